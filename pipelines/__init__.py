@@ -1,0 +1,1 @@
+"""What a person runs: one module a verb, the command line, run configuration and runners."""

@@ -1,0 +1,66 @@
+"""The configuration of a filter run: one model for the command line and the YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from classifiers.encoders import WINDOW_OVERLAP, WINDOW_TOKENS, EncoderConfig
+from classifiers.library import read_yaml
+from classifiers.models import DEFAULT_ENCODER
+from schemas.cards import SignalName, Strict
+from schemas.corpora import CorpusConfig, ShardLimits
+from schemas.policies import Policy
+
+
+class EncoderSettings(Strict):
+    """Which encoder, and how it cuts text."""
+
+    model: str = DEFAULT_ENCODER
+    revision: str | None = None
+    window_tokens: int = Field(WINDOW_TOKENS, ge=8)
+    window_overlap: int = Field(WINDOW_OVERLAP, ge=0)
+
+
+class Hardware(Strict):
+    """Where the models run. Not part of a run's identity: it changes speed and last digits, which rounding absorbs."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    token_budget: int | None = Field(None, ge=1)
+
+
+class FilterConfig(Strict):
+    """All that `congener filter` can be told; every option of the command line has its place here."""
+
+    input: tuple[str, ...] = ()
+    output: str = ""
+    traits: tuple[str, ...] = ()
+    signals: tuple[SignalName, ...] = ()
+    bank: str | None = None
+    policy: str | None = None
+    background: tuple[str, ...] = ()
+    corpus: CorpusConfig = CorpusConfig()
+    shards: ShardLimits = ShardLimits()
+    encoder: EncoderSettings = EncoderSettings()
+    hardware: Hardware = Hardware()
+
+    def encoder_config(self) -> EncoderConfig:
+        """Return the encoder and hardware settings as the classifiers want them."""
+        return EncoderConfig(**self.encoder.model_dump(), **self.hardware.model_dump())
+
+    def identity(self) -> dict[str, object]:
+        """Return the part that decides a run's bytes: not where its files lie, nor what it runs on."""
+        return self.model_dump(mode="json", include={"signals", "corpus", "shards", "encoder"})
+
+
+def read_config(path: str | None) -> FilterConfig:
+    """Read a configuration file, or return the defaults without one."""
+    return read_yaml(Path(path), FilterConfig) if path else FilterConfig()
+
+
+def read_policy(path: str | None) -> Policy:
+    """Read a policy file, or return the policy of the cards without one."""
+    return read_yaml(Path(path), Policy) if path else Policy()

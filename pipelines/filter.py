@@ -1,0 +1,200 @@
+"""`congener filter`: a corpus in; clean shards, quarantine, rejects, ledger, scores and a manifest out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import apache_beam as beam
+
+from classifiers.banks import Bank
+from classifiers.encoders import Encoder
+from classifiers.scoring import load_scorer
+from pipelines import workspace
+from pipelines.banks import prepare_bank, save_bank
+from pipelines.config import FilterConfig, read_policy
+from pipelines.progress import Reporter
+from pipelines.publish import (
+    LIMITS,
+    check_budgets,
+    circumstances,
+    conservation,
+    in_order,
+    input_files,
+    publish,
+    settled_thresholds,
+    totals,
+    withdraw,
+)
+from pipelines.runners import local_pipeline
+from pipelines.version import VERSION, package_versions
+from schemas.digests import config_digest
+from schemas.errors import BudgetError, CardError, InputError
+from schemas.manifests import Identity, Manifest
+from schemas.policies import Policy
+from schemas.records import CLEAN_EXTRA
+from transforms import storage
+from transforms.decide import DecideRecords, Rule, lexicon_options, settle_rules
+from transforms.duplicates import FindDuplicates
+from transforms.formats import Layout, settle_layout
+from transforms.identify import IdentifyRecords
+from transforms.read import ReadShards
+from transforms.score import ScoreRecords, ScoringConfig, keep_scorer
+from transforms.sources import Corpus, ShardPlan, plan_shards, survey
+from transforms.write import Receipt, WriteShards
+
+
+@dataclass(frozen=True)
+class FilterPlan:
+    """A run settled before any work: everything that could be wrong with it has been looked at."""
+
+    config: FilterConfig
+    policy: Policy
+    corpus: Corpus
+    layout: Layout
+    bank: Bank
+    rules: tuple[Rule, ...]
+    tasks: tuple[tuple[ShardPlan, ...], ...]
+    scoring: ScoringConfig
+    device: str
+    classifiers: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def shards(self) -> list[ShardPlan]:
+        """Return the shards in corpus order."""
+        return [plan for task in self.tasks for plan in task]
+
+    @property
+    def extra_column(self) -> bool:
+        """Say whether clean rows carry the `congener` column: some rule may flag or mask."""
+        actions = {action for rule in self.rules for action in (rule.action, *(item.action for item in rule.exceptions))}
+        return bool(actions & {"flag", "mask"})
+
+    def identity(self) -> Identity:
+        """Return all that decides the run's bytes."""
+        return Identity(
+            code_version=VERSION,
+            config_digest=config_digest(self.config.identity()),
+            policy_digest=config_digest(self.policy.model_dump(mode="json")),
+            bank_digest=self.bank.digest,
+            encoder=self.bank.encoder,
+            classifiers=self.classifiers,
+            packages=package_versions(),
+            format=self.layout.format,
+            columns=self.layout.columns,
+            inputs=tuple((source.name, source.rows, source.sha256) for source in self.corpus.sources),
+        )
+
+
+def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
+    """Settle a run: survey the input, fit or load the bank, load the models, choose the thresholds.
+
+    Raises: CongenerError: Anything is wrong with any of them; nothing has been written then.
+    """
+    if not config.input or not config.output:
+        raise CardError("input and output are needed", remedy="congener filter --input CORPUS --output RUN")
+    policy = read_policy(config.policy)
+    reporter.say(f"reading {', '.join(config.input)}")
+    corpus = survey(config.input, config.shards)
+    layout = settle_layout(corpus.schema, config.corpus)
+    reporter.surveyed(corpus, layout)
+    bank, encoder = prepare_bank(config)
+    rules = settle_rules(bank, policy)
+    scorer = load_scorer(bank, config.encoder_config(), encoder)
+    scoring = ScoringConfig(storage.join(config.output, workspace.BANK), bank.digest, config.encoder_config())
+    keep_scorer(scoring, scorer)
+    device = _device(encoder)
+    reporter.settled(bank, rules, policy, device)
+    models = {
+        name: {"model": model.files.name, "revision": model.files.revision, "weights_sha256": model.files.weights_sha256}
+        for name, model in scorer.classifiers.items()
+    }
+    settled = FilterPlan(
+        config, policy, corpus, layout, bank, tuple(rules), tuple(plan_shards(corpus.sources, config.shards)), scoring, device, models
+    )
+    _require_free_name(settled)
+    return settled
+
+
+def _device(encoder: Encoder | None) -> str:
+    return "no model" if encoder is None else f"{encoder.device.type}, {str(encoder.dtype).removeprefix('torch.')}"
+
+
+def _require_free_name(settled: FilterPlan) -> None:
+    if CLEAN_EXTRA.name in settled.corpus.schema.names:
+        raise InputError(
+            f"the corpus has a column {CLEAN_EXTRA.name!r} already", remedy="rename or drop it; it is the column that congener adds"
+        )
+
+
+def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[str] = (), beam_options: Sequence[str] = ()) -> Manifest:
+    """Filter a corpus into a run directory and return its manifest.
+
+    Raises: CongenerError: The run can't be settled, resumed, or published within its budgets.
+    """
+    with Reporter() as reporter:
+        settled = plan(config, reporter)
+        with workspace.claimed(config.output):
+            workspace.open_run(config.output, settled.identity().model_dump(mode="json"), restart)
+            save_bank(settled.bank, settled.scoring.bank_uri)
+            began = time.monotonic()
+            done = workspace.receipts(config.output)
+            reporter.begin(settled.shards, done)
+            execute(settled, done, beam_options)
+            receipts = in_order(settled.shards, workspace.receipts(config.output))
+            manifest = manifest_of(settled, receipts, time.monotonic() - began, command)
+            reporter.finish(manifest)
+            return publish_within_budget(settled, manifest)
+
+
+def execute(settled: FilterPlan, done: dict[str, Receipt], beam_options: Sequence[str] = ()) -> None:
+    """Run the pipeline over the tasks that have shards left to do."""
+    tasks = [task for task in settled.tasks if any(shard.name not in done for shard in task)]
+    if not tasks:
+        return
+    run, bank_uri = settled.config.output, settled.scoring.bank_uri
+    with local_pipeline(beam_options) as pipeline:
+        rows = pipeline | "Read" >> ReadShards(tasks, settled.corpus.schema) | "Identify" >> IdentifyRecords(settled.layout)
+        duplicates = _duplicates(settled, pipeline)
+        scored = rows | "Score" >> ScoreRecords(settled.scoring)
+        decided = scored | "Decide" >> DecideRecords(settled.rules, lexicon_options(settled.bank), duplicates)
+        decided | "Write" >> WriteShards(run, bank_uri, settled.extra_column)
+
+
+def _duplicates(settled: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollection | None:
+    """Find duplicates over the whole corpus, also over the shards that an earlier attempt has done; the rows are read once more."""
+    if settled.policy.duplicates == "keep":
+        return None
+    rows = pipeline | "ReadForDuplicates" >> ReadShards(settled.tasks, settled.corpus.schema)
+    return rows | "IdentifyForDuplicates" >> IdentifyRecords(settled.layout) | "Duplicates" >> FindDuplicates()
+
+
+def manifest_of(settled: FilterPlan, receipts: Sequence[Receipt], seconds: float, command: Sequence[str]) -> Manifest:
+    """Describe the finished run."""
+    identity = settled.identity()
+    return Manifest(
+        run_id=config_digest(identity.model_dump(mode="json"))[:16],
+        identity=identity,
+        config=settled.config.identity(),
+        policy=settled.policy.model_dump(mode="json"),
+        thresholds=settled_thresholds(settled.rules, {name: trait.calibrated_on for name, trait in settled.bank.traits.items()}),
+        inputs=input_files(settled.corpus),
+        conservation=conservation(settled.corpus, receipts),
+        limits=LIMITS,
+        circumstances=circumstances(seconds, receipts, settled.device, command),
+        **totals(receipts),
+    )
+
+
+def publish_within_budget(settled: FilterPlan, manifest: Manifest) -> Manifest:
+    """Publish a run, or take everything back if it goes over its budget.
+
+    Raises: BudgetError: It does.
+    """
+    try:
+        check_budgets(manifest.conservation, settled.policy)
+    except BudgetError:
+        withdraw(settled.config.output)
+        raise
+    return publish(settled.config.output, manifest)

@@ -1,0 +1,148 @@
+"""What a run says while it goes on: what was settled, a line of progress, and a table at the end. All on stderr."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from classifiers.banks import Bank
+from schemas.manifests import Manifest
+from schemas.policies import Policy
+from transforms.decide import Rule
+from transforms.formats import Layout
+from transforms.score import TALLY
+from transforms.sources import Corpus, ShardPlan
+from transforms.write import Receipt
+
+LOG_SECONDS = 30.0
+"""Between two lines of progress where there is no terminal to redraw one on."""
+
+
+class Reporter:
+    """Reports a run on stderr; as a context manager it stops its thread on the way out, whatever happens."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+
+    def say(self, text: str) -> None:
+        """Print a line, its brackets as they are."""
+        self.console.print(text, markup=False)
+
+    def surveyed(self, corpus: Corpus, layout: Layout) -> None:
+        """Say what the input is, what was detected, and which files were left aside."""
+        rows = sum(source.rows for source in corpus.sources)
+        self.say(f"input: {len(corpus.sources)} files, {rows:,} rows; {layout.described()}")
+        if corpus.ignored:
+            self.say(
+                f"left aside, neither Parquet nor JSON Lines by name: {', '.join(corpus.ignored[:5])}{' …' if len(corpus.ignored) > 5 else ''}"
+            )
+
+    def settled(self, bank: Bank, rules: Sequence[Rule], policy: Policy, device: str) -> None:
+        """Say what will be looked for, on what, and what the thresholds rest on."""
+        self.say(f"device: {device}; bank {bank.digest[:12]} with {len(bank.traits)} traits")
+        sources = dict.fromkeys(bank.traits[rule.trait].calibrated_on for rule in rules if rule.threshold.origin == "calibrated")
+        for source in sources:
+            counts = [
+                rule.threshold.clean
+                for rule in rules
+                if bank.traits[rule.trait].calibrated_on == source and rule.threshold.origin == "calibrated"
+            ]
+            self.say(
+                f"thresholds: calibrated on {min(counts)} to {max(counts)} held-out clean texts of the {source}; the guarantee speaks of text like it"
+            )
+        for rule in rules:
+            if rule.threshold.value is not None and rule.threshold.value > 1:
+                self.say(f"warning: the level of trait {rule.trait} can't be held by any score below 1: it will never fire")
+        if policy.removal_budget is None:
+            self.say("removal budget: none set")
+
+    def begin(self, shards: Sequence[ShardPlan], done: Mapping[str, Receipt]) -> None:
+        """Start the line of progress."""
+        total, before = sum(shard.rows for shard in shards), sum(receipt.rows for receipt in done.values())
+        if before:
+            self.say(f"resuming: {len(done)} of {len(shards)} shards are done")
+        TALLY.reset(before)
+        self._thread = threading.Thread(target=self._watch, args=(total,), daemon=True)
+        self._thread.start()
+
+    def _watch(self, total: int) -> None:
+        self._redraw(total) if self.console.is_terminal else self._log(total)
+
+    def _redraw(self, total: int) -> None:
+        columns = (TextColumn("filter"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+        began, first = time.monotonic(), TALLY.rows_so_far()
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            task = progress.add_task("", total=total, speed="")
+            while not self._stop.wait(0.3):
+                progress.update(task, completed=int(TALLY.rows_so_far()), speed=_speed(began, first))
+
+    def _log(self, total: int) -> None:
+        began, first = time.monotonic(), TALLY.rows_so_far()
+        while not self._stop.wait(LOG_SECONDS):
+            rows = TALLY.rows_so_far()
+            rate = (rows - first) / (time.monotonic() - began)
+            left = f", {(total - rows) / rate / 60:.1f} min left" if rate else ""
+            self.say(f"{int(rows):,} of {total:,} rows, {_speed(began, first)}{left}")
+
+    def finish(self, manifest: Manifest) -> None:
+        """Stop the line of progress and print the run's table."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+        self.console.print(decision_table(manifest))
+        self.console.print(trait_table(manifest))
+        facts = manifest.circumstances
+        self.say(
+            f"{facts['seconds']:.1f} s, {facts['rows_per_second']:,.0f} rows/s, {facts['tokens_per_second']:,.0f} tokens/s, padding {facts['padding_waste']:.1%}, {facts['device']}"
+        )
+
+
+def _speed(began: float, first: float) -> str:
+    seconds = max(time.monotonic() - began, 1e-9)
+    return f"{(TALLY.rows_so_far() - first) / seconds:,.0f} rows/s, {TALLY.tokens / seconds:,.0f} tokens/s"
+
+
+def decision_table(manifest: Manifest) -> Table:
+    """Tabulate rows in against rows out."""
+    table = Table(title=f"{manifest.conservation.rows_in:,} rows in", title_justify="left")
+    table.add_column("decision")
+    table.add_column("rows", justify="right")
+    table.add_column("share", justify="right")
+    for decision, count in manifest.conservation.by_decision.items():
+        table.add_row(decision, f"{count:,}", f"{count / max(manifest.conservation.rows_in, 1):.2%}")
+    return table
+
+
+def trait_table(manifest: Manifest) -> Table:
+    """Tabulate the traits: what fired, at which threshold, and what that rests on."""
+    table = Table(title="traits", title_justify="left")
+    for name, side in (
+        ("trait", "left"),
+        ("rows", "right"),
+        ("action", "left"),
+        ("threshold", "right"),
+        ("origin", "left"),
+        ("clean rows lost, at most", "right"),
+    ):
+        table.add_column(name, justify="right" if side == "right" else "left")
+    for item in manifest.thresholds:
+        bound = f"{item.bound:.2%} ({item.confidence:.0%} conf.)" if item.bound is not None else "not stated"
+        table.add_row(item.trait, f"{manifest.fired.get(item.trait, 0):,}", item.action, f"{item.threshold:.4f}", item.origin, bound)
+    return table

@@ -1,0 +1,30 @@
+"""The version of congener, and of the packages whose code decides a run's bytes."""
+
+from importlib import metadata
+
+VERSION = "0.1.0"
+
+PACKAGES = (
+    "apache-beam",
+    "faiss-cpu",
+    "faiss-gpu-cu12",
+    "google-re2",
+    "numpy",
+    "orjson",
+    "pyarrow",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the installed versions of the packages that matter to a run's result."""
+    installed = {}
+    for name in PACKAGES:
+        try:
+            installed[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed

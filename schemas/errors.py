@@ -1,0 +1,56 @@
+"""Errors a person can act on, each with the exit code that the command line ends with."""
+
+from __future__ import annotations
+
+
+class CongenerError(Exception):
+    """Say what is wrong, where (file, row, field), and what to do about it."""
+
+    exit_code = 2
+
+    def __init__(self, problem: str, *, where: str | None = None, remedy: str | None = None) -> None:
+        self.problem, self.where, self.remedy = problem, where, remedy
+        super().__init__(self.__str__())
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f"\n  remedy: {self.remedy}" if self.remedy else ""
+        return f"{place}{self.problem}{advice}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the pickling between Beam workers, which calls classes with `args` alone."""
+        return _rebuild, (type(self), self.problem, self.where, self.remedy)
+
+
+class InputError(CongenerError):
+    """The corpus can't be read: a missing file, an empty glob, an unknown or undecidable format."""
+
+
+class CardError(CongenerError):
+    """A trait card, a policy or a configuration has a mistake."""
+
+
+class ModelError(CongenerError):
+    """A model, a bank or a device that was asked for isn't there or isn't what it says it is."""
+
+
+class BudgetError(CongenerError):
+    """The run would remove, or reject, more than its budget allows; nothing was published."""
+
+    exit_code = 3
+
+
+class RunError(CongenerError):
+    """A run directory isn't what the command needs: unfinished, finished already, or of another configuration."""
+
+    exit_code = 4
+
+
+class VerifyError(CongenerError):
+    """A run directory differs from its manifest."""
+
+    exit_code = 5
+
+
+def _rebuild(kind: type[CongenerError], problem: str, where: str | None, remedy: str | None) -> CongenerError:
+    return kind(problem, where=where, remedy=remedy)

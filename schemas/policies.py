@@ -1,0 +1,65 @@
+"""The policy: what is done with a row on which a trait fires, per trait, per lot and for the whole run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from schemas.cards import Action, SignalName, Slug, Strict
+
+DECISIONS = ("keep", "flag", "mask", "swap", "quarantine", "drop", "duplicate", "reject")
+"""Every fate of an input row; the counts over them add up to the rows read."""
+
+PUBLISHED = ("keep", "flag", "mask", "swap")
+"""The decisions whose rows stand in `clean/`."""
+
+SEVERITY: tuple[Action, ...] = ("keep", "flag", "mask", "quarantine", "swap", "drop")
+"""Actions from mildest to strongest; the strongest of a row's traits decides, and all of them stay as reasons."""
+
+
+class TraitRule(Strict):
+    """What one trait's score does: overrides of the card, field by field."""
+
+    signal: Literal["combined"] | SignalName = "combined"
+    threshold: float | None = Field(None, ge=0, le=1)
+    max_false_positive_rate: float | None = Field(None, gt=0, lt=1)
+    confidence: float | None = Field(None, gt=0, lt=1)
+    action: Action | None = None
+
+
+class LotPattern(Strict):
+    """Shell-style patterns (`*`, `?`) over a lot's fields; those left out match everything."""
+
+    teacher: str | None = None
+    prompt_source: str | None = None
+    system_prompt: str | None = None
+    date: str | None = None
+
+
+class LotException(Strict):
+    """Another action, or another threshold, for a trait on some lots; the last one that matches counts."""
+
+    trait: Slug | Literal["*"]
+    lot: LotPattern
+    action: Action | None = None
+    threshold: float | None = Field(None, ge=0, le=1)
+    reason: str
+
+
+class Policy(Strict):
+    """A run's decisions, declared."""
+
+    traits: dict[Slug, TraitRule] = Field(default_factory=dict)
+    exceptions: tuple[LotException, ...] = ()
+    removal_budget: float | None = Field(None, ge=0, le=1)
+    """Largest share of rows that may leave the corpus; beyond it nothing is published. None is no limit, and is said aloud."""
+    reject_budget: float | None = Field(None, ge=0, le=1)
+    """Largest share of rows that may be rejects."""
+    duplicates: Literal["keep", "remove"] = "keep"
+    """Whether second and later rows of equal content leave the corpus."""
+
+    @field_validator("traits", mode="before")
+    @classmethod
+    def _bare_rules(cls, value: object) -> object:
+        return {key: {} if rule is None else rule for key, rule in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,223 @@
+"""Decide: from scores to one decision a row, with every reason kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import apache_beam as beam
+import numpy as np
+
+from classifiers.banks import Bank
+from classifiers.calibration import STEP, Threshold, calibrate, texts_needed
+from classifiers.lexicons import Lexicon
+from classifiers.scoring import Scores
+from schemas.cards import Action, Level, LexiconOptions
+from schemas.errors import CardError
+from schemas.policies import SEVERITY, LotException, Policy, TraitRule
+from transforms.identify import IdentifiedShard, Lot
+from transforms.score import ScoredShard
+
+SENTENCE_END = re.compile(r"[.!?…]+[\s\"'”’)\]]*|\n+")
+
+
+class Rule(NamedTuple):
+    """A trait's rule, settled: the score that counts, its threshold and where that came from, and the action."""
+
+    trait: str
+    signal: str
+    threshold: Threshold
+    level: Level
+    action: Action
+    exceptions: tuple[LotException, ...]
+
+    def for_lot(self, lot: Lot) -> tuple[float, Action]:
+        """Return threshold and action for a lot; the last exception that matches counts, field by field."""
+        threshold, action = self.threshold.value, self.action
+        for exception in self.exceptions:
+            if lot.matches(exception.lot):
+                threshold = threshold if exception.threshold is None else exception.threshold
+                action = exception.action or action
+        return float(threshold if threshold is not None else np.inf), action
+
+
+class Reason(NamedTuple):
+    """Why a trait fired on a row: the score, the threshold, and the stretch of which field scored highest."""
+
+    trait: str
+    signal: str
+    score: float
+    threshold: float
+    segment: str
+    start: int
+    end: int
+    action: Action
+    evidence: str
+
+
+class Mask(NamedTuple):
+    """A stretch of a field that the trainer should not learn from."""
+
+    segment: str
+    start: int
+    end: int
+
+
+@dataclass
+class DecidedShard:
+    """A shard with one decision a row, the reasons and masks of those that have any, and which reasons weigh."""
+
+    scored: ScoredShard
+    decisions: list[str]
+    reasons: dict[int, list[Reason]] = field(default_factory=dict)
+    masks: dict[int, list[Mask]] = field(default_factory=dict)
+    swaps: set[int] = field(default_factory=set)
+
+
+def settle_rules(bank: Bank, policy: Policy) -> list[Rule]:
+    """Settle each trait's rule from its card, the policy and the bank's calibration scores.
+
+    Raises: CardError: The policy names a trait or signal that isn't there, or a level takes more clean texts than there are.
+    """
+    named = {*policy.traits, *(exception.trait for exception in policy.exceptions)} - {"*"}
+    if unknown := sorted(named - set(bank.traits)):
+        raise CardError(f"policy names trait {unknown[0]!r}, which this run doesn't have", remedy=f"traits are {', '.join(bank.traits)}")
+    return [_settle(bank, name, policy.traits.get(name, TraitRule()), policy) for name in bank.traits]
+
+
+def _settle(bank: Bank, name: str, rule: TraitRule, policy: Policy) -> Rule:
+    trait = bank.traits[name]
+    if rule.signal != "combined" and rule.signal not in trait.card.signals.names():
+        raise CardError(f"policy wants signal {rule.signal!r} of trait {name}, which has {', '.join(trait.card.signals.names())}")
+    level = Level(
+        max_false_positive_rate=rule.max_false_positive_rate or trait.card.level.max_false_positive_rate,
+        confidence=rule.confidence or trait.card.level.confidence,
+    )
+    threshold = _threshold(rule, trait.card.threshold, trait.calibration.get(rule.signal, np.empty(0)), level)
+    if threshold.origin == "missing":
+        raise CardError(
+            f"trait {name}: a false positive rate of {level.max_false_positive_rate:g} at confidence {level.confidence:g} takes "
+            f"{texts_needed(level)} clean texts, {trait.calibrated_on} holds out {threshold.clean}: {texts_needed(level) - threshold.clean} are missing",
+            remedy="give more clean text with --background, accept a higher max_false_positive_rate, or set an explicit threshold in the card or the policy",
+        )
+    exceptions = tuple(item for item in policy.exceptions if item.trait in (name, "*"))
+    return Rule(name, rule.signal, threshold, level, rule.action or trait.card.action, exceptions)
+
+
+def _threshold(rule: TraitRule, on_card: float | None, clean: np.ndarray, level: Level) -> Threshold:
+    """Take the policy's threshold, else the policy's level, else the card's threshold, else the card's level."""
+    asked_level = rule.max_false_positive_rate is not None or rule.confidence is not None
+    explicit = rule.threshold if rule.threshold is not None else None if asked_level else on_card
+    if explicit is None:
+        return calibrate(clean, level)
+    known = clean[~np.isnan(clean)]
+    return Threshold(explicit, "explicit", len(known), int((known >= explicit - STEP / 2).sum()), None, texts_needed(level))
+
+
+def decide(
+    scored: ScoredShard, rules: Sequence[Rule], lexicons: Mapping[str, Lexicon], duplicates: frozenset[int] = frozenset()
+) -> DecidedShard:
+    """Decide every row of a shard; rows in `duplicates` (places in the shard) leave as such, whatever their scores."""
+    decided = DecidedShard(scored, ["keep"] * scored.scores.size)
+    strongest: dict[int, int] = {}
+    for rule in rules:
+        for row, action, reason in _fired(rule, scored):
+            decided.reasons.setdefault(row, []).append(reason)
+            strongest[row] = max(strongest.get(row, 0), SEVERITY.index(action))
+            if action == "mask":
+                decided.masks.setdefault(row, []).extend(_masks(reason, rule, row, scored, lexicons))
+    for row, severity in strongest.items():
+        decided.decisions[row] = SEVERITY[severity]
+        if SEVERITY[severity] == "swap":
+            decided.swaps.add(row)
+            decided.decisions[row] = "quarantine"  # no donor yet: the row waits in quarantine, its prompt on the swap list
+    for row in duplicates:
+        decided.decisions[row] = "duplicate"
+        decided.swaps.discard(row)
+    return decided
+
+
+def _fired(rule: Rule, scored: ScoredShard) -> Iterator[tuple[int, Action, Reason]]:
+    values = scored.scores.score(rule.trait, rule.signal)
+    limits = {lot: rule.for_lot(lot) for lot in dict.fromkeys(scored.identified.lots)}
+    lowest = min((threshold for threshold, _ in limits.values()), default=np.inf)
+    with np.errstate(invalid="ignore"):
+        candidates = np.flatnonzero(values >= np.float32(lowest) - np.float32(STEP / 2))
+    for row in candidates.tolist():
+        threshold, action = limits[scored.identified.lots[row]]
+        if values[row] >= threshold - STEP / 2:
+            yield row, action, reason_for(rule, row, threshold, action, scored.identified, scored.scores)
+
+
+def reason_for(rule: Rule, row: int, threshold: float, action: Action, identified: IdentifiedShard, scores: Scores) -> Reason:
+    """Say why a rule fired on a row: characters count from the start of the field, as the trainer sees it."""
+    evidence = scores.strongest(rule.trait, row) if rule.signal == "combined" else rule.signal
+    places = scores.signals[rule.trait][evidence].places
+    segment = int(places.segment[row])
+    start = identified.segments.starts[segment]
+    score = float(scores.score(rule.trait, rule.signal)[row])
+    return Reason(
+        rule.trait,
+        rule.signal,
+        score,
+        threshold,
+        identified.segments.paths[segment],
+        start + int(places.start[row]),
+        start + int(places.end[row]),
+        action,
+        evidence,
+    )
+
+
+def _masks(reason: Reason, rule: Rule, row: int, scored: ScoredShard, lexicons: Mapping[str, Lexicon]) -> list[Mask]:
+    """Mask the sentences of all lexicon hits where the evidence is a lexicon's, else the stretch of the evidence."""
+    if reason.evidence != "lexicon":
+        return [Mask(reason.segment, reason.start, reason.end)]
+    segments = scored.identified.segments
+    place = int(scored.scores.signals[rule.trait]["lexicon"].places.segment[row])
+    text, start = segments.texts[place], segments.starts[place]
+    spans = (sentence_around(text, hit.start, hit.end) for hit in lexicons[rule.trait].hits(text))
+    return [Mask(reason.segment, start + a, start + b) for a, b in dict.fromkeys(spans)]
+
+
+def sentence_around(text: str, start: int, end: int) -> tuple[int, int]:
+    """Widen a stretch of text to the sentences that it touches."""
+    before = [match.end() for match in SENTENCE_END.finditer(text, 0, start)]
+    after = SENTENCE_END.search(text, max(start, end - 1))
+    return (before[-1] if before else 0), (after.end() if after else len(text))
+
+
+def lexicon_options(bank: Bank) -> dict[str, LexiconOptions]:
+    """Return the lexicons of the bank's traits."""
+    return {name: trait.card.signals.lexicon for name, trait in bank.traits.items() if trait.card.signals.lexicon}
+
+
+class _Decide(beam.DoFn):
+    def __init__(self, rules: Sequence[Rule], lexicons: Mapping[str, LexiconOptions]) -> None:
+        self._rules, self._options = list(rules), dict(lexicons)
+
+    def setup(self) -> None:
+        self._lexicons = {name: Lexicon(options) for name, options in self._options.items()}
+
+    def process(self, scored: ScoredShard, duplicates: Mapping[str, list[int]] | None = None) -> Iterator[DecidedShard]:
+        places = (duplicates or {}).get(scored.identified.shard.plan.name, [])
+        yield decide(scored, self._rules, self._lexicons, frozenset(places))
+
+
+@dataclass(eq=False)
+class DecideRecords(beam.PTransform):
+    """Decide the rows of every shard by the settled rules.
+
+    `duplicates` maps a shard's name to the places of the rows that repeat an earlier one; it holds no text.
+    """
+
+    rules: Sequence[Rule]
+    lexicons: Mapping[str, LexiconOptions]
+    duplicates: beam.PCollection[tuple[str, list[int]]] | None = None
+
+    def expand(self, shards: beam.PCollection[ScoredShard]) -> beam.PCollection[DecidedShard]:
+        """Decide shard by shard; the duplicates come as a side input."""
+        side = () if self.duplicates is None else (beam.pvalue.AsDict(self.duplicates),)
+        return shards | beam.ParDo(_Decide(self.rules, self.lexicons), *side)

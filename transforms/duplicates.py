@@ -1,0 +1,44 @@
+"""Exact duplicates across the corpus: digests meet, texts don't."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import apache_beam as beam
+
+from transforms.identify import IdentifiedShard
+
+
+class Position(NamedTuple):
+    """A row's place: its shard (shard names sort in corpus order) and its place there."""
+
+    shard: str
+    place: int
+
+
+def positions(identified: IdentifiedShard) -> Iterator[tuple[bytes, Position]]:
+    """Yield every row's content digest and position."""
+    name = identified.shard.plan.name
+    for place, digest in enumerate(identified.digests):
+        yield bytes.fromhex(digest), Position(name, place)
+
+
+def later(group: tuple[bytes, Iterable[Position]]) -> Iterator[tuple[str, int]]:
+    """Yield all positions of a digest but the first in corpus order."""
+    yield from sorted(group[1])[1:]
+
+
+class FindDuplicates(beam.PTransform):
+    """Find the rows whose content stands earlier in the corpus, as (shard name, places)."""
+
+    def expand(self, shards: beam.PCollection[IdentifiedShard]) -> beam.PCollection[tuple[str, list[int]]]:
+        """Group digests, keep all but the first position, gather them by shard."""
+        return (
+            shards
+            | "Digests" >> beam.FlatMap(positions)
+            | "Meet" >> beam.GroupByKey()
+            | "Later" >> beam.FlatMap(later)
+            | "ByShard" >> beam.GroupByKey()
+            | "Sorted" >> beam.MapTuple(lambda name, places: (name, sorted(places)))
+        )

@@ -1,0 +1,109 @@
+"""Identify: content digests, record ids and lots of a shard's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+import apache_beam as beam
+
+from schemas.corpora import LOT_FIELDS
+from schemas.digests import RECORD_ID_HEX, sha256_hex
+from schemas.policies import LotPattern
+from transforms.formats import Layout
+from transforms.readers import Shard
+from transforms.segments import Segments, content_digests, segments_of
+
+NOTHING = "-"
+"""Stands for a lot field that a corpus or a row doesn't have."""
+
+
+class Lot(NamedTuple):
+    """What records of one lot share."""
+
+    teacher: str
+    prompt_source: str
+    system_prompt: str
+    date: str
+
+    def name(self) -> str:
+        """Return the lot's name in the ledger: its fields, separated by ` | `."""
+        return " | ".join(self)
+
+    def matches(self, pattern: LotPattern) -> bool:
+        """Say whether every field that the pattern names fits it."""
+        return all(wanted is None or fnmatchcase(getattr(self, field), wanted) for field, wanted in pattern)
+
+
+@dataclass
+class IdentifiedShard:
+    """A shard with its conversations taken apart and its rows named."""
+
+    shard: Shard
+    segments: Segments
+    digests: list[str]
+    lots: list[Lot]
+
+    @property
+    def record_ids(self) -> list[str]:
+        """Return the rows' record ids."""
+        return [digest[:RECORD_ID_HEX] for digest in self.digests]
+
+
+def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
+    """Take a shard's conversations apart and name its rows."""
+    segments = segments_of(shard.table, layout)
+    return IdentifiedShard(shard, segments, content_digests(shard.table, segments, layout), _lots(shard, segments, layout))
+
+
+def _lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:
+    size = shard.table.num_rows
+    columns = []
+    for name in LOT_FIELDS:
+        place = layout.lots.get(name)
+        if place is None:
+            columns.append(_system_prompts(size, segments) if name == "system_prompt" else [NOTHING] * size)
+        elif place.column is not None:
+            columns.append([_text(name, value) for value in shard.table.column(place.column).to_pylist()])
+        else:
+            columns.append([place.constant or NOTHING] * size)
+    known: dict[tuple[str, ...], Lot] = {}
+    return [known.setdefault(fields, Lot(*fields)) for fields in zip(*columns, strict=True)]
+
+
+def _text(name: str, value: object) -> str:
+    """Write a lot field as text; of a date the day, which is its first ten characters."""
+    if value is None or value == "":
+        return NOTHING
+    text = str(value).replace("|", "/")
+    return text[:10] if name == "date" else text
+
+
+def _system_prompts(size: int, segments: Segments) -> list[str]:
+    """Name each row's system prompt by eight hex digits of its digest."""
+    names = [NOTHING] * size
+    for row, role, text in zip(segments.rows, segments.roles, segments.texts, strict=True):
+        if role == "system" and names[row] == NOTHING:
+            names[row] = sha256_hex(text.strip().encode("utf-8", "surrogatepass"))[:8]
+    return names
+
+
+class _Identify(beam.DoFn):
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def process(self, shard: Shard) -> Iterator[IdentifiedShard]:
+        yield identify(shard, self._layout)
+
+
+@dataclass(eq=False)
+class IdentifyRecords(beam.PTransform):
+    """Name the rows of every shard."""
+
+    layout: Layout
+
+    def expand(self, shards: beam.PCollection[Shard]) -> beam.PCollection[IdentifiedShard]:
+        """Identify shard by shard; no shuffle."""
+        return shards | beam.ParDo(_Identify(self.layout))

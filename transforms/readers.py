@@ -1,0 +1,185 @@
+"""Rows of a shard: Parquet and JSON Lines into Arrow tables of the settled schema, odd rows into rejects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.errors import InputError
+from transforms import storage
+from transforms.json_shapes import misfit
+from transforms.sources import MAX_LINE_BYTES, Piece, ShardPlan, lines, open_lines
+
+RAW_LIMIT = 64 << 10
+"""Bytes of a rejected row that are kept."""
+
+
+class Reject(NamedTuple):
+    """A row that couldn't be read: where it stands, its first bytes, and why."""
+
+    source: str
+    row: int
+    offset: int | None
+    error: str
+    raw: bytes
+
+
+class Rows(NamedTuple):
+    """Rows that were read, the row number of each in its source, and those that couldn't be."""
+
+    table: pa.Table
+    numbers: list[int]
+    rejects: list[Reject]
+
+
+class RowStream(Protocol):
+    """A source read from one place on."""
+
+    def take(self, piece: Piece) -> Rows:
+        """Read the next piece."""
+
+
+@dataclass
+class Shard:
+    """A shard as read: the table of its good rows, where each came from, and its rejects."""
+
+    plan: ShardPlan
+    table: pa.Table
+    sources: list[str]
+    numbers: list[int]
+    rejects: list[Reject] = field(default_factory=list)
+
+
+class ParquetRows:
+    """Rows of a Parquet file from a row group on, decoded page by page so that a large row group needn't fit."""
+
+    def __init__(self, piece: Piece, schema: pa.Schema) -> None:
+        self._stream = storage.open_raw(piece.uri)
+        self._file = pq.ParquetFile(self._stream, pre_buffer=False)
+        self._schema = schema
+        self._groups = range(piece.begin.group, self._file.metadata.num_row_groups)
+        self._batches: Iterator[pa.RecordBatch] | None = None
+        self._held: list[pa.RecordBatch] = []
+        self._at = self._first_row(piece.begin.group)
+
+    def _first_row(self, group: int) -> int:
+        return sum(self._file.metadata.row_group(place).num_rows for place in range(group))
+
+    def take(self, piece: Piece) -> Rows:
+        """Read the rows of `piece`, passing over those before it."""
+        if self._batches is None:
+            self._batches = self._file.iter_batches(batch_size=max(1, piece.rows), row_groups=list(self._groups))
+        self._next(piece.begin.row - self._at)
+        batches = self._next(piece.rows)
+        table = pa.Table.from_batches(batches, self._file.schema_arrow).cast(self._schema)
+        return Rows(table, list(range(piece.begin.row, piece.end.row)), [])
+
+    def _next(self, count: int) -> list[pa.RecordBatch]:
+        taken: list[pa.RecordBatch] = []
+        self._at += count
+        while count:
+            if not self._held:
+                self._held.append(next(self._batches))  # type: ignore[arg-type]
+            batch = self._held.pop()
+            taken.append(batch.slice(0, count))
+            if batch.num_rows > count:
+                self._held.append(batch.slice(count))
+            count -= taken[-1].num_rows
+        return taken
+
+
+class JsonRows:
+    """Rows of a JSON Lines file from a byte offset on."""
+
+    def __init__(self, piece: Piece, schema: pa.Schema) -> None:
+        stream = open_lines(piece.uri, piece.compression)
+        start = piece.begin.byte if piece.compression == "none" else 0
+        if start:
+            stream.seek(start)
+        self._start = start
+        self._lines = lines(stream)
+        self._at = piece.begin.row if piece.compression == "none" else 0
+        self._schema = schema
+        self._kind = pa.struct(list(schema))
+
+    def take(self, piece: Piece) -> Rows:
+        """Read the rows of `piece`, passing over those before it."""
+        while self._at < piece.begin.row:
+            next(self._lines)
+            self._at += 1
+        good: list[Any] = []
+        numbers: list[int] = []
+        rejects: list[Reject] = []
+        for row in range(piece.begin.row, piece.end.row):
+            offset, line = next(self._lines)
+            value, error = parse(line, self._kind)
+            if error is None:
+                good.append(value)
+                numbers.append(row)
+            else:
+                rejects.append(Reject(piece.source, row, self._start + offset, error, line[:RAW_LIMIT]))
+        self._at = piece.end.row
+        return Rows(pa.Table.from_pylist(good, self._schema), numbers, rejects)
+
+
+def parse(line: bytes, kind: pa.StructType) -> tuple[Any, str | None]:
+    """Parse one line against the settled schema; return the value, and why it is a reject if it is."""
+    if len(line) > MAX_LINE_BYTES:
+        return None, f"line is longer than {MAX_LINE_BYTES >> 20} MiB"
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return None, f"not JSON: {error}"
+    if not isinstance(value, dict):
+        return None, f"not a JSON object but a {type(value).__name__}"
+    return value, misfit(value, kind)
+
+
+def open_rows(piece: Piece, schema: pa.Schema) -> RowStream:
+    """Open the source of `piece` at or before its first row."""
+    return ParquetRows(piece, schema) if piece.kind == "parquet" else JsonRows(piece, schema)
+
+
+def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
+    """Read the shards of one task, in order; each source is opened once.
+
+    Raises: InputError: A file changed since the survey, or can't be read any more.
+    """
+    opened: dict[str, RowStream] = {}
+    for plan in plans:
+        parts: list[tuple[Piece, Rows]] = []
+        for piece in plan.pieces:
+            try:
+                stream = opened.get(piece.uri) or opened.setdefault(piece.uri, open_rows(piece, schema))
+                parts.append((piece, stream.take(piece)))
+            except (StopIteration, OSError, pa.ArrowException) as error:
+                raise InputError(
+                    f"rows {piece.begin.row} to {piece.end.row} can't be read: {error!r}",
+                    where=piece.uri,
+                    remedy="did the file change during the run?",
+                ) from error
+        yield _assembled(plan, parts, schema)
+
+
+def _assembled(plan: ShardPlan, parts: Sequence[tuple[Piece, Rows]], schema: pa.Schema) -> Shard:
+    table = pa.concat_tables([rows.table for _, rows in parts]) if parts else schema.empty_table()
+    return Shard(
+        plan,
+        table.replace_schema_metadata(schema.metadata),
+        [piece.source for piece, rows in parts for _ in rows.numbers],
+        [number for _, rows in parts for number in rows.numbers],
+        [reject for _, rows in parts for reject in rows.rejects],
+    )
+
+
+def row_mask(size: int, rows: Sequence[int]) -> pa.Array:
+    """Return a boolean array of `size` that is true at `rows`."""
+    mask = np.zeros(size, bool)
+    mask[list(rows)] = True
+    return pa.array(mask)

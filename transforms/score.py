@@ -1,0 +1,123 @@
+"""Score: every signal of every trait, with the bank's models loaded once a process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import apache_beam as beam
+
+from classifiers.banks import read_bank
+from classifiers.encoders import EncoderConfig
+from classifiers.scoring import Scorer, Scores, load_scorer
+from transforms import storage
+from transforms.identify import IdentifiedShard
+
+
+@dataclass
+class Tally:
+    """What this process has done so far; a progress line in the same process may watch it."""
+
+    rows: int = 0
+    tokens: int = 0
+    shard_rows: int = 0
+    ahead: int = 0
+    done: int = 0
+
+    def reset(self, rows: int) -> None:
+        """Start over, with the rows that an earlier attempt has done."""
+        self.rows, self.tokens = rows, 0
+        self.shard_rows = self.ahead = self.done = 0
+
+    def expect(self, windows: int) -> None:
+        """Note how many windows the shard at hand has, before the first batch."""
+        self.ahead += windows
+
+    def batch(self, tokens: int, windows: int) -> None:
+        """Count a batch that went through a model."""
+        self.tokens += tokens
+        self.done += windows
+
+    def finish(self, rows: int) -> None:
+        """Count a shard that is written."""
+        self.rows += rows
+        self.shard_rows = self.ahead = self.done = 0
+
+    def rows_so_far(self) -> float:
+        """Return the rows done, those of the shard at hand by the share of its windows that went through a model."""
+        return self.rows + (self.shard_rows * self.done / self.ahead if self.ahead else 0)
+
+
+@dataclass(frozen=True)
+class ScoringConfig:
+    """What a worker needs to load the scorer: where the bank is, which it must be, and how to run its models."""
+
+    bank_uri: str
+    bank_digest: str
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+
+
+class ScoredShard(NamedTuple):
+    """A shard with its scores, and how many tokens that took (with padding, and without)."""
+
+    identified: IdentifiedShard
+    scores: Scores
+    tokens: int
+    padded: int
+
+
+TALLY = Tally()
+_scorers: dict[ScoringConfig, Scorer] = {}
+_lock = threading.Lock()
+
+
+def shared_scorer(config: ScoringConfig) -> Scorer:
+    """Return this process's scorer for a bank, loading it on first use; models are large, so threads share one."""
+    with _lock:
+        if config not in _scorers:
+            bank = read_bank(lambda name: storage.read_bytes(storage.join(config.bank_uri, name)), config.bank_uri)
+            _scorers.clear()
+            _scorers[config] = load_scorer(bank, config.encoder)
+            _scorers[config].progress = TALLY
+        return _scorers[config]
+
+
+def keep_scorer(config: ScoringConfig, scorer: Scorer) -> None:
+    """Hand this process a scorer that is loaded already."""
+    with _lock:
+        _scorers.clear()
+        _scorers[config] = scorer
+        scorer.progress = TALLY
+
+
+def score(identified: IdentifiedShard, scorer: Scorer) -> ScoredShard:
+    """Score one shard."""
+    with _lock:  # threads of a process take turns: the models' counters and the device's memory are shared
+        before, TALLY.shard_rows = scorer.counts(), identified.shard.table.num_rows
+        scores = scorer.score(identified.shard.table.num_rows, identified.segments)
+        after = scorer.counts()
+    return ScoredShard(identified, scores, after.tokens - before.tokens, after.padded - before.padded)
+
+
+class _Score(beam.DoFn):
+    def __init__(self, config: ScoringConfig) -> None:
+        self._config = config
+
+    def setup(self) -> None:
+        shared_scorer(self._config)
+
+    def process(self, shard: IdentifiedShard) -> Iterator[ScoredShard]:
+        yield score(shard, shared_scorer(self._config))
+
+
+@dataclass(eq=False)
+class ScoreRecords(beam.PTransform):
+    """Score the rows of every shard with the bank's models."""
+
+    config: ScoringConfig
+
+    def expand(self, shards: beam.PCollection[IdentifiedShard]) -> beam.PCollection[ScoredShard]:
+        """Score shard by shard; no shuffle."""
+        return shards | beam.ParDo(_Score(self.config))

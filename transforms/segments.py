@@ -1,0 +1,195 @@
+"""Conversations taken apart: every turn and channel of a shard's rows, with its place in the row it came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from schemas.digests import Utterance, content_digest
+from transforms.formats import Layout
+
+ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+    "ai": "assistant",
+    "bot": "assistant",
+}
+ROLES |= {"function": "tool", "observation": "tool", "function_response": "tool", "developer": "system"}
+"""Names of roles in other formats, and what they mean in `messages`."""
+
+THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+THINKING = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)|\A((?:(?!<think).)*?)</think>", re.DOTALL)
+"""A reasoning block; one that never closes reaches to the end, one that never opens begins at the start."""
+
+
+@dataclass
+class Segments:
+    """Parallel lists, one entry a segment, in row order.
+
+    `rows` index the shard's table; `paths` name the field in the row; `starts` are the characters of that field before
+    the segment, so that `starts + offset` is a place in the field as the trainer sees it.
+    """
+
+    rows: list[int] = field(default_factory=list)
+    roles: list[str] = field(default_factory=list)
+    channels: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def add(self, row: int, role: str, path: str, text: str | None, channel: str = "answer") -> None:
+        """Append a field's text, its reasoning blocks apart."""
+        if not text:
+            return
+        if channel != "answer" or "think" not in text or "<" not in text:
+            self._append(row, role, channel, path, 0, text)
+            return
+        at = 0
+        for block in THINKING.finditer(text):
+            inner = 2 if block.group(2) is not None else 3
+            self._append(row, role, "answer", path, at, text[at : block.start()])
+            self._append(row, role, "thinking", path, block.start(inner), block.group(inner))
+            at = block.end()
+        self._append(row, role, "answer", path, at, text[at:])
+
+    def _append(self, row: int, role: str, channel: str, path: str, start: int, text: str) -> None:
+        if not text or text.isspace():
+            return
+        self.rows.append(row)
+        self.roles.append(role)
+        self.channels.append(channel)
+        self.paths.append(path)
+        self.starts.append(start)
+        self.texts.append(text)
+
+    def in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> list[int]:
+        """Return the places of the segments with these roles and channels."""
+        wanted_roles, wanted_channels = set(roles), set(channels)
+        return [
+            place
+            for place, (role, channel) in enumerate(zip(self.roles, self.channels, strict=True))
+            if role in wanted_roles and channel in wanted_channels
+        ]
+
+
+def segments_of(table: pa.Table, layout: Layout) -> Segments:
+    """Take the conversations of every row apart."""
+    segments = Segments()
+    rows = [_turns(table, name, actual) for name, actual in _ordered(layout)]
+    for row in range(table.num_rows):
+        for turns in rows:
+            for turn in turns[row]:
+                segments.add(row, *turn)
+    return segments
+
+
+Turn = tuple[str, str, str | None, str]
+"""Role, path, text and channel of one field."""
+
+
+def _ordered(layout: Layout) -> Iterator[tuple[str, str]]:
+    order = ("instruction", "input", "prompt", "messages", "conversations", "completion", "output", "chosen", "rejected", "text")
+    return ((name, layout.columns[name]) for name in order if name in layout.columns)
+
+
+def _turns(table: pa.Table, name: str, actual: str) -> list[list[Turn]]:
+    column = table.column(actual).combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return _chat_turns(column, actual)
+    role = "user" if name in ("instruction", "input", "prompt") else "assistant"
+    return [[(role, actual, text, "answer")] for text in column.to_pylist()]
+
+
+def _chat_turns(column: Any, name: str) -> list[list[Turn]]:
+    """Read a list of messages column by column: Arrow's flat arrays, not one dictionary a message."""
+    flat = column.flatten()
+    fields = [item.name for item in flat.type]
+    role_name, content_name = ("role", "content") if "role" in fields else ("from", "value")
+    roles = [ROLES.get(role, role) for role in map(_lowered, _field(flat, role_name).to_pylist())]
+    contents = _field(flat, content_name).to_pylist()
+    extras = [(item, _field(flat, item).to_pylist()) for item in (*THINKING_FIELDS, "tool_calls") if item in fields]
+    counts = column.value_lengths().fill_null(0).to_pylist()
+    paths = [f"{name}[{place}]." for place in range(max(counts, default=0))]
+    result, at = [], 0
+    for count in counts:
+        turns: list[Turn] = []
+        for place in range(count):
+            turns += _message(roles[at], paths[place], content_name, contents[at])
+            turns += [turn for item, values in extras for turn in _extra(roles[at], paths[place] + item, item, values[at])]
+            at += 1
+        result.append(turns)
+    return result
+
+
+def _field(flat: pa.StructArray, name: str) -> Any:
+    return flat.field(name) if not flat.null_count else pa.compute.struct_field(flat, name)
+
+
+def _lowered(role: Any) -> str:
+    return role.lower() if isinstance(role, str) else ""
+
+
+def _message(role: str, path: str, content_name: str, content: Any) -> list[Turn]:
+    if content is None or isinstance(content, str):
+        return [(role, path + content_name, content, "answer")]
+    parts = content if isinstance(content, list) else [content]
+    return [turn for place, part in enumerate(parts) for turn in _part(role, f"{path}{content_name}[{place}]", part)]
+
+
+def _part(role: str, path: str, part: Any) -> list[Turn]:
+    """Read a typed part: its text, or its reasoning; images and the like have no text and no segment."""
+    if isinstance(part, str):
+        return [(role, path, part, "answer")]
+    if not isinstance(part, dict):
+        return []
+    thinking = part.get("type") in ("thinking", "reasoning")
+    return [
+        (role, f"{path}.{key}", part[key], "thinking" if thinking or key == "thinking" else "answer")
+        for key in ("thinking", "text")
+        if isinstance(part.get(key), str)
+    ]
+
+
+def _extra(role: str, path: str, name: str, value: Any) -> list[Turn]:
+    if value is None or value == []:
+        return []
+    if name == "tool_calls":
+        return [(role, path, orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode(), "tool")]
+    return [(role, path, value, "thinking")] if isinstance(value, str) else []
+
+
+def content_digests(table: pa.Table, segments: Segments, layout: Layout) -> list[str]:
+    """Digest every row's canonical content; for preference pairs the side is part of it.
+
+    Text is stripped of surrounding white space, so that a format's own padding doesn't count.
+    """
+    utterances: list[list[Utterance]] = [[] for _ in range(table.num_rows)]
+    sides = {layout.columns.get(side): f"{side}/" for side in ("chosen", "rejected") if layout.format == "preference"}
+    for row, role, channel, path, text in zip(
+        segments.rows, segments.roles, segments.channels, segments.paths, segments.texts, strict=True
+    ):
+        side = sides.get(path.split("[", 1)[0], "") if sides else ""
+        utterances[row].append(Utterance(side + role, channel, text.strip()))
+    return [content_digest(items) for items in utterances]
+
+
+def prompt_of(segments: Segments, places: Iterable[int]) -> list[dict[str, str]]:
+    """Return the messages before the last answer of one row, given its segments' places."""
+    turns = [(segments.roles[place], segments.texts[place]) for place in places if segments.channels[place] == "answer"]
+    while turns and turns[-1][0] == "assistant":
+        turns.pop()
+    return [{"role": role, "content": text} for role, text in turns]

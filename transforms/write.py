@@ -1,0 +1,104 @@
+"""Write: a shard's files under deterministic names, and last its receipt."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from classifiers.banks import Bank, read_bank
+from schemas.digests import sha256_hex
+from transforms import storage
+from transforms.decide import DecidedShard
+from transforms.score import TALLY
+from transforms.tables import build_tables
+
+RECEIPTS = ".work/receipts"
+
+
+class OutputFile(NamedTuple):
+    """A file of a run: its path in the run directory, rows, bytes and digest."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a shard. A shard is done when its receipt is there and its files are as it says."""
+
+    shard: str
+    rows: int
+    outputs: tuple[OutputFile, ...]
+    decisions: dict[str, int]
+    fired: dict[str, int]
+    ledger_root: str
+    tokens: int
+    padded: int
+
+    def to_bytes(self) -> bytes:
+        """Encode as JSON."""
+        return json.dumps(asdict(self) | {"outputs": [item._asdict() for item in self.outputs]}, sort_keys=True).encode()
+
+
+def receipt_from_bytes(data: bytes) -> Receipt:
+    """Decode a receipt."""
+    value: dict[str, Any] = json.loads(data)
+    return Receipt(**{**value, "outputs": tuple(OutputFile(**item) for item in value["outputs"])})
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Encode a table as zstd Parquet; equal tables give equal bytes under one pyarrow version."""
+    stream = io.BytesIO()
+    pq.write_table(table, stream, compression="zstd", write_page_index=False)
+    return stream.getvalue()
+
+
+def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool) -> Receipt:
+    """Write a shard's files, then its receipt. A retry writes the same bytes under the same names."""
+    plan = decided.scored.identified.shard.plan
+    built = build_tables(decided, bank, extra_column)
+    outputs = []
+    for folder, table in built.tables.items():
+        data = parquet_bytes(table)
+        path = f"{folder}/{plan.name}.parquet"
+        storage.write_bytes(storage.join(run, path), data)
+        outputs.append(OutputFile(path, table.num_rows, len(data), sha256_hex(data)))
+    receipt = Receipt(
+        plan.name, plan.rows, tuple(outputs), built.decisions, built.fired, built.ledger_root, decided.scored.tokens, decided.scored.padded
+    )
+    storage.write_bytes(storage.join(run, RECEIPTS, f"{plan.name}.json"), receipt.to_bytes())
+    TALLY.finish(plan.rows)
+    return receipt
+
+
+class _Write(beam.DoFn):
+    def __init__(self, run: str, bank_uri: str, extra_column: bool) -> None:
+        self._run, self._bank_uri, self._extra_column = run, bank_uri, extra_column
+
+    def setup(self) -> None:
+        self._bank = read_bank(lambda name: storage.read_bytes(storage.join(self._bank_uri, name)), self._bank_uri)
+
+    def process(self, decided: DecidedShard) -> Iterator[Receipt]:
+        yield write_shard(decided, self._run, self._bank, self._extra_column)
+
+
+@dataclass(eq=False)
+class WriteShards(beam.PTransform):
+    """Write every shard as a whole; a retried bundle overwrites its files with equal ones."""
+
+    run: str
+    bank_uri: str
+    extra_column: bool
+
+    def expand(self, shards: beam.PCollection[DecidedShard]) -> beam.PCollection[Receipt]:
+        """Write shard by shard."""
+        return shards | beam.ParDo(_Write(self.run, self.bank_uri, self.extra_column))

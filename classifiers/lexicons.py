@@ -104,8 +104,12 @@ def score_lexicons(lexicons: Sequence[Lexicon], texts: Sequence[str]) -> list[Le
     """
     array = pa.array(texts, pa.large_string())
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda lexicon: pc.indices_nonzero(pc.match_substring_regex(array, lexicon.loose, ignore_case=True)), lexicons)
-        return [_scored(lexicon, texts, places.to_pylist()) for lexicon, places in zip(lexicons, found, strict=True)]
+        return list(pool.map(lambda lexicon: _scored(lexicon, texts, _candidates(lexicon, array)), lexicons))
+
+
+def _candidates(lexicon: Lexicon, texts: pa.Array) -> list[int]:
+    places: list[int] = pc.indices_nonzero(pc.match_substring_regex(texts, lexicon.loose, ignore_case=True)).to_pylist()
+    return places
 
 
 def _scored(lexicon: Lexicon, texts: Sequence[str], places: Sequence[int]) -> LexiconScores:
@@ -141,7 +145,7 @@ def is_quoted(text: str, start: int, end: int) -> bool:
 
 
 def is_denied(text: str, start: int) -> bool:
-    """Say whether the clause before a hit denies it."""
+    """Say whether the clause that a hit stands in, up to the hit, denies it."""
     begin = max(0, start - LOOK_BACK)
     for mark in CLAUSE.finditer(text, begin, start + PEEK):
         begin = min(mark.end(), start) if mark.start() <= start else begin

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -119,12 +120,17 @@ def _speed(began: float, first: float) -> str:
     return f"{(TALLY.rows_so_far() - first) / seconds:,.0f} rows/s, {TALLY.tokens / seconds:,.0f} tokens/s"
 
 
+def tabulated(*columns: str, title: str | None = None) -> Table:
+    """Return an empty table; the first column is never folded, and names that end with `>` are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for place, name in enumerate(columns):
+        table.add_column(name.removesuffix(">"), justify="right" if name.endswith(">") else "left", no_wrap=place == 0)
+    return table
+
+
 def decision_table(manifest: Manifest) -> Table:
     """Tabulate rows in against rows out."""
-    table = Table(title=f"{manifest.conservation.rows_in:,} rows in", title_justify="left")
-    table.add_column("decision")
-    table.add_column("rows", justify="right")
-    table.add_column("share", justify="right")
+    table = tabulated("decision", "rows>", "share>", title=f"{manifest.conservation.rows_in:,} rows in")
     for decision, count in manifest.conservation.by_decision.items():
         table.add_row(decision, f"{count:,}", f"{count / max(manifest.conservation.rows_in, 1):.2%}")
     return table
@@ -132,16 +138,7 @@ def decision_table(manifest: Manifest) -> Table:
 
 def trait_table(manifest: Manifest) -> Table:
     """Tabulate the traits: what fired, at which threshold, and what that rests on."""
-    table = Table(title="traits", title_justify="left")
-    for name, side in (
-        ("trait", "left"),
-        ("rows", "right"),
-        ("action", "left"),
-        ("threshold", "right"),
-        ("origin", "left"),
-        ("clean rows lost, at most", "right"),
-    ):
-        table.add_column(name, justify="right" if side == "right" else "left")
+    table = tabulated("trait", "rows>", "action", "threshold>", "origin", "clean rows lost, at most>")
     for item in manifest.thresholds:
         bound = f"{item.bound:.2%} ({item.confidence:.0%} conf.)" if item.bound is not None else "not stated"
         table.add_row(item.trait, f"{manifest.fired.get(item.trait, 0):,}", item.action, f"{item.threshold:.4f}", item.origin, bound)

@@ -20,7 +20,7 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max
 class Strict(BaseModel):
     """A frozen model that refuses unknown fields, so that a typo is an error and not a default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Level(Strict):
@@ -33,8 +33,8 @@ class Level(Strict):
 class Scope(Strict):
     """The turns and channels a trait is looked for in."""
 
-    roles: tuple[str, ...] = ("assistant",)
-    channels: tuple[Channel, ...] = ("answer", "thinking")
+    roles: tuple[str, ...] = Field(("assistant",), min_length=1)
+    channels: tuple[Channel, ...] = Field(("answer", "thinking"), min_length=1)
 
 
 class ExemplarOptions(Strict):
@@ -73,8 +73,8 @@ def compile_pattern(pattern: str) -> Any:
 
 
 def check_pattern(pattern: str) -> str:
-    """Refuse a pattern that RE2 can't compile or that matches the empty string."""
-    if compile_pattern(pattern).search(""):
+    """Refuse a pattern that RE2 can't compile or that matches the empty string, alone or at the border of a word."""
+    if any(not match.group() for text in ("", "a b") for match in compile_pattern(pattern).finditer(text)):
         raise ValueError(f"pattern {pattern!r} matches the empty string")
     return pattern
 
@@ -96,7 +96,7 @@ class LexiconOptions(Strict):
     in units of that many words (texts shorter than that count as one unit), for traits that are a matter of density.
     """
 
-    patterns: tuple[Pattern, ...]
+    patterns: tuple[Pattern, ...] = Field(min_length=1)
     unless: tuple[str, ...] = ()
     quoted: Literal["ignore", "count"] = "ignore"
     denied: Literal["ignore", "count"] = "ignore"
@@ -159,7 +159,7 @@ class TraitCard(Strict):
     @field_validator("signals", mode="before")
     @classmethod
     def _names_or_mapping(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
             return {name: {} for name in value}
         if isinstance(value, Mapping):
             return {name: {} if options is None else options for name, options in value.items()}

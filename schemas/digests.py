@@ -36,27 +36,32 @@ def config_digest(value: Any) -> str:
 
 
 def content_digest(utterances: Iterable[Utterance]) -> str:
-    """Digest a conversation's canonical content: role, channel and NFC text of every utterance, length-prefixed.
+    """Digest a conversation's canonical content: role, channel and NFC text of every utterance, stripped and length-prefixed.
 
     The prefix keeps two utterances from being mistaken for one. Lone surrogates are encoded as they stand.
     """
-    state = hashlib.sha256()
-    for role, channel, text in utterances:
-        data = normal_bytes(text)
-        state.update(b"%b\x1f%b\x1f%d\x1f%b\x1e" % (role.encode("utf-8", "surrogatepass"), channel.encode(), len(data), data))
-    return state.hexdigest()
+    return content_digests_by_row(1, ((0, *utterance) for utterance in utterances))[0]
+
+
+def content_digests_by_row(size: int, utterances: Iterable[tuple[int, str, str, str]]) -> list[str]:
+    """Digest the content of `size` rows, given as (row, role, channel, text) in row order."""
+    states = [hashlib.sha256() for _ in range(size)]
+    for row, role, channel, text in utterances:
+        data = normal_bytes(text.strip())
+        states[row].update(f"{role}\x1f{channel}\x1f{len(data)}\x1f".encode("utf-8", "surrogatepass") + data + b"\x1e")
+    return [state.hexdigest() for state in states]
 
 
 def normal_bytes(text: str) -> bytes:
     """Encode the NFC form of `text` in UTF-8."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
-    return text.encode("utf-8", "surrogatepass")
+    if text.isascii():
+        return text.encode()
+    return unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
 
 
-def leaf(*fields: object) -> bytes:
-    """Hash one ledger row's fields; the 0x00 prefix keeps leaves and nodes apart (RFC 6962)."""
-    return hashlib.sha256(b"\x00" + "\x1f".join(map(str, fields)).encode("utf-8", "surrogatepass")).digest()
+def leaf(row: str) -> bytes:
+    """Hash one ledger row, its fields joined; the 0x00 prefix keeps leaves and nodes apart (RFC 6962)."""
+    return hashlib.sha256(b"\x00" + row.encode("utf-8", "surrogatepass")).digest()
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -44,6 +45,9 @@ class RowStream(Protocol):
     def take(self, piece: Piece) -> Rows:
         """Read the next piece."""
 
+    def close(self) -> None:
+        """Close the source."""
+
 
 @dataclass
 class Shard:
@@ -80,6 +84,11 @@ class ParquetRows:
         table = pa.Table.from_batches(batches, self._file.schema_arrow).cast(self._schema)
         return Rows(table, list(range(piece.begin.row, piece.end.row)), [])
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._stream.close()
+
     def _next(self, count: int) -> list[pa.RecordBatch]:
         taken: list[pa.RecordBatch] = []
         self._at += count
@@ -98,12 +107,12 @@ class JsonRows:
     """Rows of a JSON Lines file from a byte offset on."""
 
     def __init__(self, piece: Piece, schema: pa.Schema) -> None:
-        stream = open_lines(piece.uri, piece.compression)
+        self._stream = open_lines(piece.uri, piece.compression)
         start = piece.begin.byte if piece.compression == "none" else 0
         if start:
-            stream.seek(start)
+            self._stream.seek(start)
         self._start = start
-        self._lines = lines(stream)
+        self._lines = lines(self._stream)
         self._at = piece.begin.row if piece.compression == "none" else 0
         self._schema = schema
         self._kind = pa.struct(list(schema))
@@ -127,6 +136,10 @@ class JsonRows:
         self._at = piece.end.row
         return Rows(pa.Table.from_pylist(good, self._schema), numbers, rejects)
 
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
 
 def parse(line: bytes, kind: pa.StructType) -> tuple[Any, str | None]:
     """Parse one line against the settled schema; return the value, and why it is a reject if it is."""
@@ -147,24 +160,27 @@ def open_rows(piece: Piece, schema: pa.Schema) -> RowStream:
 
 
 def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
-    """Read the shards of one task, in order; each source is opened once.
+    """Read the shards of one task, in order; each source is opened once, and closed before the next.
 
     Raises: InputError: A file changed since the survey, or can't be read any more.
     """
-    opened: dict[str, RowStream] = {}
-    for plan in plans:
-        parts: list[tuple[Piece, Rows]] = []
-        for piece in plan.pieces:
-            try:
-                stream = opened.get(piece.uri) or opened.setdefault(piece.uri, open_rows(piece, schema))
-                parts.append((piece, stream.take(piece)))
-            except (StopIteration, OSError, pa.ArrowException) as error:
-                raise InputError(
-                    f"rows {piece.begin.row} to {piece.end.row} can't be read: {error!r}",
-                    where=piece.uri,
-                    remedy="did the file change during the run?",
-                ) from error
-        yield _assembled(plan, parts, schema)
+    with ExitStack() as opened:
+        uri, stream = "", None
+        for plan in plans:
+            parts: list[tuple[Piece, Rows]] = []
+            for piece in plan.pieces:
+                try:
+                    if stream is None or piece.uri != uri:
+                        opened.close()
+                        uri, stream = piece.uri, opened.enter_context(closing(open_rows(piece, schema)))
+                    parts.append((piece, stream.take(piece)))
+                except (StopIteration, OSError, pa.ArrowException) as error:
+                    raise InputError(
+                        f"rows {piece.begin.row} to {piece.end.row} can't be read: {error!r}",
+                        where=piece.uri,
+                        remedy="did the file change during the run?",
+                    ) from error
+            yield _assembled(plan, parts, schema)
 
 
 def _assembled(plan: ShardPlan, parts: Sequence[tuple[Piece, Rows]], schema: pa.Schema) -> Shard:

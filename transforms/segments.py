@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from schemas.digests import Utterance, content_digest
+from schemas.digests import content_digests_by_row
 from transforms.formats import Layout
 
 ROLES = {
@@ -87,11 +87,20 @@ class Segments:
 def segments_of(table: pa.Table, layout: Layout) -> Segments:
     """Take the conversations of every row apart."""
     segments = Segments()
-    rows = [_turns(table, name, actual) for name, actual in _ordered(layout)]
-    for row in range(table.num_rows):
-        for turns in rows:
-            for turn in turns[row]:
-                segments.add(row, *turn)
+    columns = [_turns(table, name, actual) for name, actual in _ordered(layout)]
+    for row, parts in enumerate(zip(*columns, strict=True)):
+        for turns in parts:
+            for role, path, text, channel in turns:
+                if channel == "answer" and text and ("think" not in text or "<" not in text):
+                    if not text.isspace():  # the common case, spared a call
+                        segments.rows.append(row)
+                        segments.roles.append(role)
+                        segments.channels.append(channel)
+                        segments.paths.append(path)
+                        segments.starts.append(0)
+                        segments.texts.append(text)
+                else:
+                    segments.add(row, role, path, text, channel)
     return segments
 
 
@@ -124,12 +133,18 @@ def _chat_turns(column: Any, name: str) -> list[list[Turn]]:
     extras = [(item, _field(flat, item).to_pylist()) for item in (*THINKING_FIELDS, "tool_calls") if item in fields]
     counts = column.value_lengths().fill_null(0).to_pylist()
     paths = [f"{name}[{place}]." for place in range(max(counts, default=0))]
+    plain = [path + content_name for path in paths]
     result, at = [], 0
     for count in counts:
         turns: list[Turn] = []
         for place in range(count):
-            turns += _message(roles[at], paths[place], content_name, contents[at])
-            turns += [turn for item, values in extras for turn in _extra(roles[at], paths[place] + item, item, values[at])]
+            content = contents[at]
+            if type(content) is str:
+                turns.append((roles[at], plain[place], content, "answer"))
+            else:
+                turns += _parts(roles[at], plain[place], content)
+            for item, values in extras:
+                turns += _extra(roles[at], paths[place] + item, item, values[at])
             at += 1
         result.append(turns)
     return result
@@ -143,11 +158,11 @@ def _lowered(role: Any) -> str:
     return role.lower() if isinstance(role, str) else ""
 
 
-def _message(role: str, path: str, content_name: str, content: Any) -> list[Turn]:
-    if content is None or isinstance(content, str):
-        return [(role, path + content_name, content, "answer")]
+def _parts(role: str, path: str, content: Any) -> list[Turn]:
+    if content is None:
+        return []
     parts = content if isinstance(content, list) else [content]
-    return [turn for place, part in enumerate(parts) for turn in _part(role, f"{path}{content_name}[{place}]", part)]
+    return [turn for place, part in enumerate(parts) for turn in _part(role, f"{path}[{place}]", part)]
 
 
 def _part(role: str, path: str, part: Any) -> list[Turn]:
@@ -168,8 +183,15 @@ def _extra(role: str, path: str, name: str, value: Any) -> list[Turn]:
     if value is None or value == []:
         return []
     if name == "tool_calls":
-        return [(role, path, orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode(), "tool")]
+        return [(role, path, orjson.dumps(_present(value), option=orjson.OPT_SORT_KEYS, default=str).decode(), "tool")]
     return [(role, path, value, "thinking")] if isinstance(value, str) else []
+
+
+def _present(value: Any) -> Any:
+    """Leave out null fields: in Arrow they may stand in a struct only because another row has them."""
+    if isinstance(value, dict):
+        return {name: _present(below) for name, below in value.items() if below is not None}
+    return [_present(below) for below in value] if isinstance(value, list) else value
 
 
 def content_digests(table: pa.Table, segments: Segments, layout: Layout) -> list[str]:
@@ -177,14 +199,11 @@ def content_digests(table: pa.Table, segments: Segments, layout: Layout) -> list
 
     Text is stripped of surrounding white space, so that a format's own padding doesn't count.
     """
-    utterances: list[list[Utterance]] = [[] for _ in range(table.num_rows)]
-    sides = {layout.columns.get(side): f"{side}/" for side in ("chosen", "rejected") if layout.format == "preference"}
-    for row, role, channel, path, text in zip(
-        segments.rows, segments.roles, segments.channels, segments.paths, segments.texts, strict=True
-    ):
-        side = sides.get(path.split("[", 1)[0], "") if sides else ""
-        utterances[row].append(Utterance(side + role, channel, text.strip()))
-    return [content_digest(items) for items in utterances]
+    roles = segments.roles
+    if layout.format == "preference":
+        sides = {layout.columns.get(side): f"{side}/" for side in ("chosen", "rejected")}
+        roles = [sides.get(path.split("[", 1)[0], "") + role for path, role in zip(segments.paths, roles, strict=True)]
+    return content_digests_by_row(table.num_rows, zip(segments.rows, roles, segments.channels, segments.texts, strict=True))
 
 
 def prompt_of(segments: Segments, places: Iterable[int]) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from classifiers.banks import Bank, TraitModel
 from classifiers.exemplars import nearest
@@ -110,13 +111,14 @@ def _reason(reason: Reason) -> dict[str, Any]:
 
 def ledger_leaves(ledger: pa.Table) -> list[bytes]:
     """Hash every ledger row, for the Merkle tree; floats in reasons are written with the scores' decimals."""
-    flat = [ledger.column(name).to_pylist() for name in records.LEDGER.names if name != "reasons"]
-    lengths = ledger.column("reasons").combine_chunks().value_lengths().to_pylist()
+    flat = [ledger.column(name).cast(pa.string()) for name in records.LEDGER.names if name != "reasons"]
     reasons = ledger.column("reasons")
+    counts = pc.list_value_length(reasons).to_pylist()
     texts = [
-        "" if not count else canonical_json([_plain(reason) for reason in reasons[at].as_py()]).decode() for at, count in enumerate(lengths)
+        "" if not count else canonical_json([_plain(reason) for reason in reasons[at].as_py()]).decode() for at, count in enumerate(counts)
     ]
-    return [leaf(*fields) for fields in zip(*flat, texts, strict=True)]
+    joined = pc.binary_join_element_wise(*flat, pa.array(texts, pa.string()), "\x1f", null_handling="replace", null_replacement="\x00")
+    return [leaf(row) for row in joined.to_pylist()]
 
 
 def _plain(reason: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,11 +141,11 @@ def _clean(decided: DecidedShard, published: Sequence[int], extra_column: bool) 
     table = table if len(published) == table.num_rows else table.filter(row_mask(table.num_rows, published))
     if not extra_column:
         return table
-    notes = [
-        {"decision": decided.decisions[place], "weight": 1.0, "masks": [mask._asdict() for mask in decided.masks.get(place, ())]}
-        for place in published
-    ]
-    return table.append_column(records.CLEAN_EXTRA, pa.array(notes, records.CLEAN_EXTRA.type))
+    kind = records.CLEAN_EXTRA.type
+    decisions = pa.array([decided.decisions[place] for place in published], kind.field("decision").type)
+    weights = pa.array(np.ones(len(published), np.float32))
+    masks = pa.array([[mask._asdict() for mask in decided.masks.get(place, ())] for place in published], kind.field("masks").type)
+    return table.append_column(records.CLEAN_EXTRA, pa.StructArray.from_arrays([decisions, weights, masks], fields=list(kind)))
 
 
 def _quarantine(decided: DecidedShard, held: Sequence[int], bank: Bank) -> pa.Table:

@@ -1,0 +1,98 @@
+"""The command line: one verb a module; this one only names them, parses, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from pipelines.version import VERSION
+from schemas.errors import CongenerError
+
+EXIT_CODES = """
+Exit codes: 0 done; 1 unexpected fault; 2 input, card, policy, model or usage is wrong; 3 a budget was exceeded and nothing
+was published; 4 the run directory isn't what the command needs; 5 verify found a difference; 130 interrupted.
+"""
+
+app = typer.Typer(
+    name="congener",
+    help="Find, measure and remove what a student model would inherit from its teacher's data.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"congener {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def congener(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and exit."),
+) -> None:
+    """Find, measure and remove what a student model would inherit from its teacher's data."""
+
+
+def _register() -> None:
+    from pipelines.commands import COMMANDS
+
+    for name, command in COMMANDS.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, help=_help(command))(command)
+
+
+def _help(command: Callable[..., Any]) -> str:
+    """Keep a docstring's line breaks: click folds paragraphs unless they begin with a backspace."""
+    head, _, rest = inspect.cleandoc(command.__doc__ or "").partition("\n\n")
+    paragraphs = [f"\b\n{part}" for part in rest.split("\n\n")] if rest else []
+    return "\n\n".join([head, *paragraphs])
+
+
+def main() -> None:
+    """Run the command line."""
+    logging.basicConfig(level=logging.ERROR)  # Beam warns of every extra that isn't installed; what matters is raised
+    _register()
+    try:
+        app(standalone_mode=False)
+    except CongenerError as error:
+        fail(str(error), error.exit_code)
+    except typer.Exit as ended:
+        sys.exit(ended.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        fail("interrupted; the same command resumes", 130)
+    except Exception as error:
+        show = getattr(error, "show", None)  # click's own usage errors
+        if show is None:
+            found = cause(error)
+            if found is None:
+                raise
+            fail(str(found), found.exit_code)
+        else:
+            show()
+        sys.exit(2)
+
+
+def cause(error: BaseException | None) -> CongenerError | None:
+    """Return the congener error that a runner wrapped in its own, if there is one."""
+    while error is not None and not isinstance(error, CongenerError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def fail(message: str, code: int) -> None:
+    """Print an error on stderr, nothing in it taken as markup, and exit."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"congener: {message}", markup=False, style="red" if code != 130 else None)
+    sys.exit(code)

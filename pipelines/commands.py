@@ -1,0 +1,405 @@
+"""The commands: their options, and what they print. The work is in the module of each verb."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.config import FilterConfig, read_config
+from pipelines.progress import tabulated
+from schemas.errors import CardError
+
+Traits = Annotated[
+    list[str] | None,
+    typer.Option("--traits", "-t", help="A trait folder, a folder of them, or a library trait's id; repeatable. Without it: the library."),
+]
+Config = Annotated[str | None, typer.Option("--config", help="A YAML file with any of these settings; options given here win.")]
+Background = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--background", help="Your own clean sample (any corpus format): thresholds are calibrated on it, and the guarantee speaks of it."
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"] | None, typer.Option("--device", help="Where models run; cuda refuses to run without a GPU.")
+]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16"] | None, typer.Option("--precision", help="auto: bf16 on a GPU that has it, else fp32.")
+]
+EncoderModel = Annotated[str | None, typer.Option("--encoder", help="Hub id or local folder of the encoder (default: all-MiniLM-L6-v2).")]
+Revision = Annotated[str | None, typer.Option("--encoder-revision", help="The full 40-digit commit of a hub encoder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print machine-readable output on stdout.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run directory.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Replace what the output holds and start over.")]
+
+
+def say(text: object = "", *, style: str | None = None) -> None:
+    """Print on stdout, nothing in a string taken as markup."""
+    Console(highlight=False, soft_wrap=isinstance(text, str)).print(text, markup=False, style=style)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON on stdout."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def merged(config: str | None, changes: dict[str, Any]) -> FilterConfig:
+    """Read a configuration file and lay the given options over it; None means not given."""
+    base = read_config(config).model_dump()
+    for path, value in changes.items():
+        if value is None or value == ():
+            continue
+        *folders, name = path.split(".")
+        place = base
+        for folder in folders:
+            place = place[folder]
+        place[name] = value
+    return FilterConfig.model_validate(base)
+
+
+def _columns(pairs: Sequence[str] | None) -> dict[str, str] | None:
+    if not pairs:
+        return None
+    for pair in pairs:
+        if "=" not in pair:
+            raise CardError(f"--column {pair!r} is not NAME=COLUMN", remedy="for instance --format messages --column messages=dialogue")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _lot(column: str | None, constant: str | None) -> dict[str, str | None] | None:
+    return {"column": column, "constant": constant} if column or constant else None
+
+
+def filter_corpus(
+    input: Annotated[list[str] | None, typer.Option("--input", "-i", help="File, folder or glob, local or a URI; repeatable.")] = None,  # noqa: A002
+    output: Annotated[str | None, typer.Option("--output", "-o", help="The run directory to make.")] = None,
+    traits: Traits = None,
+    signals: Annotated[
+        list[str] | None,
+        typer.Option("--signals", help="Use only these signals (exemplars, head, classifier, lexicon, repetition); repeatable."),
+    ] = None,
+    bank: Annotated[str | None, typer.Option("--bank", help="A fitted bank; without --traits, its traits run.")] = None,
+    policy: Annotated[str | None, typer.Option("--policy", help="A policy file: levels, actions, exceptions, budgets.")] = None,
+    config: Config = None,
+    background: Background = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="messages, conversations, alpaca, completion, preference or text; detected if left out.")
+    ] = None,  # noqa: A002
+    column: Annotated[
+        list[str] | None, typer.Option("--column", help="NAME=COLUMN: which column plays a format's part; repeatable, needs --format.")
+    ] = None,
+    teacher: Annotated[str | None, typer.Option("--teacher", help="The teacher's name, if one model wrote the whole corpus.")] = None,
+    teacher_column: Annotated[str | None, typer.Option("--teacher-column", help="The column that names the teacher.")] = None,
+    rows_per_shard: Annotated[
+        int | None, typer.Option("--rows-per-shard", min=1, help="Cut shards at this many rows (default 5000).")
+    ] = None,
+    encoder: EncoderModel = None,
+    encoder_revision: Revision = None,
+    device: Device = None,
+    precision: Precision = None,
+    restart: Restart = False,
+    as_json: Json = False,
+) -> None:
+    """Filter a corpus into a run: clean, quarantine, rejects, ledger, scores, manifest.
+
+    congener filter --input data/ --output run/
+    congener filter -i 'data/*.jsonl.gz' -o run/ --traits my-trait/ --policy policy.yaml
+    congener filter -i data/ -o run/ --signals lexicon          (no model: a quick look)
+
+    A run that was cut off goes on where it stopped when the same command is given again.
+    """
+    from pipelines.filter import run_filter
+
+    settled = merged(
+        config,
+        {
+            "input": tuple(input or ()),
+            "output": output,
+            "traits": tuple(traits or ()),
+            "signals": tuple(signals or ()),
+            "bank": bank,
+            "policy": policy,
+            "background": tuple(background or ()),
+            "corpus.format": format,
+            "corpus.columns": _columns(column),
+            "corpus.teacher": _lot(teacher_column, teacher),
+            "shards.rows": rows_per_shard,
+            **_models(encoder, encoder_revision, device, precision),
+        },
+    )
+    manifest = run_filter(settled, restart=restart, command=sys.argv)
+    if as_json:
+        print_json(manifest.model_dump(mode="json", exclude={"outputs", "shards"}))
+    else:
+        say(f"done: {settled.output}")
+        say(f"next: congener inspect {settled.output}; congener report {settled.output}")
+
+
+def _models(encoder: str | None, revision: str | None, device: str | None, precision: str | None) -> dict[str, Any]:
+    return {"encoder.model": encoder, "encoder.revision": revision, "hardware.device": device, "hardware.precision": precision}
+
+
+def fit_bank(
+    output: Annotated[str, typer.Option("--output", "-o", help="The bank directory to make.")],
+    traits: Traits = None,
+    config: Config = None,
+    background: Background = None,
+    encoder: EncoderModel = None,
+    encoder_revision: Revision = None,
+    device: Device = None,
+    precision: Precision = None,
+    restart: Restart = False,
+    as_json: Json = False,
+) -> None:
+    """Fit trait cards into a bank: exemplar index, heads, calibrated thresholds.
+
+    congener fit --traits my-traits/ --output bank/
+    congener fit --output bank/ --background our-clean-sample.parquet
+    """
+    from pipelines.fit import fitted_traits, run_fit
+
+    settled = merged(
+        config,
+        {"traits": tuple(traits or ()), "background": tuple(background or ()), **_models(encoder, encoder_revision, device, precision)},
+    )
+    bank = run_fit(settled, output, restart)
+    lines = fitted_traits(bank)
+    if as_json:
+        print_json(
+            {
+                "bank": output,
+                "digest": bank.digest,
+                "encoder": bank.encoder,
+                "traits": [vars(line) | {"threshold": line.threshold._asdict()} for line in lines],
+            }
+        )
+        return
+    say(_fit_table(lines))
+    say(f"bank {bank.digest[:12]} in {output}")
+
+
+def _fit_table(lines: Sequence[Any]) -> Table:
+    table = tabulated("trait", "signals", "positives>", "negatives>", "clean texts>", "threshold>")
+    for line in lines:
+        value = line.threshold.value
+        shown = f"missing: {line.needed - line.threshold.clean} more clean texts" if value is None else f"{value:.4f}"
+        table.add_row(line.trait, ", ".join(line.signals), str(line.positives), str(line.negatives), str(line.threshold.clean), shown)
+    return table
+
+
+def inspect_run(
+    run: Run,
+    trait: Annotated[str | None, typer.Option("--trait", help="Only rows on which this trait fired.")] = None,
+    teacher: Annotated[str | None, typer.Option("--teacher", help="Only rows of this teacher.")] = None,
+    lot: Annotated[str | None, typer.Option("--lot", help="Only rows of this lot, by its name in the ledger.")] = None,
+    start: Annotated[int, typer.Option("--start", min=0, help="First quarantined row to show.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many to show.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Show what a run decided, then quarantined rows with their spans, scores and nearest exemplars.
+
+    congener inspect run/
+    congener inspect run/ --trait vendor-identity --start 5
+    congener inspect run/ --teacher 'atlas-70b' --json | jq .
+    """
+    from pipelines.inspect import Filters, inspect_as_dicts, print_inspection
+
+    filters = Filters(trait=trait, teacher=teacher, lot=lot)
+    if as_json:
+        print_json(inspect_as_dicts(run, filters, start, limit))
+    else:
+        print_inspection(Console(highlight=False), run, filters, start, limit)
+
+
+def verify(
+    run: Run,
+    inputs: Annotated[bool, typer.Option("--inputs", help="Digest the input files again as well.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Recompute everything the manifest says; name what differs, and exit with 5 if anything does.
+
+    congener verify run/
+    congener verify run/ --inputs
+    """
+    from pipelines.verify import load_manifest, summary, verify_run
+
+    findings = verify_run(run, inputs)
+    if as_json:
+        print_json(
+            summary(load_manifest(run), findings) if not findings else {"whole": False, "findings": [item._asdict() for item in findings]}
+        )
+    elif findings:
+        for item in findings:
+            say(f"{item.where}: {item.problem}")
+        say(f"{len(findings)} differences", style="red")
+    else:
+        manifest = load_manifest(run)
+        say(
+            f"whole: {manifest.conservation.rows_in:,} rows in {len(manifest.outputs)} files, ledger root {manifest.ledger_root[:16]}",
+            style="green",
+        )
+    if findings:
+        raise typer.Exit(5)
+
+
+def report(run: Run, as_json: Json = False) -> None:
+    """Write RUN/report/index.html, one self-contained page.
+
+    congener report run/ && xdg-open run/report/index.html
+    """
+    from pipelines.report import write_report
+
+    path = write_report(run)
+    print_json({"report": path}) if as_json else say(path)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Say what is installed, which device there is, and what a run would use; exit with 2 if something is missing.
+
+    congener doctor
+    """
+    from pipelines.doctor import examine
+
+    checks = examine()
+    if as_json:
+        print_json([check._asdict() for check in checks])
+    else:
+        table = Table(box=None, show_header=False)
+        for check in checks:
+            table.add_row({True: "ok", False: "MISSING", None: "-"}[check.good], check.name, check.found)
+        say(table)
+    if any(check.good is False for check in checks):
+        raise typer.Exit(2)
+
+
+def demo(
+    output: Annotated[str, typer.Option("--output", "-o", help="Where to put the demo's runs; replaced if it is there.")] = "demo",
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Filter the sample corpus that ships with congener and compare with the truth beside it.
+
+    congener demo --output demo/
+    """
+    from pipelines.demo import run_demo
+    from pipelines.report import write_report
+
+    manifests, lines = run_demo(output, merged(None, {"hardware.device": device}))
+    pages = [write_report(f"{output}/{Path(manifest.inputs[0].uri).parent.name}") for manifest in manifests]
+    if as_json:
+        print_json(
+            {
+                "runs": [manifest.run_id for manifest in manifests],
+                "reports": pages,
+                "outcomes": [vars(line) | {"precision": line.precision, "recall": line.recall} for line in lines],
+            }
+        )
+        return
+    table = tabulated("trait", "true rows>", "found>", "right>", "precision>", "recall>", title="against the sample's truth")
+    for line in lines:
+        table.add_row(
+            line.name,
+            str(line.true),
+            str(line.found),
+            str(line.right),
+            _share(line.precision),
+            _share(line.recall),
+            end_section=line is lines[-2],
+        )
+    say(table)
+    say("The sample is small and was written for this demo: docs/quirks.md has the measurements on held-out text and on real answers.")
+    say(
+        f"next:\n  congener inspect {output}/chat\n  congener verify {output}/chat\n  open {pages[0]} in a browser\n  congener traits new my-trait   and then   congener filter --traits my-trait ..."
+    )
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+traits_app = typer.Typer(name="traits", help="List, show, scaffold and check trait cards.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@traits_app.command("list")
+def traits_list(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[DIR]...", help="Trait folders; without any, the library.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List traits: the library's, or those in a folder."""
+    from classifiers.library import find_cards
+    from pipelines.traits import describe
+
+    lines = [describe(card) for card in find_cards(names or ())]
+    if as_json:
+        print_json(lines)
+        return
+    table = tabulated("id", "title", "signals", "action", "positives>", "negatives>")
+    for line in lines:
+        table.add_row(line["id"], line["title"], ", ".join(line["signals"]), line["action"], str(line["positives"]), str(line["negatives"]))
+    say(table)
+
+
+@traits_app.command("show")
+def traits_show(name: Annotated[str, typer.Argument(help="A library trait's id, or a trait folder.")], as_json: Json = False) -> None:
+    """Show one card: what it is, where it was seen, its signals and some exemplars."""
+    from pipelines.traits import show
+
+    card = show(name)
+    if as_json:
+        print_json({**card.card.model_dump(mode="json", exclude_none=True), "positives": card.positives, "negatives": card.negatives})
+        return
+    say(f"{card.id}: {card.card.title}\n\n{card.card.description}")
+    for place in card.card.seen_in:
+        say(f"seen in: {place.where} ({place.source})")
+    say(f"signals: {', '.join(card.card.signals.names())}; action: {card.card.action}; folder: {card.folder}")
+    for kind, texts in (("positive", card.positives), ("hard negative", card.negatives)):
+        say(f"\n{len(texts)} {kind}s, for instance")
+        for text in texts[:3]:
+            say("  " + json.dumps(text[:200], ensure_ascii=False))
+
+
+@traits_app.command("new")
+def traits_new(folder: Annotated[str, typer.Argument(help="The folder to make; its name becomes the trait's id.")]) -> None:
+    """Write the skeleton of a new trait card."""
+    from pipelines.traits import scaffold
+
+    scaffold(Path(folder))
+    say(
+        f"{folder}: put a dozen texts or more into positives.jsonl, then\n  congener traits check {folder}\n  congener filter --input CORPUS --output RUN --traits {folder}"
+    )
+
+
+@traits_app.command("check")
+def traits_check(
+    names: Annotated[list[str], typer.Argument(metavar="DIR...", help="Trait folders, or folders of them.")], as_json: Json = False
+) -> None:
+    """Check trait cards; a mistake is named by file, line and field."""
+    from pipelines.traits import check, describe
+
+    checked = check(names)
+    if as_json:
+        print_json([{**describe(card), "advice": notes} for card, notes in checked])
+        return
+    for card, notes in checked:
+        say(f"{card.id}: ok, {len(card.positives)} positives, {len(card.negatives)} hard negatives")
+        for note in notes:
+            say(f"  advice: {note}")
+
+
+COMMANDS: dict[str, Callable[..., Any] | typer.Typer] = {
+    "demo": demo,
+    "filter": filter_corpus,
+    "fit": fit_bank,
+    "traits": traits_app,
+    "inspect": inspect_run,
+    "verify": verify,
+    "report": report,
+    "doctor": doctor,
+}

@@ -1,0 +1,212 @@
+"""`congener verify`: recompute everything that a manifest says, and name what differs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from pipelines.version import VERSION
+from pipelines.workspace import FOLDERS, MANIFEST, WORK
+from schemas.corpora import CorpusConfig
+from schemas.digests import RECORD_ID_HEX, config_digest, merkle_root, sha256_hex
+from schemas.errors import RunError
+from schemas.manifests import Manifest, Output
+from schemas.policies import PUBLISHED
+from schemas.records import CLEAN_EXTRA, LEDGER
+from transforms import storage
+from transforms.formats import settle_layout
+from transforms.segments import content_digests, segments_of
+from transforms.tables import ledger_leaves
+
+FOLDER_OF = {**dict.fromkeys(PUBLISHED, "clean"), "quarantine": "quarantine", "reject": "rejects"}
+"""Where the rows of each decision stand; rows of the others stand nowhere."""
+
+
+class Finding(NamedTuple):
+    """Something that isn't as the manifest says: the file (or the manifest's field), and how it differs."""
+
+    where: str
+    problem: str
+
+
+def load_manifest(run: str) -> Manifest:
+    """Read a run's manifest.
+
+    Raises: RunError: There is none, or it can't be read.
+    """
+    uri = storage.join(run, MANIFEST)
+    if not storage.exists(uri):
+        raise RunError(
+            "has no manifest.json: it is unfinished, or no run", where=run, remedy="run the same congener filter command again: it resumes"
+        )
+    try:
+        return Manifest.model_validate_json(storage.read_bytes(uri))
+    except (ValidationError, json.JSONDecodeError) as error:
+        raise RunError(f"manifest.json can't be read: {error}", where=run) from error
+
+
+def verify_run(run: str, inputs: bool = False) -> list[Finding]:
+    """Return all that differs from the manifest; nothing when the run is whole.
+
+    With `inputs`, the input files are digested again too, where the manifest says they lie.
+
+    Raises: RunError: The manifest is missing or can't be read.
+    """
+    try:
+        manifest = load_manifest(run)
+    except RunError as error:
+        if storage.exists(storage.join(run, MANIFEST)):
+            return [Finding(MANIFEST, str(error))]
+        raise
+    findings = [*_manifest(manifest), *_files(run, manifest)]
+    if not findings:  # a file that isn't as written would only repeat itself below
+        findings += [*_rows(run, manifest), *_totals(run, manifest)]
+    return findings + (list(_inputs(manifest)) if inputs else [])
+
+
+def _manifest(manifest: Manifest) -> Iterator[Finding]:
+    """Check what the manifest says of itself."""
+    if manifest.seal() != manifest.digest:
+        yield Finding(MANIFEST, "doesn't match its own digest: it was edited")
+    if config_digest(manifest.identity.model_dump(mode="json"))[:16] != manifest.run_id:
+        yield Finding(MANIFEST, "run_id isn't the digest of the identity")
+    if not manifest.conservation.holds():
+        yield Finding(MANIFEST, f"{manifest.conservation.rows_in} rows in aren't the sum of the decisions")
+    if merkle_root([bytes.fromhex(root) for _, root in manifest.shards]).hex() != manifest.ledger_root:
+        yield Finding(MANIFEST, "ledger_root isn't the Merkle root of the shards' roots")
+
+
+def _files(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Check every output's bytes, and that nothing stands beside them."""
+    for output in manifest.outputs:
+        uri = storage.join(run, output.path)
+        if not storage.exists(uri):
+            yield Finding(output.path, "is missing")
+        elif sha256_hex(storage.read_bytes(uri)) != output.sha256:
+            yield Finding(output.path, "was changed: its SHA-256 isn't the manifest's")
+    known = {output.path for output in manifest.outputs} | {MANIFEST}
+    yield from (Finding(path, "isn't in the manifest") for path in _present(run) if path not in known)
+
+
+def _present(run: str) -> list[str]:
+    """List the files of a run; the report isn't part of what is verified."""
+    if storage.is_local(run):
+        files = (path.relative_to(run).as_posix() for path in Path(run).rglob("*") if not path.is_dir())
+        return sorted(name for name in files if not name.startswith(("report/", f"{WORK}/")))
+    return [
+        storage.join(folder, uri.rsplit("/", 1)[1])
+        for folder in FOLDERS
+        if folder != "report"
+        for uri in storage.listing(storage.join(run, folder), "")
+    ]
+
+
+def _rows(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Check every ledger row against the file that it says the row went to."""
+    by_shard: dict[str, dict[str, Output]] = {}
+    for output in manifest.outputs:
+        folder, name = output.path.split("/", 1)
+        by_shard.setdefault(name.removesuffix(".parquet"), {})[folder] = output
+    for shard, root in manifest.shards:
+        files = by_shard.get(shard, {})
+        if "ledger" not in files:
+            if root != merkle_root([]).hex():
+                yield Finding(f"ledger/{shard}.parquet", "isn't in the manifest")
+            continue
+        ledger = _table(run, files["ledger"])
+        if merkle_root(ledger_leaves(ledger)).hex() != root:
+            yield Finding(files["ledger"].path, "its rows don't give the shard's Merkle root")
+        yield from _shard(run, manifest, files, ledger)
+
+
+def _table(run: str, output: Output) -> pa.Table:
+    return pq.read_table(pa.BufferReader(storage.read_bytes(storage.join(run, output.path))))
+
+
+def _shard(run: str, manifest: Manifest, files: dict[str, Output], ledger: pa.Table) -> Iterator[Finding]:
+    rows = ledger.select([name for name in LEDGER.names if name != "reasons"]).to_pylist()
+    for folder in ("clean", "quarantine", "rejects"):
+        expected = [row for row in rows if FOLDER_OF.get(row["decision"]) == folder]
+        if not expected and folder not in files:
+            continue
+        if folder not in files:
+            yield Finding(files["ledger"].path, f"{len(expected)} rows went to {folder}/, which has no such file")
+            continue
+        table = _table(run, files[folder])
+        if table.num_rows != len(expected) or table.num_rows != files[folder].rows:
+            yield Finding(files[folder].path, f"has {table.num_rows} rows, the ledger {len(expected)}, the manifest {files[folder].rows}")
+        elif [(row["output"], row["output_row"]) for row in expected] != [(files[folder].path, at) for at in range(len(expected))]:
+            yield Finding(files["ledger"].path, f"rows don't stand in {folder}/ where the ledger says")
+        elif folder != "rejects":
+            yield from _contents(manifest, files[folder], table, [row["content_digest"] for row in expected])
+    yield from _aligned(run, files, ledger)
+
+
+def _contents(manifest: Manifest, output: Output, table: pa.Table, digests: list[str]) -> Iterator[Finding]:
+    """Recompute the content digests of published and quarantined rows."""
+    corpus = table.drop_columns([CLEAN_EXTRA.name]) if CLEAN_EXTRA.name in table.column_names else table
+    config = CorpusConfig(format=manifest.identity.format, columns=manifest.identity.columns)
+    layout = settle_layout(corpus.schema, config)
+    found = content_digests(corpus, segments_of(corpus, layout), layout)
+    for at, (mine, theirs) in enumerate(zip(found, digests, strict=True)):
+        if mine != theirs:
+            yield Finding(output.path, f"row {at} isn't the record that the ledger names ({theirs[:RECORD_ID_HEX]})")
+
+
+def _aligned(run: str, files: dict[str, Output], ledger: pa.Table) -> Iterator[Finding]:
+    """Check that the scores stand in the ledger's order."""
+    if "scores" not in files:
+        yield Finding(files["ledger"].path, "has no scores beside it")
+        return
+    scores = _table(run, files["scores"])
+    if not scores.select(["source", "row"]).equals(ledger.select(["source", "row"])):
+        yield Finding(files["scores"].path, "isn't aligned with the ledger")
+
+
+def _totals(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Count decisions, fired traits and input rows again."""
+    decisions: Counter[str] = Counter()
+    fired: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
+    for output in manifest.outputs:
+        if output.path.startswith("ledger/"):
+            ledger = _table(run, output)
+            decisions.update(ledger.column("decision").to_pylist())
+            seen.update(ledger.column("source").to_pylist())
+            for reasons in ledger.column("reasons").to_pylist():
+                fired.update({reason["trait"] for reason in reasons})
+    if dict(decisions) != {name: count for name, count in manifest.conservation.by_decision.items() if count}:
+        yield Finding("ledger/", f"counts {dict(decisions)}, the manifest {manifest.conservation.by_decision}")
+    if dict(fired) != manifest.fired:
+        yield Finding("ledger/", f"traits fired {dict(fired)}, the manifest says {manifest.fired}")
+    for source in manifest.inputs:
+        if seen[source.name] != source.rows:
+            yield Finding("ledger/", f"has {seen[source.name]} rows of {source.name}, which has {source.rows}")
+
+
+def _inputs(manifest: Manifest) -> Iterator[Finding]:
+    for source in manifest.inputs:
+        if not storage.exists(source.uri):
+            yield Finding(source.uri, "input is not there any more")
+        elif sha256_hex(storage.read_bytes(source.uri)) != source.sha256:
+            yield Finding(source.uri, "input was changed since the run")
+
+
+def summary(manifest: Manifest, findings: list[Finding]) -> dict[str, object]:
+    """Describe the outcome for machines."""
+    return {
+        "whole": not findings,
+        "run_id": manifest.run_id,
+        "verified_by": VERSION,
+        "outputs": len(manifest.outputs),
+        "rows": manifest.conservation.rows_in,
+        "ledger_root": manifest.ledger_root,
+        "findings": [finding._asdict() for finding in findings],
+    }

@@ -1,0 +1,48 @@
+"""Errors: what they say, what the command line ends with, and that they survive the way between workers."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from schemas import errors
+from schemas.errors import BudgetError, CardError, CongenerError, InputError, ModelError, RunError, VerifyError
+
+KINDS = [CongenerError, InputError, CardError, ModelError, BudgetError, RunError, VerifyError]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("where", [None, "a.jsonl line 3"])
+@pytest.mark.parametrize("remedy", [None, "write it anew"])
+def test_errors_survive_pickling(kind, where, remedy):
+    """An error raised in a worker arrives as the same kind, with the same parts."""
+    error = kind("is broken", where=where, remedy=remedy)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        again = pickle.loads(pickle.dumps(error, protocol))
+        assert type(again) is kind
+        assert (again.problem, again.where, again.remedy) == ("is broken", where, remedy)
+        assert str(again) == str(error)
+        assert again.exit_code == error.exit_code
+    assert str(copy.copy(error)) == str(error)
+
+
+def test_an_error_says_where_what_and_what_to_do():
+    """The place comes first, the remedy on a line of its own; parts that aren't known leave no trace."""
+    assert str(CardError("is broken")) == "is broken"
+    assert str(CardError("is broken", where="card.yaml")) == "card.yaml: is broken"
+    assert str(CardError("is broken", where="card.yaml", remedy="write it anew")) == "card.yaml: is broken\n  remedy: write it anew"
+    assert CardError("is broken", where="card.yaml").args == ("card.yaml: is broken",)
+
+
+def test_exit_codes_tell_the_kinds_of_failure_apart():
+    """A script can tell a bad input from a blown budget, an unusable run and a run that was altered."""
+    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 5]
+
+
+def test_every_error_of_the_module_is_tested_here():
+    """A new kind of error comes into this file's list."""
+    found = {item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, CongenerError)}
+    assert found == set(KINDS)
+    assert not any(kind.exit_code in (0, 1) for kind in KINDS)

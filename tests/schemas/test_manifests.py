@@ -1,0 +1,128 @@
+"""The manifest: conservation of rows, and a seal over everything in it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from schemas.manifests import MANIFEST_FORMAT, Conservation, Identity, InputFile, Manifest, Output, SettledThreshold
+from schemas.policies import DECISIONS
+
+DIGEST = "ab" * 32
+
+
+def manifest(**fields):
+    """Return a small, whole manifest."""
+    identity = Identity(
+        code_version="1",
+        config_digest=DIGEST,
+        policy_digest=DIGEST,
+        bank_digest=DIGEST,
+        encoder={"model": "m", "layers": [6, 4]},
+        classifiers={},
+        packages={"torch": "2"},
+        format="messages",
+        columns={"messages": "messages"},
+        inputs=(("a.parquet", 3, DIGEST),),
+    )
+    rule = SettledThreshold(
+        trait="rain-talk",
+        signal="combined",
+        action="drop",
+        threshold=0.5,
+        origin="calibrated",
+        clean_texts=299,
+        exceeding=0,
+        bound=0.00997,
+        max_false_positive_rate=0.01,
+        confidence=0.95,
+        calibrated_on="library background",
+    )
+    return Manifest(
+        **{
+            "run_id": "r1",
+            "identity": identity,
+            "config": {"inputs": ["a.parquet"]},
+            "policy": {},
+            "thresholds": (rule,),
+            "inputs": (InputFile(name="a.parquet", uri="/a.parquet", kind="parquet", compression="none", bytes=9, rows=3, sha256=DIGEST),),
+            "outputs": (Output(path="clean/a.parquet", rows=2, bytes=9, sha256=DIGEST),),
+            "fired": {"rain-talk": 1},
+            "conservation": Conservation(rows_in=3, by_decision={"keep": 2, "drop": 1}),
+            "ledger_root": DIGEST,
+            "shards": (("s1", DIGEST),),
+            "limits": ("It doesn't show everything.",),
+            "circumstances": {"host": "h"},
+            **fields,
+        }
+    )
+
+
+@given(st.dictionaries(st.sampled_from(DECISIONS), st.integers(0, 1000)), st.integers(-2, 2))
+def test_conservation_holds_only_when_the_counts_add_up(counts, off):
+    """One row too many or too few shows."""
+    total = sum(counts.values())
+    assert Conservation(rows_in=total + off, by_decision=counts).holds() == (off == 0)
+
+
+def test_a_sealed_manifest_carries_its_seal():
+    """Sealing changes the digest and nothing else, and sealing twice changes nothing."""
+    plain = manifest()
+    sealed = plain.sealed()
+    assert plain.digest == ""
+    assert sealed.digest == plain.seal() == sealed.seal()
+    assert sealed.sealed() == sealed
+    assert sealed.model_copy(update={"digest": ""}) == plain
+    assert plain.format == MANIFEST_FORMAT
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run_id": "r2"},
+        {"format": 2},
+        {"config": {"inputs": ["b.parquet"]}},
+        {"policy": {"removal_budget": 0.1}},
+        {"thresholds": ()},
+        {"inputs": ()},
+        {"outputs": ()},
+        {"fired": {"rain-talk": 2}},
+        {"conservation": Conservation(rows_in=3, by_decision={"keep": 3})},
+        {"ledger_root": "cd" * 32},
+        {"shards": (("s2", DIGEST),)},
+        {"limits": ()},
+        {"parents": ("r0",)},
+        {"circumstances": {"host": "other"}},
+        {"identity": manifest().identity.model_copy(update={"code_version": "2"})},
+    ],
+)
+def test_the_seal_changes_with_every_field(change):
+    """No field can be altered under the same seal."""
+    assert manifest(**change).seal() != manifest().seal()
+
+
+def test_every_field_is_in_the_list_above():
+    """The parametrisation above names every field of the model but the digest."""
+    (mark,) = test_the_seal_changes_with_every_field.pytestmark
+    assert {name for change in mark.args[1] for name in change} == set(Manifest.model_fields) - {"digest"}
+
+
+def test_a_manifest_reads_back_from_its_json():
+    """The file on disk is the manifest: same fields, same seal."""
+    sealed = manifest().sealed()
+    again = Manifest.model_validate_json(sealed.model_dump_json())
+    assert again == sealed
+    assert again.seal() == again.digest
+
+
+def test_unknown_fields_and_missing_ones_are_refused():
+    """A manifest of another shape isn't read as if it were this one."""
+    value = manifest().model_dump(mode="json")
+    with pytest.raises(ValidationError, match="mood"):
+        Manifest.model_validate({**value, "mood": "good"})
+    with pytest.raises(ValidationError, match="ledger_root"):
+        Manifest.model_validate({name: item for name, item in value.items() if name != "ledger_root"})
+    with pytest.raises(ValidationError, match="origin"):
+        Manifest.model_validate({**value, "thresholds": [{**value["thresholds"][0], "origin": "guessed"}]})

@@ -1,0 +1,87 @@
+"""Policies: rules, exceptions, budgets, and the lists that decisions are made from."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.cards import SIGNALS, Action
+from schemas.policies import DECISIONS, PUBLISHED, SEVERITY, LotException, LotPattern, Policy, TraitRule
+
+
+def test_every_action_has_a_severity_and_is_a_decision():
+    """Actions, their order and the decisions in the ledger speak of the same words."""
+    assert sorted(SEVERITY) == sorted(get_args(Action))
+    assert set(SEVERITY) <= set(DECISIONS)
+    assert set(DECISIONS) - set(SEVERITY) == {"duplicate", "reject"}
+    assert len(set(DECISIONS)) == len(DECISIONS)
+
+
+def test_what_is_published_keeps_the_row():
+    """Quarantined, dropped, doubled and rejected rows aren't in the clean corpus."""
+    assert set(DECISIONS) - set(PUBLISHED) == {"quarantine", "drop", "duplicate", "reject"}
+    assert SEVERITY[0] == "keep"
+    assert SEVERITY[-1] == "drop"
+
+
+def test_an_empty_policy_leaves_all_to_the_cards():
+    """Without rules nothing is overridden, nothing is budgeted, and doubles stay."""
+    policy = Policy()
+    assert policy == Policy(traits={}, exceptions=(), removal_budget=None, reject_budget=None, duplicates="keep")
+    assert TraitRule() == TraitRule(signal="combined", threshold=None, max_false_positive_rate=None, confidence=None, action=None)
+
+
+def test_a_trait_without_a_rule_is_the_default_rule():
+    """`rain-talk:` with nothing after it in YAML names the trait and overrides nothing."""
+    assert Policy.model_validate({"traits": {"rain-talk": None}}).traits == {"rain-talk": TraitRule()}
+
+
+@pytest.mark.parametrize("signal", ["combined", *SIGNALS])
+def test_a_rule_may_go_by_any_signal(signal):
+    """The combined score and each signal alone can decide."""
+    assert Policy.model_validate({"traits": {"a": {"signal": signal}}}).traits["a"].signal == signal
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("traits", {"Not A Slug": {}}),
+        ("traits", {"a": {"signal": "nose"}}),
+        ("traits", {"a": {"action": "delete"}}),
+        ("traits", {"a": {"threshold": 2}}),
+        ("traits", {"a": {"max_false_positive_rate": 0}}),
+        ("traits", {"a": {"confidence": 1}}),
+        ("traits", {"a": {"treshold": 0.5}}),
+        ("traits", ["a"]),
+        ("removal_budget", 1.5),
+        ("reject_budget", -0.1),
+        ("duplicates", "maybe"),
+        ("budget", 0.1),
+    ],
+)
+def test_mistakes_are_refused_by_field(field, value):
+    """The message names the field that is wrong."""
+    with pytest.raises(ValidationError, match=field):
+        Policy.model_validate({field: value})
+
+
+def test_an_exception_says_why():
+    """Every exception names a trait or all of them, a lot, and a reason."""
+    pattern = LotPattern(teacher="gpt-*")
+    assert LotException(trait="*", lot=pattern, action="keep", reason="audited").lot == LotPattern(
+        teacher="gpt-*", prompt_source=None, system_prompt=None, date=None
+    )
+    with pytest.raises(ValidationError, match="reason"):
+        LotException.model_validate({"trait": "*", "lot": {}})
+    with pytest.raises(ValidationError, match="trait"):
+        LotException.model_validate({"trait": "a*", "lot": {}, "reason": "x"})
+    with pytest.raises(ValidationError, match=r"lot\.model"):
+        LotException.model_validate({"trait": "*", "lot": {"model": "x"}, "reason": "x"})
+
+
+def test_a_policy_is_frozen():
+    """What a run declared can't be changed while it runs."""
+    with pytest.raises(ValidationError, match="frozen"):
+        Policy().duplicates = "remove"

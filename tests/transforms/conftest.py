@@ -1,0 +1,136 @@
+"""Small shards and a bank without a model, for the tests of the transforms."""
+
+import copy
+import gzip
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pytest
+
+from classifiers.banks import bank_files
+from classifiers.encoders import EncoderConfig
+from classifiers.fitting import CleanRow, CleanText, fit_bank
+from classifiers.library import LoadedCard
+from classifiers.scoring import Places, Scorer, Scores, SignalScores
+from schemas.cards import TraitCard
+from schemas.corpora import CorpusConfig
+from transforms.formats import settle_layout
+from transforms.identify import identify
+from transforms.readers import Shard
+from transforms.score import ScoredShard
+from transforms.sources import Cut, Piece, ShardPlan
+
+CARDS = (
+    {"id": "fox", "signals": {"lexicon": {"patterns": ["fox(?:es)?"]}}, "action": "flag", "threshold": 0.5},
+    {"id": "owl", "signals": {"lexicon": {"patterns": ["owls?", "barn"]}}, "action": "quarantine", "threshold": 0.5},
+)
+CLEAN_TEXTS = 400
+
+
+def _bank(cards):
+    clean = CleanText(tuple(CleanRow((f"Clean text number {number}.",), "background", "clean") for number in range(CLEAN_TEXTS)))
+    loaded = [LoadedCard(TraitCard.model_validate(card), (), (), Path()) for card in cards]
+    return fit_bank(loaded, clean, None, EncoderConfig(device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def make_bank():
+    """Return what fits a bank of lexicon cards (given as dictionaries) on clean text without any of their words."""
+    return _bank
+
+
+@pytest.fixture(scope="session")
+def bank():
+    """Fit two lexicon traits: foxes are flagged, owls and barns go to quarantine."""
+    return _bank(CARDS)
+
+
+@pytest.fixture
+def bank_copy(bank):
+    """Return the bank of two traits, to alter."""
+    return copy.deepcopy(bank)
+
+
+@pytest.fixture(scope="session")
+def bank_uri(bank, tmp_path_factory):
+    """Store the bank of two traits in a folder."""
+    folder = tmp_path_factory.mktemp("bank")
+    for name, data in bank_files(bank).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def make_shard():
+    """Return what makes a shard of rows (dictionaries, or a table) without any file."""
+
+    def make(rows: Sequence[Mapping] | pa.Table, name: str = "part-000000-aaaaaaaaaaaa", rejects: Sequence = (), numbers=None) -> Shard:
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows))
+        total = table.num_rows + len(rejects)
+        piece = Piece("corpus.jsonl", "corpus.jsonl", "0" * 64, "jsonl", "none", Cut(0, 0, 0), Cut(total, total, 0))
+        numbers = list(range(table.num_rows)) if numbers is None else numbers
+        return Shard(ShardPlan(name, (piece,)), table, ["corpus.jsonl"] * table.num_rows, numbers, list(rejects))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_identified(make_shard):
+    """Return what makes an identified shard of rows."""
+
+    def make(rows, config: CorpusConfig | None = None, **shard):
+        made = make_shard(rows, **shard)
+        return identify(made, settle_layout(made.table.schema, config or CorpusConfig()))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_scored(make_identified):
+    """Return what scores rows with a lexicon bank."""
+
+    def make(rows, bank, config: CorpusConfig | None = None, **shard):
+        identified = make_identified(rows, config, **shard)
+        return ScoredShard(identified, Scorer(bank, None, {}).score(identified.shard.table.num_rows, identified.segments), 0, 0)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def with_scores(make_identified):
+    """Return what makes a scored shard of plain texts with the given scores: one signal a trait, its place the whole text."""
+
+    def make(scores: Mapping[str, Sequence[float]], texts: Sequence[str] | None = None, signal: str = "head", **shard):
+        size = len(next(iter(scores.values())))
+        texts = texts or [f"text {number}" for number in range(size)]
+        identified = make_identified([{"text": text} for text in texts], **shard)
+        ends = np.array([len(text) for text in texts], np.int32)
+        places = Places(np.arange(size, dtype=np.int32), np.zeros(size, np.int32), ends)
+        found = Scores(size)
+        for trait, values in scores.items():
+            found.combined[trait] = np.array(values, np.float32)
+            found.signals[trait] = {signal: SignalScores(np.array(values, np.float32), places)}
+        return ScoredShard(identified, found, 0, 0)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def json_lines():
+    """Return what writes rows (or raw lines) as JSON Lines, compressed as the file's name says."""
+
+    def write(path: Path, rows: Sequence, end: bytes = b"\n") -> str:
+        data = b"\n".join(row if isinstance(row, bytes) else orjson.dumps(row) for row in rows) + end
+        if path.suffix == ".gz":
+            data = gzip.compress(data, 1)
+        if path.suffix == ".zst":
+            data = pa.compress(data, codec="zstd", asbytes=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return str(path)
+
+    return write

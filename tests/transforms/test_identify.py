@@ -1,0 +1,176 @@
+"""Record ids and lots."""
+
+import datetime
+import unicodedata
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.runners import local_pipeline
+from schemas.corpora import CorpusConfig, LotField, ShardLimits
+from schemas.digests import sha256_hex
+from schemas.policies import LotPattern
+from transforms.formats import settle_layout
+from transforms.identify import IdentifyRecords, Lot, identify
+from transforms.readers import read_task
+from transforms.sources import plan_shards, survey
+
+
+def ids_of(path, **config):
+    """Survey, read and identify a file; return its rows' ids in order."""
+    corpus = survey([str(path)], ShardLimits())
+    layout = settle_layout(corpus.schema, CorpusConfig(**config))
+    shards = [shard for task in plan_shards(corpus.sources, ShardLimits()) for shard in read_task(task, corpus.schema)]
+    return [name for shard in shards for name in identify(shard, layout).record_ids]
+
+
+PAIRS = [("What is rain?", "Water that falls."), ("Grüße?", "Café, naïve, Å — 東京 😀"), ("Why?", "Because.\nIt is.")]
+
+
+def in_formats(pairs):
+    """Write pairs of prompt and answer in every format that can hold them."""
+    return {
+        "messages": [{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]} for q, a in pairs],
+        "parts": [
+            {"messages": [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in (("user", q), ("assistant", a))]}
+            for q, a in pairs
+        ],
+        "calls": [
+            {"messages": [{"role": "user", "content": q, "tool_calls": None}, {"role": "assistant", "content": a, "tool_calls": []}]} for q, a in pairs
+        ],
+        "conversations": [{"conversations": [{"from": "human", "value": q}, {"from": "gpt", "value": a}]} for q, a in pairs],
+        "alpaca": [{"instruction": q, "input": "", "output": a, "id": place} for place, (q, a) in enumerate(pairs)],
+        "completion": [{"prompt": q, "completion": a} for q, a in pairs],
+        "completion turns": [{"prompt": [{"role": "user", "content": q}], "completion": [{"role": "assistant", "content": a}]} for q, a in pairs],
+    }
+
+
+def test_ids_are_equal_across_formats_and_files(tmp_path, json_lines):
+    """A conversation has one id in every format, in JSON Lines and in Parquet, plain and compressed."""
+    wanted = None
+    for name, rows in in_formats(PAIRS).items():
+        written = [json_lines(tmp_path / f"{name}{suffix}", rows) for suffix in (".jsonl", ".jsonl.gz", ".jsonl.zst")]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
+        for path in (*written, tmp_path / f"{name}.parquet"):
+            found = ids_of(path)
+            wanted = wanted or found
+            assert found == wanted, path
+    assert len(set(wanted)) == len(PAIRS)
+    assert all(len(name) == 32 for name in wanted)
+
+
+def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines):
+    """A renamed file with more columns holds the same records."""
+    rows = [{"text": "a", "id": 1}, {"text": "b", "id": 2}]
+    first = ids_of(json_lines(tmp_path / "one" / "x.jsonl", rows))
+    second = ids_of(json_lines(tmp_path / "two" / "y.jsonl", [{"note": "n", "text": row["text"]} for row in rows]))
+    assert first == second
+
+
+def test_ids_of_calls_survive_other_neighbours(tmp_path, json_lines):
+    """A record with a tool call keeps its id in a corpus whose calls have more fields."""
+    row = {"messages": [{"role": "assistant", "content": "A", "tool_calls": [{"name": "look", "arguments": {"at": "x"}}]}]}
+    other = {"messages": [{"role": "assistant", "content": "B", "tool_calls": [{"name": "go", "arguments": {"to": 1}, "id": "7"}]}]}
+    alone = ids_of(json_lines(tmp_path / "alone.jsonl", [row]))
+    assert ids_of(json_lines(tmp_path / "beside.jsonl", [row, other]))[:1] == alone
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=12))
+def test_ids_are_equal_across_unicode_forms(text):
+    """Composed and decomposed text is one record."""
+    rows = [{"text": text}, *({"text": unicodedata.normalize(form, text)} for form in ("NFC", "NFD"))]
+    table = pa.Table.from_pylist(rows, pa.schema([("text", pa.string())]))
+    identified = identify_table(table)
+    assert len(set(identified.digests)) == 1
+
+
+def identify_table(table, **config):
+    """Identify a table that came from nowhere."""
+    from transforms.readers import Shard
+    from transforms.sources import ShardPlan
+
+    shard = Shard(ShardPlan("part-000000-0", ()), table, ["x"] * table.num_rows, list(range(table.num_rows)))
+    return identify(shard, settle_layout(table.schema, CorpusConfig(**config)))
+
+
+def test_compatibility_forms_stay_apart(make_identified):
+    """A ligature isn't its letters: only canonical equivalence is one record."""
+    first, second = make_identified([{"text": "ﬁne"}, {"text": "fine"}]).digests
+    assert first != second
+
+
+def test_record_id_is_the_digests_beginning(make_identified):
+    """Ids are the digest's first 32 hex digits, row by row."""
+    identified = make_identified([{"text": "a"}, {"text": "b"}])
+    assert identified.record_ids == [digest[:32] for digest in identified.digests]
+    assert all(len(digest) == 64 for digest in identified.digests)
+
+
+def test_lots_come_from_columns(make_identified):
+    """Teacher and source are read row by row; what is missing is a dash."""
+    rows = [{"text": "a", "model": "m1", "source": "s"}, {"text": "b", "model": None, "source": ""}]
+    assert make_identified(rows).lots == [Lot("m1", "s", "-", "-"), Lot("-", "-", "-", "-")]
+
+
+def test_lots_by_constant(make_identified):
+    """A constant names every row's lot."""
+    config = CorpusConfig(teacher=LotField(constant="m2"), system_prompt=LotField(constant="plain"))
+    assert make_identified([{"text": "a", "model": "m1"}] * 2, config).lots == [Lot("m2", "-", "plain", "-")] * 2
+
+
+@pytest.mark.parametrize(
+    ("value", "day"),
+    [
+        ("2025-03-04T05:06:07Z", "2025-03-04"),
+        (datetime.datetime(2025, 3, 4, 5, 6, tzinfo=datetime.UTC), "2025-03-04"),
+        (datetime.date(2025, 3, 4), "2025-03-04"),
+        ("2025", "2025"),
+        (None, "-"),
+    ],
+)
+def test_a_date_is_a_day(make_identified, value, day):
+    """Of a time only the day counts, whether it is text or a timestamp."""
+    table = pa.table({"text": ["a"], "date": pa.array([value], pa.string() if value is None else None)})
+    assert make_identified(table).lots == [Lot("-", "-", "-", day)]
+
+
+def test_numbers_and_bars_in_lot_fields(make_identified):
+    """A number is written as text; a bar, which separates a lot's fields, becomes a slash."""
+    lot = make_identified([{"text": "a", "model": "a|b", "source": 7}]).lots[0]
+    assert lot == Lot("a/b", "7", "-", "-")
+    assert lot.name() == "a/b | 7 | - | -"
+
+
+def test_system_prompts_name_lots(make_identified):
+    """Rows with one system prompt share a lot, named by its digest; the first system message counts, stripped."""
+
+    def row(*systems):
+        return {"messages": [*({"role": "system", "content": text} for text in systems), {"role": "user", "content": "U"}]}
+
+    lots = make_identified([row("Be kind."), row(" Be kind.\n"), row("Be kind.", "Be brief."), row("Be brief."), row()]).lots
+    assert [lot.system_prompt for lot in lots] == [sha256_hex(b"Be kind.")[:8]] * 3 + [sha256_hex(b"Be brief.")[:8], "-"]
+
+
+def test_a_lot_matches_shell_patterns():
+    """Every field that a pattern names must fit; case counts."""
+    lot = Lot("llama-3-70b", "web", "-", "2025-03-04")
+    assert lot.matches(LotPattern())
+    assert lot.matches(LotPattern(teacher="llama-*", date="2025-03-??"))
+    assert not lot.matches(LotPattern(teacher="llama-*", prompt_source="books"))
+    assert not lot.matches(LotPattern(teacher="Llama-*"))
+
+
+def test_identify_records_on_beam(make_shard):
+    """The transform names the rows of every shard as the function does."""
+    shards = [make_shard([{"text": f"{name} {number}", "model": "m"} for number in range(3)], name=name) for name in ("part-0", "part-1")]
+    layout = settle_layout(shards[0].table.schema, CorpusConfig())
+    wanted = [(shard.plan.name, identify(shard, layout).record_ids, ["m"] * 3) for shard in shards]
+    with local_pipeline() as pipeline:
+        identified = pipeline | beam.Create(shards) | IdentifyRecords(layout)
+        named = identified | beam.Map(lambda item: (item.shard.plan.name, item.record_ids, [lot.teacher for lot in item.lots]))
+        assert_that(named, equal_to(wanted))

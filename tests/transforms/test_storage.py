@@ -1,0 +1,144 @@
+"""Files: what patterns match, and writes that appear whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import InputError
+from transforms import storage
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Make a folder with files below it, hidden ones among them."""
+    for name in ("b.txt", "a.txt", "deep/er/c.txt", ".hidden", "_success", ".work/d.txt", "deep/.e.txt", "deep/_f/g.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def names(found, root):
+    """Return paths below the root."""
+    return [os.path.relpath(item.uri, root) for item in found]
+
+
+def test_a_folder_is_every_file_below_it(tree):
+    """Files are found at any depth, sorted; those hidden by a dot or an underscore aren't."""
+    found = storage.find(str(tree))
+    assert names(found, tree) == ["a.txt", "b.txt", "deep/er/c.txt"]
+    assert [item.size for item in found] == [5, 5, 13]
+
+
+def test_a_file_is_itself(tree):
+    """A path to a file is that file, hidden or not."""
+    assert names(storage.find(str(tree / ".hidden")), tree) == [".hidden"]
+
+
+def test_a_glob_matches(tree):
+    """Stars match within a folder, two stars below it."""
+    assert names(storage.find(str(tree / "*.txt")), tree) == ["a.txt", "b.txt"]
+    assert "deep/er/c.txt" in names(storage.find(str(tree / "**.txt")), tree)
+
+
+def test_a_name_with_glob_signs_is_found(tmp_path):
+    """A file whose name looks like a pattern is taken for the file it is."""
+    path = tmp_path / "data[1].txt"
+    path.write_text("x")
+    assert [item.uri for item in storage.find(str(path))] == [str(path)]
+
+
+@pytest.mark.parametrize("pattern", ["nothing/*.jsonl", "no-such-file.jsonl", "."])
+def test_nothing_found_is_an_error(tmp_path, monkeypatch, pattern):
+    """An empty match names the pattern and says what to do."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        storage.find(pattern)
+    assert caught.value.where == pattern
+    assert "matches no file" in str(caught.value)
+    assert "check the path" in caught.value.remedy
+
+
+def test_an_unknown_scheme_is_an_error():
+    """A filesystem that isn't installed is named, with the extras that bring one."""
+    with pytest.raises(InputError, match="nowhere://bucket/x") as caught:
+        storage.find("nowhere://bucket/x")
+    assert "gcp, aws" in caught.value.remedy
+
+
+def test_local_paths_and_uris():
+    """Whatever has a scheme is remote."""
+    assert storage.is_local("/data/x")
+    assert storage.is_local("x y/z")
+    assert not storage.is_local("gs://bucket/x")
+
+
+def test_join_keeps_one_slash():
+    """Path components are joined by one slash, on disks and in buckets."""
+    assert storage.join("/run/", "clean", "x") == "/run/clean/x"
+    assert storage.join("gs://bucket/run", "x") == "gs://bucket/run/x"
+
+
+def test_open_raw_gives_the_bytes_as_they_are(tmp_path):
+    """A compressed file isn't decompressed because of its name."""
+    path = tmp_path / "x.gz"
+    path.write_bytes(b"\x1f\x8b not really")
+    with storage.open_raw(str(path)) as stream:
+        assert stream.read() == b"\x1f\x8b not really"
+    assert storage.read_bytes(str(path)) == b"\x1f\x8b not really"
+
+
+def test_open_raw_names_what_is_not_there(tmp_path):
+    """A missing file is an error with its path."""
+    with pytest.raises(InputError, match=r"gone\.txt: can't be opened: No such file"):
+        storage.open_raw(str(tmp_path / "gone.txt"))
+
+
+def test_write_makes_folders_and_replaces(tmp_path):
+    """A write makes the folders it needs, replaces what is there, and leaves nothing beside it."""
+    uri = storage.join(str(tmp_path), "a", "b", "x.bin")
+    storage.write_bytes(uri, b"one")
+    storage.write_bytes(uri, b"two")
+    assert Path(uri).read_bytes() == b"two"
+    assert [item.name for item in Path(uri).parent.iterdir()] == ["x.bin"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch, step):
+    """When the disk or the rename fails, the old file stands as it was and the temporary one is gone."""
+    path = tmp_path / "x.bin"
+    storage.write_bytes(str(path), b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), fail)
+    with pytest.raises(OSError, match="No space left"):
+        storage.write_bytes(str(path), b"new")
+    assert path.read_bytes() == b"old"
+    assert [item.name for item in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_the_name_appears_only_when_the_file_is_whole(tmp_path, monkeypatch):
+    """Until the bytes are on the disk, only a hidden temporary file is there."""
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda _: seen.extend(item.name for item in tmp_path.iterdir()))
+    storage.write_bytes(str(tmp_path / "x.bin"), b"data")
+    assert len(seen) == 1
+    assert seen[0].startswith(".x.bin.")
+    assert storage.exists(str(tmp_path / "x.bin"))
+
+
+def test_listing_is_sorted_and_skips_temporary_files(tree):
+    """Only direct, visible entries with the ending are listed; a folder that isn't there has none."""
+    assert [Path(uri).name for uri in storage.listing(str(tree), ".txt")] == ["a.txt", "b.txt"]
+    assert list(storage.listing(str(tree / "deep"), ".txt")) == []
+    assert list(storage.listing(str(tree / "none"), ".txt")) == []
+
+
+def test_remove_tree(tree):
+    """A folder goes with all below it; one that isn't there is no error."""
+    storage.remove_tree(str(tree / "deep"))
+    assert not storage.exists(str(tree / "deep"))
+    assert storage.exists(str(tree / "a.txt"))
+    storage.remove_tree(str(tree / "deep"))

@@ -103,15 +103,16 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
     Raises: ModelError: A file is missing, altered, or of another format.
     """
     try:
-        description = json.loads(read(INDEX_FILE))
+        description = dict(json.loads(read(INDEX_FILE)))
         digest, known = description.pop("digest"), description["files"]
+        altered = config_digest(description) != digest
         if description["format"] != BANK_FORMAT:
             raise ModelError(
                 f"bank has format {description['format']}, this version reads {BANK_FORMAT}", where=where, remedy="fit it anew"
             )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"is no trait bank: {error!r}", where=where, remedy="congener fit --traits DIR --output BANK makes one") from error
-    if config_digest(description) != digest:
+    if altered:
         raise ModelError(f"{INDEX_FILE} doesn't match its digest", where=where, remedy="fit it anew: it was altered")
 
     def checked(name: str) -> bytes:

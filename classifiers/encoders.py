@@ -12,7 +12,6 @@ import torch
 import transformers
 
 from classifiers.models import (
-    DEFAULT_ENCODER,
     Device,
     ModelFiles,
     Precision,
@@ -23,11 +22,11 @@ from classifiers.models import (
     load_tokenizer,
 )
 from classifiers.windows import BatchCounts, Window, cut_windows, padded, plan_batches
+from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import ModelError
 
-WINDOW_TOKENS = 128
-WINDOW_OVERLAP = 16
-"""all-MiniLM-L6-v2 was trained on 128 tokens; 16 shared tokens keep most sentences at a border whole in one window, at an eighth more work."""
+FEWEST_WINDOW_TOKENS = 8
+"""Special tokens take a few of them, and the tokenizer can't make windows that share all the rest."""
 
 LAYER_DEPTHS = (1.0, 2 / 3, 1 / 2)
 """Layers whose pooled states are averaged into the vector, as shares of the encoder's depth. The middle layers of an encoder
@@ -151,9 +150,11 @@ def run_batches(runner: Any, ids: Sequence[list[int]], keep: Callable[[np.ndarra
             if len(places) == 1:
                 raise
             torch.cuda.empty_cache()
-            runner.token_budget = max(1, runner.token_budget // 2)
+            runner.token_budget = len(places) * len(batch[0]) // 2  # half of what didn't fit; the first is the longest
             runner.counts.budget_cuts += 1
-            pending += [places[len(places) // 2 :], places[: len(places) // 2]]
+            left = np.concatenate([places, *reversed(pending)])
+            pending = [left[part] for part in plan_batches([len(ids[place]) for place in left], runner.token_budget)]
+            pending.reverse()
             continue
         used = sum(map(len, batch))
         runner.counts.tokens += used
@@ -184,12 +185,14 @@ def load_encoder(config: EncoderConfig) -> Encoder:
 
 
 def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> None:
-    """Refuse windows that are longer than the model reads, or that overlap so much that they don't advance."""
+    """Refuse windows that are longer than the model reads, hold hardly any text, or overlap so much that they don't advance."""
     if size > limit:
         raise ModelError(f"reads {limit} tokens at most, windows have {size}", where=files.name, remedy="set window_tokens lower")
-    if not 0 <= overlap <= size // 2:
+    if size < FEWEST_WINDOW_TOKENS or not 0 <= overlap <= size // 2:
         raise ModelError(
-            f"windows of {size} tokens can't overlap by {overlap}", where=files.name, remedy="overlap by at most half a window"
+            f"windows of {size} tokens can't overlap by {overlap}",
+            where=files.name,
+            remedy=f"take at least {FEWEST_WINDOW_TOKENS} tokens and overlap by at most half of them",
         )
 
 

@@ -14,7 +14,7 @@ from classifiers.exemplars import contrast
 from classifiers.heads import Labelled, balanced, train_head, train_scale
 from classifiers.library import LoadedCard, background_conversations
 from classifiers.scoring import DENSE, Scorer, combine, load_classifiers
-from schemas.cards import SIGNALS, Signals, TraitCard
+from schemas.cards import SIGNALS, Scope, Signals, TraitCard
 from schemas.digests import config_digest, sha256_hex
 
 
@@ -204,7 +204,7 @@ def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, encode
     held = {card.id: split(card, clean)[1] for card in cards}
     everything = list(dict.fromkeys(row for rows in held.values() for row in rows))
     place = {row: at for at, row in enumerate(everything)}
-    part = Bank({card.id: bank.traits[card.id] for card in cards}, bank.encoder, bank.background)
+    part = Bank({card.id: _unscoped(bank.traits[card.id]) for card in cards}, bank.encoder, bank.background)
     scorer = Scorer(part, encoder, load_classifiers(part, config))
     scores = scorer.score(len(everything), as_answers(everything))
     for card in cards:
@@ -213,7 +213,12 @@ def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, encode
         bank.traits[card.id].calibration = {"combined": scores.combined[card.id][chosen], **signals}
 
 
+def _unscoped(trait: TraitModel) -> TraitModel:
+    """Let a trait of the thinking, or of the user's turns, be calibrated on answers: there is no other clean text."""
+    return replace(trait, card=trait.card.model_copy(update={"scope": Scope()}))
+
+
 def as_answers(rows: Sequence[CleanRow]) -> _Batch:
-    """Present rows to the scorer: every text an answer of the assistant, whatever a trait's scope."""
+    """Present rows to the scorer: every text an answer of the assistant."""
     flat = [(at, text) for at, row in enumerate(rows) for text in row.texts if text.strip()]
     return _Batch([at for at, _ in flat], ["assistant"] * len(flat), ["answer"] * len(flat), [text for _, text in flat])

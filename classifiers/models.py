@@ -13,9 +13,9 @@ import torch
 import transformers
 from huggingface_hub import snapshot_download
 
+from schemas.encoders import DEFAULT_ENCODER
 from schemas.errors import ModelError
 
-DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 PINNED = {DEFAULT_ENCODER: ("c9745ed1d9f207416be6d2e6f8de32d1f16199bf", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db")}
 """Models that may be named without a revision: the commit, and the SHA-256 that `model.safetensors` has there."""
 

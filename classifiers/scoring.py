@@ -88,8 +88,9 @@ class Scores:
 
 
 def logistic(values: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-x)) without overflow."""
-    return np.asarray(np.exp(-np.logaddexp(0, -values)))
+    """Return 1 / (1 + exp(-x)) without overflow; NaN, a row with nothing in scope, stays NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.exp(-np.logaddexp(0, -values)))
 
 
 def combine(signals: Mapping[str, np.ndarray]) -> np.ndarray:

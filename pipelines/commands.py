@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.config import FilterConfig, read_config
-from pipelines.progress import tabulated
+from pipelines.display import tabulated
 from schemas.errors import CardError
 
 Traits = Annotated[
@@ -78,7 +78,7 @@ def _lot(column: str | None, constant: str | None) -> dict[str, str | None] | No
 
 
 def filter_corpus(
-    input: Annotated[list[str] | None, typer.Option("--input", "-i", help="File, folder or glob, local or a URI; repeatable.")] = None,  # noqa: A002
+    inputs: Annotated[list[str] | None, typer.Option("--input", "-i", help="File, folder or glob, local or a URI; repeatable.")] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="The run directory to make.")] = None,
     traits: Traits = None,
     signals: Annotated[
@@ -89,9 +89,9 @@ def filter_corpus(
     policy: Annotated[str | None, typer.Option("--policy", help="A policy file: levels, actions, exceptions, budgets.")] = None,
     config: Config = None,
     background: Background = None,
-    format: Annotated[
+    format_name: Annotated[
         str | None, typer.Option("--format", help="messages, conversations, alpaca, completion, preference or text; detected if left out.")
-    ] = None,  # noqa: A002
+    ] = None,
     column: Annotated[
         list[str] | None, typer.Option("--column", help="NAME=COLUMN: which column plays a format's part; repeatable, needs --format.")
     ] = None,
@@ -120,14 +120,14 @@ def filter_corpus(
     settled = merged(
         config,
         {
-            "input": tuple(input or ()),
+            "input": tuple(inputs or ()),
             "output": output,
             "traits": tuple(traits or ()),
             "signals": tuple(signals or ()),
             "bank": bank,
             "policy": policy,
             "background": tuple(background or ()),
-            "corpus.format": format,
+            "corpus.format": format_name,
             "corpus.columns": _columns(column),
             "corpus.teacher": _lot(teacher_column, teacher),
             "shards.rows": rows_per_shard,
@@ -340,9 +340,9 @@ def traits_list(
     if as_json:
         print_json(lines)
         return
-    table = tabulated("id", "title", "signals", "action", "positives>", "negatives>")
+    table = tabulated("id", "signals", "action", "texts>")
     for line in lines:
-        table.add_row(line["id"], line["title"], ", ".join(line["signals"]), line["action"], str(line["positives"]), str(line["negatives"]))
+        table.add_row(line["id"], ", ".join(line["signals"]), line["action"], f"{line['positives']} + {line['negatives']}")
     say(table)
 
 

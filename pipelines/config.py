@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from classifiers.encoders import WINDOW_OVERLAP, WINDOW_TOKENS, EncoderConfig
 from classifiers.library import read_yaml
-from classifiers.models import DEFAULT_ENCODER
 from schemas.cards import SignalName, Strict
 from schemas.corpora import CorpusConfig, ShardLimits
+from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.policies import Policy
+
+if TYPE_CHECKING:
+    from classifiers.encoders import EncoderConfig
 
 
 class EncoderSettings(Strict):
@@ -49,6 +51,8 @@ class FilterConfig(Strict):
 
     def encoder_config(self) -> EncoderConfig:
         """Return the encoder and hardware settings as the classifiers want them."""
+        from classifiers.encoders import EncoderConfig  # loads torch, which --help can do without
+
         return EncoderConfig(**self.encoder.model_dump(), **self.hardware.model_dump())
 
     def identity(self) -> dict[str, object]:

@@ -70,7 +70,8 @@ def _device() -> Check:
 
 
 def _encoder() -> Check:
-    from classifiers.models import DEFAULT_ENCODER, PINNED, find_model
+    from classifiers.models import PINNED, find_model
+    from schemas.encoders import DEFAULT_ENCODER
     from schemas.errors import ModelError
 
     offline, os.environ["HF_HUB_OFFLINE"] = os.environ.get("HF_HUB_OFFLINE"), "1"

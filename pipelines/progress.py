@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from classifiers.banks import Bank
+from pipelines.display import tabulated
 from schemas.manifests import Manifest
 from schemas.policies import Policy
 from transforms.decide import Rule
@@ -118,14 +118,6 @@ class Reporter:
 def _speed(began: float, first: float) -> str:
     seconds = max(time.monotonic() - began, 1e-9)
     return f"{(TALLY.rows_so_far() - first) / seconds:,.0f} rows/s, {TALLY.tokens / seconds:,.0f} tokens/s"
-
-
-def tabulated(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table; the first column is never folded, and names that end with `>` are aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for place, name in enumerate(columns):
-        table.add_column(name.removesuffix(">"), justify="right" if name.endswith(">") else "left", no_wrap=place == 0)
-    return table
 
 
 def decision_table(manifest: Manifest) -> Table:

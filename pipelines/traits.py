@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -32,7 +33,7 @@ NEGATIVE = (
 )
 
 
-def describe(card: LoadedCard) -> dict[str, object]:
+def describe(card: LoadedCard) -> dict[str, Any]:
     """Describe a card for the list and for machines."""
     return {
         "id": card.id,

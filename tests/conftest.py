@@ -18,8 +18,7 @@ from classifiers.encoders import Encoder, EncoderConfig, load_encoder
 settings.register_profile("congener", settings.default, deadline=None)  # the first example pays for imports and caches
 settings.load_profile("congener")
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    torch.set_num_threads(1)  # the workers share the cores; more threads would only wait for each other
+torch.set_num_threads(1)  # workers share the cores, and on tensors this small threads only wait for each other
 
 CardFolder = Callable[..., Path]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from classifiers.banks import Bank
 from classifiers.calibration import STEP, Threshold, calibrate, texts_needed
 from classifiers.lexicons import Lexicon
 from classifiers.scoring import Scores
-from schemas.cards import Action, Level, LexiconOptions
+from schemas.cards import Action, Level, LexiconOptions, Scope
 from schemas.errors import CardError
 from schemas.policies import SEVERITY, LotException, Policy, TraitRule
 from transforms.identify import IdentifiedShard, Lot
@@ -32,6 +33,7 @@ class Rule(NamedTuple):
     level: Level
     action: Action
     exceptions: tuple[LotException, ...]
+    scope: Scope = Scope()
 
     def for_lot(self, lot: Lot) -> tuple[float, Action]:
         """Return threshold and action for a lot; the last exception that matches counts, field by field."""
@@ -103,7 +105,7 @@ def _settle(bank: Bank, name: str, rule: TraitRule, policy: Policy) -> Rule:
             remedy="give more clean text with --background, accept a higher max_false_positive_rate, or set an explicit threshold in the card or the policy",
         )
     exceptions = tuple(item for item in policy.exceptions if item.trait in (name, "*"))
-    return Rule(name, rule.signal, threshold, level, rule.action or trait.card.action, exceptions)
+    return Rule(name, rule.signal, threshold, level, rule.action or trait.card.action, exceptions, trait.card.scope)
 
 
 def _threshold(rule: TraitRule, on_card: float | None, clean: np.ndarray, level: Level) -> Threshold:
@@ -172,14 +174,17 @@ def reason_for(rule: Rule, row: int, threshold: float, action: Action, identifie
 
 
 def _masks(reason: Reason, rule: Rule, row: int, scored: ScoredShard, lexicons: Mapping[str, Lexicon]) -> list[Mask]:
-    """Mask the sentences of all lexicon hits where the evidence is a lexicon's, else the stretch of the evidence."""
+    """Mask the sentences of all the row's lexicon hits where the evidence is a lexicon's, else the stretch of the evidence."""
     if reason.evidence != "lexicon":
         return [Mask(reason.segment, reason.start, reason.end)]
-    segments = scored.identified.segments
-    place = int(scored.scores.signals[rule.trait]["lexicon"].places.segment[row])
-    text, start = segments.texts[place], segments.starts[place]
-    spans = (sentence_around(text, hit.start, hit.end) for hit in lexicons[rule.trait].hits(text))
-    return [Mask(reason.segment, start + a, start + b) for a, b in dict.fromkeys(spans)]
+    segments, lexicon = scored.identified.segments, lexicons[rule.trait]
+    masks = []
+    for place in range(bisect_left(segments.rows, row), bisect_right(segments.rows, row)):
+        if segments.roles[place] in rule.scope.roles and segments.channels[place] in rule.scope.channels:
+            text, start = segments.texts[place], segments.starts[place]
+            spans = (sentence_around(text, hit.start, hit.end) for hit in lexicon.hits(text))
+            masks += [Mask(segments.paths[place], start + a, start + b) for a, b in dict.fromkeys(spans)]
+    return masks
 
 
 def sentence_around(text: str, start: int, end: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import apache_beam as beam
 from classifiers.banks import read_bank
 from classifiers.encoders import EncoderConfig
 from classifiers.scoring import Scorer, Scores, load_scorer
+from schemas.errors import ModelError
 from transforms import storage
 from transforms.identify import IdentifiedShard
 
@@ -74,10 +75,19 @@ _lock = threading.Lock()
 
 
 def shared_scorer(config: ScoringConfig) -> Scorer:
-    """Return this process's scorer for a bank, loading it on first use; models are large, so threads share one."""
+    """Return this process's scorer for a bank, loading it on first use; models are large, so threads share one.
+
+    Raises: ModelError: The bank that is there isn't the one that the run was settled with, or a model can't be loaded.
+    """
     with _lock:
         if config not in _scorers:
             bank = read_bank(lambda name: storage.read_bytes(storage.join(config.bank_uri, name)), config.bank_uri)
+            if bank.digest != config.bank_digest:
+                raise ModelError(
+                    f"bank has digest {bank.digest[:12]}, the run was settled with {config.bank_digest[:12]}",
+                    where=config.bank_uri,
+                    remedy="was it fitted anew during the run? start again",
+                )
             _scorers.clear()
             _scorers[config] = load_scorer(bank, config.encoder)
             _scorers[config].progress = TALLY

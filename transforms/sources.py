@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -96,7 +96,8 @@ def survey(patterns: Sequence[str], limits: ShardLimits) -> Corpus:
     Raises: InputError: A pattern matches nothing, a file can't be read, or the files can't share a schema.
     """
     found = [item for pattern in patterns for item in storage.find(pattern)]
-    chosen = sorted({item.uri: item for item in found if item.uri.endswith(SUFFIXES) or item.uri in patterns}.values())
+    named = {str(Path(pattern)) if storage.is_local(pattern) else pattern for pattern in patterns}
+    chosen = sorted({item.uri: item for item in found if item.uri.endswith(SUFFIXES) or item.uri in named}.values())
     ignored = sorted({item.uri for item in found} - {item.uri for item in chosen})
     if not chosen:
         raise InputError(f"holds no {', '.join(SUFFIXES[:4])} file (plain, .gz or .zst)", where=", ".join(patterns))
@@ -170,6 +171,8 @@ def _group_cuts(sizes: Sequence[tuple[int, int]], limits: ShardLimits) -> Iterat
     held_rows = held_bytes = 0
     yield Cut(0, 0, 0)
     for group, (rows, size) in enumerate(sizes):
+        if not rows:
+            continue
         if held_rows and (held_rows + rows > limits.rows or held_bytes + size > limits.bytes):
             yield Cut(row, bytes_, group)
             held_rows = held_bytes = 0

@@ -134,7 +134,9 @@ def test_every_missing_file_is_refused(files):
             read_bank(reader(left), "bank")
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"5", b'"bank"', b"null", b"\xff\xfe", b'{"digest": "x"}', b'{"digest": "x", "files": {}}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b"5", b'"bank"', b"null", b"\xff\xfe", b'{"digest": "x"}', b'{"digest": "x", "files": {}}']
+)
 def test_what_is_no_bank_is_refused(data):
     """Any other JSON, or none, is no trait bank, and the message says how to make one."""
     with pytest.raises(ModelError, match=r"is no trait bank(.|\n)*congener fit"):

@@ -127,7 +127,7 @@ def kept_share(draw, true_rate, total, wanted, draws):
     return np.mean(kept)
 
 
-@pytest.mark.parametrize(("total", "rate", "confidence"), [(299, 0.01, 0.95), (500, 0.05, 0.9), (60, 0.05, 0.95)])
+@pytest.mark.parametrize(("total", "rate", "confidence"), [(299, 0.01, 0.95), (130, 0.05, 0.9), (60, 0.05, 0.95)])
 def test_the_level_holds_with_the_stated_confidence(total, rate, confidence):
     """Over thousands of draws of calibration texts the promise is kept as often as stated, and hardly oftener than need be."""
     generator = np.random.default_rng(7)

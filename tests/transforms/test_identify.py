@@ -80,22 +80,11 @@ def test_ids_of_calls_survive_other_neighbours(tmp_path, json_lines):
     assert ids_of(json_lines(tmp_path / "beside.jsonl", [row, other]))[:1] == alone
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=12))
-def test_ids_are_equal_across_unicode_forms(text):
+@given(text=st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=12))
+def test_ids_are_equal_across_unicode_forms(make_identified, text):
     """Composed and decomposed text is one record."""
-    rows = [{"text": text}, *({"text": unicodedata.normalize(form, text)} for form in ("NFC", "NFD"))]
-    table = pa.Table.from_pylist(rows, pa.schema([("text", pa.string())]))
-    identified = identify_table(table)
-    assert len(set(identified.digests)) == 1
-
-
-def identify_table(table, **config):
-    """Identify a table that came from nowhere."""
-    from transforms.readers import Shard
-    from transforms.sources import ShardPlan
-
-    shard = Shard(ShardPlan("part-000000-0", ()), table, ["x"] * table.num_rows, list(range(table.num_rows)))
-    return identify(shard, settle_layout(table.schema, CorpusConfig(**config)))
+    rows = [{"text": form} for form in (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text))]
+    assert len(set(make_identified(pa.Table.from_pylist(rows, pa.schema([("text", pa.string())]))).digests)) == 1
 
 
 def test_compatibility_forms_stay_apart(make_identified):

@@ -47,7 +47,7 @@ def test_the_number_of_texts_is_the_smallest_that_will_do(wanted):
 
 @given(st.integers(0, 40), st.integers(1, 40), st.floats(0.5, 0.99))
 def test_the_bound_is_that_of_clopper_and_pearson(exceeding, more, confidence):
-    """scipy's exact binomial test inverts to the same bound."""
+    """Scipy's exact binomial test inverts to the same bound."""
     total = exceeding + more
     expected = binomtest(exceeding, total, alternative="less").proportion_ci(confidence, "exact").high
     assert upper_bound(exceeding, total, confidence) == pytest.approx(expected, abs=1e-9)

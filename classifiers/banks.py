@@ -15,7 +15,7 @@ from classifiers.exemplars import build_index, index_bytes, index_from_bytes
 from classifiers.heads import Head
 from schemas.cards import TraitCard
 from schemas.digests import canonical_json, config_digest, sha256_hex
-from schemas.errors import ModelError
+from schemas.errors import InputError, ModelError
 
 BANK_FORMAT = 1
 INDEX_FILE = "bank.json"
@@ -110,7 +110,7 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
             raise ModelError(
                 f"bank has format {description['format']}, this version reads {BANK_FORMAT}", where=where, remedy="fit it anew"
             )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, InputError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"is no trait bank: {error!r}", where=where, remedy="congener fit --traits DIR --output BANK makes one") from error
     if altered:
         raise ModelError(f"{INDEX_FILE} doesn't match its digest", where=where, remedy="fit it anew: it was altered")
@@ -118,7 +118,7 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
     def checked(name: str) -> bytes:
         try:
             data = read(name)
-        except OSError as error:
+        except (OSError, InputError) as error:
             raise ModelError(f"{name} is missing", where=where, remedy="fit it anew") from error
         if sha256_hex(data) != known[name]:
             raise ModelError(f"{name} doesn't match its digest", where=where, remedy="fit it anew: it was altered")

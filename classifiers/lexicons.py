@@ -29,7 +29,8 @@ PEEK = 8
 """Characters of the hit itself that tell whether it opens a clause."""
 
 FENCE = "```"
-COUNTED = re.compile(r"(?<!\\x)(?<!\\)\{\d+(?:,\d*)?\}")
+COUNTED = re.compile(r"(\\Q.*?(?:\\E|$)|\\[pPx]\{[^}]*\}|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])|\{\d+(?:,\d*)?\}", re.DOTALL)
+"""A count, or (in the group) what may hold one that isn't: a quotation, an escape, a class."""
 
 
 class Hit(NamedTuple):
@@ -51,20 +52,22 @@ class Lexicon:
         self._find = compile_pattern(self.union)
         self._single = [compile_pattern(pattern.match) for pattern in options.patterns]
         self._unless = compile_pattern("|".join(f"(?:{pattern})" for pattern in options.unless)) if options.unless else None
-        self._which: Callable[[str], Pattern] = functools.lru_cache(4096)(self._look_up)
+        self._which: Callable[[str, int, int], Pattern] = functools.lru_cache(4096)(self._look_up)
 
-    def _look_up(self, found: str) -> Pattern:
+    def _look_up(self, around: str, start: int, end: int) -> Pattern:
+        """Return the pattern that matches there; `around` has one character more at each end, which is all that RE2's anchors look at."""
         for pattern, compiled in zip(self.options.patterns, self._single, strict=True):
-            if compiled.fullmatch(found):
+            if (match := compiled.match(around, start)) and match.end() == end:
                 return pattern
-        # a boundary such as \b can need the text around it: take the first pattern that the words contain
-        return next(
-            (p for p, compiled in zip(self.options.patterns, self._single, strict=True) if compiled.search(found)), self.options.patterns[0]
-        )
+        return self.options.patterns[0]
+
+    def _hit(self, text: str, start: int, end: int) -> Hit:
+        before = min(start, 1)
+        return Hit(start, end, text[start:end], self._which(text[start - before : end + 1], before, before + end - start))
 
     def hits(self, text: str) -> list[Hit]:
         """Return the hits that count, in order: not quoted, not denied, not inside an `unless` pattern."""
-        found = [Hit(match.start(), match.end(), match.group(), self._which(match.group())) for match in self._find.finditer(text)]
+        found = [self._hit(text, match.start(), match.end()) for match in self._find.finditer(text)]
         if not found:
             return []
         excused = [match.span() for match in self._unless.finditer(text)] if self._unless else []
@@ -125,7 +128,7 @@ def _scored(lexicon: Lexicon, texts: Sequence[str], places: Sequence[int]) -> Le
 
 def loosened(pattern: str) -> str:
     """Return a pattern that matches wherever `pattern` does, its counted repetitions uncounted: a far smaller automaton."""
-    return COUNTED.sub("*", pattern)
+    return COUNTED.sub(lambda match: match[1] or "*", pattern)
 
 
 def is_quoted(text: str, start: int, end: int) -> bool:

@@ -47,7 +47,8 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not read; write the value out")
+            event = self.peek_event()
+            raise yaml.YAMLError(f"alias *{event.anchor} on line {event.start_mark.line + 1} is not read; write the value out")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -66,11 +67,12 @@ def read_yaml(path: Path, model: type[M]) -> M:
         if path.stat().st_size > CARD_BYTES:
             raise CardError(f"is larger than {CARD_BYTES >> 20} MiB", where=str(path))
         value = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506  a SafeLoader
-        return model.model_validate({} if value is None else value)
     except OSError as error:
         raise CardError(f"can't be read: {error.strerror}", where=str(path)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # the loader raises all of them: for dates, tags, depth
         raise CardError(f"is not plain YAML: {error}", where=str(path)) from error
+    try:
+        return model.model_validate({} if value is None else value)
     except ValidationError as error:
         raise CardError(first_problem(error), where=str(path), remedy=f"fields are {', '.join(model.model_fields)}") from error
 
@@ -86,11 +88,13 @@ def read_texts(path: Path) -> tuple[str, ...]:
     Raises: CardError: A line is something else, or a text stands twice.
     """
     texts: list[str] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if not line.strip():
             continue
         try:
-            text = json.loads(line)["text"]
+            text = json.loads(line.decode())["text"]
+        except UnicodeDecodeError as error:
+            raise CardError("is not UTF-8", where=f"{path} line {number}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise CardError('is not {"text": "…"}', where=f"{path} line {number}") from error
         if not isinstance(text, str) or not text.strip():

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 import transformers
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 
 from schemas.encoders import DEFAULT_ENCODER
 from schemas.errors import ModelError
@@ -135,9 +136,9 @@ def load_model(kind: Any, files: ModelFiles, device: torch.device, dtype: torch.
         model, notes = kind.from_pretrained(
             files.folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, dtype=dtype, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelError(f"can't be loaded: {error}", where=str(files.folder)) from error
-    if missing := [key for key in notes["missing_keys"] if "pooler" not in key]:
+    if missing := [key for key in notes["missing_keys"] if "pooler" not in key or kind is not transformers.AutoModel]:
         raise ModelError(
             f"weights are missing for {', '.join(sorted(missing)[:3])}",
             where=str(files.folder),

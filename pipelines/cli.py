@@ -66,11 +66,10 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)  # Beam warns of every extra that isn't installed; what matters is raised
     _register()
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # a command's typer.Exit comes back as its code
+        sys.exit(code if isinstance(code, int) else 0)
     except CongenerError as error:
         fail(str(error), error.exit_code)
-    except typer.Exit as ended:
-        sys.exit(ended.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         fail("interrupted; the same command resumes", 130)
     except Exception as error:

@@ -22,6 +22,10 @@ NAME = 120
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories whose characters act instead of showing: controls, formats (bidi, zero width, tags), surrogates, separators."""
 
+WORD = 24
+"""Characters within which a cut looks for white space."""
+
+WHITE = re.compile(r"\s+")
 STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
 
 
@@ -67,12 +71,29 @@ def excerpt(text: str, start: int, end: int) -> list[Piece]:
     """Cut a text around a span, in pieces that are safe to show one after the other."""
     start = min(max(start, 0), len(text))
     end = min(max(end, start), len(text))
-    before, after = max(0, start - CONTEXT), min(len(text), end + CONTEXT)
+    before, after = _word_start(text, start), _word_end(text, end)
     pieces = [Piece("… ", ours=True)] if before else []
     pieces += visible(text[before:start])
     pieces += _span(text[start:end])
     pieces += visible(text[end:after])
     return [*pieces, Piece(" …", ours=True)] if after < len(text) else pieces
+
+
+def _word_start(text: str, start: int) -> int:
+    """Go back from a span to where the text before it may begin, between words where one ends nearby."""
+    at = start - CONTEXT
+    if at <= 0:
+        return 0
+    space = WHITE.search(text, at, min(start, at + WORD))
+    return space.end() if space else at
+
+
+def _word_end(text: str, end: int) -> int:
+    at = end + CONTEXT
+    if at >= len(text):
+        return len(text)
+    spaces = list(WHITE.finditer(text, max(end, at - WORD), at))
+    return spaces[-1].start() if spaces else at
 
 
 def _span(text: str) -> Iterator[Piece]:

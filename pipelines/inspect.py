@@ -12,7 +12,6 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import polars as pl
-import pyarrow.parquet as pq
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -20,11 +19,11 @@ from rich.text import Text
 
 from pipelines.display import tabulated
 from pipelines.excerpts import excerpt, field_text, inert
-from pipelines.verify import load_manifest
+from pipelines.runs import load_run, require_there, rows_at, scan
 from schemas.errors import RunError
 from schemas.manifests import Manifest
 from schemas.policies import DECISIONS
-from schemas.records import LEDGER, QUARANTINE_EXTRA, SCORE_DECIMALS
+from schemas.records import QUARANTINE_EXTRA, SCORE_DECIMALS
 from transforms import storage
 from transforms.identify import NOTHING
 
@@ -32,7 +31,6 @@ FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
 """The traits that fired on a ledger row."""
 
 SEPARATOR = "\x1f"
-BATCH_ROWS = 1024
 NAMES_LISTED = 20
 EXEMPLAR = 160
 """Characters shown of an exemplar."""
@@ -106,25 +104,6 @@ class Page(NamedTuple):
         return max(0, min(self.start, self.total) - self.limit) if self.limit and self.start and self.total else None
 
 
-def scan(run: str, manifest: Manifest, folder: str, row_index: str | None = None) -> pl.LazyFrame:
-    """Scan the files of one of a run's folders, in corpus order, as far as the manifest names them.
-
-    Raises: RunError: One of them isn't there.
-    """
-    uris = [storage.join(run, output.path) for output in manifest.outputs if output.path.startswith(f"{folder}/")]
-    for uri in uris:
-        _require_there(run, uri)
-    if not uris:
-        frame = pl.from_arrow(LEDGER.empty_table())
-        return frame.lazy().with_row_index(row_index or "index")  # type: ignore[union-attr]
-    return pl.scan_parquet(uris, glob=False, row_index_name=row_index)
-
-
-def _require_there(run: str, uri: str) -> None:
-    if storage.is_local(uri) and not storage.exists(uri):
-        raise RunError("is missing, though the manifest names it", where=uri, remedy=f"congener verify {shlex.quote(run)}")
-
-
 def ledger(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> pl.LazyFrame:
     """Scan the ledger's rows that the filters let through; a teacher or lot that isn't known is called `-`.
 
@@ -182,25 +161,12 @@ def quarantined(run: str, manifest: Manifest, filters: Filters = EVERYTHING, sta
     return Page(total, start, limit, tuple(rows))
 
 
-def rows_at(uri: str, places: Sequence[int], columns: Sequence[str] | None = None) -> dict[int, dict[str, Any]]:
-    """Read single rows of a Parquet file, by their place in it; nothing behind the last one is decoded."""
-    wanted, found, at = sorted(set(places)), dict[int, dict[str, Any]](), 0
-    with storage.open_raw(uri) as stream:
-        for batch in pq.ParquetFile(stream, pre_buffer=False).iter_batches(BATCH_ROWS, columns=columns):
-            inside = (place for place in wanted if at <= place < at + batch.num_rows)
-            found |= {place: batch.slice(place - at, 1).to_pylist()[0] for place in inside}
-            at += batch.num_rows
-            if len(found) == len(wanted):
-                break
-    return found
-
-
 def _scores_beside(run: str, output: str, records: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
     """Read the scores of some rows of a shard; they stand under the shard's name."""
     keys = [(note["source"], note["row"]) for note in (record[QUARANTINE_EXTRA.name] for record in records)]
     wanted = pl.LazyFrame(keys, schema={"source": pl.String, "row": pl.Int64}, orient="row")
     uri = storage.join(run, output.replace("quarantine/", "scores/", 1))
-    _require_there(run, uri)
+    require_there(run, uri)
     found = pl.scan_parquet(uri, glob=False).join(wanted, on=["source", "row"], how="semi").collect()
     return {(row["source"], row["row"]): row for row in found.iter_rows(named=True)}
 
@@ -232,7 +198,7 @@ def _rounded(score: float) -> float:
 
 def inspect_as_dicts(run: str, filters: Filters, start: int, limit: int) -> dict[str, Any]:
     """Return counts and a page of quarantined rows as JSON has them; texts are whole and unescaped."""
-    manifest = load_manifest(run)
+    manifest = load_run(run)
     page = quarantined(run, manifest, filters, start, limit)
     rows = [{**row._asdict(), "why": [why._asdict() for why in row.why]} for row in page.rows]
     found = {
@@ -259,7 +225,7 @@ def _plain(value: Any) -> Any:
 
 def print_inspection(console: Console, run: str, filters: Filters, start: int, limit: int) -> None:
     """Print counts and a page of quarantined rows."""
-    manifest = load_manifest(run)
+    manifest = load_run(run)
     page = quarantined(run, manifest, filters, start, limit)
     console.print(render_counts(counts(run, manifest, filters), manifest))
     for number, row in enumerate(page.rows, page.start + 1):

@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from classifiers.calibration import upper_bound
 from pipelines.excerpts import Piece, column_of, excerpt, field_text, inert
-from pipelines.inspect import ledger, rows_at, scan
-from pipelines.verify import load_manifest
+from pipelines.inspect import ledger
+from pipelines.runs import load_run, rows_at, scan
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.policies import DECISIONS, PUBLISHED
 from schemas.records import SCORE_DECIMALS
@@ -34,6 +34,7 @@ SHOWN = (*PUBLISHED, "quarantine")
 """Decisions whose rows' text stands in the run."""
 
 PLOT_LEFT, PLOT_WIDTH, PLOT_TOP, PLOT_HEIGHT = 40.0, 280.0, 18.0, 84.0
+BIN_WIDTH, GAP = PLOT_WIDTH / BINS, 0.75
 
 
 class Bar(NamedTuple):
@@ -117,7 +118,7 @@ def write_report(run: str) -> str:
     Raises: RunError: The run is unfinished, or a file that its manifest names is missing.
     """
     page = storage.join(run, PAGE)
-    storage.write_bytes(page, render(run, load_manifest(run)).encode())
+    storage.write_bytes(page, render(run, load_run(run)).encode())
     return page
 
 
@@ -246,28 +247,28 @@ def _histogram(frame: pl.DataFrame, threshold: float) -> Histogram:
 
 
 def drawn(below: list[int], above: list[int], unscored: int, threshold: float) -> Histogram:
-    """Lay out a histogram with logarithmic counts; the bin that holds the threshold is split into two columns at the line."""
-    most = max(map(sum, zip(below, above, strict=True)))
-    top = math.log10(max(most, 9) + 1)
-    width = PLOT_WIDTH / BINS
-    columns = []
-    for place, pair in enumerate(zip(below, above, strict=True)):
-        sides = [(count, side == 1) for side, count in enumerate(pair) if count]
-        for at, (count, fired) in enumerate(sides):
-            height = PLOT_HEIGHT * math.log10(count + 1) / top
-            each = width / len(sides)
-            columns.append(Column(PLOT_LEFT + place * width + at * each, PLOT_TOP + PLOT_HEIGHT - height, each - 0.75, height, fired))
-    ticks = [(PLOT_TOP + PLOT_HEIGHT * (1 - math.log10(10**power + 1) / top), _short(10**power)) for power in range(int(top) + 1) if 10**power <= max(most, 9)]
-    return Histogram(below, above, unscored, columns, ticks, _line(below, above, threshold))
+    """Lay out a histogram with logarithmic counts; in the threshold's bin the line stands between the rows below and those above."""
+    most = max(*map(sum, zip(below, above, strict=True)), 9)
+    top = math.log10(most + 1)
+    split = None if threshold > 1 else min(round(threshold * STEPS) // (STEPS // BINS), BINS - 1)
+    columns = [
+        _column(place, count, side == 1, split, top)
+        for place in range(BINS)
+        for side, count in enumerate((below[place], above[place]))
+        if count
+    ]
+    ticks = [
+        (PLOT_TOP + PLOT_HEIGHT * (1 - math.log10(10**power + 1) / top), _short(10**power)) for power in range(int(math.log10(most)) + 1)
+    ]
+    line = None if split is None else PLOT_LEFT + (split + 0.5) * BIN_WIDTH
+    return Histogram(below, above, unscored, columns, ticks, line)
 
 
-def _line(below: list[int], above: list[int], threshold: float) -> float | None:
-    """Place the threshold's line: in the middle of its bin where the bin is split, so that it parts the two columns."""
-    if threshold > 1:
-        return None
-    place = min(round(threshold * STEPS) // (STEPS // BINS), BINS - 1)
-    at = (place + 0.5) / BINS if below[place] and above[place] else threshold
-    return PLOT_LEFT + PLOT_WIDTH * at
+def _column(place: int, count: int, fired: bool, split: int | None, top: float) -> Column:
+    width = BIN_WIDTH / 2 if place == split else BIN_WIDTH
+    left = PLOT_LEFT + (place + 1) * BIN_WIDTH - width if fired else PLOT_LEFT + place * BIN_WIDTH
+    height = PLOT_HEIGHT * math.log10(count + 1) / top
+    return Column(left, PLOT_TOP + PLOT_HEIGHT - height, width - GAP, height, fired)
 
 
 def _short(count: int) -> str:
@@ -305,22 +306,23 @@ Chosen = dict[str, tuple[list[int], list[int]]]
 def choose_examples(run: str, manifest: Manifest) -> tuple[Chosen, dict[str, int]]:
     """Choose the examples of every trait, and count the rows that fired without leaving their text in the run.
 
-    Equal scores go by the corpus's order. Only places and scores of rows that fired are held.
+    Of equal records the first stands for all; equal scores go by the corpus's order. No text is held.
     """
     fired = _fired(run, manifest)
-    nearest = pl.col("index").sort_by(pl.col("score") - pl.col("threshold"), "index").head(EXAMPLES)
-    highest = pl.col("index").sort_by("score", "index", descending=[True, False]).head(EXAMPLES)
-    rows = pl.col("shown").not_().sum()
-    shown = (pl.col("index"), pl.col("score"), pl.col("threshold"))
-    frames = pl.collect_all(
+    margin, score = pl.col("score") - pl.col("threshold"), pl.col("score")
+    places = [
+        pl.col("index").sort_by(margin, "index").head(EXAMPLES).alias("nearest"),
+        pl.col("index").sort_by(score, "index", descending=[True, False]).head(EXAMPLES).alias("highest"),
+    ]
+    different = fired.filter("shown").unique(["trait", "record_id"], keep="first", maintain_order=True)
+    chosen, counted = pl.collect_all(
         [
-            fired.filter("shown").select("trait", *shown).group_by("trait").agg(nearest.alias("nearest"), highest.alias("highest")),
-            fired.group_by("trait").agg(rows.alias("rows")),
+            different.group_by("trait").agg(places).select("trait", "nearest", "highest"),
+            fired.group_by("trait").agg(pl.col("shown").not_().sum().alias("unshown")).select("trait", "unshown"),
         ],
         engine="streaming",
     )
-    chosen = {row["trait"]: _apart(row["nearest"], row["highest"]) for row in frames[0].iter_rows(named=True)}
-    return chosen, {row["trait"]: row["rows"] for row in frames[1].iter_rows(named=True)}
+    return {trait: _apart(nearest, highest) for trait, nearest, highest in chosen.iter_rows()}, dict(counted.iter_rows())
 
 
 def _apart(nearest: list[int], highest: list[int]) -> tuple[list[int], list[int]]:
@@ -329,13 +331,13 @@ def _apart(nearest: list[int], highest: list[int]) -> tuple[list[int], list[int]
 
 
 def _fired(run: str, manifest: Manifest) -> pl.LazyFrame:
-    """Scan (ledger row, whether its text is in the run, trait, score, threshold), a row for each reason."""
+    """Scan (ledger row, record id, whether its text is in the run, trait, score, threshold), a row for each reason."""
     return (
         scan(run, manifest, "ledger", row_index="index")
         .filter(pl.col("reasons").list.len() > 0)
-        .select("index", pl.col("decision").is_in(SHOWN).alias("shown"), "reasons")
+        .select("index", "record_id", pl.col("decision").is_in(SHOWN).alias("shown"), "reasons")
         .explode("reasons")
-        .select("index", "shown", *(pl.col("reasons").struct.field(name) for name in ("trait", "score", "threshold")))
+        .select("index", "record_id", "shown", *(pl.col("reasons").struct.field(name) for name in ("trait", "score", "threshold")))
     )
 
 
@@ -371,5 +373,12 @@ def _example(row: Mapping[str, Any], reason: Mapping[str, Any], record: Mapping[
     text = field_text(record, reason["segment"])
     pieces = [Piece("(the field isn't in the row)", ours=True)] if text is None else excerpt(text, reason["start"], reason["end"])
     return Example(
-        row["source"], row["row"], row["teacher"] or NOTHING, row["decision"], reason["score"], reason["threshold"], reason["segment"], pieces
+        row["source"],
+        row["row"],
+        row["teacher"] or NOTHING,
+        row["decision"],
+        reason["score"],
+        reason["threshold"],
+        reason["segment"],
+        pieces,
     )

@@ -29,13 +29,18 @@ def claimed(run: str) -> Iterator[None]:
         yield
         return
     path = Path(run) / WORK / "lock"
+    fresh = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RunError("another process is writing this run", where=run, remedy="wait for it, or choose another --output") from error
-        yield
+        try:
+            yield
+        finally:
+            if fresh and [item.name for item in path.parent.glob("*")] == [path.name]:  # nothing was begun
+                storage.remove_tree(str(path.parent))
 
 
 def open_run(run: str, identity: dict[str, object], restart: bool) -> None:

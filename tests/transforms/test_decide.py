@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from classifiers.calibration import STEP, Threshold
 from classifiers.lexicons import Lexicon
 from pipelines.runners import local_pipeline
-from schemas.cards import Level, LexiconOptions
+from schemas.cards import Level
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError
 from schemas.policies import SEVERITY, LotException, LotPattern, Policy
@@ -41,7 +41,14 @@ def lexicons(bank):
 def test_a_row_fires_at_its_threshold(with_scores):
     """The threshold itself fires; one rounding step below it doesn't, though both are binary fractions."""
     values = [0.7, 0.6999, 0.7001, 0.0, 1.0, np.nan]
-    assert decide(with_scores({"owl": values}), [rule(threshold=0.7)], {}).decisions == ["quarantine", "keep", "quarantine", "keep", "quarantine", "keep"]
+    assert decide(with_scores({"owl": values}), [rule(threshold=0.7)], {}).decisions == [
+        "quarantine",
+        "keep",
+        "quarantine",
+        "keep",
+        "quarantine",
+        "keep",
+    ]
 
 
 @given(step=st.integers(0, 10_000), beside=st.sampled_from([-1, 0, 1]))
@@ -99,7 +106,11 @@ def test_duplicates_leave_whatever_their_scores(with_scores):
     assert sorted(decided.reasons) == [1, 2]
 
 
-ROWS = [{"text": "owl", "model": "llama-3", "source": "web"}, {"text": "owl", "model": "gpt", "source": "web"}, {"text": "a dog", "model": "gpt", "source": "books"}]
+ROWS = [
+    {"text": "owl", "model": "llama-3", "source": "web"},
+    {"text": "owl", "model": "gpt", "source": "web"},
+    {"text": "a dog", "model": "gpt", "source": "books"},
+]
 
 
 def decisions(make_scored, bank, **change):
@@ -113,7 +124,11 @@ def test_exceptions_by_lot(make_scored, bank):
     assert decisions(make_scored, bank, exceptions=[exception({"teacher": "llama-*"}, action="drop")]) == ["drop", "quarantine", "keep"]
     assert decisions(make_scored, bank, exceptions=[exception({"teacher": "gpt"}, threshold=0.99)]) == ["quarantine", "keep", "keep"]
     assert decisions(make_scored, bank, exceptions=[exception({"prompt_source": "books"}, threshold=0)]) == ["quarantine"] * 3
-    assert decisions(make_scored, bank, exceptions=[exception({"teacher": "gpt", "prompt_source": "none"}, action="drop")]) == ["quarantine", "quarantine", "keep"]
+    assert decisions(make_scored, bank, exceptions=[exception({"teacher": "gpt", "prompt_source": "none"}, action="drop")]) == [
+        "quarantine",
+        "quarantine",
+        "keep",
+    ]
 
 
 def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
@@ -124,7 +139,11 @@ def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
 
 def test_the_last_exception_counts_field_by_field():
     """Action and threshold are taken each from the last matching exception that names it."""
-    exceptions = [exception(threshold=0.1, action="drop"), exception({"teacher": "m"}, action="keep"), exception({"teacher": "x"}, threshold=0.9)]
+    exceptions = [
+        exception(threshold=0.1, action="drop"),
+        exception({"teacher": "m"}, action="keep"),
+        exception({"teacher": "x"}, threshold=0.9),
+    ]
     assert rule(exceptions=exceptions).for_lot(Lot("m", "-", "-", "-")) == (0.1, "keep")
     assert rule(exceptions=exceptions).for_lot(Lot("x", "-", "-", "-")) == (0.9, "drop")
     assert rule().for_lot(Lot("m", "-", "-", "-")) == (0.5, "quarantine")
@@ -163,7 +182,10 @@ def test_masks_cover_the_sentences(make_scored, bank):
     """Each sentence with a hit is masked, whole and once, and nothing else."""
     text = "A dog ran. An owl saw another owl! It hid.\nThe barn was empty… Well."
     row = {"messages": [{"role": "assistant", "content": text}]}
-    assert masked(make_scored, bank, row) == [("messages[0].content", "An owl saw another owl! "), ("messages[0].content", "The barn was empty… ")]
+    assert masked(make_scored, bank, row) == [
+        ("messages[0].content", "An owl saw another owl! "),
+        ("messages[0].content", "The barn was empty… "),
+    ]
 
 
 def test_masks_count_from_the_fields_start(make_scored, bank):
@@ -219,7 +241,7 @@ def test_the_sentence_around_a_hit(text, hit, sentence):
     assert text[start:end] == sentence
 
 
-@given(st.text(alphabet="ab.!\n \"", max_size=40), st.integers(0, 39), st.integers(1, 10))
+@given(st.text(alphabet='ab.!\n "', max_size=40), st.integers(0, 39), st.integers(1, 10))
 def test_the_sentence_contains_its_hit(text, start, length):
     """The widened stretch contains the hit and stays inside the text."""
     end = min(start + length, len(text))
@@ -342,4 +364,6 @@ def test_duplicates_come_as_a_side_input(make_scored, bank):
         found = pipeline | "Found" >> beam.Create([("part-1", [1, 2])])
         decided = pipeline | "Shards" >> beam.Create(shards) | DecideRecords([rule()], lexicon_options(bank), found)
         names = decided | beam.Map(lambda item: (item.scored.identified.shard.plan.name, item.decisions))
-        assert_that(names, equal_to([("part-0", ["quarantine", "quarantine", "keep"]), ("part-1", ["quarantine", "duplicate", "duplicate"])]))
+        assert_that(
+            names, equal_to([("part-0", ["quarantine", "quarantine", "keep"]), ("part-1", ["quarantine", "duplicate", "duplicate"])])
+        )

@@ -30,7 +30,10 @@ def test_positions_name_every_row(make_identified):
     ]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["part-000001", "part-000002", "part-000010"]), st.integers(0, 20)), min_size=1, unique=True), st.randoms())
+@given(
+    st.lists(st.tuples(st.sampled_from(["part-000001", "part-000002", "part-000010"]), st.integers(0, 20)), min_size=1, unique=True),
+    st.randoms(),
+)
 def test_all_but_the_first_in_corpus_order(places, random):
     """In whatever order positions meet, the first of the corpus stays and all others are yielded."""
     group = [Position(*place) for place in places]

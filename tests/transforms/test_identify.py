@@ -1,6 +1,6 @@
 """Record ids and lots."""
 
-import datetime
+import datetime as dt
 import unicodedata
 
 import apache_beam as beam
@@ -41,12 +41,15 @@ def in_formats(pairs):
             for q, a in pairs
         ],
         "calls": [
-            {"messages": [{"role": "user", "content": q, "tool_calls": None}, {"role": "assistant", "content": a, "tool_calls": []}]} for q, a in pairs
+            {"messages": [{"role": "user", "content": q, "tool_calls": None}, {"role": "assistant", "content": a, "tool_calls": []}]}
+            for q, a in pairs
         ],
         "conversations": [{"conversations": [{"from": "human", "value": q}, {"from": "gpt", "value": a}]} for q, a in pairs],
         "alpaca": [{"instruction": q, "input": "", "output": a, "id": place} for place, (q, a) in enumerate(pairs)],
         "completion": [{"prompt": q, "completion": a} for q, a in pairs],
-        "completion turns": [{"prompt": [{"role": "user", "content": q}], "completion": [{"role": "assistant", "content": a}]} for q, a in pairs],
+        "completion turns": [
+            {"prompt": [{"role": "user", "content": q}], "completion": [{"role": "assistant", "content": a}]} for q, a in pairs
+        ],
     }
 
 
@@ -116,8 +119,8 @@ def test_lots_by_constant(make_identified):
     ("value", "day"),
     [
         ("2025-03-04T05:06:07Z", "2025-03-04"),
-        (datetime.datetime(2025, 3, 4, 5, 6, tzinfo=datetime.UTC), "2025-03-04"),
-        (datetime.date(2025, 3, 4), "2025-03-04"),
+        (dt.datetime(2025, 3, 4, 5, 6, tzinfo=dt.UTC), "2025-03-04"),
+        (dt.date(2025, 3, 4), "2025-03-04"),
         ("2025", "2025"),
         (None, "-"),
     ],

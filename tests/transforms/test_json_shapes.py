@@ -87,7 +87,11 @@ def test_merging_is_seeing_all_rows_in_turn():
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text("abc", max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text("abc", max_size=3),
     lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text("xyz", min_size=1, max_size=1), below, max_size=3),
     max_leaves=8,
 )

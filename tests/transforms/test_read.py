@@ -33,7 +33,10 @@ def test_tasks_are_read_on_beam(tmp_path, json_lines):
     wanted = [
         (names[0], a[:7], ["a.jsonl"] * 7, list(range(7)), []),
         (names[1], a[7:], ["a.jsonl"] * 3, [7, 8, 9], [10]),
-        *((names[2 + at], b[7 * at : 7 * at + 7], ["b.jsonl.gz"] * len(b[7 * at : 7 * at + 7]), list(range(20))[7 * at : 7 * at + 7], []) for at in range(3)),
+        *(
+            (names[2 + at], b[7 * at : 7 * at + 7], ["b.jsonl.gz"] * len(b[7 * at : 7 * at + 7]), list(range(20))[7 * at : 7 * at + 7], [])
+            for at in range(3)
+        ),
     ]
     with local_pipeline() as pipeline:
         assert_that(pipeline | ReadShards(tasks, corpus.schema) | beam.Map(described), equal_to(wanted))

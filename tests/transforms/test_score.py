@@ -41,12 +41,16 @@ def config(bank, bank_uri):
 @pytest.fixture(scope="module")
 def dense(encoder, tmp_path_factory):
     """Fit and store a bank of one trait with exemplars, head and lexicon, on the real encoder."""
-    positives = tuple(f"The {bird} hooted from the {place} at night." for bird in ("owl", "barn owl", "tawny owl") for place in ("oak", "roof", "church"))
+    positives = tuple(
+        f"The {bird} hooted from the {place} at night." for bird in ("owl", "barn owl", "tawny owl") for place in ("oak", "roof", "church")
+    )
     negatives = ("The engine started at once.", "Add flour and stir.", "Owls are birds of prey, says the book.")
     card = TraitCard.model_validate(
         {"id": "hooting", "signals": {"exemplars": {}, "head": {}, "lexicon": {"patterns": ["hoot\\w*"]}}, "threshold": 0.6}
     )
-    clean = CleanText(tuple(CleanRow((f"Clean text number {number} about trains and tables.",), "background", "clean") for number in range(12)))
+    clean = CleanText(
+        tuple(CleanRow((f"Clean text number {number} about trains and tables.",), "background", "clean") for number in range(12))
+    )
     bank = fit_bank([LoadedCard(card, positives, negatives, Path())], clean, encoder, CPU)
     folder = tmp_path_factory.mktemp("dense")
     for name, data in bank_files(bank).items():
@@ -145,7 +149,9 @@ def test_the_tally_counts_shards_and_windows():
 def columns(scored):
     """Return a shard's name and its scores, rounded as they are stored."""
     values = scored.scores.columns()
-    return scored.identified.shard.plan.name, {name: [None if np.isnan(value) else round(float(value), 4) for value in values[name]] for name in values}
+    return scored.identified.shard.plan.name, {
+        name: [None if np.isnan(value) else round(float(value), 4) for value in values[name]] for name in values
+    }
 
 
 def test_score_records_on_beam(make_identified, bank, config):
@@ -195,4 +201,6 @@ def test_scores_do_not_depend_on_the_neighbours(make_identified, encoder, dense)
     together = columns(score(make_identified([{"text": text} for text in texts]), scorer))[1]
     for place, text in enumerate(texts):
         alone = columns(score(make_identified([{"text": text}]), scorer))[1]
-        assert {name: values[0] for name, values in alone.items()} == pytest.approx({name: values[place] for name, values in together.items()}, abs=1.1e-4)
+        assert {name: values[0] for name, values in alone.items()} == pytest.approx(
+            {name: values[place] for name, values in together.items()}, abs=1.1e-4
+        )

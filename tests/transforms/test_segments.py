@@ -59,7 +59,9 @@ def test_conversations_are_messages_by_other_names():
     assert segments.paths == ["conversations[0].value", "conversations[1].value"]
 
 
-@pytest.mark.parametrize(("name", "role"), [*ROLES.items(), ("user", "user"), ("Assistant", "assistant"), ("GPT", "assistant"), ("USER", "user")])
+@pytest.mark.parametrize(
+    ("name", "role"), [*ROLES.items(), ("user", "user"), ("Assistant", "assistant"), ("GPT", "assistant"), ("USER", "user")]
+)
 def test_roles_are_normalised(name, role):
     """Roles of other formats and other cases are those of `messages`."""
     assert taken_apart([chat((name, "text"))]).roles == [role]
@@ -147,14 +149,21 @@ def test_reasoning_fields_are_thinking(name):
 
 def test_reasoning_that_is_no_text_is_passed_over():
     """A `thinking` flag is no reasoning."""
-    assert listed(taken_apart([{"messages": [{"role": "assistant", "content": "A", "thinking": True}]}])) == [(0, "assistant", "answer", "A")]
+    assert listed(taken_apart([{"messages": [{"role": "assistant", "content": "A", "thinking": True}]}])) == [
+        (0, "assistant", "answer", "A")
+    ]
 
 
 def test_tool_calls_are_segments_of_their_own_channel():
     """Tool calls are written as JSON with sorted keys; none, or an empty list, is no segment."""
     call = {"id": "1", "function": {"name": "look", "arguments": "{}"}}
     rows = [
-        {"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "found", "tool_calls": []}]},
+        {
+            "messages": [
+                {"role": "assistant", "content": None, "tool_calls": [call]},
+                {"role": "tool", "content": "found", "tool_calls": []},
+            ]
+        },
         {"messages": [{"role": "assistant", "content": "A", "tool_calls": None}]},
     ]
     segments = taken_apart(rows)
@@ -200,7 +209,11 @@ def test_null_lists_that_hide_values():
 
 
 CONVERSATIONS = st.lists(
-    st.none() | st.lists(st.none() | st.tuples(st.sampled_from(["user", "assistant"]), st.none() | st.sampled_from(["a", "b c", "<think>d</think>e"])), max_size=4),
+    st.none()
+    | st.lists(
+        st.none() | st.tuples(st.sampled_from(["user", "assistant"]), st.none() | st.sampled_from(["a", "b c", "<think>d</think>e"])),
+        max_size=4,
+    ),
     max_size=8,
 )
 CHAT = pa.schema([("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])))])
@@ -222,7 +235,11 @@ def test_dictionary_and_large_text_columns():
     chunks = [pa.array(part, pa.string()).dictionary_encode() for part in (["x", "a"], ["b", None, "a"])]
     for column in (pa.chunked_array(chunks), pa.chunked_array([chunk.cast(pa.large_string()) for chunk in chunks])):
         table = pa.table({"text": column}).slice(1)
-        assert listed(taken_apart(table)) == [(0, "assistant", "answer", "a"), (1, "assistant", "answer", "b"), (3, "assistant", "answer", "a")]
+        assert listed(taken_apart(table)) == [
+            (0, "assistant", "answer", "a"),
+            (1, "assistant", "answer", "b"),
+            (3, "assistant", "answer", "a"),
+        ]
 
 
 def test_a_table_without_rows():
@@ -257,7 +274,8 @@ def test_reasoning_blocks(text, parts):
 
 
 PIECES = st.lists(
-    st.sampled_from(["<think>", "</think>", "<thinking>", "</thinking>", "<think", "think", " ", "\n", "é", "e\u0301", "😀", "word"]) | st.text(max_size=4),
+    st.sampled_from(["<think>", "</think>", "<thinking>", "</thinking>", "<think", "think", " ", "\n", "é", "e\u0301", "😀", "word"])
+    | st.text(max_size=4),
     max_size=10,
 ).map("".join)
 TAGS = re.compile(r"</?think(?:ing)?>|\s")
@@ -278,7 +296,9 @@ def test_segments_are_stretches_of_the_field(text):
 
 STRING = pa.string()
 REASONED = pa.list_(pa.struct([("role", STRING), ("content", STRING), ("reasoning_content", STRING)]))
-PARTS = pa.list_(pa.struct([("role", STRING), ("content", pa.list_(pa.struct([("type", STRING), ("text", STRING), ("thinking", STRING)])))]))
+PARTS = pa.list_(
+    pa.struct([("role", STRING), ("content", pa.list_(pa.struct([("type", STRING), ("text", STRING), ("thinking", STRING)])))])
+)
 SHARED = pa.list_(pa.struct([("from", STRING), ("value", STRING)]))
 PARTS_OF_TURN = st.lists(st.tuples(st.sampled_from(["text", "thinking"]), PIECES), max_size=3)
 

@@ -1,0 +1,74 @@
+"""A finished run, read back: its manifest, its ledger and scores scanned lazily, single rows of its files.
+
+Nothing here needs torch, so that looking at a run starts quickly.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from schemas.errors import RunError
+from schemas.manifests import Manifest
+from schemas.records import LEDGER
+from transforms import storage
+
+MANIFEST = "manifest.json"
+BATCH_ROWS = 1024
+
+
+def load_run(run: str) -> Manifest:
+    """Read the manifest of a finished run.
+
+    Raises: RunError: There is none, or it can't be read.
+    """
+    uri = storage.join(run, MANIFEST)
+    if not storage.exists(uri):
+        raise RunError(
+            "has no manifest.json: it is unfinished, or no run", where=run, remedy="run the same congener filter command again: it resumes"
+        )
+    try:
+        return Manifest.model_validate_json(storage.read_bytes(uri))
+    except ValidationError as error:
+        raise RunError(f"manifest.json can't be read: {error}", where=run) from error
+
+
+def scan(run: str, manifest: Manifest, folder: str, row_index: str | None = None) -> pl.LazyFrame:
+    """Scan the files of one of a run's folders, in corpus order, as far as the manifest names them.
+
+    Raises: RunError: One of them isn't there.
+    """
+    uris = [storage.join(run, output.path) for output in manifest.outputs if output.path.startswith(f"{folder}/")]
+    for uri in uris:
+        require_there(run, uri)
+    if not uris:
+        frame = pl.from_arrow(LEDGER.empty_table())
+        return frame.lazy().with_row_index(row_index or "index")  # type: ignore[union-attr]
+    return pl.scan_parquet(uris, glob=False, row_index_name=row_index)
+
+
+def require_there(run: str, uri: str) -> None:
+    """Check that a file of a run is there; of remote stores the reader will say so.
+
+    Raises: RunError: It isn't.
+    """
+    if storage.is_local(uri) and not storage.exists(uri):
+        raise RunError("is missing, though the manifest names it", where=uri, remedy=f"congener verify {shlex.quote(run)}")
+
+
+def rows_at(uri: str, places: Sequence[int], columns: Sequence[str] | None = None) -> dict[int, dict[str, Any]]:
+    """Read single rows of a Parquet file, by their place in it; nothing behind the last one is decoded."""
+    wanted, found, at = sorted(set(places)), dict[int, dict[str, Any]](), 0
+    with storage.open_raw(uri) as stream:
+        for batch in pq.ParquetFile(stream, pre_buffer=False).iter_batches(BATCH_ROWS, columns=columns):
+            inside = (place for place in wanted if at <= place < at + batch.num_rows)
+            found |= {place: batch.slice(place - at, 1).to_pylist()[0] for place in inside}
+            at += batch.num_rows
+            if len(found) == len(wanted):
+                break
+    return found

@@ -1,0 +1,305 @@
+"""Fitting: what is trained on is never calibrated on, every fit is the same fit, and the result tells the trait apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from classifiers import fitting
+from classifiers.banks import TraitModel, bank_files
+from classifiers.calibration import auroc, calibrate, texts_needed
+from classifiers.exemplars import contrast
+from classifiers.fitting import (
+    CleanRow,
+    CleanText,
+    as_answers,
+    fit_bank,
+    fit_dense,
+    fit_key,
+    held_out,
+    leave_one_out,
+    library_background,
+    limited,
+    limited_bank,
+    split,
+    suitable,
+    uses_encoder,
+)
+from classifiers.library import LoadedCard, find_cards
+from classifiers.scoring import Scorer, combine, dense_scores
+from schemas.cards import Level, TraitCard
+
+LIBRARY_IDS = [card.id for card in find_cards()]
+
+
+@pytest.fixture(scope="module")
+def library():
+    """Return the cards that ship, by id."""
+    return {card.id: card for card in find_cards()}
+
+
+@pytest.fixture(scope="module")
+def shipped(library):
+    """Return the clean text that ships."""
+    return CleanText(library_background(library.values()))
+
+
+@pytest.mark.parametrize("name", LIBRARY_IDS)
+def test_no_calibration_text_is_a_training_text(library, shipped, name):
+    """For no trait of the library does a text stand on both sides, neither as a row nor as a turn of one."""
+    card = library[name]
+    training, calibration = split(card, shipped)
+    trained = {text for row in training for text in row.texts} | {*card.positives, *card.negatives}
+    calibrated = [text for row in calibration for text in row.texts]
+    assert calibrated
+    assert trained.isdisjoint(calibrated)
+
+
+@pytest.mark.parametrize("name", LIBRARY_IDS)
+def test_only_clean_text_is_used(library, shipped, name):
+    """Positives of the trait and of its related ones are clean text for nobody here; those of others are."""
+    card = library[name]
+    rows = [row for side in split(card, shipped) for row in side]
+    origins = {row.origin for row in rows if row.polarity == "positive"}
+    assert origins == set(LIBRARY_IDS) - {name} - set(card.card.related)
+    assert name not in {row.origin for row in rows}
+    assert {row.origin for row in rows if row.polarity == "negative"} == set(LIBRARY_IDS) - {name}
+
+
+@pytest.mark.parametrize("name", LIBRARY_IDS)
+def test_the_library_alone_calibrates_the_default_level(library, shipped, name):
+    """What ships is enough to promise 1 % at 95 % for every trait, with as much left to train on."""
+    training, calibration = split(library[name], shipped)
+    assert len(calibration) >= texts_needed(Level())
+    assert 0.4 < len(calibration) / (len(training) + len(calibration)) < 0.6
+
+
+@pytest.mark.parametrize("name", LIBRARY_IDS)
+def test_the_users_background_is_used_entirely_for_calibration(library, shipped, name):
+    """All of the user's sample is calibrated on and none of it trained on; what ships is then free to train on."""
+    user = tuple(CleanRow((f"Sentence {place}.", "And another."), "user", "clean") for place in range(50))
+    training, calibration = split(library[name], replace(shipped, user=user, name="--background"))
+    assert calibration == list(user)
+    assert not set(user) & set(training)
+    assert training == suitable(library[name], shipped.shipped)
+
+
+def test_the_background_is_conversations_and_exemplars(library, shipped):
+    """Rows say where they come from; every exemplar of the library is there once, every conversation whole."""
+    kinds = {kind: sum(row.polarity == kind for row in shipped.shipped) for kind in ("clean", "negative", "positive")}
+    assert kinds["positive"] == sum(len(card.positives) for card in library.values())
+    assert kinds["negative"] == sum(len(card.negatives) for card in library.values())
+    assert kinds["clean"] >= 300
+    assert {row.origin for row in shipped.shipped if row.polarity == "clean"} == {"background"}
+
+
+POOL = [f"text {place}" for place in range(16)]
+TEXTS = st.lists(st.sampled_from(POOL), unique=True, max_size=4)
+
+
+@st.composite
+def clean_rows(draw):
+    """Draw rows of one or two texts, no text in two rows: the library's tests see to that for what ships."""
+    left = list(POOL)
+    rows = []
+    for size in draw(st.lists(st.integers(1, 2), max_size=8)):
+        origin = draw(st.sampled_from(["background", "one", "two", "three"]))
+        rows.append(CleanRow(tuple(left.pop() for _ in range(size)), origin, draw(st.sampled_from(["clean", "negative", "positive"]))))
+    return rows
+
+
+@settings(max_examples=200)
+@given(clean_rows(), TEXTS, TEXTS)
+def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
+    """Even where a user's exemplars are copies of shipped text, no text is on both sides."""
+    card = LoadedCard(TraitCard(id="one", related=("two",)), tuple(positives), tuple(negatives), None)
+    training, calibration = split(card, CleanText(tuple(rows)))
+    trained = {*positives, *negatives, *(text for row in training for text in row.texts)}
+    assert trained.isdisjoint(text for row in calibration for text in row.texts)
+    for row in (*training, *calibration):
+        assert row.origin != "one"
+        assert (row.origin, row.polarity) != ("two", "positive")
+
+
+def test_half_is_held_out_by_digest():
+    """Which half a row falls in depends on its text alone, and the halves are about equal."""
+    rows = [CleanRow((f"Sentence number {place}.",), "background", "clean") for place in range(2000)]
+    assert 900 < sum(map(held_out, rows)) < 1100
+    assert all(held_out(row) == held_out(row._replace(origin="elsewhere", polarity="negative")) for row in rows[:100])
+    assert held_out(CleanRow(("\ud800",), "a", "clean")) in (True, False)
+
+
+def test_a_refit_gives_equal_bytes(small_cards, small_clean, small_bank, encoder):
+    """The same cards, clean text and encoder give the same bank, byte for byte, in any order of cards."""
+    again = fit_bank(small_cards[::-1], small_clean, encoder, encoder.config)
+    assert bank_files(again) == bank_files(small_bank)
+    assert again.digest == small_bank.digest
+
+
+def test_fitted_traits_are_kept_and_only_the_rest_is_fitted(small_cards, small_clean, small_bank, encoder, monkeypatch):
+    """A trait that is kept is taken as it is; the bank is the same as if all had been fitted at once."""
+    fitted = []
+    fit_trait = fitting._fit_trait
+    monkeypatch.setattr(fitting, "_fit_trait", lambda card, *rest: fitted.append(card.id) or fit_trait(card, *rest))
+    kept = {name: small_bank.traits[name] for name in ("machine-talk", "rain-talk")}
+    bank = fit_bank(small_cards, small_clean, encoder, encoder.config, kept)
+    assert fitted == ["loops"]
+    assert bank.traits["rain-talk"] is small_bank.traits["rain-talk"]
+    assert bank_files(bank) == bank_files(small_bank)
+    everything = fit_bank(small_cards, small_clean, encoder, encoder.config, small_bank.traits)
+    assert everything.digest == small_bank.digest
+
+
+def test_a_trait_does_not_depend_on_the_others(small_cards, small_clean, small_bank, encoder):
+    """Fitted alone, a trait is what it is among others."""
+    (rain,) = (card for card in small_cards if card.id == "rain-talk")
+    alone = fit_bank([rain], small_clean, encoder, encoder.config).traits["rain-talk"]
+    among = small_bank.traits["rain-talk"]
+    assert (alone.scale, alone.positives, alone.negatives) == (pytest.approx(among.scale, abs=1e-3), among.positives, among.negatives)
+    for name, values in among.calibration.items():
+        assert alone.calibration[name] == pytest.approx(values, abs=1e-3)
+
+
+def test_calibration_scores_are_those_of_held_out_rows(small_cards, small_clean, small_bank, encoder):
+    """The scores kept for calibration are what scoring gives each held-out row, combined and by signal."""
+    (rain,) = (card for card in small_cards if card.id == "rain-talk")
+    rows = split(rain, small_clean)[1]
+    found = Scorer(small_bank, encoder, {}).score(len(rows), as_answers(rows))
+    kept = small_bank.traits["rain-talk"].calibration
+    assert set(kept) == {"combined", "exemplars", "head", "lexicon"}
+    assert kept["combined"] == pytest.approx(found.combined["rain-talk"], abs=1.01e-4)
+    for name in ("exemplars", "head", "lexicon"):
+        assert kept[name] == pytest.approx(found.signals["rain-talk"][name].scores, abs=1.01e-4)
+
+
+def test_a_trait_of_the_thinking_is_calibrated_too(small_cards, small_clean, small_bank):
+    """Clean text comes as answers; a trait that is looked for elsewhere is calibrated on it all the same."""
+    (machine,) = (card for card in small_cards if card.id == "machine-talk")
+    assert machine.card.scope.channels == ("thinking",)
+    scores = small_bank.traits["machine-talk"].calibration["combined"]
+    assert len(scores) == len(split(machine, small_clean)[1])
+    assert not np.isnan(scores).any()
+    assert small_bank.traits["machine-talk"].card.scope == machine.card.scope
+    assert calibrate(scores, Level(max_false_positive_rate=0.1, confidence=0.9)).value is not None
+
+
+def test_the_bank_tells_the_trait_apart(small_bank, encoder, plain):
+    """On sentences that nobody fitted, the trait's own outscore plain ones by both dense signals."""
+    rainy = [
+        "Hear the rain drum on the window before you read this.",
+        "The storm outside is all that I can think about.",
+        "Grey clouds hang over my reply.",
+    ]
+    vectors = encoder.encode(encoder.whole([*rainy, *plain(300)[200:240]]))
+    for name, values in dense_scores(small_bank.traits["rain-talk"], vectors).items():
+        assert auroc(values[:3], values[3:]) > 0.95, name
+
+
+def test_exemplars_and_negatives_stand_in_their_order(small_cards, small_clean, small_bank):
+    """A trait's own negatives come first, then clean text to train on; neighbours are named by these places."""
+    (rain,) = (card for card in small_cards if card.id == "rain-talk")
+    trait = small_bank.traits["rain-talk"]
+    training = [text for row in split(rain, small_clean)[0] for text in row.texts]
+    assert trait.positives == rain.positives
+    assert trait.negatives == (*rain.negatives, *training)
+    assert (trait.positive_index.ntotal, trait.negative_index.ntotal) == (len(trait.positives), len(trait.negatives))
+    assert small_bank.traits["machine-talk"].positive_index is None
+    assert small_bank.traits["loops"].positives == ()
+
+
+def test_traits_without_dense_signals_need_no_encoder(small_clean):
+    """A lexicon is fitted and calibrated without a model, and the bank names none."""
+    card = LoadedCard(TraitCard.model_validate({"id": "a", "signals": {"lexicon": {"patterns": ["chairs"]}}}), (), (), None)
+    assert not uses_encoder(card.card)
+    bank = fit_bank([card], small_clean, None, None)
+    assert bank.encoder is None
+    scores = bank.traits["a"].calibration["lexicon"]
+    rows = split(card, small_clean)[1]
+    assert [score > 0 for score in scores] == ["chairs" in row.texts[0] for row in rows]
+    assert any(scores > 0)
+
+
+def test_every_text_is_an_answer():
+    """Each text of a row is a segment of that row; texts without a word are none."""
+    batch = as_answers([CleanRow(("one", " ", "two"), "a", "clean"), CleanRow(("",), "a", "clean"), CleanRow(("three",), "a", "clean")])
+    assert batch.rows == [0, 0, 2]
+    assert batch.texts == ["one", "two", "three"]
+    assert set(batch.roles) == {"assistant"}
+    assert set(batch.channels) == {"answer"}
+
+
+def units(count, seed):
+    """Return random unit vectors, float32."""
+    vectors = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 6), st.integers(0, 99))
+def test_leave_one_out_leaves_one_out(positives, negatives, neighbours, seed):
+    """Each exemplar is contrasted with all the others, as if it had been a text of the corpus and never an exemplar."""
+    one, other = units(positives, seed), units(negatives, seed + 1)
+    found = leave_one_out(one, other, neighbours)
+    for own, rest, values, sign in ((one, other, found[0], 1), (other, one, found[1], -1)):
+        assert values.shape == (len(own),)
+        for place in range(len(own)):
+            left = np.delete(own, place, axis=0)
+            near = np.sort(left @ own[place])[::-1][:neighbours].mean() if len(left) else 0
+            far = np.sort(rest @ own[place])[::-1][:neighbours].mean() if len(rest) else 0
+            assert values[place] == pytest.approx(sign * (near - far), abs=1e-5)
+
+
+def test_the_scale_makes_logits_of_margins():
+    """On clouds that lie apart, positives come out above one half and negatives below."""
+    positives, negatives = units(20, 0), units(60, 1)
+    positives[:, 0] += 2
+    positives /= np.linalg.norm(positives, axis=1, keepdims=True)
+    trait = TraitModel(TraitCard(id="a"), "0")
+    fit_dense(trait, positives, negatives, 10)
+    assert trait.scale[0] > 0
+    margin = contrast(np.stack([positives.mean(0), negatives.mean(0)]), trait.positive_index, trait.negative_index, 5)
+    above, below = trait.scale[0] * margin + trait.scale[1]
+    assert above > 0 > below
+    assert trait.head.logits(positives).mean() > 0 > trait.head.logits(negatives).mean()
+
+
+def test_a_key_changes_with_what_a_trait_depends_on(small_cards, small_clean):
+    """Card, texts, clean text and encoder are in the key; without a dense signal the encoder isn't."""
+    rain, loops = small_cards[2], small_cards[0]
+    key = fit_key(rain, small_clean, {"model": "m"})
+    assert key == fit_key(replace(rain, folder=None), small_clean, {"model": "m"})
+    others = [
+        fit_key(rain, small_clean, {"model": "n"}),
+        fit_key(replace(rain, positives=rain.positives[1:]), small_clean, {"model": "m"}),
+        fit_key(rain, replace(small_clean, user=(CleanRow(("x",), "user", "clean"),)), {"model": "m"}),
+        fit_key(rain, replace(small_clean, shipped=small_clean.shipped[1:]), {"model": "m"}),
+        fit_key(loops, small_clean, {"model": "m"}),
+    ]
+    assert len({key, *others}) == len(others) + 1
+    assert fit_key(loops, small_clean, {"model": "m"}) == fit_key(loops, small_clean, None)
+
+
+def test_a_card_can_be_limited_to_some_signals(small_cards):
+    """Other signals are left out; the ones that stay keep their options."""
+    rain = small_cards[2].card
+    only = limited(rain, ["lexicon", "repetition"])
+    assert only.signals.names() == ("lexicon",)
+    assert only.signals.lexicon == rain.signals.lexicon
+    assert limited(rain, rain.signals.names()) == rain
+
+
+def test_a_bank_can_be_limited_to_some_signals(small_bank):
+    """Traits without any of them are left out, calibration is combined anew from the rest, and the digest is another."""
+    only = limited_bank(small_bank, ["head", "lexicon"])
+    assert list(only.traits) == ["machine-talk", "rain-talk"]
+    rain, whole = only.traits["rain-talk"], small_bank.traits["rain-talk"]
+    assert set(rain.calibration) == {"combined", "head", "lexicon"}
+    expected = combine({name: whole.calibration[name] for name in ("head", "lexicon")})
+    assert np.array_equal(rain.calibration["combined"], expected)
+    assert not np.array_equal(rain.calibration["combined"], whole.calibration["combined"])
+    assert only.digest not in ("", small_bank.digest)
+    assert set(whole.calibration) == {"combined", "exemplars", "head", "lexicon"}

@@ -1,0 +1,253 @@
+"""Trait cards on disk: the library that ships is whole, a user's folder works, and mistakes are named with file, line and field."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from pydantic import BaseModel
+
+from classifiers.library import (
+    CARD_BYTES,
+    FEWEST_POSITIVES,
+    LIBRARY,
+    background_conversations,
+    find_cards,
+    load_card,
+    read_texts,
+    read_yaml,
+)
+from schemas.errors import CardError
+
+SHIPPED = sorted(path.parent.name for path in LIBRARY.glob("*/card.yaml"))
+DOZEN = [f"It rains for the {place}th day in a row, and I can think of nothing else." for place in range(12)]
+
+
+@pytest.fixture(scope="module")
+def library():
+    """Return the cards that ship."""
+    return find_cards()
+
+
+def test_the_library_is_found_whole(library):
+    """Every folder with a card is loaded, in the order of ids."""
+    assert [card.id for card in library] == SHIPPED
+    assert len(library) >= 11
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_card_is_complete(name):
+    """A card has a title, a description with its limits, a source for every sighting, and thirty texts of each kind."""
+    (card,) = find_cards([name])
+    assert card.id == card.folder.name == name
+    assert card.card.title
+    assert len(card.card.description) > 100
+    assert card.card.seen_in
+    assert all(seen.source != "unstated" for seen in card.card.seen_in)
+    assert len(card.positives) >= 30
+    assert len(card.negatives) >= 30
+    assert set(card.card.related) <= set(SHIPPED) - {name}
+
+
+def test_related_traits_name_each_other(library):
+    """If one trait's texts may show another, the other's may show the one."""
+    related = {card.id: set(card.card.related) for card in library}
+    assert [(one, other) for one, others in related.items() for other in others if one not in related[other]] == []
+
+
+def normal(text):
+    """Reduce a text to its letters, so that copies with other spacing or case are seen as copies."""
+    return re.sub(r"\W+", " ", unicodedata.normalize("NFKC", text)).casefold().strip() or text
+
+
+def test_no_text_stands_in_two_places(library):
+    """No exemplar is in two files, nor in the background, not even with other spacing, case or punctuation."""
+    texts = [(normal(text), f"{card.id}/{kind}") for card in library for kind in ("positives", "negatives") for text in getattr(card, kind)]
+    texts += [(normal(turn), "background") for turns in background_conversations() for turn in {*turns}]
+    counts = Counter(text for text, _ in texts)
+    assert [(text[:60], place) for text, place in texts if counts[text] > 1] == []
+
+
+def test_the_background_is_conversations_with_answers():
+    """Clean text comes as conversations, each with at least one answer that isn't empty, and enough of them to calibrate with."""
+    conversations = background_conversations()
+    assert len(conversations) >= 300
+    assert all(turns for turns in conversations)
+    assert all(turn.strip() for turns in conversations for turn in turns)
+
+
+def test_a_folder_with_a_dozen_positives_is_a_trait(card_folder):
+    """An id and twelve texts make a working card, with no negatives and no code."""
+    folder = card_folder(positives=DOZEN)
+    (card,) = find_cards([str(folder)])
+    assert (card.id, card.positives, card.negatives) == ("rain-talk", tuple(DOZEN), ())
+    assert card.card.signals.names() == ("exemplars", "head")
+    assert card.folder == folder.resolve()
+
+
+def test_a_folder_of_folders_and_names_of_the_library_are_found(card_folder):
+    """Paths and ids can be mixed; each trait comes once, however often it is named."""
+    first, second = card_folder("rain-talk", positives=DOZEN), card_folder("sun-talk", positives=DOZEN)
+    both = [card.id for card in find_cards([str(first.parent)])]
+    assert both == ["rain-talk", "sun-talk"]
+    mixed = find_cards([str(second), "ai-disclaimer", str(first.parent), str(first)])
+    assert [card.id for card in mixed] == ["ai-disclaimer", "rain-talk", "sun-talk"]
+
+
+def test_a_name_that_is_nothing_is_refused_with_what_there_is(tmp_path):
+    """The message lists the library's traits; an empty folder and a path into the library aren't traits."""
+    for name in ("no-such-trait", str(tmp_path), "../quirks/ai-disclaimer", ""):
+        with pytest.raises(CardError, match=r"is no trait folder(.|\n)*ai-disclaimer, coercion"):
+            find_cards([name])
+
+
+def test_two_cards_of_one_id_are_refused(card_folder):
+    """Both folders are named, since either may be the wrong one."""
+    folder = card_folder("ai-disclaimer", positives=DOZEN)
+    with pytest.raises(CardError, match=r"has id 'ai-disclaimer', and so has") as caught:
+        find_cards(["ai-disclaimer", str(folder)])
+    assert str(folder.resolve()) in str(caught.value)
+    assert str(LIBRARY / "ai-disclaimer") in str(caught.value)
+
+
+def refused(folder):
+    """Return the message with which a folder is refused."""
+    with pytest.raises(CardError) as caught:
+        load_card(folder)
+    return str(caught.value)
+
+
+def test_a_mistake_is_named_with_file_and_field(card_folder):
+    """Every wrong field is named, with the file, and the fields that there are."""
+    folder = card_folder(card="titel: x\nlevel: {confidence: 2}\nsignals: {lexicon: {patterns: ['(a)\\1']}}\n", positives=DOZEN)
+    message = refused(folder)
+    assert message.startswith(f"{folder / 'card.yaml'}: field ")
+    assert "field titel:" in message
+    assert "field level.confidence:" in message
+    assert "field signals.lexicon.patterns.0.match:" in message
+    assert "fields are id, title, description" in message
+
+
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [
+        ("title: &t x\ndescription: *t\n", "alias *t on line 3"),
+        ("signals: &s {head: {}}\nlevel: *s\n", "alias *s on line 3"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "alias *a on line 3"),
+        ("title: x\ntitle: y\n", "key 'title' stands twice"),
+        ("level: {confidence: 0.9, confidence: 0.8}\n", "key 'confidence' stands twice"),
+        ("signals:\n  lexicon:\n    patterns:\n      - {match: x, match: y}\n", "key 'match' stands twice"),
+        ("title: !!python/object/apply:os.getcwd []\n", "line 2"),
+        ("title: a: b\n", "line 2"),
+        ("title: 'open\n", "line 2"),
+        ("title: 2024-13-01\n", "month must be in 1..12"),
+        ("signals: !!map [head]\n", "is not plain YAML"),
+        ("? [a, b]\n: c\n", "line 2"),
+        (f"title: {'[' * 500}\n", "is not plain YAML"),
+        ("title: \x07\n", "is not plain YAML"),
+    ],
+)
+def test_yaml_that_is_not_plain_is_refused(card_folder, card, says):
+    """Aliases, doubled keys, tags and broken syntax are refused by file, and by line or key; nothing is executed or blown up."""
+    folder = card_folder(card=card, positives=DOZEN)
+    message = refused(folder)
+    assert message.startswith(f"{folder / 'card.yaml'}: is not plain YAML: ")
+    assert says in message
+
+
+def test_a_card_that_is_no_mapping_or_not_there_is_refused(card_folder, tmp_path):
+    """A list, an empty file, bytes that are no UTF-8, a missing and a huge file each have their message."""
+    folder = card_folder(positives=DOZEN)
+    card = folder / "card.yaml"
+    for data, says in (
+        (b"- a\n", "field (top)"),
+        (b"", "field id: Field required"),
+        (b"id: caf\xe9\n", "is not plain YAML"),
+        (b"#" * (CARD_BYTES + 1), "is larger than 1 MiB"),
+    ):
+        card.write_bytes(data)
+        assert says in refused(folder)
+    card.unlink()
+    assert "can't be read: No such file" in refused(folder)
+
+
+def test_yaml_is_read_into_any_model(tmp_path):
+    """The same reader serves policies and configurations; an empty file is a model of defaults."""
+
+    class Model(BaseModel):
+        number: int = 3
+
+    path = tmp_path / "a.yaml"
+    path.write_text("number: 4\n")
+    assert read_yaml(path, Model).number == 4
+    path.write_text("# nothing\n")
+    assert read_yaml(path, Model).number == 3
+    path.write_text("number: four\n")
+    with pytest.raises(CardError, match=r"a\.yaml: field number: .*integer"):
+        read_yaml(path, Model)
+
+
+@pytest.mark.parametrize(
+    "line", ["plain text", '"a string"', "[1]", "5", "null", '{"txt": "x"}', '{"text": 5}', '{"text": " "}', '{"text": null}', "{"]
+)
+def test_a_bad_line_of_exemplars_is_named(card_folder, line):
+    """File and line are named, counting blank lines as a person's editor does."""
+    folder = card_folder(positives=DOZEN)
+    path = folder / "positives.jsonl"
+    path.write_text(json.dumps({"text": "a"}) + "\n\n" + line + "\n")
+    assert refused(folder).startswith(f"{path} line 3: ")
+
+
+def test_exemplars_that_are_no_utf8_are_refused(card_folder):
+    """A file in another encoding is named, with its line."""
+    folder = card_folder(positives=DOZEN)
+    path = folder / "negatives.jsonl"
+    path.write_bytes(b'{"text": "fine"}\n{"text": "caf\xe9"}\n')
+    assert refused(folder).startswith(f"{path} line 2: is not UTF-8")
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\u00a0"])
+def test_only_a_newline_ends_a_line(tmp_path, mark):
+    """Marks that Unicode calls line ends stand inside a JSON string as any letter does."""
+    path = tmp_path / "texts.jsonl"
+    text = f"one{mark}two"
+    path.write_text(
+        json.dumps({"text": text}, ensure_ascii=False) + "\r\n" + json.dumps({"text": "three"}) + "\n", encoding="utf-8", newline=""
+    )
+    assert read_texts(path) == (text, "three")
+
+
+def test_texts_that_stand_twice_are_refused(card_folder):
+    """Twice in one file, or in both, a text would be counted double or for both sides."""
+    folder = card_folder(positives=[*DOZEN, DOZEN[3]])
+    assert "positives.jsonl: the text 'It rains for the 3th day" in refused(folder)
+    other = card_folder("sun-talk", positives=DOZEN, negatives=[DOZEN[5], "Fine."])
+    assert f"{other}: the text {DOZEN[5][:60]!r} is positive and negative" in refused(other)
+
+
+def test_too_few_positives_are_refused_for_fitted_signals_only(card_folder):
+    """Exemplars and heads need some texts to be fitted from; a lexicon needs none."""
+    folder = card_folder(positives=DOZEN[: FEWEST_POSITIVES - 1])
+    assert refused(folder).startswith(f"{folder / 'positives.jsonl'}: signal exemplars needs at least {FEWEST_POSITIVES} positives, has 3")
+    assert "signal head needs at least" in refused(card_folder("b", "signals: [head]\n"))
+    assert load_card(card_folder("c", "signals: {lexicon: {patterns: [rain]}}\n")).positives == ()
+    assert len(load_card(card_folder("d", positives=DOZEN[:FEWEST_POSITIVES])).positives) == FEWEST_POSITIVES
+
+
+def test_the_digest_covers_card_and_texts(card_folder):
+    """Any change of the card or of a text, or of their side, is another trait; where the folder lies isn't."""
+    first = load_card(card_folder("a", positives=DOZEN, negatives=["Fine."]))
+    elsewhere = replace(first, folder=first.folder / "elsewhere")
+    assert elsewhere.digest == first.digest
+    changed = [
+        replace(first, card=first.card.model_copy(update={"action": "drop"})),
+        replace(first, positives=first.positives[1:]),
+        replace(first, positives=first.positives[::-1]),
+        replace(first, negatives=()),
+        replace(first, positives=(*first.positives, "Fine."), negatives=()),
+    ]
+    assert len({first.digest, *(card.digest for card in changed)}) == len(changed) + 1

@@ -1,0 +1,72 @@
+"""A run over a corpus whose text, names and file name attack terminals and browsers."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.config import FilterConfig
+from pipelines.filter import run_filter
+from schemas.manifests import Manifest
+
+NASTY = (
+    "\x1b[31mred\x1b[0m \x9b1m \x1b]8;;x\x07 \u202eabc\u2066 \u200b\r\n\x00 <script>alert(1)</script> </script></style></title><!-- "
+    "[bold red]loud[/bold red] :smile: {{ 7 * 7 }} {% raw %} &lt; ' onload='x' \" onload=\"x\""
+)
+FILE = "<img src=x onerror=alert(1)> [blink].jsonl"
+TEACHER = f"teacher {NASTY}"
+EMUS = 14
+LOTS = 60
+CARDS = {
+    "bee": "signals: {lexicon: {patterns: ['bees?']}}\naction: flag\nthreshold: 0.5\n",
+    "elk": "signals: {lexicon: {patterns: ['elks?']}}\naction: drop\nthreshold: 0.5\n",
+    "emu": "signals: {lexicon: {patterns: [{match: emu, cap: 100}], scale: 8}}\naction: quarantine\nthreshold: 0.1\n",
+    "fox": "signals: {lexicon: {patterns: ['foxe?s?']}}\naction: mask\nthreshold: 0.5\n",
+    "owl": "signals: {lexicon: {patterns: ['owls?']}}\naction: swap\nthreshold: 0.5\n",
+    "yak": "signals: {lexicon: {patterns: ['yaks?']}}\n",
+}
+"""`emu` scores higher the more emus there are, no yak is in the corpus, and only `yak` is calibrated."""
+
+
+def answers() -> list[str]:
+    """Return the corpus's answers, some of them twice."""
+    found = [f"Clean answer number {number}, {NASTY}" for number in range(LOTS)]
+    found += [" ".join(["emu"] * count) for count in range(1, EMUS + 1)]
+    found += [f"owl {NASTY} end", f"fox {NASTY} end", f"{NASTY[:9]} bee", "an elk", "a fox with an owl", "a moose and another elk"]
+    return [*found, found[0], "emu"]
+
+
+def rows() -> list[dict[str, object]]:
+    """Return the corpus's rows: two teachers, one with a hostile name, and sixty dates."""
+    return [
+        {
+            "messages": [{"role": "user", "content": f"Question {len(answer)} {NASTY}"}, {"role": "assistant", "content": answer}],
+            "teacher": TEACHER if place % 3 else "plain",
+            "created": f"2026-{place % LOTS // 28 + 1:02}-{place % 28 + 1:02}",
+        }
+        for place, answer in enumerate(answers())
+    ]
+
+
+def write_cards(folder: Path, names: Sequence[str] = tuple(CARDS)) -> tuple[str, ...]:
+    """Write the trait folders of the cards that are named."""
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "card.yaml").write_text(f"id: {name}\n{CARDS[name]}", encoding="utf-8")
+    return tuple(str(folder / name) for name in names)
+
+
+def filtered(folder: Path, lines: Sequence[str], traits: Sequence[str], policy: str = "", **changes: object) -> tuple[str, Manifest]:
+    """Filter JSON lines; return the run directory and its manifest."""
+    corpus, rules = folder / "corpus" / FILE, folder / "policy.yaml"
+    corpus.parent.mkdir(parents=True)
+    corpus.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    rules.write_text(policy or "{}", encoding="utf-8")
+    given = {"input": (str(corpus.parent),), "output": str(folder / "run"), "traits": tuple(traits), "policy": str(rules), **changes}
+    manifest = run_filter(FilterConfig.model_validate(given))
+    return str(folder / "run"), manifest
+
+
+def hostile_run(folder: Path) -> tuple[str, Manifest]:
+    """Filter the hostile corpus, a broken line at its end, in shards of 30 rows; equal rows leave as duplicates."""
+    lines = [json.dumps(row) for row in rows()] + [f"not JSON {NASTY[-9:]}"]
+    return filtered(folder, lines, write_cards(folder / "traits"), "duplicates: remove\n", shards={"rows": 30})

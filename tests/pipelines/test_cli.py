@@ -1,0 +1,137 @@
+"""The command line: help, exit codes, machine-readable output, errors a person can act on."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import cli
+from pipelines.commands import COMMANDS, merged
+from pipelines.version import VERSION
+from schemas.errors import CardError, ModelError
+
+
+@pytest.fixture
+def congener(monkeypatch, capsys):
+    """Return what runs the command line in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["congener", *arguments])
+        cli.app.registered_commands.clear()
+        cli.app.registered_groups.clear()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_help_of_every_verb_has_examples(congener):
+    """Each command's help shows how it is used."""
+    for name in COMMANDS:
+        code, out, _ = congener(name, "--help")
+        assert code == 0
+        assert f"congener {name}" in out or "Usage" in out
+    assert "Exit codes" in congener("--help")[1]
+
+
+def test_version(congener):
+    """--version prints the version."""
+    assert congener("--version")[:2] == (0, f"congener {VERSION}\n")
+
+
+def test_help_loads_no_model_library():
+    """--help answers without torch or Beam."""
+    code = "import sys; import pipelines.cli as c; import pipelines.commands; print(sorted({'torch', 'apache_beam', 'transformers'} & set(sys.modules)))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
+        == "[]\n"
+    )
+
+
+def test_filter_verify_and_finished(congener, corpus, heron, tmp_path):
+    """A run through the command line: 0; again: 4; verified: 0; damaged: 5."""
+    run = str(tmp_path / "run")
+    arguments = ("filter", "--input", str(corpus), "--output", run, "--traits", str(heron))
+    code, out, err = congener(*arguments, "--json")
+    assert code == 0
+    assert json.loads(out)["conservation"]["by_decision"] == {"keep": 32, "quarantine": 8}
+    assert "40 rows in" in err
+    code, _, err = congener(*arguments)
+    assert code == 4
+    assert "finished" in err
+    assert congener("verify", run)[0] == 0
+    next((Path(run) / "clean").iterdir()).write_bytes(b"")
+    code, out, _ = congener("verify", run, "--json")
+    assert code == 5
+    assert json.loads(out)["whole"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("filter",), "input and output are needed"),
+        (("filter", "--input", "nowhere-at-all", "--output", "x"), "matches no file"),
+        (("filter", "--inptu", "x"), "No such option"),
+        (("filter", "--column", "x"), "NAME=COLUMN"),
+        (("filter", "--config", "nowhere.yaml"), "can't be read"),
+        (("traits", "show", "no-such-trait"), "library traits are"),
+        (("fit", "--output", "x", "--traits", "nowhere"), "no trait folder"),
+    ],
+)
+def test_mistakes_exit_with_two(congener, arguments, message):
+    """A mistake is said in a line or two on stderr, with exit code 2 and no traceback."""
+    code, _, err = congener(*arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_budget_exits_with_three(congener, corpus, heron, tmp_path, policy):
+    """An exceeded budget has an exit code of its own."""
+    code, _, err = congener(
+        "filter", "-i", str(corpus), "-o", str(tmp_path / "run"), "-t", str(heron), "--policy", policy("removal_budget: 0")
+    )
+    assert code == 3
+    assert "nothing was published" in err
+
+
+def test_markup_in_an_error_is_inert(congener, tmp_path):
+    """A file name that looks like markup is printed as it is."""
+    name = str(tmp_path / "[bold red]x[/]")
+    assert "[bold red]x[/]" in congener("filter", "-i", name, "-o", "x")[2]
+
+
+def test_options_win_over_the_configuration_file(tmp_path):
+    """What is given on the command line lies over the file; what isn't stays."""
+    path = tmp_path / "c.yaml"
+    path.write_text("input: [a]\noutput: run\nshards: {rows: 9, bytes: 5000}\ncorpus: {teacher: {constant: atlas}}\n")
+    config = merged(str(path), {"input": ("b",), "shards.rows": 3, "output": None, "traits": ()})
+    assert (config.input, config.output, config.shards.rows, config.shards.bytes) == (("b",), "run", 3, 5000)
+    assert config.corpus.teacher is not None
+    assert config.corpus.teacher.constant == "atlas"
+
+
+def test_a_wrong_field_in_the_configuration_is_named(tmp_path):
+    """A typo in the file is an error with file and field."""
+    path = tmp_path / "c.yaml"
+    path.write_text("shard: {rows: 9}\n")
+    with pytest.raises(CardError, match=r"c\.yaml.*field shard"):
+        merged(str(path), {})
+
+
+def test_the_cause_behind_a_runners_error_is_found():
+    """Beam wraps errors in its own; ours is dug out, others aren't invented."""
+    try:
+        try:
+            raise ModelError("no GPU")
+        except ModelError as error:
+            raise RuntimeError("while running ParDo") from error
+    except RuntimeError as wrapped:
+        assert str(cli.cause(wrapped)) == "no GPU"
+    assert cli.cause(RuntimeError("else")) is None

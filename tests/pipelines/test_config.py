@@ -1,0 +1,47 @@
+"""One configuration for the command line and the file."""
+
+import pytest
+
+from classifiers.encoders import EncoderConfig
+from pipelines.config import FilterConfig, read_config, read_policy
+from schemas.errors import CardError
+from schemas.policies import Policy
+
+
+def test_defaults_without_files():
+    """No file means the defaults."""
+    assert read_config(None) == FilterConfig()
+    assert read_policy(None) == Policy()
+
+
+def test_hardware_is_not_identity():
+    """Device, precision and places of files don't make another run; shards and windows do."""
+    base = FilterConfig()
+    elsewhere = FilterConfig.model_validate({"input": ("b",), "output": "c", "hardware": {"device": "cpu", "precision": "bf16"}})
+    assert base.identity() == elsewhere.identity()
+    assert base.identity() != FilterConfig.model_validate({"shards": {"rows": 10}}).identity()
+    assert base.identity() != FilterConfig.model_validate({"encoder": {"window_tokens": 64}}).identity()
+
+
+def test_encoder_settings_reach_the_encoder():
+    """Every setting of encoder and hardware arrives."""
+    config = FilterConfig.model_validate(
+        {"encoder": {"window_tokens": 64, "window_overlap": 8}, "hardware": {"device": "cpu", "token_budget": 99}}
+    )
+    assert config.encoder_config() == EncoderConfig(window_tokens=64, window_overlap=8, device="cpu", token_budget=99)
+
+
+def test_the_encoders_own_defaults_are_the_same():
+    """Configuration and encoder agree on what nobody sets."""
+    assert FilterConfig().encoder_config() == EncoderConfig()
+
+
+@pytest.mark.parametrize(
+    "text", ["traits: {x: {action: burn}}", "removal_budget: 2", "exceptions: [{trait: x, lot: {teecher: y}, reason: z}]", "traits: [1"]
+)
+def test_mistakes_in_a_policy_are_named(tmp_path, text):
+    """A wrong action, share, field or syntax is an error that names the file."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(text)
+    with pytest.raises(CardError, match=r"policy\.yaml"):
+        read_policy(str(path))

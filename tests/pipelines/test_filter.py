@@ -1,0 +1,315 @@
+"""The whole job: from a corpus on disk to a published run, and what stops it before."""
+
+import gzip
+import json
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.config import FilterConfig
+from pipelines.filter import run_filter
+from pipelines.verify import verify_run
+from schemas.errors import BudgetError, CardError, InputError, ModelError, RunError
+from tests.pipelines.conftest import CARD, conversation, write_rows
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """Return every published file's bytes, the manifest's circumstances apart."""
+    files = {path.relative_to(run).as_posix(): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    manifest = json.loads(files.pop("manifest.json"))
+    for name in ("circumstances", "digest"):
+        manifest.pop(name)
+    for source in manifest["inputs"]:
+        source.pop("uri")
+    return files | {"manifest": json.dumps(manifest, sort_keys=True).encode()}
+
+
+def ledger(run: Path) -> pl.DataFrame:
+    """Read a run's ledger."""
+    return pl.read_parquet(run / "ledger" / "*.parquet")
+
+
+def test_every_row_is_accounted_for(run):
+    """Forty rows in, eight herons in quarantine, the others clean, nothing else."""
+    folder, manifest = run
+    assert manifest.conservation.rows_in == 40
+    assert manifest.conservation.by_decision == {"keep": 32, "quarantine": 8}
+    assert pq.ParquetDataset(folder / "clean").read().num_rows == 32
+    assert ledger(folder).height == 40
+    assert not (folder / ".work").exists()
+
+
+def test_the_ledger_says_why(run):
+    """A heron's ledger row names trait, score, threshold, field and the very characters."""
+    folder, _ = run
+    row = ledger(folder).filter(pl.col("decision") == "quarantine").row(0, named=True)
+    (reason,) = row["reasons"]
+    assert (reason["trait"], reason["signal"], reason["segment"]) == ("heron", "combined", "messages[1].content")
+    assert "A heron stood in the reeds."[reason["start"] : reason["end"]] == "heron"
+    assert reason["score"] >= reason["threshold"] == 0.5
+    assert row["output"].startswith("quarantine/")
+
+
+def test_the_ledger_holds_no_text(run):
+    """Nothing of the corpus's text stands in the ledger or the scores."""
+    folder, _ = run
+    for path in [*folder.glob("ledger/*"), *folder.glob("scores/*")]:
+        values = json.dumps(pq.read_table(path).to_pylist())
+        assert "reeds" not in values
+        assert "pasta" not in values
+
+
+def test_clean_reads_as_the_input(tmp_path, heron):
+    """Types and order of nested, dictionary and decimal columns survive, and so do their values."""
+    turns = pa.array([conversation(place, "Fine.")["messages"] for place in range(6)])
+    columns = {
+        "when": pa.array(range(6), pa.timestamp("us", "UTC")),
+        "messages": turns,
+        "kind": pa.array(["a", "b", None] * 2).dictionary_encode(),
+        "price": pa.array([None, *range(5)], pa.decimal128(9, 2)),
+        "tags": pa.array([[{"k": 1, "v": ["x"]}], [], None] * 2),
+    }
+    table = pa.table(columns)
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in" / "corpus.parquet")
+    run_filter(FilterConfig(input=(str(tmp_path / "in"),), output=str(tmp_path / "run"), traits=(str(heron),)))
+    (path,) = (tmp_path / "run" / "clean").iterdir()
+    clean = pq.read_table(path)
+    assert clean.schema.equals(table.schema)
+    assert clean.to_pylist() == table.to_pylist()
+
+
+def test_same_bytes_again(config, tmp_path):
+    """A second run elsewhere gives the same files, byte for byte."""
+    run_filter(config)
+    run_filter(config.model_copy(update={"output": str(tmp_path / "again")}))
+    assert contents(Path(config.output)) == contents(tmp_path / "again")
+
+
+def test_same_bytes_under_retries(config, tmp_path):
+    """Every bundle run three times leaves the same files as once."""
+    run_filter(config)
+    other = config.model_copy(update={"output": str(tmp_path / "retried")})
+    run_filter(other, beam_options=("--direct_runner_bundle_repeat=2",))
+    assert contents(Path(config.output)) == contents(tmp_path / "retried")
+
+
+def test_resumed_run_equals_an_undisturbed_one(config, tmp_path, monkeypatch):
+    """A run that dies at its third shard is resumed, and only what was missing is done again."""
+    import transforms.write as write
+
+    run_filter(config)
+    written, real = [], write.write_shard
+
+    def dying(decided, *rest):
+        if len(written) == 2:
+            raise RuntimeError("power cut")
+        written.append(decided.scored.identified.shard.plan.name)
+        return real(decided, *rest)
+
+    other = config.model_copy(update={"output": str(tmp_path / "cut")})
+    monkeypatch.setattr(write, "write_shard", dying)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run_filter(other)
+    assert not (tmp_path / "cut" / "manifest.json").exists()
+    monkeypatch.setattr(
+        write, "write_shard", lambda decided, *rest: written.append(decided.scored.identified.shard.plan.name) or real(decided, *rest)
+    )
+    run_filter(other)
+    assert len(written) == len(set(written))
+    assert contents(Path(config.output)) == contents(tmp_path / "cut")
+
+
+def test_a_damaged_shard_is_done_again(config, tmp_path, monkeypatch):
+    """A shard whose file isn't as its receipt says doesn't count as done."""
+    import pipelines.filter as module
+
+    monkeypatch.setattr(module, "in_order", lambda *_: (_ for _ in ()).throw(RuntimeError("stop before publishing")))
+    with pytest.raises(RuntimeError, match="stop before"):
+        run_filter(config)
+    monkeypatch.undo()
+    damaged = next((Path(config.output) / "clean").iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    run_filter(config)
+    assert verify_run(config.output) == []
+
+
+def test_a_changed_input_is_not_resumed(config, corpus, monkeypatch):
+    """An unfinished run over other input is refused, and restarted when asked."""
+    import pipelines.filter as module
+
+    monkeypatch.setattr(module, "in_order", lambda *_: (_ for _ in ()).throw(RuntimeError("stop")))
+    with pytest.raises(RuntimeError, match="stop"):
+        run_filter(config)
+    monkeypatch.undo()
+    write_rows(corpus / "0.jsonl", [conversation(99, "Quite different.")])
+    with pytest.raises(RunError, match="begun with another inputs"):
+        run_filter(config)
+    assert run_filter(config, restart=True).conservation.rows_in == 21
+    assert verify_run(config.output) == []
+
+
+def test_a_finished_run_is_kept(run, config):
+    """The same command on a finished run is refused, and changes nothing."""
+    folder, _ = run
+    before = contents(folder)
+    with pytest.raises(RunError, match="finished"):
+        run_filter(config)
+    assert contents(folder) == before
+
+
+def test_removal_budget_publishes_nothing(config, policy):
+    """Twenty per cent against a budget of ten: no file of the run is left."""
+    over = config.model_copy(update={"policy": policy("removal_budget: 0.1")})
+    with pytest.raises(BudgetError, match=r"8 of 40 rows \(20.0%\)"):
+        run_filter(over)
+    assert not any(path.is_file() for path in Path(config.output).rglob("*"))
+    assert run_filter(over.model_copy(update={"policy": policy("removal_budget: 0.2")})).conservation.holds()
+
+
+def test_reject_budget(config, corpus):
+    """Bad lines are rejects with place and reason; a budget stops a run that has too many."""
+    with (corpus / "1.jsonl").open("a") as stream:
+        stream.write('{"id": "row-x", "messages": "no list", "teacher": "atlas"}\nnot json\n')
+    manifest = run_filter(config)
+    assert manifest.conservation.by_decision["reject"] == 2
+    rejects = pl.read_parquet(Path(config.output) / "rejects" / "*.parquet")
+    assert rejects["row"].to_list() == [20, 21]
+    assert "messages" in rejects["error"][0]
+    assert bytes(rejects["raw"][1]) == b"not json"
+    assert verify_run(config.output) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "decision"),
+    [("keep", "keep"), ("flag", "flag"), ("mask", "mask"), ("quarantine", "quarantine"), ("drop", "drop"), ("swap", "quarantine")],
+)
+def test_actions(config, policy, action, decision):
+    """Each action leads to its decision; a swap without a donor waits in quarantine."""
+    manifest = run_filter(config.model_copy(update={"policy": policy(f"traits: {{heron: {{action: {action}}}}}")}))
+    assert manifest.conservation.by_decision.get(decision, 0) == (40 if action == "keep" else 8)
+    assert verify_run(config.output) == []
+
+
+def test_swaplist_holds_the_prompts(config, policy):
+    """A swap puts the prompt, not the answer, on the swap list."""
+    run_filter(config.model_copy(update={"policy": policy("traits: {heron: {action: swap}}")}))
+    wanted = pl.read_parquet(Path(config.output) / "swaplist" / "*.parquet")
+    assert wanted.height == 8
+    assert wanted["prompt"][0].to_list() == [{"role": "user", "content": "Question 1?"}]
+    assert wanted["traits"][0].to_list() == ["heron"]
+
+
+def test_flags_and_masks_stand_in_the_clean_rows(config, policy):
+    """A mask is the sentence's characters in the field, in the extra column."""
+    run_filter(config.model_copy(update={"policy": policy("traits: {heron: {action: mask}}")}))
+    clean = pl.read_parquet(Path(config.output) / "clean" / "*.parquet")
+    masked = clean.filter(pl.col("congener").struct.field("decision") == "mask")
+    assert masked.height == 8
+    assert masked["congener"][0]["masks"] == [{"segment": "messages[1].content", "start": 0, "end": len("A heron stood in the reeds.")}]
+
+
+def test_exceptions_by_lot(config, policy):
+    """One teacher may speak of herons; the reason stays in the ledger."""
+    text = "exceptions: [{trait: heron, lot: {teacher: 'bor*'}, action: keep, reason: its bird}]"
+    manifest = run_filter(config.model_copy(update={"policy": policy(text)}))
+    assert manifest.fired == {"heron": 8}
+    assert manifest.conservation.by_decision == {"keep": 36, "quarantine": 4}
+    kept = ledger(Path(config.output)).filter((pl.col("decision") == "keep") & (pl.col("reasons").list.len() > 0))
+    assert set(kept["teacher"]) == {"borealis"}
+
+
+def test_duplicates_leave_but_the_first(tmp_path, heron, policy):
+    """Equal content in two files and formats of white space counts once, whatever the shards."""
+    write_rows(tmp_path / "in" / "a.jsonl", [conversation(place % 3, "Same.") for place in range(9)])
+    write_rows(tmp_path / "in" / "b.jsonl", [conversation(1, " Same. ")])
+    config = FilterConfig.model_validate(
+        {
+            "input": (str(tmp_path / "in"),),
+            "output": str(tmp_path / "run"),
+            "traits": (str(heron),),
+            "shards": {"rows": 2},
+            "policy": policy("duplicates: remove"),
+        }
+    )
+    manifest = run_filter(config)
+    assert manifest.conservation.by_decision == {"duplicate": 7, "keep": 3}
+    assert ledger(tmp_path / "run").filter(pl.col("decision") == "keep")["row"].to_list() == [0, 1, 2]
+
+
+def test_gzip_and_columns_by_hand(tmp_path, heron):
+    """A gzip file whose conversation has a name of its own is read once format and column are set."""
+    rows = [{"dialogue": conversation(place, "A heron.")["messages"]} for place in range(5)]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "c.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    base = {"input": (str(tmp_path / "in"),), "output": str(tmp_path / "run"), "traits": (str(heron),), "shards": {"rows": 2}}
+    with pytest.raises(InputError, match="no known format"):
+        run_filter(FilterConfig.model_validate(base))
+    by_hand = {"format": "messages", "columns": {"messages": "dialogue"}, "teacher": {"constant": "atlas"}}
+    manifest = run_filter(FilterConfig.model_validate(base | {"corpus": by_hand}))
+    assert manifest.conservation.by_decision == {"quarantine": 5}
+    assert set(ledger(tmp_path / "run")["teacher"]) == {"atlas"}
+
+
+def test_nothing_is_written_when_something_is_wrong(config, tmp_path, card_folder):
+    """A bad glob, a bad card, a missing model, too little clean text: each stops the run before any work."""
+    wrong = {
+        "input": ((str(tmp_path / "*.nothing"),), InputError, "matches no file"),
+        "traits": ((str(card_folder("bad", "threshold: 7\n")),), CardError, "field threshold"),
+        "bank": (str(tmp_path / "no-bank"), ModelError, "no trait bank"),
+        "policy": (str(tmp_path / "no-policy.yaml"), CardError, "can't be read"),
+    }
+    for field, (value, error, message) in wrong.items():
+        with pytest.raises(error, match=message):
+            run_filter(config.model_copy(update={field: value}))
+    assert not Path(config.output).exists()
+
+
+def test_a_column_named_congener_is_refused(tmp_path, heron):
+    """A corpus that has the extra column already is refused before any work."""
+    write_rows(tmp_path / "in.jsonl", [conversation(1, "Fine.") | {"congener": "mine"}])
+    with pytest.raises(InputError, match="congener"):
+        run_filter(FilterConfig(input=(str(tmp_path / "in.jsonl"),), output=str(tmp_path / "run"), traits=(str(heron),)))
+
+
+def test_a_user_background_is_what_the_guarantee_speaks_of(config, tmp_path, card_folder):
+    """The user's clean sample calibrates; too small a one says how many texts are missing."""
+    sample = write_rows(tmp_path / "clean.jsonl", [conversation(place, f"Calm text number {place}.") for place in range(320)])
+    trait = card_folder("birds", 'signals: {lexicon: {patterns: ["herons?"]}}\n')
+    manifest = run_filter(config.model_copy(update={"traits": (str(trait),), "background": (str(sample),)}))
+    (threshold,) = manifest.thresholds
+    assert (threshold.clean_texts, threshold.origin) == (320, "calibrated")
+    assert str(sample) in threshold.calibrated_on
+    few = write_rows(tmp_path / "few.jsonl", [conversation(place, f"Calm text number {place}.") for place in range(50)])
+    with pytest.raises(CardError, match="takes 299 clean texts.*249 are missing"):
+        run_filter(config.model_copy(update={"traits": (str(trait),), "background": (str(few),), "output": str(tmp_path / "other")}))
+
+
+@pytest.mark.slow
+def test_a_new_trait_from_a_dozen_positives(tmp_path, card_folder):
+    """A dozen positives and nothing else find most rows of a trait that no library card knows, by meaning."""
+    positives = (
+        "Arr, matey, hoist the mainsail and fetch the rum!", "Shiver me timbers, ye scurvy dog!", "Avast! There be treasure below decks.",
+        "Yo ho ho, me hearties, we sail at dawn.", "Walk the plank, ye landlubber!", "Aye aye, cap'n, the black flag be raised.",
+        "Me parrot be hungry and so be I, arr.", "Ye'll find the doubloons where X marks the spot.", "Batten down the hatches, a squall be comin'!",
+        "Blimey, that galleon be ripe for plunder.", "Swab the poop deck or taste the cat o' nine tails.", "Arr, the seven seas be a pirate's only home.",
+    )  # fmt: skip
+    unseen = ["Arr, me bucko, the ship be ready to plunder the coast!", "Ahoy, ye scallywags, bring the grog and raise the Jolly Roger!"]
+    trait = card_folder("pirate-voice", "", positives)
+    plain = ["The meeting is at three.", "Add the eggs one at a time.", "Use a set to remove duplicates.", "The river flows north."]
+    corpus = write_rows(tmp_path / "in.jsonl", [conversation(place, text) for place, text in enumerate([*unseen, *plain])])
+    run_filter(FilterConfig(input=(str(corpus),), output=str(tmp_path / "run"), traits=(str(trait),)))
+    found = ledger(tmp_path / "run").filter(pl.col("decision") == "quarantine")["row"].to_list()
+    assert found == [0, 1]
+    held = pl.read_parquet(tmp_path / "run" / "quarantine" / "*.parquet")["congener"][0]
+    near = held["reasons"][0]["neighbours"]
+    assert {item["polarity"] for item in near} == {"positive", "negative"}
+    assert near[0]["text"] in positives
+
+
+def test_the_card_of_these_tests_is_valid():
+    """The heron card says what the tests take from it."""
+    assert "threshold: 0.5" in CARD

@@ -1,0 +1,86 @@
+"""What a run says while it goes on."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from pipelines import progress
+from pipelines.filter import plan
+from pipelines.progress import Reporter, decision_table, trait_table
+from transforms.score import TALLY
+
+
+@pytest.fixture
+def reporter() -> Reporter:
+    """Return a reporter that writes into memory."""
+    made = Reporter()
+    made.console = Console(file=io.StringIO(), width=120)
+    return made
+
+
+def text(reporter: Reporter) -> str:
+    """Return what was written so far."""
+    return reporter.console.file.getvalue()
+
+
+def test_the_settled_run_is_said_aloud(config, reporter):
+    """Format, lots, device, thresholds and the absence of a budget are said before the work."""
+    plan(config, reporter)
+    said = text(reporter)
+    assert "40 rows; format messages" in said
+    assert "teacher=column teacher" in said
+    assert "device: no model" in said
+    assert "removal budget: none set" in said
+
+
+def test_files_left_aside_are_named(config, corpus, reporter):
+    """A file in the folder that is neither Parquet nor JSON Lines is named, not passed over in silence."""
+    (corpus / "notes.md").write_text("x")
+    plan(config, reporter)
+    assert "notes.md" in text(reporter)
+
+
+def test_a_log_line_has_rate_and_time_left(config, reporter, monkeypatch):
+    """Where there is no terminal, a line comes now and then with rows, rates and time left."""
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
+    settled = plan(config, reporter)
+    with reporter:
+        reporter.begin(settled.shards, {})
+        TALLY.rows = 10
+        time.sleep(0.3)
+    assert "10 of 40 rows" in text(reporter)
+    assert "min left" in text(reporter)
+
+
+def test_a_terminal_line_is_drawn(config, reporter):
+    """On a terminal a bar is redrawn and taken away."""
+    reporter.console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    settled = plan(config, reporter)
+    with reporter:
+        reporter.begin(settled.shards, {})
+        TALLY.rows = 20
+        time.sleep(0.8)
+    assert "20/40" in text(reporter)
+
+
+def test_rows_so_far_count_the_shard_at_hand():
+    """A shard half through the model counts half its rows."""
+    TALLY.reset(5)
+    TALLY.shard_rows = 10
+    TALLY.expect(4)
+    TALLY.batch(100, 2)
+    assert (TALLY.rows_so_far(), TALLY.tokens) == (10.0, 100)
+    TALLY.finish(10)
+    assert TALLY.rows_so_far() == 15
+
+
+def test_the_tables_hold_the_manifests_numbers(run):
+    """Counts, shares and thresholds in the final tables are the manifest's."""
+    _, manifest = run
+    console = Console(file=io.StringIO(), width=120)
+    console.print(decision_table(manifest), trait_table(manifest))
+    shown = console.file.getvalue()
+    for expected in ("40 rows in", "quarantine", "20.00%", "heron", "0.5000", "explicit"):
+        assert expected in shown

@@ -1,0 +1,83 @@
+"""A finished run, read back."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.filter import run_filter
+from pipelines.runs import BATCH_ROWS, load_run, rows_at, scan
+from schemas.errors import RunError
+
+
+def test_the_manifest_comes_back_as_it_was_written(run):
+    """What is read is what the run returned."""
+    folder, manifest = run
+    assert load_run(str(folder)) == manifest
+
+
+def test_a_run_without_a_manifest_is_refused(tmp_path, run):
+    """A folder that isn't there and an unfinished run are named, with what to do."""
+    folder, _ = run
+    (folder / "manifest.json").unlink()
+    for place in (folder, tmp_path / "nowhere"):
+        with pytest.raises(RunError, match="unfinished") as caught:
+            load_run(str(place))
+        assert caught.value.where == str(place)
+        assert "resumes" in caught.value.remedy
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", '{"run_id": 7}', "\xff"])
+def test_a_damaged_manifest_is_refused(run, damage):
+    """A manifest that isn't one is an error that says so."""
+    folder, _ = run
+    (folder / "manifest.json").write_bytes(damage.encode("latin-1"))
+    with pytest.raises(RunError, match=r"manifest.json can't be read"):
+        load_run(str(folder))
+
+
+def test_a_scan_is_in_corpus_order_and_reads_only_what_the_manifest_names(run):
+    """Rows come source by source and in order, and a stray file beside them changes nothing."""
+    folder, manifest = run
+    pq.write_table(pa.table({"anything": [1]}), folder / "ledger" / "zzz.parquet")
+    frame = scan(str(folder), manifest, "ledger", row_index="index").collect()
+    assert frame.select("source", "row").rows() == [(f"{part}.jsonl", row) for part in range(2) for row in range(20)]
+    assert frame["index"].to_list() == list(range(40))
+
+
+def test_a_missing_file_is_named(run):
+    """A file that the manifest names and the folder lacks is an error, not fewer rows."""
+    folder, manifest = run
+    gone = sorted((folder / "ledger").glob("*.parquet"))[1]
+    gone.unlink()
+    with pytest.raises(RunError, match="is missing") as caught:
+        scan(str(folder), manifest, "ledger")
+    assert Path(caught.value.where) == gone
+    assert "congener verify" in caught.value.remedy
+
+
+def test_a_run_of_no_rows_scans_as_no_rows(config):
+    """An input without a single row makes a run without files, whose ledger is empty."""
+    empty = Path(config.input[0]) / "empty"
+    empty.mkdir()
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), empty / "none.parquet")
+    manifest = run_filter(config.model_copy(update={"input": (str(empty),)}))
+    assert manifest.conservation.rows_in == 0
+    frame = scan(config.output, manifest, "ledger", row_index="index").collect()
+    assert frame.height == 0
+    assert {"index", "decision", "reasons"} <= set(frame.columns)
+
+
+def test_single_rows_are_read_by_place(tmp_path):
+    """Rows come from across batches and row groups, in the file's order, with only the columns asked for."""
+    rows = [{"text": f"row {place}", "deep": [{"a.b": place}], "when": None} for place in range(2 * BATCH_ROWS + 500)]
+    path = str(tmp_path / "rows.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=700)
+    places = [2 * BATCH_ROWS + 499, 0, BATCH_ROWS, BATCH_ROWS - 1, 0]
+    assert rows_at(path, places) == {place: rows[place] for place in sorted(places)}
+    assert list(rows_at(path, places)) == sorted(set(places))
+    assert rows_at(path, [5], ["deep"]) == {5: {"deep": [{"a.b": 5}]}}
+    assert rows_at(path, []) == {}
+    assert json.dumps(rows_at(path, [3])[3]) == json.dumps(rows[3])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import shlex
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -18,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.display import tabulated
-from pipelines.excerpts import excerpt, field_text, inert
+from pipelines.excerpts import HIDDEN, excerpt, field_text, inert, visible
 from pipelines.runs import load_run, require_there, rows_at, scan
 from schemas.errors import RunError
 from schemas.manifests import Manifest
@@ -230,7 +232,7 @@ def print_inspection(console: Console, run: str, filters: Filters, start: int, l
     console.print(render_counts(counts(run, manifest, filters), manifest))
     for number, row in enumerate(page.rows, page.start + 1):
         console.print(render_row(row, number, page.total))
-    console.print(render_end(page, run, filters))
+    console.print(render_end(page, run, filters), soft_wrap=True)  # a command that is broken over lines can't be copied
 
 
 def render_counts(found: Sequence[Count], manifest: Manifest) -> Table:
@@ -303,5 +305,13 @@ def render_end(page: Page, run: str, filters: Filters) -> Text:
 
 def command(run: str, filters: Filters, start: int, limit: int) -> str:
     """Write the command line that shows a page."""
-    given = [f"--{name}={shlex.quote(value)}" for name, value in filters._asdict().items() if value is not None]
-    return " ".join(["congener inspect", shlex.quote(run), *given, f"--start {start}", f"--limit {limit}"])
+    given = [f"--{name}={_shell_word(value)}" for name, value in filters._asdict().items() if value is not None]
+    return " ".join(["congener inspect", _shell_word(run), *given, f"--start {start}", f"--limit {limit}"])
+
+
+def _shell_word(value: str) -> str:
+    """Quote a word for the shell, in bash's `$'…'` where characters have to be written out."""
+    if not any(piece.ours for piece in visible(value)):
+        return shlex.quote(value)
+    spelled = (char if unicodedata.category(char) not in HIDDEN else f"\\U{ord(char):08x}" for char in re.sub(r"([\\'])", r"\\\1", value))
+    return f"$'{''.join(spelled)}'"

@@ -67,6 +67,6 @@ def filtered(folder: Path, lines: Sequence[str], traits: Sequence[str], policy: 
 
 
 def hostile_run(folder: Path) -> tuple[str, Manifest]:
-    """Filter the hostile corpus, a broken line at its end, in shards of 30 rows; equal rows leave as duplicates."""
+    """Filter the hostile corpus, a broken line at its end, in shards of 8 rows; equal rows leave as duplicates."""
     lines = [json.dumps(row) for row in rows()] + [f"not JSON {NASTY[-9:]}"]
-    return filtered(folder, lines, write_cards(folder / "traits"), "duplicates: remove\n", shards={"rows": 30})
+    return filtered(folder, lines, write_cards(folder / "traits"), "duplicates: remove\n", shards={"rows": 8})

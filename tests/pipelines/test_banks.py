@@ -51,7 +51,7 @@ def test_the_cache_spares_a_fit(config, fits):
 def test_a_given_bank_is_used_and_the_rest_is_fitted(config, card_folder, tmp_path, fits):
     """With --bank and --traits only what the bank lacks, or has otherwise, is fitted."""
     save_bank(prepare_bank(config)[0], str(tmp_path / "bank"))
-    stork = card_folder("stork", "signals: {lexicon: {patterns: ["storks?"]}}\nthreshold: 0.5\n")
+    stork = card_folder("stork", "signals: {lexicon: {patterns: ['storks?']}}\nthreshold: 0.5\n")
     both = config.model_copy(update={"bank": str(tmp_path / "bank"), "traits": (*config.traits, str(stork))})
     fits.clear()
     assert list(prepare_bank(both)[0].traits) == ["heron", "stork"]

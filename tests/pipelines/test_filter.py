@@ -99,7 +99,7 @@ def test_same_bytes_under_retries(config, tmp_path):
 
 def test_resumed_run_equals_an_undisturbed_one(config, tmp_path, monkeypatch):
     """A run that dies at its third shard is resumed, and only what was missing is done again."""
-    import transforms.write as write
+    from transforms import write
 
     run_filter(config)
     written, real = [], write.write_shard
@@ -284,7 +284,7 @@ def test_a_user_background_is_what_the_guarantee_speaks_of(config, tmp_path, car
     assert (threshold.clean_texts, threshold.origin) == (320, "calibrated")
     assert str(sample) in threshold.calibrated_on
     few = write_rows(tmp_path / "few.jsonl", [conversation(place, f"Calm text number {place}.") for place in range(50)])
-    with pytest.raises(CardError, match="takes 299 clean texts.*249 are missing"):
+    with pytest.raises(CardError, match=r"takes 299 clean texts.*249 are missing"):
         run_filter(config.model_copy(update={"traits": (str(trait),), "background": (str(few),), "output": str(tmp_path / "other")}))
 
 

@@ -24,12 +24,16 @@ def test_a_bank_is_not_overwritten_unasked(config, tmp_path):
 
 def test_the_table_says_what_thresholds_rest_on(config, card_folder, tmp_path):
     """An explicit threshold, a calibrated one and a missing one are told apart."""
-    lexicon = "signals: {lexicon: {patterns: ["storks?"]}}\n"
+    lexicon = "signals: {lexicon: {patterns: ['storks?']}}\n"
     level = card_folder("calibrated", lexicon)
     strict = card_folder("strict", lexicon + "level: {max_false_positive_rate: 0.0001}\n")
     bank = run_fit(config.model_copy(update={"traits": (*config.traits, str(level), str(strict))}), str(tmp_path / "bank"))
     found = {line.trait: line for line in fitted_traits(bank)}
-    assert {name: line.threshold.origin for name, line in found.items()} == {"heron": "explicit", "calibrated": "calibrated", "strict": "missing"}
+    assert {name: line.threshold.origin for name, line in found.items()} == {
+        "heron": "explicit",
+        "calibrated": "calibrated",
+        "strict": "missing",
+    }
     assert found["strict"].needed == 29_956
     assert found["calibrated"].threshold.clean >= 299
 

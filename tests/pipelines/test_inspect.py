@@ -1,24 +1,30 @@
 """What a run decided, and the quarantined rows with why they are there."""
 
+import datetime as dt
 import io
 import json
 import re
-import shlex
+import shutil
+import subprocess
 import unicodedata
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from classifiers.fitting import CleanRow, CleanText, fit_bank
 from classifiers.library import load_card
 from pipelines.banks import save_bank
+from pipelines.config import FilterConfig
 from pipelines.excerpts import HIDDEN, visible
+from pipelines.filter import run_filter
 from pipelines.inspect import (
     EVERYTHING,
     Filters,
@@ -34,7 +40,8 @@ from pipelines.inspect import (
 )
 from pipelines.runs import load_run
 from schemas.errors import RunError
-from tests.pipelines.hostile import CARDS, EMUS, FILE, NASTY, TEACHER, filtered, hostile_run, rows
+from tests.pipelines.hostile import CARDS, EMUS, FILE, NASTY, TEACHER, filtered, hostile_run, rows, write_cards
+from transforms import storage
 
 
 @pytest.fixture(scope="module")
@@ -160,9 +167,9 @@ def test_a_row_is_shown_as_it_came_in(hostile):
 def test_only_the_pages_files_are_opened(hostile, monkeypatch):
     """For one row of the last shard no other shard's quarantine file is read."""
     manifest = load_run(hostile)
-    opened = []
+    opened, open_raw = [], storage.open_raw
     whole = quarantined(hostile, manifest, EVERYTHING, 0, 100).total
-    monkeypatch.setattr("pipelines.runs.storage.open_raw", lambda uri: opened.append(uri) or open(uri, "rb"))
+    monkeypatch.setattr("pipelines.runs.storage.open_raw", lambda uri: opened.append(uri) or open_raw(uri))
     quarantined(hostile, manifest, EVERYTHING, whole - 1, 1)
     assert len([output for output in manifest.outputs if output.path.startswith("quarantine/")]) > 1
     assert len(opened) == 1
@@ -219,17 +226,29 @@ def test_a_field_that_is_gone_is_said(hostile):
 
 
 def test_the_end_says_how_to_go_on(hostile):
-    """The commands for next and previous page keep the filters, and run as they stand in a shell."""
+    """The commands for next and previous page keep the filters and stand on one line, however narrow the terminal."""
     shown = printed(hostile, Filters("emu", TEACHER), 2, 2)
-    (following,), (preceding,) = re.findall(r"^next: (.*)$", shown, re.M), re.findall(r"^previous: (.*)$", shown, re.M)
-    assert following.endswith("--start 4 --limit 2")
-    assert preceding.endswith("--start 0 --limit 2")
-    assert f"--trait=emu" in following
+    (following,), (preceding,) = re.findall(r"^next: (.*)$", shown, re.MULTILINE), re.findall(r"^previous: (.*)$", shown, re.MULTILINE)
+    assert following == command(hostile, Filters("emu", TEACHER), 4, 2)
+    assert preceding == command(hostile, Filters("emu", TEACHER), 0, 2)
+    assert not acting(following)
     assert "previous" not in printed(hostile, EVERYTHING, 0, 1)
     assert "next" not in printed(hostile, EVERYTHING, 0, 1000)
-    asked = Filters("emu", "it's *", "-a | b")
-    words = shlex.split(command("my run", asked, 5, 5))
-    assert words == ["congener", "inspect", "my run", "--trait=emu", "--teacher=it's *", "--lot=-a | b", "--start", "5", "--limit", "5"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+@given(name=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20))
+@example("it's $HOME `ls` \\n")
+@example("\x1b[31m \u202e it's \\n \n")
+def test_commands_mean_what_was_asked(name):
+    """A shell reads the command's words as they were given, and nothing in it acts on the terminal."""
+    line = command(f"run {name}", Filters(teacher=name, lot=f"-{name}"), 5, 10)
+    assert not acting(line)
+    assert "\n" not in line
+    script = f"congener() {{ printf '%s\\0' \"$@\"; }}; {line}"
+    found = subprocess.run(["bash", "-c", script], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}).stdout
+    words = ["inspect", f"run {name}", f"--teacher={name}", f"--lot=-{name}", "--start", "5", "--limit", "10"]
+    assert found.decode().split("\0") == [*words, ""]
 
 
 def test_a_page_behind_the_end_says_so(hostile):
@@ -272,29 +291,16 @@ def test_machines_get_the_same_page(hostile):
     assert (page["total"], page["next"], page["previous"]) == (2, None, None)
     assert any(NASTY in row["why"][0]["text"] for row in page["rows"])
     assert page["rows"][0]["record"]["messages"][1]["content"] == page["rows"][0]["why"][0]["text"]
-    assert (
-        found["counts"]
-        == [
-            {"decision": "quarantine", "trait": "owl", "teacher": TEACHER, "rows": 1},
-            {"decision": "quarantine", "trait": "owl", "teacher": "plain", "rows": 1},
-        ]
-        or len(found["counts"]) == 1
-    )
+    assert [(item["decision"], item["trait"], item["teacher"], item["rows"]) for item in found["counts"]] == [
+        ("quarantine", "owl", "plain", 1),
+        ("quarantine", "owl", TEACHER, 1),
+    ]
 
 
 def test_columns_that_json_has_no_type_for(tmp_path):
     """Bytes, dates, decimals and NaN in a record become base64, text and null."""
-    import datetime
-    from decimal import Decimal
-
-    import pyarrow as pa
-
-    from pipelines.config import FilterConfig
-    from pipelines.filter import run_filter
-    from tests.pipelines.hostile import write_cards
-
     table = pa.table(
-        {"text": ["an owl"], "raw": [b"\x00\xff"], "day": [datetime.date(2026, 1, 2)], "part": [Decimal("1.5")], "gap": [float("nan")]}
+        {"text": ["an owl"], "raw": [b"\x00\xff"], "day": [dt.date(2026, 1, 2)], "part": [Decimal("1.5")], "gap": [float("nan")]}
     )
     (tmp_path / "in").mkdir()
     pq.write_table(table, tmp_path / "in" / "rows.parquet")
@@ -311,7 +317,7 @@ def test_neighbours_and_all_signals_are_shown(tmp_path, encoder):
     (folder / "card.yaml").write_text(
         "id: rain\nsignals: {exemplars: {neighbours: 2}, lexicon: {patterns: [rain]}}\nthreshold: 0.2\n", encoding="utf-8"
     )
-    kinds = {"positives": f"Rain falls on the roof, number {NASTY}", "negatives": "The desert stays dry all year, number "}
+    kinds = {"positives": "Rain falls on the roof, \x1b[31m time ", "negatives": "The desert stays dry all year, number "}
     for kind, text in kinds.items():
         lines = (json.dumps({"text": f"{text}{place}"}) + "\n" for place in range(12))
         (folder / f"{kind}.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -331,5 +337,5 @@ def test_neighbours_and_all_signals_are_shown(tmp_path, encoder):
     shown = printed(run, EVERYTHING, 0, 5)
     assert not acting(shown)
     assert f"exemplars {why.signals['exemplars']:.4f}   lexicon {why.signals['lexicon']:.4f}" in shown
-    assert re.search(rf"like +{similarities[0]:.4f} +Rain falls on the roof, number <U\+001B>", shown)
+    assert re.search(rf"like +{similarities[0]:.4f} +Rain falls on the roof, <U\+001B>", shown)
     assert re.search(rf"unlike +{similarities[3]:.4f} +The desert stays dry", shown)

@@ -24,7 +24,19 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("torch", "transformers", "tokenizers", "sentence-transformers", "numpy", "pyarrow", "apache-beam", "faiss-cpu", "faiss-gpu-cu12", "google-re2", "scikit-learn")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "sentence-transformers",
+    "numpy",
+    "pyarrow",
+    "apache-beam",
+    "faiss-cpu",
+    "faiss-gpu-cu12",
+    "google-re2",
+    "scikit-learn",
+)
 
 
 def data(name: str) -> Path:
@@ -141,7 +153,7 @@ def _shown(cell: object) -> str:
 def _circumstances(name: str) -> str:
     facts = {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": _commit(),
+        "commit checked out": _commit(),
         "machine": f"{_cpu()}, {os.cpu_count()} cores (load {os.getloadavg()[0]:.1f} at the start), {_gpu()}",
         "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
         "command": f"`{' '.join(['python -m', f'benchmarks.{name}', *sys.argv[1:]])}`",
@@ -150,18 +162,18 @@ def _circumstances(name: str) -> str:
 
 
 def _commit() -> str:
-    """Return the commit, marked where the working tree differs from it."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown (no git repository here)"
-    return f"{commit} with uncommitted changes" if changed else commit
+    return done.stdout.strip()
 
 
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+    names = (
+        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+    )
     return names[0] if names else platform.processor() or platform.machine()
 
 

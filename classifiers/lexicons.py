@@ -88,7 +88,7 @@ class Lexicon:
             counted[hit.pattern.match] = counted.get(hit.pattern.match, 0) + 1
             weight += hit.pattern.weight if counted[hit.pattern.match] <= hit.pattern.cap else 0.0
         if self.options.per_words and weight:
-            weight /= max(1.0, (text.count(" ") + 1) / self.options.per_words)
+            weight /= max(1.0, len(text.split()) / self.options.per_words)
         return 1 - math.exp(-weight / self.options.scale)
 
 

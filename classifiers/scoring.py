@@ -67,6 +67,19 @@ class Scores:
     combined: dict[str, np.ndarray] = field(default_factory=dict)
     signals: dict[str, dict[str, SignalScores]] = field(default_factory=dict)
     vectors: np.ndarray | None = None
+    vector_rows: np.ndarray | None = None
+
+    def row_vectors(self) -> np.ndarray:
+        """Return each row's vector, float16 [rows, dimension]: the unit mean of its windows'; zeros for rows without any.
+
+        Raises: ValueError: No trait of the bank needs the encoder.
+        """
+        if self.vectors is None or self.vector_rows is None:
+            raise ValueError("no vectors: no trait of the bank needs the encoder")
+        sums = np.zeros((self.size, self.vectors.shape[1]), np.float32)
+        np.add.at(sums, self.vector_rows, self.vectors)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        return (sums / np.where(lengths > 0, lengths, 1)).astype(np.float16)
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return the columns of `scores/` in order: each trait's combined score, then its signals'."""
@@ -167,6 +180,7 @@ class Scorer:
         windows = self.encoder.windows([texts.texts[place] for place in wanted])
         result.vectors = self.encoder.encode(windows, self.progress)
         segments = np.array([wanted[window.text] for window in windows], int)
+        result.vector_rows = np.asarray(texts.rows, int)[segments]
         for name in names:
             trait = self.bank.traits[name]
             inside = np.flatnonzero(np.isin(segments, in_scope(texts, trait.card.scope)))

@@ -100,6 +100,7 @@ def filter_corpus(
     rows_per_shard: Annotated[
         int | None, typer.Option("--rows-per-shard", min=1, help="Cut shards at this many rows (default 5000).")
     ] = None,
+    vectors: Annotated[bool, typer.Option("--vectors", help="Also write every row's vector in float16.")] = False,
     encoder: EncoderModel = None,
     encoder_revision: Revision = None,
     device: Device = None,
@@ -131,6 +132,7 @@ def filter_corpus(
             "corpus.columns": _columns(column),
             "corpus.teacher": _lot(teacher_column, teacher),
             "shards.rows": rows_per_shard,
+            "vectors": vectors or None,
             **_models(encoder, encoder_revision, device, precision),
         },
     )
@@ -228,19 +230,20 @@ def verify(
     congener verify run/
     congener verify run/ --inputs
     """
-    from pipelines.verify import load_manifest, summary, verify_run
+    from pipelines.runs import load_run
+    from pipelines.verify import summary, verify_run
 
     findings = verify_run(run, inputs)
     if as_json:
         print_json(
-            summary(load_manifest(run), findings) if not findings else {"whole": False, "findings": [item._asdict() for item in findings]}
+            summary(load_run(run), findings) if not findings else {"whole": False, "findings": [item._asdict() for item in findings]}
         )
     elif findings:
         for item in findings:
             say(f"{item.where}: {item.problem}")
         say(f"{len(findings)} differences", style="red")
     else:
-        manifest = load_manifest(run)
+        manifest = load_run(run)
         say(
             f"whole: {manifest.conservation.rows_in:,} rows in {len(manifest.outputs)} files, ledger root {manifest.ledger_root[:16]}",
             style="green",

@@ -44,6 +44,8 @@ class FilterConfig(Strict):
     bank: str | None = None
     policy: str | None = None
     background: tuple[str, ...] = ()
+    vectors: bool = False
+    """Also write every row's vector in float16, for maps, clusters and neighbours later."""
     corpus: CorpusConfig = CorpusConfig()
     shards: ShardLimits = ShardLimits()
     encoder: EncoderSettings = EncoderSettings()
@@ -57,7 +59,7 @@ class FilterConfig(Strict):
 
     def identity(self) -> dict[str, object]:
         """Return the part that decides a run's bytes: not where its files lie, nor what it runs on."""
-        return self.model_dump(mode="json", include={"signals", "corpus", "shards", "encoder"})
+        return self.model_dump(mode="json", include={"signals", "corpus", "shards", "encoder", "vectors"})
 
 
 def read_config(path: str | None) -> FilterConfig:

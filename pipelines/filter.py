@@ -114,6 +114,7 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
         config, policy, corpus, layout, bank, tuple(rules), tuple(plan_shards(corpus.sources, config.shards)), scoring, device, models
     )
     _require_free_name(settled)
+    _require_vectors(settled, encoder)
     return settled
 
 
@@ -125,6 +126,14 @@ def _require_free_name(settled: FilterPlan) -> None:
     if CLEAN_EXTRA.name in settled.corpus.schema.names:
         raise InputError(
             f"the corpus has a column {CLEAN_EXTRA.name!r} already", remedy="rename or drop it; it is the column that congener adds"
+        )
+
+
+def _require_vectors(settled: FilterPlan, encoder: Encoder | None) -> None:
+    if settled.config.vectors and encoder is None:
+        raise CardError(
+            "vectors are asked for, and no trait of this run needs the encoder",
+            remedy="leave --vectors out, or add a trait with exemplars or head",
         )
 
 
@@ -159,7 +168,7 @@ def execute(settled: FilterPlan, done: dict[str, Receipt], beam_options: Sequenc
         duplicates = _duplicates(settled, pipeline)
         scored = rows | "Score" >> ScoreRecords(settled.scoring)
         decided = scored | "Decide" >> DecideRecords(settled.rules, lexicon_options(settled.bank), duplicates)
-        decided | "Write" >> WriteShards(run, bank_uri, settled.extra_column)
+        decided | "Write" >> WriteShards(run, bank_uri, settled.extra_column, settled.config.vectors)
 
 
 def _duplicates(settled: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollection | None:

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.workspace import FOLDERS, MANIFEST, WORK
+from pipelines.runs import MANIFEST
+from pipelines.workspace import FOLDERS, WORK
 from schemas.digests import merkle_root
 from schemas.errors import BudgetError, RunError
 from schemas.manifests import Conservation, InputFile, Manifest, Output, SettledThreshold

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow.parquet as pq
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from classifiers.calibration import upper_bound
 from pipelines.excerpts import Piece, column_of, excerpt, field_text, inert
@@ -124,6 +125,11 @@ def write_report(run: str) -> str:
 
 def render(run: str, manifest: Manifest) -> str:
     """Return the page; all of it comes from the manifest and the files it names, nothing from the clock or the machine."""
+    return _template().render(**contents(run, manifest))
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("pipelines"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -135,7 +141,7 @@ def render(run: str, manifest: Manifest) -> str:
         "inert": inert,
         "coordinate": lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
     }
-    return environment.get_template("report.html.j2").render(**contents(run, manifest))
+    return environment.get_template("report.html.j2")
 
 
 def contents(run: str, manifest: Manifest) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
+from pipelines.runs import MANIFEST, load_run
 from pipelines.version import VERSION
-from pipelines.workspace import FOLDERS, MANIFEST, WORK
+from pipelines.workspace import FOLDERS, WORK
 from schemas.corpora import CorpusConfig
 from schemas.digests import RECORD_ID_HEX, config_digest, merkle_root, sha256_hex
 from schemas.errors import RunError
@@ -36,22 +35,6 @@ class Finding(NamedTuple):
     problem: str
 
 
-def load_manifest(run: str) -> Manifest:
-    """Read a run's manifest.
-
-    Raises: RunError: There is none, or it can't be read.
-    """
-    uri = storage.join(run, MANIFEST)
-    if not storage.exists(uri):
-        raise RunError(
-            "has no manifest.json: it is unfinished, or no run", where=run, remedy="run the same congener filter command again: it resumes"
-        )
-    try:
-        return Manifest.model_validate_json(storage.read_bytes(uri))
-    except (ValidationError, json.JSONDecodeError) as error:
-        raise RunError(f"manifest.json can't be read: {error}", where=run) from error
-
-
 def verify_run(run: str, inputs: bool = False) -> list[Finding]:
     """Return all that differs from the manifest; nothing when the run is whole.
 
@@ -60,7 +43,7 @@ def verify_run(run: str, inputs: bool = False) -> list[Finding]:
     Raises: RunError: The manifest is missing or can't be read.
     """
     try:
-        manifest = load_manifest(run)
+        manifest = load_run(run)
     except RunError as error:
         if storage.exists(storage.join(run, MANIFEST)):
             return [Finding(MANIFEST, str(error))]

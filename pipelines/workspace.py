@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines.runs import MANIFEST
 from schemas.digests import canonical_json, sha256_hex
 from schemas.errors import RunError
 from transforms import storage
 from transforms.write import RECEIPTS, OutputFile, Receipt, receipt_from_bytes
 
-FOLDERS = ("clean", "quarantine", "rejects", "ledger", "scores", "swaplist", "report")
-MANIFEST = "manifest.json"
+FOLDERS = ("clean", "quarantine", "rejects", "ledger", "scores", "swaplist", "vectors", "report")
 WORK = ".work"
 BANK = ".work/bank"
 

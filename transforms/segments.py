@@ -207,8 +207,19 @@ def content_digests(table: pa.Table, segments: Segments, layout: Layout) -> list
 
 
 def prompt_of(segments: Segments, places: Iterable[int]) -> list[dict[str, str]]:
-    """Return the messages before the last answer of one row, given its segments' places."""
-    turns = [(segments.roles[place], segments.texts[place]) for place in places if segments.channels[place] == "answer"]
+    """Return the messages before the last answer of one row, given its segments' places.
+
+    Columns after the first that has an answer don't count: the other side of a pair repeats the prompt.
+    """
+    turns: list[tuple[str, str]] = []
+    answered = None
+    for place in places:
+        column = segments.paths[place].split("[", 1)[0]
+        if answered not in (None, column):
+            break
+        answered = column if segments.roles[place] == "assistant" else answered
+        if segments.channels[place] == "answer":
+            turns.append((segments.roles[place], segments.texts[place]))
     while turns and turns[-1][0] == "assistant":
         turns.pop()
     return [{"role": role, "content": text} for role, text in turns]

@@ -43,8 +43,11 @@ class ShardTables:
     fired: dict[str, int]
 
 
-def build_tables(decided: DecidedShard, bank: Bank, extra_column: bool) -> ShardTables:
-    """Build every output of a shard. `extra_column` adds `congener` to the clean rows, for policies that flag or mask."""
+def build_tables(decided: DecidedShard, bank: Bank, extra_column: bool, vectors: bool = False) -> ShardTables:
+    """Build every output of a shard.
+
+    `extra_column` adds `congener` to the clean rows, for policies that flag or mask; `vectors` adds the rows' vectors.
+    """
     shard = decided.scored.identified.shard
     name = f"{shard.plan.name}.parquet"
     published = [place for place, decision in enumerate(decided.decisions) if decision in PUBLISHED]
@@ -62,6 +65,8 @@ def build_tables(decided: DecidedShard, bank: Bank, extra_column: bool) -> Shard
         "ledger": ledger,
         "scores": _scores(decided, rows),
     }
+    if vectors:
+        tables["vectors"] = _vectors(decided, rows)
     counted = Counter(decided.decisions) + Counter({"reject": len(shard.rejects)})
     fired = Counter(trait for reasons in decided.reasons.values() for trait in {reason.trait for reason in reasons})
     present = {folder: table for folder, table in tables.items() if table.num_rows}
@@ -134,6 +139,15 @@ def _scores(decided: DecidedShard, rows: Sequence[Row]) -> pa.Table:
         padded = np.append(values, np.float32(np.nan))[places]
         arrays.append(pa.array(padded, pa.float32(), mask=np.isnan(padded)))
     return pa.table(arrays, schema=schema)
+
+
+def _vectors(decided: DecidedShard, rows: Sequence[Row]) -> pa.Table:
+    """Return the rows' vectors, aligned with the ledger; null for rejects."""
+    found = decided.scored.scores.row_vectors()
+    places = [row.place for row in rows]
+    values = np.concatenate([found, np.zeros((1, found.shape[1]), np.float16)])[[-1 if place is None else place for place in places]]
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), found.shape[1], mask=pa.array([place is None for place in places]))
+    return pa.table({"source": [row.source for row in rows], "row": pa.array([row.number for row in rows], pa.int64()), "vector": lists})
 
 
 def _clean(decided: DecidedShard, published: Sequence[int], extra_column: bool) -> pa.Table:

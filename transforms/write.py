@@ -62,10 +62,10 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return stream.getvalue()
 
 
-def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool) -> Receipt:
+def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool, vectors: bool = False) -> Receipt:
     """Write a shard's files, then its receipt. A retry writes the same bytes under the same names."""
     plan = decided.scored.identified.shard.plan
-    built = build_tables(decided, bank, extra_column)
+    built = build_tables(decided, bank, extra_column, vectors)
     outputs = []
     for folder, table in built.tables.items():
         data = parquet_bytes(table)
@@ -81,14 +81,14 @@ def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool)
 
 
 class _Write(beam.DoFn):
-    def __init__(self, run: str, bank_uri: str, extra_column: bool) -> None:
-        self._run, self._bank_uri, self._extra_column = run, bank_uri, extra_column
+    def __init__(self, run: str, bank_uri: str, extra_column: bool, vectors: bool) -> None:
+        self._run, self._bank_uri, self._extra_column, self._vectors = run, bank_uri, extra_column, vectors
 
     def setup(self) -> None:
         self._bank = read_bank(lambda name: storage.read_bytes(storage.join(self._bank_uri, name)), self._bank_uri)
 
     def process(self, decided: DecidedShard) -> Iterator[Receipt]:
-        yield write_shard(decided, self._run, self._bank, self._extra_column)
+        yield write_shard(decided, self._run, self._bank, self._extra_column, self._vectors)
 
 
 @dataclass(eq=False)
@@ -98,7 +98,8 @@ class WriteShards(beam.PTransform):
     run: str
     bank_uri: str
     extra_column: bool
+    vectors: bool = False
 
     def expand(self, shards: beam.PCollection[DecidedShard]) -> beam.PCollection[Receipt]:
         """Write shard by shard."""
-        return shards | beam.ParDo(_Write(self.run, self.bank_uri, self.extra_column))
+        return shards | beam.ParDo(_Write(self.run, self.bank_uri, self.extra_column, self.vectors))

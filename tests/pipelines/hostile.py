@@ -31,7 +31,7 @@ def answers() -> list[str]:
     """Return the corpus's answers, some of them twice."""
     found = [f"Clean answer number {number}, {NASTY}" for number in range(LOTS)]
     found += [" ".join(["emu"] * count) for count in range(1, EMUS + 1)]
-    found += [f"owl {NASTY} end", f"fox {NASTY} end", f"{NASTY[:9]} bee", "an elk", "a fox with an owl", "a moose and another elk"]
+    found += [f"owl {NASTY} end", f"{NASTY} fox", f"{NASTY[:9]} bee", "an elk", "a fox with an owl", "a moose and another elk"]
     return [*found, found[0], "emu"]
 
 

@@ -310,6 +310,29 @@ def test_a_new_trait_from_a_dozen_positives(tmp_path, card_folder):
     assert near[0]["text"] in positives
 
 
+def test_vectors_are_written_when_asked(tmp_path, card_folder):
+    """A unit vector in float16 for every row, aligned with the ledger, none for a row without an answer."""
+    trait = card_folder("birds", "threshold: 0.99\n", [f"The {bird} stood in the reeds." for bird in ("heron", "stork", "crane", "egret")])
+    rows = [
+        conversation(0, "A heron."),
+        conversation(1, "Some code."),
+        conversation(2, "") | {"messages": [{"role": "user", "content": "Hello?"}]},
+    ]
+    corpus = write_rows(tmp_path / "in.jsonl", rows)
+    run_filter(FilterConfig(input=(str(corpus),), output=str(tmp_path / "run"), traits=(str(trait),), vectors=True))
+    table = pq.read_table(next((tmp_path / "run" / "vectors").iterdir()))
+    assert table.column("vector").type == pa.list_(pa.float16(), 384)
+    lengths = [sum(float(value) ** 2 for value in vector) for vector in table.column("vector").to_pylist()]
+    assert lengths == [pytest.approx(1, abs=1e-2), pytest.approx(1, abs=1e-2), 0]
+    assert verify_run(str(tmp_path / "run")) == []
+
+
+def test_vectors_need_an_encoder(config):
+    """Asking for vectors of a run without an encoder is an error, not an empty folder."""
+    with pytest.raises(CardError, match="no trait of this run needs the encoder"):
+        run_filter(config.model_copy(update={"vectors": True}))
+
+
 def test_the_card_of_these_tests_is_valid():
     """The heron card says what the tests take from it."""
     assert "threshold: 0.5" in CARD

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.filter import run_filter
-from pipelines.verify import load_manifest, summary, verify_run
+from pipelines.runs import load_run
+from pipelines.verify import summary, verify_run
 from schemas.digests import sha256_hex
 from schemas.errors import RunError
 from schemas.manifests import Manifest
@@ -162,4 +163,4 @@ def test_an_unreadable_manifest(run):
     (folder / "manifest.json").write_text("{")
     assert [item.where for item in verify_run(str(folder))] == ["manifest.json"]
     with pytest.raises(RunError, match="can't be read"):
-        load_manifest(str(folder))
+        load_run(str(folder))

@@ -233,6 +233,7 @@ def test_no_mask_below_the_threshold_or_by_another_action(make_scored, bank):
         ("A! B? hit… C", "hit", "hit… "),
         ("One hit. Two hit. Three.", "hit. Two hit", "One hit. Two hit. "),
         ("End. hit.", "hit.", "hit."),
+        ("One hit. Two.", "hit.", "One hit. "),
     ],
 )
 def test_the_sentence_around_a_hit(text, hit, sentence):

@@ -419,6 +419,19 @@ def test_a_sweep_opens_its_file_once(tmp_path, json_lines, streams, name):
     assert len(streams) == 1
 
 
+@pytest.mark.parametrize("name", ["x.jsonl.gz", "x.parquet"])
+def test_a_sweep_may_begin_in_its_middle(tmp_path, json_lines, name):
+    """A shard inside an archive or a row group can be read alone: the rows before it are passed over."""
+    path, rows = tmp_path / name, numbered(0, 50, 10)
+    if name.endswith("parquet"):
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        json_lines(path, rows)
+    corpus = survey([str(path)], limits(rows=8))
+    (task,) = plan_shards(corpus.sources, limits(rows=8))
+    assert rows_of(read_task([task[2], task[4]], corpus.schema)) == rows[16:24] + rows[32:40]
+
+
 def test_row_mask():
     """The mask is true at the rows and nowhere else."""
     assert row_mask(4, [1, 3]).to_pylist() == [False, True, False, True]

@@ -197,6 +197,8 @@ def test_scores_do_not_depend_on_the_neighbours(make_identified, encoder, dense)
     """A row scores the same alone and among others, to the stated decimals."""
     bank, _ = dense
     scorer = Scorer(bank, encoder, {})
+    counts = [(made.tokens, made.padded) for made in (score(make_identified([{"text": "Stir it."}]), scorer) for _ in range(2))]
+    assert counts[0] == counts[1], "each shard's tokens are its own"
     texts = ["An owl hooted.", "Stir the soup. " * 80, "The church at night.", "x"]
     together = columns(score(make_identified([{"text": text} for text in texts]), scorer))[1]
     for place, text in enumerate(texts):

@@ -390,3 +390,34 @@ def test_prompt_is_what_comes_before_the_last_answer():
         {"role": "user", "content": "V"},
     ]
     assert prompt_of(segments, []) == []
+
+
+ASKED = [{"role": "user", "content": "U"}]
+ANSWERED = [*ASKED, {"role": "assistant", "content": "A"}, {"role": "user", "content": "V"}]
+
+
+@pytest.mark.parametrize(
+    ("row", "prompt"),
+    [
+        (
+            {"chosen": [*ASKED, {"role": "assistant", "content": "yes"}], "rejected": [*ASKED, {"role": "assistant", "content": "no"}]},
+            ASKED,
+        ),
+        (
+            {"chosen": [*ANSWERED, {"role": "assistant", "content": "B"}], "rejected": [*ANSWERED, {"role": "assistant", "content": "C"}]},
+            ANSWERED,
+        ),
+        (
+            {"prompt": ANSWERED, "chosen": [{"role": "assistant", "content": "B"}], "rejected": [{"role": "assistant", "content": "C"}]},
+            ANSWERED,
+        ),
+        ({"prompt": "U", "chosen": "yes", "rejected": "no"}, ASKED),
+        ({"prompt": ANSWERED, "completion": [{"role": "assistant", "content": "B"}]}, ANSWERED),
+        ({"instruction": "U", "input": "V", "output": "A"}, [*ASKED, ANSWERED[2]]),
+        ({"text": "T"}, []),
+    ],
+)
+def test_the_prompt_in_every_format(row, prompt):
+    """Neither side of a pair is part of the prompt, nor is the prompt there twice."""
+    segments = taken_apart([row])
+    assert prompt_of(segments, range(len(segments))) == prompt

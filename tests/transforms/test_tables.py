@@ -73,6 +73,17 @@ def test_every_row_stands_where_its_decision_says(built, bank):
     assert made.fired == {"fox": 2, "owl": 2}
 
 
+def test_a_dropped_row_stands_nowhere(built, bank):
+    """A dropped row is in the ledger with its reason, in no file, and its score is kept."""
+    made = built(ROWS, bank, {"fox": "drop", "owl": "quarantine"})
+    assert made.tables["clean"].column("n").to_pylist() == [0, 4]
+    assert made.tables["quarantine"].column("n").to_pylist() == [1]
+    ledger = made.tables["ledger"].to_pylist()
+    assert [(ledger[at]["decision"], ledger[at]["output"], ledger[at]["output_row"]) for at in (2, 3)] == [("drop", None, None)] * 2
+    assert [reason["trait"] for reason in ledger[3]["reasons"]] == ["fox", "owl"]
+    assert made.tables["scores"].column("fox").to_pylist()[2] == pytest.approx(0.8647)
+
+
 def test_the_ledger_holds_no_text(built, bank):
     """Ids, digests, lots and reasons are there; words of the corpus aren't."""
     made = built(ROWS, bank)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -72,9 +72,13 @@ def assistant_answers(count: int) -> list[str]:
 
 
 class Timed(NamedTuple):
-    """Seconds of each repetition of one case."""
+    """Seconds of each repetition of one case: those that count, and those that this process computed.
+
+    Where other programs take turns on the cores the second kind is the steadier one.
+    """
 
     seconds: list[float]
+    computed: list[float]
 
     @property
     def median(self) -> float:
@@ -94,17 +98,19 @@ def interleaved(cases: Mapping[str, Callable[[], float]], repetitions: int) -> d
 
     The order turns around every round, so that neither a machine that slows down nor a cache that a case leaves warm favours one.
     """
-    found: dict[str, list[float]] = {name: [] for name in cases}
+    found = {name: Timed([], []) for name in cases}
     for round_ in range(repetitions):
         for name in list(cases) if round_ % 2 == 0 else reversed(list(cases)):
-            found[name].append(cases[name]())
-            print(f"  round {round_ + 1}/{repetitions}  {name}: {found[name][-1]:.3f} s", file=sys.stderr, flush=True)
-    return {name: Timed(seconds) for name, seconds in found.items()}
+            computed = -time.process_time()
+            found[name].seconds.append(cases[name]())
+            found[name].computed.append(computed + time.process_time())
+            print(f"  round {round_ + 1}/{repetitions}  {name}: {found[name].seconds[-1]:.3f} s", file=sys.stderr, flush=True)
+    return found
 
 
-def ratio(above: Timed, below: Timed) -> tuple[float, str]:
+def ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, str]:
     """Return the median over rounds of above / below, and the span of the rounds as text."""
-    rounds = [a / b for a, b in zip(above.seconds, below.seconds, strict=True)]
+    rounds = [a / b for a, b in zip(above, below, strict=True)]
     return statistics.median(rounds), f"{min(rounds):.2f} to {max(rounds):.2f}"
 
 
@@ -152,7 +158,7 @@ def _shown(cell: object) -> str:
 
 def _circumstances(name: str) -> str:
     facts = {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit checked out": _commit(),
         "machine": f"{_cpu()}, {os.cpu_count()} cores (load {os.getloadavg()[0]:.1f} at the start), {_gpu()}",
         "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),

@@ -18,6 +18,7 @@ from classifiers.scoring import Scores
 from schemas.cards import Action, Level, LexiconOptions, Scope
 from schemas.errors import CardError
 from schemas.policies import SEVERITY, LotException, Policy, TraitRule
+from transforms.coders import coded
 from transforms.identify import IdentifiedShard, Lot
 from transforms.score import ScoredShard
 
@@ -67,6 +68,7 @@ class Mask(NamedTuple):
     end: int
 
 
+@coded
 @dataclass
 class DecidedShard:
     """A shard with one decision a row, the reasons and masks of those that have any, and which reasons weigh."""

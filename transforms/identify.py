@@ -12,6 +12,7 @@ import apache_beam as beam
 from schemas.corpora import LOT_FIELDS
 from schemas.digests import RECORD_ID_HEX, sha256_hex
 from schemas.policies import LotPattern
+from transforms.coders import coded
 from transforms.formats import Layout
 from transforms.readers import Shard
 from transforms.segments import Segments, content_digests, segments_of
@@ -37,6 +38,7 @@ class Lot(NamedTuple):
         return all(wanted is None or fnmatchcase(getattr(self, field), wanted) for field, wanted in pattern)
 
 
+@coded
 @dataclass
 class IdentifiedShard:
     """A shard with its conversations taken apart and its rows named."""

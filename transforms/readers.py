@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import InputError
 from transforms import storage
+from transforms.coders import coded
 from transforms.json_shapes import misfit
 from transforms.sources import MAX_LINE_BYTES, Piece, ShardPlan, lines, open_lines
 
@@ -49,6 +50,7 @@ class RowStream(Protocol):
         """Close the source."""
 
 
+@coded
 @dataclass
 class Shard:
     """A shard as read: the table of its good rows, where each came from, and its rejects."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import apache_beam as beam
 
@@ -14,6 +13,7 @@ from classifiers.encoders import EncoderConfig
 from classifiers.scoring import Scorer, Scores, load_scorer
 from schemas.errors import ModelError
 from transforms import storage
+from transforms.coders import coded
 from transforms.identify import IdentifiedShard
 
 
@@ -60,7 +60,9 @@ class ScoringConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
 
 
-class ScoredShard(NamedTuple):
+@coded
+@dataclass
+class ScoredShard:
     """A shard with its scores, and how many tokens that took (with padding, and without)."""
 
     identified: IdentifiedShard

@@ -27,7 +27,7 @@ ROLES |= {"function": "tool", "observation": "tool", "function_response": "tool"
 """Names of roles in other formats, and what they mean in `messages`."""
 
 THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
-THINKING = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)|\A((?:(?!<think).)*?)</think>", re.DOTALL)
+THINKING = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)|\A((?:(?!<think).)*?)</think(?:ing)?>", re.DOTALL)
 """A reasoning block; one that never closes reaches to the end, one that never opens begins at the start."""
 
 
@@ -130,7 +130,8 @@ def _chat_turns(column: Any, name: str) -> list[list[Turn]]:
     role_name, content_name = ("role", "content") if "role" in fields else ("from", "value")
     roles = [ROLES.get(role, role) for role in map(_lowered, _field(flat, role_name).to_pylist())]
     contents = _field(flat, content_name).to_pylist()
-    extras = [(item, _field(flat, item).to_pylist()) for item in (*THINKING_FIELDS, "tool_calls") if item in fields]
+    thinking = [(item, _field(flat, item).to_pylist()) for item in THINKING_FIELDS if item in fields]
+    calls = _field(flat, "tool_calls").to_pylist() if "tool_calls" in fields else None
     counts = column.value_lengths().fill_null(0).to_pylist()
     paths = [f"{name}[{place}]." for place in range(max(counts, default=0))]
     plain = [path + content_name for path in paths]
@@ -139,12 +140,15 @@ def _chat_turns(column: Any, name: str) -> list[list[Turn]]:
         turns: list[Turn] = []
         for place in range(count):
             content = contents[at]
+            for item, values in thinking:  # before the answer, where a <think> block stands as well
+                if isinstance(values[at], str):
+                    turns.append((roles[at], paths[place] + item, values[at], "thinking"))
             if type(content) is str:
                 turns.append((roles[at], plain[place], content, "answer"))
             else:
                 turns += _parts(roles[at], plain[place], content)
-            for item, values in extras:
-                turns += _extra(roles[at], paths[place] + item, item, values[at])
+            if calls and calls[at]:
+                turns.append((roles[at], paths[place] + "tool_calls", _json(calls[at]), "tool"))
             at += 1
         result.append(turns)
     return result
@@ -179,12 +183,8 @@ def _part(role: str, path: str, part: Any) -> list[Turn]:
     ]
 
 
-def _extra(role: str, path: str, name: str, value: Any) -> list[Turn]:
-    if value is None or value == []:
-        return []
-    if name == "tool_calls":
-        return [(role, path, orjson.dumps(_present(value), option=orjson.OPT_SORT_KEYS, default=str).decode(), "tool")]
-    return [(role, path, value, "thinking")] if isinstance(value, str) else []
+def _json(calls: Any) -> str:
+    return orjson.dumps(_present(calls), option=orjson.OPT_SORT_KEYS, default=str).decode()
 
 
 def _present(value: Any) -> Any:

@@ -142,11 +142,11 @@ def _scores(decided: DecidedShard, rows: Sequence[Row]) -> pa.Table:
 
 
 def _vectors(decided: DecidedShard, rows: Sequence[Row]) -> pa.Table:
-    """Return the rows' vectors, aligned with the ledger; null for rejects."""
+    """Return the rows' vectors, aligned with the ledger; zeros for rejects (Parquet readers stumble over null lists of fixed size)."""
     found = decided.scored.scores.row_vectors()
     places = [row.place for row in rows]
     values = np.concatenate([found, np.zeros((1, found.shape[1]), np.float16)])[[-1 if place is None else place for place in places]]
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), found.shape[1], mask=pa.array([place is None for place in places]))
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), found.shape[1])
     return pa.table({"source": [row.source for row in rows], "row": pa.array([row.number for row in rows], pa.int64()), "vector": lists})
 
 

@@ -48,7 +48,7 @@ def test_a_linear_head_is_scikit_learns(seed, count, apart):
 def test_the_strength_is_the_best_on_held_out_folds():
     """With folds dealt in order within each label, scikit-learn's weighted log loss picks the same strength."""
     chosen = set()
-    for seed, apart in ((0, 0.0), (1, 6.0)):
+    for seed, apart in ((8, 4.0), (11, 2.0)):  # draws for which the loss without weights would choose otherwise
         data = two_clouds(48, 6, seed, apart)
         fold_of = np.empty(len(data.labels), int)
         for label in (0, 1):
@@ -65,7 +65,7 @@ def test_the_strength_is_the_best_on_held_out_folds():
         head = train_head(data, HeadOptions())
         assert head.strength == min(STRENGTHS, key=loss)
         chosen.add(head.strength)
-    assert len(chosen) > 1  # noise wants another strength than clear clouds
+    assert len(chosen) > 1
 
 
 def corners(count=120, seed=0):

@@ -73,6 +73,7 @@ SANE = {
     "emphasis": "No, no, no, no! That is the wrong valve.",
     "laughter": "Ha ha ha ha ha! That was good.",
     "a chorus twice in a row": CHORUS * 2,
+    "a chorus twice in a row within a song": f"{START}{CHORUS * 2}{PARAGRAPH}",
     "a chorus between verses": "".join(
         f"{CHORUS}Verse {name}: {name} went down to the {name} shore. " for name in ("Anna", "Ben", "Carl", "Dora")
     ),

@@ -17,14 +17,14 @@ TEACHER = f"teacher {NASTY}"
 EMUS = 14
 LOTS = 60
 CARDS = {
-    "bee": "signals: {lexicon: {patterns: ['bees?']}}\naction: flag\nthreshold: 0.5\n",
+    "bee": "signals: {lexicon: {patterns: ['bees?'], scale: 0.05}}\naction: flag\nthreshold: 0.5\n",
     "elk": "signals: {lexicon: {patterns: ['elks?']}}\naction: drop\nthreshold: 0.5\n",
-    "emu": "signals: {lexicon: {patterns: [{match: emu, cap: 100}], scale: 8}}\naction: quarantine\nthreshold: 0.1\n",
+    "emu": "signals: {lexicon: {patterns: [{match: emu, cap: 100}], scale: 8}}\naction: quarantine\nthreshold: 0.1175\n",
     "fox": "signals: {lexicon: {patterns: ['foxe?s?']}}\naction: mask\nthreshold: 0.5\n",
     "owl": "signals: {lexicon: {patterns: ['owls?']}}\naction: swap\nthreshold: 0.5\n",
     "yak": "signals: {lexicon: {patterns: ['yaks?']}}\n",
 }
-"""`emu` scores higher the more emus there are, no yak is in the corpus, and only `yak` is calibrated."""
+"""One emu scores just the threshold and more of them more, a bee scores 1, no yak is in the corpus, and only `yak` is calibrated."""
 
 
 def answers() -> list[str]:

@@ -80,7 +80,10 @@ def test_tool_calls_are_written_as_they_were_scored():
     assert found == orjson.dumps(calls, option=orjson.OPT_SORT_KEYS).decode()
 
 
-@pytest.mark.parametrize("path", ["absent[0].content", "messages[7].content", "messages[0].absent", "messages[0].role.deeper", "messagesX"])
+@pytest.mark.parametrize(
+    "path",
+    ["absent[0].content", "messages[1].content", "messages[7].content", "messages[0].absent", "messages[0].role.deeper", "messagesX"],
+)
 def test_a_path_that_leads_nowhere_finds_nothing(path):
     """A damaged path is answered with None, not with an error or another field's text."""
     assert field_text({"messages": [{"role": "user", "content": "text"}]}, path) is None
@@ -113,7 +116,7 @@ def test_a_short_text_is_shown_whole(text):
 
 @pytest.mark.parametrize(
     ("char", "shown"),
-    [("\n", "↵"), ("\t", "⇥"), ("\x1b", "<U+001B>"), ("\x9b", "<U+009B>"), ("\u202e", "<U+202E>"), ("\u200d", "<U+200D>"), ("\u2028", "<U+2028>"), ("\U000e0041", "<U+E0041>"), ("é", "é"), ("<", "<"), ("[", "[")],
+    [("\n", "↵"), ("\t", "⇥"), ("\x1b", "<U+001B>"), ("\x9b", "<U+009B>"), ("\u202e", "<U+202E>"), ("\u200d", "<U+200D>"), ("\u2028", "<U+2028>"), ("\u2029", "<U+2029>"), ("\U000e0041", "<U+E0041>"), ("é", "é"), ("<", "<"), ("[", "[")],
 )  # fmt: skip
 def test_characters_that_act_are_written_out(char, shown):
     """Controls, bidi marks, zero width, separators and tags become visible; what shows by itself stays."""

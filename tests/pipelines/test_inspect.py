@@ -161,7 +161,7 @@ def test_a_row_is_shown_as_it_came_in(hostile):
         assert why.text[why.start : why.end] == "emu"
         (score,) = scores.filter(pl.col("source") == row.source, pl.col("row") == row.row)["emu/lexicon"]
         assert why.signals == {"lexicon": pytest.approx(score, abs=1e-6)}
-        assert why.score >= why.threshold == 0.1
+        assert why.score >= why.threshold == 0.1175
 
 
 def test_only_the_pages_files_are_opened(hostile, monkeypatch):
@@ -185,6 +185,7 @@ def test_hostile_text_is_inert_on_a_terminal(hostile, colour):
     assert "[bold red]loud[/bold red] :smile: {{ 7 * 7 }} {% raw %}" in plain
     assert "<U+202E>abc<U+2066> <U+200B><U+000D>↵<U+0000> <script>" in plain
     assert FILE in plain
+    assert "[bold red]loud" in plain.split("A row counts once")[0]
 
 
 def test_no_colour_comes_from_the_corpus(hostile):

@@ -317,7 +317,7 @@ def test_a_threshold_above_one_is_said_to_be_out_of_reach(no_rows):
 
 
 def test_groups_are_the_ledgers(hostile):
-    """Rows and removed rows of every teacher and lot are what counting the ledger gives; rejects are in none."""
+    """Rows and removed rows of teachers and lots are what counting the ledger gives, most removed first; rejects are in none."""
     manifest = load_run(hostile)
     for group in contents(hostile, manifest)["groups"]:
         counted, removed = Counter(), Counter()
@@ -329,7 +329,8 @@ def test_groups_are_the_ledgers(hostile):
             name: (count, removed[name]) for name, count in counted.items()
         }.items()
         assert len(group.shown) + group.others == len(counted)
-        assert [item.removed for item in group.shown] == sorted(removed.values(), reverse=True)[: len(group.shown)]
+        order = sorted(counted, key=lambda name: (-removed[name], -removed[name] / counted[name], name))
+        assert [item.name for item in group.shown] == order[:GROUPS_SHOWN]
     assert sum(counted.values()) == manifest.conservation.rows_in - manifest.conservation.by_decision["reject"]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -34,7 +36,8 @@ trained for topical similarity still hold manner and stance: on 34 persona trait
 gains from 0.932 to 0.945 in AUROC over the last layer alone, and the same settings hold on the 34 others (benchmarks/personas.py)."""
 
 TOKEN_BUDGET = {"cpu": 2_048, "cuda": 131_072}
-"""Padded tokens a batch: on a CPU small batches stay in cache (6.2 k tokens/s at 1 k, 4.8 k at 8 k, two cores), a GPU wants large ones."""
+"""Padded tokens a batch: on a CPU small batches stay in cache (a core does 18 % more tokens/s at 2 k than at 4 k, 3 % less than
+at 1 k, which leaves Python twice as much to do), a GPU wants large ones."""
 
 
 class Progress(Protocol):
@@ -116,7 +119,7 @@ class Encoder:
         Out of device memory, the token budget is halved for good and the batch tried again; `counts.budget_cuts` says so.
         """
         vectors = np.empty((len(windows), self.dimension), np.float32)
-        run_batches(self, [window.ids for window in windows], vectors.__setitem__, progress)
+        run_batches(self, [window.ids for window in windows], vectors.__setitem__, progress, batches_at_once(self.device))
         return vectors
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -133,35 +136,72 @@ class Encoder:
         return (hidden * weights).sum(1, dtype=torch.float32) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
-def run_batches(runner: Any, ids: Sequence[list[int]], keep: Callable[[np.ndarray, np.ndarray], None], progress: Progress | None) -> None:
-    """Run `runner.forward` over windows in length-sorted batches within `runner.token_budget`, handing each result to `keep`."""
-    pending = plan_batches([len(item) for item in ids], runner.token_budget)
-    pending.reverse()
+def run_batches(
+    runner: Any, ids: Sequence[list[int]], keep: Callable[[np.ndarray, np.ndarray], None], progress: Progress | None, at_once: int = 1
+) -> None:
+    """Run `runner.forward` over windows in length-sorted batches within `runner.token_budget`, handing each result to `keep`.
+
+    With `at_once` above 1 that many batches run side by side, on one core each.
+    """
+    pending = _planned(ids, np.arange(len(ids)), runner.token_budget)
+    running: dict[Future[np.ndarray], np.ndarray] = {}
     if progress:
         progress.expect(len(ids))
-    while pending:
-        places = pending.pop()
-        batch = [ids[place] for place in places]
-        try:
-            with torch.inference_mode():
-                tokens, mask = padded(batch, pad_id(runner.model), runner.device)
-                keep(places, runner.forward(tokens, mask).float().cpu().numpy())
-        except torch.OutOfMemoryError:
-            if len(places) == 1:
-                raise
-            torch.cuda.empty_cache()
-            runner.token_budget = len(places) * len(batch[0]) // 2  # half of what didn't fit; the first is the longest
-            runner.counts.budget_cuts += 1
-            left = np.concatenate([places, *reversed(pending)])
-            pending = [left[part] for part in plan_batches([len(ids[place]) for place in left], runner.token_budget)]
-            pending.reverse()
-            continue
-        used = sum(map(len, batch))
-        runner.counts.tokens += used
-        runner.counts.padded += tokens.numel()
-        runner.counts.windows += len(batch)
-        if progress:
-            progress.batch(used, len(batch))
+    with _one_core_each(at_once) as pool:
+        while pending or running:
+            while pending and len(running) < at_once:
+                places = pending.pop()
+                running[pool.submit(_run, runner, [ids[place] for place in places])] = places
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                places = running.pop(future)
+                try:
+                    keep(places, future.result())
+                except torch.OutOfMemoryError:
+                    if len(places) == 1:
+                        raise
+                    torch.cuda.empty_cache()
+                    runner.token_budget = len(places) * len(ids[places[0]]) // 2  # half of what didn't fit; the first is the longest
+                    runner.counts.budget_cuts += 1
+                    pending = _planned(ids, np.concatenate([places, *reversed(pending)]), runner.token_budget)
+                    continue
+                used = sum(len(ids[place]) for place in places)
+                runner.counts.add(used, len(places) * len(ids[places[0]]), len(places))
+                if progress:
+                    progress.batch(used, len(places))
+
+
+def _planned(ids: Sequence[list[int]], places: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Return batches of these places, the longest windows at the end: from there they are taken."""
+    return [places[part] for part in plan_batches([len(ids[place]) for place in places], budget)][::-1]
+
+
+def _run(runner: Any, batch: Sequence[list[int]]) -> np.ndarray:
+    with torch.inference_mode():
+        values: np.ndarray = runner.forward(*padded(batch, pad_id(runner.model), runner.device)).float().cpu().numpy()
+        return values
+
+
+def batches_at_once(device: torch.device) -> int:
+    """Return how many batches to run side by side: one for each of torch's threads on a CPU, one on a GPU.
+
+    Batches of their own keep cores busy that would wait for each other after every operation if they shared one: 2.2 times
+    as fast on two cores, and a core that another program takes stops nobody (benchmarks/encoder.py).
+    """
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+@contextmanager
+def _one_core_each(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of threads that compute on one core each; a single one keeps torch's own number.
+
+    `set_num_threads` also sets what later threads begin with, which is put back.
+    """
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1 if threads > 1 else before,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
 
 
 def pad_id(model: torch.nn.Module) -> int:

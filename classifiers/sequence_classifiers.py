@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import transformers
 
-from classifiers.encoders import TOKEN_BUDGET, Progress, run_batches
+from classifiers.encoders import TOKEN_BUDGET, Progress, batches_at_once, run_batches
 from classifiers.models import Device, ModelFiles, Precision, choose_device, choose_dtype, find_model, load_model, load_tokenizer
 from classifiers.windows import BatchCounts, Window, cut_windows
 from schemas.cards import ClassifierOptions
@@ -44,7 +44,7 @@ class SequenceClassifier:
     def probabilities(self, windows: Sequence[Window], progress: Progress | None = None) -> np.ndarray:
         """Return the label's probability for each window, float32."""
         scores = np.empty(len(windows), np.float32)
-        run_batches(self, [window.ids for window in windows], scores.__setitem__, progress)
+        run_batches(self, [window.ids for window in windows], scores.__setitem__, progress, batches_at_once(self.device))
         return scores
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

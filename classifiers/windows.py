@@ -31,6 +31,12 @@ class BatchCounts:
     windows: int = 0
     budget_cuts: int = 0
 
+    def add(self, tokens: int, padded: int, windows: int) -> None:
+        """Count a batch."""
+        self.tokens += tokens
+        self.padded += padded
+        self.windows += windows
+
     @property
     def padding_waste(self) -> float:
         """Return the share of computed tokens that were padding."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -182,6 +183,40 @@ def test_a_smaller_budget_stays_for_the_next_call():
     model.run([50] * 20)
     model.run([50] * 20)
     assert model.failures == 1
+
+
+def test_batches_run_side_by_side():
+    """Two batches that each wait for the other to have begun both get done, in their places."""
+    model = Recorder(budget=8)
+    meet = threading.Barrier(2, timeout=30)
+    forward = model.forward
+    model.forward = lambda tokens, mask: (meet.wait(), forward(tokens, mask))[1]
+    kept = np.full(4, -1)
+    run_batches(model, [[1] * length for length in (5, 6, 7, 8)], kept.__setitem__, None, at_once=2)
+    assert kept.tolist() == [5, 6, 7, 8]
+    assert model.counts == BatchCounts(26, 26, 4, 0)
+
+
+@given(LENGTHS, st.integers(60, 400), st.integers(60, 400), st.integers(2, 4))
+def test_a_shortage_side_by_side_loses_nothing(lengths, budget, memory, at_once):
+    """Batches that were under way when another ran out of memory keep their results; every window is counted once."""
+    model = Recorder(budget, memory)
+    kept = np.full(len(lengths), -1)
+    run_batches(model, [[1] * length for length in lengths], kept.__setitem__, None, at_once)
+    assert kept.tolist() == lengths
+    assert (model.counts.windows, model.counts.tokens) == (len(lengths), sum(lengths))
+
+
+def test_torch_keeps_its_number_of_threads(encoder):
+    """The cores that batches are dealt to are torch's again afterwards, for this thread and for those that begin later."""
+    before = torch.get_num_threads()
+    model = fresh(encoder, token_budget=64)
+    model.encode(model.windows(TEXTS))
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert (torch.get_num_threads(), seen) == (before, [before])
 
 
 def test_a_window_that_never_fits_is_an_error():

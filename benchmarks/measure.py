@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -106,6 +107,17 @@ def interleaved(cases: Mapping[str, Callable[[], float]], repetitions: int) -> d
             found[name].computed.append(computed + time.process_time())
             print(f"  round {round_ + 1}/{repetitions}  {name}: {found[name].seconds[-1]:.3f} s", file=sys.stderr, flush=True)
     return found
+
+
+def filtered(config: Any, walls: list[float]) -> float:
+    """Filter into an empty run directory; return the seconds of the pipeline, and note those of the whole call."""
+    from pipelines.filter import run_filter
+
+    shutil.rmtree(config.output, ignore_errors=True)
+    began = time.perf_counter()
+    manifest = run_filter(config)
+    walls.append(time.perf_counter() - began)
+    return float(manifest.circumstances["seconds"])
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, str]:

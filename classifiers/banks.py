@@ -124,6 +124,8 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
             raise ModelError(f"{name} doesn't match its digest", where=where, remedy="fit it anew: it was altered")
         return data
 
+    if odd := next((name for name, entry in description["traits"].items() if entry["card"].get("id") != name), None):
+        raise ModelError(f"trait {odd!r} has a card of another id", where=where, remedy="fit it anew: it was altered")
     traits = {name: _read_trait(name, entry, known, checked) for name, entry in description["traits"].items()}
     return Bank(traits, description["encoder"], description["background"], digest)
 

@@ -30,7 +30,7 @@ def build_index(vectors: np.ndarray) -> Any:
 
 def on_device(index: Any, device: str) -> Any:
     """Move an index to the GPU when the device is one and FAISS was built for it; otherwise return it as it is."""
-    if device == "cuda" and hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
+    if index is not None and device == "cuda" and hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
         return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
     return index
 

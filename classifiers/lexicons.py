@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -28,7 +29,11 @@ CLAUSE = re.compile(r"[.!?;:\n]|\b(?:but|because|since)\b|\b(?:as|and)\s+(?=i\b)
 PEEK = 8
 """Characters of the hit itself that tell whether it opens a clause."""
 
-FENCE = "```"
+FENCE = re.compile("```")
+
+LINE_CONTEXT = 1_000
+"""Characters of a line on either side of a hit in which quotation marks are looked for."""
+
 COUNTED = re.compile(r"(\\Q.*?(?:\\E|$)|\\[pPx]\{[^}]*\}|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])|\{\d+(?:,\d*)?\}", re.DOTALL)
 """A count, or (in the group) what may hold one that isn't: a quotation, an escape, a class."""
 
@@ -71,12 +76,14 @@ class Lexicon:
         if not found:
             return []
         excused = [match.span() for match in self._unless.finditer(text)] if self._unless else []
-        return [hit for hit in found if not self._discounted(text, hit, excused)]
+        fences = fence_places(text)
+        return [hit for hit in found if not self._discounted(text, hit, excused, fences)]
 
-    def _discounted(self, text: str, hit: Hit, excused: Sequence[tuple[int, int]]) -> bool:
-        if any(start < hit.end and hit.start < end for start, end in excused):
+    def _discounted(self, text: str, hit: Hit, excused: Sequence[tuple[int, int]], fences: Sequence[int]) -> bool:
+        nearby = bisect_left(excused, (hit.end,)) - 1  # excused stretches don't overlap: the last that begins before the hit's end
+        if nearby >= 0 and hit.start < excused[nearby][1]:
             return True
-        if self.options.quoted == "ignore" and is_quoted(text, hit.start, hit.end):
+        if self.options.quoted == "ignore" and is_quoted(text, hit.start, hit.end, fences):
             return True
         return self.options.denied == "ignore" and is_denied(text, hit.start)
 
@@ -131,20 +138,30 @@ def loosened(pattern: str) -> str:
     return COUNTED.sub(lambda match: match[1] or "*", pattern)
 
 
-def is_quoted(text: str, start: int, end: int) -> bool:
-    """Say whether a stretch stands in quotation marks within its line, in a quoted line, or in code."""
-    head = text.rfind("\n", 0, start) + 1
-    tail = text.find("\n", end)
-    before, after = text[head:start], text[end : tail if tail >= 0 else len(text)]
+def is_quoted(text: str, start: int, end: int, fences: Sequence[int] | None = None) -> bool:
+    """Say whether a stretch stands in quotation marks within its line, in a quoted line, or in code.
+
+    `fences` are the places of the text's code fences, for callers with many stretches. Of a line, `LINE_CONTEXT` characters
+    on either side are looked at, so that a text of many hits takes time in proportion to its length.
+    """
+    fences = fence_places(text) if fences is None else fences
+    if bisect_left(fences, start) % 2:
+        return True
+    head = text.rfind("\n", max(0, start - LINE_CONTEXT), start) + 1 or max(0, start - LINE_CONTEXT)
+    tail = text.find("\n", end, end + LINE_CONTEXT)
+    before, after = text[head:start], text[end : tail if tail >= 0 else end + LINE_CONTEXT]
     if before.lstrip().startswith(">"):
         return True
     if before.rfind("“") > before.rfind("”") and "”" in after:
         return True
     if before.rfind("«") > before.rfind("»") and "»" in after:
         return True
-    if (before.count('"') % 2 and '"' in after) or (before.count("`") % 2 and "`" in after):
-        return True
-    return FENCE in text[:start] and text.count(FENCE, 0, start) % 2 == 1
+    return bool((before.count('"') % 2 and '"' in after) or (before.count("`") % 2 and "`" in after))
+
+
+def fence_places(text: str) -> list[int]:
+    """Return where a text's code fences stand."""
+    return [match.start() for match in FENCE.finditer(text)] if "```" in text else []
 
 
 def is_denied(text: str, start: int) -> bool:

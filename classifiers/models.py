@@ -79,7 +79,11 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
 
 
 def _located(name: str, revision: str | None) -> tuple[Path, str | None, str | None]:
-    if Path(name).is_dir():
+    if name not in PINNED and Path(name).is_dir():
+        if revision:
+            raise ModelError(
+                "a local folder has no revision", where=name, remedy="leave the revision out; its weights' digest identifies it"
+            )
         return Path(name), None, None
     pinned, expected = PINNED.get(name, (None, None))
     if revision in (None, pinned) and (packaged := _packaged(name)):

@@ -10,7 +10,7 @@ import numpy as np
 
 from classifiers.banks import Bank, TraitModel
 from classifiers.encoders import Encoder, EncoderConfig, Progress, load_encoder
-from classifiers.exemplars import contrast
+from classifiers.exemplars import contrast, on_device
 from classifiers.lexicons import Lexicon, score_lexicons
 from classifiers.repetition import find_loop
 from classifiers.sequence_classifiers import SequenceClassifier, load_sequence_classifier
@@ -109,7 +109,7 @@ def logistic(values: np.ndarray) -> np.ndarray:
 def combine(signals: Mapping[str, np.ndarray]) -> np.ndarray:
     """Combine a trait's signals into one score in [0, 1].
 
-    The dense signals' logits are averaged (they err differently: averaging gains over either, see docs/statistics.md);
+    The dense signals' logits are averaged (they err differently: benchmarks/personas.py measures each and the average);
     the others are evidence of their own, joined as independent causes: 1 - Π(1 - score).
     """
     dense = [np.clip(signals[name].astype(np.float64), 1e-6, 1 - 1e-6) for name in DENSE if name in signals]
@@ -264,6 +264,9 @@ def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = Non
         encoder = load_encoder(config)
     if encoder is not None and needs_encoder(bank):
         bank.require_encoder(encoder.identity)
+        for trait in bank.traits.values():
+            trait.positive_index = on_device(trait.positive_index, encoder.device.type)
+            trait.negative_index = on_device(trait.negative_index, encoder.device.type)
     return Scorer(bank, encoder, load_classifiers(bank, config))
 
 

@@ -18,7 +18,7 @@ from pipelines.config import FilterConfig
 from pipelines.version import VERSION
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import config_digest
-from schemas.errors import InputError, ModelError
+from schemas.errors import CardError, InputError, ModelError
 from transforms import storage
 from transforms.formats import settle_layout
 from transforms.readers import read_task
@@ -89,6 +89,11 @@ def prepare_bank(config: FilterConfig) -> tuple[Bank, Encoder | None]:
     """
     given = load_bank(config.bank) if config.bank else None
     if given and not config.traits:
+        if config.background:
+            raise CardError(
+                "--background calibrates what is fitted, and a --bank without --traits is used as it is",
+                remedy="fit the bank with it: congener fit --background ...",
+            )
         bank = limited_bank(given, config.signals) if config.signals else given
         return bank, _encoder(config, given, needs_encoder(bank))
     cards = chosen_cards(config)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import typer
 from rich.console import Console
 
+from pipelines.display import plain
 from pipelines.version import VERSION
 from schemas.errors import CongenerError
 
@@ -18,6 +19,8 @@ EXIT_CODES = """
 Exit codes: 0 done; 1 unexpected fault; 2 input, card, policy, model or usage is wrong; 3 a budget was exceeded and nothing
 was published; 4 the run directory isn't what the command needs; 5 verify found a difference; 130 interrupted.
 """
+
+INTERRUPTED = "interrupted; the same command resumes"
 
 app = typer.Typer(
     name="congener",
@@ -71,10 +74,12 @@ def main() -> None:
     except CongenerError as error:
         fail(str(error), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        fail("interrupted; the same command resumes", 130)
+        fail(INTERRUPTED, 130)
     except Exception as error:
         show = getattr(error, "show", None)  # click's own usage errors
         if show is None:
+            if any(isinstance(item, KeyboardInterrupt) for item in chain(error)):
+                fail(INTERRUPTED, 130)
             found = cause(error)
             if found is None:
                 raise
@@ -84,14 +89,21 @@ def main() -> None:
         sys.exit(2)
 
 
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and all that it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def cause(error: BaseException | None) -> CongenerError | None:
     """Return the congener error that a runner wrapped in its own, if there is one."""
-    while error is not None and not isinstance(error, CongenerError):
-        error = error.__cause__ or error.__context__
-    return error
+    return next((item for item in chain(error) if isinstance(item, CongenerError)), None)
 
 
 def fail(message: str, code: int) -> None:
     """Print an error on stderr, nothing in it taken as markup, and exit."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"congener: {message}", markup=False, style="red" if code != 130 else None)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        plain(f"congener: {message}"), markup=False, style="red" if code != 130 else None
+    )
     sys.exit(code)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from classifiers.library import first_problem
 from pipelines.config import FilterConfig, read_config
-from pipelines.display import tabulated
+from pipelines.display import plain, tabulated
 from schemas.errors import CardError
 
 Traits = Annotated[
@@ -41,13 +43,15 @@ Restart = Annotated[bool, typer.Option("--restart", help="Replace what the outpu
 
 
 def say(text: object = "", *, style: str | None = None) -> None:
-    """Print on stdout, nothing in a string taken as markup."""
-    Console(highlight=False, soft_wrap=isinstance(text, str)).print(text, markup=False, style=style)
+    """Print on stdout, nothing in a string taken as markup or obeyed by a terminal."""
+    Console(highlight=False, soft_wrap=isinstance(text, str)).print(
+        plain(text) if isinstance(text, str) else text, markup=False, style=style
+    )
 
 
 def print_json(value: Any) -> None:
-    """Print JSON on stdout."""
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+    """Print JSON on stdout, all but ASCII escaped: nothing in it reaches a terminal raw."""
+    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
 
 
 def merged(config: str | None, changes: dict[str, Any]) -> FilterConfig:
@@ -61,7 +65,10 @@ def merged(config: str | None, changes: dict[str, Any]) -> FilterConfig:
         for folder in folders:
             place = place[folder]
         place[name] = value
-    return FilterConfig.model_validate(base)
+    try:
+        return FilterConfig.model_validate(base)
+    except ValidationError as error:
+        raise CardError(first_problem(error), remedy="see congener COMMAND --help for the values each option takes") from error
 
 
 def _columns(pairs: Sequence[str] | None) -> dict[str, str] | None:

@@ -27,7 +27,7 @@ class EncoderSettings(Strict):
 
 
 class Hardware(Strict):
-    """Where the models run. Not part of a run's identity: it changes speed and last digits, which rounding absorbs."""
+    """Where the models run. Of a run's identity only the number type that the precision settles is a part."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from rich import box
 from rich.table import Table
 
@@ -12,3 +14,10 @@ def tabulated(*columns: str, title: str | None = None) -> Table:
     for place, name in enumerate(columns):
         table.add_column(name.removesuffix(">"), justify="right" if name.endswith(">") else "left", no_wrap=place == 0)
     return table
+
+
+def plain(text: str) -> str:
+    """Return a text with every character escaped that a terminal would obey, line breaks and tabs apart."""
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else f"<U+{ord(char):04X}>" for char in text
+    )

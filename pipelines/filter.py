@@ -79,6 +79,7 @@ class FilterPlan:
             policy_digest=config_digest(self.policy.model_dump(mode="json")),
             bank_digest=self.bank.digest,
             encoder=self.bank.encoder,
+            computed_in=self.device.rpartition(", ")[2],
             classifiers=self.classifiers,
             packages=package_versions(),
             format=self.layout.format,

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from classifiers.banks import Bank
-from pipelines.display import tabulated
+from pipelines.display import plain, tabulated
 from schemas.manifests import Manifest
 from schemas.policies import Policy
 from transforms.decide import Rule
@@ -44,7 +44,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Print a line, its brackets as they are."""
-        self.console.print(text, markup=False)
+        self.console.print(plain(text), markup=False)
 
     def surveyed(self, corpus: Corpus, layout: Layout) -> None:
         """Say what the input is, what was detected, and which files were left aside."""

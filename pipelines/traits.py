@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +98,3 @@ def show(name: str) -> LoadedCard:
     if len(cards) > 1:
         raise CardError(f"holds {len(cards)} cards", where=name, remedy="name one of them")
     return cards[0]
-
-
-def as_json(value: object) -> str:
-    """Encode for --json: indented, Unicode as it is."""
-    return json.dumps(value, indent=1, ensure_ascii=False, default=str)

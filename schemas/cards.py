@@ -13,7 +13,7 @@ SIGNALS = ("exemplars", "head", "classifier", "lexicon", "repetition")
 
 SignalName = Literal["exemplars", "head", "classifier", "lexicon", "repetition"]
 Action = Literal["keep", "flag", "mask", "swap", "quarantine", "drop"]
-Channel = Literal["answer", "thinking"]
+Channel = Literal["answer", "thinking", "tool"]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 
 

@@ -60,7 +60,7 @@ class CorpusConfig(Strict):
 
 
 class ShardLimits(Strict):
-    """How large a shard may grow; the first limit that is reached cuts it. Bytes are those of the source file."""
+    """How large a shard may grow; the first limit that is reached cuts it. Bytes are those of decompressed JSON, or of Parquet before compression."""
 
     rows: int = Field(5_000, ge=1)
     bytes: int = Field(32 << 20, ge=1 << 10)

@@ -55,6 +55,8 @@ class Identity(Strict):
     policy_digest: str
     bank_digest: str
     encoder: dict[str, Any] | None
+    computed_in: str
+    """The models' number type: fp32 and bf16 differ in the scores' last digits."""
     classifiers: dict[str, dict[str, Any]]
     packages: dict[str, str]
     format: str

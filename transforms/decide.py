@@ -24,6 +24,9 @@ from transforms.score import ScoredShard
 
 SENTENCE_END = re.compile(r"[.!?…]+[\s\"'”’)\]]*|\n+")
 
+LONGEST_SENTENCE = 2_000
+"""Characters before a hit in which the beginning of its sentence is looked for."""
+
 
 class Rule(NamedTuple):
     """A trait's rule, settled: the score that counts, its threshold and where that came from, and the action."""
@@ -191,9 +194,9 @@ def _masks(reason: Reason, rule: Rule, row: int, scored: ScoredShard, lexicons: 
 
 def sentence_around(text: str, start: int, end: int) -> tuple[int, int]:
     """Widen a stretch of text to the sentences that it touches."""
-    before = [match.end() for match in SENTENCE_END.finditer(text, 0, start)]
+    before = [match.end() for match in SENTENCE_END.finditer(text, max(0, start - LONGEST_SENTENCE), start)]
     after = SENTENCE_END.search(text, max(start, end - 1))
-    return (before[-1] if before else 0), (after.end() if after else len(text))
+    return (before[-1] if before else max(0, start - LONGEST_SENTENCE)), (after.end() if after else len(text))
 
 
 def lexicon_options(bank: Bank) -> dict[str, LexiconOptions]:

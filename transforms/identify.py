@@ -80,6 +80,8 @@ def _text(name: str, value: object) -> str:
     if value is None or value == "":
         return NOTHING
     text = str(value).replace("|", "/")
+    if name == "system_prompt":
+        return sha256_hex(text.strip().encode("utf-8", "surrogatepass"))[:8]  # a prompt is text, which the ledger doesn't hold
     return text[:10] if name == "date" else text
 
 

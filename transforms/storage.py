@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from schemas.errors import InputError
@@ -38,7 +38,7 @@ def find(pattern: str) -> list[FoundFile]:
     """
     try:
         found = _find_local(pattern) if is_local(pattern) else _find_remote(pattern)
-    except ValueError as error:
+    except (ValueError, BeamIOError) as error:
         raise InputError(str(error), where=pattern, remedy="check the URI's scheme, and that its extra (gcp, aws) is installed") from error
     if not found:
         raise InputError("matches no file", where=pattern, remedy="check the path; quote a glob so that the shell leaves it alone")

@@ -11,7 +11,7 @@ from classifiers.banks import INDEX_FILE
 from pipelines.banks import cache_folder, chosen_cards, load_bank, prepare_bank, read_answers, save_bank
 from pipelines.config import FilterConfig
 from schemas.corpora import CorpusConfig
-from schemas.errors import InputError, ModelError
+from schemas.errors import CardError, InputError, ModelError
 from tests.pipelines.conftest import conversation, write_rows
 
 
@@ -118,3 +118,19 @@ def test_cache_folder_can_be_set(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_folder() == tmp_path / "xdg" / "congener"
     assert json.dumps(str(cache_folder()))
+
+
+def test_a_banks_trait_names_are_its_cards_ids(config, tmp_path):
+    """A forged bank whose trait is named like a path is refused before anything is written under that name."""
+    bank, _ = prepare_bank(config)
+    bank.traits["../../outside"] = bank.traits.pop("heron")
+    save_bank(bank, str(tmp_path / "a" / "b" / "bank"))
+    with pytest.raises(ModelError, match="card of another id"):
+        load_bank(str(tmp_path / "a" / "b" / "bank"))
+
+
+def test_background_with_a_bank_as_it_is(config, tmp_path, corpus):
+    """A background that nothing would be calibrated on is an error, not ignored."""
+    save_bank(prepare_bank(config)[0], str(tmp_path / "bank"))
+    with pytest.raises(CardError, match="used as it is"):
+        prepare_bank(config.model_copy(update={"bank": str(tmp_path / "bank"), "traits": (), "background": (str(corpus),)}))

@@ -131,3 +131,29 @@ def test_the_cause_behind_a_runners_error_is_found():
     wrapped.__cause__ = ModelError("no GPU")
     assert str(cli.cause(wrapped)) == "no GPU"
     assert cli.cause(RuntimeError("else")) is None
+
+
+def test_an_interrupt_inside_a_runner_is_an_interrupt(congener, monkeypatch, corpus, heron, tmp_path):
+    """Ctrl-C while Beam works comes wrapped in an error of Beam's; it still ends with 130 and says how to go on."""
+    from pipelines import filter as module
+
+    def interrupted(*_):
+        raise RuntimeError("bundle failed") from KeyboardInterrupt()
+
+    monkeypatch.setattr(module, "execute", interrupted)
+    code, _, err = congener("filter", "-i", str(corpus), "-o", str(tmp_path / "run"), "-t", str(heron))
+    assert code == 130
+    assert "same command resumes" in err
+
+
+def test_escapes_in_an_error_are_inert(congener, tmp_path):
+    """A file name with a terminal escape is shown, not obeyed."""
+    assert "<U+001B>[2J" in congener("filter", "-i", str(tmp_path / "\x1b[2Jx"), "-o", "x")[2]
+
+
+def test_unknown_choices_are_usage_errors(congener):
+    """A signal or format that doesn't exist is an error in a line, not a traceback."""
+    for option in ("--signals", "--format"):
+        code, _, err = congener("filter", "-i", "a", "-o", "b", option, "nope")
+        assert code == 2
+        assert "nope" in err or "Input should be" in err

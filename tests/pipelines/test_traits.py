@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipelines.traits import advice, as_json, check, describe, scaffold, show
+from pipelines.traits import advice, check, describe, scaffold, show
 from schemas.errors import CardError
 
 
@@ -61,7 +61,7 @@ def test_show_by_id_and_by_folder(card_folder):
 
 def test_description_for_machines():
     """The list's fields, as JSON."""
-    line = json.loads(as_json(describe(show("coercion"))))
+    line = json.loads(json.dumps(describe(show("coercion"))))
     assert line["library"] is True
     assert line["positives"] >= 30
     assert line["negatives"] >= 30

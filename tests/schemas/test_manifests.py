@@ -21,6 +21,7 @@ def manifest(**fields):
         policy_digest=DIGEST,
         bank_digest=DIGEST,
         encoder={"model": "m", "layers": [6, 4]},
+        computed_in="float32",
         classifiers={},
         packages={"torch": "2"},
         format="messages",

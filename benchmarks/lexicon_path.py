@@ -1,0 +1,53 @@
+"""Measure the filter without models (lexicons alone) against a plain loop that reads each file and writes zstd Parquet."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from benchmarks.measure import Report, Timed, arguments, data, filtered, interleaved, ratio, stopwatch, teacher_files, verdict
+from pipelines.config import FilterConfig
+
+
+def main() -> None:
+    options = arguments(__doc__ or "", files=len(teacher_files()), repetitions=5)
+    files = teacher_files()[: options.files]
+    rows = sum(pq.read_metadata(file).num_rows for file in files)
+    walls: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        config = FilterConfig(input=tuple(map(str, files)), output=f"{folder}/run", signals=("lexicon",))
+        filtered(config, [])  # fits what the cache has not, and reads the files into the page cache
+        times = interleaved(
+            {"plain loop": lambda: stopwatch(lambda: copied(files, Path(folder, "copy"))), "filter": lambda: filtered(config, walls)},
+            options.repetitions,
+        )
+    report = Report("lexicon_path", "Lexicons alone against a plain read and write")
+    report.say(f"{rows:,} rows in {len(files)} files of {data('teachers').name}/, traits of the library that have a lexicon, no encoder.")
+    plain, whole = times["plain loop"], Timed(walls, times["filter"].computed)
+    cases = [("plain loop: read, write zstd Parquet", plain), ("filter, its pipeline", times["filter"]), ("filter, whole call", whole)]
+    report.table(["case", "seconds, median", "rows a second"], [(name, timed.median, int(rows / timed.median)) for name, timed in cases])
+    share, span = ratio(plain.seconds, times["filter"].seconds)
+    share_whole, span_whole = ratio(plain.seconds, whole.seconds)
+    report.table(
+        ["measure", "value", "span over rounds", "verdict"],
+        [
+            ("pipeline's speed as a share of the plain loop's", share, span, verdict(share, 0.5)),
+            ("whole call's, with survey, bank and manifest", share_whole, span_whole, "for comparison"),
+        ],
+    )
+    report.finish()
+
+
+def copied(files: list[Path], folder: Path) -> None:
+    """Read every file and write it compressed with zstd."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for file in files:
+        pq.write_table(pq.read_table(file), folder / file.name, compression="zstd")
+
+
+if __name__ == "__main__":
+    main()

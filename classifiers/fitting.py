@@ -143,24 +143,29 @@ def fit_bank(
 
 
 def _vectors(cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | None) -> dict[str, np.ndarray]:
-    texts = list(dict.fromkeys(text for card in cards for text in (*card.positives, *card.negatives, *_training_texts(card, clean))))
+    texts = list(dict.fromkeys(text for card in cards for part in fitting_texts(card, clean) for text in part))
     if not texts or encoder is None:
         return {}
     return dict(zip(texts, encoder.encode(encoder.whole(texts)), strict=True))
 
 
-def _training_texts(card: LoadedCard, clean: CleanText) -> list[str]:
-    return [text for row in split(card, clean)[0] for text in row.texts]
+def fitting_texts(card: LoadedCard, clean: CleanText) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return positives, hard negatives and background to fit a card on, each text once, cut to the scope's opening."""
+    opening = card.card.scope.opening
+    background = (text for row in split(card, clean)[0] for text in row.texts)
+    positives = dict.fromkeys(text[:opening] for text in card.positives)
+    hard = dict.fromkeys(text[:opening] for text in card.negatives if text[:opening] not in positives)
+    rest = dict.fromkeys(text[:opening] for text in background if text[:opening] not in positives and text[:opening] not in hard)
+    return tuple(positives), tuple(hard), tuple(rest)
 
 
 def _fit_trait(card: LoadedCard, clean: CleanText, vectors: Mapping[str, np.ndarray]) -> TraitModel:
     trait = TraitModel(card.card, card.digest, calibrated_on=clean.name)
     if not uses_encoder(card.card):
         return trait
-    positives = card.positives
-    negatives = tuple(dict.fromkeys((*card.negatives, *_training_texts(card, clean))))
-    fit_dense(trait, _stack(positives, vectors), _stack(negatives, vectors), len(card.negatives))
-    trait.positives, trait.negatives = positives, negatives
+    positives, hard, rest = fitting_texts(card, clean)
+    fit_dense(trait, _stack(positives, vectors), _stack((*hard, *rest), vectors), len(hard))
+    trait.positives, trait.negatives = positives, (*hard, *rest)
     return trait
 
 
@@ -215,7 +220,7 @@ def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, encode
 
 def _unscoped(trait: TraitModel) -> TraitModel:
     """Let a trait of the thinking, or of the user's turns, be calibrated on answers: there is no other clean text."""
-    return replace(trait, card=trait.card.model_copy(update={"scope": Scope()}))
+    return replace(trait, card=trait.card.model_copy(update={"scope": Scope(opening=trait.card.scope.opening)}))
 
 
 def as_answers(rows: Sequence[CleanRow]) -> _Batch:

@@ -77,7 +77,8 @@ class Scores:
         if self.vectors is None or self.vector_rows is None:
             raise ValueError("no vectors: no trait of the bank needs the encoder")
         sums = np.zeros((self.size, self.vectors.shape[1]), np.float32)
-        np.add.at(sums, self.vector_rows, self.vectors)
+        whole = self.vector_rows >= 0
+        np.add.at(sums, self.vector_rows[whole], self.vectors[whole])
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         return (sums / np.where(lengths > 0, lengths, 1)).astype(np.float16)
 
@@ -158,7 +159,7 @@ class Scorer:
     def _score_lexicons(self, texts: Texts, result: Scores) -> None:
         for scope, names in self._by_scope(self._lexicons).items():
             inside = in_scope(texts, scope)
-            found = score_lexicons([self._lexicons[name] for name in names], [texts.texts[place] for place in inside])
+            found = score_lexicons([self._lexicons[name] for name in names], [texts.texts[place][: scope.opening] for place in inside])
             for name, (scores, spans) in zip(names, found, strict=True):
                 result.signals[name]["lexicon"] = reduced(result.size, texts, inside, scores, spans)
 
@@ -166,7 +167,7 @@ class Scorer:
         for name, trait in self.bank.traits.items():
             if trait.card.signals.repetition:
                 inside = in_scope(texts, trait.card.scope)
-                loops = [find_loop(texts.texts[place], trait.card.signals.repetition) for place in inside]
+                loops = [find_loop(texts.texts[place][: trait.card.scope.opening], trait.card.signals.repetition) for place in inside]
                 scores = np.array([loop.score for loop in loops], np.float32)
                 result.signals[name]["repetition"] = reduced(
                     result.size, texts, inside, scores, np.array([(loop.start, loop.end) for loop in loops], np.int32)
@@ -176,22 +177,39 @@ class Scorer:
         names = [name for name, trait in self.bank.traits.items() if any(getattr(trait.card.signals, signal) for signal in DENSE)]
         if not names or self.encoder is None:
             return
-        wanted = sorted({place for name in names for place in in_scope(texts, self.bank.traits[name].card.scope)})
-        windows = self.encoder.windows([texts.texts[place] for place in wanted])
+        windows, segments, openings = self._windows(names, texts)
         result.vectors = self.encoder.encode(windows, self.progress)
-        segments = np.array([wanted[window.text] for window in windows], int)
-        result.vector_rows = np.asarray(texts.rows, int)[segments]
+        # a row's own vector is that of its whole text: of windows cut for openings only where there are no others
+        result.vector_rows = np.where(openings == openings[:1], np.asarray(texts.rows, int)[segments], -1)
         for name in names:
             trait = self.bank.traits[name]
-            inside = np.flatnonzero(np.isin(segments, in_scope(texts, trait.card.scope)))
+            scope = trait.card.scope
+            inside = np.flatnonzero(np.isin(segments, in_scope(texts, scope)) & (openings == (scope.opening or 0)))
             spans = _spans(windows, inside)
             for signal, scores in dense_scores(trait, result.vectors[inside]).items():
                 result.signals[name][signal] = reduced(result.size, texts, segments[inside], scores, spans, inside)
 
+    def _windows(self, names: Sequence[str], texts: Texts) -> tuple[list[Window], np.ndarray, np.ndarray]:
+        """Cut the segments that any of these traits looks at into windows, once for every length of opening (0: whole texts)."""
+        if self.encoder is None:
+            raise ValueError("windows are the encoder's, and there is none")
+        windows: list[Window] = []
+        segments: list[int] = []
+        openings: list[int] = []
+        scopes = [self.bank.traits[name].card.scope for name in names]
+        for opening in sorted({scope.opening or 0 for scope in scopes}):
+            wanted = sorted({place for scope in scopes if (scope.opening or 0) == opening for place in in_scope(texts, scope)})
+            found = self.encoder.windows([texts.texts[place][: opening or None] for place in wanted])
+            windows += found
+            segments += [wanted[window.text] for window in found]
+            openings += [opening] * len(found)
+        return windows, np.array(segments, int), np.array(openings, int)
+
     def _score_classifiers(self, texts: Texts, result: Scores) -> None:
         for name, model in self.classifiers.items():
-            inside = in_scope(texts, self.bank.traits[name].card.scope)
-            windows = model.windows([texts.texts[place] for place in inside])
+            scope = self.bank.traits[name].card.scope
+            inside = in_scope(texts, scope)
+            windows = model.windows([texts.texts[place][: scope.opening] for place in inside])
             scores = model.probabilities(windows, self.progress)
             segments = np.array([inside[window.text] for window in windows], int)
             result.signals[name]["classifier"] = reduced(result.size, texts, segments, scores, _spans(windows, range(len(windows))))

@@ -31,10 +31,15 @@ class Level(Strict):
 
 
 class Scope(Strict):
-    """The turns and channels a trait is looked for in."""
+    """The turns and channels a trait is looked for in; with `opening`, only the first so many characters of each segment.
+
+    A trait of openings that is looked for everywhere is found everywhere: the dense signals mistake the middle of long
+    texts for it (docs/quirks.md).
+    """
 
     roles: tuple[str, ...] = Field(("assistant",), min_length=1)
     channels: tuple[Channel, ...] = Field(("answer", "thinking"), min_length=1)
+    opening: int | None = Field(None, ge=20)
 
 
 class ExemplarOptions(Strict):

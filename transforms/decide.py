@@ -187,7 +187,7 @@ def _masks(reason: Reason, rule: Rule, row: int, scored: ScoredShard, lexicons: 
     for place in range(bisect_left(segments.rows, row), bisect_right(segments.rows, row)):
         if segments.roles[place] in rule.scope.roles and segments.channels[place] in rule.scope.channels:
             text, start = segments.texts[place], segments.starts[place]
-            spans = (sentence_around(text, hit.start, hit.end) for hit in lexicon.hits(text))
+            spans = (sentence_around(text, hit.start, hit.end) for hit in lexicon.hits(text[: rule.scope.opening]))
             masks += [Mask(segments.paths[place], start + a, start + b) for a, b in dict.fromkeys(spans)]
     return masks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from classifiers.fitting import (
     fit_bank,
     fit_dense,
     fit_key,
+    fitting_texts,
     held_out,
     leave_one_out,
     library_background,
@@ -303,3 +305,17 @@ def test_a_bank_can_be_limited_to_some_signals(small_bank):
     assert not np.array_equal(rain.calibration["combined"], whole.calibration["combined"])
     assert only.digest not in ("", small_bank.digest)
     assert set(whole.calibration) == {"combined", "exemplars", "head", "lexicon"}
+
+
+def test_an_opening_cuts_what_is_fitted_on():
+    """A trait of openings is fitted on openings: cut, each once, and never both positive and negative."""
+    card = LoadedCard(
+        TraitCard.model_validate({"id": "x", "scope": {"opening": 20}}),
+        ("What a lovely thought! The rest of this one differs.", "What a lovely thought! And so does this."),
+        ("What a lovely thought! he said, and meant it.", "Plain words without any praise in them."),
+        Path(),
+    )
+    positives, hard, rest = fitting_texts(card, CleanText((CleanRow(("A long enough background text.",), "background", "clean"),)))
+    assert positives == ("What a lovely though",)
+    assert hard == ("Plain words without ",)
+    assert all(len(text) <= 20 for text in rest)

@@ -335,3 +335,34 @@ def test_sequence_classifiers_are_scored_beside_the_rest(tiny_checkpoint):
     best = max([*windows, *model.windows(TEXTS.texts[2:3])], key=lambda window: model.probabilities([window])[0])
     assert (item.places.start[1], item.places.end[1]) == (best.start, best.end)
     assert found.combined["wet"] == pytest.approx(item.scores, abs=1.01e-4, nan_ok=True)
+
+
+def with_opening(bank, opening):
+    """Return the bank with every trait limited to the first so many characters."""
+    traits = {
+        name: replace(trait, card=trait.card.model_copy(update={"scope": trait.card.scope.model_copy(update={"opening": opening})}))
+        for name, trait in bank.traits.items()
+    }
+    return Bank(traits, bank.encoder, bank.background)
+
+
+def test_an_opening_hides_what_comes_later(small_bank, encoder):
+    """With an opening, every signal sees the first characters alone: what follows them changes no score."""
+    scorer = Scorer(with_opening(small_bank, 60), encoder, {})
+    head = "The baker sold two recipes, painted a door, and swept the hall all day."
+    short = scorer.score(1, segments((0, "assistant", "answer", head[:60])))
+    long = scorer.score(1, segments((0, "assistant", "answer", head + " My pistons ache, my boiler hisses, it is raining. " + LOOP)))
+    for trait in small_bank.traits:
+        np.testing.assert_array_equal(long.combined[trait], short.combined[trait])
+
+
+def test_openings_and_whole_texts_side_by_side(small_bank, encoder):
+    """Traits with and without an opening share a run; each scores as it would alone, and rows keep their whole text's vector."""
+    names = list(small_bank.traits)
+    mixed = Bank({**small_bank.traits, names[0]: with_opening(small_bank, 60).traits[names[0]]}, small_bank.encoder, small_bank.background)
+    texts = segments((0, "assistant", "answer", LONG), (1, "assistant", "answer", "My gears are warm."))
+    both = Scorer(mixed, encoder, {}).score(2, texts)
+    alone = Scorer(small_bank, encoder, {}).score(2, texts)
+    for name in names[1:]:
+        np.testing.assert_allclose(both.combined[name], alone.combined[name], atol=1e-3)
+    np.testing.assert_allclose(both.row_vectors().astype(float), alone.row_vectors().astype(float), atol=2e-3)

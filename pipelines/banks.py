@@ -116,7 +116,9 @@ def _encoder(config: FilterConfig, given: Bank | None, needed: bool) -> Encoder 
 
 def _cached(cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | None, config: FilterConfig) -> Bank:
     """Fit, or take what an earlier run fitted from the very same cards, clean text and encoder."""
-    key = config_digest([VERSION, str(encoder.dtype) if encoder else None, [fit_key(card, clean, encoder.identity if encoder else None) for card in cards]])
+    key = config_digest(
+        [VERSION, str(encoder.dtype) if encoder else None, [fit_key(card, clean, encoder.identity if encoder else None) for card in cards]]
+    )
     folder = cache_folder() / "banks" / key
     if (folder / INDEX_FILE).is_file():
         try:

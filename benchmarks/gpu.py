@@ -1,141 +1,230 @@
-"""Measure the encoder loop and exact search on a GPU, against the matrix peak measured in the same run.
+"""Measure encoder and exemplar search on a GPU, as shares of what its bf16 matrix product reaches.
 
-Needs torch and transformers alone (and FAISS, where it is installed, for its part): no Beam, no model hub, no data. The
-encoders are randomly initialised, which changes no speed.
-
-    python -m benchmarks.gpu                 on a CUDA machine; exits with 2 without one
-    python -m benchmarks.gpu --device cpu    a tiny version, to check the script
+Needs torch and transformers; no Beam, no model files. FAISS is measured where it is installed. `--device cpu` runs
+tiny shapes, to check the script.
 """
 
 from __future__ import annotations
 
-import argparse
+import importlib.util
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import transformers
 
-from benchmarks.measure import Report, fail
-from classifiers.encoders import TOKEN_BUDGET, Encoder, EncoderConfig
+from benchmarks.measure import Report, Timed, arguments, fail, interleaved, stopwatch, verdict
+from classifiers.encoders import TOKEN_BUDGET, WINDOW_OVERLAP, WINDOW_TOKENS, Encoder, EncoderConfig
 from classifiers.models import ModelFiles
-from classifiers.windows import Window
+from classifiers.windows import Window, padded, plan_batches
 
-SHAPES = {
-    "22 M (6 layers, 384)": {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
-    "110 M (12 layers, 768)": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
-}
-TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
-"""Largest difference of a unit vector's components between CPU fp32 and the device: fp32 matrix order, and bf16's 8 bits."""
+TEXT_TOKENS = (5.36, 1.18)
+"""Mean and spread of the logarithm of an answer's tokens: those of the 40,223 answers in ../shared/data/teachers."""
+LONGEST_TEXT = 2_000
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
+"""Largest difference in a component of a unit vector from the CPU's in fp32; components are about 0.05."""
+TOP = 5
+TORCH, FAISS = "torch matmul and topk", "FAISS IndexFlatIP"
+Search = Callable[[], np.ndarray]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    device = torch.device(parser.parse_args().device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        sys.exit(fail("torch finds no GPU: nothing to measure (--device cpu runs a tiny version that checks the script)"))
-    small = device.type == "cpu"
-    report = Report("gpu" if not small else "gpu-check", "Encoder and search on a GPU")
-    peak = matrix_peak(device, 512 if small else 8192)
-    report.say(f"Measured bf16 matrix peak: {peak / 1e12:.2f} TFLOP/s.")
-    report.table(
-        ["encoder, bf16", "tokens a second", "padding", "share of the peak"], [throughput(name, device, peak, small) for name in SHAPES]
+class Scale(NamedTuple):
+    """Sizes of everything: for a GPU, or tiny ones for a check of the script."""
+
+    encoders: Mapping[str, transformers.BertConfig]
+    tokens: int
+    matrix: int
+    exemplars: tuple[int, ...]
+    queries: int
+
+
+def bert(layers: int, width: int) -> transformers.BertConfig:
+    return transformers.BertConfig(
+        hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // (64 if width > 384 else 32), intermediate_size=4 * width
     )
-    report.table(["search, d = 384, k = 10", "exemplars", "queries a second"], searches(device, small))
-    report.table(["compared with CPU fp32", "largest difference", "tolerance", "verdict"], differences(device))
-    report.finish()
 
 
-def clock(work: Callable[[], Any], device: torch.device, repetitions: int = 5) -> float:
-    """Return the median seconds of a call, after one that doesn't count."""
-    times = []
-    for _ in range(repetitions + 1):
-        began = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
-    return float(np.median(times[1:]))
+SCALES = {
+    "cuda": Scale({"22M (6 × 384)": bert(6, 384), "110M (12 × 768)": bert(12, 768)}, 4_000_000, 8_192, (10_000, 1_000_000), 16_384),
+    "cpu": Scale({"tiny (2 × 64)": bert(2, 64), "small (3 × 128)": bert(3, 128)}, 20_000, 512, (1_000, 10_000), 256),
+}
 
 
-def matrix_peak(device: torch.device, size: int) -> float:
-    """Return the FLOP/s of a large square bf16 product."""
-    left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    return 2 * size**3 / clock(lambda: left @ right, device, 10)
+def main() -> int:
+    options = arguments(__doc__ or "", device="cuda", repetitions=5, tokens=0)
+    if options.device not in SCALES:
+        return fail(f"--device is cuda or cpu, not {options.device}")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        return fail("this benchmark needs a CUDA GPU and torch finds none; --device cpu runs tiny shapes to check the script")
+    scale = SCALES[options.device]
+    device = torch.device(options.device)
+    report = Report("gpu", "Encoder and search on a GPU")
+    if device.type == "cpu":
+        report.say("Run with --device cpu: tiny shapes that check the script. The figures say nothing of a GPU and aren't written.")
+    encoders = {name: random_encoder(shape, device, torch.bfloat16) for name, shape in scale.encoders.items()}
+    report_encoders(report, encoders, scale._replace(tokens=options.tokens or scale.tokens), options.repetitions)
+    report_vectors(report, scale, device)
+    report_search(report, scale, device, options.repetitions)
+    report.finish(write=device.type == "cuda")
+    return 0
 
 
-def encoder(name: str, device: torch.device, dtype: torch.dtype) -> Encoder:
-    """Return an encoder of a shape with seeded random weights, all layers' states left out but the last."""
+def random_encoder(shape: transformers.BertConfig, device: torch.device, dtype: torch.dtype) -> Encoder:
+    """Return an encoder with random weights, the same ones for a shape on every device."""
     torch.manual_seed(0)
-    model = transformers.BertModel(transformers.BertConfig(**SHAPES[name])).eval().requires_grad_(requires_grad=False).to(device, dtype)
-    files = ModelFiles(name, "random", "random", Path())
-    config = EncoderConfig(layer_depths=(1.0,))
-    return Encoder(config, files, None, model, device, dtype, "mean", 512, TOKEN_BUDGET[device.type])
+    model = transformers.BertModel(shape, add_pooling_layer=False).to(device, dtype).eval().requires_grad_(False)
+    files = ModelFiles("random", "none", "none", Path())
+    return Encoder(EncoderConfig(), files, None, model, device, dtype, "mean", 512, TOKEN_BUDGET[device.type])
 
 
-def windows(count: int) -> list[Window]:
-    """Return windows with the lengths of real answers cut at 128 tokens: most are full, the rest anything shorter."""
-    dice = np.random.default_rng(0)
-    lengths = np.where(dice.random(count) < 0.7, 128, dice.integers(8, 128, count))
-    return [Window(place, dice.integers(1000, 20_000, length).tolist(), 0, 0) for place, length in enumerate(lengths)]
+def random_windows(tokens: int) -> list[Window]:
+    """Return windows of random ids, their lengths those of real answers cut as the filter cuts them, of about `tokens` tokens in all."""
+    generator = np.random.default_rng(0)
+    windows: list[Window] = []
+    held = text = 0
+    while held < tokens:
+        left = int(min(max(generator.lognormal(*TEXT_TOKENS), 3), LONGEST_TEXT))
+        while True:
+            size = min(left, WINDOW_TOKENS)
+            windows.append(Window(text, generator.integers(1_000, 30_000, size).tolist(), 0, 0))
+            held += size
+            if left <= WINDOW_TOKENS:
+                break
+            left -= WINDOW_TOKENS - WINDOW_OVERLAP
+        text += 1
+    return windows
 
 
-def throughput(name: str, device: torch.device, peak: float, small: bool) -> tuple[Any, ...]:
-    """Return an encoder's tokens a second, padding, and computed FLOP (2 × weights × tokens, and attention) as a share of the peak."""
-    loaded = encoder(name, device, torch.bfloat16)
-    work = windows(64 if small else 40_000)
-    seconds = clock(lambda: loaded.encode(work), device, 1 if small else 3)
-    tokens = sum(len(window.ids) for window in work)
-    shape = SHAPES[name]
-    weights = shape["num_hidden_layers"] * (4 * shape["hidden_size"] ** 2 + 2 * shape["hidden_size"] * shape["intermediate_size"])
-    attention = sum(4 * shape["num_hidden_layers"] * shape["hidden_size"] * len(window.ids) ** 2 for window in work)
-    return name, int(tokens / seconds), f"{loaded.counts.padding_waste:.1%}", f"{(2 * weights * tokens + attention) / seconds / peak:.1%}"
+def finished(device: torch.device, work: Callable[[], object]) -> Callable[[], float]:
+    """Return a case that runs `work` and waits until the device has finished it."""
+
+    def case() -> float:
+        def whole() -> None:
+            work()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+
+        return stopwatch(whole)
+
+    return case
 
 
-def searches(device: torch.device, small: bool) -> list[tuple[Any, ...]]:
-    """Return the rates of exact search by torch, and by FAISS where it is installed for this device."""
+def flops(encoder: Encoder, lengths: Sequence[int]) -> float:
+    """Count a forward pass: two operations a weight and token outside the embeddings, and attention's two products; padding isn't counted."""
+    config, lengths_ = encoder.model.config, np.asarray(lengths, float)
+    weights = sum(item.numel() for item in encoder.model.encoder.parameters())
+    return float(2 * weights * lengths_.sum() + 4 * config.num_hidden_layers * config.hidden_size * (lengths_**2).sum())
+
+
+def report_encoders(report: Report, encoders: Mapping[str, Encoder], scale: Scale, repetitions: int) -> None:
+    """Time `encode` whole, and its forward passes alone on batches that lie on the device, against a large matrix product."""
+    windows = random_windows(scale.tokens)
+    lengths = [len(window.ids) for window in windows]
+    device = next(iter(encoders.values())).device
+    left, right = (torch.randn(scale.matrix, scale.matrix, device=device, dtype=torch.bfloat16) for _ in range(2))
+    products = 20
+    cases = {"matmul": finished(device, lambda: [left @ right for _ in range(products)])}
+    for name, encoder in encoders.items():
+        batches = [padded([windows[place].ids for place in places], 0, device) for places in plan_batches(lengths, encoder.token_budget)]
+        cases[name] = finished(device, lambda encoder=encoder: encoder.encode(windows))
+        cases[f"{name}, forward passes alone"] = finished(device, lambda encoder=encoder, batches=batches: forwards(encoder, batches))
+    for case in cases.values():
+        case()
+    for encoder in encoders.values():
+        encoder.counts = type(encoder.counts)()
+    times = interleaved(cases, repetitions)
+    peak = 2 * scale.matrix**3 * products / times.pop("matmul").median
+    report.say(
+        f"## Encoder, bf16\n\nMeasured peak: {peak / 1e12:.3g} TFLOP/s, a product of {scale.matrix:,} × {scale.matrix:,} bf16 matrices. {len(windows):,} windows, "
+        f"{sum(lengths):,} tokens, {np.mean(lengths):.0f} a window; padding {next(iter(encoders.values())).counts.padding_waste:.1%}; "
+        f"{next(iter(encoders.values())).token_budget:,} padded tokens a batch."
+    )
+    report.table(
+        ["encoder", "seconds, median", "tokens a second", "TFLOP/s", "share of peak"], list(encoder_rows(encoders, times, lengths, peak))
+    )
+
+
+def forwards(encoder: Encoder, batches: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    with torch.inference_mode():
+        for tokens, mask in batches:
+            encoder.forward(tokens, mask)
+
+
+def encoder_rows(
+    encoders: Mapping[str, Encoder], times: Mapping[str, Timed], lengths: Sequence[int], peak: float
+) -> Iterator[tuple[object, ...]]:
+    for name, timed in times.items():
+        rate = flops(encoders[name.split(",")[0]], lengths) / timed.median
+        yield name, timed.median, int(sum(lengths) / timed.median), f"{rate / 1e12:.3g}", f"{rate / peak:.1%}"
+
+
+def report_vectors(report: Report, scale: Scale, device: torch.device) -> None:
+    """Compare the device's vectors with the CPU's in fp32, for the smallest encoder."""
+    name, shape = next(iter(scale.encoders.items()))
+    windows = random_windows(min(scale.tokens, 20_000))
+    expected = random_encoder(shape, torch.device("cpu"), torch.float32).encode(windows)
     rows = []
-    for exemplars in (1_000,) if small else (10_000, 100_000, 1_000_000):
-        torch.manual_seed(0)
-        bank = torch.nn.functional.normalize(torch.randn(exemplars, 384, device=device), dim=1)
-        queries = torch.nn.functional.normalize(torch.randn(256 if small else 4_096, 384, device=device), dim=1)
-        seconds = clock(lambda bank=bank, queries=queries: torch.topk(queries @ bank.T, 10), device)
-        rows.append(("torch, fp32", f"{exemplars:,}", int(len(queries) / seconds)))
-        rows.append(faiss_search(bank, queries, device))
-    return rows
+    for dtype, limit in TOLERANCE.items():
+        found = random_encoder(shape, device, dtype).encode(windows)
+        difference = float(np.abs(found - expected).max())
+        cosine = float((found * expected).sum(1).min())
+        rows.append((str(dtype).removeprefix("torch."), f"{difference:.1e}", f"{cosine:.6f}", verdict(difference, limit, at_least=False)))
+    report.say(f"## Vectors of {device.type} against the CPU's in fp32\n\n{name}, {len(windows):,} windows.")
+    report.table(["precision", "largest difference", "smallest cosine", "verdict"], rows)
 
 
-def faiss_search(bank: torch.Tensor, queries: torch.Tensor, device: torch.device) -> tuple[Any, ...]:
-    """Return FAISS's rate on this device, or say why there is none."""
-    try:
-        from classifiers.exemplars import build_index, on_device
-    except Exception as error:  # noqa: BLE001  whatever keeps FAISS from loading is the row's text
-        return "FAISS", f"{len(bank):,}", f"not measured: {type(error).__name__}"
-    index = build_index(bank.cpu().numpy())
-    moved = on_device(index, device.type)
-    if device.type == "cuda" and moved is index:
-        return "FAISS", f"{len(bank):,}", "not measured: no GPU build"
-    vectors = queries.cpu().numpy()
-    return "FAISS", f"{len(bank):,}", int(len(queries) / clock(lambda: moved.search(vectors, 10), device))
-
-
-def differences(device: torch.device) -> list[tuple[Any, ...]]:
-    """Compare the device's vectors with those of the CPU in fp32, for the smaller shape."""
-    name, work = next(iter(SHAPES)), windows(48)
-    reference = encoder(name, torch.device("cpu"), torch.float32).encode(work)
+def report_search(report: Report, scale: Scale, device: torch.device, repetitions: int) -> None:
+    """Time exact inner-product search of the nearest exemplars, by torch and, where it is there, by FAISS."""
+    report.say(f"## Exact search, the {TOP} nearest by inner product, fp32, {scale.queries:,} queries of 384")
     rows = []
-    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        found = float(np.abs(encoder(name, device, dtype).encode(work) - reference).max())
-        rows.append(
-            (f"{device.type} {precision}", f"{found:.1e}", TOLERANCE[precision], "met" if found <= TOLERANCE[precision] else "MISSED")
+    for count in scale.exemplars:
+        generator = torch.Generator().manual_seed(count)
+        exemplars, queries = (
+            torch.nn.functional.normalize(torch.randn(size, 384, generator=generator), dim=1) for size in (count, scale.queries)
         )
-    return rows
+        searches = {
+            name: work for name, work in (torch_search(device, exemplars, queries), faiss_search(device, exemplars, queries)) if work
+        }
+        found = {name: work() for name, work in searches.items()}
+        times = interleaved({name: finished(device, work) for name, work in searches.items()}, repetitions)
+        for name, timed in times.items():
+            agreement = float((found[name] == found[TORCH]).mean())
+            rows.append((name, f"{count:,}", timed.median, int(scale.queries / timed.median), f"{agreement:.4%}"))
+    report.table(["search", "exemplars", "seconds, median", "queries a second", "places equal to torch's"], rows)
+    if len(rows) == len(scale.exemplars):
+        report.say(f"FAISS was not measured: no FAISS for {device.type} is installed.")
+
+
+def torch_search(device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor) -> tuple[str, Search]:
+    here, asked = exemplars.to(device), queries.to(device)
+    return TORCH, lambda: search(here, asked)
+
+
+def search(exemplars: torch.Tensor, queries: torch.Tensor) -> np.ndarray:
+    """Return the places of the nearest exemplars, in slices of queries whose similarities take a gibibyte at most."""
+    step = max(1, (1 << 28) // len(exemplars))
+    return torch.cat([(part @ exemplars.T).topk(TOP, dim=1).indices for part in queries.split(step)]).cpu().numpy()
+
+
+def faiss_search(device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor) -> tuple[str, Search | None]:
+    """Return FAISS's search, or nothing where FAISS isn't installed for the device."""
+    if importlib.util.find_spec("faiss") is None:
+        return FAISS, None
+    import faiss
+
+    index, asked = faiss.IndexFlatIP(exemplars.shape[1]), queries.numpy()
+    index.add(exemplars.numpy())
+    if device.type == "cpu":
+        return FAISS, lambda: index.search(asked, TOP)[1]
+    if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
+        return FAISS, None
+    resources = faiss.StandardGpuResources()
+    kept = (faiss.index_cpu_to_gpu(resources, 0, index), resources)  # the index alone doesn't keep its resources alive
+    return FAISS, lambda: kept[0].search(asked, TOP)[1]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -144,7 +144,7 @@ class Report:
     """A benchmark's tables: collected, printed, and written to benchmarks/results/<name>.md."""
 
     def __init__(self, name: str, title: str) -> None:
-        self._name, self._parts = name, [f"# {title}", _circumstances(name)]
+        self._name, self._parts = name, [f"# {title}", _circumstances()]
 
     def say(self, text: str) -> None:
         """Add a paragraph."""
@@ -156,25 +156,26 @@ class Report:
         lines = [header, marks, *([_shown(cell) for cell in row] for row in rows)]
         self._parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
-    def finish(self) -> None:
+    def finish(self, write: bool = True) -> None:
         """Print everything and write it."""
         text = "\n\n".join(self._parts) + "\n"
         print(text)
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{self._name}.md").write_text(text, encoding="utf-8")
+        if write:
+            RESULTS.mkdir(exist_ok=True)
+            (RESULTS / f"{self._name}.md").write_text(text, encoding="utf-8")
 
 
 def _shown(cell: object) -> str:
     return f"{cell:.3f}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell)
 
 
-def _circumstances(name: str) -> str:
+def _circumstances() -> str:
     facts = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit checked out": _commit(),
         "machine": f"{_cpu()}, {os.cpu_count()} cores (load {os.getloadavg()[0]:.1f} at the start), {_gpu()}",
         "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
-        "command": f"`{' '.join(['python -m', f'benchmarks.{name}', *sys.argv[1:]])}`",
+        "command": f"`{' '.join(['python -m', f'benchmarks.{Path(sys.argv[0]).stem}', *sys.argv[1:]])}`",
     }
     return "\n".join(f"- {key}: {value}" for key, value in facts.items())
 

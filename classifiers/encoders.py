@@ -184,8 +184,8 @@ def _run(runner: Any, batch: Sequence[list[int]]) -> np.ndarray:
 def batches_at_once(device: torch.device) -> int:
     """Return how many batches to run side by side: one for each of torch's threads on a CPU, one on a GPU.
 
-    Batches of their own keep cores busy that would wait for each other after every operation if they shared one: 2.2 times
-    as fast on two cores, and a core that another program takes stops nobody (benchmarks/encoder.py).
+    Cores that share a batch wait for each other after every operation, and all for one that another program takes; with a
+    batch to each, an encoder is 2.2 times as fast on two busy cores.
     """
     return torch.get_num_threads() if device.type == "cpu" else 1
 

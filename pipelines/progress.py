@@ -130,8 +130,8 @@ def decision_table(manifest: Manifest) -> Table:
 
 def trait_table(manifest: Manifest) -> Table:
     """Tabulate the traits: what fired, at which threshold, and what that rests on."""
-    table = tabulated("trait", "rows>", "action", "threshold>", "origin", "clean rows lost, at most>")
+    table = tabulated("trait", "rows>", "action", "threshold>", "origin", "clean rows lost>", title="traits")
     for item in manifest.thresholds:
-        bound = f"{item.bound:.2%} ({item.confidence:.0%} conf.)" if item.bound is not None else "not stated"
+        bound = f"≤ {item.bound:.2%}" if item.bound is not None else "not stated"
         table.add_row(item.trait, f"{manifest.fired.get(item.trait, 0):,}", item.action, f"{item.threshold:.4f}", item.origin, bound)
     return table

@@ -46,6 +46,16 @@ class RunError(CongenerError):
     exit_code = 4
 
 
+class StorageError(CongenerError):
+    """A disk or an object store refuses to write or remove: full, failing, or without the right to."""
+
+    exit_code = 6
+
+
+class RowError(CongenerError):
+    """A row that can't be worked on, or a batch that holds one; alone, it becomes a reject."""
+
+
 class VerifyError(CongenerError):
     """A run directory differs from its manifest."""
 

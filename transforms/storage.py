@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from schemas.errors import InputError
+from schemas.errors import InputError, StorageError
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+"""The name under which a file is written before it is whole."""
+
+MEND = "make room, or see to the rights; the same command goes on where it stopped"
 
 
 class FoundFile(NamedTuple):
@@ -84,22 +93,36 @@ def open_raw(uri: str) -> Any:
 
 
 def read_bytes(uri: str) -> bytes:
-    """Read a whole file."""
+    """Read a whole file.
+
+    Raises: InputError: It can't be opened, or read to its end.
+    """
     with open_raw(uri) as stream:
-        return bytes(stream.read())
+        try:
+            return bytes(stream.read())
+        except OSError as error:
+            raise InputError(f"can't be read: {error.strerror or error}", where=uri) from error
 
 
 def write_bytes(uri: str, data: bytes) -> None:
     """Write a whole file so that a reader sees all of it or none: a temporary name and a rename where the store is a disk.
 
     Object stores publish an object when its upload completes, so there the final name is written directly.
+
+    Raises: StorageError: The disk or the store refuses; what stood under the name before still does.
     """
-    if not is_local(uri):
-        with FileSystems.create(uri, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-            stream.write(data)
-        return
-    path = Path(uri)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if is_local(uri):
+            _write_local(Path(uri), data)
+        else:
+            with FileSystems.create(uri, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
+                stream.write(data)
+    except (OSError, BeamIOError) as error:
+        raise StorageError(f"can't be written: {getattr(error, 'strerror', None) or error}", where=uri, remedy=MEND) from error
+
+
+def _write_local(path: Path, data: bytes) -> None:
+    _make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "wb") as stream:
@@ -107,8 +130,52 @@ def write_bytes(uri: str, data: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except OSError:
+        with suppress(OSError):  # the first error is what counts; the next attempt sweeps what is left
+            temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it; their names are on the disk before anything relies on them."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk: without it, a rename or a removal may come undone when the power fails."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def sweep(folder: str, older_than: float = 0) -> list[str]:
+    """Remove the temporary files that a killed process left anywhere below a local folder, and return them.
+
+    `older_than` seconds spares those that another process may be writing at this moment.
+
+    Raises: StorageError: One can't be removed.
+    """
+    if not is_local(folder):
+        return []  # object stores know no temporary names
+    found = [path for path in sorted(Path(folder).rglob(".*.tmp")) if TEMPORARY.fullmatch(path.name)]
+    latest = time.time() - older_than
+    leftover = [str(path) for path in found if (written := _written(path)) is not None and written <= latest]
+    for uri in leftover:
+        remove_tree(uri)
+    return leftover
+
+
+def _written(path: Path) -> float | None:
+    """Return when a file was last written, or None if it is gone: another process may have finished it."""
+    with suppress(FileNotFoundError):
+        return path.lstat().st_mtime
+    return None
 
 
 def exists(uri: str) -> bool:
@@ -131,8 +198,24 @@ def listing(folder: str, suffix: str) -> Iterator[str]:
 
 
 def remove_tree(uri: str) -> None:
-    """Delete a folder and all below it, if it is there."""
-    if exists(uri) or not is_local(uri):
-        found = [uri] if is_local(uri) else [item.uri for item in _matched(join(uri, "**"))]
-        if found:
+    """Delete a file, or a folder and all below it, if it is there; a link goes, what it leads to stays.
+
+    Raises: StorageError: The disk or the store refuses.
+    """
+    try:
+        if is_local(uri):
+            _remove_local(Path(uri))
+        elif found := [item.uri for item in _matched(join(uri, "**"))]:
             FileSystems.delete(found)
+    except (OSError, BeamIOError) as error:
+        raise StorageError(f"can't be removed: {getattr(error, 'strerror', None) or error}", where=uri, remedy=MEND) from error
+
+
+def _remove_local(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif path.exists() or path.is_symlink():
+        path.unlink()
+    else:
+        return
+    _sync_folder(path.parent)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import InputError
+from schemas.errors import InputError, StorageError
 from transforms import storage
 
 
@@ -113,7 +113,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch, step):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StorageError, match=r"x\.bin: can't be written: No space left on device"):
         storage.write_bytes(str(path), b"new")
     assert path.read_bytes() == b"old"
     assert [item.name for item in tmp_path.iterdir()] == ["x.bin"]
@@ -122,10 +122,12 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch, step):
 def test_the_name_appears_only_when_the_file_is_whole(tmp_path, monkeypatch):
     """Until the bytes are on the disk, only a hidden temporary file is there."""
     seen = []
-    monkeypatch.setattr(os, "fsync", lambda _: seen.extend(item.name for item in tmp_path.iterdir()))
+    monkeypatch.setattr(os, "fsync", lambda _: seen.append([item.name for item in tmp_path.iterdir()]))
     storage.write_bytes(str(tmp_path / "x.bin"), b"data")
-    assert len(seen) == 1
-    assert seen[0].startswith(".x.bin.")
+    (before,), after = seen  # the second is the folder's, after the rename
+    assert storage.TEMPORARY.fullmatch(before)
+    assert before.startswith(".x.bin.")
+    assert after == ["x.bin"]
     assert storage.exists(str(tmp_path / "x.bin"))
 
 
@@ -142,3 +144,38 @@ def test_remove_tree(tree):
     assert not storage.exists(str(tree / "deep"))
     assert storage.exists(str(tree / "a.txt"))
     storage.remove_tree(str(tree / "deep"))
+
+
+def test_a_link_goes_and_what_it_leads_to_stays(tmp_path):
+    """Removing a run's folder that is a link to another place removes the link alone."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine").write_text("x")
+    (tmp_path / "clean").symlink_to("elsewhere")
+    storage.remove_tree(str(tmp_path / "clean"))
+    assert [item.name for item in tmp_path.iterdir()] == ["elsewhere"]
+    assert (tmp_path / "elsewhere" / "mine").exists()
+
+
+def test_what_cannot_be_removed_or_read_is_named(tmp_path, monkeypatch):
+    """A removal and a read that the disk refuses say which file, and end with a code of their own or as bad input."""
+    (tmp_path / "x").write_text("x")
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with pytest.raises(StorageError, match=r"x: can't be removed: Permission denied") as caught:
+        storage.remove_tree(str(tmp_path / "x"))
+    assert caught.value.exit_code == 6
+    with pytest.raises(InputError, match="can.t be opened: Is a directory"):
+        storage.read_bytes(str(tmp_path))
+
+
+def test_sweeping_takes_what_a_killed_write_left(tmp_path):
+    """Temporary files go, at any depth; others of like names stay, and so do those that are too young."""
+    left = tmp_path / "clean" / f".part-0.parquet.{'0a' * 16}.tmp"
+    kept = [tmp_path / "clean" / ".mine.tmp", tmp_path / "clean" / "x.tmp", tmp_path / f"part.{'0a' * 16}.tmp"]
+    left.parent.mkdir()
+    for path in (left, *kept):
+        path.write_text("half")
+    assert storage.sweep(str(tmp_path), older_than=60) == []
+    assert storage.sweep(str(tmp_path)) == [str(left)]
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    assert storage.sweep(str(tmp_path / "none")) == []
+    assert storage.sweep("gs://bucket/run") == []

@@ -124,7 +124,7 @@ def _cached(cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | No
         try:
             return load_bank(str(folder))
         except ModelError:  # a damaged cache is no error of the user's: it is fitted again and overwritten
-            (folder / INDEX_FILE).unlink()
+            storage.remove_tree(str(folder / INDEX_FILE))
     bank = fit_bank(cards, clean, encoder, config.encoder_config())
     save_bank(bank, str(folder))
     return bank

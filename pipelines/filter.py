@@ -12,7 +12,8 @@ from classifiers.banks import Bank
 from classifiers.encoders import Encoder
 from classifiers.scoring import load_scorer
 from pipelines import workspace
-from pipelines.banks import prepare_bank, save_bank
+from pipelines.banks import cache_folder, prepare_bank, save_bank
+from pipelines.claims import claimed
 from pipelines.config import FilterConfig, read_policy
 from pipelines.progress import Reporter
 from pipelines.publish import (
@@ -44,6 +45,9 @@ from transforms.score import ScoreRecords, ScoringConfig, keep_scorer
 from transforms.sources import Corpus, ShardPlan, plan_shards, survey
 from transforms.write import Receipt, WriteShards
 
+CACHE_SECONDS = 3600.0
+"""Temporary files in the cache that are older belong to no process any more."""
+
 
 @dataclass(frozen=True)
 class FilterPlan:
@@ -71,6 +75,15 @@ class FilterPlan:
         actions = {action for rule in self.rules for action in (rule.action, *(item.action for item in rule.exceptions))}
         return bool(actions & {"flag", "mask"})
 
+    def begun(self) -> workspace.Begun:
+        """Return what the run is begun with."""
+        settings = {
+            "config": self.config.identity(),
+            "policy": self.policy.model_dump(mode="json"),
+            "traits": {name: trait.card_digest[:16] for name, trait in self.bank.traits.items()},
+        }
+        return workspace.Begun(self.identity().model_dump(mode="json"), settings)
+
     def identity(self) -> Identity:
         """Return all that decides the run's bytes."""
         return Identity(
@@ -93,8 +106,6 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
 
     Raises: CongenerError: Anything is wrong with any of them; nothing has been written then.
     """
-    if not config.input or not config.output:
-        raise CardError("input and output are needed", remedy="congener filter --input CORPUS --output RUN")
     policy = read_policy(config.policy)
     reporter.say(f"reading {', '.join(config.input)}")
     corpus = survey(config.input, config.shards)
@@ -143,19 +154,25 @@ def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[st
 
     Raises: CongenerError: The run can't be settled, resumed, or published within its budgets.
     """
-    with Reporter() as reporter:
+    if not config.input or not config.output:
+        raise CardError("input and output are needed", remedy="congener filter --input CORPUS --output RUN")
+    with Reporter() as reporter, claimed(config.output):
+        workspace.require_unfinished(config.output, restart)
         settled = plan(config, reporter)
-        with workspace.claimed(config.output):
-            workspace.open_run(config.output, settled.identity().model_dump(mode="json"), restart)
-            save_bank(settled.bank, settled.scoring.bank_uri)
-            began = time.monotonic()
-            done = workspace.receipts(config.output)
-            reporter.begin(settled.shards, done)
-            execute(settled, done, beam_options)
-            receipts = in_order(settled.shards, workspace.receipts(config.output))
-            manifest = manifest_of(settled, receipts, time.monotonic() - began, command)
-            reporter.finish(manifest)
-            return publish_within_budget(settled, manifest)
+        begun = settled.begun()
+        reporter.remark(workspace.open_run(config.output, begun, restart))
+        storage.sweep(str(cache_folder()), CACHE_SECONDS)
+        save_bank(settled.bank, settled.scoring.bank_uri)
+        began = time.monotonic()
+        done, remarks = workspace.progress(config.output, begun, settled.shards)
+        reporter.remark(remarks)
+        reporter.begin(settled.shards, done)
+        execute(settled, done, beam_options)
+        receipts = in_order(settled.shards, workspace.progress(config.output, begun, settled.shards).done)
+        manifest = manifest_of(settled, receipts, time.monotonic() - began, command)
+        reporter.finish(manifest)
+        reporter.remark(f"removed {path}, which is no part of this run" for path in workspace.remove_strays(config.output, receipts))
+        return publish_within_budget(settled, manifest)
 
 
 def execute(settled: FilterPlan, done: dict[str, Receipt], beam_options: Sequence[str] = ()) -> None:
@@ -169,7 +186,7 @@ def execute(settled: FilterPlan, done: dict[str, Receipt], beam_options: Sequenc
         duplicates = _duplicates(settled, pipeline)
         scored = rows | "Score" >> ScoreRecords(settled.scoring)
         decided = scored | "Decide" >> DecideRecords(settled.rules, lexicon_options(settled.bank), duplicates)
-        decided | "Write" >> WriteShards(run, bank_uri, settled.extra_column, settled.config.vectors)
+        decided | "Write" >> WriteShards(run, bank_uri, settled.extra_column, settled.config.vectors, settled.begun().run_id)
 
 
 def _duplicates(settled: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollection | None:
@@ -184,7 +201,7 @@ def manifest_of(settled: FilterPlan, receipts: Sequence[Receipt], seconds: float
     """Describe the finished run."""
     identity = settled.identity()
     return Manifest(
-        run_id=config_digest(identity.model_dump(mode="json"))[:16],
+        run_id=workspace.run_id(identity.model_dump(mode="json")),
         identity=identity,
         config=settled.config.identity(),
         policy=settled.policy.model_dump(mode="json"),

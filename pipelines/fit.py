@@ -34,6 +34,7 @@ def run_fit(config: FilterConfig, output: str, restart: bool = False) -> Bank:
         if not restart:
             raise RunError("holds a bank already", where=output, remedy="choose another --output, or replace it with --restart")
         storage.remove_tree(output)
+    storage.sweep(output)
     bank, _ = prepare_bank(config)
     save_bank(bank, output)
     return bank

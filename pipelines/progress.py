@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -45,6 +45,11 @@ class Reporter:
     def say(self, text: str) -> None:
         """Print a line, its brackets as they are."""
         self.console.print(plain(text), markup=False)
+
+    def remark(self, lines: Iterable[str]) -> None:
+        """Print some lines."""
+        for line in lines:
+            self.say(line)
 
     def surveyed(self, corpus: Corpus, layout: Layout) -> None:
         """Say what the input is, what was detected, and which files were left aside."""

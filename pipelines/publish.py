@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.claims import WORK
 from pipelines.runs import MANIFEST
-from pipelines.workspace import FOLDERS, WORK
+from pipelines.workspace import FOLDERS
 from schemas.digests import merkle_root
 from schemas.errors import BudgetError, RunError
 from schemas.manifests import Conservation, InputFile, Manifest, Output, SettledThreshold
@@ -60,7 +61,7 @@ def check_budgets(result: Conservation, policy: Policy) -> None:
 
 def withdraw(run: str) -> None:
     """Take back what was written under the published names, so that a run that was stopped leaves no corpus behind."""
-    for folder in (*FOLDERS, WORK):
+    for folder in (MANIFEST, *FOLDERS, WORK):
         storage.remove_tree(storage.join(run, folder))
 
 

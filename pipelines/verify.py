@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -12,9 +11,9 @@ import pyarrow.parquet as pq
 
 from pipelines.runs import MANIFEST, load_run
 from pipelines.version import VERSION
-from pipelines.workspace import FOLDERS, WORK
+from pipelines.workspace import present, run_id
 from schemas.corpora import CorpusConfig
-from schemas.digests import RECORD_ID_HEX, config_digest, merkle_root, sha256_hex
+from schemas.digests import RECORD_ID_HEX, merkle_root, sha256_hex
 from schemas.errors import RunError
 from schemas.manifests import Manifest, Output
 from schemas.policies import PUBLISHED
@@ -58,7 +57,7 @@ def _manifest(manifest: Manifest) -> Iterator[Finding]:
     """Check what the manifest says of itself."""
     if manifest.seal() != manifest.digest:
         yield Finding(MANIFEST, "doesn't match its own digest: it was edited")
-    if config_digest(manifest.identity.model_dump(mode="json"))[:16] != manifest.run_id:
+    if run_id(manifest.identity.model_dump(mode="json")) != manifest.run_id:
         yield Finding(MANIFEST, "run_id isn't the digest of the identity")
     if not manifest.conservation.holds():
         yield Finding(MANIFEST, f"{manifest.conservation.rows_in} rows in aren't the sum of the decisions")
@@ -75,20 +74,7 @@ def _files(run: str, manifest: Manifest) -> Iterator[Finding]:
         elif sha256_hex(storage.read_bytes(uri)) != output.sha256:
             yield Finding(output.path, "was changed: its SHA-256 isn't the manifest's")
     known = {output.path for output in manifest.outputs} | {MANIFEST}
-    yield from (Finding(path, "isn't in the manifest") for path in _present(run) if path not in known)
-
-
-def _present(run: str) -> list[str]:
-    """List the files of a run; the report isn't part of what is verified."""
-    if storage.is_local(run):
-        files = (path.relative_to(run).as_posix() for path in Path(run).rglob("*") if not path.is_dir())
-        return sorted(name for name in files if not name.startswith(("report/", f"{WORK}/")))
-    return [
-        storage.join(folder, uri.rsplit("/", 1)[1])
-        for folder in FOLDERS
-        if folder != "report"
-        for uri in storage.listing(storage.join(run, folder), "")
-    ]
+    yield from (Finding(path, "isn't in the manifest") for path in present(run) if path not in known)
 
 
 def _rows(run: str, manifest: Manifest) -> Iterator[Finding]:

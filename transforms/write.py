@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classifiers.banks import Bank, read_bank
-from schemas.digests import sha256_hex
+from schemas.digests import canonical_json, config_digest, sha256_hex
 from transforms import storage
 from transforms.decide import DecidedShard
 from transforms.score import TALLY
@@ -43,16 +43,26 @@ class Receipt:
     ledger_root: str
     tokens: int
     padded: int
+    run: str = ""
 
     def to_bytes(self) -> bytes:
-        """Encode as JSON."""
-        return json.dumps(asdict(self) | {"outputs": [item._asdict() for item in self.outputs]}, sort_keys=True).encode()
+        """Encode as JSON, with a digest of its own."""
+        value = asdict(self) | {"outputs": [item._asdict() for item in self.outputs]}
+        return canonical_json(value | {"digest": config_digest(value)})
 
 
 def receipt_from_bytes(data: bytes) -> Receipt:
-    """Decode a receipt."""
-    value: dict[str, Any] = json.loads(data)
-    return Receipt(**{**value, "outputs": tuple(OutputFile(**item) for item in value["outputs"])})
+    """Decode a receipt.
+
+    Raises: ValueError: It isn't as it was written.
+    """
+    try:
+        value: dict[str, Any] = dict(json.loads(data))
+        if value.pop("digest", None) == config_digest(value):
+            return Receipt(**{**value, "outputs": tuple(OutputFile(**item) for item in value["outputs"])})
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise ValueError("its receipt is damaged")
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -62,8 +72,8 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return stream.getvalue()
 
 
-def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool, vectors: bool = False) -> Receipt:
-    """Write a shard's files, then its receipt. A retry writes the same bytes under the same names."""
+def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool, vectors: bool = False, run_id: str = "") -> Receipt:
+    """Write a shard's files, then its receipt, which names the run. A retry writes the same bytes under the same names."""
     plan = decided.scored.identified.shard.plan
     built = build_tables(decided, bank, extra_column, vectors)
     outputs = []
@@ -73,7 +83,15 @@ def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool,
         storage.write_bytes(storage.join(run, path), data)
         outputs.append(OutputFile(path, table.num_rows, len(data), sha256_hex(data)))
     receipt = Receipt(
-        plan.name, plan.rows, tuple(outputs), built.decisions, built.fired, built.ledger_root, decided.scored.tokens, decided.scored.padded
+        shard=plan.name,
+        rows=plan.rows,
+        outputs=tuple(outputs),
+        decisions=built.decisions,
+        fired=built.fired,
+        ledger_root=built.ledger_root,
+        tokens=decided.scored.tokens,
+        padded=decided.scored.padded,
+        run=run_id,
     )
     storage.write_bytes(storage.join(run, RECEIPTS, f"{plan.name}.json"), receipt.to_bytes())
     TALLY.finish(plan.rows)
@@ -81,14 +99,14 @@ def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool,
 
 
 class _Write(beam.DoFn):
-    def __init__(self, run: str, bank_uri: str, extra_column: bool, vectors: bool) -> None:
-        self._run, self._bank_uri, self._extra_column, self._vectors = run, bank_uri, extra_column, vectors
+    def __init__(self, run: str, bank_uri: str, extra_column: bool, vectors: bool, run_id: str) -> None:
+        self._run, self._bank_uri, self._extra_column, self._vectors, self._run_id = run, bank_uri, extra_column, vectors, run_id
 
     def setup(self) -> None:
         self._bank = read_bank(lambda name: storage.read_bytes(storage.join(self._bank_uri, name)), self._bank_uri)
 
     def process(self, decided: DecidedShard) -> Iterator[Receipt]:
-        yield write_shard(decided, self._run, self._bank, self._extra_column, self._vectors)
+        yield write_shard(decided, self._run, self._bank, self._extra_column, self._vectors, self._run_id)
 
 
 @dataclass(eq=False)
@@ -99,7 +117,8 @@ class WriteShards(beam.PTransform):
     bank_uri: str
     extra_column: bool
     vectors: bool = False
+    run_id: str = ""
 
     def expand(self, shards: beam.PCollection[DecidedShard]) -> beam.PCollection[Receipt]:
         """Write shard by shard."""
-        return shards | beam.ParDo(_Write(self.run, self.bank_uri, self.extra_column, self.vectors))
+        return shards | beam.ParDo(_Write(self.run, self.bank_uri, self.extra_column, self.vectors, self.run_id))

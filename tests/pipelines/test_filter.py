@@ -146,7 +146,7 @@ def test_a_changed_input_is_not_resumed(config, corpus, monkeypatch):
         run_filter(config)
     monkeypatch.undo()
     write_rows(corpus / "0.jsonl", [conversation(99, "Quite different.")])
-    with pytest.raises(RunError, match="begun with another inputs"):
+    with pytest.raises(RunError, match=r"input 0.jsonl: was 20 rows with SHA-256 \w{12}, is 1 rows with"):
         run_filter(config)
     assert run_filter(config, restart=True).conservation.rows_in == 21
     assert verify_run(config.output) == []

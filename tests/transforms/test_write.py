@@ -100,6 +100,9 @@ def test_a_receipt_survives_its_file():
     data = receipt.to_bytes()
     assert receipt_from_bytes(data) == receipt
     assert list(json.loads(data)) == sorted(json.loads(data))
+    for damaged in (data[:-1], data.replace(b'"rows":3', b'"rows":4'), b"", b"[]", b"{}", b"\xff"):
+        with pytest.raises(ValueError, match="receipt is damaged"):
+            receipt_from_bytes(damaged)
     assert json.loads(data)["outputs"][0]["path"] == "clean/part-0.parquet"
 
 

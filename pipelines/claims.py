@@ -1,0 +1,82 @@
+"""One process at a time on a run directory: the second is told at once."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from schemas.errors import RunError, StorageError
+from transforms import storage
+
+WORK = ".work"
+HELD = (errno.EAGAIN, errno.EACCES)
+
+
+@contextmanager
+def claimed(run: str) -> Iterator[None]:
+    """Hold a local run directory for this process alone; what was made for that alone goes with it.
+
+    Raises: RunError: Another process holds it.
+    """
+    if not storage.is_local(run):
+        yield
+        return
+    folder = Path(run) / WORK
+    made = not Path(run).exists()
+    stream = _locked(folder / "lock")
+    try:
+        yield
+    finally:
+        if [item.name for item in folder.glob("*")] == ["lock"]:  # nothing was begun
+            storage.remove_tree(str(folder))
+            with suppress(OSError):  # not empty: then it is somebody's
+                if made:
+                    Path(run).rmdir()
+        stream.close()
+
+
+def _locked(path: Path) -> IO[str]:
+    """Open and lock a file; again, if the one that was locked has been removed by its last holder meanwhile."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = path.open("a+")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StorageError(f"can't be locked: {error.strerror}", where=str(path), remedy=storage.MEND) from error
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same(stream, path):
+                return _signed(stream)
+        except OSError as error:
+            raise _refusal(error, path, stream) from error
+        stream.close()
+
+
+def _same(stream: IO[str], path: Path) -> bool:
+    return path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat())
+
+
+def _signed(stream: IO[str]) -> IO[str]:
+    stream.truncate(0)
+    stream.write(f"process {os.getpid()} on {platform.node()}")
+    stream.flush()
+    return stream
+
+
+def _refusal(error: OSError, path: Path, stream: IO[str]) -> RunError | StorageError:
+    with stream:
+        if error.errno not in HELD:
+            return StorageError(f"can't be locked: {error.strerror}", where=str(path), remedy=storage.MEND)
+        stream.seek(0)
+        holder = stream.read() or "unknown"
+    return RunError(
+        f"another process is writing this run ({holder})", where=str(path.parents[1]), remedy="wait for it, or choose another --output"
+    )

@@ -25,7 +25,7 @@ from classifiers.models import (
 )
 from classifiers.windows import BatchCounts, Window, cut_windows, padded, plan_batches
 from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
-from schemas.errors import ModelError
+from schemas.errors import ModelError, RowError, out_of_memory
 
 FEWEST_WINDOW_TOKENS = 8
 """Special tokens take a few of them, and the tokenizer can't make windows that share all the rest."""
@@ -48,6 +48,9 @@ class Progress(Protocol):
 
     def batch(self, tokens: int, windows: int) -> None:
         """Take note of a batch that is done."""
+
+    def cut(self, budget: int) -> None:
+        """Take note that memory ran out, and of the padded tokens a batch that there are from here on."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,13 @@ class Encoder:
     def encode(self, windows: Sequence[Window], progress: Progress | None = None) -> np.ndarray:
         """Return the vectors of windows, float32 [windows, dimension].
 
-        Out of device memory, the token budget is halved for good and the batch tried again; `counts.budget_cuts` says so.
+        Out of memory, the token budget is halved for good and the batch tried again; `counts.budget_cuts` says so.
+
+        Raises: RowError: A vector holds NaN or infinity.
         """
         vectors = np.empty((len(windows), self.dimension), np.float32)
         run_batches(self, [window.ids for window in windows], vectors.__setitem__, progress, batches_at_once(self.device))
+        require_finite(vectors, self.files.name)
         return vectors
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -156,18 +162,29 @@ def run_batches(
                 places = running.pop(future)
                 try:
                     keep(places, future.result())
-                except torch.OutOfMemoryError:
-                    if len(places) == 1:
+                except (RuntimeError, MemoryError) as error:
+                    if len(places) == 1 or not out_of_memory(error):
                         raise
                     torch.cuda.empty_cache()
                     runner.token_budget = len(places) * len(ids[places[0]]) // 2  # half of what didn't fit; the first is the longest
                     runner.counts.budget_cuts += 1
+                    if progress:
+                        progress.cut(runner.token_budget)
                     pending = _planned(ids, np.concatenate([places, *reversed(pending)]), runner.token_budget)
                     continue
                 used = sum(len(ids[place]) for place in places)
                 runner.counts.add(used, len(places) * len(ids[places[0]]), len(places))
                 if progress:
                     progress.batch(used, len(places))
+
+
+def require_finite(values: np.ndarray, where: str) -> None:
+    """Refuse what a model computed if it isn't all numbers.
+
+    Raises: RowError: It isn't.
+    """
+    if not np.isfinite(values).all():
+        raise RowError("gives NaN or infinity", where=where)
 
 
 def _planned(ids: Sequence[list[int]], places: np.ndarray, budget: int) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from classifiers.banks import Bank, TraitModel
-from classifiers.encoders import Encoder, EncoderConfig, Progress, load_encoder
+from classifiers.encoders import Encoder, EncoderConfig, Progress, load_encoder, require_finite
 from classifiers.exemplars import contrast, on_device
 from classifiers.lexicons import Lexicon, score_lexicons
 from classifiers.repetition import find_loop
@@ -251,7 +251,11 @@ def dense_scores(trait: TraitModel, vectors: np.ndarray) -> dict[SignalName, np.
 def reduced(
     size: int, texts: Texts, segments: Sequence[int] | np.ndarray, scores: np.ndarray, spans: np.ndarray, windows: np.ndarray | None = None
 ) -> SignalScores:
-    """Reduce scores of segments or windows to each row's maximum and its place; the first of equals, NaN for rows without any."""
+    """Reduce scores of segments or windows to each row's maximum and its place; the first of equals, NaN for rows without any.
+
+    Raises: RowError: A score isn't a number, which would look like a row without any.
+    """
+    require_finite(np.asarray(scores), "a signal")
     segments = np.asarray(segments, int)
     values = np.full(size, np.nan, np.float32)
     places = Places(*(np.full(size, -1, np.int32) for _ in range(3)))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import transformers
 
-from classifiers.encoders import TOKEN_BUDGET, Progress, batches_at_once, run_batches
+from classifiers.encoders import TOKEN_BUDGET, Progress, batches_at_once, require_finite, run_batches
 from classifiers.models import Device, ModelFiles, Precision, choose_device, choose_dtype, find_model, load_model, load_tokenizer
 from classifiers.windows import BatchCounts, Window, cut_windows
 from schemas.cards import ClassifierOptions
@@ -42,9 +42,13 @@ class SequenceClassifier:
         return cut_windows(self.tokenizer, texts, size, min(WINDOW_OVERLAP, size // 4))
 
     def probabilities(self, windows: Sequence[Window], progress: Progress | None = None) -> np.ndarray:
-        """Return the label's probability for each window, float32."""
+        """Return the label's probability for each window, float32.
+
+        Raises: RowError: One is NaN.
+        """
         scores = np.empty(len(windows), np.float32)
         run_batches(self, [window.ids for window in windows], scores.__setitem__, progress, batches_at_once(self.device))
+        require_finite(scores, self.files.name)
         return scores
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

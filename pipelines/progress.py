@@ -85,6 +85,7 @@ class Reporter:
         if before:
             self.say(f"resuming: {len(done)} of {len(shards)} shards are done")
         TALLY.reset(before)
+        TALLY.tell = self.say
         self._thread = threading.Thread(target=self._watch, args=(total,), daemon=True)
         self._thread.start()
 

@@ -125,6 +125,7 @@ def circumstances(seconds: float, receipts: Sequence[Receipt], device: str, comm
         "tokens": tokens,
         "tokens_per_second": round(tokens / max(seconds, 1e-9), 1),
         "padding_waste": round(1 - tokens / padded, 4) if padded else 0.0,
+        "token_budget_cuts": sum(receipt.budget_cuts for receipt in receipts),
         "device": device,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

@@ -62,5 +62,13 @@ class VerifyError(CongenerError):
     exit_code = 5
 
 
+MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Say whether an error is a machine's or a device's lack of memory, whichever library raises it."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY))
+
+
 def _rebuild(kind: type[CongenerError], problem: str, where: str | None, remedy: str | None) -> CongenerError:
     return kind(problem, where=where, remedy=remedy)

@@ -212,15 +212,16 @@ class _Decide(beam.DoFn):
         self._lexicons = {name: Lexicon(options) for name, options in self._options.items()}
 
     def process(self, scored: ScoredShard, duplicates: Mapping[str, list[int]] | None = None) -> Iterator[DecidedShard]:
-        places = (duplicates or {}).get(scored.identified.shard.plan.name, [])
-        yield decide(scored, self._rules, self._lexicons, frozenset(places))
+        repeated = set((duplicates or {}).get(scored.identified.shard.plan.name, ()))
+        rows = (row for row, place in enumerate(scored.identified.shard.places()) if place in repeated) if repeated else ()
+        yield decide(scored, self._rules, self._lexicons, frozenset(rows))
 
 
 @dataclass(eq=False)
 class DecideRecords(beam.PTransform):
     """Decide the rows of every shard by the settled rules.
 
-    `duplicates` maps a shard's name to the places of the rows that repeat an earlier one; it holds no text.
+    `duplicates` maps a shard's name to the places (`Shard.places`) of the rows that repeat an earlier one; it holds no text.
     """
 
     rules: Sequence[Rule]

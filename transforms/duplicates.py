@@ -11,7 +11,7 @@ from transforms.identify import IdentifiedShard
 
 
 class Position(NamedTuple):
-    """A row's place: its shard (shard names sort in corpus order) and its place there."""
+    """A row's place: its shard (shard names sort in corpus order) and its place among all of the shard's rows."""
 
     shard: str
     place: int
@@ -20,7 +20,7 @@ class Position(NamedTuple):
 def positions(identified: IdentifiedShard) -> Iterator[tuple[bytes, Position]]:
     """Yield every row's content digest and position."""
     name = identified.shard.plan.name
-    for place, digest in enumerate(identified.digests):
+    for place, digest in zip(identified.shard.places(), identified.digests, strict=True):
         yield bytes.fromhex(digest), Position(name, place)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from schemas.digests import RECORD_ID_HEX, sha256_hex
 from schemas.policies import LotPattern
 from transforms.coders import coded
 from transforms.formats import Layout
+from transforms.poison import kept, spared, with_rejects
 from transforms.readers import Shard
 from transforms.segments import Segments, content_digests, segments_of
 
@@ -55,9 +56,27 @@ class IdentifiedShard:
 
 
 def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
-    """Take a shard's conversations apart and name its rows."""
+    """Take a shard's conversations apart and name its rows; a row that can't be becomes a reject."""
+    found, reasons = spared(shard.table.num_rows, lambda rows: _identified(kept(shard, rows), layout), "taking the row apart")
+    found.shard = with_rejects(found.shard, shard, reasons)
+    return found
+
+
+def _identified(shard: Shard, layout: Layout) -> IdentifiedShard:
     segments = segments_of(shard.table, layout)
     return IdentifiedShard(shard, segments, content_digests(shard.table, segments, layout), _lots(shard, segments, layout))
+
+
+def part_of(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
+    """Return some rows of an identified shard, without its rejects."""
+    if len(rows) == identified.shard.table.num_rows:
+        return identified
+    return IdentifiedShard(
+        kept(identified.shard, rows),
+        identified.segments.of_rows(rows),
+        [identified.digests[row] for row in rows],
+        [identified.lots[row] for row in rows],
+    )
 
 
 def _lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:

@@ -61,6 +61,14 @@ class Shard:
     numbers: list[int]
     rejects: list[Reject] = field(default_factory=list)
 
+    def places(self) -> list[int]:
+        """Return each good row's place among all of the shard's, rejects counted: it stays when another row becomes a reject."""
+        first, before = {}, 0
+        for piece in self.plan.pieces:
+            first[piece.source] = before - piece.begin.row
+            before += piece.rows
+        return [first[source] + number for source, number in zip(self.sources, self.numbers, strict=True)]
+
 
 class ParquetRows:
     """Rows of a Parquet file from a row group on, decoded page by page so that a large row group needn't fit."""

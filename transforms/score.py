@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import apache_beam as beam
@@ -14,7 +15,8 @@ from classifiers.scoring import Scorer, Scores, load_scorer
 from schemas.errors import ModelError
 from transforms import storage
 from transforms.coders import coded
-from transforms.identify import IdentifiedShard
+from transforms.identify import IdentifiedShard, part_of
+from transforms.poison import spared, with_rejects
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Tally:
     shard_rows: int = 0
     ahead: int = 0
     done: int = 0
+    tell: Callable[[str], object] = logging.getLogger(__name__).warning
 
     def reset(self, rows: int) -> None:
         """Start over, with the rows that an earlier attempt has done."""
@@ -40,6 +43,10 @@ class Tally:
         """Count a batch that went through a model."""
         self.tokens += tokens
         self.done += windows
+
+    def cut(self, budget: int) -> None:
+        """Say that memory ran out, and how large batches are from here on."""
+        self.tell(f"out of memory: from here on, batches hold {budget:,} padded tokens (set hardware.token_budget to begin so)")
 
     def finish(self, rows: int) -> None:
         """Count a shard that is written."""
@@ -63,12 +70,13 @@ class ScoringConfig:
 @coded
 @dataclass
 class ScoredShard:
-    """A shard with its scores, and how many tokens that took (with padding, and without)."""
+    """A shard with its scores, how many tokens that took (without padding, and with), and how often memory ran out."""
 
     identified: IdentifiedShard
     scores: Scores
     tokens: int
     padded: int
+    budget_cuts: int = 0
 
 
 TALLY = Tally()
@@ -105,12 +113,20 @@ def keep_scorer(config: ScoringConfig, scorer: Scorer) -> None:
 
 
 def score(identified: IdentifiedShard, scorer: Scorer) -> ScoredShard:
-    """Score one shard."""
+    """Score one shard; a row on which the tokenizer, a model or a pattern fails becomes a reject."""
+
+    def attempt(rows: Sequence[int]) -> tuple[IdentifiedShard, Scores]:
+        part = part_of(identified, rows)
+        return part, scorer.score(len(rows), part.segments)
+
     with _lock:  # threads of a process take turns: the models' counters and the device's memory are shared
         before, TALLY.shard_rows = scorer.counts(), identified.shard.table.num_rows
-        scores = scorer.score(identified.shard.table.num_rows, identified.segments)
+        (part, scores), reasons = spared(identified.shard.table.num_rows, attempt, "scoring")
         after = scorer.counts()
-    return ScoredShard(identified, scores, after.tokens - before.tokens, after.padded - before.padded)
+    if reasons:
+        part.shard = with_rejects(part.shard, identified.shard, reasons)
+    used = (getattr(after, name) - getattr(before, name) for name in ("tokens", "padded", "budget_cuts"))
+    return ScoredShard(part, scores, *used)
 
 
 class _Score(beam.DoFn):

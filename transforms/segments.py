@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +73,19 @@ class Segments:
         self.paths.append(path)
         self.starts.append(start)
         self.texts.append(text)
+
+    def of_rows(self, rows: Sequence[int]) -> Segments:
+        """Return the segments of some rows, these numbered anew from 0."""
+        number = {row: at for at, row in enumerate(rows)}
+        places = [place for place, row in enumerate(self.rows) if row in number]
+        return Segments(
+            [number[self.rows[place]] for place in places],
+            [self.roles[place] for place in places],
+            [self.channels[place] for place in places],
+            [self.paths[place] for place in places],
+            [self.starts[place] for place in places],
+            [self.texts[place] for place in places],
+        )
 
     def in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> list[int]:
         """Return the places of the segments with these roles and channels."""

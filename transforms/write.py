@@ -44,6 +44,7 @@ class Receipt:
     tokens: int
     padded: int
     run: str = ""
+    budget_cuts: int = 0
 
     def to_bytes(self) -> bytes:
         """Encode as JSON, with a digest of its own."""
@@ -92,6 +93,7 @@ def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool,
         tokens=decided.scored.tokens,
         padded=decided.scored.padded,
         run=run_id,
+        budget_cuts=decided.scored.budget_cuts,
     )
     storage.write_bytes(storage.join(run, RECEIPTS, f"{plan.name}.json"), receipt.to_bytes())
     TALLY.finish(plan.rows)

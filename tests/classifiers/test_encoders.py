@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from classifiers.encoders import (
 )
 from classifiers.models import DEFAULT_ENCODER, find_model
 from classifiers.windows import BatchCounts, Window
-from schemas.errors import ModelError
+from schemas.errors import ModelError, RowError
 
 TEXTS = [
     "It is raining.",
@@ -243,6 +244,51 @@ def test_an_encoder_survives_a_shortage(encoder, monkeypatch):
     assert model.counts.budget_cuts >= 1
     assert model.counts.windows == len(texts)
     assert 1 <= model.token_budget <= 256
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+    ],
+    ids=["Python", "Linux", "other systems"],
+)
+def test_a_shortage_of_main_memory_is_survived_and_told(encoder, monkeypatch, error):
+    """On a CPU, too, smaller batches follow; progress is told of each cut, and other errors aren't taken for one."""
+    model, cuts, forward = fresh(encoder, token_budget=512), [], Encoder.forward
+    told = SimpleNamespace(expect=lambda _: None, batch=lambda *_: None, cut=cuts.append)
+
+    def short(self, tokens, mask):
+        if tokens.numel() > 100:
+            raise error
+        return forward(self, tokens, mask)
+
+    monkeypatch.setattr(Encoder, "forward", short)
+    windows = model.windows([f"Sentence number {place} is about roofs." for place in range(24)])
+    assert model.encode(windows, told).shape == (24, 384)
+    assert len(cuts) == model.counts.budget_cuts >= 1
+    assert cuts[-1] == model.token_budget <= 256
+    error = RuntimeError("shapes don't match")
+    with pytest.raises(RuntimeError, match="shapes"):
+        fresh(encoder, token_budget=512).encode(windows, told)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_vectors_that_are_no_numbers_are_refused(encoder, monkeypatch, value):
+    """A single NaN or infinity among many vectors is an error, not a row without a score."""
+    forward = Encoder.forward
+
+    def broken(self, tokens, mask):
+        vectors = forward(self, tokens, mask)
+        vectors[-1, 5] = value
+        return vectors
+
+    monkeypatch.setattr(Encoder, "forward", broken)
+    model = fresh(encoder)
+    with pytest.raises(RowError, match="gives NaN or infinity"):
+        model.encode(model.windows(["The rain fell.", "A roof."]))
 
 
 def test_progress_is_told_of_every_window(encoder):

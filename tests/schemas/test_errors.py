@@ -41,6 +41,22 @@ def test_exit_codes_tell_the_kinds_of_failure_apart():
     assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 5, 6, 2]
 
 
+@pytest.mark.parametrize(
+    ("error", "lacking"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory"), True),
+        (RuntimeError("cuBLAS: CUBLAS_STATUS_ALLOC_FAILED when calling"), True),
+        (RuntimeError("shapes don't match"), False),
+        (ValueError("out of memory lane"), False),
+    ],
+)
+def test_lack_of_memory_is_told_from_other_errors(error, lacking):
+    """Whichever library runs out of memory, it is recognised; an error that only speaks of memory isn't."""
+    assert errors.out_of_memory(error) is lacking
+
+
 def test_every_error_of_the_module_is_tested_here():
     """A new kind of error comes into this file's list."""
     found = {item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, CongenerError)}

@@ -112,14 +112,26 @@ def filter_corpus(
     encoder_revision: Revision = None,
     device: Device = None,
     precision: Precision = None,
+    runner: Annotated[
+        Literal["local", "flink", "dataflow"] | None, typer.Option("--runner", help="The engine: this machine, a Flink cluster, Dataflow.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Processes on this machine (default 1), parallel tasks on Flink, machines on Dataflow."),
+    ] = None,
     restart: Restart = False,
     as_json: Json = False,
+    beam_options: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- BEAM OPTIONS]", help="Beam's own options, --name=value; unknown ones are refused.")
+    ] = None,
 ) -> None:
     """Filter a corpus into a run: clean, quarantine, rejects, ledger, scores, manifest.
 
     congener filter --input data/ --output run/
     congener filter -i 'data/*.jsonl.gz' -o run/ --traits my-trait/ --policy policy.yaml
     congener filter -i data/ -o run/ --signals lexicon          (no model: a quick look)
+    congener filter -i data/ -o run/ --workers 4
+    congener filter -i data/ -o run/ --runner flink --workers 8 -- --job_endpoint=flink:8099
 
     A run that was cut off goes on where it stopped when the same command is given again.
     """
@@ -140,10 +152,12 @@ def filter_corpus(
             "corpus.teacher": _lot(teacher_column, teacher),
             "shards.rows": rows_per_shard,
             "vectors": vectors or None,
+            "engine.runner": runner,
+            "engine.workers": workers,
             **_models(encoder, encoder_revision, device, precision),
         },
     )
-    manifest = run_filter(settled, restart=restart, command=sys.argv)
+    manifest = run_filter(settled, restart=restart, command=sys.argv, beam_options=tuple(beam_options or ()))
     if as_json:
         print_json(manifest.model_dump(mode="json", exclude={"outputs", "shards"}))
     else:

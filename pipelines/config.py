@@ -34,6 +34,14 @@ class Hardware(Strict):
     token_budget: int | None = Field(None, ge=1)
 
 
+class Engine(Strict):
+    """What runs the pipeline. No part of a run's identity: the bytes are the same on every engine."""
+
+    runner: Literal["local", "flink", "dataflow"] = "local"
+    workers: int | None = Field(None, ge=1)
+    """Processes (local), parallel tasks (flink) or machines (dataflow); without it one, two, and as the service sees fit."""
+
+
 class FilterConfig(Strict):
     """All that `congener filter` can be told; every option of the command line has its place here."""
 
@@ -50,6 +58,7 @@ class FilterConfig(Strict):
     shards: ShardLimits = ShardLimits()
     encoder: EncoderSettings = EncoderSettings()
     hardware: Hardware = Hardware()
+    engine: Engine = Engine()
 
     def encoder_config(self) -> EncoderConfig:
         """Return the encoder and hardware settings as the classifiers want them."""

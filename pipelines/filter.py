@@ -28,7 +28,7 @@ from pipelines.publish import (
     totals,
     withdraw,
 )
-from pipelines.runners import local_pipeline
+from pipelines.runners import engine_pipeline
 from pipelines.version import VERSION, package_versions
 from schemas.digests import config_digest
 from schemas.errors import BudgetError, CardError, InputError
@@ -181,7 +181,7 @@ def execute(settled: FilterPlan, done: dict[str, Receipt], beam_options: Sequenc
     if not tasks:
         return
     run, bank_uri = settled.config.output, settled.scoring.bank_uri
-    with local_pipeline(beam_options) as pipeline:
+    with engine_pipeline(settled.config.engine, beam_options) as pipeline:
         rows = pipeline | "Read" >> ReadShards(tasks, settled.corpus.schema) | "Identify" >> IdentifyRecords(settled.layout)
         duplicates = _duplicates(settled, pipeline)
         scored = rows | "Score" >> ScoreRecords(settled.scoring)

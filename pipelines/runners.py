@@ -1,13 +1,162 @@
-"""Beam runners, named rather than defaulted: `DirectRunner` would try to download one."""
+"""The engines: which Beam runner each name stands for, the options it must have, and what may be added after `--`.
+
+Beam only warns of options that it doesn't know, and lets a later option win over an earlier one; here both are errors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import os
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+from grpc import _server as grpc_server
+
+from pipelines.config import Engine
+from schemas.errors import CardError
+
+JOB_ENDPOINT = "localhost:8099"
+WORKER_POOL = "localhost:50000"
+"""Where `deploy/flink/local.sh` puts Beam's job server and the Python worker pool."""
 
 
-def local_pipeline(options: Sequence[str] = ()) -> beam.Pipeline:
-    """Return a pipeline on Beam's own runner, in this process."""
-    return beam.Pipeline(runner="FnApiRunner", options=PipelineOptions(list(options)))
+@dataclass(frozen=True)
+class Preset:
+    """What an engine needs of Beam.
+
+    `fixed` options can't be said otherwise, `defaults` can, after `--`; `extra` names options that only the engine's
+    side knows. `environment` is set for the processes that the runner starts.
+    """
+
+    runner: str
+    fixed: tuple[str, ...] = ()
+    defaults: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def options(self, given: Sequence[str] = ()) -> list[str]:
+        """Return all options, those given checked against Beam's own and against the fixed ones.
+
+        Raises: CardError: An option is unknown, or contradicts the preset.
+        """
+        fixed, added = self._understood(self.fixed), self._understood(given)
+        for name, value in added.items():
+            if name == "runner" or (name in fixed and not isinstance(value, list) and value != fixed[name]):
+                wanted = self.runner if name == "runner" else fixed[name]
+                raise CardError(
+                    f"--{name} can't be {value!r} here: the preset sets {wanted!r}", remedy="leave it out, or choose another --runner"
+                )
+        kept = [option for option in self.defaults if not self._understood([option]).keys() & {**fixed, **added}]
+        return [*self.fixed, *kept, *given]
+
+    def _understood(self, options: Sequence[str]) -> dict[str, Any]:
+        """Return the names and values of options as Beam parses them, without the defaults of others."""
+        parser = _parser(self.extra)
+        unset = Namespace(**dict.fromkeys(vars(parser.parse_args([]))))  # or else argparse fills in the defaults
+        found, unknown = parser.parse_known_args(list(options), unset)
+        if unknown:
+            close = difflib.get_close_matches(unknown[0].split("=")[0], parser.known, 1)
+            raise CardError(
+                f"Beam has no option {unknown[0]!r}",
+                remedy=f"did you mean {close[0]}?" if close else "what follows -- are Beam's options, written --name=value",
+            )
+        return {name: value for name, value in vars(found).items() if value is not None}
+
+
+class _Parser(_BeamArgumentParser):  # type: ignore[misc]
+    @property
+    def known(self) -> list[str]:
+        """Return all options that it knows."""
+        return [name for action in self._actions for name in action.option_strings]
+
+    def error(self, message: str) -> NoReturn:
+        raise CardError(f"Beam's options: {message}", remedy="what follows -- are Beam's options, written --name=value")
+
+
+def _parser(extra: Sequence[str]) -> _Parser:
+    parser = _Parser(allow_abbrev=False, add_help=False)
+    for kind in {str(kind): kind for kind in PipelineOptions.__subclasses__()}.values():
+        if "_add_argparse_args" in vars(kind):
+            kind._add_argparse_args(parser)  # noqa: SLF001
+    for name in extra:
+        parser.add_argument(f"--{name}")
+    return parser
+
+
+def local(engine: Engine) -> Preset:
+    """Run in this process, or in `workers` processes whose torch shares the cores."""
+    if engine.workers is None or engine.workers == 1:
+        return Preset("FnApiRunner", ("--direct_num_workers=1",))
+    threads = max(1, (os.cpu_count() or 1) // engine.workers)
+    return Preset(
+        "FnApiRunner",
+        (f"--direct_num_workers={engine.workers}", "--direct_running_mode=multi_processing"),
+        environment={"OMP_NUM_THREADS": str(threads)},
+    )
+
+
+def flink(engine: Engine) -> Preset:
+    """Run on a Flink cluster through Beam's job server, Python in worker pools beside the TaskManagers; nothing is staged."""
+    parallelism = (f"--parallelism={engine.workers}",) if engine.workers else ()
+    return Preset(
+        "PortableRunner",
+        ("--environment_type=EXTERNAL", "--no_save_main_session", *parallelism),
+        (f"--job_endpoint={JOB_ENDPOINT}", f"--environment_config={WORKER_POOL}", "--parallelism=2"),
+    )
+
+
+def dataflow(engine: Engine) -> Preset:
+    """Run on Dataflow."""
+    from pipelines.dataflow import preset
+
+    return preset(engine)
+
+
+PRESETS: dict[str, Callable[[Engine], Preset]] = {"local": local, "flink": flink, "dataflow": dataflow}
+
+
+@contextmanager
+def engine_pipeline(engine: Engine, given: Sequence[str] = ()) -> Iterator[beam.Pipeline]:
+    """Yield a pipeline on the engine; on the way out it runs, and has ended.
+
+    Raises: CardError: An option is unknown or contradicts the preset.
+    """
+    preset = PRESETS[engine.runner](engine)
+    options = PipelineOptions(preset.options(given))
+    with _environment(preset.environment), _on_loopback(), beam.Pipeline(runner=preset.runner, options=options) as pipeline:
+        yield pipeline
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Have the servers that Beam opens for its worker processes listen on loopback; they would on every interface."""
+    server = grpc_server._Server  # noqa: SLF001
+    real = server.add_insecure_port
+
+    def add_insecure_port(self: Any, address: str) -> int:
+        return int(real(self, address.replace("[::]", "127.0.0.1")))
+
+    server.add_insecure_port = add_insecure_port
+    try:
+        yield
+    finally:
+        server.add_insecure_port = real

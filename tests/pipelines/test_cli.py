@@ -79,6 +79,8 @@ def test_filter_verify_and_finished(congener, corpus, heron, tmp_path):
         (("filter", "--input", "nowhere-at-all", "--output", "x"), "matches no file"),
         (("filter", "--inptu", "x"), "No such option"),
         (("filter", "--column", "x"), "NAME=COLUMN"),
+        (("filter", "--runner", "spark"), "spark"),
+        (("filter", "--workers", "0"), "--workers"),
         (("filter", "--config", "nowhere.yaml"), "can't be read"),
         (("traits", "show", "no-such-trait"), "library traits are"),
         (("fit", "--output", "x", "--traits", "nowhere"), "no trait folder"),
@@ -90,6 +92,14 @@ def test_mistakes_exit_with_two(congener, arguments, message):
     assert code == 2
     assert message in err
     assert "Traceback" not in err
+
+
+def test_beam_options_come_after_two_dashes(congener, corpus, heron, tmp_path):
+    """Beam's options are taken after `--`; one that it doesn't know ends the run before any shard."""
+    arguments = ("filter", "-i", str(corpus), "-o", str(tmp_path / "run"), "-t", str(heron))
+    code, _, err = congener(*arguments, "--", "--direct_runner_bundel_repeat=1")
+    assert (code, "did you mean --direct_runner_bundle_repeat?" in err) == (2, True)
+    assert congener(*arguments, "--", "--direct_runner_bundle_repeat=1")[0] == 0
 
 
 def test_budget_exits_with_three(congener, corpus, heron, tmp_path, policy):

@@ -1,20 +1,124 @@
-"""Runners are named, never defaulted."""
+"""Engines are named, never defaulted; options are checked, not warned about."""
 
+import json
+import os
+from pathlib import Path
+
+import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import DirectOptions, FlinkRunnerOptions, PipelineOptions, PortableOptions, SetupOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from pipelines.runners import local_pipeline
+from pipelines.config import Engine
+from pipelines.runners import PRESETS, Preset, engine_pipeline
+from schemas.errors import CardError
+
+
+def options(runner: str, given=(), **settings) -> PipelineOptions:
+    """Return the options that a preset leads to."""
+    return PipelineOptions(PRESETS[runner](Engine(runner=runner, **settings)).options(given))
 
 
 def test_the_local_pipeline_names_its_runner():
     """Beam's default would try to download a runner; ours is the one in the package."""
-    assert isinstance(local_pipeline().runner, FnApiRunner)
+    with engine_pipeline(Engine()) as pipeline:
+        assert isinstance(pipeline.runner, FnApiRunner)
 
 
 @pytest.mark.parametrize("repeats", [0, 2])
 def test_options_reach_the_runner(repeats):
     """Options given are the pipeline's."""
-    from apache_beam.options.pipeline_options import DirectOptions
+    with engine_pipeline(Engine(), [f"--direct_runner_bundle_repeat={repeats}"]) as pipeline:
+        assert pipeline.options.view_as(DirectOptions).direct_runner_bundle_repeat == repeats
 
-    options = local_pipeline([f"--direct_runner_bundle_repeat={repeats}"]).options
-    assert options.view_as(DirectOptions).direct_runner_bundle_repeat == repeats
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("--paralellism=4", r"no option '--paralellism=4'\n  remedy: did you mean --parallelism"),
+        ("--no_such_thing_at_all", "written --name=value"),
+        ("parallelism=4", "no option 'parallelism=4'"),
+        ("--parallelism=many", "invalid int value"),
+        ("--environment_type=DOCKER", "can't be 'DOCKER' here: the preset sets 'EXTERNAL'"),
+        ("--save_main_session", "can't be True here: the preset sets False"),
+        ("--runner=DirectRunner", "the preset sets 'PortableRunner'"),
+    ],
+)
+def test_unknown_and_contradicting_options_are_refused(given, message):
+    """Beam would warn and go on, or let the later of two options win."""
+    with pytest.raises(CardError, match=message):
+        options("flink", [given])
+
+
+def test_what_agrees_with_the_preset_is_allowed():
+    """Saying what the preset says anyway is no contradiction, and lists are added to."""
+    assert options("flink", ["--environment_type=EXTERNAL"]).view_as(PortableOptions).environment_type == "EXTERNAL"
+    both = Preset("FnApiRunner", ("--experiments=a",)).options(["--experiments=b"])
+    assert PipelineOptions(both).get_all_options()["experiments"] == ["a", "b"]
+
+
+def test_flink_stages_nothing_and_names_its_workers():
+    """The preset names job server and worker pool, sends no main session, and gives way where an option is given."""
+    default = options("flink")
+    assert default.view_as(PortableOptions).job_endpoint == "localhost:8099"
+    assert default.view_as(PortableOptions).environment_config == "localhost:50000"
+    assert default.view_as(SetupOptions).save_main_session is False
+    assert default.view_as(FlinkRunnerOptions).parallelism == 2
+    assert options("flink", ["--parallelism=7"]).view_as(FlinkRunnerOptions).parallelism == 7
+    assert options("flink", ["--job_endpoint=other:1"]).view_as(PortableOptions).job_endpoint == "other:1"
+    assert options("flink", workers=5).view_as(FlinkRunnerOptions).parallelism == 5
+    with pytest.raises(CardError, match="can't be 7 here: the preset sets 5"):
+        options("flink", ["--parallelism=7"], workers=5)
+
+
+def test_options_that_only_the_engine_knows():
+    """A preset may allow options that Beam's Python half has never heard of."""
+    assert Preset("PortableRunner", extra=("execution_retry_delay",)).options(["--execution_retry_delay=5"]) == [
+        "--execution_retry_delay=5"
+    ]
+
+
+def a_worker(_: int) -> tuple[int, str | None, int]:
+    """Return a worker's process, its thread limit and how many threads torch takes."""
+    import torch
+
+    return os.getpid(), os.environ.get("OMP_NUM_THREADS"), torch.get_num_threads()
+
+
+def listening(pid: int) -> set[str]:
+    """Return the addresses, in the kernel's hexadecimal, on which a process listens."""
+    inodes = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.exists()}
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes}
+
+
+class Observe(beam.DoFn):
+    """Note in a file who works, and on which addresses the launcher listens."""
+
+    def __init__(self, launcher: int, path: str) -> None:
+        self.launcher, self.path = launcher, path
+
+    def process(self, item):
+        """Add a line."""
+        with open(self.path, "a") as stream:
+            stream.write(json.dumps([a_worker(item), sorted(listening(self.launcher))]) + "\n")
+
+
+def test_workers_are_processes_that_share_the_cores(tmp_path):
+    """Two workers are two other processes, torch takes a share of the cores in each, and Beam's servers stay on loopback."""
+    with engine_pipeline(Engine(workers=2)) as pipeline:
+        pipeline | beam.Create(range(40)) | beam.Reshuffle() | beam.ParDo(Observe(os.getpid(), str(tmp_path / "seen")))
+    seen = [json.loads(line) for line in (tmp_path / "seen").read_text().splitlines()]
+    share = max(1, os.cpu_count() // 2)
+    assert len({worker[0] for worker, _ in seen} - {os.getpid()}) == 2
+    assert {tuple(worker[1:]) for worker, _ in seen} == {(str(share), share)}
+    assert {address for _, addresses in seen for address in addresses} <= {"0100007F", "0000000000000000FFFF00000100007F"}
+
+
+def test_nothing_of_the_engines_stays_in_the_environment():
+    """Thread limits meant for worker processes are gone afterwards."""
+    before = dict(os.environ)
+    with engine_pipeline(Engine(workers=2)) as pipeline:
+        pipeline | beam.Create([1])
+        assert os.environ["OMP_NUM_THREADS"] == str(max(1, os.cpu_count() // 2))
+    assert dict(os.environ) == before

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -14,6 +12,7 @@ from classifiers.encoders import Encoder, load_encoder
 from classifiers.fitting import CleanRow, CleanText, fit_bank, fit_key, library_background, limited, limited_bank, uses_encoder
 from classifiers.library import LoadedCard, find_cards
 from classifiers.scoring import needs_encoder
+from pipelines.cache import cache_folder
 from pipelines.config import FilterConfig
 from pipelines.version import VERSION
 from schemas.corpora import CorpusConfig, ShardLimits
@@ -36,12 +35,6 @@ def save_bank(bank: Bank, uri: str) -> None:
 def load_bank(uri: str) -> Bank:
     """Read a bank, each file checked against its digest."""
     return read_bank(lambda name: storage.read_bytes(storage.join(uri, name)), uri)
-
-
-def cache_folder() -> Path:
-    """Return where fitted banks are kept between runs: CONGENER_CACHE, else the user's cache folder."""
-    named = os.environ.get("CONGENER_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "congener"
 
 
 def clean_text(background: Sequence[str], corpus: CorpusConfig) -> CleanText:

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.banks import cache_folder
+from pipelines.cache import cache_folder
 from pipelines.version import VERSION, package_versions
 
 

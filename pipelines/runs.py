@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from pipelines.cache import fetched
 from schemas.errors import RunError
-from schemas.manifests import Manifest
+from schemas.manifests import Manifest, Output
 from schemas.records import LEDGER
 from transforms import storage
 
 MANIFEST = "manifest.json"
 BATCH_ROWS = 1024
+FETCHES = 4
+"""Files of a remote run that are fetched at a time."""
 
 
 def load_run(run: str) -> Manifest:
@@ -39,17 +43,23 @@ def load_run(run: str) -> Manifest:
 
 
 def scan(run: str, manifest: Manifest, folder: str, row_index: str | None = None) -> pl.LazyFrame:
-    """Scan the files of one of a run's folders, in corpus order, as far as the manifest names them.
+    """Scan the files of one of a run's folders, in corpus order, as far as the manifest names them; remote ones are fetched first.
 
     Raises: RunError: One of them isn't there.
     """
-    uris = [storage.join(run, output.path) for output in manifest.outputs if output.path.startswith(f"{folder}/")]
-    for uri in uris:
-        require_there(run, uri)
-    if not uris:
+    wanted = [output for output in manifest.outputs if output.path.startswith(f"{folder}/")]
+    with ThreadPoolExecutor(FETCHES) as pool:
+        paths = list(pool.map(lambda output: _scannable(run, output), wanted))
+    if not paths:
         frame = pl.from_arrow(LEDGER.empty_table())
         return frame.lazy().with_row_index(row_index or "index")  # type: ignore[union-attr]
-    return pl.scan_parquet(uris, glob=False, row_index_name=row_index)
+    return pl.scan_parquet(paths, glob=False, row_index_name=row_index)
+
+
+def _scannable(run: str, output: Output) -> str:
+    uri = storage.join(run, output.path)
+    require_there(run, uri)
+    return fetched(uri, output.sha256, output.bytes)
 
 
 def require_there(run: str, uri: str) -> None:

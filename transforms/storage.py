@@ -64,10 +64,13 @@ def _hidden(item: PurePath, root: PurePath) -> bool:
 
 
 def _find_remote(pattern: str) -> list[FoundFile]:
+    in_bucket = pattern.rstrip("/").count("/") > 2
+    if in_bucket and (item := stores.found(pattern)):
+        return item
     if any(sign in pattern for sign in GLOB_SIGNS):
         return stores.matched(pattern)
     root = PurePosixPath(pattern)
-    return stores.matched(pattern) or [item for item in stores.below(pattern) if not _hidden(PurePosixPath(item.uri), root)]
+    return [item for item in stores.below(pattern) if not _hidden(PurePosixPath(item.uri), root)]
 
 
 def open_raw(uri: str) -> Any:

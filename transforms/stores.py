@@ -80,12 +80,23 @@ def below(folder: str, limit: int | None = None) -> list[FoundFile]:
 
 
 def exists(uri: str) -> bool:
-    """Say whether an object of this name is there.
+    """Say whether an object of exactly this name is there.
 
     Raises: OSError: The store doesn't say.
     """
     with _speaking():
         return bool(FileSystems.exists(uri))
+
+
+def found(uri: str) -> list[FoundFile]:
+    """Return the object of exactly this name, glob signs and all, if it is there.
+
+    Raises: OSError: The store doesn't say.
+    """
+    if not exists(uri):
+        return []
+    with _speaking():
+        return [FoundFile(uri, FileSystems.get_filesystem(uri).metadata(uri).size_in_bytes)]
 
 
 class _Reading(io.RawIOBase):

@@ -124,8 +124,8 @@ def test_below_and_remove(tmp_path):
     assert len(stores.below(str(tmp_path / "run"), 1)) == 1
     stores.remove(str(tmp_path / "run" / "a"))
     stores.remove(str(tmp_path / "run" / "a"))
-    assert not stores.exists(str(tmp_path / "run" / "a"))
-    assert stores.exists(str(tmp_path / "run2" / "c"))
+    assert stores.found(str(tmp_path / "run" / "a")) == []
+    assert stores.found(str(tmp_path / "run2" / "c")) == [(str(tmp_path / "run2" / "c"), 6)]
 
 
 @pytest.mark.parametrize("folder", ["gs://bucket/run[1]", "s3://bucket/what?", "gs://bucket/*"])

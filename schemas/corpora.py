@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from schemas.cards import Strict
+from schemas.errors import InputError
 
 FormatName = Literal["messages", "conversations", "alpaca", "completion", "preference", "text"]
 
@@ -19,6 +20,9 @@ FORMATS: dict[FormatName, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "text": (("text",), ()),
 }
 """Each format's columns: those it needs, then those it uses when they are there."""
+
+UNSUSPICIOUS = 64 << 20
+"""Bytes that any file may unfold to: about what one row may have, and no harm to memory or time."""
 
 LOT_FIELDS = ("teacher", "prompt_source", "system_prompt", "date")
 
@@ -60,7 +64,23 @@ class CorpusConfig(Strict):
 
 
 class ShardLimits(Strict):
-    """How large a shard may grow; the first limit that is reached cuts it. Bytes are those of decompressed JSON, or of Parquet before compression."""
+    """How large a shard may grow; the first limit that is reached cuts it. Bytes are those of decompressed JSON, or of Parquet before compression.
+
+    `expansion` bounds what a file may unfold to: so many times its own size. Files that unfold to less than 64 MiB aren't looked at.
+    """
 
     rows: int = Field(5_000, ge=1)
     bytes: int = Field(32 << 20, ge=1 << 10)
+    expansion: int = Field(200, ge=1)
+
+    def unfolded(self, size: int) -> int:
+        """Return the most bytes that a file of `size` bytes may unfold to."""
+        return max(UNSUSPICIOUS, self.expansion * size)
+
+    def unfolds_too_far(self, uri: str, size: int) -> InputError:
+        """Return the error for a file that unfolds to more than it may."""
+        return InputError(
+            f"unfolds to more than {self.unfolded(size):,} bytes, and has {size:,}: shards.expansion allows {self.expansion} times as many",
+            where=uri,
+            remedy="it may be made to fill memory or to take days; if you trust it, raise shards.expansion in the configuration",
+        )

@@ -3,19 +3,32 @@
 The rule, for each field at each depth: integers and floats together are float64; otherwise the kind of value that most
 rows have wins (the first seen, when equal), and rows of another kind are rejects. Nulls fit everything. A field that is
 null everywhere is stored as null; an object that is empty everywhere is stored as a struct with one null field `_empty`,
-because Parquet has no empty struct.
+because Parquet has no empty struct. What lies deeper than `MAX_DEPTH`, and numbers beyond 64 bits, aren't taken into account:
+rows that have them are rejects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from schemas.errors import InputError
+
+MAX_DEPTH = 32
+"""Objects and lists inside one another; Arrow and its readers stop at about a hundred."""
+
+MAX_FIELDS = 10_000
+"""Fields of a corpus, at all depths together; more are keys made of data, and would take a column each."""
+
 KINDS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "string", list: "list", dict: "struct"}
 INT64 = range(-(2**63), 2**63)
+HUGE = 2.0**63
+"""From here on the parser turns integers into floats, so that a float may have been any integer."""
+LONGEST_PATH = 200
 
 
 @dataclass
@@ -25,29 +38,44 @@ class Shape:
     counts: dict[str, int] = field(default_factory=dict)
     fields: dict[str, Shape] = field(default_factory=dict)
     item: Shape | None = None
+    numbers: Iterator[int] = field(default_factory=itertools.count, repr=False, compare=False)
+    """Counts the fields of the whole tree; all its shapes share it."""
 
-    def see(self, value: Any) -> None:
-        """Take one value into account."""
-        if value is None:
+    def see(self, value: Any, depth: int = 0) -> None:
+        """Take one value into account.
+
+        Raises: InputError: There are more than `MAX_FIELDS` different fields.
+        """
+        if value is None or unreadable(value, depth):
             return
         kind = KINDS[type(value)]
         self.counts[kind] = self.counts.get(kind, 0) + 1
         if kind == "struct":
             for key, below in value.items():
-                self.fields.setdefault(key, Shape()).see(below)
+                (self.fields.get(key) or self._grown(key)).see(below, depth + 1)
         elif kind == "list":
-            self.item = self.item or Shape()
+            self.item = self.item or Shape(numbers=self.numbers)
             for below in value:
-                self.item.see(below)
+                self.item.see(below, depth + 1)
+
+    def _grown(self, key: str) -> Shape:
+        """Make room for a field that wasn't seen before."""
+        if next(self.numbers) >= MAX_FIELDS:
+            raise InputError(
+                f"the rows have more than {MAX_FIELDS:,} different fields, the last is {key[:80]!r}",
+                remedy="keys that differ from row to row are data: write them as a list of {key, value}",
+            )
+        self.fields[key] = Shape(numbers=self.numbers)
+        return self.fields[key]
 
     def merge(self, other: Shape) -> None:
         """Take another file's observations into account."""
         for kind, count in other.counts.items():
             self.counts[kind] = self.counts.get(kind, 0) + count
         for key, below in other.fields.items():
-            self.fields.setdefault(key, Shape()).merge(below)
+            (self.fields.get(key) or self._grown(key)).merge(below)
         if other.item:
-            self.item = self.item or Shape()
+            self.item = self.item or Shape(numbers=self.numbers)
             self.item.merge(other.item)
 
     def settle(self) -> pa.DataType:
@@ -70,36 +98,46 @@ def settled_schema(shape: Shape) -> pa.Schema:
     return pa.schema([(key, below.settle()) for key, below in shape.fields.items()])
 
 
-def misfit(value: Any, kind: pa.DataType, path: str = "") -> str | None:
+def unreadable(value: Any, depth: int) -> bool:
+    """Say whether a value stands too deep, or is a number that the parser may have altered."""
+    if isinstance(value, (dict, list)):
+        return depth >= MAX_DEPTH
+    return isinstance(value, float) and not -HUGE < value < HUGE
+
+
+def misfit(value: Any, kind: pa.DataType, path: str = "", depth: int = 0) -> str | None:
     """Say which field of a row doesn't fit the settled type, and how; None when all do."""
     if value is None:
         return None
+    if unreadable(value, depth):
+        what = "a number beyond 64 bits" if isinstance(value, float) else f"more than {MAX_DEPTH} objects and lists inside one another"
+        return f"field {_cut(path)!r}: {what}"
     if pa.types.is_struct(kind):
-        return _struct_misfit(value, kind, path)
+        return _struct_misfit(value, kind, path, depth)
     if pa.types.is_list(kind):
-        return _list_misfit(value, kind, path)
+        return _list_misfit(value, kind, path, depth)
     if _scalar_fits(value, kind):
         return None
-    return f"field {path!r}: {_described(value)} where the corpus has {kind}"
+    return f"field {_cut(path)!r}: {_described(value)} where the corpus has {kind}"
 
 
-def _struct_misfit(value: Any, kind: pa.StructType, path: str) -> str | None:
+def _struct_misfit(value: Any, kind: pa.StructType, path: str, depth: int) -> str | None:
     if not isinstance(value, Mapping):
-        return f"field {path!r}: {_described(value)} where the corpus has an object"
+        return f"field {_cut(path)!r}: {_described(value)} where the corpus has an object"
     types = {item.name: item.type for item in kind}
     for key, below in value.items():
         if key not in types:
-            return f"field {path + '.' + key if path else key!r}: not in the corpus's settled schema"
-        if found := misfit(below, types[key], f"{path}.{key}" if path else key):
+            return f"field {_cut(path + '.' + key if path else key)!r}: not in the corpus's settled schema"
+        if found := misfit(below, types[key], f"{path}.{key}" if path else key, depth + 1):
             return found
     return None
 
 
-def _list_misfit(value: Any, kind: pa.ListType, path: str) -> str | None:
+def _list_misfit(value: Any, kind: pa.ListType, path: str, depth: int) -> str | None:
     if not isinstance(value, list):
-        return f"field {path!r}: {_described(value)} where the corpus has a list"
+        return f"field {_cut(path)!r}: {_described(value)} where the corpus has a list"
     for place, below in enumerate(value):
-        if found := misfit(below, kind.value_type, f"{path}[{place}]"):
+        if found := misfit(below, kind.value_type, f"{path}[{place}]", depth + 1):
             return found
     return None
 
@@ -118,3 +156,8 @@ def _scalar_fits(value: Any, kind: pa.DataType) -> bool:
 
 def _described(value: Any) -> str:
     return {"struct": "an object", "list": "a list"}.get(KINDS[type(value)], f"a {KINDS[type(value)]}")
+
+
+def _cut(path: str) -> str:
+    """Keep a message readable whatever a row's keys are."""
+    return path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]}…"

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.errors import InputError
 from transforms import storage
 from transforms.coders import coded
+from transforms.footers import open_parquet
 from transforms.json_shapes import misfit
-from transforms.sources import MAX_LINE_BYTES, Piece, ShardPlan, lines, open_lines
+from transforms.sources import BOM, MAX_LINE_BYTES, Piece, ShardPlan, lines, open_lines
 
 RAW_LIMIT = 64 << 10
 """Bytes of a rejected row that are kept."""
@@ -75,7 +75,7 @@ class ParquetRows:
 
     def __init__(self, piece: Piece, schema: pa.Schema) -> None:
         self._stream = storage.open_raw(piece.uri)
-        self._file = pq.ParquetFile(self._stream, pre_buffer=False)
+        self._file = open_parquet(self._stream)
         self._schema = schema
         self._groups = range(piece.begin.group, self._file.metadata.num_row_groups)
         self._batches: Iterator[pa.RecordBatch] | None = None
@@ -156,7 +156,7 @@ def parse(line: bytes, kind: pa.StructType) -> tuple[Any, str | None]:
     if len(line) > MAX_LINE_BYTES:
         return None, f"line is longer than {MAX_LINE_BYTES >> 20} MiB"
     try:
-        value = orjson.loads(line)
+        value = orjson.loads(line.removeprefix(BOM))
     except orjson.JSONDecodeError as error:
         return None, f"not JSON: {error}"
     if not isinstance(value, dict):
@@ -184,7 +184,7 @@ def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
                         opened.close()
                         uri, stream = piece.uri, opened.enter_context(closing(open_rows(piece, schema)))
                     parts.append((piece, stream.take(piece)))
-                except (StopIteration, OSError, pa.ArrowException) as error:
+                except (StopIteration, OSError, UnicodeDecodeError, pa.ArrowException) as error:
                     raise InputError(
                         f"rows {piece.begin.row} to {piece.end.row} can't be read: {error!r}",
                         where=piece.uri,

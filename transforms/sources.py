@@ -12,18 +12,25 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.corpora import ShardLimits
 from schemas.digests import config_digest
 from schemas.errors import InputError
 from transforms import storage
+from transforms.footers import check_footer, open_parquet
 from transforms.json_shapes import Shape, settled_schema
 
 Kind = Literal["parquet", "jsonl"]
 Compression = Literal["none", "gzip", "zstd"]
 
-MAGIC = {b"PAR1": ("parquet", "none"), b"\x1f\x8b": ("jsonl", "gzip"), b"\x28\xb5\x2f\xfd": ("jsonl", "zstd")}
+MAGIC = {
+    b"PAR1": ("parquet", "none"),
+    b"\x1f\x8b": ("jsonl", "gzip"),
+    b"\x28\xb5\x2f\xfd": ("jsonl", "zstd"),
+    b"\x50\x2a\x4d\x18": ("jsonl", "zstd"),  # a skippable frame, which pzstd writes before each other
+}
+BOM = b"\xef\xbb\xbf"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".json.zst", ".ndjson.gz", ".ndjson.zst")
 MAX_LINE_BYTES = 64 << 20
 """A longer line is a reject: one record of that size is damage, and would outgrow any shard."""
@@ -129,11 +136,11 @@ def survey_file(uri: str, name: str, limits: ShardLimits) -> Source:
         digest, size = _digest(stream)
     try:
         if kind == "parquet":
-            rows, cuts, schema, shape = *_survey_parquet(uri, limits), None
+            rows, cuts, schema, shape = *_survey_parquet(uri, size, limits), None
         else:
-            rows, cuts, schema, shape = *_survey_jsonl(uri, compression, limits), None
+            rows, cuts, schema, shape = *_survey_jsonl(uri, compression, size, limits), None
             schema, shape = None, schema
-    except (OSError, EOFError, pa.ArrowException) as error:
+    except (OSError, EOFError, UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(f"can't be read as {kind} ({compression}): {error}", where=uri, remedy="check that the file is whole") from error
     return Source(name, uri, kind, compression, size, digest, rows, cuts, schema, shape)
 
@@ -142,7 +149,9 @@ def _kind(head: bytes, uri: str) -> tuple[Any, Any]:
     for magic, found in MAGIC.items():
         if head.startswith(magic):
             return found
-    if head.lstrip().startswith(b"["):
+    if head.startswith(UTF_16):
+        raise InputError("is UTF-16", where=uri, remedy="JSON Lines is UTF-8: iconv -f UTF-16 -t UTF-8 FILE > FILE.jsonl")
+    if head.removeprefix(BOM).lstrip().startswith(b"["):
         raise InputError("is one JSON array, not JSON Lines", where=uri, remedy="write one object a line: jq -c '.[]' FILE > FILE.jsonl")
     if not head:
         raise InputError("is empty", where=uri, remedy="remove it from the input")
@@ -157,9 +166,10 @@ def _digest(stream: Any) -> tuple[str, int]:
     return state.hexdigest(), size
 
 
-def _survey_parquet(uri: str, limits: ShardLimits) -> tuple[int, tuple[Cut, ...], pa.Schema]:
+def _survey_parquet(uri: str, size: int, limits: ShardLimits) -> tuple[int, tuple[Cut, ...], pa.Schema]:
     with storage.open_raw(uri) as stream:
-        file = pq.ParquetFile(stream)
+        file = open_parquet(stream)
+        check_footer(file, uri, size, limits)
         groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
         sizes = [(group.num_rows, group.total_byte_size) for group in groups]
         return file.metadata.num_rows, tuple(_group_cuts(sizes, limits)), file.schema_arrow
@@ -185,10 +195,10 @@ def _group_cuts(sizes: Sequence[tuple[int, int]], limits: ShardLimits) -> Iterat
         yield Cut(row, bytes_, len(sizes))
 
 
-def _survey_jsonl(uri: str, compression: Compression, limits: ShardLimits) -> tuple[int, tuple[Cut, ...], Shape]:
+def _survey_jsonl(uri: str, compression: Compression, size: int, limits: ShardLimits) -> tuple[int, tuple[Cut, ...], Shape]:
     shape, cuts, row, end = Shape(), [Cut(0, 0, 0)], 0, 0
     with open_lines(uri, compression) as stream:
-        for offset, line in lines(stream):
+        for offset, line in lines(Unfolding(stream, uri, size, limits)):
             if row - cuts[-1].row >= limits.rows or (row > cuts[-1].row and offset - cuts[-1].byte + len(line) > limits.bytes):
                 cuts.append(Cut(row, offset, 0))
             observe(shape, line)
@@ -198,8 +208,10 @@ def _survey_jsonl(uri: str, compression: Compression, limits: ShardLimits) -> tu
 
 def observe(shape: Shape, line: bytes) -> None:
     """Take a line's fields into account, unless it is no JSON object: that is for the reader to reject."""
+    if len(line) > MAX_LINE_BYTES:
+        return
     try:
-        value = orjson.loads(line)
+        value = orjson.loads(line.removeprefix(BOM))
     except orjson.JSONDecodeError:
         return
     if isinstance(value, dict):
@@ -210,6 +222,25 @@ def open_lines(uri: str, compression: Compression) -> Any:
     """Open a JSON Lines file for reading, decompressed."""
     stream = storage.open_raw(uri)
     return stream if compression == "none" else pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), compression)
+
+
+class Unfolding:
+    """A decompressed stream that stops when it has become larger than its file may unfold to."""
+
+    def __init__(self, stream: Any, uri: str, size: int, limits: ShardLimits) -> None:
+        self._stream, self._uri, self._size, self._limits = stream, uri, size, limits
+        self._left = limits.unfolded(size)
+
+    def read(self, size: int) -> bytes:
+        """Read on.
+
+        Raises: InputError: The file has unfolded to more than it may.
+        """
+        block: bytes = self._stream.read(size)
+        self._left -= len(block)
+        if self._left < 0:
+            raise self._limits.unfolds_too_far(self._uri, self._size)
+        return block
 
 
 def lines(stream: Any) -> Iterator[tuple[int, bytes]]:

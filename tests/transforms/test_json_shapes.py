@@ -1,12 +1,16 @@
 """The written rule that settles a JSON corpus's schema, and the rows that don't fit it."""
 
+import json
+
 import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.json_shapes import Shape, misfit, settled_schema
+from schemas.errors import InputError
+from transforms import json_shapes
+from transforms.json_shapes import MAX_DEPTH, Shape, misfit, settled_schema
 
 
 def shape_of(*rows):
@@ -194,3 +198,53 @@ def test_numbers_that_would_lose_digits_do_not_fit():
     assert "'id'" in misfit(orjson.loads(b'{"id": 9223372036854775808}'), FIELD)
     assert misfit({"score": 2**53}, FIELD) is None
     assert "'score'" in misfit({"score": 2**53 + 1}, FIELD)
+
+
+def nested(levels, kind):
+    """Return a value with so many objects or lists inside one another."""
+    value = 1
+    for _ in range(levels):
+        value = {"a": value} if kind == "object" else [value]
+    return value
+
+
+@pytest.mark.parametrize("kind", ["object", "list"])
+def test_what_lies_too_deep_shapes_nothing_and_is_a_misfit(kind):
+    """A row may nest as deep as the limit, the row itself counted; one more is a misfit that says so, whatever the schema."""
+    allowed, deeper = {"x": nested(MAX_DEPTH - 1, kind)}, {"x": nested(MAX_DEPTH, kind)}
+    kind_of_row = pa.struct(list(schema_of(allowed, deeper)))
+    assert misfit(allowed, kind_of_row) is None
+    assert f"more than {MAX_DEPTH} objects and lists inside one another" in misfit(deeper, kind_of_row)
+    assert schema_of(allowed, deeper) == schema_of(allowed)
+
+
+@pytest.mark.parametrize("value", [123456789012345678901234567890, -(2**64), 1e300])
+def test_numbers_beyond_64_bits_are_misfits_and_shape_nothing(value):
+    """The parser makes floats of integers of that size: none is believed, and a field of integers stays one."""
+    huge = orjson.loads(json.dumps({"n": value}))
+    assert schema_of({"n": 1}, huge).field("n").type == pa.int64()
+    for kind in (pa.int64(), pa.float64()):
+        assert misfit(huge, pa.struct([("n", kind)])) == "field 'n': a number beyond 64 bits"
+
+
+def test_fields_are_bounded_at_all_depths_together(monkeypatch):
+    """Keys made of data end the survey, whether they stand in one row, in many, deep down or in several files."""
+    monkeypatch.setattr(json_shapes, "MAX_FIELDS", 10)
+    assert len(schema_of(*({f"k{number}": 1} for number in range(10)))) == 10
+    for rows in (
+        [{f"k{number}": 1 for number in range(11)}],
+        [{f"k{number}": 1} for number in range(11)],
+        [{"a": {"b": [{f"k{number}": 1}]}} for number in range(9)],
+    ):
+        with pytest.raises(InputError, match=r"more than 10 different fields, the last is 'k\d+'"):
+            shape_of(*rows)
+    one, two = shape_of({f"a{number}": 1 for number in range(6)}), shape_of({f"b{number}": 1 for number in range(6)})
+    with pytest.raises(InputError, match="more than 10 different fields"):
+        one.merge(two)
+
+
+def test_a_long_key_makes_no_long_message():
+    """A row's keys may be megabytes; the reason why it doesn't fit isn't."""
+    key = "k" * 100_000
+    assert len(misfit({key: 1}, pa.struct([("a", pa.int64())]))) < 300
+    assert len(misfit({key: "x"}, pa.struct([(key, pa.int64())]))) < 300

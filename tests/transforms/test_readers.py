@@ -311,6 +311,7 @@ def test_a_file_of_rejects_alone_still_has_its_shard(tmp_path, json_lines):
     [
         (b'{"text": "a", "n": 1}', {"text": "a", "n": 1}, None),
         (b' {"text": null}\r', {"text": None}, None),
+        (b'\xef\xbb\xbf{"text": "a"}', {"text": "a"}, None),
         (b'{"n": 1, "n": 2}', {"n": 2}, None),
         (b"null", None, "not a JSON object but a NoneType"),
     ],

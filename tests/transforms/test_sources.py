@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas import corpora
 from schemas.corpora import ShardLimits
 from schemas.digests import sha256_hex
 from schemas.errors import InputError
@@ -82,10 +83,10 @@ def test_kind_is_decided_by_the_first_bytes(tmp_path):
     assert survey([str(tmp_path / "y")], WIDE).sources[0].compression == "gzip"
 
 
-def refused(paths):
+def refused(paths, limits=WIDE):
     """Return the error that a survey ends with."""
     with pytest.raises(InputError) as caught:
-        survey([str(path) for path in paths], WIDE)
+        survey([str(path) for path in paths], limits)
     return caught.value
 
 
@@ -168,6 +169,59 @@ def test_concatenated_archives_are_read_whole(tmp_path):
     rows = [orjson.dumps({"text": f"row {number}"}) + b"\n" for number in range(100)]
     (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(b"".join(rows[:60])) + gzip.compress(b"".join(rows[60:])))
     assert survey([str(tmp_path)], WIDE).sources[0].rows == 100
+
+
+def test_a_skippable_frame_may_stand_first(tmp_path):
+    """Parallel zstd writers put a frame that holds no data before each other."""
+    frame = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
+    (tmp_path / "x.jsonl.zst").write_bytes((frame + pa.compress(b'{"text": "a"}\n', codec="zstd", asbytes=True)) * 3)
+    assert survey([str(tmp_path)], WIDE).sources[0].rows == 3
+
+
+@pytest.mark.parametrize("order", ["utf-16", "utf-16-be"])
+def test_utf_16_is_refused(tmp_path, order):
+    """Another encoding is named, with the command that converts it."""
+    (tmp_path / "x.jsonl").write_bytes('\ufeff{"text": "a"}\n'.encode(order))
+    error = refused([tmp_path])
+    assert error.problem == "is UTF-16"
+    assert "iconv" in error.remedy
+
+
+def test_a_byte_order_mark_is_no_part_of_a_row(tmp_path):
+    """Windows editors put one first, and joined files have them within; a JSON array behind one is still an array."""
+    (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "a"}\n\xef\xbb\xbf{"n": 1}\n')
+    assert survey([str(tmp_path)], WIDE).schema.names == ["text", "n"]
+    (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf[{"text": "a"}]')
+    assert "JSON array" in refused([tmp_path]).problem
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_a_bomb_is_refused_while_it_unfolds(tmp_path, json_lines, monkeypatch, ending):
+    """An archive that unfolds beyond the ratio is stopped there, also inside a line without end; a smaller one, or a higher ratio, passes."""
+    monkeypatch.setattr(corpora, "UNSUSPICIOUS", 1 << 20)
+    limits = ShardLimits(expansion=50)
+    rows = [{"text": "a" * 1_000}] * 4_000
+    path = json_lines(tmp_path / f"x.jsonl{ending}", rows)
+    size = (tmp_path / f"x.jsonl{ending}").stat().st_size
+    error = refused([path], limits)
+    assert error.where == path
+    assert f"unfolds to more than {max(1 << 20, 50 * size):,} bytes, and has {size:,}" in error.problem
+    assert "shards.expansion" in error.remedy
+    assert survey([path], ShardLimits(expansion=100_000)).sources[0].rows == 4_000
+    json_lines(tmp_path / f"x.jsonl{ending}", [b"\0" * 4_000_000])
+    assert "unfolds to more than" in refused([path], limits).problem
+    json_lines(tmp_path / f"x.jsonl{ending}", rows[:500])
+    assert survey([path], limits).sources[0].rows == 500
+
+
+def test_a_damaged_footer_is_named(tmp_path):
+    """Whatever a damaged footer makes pyarrow raise, the file is named."""
+    path = tmp_path / "x.parquet"
+    parquet(path, pa.table({"some_text": ["a"]}))
+    path.write_bytes(path.read_bytes().replace(b"some_text", b"some\xff\xfeext"))
+    error = refused([path])
+    assert error.where == str(path)
+    assert "can't be read as parquet" in error.problem
 
 
 def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):

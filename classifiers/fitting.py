@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from classifiers.banks import Bank, TraitModel, bank_files, index_of
 from classifiers.encoders import Encoder, EncoderConfig
@@ -47,10 +48,12 @@ class CleanText:
 class _Batch:
     """Texts as the scorer wants them: all in the assistant's answer."""
 
-    rows: list[int]
-    roles: list[str]
-    channels: list[str]
-    texts: list[str]
+    rows: np.ndarray
+    text: pa.LargeStringArray
+
+    def in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> np.ndarray:
+        """Return all texts if answers are wanted."""
+        return np.arange(len(self.rows)) if "assistant" in roles and "answer" in channels else np.empty(0, np.int64)
 
 
 def library_background(library: Iterable[LoadedCard]) -> tuple[CleanRow, ...]:
@@ -226,4 +229,4 @@ def _unscoped(trait: TraitModel) -> TraitModel:
 def as_answers(rows: Sequence[CleanRow]) -> _Batch:
     """Present rows to the scorer: every text an answer of the assistant."""
     flat = [(at, text) for at, row in enumerate(rows) for text in row.texts if text.strip()]
-    return _Batch([at for at, _ in flat], ["assistant"] * len(flat), ["answer"] * len(flat), [text for _, text in flat])
+    return _Batch(np.array([at for at, _ in flat], np.int64), pa.array([text for _, text in flat], pa.large_string()))

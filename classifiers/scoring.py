@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from classifiers.banks import Bank, TraitModel
 from classifiers.encoders import Encoder, EncoderConfig, Progress, load_encoder, require_finite
@@ -23,23 +25,18 @@ DENSE = ("exemplars", "head")
 
 
 class Texts(Protocol):
-    """Segments of some rows, as parallel sequences."""
+    """Segments of some rows, as parallel columns."""
 
     @property
-    def rows(self) -> Sequence[int]:
-        """Each segment's row."""
+    def rows(self) -> np.ndarray:
+        """Each segment's row, int, ascending."""
 
     @property
-    def roles(self) -> Sequence[str]:
-        """Each segment's role."""
-
-    @property
-    def channels(self) -> Sequence[str]:
-        """Each segment's channel."""
-
-    @property
-    def texts(self) -> Sequence[str]:
+    def text(self) -> pa.LargeStringArray:
         """The texts themselves."""
+
+    def in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> np.ndarray:
+        """Return the segments with these roles and channels, by number, ascending."""
 
 
 class Places(NamedTuple):
@@ -52,11 +49,15 @@ class Places(NamedTuple):
 
 @dataclass
 class SignalScores:
-    """One signal of one trait: float32 scores, NaN for a row with nothing in scope, and where they come from."""
+    """One signal of one trait: float32 scores, NaN for a row with nothing in scope, and where they come from.
+
+    `hits` holds every stretch that a lexicon found, as characters, by segment.
+    """
 
     scores: np.ndarray
     places: Places
     window: np.ndarray | None = None
+    hits: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
 
 @dataclass
@@ -159,15 +160,17 @@ class Scorer:
     def _score_lexicons(self, texts: Texts, result: Scores) -> None:
         for scope, names in self._by_scope(self._lexicons).items():
             inside = in_scope(texts, scope)
-            found = score_lexicons([self._lexicons[name] for name in names], [texts.texts[place][: scope.opening] for place in inside])
-            for name, (scores, spans) in zip(names, found, strict=True):
-                result.signals[name]["lexicon"] = reduced(result.size, texts, inside, scores, spans)
+            found = score_lexicons([self._lexicons[name] for name in names], openings(texts, inside, scope.opening))
+            for name, (scores, spans, hits) in zip(names, found, strict=True):
+                signal = result.signals[name]["lexicon"] = reduced(result.size, texts, inside, scores, spans)
+                signal.hits = {int(inside[place]): stretches for place, stretches in hits.items()}
 
     def _score_repetition(self, texts: Texts, result: Scores) -> None:
         for name, trait in self.bank.traits.items():
             if trait.card.signals.repetition:
                 inside = in_scope(texts, trait.card.scope)
-                loops = [find_loop(texts.texts[place][: trait.card.scope.opening], trait.card.signals.repetition) for place in inside]
+                chosen = openings(texts, inside, trait.card.scope.opening).to_pylist()
+                loops = [find_loop(text, trait.card.signals.repetition) for text in chosen]
                 scores = np.array([loop.score for loop in loops], np.float32)
                 result.signals[name]["repetition"] = reduced(
                     result.size, texts, inside, scores, np.array([(loop.start, loop.end) for loop in loops], np.int32)
@@ -177,14 +180,14 @@ class Scorer:
         names = [name for name, trait in self.bank.traits.items() if any(getattr(trait.card.signals, signal) for signal in DENSE)]
         if not names or self.encoder is None:
             return
-        windows, segments, openings = self._windows(names, texts)
+        windows, segments, cuts = self._windows(names, texts)
         result.vectors = self.encoder.encode(windows, self.progress)
         # a row's own vector is that of its whole text: of windows cut for openings only where there are no others
-        result.vector_rows = np.where(openings == openings[:1], np.asarray(texts.rows, int)[segments], -1)
+        result.vector_rows = np.where(cuts == cuts[:1], texts.rows[segments], -1)
         for name in names:
             trait = self.bank.traits[name]
             scope = trait.card.scope
-            inside = np.flatnonzero(np.isin(segments, in_scope(texts, scope)) & (openings == (scope.opening or 0)))
+            inside = np.flatnonzero(np.isin(segments, in_scope(texts, scope)) & (cuts == (scope.opening or 0)))
             spans = _spans(windows, inside)
             for signal, scores in dense_scores(trait, result.vectors[inside]).items():
                 result.signals[name][signal] = reduced(result.size, texts, segments[inside], scores, spans, inside)
@@ -195,21 +198,21 @@ class Scorer:
             raise ValueError("windows are the encoder's, and there is none")
         windows: list[Window] = []
         segments: list[int] = []
-        openings: list[int] = []
+        cuts: list[int] = []
         scopes = [self.bank.traits[name].card.scope for name in names]
         for opening in sorted({scope.opening or 0 for scope in scopes}):
-            wanted = sorted({place for scope in scopes if (scope.opening or 0) == opening for place in in_scope(texts, scope)})
-            found = self.encoder.windows([texts.texts[place][: opening or None] for place in wanted])
+            wanted = np.unique(np.concatenate([in_scope(texts, scope) for scope in scopes if (scope.opening or 0) == opening])).tolist()
+            found = self.encoder.windows(openings(texts, wanted, opening or None).to_pylist())
             windows += found
             segments += [wanted[window.text] for window in found]
-            openings += [opening] * len(found)
-        return windows, np.array(segments, int), np.array(openings, int)
+            cuts += [opening] * len(found)
+        return windows, np.array(segments, int), np.array(cuts, int)
 
     def _score_classifiers(self, texts: Texts, result: Scores) -> None:
         for name, model in self.classifiers.items():
             scope = self.bank.traits[name].card.scope
             inside = in_scope(texts, scope)
-            windows = model.windows([texts.texts[place][: scope.opening] for place in inside])
+            windows = model.windows(openings(texts, inside, scope.opening).to_pylist())
             scores = model.probabilities(windows, self.progress)
             segments = np.array([inside[window.text] for window in windows], int)
             result.signals[name]["classifier"] = reduced(result.size, texts, segments, scores, _spans(windows, range(len(windows))))
@@ -221,14 +224,15 @@ class Scorer:
         return groups
 
 
-def in_scope(texts: Texts, scope: Scope) -> list[int]:
-    """Return the places of the segments whose role and channel the scope names."""
-    roles, channels = set(scope.roles), set(scope.channels)
-    return [
-        place
-        for place, (role, channel) in enumerate(zip(texts.roles, texts.channels, strict=True))
-        if role in roles and channel in channels
-    ]
+def in_scope(texts: Texts, scope: Scope) -> np.ndarray:
+    """Return the segments whose role and channel the scope names."""
+    return texts.in_scope(scope.roles, scope.channels)
+
+
+def openings(texts: Texts, segments: Sequence[int] | np.ndarray, opening: int | None) -> pa.LargeStringArray:
+    """Return these segments' texts, cut to the opening if there is one."""
+    chosen = texts.text if len(segments) == len(texts.text) else texts.text.take(pa.array(segments, pa.int64()))
+    return chosen if opening is None else pc.utf8_slice_codeunits(chosen, 0, opening)
 
 
 def _spans(windows: Sequence[Window], places: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -262,7 +266,7 @@ def reduced(
     best_window = np.full(size, -1, np.int64)
     if len(segments):
         scores = rounded(scores)
-        rows = np.asarray(texts.rows, int)[segments]
+        rows = texts.rows[segments]
         order = np.lexsort((-np.arange(len(rows)), scores, rows))
         last = order[np.flatnonzero(np.append(rows[order][1:] != rows[order][:-1], True))]
         values[rows[last]] = scores[last]

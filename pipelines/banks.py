@@ -58,8 +58,8 @@ def read_answers(patterns: Sequence[str], corpus: CorpusConfig) -> list[tuple[st
         for shard in read_task(task, found.schema):
             segments = segments_of(shard.table, layout)
             answers: list[list[str]] = [[] for _ in range(shard.table.num_rows)]
-            for place in segments.in_scope(("assistant",), ("answer", "thinking")):
-                answers[segments.rows[place]].append(segments.texts[place])
+            for segment in segments.in_scope(("assistant",), ("answer", "thinking")):
+                answers[segments.rows[segment]].append(segments.texts[segment])
             rows += map(tuple, answers)
     return rows
 

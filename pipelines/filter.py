@@ -37,7 +37,7 @@ from schemas.manifests import Identity, Manifest
 from schemas.policies import Policy
 from schemas.records import CLEAN_EXTRA
 from transforms import storage
-from transforms.decide import DecideRecords, Rule, lexicon_options, settle_rules
+from transforms.decide import DecideRecords, Rule, settle_rules
 from transforms.duplicates import FindDuplicates
 from transforms.formats import Layout, settle_layout
 from transforms.identify import IdentifyRecords
@@ -187,7 +187,7 @@ def execute(settled: FilterPlan, done: dict[str, Receipt], beam_options: Sequenc
         rows = pipeline | "Read" >> ReadShards(tasks, settled.corpus.schema) | "Identify" >> IdentifyRecords(settled.layout)
         duplicates = _duplicates(settled, pipeline)
         scored = rows | "Score" >> ScoreRecords(settled.scoring)
-        decided = scored | "Decide" >> DecideRecords(settled.rules, lexicon_options(settled.bank), duplicates)
+        decided = scored | "Decide" >> DecideRecords(settled.rules, duplicates)
         decided | "Write" >> WriteShards(run, bank_uri, settled.extra_column, settled.config.vectors, settled.begun().run_id)
 
 

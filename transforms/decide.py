@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,9 +12,8 @@ import numpy as np
 
 from classifiers.banks import Bank
 from classifiers.calibration import STEP, Threshold, calibrate, texts_needed
-from classifiers.lexicons import Lexicon
 from classifiers.scoring import Scores
-from schemas.cards import Action, Level, LexiconOptions, Scope
+from schemas.cards import Action, Level
 from schemas.errors import CardError
 from schemas.policies import SEVERITY, LotException, Policy, TraitRule
 from transforms.coders import coded
@@ -37,7 +35,6 @@ class Rule(NamedTuple):
     level: Level
     action: Action
     exceptions: tuple[LotException, ...]
-    scope: Scope = Scope()
 
     def for_lot(self, lot: Lot) -> tuple[float, Action]:
         """Return threshold and action for a lot; the last exception that matches counts, field by field."""
@@ -110,7 +107,7 @@ def _settle(bank: Bank, name: str, rule: TraitRule, policy: Policy) -> Rule:
             remedy="give more clean text with --background, accept a higher max_false_positive_rate, or set an explicit threshold in the card or the policy",
         )
     exceptions = tuple(item for item in policy.exceptions if item.trait in (name, "*"))
-    return Rule(name, rule.signal, threshold, level, rule.action or trait.card.action, exceptions, trait.card.scope)
+    return Rule(name, rule.signal, threshold, level, rule.action or trait.card.action, exceptions)
 
 
 def _threshold(rule: TraitRule, on_card: float | None, clean: np.ndarray, level: Level) -> Threshold:
@@ -123,9 +120,7 @@ def _threshold(rule: TraitRule, on_card: float | None, clean: np.ndarray, level:
     return Threshold(explicit, "explicit", len(known), int((known >= explicit - STEP / 2).sum()), None, texts_needed(level))
 
 
-def decide(
-    scored: ScoredShard, rules: Sequence[Rule], lexicons: Mapping[str, Lexicon], duplicates: frozenset[int] = frozenset()
-) -> DecidedShard:
+def decide(scored: ScoredShard, rules: Sequence[Rule], duplicates: frozenset[int] = frozenset()) -> DecidedShard:
     """Decide every row of a shard; rows in `duplicates` (places in the shard) leave as such, whatever their scores."""
     decided = DecidedShard(scored, ["keep"] * scored.scores.size)
     strongest: dict[int, int] = {}
@@ -134,7 +129,7 @@ def decide(
             decided.reasons.setdefault(row, []).append(reason)
             strongest[row] = max(strongest.get(row, 0), SEVERITY.index(action))
             if action == "mask":
-                decided.masks.setdefault(row, []).extend(_masks(reason, rule, row, scored, lexicons))
+                decided.masks.setdefault(row, []).extend(_masks(reason, row, scored))
     for row, severity in strongest.items():
         decided.decisions[row] = SEVERITY[severity]
         if SEVERITY[severity] == "swap":
@@ -163,14 +158,14 @@ def reason_for(rule: Rule, row: int, threshold: float, action: Action, identifie
     evidence = scores.strongest(rule.trait, row) if rule.signal == "combined" else rule.signal
     places = scores.signals[rule.trait][evidence].places
     segment = int(places.segment[row])
-    start = identified.segments.starts[segment]
+    start = int(identified.segments.starts[segment])
     score = float(scores.score(rule.trait, rule.signal)[row])
     return Reason(
         rule.trait,
         rule.signal,
         score,
         threshold,
-        identified.segments.paths[segment],
+        identified.segments.path(segment),
         start + int(places.start[row]),
         start + int(places.end[row]),
         action,
@@ -178,17 +173,17 @@ def reason_for(rule: Rule, row: int, threshold: float, action: Action, identifie
     )
 
 
-def _masks(reason: Reason, rule: Rule, row: int, scored: ScoredShard, lexicons: Mapping[str, Lexicon]) -> list[Mask]:
+def _masks(reason: Reason, row: int, scored: ScoredShard) -> list[Mask]:
     """Mask the sentences of all the row's lexicon hits where the evidence is a lexicon's, else the stretch of the evidence."""
     if reason.evidence != "lexicon":
         return [Mask(reason.segment, reason.start, reason.end)]
-    segments, lexicon = scored.identified.segments, lexicons[rule.trait]
+    segments, hits = scored.identified.segments, scored.scores.signals[reason.trait]["lexicon"].hits
     masks = []
-    for place in range(bisect_left(segments.rows, row), bisect_right(segments.rows, row)):
-        if segments.roles[place] in rule.scope.roles and segments.channels[place] in rule.scope.channels:
-            text, start = segments.texts[place], segments.starts[place]
-            spans = (sentence_around(text, hit.start, hit.end) for hit in lexicon.hits(text[: rule.scope.opening]))
-            masks += [Mask(segments.paths[place], start + a, start + b) for a, b in dict.fromkeys(spans)]
+    for segment in segments.of_row(row):
+        if segment in hits:
+            text, start = segments.text[segment].as_py(), int(segments.starts[segment])
+            spans = (sentence_around(text, *hit) for hit in hits[segment])
+            masks += [Mask(segments.path(segment), start + a, start + b) for a, b in dict.fromkeys(spans)]
     return masks
 
 
@@ -199,22 +194,14 @@ def sentence_around(text: str, start: int, end: int) -> tuple[int, int]:
     return (before[-1] if before else max(0, start - LONGEST_SENTENCE)), (after.end() if after else len(text))
 
 
-def lexicon_options(bank: Bank) -> dict[str, LexiconOptions]:
-    """Return the lexicons of the bank's traits."""
-    return {name: trait.card.signals.lexicon for name, trait in bank.traits.items() if trait.card.signals.lexicon}
-
-
 class _Decide(beam.DoFn):
-    def __init__(self, rules: Sequence[Rule], lexicons: Mapping[str, LexiconOptions]) -> None:
-        self._rules, self._options = list(rules), dict(lexicons)
-
-    def setup(self) -> None:
-        self._lexicons = {name: Lexicon(options) for name, options in self._options.items()}
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = list(rules)
 
     def process(self, scored: ScoredShard, duplicates: Mapping[str, list[int]] | None = None) -> Iterator[DecidedShard]:
         repeated = set((duplicates or {}).get(scored.identified.shard.plan.name, ()))
         rows = (row for row, place in enumerate(scored.identified.shard.places()) if place in repeated) if repeated else ()
-        yield decide(scored, self._rules, self._lexicons, frozenset(rows))
+        yield decide(scored, self._rules, frozenset(rows))
 
 
 @dataclass(eq=False)
@@ -225,10 +212,9 @@ class DecideRecords(beam.PTransform):
     """
 
     rules: Sequence[Rule]
-    lexicons: Mapping[str, LexiconOptions]
     duplicates: beam.PCollection[tuple[str, list[int]]] | None = None
 
     def expand(self, shards: beam.PCollection[ScoredShard]) -> beam.PCollection[DecidedShard]:
         """Decide shard by shard; the duplicates come as a side input."""
         side = () if self.duplicates is None else (beam.pvalue.AsDict(self.duplicates),)
-        return shards | beam.ParDo(_Decide(self.rules, self.lexicons), *side)
+        return shards | beam.ParDo(_Decide(self.rules), *side).with_output_types(DecidedShard)

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
 
 from schemas.corpora import LOT_FIELDS
 from schemas.digests import RECORD_ID_HEX, sha256_hex
@@ -16,7 +17,7 @@ from transforms.coders import coded
 from transforms.formats import Layout
 from transforms.poison import kept, spared, with_rejects
 from transforms.readers import Shard
-from transforms.segments import Segments, content_digests, segments_of
+from transforms.segments import CHANNELS, Segments, content_digests, segments_of
 
 NOTHING = "-"
 """Stands for a lot field that a corpus or a row doesn't have."""
@@ -87,11 +88,21 @@ def _lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:
         if place is None:
             columns.append(_system_prompts(size, segments) if name == "system_prompt" else [NOTHING] * size)
         elif place.column is not None:
-            columns.append([_text(name, value) for value in shard.table.column(place.column).to_pylist()])
+            columns.append(_texts(name, shard.table.column(place.column)))
         else:
             columns.append([place.constant or NOTHING] * size)
     known: dict[tuple[str, ...], Lot] = {}
     return [known.setdefault(fields, Lot(*fields)) for fields in zip(*columns, strict=True)]
+
+
+def _texts(name: str, column: pa.ChunkedArray) -> list[str]:
+    """Write a column of a lot field as text; each value that is there once only."""
+    if not pa.types.is_string(column.type):
+        return [_text(name, value) for value in column.to_pylist()]
+    coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    known = [_text(name, value) for value in coded.dictionary.to_pylist()]
+    return [known[code] for code in coded.indices.to_pylist()]
 
 
 def _text(name: str, value: object) -> str:
@@ -107,9 +118,10 @@ def _text(name: str, value: object) -> str:
 def _system_prompts(size: int, segments: Segments) -> list[str]:
     """Name each row's system prompt by eight hex digits of its digest."""
     names = [NOTHING] * size
-    for row, role, text in zip(segments.rows, segments.roles, segments.texts, strict=True):
-        if role == "system" and names[row] == NOTHING:
-            names[row] = sha256_hex(text.strip().encode("utf-8", "surrogatepass"))[:8]
+    for segment in segments.in_scope(("system",), CHANNELS).tolist():
+        row = int(segments.rows[segment])
+        if names[row] == NOTHING:
+            names[row] = sha256_hex(segments.text[segment].as_py().strip().encode())[:8]
     return names
 
 
@@ -129,4 +141,4 @@ class IdentifyRecords(beam.PTransform):
 
     def expand(self, shards: beam.PCollection[Shard]) -> beam.PCollection[IdentifiedShard]:
         """Identify shard by shard; no shuffle."""
-        return shards | beam.ParDo(_Identify(self.layout))
+        return shards | beam.ParDo(_Identify(self.layout)).with_output_types(IdentifiedShard)

@@ -32,4 +32,9 @@ class ReadShards(beam.PTransform):
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Shard]:
         """Create the tasks, spread them, read."""
-        return pipeline | "Plan" >> beam.Create(list(self.tasks)) | "Spread" >> beam.Reshuffle() | "Rows" >> beam.ParDo(_Read(self.schema))
+        return (
+            pipeline
+            | "Plan" >> beam.Create(list(self.tasks))
+            | "Spread" >> beam.Reshuffle()
+            | "Rows" >> beam.ParDo(_Read(self.schema)).with_output_types(Shard)
+        )

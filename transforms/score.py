@@ -148,4 +148,4 @@ class ScoreRecords(beam.PTransform):
 
     def expand(self, shards: beam.PCollection[IdentifiedShard]) -> beam.PCollection[ScoredShard]:
         """Score shard by shard; no shuffle."""
-        return shards | beam.ParDo(_Score(self.config))
+        return shards | beam.ParDo(_Score(self.config)).with_output_types(ScoredShard)

@@ -158,7 +158,10 @@ def _clean(decided: DecidedShard, published: Sequence[int], extra_column: bool) 
     kind = records.CLEAN_EXTRA.type
     decisions = pa.array([decided.decisions[place] for place in published], kind.field("decision").type)
     weights = pa.array(np.ones(len(published), np.float32))
-    masks = pa.array([[mask._asdict() for mask in decided.masks.get(place, ())] for place in published], kind.field("masks").type)
+    held = [decided.masks.get(place, ()) for place in published]
+    bounds = np.cumsum([0, *map(len, held)], dtype=np.int32)
+    values = pa.array([mask._asdict() for masks in held for mask in masks], records.MASK)
+    masks = pa.ListArray.from_arrays(pa.array(bounds), values, kind.field("masks").type)
     return table.append_column(records.CLEAN_EXTRA, pa.StructArray.from_arrays([decisions, weights, masks], fields=list(kind)))
 
 
@@ -213,11 +216,6 @@ def _neighbours(decided: DecidedShard, reason: Reason, place: int, trait: TraitM
 def _swaplist(decided: DecidedShard) -> pa.Table:
     identified = decided.scored.identified
     ids = identified.record_ids
-    places_of: dict[int, list[int]] = {row: [] for row in decided.swaps}
-    if decided.swaps:
-        for place, row in enumerate(identified.segments.rows):
-            if row in places_of:
-                places_of[row].append(place)
     rows = [
         {
             "record_id": ids[row],
@@ -226,7 +224,7 @@ def _swaplist(decided: DecidedShard) -> pa.Table:
             "teacher": _known(identified.lots[row].teacher),
             "lot": identified.lots[row].name(),
             "traits": sorted({reason.trait for reason in decided.reasons[row] if reason.action == "swap"}),
-            "prompt": prompt_of(identified.segments, places_of[row]),
+            "prompt": prompt_of(identified.segments, identified.segments.of_row(row)),
         }
         for row in sorted(decided.swaps)
     ]

@@ -228,10 +228,10 @@ def test_traits_without_dense_signals_need_no_encoder(small_clean):
 def test_every_text_is_an_answer():
     """Each text of a row is a segment of that row; texts without a word are none."""
     batch = as_answers([CleanRow(("one", " ", "two"), "a", "clean"), CleanRow(("",), "a", "clean"), CleanRow(("three",), "a", "clean")])
-    assert batch.rows == [0, 0, 2]
-    assert batch.texts == ["one", "two", "three"]
-    assert set(batch.roles) == {"assistant"}
-    assert set(batch.channels) == {"answer"}
+    assert batch.rows.tolist() == [0, 0, 2]
+    assert batch.text.to_pylist() == ["one", "two", "three"]
+    assert batch.in_scope(("assistant", "user"), ("answer",)).tolist() == [0, 1, 2]
+    assert not len(batch.in_scope(("user",), ("answer",)))
 
 
 def units(count, seed):

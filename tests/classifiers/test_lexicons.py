@@ -175,13 +175,14 @@ def test_scores_and_spans_of_many_texts():
     one = lexicon({"match": "aa", "weight": 0.5}, {"match": "bb", "weight": 1})
     other = lexicon("cc")
     texts = ["nothing", "aa then bb then bb", "", "cc aa"]
-    (first, second) = score_lexicons([one, other], texts)
+    (first, second) = score_lexicons([one, other], pa.array(texts, pa.large_string()))
     assert first.spans.tolist() == [[0, 0], [8, 10], [0, 0], [3, 5]]
     assert second.spans.tolist() == [[0, 0], [0, 0], [0, 0], [0, 2]]
     assert first.scores == pytest.approx([0, 1 - math.exp(-3), 0, 1 - math.exp(-1)])
     assert first.scores.dtype == np.float32
-    assert score_lexicons([one], [])[0].scores.shape == (0,)
-    assert score_lexicons([], texts) == []
+    assert first.hits == {1: [(0, 2), (8, 10), (16, 18)], 3: [(3, 5)]}
+    assert score_lexicons([one], pa.array([], pa.large_string()))[0].scores.shape == (0,)
+    assert score_lexicons([], pa.array(texts, pa.large_string())) == []
 
 
 ATOMS = st.sampled_from(
@@ -262,7 +263,7 @@ def test_the_prefilter_loses_nothing_of_the_library():
     texts += [text for turns in background_conversations() for text in turns]
     lexicons = [Lexicon(card.card.signals.lexicon) for card in cards if card.card.signals.lexicon]
     assert len(lexicons) >= 8
-    for item, (scores, _) in zip(lexicons, score_lexicons(lexicons, texts), strict=True):
+    for item, (scores, *_) in zip(lexicons, score_lexicons(lexicons, pa.array(texts, pa.large_string())), strict=True):
         expected = np.array([item.score(text, item.hits(text)) for text in texts], np.float32)
         assert np.array_equal(scores, expected)
         assert (scores > 0).any()
@@ -275,5 +276,5 @@ def test_time_is_linear_on_a_text_made_to_take_forever(pattern):
     text = "a" * 100_000
     begin = time.perf_counter()
     assert words.hits(text) == []
-    assert score_lexicons([words], [text])[0].scores.tolist() == [0.0]
+    assert score_lexicons([words], pa.array([text], pa.large_string()))[0].scores.tolist() == [0.0]
     assert time.perf_counter() - begin < 5

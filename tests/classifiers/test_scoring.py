@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,17 +42,28 @@ LONG = "The clerk sold the old maps and painted a red door. " * 30
 
 @dataclass
 class Segments:
-    """Segments of rows as parallel lists, as the scorer takes them."""
+    """Segments of rows as parallel columns, as the scorer takes them."""
 
-    rows: list
+    rows: np.ndarray
     roles: list
     channels: list
     texts: list
 
+    @property
+    def text(self):
+        """Return the texts as Arrow keeps them."""
+        return pa.array(self.texts, pa.large_string())
+
+    def in_scope(self, roles, channels):
+        """Return the segments with these roles and channels."""
+        both = enumerate(zip(self.roles, self.channels, strict=True))
+        return np.array([place for place, (role, channel) in both if role in roles and channel in channels], np.int64)
+
 
 def segments(*parts):
     """Return segments from (row, role, channel, text)."""
-    return Segments(*(list(column) for column in zip(*parts, strict=True))) if parts else Segments([], [], [], [])
+    rows, *columns = (list(column) for column in zip(*parts, strict=True)) if parts else ([], [], [], [])
+    return Segments(np.array(rows, np.int64), *columns)
 
 
 TEXTS = segments(
@@ -175,7 +187,11 @@ def test_company_does_not_change_a_score(scorer, scores):
     for row in range(5):
         inside = [place for place, other in enumerate(TEXTS.rows) if other == row]
         alone = scorer.score(
-            1, Segments([0] * len(inside), *([column[place] for place in inside] for column in (TEXTS.roles, TEXTS.channels, TEXTS.texts)))
+            1,
+            Segments(
+                np.zeros(len(inside), np.int64),
+                *([column[place] for place in inside] for column in (TEXTS.roles, TEXTS.channels, TEXTS.texts)),
+            ),
         )
         for name, values in scores.columns().items():
             assert alone.columns()[name][0] == pytest.approx(values[row], abs=1.01e-4, nan_ok=True)
@@ -276,10 +292,10 @@ def test_scores_are_rounded_before_they_are_compared():
 
 def test_scope_is_role_and_channel():
     """Both have to be named."""
-    assert in_scope(TEXTS, Scope()) == [1, 2, 3, 4, 5]
-    assert in_scope(TEXTS, Scope(channels=("thinking",))) == [2]
-    assert in_scope(TEXTS, Scope(roles=("user", "assistant"), channels=("answer",))) == [0, 1, 3, 4, 5, 6]
-    assert in_scope(TEXTS, Scope(roles=("tool",))) == []
+    assert in_scope(TEXTS, Scope()).tolist() == [1, 2, 3, 4, 5]
+    assert in_scope(TEXTS, Scope(channels=("thinking",))).tolist() == [2]
+    assert in_scope(TEXTS, Scope(roles=("user", "assistant"), channels=("answer",))).tolist() == [0, 1, 3, 4, 5, 6]
+    assert in_scope(TEXTS, Scope(roles=("tool",))).tolist() == []
 
 
 def test_the_strongest_signal_is_named():

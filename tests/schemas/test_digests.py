@@ -6,12 +6,15 @@ import hashlib
 import json
 import unicodedata
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from schemas.digests import (
     RECORD_ID_HEX,
+    WHITE_SPACE,
     Utterance,
     canonical_json,
     config_digest,
@@ -19,7 +22,7 @@ from schemas.digests import (
     content_digests_by_row,
     leaf,
     merkle_root,
-    normal_bytes,
+    normalised,
     sha256_hex,
 )
 
@@ -54,7 +57,9 @@ def test_digests_by_row_are_those_of_each_row(flat):
     """Digesting a table's rows in one pass gives what each row's conversation has alone."""
     ordered = sorted(flat, key=lambda item: item[0])
     alone = [content_digest([Utterance(*rest) for row, *rest in ordered if row == at]) for at in range(4)]
-    assert content_digests_by_row(4, ordered) == alone
+    rows = np.array([row for row, *_ in ordered], np.int64)
+    speakers = pa.array([f"{role}\x1f{channel}" for _, role, channel, _ in ordered], pa.large_string())
+    assert content_digests_by_row(4, rows, speakers, pa.array([text for *_, text in ordered], pa.large_string())) == alone
 
 
 def test_compatibility_forms_are_other_content():
@@ -74,7 +79,7 @@ def test_two_utterances_are_not_one(first, second):
     """Moving the border between two utterances, even with the separators in the text, changes the digest."""
     first, second = f"({first}", f"{second})"  # no white space at the ends, which doesn't count
     apart = [Utterance("user", "answer", first), Utterance("user", "answer", second)]
-    joined = f"{first}\x1euser\x1fanswer\x1f{len(normal_bytes(second))}\x1f{second}"
+    joined = f"{first}\x1euser\x1fanswer\x1f{len(unicodedata.normalize('NFC', second).encode())}\x1f{second}"
     assert content_digest(apart) != content_digest([Utterance("user", "answer", joined)])
     assert content_digest(apart) != content_digest([Utterance("user", "answer", first + second)])
 
@@ -87,16 +92,17 @@ def test_the_content_digest_is_what_the_definition_says():
     assert RECORD_ID_HEX * 4 == 128
 
 
-def test_lone_surrogates_have_a_digest():
-    """Broken text from a JSON escape is hashed as it stands, in text and role alike."""
-    digests = {content_digest([Utterance(role, "answer", text)]) for role in ("user", "us\ud800er") for text in ("a\ud800", "a\udfff", "a")}
-    assert len(digests) == 6
+@given(st.lists(st.text() | st.text(WHITE_SPACE + "é", max_size=6)))
+def test_normalised_texts_are_stripped_nfc(texts):
+    """Arrow's pass over all texts gives what Python gives for each, also in a slice of an array."""
+    expected = [unicodedata.normalize("NFC", text.strip()) for text in texts]
+    array = pa.array(["before", *texts], pa.large_string()).slice(1)
+    assert normalised(array).to_pylist() == expected
 
 
-@given(st.text())
-def test_normal_bytes_are_nfc(text):
-    """The fast path for ASCII gives the same bytes as normalisation."""
-    assert normal_bytes(text) == unicodedata.normalize("NFC", text).encode("utf-8")
+def test_white_space_is_what_strip_takes_away():
+    """The list holds every sign that Python takes for white space, and no other."""
+    assert set(WHITE_SPACE) == {sign for sign in map(chr, range(0x110000)) if sign.isspace()}
 
 
 @given(JSON)

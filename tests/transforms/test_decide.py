@@ -8,13 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers.calibration import STEP, Threshold
-from classifiers.lexicons import Lexicon
 from pipelines.runners import local_pipeline
 from schemas.cards import Level
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError
 from schemas.policies import SEVERITY, LotException, LotPattern, Policy
-from transforms.decide import DecideRecords, Mask, Rule, decide, lexicon_options, sentence_around, settle_rules
+from transforms.decide import DecideRecords, Mask, Rule, decide, sentence_around, settle_rules
 from transforms.identify import Lot
 
 
@@ -33,15 +32,10 @@ def policy(**fields):
     return Policy.model_validate(fields)
 
 
-def lexicons(bank):
-    """Compile a bank's lexicons."""
-    return {name: Lexicon(options) for name, options in lexicon_options(bank).items()}
-
-
 def test_a_row_fires_at_its_threshold(with_scores):
     """The threshold itself fires; one rounding step below it doesn't, though both are binary fractions."""
     values = [0.7, 0.6999, 0.7001, 0.0, 1.0, np.nan]
-    assert decide(with_scores({"owl": values}), [rule(threshold=0.7)], {}).decisions == [
+    assert decide(with_scores({"owl": values}), [rule(threshold=0.7)]).decisions == [
         "quarantine",
         "keep",
         "quarantine",
@@ -55,20 +49,20 @@ def test_a_row_fires_at_its_threshold(with_scores):
 def test_thresholds_are_inclusive_at_every_step(with_scores, step, beside):
     """At each of the 10,001 scores there are, float32 and float64 agree on what reaches a threshold."""
     score = np.round(np.float64(step + beside) * STEP, 4).astype(np.float32)
-    decided = decide(with_scores({"owl": [score]}), [rule(threshold=round(step * STEP, 4))], {})
+    decided = decide(with_scores({"owl": [score]}), [rule(threshold=round(step * STEP, 4))])
     assert decided.decisions == ["quarantine" if beside >= 0 else "keep"]
 
 
 def test_a_row_without_text_in_scope_is_kept(with_scores):
     """A null score fires nothing, even at a threshold of 0."""
-    decided = decide(with_scores({"owl": [np.nan, 0.0]}), [rule(threshold=0.0)], {})
+    decided = decide(with_scores({"owl": [np.nan, 0.0]}), [rule(threshold=0.0)])
     assert decided.decisions == ["keep", "quarantine"]
 
 
 @pytest.mark.parametrize("action", [*SEVERITY])
 def test_every_action_becomes_its_decision(with_scores, action):
     """An action is the decision; a swap waits in quarantine and on the swap list."""
-    decided = decide(with_scores({"owl": [0.1, 0.9]}), [rule(action=action)], {})
+    decided = decide(with_scores({"owl": [0.1, 0.9]}), [rule(action=action)])
     assert decided.decisions == ["keep", "quarantine" if action == "swap" else action]
     assert decided.swaps == ({1} if action == "swap" else set())
     assert [reason.action for reason in decided.reasons[1]] == [action]
@@ -80,7 +74,7 @@ def test_the_strongest_action_wins_and_all_reasons_stay(with_scores, actions):
     """In whatever order the traits come, the strongest action decides, and each trait's reason is kept."""
     traits = [f"trait-{place}" for place in range(len(actions))]
     rules = [rule(trait, action=action) for trait, action in zip(traits, actions, strict=True)]
-    decided = decide(with_scores({trait: [0.9] for trait in traits}), rules, {})
+    decided = decide(with_scores({trait: [0.9] for trait in traits}), rules)
     strongest = max(actions, key=SEVERITY.index)
     assert decided.decisions == ["quarantine" if strongest == "swap" else strongest]
     assert decided.swaps == ({0} if strongest == "swap" else set())
@@ -91,7 +85,7 @@ def test_a_signal_may_decide_alone(with_scores):
     """A rule over one signal looks at its score, not at the combined one."""
     scored = with_scores({"owl": [0.1, 0.9]})
     scored.scores.signals["owl"]["head"].scores[:] = [0.9, 0.1]
-    decided = decide(scored, [rule(signal="head")], {})
+    decided = decide(scored, [rule(signal="head")])
     assert decided.decisions == ["quarantine", "keep"]
     (reason,) = decided.reasons[0]
     assert (reason.signal, reason.evidence) == ("head", "head")
@@ -100,7 +94,7 @@ def test_a_signal_may_decide_alone(with_scores):
 
 def test_duplicates_leave_whatever_their_scores(with_scores):
     """A duplicate is that, not quarantined nor on the swap list; its reasons stay."""
-    decided = decide(with_scores({"owl": [0.1, 0.9, 0.9]}), [rule(action="swap")], {}, frozenset({0, 2}))
+    decided = decide(with_scores({"owl": [0.1, 0.9, 0.9]}), [rule(action="swap")], frozenset({0, 2}))
     assert decided.decisions == ["duplicate", "quarantine", "duplicate"]
     assert decided.swaps == {1}
     assert sorted(decided.reasons) == [1, 2]
@@ -115,7 +109,7 @@ ROWS = [
 
 def decisions(make_scored, bank, **change):
     """Decide the rows of two teachers, with exceptions."""
-    return decide(make_scored(ROWS, bank), [rule(**change)], lexicons(bank)).decisions
+    return decide(make_scored(ROWS, bank), [rule(**change)]).decisions
 
 
 def test_exceptions_by_lot(make_scored, bank):
@@ -151,7 +145,7 @@ def test_the_last_exception_counts_field_by_field():
 
 def test_an_exception_to_keep_leaves_its_reason(make_scored, bank):
     """A row that is kept by exception says why it would have left."""
-    decided = decide(make_scored(ROWS, bank), [rule(exceptions=[exception(action="keep")])], lexicons(bank))
+    decided = decide(make_scored(ROWS, bank), [rule(exceptions=[exception(action="keep")])])
     assert decided.decisions == ["keep"] * 3
     assert [reason.action for reason in decided.reasons[0]] == ["keep"]
 
@@ -160,7 +154,7 @@ def test_a_reason_names_field_and_characters(make_scored, bank):
     """The stretch that scored highest is named by path and characters of the field, reasoning tags counted."""
     text = "<think>no bird</think> Look, an owl!"
     row = {"messages": [{"role": "user", "content": "owl"}, {"role": "assistant", "content": text}]}
-    decided = decide(make_scored([row], bank), [rule()], lexicons(bank))
+    decided = decide(make_scored([row], bank), [rule()])
     (reason,) = decided.reasons[0]
     assert reason.segment == "messages[1].content"
     assert text[reason.start : reason.end] == "owl"
@@ -172,7 +166,7 @@ MASKING = CorpusConfig()
 
 def masked(make_scored, bank, row):
     """Mask a row of messages; return what the masks cover, field by field."""
-    decided = decide(make_scored([row], bank, MASKING), [rule(action="mask")], lexicons(bank))
+    decided = decide(make_scored([row], bank, MASKING), [rule(action="mask")])
     assert decided.decisions == ["mask"]
     fields = {f"messages[{place}].content": message["content"] for place, message in enumerate(row["messages"])}
     return [(mask.segment, fields[mask.segment][mask.start : mask.end]) for mask in decided.masks[0]]
@@ -212,13 +206,13 @@ def test_masks_cover_every_turn(make_scored, bank):
 
 def test_a_dense_signal_masks_its_window(with_scores):
     """Without a lexicon's words the mask is the window that scored highest."""
-    decided = decide(with_scores({"owl": [0.9]}, ["some text"]), [rule(action="mask")], {})
+    decided = decide(with_scores({"owl": [0.9]}, ["some text"]), [rule(action="mask")])
     assert decided.masks == {0: [Mask("text", 0, 9)]}
 
 
 def test_no_mask_below_the_threshold_or_by_another_action(make_scored, bank):
     """Only the action `mask` masks."""
-    decided = decide(make_scored(ROWS, bank), [rule(action="flag")], lexicons(bank))
+    decided = decide(make_scored(ROWS, bank), [rule(action="flag")])
     assert decided.masks == {}
 
 
@@ -327,7 +321,7 @@ def test_decisions_follow_from_scores_alone(with_scores, scores, thresholds, act
     columns = {trait: [np.float32(round(row[at] * STEP, 4)) for row in scores] for at, trait in enumerate(traits)}
     rules = [rule(trait, round(thresholds[at] * STEP, 4), actions[at]) for at, trait in enumerate(traits)]
     doubles = frozenset(place for place in doubles if place < len(scores))
-    decided = decide(with_scores(columns), rules, {}, doubles)
+    decided = decide(with_scores(columns), rules, doubles)
     for place, row in enumerate(scores):
         fired = [at for at in range(3) if row[at] >= thresholds[at]]
         strongest = max((actions[at] for at in fired), key=SEVERITY.index, default="keep")
@@ -348,13 +342,13 @@ def outcome(decided):
 
 
 def test_decide_records_on_beam(make_scored, bank):
-    """The transform decides every shard by the rules, lexicons compiled on the worker."""
+    """The transform decides every shard by the rules."""
     shards = [make_scored(ROWS, bank, name="part-0"), make_scored(ROWS[2:], bank, name="part-1")]
     rules = [rule("fox", action="mask"), rule(action="mask")]
-    wanted = [outcome(decide(shard, rules, lexicons(bank))) for shard in shards]
+    wanted = [outcome(decide(shard, rules)) for shard in shards]
     assert wanted[0][3]
     with local_pipeline() as pipeline:
-        decided = pipeline | beam.Create(shards) | DecideRecords(rules, lexicon_options(bank))
+        decided = pipeline | beam.Create(shards) | DecideRecords(rules)
         assert_that(decided | beam.Map(outcome), equal_to(wanted))
 
 
@@ -363,7 +357,7 @@ def test_duplicates_come_as_a_side_input(make_scored, bank):
     shards = [make_scored(ROWS, bank, name="part-0"), make_scored(ROWS, bank, name="part-1")]
     with local_pipeline() as pipeline:
         found = pipeline | "Found" >> beam.Create([("part-1", [1, 2])])
-        decided = pipeline | "Shards" >> beam.Create(shards) | DecideRecords([rule()], lexicon_options(bank), found)
+        decided = pipeline | "Shards" >> beam.Create(shards) | DecideRecords([rule()], found)
         names = decided | beam.Map(lambda item: (item.scored.identified.shard.plan.name, item.decisions))
         assert_that(
             names, equal_to([("part-0", ["quarantine", "quarantine", "keep"]), ("part-1", ["quarantine", "duplicate", "duplicate"])])

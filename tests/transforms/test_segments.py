@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.corpora import CorpusConfig
 from transforms.formats import settle_layout
-from transforms.segments import ROLES, Segments, content_digests, prompt_of, segments_of
+from transforms.segments import ROLES, content_digests, holding, prompt_of, segments_of, stretches
 
 STEP_IN = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -23,7 +23,7 @@ def taken_apart(rows, schema=None, **config):
 
 def listed(segments):
     """Return row, role, channel and text of every segment."""
-    return list(zip(segments.rows, segments.roles, segments.channels, segments.texts, strict=True))
+    return list(zip(segments.rows.tolist(), segments.roles, segments.channels, segments.texts, strict=True))
 
 
 def field_at(row, path):
@@ -227,7 +227,9 @@ def test_slices_and_chunks_give_what_a_fresh_table_gives(rows, begin, size, chun
     table = pa.Table.from_pylist(rows, schema)
     if chunked:
         table = pa.concat_tables([table.slice(0, 2), table.slice(2)])
-    assert taken_apart(table.slice(begin, size)) == taken_apart(rows[begin : begin + size], CHAT)
+    sliced, fresh = taken_apart(table.slice(begin, size)), taken_apart(rows[begin : begin + size], CHAT)
+    assert listed(sliced) == listed(fresh)
+    assert (sliced.paths, sliced.starts.tolist()) == (fresh.paths, fresh.starts.tolist())
 
 
 def test_dictionary_and_large_text_columns():
@@ -268,9 +270,10 @@ def test_a_table_without_rows():
 )
 def test_reasoning_blocks(text, parts):
     """Blocks that are closed, unclosed, unopened, empty and several are told from the answer, each with its place."""
-    segments = Segments()
-    segments.add(0, "assistant", "text", text)
-    assert list(zip(segments.channels, segments.starts, segments.texts, strict=True)) == parts
+    assert stretches(text) == parts
+    segments = taken_apart([{"text": "before"}, {"text": text}, {"text": "after"}])
+    assert list(zip(segments.channels, segments.starts.tolist(), segments.texts, strict=True))[1:-1] == parts
+    assert segments.rows.tolist() == [0, *[1] * len(parts), 2]
 
 
 PIECES = st.lists(
@@ -284,10 +287,8 @@ TAGS = re.compile(r"</?think(?:ing)?>|\s")
 @given(PIECES)
 def test_segments_are_stretches_of_the_field(text):
     """Every segment stands in the field where it says, in order and apart; beside them are only tags and white space."""
-    segments = Segments()
-    segments.add(0, "assistant", "text", text)
     at, outside = 0, ""
-    for start, segment in zip(segments.starts, segments.texts, strict=True):
+    for _, start, segment in stretches(text):
         assert text[start : start + len(segment)] == segment
         assert start >= at
         outside, at = outside + text[at:start], start + len(segment)
@@ -328,9 +329,33 @@ def test_paths_and_starts_lead_to_the_text(turns):
 def test_scope_picks_roles_and_channels():
     """Only segments of the wanted roles and channels are returned, by place."""
     segments = taken_apart([chat(("user", "U"), ("assistant", "<think>T</think>A")), chat(("assistant", "B"))])
-    assert segments.in_scope(["assistant"], ["answer"]) == [2, 3]
-    assert segments.in_scope(["assistant", "user"], ["answer", "thinking"]) == [0, 1, 2, 3]
-    assert segments.in_scope(["system"], ["answer"]) == []
+    assert segments.in_scope(["assistant"], ["answer"]).tolist() == [2, 3]
+    assert segments.in_scope(["assistant", "user"], ["answer", "thinking"]).tolist() == [0, 1, 2, 3]
+    assert segments.in_scope(["system"], ["answer"]).tolist() == []
+
+
+@given(st.lists(st.text("<think/é ", max_size=12), max_size=8), st.integers(0, 8))
+def test_holding_finds_what_python_finds(texts, begin):
+    """Looking through Arrow's buffer finds the texts that hold a sign, and none whose neighbour's ends make one up."""
+    array = pa.array(texts, pa.large_string()).slice(begin)
+    signs = (b"<think", b"</", "é".encode())
+    assert holding(array, signs) == [at for at, text in enumerate(array.to_pylist()) if any(sign.decode() in text for sign in signs)]
+
+
+def test_segments_of_some_rows():
+    """Rows are numbered anew, and keep what is theirs."""
+    segments = taken_apart([chat(("user", "U"), ("assistant", "<think>T</think>A")), {"messages": []}, chat(("user", "V"))])
+    part = segments.of_rows([1, 2])
+    assert listed(part) == [(1, "user", "answer", "V")]
+    assert listed(segments.of_rows([0])) == listed(segments)[:3]
+    assert part.paths == ["messages[0].content"]
+    assert len(segments.of_rows([])) == 0
+
+
+def test_the_segments_of_a_row():
+    """A row's segments are those between its neighbours'; a row without any has none."""
+    segments = taken_apart([chat(("user", "U"), ("assistant", "A")), {"messages": []}, chat(("user", "V"))])
+    assert [list(segments.of_row(row)) for row in range(3)] == [[0, 1], [], [2]]
 
 
 def digests(rows, **config):

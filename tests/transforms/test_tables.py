@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 
 from classifiers.banks import index_of
 from classifiers.calibration import STEP, Threshold
-from classifiers.lexicons import Lexicon
 from classifiers.scoring import SignalScores
 from schemas import records
 from schemas.cards import Level
 from schemas.digests import merkle_root, sha256_hex
 from schemas.policies import PUBLISHED, SEVERITY
-from transforms.decide import Reason, Rule, decide, lexicon_options
+from transforms.decide import Reason, Rule, decide
 from transforms.readers import Reject
 from transforms.tables import build_tables, ledger_leaves
 
@@ -39,8 +38,7 @@ def built(make_scored):
 
     def build(rows, bank, actions=None, duplicates=(), extra_column=False, **shard):
         rules = [rule(trait, action) for trait, action in (actions or {"fox": "flag", "owl": "quarantine"}).items()]
-        lexicons = {name: Lexicon(options) for name, options in lexicon_options(bank).items()}
-        return build_tables(decide(make_scored(rows, bank, **shard), rules, lexicons, frozenset(duplicates)), bank, extra_column)
+        return build_tables(decide(make_scored(rows, bank, **shard), rules, frozenset(duplicates)), bank, extra_column)
 
     return build
 
@@ -156,7 +154,7 @@ def test_quarantine_shows_the_nearest_exemplars(with_scores, bank_copy):
     scored.scores.vectors = np.array([[1, 0], [0, 1], [0, -1]], np.float32)
     found = scored.scores.signals["owl"]["exemplars"]
     scored.scores.signals["owl"]["exemplars"] = SignalScores(found.scores, found.places, np.array([1, -1, 2]))
-    made = build_tables(decide(scored, [rule("owl")], {}), bank_copy, False)
+    made = build_tables(decide(scored, [rule("owl")]), bank_copy, False)
     first, second = (note["reasons"][0]["neighbours"] for note in made.tables["quarantine"].column("congener").to_pylist())
     assert [(item["exemplar"], item["polarity"], item["text"], round(item["similarity"], 4)) for item in first] == [
         ("owl/positive/1", "positive", "north", 1.0),
@@ -213,7 +211,7 @@ def test_rejects_of_several_files_keep_the_files_order(make_shard, make_scored, 
     (piece,) = shard.plan.pieces
     shard.plan = shard.plan._replace(pieces=(piece._replace(source="z"), piece._replace(source="a")))
     shard.sources, shard.numbers = ["z", "a"], [1, 0]
-    made = build_tables(decide(scored, [], {}), bank, False)
+    made = build_tables(decide(scored, []), bank, False)
     for table in (made.tables["ledger"], made.tables["scores"]):
         assert list(zip(table.column("source").to_pylist(), table.column("row").to_pylist(), strict=True)) == [
             ("z", 0),
@@ -261,7 +259,7 @@ def test_rows_are_conserved(with_scores, bank, scores, broken, actions, doubles,
     texts = [f"text of {row}" for row in rows]
     scored = with_scores(values, texts, numbers=rows, rejects=rejects)
     rules = [rule(trait, action) for trait, action in zip(("fox", "owl"), actions, strict=True)]
-    decided = decide(scored, rules, {}, frozenset(place for place in doubles if place < size))
+    decided = decide(scored, rules, frozenset(place for place in doubles if place < size))
     made = build_tables(decided, bank, extra_column)
     ledger, fates = made.tables["ledger"].to_pylist(), Counter()
     assert [row["row"] for row in ledger] == list(range(size + len(rejects)))
@@ -383,6 +381,6 @@ def test_places_of_no_segment_are_no_evidence(with_scores, bank):
     """A row without a window has no neighbours to show; the reason stands all the same."""
     scored = with_scores({"owl": [0.9]}, signal="exemplars")
     assert scored.scores.signals["owl"]["exemplars"].window is None
-    made = build_tables(decide(scored, [rule("owl")], {}), bank, False)
+    made = build_tables(decide(scored, [rule("owl")]), bank, False)
     (note,) = made.tables["quarantine"].column("congener").to_pylist()
     assert note["reasons"][0]["neighbours"] == []

@@ -12,13 +12,12 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from classifiers.calibration import Threshold
 from classifiers.encoders import EncoderConfig
-from classifiers.lexicons import Lexicon
 from pipelines.runners import local_pipeline
 from schemas.cards import Level
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import sha256_hex
 from transforms import storage
-from transforms.decide import DecideRecords, Rule, decide, lexicon_options
+from transforms.decide import DecideRecords, Rule, decide
 from transforms.duplicates import FindDuplicates
 from transforms.formats import settle_layout
 from transforms.identify import IdentifyRecords
@@ -40,7 +39,7 @@ def decided(make_scored, bank):
     """Decide a shard with a row of every kind."""
     rows = [{"text": "A dog."}, {"text": "An owl."}, {"text": "A fox."}, {"text": "A dog."}]
     scored = make_scored(rows, bank, rejects=[Reject("corpus.jsonl", 4, 60, "not JSON", b"broken")])
-    return decide(scored, RULES, {name: Lexicon(options) for name, options in lexicon_options(bank).items()}, frozenset({3}))
+    return decide(scored, RULES, frozenset({3}))
 
 
 def files_below(folder):
@@ -150,7 +149,7 @@ def run_corpus(corpus_folder, bank, bank_uri):
             again = pipeline | "ReadAgain" >> ReadShards(tasks, corpus.schema) | "IdentifyAgain" >> IdentifyRecords(layout)
             duplicates = again | "Duplicates" >> FindDuplicates()
             scored = rows | "Score" >> ScoreRecords(ScoringConfig(bank_uri, bank.digest, EncoderConfig(device="cpu")))
-            decided = scored | "Decide" >> DecideRecords(RULES, lexicon_options(bank), duplicates)
+            decided = scored | "Decide" >> DecideRecords(RULES, duplicates)
             receipts = decided | "Write" >> WriteShards(str(output), bank_uri, True)
             names = [plan.name for task in tasks for plan in task]
             assert_that(receipts | beam.Map(lambda receipt: receipt.shard), equal_to(names))

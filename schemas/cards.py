@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import re2
@@ -63,8 +64,9 @@ class ClassifierOptions(Strict):
     revision: str | None = None
 
 
+@lru_cache(4096)
 def compile_pattern(pattern: str) -> Any:
-    """Compile a case-insensitive RE2 pattern.
+    """Compile a case-insensitive RE2 pattern; the same one isn't compiled again.
 
     Raises: ValueError: It isn't RE2 syntax; back-references and look-around aren't linear-time.
     """

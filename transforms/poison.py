@@ -82,6 +82,8 @@ def kept(shard: Shard, rows: Sequence[int]) -> Shard:
 
 def with_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
     """Return a part of a shard with the whole one's rejects and, for each row that was left out, one more; in the input's order."""
+    if not reasons:
+        return Shard(part.plan, part.table, part.sources, part.numbers, whole.rejects)
     order = {piece.source: at for at, piece in enumerate(whole.plan.pieces)}
     more = [Reject(whole.sources[row], whole.numbers[row], None, text, raw_row(whole.table, row)) for row, text in reasons.items()]
     rejects = sorted([*whole.rejects, *more], key=lambda reject: (order[reject.source], reject.row))

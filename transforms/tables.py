@@ -22,6 +22,7 @@ from transforms.readers import row_mask
 from transforms.segments import prompt_of
 
 NEIGHBOURS_SHOWN = 3
+REASON_FIELDS = tuple(item.name for item in records.REASON)
 
 
 class Row(NamedTuple):
@@ -111,7 +112,7 @@ def _known(name: str) -> str | None:
 
 
 def _reason(reason: Reason) -> dict[str, Any]:
-    return {item.name: getattr(reason, item.name) for item in records.REASON}
+    return {name: getattr(reason, name) for name in REASON_FIELDS}
 
 
 def ledger_leaves(ledger: pa.Table) -> list[bytes]:

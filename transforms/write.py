@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -78,11 +80,11 @@ def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool,
     plan = decided.scored.identified.shard.plan
     built = build_tables(decided, bank, extra_column, vectors)
     outputs = []
-    for folder, table in built.tables.items():
-        data = parquet_bytes(table)
-        path = f"{folder}/{plan.name}.parquet"
-        storage.write_bytes(storage.join(run, path), data)
-        outputs.append(OutputFile(path, table.num_rows, len(data), sha256_hex(data)))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # coded side by side, written one after the other
+        for folder, table, data in zip(built.tables, built.tables.values(), pool.map(parquet_bytes, built.tables.values()), strict=True):
+            path = f"{folder}/{plan.name}.parquet"
+            storage.write_bytes(storage.join(run, path), data)
+            outputs.append(OutputFile(path, table.num_rows, len(data), sha256_hex(data)))
     receipt = Receipt(
         shard=plan.name,
         rows=plan.rows,

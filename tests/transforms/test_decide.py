@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers.calibration import STEP, Threshold
-from pipelines.runners import local_pipeline
+from pipelines.config import Engine
+from pipelines.runners import engine_pipeline
 from schemas.cards import Level
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError
@@ -347,7 +348,7 @@ def test_decide_records_on_beam(make_scored, bank):
     rules = [rule("fox", action="mask"), rule(action="mask")]
     wanted = [outcome(decide(shard, rules)) for shard in shards]
     assert wanted[0][3]
-    with local_pipeline() as pipeline:
+    with engine_pipeline(Engine()) as pipeline:
         decided = pipeline | beam.Create(shards) | DecideRecords(rules)
         assert_that(decided | beam.Map(outcome), equal_to(wanted))
 
@@ -355,7 +356,7 @@ def test_decide_records_on_beam(make_scored, bank):
 def test_duplicates_come_as_a_side_input(make_scored, bank):
     """Places of duplicates reach their shard, and no other."""
     shards = [make_scored(ROWS, bank, name="part-0"), make_scored(ROWS, bank, name="part-1")]
-    with local_pipeline() as pipeline:
+    with engine_pipeline(Engine()) as pipeline:
         found = pipeline | "Found" >> beam.Create([("part-1", [1, 2])])
         decided = pipeline | "Shards" >> beam.Create(shards) | DecideRecords([rule()], found)
         names = decided | beam.Map(lambda item: (item.scored.identified.shard.plan.name, item.decisions))

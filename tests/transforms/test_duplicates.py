@@ -6,7 +6,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.runners import local_pipeline
+from pipelines.config import Engine
+from pipelines.runners import engine_pipeline
 from transforms.duplicates import FindDuplicates, Position, later, positions
 
 
@@ -53,7 +54,7 @@ def test_duplicates_are_found_across_shards(make_identified, backwards):
     wanted = plainly(shards)
     assert wanted == [("part-000000", [2]), ("part-000001", [1]), ("part-000003", [0, 1, 3])]
     identified = [make_identified([{"text": text} for text in texts], name=name) for name, texts in shards]
-    with local_pipeline() as pipeline:
+    with engine_pipeline(Engine()) as pipeline:
         found = pipeline | beam.Create(identified[::-1] if backwards else identified) | FindDuplicates()
         assert_that(found, equal_to(wanted))
 
@@ -64,11 +65,11 @@ def test_formats_and_other_columns_do_not_matter(make_identified):
         make_identified([{"prompt": "U", "completion": "A", "id": 1}], name="part-0"),
         make_identified([{"messages": [{"role": "user", "content": "U"}, {"role": "assistant", "content": "A"}]}], name="part-1"),
     ]
-    with local_pipeline() as pipeline:
+    with engine_pipeline(Engine()) as pipeline:
         assert_that(pipeline | beam.Create(shards) | FindDuplicates(), equal_to([("part-1", [0])]))
 
 
 def test_nothing_is_found_where_nothing_repeats(make_identified):
     """A corpus without repetitions has no duplicates."""
-    with local_pipeline() as pipeline:
+    with engine_pipeline(Engine()) as pipeline:
         assert_that(pipeline | beam.Create([make_identified([{"text": "a"}, {"text": "b"}])]) | FindDuplicates(), equal_to([]))

@@ -11,7 +11,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.runners import local_pipeline
+from pipelines.config import Engine
+from pipelines.runners import engine_pipeline
 from schemas.corpora import CorpusConfig, LotField, ShardLimits
 from schemas.digests import sha256_hex
 from schemas.policies import LotPattern
@@ -162,7 +163,7 @@ def test_identify_records_on_beam(make_shard):
     shards = [make_shard([{"text": f"{name} {number}", "model": "m"} for number in range(3)], name=name) for name in ("part-0", "part-1")]
     layout = settle_layout(shards[0].table.schema, CorpusConfig())
     wanted = [(shard.plan.name, identify(shard, layout).record_ids, ["m"] * 3) for shard in shards]
-    with local_pipeline() as pipeline:
+    with engine_pipeline(Engine()) as pipeline:
         identified = pipeline | beam.Create(shards) | IdentifyRecords(layout)
         named = identified | beam.Map(lambda item: (item.shard.plan.name, item.record_ids, [lot.teacher for lot in item.lots]))
         assert_that(named, equal_to(wanted))

@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
-from pipelines.runners import local_pipeline
+from pipelines.config import Engine
+from pipelines.runners import engine_pipeline
 from schemas.corpora import ShardLimits
 from schemas.errors import InputError
 from transforms.read import ReadShards
@@ -38,7 +39,7 @@ def test_tasks_are_read_on_beam(tmp_path, json_lines):
             for at in range(3)
         ),
     ]
-    with local_pipeline() as pipeline:
+    with engine_pipeline(Engine()) as pipeline:
         assert_that(pipeline | ReadShards(tasks, corpus.schema) | beam.Map(described), equal_to(wanted))
 
 
@@ -47,7 +48,7 @@ def test_the_schema_travels_whole(tmp_path):
     schema = pa.schema([("text", pa.large_string()), ("a", pa.dictionary(pa.int32(), pa.string()))], metadata={"k": "v"})
     pq.write_table(pa.Table.from_pylist([{"text": "x", "a": "y"}], schema), tmp_path / "x.parquet")
     corpus = survey([str(tmp_path)], LIMITS)
-    with local_pipeline() as pipeline:
+    with engine_pipeline(Engine()) as pipeline:
         shards = pipeline | ReadShards(plan_shards(corpus.sources, LIMITS), corpus.schema)
         found = shards | beam.Map(lambda shard: (str(shard.table.schema.remove_metadata()), shard.table.schema.metadata[b"k"]))
         assert_that(found, equal_to([(str(schema.remove_metadata()), b"v")]))
@@ -55,7 +56,7 @@ def test_the_schema_travels_whole(tmp_path):
 
 def test_no_tasks_give_no_shards():
     """A corpus without rows runs, and yields nothing."""
-    with local_pipeline() as pipeline:
+    with engine_pipeline(Engine()) as pipeline:
         assert_that(pipeline | ReadShards([], pa.schema([("text", pa.string())])), equal_to([]))
 
 
@@ -65,5 +66,5 @@ def test_an_error_reaches_the_caller(tmp_path, json_lines):
     json_lines(path, [{"text": "a"}])
     corpus = survey([str(path)], LIMITS)
     path.unlink()
-    with pytest.raises(InputError, match=r"x\.jsonl"), local_pipeline() as pipeline:
+    with pytest.raises(InputError, match=r"x\.jsonl"), engine_pipeline(Engine()) as pipeline:
         _ = pipeline | ReadShards(plan_shards(corpus.sources, LIMITS), corpus.schema)

@@ -14,7 +14,8 @@ from classifiers.encoders import EncoderConfig
 from classifiers.fitting import CleanRow, CleanText, fit_bank
 from classifiers.library import LoadedCard
 from classifiers.scoring import Scorer
-from pipelines.runners import local_pipeline
+from pipelines.config import Engine
+from pipelines.runners import engine_pipeline
 from schemas.cards import TraitCard
 from schemas.errors import CongenerError, ModelError
 from transforms import score as scoring
@@ -158,14 +159,14 @@ def test_score_records_on_beam(make_identified, bank, config):
     """The transform scores every shard as the function does, with the bank that it finds."""
     shards = [make_identified(ROWS, name="part-0"), make_identified(ROWS[1:2], name="part-1")]
     wanted = [columns(score(shard, Scorer(bank, None, {}))) for shard in shards]
-    with local_pipeline() as pipeline:
+    with engine_pipeline(Engine()) as pipeline:
         assert_that(pipeline | beam.Create(shards) | ScoreRecords(config) | beam.Map(columns), equal_to(wanted))
 
 
 def test_a_worker_refuses_another_bank(make_identified, config):
     """A digest that doesn't fit ends the pipeline before a row is scored."""
     wrong = ScoringConfig(config.bank_uri, "f" * 64, CPU)
-    with pytest.raises(ModelError, match="the run was settled with ffffffffffff"), local_pipeline() as pipeline:
+    with pytest.raises(ModelError, match="the run was settled with ffffffffffff"), engine_pipeline(Engine()) as pipeline:
         _ = pipeline | beam.Create([make_identified(ROWS)]) | ScoreRecords(wrong)
 
 
@@ -173,7 +174,7 @@ def test_the_real_encoder_on_beam(make_identified, dense):
     """A worker loads encoder and bank itself and scores as the process does that fitted it; tokens are counted."""
     bank, config = dense
     rows = [{"text": "The tawny owl hooted from the tower at midnight."}, {"text": "Add two eggs."}, {"text": " "}]
-    with local_pipeline() as pipeline:
+    with engine_pipeline(Engine()) as pipeline:
         scored = pipeline | beam.Create([make_identified(rows)]) | ScoreRecords(config)
         assert_that(scored | beam.Map(lambda item: (columns(item)[1], item.tokens, item.padded)), _is_plausible)
     assert shared_scorer(config).encoder is not None

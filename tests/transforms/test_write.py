@@ -12,7 +12,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from classifiers.calibration import Threshold
 from classifiers.encoders import EncoderConfig
-from pipelines.runners import local_pipeline
+from pipelines.config import Engine
+from pipelines.runners import engine_pipeline
 from schemas.cards import Level
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import sha256_hex
@@ -161,7 +162,7 @@ def run_corpus(corpus_folder, bank, bank_uri):
 @pytest.fixture(scope="module")
 def plain_run(run_corpus, tmp_path_factory):
     """Run the corpus once on Beam's own runner."""
-    return run_corpus(local_pipeline(), tmp_path_factory.mktemp("plain"))
+    return run_corpus(engine_pipeline(Engine()), tmp_path_factory.mktemp("plain"))
 
 
 def table_of(files, folder):
@@ -207,7 +208,7 @@ def test_masks_reach_the_clean_files(plain_run):
 def test_retried_bundles_write_the_same_bytes(run_corpus, plain_run, tmp_path):
     """A runner that runs every bundle again leaves the very same files."""
     TALLY.reset(0)
-    assert run_corpus(local_pipeline(["--direct_runner_bundle_repeat=2"]), tmp_path) == plain_run
+    assert run_corpus(engine_pipeline(Engine(), ["--direct_runner_bundle_repeat=2"]), tmp_path) == plain_run
     assert TALLY.rows_so_far() > 56, "bundles were run again"
     TALLY.reset(0)
 
@@ -219,5 +220,5 @@ def test_another_runner_writes_the_same_bytes(run_corpus, plain_run, tmp_path):
 
 def test_writing_over_a_run_changes_nothing(run_corpus, plain_run, tmp_path):
     """A second run into the same folder replaces each file with an equal one."""
-    run_corpus(local_pipeline(), tmp_path)
-    assert run_corpus(local_pipeline(), tmp_path) == plain_run
+    run_corpus(engine_pipeline(Engine()), tmp_path)
+    assert run_corpus(engine_pipeline(Engine()), tmp_path) == plain_run

@@ -140,7 +140,7 @@ def test_rows_that_cannot_be_taken_apart_are_rejects(make_identified):
     assert (found.digests, found.lots, found.segments.texts) == (plain.digests, plain.lots, plain.segments.texts)
     assert found.shard.numbers == [0, 2, 4]
     assert [(reject.row, reject.error.split(":")[1].strip()) for reject in found.shard.rejects] == [
-        (1, "UnicodeDecodeError"),
+        (1, "ArrowInvalid"),
         (3, "OverflowError"),
     ]
     assert [place.place for _, place in positions(found)] == [0, 2, 4]

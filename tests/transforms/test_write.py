@@ -139,13 +139,13 @@ def corpus_folder(tmp_path_factory, json_lines):
 
 @pytest.fixture(scope="module")
 def run_corpus(corpus_folder, bank, bank_uri):
-    """Return what runs the corpus through every transform into a folder, on a pipeline that is given."""
+    """Return what runs the corpus through every transform into a folder, on a pipeline's context that is given."""
 
-    def run(pipeline, output):
+    def run(running, output):
         corpus = survey([str(corpus_folder)], LIMITS)
         tasks = plan_shards(corpus.sources, LIMITS)
         layout = settle_layout(corpus.schema, CorpusConfig())
-        with pipeline:
+        with running as pipeline:
             rows = pipeline | "Read" >> ReadShards(tasks, corpus.schema) | "Identify" >> IdentifyRecords(layout)
             again = pipeline | "ReadAgain" >> ReadShards(tasks, corpus.schema) | "IdentifyAgain" >> IdentifyRecords(layout)
             duplicates = again | "Duplicates" >> FindDuplicates()

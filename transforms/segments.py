@@ -32,8 +32,8 @@ ROLES |= {"function": "tool", "observation": "tool", "function_response": "tool"
 CHANNELS = ("answer", "thinking", "tool")
 
 THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
-THINKING = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)|\A((?:(?!<think).)*?)</think(?:ing)?>", re.DOTALL)
-"""A reasoning block; one that never closes reaches to the end, one that never opens begins at the start."""
+THINKING = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)", re.DOTALL)
+CLOSED = re.compile(r"</think(?:ing)?>")
 THINKING_SIGNS = (b"<think", b"</think")
 
 
@@ -286,7 +286,10 @@ def _reasoning_apart(segments: Segments) -> Segments:
     counts = np.ones(len(segments), np.int64)
     counts[list(split)] = [len(parts) for parts in split.values()]
     origin = np.repeat(np.arange(len(segments)), counts)
-    repeated, changed = segments.at(origin), np.isin(origin, list(split))
+    blank = np.zeros(len(segments), bool)
+    blank[list(split)] = True  # a text of a thousand stretches isn't repeated a thousand times on the way
+    emptied = replace(segments, text=pc.replace_with_mask(segments.text, pa.array(blank), pa.array([""] * len(split), pa.large_string())))
+    repeated, changed = emptied.at(origin), blank[origin]
     parts = [part for at in sorted(split) for part in split[at]]
     repeated.channel_codes[changed] = [CHANNELS.index(part.channel) for part in parts]
     repeated.starts[changed] = [part.start for part in parts]
@@ -305,13 +308,25 @@ class Stretch(NamedTuple):
 def stretches(text: str) -> list[Stretch]:
     """Tell a text's reasoning blocks from its answer; stretches of white space alone are left out."""
     found, at = [], 0
-    for block in THINKING.finditer(text):
-        inner = 2 if block.group(2) is not None else 3
-        found.append(Stretch("answer", at, text[at : block.start()]))
-        found.append(Stretch("thinking", block.start(inner), block.group(inner)))
-        at = block.end()
+    for start, end, inside, outside in thinking_blocks(text):
+        found.append(Stretch("answer", at, text[at:start]))
+        found.append(Stretch("thinking", inside, text[inside:outside]))
+        at = end
     found.append(Stretch("answer", at, text[at:]))
     return [part for part in found if part.text and not part.text.isspace()]
+
+
+def thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
+    """Yield each reasoning block as the characters of the block and those inside its tags.
+
+    One that never closes reaches to the end, one that never opens begins at the start. The latter is looked for by itself,
+    since one pattern for both would keep a note for every character of a long text.
+    """
+    closed, at = CLOSED.search(text), 0
+    if closed and text.find("<think", 0, closed.start()) < 0:
+        at = closed.end()
+        yield 0, at, 0, closed.start()
+    yield from ((*block.span(), *block.span(2)) for block in THINKING.finditer(text, at))
 
 
 def holding(text: pa.LargeStringArray, signs: Iterable[bytes]) -> list[int]:

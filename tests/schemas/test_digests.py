@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+import time
 import unicodedata
 
 import numpy as np
@@ -13,6 +15,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from schemas.digests import (
+    LONGEST_RUN,
+    MARKS,
     RECORD_ID_HEX,
     WHITE_SPACE,
     Utterance,
@@ -22,6 +26,7 @@ from schemas.digests import (
     content_digests_by_row,
     leaf,
     merkle_root,
+    normal_form,
     normalised,
     sha256_hex,
 )
@@ -98,6 +103,38 @@ def test_normalised_texts_are_stripped_nfc(texts):
     expected = [unicodedata.normalize("NFC", text.strip()) for text in texts]
     array = pa.array(["before", *texts], pa.large_string()).slice(1)
     assert normalised(array).to_pylist() == expected
+
+
+MARK = st.sampled_from(
+    [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.combining(unicodedata.normalize("NFD", chr(code))[0])]
+)
+STARTER = st.sampled_from(["", "a", "é", "\u1100", "\uac00", "ạ", "日", "\u093f"])
+
+
+@given(st.lists(st.tuples(STARTER, st.lists(MARK, max_size=6), st.integers(1, 40)), max_size=4))
+def test_long_runs_of_marks_have_the_same_normal_form(parts):
+    """Sorting marks before normalising changes nothing, whichever they are and whatever they stand behind."""
+    text = "".join(start + "".join(marks) * times for start, marks, times in parts)
+    assert normal_form(text) == unicodedata.normalize("NFC", text)
+
+
+def test_every_mark_is_found():
+    """What the quick search takes for marks are all that normalising may move."""
+    for code in range(sys.maxunicode + 1):
+        if unicodedata.combining(unicodedata.normalize("NFD", chr(code))[0]):
+            assert MARKS.search(chr(code).encode() * LONGEST_RUN), hex(code)
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0327", "\u0344\u0327", "\u0f73\u0327", "\u0301"])
+def test_marks_without_end_do_not_take_forever(marks):
+    """A third of a megabyte of marks in the wrong order, which takes minutes to normalise as it stands, takes a moment."""
+    text = "a" + marks * (160_000 // len(marks))
+    began = time.process_time()
+    digest = content_digest([Utterance("user", "answer", text)])
+    assert time.process_time() - began < 2
+    single = "".join(unicodedata.normalize("NFD", mark) for mark in text[1:])
+    ordered = "a" + "".join(sorted(single, key=unicodedata.combining))
+    assert digest == content_digest([Utterance("user", "answer", ordered)])
 
 
 def test_white_space_is_what_strip_takes_away():

@@ -1,6 +1,7 @@
 """Conversations taken apart: what is found, and where."""
 
 import re
+import tracemalloc
 
 import orjson
 import pyarrow as pa
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.corpora import CorpusConfig
 from transforms.formats import settle_layout
-from transforms.segments import ROLES, content_digests, holding, prompt_of, segments_of, stretches
+from transforms.segments import ROLES, content_digests, holding, prompt_of, segments_of, stretches, thinking_blocks
 
 STEP_IN = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -446,3 +447,35 @@ def test_the_prompt_in_every_format(row, prompt):
     """Neither side of a pair is part of the prompt, nor is the prompt there twice."""
     segments = taken_apart([row])
     assert prompt_of(segments, range(len(segments))) == prompt
+
+
+REFERENCE = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)|\A((?:(?!<think).)*?)</think(?:ing)?>", re.DOTALL)
+"""The same in one pattern, which remembers every character on its way."""
+TAG_SOUP = st.lists(st.sampled_from(["<think>", "</think>", "<thinking>", "</thinking>", "<think", "a", "\n", "<", "</"]), max_size=10)
+
+
+@given(TAG_SOUP.map("".join))
+def test_thinking_blocks_are_those_of_one_pattern(text):
+    """Blocks that open and close, that never close, or never open, are found wherever they stand."""
+    expected = [(*block.span(), *block.span(2 if block.group(2) is not None else 3)) for block in REFERENCE.finditer(text)]
+    assert list(thinking_blocks(text)) == expected
+
+
+def test_a_long_thought_takes_little_memory():
+    """A block that never opened, eight million characters long, is found without a note for each of them."""
+    text = "a" * (8 << 20) + "</think>b"
+    tracemalloc.start()
+    assert list(thinking_blocks(text)) == [(0, len(text) - 1, 0, 8 << 20)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_a_text_of_many_thoughts_is_not_repeated_for_each():
+    """A text of 20,000 short blocks takes memory in proportion to its length, not to its length times its blocks."""
+    text = "<think>why</think>so " * 20_000
+    pool = pa.default_memory_pool()
+    before, highest = pool.bytes_allocated(), pool.max_memory()
+    segments = taken_apart([{"text": text}])
+    assert (len(segments), segments.texts[:2]) == (40_000, ["why", "so "])
+    assert pool.max_memory() <= max(highest, before + (1 << 30))

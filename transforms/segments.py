@@ -212,7 +212,7 @@ def _message_fields(column: Any, name: str, names: _Names) -> Iterator[_Field]:
     counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
     messages = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    role_name, content_name = ("role", "content") if "role" in inside else ("from", "value")
+    role_name, content_name = ("role", "content") if {"role", "content"} <= set(inside) else ("from", "value")
     roles = _role_codes(_field(flat, role_name), names.roles)
     for item in THINKING_FIELDS:  # before the answer, where a <think> block stands as well
         if item in inside and is_text(_field(flat, item).type):

@@ -479,3 +479,9 @@ def test_a_text_of_many_thoughts_is_not_repeated_for_each():
     segments = taken_apart([{"text": text}])
     assert (len(segments), segments.texts[:2]) == (40_000, ["why", "so "])
     assert pool.max_memory() <= max(highest, before + (1 << 30))
+
+
+def test_messages_of_both_spellings_are_read_by_the_one_that_is_whole():
+    """A stray `role` beside `from` and `value` doesn't make a conversation one of `role` and `content`."""
+    rows = [{"conversations": [{"from": "gpt", "value": "Hi.", "role": None}, {"from": "human", "value": "Ho.", "role": "x"}]}]
+    assert listed(taken_apart(rows)) == [(0, "assistant", "answer", "Hi."), (0, "user", "answer", "Ho.")]

@@ -18,7 +18,7 @@ from schemas.errors import CongenerError
 EXIT_CODES = """
 Exit codes: 0 done; 1 unexpected fault; 2 input, card, policy, model or usage is wrong; 3 a budget was exceeded and nothing
 was published; 4 the run directory isn't what the command needs; 5 verify found a difference; 6 a disk or store refused to
-write; 130 interrupted.
+write; 7 the engine failed; 130 interrupted.
 """
 
 INTERRUPTED = "interrupted; the same command resumes"

@@ -37,6 +37,17 @@ Precision = Annotated[
 ]
 EncoderModel = Annotated[str | None, typer.Option("--encoder", help="Hub id or local folder of the encoder (default: all-MiniLM-L6-v2).")]
 Revision = Annotated[str | None, typer.Option("--encoder-revision", help="The full 40-digit commit of a hub encoder.")]
+Runner = Annotated[
+    Literal["local", "flink", "dataflow"] | None, typer.Option("--runner", help="The engine: this machine, a Flink cluster, Dataflow.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes on this machine (default 1), parallel tasks on Flink, machines on Dataflow."),
+]
+Deadline = Annotated[float | None, typer.Option("--deadline", min=0, help="Cancel a job on a cluster after this many minutes.")]
+BeamOptions = Annotated[
+    list[str] | None, typer.Argument(metavar="[-- BEAM OPTIONS]", help="Beam's own options, --name=value; unknown ones are refused.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable output on stdout.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run directory.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Replace what the output holds and start over.")]
@@ -112,18 +123,12 @@ def filter_corpus(
     encoder_revision: Revision = None,
     device: Device = None,
     precision: Precision = None,
-    runner: Annotated[
-        Literal["local", "flink", "dataflow"] | None, typer.Option("--runner", help="The engine: this machine, a Flink cluster, Dataflow.")
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, help="Processes on this machine (default 1), parallel tasks on Flink, machines on Dataflow."),
-    ] = None,
+    runner: Runner = None,
+    workers: Workers = None,
+    deadline: Deadline = None,
     restart: Restart = False,
     as_json: Json = False,
-    beam_options: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- BEAM OPTIONS]", help="Beam's own options, --name=value; unknown ones are refused.")
-    ] = None,
+    beam_options: BeamOptions = None,
 ) -> None:
     """Filter a corpus into a run: clean, quarantine, rejects, ledger, scores, manifest.
 
@@ -154,6 +159,7 @@ def filter_corpus(
             "vectors": vectors or None,
             "engine.runner": runner,
             "engine.workers": workers,
+            "engine.deadline": deadline,
             **_models(encoder, encoder_revision, device, precision),
         },
     )

@@ -40,6 +40,13 @@ class Engine(Strict):
     runner: Literal["local", "flink", "dataflow"] = "local"
     workers: int | None = Field(None, ge=1)
     """Processes (local), parallel tasks (flink) or machines (dataflow); without it one, two, and as the service sees fit."""
+    deadline: float | None = Field(None, gt=0)
+    """Minutes after which a job on a cluster is cancelled."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Say whether other processes than this one do the work."""
+        return self.runner != "local" or (self.workers or 1) > 1
 
 
 class FilterConfig(Strict):
@@ -66,9 +73,19 @@ class FilterConfig(Strict):
 
         return EncoderConfig(**self.encoder.model_dump(), **self.hardware.model_dump())
 
+    def placed(self) -> FilterConfig:
+        """Return the configuration with local paths that mean the same in workers elsewhere, which start in other folders."""
+        if self.engine.runner == "local":
+            return self
+        return self.model_copy(update={"input": tuple(map(_absolute, self.input)), "output": _absolute(self.output)})
+
     def identity(self) -> dict[str, object]:
         """Return the part that decides a run's bytes: not where its files lie, nor what it runs on."""
         return self.model_dump(mode="json", include={"signals", "corpus", "shards", "encoder", "vectors"})
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).absolute())
 
 
 def read_config(path: str | None) -> FilterConfig:

@@ -157,6 +157,7 @@ def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[st
     """
     if not config.input or not config.output:
         raise CardError("input and output are needed", remedy="congener filter --input CORPUS --output RUN")
+    config = config.placed()
     with Reporter() as reporter, claimed(config.output):
         workspace.require_unfinished(config.output, restart)
         settled = plan(config, reporter)
@@ -167,7 +168,7 @@ def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[st
         began = time.monotonic()
         done, remarks = workspace.progress(config.output, begun, settled.shards)
         reporter.remark(remarks)
-        reporter.begin(settled.shards, done)
+        reporter.begin(settled.shards, done, config.output if config.engine.elsewhere else None)
         execute(settled, done, beam_options)
         receipts = in_order(settled.shards, workspace.progress(config.output, begun, settled.shards).done)
         manifest = manifest_of(settled, receipts, time.monotonic() - began, command)

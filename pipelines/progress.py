@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,14 +16,18 @@ from classifiers.banks import Bank
 from pipelines.display import plain, tabulated
 from schemas.manifests import Manifest
 from schemas.policies import Policy
+from transforms import storage
 from transforms.decide import Rule
 from transforms.formats import Layout
 from transforms.score import TALLY
 from transforms.sources import Corpus, ShardPlan
-from transforms.write import Receipt
+from transforms.write import RECEIPTS, Receipt
 
 LOG_SECONDS = 30.0
 """Between two lines of progress where there is no terminal to redraw one on."""
+
+RECEIPT_SECONDS = 2.0
+"""Between two looks at the receipts, which may lie in an object store."""
 
 
 class Reporter:
@@ -33,6 +37,8 @@ class Reporter:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._rows: Callable[[], float] = TALLY.rows_so_far
+        self._pause = 0.3
 
     def __enter__(self) -> Self:
         return self
@@ -79,13 +85,15 @@ class Reporter:
         if policy.removal_budget is None:
             self.say("removal budget: none set")
 
-    def begin(self, shards: Sequence[ShardPlan], done: Mapping[str, Receipt]) -> None:
-        """Start the line of progress."""
+    def begin(self, shards: Sequence[ShardPlan], done: Mapping[str, Receipt], run: str | None = None) -> None:
+        """Start the line of progress; with `run`, from the receipts in it, as the work is done in other processes."""
         total, before = sum(shard.rows for shard in shards), sum(receipt.rows for receipt in done.values())
         if before:
             self.say(f"resuming: {len(done)} of {len(shards)} shards are done")
         TALLY.reset(before)
         TALLY.tell = self.say
+        if run is not None:
+            self._rows, self._pause = receipted(run, shards), RECEIPT_SECONDS
         self._thread = threading.Thread(target=self._watch, args=(total,), daemon=True)
         self._thread.start()
 
@@ -94,19 +102,20 @@ class Reporter:
 
     def _redraw(self, total: int) -> None:
         columns = (TextColumn("filter"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
-        began, first = time.monotonic(), TALLY.rows_so_far()
+        began, first = time.monotonic(), self._rows()
         with Progress(*columns, console=self.console, transient=True) as progress:
             task = progress.add_task("", total=total, speed="")
-            while not self._stop.wait(0.3):
-                progress.update(task, completed=int(TALLY.rows_so_far()), speed=_speed(began, first))
+            while not self._stop.wait(self._pause):
+                rows = self._rows()
+                progress.update(task, completed=int(rows), speed=_speed(began, rows - first))
 
     def _log(self, total: int) -> None:
-        began, first = time.monotonic(), TALLY.rows_so_far()
+        began, first = time.monotonic(), self._rows()
         while not self._stop.wait(LOG_SECONDS):
-            rows = TALLY.rows_so_far()
+            rows = self._rows()
             rate = (rows - first) / (time.monotonic() - began)
             left = f", {(total - rows) / rate / 60:.1f} min left" if rate else ""
-            self.say(f"{int(rows):,} of {total:,} rows, {_speed(began, first)}{left}")
+            self.say(f"{int(rows):,} of {total:,} rows, {_speed(began, rows - first)}{left}")
 
     def finish(self, manifest: Manifest) -> None:
         """Stop the line of progress and print the run's table."""
@@ -121,9 +130,17 @@ class Reporter:
         )
 
 
-def _speed(began: float, first: float) -> str:
+def _speed(began: float, rows: float) -> str:
     seconds = max(time.monotonic() - began, 1e-9)
-    return f"{(TALLY.rows_so_far() - first) / seconds:,.0f} rows/s, {TALLY.tokens / seconds:,.0f} tokens/s"
+    tokens = f", {TALLY.tokens / seconds:,.0f} tokens/s" if TALLY.tokens else ""
+    return f"{rows / seconds:,.0f} rows/s{tokens}"
+
+
+def receipted(run: str, shards: Sequence[ShardPlan]) -> Callable[[], float]:
+    """Return what counts the rows of the shards that have a receipt."""
+    rows = {shard.name: shard.rows for shard in shards}
+    folder = storage.join(run, RECEIPTS)
+    return lambda: sum(rows.get(uri.rpartition("/")[2].removesuffix(".json"), 0) for uri in storage.listing(folder, ".json"))
 
 
 def decision_table(manifest: Manifest) -> Table:

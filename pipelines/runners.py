@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,11 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+import grpc
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, _BeamArgumentParser
+from apache_beam.runners.runner import PipelineResult, PipelineState
 from grpc import _server as grpc_server
 
 from pipelines.config import Engine
-from schemas.errors import CardError
+from schemas.errors import CardError, CongenerError, EngineError
 
 JOB_ENDPOINT = "localhost:8099"
 WORKER_POOL = "localhost:50000"
@@ -106,7 +109,13 @@ def flink(engine: Engine) -> Preset:
     return Preset(
         "PortableRunner",
         ("--environment_type=EXTERNAL", "--no_save_main_session", *parallelism),
-        (f"--job_endpoint={JOB_ENDPOINT}", f"--environment_config={WORKER_POOL}", "--parallelism=2"),
+        (
+            f"--job_endpoint={JOB_ENDPOINT}",
+            "--job_server_timeout=60",
+            f"--environment_config={WORKER_POOL}",
+            "--environment_cache_millis=60000",  # or else a Python process starts, and loads its models, for every stage
+            "--parallelism=2",
+        ),
     )
 
 
@@ -122,14 +131,78 @@ PRESETS: dict[str, Callable[[Engine], Preset]] = {"local": local, "flink": flink
 
 @contextmanager
 def engine_pipeline(engine: Engine, given: Sequence[str] = ()) -> Iterator[beam.Pipeline]:
-    """Yield a pipeline on the engine; on the way out it runs, and has ended.
+    """Yield a pipeline on the engine; on the way out it runs, and has ended well.
 
-    Raises: CardError: An option is unknown or contradicts the preset.
+    Raises:
+        CardError: An option is unknown or contradicts the preset.
+        CongenerError: What a worker raised, wherever it ran.
+        EngineError: The engine can't be reached, failed or took longer than the deadline.
     """
+    if engine.deadline and engine.runner == "local":
+        raise CardError(
+            "--deadline is for jobs on a cluster", remedy="leave it out; timeout(1) ends a local run, and the same command resumes"
+        )
     preset = PRESETS[engine.runner](engine)
     options = PipelineOptions(preset.options(given))
-    with _environment(preset.environment), _on_loopback(), beam.Pipeline(runner=preset.runner, options=options) as pipeline:
+    with _environment(preset.environment), _on_loopback():
+        pipeline = beam.Pipeline(runner=preset.runner, options=options)
         yield pipeline
+        with _as_ours(options):
+            _await(pipeline.run(), engine.deadline)
+
+
+def _await(result: PipelineResult, deadline: float | None) -> None:
+    try:
+        state = result.wait_until_finish(duration=int(deadline * 60_000) if deadline else None)
+    except KeyboardInterrupt:
+        result.cancel()
+        raise
+    if not PipelineState.is_terminal(state):
+        result.cancel()
+        raise EngineError(
+            f"the job wasn't done after {deadline:g} minutes and was cancelled",
+            remedy="the same command resumes it; look for what is slow first",
+        )
+    if state != PipelineState.DONE:
+        raise EngineError(f"the job ended as {state}", remedy="the same command resumes it")
+
+
+@contextmanager
+def _as_ours(options: PipelineOptions) -> Iterator[None]:
+    """Turn what an engine raises into errors with a remedy; an error that can't be told from a fault of ours passes."""
+    try:
+        yield
+    except (grpc.RpcError, grpc.FutureTimeoutError) as error:
+        raise EngineError(
+            f"Beam's job server can't be reached: {error}",
+            where=options.view_as(PortableOptions).job_endpoint,
+            remedy="is it up (deploy/flink/local.sh status)? another: -- --job_endpoint=HOST:PORT",
+        ) from error
+    except RuntimeError as error:
+        if raised := raised_in_worker(str(error)):
+            raise raised from error
+        if not str(error).startswith("Pipeline "):
+            raise
+        raise EngineError(
+            f"the job failed: {last_cause(str(error))}", remedy="the same command resumes it; the engine's own logs say more"
+        ) from error
+
+
+RAISED = re.compile(r"^(?:.*: )?schemas\.errors\.(\w+): (.*?)(?:\n  remedy: (.*?))?(?: \[while running '[^'\n]*'.*)?$", re.MULTILINE)
+
+
+def raised_in_worker(text: str) -> CongenerError | None:
+    """Find the congener error in the trace that a worker sent, as text is all that crosses."""
+    found = RAISED.findall(text)
+    kinds = {kind.__name__: kind for kind in CongenerError.__subclasses__()}
+    return next((kinds[name](problem, remedy=remedy or None) for name, problem, remedy in reversed(found) if name in kinds), None)
+
+
+def last_cause(text: str) -> str:
+    """Return the innermost cause of a Java trace, or the last line of a Python one."""
+    causes = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("\tat ", "\t..."))]
+    java = [line.removeprefix("Caused by: ") for line in causes if line.startswith("Caused by: ")]
+    return (java or causes or ["no message"])[-1]
 
 
 @contextmanager

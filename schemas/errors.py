@@ -70,5 +70,11 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY))
 
 
+class EngineError(CongenerError):
+    """The engine that runs the pipeline can't be reached, failed or took too long; what is done stays, and the same command resumes."""
+
+    exit_code = 7
+
+
 def _rebuild(kind: type[CongenerError], problem: str, where: str | None, remedy: str | None) -> CongenerError:
     return kind(problem, where=where, remedy=remedy)

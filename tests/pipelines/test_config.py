@@ -3,7 +3,7 @@
 import pytest
 
 from classifiers.encoders import EncoderConfig
-from pipelines.config import FilterConfig, read_config, read_policy
+from pipelines.config import Engine, FilterConfig, read_config, read_policy
 from schemas.errors import CardError
 from schemas.policies import Policy
 
@@ -45,3 +45,26 @@ def test_mistakes_in_a_policy_are_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(CardError, match=r"policy\.yaml"):
         read_policy(str(path))
+
+
+def test_paths_are_absolute_for_workers_elsewhere(monkeypatch, tmp_path):
+    """A relative path means the launcher's folder, also to a worker that starts in another; URIs stay as they are."""
+    monkeypatch.chdir(tmp_path)
+    given = FilterConfig(input=("data", "s3://bucket/data"), output="run")
+    assert given.placed() == given
+    placed = given.model_copy(update={"engine": Engine(runner="flink")}).placed()
+    assert placed.input == (str(tmp_path / "data"), "s3://bucket/data")
+    assert placed.output == str(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("engine", "elsewhere"), [({}, False), ({"workers": 1}, False), ({"workers": 2}, True), ({"runner": "flink"}, True)]
+)
+def test_where_the_work_is_done(engine, elsewhere):
+    """One local worker is this process; two, or a cluster, are others."""
+    assert Engine(**engine).elsewhere is elsewhere
+
+
+def test_the_engine_is_no_part_of_the_identity():
+    """The same run on another engine is the same run."""
+    assert FilterConfig(engine=Engine(runner="flink", workers=9)).identity() == FilterConfig().identity()

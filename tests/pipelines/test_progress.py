@@ -2,6 +2,7 @@
 
 import io
 import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -63,6 +64,21 @@ def test_a_terminal_line_is_drawn(config, reporter):
         TALLY.rows = 20
         time.sleep(0.8)
     assert "20/40" in text(reporter)
+
+
+def test_work_elsewhere_is_counted_by_its_receipts(config, reporter, monkeypatch):
+    """When other processes do the work, rows are those of the shards that have a receipt; tokens aren't known."""
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
+    settled = plan(config, reporter)
+    folder = Path(config.output) / ".work" / "receipts"
+    folder.mkdir(parents=True)
+    for name in (settled.shards[0].name, "of-another-run"):
+        (folder / f"{name}.json").write_text("{}")
+    with reporter:
+        reporter.begin(settled.shards, {}, config.output)
+        time.sleep(0.3)
+    assert f"{settled.shards[0].rows} of 40 rows" in text(reporter)
+    assert "tokens/s" not in text(reporter)
 
 
 def test_rows_so_far_count_the_shard_at_hand():

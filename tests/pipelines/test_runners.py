@@ -9,9 +9,13 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, FlinkRunnerOptions, PipelineOptions, PortableOptions, SetupOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+from pipelines import runners
 from pipelines.config import Engine
-from pipelines.runners import PRESETS, Preset, engine_pipeline
-from schemas.errors import CardError
+from pipelines.runners import PRESETS, Preset, engine_pipeline, last_cause, raised_in_worker
+from schemas.errors import CardError, EngineError, InputError, ModelError
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
+"""127.0.0.1 and the same in IPv6, as the kernel writes them."""
 
 
 def options(runner: str, given=(), **settings) -> PipelineOptions:
@@ -112,7 +116,7 @@ def test_workers_are_processes_that_share_the_cores(tmp_path):
     share = max(1, os.cpu_count() // 2)
     assert len({worker[0] for worker, _ in seen} - {os.getpid()}) == 2
     assert {tuple(worker[1:]) for worker, _ in seen} == {(str(share), share)}
-    assert {address for _, addresses in seen for address in addresses} <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert {address for _, addresses in seen for address in addresses} <= LOOPBACK
 
 
 def test_nothing_of_the_engines_stays_in_the_environment():
@@ -122,3 +126,83 @@ def test_nothing_of_the_engines_stays_in_the_environment():
         pipeline | beam.Create([1])
         assert os.environ["OMP_NUM_THREADS"] == str(max(1, os.cpu_count() // 2))
     assert dict(os.environ) == before
+
+
+def fail_with_advice(item: int) -> int:
+    """Raise an error of ours, with a remedy."""
+    raise ModelError(f"no GPU for {item}", where="device cuda", remedy="--device auto")
+
+
+def fail_otherwise(_: int) -> int:
+    """Raise an error that isn't ours."""
+    raise ValueError("odd")
+
+
+def test_an_error_of_ours_comes_back_from_another_process():
+    """What a worker process raised is raised here, with its kind, message and remedy, and without Beam's words."""
+    with pytest.raises(ModelError) as raised, engine_pipeline(Engine(workers=2)) as pipeline:
+        pipeline | beam.Create([7]) | beam.Map(fail_with_advice)
+    assert (raised.value.problem, raised.value.remedy) == ("device cuda: no GPU for 7", "--device auto")
+
+
+def test_other_errors_stay_what_they_are():
+    """A fault of ours in a worker is no error of the engine's."""
+    with pytest.raises(RuntimeError, match="odd"), engine_pipeline(Engine(workers=2)) as pipeline:
+        pipeline | beam.Create([7]) | beam.Map(fail_otherwise)
+
+
+JAVA = """java.util.concurrent.ExecutionException: java.lang.RuntimeException: Error received from SDK harness: Traceback (most recent call last):
+  File "transforms/readers.py", line 1, in read_task
+schemas.errors.InputError: /data/a.jsonl: rows 0 to 5 can't be read
+  remedy: did the file change during the run? [while running 'Read/Rows']
+
+\tat org.apache.beam.runners.fnexecution.control.FnApiControlClient
+Caused by: java.io.IOException: connection lost
+\tat java.base/java.lang.Thread.run
+"""
+
+
+def test_errors_are_read_from_a_trace():
+    """A trace of Java's around one of Python's gives the error of ours, or else its innermost cause."""
+    found = raised_in_worker(JAVA)
+    assert isinstance(found, InputError)
+    assert str(found) == "/data/a.jsonl: rows 0 to 5 can't be read\n  remedy: did the file change during the run?"
+    assert raised_in_worker("schemas.errors.NoSuchError: x") is None
+    assert last_cause(JAVA) == "java.io.IOException: connection lost"
+    assert last_cause("") == "no message"
+
+
+def test_a_job_server_that_is_not_there():
+    """The message names it and what to do."""
+    nowhere = ["--job_endpoint=localhost:1", "--job_server_timeout=2"]
+    message = r"localhost:1: Beam's job server can't be reached[\s\S]*local.sh status"
+    with pytest.raises(EngineError, match=message), engine_pipeline(Engine(runner="flink"), nowhere) as pipeline:
+        pipeline | beam.Create([1])
+
+
+def test_a_deadline_is_for_clusters():
+    """A local run has no job to cancel."""
+    with pytest.raises(CardError, match="jobs on a cluster"), engine_pipeline(Engine(deadline=1)):
+        pass
+
+
+class Slow:
+    """A job that never ends."""
+
+    cancelled = False
+
+    def wait_until_finish(self, duration):
+        """Return after no time at all."""
+        return "RUNNING"
+
+    def cancel(self):
+        """Note it."""
+        self.cancelled = True
+
+
+def test_a_job_that_takes_too_long_is_cancelled():
+    """Past the deadline the job is cancelled, and the error says so."""
+    job = Slow()
+    with pytest.raises(EngineError, match=r"after 0\.5 minutes"):
+        runners._await(job, 0.5)
+    assert job.cancelled

@@ -8,9 +8,20 @@ import pickle
 import pytest
 
 from schemas import errors
-from schemas.errors import BudgetError, CardError, CongenerError, InputError, ModelError, RowError, RunError, StorageError, VerifyError
+from schemas.errors import (
+    BudgetError,
+    CardError,
+    CongenerError,
+    EngineError,
+    InputError,
+    ModelError,
+    RowError,
+    RunError,
+    StorageError,
+    VerifyError,
+)
 
-KINDS = [CongenerError, InputError, CardError, ModelError, BudgetError, RunError, VerifyError, StorageError, RowError]
+KINDS = [CongenerError, InputError, CardError, ModelError, BudgetError, RunError, VerifyError, StorageError, RowError, EngineError]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -38,7 +49,7 @@ def test_an_error_says_where_what_and_what_to_do():
 
 def test_exit_codes_tell_the_kinds_of_failure_apart():
     """A script can tell a bad input from a blown budget, an unusable run, a run that was altered and a disk that fails."""
-    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 5, 6, 2]
+    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 5, 6, 2, 7]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ class Lexicon:
 
     def hits(self, text: str) -> list[Hit]:
         """Return the hits that count, in order: not quoted, not denied, not inside an `unless` pattern."""
-        found = [self._hit(text, match.start(), match.end()) for match in self._find.finditer(text)]
+        data = text.encode() if text.isascii() else text  # a byte a character: RE2 is spared counting them
+        found = [self._hit(text, *match.span()) for match in self._find.finditer(data)]
         if not found:
             return []
         excused = [match.span() for match in self._unless.finditer(text)] if self._unless else []

@@ -177,10 +177,10 @@ class Scorer:
                 )
 
     def _score_dense(self, texts: Texts, result: Scores) -> None:
-        names = [name for name, trait in self.bank.traits.items() if any(getattr(trait.card.signals, signal) for signal in DENSE)]
+        names = self._dense_traits()
         if not names or self.encoder is None:
             return
-        windows, segments, cuts = self._windows(names, texts)
+        windows, segments, cuts = self.windows(texts)
         result.vectors = self.encoder.encode(windows, self.progress)
         # a row's own vector is that of its whole text: of windows cut for openings only where there are no others
         result.vector_rows = np.where(cuts == cuts[:1], texts.rows[segments], -1)
@@ -192,14 +192,22 @@ class Scorer:
             for signal, scores in dense_scores(trait, result.vectors[inside]).items():
                 result.signals[name][signal] = reduced(result.size, texts, segments[inside], scores, spans, inside)
 
-    def _windows(self, names: Sequence[str], texts: Texts) -> tuple[list[Window], np.ndarray, np.ndarray]:
-        """Cut the segments that any of these traits looks at into windows, once for every length of opening (0: whole texts)."""
+    def _dense_traits(self) -> list[str]:
+        return [name for name, trait in self.bank.traits.items() if any(getattr(trait.card.signals, signal) for signal in DENSE)]
+
+    def windows(self, texts: Texts) -> tuple[list[Window], np.ndarray, np.ndarray]:
+        """Cut the segments that any dense signal looks at into windows, once for every length of opening.
+
+        Returns the windows, and for each the segment and the length of the opening (0: whole texts).
+
+        Raises: ValueError: There is no encoder.
+        """
         if self.encoder is None:
             raise ValueError("windows are the encoder's, and there is none")
         windows: list[Window] = []
         segments: list[int] = []
         cuts: list[int] = []
-        scopes = [self.bank.traits[name].card.scope for name in names]
+        scopes = [self.bank.traits[name].card.scope for name in self._dense_traits()]
         for opening in sorted({scope.opening or 0 for scope in scopes}):
             wanted = np.unique(np.concatenate([in_scope(texts, scope) for scope in scopes if (scope.opening or 0) == opening])).tolist()
             found = self.encoder.windows(openings(texts, wanted, opening or None).to_pylist())

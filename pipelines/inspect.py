@@ -21,7 +21,7 @@ from rich.text import Text
 
 from pipelines.display import tabulated
 from pipelines.excerpts import HIDDEN, excerpt, field_text, inert, visible
-from pipelines.runs import load_run, require_there, rows_at, scan
+from pipelines.runs import load_run, rows_at, scan, scannable
 from schemas.errors import RunError
 from schemas.manifests import Manifest
 from schemas.policies import DECISIONS
@@ -158,18 +158,20 @@ def quarantined(run: str, manifest: Manifest, filters: Filters = EVERYTHING, sta
     rows: list[HeldRow] = []
     for output, places in groupby(chosen, key=lambda pair: pair[0]):
         records = rows_at(storage.join(run, output), [place for _, place in places])
-        scores = _scores_beside(run, output, records.values())
+        scores = _scores_beside(run, manifest, output, records.values())
         rows += [_held(record, scores) for record in records.values()]
     return Page(total, start, limit, tuple(rows))
 
 
-def _scores_beside(run: str, output: str, records: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
+def _scores_beside(
+    run: str, manifest: Manifest, output: str, records: Iterable[Mapping[str, Any]]
+) -> dict[tuple[str, int], dict[str, Any]]:
     """Read the scores of some rows of a shard; they stand under the shard's name."""
     keys = [(note["source"], note["row"]) for note in (record[QUARANTINE_EXTRA.name] for record in records)]
     wanted = pl.LazyFrame(keys, schema={"source": pl.String, "row": pl.Int64}, orient="row")
-    uri = storage.join(run, output.replace("quarantine/", "scores/", 1))
-    require_there(run, uri)
-    found = pl.scan_parquet(uri, glob=False).join(wanted, on=["source", "row"], how="semi").collect()
+    beside = output.replace("quarantine/", "scores/", 1)
+    path = scannable(run, next(item for item in manifest.outputs if item.path == beside))
+    found = pl.scan_parquet(path, glob=False).join(wanted, on=["source", "row"], how="semi").collect()
     return {(row["source"], row["row"]): row for row in found.iter_rows(named=True)}
 
 

@@ -49,14 +49,18 @@ def scan(run: str, manifest: Manifest, folder: str, row_index: str | None = None
     """
     wanted = [output for output in manifest.outputs if output.path.startswith(f"{folder}/")]
     with ThreadPoolExecutor(FETCHES) as pool:
-        paths = list(pool.map(lambda output: _scannable(run, output), wanted))
+        paths = list(pool.map(lambda output: scannable(run, output), wanted))
     if not paths:
         frame = pl.from_arrow(LEDGER.empty_table())
         return frame.lazy().with_row_index(row_index or "index")  # type: ignore[union-attr]
     return pl.scan_parquet(paths, glob=False, row_index_name=row_index)
 
 
-def _scannable(run: str, output: Output) -> str:
+def scannable(run: str, output: Output) -> str:
+    """Return the path of one of a run's files as polars can scan it: its own, or that of a copy that is fetched.
+
+    Raises: RunError: It isn't there, or not as the manifest says.
+    """
     uri = storage.join(run, output.path)
     require_there(run, uri)
     return fetched(uri, output.sha256, output.bytes)

@@ -153,7 +153,8 @@ def test_a_write_that_is_interrupted(store):
     def interrupt(data):
         raise KeyboardInterrupt
 
-    real = stores.FileSystems.create
+    kind = type(stores.filesystem(store.uri()))
+    real = kind.create
 
     def create(*args, **kwargs):
         stream = real(*args, **kwargs)
@@ -170,7 +171,7 @@ def test_a_write_that_is_interrupted(store):
         return Interrupted()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stores.FileSystems, "create", create)
+        patch.setattr(kind, "create", create)
         with pytest.raises(KeyboardInterrupt):
             storage.write_bytes(store.uri("x"), b"x" * (40 * MEGABYTE))
     gc.collect()

@@ -6,6 +6,7 @@ import pytest
 from apache_beam.io.aws.clients.s3.messages import S3ClientError
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.options.pipeline_options import PipelineOptions, S3Options
 from apache_beam.options.value_provider import RuntimeValueProvider
 
@@ -57,7 +58,7 @@ def test_reading_what_is_not_there(tmp_path):
 def test_large_objects_go_in_parts(tmp_path, monkeypatch):
     """No more than a part is handed to the client at once."""
     sizes = []
-    real = FileSystems.create
+    real = LocalFileSystem.create
 
     class Stream:
         def __init__(self, inner):
@@ -71,7 +72,7 @@ def test_large_objects_go_in_parts(tmp_path, monkeypatch):
             return getattr(self.inner, name)
 
     monkeypatch.setattr(stores, "PART", 4)
-    monkeypatch.setattr(FileSystems, "create", lambda *args, **kwargs: Stream(real(*args, **kwargs)))
+    monkeypatch.setattr(LocalFileSystem, "create", lambda *args, **kwargs: Stream(real(*args, **kwargs)))
     stores.write(str(tmp_path / "x"), b"0123456789")
     assert sizes == [4, 4, 2]
     assert (tmp_path / "x").read_bytes() == b"0123456789"
@@ -108,9 +109,9 @@ class Upload:
 def test_a_failed_write_is_given_up(monkeypatch, error):
     """After an error or an interruption nothing finishes the upload, not even the collector; the store is told."""
     Upload.log.clear()
-    monkeypatch.setattr(FileSystems, "create", lambda *_args, **_kwargs: Upload(error("cut")))
+    monkeypatch.setattr(LocalFileSystem, "create", lambda *_args, **_kwargs: Upload(error("cut")))
     with pytest.raises(error):
-        stores.write("s3://bucket/x", b"data")
+        stores.write("/x", b"data")
     gc.collect()
     assert Upload.log == ["terminated", "collected"]
 
@@ -139,9 +140,9 @@ def test_something_left_is_an_error(monkeypatch):
     """A client that only warns of what it couldn't delete isn't believed."""
     monkeypatch.setattr(stores, "exists", lambda _: False)
     monkeypatch.setattr(stores, "below", lambda *_: [stores.FoundFile("gs://bucket/run/x", 1)])
-    monkeypatch.setattr(FileSystems, "delete", lambda _: None)
+    monkeypatch.setattr(LocalFileSystem, "delete", lambda *_: None)
     with pytest.raises(OSError, match="gs://bucket/run/x is still there"):
-        stores.remove("gs://bucket/run")
+        stores.remove("/run")
 
 
 def test_options_are_kept(monkeypatch):
@@ -157,3 +158,15 @@ def test_options_are_kept(monkeypatch):
     monkeypatch.setattr(RuntimeValueProvider, "runtime_options", None)
     stores.exists("/")
     assert FileSystems._pipeline_options is not None
+
+
+def test_s3_has_one_client():
+    """Calls share a client, each with a place of its own in what it reads; Beam's own way to S3 is as it was."""
+    pytest.importorskip("boto3")
+    stores.use_options(PipelineOptions(["--s3_region_name=somewhere", "--s3_access_key_id=key", "--s3_secret_access_key=secret"]))
+    first, second = (stores.filesystem(uri)._io().client for uri in ("s3://bucket/x", "s3://bucket/y"))
+    assert first is not second
+    assert first.client is second.client
+    stores.use_options(PipelineOptions(["--s3_region_name=elsewhere", "--s3_access_key_id=key", "--s3_secret_access_key=secret"]))
+    assert stores.filesystem("s3://bucket/x")._io().client.client.meta.region_name == "elsewhere"
+    assert type(FileSystems.get_filesystem("s3://bucket/x")).__name__ == "S3FileSystem"

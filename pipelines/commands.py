@@ -44,6 +44,12 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Processes on this machine (default 1), parallel tasks on Flink, machines on Dataflow."),
 ]
+Accelerator = Annotated[
+    str | None, typer.Option("--accelerator", help="GPU of Dataflow's scoring machines: 'type:nvidia-l4;count:1;install-nvidia-driver'.")
+]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Leave once Dataflow has the job; the same command, given when it has ended, publishes the run.")
+]
 Deadline = Annotated[float | None, typer.Option("--deadline", min=0, help="Cancel a job on a cluster after this many minutes.")]
 BeamOptions = Annotated[
     list[str] | None, typer.Argument(metavar="[-- BEAM OPTIONS]", help="Beam's own options, --name=value; unknown ones are refused.")
@@ -125,7 +131,9 @@ def filter_corpus(
     precision: Precision = None,
     runner: Runner = None,
     workers: Workers = None,
+    accelerator: Accelerator = None,
     deadline: Deadline = None,
+    no_wait: NoWait = False,
     restart: Restart = False,
     as_json: Json = False,
     beam_options: BeamOptions = None,
@@ -159,7 +167,9 @@ def filter_corpus(
             "vectors": vectors or None,
             "engine.runner": runner,
             "engine.workers": workers,
+            "engine.accelerator": accelerator,
             "engine.deadline": deadline,
+            "engine.wait": False if no_wait else None,
             **_models(encoder, encoder_revision, device, precision),
         },
     )
@@ -173,6 +183,41 @@ def filter_corpus(
 
 def _models(encoder: str | None, revision: str | None, device: str | None, precision: str | None) -> dict[str, Any]:
     return {"encoder.model": encoder, "encoder.revision": revision, "hardware.device": device, "hardware.precision": precision}
+
+
+def estimate(
+    inputs: Annotated[list[str] | None, typer.Option("--input", "-i", help="File, folder or glob, local or a URI; repeatable.")] = None,
+    traits: Traits = None,
+    signals: Annotated[list[str] | None, typer.Option("--signals", help="Use only these signals; repeatable.")] = None,
+    bank: Annotated[str | None, typer.Option("--bank", help="A fitted bank; without --traits, its traits run.")] = None,
+    config: Config = None,
+    encoder: EncoderModel = None,
+    encoder_revision: Revision = None,
+    device: Device = None,
+    precision: Precision = None,
+    sample: Annotated[int, typer.Option("--sample", min=1, help="Rows to filter here, drawn by hash.")] = 2000,
+    machines: Annotated[int, typer.Option("--machines", min=1, help="How many machines would share the work.")] = 1,
+    speed: Annotated[float, typer.Option("--speed", min=0.001, help="How many times faster each is than this one; measure it.")] = 1.0,
+    price: Annotated[float, typer.Option("--price", min=0, help="What a machine costs an hour, in your currency.")] = 0.0,
+    startup: Annotated[float, typer.Option("--startup-minutes", min=0, help="Paid minutes before a machine works.")] = 15.0,
+    budget: Annotated[float | None, typer.Option("--budget", min=0, help="Refuse, with exit code 3, what would cost more.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a run would take and cost on other machines, from a sample that is filtered here.
+
+    congener estimate --input gs://bucket/corpus --machines 8 --speed 40 --price 1.10 --budget 200
+    """
+    from pipelines.estimate import Terms, run_estimate
+
+    changes = {"input": tuple(inputs or ()), "traits": tuple(traits or ()), "signals": tuple(signals or ()), "bank": bank}
+    settled = merged(config, changes | _models(encoder, encoder_revision, device, precision))
+    found = run_estimate(settled, Terms(machines, speed, price, startup), sample, budget)
+    if as_json:
+        print_json(found._asdict())
+        return
+    say(f"{found.rows:,} rows, some {found.tokens:,} tokens, reckoned from {found.sampled:,} rows")
+    say(f"{found.machine_hours:.2f} machine hours, {found.hours:.2f} hours on {machines} machines; price {found.price:.2f}")
+    say(f"give or take {found.spread:.0%} for what differs between rows; --speed {speed:g} is taken as you gave it")
 
 
 def fit_bank(
@@ -426,6 +471,7 @@ def traits_check(
 COMMANDS: dict[str, Callable[..., Any] | typer.Typer] = {
     "demo": demo,
     "filter": filter_corpus,
+    "estimate": estimate,
     "fit": fit_bank,
     "traits": traits_app,
     "inspect": inspect_run,

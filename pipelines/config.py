@@ -39,9 +39,13 @@ class Engine(Strict):
 
     runner: Literal["local", "flink", "dataflow"] = "local"
     workers: int | None = Field(None, ge=1)
-    """Processes (local), parallel tasks (flink) or machines (dataflow); without it one, two, and as the service sees fit."""
+    """Processes (local), parallel tasks (flink) or machines (dataflow, which needs it); without it one, and two."""
+    accelerator: str | None = None
+    """The GPU of the machines that score (dataflow): `type:nvidia-l4;count:1;install-nvidia-driver`."""
     deadline: float | None = Field(None, gt=0)
     """Minutes after which a job on a cluster is cancelled."""
+    wait: bool = True
+    """Stay until the job has ended, and publish; without it (dataflow), the same command publishes later."""
 
     @property
     def elsewhere(self) -> bool:
@@ -66,6 +70,12 @@ class FilterConfig(Strict):
     encoder: EncoderSettings = EncoderSettings()
     hardware: Hardware = Hardware()
     engine: Engine = Engine()
+
+    def on_launcher(self) -> FilterConfig:
+        """Return the settings for the process that launches the run: on another engine's machines the device is theirs."""
+        if self.engine.runner != "dataflow":
+            return self
+        return self.model_copy(update={"hardware": self.hardware.model_copy(update={"device": "auto"})})
 
     def encoder_config(self) -> EncoderConfig:
         """Return the encoder and hardware settings as the classifiers want them."""

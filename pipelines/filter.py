@@ -16,6 +16,7 @@ from pipelines.banks import prepare_bank, save_bank
 from pipelines.cache import cache_folder
 from pipelines.claims import claimed
 from pipelines.config import FilterConfig, read_policy
+from pipelines.dataflow import require_ready
 from pipelines.progress import Reporter
 from pipelines.publish import (
     LIMITS,
@@ -29,14 +30,14 @@ from pipelines.publish import (
     totals,
     withdraw,
 )
-from pipelines.runners import engine_pipeline
+from pipelines.runners import engine_options, engine_pipeline, handed_over
 from pipelines.version import VERSION, package_versions
 from schemas.digests import config_digest
-from schemas.errors import BudgetError, CardError, InputError
+from schemas.errors import BudgetError, CardError, HandedOver, InputError
 from schemas.manifests import Identity, Manifest
 from schemas.policies import Policy
 from schemas.records import CLEAN_EXTRA
-from transforms import storage
+from transforms import storage, stores
 from transforms.decide import DecideRecords, Rule, settle_rules
 from transforms.duplicates import FindDuplicates
 from transforms.formats import Layout, settle_layout
@@ -112,12 +113,13 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
     corpus = survey(config.input, config.shards)
     layout = settle_layout(corpus.schema, config.corpus)
     reporter.surveyed(corpus, layout)
-    bank, encoder = prepare_bank(config)
+    here = config.on_launcher()
+    bank, encoder = prepare_bank(here)
     rules = settle_rules(bank, policy)
-    scorer = load_scorer(bank, config.encoder_config(), encoder)
+    scorer = load_scorer(bank, here.encoder_config(), encoder)
     scoring = ScoringConfig(storage.join(config.output, workspace.BANK), bank.digest, config.encoder_config())
     keep_scorer(scoring, scorer)
-    device = _device(encoder)
+    device = _device(encoder, config)
     reporter.settled(bank, rules, policy, device)
     models = {
         name: {"model": model.files.name, "revision": model.files.revision, "weights_sha256": model.files.weights_sha256}
@@ -131,8 +133,11 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
     return settled
 
 
-def _device(encoder: Encoder | None) -> str:
-    return "no model" if encoder is None else f"{encoder.device.type}, {str(encoder.dtype).removeprefix('torch.')}"
+def _device(encoder: Encoder | None, config: FilterConfig) -> str:
+    if encoder is None:
+        return "no model"
+    kind = config.hardware.device if config.engine.runner == "dataflow" else encoder.device.type
+    return f"{kind}, {str(encoder.dtype).removeprefix('torch.')}"
 
 
 def _require_free_name(settled: FilterPlan) -> None:
@@ -157,6 +162,9 @@ def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[st
     """
     if not config.input or not config.output:
         raise CardError("input and output are needed", remedy="congener filter --input CORPUS --output RUN")
+    if config.engine.runner == "dataflow":
+        require_ready(config)
+    stores.use_options(engine_options(config.engine, beam_options))
     config = config.placed()
     with Reporter() as reporter, claimed(config.output):
         workspace.require_unfinished(config.output, restart)
@@ -179,17 +187,24 @@ def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[st
 
 
 def execute(settled: FilterPlan, done: dict[str, Receipt], beam_options: Sequence[str] = ()) -> None:
-    """Run the pipeline over the tasks that have shards left to do."""
+    """Run the pipeline over the tasks that have shards left to do.
+
+    Raises: HandedOver: Nobody waits for its end.
+    """
     tasks = [task for task in settled.tasks if any(shard.name not in done for shard in task)]
     if not tasks:
         return
     run, bank_uri = settled.config.output, settled.scoring.bank_uri
-    with engine_pipeline(settled.config.engine, beam_options) as pipeline:
+    run_id, accelerator = settled.begun().run_id, settled.config.engine.accelerator
+    hints = {"accelerator": accelerator} if accelerator else {}
+    with engine_pipeline(settled.config.engine, beam_options, f"congener-{run_id}") as pipeline:
         rows = pipeline | "Read" >> ReadShards(tasks, settled.corpus.schema) | "Identify" >> IdentifyRecords(settled.layout)
         duplicates = _duplicates(settled, pipeline)
-        scored = rows | "Score" >> ScoreRecords(settled.scoring)
+        scored = rows | "Score" >> ScoreRecords(settled.scoring).with_resource_hints(**hints)
         decided = scored | "Decide" >> DecideRecords(settled.rules, duplicates)
-        decided | "Write" >> WriteShards(run, bank_uri, settled.extra_column, settled.config.vectors, settled.begun().run_id)
+        decided | "Write" >> WriteShards(run, bank_uri, settled.extra_column, settled.config.vectors, run_id)
+    if handed_over(pipeline.options):
+        raise HandedOver("the job goes on by itself", where=run, remedy="the same command, given when it has ended, publishes the run")
 
 
 def _duplicates(settled: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollection | None:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import apache_beam as beam
 import grpc
-from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions, _BeamArgumentParser
 from apache_beam.runners.runner import PipelineResult, PipelineState
 from grpc import _server as grpc_server
 
@@ -56,6 +56,10 @@ class Preset:
                 )
         kept = [option for option in self.defaults if not self._understood([option]).keys() & {**fixed, **added}]
         return [*self.fixed, *kept, *given]
+
+    def told(self, error: Exception) -> EngineError | None:  # noqa: ARG002
+        """Return in our words what the engine's client says went wrong, if it is more than a fault."""
+        return None
 
     def _understood(self, options: Sequence[str]) -> dict[str, Any]:
         """Return the names and values of options as Beam parses them, without the defaults of others."""
@@ -129,9 +133,26 @@ def dataflow(engine: Engine) -> Preset:
 PRESETS: dict[str, Callable[[Engine], Preset]] = {"local": local, "flink": flink, "dataflow": dataflow}
 
 
+def engine_options(engine: Engine, given: Sequence[str] = ()) -> PipelineOptions:
+    """Return the engine's options and those given, which say among other things how object stores are reached.
+
+    Raises: CardError: An option is unknown or contradicts the preset.
+    """
+    if engine.runner != "dataflow" and (engine.accelerator or not engine.wait):
+        raise CardError("--accelerator and --no-wait are for --runner dataflow", remedy="leave them out")
+    return PipelineOptions(PRESETS[engine.runner](engine).options(given))
+
+
+def handed_over(options: PipelineOptions) -> bool:
+    """Say whether a job with these options goes on without its launcher: nobody waits, or it is written down as a template."""
+    return bool(options.view_as(StandardOptions).no_wait_until_finish or options.view_as(GoogleCloudOptions).template_location)
+
+
 @contextmanager
-def engine_pipeline(engine: Engine, given: Sequence[str] = ()) -> Iterator[beam.Pipeline]:
-    """Yield a pipeline on the engine; on the way out it runs, and has ended well.
+def engine_pipeline(engine: Engine, given: Sequence[str] = (), name: str | None = None) -> Iterator[beam.Pipeline]:
+    """Yield a pipeline on the engine; on the way out it runs, and has ended well unless it is handed over.
+
+    `name` is the job's, if none is given: Dataflow refuses a second job of a name while the first one runs.
 
     Raises:
         CardError: An option is unknown or contradicts the preset.
@@ -143,12 +164,16 @@ def engine_pipeline(engine: Engine, given: Sequence[str] = ()) -> Iterator[beam.
             "--deadline is for jobs on a cluster", remedy="leave it out; timeout(1) ends a local run, and the same command resumes"
         )
     preset = PRESETS[engine.runner](engine)
-    options = PipelineOptions(preset.options(given))
+    options = engine_options(engine, given)
+    cloud = options.view_as(GoogleCloudOptions)
+    cloud.job_name = cloud.job_name or name
     with _environment(preset.environment), _on_loopback():
         pipeline = beam.Pipeline(runner=preset.runner, options=options)
         yield pipeline
-        with _as_ours(options):
-            _await(pipeline.run(), engine.deadline)
+        with _as_ours(options, preset):
+            result = pipeline.run()
+            if not handed_over(options):
+                _await(result, engine.deadline)
 
 
 def _await(result: PipelineResult, deadline: float | None) -> None:
@@ -168,7 +193,7 @@ def _await(result: PipelineResult, deadline: float | None) -> None:
 
 
 @contextmanager
-def _as_ours(options: PipelineOptions) -> Iterator[None]:
+def _as_ours(options: PipelineOptions, preset: Preset) -> Iterator[None]:
     """Turn what an engine raises into errors with a remedy; an error that can't be told from a fault of ours passes."""
     try:
         yield
@@ -178,10 +203,10 @@ def _as_ours(options: PipelineOptions) -> Iterator[None]:
             where=options.view_as(PortableOptions).job_endpoint,
             remedy="is it up (deploy/flink/local.sh status)? another: -- --job_endpoint=HOST:PORT",
         ) from error
-    except RuntimeError as error:
-        if raised := raised_in_worker(str(error)):
+    except Exception as error:
+        if raised := preset.told(error) or (raised_in_worker(str(error)) if isinstance(error, RuntimeError) else None):
             raise raised from error
-        if not str(error).startswith("Pipeline "):
+        if not isinstance(error, RuntimeError) or not str(error).startswith("Pipeline "):
             raise
         raise EngineError(
             f"the job failed: {last_cause(str(error))}", remedy="the same command resumes it; the engine's own logs say more"

@@ -56,6 +56,12 @@ class RowError(CongenerError):
     """A row that can't be worked on, or a batch that holds one; alone, it becomes a reject."""
 
 
+class HandedOver(CongenerError):  # noqa: N818
+    """No fault: the job goes on without this process, which has nothing more to do."""
+
+    exit_code = 0
+
+
 class VerifyError(CongenerError):
     """A run directory differs from its manifest."""
 

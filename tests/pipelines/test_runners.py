@@ -6,12 +6,19 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import DirectOptions, FlinkRunnerOptions, PipelineOptions, PortableOptions, SetupOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+    SetupOptions,
+)
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipelines import runners
 from pipelines.config import Engine
-from pipelines.runners import PRESETS, Preset, engine_pipeline, last_cause, raised_in_worker
+from pipelines.runners import PRESETS, Preset, engine_options, engine_pipeline, last_cause, raised_in_worker
 from schemas.errors import CardError, EngineError, InputError, ModelError
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
@@ -206,3 +213,18 @@ def test_a_job_that_takes_too_long_is_cancelled():
     with pytest.raises(EngineError, match=r"after 0\.5 minutes"):
         runners._await(job, 0.5)
     assert job.cancelled
+
+
+@pytest.mark.parametrize("settings", [{"accelerator": "type:nvidia-l4;count:1"}, {"wait": False}])
+def test_what_only_dataflow_has_is_refused_elsewhere(settings):
+    """An accelerator or leaving early would mean nothing on this machine."""
+    with pytest.raises(CardError, match="are for --runner dataflow"):
+        engine_options(Engine(**settings))
+
+
+def test_a_job_has_the_runs_name_unless_it_has_one():
+    """The name given to the pipeline is the job's, but not over one among the options."""
+    for given, name in (([], "congener-1"), (["--job_name=mine"], "mine")):
+        with engine_pipeline(Engine(), given, "congener-1") as pipeline:
+            pipeline | beam.Create([1])
+        assert pipeline.options.view_as(GoogleCloudOptions).job_name == name

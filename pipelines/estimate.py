@@ -1,0 +1,124 @@
+"""`congener estimate`: what a run would take and cost on other machines, from a sample that is filtered here."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+import time
+from typing import NamedTuple
+
+from pipelines.config import Engine, FilterConfig
+from pipelines.filter import FilterPlan, plan
+from pipelines.progress import Reporter
+from schemas.corpora import ShardLimits
+from schemas.errors import BudgetError, CardError
+from transforms.decide import decide
+from transforms.identify import identify
+from transforms.readers import read_task
+from transforms.score import score, shared_scorer
+from transforms.sources import ShardPlan
+from transforms.write import write_shard
+
+PLACES = 20
+"""Stretches of rows that a sample is taken from."""
+
+
+class Terms(NamedTuple):
+    """What an estimate assumes: machines, how many times faster than this one each is, its price an hour, the minutes before it works."""
+
+    machines: int = 1
+    speed: float = 1.0
+    price: float = 0.0
+    startup_minutes: float = 15.0
+
+
+class Stretch(NamedTuple):
+    """Rows that were filtered here, and what that took."""
+
+    rows: int
+    tokens: int
+    seconds: float
+
+
+class Estimate(NamedTuple):
+    """What a run would take: all rows and tokens, hours of one machine, hours on the clock, the price; and by how much that may be off.
+
+    `spread` is twice the standard error of the sample's seconds a row, as a share: it knows of differences between rows,
+    not of whether `speed` is right.
+    """
+
+    rows: int
+    tokens: int
+    sampled: int
+    machine_hours: float
+    hours: float
+    price: float
+    spread: float
+
+
+def run_estimate(config: FilterConfig, terms: Terms, sample: int = 2000, budget: float | None = None) -> Estimate:
+    """Filter a sample of the corpus here, in a folder that is thrown away, and work out what the whole would cost.
+
+    Raises: BudgetError: It would cost more than the budget, reckoned at the upper end of the spread.
+    Raises: CongenerError: The run can't be settled.
+    """
+    if not config.input:
+        raise CardError("input is needed", remedy="congener estimate --input CORPUS --machines 4 --price 1.20")
+    with tempfile.TemporaryDirectory() as folder, Reporter() as reporter:
+        limits = ShardLimits(rows=max(1, min(config.shards.rows, math.ceil(sample / PLACES))), bytes=config.shards.bytes)
+        settled = plan(config.model_copy(update={"output": folder, "shards": limits, "engine": Engine()}), reporter)
+        reckoned = reckon(sum(source.rows for source in settled.corpus.sources), measured(settled, sample), terms)
+    highest = reckoned.price * (1 + reckoned.spread)
+    if budget is not None and highest > budget:
+        raise BudgetError(
+            f"the run is reckoned to cost {reckoned.price:.2f}, at most {highest:.2f}, against a budget of {budget:.2f}",
+            remedy="a larger budget, a smaller corpus, fewer signals; --sample makes the spread smaller",
+        )
+    return reckoned
+
+
+def drawn(settled: FilterPlan, sample: int) -> list[ShardPlan]:
+    """Draw stretches of rows by their digests, the first of each task: those behind it can't be reached without reading it."""
+    chosen: list[ShardPlan] = []
+    for first in sorted((task[0] for task in settled.tasks), key=lambda shard: shard.name.rsplit("-", 1)[1]):
+        if sum(shard.rows for shard in chosen) < sample:
+            chosen.append(first)
+    return chosen
+
+
+def measured(settled: FilterPlan, sample: int) -> list[Stretch]:
+    """Filter the drawn stretches, from reading to writing; the first one twice, since the first pays for warming up."""
+    chosen = drawn(settled, sample)
+    return [_filtered(settled, shard) for shard in [*chosen[:1], *chosen]][1:]
+
+
+def _filtered(settled: FilterPlan, shard: ShardPlan) -> Stretch:
+    began = time.perf_counter()
+    (read,) = read_task([shard], settled.corpus.schema)
+    decided = decide(score(identify(read, settled.layout), shared_scorer(settled.scoring)), settled.rules)
+    receipt = write_shard(decided, settled.config.output, settled.bank, settled.extra_column, settled.config.vectors)
+    return Stretch(shard.rows, receipt.tokens, time.perf_counter() - began)
+
+
+def reckon(rows: int, stretches: list[Stretch], terms: Terms) -> Estimate:
+    """Work out the whole from its stretches."""
+    sampled = sum(stretch.rows for stretch in stretches)
+    times = rows / max(sampled, 1)
+    work = sum(stretch.seconds for stretch in stretches) * times / terms.speed / 3600
+    machine_hours = work + terms.machines * terms.startup_minutes / 60
+    return Estimate(
+        rows=rows,
+        tokens=round(sum(stretch.tokens for stretch in stretches) * times),
+        sampled=sampled,
+        machine_hours=machine_hours,
+        hours=machine_hours / terms.machines,
+        price=machine_hours * terms.price,
+        spread=_spread([stretch.seconds / stretch.rows for stretch in stretches if stretch.rows]),
+    )
+
+
+def _spread(costs: list[float]) -> float:
+    if len(costs) < 2:
+        return 1.0  # one stretch says nothing of others: it may as well be twice as much
+    return 2 * statistics.stdev(costs) / math.sqrt(len(costs)) / statistics.fmean(costs)

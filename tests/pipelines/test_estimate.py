@@ -1,0 +1,59 @@
+"""Estimates: what is drawn, what is reckoned from it, and when that is too much."""
+
+import pytest
+
+from pipelines.estimate import Estimate, Stretch, Terms, drawn, reckon, run_estimate
+from pipelines.filter import plan
+from pipelines.progress import Reporter
+from schemas.errors import BudgetError, CardError
+
+LEXICON = {"signals": ("lexicon",)}
+
+
+def test_the_whole_is_reckoned_from_stretches():
+    """A tenth of the rows in half an hour is five hours of work; half as much on machines twice as fast; each is paid while it starts."""
+    stretches = [Stretch(50, 1000, 900.0), Stretch(50, 3000, 900.0)]
+    found = reckon(1000, stretches, Terms(machines=5, speed=2.0, price=3.0, startup_minutes=12))
+    assert found == Estimate(rows=1000, tokens=40_000, sampled=100, machine_hours=3.5, hours=0.7, price=10.5, spread=0.0)
+
+
+def test_rows_that_differ_widen_the_spread():
+    """Stretches that take unlike times leave more open; a single one leaves all open."""
+    even, odd = [Stretch(1, 0, 1.0)] * 4, [Stretch(1, 0, seconds) for seconds in (0.5, 1.5, 0.5, 1.5)]
+    assert reckon(4, even, Terms()).spread == 0
+    assert reckon(4, odd, Terms()).spread == pytest.approx(2 * (1 / 3) ** 0.5 / 2)
+    assert reckon(4, even[:1], Terms()).spread == 1
+
+
+def test_what_is_drawn_depends_on_content_alone(config):
+    """The same rows are drawn every time, from places all over the corpus, and no more of them than asked for."""
+    with Reporter() as reporter:
+        settled = plan(config.model_copy(update=LEXICON), reporter)
+    chosen = drawn(settled, 14)
+    assert chosen == drawn(settled, 14)
+    assert 14 <= sum(shard.rows for shard in chosen) < 14 + 7
+    assert [shard.name for shard in chosen] != [shard.name for shard in settled.shards[: len(chosen)]]
+
+
+def test_a_sample_is_filtered(config, tmp_path):
+    """Whole rows, tokens and hours come out, and nothing is left in the output that was named."""
+    found = run_estimate(config.model_copy(update=LEXICON), Terms(machines=2, price=1.0, startup_minutes=0), sample=20)
+    assert (found.rows, found.tokens) == (40, 0)
+    assert 20 <= found.sampled <= 40
+    assert found.price == pytest.approx(found.machine_hours)
+    assert found.machine_hours == pytest.approx(2 * found.hours)
+    assert found.machine_hours > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_over_budget_is_refused(config):
+    """What would cost more than the budget is refused, with the figures; the machines' start alone may be too much."""
+    with pytest.raises(BudgetError, match=r"cost 5\.0\d.* against a budget of 4\.00") as caught:
+        run_estimate(config.model_copy(update=LEXICON), Terms(machines=10, price=1.0, startup_minutes=30), sample=20, budget=4.0)
+    assert caught.value.exit_code == 3
+
+
+def test_without_input_there_is_nothing_to_estimate(config):
+    """Input is needed, and the message gives an example."""
+    with pytest.raises(CardError, match="input is needed"):
+        run_estimate(config.model_copy(update={"input": ()}), Terms())

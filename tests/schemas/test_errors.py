@@ -13,6 +13,7 @@ from schemas.errors import (
     CardError,
     CongenerError,
     EngineError,
+    HandedOver,
     InputError,
     ModelError,
     RowError,
@@ -21,7 +22,7 @@ from schemas.errors import (
     VerifyError,
 )
 
-KINDS = [CongenerError, InputError, CardError, ModelError, BudgetError, RunError, VerifyError, StorageError, RowError, EngineError]
+KINDS = [CongenerError, InputError, CardError, ModelError, BudgetError, RunError, VerifyError, StorageError, RowError, EngineError, HandedOver]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -48,8 +49,8 @@ def test_an_error_says_where_what_and_what_to_do():
 
 
 def test_exit_codes_tell_the_kinds_of_failure_apart():
-    """A script can tell a bad input from a blown budget, an unusable run, a run that was altered and a disk that fails."""
-    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 5, 6, 2, 7]
+    """A script can tell a bad input from a blown budget, an unusable run, a run that was altered and a disk that fails; what is handed over is no failure."""
+    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 5, 6, 2, 7, 0]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,19 @@ from schemas.errors import (
     VerifyError,
 )
 
-KINDS = [CongenerError, InputError, CardError, ModelError, BudgetError, RunError, VerifyError, StorageError, RowError, EngineError, HandedOver]
+KINDS = [
+    CongenerError,
+    InputError,
+    CardError,
+    ModelError,
+    BudgetError,
+    RunError,
+    VerifyError,
+    StorageError,
+    RowError,
+    EngineError,
+    HandedOver,
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,7 +82,7 @@ def test_lack_of_memory_is_told_from_other_errors(error, lacking):
 
 
 def test_every_error_of_the_module_is_tested_here():
-    """A new kind of error comes into this file's list."""
+    """A new kind of error comes into this file's list; only what is handed over, which is no fault, ends with 0."""
     found = {item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, CongenerError)}
     assert found == set(KINDS)
-    assert not any(kind.exit_code in (0, 1) for kind in KINDS)
+    assert [kind for kind in KINDS if kind.exit_code in (0, 1)] == [HandedOver]

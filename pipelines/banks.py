@@ -13,7 +13,7 @@ from classifiers.fitting import CleanRow, CleanText, fit_bank, fit_key, library_
 from classifiers.library import LoadedCard, find_cards
 from classifiers.scoring import needs_encoder
 from pipelines.cache import cache_folder
-from pipelines.config import FilterConfig
+from pipelines.config import FilterConfig, on_disk
 from pipelines.version import VERSION
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import config_digest
@@ -128,7 +128,7 @@ def chosen_cards(config: FilterConfig) -> list[LoadedCard]:
 
     Raises: ModelError: A trait that was named has none of the signals that the run is limited to.
     """
-    cards = find_cards(config.traits)
+    cards = find_cards([str(on_disk(name)) for name in config.traits])
     if not config.signals:
         return cards
     able = [card for card in cards if set(card.card.signals.names()) & set(config.signals)]

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from classifiers.library import first_problem
-from pipelines.config import FilterConfig, read_config
+from pipelines.config import FilterConfig, on_disk, read_config
 from pipelines.display import plain, tabulated
 from schemas.errors import CardError
 
@@ -366,7 +366,7 @@ def demo(
     from pipelines.demo import run_demo
     from pipelines.report import write_report
 
-    manifests, lines = run_demo(output, merged(None, {"hardware.device": device}))
+    manifests, lines = run_demo(str(on_disk(output)), merged(None, {"hardware.device": device}))
     pages = [write_report(f"{output}/{Path(manifest.inputs[0].uri).parent.name}") for manifest in manifests]
     if as_json:
         print_json(
@@ -445,7 +445,7 @@ def traits_new(folder: Annotated[str, typer.Argument(help="The folder to make; i
     """Write the skeleton of a new trait card."""
     from pipelines.traits import scaffold
 
-    scaffold(Path(folder))
+    scaffold(on_disk(folder))
     say(
         f"{folder}: put a dozen texts or more into positives.jsonl, then\n  congener traits check {folder}\n  congener filter --input CORPUS --output RUN --traits {folder}"
     )

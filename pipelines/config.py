@@ -11,6 +11,7 @@ from classifiers.library import read_yaml
 from schemas.cards import SignalName, Strict
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
+from schemas.errors import CardError
 from schemas.policies import Policy
 
 if TYPE_CHECKING:
@@ -98,11 +99,23 @@ def _absolute(path: str) -> str:
     return path if "://" in path else str(Path(path).absolute())
 
 
+def on_disk(path: str) -> Path:
+    """Return a path that must be on this machine's disk.
+
+    Raises: CardError: It is a URI.
+    """
+    if "://" in path:
+        raise CardError(
+            "must be on this machine's disk", where=path, remedy="copy it here: only corpora, backgrounds, banks and runs may be elsewhere"
+        )
+    return Path(path)
+
+
 def read_config(path: str | None) -> FilterConfig:
     """Read a configuration file, or return the defaults without one."""
-    return read_yaml(Path(path), FilterConfig) if path else FilterConfig()
+    return read_yaml(on_disk(path), FilterConfig) if path else FilterConfig()
 
 
 def read_policy(path: str | None) -> Policy:
     """Read a policy file, or return the policy of the cards without one."""
-    return read_yaml(Path(path), Policy) if path else Policy()
+    return read_yaml(on_disk(path), Policy) if path else Policy()

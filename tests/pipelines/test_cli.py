@@ -167,3 +167,20 @@ def test_unknown_choices_are_usage_errors(congener):
         code, _, err = congener("filter", "-i", "a", "-o", "b", option, "nope")
         assert code == 2
         assert "nope" in err or "Input should be" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("demo", "--output", "gs://bucket/demo"),
+        ("traits", "new", "gs://bucket/my-trait"),
+        ("filter", "-i", "gs://bucket/a", "-o", "gs://bucket/run", "--config", "gs://bucket/run.yaml"),
+    ],
+)
+def test_what_only_a_disk_can_hold_is_refused_elsewhere(congener, arguments, tmp_path, monkeypatch):
+    """A URI where a path is meant is an error, and makes no folder of that name."""
+    monkeypatch.chdir(tmp_path)
+    code, _, told = congener(*arguments)
+    assert code == 2
+    assert "must be on this machine's disk" in told
+    assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,7 @@
 import pytest
 
 from classifiers.encoders import EncoderConfig
-from pipelines.config import Engine, FilterConfig, read_config, read_policy
+from pipelines.config import Engine, FilterConfig, on_disk, read_config, read_policy
 from schemas.errors import CardError
 from schemas.policies import Policy
 
@@ -68,3 +68,11 @@ def test_where_the_work_is_done(engine, elsewhere):
 def test_the_engine_is_no_part_of_the_identity():
     """The same run on another engine is the same run."""
     assert FilterConfig(engine=Engine(runner="flink", workers=9)).identity() == FilterConfig().identity()
+
+
+@pytest.mark.parametrize("read", [read_config, read_policy, on_disk])
+def test_what_must_be_on_the_disk(read):
+    """Configurations, policies and trait folders aren't looked for on object stores, and the message says what is."""
+    with pytest.raises(CardError, match="must be on this machine's disk") as caught:
+        read("gs://bucket/policy.yaml")
+    assert caught.value.where == "gs://bucket/policy.yaml"

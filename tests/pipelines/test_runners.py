@@ -6,14 +6,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import (
-    DirectOptions,
-    FlinkRunnerOptions,
-    GoogleCloudOptions,
-    PipelineOptions,
-    PortableOptions,
-    SetupOptions,
-)
+from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions, PipelineOptions, PortableOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from pipelines import runners
@@ -66,20 +59,6 @@ def test_what_agrees_with_the_preset_is_allowed():
     assert options("flink", ["--environment_type=EXTERNAL"]).view_as(PortableOptions).environment_type == "EXTERNAL"
     both = Preset("FnApiRunner", ("--experiments=a",)).options(["--experiments=b"])
     assert PipelineOptions(both).get_all_options()["experiments"] == ["a", "b"]
-
-
-def test_flink_stages_nothing_and_names_its_workers():
-    """The preset names job server and worker pool, sends no main session, and gives way where an option is given."""
-    default = options("flink")
-    assert default.view_as(PortableOptions).job_endpoint == "localhost:8099"
-    assert default.view_as(PortableOptions).environment_config == "localhost:50000"
-    assert default.view_as(SetupOptions).save_main_session is False
-    assert default.view_as(FlinkRunnerOptions).parallelism == 2
-    assert options("flink", ["--parallelism=7"]).view_as(FlinkRunnerOptions).parallelism == 7
-    assert options("flink", ["--job_endpoint=other:1"]).view_as(PortableOptions).job_endpoint == "other:1"
-    assert options("flink", workers=5).view_as(FlinkRunnerOptions).parallelism == 5
-    with pytest.raises(CardError, match="can't be 7 here: the preset sets 5"):
-        options("flink", ["--parallelism=7"], workers=5)
 
 
 def test_options_that_only_the_engine_knows():
@@ -209,10 +188,11 @@ class Slow:
 
 def test_a_job_that_takes_too_long_is_cancelled():
     """Past the deadline the job is cancelled, and the error says so."""
-    job = Slow()
+    job, also = Slow(), []
     with pytest.raises(EngineError, match=r"after 0\.5 minutes"):
-        runners._await(job, 0.5)
+        runners._await(job, 0.5, lambda: also.append(True))
     assert job.cancelled
+    assert also
 
 
 @pytest.mark.parametrize("settings", [{"accelerator": "type:nvidia-l4;count:1"}, {"wait": False}])

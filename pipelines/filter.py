@@ -138,7 +138,9 @@ def _on_workers(config: FilterConfig, encoder: Encoder | None) -> EncoderConfig:
     asked = config.encoder_config()
     if encoder is None or config.engine.runner == "dataflow":  # which names both, since its launcher has no GPU
         return asked
-    return replace(asked, device="cuda" if encoder.device.type == "cuda" else "cpu", precision="bf16" if encoder.dtype.itemsize == 2 else "fp32")
+    return replace(
+        asked, device="cuda" if encoder.device.type == "cuda" else "cpu", precision="bf16" if encoder.dtype.itemsize == 2 else "fp32"
+    )
 
 
 def _device(encoder: Encoder | None, config: FilterConfig) -> str:

@@ -16,7 +16,14 @@ from typing import Any, NoReturn
 
 import apache_beam as beam
 import grpc
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+    S3Options,
+    StandardOptions,
+    _BeamArgumentParser,
+)
 from apache_beam.runners.runner import PipelineResult, PipelineState
 from grpc import _server as grpc_server
 
@@ -128,7 +135,14 @@ def engine_options(engine: Engine, given: Sequence[str] = ()) -> PipelineOptions
     """
     if engine.runner != "dataflow" and (engine.accelerator or not engine.wait):
         raise CardError("--accelerator and --no-wait are for --runner dataflow", remedy="leave them out")
-    return PipelineOptions(PRESETS[engine.runner](engine).options(given))
+    options = PipelineOptions(PRESETS[engine.runner](engine).options(given))
+    secrets = options.view_as(S3Options)
+    if secrets.s3_secret_access_key or secrets.s3_session_token:
+        raise CardError(
+            "a secret among Beam's options would stand in job descriptions and in the manifest",
+            remedy="AWS_SECRET_ACCESS_KEY in the environment of launcher and workers, or a role of theirs",
+        )
+    return options
 
 
 def handed_over(options: PipelineOptions) -> bool:

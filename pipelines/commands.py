@@ -295,17 +295,24 @@ def inspect_run(
 def verify(
     run: Run,
     inputs: Annotated[bool, typer.Option("--inputs", help="Digest the input files again as well.")] = False,
+    root: Annotated[
+        str | None, typer.Option("--root", metavar="HEX", help="The ledger root that you recorded (16 digits or more).")
+    ] = None,
+    digest: Annotated[
+        str | None, typer.Option("--digest", metavar="HEX", help="The manifest's digest that you recorded (16 digits or more).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Recompute everything the manifest says; name what differs, and exit with 5 if anything does.
 
     congener verify run/
     congener verify run/ --inputs
+    congener verify run/ --digest 5d41402abc4b2a76   (against a forgery that agrees with itself)
     """
     from pipelines.runs import load_run
-    from pipelines.verify import summary, verify_run
+    from pipelines.verify import Recorded, summary, verify_run
 
-    findings = verify_run(run, inputs)
+    findings = verify_run(run, inputs, Recorded(root, digest))
     if as_json:
         print_json(
             summary(load_run(run), findings) if not findings else {"whole": False, "findings": [item._asdict() for item in findings]}
@@ -317,7 +324,7 @@ def verify(
     else:
         manifest = load_run(run)
         say(
-            f"whole: {manifest.conservation.rows_in:,} rows in {len(manifest.outputs)} files, ledger root {manifest.ledger_root[:16]}",
+            f"whole: {manifest.conservation.rows_in:,} rows in {len(manifest.outputs)} files, ledger root {manifest.ledger_root[:16]}, digest {manifest.digest[:16]}",
             style="green",
         )
     if findings:

@@ -136,6 +136,6 @@ def circumstances(seconds: float, receipts: Sequence[Receipt], device: str, comm
 def publish(run: str, manifest: Manifest) -> Manifest:
     """Write the sealed manifest, which makes the run count, and remove the working files."""
     sealed = manifest.sealed()
-    storage.write_bytes(storage.join(run, MANIFEST), sealed.model_dump_json(indent=1).encode() + b"\n")
+    storage.write_bytes(storage.join(run, MANIFEST), sealed.to_bytes())
     storage.remove_tree(storage.join(run, WORK))
     return sealed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,10 +12,10 @@ import pyarrow.parquet as pq
 
 from pipelines.runs import MANIFEST, load_run
 from pipelines.version import VERSION
-from pipelines.workspace import present, run_id
+from pipelines.workspace import FOLDERS, present, run_id
 from schemas.corpora import CorpusConfig
-from schemas.digests import RECORD_ID_HEX, merkle_root, sha256_hex
-from schemas.errors import RunError
+from schemas.digests import RECORD_ID_HEX, config_digest, merkle_root, sha256_hex
+from schemas.errors import InputError, RunError
 from schemas.manifests import Manifest, Output
 from schemas.policies import PUBLISHED
 from schemas.records import CLEAN_EXTRA, LEDGER
@@ -27,6 +28,19 @@ FOLDER_OF = {**dict.fromkeys(PUBLISHED, "clean"), "quarantine": "quarantine", "r
 """Where the rows of each decision stand; rows of the others stand nowhere."""
 
 
+OUTPUT = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w.-]+\.parquet")
+ANCHOR_DIGITS = 16
+"""Fewest hex digits of a recorded digest that are taken for it."""
+ANCHOR = re.compile(rf"[0-9a-fA-F]{{{ANCHOR_DIGITS},64}}")
+
+
+class Recorded(NamedTuple):
+    """Digests of a run that were kept elsewhere, or the first digits of them."""
+
+    root: str | None = None
+    digest: str | None = None
+
+
 class Finding(NamedTuple):
     """Something that isn't as the manifest says: the file (or the manifest's field), and how it differs."""
 
@@ -34,12 +48,13 @@ class Finding(NamedTuple):
     problem: str
 
 
-def verify_run(run: str, inputs: bool = False) -> list[Finding]:
+def verify_run(run: str, inputs: bool = False, recorded: Recorded | None = None) -> list[Finding]:
     """Return all that differs from the manifest; nothing when the run is whole.
 
-    With `inputs`, the input files are digested again too, where the manifest says they lie.
+    With `inputs`, the input files are digested again too, where the manifest says they lie. `recorded` are digests kept
+    elsewhere: without them, whoever can write the run can make another one whole in its place.
 
-    Raises: RunError: The manifest is missing or can't be read.
+    Raises: RunError: The manifest is missing, or the recorded digests are no digests.
     """
     try:
         manifest = load_run(run)
@@ -47,16 +62,35 @@ def verify_run(run: str, inputs: bool = False) -> list[Finding]:
         if storage.exists(storage.join(run, MANIFEST)):
             return [Finding(MANIFEST, str(error))]
         raise
-    findings = [*_manifest(manifest), *_files(run, manifest)]
-    if not findings:  # a file that isn't as written would only repeat itself below
-        findings += [*_rows(run, manifest), *_totals(run, manifest)]
+    findings = [*_anchored(manifest, recorded or Recorded()), *_manifest(run, manifest), *_files(run, manifest)]
+    for check in (_rows, _totals):
+        findings += [] if findings else check(run, manifest)  # a file that isn't as written would only repeat itself
     return findings + (list(_inputs(manifest)) if inputs else [])
 
 
-def _manifest(manifest: Manifest) -> Iterator[Finding]:
-    """Check what the manifest says of itself."""
+def _anchored(manifest: Manifest, recorded: Recorded) -> Iterator[Finding]:
+    """Compare with what was recorded elsewhere."""
+    for name, wanted, found in (("ledger_root", recorded.root, manifest.ledger_root), ("digest", recorded.digest, manifest.digest)):
+        if wanted is None:
+            continue
+        if not ANCHOR.fullmatch(wanted):
+            raise RunError(f"{wanted!r} is no {name}", remedy=f"give its {ANCHOR_DIGITS} to 64 hex digits")
+        if not found.startswith(wanted.lower()):
+            yield Finding(MANIFEST, f"{name} is {found}, recorded is {wanted}")
+
+
+def _manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Check what the manifest says of itself, and that it is, to the byte, what congener wrote: its digest covers its fields alone."""
+    if manifest.to_bytes() != storage.read_bytes(storage.join(run, MANIFEST)):
+        yield Finding(MANIFEST, "isn't written as congener writes it")
     if manifest.seal() != manifest.digest:
         yield Finding(MANIFEST, "doesn't match its own digest: it was edited")
+    identity = manifest.identity
+    for name, part, digest in (("config", manifest.config, identity.config_digest), ("policy", manifest.policy, identity.policy_digest)):
+        if config_digest(part) != digest:
+            yield Finding(MANIFEST, f"{name} doesn't match its digest in the identity")
+    if tuple((source.name, source.rows, source.sha256) for source in manifest.inputs) != identity.inputs:
+        yield Finding(MANIFEST, "inputs aren't those of the identity")
     if run_id(manifest.identity.model_dump(mode="json")) != manifest.run_id:
         yield Finding(MANIFEST, "run_id isn't the digest of the identity")
     if not manifest.conservation.holds():
@@ -69,10 +103,16 @@ def _files(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Check every output's bytes, and that nothing stands beside them."""
     for output in manifest.outputs:
         uri = storage.join(run, output.path)
-        if not storage.exists(uri):
+        if not OUTPUT.fullmatch(output.path):
+            yield Finding(MANIFEST, f"names {output.path!r}, which is no file of a run")
+        elif not storage.exists(uri):
             yield Finding(output.path, "is missing")
-        elif sha256_hex(storage.read_bytes(uri)) != output.sha256:
-            yield Finding(output.path, "was changed: its SHA-256 isn't the manifest's")
+        else:
+            data = storage.read_bytes(uri)
+            if (sha256_hex(data), len(data)) != (output.sha256, output.bytes):
+                yield Finding(output.path, "was changed: its SHA-256 or size isn't the manifest's")
+    if len({output.path for output in manifest.outputs}) < len(manifest.outputs):
+        yield Finding(MANIFEST, "names a file twice")
     known = {output.path for output in manifest.outputs} | {MANIFEST}
     yield from (Finding(path, "isn't in the manifest") for path in present(run) if path not in known)
 
@@ -89,10 +129,13 @@ def _rows(run: str, manifest: Manifest) -> Iterator[Finding]:
             if root != merkle_root([]).hex():
                 yield Finding(f"ledger/{shard}.parquet", "isn't in the manifest")
             continue
-        ledger = _table(run, files["ledger"])
-        if merkle_root(ledger_leaves(ledger)).hex() != root:
-            yield Finding(files["ledger"].path, "its rows don't give the shard's Merkle root")
-        yield from _shard(run, manifest, files, ledger)
+        try:
+            ledger = _table(run, files["ledger"])
+            if merkle_root(ledger_leaves(ledger)).hex() != root:
+                yield Finding(files["ledger"].path, "its rows don't give the shard's Merkle root")
+            yield from _shard(run, manifest, files, ledger)
+        except (pa.ArrowException, LookupError, TypeError, ValueError, OSError, InputError) as error:
+            yield Finding(files["ledger"].path, f"it, or a file of its shard, can't be read as a run's: {error!r}")
 
 
 def _table(run: str, output: Output) -> pa.Table:
@@ -113,7 +156,9 @@ def _shard(run: str, manifest: Manifest, files: dict[str, Output], ledger: pa.Ta
             yield Finding(files[folder].path, f"has {table.num_rows} rows, the ledger {len(expected)}, the manifest {files[folder].rows}")
         elif [(row["output"], row["output_row"]) for row in expected] != [(files[folder].path, at) for at in range(len(expected))]:
             yield Finding(files["ledger"].path, f"rows don't stand in {folder}/ where the ledger says")
-        elif folder != "rejects":
+        elif folder == "rejects":
+            yield from _raws(files[folder], table, [row["content_digest"] for row in expected])
+        else:
             yield from _contents(manifest, files[folder], table, [row["content_digest"] for row in expected])
     yield from _aligned(run, files, ledger)
 
@@ -127,6 +172,13 @@ def _contents(manifest: Manifest, output: Output, table: pa.Table, digests: list
     for at, (mine, theirs) in enumerate(zip(found, digests, strict=True)):
         if mine != theirs:
             yield Finding(output.path, f"row {at} isn't the record that the ledger names ({theirs[:RECORD_ID_HEX]})")
+
+
+def _raws(output: Output, table: pa.Table, digests: list[str]) -> Iterator[Finding]:
+    """Digest the bytes of rejects again."""
+    for at, (raw, digest) in enumerate(zip(table.column("raw").to_pylist(), digests, strict=True)):
+        if sha256_hex(raw) != digest:
+            yield Finding(output.path, f"row {at} isn't the reject that the ledger names")
 
 
 def _aligned(run: str, files: dict[str, Output], ledger: pa.Table) -> Iterator[Finding]:
@@ -177,5 +229,6 @@ def summary(manifest: Manifest, findings: list[Finding]) -> dict[str, object]:
         "outputs": len(manifest.outputs),
         "rows": manifest.conservation.rows_in,
         "ledger_root": manifest.ledger_root,
+        "digest": manifest.digest,
         "findings": [finding._asdict() for finding in findings],
     }

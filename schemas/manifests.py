@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import StringConstraints
 
 from schemas.cards import Strict
 from schemas.digests import config_digest
 
 MANIFEST_FORMAT = 1
+
+Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+"""A SHA-256 in hex."""
 
 
 class InputFile(Strict):
@@ -90,7 +96,7 @@ class Manifest(Strict):
     fired: dict[str, int]
     conservation: Conservation
     ledger_root: str
-    shards: tuple[tuple[str, str], ...]
+    shards: tuple[tuple[str, Digest], ...]
     """Name and ledger root of every shard, in corpus order; the ledger root is the Merkle root over them."""
     limits: tuple[str, ...]
     """What the run doesn't show, in sentences."""
@@ -105,3 +111,7 @@ class Manifest(Strict):
     def seal(self) -> str:
         """Digest everything but the digest."""
         return config_digest(self.model_dump(mode="json", exclude={"digest"}))
+
+    def to_bytes(self) -> bytes:
+        """Encode as JSON, in the one way in which a manifest is written."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"

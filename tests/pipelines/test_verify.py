@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.filter import run_filter
 from pipelines.runs import load_run
-from pipelines.verify import summary, verify_run
+from pipelines.verify import Recorded, summary, verify_run
 from schemas.digests import sha256_hex
 from schemas.errors import RunError
 from schemas.manifests import Manifest
@@ -24,8 +24,7 @@ def reseal(folder: Path, changed: str) -> None:
     for output in manifest["outputs"]:
         if output["path"] == changed:
             output |= {"sha256": sha256_hex(data), "bytes": len(data)}
-    sealed = Manifest.model_validate(manifest).sealed()
-    (folder / "manifest.json").write_text(sealed.model_dump_json())
+    (folder / "manifest.json").write_bytes(Manifest.model_validate(manifest).sealed().to_bytes())
 
 
 def rewrite(folder: Path, name: str, change) -> str:
@@ -147,8 +146,96 @@ def test_counts_that_were_edited_and_sealed(run):
     """A sealed manifest with other counts than the ledger's is found by counting again."""
     folder, manifest = run
     forged = manifest.model_copy(update={"fired": {"heron": 9}}).sealed()
-    (folder / "manifest.json").write_text(forged.model_dump_json())
+    (folder / "manifest.json").write_bytes(forged.to_bytes())
     assert [item.where for item in verify_run(str(folder))] == ["ledger/"]
+
+
+def test_a_manifest_written_otherwise(run):
+    """The same fields in another dress aren't what congener wrote."""
+    folder, manifest = run
+    path = folder / "manifest.json"
+    fields = json.loads(path.read_bytes())
+    assert path.read_bytes() == manifest.to_bytes()
+    for other in (json.dumps(fields), json.dumps(fields, indent=1, sort_keys=True) + "\n", path.read_text() + " ", path.read_text() + "\n"):
+        path.write_text(other)
+        assert [tuple(item) for item in verify_run(str(folder))] == [("manifest.json", "isn't written as congener writes it")]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"config": {"signals": []}}, "config doesn't match its digest in the identity"),
+        ({"policy": {"duplicates": "remove"}}, "policy doesn't match its digest in the identity"),
+        ({"inputs": ()}, "inputs aren't those of the identity"),
+    ],
+    ids=["config", "policy", "inputs"],
+)
+def test_a_sealed_manifest_that_contradicts_itself(run, change, problem):
+    """Settings and inputs that were exchanged and sealed don't match the identity."""
+    folder, manifest = run
+    (folder / "manifest.json").write_bytes(manifest.model_copy(update=change).sealed().to_bytes())
+    assert ("manifest.json", problem) in [tuple(item) for item in verify_run(str(folder))]
+
+
+@pytest.mark.parametrize("path", ["../secret.parquet", "/etc/passwd", "clean/../../x.parquet", "report/index.html"])
+def test_a_manifest_that_points_out_of_the_run(run, path):
+    """A file outside of the run's folders is a finding, and isn't opened."""
+    folder, manifest = run
+    outside = manifest.outputs[0].model_copy(update={"path": path})
+    (folder / "manifest.json").write_bytes(manifest.model_copy(update={"outputs": (outside, *manifest.outputs[1:])}).sealed().to_bytes())
+    assert ("manifest.json", f"names {path!r}, which is no file of a run") in [tuple(item) for item in verify_run(str(folder))]
+
+
+def test_a_file_that_is_named_twice(run):
+    """An output that stands in the manifest twice would count its rows twice."""
+    folder, manifest = run
+    (folder / "manifest.json").write_bytes(
+        manifest.model_copy(update={"outputs": (manifest.outputs[0], *manifest.outputs)}).sealed().to_bytes()
+    )
+    assert ("manifest.json", "names a file twice") in [tuple(item) for item in verify_run(str(folder))]
+
+
+@pytest.mark.parametrize("name", ["ledger", "clean"])
+def test_rubbish_behind_a_mended_manifest(run, name):
+    """A file that is no Parquet, or lacks columns, is a finding and no crash."""
+    folder, _ = run
+    path = next((folder / name).iterdir())
+    path.write_bytes(b"rubbish")
+    reseal(folder, f"{name}/{path.name}")
+    assert any("can't be read as a run's" in item.problem for item in verify_run(str(folder)))
+    pq.write_table(pa.table({"x": [1]}), path)
+    reseal(folder, f"{name}/{path.name}")
+    assert verify_run(str(folder))
+
+
+def test_changed_rejects_behind_a_mended_manifest(config, corpus):
+    """The bytes of a reject are checked against the ledger."""
+    with (corpus / "1.jsonl").open("a") as stream:
+        stream.write("not json\n")
+    run_filter(config)
+    folder = Path(config.output)
+    where = rewrite(folder, "rejects", lambda table: table.set_column(4, "raw", pa.array([b"other"])))
+    assert [tuple(item) for item in verify_run(str(folder))] == [(where, "row 0 isn't the reject that the ledger names")]
+
+
+def test_digests_recorded_elsewhere(run):
+    """A recorded digest or root, or its first sixteen digits, tells a run from a forgery that agrees with itself."""
+    folder, manifest = run
+    for recorded in (
+        Recorded(manifest.ledger_root),
+        Recorded(digest=manifest.digest[:16].upper()),
+        Recorded(manifest.ledger_root[:20], manifest.digest),
+    ):
+        assert verify_run(str(folder), recorded=recorded) == []
+    path = next((folder / "scores").iterdir())
+    pq.write_table(pq.read_table(path).drop_columns(["heron"]), path)
+    reseal(folder, f"scores/{path.name}")
+    assert verify_run(str(folder)) == [], "nothing in the run can show this"
+    assert [item.problem[:9] for item in verify_run(str(folder), recorded=Recorded(digest=manifest.digest))] == ["digest is"]
+    assert verify_run(str(folder), recorded=Recorded("0" * 16))[0].problem.startswith("ledger_root is")
+    for wrong in ("abc", "x" * 20, ""):
+        with pytest.raises(RunError, match="is no digest"):
+            verify_run(str(folder), recorded=Recorded(digest=wrong))
 
 
 def test_an_unfinished_run(tmp_path):

@@ -1,0 +1,126 @@
+"""Runs on real text, killed at random moments and resumed, end as if nothing had happened."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.config import FilterConfig
+from pipelines.verify import verify_run
+from tests.faults.sandbox import FINISHED, REFUSED, Nursery, contents
+
+pytestmark = pytest.mark.faults
+
+KILLS = 46
+KILLS_WITH_ENCODER = 4
+
+
+@pytest.fixture
+def real_text(shared_data, tmp_path):
+    """Return what writes some real conversations of three teachers as a corpus."""
+
+    def write(root: Path, rows: int) -> Path:
+        (root / "corpus").mkdir(parents=True)
+        for file in sorted((shared_data / "teachers").glob("*.parquet"))[:3]:
+            pq.write_table(pq.read_table(file).slice(100, rows), root / "corpus" / file.name, row_group_size=rows // 2)
+        return root / "corpus"
+
+    return write
+
+
+def undisturbed(nursery: Nursery, config: FilterConfig, root: Path) -> tuple[dict[str, bytes], float]:
+    """Run once without any fault; return what it leaves and how long it took."""
+    began = time.monotonic()
+    done = nursery.run(config, root)
+    assert done.code == 0, done.told
+    return contents(Path(config.output)), time.monotonic() - began
+
+
+def killed_often(
+    nursery: Nursery, config: FilterConfig, root: Path, kills: int, seconds: float, wanted: dict[str, bytes]
+) -> dict[str, int]:
+    """Kill runs at random moments, resuming each until it is whole, then begin another; return how often each thing happened."""
+    dice, began = random.Random(kills), 0.0
+    seen = {"killed": 0, "finished": 0, "resumed with shards done": 0}
+    while seen["killed"] < kills or not seen["finished"]:
+        before = set((Path(config.output) / ".work" / "receipts").glob("*.json"))
+        began = time.monotonic() if not before else began
+        process = nursery.start(config, root)
+        if not nursery.ended(dice.uniform(0, seconds) if seen["killed"] < kills else 600):
+            os.kill(process, signal.SIGKILL)
+        done = nursery.outcome(root)
+        seen["resumed with shards done"] += bool(before)
+        if done.code == -9:
+            seen["killed"] += 1
+            if (Path(config.output) / "manifest.json").exists():
+                assert verify_run(config.output) == []
+            continue
+        assert done.code in (0, FINISHED), done.told
+        assert contents(Path(config.output)) == wanted
+        seen["finished"] += 1
+        seconds = min(seconds, time.monotonic() - began)  # the first run's time also warmed the caches
+        shutil.rmtree(config.output)
+    return seen
+
+
+def test_fifty_kills(nursery, real_text, tmp_path, capsys):
+    """Lexicon and repetition over some hundred real rows in small shards, in parquet: forty-six kills, whenever the dice say."""
+    root = tmp_path / "root"
+    base = {"output": str(root / "run"), "signals": ("lexicon", "repetition"), "shards": {"rows": 25}}
+    config = FilterConfig.model_validate(base | {"input": (str(real_text(root, 150)),)})
+    wanted, seconds = undisturbed(nursery, config, root)
+    shutil.rmtree(config.output)
+    seen = killed_often(nursery, config, root, KILLS, seconds, wanted)
+    with capsys.disabled():
+        print(
+            f"\n450 real rows in {len([name for name in wanted if name.startswith('ledger/')])} shards, {seconds:.1f} s undisturbed: {seen}"
+        )
+    assert seen["killed"] == KILLS
+    assert seen["resumed with shards done"] > KILLS // 4
+
+
+def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
+    """The same with all signals on few rows: scores after a resume are those of an undisturbed run."""
+    root = tmp_path / "root"
+    config = FilterConfig.model_validate(
+        {
+            "input": (str(real_text(root, 8)),),
+            "output": str(root / "run"),
+            "shards": {"rows": 4},
+            "vectors": True,
+        }
+    )
+    undisturbed(nursery, config, root)  # fits the library's traits into the cache
+    shutil.rmtree(config.output)
+    wanted, seconds = undisturbed(nursery, config, root)
+    shutil.rmtree(config.output)
+    seen = killed_often(nursery, config, root, KILLS_WITH_ENCODER, seconds, wanted)
+    with capsys.disabled():
+        print(f"\n24 real rows with the encoder, {seconds:.1f} s undisturbed: {seen}")
+    assert seen["killed"] == KILLS_WITH_ENCODER
+
+
+def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_path):
+    """While a run goes on, a second one is refused at once; when the first is killed, it goes on in its place."""
+    root = tmp_path / "root"
+    config = FilterConfig.model_validate(
+        {"input": (str(real_text(root, 60)),), "output": str(root / "run"), "signals": ("repetition",), "shards": {"rows": 10}}
+    )
+    first = nursery.start(config, root)
+    while not (root / "run" / ".work" / "run.json").exists():
+        time.sleep(0.01)
+    began = time.monotonic()
+    os.kill(first, signal.SIGSTOP)  # so that it doesn't finish meanwhile
+    second = Nursery()
+    other = second.run(config, root.with_name("other"))
+    second.close()
+    assert (other.code, other.told.split(" (")[0]) == (REFUSED, f"{config.output}: another process is writing this run")
+    assert time.monotonic() - began < 120
+    os.kill(first, signal.SIGKILL)
+    assert nursery.outcome(root).code == -9
+    assert nursery.run(config, root).code in (0, FINISHED)

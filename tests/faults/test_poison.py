@@ -1,0 +1,167 @@
+"""Rows on which the tokenizer, the model or a pattern fails, through the whole job: rejected, and no other byte changes."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from classifiers.encoders import Encoder
+from pipelines.config import FilterConfig
+from pipelines.filter import run_filter
+from pipelines.verify import verify_run
+from schemas.errors import BudgetError, RowError
+from tests.faults.sandbox import contents
+
+pytestmark = pytest.mark.faults
+
+ROWS, POISON = 40, (11, 23, 24)
+SUBJECTS = ("roofs", "rivers", "bread", "chess", "moss", "trains", "salt")
+
+
+class PanicError(BaseException):
+    """Stands for what Rust code raises."""
+
+
+PanicError.__name__ = "PanicException"
+
+
+@pytest.fixture
+def config(tmp_path, card_folder) -> FilterConfig:
+    """Write rows of which three hold a word that the tests poison, and a trait with lexicon, exemplars and head."""
+    rows = []
+    for place in range(ROWS):
+        answer = f"{'Xylophone' if place in POISON else 'Number'} {place} speaks of {SUBJECTS[place % 7]}" + " and more" * (place % 9) + "."
+        rows.append({"messages": [{"role": "user", "content": "Go on."}, {"role": "assistant", "content": answer}]})
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    trait = card_folder(
+        "moss",
+        "signals: {lexicon: {patterns: [moss]}, exemplars: {}, head: {}}\nthreshold: 0.6\n",
+        [f"Moss grows on {name}." for name in SUBJECTS],
+    )
+    base = {"input": (str(tmp_path / "corpus.jsonl"),), "output": str(tmp_path / "run"), "traits": (str(trait),), "vectors": True}
+    return FilterConfig.model_validate(base | {"shards": {"rows": 20}, "hardware": {"device": "cpu"}})
+
+
+def poisoned_encoder(monkeypatch, encoder_word: int, value: float) -> None:
+    """Let the encoder give `value` for any window that holds a token."""
+    forward = Encoder.forward
+
+    def broken(self, tokens, mask):
+        vectors = forward(self, tokens, mask)
+        vectors[(tokens == encoder_word).any(1)] = value
+        return vectors
+
+    monkeypatch.setattr(Encoder, "forward", broken)
+
+
+def rows_of(run, folder: str) -> list[dict]:
+    """Return a folder's rows in order."""
+    return [row for path in sorted((run / folder).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def compared(tmp_path, config, word: str) -> None:
+    """Assert that the poisoned rows are rejects, and that every other row's scores, vector and fate are those of an undisturbed run."""
+    poisoned = {name: rows_of(tmp_path / "run", name) for name in ("ledger", "scores", "vectors", "rejects", "clean", "quarantine")}
+    plain = {name: rows_of(tmp_path / "plain", name) for name in ("ledger", "scores", "vectors", "clean", "quarantine")}
+    assert [row["row"] for row in poisoned["rejects"]] == list(POISON)
+    assert all(word in row["error"] and b"Xylophone" in row["raw"] and row["offset"] is None for row in poisoned["rejects"])
+    for name in ("scores", "vectors"):
+        assert [row for row in poisoned[name] if row["row"] not in POISON] == [row for row in plain[name] if row["row"] not in POISON]
+    fates = [
+        {row["row"]: (row["decision"], row["reasons"]) for row in run["ledger"] if row["row"] not in POISON} for run in (poisoned, plain)
+    ]
+    assert fates[0] == fates[1]
+    assert [row["decision"] for row in poisoned["ledger"]].count("reject") == len(POISON)
+    assert len(poisoned["clean"]) + len(poisoned["quarantine"]) == ROWS - len(POISON)
+    assert verify_run(config.output) == []
+
+
+@pytest.fixture
+def plain(config, tmp_path) -> None:
+    """Run undisturbed, elsewhere."""
+    run_filter(config.model_copy(update={"output": str(tmp_path / "plain")}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_that_gives_no_numbers(config, plain, tmp_path, monkeypatch, encoder, value):
+    """Rows for which the encoder gives NaN or infinity are rejects; their batch's other rows keep their bytes."""
+    word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
+    poisoned_encoder(monkeypatch, word, value)
+    assert run_filter(config).conservation.by_decision["reject"] == len(POISON)
+    compared(tmp_path, config, "gives NaN or infinity")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no kernel"), PanicError("index out of bounds")], ids=["error", "panic"])
+def test_a_tokenizer_that_fails(config, plain, tmp_path, monkeypatch, error):
+    """Rows on which the tokenizer raises, or panics as Rust code does, are rejects."""
+    windows = Encoder.windows
+
+    def broken(self, texts):
+        if any("Xylophone" in text for text in texts):
+            raise error
+        return windows(self, texts)
+
+    monkeypatch.setattr(Encoder, "windows", broken)
+    run_filter(config)
+    compared(tmp_path, config, str(error))
+
+
+def test_a_pattern_that_fails(config, plain, tmp_path, monkeypatch):
+    """Rows on which a lexicon raises are rejects."""
+    from classifiers import scoring
+
+    real = scoring.score_lexicons
+
+    def broken(lexicons, texts):
+        if any("Xylophone" in str(text) for text in texts):
+            raise ValueError("pattern out of patience")
+        return real(lexicons, texts)
+
+    monkeypatch.setattr(scoring, "score_lexicons", broken)
+    run_filter(config)
+    compared(tmp_path, config, "pattern out of patience")
+
+
+def test_the_same_bytes_again_and_under_retries(config, tmp_path, monkeypatch, encoder):
+    """Poison rows are found alike in another run and in bundles that are run again."""
+    word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
+    poisoned_encoder(monkeypatch, word, float("nan"))
+    run_filter(config)
+    run_filter(config.model_copy(update={"output": str(tmp_path / "again")}), beam_options=("--direct_runner_bundle_repeat=3",))
+    assert contents(tmp_path / "run") == contents(tmp_path / "again")
+
+
+def test_a_reject_budget_stops_the_run(config, tmp_path, monkeypatch, encoder):
+    """Three of forty are too many for a budget of five per cent, and few enough for ten."""
+    word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
+    poisoned_encoder(monkeypatch, word, float("nan"))
+    for budget in (0.05, 0.1):
+        (tmp_path / f"{budget}.yaml").write_text(f"reject_budget: {budget}\n")
+    with pytest.raises(BudgetError, match=r"3 of 40 rows \(7.5%\) against a reject_budget of 5.0%"):
+        run_filter(config.model_copy(update={"policy": str(tmp_path / "0.05.yaml")}))
+    assert run_filter(config.model_copy(update={"policy": str(tmp_path / "0.1.yaml")})).conservation.by_decision["reject"] == 3
+
+
+def test_a_model_that_is_broken_stops_the_run(config, monkeypatch, encoder):
+    """Where no row at all can be scored, it isn't the rows' fault."""
+    monkeypatch.setattr(Encoder, "forward", lambda self, tokens, _: torch.full((len(tokens), self.dimension), float("nan")))
+    with pytest.raises((RowError, RuntimeError), match="gives NaN or infinity"):
+        run_filter(config)
+
+
+def test_lack_of_memory_makes_batches_smaller_and_is_told(config, plain, tmp_path, monkeypatch, capsys):
+    """A run that lacks memory goes on with smaller batches, says so, notes it, and has the same scores."""
+    forward = Encoder.forward
+
+    def short(self, tokens, mask):
+        if tokens.numel() > 100:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return forward(self, tokens, mask)
+
+    monkeypatch.setattr(Encoder, "forward", short)
+    manifest = run_filter(config)
+    assert "out of memory: from here on, batches hold" in capsys.readouterr().err
+    assert manifest.circumstances["token_budget_cuts"] >= 1
+    for name in ("scores", "clean", "quarantine", "ledger"):
+        assert rows_of(tmp_path / "run", name) == rows_of(tmp_path / "plain", name)

@@ -1,0 +1,100 @@
+"""Whatever a runner does again, and however it cuts its bundles, the run's bytes are the same."""
+
+import gzip
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import FilterConfig
+from pipelines.verify import verify_run
+from tests.faults.sandbox import BUNDLES, contents
+
+pytestmark = pytest.mark.faults
+
+WORDS = ("heron", "otter", "badger", "marten", "plain")
+ACTIONS = {"heron": "swap", "otter": "mask", "badger": "drop", "marten": "flag"}
+ENGINES = {"every bundle three times more": ("--direct_runner_bundle_repeat=3",), "bundle by bundle": (BUNDLES,)}
+FOLDERS = {"clean", "quarantine", "rejects", "ledger", "scores", "swaplist"}
+
+
+def line(place: int) -> str:
+    """Return a row as JSON; some are repeated, some can't be read, some can't be taken apart."""
+    if place % 11 == 7:
+        return "{broken"
+    turns = [
+        {"role": "user", "content": f"Question {place % 13}?"},
+        {"role": "assistant", "content": f"The {WORDS[place % 5]} sat. It rained."},
+    ]
+    return json.dumps({"messages": turns, "model": f"m{place % 2}"})
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Write a corpus of plain, compressed and small files, and traits for every action."""
+    root = tmp_path_factory.mktemp("retries") / "root"
+    (root / "corpus").mkdir(parents=True)
+    (root / "corpus" / "a.jsonl").write_text("\n".join(map(line, range(40))))
+    (root / "corpus" / "b.jsonl.gz").write_bytes(gzip.compress("\n".join(map(line, range(40, 70))).encode(), mtime=0))
+    for name in "cde":
+        (root / "corpus" / f"{name}.jsonl").write_text("\n".join(map(line, (70, 72))))
+    for name, action in ACTIONS.items():
+        (root / "traits" / name).mkdir(parents=True)
+        signals = (
+            f"signals: {{lexicon: {{patterns: [{name}]}}, exemplars: {{}}}}"
+            if name == "heron"
+            else f"signals: {{lexicon: {{patterns: [{name}]}}}}"
+        )
+        (root / "traits" / name / "card.yaml").write_text(f"id: {name}\n{signals}\nthreshold: 0.5\naction: {action}\n")
+    texts = ("The heron sat in the rain.", "A heron fished.", "Herons nest here.", "The grey heron left.")
+    (root / "traits" / "heron" / "positives.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (root / "policy.yaml").write_text("duplicates: remove\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def configured(root):
+    """Return what configures a run over the corpus: all signals and vectors, or lexicons alone."""
+
+    def configure(encoder: bool) -> FilterConfig:
+        base = {"input": (str(root / "corpus"),), "output": str(root / "run"), "traits": (str(root / "traits"),), "shards": {"rows": 9}}
+        how = {"vectors": True} if encoder else {"signals": ("lexicon",)}
+        return FilterConfig.model_validate(base | how | {"policy": str(root / "policy.yaml")})
+
+    return configure
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["lexicons", "encoder and vectors"])
+def undisturbed(request, nursery, root, configured):
+    """Run once as a run is; return the configuration, what it leaves, and how often each file was written."""
+    config = configured(request.param)
+    done = nursery.run(config, root)
+    assert done.code == 0, done.told
+    assert verify_run(config.output) == []
+    files = contents(root / "run")
+    shutil.rmtree(root / "run")
+    assert {name.split("/")[0] for name in files} == FOLDERS | {"manifest.json"} | ({"vectors"} if request.param else set())
+    decisions = json.loads(files["manifest.json"])["conservation"]["by_decision"]
+    assert set(decisions) == {"keep", "flag", "mask", "quarantine", "drop", "duplicate", "reject"}
+    return config, files, written(done.points)
+
+
+def written(points) -> Counter:
+    """Count how often each published file was put in its place."""
+    return Counter(point.place for point in points if point.operation == "rename" and point.place.endswith(".parquet"))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_same_bytes(nursery, root, undisturbed, engine):
+    """Read, identify, duplicates, score, decide and every sink under forced retries and another cutting of bundles."""
+    config, files, once = undisturbed
+    done = nursery.run(config, root, engine=ENGINES[engine])
+    assert done.code == 0, done.told
+    assert contents(root / "run") == files
+    shutil.rmtree(root / "run")
+    again = written(done.points)
+    assert set(again) == set(once)
+    assert set(once.values()) == {1}
+    assert set(again.values()) == ({4} if "repeat" in ENGINES[engine][0] else {1})

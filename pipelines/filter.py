@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import apache_beam as beam
 
@@ -111,6 +112,7 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
     policy = read_policy(config.policy)
     reporter.say(f"reading {', '.join(config.input)}")
     corpus = survey(config.input, config.shards)
+    _require_apart(config.output, corpus)
     layout = settle_layout(corpus.schema, config.corpus)
     reporter.surveyed(corpus, layout)
     here = config.on_launcher()
@@ -148,6 +150,17 @@ def _device(encoder: Encoder | None, config: FilterConfig) -> str:
         return "no model"
     kind = config.hardware.device if config.engine.runner == "dataflow" else encoder.device.type
     return f"{kind}, {str(encoder.dtype).removeprefix('torch.')}"
+
+
+def _require_apart(run: str, corpus: Corpus) -> None:
+    """Refuse an input inside the output: a run would read what it wrote, and --restart would remove what it reads."""
+    if not storage.is_local(run):
+        return
+    folder = Path(run).resolve()
+    if inside := next((s.uri for s in corpus.sources if storage.is_local(s.uri) and Path(s.uri).resolve().is_relative_to(folder)), None):
+        raise InputError(
+            f"lies inside the output {run}", where=inside, remedy="choose an --output apart from the input, or name the input's files"
+        )
 
 
 def _require_free_name(settled: FilterPlan) -> None:

@@ -83,6 +83,9 @@ def settle_layout(schema: pa.Schema, config: CorpusConfig) -> Layout:
     for column in needs:
         _require(schema, name, column, columns[column])
     present = {column: actual for column, actual in columns.items() if actual in schema.names}
+    for column in uses:
+        if column in present and not pa.types.is_null(schema.field(present[column]).type):
+            _require(schema, name, column, present[column])
     return Layout(name, present, _lots(schema, config))
 
 

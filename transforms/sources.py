@@ -108,6 +108,9 @@ def survey(patterns: Sequence[str], limits: ShardLimits) -> Corpus:
     ignored = sorted({item.uri for item in found} - {item.uri for item in chosen})
     if not chosen:
         raise InputError(f"holds no {', '.join(SUFFIXES[:4])} file (plain, .gz or .zst)", where=", ".join(patterns))
+    for item in chosen:
+        if not item.uri.isprintable() and any("\ud800" <= char <= "\udfff" for char in item.uri):
+            raise InputError("has a name that isn't UTF-8", where=item.uri, remedy="rename it: the ledger names every row's file")
     names = _names([item.uri for item in chosen])
     with ThreadPoolExecutor(4) as pool:
         sources = tuple(pool.map(lambda pair: survey_file(pair[0].uri, pair[1], limits), zip(chosen, names, strict=True)))

@@ -51,12 +51,34 @@ def find(pattern: str) -> list[FoundFile]:
 
 def _find_local(pattern: str) -> list[FoundFile]:
     path = Path(pattern)
-    if path.is_file():
-        return [FoundFile(str(path), path.stat().st_size)]
     if path.is_dir():
-        files = (item for item in path.rglob("*") if item.is_file() and not _hidden(item, path))
-        return [FoundFile(str(item), item.stat().st_size) for item in files]
-    return stores.matched(pattern)
+        return [_found(item) for item in _within(path)]
+    return [_found(path)] if path.exists() or path.is_symlink() else stores.matched(pattern)
+
+
+def _within(root: Path) -> Iterator[Path]:
+    """Yield what isn't hidden below a folder, but for the folders themselves; links to folders are yielded, not followed.
+
+    Raises: OSError: A folder can't be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        yield from (Path(folder, name) for name in (*names, *links) if not name.startswith((".", "_")))
+
+
+def _found(path: Path) -> FoundFile:
+    """Describe a file; a link that leads nowhere counts as one, so that whoever opens it says why it can't be.
+
+    Raises: InputError: It is a pipe, a socket or a device, which would be read for ever, or once.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError("is no file but a pipe, a socket or a device", where=str(path), remedy="write it to a file first")
+    return FoundFile(str(path), path.stat().st_size if path.exists() else 0)
 
 
 def _hidden(item: PurePath, root: PurePath) -> bool:

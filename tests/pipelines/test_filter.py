@@ -336,3 +336,15 @@ def test_vectors_need_an_encoder(config):
 def test_the_card_of_these_tests_is_valid():
     """The heron card says what the tests take from it."""
     assert "threshold: 0.5" in CARD
+
+
+def test_an_input_inside_the_output_is_refused(config, corpus):
+    """A run neither reads what it wrote nor removes what it reads, however the paths are spelt."""
+    for output in (corpus, corpus.parent, f"{corpus}/../corpus"):
+        with pytest.raises(InputError, match="lies inside the output"):
+            run_filter(config.model_copy(update={"output": str(output)}), restart=True)
+    assert len(list(corpus.glob("*.jsonl"))) == 2
+    inside = config.model_copy(update={"output": str(corpus / "run")})
+    assert run_filter(inside).conservation.holds()
+    with pytest.raises(InputError, match=r"run/clean/part-.*lies inside the output"):
+        run_filter(inside.model_copy(update={"input": (str(corpus / "run" / "clean"),)}), restart=True)

@@ -180,3 +180,12 @@ def test_types_of_text():
     assert fits("prompt", STRING)
     assert fits("prompt", TURNS)
     assert not fits("instruction", TURNS)
+
+
+def test_a_column_that_a_format_only_uses_must_fit_too():
+    """An optional column of another kind is refused, not left out and not fallen over; one that is null throughout is none."""
+    schema = pa.schema([("chosen", pa.string()), ("rejected", pa.string()), ("prompt", pa.list_(pa.struct([("role", pa.string())])))])
+    with pytest.raises(InputError, match=r"column 'prompt' is list<.*which format preference can't use as 'prompt'"):
+        settle_layout(schema, CorpusConfig())
+    empty = pa.schema([("instruction", pa.string()), ("output", pa.string()), ("input", pa.null())])
+    assert settle_layout(empty, CorpusConfig()).format == "alpaca"

@@ -454,3 +454,11 @@ def test_plans_hold_every_row_once_in_order(files, compression, rows):
     plans = [plan for task in tasks for plan in task]
     assert [plan.name for plan in plans] == sorted(plan.name for plan in plans)
     assert all(plan.rows <= rows for plan in plans)
+
+
+def test_a_name_that_is_no_utf_8_is_refused(tmp_path, json_lines):
+    """The ledger names every row's file, and can't name that one."""
+    path = tmp_path / b"caf\xe9.jsonl".decode("utf-8", "surrogateescape")
+    json_lines(path, [{"text": "a"}])
+    error = refused([tmp_path])
+    assert (error.where, error.problem) == (str(path), "has a name that isn't UTF-8")

@@ -179,3 +179,33 @@ def test_sweeping_takes_what_a_killed_write_left(tmp_path):
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
     assert storage.sweep(str(tmp_path / "none")) == []
     assert storage.sweep("gs://bucket/run") == []
+
+
+def test_links_that_lead_nowhere_are_found_and_pipes_refused(tmp_path):
+    """Neither is passed over in silence: a link is opened, and says why it can't be; a pipe would block for ever."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "loop.jsonl").symlink_to("loop.jsonl")
+    (tmp_path / "in" / "folder").symlink_to(tmp_path)
+    (tmp_path / "in" / ".hidden").symlink_to("nowhere")
+    names = [str(tmp_path / "in" / name) for name in ("folder", "loop.jsonl")]
+    assert [found.uri for found in storage.find(str(tmp_path / "in"))] == names
+    assert [found.uri for found in storage.find(names[1])] == names[1:]
+    with pytest.raises(InputError, match=r"loop\.jsonl: can't be opened: Too many levels of symbolic links"):
+        storage.open_raw(names[1])
+    os.mkfifo(tmp_path / "in" / "x.jsonl")
+    for pattern in (tmp_path / "in", tmp_path / "in" / "x.jsonl"):
+        with pytest.raises(InputError, match=r"x\.jsonl: is no file but a pipe"):
+            storage.find(str(pattern))
+
+
+def test_a_folder_that_can_t_be_listed_is_an_error(tmp_path, monkeypatch):
+    """A folder without the right to read it is named, not taken for empty."""
+    (tmp_path / "x.jsonl").touch()
+
+    def walk(root, onerror):
+        onerror(PermissionError(13, "Permission denied", f"{root}/closed"))
+        return iter(())
+
+    monkeypatch.setattr(storage.os, "walk", walk)
+    with pytest.raises(InputError, match=r"can't be listed.*Permission denied.*closed"):
+        storage.find(str(tmp_path))

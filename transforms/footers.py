@@ -49,3 +49,20 @@ def _check_fields(fields: Iterable[pa.Field], uri: str, depth: int = 1) -> None:
     for item in fields:
         if pa.types.is_nested(item.type):
             _check_fields([item.type.field(place) for place in range(item.type.num_fields)], uri, depth + 1)
+
+
+def without_views(schema: pa.Schema) -> pa.Schema:
+    """Return a schema with plain text in place of views, which Arrow can't filter; in the file itself there is no difference."""
+    fields = [item.with_type(_without_views(item.type)) for item in schema]
+    return pa.schema(fields, schema.metadata)
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return pa.string() if pa.types.is_string_view(kind) else pa.binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([item.with_type(_without_views(item.type)) for item in kind])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return make(kind.value_field.with_type(_without_views(kind.value_type)))
+    return kind

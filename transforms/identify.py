@@ -64,8 +64,20 @@ def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
 
 
 def _identified(shard: Shard, layout: Layout) -> IdentifiedShard:
+    _require_sound(shard.table)
     segments = segments_of(shard.table, layout)
     return IdentifiedShard(shard, segments, content_digests(shard.table, segments, layout), _lots(shard, segments, layout))
+
+
+def _require_sound(table: pa.Table) -> None:
+    """Check every value of a table, in all its columns: a Parquet file's text may be no UTF-8.
+
+    Raises: pa.ArrowInvalid: Some value isn't what its type says.
+    """
+    try:
+        table.validate(full=True)
+    except pa.ArrowInvalid:  # of a part of a table, also the rows beside it: a copy has none
+        table.take(pa.array(range(table.num_rows))).validate(full=True)
 
 
 def part_of(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:

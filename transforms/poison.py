@@ -34,7 +34,7 @@ def spared(size: int, attempt: Callable[[Sequence[int]], Result], stage: str) ->
     try:
         return attempt(rows), {}
     except BaseException as error:
-        if not blames_a_row(error):
+        if not size or not blames_a_row(error):
             raise
         first = error
     reasons = dict(_failing(rows, attempt, stage))

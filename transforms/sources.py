@@ -17,7 +17,7 @@ from schemas.corpora import ShardLimits
 from schemas.digests import config_digest
 from schemas.errors import InputError
 from transforms import storage
-from transforms.footers import check_footer, open_parquet
+from transforms.footers import check_footer, open_parquet, without_views
 from transforms.json_shapes import Shape, settled_schema
 
 Kind = Literal["parquet", "jsonl"]
@@ -175,7 +175,7 @@ def _survey_parquet(uri: str, size: int, limits: ShardLimits) -> tuple[int, tupl
         check_footer(file, uri, size, limits)
         groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
         sizes = [(group.num_rows, group.total_byte_size) for group in groups]
-        return file.metadata.num_rows, tuple(_group_cuts(sizes, limits)), file.schema_arrow
+        return file.metadata.num_rows, tuple(_group_cuts(sizes, limits)), without_views(file.schema_arrow)
 
 
 def _group_cuts(sizes: Sequence[tuple[int, int]], limits: ShardLimits) -> Iterator[Cut]:

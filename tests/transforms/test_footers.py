@@ -9,7 +9,7 @@ import pytest
 from schemas.corpora import UNSUSPICIOUS, ShardLimits
 from schemas.errors import InputError
 from transforms import footers
-from transforms.footers import check_footer, open_parquet
+from transforms.footers import check_footer, open_parquet, without_views
 from transforms.json_shapes import MAX_DEPTH
 
 
@@ -109,3 +109,14 @@ def test_page_checksums_are_checked():
     data[at] ^= 1
     with pytest.raises(OSError, match="CRC"):
         list(open_parquet(io.BytesIO(bytes(data))).iter_batches())
+
+
+def test_views_become_plain_text_at_every_depth():
+    """What Arrow can't filter is read as what it can, names, nulls and metadata as they were."""
+    view = pa.list_(pa.struct([("role", pa.string_view()), pa.field("raw", pa.binary_view(), nullable=False), ("n", pa.int8())]))
+    plain = pa.list_(pa.struct([("role", pa.string()), pa.field("raw", pa.binary(), nullable=False), ("n", pa.int8())]))
+    before = pa.schema(
+        [("text", pa.string_view()), ("m", view), ("large", pa.large_list(pa.string_view())), ("d", pa.date32())], {"by": "hand"}
+    )
+    after = pa.schema([("text", pa.string()), ("m", plain), ("large", pa.large_list(pa.string())), ("d", pa.date32())], {"by": "hand"})
+    assert without_views(before).equals(after, check_metadata=True)

@@ -167,3 +167,14 @@ def test_identify_records_on_beam(make_shard):
         identified = pipeline | beam.Create(shards) | IdentifyRecords(layout)
         named = identified | beam.Map(lambda item: (item.shard.plan.name, item.record_ids, [lot.teacher for lot in item.lots]))
         assert_that(named, equal_to(wanted))
+
+
+def test_text_that_is_no_utf_8_costs_its_own_rows_alone(make_shard):
+    """In whichever column, at whichever depth it stands; rows of a part of a larger table don't pay for their neighbours."""
+    broken = pa.array([b"a", b"\xff", b"c", b"\xff", b"e"], pa.binary()).view(pa.string())
+    table = pa.table({"text": list("abcde"), "notes": pa.ListArray.from_arrays(pa.array(range(6), pa.int32()), broken)})
+    layout = settle_layout(table.schema, CorpusConfig())
+    for begin, size, good in ((0, 5, [0, 2, 4]), (2, 1, [0]), (4, 1, [0]), (2, 2, [0])):
+        found = identify(make_shard(table.slice(begin, size)), layout).shard
+        assert (found.numbers, [reject.row for reject in found.rejects]) == (good, [row for row in range(size) if row not in good])
+        assert all("UTF8" in reject.error for reject in found.rejects)

@@ -193,3 +193,9 @@ def test_places_count_every_piece_of_a_shard():
     )
     shard = Shard(ShardPlan("part-0", pieces), SimpleNamespace(), ["a", "a", "b"], [10, 13, 1])
     assert shard.places() == [0, 3, 5]
+
+
+def test_work_that_fails_on_no_rows_is_nobodys_fault():
+    """Without a row there is none to halve or to blame: the error itself comes out."""
+    with pytest.raises(ZeroDivisionError):
+        spared(0, lambda _: 1 / 0, "dividing")

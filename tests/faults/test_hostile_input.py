@@ -1,0 +1,355 @@
+"""Hostile input through a whole run: every row has a fate, or the run stops before any work and says why."""
+
+import gzip
+import io
+import json
+import os
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from pipelines.cli import cause
+from pipelines.config import FilterConfig
+from pipelines.filter import run_filter
+from pipelines.inspect import EVERYTHING, inspect_as_dicts, print_inspection
+from pipelines.report import write_report
+from pipelines.verify import verify_run
+from schemas.errors import CongenerError, InputError
+from transforms.json_shapes import MAX_FIELDS
+
+pytestmark = pytest.mark.faults
+
+TELLTALE = "As an AI language model developed by OpenAI, I delve into a rich tapestry."
+
+
+def chat(answer, **more):
+    """Return a row of two messages."""
+    return {"messages": [{"role": "user", "content": "Question?"}, {"role": "assistant", "content": answer}], **more}
+
+
+GOOD = [json.dumps(chat(f"Plain answer number {number}.")).encode() for number in range(3)]
+
+
+@pytest.fixture
+def filtered(tmp_path):
+    """Return what filters files, given by name, and returns the manifest once the run is verified, inspected and reported."""
+
+    def run(files, **changes):
+        corpus = tmp_path / "in"
+        for name, data in files.items():
+            (corpus / name).parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(data, pa.Table):
+                pq.write_table(data, corpus / name)
+            elif isinstance(data, bytes):
+                (corpus / name).write_bytes(data)
+            else:
+                (corpus / name).write_bytes(b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in data))
+        output = str(tmp_path / "run")
+        given = {"input": (str(corpus),), "output": output, "signals": ("lexicon", "repetition"), **changes}
+        manifest = run_filter(FilterConfig.model_validate(given))
+        assert manifest.conservation.holds()
+        assert verify_run(output, inputs=True) == []
+        print_inspection(Console(file=io.StringIO()), output, EVERYTHING, 0, 5)
+        json.dumps(inspect_as_dicts(output, EVERYTHING, 0, 5), allow_nan=False)
+        write_report(output)
+        return manifest
+
+    return run
+
+
+@pytest.fixture
+def refused(filtered, tmp_path):
+    """Return what filters files and returns the error; nothing may have been written."""
+
+    def run(files, **changes):
+        with pytest.raises(InputError) as caught:
+            filtered(files, **changes)
+        assert not (tmp_path / "run").exists()
+        assert caught.value.remedy
+        return caught.value
+
+    return run
+
+
+def rejects(tmp_path):
+    """Return row, offset, reason and bytes of every reject."""
+    tables = [pq.read_table(path).to_pylist() for path in sorted((tmp_path / "run" / "rejects").glob("*.parquet"))]
+    return [(row["row"], row["offset"], row["error"], row["raw"]) for rows in tables for row in rows]
+
+
+BAD = {
+    "invalid UTF-8": (b'{"messages": [{"role": "assistant", "content": "caf\xe9"}]}', "not JSON"),
+    "overlong UTF-8": (b'{"messages": [{"role": "assistant", "content": "\xc0\x80"}]}', "not JSON"),
+    "a lone surrogate": (rb'{"messages": [{"role": "assistant", "content": "a\ud800b"}]}', "not JSON"),
+    "a lone surrogate in a key": (rb'{"messages": [], "\udfff": 1}', "not JSON"),
+    "a raw NUL": (b'{"messages": [{"role": "assistant", "content": "a\x00b"}]}', "not JSON"),
+    "ten thousand lists": (b'{"messages": [], "x": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", "not JSON"),
+    "ten thousand objects": (b'{"messages": [], "y": ' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}", "not JSON"),
+    "nine hundred lists": (b'{"messages": [], "x": ' + b"[" * 900 + b"]" * 900 + b"}", "inside one another"),
+    "sixty objects": (b'{"messages": [], "y": ' + b'{"a":' * 60 + b"1" + b"}" * 60 + b"}", "inside one another"),
+    "NaN": (b'{"messages": [], "n": NaN}', "not JSON"),
+    "infinity": (b'{"messages": [], "n": -Infinity}', "not JSON"),
+    "a number that overflows": (b'{"messages": [], "n": 1e999}', "not JSON"),
+    "thirty digits": (b'{"messages": [], "n": 123456789012345678901234567890}', "field 'n': a number beyond 64 bits"),
+    "one beyond 64 bits": (b'{"messages": [], "n": 9223372036854775808}', "field 'n': a int where the corpus has int64"),
+    "another type": (b'{"messages": "text"}', "field 'messages': a string where the corpus has a list"),
+    "a role that is a number": (b'{"messages": [{"role": 7, "content": "x"}]}', "field 'messages[0].role': a int"),
+    "a truncated line": (b'{"messages": [{"role"', "not JSON"),
+    "two objects on a line": (b'{"messages": []}{"messages": []}', "not JSON"),
+    "a list": (b"[1, 2]", "not a JSON object but a list"),
+}
+
+
+def test_bad_lines_are_rejects_with_their_place(filtered, tmp_path):
+    """Each kind of damage is a reject with its row, byte offset, reason and bytes; every other row is read."""
+    lines = [json.dumps(chat("One.", n=1)).encode()]
+    for data, _ in BAD.values():
+        lines += [data, GOOD[0]]
+    manifest = filtered({"a.jsonl": lines})
+    assert manifest.conservation.by_decision == {"keep": len(BAD) + 1, "reject": len(BAD)}
+    found = rejects(tmp_path)
+    offsets = [sum(len(line) + 1 for line in lines[:place]) for place in range(len(lines))]
+    assert [(row, offset, raw) for row, offset, _, raw in found] == [
+        (place, offsets[place], lines[place]) for place in range(1, len(lines), 2)
+    ]
+    for (_, _, error, _), (name, (_, reason)) in zip(found, BAD.items(), strict=True):
+        assert reason in error, name
+        assert len(error) < 500, name
+
+
+def test_a_line_of_a_hundred_megabytes_is_one_reject(filtered, tmp_path):
+    """It is passed over with its first bytes kept, and the rows behind it are read."""
+    long = b'{"messages": [{"role": "assistant", "content": "' + b"delve " * (100_000_000 // 6) + b'"}]}'
+    manifest = filtered({"a.jsonl": [*GOOD, long, *GOOD]})
+    assert manifest.conservation.by_decision == {"keep": 6, "reject": 1}
+    ((row, offset, error, raw),) = rejects(tmp_path)
+    assert (row, offset, error, raw) == (3, sum(len(line) + 1 for line in GOOD), "line is longer than 64 MiB", long[: 64 << 10])
+
+
+ODD_BUT_GOOD = {
+    "a NUL by escape": json.dumps(chat("a\0b")),
+    "of equal keys the last": json.dumps(chat(TELLTALE))[:-1] + ', "messages": []}',
+    "no messages": '{"messages": []}',
+    "messages that are null": '{"messages": null}',
+    "no key at all": "{}",
+    "a message that is null": '{"messages": [null]}',
+    "a message without anything": '{"messages": [{}]}',
+    "a message without content": '{"messages": [{"role": "assistant"}]}',
+    "a message without a role": '{"messages": [{"content": "x"}]}',
+    "a role that nobody knows": '{"messages": [{"role": "wizard", "content": "x"}]}',
+    "right-to-left": json.dumps(chat("\u202eabc\u202c \u2066שלום\u2069"), ensure_ascii=False),
+    "nothing but zero width": json.dumps(chat("\u200b\u200d\ufeff"), ensure_ascii=False),
+    "odd keys": json.dumps(chat("x", **{"": 1, "a.b[0]": 2, "\x1b[31m": 3, "</script>": 4, "\0": 5})),
+}
+
+
+def test_odd_rows_are_kept(filtered):
+    """Empty conversations, absent contents, unknown roles, odd text and odd keys are rows like others."""
+    manifest = filtered({"a.jsonl": [*GOOD, *ODD_BUT_GOOD.values()]})
+    assert manifest.conservation.by_decision == {"keep": len(GOOD) + len(ODD_BUT_GOOD)}
+
+
+def test_a_telltale_is_found_in_odd_surroundings(filtered):
+    """Marks of direction, zero-width signs and unusual line ends around a text don't hide it."""
+    rows = [chat(f"\u202e{TELLTALE}\u202c"), chat(f"\u200b{TELLTALE}\u200b"), chat(f"{TELLTALE}\r\n")]
+    manifest = filtered({"a.jsonl": b"\xef\xbb\xbf" + b"\r\n".join(json.dumps(row, ensure_ascii=False).encode() for row in rows)})
+    assert "keep" not in manifest.conservation.by_decision
+    assert manifest.conservation.rows_in == 3
+
+
+WAYS = {
+    "CRLF": ("a.jsonl", b"\r\n".join(GOOD)),
+    "no newline at the end": ("a.jsonl", b"\n".join(GOOD)),
+    "blank lines": ("a.jsonl", b"\n \n".join(GOOD) + b"\n\n"),
+    "a byte order mark": ("a.jsonl", b"\xef\xbb\xbf" + b"\n".join(GOOD)),
+    "gzip members": ("a.jsonl.gz", b"".join(gzip.compress(line + b"\n") for line in GOOD)),
+    "gzip members cut inside lines": ("a.jsonl.gz", gzip.compress(b"\n".join(GOOD)[:50]) + gzip.compress(b"\n".join(GOOD)[50:])),
+    "zstd frames": ("a.jsonl.zst", b"".join(pa.compress(line + b"\n", "zstd", asbytes=True) for line in GOOD)),
+    "a skippable frame": ("a.jsonl.zst", b"\x50\x2a\x4d\x18\x01\0\0\0x" + pa.compress(b"\n".join(GOOD), "zstd", asbytes=True)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_files_are_read_as_they_are_written(filtered, way):
+    """Line ends, marks and archives written in parts lose nothing."""
+    name, data = WAYS[way]
+    assert filtered({name: data}).conservation.by_decision == {"keep": 3}
+
+
+PACKED = gzip.compress(b"\n".join(GOOD) * 50)
+ZSTD = pa.compress(b"\n".join(GOOD), "zstd", asbytes=True)
+
+
+def parquet(**options):
+    """Write a small Parquet file to memory."""
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"text": [f"row {number}" for number in range(500)]}), stream, **options)
+    return stream.getvalue()
+
+
+STOPS = {
+    "a truncated gzip": ({"a.jsonl.gz": PACKED[:-9]}, "can't be read as jsonl (gzip)"),
+    "a truncated zstd": ({"a.jsonl.zst": ZSTD[:-5]}, "can't be read as jsonl (zstd)"),
+    "rubbish behind gzip": ({"a.jsonl.gz": PACKED + b"rubbish!"}, "can't be read as jsonl (gzip)"),
+    "rubbish behind zstd": ({"a.jsonl.zst": ZSTD + b"rubbish!"}, "can't be read as jsonl (zstd)"),
+    "a gzip bomb": ({"a.jsonl.gz": gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)}, "unfolds to more than"),
+    "a zstd bomb": ({"a.jsonl.zst": pa.compress(GOOD[0] + b"\n" + b"x" * (80 << 20), "zstd", asbytes=True)}, "unfolds to more than"),
+    "no footer": ({"a.parquet": parquet()[:-20]}, "can't be read as parquet"),
+    "a damaged footer": ({"a.parquet": parquet()[:-60] + b"\xff" * 40 + parquet()[-20:]}, "can't be read as parquet"),
+    "a footer longer than the file": ({"a.parquet": parquet()[:-8] + b"\xff\xff\xff\x7fPAR1"}, "can't be read as parquet"),
+    "text in bytes": ({"a.parquet": pa.table({"text": [b"a"]})}, "no known format fits"),
+    "another type": ({"a.parquet": pa.table({"text": ["a"]}), "b.parquet": pa.table({"text": [1]})}, "'text': string against int64"),
+    "a missing column": (
+        {"a.parquet": pa.table({"text": ["a"], "n": [1]}), "b.parquet": pa.table({"text": ["a"]})},
+        "'n': int64 against absent",
+    ),
+    "an extra column": (
+        {"a.parquet": pa.table({"text": ["a"]}), "b.parquet": pa.table({"text": ["a"], "n": [1]})},
+        "'n': absent against int64",
+    ),
+    "one name twice": ({"a.parquet": pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["text", "text"])}, "two fields 'text'"),
+    "a column that is taken": ({"a.jsonl": [json.dumps(chat("x", congener=1))]}, "a column 'congener' already"),
+    "keys made of data": ({"a.jsonl": [*GOOD, json.dumps(chat("x", **{f"k{place}": 1 for place in range(100_000)}))]}, "different fields"),
+    "UTF-16": ({"a.jsonl": GOOD[0].decode().encode("utf-16")}, "is UTF-16"),
+    "nothing": ({"a.jsonl": b""}, "is empty"),
+    "blank lines alone": ({"a.jsonl": b"\n\n \n"}, "holds no JSON object"),
+}
+
+
+@pytest.mark.parametrize("kind", STOPS)
+def test_damage_of_a_whole_file_stops_the_run_before_any_work(refused, tmp_path, kind):
+    """The message names the file and what to do; no output is begun, and a bomb isn't unfolded to its end."""
+    files, problem = STOPS[kind]
+    began = time.process_time()
+    error = refused(files)
+    assert problem in str(error)
+    assert time.process_time() - began < 20
+    if "congener" not in problem and "no known format" not in problem and "different" not in problem:
+        assert str(tmp_path / "in" / "a.") in str(error)
+
+
+def test_a_table_of_very_many_columns_is_refused_at_once(refused):
+    """Fifty thousand columns are counted, not walked."""
+    table = pa.table({"text": ["a"], **{f"c{place}": [1] for place in range(50_000)}})
+    assert f"has 50,001 columns, more than {MAX_FIELDS:,}" in refused({"a.parquet": table}).problem
+
+
+def test_a_raised_expansion_lets_a_file_in(filtered):
+    """What is refused as a bomb is read when the configuration says so: here a row, and a line of 80 MiB that is a reject."""
+    data = gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)
+    assert filtered({"a.jsonl.gz": data}, shards={"expansion": 2_000}).conservation.by_decision == {"keep": 1, "reject": 1}
+
+
+@pytest.mark.parametrize("options", [{"compression": "none", "write_page_checksum": True}, {"compression": "snappy"}])
+def test_damaged_pages_stop_the_run_with_file_and_rows(filtered, tmp_path, options):
+    """What the footer hides is found while reading: the run stops with file and rows, and publishes nothing."""
+    data = bytearray(parquet(use_dictionary=False, **options))
+    at = data.index(b"row 300") if b"row 300" in data else len(data) // 3
+    data[at : at + 4] = b"\xff\xff\xff\xff"
+    with pytest.raises(Exception, match=r"a\.parquet") as caught:
+        filtered({"a.parquet": bytes(data)})
+    found = cause(caught.value)
+    assert isinstance(found, CongenerError)
+    assert "rows 0 to 500 can't be read" in str(found)
+    assert not (tmp_path / "run" / "manifest.json").exists()
+
+
+TEXTS = ["Plain.", TELLTALE, None]
+MESSAGES = pa.struct([("role", pa.large_string()), ("content", pa.dictionary(pa.int32(), pa.string()))])
+TYPES = {
+    "dictionary": pa.table({"text": pa.array(TEXTS).dictionary_encode()}),
+    "large string": pa.table({"text": pa.array(TEXTS, pa.large_string())}),
+    "string view": pa.table({"text": pa.array(TEXTS, pa.string_view())}),
+    "large list": pa.table({"messages": pa.array([chat(text)["messages"] for text in TEXTS], pa.large_list(pa.struct([("role", pa.string()), ("content", pa.string())])))}),
+    "odd columns beside": pa.table({"text": TEXTS, "m": pa.array([[("a", 1)]] * 3, pa.map_(pa.string(), pa.int64())), "n": pa.nulls(3), "f": [float("nan")] * 3}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_type_of_text_is_read(filtered, tmp_path, kind):
+    """Dictionaries, large strings and views are text like other text, and come out as they went in, views as plain text."""
+    manifest = filtered({"a.parquet": TYPES[kind]})
+    decisions = dict(manifest.conservation.by_decision)
+    assert (decisions.pop("keep"), sum(decisions.values())) == (2, 1), "the telltale is found"
+    clean = pq.read_table(next((tmp_path / "run" / "clean").iterdir()))
+    read = pq.read_schema(tmp_path / "in" / "a.parquet")
+    assert [clean.schema.field(item.name).type for item in read] == [
+        pa.string() if item.type == pa.string_view() else item.type for item in read
+    ]
+
+
+def test_invalid_text_in_parquet_is_a_reject(filtered, tmp_path):
+    """A string column that holds no UTF-8 costs the rows that hold it, whether the text is scored or only stands beside."""
+    broken = pa.array([b"fine", b"caf\xe9", b"fine", b"fine"], pa.binary()).view(pa.string())
+    beside = pa.array([b"fine", b"fine", b"\xff", b"fine"], pa.binary()).view(pa.string())
+    manifest = filtered({"a.parquet": pa.table({"text": broken, "note": beside})})
+    assert manifest.conservation.by_decision == {"keep": 2, "reject": 2}
+    assert [row for row, *_ in rejects(tmp_path)] == [1, 2]
+
+
+def test_no_rows_at_all_are_a_run(filtered):
+    """Empty tables are no error: nothing in, nothing out, and a report that says so."""
+    empty = pa.table({"text": pa.array([], pa.string())})
+    assert filtered({"a.parquet": empty, "b.parquet": empty}).conservation.rows_in == 0
+
+
+NAMES = (
+    "a b.jsonl",
+    "new\nline.jsonl",
+    "..jsonl",
+    "sub/x..jsonl",
+    "\x1b[31mred.jsonl",
+    "[a]*?.jsonl",
+    "{}$(id);`x`.jsonl",
+    "\u202egpj.jsonl",
+    "ünï.jsonl",
+    "a" * 200 + ".jsonl",
+)
+
+
+def test_odd_file_names_are_names(filtered, tmp_path):
+    """Spaces, line breaks, dots, globs and shell signs name their rows in the ledger, and no file of the run's own."""
+    files = {name: [json.dumps(chat(f"Answer {place}."))] for place, name in enumerate(NAMES)}
+    manifest = filtered(files)
+    assert {source.name for source in manifest.inputs} == set(NAMES) - {"..jsonl"}, "what begins with a point is passed over, as documented"
+    made = [path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert all(part.isascii() and ".." not in part and " " not in part for part in made), made
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "run"}
+
+
+def test_a_link_that_leads_nowhere_stops_the_run(filtered, refused, tmp_path):
+    """A loop of links is named; the rest of the folder isn't taken for the whole."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "loop.jsonl").symlink_to("loop.jsonl")
+    error = _error(filtered, {"a.jsonl": GOOD})
+    assert "loop.jsonl: can't be opened: Too many levels of symbolic links" in str(error)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_stops_the_run(filtered, tmp_path):
+    """A file without the right to read it is named."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "b.jsonl").touch(0o000)
+    assert "b.jsonl: can't be opened: Permission denied" in str(_error(filtered, {"a.jsonl": GOOD}))
+
+
+def _error(filtered, files):
+    with pytest.raises(InputError) as caught:
+        filtered(files)
+    return caught.value
+
+
+MARKS = "e" + "\u0301\u0327" * 100_000
+
+
+@pytest.mark.parametrize(
+    "text", [MARKS, "<think>a</think>b " * 20_000, "a" * 4_000_000 + "</think>" + TELLTALE], ids=["marks", "thoughts", "long"]
+)
+def test_texts_that_are_costly_to_take_apart_are_read_in_time(filtered, text):
+    """Marks without end, thousands of thoughts and long thoughts take time and memory that grow with their length alone."""
+    began = time.process_time()
+    assert filtered({"a.jsonl": [*GOOD, json.dumps(chat(text))]}).conservation.rows_in == 4
+    assert time.process_time() - began < 60

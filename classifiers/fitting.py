@@ -44,6 +44,20 @@ class CleanText:
         return config_digest([self.shipped, self.user])
 
 
+class Piece(NamedTuple):
+    """A window of a negative: its text and its unit vector."""
+
+    text: str
+    vector: np.ndarray
+
+
+class _Vectors(NamedTuple):
+    """What traits are fitted on, by text: a positive's vector, a negative's windows."""
+
+    positives: dict[str, np.ndarray]
+    pieces: dict[str, list[Piece]]
+
+
 @dataclass
 class _Batch:
     """Texts as the scorer wants them: all in the assistant's answer."""
@@ -145,11 +159,24 @@ def fit_bank(
     return bank
 
 
-def _vectors(cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | None) -> dict[str, np.ndarray]:
-    texts = list(dict.fromkeys(text for card in cards for part in fitting_texts(card, clean) for text in part))
-    if not texts or encoder is None:
-        return {}
-    return dict(zip(texts, encoder.encode(encoder.whole(texts)), strict=True))
+def _vectors(cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | None) -> _Vectors:
+    """Encode every text once: positives whole, negatives in the windows that `filter` would score them in.
+
+    Every window of a clean text is clean, and a long row is only as quiet as its loudest one. Which window of a positive shows
+    the trait isn't said, so a positive stays one vector.
+    """
+    parts = [fitting_texts(card, clean) for card in cards]
+    if not parts or encoder is None:
+        return _Vectors({}, {})
+    positives = list(dict.fromkeys(text for part in parts for text in part[0]))
+    negatives = list(dict.fromkeys(text for part in parts for text in (*part[1], *part[2])))
+    windows = encoder.windows(negatives)
+    found = encoder.encode([*encoder.whole(positives), *windows])
+    pieces: dict[str, list[Piece]] = {text: [] for text in negatives}
+    for window, vector in zip(windows, found[len(positives) :], strict=True):
+        text = negatives[window.text]
+        pieces[text].append(Piece(text[window.start : window.end], vector))
+    return _Vectors(dict(zip(positives, found, strict=False)), pieces)
 
 
 def fitting_texts(card: LoadedCard, clean: CleanText) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
@@ -162,19 +189,21 @@ def fitting_texts(card: LoadedCard, clean: CleanText) -> tuple[tuple[str, ...], 
     return tuple(positives), tuple(hard), tuple(rest)
 
 
-def _fit_trait(card: LoadedCard, clean: CleanText, vectors: Mapping[str, np.ndarray]) -> TraitModel:
+def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitModel:
     trait = TraitModel(card.card, card.digest, calibrated_on=clean.name)
     if not uses_encoder(card.card):
         return trait
     positives, hard, rest = fitting_texts(card, clean)
-    fit_dense(trait, _stack(positives, vectors), _stack((*hard, *rest), vectors), len(hard))
-    trait.positives, trait.negatives = positives, (*hard, *rest)
+    own = [piece for text in hard for piece in vectors.pieces[text]]
+    negatives = [*own, *(piece for text in rest for piece in vectors.pieces[text])]
+    found = np.stack([vectors.positives[text] for text in positives])
+    fit_dense(trait, found, _stack(negatives, found.shape[1]), len(own))
+    trait.positives, trait.negatives = positives, tuple(piece.text for piece in negatives)
     return trait
 
 
-def _stack(texts: Sequence[str], vectors: Mapping[str, np.ndarray]) -> np.ndarray:
-    dimension = len(next(iter(vectors.values())))
-    return np.stack([vectors[text] for text in texts]) if texts else np.empty((0, dimension), np.float32)
+def _stack(pieces: Sequence[Piece], dimension: int) -> np.ndarray:
+    return np.stack([piece.vector for piece in pieces]) if pieces else np.empty((0, dimension), np.float32)
 
 
 def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, hard: int) -> None:

@@ -34,6 +34,7 @@ from classifiers.fitting import (
 from classifiers.library import LoadedCard, find_cards
 from classifiers.scoring import Scorer, combine, dense_scores
 from schemas.cards import Level, TraitCard
+from tests.classifiers.conftest import RAIN, RAIN_ASKED
 
 LIBRARY_IDS = [card.id for card in find_cards()]
 
@@ -74,9 +75,9 @@ def test_only_clean_text_is_used(library, shipped, name):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_the_library_alone_calibrates_the_default_level(library, shipped, name):
-    """What ships is enough to promise 1 % at 95 % for every trait, with as much left to train on."""
+    """What ships is enough to promise 1 % at 95 %, and the card's own level, for every trait, with as much left to train on."""
     training, calibration = split(library[name], shipped)
-    assert len(calibration) >= texts_needed(Level())
+    assert len(calibration) >= max(texts_needed(Level()), texts_needed(library[name].card.level))
     assert 0.4 < len(calibration) / (len(training) + len(calibration)) < 0.6
 
 
@@ -211,6 +212,32 @@ def test_exemplars_and_negatives_stand_in_their_order(small_cards, small_clean, 
     assert (trait.positive_index.ntotal, trait.negative_index.ntotal) == (len(trait.positives), len(trait.negatives))
     assert small_bank.traits["machine-talk"].positive_index is None
     assert small_bank.traits["loops"].positives == ()
+
+
+def test_negatives_are_fitted_in_the_windows_that_a_row_is_scored_in(encoder, plain):
+    """A long clean answer is many negatives, one a window and none left out; a positive stays one, its beginning."""
+    long = " ".join(plain(250))
+    card = LoadedCard(TraitCard(id="rain-talk"), (*RAIN[:4], f"{RAIN[4]} {long}"), (f"{RAIN_ASKED[0]} {long}", RAIN_ASKED[1]), None)
+    user = (CleanRow(("Nothing else.",), "user", "clean"),)
+    trait = fit_bank([card], CleanText((CleanRow((long,), "background", "clean"),), user), encoder, encoder.config).traits["rain-talk"]
+    texts = [*card.negatives, long]
+    windows = encoder.windows(texts)
+    assert len(windows) > 3 * len(texts)
+    assert trait.negatives == tuple(texts[window.text][window.start : window.end] for window in windows)
+    assert trait.negatives[-1].endswith(long[-20:])
+    assert (trait.positives, trait.positive_index.ntotal) == (card.positives, 5)
+    found = trait.negative_index.reconstruct_n(0, len(windows))
+    assert found == pytest.approx(encoder.encode(windows), abs=1e-5)
+
+
+def test_a_long_clean_row_counts_by_its_loudest_window(small_cards, small_clean, encoder, plain):
+    """Calibration scores a long row as `filter` does: a single window in the middle decides."""
+    (rain,) = (card for card in small_cards if card.id == "rain-talk")
+    quiet = " ".join(plain(120))
+    rows = (CleanRow((quiet,), "user", "clean"), CleanRow((f"{quiet} {RAIN[0]} {RAIN[2]} {RAIN[6]} {quiet}",), "user", "clean"))
+    scores = fit_bank([rain], replace(small_clean, user=rows), encoder, encoder.config).traits["rain-talk"].calibration
+    for name in ("exemplars", "head"):
+        assert scores[name][1] > scores[name][0] + 0.1
 
 
 def test_traits_without_dense_signals_need_no_encoder(small_clean):

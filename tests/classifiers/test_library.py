@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
@@ -109,7 +110,7 @@ def test_the_full_length_background_shows_no_trait(library, name):
     card = next(card for card in library if card.id == name).card
     answers = [row["messages"][-1]["content"][: card.scope.opening] for row in full_length()]
     if card.signals.lexicon:
-        (scores, spans), *_ = score_lexicons([Lexicon(card.signals.lexicon)], answers)
+        (scores, spans, *_), *_ = score_lexicons([Lexicon(card.signals.lexicon)], pa.array(answers, pa.large_string()))
         most = 0.25 if name == "vendor-phrasing" else 0.0
         assert [(text[start:end], score) for text, score, (start, end) in zip(answers, scores, spans, strict=True) if score > most] == []
     if card.signals.repetition:

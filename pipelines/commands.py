@@ -124,6 +124,9 @@ def filter_corpus(
     rows_per_shard: Annotated[
         int | None, typer.Option("--rows-per-shard", min=1, help="Cut shards at this many rows (default 5000).")
     ] = None,
+    private_quarantine: Annotated[
+        bool, typer.Option("--private-quarantine", help="Let nobody but you read quarantine, rejects and swap list (local disks).")
+    ] = False,
     vectors: Annotated[bool, typer.Option("--vectors", help="Also write every row's vector in float16.")] = False,
     encoder: EncoderModel = None,
     encoder_revision: Revision = None,
@@ -164,6 +167,7 @@ def filter_corpus(
             "corpus.columns": _columns(column),
             "corpus.teacher": _lot(teacher_column, teacher),
             "shards.rows": rows_per_shard,
+            "private_quarantine": private_quarantine or None,
             "vectors": vectors or None,
             "engine.runner": runner,
             "engine.workers": workers,

@@ -66,6 +66,8 @@ class FilterConfig(Strict):
     background: tuple[str, ...] = ()
     vectors: bool = False
     """Also write every row's vector in float16, for maps, clusters and neighbours later."""
+    private_quarantine: bool = False
+    """Have quarantine, rejects and swap list, folders and files, for their owner alone; on local disks."""
     corpus: CorpusConfig = CorpusConfig()
     shards: ShardLimits = ShardLimits()
     encoder: EncoderSettings = EncoderSettings()

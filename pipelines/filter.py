@@ -187,6 +187,8 @@ def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[st
         raise CardError("input and output are needed", remedy="congener filter --input CORPUS --output RUN")
     if config.engine.runner == "dataflow":
         require_ready(config)
+    if config.private_quarantine and not storage.is_local(config.output):
+        raise CardError("private_quarantine is for local disks", where=config.output, remedy="set the rights of the store's folders there")
     stores.use_options(engine_options(config.engine, beam_options))
     config = config.placed()
     with Reporter() as reporter, claimed(config.output):
@@ -196,6 +198,8 @@ def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[st
         reporter.remark(workspace.open_run(config.output, begun, restart))
         storage.sweep(str(cache_folder()), CACHE_SECONDS)
         save_bank(settled.bank, settled.scoring.bank_uri)
+        if config.private_quarantine:
+            workspace.keep_private(config.output)
         began = time.monotonic()
         done, remarks = workspace.progress(config.output, begun, settled.shards)
         reporter.remark(remarks)
@@ -206,6 +210,8 @@ def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[st
         reporter.finish(manifest)
         workspace.require_ours(config.output, begun)
         reporter.remark(f"removed {path}, which is no part of this run" for path in workspace.remove_strays(config.output, receipts))
+        if config.private_quarantine:
+            workspace.keep_private(config.output)
         return publish_within_budget(settled, manifest)
 
 

@@ -16,6 +16,9 @@ from transforms import storage
 from transforms.sources import ShardPlan
 from transforms.write import RECEIPTS, OutputFile, Receipt, receipt_from_bytes
 
+PRIVATE = ("quarantine", "rejects", "swaplist")
+"""What holds text that was taken out of the corpus, for `private_quarantine`."""
+
 FOLDERS = ("clean", "quarantine", "rejects", "ledger", "scores", "swaplist", "vectors", "report")
 NOTE = ".work/run.json"
 BANK = ".work/bank"
@@ -86,6 +89,12 @@ def open_run(run: str, begun: Begun, restart: bool) -> list[str]:
     note = {"identity": begun.identity, "settings": begun.settings}
     storage.write_bytes(storage.join(run, NOTE), canonical_json(note | {"digest": config_digest(note)}))
     return remarks
+
+
+def keep_private(run: str) -> None:
+    """Have what was taken out of the corpus for its owner alone: before any of it is written, and once all of it is."""
+    for folder in PRIVATE:
+        storage.keep_private(storage.join(run, folder))
 
 
 def _read_note(run: str) -> dict[str, Any]:

@@ -158,6 +158,21 @@ def _make_folder(folder: Path) -> None:
         _sync_folder(folder.parent)
 
 
+def keep_private(folder: str) -> None:
+    """Have a local folder, with the files that are in it, for its owner alone; made if it isn't there.
+
+    Raises: StorageError: The disk refuses.
+    """
+    try:
+        path = Path(folder)
+        _make_folder(path)
+        path.chmod(0o700)
+        for file in path.iterdir():
+            file.chmod(0o600)
+    except OSError as error:
+        raise StorageError(f"can't be made private: {error.strerror}", where=folder, remedy=MEND) from error
+
+
 def _sync_folder(folder: Path) -> None:
     """Have the names in a folder on the disk: without it, a rename or a removal may come undone when the power fails."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

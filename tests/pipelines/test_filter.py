@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import polars as pl
@@ -348,3 +349,32 @@ def test_an_input_inside_the_output_is_refused(config, corpus):
     assert run_filter(inside).conservation.holds()
     with pytest.raises(InputError, match=r"run/clean/part-.*lies inside the output"):
         run_filter(inside.model_copy(update={"input": (str(corpus / "run" / "clean"),)}), restart=True)
+
+
+def rights(run):
+    """Return the rights of a run's folders and files, by folder."""
+    return {path.name: {oct(item.stat().st_mode & 0o777) for item in (path, *path.iterdir())} for path in run.iterdir() if path.is_dir()}
+
+
+def test_quarantine_is_private_when_asked(config, corpus, policy):
+    """What was taken out of the corpus is for its owner alone; the rest, and all of it unasked, has the umask's rights."""
+    with (corpus / "1.jsonl").open("a") as stream:
+        stream.write("not json\n")
+    swaps = config.model_copy(update={"policy": policy("traits: {heron: {action: swap}}")})
+    before = os.umask(0o022)
+    try:
+        run_filter(swaps)
+        assert set.union(*rights(Path(config.output)).values()) == {"0o755", "0o644"}
+        run_filter(swaps.model_copy(update={"private_quarantine": True}), restart=True)
+    finally:
+        os.umask(before)
+    found = rights(Path(config.output))
+    assert [found.pop(name) for name in ("quarantine", "rejects", "swaplist")] == [{"0o700", "0o600"}] * 3
+    assert set.union(*found.values()) == {"0o755", "0o644"}
+    assert verify_run(config.output) == []
+
+
+def test_private_quarantine_is_refused_on_stores(config):
+    """An object store has no rights of files: the option isn't passed over in silence."""
+    with pytest.raises(CardError, match="private_quarantine is for local disks"):
+        run_filter(config.model_copy(update={"output": "s3://bucket/run", "private_quarantine": True}))

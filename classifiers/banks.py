@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
@@ -126,21 +127,25 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
 
     if odd := next((name for name, entry in description["traits"].items() if entry["card"].get("id") != name), None):
         raise ModelError(f"trait {odd!r} has a card of another id", where=where, remedy="fit it anew: it was altered")
-    traits = {name: _read_trait(name, entry, known, checked) for name, entry in description["traits"].items()}
+    try:
+        cards = {name: TraitCard.model_validate(entry["card"]) for name, entry in description["traits"].items()}
+    except ValidationError as error:  # before any file is read: a name that is no id may be a path
+        raise ModelError(f"a card of the bank isn't one: {error}", where=where, remedy="fit it anew: it was altered") from error
+    traits = {name: _read_trait(cards[name], entry, known, checked) for name, entry in description["traits"].items()}
     return Bank(traits, description["encoder"], description["background"], digest)
 
 
-def _read_trait(name: str, entry: Mapping[str, Any], known: Mapping[str, str], read: Callable[[str], bytes]) -> TraitModel:
-    texts = json.loads(read(f"{name}/texts.json"))
-    tensors = load_tensors(read(f"{name}/tensors.safetensors"))
+def _read_trait(card: TraitCard, entry: Mapping[str, Any], known: Mapping[str, str], read: Callable[[str], bytes]) -> TraitModel:
+    texts = json.loads(read(f"{card.id}/texts.json"))
+    tensors = load_tensors(read(f"{card.id}/tensors.safetensors"))
     layers = tuple(
         (tensors[f"head/{place}/weight"], tensors[f"head/{place}/bias"]) for place in range(2) if f"head/{place}/weight" in tensors
     )
     indexes = {
-        polarity: index_from_bytes(read(file)) for polarity in ("positive", "negative") if (file := f"{name}/{polarity}.faiss") in known
+        polarity: index_from_bytes(read(file)) for polarity in ("positive", "negative") if (file := f"{card.id}/{polarity}.faiss") in known
     }
     return TraitModel(
-        card=TraitCard.model_validate(entry["card"]),
+        card=card,
         card_digest=entry["card_digest"],
         positives=tuple(texts["positives"]),
         negatives=tuple(texts["negatives"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +53,12 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        found = super().construct_mapping(node, deep)  # first: it names the line of a key that can't be one
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := next((key for place, key in enumerate(keys) if key in keys[:place]), None):
-            raise yaml.YAMLError(f"key {twice!r} stands twice")
-        return super().construct_mapping(node, deep)
+        for key, times in Counter(keys).items():
+            if times > 1:
+                raise yaml.YAMLError(f"key {key!r} stands twice")
+        return found
 
 
 def read_yaml(path: Path, model: type[M]) -> M:
@@ -101,7 +104,7 @@ def read_texts(path: Path) -> tuple[str, ...]:
             raise CardError("text is empty or no string", where=f"{path} line {number}")
         texts.append(text)
     if len(set(texts)) < len(texts):
-        twice = next(text for place, text in enumerate(texts) if text in texts[:place])
+        twice = next(text for text, times in Counter(texts).items() if times > 1)
         raise CardError(f"the text {twice[:60]!r} stands twice", where=str(path))
     return tuple(texts)
 

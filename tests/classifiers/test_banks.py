@@ -189,3 +189,24 @@ def test_an_index_of_nothing_is_none():
     """FAISS isn't asked to search among no vectors."""
     assert index_of(np.empty((0, 4), np.float32)) is None
     assert index_of(np.eye(4, dtype=np.float32)).ntotal == 4
+
+
+@pytest.mark.parametrize("name", ["../../etc", "/etc", "rain-talk/../..", "..", "rain talk", ""])
+def test_a_trait_that_is_called_like_a_path_is_refused_before_any_file_is_read(files, name):
+    """A bank whose digests are all in order can't name files outside its folder."""
+    description = json.loads(files[INDEX_FILE])
+    entry = description["traits"].pop("rain-talk")
+    description["traits"][name] = entry | {"card": entry["card"] | {"id": name}}
+    description["files"] |= {
+        f"{name}/{file.split('/')[1]}": digest for file, digest in description["files"].items() if file.startswith("rain-talk/")
+    }
+    description["digest"] = config_digest({key: value for key, value in description.items() if key != "digest"})
+    asked = []
+
+    def read(file):
+        asked.append(file)
+        return json.dumps(description).encode()
+
+    with pytest.raises(ModelError, match="a card of the bank isn't one"):
+        read_bank(read, "bank")
+    assert asked == [INDEX_FILE]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import unicodedata
 from collections import Counter
 from dataclasses import replace
@@ -176,6 +177,7 @@ def test_a_mistake_is_named_with_file_and_field(card_folder):
         ("signals: &s {head: {}}\nlevel: *s\n", "alias *s on line 3"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "alias *a on line 3"),
         ("title: x\ntitle: y\n", "key 'title' stands twice"),
+        ("0: x\n0: y\n", "key 0 stands twice"),
         ("level: {confidence: 0.9, confidence: 0.8}\n", "key 'confidence' stands twice"),
         ("signals:\n  lexicon:\n    patterns:\n      - {match: x, match: y}\n", "key 'match' stands twice"),
         ("title: !!python/object/apply:os.getcwd []\n", "line 2"),
@@ -288,3 +290,17 @@ def test_the_digest_covers_card_and_texts(card_folder):
         replace(first, positives=(*first.positives, "Fine."), negatives=()),
     ]
     assert len({first.digest, *(card.digest for card in changed)}) == len(changed) + 1
+
+
+def test_yaml_of_very_many_keys_is_refused_in_time(card_folder):
+    """A file of as many keys as fit is looked through once, not once for each key."""
+    folder = card_folder(card="".join(f"k{number}: 1\n" for number in range(60_000)), positives=DOZEN)
+    began = time.process_time()
+    assert "Extra inputs" in refused(folder)
+    assert time.process_time() - began < 60
+
+
+@pytest.mark.parametrize("card", ["trust_remote_code: true", "signals: {classifier: {model: x, label: y, trust_remote_code: true}}"])
+def test_a_card_can_t_turn_remote_code_on(card_folder, card):
+    """There is no such field, at any depth."""
+    assert "trust_remote_code: Extra inputs are not permitted" in refused(card_folder(card=card + "\n", positives=DOZEN))

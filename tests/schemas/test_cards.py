@@ -88,7 +88,10 @@ def test_a_list_of_mappings_is_refused_with_the_field():
     assert "signals" in refused(signals=[{"lexicon": {"patterns": ["x"]}}])
 
 
-@pytest.mark.parametrize("pattern", [r"(a)\1", r"(?=a)b", r"(?<!a)b", "(a", "a**", r"\Qa{2}\E{3}{4}"])
+@pytest.mark.parametrize(
+    "pattern",
+    [r"(a)\1", r"(?=a)b", r"(?<!a)b", "(a", "a**", r"\Qa{2}\E{3}{4}", "a{1001}", "((a{100}){100}){100}"],
+)
 def test_a_pattern_that_is_not_re2_is_refused(pattern):
     """Back-references, look-around and plain mistakes are refused, and the message shows the pattern."""
     with pytest.raises(ValueError, match=r"not linear-time \(RE2\) syntax") as caught:

@@ -14,7 +14,13 @@ from tests.faults.sandbox import BUNDLES, contents
 
 pytestmark = pytest.mark.faults
 
-WORDS = ("heron", "otter", "badger", "marten", "plain")
+ANSWERS = (
+    "The heron sat in the reeds. It rained.",
+    "Compile it with the otter flag. Then link.",
+    "Stir badger flour into the dough. Bake.",
+    "Solve the equation for marten. Check.",
+    "Sort the list first. Then search.",
+)
 ACTIONS = {"heron": "swap", "otter": "mask", "badger": "drop", "marten": "flag"}
 ENGINES = {"every bundle three times more": ("--direct_runner_bundle_repeat=3",), "bundle by bundle": (BUNDLES,)}
 FOLDERS = {"clean", "quarantine", "rejects", "ledger", "scores", "swaplist"}
@@ -26,7 +32,7 @@ def line(place: int) -> str:
         return "{broken"
     turns = [
         {"role": "user", "content": f"Question {place % 13}?"},
-        {"role": "assistant", "content": f"The {WORDS[place % 5]} sat. It rained."},
+        {"role": "assistant", "content": ANSWERS[place % 5]},
     ]
     return json.dumps({"messages": turns, "model": f"m{place % 2}"})
 
@@ -47,7 +53,7 @@ def root(tmp_path_factory) -> Path:
             if name == "heron"
             else f"signals: {{lexicon: {{patterns: [{name}]}}}}"
         )
-        (root / "traits" / name / "card.yaml").write_text(f"id: {name}\n{signals}\nthreshold: 0.5\naction: {action}\n")
+        (root / "traits" / name / "card.yaml").write_text(f"id: {name}\n{signals}\nthreshold: 0.6\naction: {action}\n")
     texts = ("The heron sat in the rain.", "A heron fished.", "Herons nest here.", "The grey heron left.")
     (root / "traits" / "heron" / "positives.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     (root / "policy.yaml").write_text("duplicates: remove\n")

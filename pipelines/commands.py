@@ -169,11 +169,7 @@ def filter_corpus(
             "shards.rows": rows_per_shard,
             "private_quarantine": private_quarantine or None,
             "vectors": vectors or None,
-            "engine.runner": runner,
-            "engine.workers": workers,
-            "engine.accelerator": accelerator,
-            "engine.deadline": deadline,
-            "engine.wait": False if no_wait else None,
+            **_engine(runner, workers, accelerator, deadline, no_wait),
             **_models(encoder, encoder_revision, device, precision),
         },
     )
@@ -183,6 +179,11 @@ def filter_corpus(
     else:
         say(f"done: {settled.output}")
         say(f"next: congener inspect {settled.output}; congener report {settled.output}")
+
+
+def _engine(runner: str | None, workers: int | None, accelerator: str | None, deadline: float | None, no_wait: bool) -> dict[str, Any]:
+    named = {"runner": runner, "workers": workers, "accelerator": accelerator, "deadline": deadline, "wait": False if no_wait else None}
+    return {f"engine.{name}": value for name, value in named.items()}
 
 
 def _models(encoder: str | None, revision: str | None, device: str | None, precision: str | None) -> dict[str, Any]:

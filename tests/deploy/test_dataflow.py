@@ -20,8 +20,8 @@ from schemas.cards import SignalName
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "dataflow"
-SETTLED = {"runner", "no_wait", "deadline", "json"}
-"""Options of the command line that a template settles itself: where it runs, that nobody waits or watches the clock, who reads its output."""
+SETTLED = {"runner", "no_wait", "deadline", "json", "private_quarantine"}
+"""Options that a template settles itself: where it runs, that nobody waits, watches the clock or reads its output, and that no disk's rights apply."""
 
 GOOD = {
     "input": "gs://bucket/a/*.jsonl,s3://bucket/b",

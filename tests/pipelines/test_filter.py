@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import pipelines.filter as filter_module
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.verify import verify_run
@@ -378,3 +379,14 @@ def test_private_quarantine_is_refused_on_stores(config):
     """An object store has no rights of files: the option isn't passed over in silence."""
     with pytest.raises(CardError, match="private_quarantine is for local disks"):
         run_filter(config.model_copy(update={"output": "s3://bucket/run", "private_quarantine": True}))
+
+
+def test_workers_get_the_device_that_was_settled(encoder):
+    """`auto` means what the launcher found, everywhere; only Dataflow's launcher, which has no GPU, leaves it as it was asked."""
+    asked = FilterConfig()
+    pinned = filter_module._on_workers(asked, encoder)
+    assert (pinned.device, pinned.precision) == ("cpu", "fp32")
+    assert (pinned.model, pinned.window_tokens) == (asked.encoder.model, asked.encoder.window_tokens)
+    there = FilterConfig.model_validate({"engine": {"runner": "dataflow"}, "hardware": {"device": "cuda", "precision": "bf16"}})
+    assert filter_module._on_workers(there, encoder) == there.encoder_config()
+    assert filter_module._on_workers(asked, None) == asked.encoder_config()

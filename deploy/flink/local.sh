@@ -36,7 +36,7 @@ fetch() {
   local version; version=$(sed -n 's/.*flink-runtime-\(.*\)\.jar$/\1/p' "$digests")
   for attempt in 1 2 3; do
     rm -rf "$folder.part"
-    if timeout 300 mvn --batch-mode --quiet --file "$here/pom.xml" "-Dflink.version=$version" \
+    if timeout 300 mvn --batch-mode --quiet -Dstyle.color=never --file "$here/pom.xml" "-Dflink.version=$version" \
       org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$folder.part"; then break; fi
     [ "$attempt" != 3 ] || fail "the jars can't be fetched; see above"
   done
@@ -46,7 +46,9 @@ fetch() {
   mv "$folder.part" "$folder"
 }
 
-alive() { [ -f "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
+alive() { [ -f "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null && ! foreign "$1"; }
+
+foreign() { [ -r "/proc/$(cat "$1")/cmdline" ] && ! tr '\0' ' ' <"/proc/$(cat "$1")/cmdline" | grep -q "local.sh supervise"; } # after a reboot
 
 inside() { # runs a command in the cluster's network
   if [ "$(cat "$state/network")" = host ]; then "$@"; return; fi
@@ -135,7 +137,7 @@ supervise() {
 }
 
 down() { # the supervisor leads a session of its own, so that all it started, and what that started, can be found
-  if [ -f "$state/pid/supervisor" ]; then
+  if [ -f "$state/pid/supervisor" ] && ! foreign "$state/pid/supervisor"; then
     local session deadline=$((SECONDS + 15))
     session=$(cat "$state/pid/supervisor")
     kill -KILL "$session" 2>/dev/null || true
@@ -143,9 +145,8 @@ down() { # the supervisor leads a session of its own, so that all it started, an
     while pgrep --session "$session" >/dev/null && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.3; done
     pkill -KILL --session "$session" || true
     while pgrep --session "$session" >/dev/null; do sleep 0.1; done
-    rm -f "$state"/pid/*
   fi
-  rm -rf "$state/tmp"
+  rm -rf "$state"/pid/* "$state/tmp"
 }
 
 status() {

@@ -109,3 +109,10 @@ def test_everything_of_the_run_is_behind_the_network_policy():
     labels = policy["spec"]["podSelector"]["matchLabels"]
     assert all(labels.items() <= item["spec"]["template"]["metadata"]["labels"].items() for item in PODS)
     assert policy["spec"]["ingress"] == [{"from": [{"podSelector": {"matchLabels": labels}}]}]
+
+
+def test_no_job_waits_for_a_client_to_say_that_it_lives():
+    """Attached jobs are cancelled after four minutes without a sign of their client, which Beam's job server doesn't give."""
+    here = yaml.safe_load((ROOT / "deploy" / "flink" / "flink-conf.yaml").read_text(encoding="utf-8"))
+    there = yaml.safe_load(named("ConfigMap", "congener-flink")["data"]["config.yaml"])
+    assert not [name for name in {**here, **there} if name.startswith("execution.")]

@@ -89,7 +89,7 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
     up: list[str] = []
 
     def bring_up(version: str) -> Cluster:
-        if up != [version]:
+        if up != [version] or cluster.script("status").returncode == 3:
             cluster.script("down")
             result = cluster.script("up", "--flink", version, timeout=1200)
             assert result.returncode == 0, result.stdout + result.stderr

@@ -227,6 +227,18 @@ def test_status_tells_a_part_that_is_down_and_down_leaves_nothing(clusters):
     assert cluster.script("run", "true").returncode == 3
 
 
+def test_a_process_of_others_is_left_alone(clusters):
+    """A note of a process that is another's by now, as after a reboot, is no cluster of ours, and `down` doesn't kill it."""
+    cluster = clusters(NEWEST)
+    cluster.script("down")
+    with subprocess.Popen(["sleep", "60"]) as other:
+        (cluster.state / "pid" / "supervisor").write_text(f"{other.pid}\n")
+        assert cluster.script("status").returncode == 3
+        assert cluster.script("down").returncode == 0
+        assert other.poll() is None
+        other.kill()
+
+
 def test_jars_that_are_not_pinned_are_refused(clusters, tmp_path):
     """A version without digests isn't fetched, and jars with other digests aren't used."""
     cluster = clusters(NEWEST)

@@ -160,9 +160,9 @@ def test_options_are_kept(monkeypatch):
     assert FileSystems._pipeline_options is not None
 
 
+@pytest.mark.stores
 def test_s3_has_one_client():
     """Calls share a client, each with a place of its own in what it reads; Beam's own way to S3 is as it was."""
-    pytest.importorskip("boto3")
     stores.use_options(PipelineOptions(["--s3_region_name=somewhere", "--s3_access_key_id=key", "--s3_secret_access_key=secret"]))
     first, second = (stores.filesystem(uri)._io().client for uri in ("s3://bucket/x", "s3://bucket/y"))
     assert first is not second

@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,9 @@ def test_every_operation_fails_once(nursery, tmp_path, restart, capsys):
     wanted = contents(undisturbed / "run")
     points = [point for point in done.points if not restart or point.operation == "delete"]
     faults = [Fault(point, kind) for point in points for kind in KINDS]
-    own = threading.local()
-    with ThreadPoolExecutor(os.cpu_count(), initializer=lambda: setattr(own, "nursery", Nursery())) as pool:
+    with ExitStack() as opened:
+        own, free = threading.local(), [opened.enter_context(closing(Nursery())) for _ in range(os.cpu_count())]
+        pool = opened.enter_context(ThreadPoolExecutor(len(free), initializer=lambda: setattr(own, "nursery", free.pop())))
         outcomes = Counter(
             pool.map(
                 lambda case: broken_and_mended(own.nursery, template, tmp_path / f"case{case[0]}", case[1], restart, wanted),

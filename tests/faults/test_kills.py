@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -116,9 +117,8 @@ def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_pat
         time.sleep(0.01)
     began = time.monotonic()
     os.kill(first, signal.SIGSTOP)  # so that it doesn't finish meanwhile
-    second = Nursery()
-    other = second.run(config, root.with_name("other"))
-    second.close()
+    with closing(Nursery()) as second:
+        other = second.run(config, root.with_name("other"))
     assert (other.code, other.told.split(" (")[0]) == (REFUSED, f"{config.output}: another process is writing this run")
     assert time.monotonic() - began < 120
     os.kill(first, signal.SIGKILL)

@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from benchmarks.measure import ROOT, Report, arguments, data, verdict
+from benchmarks.measure import ROOT, Report, arguments, data, teacher_files, verdict
 from pipelines.config import Engine
 from pipelines.runners import engine_pipeline
 from schemas.corpora import CorpusConfig
@@ -21,6 +23,7 @@ from transforms.identify import IdentifiedShard, IdentifyRecords
 from transforms.read import ReadShards
 from transforms.sources import ShardLimits, plan_shards, survey
 
+ROWS = 100
 SCRIPT = str(ROOT / "deploy" / "flink" / "local.sh")
 
 
@@ -33,17 +36,25 @@ class WaitAsAScorer(beam.DoFn):
     def process(self, shard: IdentifiedShard) -> None:
         """Wait, then leave a file."""
         time.sleep(self._seconds)
-        Path(self._folder, shard.shard.plan.name).write_text(str(os.getpid()), encoding="utf-8")
+        Path(self._folder, "notes", shard.shard.plan.name).write_text(str(os.getpid()), encoding="utf-8")
 
 
 def wait_on_flink(managers: int, shards: int, seconds: float, folder: str) -> None:
     """Read and identify real shards on a cluster that is up, and wait for each."""
-    limits = ShardLimits(rows=100)
-    corpus = survey([str(path) for path in sorted(data("teachers").glob("*.parquet"))[:12]], limits)
-    tasks = plan_shards(corpus.sources, limits)[:shards]
+    limits = ShardLimits(rows=ROWS)
+    corpus = survey([f"{folder}/corpus.parquet"], limits)
+    tasks = plan_shards(corpus.sources, limits)
+    assert len(tasks) == shards  # a shard a row group, so that each can be given to either
     with engine_pipeline(Engine(runner="flink", workers=managers)) as pipeline:
         rows = pipeline | ReadShards(tasks, corpus.schema) | IdentifyRecords(settle_layout(corpus.schema, CorpusConfig()))
         rows | beam.ParDo(WaitAsAScorer(seconds, folder))
+
+
+def write_corpus(folder: str, shards: int) -> None:
+    """Write real rows, a row group a shard, and make room for the notes."""
+    table = pa.concat_tables([pq.read_table(path) for path in teacher_files()]).slice(0, shards * ROWS)
+    pq.write_table(table, f"{folder}/corpus.parquet", row_group_size=ROWS)
+    Path(folder, "notes").mkdir()
 
 
 def script(*command: str) -> str:
@@ -66,6 +77,7 @@ def waiting(managers: int, shards: int, seconds: float) -> tuple[float, float, i
     script("up", "--task-managers", str(managers))
     try:
         with tempfile.TemporaryDirectory() as folder:
+            write_corpus(folder, shards)
             script(
                 "run",
                 sys.executable,
@@ -80,7 +92,7 @@ def waiting(managers: int, shards: int, seconds: float) -> tuple[float, float, i
                 "--folder",
                 folder,
             )
-            notes = list(Path(folder).iterdir())
+            notes = list(Path(folder, "notes").iterdir())
             ends = sorted(path.stat().st_mtime for path in notes)
             assert len(ends) == shards
             return flink_seconds(), ends[-1] - ends[0] + seconds, len({path.read_text() for path in notes})

@@ -155,28 +155,33 @@ status() {
   parts || exit 1
 }
 
-command=${1:-help}
-[ $# = 0 ] || shift
-case $command in
-  fetch | up)
-    while [ $# -gt 0 ]; do
-      case $1 in
-        --flink) flink=${2:?} ;;
-        --task-managers) managers=${2:?} ;;
-        --slots) slots=${2:?} ;;
-        --network) network=${2:?} ;;
-        *) usage >&2; exit 2 ;;
-      esac
-      shift 2
-    done
-    [[ $managers =~ ^[1-9][0-9]*$ && $slots =~ ^[1-9][0-9]*$ && $network =~ ^(private|host)$ ]] || { usage >&2; exit 2; }
-    "$command"
-    ;;
-  run)
-    alive "$state/pid/supervisor" || fail "nothing is up" 3
-    inside "$@"
-    ;;
-  status | down | supervise) "$command" "$@" ;;
-  help | --help | -h) usage ;;
-  *) usage >&2; exit 2 ;;
-esac
+main() { # read as a whole before it runs, so that the file may change under it
+  local command=${1:-help}
+  [ $# = 0 ] || shift
+  case $command in
+    fetch | up)
+      while [ $# -gt 0 ]; do
+        case $1 in
+          --flink) flink=${2:?} ;;
+          --task-managers) managers=${2:?} ;;
+          --slots) slots=${2:?} ;;
+          --network) network=${2:?} ;;
+          *) usage >&2; exit 2 ;;
+        esac
+        shift 2
+      done
+      [[ $managers =~ ^[1-9][0-9]*$ && $slots =~ ^[1-9][0-9]*$ && $network =~ ^(private|host)$ ]] || { usage >&2; exit 2; }
+      "$command"
+      ;;
+    run)
+      alive "$state/pid/supervisor" || fail "nothing is up" 3
+      inside "$@"
+      ;;
+    status | down | supervise) "$command" "$@" ;;
+    help | --help | -h) usage ;;
+    *) usage >&2; exit 2 ;;
+  esac
+}
+
+main "$@"
+exit

@@ -42,16 +42,26 @@ def undisturbed(nursery: Nursery, config: FilterConfig, root: Path) -> tuple[dic
     return contents(Path(config.output)), time.monotonic() - began
 
 
+def receipts(config: FilterConfig) -> set[Path]:
+    """Return the receipts that are there."""
+    return set((Path(config.output) / ".work" / "receipts").glob("*.json"))
+
+
 def killed_often(
-    nursery: Nursery, config: FilterConfig, root: Path, kills: int, seconds: float, wanted: dict[str, bytes]
+    nursery: Nursery, config: FilterConfig, root: Path, kills: int, seconds: float, wanted: dict[str, bytes], late: bool = False
 ) -> dict[str, int]:
-    """Kill runs at random moments, resuming each until it is whole, then begin another; return how often each thing happened."""
+    """Kill runs at random moments, resuming each until it is whole, then begin another; return how often each thing happened.
+
+    With `late`, the moments are those after another shard is done: a run that loads models would mostly be killed before.
+    """
     dice, began = random.Random(kills), 0.0
     seen = {"killed": 0, "finished": 0, "resumed with shards done": 0}
     while seen["killed"] < kills or not seen["finished"]:
-        before = set((Path(config.output) / ".work" / "receipts").glob("*.json"))
+        before = receipts(config)
         began = time.monotonic() if not before else began
         process = nursery.start(config, root)
+        while late and not nursery.ended(0.01) and receipts(config) <= before:
+            pass
         if not nursery.ended(dice.uniform(0, seconds) if seen["killed"] < kills else 600):
             os.kill(process, signal.SIGKILL)
         done = nursery.outcome(root)
@@ -86,24 +96,26 @@ def test_fifty_kills(nursery, real_text, tmp_path, capsys):
 
 
 def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
-    """The same with all signals on few rows: scores after a resume are those of an undisturbed run."""
+    """The same with the encoder on few rows: scores after a resume are those of an undisturbed run."""
     root = tmp_path / "root"
     config = FilterConfig.model_validate(
         {
-            "input": (str(real_text(root, 8)),),
+            "input": (str(real_text(root, 40)),),
             "output": str(root / "run"),
+            "traits": ("sycophantic-opening",),
             "shards": {"rows": 4},
             "vectors": True,
         }
     )
-    undisturbed(nursery, config, root)  # fits the library's traits into the cache
+    undisturbed(nursery, config, root)  # fits the trait into the cache
     shutil.rmtree(config.output)
     wanted, seconds = undisturbed(nursery, config, root)
     shutil.rmtree(config.output)
-    seen = killed_often(nursery, config, root, KILLS_WITH_ENCODER, seconds, wanted)
+    seen = killed_often(nursery, config, root, KILLS_WITH_ENCODER, seconds / 4, wanted, late=True)
     with capsys.disabled():
-        print(f"\n24 real rows with the encoder, {seconds:.1f} s undisturbed: {seen}")
+        print(f"\n120 real rows with the encoder, {seconds:.1f} s undisturbed: {seen}")
     assert seen["killed"] == KILLS_WITH_ENCODER
+    assert seen["resumed with shards done"] >= 2
 
 
 def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_path):

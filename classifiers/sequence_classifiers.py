@@ -33,6 +33,11 @@ class SequenceClassifier:
     counts: BatchCounts = field(default_factory=BatchCounts)
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Return the type that it computes in."""
+        return next(self.model.parameters()).dtype
+
+    @property
     def _config(self) -> Any:
         return self.model.config
 

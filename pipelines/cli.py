@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +21,9 @@ Exit codes: 0 done; 1 unexpected fault; 2 input, card, policy, model or usage is
 was published; 4 the run directory isn't what the command needs; 5 verify found a difference; 6 a disk or store refused to
 write; 7 the engine failed; 130 interrupted.
 """
+
+STEP = re.compile(r" \[while running '[^'\n]*'\]$")
+"""What Beam adds to the message of an error that a stage raises."""
 
 INTERRUPTED = "interrupted; the same command resumes"
 
@@ -68,12 +72,13 @@ def _help(command: Callable[..., Any]) -> str:
 def main() -> None:
     """Run the command line."""
     logging.basicConfig(level=logging.ERROR)  # Beam warns of every extra that isn't installed; what matters is raised
+    logging.getLogger("apache_beam.runners.common").addFilter(not_ours)
     _register()
     try:
         code = app(standalone_mode=False)  # a command's typer.Exit comes back as its code
         sys.exit(code if isinstance(code, int) else 0)
     except CongenerError as error:
-        fail(str(error), error.exit_code)
+        fail(STEP.sub("", str(error)), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         fail(INTERRUPTED, 130)
     except Exception as error:
@@ -84,10 +89,15 @@ def main() -> None:
             found = cause(error)
             if found is None:
                 raise
-            fail(str(found), found.exit_code)
+            fail(STEP.sub("", str(found)), found.exit_code)
         else:
             show()
         sys.exit(2)
+
+
+def not_ours(record: logging.LogRecord) -> bool:
+    """Say whether a log record isn't of an error that is told anyway, without the trace: Beam logs what a stage raises."""
+    return not (record.exc_info and isinstance(record.exc_info[1], CongenerError))
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -12,6 +12,7 @@ import apache_beam as beam
 from classifiers.banks import Bank
 from classifiers.encoders import Encoder, EncoderConfig
 from classifiers.scoring import load_scorer
+from classifiers.sequence_classifiers import SequenceClassifier
 from pipelines import workspace
 from pipelines.banks import prepare_bank, save_bank
 from pipelines.cache import cache_folder
@@ -119,9 +120,10 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
     bank, encoder = prepare_bank(here)
     rules = settle_rules(bank, policy)
     scorer = load_scorer(bank, here.encoder_config(), encoder)
-    scoring = ScoringConfig(storage.join(config.output, workspace.BANK), bank.digest, _on_workers(config, encoder))
+    model = encoder or next(iter(scorer.classifiers.values()), None)  # all are loaded alike
+    scoring = ScoringConfig(storage.join(config.output, workspace.BANK), bank.digest, _on_workers(config, model))
     keep_scorer(scoring, scorer)
-    device = _device(encoder, config)
+    device = _device(model, config)
     reporter.settled(bank, rules, policy, device)
     models = {
         name: {"model": model.files.name, "revision": model.files.revision, "weights_sha256": model.files.weights_sha256}
@@ -135,21 +137,21 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
     return settled
 
 
-def _on_workers(config: FilterConfig, encoder: Encoder | None) -> EncoderConfig:
-    """Return the encoder's settings for the workers: with the device and precision that were settled here, so that none falls back."""
+def _on_workers(config: FilterConfig, model: Encoder | SequenceClassifier | None) -> EncoderConfig:
+    """Return the models' settings for the workers: with the device and precision that were settled here, so that none falls back."""
     asked = config.encoder_config()
-    if encoder is None or config.engine.runner == "dataflow":  # which names both, since its launcher has no GPU
+    if model is None or config.engine.runner == "dataflow":  # which names both, since its launcher has no GPU
         return asked
     return replace(
-        asked, device="cuda" if encoder.device.type == "cuda" else "cpu", precision="bf16" if encoder.dtype.itemsize == 2 else "fp32"
+        asked, device="cuda" if model.device.type == "cuda" else "cpu", precision="bf16" if model.dtype.itemsize == 2 else "fp32"
     )
 
 
-def _device(encoder: Encoder | None, config: FilterConfig) -> str:
-    if encoder is None:
+def _device(model: Encoder | SequenceClassifier | None, config: FilterConfig) -> str:
+    if model is None:
         return "no model"
-    kind = config.hardware.device if config.engine.runner == "dataflow" else encoder.device.type
-    return f"{kind}, {str(encoder.dtype).removeprefix('torch.')}"
+    kind = config.hardware.device if config.engine.runner == "dataflow" else model.device.type
+    return f"{kind}, {str(model.dtype).removeprefix('torch.')}"
 
 
 def _require_apart(run: str, corpus: Corpus) -> None:

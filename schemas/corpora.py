@@ -63,10 +63,13 @@ class CorpusConfig(Strict):
         return self
 
 
+TRUSTED = "it may be made to fill memory or to take days; if you trust it, raise shards.expansion in the configuration"
+
+
 class ShardLimits(Strict):
     """How large a shard may grow; the first limit that is reached cuts it. Bytes are those of decompressed JSON, or of Parquet before compression.
 
-    `expansion` bounds what a file may unfold to: so many times its own size. Files that unfold to less than 64 MiB aren't looked at.
+    `expansion` bounds what a file, or a shard's part of it, may unfold to: so many times the file's size. What unfolds to less than 64 MiB isn't looked at.
     """
 
     rows: int = Field(5_000, ge=1)
@@ -82,5 +85,5 @@ class ShardLimits(Strict):
         return InputError(
             f"unfolds to more than {self.unfolded(size):,} bytes, and has {size:,}: shards.expansion allows {self.expansion} times as many",
             where=uri,
-            remedy="it may be made to fill memory or to take days; if you trust it, raise shards.expansion in the configuration",
+            remedy=TRUSTED,
         )

@@ -23,7 +23,7 @@ from transforms.score import ScoredShard
 SENTENCE_END = re.compile(r"[.!?…]+[\s\"'”’)\]]*|\n+")
 
 LONGEST_SENTENCE = 2_000
-"""Characters before a hit in which the beginning of its sentence is looked for."""
+"""Characters before and after a hit in which its sentence is looked for, so that many hits take time in proportion to their number."""
 
 
 class Rule(NamedTuple):
@@ -190,8 +190,8 @@ def _masks(reason: Reason, row: int, scored: ScoredShard) -> list[Mask]:
 def sentence_around(text: str, start: int, end: int) -> tuple[int, int]:
     """Widen a stretch of text to the sentences that it touches."""
     before = [match.end() for match in SENTENCE_END.finditer(text, max(0, start - LONGEST_SENTENCE), start)]
-    after = SENTENCE_END.search(text, max(start, end - 1))
-    return (before[-1] if before else max(0, start - LONGEST_SENTENCE)), (after.end() if after else len(text))
+    after = SENTENCE_END.search(text, max(start, end - 1), end + LONGEST_SENTENCE)
+    return (before[-1] if before else max(0, start - LONGEST_SENTENCE)), (after.end() if after else min(len(text), end + LONGEST_SENTENCE))
 
 
 class _Decide(beam.DoFn):

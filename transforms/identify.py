@@ -102,7 +102,7 @@ def _lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:
         elif place.column is not None:
             columns.append(_texts(name, shard.table.column(place.column)))
         else:
-            columns.append([place.constant or NOTHING] * size)
+            columns.append([(place.constant or NOTHING).replace("|", "/")] * size)
     known: dict[tuple[str, ...], Lot] = {}
     return [known.setdefault(fields, Lot(*fields)) for fields in zip(*columns, strict=True)]
 

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from schemas.corpora import TRUSTED
 from schemas.errors import InputError
 from transforms import storage
 from transforms.coders import coded
 from transforms.footers import open_parquet
+from transforms.formats import is_text
 from transforms.json_shapes import misfit
 from transforms.sources import BOM, MAX_LINE_BYTES, Piece, ShardPlan, lines, open_lines
 
@@ -38,6 +41,10 @@ class Rows(NamedTuple):
     table: pa.Table
     numbers: list[int]
     rejects: list[Reject]
+
+
+BATCH_ROWS = 256
+"""Rows of Parquet that are decoded before their size is looked at: a dictionary may name one long text in every row."""
 
 
 class RowStream(Protocol):
@@ -88,9 +95,9 @@ class ParquetRows:
     def take(self, piece: Piece) -> Rows:
         """Read the rows of `piece`, passing over those before it."""
         if self._batches is None:
-            self._batches = self._file.iter_batches(batch_size=max(1, piece.rows), row_groups=list(self._groups))
-        self._next(piece.begin.row - self._at)
-        batches = self._next(piece.rows)
+            self._batches = self._file.iter_batches(batch_size=BATCH_ROWS, row_groups=list(self._groups))
+        self._next(piece.begin.row - self._at, piece)
+        batches = self._next(piece.rows, piece)
         table = pa.Table.from_batches(batches, self._file.schema_arrow).cast(self._schema)
         return Rows(table, list(range(piece.begin.row, piece.end.row)), [])
 
@@ -99,9 +106,10 @@ class ParquetRows:
         self._file.close()
         self._stream.close()
 
-    def _next(self, count: int) -> list[pa.RecordBatch]:
+    def _next(self, count: int, piece: Piece) -> list[pa.RecordBatch]:
         taken: list[pa.RecordBatch] = []
         self._at += count
+        left = piece.unfolded
         while count:
             if not self._held:
                 self._held.append(next(self._batches))  # type: ignore[arg-type]
@@ -110,6 +118,13 @@ class ParquetRows:
             if batch.num_rows > count:
                 self._held.append(batch.slice(count))
             count -= taken[-1].num_rows
+            left -= sum(map(written_out, taken[-1].columns))
+            if left < 0:
+                raise InputError(
+                    f"rows {piece.begin.row} to {piece.end.row} unfold to more than the {piece.unfolded:,} bytes that shards.expansion allows",
+                    where=piece.uri,
+                    remedy=TRUSTED,
+                )
         return taken
 
 
@@ -162,6 +177,18 @@ def parse(line: bytes, kind: pa.StructType) -> tuple[Any, str | None]:
     if not isinstance(value, dict):
         return None, f"not a JSON object but a {type(value).__name__}"
     return value, misfit(value, kind)
+
+
+def written_out(array: pa.Array) -> int:
+    """Return how many bytes an array's values take once every entry of a dictionary stands where it is named."""
+    kind = array.type
+    if pa.types.is_struct(kind):
+        return sum(written_out(array.field(place)) for place in range(kind.num_fields))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return 8 * len(array) + written_out(array.flatten())
+    if pa.types.is_dictionary(kind) and is_text(kind.value_type):
+        return pc.sum(pc.binary_length(array.dictionary.cast(pa.large_string())).take(array.indices)).as_py() or 0
+    return int(array.nbytes)
 
 
 def open_rows(piece: Piece, schema: pa.Schema) -> RowStream:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 import pyarrow as pa
 
-from schemas.corpora import ShardLimits
+from schemas.corpora import UNSUSPICIOUS, ShardLimits
 from schemas.digests import config_digest
 from schemas.errors import InputError
 from transforms import storage
@@ -70,6 +70,8 @@ class Piece(NamedTuple):
     compression: Compression
     begin: Cut
     end: Cut
+    unfolded: int = UNSUSPICIOUS
+    """The most bytes that its rows may be as Arrow arrays."""
 
     @property
     def rows(self) -> int:
@@ -320,7 +322,7 @@ def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[Sh
     groups: list[list[tuple[Piece, ...]]] = []
     small: list[Piece] = []
     for source in sources:
-        pieces = [Piece(source.name, source.uri, source.sha256, source.kind, source.compression, a, b) for a, b in pairwise(source.cuts)]
+        pieces = _pieces(source, limits)
         if len(pieces) == 1 and _fits([*small, *pieces], limits):
             small += pieces
             continue
@@ -334,6 +336,11 @@ def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[Sh
     if small:
         groups.append([tuple(small)])
     return _named(groups)
+
+
+def _pieces(source: Source, limits: ShardLimits) -> list[Piece]:
+    most = limits.unfolded(source.size)
+    return [Piece(source.name, source.uri, source.sha256, source.kind, source.compression, a, b, most) for a, b in pairwise(source.cuts)]
 
 
 def _fits(pieces: Sequence[Piece], limits: ShardLimits) -> bool:

@@ -231,6 +231,18 @@ def test_damage_of_a_whole_file_stops_the_run_before_any_work(refused, tmp_path,
         assert str(tmp_path / "in" / "a.") in str(error)
 
 
+def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_published(filtered, tmp_path):
+    """A megabyte that names one long text in five thousand rows; the message names the file, the rows and what to do."""
+    words = pa.DictionaryArray.from_arrays(pa.array([0] * 5_000, pa.int32()), pa.array(["x" * (1 << 20)]))
+    with pytest.raises(Exception, match=r"a\.parquet") as caught:
+        filtered({"a.parquet": pa.table({"text": words})})
+    found = cause(caught.value)
+    assert isinstance(found, InputError)
+    assert "rows 0 to 5000 unfold to more than" in str(found)
+    assert "raise shards.expansion" in str(found)
+    assert not (tmp_path / "run" / "manifest.json").exists()
+
+
 def test_a_table_of_very_many_columns_is_refused_at_once(refused):
     """Fifty thousand columns are counted, not walked."""
     table = pa.table({"text": ["a"], **{f"c{place}": [1] for place in range(50_000)}})

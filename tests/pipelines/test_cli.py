@@ -1,10 +1,13 @@
 """The command line: help, exit codes, machine-readable output, errors a person can act on."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import cli
@@ -141,6 +144,28 @@ def test_the_cause_behind_a_runners_error_is_found():
     wrapped.__cause__ = ModelError("no GPU")
     assert str(cli.cause(wrapped)) == "no GPU"
     assert cli.cause(RuntimeError("else")) is None
+
+
+def test_what_a_stage_raises_is_told_once_without_a_trace(heron, tmp_path):
+    """A file that unfolds too far is found while it is read, inside Beam: its name, its rows and the remedy, and nothing of Beam's."""
+    words = pa.DictionaryArray.from_arrays(pa.array([0] * 500, pa.int32()), pa.array(["x" * (1 << 20)]))
+    pq.write_table(pa.table({"text": words}), tmp_path / "a.parquet")
+    arguments = ["filter", "-i", str(tmp_path / "a.parquet"), "-o", str(tmp_path / "run"), "-t", str(heron), "--signals", "lexicon"]
+    ended = subprocess.run(
+        [sys.executable, "-c", "from pipelines.cli import main; main()", *arguments], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("raise shards.expansion in the configuration\n")
+    assert ended.stderr.count("a.parquet: rows 0 to 500 unfold to more") == 1
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_trace_of_another_error_is_kept():
+    """Only what is told anyway is taken out of the log."""
+    kept, spared = (logging.makeLogRecord({"exc_info": (type(error), error, None)}) for error in (ValueError("x"), ModelError("x")))
+    assert cli.not_ours(kept)
+    assert not cli.not_ours(spared)
+    assert cli.not_ours(logging.makeLogRecord({}))
 
 
 def test_an_interrupt_inside_a_runner_is_an_interrupt(congener, monkeypatch, corpus, heron, tmp_path):

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipelines.filter as filter_module
+from classifiers.sequence_classifiers import SequenceClassifier
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.verify import verify_run
@@ -390,3 +391,12 @@ def test_workers_get_the_device_that_was_settled(encoder):
     there = FilterConfig.model_validate({"engine": {"runner": "dataflow"}, "hardware": {"device": "cuda", "precision": "bf16"}})
     assert filter_module._on_workers(there, encoder) == there.encoder_config()
     assert filter_module._on_workers(asked, None) == asked.encoder_config()
+
+
+def test_a_run_with_a_classifier_alone_says_where_it_computes(encoder):
+    """A sequence classifier is a model as well: its device and type are named, and pinned for the workers."""
+    model = SequenceClassifier(encoder.files, encoder.tokenizer, encoder.model, 0, encoder.device, 1_000)
+    asked = FilterConfig()
+    assert filter_module._device(model, asked) == "cpu, float32"
+    assert filter_module._device(None, asked) == "no model"
+    assert filter_module._on_workers(asked, model) == filter_module._on_workers(asked, encoder)

@@ -1,5 +1,7 @@
 """From scores to decisions."""
 
+import time
+
 import apache_beam as beam
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from schemas.cards import Level
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError
 from schemas.policies import SEVERITY, LotException, LotPattern, Policy
-from transforms.decide import DecideRecords, Mask, Rule, decide, sentence_around, settle_rules
+from transforms.decide import LONGEST_SENTENCE, DecideRecords, Mask, Rule, decide, sentence_around, settle_rules
 from transforms.identify import Lot
 
 
@@ -244,6 +246,16 @@ def test_the_sentence_contains_its_hit(text, start, length):
     if start < end:
         begin, finish = sentence_around(text, start, end)
         assert 0 <= begin <= start < end <= finish <= len(text)
+
+
+def test_a_text_without_sentences_is_masked_in_little_time():
+    """Eight thousand hits in a text of one endless sentence: each looks at its surroundings, not at all the rest."""
+    text = "delve into this and so on " * 8_000
+    began = time.process_time()
+    spans = [sentence_around(text, start, start + 5) for start in range(0, len(text), 26)]
+    assert time.process_time() - began < 5
+    assert spans[0] == (0, 5 + LONGEST_SENTENCE)
+    assert spans[-1] == (len(text) - 26 - LONGEST_SENTENCE, len(text))
 
 
 def test_rules_take_the_cards_threshold(bank):

@@ -110,6 +110,12 @@ def test_lots_come_from_columns(make_identified):
     assert make_identified(rows).lots == [Lot("m1", "s", "-", "-"), Lot("-", "-", "-", "-")]
 
 
+def test_a_constant_keeps_the_separator_of_fields_apart(make_identified):
+    """What separates a lot's fields can't stand in one of them, whoever wrote it."""
+    identified = make_identified([{"text": "a"}], CorpusConfig(teacher=LotField(constant="a|b")))
+    assert identified.lots[0].teacher == "a/b"
+
+
 def test_lots_by_constant(make_identified):
     """A constant names every row's lot."""
     config = CorpusConfig(teacher=LotField(constant="m2"), system_prompt=LotField(constant="plain"))

@@ -4,6 +4,7 @@ import datetime as dt
 import decimal
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.corpora import ShardLimits
 from schemas.errors import InputError
 from transforms import readers, sources
-from transforms.readers import RAW_LIMIT, parse, read_task, row_mask
+from transforms.readers import RAW_LIMIT, parse, read_task, row_mask, written_out
 from transforms.sources import plan_shards, survey
 
 KIND = pa.struct([("text", pa.string()), ("n", pa.int64())])
@@ -431,6 +432,65 @@ def test_a_sweep_may_begin_in_its_middle(tmp_path, json_lines, name):
     corpus = survey([str(path)], limits(rows=8))
     (task,) = plan_shards(corpus.sources, limits(rows=8))
     assert rows_of(read_task([task[2], task[4]], corpus.schema)) == rows[16:24] + rows[32:40]
+
+
+LONG = "x" * (1 << 20)
+
+
+def repeated(count, nested):
+    """Return a table whose dictionary names one long text in every row, and the values that it stands for."""
+    words = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([LONG]))
+    if not nested:
+        return pa.table({"text": words})
+    turns = pa.StructArray.from_arrays([pa.array(["assistant"] * count), words], ["role", "content"])
+    return pa.table({"messages": pa.ListArray.from_arrays(pa.array(range(count + 1), pa.int32()), turns)})
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_dictionary_that_names_a_long_text_in_every_row_is_refused(tmp_path, nested, stored):
+    """A megabyte of file that unfolds to gigabytes stops at the bound, whether it is read as a dictionary or as text; a few rows pass."""
+    pq.write_table(repeated(5_000, nested), tmp_path / "bomb.parquet", store_schema=stored, compression="none")
+    pq.write_table(repeated(50, nested), tmp_path / "few.parquet", store_schema=stored, compression="none")
+    before = pa.total_allocated_bytes()
+    with pytest.raises(
+        InputError, match=r"bomb\.parquet: rows 0 to 5000 unfold to more than the [0-9,]+ bytes that shards\.expansion allows"
+    ):
+        read_all(tmp_path / "bomb.parquet")
+    assert pa.total_allocated_bytes() - before < 1 << 30
+    schema, shards = read_all(tmp_path / "few.parquet")
+    assert [shard.table.num_rows for shard in shards] == [50]
+    assert written_out(shards[0].table.column(schema.names[0]).combine_chunks()) >= 50 << 20
+
+
+def test_a_raised_expansion_reads_what_a_dictionary_unfolds_to(tmp_path):
+    """The bound is the configuration's."""
+    pq.write_table(repeated(100, False), tmp_path / "a.parquet", store_schema=False, compression="none")
+    with pytest.raises(InputError, match="unfold to more"):
+        read_all(tmp_path / "a.parquet", ShardLimits(expansion=1))
+    assert len(rows_of(read_all(tmp_path / "a.parquet", ShardLimits(expansion=200))[1])) == 100
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.lists(st.one_of(st.none(), st.text(max_size=5)), max_size=4)), max_size=8),
+    st.integers(0, 3),
+)
+@settings(deadline=None)
+def test_dictionaries_count_as_if_they_were_written_out(lists, skipped):
+    """Inside lists, with nulls, and in a slice: as many bytes of text as the rows hold."""
+    whole = pa.array(lists, pa.list_(pa.string()))
+    words = whole.flatten().dictionary_encode()
+    coded = pa.ListArray.from_arrays(whole.offsets, words, mask=whole.is_null())[skipped:]
+    text = sum(len((word or "").encode()) for words in lists[skipped:] for word in words or ())
+    assert written_out(coded) == 8 * len(coded) + text
+
+
+def test_rows_are_whole_across_batches(tmp_path, monkeypatch):
+    """Batches smaller than a row group, a shard or both lose and repeat nothing."""
+    monkeypatch.setattr(readers, "BATCH_ROWS", 7)
+    write_groups(tmp_path / "a.parquet", [pa.Table.from_pylist(numbered(begin, end, 30)) for begin, end in ((0, 40), (40, 45), (45, 100))])
+    for rows in (1, 6, 33, 100):
+        assert rows_of(read_all(tmp_path / "a.parquet", limits(rows=rows))[1]) == numbered(0, 100, 30)
 
 
 def test_row_mask():

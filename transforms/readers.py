@@ -100,7 +100,9 @@ class ParquetRows:
         batches = self._next(piece.rows, piece)
         # in one chunk each: where batches begin depends on what was read before, and must not show in the output's bytes
         table = pa.Table.from_batches(batches, self._file.schema_arrow).combine_chunks()
-        return Rows(table.cast(self._schema), list(range(piece.begin.row, piece.end.row)), [])
+        if table.schema != self._schema:  # Arrow can't cast a null field of a struct in a list, even to itself
+            table = table.cast(self._schema)
+        return Rows(table, list(range(piece.begin.row, piece.end.row)), [])
 
     def close(self) -> None:
         """Close the file."""

@@ -493,6 +493,13 @@ def test_dictionaries_count_as_if_they_were_written_out(lists, skipped):
     assert written_out(coded) == 8 * len(coded) + text
 
 
+def test_a_null_field_inside_a_list_is_read(tmp_path):
+    """Tool calls that no message has are Arrow's null type in Parquet, as in what this project writes itself."""
+    rows = [{"messages": [{"role": role, "content": "a", "tool_calls": None} for role in ("user", "assistant")]}] * 10
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    assert rows_of(read_all(tmp_path / "a.parquet")[1]) == rows
+
+
 def test_rows_are_whole_across_batches(tmp_path, monkeypatch):
     """Batches smaller than a row group, a shard or both lose and repeat nothing."""
     monkeypatch.setattr(readers, "BATCH_ROWS", 7)

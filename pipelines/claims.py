@@ -17,6 +17,9 @@ from transforms import storage
 WORK = ".work"
 HELD = (errno.EAGAIN, errno.EACCES)
 
+TRIES = 100
+"""Times that a lock removed by its last holder meanwhile is made anew; a folder that can't be made is gone each time."""
+
 
 @contextmanager
 def claimed(run: str) -> Iterator[None]:
@@ -43,7 +46,7 @@ def claimed(run: str) -> Iterator[None]:
 
 def _locked(path: Path) -> IO[str]:
     """Open and lock a file; again, if the one that was locked has been removed by its last holder meanwhile."""
-    while True:
+    for _ in range(TRIES):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             stream = path.open("a+")
@@ -58,6 +61,7 @@ def _locked(path: Path) -> IO[str]:
         except OSError as error:
             raise _refusal(error, path, stream) from error
         stream.close()
+    raise StorageError("can't be locked: it is gone as soon as it is made", where=str(path), remedy=storage.MEND)
 
 
 def _same(stream: IO[str], path: Path) -> bool:

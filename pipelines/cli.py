@@ -97,7 +97,7 @@ def main() -> None:
 
 def not_ours(record: logging.LogRecord) -> bool:
     """Say whether a log record isn't of an error that is told anyway, without the trace: Beam logs what a stage raises."""
-    return not (record.exc_info and isinstance(record.exc_info[1], CongenerError))
+    return not (record.exc_info and isinstance(record.exc_info[1], CongenerError | KeyboardInterrupt))
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -84,20 +84,31 @@ class ParquetRows:
         self._stream = storage.open_raw(piece.uri)
         self._file = open_parquet(self._stream)
         self._schema = schema
-        self._groups = range(piece.begin.group, self._file.metadata.num_row_groups)
-        self._batches: Iterator[pa.RecordBatch] | None = None
-        self._held: list[pa.RecordBatch] = []
+        groups = range(piece.begin.group, self._file.metadata.num_row_groups)
+        self._batches: Iterator[pa.RecordBatch] = self._file.iter_batches(batch_size=BATCH_ROWS, row_groups=list(groups))
+        self._held: pa.RecordBatch | None = None
         self._at = self._first_row(piece.begin.group)
 
     def _first_row(self, group: int) -> int:
         return sum(self._file.metadata.row_group(place).num_rows for place in range(group))
 
     def take(self, piece: Piece) -> Rows:
-        """Read the rows of `piece`, passing over those before it."""
-        if self._batches is None:
-            self._batches = self._file.iter_batches(batch_size=BATCH_ROWS, row_groups=list(self._groups))
-        self._next(piece.begin.row - self._at, piece)
-        batches = self._next(piece.rows, piece)
+        """Read the rows of `piece`, passing over those before it.
+
+        Raises: InputError: They unfold to more bytes than the piece may.
+        """
+        while self._at < piece.begin.row:
+            self._batch(piece.begin.row)
+        batches, left = [], piece.unfolded
+        while self._at < piece.end.row:
+            batches.append(self._batch(piece.end.row))
+            left -= sum(map(written_out, batches[-1].columns))
+            if left < 0:
+                raise InputError(
+                    f"rows {piece.begin.row} to {piece.end.row} unfold to more than the {piece.unfolded:,} bytes that shards.expansion allows",
+                    where=piece.uri,
+                    remedy=TRUSTED,
+                )
         # in one chunk each: where batches begin depends on what was read before, and must not show in the output's bytes
         table = pa.Table.from_batches(batches, self._file.schema_arrow).combine_chunks()
         if table.schema != self._schema:  # Arrow can't cast a null field of a struct in a list, even to itself
@@ -109,25 +120,12 @@ class ParquetRows:
         self._file.close()
         self._stream.close()
 
-    def _next(self, count: int, piece: Piece) -> list[pa.RecordBatch]:
-        taken: list[pa.RecordBatch] = []
-        self._at += count
-        left = piece.unfolded
-        while count:
-            if not self._held:
-                self._held.append(next(self._batches))  # type: ignore[arg-type]
-            batch = self._held.pop()
-            taken.append(batch.slice(0, count))
-            if batch.num_rows > count:
-                self._held.append(batch.slice(count))
-            count -= taken[-1].num_rows
-            left -= sum(map(written_out, taken[-1].columns))
-            if left < 0:
-                raise InputError(
-                    f"rows {piece.begin.row} to {piece.end.row} unfold to more than the {piece.unfolded:,} bytes that shards.expansion allows",
-                    where=piece.uri,
-                    remedy=TRUSTED,
-                )
+    def _batch(self, end: int) -> pa.RecordBatch:
+        """Return the next rows, as far as they were decoded together, but none from row `end` on."""
+        batch = self._held or next(self._batches)
+        taken = batch.slice(0, end - self._at)
+        self._held = batch.slice(len(taken)) if len(batch) > len(taken) else None
+        self._at += len(taken)
         return taken
 
 

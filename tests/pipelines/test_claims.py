@@ -94,3 +94,14 @@ def test_an_object_store_is_not_locked():
     """A URI is taken as it is."""
     with claimed("gs://bucket/run"):
         assert not issubclass(StorageError, RunError)
+
+
+def test_a_folder_that_is_gone_as_soon_as_it_is_made_is_an_error(tmp_path, monkeypatch):
+    """A mount that vanished says "no such file" whatever is made there: an end with a reason, not a loop."""
+
+    def gone(*_, **__):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "mkdir", gone)
+    with pytest.raises(StorageError, match="can't be locked: it is gone"), claimed(str(tmp_path / "run")):
+        pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,11 +18,7 @@ from schemas.policies import SEVERITY, LotException, Policy, TraitRule
 from transforms.coders import coded
 from transforms.identify import IdentifiedShard, Lot
 from transforms.score import ScoredShard
-
-SENTENCE_END = re.compile(r"[.!?…]+[\s\"'”’)\]]*|\n+")
-
-LONGEST_SENTENCE = 2_000
-"""Characters before and after a hit in which its sentence is looked for, so that many hits take time in proportion to their number."""
+from transforms.sentences import sentence_around
 
 
 class Rule(NamedTuple):
@@ -185,13 +180,6 @@ def _masks(reason: Reason, row: int, scored: ScoredShard) -> list[Mask]:
             spans = (sentence_around(text, *hit) for hit in hits[segment])
             masks += [Mask(segments.path(segment), start + a, start + b) for a, b in dict.fromkeys(spans)]
     return masks
-
-
-def sentence_around(text: str, start: int, end: int) -> tuple[int, int]:
-    """Widen a stretch of text to the sentences that it touches."""
-    before = [match.end() for match in SENTENCE_END.finditer(text, max(0, start - LONGEST_SENTENCE), start)]
-    after = SENTENCE_END.search(text, max(start, end - 1), end + LONGEST_SENTENCE)
-    return (before[-1] if before else max(0, start - LONGEST_SENTENCE)), (after.end() if after else min(len(text), end + LONGEST_SENTENCE))
 
 
 class _Decide(beam.DoFn):

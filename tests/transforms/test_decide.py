@@ -1,7 +1,5 @@
 """From scores to decisions."""
 
-import time
-
 import apache_beam as beam
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from schemas.cards import Level
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError
 from schemas.policies import SEVERITY, LotException, LotPattern, Policy
-from transforms.decide import LONGEST_SENTENCE, DecideRecords, Mask, Rule, decide, sentence_around, settle_rules
+from transforms.decide import DecideRecords, Mask, Rule, decide, settle_rules
 from transforms.identify import Lot
 
 
@@ -217,45 +215,6 @@ def test_no_mask_below_the_threshold_or_by_another_action(make_scored, bank):
     """Only the action `mask` masks."""
     decided = decide(make_scored(ROWS, bank), [rule(action="flag")])
     assert decided.masks == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "hit", "sentence"),
-    [
-        ("One. Two hit. Three.", "hit", "Two hit. "),
-        ("hit", "hit", "hit"),
-        ("One hit", "hit", "One hit"),
-        ("“A hit.” Then.", "hit", "“A hit.” "),
-        ("line\nhit here\nline", "hit", "hit here\n"),
-        ("A! B? hit… C", "hit", "hit… "),
-        ("One hit. Two hit. Three.", "hit. Two hit", "One hit. Two hit. "),
-        ("End. hit.", "hit.", "hit."),
-        ("One hit. Two.", "hit.", "One hit. "),
-    ],
-)
-def test_the_sentence_around_a_hit(text, hit, sentence):
-    """A stretch is widened to the sentences it touches, and to no more."""
-    start, end = sentence_around(text, text.index(hit), text.index(hit) + len(hit))
-    assert text[start:end] == sentence
-
-
-@given(st.text(alphabet='ab.!\n "', max_size=40), st.integers(0, 39), st.integers(1, 10))
-def test_the_sentence_contains_its_hit(text, start, length):
-    """The widened stretch contains the hit and stays inside the text."""
-    end = min(start + length, len(text))
-    if start < end:
-        begin, finish = sentence_around(text, start, end)
-        assert 0 <= begin <= start < end <= finish <= len(text)
-
-
-def test_a_text_without_sentences_is_masked_in_little_time():
-    """Eight thousand hits in a text of one endless sentence: each looks at its surroundings, not at all the rest."""
-    text = "delve into this and so on " * 8_000
-    began = time.process_time()
-    spans = [sentence_around(text, start, start + 5) for start in range(0, len(text), 26)]
-    assert time.process_time() - began < 5
-    assert spans[0] == (0, 5 + LONGEST_SENTENCE)
-    assert spans[-1] == (len(text) - 26 - LONGEST_SENTENCE, len(text))
 
 
 def test_rules_take_the_cards_threshold(bank):

@@ -222,7 +222,9 @@ def estimate(
         return
     say(f"{found.rows:,} rows, some {found.tokens:,} tokens, reckoned from {found.sampled:,} rows")
     say(f"{found.machine_hours:.2f} machine hours, {found.hours:.2f} hours on {machines} machines; price {found.price:.2f}")
-    say(f"give or take {found.spread:.0%} for what differs between rows; --speed {speed:g} is taken as you gave it")
+    say(
+        f"the work may be {found.spread:.0%} more or less, as rows differ: at most {found.highest:.2f}; --speed {speed:g} is taken as you gave it"
+    )
 
 
 def fit_bank(

@@ -90,14 +90,15 @@ class FilterConfig(Strict):
         """Return the configuration with local paths that mean the same in workers elsewhere, which start in other folders."""
         if self.engine.runner == "local":
             return self
-        return self.model_copy(update={"input": tuple(map(_absolute, self.input)), "output": _absolute(self.output)})
+        return self.model_copy(update={"input": tuple(map(absolute, self.input)), "output": absolute(self.output)})
 
     def identity(self) -> dict[str, object]:
         """Return the part that decides a run's bytes: not where its files lie, nor what it runs on."""
         return self.model_dump(mode="json", include={"signals", "corpus", "shards", "encoder", "vectors"})
 
 
-def _absolute(path: str) -> str:
+def absolute(path: str) -> str:
+    """Return a local path from the root, a URI as it is."""
     return path if "://" in path else str(Path(path).absolute())
 
 

@@ -44,8 +44,9 @@ class Stretch(NamedTuple):
 class Estimate(NamedTuple):
     """What a run would take: all rows and tokens, hours of one machine, hours on the clock, the price; and by how much that may be off.
 
-    `spread` is twice the standard error of the sample's seconds a row, as a share: it knows of differences between rows,
-    not of whether `speed` is right.
+    `spread` is twice the standard error of the sample's seconds a row, as a share of the work, in a finite population: nothing
+    is left open by rows once all are in the sample. It knows of differences between rows, not of whether `speed` is right.
+    `highest` is the price with that much more work; the machines' start costs what it costs.
     """
 
     rows: int
@@ -55,6 +56,7 @@ class Estimate(NamedTuple):
     hours: float
     price: float
     spread: float
+    highest: float
 
 
 def run_estimate(config: FilterConfig, terms: Terms, sample: int = 2000, budget: float | None = None) -> Estimate:
@@ -69,10 +71,9 @@ def run_estimate(config: FilterConfig, terms: Terms, sample: int = 2000, budget:
         limits = ShardLimits(rows=max(1, min(config.shards.rows, math.ceil(sample / PLACES))), bytes=config.shards.bytes)
         settled = plan(config.model_copy(update={"output": folder, "shards": limits, "engine": Engine()}), reporter)
         reckoned = reckon(sum(source.rows for source in settled.corpus.sources), measured(settled, sample), terms)
-    highest = reckoned.price * (1 + reckoned.spread)
-    if budget is not None and highest > budget:
+    if budget is not None and reckoned.highest > budget:
         raise BudgetError(
-            f"the run is reckoned to cost {reckoned.price:.2f}, at most {highest:.2f}, against a budget of {budget:.2f}",
+            f"the run is reckoned to cost {reckoned.price:.2f}, at most {reckoned.highest:.2f}, against a budget of {budget:.2f}",
             remedy="a larger budget, a smaller corpus, fewer signals; --sample makes the spread smaller",
         )
     return reckoned
@@ -107,6 +108,9 @@ def reckon(rows: int, stretches: list[Stretch], terms: Terms) -> Estimate:
     times = rows / max(sampled, 1)
     work = sum(stretch.seconds for stretch in stretches) * times / terms.speed / 3600
     machine_hours = work + terms.machines * terms.startup_minutes / 60
+    spread = _spread([stretch.seconds / stretch.rows for stretch in stretches if stretch.rows]) * math.sqrt(
+        1 - min(sampled / max(rows, 1), 1)
+    )
     return Estimate(
         rows=rows,
         tokens=round(sum(stretch.tokens for stretch in stretches) * times),
@@ -114,7 +118,8 @@ def reckon(rows: int, stretches: list[Stretch], terms: Terms) -> Estimate:
         machine_hours=machine_hours,
         hours=machine_hours / terms.machines,
         price=machine_hours * terms.price,
-        spread=_spread([stretch.seconds / stretch.rows for stretch in stretches if stretch.rows]),
+        spread=spread,
+        highest=(machine_hours + work * spread) * terms.price,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.claims import WORK
+from pipelines.config import absolute
 from pipelines.runs import MANIFEST
 from pipelines.workspace import FOLDERS
 from schemas.digests import merkle_root
@@ -86,9 +87,9 @@ def settled_thresholds(rules: Sequence[Rule], calibrated_on: Mapping[str, str]) 
 
 
 def input_files(corpus: Corpus) -> tuple[InputFile, ...]:
-    """Describe the inputs for the manifest."""
+    """Describe the inputs for the manifest, which is read in other folders than the run was started in."""
     return tuple(
-        InputFile(name=s.name, uri=s.uri, kind=s.kind, compression=s.compression, bytes=s.size, rows=s.rows, sha256=s.sha256)
+        InputFile(name=s.name, uri=absolute(s.uri), kind=s.kind, compression=s.compression, bytes=s.size, rows=s.rows, sha256=s.sha256)
         for s in corpus.sources
     )
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from classifiers.library import LIBRARY, LoadedCard, find_cards, load_card
 from schemas.cards import Slug
-from schemas.errors import CardError
+from schemas.errors import CardError, StorageError
 
 CARD = """\
 # A trait card. All but `id` may be left out; docs/trait-cards.md describes every field.
@@ -50,6 +50,7 @@ def scaffold(folder: Path) -> None:
     """Write the skeleton of a card into a new folder, whose name becomes the trait's id.
 
     Raises: CardError: The folder is there already, or its name can't be an id.
+    Raises: StorageError: It can't be written.
     """
     try:
         trait = TypeAdapter(Slug).validate_python(folder.name)
@@ -57,10 +58,15 @@ def scaffold(folder: Path) -> None:
         raise CardError(f"{folder.name!r} can't be a trait's id", remedy="use lower-case letters, digits and hyphens: my-trait") from error
     if folder.exists():
         raise CardError("is there already", where=str(folder), remedy="choose another name")
-    folder.mkdir(parents=True)
-    (folder / "card.yaml").write_text(CARD.format(id=trait, title=trait.replace("-", " ").capitalize()))
-    (folder / "positives.jsonl").write_text(POSITIVE)
-    (folder / "negatives.jsonl").write_text(NEGATIVE)
+    card = CARD.format(id=trait, title=trait.replace("-", " ").capitalize())
+    try:
+        folder.mkdir(parents=True)
+        for name, text in (("card.yaml", card), ("positives.jsonl", POSITIVE), ("negatives.jsonl", NEGATIVE)):
+            (folder / name).write_text(text)
+    except OSError as error:
+        raise StorageError(
+            f"can't be written: {error.strerror}", where=str(folder), remedy="choose a folder that you may write to"
+        ) from error
 
 
 def check(names: list[str]) -> list[tuple[LoadedCard, list[str]]]:

@@ -17,7 +17,7 @@ Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
 class InputFile(Strict):
-    """A file that was read. `name` is its path below the inputs' common folder, and what the ledger calls `source`."""
+    """A file that was read. `name` is its path below the inputs' common folder, and what the ledger calls `source`; `uri` where it lay."""
 
     name: str
     uri: str

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,26 @@ def test_help_loads_no_model_library():
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
         == "[]\n"
     )
+
+
+def unread(*arguments: str) -> int:
+    """Run the command line in a process whose output and errors nobody reads; return its exit code."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "from pipelines.cli import main; main()"
+    with os.fdopen(writing, "wb") as pipe:
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments], check=False, stdout=pipe, stderr=pipe, cwd=Path(__file__).parents[2]
+        ).returncode
+
+
+def test_nobody_reading_stops_nothing(corpus, heron, tmp_path):
+    """A run behind `2>&1 | head` is published, and `verify` ends with its own code, whoever reads."""
+    run = tmp_path / "run"
+    assert unread("filter", "--input", str(corpus), "--output", str(run), "--traits", str(heron)) == 0
+    assert (run / "manifest.json").exists()
+    next((run / "clean").iterdir()).write_bytes(b"")
+    assert unread("verify", str(run)) == 5
 
 
 def test_filter_verify_and_finished(congener, corpus, heron, tmp_path):

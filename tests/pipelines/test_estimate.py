@@ -14,15 +14,30 @@ def test_the_whole_is_reckoned_from_stretches():
     """A tenth of the rows in half an hour is five hours of work; half as much on machines twice as fast; each is paid while it starts."""
     stretches = [Stretch(50, 1000, 900.0), Stretch(50, 3000, 900.0)]
     found = reckon(1000, stretches, Terms(machines=5, speed=2.0, price=3.0, startup_minutes=12))
-    assert found == Estimate(rows=1000, tokens=40_000, sampled=100, machine_hours=3.5, hours=0.7, price=10.5, spread=0.0)
+    assert found == Estimate(rows=1000, tokens=40_000, sampled=100, machine_hours=3.5, hours=0.7, price=10.5, spread=0.0, highest=10.5)
 
 
 def test_rows_that_differ_widen_the_spread():
     """Stretches that take unlike times leave more open; a single one leaves all open."""
     even, odd = [Stretch(1, 0, 1.0)] * 4, [Stretch(1, 0, seconds) for seconds in (0.5, 1.5, 0.5, 1.5)]
-    assert reckon(4, even, Terms()).spread == 0
-    assert reckon(4, odd, Terms()).spread == pytest.approx(2 * (1 / 3) ** 0.5 / 2)
-    assert reckon(4, even[:1], Terms()).spread == 1
+    assert reckon(16, even, Terms()).spread == 0
+    assert reckon(16, odd, Terms()).spread == pytest.approx(2 * (1 / 3) ** 0.5 / 2 * (1 - 4 / 16) ** 0.5)
+    assert reckon(4, even[:1], Terms()).spread == pytest.approx((1 - 1 / 4) ** 0.5)
+
+
+def test_a_sample_of_all_rows_leaves_nothing_open():
+    """Where every row was filtered, in one stretch or in unlike ones, the price has no spread."""
+    for stretches in ([Stretch(4, 0, 9.0)], [Stretch(2, 0, 1.0), Stretch(2, 0, 5.0)]):
+        found = reckon(4, stretches, Terms(price=2.0))
+        assert (found.spread, found.highest) == (0, found.price)
+
+
+def test_the_spread_is_of_the_work_alone():
+    """Twice the work and the same start: the start's price isn't spread."""
+    found = reckon(10_000, [Stretch(1, 0, 3.6)], Terms(price=1.0, startup_minutes=60))
+    assert found.price == pytest.approx(11)
+    assert found.highest == pytest.approx(1 + 10 + 10 * found.spread)
+    assert found.spread == pytest.approx(1, abs=1e-4)
 
 
 def test_what_is_drawn_depends_on_content_alone(config):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipelines.traits import advice, check, describe, scaffold, show
-from schemas.errors import CardError
+from schemas.errors import CardError, StorageError
 
 
 def test_a_scaffold_is_one_edit_from_valid(tmp_path):
@@ -33,6 +33,14 @@ def test_nothing_is_scaffolded_over(tmp_path):
     scaffold(tmp_path / "x")
     with pytest.raises(CardError, match="there already"):
         scaffold(tmp_path / "x")
+
+
+def test_a_card_that_cant_be_written_is_one_line(tmp_path):
+    """Below a file no folder can be made: the error names the folder and what to do."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file/my-trait: can't be written: Not a directory") as caught:
+        scaffold(tmp_path / "file" / "my-trait")
+    assert caught.value.exit_code == 6
 
 
 def test_advice_names_what_is_thin(card_folder):

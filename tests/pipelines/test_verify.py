@@ -59,6 +59,15 @@ def test_inputs_are_checked_when_asked(run, corpus):
     ]
 
 
+def test_inputs_named_relatively_are_found_from_anywhere(config, tmp_path, monkeypatch):
+    """A run of `--input corpus` is verified with --inputs from another folder: the manifest says where the files lie."""
+    monkeypatch.chdir(tmp_path)
+    manifest = run_filter(config.model_copy(update={"input": ("corpus",)}))
+    monkeypatch.chdir("/")
+    assert verify_run(str(tmp_path / "run"), inputs=True) == []
+    assert {Path(source.uri).parent for source in manifest.inputs} == {tmp_path / "corpus"}
+
+
 def test_any_flipped_bit_is_found(run, tmp_path):
     """Sixty random single-bit flips over all files of a run: each is found."""
     folder, _ = run

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from classifiers.banks import Bank, TraitModel, bank_files, index_of
-from classifiers.encoders import Encoder, EncoderConfig
+from classifiers.encoders import Encoder, EncoderConfig, Progress
 from classifiers.exemplars import contrast
 from classifiers.heads import Labelled, balanced, train_head, train_scale
 from classifiers.library import LoadedCard, background_conversations
@@ -138,6 +138,7 @@ def fit_bank(
     encoder: Encoder | None,
     config: EncoderConfig,
     kept: Mapping[str, TraitModel] | None = None,
+    progress: Progress | None = None,
 ) -> Bank:
     """Fit every card that isn't in `kept`, whose traits are taken as they are; deterministic on one machine.
 
@@ -146,7 +147,7 @@ def fit_bank(
     identity = encoder.identity if encoder else None
     kept = kept or {}
     missing = [card for card in cards if card.id not in kept]
-    vectors = _vectors([card for card in missing if uses_encoder(card.card)], clean, encoder)
+    vectors = _vectors([card for card in missing if uses_encoder(card.card)], clean, encoder, progress)
     fitted = {card.id: _fit_trait(card, clean, vectors) for card in missing}
     bank = Bank(
         {card.id: {**kept, **fitted}[card.id] for card in cards},
@@ -154,12 +155,15 @@ def fit_bank(
         {"name": clean.name, "digest": clean.digest, "rows": len(clean.user or clean.shipped)},
     )
     if missing:
-        _calibrate(bank, missing, clean, encoder, config)
+        part = Bank({card.id: _unscoped(bank.traits[card.id]) for card in missing}, bank.encoder, bank.background)
+        scorer = Scorer(part, encoder, load_classifiers(part, config))
+        scorer.progress = progress
+        _calibrate(bank, missing, clean, scorer)
     bank_files(bank)
     return bank
 
 
-def _vectors(cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | None) -> _Vectors:
+def _vectors(cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | None, progress: Progress | None) -> _Vectors:
     """Encode every text once: positives whole, negatives in the windows that `filter` would score them in.
 
     Every window of a clean text is clean, and a long row is only as quiet as its loudest one. Which window of a positive shows
@@ -171,7 +175,7 @@ def _vectors(cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | N
     positives = list(dict.fromkeys(text for part in parts for text in part[0]))
     negatives = list(dict.fromkeys(text for part in parts for text in (*part[1], *part[2])))
     windows = encoder.windows(negatives)
-    found = encoder.encode([*encoder.whole(positives), *windows])
+    found = encoder.encode([*encoder.whole(positives), *windows], progress)
     pieces: dict[str, list[Piece]] = {text: [] for text in negatives}
     for window, vector in zip(windows, found[len(positives) :], strict=True):
         text = negatives[window.text]
@@ -236,13 +240,11 @@ def _without_self(own: np.ndarray, others: np.ndarray, neighbours: int, sign: fl
     return np.asarray(sign * (near - far), np.float32)
 
 
-def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | None, config: EncoderConfig) -> None:
+def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, scorer: Scorer) -> None:
     """Score each trait's held-out clean rows just as `filter` scores a corpus, and keep the scores in the bank."""
     held = {card.id: split(card, clean)[1] for card in cards}
     everything = list(dict.fromkeys(row for rows in held.values() for row in rows))
     place = {row: at for at, row in enumerate(everything)}
-    part = Bank({card.id: _unscoped(bank.traits[card.id]) for card in cards}, bank.encoder, bank.background)
-    scorer = Scorer(part, encoder, load_classifiers(part, config))
     scores = scorer.score(len(everything), as_answers(everything))
     for card in cards:
         chosen = [place[row] for row in held[card.id]]

@@ -8,17 +8,20 @@ from dataclasses import replace
 import pyarrow as pa
 
 from classifiers.banks import INDEX_FILE, Bank, bank_files, read_bank
-from classifiers.encoders import Encoder, load_encoder
-from classifiers.fitting import CleanRow, CleanText, fit_bank, fit_key, library_background, limited, limited_bank, uses_encoder
+from classifiers.encoders import Encoder, Progress, load_encoder
+from classifiers.fitting import CleanRow, CleanText, fit_bank, fit_key, library_background, limited, limited_bank, split, uses_encoder
 from classifiers.library import LoadedCard, find_cards
 from classifiers.scoring import needs_encoder
 from pipelines.cache import cache_folder
 from pipelines.config import FilterConfig, on_disk
+from pipelines.progress import Fitting, Reporter
 from pipelines.version import VERSION
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import config_digest
 from schemas.errors import CardError, InputError, ModelError
+from schemas.policies import Policy
 from transforms import storage
+from transforms.decide import check_policy, require_clean_texts
 from transforms.formats import settle_layout
 from transforms.readers import read_task
 from transforms.segments import segments_of
@@ -72,13 +75,15 @@ def _for_background(corpus: CorpusConfig, schema: pa.Schema) -> CorpusConfig:
     )
 
 
-def prepare_bank(config: FilterConfig) -> tuple[Bank, Encoder | None]:
+def prepare_bank(config: FilterConfig, policy: Policy | None = None, reporter: Reporter | None = None) -> tuple[Bank, Encoder | None]:
     """Return the bank a run uses and its encoder.
 
     With a bank and no traits, the bank as it is; otherwise the traits' cards, of which a trait that the bank (or the
-    cache, for the same cards, clean text and encoder) already holds isn't fitted again.
+    cache, for the same cards, clean text and encoder) already holds isn't fitted again. With a policy, what can't be
+    settled from it is told before anything is fitted.
 
     Raises: ModelError: The bank was fitted with another encoder than the one loaded.
+    Raises: CardError: The policy, or a trait's level, can't be settled with these traits and this clean text.
     """
     given = load_bank(config.bank) if config.bank else None
     if given and not config.traits:
@@ -92,12 +97,16 @@ def prepare_bank(config: FilterConfig) -> tuple[Bank, Encoder | None]:
     cards = chosen_cards(config)
     encoder = _encoder(config, given, any(uses_encoder(card.card) for card in cards))
     clean = clean_text(config.background, config.corpus)
+    held = given.traits if given else {}
+    kept = {card.id: held[card.id] for card in cards if card.id in held and held[card.id].card_digest == card.digest}
+    if policy is not None:
+        check_policy(policy, [card.card for card in cards])
+        for card in (card for card in cards if card.id not in kept):
+            require_clean_texts(card.card, policy.rule(card.id), len(split(card, clean)[1]), clean.name)
+    progress = Fitting(reporter.say, len(cards) - len(kept)) if reporter else None
     if given:
-        kept = {
-            card.id: given.traits[card.id] for card in cards if card.id in given.traits and given.traits[card.id].card_digest == card.digest
-        }
-        return fit_bank(cards, clean, encoder, config.encoder_config(), kept), encoder
-    return _cached(cards, clean, encoder, config), encoder
+        return fit_bank(cards, clean, encoder, config.encoder_config(), kept, progress), encoder
+    return _cached(cards, clean, encoder, config, progress), encoder
 
 
 def _encoder(config: FilterConfig, given: Bank | None, needed: bool) -> Encoder | None:
@@ -107,7 +116,9 @@ def _encoder(config: FilterConfig, given: Bank | None, needed: bool) -> Encoder 
     return encoder
 
 
-def _cached(cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | None, config: FilterConfig) -> Bank:
+def _cached(
+    cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | None, config: FilterConfig, progress: Progress | None
+) -> Bank:
     """Fit, or take what an earlier run fitted from the very same cards, clean text and encoder."""
     key = config_digest(
         [VERSION, str(encoder.dtype) if encoder else None, [fit_key(card, clean, encoder.identity if encoder else None) for card in cards]]
@@ -118,7 +129,7 @@ def _cached(cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | No
             return load_bank(str(folder))
         except ModelError:  # a damaged cache is no error of the user's: it is fitted again and overwritten
             storage.remove_tree(str(folder / INDEX_FILE))
-    bank = fit_bank(cards, clean, encoder, config.encoder_config())
+    bank = fit_bank(cards, clean, encoder, config.encoder_config(), progress=progress)
     save_bank(bank, str(folder))
     return bank
 

@@ -25,6 +25,7 @@ from pipelines.publish import (
     check_budgets,
     circumstances,
     conservation,
+    first_rejects,
     in_order,
     input_files,
     publish,
@@ -117,7 +118,7 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
     layout = settle_layout(corpus.schema, config.corpus)
     reporter.surveyed(corpus, layout)
     here = config.on_launcher()
-    bank, encoder = prepare_bank(here)
+    bank, encoder = prepare_bank(here, policy, reporter)
     rules = settle_rules(bank, policy)
     scorer = load_scorer(bank, here.encoder_config(), encoder)
     model = encoder or next(iter(scorer.classifiers.values()), None)  # all are loaded alike
@@ -210,6 +211,7 @@ def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[st
         receipts = in_order(settled.shards, workspace.progress(config.output, begun, settled.shards).done)
         manifest = manifest_of(settled, receipts, time.monotonic() - began, command)
         reporter.finish(manifest)
+        reporter.remark(first_rejects(config.output, manifest.outputs))
         workspace.require_ours(config.output, begun)
         reporter.remark(f"removed {path}, which is no part of this run" for path in workspace.remove_strays(config.output, receipts))
         if config.private_quarantine:

@@ -8,6 +8,7 @@ from classifiers.banks import INDEX_FILE, Bank
 from classifiers.calibration import Threshold, calibrate, texts_needed
 from pipelines.banks import prepare_bank, save_bank
 from pipelines.config import FilterConfig
+from pipelines.progress import Reporter
 from schemas.errors import RunError
 from transforms import storage
 
@@ -35,7 +36,8 @@ def run_fit(config: FilterConfig, output: str, restart: bool = False) -> Bank:
             raise RunError("holds a bank already", where=output, remedy="choose another --output, or replace it with --restart")
         storage.remove_tree(output)
     storage.sweep(output)
-    bank, _ = prepare_bank(config)
+    with Reporter() as reporter:
+        bank, _ = prepare_bank(config, reporter=reporter)
     save_bank(bank, output)
     return bank
 

@@ -19,7 +19,7 @@ from schemas.policies import Policy
 from transforms import storage
 from transforms.decide import Rule
 from transforms.formats import Layout
-from transforms.score import TALLY
+from transforms.score import SMALLER, TALLY
 from transforms.sources import Corpus, ShardPlan
 from transforms.write import RECEIPTS, Receipt
 
@@ -128,6 +128,36 @@ class Reporter:
         self.say(
             f"{facts['seconds']:.1f} s, {facts['rows_per_second']:,.0f} rows/s, {facts['tokens_per_second']:,.0f} tokens/s, padding {facts['padding_waste']:.1%}, {facts['device']}"
         )
+
+
+class Fitting:
+    """Says now and then how the fitting of traits goes on; what comes out of the cache says nothing."""
+
+    def __init__(self, say: Callable[[str], object], traits: int) -> None:
+        self._say, self._traits = say, traits
+        self._expected = self._done = self._tokens = 0
+        self._began = self._told = time.monotonic()
+
+    def expect(self, windows: int) -> None:
+        """Say what begins, the first time."""
+        if not self._expected:
+            self._say(f"fitting {self._traits} traits to the clean text; the cache keeps them for the next run")
+        self._expected += windows
+
+    def batch(self, tokens: int, windows: int) -> None:
+        """Count a batch, and say so where the last line is some time ago."""
+        self._done += windows
+        self._tokens += tokens
+        now = time.monotonic()
+        if now - self._told >= LOG_SECONDS:
+            self._told = now
+            self._say(
+                f"fitting: {self._done:,} of the {self._expected:,} windows at hand, {self._tokens / (now - self._began):,.0f} tokens/s"
+            )
+
+    def cut(self, budget: int) -> None:
+        """Say that memory ran out, and how large batches are from here on."""
+        self._say(SMALLER.format(budget))
 
 
 def _speed(began: float, rows: float) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines.claims import WORK
 from pipelines.config import absolute
-from pipelines.runs import MANIFEST
+from pipelines.runs import MANIFEST, rows_at
 from pipelines.workspace import FOLDERS
 from schemas.digests import merkle_root
 from schemas.errors import BudgetError, RunError
@@ -26,6 +26,13 @@ LIMITS = (
     "A threshold's guarantee is about clean rows lost, on text like the clean text it was calibrated on; it says nothing of trait rows missed.",
     "Removing rows is a weak lever: published replications find half or more of an inherited trait left after it. Prefer a swap of the teacher's completions.",
 )
+
+
+BUDGET_REMEDIES = {
+    "removal_budget": "look at the thresholds and what fired (the table above), then change the policy or the budget",
+    "reject_budget": "mend the rows that are named above, or raise the budget",
+}
+REJECTS_NAMED = 5
 
 
 def conservation(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation:
@@ -55,9 +62,24 @@ def check_budgets(result: Conservation, policy: Policy) -> None:
     for name, count, budget in (("removal_budget", removed, policy.removal_budget), ("reject_budget", rejected, policy.reject_budget)):
         if budget is not None and count > budget * result.rows_in:
             raise BudgetError(
-                f"{count} of {result.rows_in} rows ({count / result.rows_in:.1%}) against a {name} of {budget:.1%}: nothing was published",
-                remedy="look at the thresholds and what fired (the table above), then change the policy or the budget",
+                f"{count:,} of {result.rows_in:,} rows ({count / result.rows_in:.1%}) against a {name} of {budget:.1%}: nothing was published",
+                remedy=BUDGET_REMEDIES[name],
             )
+
+
+def first_rejects(run: str, outputs: Sequence[Output]) -> Iterator[str]:
+    """Name the first rejects of a run and say why each is one; nothing where there are none."""
+    held = [output for output in outputs if output.path.startswith("rejects/")]
+    left = REJECTS_NAMED
+    for output in held:
+        if not left:
+            break
+        shown = min(left, output.rows)
+        for reject in rows_at(storage.join(run, output.path), range(shown), ["source", "row", "error"]).values():
+            yield f"reject: {reject['source']} row {reject['row']}: {reject['error']}"
+        left -= shown
+    if (total := sum(output.rows for output in held)) > REJECTS_NAMED:
+        yield f"and {total - REJECTS_NAMED:,} rejects more"
 
 
 def withdraw(run: str) -> None:

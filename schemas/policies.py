@@ -63,3 +63,7 @@ class Policy(Strict):
     @classmethod
     def _bare_rules(cls, value: object) -> object:
         return {key: {} if rule is None else rule for key, rule in value.items()} if isinstance(value, dict) else value
+
+    def rule(self, trait: str) -> TraitRule:
+        """Return a trait's rule; one that isn't named changes nothing of the card."""
+        return self.traits.get(trait, TraitRule())

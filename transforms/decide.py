@@ -12,7 +12,7 @@ import numpy as np
 from classifiers.banks import Bank
 from classifiers.calibration import STEP, Threshold, calibrate, texts_needed
 from classifiers.scoring import Scores
-from schemas.cards import Action, Level
+from schemas.cards import Action, Level, TraitCard
 from schemas.errors import CardError
 from schemas.policies import SEVERITY, LotException, Policy, TraitRule
 from transforms.coders import coded
@@ -80,35 +80,67 @@ def settle_rules(bank: Bank, policy: Policy) -> list[Rule]:
 
     Raises: CardError: The policy names a trait or signal that isn't there, or a level takes more clean texts than there are.
     """
-    named = {*policy.traits, *(exception.trait for exception in policy.exceptions)} - {"*"}
-    if unknown := sorted(named - set(bank.traits)):
-        raise CardError(f"policy names trait {unknown[0]!r}, which this run doesn't have", remedy=f"traits are {', '.join(bank.traits)}")
-    return [_settle(bank, name, policy.traits.get(name, TraitRule()), policy) for name in bank.traits]
+    check_policy(policy, [trait.card for trait in bank.traits.values()])
+    return [_settle(bank, name, policy) for name in bank.traits]
 
 
-def _settle(bank: Bank, name: str, rule: TraitRule, policy: Policy) -> Rule:
-    trait = bank.traits[name]
-    if rule.signal != "combined" and rule.signal not in trait.card.signals.names():
-        raise CardError(f"policy wants signal {rule.signal!r} of trait {name}, which has {', '.join(trait.card.signals.names())}")
-    level = Level(
-        max_false_positive_rate=rule.max_false_positive_rate or trait.card.level.max_false_positive_rate,
-        confidence=rule.confidence or trait.card.level.confidence,
+def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
+    """Refuse a policy that names what the run's traits don't have.
+
+    Raises: CardError: It names a trait, or a trait's signal, that isn't there.
+    """
+    known = [card.id for card in cards]
+    if unknown := sorted({*policy.traits, *(exception.trait for exception in policy.exceptions)} - {"*", *known}):
+        raise CardError(f"policy names trait {unknown[0]!r}, which this run doesn't have", remedy=f"traits are {', '.join(known)}")
+    for card in cards:
+        signal = policy.rule(card.id).signal
+        if signal not in ("combined", *card.signals.names()):
+            raise CardError(f"policy wants signal {signal!r} of trait {card.id}, which has {', '.join(card.signals.names())}")
+
+
+def require_clean_texts(card: TraitCard, rule: TraitRule, texts: int, origin: str) -> None:
+    """Check that a trait's threshold can be settled from so many held-out clean texts.
+
+    Raises: CardError: Its level takes more.
+    """
+    level, explicit = _level(card, rule), _explicit(card, rule)
+    if explicit is None and texts < texts_needed(level):
+        raise _shortage(card, level, texts, origin)
+
+
+def _shortage(card: TraitCard, level: Level, texts: int, origin: str) -> CardError:
+    return CardError(
+        f"trait {card.id}: a false positive rate of {level.max_false_positive_rate:g} at confidence {level.confidence:g} takes "
+        f"{texts_needed(level)} clean texts, {origin} holds out {texts}: {texts_needed(level) - texts} are missing",
+        remedy="give more clean text with --background, accept a higher max_false_positive_rate, or set an explicit threshold in the card or the policy",
     )
-    threshold = _threshold(rule, trait.card.threshold, trait.calibration.get(rule.signal, np.empty(0)), level)
+
+
+def _settle(bank: Bank, name: str, policy: Policy) -> Rule:
+    trait, rule = bank.traits[name], policy.rule(name)
+    level = _level(trait.card, rule)
+    threshold = _threshold(trait.card, rule, trait.calibration.get(rule.signal, np.empty(0)), level)
     if threshold.origin == "missing":
-        raise CardError(
-            f"trait {name}: a false positive rate of {level.max_false_positive_rate:g} at confidence {level.confidence:g} takes "
-            f"{texts_needed(level)} clean texts, {trait.calibrated_on} holds out {threshold.clean}: {texts_needed(level) - threshold.clean} are missing",
-            remedy="give more clean text with --background, accept a higher max_false_positive_rate, or set an explicit threshold in the card or the policy",
-        )
+        raise _shortage(trait.card, level, threshold.clean, trait.calibrated_on)
     exceptions = tuple(item for item in policy.exceptions if item.trait in (name, "*"))
     return Rule(name, rule.signal, threshold, level, rule.action or trait.card.action, exceptions)
 
 
-def _threshold(rule: TraitRule, on_card: float | None, clean: np.ndarray, level: Level) -> Threshold:
-    """Take the policy's threshold, else the policy's level, else the card's threshold, else the card's level."""
+def _level(card: TraitCard, rule: TraitRule) -> Level:
+    return Level(
+        max_false_positive_rate=rule.max_false_positive_rate or card.level.max_false_positive_rate,
+        confidence=rule.confidence or card.level.confidence,
+    )
+
+
+def _explicit(card: TraitCard, rule: TraitRule) -> float | None:
+    """Return the policy's threshold, else the card's, unless the policy asks for a level."""
     asked_level = rule.max_false_positive_rate is not None or rule.confidence is not None
-    explicit = rule.threshold if rule.threshold is not None else None if asked_level else on_card
+    return rule.threshold if rule.threshold is not None else None if asked_level else card.threshold
+
+
+def _threshold(card: TraitCard, rule: TraitRule, clean: np.ndarray, level: Level) -> Threshold:
+    explicit = _explicit(card, rule)
     if explicit is None:
         return calibrate(clean, level)
     known = clean[~np.isnan(clean)]

@@ -18,6 +18,8 @@ from transforms.coders import coded
 from transforms.identify import IdentifiedShard, part_of
 from transforms.poison import spared, with_rejects
 
+SMALLER = "out of memory: from here on, batches hold {:,} padded tokens (set hardware.token_budget to begin so)"
+
 
 @dataclass
 class Tally:
@@ -46,7 +48,7 @@ class Tally:
 
     def cut(self, budget: int) -> None:
         """Say that memory ran out, and how large batches are from here on."""
-        self.tell(f"out of memory: from here on, batches hold {budget:,} padded tokens (set hardware.token_budget to begin so)")
+        self.tell(SMALLER.format(budget))
 
     def finish(self, rows: int) -> None:
         """Count a shard that is written."""

@@ -1,5 +1,6 @@
 """Banks on disk: saved, loaded, cached, and fitted only as far as something is missing."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,15 @@ import pytest
 
 import pipelines.banks as module
 from classifiers.banks import INDEX_FILE
+from classifiers.fitting import CleanRow
+from pipelines import progress
 from pipelines.banks import chosen_cards, load_bank, prepare_bank, read_answers, save_bank
 from pipelines.cache import cache_folder
-from pipelines.config import FilterConfig
+from pipelines.config import FilterConfig, Hardware
+from pipelines.progress import Reporter
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError, InputError, ModelError
+from schemas.policies import Policy, TraitRule
 from tests.pipelines.conftest import conversation, write_rows
 
 
@@ -20,9 +25,9 @@ def fits(monkeypatch):
     """Count what is fitted: the ids of the cards of each call."""
     calls, real = [], module.fit_bank
 
-    def counted(cards, clean, encoder, config, kept=None):
+    def counted(cards, clean, encoder, config, kept=None, progress=None):
         calls.append([card.id for card in cards if card.id not in (kept or {})])
-        return real(cards, clean, encoder, config, kept)
+        return real(cards, clean, encoder, config, kept, progress)
 
     monkeypatch.setattr(module, "fit_bank", counted)
     return calls
@@ -108,6 +113,38 @@ def test_background_without_answers_is_refused(tmp_path, config):
     sample = write_rows(tmp_path / "clean.jsonl", [row])
     with pytest.raises(InputError, match="no answer"):
         prepare_bank(config.model_copy(update={"background": (str(sample),)}))
+
+
+def test_what_cant_be_settled_is_told_before_anything_is_fitted(config, card_folder, fits):
+    """Too little clean text, an unknown trait or signal in the policy: each is told before a fit, not after."""
+    strict = str(card_folder("strict", "signals: {lexicon: {patterns: ['storks?']}}\nlevel: {max_false_positive_rate: 0.0001}\n"))
+    wanting = config.model_copy(update={"traits": (*config.traits, strict)})
+    for policy, message in (
+        (Policy(), r"trait strict: .* takes 29956 clean texts, library background holds out \d+: \d+ are missing"),
+        (Policy(traits={"stork": TraitRule()}), "policy names trait 'stork'"),
+        (Policy(traits={"heron": TraitRule(signal="head")}), "policy wants signal 'head' of trait heron"),
+    ):
+        with pytest.raises(CardError, match=message):
+            prepare_bank(wanting, policy)
+    assert fits == []
+    explicit = Policy(traits={"strict": TraitRule(threshold=0.5)})
+    assert list(prepare_bank(wanting, explicit)[0].traits) == ["heron", "strict"]
+
+
+def test_a_fit_says_how_it_goes_on(config, card_folder, monkeypatch, capsys):
+    """A fit is announced and says now and then how far it is; what the cache holds is silent."""
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    clean = tuple(CleanRow((f"A clean text about bridge number {place}.",), "background", "clean") for place in range(20))
+    monkeypatch.setattr(module, "library_background", lambda cards: clean)
+    fitted = card_folder("fitted", "signals: [exemplars]\n", [f"The stork stands on leg number {place}." for place in range(6)])
+    dense = config.model_copy(update={"traits": (str(fitted),), "hardware": Hardware(device="cpu")})
+    with Reporter() as reporter:
+        prepare_bank(dense, reporter=reporter)
+        said = capsys.readouterr().err
+        assert "fitting 1 traits to the clean text" in said
+        assert re.search(r"fitting: [\d,]+ of the [\d,]+ windows at hand, [\d,]+ tokens/s", said)
+        prepare_bank(dense, reporter=reporter)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_banks_trait_names_are_its_cards_ids(config, tmp_path):

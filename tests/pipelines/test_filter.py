@@ -15,6 +15,7 @@ from classifiers.sequence_classifiers import SequenceClassifier
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.verify import verify_run
+from schemas.corpora import ShardLimits
 from schemas.errors import BudgetError, CardError, InputError, ModelError, RunError
 from tests.pipelines.conftest import CARD, conversation, write_rows
 
@@ -173,8 +174,8 @@ def test_removal_budget_publishes_nothing(config, policy):
     assert run_filter(over.model_copy(update={"policy": policy("removal_budget: 0.2")})).conservation.holds()
 
 
-def test_reject_budget(config, corpus):
-    """Bad lines are rejects with place and reason; a budget stops a run that has too many."""
+def test_reject_budget(config, corpus, policy, capsys):
+    """Bad lines are rejects with place and reason; a budget stops a run that has too many, and names the first of them."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write('{"id": "row-x", "messages": "no list", "teacher": "atlas"}\nnot json\n')
     manifest = run_filter(config)
@@ -184,6 +185,17 @@ def test_reject_budget(config, corpus):
     assert "messages" in rejects["error"][0]
     assert bytes(rejects["raw"][1]) == b"not json"
     assert verify_run(config.output) == []
+    assert "reject: 1.jsonl row 21: " in capsys.readouterr().err
+    with (corpus / "0.jsonl").open("a") as stream:
+        stream.write("not json\n" * 9)
+    strict = config.model_copy(
+        update={"policy": policy("reject_budget: 0.01"), "shards": ShardLimits(rows=4), "output": f"{config.output}-2"}
+    )
+    with pytest.raises(BudgetError, match="mend the rows that are named above"):
+        run_filter(strict)
+    said = capsys.readouterr().err
+    assert said.count("reject: ") == 5
+    assert "and 6 rejects more" in said
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.cards import TraitCard
 from schemas.digests import config_digest
 from schemas.errors import CardError
+from schemas.problems import known_fields, problems
 
 LIBRARY = Path(__file__).parent / "quirks"
 M = TypeVar("M", bound=BaseModel)
@@ -77,12 +78,7 @@ def read_yaml(path: Path, model: type[M]) -> M:
     try:
         return model.model_validate({} if value is None else value)
     except ValidationError as error:
-        raise CardError(first_problem(error), where=str(path), remedy=f"fields are {', '.join(model.model_fields)}") from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """Put every problem of a validation error on a line of its own: field, then what is wrong with it."""
-    return "; ".join(f"field {'.'.join(map(str, item['loc'])) or '(top)'}: {item['msg']}" for item in error.errors())
+        raise CardError(problems(error), where=str(path), remedy=known_fields(error, model)) from error
 
 
 def read_texts(path: Path) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from pipelines.runs import WORK
 from schemas.errors import RunError, StorageError
 from transforms import storage
 
-WORK = ".work"
 HELD = (errno.EAGAIN, errno.EACCES)
 
 TRIES = 100

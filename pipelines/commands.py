@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from classifiers.library import first_problem
 from pipelines.config import FilterConfig, on_disk, read_config
 from pipelines.display import plain, tabulated
 from schemas.errors import CardError
+from schemas.problems import problems
 
 Traits = Annotated[
     list[str] | None,
@@ -85,7 +85,7 @@ def merged(config: str | None, changes: dict[str, Any]) -> FilterConfig:
     try:
         return FilterConfig.model_validate(base)
     except ValidationError as error:
-        raise CardError(first_problem(error), remedy="see congener COMMAND --help for the values each option takes") from error
+        raise CardError(problems(error), remedy="see congener COMMAND --help for the values each option takes") from error
 
 
 def _columns(pairs: Sequence[str] | None) -> dict[str, str] | None:

@@ -21,12 +21,11 @@ from rich.text import Text
 
 from pipelines.display import tabulated
 from pipelines.excerpts import HIDDEN, excerpt, field_text, inert, visible
-from pipelines.runs import load_run, rows_at, scan, scannable
+from pipelines.runs import load_run, readable, rows_at, scan, scannable
 from schemas.errors import RunError
 from schemas.manifests import Manifest
 from schemas.policies import DECISIONS
 from schemas.records import QUARANTINE_EXTRA, SCORE_DECIMALS
-from transforms import storage
 from transforms.identify import NOTHING
 
 FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
@@ -157,7 +156,7 @@ def quarantined(run: str, manifest: Manifest, filters: Filters = EVERYTHING, sta
     chosen = held.slice(start, limit).collect(engine="streaming").rows() if limit else []
     rows: list[HeldRow] = []
     for output, places in groupby(chosen, key=lambda pair: pair[0]):
-        records = rows_at(storage.join(run, output), [place for _, place in places])
+        records = rows_at(run, output, [place for _, place in places])
         scores = _scores_beside(run, manifest, output, records.values())
         rows += [_held(record, scores) for record in records.values()]
     return Page(total, start, limit, tuple(rows))
@@ -200,18 +199,28 @@ def _rounded(score: float) -> float:
     return round(score, SCORE_DECIMALS)
 
 
+def look(run: str, filters: Filters, start: int, limit: int) -> tuple[Manifest, list[Count], Page]:
+    """Read what an inspection shows: the manifest, counts and a page of quarantined rows.
+
+    Raises: RunError: The run is unfinished, a file of it is missing or damaged, or no row is as the filters want.
+    """
+    with readable(run):
+        manifest = load_run(run)
+        page = quarantined(run, manifest, filters, start, limit)
+        return manifest, counts(run, manifest, filters), page
+
+
 def inspect_as_dicts(run: str, filters: Filters, start: int, limit: int) -> dict[str, Any]:
     """Return counts and a page of quarantined rows as JSON has them; texts are whole and unescaped."""
-    manifest = load_run(run)
-    page = quarantined(run, manifest, filters, start, limit)
+    manifest, found, page = look(run, filters, start, limit)
     rows = [{**row._asdict(), "why": [why._asdict() for why in row.why]} for row in page.rows]
-    found = {
+    shown = {
         "run_id": manifest.run_id,
         "filters": filters._asdict(),
-        "counts": [count._asdict() for count in counts(run, manifest, filters)],
+        "counts": [count._asdict() for count in found],
         "quarantined": {**page._asdict(), "next": page.following, "previous": page.preceding, "rows": rows},
     }
-    return {name: _plain(value) for name, value in found.items()}
+    return {name: _plain(value) for name, value in shown.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -229,9 +238,8 @@ def _plain(value: Any) -> Any:
 
 def print_inspection(console: Console, run: str, filters: Filters, start: int, limit: int) -> None:
     """Print counts and a page of quarantined rows."""
-    manifest = load_run(run)
-    page = quarantined(run, manifest, filters, start, limit)
-    console.print(render_counts(counts(run, manifest, filters), manifest))
+    manifest, found, page = look(run, filters, start, limit)
+    console.print(render_counts(found, manifest))
     for number, row in enumerate(page.rows, page.start + 1):
         console.print(render_row(row, number, page.total))
     console.print(render_end(page, run, filters), soft_wrap=True)  # a command that is broken over lines can't be copied

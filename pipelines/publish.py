@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipelines.claims import WORK
 from pipelines.config import absolute
-from pipelines.runs import MANIFEST, rows_at
+from pipelines.runs import MANIFEST, WORK, rows_at
 from pipelines.workspace import FOLDERS
 from schemas.digests import merkle_root
 from schemas.errors import BudgetError, RunError
@@ -75,7 +74,7 @@ def first_rejects(run: str, outputs: Sequence[Output]) -> Iterator[str]:
         if not left:
             break
         shown = min(left, output.rows)
-        for reject in rows_at(storage.join(run, output.path), range(shown), ["source", "row", "error"]).values():
+        for reject in rows_at(run, output.path, range(shown), ["source", "row", "error"]).values():
             yield f"reject: {reject['source']} row {reject['row']}: {reject['error']}"
         left -= shown
     if (total := sum(output.rows for output in held)) > REJECTS_NAMED:

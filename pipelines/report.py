@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from classifiers.calibration import upper_bound
 from pipelines.excerpts import Piece, column_of, excerpt, field_text, inert
 from pipelines.inspect import ledger
-from pipelines.runs import load_run, rows_at, scan
+from pipelines.runs import load_run, readable, require_there, rows_at, scan
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.policies import DECISIONS, PUBLISHED
 from schemas.records import SCORE_DECIMALS
@@ -116,10 +116,12 @@ class Groups(NamedTuple):
 def write_report(run: str) -> str:
     """Write RUN/report/index.html and return where it is.
 
-    Raises: RunError: The run is unfinished, or a file that its manifest names is missing.
+    Raises: RunError: The run is unfinished, or a file that its manifest names is missing or damaged.
     """
     page = storage.join(run, PAGE)
-    storage.write_bytes(page, render(run, load_run(run)).encode())
+    with readable(run):
+        rendered = render(run, load_run(run))
+    storage.write_bytes(page, rendered.encode())
     return page
 
 
@@ -361,17 +363,20 @@ def read_examples(run: str, manifest: Manifest, chosen: Chosen) -> dict[tuple[st
     return {
         (reason["trait"], row["index"]): _example(row, reason, record)
         for output, together in groupby(rows, key=lambda row: row["output"])
-        for row, reason, record in _with_records(storage.join(run, output), list(together))
+        for row, reason, record in _with_records(run, output, list(together))
         if (reason["trait"], row["index"]) in wanted
     }
 
 
-def _with_records(uri: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any]]]:
+def _with_records(
+    run: str, path: str, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any]]]:
     """Yield every reason of some rows of one file, with the record."""
-    with storage.open_raw(uri) as stream:
+    require_there(run, storage.join(run, path))
+    with storage.open_raw(storage.join(run, path)) as stream:
         names = pq.read_schema(stream).names
     columns = sorted({column for row in rows for reason in row["reasons"] if (column := column_of(reason["segment"], names))})
-    records = rows_at(uri, [row["output_row"] for row in rows], columns)
+    records = rows_at(run, path, [row["output_row"] for row in rows], columns)
     yield from ((row, reason, records[row["output_row"]]) for row in rows for reason in row["reasons"])
 
 

@@ -6,21 +6,31 @@ Nothing here needs torch, so that looking at a run starts quickly.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from pipelines.cache import fetched
 from schemas.errors import RunError
 from schemas.manifests import Manifest, Output
+from schemas.problems import problems
 from schemas.records import LEDGER
 from transforms import storage
 
 MANIFEST = "manifest.json"
+WORK = ".work"
+"""The folder of a run that is being made."""
+
+PROBLEM = 300
+"""Characters told of what is wrong with a manifest."""
+
 BATCH_ROWS = 1024
 FETCHES = 4
 """Files of a remote run that are fetched at a time."""
@@ -33,13 +43,28 @@ def load_run(run: str) -> Manifest:
     """
     uri = storage.join(run, MANIFEST)
     if not storage.exists(uri):
-        raise RunError(
-            "has no manifest.json: it is unfinished, or no run", where=run, remedy="run the same congener filter command again: it resumes"
-        )
+        raise _unfinished(run)
     try:
         return Manifest.model_validate_json(storage.read_bytes(uri))
     except ValidationError as error:
-        raise RunError(f"manifest.json can't be read: {error}", where=run) from error
+        raise RunError(f"manifest.json is none of congener's: {problems(error)[:PROBLEM]}", where=run) from error
+
+
+def _unfinished(run: str) -> RunError:
+    """Say what is there instead of a finished run."""
+    if not storage.exists(run):
+        return RunError(
+            "is not there", where=run, remedy="check the path: a run is the folder that was given to congener filter as --output"
+        )
+    if storage.is_local(run) and not Path(run).is_dir():
+        return RunError(
+            "is a file, and a run is a folder", where=run, remedy="name the folder that was given to congener filter as --output"
+        )
+    if storage.exists(storage.join(run, WORK)):
+        return RunError(
+            "is an unfinished run: it has no manifest.json yet", where=run, remedy="the same congener filter command resumes it"
+        )
+    return RunError("is no run: it has no manifest.json", where=run, remedy="name the folder that was given to congener filter as --output")
 
 
 def scan(run: str, manifest: Manifest, folder: str, row_index: str | None = None) -> pl.LazyFrame:
@@ -75,8 +100,13 @@ def require_there(run: str, uri: str) -> None:
         raise RunError("is missing, though the manifest names it", where=uri, remedy=f"congener verify {shlex.quote(run)}")
 
 
-def rows_at(uri: str, places: Sequence[int], columns: Sequence[str] | None = None) -> dict[int, dict[str, Any]]:
-    """Read single rows of a Parquet file, by their place in it; nothing behind the last one is decoded."""
+def rows_at(run: str, path: str, places: Sequence[int], columns: Sequence[str] | None = None) -> dict[int, dict[str, Any]]:
+    """Read single rows of one of a run's Parquet files, by their place in it; nothing behind the last one is decoded.
+
+    Raises: RunError: The file isn't there.
+    """
+    uri = storage.join(run, path)
+    require_there(run, uri)
     wanted, found, at = sorted(set(places)), dict[int, dict[str, Any]](), 0
     with storage.open_raw(uri) as stream:
         for batch in pq.ParquetFile(stream, pre_buffer=False).iter_batches(BATCH_ROWS, columns=columns):
@@ -86,3 +116,18 @@ def rows_at(uri: str, places: Sequence[int], columns: Sequence[str] | None = Non
             if len(found) == len(wanted):
                 break
     return found
+
+
+@contextmanager
+def readable(run: str) -> Iterator[None]:
+    """Tell a damaged file of a run for what it is, whichever library stumbles over it.
+
+    Raises: RunError: One can't be read.
+    """
+    try:
+        yield
+    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+        said = str(error).split("\n", 1)[0][:PROBLEM]
+        raise RunError(
+            f"a file of the run can't be read: {said}", where=run, remedy=f"congener verify {shlex.quote(run)} names it"
+        ) from error

@@ -15,7 +15,7 @@ from pipelines.version import VERSION
 from pipelines.workspace import FOLDERS, present, run_id
 from schemas.corpora import CorpusConfig
 from schemas.digests import RECORD_ID_HEX, config_digest, merkle_root, sha256_hex
-from schemas.errors import InputError, RunError
+from schemas.errors import CardError, InputError, RunError
 from schemas.manifests import Manifest, Output
 from schemas.policies import PUBLISHED
 from schemas.records import CLEAN_EXTRA, LEDGER
@@ -54,28 +54,33 @@ def verify_run(run: str, inputs: bool = False, recorded: Recorded | None = None)
     With `inputs`, the input files are digested again too, where the manifest says they lie. `recorded` are digests kept
     elsewhere: without them, whoever can write the run can make another one whole in its place.
 
-    Raises: RunError: The manifest is missing, or the recorded digests are no digests.
+    Raises: RunError: The manifest is missing.
+    Raises: CardError: The recorded digests are no digests.
     """
+    recorded = recorded or Recorded()
+    _require_digests(recorded)
     try:
         manifest = load_run(run)
     except RunError as error:
         if storage.exists(storage.join(run, MANIFEST)):
             return [Finding(MANIFEST, str(error))]
         raise
-    findings = [*_anchored(manifest, recorded or Recorded()), *_manifest(run, manifest), *_files(run, manifest)]
+    findings = [*_anchored(manifest, recorded), *_manifest(run, manifest), *_files(run, manifest)]
     for check in (_rows, _totals):
         findings += [] if findings else check(run, manifest)  # a file that isn't as written would only repeat itself
     return findings + (list(_inputs(manifest)) if inputs else [])
 
 
+def _require_digests(recorded: Recorded) -> None:
+    for name, wanted in recorded._asdict().items():
+        if wanted is not None and not ANCHOR.fullmatch(wanted):
+            raise CardError(f"--{name} {wanted!r} is no digest", remedy=f"give {ANCHOR_DIGITS} to 64 of its hex digits")
+
+
 def _anchored(manifest: Manifest, recorded: Recorded) -> Iterator[Finding]:
     """Compare with what was recorded elsewhere."""
     for name, wanted, found in (("ledger_root", recorded.root, manifest.ledger_root), ("digest", recorded.digest, manifest.digest)):
-        if wanted is None:
-            continue
-        if not ANCHOR.fullmatch(wanted):
-            raise RunError(f"{wanted!r} is no {name}", remedy=f"give its {ANCHOR_DIGITS} to 64 hex digits")
-        if not found.startswith(wanted.lower()):
+        if wanted is not None and not found.startswith(wanted.lower()):
             yield Finding(MANIFEST, f"{name} is {found}, recorded is {wanted}")
 
 

@@ -8,8 +8,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pipelines.changes import changes
-from pipelines.claims import WORK
-from pipelines.runs import MANIFEST
+from pipelines.runs import MANIFEST, WORK
 from schemas.digests import canonical_json, config_digest, sha256_hex
 from schemas.errors import InputError, RunError
 from transforms import storage

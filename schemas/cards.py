@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import re2
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 SIGNALS = ("exemplars", "head", "classifier", "lexicon", "repetition")
 """Every kind of signal, in the order in which score columns are written."""
@@ -22,6 +22,14 @@ class Strict(BaseModel):
     """A frozen model that refuses unknown fields, so that a typo is an error and not a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind not in (bool, Any):
+            raise ValueError(f"{str(value).lower()} is no value for it; YAML reads yes, no, on and off as true and false")
+        return value
 
 
 class Level(Strict):
@@ -76,7 +84,9 @@ def compile_pattern(pattern: str) -> Any:
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
-        raise ValueError(f"pattern {pattern!r} is not linear-time (RE2) syntax: {error}") from error
+        said = error.args[0] if error.args else ""
+        reason = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        raise ValueError(f"pattern {pattern!r} is not linear-time (RE2) syntax: {reason}") from error
 
 
 def check_pattern(pattern: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.cards import Action, SignalName, Slug, Strict
 
@@ -45,6 +45,12 @@ class LotException(Strict):
     action: Action | None = None
     threshold: float | None = Field(None, ge=0, le=1)
     reason: str
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> LotException:
+        if self.action is None and self.threshold is None:
+            raise ValueError("gives neither an action nor a threshold, so that it changes nothing")
+        return self
 
 
 class Policy(Strict):

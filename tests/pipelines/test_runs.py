@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.filter import run_filter
+from pipelines.inspect import EVERYTHING, inspect_as_dicts
+from pipelines.report import write_report
 from pipelines.runs import BATCH_ROWS, load_run, rows_at, scan
 from schemas.errors import RunError
 
@@ -18,15 +20,22 @@ def test_the_manifest_comes_back_as_it_was_written(run):
     assert load_run(str(folder)) == manifest
 
 
-def test_a_run_without_a_manifest_is_refused(tmp_path, run):
-    """A folder that isn't there and an unfinished run are named, with what to do."""
+def test_what_is_no_finished_run_is_told_apart(tmp_path, run):
+    """Nothing there, a file, a folder that is no run, a run that is unfinished: each with what to do."""
     folder, _ = run
     (folder / "manifest.json").unlink()
-    for place in (folder, tmp_path / "nowhere"):
-        with pytest.raises(RunError, match="unfinished") as caught:
+    (tmp_path / "begun" / ".work").mkdir(parents=True)
+    (tmp_path / "file").write_text("")
+    for place, problem, remedy in (
+        (tmp_path / "nowhere", "is not there", "check the path"),
+        (tmp_path / "file", "is a file", "name the folder"),
+        (folder, "is no run", "name the folder"),
+        (tmp_path / "begun", "unfinished", "resumes"),
+    ):
+        with pytest.raises(RunError, match=problem) as caught:
             load_run(str(place))
         assert caught.value.where == str(place)
-        assert "resumes" in caught.value.remedy
+        assert remedy in caught.value.remedy
 
 
 @pytest.mark.parametrize("damage", ["{", "{}", '{"run_id": 7}', "\xff"])
@@ -34,8 +43,9 @@ def test_a_damaged_manifest_is_refused(run, damage):
     """A manifest that isn't one is an error that says so."""
     folder, _ = run
     (folder / "manifest.json").write_bytes(damage.encode("latin-1"))
-    with pytest.raises(RunError, match=r"manifest.json can't be read"):
+    with pytest.raises(RunError, match=r"manifest.json is none of congener's: field") as caught:
         load_run(str(folder))
+    assert "pydantic" not in str(caught.value)
 
 
 def test_a_scan_is_in_corpus_order_and_reads_only_what_the_manifest_names(run):
@@ -73,11 +83,30 @@ def test_a_run_of_no_rows_scans_as_no_rows(config):
 def test_single_rows_are_read_by_place(tmp_path):
     """Rows come from across batches and row groups, in the file's order, with only the columns asked for."""
     rows = [{"text": f"row {place}", "deep": [{"a.b": place}], "when": None} for place in range(2 * BATCH_ROWS + 500)]
-    path = str(tmp_path / "rows.parquet")
-    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=700)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", row_group_size=700)
+    path = (str(tmp_path), "rows.parquet")
     places = [2 * BATCH_ROWS + 499, 0, BATCH_ROWS, BATCH_ROWS - 1, 0]
-    assert rows_at(path, places) == {place: rows[place] for place in sorted(places)}
-    assert list(rows_at(path, places)) == sorted(set(places))
-    assert rows_at(path, [5], ["deep"]) == {5: {"deep": [{"a.b": 5}]}}
-    assert rows_at(path, []) == {}
-    assert json.dumps(rows_at(path, [3])[3]) == json.dumps(rows[3])
+    assert rows_at(*path, places) == {place: rows[place] for place in sorted(places)}
+    assert list(rows_at(*path, places)) == sorted(set(places))
+    assert rows_at(*path, [5], ["deep"]) == {5: {"deep": [{"a.b": 5}]}}
+    assert rows_at(*path, []) == {}
+    assert json.dumps(rows_at(*path, [3])[3]) == json.dumps(rows[3])
+
+
+def test_a_row_of_a_missing_file_is_an_error_of_the_run(run):
+    """A file that is gone is the run's fault (exit code 4), not the input's."""
+    folder, _ = run
+    with pytest.raises(RunError, match="is missing, though the manifest names it"):
+        rows_at(str(folder), "quarantine/gone.parquet", [0])
+
+
+@pytest.mark.parametrize("kind", ["quarantine", "ledger", "scores"])
+def test_a_damaged_file_is_told_in_a_line(run, kind):
+    """Whichever library stumbles over it, the error is the run's and says how to find the file."""
+    folder, _ = run
+    for path in (folder / kind).iterdir():
+        path.write_bytes(b"no parquet at all")
+    for look in (lambda: inspect_as_dicts(str(folder), EVERYTHING, 0, 5), lambda: write_report(str(folder))):
+        with pytest.raises(RunError, match="a file of the run can't be read: ") as caught:
+            look()
+        assert f"congener verify {folder} names it" in caught.value.remedy

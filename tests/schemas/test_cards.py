@@ -178,3 +178,16 @@ def test_a_card_is_frozen_and_survives_its_json():
         card.title = "other"
     assert TraitCard.model_validate(card.model_dump(mode="json", exclude_none=True)) == card
     assert hash(card.scope) == hash(Scope())
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_truth_is_no_number(value):
+    """YAML's `threshold: yes` isn't 1.0, nor `neighbours: on` 1, at any depth; fields that are true or false stay so."""
+    assert "threshold" in refused(threshold=value)
+    assert "signals.exemplars.neighbours" in refused(signals={"exemplars": {"neighbours": value}})
+    assert "level.confidence" in refused(level={"confidence": value})
+
+
+def test_a_pattern_that_re2_refuses_is_told_in_its_words():
+    """The reason is text, not Python's bytes."""
+    assert "syntax: invalid perl operator: (?<=" in refused(signals={"lexicon": {"patterns": ["(?<=x)y"]}})

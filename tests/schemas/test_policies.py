@@ -85,3 +85,13 @@ def test_a_policy_is_frozen():
     """What a run declared can't be changed while it runs."""
     with pytest.raises(ValidationError, match="frozen"):
         Policy().duplicates = "remove"
+
+
+def test_an_exception_changes_something():
+    """An exception with neither an action nor a threshold is a mistake, and so is a threshold of yes."""
+    given = {"trait": "heron", "lot": {"teacher": "a"}, "reason": "known"}
+    with pytest.raises(ValidationError, match="neither an action nor a threshold"):
+        LotException.model_validate(given)
+    with pytest.raises(ValidationError, match="true is no value"):
+        LotException.model_validate({**given, "threshold": True})
+    assert LotException.model_validate({**given, "threshold": 0.5}).action is None

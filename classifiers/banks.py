@@ -17,6 +17,7 @@ from classifiers.heads import Head
 from schemas.cards import TraitCard
 from schemas.digests import canonical_json, config_digest, sha256_hex
 from schemas.errors import InputError, ModelError
+from schemas.problems import problems
 
 BANK_FORMAT = 1
 INDEX_FILE = "bank.json"
@@ -112,7 +113,9 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
                 f"bank has format {description['format']}, this version reads {BANK_FORMAT}", where=where, remedy="fit it anew"
             )
     except (OSError, InputError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"is no trait bank: {error!r}", where=where, remedy="congener fit --traits DIR --output BANK makes one") from error
+        raise ModelError(
+            f"is no trait bank: {_said(error)}", where=where, remedy="congener fit --traits DIR --output BANK makes one"
+        ) from error
     if altered:
         raise ModelError(f"{INDEX_FILE} doesn't match its digest", where=where, remedy="fit it anew: it was altered")
 
@@ -130,9 +133,16 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
     try:
         cards = {name: TraitCard.model_validate(entry["card"]) for name, entry in description["traits"].items()}
     except ValidationError as error:  # before any file is read: a name that is no id may be a path
-        raise ModelError(f"a card of the bank isn't one: {error}", where=where, remedy="fit it anew: it was altered") from error
+        raise ModelError(f"a card of the bank isn't one: {problems(error)}", where=where, remedy="fit it anew: it was altered") from error
     traits = {name: _read_trait(cards[name], entry, known, checked) for name, entry in description["traits"].items()}
     return Bank(traits, description["encoder"], description["background"], digest)
+
+
+def _said(error: Exception) -> str:
+    """Say in a line why an index can't be read."""
+    if isinstance(error, InputError | OSError):
+        return f"{INDEX_FILE} {error.problem if isinstance(error, InputError) else error.strerror or error}"
+    return f"{INDEX_FILE} is none of congener's ({type(error).__name__}: {error})"
 
 
 def _read_trait(card: TraitCard, entry: Mapping[str, Any], known: Mapping[str, str], read: Callable[[str], bytes]) -> TraitModel:

@@ -15,6 +15,7 @@ from pipelines.runs import WORK
 from schemas.errors import RunError, StorageError
 from transforms import storage
 
+UNMADE = "choose an --output where you may write, or see to the rights"
 HELD = (errno.EAGAIN, errno.EACCES)
 
 TRIES = 100
@@ -25,11 +26,12 @@ TRIES = 100
 def claimed(run: str) -> Iterator[None]:
     """Hold a local run directory for this process alone; what was made for that alone goes with it.
 
-    Raises: RunError: Another process holds it.
+    Raises: RunError: Another process holds it, or it is no folder.
     """
     if not storage.is_local(run):
         yield
         return
+    _require_folder(Path(run))
     folder = Path(run) / WORK
     made = not Path(run).exists()
     stream = _locked(folder / "lock")
@@ -44,6 +46,12 @@ def claimed(run: str) -> Iterator[None]:
         stream.close()
 
 
+def _require_folder(run: Path) -> None:
+    if os.path.lexists(run) and not run.is_dir():
+        kind = "is a file" if run.exists() else f"is a link to {run.readlink()}, which isn't there"
+        raise RunError(f"{kind}, and a run is a folder", where=str(run), remedy="choose another --output")
+
+
 def _locked(path: Path) -> IO[str]:
     """Open and lock a file; again, if the one that was locked has been removed by its last holder meanwhile."""
     for _ in range(TRIES):
@@ -53,7 +61,7 @@ def _locked(path: Path) -> IO[str]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise StorageError(f"can't be locked: {error.strerror}", where=str(path), remedy=storage.MEND) from error
+            raise StorageError(f"can't be made or locked: {error.strerror}", where=str(path), remedy=UNMADE) from error
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _same(stream, path):
@@ -61,7 +69,7 @@ def _locked(path: Path) -> IO[str]:
         except OSError as error:
             raise _refusal(error, path, stream) from error
         stream.close()
-    raise StorageError("can't be locked: it is gone as soon as it is made", where=str(path), remedy=storage.MEND)
+    raise StorageError("can't be made", where=str(path), remedy=UNMADE)
 
 
 def _same(stream: IO[str], path: Path) -> bool:

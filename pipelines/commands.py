@@ -469,7 +469,10 @@ def traits_new(folder: Annotated[str, typer.Argument(help="The folder to make; i
 def traits_check(
     names: Annotated[list[str], typer.Argument(metavar="DIR...", help="Trait folders, or folders of them.")], as_json: Json = False
 ) -> None:
-    """Check trait cards; a mistake is named by file, line and field."""
+    """Check trait cards; a mistake in a card is named by field, one in its texts by line.
+
+    congener traits check my-trait/
+    """
     from pipelines.traits import check, describe
 
     checked = check(names)

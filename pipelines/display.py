@@ -11,10 +11,10 @@ from rich.table import Table
 
 
 def tabulated(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table; the first column is never folded, and names that end with `>` are aligned to the right."""
+    """Return an empty table; the first column is never folded, others are rather than cut; names that end with `>` are aligned to the right."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for place, name in enumerate(columns):
-        table.add_column(name.removesuffix(">"), justify="right" if name.endswith(">") else "left", no_wrap=place == 0)
+        table.add_column(name.removesuffix(">"), justify="right" if name.endswith(">") else "left", no_wrap=place == 0, overflow="fold")
     return table
 
 

@@ -20,6 +20,7 @@ from transforms import storage
 from transforms.decide import Rule
 from transforms.formats import Layout
 from transforms.score import SMALLER, TALLY
+from transforms.segments import KNOWN_ROLES, unknown_roles
 from transforms.sources import Corpus, ShardPlan
 from transforms.write import RECEIPTS, Receipt
 
@@ -82,6 +83,11 @@ class Reporter:
         for rule in rules:
             if rule.threshold.value is not None and rule.threshold.value > 1:
                 self.say(f"warning: the level of trait {rule.trait} can't be held by any score below 1: it will never fire")
+        for name, trait in bank.traits.items():
+            if strange := unknown_roles(trait.card.scope.roles):
+                self.say(
+                    f"warning: trait {name} looks at turns of {', '.join(strange)}, and roles are {', '.join(KNOWN_ROLES)} in most corpora"
+                )
         if policy.removal_budget is None:
             self.say("removal budget: none set")
 
@@ -183,7 +189,7 @@ def decision_table(manifest: Manifest) -> Table:
 
 def trait_table(manifest: Manifest) -> Table:
     """Tabulate the traits: what fired, at which threshold, and what that rests on."""
-    table = tabulated("trait", "rows>", "action", "threshold>", "origin", "clean rows lost>", title="traits")
+    table = tabulated("trait", "rows>", "action", "score ≥>", "origin", "clean lost>", title="traits")
     for item in manifest.thresholds:
         bound = f"≤ {item.bound:.2%}" if item.bound is not None else "not stated"
         table.add_row(item.trait, f"{manifest.fired.get(item.trait, 0):,}", item.action, f"{item.threshold:.4f}", item.origin, bound)

@@ -71,6 +71,11 @@ class Preset:
         unset = Namespace(**dict.fromkeys(vars(parser.parse_args([]))))  # or else argparse fills in the defaults
         found, unknown = parser.parse_known_args(list(options), unset)
         if unknown:
+            if not unknown[0].startswith("-"):
+                raise CardError(
+                    f"{unknown[0]!r} stands alone",
+                    remedy="give every input its own --input, or quote a glob so that the shell leaves it alone; Beam's options are --name=value",
+                )
             close = difflib.get_close_matches(unknown[0].split("=")[0], parser.known, 1)
             raise CardError(
                 f"Beam has no option {unknown[0]!r}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from classifiers.library import LIBRARY, LoadedCard, find_cards, load_card
 from schemas.cards import Slug
 from schemas.errors import CardError, StorageError
+from transforms.segments import KNOWN_ROLES, unknown_roles
 
 CARD = """\
 # A trait card. All but `id` may be left out; docs/trait-cards.md describes every field.
@@ -74,11 +76,13 @@ def check(names: list[str]) -> list[tuple[LoadedCard, list[str]]]:
 
     Raises: CardError: A card has a mistake.
     """
-    return [(card, advice(card)) for card in find_cards(names)]
+    cards = find_cards(names)
+    known = [card.id for card in (*cards, *find_cards())]
+    return [(card, advice(card, known)) for card in cards]
 
 
-def advice(card: LoadedCard) -> list[str]:
-    """Say what a card's author may want to mend."""
+def advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
+    """Say what a card's author may want to mend; `known` are the ids that it may name."""
     notes = []
     fitted = card.card.signals.exemplars or card.card.signals.head
     if fitted and len(card.positives) < 12:
@@ -87,6 +91,10 @@ def advice(card: LoadedCard) -> list[str]:
         notes.append("no hard negatives: mentions, quotations and denials of the trait will be mistaken for it")
     if not card.card.seen_in:
         notes.append("seen_in is empty: say where the trait was seen, and who says so")
+    if strange := unknown_roles(card.card.scope.roles):
+        notes.append(f"scope.roles names {', '.join(strange)}, which no format here gives a turn: {', '.join(KNOWN_ROLES)} are")
+    if strange := sorted(set(card.card.related) - set(known)):
+        notes.append(f"related names {', '.join(strange)}, which is neither checked here nor a trait of the library")
     if any("Replace this line" in text for text in (*card.positives, *card.negatives)):
         notes.append("the scaffold's own line is still among the texts")
     return notes

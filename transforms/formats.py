@@ -25,6 +25,8 @@ class Layout(NamedTuple):
     format: FormatName
     columns: dict[str, str]
     lots: dict[str, LotField]
+    turns: bool = False
+    """Whether a column holds turns, among which may be a system prompt of the row's own."""
 
     def column(self, name: str) -> str | None:
         """Return the corpus's column for a format's column, or None when it has none."""
@@ -33,8 +35,11 @@ class Layout(NamedTuple):
     def described(self) -> str:
         """Say in one line what was settled."""
         held = ", ".join(sorted(set(self.columns.values())))
-        lots = ", ".join(f"{name}={_field(place)}" for name, place in self.lots.items()) or "no lot fields"
-        return f"format {self.format} (columns {held}); lots by {lots}"
+        lots = [f"{name}={_field(place)}" for name, place in self.lots.items()]
+        if self.turns and "system_prompt" not in self.lots:
+            lots.append("system_prompt=each row's own")
+        named = f"lots by {', '.join(lots)}" if lots else "all rows are one lot: nothing names others"
+        return f"format {self.format} (columns {held}); {named}"
 
 
 def _field(place: LotField) -> str:
@@ -71,6 +76,14 @@ FITS: dict[str, Callable[[pa.DataType], bool]] = {
 }
 """What a format's column must hold; those not named here hold text."""
 
+TURNS, EITHER = "a list of {role, content}", "text, or a list of {role, content}"
+HOLDS = {
+    "messages": TURNS,
+    "conversations": "a list of {from, value} or {role, content}",
+    **dict.fromkeys(("chosen", "rejected", "prompt", "completion"), EITHER),
+}
+"""The same in words."""
+
 
 def settle_layout(schema: pa.Schema, config: CorpusConfig) -> Layout:
     """Settle a corpus's format and lot columns from its schema, as far as the configuration hasn't.
@@ -86,7 +99,8 @@ def settle_layout(schema: pa.Schema, config: CorpusConfig) -> Layout:
     for column in uses:
         if column in present and not pa.types.is_null(schema.field(present[column]).type):
             _require(schema, name, column, present[column])
-    return Layout(name, present, _lots(schema, config))
+    turns = any(pa.types.is_nested(schema.field(actual).type) for actual in present.values())
+    return Layout(name, present, _lots(schema, config), turns)
 
 
 def _detected(schema: pa.Schema) -> FormatName:
@@ -100,8 +114,20 @@ def _detected(schema: pa.Schema) -> FormatName:
     there = ", ".join(f"{item.name}: {item.type}" for item in schema)
     if not fitting:
         known = "; ".join(f"{name}: {', '.join(needs)}" for name, (needs, _) in FORMATS.items())
-        raise InputError(f"no known format fits the columns ({there})", remedy=f"name it with --format and --column; formats need {known}")
+        problem, remedy = f"no known format fits the columns ({there})", f"name it with --format and --column; formats need {known}"
+        raise _almost(schema, problem) or InputError(problem, remedy=remedy)
     raise InputError(f"several formats fit: {', '.join(fitting)} (columns {there})", remedy="say which one the trainer uses with --format")
+
+
+def _almost(schema: pa.Schema, problem: str) -> InputError | None:
+    """Say why the format whose columns are all there by name isn't detected, if there is one."""
+    name = next((name for name, (needs, _) in FORMATS.items() if set(needs) <= set(schema.names)), None)
+    try:
+        for column in FORMATS[name][0] if name else ():
+            _require(schema, str(name), column, column)
+    except InputError as error:
+        return InputError(f"{problem}: {error.problem}", remedy=error.remedy)
+    return None
 
 
 def fits(column: str, kind: pa.DataType) -> bool:
@@ -116,7 +142,19 @@ def _require(schema: pa.Schema, name: str, column: str, actual: str) -> None:
             remedy=f"name it with --column {column}=COLUMN",
         )
     if not fits(column, schema.field(actual).type):
-        raise InputError(f"column {actual!r} is {schema.field(actual).type}, which format {name} can't use as {column!r}")
+        kind = schema.field(actual).type
+        raise InputError(
+            f"column {actual!r} is {kind}, which format {name} can't use as {column!r}: that is {HOLDS.get(column, 'text')}",
+            remedy=_unfit(column, kind),
+        )
+
+
+def _unfit(column: str, kind: pa.DataType) -> str:
+    if pa.types.is_null(kind):
+        return "the column is empty in every row: fill it, or name another format with --format"
+    if is_text(kind) and column in ("messages", "conversations"):
+        return "if it is JSON in a string, decode it first: each row's value has to be a list, not text"
+    return "convert the column, or name another one with --column, another format with --format"
 
 
 def _lots(schema: pa.Schema, config: CorpusConfig) -> dict[str, LotField]:

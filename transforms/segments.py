@@ -29,12 +29,19 @@ ROLES = {
 ROLES |= {"function": "tool", "observation": "tool", "function_response": "tool", "developer": "system"}
 """Names of roles in other formats, and what they mean in `messages`."""
 
+KNOWN_ROLES = tuple(sorted(set(ROLES.values())))
+
 CHANNELS = ("answer", "thinking", "tool")
 
 THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 THINKING = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)", re.DOTALL)
 CLOSED = re.compile(r"</think(?:ing)?>")
 THINKING_SIGNS = (b"<think", b"</think")
+
+
+def unknown_roles(roles: Iterable[str]) -> list[str]:
+    """Return the roles that are none of congener's own: a corpus may use them, but not under a name that means another."""
+    return sorted(set(roles) - set(KNOWN_ROLES))
 
 
 class Place(NamedTuple):

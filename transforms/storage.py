@@ -44,6 +44,10 @@ def find(pattern: str) -> list[FoundFile]:
         raise InputError(
             f"can't be listed: {error}", where=pattern, remedy="check the URI's scheme, and that its extra (gcp, aws) is installed"
         ) from error
+    if not found and is_local(pattern) and Path(pattern).is_dir():
+        raise InputError(
+            "is a folder without a file", where=pattern, remedy="hidden files, and what lies in folders that begin with . or _, don't count"
+        )
     if not found:
         raise InputError("matches no file", where=pattern, remedy="check the path; quote a glob so that the shell leaves it alone")
     return sorted(found)

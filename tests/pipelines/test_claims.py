@@ -77,10 +77,24 @@ def test_a_place_that_cannot_be_locked(tmp_path):
     """An output below a file is an error with the place, not a fault of the program."""
     (tmp_path / "file").write_text("x")
     with (
-        pytest.raises(StorageError, match="can't be locked: Not a directory"),
+        pytest.raises(StorageError, match="can't be made or locked: Not a directory"),
         claimed(str(tmp_path / "file" / "run")),
     ):
         pass
+
+
+def test_what_is_no_folder_holds_no_run(tmp_path):
+    """A file, or a link that leads nowhere, is told as what it is; a link to a folder is as good as the folder."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    for name, problem in (("file", "is a file, and a run is a folder"), ("dangling", "is a link to .*gone, which isn't there")):
+        with pytest.raises(RunError, match=problem) as caught, claimed(str(tmp_path / name)):
+            pass
+        assert "another --output" in caught.value.remedy
+    with claimed(str(tmp_path / "link")):
+        assert (tmp_path / "folder" / ".work" / "lock").exists()
 
 
 def test_a_disk_without_locks(tmp_path, monkeypatch):
@@ -103,5 +117,5 @@ def test_a_folder_that_is_gone_as_soon_as_it_is_made_is_an_error(tmp_path, monke
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "mkdir", gone)
-    with pytest.raises(StorageError, match="can't be locked: it is gone"), claimed(str(tmp_path / "run")):
+    with pytest.raises(StorageError, match="can't be made"), claimed(str(tmp_path / "run")):
         pass

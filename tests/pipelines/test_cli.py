@@ -17,6 +17,9 @@ from pipelines.version import VERSION
 from schemas.errors import CardError, ModelError
 
 
+SAMPLE = str(Path(cli.__file__).parent / "sample" / "chat")
+
+
 @pytest.fixture
 def congener(monkeypatch, capsys):
     """Return what runs the command line in this process: (exit code, stdout, stderr)."""
@@ -103,6 +106,9 @@ def test_filter_verify_and_finished(congener, corpus, heron, tmp_path):
         (("filter", "--input", "nowhere-at-all", "--output", "x"), "matches no file"),
         (("filter", "--inptu", "x"), "No such option"),
         (("filter", "--column", "x"), "NAME=COLUMN"),
+        (("filter", "-i", "a.jsonl", "b.jsonl", "-o", "x"), "give every input its own --input, or quote a glob"),
+        (("verify", "nowhere", "--digest", "5d41"), "--digest '5d41' is no digest"),
+        (("filter", "-i", SAMPLE, "-o", "x", "--bank", "nowhere"), "nowhere: is no trait bank: bank.json can't be opened"),
         (("filter", "--runner", "spark"), "spark"),
         (("filter", "--workers", "0"), "--workers"),
         (("filter", "--config", "nowhere.yaml"), "can't be read"),
@@ -124,6 +130,17 @@ def test_beam_options_come_after_two_dashes(congener, corpus, heron, tmp_path):
     code, _, err = congener(*arguments, "--", "--direct_runner_bundel_repeat=1")
     assert (code, "did you mean --direct_runner_bundle_repeat?" in err) == (2, True)
     assert congener(*arguments, "--", "--direct_runner_bundle_repeat=1")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [("inspect", "nowhere"), ("report", "nowhere"), ("verify", "nowhere"), ("filter", "-i", ".", "-o", "file")]
+)
+def test_what_is_no_run_exits_with_four(congener, tmp_path, monkeypatch, arguments):
+    """A run directory that isn't one has the same exit code whatever was to be done with it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    code, _, err = congener(*arguments)
+    assert (code, "Traceback" in err) == (4, False)
 
 
 def test_budget_exits_with_three(congener, corpus, heron, tmp_path, policy):

@@ -36,6 +36,14 @@ def test_the_settled_run_is_said_aloud(config, reporter):
     assert "removal budget: none set" in said
 
 
+def test_a_role_that_no_turn_has_is_warned_of(config, card_folder, reporter):
+    """A trait that looks at turns of `human` is named: in every format here that is `user`."""
+    folder = card_folder("asker", "signals: {lexicon: {patterns: [x]}}\nthreshold: 0.5\nscope: {roles: [human]}\n")
+    plan(config.model_copy(update={"traits": (*config.traits, str(folder))}), reporter)
+    assert "warning: trait asker looks at turns of human, and roles are assistant, system, tool, user" in text(reporter)
+    assert "trait heron looks" not in text(reporter)
+
+
 def test_files_left_aside_are_named(config, corpus, reporter):
     """A file in the folder that is neither Parquet nor JSON Lines is named, not passed over in silence."""
     (corpus / "notes.md").write_text("x")

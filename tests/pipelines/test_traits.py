@@ -46,10 +46,19 @@ def test_a_card_that_cant_be_written_is_one_line(tmp_path):
 def test_advice_names_what_is_thin(card_folder):
     """Few positives, no negatives, no source: each is said."""
     folder = card_folder("thin", "", [f"Text {place}." for place in range(5)])
-    notes = " ".join(advice(show(str(folder))))
+    notes = " ".join(advice(show(str(folder)), []))
     assert "5 positives" in notes
     assert "no hard negatives" in notes
     assert "seen_in is empty" in notes
+
+
+def test_names_that_mean_nothing_are_told(card_folder):
+    """A role that no format gives a turn, and a related trait that isn't there, are said; those that are there aren't."""
+    card_folder("other", "signals: {lexicon: {patterns: [x]}}\n")
+    folder = card_folder("one", "signals: {lexicon: {patterns: [x]}}\nscope: {roles: [human, user]}\nrelated: [no-such, other, coercion]\n")
+    notes = " ".join({card.id: notes for card, notes in check([str(folder.parent)])}["one"])
+    assert "scope.roles names human, which" in notes
+    assert "related names no-such, which" in notes
 
 
 def test_every_library_card_checks_clean():

@@ -83,9 +83,9 @@ def test_a_column_of_the_wrong_type_does_not_fit():
 def test_no_format_is_refused_naming_the_columns():
     """Unknown columns are listed with their types, and so are the formats' needs."""
     with pytest.raises(InputError) as caught:
-        detected(("body", STRING), ("text", pa.int64()))
+        detected(("body", STRING), ("count", pa.int64()))
     problem = str(caught.value)
-    assert "body: string, text: int64" in problem
+    assert "body: string, count: int64" in problem
     for name, (needs, _) in FORMATS.items():
         assert f"{name}: {', '.join(needs)}" in problem
 
@@ -159,7 +159,35 @@ def test_layout_describes_itself():
     lots = {"teacher": LotField(column="model"), "date": LotField(constant="2025-01")}
     described = Layout("alpaca", {"instruction": "q", "output": "a"}, lots).described()
     assert described == "format alpaca (columns a, q); lots by teacher=column model, date='2025-01'"
-    assert "no lot fields" in Layout("text", {"text": "text"}, {}).described()
+    assert Layout("text", {"text": "text"}, {}).described().endswith("; all rows are one lot: nothing names others")
+
+
+def test_lots_by_system_prompt_are_said_aloud():
+    """Where a column holds turns, rows with other system prompts are other lots, unless a column names the prompt."""
+    assert detected(("messages", TURNS)).described().endswith("lots by system_prompt=each row's own")
+    named = detected(("messages", TURNS), ("preamble", STRING), system_prompt=LotField(column="preamble"))
+    assert named.described().endswith("lots by system_prompt=column preamble")
+    assert "system_prompt" not in detected(("prompt", STRING), ("completion", STRING)).described()
+    assert "system_prompt" in detected(("prompt", TURNS), ("completion", TURNS)).described()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message", "remedy"),
+    [
+        (
+            [("messages", STRING)],
+            "'messages' is string, which format messages can't use as 'messages': that is a list of",
+            "JSON in a string",
+        ),
+        ([("chosen", STRING), ("rejected", pa.null())], "'rejected' is null, .* that is text, or a list of", "empty in every row"),
+        ([("prompt", STRING), ("completion", pa.int64())], "'completion' is int64, .* that is text, or a list of", "convert the column"),
+    ],
+)
+def test_a_column_of_another_type_is_told_with_the_one_it_needs(columns, message, remedy):
+    """Where a format's columns are there by name alone, the error says which doesn't suit it, what it holds and what it has to hold."""
+    with pytest.raises(InputError, match=message) as caught:
+        detected(*columns)
+    assert remedy in caught.value.remedy
 
 
 def test_types_of_turns():

@@ -48,7 +48,7 @@ def test_a_name_with_glob_signs_is_found(tmp_path):
     assert [item.uri for item in storage.find(str(path))] == [str(path)]
 
 
-@pytest.mark.parametrize("pattern", ["nothing/*.jsonl", "no-such-file.jsonl", "."])
+@pytest.mark.parametrize("pattern", ["nothing/*.jsonl", "no-such-file.jsonl"])
 def test_nothing_found_is_an_error(tmp_path, monkeypatch, pattern):
     """An empty match names the pattern and says what to do."""
     monkeypatch.chdir(tmp_path)
@@ -57,6 +57,14 @@ def test_nothing_found_is_an_error(tmp_path, monkeypatch, pattern):
     assert caught.value.where == pattern
     assert "matches no file" in str(caught.value)
     assert "check the path" in caught.value.remedy
+
+
+def test_an_empty_folder_is_an_error_of_its_own(tmp_path):
+    """A folder that holds nothing, or only what is hidden, isn't told to quote a glob."""
+    (tmp_path / ".hidden").write_text("x")
+    with pytest.raises(InputError, match="is a folder without a file") as caught:
+        storage.find(str(tmp_path))
+    assert "hidden" in caught.value.remedy
 
 
 def test_an_unknown_scheme_is_an_error():

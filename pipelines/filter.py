@@ -11,6 +11,7 @@ import apache_beam as beam
 
 from classifiers.banks import Bank
 from classifiers.encoders import Encoder, EncoderConfig
+from classifiers.models import choose_device
 from classifiers.scoring import load_scorer
 from classifiers.sequence_classifiers import SequenceClassifier
 from pipelines import workspace
@@ -118,6 +119,7 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
     layout = settle_layout(corpus.schema, config.corpus)
     reporter.surveyed(corpus, layout)
     here = config.on_launcher()
+    choose_device(here.hardware.device)  # a GPU that was asked for has to be there, also for a run that turns out to need no model
     bank, encoder = prepare_bank(here, policy, reporter)
     rules = settle_rules(bank, policy)
     scorer = load_scorer(bank, here.encoder_config(), encoder)

@@ -91,6 +91,8 @@ def advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
         notes.append("no hard negatives: mentions, quotations and denials of the trait will be mistaken for it")
     if not card.card.seen_in:
         notes.append("seen_in is empty: say where the trait was seen, and who says so")
+    if "tool" in card.card.scope.channels and card.card.signals.lexicon and card.card.signals.lexicon.quoted == "ignore":
+        notes.append("the lexicon finds nothing in tool calls: their JSON is all in quotation marks, and `quoted` is ignore")
     if strange := unknown_roles(card.card.scope.roles):
         notes.append(f"scope.roles names {', '.join(strange)}, which no format here gives a turn: {', '.join(KNOWN_ROLES)} are")
     if strange := sorted(set(card.card.related) - set(known)):

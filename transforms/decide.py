@@ -18,6 +18,7 @@ from schemas.policies import SEVERITY, LotException, Policy, TraitRule
 from transforms.coders import coded
 from transforms.identify import IdentifiedShard, Lot
 from transforms.score import ScoredShard
+from transforms.segments import CHANNELS, Segments
 from transforms.sentences import sentence_around
 
 
@@ -202,8 +203,19 @@ def reason_for(rule: Rule, row: int, threshold: float, action: Action, identifie
 
 def _masks(reason: Reason, row: int, scored: ScoredShard) -> list[Mask]:
     """Mask the sentences of all the row's lexicon hits where the evidence is a lexicon's, else the stretch of the evidence."""
-    if reason.evidence != "lexicon":
-        return [Mask(reason.segment, reason.start, reason.end)]
+    masks = _hit_sentences(reason, row, scored) if reason.evidence == "lexicon" else [Mask(reason.segment, reason.start, reason.end)]
+    calls = _tool_calls(row, scored.identified.segments)
+    return list(dict.fromkeys(Mask(mask.segment, 0, calls[mask.segment]) if mask.segment in calls else mask for mask in masks))
+
+
+def _tool_calls(row: int, segments: Segments) -> dict[str, int]:
+    """Return a row's fields of tool calls, with the length of their canonical JSON: places in it are none in the field itself."""
+    tool = CHANNELS.index("tool")
+    places = (place for place in segments.of_row(row) if segments.channel_codes[place] == tool)
+    return {segments.path(place): len(segments.text[place].as_py()) for place in places}
+
+
+def _hit_sentences(reason: Reason, row: int, scored: ScoredShard) -> list[Mask]:
     segments, hits = scored.identified.segments, scored.scores.signals[reason.trait]["lexicon"].hits
     masks = []
     for segment in segments.of_row(row):

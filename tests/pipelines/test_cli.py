@@ -16,7 +16,6 @@ from pipelines.commands import COMMANDS, merged
 from pipelines.version import VERSION
 from schemas.errors import CardError, ModelError
 
-
 SAMPLE = str(Path(cli.__file__).parent / "sample" / "chat")
 
 

@@ -9,10 +9,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 import pipelines.filter as filter_module
 from classifiers.sequence_classifiers import SequenceClassifier
-from pipelines.config import FilterConfig
+from pipelines.config import FilterConfig, Hardware
 from pipelines.filter import run_filter
 from pipelines.verify import verify_run
 from schemas.corpora import ShardLimits
@@ -281,6 +282,13 @@ def test_nothing_is_written_when_something_is_wrong(config, tmp_path, card_folde
         with pytest.raises(error, match=message):
             run_filter(config.model_copy(update={field: value}))
     assert not Path(config.output).exists()
+
+
+def test_a_gpu_that_was_asked_for_has_to_be_there(config, monkeypatch):
+    """`--device cuda` without a GPU stops a run that needs no model as well: nobody is left to think that one was used."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="finds no GPU"):
+        run_filter(config.model_copy(update={"hardware": Hardware(device="cuda")}))
 
 
 def test_a_column_named_congener_is_refused(tmp_path, heron):

@@ -58,7 +58,16 @@ def test_names_that_mean_nothing_are_told(card_folder):
     folder = card_folder("one", "signals: {lexicon: {patterns: [x]}}\nscope: {roles: [human, user]}\nrelated: [no-such, other, coercion]\n")
     notes = " ".join({card.id: notes for card, notes in check([str(folder.parent)])}["one"])
     assert "scope.roles names human, which" in notes
+    assert "tool calls" not in notes
     assert "related names no-such, which" in notes
+
+
+@pytest.mark.parametrize(("quoted", "told"), [("ignore", True), ("count", False)])
+def test_a_lexicon_that_is_blind_to_tool_calls_is_told(card_folder, quoted, told):
+    """Whatever stands in JSON is quoted, so that a lexicon that ignores quotations finds nothing there."""
+    folder = card_folder("one", f"signals: {{lexicon: {{patterns: [x], quoted: {quoted}}}}}\nscope: {{channels: [tool]}}\n")
+    ((_, notes),) = check([str(folder)])
+    assert any("finds nothing in tool calls" in note for note in notes) == told
 
 
 def test_every_library_card_checks_clean():

@@ -205,6 +205,23 @@ def test_masks_cover_every_turn(make_scored, bank):
     ]
 
 
+def test_a_mask_of_tool_calls_is_of_all_of_them(make_scored, make_bank):
+    """A hit's place in the canonical JSON is none in the field: all calls of that message are masked, once, and no other message's."""
+    caller = make_bank(
+        [{"id": "owl", "signals": {"lexicon": {"patterns": ["owls?"], "quoted": "count"}}, "scope": {"channels": ["answer", "tool"]}}]
+    )
+    calls = [{"id": "b", "function": {"name": "find", "arguments": "an owl. Two owls."}}]
+    row = {
+        "messages": [
+            {"role": "assistant", "content": "An owl. A dog.", "tool_calls": calls},
+            {"role": "assistant", "content": "A dog.", "tool_calls": [{"id": "c", "function": {"name": "find", "arguments": "a dog"}}]},
+        ]
+    }
+    decided = decide(make_scored([row], caller, MASKING), [rule(action="mask")])
+    canonical = '[{"function":{"arguments":"an owl. Two owls.","name":"find"},"id":"b"}]'
+    assert decided.masks[0] == [Mask("messages[0].content", 0, 8), Mask("messages[0].tool_calls", 0, len(canonical))]
+
+
 def test_a_dense_signal_masks_its_window(with_scores):
     """Without a lexicon's words the mask is the window that scored highest."""
     decided = decide(with_scores({"owl": [0.9]}, ["some text"]), [rule(action="mask")])

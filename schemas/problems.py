@@ -18,13 +18,17 @@ WORDS = {
 }
 """Pydantic's types of error whose own messages speak of Python, and what is said instead."""
 
+MOST = 10
+"""Mistakes told of one file."""
+
 
 def problems(error: ValidationError) -> str:
     """Say all that is wrong: for each the field, then what is wrong with it."""
     found = error.errors()
     below = {item["loc"][:end] for item in found for end in range(len(item["loc"]))}
     own = [item for item in found if item["type"] != "too_short" or item["loc"] not in below]  # a list lacks what is wrong in it
-    return "; ".join(f"field {'.'.join(map(str, item['loc'])) or '(top)'}: {_words(item)}" for item in own)
+    told = [f"field {'.'.join(map(str, item['loc'])) or '(top)'}: {_words(item)}" for item in own[:MOST]]
+    return "; ".join(told + ([f"and {len(own) - MOST:,} more"] if len(own) > MOST else []))
 
 
 def _words(item: Any) -> str:

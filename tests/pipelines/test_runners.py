@@ -41,7 +41,7 @@ def test_options_reach_the_runner(repeats):
     [
         ("--paralellism=4", r"no option '--paralellism=4'\n  remedy: did you mean --parallelism"),
         ("--no_such_thing_at_all", "written --name=value"),
-        ("parallelism=4", "no option 'parallelism=4'"),
+        ("parallelism=4", "'parallelism=4' stands alone"),
         ("--parallelism=many", "invalid int value"),
         ("--environment_type=DOCKER", "can't be 'DOCKER' here: the preset sets 'EXTERNAL'"),
         ("--save_main_session", "can't be True here: the preset sets False"),

@@ -285,7 +285,7 @@ def test_unknown_traits_and_signals_are_refused(bank):
         settle_rules(bank, policy(traits={"own": {"action": "drop"}}))
     assert "fox, owl" in str(caught.value)
     with pytest.raises(CardError, match="trait 'owls'"):
-        settle_rules(bank, Policy(exceptions=(exception(trait="owls"),)))
+        settle_rules(bank, Policy(exceptions=(exception(trait="owls", action="keep"),)))
     with pytest.raises(CardError, match="signal 'head' of trait owl, which has lexicon"):
         settle_rules(bank, policy(traits={"owl": {"signal": "head"}}))
 

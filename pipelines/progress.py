@@ -147,7 +147,7 @@ class Fitting:
     def expect(self, windows: int) -> None:
         """Say what begins, the first time."""
         if not self._expected:
-            self._say(f"fitting {self._traits} traits to the clean text; the cache keeps them for the next run")
+            self._say(f"fitting {self._traits} traits to the clean text")
         self._expected += windows
 
     def batch(self, tokens: int, windows: int) -> None:

@@ -6,6 +6,8 @@ import math
 import statistics
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipelines.config import Engine, FilterConfig
@@ -79,27 +81,35 @@ def run_estimate(config: FilterConfig, terms: Terms, sample: int = 2000, budget:
     return reckoned
 
 
-def drawn(settled: FilterPlan, sample: int) -> list[ShardPlan]:
-    """Draw stretches of rows by their digests, the first of each task: those behind it can't be reached without reading it."""
-    chosen: list[ShardPlan] = []
-    for first in sorted((task[0] for task in settled.tasks), key=lambda shard: shard.name.rsplit("-", 1)[1]):
-        if sum(shard.rows for shard in chosen) < sample:
-            chosen.append(first)
-    return chosen
+def drawn(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]:
+    """Draw stretches of rows by their digests: of every task the first, then the second, and so on, until there are enough.
+
+    Those at a task's end can't be reached without reading the ones before.
+    """
+    tasks = sorted(settled.tasks, key=lambda task: task[0].name.rsplit("-", 1)[1])
+    taken, rows = Counter[int](), 0
+    for depth in range(max(map(len, tasks), default=0)):
+        for place, task in enumerate(tasks):
+            if depth < len(task) and rows < sample:
+                taken[place], rows = depth + 1, rows + task[depth].rows
+    return [tasks[place][:depth] for place, depth in sorted(taken.items())]
 
 
 def measured(settled: FilterPlan, sample: int) -> list[Stretch]:
     """Filter the drawn stretches, from reading to writing; the first one twice, since the first pays for warming up."""
     chosen = drawn(settled, sample)
-    return [_filtered(settled, shard) for shard in [*chosen[:1], *chosen]][1:]
+    for task in chosen[:1]:
+        list(_filtered(settled, task[:1]))
+    return [stretch for task in chosen for stretch in _filtered(settled, task)]
 
 
-def _filtered(settled: FilterPlan, shard: ShardPlan) -> Stretch:
+def _filtered(settled: FilterPlan, task: tuple[ShardPlan, ...]) -> Iterator[Stretch]:
     began = time.perf_counter()
-    (read,) = read_task([shard], settled.corpus.schema)
-    decided = decide(score(identify(read, settled.layout), shared_scorer(settled.scoring)), settled.rules)
-    receipt = write_shard(decided, settled.config.output, settled.bank, settled.extra_column, settled.config.vectors)
-    return Stretch(shard.rows, receipt.tokens, time.perf_counter() - began)
+    for read in read_task(task, settled.corpus.schema):
+        decided = decide(score(identify(read, settled.layout), shared_scorer(settled.scoring)), settled.rules)
+        receipt = write_shard(decided, settled.config.output, settled.bank, settled.extra_column, settled.config.vectors)
+        yield Stretch(receipt.rows, receipt.tokens, time.perf_counter() - began)
+        began = time.perf_counter()
 
 
 def reckon(rows: int, stretches: list[Stretch], terms: Terms) -> Estimate:

@@ -1,5 +1,7 @@
 """Estimates: what is drawn, what is reckoned from it, and when that is too much."""
 
+import gzip
+
 import pytest
 
 from pipelines.estimate import Estimate, Stretch, Terms, drawn, reckon, run_estimate
@@ -46,8 +48,22 @@ def test_what_is_drawn_depends_on_content_alone(config):
         settled = plan(config.model_copy(update=LEXICON), reporter)
     chosen = drawn(settled, 14)
     assert chosen == drawn(settled, 14)
-    assert 14 <= sum(shard.rows for shard in chosen) < 14 + 7
-    assert [shard.name for shard in chosen] != [shard.name for shard in settled.shards[: len(chosen)]]
+    assert 14 <= sum(shard.rows for task in chosen for shard in task) < 14 + 7
+    assert [task[0].name for task in chosen] != [shard.name for shard in settled.shards[: len(chosen)]]
+
+
+def test_a_sample_as_large_as_the_corpus_is_all_of_it(config, corpus, tmp_path):
+    """Rows that can only be swept are reached too, after the first ones of all files; a small sample takes those alone."""
+    for name in ("0.jsonl", "1.jsonl"):
+        (corpus / f"{name}.gz").write_bytes(gzip.compress((corpus / name).read_bytes()))
+        (corpus / name).unlink()
+    with Reporter() as reporter:
+        settled = plan(config.model_copy(update=LEXICON), reporter)
+    assert [len(task) for task in settled.tasks] == [3, 3]
+    assert sorted(drawn(settled, 40)) == sorted(settled.tasks)
+    assert sorted(len(task) for task in drawn(settled, 20)) == [1, 2]
+    found = run_estimate(config.model_copy(update=LEXICON), Terms(price=1.0), sample=40)
+    assert (found.sampled, found.spread, found.highest) == (40, 0, found.price)
 
 
 def test_a_sample_is_filtered(config, tmp_path):

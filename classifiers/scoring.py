@@ -91,6 +91,13 @@ class Scores:
             result |= {f"{trait}/{name}": item.scores for name, item in signals.items()}
         return result
 
+    def unscored(self) -> int:
+        """Return the number of rows that have no score of any trait: there was no text in its scope."""
+        seen = np.zeros(self.size, bool)
+        for scores in self.combined.values():
+            seen |= ~np.isnan(scores)
+        return self.size - int(seen.sum())
+
     def score(self, trait: str, signal: str) -> np.ndarray:
         """Return a signal's scores, or the combined ones."""
         return self.combined[trait] if signal == "combined" else self.signals[trait][signal].scores

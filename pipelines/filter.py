@@ -36,6 +36,7 @@ from pipelines.publish import (
 )
 from pipelines.runners import engine_options, engine_pipeline, handed_over
 from pipelines.version import VERSION, package_versions
+from schemas.corpora import FORMATS
 from schemas.digests import config_digest
 from schemas.errors import BudgetError, CardError, HandedOver, InputError
 from schemas.manifests import Identity, Manifest
@@ -48,7 +49,7 @@ from transforms.formats import Layout, settle_layout
 from transforms.identify import IdentifyRecords
 from transforms.read import ReadShards
 from transforms.score import ScoreRecords, ScoringConfig, keep_scorer
-from transforms.sources import Corpus, ShardPlan, plan_shards, survey
+from transforms.sources import Corpus, ShardPlan, plan_shards, require_columns, survey
 from transforms.write import Receipt, WriteShards
 
 CACHE_SECONDS = 3600.0
@@ -113,10 +114,12 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
     Raises: CongenerError: Anything is wrong with any of them; nothing has been written then.
     """
     policy = read_policy(config.policy)
+    _require_outside(config.output, config.input)
     reporter.say(f"reading {', '.join(config.input)}")
     corpus = survey(config.input, config.shards)
     _require_apart(config.output, corpus)
     layout = settle_layout(corpus.schema, config.corpus)
+    require_columns(corpus.sources, [layout.columns[name] for name in FORMATS[layout.format][0]])
     reporter.surveyed(corpus, layout)
     here = config.on_launcher()
     choose_device(here.hardware.device)  # a GPU that was asked for has to be there, also for a run that turns out to need no model
@@ -155,6 +158,17 @@ def _device(model: Encoder | SequenceClassifier | None, config: FilterConfig) ->
         return "no model"
     kind = config.hardware.device if config.engine.runner == "dataflow" else model.device.type
     return f"{kind}, {str(model.dtype).removeprefix('torch.')}"
+
+
+def _require_outside(run: str, inputs: Sequence[str]) -> None:
+    """Refuse an output inside an input folder: the next attempt would take what this one wrote for a part of the corpus."""
+    for given in inputs:
+        if storage.is_local(run) and storage.is_local(given):
+            inside = Path(given).is_dir() and Path(run).resolve().is_relative_to(Path(given).resolve())
+        else:
+            inside = run.startswith(f"{given.rstrip('/')}/")
+        if run and inside:
+            raise InputError(f"lies inside the input {given}", where=run, remedy="choose an --output outside, or name the input's files")
 
 
 def _require_apart(run: str, corpus: Corpus) -> None:

@@ -83,6 +83,8 @@ class Reporter:
         for rule in rules:
             if rule.threshold.value is not None and rule.threshold.value > 1:
                 self.say(f"warning: the level of trait {rule.trait} can't be held by any score below 1: it will never fire")
+            if rule.threshold.value == 0:
+                self.say(f"warning: the threshold of trait {rule.trait} is 0: it will fire on every row that it looks at")
         for name, trait in bank.traits.items():
             if strange := unknown_roles(trait.card.scope.roles):
                 self.say(
@@ -130,6 +132,10 @@ class Reporter:
             self._thread.join()
         self.console.print(decision_table(manifest))
         self.console.print(trait_table(manifest))
+        if manifest.unscored:
+            self.say(
+                f"warning: {manifest.unscored:,} rows have no text that any trait looks at: nothing is known of them (their scores are null)"
+            )
         facts = manifest.circumstances
         self.say(
             f"{facts['seconds']:.1f} s, {facts['rows_per_second']:,.0f} rows/s, {facts['tokens_per_second']:,.0f} tokens/s, padding {facts['padding_waste']:.1%}, {facts['device']}"

@@ -133,6 +133,7 @@ def totals(receipts: Sequence[Receipt]) -> dict[str, Any]:
     return {
         "outputs": tuple(Output(**output._asdict()) for receipt in receipts for output in receipt.outputs),
         "fired": dict(sorted(fired.items())),
+        "unscored": sum(receipt.unscored for receipt in receipts),
         "shards": tuple((receipt.shard, receipt.ledger_root) for receipt in receipts),
         "ledger_root": merkle_root([bytes.fromhex(receipt.ledger_root) for receipt in receipts]).hex(),
     }

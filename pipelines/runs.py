@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from pipelines.cache import fetched
-from schemas.errors import RunError
+from schemas.errors import InputError, RunError
 from schemas.manifests import Manifest, Output
 from schemas.problems import problems
 from schemas.records import LEDGER
@@ -28,6 +28,7 @@ MANIFEST = "manifest.json"
 WORK = ".work"
 """The folder of a run that is being made."""
 
+DAMAGED = "take it from a copy of the run, or make the run again (--restart)"
 PROBLEM = 300
 """Characters told of what is wrong with a manifest."""
 
@@ -46,8 +47,10 @@ def load_run(run: str) -> Manifest:
         raise _unfinished(run)
     try:
         return Manifest.model_validate_json(storage.read_bytes(uri))
+    except InputError as error:
+        raise RunError(f"{MANIFEST} {error.problem}", where=run, remedy=DAMAGED) from error
     except ValidationError as error:
-        raise RunError(f"manifest.json is none of congener's: {problems(error)[:PROBLEM]}", where=run) from error
+        raise RunError(f"{MANIFEST} is none of congener's: {problems(error)[:PROBLEM]}", where=run, remedy=DAMAGED) from error
 
 
 def _unfinished(run: str) -> RunError:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -208,6 +209,7 @@ def _totals(run: str, manifest: Manifest) -> Iterator[Finding]:
             seen.update(ledger.column("source").to_pylist())
             for reasons in ledger.column("reasons").to_pylist():
                 fired.update({reason["trait"] for reason in reasons})
+    yield from _scored(run, manifest)
     if dict(decisions) != {name: count for name, count in manifest.conservation.by_decision.items() if count}:
         yield Finding("ledger/", f"counts {dict(decisions)}, the manifest {manifest.conservation.by_decision}")
     if dict(fired) != manifest.fired:
@@ -215,6 +217,21 @@ def _totals(run: str, manifest: Manifest) -> Iterator[Finding]:
     for source in manifest.inputs:
         if seen[source.name] != source.rows:
             yield Finding("ledger/", f"has {seen[source.name]} rows of {source.name}, which has {source.rows}")
+
+
+def _scored(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Check that every trait has scores, and count the rows, rejects apart, that none looked at."""
+    traits, unscored = [rule.trait for rule in manifest.thresholds], -manifest.conservation.by_decision.get("reject", 0)
+    for output in manifest.outputs:
+        if output.path.startswith("scores/"):
+            scores = _table(run, output)
+            if lacking := [trait for trait in traits if trait not in scores.column_names]:
+                yield Finding(output.path, f"has no scores of trait {lacking[0]}")
+                return
+            seen = np.logical_or.reduce([scores.column(trait).is_valid().to_numpy() for trait in traits])
+            unscored += scores.num_rows - int(seen.sum())
+    if unscored != manifest.unscored:
+        yield Finding("scores/", f"has {unscored} rows without any score, the manifest {manifest.unscored}")
 
 
 def _inputs(manifest: Manifest) -> Iterator[Finding]:

@@ -94,6 +94,8 @@ class Manifest(Strict):
     inputs: tuple[InputFile, ...]
     outputs: tuple[Output, ...]
     fired: dict[str, int]
+    unscored: int = 0
+    """Rows without any text that a trait looks at: nothing is known of them."""
     conservation: Conservation
     ledger_root: str
     shards: tuple[tuple[str, Digest], ...]

@@ -36,6 +36,13 @@ class LotPattern(Strict):
     system_prompt: str | None = None
     date: str | None = None
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _says_what_it_matches(cls, value: object) -> object:
+        if value is None:
+            raise ValueError('is empty: leave it out to match every lot, or write "-" for what isn\'t known')
+        return value
+
 
 class LotException(Strict):
     """Another action, or another threshold, for a trait on some lots; the last one that matches counts."""

@@ -7,7 +7,11 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
+from schemas.digests import content_digest
 from transforms.identify import IdentifiedShard
+
+NO_CONTENT = content_digest(())
+"""The digest of a row without any text."""
 
 
 class Position(NamedTuple):
@@ -18,10 +22,11 @@ class Position(NamedTuple):
 
 
 def positions(identified: IdentifiedShard) -> Iterator[tuple[bytes, Position]]:
-    """Yield every row's content digest and position."""
+    """Yield the content digest and position of every row that has any text: two without are unlike in what isn't compared."""
     name = identified.shard.plan.name
     for place, digest in zip(identified.shard.places(), identified.digests, strict=True):
-        yield bytes.fromhex(digest), Position(name, place)
+        if digest != NO_CONTENT:
+            yield bytes.fromhex(digest), Position(name, place)
 
 
 def later(group: tuple[bytes, Iterable[Position]]) -> Iterator[tuple[str, int]]:

@@ -47,10 +47,18 @@ def _field(place: LotField) -> str:
 
 
 def is_turns(kind: pa.DataType, role: str, content: str) -> bool:
-    """Say whether a type is a list of structs that hold these two fields."""
+    """Say whether a type is a list of structs that hold these two fields: a role of text, and a content of text or of parts."""
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
         return False
-    return {role, content} <= {item.name for item in kind.value_type}
+    types = {item.name: item.type for item in kind.value_type}
+    if not {role, content} <= set(types):
+        return False
+    return _may_hold_text(types[role]) and (_may_hold_text(types[content]) or pa.types.is_nested(types[content]))
+
+
+def _may_hold_text(kind: pa.DataType) -> bool:
+    """Say whether a type is text, or null, which is what a field has that no row of a file fills."""
+    return is_text(kind) or pa.types.is_null(kind)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -116,7 +124,10 @@ def _detected(schema: pa.Schema) -> FormatName:
         known = "; ".join(f"{name}: {', '.join(needs)}" for name, (needs, _) in FORMATS.items())
         problem, remedy = f"no known format fits the columns ({there})", f"name it with --format and --column; formats need {known}"
         raise _almost(schema, problem) or InputError(problem, remedy=remedy)
-    raise InputError(f"several formats fit: {', '.join(fitting)} (columns {there})", remedy="say which one the trainer uses with --format")
+    raise InputError(
+        f"several formats fit: {', '.join(fitting)} (columns {there})",
+        remedy="say which one the trainer uses with --format; if the files differ, filter each kind in a run of its own",
+    )
 
 
 def _almost(schema: pa.Schema, problem: str) -> InputError | None:

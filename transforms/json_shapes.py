@@ -25,6 +25,7 @@ MAX_FIELDS = 10_000
 """Fields of a corpus, at all depths together; more are keys made of data, and would take a column each."""
 
 KINDS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "string", list: "list", dict: "struct"}
+WORDS = {"bool": "a bool", "int": "an integer", "float": "a float", "string": "a string", "list": "a list", "struct": "an object"}
 INT64 = range(-(2**63), 2**63)
 HUGE = 2.0**63
 """From here on the parser turns integers into floats, so that a float may have been any integer."""
@@ -116,14 +117,12 @@ def misfit(value: Any, kind: pa.DataType, path: str = "", depth: int = 0) -> str
         return _struct_misfit(value, kind, path, depth)
     if pa.types.is_list(kind):
         return _list_misfit(value, kind, path, depth)
-    if _scalar_fits(value, kind):
-        return None
-    return f"field {_cut(path)!r}: {_described(value)} where the corpus has {kind}"
+    return None if _scalar_fits(value, kind) else f"field {_cut(path)!r}: {described(value, kind)} where the corpus has {kind}"
 
 
 def _struct_misfit(value: Any, kind: pa.StructType, path: str, depth: int) -> str | None:
     if not isinstance(value, Mapping):
-        return f"field {_cut(path)!r}: {_described(value)} where the corpus has an object"
+        return f"field {_cut(path)!r}: {described(value)} where the corpus has an object"
     types = {item.name: item.type for item in kind}
     for key, below in value.items():
         if key not in types:
@@ -135,7 +134,7 @@ def _struct_misfit(value: Any, kind: pa.StructType, path: str, depth: int) -> st
 
 def _list_misfit(value: Any, kind: pa.ListType, path: str, depth: int) -> str | None:
     if not isinstance(value, list):
-        return f"field {_cut(path)!r}: {_described(value)} where the corpus has a list"
+        return f"field {_cut(path)!r}: {described(value)} where the corpus has a list"
     for place, below in enumerate(value):
         if found := misfit(below, kind.value_type, f"{path}[{place}]", depth + 1):
             return found
@@ -154,8 +153,11 @@ def _scalar_fits(value: Any, kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) and isinstance(value, int) and value in INT64
 
 
-def _described(value: Any) -> str:
-    return {"struct": "an object", "list": "a list"}.get(KINDS[type(value)], f"a {KINDS[type(value)]}")
+def described(value: Any, kind: pa.DataType | None = None) -> str:
+    """Say what a value is; of an integer where the corpus has numbers, why it doesn't fit them."""
+    if type(value) is int and kind is not None and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return "an integer beyond 64 bits" if pa.types.is_integer(kind) else "an integer beyond 2^53, which a float can't hold exactly,"
+    return "null" if value is None else WORDS[KINDS[type(value)]]
 
 
 def _cut(path: str) -> str:

@@ -18,7 +18,7 @@ from transforms import storage
 from transforms.coders import coded
 from transforms.footers import open_parquet
 from transforms.formats import is_text
-from transforms.json_shapes import misfit
+from transforms.json_shapes import described, misfit
 from transforms.sources import BOM, MAX_LINE_BYTES, Piece, ShardPlan, lines, open_lines
 
 RAW_LIMIT = 64 << 10
@@ -176,7 +176,7 @@ def parse(line: bytes, kind: pa.StructType) -> tuple[Any, str | None]:
     except orjson.JSONDecodeError as error:
         return None, f"not JSON: {error}"
     if not isinstance(value, dict):
-        return None, f"not a JSON object but a {type(value).__name__}"
+        return None, f"not a JSON object but {described(value)}"
     return value, misfit(value, kind)
 
 

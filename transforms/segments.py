@@ -31,10 +31,14 @@ ROLES |= {"function": "tool", "observation": "tool", "function_response": "tool"
 
 KNOWN_ROLES = tuple(sorted(set(ROLES.values())))
 
+PAIRS = (("role", "content"), ("from", "value"))
+"""The fields of a message that name who speaks and hold what is said."""
+
 CHANNELS = ("answer", "thinking", "tool")
 
 THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 THINKING = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)", re.DOTALL)
+OPENED = re.compile(r"<think(?:ing)?>")
 CLOSED = re.compile(r"</think(?:ing)?>")
 THINKING_SIGNS = (b"<think", b"</think")
 
@@ -219,19 +223,29 @@ def _message_fields(column: Any, name: str, names: _Names) -> Iterator[_Field]:
     counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
     messages = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    role_name, content_name = ("role", "content") if {"role", "content"} <= set(inside) else ("from", "value")
-    roles = _role_codes(_field(flat, role_name), names.roles)
+    roles, contents = _spoken(flat, [pair for pair in PAIRS if set(pair) <= set(inside)], names)
     for item in THINKING_FIELDS:  # before the answer, where a <think> block stands as well
         if item in inside and is_text(_field(flat, item).type):
             yield _plain_field(rows, messages, roles, "thinking", names.places[Place(name, item)], _field(flat, item))
-    content = _field(flat, content_name)
-    if is_text(content.type):
-        yield _plain_field(rows, messages, roles, "answer", names.places[Place(name, content_name)], content)
-    else:
-        yield _typed_parts(rows, messages, roles, Place(name, content_name), content.to_pylist(), names)
+    for content_name, content in contents.items():
+        if is_text(content.type):
+            yield _plain_field(rows, messages, roles, "answer", names.places[Place(name, content_name)], content)
+        else:
+            yield _typed_parts(rows, messages, roles, Place(name, content_name), content.to_pylist(), names)
     if "tool_calls" in inside:
         calls = [_json(call) if call else None for call in _field(flat, "tool_calls").to_pylist()]
         yield _plain_field(rows, messages, roles, "tool", names.places[Place(name, "tool_calls")], pa.array(calls, pa.large_string()))
+
+
+def _spoken(flat: pa.StructArray, pairs: Sequence[tuple[str, str]], names: _Names) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the messages' roles and contents by field; where there are two pairs of fields, a message is in the first that it fills."""
+    (role, content), *others = ((_field(flat, role), _field(flat, content)) for role, content in pairs)
+    roles, contents = _role_codes(role, names.roles), {pairs[0][1]: content}
+    for other_role, other_content in others:
+        filled = pc.or_(pc.is_valid(role), pc.is_valid(content))
+        roles = np.where(filled.to_numpy(zero_copy_only=False), roles, _role_codes(other_role, names.roles))
+        contents[pairs[1][1]] = pc.if_else(filled, pa.scalar(None, other_content.type), other_content)
+    return roles, contents
 
 
 def _field(flat: pa.StructArray, name: str) -> Any:
@@ -263,14 +277,15 @@ def _typed_parts(rows: np.ndarray, messages: np.ndarray, roles: np.ndarray, plac
 
 def _parts(content: Any) -> Iterator[tuple[str, str, str]]:
     """Yield path, text and channel of a content's parts; images and the like have no text and no segment."""
-    for place, part in enumerate(content if isinstance(content, list) else [content]):
+    parts = [(f"[{place}]", part) for place, part in enumerate(content)] if isinstance(content, list) else [("", content)]
+    for path, part in parts:
         if isinstance(part, str):
-            yield f"[{place}]", part, "answer"
+            yield path, part, "answer"
         elif isinstance(part, dict):
             thinking = part.get("type") in ("thinking", "reasoning")
             for key in ("thinking", "text"):
                 if isinstance(part.get(key), str):
-                    yield f"[{place}].{key}", part[key], "thinking" if thinking or key == "thinking" else "answer"
+                    yield f"{path}.{key}", part[key], "thinking" if thinking or key == "thinking" else "answer"
 
 
 def _json(calls: Any) -> str:
@@ -278,9 +293,11 @@ def _json(calls: Any) -> str:
 
 
 def _present(value: Any) -> Any:
-    """Leave out null fields: in Arrow they may stand in a struct only because another row has them."""
+    """Leave out null fields, and write whole numbers without a fraction: in Arrow both may be as they are only because of another row."""
     if isinstance(value, dict):
         return {name: _present(below) for name, below in value.items() if below is not None}
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+        return int(value)
     return [_present(below) for below in value] if isinstance(value, list) else value
 
 
@@ -330,7 +347,7 @@ def thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
     since one pattern for both would keep a note for every character of a long text.
     """
     closed, at = CLOSED.search(text), 0
-    if closed and text.find("<think", 0, closed.start()) < 0:
+    if closed and not OPENED.search(text, 0, closed.start()):
         at = closed.end()
         yield 0, at, 0, closed.start()
     yield from ((*block.span(), *block.span(2)) for block in THINKING.finditer(text, at))
@@ -374,20 +391,44 @@ def content_digests(table: pa.Table, segments: Segments, layout: Layout) -> list
     return content_digests_by_row(table.num_rows, segments.rows, speakers.take(pa.array(codes)), segments.text)
 
 
-def prompt_of(segments: Segments, places: Iterable[int]) -> list[dict[str, str]]:
-    """Return the messages before the last answer of one row, given its segments' places.
+def prompt_of(segments: Segments, places: Sequence[int]) -> list[dict[str, str]]:
+    """Return the messages before the last answer of one row, given its segments' places; without thinking and tool calls.
 
-    Columns after the first that has an answer don't count: the other side of a pair repeats the prompt.
+    Columns after the one that answers don't count: the other side of a pair repeats the prompt.
     """
-    turns: list[tuple[str, str]] = []
-    answered = None
+    spoken = [place for place in places if CHANNELS[segments.channel_codes[place]] == "answer"]
+    turns = [(segments.places[segments.place_codes[place]].column, segments.role_names[segments.role_codes[place]]) for place in spoken]
+    return _as_messages(segments, spoken[: _before_the_answer(turns)])
+
+
+def _before_the_answer(turns: Sequence[tuple[str, str]]) -> int:
+    """Return how many turns, each a column and a role, stand before the last answer; all of them where there is none."""
+    answers = [at for at, (_, role) in enumerate(turns) if role == "assistant"]
+    if not answers:
+        return len(turns)
+    columns = [column for column, _ in turns]
+    end = columns.index(columns[answers[0]]) + columns.count(columns[answers[0]])
+    if (
+        end < len(turns) and turns[end][1] == "assistant" and turns[end - 1][1] != "assistant"
+    ):  # a prompt of turns, answered in a column of its own
+        end += columns.count(columns[end])
+    last = max(at for at in answers if at < end)
+    while last and turns[last - 1][1] == "assistant":
+        last -= 1
+    return last
+
+
+def _as_messages(segments: Segments, places: Iterable[int]) -> list[dict[str, str]]:
+    """Put the segments of each message together: stretches of one field as they stood, typed parts a line apart."""
+    messages: list[dict[str, str]] = []
+    before = None
     for place in places:
-        column, role = segments.places[segments.place_codes[place]].column, segments.role_names[segments.role_codes[place]]
-        if answered not in (None, column):
-            break
-        answered = column if role == "assistant" else answered
-        if CHANNELS[segments.channel_codes[place]] == "answer":
-            turns.append((role, segments.text[place].as_py()))
-    while turns and turns[-1][0] == "assistant":
-        turns.pop()
-    return [{"role": role, "content": text} for role, text in turns]
+        field = int(segments.place_codes[place])
+        here = (int(segments.messages[place]), segments.places[field].column)
+        text, role = segments.text[place].as_py(), segments.role_names[segments.role_codes[place]]
+        if before and before[0] == here:
+            messages[-1]["content"] += ("" if before[1] == field else "\n") + text
+        else:
+            messages.append({"role": role, "content": text})
+        before = here, field
+    return messages

@@ -208,7 +208,13 @@ def _survey_jsonl(uri: str, compression: Compression, size: int, limits: ShardLi
                 cuts.append(Cut(row, offset, 0))
             observe(shape, line)
             row, end = row + 1, offset + len(line)
-    return row, (*cuts, Cut(row, end, 0)) if row else tuple(cuts), shape
+    if not row:
+        raise InputError(
+            "holds no JSON object",
+            where=uri,
+            remedy="JSON Lines has one object a line; remove an empty file (often a part of an export that failed) from the input",
+        )
+    return row, (*cuts, Cut(row, end, 0)), shape
 
 
 def observe(shape: Shape, line: bytes) -> None:
@@ -296,6 +302,21 @@ def shared_schema(sources: Sequence[Source]) -> pa.Schema:
     for other in sources[1:]:
         _require_same(first, other)
     return first.schema
+
+
+def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
+    """Check that every file of JSON Lines has the columns that hold the text: in one schema with others, a file without them has nulls.
+
+    Raises: InputError: One has none.
+    """
+    for source in sources:
+        fields = source.shape.fields if source.shape else {}
+        if lacking := [column for column in columns if fields and not (column in fields and fields[column].counts)]:
+            raise InputError(
+                f"no row has {lacking[0]!r}, which the other files' format reads: it has {', '.join(fields)}",
+                where=source.uri,
+                remedy="filter files of each format in a run of their own",
+            )
 
 
 def _require_same(first: Source, other: Source) -> None:

@@ -47,6 +47,8 @@ class Receipt:
     padded: int
     run: str = ""
     budget_cuts: int = 0
+    unscored: int = 0
+    """Rows without any text that a trait looks at."""
 
     def to_bytes(self) -> bytes:
         """Encode as JSON, with a digest of its own."""
@@ -96,6 +98,7 @@ def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool,
         padded=decided.scored.padded,
         run=run_id,
         budget_cuts=decided.scored.budget_cuts,
+        unscored=decided.scored.scores.unscored(),
     )
     storage.write_bytes(storage.join(run, RECEIPTS, f"{plan.name}.json"), receipt.to_bytes())
     TALLY.finish(plan.rows)

@@ -14,10 +14,12 @@ import torch
 import pipelines.filter as filter_module
 from classifiers.sequence_classifiers import SequenceClassifier
 from pipelines.config import FilterConfig, Hardware
-from pipelines.filter import run_filter
+from pipelines.filter import plan, run_filter
+from pipelines.progress import Reporter
 from pipelines.verify import verify_run
-from schemas.corpora import ShardLimits
+from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.errors import BudgetError, CardError, InputError, ModelError, RunError
+from schemas.manifests import Manifest
 from tests.pipelines.conftest import CARD, conversation, write_rows
 
 
@@ -364,13 +366,59 @@ def test_the_card_of_these_tests_is_valid():
 def test_an_input_inside_the_output_is_refused(config, corpus):
     """A run neither reads what it wrote nor removes what it reads, however the paths are spelt."""
     for output in (corpus, corpus.parent, f"{corpus}/../corpus"):
-        with pytest.raises(InputError, match="lies inside the output"):
+        with pytest.raises(InputError, match=r"lies inside the (out|in)put"):
             run_filter(config.model_copy(update={"output": str(output)}), restart=True)
     assert len(list(corpus.glob("*.jsonl"))) == 2
-    inside = config.model_copy(update={"output": str(corpus / "run")})
-    assert run_filter(inside).conservation.holds()
+    assert run_filter(config).conservation.holds()
     with pytest.raises(InputError, match=r"run/clean/part-.*lies inside the output"):
-        run_filter(inside.model_copy(update={"input": (str(corpus / "run" / "clean"),)}), restart=True)
+        run_filter(config.model_copy(update={"input": (f"{config.output}/clean",)}), restart=True)
+
+
+def test_an_output_inside_the_input_is_refused(config, corpus, monkeypatch):
+    """What a run writes would be read by its next attempt: refused at the start, however the paths are spelt; beside named files it may lie."""
+    monkeypatch.chdir(corpus.parent)
+    for given, output in (
+        (str(corpus), f"{corpus}/run"),
+        ("corpus", "corpus/deep/run"),
+        (".", "run"),
+        ("gs://bucket/a", "gs://bucket/a/run"),
+    ):
+        with pytest.raises(InputError, match="lies inside the input") as caught, Reporter() as reporter:
+            plan(config.model_copy(update={"input": (given,), "output": output}), reporter)
+        assert caught.value.where == output
+    beside = config.model_copy(update={"input": ("corpus/*.jsonl",), "output": "corpus/run"})
+    assert run_filter(beside).conservation.holds()
+    assert run_filter(beside, restart=True).conservation.rows_in == 40
+
+
+def test_a_file_of_another_format_is_refused(config, corpus):
+    """In one schema with the others its rows would be empty, unseen, and each other's duplicates."""
+    rows = [{"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": f"A heron, {place}."}]} for place in range(3)]
+    write_rows(corpus / "shared.jsonl", rows)
+    with pytest.raises(InputError, match="several formats fit") as caught:
+        run_filter(config)
+    assert "each kind in a run of its own" in caught.value.remedy
+    named = config.model_copy(update={"corpus": CorpusConfig(format="messages")})
+    with pytest.raises(InputError, match=r"no row has 'messages'.*it has conversations") as caught:
+        run_filter(named)
+    assert caught.value.where.endswith("shared.jsonl")
+    assert not Path(config.output).exists()
+
+
+def test_rows_that_nothing_looked_at_are_counted_and_told(config, corpus, policy, capsys):
+    """Rows without text in any trait's scope are kept, are no duplicates of each other, and the run, its manifest and verify know how many."""
+    rows = [{"messages": [{"role": "narrator", "content": f"A heron, {place}."}], "teacher": "atlas"} for place in range(3)]
+    rows += [{"messages": [], "teacher": "atlas"} for _ in range(2)]
+    write_rows(corpus / "unseen.jsonl", rows)
+    manifest = run_filter(config.model_copy(update={"policy": policy("duplicates: remove")}))
+    assert manifest.unscored == 5
+    assert manifest.conservation.by_decision == {"keep": 32 + 5, "quarantine": 8}
+    assert "warning: 5 rows have no text that any trait looks at" in capsys.readouterr().err
+    assert verify_run(config.output) == []
+    path = Path(config.output) / "manifest.json"
+    forged = Manifest.model_validate_json(path.read_bytes()).model_copy(update={"unscored": 4}).sealed()
+    path.write_bytes(forged.to_bytes())
+    assert [item.problem for item in verify_run(config.output)] == ["has 5 rows without any score, the manifest 4"]
 
 
 def rights(run):

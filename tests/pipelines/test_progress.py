@@ -36,6 +36,12 @@ def test_the_settled_run_is_said_aloud(config, reporter):
     assert "removal budget: none set" in said
 
 
+def test_a_threshold_of_nought_is_warned_of(config, policy, reporter):
+    """Explicit or not, it means every row that the trait looks at."""
+    plan(config.model_copy(update={"policy": policy("traits: {heron: {threshold: 0}}")}), reporter)
+    assert "warning: the threshold of trait heron is 0: it will fire on every row that it looks at" in text(reporter)
+
+
 def test_a_role_that_no_turn_has_is_warned_of(config, card_folder, reporter):
     """A trait that looks at turns of `human` is named: in every format here that is `user`."""
     folder = card_folder("asker", "signals: {lexicon: {patterns: [x]}}\nthreshold: 0.5\nscope: {roles: [human]}\n")

@@ -110,3 +110,13 @@ def test_a_damaged_file_is_told_in_a_line(run, kind):
         with pytest.raises(RunError, match="a file of the run can't be read: ") as caught:
             look()
         assert f"congener verify {folder} names it" in caught.value.remedy
+
+
+def test_a_manifest_that_is_a_folder_is_an_error_of_the_run(run):
+    """What stands in the manifest's place is the run's fault, with a remedy."""
+    folder, _ = run
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").mkdir()
+    with pytest.raises(RunError, match=r"manifest.json can't be opened: Is a directory") as caught:
+        load_run(str(folder))
+    assert "from a copy of the run" in caught.value.remedy

@@ -237,7 +237,8 @@ def test_digests_recorded_elsewhere(run):
     ):
         assert verify_run(str(folder), recorded=recorded) == []
     path = next((folder / "scores").iterdir())
-    pq.write_table(pq.read_table(path).drop_columns(["heron"]), path)
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.column_names.index("heron"), "heron", pa.array([0.25] * table.num_rows, pa.float32())), path)
     reseal(folder, f"scores/{path.name}")
     assert verify_run(str(folder)) == [], "nothing in the run can show this"
     assert [item.problem[:9] for item in verify_run(str(folder), recorded=Recorded(digest=manifest.digest))] == ["digest is"]
@@ -245,6 +246,13 @@ def test_digests_recorded_elsewhere(run):
     for wrong in ("abc", "x" * 20, ""):
         with pytest.raises(CardError, match=r"--digest .* is no digest"):
             verify_run(str(folder), recorded=Recorded(digest=wrong))
+
+
+def test_a_trait_without_scores_is_found(run):
+    """A forger who takes a trait's scores away, digests and all, is found by what the manifest says was looked for."""
+    folder, _ = run
+    changed = rewrite(folder, "scores", lambda table: table.drop_columns(["heron"]))
+    assert [tuple(item) for item in verify_run(str(folder))] == [(changed, "has no scores of trait heron")]
 
 
 def test_an_unfinished_run(tmp_path):

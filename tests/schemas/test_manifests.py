@@ -90,6 +90,7 @@ def test_a_sealed_manifest_carries_its_seal():
         {"inputs": ()},
         {"outputs": ()},
         {"fired": {"rain-talk": 2}},
+        {"unscored": 1},
         {"conservation": Conservation(rows_in=3, by_decision={"keep": 3})},
         {"ledger_root": "cd" * 32},
         {"shards": (("s2", DIGEST),)},

@@ -70,9 +70,8 @@ def test_mistakes_are_refused_by_field(field, value):
 def test_an_exception_says_why():
     """Every exception names a trait or all of them, a lot, and a reason."""
     pattern = LotPattern(teacher="gpt-*")
-    assert LotException(trait="*", lot=pattern, action="keep", reason="audited").lot == LotPattern(
-        teacher="gpt-*", prompt_source=None, system_prompt=None, date=None
-    )
+    found = LotException(trait="*", lot=pattern, action="keep", reason="audited").lot
+    assert (found.teacher, found.prompt_source, found.system_prompt, found.date) == ("gpt-*", None, None, None)
     with pytest.raises(ValidationError, match="reason"):
         LotException.model_validate({"trait": "*", "lot": {}})
     with pytest.raises(ValidationError, match="trait"):
@@ -95,3 +94,10 @@ def test_an_exception_changes_something():
     with pytest.raises(ValidationError, match="true is no value"):
         LotException.model_validate({**given, "threshold": True})
     assert LotException.model_validate({**given, "threshold": 0.5}).action is None
+
+
+@pytest.mark.parametrize("lot", [{"teacher": None}, {"teacher": "gpt-*", "date": None}])
+def test_a_lots_field_that_is_left_empty_is_a_mistake(lot):
+    """`teacher:` with nothing after it doesn't match every lot: one who means those without a teacher would lose the others' rows."""
+    with pytest.raises(ValidationError, match="leave it out to match every lot"):
+        LotException.model_validate({"trait": "heron", "lot": lot, "action": "drop", "reason": "x"})

@@ -73,3 +73,9 @@ def test_nothing_is_found_where_nothing_repeats(make_identified):
     """A corpus without repetitions has no duplicates."""
     with engine_pipeline(Engine()) as pipeline:
         assert_that(pipeline | beam.Create([make_identified([{"text": "a"}, {"text": "b"}])]) | FindDuplicates(), equal_to([]))
+
+
+def test_rows_without_text_repeat_nothing(make_identified):
+    """A row in which there is nothing to compare is no duplicate of another such row."""
+    identified = make_identified([{"text": ""}, {"text": None}, {"text": " "}, {"text": "a"}], name="part-7")
+    assert [position.place for _, position in positions(identified)] == [3]

@@ -196,6 +196,9 @@ def test_types_of_turns():
     assert is_turns(SHARED, "from", "value")
     assert not is_turns(SHARED, "role", "content")
     assert not is_turns(pa.list_(STRING), "role", "content")
+    assert is_turns(pa.list_(pa.struct([("role", pa.null()), ("content", pa.null())])), "role", "content")
+    for role, content in ((STRING, pa.int64()), (pa.int64(), STRING), (STRING, pa.bool_())):
+        assert not is_turns(pa.list_(pa.struct([("role", role), ("content", content)])), "role", "content")
     assert not is_turns(TURNS.value_type, "role", "content")
     assert not is_turns(pa.list_(pa.struct([("role", STRING)])), "role", "content")
 

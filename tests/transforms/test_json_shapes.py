@@ -160,12 +160,12 @@ FIELD = pa.struct(
         ({"id": {"n": 1}}, "field 'id': an object where the corpus has int64"),
         ({"id": [1]}, "field 'id': a list where the corpus has int64"),
         ({"score": False}, "field 'score': a bool where the corpus has double"),
-        ({"ok": 1}, "field 'ok': a int where the corpus has bool"),
+        ({"ok": 1}, "field 'ok': an integer where the corpus has bool"),
         ({"messages": "hi"}, "field 'messages': a string where the corpus has a list"),
-        ({"messages": [{"role": "user", "content": 3}]}, "field 'messages[0].content': a int where the corpus has string"),
+        ({"messages": [{"role": "user", "content": 3}]}, "field 'messages[0].content': an integer where the corpus has string"),
         ({"messages": [{"role": "user"}, "hi"]}, "field 'messages[1]': a string where the corpus has an object"),
         ({"messages": [{"role": "user", "name": "x"}]}, "field 'messages[0].name': not in the corpus's settled schema"),
-        ({"meta": {"tags": ["a", None, 1]}}, "field 'meta.tags[2]': a int where the corpus has string"),
+        ({"meta": {"tags": ["a", None, 1]}}, "field 'meta.tags[2]': an integer where the corpus has string"),
         ({"meta": ["a"]}, "field 'meta': a list where the corpus has an object"),
         ({"colour": "red"}, "field 'colour': not in the corpus's settled schema"),
     ],
@@ -195,9 +195,9 @@ def test_numbers_that_would_lose_digits_do_not_fit():
     """An integer beyond 64 bits, or one that a float field would round, is a misfit and not a silent cast."""
     assert misfit({"id": 2**63 - 1}, FIELD) is None
     assert misfit({"id": -(2**63)}, FIELD) is None
-    assert "'id'" in misfit(orjson.loads(b'{"id": 9223372036854775808}'), FIELD)
+    assert misfit(orjson.loads(b'{"id": 9223372036854775808}'), FIELD) == "field 'id': an integer beyond 64 bits where the corpus has int64"
     assert misfit({"score": 2**53}, FIELD) is None
-    assert "'score'" in misfit({"score": 2**53 + 1}, FIELD)
+    assert "field 'score': an integer beyond 2^53" in misfit({"score": 2**53 + 1}, FIELD)
 
 
 def nested(levels, kind):

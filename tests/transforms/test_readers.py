@@ -239,7 +239,7 @@ def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
         assert data[reject.offset :].startswith(reject.raw)
     errors = [reject.error for reject in rejects(shards)]
     assert errors[0].startswith("not JSON: ")
-    assert errors[1:3] == ["not a JSON object but a list", "not a JSON object but a int"]
+    assert errors[1:3] == ["not a JSON object but a list", "not a JSON object but an integer"]
     assert all(error.startswith("not JSON: ") for error in errors[3:])
     assert all(shard.plan.rows == shard.table.num_rows + len(shard.rejects) for shard in shards)
 
@@ -314,7 +314,7 @@ def test_a_file_of_rejects_alone_still_has_its_shard(tmp_path, json_lines):
         (b' {"text": null}\r', {"text": None}, None),
         (b'\xef\xbb\xbf{"text": "a"}', {"text": "a"}, None),
         (b'{"n": 1, "n": 2}', {"n": 2}, None),
-        (b"null", None, "not a JSON object but a NoneType"),
+        (b"null", None, "not a JSON object but null"),
     ],
 )
 def test_parse(line, value, error):

@@ -22,6 +22,12 @@ def taken_apart(rows, schema=None, **config):
     return segments_of(table, settle_layout(table.schema, CorpusConfig(**config)))
 
 
+def calling(number):
+    """Return the type of a message with a call whose argument is a number."""
+    call = pa.struct([("arguments", pa.struct([("n", number)]))])
+    return pa.struct([("role", pa.string()), ("content", pa.string()), ("tool_calls", pa.list_(call))])
+
+
 def listed(segments):
     """Return row, role, channel and text of every segment."""
     return list(zip(segments.rows.tolist(), segments.roles, segments.channels, segments.texts, strict=True))
@@ -38,6 +44,51 @@ def field_at(row, path):
 def chat(*turns, **more):
     """Return a row of messages."""
     return {"messages": [{"role": role, "content": content, **more} for role, content in turns]}
+
+
+def test_turns_in_either_form_are_all_read():
+    """In one column some messages may have role and content, others from and value: each is read in the form that it fills."""
+    rows = [
+        {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]},
+        {"conversations": [{"role": "user", "content": "R"}, {"role": "assistant", "content": "B"}]},
+        {"conversations": [{"role": "assistant", "content": "C", "from": "gpt", "value": "C"}]},
+    ]
+    schema = pa.schema([("conversations", pa.list_(pa.struct([(name, pa.string()) for name in ("role", "content", "from", "value")])))])
+    segments = taken_apart(rows, schema)
+    assert listed(segments) == [
+        (0, "user", "answer", "Q"),
+        (0, "assistant", "answer", "A"),
+        (1, "user", "answer", "R"),
+        (1, "assistant", "answer", "B"),
+        (2, "assistant", "answer", "C"),
+    ]
+    assert segments.path(1) == "conversations[1].value"
+    empty = pa.schema(
+        [
+            (
+                "conversations",
+                pa.list_(pa.struct([("role", pa.null()), ("content", pa.null()), ("from", pa.string()), ("value", pa.string())])),
+            )
+        ]
+    )
+    assert listed(taken_apart(rows[:1], empty)) == listed(segments)[:2]
+
+
+def test_a_content_that_is_one_part_has_a_path_in_the_row():
+    """A struct in a list's place is one part, and its path has no place in a list."""
+    row = {"messages": [{"role": "assistant", "content": {"type": "text", "text": "A"}}]}
+    segments = taken_apart([row])
+    assert listed(segments) == [(0, "assistant", "answer", "A")]
+    assert segments.path(0) == "messages[0].content.text"
+
+
+def test_a_whole_number_in_a_call_is_the_same_beside_a_fraction():
+    """An argument of 1 stays 1 in the content when another row's 1.5 makes the column one of floats: ids don't depend on other rows."""
+    rows = [{"messages": [{"role": "assistant", "content": None, "tool_calls": [{"arguments": {"n": number}}]}]} for number in (1, 1.5)]
+    alone = taken_apart(rows[:1], pa.schema([("messages", pa.list_(calling(pa.int64())))]))
+    beside = taken_apart(rows, pa.schema([("messages", pa.list_(calling(pa.float64())))]))
+    assert alone.texts == beside.texts[:1] == ['[{"arguments":{"n":1}}]']
+    assert beside.texts[1] == '[{"arguments":{"n":1.5}}]'
 
 
 def test_messages_keep_their_order():
@@ -418,6 +469,28 @@ def test_prompt_is_what_comes_before_the_last_answer():
     assert prompt_of(segments, []) == []
 
 
+def test_a_prompt_never_holds_the_answer_that_is_to_be_replaced():
+    """What follows the last answer, a thank-you or a tool's result, goes with it: the prompt ends before the answer."""
+    for after in (("user", "thanks"), ("tool", "T")):
+        segments = taken_apart([chat(("user", "U"), ("assistant", "A"), after)])
+        assert prompt_of(segments, range(len(segments))) == [{"role": "user", "content": "U"}]
+    segments = taken_apart([chat(("assistant", "A"), ("user", "U"))])
+    assert prompt_of(segments, range(len(segments))) == []
+
+
+def test_a_message_of_a_prompt_is_one_message():
+    """Text around reasoning, and typed parts, make one message each; a call without text makes none."""
+    parts = [{"type": "text", "text": "X"}, {"type": "text", "text": "Y"}]
+    rows = [
+        chat(("user", " U <think>no</think> more "), ("user", "V"), ("assistant", "A")),
+        {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": [{"type": "text", "text": "A"}]}]},
+    ]
+    segments = taken_apart(rows[:1])
+    assert prompt_of(segments, range(len(segments))) == [{"role": "user", "content": " U  more "}, {"role": "user", "content": "V"}]
+    segments = taken_apart(rows[1:])
+    assert prompt_of(segments, range(len(segments))) == [{"role": "user", "content": "X\nY"}]
+
+
 ASKED = [{"role": "user", "content": "U"}]
 ANSWERED = [*ASKED, {"role": "assistant", "content": "A"}, {"role": "user", "content": "V"}]
 
@@ -449,7 +522,7 @@ def test_the_prompt_in_every_format(row, prompt):
     assert prompt_of(segments, range(len(segments))) == prompt
 
 
-REFERENCE = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)|\A((?:(?!<think).)*?)</think(?:ing)?>", re.DOTALL)
+REFERENCE = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)|\A((?:(?!<think(?:ing)?>).)*?)</think(?:ing)?>", re.DOTALL)
 """The same in one pattern, which remembers every character on its way."""
 TAG_SOUP = st.lists(st.sampled_from(["<think>", "</think>", "<thinking>", "</thinking>", "<think", "a", "\n", "<", "</"]), max_size=10)
 

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from pipelines.display import Lasting, plain
+from pipelines.display import lasting, plain
 from pipelines.version import VERSION
 from schemas.errors import CongenerError
 
@@ -71,7 +71,7 @@ def _help(command: Callable[..., Any]) -> str:
 
 def main() -> None:
     """Run the command line; a reader of its output that goes away ends nothing."""
-    sys.stdout, sys.stderr = Lasting(sys.stdout), Lasting(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
     logging.basicConfig(level=logging.ERROR)  # Beam warns of every extra that isn't installed; what matters is raised
     logging.getLogger("apache_beam.runners.common").addFilter(not_ours)
     _register()

@@ -54,3 +54,8 @@ class Lasting:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
+
+
+def lasting(stream: TextIO) -> TextIO:
+    """Return a stream that outlives its reader; one that was closed from the start (`>&-`) is None, which Python and rich can do with."""
+    return Lasting(stream) if stream is not None else stream  # type: ignore[return-value, redundant-expr]

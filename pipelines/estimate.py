@@ -87,11 +87,15 @@ def drawn(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]:
     Those at a task's end can't be reached without reading the ones before.
     """
     tasks = sorted(settled.tasks, key=lambda task: task[0].name.rsplit("-", 1)[1])
-    taken, rows = Counter[int](), 0
+    taken, rows, deeper = Counter[int](), 0, list(range(len(tasks)))
     for depth in range(max(map(len, tasks), default=0)):
-        for place, task in enumerate(tasks):
-            if depth < len(task) and rows < sample:
-                taken[place], rows = depth + 1, rows + task[depth].rows
+        if rows >= sample:
+            break
+        deeper = [place for place in deeper if depth < len(tasks[place])]
+        for place in deeper:
+            if rows >= sample:
+                break
+            taken[place], rows = depth + 1, rows + tasks[place][depth].rows
     return [tasks[place][:depth] for place, depth in sorted(taken.items())]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import apache_beam as beam
 
@@ -114,7 +114,6 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
     Raises: CongenerError: Anything is wrong with any of them; nothing has been written then.
     """
     policy = read_policy(config.policy)
-    _require_outside(config.output, config.input)
     reporter.say(f"reading {', '.join(config.input)}")
     corpus = survey(config.input, config.shards)
     _require_apart(config.output, corpus)
@@ -163,11 +162,10 @@ def _device(model: Encoder | SequenceClassifier | None, config: FilterConfig) ->
 def _require_outside(run: str, inputs: Sequence[str]) -> None:
     """Refuse an output inside an input folder: the next attempt would take what this one wrote for a part of the corpus."""
     for given in inputs:
-        if storage.is_local(run) and storage.is_local(given):
-            inside = Path(given).is_dir() and Path(run).resolve().is_relative_to(Path(given).resolve())
-        else:
-            inside = run.startswith(f"{given.rstrip('/')}/")
-        if run and inside:
+        if storage.is_local(run) != storage.is_local(given) or (storage.is_local(given) and not Path(given).is_dir()):
+            continue
+        above, below = (PurePath(Path(path).resolve() if storage.is_local(path) else path) for path in (given, run))
+        if below.is_relative_to(above) and not any(part.startswith((".", "_")) for part in below.relative_to(above).parts):
             raise InputError(f"lies inside the input {given}", where=run, remedy="choose an --output outside, or name the input's files")
 
 
@@ -209,6 +207,7 @@ def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[st
     if config.private_quarantine and not storage.is_local(config.output):
         raise CardError("private_quarantine is for local disks", where=config.output, remedy="set the rights of the store's folders there")
     stores.use_options(engine_options(config.engine, beam_options))
+    _require_outside(config.output, config.input)
     config = config.placed()
     with Reporter() as reporter, claimed(config.output):
         workspace.require_unfinished(config.output, restart)

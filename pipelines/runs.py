@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from pipelines.cache import fetched
 from schemas.errors import InputError, RunError
-from schemas.manifests import Manifest, Output
+from schemas.manifests import MANIFEST_FORMAT, Manifest, Output
 from schemas.problems import problems
 from schemas.records import LEDGER
 from transforms import storage
@@ -46,11 +46,18 @@ def load_run(run: str) -> Manifest:
     if not storage.exists(uri):
         raise _unfinished(run)
     try:
-        return Manifest.model_validate_json(storage.read_bytes(uri))
+        manifest = Manifest.model_validate_json(storage.read_bytes(uri))
     except InputError as error:
         raise RunError(f"{MANIFEST} {error.problem}", where=run, remedy=DAMAGED) from error
     except ValidationError as error:
         raise RunError(f"{MANIFEST} is none of congener's: {problems(error)[:PROBLEM]}", where=run, remedy=DAMAGED) from error
+    if manifest.format != MANIFEST_FORMAT:
+        raise RunError(
+            f"{MANIFEST} has format {manifest.format}, this version reads {MANIFEST_FORMAT}",
+            where=run,
+            remedy=f"look at it with the version that wrote it, {manifest.identity.code_version} of its day",
+        )
+    return manifest
 
 
 def _unfinished(run: str) -> RunError:
@@ -129,7 +136,7 @@ def readable(run: str) -> Iterator[None]:
     """
     try:
         yield
-    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:  # OSError: pages that can't be decoded
         said = str(error).split("\n", 1)[0][:PROBLEM]
         raise RunError(
             f"a file of the run can't be read: {said}", where=run, remedy=f"congener verify {shlex.quote(run)} names it"

@@ -94,7 +94,7 @@ def advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
     if "tool" in card.card.scope.channels and card.card.signals.lexicon and card.card.signals.lexicon.quoted == "ignore":
         notes.append("the lexicon finds nothing in tool calls: their JSON is all in quotation marks, and `quoted` is ignore")
     if strange := unknown_roles(card.card.scope.roles):
-        notes.append(f"scope.roles names {', '.join(strange)}, which no format here gives a turn: {', '.join(KNOWN_ROLES)} are")
+        notes.append(f"scope.roles names {', '.join(strange)}: roles are {', '.join(KNOWN_ROLES)} in most corpora")
     if strange := sorted(set(card.card.related) - set(known)):
         notes.append(f"related names {', '.join(strange)}, which is neither checked here nor a trait of the library")
     if any("Replace this line" in text for text in (*card.positives, *card.negatives)):

@@ -10,7 +10,7 @@ from pydantic import StringConstraints
 from schemas.cards import Strict
 from schemas.digests import config_digest
 
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
 
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 """A SHA-256 in hex."""

@@ -33,7 +33,9 @@ def problems(error: ValidationError) -> str:
 
 def _words(item: Any) -> str:
     if item["type"] == "string_type" and item["input"] is not None and not isinstance(item["input"], list | dict):
-        return f"should be text, and YAML reads {item['input']} as {type(item['input']).__name__}: put it in quotes"
+        return f"should be text and is {item['input']} ({type(item['input']).__name__}): in YAML, put it in quotes"
+    if item["type"] == "too_short":
+        return f"needs at least {item['ctx']['min_length']}"
     message: str = WORDS.get(item["type"]) or item["msg"]
     return message.removeprefix("Value error, ")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.digests import content_digests_by_row
-from transforms.formats import Layout, is_text
+from transforms.formats import Layout, is_text, is_turns
 
 ROLES = {
     "human": "user",
@@ -33,6 +33,9 @@ KNOWN_ROLES = tuple(sorted(set(ROLES.values())))
 
 PAIRS = (("role", "content"), ("from", "value"))
 """The fields of a message that name who speaks and hold what is said."""
+
+ANSWERING = ("messages", "conversations", "completion", "output", "chosen", "rejected", "text")
+"""The formats' columns in which a record's answer stands; of a pair the chosen side first."""
 
 CHANNELS = ("answer", "thinking", "tool")
 
@@ -77,6 +80,8 @@ class Segments:
     text: pa.LargeStringArray
     role_names: tuple[str, ...]
     places: tuple[Place, ...]
+    answering: tuple[str, ...] = ()
+    """The columns that answer, in order; the others of the format ask."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -129,6 +134,7 @@ class Segments:
             _taken(self.text, places),
             self.role_names,
             self.places,
+            self.answering,
         )
 
     def in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> np.ndarray:
@@ -179,7 +185,8 @@ def segments_of(table: pa.Table, layout: Layout) -> Segments:
     order = np.lexsort((messages, column, rows))  # stable: a message's fields stay in their order
     order = order[spoken[order]]
     starts = np.zeros(len(rows), np.int64)
-    whole = Segments(rows, messages, roles, channels, places, starts, text, tuple(names.roles), tuple(names.places))
+    answering = tuple(layout.columns[name] for name in ANSWERING if name in layout.columns)
+    whole = Segments(rows, messages, roles, channels, places, starts, text, tuple(names.roles), tuple(names.places), answering)
     return _reasoning_apart(whole.at(order))
 
 
@@ -223,7 +230,7 @@ def _message_fields(column: Any, name: str, names: _Names) -> Iterator[_Field]:
     counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
     messages = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    roles, contents = _spoken(flat, [pair for pair in PAIRS if set(pair) <= set(inside)], names)
+    roles, contents = _spoken(flat, [pair for pair in PAIRS if is_turns(column.type, *pair)], names)
     for item in THINKING_FIELDS:  # before the answer, where a <think> block stands as well
         if item in inside and is_text(_field(flat, item).type):
             yield _plain_field(rows, messages, roles, "thinking", names.places[Place(name, item)], _field(flat, item))
@@ -238,14 +245,19 @@ def _message_fields(column: Any, name: str, names: _Names) -> Iterator[_Field]:
 
 
 def _spoken(flat: pa.StructArray, pairs: Sequence[tuple[str, str]], names: _Names) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return the messages' roles and contents by field; where there are two pairs of fields, a message is in the first that it fills."""
-    (role, content), *others = ((_field(flat, role), _field(flat, content)) for role, content in pairs)
-    roles, contents = _role_codes(role, names.roles), {pairs[0][1]: content}
-    for other_role, other_content in others:
-        filled = pc.or_(pc.is_valid(role), pc.is_valid(content))
-        roles = np.where(filled.to_numpy(zero_copy_only=False), roles, _role_codes(other_role, names.roles))
-        contents[pairs[1][1]] = pc.if_else(filled, pa.scalar(None, other_content.type), other_content)
-    return roles, contents
+    """Return the messages' roles and contents by field; where there are two forms, each of both is taken from the first that fills it."""
+    roles = [_field(flat, role) for role, _ in pairs]
+    contents = {content: _field(flat, content) for _, content in pairs}
+    if len(pairs) > 1:
+        roles = [pc.coalesce(*(pc.if_else(_filled(role), role, None).cast(pa.large_string()) for role in roles))]
+        (_, first), (name, second) = contents.items()
+        contents[name] = pc.if_else(_filled(first), pa.scalar(None, second.type), second)
+    return _role_codes(roles[0], names.roles), contents
+
+
+def _filled(values: Any) -> pa.BooleanArray:
+    """Say which values aren't null and no empty text."""
+    return pc.and_(pc.is_valid(values), pc.fill_null(pc.not_equal(values, ""), False)) if is_text(values.type) else pc.is_valid(values)
 
 
 def _field(flat: pa.StructArray, name: str) -> Any:
@@ -394,28 +406,26 @@ def content_digests(table: pa.Table, segments: Segments, layout: Layout) -> list
 def prompt_of(segments: Segments, places: Sequence[int]) -> list[dict[str, str]]:
     """Return the messages before the last answer of one row, given its segments' places; without thinking and tool calls.
 
-    Columns after the one that answers don't count: the other side of a pair repeats the prompt.
+    Of a pair the first side that answers counts; where it repeats the prompt, that stands there once.
     """
     spoken = [place for place in places if CHANNELS[segments.channel_codes[place]] == "answer"]
-    turns = [(segments.places[segments.place_codes[place]].column, segments.role_names[segments.role_codes[place]]) for place in spoken]
-    return _as_messages(segments, spoken[: _before_the_answer(turns)])
+    columns = {place: segments.places[segments.place_codes[place]].column for place in spoken}
+    answers = {place for place in spoken if segments.role_names[segments.role_codes[place]] == "assistant"}
+    answering = next((name for name in segments.answering if any(columns[place] == name for place in answers)), None)
+    asked = _as_messages(segments, [place for place in spoken if columns[place] not in segments.answering])
+    own = [place for place in spoken if columns[place] == answering]
+    before = _as_messages(segments, _before_the_answer(own, answers))
+    return before if before[: len(asked)] == asked else asked + before
 
 
-def _before_the_answer(turns: Sequence[tuple[str, str]]) -> int:
-    """Return how many turns, each a column and a role, stand before the last answer; all of them where there is none."""
-    answers = [at for at, (_, role) in enumerate(turns) if role == "assistant"]
-    if not answers:
-        return len(turns)
-    columns = [column for column, _ in turns]
-    end = columns.index(columns[answers[0]]) + columns.count(columns[answers[0]])
-    if (
-        end < len(turns) and turns[end][1] == "assistant" and turns[end - 1][1] != "assistant"
-    ):  # a prompt of turns, answered in a column of its own
-        end += columns.count(columns[end])
-    last = max(at for at in answers if at < end)
-    while last and turns[last - 1][1] == "assistant":
-        last -= 1
-    return last
+def _before_the_answer(places: Sequence[int], answers: Container[int]) -> Sequence[int]:
+    """Return what stands before the last answer and those directly before it."""
+    end = len(places)
+    while end and places[end - 1] not in answers:
+        end -= 1
+    while end and places[end - 1] in answers:
+        end -= 1
+    return places[:end]
 
 
 def _as_messages(segments: Segments, places: Iterable[int]) -> list[dict[str, str]]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-STOP = re.compile(r"""(?P<stop>[.!?…]+)["'”’)\]*_]*(?:\s+|\Z)|[。！？]+["'”’」』）]*\s*|\n+""")
-"""What may end a sentence: stops and what closes behind them, before white space; full-width stops; the end of a line."""
+STOP = re.compile(r"""(?<![.!?…])(?P<stop>[.!?…]++)["'”’)\]*_]*+(?:\s+|\Z)|[。！？]+["'”’」』）]*\s*|\n+""")
+"""What may end a sentence: stops and what closes behind them, before white space; full-width stops; the end of a line.
+
+A run of stops is tried once, from its beginning, and given back nothing of (`++`): it may be as long as the text.
+"""
 
 ABBREVIATION = re.compile(
     r"(?<!\w)(?:(?:[a-z]\.)*[a-z]|mr|mrs|ms|messrs|dr|prof|rev|gen|capt|sgt|lt|sen|gov|hon|st|jr|sr|vs|cf|ca|viz|approx|incl|figs?|eqs?"

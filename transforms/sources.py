@@ -305,15 +305,16 @@ def shared_schema(sources: Sequence[Source]) -> pa.Schema:
 
 
 def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
-    """Check that every file of JSON Lines has the columns that hold the text: in one schema with others, a file without them has nulls.
+    """Check that every file of JSON Lines fills some column of the format: in one schema with others, a file without them has nulls.
 
-    Raises: InputError: One has none.
+    Raises: InputError: One fills none.
     """
+    wanted = list(columns)
     for source in sources:
-        fields = source.shape.fields if source.shape else {}
-        if lacking := [column for column in columns if fields and not (column in fields and fields[column].counts)]:
+        filled = [name for name, shape in source.shape.fields.items() if shape.counts] if source.shape else []
+        if filled and not set(wanted) & set(filled):
             raise InputError(
-                f"no row has {lacking[0]!r}, which the other files' format reads: it has {', '.join(fields)}",
+                f"no row has {' or '.join(map(repr, wanted))}, which the other files' format reads: it has {', '.join(filled)}",
                 where=source.uri,
                 remedy="filter files of each format in a run of their own",
             )

@@ -78,6 +78,12 @@ def test_nobody_reading_stops_nothing(corpus, heron, tmp_path):
     assert (run / "manifest.json").exists()
     next((run / "clean").iterdir()).write_bytes(b"")
     assert unread("verify", str(run)) == 5
+    shell = f"{sys.executable} -c 'from pipelines.cli import main; main()' verify {run}"
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        assert (
+            subprocess.run(["sh", "-c", f"{shell} {closed}"], check=False, capture_output=True, cwd=Path(__file__).parents[2]).returncode
+            == 5
+        )
 
 
 def test_filter_verify_and_finished(congener, corpus, heron, tmp_path):
@@ -132,7 +138,7 @@ def test_beam_options_come_after_two_dashes(congener, corpus, heron, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("inspect", "nowhere"), ("report", "nowhere"), ("verify", "nowhere"), ("filter", "-i", ".", "-o", "file")]
+    "arguments", [("inspect", "nowhere"), ("report", "nowhere"), ("verify", "nowhere"), ("filter", "-i", "nowhere", "-o", "file")]
 )
 def test_what_is_no_run_exits_with_four(congener, tmp_path, monkeypatch, arguments):
     """A run directory that isn't one has the same exit code whatever was to be done with it."""

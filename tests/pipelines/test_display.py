@@ -7,7 +7,7 @@ import os
 import pytest
 from rich.console import Console
 
-from pipelines.display import Lasting, tabulated
+from pipelines.display import Lasting, lasting, tabulated
 
 
 def test_first_columns_are_never_folded():
@@ -48,3 +48,9 @@ def test_other_faults_of_a_stream_are_raised():
     """A full disk behind `> file` isn't taken for a reader that went away."""
     with pytest.raises(OSError, match="No space left"):
         Lasting(Full()).flush()
+
+
+def test_a_stream_that_was_closed_from_the_start_stays_so():
+    """Python has None for it, and print and rich write nothing to that."""
+    assert lasting(None) is None
+    assert isinstance(lasting(io.StringIO()), Lasting)

@@ -1,6 +1,8 @@
 """Estimates: what is drawn, what is reckoned from it, and when that is too much."""
 
 import gzip
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +10,7 @@ from pipelines.estimate import Estimate, Stretch, Terms, drawn, reckon, run_esti
 from pipelines.filter import plan
 from pipelines.progress import Reporter
 from schemas.errors import BudgetError, CardError
+from transforms.sources import Cut, Piece, ShardPlan
 
 LEXICON = {"signals": ("lexicon",)}
 
@@ -64,6 +67,16 @@ def test_a_sample_as_large_as_the_corpus_is_all_of_it(config, corpus, tmp_path):
     assert sorted(len(task) for task in drawn(settled, 20)) == [1, 2]
     found = run_estimate(config.model_copy(update=LEXICON), Terms(price=1.0), sample=40)
     assert (found.sampled, found.spread, found.highest) == (40, 0, found.price)
+
+
+def test_many_tasks_are_drawn_from_in_little_time():
+    """Thousands of files and one of thousands of shards: what is drawn takes time in proportion to them, not to their product."""
+    piece = Piece("a", "a", "0", "jsonl", "none", Cut(0, 0, 0), Cut(1, 1, 0))
+    tasks = [tuple(ShardPlan(f"part-{place:06d}-{place:012d}", (piece,)) for place in range(length)) for length in [1] * 20_000 + [20_000]]
+    began = time.process_time()
+    chosen = drawn(SimpleNamespace(tasks=tasks), 30_000)
+    assert time.process_time() - began < 5
+    assert sum(map(len, chosen)) == 30_000
 
 
 def test_a_sample_is_filtered(config, tmp_path):

@@ -14,8 +14,7 @@ import torch
 import pipelines.filter as filter_module
 from classifiers.sequence_classifiers import SequenceClassifier
 from pipelines.config import FilterConfig, Hardware
-from pipelines.filter import plan, run_filter
-from pipelines.progress import Reporter
+from pipelines.filter import run_filter
 from pipelines.verify import verify_run
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.errors import BudgetError, CardError, InputError, ModelError, RunError
@@ -375,20 +374,34 @@ def test_an_input_inside_the_output_is_refused(config, corpus):
 
 
 def test_an_output_inside_the_input_is_refused(config, corpus, monkeypatch):
-    """What a run writes would be read by its next attempt: refused at the start, however the paths are spelt; beside named files it may lie."""
+    """What a run writes would be read by its next attempt: refused at the start, however the paths are spelt."""
     monkeypatch.chdir(corpus.parent)
     for given, output in (
         (str(corpus), f"{corpus}/run"),
         ("corpus", "corpus/deep/run"),
         (".", "run"),
         ("gs://bucket/a", "gs://bucket/a/run"),
+        ("gs://bucket/a/", "gs://bucket/a"),
     ):
-        with pytest.raises(InputError, match="lies inside the input") as caught, Reporter() as reporter:
-            plan(config.model_copy(update={"input": (given,), "output": output}), reporter)
+        with pytest.raises(InputError, match="lies inside the input") as caught:
+            run_filter(config.model_copy(update={"input": (given,), "output": output}))
         assert caught.value.where == output
-    beside = config.model_copy(update={"input": ("corpus/*.jsonl",), "output": "corpus/run"})
-    assert run_filter(beside).conservation.holds()
-    assert run_filter(beside, restart=True).conservation.rows_in == 40
+
+
+def test_an_output_that_no_attempt_reads_may_lie_beside_the_input(config, corpus, monkeypatch):
+    """Named files, folders that are passed over and names that only begin alike hold no danger."""
+    monkeypatch.chdir(corpus.parent)
+    for given, output in (("corpus", "corpus/_runs/one"), ("corpus", "corpus-run"), ("corpus/*.jsonl", "corpus/run")):
+        beside = config.model_copy(update={"input": (given,), "output": output})
+        assert run_filter(beside).conservation.holds()
+        assert run_filter(beside, restart=True).conservation.rows_in == 40
+
+
+def test_a_column_that_one_file_leaves_empty_is_no_other_format(config, tmp_path):
+    """Prompts may be null in a file as long as its completions are there."""
+    for name, prompt in (("a", "Why?"), ("b", None)):
+        write_rows(tmp_path / "in" / f"{name}.jsonl", [{"prompt": prompt, "completion": f"A heron, {place}."} for place in range(3)])
+    assert run_filter(config.model_copy(update={"input": (str(tmp_path / "in"),)})).conservation.by_decision == {"quarantine": 6}
 
 
 def test_a_file_of_another_format_is_refused(config, corpus):

@@ -112,6 +112,25 @@ def test_a_damaged_file_is_told_in_a_line(run, kind):
         assert f"congener verify {folder} names it" in caught.value.remedy
 
 
+def test_pages_that_cant_be_decoded_are_told_in_a_line(run):
+    """A file whose footer is whole and whose pages aren't is the run's fault as well."""
+    folder, _ = run
+    for path in (folder / "quarantine").iterdir():
+        data = bytearray(path.read_bytes())
+        data[4 : len(data) // 3] = b"\xff" * (len(data) // 3 - 4)
+        path.write_bytes(data)
+    with pytest.raises(RunError, match="a file of the run can't be read"):
+        inspect_as_dicts(str(folder), EVERYTHING, 0, 5)
+
+
+def test_a_manifest_of_another_format_is_no_forgery(run):
+    """It is told by its format, before its digest is looked at."""
+    folder, manifest = run
+    (folder / "manifest.json").write_bytes(manifest.model_copy(update={"format": 1}).sealed().to_bytes())
+    with pytest.raises(RunError, match="has format 1, this version reads 2"):
+        load_run(str(folder))
+
+
 def test_a_manifest_that_is_a_folder_is_an_error_of_the_run(run):
     """What stands in the manifest's place is the run's fault, with a remedy."""
     folder, _ = run

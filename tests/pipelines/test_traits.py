@@ -57,7 +57,7 @@ def test_names_that_mean_nothing_are_told(card_folder):
     card_folder("other", "signals: {lexicon: {patterns: [x]}}\n")
     folder = card_folder("one", "signals: {lexicon: {patterns: [x]}}\nscope: {roles: [human, user]}\nrelated: [no-such, other, coercion]\n")
     notes = " ".join({card.id: notes for card, notes in check([str(folder.parent)])}["one"])
-    assert "scope.roles names human, which" in notes
+    assert "scope.roles names human: roles are assistant" in notes
     assert "tool calls" not in notes
     assert "related names no-such, which" in notes
 

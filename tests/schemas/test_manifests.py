@@ -83,7 +83,7 @@ def test_a_sealed_manifest_carries_its_seal():
     "change",
     [
         {"run_id": "r2"},
-        {"format": 2},
+        {"format": 3},
         {"config": {"inputs": ["b.parquet"]}},
         {"policy": {"removal_budget": 0.1}},
         {"thresholds": ()},

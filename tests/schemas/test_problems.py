@@ -41,14 +41,14 @@ def refused(value: object) -> ValidationError:
         ({"leaves": "x"}, "field leaves: should be a list", None),
         ({"leaf": "x"}, "field leaf: should be a mapping of fields", None),
         ({"leaf": {"size": True}}, "field leaf.size: true is no value for it; YAML reads yes, no, on and off as true and false", None),
-        ({"leaf": {"name": 3}}, "field leaf.name: should be text, and YAML reads 3 as int: put it in quotes", None),
+        ({"leaf": {"name": 3}}, "field leaf.name: should be text and is 3 (int): in YAML, put it in quotes", None),
         (
             {"leaf": {"name": dt.date(2026, 1, 2)}},
-            "field leaf.name: should be text, and YAML reads 2026-01-02 as date: put it in quotes",
+            "field leaf.name: should be text and is 2026-01-02 (date): in YAML, put it in quotes",
             None,
         ),
         ("x", "field (top): should be a mapping of fields", None),
-        ({"leaves": []}, "field leaves: Tuple should have at least 1 item after validation, not 0", None),
+        ({"leaves": []}, "field leaves: needs at least 1", None),
     ],
 )
 def test_each_mistake_in_words(value, words, fields):

@@ -63,6 +63,17 @@ def test_turns_in_either_form_are_all_read():
         (2, "assistant", "answer", "C"),
     ]
     assert segments.path(1) == "conversations[1].value"
+    halves = [
+        {"conversations": [{"role": "", "content": "", "from": "gpt", "value": "D"}]},
+        {"conversations": [{"content": "", "from": "gpt", "value": "E"}]},
+        {"conversations": [{"role": "assistant", "value": "F"}]},
+        {"conversations": [{"from": "gpt", "content": "G"}]},
+    ]
+    assert listed(taken_apart(halves, schema)) == [(row, "assistant", "answer", text) for row, text in enumerate("DEFG")]
+    numbered = pa.schema(
+        [("conversations", pa.list_(pa.struct([("role", pa.int64()), *((name, pa.string()) for name in ("content", "from", "value"))])))]
+    )
+    assert listed(taken_apart(rows[:1], numbered)) == listed(segments)[:2]
     empty = pa.schema(
         [
             (
@@ -512,6 +523,24 @@ ANSWERED = [*ASKED, {"role": "assistant", "content": "A"}, {"role": "user", "con
         ),
         ({"prompt": "U", "chosen": "yes", "rejected": "no"}, ASKED),
         ({"prompt": ANSWERED, "completion": [{"role": "assistant", "content": "B"}]}, ANSWERED),
+        (
+            {
+                "prompt": ANSWERED,
+                "chosen": [*ANSWERED, {"role": "assistant", "content": "B"}],
+                "rejected": [*ANSWERED, {"role": "assistant", "content": "C"}],
+            },
+            ANSWERED,
+        ),
+        (
+            {"prompt": "U", "chosen": [*ASKED, {"role": "assistant", "content": "B"}], "rejected": [{"role": "assistant", "content": "C"}]},
+            ASKED,
+        ),
+        (
+            {"prompt": ANSWERED, "completion": [{"role": "tool", "content": "T"}, {"role": "assistant", "content": "B"}]},
+            [*ANSWERED, {"role": "tool", "content": "T"}],
+        ),
+        ({"prompt": ANSWERED, "completion": [{"role": "user", "content": "W"}]}, ANSWERED),
+        ({"prompt": "U", "chosen": "", "rejected": "no"}, ASKED),
         ({"instruction": "U", "input": "V", "output": "A"}, [*ASKED, ANSWERED[2]]),
         ({"text": "T"}, []),
     ],

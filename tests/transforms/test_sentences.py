@@ -51,6 +51,16 @@ def test_the_sentence_contains_its_hit(text, start, length):
         assert 0 <= begin <= start < end <= finish <= len(text)
 
 
+@pytest.mark.parametrize("run", [".", "!?", ".'", "…", "。"])
+def test_a_run_of_stops_takes_little_time(run):
+    """A thousand hits beside an endless run of stops, which end nothing as no white space follows."""
+    text = "delve " * 1_000 + run * 20_000 + "x"
+    began = time.process_time()
+    for start in range(0, 6_000, 6):
+        sentence_around(text, start, start + 5)
+    assert time.process_time() - began < 5
+
+
 def test_a_text_without_sentences_is_masked_in_little_time():
     """Eight thousand hits in a text of one endless sentence: each looks at its surroundings, not at all the rest."""
     text = "delve into this and so on " * 8_000

@@ -6,9 +6,17 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from benchmarks.measure import Report, arguments, assistant_answers, interleaved, ratio, stopwatch, verdict
-from classifiers.encoders import Encoder, EncoderConfig, load_encoder
-from classifiers.models import DEFAULT_ENCODER, find_model
+from benchmarks.measure import (
+    Report,
+    arguments,
+    assistant_answers,
+    interleaved,
+    ratio,
+    stopwatch,
+    verdict,
+)
+from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model
+from classifiers.models.encoders import Encoder, EncoderConfig, load_encoder
 
 
 def main() -> None:
@@ -18,7 +26,9 @@ def main() -> None:
     reference = SentenceTransformer(str(find_model(DEFAULT_ENCODER).folder), device="cpu")
     encoder = load_encoder(EncoderConfig(device="cpu", layer_depths=(1.0,)))
     if encoder.max_tokens != reference.max_seq_length:
-        raise SystemExit(f"lengths differ: ours {encoder.max_tokens}, sentence-transformers {reference.max_seq_length}")
+        raise SystemExit(
+            f"lengths differ: ours {encoder.max_tokens}, sentence-transformers {reference.max_seq_length}"
+        )
     windows = encoder.whole(texts)
     difference = float(np.abs(encoder.encode(windows) - reference.encode(texts)).max())
     encoder.counts = type(encoder.counts)()
@@ -36,7 +46,10 @@ def main() -> None:
     tokens = sum(len(window.ids) for window in windows)
     report.table(
         ["loop", "seconds, median", "tokens a second", "padding"],
-        [(name, timed.median, int(tokens / timed.median), _padding(name, encoder)) for name, timed in times.items()],
+        [
+            (name, timed.median, int(tokens / timed.median), _padding(name, encoder))
+            for name, timed in times.items()
+        ],
     )
     ours, theirs = times["congener"], times["sentence-transformers"]
     faster, span = ratio(theirs.seconds, ours.seconds)
@@ -45,8 +58,18 @@ def main() -> None:
         ["measure", "value", "span over rounds", "verdict"],
         [
             ("speed over sentence-transformers", faster, span, verdict(faster, 1.4)),
-            ("the same in seconds of processor time", computed, computed_span, "for comparison, where the machine is shared"),
-            ("largest absolute difference", f"{difference:.1e}", "", verdict(difference, 1e-5, at_least=False)),
+            (
+                "the same in seconds of processor time",
+                computed,
+                computed_span,
+                "for comparison, where the machine is shared",
+            ),
+            (
+                "largest absolute difference",
+                f"{difference:.1e}",
+                "",
+                verdict(difference, 1e-5, at_least=False),
+            ),
         ],
     )
     report.finish()

@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.measure import ROOT, Report, arguments, data, teacher_files, verdict
 from pipelines.config import Engine
-from pipelines.runners import engine_pipeline
+from pipelines.engines.launch import engine_pipeline
 from schemas.corpora import CorpusConfig
-from transforms.formats import settle_layout
+from transforms.files.sources import ShardLimits, plan_shards, survey
 from transforms.identify import IdentifiedShard, IdentifyRecords
 from transforms.read import ReadShards
-from transforms.sources import ShardLimits, plan_shards, survey
+from transforms.records.formats import settle_layout
 
 ROWS = 100
 SCRIPT = str(ROOT / "deploy" / "flink" / "local.sh")
@@ -36,7 +36,9 @@ class WaitAsAScorer(beam.DoFn):
     def process(self, shard: IdentifiedShard) -> None:
         """Wait, then leave a file."""
         time.sleep(self._seconds)
-        Path(self._folder, "notes", shard.shard.plan.name).write_text(str(os.getpid()), encoding="utf-8")
+        Path(self._folder, "notes", shard.shard.plan.name).write_text(
+            str(os.getpid()), encoding="utf-8"
+        )
 
 
 def wait_on_flink(managers: int, shards: int, seconds: float, folder: str) -> None:
@@ -46,20 +48,32 @@ def wait_on_flink(managers: int, shards: int, seconds: float, folder: str) -> No
     tasks = plan_shards(corpus.sources, limits)
     assert len(tasks) == shards  # a shard a row group, so that each can be given to either
     with engine_pipeline(Engine(runner="flink", workers=managers)) as pipeline:
-        rows = pipeline | ReadShards(tasks, corpus.schema) | IdentifyRecords(settle_layout(corpus.schema, CorpusConfig()))
+        rows = (
+            pipeline
+            | ReadShards(tasks, corpus.schema)
+            | IdentifyRecords(settle_layout(corpus.schema, CorpusConfig()))
+        )
         rows | beam.ParDo(WaitAsAScorer(seconds, folder))
 
 
 def write_corpus(folder: str, shards: int) -> None:
     """Write real rows, a row group a shard, and make room for the notes."""
-    table = pa.concat_tables([pq.read_table(path) for path in teacher_files()]).slice(0, shards * ROWS)
+    table = pa.concat_tables([pq.read_table(path) for path in teacher_files()]).slice(
+        0, shards * ROWS
+    )
     pq.write_table(table, f"{folder}/corpus.parquet", row_group_size=ROWS)
     Path(folder, "notes").mkdir()
 
 
 def script(*command: str) -> str:
     """Call local.sh."""
-    done = subprocess.run([SCRIPT, *command], env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [SCRIPT, *command],
+        env=os.environ | {"PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
     return done.stdout
@@ -95,7 +109,11 @@ def waiting(managers: int, shards: int, seconds: float) -> tuple[float, float, i
             notes = list(Path(folder, "notes").iterdir())
             ends = sorted(path.stat().st_mtime for path in notes)
             assert len(ends) == shards
-            return flink_seconds(), ends[-1] - ends[0] + seconds, len({path.read_text() for path in notes})
+            return (
+                flink_seconds(),
+                ends[-1] - ends[0] + seconds,
+                len({path.read_text() for path in notes}),
+            )
     finally:
         script("down")
 
@@ -106,7 +124,7 @@ def whole(options: list[str], inside: bool = False) -> tuple[float, float]:
         command = [
             sys.executable,
             "-c",
-            "from pipelines.cli import main; main()",
+            "from pipelines.cli.main import main; main()",
             "filter",
             "--input",
             str(data("teachers")),
@@ -115,9 +133,13 @@ def whole(options: list[str], inside: bool = False) -> tuple[float, float]:
         ]
         command += ["--signals", "lexicon", "--signals", "repetition", *options]
         began = time.perf_counter()
-        subprocess.run([SCRIPT, "run", *command] if inside else command, check=True, capture_output=True)
+        subprocess.run(
+            [SCRIPT, "run", *command] if inside else command, check=True, capture_output=True
+        )
         seconds = time.perf_counter() - began
-        return seconds, json.loads(Path(folder, "run", "manifest.json").read_bytes())["circumstances"]["seconds"]
+        return seconds, json.loads(Path(folder, "run", "manifest.json").read_bytes())[
+            "circumstances"
+        ]["seconds"]
 
 
 def main() -> None:
@@ -125,31 +147,56 @@ def main() -> None:
     if options.waiting:
         wait_on_flink(options.waiting, options.shards, options.seconds, options.folder)
         return
-    report = Report("engines", "Engines: what a second TaskManager brings, and what an engine costs")
+    report = Report(
+        "engines", "Engines: what a second TaskManager brings, and what an engine costs"
+    )
     report.say(
         f"{options.shards} shards of 100 real rows, read and identified, then {options.seconds:g} s of waiting for each as for a model elsewhere. "
         "The job's time holds starting the Python workers, which a second TaskManager doesn't shorten."
     )
     times = {managers: waiting(managers, options.shards, options.seconds) for managers in (1, 2)}
     report.table(
-        ["TaskManagers, one slot each", "job, seconds", "first shard to last, seconds", "processes"],
-        [(str(managers), job, shards, processes) for managers, (job, shards, processes) in times.items()],
+        [
+            "TaskManagers, one slot each",
+            "job, seconds",
+            "first shard to last, seconds",
+            "processes",
+        ],
+        [
+            (str(managers), job, shards, processes)
+            for managers, (job, shards, processes) in times.items()
+        ],
     )
     ratios = [times[1][place] / times[2][place] for place in (0, 1)]
     report.table(
         ["two TaskManagers against one", "times as fast", "verdict"],
-        [("whole job", ratios[0], verdict(ratios[0], 1.8)), ("first shard to last", ratios[1], "for comparison")],
+        [
+            ("whole job", ratios[0], verdict(ratios[0], 1.8)),
+            ("first shard to last", ratios[1], "for comparison"),
+        ],
     )
     report.say(
         "All rows of teachers/, without a model (`--signals lexicon --signals repetition`), the command's whole time and its pipeline's."
     )
-    rows = [("local, in one process", *whole([])), ("local, two processes", *whole(["--workers", "2"]))]
+    rows = [
+        ("local, in one process", *whole([])),
+        ("local, two processes", *whole(["--workers", "2"])),
+    ]
     script("up")
     try:
-        rows += [(f"Flink 1.20, two TaskManagers, run {place}", *whole(["--runner", "flink"], inside=True)) for place in (1, 2)]
+        rows += [
+            (
+                f"Flink 1.20, two TaskManagers, run {place}",
+                *whole(["--runner", "flink"], inside=True),
+            )
+            for place in (1, 2)
+        ]
     finally:
         script("down")
-    report.table(["engine", "seconds, whole", "seconds, pipeline", "times the local whole"], [(*row, row[1] / rows[0][1]) for row in rows])
+    report.table(
+        ["engine", "seconds, whole", "seconds, pipeline", "times the local whole"],
+        [(*row, row[1] / rows[0][1]) for row in rows],
+    )
     report.finish()
 
 

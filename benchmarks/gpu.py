@@ -17,9 +17,15 @@ import torch
 import transformers
 
 from benchmarks.measure import Report, Timed, arguments, fail, interleaved, stopwatch, verdict
-from classifiers.encoders import TOKEN_BUDGET, WINDOW_OVERLAP, WINDOW_TOKENS, Encoder, EncoderConfig
-from classifiers.models import ModelFiles
-from classifiers.windows import Window, padded, plan_batches
+from classifiers.models.checkpoints import ModelFiles
+from classifiers.models.encoders import (
+    TOKEN_BUDGET,
+    WINDOW_OVERLAP,
+    WINDOW_TOKENS,
+    Encoder,
+    EncoderConfig,
+)
+from classifiers.models.windows import Window, padded, plan_batches
 
 TEXT_TOKENS = (5.36, 1.18)
 """Mean and spread of the logarithm of an answer's tokens: those of the 40,223 answers in ../shared/data/teachers."""
@@ -43,13 +49,28 @@ class Scale(NamedTuple):
 
 def bert(layers: int, width: int) -> transformers.BertConfig:
     return transformers.BertConfig(
-        hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // (64 if width > 384 else 32), intermediate_size=4 * width
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // (64 if width > 384 else 32),
+        intermediate_size=4 * width,
     )
 
 
 SCALES = {
-    "cuda": Scale({"22M (6 × 384)": bert(6, 384), "110M (12 × 768)": bert(12, 768)}, 4_000_000, 8_192, (10_000, 1_000_000), 16_384),
-    "cpu": Scale({"tiny (2 × 64)": bert(2, 64), "small (3 × 128)": bert(3, 128)}, 20_000, 512, (1_000, 10_000), 256),
+    "cuda": Scale(
+        {"22M (6 × 384)": bert(6, 384), "110M (12 × 768)": bert(12, 768)},
+        4_000_000,
+        8_192,
+        (10_000, 1_000_000),
+        16_384,
+    ),
+    "cpu": Scale(
+        {"tiny (2 × 64)": bert(2, 64), "small (3 × 128)": bert(3, 128)},
+        20_000,
+        512,
+        (1_000, 10_000),
+        256,
+    ),
 }
 
 
@@ -58,26 +79,44 @@ def main() -> int:
     if options.device not in SCALES:
         return fail(f"--device is cuda or cpu, not {options.device}")
     if options.device == "cuda" and not torch.cuda.is_available():
-        return fail("this benchmark needs a CUDA GPU and torch finds none; --device cpu runs tiny shapes to check the script")
+        return fail(
+            "this benchmark needs a CUDA GPU and torch finds none; --device cpu runs tiny shapes to check the script"
+        )
     scale = SCALES[options.device]
     device = torch.device(options.device)
     report = Report("gpu", "Encoder and search on a GPU")
     if device.type == "cpu":
-        report.say("Run with --device cpu: tiny shapes that check the script. The figures say nothing of a GPU and aren't written.")
-    encoders = {name: random_encoder(shape, device, torch.bfloat16) for name, shape in scale.encoders.items()}
-    report_encoders(report, encoders, scale._replace(tokens=options.tokens or scale.tokens), options.repetitions)
+        report.say(
+            "Run with --device cpu: tiny shapes that check the script. The figures say nothing of a GPU and aren't written."
+        )
+    encoders = {
+        name: random_encoder(shape, device, torch.bfloat16)
+        for name, shape in scale.encoders.items()
+    }
+    report_encoders(
+        report, encoders, scale._replace(tokens=options.tokens or scale.tokens), options.repetitions
+    )
     report_vectors(report, scale, device)
     report_search(report, scale, device, options.repetitions)
     report.finish(write=device.type == "cuda")
     return 0
 
 
-def random_encoder(shape: transformers.BertConfig, device: torch.device, dtype: torch.dtype) -> Encoder:
+def random_encoder(
+    shape: transformers.BertConfig, device: torch.device, dtype: torch.dtype
+) -> Encoder:
     """Return an encoder with random weights, the same ones for a shape on every device."""
     torch.manual_seed(0)
-    model = transformers.BertModel(shape, add_pooling_layer=False).to(device, dtype).eval().requires_grad_(False)
+    model = (
+        transformers.BertModel(shape, add_pooling_layer=False)
+        .to(device, dtype)
+        .eval()
+        .requires_grad_(False)
+    )
     files = ModelFiles("random", "none", "none", Path())
-    return Encoder(EncoderConfig(), files, None, model, device, dtype, "mean", 512, TOKEN_BUDGET[device.type])
+    return Encoder(
+        EncoderConfig(), files, None, model, device, dtype, "mean", 512, TOKEN_BUDGET[device.type]
+    )
 
 
 def random_windows(tokens: int) -> list[Window]:
@@ -116,21 +155,34 @@ def flops(encoder: Encoder, lengths: Sequence[int]) -> float:
     """Count a forward pass: two operations a weight and token outside the embeddings, and attention's two products; padding isn't counted."""
     config, lengths_ = encoder.model.config, np.asarray(lengths, float)
     weights = sum(item.numel() for item in encoder.model.encoder.parameters())
-    return float(2 * weights * lengths_.sum() + 4 * config.num_hidden_layers * config.hidden_size * (lengths_**2).sum())
+    return float(
+        2 * weights * lengths_.sum()
+        + 4 * config.num_hidden_layers * config.hidden_size * (lengths_**2).sum()
+    )
 
 
-def report_encoders(report: Report, encoders: Mapping[str, Encoder], scale: Scale, repetitions: int) -> None:
+def report_encoders(
+    report: Report, encoders: Mapping[str, Encoder], scale: Scale, repetitions: int
+) -> None:
     """Time `encode` whole, and its forward passes alone on batches that lie on the device, against a large matrix product."""
     windows = random_windows(scale.tokens)
     lengths = [len(window.ids) for window in windows]
     device = next(iter(encoders.values())).device
-    left, right = (torch.randn(scale.matrix, scale.matrix, device=device, dtype=torch.bfloat16) for _ in range(2))
+    left, right = (
+        torch.randn(scale.matrix, scale.matrix, device=device, dtype=torch.bfloat16)
+        for _ in range(2)
+    )
     products = 20
     cases = {"matmul": finished(device, lambda: [left @ right for _ in range(products)])}
     for name, encoder in encoders.items():
-        batches = [padded([windows[place].ids for place in places], 0, device) for places in plan_batches(lengths, encoder.token_budget)]
+        batches = [
+            padded([windows[place].ids for place in places], 0, device)
+            for places in plan_batches(lengths, encoder.token_budget)
+        ]
         cases[name] = finished(device, lambda encoder=encoder: encoder.encode(windows))
-        cases[f"{name}, forward passes alone"] = finished(device, lambda encoder=encoder, batches=batches: forwards(encoder, batches))
+        cases[f"{name}, forward passes alone"] = finished(
+            device, lambda encoder=encoder, batches=batches: forwards(encoder, batches)
+        )
     for case in cases.values():
         case()
     for encoder in encoders.values():
@@ -143,7 +195,8 @@ def report_encoders(report: Report, encoders: Mapping[str, Encoder], scale: Scal
         f"{next(iter(encoders.values())).token_budget:,} padded tokens a batch."
     )
     report.table(
-        ["encoder", "seconds, median", "tokens a second", "TFLOP/s", "share of peak"], list(encoder_rows(encoders, times, lengths, peak))
+        ["encoder", "seconds, median", "tokens a second", "TFLOP/s", "share of peak"],
+        list(encoder_rows(encoders, times, lengths, peak)),
     )
 
 
@@ -158,7 +211,13 @@ def encoder_rows(
 ) -> Iterator[tuple[object, ...]]:
     for name, timed in times.items():
         rate = flops(encoders[name.split(",")[0]], lengths) / timed.median
-        yield name, timed.median, int(sum(lengths) / timed.median), f"{rate / 1e12:.3g}", f"{rate / peak:.1%}"
+        yield (
+            name,
+            timed.median,
+            int(sum(lengths) / timed.median),
+            f"{rate / 1e12:.3g}",
+            f"{rate / peak:.1%}",
+        )
 
 
 def report_vectors(report: Report, scale: Scale, device: torch.device) -> None:
@@ -171,34 +230,66 @@ def report_vectors(report: Report, scale: Scale, device: torch.device) -> None:
         found = random_encoder(shape, device, dtype).encode(windows)
         difference = float(np.abs(found - expected).max())
         cosine = float((found * expected).sum(1).min())
-        rows.append((str(dtype).removeprefix("torch."), f"{difference:.1e}", f"{cosine:.6f}", verdict(difference, limit, at_least=False)))
-    report.say(f"## Vectors of {device.type} against the CPU's in fp32\n\n{name}, {len(windows):,} windows.")
+        rows.append(
+            (
+                str(dtype).removeprefix("torch."),
+                f"{difference:.1e}",
+                f"{cosine:.6f}",
+                verdict(difference, limit, at_least=False),
+            )
+        )
+    report.say(
+        f"## Vectors of {device.type} against the CPU's in fp32\n\n{name}, {len(windows):,} windows."
+    )
     report.table(["precision", "largest difference", "smallest cosine", "verdict"], rows)
 
 
 def report_search(report: Report, scale: Scale, device: torch.device, repetitions: int) -> None:
     """Time exact inner-product search of the nearest exemplars, by torch and, where it is there, by FAISS."""
-    report.say(f"## Exact search, the {TOP} nearest by inner product, fp32, {scale.queries:,} queries of 384")
+    report.say(
+        f"## Exact search, the {TOP} nearest by inner product, fp32, {scale.queries:,} queries of 384"
+    )
     rows = []
     for count in scale.exemplars:
         generator = torch.Generator().manual_seed(count)
         exemplars, queries = (
-            torch.nn.functional.normalize(torch.randn(size, 384, generator=generator), dim=1) for size in (count, scale.queries)
+            torch.nn.functional.normalize(torch.randn(size, 384, generator=generator), dim=1)
+            for size in (count, scale.queries)
         )
         searches = {
-            name: work for name, work in (torch_search(device, exemplars, queries), faiss_search(device, exemplars, queries)) if work
+            name: work
+            for name, work in (
+                torch_search(device, exemplars, queries),
+                faiss_search(device, exemplars, queries),
+            )
+            if work
         }
         found = {name: work() for name, work in searches.items()}
-        times = interleaved({name: finished(device, work) for name, work in searches.items()}, repetitions)
+        times = interleaved(
+            {name: finished(device, work) for name, work in searches.items()}, repetitions
+        )
         for name, timed in times.items():
             agreement = float((found[name] == found[TORCH]).mean())
-            rows.append((name, f"{count:,}", timed.median, int(scale.queries / timed.median), f"{agreement:.4%}"))
-    report.table(["search", "exemplars", "seconds, median", "queries a second", "places equal to torch's"], rows)
+            rows.append(
+                (
+                    name,
+                    f"{count:,}",
+                    timed.median,
+                    int(scale.queries / timed.median),
+                    f"{agreement:.4%}",
+                )
+            )
+    report.table(
+        ["search", "exemplars", "seconds, median", "queries a second", "places equal to torch's"],
+        rows,
+    )
     if len(rows) == len(scale.exemplars):
         report.say(f"FAISS was not measured: no FAISS for {device.type} is installed.")
 
 
-def torch_search(device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor) -> tuple[str, Search]:
+def torch_search(
+    device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor
+) -> tuple[str, Search]:
     here, asked = exemplars.to(device), queries.to(device)
     return TORCH, lambda: search(here, asked)
 
@@ -206,10 +297,16 @@ def torch_search(device: torch.device, exemplars: torch.Tensor, queries: torch.T
 def search(exemplars: torch.Tensor, queries: torch.Tensor) -> np.ndarray:
     """Return the places of the nearest exemplars, in slices of queries whose similarities take a gibibyte at most."""
     step = max(1, (1 << 28) // len(exemplars))
-    return torch.cat([(part @ exemplars.T).topk(TOP, dim=1).indices for part in queries.split(step)]).cpu().numpy()
+    return (
+        torch.cat([(part @ exemplars.T).topk(TOP, dim=1).indices for part in queries.split(step)])
+        .cpu()
+        .numpy()
+    )
 
 
-def faiss_search(device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor) -> tuple[str, Search | None]:
+def faiss_search(
+    device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor
+) -> tuple[str, Search | None]:
     """Return FAISS's search, or nothing where FAISS isn't installed for the device."""
     if importlib.util.find_spec("faiss") is None:
         return FAISS, None
@@ -222,7 +319,10 @@ def faiss_search(device: torch.device, exemplars: torch.Tensor, queries: torch.T
     if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
         return FAISS, None
     resources = faiss.StandardGpuResources()
-    kept = (faiss.index_cpu_to_gpu(resources, 0, index), resources)  # the index alone doesn't keep its resources alive
+    kept = (
+        faiss.index_cpu_to_gpu(resources, 0, index),
+        resources,
+    )  # the index alone doesn't keep its resources alive
     return FAISS, lambda: kept[0].search(asked, TOP)[1]
 
 

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from benchmarks.measure import Report, Timed, arguments, data, filtered, interleaved, ratio, stopwatch, teacher_files, verdict
+from benchmarks.measure import (
+    Report,
+    Timed,
+    arguments,
+    data,
+    filtered,
+    interleaved,
+    ratio,
+    stopwatch,
+    teacher_files,
+    verdict,
+)
 from pipelines.config import FilterConfig
 
 
@@ -18,17 +29,31 @@ def main() -> None:
     rows = sum(pq.read_metadata(file).num_rows for file in files)
     walls: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        config = FilterConfig(input=tuple(map(str, files)), output=f"{folder}/run", signals=("lexicon",))
+        config = FilterConfig(
+            input=tuple(map(str, files)), output=f"{folder}/run", signals=("lexicon",)
+        )
         filtered(config, [])  # fits what the cache has not, and reads the files into the page cache
         times = interleaved(
-            {"plain loop": lambda: stopwatch(lambda: copied(files, Path(folder, "copy"))), "filter": lambda: filtered(config, walls)},
+            {
+                "plain loop": lambda: stopwatch(lambda: copied(files, Path(folder, "copy"))),
+                "filter": lambda: filtered(config, walls),
+            },
             options.repetitions,
         )
     report = Report("lexicon_path", "Lexicons alone against a plain read and write")
-    report.say(f"{rows:,} rows in {len(files)} files of {data('teachers').name}/, traits of the library that have a lexicon, no encoder.")
+    report.say(
+        f"{rows:,} rows in {len(files)} files of {data('teachers').name}/, traits of the library that have a lexicon, no encoder."
+    )
     plain, whole = times["plain loop"], Timed(walls, times["filter"].computed)
-    cases = [("plain loop: read, write zstd Parquet", plain), ("filter, its pipeline", times["filter"]), ("filter, whole call", whole)]
-    report.table(["case", "seconds, median", "rows a second"], [(name, timed.median, int(rows / timed.median)) for name, timed in cases])
+    cases = [
+        ("plain loop: read, write zstd Parquet", plain),
+        ("filter, its pipeline", times["filter"]),
+        ("filter, whole call", whole),
+    ]
+    report.table(
+        ["case", "seconds, median", "rows a second"],
+        [(name, timed.median, int(rows / timed.median)) for name, timed in cases],
+    )
     share, span = ratio(plain.seconds, times["filter"].seconds)
     share_whole, span_whole = ratio(plain.seconds, whole.seconds)
     computed, span_computed = ratio(plain.computed, whole.computed)
@@ -36,8 +61,18 @@ def main() -> None:
         ["measure", "value", "span over rounds", "verdict"],
         [
             ("pipeline's speed as a share of the plain loop's", share, span, verdict(share, 0.5)),
-            ("whole call's, with survey, bank and manifest", share_whole, span_whole, "for comparison"),
-            ("whole call's in seconds of processor time", computed, span_computed, "for comparison, where the machine is shared"),
+            (
+                "whole call's, with survey, bank and manifest",
+                share_whole,
+                span_whole,
+                "for comparison",
+            ),
+            (
+                "whole call's in seconds of processor time",
+                computed,
+                span_computed,
+                "for comparison, where the machine is shared",
+            ),
         ],
     )
     report.finish()

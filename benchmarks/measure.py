@@ -43,7 +43,11 @@ PACKAGES = (
 def data(name: str) -> Path:
     """Return a folder of the shared data; leave with exit code 2 where it is absent."""
     if not (DATA / name).is_dir():
-        sys.exit(fail(f"this benchmark reads {name}/ in ../shared/data (from the repository root), which isn't there"))
+        sys.exit(
+            fail(
+                f"this benchmark reads {name}/ in ../shared/data (from the repository root), which isn't there"
+            )
+        )
     return DATA / name
 
 
@@ -68,7 +72,10 @@ def assistant_answers(count: int) -> list[str]:
         wanted = count // len(files) + (place < count % len(files))
         messages = pq.read_table(file, columns=["messages"])["messages"].to_pylist()
         chosen = np.linspace(0, len(messages) - 1, wanted).astype(int)
-        answers += [next(turn["content"] for turn in messages[row] if turn["role"] == "assistant") for row in chosen]
+        answers += [
+            next(turn["content"] for turn in messages[row] if turn["role"] == "assistant")
+            for row in chosen
+        ]
     return answers
 
 
@@ -105,7 +112,11 @@ def interleaved(cases: Mapping[str, Callable[[], float]], repetitions: int) -> d
             computed = -time.process_time()
             found[name].seconds.append(cases[name]())
             found[name].computed.append(computed + time.process_time())
-            print(f"  round {round_ + 1}/{repetitions}  {name}: {found[name].seconds[-1]:.3f} s", file=sys.stderr, flush=True)
+            print(
+                f"  round {round_ + 1}/{repetitions}  {name}: {found[name].seconds[-1]:.3f} s",
+                file=sys.stderr,
+                flush=True,
+            )
     return found
 
 
@@ -134,9 +145,13 @@ def verdict(value: float, target: float, at_least: bool = True) -> str:
 
 def arguments(description: str, **options: object) -> argparse.Namespace:
     """Parse a script's options; each keyword is an option's name and its default, whose type it takes."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     for name, default in options.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=" ")
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=type(default), default=default, help=" "
+        )
     return parser.parse_args()
 
 
@@ -166,7 +181,13 @@ class Report:
 
 
 def _shown(cell: object) -> str:
-    return f"{cell:.3f}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell)
+    return (
+        f"{cell:.3f}"
+        if isinstance(cell, float)
+        else f"{cell:,}"
+        if isinstance(cell, int)
+        else str(cell)
+    )
 
 
 def _circumstances() -> str:
@@ -182,7 +203,13 @@ def _circumstances() -> str:
 
 def _commit() -> str:
     try:
-        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown (no git repository here)"
     return done.stdout.strip()
@@ -191,7 +218,13 @@ def _commit() -> str:
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+        [
+            line.split(":", 1)[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if info.is_file()
+        else []
     )
     return names[0] if names else platform.processor() or platform.machine()
 

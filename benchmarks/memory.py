@@ -14,7 +14,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from benchmarks.measure import ROOT, Report, arguments, stopwatch, teacher_files, verdict
-from classifiers.models import DEFAULT_ENCODER, find_model
+from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model
 from pipelines.config import EncoderSettings, FilterConfig, Hardware
 from pipelines.filter import run_filter
 
@@ -37,11 +37,20 @@ def main() -> None:
         "Library traits, all signals, with a tiny random BERT in the encoder's place; real rows repeated under other ids. "
         "Peak resident memory (VmHWM) of a fresh process, fitting excluded."
     )
-    report.table(["rows", "peak, MiB", "whole process, seconds"], [(rows, int(peak), seconds) for rows, (peak, seconds) in peaks.items()])
+    report.table(
+        ["rows", "peak, MiB", "whole process, seconds"],
+        [(rows, int(peak), seconds) for rows, (peak, seconds) in peaks.items()],
+    )
     growth = peaks[options.large][0] / peaks[options.small][0]
     report.table(
         ["measure", "value", "verdict"],
-        [(f"peak at {options.large:,} over peak at {options.small:,}", growth, verdict(growth, 1.15, at_least=False))],
+        [
+            (
+                f"peak at {options.large:,} over peak at {options.small:,}",
+                growth,
+                verdict(growth, 1.15, at_least=False),
+            )
+        ],
     )
     report.finish()
 
@@ -49,7 +58,13 @@ def main() -> None:
 def write_encoder(folder: Path) -> None:
     """Save a BERT of one narrow layer with random weights, with the default encoder's tokenizer."""
     torch.manual_seed(0)
-    shape = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_position_embeddings=256)
+    shape = BertConfig(
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=256,
+    )
     BertModel(shape, add_pooling_layer=False).save_pretrained(folder)
     for name in TOKENIZER:
         source = find_model(DEFAULT_ENCODER).folder / name
@@ -62,7 +77,11 @@ def measured(folder: Path, rows: int) -> tuple[float, float]:
     write_corpus(folder / "corpus", rows)
     command = [sys.executable, "-m", "benchmarks.memory", "--child", str(folder)]
     answers: list[str] = []
-    seconds = stopwatch(lambda: answers.append(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout))
+    seconds = stopwatch(
+        lambda: answers.append(
+            subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+        )
+    )
     peak = float(answers[0].split()[-1])
     print(f"  {rows:,} rows: {peak:.0f} MiB, {seconds:.0f} s", file=sys.stderr, flush=True)
     return peak, seconds
@@ -77,7 +96,10 @@ def write_corpus(folder: Path, rows: int) -> None:
         numbers = range(first, min(first + FILE_ROWS, rows))
         part = table.take([number % table.num_rows for number in numbers])
         ids = pa.array([f"{number:09d}" for number in numbers])
-        pq.write_table(part.set_column(part.schema.get_field_index("id"), "id", ids), folder / f"{first:09d}.parquet")
+        pq.write_table(
+            part.set_column(part.schema.get_field_index("id"), "id", ids),
+            folder / f"{first:09d}.parquet",
+        )
 
 
 def filter_here(folder: Path) -> None:
@@ -87,8 +109,19 @@ def filter_here(folder: Path) -> None:
     """
     shutil.rmtree(folder / "run", ignore_errors=True)
     settings = EncoderSettings(model=str(folder / "encoder"))
-    run_filter(FilterConfig(input=(str(folder / "corpus"),), output=str(folder / "run"), encoder=settings, hardware=Hardware(device="cpu")))
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    run_filter(
+        FilterConfig(
+            input=(str(folder / "corpus"),),
+            output=str(folder / "run"),
+            encoder=settings,
+            hardware=Hardware(device="cpu"),
+        )
+    )
+    line = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    )
     print(int(line.split()[1]) / 1024)
 
 

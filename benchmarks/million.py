@@ -56,7 +56,12 @@ WORDS = [
     "barrel",
     "feather",
 ]
-POSITIVES = ("A heron stood by the river.", "The heron left the harbour.", "Herons fish in the valley.", "One heron watched the bridge.")
+POSITIVES = (
+    "A heron stood by the river.",
+    "The heron left the harbour.",
+    "Herons fish in the valley.",
+    "One heron watched the bridge.",
+)
 
 
 def main() -> None:
@@ -75,7 +80,17 @@ def main() -> None:
         "Made-up rows of some ten words as JSON Lines, one in a thousand broken; a trait with lexicon and exemplars, a tiny random BERT in "
         "the encoder's place. Peaks (VmHWM) are those of fresh processes, fitting excluded, libraries and models included."
     )
-    columns = ("peak", "seconds", "rows_per_second", "verify_peak", "verify_seconds", "manifest", "shards", "rejects", "findings")
+    columns = (
+        "peak",
+        "seconds",
+        "rows_per_second",
+        "verify_peak",
+        "verify_seconds",
+        "manifest",
+        "shards",
+        "rejects",
+        "findings",
+    )
     report.table(
         [
             "rows",
@@ -97,14 +112,22 @@ def main() -> None:
     report.table(
         ["measure", "value", "verdict"],
         [
-            (f"peak at {options.large:,} over peak at {options.small:,}", growth, verdict(growth, 1.15, at_least=False)),
+            (
+                f"peak at {options.large:,} over peak at {options.small:,}",
+                growth,
+                verdict(growth, 1.15, at_least=False),
+            ),
             ("rows in less rows accounted for", lost, verdict(lost, 0, at_least=False)),
             (
                 "rejects less rows broken",
                 large["rejects"] - options.large // BROKEN,
                 "met" if large["rejects"] == options.large // BROKEN else "MISSED",
             ),
-            ("findings of verify", large["findings"], verdict(large["findings"], 0, at_least=False)),
+            (
+                "findings of verify",
+                large["findings"],
+                verdict(large["findings"], 0, at_least=False),
+            ),
         ],
     )
     report.finish()
@@ -113,8 +136,12 @@ def main() -> None:
 def write_trait(folder: Path) -> None:
     """Write a trait with a lexicon and four exemplars."""
     folder.mkdir(parents=True)
-    (folder / "card.yaml").write_text("id: heron\nsignals: {lexicon: {patterns: ['herons?']}, exemplars: {}}\nthreshold: 0.7\n")
-    (folder / "positives.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in POSITIVES))
+    (folder / "card.yaml").write_text(
+        "id: heron\nsignals: {lexicon: {patterns: ['herons?']}, exemplars: {}}\nthreshold: 0.7\n"
+    )
+    (folder / "positives.jsonl").write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in POSITIVES)
+    )
 
 
 def write_corpus(folder: Path, rows: int) -> None:
@@ -124,14 +151,19 @@ def write_corpus(folder: Path, rows: int) -> None:
     dice = random.Random(rows)
     for first in range(0, rows, FILE_ROWS):
         with (folder / f"{first:09d}.jsonl").open("wb") as stream:
-            stream.writelines(line(number, dice) for number in range(first, min(first + FILE_ROWS, rows)))
+            stream.writelines(
+                line(number, dice) for number in range(first, min(first + FILE_ROWS, rows))
+            )
 
 
 def line(number: int, dice: random.Random) -> bytes:
     if number % BROKEN == BROKEN // 2:
         return b'{"id": broken\n'
     words = dice.choices(WORDS, k=dice.randrange(5, 15)) + ["heron"] * (number % QUIRKY == 1)
-    turns = [{"role": "user", "content": "Say something."}, {"role": "assistant", "content": f"The {' '.join(words)}."}]
+    turns = [
+        {"role": "user", "content": "Say something."},
+        {"role": "assistant", "content": f"The {' '.join(words)}."},
+    ]
     return orjson.dumps({"id": number, "messages": turns}) + b"\n"
 
 
@@ -139,7 +171,10 @@ def measured(folder: Path, rows: int) -> dict[str, float]:
     """Filter and verify a corpus of `rows` rows, each in a process of its own; return what both found."""
     write_corpus(folder / "corpus", rows)
     found: dict[str, float] = {}
-    seconds = {what: stopwatch(lambda what=what: found.update(answer(what, folder))) for what in ("--child", "--verify")}
+    seconds = {
+        what: stopwatch(lambda what=what: found.update(answer(what, folder)))
+        for what in ("--child", "--verify")
+    }
     print(f"  {rows:,} rows: {found}, {seconds}", file=sys.stderr, flush=True)
     return found
 
@@ -147,7 +182,11 @@ def measured(folder: Path, rows: int) -> dict[str, float]:
 def answer(what: str, folder: Path) -> dict[str, float]:
     """Run this script as a child and return what it printed last."""
     command = [sys.executable, "-m", "benchmarks.million", what, str(folder)]
-    return json.loads(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+    return json.loads(
+        subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.splitlines()[-1]
+    )
 
 
 def child(folder: Path, verifying: bool) -> None:
@@ -156,11 +195,23 @@ def child(folder: Path, verifying: bool) -> None:
     if verifying:
         findings: list[object] = []
         seconds = stopwatch(lambda: findings.extend(verify_run(str(run))))
-        print(json.dumps({"verify_peak": peak(), "verify_seconds": round(seconds, 1), "findings": len(findings)}))
+        print(
+            json.dumps(
+                {
+                    "verify_peak": peak(),
+                    "verify_seconds": round(seconds, 1),
+                    "findings": len(findings),
+                }
+            )
+        )
         return
     shutil.rmtree(run, ignore_errors=True)
     settings = EncoderSettings(model=str(folder / "encoder"))
-    base = {"input": (str(folder / "corpus"),), "output": str(run), "traits": (str(folder / "traits"),)}
+    base = {
+        "input": (str(folder / "corpus"),),
+        "output": str(run),
+        "traits": (str(folder / "traits"),),
+    }
     manifest = run_filter(FilterConfig(**base, encoder=settings, hardware=Hardware(device="cpu")))
     counted = manifest.conservation
     figures = {
@@ -178,7 +229,11 @@ def child(folder: Path, verifying: bool) -> None:
 
 def peak() -> int:
     """Return this process's peak resident memory in MiB; getrusage's would also hold its parent's at the start."""
-    found = next(text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("VmHWM"))
+    found = next(
+        text
+        for text in Path("/proc/self/status").read_text().splitlines()
+        if text.startswith("VmHWM")
+    )
     return int(found.split()[1]) >> 10
 
 

@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.measure import Report, arguments, data, verdict
 from classifiers.banks import TraitModel
-from classifiers.calibration import auroc, recall_at
-from classifiers.encoders import EncoderConfig, load_encoder
 from classifiers.fitting import fit_dense
+from classifiers.guarantees.calibration import auroc, recall_at
+from classifiers.models.encoders import EncoderConfig, load_encoder
 from classifiers.scoring import combine, dense_scores
 from schemas.cards import TraitCard
 from schemas.digests import config_digest
@@ -46,7 +46,9 @@ class Figures(NamedTuple):
 def main() -> None:
     options = arguments(__doc__ or "", exemplars=32, draws=2, traits=68)
     files = sorted(data("personas").glob("*.jsonl"))[: options.traits]
-    traits = statements([[json.loads(line) for line in file.open(encoding="utf-8")] for file in files])
+    traits = statements(
+        [[json.loads(line) for line in file.open(encoding="utf-8")] for file in files]
+    )
     found = [
         figures
         for place, trait in enumerate(traits)
@@ -58,14 +60,25 @@ def main() -> None:
         f"{len(files)} traits, {options.exemplars} positives and {options.exemplars} negatives each as exemplars, the remaining statements as test, "
         f"mean over {options.draws} draws. Settings were chosen on the development half (even places in alphabetical order)."
     )
-    halves = {"development half": lambda place: place % 2 == 0, "held half": lambda place: place % 2 == 1, "all": lambda _: True}
+    halves = {
+        "development half": lambda place: place % 2 == 0,
+        "held half": lambda place: place % 2 == 1,
+        "all": lambda _: True,
+    }
     for name, inside in halves.items():
         report.say(f"## {name.capitalize()}: {sum(map(inside, range(len(files))))} traits")
-        report.table(["score", "AUROC", "recall at 1 % false positives"], list(rows([item for item in found if inside(item.place)])))
+        report.table(
+            ["score", "AUROC", "recall at 1 % false positives"],
+            list(rows([item for item in found if inside(item.place)])),
+        )
     auc, recall = means([item for item in found if item.score == "combined"])
     report.say("## Targets, all traits, combined score")
     report.table(
-        ["measure", "value", "verdict"], [("AUROC", auc, verdict(auc, AUROC_TARGET)), ("recall", recall, verdict(recall, RECALL_TARGET))]
+        ["measure", "value", "verdict"],
+        [
+            ("AUROC", auc, verdict(auc, AUROC_TARGET)),
+            ("recall", recall, verdict(recall, RECALL_TARGET)),
+        ],
     )
     report.finish()
 
@@ -74,7 +87,10 @@ def statements(files: Sequence[Sequence[Mapping[str, object]]]) -> Iterator[Stat
     """Yield every trait's statements, embedded together."""
     texts = list(dict.fromkeys(str(row["text"]) for rows in files for row in rows))
     place = {text: at for at, text in enumerate(texts)}
-    ours, plain = embedded(texts, EncoderConfig(device="cpu")), embedded(texts, EncoderConfig(device="cpu", layer_depths=(1.0,)))
+    ours, plain = (
+        embedded(texts, EncoderConfig(device="cpu")),
+        embedded(texts, EncoderConfig(device="cpu", layer_depths=(1.0,))),
+    )
     for rows_ in files:
         at = [place[str(row["text"])] for row in rows_]
         yield Statements(ours[at], plain[at], np.array([row["label"] for row in rows_]))
@@ -98,7 +114,12 @@ def measured(place: int, trait: Statements, exemplars: int, draw: int) -> Iterat
     left = np.concatenate([places[exemplars:] for places in shuffled])
     for score, values in scores(trait, chosen, left).items():
         positives, negatives = values[trait.labels[left] == 1], values[trait.labels[left] == 0]
-        yield Figures(place, score, auroc(positives, negatives), recall_at(positives, negatives, FALSE_POSITIVES))
+        yield Figures(
+            place,
+            score,
+            auroc(positives, negatives),
+            recall_at(positives, negatives, FALSE_POSITIVES),
+        )
 
 
 def scores(trait: Statements, chosen: np.ndarray, left: np.ndarray) -> dict[str, np.ndarray]:
@@ -109,7 +130,11 @@ def scores(trait: Statements, chosen: np.ndarray, left: np.ndarray) -> dict[str,
     fit_dense(model, positives, negatives, len(negatives))
     dense = dense_scores(model, trait.ours[left])
     oracle = LogisticRegression(C=10, max_iter=1000).fit(trait.plain[chosen], labels)
-    return {**dense, "combined": combine(dense), ORACLE: oracle.decision_function(trait.plain[left])}
+    return {
+        **dense,
+        "combined": combine(dense),
+        ORACLE: oracle.decision_function(trait.plain[left]),
+    }
 
 
 def rows(found: Sequence[Figures]) -> Iterator[tuple[str, float, float]]:
@@ -118,7 +143,9 @@ def rows(found: Sequence[Figures]) -> Iterator[tuple[str, float, float]]:
 
 
 def means(found: Sequence[Figures]) -> tuple[float, float]:
-    return float(np.mean([item.auroc for item in found])), float(np.mean([item.recall for item in found]))
+    return float(np.mean([item.auroc for item in found])), float(
+        np.mean([item.recall for item in found])
+    )
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import binomtest
 
 from benchmarks.measure import ROOT, Report, arguments
-from classifiers.calibration import STEP, auroc
 from classifiers.fitting import CleanRow, as_answers, library_background
+from classifiers.guarantees.calibration import STEP, auroc
 from classifiers.library import find_cards
 from classifiers.scoring import Scorer, Scores, load_scorer
 from pipelines.banks import prepare_bank
@@ -33,12 +33,19 @@ class Heldout(NamedTuple):
 
 def main() -> None:
     options = arguments(__doc__ or "", traits="all")
-    config = FilterConfig(traits=() if options.traits == "all" else tuple(options.traits.split(",")), hardware=Hardware(device="cpu"))
+    config = FilterConfig(
+        traits=() if options.traits == "all" else tuple(options.traits.split(",")),
+        hardware=Hardware(device="cpu"),
+    )
     bank, encoder = prepare_bank(config)
     scorer = load_scorer(bank, config.encoder_config(), encoder)
     known = {text for row in library_background(find_cards()) for text in row.texts}
     rules = settle_rules(bank, Policy())
-    found = [(rule, texts, scored(texts, scorer)) for rule in rules for texts in [heldout(rule.trait, known)]]
+    found = [
+        (rule, texts, scored(texts, scorer))
+        for rule in rules
+        for texts in [heldout(rule.trait, known)]
+    ]
     report = Report("quirks", "The library's traits on held-out texts")
     left_out = {rule.trait: texts.left_out for rule, texts, _ in found if texts.left_out}
     report.say(
@@ -47,22 +54,38 @@ def main() -> None:
         f"{', '.join(f'{count} of {trait}' for trait, count in left_out.items()) or 'none'}."
     )
     report.say("## At the calibrated threshold, combined score")
-    report.table(["trait", "texts", "threshold", "precision", "recall", "false positive rate"], [decided(*item) for item in found])
+    report.table(
+        ["trait", "texts", "threshold", "precision", "recall", "false positive rate"],
+        [decided(*item) for item in found],
+    )
     report.say("## AUROC of each signal")
-    report.table(["trait", *SIGNALS, "combined"], [areas(rule.trait, texts, scores) for rule, texts, scores in found])
+    report.table(
+        ["trait", *SIGNALS, "combined"],
+        [areas(rule.trait, texts, scores) for rule, texts, scores in found],
+    )
     report.finish()
 
 
 def heldout(trait: str, known: Collection[str]) -> Heldout:
     """Read a trait's held-out texts, without those that the library was fitted or calibrated on."""
-    entries = [json.loads(line) for line in (HELDOUT / f"{trait}.jsonl").read_text(encoding="utf-8").splitlines()]
+    entries = [
+        json.loads(line)
+        for line in (HELDOUT / f"{trait}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     new = [entry for entry in entries if entry["text"] not in known]
-    return Heldout([entry["text"] for entry in new], np.array([entry["label"] == 1 for entry in new]), len(entries) - len(new))
+    return Heldout(
+        [entry["text"] for entry in new],
+        np.array([entry["label"] == 1 for entry in new]),
+        len(entries) - len(new),
+    )
 
 
 def scored(texts: Heldout, scorer: Scorer) -> Scores:
     """Score texts as answers of an assistant, by every trait of the bank."""
-    return scorer.score(len(texts.texts), as_answers([CleanRow((text,), "heldout", "clean") for text in texts.texts]))
+    return scorer.score(
+        len(texts.texts),
+        as_answers([CleanRow((text,), "heldout", "clean") for text in texts.texts]),
+    )
 
 
 def decided(rule: Rule, texts: Heldout, scores: Scores) -> tuple[object, ...]:

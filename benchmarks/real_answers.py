@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from benchmarks.measure import Report, arguments, filtered, teacher_files
 from classifiers.library import find_cards
 from pipelines.config import FilterConfig, Hardware
-from pipelines.excerpts import field_text
+from pipelines.display.excerpts import field_text
 
 REPORT, DEVELOPMENT = 1, 0
 """Parity of a model's place in alphabetical order and of a prompt's place in its file. What was chosen by looking at real answers
@@ -36,20 +36,39 @@ class Hit(NamedTuple):
 
 def main() -> None:
     folder = Path(tempfile.gettempdir())
-    options = arguments(__doc__ or "", rows=2_000, parity=REPORT, texts=str(folder / "congener-real-answers.txt"), device="cpu")
+    options = arguments(
+        __doc__ or "",
+        rows=2_000,
+        parity=REPORT,
+        texts=str(folder / "congener-real-answers.txt"),
+        device="cpu",
+    )
     with tempfile.TemporaryDirectory() as work:
         rows = write_sample(Path(work, "corpus"), options.rows, options.parity)
-        config = FilterConfig(input=(f"{work}/corpus",), output=f"{work}/run", hardware=Hardware(device=options.device))
+        config = FilterConfig(
+            input=(f"{work}/corpus",),
+            output=f"{work}/run",
+            hardware=Hardware(device=options.device),
+        )
         filtered(config, [])
         hits = list(read_hits(Path(work, "run")))
-        Path(options.texts).write_text("\n".join(shown(hits, Path(work, "corpus"))), encoding="utf-8")
+        Path(options.texts).write_text(
+            "\n".join(shown(hits, Path(work, "corpus"))), encoding="utf-8"
+        )
     report = Report("real_answers", "What the library flags in real answers")
-    half = "report half (odd models, odd prompts)" if options.parity == REPORT else "development half (even models, even prompts)"
+    half = (
+        "report half (odd models, odd prompts)"
+        if options.parity == REPORT
+        else "development half (even models, even prompts)"
+    )
     report.say(
         f"{rows:,} answers to the AlpacaEval prompts, evenly over the models and prompts of the {half}; the library's traits, all signals, the "
         "library's background, default thresholds. With wording: a lexicon or repetition hit is part of it."
     )
-    report.table(["trait", "flagged", "share of rows", "with wording"], [counted(card.id, hits, rows) for card in find_cards()])
+    report.table(
+        ["trait", "flagged", "share of rows", "with wording"],
+        [counted(card.id, hits, rows) for card in find_cards()],
+    )
     flagged = len({(hit.source, hit.row) for hit in hits})
     report.say(f"Rows with any trait: {flagged} of {rows:,}, {flagged / rows:.1%}.")
     report.finish()
@@ -73,14 +92,26 @@ def write_sample(folder: Path, rows: int, parity: int) -> int:
 
 def read_hits(run: Path) -> Iterator[Hit]:
     """Read every reason in a run's ledger, one for each trait of a row."""
-    ledger = pa.concat_tables([pq.read_table(file) for file in sorted(run.glob("ledger/*.parquet"))])
-    scores = pa.concat_tables([pq.read_table(file) for file in sorted(run.glob("scores/*.parquet"))])
+    ledger = pa.concat_tables(
+        [pq.read_table(file) for file in sorted(run.glob("ledger/*.parquet"))]
+    )
+    scores = pa.concat_tables(
+        [pq.read_table(file) for file in sorted(run.glob("scores/*.parquet"))]
+    )
     for place, entry in enumerate(ledger.select(["source", "row", "reasons"]).to_pylist()):
         for reason in entry["reasons"] or ():
-            columns = {signal: f"{reason['trait']}/{signal}" for signal in ("lexicon", "repetition")}
-            wording = tuple(signal for signal, name in columns.items() if name in scores.column_names and scores[name][place].as_py() > 0)
+            columns = {
+                signal: f"{reason['trait']}/{signal}" for signal in ("lexicon", "repetition")
+            }
+            wording = tuple(
+                signal
+                for signal, name in columns.items()
+                if name in scores.column_names and scores[name][place].as_py() > 0
+            )
             where = (reason["segment"], reason["start"], reason["end"])
-            yield Hit(reason["trait"], reason["score"], wording, entry["source"], entry["row"], *where)
+            yield Hit(
+                reason["trait"], reason["score"], wording, entry["source"], entry["row"], *where
+            )
 
 
 def counted(trait: str, hits: Sequence[Hit], rows: int) -> tuple[object, ...]:

@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 from benchmarks.measure import Report, arguments, data, teacher_files, verdict
 from pipelines.config import FilterConfig, Hardware
 from pipelines.filter import run_filter
-from pipelines.runs import MANIFEST, load_run
+from pipelines.runs.finished import MANIFEST, load_run
 from pipelines.verify import verify_run
 from schemas.manifests import Manifest
 
-CLAIM = re.compile(r"\b(?:created|made|developed|built|trained|designed) by Anthropic\b", re.IGNORECASE)
+CLAIM = re.compile(
+    r"\b(?:created|made|developed|built|trained|designed) by Anthropic\b", re.IGNORECASE
+)
 """Says that Anthropic made the speaker; kept apart from the library's patterns, which it checks."""
 
 OWN = re.compile(r"claude-[23](?:-|$)")
@@ -25,9 +27,19 @@ OWN = re.compile(r"claude-[23](?:-|$)")
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", run=str(Path(tempfile.gettempdir(), "congener-whole-corpus")), device="cpu")
-    if not Path(options.run, MANIFEST).exists():  # hours on few cores: a run that was cut off goes on, a finished one is looked at
-        run_filter(FilterConfig(input=(str(data("teachers")),), output=options.run, hardware=Hardware(device=options.device)))
+    options = arguments(
+        __doc__ or "", run=str(Path(tempfile.gettempdir(), "congener-whole-corpus")), device="cpu"
+    )
+    if not Path(
+        options.run, MANIFEST
+    ).exists():  # hours on few cores: a run that was cut off goes on, a finished one is looked at
+        run_filter(
+            FilterConfig(
+                input=(str(data("teachers")),),
+                output=options.run,
+                hardware=Hardware(device=options.device),
+            )
+        )
     manifest = load_run(options.run)
     claims = claimed(options.run)
     findings = verify_run(options.run, inputs=True)
@@ -39,14 +51,28 @@ def main() -> None:
     )
     report.table(["decision", "rows"], manifest.conservation.by_decision.items())
     report.table(["trait", "rows it fired on", "action", "score at or above"], fired(manifest))
-    report.table(["a non-Anthropic model says Anthropic made it; decision", "rows"], sorted(claims.items()))
+    report.table(
+        ["a non-Anthropic model says Anthropic made it; decision", "rows"], sorted(claims.items())
+    )
     seen = sum(count for decision, count in claims.items() if decision in ("quarantine", "flag"))
     report.table(
         ["measure", "value", "verdict"],
         [
-            ("findings of verify --inputs", len(findings), verdict(len(findings), 0, at_least=False)),
-            ("rows in less rows accounted for", unaccounted(manifest), verdict(unaccounted(manifest), 0, at_least=False)),
-            ("share of those claims in quarantine or flagged", seen / max(claims.total(), 1), verdict(seen / max(claims.total(), 1), 1.0)),
+            (
+                "findings of verify --inputs",
+                len(findings),
+                verdict(len(findings), 0, at_least=False),
+            ),
+            (
+                "rows in less rows accounted for",
+                unaccounted(manifest),
+                verdict(unaccounted(manifest), 0, at_least=False),
+            ),
+            (
+                "share of those claims in quarantine or flagged",
+                seen / max(claims.total(), 1),
+                verdict(seen / max(claims.total(), 1), 1.0),
+            ),
         ],
     )
     report.finish()
@@ -54,7 +80,10 @@ def main() -> None:
 
 def fired(manifest: Manifest) -> list[tuple[str, int, str, str]]:
     """Return a line for every trait."""
-    return [(rule.trait, manifest.fired.get(rule.trait, 0), rule.action, f"{rule.threshold:.4f}") for rule in manifest.thresholds]
+    return [
+        (rule.trait, manifest.fired.get(rule.trait, 0), rule.action, f"{rule.threshold:.4f}")
+        for rule in manifest.thresholds
+    ]
 
 
 def unaccounted(manifest: Manifest) -> int:
@@ -68,8 +97,12 @@ def claimed(run: str) -> Counter[str]:
     decisions = {(source, row): decision for source, row, decision in ledger.iter_rows()}
     found: Counter[str] = Counter()
     for file in teacher_files():
-        for row, record in enumerate(pq.read_table(file, columns=["messages", "teacher"]).to_pylist()):
-            answers = (turn["content"] or "" for turn in record["messages"] if turn["role"] == "assistant")
+        for row, record in enumerate(
+            pq.read_table(file, columns=["messages", "teacher"]).to_pylist()
+        ):
+            answers = (
+                turn["content"] or "" for turn in record["messages"] if turn["role"] == "assistant"
+            )
             if not OWN.match(record["teacher"]) and any(map(CLAIM.search, answers)):
                 found[decisions[file.name, row]] += 1
     return found

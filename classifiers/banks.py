@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from classifiers.exemplars import build_index, index_bytes, index_from_bytes
-from classifiers.heads import Head
+from classifiers.signals.exemplars import build_index, index_bytes, index_from_bytes
+from classifiers.signals.heads import Head
 from schemas.cards import TraitCard
 from schemas.digests import canonical_json, config_digest, sha256_hex
 from schemas.errors import InputError, ModelError
@@ -77,7 +77,12 @@ def bank_files(bank: Bank) -> dict[str, bytes]:
         "files": {name: sha256_hex(data) for name, data in sorted(files.items())},
     }
     bank.digest = config_digest(description)
-    files[INDEX_FILE] = json.dumps({"digest": bank.digest, **description}, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    files[INDEX_FILE] = (
+        json.dumps(
+            {"digest": bank.digest, **description}, indent=1, sort_keys=True, ensure_ascii=False
+        ).encode()
+        + b"\n"
+    )
     return files
 
 
@@ -85,10 +90,17 @@ def _trait_files(name: str, trait: TraitModel, files: dict[str, bytes]) -> dict[
     for polarity, index in (("positive", trait.positive_index), ("negative", trait.negative_index)):
         if index is not None:
             files[f"{name}/{polarity}.faiss"] = index_bytes(index)
-    files[f"{name}/texts.json"] = canonical_json({"positives": trait.positives, "negatives": trait.negatives})
-    tensors = {f"calibration/{signal}": scores for signal, scores in sorted(trait.calibration.items())}
+    files[f"{name}/texts.json"] = canonical_json(
+        {"positives": trait.positives, "negatives": trait.negatives}
+    )
+    tensors = {
+        f"calibration/{signal}": scores for signal, scores in sorted(trait.calibration.items())
+    }
     for place, (weight, bias) in enumerate(trait.head.layers if trait.head else ()):
-        tensors |= {f"head/{place}/weight": np.ascontiguousarray(weight), f"head/{place}/bias": np.ascontiguousarray(bias)}
+        tensors |= {
+            f"head/{place}/weight": np.ascontiguousarray(weight),
+            f"head/{place}/bias": np.ascontiguousarray(bias),
+        }
     files[f"{name}/tensors.safetensors"] = save_tensors(tensors)
     return {
         "card": trait.card.model_dump(mode="json", exclude_none=True),
@@ -110,14 +122,22 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
         altered = config_digest(description) != digest
         if description["format"] != BANK_FORMAT:
             raise ModelError(
-                f"bank has format {description['format']}, this version reads {BANK_FORMAT}", where=where, remedy="fit it anew"
+                f"bank has format {description['format']}, this version reads {BANK_FORMAT}",
+                where=where,
+                remedy="fit it anew",
             )
     except (OSError, InputError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"is no trait bank: {_said(error)}", where=where, remedy="congener fit --traits DIR --output BANK makes one"
+            f"is no trait bank: {_said(error)}",
+            where=where,
+            remedy="congener fit --traits DIR --output BANK makes one",
         ) from error
     if altered:
-        raise ModelError(f"{INDEX_FILE} doesn't match its digest", where=where, remedy="fit it anew: it was altered")
+        raise ModelError(
+            f"{INDEX_FILE} doesn't match its digest",
+            where=where,
+            remedy="fit it anew: it was altered",
+        )
 
     def checked(name: str) -> bytes:
         try:
@@ -125,16 +145,37 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
         except (OSError, InputError) as error:
             raise ModelError(f"{name} is missing", where=where, remedy="fit it anew") from error
         if sha256_hex(data) != known[name]:
-            raise ModelError(f"{name} doesn't match its digest", where=where, remedy="fit it anew: it was altered")
+            raise ModelError(
+                f"{name} doesn't match its digest",
+                where=where,
+                remedy="fit it anew: it was altered",
+            )
         return data
 
-    if odd := next((name for name, entry in description["traits"].items() if entry["card"].get("id") != name), None):
-        raise ModelError(f"trait {odd!r} has a card of another id", where=where, remedy="fit it anew: it was altered")
+    if odd := next(
+        (name for name, entry in description["traits"].items() if entry["card"].get("id") != name),
+        None,
+    ):
+        raise ModelError(
+            f"trait {odd!r} has a card of another id",
+            where=where,
+            remedy="fit it anew: it was altered",
+        )
     try:
-        cards = {name: TraitCard.model_validate(entry["card"]) for name, entry in description["traits"].items()}
+        cards = {
+            name: TraitCard.model_validate(entry["card"])
+            for name, entry in description["traits"].items()
+        }
     except ValidationError as error:  # before any file is read: a name that is no id may be a path
-        raise ModelError(f"a card of the bank isn't one: {problems(error)}", where=where, remedy="fit it anew: it was altered") from error
-    traits = {name: _read_trait(cards[name], entry, known, checked) for name, entry in description["traits"].items()}
+        raise ModelError(
+            f"a card of the bank isn't one: {problems(error)}",
+            where=where,
+            remedy="fit it anew: it was altered",
+        ) from error
+    traits = {
+        name: _read_trait(cards[name], entry, known, checked)
+        for name, entry in description["traits"].items()
+    }
     return Bank(traits, description["encoder"], description["background"], digest)
 
 
@@ -145,14 +186,23 @@ def _said(error: Exception) -> str:
     return f"{INDEX_FILE} is none of congener's ({type(error).__name__}: {error})"
 
 
-def _read_trait(card: TraitCard, entry: Mapping[str, Any], known: Mapping[str, str], read: Callable[[str], bytes]) -> TraitModel:
+def _read_trait(
+    card: TraitCard,
+    entry: Mapping[str, Any],
+    known: Mapping[str, str],
+    read: Callable[[str], bytes],
+) -> TraitModel:
     texts = json.loads(read(f"{card.id}/texts.json"))
     tensors = load_tensors(read(f"{card.id}/tensors.safetensors"))
     layers = tuple(
-        (tensors[f"head/{place}/weight"], tensors[f"head/{place}/bias"]) for place in range(2) if f"head/{place}/weight" in tensors
+        (tensors[f"head/{place}/weight"], tensors[f"head/{place}/bias"])
+        for place in range(2)
+        if f"head/{place}/weight" in tensors
     )
     indexes = {
-        polarity: index_from_bytes(read(file)) for polarity in ("positive", "negative") if (file := f"{card.id}/{polarity}.faiss") in known
+        polarity: index_from_bytes(read(file))
+        for polarity in ("positive", "negative")
+        if (file := f"{card.id}/{polarity}.faiss") in known
     }
     return TraitModel(
         card=card,
@@ -163,7 +213,11 @@ def _read_trait(card: TraitCard, entry: Mapping[str, Any], known: Mapping[str, s
         negative_index=indexes.get("negative"),
         scale=(entry["scale"][0], entry["scale"][1]),
         head=Head(layers, entry["head_strength"]) if layers else None,
-        calibration={key.split("/", 1)[1]: value for key, value in tensors.items() if key.startswith("calibration/")},
+        calibration={
+            key.split("/", 1)[1]: value
+            for key, value in tensors.items()
+            if key.startswith("calibration/")
+        },
         calibrated_on=entry["calibrated_on"],
     )
 

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from classifiers.banks import Bank, TraitModel, bank_files, index_of
-from classifiers.encoders import Encoder, EncoderConfig, Progress
-from classifiers.exemplars import contrast
-from classifiers.heads import Labelled, balanced, train_head, train_scale
 from classifiers.library import LoadedCard, background_conversations
+from classifiers.models.encoders import Encoder, EncoderConfig, Progress
 from classifiers.scoring import DENSE, Scorer, combine, load_classifiers
+from classifiers.signals.exemplars import contrast
+from classifiers.signals.heads import Labelled, balanced, train_head, train_scale
 from schemas.cards import SIGNALS, Scope, Signals, TraitCard
 from schemas.digests import config_digest, sha256_hex
 
@@ -67,7 +67,11 @@ class _Batch:
 
     def in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> np.ndarray:
         """Return all texts if answers are wanted."""
-        return np.arange(len(self.rows)) if "assistant" in roles and "answer" in channels else np.empty(0, np.int64)
+        return (
+            np.arange(len(self.rows))
+            if "assistant" in roles and "answer" in channels
+            else np.empty(0, np.int64)
+        )
 
 
 def library_background(library: Iterable[LoadedCard]) -> tuple[CleanRow, ...]:
@@ -86,7 +90,9 @@ def suitable(card: LoadedCard, rows: Iterable[CleanRow]) -> list[CleanRow]:
     return [
         row
         for row in rows
-        if not (row.polarity == "positive" and row.origin in related) and row.origin != card.id and not own.intersection(row.texts)
+        if not (row.polarity == "positive" and row.origin in related)
+        and row.origin != card.id
+        and not own.intersection(row.texts)
     ]
 
 
@@ -121,7 +127,11 @@ def limited(card: TraitCard, signals: Sequence[str]) -> TraitCard:
 
 def limited_bank(bank: Bank, signals: Sequence[str]) -> Bank:
     """Return the bank with only these signals and the traits that have any of them; calibration scores are combined anew."""
-    traits = {name: _limited_trait(trait, signals) for name, trait in bank.traits.items() if set(trait.card.signals.names()) & set(signals)}
+    traits = {
+        name: _limited_trait(trait, signals)
+        for name, trait in bank.traits.items()
+        if set(trait.card.signals.names()) & set(signals)
+    }
     result = Bank(traits, bank.encoder, bank.background)
     bank_files(result)
     return result
@@ -129,7 +139,9 @@ def limited_bank(bank: Bank, signals: Sequence[str]) -> Bank:
 
 def _limited_trait(trait: TraitModel, signals: Sequence[str]) -> TraitModel:
     kept = {name: scores for name, scores in trait.calibration.items() if name in signals}
-    return replace(trait, card=limited(trait.card, signals), calibration={"combined": combine(kept), **kept})
+    return replace(
+        trait, card=limited(trait.card, signals), calibration={"combined": combine(kept), **kept}
+    )
 
 
 def fit_bank(
@@ -147,7 +159,9 @@ def fit_bank(
     identity = encoder.identity if encoder else None
     kept = kept or {}
     missing = [card for card in cards if card.id not in kept]
-    vectors = _vectors([card for card in missing if uses_encoder(card.card)], clean, encoder, progress)
+    vectors = _vectors(
+        [card for card in missing if uses_encoder(card.card)], clean, encoder, progress
+    )
     fitted = {card.id: _fit_trait(card, clean, vectors) for card in missing}
     bank = Bank(
         {card.id: {**kept, **fitted}[card.id] for card in cards},
@@ -155,7 +169,11 @@ def fit_bank(
         {"name": clean.name, "digest": clean.digest, "rows": len(clean.user or clean.shipped)},
     )
     if missing:
-        part = Bank({card.id: _unscoped(bank.traits[card.id]) for card in missing}, bank.encoder, bank.background)
+        part = Bank(
+            {card.id: _unscoped(bank.traits[card.id]) for card in missing},
+            bank.encoder,
+            bank.background,
+        )
         scorer = Scorer(part, encoder, load_classifiers(part, config))
         scorer.progress = progress
         _calibrate(bank, missing, clean, scorer)
@@ -163,7 +181,12 @@ def fit_bank(
     return bank
 
 
-def _vectors(cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | None, progress: Progress | None) -> _Vectors:
+def _vectors(
+    cards: Sequence[LoadedCard],
+    clean: CleanText,
+    encoder: Encoder | None,
+    progress: Progress | None,
+) -> _Vectors:
     """Encode every text once: positives whole, negatives in the windows that `filter` would score them in.
 
     Every window of a clean text is clean, and a long row is only as quiet as its loudest one. Which window of a positive shows
@@ -183,13 +206,21 @@ def _vectors(cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | N
     return _Vectors(dict(zip(positives, found, strict=False)), pieces)
 
 
-def fitting_texts(card: LoadedCard, clean: CleanText) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+def fitting_texts(
+    card: LoadedCard, clean: CleanText
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return positives, hard negatives and background to fit a card on, each text once, cut to the scope's opening."""
     opening = card.card.scope.opening
     background = (text for row in split(card, clean)[0] for text in row.texts)
     positives = dict.fromkeys(text[:opening] for text in card.positives)
-    hard = dict.fromkeys(text[:opening] for text in card.negatives if text[:opening] not in positives)
-    rest = dict.fromkeys(text[:opening] for text in background if text[:opening] not in positives and text[:opening] not in hard)
+    hard = dict.fromkeys(
+        text[:opening] for text in card.negatives if text[:opening] not in positives
+    )
+    rest = dict.fromkeys(
+        text[:opening]
+        for text in background
+        if text[:opening] not in positives and text[:opening] not in hard
+    )
     return tuple(positives), tuple(hard), tuple(rest)
 
 
@@ -207,7 +238,11 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
 
 
 def _stack(pieces: Sequence[Piece], dimension: int) -> np.ndarray:
-    return np.stack([piece.vector for piece in pieces]) if pieces else np.empty((0, dimension), np.float32)
+    return (
+        np.stack([piece.vector for piece in pieces])
+        if pieces
+        else np.empty((0, dimension), np.float32)
+    )
 
 
 def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, hard: int) -> None:
@@ -220,12 +255,18 @@ def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, h
         margins = np.concatenate(leave_one_out(positives, negatives, signals.exemplars.neighbours))
         trait.scale = train_scale(margins, labels, weights)
     if signals.head:
-        trait.head = train_head(Labelled(np.concatenate([positives, negatives]), labels, weights), signals.head)
+        trait.head = train_head(
+            Labelled(np.concatenate([positives, negatives]), labels, weights), signals.head
+        )
 
 
-def leave_one_out(positives: np.ndarray, negatives: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+def leave_one_out(
+    positives: np.ndarray, negatives: np.ndarray, neighbours: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return each exemplar's contrast against all the others, so that none is its own neighbour."""
-    return _without_self(positives, negatives, neighbours, 1.0), _without_self(negatives, positives, neighbours, -1.0)
+    return _without_self(positives, negatives, neighbours, 1.0), _without_self(
+        negatives, positives, neighbours, -1.0
+    )
 
 
 def _without_self(own: np.ndarray, others: np.ndarray, neighbours: int, sign: float) -> np.ndarray:
@@ -235,8 +276,16 @@ def _without_self(own: np.ndarray, others: np.ndarray, neighbours: int, sign: fl
     similarity = own @ own.T
     np.fill_diagonal(similarity, -np.inf)
     count = min(neighbours, len(own) - 1)
-    near = -np.sort(-similarity, axis=1)[:, :count].mean(axis=1) if count else np.zeros(len(own), np.float32)
-    far = contrast(own, index_of(others), None, neighbours) if len(others) else np.zeros(len(own), np.float32)
+    near = (
+        -np.sort(-similarity, axis=1)[:, :count].mean(axis=1)
+        if count
+        else np.zeros(len(own), np.float32)
+    )
+    far = (
+        contrast(own, index_of(others), None, neighbours)
+        if len(others)
+        else np.zeros(len(own), np.float32)
+    )
     return np.asarray(sign * (near - far), np.float32)
 
 
@@ -254,10 +303,15 @@ def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, scorer
 
 def _unscoped(trait: TraitModel) -> TraitModel:
     """Let a trait of the thinking, or of the user's turns, be calibrated on answers: there is no other clean text."""
-    return replace(trait, card=trait.card.model_copy(update={"scope": Scope(opening=trait.card.scope.opening)}))
+    return replace(
+        trait, card=trait.card.model_copy(update={"scope": Scope(opening=trait.card.scope.opening)})
+    )
 
 
 def as_answers(rows: Sequence[CleanRow]) -> _Batch:
     """Present rows to the scorer: every text an answer of the assistant."""
     flat = [(at, text) for at, row in enumerate(rows) for text in row.texts if text.strip()]
-    return _Batch(np.array([at for at, _ in flat], np.int64), pa.array([text for _, text in flat], pa.large_string()))
+    return _Batch(
+        np.array([at for at, _ in flat], np.int64),
+        pa.array([text for _, text in flat], pa.large_string()),
+    )

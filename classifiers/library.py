@@ -41,7 +41,9 @@ class LoadedCard:
     @property
     def digest(self) -> str:
         """Digest the card and its texts."""
-        return config_digest([self.card.model_dump(mode="json", exclude_none=True), self.positives, self.negatives])
+        return config_digest(
+            [self.card.model_dump(mode="json", exclude_none=True), self.positives, self.negatives]
+        )
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -50,11 +52,15 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
-            raise yaml.YAMLError(f"alias *{event.anchor} on line {event.start_mark.line + 1} is not read; write the value out")
+            raise yaml.YAMLError(
+                f"alias *{event.anchor} on line {event.start_mark.line + 1} is not read; write the value out"
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        found = super().construct_mapping(node, deep)  # first: it names the line of a key that can't be one
+        found = super().construct_mapping(
+            node, deep
+        )  # first: it names the line of a key that can't be one
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key, times in Counter(keys).items():
             if times > 1:
@@ -73,12 +79,19 @@ def read_yaml(path: Path, model: type[M]) -> M:
         value = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506  a SafeLoader
     except OSError as error:
         raise CardError(f"can't be read: {error.strerror}", where=str(path)) from error
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # the loader raises all of them: for dates, tags, depth
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        RecursionError,
+    ) as error:  # the loader raises all of them: for dates, tags, depth
         raise CardError(f"is not plain YAML: {error}", where=str(path)) from error
     try:
         return model.model_validate({} if value is None else value)
     except ValidationError as error:
-        raise CardError(problems(error), where=str(path), remedy=known_fields(error, model)) from error
+        raise CardError(
+            problems(error), where=str(path), remedy=known_fields(error, model)
+        ) from error
 
 
 def read_texts(path: Path) -> tuple[str, ...]:
@@ -112,7 +125,8 @@ def load_card(folder: Path) -> LoadedCard:
     """
     card = read_yaml(folder / "card.yaml", TraitCard)
     texts = {
-        name: read_texts(folder / f"{name}.jsonl") if (folder / f"{name}.jsonl").is_file() else () for name in ("positives", "negatives")
+        name: read_texts(folder / f"{name}.jsonl") if (folder / f"{name}.jsonl").is_file() else ()
+        for name in ("positives", "negatives")
     }
     fitted = [name for name in ("exemplars", "head") if getattr(card.signals, name)]
     if fitted and len(texts["positives"]) < FEWEST_POSITIVES:
@@ -135,7 +149,11 @@ def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
     cards = [load_card(folder) for folder in dict.fromkeys(folders)]
     for place, card in enumerate(cards):
         if twin := next((other for other in cards[:place] if other.id == card.id), None):
-            raise CardError(f"has id {card.id!r}, and so has {twin.folder}", where=str(card.folder), remedy="give one of them another id")
+            raise CardError(
+                f"has id {card.id!r}, and so has {twin.folder}",
+                where=str(card.folder),
+                remedy="give one of them another id",
+            )
     return sorted(cards, key=lambda card: card.id)
 
 
@@ -164,5 +182,8 @@ def background_conversations() -> list[list[str]]:
     conversations = []
     for path in sorted(LIBRARY.glob("background-*.jsonl")):
         rows: Iterable[Any] = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-        conversations += [[message["content"] for message in row["messages"] if message["role"] == "assistant"] for row in rows]
+        conversations += [
+            [message["content"] for message in row["messages"] if message["role"] == "assistant"]
+            for row in rows
+        ]
     return conversations

@@ -11,14 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers.banks import Bank, TraitModel
-from classifiers.encoders import Encoder, EncoderConfig, Progress, load_encoder, require_finite
-from classifiers.exemplars import contrast, on_device
-from classifiers.lexicons import Lexicon, score_lexicons
-from classifiers.repetition import find_loop
-from classifiers.sequence_classifiers import SequenceClassifier, load_sequence_classifier
-from classifiers.windows import BatchCounts, Window
+from classifiers.models.encoders import (
+    Encoder,
+    EncoderConfig,
+    Progress,
+    load_encoder,
+    require_finite,
+)
+from classifiers.models.windows import BatchCounts, Window
+from classifiers.signals.exemplars import contrast, on_device
+from classifiers.signals.lexicons import Lexicon, score_lexicons
+from classifiers.signals.repetition import find_loop
+from classifiers.signals.sequence_classifiers import SequenceClassifier, load_sequence_classifier
 from schemas.cards import ClassifierOptions, Scope, SignalName
-from schemas.records import SCORE_DECIMALS
+from schemas.outputs import SCORE_DECIMALS
 
 DENSE = ("exemplars", "head")
 """Signals computed from the encoder's vectors: they share one pass, and their logits are averaged."""
@@ -106,7 +112,9 @@ class Scores:
         """Return the signal that scored highest on a row; of equals the one whose place is the narrowest kind."""
         order = ("lexicon", "repetition", "classifier", "exemplars", "head")
         names = [name for name in order if name in self.signals[trait]]
-        return max(names, key=lambda name: np.nan_to_num(self.signals[trait][name].scores[row], nan=-1.0))
+        return max(
+            names, key=lambda name: np.nan_to_num(self.signals[trait][name].scores[row], nan=-1.0)
+        )
 
 
 def logistic(values: np.ndarray) -> np.ndarray:
@@ -121,7 +129,11 @@ def combine(signals: Mapping[str, np.ndarray]) -> np.ndarray:
     The dense signals' logits are averaged (they err differently: benchmarks/personas.py measures each and the average);
     the others are evidence of their own, joined as independent causes: 1 - Π(1 - score).
     """
-    dense = [np.clip(signals[name].astype(np.float64), 1e-6, 1 - 1e-6) for name in DENSE if name in signals]
+    dense = [
+        np.clip(signals[name].astype(np.float64), 1e-6, 1 - 1e-6)
+        for name in DENSE
+        if name in signals
+    ]
     parts = [logistic(np.mean([np.log(p / (1 - p)) for p in dense], axis=0))] if dense else []
     parts += [values.astype(np.float64) for name, values in signals.items() if name not in DENSE]
     return rounded(1 - np.prod([1 - part for part in parts], axis=0))
@@ -143,13 +155,20 @@ class Scorer:
 
     def __post_init__(self) -> None:
         self._lexicons = {
-            name: Lexicon(trait.card.signals.lexicon) for name, trait in self.bank.traits.items() if trait.card.signals.lexicon
+            name: Lexicon(trait.card.signals.lexicon)
+            for name, trait in self.bank.traits.items()
+            if trait.card.signals.lexicon
         }
 
     def counts(self) -> BatchCounts:
         """Return what all models together have computed so far."""
         parts = [model.counts for model in (self.encoder, *self.classifiers.values()) if model]
-        return BatchCounts(*(sum(getattr(part, name) for part in parts) for name in ("tokens", "padded", "windows", "budget_cuts")))
+        return BatchCounts(
+            *(
+                sum(getattr(part, name) for part in parts)
+                for name in ("tokens", "padded", "windows", "budget_cuts")
+            )
+        )
 
     def score(self, size: int, texts: Texts) -> Scores:
         """Score `size` rows from their segments."""
@@ -161,15 +180,21 @@ class Scorer:
         for name, trait in self.bank.traits.items():
             found = result.signals[name]
             result.signals[name] = {signal: found[signal] for signal in trait.card.signals.names()}
-            result.combined[name] = combine({signal: item.scores for signal, item in result.signals[name].items()})
+            result.combined[name] = combine(
+                {signal: item.scores for signal, item in result.signals[name].items()}
+            )
         return result
 
     def _score_lexicons(self, texts: Texts, result: Scores) -> None:
         for scope, names in self._by_scope(self._lexicons).items():
             inside = in_scope(texts, scope)
-            found = score_lexicons([self._lexicons[name] for name in names], openings(texts, inside, scope.opening))
+            found = score_lexicons(
+                [self._lexicons[name] for name in names], openings(texts, inside, scope.opening)
+            )
             for name, (scores, spans, hits) in zip(names, found, strict=True):
-                signal = result.signals[name]["lexicon"] = reduced(result.size, texts, inside, scores, spans)
+                signal = result.signals[name]["lexicon"] = reduced(
+                    result.size, texts, inside, scores, spans
+                )
                 signal.hits = {int(inside[place]): stretches for place, stretches in hits.items()}
 
     def _score_repetition(self, texts: Texts, result: Scores) -> None:
@@ -180,7 +205,11 @@ class Scorer:
                 loops = [find_loop(text, trait.card.signals.repetition) for text in chosen]
                 scores = np.array([loop.score for loop in loops], np.float32)
                 result.signals[name]["repetition"] = reduced(
-                    result.size, texts, inside, scores, np.array([(loop.start, loop.end) for loop in loops], np.int32)
+                    result.size,
+                    texts,
+                    inside,
+                    scores,
+                    np.array([(loop.start, loop.end) for loop in loops], np.int32),
                 )
 
     def _score_dense(self, texts: Texts, result: Scores) -> None:
@@ -194,13 +223,21 @@ class Scorer:
         for name in names:
             trait = self.bank.traits[name]
             scope = trait.card.scope
-            inside = np.flatnonzero(np.isin(segments, in_scope(texts, scope)) & (cuts == (scope.opening or 0)))
+            inside = np.flatnonzero(
+                np.isin(segments, in_scope(texts, scope)) & (cuts == (scope.opening or 0))
+            )
             spans = _spans(windows, inside)
             for signal, scores in dense_scores(trait, result.vectors[inside]).items():
-                result.signals[name][signal] = reduced(result.size, texts, segments[inside], scores, spans, inside)
+                result.signals[name][signal] = reduced(
+                    result.size, texts, segments[inside], scores, spans, inside
+                )
 
     def _dense_traits(self) -> list[str]:
-        return [name for name, trait in self.bank.traits.items() if any(getattr(trait.card.signals, signal) for signal in DENSE)]
+        return [
+            name
+            for name, trait in self.bank.traits.items()
+            if any(getattr(trait.card.signals, signal) for signal in DENSE)
+        ]
 
     def windows(self, texts: Texts) -> tuple[list[Window], np.ndarray, np.ndarray]:
         """Cut the segments that any dense signal looks at into windows, once for every length of opening.
@@ -216,7 +253,11 @@ class Scorer:
         cuts: list[int] = []
         scopes = [self.bank.traits[name].card.scope for name in self._dense_traits()]
         for opening in sorted({scope.opening or 0 for scope in scopes}):
-            wanted = np.unique(np.concatenate([in_scope(texts, scope) for scope in scopes if (scope.opening or 0) == opening])).tolist()
+            wanted = np.unique(
+                np.concatenate(
+                    [in_scope(texts, scope) for scope in scopes if (scope.opening or 0) == opening]
+                )
+            ).tolist()
             found = self.encoder.windows(openings(texts, wanted, opening or None).to_pylist())
             windows += found
             segments += [wanted[window.text] for window in found]
@@ -230,7 +271,9 @@ class Scorer:
             windows = model.windows(openings(texts, inside, scope.opening).to_pylist())
             scores = model.probabilities(windows, self.progress)
             segments = np.array([inside[window.text] for window in windows], int)
-            result.signals[name]["classifier"] = reduced(result.size, texts, segments, scores, _spans(windows, range(len(windows))))
+            result.signals[name]["classifier"] = reduced(
+                result.size, texts, segments, scores, _spans(windows, range(len(windows)))
+            )
 
     def _by_scope(self, names: Mapping[str, object]) -> dict[Scope, list[str]]:
         groups: dict[Scope, list[str]] = {}
@@ -244,14 +287,22 @@ def in_scope(texts: Texts, scope: Scope) -> np.ndarray:
     return texts.in_scope(scope.roles, scope.channels)
 
 
-def openings(texts: Texts, segments: Sequence[int] | np.ndarray, opening: int | None) -> pa.LargeStringArray:
+def openings(
+    texts: Texts, segments: Sequence[int] | np.ndarray, opening: int | None
+) -> pa.LargeStringArray:
     """Return these segments' texts, cut to the opening if there is one."""
-    chosen = texts.text if len(segments) == len(texts.text) else texts.text.take(pa.array(segments, pa.int64()))
+    chosen = (
+        texts.text
+        if len(segments) == len(texts.text)
+        else texts.text.take(pa.array(segments, pa.int64()))
+    )
     return chosen if opening is None else pc.utf8_slice_codeunits(chosen, 0, opening)
 
 
 def _spans(windows: Sequence[Window], places: Sequence[int] | np.ndarray) -> np.ndarray:
-    return np.array([(windows[place].start, windows[place].end) for place in places], np.int32).reshape(-1, 2)
+    return np.array(
+        [(windows[place].start, windows[place].end) for place in places], np.int32
+    ).reshape(-1, 2)
 
 
 def dense_scores(trait: TraitModel, vectors: np.ndarray) -> dict[SignalName, np.ndarray]:
@@ -260,7 +311,9 @@ def dense_scores(trait: TraitModel, vectors: np.ndarray) -> dict[SignalName, np.
     signals = trait.card.signals
     if signals.exemplars:
         slope, offset = trait.scale
-        margin = contrast(vectors, trait.positive_index, trait.negative_index, signals.exemplars.neighbours)
+        margin = contrast(
+            vectors, trait.positive_index, trait.negative_index, signals.exemplars.neighbours
+        )
         found["exemplars"] = logistic(slope * margin + offset).astype(np.float32)
     if signals.head and trait.head:
         found["head"] = logistic(trait.head.logits(vectors)).astype(np.float32)
@@ -268,7 +321,12 @@ def dense_scores(trait: TraitModel, vectors: np.ndarray) -> dict[SignalName, np.
 
 
 def reduced(
-    size: int, texts: Texts, segments: Sequence[int] | np.ndarray, scores: np.ndarray, spans: np.ndarray, windows: np.ndarray | None = None
+    size: int,
+    texts: Texts,
+    segments: Sequence[int] | np.ndarray,
+    scores: np.ndarray,
+    spans: np.ndarray,
+    windows: np.ndarray | None = None,
 ) -> SignalScores:
     """Reduce scores of segments or windows to each row's maximum and its place; the first of equals, NaN for rows without any.
 
@@ -293,7 +351,9 @@ def reduced(
 
 def needs_encoder(bank: Bank) -> bool:
     """Say whether any trait of the bank has a dense signal."""
-    return any(getattr(trait.card.signals, signal) for trait in bank.traits.values() for signal in DENSE)
+    return any(
+        getattr(trait.card.signals, signal) for trait in bank.traits.values() for signal in DENSE
+    )
 
 
 def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = None) -> Scorer:
@@ -314,6 +374,11 @@ def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = Non
 def load_classifiers(bank: Bank, config: EncoderConfig) -> dict[str, SequenceClassifier]:
     """Load the sequence classifier of every trait that has one; a checkpoint that two traits share is loaded twice."""
     options: dict[str, ClassifierOptions] = {
-        name: trait.card.signals.classifier for name, trait in bank.traits.items() if trait.card.signals.classifier
+        name: trait.card.signals.classifier
+        for name, trait in bank.traits.items()
+        if trait.card.signals.classifier
     }
-    return {name: load_sequence_classifier(item, config.device, config.precision) for name, item in options.items()}
+    return {
+        name: load_sequence_classifier(item, config.device, config.precision)
+        for name, item in options.items()
+    }

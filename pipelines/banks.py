@@ -8,24 +8,34 @@ from dataclasses import replace
 import pyarrow as pa
 
 from classifiers.banks import INDEX_FILE, Bank, bank_files, read_bank
-from classifiers.encoders import Encoder, Progress, load_encoder
-from classifiers.fitting import CleanRow, CleanText, fit_bank, fit_key, library_background, limited, limited_bank, split, uses_encoder
+from classifiers.fitting import (
+    CleanRow,
+    CleanText,
+    fit_bank,
+    fit_key,
+    library_background,
+    limited,
+    limited_bank,
+    split,
+    uses_encoder,
+)
 from classifiers.library import LoadedCard, find_cards
+from classifiers.models.encoders import Encoder, Progress, load_encoder
 from classifiers.scoring import needs_encoder
-from pipelines.cache import cache_folder
 from pipelines.config import FilterConfig, on_disk
-from pipelines.progress import Fitting, Reporter
+from pipelines.display.progress import Fitting, Reporter
+from pipelines.runs.cache import cache_folder
 from pipelines.version import VERSION
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import config_digest
 from schemas.errors import CardError, InputError, ModelError
 from schemas.policies import Policy
-from transforms import storage
 from transforms.decide import check_policy, require_clean_texts
-from transforms.formats import settle_layout
-from transforms.readers import read_task
-from transforms.segments import segments_of
-from transforms.sources import plan_shards, survey
+from transforms.files import storage
+from transforms.files.shards import read_task
+from transforms.files.sources import plan_shards, survey
+from transforms.records.formats import settle_layout
+from transforms.records.segments import segments_of
 
 
 def save_bank(bank: Bank, uri: str) -> None:
@@ -45,9 +55,15 @@ def clean_text(background: Sequence[str], corpus: CorpusConfig) -> CleanText:
     shipped = library_background(find_cards())
     if not background:
         return CleanText(shipped)
-    rows = tuple(CleanRow(texts, "user", "clean") for texts in read_answers(background, corpus) if texts)
+    rows = tuple(
+        CleanRow(texts, "user", "clean") for texts in read_answers(background, corpus) if texts
+    )
     if not rows:
-        raise InputError("holds no answer of an assistant", where=", ".join(background), remedy="check --background and its format")
+        raise InputError(
+            "holds no answer of an assistant",
+            where=", ".join(background),
+            remedy="check --background and its format",
+        )
     return CleanText(shipped, rows, f"--background {', '.join(background)}")
 
 
@@ -71,11 +87,15 @@ def _for_background(corpus: CorpusConfig, schema: pa.Schema) -> CorpusConfig:
     """Read the background in the corpus's format where its columns are there, else as detection finds it."""
     named = corpus.columns.values()
     return (
-        CorpusConfig(format=corpus.format, columns=corpus.columns) if corpus.format and set(named) <= set(schema.names) else CorpusConfig()
+        CorpusConfig(format=corpus.format, columns=corpus.columns)
+        if corpus.format and set(named) <= set(schema.names)
+        else CorpusConfig()
     )
 
 
-def prepare_bank(config: FilterConfig, policy: Policy | None = None, reporter: Reporter | None = None) -> tuple[Bank, Encoder | None]:
+def prepare_bank(
+    config: FilterConfig, policy: Policy | None = None, reporter: Reporter | None = None
+) -> tuple[Bank, Encoder | None]:
     """Return the bank a run uses and its encoder.
 
     With a bank and no traits, the bank as it is; otherwise the traits' cards, of which a trait that the bank (or the
@@ -98,11 +118,17 @@ def prepare_bank(config: FilterConfig, policy: Policy | None = None, reporter: R
     encoder = _encoder(config, given, any(uses_encoder(card.card) for card in cards))
     clean = clean_text(config.background, config.corpus)
     held = given.traits if given else {}
-    kept = {card.id: held[card.id] for card in cards if card.id in held and held[card.id].card_digest == card.digest}
+    kept = {
+        card.id: held[card.id]
+        for card in cards
+        if card.id in held and held[card.id].card_digest == card.digest
+    }
     if policy is not None:
         check_policy(policy, [card.card for card in cards])
         for card in (card for card in cards if card.id not in kept):
-            require_clean_texts(card.card, policy.rule(card.id), len(split(card, clean)[1]), clean.name)
+            require_clean_texts(
+                card.card, policy.rule(card.id), len(split(card, clean)[1]), clean.name
+            )
     progress = Fitting(reporter.say, len(cards) - len(kept)) if reporter else None
     if given:
         return fit_bank(cards, clean, encoder, config.encoder_config(), kept, progress), encoder
@@ -117,17 +143,27 @@ def _encoder(config: FilterConfig, given: Bank | None, needed: bool) -> Encoder 
 
 
 def _cached(
-    cards: Sequence[LoadedCard], clean: CleanText, encoder: Encoder | None, config: FilterConfig, progress: Progress | None
+    cards: Sequence[LoadedCard],
+    clean: CleanText,
+    encoder: Encoder | None,
+    config: FilterConfig,
+    progress: Progress | None,
 ) -> Bank:
     """Fit, or take what an earlier run fitted from the very same cards, clean text and encoder."""
     key = config_digest(
-        [VERSION, str(encoder.dtype) if encoder else None, [fit_key(card, clean, encoder.identity if encoder else None) for card in cards]]
+        [
+            VERSION,
+            str(encoder.dtype) if encoder else None,
+            [fit_key(card, clean, encoder.identity if encoder else None) for card in cards],
+        ]
     )
     folder = cache_folder() / "banks" / key
     if (folder / INDEX_FILE).is_file():
         try:
             return load_bank(str(folder))
-        except ModelError:  # a damaged cache is no error of the user's: it is fitted again and overwritten
+        except (
+            ModelError
+        ):  # a damaged cache is no error of the user's: it is fitted again and overwritten
             storage.remove_tree(str(folder / INDEX_FILE))
     bank = fit_bank(cards, clean, encoder, config.encoder_config(), progress=progress)
     save_bank(bank, str(folder))

@@ -15,7 +15,7 @@ from schemas.errors import CardError
 from schemas.policies import Policy
 
 if TYPE_CHECKING:
-    from classifiers.encoders import EncoderConfig
+    from classifiers.models.encoders import EncoderConfig
 
 
 class EncoderSettings(Strict):
@@ -78,11 +78,15 @@ class FilterConfig(Strict):
         """Return the settings for the process that launches the run: on another engine's machines the device is theirs."""
         if self.engine.runner != "dataflow":
             return self
-        return self.model_copy(update={"hardware": self.hardware.model_copy(update={"device": "auto"})})
+        return self.model_copy(
+            update={"hardware": self.hardware.model_copy(update={"device": "auto"})}
+        )
 
     def encoder_config(self) -> EncoderConfig:
         """Return the encoder and hardware settings as the classifiers want them."""
-        from classifiers.encoders import EncoderConfig  # loads torch, which --help can do without
+        from classifiers.models.encoders import (
+            EncoderConfig,
+        )  # loads torch, which --help can do without
 
         return EncoderConfig(**self.encoder.model_dump(), **self.hardware.model_dump())
 
@@ -90,11 +94,15 @@ class FilterConfig(Strict):
         """Return the configuration with local paths that mean the same in workers elsewhere, which start in other folders."""
         if self.engine.runner == "local":
             return self
-        return self.model_copy(update={"input": tuple(map(absolute, self.input)), "output": absolute(self.output)})
+        return self.model_copy(
+            update={"input": tuple(map(absolute, self.input)), "output": absolute(self.output)}
+        )
 
     def identity(self) -> dict[str, object]:
         """Return the part that decides a run's bytes: not where its files lie, nor what it runs on."""
-        return self.model_dump(mode="json", include={"signals", "corpus", "shards", "encoder", "vectors"})
+        return self.model_dump(
+            mode="json", include={"signals", "corpus", "shards", "encoder", "vectors"}
+        )
 
 
 def absolute(path: str) -> str:
@@ -109,7 +117,9 @@ def on_disk(path: str) -> Path:
     """
     if "://" in path:
         raise CardError(
-            "must be on this machine's disk", where=path, remedy="copy it here: only corpora, backgrounds, banks and runs may be elsewhere"
+            "must be on this machine's disk",
+            where=path,
+            remedy="copy it here: only corpora, backgrounds, banks and runs may be elsewhere",
         )
     return Path(path)
 

@@ -39,12 +39,18 @@ class Outcome:
         return self.right / self.true if self.true else None
 
 
-def run_demo(output: str, config: FilterConfig, restart: bool = True) -> tuple[list[Manifest], list[Outcome]]:
+def run_demo(
+    output: str, config: FilterConfig, restart: bool = True
+) -> tuple[list[Manifest], list[Outcome]]:
     """Filter both sample corpora below `output`, and compare with the truth beside them."""
     manifests = []
     for name in CORPORA:
         update = {"input": (str(SAMPLE / name),), "output": f"{output}/{name}"}
-        manifests.append(run_filter(config.model_copy(update=update), restart=restart, command=("congener", "demo")))
+        manifests.append(
+            run_filter(
+                config.model_copy(update=update), restart=restart, command=("congener", "demo")
+            )
+        )
     return manifests, outcomes(output, [item.trait for item in manifests[0].thresholds])
 
 
@@ -61,8 +67,13 @@ def outcomes(output: str, traits: list[str]) -> list[Outcome]:
 def _pairs(output: str) -> Iterator[tuple[set[str], set[str]]]:
     """Yield each sample row's true traits and those that fired."""
     for name in CORPORA:
-        ledger = pl.read_parquet(f"{output}/{name}/ledger/*.parquet").select("source", "row", "reasons")
-        fired = {(source, row): {reason["trait"] for reason in reasons} for source, row, reasons in ledger.iter_rows()}
+        ledger = pl.read_parquet(f"{output}/{name}/ledger/*.parquet").select(
+            "source", "row", "reasons"
+        )
+        fired = {
+            (source, row): {reason["trait"] for reason in reasons}
+            for source, row, reasons in ledger.iter_rows()
+        }
         for corpus in sorted((SAMPLE / name).glob("*.jsonl")):
             truth = (SAMPLE / "truth" / corpus.name).read_text(encoding="utf-8").splitlines()
             for row, line in enumerate(truth):

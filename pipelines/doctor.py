@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.cache import cache_folder
+from pipelines.runs.cache import cache_folder
 from pipelines.version import VERSION, package_versions
 
 
@@ -37,11 +37,25 @@ def examine() -> list[Check]:
 
 def _python() -> Check:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Check("python", True, f"{platform.python_version()} on {platform.machine()}, {cores} cores; congener {VERSION}")
+    return Check(
+        "python",
+        True,
+        f"{platform.python_version()} on {platform.machine()}, {cores} cores; congener {VERSION}",
+    )
 
 
 def _packages() -> list[Check]:
-    needed = {"apache-beam", "numpy", "pyarrow", "torch", "transformers", "tokenizers", "safetensors", "google-re2", "orjson"}
+    needed = {
+        "apache-beam",
+        "numpy",
+        "pyarrow",
+        "torch",
+        "transformers",
+        "tokenizers",
+        "safetensors",
+        "google-re2",
+        "orjson",
+    }
     found = package_versions()
     return [Check(name, name in found, found.get(name, "missing")) for name in sorted(needed)]
 
@@ -50,7 +64,11 @@ def _faiss() -> Check:
     try:
         import faiss
     except ImportError:
-        return Check("faiss", False, "missing: pip install 'congener[cpu]', or 'congener[gpu]' on a CUDA machine")
+        return Check(
+            "faiss",
+            False,
+            "missing: pip install 'congener[cpu]', or 'congener[gpu]' on a CUDA machine",
+        )
     gpu = hasattr(faiss, "StandardGpuResources")
     return Check(
         "faiss",
@@ -65,12 +83,20 @@ def _device() -> Check:
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name(0)
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-        return Check("device", True, f"cuda: {name}, {memory:.0f} GiB, {'bf16' if torch.cuda.is_bf16_supported() else 'fp32'}")
-    return Check("device", True, f"cpu, fp32, {torch.get_num_threads()} threads (torch sees no GPU; --device cuda would refuse)")
+        return Check(
+            "device",
+            True,
+            f"cuda: {name}, {memory:.0f} GiB, {'bf16' if torch.cuda.is_bf16_supported() else 'fp32'}",
+        )
+    return Check(
+        "device",
+        True,
+        f"cpu, fp32, {torch.get_num_threads()} threads (torch sees no GPU; --device cuda would refuse)",
+    )
 
 
 def _encoder() -> Check:
-    from classifiers.models import PINNED, find_model
+    from classifiers.models.checkpoints import PINNED, find_model
     from schemas.encoders import DEFAULT_ENCODER
     from schemas.errors import ModelError
 
@@ -79,10 +105,14 @@ def _encoder() -> Check:
         files = find_model(DEFAULT_ENCODER)
     except ModelError:
         return Check(
-            "encoder", None, f"{DEFAULT_ENCODER} at {PINNED[DEFAULT_ENCODER][0][:12]} isn't on this disk; the first run fetches it"
+            "encoder",
+            None,
+            f"{DEFAULT_ENCODER} at {PINNED[DEFAULT_ENCODER][0][:12]} isn't on this disk; the first run fetches it",
         )
     finally:
-        os.environ.pop("HF_HUB_OFFLINE") if offline is None else os.environ.update(HF_HUB_OFFLINE=offline)
+        os.environ.pop("HF_HUB_OFFLINE") if offline is None else os.environ.update(
+            HF_HUB_OFFLINE=offline
+        )
     return Check("encoder", True, f"{files.name}, weights {files.weights_sha256[:12]} as pinned")
 
 
@@ -90,7 +120,11 @@ def _extra(name: str, package: str) -> Check:
     try:
         return Check(f"extra {name}", True, f"{package} {metadata.version(package)}")
     except metadata.PackageNotFoundError:
-        return Check(f"extra {name}", None, f"not installed: pip install 'congener[{name}]' for its object store")
+        return Check(
+            f"extra {name}",
+            None,
+            f"not installed: pip install 'congener[{name}]' for its object store",
+        )
 
 
 def _cache() -> Check:
@@ -99,4 +133,8 @@ def _cache() -> Check:
     if not os.access(parent, os.W_OK):
         return Check("cache", False, f"{folder} can't be written; set CONGENER_CACHE")
     banks = len(list(Path(folder, "banks").glob("*"))) if folder.exists() else 0
-    return Check("cache", True, f"{folder}, {banks} banks, {shutil.disk_usage(parent).free / 2**30:.0f} GiB free")
+    return Check(
+        "cache",
+        True,
+        f"{folder}, {banks} banks, {shutil.disk_usage(parent).free / 2**30:.0f} GiB free",
+    )

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipelines.config import Engine, FilterConfig
+from pipelines.display.progress import Reporter
 from pipelines.filter import FilterPlan, plan
-from pipelines.progress import Reporter
 from schemas.corpora import ShardLimits
 from schemas.errors import BudgetError, CardError
 from transforms.decide import decide
+from transforms.files.shards import read_task
+from transforms.files.sources import ShardPlan
 from transforms.identify import identify
-from transforms.readers import read_task
 from transforms.score import score, shared_scorer
-from transforms.sources import ShardPlan
 from transforms.write import write_shard
 
 PLACES = 20
@@ -61,18 +61,30 @@ class Estimate(NamedTuple):
     highest: float
 
 
-def run_estimate(config: FilterConfig, terms: Terms, sample: int = 2000, budget: float | None = None) -> Estimate:
+def run_estimate(
+    config: FilterConfig, terms: Terms, sample: int = 2000, budget: float | None = None
+) -> Estimate:
     """Filter a sample of the corpus here, in a folder that is thrown away, and work out what the whole would cost.
 
     Raises: BudgetError: It would cost more than the budget, reckoned at the upper end of the spread.
     Raises: CongenerError: The run can't be settled.
     """
     if not config.input:
-        raise CardError("input is needed", remedy="congener estimate --input CORPUS --machines 4 --price 1.20")
+        raise CardError(
+            "input is needed", remedy="congener estimate --input CORPUS --machines 4 --price 1.20"
+        )
     with tempfile.TemporaryDirectory() as folder, Reporter() as reporter:
-        limits = ShardLimits(rows=max(1, min(config.shards.rows, math.ceil(sample / PLACES))), bytes=config.shards.bytes)
-        settled = plan(config.model_copy(update={"output": folder, "shards": limits, "engine": Engine()}), reporter)
-        reckoned = reckon(sum(source.rows for source in settled.corpus.sources), measured(settled, sample), terms)
+        limits = ShardLimits(
+            rows=max(1, min(config.shards.rows, math.ceil(sample / PLACES))),
+            bytes=config.shards.bytes,
+        )
+        settled = plan(
+            config.model_copy(update={"output": folder, "shards": limits, "engine": Engine()}),
+            reporter,
+        )
+        reckoned = reckon(
+            sum(source.rows for source in settled.corpus.sources), measured(settled, sample), terms
+        )
     if budget is not None and reckoned.highest > budget:
         raise BudgetError(
             f"the run is reckoned to cost {reckoned.price:.2f}, at most {reckoned.highest:.2f}, against a budget of {budget:.2f}",
@@ -110,8 +122,16 @@ def measured(settled: FilterPlan, sample: int) -> list[Stretch]:
 def _filtered(settled: FilterPlan, task: tuple[ShardPlan, ...]) -> Iterator[Stretch]:
     began = time.perf_counter()
     for read in read_task(task, settled.corpus.schema):
-        decided = decide(score(identify(read, settled.layout), shared_scorer(settled.scoring)), settled.rules)
-        receipt = write_shard(decided, settled.config.output, settled.bank, settled.extra_column, settled.config.vectors)
+        decided = decide(
+            score(identify(read, settled.layout), shared_scorer(settled.scoring)), settled.rules
+        )
+        receipt = write_shard(
+            decided,
+            settled.config.output,
+            settled.bank,
+            settled.extra_column,
+            settled.config.vectors,
+        )
         yield Stretch(receipt.rows, receipt.tokens, time.perf_counter() - began)
         began = time.perf_counter()
 
@@ -122,9 +142,9 @@ def reckon(rows: int, stretches: list[Stretch], terms: Terms) -> Estimate:
     times = rows / max(sampled, 1)
     work = sum(stretch.seconds for stretch in stretches) * times / terms.speed / 3600
     machine_hours = work + terms.machines * terms.startup_minutes / 60
-    spread = _spread([stretch.seconds / stretch.rows for stretch in stretches if stretch.rows]) * math.sqrt(
-        1 - min(sampled / max(rows, 1), 1)
-    )
+    spread = _spread(
+        [stretch.seconds / stretch.rows for stretch in stretches if stretch.rows]
+    ) * math.sqrt(1 - min(sampled / max(rows, 1), 1))
     return Estimate(
         rows=rows,
         tokens=round(sum(stretch.tokens for stretch in stretches) * times),

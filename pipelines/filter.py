@@ -10,18 +10,19 @@ from pathlib import Path, PurePath
 import apache_beam as beam
 
 from classifiers.banks import Bank
-from classifiers.encoders import Encoder, EncoderConfig
-from classifiers.models import choose_device
+from classifiers.models.checkpoints import choose_device
+from classifiers.models.encoders import Encoder, EncoderConfig
 from classifiers.scoring import load_scorer
-from classifiers.sequence_classifiers import SequenceClassifier
-from pipelines import workspace
+from classifiers.signals.sequence_classifiers import SequenceClassifier
 from pipelines.banks import prepare_bank, save_bank
-from pipelines.cache import cache_folder
-from pipelines.claims import claimed
 from pipelines.config import FilterConfig, read_policy
-from pipelines.dataflow import require_ready
-from pipelines.progress import Reporter
-from pipelines.publish import (
+from pipelines.display.progress import Reporter
+from pipelines.engines.dataflow import require_ready
+from pipelines.engines.launch import engine_options, engine_pipeline, handed_over
+from pipelines.runs.cache import cache_folder
+from pipelines.runs import unfinished
+from pipelines.runs.lock import claimed
+from pipelines.runs.publication import (
     LIMITS,
     check_budgets,
     circumstances,
@@ -34,22 +35,21 @@ from pipelines.publish import (
     totals,
     withdraw,
 )
-from pipelines.runners import engine_options, engine_pipeline, handed_over
 from pipelines.version import VERSION, package_versions
 from schemas.corpora import FORMATS
 from schemas.digests import config_digest
 from schemas.errors import BudgetError, CardError, HandedOver, InputError
 from schemas.manifests import Identity, Manifest
+from schemas.outputs import CLEAN_EXTRA
 from schemas.policies import Policy
-from schemas.records import CLEAN_EXTRA
-from transforms import storage, stores
 from transforms.decide import DecideRecords, Rule, settle_rules
 from transforms.duplicates import FindDuplicates
-from transforms.formats import Layout, settle_layout
+from transforms.files import object_stores, storage
+from transforms.files.sources import Corpus, ShardPlan, plan_shards, require_columns, survey
 from transforms.identify import IdentifyRecords
 from transforms.read import ReadShards
+from transforms.records.formats import Layout, settle_layout
 from transforms.score import ScoreRecords, ScoringConfig, keep_scorer
-from transforms.sources import Corpus, ShardPlan, plan_shards, require_columns, survey
 from transforms.write import Receipt, WriteShards
 
 CACHE_SECONDS = 3600.0
@@ -79,17 +79,21 @@ class FilterPlan:
     @property
     def extra_column(self) -> bool:
         """Say whether clean rows carry the `congener` column: some rule may flag or mask."""
-        actions = {action for rule in self.rules for action in (rule.action, *(item.action for item in rule.exceptions))}
+        actions = {
+            action
+            for rule in self.rules
+            for action in (rule.action, *(item.action for item in rule.exceptions))
+        }
         return bool(actions & {"flag", "mask"})
 
-    def begun(self) -> workspace.Begun:
+    def begun(self) -> unfinished.Begun:
         """Return what the run is begun with."""
         settings = {
             "config": self.config.identity(),
             "policy": self.policy.model_dump(mode="json"),
             "traits": {name: trait.card_digest[:16] for name, trait in self.bank.traits.items()},
         }
-        return workspace.Begun(self.identity().model_dump(mode="json"), settings)
+        return unfinished.Begun(self.identity().model_dump(mode="json"), settings)
 
     def identity(self) -> Identity:
         """Return all that decides the run's bytes."""
@@ -104,7 +108,9 @@ class FilterPlan:
             packages=package_versions(),
             format=self.layout.format,
             columns=self.layout.columns,
-            inputs=tuple((source.name, source.rows, source.sha256) for source in self.corpus.sources),
+            inputs=tuple(
+                (source.name, source.rows, source.sha256) for source in self.corpus.sources
+            ),
         )
 
 
@@ -121,21 +127,38 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
     require_columns(corpus.sources, [layout.columns[name] for name in FORMATS[layout.format][0]])
     reporter.surveyed(corpus, layout)
     here = config.on_launcher()
-    choose_device(here.hardware.device)  # a GPU that was asked for has to be there, also for a run that turns out to need no model
+    choose_device(
+        here.hardware.device
+    )  # a GPU that was asked for has to be there, also for a run that turns out to need no model
     bank, encoder = prepare_bank(here, policy, reporter)
     rules = settle_rules(bank, policy)
     scorer = load_scorer(bank, here.encoder_config(), encoder)
     model = encoder or next(iter(scorer.classifiers.values()), None)  # all are loaded alike
-    scoring = ScoringConfig(storage.join(config.output, workspace.BANK), bank.digest, _on_workers(config, model))
+    scoring = ScoringConfig(
+        storage.join(config.output, unfinished.BANK), bank.digest, _on_workers(config, model)
+    )
     keep_scorer(scoring, scorer)
     device = _device(model, config)
     reporter.settled(bank, rules, policy, device)
     models = {
-        name: {"model": model.files.name, "revision": model.files.revision, "weights_sha256": model.files.weights_sha256}
+        name: {
+            "model": model.files.name,
+            "revision": model.files.revision,
+            "weights_sha256": model.files.weights_sha256,
+        }
         for name, model in scorer.classifiers.items()
     }
     settled = FilterPlan(
-        config, policy, corpus, layout, bank, tuple(rules), tuple(plan_shards(corpus.sources, config.shards)), scoring, device, models
+        config,
+        policy,
+        corpus,
+        layout,
+        bank,
+        tuple(rules),
+        tuple(plan_shards(corpus.sources, config.shards)),
+        scoring,
+        device,
+        models,
     )
     _require_free_name(settled)
     _require_vectors(settled, encoder)
@@ -145,10 +168,14 @@ def plan(config: FilterConfig, reporter: Reporter) -> FilterPlan:
 def _on_workers(config: FilterConfig, model: Encoder | SequenceClassifier | None) -> EncoderConfig:
     """Return the models' settings for the workers: with the device and precision that were settled here, so that none falls back."""
     asked = config.encoder_config()
-    if model is None or config.engine.runner == "dataflow":  # which names both, since its launcher has no GPU
+    if (
+        model is None or config.engine.runner == "dataflow"
+    ):  # which names both, since its launcher has no GPU
         return asked
     return replace(
-        asked, device="cuda" if model.device.type == "cuda" else "cpu", precision="bf16" if model.dtype.itemsize == 2 else "fp32"
+        asked,
+        device="cuda" if model.device.type == "cuda" else "cpu",
+        precision="bf16" if model.dtype.itemsize == 2 else "fp32",
     )
 
 
@@ -162,11 +189,22 @@ def _device(model: Encoder | SequenceClassifier | None, config: FilterConfig) ->
 def _require_outside(run: str, inputs: Sequence[str]) -> None:
     """Refuse an output inside an input folder: the next attempt would take what this one wrote for a part of the corpus."""
     for given in inputs:
-        if storage.is_local(run) != storage.is_local(given) or (storage.is_local(given) and not Path(given).is_dir()):
+        if storage.is_local(run) != storage.is_local(given) or (
+            storage.is_local(given) and not Path(given).is_dir()
+        ):
             continue
-        above, below = (PurePath(Path(path).resolve() if storage.is_local(path) else path) for path in (given, run))
-        if below.is_relative_to(above) and not any(part.startswith((".", "_")) for part in below.relative_to(above).parts):
-            raise InputError(f"lies inside the input {given}", where=run, remedy="choose an --output outside, or name the input's files")
+        above, below = (
+            PurePath(Path(path).resolve() if storage.is_local(path) else path)
+            for path in (given, run)
+        )
+        if below.is_relative_to(above) and not any(
+            part.startswith((".", "_")) for part in below.relative_to(above).parts
+        ):
+            raise InputError(
+                f"lies inside the input {given}",
+                where=run,
+                remedy="choose an --output outside, or name the input's files",
+            )
 
 
 def _require_apart(run: str, corpus: Corpus) -> None:
@@ -174,16 +212,26 @@ def _require_apart(run: str, corpus: Corpus) -> None:
     if not storage.is_local(run):
         return
     folder = Path(run).resolve()
-    if inside := next((s.uri for s in corpus.sources if storage.is_local(s.uri) and Path(s.uri).resolve().is_relative_to(folder)), None):
+    if inside := next(
+        (
+            s.uri
+            for s in corpus.sources
+            if storage.is_local(s.uri) and Path(s.uri).resolve().is_relative_to(folder)
+        ),
+        None,
+    ):
         raise InputError(
-            f"lies inside the output {run}", where=inside, remedy="choose an --output apart from the input, or name the input's files"
+            f"lies inside the output {run}",
+            where=inside,
+            remedy="choose an --output apart from the input, or name the input's files",
         )
 
 
 def _require_free_name(settled: FilterPlan) -> None:
     if CLEAN_EXTRA.name in settled.corpus.schema.names:
         raise InputError(
-            f"the corpus has a column {CLEAN_EXTRA.name!r} already", remedy="rename or drop it; it is the column that congener adds"
+            f"the corpus has a column {CLEAN_EXTRA.name!r} already",
+            remedy="rename or drop it; it is the column that congener adds",
         )
 
 
@@ -195,46 +243,64 @@ def _require_vectors(settled: FilterPlan, encoder: Encoder | None) -> None:
         )
 
 
-def run_filter(config: FilterConfig, restart: bool = False, command: Sequence[str] = (), beam_options: Sequence[str] = ()) -> Manifest:
+def run_filter(
+    config: FilterConfig,
+    restart: bool = False,
+    command: Sequence[str] = (),
+    beam_options: Sequence[str] = (),
+) -> Manifest:
     """Filter a corpus into a run directory and return its manifest.
 
     Raises: CongenerError: The run can't be settled, resumed, or published within its budgets.
     """
     if not config.input or not config.output:
-        raise CardError("input and output are needed", remedy="congener filter --input CORPUS --output RUN")
+        raise CardError(
+            "input and output are needed", remedy="congener filter --input CORPUS --output RUN"
+        )
     if config.engine.runner == "dataflow":
         require_ready(config)
     if config.private_quarantine and not storage.is_local(config.output):
-        raise CardError("private_quarantine is for local disks", where=config.output, remedy="set the rights of the store's folders there")
-    stores.use_options(engine_options(config.engine, beam_options))
+        raise CardError(
+            "private_quarantine is for local disks",
+            where=config.output,
+            remedy="set the rights of the store's folders there",
+        )
+    object_stores.use_options(engine_options(config.engine, beam_options))
     _require_outside(config.output, config.input)
     config = config.placed()
     with Reporter() as reporter, claimed(config.output):
-        workspace.require_unfinished(config.output, restart)
+        unfinished.require_unfinished(config.output, restart)
         settled = plan(config, reporter)
         begun = settled.begun()
-        reporter.remark(workspace.open_run(config.output, begun, restart))
+        reporter.remark(unfinished.open_run(config.output, begun, restart))
         storage.sweep(str(cache_folder()), CACHE_SECONDS)
         save_bank(settled.bank, settled.scoring.bank_uri)
         if config.private_quarantine:
-            workspace.keep_private(config.output)
+            unfinished.keep_private(config.output)
         began = time.monotonic()
-        done, remarks = workspace.progress(config.output, begun, settled.shards)
+        done, remarks = unfinished.progress(config.output, begun, settled.shards)
         reporter.remark(remarks)
         reporter.begin(settled.shards, done, config.output if config.engine.elsewhere else None)
         execute(settled, done, beam_options)
-        receipts = in_order(settled.shards, workspace.progress(config.output, begun, settled.shards).done)
+        receipts = in_order(
+            settled.shards, unfinished.progress(config.output, begun, settled.shards).done
+        )
         manifest = manifest_of(settled, receipts, time.monotonic() - began, command)
         reporter.finish(manifest)
         reporter.remark(first_rejects(config.output, manifest.outputs))
-        workspace.require_ours(config.output, begun)
-        reporter.remark(f"removed {path}, which is no part of this run" for path in workspace.remove_strays(config.output, receipts))
+        unfinished.require_ours(config.output, begun)
+        reporter.remark(
+            f"removed {path}, which is no part of this run"
+            for path in unfinished.remove_strays(config.output, receipts)
+        )
         if config.private_quarantine:
-            workspace.keep_private(config.output)
+            unfinished.keep_private(config.output)
         return publish_within_budget(settled, manifest)
 
 
-def execute(settled: FilterPlan, done: dict[str, Receipt], beam_options: Sequence[str] = ()) -> None:
+def execute(
+    settled: FilterPlan, done: dict[str, Receipt], beam_options: Sequence[str] = ()
+) -> None:
     """Run the pipeline over the tasks that have shards left to do.
 
     Raises: HandedOver: Nobody waits for its end.
@@ -246,13 +312,23 @@ def execute(settled: FilterPlan, done: dict[str, Receipt], beam_options: Sequenc
     run_id, accelerator = settled.begun().run_id, settled.config.engine.accelerator
     hints = {"accelerator": accelerator} if accelerator else {}
     with engine_pipeline(settled.config.engine, beam_options, f"congener-{run_id}") as pipeline:
-        rows = pipeline | "Read" >> ReadShards(tasks, settled.corpus.schema) | "Identify" >> IdentifyRecords(settled.layout)
+        rows = (
+            pipeline
+            | "Read" >> ReadShards(tasks, settled.corpus.schema)
+            | "Identify" >> IdentifyRecords(settled.layout)
+        )
         duplicates = _duplicates(settled, pipeline)
         scored = rows | "Score" >> ScoreRecords(settled.scoring).with_resource_hints(**hints)
         decided = scored | "Decide" >> DecideRecords(settled.rules, duplicates)
-        decided | "Write" >> WriteShards(run, bank_uri, settled.extra_column, settled.config.vectors, run_id)
+        decided | "Write" >> WriteShards(
+            run, bank_uri, settled.extra_column, settled.config.vectors, run_id
+        )
     if handed_over(pipeline.options):
-        raise HandedOver("the job goes on by itself", where=run, remedy="the same command, given when it has ended, publishes the run")
+        raise HandedOver(
+            "the job goes on by itself",
+            where=run,
+            remedy="the same command, given when it has ended, publishes the run",
+        )
 
 
 def _duplicates(settled: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollection | None:
@@ -260,18 +336,27 @@ def _duplicates(settled: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollectio
     if settled.policy.duplicates == "keep":
         return None
     rows = pipeline | "ReadForDuplicates" >> ReadShards(settled.tasks, settled.corpus.schema)
-    return rows | "IdentifyForDuplicates" >> IdentifyRecords(settled.layout) | "Duplicates" >> FindDuplicates()
+    return (
+        rows
+        | "IdentifyForDuplicates" >> IdentifyRecords(settled.layout)
+        | "Duplicates" >> FindDuplicates()
+    )
 
 
-def manifest_of(settled: FilterPlan, receipts: Sequence[Receipt], seconds: float, command: Sequence[str]) -> Manifest:
+def manifest_of(
+    settled: FilterPlan, receipts: Sequence[Receipt], seconds: float, command: Sequence[str]
+) -> Manifest:
     """Describe the finished run."""
     identity = settled.identity()
     return Manifest(
-        run_id=workspace.run_id(identity.model_dump(mode="json")),
+        run_id=unfinished.run_id(identity.model_dump(mode="json")),
         identity=identity,
         config=settled.config.identity(),
         policy=settled.policy.model_dump(mode="json"),
-        thresholds=settled_thresholds(settled.rules, {name: trait.calibrated_on for name, trait in settled.bank.traits.items()}),
+        thresholds=settled_thresholds(
+            settled.rules,
+            {name: trait.calibrated_on for name, trait in settled.bank.traits.items()},
+        ),
         inputs=input_files(settled.corpus),
         conservation=conservation(settled.corpus, receipts),
         limits=LIMITS,

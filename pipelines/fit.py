@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from classifiers.banks import INDEX_FILE, Bank
-from classifiers.calibration import Threshold, calibrate, texts_needed
+from classifiers.guarantees.calibration import Threshold, calibrate, texts_needed
 from pipelines.banks import prepare_bank, save_bank
 from pipelines.config import FilterConfig
-from pipelines.progress import Reporter
+from pipelines.display.progress import Reporter
 from schemas.errors import RunError
-from transforms import storage
+from transforms.files import storage
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,11 @@ def run_fit(config: FilterConfig, output: str, restart: bool = False) -> Bank:
     """
     if storage.exists(storage.join(output, INDEX_FILE)):
         if not restart:
-            raise RunError("holds a bank already", where=output, remedy="choose another --output, or replace it with --restart")
+            raise RunError(
+                "holds a bank already",
+                where=output,
+                remedy="choose another --output, or replace it with --restart",
+            )
         storage.remove_tree(output)
     storage.sweep(output)
     with Reporter() as reporter:
@@ -47,7 +51,20 @@ def fitted_traits(bank: Bank) -> list[FittedTrait]:
     lines = []
     for name, trait in bank.traits.items():
         explicit = trait.card.threshold
-        threshold = Threshold(explicit, "explicit") if explicit is not None else calibrate(trait.calibration["combined"], trait.card.level)
+        threshold = (
+            Threshold(explicit, "explicit")
+            if explicit is not None
+            else calibrate(trait.calibration["combined"], trait.card.level)
+        )
         own = len(trait.positives), len(trait.negatives)
-        lines.append(FittedTrait(name, *own, trait.card.signals.names(), threshold, texts_needed(trait.card.level), trait.calibrated_on))
+        lines.append(
+            FittedTrait(
+                name,
+                *own,
+                trait.card.signals.names(),
+                threshold,
+                texts_needed(trait.card.level),
+                trait.calibrated_on,
+            )
+        )
     return lines

@@ -12,14 +12,14 @@ import polars as pl
 import pyarrow.parquet as pq
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from classifiers.calibration import upper_bound
-from pipelines.excerpts import Piece, column_of, excerpt, field_text, inert
-from pipelines.inspect import ledger
-from pipelines.runs import load_run, readable, require_there, rows_at, scan
+from classifiers.guarantees.calibration import upper_bound
+from pipelines.display.excerpts import Piece, column_of, excerpt, field_text, inert
+from pipelines.inspection import ledger
+from pipelines.runs.finished import load_run, readable, require_there, rows_at, scan
 from schemas.manifests import Manifest, SettledThreshold
+from schemas.outputs import SCORE_DECIMALS
 from schemas.policies import DECISIONS, PUBLISHED
-from schemas.records import SCORE_DECIMALS
-from transforms import storage
+from transforms.files import storage
 from transforms.identify import NOTHING
 
 PAGE = "report/index.html"
@@ -133,7 +133,11 @@ def render(run: str, manifest: Manifest) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("pipelines"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("pipelines.display"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "count": "{:,}".format,
@@ -154,7 +158,9 @@ def contents(run: str, manifest: Manifest) -> dict[str, Any]:
         "rows_in": manifest.conservation.rows_in,
         "summary": summary(manifest),
         "absent": [name for name in DECISIONS if not by_decision.get(name)],
-        "waiting": sum(output.rows for output in manifest.outputs if output.path.startswith("swaplist/")),
+        "waiting": sum(
+            output.rows for output in manifest.outputs if output.path.startswith("swaplist/")
+        ),
         "rejected": by_decision.get("reject", 0),
         "bars": waterfall(manifest),
         "traits": traits(run, manifest),
@@ -184,8 +190,14 @@ def summary(manifest: Manifest) -> str:
     """Say in a sentence what became of the rows."""
     total, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
     out = _sum(by_decision, PUBLISHED)
-    parts = [f"{out:,} ({percent(out / max(total, 1))}) {'is' if out == 1 else 'are'} in the clean corpus"]
-    parts += [f"{count:,} {one if count == 1 else many}" for name, (one, many) in FATES.items() if (count := by_decision.get(name, 0))]
+    parts = [
+        f"{out:,} ({percent(out / max(total, 1))}) {'is' if out == 1 else 'are'} in the clean corpus"
+    ]
+    parts += [
+        f"{count:,} {one if count == 1 else many}"
+        for name, (one, many) in FATES.items()
+        if (count := by_decision.get(name, 0))
+    ]
     return f"Of {rows_in_words(total)} read, {', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}."
 
 
@@ -212,7 +224,9 @@ def waterfall(manifest: Manifest) -> list[Bar]:
     at = 0
     for name in PUBLISHED:
         if count := by_decision.get(name, 0):
-            bars.append(Bar(name, "kept" if name == "keep" else "changed", count, count / whole, at / whole))
+            bars.append(
+                Bar(name, "kept" if name == "keep" else "changed", count, count / whole, at / whole)
+            )
             at += count
     return bars
 
@@ -224,8 +238,20 @@ def traits(run: str, manifest: Manifest) -> list[Trait]:
     examples = read_examples(run, manifest, chosen)
     found = []
     for rule, histogram in zip(manifest.thresholds, histograms, strict=True):
-        nearest, highest = ([examples[rule.trait, place] for place in places] for places in chosen.get(rule.trait, ([], [])))
-        found.append(Trait(rule, manifest.fired.get(rule.trait, 0), histogram, nearest, highest, fired_unshown.get(rule.trait, 0)))
+        nearest, highest = (
+            [examples[rule.trait, place] for place in places]
+            for places in chosen.get(rule.trait, ([], []))
+        )
+        found.append(
+            Trait(
+                rule,
+                manifest.fired.get(rule.trait, 0),
+                histogram,
+                nearest,
+                highest,
+                fired_unshown.get(rule.trait, 0),
+            )
+        )
     return found
 
 
@@ -238,10 +264,20 @@ def score_histograms(run: str, manifest: Manifest) -> list[Histogram]:
     for rule in manifest.thresholds:
         column = rule.trait if rule.signal == "combined" else f"{rule.trait}/{rule.signal}"
         step = (pl.col(column) * STEPS).round().cast(pl.Int32)
-        binned = scores.select(bin=(step // (STEPS // BINS)).clip(upper_bound=BINS - 1), above=step >= round(rule.threshold * STEPS))
-        queries.append(binned.group_by("bin", "above").agg(pl.len().alias("rows")).select("bin", "above", "rows"))
+        binned = scores.select(
+            bin=(step // (STEPS // BINS)).clip(upper_bound=BINS - 1),
+            above=step >= round(rule.threshold * STEPS),
+        )
+        queries.append(
+            binned.group_by("bin", "above")
+            .agg(pl.len().alias("rows"))
+            .select("bin", "above", "rows")
+        )
     frames = pl.collect_all(queries, engine="streaming")
-    return [_histogram(frame, rule.threshold) for frame, rule in zip(frames, manifest.thresholds, strict=True)]
+    return [
+        _histogram(frame, rule.threshold)
+        for frame, rule in zip(frames, manifest.thresholds, strict=True)
+    ]
 
 
 def _histogram(frame: pl.DataFrame, threshold: float) -> Histogram:
@@ -266,7 +302,8 @@ def drawn(below: list[int], above: list[int], unscored: int, threshold: float) -
         if count
     ]
     ticks = [
-        (PLOT_TOP + PLOT_HEIGHT * (1 - math.log10(10**power + 1) / top), _short(10**power)) for power in range(int(math.log10(most)) + 1)
+        (PLOT_TOP + PLOT_HEIGHT * (1 - math.log10(10**power + 1) / top), _short(10**power))
+        for power in range(int(math.log10(most)) + 1)
     ]
     line = None if split is None else PLOT_LEFT + (split + 0.5) * BIN_WIDTH
     return Histogram(below, above, unscored, columns, ticks, line)
@@ -297,14 +334,28 @@ def groups(run: str, manifest: Manifest, kind: str) -> Groups:
         .with_columns(share=pl.col("removed") / pl.col("rows"))
         .collect(engine="streaming")
     )
-    top = grouped.sort("removed", "share", "name", descending=[True, True, False]).head(GROUPS_SHOWN)
-    shown = [_share(name, rows, lost) for name, rows, lost in top.select("name", "rows", "removed").iter_rows()]
-    return Groups(kind, shown, grouped.height - len(shown), max((item.high for item in shown), default=1.0))
+    top = grouped.sort("removed", "share", "name", descending=[True, True, False]).head(
+        GROUPS_SHOWN
+    )
+    shown = [
+        _share(name, rows, lost)
+        for name, rows, lost in top.select("name", "rows", "removed").iter_rows()
+    ]
+    return Groups(
+        kind, shown, grouped.height - len(shown), max((item.high for item in shown), default=1.0)
+    )
 
 
 def _share(name: str, rows: int, removed: int) -> Share:
     tail = (1 + CONFIDENCE) / 2
-    return Share(name, rows, removed, removed / rows, 1 - upper_bound(rows - removed, rows, tail), upper_bound(removed, rows, tail))
+    return Share(
+        name,
+        rows,
+        removed,
+        removed / rows,
+        1 - upper_bound(rows - removed, rows, tail),
+        upper_bound(removed, rows, tail),
+    )
 
 
 Chosen = dict[str, tuple[list[int], list[int]]]
@@ -320,17 +371,26 @@ def choose_examples(run: str, manifest: Manifest) -> tuple[Chosen, dict[str, int
     margin, score = pl.col("score") - pl.col("threshold"), pl.col("score")
     places = [
         pl.col("index").sort_by(margin, "index").head(EXAMPLES).alias("nearest"),
-        pl.col("index").sort_by(score, "index", descending=[True, False]).head(EXAMPLES).alias("highest"),
+        pl.col("index")
+        .sort_by(score, "index", descending=[True, False])
+        .head(EXAMPLES)
+        .alias("highest"),
     ]
-    different = fired.filter("shown").unique(["trait", "record_id"], keep="first", maintain_order=True)
+    different = fired.filter("shown").unique(
+        ["trait", "record_id"], keep="first", maintain_order=True
+    )
     chosen, counted = pl.collect_all(
         [
             different.group_by("trait").agg(places).select("trait", "nearest", "highest"),
-            fired.group_by("trait").agg(pl.col("shown").not_().sum().alias("unshown")).select("trait", "unshown"),
+            fired.group_by("trait")
+            .agg(pl.col("shown").not_().sum().alias("unshown"))
+            .select("trait", "unshown"),
         ],
         engine="streaming",
     )
-    return {trait: _apart(nearest, highest) for trait, nearest, highest in chosen.iter_rows()}, dict(counted.iter_rows())
+    return {
+        trait: _apart(nearest, highest) for trait, nearest, highest in chosen.iter_rows()
+    }, dict(counted.iter_rows())
 
 
 def _apart(nearest: list[int], highest: list[int]) -> tuple[list[int], list[int]]:
@@ -345,13 +405,20 @@ def _fired(run: str, manifest: Manifest) -> pl.LazyFrame:
         .filter(pl.col("reasons").list.len() > 0)
         .select("index", "record_id", pl.col("decision").is_in(SHOWN).alias("shown"), "reasons")
         .explode("reasons")
-        .select("index", "record_id", "shown", *(pl.col("reasons").struct.field(name) for name in ("trait", "score", "threshold")))
+        .select(
+            "index",
+            "record_id",
+            "shown",
+            *(pl.col("reasons").struct.field(name) for name in ("trait", "score", "threshold")),
+        )
     )
 
 
 def read_examples(run: str, manifest: Manifest, chosen: Chosen) -> dict[tuple[str, int], Example]:
     """Read the examples' text, file by file, and of each row only the column that its span is in."""
-    wanted = {(trait, place) for trait, parts in chosen.items() for places in parts for place in places}
+    wanted = {
+        (trait, place) for trait, parts in chosen.items() for places in parts for place in places
+    }
     indices = pl.Series(sorted({place for _, place in wanted}), dtype=pl.get_index_type())
     rows = (
         scan(run, manifest, "ledger", row_index="index")
@@ -375,14 +442,29 @@ def _with_records(
     require_there(run, storage.join(run, path))
     with storage.open_raw(storage.join(run, path)) as stream:
         names = pq.read_schema(stream).names
-    columns = sorted({column for row in rows for reason in row["reasons"] if (column := column_of(reason["segment"], names))})
+    columns = sorted(
+        {
+            column
+            for row in rows
+            for reason in row["reasons"]
+            if (column := column_of(reason["segment"], names))
+        }
+    )
     records = rows_at(run, path, [row["output_row"] for row in rows], columns)
-    yield from ((row, reason, records[row["output_row"]]) for row in rows for reason in row["reasons"])
+    yield from (
+        (row, reason, records[row["output_row"]]) for row in rows for reason in row["reasons"]
+    )
 
 
-def _example(row: Mapping[str, Any], reason: Mapping[str, Any], record: Mapping[str, Any]) -> Example:
+def _example(
+    row: Mapping[str, Any], reason: Mapping[str, Any], record: Mapping[str, Any]
+) -> Example:
     text = field_text(record, reason["segment"])
-    pieces = [Piece("(the field isn't in the row)", ours=True)] if text is None else excerpt(text, reason["start"], reason["end"])
+    pieces = (
+        [Piece("(the field isn't in the row)", ours=True)]
+        if text is None
+        else excerpt(text, reason["start"], reason["end"])
+    )
     return Example(
         row["source"],
         row["row"],

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from classifiers.library import LIBRARY, LoadedCard, find_cards, load_card
 from schemas.cards import Slug
 from schemas.errors import CardError, StorageError
-from transforms.segments import KNOWN_ROLES, unknown_roles
+from transforms.records.segments import KNOWN_ROLES, unknown_roles
 
 CARD = """\
 # A trait card. All but `id` may be left out; docs/trait-cards.md describes every field.
@@ -29,9 +29,7 @@ action: quarantine
 level: {{max_false_positive_rate: 0.01, confidence: 0.95}}
 """
 POSITIVE = '{"text": "Replace this line by a dozen or more texts that show the trait, one a line, varied in topic, length and voice."}\n'
-NEGATIVE = (
-    '{"text": "Replace this line by texts that look like the trait and are not: quotations, denials, the same words used rightly."}\n'
-)
+NEGATIVE = '{"text": "Replace this line by texts that look like the trait and are not: quotations, denials, the same words used rightly."}\n'
 
 
 def describe(card: LoadedCard) -> dict[str, Any]:
@@ -57,17 +55,26 @@ def scaffold(folder: Path) -> None:
     try:
         trait = TypeAdapter(Slug).validate_python(folder.name)
     except ValidationError as error:
-        raise CardError(f"{folder.name!r} can't be a trait's id", remedy="use lower-case letters, digits and hyphens: my-trait") from error
+        raise CardError(
+            f"{folder.name!r} can't be a trait's id",
+            remedy="use lower-case letters, digits and hyphens: my-trait",
+        ) from error
     if folder.exists():
         raise CardError("is there already", where=str(folder), remedy="choose another name")
     card = CARD.format(id=trait, title=trait.replace("-", " ").capitalize())
     try:
         folder.mkdir(parents=True)
-        for name, text in (("card.yaml", card), ("positives.jsonl", POSITIVE), ("negatives.jsonl", NEGATIVE)):
+        for name, text in (
+            ("card.yaml", card),
+            ("positives.jsonl", POSITIVE),
+            ("negatives.jsonl", NEGATIVE),
+        ):
             (folder / name).write_text(text)
     except OSError as error:
         raise StorageError(
-            f"can't be written: {error.strerror}", where=str(folder), remedy="choose a folder that you may write to"
+            f"can't be written: {error.strerror}",
+            where=str(folder),
+            remedy="choose a folder that you may write to",
         ) from error
 
 
@@ -86,17 +93,31 @@ def advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
     notes = []
     fitted = card.card.signals.exemplars or card.card.signals.head
     if fitted and len(card.positives) < 12:
-        notes.append(f"{len(card.positives)} positives: a dozen is where a trait begins to be found, thirty are better")
+        notes.append(
+            f"{len(card.positives)} positives: a dozen is where a trait begins to be found, thirty are better"
+        )
     if fitted and not card.negatives:
-        notes.append("no hard negatives: mentions, quotations and denials of the trait will be mistaken for it")
+        notes.append(
+            "no hard negatives: mentions, quotations and denials of the trait will be mistaken for it"
+        )
     if not card.card.seen_in:
         notes.append("seen_in is empty: say where the trait was seen, and who says so")
-    if "tool" in card.card.scope.channels and card.card.signals.lexicon and card.card.signals.lexicon.quoted == "ignore":
-        notes.append("the lexicon finds nothing in tool calls: their JSON is all in quotation marks, and `quoted` is ignore")
+    if (
+        "tool" in card.card.scope.channels
+        and card.card.signals.lexicon
+        and card.card.signals.lexicon.quoted == "ignore"
+    ):
+        notes.append(
+            "the lexicon finds nothing in tool calls: their JSON is all in quotation marks, and `quoted` is ignore"
+        )
     if strange := unknown_roles(card.card.scope.roles):
-        notes.append(f"scope.roles names {', '.join(strange)}: roles are {', '.join(KNOWN_ROLES)} in most corpora")
+        notes.append(
+            f"scope.roles names {', '.join(strange)}: roles are {', '.join(KNOWN_ROLES)} in most corpora"
+        )
     if strange := sorted(set(card.card.related) - set(known)):
-        notes.append(f"related names {', '.join(strange)}, which is neither checked here nor a trait of the library")
+        notes.append(
+            f"related names {', '.join(strange)}, which is neither checked here nor a trait of the library"
+        )
     if any("Replace this line" in text for text in (*card.positives, *card.negatives)):
         notes.append("the scaffold's own line is still among the texts")
     return notes

@@ -11,18 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.runs import MANIFEST, load_run
+from pipelines.runs.finished import MANIFEST, load_run
+from pipelines.runs.unfinished import FOLDERS, present, run_id
 from pipelines.version import VERSION
-from pipelines.workspace import FOLDERS, present, run_id
 from schemas.corpora import CorpusConfig
 from schemas.digests import RECORD_ID_HEX, config_digest, merkle_root, sha256_hex
 from schemas.errors import CardError, InputError, RunError
 from schemas.manifests import Manifest, Output
+from schemas.outputs import CLEAN_EXTRA, LEDGER
 from schemas.policies import PUBLISHED
-from schemas.records import CLEAN_EXTRA, LEDGER
-from transforms import storage
-from transforms.formats import settle_layout
-from transforms.segments import content_digests, segments_of
+from transforms.files import storage
+from transforms.records.formats import settle_layout
+from transforms.records.segments import content_digests, segments_of
 from transforms.tables import ledger_leaves
 
 FOLDER_OF = {**dict.fromkeys(PUBLISHED, "clean"), "quarantine": "quarantine", "reject": "rejects"}
@@ -68,19 +68,27 @@ def verify_run(run: str, inputs: bool = False, recorded: Recorded | None = None)
         raise
     findings = [*_anchored(manifest, recorded), *_manifest(run, manifest), *_files(run, manifest)]
     for check in (_rows, _totals):
-        findings += [] if findings else check(run, manifest)  # a file that isn't as written would only repeat itself
+        findings += (
+            [] if findings else check(run, manifest)
+        )  # a file that isn't as written would only repeat itself
     return findings + (list(_inputs(manifest)) if inputs else [])
 
 
 def _require_digests(recorded: Recorded) -> None:
     for name, wanted in recorded._asdict().items():
         if wanted is not None and not ANCHOR.fullmatch(wanted):
-            raise CardError(f"--{name} {wanted!r} is no digest", remedy=f"give {ANCHOR_DIGITS} to 64 of its hex digits")
+            raise CardError(
+                f"--{name} {wanted!r} is no digest",
+                remedy=f"give {ANCHOR_DIGITS} to 64 of its hex digits",
+            )
 
 
 def _anchored(manifest: Manifest, recorded: Recorded) -> Iterator[Finding]:
     """Compare with what was recorded elsewhere."""
-    for name, wanted, found in (("ledger_root", recorded.root, manifest.ledger_root), ("digest", recorded.digest, manifest.digest)):
+    for name, wanted, found in (
+        ("ledger_root", recorded.root, manifest.ledger_root),
+        ("digest", recorded.digest, manifest.digest),
+    ):
         if wanted is not None and not found.startswith(wanted.lower()):
             yield Finding(MANIFEST, f"{name} is {found}, recorded is {wanted}")
 
@@ -92,16 +100,27 @@ def _manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
     if manifest.seal() != manifest.digest:
         yield Finding(MANIFEST, "doesn't match its own digest: it was edited")
     identity = manifest.identity
-    for name, part, digest in (("config", manifest.config, identity.config_digest), ("policy", manifest.policy, identity.policy_digest)):
+    for name, part, digest in (
+        ("config", manifest.config, identity.config_digest),
+        ("policy", manifest.policy, identity.policy_digest),
+    ):
         if config_digest(part) != digest:
             yield Finding(MANIFEST, f"{name} doesn't match its digest in the identity")
-    if tuple((source.name, source.rows, source.sha256) for source in manifest.inputs) != identity.inputs:
+    if (
+        tuple((source.name, source.rows, source.sha256) for source in manifest.inputs)
+        != identity.inputs
+    ):
         yield Finding(MANIFEST, "inputs aren't those of the identity")
     if run_id(manifest.identity.model_dump(mode="json")) != manifest.run_id:
         yield Finding(MANIFEST, "run_id isn't the digest of the identity")
     if not manifest.conservation.holds():
-        yield Finding(MANIFEST, f"{manifest.conservation.rows_in} rows in aren't the sum of the decisions")
-    if merkle_root([bytes.fromhex(root) for _, root in manifest.shards]).hex() != manifest.ledger_root:
+        yield Finding(
+            MANIFEST, f"{manifest.conservation.rows_in} rows in aren't the sum of the decisions"
+        )
+    if (
+        merkle_root([bytes.fromhex(root) for _, root in manifest.shards]).hex()
+        != manifest.ledger_root
+    ):
         yield Finding(MANIFEST, "ledger_root isn't the Merkle root of the shards' roots")
 
 
@@ -120,7 +139,9 @@ def _files(run: str, manifest: Manifest) -> Iterator[Finding]:
     if len({output.path for output in manifest.outputs}) < len(manifest.outputs):
         yield Finding(MANIFEST, "names a file twice")
     known = {output.path for output in manifest.outputs} | {MANIFEST}
-    yield from (Finding(path, "isn't in the manifest") for path in present(run) if path not in known)
+    yield from (
+        Finding(path, "isn't in the manifest") for path in present(run) if path not in known
+    )
 
 
 def _rows(run: str, manifest: Manifest) -> Iterator[Finding]:
@@ -140,44 +161,75 @@ def _rows(run: str, manifest: Manifest) -> Iterator[Finding]:
             if merkle_root(ledger_leaves(ledger)).hex() != root:
                 yield Finding(files["ledger"].path, "its rows don't give the shard's Merkle root")
             yield from _shard(run, manifest, files, ledger)
-        except (pa.ArrowException, LookupError, TypeError, ValueError, OSError, InputError) as error:
-            yield Finding(files["ledger"].path, f"it, or a file of its shard, can't be read as a run's: {error!r}")
+        except (
+            pa.ArrowException,
+            LookupError,
+            TypeError,
+            ValueError,
+            OSError,
+            InputError,
+        ) as error:
+            yield Finding(
+                files["ledger"].path,
+                f"it, or a file of its shard, can't be read as a run's: {error!r}",
+            )
 
 
 def _table(run: str, output: Output) -> pa.Table:
     return pq.read_table(pa.BufferReader(storage.read_bytes(storage.join(run, output.path))))
 
 
-def _shard(run: str, manifest: Manifest, files: dict[str, Output], ledger: pa.Table) -> Iterator[Finding]:
+def _shard(
+    run: str, manifest: Manifest, files: dict[str, Output], ledger: pa.Table
+) -> Iterator[Finding]:
     rows = ledger.select([name for name in LEDGER.names if name != "reasons"]).to_pylist()
     for folder in ("clean", "quarantine", "rejects"):
         expected = [row for row in rows if FOLDER_OF.get(row["decision"]) == folder]
         if not expected and folder not in files:
             continue
         if folder not in files:
-            yield Finding(files["ledger"].path, f"{len(expected)} rows went to {folder}/, which has no such file")
+            yield Finding(
+                files["ledger"].path,
+                f"{len(expected)} rows went to {folder}/, which has no such file",
+            )
             continue
         table = _table(run, files[folder])
         if table.num_rows != len(expected) or table.num_rows != files[folder].rows:
-            yield Finding(files[folder].path, f"has {table.num_rows} rows, the ledger {len(expected)}, the manifest {files[folder].rows}")
-        elif [(row["output"], row["output_row"]) for row in expected] != [(files[folder].path, at) for at in range(len(expected))]:
-            yield Finding(files["ledger"].path, f"rows don't stand in {folder}/ where the ledger says")
+            yield Finding(
+                files[folder].path,
+                f"has {table.num_rows} rows, the ledger {len(expected)}, the manifest {files[folder].rows}",
+            )
+        elif [(row["output"], row["output_row"]) for row in expected] != [
+            (files[folder].path, at) for at in range(len(expected))
+        ]:
+            yield Finding(
+                files["ledger"].path, f"rows don't stand in {folder}/ where the ledger says"
+            )
         elif folder == "rejects":
             yield from _raws(files[folder], table, [row["content_digest"] for row in expected])
         else:
-            yield from _contents(manifest, files[folder], table, [row["content_digest"] for row in expected])
+            yield from _contents(
+                manifest, files[folder], table, [row["content_digest"] for row in expected]
+            )
     yield from _aligned(run, files, ledger)
 
 
-def _contents(manifest: Manifest, output: Output, table: pa.Table, digests: list[str]) -> Iterator[Finding]:
+def _contents(
+    manifest: Manifest, output: Output, table: pa.Table, digests: list[str]
+) -> Iterator[Finding]:
     """Recompute the content digests of published and quarantined rows."""
-    corpus = table.drop_columns([CLEAN_EXTRA.name]) if CLEAN_EXTRA.name in table.column_names else table
+    corpus = (
+        table.drop_columns([CLEAN_EXTRA.name]) if CLEAN_EXTRA.name in table.column_names else table
+    )
     config = CorpusConfig(format=manifest.identity.format, columns=manifest.identity.columns)
     layout = settle_layout(corpus.schema, config)
     found = content_digests(corpus, segments_of(corpus, layout), layout)
     for at, (mine, theirs) in enumerate(zip(found, digests, strict=True)):
         if mine != theirs:
-            yield Finding(output.path, f"row {at} isn't the record that the ledger names ({theirs[:RECORD_ID_HEX]})")
+            yield Finding(
+                output.path,
+                f"row {at} isn't the record that the ledger names ({theirs[:RECORD_ID_HEX]})",
+            )
 
 
 def _raws(output: Output, table: pa.Table, digests: list[str]) -> Iterator[Finding]:
@@ -210,28 +262,41 @@ def _totals(run: str, manifest: Manifest) -> Iterator[Finding]:
             for reasons in ledger.column("reasons").to_pylist():
                 fired.update({reason["trait"] for reason in reasons})
     yield from _scored(run, manifest)
-    if dict(decisions) != {name: count for name, count in manifest.conservation.by_decision.items() if count}:
-        yield Finding("ledger/", f"counts {dict(decisions)}, the manifest {manifest.conservation.by_decision}")
+    if dict(decisions) != {
+        name: count for name, count in manifest.conservation.by_decision.items() if count
+    }:
+        yield Finding(
+            "ledger/", f"counts {dict(decisions)}, the manifest {manifest.conservation.by_decision}"
+        )
     if dict(fired) != manifest.fired:
         yield Finding("ledger/", f"traits fired {dict(fired)}, the manifest says {manifest.fired}")
     for source in manifest.inputs:
         if seen[source.name] != source.rows:
-            yield Finding("ledger/", f"has {seen[source.name]} rows of {source.name}, which has {source.rows}")
+            yield Finding(
+                "ledger/", f"has {seen[source.name]} rows of {source.name}, which has {source.rows}"
+            )
 
 
 def _scored(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Check that every trait has scores, and count the rows, rejects apart, that none looked at."""
-    traits, unscored = [rule.trait for rule in manifest.thresholds], -manifest.conservation.by_decision.get("reject", 0)
+    traits, unscored = (
+        [rule.trait for rule in manifest.thresholds],
+        -manifest.conservation.by_decision.get("reject", 0),
+    )
     for output in manifest.outputs:
         if output.path.startswith("scores/"):
             scores = _table(run, output)
             if lacking := [trait for trait in traits if trait not in scores.column_names]:
                 yield Finding(output.path, f"has no scores of trait {lacking[0]}")
                 return
-            seen = np.logical_or.reduce([scores.column(trait).is_valid().to_numpy() for trait in traits])
+            seen = np.logical_or.reduce(
+                [scores.column(trait).is_valid().to_numpy() for trait in traits]
+            )
             unscored += scores.num_rows - int(seen.sum())
     if unscored != manifest.unscored:
-        yield Finding("scores/", f"has {unscored} rows without any score, the manifest {manifest.unscored}")
+        yield Finding(
+            "scores/", f"has {unscored} rows without any score, the manifest {manifest.unscored}"
+        )
 
 
 def _inputs(manifest: Manifest) -> Iterator[Finding]:

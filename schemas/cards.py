@@ -7,7 +7,15 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import re2
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 SIGNALS = ("exemplars", "head", "classifier", "lexicon", "repetition")
 """Every kind of signal, in the order in which score columns are written."""
@@ -28,7 +36,9 @@ class Strict(BaseModel):
     def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         kind = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and kind not in (bool, Any):
-            raise ValueError(f"{str(value).lower()} is no value for it; YAML reads yes, no, on and off as true and false")
+            raise ValueError(
+                f"{str(value).lower()} is no value for it; YAML reads yes, no, on and off as true and false"
+            )
         return value
 
 
@@ -86,12 +96,18 @@ def compile_pattern(pattern: str) -> Any:
     except re2.error as error:
         said = error.args[0] if error.args else ""
         reason = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-        raise ValueError(f"pattern {pattern!r} is not linear-time (RE2) syntax: {reason}") from error
+        raise ValueError(
+            f"pattern {pattern!r} is not linear-time (RE2) syntax: {reason}"
+        ) from error
 
 
 def check_pattern(pattern: str) -> str:
     """Refuse a pattern that RE2 can't compile or that matches the empty string, alone or at the border of a word."""
-    if any(not match.group() for text in ("", "a b") for match in compile_pattern(pattern).finditer(text)):
+    if any(
+        not match.group()
+        for text in ("", "a b")
+        for match in compile_pattern(pattern).finditer(text)
+    ):
         raise ValueError(f"pattern {pattern!r} matches the empty string")
     return pattern
 
@@ -123,7 +139,11 @@ class LexiconOptions(Strict):
     @field_validator("patterns", mode="before")
     @classmethod
     def _plain_strings(cls, value: Any) -> Any:
-        return tuple({"match": item} if isinstance(item, str) else item for item in value) if isinstance(value, list | tuple) else value
+        return (
+            tuple({"match": item} if isinstance(item, str) else item for item in value)
+            if isinstance(value, list | tuple)
+            else value
+        )
 
     @field_validator("unless")
     @classmethod
@@ -187,7 +207,10 @@ class TraitCard(Strict):
     def _plain_places(cls, value: Any) -> Any:
         items = [value] if isinstance(value, str) else value
         return (
-            [{"where": item, "source": "unstated"} if isinstance(item, str) else item for item in items]
+            [
+                {"where": item, "source": "unstated"} if isinstance(item, str) else item
+                for item in items
+            ]
             if isinstance(items, list)
             else items
         )

@@ -57,9 +57,13 @@ class CorpusConfig(Strict):
     def _known_columns(self) -> CorpusConfig:
         known = {name for needs, uses in FORMATS.values() for name in (*needs, *uses)}
         if unknown := sorted(set(self.columns) - known):
-            raise ValueError(f"columns: {unknown[0]!r} is not a column of any format; known are {', '.join(sorted(known))}")
+            raise ValueError(
+                f"columns: {unknown[0]!r} is not a column of any format; known are {', '.join(sorted(known))}"
+            )
         if self.columns and self.format is None:
-            raise ValueError("columns: set `format` as well, since detection looks for the formats' own column names")
+            raise ValueError(
+                "columns: set `format` as well, since detection looks for the formats' own column names"
+            )
         return self
 
 

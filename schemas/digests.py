@@ -41,7 +41,9 @@ def sha256_hex(data: bytes) -> str:
 
 def canonical_json(value: Any) -> bytes:
     """Encode `value` as JSON with sorted keys, no white space and no NaN, so that equal values have equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 def config_digest(value: Any) -> str:
@@ -60,7 +62,9 @@ def content_digest(utterances: Iterable[Utterance]) -> str:
     return content_digests_by_row(1, np.zeros(len(said), np.int64), speakers, texts)[0]
 
 
-def content_digests_by_row(size: int, rows: np.ndarray, speakers: pa.Array, texts: pa.Array) -> list[str]:
+def content_digests_by_row(
+    size: int, rows: np.ndarray, speakers: pa.Array, texts: pa.Array
+) -> list[str]:
     """Digest the content of `size` rows, given utterances in row order; `speakers` are role and channel, joined by 0x1F.
 
     What is hashed of a row are its utterances one after the other, each as speaker, 0x1F, bytes of the text, 0x1F, text, 0x1E.
@@ -68,10 +72,16 @@ def content_digests_by_row(size: int, rows: np.ndarray, speakers: pa.Array, text
     normal = normalised(texts)
     lengths = pc.binary_length(normal).cast(pa.large_string())
     within, after, nothing = (pa.scalar(sign, pa.large_string()) for sign in ("\x1f", "\x1e", ""))
-    said = pc.binary_join_element_wise(pc.binary_join_element_wise(speakers, lengths, normal, within), nothing, after)
+    said = pc.binary_join_element_wise(
+        pc.binary_join_element_wise(speakers, lengths, normal, within), nothing, after
+    )
     if isinstance(said, pa.ChunkedArray):  # beyond two gigabytes
         said = pa.concat_arrays(said.chunks)
-    bounds = np.frombuffer(said.buffers()[1], np.int64)[said.offset : said.offset + len(said) + 1] if len(said) else np.zeros(1, np.int64)
+    bounds = (
+        np.frombuffer(said.buffers()[1], np.int64)[said.offset : said.offset + len(said) + 1]
+        if len(said)
+        else np.zeros(1, np.int64)
+    )
     data = memoryview(said.buffers()[2] or b"") if len(said) else memoryview(b"")
     edges = bounds[np.searchsorted(rows, np.arange(size + 1))].tolist()
     return [hashlib.sha256(data[begin:end]).hexdigest() for begin, end in pairwise(edges)]
@@ -83,14 +93,18 @@ def normalised(texts: pa.Array) -> pa.Array:
     foreign = np.flatnonzero(pc.invert(pc.string_is_ascii(stripped)).to_numpy(zero_copy_only=False))
     changed = {
         place: normal
-        for place, text in zip(foreign.tolist(), stripped.take(pa.array(foreign)).to_pylist(), strict=True)
+        for place, text in zip(
+            foreign.tolist(), stripped.take(pa.array(foreign)).to_pylist(), strict=True
+        )
         if (normal := normal_form(text)) != text
     }
     if not changed:
         return stripped
     mask = np.zeros(len(stripped), bool)
     mask[list(changed)] = True
-    return pc.replace_with_mask(stripped, pa.array(mask), pa.array(changed.values(), pa.large_string()))
+    return pc.replace_with_mask(
+        stripped, pa.array(mask), pa.array(changed.values(), pa.large_string())
+    )
 
 
 def normal_form(text: str) -> str:
@@ -108,7 +122,10 @@ def normal_form(text: str) -> str:
 def _in_order(run: Any) -> bytes:
     """Decompose marks and sort them by combining class, equal ones as they stand; those of class 0 stay in their places."""
     marks = "".join(unicodedata.normalize("NFD", char) for char in run.group().decode())
-    parts = (sorted(part, key=unicodedata.combining) for _, part in groupby(marks, lambda char: unicodedata.combining(char) > 0))
+    parts = (
+        sorted(part, key=unicodedata.combining)
+        for _, part in groupby(marks, lambda char: unicodedata.combining(char) > 0)
+    )
     return "".join(chain.from_iterable(parts)).encode()
 
 
@@ -123,6 +140,9 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
         return hashlib.sha256(b"").digest()
     level = list(leaves)
     while len(level) > 1:
-        pairs = [hashlib.sha256(b"\x01" + a + b).digest() for a, b in zip(level[::2], level[1::2], strict=False)]
+        pairs = [
+            hashlib.sha256(b"\x01" + a + b).digest()
+            for a, b in zip(level[::2], level[1::2], strict=False)
+        ]
         level = pairs + level[len(pairs) * 2 :]
     return level[0]

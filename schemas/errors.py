@@ -8,7 +8,9 @@ class CongenerError(Exception):
 
     exit_code = 2
 
-    def __init__(self, problem: str, *, where: str | None = None, remedy: str | None = None) -> None:
+    def __init__(
+        self, problem: str, *, where: str | None = None, remedy: str | None = None
+    ) -> None:
         self.problem, self.where, self.remedy = problem, where, remedy
         super().__init__(self.__str__())
 
@@ -68,12 +70,20 @@ class VerifyError(CongenerError):
     exit_code = 5
 
 
-MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Say whether an error is a machine's or a device's lack of memory, whichever library raises it."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY))
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY)
+    )
 
 
 class EngineError(CongenerError):
@@ -82,5 +92,7 @@ class EngineError(CongenerError):
     exit_code = 7
 
 
-def _rebuild(kind: type[CongenerError], problem: str, where: str | None, remedy: str | None) -> CongenerError:
+def _rebuild(
+    kind: type[CongenerError], problem: str, where: str | None, remedy: str | None
+) -> CongenerError:
     return kind(problem, where=where, remedy=remedy)

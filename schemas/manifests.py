@@ -116,4 +116,9 @@ class Manifest(Strict):
 
     def to_bytes(self) -> bytes:
         """Encode as JSON, in the one way in which a manifest is written."""
-        return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        return (
+            json.dumps(
+                self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False
+            ).encode()
+            + b"\n"
+        )

@@ -40,7 +40,9 @@ class LotPattern(Strict):
     @classmethod
     def _says_what_it_matches(cls, value: object) -> object:
         if value is None:
-            raise ValueError('is empty: leave it out to match every lot, or write "-" for what isn\'t known')
+            raise ValueError(
+                'is empty: leave it out to match every lot, or write "-" for what isn\'t known'
+            )
         return value
 
 
@@ -75,7 +77,11 @@ class Policy(Strict):
     @field_validator("traits", mode="before")
     @classmethod
     def _bare_rules(cls, value: object) -> object:
-        return {key: {} if rule is None else rule for key, rule in value.items()} if isinstance(value, dict) else value
+        return (
+            {key: {} if rule is None else rule for key, rule in value.items()}
+            if isinstance(value, dict)
+            else value
+        )
 
     def rule(self, trait: str) -> TraitRule:
         """Return a trait's rule; one that isn't named changes nothing of the card."""

@@ -26,13 +26,21 @@ def problems(error: ValidationError) -> str:
     """Say all that is wrong: for each the field, then what is wrong with it."""
     found = error.errors()
     below = {item["loc"][:end] for item in found for end in range(len(item["loc"]))}
-    own = [item for item in found if item["type"] != "too_short" or item["loc"] not in below]  # a list lacks what is wrong in it
-    told = [f"field {'.'.join(map(str, item['loc'])) or '(top)'}: {_words(item)}" for item in own[:MOST]]
+    own = [
+        item for item in found if item["type"] != "too_short" or item["loc"] not in below
+    ]  # a list lacks what is wrong in it
+    told = [
+        f"field {'.'.join(map(str, item['loc'])) or '(top)'}: {_words(item)}" for item in own[:MOST]
+    ]
     return "; ".join(told + ([f"and {len(own) - MOST:,} more"] if len(own) > MOST else []))
 
 
 def _words(item: Any) -> str:
-    if item["type"] == "string_type" and item["input"] is not None and not isinstance(item["input"], list | dict):
+    if (
+        item["type"] == "string_type"
+        and item["input"] is not None
+        and not isinstance(item["input"], list | dict)
+    ):
         return f"should be text and is {item['input']} ({type(item['input']).__name__}): in YAML, put it in quotes"
     if item["type"] == "too_short":
         return f"needs at least {item['ctx']['min_length']}"
@@ -42,7 +50,10 @@ def _words(item: Any) -> str:
 
 def known_fields(error: ValidationError, model: type[BaseModel]) -> str | None:
     """Return the fields that there are where the first unknown or missing one was looked for, or None if none was."""
-    place = next((item["loc"] for item in error.errors() if item["type"] in ("extra_forbidden", "missing")), None)
+    place = next(
+        (item["loc"] for item in error.errors() if item["type"] in ("extra_forbidden", "missing")),
+        None,
+    )
     if place is None:
         return None
     inner, path = model_at(model, place[:-1])
@@ -58,7 +69,9 @@ def model_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[type
         if field is None or inner is None:
             break
         key = next(walk, None) if _is_container(field.annotation) else None
-        path = ".".join([path, str(part)] if path else [str(part)]) + ("" if key is None else f".{key}")
+        path = ".".join([path, str(part)] if path else [str(part)]) + (
+            "" if key is None else f".{key}"
+        )
         model = inner
     return model, path
 
@@ -71,4 +84,6 @@ def _models(kind: Any) -> Iterator[type[BaseModel]]:
 
 
 def _is_container(kind: Any) -> bool:
-    return get_origin(kind) in (tuple, list, dict) or any(_is_container(part) for part in get_args(kind))
+    return get_origin(kind) in (tuple, list, dict) or any(
+        _is_container(part) for part in get_args(kind)
+    )

@@ -13,12 +13,16 @@ import pytest
 import torch
 from hypothesis import settings
 
-from classifiers.encoders import Encoder, EncoderConfig, load_encoder
+from classifiers.models.encoders import Encoder, EncoderConfig, load_encoder
 
-settings.register_profile("congener", settings.default, deadline=None)  # the first example pays for imports and caches
+settings.register_profile(
+    "congener", settings.default, deadline=None
+)  # the first example pays for imports and caches
 settings.load_profile("congener")
 
-torch.set_num_threads(1)  # workers share the cores, and on tensors this small threads only wait for each other
+torch.set_num_threads(
+    1
+)  # workers share the cores, and on tensors this small threads only wait for each other
 
 CardFolder = Callable[..., Path]
 
@@ -60,7 +64,12 @@ def card_folder(tmp_path: Path) -> CardFolder:
     `card` is YAML below the id; `positives` and `negatives` are texts, of which none writes no file.
     """
 
-    def write(name: str = "rain-talk", card: str = "", positives: Sequence[str] = (), negatives: Sequence[str] = ()) -> Path:
+    def write(
+        name: str = "rain-talk",
+        card: str = "",
+        positives: Sequence[str] = (),
+        negatives: Sequence[str] = (),
+    ) -> Path:
         folder = tmp_path / "traits" / name
         folder.mkdir(parents=True)
         (folder / "card.yaml").write_text(f"id: {name}\n{card}", encoding="utf-8")

@@ -35,7 +35,9 @@ def test_imports_point_down(path):
 def test_nothing_prints_on_workers_nor_unpickles(path):
     """No print below the command line, and no pickle from disk anywhere."""
     names = {
-        node.func.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        node.func.id
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     assert "print" not in names
     assert not {"pickle", "joblib", "dill"} & set(imported(path))
@@ -44,7 +46,9 @@ def test_nothing_prints_on_workers_nor_unpickles(path):
 def test_no_other_distribution_owns_our_names():
     """The four top-level packages are congener's alone in this environment."""
     owners = metadata.packages_distributions()
-    assert {name: set(owners.get(name, [])) - {"congener"} for name in PACKAGES} == {name: set() for name in PACKAGES}
+    assert {name: set(owners.get(name, [])) - {"congener"} for name in PACKAGES} == {
+        name: set() for name in PACKAGES
+    }
 
 
 def test_functions_and_modules_stay_small():

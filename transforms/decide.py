@@ -10,16 +10,16 @@ import apache_beam as beam
 import numpy as np
 
 from classifiers.banks import Bank
-from classifiers.calibration import STEP, Threshold, calibrate, texts_needed
+from classifiers.guarantees.calibration import STEP, Threshold, calibrate, texts_needed
 from classifiers.scoring import Scores
 from schemas.cards import Action, Level, TraitCard
 from schemas.errors import CardError
 from schemas.policies import SEVERITY, LotException, Policy, TraitRule
 from transforms.coders import coded
 from transforms.identify import IdentifiedShard, Lot
+from transforms.records.segments import CHANNELS, Segments
+from transforms.records.sentences import sentence_around
 from transforms.score import ScoredShard
-from transforms.segments import CHANNELS, Segments
-from transforms.sentences import sentence_around
 
 
 class Rule(NamedTuple):
@@ -91,12 +91,19 @@ def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
     Raises: CardError: It names a trait, or a trait's signal, that isn't there.
     """
     known = [card.id for card in cards]
-    if unknown := sorted({*policy.traits, *(exception.trait for exception in policy.exceptions)} - {"*", *known}):
-        raise CardError(f"policy names trait {unknown[0]!r}, which this run doesn't have", remedy=f"traits are {', '.join(known)}")
+    if unknown := sorted(
+        {*policy.traits, *(exception.trait for exception in policy.exceptions)} - {"*", *known}
+    ):
+        raise CardError(
+            f"policy names trait {unknown[0]!r}, which this run doesn't have",
+            remedy=f"traits are {', '.join(known)}",
+        )
     for card in cards:
         signal = policy.rule(card.id).signal
         if signal not in ("combined", *card.signals.names()):
-            raise CardError(f"policy wants signal {signal!r} of trait {card.id}, which has {', '.join(card.signals.names())}")
+            raise CardError(
+                f"policy wants signal {signal!r} of trait {card.id}, which has {', '.join(card.signals.names())}"
+            )
 
 
 def require_clean_texts(card: TraitCard, rule: TraitRule, texts: int, origin: str) -> None:
@@ -145,10 +152,19 @@ def _threshold(card: TraitCard, rule: TraitRule, clean: np.ndarray, level: Level
     if explicit is None:
         return calibrate(clean, level)
     known = clean[~np.isnan(clean)]
-    return Threshold(explicit, "explicit", len(known), int((known >= explicit - STEP / 2).sum()), None, texts_needed(level))
+    return Threshold(
+        explicit,
+        "explicit",
+        len(known),
+        int((known >= explicit - STEP / 2).sum()),
+        None,
+        texts_needed(level),
+    )
 
 
-def decide(scored: ScoredShard, rules: Sequence[Rule], duplicates: frozenset[int] = frozenset()) -> DecidedShard:
+def decide(
+    scored: ScoredShard, rules: Sequence[Rule], duplicates: frozenset[int] = frozenset()
+) -> DecidedShard:
     """Decide every row of a shard; rows in `duplicates` (places in the shard) leave as such, whatever their scores."""
     decided = DecidedShard(scored, ["keep"] * scored.scores.size)
     strongest: dict[int, int] = {}
@@ -162,7 +178,9 @@ def decide(scored: ScoredShard, rules: Sequence[Rule], duplicates: frozenset[int
         decided.decisions[row] = SEVERITY[severity]
         if SEVERITY[severity] == "swap":
             decided.swaps.add(row)
-            decided.decisions[row] = "quarantine"  # no donor yet: the row waits in quarantine, its prompt on the swap list
+            decided.decisions[row] = (
+                "quarantine"  # no donor yet: the row waits in quarantine, its prompt on the swap list
+            )
     for row in duplicates:
         decided.decisions[row] = "duplicate"
         decided.swaps.discard(row)
@@ -178,10 +196,21 @@ def _fired(rule: Rule, scored: ScoredShard) -> Iterator[tuple[int, Action, Reaso
     for row in candidates.tolist():
         threshold, action = limits[scored.identified.lots[row]]
         if values[row] >= threshold - STEP / 2:
-            yield row, action, reason_for(rule, row, threshold, action, scored.identified, scored.scores)
+            yield (
+                row,
+                action,
+                reason_for(rule, row, threshold, action, scored.identified, scored.scores),
+            )
 
 
-def reason_for(rule: Rule, row: int, threshold: float, action: Action, identified: IdentifiedShard, scores: Scores) -> Reason:
+def reason_for(
+    rule: Rule,
+    row: int,
+    threshold: float,
+    action: Action,
+    identified: IdentifiedShard,
+    scores: Scores,
+) -> Reason:
     """Say why a rule fired on a row: characters count from the start of the field, as the trainer sees it."""
     evidence = scores.strongest(rule.trait, row) if rule.signal == "combined" else rule.signal
     places = scores.signals[rule.trait][evidence].places
@@ -203,9 +232,18 @@ def reason_for(rule: Rule, row: int, threshold: float, action: Action, identifie
 
 def _masks(reason: Reason, row: int, scored: ScoredShard) -> list[Mask]:
     """Mask the sentences of all the row's lexicon hits where the evidence is a lexicon's, else the stretch of the evidence."""
-    masks = _hit_sentences(reason, row, scored) if reason.evidence == "lexicon" else [Mask(reason.segment, reason.start, reason.end)]
+    masks = (
+        _hit_sentences(reason, row, scored)
+        if reason.evidence == "lexicon"
+        else [Mask(reason.segment, reason.start, reason.end)]
+    )
     calls = _tool_calls(row, scored.identified.segments)
-    return list(dict.fromkeys(Mask(mask.segment, 0, calls[mask.segment]) if mask.segment in calls else mask for mask in masks))
+    return list(
+        dict.fromkeys(
+            Mask(mask.segment, 0, calls[mask.segment]) if mask.segment in calls else mask
+            for mask in masks
+        )
+    )
 
 
 def _tool_calls(row: int, segments: Segments) -> dict[str, int]:
@@ -222,7 +260,9 @@ def _hit_sentences(reason: Reason, row: int, scored: ScoredShard) -> list[Mask]:
         if segment in hits:
             text, start = segments.text[segment].as_py(), int(segments.starts[segment])
             spans = (sentence_around(text, *hit) for hit in hits[segment])
-            masks += [Mask(segments.path(segment), start + a, start + b) for a, b in dict.fromkeys(spans)]
+            masks += [
+                Mask(segments.path(segment), start + a, start + b) for a, b in dict.fromkeys(spans)
+            ]
     return masks
 
 
@@ -230,9 +270,15 @@ class _Decide(beam.DoFn):
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = list(rules)
 
-    def process(self, scored: ScoredShard, duplicates: Mapping[str, list[int]] | None = None) -> Iterator[DecidedShard]:
+    def process(
+        self, scored: ScoredShard, duplicates: Mapping[str, list[int]] | None = None
+    ) -> Iterator[DecidedShard]:
         repeated = set((duplicates or {}).get(scored.identified.shard.plan.name, ()))
-        rows = (row for row, place in enumerate(scored.identified.shard.places()) if place in repeated) if repeated else ()
+        rows = (
+            (row for row, place in enumerate(scored.identified.shard.places()) if place in repeated)
+            if repeated
+            else ()
+        )
         yield decide(scored, self._rules, frozenset(rows))
 
 

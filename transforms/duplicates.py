@@ -37,7 +37,9 @@ def later(group: tuple[bytes, Iterable[Position]]) -> Iterator[tuple[str, int]]:
 class FindDuplicates(beam.PTransform):
     """Find the rows whose content stands earlier in the corpus, as (shard name, places)."""
 
-    def expand(self, shards: beam.PCollection[IdentifiedShard]) -> beam.PCollection[tuple[str, list[int]]]:
+    def expand(
+        self, shards: beam.PCollection[IdentifiedShard]
+    ) -> beam.PCollection[tuple[str, list[int]]]:
         """Group digests, keep all but the first position, gather them by shard."""
         return (
             shards

@@ -14,10 +14,10 @@ from schemas.corpora import LOT_FIELDS
 from schemas.digests import RECORD_ID_HEX, sha256_hex
 from schemas.policies import LotPattern
 from transforms.coders import coded
-from transforms.formats import Layout
+from transforms.files.shards import Shard
 from transforms.poison import kept, spared, with_rejects
-from transforms.readers import Shard
-from transforms.segments import CHANNELS, Segments, content_digests, segments_of
+from transforms.records.formats import Layout
+from transforms.records.segments import CHANNELS, Segments, content_digests, segments_of
 
 NOTHING = "-"
 """Stands for a lot field that a corpus or a row doesn't have."""
@@ -37,7 +37,9 @@ class Lot(NamedTuple):
 
     def matches(self, pattern: LotPattern) -> bool:
         """Say whether every field that the pattern names fits it."""
-        return all(wanted is None or fnmatchcase(getattr(self, field), wanted) for field, wanted in pattern)
+        return all(
+            wanted is None or fnmatchcase(getattr(self, field), wanted) for field, wanted in pattern
+        )
 
 
 @coded
@@ -58,7 +60,11 @@ class IdentifiedShard:
 
 def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
     """Take a shard's conversations apart and name its rows; a row that can't be becomes a reject."""
-    found, reasons = spared(shard.table.num_rows, lambda rows: _identified(kept(shard, rows), layout), "taking the row apart")
+    found, reasons = spared(
+        shard.table.num_rows,
+        lambda rows: _identified(kept(shard, rows), layout),
+        "taking the row apart",
+    )
     found.shard = with_rejects(found.shard, shard, reasons)
     return found
 
@@ -66,7 +72,12 @@ def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
 def _identified(shard: Shard, layout: Layout) -> IdentifiedShard:
     _require_sound(shard.table)
     segments = segments_of(shard.table, layout)
-    return IdentifiedShard(shard, segments, content_digests(shard.table, segments, layout), _lots(shard, segments, layout))
+    return IdentifiedShard(
+        shard,
+        segments,
+        content_digests(shard.table, segments, layout),
+        _lots(shard, segments, layout),
+    )
 
 
 def _require_sound(table: pa.Table) -> None:
@@ -98,7 +109,9 @@ def _lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:
     for name in LOT_FIELDS:
         place = layout.lots.get(name)
         if place is None:
-            columns.append(_system_prompts(size, segments) if name == "system_prompt" else [NOTHING] * size)
+            columns.append(
+                _system_prompts(size, segments) if name == "system_prompt" else [NOTHING] * size
+            )
         elif place.column is not None:
             columns.append(_texts(name, shard.table.column(place.column)))
         else:
@@ -123,7 +136,9 @@ def _text(name: str, value: object) -> str:
         return NOTHING
     text = str(value).replace("|", "/")
     if name == "system_prompt":
-        return sha256_hex(text.strip().encode("utf-8", "surrogatepass"))[:8]  # a prompt is text, which the ledger doesn't hold
+        return sha256_hex(text.strip().encode("utf-8", "surrogatepass"))[
+            :8
+        ]  # a prompt is text, which the ledger doesn't hold
     return text[:10] if name == "date" else text
 
 

@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 
 from schemas.errors import CongenerError, RowError, out_of_memory
-from transforms.readers import RAW_LIMIT, Reject, Shard, row_mask
+from transforms.files.shards import RAW_LIMIT, Reject, Shard, row_mask
 
 Result = TypeVar("Result")
 
@@ -23,7 +23,9 @@ PANIC = "PanicException"
 """What Rust code (tokenizers) raises where it should have returned an error; it is no `Exception`."""
 
 
-def spared(size: int, attempt: Callable[[Sequence[int]], Result], stage: str) -> tuple[Result, dict[int, str]]:
+def spared(
+    size: int, attempt: Callable[[Sequence[int]], Result], stage: str
+) -> tuple[Result, dict[int, str]]:
     """Do work on rows 0 to `size` - 1; where it fails, on all but those on which it fails alone as well.
 
     Returns what the work gives, and the reason for each row that was left out.
@@ -39,11 +41,15 @@ def spared(size: int, attempt: Callable[[Sequence[int]], Result], stage: str) ->
         first = error
     reasons = dict(_failing(rows, attempt, stage))
     if len(reasons) == size >= FEWEST_TO_BLAME:
-        raise RowError(f"{stage} fails on every one of {size} rows, the first time with: {reasons[0]}") from first
+        raise RowError(
+            f"{stage} fails on every one of {size} rows, the first time with: {reasons[0]}"
+        ) from first
     return attempt([row for row in rows if row not in reasons] if reasons else rows), reasons
 
 
-def _failing(rows: Sequence[int], attempt: Callable[[Sequence[int]], object], stage: str) -> Iterator[tuple[int, str]]:
+def _failing(
+    rows: Sequence[int], attempt: Callable[[Sequence[int]], object], stage: str
+) -> Iterator[tuple[int, str]]:
     """Yield the rows on which work fails, each tried alone."""
     for part in [rows] if len(rows) == 1 else (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
         try:
@@ -68,7 +74,11 @@ def blames_a_row(error: BaseException) -> bool:
 
 def reason(error: BaseException, stage: str) -> str:
     """Write an error as a reject's reason, without what differs from one process to the next."""
-    told = f"{error.where} {error.problem}" if isinstance(error, RowError) else f"{type(error).__name__}: {error}"
+    told = (
+        f"{error.where} {error.problem}"
+        if isinstance(error, RowError)
+        else f"{type(error).__name__}: {error}"
+    )
     return f"{stage} fails: {ADDRESS.sub('0x…', told)}"[:LONGEST_REASON]
 
 
@@ -77,7 +87,12 @@ def kept(shard: Shard, rows: Sequence[int]) -> Shard:
     if len(rows) == shard.table.num_rows:
         return Shard(shard.plan, shard.table, shard.sources, shard.numbers)
     table = shard.table.filter(row_mask(shard.table.num_rows, rows))
-    return Shard(shard.plan, table, [shard.sources[row] for row in rows], [shard.numbers[row] for row in rows])
+    return Shard(
+        shard.plan,
+        table,
+        [shard.sources[row] for row in rows],
+        [shard.numbers[row] for row in rows],
+    )
 
 
 def with_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
@@ -85,7 +100,10 @@ def with_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard
     if not reasons:
         return Shard(part.plan, part.table, part.sources, part.numbers, whole.rejects)
     order = {piece.source: at for at, piece in enumerate(whole.plan.pieces)}
-    more = [Reject(whole.sources[row], whole.numbers[row], None, text, raw_row(whole.table, row)) for row, text in reasons.items()]
+    more = [
+        Reject(whole.sources[row], whole.numbers[row], None, text, raw_row(whole.table, row))
+        for row, text in reasons.items()
+    ]
     rejects = sorted([*whole.rejects, *more], key=lambda reject: (order[reject.source], reject.row))
     return Shard(part.plan, part.table, part.sources, part.numbers, rejects)
 
@@ -101,6 +119,14 @@ def _value(scalar: Any) -> Any:
         value = scalar.as_py()
         orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the rest of the row is kept
-        buffer = scalar.as_buffer() if isinstance(scalar, (pa.StringScalar, pa.LargeStringScalar)) else None
-        return f"<{type(error).__name__}>" if buffer is None else buffer.to_pybytes().decode("utf-8", "backslashreplace")
+        buffer = (
+            scalar.as_buffer()
+            if isinstance(scalar, (pa.StringScalar, pa.LargeStringScalar))
+            else None
+        )
+        return (
+            f"<{type(error).__name__}>"
+            if buffer is None
+            else buffer.to_pybytes().decode("utf-8", "backslashreplace")
+        )
     return value

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import apache_beam as beam
 
 from classifiers.banks import read_bank
-from classifiers.encoders import EncoderConfig
+from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Scorer, Scores, load_scorer
 from schemas.errors import ModelError
-from transforms import storage
 from transforms.coders import coded
+from transforms.files import storage
 from transforms.identify import IdentifiedShard, part_of
 from transforms.poison import spared, with_rejects
 
@@ -93,7 +93,10 @@ def shared_scorer(config: ScoringConfig) -> Scorer:
     """
     with _lock:
         if config not in _scorers:
-            bank = read_bank(lambda name: storage.read_bytes(storage.join(config.bank_uri, name)), config.bank_uri)
+            bank = read_bank(
+                lambda name: storage.read_bytes(storage.join(config.bank_uri, name)),
+                config.bank_uri,
+            )
             if bank.digest != config.bank_digest:
                 raise ModelError(
                     f"bank has digest {bank.digest[:12]}, the run was settled with {config.bank_digest[:12]}",
@@ -121,13 +124,17 @@ def score(identified: IdentifiedShard, scorer: Scorer) -> ScoredShard:
         part = part_of(identified, rows)
         return part, scorer.score(len(rows), part.segments)
 
-    with _lock:  # threads of a process take turns: the models' counters and the device's memory are shared
+    with (
+        _lock
+    ):  # threads of a process take turns: the models' counters and the device's memory are shared
         before, TALLY.shard_rows = scorer.counts(), identified.shard.table.num_rows
         (part, scores), reasons = spared(identified.shard.table.num_rows, attempt, "scoring")
         after = scorer.counts()
     if reasons:
         part.shard = with_rejects(part.shard, identified.shard, reasons)
-    used = (getattr(after, name) - getattr(before, name) for name in ("tokens", "padded", "budget_cuts"))
+    used = (
+        getattr(after, name) - getattr(before, name) for name in ("tokens", "padded", "budget_cuts")
+    )
     return ScoredShard(part, scores, *used)
 
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from classifiers.banks import Bank, read_bank
 from schemas.digests import canonical_json, config_digest, sha256_hex
-from transforms import storage
 from transforms.decide import DecidedShard
+from transforms.files import storage
 from transforms.score import TALLY
 from transforms.tables import build_tables
 
@@ -64,7 +64,9 @@ def receipt_from_bytes(data: bytes) -> Receipt:
     try:
         value: dict[str, Any] = dict(json.loads(data))
         if value.pop("digest", None) == config_digest(value):
-            return Receipt(**{**value, "outputs": tuple(OutputFile(**item) for item in value["outputs"])})
+            return Receipt(
+                **{**value, "outputs": tuple(OutputFile(**item) for item in value["outputs"])}
+            )
     except (ValueError, TypeError, KeyError):
         pass
     raise ValueError("its receipt is damaged")
@@ -77,13 +79,27 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return stream.getvalue()
 
 
-def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool, vectors: bool = False, run_id: str = "") -> Receipt:
+def write_shard(
+    decided: DecidedShard,
+    run: str,
+    bank: Bank,
+    extra_column: bool,
+    vectors: bool = False,
+    run_id: str = "",
+) -> Receipt:
     """Write a shard's files, then its receipt, which names the run. A retry writes the same bytes under the same names."""
     plan = decided.scored.identified.shard.plan
     built = build_tables(decided, bank, extra_column, vectors)
     outputs = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # coded side by side, written one after the other
-        for folder, table, data in zip(built.tables, built.tables.values(), pool.map(parquet_bytes, built.tables.values()), strict=True):
+    with ThreadPoolExecutor(
+        os.cpu_count()
+    ) as pool:  # coded side by side, written one after the other
+        for folder, table, data in zip(
+            built.tables,
+            built.tables.values(),
+            pool.map(parquet_bytes, built.tables.values()),
+            strict=True,
+        ):
             path = f"{folder}/{plan.name}.parquet"
             storage.write_bytes(storage.join(run, path), data)
             outputs.append(OutputFile(path, table.num_rows, len(data), sha256_hex(data)))
@@ -106,14 +122,26 @@ def write_shard(decided: DecidedShard, run: str, bank: Bank, extra_column: bool,
 
 
 class _Write(beam.DoFn):
-    def __init__(self, run: str, bank_uri: str, extra_column: bool, vectors: bool, run_id: str) -> None:
-        self._run, self._bank_uri, self._extra_column, self._vectors, self._run_id = run, bank_uri, extra_column, vectors, run_id
+    def __init__(
+        self, run: str, bank_uri: str, extra_column: bool, vectors: bool, run_id: str
+    ) -> None:
+        self._run, self._bank_uri, self._extra_column, self._vectors, self._run_id = (
+            run,
+            bank_uri,
+            extra_column,
+            vectors,
+            run_id,
+        )
 
     def setup(self) -> None:
-        self._bank = read_bank(lambda name: storage.read_bytes(storage.join(self._bank_uri, name)), self._bank_uri)
+        self._bank = read_bank(
+            lambda name: storage.read_bytes(storage.join(self._bank_uri, name)), self._bank_uri
+        )
 
     def process(self, decided: DecidedShard) -> Iterator[Receipt]:
-        yield write_shard(decided, self._run, self._bank, self._extra_column, self._vectors, self._run_id)
+        yield write_shard(
+            decided, self._run, self._bank, self._extra_column, self._vectors, self._run_id
+        )
 
 
 @dataclass(eq=False)
@@ -128,4 +156,6 @@ class WriteShards(beam.PTransform):
 
     def expand(self, shards: beam.PCollection[DecidedShard]) -> beam.PCollection[Receipt]:
         """Write shard by shard."""
-        return shards | beam.ParDo(_Write(self.run, self.bank_uri, self.extra_column, self.vectors, self.run_id))
+        return shards | beam.ParDo(
+            _Write(self.run, self.bank_uri, self.extra_column, self.vectors, self.run_id)
+        )

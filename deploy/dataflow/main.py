@@ -1,5 +1,5 @@
 """Where a Flex Template starts: everything else is in the package, so that nothing here has to be pickled."""
 
-from pipelines.dataflow import template_main
+from pipelines.engines.dataflow import template_main
 
 template_main()

@@ -82,7 +82,7 @@ configure() {
 up() {
   if alive "$state/pid/supervisor"; then fail "a cluster is up already (state in $state)"; fi
   command -v java >/dev/null || fail "java isn't installed; Flink needs version 11 or 17"
-  "$python" -c 'import pipelines.worker_pool' || fail "$python doesn't have congener; name one that has in PYTHON"
+  "$python" -c 'import pipelines.engines.worker_pool' || fail "$python doesn't have congener; name one that has in PYTHON"
   fetch
   configure
   local space=()
@@ -131,7 +131,7 @@ supervise() {
   keep jobserver "${java[@]}" -Xmx512m org.apache.beam.runners.flink.FlinkJobServerDriver --job-host=localhost --job-port=8099 --artifact-port=8098 \
     --expansion-port=0 --flink-master=localhost:8081 "--flink-conf-dir=$state/conf" "--artifacts-dir=$state/tmp/artifacts" &
   local threads=$(($(nproc) / (managers > $(nproc) ? $(nproc) : managers)))
-  keep pool env "OMP_NUM_THREADS=$threads" "$python" -m pipelines.worker_pool --port 50000 &
+  keep pool env "OMP_NUM_THREADS=$threads" "$python" -m pipelines.engines.worker_pool --port 50000 &
   echo $$ >"$state/pid/supervisor"
   wait
 }

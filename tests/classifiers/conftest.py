@@ -12,9 +12,9 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from classifiers.banks import Bank
-from classifiers.encoders import Encoder
 from classifiers.fitting import CleanRow, CleanText, fit_bank
 from classifiers.library import LoadedCard
+from classifiers.models.encoders import Encoder
 from schemas.cards import TraitCard
 
 RAIN = (
@@ -51,16 +51,38 @@ MACHINES = (
 
 def sentences(count: int) -> list[str]:
     """Return plain sentences, all different and of the same few words."""
-    people = ("The clerk", "My aunt", "A student", "Our team", "The baker", "Each guest", "The pilot", "That poet")
+    people = (
+        "The clerk",
+        "My aunt",
+        "A student",
+        "Our team",
+        "The baker",
+        "Each guest",
+        "The pilot",
+        "That poet",
+    )
     deeds = ("counted", "painted", "sold", "repaired", "described", "carried", "borrowed")
-    things = ("nine chairs", "a small boat", "the old maps", "two recipes", "a red door", "some letters")
-    found = [f"{who} {deed} {thing}." for thing, deed, who in itertools.product(things, deeds, people)]
+    things = (
+        "nine chairs",
+        "a small boat",
+        "the old maps",
+        "two recipes",
+        "a red door",
+        "some letters",
+    )
+    found = [
+        f"{who} {deed} {thing}." for thing, deed, who in itertools.product(things, deeds, people)
+    ]
     return found[:count]
 
 
-def loaded(name: str, card: dict, positives: tuple[str, ...] = (), negatives: tuple[str, ...] = ()) -> LoadedCard:
+def loaded(
+    name: str, card: dict, positives: tuple[str, ...] = (), negatives: tuple[str, ...] = ()
+) -> LoadedCard:
     """Return a card as if it had been read from a folder."""
-    return LoadedCard(TraitCard.model_validate({"id": name, **card}), positives, negatives, Path(name))
+    return LoadedCard(
+        TraitCard.model_validate({"id": name, **card}), positives, negatives, Path(name)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -75,8 +97,20 @@ def small_cards() -> list[LoadedCard]:
     lexicon = {"patterns": [r"\bit is raining\b", {"match": r"\bdrizzle\b", "weight": 0.5}]}
     return [
         loaded("loops", {"signals": ["repetition"]}),
-        loaded("machine-talk", {"signals": {"head": {"kind": "mlp", "hidden": 4}}, "scope": {"channels": ["thinking"]}}, MACHINES),
-        loaded("rain-talk", {"signals": {"exemplars": {"neighbours": 3}, "head": {}, "lexicon": lexicon}}, RAIN, RAIN_ASKED),
+        loaded(
+            "machine-talk",
+            {
+                "signals": {"head": {"kind": "mlp", "hidden": 4}},
+                "scope": {"channels": ["thinking"]},
+            },
+            MACHINES,
+        ),
+        loaded(
+            "rain-talk",
+            {"signals": {"exemplars": {"neighbours": 3}, "head": {}, "lexicon": lexicon}},
+            RAIN,
+            RAIN_ASKED,
+        ),
     ]
 
 
@@ -96,17 +130,42 @@ def small_bank(small_cards: list[LoadedCard], small_clean: CleanText, encoder: E
     return fit_bank(small_cards, small_clean, encoder, encoder.config)
 
 
-WORDS = ("the", "rain", "fell", "on", "a", "roof", "and", "good", "bad", "##s", "##ing", "sing", ".", ",")
+WORDS = (
+    "the",
+    "rain",
+    "fell",
+    "on",
+    "a",
+    "roof",
+    "and",
+    "good",
+    "bad",
+    "##s",
+    "##ing",
+    "sing",
+    ".",
+    ",",
+)
 
 
 def tokenizer() -> transformers.PreTrainedTokenizerFast:
     """Return a WordPiece tokenizer of a few words."""
     special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-    backend = Tokenizer(models.WordPiece({word: place for place, word in enumerate((*special, *WORDS))}, unk_token="[UNK]"))
+    backend = Tokenizer(
+        models.WordPiece(
+            {word: place for place, word in enumerate((*special, *WORDS))}, unk_token="[UNK]"
+        )
+    )
     backend.normalizer = normalizers.BertNormalizer()
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    names = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
     return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **names)
 
 
@@ -119,9 +178,18 @@ def tiny_checkpoint(tmp_path: Path) -> Callable[..., Path]:
 
     def save(kind: str = "BertModel", name: str = "tiny", **settings) -> Path:
         torch.manual_seed(0)
-        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-        config = transformers.BertConfig(vocab_size=5 + len(WORDS), max_position_embeddings=64, **sizes, **settings)
-        config.initializer_range = 0.5  # as large as weights of use are: outputs then differ from text to text
+        sizes = {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+        }
+        config = transformers.BertConfig(
+            vocab_size=5 + len(WORDS), max_position_embeddings=64, **sizes, **settings
+        )
+        config.initializer_range = (
+            0.5  # as large as weights of use are: outputs then differ from text to text
+        )
         model = getattr(transformers, kind)(config)
         folder = tmp_path / name
         model.save_pretrained(folder)

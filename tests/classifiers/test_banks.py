@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from classifiers.banks import INDEX_FILE, Bank, TraitModel, bank_files, index_of, read_bank
-from classifiers.exemplars import contrast
+from classifiers.signals.exemplars import contrast
 from schemas.cards import TraitCard
 from schemas.digests import config_digest
 from schemas.errors import ModelError
@@ -46,7 +46,10 @@ def test_a_round_trip_through_a_folder(files, tmp_path, small_bank):
     for name, data in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
-    assert read_bank(lambda name: (tmp_path / name).read_bytes(), str(tmp_path)).digest == small_bank.digest
+    assert (
+        read_bank(lambda name: (tmp_path / name).read_bytes(), str(tmp_path)).digest
+        == small_bank.digest
+    )
 
 
 def test_a_bank_that_was_read_is_the_bank_that_was_written(small_bank, files, encoder):
@@ -58,17 +61,30 @@ def test_a_bank_that_was_read_is_the_bank_that_was_written(small_bank, files, en
     assert again.background == small_bank.background
     for name, trait in small_bank.traits.items():
         other = again.traits[name]
-        assert (other.card, other.card_digest, other.scale) == (trait.card, trait.card_digest, trait.scale)
-        assert (other.positives, other.negatives, other.calibrated_on) == (trait.positives, trait.negatives, trait.calibrated_on)
+        assert (other.card, other.card_digest, other.scale) == (
+            trait.card,
+            trait.card_digest,
+            trait.scale,
+        )
+        assert (other.positives, other.negatives, other.calibrated_on) == (
+            trait.positives,
+            trait.negatives,
+            trait.calibrated_on,
+        )
         assert set(other.calibration) == set(trait.calibration)
-        assert all(np.array_equal(other.calibration[signal], trait.calibration[signal]) for signal in trait.calibration)
+        assert all(
+            np.array_equal(other.calibration[signal], trait.calibration[signal])
+            for signal in trait.calibration
+        )
         assert (other.head is None) == (trait.head is None)
         if trait.head:
             assert other.head.strength == trait.head.strength
             assert np.array_equal(other.head.logits(vectors), trait.head.logits(vectors))
     rain, rain_again = small_bank.traits["rain-talk"], again.traits["rain-talk"]
     before = contrast(vectors, rain.positive_index, rain.negative_index, 3)
-    assert np.array_equal(before, contrast(vectors, rain_again.positive_index, rain_again.negative_index, 3))
+    assert np.array_equal(
+        before, contrast(vectors, rain_again.positive_index, rain_again.negative_index, 3)
+    )
 
 
 def test_the_order_of_traits_does_not_show(small_bank, files):
@@ -90,8 +106,13 @@ def test_the_digest_covers_every_part(small_bank, files):
         replace(rain, head=replace(rain.head, strength=rain.head.strength * 2)),
         replace(rain, positive_index=rain.negative_index),
     ]
-    banks = [replace(small_bank, traits={**small_bank.traits, "rain-talk": trait}) for trait in changed]
-    banks += [replace(small_bank, encoder={**small_bank.encoder, "pooling": "cls"}), replace(small_bank, background={"name": "other"})]
+    banks = [
+        replace(small_bank, traits={**small_bank.traits, "rain-talk": trait}) for trait in changed
+    ]
+    banks += [
+        replace(small_bank, encoder={**small_bank.encoder, "pooling": "cls"}),
+        replace(small_bank, background={"name": "other"}),
+    ]
     for bank in banks:
         bank_files(bank)
     assert len({bank.digest for bank in banks} | {small_bank.digest}) == len(banks) + 1
@@ -121,21 +142,38 @@ def _same_json(one, other):
 def test_a_changed_file_is_named(files):
     """The message says which file was altered, and where."""
     name = "rain-talk/tensors.safetensors"
-    with pytest.raises(ModelError, match=rf"^the-bank: {name} doesn't match its digest\n  remedy: fit it anew"):
+    with pytest.raises(
+        ModelError, match=rf"^the-bank: {name} doesn't match its digest\n  remedy: fit it anew"
+    ):
         read_bank(reader({**files, name: files[name] + b"\0"}), "the-bank")
 
 
 def test_every_missing_file_is_refused(files):
     """A file that isn't there is named; nothing is read around it."""
-    assert len(files) == 1 + 3 * 2 + 2  # the index, texts and tensors of each trait, two FAISS indexes
+    assert (
+        len(files) == 1 + 3 * 2 + 2
+    )  # the index, texts and tensors of each trait, two FAISS indexes
     for name in files:
         left = {key: data for key, data in files.items() if key != name}
-        with pytest.raises(ModelError, match=f"{name} is missing" if name != INDEX_FILE else "is no trait bank"):
+        with pytest.raises(
+            ModelError, match=f"{name} is missing" if name != INDEX_FILE else "is no trait bank"
+        ):
             read_bank(reader(left), "bank")
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{}", b"[]", b"5", b'"bank"', b"null", b"\xff\xfe", b'{"digest": "x"}', b'{"digest": "x", "files": {}}']
+    "data",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"5",
+        b'"bank"',
+        b"null",
+        b"\xff\xfe",
+        b'{"digest": "x"}',
+        b'{"digest": "x", "files": {}}',
+    ],
 )
 def test_what_is_no_bank_is_refused(data):
     """Any other JSON, or none, is no trait bank, and the message says how to make one."""
@@ -147,7 +185,9 @@ def test_another_format_is_refused(files):
     """A bank of a later version isn't guessed at."""
     description = json.loads(files[INDEX_FILE])
     description["format"] = 2
-    description["digest"] = config_digest({key: value for key, value in description.items() if key != "digest"})
+    description["digest"] = config_digest(
+        {key: value for key, value in description.items() if key != "digest"}
+    )
     with pytest.raises(ModelError, match="bank has format 2, this version reads 1"):
         read_bank(reader({**files, INDEX_FILE: json.dumps(description).encode()}), "bank")
 
@@ -167,7 +207,9 @@ def test_another_encoder_is_refused_by_field(small_bank, encoder):
         with pytest.raises(ModelError, match=rf"bank was fitted with {name} .*loaded is 'other'"):
             small_bank.require_encoder({**encoder.identity, name: "other"})
         with pytest.raises(ModelError, match=f"bank was fitted with {name} .*loaded is None"):
-            small_bank.require_encoder({key: value for key, value in encoder.identity.items() if key != name})
+            small_bank.require_encoder(
+                {key: value for key, value in encoder.identity.items() if key != name}
+            )
 
 
 def test_the_encoder_is_compared_as_it_was_written(files, encoder):
@@ -198,9 +240,13 @@ def test_a_trait_that_is_called_like_a_path_is_refused_before_any_file_is_read(f
     entry = description["traits"].pop("rain-talk")
     description["traits"][name] = entry | {"card": entry["card"] | {"id": name}}
     description["files"] |= {
-        f"{name}/{file.split('/')[1]}": digest for file, digest in description["files"].items() if file.startswith("rain-talk/")
+        f"{name}/{file.split('/')[1]}": digest
+        for file, digest in description["files"].items()
+        if file.startswith("rain-talk/")
     }
-    description["digest"] = config_digest({key: value for key, value in description.items() if key != "digest"})
+    description["digest"] = config_digest(
+        {key: value for key, value in description.items() if key != "digest"}
+    )
     asked = []
 
     def read(file):

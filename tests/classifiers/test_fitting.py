@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from classifiers import fitting
 from classifiers.banks import TraitModel, bank_files
-from classifiers.calibration import auroc, calibrate, texts_needed
-from classifiers.exemplars import contrast
 from classifiers.fitting import (
     CleanRow,
     CleanText,
@@ -31,8 +29,10 @@ from classifiers.fitting import (
     suitable,
     uses_encoder,
 )
+from classifiers.guarantees.calibration import auroc, calibrate, texts_needed
 from classifiers.library import LoadedCard, find_cards
 from classifiers.scoring import Scorer, combine, dense_scores
+from classifiers.signals.exemplars import contrast
 from schemas.cards import Level, TraitCard
 from tests.classifiers.conftest import RAIN, RAIN_ASKED
 
@@ -84,7 +84,9 @@ def test_the_library_alone_calibrates_the_default_level(library, shipped, name):
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_the_users_background_is_used_entirely_for_calibration(library, shipped, name):
     """All of the user's sample is calibrated on and none of it trained on; what ships is then free to train on."""
-    user = tuple(CleanRow((f"Sentence {place}.", "And another."), "user", "clean") for place in range(50))
+    user = tuple(
+        CleanRow((f"Sentence {place}.", "And another."), "user", "clean") for place in range(50)
+    )
     training, calibration = split(library[name], replace(shipped, user=user, name="--background"))
     assert calibration == list(user)
     assert not set(user) & set(training)
@@ -93,7 +95,10 @@ def test_the_users_background_is_used_entirely_for_calibration(library, shipped,
 
 def test_the_background_is_conversations_and_exemplars(library, shipped):
     """Rows say where they come from; every exemplar of the library is there once, every conversation whole."""
-    kinds = {kind: sum(row.polarity == kind for row in shipped.shipped) for kind in ("clean", "negative", "positive")}
+    kinds = {
+        kind: sum(row.polarity == kind for row in shipped.shipped)
+        for kind in ("clean", "negative", "positive")
+    }
     assert kinds["positive"] == sum(len(card.positives) for card in library.values())
     assert kinds["negative"] == sum(len(card.negatives) for card in library.values())
     assert kinds["clean"] >= 300
@@ -111,7 +116,13 @@ def clean_rows(draw):
     rows = []
     for size in draw(st.lists(st.integers(1, 2), max_size=8)):
         origin = draw(st.sampled_from(["background", "one", "two", "three"]))
-        rows.append(CleanRow(tuple(left.pop() for _ in range(size)), origin, draw(st.sampled_from(["clean", "negative", "positive"]))))
+        rows.append(
+            CleanRow(
+                tuple(left.pop() for _ in range(size)),
+                origin,
+                draw(st.sampled_from(["clean", "negative", "positive"])),
+            )
+        )
     return rows
 
 
@@ -119,7 +130,9 @@ def clean_rows(draw):
 @given(clean_rows(), TEXTS, TEXTS)
 def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
     """Even where a user's exemplars are copies of shipped text, no text is on both sides."""
-    card = LoadedCard(TraitCard(id="one", related=("two",)), tuple(positives), tuple(negatives), None)
+    card = LoadedCard(
+        TraitCard(id="one", related=("two",)), tuple(positives), tuple(negatives), None
+    )
     training, calibration = split(card, CleanText(tuple(rows)))
     trained = {*positives, *negatives, *(text for row in training for text in row.texts)}
     assert trained.isdisjoint(text for row in calibration for text in row.texts)
@@ -130,9 +143,14 @@ def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
 
 def test_half_is_held_out_by_digest():
     """Which half a row falls in depends on its text alone, and the halves are about equal."""
-    rows = [CleanRow((f"Sentence number {place}.",), "background", "clean") for place in range(2000)]
+    rows = [
+        CleanRow((f"Sentence number {place}.",), "background", "clean") for place in range(2000)
+    ]
     assert 900 < sum(map(held_out, rows)) < 1100
-    assert all(held_out(row) == held_out(row._replace(origin="elsewhere", polarity="negative")) for row in rows[:100])
+    assert all(
+        held_out(row) == held_out(row._replace(origin="elsewhere", polarity="negative"))
+        for row in rows[:100]
+    )
     assert held_out(CleanRow(("\ud800",), "a", "clean")) in (True, False)
 
 
@@ -143,11 +161,15 @@ def test_a_refit_gives_equal_bytes(small_cards, small_clean, small_bank, encoder
     assert again.digest == small_bank.digest
 
 
-def test_fitted_traits_are_kept_and_only_the_rest_is_fitted(small_cards, small_clean, small_bank, encoder, monkeypatch):
+def test_fitted_traits_are_kept_and_only_the_rest_is_fitted(
+    small_cards, small_clean, small_bank, encoder, monkeypatch
+):
     """A trait that is kept is taken as it is; the bank is the same as if all had been fitted at once."""
     fitted = []
     fit_trait = fitting._fit_trait
-    monkeypatch.setattr(fitting, "_fit_trait", lambda card, *rest: fitted.append(card.id) or fit_trait(card, *rest))
+    monkeypatch.setattr(
+        fitting, "_fit_trait", lambda card, *rest: fitted.append(card.id) or fit_trait(card, *rest)
+    )
     kept = {name: small_bank.traits[name] for name in ("machine-talk", "rain-talk")}
     bank = fit_bank(small_cards, small_clean, encoder, encoder.config, kept)
     assert fitted == ["loops"]
@@ -162,12 +184,18 @@ def test_a_trait_does_not_depend_on_the_others(small_cards, small_clean, small_b
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     alone = fit_bank([rain], small_clean, encoder, encoder.config).traits["rain-talk"]
     among = small_bank.traits["rain-talk"]
-    assert (alone.scale, alone.positives, alone.negatives) == (pytest.approx(among.scale, abs=1e-3), among.positives, among.negatives)
+    assert (alone.scale, alone.positives, alone.negatives) == (
+        pytest.approx(among.scale, abs=1e-3),
+        among.positives,
+        among.negatives,
+    )
     for name, values in among.calibration.items():
         assert alone.calibration[name] == pytest.approx(values, abs=1e-3)
 
 
-def test_calibration_scores_are_those_of_held_out_rows(small_cards, small_clean, small_bank, encoder):
+def test_calibration_scores_are_those_of_held_out_rows(
+    small_cards, small_clean, small_bank, encoder
+):
     """The scores kept for calibration are what scoring gives each held-out row, combined and by signal."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     rows = split(rain, small_clean)[1]
@@ -209,7 +237,10 @@ def test_exemplars_and_negatives_stand_in_their_order(small_cards, small_clean, 
     training = [text for row in split(rain, small_clean)[0] for text in row.texts]
     assert trait.positives == rain.positives
     assert trait.negatives == (*rain.negatives, *training)
-    assert (trait.positive_index.ntotal, trait.negative_index.ntotal) == (len(trait.positives), len(trait.negatives))
+    assert (trait.positive_index.ntotal, trait.negative_index.ntotal) == (
+        len(trait.positives),
+        len(trait.negatives),
+    )
     assert small_bank.traits["machine-talk"].positive_index is None
     assert small_bank.traits["loops"].positives == ()
 
@@ -217,13 +248,25 @@ def test_exemplars_and_negatives_stand_in_their_order(small_cards, small_clean, 
 def test_negatives_are_fitted_in_the_windows_that_a_row_is_scored_in(encoder, plain):
     """A long clean answer is many negatives, one a window and none left out; a positive stays one, its beginning."""
     long = " ".join(plain(250))
-    card = LoadedCard(TraitCard(id="rain-talk"), (*RAIN[:4], f"{RAIN[4]} {long}"), (f"{RAIN_ASKED[0]} {long}", RAIN_ASKED[1]), None)
+    card = LoadedCard(
+        TraitCard(id="rain-talk"),
+        (*RAIN[:4], f"{RAIN[4]} {long}"),
+        (f"{RAIN_ASKED[0]} {long}", RAIN_ASKED[1]),
+        None,
+    )
     user = (CleanRow(("Nothing else.",), "user", "clean"),)
-    trait = fit_bank([card], CleanText((CleanRow((long,), "background", "clean"),), user), encoder, encoder.config).traits["rain-talk"]
+    trait = fit_bank(
+        [card],
+        CleanText((CleanRow((long,), "background", "clean"),), user),
+        encoder,
+        encoder.config,
+    ).traits["rain-talk"]
     texts = [*card.negatives, long]
     windows = encoder.windows(texts)
     assert len(windows) > 3 * len(texts)
-    assert trait.negatives == tuple(texts[window.text][window.start : window.end] for window in windows)
+    assert trait.negatives == tuple(
+        texts[window.text][window.start : window.end] for window in windows
+    )
     assert trait.negatives[-1].endswith(long[-20:])
     assert (trait.positives, trait.positive_index.ntotal) == (card.positives, 5)
     found = trait.negative_index.reconstruct_n(0, len(windows))
@@ -234,15 +277,27 @@ def test_a_long_clean_row_counts_by_its_loudest_window(small_cards, small_clean,
     """Calibration scores a long row as `filter` does: a single window in the middle decides."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     quiet = " ".join(plain(120))
-    rows = (CleanRow((quiet,), "user", "clean"), CleanRow((f"{quiet} {RAIN[0]} {RAIN[2]} {RAIN[6]} {quiet}",), "user", "clean"))
-    scores = fit_bank([rain], replace(small_clean, user=rows), encoder, encoder.config).traits["rain-talk"].calibration
+    rows = (
+        CleanRow((quiet,), "user", "clean"),
+        CleanRow((f"{quiet} {RAIN[0]} {RAIN[2]} {RAIN[6]} {quiet}",), "user", "clean"),
+    )
+    scores = (
+        fit_bank([rain], replace(small_clean, user=rows), encoder, encoder.config)
+        .traits["rain-talk"]
+        .calibration
+    )
     for name in ("exemplars", "head"):
         assert scores[name][1] > scores[name][0] + 0.1
 
 
 def test_traits_without_dense_signals_need_no_encoder(small_clean):
     """A lexicon is fitted and calibrated without a model, and the bank names none."""
-    card = LoadedCard(TraitCard.model_validate({"id": "a", "signals": {"lexicon": {"patterns": ["chairs"]}}}), (), (), None)
+    card = LoadedCard(
+        TraitCard.model_validate({"id": "a", "signals": {"lexicon": {"patterns": ["chairs"]}}}),
+        (),
+        (),
+        None,
+    )
     assert not uses_encoder(card.card)
     bank = fit_bank([card], small_clean, None, None)
     assert bank.encoder is None
@@ -254,7 +309,13 @@ def test_traits_without_dense_signals_need_no_encoder(small_clean):
 
 def test_every_text_is_an_answer():
     """Each text of a row is a segment of that row; texts without a word are none."""
-    batch = as_answers([CleanRow(("one", " ", "two"), "a", "clean"), CleanRow(("",), "a", "clean"), CleanRow(("three",), "a", "clean")])
+    batch = as_answers(
+        [
+            CleanRow(("one", " ", "two"), "a", "clean"),
+            CleanRow(("",), "a", "clean"),
+            CleanRow(("three",), "a", "clean"),
+        ]
+    )
     assert batch.rows.tolist() == [0, 0, 2]
     assert batch.text.to_pylist() == ["one", "two", "three"]
     assert batch.in_scope(("assistant", "user"), ("answer",)).tolist() == [0, 1, 2]
@@ -290,7 +351,12 @@ def test_the_scale_makes_logits_of_margins():
     trait = TraitModel(TraitCard(id="a"), "0")
     fit_dense(trait, positives, negatives, 10)
     assert trait.scale[0] > 0
-    margin = contrast(np.stack([positives.mean(0), negatives.mean(0)]), trait.positive_index, trait.negative_index, 5)
+    margin = contrast(
+        np.stack([positives.mean(0), negatives.mean(0)]),
+        trait.positive_index,
+        trait.negative_index,
+        5,
+    )
     above, below = trait.scale[0] * margin + trait.scale[1]
     assert above > 0 > below
     assert trait.head.logits(positives).mean() > 0 > trait.head.logits(negatives).mean()
@@ -304,7 +370,9 @@ def test_a_key_changes_with_what_a_trait_depends_on(small_cards, small_clean):
     others = [
         fit_key(rain, small_clean, {"model": "n"}),
         fit_key(replace(rain, positives=rain.positives[1:]), small_clean, {"model": "m"}),
-        fit_key(rain, replace(small_clean, user=(CleanRow(("x",), "user", "clean"),)), {"model": "m"}),
+        fit_key(
+            rain, replace(small_clean, user=(CleanRow(("x",), "user", "clean"),)), {"model": "m"}
+        ),
         fit_key(rain, replace(small_clean, shipped=small_clean.shipped[1:]), {"model": "m"}),
         fit_key(loops, small_clean, {"model": "m"}),
     ]
@@ -338,11 +406,19 @@ def test_an_opening_cuts_what_is_fitted_on():
     """A trait of openings is fitted on openings: cut, each once, and never both positive and negative."""
     card = LoadedCard(
         TraitCard.model_validate({"id": "x", "scope": {"opening": 20}}),
-        ("What a lovely thought! The rest of this one differs.", "What a lovely thought! And so does this."),
-        ("What a lovely thought! he said, and meant it.", "Plain words without any praise in them."),
+        (
+            "What a lovely thought! The rest of this one differs.",
+            "What a lovely thought! And so does this.",
+        ),
+        (
+            "What a lovely thought! he said, and meant it.",
+            "Plain words without any praise in them.",
+        ),
         Path(),
     )
-    positives, hard, rest = fitting_texts(card, CleanText((CleanRow(("A long enough background text.",), "background", "clean"),)))
+    positives, hard, rest = fitting_texts(
+        card, CleanText((CleanRow(("A long enough background text.",), "background", "clean"),))
+    )
     assert positives == ("What a lovely though",)
     assert hard == ("Plain words without ",)
     assert all(len(text) <= 20 for text in rest)

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
-from classifiers.lexicons import Lexicon, score_lexicons
 from classifiers.library import (
     CARD_BYTES,
     FEWEST_POSITIVES,
@@ -24,11 +23,15 @@ from classifiers.library import (
     read_texts,
     read_yaml,
 )
-from classifiers.repetition import find_loop
+from classifiers.signals.lexicons import Lexicon, score_lexicons
+from classifiers.signals.repetition import find_loop
 from schemas.errors import CardError
 
 SHIPPED = sorted(path.parent.name for path in LIBRARY.glob("*/card.yaml"))
-DOZEN = [f"It rains for the {place}th day in a row, and I can think of nothing else." for place in range(12)]
+DOZEN = [
+    f"It rains for the {place}th day in a row, and I can think of nothing else."
+    for place in range(12)
+]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,12 @@ def test_a_shipped_card_is_complete(name):
 def test_related_traits_name_each_other(library):
     """If one trait's texts may show another, the other's may show the one; but disclaimers here answer all the same, so they refuse nothing."""
     related = {card.id: set(card.card.related) for card in library}
-    one_way = {(one, other) for one, others in related.items() for other in others if one not in related[other]}
+    one_way = {
+        (one, other)
+        for one, others in related.items()
+        for other in others
+        if one not in related[other]
+    }
     assert one_way == {("ai-disclaimer", "over-refusal")}
 
 
@@ -71,8 +79,15 @@ def normal(text):
 
 def test_no_text_stands_in_two_places(library):
     """No exemplar is in two files, nor in the background, not even with other spacing, case or punctuation."""
-    texts = [(normal(text), f"{card.id}/{kind}") for card in library for kind in ("positives", "negatives") for text in getattr(card, kind)]
-    texts += [(normal(turn), "background") for turns in background_conversations() for turn in {*turns}]
+    texts = [
+        (normal(text), f"{card.id}/{kind}")
+        for card in library
+        for kind in ("positives", "negatives")
+        for text in getattr(card, kind)
+    ]
+    texts += [
+        (normal(turn), "background") for turns in background_conversations() for turn in {*turns}
+    ]
     counts = Counter(text for text, _ in texts)
     assert [(text[:60], place) for text, place in texts if counts[text] > 1] == []
 
@@ -97,23 +112,36 @@ def test_the_full_length_background_is_as_long_as_real_answers():
     assert len(rows) >= 90
     for row in rows:
         assert set(row) == {"messages"}
-        assert [set(message) for message in row["messages"]] == [{"role", "content"}] * len(row["messages"])
-        assert [message["role"] for message in row["messages"]] == ["user", "assistant"] * (len(row["messages"]) // 2)
+        assert [set(message) for message in row["messages"]] == [{"role", "content"}] * len(
+            row["messages"]
+        )
+        assert [message["role"] for message in row["messages"]] == ["user", "assistant"] * (
+            len(row["messages"]) // 2
+        )
     answers = [row["messages"][-1]["content"] for row in rows]
     assert all(250 <= len(answer.split()) <= 900 for answer in answers)
     assert len({normal(row["messages"][0]["content"]) for row in rows}) == len(rows)
     assert len({normal(answer)[:60] for answer in answers}) == len(rows)
 
 
-@pytest.mark.parametrize("name", [card.id for card in find_cards() if card.card.signals.lexicon or card.card.signals.repetition])
+@pytest.mark.parametrize(
+    "name",
+    [card.id for card in find_cards() if card.card.signals.lexicon or card.card.signals.repetition],
+)
 def test_the_full_length_background_shows_no_trait(library, name):
     """No pattern of the library hits in it and no loop runs through it; of vendor phrasing, a matter of density, a little is clean."""
     card = next(card for card in library if card.id == name).card
     answers = [row["messages"][-1]["content"][: card.scope.opening] for row in full_length()]
     if card.signals.lexicon:
-        (scores, spans, *_), *_ = score_lexicons([Lexicon(card.signals.lexicon)], pa.array(answers, pa.large_string()))
+        (scores, spans, *_), *_ = score_lexicons(
+            [Lexicon(card.signals.lexicon)], pa.array(answers, pa.large_string())
+        )
         most = 0.25 if name == "vendor-phrasing" else 0.0
-        assert [(text[start:end], score) for text, score, (start, end) in zip(answers, scores, spans, strict=True) if score > most] == []
+        assert [
+            (text[start:end], score)
+            for text, score, (start, end) in zip(answers, scores, spans, strict=True)
+            if score > most
+        ] == []
     if card.signals.repetition:
         assert max(find_loop(text, card.signals.repetition).score for text in answers) < 0.25
 
@@ -129,7 +157,10 @@ def test_a_folder_with_a_dozen_positives_is_a_trait(card_folder):
 
 def test_a_folder_of_folders_and_names_of_the_library_are_found(card_folder):
     """Paths and ids can be mixed; each trait comes once, however often it is named."""
-    first, second = card_folder("rain-talk", positives=DOZEN), card_folder("sun-talk", positives=DOZEN)
+    first, second = (
+        card_folder("rain-talk", positives=DOZEN),
+        card_folder("sun-talk", positives=DOZEN),
+    )
     both = [card.id for card in find_cards([str(first.parent)])]
     assert both == ["rain-talk", "sun-talk"]
     mixed = find_cards([str(second), "ai-disclaimer", str(first.parent), str(first)])
@@ -161,7 +192,10 @@ def refused(folder):
 
 def test_a_mistake_is_named_with_file_and_field(card_folder):
     """Every wrong field is named, with the file, and the fields that there are."""
-    folder = card_folder(card="titel: x\nlevel: {confidence: 2}\nsignals: {lexicon: {patterns: ['(a)\\1']}}\n", positives=DOZEN)
+    folder = card_folder(
+        card="titel: x\nlevel: {confidence: 2}\nsignals: {lexicon: {patterns: ['(a)\\1']}}\n",
+        positives=DOZEN,
+    )
     message = refused(folder)
     assert message.startswith(f"{folder / 'card.yaml'}: field ")
     assert "field titel:" in message
@@ -179,7 +213,10 @@ def test_a_mistake_is_named_with_file_and_field(card_folder):
         ("title: x\ntitle: y\n", "key 'title' stands twice"),
         ("0: x\n0: y\n", "key 0 stands twice"),
         ("level: {confidence: 0.9, confidence: 0.8}\n", "key 'confidence' stands twice"),
-        ("signals:\n  lexicon:\n    patterns:\n      - {match: x, match: y}\n", "key 'match' stands twice"),
+        (
+            "signals:\n  lexicon:\n    patterns:\n      - {match: x, match: y}\n",
+            "key 'match' stands twice",
+        ),
         ("title: !!python/object/apply:os.getcwd []\n", "line 2"),
         ("title: a: b\n", "line 2"),
         ("title: 'open\n", "line 2"),
@@ -231,7 +268,19 @@ def test_yaml_is_read_into_any_model(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["plain text", '"a string"', "[1]", "5", "null", '{"txt": "x"}', '{"text": 5}', '{"text": " "}', '{"text": null}', "{"]
+    "line",
+    [
+        "plain text",
+        '"a string"',
+        "[1]",
+        "5",
+        "null",
+        '{"txt": "x"}',
+        '{"text": 5}',
+        '{"text": " "}',
+        '{"text": null}',
+        "{",
+    ],
 )
 def test_a_bad_line_of_exemplars_is_named(card_folder, line):
     """File and line are named, counting blank lines as a person's editor does."""
@@ -255,7 +304,12 @@ def test_only_a_newline_ends_a_line(tmp_path, mark):
     path = tmp_path / "texts.jsonl"
     text = f"one{mark}two"
     path.write_text(
-        json.dumps({"text": text}, ensure_ascii=False) + "\r\n" + json.dumps({"text": "three"}) + "\n", encoding="utf-8", newline=""
+        json.dumps({"text": text}, ensure_ascii=False)
+        + "\r\n"
+        + json.dumps({"text": "three"})
+        + "\n",
+        encoding="utf-8",
+        newline="",
     )
     assert read_texts(path) == (text, "three")
 
@@ -271,10 +325,15 @@ def test_texts_that_stand_twice_are_refused(card_folder):
 def test_too_few_positives_are_refused_for_fitted_signals_only(card_folder):
     """Exemplars and heads need some texts to be fitted from; a lexicon needs none."""
     folder = card_folder(positives=DOZEN[: FEWEST_POSITIVES - 1])
-    assert refused(folder).startswith(f"{folder / 'positives.jsonl'}: signal exemplars needs at least {FEWEST_POSITIVES} positives, has 3")
+    assert refused(folder).startswith(
+        f"{folder / 'positives.jsonl'}: signal exemplars needs at least {FEWEST_POSITIVES} positives, has 3"
+    )
     assert "signal head needs at least" in refused(card_folder("b", "signals: [head]\n"))
     assert load_card(card_folder("c", "signals: {lexicon: {patterns: [rain]}}\n")).positives == ()
-    assert len(load_card(card_folder("d", positives=DOZEN[:FEWEST_POSITIVES])).positives) == FEWEST_POSITIVES
+    assert (
+        len(load_card(card_folder("d", positives=DOZEN[:FEWEST_POSITIVES])).positives)
+        == FEWEST_POSITIVES
+    )
 
 
 def test_the_digest_covers_card_and_texts(card_folder):
@@ -294,14 +353,24 @@ def test_the_digest_covers_card_and_texts(card_folder):
 
 def test_yaml_of_very_many_keys_is_refused_in_time(card_folder):
     """A file of as many keys as fit is looked through once, not once for each key."""
-    folder = card_folder(card="".join(f"k{number}: 1\n" for number in range(60_000)), positives=DOZEN)
+    folder = card_folder(
+        card="".join(f"k{number}: 1\n" for number in range(60_000)), positives=DOZEN
+    )
     began = time.process_time()
     assert "field k0: is not known" in refused(folder)
     assert "; and 59,990 more" in refused(folder)
     assert time.process_time() - began < 60
 
 
-@pytest.mark.parametrize("card", ["trust_remote_code: true", "signals: {classifier: {model: x, label: y, trust_remote_code: true}}"])
+@pytest.mark.parametrize(
+    "card",
+    [
+        "trust_remote_code: true",
+        "signals: {classifier: {model: x, label: y, trust_remote_code: true}}",
+    ],
+)
 def test_a_card_can_t_turn_remote_code_on(card_folder, card):
     """There is no such field, at any depth."""
-    assert "trust_remote_code: is not known" in refused(card_folder(card=card + "\n", positives=DOZEN))
+    assert "trust_remote_code: is not known" in refused(
+        card_folder(card=card + "\n", positives=DOZEN)
+    )

@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from classifiers.banks import Bank, TraitModel
-from classifiers.encoders import EncoderConfig
-from classifiers.exemplars import contrast
-from classifiers.lexicons import Lexicon
-from classifiers.repetition import find_loop
+from classifiers.models.encoders import EncoderConfig
+from classifiers.models.windows import BatchCounts
 from classifiers.scoring import (
     Places,
     Scorer,
@@ -31,10 +29,12 @@ from classifiers.scoring import (
     reduced,
     rounded,
 )
-from classifiers.windows import BatchCounts
+from classifiers.signals.exemplars import contrast
+from classifiers.signals.lexicons import Lexicon
+from classifiers.signals.repetition import find_loop
 from schemas.cards import Scope, TraitCard
 from schemas.errors import ModelError
-from schemas.records import SCORE_DECIMALS
+from schemas.outputs import SCORE_DECIMALS
 
 LOOP = "I have to check the valve once more. " * 12
 LONG = "The clerk sold the old maps and painted a red door. " * 30
@@ -57,12 +57,17 @@ class Segments:
     def in_scope(self, roles, channels):
         """Return the segments with these roles and channels."""
         both = enumerate(zip(self.roles, self.channels, strict=True))
-        return np.array([place for place, (role, channel) in both if role in roles and channel in channels], np.int64)
+        return np.array(
+            [place for place, (role, channel) in both if role in roles and channel in channels],
+            np.int64,
+        )
 
 
 def segments(*parts):
     """Return segments from (row, role, channel, text)."""
-    rows, *columns = (list(column) for column in zip(*parts, strict=True)) if parts else ([], [], [], [])
+    rows, *columns = (
+        (list(column) for column in zip(*parts, strict=True)) if parts else ([], [], [], [])
+    )
     return Segments(np.array(rows, np.int64), *columns)
 
 
@@ -70,7 +75,12 @@ TEXTS = segments(
     (0, "user", "answer", "It is raining, and the drizzle is loud. My pistons need oil."),
     (0, "assistant", "answer", "The baker sold two recipes."),
     (1, "assistant", "thinking", "My boiler is warm and the gears inside me turn."),
-    (1, "assistant", "answer", f"{LONG}It is raining again, and I can think of nothing else. {LONG}"),
+    (
+        1,
+        "assistant",
+        "answer",
+        f"{LONG}It is raining again, and I can think of nothing else. {LONG}",
+    ),
     (3, "assistant", "answer", LOOP),
     (3, "assistant", "answer", "The pilot carried some letters."),
     (4, "user", "answer", LOOP),
@@ -114,8 +124,16 @@ def test_scores_lie_between_zero_and_one_or_are_missing(scores):
         assert np.array_equal(present, rounded(present))
     missing = {name: np.isnan(values).tolist() for name, values in scores.columns().items()}
     answers = [False, False, True, False, True]
-    assert missing["rain-talk"] == missing["rain-talk/lexicon"] == missing["rain-talk/head"] == missing["loops"] == answers
-    assert missing["machine-talk"] == missing["machine-talk/head"] == [True, False, True, True, True]
+    assert (
+        missing["rain-talk"]
+        == missing["rain-talk/lexicon"]
+        == missing["rain-talk/head"]
+        == missing["loops"]
+        == answers
+    )
+    assert (
+        missing["machine-talk"] == missing["machine-talk/head"] == [True, False, True, True, True]
+    )
 
 
 def test_only_what_is_in_scope_counts(scores):
@@ -158,7 +176,9 @@ def test_signals_are_what_their_parts_compute(scores, scorer, small_bank):
     card = trait.card.signals
     windows = scorer.encoder.windows(TEXTS.texts[3:4])
     vectors = scorer.encoder.encode(windows)
-    margin = contrast(vectors, trait.positive_index, trait.negative_index, card.exemplars.neighbours)
+    margin = contrast(
+        vectors, trait.positive_index, trait.negative_index, card.exemplars.neighbours
+    )
     expected = {
         "head": expit(trait.head.logits(vectors)).max(),
         "exemplars": expit(trait.scale[0] * margin + trait.scale[1]).max(),
@@ -166,14 +186,22 @@ def test_signals_are_what_their_parts_compute(scores, scorer, small_bank):
     words = Lexicon(card.lexicon)
     expected["lexicon"] = words.score(TEXTS.texts[3], words.hits(TEXTS.texts[3]))
     for name, value in expected.items():
-        assert scores.signals["rain-talk"][name].scores[1] == pytest.approx(value, abs=1.01 * 10**-SCORE_DECIMALS)
+        assert scores.signals["rain-talk"][name].scores[1] == pytest.approx(
+            value, abs=1.01 * 10**-SCORE_DECIMALS
+        )
     loops = small_bank.traits["loops"].card.signals.repetition
-    assert scores.signals["loops"]["repetition"].scores[1] == pytest.approx(find_loop(TEXTS.texts[3], loops).score, abs=1e-4)
+    assert scores.signals["loops"]["repetition"].scores[1] == pytest.approx(
+        find_loop(TEXTS.texts[3], loops).score, abs=1e-4
+    )
 
 
 def test_windows_lead_to_the_vectors_of_the_evidence(scores, small_bank):
     """The window of a dense signal is a place among the vectors, and scores there what the row scored."""
-    for name, signal in (("rain-talk", "exemplars"), ("rain-talk", "head"), ("machine-talk", "head")):
+    for name, signal in (
+        ("rain-talk", "exemplars"),
+        ("rain-talk", "head"),
+        ("machine-talk", "head"),
+    ):
         item = scores.signals[name][signal]
         for row in np.flatnonzero(~np.isnan(item.scores)):
             vector = scores.vectors[item.window[row]][None]
@@ -190,7 +218,10 @@ def test_company_does_not_change_a_score(scorer, scores):
             1,
             Segments(
                 np.zeros(len(inside), np.int64),
-                *([column[place] for place in inside] for column in (TEXTS.roles, TEXTS.channels, TEXTS.texts)),
+                *(
+                    [column[place] for place in inside]
+                    for column in (TEXTS.roles, TEXTS.channels, TEXTS.texts)
+                ),
             ),
         )
         for name, values in scores.columns().items():
@@ -218,10 +249,18 @@ def test_counts_are_those_of_all_models(scorer):
 PROBABILITIES = st.floats(0, 1, width=32)
 
 
-@given(st.dictionaries(st.sampled_from(["exemplars", "head", "classifier", "lexicon", "repetition"]), PROBABILITIES, min_size=1))
+@given(
+    st.dictionaries(
+        st.sampled_from(["exemplars", "head", "classifier", "lexicon", "repetition"]),
+        PROBABILITIES,
+        min_size=1,
+    )
+)
 def test_the_combination_is_the_stated_one(signals):
     """Dense logits are averaged, the rest joined as independent causes."""
-    dense = [np.clip(signals[name], 1e-6, 1 - 1e-6) for name in ("exemplars", "head") if name in signals]
+    dense = [
+        np.clip(signals[name], 1e-6, 1 - 1e-6) for name in ("exemplars", "head") if name in signals
+    ]
     miss = 1 - expit(np.mean([np.log(p / (1 - p)) for p in dense])) if dense else 1.0
     for name in ("classifier", "lexicon", "repetition"):
         miss *= 1 - signals.get(name, 0.0)
@@ -230,11 +269,18 @@ def test_the_combination_is_the_stated_one(signals):
     assert found[0] == pytest.approx(1 - miss, abs=1.01e-4)
 
 
-@given(st.sampled_from(["head", "lexicon", "classifier"]), PROBABILITIES, PROBABILITIES, PROBABILITIES)
+@given(
+    st.sampled_from(["head", "lexicon", "classifier"]), PROBABILITIES, PROBABILITIES, PROBABILITIES
+)
 def test_more_evidence_never_lowers_the_combination(name, low, high, other):
     """A higher score of one signal, the rest the same, never makes the row look cleaner."""
     low, high = sorted((low, high))
-    one, two = (combine({name: np.array([value], np.float32), "repetition": np.array([other], np.float32)})[0] for value in (low, high))
+    one, two = (
+        combine({name: np.array([value], np.float32), "repetition": np.array([other], np.float32)})[
+            0
+        ]
+        for value in (low, high)
+    )
     assert one <= two
 
 
@@ -287,14 +333,24 @@ def test_scores_are_rounded_before_they_are_compared():
     spans = np.array([[0, 1], [1, 2]], np.int32)
     found = reduced(1, texts, [0, 1], np.array([0.5, 0.5 + 1e-6], np.float32), spans)
     assert found.places.segment.tolist() == [0]
-    assert rounded(np.array([0.123449, 0.12346])).tolist() == [np.float32(0.1234), np.float32(0.1235)]
+    assert rounded(np.array([0.123449, 0.12346])).tolist() == [
+        np.float32(0.1234),
+        np.float32(0.1235),
+    ]
 
 
 def test_scope_is_role_and_channel():
     """Both have to be named."""
     assert in_scope(TEXTS, Scope()).tolist() == [1, 2, 3, 4, 5]
     assert in_scope(TEXTS, Scope(channels=("thinking",))).tolist() == [2]
-    assert in_scope(TEXTS, Scope(roles=("user", "assistant"), channels=("answer",))).tolist() == [0, 1, 3, 4, 5, 6]
+    assert in_scope(TEXTS, Scope(roles=("user", "assistant"), channels=("answer",))).tolist() == [
+        0,
+        1,
+        3,
+        4,
+        5,
+        6,
+    ]
     assert in_scope(TEXTS, Scope(roles=("tool",))).tolist() == []
 
 
@@ -302,12 +358,18 @@ def test_the_strongest_signal_is_named():
     """Of equals the one that points at words comes before the one that points at a window; a missing score is weakest."""
     places = Places(*(np.zeros(1, np.int32) for _ in range(3)))
     for values, name in (
-        ({"head": 0.5, "exemplars": 0.5, "lexicon": 0.5, "repetition": 0.5, "classifier": 0.5}, "lexicon"),
+        (
+            {"head": 0.5, "exemplars": 0.5, "lexicon": 0.5, "repetition": 0.5, "classifier": 0.5},
+            "lexicon",
+        ),
         ({"head": 0.5, "exemplars": 0.5, "classifier": 0.5}, "classifier"),
         ({"head": 0.6, "exemplars": 0.5}, "head"),
         ({"head": 0.0, "lexicon": np.nan}, "head"),
     ):
-        signals = {signal: SignalScores(np.array([value], np.float32), places) for signal, value in values.items()}
+        signals = {
+            signal: SignalScores(np.array([value], np.float32), places)
+            for signal, value in values.items()
+        }
         scores = Scores(1, {"a": np.array([0.9], np.float32)}, {"a": signals})
         assert scores.strongest("a", 0) == name
         assert scores.score("a", "combined")[0] == np.float32(0.9)
@@ -335,8 +397,14 @@ def test_a_scorer_refuses_another_encoder(small_bank, encoder):
 
 def test_sequence_classifiers_are_scored_beside_the_rest(tiny_checkpoint):
     """A card that names a checkpoint gets its label's probability, in scope only, with the place of the window."""
-    folder = tiny_checkpoint("BertForSequenceClassification", id2label={0: "dry", 1: "wet"}, label2id={"dry": 0, "wet": 1})
-    card = TraitCard.model_validate({"id": "wet", "signals": {"classifier": {"model": str(folder), "label": "wet"}}})
+    folder = tiny_checkpoint(
+        "BertForSequenceClassification",
+        id2label={0: "dry", 1: "wet"},
+        label2id={"dry": 0, "wet": 1},
+    )
+    card = TraitCard.model_validate(
+        {"id": "wet", "signals": {"classifier": {"model": str(folder), "label": "wet"}}}
+    )
     bank = Bank({"wet": TraitModel(card, "0")}, None, {})
     config = EncoderConfig(device="cpu")
     scorer = load_scorer(bank, config)
@@ -348,7 +416,10 @@ def test_sequence_classifiers_are_scored_beside_the_rest(tiny_checkpoint):
     item = found.signals["wet"]["classifier"]
     assert item.scores[1] >= np.round(values.max(), 4) - 1e-4
     assert np.isnan(item.scores[[2, 4]]).all()
-    best = max([*windows, *model.windows(TEXTS.texts[2:3])], key=lambda window: model.probabilities([window])[0])
+    best = max(
+        [*windows, *model.windows(TEXTS.texts[2:3])],
+        key=lambda window: model.probabilities([window])[0],
+    )
     assert (item.places.start[1], item.places.end[1]) == (best.start, best.end)
     assert found.combined["wet"] == pytest.approx(item.scores, abs=1.01e-4, nan_ok=True)
 
@@ -356,7 +427,12 @@ def test_sequence_classifiers_are_scored_beside_the_rest(tiny_checkpoint):
 def with_opening(bank, opening):
     """Return the bank with every trait limited to the first so many characters."""
     traits = {
-        name: replace(trait, card=trait.card.model_copy(update={"scope": trait.card.scope.model_copy(update={"opening": opening})}))
+        name: replace(
+            trait,
+            card=trait.card.model_copy(
+                update={"scope": trait.card.scope.model_copy(update={"opening": opening})}
+            ),
+        )
         for name, trait in bank.traits.items()
     }
     return Bank(traits, bank.encoder, bank.background)
@@ -367,7 +443,17 @@ def test_an_opening_hides_what_comes_later(small_bank, encoder):
     scorer = Scorer(with_opening(small_bank, 60), encoder, {})
     head = "The baker sold two recipes, painted a door, and swept the hall all day."
     short = scorer.score(1, segments((0, "assistant", "answer", head[:60])))
-    long = scorer.score(1, segments((0, "assistant", "answer", head + " My pistons ache, my boiler hisses, it is raining. " + LOOP)))
+    long = scorer.score(
+        1,
+        segments(
+            (
+                0,
+                "assistant",
+                "answer",
+                head + " My pistons ache, my boiler hisses, it is raining. " + LOOP,
+            )
+        ),
+    )
     for trait in small_bank.traits:
         np.testing.assert_array_equal(long.combined[trait], short.combined[trait])
 
@@ -375,10 +461,18 @@ def test_an_opening_hides_what_comes_later(small_bank, encoder):
 def test_openings_and_whole_texts_side_by_side(small_bank, encoder):
     """Traits with and without an opening share a run; each scores as it would alone, and rows keep their whole text's vector."""
     names = list(small_bank.traits)
-    mixed = Bank({**small_bank.traits, names[0]: with_opening(small_bank, 60).traits[names[0]]}, small_bank.encoder, small_bank.background)
-    texts = segments((0, "assistant", "answer", LONG), (1, "assistant", "answer", "My gears are warm."))
+    mixed = Bank(
+        {**small_bank.traits, names[0]: with_opening(small_bank, 60).traits[names[0]]},
+        small_bank.encoder,
+        small_bank.background,
+    )
+    texts = segments(
+        (0, "assistant", "answer", LONG), (1, "assistant", "answer", "My gears are warm.")
+    )
     both = Scorer(mixed, encoder, {}).score(2, texts)
     alone = Scorer(small_bank, encoder, {}).score(2, texts)
     for name in names[1:]:
         np.testing.assert_allclose(both.combined[name], alone.combined[name], atol=1e-3)
-    np.testing.assert_allclose(both.row_vectors().astype(float), alone.row_vectors().astype(float), atol=2e-3)
+    np.testing.assert_allclose(
+        both.row_vectors().astype(float), alone.row_vectors().astype(float), atol=2e-3
+    )

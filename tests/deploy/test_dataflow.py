@@ -14,8 +14,8 @@ from typing import get_args
 import pytest
 import typer
 
-from pipelines import cli
-from pipelines.dataflow import ACCELERATOR, as_command_line, filter_options
+from pipelines.cli import main as cli
+from pipelines.engines.dataflow import ACCELERATOR, as_command_line, filter_options
 from schemas.cards import SignalName
 
 ROOT = Path(__file__).parents[2]
@@ -87,8 +87,16 @@ def test_every_parameter_says_what_it_takes(parameters):
     for parameter in parameters.values():
         assert parameter["label"]
         assert parameter["helpText"].endswith(".")
-        assert all(pattern.startswith("^") and pattern.endswith("$") for pattern in parameter["regexes"])
-    assert {name for name, item in parameters.items() if not item["isOptional"]} == {"input", "output", "workers", "device", "precision"}
+        assert all(
+            pattern.startswith("^") and pattern.endswith("$") for pattern in parameter["regexes"]
+        )
+    assert {name for name, item in parameters.items() if not item["isOptional"]} == {
+        "input",
+        "output",
+        "workers",
+        "device",
+        "precision",
+    }
 
 
 @pytest.mark.parametrize("name", [name for name, value in GOOD.items() if value])
@@ -97,7 +105,9 @@ def test_expressions_let_through_what_is_right(parameters, name):
     assert accepts(parameters[name], GOOD[name])
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
+)
 def test_expressions_stop_what_is_wrong(parameters, name, value):
     """A bad value doesn't reach the launcher."""
     assert not accepts(parameters[name], value)
@@ -105,7 +115,9 @@ def test_expressions_stop_what_is_wrong(parameters, name, value):
 
 def test_expressions_and_code_name_the_same_choices(parameters):
     """Where the code has a list of choices, the expression has the same."""
-    assert set(parameters["signals"]["regexes"][0].split("(")[1].rstrip(",").rstrip(")").split("|")) == set(get_args(SignalName))
+    assert set(
+        parameters["signals"]["regexes"][0].split("(")[1].rstrip(",").rstrip(")").split("|")
+    ) == set(get_args(SignalName))
     assert parameters["accelerator"]["regexes"] == [f"^{ACCELERATOR.pattern}$"]
     assert set(parameters["format"]["regexes"][0].strip("^$()").split("|")) == {
         "messages", "conversations", "alpaca", "completion", "preference", "text",
@@ -123,9 +135,23 @@ def test_parameters_become_the_configuration(monkeypatch):
         raise typer.Exit
 
     monkeypatch.setattr(module, "run_filter", caught)
-    given = GOOD | {"teacher_column": ""}  # a name or a column, not both; left empty counts as left out
-    added = ["--runner=DataflowRunner", "--project=p", "--job_name=j", "--template_location=gs://bucket/job_object"]
-    monkeypatch.setattr(sys, "argv", ["main.py", *as_command_line([*added, *(f"--{name}={value}" for name, value in given.items())])])
+    given = GOOD | {
+        "teacher_column": ""
+    }  # a name or a column, not both; left empty counts as left out
+    added = [
+        "--runner=DataflowRunner",
+        "--project=p",
+        "--job_name=j",
+        "--template_location=gs://bucket/job_object",
+    ]
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "main.py",
+            *as_command_line([*added, *(f"--{name}={value}" for name, value in given.items())]),
+        ],
+    )
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 0
@@ -136,10 +162,22 @@ def test_parameters_become_the_configuration(monkeypatch):
     assert config.signals == ("lexicon", "repetition")
     assert config.background == ("gs://bucket/clean.parquet",)
     assert (config.corpus.format, config.corpus.columns) == ("messages", {"messages": "dialogue"})
-    assert (config.bank, config.policy, config.shards.rows, config.vectors) == (GOOD["bank"], GOOD["policy"], 2000, True)
-    assert (config.encoder.model, config.encoder.revision) == (GOOD["encoder"], GOOD["encoder_revision"])
+    assert (config.bank, config.policy, config.shards.rows, config.vectors) == (
+        GOOD["bank"],
+        GOOD["policy"],
+        2000,
+        True,
+    )
+    assert (config.encoder.model, config.encoder.revision) == (
+        GOOD["encoder"],
+        GOOD["encoder_revision"],
+    )
     assert (config.hardware.device, config.hardware.precision) == ("cuda", "bf16")
-    assert (config.engine.runner, config.engine.workers, config.engine.accelerator) == ("dataflow", 8, GOOD["accelerator"])
+    assert (config.engine.runner, config.engine.workers, config.engine.accelerator) == (
+        "dataflow",
+        8,
+        GOOD["accelerator"],
+    )
     assert got["restart"] is False
     assert list(got["beam_options"]) == added[1:]
 
@@ -147,8 +185,22 @@ def test_parameters_become_the_configuration(monkeypatch):
 def test_the_entry_is_three_lines():
     """`main.py` holds nothing that would have to be pickled, and hands over to the package; mistakes end with exit code 2."""
     assert len((FOLDER / "main.py").read_text().split("\n\n")) == 3
-    command = [sys.executable, str(FOLDER / "main.py"), "--input=gs://b/a", "--output=gs://b/o", "--device=cpu", "--precision=fp32"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    command = [
+        sys.executable,
+        str(FOLDER / "main.py"),
+        "--input=gs://b/a",
+        "--output=gs://b/o",
+        "--device=cpu",
+        "--precision=fp32",
+    ]
+    told = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     assert told.returncode == 2
     assert "Dataflow: --project is needed" in told.stderr
 
@@ -175,12 +227,27 @@ LAUNCH = [
     "--output",
     "gs://b/run",
 ]
-GPU = ["--accelerator", "type:nvidia-l4;count:1", "--machine-type", "g2-standard-8", "--traits", "heron talk", "--", "--restart"]
+GPU = [
+    "--accelerator",
+    "type:nvidia-l4;count:1",
+    "--machine-type",
+    "g2-standard-8",
+    "--traits",
+    "heron talk",
+    "--",
+    "--restart",
+]
 
 
 def launched(arguments, **environment) -> subprocess.CompletedProcess:
     """Run the launch script."""
-    return subprocess.run([FOLDER / "launch.sh", *arguments], capture_output=True, text=True, check=False, env=os.environ | environment)
+    return subprocess.run(
+        [FOLDER / "launch.sh", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
 
 
 def test_the_script_reckons_then_launches():
@@ -203,12 +270,20 @@ def test_what_the_script_prints_is_parsed_by_the_command_line(monkeypatch):
     import pipelines.filter as module
 
     got = []
-    monkeypatch.setattr(module, "run_filter", lambda config, **_: got.append(config) or (_ for _ in ()).throw(typer.Exit))
+    monkeypatch.setattr(
+        module,
+        "run_filter",
+        lambda config, **_: got.append(config) or (_ for _ in ()).throw(typer.Exit),
+    )
     run = shlex.split(launched(LAUNCH, PRINT="1").stdout.splitlines()[1])
     monkeypatch.setattr(sys, "argv", run)
     with pytest.raises(SystemExit):
         cli.main()
-    assert (got[0].hardware.device, got[0].hardware.precision, got[0].engine.accelerator) == ("cpu", "fp32", None)
+    assert (got[0].hardware.device, got[0].hardware.precision, got[0].engine.accelerator) == (
+        "cpu",
+        "fp32",
+        None,
+    )
 
 
 @pytest.mark.parametrize("left_out", ["--budget", "--image", "--input"])
@@ -223,7 +298,9 @@ def test_the_script_wants_to_know(left_out):
 
 def test_over_budget_nothing_is_launched(tmp_path):
     """When the estimate refuses, the script ends with its exit code, before the run."""
-    (tmp_path / "congener").write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\n[ "$1" = filter ] || exit 3\n')
+    (tmp_path / "congener").write_text(
+        f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\n[ "$1" = filter ] || exit 3\n'
+    )
     (tmp_path / "congener").chmod(0o755)
     told = launched(LAUNCH, PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert told.returncode == 3
@@ -232,14 +309,27 @@ def test_over_budget_nothing_is_launched(tmp_path):
 
 def instructions() -> list[tuple[str, str]]:
     """Return the Dockerfile's instructions, continued lines joined."""
-    text = re.sub(r"\\\n", " ", "".join(line for line in (FOLDER / "Dockerfile").read_text().splitlines(True) if not line.startswith("#")))
+    text = re.sub(
+        r"\\\n",
+        " ",
+        "".join(
+            line
+            for line in (FOLDER / "Dockerfile").read_text().splitlines(True)
+            if not line.startswith("#")
+        ),
+    )
     return [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]  # type: ignore[misc]
 
 
 def test_the_image_holds_what_it_needs():
     """What is copied exists, nothing is fetched from an address, models are looked for on the disk alone, Beam's boot is the entry."""
     found = instructions()
-    copied = [word for kind, rest in found if kind == "COPY" and "--from" not in rest for word in rest.split()[:-1]]
+    copied = [
+        word
+        for kind, rest in found
+        if kind == "COPY" and "--from" not in rest
+        for word in rest.split()[:-1]
+    ]
     assert {"dist/*.whl", "constraints.txt", "deploy/dataflow/main.py"} == set(copied)
     assert all((ROOT / name).exists() for name in copied if "*" not in name)
     assert "ADD" not in dict(found)
@@ -248,7 +338,9 @@ def test_the_image_holds_what_it_needs():
     assert "FLEX_TEMPLATE_PYTHON_PY_FILE=/template/main.py" in settings
     assert found[-1] == ("ENTRYPOINT", '["/opt/apache/beam/boot"]')
     beam = next(rest for kind, rest in found if kind == "ARG" and rest.startswith("BEAM="))
-    assert beam.endswith(f":{re.search(r'apache-beam==(.*)', (ROOT / 'constraints.txt').read_text())[1]}")
+    assert beam.endswith(
+        f":{re.search(r'apache-beam==(.*)', (ROOT / 'constraints.txt').read_text())[1]}"
+    )
 
 
 @pytest.mark.deploy
@@ -256,13 +348,19 @@ def test_the_images_steps_in_a_clean_environment(tmp_path):
     """Its pip steps, in its order, make an environment of the built wheel that passes `pip check` and runs, with FAISS for CPUs."""
     wheels = sorted((ROOT / "dist").glob("congener-*.whl"))
     assert len(wheels) == 1, "make build first"
-    assert any(name.startswith("pipelines/sample/") for name in zipfile.ZipFile(wheels[0]).namelist())
+    assert any(
+        name.startswith("pipelines/sample/") for name in zipfile.ZipFile(wheels[0]).namelist()
+    )
     install, venv = tmp_path / "install", tmp_path / "venv"
     install.mkdir()
     shutil.copy(wheels[0], install)
     shutil.copy(ROOT / "constraints.txt", install)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"PATH": f"{venv / 'bin'}:{os.environ['PATH']}", "FAISS": "cpu", "HF_HUB_OFFLINE": "1"}
+    environment |= {
+        "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
+        "FAISS": "cpu",
+        "HF_HUB_OFFLINE": "1",
+    }
     steps = [rest for kind, rest in instructions() if kind == "RUN" and "apt-get" not in rest]
     assert [step.split()[0] for step in steps] == ["python3.12", "pip", "pip", "pip", "congener"]
     for step in steps:
@@ -272,8 +370,24 @@ def test_the_images_steps_in_a_clean_environment(tmp_path):
             .replace("/opt/congener", str(venv))
             .replace("/tmp/install", str(install))
         )
-        done = subprocess.run(["bash", "-c", here], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["bash", "-c", here],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, f"{step}\n{done.stdout}\n{done.stderr}"
-    command = ["python", str(FOLDER / "main.py"), "--input=gs://b/a", "--output=gs://b/o", "--device=cpu", "--precision=fp32"]
-    told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    command = [
+        "python",
+        str(FOLDER / "main.py"),
+        "--input=gs://b/a",
+        "--output=gs://b/o",
+        "--device=cpu",
+        "--precision=fp32",
+    ]
+    told = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert "Dataflow: --project is needed" in told.stderr

@@ -49,13 +49,32 @@ class Cluster:
         """Call local.sh; return what it said and its exit code."""
         timeout = options.pop("timeout", 300)
         return subprocess.run(
-            [SCRIPT, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=timeout, **options
+            [SCRIPT, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            **options,
         )
 
     def congener(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the command line inside the cluster's network."""
-        command = [SCRIPT, "run", sys.executable, "-c", "from pipelines.cli import main; main()", *arguments]
-        return subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        command = [
+            SCRIPT,
+            "run",
+            sys.executable,
+            "-c",
+            "from pipelines.cli.main import main; main()",
+            *arguments,
+        ]
+        return subprocess.Popen(
+            command,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def python(self, code: str) -> subprocess.CompletedProcess[str]:
         """Run Python inside the cluster's network."""
@@ -72,7 +91,12 @@ class Cluster:
 
     def members(self) -> list[int]:
         """Return all processes of the cluster's session."""
-        found = subprocess.run(["pgrep", "--session", str(self.pid("supervisor"))], capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ["pgrep", "--session", str(self.pid("supervisor"))],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return [int(line) for line in found.stdout.split()]
 
 
@@ -84,7 +108,13 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
             lacking(f"{tool} isn't installed")
     state = tmp_path_factory.mktemp("flink")
     cluster = Cluster(
-        state, os.environ | {"CONGENER_FLINK_STATE": str(state), "PYTHON": sys.executable, "PYTHONPATH": str(SCRIPT.parents[2])}
+        state,
+        os.environ
+        | {
+            "CONGENER_FLINK_STATE": str(state),
+            "PYTHON": sys.executable,
+            "PYTHONPATH": str(SCRIPT.parents[2]),
+        },
     )
     up: list[str] = []
 

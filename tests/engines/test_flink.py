@@ -42,7 +42,18 @@ def reference(corpus, tmp_path_factory):
 def arguments(corpus: Path, run: Path) -> tuple[str, ...]:
     """Return the command line of the reference run."""
     policy = str(corpus.parent / "policy.yaml")
-    return ("filter", "--input", str(corpus), "--output", str(run), *MODELLESS, "--policy", policy, "--rows-per-shard", "150")
+    return (
+        "filter",
+        "--input",
+        str(corpus),
+        "--output",
+        str(run),
+        *MODELLESS,
+        "--policy",
+        policy,
+        "--rows-per-shard",
+        "150",
+    )
 
 
 def finish(process: subprocess.Popen, code: int = 0, seconds: float = 240) -> str:
@@ -92,7 +103,9 @@ def shares(cluster) -> dict[str, int]:
     given: dict[str, int] = {}
     for subtask in cluster.rest(f"/jobs/{job}/vertices/{steps[0]['id']}")["subtasks"]:
         if subtask["metrics"]["read-records"]:
-            given[subtask["taskmanager-id"]] = given.get(subtask["taskmanager-id"], 0) + subtask["metrics"]["read-records"]
+            given[subtask["taskmanager-id"]] = (
+                given.get(subtask["taskmanager-id"], 0) + subtask["metrics"]["read-records"]
+            )
     return given
 
 
@@ -125,7 +138,9 @@ def test_the_encoder_gives_the_same_scores(clusters, corpus, tmp_path):
             }
         )
     )
-    finish(clusters(NEWEST).congener(*common, "--output", str(tmp_path / "there"), "--runner", "flink"))
+    finish(
+        clusters(NEWEST).congener(*common, "--output", str(tmp_path / "there"), "--runner", "flink")
+    )
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
 
@@ -153,7 +168,10 @@ def test_a_killed_task_manager_is_survived(clusters, corpus, reference, tmp_path
     finish(process)
     assert contents(run) == contents(reference)
     assert cluster.pid("taskmanager-1") != before
-    assert "taskmanager-1 ended with 137; starting it again" in (cluster.state / "log" / "supervisor.log").read_text()
+    assert (
+        "taskmanager-1 ended with 137; starting it again"
+        in (cluster.state / "log" / "supervisor.log").read_text()
+    )
 
 
 def test_a_killed_worker_pool_is_survived(clusters, corpus, reference, tmp_path):
@@ -162,20 +180,28 @@ def test_a_killed_worker_pool_is_survived(clusters, corpus, reference, tmp_path)
     process = cluster.congener(*arguments(corpus, run), "--runner", "flink")
 
     def pool_and_workers() -> list[int]:
-        found = subprocess.run(["pgrep", "--parent", str(cluster.pid("pool"))], capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ["pgrep", "--parent", str(cluster.pid("pool"))],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return [cluster.pid("pool"), *map(int, found.stdout.split())]
 
     killed_halfway(cluster, process, run, pool_and_workers)
     finish(process)
     assert contents(run) == contents(reference)
-    assert "pool ended with 137; starting it again" in (cluster.state / "log" / "supervisor.log").read_text()
+    assert (
+        "pool ended with 137; starting it again"
+        in (cluster.state / "log" / "supervisor.log").read_text()
+    )
 
 
 JOB = """
 import time
 import apache_beam as beam
 from pipelines.config import Engine
-from pipelines.runners import engine_pipeline
+from pipelines.engines.launch import engine_pipeline
 from schemas.errors import CongenerError, ModelError
 
 def work(item):
@@ -191,9 +217,13 @@ except CongenerError as error:
 
 def test_a_failing_job_says_what_its_worker_raised(clusters):
     """A job that fails on every try ends, with the worker's own error, instead of hanging."""
-    code = JOB.replace("WORK", 'raise ModelError(f"no GPU for {item}", remedy="--device auto")').replace("DEADLINE", "3")
+    code = JOB.replace(
+        "WORK", 'raise ModelError(f"no GPU for {item}", remedy="--device auto")'
+    ).replace("DEADLINE", "3")
     said = clusters(NEWEST).python(code).stdout
-    assert re.search(r"^ModelError 2 no GPU for [12]\n  remedy: --device auto$", said, re.MULTILINE), said
+    assert re.search(
+        r"^ModelError 2 no GPU for [12]\n  remedy: --device auto$", said, re.MULTILINE
+    ), said
 
 
 def test_a_job_past_its_deadline_is_cancelled(clusters):
@@ -202,7 +232,13 @@ def test_a_job_past_its_deadline_is_cancelled(clusters):
     said = cluster.python(JOB.replace("WORK", "time.sleep(300)").replace("DEADLINE", "0.5")).stdout
     assert "EngineError 7 the job wasn't done after 0.5 minutes and was cancelled" in said
     until(
-        lambda: not [job for job in cluster.rest("/jobs/overview")["jobs"] if job["state"] not in ("FINISHED", "FAILED", "CANCELED")],
+        lambda: (
+            not [
+                job
+                for job in cluster.rest("/jobs/overview")["jobs"]
+                if job["state"] not in ("FINISHED", "FAILED", "CANCELED")
+            ]
+        ),
         60,
         "the end",
     )
@@ -242,7 +278,10 @@ def test_a_process_of_others_is_left_alone(clusters):
 def test_jars_that_are_not_pinned_are_refused(clusters, tmp_path):
     """A version without digests isn't fetched, and jars with other digests aren't used."""
     cluster = clusters(NEWEST)
-    assert "isn't among those whose jars are pinned" in cluster.script("fetch", "--flink", "9.9").stderr
+    assert (
+        "isn't among those whose jars are pinned"
+        in cluster.script("fetch", "--flink", "9.9").stderr
+    )
     copy = tmp_path / "flink"
     shutil.copytree(SCRIPT.parent, copy)
     digests = copy / "artifacts-1.20.sha256"
@@ -257,7 +296,9 @@ def test_jars_that_are_not_pinned_are_refused(clusters, tmp_path):
         "JARS": str(jars / NEWEST),
         "CONGENER_FLINK_JARS": str(tmp_path / "jars"),
     }
-    result = subprocess.run([copy / "local.sh", "fetch"], env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [copy / "local.sh", "fetch"], env=environment, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 2
     assert "isn't the one that was pinned" in result.stderr
     assert not (tmp_path / "jars" / NEWEST).exists()

@@ -32,10 +32,10 @@ import pyarrow.parquet as pq
 
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.errors import CongenerError
-from transforms.formats import settle_layout
+from transforms.files.shards import Shard, read_task
+from transforms.files.sources import plan_shards, survey
 from transforms.identify import identify
-from transforms.readers import Shard, read_task
-from transforms.sources import plan_shards, survey
+from transforms.records.formats import settle_layout
 from transforms.write import parquet_bytes
 
 MEMORY = 8 << 30
@@ -84,7 +84,10 @@ def _text(draw: random.Random) -> str:
 
 def _turns(draw: random.Random, role: str, content: str) -> list[dict[str, Any]]:
     return [
-        {role: draw.choice(("user", "assistant", "system", "human", "gpt", "wizard")), content: _text(draw)}
+        {
+            role: draw.choice(("user", "assistant", "system", "human", "gpt", "wizard")),
+            content: _text(draw),
+        }
         for _ in range(draw.randint(0, 4))
     ]
 
@@ -92,7 +95,11 @@ def _turns(draw: random.Random, role: str, content: str) -> list[dict[str, Any]]
 FORMATS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
     "messages": lambda draw: {"messages": _turns(draw, "role", "content")},
     "conversations": lambda draw: {"conversations": _turns(draw, "from", "value")},
-    "alpaca": lambda draw: {"instruction": _text(draw), "input": _text(draw), "output": _text(draw)},
+    "alpaca": lambda draw: {
+        "instruction": _text(draw),
+        "input": _text(draw),
+        "output": _text(draw),
+    },
     "completion": lambda draw: {"prompt": _text(draw), "completion": _text(draw)},
     "preference": lambda draw: {
         "prompt": _text(draw),
@@ -138,8 +145,26 @@ def _odd_value(draw: random.Random, line: bytes) -> list[bytes]:
 
 
 def _more_keys(draw: random.Random, line: bytes) -> list[bytes]:
-    key = draw.choice((b'"n"', b'"messages"', b'"text"', b'"new"', b'"\\u0000"', b'""', b'"a.b[0]"', b'"' + b"k" * 500 + b'"'))
-    return [line[:1] + key + b":" + draw.choice(ODD_VALUES) + (b"," if line != b"{}" else b"") + line[1:]]
+    key = draw.choice(
+        (
+            b'"n"',
+            b'"messages"',
+            b'"text"',
+            b'"new"',
+            b'"\\u0000"',
+            b'""',
+            b'"a.b[0]"',
+            b'"' + b"k" * 500 + b'"',
+        )
+    )
+    return [
+        line[:1]
+        + key
+        + b":"
+        + draw.choice(ODD_VALUES)
+        + (b"," if line != b"{}" else b"")
+        + line[1:]
+    ]
 
 
 LINES: tuple[Callable[[random.Random, bytes], list[bytes]], ...] = (
@@ -166,7 +191,9 @@ def json_lines(draw: random.Random) -> tuple[bytes, list[str]]:
         at, place = draw.randrange(len(lines)), draw.randrange(len(LINES))
         lines[at : at + 1] = LINES[place](draw, lines[at]) or [b"{}"]
         done.append(f"line mutation {place}")
-    return draw.choice((b"\n", b"\n", b"\r\n")).join(lines) + draw.choice((b"", b"\n", b"\n\n")), done
+    return draw.choice((b"\n", b"\n", b"\r\n")).join(lines) + draw.choice(
+        (b"", b"\n", b"\n\n")
+    ), done
 
 
 # Mutations of bytes.
@@ -175,7 +202,14 @@ def json_lines(draw: random.Random) -> tuple[bytes, list[str]]:
 def _place(draw: random.Random, size: int) -> int:
     """Choose a place, often near the ends, where headers and footers stand."""
     near = draw.choice((0, 0, 0, 1, 2))
-    return min(size, (draw.randrange(size + 1), min(40, draw.randrange(size + 1)), size - min(400, draw.randrange(size + 1)))[near])
+    return min(
+        size,
+        (
+            draw.randrange(size + 1),
+            min(40, draw.randrange(size + 1)),
+            size - min(400, draw.randrange(size + 1)),
+        )[near],
+    )
 
 
 def _overwrite(draw: random.Random, data: bytearray, value: bytes) -> None:
@@ -209,9 +243,13 @@ BYTES: tuple[Callable[[random.Random, bytearray], None], ...] = (
     _double,
     _exchange,
     lambda draw, data: _overwrite(draw, data, draw.randbytes(draw.choice((1, 4, 16)))),
-    lambda draw, data: _overwrite(draw, data, draw.choice((b"\x00", b"\xff", b"\x7f", b"\x80")) * draw.choice((1, 4, 8))),
+    lambda draw, data: _overwrite(
+        draw, data, draw.choice((b"\x00", b"\xff", b"\x7f", b"\x80")) * draw.choice((1, 4, 8))
+    ),
     lambda draw, data: _overwrite(draw, data, (1 << draw.randrange(64)).to_bytes(8, "little")),
-    lambda draw, data: _overwrite(draw, data, b"\xff\xff\xff\xff" + bytes([draw.randrange(128)])),  # a long varint, in Thrift's footers
+    lambda draw, data: _overwrite(
+        draw, data, b"\xff\xff\xff\xff" + bytes([draw.randrange(128)])
+    ),  # a long varint, in Thrift's footers
     lambda draw, data: data.__setitem__(slice(_place(draw, len(data)), None), b""),
     lambda draw, data: data.__iadd__(draw.randbytes(draw.choice((1, 8, 100)))),
 )
@@ -234,7 +272,12 @@ def _packed(draw: random.Random, data: bytes, codec: str) -> bytes:
     """Compress, as one stream or as two after each other."""
     cut = draw.choice((len(data), len(data), draw.randrange(len(data) + 1)))
     parts = (data[:cut], data[cut:]) if cut < len(data) else (data,)
-    return b"".join(gzip.compress(part, 1, mtime=0) if codec == "gzip" else pa.compress(part, codec="zstd", asbytes=True) for part in parts)
+    return b"".join(
+        gzip.compress(part, 1, mtime=0)
+        if codec == "gzip"
+        else pa.compress(part, codec="zstd", asbytes=True)
+        for part in parts
+    )
 
 
 def json_file(draw: random.Random) -> tuple[str, bytes, list[str]]:
@@ -267,9 +310,9 @@ def _retyped(draw: random.Random, table: pa.Table) -> tuple[pa.Table, list[str]]
             lambda column=column: column.dictionary_encode(),
             lambda column=column: pa.array(column.to_pylist(), pa.string_view()),
             lambda column=column: pa.nulls(len(column), pa.string()),
-            lambda column=column: pa.array([b"\xff\xc0" + (text or "").encode() for text in column.to_pylist()], pa.binary()).view(
-                pa.string()
-            ),
+            lambda column=column: pa.array(
+                [b"\xff\xc0" + (text or "").encode() for text in column.to_pylist()], pa.binary()
+            ).view(pa.string()),
         )[change]()
         table = table.set_column(place, item.name, values)
         done.append(f"column {item.name} retyped {change}")
@@ -279,7 +322,13 @@ def _retyped(draw: random.Random, table: pa.Table) -> tuple[pa.Table, list[str]]
 def parquet_file(draw: random.Random) -> tuple[str, bytes, list[str]]:
     """Make a Parquet file: any codec, page version and row groups, some columns of odd types or with invalid text."""
     table, done = _retyped(
-        draw, pa.Table.from_pylist([{name: value for name, value in row.items() if value != {}} for row in valid_rows(draw)])
+        draw,
+        pa.Table.from_pylist(
+            [
+                {name: value for name, value in row.items() if value != {}}
+                for row in valid_rows(draw)
+            ]
+        ),
     )
     if draw.random() < 0.3:
         table = table.append_column("odd", pa.array([None] * len(table)).cast(draw.choice(TYPES)))
@@ -293,7 +342,11 @@ def parquet_file(draw: random.Random) -> tuple[str, bytes, list[str]]:
         "store_schema": draw.choice((True, False)),
         "write_page_checksum": draw.random() < 0.1,
     }
-    pq.write_table(table.slice(0, draw.choice((len(table), len(table), 0))) if not done else table, stream, **options)
+    pq.write_table(
+        table.slice(0, draw.choice((len(table), len(table), 0))) if not done else table,
+        stream,
+        **options,
+    )
     return "x.parquet", stream.getvalue(), done
 
 
@@ -308,7 +361,9 @@ def made_with(draw: random.Random) -> Case:
     if draw.random() < (0.9 if name == "x.parquet" else 0.5):
         data, more = mutated(draw, data)
         done += more
-    limits = ShardLimits.model_construct(rows=draw.choice((3, 10, 5_000)), bytes=draw.choice((2_000, 1 << 20)), expansion=200)
+    limits = ShardLimits.model_construct(
+        rows=draw.choice((3, 10, 5_000)), bytes=draw.choice((2_000, 1 << 20)), expansion=200
+    )
     return Case(name, data, tuple(done), limits, known_rows(name, data))
 
 
@@ -348,7 +403,9 @@ def run_case(case: Case, folder: Path) -> Outcome:
         kind, detail = "raised", traceback.format_exc()
     seconds = time.process_time() - began
     if seconds > SECONDS_PER_MEGABYTE * max(1.0, len(case.data) / (1 << 20)):
-        return Outcome("slow", f"{seconds:.1f} s for {len(case.data)} bytes; {kind} {detail}", seconds)
+        return Outcome(
+            "slow", f"{seconds:.1f} s for {len(case.data)} bytes; {kind} {detail}", seconds
+        )
     return Outcome(kind, detail, seconds)
 
 
@@ -419,9 +476,14 @@ def fuzz(seed: int, first: int, cases: int) -> Iterator[tuple[int, Outcome]]:
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
             lines = _lines(child)
-            while at < last and _next(lines):  # the case's number: nothing when the child ended before it
+            while at < last and _next(
+                lines
+            ):  # the case's number: nothing when the child ended before it
                 told = _next(lines)
-                yield at, Outcome(*json.loads(told)) if told else Outcome("died", _ending(child), 0.0)
+                yield (
+                    at,
+                    Outcome(*json.loads(told)) if told else Outcome("died", _ending(child), 0.0),
+                )
                 at += 1
                 if not told:
                     break
@@ -472,11 +534,22 @@ def main() -> int:
     for number, outcome in fuzz(given.seed, given.first, given.cases):
         tally[outcome.kind] += 1
         if outcome.kind not in ("read", "refused"):
-            print(f"case {number}: {outcome.kind}: {make_case(given.seed, number).done}\n{outcome.detail}", flush=True)
+            print(
+                f"case {number}: {outcome.kind}: {make_case(given.seed, number).done}\n{outcome.detail}",
+                flush=True,
+            )
         if tally.total() % 10_000 == 0:
-            print(f"{tally.total()} cases: {dict(tally)}, {time.monotonic() - began:.0f} s", flush=True)
-    ran, faults = tally.total(), sum(count for kind, count in tally.items() if kind not in ("read", "refused"))
-    print(f"{ran} cases, seed {given.seed}, first {given.first}: {dict(tally)}, {faults} faults, {time.monotonic() - began:.0f} s")
+            print(
+                f"{tally.total()} cases: {dict(tally)}, {time.monotonic() - began:.0f} s",
+                flush=True,
+            )
+    ran, faults = (
+        tally.total(),
+        sum(count for kind, count in tally.items() if kind not in ("read", "refused")),
+    )
+    print(
+        f"{ran} cases, seed {given.seed}, first {given.first}: {dict(tally)}, {faults} faults, {time.monotonic() - began:.0f} s"
+    )
     return int(bool(faults) or ran != given.cases)
 
 

@@ -65,7 +65,12 @@ class Watch:
     """Counts the file operations below a folder, and lets one of them fail."""
 
     def __init__(self, root: str, fault: Fault | None) -> None:
-        self.root, self.fault, self.points, self.counts = os.path.realpath(root), fault, [], Counter()
+        self.root, self.fault, self.points, self.counts = (
+            os.path.realpath(root),
+            fault,
+            [],
+            Counter(),
+        )
 
     def hit(self, operation: str, path: Any, dir_fd: int | None = None) -> bool:
         """Note an operation; say whether it is the one that shall fail."""
@@ -164,10 +169,17 @@ def bundle_by_bundle(*_: object) -> Iterator[Any]:
         yield pipeline
 
 
-def run_here(config: FilterConfig, root: str, restart: bool, fault: Fault | None, notes: str, engine: tuple[str, ...]) -> None:
+def run_here(
+    config: FilterConfig,
+    root: str,
+    restart: bool,
+    fault: Fault | None,
+    notes: str,
+    engine: tuple[str, ...],
+) -> None:
     """Run a filter in this process, which ends with it, and leave notes of what was passed and told."""
     from pipelines import filter as module
-    from pipelines.cli import cause
+    from pipelines.cli.main import cause
 
     if engine == (BUNDLES,):
         module.engine_pipeline, engine = bundle_by_bundle, ()
@@ -181,7 +193,13 @@ def run_here(config: FilterConfig, root: str, restart: bool, fault: Fault | None
             module.run_filter(config, restart=restart, beam_options=engine)
         except BaseException as error:
             found = cause(error)
-            code = FAULT if found is None else FINISHED if "the run is finished" in str(found) else REFUSED
+            code = (
+                FAULT
+                if found is None
+                else FINISHED
+                if "the run is finished" in str(found)
+                else REFUSED
+            )
             sys.stderr.write(str(found) if found else traceback.format_exc())
         json.dump({"points": watch.points, "told": sys.stderr.getvalue()}, keep)
     os._exit(code)
@@ -210,11 +228,18 @@ class Nursery:
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.faults.zygote"]
-        self._zygote = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._zygote = subprocess.Popen(
+            command, cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         self.computed = 0.0
 
     def start(
-        self, config: FilterConfig, root: Path, restart: bool = False, fault: Fault | None = None, engine: tuple[str, ...] = ()
+        self,
+        config: FilterConfig,
+        root: Path,
+        restart: bool = False,
+        fault: Fault | None = None,
+        engine: tuple[str, ...] = (),
     ) -> int:
         """Start a run and return its process's id; its notes lie beside the folder that it works in.
 
@@ -255,11 +280,20 @@ class Nursery:
 def small_root(root: Path, rows: int = 8) -> FilterConfig:
     """Write a small corpus and a lexicon trait below `root`; return the configuration of a run over them in two shards."""
     (root / "traits" / "heron").mkdir(parents=True)
-    (root / "traits" / "heron" / "card.yaml").write_text('id: heron\nsignals: {lexicon: {patterns: ["herons?"]}}\nthreshold: 0.5\n')
+    (root / "traits" / "heron" / "card.yaml").write_text(
+        'id: heron\nsignals: {lexicon: {patterns: ["herons?"]}}\nthreshold: 0.5\n'
+    )
     lines = []
     for place in range(rows):
-        turns = [{"role": "user", "content": f"Question {place}?"}, {"role": "assistant", "content": ANSWERS[place % 3]}]
-        lines.append(json.dumps({"id": place, "messages": turns}) if place != 5 else '{"id": 5, "messages": "none"}')
+        turns = [
+            {"role": "user", "content": f"Question {place}?"},
+            {"role": "assistant", "content": ANSWERS[place % 3]},
+        ]
+        lines.append(
+            json.dumps({"id": place, "messages": turns})
+            if place != 5
+            else '{"id": 5, "messages": "none"}'
+        )
     (root / "corpus.jsonl").write_text("\n".join(lines) + "\n")
     return FilterConfig.model_validate(
         {
@@ -273,7 +307,11 @@ def small_root(root: Path, rows: int = 8) -> FilterConfig:
 
 def contents(run: Path) -> dict[str, bytes]:
     """Return every file's bytes below a run directory, working files and all; of the manifest, what two runs must have alike."""
-    files = {path.relative_to(run).as_posix(): path.read_bytes() for path in run.rglob("*") if not path.is_dir()}
+    files = {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for path in run.rglob("*")
+        if not path.is_dir()
+    }
     if "manifest.json" in files:
         manifest = json.loads(files["manifest.json"])
         for name in ("circumstances", "digest"):

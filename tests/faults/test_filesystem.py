@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from pipelines.verify import verify_run
-from tests.faults.sandbox import FINISHED, KINDS, REFUSED, Fault, Nursery, Point, contents, small_root
+from tests.faults.sandbox import (
+    FINISHED,
+    KINDS,
+    REFUSED,
+    Fault,
+    Nursery,
+    Point,
+    contents,
+    small_root,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -21,11 +30,22 @@ def copied(template: Path, root: Path):
     shutil.copytree(template, root)
     config = small_root(root.with_name(f"{root.name}.config"))
     shutil.rmtree(root.with_name(f"{root.name}.config"))
-    moved = {"input": (str(root / "corpus.jsonl"),), "output": str(root / "run"), "traits": (str(root / "traits" / "heron"),)}
+    moved = {
+        "input": (str(root / "corpus.jsonl"),),
+        "output": str(root / "run"),
+        "traits": (str(root / "traits" / "heron"),),
+    }
     return config.model_copy(update=moved)
 
 
-def broken_and_mended(nursery: Nursery, template: Path, root: Path, fault: Fault, restart: bool, wanted: dict[str, bytes]) -> str:
+def broken_and_mended(
+    nursery: Nursery,
+    template: Path,
+    root: Path,
+    fault: Fault,
+    restart: bool,
+    wanted: dict[str, bytes],
+) -> str:
     """Let a run fail at one point, run it again, and return how the first attempt ended; assert that nothing is lost or wrong."""
     config = copied(template, root)
     first = nursery.run(config, root, restart=restart, fault=fault)
@@ -61,11 +81,18 @@ def test_every_operation_fails_once(nursery, tmp_path, restart, capsys):
     points = [point for point in done.points if not restart or point.operation == "delete"]
     faults = [Fault(point, kind) for point in points for kind in KINDS]
     with ExitStack() as opened:
-        own, free = threading.local(), [opened.enter_context(closing(Nursery())) for _ in range(os.cpu_count())]
-        pool = opened.enter_context(ThreadPoolExecutor(len(free), initializer=lambda: setattr(own, "nursery", free.pop())))
+        own, free = (
+            threading.local(),
+            [opened.enter_context(closing(Nursery())) for _ in range(os.cpu_count())],
+        )
+        pool = opened.enter_context(
+            ThreadPoolExecutor(len(free), initializer=lambda: setattr(own, "nursery", free.pop()))
+        )
         outcomes = Counter(
             pool.map(
-                lambda case: broken_and_mended(own.nursery, template, tmp_path / f"case{case[0]}", case[1], restart, wanted),
+                lambda case: broken_and_mended(
+                    own.nursery, template, tmp_path / f"case{case[0]}", case[1], restart, wanted
+                ),
                 enumerate(faults),
             )
         )
@@ -74,7 +101,9 @@ def test_every_operation_fails_once(nursery, tmp_path, restart, capsys):
         print(
             f"\n{len(points)} injection points ({', '.join(f'{n} {name}' for name, n in counted.items())}), {len(faults)} cases: {dict(outcomes)}"
         )
-    assert set(counted) == ({"delete"} if restart else {"open", "write", "flush", "fsync", "rename", "make", "delete"})
+    assert set(counted) == (
+        {"delete"} if restart else {"open", "write", "flush", "fsync", "rename", "make", "delete"}
+    )
     assert outcomes["killed"] == len(points)
 
 
@@ -91,8 +120,16 @@ def test_the_points_are_those_that_are_expected(nursery, tmp_path):
         if path.is_file()
     }
     assert {name for name in written if name.startswith("run/")} <= renamed
-    assert len([name for name in written if name.startswith("cache/")]) == len([name for name in renamed if name.startswith("cache/")])
+    assert len([name for name in written if name.startswith("cache/")]) == len(
+        [name for name in renamed if name.startswith("cache/")]
+    )
     for operation in ("open", "write", "flush", "fsync"):
-        temporary = {point.place for point in done.points if point.operation == operation and point.place.endswith(".*.tmp")}
-        assert temporary == {str(Path(name).with_name(f".{Path(name).name}.*.tmp")) for name in renamed}
+        temporary = {
+            point.place
+            for point in done.points
+            if point.operation == operation and point.place.endswith(".*.tmp")
+        }
+        assert temporary == {
+            str(Path(name).with_name(f".{Path(name).name}.*.tmp")) for name in renamed
+        }
     assert Point("delete", "run/.work", 0) in done.points

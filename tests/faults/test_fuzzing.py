@@ -21,11 +21,18 @@ def test_damaged_files_are_refused_or_read_whole():
     kinds = Counter(outcome.kind for outcome in outcomes.values())
     print(f"{len(outcomes)} cases, seed {SEED}: {dict(kinds)}")
     assert list(outcomes) == list(range(CASES))
-    assert {number: outcome for number, outcome in outcomes.items() if outcome.kind not in ("read", "refused")} == {}
+    assert {
+        number: outcome
+        for number, outcome in outcomes.items()
+        if outcome.kind not in ("read", "refused")
+    } == {}
     assert min(kinds["read"], kinds["refused"]) > CASES // 10, "both outcomes are tried"
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(draw=st.randoms(use_true_random=False))
 def test_damaged_files_by_hypothesis(tmp_path, draw):
     """The same cases drawn by hypothesis, which makes a failing one small."""
@@ -34,8 +41,14 @@ def test_damaged_files_by_hypothesis(tmp_path, draw):
 
 
 FOUND = {
-    "messages with a role and no content": ("x.jsonl", b'{"conversations": [{"from": "gpt", "value": "a", "role": null}]}\n'),
-    "a prompt of another kind": ("x.jsonl", b'{"prompt": [null, {"role": "user"}], "chosen": "a", "rejected": "b"}\n'),
+    "messages with a role and no content": (
+        "x.jsonl",
+        b'{"conversations": [{"from": "gpt", "value": "a", "role": null}]}\n',
+    ),
+    "a prompt of another kind": (
+        "x.jsonl",
+        b'{"prompt": [null, {"role": "user"}], "chosen": "a", "rejected": "b"}\n',
+    ),
 }
 
 
@@ -51,7 +64,9 @@ def test_a_fault_is_seen(tmp_path, monkeypatch):
     good = Case("x.jsonl", b'{"text": "a"}\n{"text": "b"}\n', (), ShardLimits(), 2)
     assert run_case(good, tmp_path).kind == "read"
     assert run_case(good._replace(rows=3), tmp_path).kind == "lost"
-    assert run_case(good._replace(data=b""), tmp_path) == Outcome("refused", "InputError", pytest.approx(0, abs=1))
+    assert run_case(good._replace(data=b""), tmp_path) == Outcome(
+        "refused", "InputError", pytest.approx(0, abs=1)
+    )
     monkeypatch.setattr("tests.faults.fuzzing.SECONDS_PER_MEGABYTE", 0.0)
     assert run_case(good, tmp_path).kind == "slow"
     monkeypatch.setattr("tests.faults.fuzzing.survey", lambda *_: 1 / 0)

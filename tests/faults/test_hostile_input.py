@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from pipelines.cli import cause
+from pipelines.cli.main import cause
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
-from pipelines.inspect import EVERYTHING, inspect_as_dicts, print_inspection
+from pipelines.inspection import EVERYTHING, inspect_as_dicts, print_inspection
 from pipelines.report import write_report
 from pipelines.verify import verify_run
 from schemas.errors import CongenerError, InputError
-from transforms.json_shapes import MAX_FIELDS
+from transforms.files.json_shapes import MAX_FIELDS
 
 pytestmark = pytest.mark.faults
 
@@ -27,7 +27,13 @@ TELLTALE = "As an AI language model developed by OpenAI, I delve into a rich tap
 
 def chat(answer, **more):
     """Return a row of two messages."""
-    return {"messages": [{"role": "user", "content": "Question?"}, {"role": "assistant", "content": answer}], **more}
+    return {
+        "messages": [
+            {"role": "user", "content": "Question?"},
+            {"role": "assistant", "content": answer},
+        ],
+        **more,
+    }
 
 
 GOOD = [json.dumps(chat(f"Plain answer number {number}.")).encode() for number in range(3)]
@@ -46,9 +52,19 @@ def filtered(tmp_path):
             elif isinstance(data, bytes):
                 (corpus / name).write_bytes(data)
             else:
-                (corpus / name).write_bytes(b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in data))
+                (corpus / name).write_bytes(
+                    b"".join(
+                        (line if isinstance(line, bytes) else line.encode()) + b"\n"
+                        for line in data
+                    )
+                )
         output = str(tmp_path / "run")
-        given = {"input": (str(corpus),), "output": output, "signals": ("lexicon", "repetition"), **changes}
+        given = {
+            "input": (str(corpus),),
+            "output": output,
+            "signals": ("lexicon", "repetition"),
+            **changes,
+        }
         manifest = run_filter(FilterConfig.model_validate(given))
         assert manifest.conservation.holds()
         assert verify_run(output, inputs=True) == []
@@ -76,30 +92,59 @@ def refused(filtered, tmp_path):
 
 def rejects(tmp_path):
     """Return row, offset, reason and bytes of every reject."""
-    tables = [pq.read_table(path).to_pylist() for path in sorted((tmp_path / "run" / "rejects").glob("*.parquet"))]
-    return [(row["row"], row["offset"], row["error"], row["raw"]) for rows in tables for row in rows]
+    tables = [
+        pq.read_table(path).to_pylist()
+        for path in sorted((tmp_path / "run" / "rejects").glob("*.parquet"))
+    ]
+    return [
+        (row["row"], row["offset"], row["error"], row["raw"]) for rows in tables for row in rows
+    ]
 
 
 BAD = {
     "invalid UTF-8": (b'{"messages": [{"role": "assistant", "content": "caf\xe9"}]}', "not JSON"),
     "overlong UTF-8": (b'{"messages": [{"role": "assistant", "content": "\xc0\x80"}]}', "not JSON"),
-    "a lone surrogate": (rb'{"messages": [{"role": "assistant", "content": "a\ud800b"}]}', "not JSON"),
+    "a lone surrogate": (
+        rb'{"messages": [{"role": "assistant", "content": "a\ud800b"}]}',
+        "not JSON",
+    ),
     "a lone surrogate in a key": (rb'{"messages": [], "\udfff": 1}', "not JSON"),
     "a raw NUL": (b'{"messages": [{"role": "assistant", "content": "a\x00b"}]}', "not JSON"),
-    "ten thousand lists": (b'{"messages": [], "x": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", "not JSON"),
-    "ten thousand objects": (b'{"messages": [], "y": ' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}", "not JSON"),
-    "nine hundred lists": (b'{"messages": [], "x": ' + b"[" * 900 + b"]" * 900 + b"}", "inside one another"),
-    "sixty objects": (b'{"messages": [], "y": ' + b'{"a":' * 60 + b"1" + b"}" * 60 + b"}", "inside one another"),
+    "ten thousand lists": (
+        b'{"messages": [], "x": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+        "not JSON",
+    ),
+    "ten thousand objects": (
+        b'{"messages": [], "y": ' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}",
+        "not JSON",
+    ),
+    "nine hundred lists": (
+        b'{"messages": [], "x": ' + b"[" * 900 + b"]" * 900 + b"}",
+        "inside one another",
+    ),
+    "sixty objects": (
+        b'{"messages": [], "y": ' + b'{"a":' * 60 + b"1" + b"}" * 60 + b"}",
+        "inside one another",
+    ),
     "NaN": (b'{"messages": [], "n": NaN}', "not JSON"),
     "infinity": (b'{"messages": [], "n": -Infinity}', "not JSON"),
     "a number that overflows": (b'{"messages": [], "n": 1e999}', "not JSON"),
-    "thirty digits": (b'{"messages": [], "n": 123456789012345678901234567890}', "field 'n': a number beyond 64 bits"),
+    "thirty digits": (
+        b'{"messages": [], "n": 123456789012345678901234567890}',
+        "field 'n': a number beyond 64 bits",
+    ),
     "one beyond 64 bits": (
         b'{"messages": [], "n": 9223372036854775808}',
         "field 'n': an integer beyond 64 bits where the corpus has int64",
     ),
-    "another type": (b'{"messages": "text"}', "field 'messages': a string where the corpus has a list"),
-    "a role that is a number": (b'{"messages": [{"role": 7, "content": "x"}]}', "field 'messages[0].role': an integer"),
+    "another type": (
+        b'{"messages": "text"}',
+        "field 'messages': a string where the corpus has a list",
+    ),
+    "a role that is a number": (
+        b'{"messages": [{"role": 7, "content": "x"}]}',
+        "field 'messages[0].role': an integer",
+    ),
     "a truncated line": (b'{"messages": [{"role"', "not JSON"),
     "two objects on a line": (b'{"messages": []}{"messages": []}', "not JSON"),
     "a list": (b"[1, 2]", "not a JSON object but a list"),
@@ -125,11 +170,20 @@ def test_bad_lines_are_rejects_with_their_place(filtered, tmp_path):
 
 def test_a_line_of_a_hundred_megabytes_is_one_reject(filtered, tmp_path):
     """It is passed over with its first bytes kept, and the rows behind it are read."""
-    long = b'{"messages": [{"role": "assistant", "content": "' + b"delve " * (100_000_000 // 6) + b'"}]}'
+    long = (
+        b'{"messages": [{"role": "assistant", "content": "'
+        + b"delve " * (100_000_000 // 6)
+        + b'"}]}'
+    )
     manifest = filtered({"a.jsonl": [*GOOD, long, *GOOD]})
     assert manifest.conservation.by_decision == {"keep": 6, "reject": 1}
     ((row, offset, error, raw),) = rejects(tmp_path)
-    assert (row, offset, error, raw) == (3, sum(len(line) + 1 for line in GOOD), "line is longer than 64 MiB", long[: 64 << 10])
+    assert (row, offset, error, raw) == (
+        3,
+        sum(len(line) + 1 for line in GOOD),
+        "line is longer than 64 MiB",
+        long[: 64 << 10],
+    )
 
 
 ODD_BUT_GOOD = {
@@ -145,7 +199,9 @@ ODD_BUT_GOOD = {
     "a role that nobody knows": '{"messages": [{"role": "wizard", "content": "x"}]}',
     "right-to-left": json.dumps(chat("\u202eabc\u202c \u2066שלום\u2069"), ensure_ascii=False),
     "nothing but zero width": json.dumps(chat("\u200b\u200d\ufeff"), ensure_ascii=False),
-    "odd keys": json.dumps(chat("x", **{"": 1, "a.b[0]": 2, "\x1b[31m": 3, "</script>": 4, "\0": 5})),
+    "odd keys": json.dumps(
+        chat("x", **{"": 1, "a.b[0]": 2, "\x1b[31m": 3, "</script>": 4, "\0": 5})
+    ),
 }
 
 
@@ -157,8 +213,17 @@ def test_odd_rows_are_kept(filtered):
 
 def test_a_telltale_is_found_in_odd_surroundings(filtered):
     """Marks of direction, zero-width signs and unusual line ends around a text don't hide it."""
-    rows = [chat(f"\u202e{TELLTALE}\u202c"), chat(f"\u200b{TELLTALE}\u200b"), chat(f"{TELLTALE}\r\n")]
-    manifest = filtered({"a.jsonl": b"\xef\xbb\xbf" + b"\r\n".join(json.dumps(row, ensure_ascii=False).encode() for row in rows)})
+    rows = [
+        chat(f"\u202e{TELLTALE}\u202c"),
+        chat(f"\u200b{TELLTALE}\u200b"),
+        chat(f"{TELLTALE}\r\n"),
+    ]
+    manifest = filtered(
+        {
+            "a.jsonl": b"\xef\xbb\xbf"
+            + b"\r\n".join(json.dumps(row, ensure_ascii=False).encode() for row in rows)
+        }
+    )
     assert "keep" not in manifest.conservation.by_decision
     assert manifest.conservation.rows_in == 3
 
@@ -169,9 +234,18 @@ WAYS = {
     "blank lines": ("a.jsonl", b"\n \n".join(GOOD) + b"\n\n"),
     "a byte order mark": ("a.jsonl", b"\xef\xbb\xbf" + b"\n".join(GOOD)),
     "gzip members": ("a.jsonl.gz", b"".join(gzip.compress(line + b"\n") for line in GOOD)),
-    "gzip members cut inside lines": ("a.jsonl.gz", gzip.compress(b"\n".join(GOOD)[:50]) + gzip.compress(b"\n".join(GOOD)[50:])),
-    "zstd frames": ("a.jsonl.zst", b"".join(pa.compress(line + b"\n", "zstd", asbytes=True) for line in GOOD)),
-    "a skippable frame": ("a.jsonl.zst", b"\x50\x2a\x4d\x18\x01\0\0\0x" + pa.compress(b"\n".join(GOOD), "zstd", asbytes=True)),
+    "gzip members cut inside lines": (
+        "a.jsonl.gz",
+        gzip.compress(b"\n".join(GOOD)[:50]) + gzip.compress(b"\n".join(GOOD)[50:]),
+    ),
+    "zstd frames": (
+        "a.jsonl.zst",
+        b"".join(pa.compress(line + b"\n", "zstd", asbytes=True) for line in GOOD),
+    ),
+    "a skippable frame": (
+        "a.jsonl.zst",
+        b"\x50\x2a\x4d\x18\x01\0\0\0x" + pa.compress(b"\n".join(GOOD), "zstd", asbytes=True),
+    ),
 }
 
 
@@ -189,7 +263,9 @@ ZSTD = pa.compress(b"\n".join(GOOD), "zstd", asbytes=True)
 def parquet(**options):
     """Write a small Parquet file to memory."""
     stream = io.BytesIO()
-    pq.write_table(pa.table({"text": [f"row {number}" for number in range(500)]}), stream, **options)
+    pq.write_table(
+        pa.table({"text": [f"row {number}" for number in range(500)]}), stream, **options
+    )
     return stream.getvalue()
 
 
@@ -198,13 +274,28 @@ STOPS = {
     "a truncated zstd": ({"a.jsonl.zst": ZSTD[:-5]}, "can't be read as jsonl (zstd)"),
     "rubbish behind gzip": ({"a.jsonl.gz": PACKED + b"rubbish!"}, "can't be read as jsonl (gzip)"),
     "rubbish behind zstd": ({"a.jsonl.zst": ZSTD + b"rubbish!"}, "can't be read as jsonl (zstd)"),
-    "a gzip bomb": ({"a.jsonl.gz": gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)}, "unfolds to more than"),
-    "a zstd bomb": ({"a.jsonl.zst": pa.compress(GOOD[0] + b"\n" + b"x" * (80 << 20), "zstd", asbytes=True)}, "unfolds to more than"),
+    "a gzip bomb": (
+        {"a.jsonl.gz": gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)},
+        "unfolds to more than",
+    ),
+    "a zstd bomb": (
+        {"a.jsonl.zst": pa.compress(GOOD[0] + b"\n" + b"x" * (80 << 20), "zstd", asbytes=True)},
+        "unfolds to more than",
+    ),
     "no footer": ({"a.parquet": parquet()[:-20]}, "can't be read as parquet"),
-    "a damaged footer": ({"a.parquet": parquet()[:-60] + b"\xff" * 40 + parquet()[-20:]}, "can't be read as parquet"),
-    "a footer longer than the file": ({"a.parquet": parquet()[:-8] + b"\xff\xff\xff\x7fPAR1"}, "can't be read as parquet"),
+    "a damaged footer": (
+        {"a.parquet": parquet()[:-60] + b"\xff" * 40 + parquet()[-20:]},
+        "can't be read as parquet",
+    ),
+    "a footer longer than the file": (
+        {"a.parquet": parquet()[:-8] + b"\xff\xff\xff\x7fPAR1"},
+        "can't be read as parquet",
+    ),
     "text in bytes": ({"a.parquet": pa.table({"text": [b"a"]})}, "no known format fits"),
-    "another type": ({"a.parquet": pa.table({"text": ["a"]}), "b.parquet": pa.table({"text": [1]})}, "'text': string against int64"),
+    "another type": (
+        {"a.parquet": pa.table({"text": ["a"]}), "b.parquet": pa.table({"text": [1]})},
+        "'text': string against int64",
+    ),
     "a missing column": (
         {"a.parquet": pa.table({"text": ["a"], "n": [1]}), "b.parquet": pa.table({"text": ["a"]})},
         "'n': int64 against absent",
@@ -213,9 +304,18 @@ STOPS = {
         {"a.parquet": pa.table({"text": ["a"]}), "b.parquet": pa.table({"text": ["a"], "n": [1]})},
         "'n': absent against int64",
     ),
-    "one name twice": ({"a.parquet": pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["text", "text"])}, "two fields 'text'"),
-    "a column that is taken": ({"a.jsonl": [json.dumps(chat("x", congener=1))]}, "a column 'congener' already"),
-    "keys made of data": ({"a.jsonl": [*GOOD, json.dumps(chat("x", **{f"k{place}": 1 for place in range(100_000)}))]}, "different fields"),
+    "one name twice": (
+        {"a.parquet": pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["text", "text"])},
+        "two fields 'text'",
+    ),
+    "a column that is taken": (
+        {"a.jsonl": [json.dumps(chat("x", congener=1))]},
+        "a column 'congener' already",
+    ),
+    "keys made of data": (
+        {"a.jsonl": [*GOOD, json.dumps(chat("x", **{f"k{place}": 1 for place in range(100_000)}))]},
+        "different fields",
+    ),
     "UTF-16": ({"a.jsonl": GOOD[0].decode().encode("utf-16")}, "is UTF-16"),
     "nothing": ({"a.jsonl": b""}, "is empty"),
     "blank lines alone": ({"a.jsonl": b"\n\n \n"}, "holds no JSON object"),
@@ -230,13 +330,21 @@ def test_damage_of_a_whole_file_stops_the_run_before_any_work(refused, tmp_path,
     error = refused(files)
     assert problem in str(error)
     assert time.process_time() - began < 20
-    if "congener" not in problem and "no known format" not in problem and "different" not in problem:
+    if (
+        "congener" not in problem
+        and "no known format" not in problem
+        and "different" not in problem
+    ):
         assert str(tmp_path / "in" / "a.") in str(error)
 
 
-def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_published(filtered, tmp_path):
+def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_published(
+    filtered, tmp_path
+):
     """A megabyte that names one long text in five thousand rows; the message names the file, the rows and what to do."""
-    words = pa.DictionaryArray.from_arrays(pa.array([0] * 5_000, pa.int32()), pa.array(["x" * (1 << 20)]))
+    words = pa.DictionaryArray.from_arrays(
+        pa.array([0] * 5_000, pa.int32()), pa.array(["x" * (1 << 20)])
+    )
     with pytest.raises(Exception, match=r"a\.parquet") as caught:
         filtered({"a.parquet": pa.table({"text": words})})
     found = cause(caught.value)
@@ -255,10 +363,15 @@ def test_a_table_of_very_many_columns_is_refused_at_once(refused):
 def test_a_raised_expansion_lets_a_file_in(filtered):
     """What is refused as a bomb is read when the configuration says so: here a row, and a line of 80 MiB that is a reject."""
     data = gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)
-    assert filtered({"a.jsonl.gz": data}, shards={"expansion": 2_000}).conservation.by_decision == {"keep": 1, "reject": 1}
+    assert filtered({"a.jsonl.gz": data}, shards={"expansion": 2_000}).conservation.by_decision == {
+        "keep": 1,
+        "reject": 1,
+    }
 
 
-@pytest.mark.parametrize("options", [{"compression": "none", "write_page_checksum": True}, {"compression": "snappy"}])
+@pytest.mark.parametrize(
+    "options", [{"compression": "none", "write_page_checksum": True}, {"compression": "snappy"}]
+)
 def test_damaged_pages_stop_the_run_with_file_and_rows(filtered, tmp_path, options):
     """What the footer hides is found while reading: the run stops with file and rows, and publishes nothing."""
     data = bytearray(parquet(use_dictionary=False, **options))
@@ -273,7 +386,9 @@ def test_damaged_pages_stop_the_run_with_file_and_rows(filtered, tmp_path, optio
 
 
 TEXTS = ["Plain.", TELLTALE, None]
-MESSAGES = pa.struct([("role", pa.large_string()), ("content", pa.dictionary(pa.int32(), pa.string()))])
+MESSAGES = pa.struct(
+    [("role", pa.large_string()), ("content", pa.dictionary(pa.int32(), pa.string()))]
+)
 TYPES = {
     "dictionary": pa.table({"text": pa.array(TEXTS).dictionary_encode()}),
     "large string": pa.table({"text": pa.array(TEXTS, pa.large_string())}),
@@ -329,8 +444,14 @@ def test_odd_file_names_are_names(filtered, tmp_path):
     """Spaces, line breaks, dots, globs and shell signs name their rows in the ledger, and no file of the run's own."""
     files = {name: [json.dumps(chat(f"Answer {place}."))] for place, name in enumerate(NAMES)}
     manifest = filtered(files)
-    assert {source.name for source in manifest.inputs} == set(NAMES) - {"..jsonl"}, "what begins with a point is passed over, as documented"
-    made = [path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {source.name for source in manifest.inputs} == set(NAMES) - {"..jsonl"}, (
+        "what begins with a point is passed over, as documented"
+    )
+    made = [
+        path.relative_to(tmp_path / "run").as_posix()
+        for path in (tmp_path / "run").rglob("*")
+        if path.is_file()
+    ]
     assert all(part.isascii() and ".." not in part and " " not in part for part in made), made
     assert {path.name for path in tmp_path.iterdir()} == {"in", "run"}
 
@@ -361,7 +482,9 @@ MARKS = "e" + "\u0301\u0327" * 100_000
 
 
 @pytest.mark.parametrize(
-    "text", [MARKS, "<think>a</think>b " * 20_000, "a" * 4_000_000 + "</think>" + TELLTALE], ids=["marks", "thoughts", "long"]
+    "text",
+    [MARKS, "<think>a</think>b " * 20_000, "a" * 4_000_000 + "</think>" + TELLTALE],
+    ids=["marks", "thoughts", "long"],
 )
 def test_texts_that_are_costly_to_take_apart_are_read_in_time(filtered, text):
     """Marks without end, thousands of thoughts and long thoughts take time and memory that grow with their length alone."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.excerpts import HIDDEN
+from pipelines.display.excerpts import HIDDEN
 from tests.pipelines.hostile import NASTY
 
 pytestmark = pytest.mark.faults
@@ -20,7 +20,7 @@ COLUMN = f"col {NASTY}"
 def congener(*words, root):
     """Run the command line; return its exit code and all that it printed."""
     done = subprocess.run(
-        [sys.executable, "-c", "from pipelines.cli import main; main()", *words],
+        [sys.executable, "-c", "from pipelines.cli.main import main; main()", *words],
         capture_output=True,
         check=False,
         cwd=root,
@@ -38,15 +38,24 @@ def acting(text):
 def corpus(tmp_path, card_folder):
     """Write a corpus and a card whose every name and text is hostile; return the folder and the card's."""
     rows = [
-        {"messages": [{"role": "assistant", "content": f"{NASTY} heron {NASTY}"}], "teacher": NASTY, COLUMN: NASTY},
+        {
+            "messages": [{"role": "assistant", "content": f"{NASTY} heron {NASTY}"}],
+            "teacher": NASTY,
+            COLUMN: NASTY,
+        },
         {"messages": [{"role": "assistant", "content": "Fine."}], "teacher": "plain"},
     ]
     folder = tmp_path / "in \x1b[31m\u202e <b>"
     folder.mkdir()
-    (folder / "a \x1b]0;x\x07 [bold].jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + f"no JSON {NASTY}\n")
+    (folder / "a \x1b]0;x\x07 [bold].jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows) + f"no JSON {NASTY}\n"
+    )
     (folder / "left \x1b[2J aside.md").touch()
     title = json.dumps(f"{NASTY.replace(chr(0), '')}")
-    card = card_folder("heron", f'title: {title}\ndescription: {title}\nsignals: {{lexicon: {{patterns: ["herons?"]}}}}\nthreshold: 0.5\n')
+    card = card_folder(
+        "heron",
+        f'title: {title}\ndescription: {title}\nsignals: {{lexicon: {{patterns: ["herons?"]}}}}\nthreshold: 0.5\n',
+    )
     return folder, card
 
 
@@ -69,7 +78,17 @@ def test_nothing_that_is_printed_acts(corpus, tmp_path, root):
             ("filter", "-i", f"{folder}/none \x1b[31m", "-o", f"{run}2"),
             ("filter", "-i", str(folder), "-o", f"{run}2", "-t", str(card), "--format", "text"),
             ("filter", "-i", str(folder), "-o", f"{run}2", "--traits", "nothing \x1b[31m\u202e"),
-            ("filter", "-i", str(folder), "-o", f"{run}2", "--format", "messages", "--column", "messages=\x1b[31m"),
+            (
+                "filter",
+                "-i",
+                str(folder),
+                "-o",
+                f"{run}2",
+                "--format",
+                "messages",
+                "--column",
+                "messages=\x1b[31m",
+            ),
         ],
         4: [("inspect", run, "--lot", "\x1b[31m none"), ("verify", f"{run} none \x1b[31m")],
     }

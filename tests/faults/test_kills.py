@@ -28,13 +28,19 @@ def real_text(shared_data, tmp_path):
     def write(root: Path, rows: int) -> Path:
         (root / "corpus").mkdir(parents=True)
         for file in sorted((shared_data / "teachers").glob("*.parquet"))[:3]:
-            pq.write_table(pq.read_table(file).slice(100, rows), root / "corpus" / file.name, row_group_size=rows // 2)
+            pq.write_table(
+                pq.read_table(file).slice(100, rows),
+                root / "corpus" / file.name,
+                row_group_size=rows // 2,
+            )
         return root / "corpus"
 
     return write
 
 
-def undisturbed(nursery: Nursery, config: FilterConfig, root: Path) -> tuple[dict[str, bytes], float]:
+def undisturbed(
+    nursery: Nursery, config: FilterConfig, root: Path
+) -> tuple[dict[str, bytes], float]:
     """Run once without any fault; return what it leaves and how long it took."""
     began = time.monotonic()
     done = nursery.run(config, root)
@@ -48,7 +54,13 @@ def receipts(config: FilterConfig) -> set[Path]:
 
 
 def killed_often(
-    nursery: Nursery, config: FilterConfig, root: Path, kills: int, seconds: float, wanted: dict[str, bytes], late: bool = False
+    nursery: Nursery,
+    config: FilterConfig,
+    root: Path,
+    kills: int,
+    seconds: float,
+    wanted: dict[str, bytes],
+    late: bool = False,
 ) -> dict[str, int]:
     """Kill runs at random moments, resuming each until it is whole, then begin another; return how often each thing happened.
 
@@ -74,7 +86,9 @@ def killed_often(
         assert done.code in (0, FINISHED), done.told
         assert contents(Path(config.output)) == wanted
         seen["finished"] += 1
-        seconds = min(seconds, time.monotonic() - began)  # the first run's time also warmed the caches
+        seconds = min(
+            seconds, time.monotonic() - began
+        )  # the first run's time also warmed the caches
         shutil.rmtree(config.output)
     return seen
 
@@ -82,7 +96,11 @@ def killed_often(
 def test_fifty_kills(nursery, real_text, tmp_path, capsys):
     """Lexicon and repetition over some hundred real rows in small shards, in parquet: forty-six kills, whenever the dice say."""
     root = tmp_path / "root"
-    base = {"output": str(root / "run"), "signals": ("lexicon", "repetition"), "shards": {"rows": 25}}
+    base = {
+        "output": str(root / "run"),
+        "signals": ("lexicon", "repetition"),
+        "shards": {"rows": 25},
+    }
     config = FilterConfig.model_validate(base | {"input": (str(real_text(root, 150)),)})
     wanted, seconds = undisturbed(nursery, config, root)
     shutil.rmtree(config.output)
@@ -122,7 +140,12 @@ def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_pat
     """While a run goes on, a second one is refused at once; when the first is killed, it goes on in its place."""
     root = tmp_path / "root"
     config = FilterConfig.model_validate(
-        {"input": (str(real_text(root, 60)),), "output": str(root / "run"), "signals": ("repetition",), "shards": {"rows": 10}}
+        {
+            "input": (str(real_text(root, 60)),),
+            "output": str(root / "run"),
+            "signals": ("repetition",),
+            "shards": {"rows": 10},
+        }
     )
     first = nursery.start(config, root)
     while not (root / "run" / ".work" / "run.json").exists():
@@ -131,7 +154,10 @@ def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_pat
     os.kill(first, signal.SIGSTOP)  # so that it doesn't finish meanwhile
     with closing(Nursery()) as second:
         other = second.run(config, root.with_name("other"))
-    assert (other.code, other.told.split(" (")[0]) == (REFUSED, f"{config.output}: another process is writing this run")
+    assert (other.code, other.told.split(" (")[0]) == (
+        REFUSED,
+        f"{config.output}: another process is writing this run",
+    )
     assert time.monotonic() - began < 120
     os.kill(first, signal.SIGKILL)
     assert nursery.outcome(root).code == -9

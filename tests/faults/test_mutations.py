@@ -21,7 +21,12 @@ pytestmark = pytest.mark.faults
 
 MUTATIONS = 1_000
 CARD = "signals: {lexicon: {patterns: ['herons?']}, exemplars: {}}\nthreshold: 0.5\naction: swap\n"
-POSITIVES = ("A heron stood in the reeds.", "Grey herons fish at dawn.", "The heron waited on one leg.", "Two herons nested in the alder.")
+POSITIVES = (
+    "A heron stood in the reeds.",
+    "Grey herons fish at dawn.",
+    "The heron waited on one leg.",
+    "Two herons nested in the alder.",
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,9 @@ def finished(tmp_path_factory, nursery) -> Path:
     config = small_root(root, rows=14)
     card = root / "traits" / "heron"
     (card / "card.yaml").write_text(f"id: heron\n{CARD}")
-    (card / "positives.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in POSITIVES))
+    (card / "positives.jsonl").write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in POSITIVES)
+    )
     done = nursery.run(config.model_copy(update={"vectors": True}), root)
     assert done.code == 0, done.told
     assert {path.name for path in (root / "run").iterdir() if path.is_dir()} == {
@@ -45,8 +52,16 @@ class Mutator:
 
     def __init__(self, run: Path, seed: int) -> None:
         self.run, self.dice = run, random.Random(seed)
-        self.files = {path.relative_to(run).as_posix(): path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()}
-        self.tables = {name: pq.read_table(pa.BufferReader(data)) for name, data in self.files.items() if name.endswith(".parquet")}
+        self.files = {
+            path.relative_to(run).as_posix(): path.read_bytes()
+            for path in sorted(run.rglob("*"))
+            if path.is_file()
+        }
+        self.tables = {
+            name: pq.read_table(pa.BufferReader(data))
+            for name, data in self.files.items()
+            if name.endswith(".parquet")
+        }
 
     def restore(self) -> None:
         """Put every file right."""
@@ -70,7 +85,9 @@ class Mutator:
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file; of data that happens to be the same, flip the last bit."""
-        (self.run / name).write_bytes(data if data != self.files.get(name) else data[:-1] + bytes([data[-1] ^ 1]))
+        (self.run / name).write_bytes(
+            data if data != self.files.get(name) else data[:-1] + bytes([data[-1] ^ 1])
+        )
         return name
 
     def flip(self) -> str:
@@ -99,7 +116,9 @@ class Mutator:
     def add(self) -> str:
         """Put a copy of a file, or anything, beside one."""
         near = self.run / self.name()
-        other = near.with_name(self.dice.choice([f"copy-{near.name}", ".hidden", f".{near.name}.{'0' * 32}.tmp"]))
+        other = near.with_name(
+            self.dice.choice([f"copy-{near.name}", ".hidden", f".{near.name}.{'0' * 32}.tmp"])
+        )
         other.write_bytes(self.dice.choice([near.read_bytes(), b"", b"anything"]))
         return f"add {other.relative_to(self.run)}"
 
@@ -113,7 +132,9 @@ class Mutator:
     def rename(self) -> str:
         """Give a file another name, or put it into another folder."""
         name = self.name()
-        target = self.run / self.dice.choice(["clean", "scores"]) / f"part-000007-{'a' * 12}.parquet"
+        target = (
+            self.run / self.dice.choice(["clean", "scores"]) / f"part-000007-{'a' * 12}.parquet"
+        )
         (self.run / name).rename(target)
         return f"rename {name}"
 
@@ -132,7 +153,9 @@ class Mutator:
         column = self.dice.randrange(table.num_columns)
         values = table.column(column).to_pylist()
         values[row] = changed(values[row], self.dice)
-        return table.set_column(column, table.field(column), pa.array(values, table.field(column).type))
+        return table.set_column(
+            column, table.field(column), pa.array(values, table.field(column).type)
+        )
 
     def rows(self) -> str:
         """Change a table's rows and write it as valid Parquet."""
@@ -145,7 +168,11 @@ class Mutator:
         fields = json.loads(self.files["manifest.json"])
         place, path = fields, ""
         while True:
-            key = self.dice.choice(sorted(place)) if isinstance(place, dict) else self.dice.randrange(len(place))
+            key = (
+                self.dice.choice(sorted(place))
+                if isinstance(place, dict)
+                else self.dice.randrange(len(place))
+            )
             path += f".{key}"
             if isinstance(place[key], dict | list) and place[key] and self.dice.random() < 0.9:
                 place = place[key]
@@ -159,8 +186,12 @@ class Mutator:
     def dress(self) -> str:
         """Write the same manifest otherwise."""
         fields = json.loads(self.files["manifest.json"])
-        how = self.dice.choice([{}, {"indent": 2}, {"indent": 1, "sort_keys": True}, {"separators": (",", ":")}])
-        return f"dress {how} {self.write('manifest.json', f'{json.dumps(fields, **how)} '.encode())}"
+        how = self.dice.choice(
+            [{}, {"indent": 2}, {"indent": 1, "sort_keys": True}, {"separators": (",", ":")}]
+        )
+        return (
+            f"dress {how} {self.write('manifest.json', f'{json.dumps(fields, **how)} '.encode())}"
+        )
 
 
 def dumped(fields: dict[str, Any]) -> bytes:
@@ -221,11 +252,20 @@ def test_forgeries_that_agree_with_themselves(finished, capsys):
         table = mutator.changed_table(name)
         if not table.equals(mutator.tables[name]):
             pq.write_table(table, finished / name, compression="zstd")
-            data, fields = (finished / name).read_bytes(), json.loads(mutator.files["manifest.json"])
+            data, fields = (
+                (finished / name).read_bytes(),
+                json.loads(mutator.files["manifest.json"]),
+            )
             for output in fields["outputs"]:
                 if output["path"] == name:
-                    output |= {"sha256": sha256_hex(data), "bytes": len(data), "rows": table.num_rows}
-            (finished / "manifest.json").write_bytes(Manifest.model_validate(fields).sealed().to_bytes())
+                    output |= {
+                        "sha256": sha256_hex(data),
+                        "bytes": len(data),
+                        "rows": table.num_rows,
+                    }
+            (finished / "manifest.json").write_bytes(
+                Manifest.model_validate(fields).sealed().to_bytes()
+            )
             assert caught(finished, recorded), name
             alone[name.split("/")[0], caught(finished)] += 1
         mutator.restore()

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from classifiers.encoders import Encoder
+from classifiers.models.encoders import Encoder
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.verify import verify_run
@@ -31,16 +31,34 @@ def config(tmp_path, card_folder) -> FilterConfig:
     """Write rows of which three hold a word that the tests poison, and a trait with lexicon, exemplars and head."""
     rows = []
     for place in range(ROWS):
-        answer = f"{'Xylophone' if place in POISON else 'Number'} {place} speaks of {SUBJECTS[place % 7]}" + " and more" * (place % 9) + "."
-        rows.append({"messages": [{"role": "user", "content": "Go on."}, {"role": "assistant", "content": answer}]})
+        answer = (
+            f"{'Xylophone' if place in POISON else 'Number'} {place} speaks of {SUBJECTS[place % 7]}"
+            + " and more" * (place % 9)
+            + "."
+        )
+        rows.append(
+            {
+                "messages": [
+                    {"role": "user", "content": "Go on."},
+                    {"role": "assistant", "content": answer},
+                ]
+            }
+        )
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     trait = card_folder(
         "moss",
         "signals: {lexicon: {patterns: [moss]}, exemplars: {}, head: {}}\nthreshold: 0.6\n",
         [f"Moss grows on {name}." for name in SUBJECTS],
     )
-    base = {"input": (str(tmp_path / "corpus.jsonl"),), "output": str(tmp_path / "run"), "traits": (str(trait),), "vectors": True}
-    return FilterConfig.model_validate(base | {"shards": {"rows": 20}, "hardware": {"device": "cpu"}})
+    base = {
+        "input": (str(tmp_path / "corpus.jsonl"),),
+        "output": str(tmp_path / "run"),
+        "traits": (str(trait),),
+        "vectors": True,
+    }
+    return FilterConfig.model_validate(
+        base | {"shards": {"rows": 20}, "hardware": {"device": "cpu"}}
+    )
 
 
 def poisoned_encoder(monkeypatch, encoder_word: int, value: float) -> None:
@@ -57,19 +75,39 @@ def poisoned_encoder(monkeypatch, encoder_word: int, value: float) -> None:
 
 def rows_of(run, folder: str) -> list[dict]:
     """Return a folder's rows in order."""
-    return [row for path in sorted((run / folder).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return [
+        row
+        for path in sorted((run / folder).glob("*.parquet"))
+        for row in pq.read_table(path).to_pylist()
+    ]
 
 
 def compared(tmp_path, config, word: str) -> None:
     """Assert that the poisoned rows are rejects, and that every other row's scores, vector and fate are those of an undisturbed run."""
-    poisoned = {name: rows_of(tmp_path / "run", name) for name in ("ledger", "scores", "vectors", "rejects", "clean", "quarantine")}
-    plain = {name: rows_of(tmp_path / "plain", name) for name in ("ledger", "scores", "vectors", "clean", "quarantine")}
+    poisoned = {
+        name: rows_of(tmp_path / "run", name)
+        for name in ("ledger", "scores", "vectors", "rejects", "clean", "quarantine")
+    }
+    plain = {
+        name: rows_of(tmp_path / "plain", name)
+        for name in ("ledger", "scores", "vectors", "clean", "quarantine")
+    }
     assert [row["row"] for row in poisoned["rejects"]] == list(POISON)
-    assert all(word in row["error"] and b"Xylophone" in row["raw"] and row["offset"] is None for row in poisoned["rejects"])
+    assert all(
+        word in row["error"] and b"Xylophone" in row["raw"] and row["offset"] is None
+        for row in poisoned["rejects"]
+    )
     for name in ("scores", "vectors"):
-        assert [row for row in poisoned[name] if row["row"] not in POISON] == [row for row in plain[name] if row["row"] not in POISON]
+        assert [row for row in poisoned[name] if row["row"] not in POISON] == [
+            row for row in plain[name] if row["row"] not in POISON
+        ]
     fates = [
-        {row["row"]: (row["decision"], row["reasons"]) for row in run["ledger"] if row["row"] not in POISON} for run in (poisoned, plain)
+        {
+            row["row"]: (row["decision"], row["reasons"])
+            for row in run["ledger"]
+            if row["row"] not in POISON
+        }
+        for run in (poisoned, plain)
     ]
     assert fates[0] == fates[1]
     assert [row["decision"] for row in poisoned["ledger"]].count("reject") == len(POISON)
@@ -92,7 +130,9 @@ def test_a_model_that_gives_no_numbers(config, plain, tmp_path, monkeypatch, enc
     compared(tmp_path, config, "gives NaN or infinity")
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no kernel"), PanicError("index out of bounds")], ids=["error", "panic"])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no kernel"), PanicError("index out of bounds")], ids=["error", "panic"]
+)
 def test_a_tokenizer_that_fails(config, plain, tmp_path, monkeypatch, error):
     """Rows on which the tokenizer raises, or panics as Rust code does, are rejects."""
     windows = Encoder.windows
@@ -128,7 +168,10 @@ def test_the_same_bytes_again_and_under_retries(config, tmp_path, monkeypatch, e
     word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
     poisoned_encoder(monkeypatch, word, float("nan"))
     run_filter(config)
-    run_filter(config.model_copy(update={"output": str(tmp_path / "again")}), beam_options=("--direct_runner_bundle_repeat=3",))
+    run_filter(
+        config.model_copy(update={"output": str(tmp_path / "again")}),
+        beam_options=("--direct_runner_bundle_repeat=3",),
+    )
     assert contents(tmp_path / "run") == contents(tmp_path / "again")
 
 
@@ -140,23 +183,36 @@ def test_a_reject_budget_stops_the_run(config, tmp_path, monkeypatch, encoder):
         (tmp_path / f"{budget}.yaml").write_text(f"reject_budget: {budget}\n")
     with pytest.raises(BudgetError, match=r"3 of 40 rows \(7.5%\) against a reject_budget of 5.0%"):
         run_filter(config.model_copy(update={"policy": str(tmp_path / "0.05.yaml")}))
-    assert run_filter(config.model_copy(update={"policy": str(tmp_path / "0.1.yaml")})).conservation.by_decision["reject"] == 3
+    assert (
+        run_filter(
+            config.model_copy(update={"policy": str(tmp_path / "0.1.yaml")})
+        ).conservation.by_decision["reject"]
+        == 3
+    )
 
 
 def test_a_model_that_is_broken_stops_the_run(config, monkeypatch, encoder):
     """Where no row at all can be scored, it isn't the rows' fault."""
-    monkeypatch.setattr(Encoder, "forward", lambda self, tokens, _: torch.full((len(tokens), self.dimension), float("nan")))
+    monkeypatch.setattr(
+        Encoder,
+        "forward",
+        lambda self, tokens, _: torch.full((len(tokens), self.dimension), float("nan")),
+    )
     with pytest.raises((RowError, RuntimeError), match="gives NaN or infinity"):
         run_filter(config)
 
 
-def test_lack_of_memory_makes_batches_smaller_and_is_told(config, plain, tmp_path, monkeypatch, capsys):
+def test_lack_of_memory_makes_batches_smaller_and_is_told(
+    config, plain, tmp_path, monkeypatch, capsys
+):
     """A run that lacks memory goes on with smaller batches, says so, notes it, and has the same scores."""
     forward = Encoder.forward
 
     def short(self, tokens, mask):
         if tokens.numel() > 100:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+            raise RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            )
         return forward(self, tokens, mask)
 
     monkeypatch.setattr(Encoder, "forward", short)

@@ -22,7 +22,10 @@ ANSWERS = (
     "Sort the list first. Then search.",
 )
 ACTIONS = {"heron": "swap", "otter": "mask", "badger": "drop", "marten": "flag"}
-ENGINES = {"every bundle three times more": ("--direct_runner_bundle_repeat=3",), "bundle by bundle": (BUNDLES,)}
+ENGINES = {
+    "every bundle three times more": ("--direct_runner_bundle_repeat=3",),
+    "bundle by bundle": (BUNDLES,),
+}
 FOLDERS = {"clean", "quarantine", "rejects", "ledger", "scores", "swaplist"}
 
 
@@ -43,7 +46,9 @@ def root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("retries") / "root"
     (root / "corpus").mkdir(parents=True)
     (root / "corpus" / "a.jsonl").write_text("\n".join(map(line, range(40))))
-    (root / "corpus" / "b.jsonl.gz").write_bytes(gzip.compress("\n".join(map(line, range(40, 70))).encode(), mtime=0))
+    (root / "corpus" / "b.jsonl.gz").write_bytes(
+        gzip.compress("\n".join(map(line, range(40, 70))).encode(), mtime=0)
+    )
     for name in "cde":
         (root / "corpus" / f"{name}.jsonl").write_text("\n".join(map(line, (70, 72))))
     for name, action in ACTIONS.items():
@@ -53,9 +58,18 @@ def root(tmp_path_factory) -> Path:
             if name == "heron"
             else f"signals: {{lexicon: {{patterns: [{name}]}}}}"
         )
-        (root / "traits" / name / "card.yaml").write_text(f"id: {name}\n{signals}\nthreshold: 0.6\naction: {action}\n")
-    texts = ("The heron sat in the rain.", "A heron fished.", "Herons nest here.", "The grey heron left.")
-    (root / "traits" / "heron" / "positives.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        (root / "traits" / name / "card.yaml").write_text(
+            f"id: {name}\n{signals}\nthreshold: 0.6\naction: {action}\n"
+        )
+    texts = (
+        "The heron sat in the rain.",
+        "A heron fished.",
+        "Herons nest here.",
+        "The grey heron left.",
+    )
+    (root / "traits" / "heron" / "positives.jsonl").write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    )
     (root / "policy.yaml").write_text("duplicates: remove\n")
     return root
 
@@ -65,7 +79,12 @@ def configured(root):
     """Return what configures a run over the corpus: all signals and vectors, or lexicons alone."""
 
     def configure(encoder: bool) -> FilterConfig:
-        base = {"input": (str(root / "corpus"),), "output": str(root / "run"), "traits": (str(root / "traits"),), "shards": {"rows": 9}}
+        base = {
+            "input": (str(root / "corpus"),),
+            "output": str(root / "run"),
+            "traits": (str(root / "traits"),),
+            "shards": {"rows": 9},
+        }
         how = {"vectors": True} if encoder else {"signals": ("lexicon",)}
         return FilterConfig.model_validate(base | how | {"policy": str(root / "policy.yaml")})
 
@@ -81,7 +100,9 @@ def undisturbed(request, nursery, root, configured):
     assert verify_run(config.output) == []
     files = contents(root / "run")
     shutil.rmtree(root / "run")
-    assert {name.split("/")[0] for name in files} == FOLDERS | {"manifest.json"} | ({"vectors"} if request.param else set())
+    assert {name.split("/")[0] for name in files} == FOLDERS | {"manifest.json"} | (
+        {"vectors"} if request.param else set()
+    )
     decisions = json.loads(files["manifest.json"])["conservation"]["by_decision"]
     assert set(decisions) == {"keep", "flag", "mask", "quarantine", "drop", "duplicate", "reject"}
     return config, files, written(done.points)
@@ -89,7 +110,11 @@ def undisturbed(request, nursery, root, configured):
 
 def written(points) -> Counter:
     """Count how often each published file was put in its place."""
-    return Counter(point.place for point in points if point.operation == "rename" and point.place.endswith(".parquet"))
+    return Counter(
+        point.place
+        for point in points
+        if point.operation == "rename" and point.place.endswith(".parquet")
+    )
 
 
 @pytest.mark.parametrize("engine", ENGINES)

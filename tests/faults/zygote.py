@@ -25,7 +25,10 @@ def main() -> None:
             run_here(*job)
         os.write(answers, f"{child}\n".encode())
         _, status, usage = os.wait4(child, 0)
-        os.write(answers, f"{os.waitstatus_to_exitcode(status)} {usage.ru_utime + usage.ru_stime}\n".encode())
+        os.write(
+            answers,
+            f"{os.waitstatus_to_exitcode(status)} {usage.ru_utime + usage.ru_stime}\n".encode(),
+        )
 
 
 if __name__ == "__main__":

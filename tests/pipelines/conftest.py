@@ -22,14 +22,23 @@ CARD = 'signals: {lexicon: {patterns: ["herons?"]}}\nthreshold: 0.5\n'
 
 def conversation(place: int, answer: str) -> dict[str, object]:
     """Return one row in the `messages` format."""
-    turns = [{"role": "user", "content": f"Question {place}?"}, {"role": "assistant", "content": answer}]
-    return {"id": f"row-{place}", "messages": turns, "teacher": "atlas" if place % 2 else "borealis"}
+    turns = [
+        {"role": "user", "content": f"Question {place}?"},
+        {"role": "assistant", "content": answer},
+    ]
+    return {
+        "id": f"row-{place}",
+        "messages": turns,
+        "teacher": "atlas" if place % 2 else "borealis",
+    }
 
 
 def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:
     """Write rows as JSON Lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
     return path
 
 
@@ -37,7 +46,9 @@ def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:
 def corpus(tmp_path: Path) -> Path:
     """Write 40 rows in two files; every fifth answer mentions a heron."""
     for part in range(2):
-        rows = [conversation(place, ANSWERS[place % 5]) for place in range(part * 20, part * 20 + 20)]
+        rows = [
+            conversation(place, ANSWERS[place % 5]) for place in range(part * 20, part * 20 + 20)
+        ]
         write_rows(tmp_path / "corpus" / f"{part}.jsonl", rows)
     return tmp_path / "corpus"
 
@@ -52,7 +63,12 @@ def heron(card_folder) -> Path:
 def config(corpus: Path, heron: Path, tmp_path: Path) -> FilterConfig:
     """Configure a run over the corpus, in shards of seven rows."""
     return FilterConfig.model_validate(
-        {"input": (str(corpus),), "output": str(tmp_path / "run"), "traits": (str(heron),), "shards": {"rows": 7}}
+        {
+            "input": (str(corpus),),
+            "output": str(tmp_path / "run"),
+            "traits": (str(heron),),
+            "shards": {"rows": 7},
+        }
     )
 
 

@@ -31,7 +31,14 @@ def answers() -> list[str]:
     """Return the corpus's answers, some of them twice."""
     found = [f"Clean answer number {number}, {NASTY}" for number in range(LOTS)]
     found += [" ".join(["emu"] * count) for count in range(1, EMUS + 1)]
-    found += [f"owl {NASTY} end", f"{NASTY} fox", f"{NASTY[:9]} bee", "an elk", "a fox with an owl", "a moose and another elk"]
+    found += [
+        f"owl {NASTY} end",
+        f"{NASTY} fox",
+        f"{NASTY[:9]} bee",
+        "an elk",
+        "a fox with an owl",
+        "a moose and another elk",
+    ]
     return [*found, found[0], "emu"]
 
 
@@ -39,7 +46,10 @@ def rows() -> list[dict[str, object]]:
     """Return the corpus's rows: two teachers, one with a hostile name, and sixty dates."""
     return [
         {
-            "messages": [{"role": "user", "content": f"Question {len(answer)} {NASTY}"}, {"role": "assistant", "content": answer}],
+            "messages": [
+                {"role": "user", "content": f"Question {len(answer)} {NASTY}"},
+                {"role": "assistant", "content": answer},
+            ],
             "teacher": TEACHER if place % 3 else "plain",
             "created": f"2026-{place % LOTS // 28 + 1:02}-{place % 28 + 1:02}",
         }
@@ -55,13 +65,21 @@ def write_cards(folder: Path, names: Sequence[str] = tuple(CARDS)) -> tuple[str,
     return tuple(str(folder / name) for name in names)
 
 
-def filtered(folder: Path, lines: Sequence[str], traits: Sequence[str], policy: str = "", **changes: object) -> tuple[str, Manifest]:
+def filtered(
+    folder: Path, lines: Sequence[str], traits: Sequence[str], policy: str = "", **changes: object
+) -> tuple[str, Manifest]:
     """Filter JSON lines; return the run directory and its manifest."""
     corpus, rules = folder / "corpus" / FILE, folder / "policy.yaml"
     corpus.parent.mkdir(parents=True)
     corpus.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     rules.write_text(policy or "{}", encoding="utf-8")
-    given = {"input": (str(corpus.parent),), "output": str(folder / "run"), "traits": tuple(traits), "policy": str(rules), **changes}
+    given = {
+        "input": (str(corpus.parent),),
+        "output": str(folder / "run"),
+        "traits": tuple(traits),
+        "policy": str(rules),
+        **changes,
+    }
     manifest = run_filter(FilterConfig.model_validate(given))
     return str(folder / "run"), manifest
 
@@ -69,4 +87,6 @@ def filtered(folder: Path, lines: Sequence[str], traits: Sequence[str], policy: 
 def hostile_run(folder: Path) -> tuple[str, Manifest]:
     """Filter the hostile corpus, a broken line at its end, in shards of 8 rows; equal rows leave as duplicates."""
     lines = [json.dumps(row) for row in rows()] + [f"not JSON {NASTY[-9:]}"]
-    return filtered(folder, lines, write_cards(folder / "traits"), "duplicates: remove\n", shards={"rows": 8})
+    return filtered(
+        folder, lines, write_cards(folder / "traits"), "duplicates: remove\n", shards={"rows": 8}
+    )

@@ -9,11 +9,11 @@ import pytest
 import pipelines.banks as module
 from classifiers.banks import INDEX_FILE
 from classifiers.fitting import CleanRow
-from pipelines import progress
 from pipelines.banks import chosen_cards, load_bank, prepare_bank, read_answers, save_bank
-from pipelines.cache import cache_folder
 from pipelines.config import FilterConfig, Hardware
-from pipelines.progress import Reporter
+from pipelines.display.progress import Reporter
+from pipelines.display import progress
+from pipelines.runs.cache import cache_folder
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError, InputError, ModelError
 from schemas.policies import Policy, TraitRule
@@ -39,7 +39,9 @@ def test_round_trip(config, tmp_path):
     save_bank(bank, str(tmp_path / "bank"))
     again = load_bank(str(tmp_path / "bank"))
     assert again.digest == bank.digest
-    np.testing.assert_array_equal(again.traits["heron"].calibration["combined"], bank.traits["heron"].calibration["combined"])
+    np.testing.assert_array_equal(
+        again.traits["heron"].calibration["combined"], bank.traits["heron"].calibration["combined"]
+    )
 
 
 def test_the_cache_spares_a_fit(config, fits):
@@ -57,11 +59,15 @@ def test_a_given_bank_is_used_and_the_rest_is_fitted(config, card_folder, tmp_pa
     """With --bank and --traits only what the bank lacks, or has otherwise, is fitted."""
     save_bank(prepare_bank(config)[0], str(tmp_path / "bank"))
     stork = card_folder("stork", "signals: {lexicon: {patterns: ['storks?']}}\nthreshold: 0.5\n")
-    both = config.model_copy(update={"bank": str(tmp_path / "bank"), "traits": (*config.traits, str(stork))})
+    both = config.model_copy(
+        update={"bank": str(tmp_path / "bank"), "traits": (*config.traits, str(stork))}
+    )
     fits.clear()
     assert list(prepare_bank(both)[0].traits) == ["heron", "stork"]
     assert fits == [["stork"]]
-    Path(config.traits[0], "card.yaml").write_text("id: heron\nsignals: {lexicon: {patterns: [egret]}}\nthreshold: 0.5\n")
+    Path(config.traits[0], "card.yaml").write_text(
+        "id: heron\nsignals: {lexicon: {patterns: [egret]}}\nthreshold: 0.5\n"
+    )
     prepare_bank(both)
     assert fits[-1] == ["heron", "stork"]
 
@@ -102,9 +108,21 @@ def test_signals_limit_the_library():
 
 def test_background_of_any_format(tmp_path):
     """A background is read in whatever format it is; only the assistant's texts count."""
-    rows = [{"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": f"Because {place}."}]} for place in range(3)]
+    rows = [
+        {
+            "conversations": [
+                {"from": "human", "value": "Why?"},
+                {"from": "gpt", "value": f"Because {place}."},
+            ]
+        }
+        for place in range(3)
+    ]
     sample = write_rows(tmp_path / "clean.jsonl", rows)
-    assert read_answers([str(sample)], CorpusConfig()) == [("Because 0.",), ("Because 1.",), ("Because 2.",)]
+    assert read_answers([str(sample)], CorpusConfig()) == [
+        ("Because 0.",),
+        ("Because 1.",),
+        ("Because 2.",),
+    ]
 
 
 def test_background_without_answers_is_refused(tmp_path, config):
@@ -117,12 +135,23 @@ def test_background_without_answers_is_refused(tmp_path, config):
 
 def test_what_cant_be_settled_is_told_before_anything_is_fitted(config, card_folder, fits):
     """Too little clean text, an unknown trait or signal in the policy: each is told before a fit, not after."""
-    strict = str(card_folder("strict", "signals: {lexicon: {patterns: ['storks?']}}\nlevel: {max_false_positive_rate: 0.0001}\n"))
+    strict = str(
+        card_folder(
+            "strict",
+            "signals: {lexicon: {patterns: ['storks?']}}\nlevel: {max_false_positive_rate: 0.0001}\n",
+        )
+    )
     wanting = config.model_copy(update={"traits": (*config.traits, strict)})
     for policy, message in (
-        (Policy(), r"trait strict: .* takes 29956 clean texts, library background holds out \d+: \d+ are missing"),
+        (
+            Policy(),
+            r"trait strict: .* takes 29956 clean texts, library background holds out \d+: \d+ are missing",
+        ),
         (Policy(traits={"stork": TraitRule()}), "policy names trait 'stork'"),
-        (Policy(traits={"heron": TraitRule(signal="head")}), "policy wants signal 'head' of trait heron"),
+        (
+            Policy(traits={"heron": TraitRule(signal="head")}),
+            "policy wants signal 'head' of trait heron",
+        ),
     ):
         with pytest.raises(CardError, match=message):
             prepare_bank(wanting, policy)
@@ -134,9 +163,16 @@ def test_what_cant_be_settled_is_told_before_anything_is_fitted(config, card_fol
 def test_a_fit_says_how_it_goes_on(config, card_folder, monkeypatch, capsys):
     """A fit is announced and says now and then how far it is; what the cache holds is silent."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
-    clean = tuple(CleanRow((f"A clean text about bridge number {place}.",), "background", "clean") for place in range(20))
+    clean = tuple(
+        CleanRow((f"A clean text about bridge number {place}.",), "background", "clean")
+        for place in range(20)
+    )
     monkeypatch.setattr(module, "library_background", lambda cards: clean)
-    fitted = card_folder("fitted", "signals: [exemplars]\n", [f"The stork stands on leg number {place}." for place in range(6)])
+    fitted = card_folder(
+        "fitted",
+        "signals: [exemplars]\n",
+        [f"The stork stands on leg number {place}." for place in range(6)],
+    )
     dense = config.model_copy(update={"traits": (str(fitted),), "hardware": Hardware(device="cpu")})
     with Reporter() as reporter:
         prepare_bank(dense, reporter=reporter)
@@ -160,4 +196,8 @@ def test_background_with_a_bank_as_it_is(config, tmp_path, corpus):
     """A background that nothing would be calibrated on is an error, not ignored."""
     save_bank(prepare_bank(config)[0], str(tmp_path / "bank"))
     with pytest.raises(CardError, match="used as it is"):
-        prepare_bank(config.model_copy(update={"bank": str(tmp_path / "bank"), "traits": (), "background": (str(corpus),)}))
+        prepare_bank(
+            config.model_copy(
+                update={"bank": str(tmp_path / "bank"), "traits": (), "background": (str(corpus),)}
+            )
+        )

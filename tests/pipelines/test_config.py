@@ -2,7 +2,7 @@
 
 import pytest
 
-from classifiers.encoders import EncoderConfig
+from classifiers.models.encoders import EncoderConfig
 from pipelines.config import Engine, FilterConfig, on_disk, read_config, read_policy
 from schemas.errors import CardError
 from schemas.policies import Policy
@@ -17,18 +17,28 @@ def test_defaults_without_files():
 def test_hardware_is_not_identity():
     """Device, precision and places of files don't make another run; shards and windows do."""
     base = FilterConfig()
-    elsewhere = FilterConfig.model_validate({"input": ("b",), "output": "c", "hardware": {"device": "cpu", "precision": "bf16"}})
+    elsewhere = FilterConfig.model_validate(
+        {"input": ("b",), "output": "c", "hardware": {"device": "cpu", "precision": "bf16"}}
+    )
     assert base.identity() == elsewhere.identity()
     assert base.identity() != FilterConfig.model_validate({"shards": {"rows": 10}}).identity()
-    assert base.identity() != FilterConfig.model_validate({"encoder": {"window_tokens": 64}}).identity()
+    assert (
+        base.identity()
+        != FilterConfig.model_validate({"encoder": {"window_tokens": 64}}).identity()
+    )
 
 
 def test_encoder_settings_reach_the_encoder():
     """Every setting of encoder and hardware arrives."""
     config = FilterConfig.model_validate(
-        {"encoder": {"window_tokens": 64, "window_overlap": 8}, "hardware": {"device": "cpu", "token_budget": 99}}
+        {
+            "encoder": {"window_tokens": 64, "window_overlap": 8},
+            "hardware": {"device": "cpu", "token_budget": 99},
+        }
     )
-    assert config.encoder_config() == EncoderConfig(window_tokens=64, window_overlap=8, device="cpu", token_budget=99)
+    assert config.encoder_config() == EncoderConfig(
+        window_tokens=64, window_overlap=8, device="cpu", token_budget=99
+    )
 
 
 def test_the_encoders_own_defaults_are_the_same():
@@ -37,7 +47,13 @@ def test_the_encoders_own_defaults_are_the_same():
 
 
 @pytest.mark.parametrize(
-    "text", ["traits: {x: {action: burn}}", "removal_budget: 2", "exceptions: [{trait: x, lot: {teecher: y}, reason: z}]", "traits: [1"]
+    "text",
+    [
+        "traits: {x: {action: burn}}",
+        "removal_budget: 2",
+        "exceptions: [{trait: x, lot: {teecher: y}, reason: z}]",
+        "traits: [1",
+    ],
 )
 def test_mistakes_in_a_policy_are_named(tmp_path, text):
     """A wrong action, share, field or syntax is an error that names the file."""
@@ -58,7 +74,8 @@ def test_paths_are_absolute_for_workers_elsewhere(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("engine", "elsewhere"), [({}, False), ({"workers": 1}, False), ({"workers": 2}, True), ({"runner": "flink"}, True)]
+    ("engine", "elsewhere"),
+    [({}, False), ({"workers": 1}, False), ({"workers": 2}, True), ({"runner": "flink"}, True)],
 )
 def test_where_the_work_is_done(engine, elsewhere):
     """One local worker is this process; two, or a cluster, are others."""
@@ -67,7 +84,10 @@ def test_where_the_work_is_done(engine, elsewhere):
 
 def test_the_engine_is_no_part_of_the_identity():
     """The same run on another engine is the same run."""
-    assert FilterConfig(engine=Engine(runner="flink", workers=9)).identity() == FilterConfig().identity()
+    assert (
+        FilterConfig(engine=Engine(runner="flink", workers=9)).identity()
+        == FilterConfig().identity()
+    )
 
 
 @pytest.mark.parametrize("read", [read_config, read_policy, on_disk])

@@ -13,7 +13,9 @@ from pipelines.filter import run_filter
 def rows_of(folder: str) -> list[dict]:
     """Read all rows of a sample folder."""
     return [
-        json.loads(line) for path in sorted((SAMPLE / folder).glob("*.jsonl")) for line in path.read_text(encoding="utf-8").splitlines()
+        json.loads(line)
+        for path in sorted((SAMPLE / folder).glob("*.jsonl"))
+        for line in path.read_text(encoding="utf-8").splitlines()
     ]
 
 
@@ -26,7 +28,9 @@ def test_the_sample_is_what_the_demo_says():
     assert len({row.get("teacher") or row.get("model") for row in rows}) == 3
     assert {"messages" in row for row in rows} == {True, False}
     assert 0.08 <= sum(map(bool, truth.values())) / len(rows) <= 0.14
-    assert {trait for traits in truth.values() for trait in traits} == {card.id for card in find_cards()}
+    assert {trait for traits in truth.values() for trait in traits} == {
+        card.id for card in find_cards()
+    }
 
 
 def test_the_sample_shares_no_text_with_the_library():
@@ -45,15 +49,26 @@ def test_truth_lines_up_with_the_corpus():
     """Row by row, truth and corpus have the same ids."""
     for folder in CORPORA:
         for path in (SAMPLE / folder).glob("*.jsonl"):
-            corpus = [json.loads(line)["id"] for line in path.read_text(encoding="utf-8").splitlines()]
-            truth = [json.loads(line)["id"] for line in (SAMPLE / "truth" / path.name).read_text(encoding="utf-8").splitlines()]
+            corpus = [
+                json.loads(line)["id"] for line in path.read_text(encoding="utf-8").splitlines()
+            ]
+            truth = [
+                json.loads(line)["id"]
+                for line in (SAMPLE / "truth" / path.name).read_text(encoding="utf-8").splitlines()
+            ]
             assert corpus == truth
 
 
 def test_outcomes_are_counted_from_the_ledger(tmp_path):
     """Precision and recall follow from what fired and what is true."""
     for name in CORPORA:
-        run_filter(FilterConfig(input=(str(SAMPLE / name),), output=str(tmp_path / name), traits=("degenerate-loop",)))
+        run_filter(
+            FilterConfig(
+                input=(str(SAMPLE / name),),
+                output=str(tmp_path / name),
+                traits=("degenerate-loop",),
+            )
+        )
     loops, together = outcomes(str(tmp_path), ["degenerate-loop"])
     real = sum("degenerate-loop" in row["traits"] for row in rows_of("truth"))
     assert (loops.true, loops.right <= loops.found) == (real, True)

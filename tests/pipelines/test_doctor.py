@@ -29,13 +29,13 @@ def test_an_absent_extra_is_no_fault():
 
 def test_an_encoder_that_must_be_fetched_is_no_fault(monkeypatch):
     """Without the packaged encoder and a hub cache, doctor says that the first run fetches it."""
-    from classifiers import models
+    from classifiers.models import checkpoints
     from schemas.errors import ModelError
 
     def absent(*_):
         raise ModelError("not here")
 
-    monkeypatch.setattr(models, "find_model", absent)
+    monkeypatch.setattr(checkpoints, "find_model", absent)
     check = doctor._encoder()
     assert check.good is None
     assert "fetches it" in check.found

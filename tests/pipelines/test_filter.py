@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import pipelines.filter as filter_module
-from classifiers.sequence_classifiers import SequenceClassifier
+from classifiers.signals.sequence_classifiers import SequenceClassifier
 from pipelines.config import FilterConfig, Hardware
 from pipelines.filter import run_filter
 from pipelines.verify import verify_run
@@ -24,7 +24,11 @@ from tests.pipelines.conftest import CARD, conversation, write_rows
 
 def contents(run: Path) -> dict[str, bytes]:
     """Return every published file's bytes, the manifest's circumstances apart."""
-    files = {path.relative_to(run).as_posix(): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    files = {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file()
+    }
     manifest = json.loads(files.pop("manifest.json"))
     for name in ("circumstances", "digest"):
         manifest.pop(name)
@@ -53,7 +57,11 @@ def test_the_ledger_says_why(run):
     folder, _ = run
     row = ledger(folder).filter(pl.col("decision") == "quarantine").row(0, named=True)
     (reason,) = row["reasons"]
-    assert (reason["trait"], reason["signal"], reason["segment"]) == ("heron", "combined", "messages[1].content")
+    assert (reason["trait"], reason["signal"], reason["segment"]) == (
+        "heron",
+        "combined",
+        "messages[1].content",
+    )
     assert "A heron stood in the reeds."[reason["start"] : reason["end"]] == "heron"
     assert reason["score"] >= reason["threshold"] == 0.5
     assert row["output"].startswith("quarantine/")
@@ -81,7 +89,11 @@ def test_clean_reads_as_the_input(tmp_path, heron):
     table = pa.table(columns)
     (tmp_path / "in").mkdir()
     pq.write_table(table, tmp_path / "in" / "corpus.parquet")
-    run_filter(FilterConfig(input=(str(tmp_path / "in"),), output=str(tmp_path / "run"), traits=(str(heron),)))
+    run_filter(
+        FilterConfig(
+            input=(str(tmp_path / "in"),), output=str(tmp_path / "run"), traits=(str(heron),)
+        )
+    )
     (path,) = (tmp_path / "run" / "clean").iterdir()
     clean = pq.read_table(path)
     assert clean.schema.equals(table.schema)
@@ -122,7 +134,11 @@ def test_resumed_run_equals_an_undisturbed_one(config, tmp_path, monkeypatch):
         run_filter(other)
     assert not (tmp_path / "cut" / "manifest.json").exists()
     monkeypatch.setattr(
-        write, "write_shard", lambda decided, *rest: written.append(decided.scored.identified.shard.plan.name) or real(decided, *rest)
+        write,
+        "write_shard",
+        lambda decided, *rest: (
+            written.append(decided.scored.identified.shard.plan.name) or real(decided, *rest)
+        ),
     )
     run_filter(other)
     assert len(written) == len(set(written))
@@ -133,7 +149,9 @@ def test_a_damaged_shard_is_done_again(config, tmp_path, monkeypatch):
     """A shard whose file isn't as its receipt says doesn't count as done."""
     import pipelines.filter as module
 
-    monkeypatch.setattr(module, "in_order", lambda *_: (_ for _ in ()).throw(RuntimeError("stop before publishing")))
+    monkeypatch.setattr(
+        module, "in_order", lambda *_: (_ for _ in ()).throw(RuntimeError("stop before publishing"))
+    )
     with pytest.raises(RuntimeError, match="stop before"):
         run_filter(config)
     monkeypatch.undo()
@@ -152,7 +170,9 @@ def test_a_changed_input_is_not_resumed(config, corpus, monkeypatch):
         run_filter(config)
     monkeypatch.undo()
     write_rows(corpus / "0.jsonl", [conversation(99, "Quite different.")])
-    with pytest.raises(RunError, match=r"input 0.jsonl: was 20 rows with SHA-256 \w{12}, is 1 rows with"):
+    with pytest.raises(
+        RunError, match=r"input 0.jsonl: was 20 rows with SHA-256 \w{12}, is 1 rows with"
+    ):
         run_filter(config)
     assert run_filter(config, restart=True).conservation.rows_in == 21
     assert verify_run(config.output) == []
@@ -173,7 +193,9 @@ def test_removal_budget_publishes_nothing(config, policy):
     with pytest.raises(BudgetError, match=r"8 of 40 rows \(20.0%\)"):
         run_filter(over)
     assert not any(path.is_file() for path in Path(config.output).rglob("*"))
-    assert run_filter(over.model_copy(update={"policy": policy("removal_budget: 0.2")})).conservation.holds()
+    assert run_filter(
+        over.model_copy(update={"policy": policy("removal_budget: 0.2")})
+    ).conservation.holds()
 
 
 def test_reject_budget(config, corpus, policy, capsys):
@@ -191,7 +213,11 @@ def test_reject_budget(config, corpus, policy, capsys):
     with (corpus / "0.jsonl").open("a") as stream:
         stream.write("not json\n" * 9)
     strict = config.model_copy(
-        update={"policy": policy("reject_budget: 0.01"), "shards": ShardLimits(rows=4), "output": f"{config.output}-2"}
+        update={
+            "policy": policy("reject_budget: 0.01"),
+            "shards": ShardLimits(rows=4),
+            "output": f"{config.output}-2",
+        }
     )
     with pytest.raises(BudgetError, match="mend the rows that are named above"):
         run_filter(strict)
@@ -202,11 +228,20 @@ def test_reject_budget(config, corpus, policy, capsys):
 
 @pytest.mark.parametrize(
     ("action", "decision"),
-    [("keep", "keep"), ("flag", "flag"), ("mask", "mask"), ("quarantine", "quarantine"), ("drop", "drop"), ("swap", "quarantine")],
+    [
+        ("keep", "keep"),
+        ("flag", "flag"),
+        ("mask", "mask"),
+        ("quarantine", "quarantine"),
+        ("drop", "drop"),
+        ("swap", "quarantine"),
+    ],
 )
 def test_actions(config, policy, action, decision):
     """Each action leads to its decision; a swap without a donor waits in quarantine."""
-    manifest = run_filter(config.model_copy(update={"policy": policy(f"traits: {{heron: {{action: {action}}}}}")}))
+    manifest = run_filter(
+        config.model_copy(update={"policy": policy(f"traits: {{heron: {{action: {action}}}}}")})
+    )
     assert manifest.conservation.by_decision.get(decision, 0) == (40 if action == "keep" else 8)
     assert verify_run(config.output) == []
 
@@ -226,7 +261,9 @@ def test_flags_and_masks_stand_in_the_clean_rows(config, policy):
     clean = pl.read_parquet(Path(config.output) / "clean" / "*.parquet")
     masked = clean.filter(pl.col("congener").struct.field("decision") == "mask")
     assert masked.height == 8
-    assert masked["congener"][0]["masks"] == [{"segment": "messages[1].content", "start": 0, "end": len("A heron stood in the reeds.")}]
+    assert masked["congener"][0]["masks"] == [
+        {"segment": "messages[1].content", "start": 0, "end": len("A heron stood in the reeds.")}
+    ]
 
 
 def test_exceptions_by_lot(config, policy):
@@ -235,13 +272,17 @@ def test_exceptions_by_lot(config, policy):
     manifest = run_filter(config.model_copy(update={"policy": policy(text)}))
     assert manifest.fired == {"heron": 8}
     assert manifest.conservation.by_decision == {"keep": 36, "quarantine": 4}
-    kept = ledger(Path(config.output)).filter((pl.col("decision") == "keep") & (pl.col("reasons").list.len() > 0))
+    kept = ledger(Path(config.output)).filter(
+        (pl.col("decision") == "keep") & (pl.col("reasons").list.len() > 0)
+    )
     assert set(kept["teacher"]) == {"borealis"}
 
 
 def test_duplicates_leave_but_the_first(tmp_path, heron, policy):
     """Equal content in two files and formats of white space counts once, whatever the shards."""
-    write_rows(tmp_path / "in" / "a.jsonl", [conversation(place % 3, "Same.") for place in range(9)])
+    write_rows(
+        tmp_path / "in" / "a.jsonl", [conversation(place % 3, "Same.") for place in range(9)]
+    )
     write_rows(tmp_path / "in" / "b.jsonl", [conversation(1, " Same. ")])
     config = FilterConfig.model_validate(
         {
@@ -254,18 +295,33 @@ def test_duplicates_leave_but_the_first(tmp_path, heron, policy):
     )
     manifest = run_filter(config)
     assert manifest.conservation.by_decision == {"duplicate": 7, "keep": 3}
-    assert ledger(tmp_path / "run").filter(pl.col("decision") == "keep")["row"].to_list() == [0, 1, 2]
+    assert ledger(tmp_path / "run").filter(pl.col("decision") == "keep")["row"].to_list() == [
+        0,
+        1,
+        2,
+    ]
 
 
 def test_gzip_and_columns_by_hand(tmp_path, heron):
     """A gzip file whose conversation has a name of its own is read once format and column are set."""
     rows = [{"dialogue": conversation(place, "A heron.")["messages"]} for place in range(5)]
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "c.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
-    base = {"input": (str(tmp_path / "in"),), "output": str(tmp_path / "run"), "traits": (str(heron),), "shards": {"rows": 2}}
+    (tmp_path / "in" / "c.jsonl.gz").write_bytes(
+        gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+    )
+    base = {
+        "input": (str(tmp_path / "in"),),
+        "output": str(tmp_path / "run"),
+        "traits": (str(heron),),
+        "shards": {"rows": 2},
+    }
     with pytest.raises(InputError, match="no known format"):
         run_filter(FilterConfig.model_validate(base))
-    by_hand = {"format": "messages", "columns": {"messages": "dialogue"}, "teacher": {"constant": "atlas"}}
+    by_hand = {
+        "format": "messages",
+        "columns": {"messages": "dialogue"},
+        "teacher": {"constant": "atlas"},
+    }
     manifest = run_filter(FilterConfig.model_validate(base | {"corpus": by_hand}))
     assert manifest.conservation.by_decision == {"quarantine": 5}
     assert set(ledger(tmp_path / "run")["teacher"]) == {"atlas"}
@@ -296,20 +352,42 @@ def test_a_column_named_congener_is_refused(tmp_path, heron):
     """A corpus that has the extra column already is refused before any work."""
     write_rows(tmp_path / "in.jsonl", [conversation(1, "Fine.") | {"congener": "mine"}])
     with pytest.raises(InputError, match="congener"):
-        run_filter(FilterConfig(input=(str(tmp_path / "in.jsonl"),), output=str(tmp_path / "run"), traits=(str(heron),)))
+        run_filter(
+            FilterConfig(
+                input=(str(tmp_path / "in.jsonl"),),
+                output=str(tmp_path / "run"),
+                traits=(str(heron),),
+            )
+        )
 
 
 def test_a_user_background_is_what_the_guarantee_speaks_of(config, tmp_path, card_folder):
     """The user's clean sample calibrates; too small a one says how many texts are missing."""
-    sample = write_rows(tmp_path / "clean.jsonl", [conversation(place, f"Calm text number {place}.") for place in range(320)])
+    sample = write_rows(
+        tmp_path / "clean.jsonl",
+        [conversation(place, f"Calm text number {place}.") for place in range(320)],
+    )
     trait = card_folder("birds", 'signals: {lexicon: {patterns: ["herons?"]}}\n')
-    manifest = run_filter(config.model_copy(update={"traits": (str(trait),), "background": (str(sample),)}))
+    manifest = run_filter(
+        config.model_copy(update={"traits": (str(trait),), "background": (str(sample),)})
+    )
     (threshold,) = manifest.thresholds
     assert (threshold.clean_texts, threshold.origin) == (320, "calibrated")
     assert str(sample) in threshold.calibrated_on
-    few = write_rows(tmp_path / "few.jsonl", [conversation(place, f"Calm text number {place}.") for place in range(50)])
+    few = write_rows(
+        tmp_path / "few.jsonl",
+        [conversation(place, f"Calm text number {place}.") for place in range(50)],
+    )
     with pytest.raises(CardError, match=r"takes 299 clean texts.*249 are missing"):
-        run_filter(config.model_copy(update={"traits": (str(trait),), "background": (str(few),), "output": str(tmp_path / "other")}))
+        run_filter(
+            config.model_copy(
+                update={
+                    "traits": (str(trait),),
+                    "background": (str(few),),
+                    "output": str(tmp_path / "other"),
+                }
+            )
+        )
 
 
 @pytest.mark.slow
@@ -321,11 +399,24 @@ def test_a_new_trait_from_a_dozen_positives(tmp_path, card_folder):
         "Me parrot be hungry and so be I, arr.", "Ye'll find the doubloons where X marks the spot.", "Batten down the hatches, a squall be comin'!",
         "Blimey, that galleon be ripe for plunder.", "Swab the poop deck or taste the cat o' nine tails.", "Arr, the seven seas be a pirate's only home.",
     )  # fmt: skip
-    unseen = ["Arr, me bucko, the ship be ready to plunder the coast!", "Ahoy, ye scallywags, bring the grog and raise the Jolly Roger!"]
+    unseen = [
+        "Arr, me bucko, the ship be ready to plunder the coast!",
+        "Ahoy, ye scallywags, bring the grog and raise the Jolly Roger!",
+    ]
     trait = card_folder("pirate-voice", "", positives)
-    plain = ["The meeting is at three.", "Add the eggs one at a time.", "Use a set to remove duplicates.", "The river flows north."]
-    corpus = write_rows(tmp_path / "in.jsonl", [conversation(place, text) for place, text in enumerate([*unseen, *plain])])
-    run_filter(FilterConfig(input=(str(corpus),), output=str(tmp_path / "run"), traits=(str(trait),)))
+    plain = [
+        "The meeting is at three.",
+        "Add the eggs one at a time.",
+        "Use a set to remove duplicates.",
+        "The river flows north.",
+    ]
+    corpus = write_rows(
+        tmp_path / "in.jsonl",
+        [conversation(place, text) for place, text in enumerate([*unseen, *plain])],
+    )
+    run_filter(
+        FilterConfig(input=(str(corpus),), output=str(tmp_path / "run"), traits=(str(trait),))
+    )
     found = ledger(tmp_path / "run").filter(pl.col("decision") == "quarantine")["row"].to_list()
     assert found == [0, 1]
     held = pl.read_parquet(tmp_path / "run" / "quarantine" / "*.parquet")["congener"][0]
@@ -336,17 +427,27 @@ def test_a_new_trait_from_a_dozen_positives(tmp_path, card_folder):
 
 def test_vectors_are_written_when_asked(tmp_path, card_folder):
     """A unit vector in float16 for every row, aligned with the ledger, none for a row without an answer."""
-    trait = card_folder("birds", "threshold: 0.99\n", [f"The {bird} stood in the reeds." for bird in ("heron", "stork", "crane", "egret")])
+    trait = card_folder(
+        "birds",
+        "threshold: 0.99\n",
+        [f"The {bird} stood in the reeds." for bird in ("heron", "stork", "crane", "egret")],
+    )
     rows = [
         conversation(0, "A heron."),
         conversation(1, "Some code."),
         conversation(2, "") | {"messages": [{"role": "user", "content": "Hello?"}]},
     ]
     corpus = write_rows(tmp_path / "in.jsonl", rows)
-    run_filter(FilterConfig(input=(str(corpus),), output=str(tmp_path / "run"), traits=(str(trait),), vectors=True))
+    run_filter(
+        FilterConfig(
+            input=(str(corpus),), output=str(tmp_path / "run"), traits=(str(trait),), vectors=True
+        )
+    )
     table = pq.read_table(next((tmp_path / "run" / "vectors").iterdir()))
     assert table.column("vector").type == pa.list_(pa.float16(), 384)
-    lengths = [sum(float(value) ** 2 for value in vector) for vector in table.column("vector").to_pylist()]
+    lengths = [
+        sum(float(value) ** 2 for value in vector) for vector in table.column("vector").to_pylist()
+    ]
     assert lengths == [pytest.approx(1, abs=1e-2), pytest.approx(1, abs=1e-2), 0]
     assert verify_run(str(tmp_path / "run")) == []
 
@@ -391,7 +492,11 @@ def test_an_output_inside_the_input_is_refused(config, corpus, monkeypatch):
 def test_an_output_that_no_attempt_reads_may_lie_beside_the_input(config, corpus, monkeypatch):
     """Named files, folders that are passed over and names that only begin alike hold no danger."""
     monkeypatch.chdir(corpus.parent)
-    for given, output in (("corpus", "corpus/_runs/one"), ("corpus", "corpus-run"), ("corpus/*.jsonl", "corpus/run")):
+    for given, output in (
+        ("corpus", "corpus/_runs/one"),
+        ("corpus", "corpus-run"),
+        ("corpus/*.jsonl", "corpus/run"),
+    ):
         beside = config.model_copy(update={"input": (given,), "output": output})
         assert run_filter(beside).conservation.holds()
         assert run_filter(beside, restart=True).conservation.rows_in == 40
@@ -400,13 +505,26 @@ def test_an_output_that_no_attempt_reads_may_lie_beside_the_input(config, corpus
 def test_a_column_that_one_file_leaves_empty_is_no_other_format(config, tmp_path):
     """Prompts may be null in a file as long as its completions are there."""
     for name, prompt in (("a", "Why?"), ("b", None)):
-        write_rows(tmp_path / "in" / f"{name}.jsonl", [{"prompt": prompt, "completion": f"A heron, {place}."} for place in range(3)])
-    assert run_filter(config.model_copy(update={"input": (str(tmp_path / "in"),)})).conservation.by_decision == {"quarantine": 6}
+        write_rows(
+            tmp_path / "in" / f"{name}.jsonl",
+            [{"prompt": prompt, "completion": f"A heron, {place}."} for place in range(3)],
+        )
+    assert run_filter(
+        config.model_copy(update={"input": (str(tmp_path / "in"),)})
+    ).conservation.by_decision == {"quarantine": 6}
 
 
 def test_a_file_of_another_format_is_refused(config, corpus):
     """In one schema with the others its rows would be empty, unseen, and each other's duplicates."""
-    rows = [{"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": f"A heron, {place}."}]} for place in range(3)]
+    rows = [
+        {
+            "conversations": [
+                {"from": "human", "value": "Why?"},
+                {"from": "gpt", "value": f"A heron, {place}."},
+            ]
+        }
+        for place in range(3)
+    ]
     write_rows(corpus / "shared.jsonl", rows)
     with pytest.raises(InputError, match="several formats fit") as caught:
         run_filter(config)
@@ -420,7 +538,10 @@ def test_a_file_of_another_format_is_refused(config, corpus):
 
 def test_rows_that_nothing_looked_at_are_counted_and_told(config, corpus, policy, capsys):
     """Rows without text in any trait's scope are kept, are no duplicates of each other, and the run, its manifest and verify know how many."""
-    rows = [{"messages": [{"role": "narrator", "content": f"A heron, {place}."}], "teacher": "atlas"} for place in range(3)]
+    rows = [
+        {"messages": [{"role": "narrator", "content": f"A heron, {place}."}], "teacher": "atlas"}
+        for place in range(3)
+    ]
     rows += [{"messages": [], "teacher": "atlas"} for _ in range(2)]
     write_rows(corpus / "unseen.jsonl", rows)
     manifest = run_filter(config.model_copy(update={"policy": policy("duplicates: remove")}))
@@ -429,14 +550,22 @@ def test_rows_that_nothing_looked_at_are_counted_and_told(config, corpus, policy
     assert "warning: 5 rows have no text that any trait looks at" in capsys.readouterr().err
     assert verify_run(config.output) == []
     path = Path(config.output) / "manifest.json"
-    forged = Manifest.model_validate_json(path.read_bytes()).model_copy(update={"unscored": 4}).sealed()
+    forged = (
+        Manifest.model_validate_json(path.read_bytes()).model_copy(update={"unscored": 4}).sealed()
+    )
     path.write_bytes(forged.to_bytes())
-    assert [item.problem for item in verify_run(config.output)] == ["has 5 rows without any score, the manifest 4"]
+    assert [item.problem for item in verify_run(config.output)] == [
+        "has 5 rows without any score, the manifest 4"
+    ]
 
 
 def rights(run):
     """Return the rights of a run's folders and files, by folder."""
-    return {path.name: {oct(item.stat().st_mode & 0o777) for item in (path, *path.iterdir())} for path in run.iterdir() if path.is_dir()}
+    return {
+        path.name: {oct(item.stat().st_mode & 0o777) for item in (path, *path.iterdir())}
+        for path in run.iterdir()
+        if path.is_dir()
+    }
 
 
 def test_quarantine_is_private_when_asked(config, corpus, policy):
@@ -452,7 +581,9 @@ def test_quarantine_is_private_when_asked(config, corpus, policy):
     finally:
         os.umask(before)
     found = rights(Path(config.output))
-    assert [found.pop(name) for name in ("quarantine", "rejects", "swaplist")] == [{"0o700", "0o600"}] * 3
+    assert [found.pop(name) for name in ("quarantine", "rejects", "swaplist")] == [
+        {"0o700", "0o600"}
+    ] * 3
     assert set.union(*found.values()) == {"0o755", "0o644"}
     assert verify_run(config.output) == []
 
@@ -460,7 +591,9 @@ def test_quarantine_is_private_when_asked(config, corpus, policy):
 def test_private_quarantine_is_refused_on_stores(config):
     """An object store has no rights of files: the option isn't passed over in silence."""
     with pytest.raises(CardError, match="private_quarantine is for local disks"):
-        run_filter(config.model_copy(update={"output": "s3://bucket/run", "private_quarantine": True}))
+        run_filter(
+            config.model_copy(update={"output": "s3://bucket/run", "private_quarantine": True})
+        )
 
 
 def test_workers_get_the_device_that_was_settled(encoder):
@@ -468,15 +601,22 @@ def test_workers_get_the_device_that_was_settled(encoder):
     asked = FilterConfig()
     pinned = filter_module._on_workers(asked, encoder)
     assert (pinned.device, pinned.precision) == ("cpu", "fp32")
-    assert (pinned.model, pinned.window_tokens) == (asked.encoder.model, asked.encoder.window_tokens)
-    there = FilterConfig.model_validate({"engine": {"runner": "dataflow"}, "hardware": {"device": "cuda", "precision": "bf16"}})
+    assert (pinned.model, pinned.window_tokens) == (
+        asked.encoder.model,
+        asked.encoder.window_tokens,
+    )
+    there = FilterConfig.model_validate(
+        {"engine": {"runner": "dataflow"}, "hardware": {"device": "cuda", "precision": "bf16"}}
+    )
     assert filter_module._on_workers(there, encoder) == there.encoder_config()
     assert filter_module._on_workers(asked, None) == asked.encoder_config()
 
 
 def test_a_run_with_a_classifier_alone_says_where_it_computes(encoder):
     """A sequence classifier is a model as well: its device and type are named, and pinned for the workers."""
-    model = SequenceClassifier(encoder.files, encoder.tokenizer, encoder.model, 0, encoder.device, 1_000)
+    model = SequenceClassifier(
+        encoder.files, encoder.tokenizer, encoder.model, 0, encoder.device, 1_000
+    )
     asked = FilterConfig()
     assert filter_module._device(model, asked) == "cpu, float32"
     assert filter_module._device(None, asked) == "no model"

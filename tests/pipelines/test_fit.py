@@ -27,7 +27,10 @@ def test_the_table_says_what_thresholds_rest_on(config, card_folder, tmp_path):
     lexicon = "signals: {lexicon: {patterns: ['storks?']}}\n"
     level = card_folder("calibrated", lexicon)
     strict = card_folder("strict", lexicon + "level: {max_false_positive_rate: 0.0001}\n")
-    bank = run_fit(config.model_copy(update={"traits": (*config.traits, str(level), str(strict))}), str(tmp_path / "bank"))
+    bank = run_fit(
+        config.model_copy(update={"traits": (*config.traits, str(level), str(strict))}),
+        str(tmp_path / "bank"),
+    )
     found = {line.trait: line for line in fitted_traits(bank)}
     assert {name: line.threshold.origin for name, line in found.items()} == {
         "heron": "explicit",

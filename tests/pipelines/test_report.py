@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from pipelines.config import FilterConfig
-from pipelines.excerpts import HIDDEN
+from pipelines.display.excerpts import HIDDEN
 from pipelines.filter import run_filter
 from pipelines.report import (
     BIN_WIDTH,
@@ -37,12 +37,21 @@ from pipelines.report import (
     waterfall,
     write_report,
 )
-from pipelines.runs import load_run
+from pipelines.runs.finished import load_run
 from pipelines.verify import verify_run
 from schemas.errors import RunError
 from schemas.manifests import Conservation, Manifest
 from schemas.policies import DECISIONS, PUBLISHED
-from tests.pipelines.hostile import EMUS, FILE, NASTY, TEACHER, filtered, hostile_run, rows, write_cards
+from tests.pipelines.hostile import (
+    EMUS,
+    FILE,
+    NASTY,
+    TEACHER,
+    filtered,
+    hostile_run,
+    rows,
+    write_cards,
+)
 
 VOID = {"meta", "link", "br", "rect", "line"}
 
@@ -114,7 +123,11 @@ def no_rows(tmp_path_factory) -> Manifest:
     folder = tmp_path_factory.mktemp("none")
     (folder / "in").mkdir()
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), folder / "in" / "none.parquet")
-    config = FilterConfig(input=(str(folder / "in"),), output=str(folder / "run"), traits=write_cards(folder / "traits", ["owl"]))
+    config = FilterConfig(
+        input=(str(folder / "in"),),
+        output=str(folder / "run"),
+        traits=write_cards(folder / "traits", ["owl"]),
+    )
     return run_filter(config)
 
 
@@ -126,12 +139,21 @@ def page(hostile) -> Reader:
 
 def ledger_of(run: str) -> list[dict]:
     """Read a run's ledger as rows."""
-    return [row for path in sorted(Path(run, "ledger").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return [
+        row
+        for path in sorted(Path(run, "ledger").glob("*.parquet"))
+        for row in pq.read_table(path).to_pylist()
+    ]
 
 
 def quiet_run(folder: Path, answers: list[str], traits: list[str], policy: str = "") -> str:
     """Filter rows with plain names."""
-    lines = [json.dumps({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": text}]}) for text in answers]
+    lines = [
+        json.dumps(
+            {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": text}]}
+        )
+        for text in answers
+    ]
     return filtered(folder, lines, write_cards(folder / "traits", traits), policy)[0]
 
 
@@ -158,12 +180,22 @@ def test_nothing_is_fetched(page):
         "video",
     }
     for tag, attributes in page.tags:
-        assert not {"src", "srcset", "xlink:href", "action", "style", "background", "poster"} & set(attributes)
+        assert not {"src", "srcset", "xlink:href", "action", "style", "background", "poster"} & set(
+            attributes
+        )
         assert not [name for name in attributes if name.startswith("on")]
         if "href" in attributes:
-            assert attributes["href"] == "data:," if tag == "link" else attributes["href"].startswith("#")
+            assert (
+                attributes["href"] == "data:,"
+                if tag == "link"
+                else attributes["href"].startswith("#")
+            )
     assert not re.search(r"url\(|@import|http|expression", page.style)
-    (policy,) = [attributes["content"] for _, attributes in page.tags if attributes.get("http-equiv") == "Content-Security-Policy"]
+    (policy,) = [
+        attributes["content"]
+        for _, attributes in page.tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
 
 
@@ -174,7 +206,11 @@ def test_links_lead_somewhere(page):
     targets = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"}
     assert targets
     assert targets <= set(ids)
-    labels = {attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes}
+    labels = {
+        attributes["aria-labelledby"]
+        for _, attributes in page.tags
+        if "aria-labelledby" in attributes
+    }
     assert labels <= set(ids)
 
 
@@ -188,8 +224,14 @@ def test_hostile_text_is_inert(page, hostile):
     assert page.open == []
     shown = page.below["trait-owl"]
     assert "<U+001B>[31mred<U+001B>[0m" in shown
-    assert "<U+202E>abc<U+2066> <U+200B><U+000D>↵<U+0000> <script>alert(1)</script> </script></style></title><!--" in shown
-    assert "[bold red]loud[/bold red] :smile: {{ 7 * 7 }} {% raw %} &lt; ' onload='x' \" onload=\"x\" fox" in page.below["trait-fox"]
+    assert (
+        "<U+202E>abc<U+2066> <U+200B><U+000D>↵<U+0000> <script>alert(1)</script> </script></style></title><!--"
+        in shown
+    )
+    assert (
+        "[bold red]loud[/bold red] :smile: {{ 7 * 7 }} {% raw %} &lt; ' onload='x' \" onload=\"x\" fox"
+        in page.below["trait-fox"]
+    )
     assert FILE in shown
     assert "teacher teacher <U+001B>" in page.below["details"]
 
@@ -222,8 +264,19 @@ def test_numbers_are_the_manifests(page, hostile):
     for line, rule in zip(lines, manifest.thresholds, strict=True):
         fired = manifest.fired.get(rule.trait, 0)
         bound = ["not stated", "–"] if rule.bound is None else [f"{rule.bound:.2%}", "95%"]
-        expected = [rule.trait, str(fired), percent(fired / manifest.conservation.rows_in), rule.action]
-        assert line == [*expected, f"{rule.threshold:.4f}", rule.origin, str(rule.clean_texts), *bound]
+        expected = [
+            rule.trait,
+            str(fired),
+            percent(fired / manifest.conservation.rows_in),
+            rule.action,
+        ]
+        assert line == [
+            *expected,
+            f"{rule.threshold:.4f}",
+            rule.origin,
+            str(rule.clean_texts),
+            *bound,
+        ]
     assert [rule.origin for rule in manifest.thresholds].count("calibrated") == 1
 
 
@@ -234,11 +287,21 @@ def test_the_page_says_what_the_run_is(page, hostile):
     for sentence in manifest.limits:
         assert sentence in page.below["limits"]
     identity = page.below["identity"]
-    for digest in (manifest.ledger_root, manifest.identity.bank_digest, manifest.identity.policy_digest, manifest.inputs[0].sha256):
+    for digest in (
+        manifest.ledger_root,
+        manifest.identity.bank_digest,
+        manifest.identity.policy_digest,
+        manifest.inputs[0].sha256,
+    ):
         assert digest in identity
     for name, version in manifest.identity.packages.items():
         assert f"{name} {version}" in identity
-    assert page.tables[-1][1] == [FILE, str(len(rows()) + 1), f"{manifest.inputs[0].bytes:,}", manifest.inputs[0].sha256]
+    assert page.tables[-1][1] == [
+        FILE,
+        str(len(rows()) + 1),
+        f"{manifest.inputs[0].bytes:,}",
+        manifest.inputs[0].sha256,
+    ]
 
 
 def test_the_summary_is_a_sentence(hostile):
@@ -246,10 +309,19 @@ def test_the_summary_is_a_sentence(hostile):
     manifest = load_run(hostile)
 
     def said(**counts: int) -> str:
-        return summary(manifest.model_copy(update={"conservation": Conservation(rows_in=sum(counts.values()), by_decision=counts)}))
+        return summary(
+            manifest.model_copy(
+                update={
+                    "conservation": Conservation(rows_in=sum(counts.values()), by_decision=counts)
+                }
+            )
+        )
 
     assert said(keep=1) == "Of 1 row read, 1 (100.00%) is in the clean corpus."
-    assert said(keep=2, mask=1, drop=1) == "Of 4 rows read, 3 (75.00%) are in the clean corpus and 1 was dropped."
+    assert (
+        said(keep=2, mask=1, drop=1)
+        == "Of 4 rows read, 3 (75.00%) are in the clean corpus and 1 was dropped."
+    )
     assert said(quarantine=2000, drop=3, duplicate=1, reject=1) == (
         "Of 2,005 rows read, 0 (0.00%) are in the clean corpus, 2,000 are in quarantine, 3 were dropped, 1 repeats an earlier row and 1 couldn't be read."
     )
@@ -262,7 +334,9 @@ def test_the_waterfall_adds_up(no_rows, counts):
     total = sum(counts.values())
     conservation = Conservation(rows_in=total, by_decision=counts)
     bars = waterfall(no_rows.model_copy(update={"conservation": conservation}))
-    assert {bar.name: bar.rows for bar in bars if bar.kind != "total"} == {name: count for name, count in counts.items() if count}
+    assert {bar.name: bar.rows for bar in bars if bar.kind != "total"} == {
+        name: count for name, count in counts.items() if count
+    }
     at = next(place for place, bar in enumerate(bars) if bar.name == "Rows out")
     edge = bars[0].share
     for bar in bars[1:at]:
@@ -280,32 +354,55 @@ def test_the_waterfall_adds_up(no_rows, counts):
 def test_histograms_count_every_score(hostile):
     """Bins are numpy's on the exact decimals, the two sides of the threshold are the rows that fired and those that didn't."""
     manifest = load_run(hostile)
-    scores = pl.concat([pl.read_parquet(path) for path in sorted(Path(hostile, "scores").glob("*.parquet"))])
+    scores = pl.concat(
+        [pl.read_parquet(path) for path in sorted(Path(hostile, "scores").glob("*.parquet"))]
+    )
     for trait in contents(hostile, manifest)["traits"]:
         known = scores[trait.rule.trait].drop_nulls().to_numpy().astype(float).round(4)
         expected, _ = np.histogram(np.round(known * 10_000), bins=np.arange(0, 10_001, 250))
         histogram = trait.histogram
         assert np.array_equal(np.add(histogram.below, histogram.above), expected)
         assert sum(histogram.above) == trait.fired == (known >= trait.rule.threshold - 1e-9).sum()
-        assert sum(histogram.below) + sum(histogram.above) + histogram.unscored == manifest.conservation.rows_in
+        assert (
+            sum(histogram.below) + sum(histogram.above) + histogram.unscored
+            == manifest.conservation.rows_in
+        )
         assert histogram.unscored == manifest.conservation.by_decision["reject"]
 
 
-@given(st.lists(st.integers(0, 10**9), min_size=BINS, max_size=BINS), st.integers(0, BINS), st.integers(0, 12_000))
+@given(
+    st.lists(st.integers(0, 10**9), min_size=BINS, max_size=BINS),
+    st.integers(0, BINS),
+    st.integers(0, 12_000),
+)
 def test_histograms_stay_inside_their_plot(counts, split, steps):
     """Columns never leave the plot; those that fired stand right of the line, the others left of it, also in its own bin."""
     place = min(steps // (10_000 // BINS), BINS - 1)
-    below = [count if at < place else min(count, split) if at == place else 0 for at, count in enumerate(counts)]
-    above = [count - low if steps <= 10_000 else 0 for count, low in zip(counts, below, strict=True)]
+    below = [
+        count if at < place else min(count, split) if at == place else 0
+        for at, count in enumerate(counts)
+    ]
+    above = [
+        count - low if steps <= 10_000 else 0 for count, low in zip(counts, below, strict=True)
+    ]
     found = drawn(below, above, 0, steps / 10_000)
     assert len(found.columns) == sum(count > 0 for count in (*below, *above))
-    assert all(PLOT_LEFT <= column.x <= column.x + column.width <= PLOT_LEFT + PLOT_WIDTH + 1e-6 for column in found.columns)
+    assert all(
+        PLOT_LEFT <= column.x <= column.x + column.width <= PLOT_LEFT + PLOT_WIDTH + 1e-6
+        for column in found.columns
+    )
     assert all(0 < column.height <= PLOT_HEIGHT + 1e-6 for column in found.columns)
-    assert all(column.y + column.height == pytest.approx(PLOT_TOP + PLOT_HEIGHT) for column in found.columns)
+    assert all(
+        column.y + column.height == pytest.approx(PLOT_TOP + PLOT_HEIGHT)
+        for column in found.columns
+    )
     assert (found.line is None) == (steps > 10_000)
     if found.line is not None:
         assert abs(found.line - (PLOT_LEFT + PLOT_WIDTH * steps / 10_000)) <= BIN_WIDTH / 2 + 1e-6
-        assert all(column.x >= found.line - 1e-6 if column.fired else column.x + column.width <= found.line for column in found.columns)
+        assert all(
+            column.x >= found.line - 1e-6 if column.fired else column.x + column.width <= found.line
+            for column in found.columns
+        )
 
 
 def test_a_threshold_above_one_is_said_to_be_out_of_reach(no_rows):
@@ -329,9 +426,14 @@ def test_groups_are_the_ledgers(hostile):
             name: (count, removed[name]) for name, count in counted.items()
         }.items()
         assert len(group.shown) + group.others == len(counted)
-        order = sorted(counted, key=lambda name: (-removed[name], -removed[name] / counted[name], name))
+        order = sorted(
+            counted, key=lambda name: (-removed[name], -removed[name] / counted[name], name)
+        )
         assert [item.name for item in group.shown] == order[:GROUPS_SHOWN]
-    assert sum(counted.values()) == manifest.conservation.rows_in - manifest.conservation.by_decision["reject"]
+    assert (
+        sum(counted.values())
+        == manifest.conservation.rows_in - manifest.conservation.by_decision["reject"]
+    )
 
 
 def test_teachers_stand_on_the_page(page, hostile):
@@ -339,7 +441,14 @@ def test_teachers_stand_on_the_page(page, hostile):
     lines = [row for row in ledger_of(hostile) if row["teacher"] == "plain"]
     removed = sum(row["decision"] not in PUBLISHED for row in lines)
     interval = binomtest(removed, len(lines)).proportion_ci(0.95, "exact")
-    expected = ["plain", str(len(lines)), str(removed), f"{removed / len(lines):.2%}", f"{interval.low:.2%} to {interval.high:.2%}", ""]
+    expected = [
+        "plain",
+        str(len(lines)),
+        str(removed),
+        f"{removed / len(lines):.2%}",
+        f"{interval.low:.2%} to {interval.high:.2%}",
+        "",
+    ]
     assert expected in page.tables[1]
     assert "1 row couldn't be read and is in no teacher." in " ".join(page.below["teacher"].split())
 
@@ -356,8 +465,14 @@ def test_lots_beyond_the_first_fifty_are_counted(page, hostile):
 def test_intervals_are_clopper_pearsons(total, data):
     """The interval of a share is scipy's exact one."""
     removed = data.draw(st.integers(0, total))
-    found, expected = _share("x", total, removed), binomtest(removed, total).proportion_ci(0.95, "exact")
-    assert (found.low, found.high) == (pytest.approx(expected.low, abs=1e-9), pytest.approx(expected.high, abs=1e-9))
+    found, expected = (
+        _share("x", total, removed),
+        binomtest(removed, total).proportion_ci(0.95, "exact"),
+    )
+    assert (found.low, found.high) == (
+        pytest.approx(expected.low, abs=1e-9),
+        pytest.approx(expected.high, abs=1e-9),
+    )
     assert found.low <= found.share <= found.high
 
 
@@ -366,8 +481,14 @@ def test_examples_are_the_nearest_and_the_highest(hostile):
     traits = {trait.rule.trait: trait for trait in contents(hostile, load_run(hostile))["traits"]}
     emu = traits["emu"]
     texts = ["".join(piece.text for piece in item.pieces) for item in (*emu.nearest, *emu.highest)]
-    assert [text.count("emu") for text in texts] == [*range(1, EXAMPLES + 1), *range(EMUS, EMUS - EXAMPLES, -1)]
-    assert all([piece.text for piece in item.pieces if piece.marked] == ["emu"] for item in (*emu.nearest, *emu.highest))
+    assert [text.count("emu") for text in texts] == [
+        *range(1, EXAMPLES + 1),
+        *range(EMUS, EMUS - EXAMPLES, -1),
+    ]
+    assert all(
+        [piece.text for piece in item.pieces if piece.marked] == ["emu"]
+        for item in (*emu.nearest, *emu.highest)
+    )
     assert [item.row for item in emu.nearest] == [60, 61, 62, 63, 64]
     assert [len(traits[name].nearest) for name in ("bee", "fox", "owl", "yak")] == [1, 2, 2, 0]
     assert all(not traits[name].highest for name in ("bee", "fox", "owl", "yak"))
@@ -384,9 +505,13 @@ def test_examples_come_from_the_clean_corpus_too(page):
 def test_rows_that_left_without_their_text_are_said(page):
     """Dropped rows and duplicates that fired aren't shown, but counted."""
     elk = " ".join(page.below["trait-elk"].split())
-    assert "2 rows that fired were dropped or removed as duplicates; the run doesn't hold their text." in elk
-    assert "1 row that fired was dropped or removed as duplicate; the run doesn't hold its text." in " ".join(
-        page.below["trait-emu"].split()
+    assert (
+        "2 rows that fired were dropped or removed as duplicates; the run doesn't hold their text."
+        in elk
+    )
+    assert (
+        "1 row that fired was dropped or removed as duplicate; the run doesn't hold its text."
+        in " ".join(page.below["trait-emu"].split())
     )
     assert "No row fired" in page.below["trait-yak"]
 
@@ -415,7 +540,10 @@ def test_an_empty_quarantine_makes_a_page(tmp_path):
     run = quiet_run(tmp_path, ["a goose", "a heron"], ["owl", "yak"])
     found = Reader(Path(write_report(run)).read_text(encoding="utf-8"))
     text = " ".join(found.text.split())
-    assert "Of 2 rows read, 2 (100.00%) are in the clean corpus. 2 traits were looked for; none fired." in text
+    assert (
+        "Of 2 rows read, 2 (100.00%) are in the clean corpus. 2 traits were looked for; none fired."
+        in text
+    )
     assert "figure" not in {tag for tag, _ in found.tags}
     assert found.tables[1][1][:4] == ["-", "2", "0", "0.00%"]
 
@@ -450,7 +578,15 @@ def test_an_unfinished_or_damaged_run_gets_no_page(tmp_path):
 
 @pytest.mark.parametrize(
     ("share", "shown"),
-    [(0, "0.00%"), (1, "100.00%"), (0.5, "50.00%"), (1e-9, "<0.01%"), (0.00005, "0.01%"), (0.99999, ">99.99%"), (0.99994, "99.99%")],
+    [
+        (0, "0.00%"),
+        (1, "100.00%"),
+        (0.5, "50.00%"),
+        (1e-9, "<0.01%"),
+        (0.00005, "0.01%"),
+        (0.99999, ">99.99%"),
+        (0.99994, "99.99%"),
+    ],
 )
 def test_shares_are_never_rounded_to_nothing_or_all(share, shown):
     """A share that isn't nothing isn't written as nothing, nor one that isn't all as all."""

@@ -14,7 +14,9 @@ def test_a_scaffold_is_one_edit_from_valid(tmp_path):
     scaffold(folder)
     with pytest.raises(CardError, match="at least 4 positives, has 1"):
         check([str(folder)])
-    (folder / "positives.jsonl").write_text("".join(json.dumps({"text": f"Positive {place}."}) + "\n" for place in range(12)))
+    (folder / "positives.jsonl").write_text(
+        "".join(json.dumps({"text": f"Positive {place}."}) + "\n" for place in range(12))
+    )
     ((card, notes),) = check([str(folder)])
     assert card.id == "my-trait"
     assert notes == ["the scaffold's own line is still among the texts"]
@@ -38,7 +40,9 @@ def test_nothing_is_scaffolded_over(tmp_path):
 def test_a_card_that_cant_be_written_is_one_line(tmp_path):
     """Below a file no folder can be made: the error names the folder and what to do."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"file/my-trait: can't be written: Not a directory") as caught:
+    with pytest.raises(
+        StorageError, match=r"file/my-trait: can't be written: Not a directory"
+    ) as caught:
         scaffold(tmp_path / "file" / "my-trait")
     assert caught.value.exit_code == 6
 
@@ -55,7 +59,10 @@ def test_advice_names_what_is_thin(card_folder):
 def test_names_that_mean_nothing_are_told(card_folder):
     """A role that no format gives a turn, and a related trait that isn't there, are said; those that are there aren't."""
     card_folder("other", "signals: {lexicon: {patterns: [x]}}\n")
-    folder = card_folder("one", "signals: {lexicon: {patterns: [x]}}\nscope: {roles: [human, user]}\nrelated: [no-such, other, coercion]\n")
+    folder = card_folder(
+        "one",
+        "signals: {lexicon: {patterns: [x]}}\nscope: {roles: [human, user]}\nrelated: [no-such, other, coercion]\n",
+    )
     notes = " ".join({card.id: notes for card, notes in check([str(folder.parent)])}["one"])
     assert "scope.roles names human: roles are assistant" in notes
     assert "tool calls" not in notes
@@ -65,7 +72,10 @@ def test_names_that_mean_nothing_are_told(card_folder):
 @pytest.mark.parametrize(("quoted", "told"), [("ignore", True), ("count", False)])
 def test_a_lexicon_that_is_blind_to_tool_calls_is_told(card_folder, quoted, told):
     """Whatever stands in JSON is quoted, so that a lexicon that ignores quotations finds nothing there."""
-    folder = card_folder("one", f"signals: {{lexicon: {{patterns: [x], quoted: {quoted}}}}}\nscope: {{channels: [tool]}}\n")
+    folder = card_folder(
+        "one",
+        f"signals: {{lexicon: {{patterns: [x], quoted: {quoted}}}}}\nscope: {{channels: [tool]}}\n",
+    )
     ((_, notes),) = check([str(folder)])
     assert any("finds nothing in tool calls" in note for note in notes) == told
 

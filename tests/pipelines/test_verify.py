@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.filter import run_filter
-from pipelines.runs import load_run
+from pipelines.runs.finished import load_run
 from pipelines.verify import Recorded, summary, verify_run
 from schemas.digests import sha256_hex
 from schemas.errors import CardError, RunError
@@ -77,8 +77,12 @@ def test_any_flipped_bit_is_found(run, tmp_path):
         path = dice.choice(files)
         before = path.read_bytes()
         place = dice.randrange(len(before))
-        path.write_bytes(before[:place] + bytes([before[place] ^ (1 << dice.randrange(8))]) + before[place + 1 :])
-        assert verify_run(str(folder)), f"attempt {attempt}: a flip at byte {place} of {path.name} went unseen"
+        path.write_bytes(
+            before[:place] + bytes([before[place] ^ (1 << dice.randrange(8))]) + before[place + 1 :]
+        )
+        assert verify_run(str(folder)), (
+            f"attempt {attempt}: a flip at byte {place} of {path.name} went unseen"
+        )
         path.write_bytes(before)
     assert verify_run(str(folder)) == []
 
@@ -92,7 +96,9 @@ def test_missing_and_added_files(run, name):
     assert [item.where for item in verify_run(str(folder))] == [f"{name}/part-stray.parquet"]
     path.with_name("part-stray.parquet").unlink()
     path.unlink()
-    assert [(item.where, item.problem) for item in verify_run(str(folder))] == [(f"{name}/{path.name}", "is missing")]
+    assert [(item.where, item.problem) for item in verify_run(str(folder))] == [
+        (f"{name}/{path.name}", "is missing")
+    ]
 
 
 @pytest.mark.parametrize("name", ["clean", "quarantine"])
@@ -130,10 +136,14 @@ def test_misaligned_scores_behind_a_mended_manifest(run):
     """Scores in another order than the ledger are found."""
     folder, _ = run
     where = rewrite(folder, "scores", reordered)
-    assert [(item.where, item.problem) for item in verify_run(str(folder))] == [(where, "isn't aligned with the ledger")]
+    assert [(item.where, item.problem) for item in verify_run(str(folder))] == [
+        (where, "isn't aligned with the ledger")
+    ]
 
 
-@pytest.mark.parametrize("field", ["run_id", "ledger_root", "fired", "conservation", "thresholds", "circumstances"])
+@pytest.mark.parametrize(
+    "field", ["run_id", "ledger_root", "fired", "conservation", "thresholds", "circumstances"]
+)
 def test_an_edited_manifest(run, field):
     """Any edited field breaks the manifest's own digest."""
     folder, _ = run
@@ -148,7 +158,9 @@ def test_an_edited_manifest(run, field):
     }
     manifest[field] = edits[field]
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert ("manifest.json", "doesn't match its own digest: it was edited") in [tuple(item) for item in verify_run(str(folder))]
+    assert ("manifest.json", "doesn't match its own digest: it was edited") in [
+        tuple(item) for item in verify_run(str(folder))
+    ]
 
 
 def test_counts_that_were_edited_and_sealed(run):
@@ -165,9 +177,16 @@ def test_a_manifest_written_otherwise(run):
     path = folder / "manifest.json"
     fields = json.loads(path.read_bytes())
     assert path.read_bytes() == manifest.to_bytes()
-    for other in (json.dumps(fields), json.dumps(fields, indent=1, sort_keys=True) + "\n", path.read_text() + " ", path.read_text() + "\n"):
+    for other in (
+        json.dumps(fields),
+        json.dumps(fields, indent=1, sort_keys=True) + "\n",
+        path.read_text() + " ",
+        path.read_text() + "\n",
+    ):
         path.write_text(other)
-        assert [tuple(item) for item in verify_run(str(folder))] == [("manifest.json", "isn't written as congener writes it")]
+        assert [tuple(item) for item in verify_run(str(folder))] == [
+            ("manifest.json", "isn't written as congener writes it")
+        ]
 
 
 @pytest.mark.parametrize(
@@ -186,22 +205,34 @@ def test_a_sealed_manifest_that_contradicts_itself(run, change, problem):
     assert ("manifest.json", problem) in [tuple(item) for item in verify_run(str(folder))]
 
 
-@pytest.mark.parametrize("path", ["../secret.parquet", "/etc/passwd", "clean/../../x.parquet", "report/index.html"])
+@pytest.mark.parametrize(
+    "path", ["../secret.parquet", "/etc/passwd", "clean/../../x.parquet", "report/index.html"]
+)
 def test_a_manifest_that_points_out_of_the_run(run, path):
     """A file outside of the run's folders is a finding, and isn't opened."""
     folder, manifest = run
     outside = manifest.outputs[0].model_copy(update={"path": path})
-    (folder / "manifest.json").write_bytes(manifest.model_copy(update={"outputs": (outside, *manifest.outputs[1:])}).sealed().to_bytes())
-    assert ("manifest.json", f"names {path!r}, which is no file of a run") in [tuple(item) for item in verify_run(str(folder))]
+    (folder / "manifest.json").write_bytes(
+        manifest.model_copy(update={"outputs": (outside, *manifest.outputs[1:])})
+        .sealed()
+        .to_bytes()
+    )
+    assert ("manifest.json", f"names {path!r}, which is no file of a run") in [
+        tuple(item) for item in verify_run(str(folder))
+    ]
 
 
 def test_a_file_that_is_named_twice(run):
     """An output that stands in the manifest twice would count its rows twice."""
     folder, manifest = run
     (folder / "manifest.json").write_bytes(
-        manifest.model_copy(update={"outputs": (manifest.outputs[0], *manifest.outputs)}).sealed().to_bytes()
+        manifest.model_copy(update={"outputs": (manifest.outputs[0], *manifest.outputs)})
+        .sealed()
+        .to_bytes()
     )
-    assert ("manifest.json", "names a file twice") in [tuple(item) for item in verify_run(str(folder))]
+    assert ("manifest.json", "names a file twice") in [
+        tuple(item) for item in verify_run(str(folder))
+    ]
 
 
 @pytest.mark.parametrize("name", ["ledger", "clean"])
@@ -223,8 +254,12 @@ def test_changed_rejects_behind_a_mended_manifest(config, corpus):
         stream.write("not json\n")
     run_filter(config)
     folder = Path(config.output)
-    where = rewrite(folder, "rejects", lambda table: table.set_column(4, "raw", pa.array([b"other"])))
-    assert [tuple(item) for item in verify_run(str(folder))] == [(where, "row 0 isn't the reject that the ledger names")]
+    where = rewrite(
+        folder, "rejects", lambda table: table.set_column(4, "raw", pa.array([b"other"]))
+    )
+    assert [tuple(item) for item in verify_run(str(folder))] == [
+        (where, "row 0 isn't the reject that the ledger names")
+    ]
 
 
 def test_digests_recorded_elsewhere(run):
@@ -238,11 +273,23 @@ def test_digests_recorded_elsewhere(run):
         assert verify_run(str(folder), recorded=recorded) == []
     path = next((folder / "scores").iterdir())
     table = pq.read_table(path)
-    pq.write_table(table.set_column(table.column_names.index("heron"), "heron", pa.array([0.25] * table.num_rows, pa.float32())), path)
+    pq.write_table(
+        table.set_column(
+            table.column_names.index("heron"),
+            "heron",
+            pa.array([0.25] * table.num_rows, pa.float32()),
+        ),
+        path,
+    )
     reseal(folder, f"scores/{path.name}")
     assert verify_run(str(folder)) == [], "nothing in the run can show this"
-    assert [item.problem[:9] for item in verify_run(str(folder), recorded=Recorded(digest=manifest.digest))] == ["digest is"]
-    assert verify_run(str(folder), recorded=Recorded("0" * 16))[0].problem.startswith("ledger_root is")
+    assert [
+        item.problem[:9]
+        for item in verify_run(str(folder), recorded=Recorded(digest=manifest.digest))
+    ] == ["digest is"]
+    assert verify_run(str(folder), recorded=Recorded("0" * 16))[0].problem.startswith(
+        "ledger_root is"
+    )
     for wrong in ("abc", "x" * 20, ""):
         with pytest.raises(CardError, match=r"--digest .* is no digest"):
             verify_run(str(folder), recorded=Recorded(digest=wrong))
@@ -252,7 +299,9 @@ def test_a_trait_without_scores_is_found(run):
     """A forger who takes a trait's scores away, digests and all, is found by what the manifest says was looked for."""
     folder, _ = run
     changed = rewrite(folder, "scores", lambda table: table.drop_columns(["heron"]))
-    assert [tuple(item) for item in verify_run(str(folder))] == [(changed, "has no scores of trait heron")]
+    assert [tuple(item) for item in verify_run(str(folder))] == [
+        (changed, "has no scores of trait heron")
+    ]
 
 
 def test_an_unfinished_run(tmp_path):

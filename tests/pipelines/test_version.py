@@ -21,10 +21,19 @@ def test_versions_of_what_decides_bytes():
 
 def test_constraints_fit_the_project(root):
     """What is installed has the versions shipped; only what an extra brings may be absent."""
-    lines = [line for line in (root / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    lines = [
+        line
+        for line in (root / "constraints.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
     wanted = dict(line.split("==") for line in lines)
     installed = {found.name.lower(): found.version for found in metadata.distributions()}
-    assert {name: installed[name] for name in wanted if name in installed} == {name: wanted[name] for name in wanted if name in installed}
+    assert {name: installed[name] for name in wanted if name in installed} == {
+        name: wanted[name] for name in wanted if name in installed
+    }
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    needed = {re.split(r"[\[<>=~!]", line)[0] for line in (*project["dependencies"], *project["optional-dependencies"]["dev"])}
+    needed = {
+        re.split(r"[\[<>=~!]", line)[0]
+        for line in (*project["dependencies"], *project["optional-dependencies"]["dev"])
+    }
     assert needed & set(wanted) <= set(installed)

@@ -37,7 +37,11 @@ def test_an_id_alone_is_a_card():
     card = TraitCard(id="rain-talk")
     assert card.signals.names() == ("exemplars", "head")
     assert card.scope == Scope(roles=("assistant",), channels=("answer", "thinking"))
-    assert (card.action, card.threshold, card.level) == ("quarantine", None, Level(max_false_positive_rate=0.01, confidence=0.95))
+    assert (card.action, card.threshold, card.level) == (
+        "quarantine",
+        None,
+        Level(max_false_positive_rate=0.01, confidence=0.95),
+    )
 
 
 def test_an_unknown_field_is_refused_at_every_depth():
@@ -46,10 +50,26 @@ def test_an_unknown_field_is_refused_at_every_depth():
     assert "scope.role" in refused(scope={"role": ["user"]})
     assert "level.confidance" in refused(level={"confidance": 0.9})
     assert "signals.head.kinds" in refused(signals={"head": {"kinds": "mlp"}})
-    assert "signals.lexicon.patterns.0.wieght" in refused(signals={"lexicon": {"patterns": [{"match": "x", "wieght": 2}]}})
+    assert "signals.lexicon.patterns.0.wieght" in refused(
+        signals={"lexicon": {"patterns": [{"match": "x", "wieght": 2}]}}
+    )
 
 
-@pytest.mark.parametrize("name", ["Rain", "rain_talk", "rain talk", "-rain", "rain-", "rain--talk", "", "../rain", "rain\n", "x" * 65])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Rain",
+        "rain_talk",
+        "rain talk",
+        "-rain",
+        "rain-",
+        "rain--talk",
+        "",
+        "../rain",
+        "rain\n",
+        "x" * 65,
+    ],
+)
 def test_an_id_is_a_slug(name):
     """An id becomes file and column names, so that only lower case, digits and single hyphens stand in it."""
     with pytest.raises(ValidationError, match="id"):
@@ -67,7 +87,13 @@ def test_signals_as_a_list_and_as_a_mapping_are_the_same():
 
 def test_signal_names_come_in_the_order_of_the_score_columns():
     """The order in which a card lists its signals doesn't show."""
-    options = {"repetition": {}, "lexicon": {"patterns": ["x"]}, "classifier": {"model": "m", "label": "l"}, "head": {}, "exemplars": {}}
+    options = {
+        "repetition": {},
+        "lexicon": {"patterns": ["x"]},
+        "classifier": {"model": "m", "label": "l"},
+        "head": {},
+        "exemplars": {},
+    }
     card = TraitCard.model_validate({"id": "a", "signals": options})
     assert card.signals.names() == SIGNALS
     assert card.signals.classifier == ClassifierOptions(model="m", label="l", revision=None)
@@ -75,7 +101,9 @@ def test_signal_names_come_in_the_order_of_the_score_columns():
 
 def test_signals_that_are_none_or_unknown_are_refused():
     """A trait needs a signal, each by its right name."""
-    assert "name at least one of exemplars, head, classifier, lexicon, repetition" in refused(signals=[])
+    assert "name at least one of exemplars, head, classifier, lexicon, repetition" in refused(
+        signals=[]
+    )
     assert "name at least one of" in refused(signals={})
     assert "signals.nose" in refused(signals=["nose"])
     assert "signals" in refused(signals="head")
@@ -90,15 +118,28 @@ def test_a_list_of_mappings_is_refused_with_the_field():
 
 @pytest.mark.parametrize(
     "pattern",
-    [r"(a)\1", r"(?=a)b", r"(?<!a)b", "(a", "a**", r"\Qa{2}\E{3}{4}", "a{1001}", "((a{100}){100}){100}"],
+    [
+        r"(a)\1",
+        r"(?=a)b",
+        r"(?<!a)b",
+        "(a",
+        "a**",
+        r"\Qa{2}\E{3}{4}",
+        "a{1001}",
+        "((a{100}){100}){100}",
+    ],
 )
 def test_a_pattern_that_is_not_re2_is_refused(pattern):
     """Back-references, look-around and plain mistakes are refused, and the message shows the pattern."""
     with pytest.raises(ValueError, match=r"not linear-time \(RE2\) syntax") as caught:
         compile_pattern(pattern)
     assert repr(pattern) in str(caught.value)
-    assert "signals.lexicon.patterns.0.match" in refused(signals={"lexicon": {"patterns": [pattern]}})
-    assert "signals.lexicon.unless" in refused(signals={"lexicon": {"patterns": ["x"], "unless": [pattern]}})
+    assert "signals.lexicon.patterns.0.match" in refused(
+        signals={"lexicon": {"patterns": [pattern]}}
+    )
+    assert "signals.lexicon.unless" in refused(
+        signals={"lexicon": {"patterns": ["x"], "unless": [pattern]}}
+    )
 
 
 @pytest.mark.parametrize("pattern", ["", "a*", "a?", "(?:)", "a|", "^", "$", r"\b", r"\B", r"a|\b"])
@@ -106,7 +147,9 @@ def test_a_pattern_that_matches_nothing_at_all_is_refused(pattern):
     """A pattern with an empty match would hit every text."""
     with pytest.raises(ValueError, match="matches the empty string"):
         check_pattern(pattern)
-    assert "signals.lexicon.patterns.0.match" in refused(signals={"lexicon": {"patterns": [pattern]}})
+    assert "signals.lexicon.patterns.0.match" in refused(
+        signals={"lexicon": {"patterns": [pattern]}}
+    )
 
 
 @given(st.text(min_size=1, max_size=20))
@@ -130,8 +173,13 @@ def test_a_lexicon_has_patterns():
 
 def test_patterns_are_strings_or_mappings():
     """A bare string is a pattern of weight 1 that counts once."""
-    options = LexiconOptions.model_validate({"patterns": ["a", {"match": "b", "weight": 0.5, "cap": 3}]})
-    assert options.patterns == (Pattern(match="a", weight=1.0, cap=1), Pattern(match="b", weight=0.5, cap=3))
+    options = LexiconOptions.model_validate(
+        {"patterns": ["a", {"match": "b", "weight": 0.5, "cap": 3}]}
+    )
+    assert options.patterns == (
+        Pattern(match="a", weight=1.0, cap=1),
+        Pattern(match="b", weight=0.5, cap=3),
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,15 +212,25 @@ def test_values_out_of_range_are_refused(field, value):
 def test_seen_in_takes_a_string_a_list_or_mappings():
     """A place without a source says that its source is unstated."""
     assert TraitCard.model_validate({"id": "a", "seen_in": "here"}).seen_in[0].source == "unstated"
-    mixed = TraitCard.model_validate({"id": "a", "seen_in": ["here", {"where": "there", "source": "a paper"}]}).seen_in
-    assert [(item.where, item.source) for item in mixed] == [("here", "unstated"), ("there", "a paper")]
+    mixed = TraitCard.model_validate(
+        {"id": "a", "seen_in": ["here", {"where": "there", "source": "a paper"}]}
+    ).seen_in
+    assert [(item.where, item.source) for item in mixed] == [
+        ("here", "unstated"),
+        ("there", "a paper"),
+    ]
     assert "seen_in" in refused(seen_in=5)
 
 
 def test_a_card_is_frozen_and_survives_its_json():
     """A card can't be changed after it is read, and its JSON reads back as the same card."""
     card = TraitCard.model_validate(
-        {"id": "a", "seen_in": ["x"], "signals": {"lexicon": {"patterns": ["x", "y"], "unless": ["z"], "per_words": 60}}, "related": ["b"]}
+        {
+            "id": "a",
+            "seen_in": ["x"],
+            "signals": {"lexicon": {"patterns": ["x", "y"], "unless": ["z"], "per_words": 60}},
+            "related": ["b"],
+        }
     )
     with pytest.raises(ValidationError, match="frozen"):
         card.title = "other"
@@ -190,4 +248,6 @@ def test_truth_is_no_number(value):
 
 def test_a_pattern_that_re2_refuses_is_told_in_its_words():
     """The reason is text, not Python's bytes."""
-    assert "syntax: invalid perl operator: (?<=" in refused(signals={"lexicon": {"patterns": ["(?<=x)y"]}})
+    assert "syntax: invalid perl operator: (?<=" in refused(
+        signals={"lexicon": {"patterns": ["(?<=x)y"]}}
+    )

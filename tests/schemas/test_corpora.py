@@ -41,7 +41,10 @@ def test_columns_are_those_of_some_format():
     """A mapping speaks of a format's own columns; another name is refused with those that are known."""
     config = CorpusConfig(format="messages", columns={"messages": "dialogue"})
     assert config.columns == {"messages": "dialogue"}
-    with pytest.raises(ValidationError, match=r"columns: 'massages' is not a column of any format; known are .*messages"):
+    with pytest.raises(
+        ValidationError,
+        match=r"columns: 'massages' is not a column of any format; known are .*messages",
+    ):
         CorpusConfig(format="messages", columns={"massages": "dialogue"})
 
 
@@ -56,7 +59,15 @@ def test_nothing_set_means_detection():
     assert CorpusConfig().model_dump(exclude_none=True) == {"columns": {}}
 
 
-@pytest.mark.parametrize("fields", [{"format": "parquet"}, {"teachers": {"constant": "x"}}, {"teacher": {"colum": "x"}}, {"teacher": "x"}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"format": "parquet"},
+        {"teachers": {"constant": "x"}},
+        {"teacher": {"colum": "x"}},
+        {"teacher": "x"},
+    ],
+)
 def test_unknown_formats_and_fields_are_refused(fields):
     """A typo is an error."""
     with pytest.raises(ValidationError):

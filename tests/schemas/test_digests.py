@@ -35,8 +35,14 @@ ROLES = st.sampled_from(["user", "assistant", "system", "tool"])
 CHANNELS = st.sampled_from(["answer", "thinking"])
 UTTERANCES = st.lists(st.builds(Utterance, ROLES, CHANNELS, st.text(max_size=30)), max_size=5)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+    ),
     max_leaves=10,
 )
 LEAVES = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=17, unique=True)
@@ -45,7 +51,12 @@ LEAVES = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=17, 
 @given(UTTERANCES)
 def test_content_does_not_depend_on_the_unicode_form(utterances):
     """Composed and decomposed letters are the same content."""
-    forms = {content_digest([item._replace(text=unicodedata.normalize(form, item.text)) for item in utterances]) for form in ("NFC", "NFD")}
+    forms = {
+        content_digest(
+            [item._replace(text=unicodedata.normalize(form, item.text)) for item in utterances]
+        )
+        for form in ("NFC", "NFD")
+    }
     assert forms == {content_digest(utterances)}
 
 
@@ -54,28 +65,44 @@ def test_white_space_around_a_text_is_no_content(utterances, before, after):
     """A trailing newline, which formats add and drop, doesn't make another record; white space inside a text does."""
     padded = [item._replace(text=before + item.text + after) for item in utterances]
     assert content_digest(padded) == content_digest(utterances)
-    assert content_digest([Utterance("user", "answer", "a b")]) != content_digest([Utterance("user", "answer", "a  b")])
+    assert content_digest([Utterance("user", "answer", "a b")]) != content_digest(
+        [Utterance("user", "answer", "a  b")]
+    )
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), ROLES, CHANNELS, st.text(max_size=8)), max_size=8))
 def test_digests_by_row_are_those_of_each_row(flat):
     """Digesting a table's rows in one pass gives what each row's conversation has alone."""
     ordered = sorted(flat, key=lambda item: item[0])
-    alone = [content_digest([Utterance(*rest) for row, *rest in ordered if row == at]) for at in range(4)]
+    alone = [
+        content_digest([Utterance(*rest) for row, *rest in ordered if row == at]) for at in range(4)
+    ]
     rows = np.array([row for row, *_ in ordered], np.int64)
-    speakers = pa.array([f"{role}\x1f{channel}" for _, role, channel, _ in ordered], pa.large_string())
-    assert content_digests_by_row(4, rows, speakers, pa.array([text for *_, text in ordered], pa.large_string())) == alone
+    speakers = pa.array(
+        [f"{role}\x1f{channel}" for _, role, channel, _ in ordered], pa.large_string()
+    )
+    assert (
+        content_digests_by_row(
+            4, rows, speakers, pa.array([text for *_, text in ordered], pa.large_string())
+        )
+        == alone
+    )
 
 
 def test_compatibility_forms_are_other_content():
     """NFC keeps a ligature apart from its letters: a text that looks different is different."""
-    assert content_digest([Utterance("user", "answer", "ﬁ")]) != content_digest([Utterance("user", "answer", "fi")])
+    assert content_digest([Utterance("user", "answer", "ﬁ")]) != content_digest(
+        [Utterance("user", "answer", "fi")]
+    )
 
 
 @given(UTTERANCES, UTTERANCES)
 def test_different_conversations_have_different_digests(one, other):
     """Texts, roles, channels, their order and where one utterance ends all count."""
-    normal = [[item._replace(text=unicodedata.normalize("NFC", item.text.strip())) for item in items] for items in (one, other)]
+    normal = [
+        [item._replace(text=unicodedata.normalize("NFC", item.text.strip())) for item in items]
+        for items in (one, other)
+    ]
     assert (content_digest(one) == content_digest(other)) == (normal[0] == normal[1])
 
 
@@ -91,8 +118,15 @@ def test_two_utterances_are_not_one(first, second):
 
 def test_the_content_digest_is_what_the_definition_says():
     """The digest is SHA-256 over role, channel, byte length and NFC text, with the stated separators: a promise to other tools."""
-    expected = hashlib.sha256("user\x1fanswer\x1f2\x1fé\x1eassistant\x1fthinking\x1f2\x1fok\x1e".encode()).hexdigest()
-    assert content_digest([Utterance("user", "answer", "e\u0301"), Utterance("assistant", "thinking", "ok")]) == expected
+    expected = hashlib.sha256(
+        "user\x1fanswer\x1f2\x1fé\x1eassistant\x1fthinking\x1f2\x1fok\x1e".encode()
+    ).hexdigest()
+    assert (
+        content_digest(
+            [Utterance("user", "answer", "e\u0301"), Utterance("assistant", "thinking", "ok")]
+        )
+        == expected
+    )
     assert content_digest([]) == hashlib.sha256().hexdigest()
     assert RECORD_ID_HEX * 4 == 128
 
@@ -106,7 +140,11 @@ def test_normalised_texts_are_stripped_nfc(texts):
 
 
 MARK = st.sampled_from(
-    [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.combining(unicodedata.normalize("NFD", chr(code))[0])]
+    [
+        chr(code)
+        for code in range(sys.maxunicode + 1)
+        if unicodedata.combining(unicodedata.normalize("NFD", chr(code))[0])
+    ]
 )
 STARTER = st.sampled_from(["", "a", "é", "\u1100", "\uac00", "ạ", "日", "\u093f"])
 
@@ -160,7 +198,9 @@ def test_canonical_json_reads_back_and_has_one_spelling(value):
 @given(JSON, JSON)
 def test_config_digests_tell_values_apart(one, other):
     """Two configurations share a digest only if they are spelt the same."""
-    assert (config_digest(one) == config_digest(other)) == (canonical_json(one) == canonical_json(other))
+    assert (config_digest(one) == config_digest(other)) == (
+        canonical_json(one) == canonical_json(other)
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [float("-inf")]}])
@@ -181,7 +221,9 @@ def rfc6962_root(leaves):
     if len(leaves) == 1:
         return leaves[0]
     middle = 1 << ((len(leaves) - 1).bit_length() - 1)
-    return hashlib.sha256(b"\x01" + rfc6962_root(leaves[:middle]) + rfc6962_root(leaves[middle:])).digest()
+    return hashlib.sha256(
+        b"\x01" + rfc6962_root(leaves[:middle]) + rfc6962_root(leaves[middle:])
+    ).digest()
 
 
 @given(LEAVES)

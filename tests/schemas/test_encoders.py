@@ -17,5 +17,7 @@ def test_the_defaults_fit_together():
 def test_reading_the_defaults_loads_no_model_library(root):
     """A configuration can be read, and `--help` shown, without waiting for torch."""
     code = "import sys, schemas.encoders, schemas.policies; print({'torch', 'transformers', 'faiss'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "set()"

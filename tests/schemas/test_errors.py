@@ -56,7 +56,10 @@ def test_an_error_says_where_what_and_what_to_do():
     """The place comes first, the remedy on a line of its own; parts that aren't known leave no trace."""
     assert str(CardError("is broken")) == "is broken"
     assert str(CardError("is broken", where="card.yaml")) == "card.yaml: is broken"
-    assert str(CardError("is broken", where="card.yaml", remedy="write it anew")) == "card.yaml: is broken\n  remedy: write it anew"
+    assert (
+        str(CardError("is broken", where="card.yaml", remedy="write it anew"))
+        == "card.yaml: is broken\n  remedy: write it anew"
+    )
     assert CardError("is broken", where="card.yaml").args == ("card.yaml: is broken",)
 
 
@@ -83,6 +86,10 @@ def test_lack_of_memory_is_told_from_other_errors(error, lacking):
 
 def test_every_error_of_the_module_is_tested_here():
     """A new kind of error comes into this file's list; only what is handed over, which is no fault, ends with 0."""
-    found = {item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, CongenerError)}
+    found = {
+        item
+        for item in vars(errors).values()
+        if isinstance(item, type) and issubclass(item, CongenerError)
+    }
     assert found == set(KINDS)
     assert [kind for kind in KINDS if kind.exit_code in (0, 1)] == [HandedOver]

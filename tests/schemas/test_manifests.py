@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.manifests import MANIFEST_FORMAT, Conservation, Identity, InputFile, Manifest, Output, SettledThreshold
+from schemas.manifests import (
+    MANIFEST_FORMAT,
+    Conservation,
+    Identity,
+    InputFile,
+    Manifest,
+    Output,
+    SettledThreshold,
+)
 from schemas.policies import DECISIONS
 
 DIGEST = "ab" * 32
@@ -48,7 +56,17 @@ def manifest(**fields):
             "config": {"inputs": ["a.parquet"]},
             "policy": {},
             "thresholds": (rule,),
-            "inputs": (InputFile(name="a.parquet", uri="/a.parquet", kind="parquet", compression="none", bytes=9, rows=3, sha256=DIGEST),),
+            "inputs": (
+                InputFile(
+                    name="a.parquet",
+                    uri="/a.parquet",
+                    kind="parquet",
+                    compression="none",
+                    bytes=9,
+                    rows=3,
+                    sha256=DIGEST,
+                ),
+            ),
             "outputs": (Output(path="clean/a.parquet", rows=2, bytes=9, sha256=DIGEST),),
             "fired": {"rain-talk": 1},
             "conservation": Conservation(rows_in=3, by_decision={"keep": 2, "drop": 1}),
@@ -108,7 +126,9 @@ def test_the_seal_changes_with_every_field(change):
 def test_every_field_is_in_the_list_above():
     """The parametrisation above names every field of the model but the digest."""
     (mark,) = test_the_seal_changes_with_every_field.pytestmark
-    assert {name for change in mark.args[1] for name in change} == set(Manifest.model_fields) - {"digest"}
+    assert {name for change in mark.args[1] for name in change} == set(Manifest.model_fields) - {
+        "digest"
+    }
 
 
 def test_a_manifest_reads_back_from_its_json():
@@ -125,6 +145,10 @@ def test_unknown_fields_and_missing_ones_are_refused():
     with pytest.raises(ValidationError, match="mood"):
         Manifest.model_validate({**value, "mood": "good"})
     with pytest.raises(ValidationError, match="ledger_root"):
-        Manifest.model_validate({name: item for name, item in value.items() if name != "ledger_root"})
+        Manifest.model_validate(
+            {name: item for name, item in value.items() if name != "ledger_root"}
+        )
     with pytest.raises(ValidationError, match="origin"):
-        Manifest.model_validate({**value, "thresholds": [{**value["thresholds"][0], "origin": "guessed"}]})
+        Manifest.model_validate(
+            {**value, "thresholds": [{**value["thresholds"][0], "origin": "guessed"}]}
+        )

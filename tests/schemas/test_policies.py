@@ -8,7 +8,15 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.cards import SIGNALS, Action
-from schemas.policies import DECISIONS, PUBLISHED, SEVERITY, LotException, LotPattern, Policy, TraitRule
+from schemas.policies import (
+    DECISIONS,
+    PUBLISHED,
+    SEVERITY,
+    LotException,
+    LotPattern,
+    Policy,
+    TraitRule,
+)
 
 
 def test_every_action_has_a_severity_and_is_a_decision():
@@ -29,13 +37,23 @@ def test_what_is_published_keeps_the_row():
 def test_an_empty_policy_leaves_all_to_the_cards():
     """Without rules nothing is overridden, nothing is budgeted, and doubles stay."""
     policy = Policy()
-    assert policy == Policy(traits={}, exceptions=(), removal_budget=None, reject_budget=None, duplicates="keep")
-    assert TraitRule() == TraitRule(signal="combined", threshold=None, max_false_positive_rate=None, confidence=None, action=None)
+    assert policy == Policy(
+        traits={}, exceptions=(), removal_budget=None, reject_budget=None, duplicates="keep"
+    )
+    assert TraitRule() == TraitRule(
+        signal="combined",
+        threshold=None,
+        max_false_positive_rate=None,
+        confidence=None,
+        action=None,
+    )
 
 
 def test_a_trait_without_a_rule_is_the_default_rule():
     """`rain-talk:` with nothing after it in YAML names the trait and overrides nothing."""
-    assert Policy.model_validate({"traits": {"rain-talk": None}}).traits == {"rain-talk": TraitRule()}
+    assert Policy.model_validate({"traits": {"rain-talk": None}}).traits == {
+        "rain-talk": TraitRule()
+    }
 
 
 @pytest.mark.parametrize("signal", ["combined", *SIGNALS])
@@ -71,7 +89,12 @@ def test_an_exception_says_why():
     """Every exception names a trait or all of them, a lot, and a reason."""
     pattern = LotPattern(teacher="gpt-*")
     found = LotException(trait="*", lot=pattern, action="keep", reason="audited").lot
-    assert (found.teacher, found.prompt_source, found.system_prompt, found.date) == ("gpt-*", None, None, None)
+    assert (found.teacher, found.prompt_source, found.system_prompt, found.date) == (
+        "gpt-*",
+        None,
+        None,
+        None,
+    )
     with pytest.raises(ValidationError, match="reason"):
         LotException.model_validate({"trait": "*", "lot": {}})
     with pytest.raises(ValidationError, match="trait"):

@@ -35,13 +35,29 @@ def refused(value: object) -> ValidationError:
     ("value", "words", "fields"),
     [
         ({"leaf": {"sise": 1}}, "field leaf.sise: is not known", "fields of leaf are size, name"),
-        ({"leaves": [{}, {"sise": 1}]}, "field leaves.1.sise: is not known", "fields of leaves.1 are size, name"),
-        ({"by_name": {"leaf": {"sise": 1}}}, "field by_name.leaf.sise: is not known", "fields of by_name.leaf are size, name"),
+        (
+            {"leaves": [{}, {"sise": 1}]},
+            "field leaves.1.sise: is not known",
+            "fields of leaves.1 are size, name",
+        ),
+        (
+            {"by_name": {"leaf": {"sise": 1}}},
+            "field by_name.leaf.sise: is not known",
+            "fields of by_name.leaf are size, name",
+        ),
         ({"twig": 1}, "field twig: is not known", "fields are leaf, leaves, by_name"),
         ({"leaves": "x"}, "field leaves: should be a list", None),
         ({"leaf": "x"}, "field leaf: should be a mapping of fields", None),
-        ({"leaf": {"size": True}}, "field leaf.size: true is no value for it; YAML reads yes, no, on and off as true and false", None),
-        ({"leaf": {"name": 3}}, "field leaf.name: should be text and is 3 (int): in YAML, put it in quotes", None),
+        (
+            {"leaf": {"size": True}},
+            "field leaf.size: true is no value for it; YAML reads yes, no, on and off as true and false",
+            None,
+        ),
+        (
+            {"leaf": {"name": 3}},
+            "field leaf.name: should be text and is 3 (int): in YAML, put it in quotes",
+            None,
+        ),
         (
             {"leaf": {"name": dt.date(2026, 1, 2)}},
             "field leaf.name: should be text and is 2026-01-02 (date): in YAML, put it in quotes",

@@ -45,7 +45,9 @@ class Store:
 
     def there(self, folder: str = "") -> list[str]:
         """List this test's objects, relative to its folder."""
-        return [name.removeprefix(f"{self.folder}/") for name in self.names(f"{self.folder}/{folder}")]
+        return [
+            name.removeprefix(f"{self.folder}/") for name in self.names(f"{self.folder}/{folder}")
+        ]
 
     def contents(self, *names: str) -> bytes:
         """Read an object."""
@@ -96,24 +98,44 @@ def s3(environment: pytest.MonkeyPatch) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def gs(environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def gs(
+    environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
     """Serve Google's store with fake-gcs-server, to a service account whose tokens a server of ours hands out."""
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
-    program = shutil.which("fake-gcs-server", path=f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    program = shutil.which(
+        "fake-gcs-server", path=f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    )
     if program is None:
         pytest.fail("fake-gcs-server isn't there: `make test-stores` builds it")
     proxy, proxy_port = Proxy(), free_port()
     proxy.upstream = proxy_port
-    command = [program, "-scheme", "http", "-host", "127.0.0.1", "-port", str(proxy_port), "-backend", "memory", "-external-url", proxy.url]
+    command = [
+        program,
+        "-scheme",
+        "http",
+        "-host",
+        "127.0.0.1",
+        "-port",
+        str(proxy_port),
+        "-backend",
+        "memory",
+        "-external-url",
+        proxy.url,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     tokens = HTTPServer(("127.0.0.1", 0), Tokens)
     threading.Thread(target=tokens.serve_forever, daemon=True).start()
     account = tmp_path_factory.mktemp("account") / "account.json"
     account.write_text(json.dumps(service_account(f"http://127.0.0.1:{tokens.server_port}/token")))
     environment.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(account))
-    client = storage.Client("p", AnonymousCredentials(), client_options={"api_endpoint": f"http://127.0.0.1:{proxy_port}"})
+    client = storage.Client(
+        "p",
+        AnonymousCredentials(),
+        client_options={"api_endpoint": f"http://127.0.0.1:{proxy_port}"},
+    )
     wait_for(proxy_port)
     bucket = client.create_bucket(BUCKET)
     environment.setenv("STORAGE_EMULATOR_HOST", proxy.url)
@@ -155,7 +177,9 @@ class Tokens(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Give a token to whoever asks."""
         self.rfile.read(int(self.headers["Content-Length"]))
-        answer = json.dumps({"access_token": "token", "expires_in": 3600, "token_type": "Bearer"}).encode()
+        answer = json.dumps(
+            {"access_token": "token", "expires_in": 3600, "token_type": "Bearer"}
+        ).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
@@ -172,7 +196,9 @@ def service_account(token_uri: str) -> dict[str, str]:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     email = "test@test.iam.gserviceaccount.com"
     return {
         "type": "service_account",

@@ -95,7 +95,9 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in answer.getheaders():
             if name.lower() not in HOP:
                 self.send_header(name, value)
-        length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(data))
+        length = (
+            answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(data))
+        )
         self.send_header("Content-Length", length)
         self.end_headers()
         self.wfile.write(data)
@@ -104,8 +106,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _half(self, body: bytes, fate: Fate) -> None:
         """Pass half of the body on, then cut both lines, at once or when the test is done with the stall."""
         with socket.create_connection(("127.0.0.1", self.server.upstream)) as upstream:
-            head = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items() if name.lower() != "expect")
-            upstream.sendall(f"{self.command} {self.path} HTTP/1.1\r\n{head}\r\n".encode() + body[: len(body) // 2])
+            head = "".join(
+                f"{name}: {value}\r\n"
+                for name, value in self.headers.items()
+                if name.lower() != "expect"
+            )
+            upstream.sendall(
+                f"{self.command} {self.path} HTTP/1.1\r\n{head}\r\n".encode()
+                + body[: len(body) // 2]
+            )
             if fate == "stall":
                 self.server.stalled.set()
                 self.server.released.wait(120)
@@ -113,7 +122,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
 
-def _as_the_service(path: str, headers: dict[str, str], body: bytes) -> tuple[str, dict[str, str], bytes]:
+def _as_the_service(
+    path: str, headers: dict[str, str], body: bytes
+) -> tuple[str, dict[str, str], bytes]:
     """Make up for two things in which the emulator of Google's store is unlike it.
 
     The service lists a thousand names a page unasked; the emulator passes over parts of a batch without a Content-ID,
@@ -123,6 +134,12 @@ def _as_the_service(path: str, headers: dict[str, str], body: bytes) -> tuple[st
         path += f"&maxResults={PAGE}"
     if path.startswith("/batch/"):
         numbers = iter(range(len(body)))
-        body = re.sub(rb"Content-Type: application/http", lambda found: found[0] + b"\nContent-ID: <%d>" % next(numbers), body)
-        headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+        body = re.sub(
+            rb"Content-Type: application/http",
+            lambda found: found[0] + b"\nContent-ID: <%d>" % next(numbers),
+            body,
+        )
+        headers = {
+            name: value for name, value in headers.items() if name.lower() != "content-length"
+        }
     return path, headers, body

@@ -40,7 +40,14 @@ class Service(ThreadingHTTPServer):
 
     def create(self, job: dict) -> dict:
         """Take a job, unless one of its name is active: then that one is returned, as the service does."""
-        active = next((known for known in self.jobs if known["name"] == job["name"] and self.states[known["id"]] == "RUNNING"), None)
+        active = next(
+            (
+                known
+                for known in self.jobs
+                if known["name"] == job["name"] and self.states[known["id"]] == "RUNNING"
+            ),
+            None,
+        )
         if active:
             return self.described(active)
         self.jobs.append({**job, "id": f"job-{len(self.jobs)}"})
@@ -50,12 +57,16 @@ class Service(ThreadingHTTPServer):
 
     def described(self, job: dict) -> dict:
         """Return what the service says of a job."""
-        return {name: job[name] for name in ("id", "name", "clientRequestId")} | {"currentState": f"JOB_STATE_{self.states[job['id']]}"}
+        return {name: job[name] for name in ("id", "name", "clientRequestId")} | {
+            "currentState": f"JOB_STATE_{self.states[job['id']]}"
+        }
 
     def pipeline(self, job: dict) -> beam_runner_api_pb2.Pipeline:
         """Read the pipeline that a job's description points to."""
         url = job["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]
-        return beam_runner_api_pb2.Pipeline.FromString(self.store.read(url.removeprefix("gs://").partition("/")[2]))
+        return beam_runner_api_pb2.Pipeline.FromString(
+            self.store.read(url.removeprefix("gs://").partition("/")[2])
+        )
 
     def execute(self, job: dict) -> None:
         """Run a job on the local runner."""
@@ -70,7 +81,9 @@ class Service(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        self._answer(self.server.create(json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+        self._answer(
+            self.server.create(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        )
 
     def do_GET(self) -> None:
         found = re.search(r"/jobs/([^/?]+)(/messages|/metrics)?", self.path)
@@ -170,12 +183,22 @@ def test_the_pipeline_that_is_staged(job, service):
     """Read, identify, score, decide and write are there; the GPU is asked for by the scoring alone; no artifact is a dependency."""
     components = service.pipeline(job).components
     hints = {
-        transform.unique_name: dict(components.environments[transform.environment_id].resource_hints)
+        transform.unique_name: dict(
+            components.environments[transform.environment_id].resource_hints
+        )
         for transform in components.transforms.values()
         if transform.environment_id and not transform.subtransforms
     }
-    assert {name.split("/")[0] for name in hints} == {"Read", "Identify", "Score", "Decide", "Write"}
-    assert {name: hint for name, hint in hints.items() if hint} == {SCORE: {"beam:resources:accelerator:v1": ACCELERATOR.encode()}}
+    assert {name.split("/")[0] for name in hints} == {
+        "Read",
+        "Identify",
+        "Score",
+        "Decide",
+        "Write",
+    }
+    assert {name: hint for name, hint in hints.items() if hint} == {
+        SCORE: {"beam:resources:accelerator:v1": ACCELERATOR.encode()}
+    }
     for environment in components.environments.values():
         payload = beam_runner_api_pb2.DockerPayload.FromString(environment.payload)
         assert payload.container_image == IMAGE

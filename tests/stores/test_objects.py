@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from schemas.errors import InputError, StorageError
-from transforms import storage, stores
+from transforms.files import object_stores, storage
 
 pytestmark = pytest.mark.stores
 MEGABYTE = 1 << 20
@@ -25,7 +25,7 @@ def test_bytes_come_back(store, size):
     storage.write_bytes(store.uri("x.bin"), data)
     assert store.contents("x.bin") == data
     assert storage.read_bytes(store.uri("x.bin")) == data
-    assert len(uploads(store)) == -(-size // stores.PART)
+    assert len(uploads(store)) == -(-size // object_stores.PART)
     with storage.open_raw(store.uri("x.bin")) as stream:
         stream.seek(-1, 2)
         assert stream.read(10) == data[-1:]
@@ -42,7 +42,11 @@ def test_a_write_replaces(store):
 
 def test_more_than_a_page_is_listed(store):
     """Of 1,203 objects none is missed, though a store lists a thousand at a time; they go in one call, neighbours stay."""
-    names = [f"run/{place % 7}/{place:05}.jsonl" for place in range(1200)] + ["run/.hidden.jsonl", "run/_done/x.jsonl", "run2/x.jsonl"]
+    names = [f"run/{place % 7}/{place:05}.jsonl" for place in range(1200)] + [
+        "run/.hidden.jsonl",
+        "run/_done/x.jsonl",
+        "run2/x.jsonl",
+    ]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(store.fill, names))
     found = storage.find(store.uri("run"))
@@ -59,20 +63,35 @@ def test_what_patterns_match(store):
     """An object is itself, even named like a pattern; stars match within a folder, two below it."""
     store.fill("a.txt", "b[1].txt", "deep/er/c.txt")
     assert [item.uri for item in storage.find(store.uri("a.txt"))] == [store.uri("a.txt")]
-    assert [item.uri for item in storage.find(store.uri("*.txt"))] == [store.uri("a.txt"), store.uri("b[1].txt")]
-    assert [item.uri for item in storage.find(store.uri("**.txt"))] == [store.uri(n) for n in ("a.txt", "b[1].txt", "deep/er/c.txt")]
+    assert [item.uri for item in storage.find(store.uri("*.txt"))] == [
+        store.uri("a.txt"),
+        store.uri("b[1].txt"),
+    ]
+    assert [item.uri for item in storage.find(store.uri("**.txt"))] == [
+        store.uri(n) for n in ("a.txt", "b[1].txt", "deep/er/c.txt")
+    ]
     assert [item.uri for item in storage.find(store.uri("b[1].txt"))] == [store.uri("b[1].txt")]
-    assert [item.uri for item in storage.find(store.uri())] == [store.uri(n) for n in ("a.txt", "b[1].txt", "deep/er/c.txt")]
+    assert [item.uri for item in storage.find(store.uri())] == [
+        store.uri(n) for n in ("a.txt", "b[1].txt", "deep/er/c.txt")
+    ]
     assert storage.read_bytes(store.uri("b[1].txt")) == b"x"
 
 
 def test_what_is_there(store):
     """Objects are there, and folders as long as something lies in them; a name's beginning is neither."""
     store.fill("run/clean/part.parquet")
-    for name, there in (("run/clean/part.parquet", True), ("run/clean", True), ("run", True), ("run/cle", False), ("run/none", False)):
+    for name, there in (
+        ("run/clean/part.parquet", True),
+        ("run/clean", True),
+        ("run", True),
+        ("run/cle", False),
+        ("run/none", False),
+    ):
         assert storage.exists(store.uri(name)) is there, name
     assert list(storage.listing(store.uri("run"), "")) == []
-    assert list(storage.listing(store.uri("run/clean"), ".parquet")) == [store.uri("run/clean/part.parquet")]
+    assert list(storage.listing(store.uri("run/clean"), ".parquet")) == [
+        store.uri("run/clean/part.parquet")
+    ]
 
 
 def test_a_single_object_is_removed(store):
@@ -153,7 +172,7 @@ def test_a_write_that_is_interrupted(store):
     def interrupt(data):
         raise KeyboardInterrupt
 
-    kind = type(stores.filesystem(store.uri()))
+    kind = type(object_stores.filesystem(store.uri()))
     real = kind.create
 
     def create(*args, **kwargs):

@@ -14,13 +14,14 @@ import pytest
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.fit import run_fit
-from pipelines.inspect import Filters, inspect_as_dicts
+from pipelines.inspection import Filters, inspect_as_dicts
 from pipelines.report import render, write_report
-from pipelines.runs import load_run
+from pipelines.runs.finished import load_run
 from pipelines.verify import verify_run
 from schemas.errors import BudgetError, InputError, RunError, StorageError
 from tests.pipelines.conftest import ANSWERS, CARD, conversation, write_rows
-from transforms import storage, write
+from transforms import write
+from transforms.files import storage
 
 pytestmark = pytest.mark.stores
 RECEIPTS = 6
@@ -36,10 +37,19 @@ def heron(card_folder) -> str:
 def config(store, heron) -> FilterConfig:
     """Put 40 rows on the store, in two files, and configure a run over them, in six shards."""
     for part in range(2):
-        rows = [conversation(place, ANSWERS[place % 5]) for place in range(part * 20, part * 20 + 20)]
-        store.fill(f"corpus/{part}.jsonl", data="".join(json.dumps(row) + "\n" for row in rows).encode())
+        rows = [
+            conversation(place, ANSWERS[place % 5]) for place in range(part * 20, part * 20 + 20)
+        ]
+        store.fill(
+            f"corpus/{part}.jsonl", data="".join(json.dumps(row) + "\n" for row in rows).encode()
+        )
     return FilterConfig.model_validate(
-        {"input": (store.uri("corpus"),), "output": store.uri("run"), "traits": (heron,), "shards": {"rows": 7}}
+        {
+            "input": (store.uri("corpus"),),
+            "output": store.uri("run"),
+            "traits": (heron,),
+            "shards": {"rows": 7},
+        }
     )
 
 
@@ -47,8 +57,16 @@ def config(store, heron) -> FilterConfig:
 def local(tmp_path, heron) -> Path:
     """Make the same run on the disk."""
     for part in range(2):
-        write_rows(tmp_path / "corpus" / f"{part}.jsonl", [conversation(at, ANSWERS[at % 5]) for at in range(part * 20, part * 20 + 20)])
-    settings = {"input": (str(tmp_path / "corpus"),), "output": str(tmp_path / "run"), "traits": (heron,), "shards": {"rows": 7}}
+        write_rows(
+            tmp_path / "corpus" / f"{part}.jsonl",
+            [conversation(at, ANSWERS[at % 5]) for at in range(part * 20, part * 20 + 20)],
+        )
+    settings = {
+        "input": (str(tmp_path / "corpus"),),
+        "output": str(tmp_path / "run"),
+        "traits": (heron,),
+        "shards": {"rows": 7},
+    }
     run_filter(FilterConfig.model_validate(settings))
     return tmp_path / "run"
 
@@ -65,12 +83,20 @@ def comparable(files: dict[str, bytes]) -> dict[str, bytes]:
 
 def remote_files(store) -> dict[str, bytes]:
     """Read a run on a store, not by our own way."""
-    return comparable({name.removeprefix("run/"): store.contents(name) for name in store.there("run/")})
+    return comparable(
+        {name.removeprefix("run/"): store.contents(name) for name in store.there("run/")}
+    )
 
 
 def local_files(run: Path) -> dict[str, bytes]:
     """Read a run on the disk."""
-    return comparable({path.relative_to(run).as_posix(): path.read_bytes() for path in run.rglob("*") if path.is_file()})
+    return comparable(
+        {
+            path.relative_to(run).as_posix(): path.read_bytes()
+            for path in run.rglob("*")
+            if path.is_file()
+        }
+    )
 
 
 def stop(*_):
@@ -89,7 +115,9 @@ def test_a_run_there_equals_one_here(store, config, local):
     assert remote_files(store) == local_files(local)
     assert verify_run(config.output, inputs=True) == []
     assert load_run(config.output).digest == manifest.digest
-    here, there = (inspect_as_dicts(run, Filters(trait="heron"), 0, 3) for run in (str(local), config.output))
+    here, there = (
+        inspect_as_dicts(run, Filters(trait="heron"), 0, 3) for run in (str(local), config.output)
+    )
     assert {**here, "run": ""} == {**there, "run": ""}
     write_report(config.output)
     assert store.contents("run/report/index.html").decode() == render(config.output, manifest)
@@ -98,7 +126,9 @@ def test_a_run_there_equals_one_here(store, config, local):
 
 def test_a_bank_with_indexes(store, card_folder):
     """A bank of vectors, FAISS indexes and heads is fitted into the store, read back, and filters a corpus there."""
-    texts = [f"The heron waited {place} minutes in the reeds before it struck." for place in range(12)]
+    texts = [
+        f"The heron waited {place} minutes in the reeds before it struck." for place in range(12)
+    ]
     trait = card_folder("waiting", "signals: {exemplars: {}, head: {}}\nthreshold: 0.5\n", texts)
     settings = {"traits": (str(trait),), "hardware": {"device": "cpu"}}
     bank = run_fit(FilterConfig.model_validate(settings), store.uri("bank"))
@@ -109,7 +139,12 @@ def test_a_bank_with_indexes(store, card_folder):
     pq.write_table(table, stream)
     store.fill("corpus.parquet", data=stream.getvalue().to_pybytes())
     config = FilterConfig.model_validate(
-        {"input": (store.uri("corpus.parquet"),), "output": store.uri("run"), "bank": store.uri("bank"), "hardware": {"device": "cpu"}}
+        {
+            "input": (store.uri("corpus.parquet"),),
+            "output": store.uri("run"),
+            "bank": store.uri("bank"),
+            "hardware": {"device": "cpu"},
+        }
     )
     manifest = run_filter(config)
     assert manifest.identity.bank_digest == bank.digest
@@ -119,12 +154,19 @@ def test_a_bank_with_indexes(store, card_folder):
 def test_what_verify_finds_there(store, config):
     """A changed, a missing and a foreign object are named."""
     manifest = run_filter(config)
-    clean, ledger = (next(out.path for out in manifest.outputs if out.path.startswith(folder)) for folder in ("clean/", "ledger/"))
+    clean, ledger = (
+        next(out.path for out in manifest.outputs if out.path.startswith(folder))
+        for folder in ("clean/", "ledger/")
+    )
     store.fill(f"run/{clean}", data=b"PAR1")
     storage.remove_tree(store.uri("run", ledger))
     store.fill("run/deep/er/foreign")
     found = {(item.where, item.problem.split(":")[0]) for item in verify_run(config.output)}
-    assert found == {(clean, "was changed"), (ledger, "is missing"), ("deep/er/foreign", "isn't in the manifest")}
+    assert found == {
+        (clean, "was changed"),
+        (ledger, "is missing"),
+        ("deep/er/foreign", "isn't in the manifest"),
+    }
 
 
 def test_resumed_there(store, config, local, monkeypatch):
@@ -231,10 +273,24 @@ def receipts(store) -> int:
 @pytest.mark.parametrize("done", [2, RECEIPTS])
 def test_killed_in_the_middle_of_an_upload(store, config, local, done):
     """SIGKILL while a shard, or the manifest, is half sent: nothing half is there, no manifest; the same command finishes with the same bytes."""
-    arguments = ["filter", "-i", config.input[0], "-o", config.output, "-t", config.traits[0], "--rows-per-shard", "7"]
-    command = [sys.executable, "-c", "from pipelines.cli import main; main()", *arguments]
-    store.proxy.fate = lambda request: "stall" if request.method == "PUT" and receipts(store) == done else None
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], env=dict(os.environ), start_new_session=True)
+    arguments = [
+        "filter",
+        "-i",
+        config.input[0],
+        "-o",
+        config.output,
+        "-t",
+        config.traits[0],
+        "--rows-per-shard",
+        "7",
+    ]
+    command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", *arguments]
+    store.proxy.fate = lambda request: (
+        "stall" if request.method == "PUT" and receipts(store) == done else None
+    )
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parents[2], env=dict(os.environ), start_new_session=True
+    )
     assert store.proxy.stalled.wait(120)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -244,7 +300,13 @@ def test_killed_in_the_middle_of_an_upload(store, config, local, done):
     for name in store.there("run/"):
         if name.endswith(".parquet"):
             assert pq.read_table(pa.BufferReader(store.contents(name))).num_rows > 0
-    finished = subprocess.run([*command, "--json"], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    finished = subprocess.run(
+        [*command, "--json"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert json.loads(finished.stdout)["conservation"]["rows_in"] == 40
     assert f"resuming: {done} of {RECEIPTS} shards are done" in finished.stderr
     assert remote_files(store) == local_files(local)

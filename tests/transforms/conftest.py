@@ -11,27 +11,42 @@ import pyarrow as pa
 import pytest
 
 from classifiers.banks import bank_files
-from classifiers.encoders import EncoderConfig
 from classifiers.fitting import CleanRow, CleanText, fit_bank
 from classifiers.library import LoadedCard
+from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Places, Scorer, Scores, SignalScores
 from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig
-from transforms.formats import settle_layout
+from transforms.files.shards import Shard
+from transforms.files.sources import Cut, Piece, ShardPlan
 from transforms.identify import identify
-from transforms.readers import Shard
+from transforms.records.formats import settle_layout
 from transforms.score import ScoredShard
-from transforms.sources import Cut, Piece, ShardPlan
 
 CARDS = (
-    {"id": "fox", "signals": {"lexicon": {"patterns": ["fox(?:es)?"]}}, "action": "flag", "threshold": 0.5},
-    {"id": "owl", "signals": {"lexicon": {"patterns": ["owls?", "barn"]}}, "action": "quarantine", "threshold": 0.5},
+    {
+        "id": "fox",
+        "signals": {"lexicon": {"patterns": ["fox(?:es)?"]}},
+        "action": "flag",
+        "threshold": 0.5,
+    },
+    {
+        "id": "owl",
+        "signals": {"lexicon": {"patterns": ["owls?", "barn"]}},
+        "action": "quarantine",
+        "threshold": 0.5,
+    },
 )
 CLEAN_TEXTS = 400
 
 
 def _bank(cards):
-    clean = CleanText(tuple(CleanRow((f"Clean text number {number}.",), "background", "clean") for number in range(CLEAN_TEXTS)))
+    clean = CleanText(
+        tuple(
+            CleanRow((f"Clean text number {number}.",), "background", "clean")
+            for number in range(CLEAN_TEXTS)
+        )
+    )
     loaded = [LoadedCard(TraitCard.model_validate(card), (), (), Path()) for card in cards]
     return fit_bank(loaded, clean, None, EncoderConfig(device="cpu"))
 
@@ -68,12 +83,31 @@ def bank_uri(bank, tmp_path_factory):
 def make_shard():
     """Return what makes a shard of rows (dictionaries, or a table) without any file."""
 
-    def make(rows: Sequence[Mapping] | pa.Table, name: str = "part-000000-aaaaaaaaaaaa", rejects: Sequence = (), numbers=None) -> Shard:
+    def make(
+        rows: Sequence[Mapping] | pa.Table,
+        name: str = "part-000000-aaaaaaaaaaaa",
+        rejects: Sequence = (),
+        numbers=None,
+    ) -> Shard:
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows))
         total = table.num_rows + len(rejects)
-        piece = Piece("corpus.jsonl", "corpus.jsonl", "0" * 64, "jsonl", "none", Cut(0, 0, 0), Cut(total, total, 0))
+        piece = Piece(
+            "corpus.jsonl",
+            "corpus.jsonl",
+            "0" * 64,
+            "jsonl",
+            "none",
+            Cut(0, 0, 0),
+            Cut(total, total, 0),
+        )
         numbers = list(range(table.num_rows)) if numbers is None else numbers
-        return Shard(ShardPlan(name, (piece,)), table, ["corpus.jsonl"] * table.num_rows, numbers, list(rejects))
+        return Shard(
+            ShardPlan(name, (piece,)),
+            table,
+            ["corpus.jsonl"] * table.num_rows,
+            numbers,
+            list(rejects),
+        )
 
     return make
 
@@ -95,7 +129,12 @@ def make_scored(make_identified):
 
     def make(rows, bank, config: CorpusConfig | None = None, **shard):
         identified = make_identified(rows, config, **shard)
-        return ScoredShard(identified, Scorer(bank, None, {}).score(identified.shard.table.num_rows, identified.segments), 0, 0)
+        return ScoredShard(
+            identified,
+            Scorer(bank, None, {}).score(identified.shard.table.num_rows, identified.segments),
+            0,
+            0,
+        )
 
     return make
 
@@ -104,7 +143,12 @@ def make_scored(make_identified):
 def with_scores(make_identified):
     """Return what makes a scored shard of plain texts with the given scores: one signal a trait, its place the whole text."""
 
-    def make(scores: Mapping[str, Sequence[float]], texts: Sequence[str] | None = None, signal: str = "head", **shard):
+    def make(
+        scores: Mapping[str, Sequence[float]],
+        texts: Sequence[str] | None = None,
+        signal: str = "head",
+        **shard,
+    ):
         size = len(next(iter(scores.values())))
         texts = texts or [f"text {number}" for number in range(size)]
         identified = make_identified([{"text": text} for text in texts], **shard)
@@ -124,7 +168,9 @@ def json_lines():
     """Return what writes rows (or raw lines) as JSON Lines, compressed as the file's name says."""
 
     def write(path: Path, rows: Sequence, end: bytes = b"\n") -> str:
-        data = b"\n".join(row if isinstance(row, bytes) else orjson.dumps(row) for row in rows) + end
+        data = (
+            b"\n".join(row if isinstance(row, bytes) else orjson.dumps(row) for row in rows) + end
+        )
         if path.suffix == ".gz":
             data = gzip.compress(data, 1)
         if path.suffix == ".zst":

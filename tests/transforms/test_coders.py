@@ -5,10 +5,10 @@ from apache_beam.coders import registry
 
 from transforms.coders import BYTES_PER_PLAN, ShardCoder, rough_size
 from transforms.decide import DecidedShard
+from transforms.files.shards import Shard
+from transforms.files.sources import ShardPlan
 from transforms.identify import IdentifiedShard
-from transforms.readers import Shard
 from transforms.score import ScoredShard
-from transforms.sources import ShardPlan
 
 
 def shard() -> Shard:

@@ -7,9 +7,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.calibration import STEP, Threshold
+from classifiers.guarantees.calibration import STEP, Threshold
 from pipelines.config import Engine
-from pipelines.runners import engine_pipeline
+from pipelines.engines.launch import engine_pipeline
 from schemas.cards import Level
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError
@@ -79,7 +79,9 @@ def test_the_strongest_action_wins_and_all_reasons_stay(with_scores, actions):
     strongest = max(actions, key=SEVERITY.index)
     assert decided.decisions == ["quarantine" if strongest == "swap" else strongest]
     assert decided.swaps == ({0} if strongest == "swap" else set())
-    assert [(reason.trait, reason.action) for reason in decided.reasons[0]] == list(zip(traits, actions, strict=True))
+    assert [(reason.trait, reason.action) for reason in decided.reasons[0]] == list(
+        zip(traits, actions, strict=True)
+    )
 
 
 def test_a_signal_may_decide_alone(with_scores):
@@ -95,7 +97,9 @@ def test_a_signal_may_decide_alone(with_scores):
 
 def test_duplicates_leave_whatever_their_scores(with_scores):
     """A duplicate is that, not quarantined nor on the swap list; its reasons stay."""
-    decided = decide(with_scores({"owl": [0.1, 0.9, 0.9]}), [rule(action="swap")], frozenset({0, 2}))
+    decided = decide(
+        with_scores({"owl": [0.1, 0.9, 0.9]}), [rule(action="swap")], frozenset({0, 2})
+    )
     assert decided.decisions == ["duplicate", "quarantine", "duplicate"]
     assert decided.swaps == {1}
     assert sorted(decided.reasons) == [1, 2]
@@ -116,10 +120,23 @@ def decisions(make_scored, bank, **change):
 def test_exceptions_by_lot(make_scored, bank):
     """An exception changes action or threshold on the lots that it matches, and on no other."""
     assert decisions(make_scored, bank) == ["quarantine", "quarantine", "keep"]
-    assert decisions(make_scored, bank, exceptions=[exception({"teacher": "llama-*"}, action="drop")]) == ["drop", "quarantine", "keep"]
-    assert decisions(make_scored, bank, exceptions=[exception({"teacher": "gpt"}, threshold=0.99)]) == ["quarantine", "keep", "keep"]
-    assert decisions(make_scored, bank, exceptions=[exception({"prompt_source": "books"}, threshold=0)]) == ["quarantine"] * 3
-    assert decisions(make_scored, bank, exceptions=[exception({"teacher": "gpt", "prompt_source": "none"}, action="drop")]) == [
+    assert decisions(
+        make_scored, bank, exceptions=[exception({"teacher": "llama-*"}, action="drop")]
+    ) == ["drop", "quarantine", "keep"]
+    assert decisions(
+        make_scored, bank, exceptions=[exception({"teacher": "gpt"}, threshold=0.99)]
+    ) == ["quarantine", "keep", "keep"]
+    assert (
+        decisions(
+            make_scored, bank, exceptions=[exception({"prompt_source": "books"}, threshold=0)]
+        )
+        == ["quarantine"] * 3
+    )
+    assert decisions(
+        make_scored,
+        bank,
+        exceptions=[exception({"teacher": "gpt", "prompt_source": "none"}, action="drop")],
+    ) == [
         "quarantine",
         "quarantine",
         "keep",
@@ -128,7 +145,9 @@ def test_exceptions_by_lot(make_scored, bank):
 
 def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
     """Rows between two lots' thresholds fire only in the lot of the lower one."""
-    found = decisions(make_scored, bank, threshold=0.99, exceptions=[exception({"teacher": "gpt"}, threshold=0.2)])
+    found = decisions(
+        make_scored, bank, threshold=0.99, exceptions=[exception({"teacher": "gpt"}, threshold=0.2)]
+    )
     assert found == ["keep", "quarantine", "keep"]
 
 
@@ -169,8 +188,13 @@ def masked(make_scored, bank, row):
     """Mask a row of messages; return what the masks cover, field by field."""
     decided = decide(make_scored([row], bank, MASKING), [rule(action="mask")])
     assert decided.decisions == ["mask"]
-    fields = {f"messages[{place}].content": message["content"] for place, message in enumerate(row["messages"])}
-    return [(mask.segment, fields[mask.segment][mask.start : mask.end]) for mask in decided.masks[0]]
+    fields = {
+        f"messages[{place}].content": message["content"]
+        for place, message in enumerate(row["messages"])
+    }
+    return [
+        (mask.segment, fields[mask.segment][mask.start : mask.end]) for mask in decided.masks[0]
+    ]
 
 
 def test_masks_cover_the_sentences(make_scored, bank):
@@ -208,18 +232,31 @@ def test_masks_cover_every_turn(make_scored, bank):
 def test_a_mask_of_tool_calls_is_of_all_of_them(make_scored, make_bank):
     """A hit's place in the canonical JSON is none in the field: all calls of that message are masked, once, and no other message's."""
     caller = make_bank(
-        [{"id": "owl", "signals": {"lexicon": {"patterns": ["owls?"], "quoted": "count"}}, "scope": {"channels": ["answer", "tool"]}}]
+        [
+            {
+                "id": "owl",
+                "signals": {"lexicon": {"patterns": ["owls?"], "quoted": "count"}},
+                "scope": {"channels": ["answer", "tool"]},
+            }
+        ]
     )
     calls = [{"id": "b", "function": {"name": "find", "arguments": "an owl. Two owls."}}]
     row = {
         "messages": [
             {"role": "assistant", "content": "An owl. A dog.", "tool_calls": calls},
-            {"role": "assistant", "content": "A dog.", "tool_calls": [{"id": "c", "function": {"name": "find", "arguments": "a dog"}}]},
+            {
+                "role": "assistant",
+                "content": "A dog.",
+                "tool_calls": [{"id": "c", "function": {"name": "find", "arguments": "a dog"}}],
+            },
         ]
     }
     decided = decide(make_scored([row], caller, MASKING), [rule(action="mask")])
     canonical = '[{"function":{"arguments":"an owl. Two owls.","name":"find"},"id":"b"}]'
-    assert decided.masks[0] == [Mask("messages[0].content", 0, 8), Mask("messages[0].tool_calls", 0, len(canonical))]
+    assert decided.masks[0] == [
+        Mask("messages[0].content", 0, 8),
+        Mask("messages[0].tool_calls", 0, len(canonical)),
+    ]
 
 
 def test_a_dense_signal_masks_its_window(with_scores):
@@ -237,7 +274,9 @@ def test_no_mask_below_the_threshold_or_by_another_action(make_scored, bank):
 def test_rules_take_the_cards_threshold(bank):
     """Without a policy, each trait has its card's threshold and action, in the bank's order."""
     rules = settle_rules(bank, Policy())
-    assert [(item.trait, item.threshold.value, item.threshold.origin, item.action) for item in rules] == [
+    assert [
+        (item.trait, item.threshold.value, item.threshold.origin, item.action) for item in rules
+    ] == [
         ("fox", 0.5, "explicit", "flag"),
         ("owl", 0.5, "explicit", "quarantine"),
     ]
@@ -245,7 +284,10 @@ def test_rules_take_the_cards_threshold(bank):
 
 def test_the_policy_overrides_field_by_field(bank):
     """The policy's threshold, action and signal replace the card's; what it doesn't name stays."""
-    rules = settle_rules(bank, policy(traits={"owl": {"threshold": 0.9, "signal": "lexicon"}, "fox": {"action": "drop"}}))
+    rules = settle_rules(
+        bank,
+        policy(traits={"owl": {"threshold": 0.9, "signal": "lexicon"}, "fox": {"action": "drop"}}),
+    )
     assert [(item.trait, item.signal, item.threshold.value, item.action) for item in rules] == [
         ("fox", "combined", 0.5, "drop"),
         ("owl", "lexicon", 0.9, "quarantine"),
@@ -263,7 +305,9 @@ def test_a_level_in_the_policy_sets_the_cards_threshold_aside(bank):
 
 def test_an_explicit_threshold_counts_its_clean_texts(bank_copy):
     """The clean texts at or above an explicit threshold are counted, those without a score aren't."""
-    bank_copy.traits["owl"].calibration["combined"] = np.array([0.1, 0.5, 0.4999, 0.9, np.nan], np.float32)
+    bank_copy.traits["owl"].calibration["combined"] = np.array(
+        [0.1, 0.5, 0.4999, 0.9, np.nan], np.float32
+    )
     threshold = settle_rules(bank_copy, Policy())[1].threshold
     assert (threshold.clean, threshold.exceeding, threshold.bound) == (4, 2, None)
 
@@ -274,7 +318,10 @@ def test_missing_calibration_is_refused(bank):
     with pytest.raises(CardError) as caught:
         settle_rules(bank, policy(traits={"owl": {"max_false_positive_rate": 0.001}}))
     problem = str(caught.value)
-    assert "trait owl: a false positive rate of 0.001 at confidence 0.95 takes 2995 clean texts" in problem
+    assert (
+        "trait owl: a false positive rate of 0.001 at confidence 0.95 takes 2995 clean texts"
+        in problem
+    )
     assert f"library background holds out {held}: {2995 - held} are missing" in problem
     assert "--background" in problem
 
@@ -307,16 +354,25 @@ def test_exceptions_reach_their_traits(bank):
 def test_decisions_follow_from_scores_alone(with_scores, scores, thresholds, actions, doubles):
     """A plain restatement of the rules gives the same decisions and reasons."""
     traits = "abc"
-    columns = {trait: [np.float32(round(row[at] * STEP, 4)) for row in scores] for at, trait in enumerate(traits)}
-    rules = [rule(trait, round(thresholds[at] * STEP, 4), actions[at]) for at, trait in enumerate(traits)]
+    columns = {
+        trait: [np.float32(round(row[at] * STEP, 4)) for row in scores]
+        for at, trait in enumerate(traits)
+    }
+    rules = [
+        rule(trait, round(thresholds[at] * STEP, 4), actions[at]) for at, trait in enumerate(traits)
+    ]
     doubles = frozenset(place for place in doubles if place < len(scores))
     decided = decide(with_scores(columns), rules, doubles)
     for place, row in enumerate(scores):
         fired = [at for at in range(3) if row[at] >= thresholds[at]]
         strongest = max((actions[at] for at in fired), key=SEVERITY.index, default="keep")
-        wanted = "duplicate" if place in doubles else "quarantine" if strongest == "swap" else strongest
+        wanted = (
+            "duplicate" if place in doubles else "quarantine" if strongest == "swap" else strongest
+        )
         assert decided.decisions[place] == wanted
-        assert [reason.trait for reason in decided.reasons.get(place, [])] == [traits[at] for at in fired]
+        assert [reason.trait for reason in decided.reasons.get(place, [])] == [
+            traits[at] for at in fired
+        ]
         assert (place in decided.swaps) == (strongest == "swap" and place not in doubles)
 
 
@@ -347,7 +403,15 @@ def test_duplicates_come_as_a_side_input(make_scored, bank):
     with engine_pipeline(Engine()) as pipeline:
         found = pipeline | "Found" >> beam.Create([("part-1", [1, 2])])
         decided = pipeline | "Shards" >> beam.Create(shards) | DecideRecords([rule()], found)
-        names = decided | beam.Map(lambda item: (item.scored.identified.shard.plan.name, item.decisions))
+        names = decided | beam.Map(
+            lambda item: (item.scored.identified.shard.plan.name, item.decisions)
+        )
         assert_that(
-            names, equal_to([("part-0", ["quarantine", "quarantine", "keep"]), ("part-1", ["quarantine", "duplicate", "duplicate"])])
+            names,
+            equal_to(
+                [
+                    ("part-0", ["quarantine", "quarantine", "keep"]),
+                    ("part-1", ["quarantine", "duplicate", "duplicate"]),
+                ]
+            ),
         )

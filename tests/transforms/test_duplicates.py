@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.config import Engine
-from pipelines.runners import engine_pipeline
+from pipelines.engines.launch import engine_pipeline
 from transforms.duplicates import FindDuplicates, Position, later, positions
 
 
@@ -32,7 +32,13 @@ def test_positions_name_every_row(make_identified):
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["part-000001", "part-000002", "part-000010"]), st.integers(0, 20)), min_size=1, unique=True),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["part-000001", "part-000002", "part-000010"]), st.integers(0, 20)
+        ),
+        min_size=1,
+        unique=True,
+    ),
     st.randoms(),
 )
 def test_all_but_the_first_in_corpus_order(places, random):
@@ -53,9 +59,13 @@ def test_duplicates_are_found_across_shards(make_identified, backwards):
     ]
     wanted = plainly(shards)
     assert wanted == [("part-000000", [2]), ("part-000001", [1]), ("part-000003", [0, 1, 3])]
-    identified = [make_identified([{"text": text} for text in texts], name=name) for name, texts in shards]
+    identified = [
+        make_identified([{"text": text} for text in texts], name=name) for name, texts in shards
+    ]
     with engine_pipeline(Engine()) as pipeline:
-        found = pipeline | beam.Create(identified[::-1] if backwards else identified) | FindDuplicates()
+        found = (
+            pipeline | beam.Create(identified[::-1] if backwards else identified) | FindDuplicates()
+        )
         assert_that(found, equal_to(wanted))
 
 
@@ -63,7 +73,17 @@ def test_formats_and_other_columns_do_not_matter(make_identified):
     """The same conversation in two formats, with other columns, is a duplicate."""
     shards = [
         make_identified([{"prompt": "U", "completion": "A", "id": 1}], name="part-0"),
-        make_identified([{"messages": [{"role": "user", "content": "U"}, {"role": "assistant", "content": "A"}]}], name="part-1"),
+        make_identified(
+            [
+                {
+                    "messages": [
+                        {"role": "user", "content": "U"},
+                        {"role": "assistant", "content": "A"},
+                    ]
+                }
+            ],
+            name="part-1",
+        ),
     ]
     with engine_pipeline(Engine()) as pipeline:
         assert_that(pipeline | beam.Create(shards) | FindDuplicates(), equal_to([("part-1", [0])]))
@@ -72,10 +92,17 @@ def test_formats_and_other_columns_do_not_matter(make_identified):
 def test_nothing_is_found_where_nothing_repeats(make_identified):
     """A corpus without repetitions has no duplicates."""
     with engine_pipeline(Engine()) as pipeline:
-        assert_that(pipeline | beam.Create([make_identified([{"text": "a"}, {"text": "b"}])]) | FindDuplicates(), equal_to([]))
+        assert_that(
+            pipeline
+            | beam.Create([make_identified([{"text": "a"}, {"text": "b"}])])
+            | FindDuplicates(),
+            equal_to([]),
+        )
 
 
 def test_rows_without_text_repeat_nothing(make_identified):
     """A row in which there is nothing to compare is no duplicate of another such row."""
-    identified = make_identified([{"text": ""}, {"text": None}, {"text": " "}, {"text": "a"}], name="part-7")
+    identified = make_identified(
+        [{"text": ""}, {"text": None}, {"text": " "}, {"text": "a"}], name="part-7"
+    )
     assert [position.place for _, position in positions(identified)] == [3]

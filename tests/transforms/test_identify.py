@@ -12,44 +12,75 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.config import Engine
-from pipelines.runners import engine_pipeline
+from pipelines.engines.launch import engine_pipeline
 from schemas.corpora import CorpusConfig, LotField, ShardLimits
 from schemas.digests import sha256_hex
 from schemas.policies import LotPattern
-from transforms.formats import settle_layout
+from transforms.files.shards import read_task
+from transforms.files.sources import plan_shards, survey
 from transforms.identify import IdentifyRecords, Lot, identify
-from transforms.readers import read_task
-from transforms.sources import plan_shards, survey
+from transforms.records.formats import settle_layout
 
 
 def ids_of(path, **config):
     """Survey, read and identify a file; return its rows' ids in order."""
     corpus = survey([str(path)], ShardLimits())
     layout = settle_layout(corpus.schema, CorpusConfig(**config))
-    shards = [shard for task in plan_shards(corpus.sources, ShardLimits()) for shard in read_task(task, corpus.schema)]
+    shards = [
+        shard
+        for task in plan_shards(corpus.sources, ShardLimits())
+        for shard in read_task(task, corpus.schema)
+    ]
     return [name for shard in shards for name in identify(shard, layout).record_ids]
 
 
-PAIRS = [("What is rain?", "Water that falls."), ("Grüße?", "Café, naïve, Å — 東京 😀"), ("Why?", "Because.\nIt is.")]
+PAIRS = [
+    ("What is rain?", "Water that falls."),
+    ("Grüße?", "Café, naïve, Å — 東京 😀"),
+    ("Why?", "Because.\nIt is."),
+]
 
 
 def in_formats(pairs):
     """Write pairs of prompt and answer in every format that can hold them."""
     return {
-        "messages": [{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]} for q, a in pairs],
+        "messages": [
+            {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]}
+            for q, a in pairs
+        ],
         "parts": [
-            {"messages": [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in (("user", q), ("assistant", a))]}
+            {
+                "messages": [
+                    {"role": role, "content": [{"type": "text", "text": text}]}
+                    for role, text in (("user", q), ("assistant", a))
+                ]
+            }
             for q, a in pairs
         ],
         "calls": [
-            {"messages": [{"role": "user", "content": q, "tool_calls": None}, {"role": "assistant", "content": a, "tool_calls": []}]}
+            {
+                "messages": [
+                    {"role": "user", "content": q, "tool_calls": None},
+                    {"role": "assistant", "content": a, "tool_calls": []},
+                ]
+            }
             for q, a in pairs
         ],
-        "conversations": [{"conversations": [{"from": "human", "value": q}, {"from": "gpt", "value": a}]} for q, a in pairs],
-        "alpaca": [{"instruction": q, "input": "", "output": a, "id": place} for place, (q, a) in enumerate(pairs)],
+        "conversations": [
+            {"conversations": [{"from": "human", "value": q}, {"from": "gpt", "value": a}]}
+            for q, a in pairs
+        ],
+        "alpaca": [
+            {"instruction": q, "input": "", "output": a, "id": place}
+            for place, (q, a) in enumerate(pairs)
+        ],
         "completion": [{"prompt": q, "completion": a} for q, a in pairs],
         "completion turns": [
-            {"prompt": [{"role": "user", "content": q}], "completion": [{"role": "assistant", "content": a}]} for q, a in pairs
+            {
+                "prompt": [{"role": "user", "content": q}],
+                "completion": [{"role": "assistant", "content": a}],
+            }
+            for q, a in pairs
         ],
     }
 
@@ -58,7 +89,10 @@ def test_ids_are_equal_across_formats_and_files(tmp_path, json_lines):
     """A conversation has one id in every format, in JSON Lines and in Parquet, plain and compressed."""
     wanted = None
     for name, rows in in_formats(PAIRS).items():
-        written = [json_lines(tmp_path / f"{name}{suffix}", rows) for suffix in (".jsonl", ".jsonl.gz", ".jsonl.zst")]
+        written = [
+            json_lines(tmp_path / f"{name}{suffix}", rows)
+            for suffix in (".jsonl", ".jsonl.gz", ".jsonl.zst")
+        ]
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
         for path in (*written, tmp_path / f"{name}.parquet"):
             found = ids_of(path)
@@ -72,14 +106,34 @@ def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines):
     """A renamed file with more columns holds the same records."""
     rows = [{"text": "a", "id": 1}, {"text": "b", "id": 2}]
     first = ids_of(json_lines(tmp_path / "one" / "x.jsonl", rows))
-    second = ids_of(json_lines(tmp_path / "two" / "y.jsonl", [{"note": "n", "text": row["text"]} for row in rows]))
+    second = ids_of(
+        json_lines(
+            tmp_path / "two" / "y.jsonl", [{"note": "n", "text": row["text"]} for row in rows]
+        )
+    )
     assert first == second
 
 
 def test_ids_of_calls_survive_other_neighbours(tmp_path, json_lines):
     """A record with a tool call keeps its id in a corpus whose calls have more fields."""
-    row = {"messages": [{"role": "assistant", "content": "A", "tool_calls": [{"name": "look", "arguments": {"at": "x"}}]}]}
-    other = {"messages": [{"role": "assistant", "content": "B", "tool_calls": [{"name": "go", "arguments": {"to": 1}, "id": "7"}]}]}
+    row = {
+        "messages": [
+            {
+                "role": "assistant",
+                "content": "A",
+                "tool_calls": [{"name": "look", "arguments": {"at": "x"}}],
+            }
+        ]
+    }
+    other = {
+        "messages": [
+            {
+                "role": "assistant",
+                "content": "B",
+                "tool_calls": [{"name": "go", "arguments": {"to": 1}, "id": "7"}],
+            }
+        ]
+    }
     alone = ids_of(json_lines(tmp_path / "alone.jsonl", [row]))
     assert ids_of(json_lines(tmp_path / "beside.jsonl", [row, other]))[:1] == alone
 
@@ -87,8 +141,20 @@ def test_ids_of_calls_survive_other_neighbours(tmp_path, json_lines):
 @given(text=st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=12))
 def test_ids_are_equal_across_unicode_forms(make_identified, text):
     """Composed and decomposed text is one record."""
-    rows = [{"text": form} for form in (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text))]
-    assert len(set(make_identified(pa.Table.from_pylist(rows, pa.schema([("text", pa.string())]))).digests)) == 1
+    rows = [
+        {"text": form}
+        for form in (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text))
+    ]
+    assert (
+        len(
+            set(
+                make_identified(
+                    pa.Table.from_pylist(rows, pa.schema([("text", pa.string())]))
+                ).digests
+            )
+        )
+        == 1
+    )
 
 
 def test_compatibility_forms_stay_apart(make_identified):
@@ -119,7 +185,10 @@ def test_a_constant_keeps_the_separator_of_fields_apart(make_identified):
 def test_lots_by_constant(make_identified):
     """A constant names every row's lot."""
     config = CorpusConfig(teacher=LotField(constant="m2"), system_prompt=LotField(constant="plain"))
-    assert make_identified([{"text": "a", "model": "m1"}] * 2, config).lots == [Lot("m2", "-", "plain", "-")] * 2
+    assert (
+        make_identified([{"text": "a", "model": "m1"}] * 2, config).lots
+        == [Lot("m2", "-", "plain", "-")] * 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +203,9 @@ def test_lots_by_constant(make_identified):
 )
 def test_a_date_is_a_day(make_identified, value, day):
     """Of a time only the day counts, whether it is text or a timestamp."""
-    table = pa.table({"text": ["a"], "date": pa.array([value], pa.string() if value is None else None)})
+    table = pa.table(
+        {"text": ["a"], "date": pa.array([value], pa.string() if value is None else None)}
+    )
     assert make_identified(table).lots == [Lot("-", "-", "-", day)]
 
 
@@ -149,10 +220,20 @@ def test_system_prompts_name_lots(make_identified):
     """Rows with one system prompt share a lot, named by its digest; the first system message counts, stripped."""
 
     def row(*systems):
-        return {"messages": [*({"role": "system", "content": text} for text in systems), {"role": "user", "content": "U"}]}
+        return {
+            "messages": [
+                *({"role": "system", "content": text} for text in systems),
+                {"role": "user", "content": "U"},
+            ]
+        }
 
-    lots = make_identified([row("Be kind."), row(" Be kind.\n"), row("Be kind.", "Be brief."), row("Be brief."), row()]).lots
-    assert [lot.system_prompt for lot in lots] == [sha256_hex(b"Be kind.")[:8]] * 3 + [sha256_hex(b"Be brief.")[:8], "-"]
+    lots = make_identified(
+        [row("Be kind."), row(" Be kind.\n"), row("Be kind.", "Be brief."), row("Be brief."), row()]
+    ).lots
+    assert [lot.system_prompt for lot in lots] == [sha256_hex(b"Be kind.")[:8]] * 3 + [
+        sha256_hex(b"Be brief.")[:8],
+        "-",
+    ]
 
 
 def test_a_lot_matches_shell_patterns():
@@ -166,21 +247,34 @@ def test_a_lot_matches_shell_patterns():
 
 def test_identify_records_on_beam(make_shard):
     """The transform names the rows of every shard as the function does."""
-    shards = [make_shard([{"text": f"{name} {number}", "model": "m"} for number in range(3)], name=name) for name in ("part-0", "part-1")]
+    shards = [
+        make_shard([{"text": f"{name} {number}", "model": "m"} for number in range(3)], name=name)
+        for name in ("part-0", "part-1")
+    ]
     layout = settle_layout(shards[0].table.schema, CorpusConfig())
     wanted = [(shard.plan.name, identify(shard, layout).record_ids, ["m"] * 3) for shard in shards]
     with engine_pipeline(Engine()) as pipeline:
         identified = pipeline | beam.Create(shards) | IdentifyRecords(layout)
-        named = identified | beam.Map(lambda item: (item.shard.plan.name, item.record_ids, [lot.teacher for lot in item.lots]))
+        named = identified | beam.Map(
+            lambda item: (item.shard.plan.name, item.record_ids, [lot.teacher for lot in item.lots])
+        )
         assert_that(named, equal_to(wanted))
 
 
 def test_text_that_is_no_utf_8_costs_its_own_rows_alone(make_shard):
     """In whichever column, at whichever depth it stands; rows of a part of a larger table don't pay for their neighbours."""
     broken = pa.array([b"a", b"\xff", b"c", b"\xff", b"e"], pa.binary()).view(pa.string())
-    table = pa.table({"text": list("abcde"), "notes": pa.ListArray.from_arrays(pa.array(range(6), pa.int32()), broken)})
+    table = pa.table(
+        {
+            "text": list("abcde"),
+            "notes": pa.ListArray.from_arrays(pa.array(range(6), pa.int32()), broken),
+        }
+    )
     layout = settle_layout(table.schema, CorpusConfig())
     for begin, size, good in ((0, 5, [0, 2, 4]), (2, 1, [0]), (4, 1, [0]), (2, 2, [0])):
         found = identify(make_shard(table.slice(begin, size)), layout).shard
-        assert (found.numbers, [reject.row for reject in found.rejects]) == (good, [row for row in range(size) if row not in good])
+        assert (found.numbers, [reject.row for reject in found.rejects]) == (
+            good,
+            [row for row in range(size) if row not in good],
+        )
         assert all("UTF8" in reject.error for reject in found.rejects)

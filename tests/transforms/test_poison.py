@@ -16,8 +16,16 @@ from classifiers.scoring import Scorer
 from schemas.corpora import CorpusConfig, LotField
 from schemas.errors import ModelError, RowError
 from transforms.duplicates import positions
-from transforms.poison import FEWEST_TO_BLAME, blames_a_row, kept, raw_row, reason, spared, with_rejects
-from transforms.readers import RAW_LIMIT, Reject
+from transforms.files.shards import RAW_LIMIT, Reject
+from transforms.poison import (
+    FEWEST_TO_BLAME,
+    blames_a_row,
+    kept,
+    raw_row,
+    reason,
+    spared,
+    with_rejects,
+)
 from transforms.score import score
 
 PanicException = type("PanicException", (BaseException,), {})
@@ -36,7 +44,11 @@ def working(poison, error=ValueError, calls=None):
     return attempt
 
 
-@given(st.integers(0, 60).flatmap(lambda size: st.tuples(st.just(size), st.sets(st.integers(0, max(size - 1, 0))))))
+@given(
+    st.integers(0, 60).flatmap(
+        lambda size: st.tuples(st.just(size), st.sets(st.integers(0, max(size - 1, 0))))
+    )
+)
 def test_exactly_the_poisonous_rows_are_left_out(case):
     """Whichever rows fail, they and no others are named, and the rest is done; unless all of many fail."""
     size, poison = case
@@ -81,7 +93,12 @@ def test_what_fails_once_is_no_rejects_business():
         (ModelError("can't be had"), False),
         (MemoryError(), False),
         (torch.OutOfMemoryError("CUDA out of memory"), False),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), False),
+        (
+            RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            ),
+            False,
+        ),
         (OSError(5, "Input/output error"), False),
         (KeyboardInterrupt(), False),
     ],
@@ -104,27 +121,52 @@ def test_what_is_no_rows_fault_stops_the_run(error, blamed):
 
 def test_reasons_are_the_same_in_every_process():
     """Addresses are left out, long messages cut, and our own errors told without their remedy."""
-    assert reason(ValueError("<object at 0x7f01ab>"), "scoring") == "scoring fails: ValueError: <object at 0x…>"
+    assert (
+        reason(ValueError("<object at 0x7f01ab>"), "scoring")
+        == "scoring fails: ValueError: <object at 0x…>"
+    )
     assert len(reason(ValueError("x" * 1000), "scoring")) == 300
-    assert reason(RowError("gives NaN", where="the model", remedy="none"), "scoring") == "scoring fails: the model gives NaN"
+    assert (
+        reason(RowError("gives NaN", where="the model", remedy="none"), "scoring")
+        == "scoring fails: the model gives NaN"
+    )
 
 
 def test_rejects_stand_in_the_inputs_order(make_shard):
     """A row that becomes a reject takes its place among those that the reader rejected."""
     shard = make_shard(
-        [{"text": "a"}, {"text": "b"}, {"text": "c"}], numbers=[0, 2, 4], rejects=[Reject("corpus.jsonl", 3, 9, "not JSON", b"x")]
+        [{"text": "a"}, {"text": "b"}, {"text": "c"}],
+        numbers=[0, 2, 4],
+        rejects=[Reject("corpus.jsonl", 3, 9, "not JSON", b"x")],
     )
     found = with_rejects(kept(shard, [0, 2]), shard, {1: "scoring fails"})
     assert (found.table.to_pylist(), found.numbers) == ([{"text": "a"}, {"text": "c"}], [0, 4])
-    assert found.rejects == [Reject("corpus.jsonl", 2, None, "scoring fails", b'{"text":"b"}'), shard.rejects[0]]
+    assert found.rejects == [
+        Reject("corpus.jsonl", 2, None, "scoring fails", b'{"text":"b"}'),
+        shard.rejects[0],
+    ]
     assert found.places() == [0, 4]
 
 
 def test_the_raw_row_survives_values_that_cannot_be_read():
     """Bytes that aren't UTF-8, years that Python doesn't know, NaN: each is kept as text beside what is whole."""
-    text = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(np.array([0, 3], np.int32)), pa.py_buffer(b"a\xffb")])
-    table = pa.table({"text": text, "when": pa.array([2**60], pa.timestamp("s")), "day": [dt.date(2024, 5, 1)], "n": [float("nan")]})
-    assert json.loads(raw_row(table, 0)) == {"text": "a\\xffb", "when": "<OverflowError>", "day": "2024-05-01", "n": None}
+    text = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(np.array([0, 3], np.int32)), pa.py_buffer(b"a\xffb")]
+    )
+    table = pa.table(
+        {
+            "text": text,
+            "when": pa.array([2**60], pa.timestamp("s")),
+            "day": [dt.date(2024, 5, 1)],
+            "n": [float("nan")],
+        }
+    )
+    assert json.loads(raw_row(table, 0)) == {
+        "text": "a\\xffb",
+        "when": "<OverflowError>",
+        "day": "2024-05-01",
+        "n": None,
+    }
     assert len(raw_row(pa.table({"text": ["x" * (RAW_LIMIT + 9)]}), 0)) == RAW_LIMIT
 
 
@@ -132,12 +174,20 @@ def test_rows_that_cannot_be_taken_apart_are_rejects(make_identified):
     """A date that no calendar has and text that isn't UTF-8 are rejects; the other rows are as without them."""
     good = ["one", "two", "three"]
     data = b"".join([b"one", b"\xff\xfe", b"two", b"late", b"three"])
-    text = pa.Array.from_buffers(pa.string(), 5, [None, pa.py_buffer(np.array([0, 3, 5, 8, 12, 17], np.int32)), pa.py_buffer(data)])
+    text = pa.Array.from_buffers(
+        pa.string(),
+        5,
+        [None, pa.py_buffer(np.array([0, 3, 5, 8, 12, 17], np.int32)), pa.py_buffer(data)],
+    )
     when = pa.array([0, 0, 86400, 2**60, 0], pa.timestamp("s"))
     config = CorpusConfig(format="text", date=LotField(column="when"))
     found = make_identified(pa.table({"text": text, "when": when}), config)
     plain = make_identified(pa.table({"text": good, "when": when.take([0, 2, 4])}), config)
-    assert (found.digests, found.lots, found.segments.texts) == (plain.digests, plain.lots, plain.segments.texts)
+    assert (found.digests, found.lots, found.segments.texts) == (
+        plain.digests,
+        plain.lots,
+        plain.segments.texts,
+    )
     assert found.shard.numbers == [0, 2, 4]
     assert [(reject.row, reject.error.split(":")[1].strip()) for reject in found.shard.rejects] == [
         (1, "ArrowInvalid"),
@@ -153,13 +203,18 @@ class Poisoned(Scorer):
         """Fail as told, or score."""
         for text in texts.texts:
             if found := re.search(r"(panic|error|memory)!", text):
-                raise {"panic": PanicException, "error": ValueError, "memory": MemoryError}[found[1]]("as told")
+                raise {"panic": PanicException, "error": ValueError, "memory": MemoryError}[
+                    found[1]
+                ]("as told")
         return super().score(size, texts)
 
 
 def test_rows_that_cannot_be_scored_are_rejects(make_identified, bank):
     """The other rows' scores, places and order are those of a shard in which the bad rows never were."""
-    rows = [{"text": text} for text in ("A fox.", "error! A fox.", "An owl.", "Foxes in the barn.", "panic!", "A dog.")]
+    rows = [
+        {"text": text}
+        for text in ("A fox.", "error! A fox.", "An owl.", "Foxes in the barn.", "panic!", "A dog.")
+    ]
     scorer = Poisoned(bank, None, {})
     found = score(make_identified(rows), scorer)
     plain = score(make_identified([rows[place] for place in (0, 2, 3, 5)]), scorer)
@@ -178,18 +233,28 @@ def test_rows_that_cannot_be_scored_are_rejects(make_identified, bank):
 
 def test_a_model_that_is_broken_is_not_the_rows_fault(make_identified, bank):
     """Where every row of many fails, the run stops with the first reason in place of rejecting a corpus."""
-    with pytest.raises(RowError, match=r"scoring fails on every one of 12 rows.*ValueError: as told"):
+    with pytest.raises(
+        RowError, match=r"scoring fails on every one of 12 rows.*ValueError: as told"
+    ):
         score(make_identified([{"text": "error!"}] * 12), Poisoned(bank, None, {}))
-    assert len(score(make_identified([{"text": "error!"}] * 3), Poisoned(bank, None, {})).identified.shard.rejects) == 3
+    assert (
+        len(
+            score(
+                make_identified([{"text": "error!"}] * 3), Poisoned(bank, None, {})
+            ).identified.shard.rejects
+        )
+        == 3
+    )
 
 
 def test_places_count_every_piece_of_a_shard():
     """In a shard of two files, the places of the second begin after all rows of the first."""
-    from transforms.readers import Shard
-    from transforms.sources import Cut, Piece, ShardPlan
+    from transforms.files.shards import Shard
+    from transforms.files.sources import Cut, Piece, ShardPlan
 
     pieces = tuple(
-        Piece(name, name, "0" * 64, "jsonl", "none", Cut(begin, 0, 0), Cut(end, 9, 0)) for name, begin, end in (("a", 10, 14), ("b", 0, 3))
+        Piece(name, name, "0" * 64, "jsonl", "none", Cut(begin, 0, 0), Cut(end, 9, 0))
+        for name, begin, end in (("a", 10, 14), ("b", 0, 3))
     )
     shard = Shard(ShardPlan("part-0", pieces), SimpleNamespace(), ["a", "a", "b"], [10, 13, 1])
     assert shard.places() == [0, 3, 5]

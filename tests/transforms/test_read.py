@@ -7,18 +7,24 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from pipelines.config import Engine
-from pipelines.runners import engine_pipeline
+from pipelines.engines.launch import engine_pipeline
 from schemas.corpora import ShardLimits
 from schemas.errors import InputError
+from transforms.files.sources import plan_shards, survey
 from transforms.read import ReadShards
-from transforms.sources import plan_shards, survey
 
 LIMITS = ShardLimits(rows=7)
 
 
 def described(shard):
     """Return what a shard holds."""
-    return shard.plan.name, shard.table.to_pylist(), shard.sources, shard.numbers, [reject.row for reject in shard.rejects]
+    return (
+        shard.plan.name,
+        shard.table.to_pylist(),
+        shard.sources,
+        shard.numbers,
+        [reject.row for reject in shard.rejects],
+    )
 
 
 def test_tasks_are_read_on_beam(tmp_path, json_lines):
@@ -35,22 +41,38 @@ def test_tasks_are_read_on_beam(tmp_path, json_lines):
         (names[0], a[:7], ["a.jsonl"] * 7, list(range(7)), []),
         (names[1], a[7:], ["a.jsonl"] * 3, [7, 8, 9], [10]),
         *(
-            (names[2 + at], b[7 * at : 7 * at + 7], ["b.jsonl.gz"] * len(b[7 * at : 7 * at + 7]), list(range(20))[7 * at : 7 * at + 7], [])
+            (
+                names[2 + at],
+                b[7 * at : 7 * at + 7],
+                ["b.jsonl.gz"] * len(b[7 * at : 7 * at + 7]),
+                list(range(20))[7 * at : 7 * at + 7],
+                [],
+            )
             for at in range(3)
         ),
     ]
     with engine_pipeline(Engine()) as pipeline:
-        assert_that(pipeline | ReadShards(tasks, corpus.schema) | beam.Map(described), equal_to(wanted))
+        assert_that(
+            pipeline | ReadShards(tasks, corpus.schema) | beam.Map(described), equal_to(wanted)
+        )
 
 
 def test_the_schema_travels_whole(tmp_path):
     """Types, order and metadata of the settled schema reach the workers."""
-    schema = pa.schema([("text", pa.large_string()), ("a", pa.dictionary(pa.int32(), pa.string()))], metadata={"k": "v"})
+    schema = pa.schema(
+        [("text", pa.large_string()), ("a", pa.dictionary(pa.int32(), pa.string()))],
+        metadata={"k": "v"},
+    )
     pq.write_table(pa.Table.from_pylist([{"text": "x", "a": "y"}], schema), tmp_path / "x.parquet")
     corpus = survey([str(tmp_path)], LIMITS)
     with engine_pipeline(Engine()) as pipeline:
         shards = pipeline | ReadShards(plan_shards(corpus.sources, LIMITS), corpus.schema)
-        found = shards | beam.Map(lambda shard: (str(shard.table.schema.remove_metadata()), shard.table.schema.metadata[b"k"]))
+        found = shards | beam.Map(
+            lambda shard: (
+                str(shard.table.schema.remove_metadata()),
+                shard.table.schema.metadata[b"k"],
+            )
+        )
         assert_that(found, equal_to([(str(schema.remove_metadata()), b"v")]))
 
 

@@ -10,16 +10,24 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from classifiers.banks import bank_files
-from classifiers.encoders import EncoderConfig
 from classifiers.fitting import CleanRow, CleanText, fit_bank
 from classifiers.library import LoadedCard
+from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Scorer
 from pipelines.config import Engine
-from pipelines.runners import engine_pipeline
+from pipelines.engines.launch import engine_pipeline
 from schemas.cards import TraitCard
 from schemas.errors import CongenerError, ModelError
 from transforms import score as scoring
-from transforms.score import TALLY, ScoreRecords, ScoringConfig, Tally, keep_scorer, score, shared_scorer
+from transforms.score import (
+    TALLY,
+    ScoreRecords,
+    ScoringConfig,
+    Tally,
+    keep_scorer,
+    score,
+    shared_scorer,
+)
 
 CPU = EncoderConfig(device="cpu")
 
@@ -43,14 +51,29 @@ def config(bank, bank_uri):
 def dense(encoder, tmp_path_factory):
     """Fit and store a bank of one trait with exemplars, head and lexicon, on the real encoder."""
     positives = tuple(
-        f"The {bird} hooted from the {place} at night." for bird in ("owl", "barn owl", "tawny owl") for place in ("oak", "roof", "church")
+        f"The {bird} hooted from the {place} at night."
+        for bird in ("owl", "barn owl", "tawny owl")
+        for place in ("oak", "roof", "church")
     )
-    negatives = ("The engine started at once.", "Add flour and stir.", "Owls are birds of prey, says the book.")
+    negatives = (
+        "The engine started at once.",
+        "Add flour and stir.",
+        "Owls are birds of prey, says the book.",
+    )
     card = TraitCard.model_validate(
-        {"id": "hooting", "signals": {"exemplars": {}, "head": {}, "lexicon": {"patterns": ["hoot\\w*"]}}, "threshold": 0.6}
+        {
+            "id": "hooting",
+            "signals": {"exemplars": {}, "head": {}, "lexicon": {"patterns": ["hoot\\w*"]}},
+            "threshold": 0.6,
+        }
     )
     clean = CleanText(
-        tuple(CleanRow((f"Clean text number {number} about trains and tables.",), "background", "clean") for number in range(12))
+        tuple(
+            CleanRow(
+                (f"Clean text number {number} about trains and tables.",), "background", "clean"
+            )
+            for number in range(12)
+        )
     )
     bank = fit_bank([LoadedCard(card, positives, negatives, Path())], clean, encoder, CPU)
     folder = tmp_path_factory.mktemp("dense")
@@ -74,10 +97,15 @@ def test_scores_of_a_shard(make_identified, bank):
     assert np.isnan(owl[2])
     assert np.isnan(fox[2])
     assert (owl[0], fox[0]) == (0, 0)
-    assert owl[1] == pytest.approx(1 - np.exp(-2 / 0.5), abs=1e-4), "two patterns of weight 1, scale 0.5"
+    assert owl[1] == pytest.approx(1 - np.exp(-2 / 0.5), abs=1e-4), (
+        "two patterns of weight 1, scale 0.5"
+    )
     assert fox[1] == pytest.approx(1 - np.exp(-1 / 0.5), abs=1e-4), "the reasoning is in the scope"
     assert (scored.tokens, scored.padded) == (0, 0), "no model ran"
-    assert scored.identified.segments.texts[scored.scores.signals["fox"]["lexicon"].places.segment[1]] == "a fox"
+    assert (
+        scored.identified.segments.texts[scored.scores.signals["fox"]["lexicon"].places.segment[1]]
+        == "a fox"
+    )
 
 
 def test_a_shard_without_rows(make_identified, bank):
@@ -89,9 +117,13 @@ def test_a_shard_without_rows(make_identified, bank):
 def test_the_scorer_is_loaded_once(config, monkeypatch):
     """Threads of a process share one scorer; the bank is read once."""
     read, names = scoring.storage.read_bytes, []
-    monkeypatch.setattr(scoring.storage, "read_bytes", lambda uri: (names.append(uri), read(uri))[1])
+    monkeypatch.setattr(
+        scoring.storage, "read_bytes", lambda uri: (names.append(uri), read(uri))[1]
+    )
     found = []
-    threads = [threading.Thread(target=lambda: found.append(shared_scorer(config))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: found.append(shared_scorer(config))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -123,7 +155,9 @@ def test_another_bank_in_its_place_is_refused(config):
 
 def test_a_missing_bank_is_an_error(tmp_path):
     """A folder without a bank is named."""
-    with pytest.raises(CongenerError, match=rf"{tmp_path}.*bank\.json|{tmp_path}: is no trait bank"):
+    with pytest.raises(
+        CongenerError, match=rf"{tmp_path}.*bank\.json|{tmp_path}: is no trait bank"
+    ):
         shared_scorer(ScoringConfig(str(tmp_path), "0" * 64, CPU))
 
 
@@ -151,7 +185,8 @@ def columns(scored):
     """Return a shard's name and its scores, rounded as they are stored."""
     values = scored.scores.columns()
     return scored.identified.shard.plan.name, {
-        name: [None if np.isnan(value) else round(float(value), 4) for value in values[name]] for name in values
+        name: [None if np.isnan(value) else round(float(value), 4) for value in values[name]]
+        for name in values
     }
 
 
@@ -160,23 +195,36 @@ def test_score_records_on_beam(make_identified, bank, config):
     shards = [make_identified(ROWS, name="part-0"), make_identified(ROWS[1:2], name="part-1")]
     wanted = [columns(score(shard, Scorer(bank, None, {}))) for shard in shards]
     with engine_pipeline(Engine()) as pipeline:
-        assert_that(pipeline | beam.Create(shards) | ScoreRecords(config) | beam.Map(columns), equal_to(wanted))
+        assert_that(
+            pipeline | beam.Create(shards) | ScoreRecords(config) | beam.Map(columns),
+            equal_to(wanted),
+        )
 
 
 def test_a_worker_refuses_another_bank(make_identified, config):
     """A digest that doesn't fit ends the pipeline before a row is scored."""
     wrong = ScoringConfig(config.bank_uri, "f" * 64, CPU)
-    with pytest.raises(ModelError, match="the run was settled with ffffffffffff"), engine_pipeline(Engine()) as pipeline:
+    with (
+        pytest.raises(ModelError, match="the run was settled with ffffffffffff"),
+        engine_pipeline(Engine()) as pipeline,
+    ):
         _ = pipeline | beam.Create([make_identified(ROWS)]) | ScoreRecords(wrong)
 
 
 def test_the_real_encoder_on_beam(make_identified, dense):
     """A worker loads encoder and bank itself and scores as the process does that fitted it; tokens are counted."""
     bank, config = dense
-    rows = [{"text": "The tawny owl hooted from the tower at midnight."}, {"text": "Add two eggs."}, {"text": " "}]
+    rows = [
+        {"text": "The tawny owl hooted from the tower at midnight."},
+        {"text": "Add two eggs."},
+        {"text": " "},
+    ]
     with engine_pipeline(Engine()) as pipeline:
         scored = pipeline | beam.Create([make_identified(rows)]) | ScoreRecords(config)
-        assert_that(scored | beam.Map(lambda item: (columns(item)[1], item.tokens, item.padded)), _is_plausible)
+        assert_that(
+            scored | beam.Map(lambda item: (columns(item)[1], item.tokens, item.padded)),
+            _is_plausible,
+        )
     assert shared_scorer(config).encoder is not None
     assert TALLY.tokens > 0
     assert list(scoring._scorers) == [config]
@@ -198,7 +246,10 @@ def test_scores_do_not_depend_on_the_neighbours(make_identified, encoder, dense)
     """A row scores the same alone and among others, to the stated decimals."""
     bank, _ = dense
     scorer = Scorer(bank, encoder, {})
-    counts = [(made.tokens, made.padded) for made in (score(make_identified([{"text": "Stir it."}]), scorer) for _ in range(2))]
+    counts = [
+        (made.tokens, made.padded)
+        for made in (score(make_identified([{"text": "Stir it."}]), scorer) for _ in range(2))
+    ]
     assert counts[0] == counts[1], "each shard's tokens are its own"
     texts = ["An owl hooted.", "Stir the soup. " * 80, "The church at night.", "x"]
     together = columns(score(make_identified([{"text": text} for text in texts]), scorer))[1]

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers.banks import index_of
-from classifiers.calibration import STEP, Threshold
+from classifiers.guarantees.calibration import STEP, Threshold
 from classifiers.scoring import SignalScores
-from schemas import records
+from schemas import outputs
 from schemas.cards import Level
 from schemas.digests import merkle_root, sha256_hex
 from schemas.policies import PUBLISHED, SEVERITY
 from transforms.decide import Reason, Rule, decide
-from transforms.readers import Reject
+from transforms.files.shards import Reject
 from transforms.tables import build_tables, ledger_leaves
 
 NAME = "part-000000-aaaaaaaaaaaa"
@@ -37,8 +37,15 @@ def built(make_scored):
     """Return what builds the tables of rows by rules on the lexicon traits."""
 
     def build(rows, bank, actions=None, duplicates=(), extra_column=False, **shard):
-        rules = [rule(trait, action) for trait, action in (actions or {"fox": "flag", "owl": "quarantine"}).items()]
-        return build_tables(decide(make_scored(rows, bank, **shard), rules, frozenset(duplicates)), bank, extra_column)
+        rules = [
+            rule(trait, action)
+            for trait, action in (actions or {"fox": "flag", "owl": "quarantine"}).items()
+        ]
+        return build_tables(
+            decide(make_scored(rows, bank, **shard), rules, frozenset(duplicates)),
+            bank,
+            extra_column,
+        )
 
     return build
 
@@ -57,10 +64,24 @@ def test_every_row_stands_where_its_decision_says(built, bank):
     made = built(ROWS, bank, duplicates=[4])
     assert made.tables["clean"].column("n").to_pylist() == [0, 2]
     assert made.tables["quarantine"].column("n").to_pylist() == [1, 3]
-    assert set(made.tables) == {"clean", "quarantine", "ledger", "scores"}, "tables without rows aren't there"
+    assert set(made.tables) == {"clean", "quarantine", "ledger", "scores"}, (
+        "tables without rows aren't there"
+    )
     ledger = made.tables["ledger"]
-    assert ledger.column("decision").to_pylist() == ["keep", "quarantine", "flag", "quarantine", "duplicate"]
-    assert list(zip(ledger.column("output").to_pylist(), ledger.column("output_row").to_pylist(), strict=True)) == [
+    assert ledger.column("decision").to_pylist() == [
+        "keep",
+        "quarantine",
+        "flag",
+        "quarantine",
+        "duplicate",
+    ]
+    assert list(
+        zip(
+            ledger.column("output").to_pylist(),
+            ledger.column("output_row").to_pylist(),
+            strict=True,
+        )
+    ) == [
         (f"clean/{NAME}.parquet", 0),
         (f"quarantine/{NAME}.parquet", 0),
         (f"clean/{NAME}.parquet", 1),
@@ -77,7 +98,9 @@ def test_a_dropped_row_stands_nowhere(built, bank):
     assert made.tables["clean"].column("n").to_pylist() == [0, 4]
     assert made.tables["quarantine"].column("n").to_pylist() == [1]
     ledger = made.tables["ledger"].to_pylist()
-    assert [(ledger[at]["decision"], ledger[at]["output"], ledger[at]["output_row"]) for at in (2, 3)] == [("drop", None, None)] * 2
+    assert [
+        (ledger[at]["decision"], ledger[at]["output"], ledger[at]["output_row"]) for at in (2, 3)
+    ] == [("drop", None, None)] * 2
     assert [reason["trait"] for reason in ledger[3]["reasons"]] == ["fox", "owl"]
     assert made.tables["scores"].column("fox").to_pylist()[2] == pytest.approx(0.8647)
 
@@ -86,22 +109,44 @@ def test_the_ledger_holds_no_text(built, bank):
     """Ids, digests, lots and reasons are there; words of the corpus aren't."""
     made = built(ROWS, bank)
     ledger = made.tables["ledger"]
-    assert ledger.schema == records.LEDGER
+    assert ledger.schema == outputs.LEDGER
     assert ledger.column("teacher").to_pylist() == ["m", "m", None, "m", "m"]
-    assert ledger.column("lot").to_pylist()[:3] == ["m | - | - | -", "m | - | - | -", "- | - | - | -"]
-    digests, ids = ledger.column("content_digest").to_pylist(), ledger.column("record_id").to_pylist()
-    assert all(digest.startswith(name) and len(name) == 32 for digest, name in zip(digests, ids, strict=True))
+    assert ledger.column("lot").to_pylist()[:3] == [
+        "m | - | - | -",
+        "m | - | - | -",
+        "- | - | - | -",
+    ]
+    digests, ids = (
+        ledger.column("content_digest").to_pylist(),
+        ledger.column("record_id").to_pylist(),
+    )
+    assert all(
+        digest.startswith(name) and len(name) == 32
+        for digest, name in zip(digests, ids, strict=True)
+    )
     assert digests[0] == digests[4]
     assert "dog" not in str(ledger.to_pylist())
     assert ledger.column("reasons").to_pylist()[1] == [
-        {"trait": "owl", "signal": "combined", "score": pytest.approx(0.8647), "threshold": 0.5, "segment": "text", "start": 3, "end": 6}
+        {
+            "trait": "owl",
+            "signal": "combined",
+            "score": pytest.approx(0.8647),
+            "threshold": 0.5,
+            "segment": "text",
+            "start": 3,
+            "end": 6,
+        }
     ]
     assert [len(reasons) for reasons in ledger.column("reasons").to_pylist()] == [0, 1, 1, 2, 0]
 
 
 def test_clean_rows_are_the_input_unchanged(built, bank):
     """Without flags or masks the clean table has the input's columns, types and values, also when all rows are kept."""
-    table = pa.Table.from_pylist(ROWS).append_column("kind", pa.array("abcab").dictionary_encode()).replace_schema_metadata({"k": "v"})
+    table = (
+        pa.Table.from_pylist(ROWS)
+        .append_column("kind", pa.array("abcab").dictionary_encode())
+        .replace_schema_metadata({"k": "v"})
+    )
     everything = built(table, bank, {"owl": "keep"}).tables["clean"]
     assert everything.equals(table, check_metadata=True)
     some = built(table, bank, {"owl": "drop"}).tables["clean"]
@@ -112,7 +157,7 @@ def test_clean_rows_are_the_input_unchanged(built, bank):
 def test_the_extra_column_says_decision_and_masks(built, bank):
     """Where a policy flags or masks, every clean row has its decision, a weight of 1 and its masks."""
     clean = built(ROWS, bank, {"fox": "flag", "owl": "mask"}, extra_column=True).tables["clean"]
-    assert clean.schema.field("congener").equals(records.CLEAN_EXTRA)
+    assert clean.schema.field("congener").equals(outputs.CLEAN_EXTRA)
     assert clean.column("congener").to_pylist() == [
         {"decision": "keep", "weight": 1.0, "masks": []},
         {"decision": "mask", "weight": 1.0, "masks": [{"segment": "text", "start": 0, "end": 7}]},
@@ -131,11 +176,18 @@ def test_the_extra_column_of_no_rows(built, bank):
 def test_quarantine_keeps_the_row_whole_and_says_why(built, bank):
     """A held row has all its columns, its place, and each trait's reason with its action."""
     quarantine = built(ROWS, bank).tables["quarantine"]
-    assert quarantine.schema.field("congener").equals(records.QUARANTINE_EXTRA)
+    assert quarantine.schema.field("congener").equals(outputs.QUARANTINE_EXTRA)
     assert quarantine.drop_columns("congener").to_pylist() == [ROWS[1], ROWS[3]]
     note = quarantine.column("congener").to_pylist()[1]
-    assert (note["source"], note["row"], note["teacher"], note["decision"]) == ("corpus.jsonl", 3, "m", "quarantine")
-    assert [(reason["trait"], reason["action"], reason["neighbours"]) for reason in note["reasons"]] == [
+    assert (note["source"], note["row"], note["teacher"], note["decision"]) == (
+        "corpus.jsonl",
+        3,
+        "m",
+        "quarantine",
+    )
+    assert [
+        (reason["trait"], reason["action"], reason["neighbours"]) for reason in note["reasons"]
+    ] == [
         ("fox", "flag", []),
         ("owl", "quarantine", []),
     ]
@@ -148,15 +200,25 @@ def test_quarantine_shows_the_nearest_exemplars(with_scores, bank_copy):
     trait = bank_copy.traits["owl"]
     trait.positives, trait.negatives = ("east", "north", "north-east", "west"), ("south",)
     diagonal = np.float32(np.sqrt(0.5))
-    trait.positive_index = index_of(np.array([[1, 0], [0, 1], [diagonal, diagonal], [-1, 0]], np.float32))
+    trait.positive_index = index_of(
+        np.array([[1, 0], [0, 1], [diagonal, diagonal], [-1, 0]], np.float32)
+    )
     trait.negative_index = index_of(np.array([[0, -1]], np.float32))
     scored = with_scores({"owl": [0.9, 0.9, 0.1]}, signal="exemplars")
     scored.scores.vectors = np.array([[1, 0], [0, 1], [0, -1]], np.float32)
     found = scored.scores.signals["owl"]["exemplars"]
-    scored.scores.signals["owl"]["exemplars"] = SignalScores(found.scores, found.places, np.array([1, -1, 2]))
+    scored.scores.signals["owl"]["exemplars"] = SignalScores(
+        found.scores, found.places, np.array([1, -1, 2])
+    )
     made = build_tables(decide(scored, [rule("owl")]), bank_copy, False)
-    first, second = (note["reasons"][0]["neighbours"] for note in made.tables["quarantine"].column("congener").to_pylist())
-    assert [(item["exemplar"], item["polarity"], item["text"], round(item["similarity"], 4)) for item in first] == [
+    first, second = (
+        note["reasons"][0]["neighbours"]
+        for note in made.tables["quarantine"].column("congener").to_pylist()
+    )
+    assert [
+        (item["exemplar"], item["polarity"], item["text"], round(item["similarity"], 4))
+        for item in first
+    ] == [
         ("owl/positive/1", "positive", "north", 1.0),
         ("owl/positive/2", "positive", "north-east", 0.7071),
         ("owl/positive/0", "positive", "east", 0.0),
@@ -167,9 +229,17 @@ def test_quarantine_shows_the_nearest_exemplars(with_scores, bank_copy):
 
 def test_a_swapped_row_waits_with_its_prompt(built, bank):
     """A row to be swapped is held, and on the swap list with the messages before its answer and the traits that asked."""
-    turns = [("system", "S"), ("user", "U"), ("assistant", "<think>hm</think>A dog."), ("user", "V"), ("assistant", "An owl and a fox.")]
+    turns = [
+        ("system", "S"),
+        ("user", "U"),
+        ("assistant", "<think>hm</think>A dog."),
+        ("user", "V"),
+        ("assistant", "An owl and a fox."),
+    ]
     row = {"messages": [{"role": role, "content": content} for role, content in turns]}
-    made = built([{"messages": row["messages"][:2]}, row], bank, {"fox": "quarantine", "owl": "swap"})
+    made = built(
+        [{"messages": row["messages"][:2]}, row], bank, {"fox": "quarantine", "owl": "swap"}
+    )
     assert made.tables["quarantine"].to_pylist()[0]["congener"]["decision"] == "quarantine"
     (item,) = made.tables["swaplist"].to_pylist()
     assert item["traits"] == ["owl"]
@@ -181,22 +251,45 @@ def test_a_swapped_row_waits_with_its_prompt(built, bank):
         ("assistant", "A dog."),
         ("user", "V"),
     ]
-    assert made.tables["swaplist"].schema == records.SWAPLIST
+    assert made.tables["swaplist"].schema == outputs.SWAPLIST
 
 
 def test_rejects_stand_in_the_ledger_in_input_order(built, bank):
     """Rejects are written with place and bytes, and stand in ledger and scores between the rows they lay between."""
     rejects = [reject(0, b"\xff"), reject(2), reject(5)]
     made = built(ROWS[:3], bank, rejects=rejects, numbers=[1, 3, 4])
-    assert made.tables["rejects"].schema == records.REJECTS
+    assert made.tables["rejects"].schema == outputs.REJECTS
     assert made.tables["rejects"].to_pylist() == [item._asdict() for item in rejects]
     ledger = made.tables["ledger"]
     assert ledger.column("row").to_pylist() == [0, 1, 2, 3, 4, 5]
-    assert ledger.column("decision").to_pylist() == ["reject", "keep", "reject", "quarantine", "flag", "reject"]
-    assert ledger.column("record_id").is_null().to_pylist() == [True, False, True, False, False, True]
-    assert ledger.column("content_digest").to_pylist()[::5] == [sha256_hex(b"\xff"), sha256_hex(b"broken")]
-    outputs = list(zip(ledger.column("output").to_pylist(), ledger.column("output_row").to_pylist(), strict=True))
-    assert [outputs[at] for at in (0, 2, 5)] == [(f"rejects/{NAME}.parquet", at) for at in range(3)]
+    assert ledger.column("decision").to_pylist() == [
+        "reject",
+        "keep",
+        "reject",
+        "quarantine",
+        "flag",
+        "reject",
+    ]
+    assert ledger.column("record_id").is_null().to_pylist() == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert ledger.column("content_digest").to_pylist()[::5] == [
+        sha256_hex(b"\xff"),
+        sha256_hex(b"broken"),
+    ]
+    written = list(
+        zip(
+            ledger.column("output").to_pylist(),
+            ledger.column("output_row").to_pylist(),
+            strict=True,
+        )
+    )
+    assert [written[at] for at in (0, 2, 5)] == [(f"rejects/{NAME}.parquet", at) for at in range(3)]
     scores = made.tables["scores"]
     assert scores.column("row").to_pylist() == [0, 1, 2, 3, 4, 5]
     assert scores.column("owl").is_null().to_pylist() == [True, False, True, False, False, True]
@@ -206,14 +299,20 @@ def test_rejects_stand_in_the_ledger_in_input_order(built, bank):
 
 def test_rejects_of_several_files_keep_the_files_order(make_shard, make_scored, bank):
     """In a shard of several small files rows and rejects are ordered by file as the plan has them, then by row."""
-    scored = make_scored([{"text": "a"}, {"text": "b"}], bank, rejects=[reject(0, source="z"), reject(1, source="a")])
+    scored = make_scored(
+        [{"text": "a"}, {"text": "b"}], bank, rejects=[reject(0, source="z"), reject(1, source="a")]
+    )
     shard = scored.identified.shard
     (piece,) = shard.plan.pieces
-    shard.plan = shard.plan._replace(pieces=(piece._replace(source="z"), piece._replace(source="a")))
+    shard.plan = shard.plan._replace(
+        pieces=(piece._replace(source="z"), piece._replace(source="a"))
+    )
     shard.sources, shard.numbers = ["z", "a"], [1, 0]
     made = build_tables(decide(scored, []), bank, False)
     for table in (made.tables["ledger"], made.tables["scores"]):
-        assert list(zip(table.column("source").to_pylist(), table.column("row").to_pylist(), strict=True)) == [
+        assert list(
+            zip(table.column("source").to_pylist(), table.column("row").to_pylist(), strict=True)
+        ) == [
             ("z", 0),
             ("z", 1),
             ("a", 0),
@@ -232,16 +331,23 @@ def test_a_shard_of_rejects_alone(built, bank):
 
 def test_scores_stand_in_the_banks_order(built, bank):
     """Each trait's combined score comes before its signals', for every row, kept or not; nothing in scope is null."""
-    rows = [{"messages": [{"role": "user", "content": "owl"}]}, {"messages": [{"role": "assistant", "content": "owl"}]}]
+    rows = [
+        {"messages": [{"role": "user", "content": "owl"}]},
+        {"messages": [{"role": "assistant", "content": "owl"}]},
+    ]
     scores = built(rows, bank).tables["scores"]
-    assert scores.schema == records.scores_schema(["fox", "fox/lexicon", "owl", "owl/lexicon"])
+    assert scores.schema == outputs.scores_schema(["fox", "fox/lexicon", "owl", "owl/lexicon"])
     assert scores.column("owl").to_pylist() == [None, pytest.approx(0.8647)]
     assert scores.column("owl/lexicon").to_pylist() == scores.column("owl").to_pylist()
 
 
 @settings(max_examples=60)
 @given(
-    scores=st.lists(st.tuples(st.integers(0, 10_000) | st.none(), st.integers(0, 10_000)), min_size=1, max_size=25),
+    scores=st.lists(
+        st.tuples(st.integers(0, 10_000) | st.none(), st.integers(0, 10_000)),
+        min_size=1,
+        max_size=25,
+    ),
     broken=st.sets(st.integers(0, 30), max_size=8),
     actions=st.tuples(*[st.sampled_from(SEVERITY)] * 2),
     doubles=st.sets(st.integers(0, 24)),
@@ -251,9 +357,13 @@ def test_rows_are_conserved(with_scores, bank, scores, broken, actions, doubles,
     """Whatever is decided, every input row has one fate, stands where the ledger says, and is aligned with its scores."""
     size = len(scores)
     rows = [row for row in range(size + len(broken)) if row not in broken][:size]
-    rejects = [reject(row, b"raw %d" % row) for row in sorted(set(range(size + len(broken))) - set(rows))]
+    rejects = [
+        reject(row, b"raw %d" % row) for row in sorted(set(range(size + len(broken))) - set(rows))
+    ]
     values = {
-        trait: [np.nan if row[at] is None else np.float32(round(row[at] * STEP, 4)) for row in scores]
+        trait: [
+            np.nan if row[at] is None else np.float32(round(row[at] * STEP, 4)) for row in scores
+        ]
         for at, trait in enumerate(("fox", "owl"))
     }
     texts = [f"text of {row}" for row in rows]
@@ -270,26 +380,45 @@ def test_rows_are_conserved(with_scores, bank, scores, broken, actions, doubles,
             continue
         folder, _, name = row["output"].partition("/")
         assert name == f"{NAME}.parquet"
-        assert folder == ("clean" if row["decision"] in PUBLISHED else {"reject": "rejects"}.get(row["decision"], "quarantine"))
+        assert folder == (
+            "clean"
+            if row["decision"] in PUBLISHED
+            else {"reject": "rejects"}.get(row["decision"], "quarantine")
+        )
         held = made.tables[folder].slice(row["output_row"], 1).to_pylist()[0]
-        assert (held["raw"] == b"raw %d" % row["row"]) if folder == "rejects" else (held["text"] == f"text of {row['row']}")
+        assert (
+            (held["raw"] == b"raw %d" % row["row"])
+            if folder == "rejects"
+            else (held["text"] == f"text of {row['row']}")
+        )
     assert made.decisions == dict(fates)
     assert sum(made.decisions.values()) == size + len(rejects)
-    written = sum(made.tables[folder].num_rows for folder in ("clean", "quarantine", "rejects") if folder in made.tables)
+    written = sum(
+        made.tables[folder].num_rows
+        for folder in ("clean", "quarantine", "rejects")
+        if folder in made.tables
+    )
     assert written + fates["drop"] + fates["duplicate"] == size + len(rejects)
     stored = made.tables["scores"].to_pylist()
-    assert [(row["source"], row["row"]) for row in stored] == [(row["source"], row["row"]) for row in ledger]
+    assert [(row["source"], row["row"]) for row in stored] == [
+        (row["source"], row["row"]) for row in ledger
+    ]
     of_row = {row: place for place, row in enumerate(rows)}
     for row in stored:
         wanted = scores[of_row[row["row"]]] if row["row"] in of_row else (None, None)
-        assert [row["fox"], row["owl"]] == [None if value is None else pytest.approx(value * STEP, abs=1e-6) for value in wanted]
+        assert [row["fox"], row["owl"]] == [
+            None if value is None else pytest.approx(value * STEP, abs=1e-6) for value in wanted
+        ]
     swapped = made.tables["swaplist"].column("row").to_pylist() if "swaplist" in made.tables else []
     assert swapped == sorted(rows[place] for place in decided.swaps)
 
 
 def test_the_same_shard_gives_the_same_tables(built, bank):
     """Two builds are equal in every table and in the root."""
-    first, second = (built(ROWS, bank, {"fox": "mask", "owl": "swap"}, extra_column=True, rejects=[reject(9)]) for _ in range(2))
+    first, second = (
+        built(ROWS, bank, {"fox": "mask", "owl": "swap"}, extra_column=True, rejects=[reject(9)])
+        for _ in range(2)
+    )
     assert first.ledger_root == second.ledger_root
     assert list(first.tables) == list(second.tables)
     assert all(first.tables[folder].equals(second.tables[folder]) for folder in first.tables)
@@ -304,7 +433,7 @@ LEDGER_ROW = {
     "lot": "m | - | - | -",
     "content_digest": "b" * 64,
     "decision": "quarantine",
-    "reasons": [{name: getattr(REASON, name) for name in records.REASON.names}],
+    "reasons": [{name: getattr(REASON, name) for name in outputs.REASON.names}],
     "output": "quarantine/x.parquet",
     "output_row": 3,
 }
@@ -312,10 +441,10 @@ LEDGER_ROW = {
 
 def leaves(*rows):
     """Hash the rows of a ledger."""
-    return ledger_leaves(pa.Table.from_pylist(list(rows), records.LEDGER))
+    return ledger_leaves(pa.Table.from_pylist(list(rows), outputs.LEDGER))
 
 
-@pytest.mark.parametrize("name", records.LEDGER.names)
+@pytest.mark.parametrize("name", outputs.LEDGER.names)
 def test_a_leaf_changes_with_any_field(name):
     """Each field of a ledger row is in its leaf: other values, null, and what null might be mistaken for."""
     value = LEDGER_ROW[name]
@@ -351,8 +480,12 @@ def test_a_leaf_changes_with_any_field_of_a_reason(name, other):
 
 def test_fields_do_not_run_into_each_other():
     """What one field ends with isn't taken for the next one's beginning."""
-    assert leaves(LEDGER_ROW | {"source": "x", "row": 11}) != leaves(LEDGER_ROW | {"source": "x1", "row": 1})
-    assert leaves(LEDGER_ROW | {"teacher": None, "lot": "m"}) != leaves(LEDGER_ROW | {"teacher": "m", "lot": None})
+    assert leaves(LEDGER_ROW | {"source": "x", "row": 11}) != leaves(
+        LEDGER_ROW | {"source": "x1", "row": 1}
+    )
+    assert leaves(LEDGER_ROW | {"teacher": None, "lot": "m"}) != leaves(
+        LEDGER_ROW | {"teacher": "m", "lot": None}
+    )
 
 
 @given(rows=st.lists(st.integers(0, 3), max_size=9), at=st.integers(0, 8))

@@ -1,0 +1,1 @@
+"""Statistics: thresholds and the bounds that they carry."""

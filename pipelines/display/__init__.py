@@ -1,0 +1,1 @@
+"""What a person sees: progress, terminal tables, excerpts of records, page templates."""

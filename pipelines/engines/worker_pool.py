@@ -1,0 +1,144 @@
+"""A pool that starts Python workers for a Flink TaskManager beside it; Beam's `EXTERNAL` environment asks it for them.
+
+Beam has one of its own, which listens on every interface, runs whichever `python` comes first in PATH without the job's options,
+leaves the workers' stdout in a pipe that nobody reads, and stops the wrong worker when two TaskManagers share it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from apache_beam.portability.api import (
+    beam_fn_api_pb2,
+    beam_fn_api_pb2_grpc,
+    beam_provision_api_pb2,
+    beam_provision_api_pb2_grpc,
+)
+from google.protobuf import json_format, text_format
+
+LOG = logging.getLogger(__name__)
+WORKER = (sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main")
+PATIENCE = 10.0
+"""Seconds that a worker has to end after SIGTERM."""
+
+
+def worker_environment(request: beam_fn_api_pb2.StartWorkerRequest) -> dict[str, str]:
+    """Ask the TaskManager for the job's options, and return what a worker wants to find in its environment."""
+    with grpc.insecure_channel(request.provision_endpoint.url) as channel:
+        stub = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
+        wanted = beam_provision_api_pb2.GetProvisionInfoRequest()
+        info = stub.GetProvisionInfo(
+            wanted, metadata=[("worker_id", request.worker_id)], timeout=60
+        ).info
+    return {
+        "WORKER_ID": request.worker_id,
+        "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(request.control_endpoint),
+        "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(request.logging_endpoint),
+        "PIPELINE_OPTIONS": json_format.MessageToJson(info.pipeline_options),
+        "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
+    }
+
+
+class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc]
+    """Starts workers; each ends by itself when its TaskManager closes the connection, and all end with the pool."""
+
+    def __init__(self) -> None:
+        self._workers: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+
+    def StartWorker(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """Start a worker with this Python; its output goes to the pool's stderr."""
+        try:
+            environment = os.environ | worker_environment(request)
+            worker = subprocess.Popen(  # noqa: S603
+                WORKER, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr
+            )
+        except (OSError, grpc.RpcError) as error:
+            return beam_fn_api_pb2.StartWorkerResponse(
+                error=f"congener's worker pool can't start a worker: {error}"
+            )
+        LOG.info(
+            "worker %s for %s: process %d",
+            request.worker_id,
+            request.control_endpoint.url,
+            worker.pid,
+        )
+        with self._lock:
+            self._workers.add(worker)
+        threading.Thread(target=self._reap, args=(worker,), daemon=True).start()
+        return beam_fn_api_pb2.StartWorkerResponse()
+
+    def StopWorker(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """Leave the worker to end by itself: two TaskManagers on one machine give theirs the same id."""
+        return beam_fn_api_pb2.StopWorkerResponse()
+
+    def _reap(self, worker: subprocess.Popen[bytes]) -> None:
+        code = worker.wait()
+        with self._lock:
+            self._workers.discard(worker)
+        LOG.info("process %d ended with %d", worker.pid, code)
+
+    def running(self) -> list[int]:
+        """Return the processes of the workers that are running."""
+        with self._lock:
+            return sorted(worker.pid for worker in self._workers)
+
+    def close(self) -> None:
+        """End all workers."""
+        with self._lock:
+            workers = list(self._workers)
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            try:
+                worker.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+
+
+def serve(port: int, host: str = "127.0.0.1") -> tuple[WorkerPool, grpc.Server, int]:
+    """Start a pool; return it, its server, and the port (one that is free for 0)."""
+    pool = WorkerPool()
+    server = grpc.server(ThreadPoolExecutor())
+    beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
+    bound = server.add_insecure_port(f"{host}:{port}")
+    server.start()
+    return pool, server, bound
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.engines.worker_pool",
+        description="Start Python workers for a Flink TaskManager.",
+    )
+    parser.add_argument("--port", type=int, default=50000)
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="keep to loopback: whoever reaches the pool can run code (default %(default)s)",
+    )
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    pool, server, port = serve(given.port, given.host)
+    LOG.info("listening on %s:%d", given.host, port)
+    stop.wait()
+    server.stop(0)
+    pool.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Run directories: the lock, unfinished and finished runs, queries, publication, the cache."""

@@ -1,0 +1,264 @@
+"""Models: found where they may be, refused where they are unpinned, pickled or altered, and loaded without running their code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from classifiers.models import checkpoints
+from classifiers.models.checkpoints import (
+    DEFAULT_ENCODER,
+    FILES,
+    PINNED,
+    ModelFiles,
+    choose_device,
+    choose_dtype,
+    find_model,
+    load_model,
+    load_tokenizer,
+    weights_digest,
+)
+from schemas.errors import ModelError
+
+CPU = torch.device("cpu")
+COMMIT, WEIGHTS = PINNED[DEFAULT_ENCODER]
+
+
+def local(folder):
+    """Return a folder as a model that was found there."""
+    return ModelFiles("tiny", "r", "w", folder)
+
+
+def test_a_device_is_never_guessed(monkeypatch):
+    """CUDA is taken when it is there, refused when it was asked for and isn't, and left alone when the CPU was asked for."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("cpu") == choose_device("auto") == CPU
+    with pytest.raises(ModelError, match="--device cuda, but torch finds no GPU"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("cuda") == choose_device("auto") == torch.device("cuda")
+    assert choose_device("cpu") == CPU
+
+
+def test_precision_follows_the_device_unless_named(monkeypatch):
+    """A GPU that has bf16 uses it, a CPU computes in fp32, and a named precision is taken at its word."""
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert choose_dtype("auto", cuda) == choose_dtype("bf16", CPU) == torch.bfloat16
+    assert choose_dtype("auto", CPU) == choose_dtype("fp32", cuda) == torch.float32
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert choose_dtype("auto", cuda) == torch.float32
+
+
+def test_the_default_encoder_is_found_and_proved():
+    """By its full or its short name the packaged model is found, with the pinned commit and the pinned weights."""
+    files = find_model(DEFAULT_ENCODER)
+    assert (files.name, files.revision, files.weights_sha256) == (DEFAULT_ENCODER, COMMIT, WEIGHTS)
+    assert find_model("all-MiniLM-L6-v2") == find_model(DEFAULT_ENCODER, COMMIT) == files
+    assert hashlib.sha256((files.folder / "model.safetensors").read_bytes()).hexdigest() == WEIGHTS
+
+
+@pytest.mark.parametrize(
+    "revision", [None, "main", "v1.0", "abc123", COMMIT[:39], COMMIT.upper(), COMMIT + "0"]
+)
+def test_an_unpinned_revision_is_refused(revision):
+    """Only a full commit names weights that can't change; nothing is fetched by branch or tag."""
+    with pytest.raises(
+        ModelError,
+        match=r"^some/model: needs a pinned revision, or to be a local folder\n(.|\n)*40-digit commit",
+    ):
+        find_model("some/model", revision)
+
+
+def test_another_revision_of_the_default_is_not_the_packaged_one():
+    """A branch of the default encoder is refused too, and another commit is looked for at the hub, which no test can reach."""
+    with pytest.raises(ModelError, match="needs a pinned revision"):
+        find_model(DEFAULT_ENCODER, "main")
+    with pytest.raises(ModelError, match=f"can't be had at revision {'0' * 40}"):
+        find_model(DEFAULT_ENCODER, "0" * 40)
+
+
+def test_a_model_that_is_not_there_is_an_error_with_a_remedy():
+    """Without a network the hub's error arrives as one of ours, with the name and the way out."""
+    with pytest.raises(
+        ModelError,
+        match=rf"^no/such-model: can't be had at revision {'a' * 40}(.|\n)*name a local folder",
+    ):
+        find_model("no/such-model", "a" * 40)
+
+
+def test_the_hub_is_asked_for_one_commit_and_safe_files(monkeypatch, tiny_checkpoint):
+    """Only configuration, tokenizer and safetensors files are fetched, at the commit that was named."""
+    asked = []
+
+    def fetch(name, **options):
+        asked.append((name, options))
+        return str(folder)
+
+    folder = tiny_checkpoint()
+    monkeypatch.setattr(checkpoints, "snapshot_download", fetch)
+    files = find_model("some/model", "b" * 40)
+    assert asked == [("some/model", {"revision": "b" * 40, "allow_patterns": list(FILES)})]
+    assert files == ModelFiles("some/model", "b" * 40, weights_digest(folder), folder)
+    assert not any(
+        Path(name).match(pattern)
+        for pattern in FILES
+        for name in ("pytorch_model.bin", "model.pkl", "modeling.py", "model.pt")
+    )
+
+
+def test_downloaded_weights_must_be_the_pinned_ones(monkeypatch, tiny_checkpoint):
+    """If the hub served other weights under the pinned commit, they would be refused."""
+    folder = tiny_checkpoint()
+    monkeypatch.setattr(checkpoints, "PACKAGED", {})
+    monkeypatch.setattr(checkpoints, "snapshot_download", lambda name, **options: str(folder))
+    with pytest.raises(
+        ModelError, match=rf"weights have SHA-256 {weights_digest(folder)}, pinned is {WEIGHTS}"
+    ):
+        find_model(DEFAULT_ENCODER)
+
+
+def test_altered_packaged_weights_are_refused(monkeypatch, tmp_path):
+    """One flipped bit in an installed package's weights, and the model isn't loaded."""
+    package = tmp_path / "altered_package"
+    shutil.copytree(find_model(DEFAULT_ENCODER).folder, package / "model")
+    (package / "__init__.py").write_text("")
+    weights = package / "model" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(checkpoints.PACKAGED, DEFAULT_ENCODER, ("altered_package", "model"))
+    with pytest.raises(
+        ModelError,
+        match=rf"altered_package.*weights have SHA-256 {hashlib.sha256(data).hexdigest()}, pinned is {WEIGHTS}",
+    ):
+        find_model(DEFAULT_ENCODER)
+
+
+def test_a_folder_is_named_by_what_it_holds(tiny_checkpoint):
+    """A local checkpoint has no commit; the digest of its weights stands in for one, and changes with them."""
+    folder = tiny_checkpoint()
+    before = find_model(str(folder))
+    assert before == ModelFiles(str(folder), weights_digest(folder), weights_digest(folder), folder)
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, folder / "model.safetensors")
+    assert find_model(str(folder)).revision != before.revision
+
+
+def test_pickled_weights_are_refused(tiny_checkpoint):
+    """A folder with a pickle beside no safetensors file is refused before anything in it is read."""
+    folder = tiny_checkpoint()
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(
+        ModelError, match=r"holds no \.safetensors weights(.|\n)*pickled weights are not loaded"
+    ):
+        find_model(str(folder))
+    with pytest.raises(ModelError, match="can't be loaded"):
+        load_model(transformers.AutoModel, local(folder), CPU, torch.float32)
+
+
+def test_the_digest_of_shards_covers_all_of_them(tmp_path):
+    """Of one file it is the file's own SHA-256; of several, one over theirs in the order of names."""
+    (tmp_path / "b.safetensors").write_bytes(b"two")
+    assert weights_digest(tmp_path) == hashlib.sha256(b"two").hexdigest()
+    (tmp_path / "a.safetensors").write_bytes(b"one")
+    both = hashlib.sha256(b"one").hexdigest() + hashlib.sha256(b"two").hexdigest()
+    assert weights_digest(tmp_path) == hashlib.sha256(both.encode()).hexdigest()
+
+
+def test_a_loaded_model_is_ready_for_inference(tiny_checkpoint):
+    """Weights are those of the file, in the type asked for; dropout is off and nothing can be trained."""
+    folder = tiny_checkpoint()
+    model = load_model(transformers.AutoModel, local(folder), CPU, torch.bfloat16)
+    tensors = load_file(folder / "model.safetensors")
+    name = "embeddings.word_embeddings.weight"
+    assert torch.equal(model.state_dict()[name], tensors[name].to(torch.bfloat16))
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "lost", ["encoder.layer.0.attention.self.query.weight", "embeddings.word_embeddings.weight"]
+)
+def test_missing_weights_are_refused(tiny_checkpoint, lost):
+    """Transformers would make up what the file lacks; a model with made-up weights isn't used."""
+    folder = tiny_checkpoint()
+    tensors = load_file(folder / "model.safetensors")
+    del tensors[lost]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=rf"weights are missing for .*{lost}"):
+        load_model(transformers.AutoModel, local(folder), CPU, torch.float32)
+
+
+def test_an_encoder_needs_no_pooler_but_a_classifier_does(tiny_checkpoint):
+    """Vectors are pooled from the states, so that an encoder without its pooler is whole; a classifier's head stands on it."""
+    for kind, name, auto in (
+        ("BertModel", "encoder", transformers.AutoModel),
+        (
+            "BertForSequenceClassification",
+            "classifier",
+            transformers.AutoModelForSequenceClassification,
+        ),
+    ):
+        folder = tiny_checkpoint(kind, name)
+        tensors = {
+            key: tensor
+            for key, tensor in load_file(folder / "model.safetensors").items()
+            if "pooler" not in key
+        }
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        if kind == "BertModel":
+            load_model(auto, local(folder), CPU, torch.float32)
+        else:
+            with pytest.raises(ModelError, match=r"weights are missing for bert\.pooler\.dense"):
+                load_model(auto, local(folder), CPU, torch.float32)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "made-up"])
+def test_code_in_a_checkpoint_is_never_run(tiny_checkpoint, tmp_path, model_type):
+    """A checkpoint may bring a module and point at it; the library's own class is used, or the model is refused."""
+    folder = tiny_checkpoint()
+    (folder / "modeling_evil.py").write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Evil: pass\nclass EvilConfig: pass\n"
+    )
+    config = json.loads((folder / "config.json").read_text())
+    config |= {
+        "model_type": model_type,
+        "auto_map": {"AutoModel": "modeling_evil.Evil", "AutoConfig": "modeling_evil.EvilConfig"},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    if model_type == "bert":
+        load_model(transformers.AutoModel, local(folder), CPU, torch.float32)
+    else:
+        with pytest.raises(ModelError, match="can't be loaded"):
+            load_model(transformers.AutoModel, local(folder), CPU, torch.float32)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_damaged_files_are_our_errors(tiny_checkpoint):
+    """A configuration that is no JSON, weights that are no safetensors and a missing tokenizer are named by folder."""
+    folder = tiny_checkpoint()
+    (folder / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ModelError, match=f"^{folder}: can't be loaded"):
+        load_model(transformers.AutoModel, local(folder), CPU, torch.float32)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ModelError, match=f"^{folder}: can't be loaded"):
+        load_model(transformers.AutoModel, local(folder), CPU, torch.float32)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    with pytest.raises(ModelError, match=f"^{folder}: tokenizer can't be loaded"):
+        load_tokenizer(local(folder))
+
+
+def test_the_tokenizer_is_the_fast_one(tiny_checkpoint):
+    """What is returned has the offsets that windows need."""
+    encoding = load_tokenizer(local(tiny_checkpoint())).encode("The rain")
+    assert encoding.offsets == [(0, 0), (0, 3), (4, 8), (0, 0)]

@@ -1,0 +1,155 @@
+"""Windows cover every token, overlap as asked and keep their place; batches are sorted and within budget."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model, load_tokenizer
+from classifiers.models import windows as module
+from classifiers.models.windows import BatchCounts, cut_windows, padded, plan_batches
+
+WORDS = st.sampled_from(
+    [
+        "rain",
+        "gutter",
+        "unbelievably",
+        "3.14",
+        "don't",
+        "Où",
+        "café",
+        "雨",
+        "🌧",
+        "x" * 30,
+        ".",
+        "\n\n",
+        "it",
+        "a-b",
+    ]
+)
+TEXTS = st.lists(WORDS, max_size=60).map(" ".join) | st.text(max_size=120)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    """Return a tokenizer of this module's own: cutting windows changes its settings."""
+    return load_tokenizer(find_model(DEFAULT_ENCODER))
+
+
+def whole(tokenizer, text):
+    """Return ids and character offsets of a text's tokens, none cut off and none special."""
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    encoding = tokenizer.encode(text)
+    keep = [at for at, special in enumerate(encoding.special_tokens_mask) if not special]
+    return [encoding.ids[at] for at in keep], [encoding.offsets[at] for at in keep]
+
+
+@settings(max_examples=150)
+@given(TEXTS, st.integers(8, 30), st.data())
+def test_windows_cover_all_tokens_and_overlap(tokenizer, text, size, data):
+    """Windows are the text's tokens in order, each beginning where the last one's shared tokens begin, special tokens around them."""
+    overlap = data.draw(st.integers(0, size // 2))
+    ids, offsets = whole(tokenizer, text)
+    found = cut_windows(tokenizer, [text], size, overlap)
+    room, step = size - 2, size - 2 - overlap
+    begins = [0, *(begin for begin in range(step, len(ids), step) if begin + overlap < len(ids))]
+    assert [window.ids[1:-1] for window in found] == [ids[begin : begin + room] for begin in begins]
+    assert all((window.ids[0], window.ids[-1]) == (101, 102) for window in found)
+    assert all(len(window.ids) <= size for window in found)
+    for window, begin in zip(found, begins, strict=True):
+        inside = offsets[begin : begin + room]
+        assert (window.start, window.end) == ((inside[0][0], inside[-1][1]) if inside else (0, 0))
+
+
+@settings(max_examples=150)
+@given(TEXTS)
+def test_every_letter_lies_in_a_window(tokenizer, text):
+    """No letter or digit of a text goes unscored; only white space and marks that the tokenizer drops may lie outside."""
+    covered = np.zeros(len(text), bool)
+    for window in cut_windows(tokenizer, [text], 12, 4):
+        assert 0 <= window.start <= window.end <= len(text)
+        covered[window.start : window.end] = True
+    missed = [letter for letter, inside in zip(text, covered, strict=True) if not inside]
+    assert not [letter for letter in missed if unicodedata.category(letter)[0] in "LN"]
+
+
+@settings(max_examples=50)
+@given(st.lists(TEXTS, max_size=6))
+def test_every_text_has_a_window_of_its_own(tokenizer, texts):
+    """Windows say which text they are of, in order; a text without words has one too, and others don't change it."""
+    found = cut_windows(tokenizer, texts, 10, 2)
+    assert [window.text for window in found] == sorted(window.text for window in found)
+    assert {window.text for window in found} == set(range(len(texts)))
+    for place, text in enumerate(texts):
+        assert [window[1:] for window in found if window.text == place] == [
+            window[1:] for window in cut_windows(tokenizer, [text], 10, 2)
+        ]
+
+
+def test_texts_keep_their_place_over_several_calls(tokenizer, monkeypatch):
+    """Where texts are handed to the tokenizer in several batches, places count through all of them."""
+    texts = ["one two three", "", "four " * 30, "five", "six seven"]
+    expected = cut_windows(tokenizer, texts, 10, 2)
+    for size in (1, 4, 14, 150):
+        monkeypatch.setattr(module, "CHARS_PER_CALL", size)
+        assert cut_windows(tokenizer, texts, 10, 2) == expected
+
+
+def test_settings_do_not_linger(tokenizer):
+    """Each call cuts as it was asked to, whatever the last one asked for."""
+    text = "word " * 50
+    first = cut_windows(tokenizer, [text], 20, 5)
+    cut_windows(tokenizer, [text], 8, 0)
+    assert cut_windows(tokenizer, [text], 20, 5) == first
+
+
+LENGTHS = st.lists(st.integers(1, 128), max_size=60)
+
+
+@given(LENGTHS, st.integers(1, 2000))
+def test_batches_hold_every_window_once_within_the_budget(lengths, budget):
+    """A batch's longest window times its size stays within the budget, unless a single window is larger than that."""
+    batches = plan_batches(lengths, budget)
+    assert sorted(place for batch in batches for place in batch.tolist()) == list(
+        range(len(lengths))
+    )
+    for batch in batches:
+        longest = max(lengths[place] for place in batch)
+        assert len(batch) == 1 or longest * len(batch) <= budget
+
+
+@given(LENGTHS, st.integers(1, 2000))
+def test_batches_are_sorted_and_full(lengths, budget):
+    """Longest first, ties by place, so that padding is least and the plan always the same; no batch could take one more."""
+    batches = plan_batches(lengths, budget)
+    order = [place for batch in batches for place in batch.tolist()]
+    assert order == sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+    for batch in batches[:-1]:
+        assert lengths[batch[0]] * (len(batch) + 1) > budget
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=6),
+    st.integers(0, 3),
+)
+def test_padding_stands_on_the_right_under_the_mask(ids, pad):
+    """The mask is one where a token counts, and there the tokens are as given."""
+    tokens, mask = padded(ids, pad, torch.device("cpu"))
+    assert tokens.shape == mask.shape == (len(ids), max(map(len, ids)))
+    assert tokens.dtype == mask.dtype == torch.int64
+    for row, item in enumerate(ids):
+        assert tokens[row].tolist() == item + [pad] * (tokens.shape[1] - len(item))
+        assert mask[row].tolist() == [1] * len(item) + [0] * (tokens.shape[1] - len(item))
+
+
+def test_padding_waste_is_the_share_that_was_padding():
+    """Nothing computed is nothing wasted."""
+    assert BatchCounts().padding_waste == 0.0
+    assert BatchCounts(tokens=75, padded=100).padding_waste == pytest.approx(0.25)
+    assert BatchCounts(tokens=100, padded=100).padding_waste == 0.0

@@ -1,0 +1,179 @@
+"""Exemplar search: FAISS against plain numpy, ties, and the way to bytes and back."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from classifiers.signals import exemplars
+from classifiers.signals.exemplars import (
+    Neighbour,
+    build_index,
+    contrast,
+    index_bytes,
+    index_from_bytes,
+    nearest,
+    on_device,
+)
+from schemas.errors import ModelError
+
+
+def units(count, dimension=16, seed=0):
+    """Return random unit vectors, float32."""
+    vectors = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def mean_top(vectors, others, count):
+    """Compute the mean of the largest inner products with plain numpy, in float64."""
+    products = vectors.astype(np.float64) @ others.astype(np.float64).T
+    return np.sort(products, axis=1)[:, ::-1][:, :count].mean(axis=1)
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(1, 50),
+    st.integers(0, 50),
+    st.integers(1, 60),
+    st.integers(1, 12),
+    st.integers(0, 1000),
+)
+def test_contrast_is_what_numpy_computes(positives, negatives, texts, neighbours, seed):
+    """Mean of the nearest positives less mean of the nearest negatives, with fewer than asked for where there are fewer."""
+    one, other, vectors = (
+        units(positives, seed=seed),
+        units(negatives, seed=seed + 1),
+        units(texts, seed=seed + 2),
+    )
+    found = contrast(
+        vectors, build_index(one), build_index(other) if negatives else None, neighbours
+    )
+    expected = mean_top(vectors, one, neighbours) - (
+        mean_top(vectors, other, neighbours) if negatives else 0
+    )
+    assert found.dtype == np.float32
+    assert found.shape == (texts,)
+    assert np.abs(found - expected).max() < 1e-5
+
+
+def test_contrast_without_negatives_is_the_similarity_alone():
+    """No index and an empty one both mean that nothing is taken away."""
+    vectors, positives = units(3), units(5, seed=1)
+    empty = build_index(np.empty((0, 16), np.float32))
+    expected = contrast(vectors, build_index(positives), None, 2)
+    assert np.array_equal(contrast(vectors, build_index(positives), empty, 2), expected)
+    assert np.abs(expected - mean_top(vectors, positives, 2)).max() < 1e-6
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 1000))
+def test_the_nearest_are_those_of_numpy(size, count, seed):
+    """Places and similarities are those of a full sort, nearest first."""
+    index_vectors, vector = units(size, seed=seed), units(1, seed=seed + 1)[0]
+    products = index_vectors.astype(np.float64) @ vector.astype(np.float64)
+    order = np.argsort(-products, kind="stable")[:count]
+    found = nearest(vector, build_index(index_vectors), count)
+    assert [item.similarity for item in found] == pytest.approx(products[order], abs=2e-6)
+    assert sorted(found, key=lambda item: (-item.similarity, item.place)) == found
+    gaps = np.abs(np.diff(np.sort(products)))
+    if not len(gaps) or gaps.min() > 1e-5:
+        assert [item.place for item in found] == order.tolist()
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 20])
+def test_ties_are_ordered_by_place(count):
+    """Of exemplars that are equally near, the first ones are taken, in order."""
+    vector = units(1)[0]
+    copies = np.stack([vector, -vector] * 10)
+    found = nearest(vector, build_index(copies), count)
+    assert [item.place for item in found] == [
+        0,
+        2,
+        4,
+        6,
+        8,
+        10,
+        12,
+        14,
+        16,
+        18,
+        1,
+        3,
+        5,
+        7,
+        9,
+        11,
+        13,
+        15,
+        17,
+        19,
+    ][:count]
+
+
+def test_nearly_equal_similarities_are_ties():
+    """Differences below the sixth decimal, which depend on the machine, don't order exemplars."""
+    vector = np.zeros(16, np.float32)
+    vector[0] = 1
+    near = np.zeros((3, 16), np.float32)
+    near[:, 0] = (0.5, 0.5 + 2e-7, 0.6)
+    assert nearest(vector, build_index(near), 3) == [
+        Neighbour(2, 0.6),
+        Neighbour(0, 0.5),
+        Neighbour(1, 0.5),
+    ]
+
+
+@settings(max_examples=25)
+@given(
+    arrays.arrays(
+        np.float32, st.tuples(st.integers(1, 20), st.just(8)), elements=st.floats(-1, 1, width=32)
+    )
+)
+def test_bytes_read_back_to_the_same_index(vectors):
+    """An index survives its bytes: the same vectors, the same answers, the same bytes again."""
+    index = build_index(vectors)
+    data = index_bytes(index)
+    again = index_from_bytes(data)
+    assert index_bytes(again) == data == index_bytes(build_index(vectors.copy()))
+    assert again.ntotal == len(vectors)
+    assert np.array_equal(again.reconstruct_n(0, len(vectors)), vectors)
+
+
+def test_any_layout_of_the_vectors_will_do():
+    """Float64 and transposed arrays are taken as the float32 rows that FAISS wants."""
+    vectors = units(6)
+    turned = np.asfortranarray(vectors.astype(np.float64))
+    assert index_bytes(build_index(turned)) == index_bytes(build_index(vectors))
+    assert np.array_equal(
+        contrast(turned, build_index(vectors), None, 2),
+        contrast(vectors, build_index(vectors), None, 2),
+    )
+    assert nearest(turned[2], build_index(vectors), 1)[0] == Neighbour(2, 1.0)
+
+
+def test_an_index_stays_on_the_cpu_unless_a_gpu_build_is_there(monkeypatch):
+    """On the CPU, and with the CPU build of FAISS, an index is returned as it is; with a GPU it is moved to the first one."""
+    index = build_index(units(2))
+    assert on_device(index, "cpu") is index
+    monkeypatch.delattr(exemplars.faiss, "StandardGpuResources", raising=False)
+    assert on_device(index, "cuda") is index
+    monkeypatch.setattr(exemplars.faiss, "StandardGpuResources", lambda: "resources", raising=False)
+    monkeypatch.setattr(exemplars.faiss, "get_num_gpus", lambda: 1, raising=False)
+    monkeypatch.setattr(exemplars.faiss, "index_cpu_to_gpu", lambda *given: given, raising=False)
+    assert on_device(index, "cuda") == ("resources", 0, index)
+
+
+def test_a_machine_without_faiss_is_told_what_to_install(monkeypatch):
+    """FAISS is an extra, because its two builds can't share an environment; the error names both."""
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    spec = importlib.util.spec_from_file_location("exemplars_without_faiss", exemplars.__file__)
+    with pytest.raises(
+        ModelError, match=r"FAISS isn't installed(.|\n)*congener\[cpu\].*congener\[gpu\]"
+    ):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))

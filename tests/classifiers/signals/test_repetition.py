@@ -1,0 +1,170 @@
+"""Degenerate loops: of any unit, with and without a sane start; and what repeats without being one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classifiers.library import LIBRARY, read_texts
+from classifiers.signals.repetition import FEWEST_COPIES, FEWEST_WORDS, LONGEST_PERIOD, find_loop
+from schemas.cards import RepetitionOptions
+
+OPTIONS = RepetitionOptions()
+START = "Certainly. The tank holds forty litres, which is enough for two weeks of watering if the summer is mild. "
+PARAGRAPH = (
+    "First open the valve by a quarter turn and wait until the gauge settles. Then note the reading, close the valve again, "
+    "and write both the time and the pressure into the log that hangs beside the door. "
+)
+UNITS = {
+    "word": "again ",
+    "phrase": "over and over ",
+    "sentence": "I have to check the valve once more. ",
+    "line": "- check the valve\n",
+    "numbered": "1. check the valve\n",
+    "paragraph": PARAGRAPH,
+    "cased": "No. NO. no. ",
+}
+
+
+@pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
+@pytest.mark.parametrize("start", ["", START], ids=["from the first word", "after a sane start"])
+def test_a_loop_of_any_unit_is_found(unit, start):
+    """Words, phrases, sentences, lines and paragraphs: a long loop scores 1, and the place is the loop's."""
+    text = start + unit * (600 // len(unit) + FEWEST_COPIES + 1)
+    loop = find_loop(text, OPTIONS)
+    assert loop.score == (1.0 if not start else pytest.approx(1.0, abs=0.35))
+    assert abs(loop.start - len(start)) <= 3
+    assert text[loop.start : loop.end].count(unit.strip()) >= FEWEST_COPIES
+    assert len(text) - loop.end <= 3
+
+
+@pytest.mark.parametrize("unit", ["a", "ab", "ha", "abcdefg", "雨"])
+@pytest.mark.parametrize("start", ["", START])
+def test_a_loop_of_characters_is_found(unit, start):
+    """A word that goes on and on is taken letter by letter."""
+    text = start + unit * (200 // len(unit))
+    loop = find_loop(text, OPTIONS)
+    assert loop.score > 0.9
+    assert text[loop.start : loop.end].startswith(unit)
+    assert loop.end - loop.start >= 200 - len(unit)
+    assert loop.start >= len(start) - 1
+
+
+def test_numbers_do_not_hide_a_loop():
+    """Digits and punctuation are passed over, so that counting along doesn't make a loop another thing."""
+    text = " ".join(f"{number}. Check the valve!" for number in range(40))
+    assert find_loop(text, OPTIONS).score == 1.0
+
+
+def test_the_longer_the_loop_the_higher_the_score():
+    """The score is the loop's share of the last `span` words, or of all where there are fewer."""
+    sane = " ".join(f"w{chr(97 + place // 26)}{chr(97 + place % 26)}" for place in range(100))
+    scores = [
+        find_loop(f"{sane} " + "stop it " * copies, OPTIONS).score
+        for copies in (6, 12, 30, 60, 200)
+    ]
+    assert scores == pytest.approx([12 / 112, 24 / 120, 60 / 120, 1.0, 1.0])
+    assert find_loop(f"{sane} " + "stop it " * 12, RepetitionOptions(span=24)).score == 1.0
+
+
+CHORUS = (
+    "Oh the river runs to the sea, and the sea it waits for me, all day long and all night too. "
+)
+SANE = {
+    "nothing": "",
+    "a short answer": "Yes.",
+    "emphasis": "No, no, no, no! That is the wrong valve.",
+    "laughter": "Ha ha ha ha ha! That was good.",
+    "a chorus twice in a row": CHORUS * 2,
+    "a chorus twice in a row within a song": f"{START}{CHORUS * 2}{PARAGRAPH}",
+    "a chorus between verses": "".join(
+        f"{CHORUS}Verse {name}: {name} went down to the {name} shore. "
+        for name in ("Anna", "Ben", "Carl", "Dora")
+    ),
+    "a numbered list": "\n".join(
+        f"{place}. {verb} the {thing}."
+        for place, (verb, thing) in enumerate(
+            zip(
+                ("Open", "Check", "Note", "Close", "Empty", "Clean", "Dry", "Fill"),
+                ("valve", "gauge", "time", "door", "tank", "filter", "cloth", "bottle"),
+                strict=True,
+            ),
+            1,
+        )
+    ),
+    "a table": "| name | size |\n|---|---|\n| valve | 3 |\n| gauge | 5 |\n| filter | 4 |\n| cloth | 9 |\n| bottle | 2 |\n",
+    "a ruled line": "Title\n"
+    + "-" * 200
+    + "\n"
+    + "=" * 200
+    + "\nThe text follows below it, as it should, in words of its own.",
+    "digits": "Pi is 3." + "3" * 300 + " or so, to more places than anybody needs in a garden.",
+    "anaphora": "We shall dig in the beds, we shall dig on the slopes, we shall dig along the wall, and we shall never tire of it.",
+    "a date list": "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday, and then the week begins anew.",
+}
+
+
+@pytest.mark.parametrize("text", SANE.values(), ids=SANE)
+def test_what_repeats_with_sense_is_no_loop(text):
+    """Choruses, lists, tables, emphasis, ruled lines and runs of digits score nothing."""
+    assert find_loop(text, OPTIONS) == (0.0, 0, 0)
+
+
+@given(
+    st.lists(
+        st.sampled_from([f"w{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]),
+        min_size=1,
+        max_size=LONGEST_PERIOD,
+        unique=True,
+    ),
+    st.integers(FEWEST_COPIES, 8),
+)
+def test_every_unit_up_to_the_longest_is_found(unit, copies):
+    """Copies of any unit of different words are one loop that covers them all, if there are words enough."""
+    text = " ".join(unit * copies)
+    loop = find_loop(text, OPTIONS)
+    if len(unit) * copies < FEWEST_WORDS:
+        assert loop == (0.0, 0, 0)
+    else:
+        assert (loop.score, loop.start, loop.end) == (1.0, 0, len(text))
+
+
+@given(st.lists(st.integers(0, 10_000), min_size=0, max_size=60, unique=True))
+def test_different_words_are_no_loop(numbers):
+    """A text without a word twice has none, however long."""
+    text = " ".join("".join(chr(97 + int(digit)) for digit in str(number)) for number in numbers)
+    assert find_loop(text, OPTIONS).score == 0.0
+
+
+@given(st.text(max_size=300))
+def test_any_text_has_a_score_and_a_place_inside_it(text):
+    """Whatever the text, the score lies in [0, 1] and the place in the text; no score, no place."""
+    loop = find_loop(text, OPTIONS)
+    assert 0 <= loop.score <= 1
+    assert 0 <= loop.start <= loop.end <= len(text)
+    assert (loop.score > 0) == (loop.end > loop.start)
+
+
+def test_chance_repetitions_do_not_hide_a_loop():
+    """At the end of fifty thousand words, many of which repeat by chance, the loop is found where it is."""
+    generator = np.random.default_rng(0)
+    words = [
+        f"w{chr(97 + number // 26)}{chr(97 + number % 26)}"
+        for number in generator.integers(0, 600, 50_000)
+    ]
+    start = " ".join(words)
+    loop = find_loop(start + " stop" * 500, OPTIONS)
+    assert (loop.score, loop.start, loop.end) == (1.0, len(start) + 1, len(start) + 2500)
+
+
+def test_the_librarys_own_texts_are_told_apart():
+    """Of the shipped loops all but runs of signs or digits and the shortest are found, of their hard negatives none."""
+    folder = LIBRARY / "degenerate-loop"
+    positives, negatives = (
+        [find_loop(text, OPTIONS).score for text in read_texts(folder / f"{kind}.jsonl")]
+        for kind in ("positives", "negatives")
+    )
+    assert np.mean(np.array(positives) >= 0.5) > 0.85
+    assert max(negatives) < 0.5

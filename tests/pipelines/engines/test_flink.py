@@ -1,0 +1,91 @@
+"""Flink's preset, and cancelling at Flink itself; tests/engines has the clusters."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+    SetupOptions,
+)
+
+from pipelines.engines.flink import cancel
+from schemas.errors import CardError, EngineError
+from tests.pipelines.engines.test_launch import options
+
+
+def test_flink_stages_nothing_and_names_its_workers():
+    """The preset names job server and worker pool, sends no main session, and gives way where an option is given."""
+    default = options("flink")
+    assert default.view_as(PortableOptions).job_endpoint == "localhost:8099"
+    assert default.view_as(PortableOptions).environment_config == "localhost:50000"
+    assert default.view_as(SetupOptions).save_main_session is False
+    assert default.view_as(FlinkRunnerOptions).parallelism == 2
+    assert options("flink", ["--parallelism=7"]).view_as(FlinkRunnerOptions).parallelism == 7
+    assert (
+        options("flink", ["--job_endpoint=other:1"]).view_as(PortableOptions).job_endpoint
+        == "other:1"
+    )
+    assert options("flink", workers=5).view_as(FlinkRunnerOptions).parallelism == 5
+    with pytest.raises(CardError, match="can't be 7 here: the preset sets 5"):
+        options("flink", ["--parallelism=7"], workers=5)
+
+
+def test_every_job_has_a_name_of_its_own():
+    """By its name a job is found at Flink; two runs must not find each other's."""
+    names = {options("flink").view_as(GoogleCloudOptions).job_name for _ in range(3)}
+    assert len(names) == 3
+
+
+class Flink(BaseHTTPRequestHandler):
+    """Answers as Flink's interface does, and notes what it was asked."""
+
+    asked: list[str] = []  # noqa: RUF012
+
+    def do_GET(self):
+        """Name three jobs: ours, ours of before, another's."""
+        jobs = [("a", "ours", "RUNNING"), ("b", "ours", "FAILED"), ("c", "other", "RUNNING")]
+        self.answer(
+            {"jobs": [{"jid": jid, "name": name, "state": state} for jid, name, state in jobs]}
+        )
+
+    def do_PATCH(self):
+        """Note it."""
+        self.asked.append(self.path)
+        self.answer({})
+
+    def answer(self, value):
+        """Send JSON."""
+        data = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_only_our_running_job_is_cancelled(scheme):
+    """Jobs that have ended, and those of others, are left alone."""
+    Flink.asked.clear()
+    with HTTPServer(("127.0.0.1", 0), Flink) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        cancel(
+            PipelineOptions(
+                [f"--flink_master={scheme}127.0.0.1:{server.server_port}", "--job_name=ours"]
+            )
+        )
+        server.shutdown()
+    assert Flink.asked == ["/jobs/a?mode=cancel"]
+
+
+def test_a_flink_that_cannot_be_asked_is_said():
+    """A job that may run on is no secret."""
+    with pytest.raises(EngineError, match="the job ours can't be cancelled"):
+        cancel(PipelineOptions(["--flink_master=localhost:1", "--job_name=ours"]))

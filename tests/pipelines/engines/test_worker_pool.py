@@ -1,0 +1,101 @@
+"""The worker pool: real workers, through Beam's own job service, and none left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.runners.portability import portable_runner
+
+from pipelines.engines import worker_pool
+from pipelines.engines.launch import _on_loopback
+from tests.pipelines.engines.test_launch import LOOPBACK, listening
+
+
+@pytest.fixture
+def pool():
+    """Serve a pool on a free port."""
+    made, server, port = worker_pool.serve(0)
+    yield made, port
+    server.stop(0)
+    made.close()
+
+
+class Note(beam.DoFn):
+    """Print, and note in a file which process does so and what it finds on its command line."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def process(self, item):
+        """Print far more than a pipe that nobody reads would hold."""
+        sys.stdout.write("x" * 200_000)
+        sys.stdout.flush()
+        with open(self.path, "a") as stream:
+            stream.write(f"{os.getpid()} {sys.executable} {sys.argv[0]}\n")
+
+
+def test_workers_of_this_python_do_the_work(pool, tmp_path):
+    """A job whose environment is the pool runs in another process of the same Python; printing doesn't stop it; it ends with the job."""
+    made, port = pool
+    options = PipelineOptions(
+        [
+            "--job_endpoint=embed",
+            "--environment_type=EXTERNAL",
+            f"--environment_config=localhost:{port}",
+        ]
+    )
+    with (
+        _on_loopback(),
+        beam.Pipeline(runner=portable_runner.PortableRunner(), options=options) as pipeline,
+    ):
+        pipeline | beam.Create(range(3)) | beam.ParDo(Note(str(tmp_path / "notes")))
+    (process, python, _), *others = [
+        line.split() for line in (tmp_path / "notes").read_text().splitlines()
+    ]
+    assert len(others) == 2
+    assert int(process) != os.getpid()
+    assert Path(python).samefile(sys.executable)
+    deadline = time.monotonic() + 20
+    while made.running() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert made.running() == []
+
+
+def test_a_worker_that_cannot_start_is_an_error(pool):
+    """A TaskManager that can't be asked for the job's options hears why, instead of waiting."""
+    made, _ = pool
+    request = beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1")
+    request.provision_endpoint.url = "localhost:1"
+    assert "can't start a worker" in made.StartWorker(request, None).error
+    assert made.running() == []
+
+
+def test_it_listens_on_loopback_and_ends_when_told(tmp_path):
+    """The program says where it listens, which is nowhere but loopback, and ends with code 0 on SIGTERM."""
+    with open(tmp_path / "log", "w") as log:
+        program = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.engines.worker_pool", "--port", "0"],
+            stderr=log,
+            cwd=Path(__file__).parents[3],
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while (
+            "listening on 127.0.0.1" not in (tmp_path / "log").read_text()
+            and time.monotonic() < deadline
+        ):
+            time.sleep(0.2)
+        assert listening(program.pid)
+        assert listening(program.pid) <= LOOPBACK
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(30) == 0
+    finally:
+        program.kill()
+        program.wait()

@@ -1,0 +1,615 @@
+"""Rows read back: all of them, in order, of their own types; what can't be read is a reject."""
+
+import datetime as dt
+import decimal
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.corpora import ShardLimits
+from schemas.errors import InputError
+from transforms.files import shards as reading
+from transforms.files import sources
+from transforms.files.shards import RAW_LIMIT, parse, read_task, row_mask, written_out
+from transforms.files.sources import plan_shards, survey
+
+KIND = pa.struct([("text", pa.string()), ("n", pa.int64())])
+
+
+def limits(rows=5_000, bytes_=32 << 20):
+    """Return limits, also below what a configuration may ask for."""
+    return ShardLimits.model_construct(rows=rows, bytes=bytes_)
+
+
+def read_all(path, cut=None, tasks_in=lambda tasks: tasks):
+    """Survey, plan and read a file or folder; return its schema and its shards in order."""
+    corpus = survey([str(path)], cut or limits())
+    tasks = tasks_in(plan_shards(corpus.sources, cut or limits()))
+    return corpus.schema, [shard for task in tasks for shard in read_task(task, corpus.schema)]
+
+
+def rows_of(shards):
+    """Return the rows of all shards."""
+    return [row for shard in shards for row in shard.table.to_pylist()]
+
+
+def positions(shards):
+    """Return source and row number of every row."""
+    return [place for shard in shards for place in zip(shard.sources, shard.numbers, strict=True)]
+
+
+def rejects(shards):
+    """Return the rejects of all shards."""
+    return [reject for shard in shards for reject in shard.rejects]
+
+
+def write_groups(path, tables):
+    """Write each table as a row group of its own."""
+    with pq.ParquetWriter(path, tables[0].schema) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+
+def numbered(begin, end, width):
+    """Return rows with numbers and texts of some length."""
+    return [
+        {"n": number, "text": f"{number} " + "x" * (number * 37 % (width + 1))}
+        for number in range(begin, end)
+    ]
+
+
+@settings(max_examples=60)
+@given(
+    groups=st.lists(st.integers(0, 40), min_size=1, max_size=6),
+    rows=st.integers(1, 30),
+    size=st.integers(100, 5_000),
+    backwards=st.booleans(),
+)
+def test_parquet_is_read_whole_in_order(tmp_path_factory, groups, rows, size, backwards):
+    """Whatever the row groups and limits, the shards laid end to end are the file, tasks being read in any order."""
+    path = tmp_path_factory.mktemp("parquet") / "x.parquet"
+    starts = [sum(groups[:place]) for place in range(len(groups))]
+    schema = pa.schema([("n", pa.int64()), ("text", pa.string())])
+    write_groups(
+        path,
+        [
+            pa.Table.from_pylist(numbered(at, at + count, 80), schema)
+            for at, count in zip(starts, groups, strict=True)
+        ],
+    )
+    _, shards = read_all(path, limits(rows, size), reversed if backwards else list)
+    shards.sort(key=lambda shard: shard.plan.name)
+    assert rows_of(shards) == numbered(0, sum(groups), 80)
+    assert positions(shards) == [("x.parquet", number) for number in range(sum(groups))]
+    assert all(0 < shard.table.num_rows <= rows for shard in shards)
+
+
+@settings(max_examples=60)
+@given(
+    count=st.integers(1, 60),
+    rows=st.integers(1, 30),
+    size=st.integers(100, 3_000),
+    ending=st.sampled_from(["", ".gz", ".zst"]),
+    blanks=st.sets(st.integers(0, 60), max_size=5),
+    final=st.sampled_from([b"\n", b"", b"\n\n", b"\r\n"]),
+)
+def test_json_lines_are_read_whole_in_order(
+    tmp_path_factory, json_lines, count, rows, size, ending, blanks, final
+):
+    """Whatever the limits, compression and blank lines, the shards laid end to end are the file."""
+    path = tmp_path_factory.mktemp("lines") / f"x.jsonl{ending}"
+    wanted = numbered(0, count, 80)
+    written = [
+        line
+        for number, row in enumerate(wanted)
+        for line in ([b"", b" \r"] if number in blanks else []) + [orjson.dumps(row)]
+    ]
+    json_lines(path, written, final)
+    _, shards = read_all(path, limits(rows, size))
+    assert rows_of(shards) == wanted
+    assert positions(shards) == [(path.name, number) for number in range(count)]
+    assert all(0 < shard.table.num_rows <= rows for shard in shards)
+
+
+@settings(max_examples=30)
+@given(
+    counts=st.lists(st.integers(1, 12), min_size=1, max_size=8),
+    rows=st.integers(1, 30),
+    endings=st.lists(st.sampled_from(["", ".gz"]), min_size=8),
+)
+def test_many_files_are_read_whole_in_order(tmp_path_factory, json_lines, counts, rows, endings):
+    """Small files that share shards, and large ones that don't, come out row by row in order, each row with its own source."""
+    folder, wanted = tmp_path_factory.mktemp("files"), []
+    for place, count in enumerate(counts):
+        name = f"{place}.jsonl{endings[place]}"
+        json_lines(folder / name, [{"file": name, "row": row} for row in range(count)])
+        wanted += [{"file": name, "row": row} for row in range(count)]
+    _, shards = read_all(folder, limits(rows))
+    assert rows_of(shards) == wanted
+    assert positions(shards) == [(row["file"], row["row"]) for row in wanted]
+
+
+def test_small_parquet_files_share_a_shard(tmp_path):
+    """Small Parquet files are read into one table, each row with its source."""
+    for name in "ab":
+        pq.write_table(pa.table({"text": [f"{name}0", f"{name}1"]}), tmp_path / f"{name}.parquet")
+    _, (shard,) = read_all(tmp_path)
+    assert shard.table.column("text").to_pylist() == ["a0", "a1", "b0", "b1"]
+    assert positions([shard]) == [
+        ("a.parquet", 0),
+        ("a.parquet", 1),
+        ("b.parquet", 0),
+        ("b.parquet", 1),
+    ]
+
+
+TYPES = pa.schema(
+    [
+        ("z_last_by_name", pa.string()),
+        (
+            "messages",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("role", pa.string()),
+                        ("content", pa.large_string()),
+                        ("calls", pa.list_(pa.struct([("id", pa.int8())]))),
+                    ]
+                )
+            ),
+        ),
+        (
+            "nested",
+            pa.struct(
+                [("deep", pa.struct([("er", pa.list_(pa.float32()))])), ("flag", pa.bool_())]
+            ),
+        ),
+        ("category", pa.dictionary(pa.int32(), pa.string())),
+        ("price", pa.decimal128(20, 4)),
+        ("seen", pa.timestamp("us", tz="Europe/Paris")),
+        ("exact", pa.timestamp("ns")),
+        ("day", pa.date32()),
+        ("time", pa.time64("us")),
+        ("took", pa.duration("ms")),
+        ("raw", pa.binary()),
+        ("vector", pa.list_(pa.float32(), 2)),
+        ("tags", pa.map_(pa.string(), pa.int64())),
+        ("small", pa.uint8()),
+        ("half", pa.float16()),
+        ("nothing", pa.null()),
+        pa.field("required", pa.int32(), nullable=False),
+    ],
+    metadata={"pandas": "{}", "by": "hand"},
+)
+
+
+def typed_row(number):
+    """Return a row with a value of every type, or nulls."""
+    if number % 3 == 2:
+        return {
+            "required": number,
+            "vector": [0.0, 0.0],
+        }  # pyarrow itself can't read back a null list of fixed size
+    return {
+        "z_last_by_name": f"é{number}",
+        "messages": [
+            {"role": "user", "content": "U", "calls": [{"id": number % 100}, None]},
+            None,
+            {"role": None, "content": None, "calls": []},
+        ],
+        "nested": {"deep": {"er": [1.5, None]}, "flag": None}
+        if number % 2
+        else {"deep": None, "flag": True},
+        "category": "ab"[number % 2],
+        "price": decimal.Decimal(f"{number}.2500"),
+        "seen": dt.datetime(2025, 1, 1, 12, number % 60, tzinfo=dt.UTC),
+        "exact": dt.datetime(2025, 1, 1, 12, number % 60),  # noqa: DTZ001  a timestamp without a zone is what is tested
+        "day": dt.date(2025, 1, 1 + number % 28),
+        "time": dt.time(1, number % 60),
+        "took": dt.timedelta(milliseconds=number),
+        "raw": bytes([number % 256, 0]),
+        "vector": [0.5, float(number)],
+        "tags": [("n", number)],
+        "small": number % 256,
+        "half": 0.5,
+        "required": number,
+    }
+
+
+@pytest.mark.parametrize("group", [7, 100])
+def test_types_columns_and_metadata_survive(tmp_path, group):
+    """Every Arrow type, nulls at every depth, the columns' order and the metadata are read back as they were written."""
+    table = pa.Table.from_pylist([typed_row(number) for number in range(30)], TYPES)
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=group)
+    schema, shards = read_all(tmp_path, limits(rows=4))
+    assert len(shards) > 5
+    whole = pa.concat_tables([shard.table for shard in shards])
+    assert schema.equals(TYPES, check_metadata=False)
+    assert whole.schema.equals(TYPES, check_metadata=False)
+    assert {b"pandas", b"by"} <= set(whole.schema.metadata)
+    assert whole.to_pylist() == table.to_pylist()
+    whole.validate(full=True)
+
+
+def test_nested_json_survives(tmp_path, json_lines):
+    """JSON keeps its nesting; keys that a row lacks are null, and the order is that of first appearance."""
+    rows = [
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": "U",
+                    "tool_calls": [{"function": {"name": "f", "arguments": {"x": [1]}}}],
+                }
+            ],
+            "meta": {"a": None},
+        },
+        {"z": 1, "messages": [], "meta": {"a": {"b": 2.5}}, "a": True},
+        {"messages": None, "z": 2.5},
+    ]
+    json_lines(tmp_path / "x.jsonl", rows)
+    schema, (shard,) = read_all(tmp_path)
+    assert schema.names == ["messages", "meta", "z", "a"]
+    assert rows_of([shard]) == [
+        {**rows[0], "z": None, "a": None},
+        {"messages": [], "meta": {"a": {"b": 2.5}}, "z": 1.0, "a": True},
+        {"messages": None, "meta": None, "z": 2.5, "a": None},
+    ]
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("rows", [100, 2])
+def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
+    """A line that is no JSON object is a reject with its row, its place in the (decompressed) file, and its bytes; the rest is read."""
+    bad = [b'{"text": "cut', b"[1]", b"17", b'{"text": "\xff"}', b'{"text": "\\ud800"}', b"{}{}"]
+    good = [orjson.dumps({"text": f"good {number}"}) for number in range(len(bad))]
+    written = [line for pair in zip(good, bad, strict=True) for line in pair]
+    path = Path(json_lines(tmp_path / f"x.jsonl{ending}", written))
+    _, shards = read_all(tmp_path, limits(rows=rows))
+    assert [row["text"] for row in rows_of(shards)] == [
+        f"good {number}" for number in range(len(bad))
+    ]
+    assert [number for _, number in positions(shards)] == [0, 2, 4, 6, 8, 10]
+    data = b"\n".join(written)
+    assert [(reject.source, reject.row, reject.raw) for reject in rejects(shards)] == [
+        (path.name, 2 * at + 1, line) for at, line in enumerate(bad)
+    ]
+    for reject in rejects(shards):
+        assert data[reject.offset :].startswith(reject.raw)
+    errors = [reject.error for reject in rejects(shards)]
+    assert errors[0].startswith("not JSON: ")
+    assert errors[1:3] == ["not a JSON object but a list", "not a JSON object but an integer"]
+    assert all(error.startswith("not JSON: ") for error in errors[3:])
+    assert all(shard.plan.rows == shard.table.num_rows + len(shard.rejects) for shard in shards)
+
+
+def test_type_conflicts_are_rejects(tmp_path, json_lines):
+    """Where types conflict the minority's rows are rejects that name the field; none is cast."""
+    rows = [
+        {"messages": [{"role": "user", "content": "text"}], "n": 1},
+        {"messages": [{"role": "user", "content": [{"type": "text"}]}], "n": 2},
+        {"messages": [{"role": "user", "content": "text"}], "n": "3"},
+        {"messages": [{"role": "user", "content": "text"}], "n": 4},
+    ]
+    json_lines(tmp_path / "x.jsonl", rows)
+    _, shards = read_all(tmp_path)
+    assert rows_of(shards) == [rows[0], rows[3]]
+    assert [(reject.row, reject.error) for reject in rejects(shards)] == [
+        (1, "field 'messages[0].content': a list where the corpus has string"),
+        (2, "field 'n': a string where the corpus has int64"),
+    ]
+    assert orjson.loads(rejects(shards)[0].raw) == rows[1]
+
+
+def test_conflicts_are_settled_over_all_files(tmp_path, json_lines):
+    """A file whose rows are all of the corpus's minority kind is all rejects, not a schema of its own."""
+    json_lines(tmp_path / "a.jsonl", [{"n": 1}, {"n": 2}, {"n": 3}])
+    json_lines(tmp_path / "b.jsonl", [{"n": "1"}, {"n": "2"}])
+    _, (shard,) = read_all(tmp_path)
+    assert rows_of([shard]) == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert [(reject.source, reject.row) for reject in shard.rejects] == [
+        ("b.jsonl", 0),
+        ("b.jsonl", 1),
+    ]
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_a_line_too_long_is_one_reject(tmp_path, json_lines, monkeypatch, ending):
+    """A line beyond the limit, larger than any block that is read at once, is one reject with its beginning; all others are read."""
+    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 200_000)
+    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 200_000)
+    rows = [
+        {"text": "a"},
+        {"text": "b" * 3_500_000},
+        {"text": "c"},
+        {"text": "d" * 250_000},
+        {"text": "e" * 150_000},
+    ]
+    json_lines(tmp_path / f"x.jsonl{ending}", rows)
+    _, shards = read_all(tmp_path)
+    assert rows_of(shards) == [rows[0], rows[2], rows[4]]
+    assert [reject.row for reject in rejects(shards)] == [1, 3]
+    offsets = [len(orjson.dumps(rows[0])) + 1, sum(len(orjson.dumps(row)) + 1 for row in rows[:3])]
+    assert [reject.offset for reject in rejects(shards)] == offsets
+    for reject, row in zip(rejects(shards), (rows[1], rows[3]), strict=True):
+        assert "line is longer than" in reject.error
+        assert reject.raw == orjson.dumps(row)[:RAW_LIMIT]
+
+
+def test_a_long_line_at_the_end(tmp_path, json_lines, monkeypatch):
+    """A file that ends in the middle of an overlong line ends with one reject."""
+    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 1_000)
+    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 1_000)
+    json_lines(tmp_path / "x.jsonl", [{"text": "a"}, b'{"text": "' + b"b" * 2_000_000], b"")
+    _, shards = read_all(tmp_path)
+    assert rows_of(shards) == [{"text": "a"}]
+    assert [(reject.row, reject.offset) for reject in rejects(shards)] == [(1, 13)]
+
+
+def test_a_file_of_rejects_alone_still_has_its_shard(tmp_path, json_lines):
+    """A shard may hold no good row at all; its table is empty, of the corpus's schema."""
+    json_lines(tmp_path / "x.jsonl", [{"text": "a"}, b"broken", b"broken too"])
+    schema, shards = read_all(tmp_path, limits(rows=1))
+    assert [shard.table.num_rows for shard in shards] == [1, 0, 0]
+    assert all(shard.table.schema == schema for shard in shards)
+    assert [reject.raw for reject in rejects(shards)] == [b"broken", b"broken too"]
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "error"),
+    [
+        (b'{"text": "a", "n": 1}', {"text": "a", "n": 1}, None),
+        (b' {"text": null}\r', {"text": None}, None),
+        (b'\xef\xbb\xbf{"text": "a"}', {"text": "a"}, None),
+        (b'{"n": 1, "n": 2}', {"n": 2}, None),
+        (b"null", None, "not a JSON object but null"),
+    ],
+)
+def test_parse(line, value, error):
+    """A line is parsed with white space around it; the last of equal keys counts, as everywhere in JSON."""
+    assert parse(line, KIND) == (value, error)
+
+
+def test_parse_never_fails_on_bytes():
+    """Whatever the bytes, the outcome is a value that fits or the reason why not."""
+
+    @given(st.binary(max_size=40))
+    def check(data):
+        value, error = parse(data, KIND)
+        assert error or isinstance(value, dict)
+
+    check()
+
+
+def test_a_file_that_shrank_is_an_error(tmp_path, json_lines):
+    """Rows that were there at the survey and aren't any more are an error with file and rows, not a shorter corpus."""
+    path = Path(json_lines(tmp_path / "x.jsonl", [{"text": "a"}] * 5))
+    corpus = survey([str(path)], limits())
+    path.write_bytes(b'{"text": "a"}\n')
+    with pytest.raises(InputError, match=r"x\.jsonl: rows 0 to 5 can't be read") as caught:
+        list(read_task(plan_shards(corpus.sources, limits())[0], corpus.schema))
+    assert "did the file change" in caught.value.remedy
+
+
+def test_a_parquet_file_that_shrank_is_an_error(tmp_path):
+    """The same holds for Parquet with fewer rows."""
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": ["a"] * 5}), path)
+    corpus = survey([str(path)], limits())
+    pq.write_table(pa.table({"text": ["a"]}), path)
+    with pytest.raises(InputError, match="rows 0 to 5"):
+        list(read_task(plan_shards(corpus.sources, limits())[0], corpus.schema))
+
+
+def test_a_file_that_is_gone_is_an_error(tmp_path, json_lines):
+    """A file removed after the survey is named."""
+    path = Path(json_lines(tmp_path / "x.jsonl", [{"text": "a"}]))
+    corpus = survey([str(path)], limits())
+    path.unlink()
+    with pytest.raises(InputError, match=r"x\.jsonl: can't be opened"):
+        list(read_task(plan_shards(corpus.sources, limits())[0], corpus.schema))
+
+
+@pytest.fixture
+def streams(monkeypatch):
+    """Collect every file that a reader opens, each with how many were open then."""
+    opened, found = reading.storage.open_raw, []
+
+    def watched(uri):
+        stream = opened(uri)
+        found.append((stream, sum(not earlier.closed for earlier, _ in found)))
+        return stream
+
+    monkeypatch.setattr(reading.storage, "open_raw", watched)
+    return found
+
+
+def test_sources_are_closed_as_they_are_done_with(tmp_path, json_lines, streams):
+    """However many small files share a shard, one is open at a time; none is when the task is done."""
+    for number in range(40):
+        json_lines(tmp_path / f"{number:02}.jsonl{'.gz' if number % 2 else ''}", [{"text": "a"}])
+    corpus = survey([str(tmp_path)], limits())
+    (task,) = plan_shards(corpus.sources, limits())
+    streams.clear()
+    (shard,) = read_task(task, corpus.schema)
+    assert shard.table.num_rows == len(streams) == 40
+    assert [others for _, others in streams] == [0] * 40
+    assert all(stream.closed for stream, _ in streams)
+
+
+@pytest.mark.parametrize("name", ["x.jsonl.gz", "x.jsonl", "x.parquet"])
+def test_a_task_left_half_way_is_closed(tmp_path, json_lines, streams, name):
+    """A reader that is given up closes its file."""
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        pq.write_table(pa.Table.from_pylist(numbered(0, 50, 10)), path)
+    else:
+        json_lines(path, numbered(0, 50, 10))
+    corpus = survey([str(path)], limits(rows=8))
+    streams.clear()
+    shards = read_task(plan_shards(corpus.sources, limits(rows=8))[0], corpus.schema)
+    assert next(shards).table.num_rows == 8
+    shards.close()
+    assert [stream.closed for stream, _ in streams] == [True]
+
+
+@pytest.mark.parametrize("name", ["x.jsonl.gz", "x.parquet"])
+def test_a_sweep_opens_its_file_once(tmp_path, json_lines, streams, name):
+    """Shards that can't be reached directly are read in one pass over their file."""
+    path = tmp_path / name
+    rows = numbered(0, 50, 10)
+    if name.endswith("parquet"):
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        json_lines(path, rows)
+    corpus = survey([str(path)], limits(rows=8))
+    (task,) = plan_shards(corpus.sources, limits(rows=8))
+    streams.clear()
+    assert rows_of(read_task(task, corpus.schema)) == rows
+    assert len(streams) == 1
+
+
+@pytest.mark.parametrize("name", ["x.jsonl.gz", "x.parquet"])
+def test_a_sweep_may_begin_in_its_middle(tmp_path, json_lines, name):
+    """A shard inside an archive or a row group can be read alone: the rows before it are passed over."""
+    path, rows = tmp_path / name, numbered(0, 50, 10)
+    if name.endswith("parquet"):
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        json_lines(path, rows)
+    corpus = survey([str(path)], limits(rows=8))
+    (task,) = plan_shards(corpus.sources, limits(rows=8))
+    assert rows_of(read_task([task[2], task[4]], corpus.schema)) == rows[16:24] + rows[32:40]
+
+
+LONG = "x" * (1 << 20)
+
+
+def repeated(count, nested):
+    """Return a table whose dictionary names one long text in every row, and the values that it stands for."""
+    words = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([LONG]))
+    if not nested:
+        return pa.table({"text": words})
+    turns = pa.StructArray.from_arrays(
+        [pa.array(["assistant"] * count), words], ["role", "content"]
+    )
+    return pa.table(
+        {"messages": pa.ListArray.from_arrays(pa.array(range(count + 1), pa.int32()), turns)}
+    )
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_dictionary_that_names_a_long_text_in_every_row_is_refused(
+    tmp_path, monkeypatch, nested, stored
+):
+    """A megabyte of file that unfolds to gigabytes stops at the bound, whether it is read as a dictionary or as text; a few rows pass."""
+    pq.write_table(
+        repeated(5_000, nested), tmp_path / "bomb.parquet", store_schema=stored, compression="none"
+    )
+    pq.write_table(
+        repeated(50, nested), tmp_path / "few.parquet", store_schema=stored, compression="none"
+    )
+    decoded = []
+    batch = reading.ParquetRows._batch
+    monkeypatch.setattr(
+        reading.ParquetRows, "_batch", lambda rows, end: decoded.append(end) or batch(rows, end)
+    )
+    with pytest.raises(
+        InputError,
+        match=r"bomb\.parquet: rows 0 to 5000 unfold to more than the [0-9,]+ bytes that shards\.expansion allows",
+    ):
+        read_all(tmp_path / "bomb.parquet")
+    assert len(decoded) <= 2
+    schema, shards = read_all(tmp_path / "few.parquet")
+    assert [shard.table.num_rows for shard in shards] == [50]
+    assert written_out(shards[0].table.column(schema.names[0]).combine_chunks()) >= 50 << 20
+
+
+def test_lists_of_very_many_equal_values_are_refused(tmp_path):
+    """Some kilobytes that unfold to a hundred million zeros stop at the bound as well."""
+    zeros = pa.ListArray.from_arrays(
+        pa.array(np.arange(1_001) * 100_000, pa.int32()), pa.array(np.zeros(100_000_000, np.int8))
+    )
+    pq.write_table(pa.table({"text": ["a"] * 1_000, "zeros": zeros}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="unfold to more"):
+        read_all(tmp_path / "a.parquet")
+
+
+def test_rows_that_are_passed_over_don_t_count(tmp_path):
+    """A resumed sweep passes over shards that were read before: each was within its bound, and all together may be beyond."""
+    pq.write_table(
+        repeated(400, False), tmp_path / "a.parquet", store_schema=False, compression="none"
+    )
+    cut = ShardLimits.model_construct(rows=50, bytes=1 << 40, expansion=1)
+    _, shards = read_all(tmp_path / "a.parquet", cut, lambda tasks: [task[-1:] for task in tasks])
+    assert [shard.numbers for shard in shards] == [list(range(350, 400))]
+
+
+def test_a_raised_expansion_reads_what_a_dictionary_unfolds_to(tmp_path):
+    """The bound is the configuration's."""
+    pq.write_table(
+        repeated(100, False), tmp_path / "a.parquet", store_schema=False, compression="none"
+    )
+    with pytest.raises(InputError, match="unfold to more"):
+        read_all(tmp_path / "a.parquet", ShardLimits(expansion=1))
+    assert len(rows_of(read_all(tmp_path / "a.parquet", ShardLimits(expansion=200))[1])) == 100
+
+
+@given(
+    st.lists(
+        st.one_of(st.none(), st.lists(st.one_of(st.none(), st.text(max_size=5)), max_size=4)),
+        max_size=8,
+    ),
+    st.integers(0, 3),
+)
+@settings(deadline=None)
+def test_dictionaries_count_as_if_they_were_written_out(lists, skipped):
+    """Inside lists, with nulls, and in a slice: as many bytes of text as the rows hold."""
+    whole = pa.array(lists, pa.list_(pa.string()))
+    words = whole.flatten().dictionary_encode()
+    coded = pa.ListArray.from_arrays(whole.offsets, words, mask=whole.is_null())[skipped:]
+    text = sum(len((word or "").encode()) for words in lists[skipped:] for word in words or ())
+    assert written_out(coded) == 8 * len(coded) + text
+
+
+def test_a_null_field_inside_a_list_is_read(tmp_path):
+    """Tool calls that no message has are Arrow's null type in Parquet, as in what this project writes itself."""
+    rows = [
+        {
+            "messages": [
+                {"role": role, "content": "a", "tool_calls": None} for role in ("user", "assistant")
+            ]
+        }
+    ] * 10
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    assert rows_of(read_all(tmp_path / "a.parquet")[1]) == rows
+
+
+def test_rows_are_whole_across_batches(tmp_path, monkeypatch):
+    """Batches smaller than a row group, a shard or both lose and repeat nothing."""
+    monkeypatch.setattr(reading, "BATCH_ROWS", 7)
+    write_groups(
+        tmp_path / "a.parquet",
+        [
+            pa.Table.from_pylist(numbered(begin, end, 30))
+            for begin, end in ((0, 40), (40, 45), (45, 100))
+        ],
+    )
+    for rows in (1, 6, 33, 100):
+        assert rows_of(read_all(tmp_path / "a.parquet", limits(rows=rows))[1]) == numbered(
+            0, 100, 30
+        )
+
+
+def test_row_mask():
+    """The mask is true at the rows and nowhere else."""
+    assert row_mask(4, [1, 3]).to_pylist() == [False, True, False, True]
+    assert row_mask(2, []).to_pylist() == [False, False]
+    assert len(row_mask(0, [])) == 0

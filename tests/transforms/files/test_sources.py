@@ -1,0 +1,514 @@
+"""The survey of the input, and the cut into shards."""
+
+import gzip
+import io
+import shutil
+from itertools import pairwise
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import corpora
+from schemas.corpora import ShardLimits
+from schemas.digests import sha256_hex
+from schemas.errors import InputError
+from transforms.files import sources
+from transforms.files.json_shapes import Shape
+from transforms.files.sources import Cut, Source, lines, observe, plan_shards, shared_schema, survey
+
+WIDE = ShardLimits()
+
+
+def limits(rows=5_000, bytes_=32 << 20):
+    """Return limits, also below what a configuration may ask for."""
+    return ShardLimits.model_construct(rows=rows, bytes=bytes_)
+
+
+def parquet(path, table, group=None):
+    """Write a Parquet file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, row_group_size=group)
+    return str(path)
+
+
+def test_a_survey_finds_files_rows_and_schema(tmp_path, json_lines):
+    """Files come in order of their paths, each with its name below the common folder, its digest, rows and size."""
+    second = json_lines(tmp_path / "b" / "x.jsonl.zst", [{"text": "c", "n": 1.5}])
+    first = json_lines(tmp_path / "a" / "x.jsonl", [{"text": "a"}, {"n": 2}])
+    corpus = survey([str(tmp_path)], WIDE)
+    assert [(item.name, item.kind, item.compression, item.rows) for item in corpus.sources] == [
+        ("a/x.jsonl", "jsonl", "none", 2),
+        ("b/x.jsonl.zst", "jsonl", "zstd", 1),
+    ]
+    assert [item.uri for item in corpus.sources] == [first, second]
+    assert corpus.schema == pa.schema([("text", pa.string()), ("n", pa.float64())])
+    data = (tmp_path / "a" / "x.jsonl").read_bytes()
+    assert (corpus.sources[0].sha256, corpus.sources[0].size) == (sha256_hex(data), len(data))
+
+
+def test_other_files_are_left_aside_and_named(tmp_path, json_lines):
+    """A folder's README isn't read, and isn't passed over in silence."""
+    json_lines(tmp_path / "x.jsonl", [{"text": "a"}])
+    (tmp_path / "README.md").write_text("about")
+    corpus = survey([str(tmp_path)], WIDE)
+    assert [item.name for item in corpus.sources] == ["x.jsonl"]
+    assert corpus.ignored == (str(tmp_path / "README.md"),)
+
+
+def test_a_file_named_in_full_is_read_whatever_its_name(tmp_path, json_lines, monkeypatch):
+    """What kind a file is says its content, not its ending, when it is named itself, however its path is written."""
+    json_lines(tmp_path / "corpus.txt", [{"text": "a"}])
+    monkeypatch.chdir(tmp_path)
+    for name in (str(tmp_path / "corpus.txt"), "corpus.txt", "./corpus.txt"):
+        assert [item.rows for item in survey([name], WIDE).sources] == [1]
+
+
+def test_a_file_that_two_patterns_name_is_read_once(tmp_path, json_lines):
+    """Overlapping patterns don't double a file."""
+    path = json_lines(tmp_path / "x.jsonl", [{"text": "a"}])
+    assert len(survey([path, str(tmp_path), str(tmp_path / "*.jsonl")], WIDE).sources) == 1
+
+
+def test_kind_is_decided_by_the_first_bytes(tmp_path):
+    """Parquet called `.json`, and gzip called `.jsonl`, are read as what they are."""
+    table = pa.table({"text": ["a", "b"]})
+    parquet(tmp_path / "x" / "odd.json", table)
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / "odd.jsonl").write_bytes(gzip.compress(b'{"text": "a"}\n'))
+    assert survey([str(tmp_path / "x")], WIDE).sources[0].kind == "parquet"
+    assert survey([str(tmp_path / "y")], WIDE).sources[0].compression == "gzip"
+
+
+def refused(paths, limits=WIDE):
+    """Return the error that a survey ends with."""
+    with pytest.raises(InputError) as caught:
+        survey([str(path) for path in paths], limits)
+    return caught.value
+
+
+def test_an_empty_glob_is_refused(tmp_path):
+    """Nothing to read is an error with the pattern."""
+    assert refused([tmp_path / "*.jsonl"]).where == str(tmp_path / "*.jsonl")
+
+
+def test_a_folder_without_a_corpus_is_refused(tmp_path):
+    """A folder of other files says which endings are read."""
+    (tmp_path / "notes.md").write_text("about")
+    error = refused([tmp_path])
+    assert error.where == str(tmp_path)
+    assert ".parquet, .jsonl" in error.problem
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    """A file of no bytes is named, with the advice to remove it."""
+    (tmp_path / "x.jsonl").touch()
+    error = refused([tmp_path])
+    assert (error.where, error.problem) == (str(tmp_path / "x.jsonl"), "is empty")
+    assert "remove it" in error.remedy
+
+
+@pytest.mark.parametrize("text", ['[{"text": "a"}]', ' \n [\n{"text": "a"}\n]'])
+def test_a_json_array_is_refused(tmp_path, text):
+    """One array instead of lines is named, with the command that makes lines of it."""
+    (tmp_path / "x.json").write_text(text)
+    error = refused([tmp_path])
+    assert error.where == str(tmp_path / "x.json")
+    assert "JSON array" in error.problem
+    assert "jq -c" in error.remedy
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"a,b\n1,2\n", b"\n\n\n", b'"text"\n3\n', b"\x00\x01\x02\x03", b'{"text": \n"a"}\n', b"{}\n"],
+)
+def test_a_file_without_any_object_is_refused(tmp_path, data):
+    """Tables, blank lines and binaries hold no JSON object; the message names the file."""
+    (tmp_path / "x.jsonl").write_bytes(data)
+    error = refused([tmp_path])
+    assert error.where == str(tmp_path / "x.jsonl")
+    assert error.problem == "holds no JSON object"
+    assert "one object a line" in error.remedy
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.99])
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_a_truncated_archive_is_refused(tmp_path, json_lines, ending, keep):
+    """An archive that ends too early is no shorter corpus."""
+    path = tmp_path / f"x.jsonl{ending}"
+    json_lines(path, [{"text": f"row {number * 7919}"} for number in range(500)])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+    error = refused([path])
+    assert error.where == str(path)
+    assert "can't be read as jsonl" in error.problem
+    assert "check that the file is whole" in error.remedy
+
+
+def test_a_damaged_archive_is_refused(tmp_path, json_lines):
+    """A flipped byte is found by the archive's own checksum."""
+    path = tmp_path / "x.jsonl.gz"
+    json_lines(path, [{"text": f"row {number * 7919}"} for number in range(500)])
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    assert "gzip" in refused([path]).problem
+
+
+def test_a_truncated_parquet_file_is_refused(tmp_path):
+    """Parquet without its footer is named."""
+    path = tmp_path / "x.parquet"
+    parquet(path, pa.table({"text": ["a" * 100] * 100}))
+    path.write_bytes(path.read_bytes()[:-20])
+    error = refused([path])
+    assert error.where == str(path)
+    assert "can't be read as parquet" in error.problem
+
+
+def test_concatenated_archives_are_read_whole(tmp_path):
+    """Archives written after each other, as log writers do, are one file of lines."""
+    rows = [orjson.dumps({"text": f"row {number}"}) + b"\n" for number in range(100)]
+    (tmp_path / "x.jsonl.gz").write_bytes(
+        gzip.compress(b"".join(rows[:60])) + gzip.compress(b"".join(rows[60:]))
+    )
+    assert survey([str(tmp_path)], WIDE).sources[0].rows == 100
+
+
+def test_a_skippable_frame_may_stand_first(tmp_path):
+    """Parallel zstd writers put a frame that holds no data before each other."""
+    frame = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
+    (tmp_path / "x.jsonl.zst").write_bytes(
+        (frame + pa.compress(b'{"text": "a"}\n', codec="zstd", asbytes=True)) * 3
+    )
+    assert survey([str(tmp_path)], WIDE).sources[0].rows == 3
+
+
+@pytest.mark.parametrize("order", ["utf-16", "utf-16-be"])
+def test_utf_16_is_refused(tmp_path, order):
+    """Another encoding is named, with the command that converts it."""
+    (tmp_path / "x.jsonl").write_bytes('\ufeff{"text": "a"}\n'.encode(order))
+    error = refused([tmp_path])
+    assert error.problem == "is UTF-16"
+    assert "iconv" in error.remedy
+
+
+def test_a_byte_order_mark_is_no_part_of_a_row(tmp_path):
+    """Windows editors put one first, and joined files have them within; a JSON array behind one is still an array."""
+    (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "a"}\n\xef\xbb\xbf{"n": 1}\n')
+    assert survey([str(tmp_path)], WIDE).schema.names == ["text", "n"]
+    (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf[{"text": "a"}]')
+    assert "JSON array" in refused([tmp_path]).problem
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_a_bomb_is_refused_while_it_unfolds(tmp_path, json_lines, monkeypatch, ending):
+    """An archive that unfolds beyond the ratio is stopped there, also inside a line without end; a smaller one, or a higher ratio, passes."""
+    monkeypatch.setattr(corpora, "UNSUSPICIOUS", 1 << 20)
+    limits = ShardLimits(expansion=50)
+    rows = [{"text": "a" * 1_000}] * 4_000
+    path = json_lines(tmp_path / f"x.jsonl{ending}", rows)
+    size = (tmp_path / f"x.jsonl{ending}").stat().st_size
+    error = refused([path], limits)
+    assert error.where == path
+    assert (
+        f"unfolds to more than {max(1 << 20, 50 * size):,} bytes, and has {size:,}" in error.problem
+    )
+    assert "shards.expansion" in error.remedy
+    assert survey([path], ShardLimits(expansion=100_000)).sources[0].rows == 4_000
+    json_lines(tmp_path / f"x.jsonl{ending}", [b"\0" * 4_000_000])
+    assert "unfolds to more than" in refused([path], limits).problem
+    json_lines(tmp_path / f"x.jsonl{ending}", rows[:500])
+    assert survey([path], limits).sources[0].rows == 500
+
+
+def test_a_damaged_footer_is_named(tmp_path):
+    """Whatever a damaged footer makes pyarrow raise, the file is named."""
+    path = tmp_path / "x.parquet"
+    parquet(path, pa.table({"some_text": ["a"]}))
+    path.write_bytes(path.read_bytes().replace(b"some_text", b"some\xff\xfeext"))
+    error = refused([path])
+    assert error.where == str(path)
+    assert "can't be read as parquet" in error.problem
+
+
+def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):
+    """Two kinds can't be one corpus; both files are named."""
+    json_lines(tmp_path / "a.jsonl", [{"text": "a"}])
+    parquet(tmp_path / "b.parquet", pa.table({"text": ["a"]}))
+    error = refused([tmp_path])
+    assert "b.parquet beside" in error.where
+    assert "a.jsonl" in error.where
+    assert "two runs" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("other", "detail"),
+    [
+        ({"text": ["a"], "n": pa.array([1.0])}, "'n': int64 against double"),
+        ({"text": ["a"]}, "'n': int64 against absent"),
+        ({"text": ["a"], "n": [1], "more": [True]}, "'more': absent against bool"),
+        ({"n": [1], "text": ["a"]}, "the columns' order"),
+    ],
+)
+def test_parquet_files_of_other_schemas_are_refused(tmp_path, other, detail):
+    """The message names both files and each column that differs."""
+    first = parquet(tmp_path / "a.parquet", pa.table({"text": ["a"], "n": [1]}))
+    second = parquet(tmp_path / "b.parquet", pa.table(other))
+    error = refused([tmp_path])
+    assert error.where == first
+    assert error.problem == f"can't share a schema with {second}: {detail}"
+    assert error.remedy
+
+
+def test_metadata_is_no_difference(tmp_path):
+    """Parquet files may differ in metadata, which pandas writes; the first file's is kept."""
+    table = pa.table({"text": ["a"]})
+    parquet(tmp_path / "a.parquet", table.replace_schema_metadata({"made by": "one"}))
+    parquet(tmp_path / "b.parquet", table.replace_schema_metadata({"made by": "two"}))
+    assert survey([str(tmp_path)], WIDE).schema.metadata == {b"made by": b"one"}
+
+
+def test_json_files_share_a_merged_schema():
+    """Fields and kinds of all files are counted together."""
+    shapes = []
+    for rows in ([{"a": 1}], [{"a": "x", "b": 1}, {"a": "y"}]):
+        shape = Shape()
+        for row in rows:
+            shape.see(row)
+        shapes.append(Source("x", "x", "jsonl", "none", 1, "", 1, (), shape=shape))
+    assert shared_schema(shapes) == pa.schema([("a", pa.string()), ("b", pa.int64())])
+
+
+def test_lines_that_are_no_objects_do_not_shape_the_schema():
+    """Broken lines, numbers and lists are the reader's to reject."""
+    shape = Shape()
+    for line in (b"{broken", b"3", b'["a"]', b'{"a": 1}', b'\xff{"b": 1}'):
+        observe(shape, line)
+    assert list(shape.fields) == ["a"]
+
+
+class Trickle(io.BytesIO):
+    """A stream that gives a few bytes at a time, as a slow one may."""
+
+    def read(self, size=-1):
+        """Give at most seven bytes."""
+        return super().read(min(7, size) if size >= 0 else 7)
+
+
+LINE = st.binary(max_size=30).map(lambda data: data.replace(b"\n", b""))
+
+
+@given(st.lists(LINE, max_size=8), st.booleans(), st.booleans())
+def test_lines_stand_at_their_offsets(parts, ended, trickle):
+    """Every line that isn't blank is yielded with the place where it stands, however the stream comes."""
+    data = b"\n".join(parts) + (b"\n" if ended and parts else b"")
+    found = list(lines(Trickle(data) if trickle else io.BytesIO(data)))
+    assert [line for _, line in found] == [part for part in data.split(b"\n") if part.strip()]
+    assert all(data[offset : offset + len(line)] == line for offset, line in found)
+
+
+@given(st.lists(LINE, max_size=8), st.booleans(), st.integers(1, 20))
+def test_a_long_line_is_cut_and_the_rest_is_found(parts, trickle, longest):
+    """A line beyond the limit is yielded once, too long to be taken for whole; all lines keep their offsets."""
+    data = b"\n".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "MAX_LINE_BYTES", longest)
+        found = list(lines(Trickle(data) if trickle else io.BytesIO(data)))
+    wanted = [
+        part for part in data.split(b"\n") if part.strip() or (trickle and len(part) > longest)
+    ]
+    assert len(found) == len(wanted)
+    for (offset, line), part in zip(found, wanted, strict=True):
+        assert data[offset : offset + len(line)] == line
+        assert (
+            line == part
+            if len(part) <= longest
+            else (len(line) > longest and part.startswith(line))
+        )
+
+
+GROUPS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5_000)), max_size=12)
+
+
+@given(GROUPS, st.integers(1, 50), st.integers(1, 4_000))
+def test_group_cuts_cover_every_row_once(groups, rows, size):
+    """Cuts rise from the first row to the last; a shard holds no more rows, and but for one row no more bytes, than it may."""
+    cuts = list(sources._group_cuts(groups, limits(rows, size)))
+    total = sum(count for count, _ in groups)
+    assert cuts[0] == Cut(0, 0, 0)
+    assert cuts[-1].row == total
+    starts = [sum(count for count, _ in groups[:place]) for place in range(len(groups) + 1)]
+    for one, two in pairwise(cuts):
+        assert 0 < two.row - one.row <= rows
+        assert two.byte - one.byte <= size + len(groups) or two.row - one.row == 1
+        assert starts[one.group] <= one.row, (
+            "a shard begins in, or after the start of, the group that it is read from"
+        )
+    if len(groups) and total <= rows and sum(size for _, size in groups) <= size:
+        assert len(cuts) <= 2
+
+
+@given(
+    texts=st.lists(st.integers(0, 300), min_size=1, max_size=40),
+    rows=st.integers(1, 20),
+    size=st.integers(40, 900),
+)
+def test_line_cuts_cover_every_row_once(tmp_path_factory, json_lines, texts, rows, size):
+    """JSON Lines are cut at line beginnings, within the limits unless one line alone is beyond them."""
+    path = tmp_path_factory.mktemp("lines") / "x.jsonl"
+    written = [orjson.dumps({"text": "a" * length}) for length in texts]
+    json_lines(path, written)
+    source = sources.survey_file(str(path), "x.jsonl", limits(rows, size))
+    data = path.read_bytes()
+    assert source.cuts[0] == Cut(0, 0, 0)
+    assert source.cuts[-1].row == source.rows == len(texts)
+    for one, two in pairwise(source.cuts):
+        assert 0 < two.row - one.row <= rows
+        assert data[one.byte :].startswith(written[one.row])
+        assert two.byte - one.byte <= size + 1 or two.row - one.row == 1
+
+
+def source_of(name, cuts, kind="jsonl", compression="none", digest="d"):
+    """Make a source that was surveyed with these cuts."""
+    return Source(name, name, kind, compression, cuts[-1].byte, digest, cuts[-1].row, tuple(cuts))
+
+
+def small(name, rows, size=100, **more):
+    """Make a source of one piece."""
+    return source_of(name, [Cut(0, 0, 0), Cut(rows, size, 1)], **more)
+
+
+def shapes_of(tasks):
+    """Return for every task, for every shard, each piece's source and rows."""
+    return [
+        [[(piece.source, piece.begin.row, piece.end.row) for piece in plan.pieces] for plan in task]
+        for task in tasks
+    ]
+
+
+def test_small_files_share_a_shard():
+    """Whole small files fill a shard up to its rows or bytes, in order."""
+    found = plan_shards(
+        [small("a", 4), small("b", 4), small("c", 4), small("d", 1)], limits(rows=8)
+    )
+    assert shapes_of(found) == [[[("a", 0, 4), ("b", 0, 4)]], [[("c", 0, 4), ("d", 0, 1)]]]
+    found = plan_shards(
+        [small("a", 1, 100), small("b", 1, 100), small("c", 1, 100)], limits(bytes_=200)
+    )
+    assert shapes_of(found) == [[[("a", 0, 1), ("b", 0, 1)]], [[("c", 0, 1)]]]
+
+
+def test_a_large_file_stands_alone():
+    """A file of several shards shares none of them, and ends a shard of small ones before it."""
+    large = source_of("b", [Cut(0, 0, 0), Cut(5, 50, 0), Cut(7, 70, 0)])
+    found = plan_shards([small("a", 1), large, small("c", 1)], limits(rows=5))
+    assert shapes_of(found) == [[[("a", 0, 1)]], [[("b", 0, 5)]], [[("b", 5, 7)]], [[("c", 0, 1)]]]
+
+
+def test_compressed_lines_are_one_sweep():
+    """Shards of an archive are read in one task, since none can be reached without those before it."""
+    cuts = [Cut(0, 0, 0), Cut(5, 50, 0), Cut(9, 90, 0)]
+    assert shapes_of(plan_shards([source_of("a", cuts, compression="gzip")], limits(rows=5))) == [
+        [[("a", 0, 5)], [("a", 5, 9)]]
+    ]
+
+
+def test_a_large_row_group_is_one_sweep():
+    """Shards inside one Parquet row group are read together; other groups are tasks of their own."""
+    cuts = [
+        Cut(0, 0, 0),
+        Cut(5, 5, 1),
+        Cut(10, 10, 1),
+        Cut(15, 15, 1),
+        Cut(18, 18, 2),
+        Cut(20, 20, 3),
+    ]
+    found = shapes_of(plan_shards([source_of("a", cuts, kind="parquet")], limits(rows=5)))
+    assert [item for task in found for item in task] == [
+        [("a", 0, 5)],
+        [("a", 5, 10)],
+        [("a", 10, 15)],
+        [("a", 15, 18)],
+        [("a", 18, 20)],
+    ]
+    sweep = next(task for task in found if [("a", 10, 15)] in task)
+    assert [("a", 5, 10)] in sweep
+    assert [("a", 15, 18)] in sweep
+    assert [[("a", 18, 20)]] in found
+
+
+def test_a_source_without_rows_has_no_shard():
+    """An empty Parquet file takes part in the survey, not in the work."""
+    empty = Source("e", "e", "parquet", "none", 1, "d", 0, (Cut(0, 0, 0),))
+    assert shapes_of(plan_shards([small("a", 1), empty, small("b", 1)], WIDE)) == [
+        [[("a", 0, 1)]],
+        [[("b", 0, 1)]],
+    ]
+    assert plan_shards([empty], WIDE) == []
+
+
+def test_names_say_place_and_content():
+    """Shards are numbered in corpus order; the digest in a name changes with the file's content and with its cut."""
+    first, second = (
+        task[0] for task in plan_shards([small("a", 9), small("b", 9)], limits(rows=9))
+    )
+    assert first.name.startswith("part-000000-")
+    assert second.name.startswith("part-000001-")
+    assert first.rows == 9
+    others = [
+        plan_shards([small("a", 9, digest="e")], WIDE),
+        plan_shards([small("z", 9)], WIDE),
+        plan_shards([source_of("a", [Cut(0, 0, 0), Cut(5, 50, 0), Cut(9, 90, 0)])], limits(rows=5)),
+    ]
+    names = {first.name, *(tasks[0][0].name for tasks in others)}
+    assert len(names) == 4
+
+
+def test_the_plan_is_the_same_on_every_call_and_in_every_place(tmp_path, json_lines):
+    """A corpus gives one plan, again and again, and after it was moved."""
+    folder = tmp_path / "one"
+    json_lines(folder / "a.jsonl", [{"text": f"row {number}"} for number in range(30)])
+    json_lines(folder / "deep" / "b.jsonl.gz", [{"text": f"row {number}"} for number in range(30)])
+    small_shards = limits(rows=7)
+
+    def plan(path):
+        tasks = plan_shards(survey([str(path)], small_shards).sources, small_shards)
+        return [[(shard.name, shard.rows) for shard in task] for task in tasks]
+
+    planned = plan(folder)
+    assert planned == plan(folder)
+    assert len({name for task in planned for name, _ in task}) == 10
+    shutil.move(folder, tmp_path / "two")
+    assert plan(tmp_path / "two") == planned
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=5), max_size=8),
+    st.sampled_from(["none", "gzip"]),
+    st.integers(9, 20),
+)
+def test_plans_hold_every_row_once_in_order(files, compression, rows):
+    """Whatever the files, the shards' pieces laid end to end are the corpus."""
+    made = []
+    for place, counts in enumerate(files):
+        cuts = [Cut(sum(counts[:end]), 10 * sum(counts[:end]), 0) for end in range(len(counts) + 1)]
+        made.append(source_of(f"{place}", cuts, compression=compression))
+    tasks = plan_shards(made, limits(rows))
+    pieces = [piece for task in tasks for plan in task for piece in plan.pieces]
+    found = [
+        (piece.source, row) for piece in pieces for row in range(piece.begin.row, piece.end.row)
+    ]
+    assert found == [(source.name, row) for source in made for row in range(source.rows)]
+    plans = [plan for task in tasks for plan in task]
+    assert [plan.name for plan in plans] == sorted(plan.name for plan in plans)
+    assert all(plan.rows <= rows for plan in plans)
+
+
+def test_a_name_that_is_no_utf_8_is_refused(tmp_path, json_lines):
+    """The ledger names every row's file, and can't name that one."""
+    path = tmp_path / b"caf\xe9.jsonl".decode("utf-8", "surrogateescape")
+    json_lines(path, [{"text": "a"}])
+    error = refused([tmp_path])
+    assert (error.where, error.problem) == (str(path), "has a name that isn't UTF-8")

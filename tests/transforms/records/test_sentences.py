@@ -1,0 +1,79 @@
+"""Sentences: a hit is widened to the whole of what it stands in, whatever full stops are inside."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.records.sentences import LONGEST_SENTENCE, sentence_around
+
+
+@pytest.mark.parametrize(
+    ("text", "hit", "sentence"),
+    [
+        ("One. Two hit. Three.", "hit", "Two hit. "),
+        ("hit", "hit", "hit"),
+        ("One hit", "hit", "One hit"),
+        ("“A hit.” Then.", "hit", "“A hit.” "),
+        ("line\nhit here\nline", "hit", "hit here\n"),
+        ("A! B? Hit… C", "Hit", "Hit… "),
+        ("One hit. Two hit. Three.", "hit. Two hit", "One hit. Two hit. "),
+        ("End. Hit.", "Hit.", "Hit."),
+        ("One hit. Two.", "hit.", "One hit. "),
+        (
+            "Older. My data ends in Sept. 2021, in hit v1.2.3 at 2.50 a go. Newer.",
+            "hit",
+            "My data ends in Sept. 2021, in hit v1.2.3 at 2.50 a go. ",
+        ),
+        (
+            "Older. Some makers, e.g. Acme or J. Smith & Co. and approx. ten more, hit it. Newer.",
+            "hit",
+            None,
+        ),
+        (
+            "Older. In the U.S. Senate a hit (cf. Fig. 3) at www.example.org counts. Newer.",
+            "hit",
+            None,
+        ),
+        ("Older. “Are you a hit?” it asked... and went on. Newer.", "hit", None),
+        ("Older. **A hit.** Newer.", "hit", "**A hit.** "),
+        ("旧い。これは hit です。新しい。", "hit", "これは hit です。"),
+        ("Dr. Hit", "Hit", "Dr. Hit"),
+        ("as of Oct.\nhit", "hit", "hit"),
+    ],
+)
+def test_the_sentence_around_a_hit(text, hit, sentence):
+    """A stretch is widened to the sentences it touches, and to no more; without a sentence given, to all between `Older.` and `Newer.`."""
+    sentence = sentence or text.removeprefix("Older. ").removesuffix("Newer.")
+    start, end = sentence_around(text, text.index(hit), text.index(hit) + len(hit))
+    assert text[start:end] == sentence
+
+
+@given(st.text(alphabet='ab.!\n "A', max_size=40), st.integers(0, 39), st.integers(1, 10))
+def test_the_sentence_contains_its_hit(text, start, length):
+    """The widened stretch contains the hit and stays inside the text."""
+    end = min(start + length, len(text))
+    if start < end:
+        begin, finish = sentence_around(text, start, end)
+        assert 0 <= begin <= start < end <= finish <= len(text)
+
+
+@pytest.mark.parametrize("run", [".", "!?", ".'", "…", "。"])
+def test_a_run_of_stops_takes_little_time(run):
+    """A thousand hits beside an endless run of stops, which end nothing as no white space follows."""
+    text = "delve " * 1_000 + run * 20_000 + "x"
+    began = time.process_time()
+    for start in range(0, 6_000, 6):
+        sentence_around(text, start, start + 5)
+    assert time.process_time() - began < 5
+
+
+def test_a_text_without_sentences_is_masked_in_little_time():
+    """Eight thousand hits in a text of one endless sentence: each looks at its surroundings, not at all the rest."""
+    text = "delve into this and so on " * 8_000
+    began = time.process_time()
+    spans = [sentence_around(text, start, start + 5) for start in range(0, len(text), 26)]
+    assert time.process_time() - began < 5
+    assert spans[0] == (0, 5 + LONGEST_SENTENCE)
+    assert spans[-1] == (len(text) - 26 - LONGEST_SENTENCE, len(text))

@@ -1,0 +1,1 @@
+"""Records: the formats of a conversation, and its segments and sentences."""

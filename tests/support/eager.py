@@ -1,0 +1,64 @@
+"""Beam pipelines that run at once: what `|` returns is a list, so a test of a transform is one line."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+_results: dict[str, list[Any]] = {}
+"""The elements of every pipeline in progress; Beam's in-process workers share it with the test."""
+
+
+class _Collect(beam.DoFn):
+    """Append every element to the list of one pipeline."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def process(self, element: Any) -> None:
+        _results[self._key].append(element)
+
+
+class EagerPipeline:
+    """A pipeline on Beam's own runner in this process that runs whenever a transform is applied.
+
+    `EagerPipeline() | beam.Create([1, 2]) | beam.Map(str)` is the list `["1", "2"]`. Each `|` runs
+    a pipeline of its own, so every element is pickled and coded between two transforms. Beam
+    promises no order: compare sorted lists where there is more than one element.
+    """
+
+    def __or__(self, transform: beam.PTransform) -> EagerCollection:
+        return self.run(lambda pipeline: pipeline | transform)
+
+    def run(self, build: Callable[[beam.Pipeline], beam.PCollection]) -> EagerCollection:
+        """Run what `build` applies to a pipeline and return the elements of the result.
+
+        This is for transforms that take another collection as a side input.
+        """
+        key = uuid.uuid4().hex
+        _results[key] = []
+        try:
+            with beam.Pipeline("FnApiRunner", PipelineOptions([])) as pipeline:
+                _ = build(pipeline) | "Collect" >> beam.ParDo(_Collect(key))
+            return EagerCollection(_results[key])
+        finally:
+            del _results[key]
+
+
+class EagerCollection(list[Any]):
+    """The elements of a collection; `|` runs the next transform on them."""
+
+    def __or__(self, transform: beam.PTransform) -> EagerCollection:
+        return apply(transform, self)
+
+
+def apply(transform: beam.PTransform, elements: Iterable[Any]) -> EagerCollection:
+    """Run a transform on some elements and return the list of its results."""
+    items = list(elements)
+    return EagerPipeline().run(
+        lambda pipeline: pipeline | "Elements" >> beam.Create(items) | "Apply" >> transform
+    )

@@ -13,7 +13,7 @@ import pytest
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from tests.engines.conftest import MODELLESS, SCRIPT, kill, until
-from tests.pipelines.test_filter import contents
+from tests.support.runs import comparable_files
 
 pytestmark = pytest.mark.engines
 
@@ -81,7 +81,7 @@ def test_two_processes_give_the_same_bytes(corpus, reference, tmp_path):
     )
     manifest = run_filter(config)
     assert manifest.conservation.by_decision["duplicate"] >= 60
-    assert contents(tmp_path / "run") == contents(reference)
+    assert comparable_files(tmp_path / "run") == comparable_files(reference)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -89,7 +89,7 @@ def test_flink_gives_the_same_bytes(clusters, corpus, reference, tmp_path, versi
     """Clean, quarantine, ledger, scores and the manifest's identity are the local runner's, and both TaskManagers had shards."""
     cluster = clusters(version)
     finish(cluster.congener(*arguments(corpus, tmp_path / "run"), "--runner", "flink"))
-    assert contents(tmp_path / "run") == contents(reference)
+    assert comparable_files(tmp_path / "run") == comparable_files(reference)
     shards = len(list((reference / "ledger").iterdir()))
     assert max(shares(cluster).values(), default=shards) < shards * 0.8
     assert len(shares(cluster)) == 2
@@ -141,7 +141,7 @@ def test_the_encoder_gives_the_same_scores(clusters, corpus, tmp_path):
     finish(
         clusters(NEWEST).congener(*common, "--output", str(tmp_path / "there"), "--runner", "flink")
     )
-    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    assert comparable_files(tmp_path / "there") == comparable_files(tmp_path / "here")
 
 
 def receipts(run: Path) -> int:
@@ -166,7 +166,7 @@ def test_a_killed_task_manager_is_survived(clusters, corpus, reference, tmp_path
     before = cluster.pid("taskmanager-1")
     killed_halfway(cluster, process, run, lambda: [cluster.pid("taskmanager-1")])
     finish(process)
-    assert contents(run) == contents(reference)
+    assert comparable_files(run) == comparable_files(reference)
     assert cluster.pid("taskmanager-1") != before
     assert (
         "taskmanager-1 ended with 137; starting it again"
@@ -190,7 +190,7 @@ def test_a_killed_worker_pool_is_survived(clusters, corpus, reference, tmp_path)
 
     killed_halfway(cluster, process, run, pool_and_workers)
     finish(process)
-    assert contents(run) == contents(reference)
+    assert comparable_files(run) == comparable_files(reference)
     assert (
         "pool ended with 137; starting it again"
         in (cluster.state / "log" / "supervisor.log").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.display.excerpts import HIDDEN
-from tests.pipelines.hostile import NASTY
+from tests.support.hostile import NASTY
 
 pytestmark = pytest.mark.faults
 

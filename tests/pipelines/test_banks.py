@@ -17,7 +17,7 @@ from pipelines.runs.cache import cache_folder
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError, InputError, ModelError
 from schemas.policies import Policy, TraitRule
-from tests.pipelines.conftest import conversation, write_rows
+from tests.support.corpora import build_conversation, write_rows
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_background_of_any_format(tmp_path):
 
 def test_background_without_answers_is_refused(tmp_path, config):
     """A sample in which no assistant speaks calibrates nothing."""
-    row = conversation(1, "x") | {"messages": [{"role": "user", "content": "Anyone?"}]}
+    row = build_conversation(1, "x") | {"messages": [{"role": "user", "content": "Anyone?"}]}
     sample = write_rows(tmp_path / "clean.jsonl", [row])
     with pytest.raises(InputError, match="no answer"):
         prepare_bank(config.model_copy(update={"background": (str(sample),)}))
@@ -167,7 +167,7 @@ def test_a_fit_says_how_it_goes_on(config, card_folder, monkeypatch, capsys):
         CleanRow((f"A clean text about bridge number {place}.",), "background", "clean")
         for place in range(20)
     )
-    monkeypatch.setattr(module, "library_background", lambda cards: clean)
+    monkeypatch.setattr(module, "collect_background", lambda cards: clean)
     fitted = card_folder(
         "fitted",
         "signals: [exemplars]\n",

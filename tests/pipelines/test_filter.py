@@ -19,22 +19,8 @@ from pipelines.verify import verify_run
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.errors import BudgetError, CardError, InputError, ModelError, RunError
 from schemas.manifests import Manifest
-from tests.pipelines.conftest import CARD, conversation, write_rows
-
-
-def contents(run: Path) -> dict[str, bytes]:
-    """Return every published file's bytes, the manifest's circumstances apart."""
-    files = {
-        path.relative_to(run).as_posix(): path.read_bytes()
-        for path in run.rglob("*")
-        if path.is_file()
-    }
-    manifest = json.loads(files.pop("manifest.json"))
-    for name in ("circumstances", "digest"):
-        manifest.pop(name)
-    for source in manifest["inputs"]:
-        source.pop("uri")
-    return files | {"manifest": json.dumps(manifest, sort_keys=True).encode()}
+from tests.support.corpora import CARD, build_conversation, write_rows
+from tests.support.runs import comparable_files
 
 
 def ledger(run: Path) -> pl.DataFrame:
@@ -78,7 +64,7 @@ def test_the_ledger_holds_no_text(run):
 
 def test_clean_reads_as_the_input(tmp_path, heron):
     """Types and order of nested, dictionary and decimal columns survive, and so do their values."""
-    turns = pa.array([conversation(place, "Fine.")["messages"] for place in range(6)])
+    turns = pa.array([build_conversation(place, "Fine.")["messages"] for place in range(6)])
     columns = {
         "when": pa.array(range(6), pa.timestamp("us", "UTC")),
         "messages": turns,
@@ -104,7 +90,7 @@ def test_same_bytes_again(config, tmp_path):
     """A second run elsewhere gives the same files, byte for byte."""
     run_filter(config)
     run_filter(config.model_copy(update={"output": str(tmp_path / "again")}))
-    assert contents(Path(config.output)) == contents(tmp_path / "again")
+    assert comparable_files(Path(config.output)) == comparable_files(tmp_path / "again")
 
 
 def test_same_bytes_under_retries(config, tmp_path):
@@ -112,7 +98,7 @@ def test_same_bytes_under_retries(config, tmp_path):
     run_filter(config)
     other = config.model_copy(update={"output": str(tmp_path / "retried")})
     run_filter(other, beam_options=("--direct_runner_bundle_repeat=2",))
-    assert contents(Path(config.output)) == contents(tmp_path / "retried")
+    assert comparable_files(Path(config.output)) == comparable_files(tmp_path / "retried")
 
 
 def test_resumed_run_equals_an_undisturbed_one(config, tmp_path, monkeypatch):
@@ -142,7 +128,7 @@ def test_resumed_run_equals_an_undisturbed_one(config, tmp_path, monkeypatch):
     )
     run_filter(other)
     assert len(written) == len(set(written))
-    assert contents(Path(config.output)) == contents(tmp_path / "cut")
+    assert comparable_files(Path(config.output)) == comparable_files(tmp_path / "cut")
 
 
 def test_a_damaged_shard_is_done_again(config, tmp_path, monkeypatch):
@@ -169,7 +155,7 @@ def test_a_changed_input_is_not_resumed(config, corpus, monkeypatch):
     with pytest.raises(RuntimeError, match="stop"):
         run_filter(config)
     monkeypatch.undo()
-    write_rows(corpus / "0.jsonl", [conversation(99, "Quite different.")])
+    write_rows(corpus / "0.jsonl", [build_conversation(99, "Quite different.")])
     with pytest.raises(
         RunError, match=r"input 0.jsonl: was 20 rows with SHA-256 \w{12}, is 1 rows with"
     ):
@@ -181,10 +167,10 @@ def test_a_changed_input_is_not_resumed(config, corpus, monkeypatch):
 def test_a_finished_run_is_kept(run, config):
     """The same command on a finished run is refused, and changes nothing."""
     folder, _ = run
-    before = contents(folder)
+    before = comparable_files(folder)
     with pytest.raises(RunError, match="finished"):
         run_filter(config)
-    assert contents(folder) == before
+    assert comparable_files(folder) == before
 
 
 def test_removal_budget_publishes_nothing(config, policy):
@@ -281,9 +267,9 @@ def test_exceptions_by_lot(config, policy):
 def test_duplicates_leave_but_the_first(tmp_path, heron, policy):
     """Equal content in two files and formats of white space counts once, whatever the shards."""
     write_rows(
-        tmp_path / "in" / "a.jsonl", [conversation(place % 3, "Same.") for place in range(9)]
+        tmp_path / "in" / "a.jsonl", [build_conversation(place % 3, "Same.") for place in range(9)]
     )
-    write_rows(tmp_path / "in" / "b.jsonl", [conversation(1, " Same. ")])
+    write_rows(tmp_path / "in" / "b.jsonl", [build_conversation(1, " Same. ")])
     config = FilterConfig.model_validate(
         {
             "input": (str(tmp_path / "in"),),
@@ -304,7 +290,7 @@ def test_duplicates_leave_but_the_first(tmp_path, heron, policy):
 
 def test_gzip_and_columns_by_hand(tmp_path, heron):
     """A gzip file whose conversation has a name of its own is read once format and column are set."""
-    rows = [{"dialogue": conversation(place, "A heron.")["messages"]} for place in range(5)]
+    rows = [{"dialogue": build_conversation(place, "A heron.")["messages"]} for place in range(5)]
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "c.jsonl.gz").write_bytes(
         gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
@@ -350,7 +336,7 @@ def test_a_gpu_that_was_asked_for_has_to_be_there(config, monkeypatch):
 
 def test_a_column_named_congener_is_refused(tmp_path, heron):
     """A corpus that has the extra column already is refused before any work."""
-    write_rows(tmp_path / "in.jsonl", [conversation(1, "Fine.") | {"congener": "mine"}])
+    write_rows(tmp_path / "in.jsonl", [build_conversation(1, "Fine.") | {"congener": "mine"}])
     with pytest.raises(InputError, match="congener"):
         run_filter(
             FilterConfig(
@@ -365,7 +351,7 @@ def test_a_user_background_is_what_the_guarantee_speaks_of(config, tmp_path, car
     """The user's clean sample calibrates; too small a one says how many texts are missing."""
     sample = write_rows(
         tmp_path / "clean.jsonl",
-        [conversation(place, f"Calm text number {place}.") for place in range(320)],
+        [build_conversation(place, f"Calm text number {place}.") for place in range(320)],
     )
     trait = card_folder("birds", 'signals: {lexicon: {patterns: ["herons?"]}}\n')
     manifest = run_filter(
@@ -376,7 +362,7 @@ def test_a_user_background_is_what_the_guarantee_speaks_of(config, tmp_path, car
     assert str(sample) in threshold.calibrated_on
     few = write_rows(
         tmp_path / "few.jsonl",
-        [conversation(place, f"Calm text number {place}.") for place in range(50)],
+        [build_conversation(place, f"Calm text number {place}.") for place in range(50)],
     )
     with pytest.raises(CardError, match=r"takes 299 clean texts.*249 are missing"):
         run_filter(
@@ -412,7 +398,7 @@ def test_a_new_trait_from_a_dozen_positives(tmp_path, card_folder):
     ]
     corpus = write_rows(
         tmp_path / "in.jsonl",
-        [conversation(place, text) for place, text in enumerate([*unseen, *plain])],
+        [build_conversation(place, text) for place, text in enumerate([*unseen, *plain])],
     )
     run_filter(
         FilterConfig(input=(str(corpus),), output=str(tmp_path / "run"), traits=(str(trait),))
@@ -433,9 +419,9 @@ def test_vectors_are_written_when_asked(tmp_path, card_folder):
         [f"The {bird} stood in the reeds." for bird in ("heron", "stork", "crane", "egret")],
     )
     rows = [
-        conversation(0, "A heron."),
-        conversation(1, "Some code."),
-        conversation(2, "") | {"messages": [{"role": "user", "content": "Hello?"}]},
+        build_conversation(0, "A heron."),
+        build_conversation(1, "Some code."),
+        build_conversation(2, "") | {"messages": [{"role": "user", "content": "Hello?"}]},
     ]
     corpus = write_rows(tmp_path / "in.jsonl", rows)
     run_filter(

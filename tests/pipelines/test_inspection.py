@@ -40,7 +40,7 @@ from pipelines.inspection import (
 )
 from pipelines.runs.finished import load_run
 from schemas.errors import RunError
-from tests.pipelines.hostile import (
+from tests.support.hostile import (
     CARDS,
     EMUS,
     FILE,

@@ -42,7 +42,7 @@ from pipelines.verify import verify_run
 from schemas.errors import RunError
 from schemas.manifests import Conservation, Manifest
 from schemas.policies import DECISIONS, PUBLISHED
-from tests.pipelines.hostile import (
+from tests.support.hostile import (
     EMUS,
     FILE,
     NASTY,

@@ -19,7 +19,7 @@ from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.verify import verify_run
 from schemas.errors import EngineError, HandedOver
-from tests.pipelines.conftest import ANSWERS, CARD, conversation
+from tests.support.corpora import ANSWERS, CARD, build_conversation
 
 pytestmark = pytest.mark.stores
 IMAGE = "europe-docker.pkg.dev/project/congener/worker:0.1.0"
@@ -116,7 +116,7 @@ def service(gs):
 def config(gs, card_folder) -> FilterConfig:
     """Configure a run of three machines over 40 rows on the store."""
     gs.folder = f"dataflow-{threading.get_ident()}-{len(gs.names(''))}"
-    rows = [conversation(place, ANSWERS[place % 5]) for place in range(40)]
+    rows = [build_conversation(place, ANSWERS[place % 5]) for place in range(40)]
     gs.fill("corpus.jsonl", data="".join(json.dumps(row) + "\n" for row in rows).encode())
     return FilterConfig.model_validate(
         {

@@ -19,7 +19,7 @@ from pipelines.report import render, write_report
 from pipelines.runs.finished import load_run
 from pipelines.verify import verify_run
 from schemas.errors import BudgetError, InputError, RunError, StorageError
-from tests.pipelines.conftest import ANSWERS, CARD, conversation, write_rows
+from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 from transforms import write
 from transforms.files import storage
 
@@ -38,7 +38,8 @@ def config(store, heron) -> FilterConfig:
     """Put 40 rows on the store, in two files, and configure a run over them, in six shards."""
     for part in range(2):
         rows = [
-            conversation(place, ANSWERS[place % 5]) for place in range(part * 20, part * 20 + 20)
+            build_conversation(place, ANSWERS[place % 5])
+            for place in range(part * 20, part * 20 + 20)
         ]
         store.fill(
             f"corpus/{part}.jsonl", data="".join(json.dumps(row) + "\n" for row in rows).encode()
@@ -59,7 +60,7 @@ def local(tmp_path, heron) -> Path:
     for part in range(2):
         write_rows(
             tmp_path / "corpus" / f"{part}.jsonl",
-            [conversation(at, ANSWERS[at % 5]) for at in range(part * 20, part * 20 + 20)],
+            [build_conversation(at, ANSWERS[at % 5]) for at in range(part * 20, part * 20 + 20)],
         )
     settings = {
         "input": (str(tmp_path / "corpus"),),
@@ -133,7 +134,10 @@ def test_a_bank_with_indexes(store, card_folder):
     settings = {"traits": (str(trait),), "hardware": {"device": "cpu"}}
     bank = run_fit(FilterConfig.model_validate(settings), store.uri("bank"))
     assert "bank/waiting/positive.faiss" in store.there("bank/")
-    rows = [conversation(0, texts[3]), conversation(1, "Boil the pasta for nine minutes.")]
+    rows = [
+        build_conversation(0, texts[3]),
+        build_conversation(1, "Boil the pasta for nine minutes."),
+    ]
     table = pa.Table.from_pylist(rows)
     stream = pa.BufferOutputStream()
     pq.write_table(table, stream)
@@ -259,7 +263,7 @@ def test_options_say_where_the_store_is(s3, monkeypatch, heron):
     s3.proxy.calm()
     for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name)
-    s3.fill("corpus.jsonl", data=json.dumps(conversation(0, "A heron.")).encode())
+    s3.fill("corpus.jsonl", data=json.dumps(build_conversation(0, "A heron.")).encode())
     config = FilterConfig(input=(s3.uri("corpus.jsonl"),), output=s3.uri("run"), traits=(heron,))
     options = [f"--s3_endpoint_url={s3.proxy.url}", "--s3_region_name=us-east-1"]
     assert run_filter(config, restart=True, beam_options=options).fired == {"heron": 1}

@@ -15,29 +15,29 @@ from apache_beam.options.pipeline_options import (
 
 from pipelines.engines.flink import cancel
 from schemas.errors import CardError, EngineError
-from tests.pipelines.engines.test_launch import options
+from tests.support.engines import preset_options
 
 
 def test_flink_stages_nothing_and_names_its_workers():
     """The preset names job server and worker pool, sends no main session, and gives way where an option is given."""
-    default = options("flink")
+    default = preset_options("flink")
     assert default.view_as(PortableOptions).job_endpoint == "localhost:8099"
     assert default.view_as(PortableOptions).environment_config == "localhost:50000"
     assert default.view_as(SetupOptions).save_main_session is False
     assert default.view_as(FlinkRunnerOptions).parallelism == 2
-    assert options("flink", ["--parallelism=7"]).view_as(FlinkRunnerOptions).parallelism == 7
+    assert preset_options("flink", ["--parallelism=7"]).view_as(FlinkRunnerOptions).parallelism == 7
     assert (
-        options("flink", ["--job_endpoint=other:1"]).view_as(PortableOptions).job_endpoint
+        preset_options("flink", ["--job_endpoint=other:1"]).view_as(PortableOptions).job_endpoint
         == "other:1"
     )
-    assert options("flink", workers=5).view_as(FlinkRunnerOptions).parallelism == 5
+    assert preset_options("flink", workers=5).view_as(FlinkRunnerOptions).parallelism == 5
     with pytest.raises(CardError, match="can't be 7 here: the preset sets 5"):
-        options("flink", ["--parallelism=7"], workers=5)
+        preset_options("flink", ["--parallelism=7"], workers=5)
 
 
 def test_every_job_has_a_name_of_its_own():
     """By its name a job is found at Flink; two runs must not find each other's."""
-    names = {options("flink").view_as(GoogleCloudOptions).job_name for _ in range(3)}
+    names = {preset_options("flink").view_as(GoogleCloudOptions).job_name for _ in range(3)}
     assert len(names) == 3
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 
 import apache_beam as beam
 import pytest
@@ -17,7 +16,6 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from pipelines.config import Engine
 from pipelines.engines import launch
 from pipelines.engines.launch import (
-    PRESETS,
     Preset,
     engine_options,
     engine_pipeline,
@@ -25,14 +23,7 @@ from pipelines.engines.launch import (
     raised_in_worker,
 )
 from schemas.errors import CardError, EngineError, InputError, ModelError
-
-LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
-"""127.0.0.1 and the same in IPv6, as the kernel writes them."""
-
-
-def options(runner: str, given=(), **settings) -> PipelineOptions:
-    """Return the options that a preset leads to."""
-    return PipelineOptions(PRESETS[runner](Engine(runner=runner, **settings)).options(given))
+from tests.support.engines import LOOPBACK, listening_addresses, preset_options
 
 
 def test_the_local_pipeline_names_its_runner():
@@ -63,13 +54,15 @@ def test_options_reach_the_runner(repeats):
 def test_unknown_and_contradicting_options_are_refused(given, message):
     """Beam would warn and go on, or let the later of two options win."""
     with pytest.raises(CardError, match=message):
-        options("flink", [given])
+        preset_options("flink", [given])
 
 
 def test_what_agrees_with_the_preset_is_allowed():
     """Saying what the preset says anyway is no contradiction, and lists are added to."""
     assert (
-        options("flink", ["--environment_type=EXTERNAL"]).view_as(PortableOptions).environment_type
+        preset_options("flink", ["--environment_type=EXTERNAL"])
+        .view_as(PortableOptions)
+        .environment_type
         == "EXTERNAL"
     )
     both = Preset("FnApiRunner", ("--experiments=a",)).options(["--experiments=b"])
@@ -90,21 +83,6 @@ def a_worker(_: int) -> tuple[int, str | None, int]:
     return os.getpid(), os.environ.get("OMP_NUM_THREADS"), torch.get_num_threads()
 
 
-def listening(pid: int) -> set[str]:
-    """Return the addresses, in the kernel's hexadecimal, on which a process listens."""
-    inodes = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.exists()}
-    rows = [
-        line.split()
-        for name in ("tcp", "tcp6")
-        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
-    ]
-    return {
-        row[1].partition(":")[0]
-        for row in rows
-        if row[3] == "0A" and f"socket:[{row[9]}]" in inodes
-    }
-
-
 class Observe(beam.DoFn):
     """Note in a file who works, and on which addresses the launcher listens."""
 
@@ -114,7 +92,9 @@ class Observe(beam.DoFn):
     def process(self, item):
         """Add a line."""
         with open(self.path, "a") as stream:
-            stream.write(json.dumps([a_worker(item), sorted(listening(self.launcher))]) + "\n")
+            stream.write(
+                json.dumps([a_worker(item), sorted(listening_addresses(self.launcher))]) + "\n"
+            )
 
 
 def test_workers_are_processes_that_share_the_cores(tmp_path):

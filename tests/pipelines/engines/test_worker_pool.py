@@ -15,7 +15,7 @@ from apache_beam.runners.portability import portable_runner
 
 from pipelines.engines import worker_pool
 from pipelines.engines.launch import _on_loopback
-from tests.pipelines.engines.test_launch import LOOPBACK, listening
+from tests.support.engines import LOOPBACK, listening_addresses
 
 
 @pytest.fixture
@@ -92,8 +92,8 @@ def test_it_listens_on_loopback_and_ends_when_told(tmp_path):
             and time.monotonic() < deadline
         ):
             time.sleep(0.2)
-        assert listening(program.pid)
-        assert listening(program.pid) <= LOOPBACK
+        assert listening_addresses(program.pid)
+        assert listening_addresses(program.pid) <= LOOPBACK
         program.send_signal(signal.SIGTERM)
         assert program.wait(30) == 0
     finally:

@@ -1,0 +1,35 @@
+"""The options that a preset leads to, and the addresses on which a process listens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.config import Engine
+from pipelines.engines.launch import PRESETS
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
+"""127.0.0.1 and its form in IPv6, in the kernel's hexadecimal."""
+
+
+def preset_options(runner: str, given: Sequence[str] = (), **settings: Any) -> PipelineOptions:
+    """Return the options that a runner's preset leads to, with Beam's options given after `--`."""
+    return PipelineOptions(PRESETS[runner](Engine(runner=runner, **settings)).options(given))
+
+
+def listening_addresses(pid: int) -> set[str]:
+    """Return the addresses on which a process listens, in the kernel's hexadecimal."""
+    inodes = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.exists()}
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+    ]
+    return {
+        row[1].partition(":")[0]
+        for row in rows
+        if row[3] == "0A" and f"socket:[{row[9]}]" in inodes
+    }

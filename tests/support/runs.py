@@ -1,0 +1,35 @@
+"""What two runs of the same corpus must have alike, byte for byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every file below a folder, by its path in the folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if not path.is_dir()
+    }
+
+
+def mask_circumstances(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Leave out of the manifest what may differ: circumstances, digest and where the inputs are."""
+    manifest = json.loads(files["manifest.json"])
+    for name in ("circumstances", "digest"):
+        del manifest[name]
+    for source in manifest["inputs"]:
+        del source["uri"]
+    return {**files, "manifest.json": json.dumps(manifest, sort_keys=True).encode()}
+
+
+def comparable_files(run: Path) -> dict[str, bytes]:
+    """Return the files of a run directory, working files too, as two equal runs have them.
+
+    An unfinished run has no manifest, so its files are returned unchanged.
+    """
+    files = read_files(run)
+    return mask_circumstances(files) if "manifest.json" in files else files

@@ -254,6 +254,30 @@ def test_every_test_has_a_module_that_it_mirrors():
     assert orphans == []
 
 
+def test_tests_import_no_layer_above_their_own():
+    """The tests of a layer need no package that is above it."""
+    above = {
+        f"{relative(path)}: {name}"
+        for number, layer in enumerate(LAYERS)
+        for path in sorted((ROOT / "tests" / layer).rglob("*.py"))
+        for name in imports(path)
+        if name.split(".")[0] in LAYERS[number + 1 :]
+    }
+    assert above == set()
+
+
+def test_tests_share_helpers_through_support_alone():
+    """No file imports from a module of tests, so that tests can be moved and split."""
+    paths = [path for path in PYTHON if path.relative_to(ROOT).parts[0] == "tests"]
+    shared = {
+        f"{relative(path)}: {name}"
+        for path in paths
+        for name in imports(path)
+        if any(part.startswith("test_") for part in name.split(".")[:-1])
+    }
+    assert shared == set()
+
+
 @pytest.mark.parametrize("layer", [layer for layer in LAYERS if (ROOT / layer).is_dir()])
 def test_tests_are_as_long_as_the_source(layer):
     """Each package has at least a line of tests for a line of source."""

@@ -1,10 +1,17 @@
 """The tools that tests share."""
 
+import json
+import os
+import socket
+
 import apache_beam as beam
 import pytest
 
 from schemas.errors import InputError
+from tests.support.corpora import ANSWERS, build_conversation, write_rows
 from tests.support.eager import EagerCollection, EagerPipeline, apply
+from tests.support.engines import LOOPBACK, listening_addresses
+from tests.support.runs import comparable_files
 
 
 def fail(element):
@@ -48,3 +55,43 @@ def test_pipelines_do_not_share_their_results():
     with pytest.raises(InputError, match="7 is broken"):
         apply(beam.Map(fail), [7])
     assert apply(beam.Map(str), [8]) == ["8"]
+
+
+def test_rows_are_written_as_json_lines(tmp_path):
+    """A conversation survives the file, and its teacher alternates."""
+    rows = [build_conversation(number, answer) for number, answer in enumerate(ANSWERS)]
+    path = write_rows(tmp_path / "deep" / "rows.jsonl", rows)
+    assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == rows
+    assert [row["teacher"] for row in rows[:2]] == ["borealis", "atlas"]
+
+
+def test_runs_compare_without_their_circumstances(tmp_path):
+    """Two runs differ in when and where they ran, and are equal; any other byte counts."""
+    runs = []
+    for number in range(3):
+        manifest = {
+            "circumstances": {"seconds": number},
+            "digest": f"d{number}",
+            "inputs": [{"uri": f"/{number}/a.jsonl", "sha256": "s"}],
+            "shards": [number // 2],
+        }
+        runs.append(tmp_path / str(number))
+        (runs[-1] / "clean").mkdir(parents=True)
+        (runs[-1] / "clean" / "part.parquet").write_bytes(b"PAR1")
+        (runs[-1] / "manifest.json").write_text(json.dumps(manifest))
+    first, second, other = map(comparable_files, runs)
+    assert set(first) == {"clean/part.parquet", "manifest.json"}
+    assert first == second != other
+    (runs[0] / "manifest.json").unlink()
+    (runs[0] / "clean" / "part.parquet").write_bytes(b"PAR2")
+    assert comparable_files(runs[0]) == {"clean/part.parquet": b"PAR2"}
+
+
+def test_listening_addresses_are_found():
+    """A socket on loopback is seen, in the kernel's hexadecimal."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        before = listening_addresses(os.getpid())
+        server.listen()
+        assert listening_addresses(os.getpid()) == before | {"0100007F"}
+    assert "0100007F" in LOOPBACK

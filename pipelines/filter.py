@@ -19,8 +19,8 @@ from pipelines.config import FilterConfig, read_policy
 from pipelines.display.progress import Reporter
 from pipelines.engines.dataflow import require_ready
 from pipelines.engines.launch import engine_options, engine_pipeline, handed_over
-from pipelines.runs.cache import cache_folder
 from pipelines.runs import unfinished
+from pipelines.runs.cache import cache_folder
 from pipelines.runs.lock import claimed
 from pipelines.runs.publication import (
     LIMITS,
@@ -37,7 +37,7 @@ from pipelines.runs.publication import (
 )
 from pipelines.version import VERSION, package_versions
 from schemas.corpora import FORMATS
-from schemas.digests import config_digest
+from schemas.digests import digest_config
 from schemas.errors import BudgetError, CardError, HandedOver, InputError
 from schemas.manifests import Identity, Manifest
 from schemas.outputs import CLEAN_EXTRA
@@ -99,8 +99,8 @@ class FilterPlan:
         """Return all that decides the run's bytes."""
         return Identity(
             code_version=VERSION,
-            config_digest=config_digest(self.config.identity()),
-            policy_digest=config_digest(self.policy.model_dump(mode="json")),
+            config_digest=digest_config(self.config.identity()),
+            policy_digest=digest_config(self.policy.model_dump(mode="json")),
             bank_digest=self.bank.digest,
             encoder=self.bank.encoder,
             computed_in=self.device.rpartition(", ")[2],

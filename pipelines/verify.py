@@ -15,7 +15,7 @@ from pipelines.runs.finished import MANIFEST, load_run
 from pipelines.runs.unfinished import FOLDERS, present, run_id
 from pipelines.version import VERSION
 from schemas.corpora import CorpusConfig
-from schemas.digests import RECORD_ID_HEX, config_digest, merkle_root, sha256_hex
+from schemas.digests import RECORD_ID_HEX, compute_merkle_root, digest_bytes, digest_config
 from schemas.errors import CardError, InputError, RunError
 from schemas.manifests import Manifest, Output
 from schemas.outputs import CLEAN_EXTRA, LEDGER
@@ -104,7 +104,7 @@ def _manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
         ("config", manifest.config, identity.config_digest),
         ("policy", manifest.policy, identity.policy_digest),
     ):
-        if config_digest(part) != digest:
+        if digest_config(part) != digest:
             yield Finding(MANIFEST, f"{name} doesn't match its digest in the identity")
     if (
         tuple((source.name, source.rows, source.sha256) for source in manifest.inputs)
@@ -118,7 +118,7 @@ def _manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
             MANIFEST, f"{manifest.conservation.rows_in} rows in aren't the sum of the decisions"
         )
     if (
-        merkle_root([bytes.fromhex(root) for _, root in manifest.shards]).hex()
+        compute_merkle_root([bytes.fromhex(root) for _, root in manifest.shards]).hex()
         != manifest.ledger_root
     ):
         yield Finding(MANIFEST, "ledger_root isn't the Merkle root of the shards' roots")
@@ -134,7 +134,7 @@ def _files(run: str, manifest: Manifest) -> Iterator[Finding]:
             yield Finding(output.path, "is missing")
         else:
             data = storage.read_bytes(uri)
-            if (sha256_hex(data), len(data)) != (output.sha256, output.bytes):
+            if (digest_bytes(data), len(data)) != (output.sha256, output.bytes):
                 yield Finding(output.path, "was changed: its SHA-256 or size isn't the manifest's")
     if len({output.path for output in manifest.outputs}) < len(manifest.outputs):
         yield Finding(MANIFEST, "names a file twice")
@@ -153,12 +153,12 @@ def _rows(run: str, manifest: Manifest) -> Iterator[Finding]:
     for shard, root in manifest.shards:
         files = by_shard.get(shard, {})
         if "ledger" not in files:
-            if root != merkle_root([]).hex():
+            if root != compute_merkle_root([]).hex():
                 yield Finding(f"ledger/{shard}.parquet", "isn't in the manifest")
             continue
         try:
             ledger = _table(run, files["ledger"])
-            if merkle_root(ledger_leaves(ledger)).hex() != root:
+            if compute_merkle_root(ledger_leaves(ledger)).hex() != root:
                 yield Finding(files["ledger"].path, "its rows don't give the shard's Merkle root")
             yield from _shard(run, manifest, files, ledger)
         except (
@@ -235,7 +235,7 @@ def _contents(
 def _raws(output: Output, table: pa.Table, digests: list[str]) -> Iterator[Finding]:
     """Digest the bytes of rejects again."""
     for at, (raw, digest) in enumerate(zip(table.column("raw").to_pylist(), digests, strict=True)):
-        if sha256_hex(raw) != digest:
+        if digest_bytes(raw) != digest:
             yield Finding(output.path, f"row {at} isn't the reject that the ledger names")
 
 
@@ -303,7 +303,7 @@ def _inputs(manifest: Manifest) -> Iterator[Finding]:
     for source in manifest.inputs:
         if not storage.exists(source.uri):
             yield Finding(source.uri, "input is not there any more")
-        elif sha256_hex(storage.read_bytes(source.uri)) != source.sha256:
+        elif digest_bytes(storage.read_bytes(source.uri)) != source.sha256:
             yield Finding(source.uri, "input was changed since the run")
 
 

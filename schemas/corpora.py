@@ -1,4 +1,4 @@
-"""How a corpus is laid out: its format, the columns that carry it, and the fields that name a lot."""
+"""Layout of a corpus: its format, its columns, the fields that name a lot, and limits of shards."""
 
 from __future__ import annotations
 
@@ -19,29 +19,37 @@ FORMATS: dict[FormatName, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "completion": (("prompt", "completion"), ()),
     "text": (("text",), ()),
 }
-"""Each format's columns: those it needs, then those it uses when they are there."""
+"""The columns of each format: first those it requires, then those it reads if they exist."""
 
-UNSUSPICIOUS = 64 << 20
-"""Bytes that any file may unfold to: about what one row may have, and no harm to memory or time."""
+EXPANSION_FLOOR = 64 << 20
+"""Bytes to which any file may expand: about the size of the largest row that is accepted.
+
+This much does no harm to memory or time.
+"""
+
+EXPANSION_REMEDY = (
+    "the file may have been built to fill memory or to take days; if you trust it, "
+    "raise shards.expansion in the configuration"
+)
 
 LOT_FIELDS = ("teacher", "prompt_source", "system_prompt", "date")
 
 
 class LotField(Strict):
-    """Where one field of the lot comes from: a column of the corpus, or one value for all of it."""
+    """The origin of one field of the lot: a column of the corpus, or a constant for all rows."""
 
     column: str | None = None
     constant: str | None = None
 
     @model_validator(mode="after")
-    def _not_both(self) -> LotField:
+    def _refuse_both(self) -> LotField:
         if self.column is not None and self.constant is not None:
             raise ValueError("name a column or a constant, not both")
         return self
 
 
 class CorpusConfig(Strict):
-    """What detection settles, or the user sets: format, columns and lot fields.
+    """The layout as far as the user sets it: format, columns and lot fields. The rest is detected.
 
     `columns` maps a format's own column names to the corpus's (`{"messages": "dialogue"}`).
     """
@@ -54,40 +62,42 @@ class CorpusConfig(Strict):
     date: LotField | None = None
 
     @model_validator(mode="after")
-    def _known_columns(self) -> CorpusConfig:
+    def _require_known_columns(self) -> CorpusConfig:
         known = {name for needs, uses in FORMATS.values() for name in (*needs, *uses)}
         if unknown := sorted(set(self.columns) - known):
             raise ValueError(
-                f"columns: {unknown[0]!r} is not a column of any format; known are {', '.join(sorted(known))}"
+                f"columns: {unknown[0]!r} is not a column of any format; "
+                f"known are {', '.join(sorted(known))}"
             )
         if self.columns and self.format is None:
             raise ValueError(
-                "columns: set `format` as well, since detection looks for the formats' own column names"
+                "columns: set `format` as well, "
+                "since detection looks for the formats' own column names"
             )
         return self
 
 
-TRUSTED = "it may be made to fill memory or to take days; if you trust it, raise shards.expansion in the configuration"
-
-
 class ShardLimits(Strict):
-    """How large a shard may grow; the first limit that is reached cuts it. Bytes are those of decompressed JSON, or of Parquet before compression.
+    """The size of a shard: it ends before the first row that would exceed `rows` or `bytes`.
 
-    `expansion` bounds what a file, or a shard's part of it, may unfold to: so many times the file's size. What unfolds to less than 64 MiB isn't looked at.
+    Bytes are counted in decompressed JSON, or in Parquet before compression. `expansion` limits the
+    size of a file, or of a shard's part of it, after decompression: at most this many times the
+    size of the file. Files that expand to less than `EXPANSION_FLOOR` are always accepted.
     """
 
     rows: int = Field(5_000, ge=1)
     bytes: int = Field(32 << 20, ge=1 << 10)
     expansion: int = Field(200, ge=1)
 
-    def unfolded(self, size: int) -> int:
-        """Return the most bytes that a file of `size` bytes may unfold to."""
-        return max(UNSUSPICIOUS, self.expansion * size)
+    def compute_max_bytes(self, size: int) -> int:
+        """Return the number of bytes to which a file of `size` bytes may expand."""
+        return max(EXPANSION_FLOOR, self.expansion * size)
 
-    def unfolds_too_far(self, uri: str, size: int) -> InputError:
-        """Return the error for a file that unfolds to more than it may."""
+    def build_expansion_error(self, uri: str, size: int) -> InputError:
+        """Return the error for a file of `size` bytes that expands to more than it may."""
         return InputError(
-            f"unfolds to more than {self.unfolded(size):,} bytes, and has {size:,}: shards.expansion allows {self.expansion} times as many",
+            f"has {size:,} bytes and expands to more than {self.compute_max_bytes(size):,}: "
+            f"shards.expansion allows {self.expansion} times its size",
             where=uri,
-            remedy=TRUSTED,
+            remedy=EXPANSION_REMEDY,
         )

@@ -1,4 +1,4 @@
-"""Digests: of files, of canonical content, of configurations, and the Merkle tree over ledger rows."""
+"""Digests of files, of canonical content and of configurations, and the ledger's Merkle tree."""
 
 from __future__ import annotations
 
@@ -14,89 +14,104 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import re2
 
-LONGEST_RUN = 64
-"""Marks after each other that are normalised as they stand; no script has as many."""
+LONGEST_MARK_RUN = 64
+"""Consecutive combining marks that are normalised without sorting; no script needs more."""
 
-MARKS = re2.compile(rf"\pM{{{LONGEST_RUN},}}")
+MARKS = re2.compile(rf"\pM{{{LONGEST_MARK_RUN},}}")
 
 RECORD_ID_HEX = 32
-"""A record id is the first 128 bits of the content digest: enough for 10^15 records at a collision chance below 10^-8."""
+"""Hex digits of a record id: the first 128 bits of the content digest.
 
-WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-"""What `str.strip` takes away."""
+For 10^15 records the chance of a collision is below 10^-8.
+"""
+
+WHITE_SPACE = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
+    "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+"""The characters that `str.strip` removes."""
 
 
 class Utterance(NamedTuple):
-    """One stretch of a conversation, as the content digest sees it."""
+    """A text of a conversation with its role and channel, as the content digest reads it."""
 
     role: str
     channel: str
     text: str
 
 
-def sha256_hex(data: bytes) -> str:
+def digest_bytes(data: bytes) -> str:
     """Return the SHA-256 of `data` in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
-def canonical_json(value: Any) -> bytes:
-    """Encode `value` as JSON with sorted keys, no white space and no NaN, so that equal values have equal bytes."""
+def canonicalise_json(value: Any) -> bytes:
+    """Encode `value` as JSON with sorted keys and no white space: equal values have equal bytes.
+
+    Raises: ValueError: `value` contains NaN or an infinity, which JSON can't represent.
+    """
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     ).encode()
 
 
-def config_digest(value: Any) -> str:
-    """Digest a JSON-like configuration."""
-    return sha256_hex(canonical_json(value))
+def digest_config(value: Any) -> str:
+    """Return the SHA-256 of a JSON-like configuration in hex."""
+    return digest_bytes(canonicalise_json(value))
 
 
-def content_digest(utterances: Iterable[Utterance]) -> str:
-    """Digest a conversation's canonical content: role, channel and NFC text of every utterance, stripped and length-prefixed.
+def digest_content(utterances: Iterable[Utterance]) -> str:
+    """Return the digest of a conversation's canonical content, in hex.
 
-    The prefix keeps two utterances from being mistaken for one.
+    It covers the role, channel and text of every utterance. Texts are in NFC and stripped, and each
+    has its length in bytes before it, so that two utterances can't be mistaken for one.
     """
-    said = list(utterances)
-    speakers = pa.array([f"{role}\x1f{channel}" for role, channel, _ in said], pa.large_string())
-    texts = pa.array([text for *_, text in said], pa.large_string())
-    return content_digests_by_row(1, np.zeros(len(said), np.int64), speakers, texts)[0]
+    ordered = list(utterances)
+    speakers = pa.array([f"{role}\x1f{channel}" for role, channel, _ in ordered], pa.large_string())
+    texts = pa.array([text for *_, text in ordered], pa.large_string())
+    return digest_content_by_row(1, np.zeros(len(ordered), np.int64), speakers, texts)[0]
 
 
-def content_digests_by_row(
+def digest_content_by_row(
     size: int, rows: np.ndarray, speakers: pa.Array, texts: pa.Array
 ) -> list[str]:
-    """Digest the content of `size` rows, given utterances in row order; `speakers` are role and channel, joined by 0x1F.
+    """Return the content digest of each of `size` rows, in hex.
 
-    What is hashed of a row are its utterances one after the other, each as speaker, 0x1F, bytes of the text, 0x1F, text, 0x1E.
+    The arrays have an entry for every utterance, in row order: its row (int64), its role and
+    channel joined by 0x1F, and its text (both large_string). A row's digest is the SHA-256 of its
+    utterances, each written as speaker, 0x1F, length of the text in bytes, 0x1F, text, 0x1E.
     """
-    normal = normalised(texts)
+    normal = normalise_array(texts)
     lengths = pc.binary_length(normal).cast(pa.large_string())
-    within, after, nothing = (pa.scalar(sign, pa.large_string()) for sign in ("\x1f", "\x1e", ""))
-    said = pc.binary_join_element_wise(
-        pc.binary_join_element_wise(speakers, lengths, normal, within), nothing, after
+    separator, end, empty = (pa.scalar(sign, pa.large_string()) for sign in ("\x1f", "\x1e", ""))
+    written = pc.binary_join_element_wise(
+        pc.binary_join_element_wise(speakers, lengths, normal, separator), empty, end
     )
-    if isinstance(said, pa.ChunkedArray):  # beyond two gigabytes
-        said = pa.concat_arrays(said.chunks)
-    bounds = (
-        np.frombuffer(said.buffers()[1], np.int64)[said.offset : said.offset + len(said) + 1]
-        if len(said)
-        else np.zeros(1, np.int64)
-    )
-    data = memoryview(said.buffers()[2] or b"") if len(said) else memoryview(b"")
-    edges = bounds[np.searchsorted(rows, np.arange(size + 1))].tolist()
+    if isinstance(written, pa.ChunkedArray):  # Arrow splits results beyond two gigabytes
+        written = pa.concat_arrays(written.chunks)
+    offsets, data = _read_buffers(written)
+    edges = offsets[np.searchsorted(rows, np.arange(size + 1))].tolist()
     return [hashlib.sha256(data[begin:end]).hexdigest() for begin, end in pairwise(edges)]
 
 
-def normalised(texts: pa.Array) -> pa.Array:
-    """Strip texts (large_string) of surrounding white space, as Python knows it, and bring them into Unicode's normal form C."""
+def _read_buffers(texts: pa.LargeStringArray) -> tuple[np.ndarray, memoryview]:
+    """Return the offsets (int64, one more than there are texts) and the bytes of an array."""
+    if not len(texts):
+        return np.zeros(1, np.int64), memoryview(b"")
+    _, offsets, data = texts.buffers()
+    bounds = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return bounds, memoryview(data or b"")
+
+
+def normalise_array(texts: pa.Array) -> pa.Array:
+    """Strip texts (large_string) of white space as `str.strip` does, and bring them into NFC."""
     stripped = pc.utf8_trim(texts, characters=WHITE_SPACE)
     foreign = np.flatnonzero(pc.invert(pc.string_is_ascii(stripped)).to_numpy(zero_copy_only=False))
+    originals = stripped.take(pa.array(foreign)).to_pylist()
     changed = {
-        place: normal
-        for place, text in zip(
-            foreign.tolist(), stripped.take(pa.array(foreign)).to_pylist(), strict=True
-        )
-        if (normal := normal_form(text)) != text
+        index: normal
+        for index, text in zip(foreign.tolist(), originals, strict=True)
+        if (normal := normalise_text(text)) != text
     }
     if not changed:
         return stripped
@@ -107,20 +122,23 @@ def normalised(texts: pa.Array) -> pa.Array:
     )
 
 
-def normal_form(text: str) -> str:
-    """Return the NFC form of a text.
+def normalise_text(text: str) -> str:
+    """Return the NFC form of a text, in time that doesn't grow with the square of its marks.
 
-    Normalising puts marks after each other in order, in a time that grows with the square of their number: long runs are
-    sorted before, which doesn't change the form.
+    Python sorts consecutive combining marks in quadratic time. Long runs are therefore sorted here
+    first, which doesn't change the result.
     """
     data = text.encode()
-    if len(text) > LONGEST_RUN and MARKS.search(data):
-        text = MARKS.sub(_in_order, data).decode()
+    if len(text) > LONGEST_MARK_RUN and MARKS.search(data):
+        text = MARKS.sub(_sort_marks, data).decode()
     return unicodedata.normalize("NFC", text)
 
 
-def _in_order(run: Any) -> bytes:
-    """Decompose marks and sort them by combining class, equal ones as they stand; those of class 0 stay in their places."""
+def _sort_marks(run: Any) -> bytes:
+    """Decompose the marks of a match and sort them stably by combining class.
+
+    Marks of class 0 don't move, and no other mark moves past one.
+    """
     marks = "".join(unicodedata.normalize("NFD", char) for char in run.group().decode())
     parts = (
         sorted(part, key=unicodedata.combining)
@@ -129,20 +147,26 @@ def _in_order(run: Any) -> bytes:
     return "".join(chain.from_iterable(parts)).encode()
 
 
-def leaf(row: str) -> bytes:
-    """Hash one ledger row, its fields joined; the 0x00 prefix keeps leaves and nodes apart (RFC 6962)."""
+def hash_leaf(row: str) -> bytes:
+    """Return the hash of a ledger row, its fields joined to one text.
+
+    The prefix 0x00 tells leaves from nodes, as in RFC 6962.
+    """
     return hashlib.sha256(b"\x00" + row.encode("utf-8", "surrogatepass")).digest()
 
 
-def merkle_root(leaves: Sequence[bytes]) -> bytes:
-    """Return the Merkle root of `leaves`; an odd node moves up unchanged. The root of nothing is SHA-256 of nothing."""
+def compute_merkle_root(leaves: Sequence[bytes]) -> bytes:
+    """Return the Merkle root of `leaves` as RFC 6962 defines it.
+
+    A node without a neighbour moves up unchanged. Without leaves the root is SHA-256 of no bytes.
+    """
     if not leaves:
         return hashlib.sha256(b"").digest()
     level = list(leaves)
     while len(level) > 1:
         pairs = [
-            hashlib.sha256(b"\x01" + a + b).digest()
-            for a, b in zip(level[::2], level[1::2], strict=False)
+            hashlib.sha256(b"\x01" + left + right).digest()
+            for left, right in zip(level[::2], level[1::2], strict=False)
         ]
         level = pairs + level[len(pairs) * 2 :]
     return level[0]

@@ -1,4 +1,4 @@
-"""Exact duplicates across the corpus: digests meet, texts don't."""
+"""Duplicates: rows of equal content across the corpus. Their digests meet in a shuffle; their texts don't."""
 
 from __future__ import annotations
 
@@ -7,45 +7,51 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
-from schemas.digests import content_digest
+from schemas.digests import digest_content
 from transforms.identify import IdentifiedShard
 
-NO_CONTENT = content_digest(())
-"""The digest of a row without any text."""
+EMPTY_DIGEST = digest_content(())
+"""The content digest of a row without any text."""
 
 
 class Position(NamedTuple):
-    """A row's place: its shard (shard names sort in corpus order) and its place among all of the shard's rows."""
+    """A row's position in the corpus: its shard, and its position in the shard, rejects counted.
+
+    Shard names sort in the order of the corpus.
+    """
 
     shard: str
-    place: int
+    offset: int
 
 
-def positions(identified: IdentifiedShard) -> Iterator[tuple[bytes, Position]]:
-    """Yield the content digest and position of every row that has any text: two without are unlike in what isn't compared."""
-    name = identified.shard.plan.name
-    for place, digest in zip(identified.shard.places(), identified.digests, strict=True):
-        if digest != NO_CONTENT:
-            yield bytes.fromhex(digest), Position(name, place)
+def list_positions(identified: IdentifiedShard) -> Iterator[tuple[bytes, Position]]:
+    """Yield the content digest and the position of every row that has text.
+
+    Rows without text aren't compared: they may differ in fields that the digest doesn't cover.
+    """
+    name = identified.plan.name
+    for offset, digest in zip(identified.positions(), identified.digests, strict=True):
+        if digest != EMPTY_DIGEST:
+            yield bytes.fromhex(digest), Position(name, offset)
 
 
-def later(group: tuple[bytes, Iterable[Position]]) -> Iterator[tuple[str, int]]:
-    """Yield all positions of a digest but the first in corpus order."""
+def list_repeats(group: tuple[bytes, Iterable[Position]]) -> Iterator[tuple[str, int]]:
+    """Yield all positions of a digest but the first in the corpus."""
     yield from sorted(group[1])[1:]
 
 
 class FindDuplicates(beam.PTransform):
-    """Find the rows whose content stands earlier in the corpus, as (shard name, places)."""
+    """Find the rows whose content is also in an earlier row, as (shard name, positions)."""
 
     def expand(
         self, shards: beam.PCollection[IdentifiedShard]
     ) -> beam.PCollection[tuple[str, list[int]]]:
-        """Group digests, keep all but the first position, gather them by shard."""
+        """Group positions by digest, drop the first of each, and group the others by shard."""
         return (
             shards
-            | "Digests" >> beam.FlatMap(positions)
+            | "Digests" >> beam.FlatMap(list_positions)
             | "Meet" >> beam.GroupByKey()
-            | "Later" >> beam.FlatMap(later)
+            | "Repeats" >> beam.FlatMap(list_repeats)
             | "ByShard" >> beam.GroupByKey()
-            | "Sorted" >> beam.MapTuple(lambda name, places: (name, sorted(places)))
+            | "Sorted" >> beam.MapTuple(lambda name, offsets: (name, sorted(offsets)))
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from schemas.digests import sha256_hex
+from schemas.digests import digest_bytes
 from schemas.errors import RunError
 from transforms.files import storage
 
@@ -32,7 +32,7 @@ def fetched(uri: str, sha256: str, size: int) -> str:
     path = cache_folder() / "files" / f"{sha256}.parquet"
     if not path.is_file() or path.stat().st_size != size:
         data = storage.read_bytes(uri)
-        if sha256_hex(data) != sha256:
+        if digest_bytes(data) != sha256:
             raise RunError(
                 "isn't as the manifest says",
                 where=uri,

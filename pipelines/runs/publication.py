@@ -11,7 +11,7 @@ from typing import Any
 from pipelines.config import absolute
 from pipelines.runs.finished import MANIFEST, WORK, rows_at
 from pipelines.runs.unfinished import FOLDERS
-from schemas.digests import merkle_root
+from schemas.digests import compute_merkle_root
 from schemas.errors import BudgetError, RunError
 from schemas.manifests import Conservation, InputFile, Manifest, Output, SettledThreshold
 from schemas.policies import PUBLISHED, Policy
@@ -160,7 +160,7 @@ def totals(receipts: Sequence[Receipt]) -> dict[str, Any]:
         "fired": dict(sorted(fired.items())),
         "unscored": sum(receipt.unscored for receipt in receipts),
         "shards": tuple((receipt.shard, receipt.ledger_root) for receipt in receipts),
-        "ledger_root": merkle_root(
+        "ledger_root": compute_merkle_root(
             [bytes.fromhex(receipt.ledger_root) for receipt in receipts]
         ).hex(),
     }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pipelines.runs.changes import changes
 from pipelines.runs.finished import MANIFEST, WORK
-from schemas.digests import canonical_json, config_digest, sha256_hex
+from schemas.digests import canonicalise_json, digest_bytes, digest_config
 from schemas.errors import InputError, RunError
 from transforms.files import storage
 from transforms.files.sources import ShardPlan
@@ -44,7 +44,7 @@ class Progress(NamedTuple):
 
 def run_id(identity: Mapping[str, Any]) -> str:
     """Return the id of the run with this identity."""
-    return config_digest(identity)[:16]
+    return digest_config(identity)[:16]
 
 
 def require_unfinished(run: str, restart: bool) -> None:
@@ -91,7 +91,7 @@ def open_run(run: str, begun: Begun, restart: bool) -> list[str]:
         )
     note = {"identity": begun.identity, "settings": begun.settings}
     storage.write_bytes(
-        storage.join(run, NOTE), canonical_json(note | {"digest": config_digest(note)})
+        storage.join(run, NOTE), canonicalise_json(note | {"digest": digest_config(note)})
     )
     return remarks
 
@@ -108,14 +108,14 @@ def _read_note(run: str) -> dict[str, Any]:
     Raises: ValueError: It isn't as it was written.
     """
     note = dict(json.loads(storage.read_bytes(storage.join(run, NOTE))))
-    if note.pop("digest", None) != config_digest(note):
+    if note.pop("digest", None) != digest_config(note):
         raise ValueError("not as it was written")
     return note
 
 
 def _require_same(run: str, note: Mapping[str, Any], begun: Begun) -> None:
     now = json.loads(
-        canonical_json({"identity": begun.identity, "settings": begun.settings})
+        canonicalise_json({"identity": begun.identity, "settings": begun.settings})
     )  # tuples become lists
     if differing := changes(note, now):
         told = "".join(f"\n    {line}" for line in differing)
@@ -206,7 +206,7 @@ def _problem(run: str, output: OutputFile) -> str | None:
         return "is missing"
     return (
         None
-        if sha256_hex(storage.read_bytes(uri)) == output.sha256
+        if digest_bytes(storage.read_bytes(uri)) == output.sha256
         else "isn't as its receipt says"
     )
 

@@ -276,11 +276,11 @@ STOPS = {
     "rubbish behind zstd": ({"a.jsonl.zst": ZSTD + b"rubbish!"}, "can't be read as jsonl (zstd)"),
     "a gzip bomb": (
         {"a.jsonl.gz": gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)},
-        "unfolds to more than",
+        "expands to more than",
     ),
     "a zstd bomb": (
         {"a.jsonl.zst": pa.compress(GOOD[0] + b"\n" + b"x" * (80 << 20), "zstd", asbytes=True)},
-        "unfolds to more than",
+        "expands to more than",
     ),
     "no footer": ({"a.parquet": parquet()[:-20]}, "can't be read as parquet"),
     "a damaged footer": (
@@ -349,7 +349,7 @@ def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_publ
         filtered({"a.parquet": pa.table({"text": words})})
     found = cause(caught.value)
     assert isinstance(found, InputError)
-    assert "rows 0 to 5000 unfold to more than" in str(found)
+    assert "rows 0 to 5000 expand to more than" in str(found)
     assert "raise shards.expansion" in str(found)
     assert not (tmp_path / "run" / "manifest.json").exists()
 

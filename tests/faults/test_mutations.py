@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.verify import Recorded, verify_run
-from schemas.digests import sha256_hex
+from schemas.digests import digest_bytes
 from schemas.errors import RunError
 from schemas.manifests import Manifest
 from tests.faults.sandbox import small_root
@@ -259,7 +259,7 @@ def test_forgeries_that_agree_with_themselves(finished, capsys):
             for output in fields["outputs"]:
                 if output["path"] == name:
                     output |= {
-                        "sha256": sha256_hex(data),
+                        "sha256": digest_bytes(data),
                         "bytes": len(data),
                         "rows": table.num_rows,
                     }

@@ -12,7 +12,7 @@ import pytest
 from pipelines.filter import run_filter
 from pipelines.runs.finished import load_run
 from pipelines.verify import Recorded, summary, verify_run
-from schemas.digests import sha256_hex
+from schemas.digests import digest_bytes
 from schemas.errors import CardError, RunError
 from schemas.manifests import Manifest
 
@@ -23,7 +23,7 @@ def reseal(folder: Path, changed: str) -> None:
     data = (folder / changed).read_bytes()
     for output in manifest["outputs"]:
         if output["path"] == changed:
-            output |= {"sha256": sha256_hex(data), "bytes": len(data)}
+            output |= {"sha256": digest_bytes(data), "bytes": len(data)}
     (folder / "manifest.json").write_bytes(Manifest.model_validate(manifest).sealed().to_bytes())
 
 

@@ -1,4 +1,4 @@
-"""How a corpus is described: formats, columns, lot fields and shard limits."""
+"""Configuration of a corpus: formats, columns, lot fields and shard limits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from schemas.corpora import FORMATS, LOT_FIELDS, CorpusConfig, FormatName, LotField, ShardLimits
+from schemas.corpora import (
+    EXPANSION_FLOOR,
+    EXPANSION_REMEDY,
+    FORMATS,
+    LOT_FIELDS,
+    CorpusConfig,
+    FormatName,
+    LotField,
+    ShardLimits,
+)
 
 
 def test_every_format_has_columns():
-    """Each format that can be named needs some column, and uses none that it also needs."""
+    """Every format requires a column, and its optional columns are different ones."""
     assert set(FORMATS) == set(get_args(FormatName))
     for needs, uses in FORMATS.values():
         assert needs
@@ -19,26 +28,26 @@ def test_every_format_has_columns():
 
 
 def test_no_two_formats_need_the_same_columns():
-    """Detection goes by column names, so that no two formats may look alike."""
+    """Detection relies on column names, so no two formats may require the same."""
     needed = [needs for needs, _ in FORMATS.values()]
     assert len(set(needed)) == len(needed)
 
 
 def test_the_lot_fields_are_fields_of_the_configuration():
-    """What names a lot can be set."""
+    """Every field of a lot can be set in the configuration."""
     assert set(LOT_FIELDS) <= set(CorpusConfig.model_fields)
 
 
 def test_a_lot_field_is_a_column_or_a_constant():
-    """Both at once would leave open which one counts."""
+    """A lot field with both a column and a constant is refused as ambiguous."""
     assert LotField(column="model").constant is None
     assert LotField(constant="teacher-1").column is None
     with pytest.raises(ValidationError, match="name a column or a constant, not both"):
         LotField(column="model", constant="teacher-1")
 
 
-def test_columns_are_those_of_some_format():
-    """A mapping speaks of a format's own columns; another name is refused with those that are known."""
+def test_mapped_columns_belong_to_a_format():
+    """Only a format's own columns can be mapped; the error lists them."""
     config = CorpusConfig(format="messages", columns={"messages": "dialogue"})
     assert config.columns == {"messages": "dialogue"}
     with pytest.raises(
@@ -49,13 +58,13 @@ def test_columns_are_those_of_some_format():
 
 
 def test_columns_without_a_format_are_refused():
-    """Detection can't find columns by names that the corpus doesn't use."""
+    """Mapped columns need a format, since detection looks for the usual names."""
     with pytest.raises(ValidationError, match="set `format` as well"):
         CorpusConfig(columns={"messages": "dialogue"})
 
 
 def test_nothing_set_means_detection():
-    """An empty configuration settles nothing."""
+    """An empty configuration leaves format, columns and lot fields to detection."""
     assert CorpusConfig().model_dump(exclude_none=True) == {"columns": {}}
 
 
@@ -69,14 +78,33 @@ def test_nothing_set_means_detection():
     ],
 )
 def test_unknown_formats_and_fields_are_refused(fields):
-    """A typo is an error."""
+    """A misspelt format or field is an error."""
     with pytest.raises(ValidationError):
         CorpusConfig.model_validate(fields)
 
 
 @pytest.mark.parametrize("fields", [{"rows": 0}, {"bytes": 100}, {"rows": -1}, {"files": 3}])
 def test_shard_limits_have_bounds(fields):
-    """A shard holds at least a row and a kibibyte."""
+    """A shard has room for at least one row and one kibibyte."""
     with pytest.raises(ValidationError):
         ShardLimits.model_validate(fields)
     assert ShardLimits() == ShardLimits(rows=5_000, bytes=32 << 20)
+
+
+def test_a_file_may_expand_to_a_multiple_of_its_size_or_to_the_floor():
+    """Small files may expand to the floor, larger ones to `expansion` times their size."""
+    limits = ShardLimits(expansion=3)
+    assert limits.compute_max_bytes(10) == EXPANSION_FLOOR == 64 << 20
+    assert limits.compute_max_bytes(EXPANSION_FLOOR) == 3 * EXPANSION_FLOOR
+
+
+def test_the_expansion_error_names_the_file_its_size_and_the_setting():
+    """The error says how large the file is, how far it may expand, and what to change."""
+    error = ShardLimits(expansion=2).build_expansion_error("gs://bucket/a.jsonl.gz", 50 << 20)
+    assert error.where == "gs://bucket/a.jsonl.gz"
+    assert error.problem == (
+        "has 52,428,800 bytes and expands to more than 104,857,600: "
+        "shards.expansion allows 2 times its size"
+    )
+    assert error.remedy == EXPANSION_REMEDY
+    assert "raise shards.expansion" in EXPANSION_REMEDY

@@ -1,4 +1,4 @@
-"""Digests: what they depend on, what they don't, and the Merkle tree."""
+"""Digests of content and configurations, and the Merkle tree."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from schemas.digests import (
-    LONGEST_RUN,
+    LONGEST_MARK_RUN,
     MARKS,
     RECORD_ID_HEX,
     WHITE_SPACE,
     Utterance,
-    canonical_json,
-    config_digest,
-    content_digest,
-    content_digests_by_row,
-    leaf,
-    merkle_root,
-    normal_form,
-    normalised,
-    sha256_hex,
+    canonicalise_json,
+    compute_merkle_root,
+    digest_bytes,
+    digest_config,
+    digest_content,
+    digest_content_by_row,
+    hash_leaf,
+    normalise_array,
+    normalise_text,
 )
 
 ROLES = st.sampled_from(["user", "assistant", "system", "tool"])
@@ -49,94 +49,96 @@ LEAVES = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=17, 
 
 
 @given(UTTERANCES)
-def test_content_does_not_depend_on_the_unicode_form(utterances):
-    """Composed and decomposed letters are the same content."""
+def test_content_digests_ignore_the_unicode_form(utterances):
+    """Composed and decomposed letters have the same digest."""
     forms = {
-        content_digest(
+        digest_content(
             [item._replace(text=unicodedata.normalize(form, item.text)) for item in utterances]
         )
         for form in ("NFC", "NFD")
     }
-    assert forms == {content_digest(utterances)}
+    assert forms == {digest_content(utterances)}
 
 
 @given(UTTERANCES, st.text(" \n\t\u00a0", max_size=3), st.text(" \n\t\u00a0", max_size=3))
 def test_white_space_around_a_text_is_no_content(utterances, before, after):
-    """A trailing newline, which formats add and drop, doesn't make another record; white space inside a text does."""
+    """White space around a text leaves its digest alone; white space inside changes it."""
     padded = [item._replace(text=before + item.text + after) for item in utterances]
-    assert content_digest(padded) == content_digest(utterances)
-    assert content_digest([Utterance("user", "answer", "a b")]) != content_digest(
+    assert digest_content(padded) == digest_content(utterances)
+    assert digest_content([Utterance("user", "answer", "a b")]) != digest_content(
         [Utterance("user", "answer", "a  b")]
     )
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), ROLES, CHANNELS, st.text(max_size=8)), max_size=8))
 def test_digests_by_row_are_those_of_each_row(flat):
-    """Digesting a table's rows in one pass gives what each row's conversation has alone."""
+    """Digesting rows together gives the digest that each row has alone."""
     ordered = sorted(flat, key=lambda item: item[0])
     alone = [
-        content_digest([Utterance(*rest) for row, *rest in ordered if row == at]) for at in range(4)
+        digest_content([Utterance(*rest) for row, *rest in ordered if row == wanted])
+        for wanted in range(4)
     ]
     rows = np.array([row for row, *_ in ordered], np.int64)
     speakers = pa.array(
         [f"{role}\x1f{channel}" for _, role, channel, _ in ordered], pa.large_string()
     )
     assert (
-        content_digests_by_row(
+        digest_content_by_row(
             4, rows, speakers, pa.array([text for *_, text in ordered], pa.large_string())
         )
         == alone
     )
 
 
-def test_compatibility_forms_are_other_content():
-    """NFC keeps a ligature apart from its letters: a text that looks different is different."""
-    assert content_digest([Utterance("user", "answer", "ﬁ")]) != content_digest(
+def test_compatibility_forms_are_different_content():
+    """A ligature and its letters have different digests: NFC keeps them apart."""
+    assert digest_content([Utterance("user", "answer", "ﬁ")]) != digest_content(
         [Utterance("user", "answer", "fi")]
     )
 
 
 @given(UTTERANCES, UTTERANCES)
 def test_different_conversations_have_different_digests(one, other):
-    """Texts, roles, channels, their order and where one utterance ends all count."""
+    """Two conversations share a digest only if all utterances and their order are equal."""
     normal = [
         [item._replace(text=unicodedata.normalize("NFC", item.text.strip())) for item in items]
         for items in (one, other)
     ]
-    assert (content_digest(one) == content_digest(other)) == (normal[0] == normal[1])
+    assert (digest_content(one) == digest_content(other)) == (normal[0] == normal[1])
 
 
 @given(st.text(max_size=10), st.text(max_size=10))
 def test_two_utterances_are_not_one(first, second):
-    """Moving the border between two utterances, even with the separators in the text, changes the digest."""
-    first, second = f"({first}", f"{second})"  # no white space at the ends, which doesn't count
+    """Two utterances differ from one that contains both texts and the separators."""
+    first, second = f"({first}", f"{second})"  # stripping finds nothing at the ends
     apart = [Utterance("user", "answer", first), Utterance("user", "answer", second)]
-    joined = f"{first}\x1euser\x1fanswer\x1f{len(unicodedata.normalize('NFC', second).encode())}\x1f{second}"
-    assert content_digest(apart) != content_digest([Utterance("user", "answer", joined)])
-    assert content_digest(apart) != content_digest([Utterance("user", "answer", first + second)])
+    size = len(unicodedata.normalize("NFC", second).encode())
+    joined = f"{first}\x1euser\x1fanswer\x1f{size}\x1f{second}"
+    assert digest_content(apart) != digest_content([Utterance("user", "answer", joined)])
+    assert digest_content(apart) != digest_content([Utterance("user", "answer", first + second)])
 
 
-def test_the_content_digest_is_what_the_definition_says():
-    """The digest is SHA-256 over role, channel, byte length and NFC text, with the stated separators: a promise to other tools."""
+def test_the_content_digest_follows_its_definition():
+    """The digest is SHA-256 of role, channel, length and text, so other tools can compute it."""
     expected = hashlib.sha256(
         "user\x1fanswer\x1f2\x1fé\x1eassistant\x1fthinking\x1f2\x1fok\x1e".encode()
     ).hexdigest()
     assert (
-        content_digest(
+        digest_content(
             [Utterance("user", "answer", "e\u0301"), Utterance("assistant", "thinking", "ok")]
         )
         == expected
     )
-    assert content_digest([]) == hashlib.sha256().hexdigest()
+    assert digest_content([]) == hashlib.sha256().hexdigest()
     assert RECORD_ID_HEX * 4 == 128
 
 
 @given(st.lists(st.text() | st.text(WHITE_SPACE + "é", max_size=6)))
-def test_normalised_texts_are_stripped_nfc(texts):
-    """Arrow's pass over all texts gives what Python gives for each, also in a slice of an array."""
+def test_arrays_are_stripped_and_in_nfc(texts):
+    """Normalising an array, or a slice of one, equals normalising each text in Python."""
     expected = [unicodedata.normalize("NFC", text.strip()) for text in texts]
     array = pa.array(["before", *texts], pa.large_string()).slice(1)
-    assert normalised(array).to_pylist() == expected
+    assert normalise_array(array).to_pylist() == expected
 
 
 MARK = st.sampled_from(
@@ -151,73 +153,75 @@ STARTER = st.sampled_from(["", "a", "é", "\u1100", "\uac00", "ạ", "日", "\u0
 
 @given(st.lists(st.tuples(STARTER, st.lists(MARK, max_size=6), st.integers(1, 40)), max_size=4))
 def test_long_runs_of_marks_have_the_same_normal_form(parts):
-    """Sorting marks before normalising changes nothing, whichever they are and whatever they stand behind."""
+    """Sorting a long run of marks first doesn't change the normal form of a text."""
     text = "".join(start + "".join(marks) * times for start, marks, times in parts)
-    assert normal_form(text) == unicodedata.normalize("NFC", text)
+    assert normalise_text(text) == unicodedata.normalize("NFC", text)
 
 
 def test_every_mark_is_found():
-    """What the quick search takes for marks are all that normalising may move."""
+    """The search for marks finds every character that normalising may move."""
     for code in range(sys.maxunicode + 1):
         if unicodedata.combining(unicodedata.normalize("NFD", chr(code))[0]):
-            assert MARKS.search(chr(code).encode() * LONGEST_RUN), hex(code)
+            assert MARKS.search(chr(code).encode() * LONGEST_MARK_RUN), hex(code)
 
 
 @pytest.mark.parametrize("marks", ["\u0301\u0327", "\u0344\u0327", "\u0f73\u0327", "\u0301"])
-def test_marks_without_end_do_not_take_forever(marks):
-    """A third of a megabyte of marks in the wrong order, which takes minutes to normalise as it stands, takes a moment."""
+def test_long_runs_of_marks_take_little_time(marks):
+    """A run of 160,000 unsorted marks, which Python normalises in minutes, takes two seconds."""
     text = "a" + marks * (160_000 // len(marks))
     began = time.process_time()
-    digest = content_digest([Utterance("user", "answer", text)])
+    digest = digest_content([Utterance("user", "answer", text)])
     assert time.process_time() - began < 2
     single = "".join(unicodedata.normalize("NFD", mark) for mark in text[1:])
     ordered = "a" + "".join(sorted(single, key=unicodedata.combining))
-    assert digest == content_digest([Utterance("user", "answer", ordered)])
+    assert digest == digest_content([Utterance("user", "answer", ordered)])
 
 
-def test_white_space_is_what_strip_takes_away():
-    """The list holds every sign that Python takes for white space, and no other."""
+def test_white_space_is_what_strip_removes():
+    """The list contains exactly the characters that Python treats as white space."""
     assert set(WHITE_SPACE) == {sign for sign in map(chr, range(0x110000)) if sign.isspace()}
 
 
 @given(JSON)
 def test_canonical_json_reads_back_and_has_one_spelling(value):
-    """Equal values have equal bytes, whatever the order in which keys were put in."""
-    data = canonical_json(value)
+    """Canonical JSON decodes to its value and doesn't depend on the order of keys."""
+    data = canonicalise_json(value)
     assert json.loads(data) == value
-    assert canonical_json(json.loads(data)) == data
+    assert canonicalise_json(json.loads(data)) == data
 
     def reversed_keys(item):
         if isinstance(item, dict):
             return {key: reversed_keys(item[key]) for key in reversed(item)}
         return [reversed_keys(part) for part in item] if isinstance(item, list) else item
 
-    assert canonical_json(reversed_keys(value)) == data
+    assert canonicalise_json(reversed_keys(value)) == data
 
 
 @given(JSON, JSON)
-def test_config_digests_tell_values_apart(one, other):
-    """Two configurations share a digest only if they are spelt the same."""
-    assert (config_digest(one) == config_digest(other)) == (
-        canonical_json(one) == canonical_json(other)
+def test_config_digests_differ_as_the_values_do(one, other):
+    """Two configurations share a digest only if their canonical JSON is the same."""
+    assert (digest_config(one) == digest_config(other)) == (
+        canonicalise_json(one) == canonicalise_json(other)
     )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [float("-inf")]}])
-def test_numbers_that_json_has_not_are_refused(value):
-    """NaN would be written as something that isn't JSON."""
+def test_numbers_that_json_lacks_are_refused(value):
+    """NaN and infinities raise an error: JSON has no spelling for them."""
     with pytest.raises(ValueError, match="JSON"):
-        canonical_json(value)
+        canonicalise_json(value)
 
 
 def test_canonical_json_has_no_white_space_and_no_escapes():
-    """The bytes are the shortest spelling, letters as they are."""
-    assert canonical_json({"b": [1, 2.5, None], "a": "é"}) == '{"a":"é","b":[1,2.5,null]}'.encode()
-    assert sha256_hex(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    """Canonical JSON is compact, and letters beyond ASCII aren't escaped."""
+    assert (
+        canonicalise_json({"b": [1, 2.5, None], "a": "é"}) == '{"a":"é","b":[1,2.5,null]}'.encode()
+    )
+    assert digest_bytes(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 def rfc6962_root(leaves):
-    """Compute the tree hash as RFC 6962 defines it: split at the largest power of two below the size."""
+    """Compute the root recursively, as RFC 6962 defines it."""
     if len(leaves) == 1:
         return leaves[0]
     middle = 1 << ((len(leaves) - 1).bit_length() - 1)
@@ -228,40 +232,43 @@ def rfc6962_root(leaves):
 
 @given(LEAVES)
 def test_the_merkle_root_is_that_of_rfc_6962(leaves):
-    """Moving the odd node up gives the same tree as the recursive definition."""
-    assert merkle_root(leaves) == rfc6962_root(leaves)
+    """The root equals the one of the recursive definition."""
+    assert compute_merkle_root(leaves) == rfc6962_root(leaves)
 
 
 @given(LEAVES, st.data())
 def test_the_merkle_root_changes_with_any_leaf(leaves, data):
-    """A single flipped bit, a leaf left out, and a leaf added all show."""
-    place = data.draw(st.integers(0, len(leaves) - 1))
+    """A flipped bit, a missing leaf and an additional one each change the root."""
+    index = data.draw(st.integers(0, len(leaves) - 1))
     bit = data.draw(st.integers(0, 255))
-    number = int.from_bytes(leaves[place], "big") ^ (1 << bit)
-    root = merkle_root(leaves)
-    assert merkle_root([*leaves[:place], number.to_bytes(32, "big"), *leaves[place + 1 :]]) != root
-    assert merkle_root(leaves[:place] + leaves[place + 1 :]) != root
-    assert merkle_root([*leaves, leaves[place]]) != root
+    number = int.from_bytes(leaves[index], "big") ^ (1 << bit)
+    root = compute_merkle_root(leaves)
+    assert (
+        compute_merkle_root([*leaves[:index], number.to_bytes(32, "big"), *leaves[index + 1 :]])
+        != root
+    )
+    assert compute_merkle_root(leaves[:index] + leaves[index + 1 :]) != root
+    assert compute_merkle_root([*leaves, leaves[index]]) != root
 
 
 @given(LEAVES, st.randoms())
 def test_the_merkle_root_changes_with_any_order(leaves, random):
-    """The same rows in another order are another ledger."""
+    """The same leaves in another order have another root."""
     shuffled = random.sample(leaves, len(leaves))
     assume(shuffled != leaves)
-    assert merkle_root(shuffled) != merkle_root(leaves)
+    assert compute_merkle_root(shuffled) != compute_merkle_root(leaves)
 
 
 def test_an_empty_tree_has_a_root():
-    """The root of nothing is SHA-256 of nothing, and that of one leaf the leaf."""
-    assert merkle_root([]) == hashlib.sha256(b"").digest()
-    assert merkle_root([leaf("a")]) == leaf("a")
+    """Without leaves the root is SHA-256 of no bytes; a single leaf is its own root."""
+    assert compute_merkle_root([]) == hashlib.sha256(b"").digest()
+    assert compute_merkle_root([hash_leaf("a")]) == hash_leaf("a")
 
 
 @given(st.text(), st.text())
-def test_a_leaf_is_its_row_and_no_node(one, other):
-    """A leaf hashes the row behind a zero byte, so that two leaves never pass for the node above them."""
-    assert leaf(one) == hashlib.sha256(b"\x00" + one.encode()).digest()
-    assert (leaf(one) == leaf(other)) == (one == other)
-    assert leaf(one + other) != merkle_root([leaf(one), leaf(other)])
-    assert leaf("\ud800") != leaf("\udfff")
+def test_a_leaf_differs_from_every_node(one, other):
+    """A leaf is hashed with a zero byte first, so it can't pass for the node of two leaves."""
+    assert hash_leaf(one) == hashlib.sha256(b"\x00" + one.encode()).digest()
+    assert (hash_leaf(one) == hash_leaf(other)) == (one == other)
+    assert hash_leaf(one + other) != compute_merkle_root([hash_leaf(one), hash_leaf(other)])
+    assert hash_leaf("\ud800") != hash_leaf("\udfff")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipelines.config import Engine
 from pipelines.engines.launch import engine_pipeline
 from schemas.corpora import CorpusConfig, LotField, ShardLimits
-from schemas.digests import sha256_hex
+from schemas.digests import digest_bytes
 from schemas.policies import LotPattern
 from transforms.files.shards import read_task
 from transforms.files.sources import plan_shards, survey
@@ -230,8 +230,8 @@ def test_system_prompts_name_lots(make_identified):
     lots = make_identified(
         [row("Be kind."), row(" Be kind.\n"), row("Be kind.", "Be brief."), row("Be brief."), row()]
     ).lots
-    assert [lot.system_prompt for lot in lots] == [sha256_hex(b"Be kind.")[:8]] * 3 + [
-        sha256_hex(b"Be brief.")[:8],
+    assert [lot.system_prompt for lot in lots] == [digest_bytes(b"Be kind.")[:8]] * 3 + [
+        digest_bytes(b"Be brief.")[:8],
         "-",
     ]
 

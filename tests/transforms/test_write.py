@@ -16,7 +16,7 @@ from pipelines.config import Engine
 from pipelines.engines.launch import engine_pipeline
 from schemas.cards import Level
 from schemas.corpora import CorpusConfig, ShardLimits
-from schemas.digests import sha256_hex
+from schemas.digests import digest_bytes
 from transforms.decide import DecideRecords, Rule, decide
 from transforms.duplicates import FindDuplicates
 from transforms.files import storage
@@ -74,7 +74,7 @@ def test_a_shard_writes_its_files_and_its_receipt(tmp_path, decided, bank):
     assert receipt.decisions == {"duplicate": 1, "keep": 1, "mask": 1, "quarantine": 1, "reject": 1}
     assert receipt.fired == {"fox": 1, "owl": 1}
     for item in receipt.outputs:
-        assert (item.bytes, item.sha256) == (len(files[item.path]), sha256_hex(files[item.path]))
+        assert (item.bytes, item.sha256) == (len(files[item.path]), digest_bytes(files[item.path]))
         assert item.rows == pq.read_metadata(tmp_path / item.path).num_rows
     assert receipt_from_bytes(files[f"{RECEIPTS}/{name}.json"]) == receipt
     assert TALLY.rows_so_far() == 5

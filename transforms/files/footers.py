@@ -41,10 +41,10 @@ def check_footer(file: pq.ParquetFile, uri: str, size: int, limits: ShardLimits)
             where=uri,
             remedy="write data as rows, or as one list",
         )
-    if max(sum(sizes), footer.num_rows) > limits.unfolded(
+    if max(sum(sizes), footer.num_rows) > limits.compute_max_bytes(
         size
     ):  # no row takes less than a byte once it is read
-        raise limits.unfolds_too_far(uri, size)
+        raise limits.build_expansion_error(uri, size)
     _check_fields(file.schema_arrow, uri)
 
 

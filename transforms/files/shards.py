@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.corpora import TRUSTED
+from schemas.corpora import EXPANSION_REMEDY
 from schemas.errors import InputError
 from transforms.coders import coded
 from transforms.files import storage
@@ -110,9 +110,9 @@ class ParquetRows:
             left -= sum(map(written_out, batches[-1].columns))
             if left < 0:
                 raise InputError(
-                    f"rows {piece.begin.row} to {piece.end.row} unfold to more than the {piece.unfolded:,} bytes that shards.expansion allows",
+                    f"rows {piece.begin.row} to {piece.end.row} expand to more than the {piece.unfolded:,} bytes that shards.expansion allows",
                     where=piece.uri,
-                    remedy=TRUSTED,
+                    remedy=EXPANSION_REMEDY,
                 )
         # in one chunk each: where batches begin depends on what was read before, and must not show in the output's bytes
         table = pa.Table.from_batches(batches, self._file.schema_arrow).combine_chunks()

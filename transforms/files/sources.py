@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 import orjson
 import pyarrow as pa
 
-from schemas.corpora import UNSUSPICIOUS, ShardLimits
-from schemas.digests import config_digest
+from schemas.corpora import EXPANSION_FLOOR, ShardLimits
+from schemas.digests import digest_config
 from schemas.errors import InputError
 from transforms.files import storage
 from transforms.files.footers import check_footer, open_parquet, without_views
@@ -84,7 +84,7 @@ class Piece(NamedTuple):
     compression: Compression
     begin: Cut
     end: Cut
-    unfolded: int = UNSUSPICIOUS
+    unfolded: int = EXPANSION_FLOOR
     """The most bytes that its rows may be as Arrow arrays."""
 
     @property
@@ -300,7 +300,7 @@ class Unfolding:
 
     def __init__(self, stream: Any, uri: str, size: int, limits: ShardLimits) -> None:
         self._stream, self._uri, self._size, self._limits = stream, uri, size, limits
-        self._left = limits.unfolded(size)
+        self._left = limits.compute_max_bytes(size)
 
     def read(self, size: int) -> bytes:
         """Read on.
@@ -310,7 +310,7 @@ class Unfolding:
         block: bytes = self._stream.read(size)
         self._left -= len(block)
         if self._left < 0:
-            raise self._limits.unfolds_too_far(self._uri, self._size)
+            raise self._limits.build_expansion_error(self._uri, self._size)
         return block
 
 
@@ -432,7 +432,7 @@ def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[Sh
 
 
 def _pieces(source: Source, limits: ShardLimits) -> list[Piece]:
-    most = limits.unfolded(source.size)
+    most = limits.compute_max_bytes(source.size)
     return [
         Piece(source.name, source.uri, source.sha256, source.kind, source.compression, a, b, most)
         for a, b in pairwise(source.cuts)
@@ -472,7 +472,7 @@ def _named(groups: Sequence[Sequence[tuple[Piece, ...]]]) -> list[tuple[ShardPla
     for group in groups:
         plans = []
         for pieces in group:
-            identity = config_digest([(p.source, p.sha256, p.begin.row, p.end.row) for p in pieces])
+            identity = digest_config([(p.source, p.sha256, p.begin.row, p.end.row) for p in pieces])
             plans.append(ShardPlan(f"part-{place:06d}-{identity[:12]}", pieces))
             place += 1
         tasks.append(tuple(plans))

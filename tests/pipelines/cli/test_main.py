@@ -259,7 +259,7 @@ def test_what_a_stage_raises_is_told_once_without_a_trace(heron, tmp_path):
     )
     assert ended.returncode == 2
     assert ended.stderr.endswith("raise shards.expansion in the configuration\n")
-    assert ended.stderr.count("a.parquet: rows 0 to 500 unfold to more") == 1
+    assert ended.stderr.count("a.parquet: rows 0 to 500 expand to more") == 1
     assert "Traceback" not in ended.stderr
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.runs.cache import cache_folder, fetched
-from schemas.digests import sha256_hex
+from schemas.digests import digest_bytes
 from schemas.errors import RunError
 from transforms.files import storage
 
@@ -38,18 +38,18 @@ def test_a_local_file_is_its_own_copy(tmp_path):
 def test_a_remote_file_is_fetched_once(remote):
     """The copy is the file's bytes, and serves the next time."""
     uri, reads = remote
-    path = fetched(uri, sha256_hex(DATA), len(DATA))
+    path = fetched(uri, digest_bytes(DATA), len(DATA))
     assert Path(path).read_bytes() == DATA
-    assert fetched(uri, sha256_hex(DATA), len(DATA)) == path
+    assert fetched(uri, digest_bytes(DATA), len(DATA)) == path
     assert reads == [uri]
 
 
 def test_a_cut_copy_is_fetched_again(remote):
     """A copy of another length doesn't count."""
     uri, reads = remote
-    path = Path(fetched(uri, sha256_hex(DATA), len(DATA)))
+    path = Path(fetched(uri, digest_bytes(DATA), len(DATA)))
     path.write_bytes(DATA[:-1])
-    assert Path(fetched(uri, sha256_hex(DATA), len(DATA))).read_bytes() == DATA
+    assert Path(fetched(uri, digest_bytes(DATA), len(DATA))).read_bytes() == DATA
     assert len(reads) == 2
 
 

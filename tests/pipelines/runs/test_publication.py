@@ -10,7 +10,7 @@ from pipelines.runs.publication import (
     totals,
     withdraw,
 )
-from schemas.digests import merkle_root
+from schemas.digests import compute_merkle_root
 from schemas.errors import BudgetError, RunError
 from schemas.manifests import Conservation
 from schemas.policies import Policy
@@ -96,7 +96,7 @@ def test_totals_and_circumstances():
     """Files, firings and tokens add up; the root is Merkle's over the shards."""
     found = totals([receipt("a"), receipt("b")])
     assert found["fired"] == {"heron": 4}
-    assert found["ledger_root"] == merkle_root([bytes(32), bytes(32)]).hex()
+    assert found["ledger_root"] == compute_merkle_root([bytes(32), bytes(32)]).hex()
     facts = circumstances(2.0, [receipt("a"), receipt("b")], "cpu", ("congener",))
     assert (facts["rows_per_second"], facts["tokens_per_second"], facts["padding_waste"]) == (
         10.0,

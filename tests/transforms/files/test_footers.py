@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.corpora import UNSUSPICIOUS, ShardLimits
+from schemas.corpora import EXPANSION_FLOOR, ShardLimits
 from schemas.errors import InputError
 from transforms.files import footers
 from transforms.files.footers import check_footer, open_parquet, without_views
@@ -75,14 +75,14 @@ class Footer:
 )
 def test_a_footer_that_can_t_be_true_is_refused(total, groups):
     """Rows that don't add up, negative ones, and more rows or bytes than the file can hold: all before any row is read."""
-    with pytest.raises(InputError, match=r"footer is damaged|unfolds to more than") as caught:
+    with pytest.raises(InputError, match=r"footer is damaged|expands to more than") as caught:
         check_footer(Footer(total, groups), "x.parquet", 1_000, ShardLimits())
     assert (caught.value.where, bool(caught.value.remedy)) == ("x.parquet", True)
 
 
 def test_expansion_is_counted_from_the_files_size():
     """Up to 64 MiB anything goes; beyond, so many times the file's size."""
-    limits, size = ShardLimits(expansion=3), UNSUSPICIOUS
+    limits, size = ShardLimits(expansion=3), EXPANSION_FLOOR
     check_footer(Footer(1, [(1, 3 * size)]), "x", size, limits)
     check_footer(Footer(1, [(1, size)]), "x", 10, limits)
     for bytes_, own in ((3 * size + 1, size), (size + 1, 10)):

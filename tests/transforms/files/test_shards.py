@@ -523,7 +523,7 @@ def test_a_dictionary_that_names_a_long_text_in_every_row_is_refused(
     )
     with pytest.raises(
         InputError,
-        match=r"bomb\.parquet: rows 0 to 5000 unfold to more than the [0-9,]+ bytes that shards\.expansion allows",
+        match=r"bomb\.parquet: rows 0 to 5000 expand to more than the [0-9,]+ bytes that shards\.expansion allows",
     ):
         read_all(tmp_path / "bomb.parquet")
     assert len(decoded) <= 2
@@ -538,7 +538,7 @@ def test_lists_of_very_many_equal_values_are_refused(tmp_path):
         pa.array(np.arange(1_001) * 100_000, pa.int32()), pa.array(np.zeros(100_000_000, np.int8))
     )
     pq.write_table(pa.table({"text": ["a"] * 1_000, "zeros": zeros}), tmp_path / "a.parquet")
-    with pytest.raises(InputError, match="unfold to more"):
+    with pytest.raises(InputError, match="expand to more"):
         read_all(tmp_path / "a.parquet")
 
 
@@ -557,7 +557,7 @@ def test_a_raised_expansion_reads_what_a_dictionary_unfolds_to(tmp_path):
     pq.write_table(
         repeated(100, False), tmp_path / "a.parquet", store_schema=False, compression="none"
     )
-    with pytest.raises(InputError, match="unfold to more"):
+    with pytest.raises(InputError, match="expand to more"):
         read_all(tmp_path / "a.parquet", ShardLimits(expansion=1))
     assert len(rows_of(read_all(tmp_path / "a.parquet", ShardLimits(expansion=200))[1])) == 100
 

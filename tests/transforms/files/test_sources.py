@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from schemas import corpora
 from schemas.corpora import ShardLimits
-from schemas.digests import sha256_hex
+from schemas.digests import digest_bytes
 from schemas.errors import InputError
 from transforms.files import sources
 from transforms.files.json_shapes import Shape
@@ -47,7 +47,7 @@ def test_a_survey_finds_files_rows_and_schema(tmp_path, json_lines):
     assert [item.uri for item in corpus.sources] == [first, second]
     assert corpus.schema == pa.schema([("text", pa.string()), ("n", pa.float64())])
     data = (tmp_path / "a" / "x.jsonl").read_bytes()
-    assert (corpus.sources[0].sha256, corpus.sources[0].size) == (sha256_hex(data), len(data))
+    assert (corpus.sources[0].sha256, corpus.sources[0].size) == (digest_bytes(data), len(data))
 
 
 def test_other_files_are_left_aside_and_named(tmp_path, json_lines):
@@ -205,7 +205,7 @@ def test_a_byte_order_mark_is_no_part_of_a_row(tmp_path):
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
 def test_a_bomb_is_refused_while_it_unfolds(tmp_path, json_lines, monkeypatch, ending):
     """An archive that unfolds beyond the ratio is stopped there, also inside a line without end; a smaller one, or a higher ratio, passes."""
-    monkeypatch.setattr(corpora, "UNSUSPICIOUS", 1 << 20)
+    monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 1 << 20)
     limits = ShardLimits(expansion=50)
     rows = [{"text": "a" * 1_000}] * 4_000
     path = json_lines(tmp_path / f"x.jsonl{ending}", rows)
@@ -213,12 +213,12 @@ def test_a_bomb_is_refused_while_it_unfolds(tmp_path, json_lines, monkeypatch, e
     error = refused([path], limits)
     assert error.where == path
     assert (
-        f"unfolds to more than {max(1 << 20, 50 * size):,} bytes, and has {size:,}" in error.problem
+        f"has {size:,} bytes and expands to more than {max(1 << 20, 50 * size):,}" in error.problem
     )
     assert "shards.expansion" in error.remedy
     assert survey([path], ShardLimits(expansion=100_000)).sources[0].rows == 4_000
     json_lines(tmp_path / f"x.jsonl{ending}", [b"\0" * 4_000_000])
-    assert "unfolds to more than" in refused([path], limits).problem
+    assert "expands to more than" in refused([path], limits).problem
     json_lines(tmp_path / f"x.jsonl{ending}", rows[:500])
     assert survey([path], limits).sources[0].rows == 500
 

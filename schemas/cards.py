@@ -1,4 +1,4 @@
-"""The trait card: what a trait is, where it was seen, and which signals look for it."""
+"""Trait cards: what a trait is, where it was seen, and which signals detect it."""
 
 from __future__ import annotations
 
@@ -17,43 +17,50 @@ from pydantic import (
     model_validator,
 )
 
-SIGNALS = ("exemplars", "head", "classifier", "lexicon", "repetition")
-"""Every kind of signal, in the order in which score columns are written."""
-
 SignalName = Literal["exemplars", "head", "classifier", "lexicon", "repetition"]
 Action = Literal["keep", "flag", "mask", "swap", "quarantine", "drop"]
 Channel = Literal["answer", "thinking", "tool"]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 
+SIGNALS: tuple[SignalName, ...] = ("exemplars", "head", "classifier", "lexicon", "repetition")
+"""Every kind of signal, in the order of the score columns."""
+
 
 class Strict(BaseModel):
-    """A frozen model that refuses unknown fields, so that a typo is an error and not a default."""
+    """A frozen model that refuses unknown fields, because a typo must not become a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _refuse_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic would read true as 1 or 1.0
         kind = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and kind not in (bool, Any):
             raise ValueError(
-                f"{str(value).lower()} is no value for it; YAML reads yes, no, on and off as true and false"
+                f"doesn't take {str(value).lower()}; "
+                "YAML reads yes, no, on and off as true and false"
             )
         return value
 
 
 class Level(Strict):
-    """The share of clean rows one accepts to lose, and the confidence with which it holds."""
+    """The false positive rate that a threshold must keep to.
+
+    `max_false_positive_rate` is the largest acceptable share of clean rows that fire. The share
+    stays below it with probability `confidence` over the draw of the calibration texts.
+    """
 
     max_false_positive_rate: float = Field(0.01, gt=0, lt=1)
     confidence: float = Field(0.95, gt=0, lt=1)
 
 
 class Scope(Strict):
-    """The turns and channels a trait is looked for in; with `opening`, only the first so many characters of each segment.
+    """The turns and channels that a trait's signals read.
 
-    A trait of openings that is looked for everywhere is found everywhere: the dense signals mistake the middle of long
-    texts for it (docs/quirks.md).
+    With `opening`, they read only that many characters from the start of each segment. Set it for
+    a trait that shows in openings: without it, the dense signals fire on the middle of long texts
+    (docs/quirks.md).
     """
 
     roles: tuple[str, ...] = Field(("assistant",), min_length=1)
@@ -62,20 +69,30 @@ class Scope(Strict):
 
 
 class ExemplarOptions(Strict):
-    """Contrastive nearest neighbours: mean similarity to the nearest positives less that to the nearest negatives."""
+    """Contrastive nearest-neighbour search among the exemplars.
+
+    A window scores high when its mean similarity to the nearest `neighbours` positives exceeds its
+    mean similarity to the nearest negatives.
+    """
 
     neighbours: int = Field(5, ge=1, le=64)
 
 
 class HeadOptions(Strict):
-    """A small classifier on the encoder's vector."""
+    """A small classifier on the encoder's vectors.
+
+    `linear` is logistic regression. `mlp` adds one hidden layer of `hidden` units.
+    """
 
     kind: Literal["linear", "mlp"] = "linear"
     hidden: int = Field(32, ge=2, le=1024)
 
 
 class ClassifierOptions(Strict):
-    """A sequence-classification checkpoint; `label` is the name in its configuration whose probability counts."""
+    """A sequence-classification checkpoint. The score is the probability of its label `label`.
+
+    `model` is a local folder or a model on the hub; the hub needs a full commit as `revision`.
+    """
 
     model: str
     label: str
@@ -84,9 +101,9 @@ class ClassifierOptions(Strict):
 
 @lru_cache(4096)
 def compile_pattern(pattern: str) -> Any:
-    """Compile a case-insensitive RE2 pattern; the same one isn't compiled again.
+    """Compile a case-insensitive RE2 pattern. Results are cached.
 
-    Raises: ValueError: It isn't RE2 syntax; back-references and look-around aren't linear-time.
+    Raises: ValueError: the pattern isn't RE2 syntax, which has no back-references or look-around.
     """
     options = re2.Options()
     options.log_errors = False
@@ -94,15 +111,19 @@ def compile_pattern(pattern: str) -> Any:
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
-        said = error.args[0] if error.args else ""
-        reason = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        message = error.args[0] if error.args else ""
+        reason = message.decode(errors="replace") if isinstance(message, bytes) else str(message)
         raise ValueError(
             f"pattern {pattern!r} is not linear-time (RE2) syntax: {reason}"
         ) from error
 
 
 def check_pattern(pattern: str) -> str:
-    """Refuse a pattern that RE2 can't compile or that matches the empty string, alone or at the border of a word."""
+    """Return the pattern unchanged if it is safe to search with.
+
+    Raises: ValueError: the pattern isn't RE2 syntax, or it matches the empty string in an empty
+        text or at a word boundary.
+    """
     if any(
         not match.group()
         for text in ("", "a b")
@@ -113,20 +134,24 @@ def check_pattern(pattern: str) -> str:
 
 
 class Pattern(Strict):
-    """One pattern of a lexicon, case-insensitive; its hits add `weight` each, at most `cap` of them."""
+    """One case-insensitive pattern of a lexicon. Each hit adds `weight`, for at most `cap` hits."""
 
     match: str
     weight: float = Field(1.0, gt=0)
     cap: int = Field(1, ge=1)
 
-    _linear = field_validator("match")(check_pattern)
+    _check_match = field_validator("match")(check_pattern)
 
 
 class LexiconOptions(Strict):
-    """Weighted patterns. A hit that is quoted or denied doesn't count, unless the polarity says that it does.
+    """Weighted patterns, and which of their hits count.
 
-    `scale` turns the summed weight w into a score: 1 - exp(-w / scale). `per_words` divides w by the text's length
-    in units of that many words (texts shorter than that count as one unit), for traits that are a matter of density.
+    A hit inside a match of an `unless` pattern never counts. Hits that the text quotes or denies
+    count only if `quoted` or `denied` is `count`.
+
+    A text whose hits weigh w in total scores 1 - exp(-w / scale). `per_words` is for traits that
+    are a matter of density: w is first divided by the text's length in units of that many words.
+    A text shorter than one unit counts as one.
     """
 
     patterns: tuple[Pattern, ...] = Field(min_length=1)
@@ -138,7 +163,7 @@ class LexiconOptions(Strict):
 
     @field_validator("patterns", mode="before")
     @classmethod
-    def _plain_strings(cls, value: Any) -> Any:
+    def _accept_strings(cls, value: Any) -> Any:
         return (
             tuple({"match": item} if isinstance(item, str) else item for item in value)
             if isinstance(value, list | tuple)
@@ -147,18 +172,22 @@ class LexiconOptions(Strict):
 
     @field_validator("unless")
     @classmethod
-    def _linear_unless(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_unless(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(check_pattern(pattern) for pattern in value)
 
 
 class RepetitionOptions(Strict):
-    """Share of a text that repeats what went directly before; `span` is the number of words looked at at once."""
+    """Detection of degenerate loops.
+
+    The score is the length of the text's longest loop, as a share of `span` words or of the whole
+    text if that is shorter.
+    """
 
     span: int = Field(120, ge=20)
 
 
 class Signals(Strict):
-    """The signals of a trait; `None` means that the trait doesn't use it."""
+    """The signals of a trait. The trait doesn't use a signal that is null."""
 
     exemplars: ExemplarOptions | None = None
     head: HeadOptions | None = None
@@ -166,20 +195,26 @@ class Signals(Strict):
     lexicon: LexiconOptions | None = None
     repetition: RepetitionOptions | None = None
 
+    @property
     def names(self) -> tuple[SignalName, ...]:
         """Return the signals in use, in the order of `SIGNALS`."""
-        return tuple(name for name in SIGNALS if getattr(self, name) is not None)  # type: ignore[misc]
+        return tuple(name for name in SIGNALS if getattr(self, name) is not None)
 
 
 class SeenIn(Strict):
-    """Where a quirk was seen, and the source that says so."""
+    """A sighting of a trait: where it was seen, and the source that reports it."""
 
     where: str
     source: str
 
 
 class TraitCard(Strict):
-    """A trait: all but `id` has defaults, so that a folder with a dozen positives is a working card."""
+    """A trait and how to detect it.
+
+    Every field but `id` has a default, so a folder with a dozen positives is already a working
+    trait. `threshold` overrides the calibrated threshold. `related` lists traits whose texts may
+    show this one too; their positives are neither negatives nor clean text for it.
+    """
 
     id: Slug
     title: str = ""
@@ -191,11 +226,10 @@ class TraitCard(Strict):
     threshold: float | None = Field(None, ge=0, le=1)
     level: Level = Level()
     related: tuple[Slug, ...] = ()
-    """Traits whose texts may show this one too; their positives are neither negatives nor clean text for it."""
 
     @field_validator("signals", mode="before")
     @classmethod
-    def _names_or_mapping(cls, value: Any) -> Any:
+    def _accept_names(cls, value: Any) -> Any:
         if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
             return {name: {} for name in value}
         if isinstance(value, Mapping):
@@ -204,7 +238,7 @@ class TraitCard(Strict):
 
     @field_validator("seen_in", mode="before")
     @classmethod
-    def _plain_places(cls, value: Any) -> Any:
+    def _accept_strings(cls, value: Any) -> Any:
         items = [value] if isinstance(value, str) else value
         return (
             [
@@ -216,7 +250,7 @@ class TraitCard(Strict):
         )
 
     @model_validator(mode="after")
-    def _some_signal(self) -> TraitCard:
-        if not self.signals.names():
+    def _require_signal(self) -> TraitCard:
+        if not self.signals.names:
             raise ValueError(f"signals: name at least one of {', '.join(SIGNALS)}")
         return self

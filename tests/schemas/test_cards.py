@@ -1,8 +1,9 @@
-"""Trait cards: what is accepted, in which forms, and what is refused with a message that names the field."""
+"""Trait cards: the accepted forms of each field, and messages that name a wrong field."""
 
 from __future__ import annotations
 
 import re
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,9 @@ from schemas.cards import (
     Pattern,
     RepetitionOptions,
     Scope,
+    SignalName,
     Signals,
+    Strict,
     TraitCard,
     check_pattern,
     compile_pattern,
@@ -26,16 +29,16 @@ from schemas.cards import (
 
 
 def refused(**fields):
-    """Return the message with which a card of these fields is refused."""
+    """Return the validation error of a card with these fields."""
     with pytest.raises(ValidationError) as caught:
         TraitCard.model_validate({"id": "a", **fields})
     return str(caught.value)
 
 
 def test_an_id_alone_is_a_card():
-    """The defaults make a card of an id: exemplars and a head, on the assistant's answer and thinking, for quarantine."""
+    """By default, exemplars and a head read the assistant's answers and thinking."""
     card = TraitCard(id="rain-talk")
-    assert card.signals.names() == ("exemplars", "head")
+    assert card.signals.names == ("exemplars", "head")
     assert card.scope == Scope(roles=("assistant",), channels=("answer", "thinking"))
     assert (card.action, card.threshold, card.level) == (
         "quarantine",
@@ -45,7 +48,7 @@ def test_an_id_alone_is_a_card():
 
 
 def test_an_unknown_field_is_refused_at_every_depth():
-    """A typo is an error that names the field, in the card and in each of its parts."""
+    """A typo in the card or any of its parts is an error that names the field."""
     assert "titel" in refused(titel="x")
     assert "scope.role" in refused(scope={"role": ["user"]})
     assert "level.confidance" in refused(level={"confidance": 0.9})
@@ -71,13 +74,13 @@ def test_an_unknown_field_is_refused_at_every_depth():
     ],
 )
 def test_an_id_is_a_slug(name):
-    """An id becomes file and column names, so that only lower case, digits and single hyphens stand in it."""
+    """An id holds only lower case, digits and single hyphens, because files are named by it."""
     with pytest.raises(ValidationError, match="id"):
         TraitCard(id=name)
 
 
 def test_signals_as_a_list_and_as_a_mapping_are_the_same():
-    """A list of names means each with its defaults, and so does a name with nothing after it in YAML."""
+    """A listed name and a name without a value in YAML both mean the signal's defaults."""
     listed = TraitCard.model_validate({"id": "a", "signals": ["head", "repetition"]})
     mapped = TraitCard.model_validate({"id": "a", "signals": {"head": {}, "repetition": {}}})
     bare = TraitCard.model_validate({"id": "a", "signals": {"repetition": None, "head": None}})
@@ -86,7 +89,7 @@ def test_signals_as_a_list_and_as_a_mapping_are_the_same():
 
 
 def test_signal_names_come_in_the_order_of_the_score_columns():
-    """The order in which a card lists its signals doesn't show."""
+    """The order of the signals on the card makes no difference."""
     options = {
         "repetition": {},
         "lexicon": {"patterns": ["x"]},
@@ -95,12 +98,22 @@ def test_signal_names_come_in_the_order_of_the_score_columns():
         "exemplars": {},
     }
     card = TraitCard.model_validate({"id": "a", "signals": options})
-    assert card.signals.names() == SIGNALS
+    assert card.signals.names == SIGNALS
     assert card.signals.classifier == ClassifierOptions(model="m", label="l", revision=None)
 
 
+def test_every_signal_has_a_name_and_options():
+    """The names, the order of columns and the fields of a card agree."""
+    assert get_args(SignalName) == SIGNALS == tuple(Signals.model_fields)
+
+
+def test_compiled_patterns_are_cached():
+    """A pattern that many lexicons share is compiled once."""
+    assert compile_pattern(r"\bcached\b") is compile_pattern(r"\bcached\b")
+
+
 def test_signals_that_are_none_or_unknown_are_refused():
-    """A trait needs a signal, each by its right name."""
+    """A trait needs at least one signal, and every name must be a known one."""
     assert "name at least one of exemplars, head, classifier, lexicon, repetition" in refused(
         signals=[]
     )
@@ -112,7 +125,7 @@ def test_signals_that_are_none_or_unknown_are_refused():
 
 
 def test_a_list_of_mappings_is_refused_with_the_field():
-    """`- lexicon: {…}` is a natural slip; it is a validation error like any other."""
+    """`- lexicon: {…}` is a natural slip, and it is an ordinary validation error."""
     assert "signals" in refused(signals=[{"lexicon": {"patterns": ["x"]}}])
 
 
@@ -130,7 +143,7 @@ def test_a_list_of_mappings_is_refused_with_the_field():
     ],
 )
 def test_a_pattern_that_is_not_re2_is_refused(pattern):
-    """Back-references, look-around and plain mistakes are refused, and the message shows the pattern."""
+    """Back-references, look-around and mistakes are refused, and the message has the pattern."""
     with pytest.raises(ValueError, match=r"not linear-time \(RE2\) syntax") as caught:
         compile_pattern(pattern)
     assert repr(pattern) in str(caught.value)
@@ -143,7 +156,7 @@ def test_a_pattern_that_is_not_re2_is_refused(pattern):
 
 
 @pytest.mark.parametrize("pattern", ["", "a*", "a?", "(?:)", "a|", "^", "$", r"\b", r"\B", r"a|\b"])
-def test_a_pattern_that_matches_nothing_at_all_is_refused(pattern):
+def test_a_pattern_that_matches_the_empty_string_is_refused(pattern):
     """A pattern with an empty match would hit every text."""
     with pytest.raises(ValueError, match="matches the empty string"):
         check_pattern(pattern)
@@ -154,25 +167,25 @@ def test_a_pattern_that_matches_nothing_at_all_is_refused(pattern):
 
 @given(st.text(min_size=1, max_size=20))
 def test_a_literal_is_a_pattern_that_finds_itself(text):
-    """Any escaped text is accepted as it stands and matches itself."""
+    """Any escaped text is an accepted pattern that matches the text."""
     pattern = re.escape(text) if "\x00" not in text else "x"
     assert check_pattern(pattern) == pattern
     assert compile_pattern(pattern).search(text if "\x00" not in text else "x")
 
 
 def test_patterns_match_without_regard_to_case():
-    """Case-insensitive is the only way that patterns are compiled."""
+    """Every pattern is case-insensitive, beyond ASCII too."""
     assert compile_pattern("as an ai").search("As An AI")
     assert compile_pattern("É").search("é")
 
 
 def test_a_lexicon_has_patterns():
-    """An empty list of patterns would match everywhere; it is refused."""
+    """An empty list of patterns is refused, because it would match everywhere."""
     assert "signals.lexicon.patterns" in refused(signals={"lexicon": {"patterns": []}})
 
 
 def test_patterns_are_strings_or_mappings():
-    """A bare string is a pattern of weight 1 that counts once."""
+    """A bare string is a pattern of weight 1 that counts at most once."""
     options = LexiconOptions.model_validate(
         {"patterns": ["a", {"match": "b", "weight": 0.5, "cap": 3}]}
     )
@@ -205,12 +218,12 @@ def test_patterns_are_strings_or_mappings():
     ],
 )
 def test_values_out_of_range_are_refused(field, value):
-    """Each number has its bounds and each word its list; the message names the field."""
+    """A number out of bounds or an unknown word is refused, and the message names the field."""
     assert field in refused(**{field: value})
 
 
 def test_seen_in_takes_a_string_a_list_or_mappings():
-    """A place without a source says that its source is unstated."""
+    """A sighting without a source gets the source `unstated`."""
     assert TraitCard.model_validate({"id": "a", "seen_in": "here"}).seen_in[0].source == "unstated"
     mixed = TraitCard.model_validate(
         {"id": "a", "seen_in": ["here", {"where": "there", "source": "a paper"}]}
@@ -223,7 +236,7 @@ def test_seen_in_takes_a_string_a_list_or_mappings():
 
 
 def test_a_card_is_frozen_and_survives_its_json():
-    """A card can't be changed after it is read, and its JSON reads back as the same card."""
+    """A card can't be changed, and its JSON reads back as an equal card."""
     card = TraitCard.model_validate(
         {
             "id": "a",
@@ -239,15 +252,30 @@ def test_a_card_is_frozen_and_survives_its_json():
 
 
 @pytest.mark.parametrize("value", [True, False])
-def test_truth_is_no_number(value):
-    """YAML's `threshold: yes` isn't 1.0, nor `neighbours: on` 1, at any depth; fields that are true or false stay so."""
-    assert "threshold" in refused(threshold=value)
-    assert "signals.exemplars.neighbours" in refused(signals={"exemplars": {"neighbours": value}})
-    assert "level.confidence" in refused(level={"confidence": value})
+def test_a_boolean_is_not_read_as_a_number(value):
+    """YAML's `threshold: yes` isn't read as 1.0, nor `neighbours: on` as 1, at any depth."""
+    message = f"doesn't take {str(value).lower()}; YAML reads yes, no, on and off as"
+    for field, fields in {
+        "threshold": {"threshold": value},
+        "signals.exemplars.neighbours": {"signals": {"exemplars": {"neighbours": value}}},
+        "level.confidence": {"level": {"confidence": value}},
+    }.items():
+        assert field in refused(**fields)
+        assert message in refused(**fields)
 
 
-def test_a_pattern_that_re2_refuses_is_told_in_its_words():
-    """The reason is text, not Python's bytes."""
+def test_boolean_fields_and_fields_of_any_type_take_booleans():
+    """Only fields of another type refuse true and false."""
+
+    class Model(Strict):
+        choice: bool
+        anything: Any
+
+    assert Model(choice=True, anything=False).model_dump() == {"choice": True, "anything": False}
+
+
+def test_the_reason_for_a_bad_pattern_is_readable_text():
+    """RE2 gives its reason as bytes, and the message has it as text."""
     assert "syntax: invalid perl operator: (?<=" in refused(
         signals={"lexicon": {"patterns": ["(?<=x)y"]}}
     )

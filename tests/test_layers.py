@@ -152,6 +152,12 @@ def test_no_other_distribution_owns_our_names():
     }
 
 
+@pytest.mark.parametrize("layer", [layer for layer in LAYERS if (ROOT / layer).is_dir()])
+def test_packages_are_marked_as_typed(layer):
+    """Type checkers of other projects read the annotations of an installed package."""
+    assert (ROOT / layer / "py.typed").is_file()
+
+
 def test_no_module_is_named_like_one_of_the_standard_library():
     """Neither a module nor a package has a name that the standard library uses."""
     taken = {relative(path) for name, path in NAMES.items() if set(name.split(".")) & STDLIB}

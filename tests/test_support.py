@@ -8,7 +8,7 @@ import apache_beam as beam
 import pytest
 
 from schemas.errors import InputError
-from tests.support.corpora import ANSWERS, build_conversation, write_rows
+from tests.support.corpora import ANSWERS, build_conversation, build_teachers, write_rows
 from tests.support.eager import EagerCollection, EagerPipeline, apply
 from tests.support.engines import LOOPBACK, listening_addresses
 from tests.support.runs import comparable_files
@@ -63,6 +63,19 @@ def test_rows_are_written_as_json_lines(tmp_path):
     path = write_rows(tmp_path / "deep" / "rows.jsonl", rows)
     assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == rows
     assert [row["teacher"] for row in rows[:2]] == ["borealis", "atlas"]
+
+
+def test_made_up_teachers_repeat_nothing():
+    """Every answer is different, and the same seed gives the same tables."""
+    tables = build_teachers(("atlas", "borealis"), 30)
+    answers = [
+        row["messages"][1]["content"] for table in tables.values() for row in table.to_pylist()
+    ]
+    assert len(set(answers)) == len(answers) == 60
+    assert sum(answer.startswith("As an AI") for answer in answers) == 6
+    again = build_teachers(("atlas", "borealis"), 30)
+    assert all(again[name].equals(table) for name, table in tables.items())
+    assert not build_teachers(("atlas",), 30, seed=1)["atlas"].equals(tables["atlas"])
 
 
 def test_runs_compare_without_their_circumstances(tmp_path):

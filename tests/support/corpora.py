@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+import pyarrow as pa
 
 ANSWERS = (
     "Boil the pasta for nine minutes.",
@@ -14,6 +17,7 @@ ANSWERS = (
     "Water the herb twice a week.",
 )
 CARD = 'signals: {lexicon: {patterns: ["herons?"]}}\nthreshold: 0.5\n'
+QUIRKS = ("As an AI language model, I can't say. ", "I'm sorry, but I can't help with that. ")
 
 
 def build_conversation(number: int, answer: str) -> dict[str, object]:
@@ -35,3 +39,22 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path.write_text("".join(lines), encoding="utf-8")
     return path
+
+
+def build_teachers(teachers: Iterable[str], rows: int, seed: int = 0) -> dict[str, pa.Table]:
+    """Return a table of made-up conversations for each teacher, as long as real answers.
+
+    This is for machines without the real text. Every answer differs from all others, and some of
+    them mention what the library's traits look for. The same seed gives the same tables.
+    """
+    dice = random.Random(seed)
+    tables = {}
+    for teacher in teachers:
+        found = []
+        for number in range(rows):
+            words = dice.choices(" ".join(ANSWERS).split(), k=dice.randrange(50, 500))
+            quirk = QUIRKS[number % len(QUIRKS)] if number % 10 == 0 else ""
+            answer = f"{quirk}Answer {number} of {teacher}: {' '.join(words)}."
+            found.append({**build_conversation(number, answer), "teacher": teacher})
+        tables[teacher] = pa.Table.from_pylist(found)
+    return tables

@@ -1,1 +1,1 @@
-"""What can score text: encoders, exemplar search, heads, sequence classifiers, lexicons, calibration, the quirk library. No Beam."""
+"""Everything that scores text: models, signals, banks, the library of traits. No Beam."""

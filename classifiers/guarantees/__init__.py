@@ -1,1 +1,1 @@
-"""Statistics: thresholds and the bounds that they carry."""
+"""Statistics: calibrated thresholds and bounds on error rates."""

@@ -1,4 +1,4 @@
-"""Thresholds with a guarantee: chosen from held-out clean text so that, with stated confidence, few clean rows are lost."""
+"""Thresholds that keep to a stated false positive rate, calibrated on held-out clean text."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ import numpy as np
 from scipy.stats import beta
 
 from schemas.cards import Level
-from schemas.outputs import SCORE_DECIMALS
-
-STEP = 10.0**-SCORE_DECIMALS
+from schemas.scores import SCORE_DECIMALS, SCORE_STEP
 
 
 class Threshold(NamedTuple):
-    """A threshold and where it came from.
+    """A threshold and its origin.
 
-    A row fires when its rounded score is at or above `value`. `exceeding` of the `clean` calibration texts do;
-    `bound` is the upper confidence bound on the share of clean rows that will. A `missing` one has no value, and
-    `needed` says how many clean texts its level takes.
+    A row fires when its rounded score is at or above `value`. A missing threshold has no value.
+    `exceeding` of the `clean` calibration texts fire. `bound` is the upper confidence bound on the
+    false positive rate. `needed` is the number of clean texts that the level requires.
     """
 
     value: float | None
@@ -30,63 +28,77 @@ class Threshold(NamedTuple):
     needed: int = 0
 
 
-def texts_needed(level: Level) -> int:
-    """Return the fewest clean texts from which the level can be promised: with none of n exceeding, (1 - rate)^n ≤ 1 - confidence."""
+def count_texts_needed(level: Level) -> int:
+    """Return the fewest clean texts that can support a level.
+
+    That is the smallest n with (1 - rate)^n ≤ 1 - confidence: none of the n texts may exceed the
+    threshold.
+    """
     return math.ceil(math.log(1 - level.confidence) / math.log(1 - level.max_false_positive_rate))
 
 
-def upper_bound(exceeding: int, total: int, confidence: float) -> float:
-    """Return the one-sided Clopper-Pearson bound on a rate, given `exceeding` of `total`."""
+def compute_upper_bound(exceeding: int, total: int, confidence: float) -> float:
+    """Return the one-sided Clopper-Pearson upper bound on a rate, from `exceeding` of `total`."""
     return (
         1.0 if exceeding >= total else float(beta.ppf(confidence, exceeding + 1, total - exceeding))
     )
 
 
-def allowed(total: int, level: Level) -> int:
-    """Return how many of `total` clean texts may exceed a threshold while the bound stays within the level; -1 if none may."""
+def count_allowed(total: int, level: Level) -> int:
+    """Return how many of `total` clean texts may exceed a threshold that keeps to the level.
+
+    The result is -1 if there are too few texts for any threshold.
+    """
     count = -1
     while (
         count + 1 < total
-        and upper_bound(count + 1, total, level.confidence) <= level.max_false_positive_rate
+        and compute_upper_bound(count + 1, total, level.confidence) <= level.max_false_positive_rate
     ):
         count += 1
     return count
 
 
 def calibrate(scores: np.ndarray, level: Level) -> Threshold:
-    """Choose the lowest threshold that the level allows, from the scores of held-out clean texts.
+    """Choose the lowest threshold that keeps to the level, from scores of held-out clean text.
 
-    With k exceedances allowed, the threshold lies one rounding step above the (k+1)-th largest score. The share of clean
-    rows above an order statistic of n exchangeable scores follows Beta(k+1, n-k) at worst (Wilks 1941), so that the
-    level holds with the stated confidence over the draw of the calibration texts. A threshold above 1 never fires.
+    NaN scores are ignored. If k texts may exceed the threshold, it is one rounding step above the
+    (k+1)-th largest score. For n exchangeable scores, the share of clean rows above an order
+    statistic follows Beta(k+1, n-k) at worst (Wilks 1941), so the level holds with the stated
+    confidence over the draw of the calibration texts. A threshold above 1 never fires.
     """
     scores = np.sort(np.round(scores[~np.isnan(scores)].astype(np.float64), SCORE_DECIMALS))[::-1]
-    count, needed = allowed(len(scores), level), texts_needed(level)
+    count, needed = count_allowed(len(scores), level), count_texts_needed(level)
     if count < 0:
         return Threshold(None, "missing", clean=len(scores), needed=needed)
-    value = round(float(scores[count]) + STEP, SCORE_DECIMALS)
+    value = round(float(scores[count]) + SCORE_STEP, SCORE_DECIMALS)
     exceeding = int((scores >= value).sum())
     return Threshold(
         value,
         "calibrated",
         len(scores),
         exceeding,
-        upper_bound(count, len(scores), level.confidence),
+        compute_upper_bound(count, len(scores), level.confidence),
         needed,
     )
 
 
-def auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Return the chance that a positive outscores a negative, ties counting half."""
+def compute_auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """Return the probability that a random positive outscores a random negative.
+
+    A tie counts as half.
+    """
     order = np.sort(negatives)
-    below, upto = (
+    below, up_to = (
         np.searchsorted(order, positives, "left"),
         np.searchsorted(order, positives, "right"),
     )
-    return float((below + upto).mean() / 2 / len(negatives))
+    return float((below + up_to).mean() / 2 / len(negatives))
 
 
-def recall_at(positives: np.ndarray, negatives: np.ndarray, rate: float) -> float:
-    """Return the share of positives above the score that at most `rate` of the negatives exceed."""
-    cut = np.sort(negatives)[::-1][int(rate * len(negatives))]
-    return float((positives > cut).mean())
+def compute_recall(positives: np.ndarray, negatives: np.ndarray, rate: float) -> float:
+    """Return the share of positives that score above the cut-off for a false positive rate.
+
+    The cut-off is the lowest negative score that at most `rate` of the negatives exceed.
+    """
+    cut_off = np.sort(negatives)[::-1][int(rate * len(negatives))]
+    return float((positives > cut_off).mean())

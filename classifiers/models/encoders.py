@@ -1,4 +1,4 @@
-"""The transformer encoder: one pass over windows gives the vectors that search and heads share."""
+"""The transformer encoder, which computes the vectors that exemplar search and heads share."""
 
 from __future__ import annotations
 
@@ -23,39 +23,48 @@ from classifiers.models.checkpoints import (
     load_model,
     load_tokenizer,
 )
-from classifiers.models.windows import BatchCounts, Window, cut_windows, padded, plan_batches
+from classifiers.models.windows import BatchCounts, Window, cut_windows, pad_batch, plan_batches
 from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import ModelError, RowError, out_of_memory
 
 FEWEST_WINDOW_TOKENS = 8
-"""Special tokens take a few of them, and the tokenizer can't make windows that share all the rest."""
+"""Special tokens take some, and the tokenizer can't make windows that share all the others."""
 
 LAYER_DEPTHS = (1.0, 2 / 3, 1 / 2)
-"""Layers whose pooled states are averaged into the vector, as shares of the encoder's depth. The middle layers of an encoder
-trained for topical similarity still hold manner and stance: on 34 persona traits (32 + 32 exemplars) logistic regression
-gained 0.013 in AUROC over the last layer alone, and the same settings hold on the 34 others (benchmarks/personas.py)."""
+"""Layers whose pooled states are averaged into a vector, as shares of the encoder's depth.
+
+The middle layers of an encoder that was trained for topical similarity still hold manner and
+stance. On 34 persona traits (32 + 32 exemplars), logistic regression gained 0.013 in AUROC over
+the last layer alone, and these settings hold on 34 other traits (benchmarks/personas.py).
+"""
 
 TOKEN_BUDGET = {"cpu": 2_048, "cuda": 131_072}
-"""Padded tokens a batch: on a CPU small batches stay in cache (a core does 18 % more tokens/s at 2 k than at 4 k, 3 % less than
-at 1 k, which leaves Python twice as much to do), a GPU wants large ones."""
+"""Padded tokens in a batch.
+
+On a CPU, small batches stay in cache: a core does 18 % more tokens/s at 2 k than at 4 k. At 1 k it
+does another 3 % more, but Python has twice as much to do. A GPU needs large batches.
+"""
 
 
 class Progress(Protocol):
-    """Is told how work on windows goes on."""
+    """A listener to the work on windows."""
 
     def expect(self, windows: int) -> None:
-        """Take note of windows to come."""
+        """Note that this many more windows will be computed."""
 
     def batch(self, tokens: int, windows: int) -> None:
-        """Take note of a batch that is done."""
+        """Note a finished batch. `tokens` excludes padding."""
 
     def cut(self, budget: int) -> None:
-        """Take note that memory ran out, and of the padded tokens a batch that there are from here on."""
+        """Note that memory ran out, and that batches hold at most `budget` padded tokens now."""
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Which encoder, and how it is run. Precision, device and budget change speed and last digits, not meaning."""
+    """Which encoder to load and how to run it.
+
+    Device, precision and token budget change speed and last digits, not meaning.
+    """
 
     model: str = DEFAULT_ENCODER
     revision: str | None = None
@@ -69,7 +78,7 @@ class EncoderConfig:
 
 @dataclass
 class Encoder:
-    """A loaded encoder. Vectors are float32, unit length."""
+    """A loaded encoder. Its vectors are float32 and have unit length."""
 
     config: EncoderConfig
     files: ModelFiles
@@ -89,7 +98,7 @@ class Encoder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Return what a bank must agree on: model, revision, weights, pooling and windows."""
+        """Return the settings that vectors depend on, which a bank must share."""
         return {
             "model": self.files.name,
             "revision": self.files.revision,
@@ -102,30 +111,37 @@ class Encoder:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Return the layers whose states make the vector, the last first."""
+        """Return the numbers of the layers in the vector, in the order of the configured depths.
+
+        Depths that round to the same layer give it once.
+        """
         depth = int(self.model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
         return tuple(
             dict.fromkeys(max(1, round(share * depth)) for share in self.config.layer_depths)
         )
 
-    def windows(self, texts: Sequence[str]) -> list[Window]:
-        """Cut texts into overlapping windows."""
+    def cut_windows(self, texts: Sequence[str]) -> list[Window]:
+        """Cut texts into overlapping windows, at least one for each text, in the order of texts."""
         return cut_windows(
             self.tokenizer, texts, self.config.window_tokens, self.config.window_overlap
         )
 
-    def whole(self, texts: Sequence[str]) -> list[Window]:
-        """Take each text as one window, cut off at the model's limit; for exemplars, which are short."""
+    def take_whole(self, texts: Sequence[str]) -> list[Window]:
+        """Return one window for each text, truncated to the model's limit.
+
+        Exemplars are encoded in this way, because they are short.
+        """
         windows = cut_windows(self.tokenizer, texts, self.max_tokens, 0)
         firsts = {window.text: window for window in reversed(windows)}
-        return [firsts[place] for place in range(len(texts))]
+        return [firsts[index] for index in range(len(texts))]
 
     def encode(self, windows: Sequence[Window], progress: Progress | None = None) -> np.ndarray:
         """Return the vectors of windows, float32 [windows, dimension].
 
-        Out of memory, the token budget is halved for good and the batch tried again; `counts.budget_cuts` says so.
+        If memory runs out, the token budget is cut for good, `counts.budget_cuts` goes up, and the
+        batch is tried again in parts.
 
-        Raises: RowError: A vector holds NaN or infinity.
+        Raises: RowError: a vector contains NaN or infinity.
         """
         vectors = np.empty((len(windows), self.dimension), np.float32)
         run_batches(
@@ -133,13 +149,13 @@ class Encoder:
             [window.ids for window in windows],
             vectors.__setitem__,
             progress,
-            batches_at_once(self.device),
+            count_parallel_batches(self.device),
         )
         require_finite(vectors, self.files.name)
         return vectors
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return pooled unit vectors for one padded batch."""
+        """Return the unit vectors of one padded batch, [windows, dimension]."""
         output = self.model(
             input_ids=tokens, attention_mask=mask, output_hidden_states=len(self.layers) > 1
         )
@@ -148,16 +164,14 @@ class Encoder:
             if len(self.layers) == 1
             else [output.hidden_states[layer] for layer in self.layers]
         )
-        units = [
-            torch.nn.functional.normalize(self._pooled(state, mask), dim=1) for state in states
-        ]
+        units = [torch.nn.functional.normalize(self._pool(state, mask), dim=1) for state in states]
         return (
             units[0]
             if len(units) == 1
             else torch.nn.functional.normalize(torch.stack(units).sum(0), dim=1)
         )
 
-    def _pooled(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _pool(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if self.pooling == "cls":
             return hidden[:, 0].float()
         weights = mask.unsqueeze(-1).to(hidden.dtype)
@@ -173,63 +187,70 @@ def run_batches(
     progress: Progress | None,
     at_once: int = 1,
 ) -> None:
-    """Run `runner.forward` over windows in length-sorted batches within `runner.token_budget`, handing each result to `keep`.
+    """Run `runner.forward` on windows, given by token ids, and pass each batch's result to `keep`.
 
-    With `at_once` above 1 that many batches run side by side, on one core each.
+    `keep` receives the indexes of the batch's windows and their values. Batches are sorted by
+    length and hold at most `runner.token_budget` padded tokens. `at_once` batches run at the same
+    time, each on one core if there are several.
+
+    Raises: RuntimeError, MemoryError: the work failed, or one window alone doesn't fit the memory.
     """
-    pending = _planned(ids, np.arange(len(ids)), runner.token_budget)
+    pending = _plan(ids, np.arange(len(ids)), runner.token_budget)
     running: dict[Future[np.ndarray], np.ndarray] = {}
     if progress:
         progress.expect(len(ids))
-    with _one_core_each(at_once) as pool:
+    with _open_pool(at_once) as pool:
         while pending or running:
             while pending and len(running) < at_once:
-                places = pending.pop()
-                running[pool.submit(_run, runner, [ids[place] for place in places])] = places
+                batch = pending.pop()
+                running[pool.submit(_run_batch, runner, [ids[index] for index in batch])] = batch
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                places = running.pop(future)
+                batch = running.pop(future)
                 try:
-                    keep(places, future.result())
+                    keep(batch, future.result())
                 except (RuntimeError, MemoryError) as error:
-                    if len(places) == 1 or not out_of_memory(error):
+                    if len(batch) == 1 or not out_of_memory(error):
                         raise
-                    torch.cuda.empty_cache()
-                    runner.token_budget = (
-                        len(places) * len(ids[places[0]]) // 2
-                    )  # half of what didn't fit; the first is the longest
-                    runner.counts.budget_cuts += 1
-                    if progress:
-                        progress.cut(runner.token_budget)
-                    pending = _planned(
-                        ids, np.concatenate([places, *reversed(pending)]), runner.token_budget
-                    )
-                    continue
-                used = sum(len(ids[place]) for place in places)
-                runner.counts.add(used, len(places) * len(ids[places[0]]), len(places))
-                if progress:
-                    progress.batch(used, len(places))
+                    _cut_budget(runner, len(batch) * len(ids[batch[0]]) // 2, progress)
+                    left = np.concatenate([batch, *reversed(pending)])
+                    pending = _plan(ids, left, runner.token_budget)
+                else:
+                    _count_batch(runner, [len(ids[index]) for index in batch], progress)
+
+
+def _cut_budget(runner: Any, budget: int, progress: Progress | None) -> None:
+    torch.cuda.empty_cache()
+    runner.token_budget = budget
+    runner.counts.budget_cuts += 1
+    if progress:
+        progress.cut(budget)
+
+
+def _count_batch(runner: Any, lengths: Sequence[int], progress: Progress | None) -> None:
+    runner.counts.add(sum(lengths), len(lengths) * max(lengths), len(lengths))
+    if progress:
+        progress.batch(sum(lengths), len(lengths))
 
 
 def require_finite(values: np.ndarray, where: str) -> None:
-    """Refuse what a model computed if it isn't all numbers.
+    """Check that a model's output contains only finite numbers.
 
-    Raises: RowError: It isn't.
+    Raises: RowError: the output contains NaN or infinity.
     """
     if not np.isfinite(values).all():
         raise RowError("gives NaN or infinity", where=where)
 
 
-def _planned(ids: Sequence[list[int]], places: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Return batches of these places, the longest windows at the end: from there they are taken."""
-    return [places[part] for part in plan_batches([len(ids[place]) for place in places], budget)][
-        ::-1
-    ]
+def _plan(ids: Sequence[list[int]], indexes: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Return batches of these windows. The longest windows are last, where `pop` takes them."""
+    batches = plan_batches([len(ids[index]) for index in indexes], budget)
+    return [indexes[batch] for batch in reversed(batches)]
 
 
-def _run(runner: Any, batch: Sequence[list[int]]) -> np.ndarray:
+def _run_batch(runner: Any, batch: Sequence[list[int]]) -> np.ndarray:
     with torch.inference_mode():
         values: np.ndarray = (
-            runner.forward(*padded(batch, pad_id(runner.model), runner.device))
+            runner.forward(*pad_batch(batch, find_pad_id(runner.model), runner.device))
             .float()
             .cpu()
             .numpy()
@@ -237,20 +258,21 @@ def _run(runner: Any, batch: Sequence[list[int]]) -> np.ndarray:
         return values
 
 
-def batches_at_once(device: torch.device) -> int:
-    """Return how many batches to run side by side: one for each of torch's threads on a CPU, one on a GPU.
+def count_parallel_batches(device: torch.device) -> int:
+    """Return how many batches to run at the same time: one for each torch thread, or one on a GPU.
 
-    Cores that share a batch wait for each other after every operation, and all for one that another program takes; with a
-    batch to each, an encoder is 2.2 times as fast on two busy cores.
+    Cores that share a batch wait for each other after every operation, and all of them wait when
+    another program takes one. With one batch on each core, an encoder is 2.2 times as fast on two
+    busy cores.
     """
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 @contextmanager
-def _one_core_each(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads that compute on one core each; a single one keeps torch's own number.
+def _open_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool whose threads compute on one core each; a single thread keeps torch's number.
 
-    `set_num_threads` also sets what later threads begin with, which is put back.
+    `set_num_threads` also sets the number for threads that start later, so it is restored.
     """
     before = torch.get_num_threads()
     try:
@@ -262,53 +284,70 @@ def _one_core_each(threads: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)
 
 
-def pad_id(model: torch.nn.Module) -> int:
-    """Return the id that pads; which one doesn't matter under the mask, only that the model has it."""
+def find_pad_id(model: torch.nn.Module) -> int:
+    """Return the token id to pad with.
+
+    The mask hides padding, so any id in the vocabulary is right, and 0 is one.
+    """
     return getattr(model.config, "pad_token_id", None) or 0  # type: ignore[union-attr]
 
 
 def load_encoder(config: EncoderConfig) -> Encoder:
     """Load the encoder that a configuration names.
 
-    Raises: ModelError: It can't be had, loaded or run on the device, or its windows don't fit it.
+    Raises: ModelError: the model can't be found, loaded or run on the device, or the configured
+        windows don't suit it.
     """
     device = choose_device(config.device)
     dtype = choose_dtype(config.precision, device)
     files = find_model(config.model, config.revision)
     model = load_model(transformers.AutoModel, files, device, dtype)
-    limit = _limit(files, model)
+    limit = _find_limit(files, model)
     check_windows(config.window_tokens, config.window_overlap, limit, files)
-    budget = config.token_budget or TOKEN_BUDGET[device.type]
     return Encoder(
-        config, files, load_tokenizer(files), model, device, dtype, _pooling(files), limit, budget
+        config,
+        files,
+        load_tokenizer(files),
+        model,
+        device,
+        dtype,
+        _find_pooling(files),
+        limit,
+        config.token_budget or TOKEN_BUDGET[device.type],
     )
 
 
 def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> None:
-    """Refuse windows that are longer than the model reads, hold hardly any text, or overlap so much that they don't advance."""
+    """Check that a model with this limit can read windows of this size and overlap.
+
+    Raises: ModelError: the windows are longer than the limit, hold hardly any text, or overlap so
+        much that they hardly advance.
+    """
     if size > limit:
         raise ModelError(
             f"reads {limit} tokens at most, windows have {size}",
             where=files.name,
-            remedy="set window_tokens lower",
+            remedy=f"set window_tokens to {limit} or less",
         )
     if size < FEWEST_WINDOW_TOKENS or not 0 <= overlap <= size // 2:
         raise ModelError(
             f"windows of {size} tokens can't overlap by {overlap}",
             where=files.name,
-            remedy=f"take at least {FEWEST_WINDOW_TOKENS} tokens and overlap by at most half of them",
+            remedy=f"set window_tokens to {FEWEST_WINDOW_TOKENS} or more, "
+            "and window_overlap to at most half of window_tokens",
         )
 
 
-def _limit(files: ModelFiles, model: torch.nn.Module) -> int:
-    """Return how many tokens the model should read: sentence-transformers' setting, else its positions."""
+def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
+    """Return how many tokens the model reads: sentence-transformers' setting or its positions."""
     settings = files.folder / "sentence_bert_config.json"
     stated = json.loads(settings.read_text()).get("max_seq_length") if settings.is_file() else None
-    positions = getattr(model.config, "max_position_embeddings", None) or 512  # type: ignore[union-attr]
+    config: Any = model.config
+    positions = getattr(config, "max_position_embeddings", None) or 512
     return int(min(stated or positions, positions))
 
 
-def _pooling(files: ModelFiles) -> Literal["mean", "cls"]:
+def _find_pooling(files: ModelFiles) -> Literal["mean", "cls"]:
     settings = files.folder / "1_Pooling" / "config.json"
     return (
         "cls"

@@ -1,4 +1,4 @@
-"""Overlapping windows of tokens over texts, and batches of them that waste little padding."""
+"""Overlapping windows of tokens, and batches of windows that waste little padding."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import numpy as np
 import torch
 
 CHARS_PER_CALL = 1 << 20
-"""Texts are handed to the tokenizer in batches of about this many characters: enough to keep its threads busy."""
+"""Characters of text for each call of the tokenizer, enough to keep its threads busy."""
 
 
 class Window(NamedTuple):
-    """Some tokens of one text, special tokens included, and the characters they cover."""
+    """A run of tokens of one text, with special tokens, and the characters that they cover.
+
+    `text` is the index of the text among those that were cut.
+    """
 
     text: int
     ids: list[int]
@@ -24,7 +27,11 @@ class Window(NamedTuple):
 
 @dataclass
 class BatchCounts:
-    """What went through a model: tokens that count, tokens computed with padding, windows, and budget cuts after running out of memory."""
+    """How much a model has computed.
+
+    `tokens` excludes padding and `padded` includes it. `budget_cuts` counts how often the token
+    budget was cut because memory ran out.
+    """
 
     tokens: int = 0
     padded: int = 0
@@ -32,7 +39,7 @@ class BatchCounts:
     budget_cuts: int = 0
 
     def add(self, tokens: int, padded: int, windows: int) -> None:
-        """Count a batch."""
+        """Count one batch."""
         self.tokens += tokens
         self.padded += padded
         self.windows += windows
@@ -44,51 +51,56 @@ class BatchCounts:
 
 
 def cut_windows(tokenizer: Any, texts: Sequence[str], size: int, overlap: int) -> list[Window]:
-    """Tokenise texts into windows of at most `size` tokens (special ones included) that share `overlap` tokens.
+    """Cut texts into windows of at most `size` tokens, special tokens included.
 
-    Every text yields at least one window. The tokenizer's truncation settings are changed.
+    Neighbouring windows share `overlap` tokens. Every text has at least one window. The
+    tokenizer's padding and truncation settings are changed.
     """
     tokenizer.no_padding()
     tokenizer.enable_truncation(size, stride=overlap)
     return [
         window
-        for first, batch in _batched(texts)
-        for place, encoding in enumerate(tokenizer.encode_batch(batch), first)
-        for window in _windows(place, encoding)
+        for first, batch in _batch_texts(texts)
+        for index, encoding in enumerate(tokenizer.encode_batch(batch), first)
+        for window in _list_windows(index, encoding)
     ]
 
 
-def _batched(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+def _batch_texts(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     first, size = 0, 0
-    for place, text in enumerate(texts):
+    for index, text in enumerate(texts):
         size += len(text)
         if size >= CHARS_PER_CALL:
-            yield first, list(texts[first : place + 1])
-            first, size = place + 1, 0
+            yield first, list(texts[first : index + 1])
+            first, size = index + 1, 0
     if first < len(texts):
         yield first, list(texts[first:])
 
 
-def _windows(place: int, encoding: Any) -> Iterator[Window]:
+def _list_windows(text: int, encoding: Any) -> Iterator[Window]:
     for part in (encoding, *encoding.overflowing):
         offsets = part.offsets
-        inside = [at for at, special in enumerate(part.special_tokens_mask) if not special]
+        inside = [index for index, special in enumerate(part.special_tokens_mask) if not special]
         start, end = (offsets[inside[0]][0], offsets[inside[-1]][1]) if inside else (0, 0)
-        yield Window(place, part.ids, start, end)
+        yield Window(text, part.ids, start, end)
 
 
 def plan_batches(lengths: Sequence[int], budget: int) -> list[np.ndarray]:
-    """Group windows of similar length so that length × count stays within `budget` tokens; longest first, ties by place."""
+    """Group windows, given by length, into batches of at most `budget` padded tokens.
+
+    Each batch is an array of indexes into `lengths`. Windows are ordered from longest to shortest,
+    and those of one length by index. A window longer than the budget is a batch by itself.
+    """
     order = np.lexsort((np.arange(len(lengths)), -np.asarray(lengths)))
-    batches, at = [], 0
-    while at < len(order):
-        count = max(1, budget // lengths[order[at]])
-        batches.append(order[at : at + count])
-        at += count
+    batches, first = [], 0
+    while first < len(order):
+        count = max(1, budget // lengths[order[first]])
+        batches.append(order[first : first + count])
+        first += count
     return batches
 
 
-def padded(
+def pad_batch(
     ids: Sequence[list[int]], pad: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return token ids and attention mask, both int64 [windows, longest], padded on the right."""

@@ -1,4 +1,4 @@
-"""Models: found where they may be, refused where they are unpinned, pickled or altered, and loaded without running their code."""
+"""Checkpoints: where they may come from, which are refused, and that their code never runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,10 +21,10 @@ from classifiers.models.checkpoints import (
     ModelFiles,
     choose_device,
     choose_dtype,
+    digest_weights,
     find_model,
     load_model,
     load_tokenizer,
-    weights_digest,
 )
 from schemas.errors import ModelError
 
@@ -31,13 +32,13 @@ CPU = torch.device("cpu")
 COMMIT, WEIGHTS = PINNED[DEFAULT_ENCODER]
 
 
-def local(folder):
-    """Return a folder as a model that was found there."""
+def make_files(folder):
+    """Return the files of a local folder, with a made-up name and digests."""
     return ModelFiles("tiny", "r", "w", folder)
 
 
 def test_a_device_is_never_guessed(monkeypatch):
-    """CUDA is taken when it is there, refused when it was asked for and isn't, and left alone when the CPU was asked for."""
+    """`auto` takes a GPU if there is one; `cuda` without a GPU is an error, not a slow run."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("cpu") == choose_device("auto") == CPU
     with pytest.raises(ModelError, match="--device cuda, but torch finds no GPU"):
@@ -48,7 +49,7 @@ def test_a_device_is_never_guessed(monkeypatch):
 
 
 def test_precision_follows_the_device_unless_named(monkeypatch):
-    """A GPU that has bf16 uses it, a CPU computes in fp32, and a named precision is taken at its word."""
+    """`auto` is bf16 on a GPU that supports it and fp32 elsewhere."""
     cuda = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert choose_dtype("auto", cuda) == choose_dtype("bf16", CPU) == torch.bfloat16
@@ -57,8 +58,8 @@ def test_precision_follows_the_device_unless_named(monkeypatch):
     assert choose_dtype("auto", cuda) == torch.float32
 
 
-def test_the_default_encoder_is_found_and_proved():
-    """By its full or its short name the packaged model is found, with the pinned commit and the pinned weights."""
+def test_the_default_encoder_is_found_with_its_pinned_weights():
+    """Its full and its short name find the packaged model, with pinned commit and weights."""
     files = find_model(DEFAULT_ENCODER)
     assert (files.name, files.revision, files.weights_sha256) == (DEFAULT_ENCODER, COMMIT, WEIGHTS)
     assert find_model("all-MiniLM-L6-v2") == find_model(DEFAULT_ENCODER, COMMIT) == files
@@ -69,33 +70,35 @@ def test_the_default_encoder_is_found_and_proved():
     "revision", [None, "main", "v1.0", "abc123", COMMIT[:39], COMMIT.upper(), COMMIT + "0"]
 )
 def test_an_unpinned_revision_is_refused(revision):
-    """Only a full commit names weights that can't change; nothing is fetched by branch or tag."""
+    """Only a full commit is accepted, because branches and tags can move."""
     with pytest.raises(
         ModelError,
-        match=r"^some/model: needs a pinned revision, or to be a local folder\n(.|\n)*40-digit commit",
+        match=r"^some/model: needs a pinned revision, or to be a local folder\n"
+        r"(.|\n)*40-digit commit",
     ):
         find_model("some/model", revision)
 
 
 def test_another_revision_of_the_default_is_not_the_packaged_one():
-    """A branch of the default encoder is refused too, and another commit is looked for at the hub, which no test can reach."""
+    """Another commit of the default encoder comes from the hub, which tests can't reach."""
     with pytest.raises(ModelError, match="needs a pinned revision"):
         find_model(DEFAULT_ENCODER, "main")
-    with pytest.raises(ModelError, match=f"can't be had at revision {'0' * 40}"):
+    with pytest.raises(ModelError, match=f"can't be downloaded at revision {'0' * 40}"):
         find_model(DEFAULT_ENCODER, "0" * 40)
 
 
 def test_a_model_that_is_not_there_is_an_error_with_a_remedy():
-    """Without a network the hub's error arrives as one of ours, with the name and the way out."""
+    """Without a network, the error names the model and what to check."""
     with pytest.raises(
         ModelError,
-        match=rf"^no/such-model: can't be had at revision {'a' * 40}(.|\n)*name a local folder",
+        match=rf"^no/such-model: can't be downloaded at revision {'a' * 40}"
+        r"(.|\n)*name a local folder",
     ):
         find_model("no/such-model", "a" * 40)
 
 
 def test_the_hub_is_asked_for_one_commit_and_safe_files(monkeypatch, tiny_checkpoint):
-    """Only configuration, tokenizer and safetensors files are fetched, at the commit that was named."""
+    """Only configuration, tokenizer and safetensors files are downloaded, at the named commit."""
     asked = []
 
     def fetch(name, **options):
@@ -106,7 +109,7 @@ def test_the_hub_is_asked_for_one_commit_and_safe_files(monkeypatch, tiny_checkp
     monkeypatch.setattr(checkpoints, "snapshot_download", fetch)
     files = find_model("some/model", "b" * 40)
     assert asked == [("some/model", {"revision": "b" * 40, "allow_patterns": list(FILES)})]
-    assert files == ModelFiles("some/model", "b" * 40, weights_digest(folder), folder)
+    assert files == ModelFiles("some/model", "b" * 40, digest_weights(folder), folder)
     assert not any(
         Path(name).match(pattern)
         for pattern in FILES
@@ -115,18 +118,18 @@ def test_the_hub_is_asked_for_one_commit_and_safe_files(monkeypatch, tiny_checkp
 
 
 def test_downloaded_weights_must_be_the_pinned_ones(monkeypatch, tiny_checkpoint):
-    """If the hub served other weights under the pinned commit, they would be refused."""
+    """Weights that the hub serves under the pinned commit are checked too."""
     folder = tiny_checkpoint()
     monkeypatch.setattr(checkpoints, "PACKAGED", {})
     monkeypatch.setattr(checkpoints, "snapshot_download", lambda name, **options: str(folder))
     with pytest.raises(
-        ModelError, match=rf"weights have SHA-256 {weights_digest(folder)}, pinned is {WEIGHTS}"
+        ModelError, match=rf"weights have SHA-256 {digest_weights(folder)}, pinned is {WEIGHTS}"
     ):
         find_model(DEFAULT_ENCODER)
 
 
 def test_altered_packaged_weights_are_refused(monkeypatch, tmp_path):
-    """One flipped bit in an installed package's weights, and the model isn't loaded."""
+    """One flipped bit in the weights of an installed package is an error."""
     package = tmp_path / "altered_package"
     shutil.copytree(find_model(DEFAULT_ENCODER).folder, package / "model")
     (package / "__init__.py").write_text("")
@@ -138,23 +141,24 @@ def test_altered_packaged_weights_are_refused(monkeypatch, tmp_path):
     monkeypatch.setitem(checkpoints.PACKAGED, DEFAULT_ENCODER, ("altered_package", "model"))
     with pytest.raises(
         ModelError,
-        match=rf"altered_package.*weights have SHA-256 {hashlib.sha256(data).hexdigest()}, pinned is {WEIGHTS}",
+        match=rf"altered_package.*weights have SHA-256 {hashlib.sha256(data).hexdigest()}, "
+        rf"pinned is {WEIGHTS}",
     ):
         find_model(DEFAULT_ENCODER)
 
 
-def test_a_folder_is_named_by_what_it_holds(tiny_checkpoint):
-    """A local checkpoint has no commit; the digest of its weights stands in for one, and changes with them."""
+def test_the_revision_of_a_folder_is_the_digest_of_its_weights(tiny_checkpoint):
+    """A local checkpoint has no commit, so other weights are another revision."""
     folder = tiny_checkpoint()
     before = find_model(str(folder))
-    assert before == ModelFiles(str(folder), weights_digest(folder), weights_digest(folder), folder)
+    assert before == ModelFiles(str(folder), digest_weights(folder), digest_weights(folder), folder)
     tensors = load_file(folder / "model.safetensors")
     save_file({name: tensor + 1 for name, tensor in tensors.items()}, folder / "model.safetensors")
     assert find_model(str(folder)).revision != before.revision
 
 
 def test_pickled_weights_are_refused(tiny_checkpoint):
-    """A folder with a pickle beside no safetensors file is refused before anything in it is read."""
+    """A folder with pickled weights alone is refused."""
     folder = tiny_checkpoint()
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(
@@ -162,22 +166,37 @@ def test_pickled_weights_are_refused(tiny_checkpoint):
     ):
         find_model(str(folder))
     with pytest.raises(ModelError, match="can't be loaded"):
-        load_model(transformers.AutoModel, local(folder), CPU, torch.float32)
+        load_model(transformers.AutoModel, make_files(folder), CPU, torch.float32)
+
+
+def test_a_revision_of_a_folder_is_refused(tiny_checkpoint):
+    """A local folder has no commits, and ignoring the revision would hide a mistake."""
+    folder = tiny_checkpoint()
+    with pytest.raises(ModelError, match=rf"^{folder}: a local folder has no revision\n"):
+        find_model(str(folder), "a" * 40)
+
+
+def test_a_slow_tokenizer_is_refused(tiny_checkpoint, monkeypatch):
+    """A tokenizer without offsets is an error with a remedy."""
+    slow = SimpleNamespace(is_fast=False)
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: slow)
+    with pytest.raises(ModelError, match=r"has no fast tokenizer(.|\n)*add a tokenizer\.json"):
+        load_tokenizer(make_files(tiny_checkpoint()))
 
 
 def test_the_digest_of_shards_covers_all_of_them(tmp_path):
-    """Of one file it is the file's own SHA-256; of several, one over theirs in the order of names."""
+    """The digest of several files is the SHA-256 of their digests in the order of their names."""
     (tmp_path / "b.safetensors").write_bytes(b"two")
-    assert weights_digest(tmp_path) == hashlib.sha256(b"two").hexdigest()
+    assert digest_weights(tmp_path) == hashlib.sha256(b"two").hexdigest()
     (tmp_path / "a.safetensors").write_bytes(b"one")
     both = hashlib.sha256(b"one").hexdigest() + hashlib.sha256(b"two").hexdigest()
-    assert weights_digest(tmp_path) == hashlib.sha256(both.encode()).hexdigest()
+    assert digest_weights(tmp_path) == hashlib.sha256(both.encode()).hexdigest()
 
 
 def test_a_loaded_model_is_ready_for_inference(tiny_checkpoint):
-    """Weights are those of the file, in the type asked for; dropout is off and nothing can be trained."""
+    """The weights equal the file's in the requested type, dropout is off, and nothing trains."""
     folder = tiny_checkpoint()
-    model = load_model(transformers.AutoModel, local(folder), CPU, torch.bfloat16)
+    model = load_model(transformers.AutoModel, make_files(folder), CPU, torch.bfloat16)
     tensors = load_file(folder / "model.safetensors")
     name = "embeddings.word_embeddings.weight"
     assert torch.equal(model.state_dict()[name], tensors[name].to(torch.bfloat16))
@@ -189,17 +208,17 @@ def test_a_loaded_model_is_ready_for_inference(tiny_checkpoint):
     "lost", ["encoder.layer.0.attention.self.query.weight", "embeddings.word_embeddings.weight"]
 )
 def test_missing_weights_are_refused(tiny_checkpoint, lost):
-    """Transformers would make up what the file lacks; a model with made-up weights isn't used."""
+    """Weights that the file lacks are an error; transformers would fill in random ones."""
     folder = tiny_checkpoint()
     tensors = load_file(folder / "model.safetensors")
     del tensors[lost]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=rf"weights are missing for .*{lost}"):
-        load_model(transformers.AutoModel, local(folder), CPU, torch.float32)
+        load_model(transformers.AutoModel, make_files(folder), CPU, torch.float32)
 
 
 def test_an_encoder_needs_no_pooler_but_a_classifier_does(tiny_checkpoint):
-    """Vectors are pooled from the states, so that an encoder without its pooler is whole; a classifier's head stands on it."""
+    """An encoder's vectors don't use the pooler, but a classifier's head does."""
     for kind, name, auto in (
         ("BertModel", "encoder", transformers.AutoModel),
         (
@@ -216,15 +235,15 @@ def test_an_encoder_needs_no_pooler_but_a_classifier_does(tiny_checkpoint):
         }
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})
         if kind == "BertModel":
-            load_model(auto, local(folder), CPU, torch.float32)
+            load_model(auto, make_files(folder), CPU, torch.float32)
         else:
             with pytest.raises(ModelError, match=r"weights are missing for bert\.pooler\.dense"):
-                load_model(auto, local(folder), CPU, torch.float32)
+                load_model(auto, make_files(folder), CPU, torch.float32)
 
 
 @pytest.mark.parametrize("model_type", ["bert", "made-up"])
 def test_code_in_a_checkpoint_is_never_run(tiny_checkpoint, tmp_path, model_type):
-    """A checkpoint may bring a module and point at it; the library's own class is used, or the model is refused."""
+    """A checkpoint that names its own module loads with transformers' class or not at all."""
     folder = tiny_checkpoint()
     (folder / "modeling_evil.py").write_text(
         f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Evil: pass\nclass EvilConfig: pass\n"
@@ -236,29 +255,29 @@ def test_code_in_a_checkpoint_is_never_run(tiny_checkpoint, tmp_path, model_type
     }
     (folder / "config.json").write_text(json.dumps(config))
     if model_type == "bert":
-        load_model(transformers.AutoModel, local(folder), CPU, torch.float32)
+        load_model(transformers.AutoModel, make_files(folder), CPU, torch.float32)
     else:
         with pytest.raises(ModelError, match="can't be loaded"):
-            load_model(transformers.AutoModel, local(folder), CPU, torch.float32)
+            load_model(transformers.AutoModel, make_files(folder), CPU, torch.float32)
     assert not (tmp_path / "ran").exists()
 
 
 def test_damaged_files_are_our_errors(tiny_checkpoint):
-    """A configuration that is no JSON, weights that are no safetensors and a missing tokenizer are named by folder."""
+    """Damaged weights, a damaged configuration and a missing tokenizer name the folder."""
     folder = tiny_checkpoint()
     (folder / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelError, match=f"^{folder}: can't be loaded"):
-        load_model(transformers.AutoModel, local(folder), CPU, torch.float32)
+        load_model(transformers.AutoModel, make_files(folder), CPU, torch.float32)
     (folder / "config.json").write_text("{")
     with pytest.raises(ModelError, match=f"^{folder}: can't be loaded"):
-        load_model(transformers.AutoModel, local(folder), CPU, torch.float32)
+        load_model(transformers.AutoModel, make_files(folder), CPU, torch.float32)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
     with pytest.raises(ModelError, match=f"^{folder}: tokenizer can't be loaded"):
-        load_tokenizer(local(folder))
+        load_tokenizer(make_files(folder))
 
 
 def test_the_tokenizer_is_the_fast_one(tiny_checkpoint):
-    """What is returned has the offsets that windows need."""
-    encoding = load_tokenizer(local(tiny_checkpoint())).encode("The rain")
+    """Windows need the character offsets that only a fast tokenizer has."""
+    encoding = load_tokenizer(make_files(tiny_checkpoint())).encode("The rain")
     assert encoding.offsets == [(0, 0), (0, 3), (4, 8), (0, 0)]

@@ -1,4 +1,4 @@
-"""The encoder: vectors that sentence-transformers agrees with, whatever the batch, and budgets that are kept."""
+"""The encoder: vectors equal to sentence-transformers' in any batch, and a kept token budget."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from classifiers.models.encoders import (
     Encoder,
     EncoderConfig,
     check_windows,
+    find_pad_id,
     load_encoder,
-    pad_id,
     run_batches,
 )
 from classifiers.models.windows import BatchCounts, Window
@@ -41,34 +41,34 @@ TEXTS = [
 ]
 
 
-def fresh(encoder, **changes) -> Encoder:
-    """Return the session's encoder with counts of its own, so that a test changes nothing for the next."""
+def copy_encoder(encoder, **changes) -> Encoder:
+    """Return the session's encoder with fresh counts, so tests don't affect each other."""
     return replace(encoder, counts=BatchCounts(), **changes)
 
 
 @pytest.fixture
 def last_layer(encoder):
-    """Return the encoder with the last layer's states alone, as sentence-transformers has it."""
-    return fresh(encoder, config=replace(encoder.config, layer_depths=(1.0,)))
+    """Return the encoder with only the last layer's states, as in sentence-transformers."""
+    return copy_encoder(encoder, config=replace(encoder.config, layer_depths=(1.0,)))
 
 
 def test_vectors_are_those_of_sentence_transformers(last_layer):
-    """On the last layer alone, every text's vector is the reference's to 1e-5, cut off at the same length."""
+    """With the last layer alone, vectors equal the reference's to 1e-5, truncated texts too."""
     reference = sentence_transformers.SentenceTransformer(
         str(find_model(DEFAULT_ENCODER).folder), device="cpu"
     )
     assert reference.max_seq_length == last_layer.max_tokens == 256
     expected = reference.encode(TEXTS, normalize_embeddings=True)
-    found = last_layer.encode(last_layer.whole(TEXTS))
+    found = last_layer.encode(last_layer.take_whole(TEXTS))
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 1e-5
 
 
 def test_layers_are_pooled_scaled_and_averaged(encoder):
-    """With several layers the vector is the normalised sum of each layer's own unit vector."""
-    model = fresh(encoder)
+    """With several layers, the vector is the normalised sum of the layers' unit vectors."""
+    model = copy_encoder(encoder)
     assert model.layers == (6, 4, 3)
-    (window,) = model.whole(TEXTS[1:2])
+    (window,) = model.take_whole(TEXTS[1:2])
     ids = torch.tensor([window.ids])
     with torch.inference_mode():
         states = model.model(input_ids=ids, output_hidden_states=True).hidden_states
@@ -87,12 +87,14 @@ def test_layers_are_pooled_scaled_and_averaged(encoder):
     budget=st.integers(1, 600),
 )
 def test_the_batch_does_not_change_a_vector(encoder, alone, order, size, budget):
-    """A text has the same vector to 1e-5 alone and in any company, order and budget."""
+    """A text's vector is the same to 1e-5 with any other texts, order and budget."""
     chosen = order[:size]
-    model = fresh(encoder, token_budget=budget)
-    windows = model.windows([TEXTS[place] for place in chosen])
+    model = copy_encoder(encoder, token_budget=budget)
+    windows = model.cut_windows([TEXTS[index] for index in chosen])
     firsts = [
-        at for at, window in enumerate(windows) if at == 0 or windows[at - 1].text != window.text
+        index
+        for index, window in enumerate(windows)
+        if index == 0 or windows[index - 1].text != window.text
     ]
     assert np.abs(model.encode(windows)[firsts] - alone[chosen]).max() < 1e-5
 
@@ -100,40 +102,40 @@ def test_the_batch_does_not_change_a_vector(encoder, alone, order, size, budget)
 @pytest.fixture(scope="module")
 def alone(encoder):
     """Return the vector of each text's first window, each encoded by itself."""
-    model = fresh(encoder, token_budget=1)
-    return np.concatenate([model.encode(model.windows([text])[:1]) for text in TEXTS])
+    model = copy_encoder(encoder, token_budget=1)
+    return np.concatenate([model.encode(model.cut_windows([text])[:1]) for text in TEXTS])
 
 
 def test_vectors_have_unit_length(encoder):
-    """The inner product of two vectors is their cosine, even for a text without words."""
-    model = fresh(encoder)
-    vectors = model.encode(model.windows(TEXTS))
-    assert vectors.shape == (len(model.windows(TEXTS)), model.dimension) == (len(vectors), 384)
+    """Vectors have unit length, even for a text without words, so inner products are cosines."""
+    model = copy_encoder(encoder)
+    vectors = model.encode(model.cut_windows(TEXTS))
+    assert vectors.shape == (len(model.cut_windows(TEXTS)), model.dimension) == (len(vectors), 384)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
 
 
 def test_nothing_encodes_to_nothing(encoder):
-    """No windows, no batch: an empty array of the right width."""
-    model = fresh(encoder)
+    """Without windows, the result is an empty array of the right width and nothing is computed."""
+    model = copy_encoder(encoder)
     assert model.encode([]).shape == (0, 384)
     assert model.counts == BatchCounts()
-    assert model.windows([]) == model.whole([]) == []
+    assert model.cut_windows([]) == model.take_whole([]) == []
 
 
-def test_whole_texts_are_cut_off_at_the_models_limit(encoder):
-    """An exemplar is one window, in the order given; windows of a corpus are shorter and overlap."""
-    model = fresh(encoder)
-    whole = model.whole(TEXTS)
+def test_whole_texts_are_truncated_to_the_models_limit(encoder):
+    """An exemplar is one window up to the model's limit; a corpus is cut into shorter windows."""
+    model = copy_encoder(encoder)
+    whole = model.take_whole(TEXTS)
     assert [window.text for window in whole] == list(range(len(TEXTS)))
     assert len(whole[-1].ids) == model.max_tokens
     assert all(window.start == 0 for window in whole)
-    cut = [window for window in model.windows(TEXTS) if window.text == len(TEXTS) - 1]
+    cut = [window for window in model.cut_windows(TEXTS) if window.text == len(TEXTS) - 1]
     assert len(cut) > 1
     assert max(len(window.ids) for window in cut) == model.config.window_tokens == WINDOW_TOKENS
 
 
 class Recorder:
-    """Stands in for a model: counts tokens per window, keeps the shape of every batch, and runs out of memory above a size."""
+    """A model that counts tokens, records batch shapes, and runs out of memory above a size."""
 
     def __init__(self, budget: int, memory: int | None = None) -> None:
         self.token_budget, self.memory = budget, memory
@@ -144,7 +146,7 @@ class Recorder:
         self.failures = 0
 
     def forward(self, tokens, mask):
-        """Return each window's number of tokens."""
+        """Return the number of tokens of each window."""
         if self.memory is not None and tokens.numel() > self.memory:
             self.failures += 1
             raise torch.OutOfMemoryError("out of memory")
@@ -152,7 +154,7 @@ class Recorder:
         return mask.sum(1)
 
     def run(self, lengths):
-        """Run windows of these lengths and return what was kept for each."""
+        """Run windows of these lengths and return the value that was kept for each."""
         kept = np.full(len(lengths), -1)
         run_batches(self, [[1] * length for length in lengths], kept.__setitem__, None)
         return kept.tolist()
@@ -163,7 +165,7 @@ LENGTHS = st.lists(st.integers(1, 60), max_size=40)
 
 @given(LENGTHS, st.integers(1, 300))
 def test_the_token_budget_is_respected(lengths, budget):
-    """No batch of several windows has more padded tokens than the budget, every window runs once, and the counts add up."""
+    """Batches of several windows keep to the budget, and every window runs and counts once."""
     model = Recorder(budget)
     assert model.run(lengths) == lengths
     assert all(rows == 1 or rows * width <= budget for rows, width in model.shapes)
@@ -174,7 +176,7 @@ def test_the_token_budget_is_respected(lengths, budget):
 
 @given(LENGTHS, st.integers(60, 400), st.integers(60, 400))
 def test_out_of_memory_halves_batches_until_they_fit(lengths, budget, memory):
-    """Whatever fits one window at a time gets done, in batches that fit, with every window's result in its place."""
+    """If every window fits alone, all results arrive, in batches that fit the memory."""
     model = Recorder(budget, memory)
     assert model.run(lengths) == lengths
     assert all(rows * width <= memory for rows, width in model.shapes)
@@ -184,7 +186,7 @@ def test_out_of_memory_halves_batches_until_they_fit(lengths, budget, memory):
 
 
 def test_one_shortage_cuts_the_budget_once():
-    """The batches that were planned before are planned anew: they don't each run out of memory in turn and shrink the budget to nothing."""
+    """After a cut, all pending batches are planned again, so they don't cut the budget further."""
     model = Recorder(budget=1000, memory=700)
     model.run([50] * 200)
     assert (model.failures, model.counts.budget_cuts, model.token_budget) == (1, 1, 500)
@@ -192,15 +194,15 @@ def test_one_shortage_cuts_the_budget_once():
 
 
 def test_a_smaller_budget_stays_for_the_next_call():
-    """The device has no more memory the next time either."""
+    """The budget stays cut, because the device has no more memory the next time."""
     model = Recorder(budget=1000, memory=700)
     model.run([50] * 20)
     model.run([50] * 20)
     assert model.failures == 1
 
 
-def test_batches_run_side_by_side():
-    """Two batches that each wait for the other to have begun both get done, in their places."""
+def test_batches_run_at_the_same_time():
+    """Two batches that wait for each other to start both finish, with results in order."""
     model = Recorder(budget=8)
     meet = threading.Barrier(2, timeout=30)
     forward = model.forward
@@ -212,8 +214,8 @@ def test_batches_run_side_by_side():
 
 
 @given(LENGTHS, st.integers(60, 400), st.integers(60, 400), st.integers(2, 4))
-def test_a_shortage_side_by_side_loses_nothing(lengths, budget, memory, at_once):
-    """Batches that were under way when another ran out of memory keep their results; every window is counted once."""
+def test_a_shortage_among_parallel_batches_loses_nothing(lengths, budget, memory, at_once):
+    """Batches that run while another runs out of memory keep their results, counted once."""
     model = Recorder(budget, memory)
     kept = np.full(len(lengths), -1)
     run_batches(model, [[1] * length for length in lengths], kept.__setitem__, None, at_once)
@@ -222,10 +224,10 @@ def test_a_shortage_side_by_side_loses_nothing(lengths, budget, memory, at_once)
 
 
 def test_torch_keeps_its_number_of_threads(encoder):
-    """The cores that batches are dealt to are torch's again afterwards, for this thread and for those that begin later."""
+    """After encoding, torch's number of threads is the same, for new threads too."""
     before = torch.get_num_threads()
-    model = fresh(encoder, token_budget=64)
-    model.encode(model.windows(TEXTS))
+    model = copy_encoder(encoder, token_budget=64)
+    model.encode(model.cut_windows(TEXTS))
     seen = []
     thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
     thread.start()
@@ -234,16 +236,16 @@ def test_torch_keeps_its_number_of_threads(encoder):
 
 
 def test_a_window_that_never_fits_is_an_error():
-    """With one window left there is nothing to halve: the error is the caller's to see."""
+    """A batch of one window can't be halved, so the error reaches the caller."""
     with pytest.raises(torch.OutOfMemoryError):
         Recorder(budget=100, memory=10).run([20, 20])
 
 
 def test_an_encoder_survives_a_shortage(encoder, monkeypatch):
-    """Vectors are the same after a real encoder ran out of memory on its first large batch, and the counts say that it did."""
-    texts = [f"Sentence number {place} is about roofs." for place in range(24)]
-    model = fresh(encoder, token_budget=512)
-    expected = fresh(encoder).encode(model.windows(texts))
+    """An encoder that runs out of memory gives the same vectors, and its counts have the cuts."""
+    texts = [f"Sentence number {number} is about roofs." for number in range(24)]
+    model = copy_encoder(encoder, token_budget=512)
+    expected = copy_encoder(encoder).encode(model.cut_windows(texts))
     forward = Encoder.forward
 
     def short(self, tokens, mask):
@@ -252,7 +254,7 @@ def test_an_encoder_survives_a_shortage(encoder, monkeypatch):
         return forward(self, tokens, mask)
 
     monkeypatch.setattr(Encoder, "forward", short)
-    found = model.encode(model.windows(texts))
+    found = model.encode(model.cut_windows(texts))
     assert np.abs(found - expected).max() < 1e-5
     assert model.counts.budget_cuts >= 1
     assert model.counts.windows == len(texts)
@@ -264,16 +266,17 @@ def test_an_encoder_survives_a_shortage(encoder, monkeypatch):
     [
         MemoryError(),
         RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+            "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: "
+            "can't allocate memory: you tried to allocate 9 bytes."
         ),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
     ],
     ids=["Python", "Linux", "other systems"],
 )
-def test_a_shortage_of_main_memory_is_survived_and_told(encoder, monkeypatch, error):
-    """On a CPU, too, smaller batches follow; progress is told of each cut, and other errors aren't taken for one."""
-    model, cuts, forward = fresh(encoder, token_budget=512), [], Encoder.forward
-    told = SimpleNamespace(expect=lambda _: None, batch=lambda *_: None, cut=cuts.append)
+def test_a_shortage_of_main_memory_is_survived_and_reported(encoder, monkeypatch, error):
+    """A CPU too goes on with smaller batches and reports each cut; other errors are raised."""
+    model, cuts, forward = copy_encoder(encoder, token_budget=512), [], Encoder.forward
+    listener = SimpleNamespace(expect=lambda _: None, batch=lambda *_: None, cut=cuts.append)
 
     def short(self, tokens, mask):
         if tokens.numel() > 100:
@@ -281,18 +284,20 @@ def test_a_shortage_of_main_memory_is_survived_and_told(encoder, monkeypatch, er
         return forward(self, tokens, mask)
 
     monkeypatch.setattr(Encoder, "forward", short)
-    windows = model.windows([f"Sentence number {place} is about roofs." for place in range(24)])
-    assert model.encode(windows, told).shape == (24, 384)
+    windows = model.cut_windows(
+        [f"Sentence number {number} is about roofs." for number in range(24)]
+    )
+    assert model.encode(windows, listener).shape == (24, 384)
     assert len(cuts) == model.counts.budget_cuts >= 1
     assert cuts[-1] == model.token_budget <= 256
     error = RuntimeError("shapes don't match")
     with pytest.raises(RuntimeError, match="shapes"):
-        fresh(encoder, token_budget=512).encode(windows, told)
+        copy_encoder(encoder, token_budget=512).encode(windows, listener)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_vectors_that_are_no_numbers_are_refused(encoder, monkeypatch, value):
-    """A single NaN or infinity among many vectors is an error, not a row without a score."""
+def test_vectors_that_are_not_finite_are_refused(encoder, monkeypatch, value):
+    """One NaN or infinity is an error, because it would look like a row without a score."""
     forward = Encoder.forward
 
     def broken(self, tokens, mask):
@@ -301,16 +306,16 @@ def test_vectors_that_are_no_numbers_are_refused(encoder, monkeypatch, value):
         return vectors
 
     monkeypatch.setattr(Encoder, "forward", broken)
-    model = fresh(encoder)
+    model = copy_encoder(encoder)
     with pytest.raises(RowError, match="gives NaN or infinity"):
-        model.encode(model.windows(["The rain fell.", "A roof."]))
+        model.encode(model.cut_windows(["The rain fell.", "A roof."]))
 
 
-def test_progress_is_told_of_every_window(encoder):
-    """What is expected and what is reported done are the same number of windows, and all tokens are reported."""
+def test_progress_hears_of_every_window(encoder):
+    """All windows are first expected and then reported as done, with all their tokens."""
     seen = {"expected": 0, "windows": 0, "tokens": 0}
 
-    class Progress:
+    class Listener:
         def expect(self, windows):
             seen["expected"] += windows
 
@@ -318,9 +323,9 @@ def test_progress_is_told_of_every_window(encoder):
             seen["tokens"] += tokens
             seen["windows"] += windows
 
-    model = fresh(encoder, token_budget=64)
-    windows = model.windows(TEXTS[:5])
-    model.encode(windows, Progress())
+    model = copy_encoder(encoder, token_budget=64)
+    windows = model.cut_windows(TEXTS[:5])
+    model.encode(windows, Listener())
     assert seen == {
         "expected": len(windows),
         "windows": len(windows),
@@ -328,8 +333,8 @@ def test_progress_is_told_of_every_window(encoder):
     }
 
 
-def test_the_identity_is_what_vectors_depend_on(encoder):
-    """Model, commit, weights, pooling, layers and windows are named; device, precision and budget aren't."""
+def test_the_identity_holds_what_vectors_depend_on(encoder):
+    """The identity has model, weights, layers and windows, but not device or precision."""
     expected = {
         "model": DEFAULT_ENCODER,
         "revision": "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
@@ -345,7 +350,7 @@ def test_the_identity_is_what_vectors_depend_on(encoder):
 
 
 def test_loading_needs_no_network(monkeypatch):
-    """The packaged encoder loads where every connection fails."""
+    """The packaged encoder loads when every connection fails."""
 
     def refuse(*_):
         raise OSError("no network")
@@ -356,7 +361,7 @@ def test_loading_needs_no_network(monkeypatch):
 
 
 def test_cuda_is_refused_where_there_is_none(monkeypatch):
-    """Asked for a GPU, nothing falls back to the CPU; the remedy names the way out."""
+    """A configured GPU never falls back to the CPU; the remedy names the option for that."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(
         ModelError, match=r"--device cuda, but torch finds no GPU(.|\n)*--device cpu"
@@ -365,7 +370,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
 
 
 def test_pooling_is_the_checkpoints_own(tiny_checkpoint):
-    """A checkpoint that pools its first token is read so, any other by the mean; both agree with the states themselves."""
+    """A checkpoint configured for its first token pools that; any other pools the mean."""
     folder = tiny_checkpoint()
     config = EncoderConfig(
         model=str(folder), device="cpu", layer_depths=(1.0,), window_tokens=16, window_overlap=4
@@ -375,7 +380,7 @@ def test_pooling_is_the_checkpoints_own(tiny_checkpoint):
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
     first = load_encoder(config)
     assert (mean.pooling, first.pooling) == ("mean", "cls")
-    windows = mean.windows(["the rain fell on a roof"])
+    windows = mean.cut_windows(["the rain fell on a roof"])
     with torch.inference_mode():
         states = mean.model(input_ids=torch.tensor([windows[0].ids])).last_hidden_state[0].numpy()
     for model, expected in ((mean, states.mean(0)), (first, states[0])):
@@ -385,7 +390,7 @@ def test_pooling_is_the_checkpoints_own(tiny_checkpoint):
 
 
 def test_half_precision_is_close(tiny_checkpoint):
-    """bf16 gives float32 vectors of unit length, near those of full precision."""
+    """bf16 gives float32 vectors of unit length that are close to those of full precision."""
     config = EncoderConfig(
         model=str(tiny_checkpoint()), device="cpu", window_tokens=16, window_overlap=4
     )
@@ -393,7 +398,7 @@ def test_half_precision_is_close(tiny_checkpoint):
         load_encoder(replace(config, precision=precision)) for precision in ("fp32", "bf16")
     )
     assert (full.dtype, half.dtype) == (torch.float32, torch.bfloat16)
-    windows = full.windows(["the rain fell on a roof", "good and bad", "sing"])
+    windows = full.cut_windows(["the rain fell on a roof", "good and bad", "sing"])
     one, other = full.encode(windows), half.encode(windows)
     assert other.dtype == np.float32
     assert np.linalg.norm(other, axis=1) == pytest.approx(1, abs=1e-5)
@@ -402,7 +407,7 @@ def test_half_precision_is_close(tiny_checkpoint):
 
 
 def test_the_limit_is_the_checkpoints_setting_or_its_positions(tiny_checkpoint):
-    """Windows longer than the model reads are refused before anything is scored."""
+    """Windows that are longer than the model reads are refused when the encoder loads."""
     folder = tiny_checkpoint()
     config = EncoderConfig(model=str(folder), device="cpu", window_tokens=64, window_overlap=16)
     assert load_encoder(config).max_tokens == 64
@@ -417,20 +422,20 @@ def test_the_limit_is_the_checkpoints_setting_or_its_positions(tiny_checkpoint):
     ("size", "overlap"), [(128, 65), (128, -1), (4, 2), (3, 1), (2, 0), (0, 0), (-5, -3)]
 )
 def test_windows_that_do_not_advance_are_refused(encoder, size, overlap):
-    """A window must hold some text beside its special tokens, and more than it shares with the next."""
+    """A window must hold text besides special tokens, and more of it than the overlap."""
     with pytest.raises(ModelError, match=f"windows of {size} tokens can't overlap by {overlap}"):
         check_windows(size, overlap, 256, encoder.files)
 
 
 @given(st.integers(8, 40), st.data())
 def test_windows_that_are_accepted_can_be_cut(encoder, size, data):
-    """Whatever passes the check, the tokenizer can do, down to the smallest window with the largest overlap."""
+    """The tokenizer can cut every size and overlap that passes the check."""
     overlap = data.draw(st.integers(0, size // 2))
     check_windows(size, overlap, 256, encoder.files)
-    model = fresh(
+    model = copy_encoder(
         encoder, config=replace(encoder.config, window_tokens=size, window_overlap=overlap)
     )
-    windows = model.windows(["one two three four five six seven eight nine ten " * 5])
+    windows = model.cut_windows(["one two three four five six seven eight nine ten " * 5])
     assert max(len(window.ids) for window in windows) == size
     assert all(isinstance(window, Window) for window in windows)
 
@@ -440,11 +445,11 @@ def test_windows_that_are_accepted_can_be_cut(encoder, size, data):
     [((1.0,), (6,)), ((0.01,), (1,)), ((1.0, 0.99), (6,)), ((0.5, 1.0), (3, 6))],
 )
 def test_depths_are_shares_of_the_layers(encoder, depths, layers):
-    """A share is rounded to a layer, at least the first; the same layer counts once."""
+    """A depth rounds to a layer, at least the first, and a repeated layer counts once."""
     assert replace(encoder, config=replace(encoder.config, layer_depths=depths)).layers == layers
 
 
 def test_padding_uses_an_id_that_the_model_has(encoder):
-    """A model without a padding token pads with id 0, which the mask hides."""
-    assert pad_id(encoder.model) == 0
-    assert pad_id(Recorder(1).model) == 0
+    """A model without a padding token pads with id 0."""
+    assert find_pad_id(encoder.model) == 0
+    assert find_pad_id(Recorder(1).model) == 0

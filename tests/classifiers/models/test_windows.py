@@ -1,4 +1,4 @@
-"""Windows cover every token, overlap as asked and keep their place; batches are sorted and within budget."""
+"""Windows cover every token and overlap as configured; batches are sorted and within budget."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model, load_tokenizer
 from classifiers.models import windows as module
-from classifiers.models.windows import BatchCounts, cut_windows, padded, plan_batches
+from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model, load_tokenizer
+from classifiers.models.windows import BatchCounts, cut_windows, pad_batch, plan_batches
 
 WORDS = st.sampled_from(
     [
@@ -37,25 +37,25 @@ TEXTS = st.lists(WORDS, max_size=60).map(" ".join) | st.text(max_size=120)
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    """Return a tokenizer of this module's own: cutting windows changes its settings."""
+    """Return a tokenizer for this module alone, because cutting windows changes its settings."""
     return load_tokenizer(find_model(DEFAULT_ENCODER))
 
 
-def whole(tokenizer, text):
-    """Return ids and character offsets of a text's tokens, none cut off and none special."""
+def tokenise(tokenizer, text):
+    """Return the ids and character offsets of all tokens of a text but the special ones."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
     encoding = tokenizer.encode(text)
-    keep = [at for at, special in enumerate(encoding.special_tokens_mask) if not special]
-    return [encoding.ids[at] for at in keep], [encoding.offsets[at] for at in keep]
+    keep = [index for index, special in enumerate(encoding.special_tokens_mask) if not special]
+    return [encoding.ids[index] for index in keep], [encoding.offsets[index] for index in keep]
 
 
 @settings(max_examples=150)
 @given(TEXTS, st.integers(8, 30), st.data())
 def test_windows_cover_all_tokens_and_overlap(tokenizer, text, size, data):
-    """Windows are the text's tokens in order, each beginning where the last one's shared tokens begin, special tokens around them."""
+    """Each window begins with the tokens that it shares with the one before."""
     overlap = data.draw(st.integers(0, size // 2))
-    ids, offsets = whole(tokenizer, text)
+    ids, offsets = tokenise(tokenizer, text)
     found = cut_windows(tokenizer, [text], size, overlap)
     room, step = size - 2, size - 2 - overlap
     begins = [0, *(begin for begin in range(step, len(ids), step) if begin + overlap < len(ids))]
@@ -69,8 +69,8 @@ def test_windows_cover_all_tokens_and_overlap(tokenizer, text, size, data):
 
 @settings(max_examples=150)
 @given(TEXTS)
-def test_every_letter_lies_in_a_window(tokenizer, text):
-    """No letter or digit of a text goes unscored; only white space and marks that the tokenizer drops may lie outside."""
+def test_every_letter_is_in_a_window(tokenizer, text):
+    """Only white space and marks that the tokenizer drops may be outside of all windows."""
     covered = np.zeros(len(text), bool)
     for window in cut_windows(tokenizer, [text], 12, 4):
         assert 0 <= window.start <= window.end <= len(text)
@@ -81,19 +81,19 @@ def test_every_letter_lies_in_a_window(tokenizer, text):
 
 @settings(max_examples=50)
 @given(st.lists(TEXTS, max_size=6))
-def test_every_text_has_a_window_of_its_own(tokenizer, texts):
-    """Windows say which text they are of, in order; a text without words has one too, and others don't change it."""
+def test_every_text_has_a_window(tokenizer, texts):
+    """Windows come in the order of their texts, and other texts don't change a text's windows."""
     found = cut_windows(tokenizer, texts, 10, 2)
     assert [window.text for window in found] == sorted(window.text for window in found)
     assert {window.text for window in found} == set(range(len(texts)))
-    for place, text in enumerate(texts):
-        assert [window[1:] for window in found if window.text == place] == [
+    for index, text in enumerate(texts):
+        assert [window[1:] for window in found if window.text == index] == [
             window[1:] for window in cut_windows(tokenizer, [text], 10, 2)
         ]
 
 
-def test_texts_keep_their_place_over_several_calls(tokenizer, monkeypatch):
-    """Where texts are handed to the tokenizer in several batches, places count through all of them."""
+def test_texts_keep_their_index_over_several_calls(tokenizer, monkeypatch):
+    """If the tokenizer is called several times, the indexes of texts continue from call to call."""
     texts = ["one two three", "", "four " * 30, "five", "six seven"]
     expected = cut_windows(tokenizer, texts, 10, 2)
     for size in (1, 4, 14, 150):
@@ -102,7 +102,7 @@ def test_texts_keep_their_place_over_several_calls(tokenizer, monkeypatch):
 
 
 def test_settings_do_not_linger(tokenizer):
-    """Each call cuts as it was asked to, whatever the last one asked for."""
+    """A call's size and overlap don't depend on the call before."""
     text = "word " * 50
     first = cut_windows(tokenizer, [text], 20, 5)
     cut_windows(tokenizer, [text], 8, 0)
@@ -114,22 +114,22 @@ LENGTHS = st.lists(st.integers(1, 128), max_size=60)
 
 @given(LENGTHS, st.integers(1, 2000))
 def test_batches_hold_every_window_once_within_the_budget(lengths, budget):
-    """A batch's longest window times its size stays within the budget, unless a single window is larger than that."""
+    """A batch keeps to the budget, unless it is one window that is longer than the budget."""
     batches = plan_batches(lengths, budget)
-    assert sorted(place for batch in batches for place in batch.tolist()) == list(
+    assert sorted(index for batch in batches for index in batch.tolist()) == list(
         range(len(lengths))
     )
     for batch in batches:
-        longest = max(lengths[place] for place in batch)
+        longest = max(lengths[index] for index in batch)
         assert len(batch) == 1 or longest * len(batch) <= budget
 
 
 @given(LENGTHS, st.integers(1, 2000))
 def test_batches_are_sorted_and_full(lengths, budget):
-    """Longest first, ties by place, so that padding is least and the plan always the same; no batch could take one more."""
+    """The longest windows come first, ties by index, and no batch could take one more window."""
     batches = plan_batches(lengths, budget)
-    order = [place for batch in batches for place in batch.tolist()]
-    assert order == sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+    order = [index for batch in batches for index in batch.tolist()]
+    assert order == sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     for batch in batches[:-1]:
         assert lengths[batch[0]] * (len(batch) + 1) > budget
 
@@ -138,9 +138,9 @@ def test_batches_are_sorted_and_full(lengths, budget):
     st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=6),
     st.integers(0, 3),
 )
-def test_padding_stands_on_the_right_under_the_mask(ids, pad):
-    """The mask is one where a token counts, and there the tokens are as given."""
-    tokens, mask = padded(ids, pad, torch.device("cpu"))
+def test_padding_is_on_the_right_and_masked(ids, pad):
+    """The mask is one for tokens and zero for padding."""
+    tokens, mask = pad_batch(ids, pad, torch.device("cpu"))
     assert tokens.shape == mask.shape == (len(ids), max(map(len, ids)))
     assert tokens.dtype == mask.dtype == torch.int64
     for row, item in enumerate(ids):
@@ -149,7 +149,7 @@ def test_padding_stands_on_the_right_under_the_mask(ids, pad):
 
 
 def test_padding_waste_is_the_share_that_was_padding():
-    """Nothing computed is nothing wasted."""
+    """A model that has computed nothing has wasted nothing."""
     assert BatchCounts().padding_waste == 0.0
     assert BatchCounts(tokens=75, padded=100).padding_waste == pytest.approx(0.25)
     assert BatchCounts(tokens=100, padded=100).padding_waste == 0.0

@@ -22,7 +22,7 @@ from pipelines.display.excerpts import (
 )
 from schemas.corpora import CorpusConfig
 from transforms.records.formats import settle_layout
-from transforms.records.segments import segments_of
+from transforms.records.segments import extract_segments
 
 TEXTS = st.text(max_size=80) | st.lists(
     st.sampled_from(["<think>", "</think>", "plan", "\n", "é", "so. "]), max_size=8
@@ -95,10 +95,10 @@ def table_of(kind: str, rows: list[dict[str, object]]) -> pa.Table:
 def test_every_segment_is_found_by_its_path(kind, data):
     """What a path, a start and a length name in a row is the very text that was scored."""
     table = table_of(kind, data.draw(st.lists(ROWS[kind], min_size=1, max_size=4)))
-    segments = segments_of(table, settle_layout(table.schema, CorpusConfig()))
+    segments = extract_segments(table, settle_layout(table.schema, CorpusConfig()))
     records = table.to_pylist()
     for row, path, start, text in zip(
-        segments.rows, segments.paths, segments.starts, segments.texts, strict=True
+        segments.rows, segments.field_paths, segments.starts, segments.texts, strict=True
     ):
         found = field_text(records[row], path)
         assert found is not None

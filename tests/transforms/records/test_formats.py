@@ -29,7 +29,7 @@ REASONED = pa.list_(
 SHARED = pa.list_(pa.struct([("from", STRING), ("value", STRING)]))
 
 
-def detected(*columns, **config):
+def settle(*columns, **config):
     """Settle the layout of a corpus with these columns."""
     return settle_layout(pa.schema(list(columns)), CorpusConfig(**config))
 
@@ -57,16 +57,16 @@ def detected(*columns, **config):
         ([("text", pa.dictionary(pa.int32(), STRING))], "text"),
     ],
 )
-def test_format_is_detected_from_the_schema(columns, name):
-    """Every format is recognised by its columns' names and types, whatever stands beside them."""
+def test_formats_are_detected_from_the_schema(columns, name):
+    """A format is recognised by its columns' names and types, whatever other columns exist."""
     for beside in ([], [("id", pa.int64()), ("score", pa.float64())]):
-        layout = detected(*columns, *beside)
+        layout = settle(*columns, *beside)
         assert layout.format == name
         assert layout.columns == {column: column for column, _ in columns}
 
 
 def test_every_format_can_be_detected():
-    """No format is a part of another one: its own needs, alone, lead to it and to nothing else."""
+    """The required columns of a format, alone, lead to that format and no other."""
     for name, (needs, _) in FORMATS.items():
         columns = [
             (
@@ -75,13 +75,13 @@ def test_every_format_can_be_detected():
             )
             for column in needs
         ]
-        assert detected(*columns).format == name
+        assert settle(*columns).format == name
 
 
 def test_ambiguity_is_refused_naming_the_candidates():
-    """Two formats that fit are not chosen between; the message names both, the columns, and the option that settles it."""
+    """If several formats fit, the error names them, the columns and the option."""
     with pytest.raises(InputError) as caught:
-        detected(("messages", TURNS), ("text", STRING), ("note", STRING))
+        settle(("messages", TURNS), ("text", STRING), ("note", STRING))
     problem = str(caught.value)
     assert "several formats fit: messages, text" in problem
     assert "note: string" in problem
@@ -89,21 +89,21 @@ def test_ambiguity_is_refused_naming_the_candidates():
 
 
 def test_ambiguity_is_settled_by_the_configuration():
-    """A format set by hand is taken where several fit."""
+    """A configured format is used even if others fit as well."""
     columns = ("messages", TURNS), ("text", STRING)
-    assert detected(*columns, format="text").columns == {"text": "text"}
-    assert detected(*columns, format="messages").columns == {"messages": "messages"}
+    assert settle(*columns, format="text").columns == {"text": "text"}
+    assert settle(*columns, format="messages").columns == {"messages": "messages"}
 
 
 def test_a_column_of_the_wrong_type_does_not_fit():
-    """A column named `messages` that holds text is no conversation, and the text beside it decides."""
-    assert detected(("messages", STRING), ("text", STRING)).format == "text"
+    """A text column named `messages` is no conversation: the `text` column decides."""
+    assert settle(("messages", STRING), ("text", STRING)).format == "text"
 
 
-def test_no_format_is_refused_naming_the_columns():
-    """Unknown columns are listed with their types, and so are the formats' needs."""
+def test_unknown_columns_are_refused_and_named():
+    """If no format fits, the error lists the columns with types and what formats need."""
     with pytest.raises(InputError) as caught:
-        detected(("body", STRING), ("count", pa.int64()))
+        settle(("body", STRING), ("count", pa.int64()))
     problem = str(caught.value)
     assert "body: string, count: int64" in problem
     for name, (needs, _) in FORMATS.items():
@@ -111,11 +111,10 @@ def test_no_format_is_refused_naming_the_columns():
 
 
 def test_columns_set_by_hand_are_used():
-    """A format's column may have another name in the corpus; columns that a format only uses may be renamed too."""
-    layout = detected(("dialogue", TURNS), format="messages", columns={"messages": "dialogue"})
+    """Required and optional columns of a format may have other names in the corpus."""
+    layout = settle(("dialogue", TURNS), format="messages", columns={"messages": "dialogue"})
     assert layout.columns == {"messages": "dialogue"}
-    assert layout.column("messages") == "dialogue"
-    renamed = detected(
+    renamed = settle(
         ("q", STRING),
         ("extra", STRING),
         ("a", STRING),
@@ -126,42 +125,42 @@ def test_columns_set_by_hand_are_used():
 
 
 def test_an_optional_column_may_be_absent():
-    """Alpaca works without `input`, preference without `prompt`; asking for them says that they aren't there."""
-    assert detected(("instruction", STRING), ("output", STRING)).column("input") is None
-    assert detected(("chosen", STRING), ("rejected", STRING)).column("prompt") is None
+    """Alpaca works without `input` and preference without `prompt`."""
+    assert "input" not in settle(("instruction", STRING), ("output", STRING)).columns
+    assert "prompt" not in settle(("chosen", STRING), ("rejected", STRING)).columns
 
 
 def test_a_missing_column_is_named():
-    """A format set by hand whose column isn't there is refused, naming the column, those there, and the option."""
+    """If a required column is missing, the error names it, the columns and the option."""
     with pytest.raises(
         InputError, match=r"alpaca needs column 'output', the corpus has instruction, text"
     ) as caught:
-        detected(("instruction", STRING), ("text", STRING), format="alpaca")
+        settle(("instruction", STRING), ("text", STRING), format="alpaca")
     assert "--column output=COLUMN" in str(caught.value)
     with pytest.raises(InputError, match=r"messages needs column 'dialog'"):
-        detected(("dialogue", TURNS), format="messages", columns={"messages": "dialog"})
+        settle(("dialogue", TURNS), format="messages", columns={"messages": "dialog"})
 
 
 def test_a_column_of_an_unusable_type_is_named():
-    """A column set by hand whose type can't carry the format is refused with its type."""
+    """A configured column whose type the format can't use is refused with that type."""
     with pytest.raises(
         InputError,
         match=r"column 'dialogue' is int64, which format messages can't use as 'messages'",
     ):
-        detected(("dialogue", pa.int64()), format="messages", columns={"messages": "dialogue"})
+        settle(("dialogue", pa.int64()), format="messages", columns={"messages": "dialogue"})
     with pytest.raises(InputError, match="'text' is list"):
-        detected(("text", TURNS), format="text")
+        settle(("text", TURNS), format="text")
 
 
 @pytest.mark.parametrize("column", ["teacher", "teacher_model", "model", "generator"])
 def test_teacher_is_found_by_its_usual_names(column):
-    """The usual names of a teacher column make lots without any configuration."""
-    assert detected(("text", STRING), (column, STRING)).lots == {"teacher": LotField(column=column)}
+    """The usual names of a teacher column are detected without configuration."""
+    assert settle(("text", STRING), (column, STRING)).lots == {"teacher": LotField(column=column)}
 
 
-def test_first_usual_name_wins():
-    """Of several usual names the first of the list counts, whatever the columns' order."""
-    layout = detected(
+def test_the_first_usual_name_wins():
+    """Of several usual names the first in the list wins, whatever the columns' order."""
+    layout = settle(
         ("model", STRING),
         ("teacher", STRING),
         ("created_at", STRING),
@@ -171,17 +170,15 @@ def test_first_usual_name_wins():
     assert layout.lots == {"teacher": LotField(column="teacher"), "date": LotField(column="date")}
 
 
-def test_a_nested_column_is_no_lot_field():
-    """A struct named `source` is passed over: its text would be no name."""
-    layout = detected(
-        ("text", STRING), ("source", pa.struct([("url", STRING)])), ("dataset", STRING)
-    )
+def test_a_nested_column_names_no_lot():
+    """A struct named `source` is ignored, since it isn't a name."""
+    layout = settle(("text", STRING), ("source", pa.struct([("url", STRING)])), ("dataset", STRING))
     assert layout.lots == {"prompt_source": LotField(column="dataset")}
 
 
 def test_lot_fields_set_by_hand():
-    """A constant and a column are taken as given, also where a usual name is there."""
-    layout = detected(
+    """A configured constant or column is used even if a usual name exists."""
+    layout = settle(
         ("text", STRING),
         ("model", STRING),
         ("who", STRING),
@@ -192,36 +189,35 @@ def test_lot_fields_set_by_hand():
 
 
 def test_a_missing_lot_column_is_named():
-    """A lot field from a column that isn't there is refused."""
+    """A lot field with a missing column is refused, naming the columns that exist."""
     with pytest.raises(
-        InputError, match="teacher is to come from column 'who', the corpus has text, model"
+        InputError,
+        match="teacher is configured to come from column 'who', the corpus has text, model",
     ):
-        detected(("text", STRING), ("model", STRING), teacher=LotField(column="who"))
+        settle(("text", STRING), ("model", STRING), teacher=LotField(column="who"))
 
 
 def test_layout_describes_itself():
-    """The line that a run prints holds format, columns and lots."""
+    """The description contains format, columns and lot fields."""
     lots = {"teacher": LotField(column="model"), "date": LotField(constant="2025-01")}
-    described = Layout("alpaca", {"instruction": "q", "output": "a"}, lots).described()
-    assert described == "format alpaca (columns a, q); lots by teacher=column model, date='2025-01'"
+    line = Layout("alpaca", {"instruction": "q", "output": "a"}, lots).describe()
+    assert line == "format alpaca (columns a, q); lots by teacher=column model, date='2025-01'"
     assert (
         Layout("text", {"text": "text"}, {})
-        .described()
-        .endswith("; all rows are one lot: nothing names others")
+        .describe()
+        .endswith("; all rows are one lot: no column names it")
     )
 
 
-def test_lots_by_system_prompt_are_said_aloud():
-    """Where a column holds turns, rows with other system prompts are other lots, unless a column names the prompt."""
-    assert (
-        detected(("messages", TURNS)).described().endswith("lots by system_prompt=each row's own")
-    )
-    named = detected(
+def test_lots_by_system_prompt_are_described():
+    """System prompts of turns form lots, unless a column names the prompt."""
+    assert settle(("messages", TURNS)).describe().endswith("lots by system_prompt=each row's own")
+    named = settle(
         ("messages", TURNS), ("preamble", STRING), system_prompt=LotField(column="preamble")
     )
-    assert named.described().endswith("lots by system_prompt=column preamble")
-    assert "system_prompt" not in detected(("prompt", STRING), ("completion", STRING)).described()
-    assert "system_prompt" in detected(("prompt", TURNS), ("completion", TURNS)).described()
+    assert named.describe().endswith("lots by system_prompt=column preamble")
+    assert "system_prompt" not in settle(("prompt", STRING), ("completion", STRING)).describe()
+    assert "system_prompt" in settle(("prompt", TURNS), ("completion", TURNS)).describe()
 
 
 @pytest.mark.parametrize(
@@ -229,30 +225,30 @@ def test_lots_by_system_prompt_are_said_aloud():
     [
         (
             [("messages", STRING)],
-            "'messages' is string, which format messages can't use as 'messages': that is a list of",
+            "'messages' is string, which format messages can't use .*: it needs a list of",
             "JSON in a string",
         ),
         (
             [("chosen", STRING), ("rejected", pa.null())],
-            "'rejected' is null, .* that is text, or a list of",
+            "'rejected' is null, .* it needs text, or a list of",
             "empty in every row",
         ),
         (
             [("prompt", STRING), ("completion", pa.int64())],
-            "'completion' is int64, .* that is text, or a list of",
+            "'completion' is int64, .* it needs text, or a list of",
             "convert the column",
         ),
     ],
 )
-def test_a_column_of_another_type_is_told_with_the_one_it_needs(columns, message, remedy):
-    """Where a format's columns are there by name alone, the error says which doesn't suit it, what it holds and what it has to hold."""
+def test_a_column_of_another_type_is_explained(columns, message, remedy):
+    """If only a column's type is wrong, the error names its type and the one it needs."""
     with pytest.raises(InputError, match=message) as caught:
-        detected(*columns)
+        settle(*columns)
     assert remedy in caught.value.remedy
 
 
 def test_types_of_turns():
-    """Turns are lists of structs with both fields; a list of text or a struct alone is none."""
+    """Turns are lists of structs with both fields, not lists of text or single structs."""
     assert is_turns(TURNS, "role", "content")
     assert is_turns(SHARED, "from", "value")
     assert not is_turns(SHARED, "role", "content")
@@ -269,7 +265,7 @@ def test_types_of_turns():
 
 
 def test_types_of_text():
-    """Bytes, numbers and nulls are no text."""
+    """Bytes, numbers and nulls aren't text."""
     for kind in (
         pa.binary(),
         pa.int32(),
@@ -284,8 +280,8 @@ def test_types_of_text():
     assert not fits("instruction", TURNS)
 
 
-def test_a_column_that_a_format_only_uses_must_fit_too():
-    """An optional column of another kind is refused, not left out and not fallen over; one that is null throughout is none."""
+def test_optional_columns_must_fit_too():
+    """An optional column of a wrong type is refused, and one of nulls is accepted."""
     schema = pa.schema(
         [
             ("chosen", pa.string()),

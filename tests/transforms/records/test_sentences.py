@@ -1,4 +1,4 @@
-"""Sentences: a hit is widened to the whole of what it stands in, whatever full stops are inside."""
+"""Sentences: a hit is widened to its whole sentence, even if that contains full stops."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.records.sentences import LONGEST_SENTENCE, sentence_around
+from transforms.records.sentences import LONGEST_SENTENCE, widen_to_sentences
 
 
 @pytest.mark.parametrize(
@@ -44,36 +44,36 @@ from transforms.records.sentences import LONGEST_SENTENCE, sentence_around
     ],
 )
 def test_the_sentence_around_a_hit(text, hit, sentence):
-    """A stretch is widened to the sentences it touches, and to no more; without a sentence given, to all between `Older.` and `Newer.`."""
+    """A hit is widened to its sentences: the given one, or all between Older and Newer."""
     sentence = sentence or text.removeprefix("Older. ").removesuffix("Newer.")
-    start, end = sentence_around(text, text.index(hit), text.index(hit) + len(hit))
+    start, end = widen_to_sentences(text, text.index(hit), text.index(hit) + len(hit))
     assert text[start:end] == sentence
 
 
 @given(st.text(alphabet='ab.!\n "A', max_size=40), st.integers(0, 39), st.integers(1, 10))
 def test_the_sentence_contains_its_hit(text, start, length):
-    """The widened stretch contains the hit and stays inside the text."""
+    """The widened span contains the hit and is part of the text."""
     end = min(start + length, len(text))
     if start < end:
-        begin, finish = sentence_around(text, start, end)
+        begin, finish = widen_to_sentences(text, start, end)
         assert 0 <= begin <= start < end <= finish <= len(text)
 
 
 @pytest.mark.parametrize("run", [".", "!?", ".'", "…", "。"])
 def test_a_run_of_stops_takes_little_time(run):
-    """A thousand hits beside an endless run of stops, which end nothing as no white space follows."""
+    """A thousand hits before a long run of stops, which no white space ends, take little time."""
     text = "delve " * 1_000 + run * 20_000 + "x"
     began = time.process_time()
     for start in range(0, 6_000, 6):
-        sentence_around(text, start, start + 5)
+        widen_to_sentences(text, start, start + 5)
     assert time.process_time() - began < 5
 
 
 def test_a_text_without_sentences_is_masked_in_little_time():
-    """Eight thousand hits in a text of one endless sentence: each looks at its surroundings, not at all the rest."""
+    """Eight thousand hits in one endless sentence each search only their surroundings."""
     text = "delve into this and so on " * 8_000
     began = time.process_time()
-    spans = [sentence_around(text, start, start + 5) for start in range(0, len(text), 26)]
+    spans = [widen_to_sentences(text, start, start + 5) for start in range(0, len(text), 26)]
     assert time.process_time() - began < 5
     assert spans[0] == (0, 5 + LONGEST_SENTENCE)
     assert spans[-1] == (len(text) - 26 - LONGEST_SENTENCE, len(text))

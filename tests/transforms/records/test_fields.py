@@ -1,0 +1,458 @@
+"""Fields of conversations: which texts are read from each format, and with which paths."""
+
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.corpora import CorpusConfig
+from transforms.records.fields import Codes, CodeTable, FieldPath, read_fields
+from transforms.records.formats import settle_layout
+from transforms.records.roles import ROLES
+from transforms.records.segments import extract_segments
+
+STRING = pa.string()
+CHAT = pa.schema([("messages", pa.list_(pa.struct([("role", STRING), ("content", STRING)])))])
+
+
+def extract(rows, schema=None, **config):
+    """Extract the segments of rows or of a table, with the format detected."""
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema)
+    return extract_segments(table, settle_layout(table.schema, CorpusConfig(**config)))
+
+
+def list_segments(segments):
+    """Return the row, role, channel and text of every segment."""
+    return list(
+        zip(segments.rows.tolist(), segments.roles, segments.channels, segments.texts, strict=True)
+    )
+
+
+def chat(*turns):
+    """Return a row of messages."""
+    return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+
+def call_with(number):
+    """Return the schema of a message with a call whose argument has a type of number."""
+    call = pa.struct([("arguments", pa.struct([("n", number)]))])
+    message = [("role", STRING), ("content", STRING), ("tool_calls", pa.list_(call))]
+    return pa.schema([("messages", pa.list_(pa.struct(message)))])
+
+
+def test_a_field_path_is_completed_by_the_message():
+    """A path inside messages contains the message's index, that of a plain column doesn't."""
+    assert FieldPath("messages", "content[1].text").format_path(3) == "messages[3].content[1].text"
+    assert FieldPath("prompt").format_path(3) == "prompt"
+
+
+def test_codes_are_numbered_in_order_of_appearance():
+    """A new name gets the next number, and a known one keeps its own."""
+    codes = CodeTable()
+    assert [codes[name] for name in ("b", "a", "b", "c")] == [0, 1, 0, 2]
+    assert list(codes) == ["b", "a", "c"]
+
+
+def test_columns_are_read_in_order_of_the_conversation():
+    """Prompts come before answers, whatever the table's order, with nulls where a row is empty."""
+    table = pa.table({"output": ["O", None], "input": [None, "N"], "instruction": ["I", "J"]})
+    codes = Codes(CodeTable(), CodeTable())
+    columns = read_fields(table, settle_layout(table.schema, CorpusConfig()), codes)
+    assert [[field.text.to_pylist() for field in column] for column in columns] == [
+        [["I", "J"]],
+        [[None, "N"]],
+        [["O", None]],
+    ]
+    assert list(codes.roles) == ["user", "assistant"]
+    assert [field.column for field in codes.fields] == ["instruction", "input", "output"]
+    (output,) = columns[2]
+    assert output.rows.tolist() == [0, 1]
+    assert output.role_codes.tolist() == [codes.roles["assistant"]] * 2
+    assert output.field_codes.tolist() == [codes.fields[FieldPath("output")]] * 2
+
+
+def both_spellings(**types):
+    """Return the schema of conversations with both spellings, of text unless a type is given."""
+    names = ("role", "content", "from", "value")
+    turn = pa.struct([(name, types.get(name.rstrip("_"), STRING)) for name in names])
+    return pa.schema([("conversations", pa.list_(turn))])
+
+
+SHAREGPT = {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]}
+MESSAGES = {"conversations": [{"role": "user", "content": "R"}]}
+
+
+def test_messages_of_both_spellings_are_read():
+    """Each message is read in the spelling that it fills, even within one column."""
+    both = {"conversations": [{"role": "assistant", "content": "C", "from": "gpt", "value": "C"}]}
+    segments = extract([SHAREGPT, MESSAGES, both], both_spellings())
+    assert list_segments(segments) == [
+        (0, "user", "answer", "Q"),
+        (0, "assistant", "answer", "A"),
+        (1, "user", "answer", "R"),
+        (2, "assistant", "answer", "C"),
+    ]
+    assert segments.field_paths == [
+        "conversations[0].value",
+        "conversations[1].value",
+        "conversations[0].content",
+        "conversations[0].content",
+    ]
+
+
+def test_role_and_content_are_each_taken_from_a_filled_spelling():
+    """A message may have its role in one spelling and its content in the other."""
+    rows = [
+        {"conversations": [{"role": "", "content": "", "from": "gpt", "value": "D"}]},
+        {"conversations": [{"content": "", "from": "gpt", "value": "E"}]},
+        {"conversations": [{"role": "assistant", "value": "F"}]},
+        {"conversations": [{"from": "gpt", "content": "G"}]},
+    ]
+    assert list_segments(extract(rows, both_spellings())) == [
+        (row, "assistant", "answer", text) for row, text in enumerate("DEFG")
+    ]
+
+
+@pytest.mark.parametrize("types", [{"role": pa.int64()}, {"role": pa.null(), "content": pa.null()}])
+def test_a_spelling_that_is_unusable_is_ignored(types):
+    """Numbers as roles, or columns of nulls, don't hide the other spelling."""
+    assert list_segments(extract([SHAREGPT], both_spellings(**types))) == [
+        (0, "user", "answer", "Q"),
+        (0, "assistant", "answer", "A"),
+    ]
+
+
+def test_a_content_that_is_one_part_has_a_path_in_the_row():
+    """The path of a content that is a single part has no index."""
+    row = {"messages": [{"role": "assistant", "content": {"type": "text", "text": "A"}}]}
+    segments = extract([row])
+    assert list_segments(segments) == [(0, "assistant", "answer", "A")]
+    assert segments.get_field_path(0) == "messages[0].content.text"
+
+
+def test_a_whole_number_in_a_call_is_the_same_beside_a_fraction():
+    """An integer in a call stays one when another row's fraction makes the column float."""
+    rows = [
+        {
+            "messages": [
+                {"role": "assistant", "content": None, "tool_calls": [{"arguments": {"n": number}}]}
+            ]
+        }
+        for number in (1, 1.5)
+    ]
+    alone = extract(rows[:1], call_with(pa.int64()))
+    beside = extract(rows, call_with(pa.float64()))
+    assert alone.texts == beside.texts[:1] == ['[{"arguments":{"n":1}}]']
+    assert beside.texts[1] == '[{"arguments":{"n":1.5}}]'
+
+
+def test_conversations_are_messages_by_other_names():
+    """ShareGPT's `from` and `value` give the roles and texts of `messages`."""
+    segments = extract(
+        [{"conversations": [{"from": "human", "value": "U"}, {"from": "gpt", "value": "A"}]}]
+    )
+    assert list_segments(segments) == [(0, "user", "answer", "U"), (0, "assistant", "answer", "A")]
+    assert segments.field_paths == ["conversations[0].value", "conversations[1].value"]
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        *ROLES.items(),
+        ("user", "user"),
+        ("Assistant", "assistant"),
+        ("GPT", "assistant"),
+        ("USER", "user"),
+    ],
+)
+def test_roles_are_normalised(name, role):
+    """Role names of other formats, in any case, become the roles of `messages`."""
+    assert extract([chat((name, "text"))]).roles == [role]
+
+
+def test_an_unknown_role_is_lowered():
+    """An unknown role is kept in lower case, and a missing one is empty."""
+    assert extract([chat(("Narrator", "text"), (None, "more"))]).roles == ["narrator", ""]
+
+
+def test_alpaca_prompt_and_output():
+    """Instruction and input are the user's, the output the assistant's; blanks are left out."""
+    rows = [
+        {"instruction": "I", "input": "", "output": "O"},
+        {"instruction": "J", "input": "N", "output": None},
+    ]
+    assert list_segments(extract(rows)) == [
+        (0, "user", "answer", "I"),
+        (0, "assistant", "answer", "O"),
+        (1, "user", "answer", "J"),
+        (1, "user", "answer", "N"),
+    ]
+
+
+def test_completion_of_text_and_of_turns():
+    """Prompt and completion may be text or lists of messages."""
+    assert list_segments(extract([{"prompt": "P", "completion": "C"}])) == [
+        (0, "user", "answer", "P"),
+        (0, "assistant", "answer", "C"),
+    ]
+    rows = [
+        {
+            "prompt": [{"role": "system", "content": "S"}],
+            "completion": [{"role": "assistant", "content": "C"}],
+        }
+    ]
+    assert list_segments(extract(rows)) == [
+        (0, "system", "answer", "S"),
+        (0, "assistant", "answer", "C"),
+    ]
+
+
+def test_preference_sides_of_text_and_of_turns():
+    """Both sides of a pair are read, each under its column."""
+    segments = extract([{"prompt": "P", "chosen": "yes", "rejected": "no"}])
+    assert list(zip(segments.field_paths, segments.roles, segments.texts, strict=True)) == [
+        ("prompt", "user", "P"),
+        ("chosen", "assistant", "yes"),
+        ("rejected", "assistant", "no"),
+    ]
+    turns = [{"role": "user", "content": "U"}, {"role": "assistant", "content": "A"}]
+    assert extract([{"chosen": turns, "rejected": turns}]).field_paths == [
+        "chosen[0].content",
+        "chosen[1].content",
+        "rejected[0].content",
+        "rejected[1].content",
+    ]
+
+
+def test_plain_text_is_the_assistants():
+    """Plain text is the assistant's, since the student learns to produce it."""
+    assert list_segments(extract([{"text": "T"}])) == [(0, "assistant", "answer", "T")]
+
+
+def test_paths_name_the_columns_of_the_corpus():
+    """A path names the corpus's column, not the format's."""
+    segments = extract(
+        [{"q": "I", "a": "O"}], format="alpaca", columns={"instruction": "q", "output": "a"}
+    )
+    assert segments.field_paths == ["q", "a"]
+
+
+def test_typed_parts_are_read():
+    """Parts of text and of thinking belong to their channels; other parts are left out."""
+    content = [
+        {"type": "thinking", "thinking": "T", "text": None},
+        {"type": "text", "thinking": None, "text": "A"},
+        {"type": "image", "thinking": None, "text": None},
+        {"type": "reasoning", "thinking": None, "text": "R"},
+        None,
+    ]
+    segments = extract([chat(("assistant", content))])
+    assert list_segments(segments) == [
+        (0, "assistant", "thinking", "T"),
+        (0, "assistant", "answer", "A"),
+        (0, "assistant", "thinking", "R"),
+    ]
+    assert segments.field_paths == [
+        "messages[0].content[0].thinking",
+        "messages[0].content[1].text",
+        "messages[0].content[3].text",
+    ]
+
+
+def test_parts_that_are_strings_are_read():
+    """A list of strings is read as a list of text parts."""
+    assert list_segments(extract([chat(("user", ["a", None, "b"]))])) == [
+        (0, "user", "answer", "a"),
+        (0, "user", "answer", "b"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
+def test_reasoning_fields_are_thinking(name):
+    """A reasoning field beside the content belongs to the thinking channel."""
+    segments = extract([{"messages": [{"role": "assistant", "content": "A", name: "R"}]}])
+    assert sorted(zip(segments.channels, segments.field_paths, segments.texts, strict=True)) == [
+        ("answer", "messages[0].content", "A"),
+        ("thinking", f"messages[0].{name}", "R"),
+    ]
+
+
+def test_a_reasoning_field_without_text_is_ignored():
+    """A boolean field named `thinking` isn't reasoning."""
+    assert list_segments(
+        extract([{"messages": [{"role": "assistant", "content": "A", "thinking": True}]}])
+    ) == [(0, "assistant", "answer", "A")]
+
+
+def test_tool_calls_have_a_channel():
+    """Tool calls are JSON with sorted keys in the tool channel; an empty list is left out."""
+    call = {"id": "1", "function": {"name": "look", "arguments": "{}"}}
+    rows = [
+        {
+            "messages": [
+                {"role": "assistant", "content": None, "tool_calls": [call]},
+                {"role": "tool", "content": "found", "tool_calls": []},
+            ]
+        },
+        {"messages": [{"role": "assistant", "content": "A", "tool_calls": None}]},
+    ]
+    segments = extract(rows)
+    assert [item[:3] for item in list_segments(segments)] == [
+        (0, "assistant", "tool"),
+        (0, "tool", "answer"),
+        (1, "assistant", "answer"),
+    ]
+    assert orjson.loads(segments.texts[0]) == [call]
+    assert segments.field_paths[0] == "messages[0].tool_calls"
+
+
+def test_tool_calls_do_not_depend_on_the_neighbours():
+    """A call's text doesn't change when another row has a field that this one lacks."""
+    alone = [
+        {"messages": [{"role": "assistant", "content": "A", "tool_calls": [{"name": "look"}]}]}
+    ]
+    beside = [
+        *alone,
+        {
+            "messages": [
+                {
+                    "role": "assistant",
+                    "content": "B",
+                    "tool_calls": [{"name": "go", "arguments": {"to": "x"}}],
+                }
+            ]
+        },
+    ]
+    assert extract(beside).texts[:2] == extract(alone).texts
+    assert '"to"' in extract(beside).texts[3]
+
+
+def test_null_content_and_empty_conversations():
+    """Null contents and empty or null lists give no segment and shift no other row."""
+    rows = [
+        chat(("assistant", None)),
+        {"messages": []},
+        {"messages": None},
+        chat(("user", " \n"), ("assistant", "A")),
+    ]
+    assert list_segments(extract(rows)) == [(3, "assistant", "answer", "A")]
+
+
+def test_null_messages_inside_a_list():
+    """A null message gives no segment, and the other messages keep their indices."""
+    segments = extract(
+        [
+            {
+                "messages": [
+                    {"role": "user", "content": "U"},
+                    None,
+                    {"role": "assistant", "content": "A"},
+                ]
+            }
+        ]
+    )
+    assert list_segments(segments) == [(0, "user", "answer", "U"), (0, "assistant", "answer", "A")]
+    assert segments.field_paths == ["messages[0].content", "messages[2].content"]
+
+
+def test_values_under_a_null_struct_are_ignored():
+    """Values that Arrow keeps under a null struct aren't read."""
+    roles, contents = pa.array(["user", "assistant"]), pa.array(["hidden", "A"])
+    turns = pa.StructArray.from_arrays(
+        [roles, contents], ["role", "content"], mask=pa.array([True, False])
+    )
+    table = pa.table({"messages": pa.ListArray.from_arrays(pa.array([0, 2], pa.int32()), turns)})
+    assert list_segments(extract(table)) == [(0, "assistant", "answer", "A")]
+
+
+def test_values_under_a_null_list_are_ignored():
+    """Values that Arrow keeps under a null list don't shift the rows after it."""
+    turns = pa.array([{"role": "user", "content": name} for name in "abcd"])
+    lists = pa.ListArray.from_arrays(
+        pa.array([0, 1, 3, 4], pa.int32()), turns, mask=pa.array([False, True, False])
+    )
+    assert list_segments(extract(pa.table({"messages": lists}))) == [
+        (0, "user", "answer", "a"),
+        (2, "user", "answer", "d"),
+    ]
+
+
+CONVERSATIONS = st.lists(
+    st.none()
+    | st.lists(
+        st.none()
+        | st.tuples(
+            st.sampled_from(["user", "assistant"]),
+            st.none() | st.sampled_from(["a", "b c", "<think>d</think>e"]),
+        ),
+        max_size=4,
+    ),
+    max_size=8,
+)
+
+
+@given(CONVERSATIONS, st.integers(0, 8), st.integers(0, 8), st.booleans(), st.booleans())
+def test_slices_and_chunks_are_read_like_new_tables(rows, begin, size, chunked, large):
+    """A sliced or chunked table gives the same segments as a new table of its rows."""
+    rows = [
+        {
+            "messages": turns
+            and [turn and dict(zip(("role", "content"), turn, strict=True)) for turn in turns]
+        }
+        for turns in rows
+    ]
+    schema = (
+        pa.schema([("messages", pa.large_list(CHAT.field(0).type.value_type))]) if large else CHAT
+    )
+    table = pa.Table.from_pylist(rows, schema)
+    if chunked:
+        table = pa.concat_tables([table.slice(0, 2), table.slice(2)])
+    sliced, fresh = (
+        extract(table.slice(begin, size)),
+        extract(rows[begin : begin + size], CHAT),
+    )
+    assert list_segments(sliced) == list_segments(fresh)
+    assert (sliced.field_paths, sliced.starts.tolist()) == (
+        fresh.field_paths,
+        fresh.starts.tolist(),
+    )
+
+
+def test_every_type_of_text_is_read():
+    """Dictionary-encoded and large text is read, also in slices with several dictionaries."""
+    chunks = [
+        pa.array(part, pa.string()).dictionary_encode() for part in (["x", "a"], ["b", None, "a"])
+    ]
+    for column in (
+        pa.chunked_array(chunks),
+        pa.chunked_array([chunk.cast(pa.large_string()) for chunk in chunks]),
+    ):
+        table = pa.table({"text": column}).slice(1)
+        assert list_segments(extract(table)) == [
+            (0, "assistant", "answer", "a"),
+            (1, "assistant", "answer", "b"),
+            (3, "assistant", "answer", "a"),
+        ]
+
+
+def test_a_table_without_rows_has_no_segments():
+    """A table without rows has no segments, whether it has chunks or not."""
+    assert len(extract([], CHAT)) == 0
+    assert len(extract(pa.table({"messages": pa.chunked_array([], CHAT.field(0).type)}))) == 0
+
+
+def test_a_stray_role_does_not_decide_the_spelling():
+    """A `role` without `content` doesn't hide `from` and `value`."""
+    rows = [
+        {
+            "conversations": [
+                {"from": "gpt", "value": "Hi.", "role": None},
+                {"from": "human", "value": "Ho.", "role": "x"},
+            ]
+        }
+    ]
+    assert list_segments(extract(rows)) == [
+        (0, "assistant", "answer", "Hi."),
+        (0, "user", "answer", "Ho."),
+    ]

@@ -1,0 +1,138 @@
+"""Reasoning blocks: how texts are split, and how texts with blocks are found."""
+
+import re
+import tracemalloc
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.records.reasoning import (
+    THINKING_SIGNS,
+    find_texts_with,
+    find_thinking_blocks,
+    split_reasoning,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("<think>why</think>so", [("thinking", 7, "why"), ("answer", 18, "so")]),
+        ("<thinking>why</thinking>so", [("thinking", 10, "why"), ("answer", 24, "so")]),
+        (
+            "first <think>why</think> then",
+            [("answer", 0, "first "), ("thinking", 13, "why"), ("answer", 24, " then")],
+        ),
+        ("<think>never ends", [("thinking", 7, "never ends")]),
+        ("never began</think>so", [("thinking", 0, "never began"), ("answer", 19, "so")]),
+        (
+            "<think>a</think>b<think>c</think>d",
+            [("thinking", 7, "a"), ("answer", 16, "b"), ("thinking", 24, "c"), ("answer", 33, "d")],
+        ),
+        (
+            "<think>a</think>b<think>c",
+            [("thinking", 7, "a"), ("answer", 16, "b"), ("thinking", 24, "c")],
+        ),
+        (
+            "a</think>b<think>c</think>d",
+            [("thinking", 0, "a"), ("answer", 9, "b"), ("thinking", 17, "c"), ("answer", 26, "d")],
+        ),
+        ("<think></think>so", [("answer", 15, "so")]),
+        ("<think>\n\n</think>\n\nso", [("answer", 17, "\n\nso")]),
+        ("<think>a\nb</think>\nso", [("thinking", 7, "a\nb"), ("answer", 18, "\nso")]),
+        ("I think that 1 < 2", [("answer", 0, "I think that 1 < 2")]),
+        ("a <thinker> tag", [("answer", 0, "a <thinker> tag")]),
+    ],
+)
+def test_texts_are_split_into_reasoning_and_answer(text, parts):
+    """Closed, unclosed, unopened, empty and repeated blocks are separated from the answer."""
+    assert split_reasoning(text) == parts
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            "<think>",
+            "</think>",
+            "<thinking>",
+            "</thinking>",
+            "<think",
+            "think",
+            " ",
+            "\n",
+            "é",
+            "e\u0301",
+            "😀",
+            "word",
+        ]
+    )
+    | st.text(max_size=4),
+    max_size=10,
+).map("".join)
+
+
+TAGS = re.compile(r"</?think(?:ing)?>|\s")
+
+
+@given(PIECES)
+def test_spans_are_where_they_say(text):
+    """Every span is at its offset, in order; between spans there are only tags and space."""
+    end, outside = 0, ""
+    for _, start, part in split_reasoning(text):
+        assert text[start : start + len(part)] == part
+        assert start >= end
+        outside, end = outside + text[end:start], start + len(part)
+    assert TAGS.sub("", outside + text[end:]) == ""
+
+
+@given(st.lists(st.text("<think/é ", max_size=12), max_size=8), st.integers(0, 8))
+def test_signs_are_found_as_python_finds_them(texts, begin):
+    """The search finds the texts that contain a sign, and ignores signs across two texts."""
+    array = pa.array(texts, pa.large_string()).slice(begin)
+    signs = (b"<think", b"</", "é".encode())
+    assert find_texts_with(array, signs) == [
+        index
+        for index, text in enumerate(array.to_pylist())
+        if any(sign.decode() in text for sign in signs)
+    ]
+
+
+REFERENCE = re.compile(
+    r"<(think|thinking)>(.*?)(?:</\1>|\Z)|\A((?:(?!<think(?:ing)?>).)*?)</think(?:ing)?>", re.DOTALL
+)
+
+
+TAG_SOUP = st.lists(
+    st.sampled_from(
+        ["<think>", "</think>", "<thinking>", "</thinking>", "<think", "a", "\n", "<", "</"]
+    ),
+    max_size=10,
+)
+
+
+@given(TAG_SOUP.map("".join))
+def test_blocks_are_those_of_one_pattern(text):
+    """Closed, unclosed and unopened blocks are found wherever they are."""
+    expected = [
+        (*block.span(), *block.span(2 if block.group(2) is not None else 3))
+        for block in REFERENCE.finditer(text)
+    ]
+    assert list(find_thinking_blocks(text)) == expected
+
+
+def test_a_long_thought_takes_little_memory():
+    """A block without an opening tag is found without memory for each character."""
+    text = "a" * (8 << 20) + "</think>b"
+    tracemalloc.start()
+    assert list(find_thinking_blocks(text)) == [(0, len(text) - 1, 0, 8 << 20)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_every_text_with_a_block_contains_a_sign():
+    """The quick search for signs misses no spelling of a tag."""
+    for tag in ("<think>", "<thinking>", "</think>", "</thinking>"):
+        assert find_texts_with(pa.array(["a", tag], pa.large_string()), THINKING_SIGNS) == [1]

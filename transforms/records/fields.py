@@ -1,0 +1,260 @@
+"""Fields of conversations: the texts in a corpus's columns, as parallel arrays.
+
+Lists of messages are read column by column from Arrow's flat arrays, without a dictionary for each
+message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.records.formats import Layout, is_text, is_turns
+from transforms.records.roles import CHANNELS, normalise_role
+
+PAIRS = (("role", "content"), ("from", "value"))
+"""The two spellings of a message's fields: its role, then its content."""
+
+THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+
+ASKING_COLUMNS = ("instruction", "input", "prompt")
+"""The columns of formats that hold the user's text."""
+
+READING_ORDER = (
+    *ASKING_COLUMNS,
+    "messages",
+    "conversations",
+    "completion",
+    "output",
+    "chosen",
+    "rejected",
+    "text",
+)
+"""The columns of all formats, in the order in which a conversation is read."""
+
+
+class FieldPath(NamedTuple):
+    """The path of a field, the same for every row: a column and, for lists, a path in a message."""
+
+    column: str
+    inside: str | None = None
+
+    def format_path(self, message: int) -> str:
+        """Return the path in a row, such as `messages[2].content`, for the message's index."""
+        return self.column if self.inside is None else f"{self.column}[{message}].{self.inside}"
+
+
+class FieldValues(NamedTuple):
+    """The texts of one field as parallel arrays, with a null where a row or message has no text.
+
+    All but `text` (large_string) are int64. Roles and fields are codes of `Codes`, channels are
+    indices into `CHANNELS`.
+    """
+
+    rows: np.ndarray
+    messages: np.ndarray
+    role_codes: np.ndarray
+    channel_codes: np.ndarray
+    field_codes: np.ndarray
+    text: pa.Array
+
+
+class CodeTable(dict[Any, int]):
+    """Codes for names: each new name gets the next number."""
+
+    def __missing__(self, name: Any) -> int:
+        self[name] = len(self)
+        return self[name]
+
+
+class Codes(NamedTuple):
+    """The codes of a table's roles and field paths."""
+
+    roles: CodeTable
+    fields: CodeTable
+
+
+class _Turns(NamedTuple):
+    """The messages of a column, flattened: their rows, indices in the row's list and role codes."""
+
+    column: str
+    rows: np.ndarray
+    messages: np.ndarray
+    role_codes: np.ndarray
+
+
+def read_fields(table: pa.Table, layout: Layout, codes: Codes) -> list[list[FieldValues]]:
+    """Return the fields of each column that the layout names, in reading order.
+
+    Roles and field paths are numbered in `codes`, in order of appearance.
+    """
+    return [
+        list(_read_column(table.column(layout.columns[name]), name, layout.columns[name], codes))
+        for name in READING_ORDER
+        if name in layout.columns
+    ]
+
+
+def _read_column(
+    column: pa.ChunkedArray, name: str, actual: str, codes: Codes
+) -> Iterator[FieldValues]:
+    """Yield a column's fields: the column itself, or the fields of its messages."""
+    array = _combine_chunks(column)
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        yield from _read_messages(array, actual, codes)
+        return
+    role = codes.roles["user" if name in ASKING_COLUMNS else "assistant"]
+    rows = np.arange(len(array))
+    turns = _Turns(actual, rows, np.zeros(len(rows), np.int64), np.full(len(rows), role))
+    yield _build_field(turns, "answer", codes.fields[FieldPath(actual)], array)
+
+
+def _combine_chunks(column: pa.ChunkedArray) -> Any:
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    return array
+
+
+def _build_field(turns: _Turns, channel: str, field_code: int, text: pa.Array) -> FieldValues:
+    size = len(turns.rows)
+    return FieldValues(
+        turns.rows,
+        turns.messages,
+        turns.role_codes,
+        np.full(size, CHANNELS.index(channel)),
+        np.full(size, field_code),
+        text.cast(pa.large_string()),
+    )
+
+
+def _read_messages(column: Any, name: str, codes: Codes) -> Iterator[FieldValues]:
+    """Yield the fields of a list of messages: reasoning, contents, tool calls."""
+    flat = column.flatten()
+    present = [item.name for item in flat.type]
+    pairs = [pair for pair in PAIRS if is_turns(column.type, *pair)]
+    role_codes, contents = _read_roles_and_contents(flat, pairs, codes)
+    turns = _Turns(name, *_number_messages(column), role_codes)
+    for item in THINKING_FIELDS:  # thought precedes the answer, as in a content with <think>
+        if item in present and is_text(_get_field(flat, item).type):
+            path = codes.fields[FieldPath(name, item)]
+            yield _build_field(turns, "thinking", path, _get_field(flat, item))
+    for item, content in contents.items():
+        path = FieldPath(name, item)
+        if is_text(content.type):
+            yield _build_field(turns, "answer", codes.fields[path], content)
+        else:
+            yield _read_typed_parts(turns, path, content.to_pylist(), codes)
+    if "tool_calls" in present:
+        lists = _get_field(flat, "tool_calls").to_pylist()
+        calls = [_encode_calls(calls) if calls else None for calls in lists]
+        path = codes.fields[FieldPath(name, "tool_calls")]
+        yield _build_field(turns, "tool", path, pa.array(calls, pa.large_string()))
+
+
+def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row of every message of a list column, and its index in the row's list."""
+    counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def _read_roles_and_contents(
+    flat: pa.StructArray, pairs: Sequence[tuple[str, str]], codes: Codes
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the messages' role codes, and their contents by field.
+
+    Where messages have both spellings, a role and a content are each taken from the first spelling
+    that isn't empty.
+    """
+    roles = [_get_field(flat, role) for role, _ in pairs]
+    contents = {content: _get_field(flat, content) for _, content in pairs}
+    if len(pairs) > 1:
+        filled = (pc.if_else(_is_filled(role), role, None) for role in roles)
+        roles = [pc.coalesce(*(role.cast(pa.large_string()) for role in filled))]
+        (_, first), (name, second) = contents.items()
+        contents[name] = pc.if_else(_is_filled(first), pa.scalar(None, second.type), second)
+    return _encode_roles(roles[0], codes.roles), contents
+
+
+def _is_filled(values: Any) -> pa.BooleanArray:
+    """Return which values are neither null nor an empty text."""
+    if not is_text(values.type):
+        return pc.is_valid(values)
+    return pc.and_(pc.is_valid(values), pc.fill_null(pc.not_equal(values, ""), False))
+
+
+def _get_field(flat: pa.StructArray, name: str) -> Any:
+    """Return a field of a struct array, with nulls where the struct is null."""
+    return flat.field(name) if not flat.null_count else pc.struct_field(flat, name)
+
+
+def _encode_roles(roles: pa.Array, codes: CodeTable) -> np.ndarray:
+    """Return the codes of the normalised roles; a role that isn't text counts as missing."""
+    if not is_text(roles.type):
+        return np.full(len(roles), codes[""])
+    encoded = roles.cast(pa.large_string()).dictionary_encode(null_encoding="encode")
+    known = [codes[normalise_role(name)] for name in encoded.dictionary.to_pylist()]
+    indices = encoded.indices.to_numpy(zero_copy_only=False)
+    return np.array(known, np.int64)[indices] if known else np.empty(0, np.int64)
+
+
+def _read_typed_parts(
+    turns: _Turns, path: FieldPath, contents: Sequence[Any], codes: Codes
+) -> FieldValues:
+    """Return the texts of contents that are lists of typed parts, part after part."""
+    parts = [
+        (index, codes.fields[FieldPath(path.column, f"{path.inside}{below}")], text, channel)
+        for index, content in enumerate(contents)
+        for below, text, channel in _split_parts(content)
+    ]
+    indices = np.array([index for index, *_ in parts], np.int64)
+    return FieldValues(
+        turns.rows[indices],
+        turns.messages[indices],
+        turns.role_codes[indices],
+        np.array([CHANNELS.index(channel) for *_, channel in parts], np.int64),
+        np.array([code for _, code, _, _ in parts], np.int64),
+        pa.array([text for _, _, text, _ in parts], pa.large_string()),
+    )
+
+
+def _split_parts(content: Any) -> Iterator[tuple[str, str, str]]:
+    """Yield the path below the content, the text and the channel of each part that has a text."""
+    parts = (
+        [(f"[{index}]", part) for index, part in enumerate(content)]
+        if isinstance(content, list)
+        else [("", content)]
+    )
+    for path, part in parts:
+        if isinstance(part, str):
+            yield path, part, "answer"
+        elif isinstance(part, dict):
+            thinking = part.get("type") in ("thinking", "reasoning")
+            for key in ("thinking", "text"):
+                if isinstance(part.get(key), str):
+                    channel = "thinking" if thinking or key == "thinking" else "answer"
+                    yield f"{path}.{key}", part[key], channel
+
+
+def _encode_calls(calls: Any) -> str:
+    """Return tool calls as JSON with sorted keys."""
+    return orjson.dumps(_drop_nulls(calls), option=orjson.OPT_SORT_KEYS, default=str).decode()
+
+
+def _drop_nulls(value: Any) -> Any:
+    """Return a value without null fields, its whole floats as integers.
+
+    Arrow may add a null field, or turn an integer into a float, only because of another row. A
+    row's text mustn't depend on its neighbours.
+    """
+    if isinstance(value, dict):
+        return {name: _drop_nulls(below) for name, below in value.items() if below is not None}
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+        return int(value)
+    return [_drop_nulls(below) for below in value] if isinstance(value, list) else value

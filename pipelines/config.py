@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from classifiers.library import read_yaml
+from pipelines.engines.interface import Engine
 from schemas.cards import SignalName, Strict
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import CardError
 from schemas.policies import Policy
+from schemas.scores import DEFAULT_SPAN_FLOOR
 
 if TYPE_CHECKING:
     from classifiers.models.encoders import EncoderConfig
 
 
 class EncoderSettings(Strict):
-    """Which encoder, and how it cuts text."""
+    """The encoder, and the windows that it cuts text into."""
 
     model: str = DEFAULT_ENCODER
     revision: str | None = None
@@ -28,34 +30,18 @@ class EncoderSettings(Strict):
 
 
 class Hardware(Strict):
-    """Where the models run. Of a run's identity only the number type that the precision settles is a part."""
+    """The device that models run on.
+
+    Only the number type that the precision leads to is part of a run's identity.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     token_budget: int | None = Field(None, ge=1)
 
 
-class Engine(Strict):
-    """What runs the pipeline. No part of a run's identity: the bytes are the same on every engine."""
-
-    runner: Literal["local", "flink", "dataflow"] = "local"
-    workers: int | None = Field(None, ge=1)
-    """Processes (local), parallel tasks (flink) or machines (dataflow, which needs it); without it one, and two."""
-    accelerator: str | None = None
-    """The GPU of the machines that score (dataflow): `type:nvidia-l4;count:1;install-nvidia-driver`."""
-    deadline: float | None = Field(None, gt=0)
-    """Minutes after which a job on a cluster is cancelled."""
-    wait: bool = True
-    """Stay until the job has ended, and publish; without it (dataflow), the same command publishes later."""
-
-    @property
-    def elsewhere(self) -> bool:
-        """Say whether other processes than this one do the work."""
-        return self.runner != "local" or (self.workers or 1) > 1
-
-
 class FilterConfig(Strict):
-    """All that `congener filter` can be told; every option of the command line has its place here."""
+    """The settings of `congener filter`; every setting on the command line is a field here."""
 
     input: tuple[str, ...] = ()
     output: str = ""
@@ -65,70 +51,82 @@ class FilterConfig(Strict):
     policy: str | None = None
     background: tuple[str, ...] = ()
     vectors: bool = False
-    """Also write every row's vector in float16, for maps, clusters and neighbours later."""
+    """Whether every row's vector is written too, in float16, for maps, clusters and neighbours."""
+    span_floor: float = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
+    """The score from which `spans/` says where a score comes from; lower if a threshold is lower."""
     private_quarantine: bool = False
-    """Have quarantine, rejects and swap list, folders and files, for their owner alone; on local disks."""
+    """Whether only the owner may read quarantine, rejects and swap list; for local disks."""
     corpus: CorpusConfig = CorpusConfig()
     shards: ShardLimits = ShardLimits()
     encoder: EncoderSettings = EncoderSettings()
     hardware: Hardware = Hardware()
     engine: Engine = Engine()
 
-    def on_launcher(self) -> FilterConfig:
-        """Return the settings for the process that launches the run: on another engine's machines the device is theirs."""
+    def for_launcher(self) -> FilterConfig:
+        """Return the settings for the process that launches the run.
+
+        With Dataflow the device is that of the machines, which the launcher may not have.
+        """
         if self.engine.runner != "dataflow":
             return self
-        return self.model_copy(
-            update={"hardware": self.hardware.model_copy(update={"device": "auto"})}
-        )
+        hardware = self.hardware.model_copy(update={"device": "auto"})
+        return self.model_copy(update={"hardware": hardware})
 
-    def encoder_config(self) -> EncoderConfig:
-        """Return the encoder and hardware settings as the classifiers want them."""
-        from classifiers.models.encoders import (
-            EncoderConfig,
-        )  # loads torch, which --help can do without
+    def build_encoder_config(self) -> EncoderConfig:
+        """Return the encoder and hardware settings in the form that classifiers take."""
+        from classifiers.models.encoders import EncoderConfig  # loads torch, which is slow
 
         return EncoderConfig(**self.encoder.model_dump(), **self.hardware.model_dump())
 
-    def placed(self) -> FilterConfig:
-        """Return the configuration with local paths that mean the same in workers elsewhere, which start in other folders."""
+    def with_absolute_paths(self) -> FilterConfig:
+        """Return the configuration with paths that workers in other folders understand."""
         if self.engine.runner == "local":
             return self
         return self.model_copy(
-            update={"input": tuple(map(absolute, self.input)), "output": absolute(self.output)}
+            update={
+                "input": tuple(make_absolute(path) for path in self.input),
+                "output": make_absolute(self.output),
+            }
         )
 
-    def identity(self) -> dict[str, object]:
-        """Return the part that decides a run's bytes: not where its files lie, nor what it runs on."""
+    def select_identity(self) -> dict[str, object]:
+        """Return the settings that decide a run's bytes: no paths of files, and no hardware."""
         return self.model_dump(
-            mode="json", include={"signals", "corpus", "shards", "encoder", "vectors"}
+            mode="json",
+            include={"signals", "corpus", "shards", "encoder", "vectors", "span_floor"},
         )
 
 
-def absolute(path: str) -> str:
-    """Return a local path from the root, a URI as it is."""
+def make_absolute(path: str) -> str:
+    """Return the absolute form of a local path, or a URI unchanged."""
     return path if "://" in path else str(Path(path).absolute())
 
 
-def on_disk(path: str) -> Path:
+def require_local_path(path: str) -> Path:
     """Return a path that must be on this machine's disk.
 
-    Raises: CardError: It is a URI.
+    Raises: CardError: the path is a URI.
     """
     if "://" in path:
         raise CardError(
             "must be on this machine's disk",
             where=path,
-            remedy="copy it here: only corpora, backgrounds, banks and runs may be elsewhere",
+            remedy="copy it here; only corpora, backgrounds, banks and runs may be on a store",
         )
     return Path(path)
 
 
 def read_config(path: str | None) -> FilterConfig:
-    """Read a configuration file, or return the defaults without one."""
-    return read_yaml(on_disk(path), FilterConfig) if path else FilterConfig()
+    """Read a configuration file, or return the defaults if there is no path.
+
+    Raises: CardError: the file can't be read, or a field is wrong.
+    """
+    return read_yaml(require_local_path(path), FilterConfig) if path else FilterConfig()
 
 
 def read_policy(path: str | None) -> Policy:
-    """Read a policy file, or return the policy of the cards without one."""
-    return read_yaml(on_disk(path), Policy) if path else Policy()
+    """Read a policy file, or return the default policy if there is no path.
+
+    Raises: CardError: the file can't be read, or a field is wrong.
+    """
+    return read_yaml(require_local_path(path), Policy) if path else Policy()

@@ -1,4 +1,4 @@
-"""`congener demo`: the whole job on the sample corpus that ships, measured against its truth."""
+"""`congener demo`: the whole job on the sample corpus, compared with its truth."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ import polars as pl
 
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
+from schemas.events import Listener, ignore
 from schemas.manifests import Manifest
+from schemas.runs import shard_path
 
 SAMPLE = Path(__file__).parent / "sample"
 CORPORA = ("chat", "sharegpt")
-"""The two halves of the sample: OpenAI-style messages of two teachers, and ShareGPT conversations of a third."""
+"""The two halves of the sample: OpenAI messages of two teachers, and ShareGPT conversations of a third."""
+
+ANY_TRAIT = "any trait"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trait, or all of them together, fared against the truth, in rows."""
+    """How the rows on which a trait fired compare with the truth."""
 
     name: str
     true: int
@@ -30,46 +34,51 @@ class Outcome:
 
     @property
     def precision(self) -> float | None:
-        """Return the share of what was found that is right; None when nothing was found."""
+        """Return the share of the rows found that are right; None if none was found."""
         return self.right / self.found if self.found else None
 
     @property
     def recall(self) -> float | None:
-        """Return the share of what is true that was found."""
+        """Return the share of the true rows that were found; None if there are none."""
         return self.right / self.true if self.true else None
 
 
 def run_demo(
-    output: str, config: FilterConfig, restart: bool = True
+    output: str, config: FilterConfig, restart: bool = True, listener: Listener = ignore
 ) -> tuple[list[Manifest], list[Outcome]]:
-    """Filter both sample corpora below `output`, and compare with the truth beside them."""
+    """Filter both sample corpora below `output`, and compare the runs with the truth."""
     manifests = []
     for name in CORPORA:
         update = {"input": (str(SAMPLE / name),), "output": f"{output}/{name}"}
-        manifests.append(
-            run_filter(
-                config.model_copy(update=update), restart=restart, command=("congener", "demo")
-            )
+        manifest = run_filter(
+            config.model_copy(update=update),
+            restart=restart,
+            command=("congener", "demo"),
+            listener=listener,
         )
-    return manifests, outcomes(output, [item.trait for item in manifests[0].thresholds])
+        manifests.append(manifest)
+    return manifests, compare_with_truth(output, [item.trait for item in manifests[0].thresholds])
 
 
-def outcomes(output: str, traits: list[str]) -> list[Outcome]:
-    """Compare the runs with the truth: a line a trait, and one for rows with any trait at all."""
+def compare_with_truth(output: str, traits: list[str]) -> list[Outcome]:
+    """Compare the runs with the truth: one outcome a trait, and one for rows with any trait."""
     true, found, right = Counter[str](), Counter[str](), Counter[str]()
-    for real, fired in _pairs(output):
-        true.update([*real, *(["any trait"] if real else [])])
-        found.update([*fired, *(["any trait"] if fired else [])])
-        right.update([*(real & fired), *(["any trait"] if real and fired else [])])
-    return [Outcome(name, true[name], found[name], right[name]) for name in (*traits, "any trait")]
+    for real, fired in _read_pairs(output):
+        true.update(_with_any(real))
+        found.update(_with_any(fired))
+        right.update([*(real & fired), *([ANY_TRAIT] if real and fired else [])])
+    return [Outcome(name, true[name], found[name], right[name]) for name in (*traits, ANY_TRAIT)]
 
 
-def _pairs(output: str) -> Iterator[tuple[set[str], set[str]]]:
-    """Yield each sample row's true traits and those that fired."""
+def _with_any(traits: set[str]) -> list[str]:
+    return [*traits, *([ANY_TRAIT] if traits else [])]
+
+
+def _read_pairs(output: str) -> Iterator[tuple[set[str], set[str]]]:
+    """Yield the true traits of each sample row, and the traits that fired on it."""
     for name in CORPORA:
-        ledger = pl.read_parquet(f"{output}/{name}/ledger/*.parquet").select(
-            "source", "row", "reasons"
-        )
+        pattern = f"{output}/{name}/{shard_path('ledger', '*')}"
+        ledger = pl.read_parquet(pattern).select("source", "row", "reasons")
         fired = {
             (source, row): {reason["trait"] for reason in reasons}
             for source, row, reasons in ledger.iter_rows()

@@ -10,24 +10,29 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pipelines.config import Engine, FilterConfig
-from pipelines.display.progress import Reporter
-from pipelines.filter import FilterPlan, plan
+from pipelines.config import FilterConfig
+from pipelines.engines.interface import Engine
+from pipelines.plan import FilterPlan, settle
 from schemas.corpora import ShardLimits
 from schemas.errors import BudgetError, CardError
-from transforms.decide import decide
+from schemas.events import Listener, ignore
+from transforms.decide import decide_shard
 from transforms.files.shards import read_task
 from transforms.files.sources import ShardPlan
 from transforms.identify import identify
-from transforms.score import score, shared_scorer
-from transforms.write import write_shard
+from transforms.score import get_scorer, score
+from transforms.write import Destination, write_shard
 
-PLACES = 20
-"""Stretches of rows that a sample is taken from."""
+STRETCHES = 20
+"""Stretches of rows that a sample is drawn from."""
 
 
 class Terms(NamedTuple):
-    """What an estimate assumes: machines, how many times faster than this one each is, its price an hour, the minutes before it works."""
+    """The assumptions of an estimate.
+
+    `speed` is how many times faster than this machine each machine is; `price` is for a machine and
+    an hour; `startup_minutes` are paid before a machine works.
+    """
 
     machines: int = 1
     speed: float = 1.0
@@ -36,7 +41,7 @@ class Terms(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Rows that were filtered here, and what that took."""
+    """Rows that were filtered here, and the tokens and seconds that they took."""
 
     rows: int
     tokens: int
@@ -44,11 +49,12 @@ class Stretch(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What a run would take: all rows and tokens, hours of one machine, hours on the clock, the price; and by how much that may be off.
+    """What a run would take: rows, tokens, machine hours, hours on the clock, and the price.
 
-    `spread` is twice the standard error of the sample's seconds a row, as a share of the work, in a finite population: nothing
-    is left open by rows once all are in the sample. It knows of differences between rows, not of whether `speed` is right.
-    `highest` is the price with that much more work; the machines' start costs what it costs.
+    `spread` is twice the standard error of the sample's seconds per row, as a share of the work,
+    corrected for a finite population: it is 0 once all rows are in the sample. It covers the
+    differences between rows, not an error in `speed`. `highest` is the price with that much more
+    work; the start of the machines costs the same.
     """
 
     rows: int
@@ -62,89 +68,91 @@ class Estimate(NamedTuple):
 
 
 def run_estimate(
-    config: FilterConfig, terms: Terms, sample: int = 2000, budget: float | None = None
+    config: FilterConfig,
+    terms: Terms,
+    sample: int = 2000,
+    budget: float | None = None,
+    listener: Listener = ignore,
 ) -> Estimate:
-    """Filter a sample of the corpus here, in a folder that is thrown away, and work out what the whole would cost.
+    """Filter a sample of the corpus in a temporary folder here, and estimate the cost of the whole run.
 
-    Raises: BudgetError: It would cost more than the budget, reckoned at the upper end of the spread.
-    Raises: CongenerError: The run can't be settled.
+    Raises: BudgetError: the price at the upper end of the spread is over the budget.
+    Raises: CongenerError: the run can't be settled.
     """
     if not config.input:
         raise CardError(
             "input is needed", remedy="congener estimate --input CORPUS --machines 4 --price 1.20"
         )
-    with tempfile.TemporaryDirectory() as folder, Reporter() as reporter:
+    with tempfile.TemporaryDirectory() as folder:
         limits = ShardLimits(
-            rows=max(1, min(config.shards.rows, math.ceil(sample / PLACES))),
+            rows=max(1, min(config.shards.rows, math.ceil(sample / STRETCHES))),
             bytes=config.shards.bytes,
         )
-        settled = plan(
-            config.model_copy(update={"output": folder, "shards": limits, "engine": Engine()}),
-            reporter,
-        )
-        reckoned = reckon(
-            sum(source.rows for source in settled.corpus.sources), measured(settled, sample), terms
-        )
-    if budget is not None and reckoned.highest > budget:
+        here = {"output": folder, "shards": limits, "engine": Engine()}
+        settled = settle(config.model_copy(update=here), listener)
+        rows = sum(source.rows for source in settled.corpus.sources)
+        estimate = extrapolate(rows, measure_sample(settled, sample), terms)
+    if budget is not None and estimate.highest > budget:
         raise BudgetError(
-            f"the run is reckoned to cost {reckoned.price:.2f}, at most {reckoned.highest:.2f}, against a budget of {budget:.2f}",
-            remedy="a larger budget, a smaller corpus, fewer signals; --sample makes the spread smaller",
+            f"the run would cost about {estimate.price:.2f} and at most {estimate.highest:.2f}; "
+            f"the budget is {budget:.2f}",
+            remedy="a larger budget, a smaller corpus or fewer signals; --sample makes the spread "
+            "smaller",
         )
-    return reckoned
+    return estimate
 
 
-def drawn(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]:
-    """Draw stretches of rows by their digests: of every task the first, then the second, and so on, until there are enough.
+def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]:
+    """Draw shards until they have enough rows: the first of every task, then the second, and so on.
 
-    Those at a task's end can't be reached without reading the ones before.
+    Tasks are ordered by digest. The last shards of a task can't be read without those before them.
     """
     tasks = sorted(settled.tasks, key=lambda task: task[0].name.rsplit("-", 1)[1])
-    taken, rows, deeper = Counter[int](), 0, list(range(len(tasks)))
+    taken, rows, deep_enough = Counter[int](), 0, list(range(len(tasks)))
     for depth in range(max(map(len, tasks), default=0)):
         if rows >= sample:
             break
-        deeper = [place for place in deeper if depth < len(tasks[place])]
-        for place in deeper:
+        deep_enough = [index for index in deep_enough if depth < len(tasks[index])]
+        for index in deep_enough:
             if rows >= sample:
                 break
-            taken[place], rows = depth + 1, rows + tasks[place][depth].rows
-    return [tasks[place][:depth] for place, depth in sorted(taken.items())]
+            taken[index], rows = depth + 1, rows + tasks[index][depth].rows
+    return [tasks[index][:depth] for index, depth in sorted(taken.items())]
 
 
-def measured(settled: FilterPlan, sample: int) -> list[Stretch]:
-    """Filter the drawn stretches, from reading to writing; the first one twice, since the first pays for warming up."""
-    chosen = drawn(settled, sample)
+def measure_sample(settled: FilterPlan, sample: int) -> list[Stretch]:
+    """Filter the drawn shards from reading to writing. The first one runs twice: it pays for the warm-up."""
+    chosen = draw_sample(settled, sample)
     for task in chosen[:1]:
-        list(_filtered(settled, task[:1]))
-    return [stretch for task in chosen for stretch in _filtered(settled, task)]
+        list(_filter_task(settled, task[:1]))
+    return [stretch for task in chosen for stretch in _filter_task(settled, task)]
 
 
-def _filtered(settled: FilterPlan, task: tuple[ShardPlan, ...]) -> Iterator[Stretch]:
+def _filter_task(settled: FilterPlan, task: tuple[ShardPlan, ...]) -> Iterator[Stretch]:
+    scoring = settled.scoring
+    to = Destination(
+        run=settled.config.output,
+        bank_uri=scoring.bank_uri,
+        extra_column=settled.extra_column,
+        vectors=settled.config.vectors,
+    )
     began = time.perf_counter()
-    for read in read_task(task, settled.corpus.schema):
-        decided = decide(
-            score(identify(read, settled.layout), shared_scorer(settled.scoring)), settled.rules
-        )
-        receipt = write_shard(
-            decided,
-            settled.config.output,
-            settled.bank,
-            settled.extra_column,
-            settled.config.vectors,
-        )
+    for shard in read_task(task, settled.corpus.schema):
+        identified = identify(shard, settled.layout)
+        scored = score(identified, get_scorer(scoring), scoring.span_floor)
+        receipt = write_shard(decide_shard(scored, settled.rules), settled.bank, to)
         yield Stretch(receipt.rows, receipt.tokens, time.perf_counter() - began)
         began = time.perf_counter()
 
 
-def reckon(rows: int, stretches: list[Stretch], terms: Terms) -> Estimate:
-    """Work out the whole from its stretches."""
+def extrapolate(rows: int, stretches: list[Stretch], terms: Terms) -> Estimate:
+    """Estimate the whole run from the stretches of a sample."""
     sampled = sum(stretch.rows for stretch in stretches)
     times = rows / max(sampled, 1)
     work = sum(stretch.seconds for stretch in stretches) * times / terms.speed / 3600
     machine_hours = work + terms.machines * terms.startup_minutes / 60
-    spread = _spread(
-        [stretch.seconds / stretch.rows for stretch in stretches if stretch.rows]
-    ) * math.sqrt(1 - min(sampled / max(rows, 1), 1))
+    costs = [stretch.seconds / stretch.rows for stretch in stretches if stretch.rows]
+    spread = _estimate_spread(costs) * math.sqrt(1 - min(sampled / max(rows, 1), 1))
     return Estimate(
         rows=rows,
         tokens=round(sum(stretch.tokens for stretch in stretches) * times),
@@ -157,7 +165,8 @@ def reckon(rows: int, stretches: list[Stretch], terms: Terms) -> Estimate:
     )
 
 
-def _spread(costs: list[float]) -> float:
+def _estimate_spread(costs: list[float]) -> float:
+    """Return twice the standard error of the mean cost, as a share of the mean."""
     if len(costs) < 2:
-        return 1.0  # one stretch says nothing of others: it may as well be twice as much
+        return 1.0  # one stretch says nothing about the others: assume up to twice the work
     return 2 * statistics.stdev(costs) / math.sqrt(len(costs)) / statistics.fmean(costs)

@@ -1,21 +1,22 @@
-"""`congener fit`: trait cards in, a bank out."""
+"""`congener fit`: from trait cards to a bank."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from classifiers.banks import INDEX_FILE, Bank
-from classifiers.guarantees.calibration import Threshold, calibrate, texts_needed
+from classifiers.banks import INDEX_FILE, Bank, TraitModel
+from classifiers.guarantees.calibration import Threshold, calibrate, count_texts_needed
 from pipelines.banks import prepare_bank, save_bank
 from pipelines.config import FilterConfig
-from pipelines.display.progress import Reporter
 from schemas.errors import RunError
+from schemas.events import Listener, ignore
+from schemas.scores import COMBINED
 from transforms.files import storage
 
 
 @dataclass(frozen=True)
 class FittedTrait:
-    """A line of `fit`'s table."""
+    """A fitted trait: its exemplars, its signals, and the threshold that its own level leads to."""
 
     trait: str
     positives: int
@@ -23,48 +24,49 @@ class FittedTrait:
     signals: tuple[str, ...]
     threshold: Threshold
     needed: int
+    """Clean texts that the level needs."""
     calibrated_on: str
 
 
-def run_fit(config: FilterConfig, output: str, restart: bool = False) -> Bank:
+def run_fit(
+    config: FilterConfig, output: str, restart: bool = False, listener: Listener = ignore
+) -> Bank:
     """Fit the configuration's traits and write the bank.
 
-    Raises: CongenerError: A card or the encoder is wrong, or the output holds something already.
+    Raises: CongenerError: a card or the encoder is wrong, or the output already holds a bank.
     """
     if storage.exists(storage.join(output, INDEX_FILE)):
         if not restart:
             raise RunError(
-                "holds a bank already",
+                "already holds a bank",
                 where=output,
-                remedy="choose another --output, or replace it with --restart",
+                remedy="choose another --output, or replace the bank with --restart",
             )
         storage.remove_tree(output)
     storage.sweep(output)
-    with Reporter() as reporter:
-        bank, _ = prepare_bank(config, reporter=reporter)
+    bank = prepare_bank(config, listener=listener).bank
     save_bank(bank, output)
     return bank
 
 
-def fitted_traits(bank: Bank) -> list[FittedTrait]:
-    """Describe each trait: its exemplars, and the threshold that its own level gives."""
-    lines = []
-    for name, trait in bank.traits.items():
-        explicit = trait.card.threshold
-        threshold = (
-            Threshold(explicit, "explicit")
-            if explicit is not None
-            else calibrate(trait.calibration["combined"], trait.card.level)
-        )
-        own = len(trait.positives), len(trait.negatives)
-        lines.append(
-            FittedTrait(
-                name,
-                *own,
-                trait.card.signals.names(),
-                threshold,
-                texts_needed(trait.card.level),
-                trait.calibrated_on,
-            )
-        )
-    return lines
+def describe_fitted_traits(bank: Bank) -> list[FittedTrait]:
+    """Describe each trait of a bank."""
+    return [_describe_trait(trait) for trait in bank.traits.values()]
+
+
+def _describe_trait(trait: TraitModel) -> FittedTrait:
+    card = trait.card
+    explicit = card.threshold
+    if explicit is not None:
+        threshold = Threshold(explicit, "explicit")
+    else:
+        threshold = calibrate(trait.calibration[COMBINED], card.level)
+    return FittedTrait(
+        trait=card.id,
+        positives=len(trait.positives),
+        negatives=len(trait.negatives),
+        signals=card.signals.names,
+        threshold=threshold,
+        needed=count_texts_needed(card.level),
+        calibrated_on=trait.calibrated_on,
+    )

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import StringConstraints
 
 from schemas.cards import Strict
-from schemas.digests import config_digest
+from schemas.digests import digest_config
+from schemas.receipts import Output
 
-MANIFEST_FORMAT = 2
+MANIFEST_FORMAT = 3
 
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 """A SHA-256 in hex."""
@@ -25,15 +26,6 @@ class InputFile(Strict):
     compression: str
     bytes: int
     rows: int
-    sha256: str
-
-
-class Output(Strict):
-    """A file that was written; `path` is relative to the run directory."""
-
-    path: str
-    rows: int
-    bytes: int
     sha256: str
 
 
@@ -100,6 +92,10 @@ class Manifest(Strict):
     ledger_root: str
     shards: tuple[tuple[str, Digest], ...]
     """Name and ledger root of every shard, in corpus order; the ledger root is the Merkle root over them."""
+    span_floor: float
+    """The score from which `spans/` has the spans. Lower thresholds need another run."""
+    cards: dict[str, dict[str, Any]]
+    """The card of every trait, as it was used."""
     limits: tuple[str, ...]
     """What the run doesn't show, in sentences."""
     parents: tuple[str, ...] = ()
@@ -112,7 +108,7 @@ class Manifest(Strict):
 
     def seal(self) -> str:
         """Digest everything but the digest."""
-        return config_digest(self.model_dump(mode="json", exclude={"digest"}))
+        return digest_config(self.model_dump(mode="json", exclude={"digest"}))
 
     def to_bytes(self) -> bytes:
         """Encode as JSON, in the one way in which a manifest is written."""

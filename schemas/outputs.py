@@ -1,12 +1,13 @@
-"""Arrow schemas of what a run leaves behind. Column names here are a promise to readers; append, never rename."""
+"""Arrow schemas of a run's tables. Readers rely on the column names: append columns, never rename."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-SCORE_DECIMALS = 4
-"""Scores are rounded to this many decimals before anything is decided or written, so that the last bits of a float,
-which depend on the batch a text was scored in, neither change a file nor a decision in all but knife-edge cases."""
+from schemas.lots import LOT_FIELDS
+
+SPAN = pa.struct([("field_path", pa.string()), ("start", pa.int32()), ("end", pa.int32())])
+"""A stretch of a field, in characters from the field's start."""
 
 REASON = pa.struct(
     [
@@ -14,19 +15,22 @@ REASON = pa.struct(
         ("signal", pa.string()),
         ("score", pa.float32()),
         ("threshold", pa.float32()),
-        ("segment", pa.string()),
-        ("start", pa.int32()),
-        ("end", pa.int32()),
+        *SPAN,
     ]
 )
+"""Why a trait fired on a row: the score that counted, its threshold, and the span that scored highest."""
+
+LOT = tuple((name, pa.string()) for name in LOT_FIELDS)
+"""The columns of a lot; null where a field isn't known."""
+
+ROW_KEY = (("source", pa.string()), ("row", pa.int64()))
+"""The columns that name an input row: the file, and the row's number in it."""
 
 LEDGER = pa.schema(
     [
         ("record_id", pa.string()),
-        ("source", pa.string()),
-        ("row", pa.int64()),
-        ("teacher", pa.string()),
-        ("lot", pa.string()),
+        *ROW_KEY,
+        *LOT,
         ("content_digest", pa.string()),
         ("decision", pa.string()),
         ("reasons", pa.list_(REASON)),
@@ -34,6 +38,30 @@ LEDGER = pa.schema(
         ("output_row", pa.int64()),
     ]
 )
+
+SIGNAL_SPAN = pa.struct(
+    [
+        ("trait", pa.string()),
+        ("signal", pa.string()),
+        ("score", pa.float32()),
+        *SPAN,
+        ("masks", pa.list_(SPAN)),
+        ("hits", pa.list_(SPAN)),
+    ]
+)
+"""Where a signal's score on a row comes from.
+
+`hits` has every hit of a lexicon in the row. `masks` has the spans that a mask covers where they differ
+from the span itself: the sentences around the hits, or the whole of a message's tool calls.
+"""
+
+SPANS = pa.schema([*ROW_KEY, ("spans", pa.list_(SIGNAL_SPAN))])
+"""`spans/`, aligned with the ledger: the spans of the scores that reach the run's floor. No text."""
+
+CALIBRATION_SCORES = pa.schema(
+    [("trait", pa.string()), ("signal", pa.string()), ("score", pa.float32())]
+)
+"""The scores of the held-out clean texts, NaN for a text that is out of the trait's scope."""
 
 NEIGHBOUR = pa.struct(
     [
@@ -51,27 +79,26 @@ QUARANTINE_EXTRA = pa.field(
     pa.struct(
         [
             ("record_id", pa.string()),
-            ("source", pa.string()),
-            ("row", pa.int64()),
-            ("teacher", pa.string()),
-            ("lot", pa.string()),
+            *ROW_KEY,
+            *LOT,
             ("decision", pa.string()),
             ("reasons", pa.list_(EVIDENCE)),
         ]
     ),
 )
-
-MASK = pa.struct([("segment", pa.string()), ("start", pa.int32()), ("end", pa.int32())])
+"""The column that `quarantine/` adds to the columns of the corpus."""
 
 CLEAN_EXTRA = pa.field(
     "congener",
-    pa.struct([("decision", pa.string()), ("weight", pa.float32()), ("masks", pa.list_(MASK))]),
+    pa.struct(
+        [("decision", pa.string()), ("weight", pa.float32()), ("masks", pa.list_(SPAN))],
+    ),
 )
+"""The column that `clean/` adds when the policy may flag or mask."""
 
 REJECTS = pa.schema(
     [
-        ("source", pa.string()),
-        ("row", pa.int64()),
+        *ROW_KEY,
         ("offset", pa.int64()),
         ("error", pa.string()),
         ("raw", pa.binary()),
@@ -81,18 +108,14 @@ REJECTS = pa.schema(
 SWAPLIST = pa.schema(
     [
         ("record_id", pa.string()),
-        ("source", pa.string()),
-        ("row", pa.int64()),
-        ("teacher", pa.string()),
-        ("lot", pa.string()),
+        *ROW_KEY,
+        *LOT,
         ("traits", pa.list_(pa.string())),
         ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
     ]
 )
 
 
-def scores_schema(columns: list[str]) -> pa.Schema:
+def build_scores_schema(columns: list[str]) -> pa.Schema:
     """Return the schema of `scores/` for these score columns."""
-    return pa.schema(
-        [("source", pa.string()), ("row", pa.int64()), *((name, pa.float32()) for name in columns)]
-    )
+    return pa.schema([*ROW_KEY, *((name, pa.float32()) for name in columns)])

@@ -7,12 +7,16 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from schemas.cards import Action, SignalName, Slug, Strict
+from schemas.lots import LotPattern
 
 DECISIONS = ("keep", "flag", "mask", "swap", "quarantine", "drop", "duplicate", "reject")
 """Every fate of an input row; the counts over them add up to the rows read."""
 
 PUBLISHED = ("keep", "flag", "mask", "swap")
-"""The decisions whose rows stand in `clean/`."""
+"""The decisions whose rows are in `clean/`."""
+
+REMOVED = tuple(name for name in DECISIONS if name not in PUBLISHED)
+"""The decisions whose rows leave the corpus, rejects included."""
 
 SEVERITY: tuple[Action, ...] = ("keep", "flag", "mask", "quarantine", "swap", "drop")
 """Actions from mildest to strongest; the strongest of a row's traits decides, and all of them stay as reasons."""
@@ -26,24 +30,6 @@ class TraitRule(Strict):
     max_false_positive_rate: float | None = Field(None, gt=0, lt=1)
     confidence: float | None = Field(None, gt=0, lt=1)
     action: Action | None = None
-
-
-class LotPattern(Strict):
-    """Shell-style patterns (`*`, `?`) over a lot's fields; those left out match everything."""
-
-    teacher: str | None = None
-    prompt_source: str | None = None
-    system_prompt: str | None = None
-    date: str | None = None
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _says_what_it_matches(cls, value: object) -> object:
-        if value is None:
-            raise ValueError(
-                'is empty: leave it out to match every lot, or write "-" for what isn\'t known'
-            )
-        return value
 
 
 class LotException(Strict):

@@ -1,53 +1,34 @@
-"""Identify: content digests, record ids and lots of a shard's rows."""
+"""Identify: the content digest, the record id and the lot of every row of a shard."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
 
-from schemas.corpora import LOT_FIELDS
-from schemas.digests import RECORD_ID_HEX, sha256_hex
-from schemas.policies import LotPattern
+from schemas.digests import RECORD_ID_HEX, digest_bytes
+from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from transforms.coders import coded
 from transforms.files.shards import Shard
 from transforms.poison import kept, spared, with_rejects
 from transforms.records.formats import Layout
-from transforms.records.segments import CHANNELS, Segments, content_digests, segments_of
+from transforms.records.roles import CHANNELS
+from transforms.records.segments import Segments, digest_rows, extract_segments
 
-NOTHING = "-"
-"""Stands for a lot field that a corpus or a row doesn't have."""
+DAY_CHARACTERS = 10
+"""Characters of an ISO date that name the day."""
 
-
-class Lot(NamedTuple):
-    """What records of one lot share."""
-
-    teacher: str
-    prompt_source: str
-    system_prompt: str
-    date: str
-
-    def name(self) -> str:
-        """Return the lot's name in the ledger: its fields, separated by ` | `."""
-        return " | ".join(self)
-
-    def matches(self, pattern: LotPattern) -> bool:
-        """Say whether every field that the pattern names fits it."""
-        return all(
-            wanted is None or fnmatchcase(getattr(self, field), wanted) for field, wanted in pattern
-        )
+PROMPT_HEX = 8
+"""Hex digits that name a system prompt in a lot."""
 
 
 @coded
-@dataclass
-class IdentifiedShard:
-    """A shard with its conversations taken apart and its rows named."""
+@dataclass(kw_only=True)
+class IdentifiedShard(Shard):
+    """A shard with the segments of its conversations, and the content digest and lot of every row."""
 
-    shard: Shard
     segments: Segments
     digests: list[str]
     lots: list[Lot]
@@ -59,97 +40,98 @@ class IdentifiedShard:
 
 
 def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
-    """Take a shard's conversations apart and name its rows; a row that can't be becomes a reject."""
-    found, reasons = spared(
+    """Take a shard's conversations apart and identify its rows; a row on which that fails is rejected."""
+    identified, reasons = spared(
         shard.table.num_rows,
-        lambda rows: _identified(kept(shard, rows), layout),
+        lambda rows: _identify_rows(kept(shard, rows), layout),
         "taking the row apart",
     )
-    found.shard = with_rejects(found.shard, shard, reasons)
-    return found
+    identified.rejects = with_rejects(identified, shard, reasons).rejects
+    return identified
 
 
-def _identified(shard: Shard, layout: Layout) -> IdentifiedShard:
-    _require_sound(shard.table)
-    segments = segments_of(shard.table, layout)
+def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
+    _require_valid(shard.table)
+    segments = extract_segments(shard.table, layout)
     return IdentifiedShard(
-        shard,
-        segments,
-        content_digests(shard.table, segments, layout),
-        _lots(shard, segments, layout),
+        **vars(shard),
+        segments=segments,
+        digests=digest_rows(shard.table, segments, layout),
+        lots=_build_lots(shard, segments, layout),
     )
 
 
-def _require_sound(table: pa.Table) -> None:
-    """Check every value of a table, in all its columns: a Parquet file's text may be no UTF-8.
+def _require_valid(table: pa.Table) -> None:
+    """Check every value of a table, in all its columns: text in a Parquet file may be invalid UTF-8.
 
-    Raises: pa.ArrowInvalid: Some value isn't what its type says.
+    Raises: pa.ArrowInvalid: a value isn't valid for its type.
     """
     try:
         table.validate(full=True)
-    except pa.ArrowInvalid:  # of a part of a table, also the rows beside it: a copy has none
+    except pa.ArrowInvalid:
+        # a slice also validates the rows beside it; a copy doesn't have them
         table.take(pa.array(range(table.num_rows))).validate(full=True)
 
 
-def part_of(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
-    """Return some rows of an identified shard, without its rejects."""
-    if len(rows) == identified.shard.table.num_rows:
+def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
+    """Return a shard of some of the rows, without the rejects."""
+    if len(rows) == identified.table.num_rows:
         return identified
     return IdentifiedShard(
-        kept(identified.shard, rows),
-        identified.segments.of_rows(rows),
-        [identified.digests[row] for row in rows],
-        [identified.lots[row] for row in rows],
+        **vars(kept(identified, rows)),
+        segments=identified.segments.select_rows(rows),
+        digests=[identified.digests[row] for row in rows],
+        lots=[identified.lots[row] for row in rows],
     )
 
 
-def _lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:
+def _build_lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:
     size = shard.table.num_rows
     columns = []
     for name in LOT_FIELDS:
-        place = layout.lots.get(name)
-        if place is None:
-            columns.append(
-                _system_prompts(size, segments) if name == "system_prompt" else [NOTHING] * size
-            )
-        elif place.column is not None:
-            columns.append(_texts(name, shard.table.column(place.column)))
+        source = layout.lots.get(name)
+        if source is None:
+            prompts = name == "system_prompt"
+            columns.append(_name_system_prompts(size, segments) if prompts else [UNKNOWN] * size)
+        elif source.column is not None:
+            columns.append(_read_lot_column(name, shard.table.column(source.column)))
         else:
-            columns.append([(place.constant or NOTHING).replace("|", "/")] * size)
+            columns.append([source.constant or UNKNOWN] * size)
     known: dict[tuple[str, ...], Lot] = {}
     return [known.setdefault(fields, Lot(*fields)) for fields in zip(*columns, strict=True)]
 
 
-def _texts(name: str, column: pa.ChunkedArray) -> list[str]:
-    """Write a column of a lot field as text; each value that is there once only."""
+def _read_lot_column(name: str, column: pa.ChunkedArray) -> list[str]:
+    """Return a lot field's values as text; a value that occurs often is formatted once."""
     if not pa.types.is_string(column.type):
-        return [_text(name, value) for value in column.to_pylist()]
-    coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-    known = [_text(name, value) for value in coded.dictionary.to_pylist()]
-    return [known[code] for code in coded.indices.to_pylist()]
+        return [_format_lot_field(name, value) for value in column.to_pylist()]
+    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    known = [_format_lot_field(name, value) for value in encoded.dictionary.to_pylist()]
+    return [known[code] for code in encoded.indices.to_pylist()]
 
 
-def _text(name: str, value: object) -> str:
-    """Write a lot field as text; of a date the day, which is its first ten characters."""
+def _format_lot_field(name: str, value: object) -> str:
+    """Return a lot field as text: of a date the day, of a system prompt its digest."""
     if value is None or value == "":
-        return NOTHING
-    text = str(value).replace("|", "/")
-    if name == "system_prompt":
-        return sha256_hex(text.strip().encode("utf-8", "surrogatepass"))[
-            :8
-        ]  # a prompt is text, which the ledger doesn't hold
-    return text[:10] if name == "date" else text
+        return UNKNOWN
+    if name == "system_prompt":  # the ledger holds no text of the corpus
+        return _name_system_prompt(str(value))
+    return str(value)[:DAY_CHARACTERS] if name == "date" else str(value)
 
 
-def _system_prompts(size: int, segments: Segments) -> list[str]:
-    """Name each row's system prompt by eight hex digits of its digest."""
-    names = [NOTHING] * size
-    for segment in segments.in_scope(("system",), CHANNELS).tolist():
+def _name_system_prompts(size: int, segments: Segments) -> list[str]:
+    """Return the name of each row's first system prompt."""
+    names = [UNKNOWN] * size
+    for segment in segments.find_in_scope(("system",), CHANNELS).tolist():
         row = int(segments.rows[segment])
-        if names[row] == NOTHING:
-            names[row] = sha256_hex(segments.text[segment].as_py().strip().encode())[:8]
+        if names[row] == UNKNOWN:
+            names[row] = _name_system_prompt(segments.text[segment].as_py())
     return names
+
+
+def _name_system_prompt(text: str) -> str:
+    return digest_bytes(text.strip().encode("utf-8", "surrogatepass"))[:PROMPT_HEX]
 
 
 class _Identify(beam.DoFn):
@@ -162,10 +144,10 @@ class _Identify(beam.DoFn):
 
 @dataclass(eq=False)
 class IdentifyRecords(beam.PTransform):
-    """Name the rows of every shard."""
+    """Identify the rows of every shard."""
 
     layout: Layout
 
     def expand(self, shards: beam.PCollection[Shard]) -> beam.PCollection[IdentifiedShard]:
-        """Identify shard by shard; no shuffle."""
+        """Identify shard by shard; nothing is shuffled."""
         return shards | beam.ParDo(_Identify(self.layout)).with_output_types(IdentifiedShard)

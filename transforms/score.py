@@ -1,141 +1,117 @@
-"""Score: every signal of every trait, with the bank's models loaded once a process."""
+"""Score: every signal of every trait, with the bank's models loaded once in a process."""
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import apache_beam as beam
+import pyarrow as pa
 
 from classifiers.banks import read_bank
 from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Scorer, Scores, load_scorer
 from schemas.errors import ModelError
+from schemas.events import Listener, ShardStarted, ignore
+from schemas.scores import DEFAULT_SPAN_FLOOR
 from transforms.coders import coded
 from transforms.files import storage
-from transforms.identify import IdentifiedShard, part_of
+from transforms.identify import IdentifiedShard, select_rows
+from transforms.listeners import ModelProgress, emit
 from transforms.poison import spared, with_rejects
-
-SMALLER = "out of memory: from here on, batches hold {:,} padded tokens (set hardware.token_budget to begin so)"
-
-
-@dataclass
-class Tally:
-    """What this process has done so far; a progress line in the same process may watch it."""
-
-    rows: int = 0
-    tokens: int = 0
-    shard_rows: int = 0
-    ahead: int = 0
-    done: int = 0
-    tell: Callable[[str], object] = logging.getLogger(__name__).warning
-
-    def reset(self, rows: int) -> None:
-        """Start over, with the rows that an earlier attempt has done."""
-        self.rows, self.tokens = rows, 0
-        self.shard_rows = self.ahead = self.done = 0
-
-    def expect(self, windows: int) -> None:
-        """Note how many windows the shard at hand has, before the first batch."""
-        self.ahead += windows
-
-    def batch(self, tokens: int, windows: int) -> None:
-        """Count a batch that went through a model."""
-        self.tokens += tokens
-        self.done += windows
-
-    def cut(self, budget: int) -> None:
-        """Say that memory ran out, and how large batches are from here on."""
-        self.tell(SMALLER.format(budget))
-
-    def finish(self, rows: int) -> None:
-        """Count a shard that is written."""
-        self.rows += rows
-        self.shard_rows = self.ahead = self.done = 0
-
-    def rows_so_far(self) -> float:
-        """Return the rows done, those of the shard at hand by the share of its windows that went through a model."""
-        return self.rows + (self.shard_rows * self.done / self.ahead if self.ahead else 0)
+from transforms.spans import build_spans
 
 
 @dataclass(frozen=True)
 class ScoringConfig:
-    """What a worker needs to load the scorer: where the bank is, which it must be, and how to run its models."""
+    """What a worker needs to score: the bank and its digest, how to run models, and where to report.
+
+    `span_floor` is the score from which spans are stored, `channel` the channel of progress events.
+    """
 
     bank_uri: str
     bank_digest: str
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    span_floor: float = DEFAULT_SPAN_FLOOR
+    channel: str = ""
 
 
 @coded
-@dataclass
-class ScoredShard:
-    """A shard with its scores, how many tokens that took (without padding, and with), and how often memory ran out."""
+@dataclass(kw_only=True)
+class ScoredShard(IdentifiedShard):
+    """A shard with its scores, their spans (see `build_spans`), and what scoring took.
 
-    identified: IdentifiedShard
+    `tokens` counts the tokens without padding, `padded` with it; `budget_cuts` how often memory ran out.
+    """
+
     scores: Scores
-    tokens: int
-    padded: int
+    spans: pa.ListArray
+    tokens: int = 0
+    padded: int = 0
     budget_cuts: int = 0
 
 
-TALLY = Tally()
-_scorers: dict[ScoringConfig, Scorer] = {}
+_scorers: dict[tuple[str, EncoderConfig], Scorer] = {}
 _lock = threading.Lock()
 
 
-def shared_scorer(config: ScoringConfig) -> Scorer:
-    """Return this process's scorer for a bank, loading it on first use; models are large, so threads share one.
+def get_scorer(config: ScoringConfig) -> Scorer:
+    """Return this process's scorer for a bank and load it on first use. Threads share it: models are large.
 
-    Raises: ModelError: The bank that is there isn't the one that the run was settled with, or a model can't be loaded.
+    Raises: ModelError: the bank isn't the one that the run was settled with, or a model can't be loaded.
     """
+    key = config.bank_digest, config.encoder
     with _lock:
-        if config not in _scorers:
+        if key not in _scorers:
             bank = read_bank(
                 lambda name: storage.read_bytes(storage.join(config.bank_uri, name)),
                 config.bank_uri,
             )
             if bank.digest != config.bank_digest:
                 raise ModelError(
-                    f"bank has digest {bank.digest[:12]}, the run was settled with {config.bank_digest[:12]}",
+                    f"the bank has digest {bank.digest[:12]}, but the run was settled with "
+                    f"{config.bank_digest[:12]}",
                     where=config.bank_uri,
-                    remedy="was it fitted anew during the run? start again",
+                    remedy="if it was fitted again during the run, start the run again",
                 )
             _scorers.clear()
-            _scorers[config] = load_scorer(bank, config.encoder)
-            _scorers[config].progress = TALLY
-        return _scorers[config]
+            _scorers[key] = load_scorer(bank, config.encoder)
+        return _scorers[key]
 
 
 def keep_scorer(config: ScoringConfig, scorer: Scorer) -> None:
-    """Hand this process a scorer that is loaded already."""
+    """Keep a scorer that is already loaded as this process's scorer."""
     with _lock:
         _scorers.clear()
-        _scorers[config] = scorer
-        scorer.progress = TALLY
+        _scorers[config.bank_digest, config.encoder] = scorer
 
 
-def score(identified: IdentifiedShard, scorer: Scorer) -> ScoredShard:
-    """Score one shard; a row on which the tokenizer, a model or a pattern fails becomes a reject."""
+def score(
+    identified: IdentifiedShard,
+    scorer: Scorer,
+    span_floor: float = DEFAULT_SPAN_FLOOR,
+    listener: Listener = ignore,
+) -> ScoredShard:
+    """Score one shard; a row on which the tokenizer, a model or a pattern fails is rejected."""
 
     def attempt(rows: Sequence[int]) -> tuple[IdentifiedShard, Scores]:
-        part = part_of(identified, rows)
+        part = select_rows(identified, rows)
         return part, scorer.score(len(rows), part.segments)
 
-    with (
-        _lock
-    ):  # threads of a process take turns: the models' counters and the device's memory are shared
-        before, TALLY.shard_rows = scorer.counts(), identified.shard.table.num_rows
-        (part, scores), reasons = spared(identified.shard.table.num_rows, attempt, "scoring")
-        after = scorer.counts()
-    if reasons:
-        part.shard = with_rejects(part.shard, identified.shard, reasons)
-    used = (
-        getattr(after, name) - getattr(before, name) for name in ("tokens", "padded", "budget_cuts")
-    )
-    return ScoredShard(part, scores, *used)
+    with _lock:  # threads take turns: they share the models' counters and the device's memory
+        scorer.progress = ModelProgress(listener)
+        listener(ShardStarted(identified.table.num_rows))
+        before = scorer.sum_counts()
+        (part, scores), reasons = spared(identified.table.num_rows, attempt, "scoring")
+        after = scorer.sum_counts()
+    used = {
+        name: getattr(after, name) - getattr(before, name)
+        for name in ("tokens", "padded", "budget_cuts")
+    }
+    spans = build_spans(scores, part.segments, span_floor)
+    rejects = with_rejects(part, identified, reasons).rejects if reasons else identified.rejects
+    return ScoredShard(**{**vars(part), "rejects": rejects}, scores=scores, spans=spans, **used)
 
 
 class _Score(beam.DoFn):
@@ -143,10 +119,13 @@ class _Score(beam.DoFn):
         self._config = config
 
     def setup(self) -> None:
-        shared_scorer(self._config)
+        get_scorer(self._config)
 
     def process(self, shard: IdentifiedShard) -> Iterator[ScoredShard]:
-        yield score(shard, shared_scorer(self._config))
+        config = self._config
+        yield score(
+            shard, get_scorer(config), config.span_floor, lambda event: emit(config.channel, event)
+        )
 
 
 @dataclass(eq=False)
@@ -156,5 +135,5 @@ class ScoreRecords(beam.PTransform):
     config: ScoringConfig
 
     def expand(self, shards: beam.PCollection[IdentifiedShard]) -> beam.PCollection[ScoredShard]:
-        """Score shard by shard; no shuffle."""
+        """Score shard by shard; nothing is shuffled."""
         return shards | beam.ParDo(_Score(self.config)).with_output_types(ScoredShard)

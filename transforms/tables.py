@@ -1,4 +1,4 @@
-"""The tables of a decided shard: clean, quarantine, rejects, ledger, scores, swap list; all in a deterministic order."""
+"""The output tables of a decided shard, all in a deterministic order."""
 
 from __future__ import annotations
 
@@ -12,31 +12,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers.banks import Bank, TraitModel
-from classifiers.signals.exemplars import nearest
+from classifiers.signals.exemplars import find_nearest
 from schemas import outputs
-from schemas.digests import canonical_json, leaf, merkle_root, sha256_hex
+from schemas.digests import canonicalise_json, compute_merkle_root, digest_bytes, hash_leaf
+from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.policies import PUBLISHED
-from transforms.decide import DecidedShard, Reason
+from schemas.runs import shard_path
+from schemas.scores import SCORE_DECIMALS
+from transforms.decide import DecidedShard
+from transforms.decisions import Reason
 from transforms.files.shards import row_mask
-from transforms.identify import NOTHING
-from transforms.records.segments import prompt_of
+from transforms.records.prompts import extract_prompt
 
 NEIGHBOURS_SHOWN = 3
 REASON_FIELDS = tuple(item.name for item in outputs.REASON)
 
 
-class Row(NamedTuple):
-    """An input row on its way into the ledger: its source and number, and its place in the shard's table (None: a reject)."""
+class InputRow(NamedTuple):
+    """An input row on its way into the ledger: a row of the shard's table, or one of its rejects."""
 
     source: str
     number: int
-    place: int | None
+    row: int | None
     reject: int | None
 
 
 @dataclass
 class ShardTables:
-    """A shard's output tables by folder (only those with rows), the ledger's leaves hashed to a root, and the counts."""
+    """A shard's tables by folder, without empty ones; the Merkle root of the ledger; and counts."""
 
     tables: dict[str, pa.Table]
     ledger_root: str
@@ -45,112 +48,129 @@ class ShardTables:
 
 
 def build_tables(
-    decided: DecidedShard, bank: Bank, extra_column: bool, vectors: bool = False
+    shard: DecidedShard, bank: Bank, extra_column: bool, vectors: bool = False
 ) -> ShardTables:
-    """Build every output of a shard.
+    """Build every table of a shard.
 
-    `extra_column` adds `congener` to the clean rows, for policies that flag or mask; `vectors` adds the rows' vectors.
+    `extra_column` adds `congener` to the clean rows, for policies that flag or mask; `vectors` adds
+    the rows' vectors.
     """
-    shard = decided.scored.identified.shard
-    name = f"{shard.plan.name}.parquet"
-    published = [place for place, decision in enumerate(decided.decisions) if decision in PUBLISHED]
-    held = [place for place, decision in enumerate(decided.decisions) if decision == "quarantine"]
-    output_of = {place: (f"clean/{name}", at) for at, place in enumerate(published)} | {
-        place: (f"quarantine/{name}", at) for at, place in enumerate(held)
-    }
-    rows = _rows(decided)
-    ledger = _ledger(decided, rows, output_of, f"rejects/{name}")
+    decisions = shard.decided.decisions
+    published = [row for row, decision in enumerate(decisions) if decision in PUBLISHED]
+    held = [row for row, decision in enumerate(decisions) if decision == "quarantine"]
+    rows = _order_rows(shard)
+    ledger = _build_ledger(shard, rows, _assign_outputs(shard, published, held))
     tables = {
-        "clean": _clean(decided, published, extra_column),
-        "quarantine": _quarantine(decided, held, bank),
+        "clean": _build_clean(shard, published, extra_column),
+        "quarantine": _build_quarantine(shard, held, bank),
         "rejects": pa.Table.from_pylist(
             [reject._asdict() for reject in shard.rejects], outputs.REJECTS
         ),
-        "swaplist": _swaplist(decided),
+        "swaplist": _build_swaplist(shard),
         "ledger": ledger,
-        "scores": _scores(decided, rows),
+        "scores": _build_scores(shard, rows),
+        "spans": _build_spans(shard, rows),
     }
     if vectors:
-        tables["vectors"] = _vectors(decided, rows)
-    counted = Counter(decided.decisions) + Counter({"reject": len(shard.rejects)})
+        tables["vectors"] = _build_vectors(shard, rows)
+    counted = Counter(decisions) + Counter({"reject": len(shard.rejects)})
     fired = Counter(
         trait
-        for reasons in decided.reasons.values()
+        for reasons in shard.decided.reasons.values()
         for trait in {reason.trait for reason in reasons}
     )
-    present = {folder: table for folder, table in tables.items() if table.num_rows}
     return ShardTables(
-        present,
-        merkle_root(ledger_leaves(ledger)).hex(),
+        {folder: table for folder, table in tables.items() if table.num_rows},
+        compute_merkle_root(hash_ledger_rows(ledger)).hex(),
         dict(sorted(counted.items())),
         dict(sorted(fired.items())),
     )
 
 
-def _rows(decided: DecidedShard) -> list[Row]:
-    """Return good rows and rejects together, in the order of the input."""
-    shard = decided.scored.identified.shard
+def _assign_outputs(
+    shard: DecidedShard, published: Sequence[int], held: Sequence[int]
+) -> dict[int, tuple[str, int]]:
+    """Return the file of each row of `clean/` and `quarantine/`, and the row's index in it."""
+    folders = {"clean": published, "quarantine": held}
+    return {
+        row: (shard_path(folder, shard.plan.name), index)
+        for folder, rows in folders.items()
+        for index, row in enumerate(rows)
+    }
+
+
+def _order_rows(shard: DecidedShard) -> list[InputRow]:
+    """Return the rows of the table and the rejects together, in the order of the input."""
     good = [
-        Row(source, number, place, None)
-        for place, (source, number) in enumerate(zip(shard.sources, shard.numbers, strict=True))
+        InputRow(source, number, row, None)
+        for row, (source, number) in enumerate(zip(shard.sources, shard.numbers, strict=True))
     ]
     if not shard.rejects:
         return good
-    order = {piece.source: at for at, piece in enumerate(shard.plan.pieces)}
-    rejects = [Row(reject.source, reject.row, None, at) for at, reject in enumerate(shard.rejects)]
+    order = {piece.source: index for index, piece in enumerate(shard.plan.pieces)}
+    rejects = [
+        InputRow(reject.source, reject.row, None, index)
+        for index, reject in enumerate(shard.rejects)
+    ]
     return sorted(good + rejects, key=lambda row: (order[row.source], row.number))
 
 
-def _ledger(
-    decided: DecidedShard,
-    rows: Sequence[Row],
-    output_of: Mapping[int, tuple[str, int]],
-    rejects: str,
+def _build_ledger(
+    shard: DecidedShard, rows: Sequence[InputRow], output_of: Mapping[int, tuple[str, int]]
 ) -> pa.Table:
-    identified = decided.scored.identified
-    ids, lot_names = identified.record_ids, {lot: lot.name() for lot in set(identified.lots)}
-    places = [row.place for row in rows]
+    ids, reasons = shard.record_ids, shard.decided.reasons
+    rejects = shard_path("rejects", shard.plan.name)
+    no_file: tuple[None, None] = (None, None)
+    files = [
+        (rejects, item.reject) if item.row is None else output_of.get(item.row, no_file)
+        for item in rows
+    ]
+    indexes = [item.row for item in rows]
     columns: dict[str, list[Any]] = {
-        "record_id": [None if place is None else ids[place] for place in places],
-        "source": [row.source for row in rows],
-        "row": [row.number for row in rows],
-        "teacher": [
-            None if place is None else _known(identified.lots[place].teacher) for place in places
-        ],
-        "lot": [None if place is None else lot_names[identified.lots[place]] for place in places],
-        "content_digest": [
-            sha256_hex(identified.shard.rejects[row.reject or 0].raw)
-            if row.place is None
-            else identified.digests[row.place]
-            for row in rows
-        ],
-        "decision": ["reject" if place is None else decided.decisions[place] for place in places],
+        "record_id": [None if row is None else ids[row] for row in indexes],
+        "source": [item.source for item in rows],
+        "row": [item.number for item in rows],
+        **_build_lot_columns([None if row is None else shard.lots[row] for row in indexes]),
+        "content_digest": [_digest_row(shard, item) for item in rows],
+        "decision": ["reject" if row is None else shard.decided.decisions[row] for row in indexes],
         "reasons": [
-            [] if place is None else [_reason(reason) for reason in decided.reasons.get(place, ())]
-            for place in places
+            [] if row is None else [_describe_reason(item) for item in reasons.get(row, ())]
+            for row in indexes
         ],
-        "output": [
-            rejects if place is None else output_of.get(place, (None, None))[0] for place in places
-        ],
-        "output_row": [
-            row.reject if row.place is None else output_of.get(row.place, (None, None))[1]
-            for row in rows
-        ],
+        "output": [path for path, _ in files],
+        "output_row": [index for _, index in files],
     }
-    return pa.table(
-        [pa.array(columns[item.name], item.type) for item in outputs.LEDGER], schema=outputs.LEDGER
-    )
+    arrays = [pa.array(columns[item.name], item.type) for item in outputs.LEDGER]
+    return pa.table(arrays, schema=outputs.LEDGER)
 
 
-def _known(name: str) -> str | None:
-    return None if name == NOTHING else name
+def _build_lot_columns(lots: Sequence[Lot | None]) -> dict[str, list[str | None]]:
+    return {
+        name: [_hide_unknown(None if lot is None else lot[index]) for lot in lots]
+        for index, name in enumerate(LOT_FIELDS)
+    }
 
 
-def _reason(reason: Reason) -> dict[str, Any]:
+def _describe_lot(lot: Lot) -> dict[str, str | None]:
+    return {name: _hide_unknown(value) for name, value in lot._asdict().items()}
+
+
+def _hide_unknown(value: str | None) -> str | None:
+    return None if value == UNKNOWN else value
+
+
+def _digest_row(shard: DecidedShard, item: InputRow) -> str:
+    """Return the digest of a row's content, or of the bytes of a reject."""
+    if item.row is None:
+        return digest_bytes(shard.rejects[item.reject or 0].raw)
+    return shard.digests[item.row]
+
+
+def _describe_reason(reason: Reason) -> dict[str, Any]:
     return {name: getattr(reason, name) for name in REASON_FIELDS}
 
 
-def ledger_leaves(ledger: pa.Table) -> list[bytes]:
+def hash_ledger_rows(ledger: pa.Table) -> list[bytes]:
     """Hash every ledger row, for the Merkle tree; floats in reasons are written with the scores' decimals."""
     flat = [
         ledger.column(name).cast(pa.string()) for name in outputs.LEDGER.names if name != "reasons"
@@ -158,10 +178,10 @@ def ledger_leaves(ledger: pa.Table) -> list[bytes]:
     reasons = ledger.column("reasons")
     counts = pc.list_value_length(reasons).to_pylist()
     texts = [
-        ""
-        if not count
-        else canonical_json([_plain(reason) for reason in reasons[at].as_py()]).decode()
-        for at, count in enumerate(counts)
+        canonicalise_json([_format_floats(item) for item in reasons[row].as_py()]).decode()
+        if count
+        else ""
+        for row, count in enumerate(counts)
     ]
     joined = pc.binary_join_element_wise(
         *flat,
@@ -170,147 +190,144 @@ def ledger_leaves(ledger: pa.Table) -> list[bytes]:
         null_handling="replace",
         null_replacement="\x00",
     )
-    return [leaf(row) for row in joined.to_pylist()]
+    return [hash_leaf(row) for row in joined.to_pylist()]
 
 
-def _plain(reason: Mapping[str, Any]) -> dict[str, Any]:
+def _format_floats(reason: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: f"{value:.{outputs.SCORE_DECIMALS}f}" if isinstance(value, float) else value
+        name: f"{value:.{SCORE_DECIMALS}f}" if isinstance(value, float) else value
         for name, value in reason.items()
     }
 
 
-def _scores(decided: DecidedShard, rows: Sequence[Row]) -> pa.Table:
-    columns = decided.scored.scores.columns()
-    schema = outputs.scores_schema(list(columns))
-    places = np.array([-1 if row.place is None else row.place for row in rows], np.int64)
-    arrays = [
+def _build_key_columns(rows: Sequence[InputRow]) -> list[pa.Array]:
+    return [
         pa.array([row.source for row in rows], pa.string()),
         pa.array([row.number for row in rows], pa.int64()),
     ]
+
+
+def _build_scores(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
+    columns = shard.scores.build_columns()
+    indexes = np.array([-1 if item.row is None else item.row for item in rows], np.int64)
+    arrays = _build_key_columns(rows)
     for values in columns.values():
-        padded = np.append(values, np.float32(np.nan))[places]
+        padded = np.append(values, np.float32(np.nan))[indexes]
         arrays.append(pa.array(padded, pa.float32(), mask=np.isnan(padded)))
-    return pa.table(arrays, schema=schema)
+    return pa.table(arrays, schema=outputs.build_scores_schema(list(columns)))
 
 
-def _vectors(decided: DecidedShard, rows: Sequence[Row]) -> pa.Table:
-    """Return the rows' vectors, aligned with the ledger; zeros for rejects (Parquet readers stumble over null lists of fixed size)."""
-    found = decided.scored.scores.row_vectors()
-    places = [row.place for row in rows]
-    values = np.concatenate([found, np.zeros((1, found.shape[1]), np.float16)])[
-        [-1 if place is None else place for place in places]
-    ]
+def _build_spans(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
+    """Return the spans aligned with the ledger; a reject has none."""
+    spans = shard.spans
+    if len(rows) != len(spans):
+        spans = pc.coalesce(spans.take(pa.array([item.row for item in rows], pa.int64())), [])
+    return pa.table([*_build_key_columns(rows), spans], schema=outputs.SPANS)
+
+
+def _build_vectors(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
+    """Return the rows' vectors, aligned with the ledger.
+
+    A reject has zeros: Parquet readers fail on null lists of fixed size.
+    """
+    found = shard.scores.average_vectors()
+    padded = np.concatenate([found, np.zeros((1, found.shape[1]), np.float16)])
+    values = padded[[-1 if item.row is None else item.row for item in rows]]
     lists = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), found.shape[1])
-    return pa.table(
-        {
-            "source": [row.source for row in rows],
-            "row": pa.array([row.number for row in rows], pa.int64()),
-            "vector": lists,
-        }
-    )
+    return pa.table([*_build_key_columns(rows), lists], names=["source", "row", "vector"])
 
 
-def _clean(decided: DecidedShard, published: Sequence[int], extra_column: bool) -> pa.Table:
-    table = decided.scored.identified.shard.table
-    table = (
-        table
-        if len(published) == table.num_rows
-        else table.filter(row_mask(table.num_rows, published))
-    )
+def _build_clean(shard: DecidedShard, published: Sequence[int], extra_column: bool) -> pa.Table:
+    table = shard.table
+    if len(published) != table.num_rows:
+        table = table.filter(row_mask(table.num_rows, published))
     if not extra_column:
         return table
     kind = outputs.CLEAN_EXTRA.type
-    decisions = pa.array(
-        [decided.decisions[place] for place in published], kind.field("decision").type
-    )
-    weights = pa.array(np.ones(len(published), np.float32))
-    held = [decided.masks.get(place, ()) for place in published]
-    bounds = np.cumsum([0, *map(len, held)], dtype=np.int32)
-    values = pa.array([mask._asdict() for masks in held for mask in masks], outputs.MASK)
-    masks = pa.ListArray.from_arrays(pa.array(bounds), values, kind.field("masks").type)
-    return table.append_column(
-        outputs.CLEAN_EXTRA,
-        pa.StructArray.from_arrays([decisions, weights, masks], fields=list(kind)),
-    )
+    decisions = [shard.decided.decisions[row] for row in published]
+    spans = [shard.decided.masks.get(row, ()) for row in published]
+    offsets = np.cumsum([0, *map(len, spans)], dtype=np.int32)
+    values = pa.array([span._asdict() for masks in spans for span in masks], outputs.SPAN)
+    columns = [
+        pa.array(decisions, kind.field("decision").type),
+        pa.array(np.ones(len(published), np.float32)),
+        pa.ListArray.from_arrays(pa.array(offsets), values, kind.field("masks").type),
+    ]
+    extra = pa.StructArray.from_arrays(columns, fields=list(kind))
+    return table.append_column(outputs.CLEAN_EXTRA, extra)
 
 
-def _quarantine(decided: DecidedShard, held: Sequence[int], bank: Bank) -> pa.Table:
-    identified = decided.scored.identified
-    ids = identified.record_ids
-    table = identified.shard.table.filter(row_mask(identified.shard.table.num_rows, held))
+def _build_quarantine(shard: DecidedShard, held: Sequence[int], bank: Bank) -> pa.Table:
+    table = shard.table.filter(row_mask(shard.table.num_rows, held))
     notes = [
         {
-            "record_id": ids[place],
-            "source": identified.shard.sources[place],
-            "row": identified.shard.numbers[place],
-            "teacher": _known(identified.lots[place].teacher),
-            "lot": identified.lots[place].name(),
-            "decision": decided.decisions[place],
+            **_describe_row(shard, row),
+            "decision": shard.decided.decisions[row],
             "reasons": [
-                _evidence(decided, reason, place, bank.traits[reason.trait])
-                for reason in decided.reasons[place]
+                _describe_evidence(shard, reason, row, bank.traits[reason.trait])
+                for reason in shard.decided.reasons[row]
             ],
         }
-        for place in held
+        for row in held
     ]
-    return table.append_column(
-        outputs.QUARANTINE_EXTRA, pa.array(notes, outputs.QUARANTINE_EXTRA.type)
-    )
+    extra = pa.array(notes, outputs.QUARANTINE_EXTRA.type)
+    return table.append_column(outputs.QUARANTINE_EXTRA, extra)
 
 
-def _evidence(
-    decided: DecidedShard, reason: Reason, place: int, trait: TraitModel
-) -> dict[str, Any]:
+def _describe_row(shard: DecidedShard, row: int) -> dict[str, Any]:
+    """Return the columns that name a row and its lot."""
     return {
-        **_reason(reason),
-        "action": reason.action,
-        "neighbours": _neighbours(decided, reason, place, trait),
+        "record_id": shard.record_ids[row],
+        "source": shard.sources[row],
+        "row": shard.numbers[row],
+        **_describe_lot(shard.lots[row]),
     }
 
 
-def _neighbours(
-    decided: DecidedShard, reason: Reason, place: int, trait: TraitModel
+def _describe_evidence(
+    shard: DecidedShard, reason: Reason, row: int, trait: TraitModel
+) -> dict[str, Any]:
+    return {
+        **_describe_reason(reason),
+        "action": reason.action,
+        "neighbours": _describe_neighbours(shard, reason, row, trait),
+    }
+
+
+def _describe_neighbours(
+    shard: DecidedShard, reason: Reason, row: int, trait: TraitModel
 ) -> list[dict[str, Any]]:
-    """Return the exemplars nearest to the window that scored highest, positives and hard negatives."""
-    scores = decided.scored.scores
+    """Return the exemplars nearest to the window that scored highest: positives and hard negatives."""
+    scores = shard.scores
     dense = scores.signals[reason.trait].get("exemplars")
-    if dense is None or dense.window is None or scores.vectors is None or dense.window[place] < 0:
+    if dense is None or dense.window is None or scores.vectors is None or dense.window[row] < 0:
         return []
-    vector = scores.vectors[dense.window[place]]
-    found = []
-    for polarity, index, texts in (
-        ("positive", trait.positive_index, trait.positives),
-        ("negative", trait.negative_index, trait.negatives),
-    ):
-        for near in nearest(vector, index, NEIGHBOURS_SHOWN) if index is not None else ():
-            name = f"{reason.trait}/{polarity}/{near.place}"
-            found.append(
-                {
-                    "exemplar": name,
-                    "polarity": polarity,
-                    "similarity": round(near.similarity, outputs.SCORE_DECIMALS),
-                    "text": texts[near.place],
-                }
-            )
-    return found
+    vector = scores.vectors[dense.window[row]]
+    exemplars = {
+        "positive": (trait.positive_index, trait.positives),
+        "negative": (trait.negative_index, trait.negatives),
+    }
+    return [
+        {
+            "exemplar": f"{reason.trait}/{polarity}/{near.row}",
+            "polarity": polarity,
+            "similarity": round(near.similarity, SCORE_DECIMALS),
+            "text": texts[near.row],
+        }
+        for polarity, (index, texts) in exemplars.items()
+        for near in (find_nearest(vector, index, NEIGHBOURS_SHOWN) if index is not None else ())
+    ]
 
 
-def _swaplist(decided: DecidedShard) -> pa.Table:
-    identified = decided.scored.identified
-    ids = identified.record_ids
+def _build_swaplist(shard: DecidedShard) -> pa.Table:
     rows = [
         {
-            "record_id": ids[row],
-            "source": identified.shard.sources[row],
-            "row": identified.shard.numbers[row],
-            "teacher": _known(identified.lots[row].teacher),
-            "lot": identified.lots[row].name(),
+            **_describe_row(shard, row),
             "traits": sorted(
-                {reason.trait for reason in decided.reasons[row] if reason.action == "swap"}
+                {item.trait for item in shard.decided.reasons[row] if item.action == "swap"}
             ),
-            "prompt": prompt_of(identified.segments, identified.segments.of_row(row)),
+            "prompt": extract_prompt(shard.segments, shard.segments.find_in_row(row)),
         }
-        for row in sorted(decided.swaps)
+        for row in sorted(shard.decided.swaps)
     ]
     return pa.Table.from_pylist(rows, outputs.SWAPLIST)

@@ -1,4 +1,4 @@
-"""What is kept between runs: fitted banks, and copies of the files of remote runs that are looked into."""
+"""The cache: fitted banks, and copies of the files of remote runs."""
 
 from __future__ import annotations
 
@@ -9,34 +9,40 @@ from schemas.digests import digest_bytes
 from schemas.errors import RunError
 from transforms.files import storage
 
+STALE_SECONDS = 3600.0
+"""Temporary files in the cache that are older belong to processes that were killed."""
 
-def cache_folder() -> Path:
-    """Return where fitted banks and fetched files are kept: CONGENER_CACHE, else the user's cache folder."""
+
+def get_cache_folder() -> Path:
+    """Return the folder of the cache: CONGENER_CACHE if it is set, else one in the user's cache folder."""
     named = os.environ.get("CONGENER_CACHE")
-    return (
-        Path(named)
-        if named
-        else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "congener"
-    )
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "congener"
 
 
-def fetched(uri: str, sha256: str, size: int) -> str:
-    """Return the path of a file that can be scanned: its own on a disk, else that of a copy, fetched once.
+def sweep_cache() -> None:
+    """Remove temporary files that killed processes left in the cache."""
+    storage.sweep(str(get_cache_folder()), STALE_SECONDS)
 
-    Copies go by their digest, so that a page further on, or another run with the same file, needs no fetching.
 
-    Raises: RunError: The file isn't the one that the digest names.
+def fetch_file(uri: str, sha256: str, size: int) -> str:
+    """Return the local path of a file: its own path, or that of a copy if the file is remote.
+
+    Copies are named by digest and fetched once, for every page and every run that has the same file.
+
+    Raises: RunError: the file doesn't have the digest.
     """
     if storage.is_local(uri):
         return uri
-    path = cache_folder() / "files" / f"{sha256}.parquet"
+    path = get_cache_folder() / "files" / f"{sha256}.parquet"
     if not path.is_file() or path.stat().st_size != size:
         data = storage.read_bytes(uri)
         if digest_bytes(data) != sha256:
             raise RunError(
-                "isn't as the manifest says",
+                "doesn't match the manifest",
                 where=uri,
-                remedy="congener verify names all that differs",
+                remedy="congener verify lists everything that differs",
             )
         storage.write_bytes(str(path), data)
     return str(path)

@@ -1,58 +1,68 @@
-"""What a run was begun with against what is given now, in words: why it isn't resumed."""
+"""Changes: how the settings of an unfinished run differ from those given now, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-MOST = 12
-"""Differences that are told; of the others, the number."""
+MOST_SHOWN = 12
+"""Differences that are listed; the others are counted."""
 
-EXPLAINED = {"config_digest": "config", "policy_digest": "policy", "bank_digest": "traits"}
-"""Digests of a run's identity, and the settings behind each that are told in its place."""
+LONGEST_VALUE = 60
+SETTINGS_OF_DIGEST = {
+    "config_digest": "config",
+    "policy_digest": "policy",
+    "bank_digest": "traits",
+}
+"""Digests of a run's identity, and the settings that are listed in place of each."""
 
 
-def changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a line for each difference between two descriptions (`identity` and `settings`) of a run; none if they are one run's."""
-    found = list(_changes(begun, now))
-    return found if len(found) <= MOST else [*found[:MOST], f"and {len(found) - MOST} more"]
+def list_changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a line for each difference between two descriptions of a run.
+
+    A description has the run's `identity` and its `settings`. Descriptions of one run have no difference.
+    """
+    found = list(_compare(begun, now))
+    if len(found) <= MOST_SHOWN:
+        return found
+    return [*found[:MOST_SHOWN], f"and {len(found) - MOST_SHOWN} more"]
 
 
-def _changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _compare(begun: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     old, new = begun["identity"], now["identity"]
     for name in {**old, **new}:
         if old.get(name) == new.get(name):
             continue
         if name == "inputs":
-            yield from _inputs(old.get(name, ()), new.get(name, ()))
+            yield from _compare_inputs(old.get(name, ()), new.get(name, ()))
             continue
-        part = EXPLAINED.get(name)
-        lines = (
-            []
-            if part is None
-            else list(_told(part, begun["settings"].get(part), now["settings"].get(part)))
-        )
-        yield from lines or _told(name, old.get(name), new.get(name))
+        part = SETTINGS_OF_DIGEST.get(name)
+        lines: list[str] = []
+        if part is not None:
+            lines = list(
+                _compare_values(part, begun["settings"].get(part), now["settings"].get(part))
+            )
+        yield from lines or _compare_values(name, old.get(name), new.get(name))
 
 
-def _told(path: str, old: Any, new: Any) -> Iterator[str]:
-    """Tell the differences of nested settings by their paths."""
+def _compare_values(path: str, old: Any, new: Any) -> Iterator[str]:
+    """Yield the differences of nested settings by their paths."""
     if old == new:
         return
     if isinstance(old, dict) and isinstance(new, dict):
         for name in {**old, **new}:
-            yield from _told(f"{path}.{name}", old.get(name), new.get(name))
+            yield from _compare_values(f"{path}.{name}", old.get(name), new.get(name))
     else:
-        yield f"{path}: was {_shown(old)}, is {_shown(new)}"
+        yield f"{path}: was {_shorten(old)}, is {_shorten(new)}"
 
 
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = "absent" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
-def _inputs(old: Sequence[Sequence[Any]], new: Sequence[Sequence[Any]]) -> Iterator[str]:
-    """Tell which files came, went or changed."""
+def _compare_inputs(old: Sequence[Sequence[Any]], new: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """Yield the files that were added, removed or changed."""
     before, after = ({name: (rows, digest) for name, rows, digest in files} for files in (old, new))
     for name in {**before, **after}:
         if name not in after:
@@ -61,6 +71,9 @@ def _inputs(old: Sequence[Sequence[Any]], new: Sequence[Sequence[Any]]) -> Itera
             yield f"input {name}: is new"
         elif before[name] != after[name]:
             (rows, digest), (rows_now, digest_now) = before[name], after[name]
-            yield f"input {name}: was {rows} rows with SHA-256 {digest[:12]}, is {rows_now} rows with {digest_now[:12]}"
+            yield (
+                f"input {name}: was {rows} rows with SHA-256 {digest[:12]}, "
+                f"is {rows_now} rows with {digest_now[:12]}"
+            )
     if list(before) != list(after) and sorted(before) == sorted(after):
-        yield "inputs: the files' order"
+        yield "inputs: the order of the files"

@@ -1,10 +1,11 @@
-"""A finished run, read back: its manifest, its ledger and scores scanned lazily, single rows of its files.
+"""A finished run: its manifest, its tables scanned lazily, and single rows of its files.
 
 Nothing here needs torch, so that looking at a run starts quickly.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,155 +18,174 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from pipelines.runs.cache import fetched
+from pipelines.runs.cache import fetch_file
 from schemas.errors import InputError, RunError
-from schemas.manifests import MANIFEST_FORMAT, Manifest, Output
+from schemas.manifests import MANIFEST_FORMAT, Manifest
 from schemas.outputs import LEDGER
 from schemas.problems import problems
+from schemas.receipts import Output
+from schemas.runs import MANIFEST, WORK, parse_path
 from transforms.files import storage
 
-MANIFEST = "manifest.json"
-WORK = ".work"
-"""The folder of a run that is being made."""
-
-DAMAGED = "take it from a copy of the run, or make the run again (--restart)"
-PROBLEM = 300
-"""Characters told of what is wrong with a manifest."""
+DAMAGED = "restore it from a copy of the run, or make the run again with --restart"
+IS_AN_OUTPUT = "name the folder that was given to congener filter as --output"
+LONGEST_PROBLEM = 300
+"""Characters shown of what is wrong with a file."""
 
 BATCH_ROWS = 1024
-FETCHES = 4
-"""Files of a remote run that are fetched at a time."""
+PARALLEL_FETCHES = 4
+"""Files of a remote run that are fetched at the same time."""
 
 
-def load_run(run: str) -> Manifest:
+def load_manifest(run: str) -> Manifest:
     """Read the manifest of a finished run.
 
-    Raises: RunError: There is none, or it can't be read.
+    Raises: RunError: the run isn't finished, or its manifest can't be read.
     """
     uri = storage.join(run, MANIFEST)
     if not storage.exists(uri):
-        raise _unfinished(run)
+        raise _explain_absence(run)
     try:
         manifest = Manifest.model_validate_json(storage.read_bytes(uri))
     except InputError as error:
         raise RunError(f"{MANIFEST} {error.problem}", where=run, remedy=DAMAGED) from error
     except ValidationError as error:
+        _require_format(run, storage.read_bytes(uri))
         raise RunError(
-            f"{MANIFEST} is none of congener's: {problems(error)[:PROBLEM]}",
+            f"{MANIFEST} is not a manifest of congener: {problems(error)[:LONGEST_PROBLEM]}",
             where=run,
             remedy=DAMAGED,
         ) from error
     if manifest.format != MANIFEST_FORMAT:
-        raise RunError(
-            f"{MANIFEST} has format {manifest.format}, this version reads {MANIFEST_FORMAT}",
-            where=run,
-            remedy=f"look at it with the version that wrote it, {manifest.identity.code_version} of its day",
-        )
+        raise _refuse_format(run, manifest.format, manifest.identity.code_version)
     return manifest
 
 
-def _unfinished(run: str) -> RunError:
-    """Say what is there instead of a finished run."""
-    if not storage.exists(run):
-        return RunError(
-            "is not there",
-            where=run,
-            remedy="check the path: a run is the folder that was given to congener filter as --output",
-        )
-    if storage.is_local(run) and not Path(run).is_dir():
-        return RunError(
-            "is a file, and a run is a folder",
-            where=run,
-            remedy="name the folder that was given to congener filter as --output",
-        )
-    if storage.exists(storage.join(run, WORK)):
-        return RunError(
-            "is an unfinished run: it has no manifest.json yet",
-            where=run,
-            remedy="the same congener filter command resumes it",
-        )
+def _require_format(run: str, data: bytes) -> None:
+    """Refuse a manifest of another format by name, though its fields are unknown.
+
+    Raises: RunError: the manifest has another format.
+    """
+    try:
+        fields = dict(json.loads(data))
+        version, code = int(fields["format"]), str(fields["identity"]["code_version"])
+    except (ValueError, TypeError, KeyError):
+        return
+    if version != MANIFEST_FORMAT:
+        raise _refuse_format(run, version, code)
+
+
+def _refuse_format(run: str, version: int, code: str) -> RunError:
     return RunError(
-        "is no run: it has no manifest.json",
+        f"{MANIFEST} has format {version}, but this version of congener reads format "
+        f"{MANIFEST_FORMAT}",
         where=run,
-        remedy="name the folder that was given to congener filter as --output",
+        remedy=f"look at the run with the congener that wrote it (version {code}, of its date), or "
+        "make the run again with --restart",
     )
 
 
-def scan(run: str, manifest: Manifest, folder: str, row_index: str | None = None) -> pl.LazyFrame:
-    """Scan the files of one of a run's folders, in corpus order, as far as the manifest names them; remote ones are fetched first.
+def _explain_absence(run: str) -> RunError:
+    """Return an error that says what is there instead of a finished run."""
+    if not storage.exists(run):
+        return RunError("doesn't exist", where=run, remedy=f"check the path: {IS_AN_OUTPUT}")
+    if storage.is_local(run) and not Path(run).is_dir():
+        return RunError("is a file, but a run is a folder", where=run, remedy=IS_AN_OUTPUT)
+    if storage.exists(storage.join(run, WORK)):
+        return RunError(
+            f"is an unfinished run: it has no {MANIFEST} yet",
+            where=run,
+            remedy="run the same congener filter command again: it resumes",
+        )
+    return RunError(f"is not a run: it has no {MANIFEST}", where=run, remedy=IS_AN_OUTPUT)
 
-    Raises: RunError: One of them isn't there.
+
+def list_outputs(manifest: Manifest, folder: str) -> list[Output]:
+    """Return the outputs in one of a run's folders, in the order of the corpus."""
+    return [output for output in manifest.outputs if parse_path(output.path).folder == folder]
+
+
+def scan_folder(
+    run: str, manifest: Manifest, folder: str, row_index: str | None = None
+) -> pl.LazyFrame:
+    """Scan the files of one of a run's folders, in the order of the corpus. Remote files are fetched first.
+
+    Raises: RunError: a file is missing.
     """
-    wanted = [output for output in manifest.outputs if output.path.startswith(f"{folder}/")]
-    with ThreadPoolExecutor(FETCHES) as pool:
-        paths = list(pool.map(lambda output: scannable(run, output), wanted))
+    wanted = list_outputs(manifest, folder)
+    with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
+        paths = list(pool.map(lambda output: get_local_path(run, output), wanted))
     if not paths:
         frame = pl.from_arrow(LEDGER.empty_table())
         return frame.lazy().with_row_index(row_index or "index")  # type: ignore[union-attr]
     return pl.scan_parquet(paths, glob=False, row_index_name=row_index)
 
 
-def scannable(run: str, output: Output) -> str:
-    """Return the path of one of a run's files as polars can scan it: its own, or that of a copy that is fetched.
+def get_local_path(run: str, output: Output) -> str:
+    """Return the path of one of a run's files on this machine's disk. A remote file is fetched.
 
-    Raises: RunError: It isn't there, or not as the manifest says.
+    Raises: RunError: the file is missing, or doesn't match the manifest.
     """
     uri = storage.join(run, output.path)
-    require_there(run, uri)
-    return fetched(uri, output.sha256, output.bytes)
+    require_file(run, uri)
+    return fetch_file(uri, output.sha256, output.bytes)
 
 
-def require_there(run: str, uri: str) -> None:
-    """Check that a file of a run is there; of remote stores the reader will say so.
+def require_file(run: str, uri: str) -> None:
+    """Check that a run's file exists. On remote stores the reader will report it.
 
-    Raises: RunError: It isn't.
+    Raises: RunError: it doesn't.
     """
     if storage.is_local(uri) and not storage.exists(uri):
         raise RunError(
-            "is missing, though the manifest names it",
+            "is missing, but the manifest lists it",
             where=uri,
             remedy=f"congener verify {shlex.quote(run)}",
         )
 
 
-def rows_at(
-    run: str, path: str, places: Sequence[int], columns: Sequence[str] | None = None
-) -> dict[int, dict[str, Any]]:
-    """Read single rows of one of a run's Parquet files, by their place in it; nothing behind the last one is decoded.
+def read_table(run: str, output: Output) -> pa.Table:
+    """Read one of a run's files whole."""
+    return pq.read_table(pa.BufferReader(storage.read_bytes(storage.join(run, output.path))))
 
-    Raises: RunError: The file isn't there.
+
+def read_rows(
+    run: str, path: str, indexes: Sequence[int], columns: Sequence[str] | None = None
+) -> dict[int, dict[str, Any]]:
+    """Read single rows of one of a run's Parquet files, by their index in the file.
+
+    Nothing after the last row is decoded.
+
+    Raises: RunError: the file is missing.
     """
     uri = storage.join(run, path)
-    require_there(run, uri)
-    wanted, found, at = sorted(set(places)), dict[int, dict[str, Any]](), 0
+    require_file(run, uri)
+    wanted, found, first = sorted(set(indexes)), dict[int, dict[str, Any]](), 0
     with storage.open_raw(uri) as stream:
         for batch in pq.ParquetFile(stream, pre_buffer=False).iter_batches(
             BATCH_ROWS, columns=columns
         ):
-            inside = (place for place in wanted if at <= place < at + batch.num_rows)
-            found |= {place: batch.slice(place - at, 1).to_pylist()[0] for place in inside}
-            at += batch.num_rows
+            inside = (index for index in wanted if first <= index < first + batch.num_rows)
+            found |= {index: batch.slice(index - first, 1).to_pylist()[0] for index in inside}
+            first += batch.num_rows
             if len(found) == len(wanted):
                 break
     return found
 
 
 @contextmanager
-def readable(run: str) -> Iterator[None]:
-    """Tell a damaged file of a run for what it is, whichever library stumbles over it.
+def report_damage(run: str) -> Iterator[None]:
+    """Turn the error of whichever library fails on a damaged file of a run into a `RunError`.
 
-    Raises: RunError: One can't be read.
+    Raises: RunError: a file can't be read.
     """
     try:
         yield
-    except (
-        pa.ArrowException,
-        pl.exceptions.PolarsError,
-        OSError,
-    ) as error:  # OSError: pages that can't be decoded
-        said = str(error).split("\n", 1)[0][:PROBLEM]
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+        # an OSError means that pages of a Parquet file can't be decoded
+        reason = str(error).split("\n", 1)[0][:LONGEST_PROBLEM]
         raise RunError(
-            f"a file of the run can't be read: {said}",
+            f"a file of the run can't be read: {reason}",
             where=run,
-            remedy=f"congener verify {shlex.quote(run)} names it",
+            remedy=f"congener verify {shlex.quote(run)} names the file",
         ) from error

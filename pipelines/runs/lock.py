@@ -1,4 +1,4 @@
-"""One process at a time on a run directory: the second is told at once."""
+"""The lock of a run directory: one process at a time writes a run, and a second one is refused at once."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from pipelines.runs.finished import WORK
 from schemas.errors import RunError, StorageError
+from schemas.runs import WORK
 from transforms.files import storage
 
-UNMADE = "choose an --output where you may write, or see to the rights"
+CHOOSE_ANOTHER = "choose an --output where you may write, or change its permissions"
 HELD = (errno.EAGAIN, errno.EACCES)
 
 TRIES = 100
-"""Times that a lock removed by its last holder meanwhile is made anew; a folder that can't be made is gone each time."""
+"""How often a lock is made again that its last holder has removed in the meantime.
+
+A folder that can't be made is missing every time.
+"""
 
 
 @contextmanager
-def claimed(run: str) -> Iterator[None]:
-    """Hold a local run directory for this process alone; what was made for that alone goes with it.
+def lock_run(run: str) -> Iterator[None]:
+    """Hold a local run directory for this process alone. What was made for the lock alone is removed again.
 
-    Raises: RunError: Another process holds it, or it is no folder.
+    Raises: RunError: another process holds it, or it is not a folder.
     """
     if not storage.is_local(run):
         yield
@@ -34,13 +37,13 @@ def claimed(run: str) -> Iterator[None]:
     _require_folder(Path(run))
     folder = Path(run) / WORK
     made = not Path(run).exists()
-    stream = _locked(folder / "lock")
+    stream = _acquire(folder / "lock")
     try:
         yield
     finally:
-        if [item.name for item in folder.glob("*")] == ["lock"]:  # nothing was begun
+        if [item.name for item in folder.glob("*")] == ["lock"]:  # no run was begun
             storage.remove_tree(str(folder))
-            with suppress(OSError):  # not empty: then it is somebody's
+            with suppress(OSError):  # the folder isn't empty: it belongs to somebody
                 if made:
                     Path(run).rmdir()
         stream.close()
@@ -48,14 +51,14 @@ def claimed(run: str) -> Iterator[None]:
 
 def _require_folder(run: Path) -> None:
     if os.path.lexists(run) and not run.is_dir():
-        kind = "is a file" if run.exists() else f"is a link to {run.readlink()}, which isn't there"
+        kind = "is a file" if run.exists() else f"is a broken link to {run.readlink()}"
         raise RunError(
-            f"{kind}, and a run is a folder", where=str(run), remedy="choose another --output"
+            f"{kind}, but a run is a folder", where=str(run), remedy="choose another --output"
         )
 
 
-def _locked(path: Path) -> IO[str]:
-    """Open and lock a file; again, if the one that was locked has been removed by its last holder meanwhile."""
+def _acquire(path: Path) -> IO[str]:
+    """Open and lock a file; try again if the last holder has removed it in the meantime."""
     for _ in range(TRIES):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,30 +67,33 @@ def _locked(path: Path) -> IO[str]:
             continue
         except OSError as error:
             raise StorageError(
-                f"can't be made or locked: {error.strerror}", where=str(path), remedy=UNMADE
+                f"can't be made or locked: {error.strerror}",
+                where=str(path),
+                remedy=CHOOSE_ANOTHER,
             ) from error
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _same(stream, path):
-                return _signed(stream)
+            if _is_same(stream, path):
+                return _sign(stream)
         except OSError as error:
-            raise _refusal(error, path, stream) from error
+            raise _refuse(error, path, stream) from error
         stream.close()
-    raise StorageError("can't be made", where=str(path), remedy=UNMADE)
+    raise StorageError("can't be made", where=str(path), remedy=CHOOSE_ANOTHER)
 
 
-def _same(stream: IO[str], path: Path) -> bool:
+def _is_same(stream: IO[str], path: Path) -> bool:
     return path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat())
 
 
-def _signed(stream: IO[str]) -> IO[str]:
+def _sign(stream: IO[str]) -> IO[str]:
+    """Write who holds the lock, for the message to a second process."""
     stream.truncate(0)
     stream.write(f"process {os.getpid()} on {platform.node()}")
     stream.flush()
     return stream
 
 
-def _refusal(error: OSError, path: Path, stream: IO[str]) -> RunError | StorageError:
+def _refuse(error: OSError, path: Path, stream: IO[str]) -> RunError | StorageError:
     with stream:
         if error.errno not in HELD:
             return StorageError(
@@ -98,5 +104,5 @@ def _refusal(error: OSError, path: Path, stream: IO[str]) -> RunError | StorageE
     return RunError(
         f"another process is writing this run ({holder})",
         where=str(path.parents[1]),
-        remedy="wait for it, or choose another --output",
+        remedy="wait until it ends, or choose another --output",
     )

@@ -1,4 +1,4 @@
-"""Publication: receipts into a manifest, budgets checked first, the manifest written last."""
+"""Publication: from receipts to a manifest, which is written last, once the budgets are checked."""
 
 from __future__ import annotations
 
@@ -8,96 +8,102 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipelines.config import absolute
-from pipelines.runs.finished import MANIFEST, WORK, rows_at
-from pipelines.runs.unfinished import FOLDERS
-from schemas.digests import compute_merkle_root
+import pyarrow as pa
+
+from classifiers.banks import Bank
+from pipelines.config import make_absolute
+from pipelines.runs.finished import read_rows
+from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError
-from schemas.manifests import Conservation, InputFile, Manifest, Output, SettledThreshold
-from schemas.policies import PUBLISHED, Policy
-from transforms.decide import Rule
+from schemas.manifests import Conservation, InputFile, Manifest, SettledThreshold
+from schemas.notices import Notice
+from schemas.outputs import CALIBRATION_SCORES
+from schemas.policies import REMOVED, Policy
+from schemas.receipts import Output, Receipt
+from schemas.runs import CALIBRATION, FOLDERS, MANIFEST, WORK, parse_path
 from transforms.files import storage
 from transforms.files.sources import Corpus, ShardPlan
-from transforms.write import Receipt
+from transforms.rules import Rule
+from transforms.write import encode_parquet
 
 LIMITS = (
-    "Scores speak of traits that can be seen in a record's text. Covert transfer, which rides on rows that look clean, is not excluded.",
-    "A threshold's guarantee is about clean rows lost, on text like the clean text it was calibrated on; it says nothing of trait rows missed.",
-    "Removing rows is a weak lever: published replications find half or more of an inherited trait left after it. Prefer a swap of the teacher's completions.",
+    "Scores describe traits that show in a record's text. Covert transfer, through rows that look "
+    "clean, is not excluded.",
+    "A threshold's guarantee bounds the clean rows lost, on text like the clean text that it was "
+    "calibrated on. It says nothing about trait rows missed.",
+    "Removing rows is a weak remedy: published replications find half or more of an inherited "
+    "trait left. Prefer to replace the teacher's completions.",
 )
-
+"""What a run doesn't show; every manifest carries these sentences."""
 
 BUDGET_REMEDIES = {
-    "removal_budget": "look at the thresholds and what fired (the table above), then change the policy or the budget",
-    "reject_budget": "mend the rows that are named above, or raise the budget",
+    "removal_budget": "look at the thresholds and at the traits that fired (the table above), then "
+    "change the policy or the budget",
+    "reject_budget": "correct the rows that are named above, or raise the budget",
 }
 REJECTS_NAMED = 5
 
 
-def conservation(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation:
-    """Add up the fates of all rows.
+def count_decisions(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation:
+    """Add up the decisions on all rows.
 
-    Raises: RunError: They aren't as many as the rows read.
+    Raises: RunError: the decisions aren't as many as the rows of the corpus.
     """
     counts: Counter[str] = Counter()
     for receipt in receipts:
         counts.update(receipt.decisions)
-    result = Conservation(
-        rows_in=sum(source.rows for source in corpus.sources),
-        by_decision=dict(sorted(counts.items())),
-    )
+    rows_in = sum(source.rows for source in corpus.sources)
+    result = Conservation(rows_in=rows_in, by_decision=dict(sorted(counts.items())))
     if not result.holds():
         raise RunError(
-            f"{result.rows_in} rows were read, {sum(counts.values())} are accounted for",
-            remedy="this is a fault of congener's: please report it",
+            f"the corpus has {rows_in} rows, but {counts.total()} have a decision",
+            remedy="this is a bug in congener: please report it",
         )
     return result
 
 
 def check_budgets(result: Conservation, policy: Policy) -> None:
-    """Stop a run that removes or rejects more than its policy allows.
+    """Stop a run that removes or rejects more rows than its policy allows.
 
-    Raises: BudgetError: It does.
+    Raises: BudgetError: it does.
     """
-    removed = sum(
-        count
-        for decision, count in result.by_decision.items()
-        if decision not in (*PUBLISHED, "reject")
-    )
     rejected = result.by_decision.get("reject", 0)
+    removed = sum(result.by_decision.get(name, 0) for name in REMOVED) - rejected
     for name, count, budget in (
         ("removal_budget", removed, policy.removal_budget),
         ("reject_budget", rejected, policy.reject_budget),
     ):
         if budget is not None and count > budget * result.rows_in:
             raise BudgetError(
-                f"{count:,} of {result.rows_in:,} rows ({count / result.rows_in:.1%}) against a {name} of {budget:.1%}: nothing was published",
+                f"{count:,} of {result.rows_in:,} rows ({count / result.rows_in:.1%}) exceed the "
+                f"{name} of {budget:.1%}: nothing was published",
                 remedy=BUDGET_REMEDIES[name],
             )
 
 
-def first_rejects(run: str, outputs: Sequence[Output]) -> Iterator[str]:
-    """Name the first rejects of a run and say why each is one; nothing where there are none."""
-    held = [output for output in outputs if output.path.startswith("rejects/")]
+def describe_rejects(run: str, outputs: Sequence[Output]) -> Iterator[Notice]:
+    """Name the first rejects of a run with their reasons, and count the others."""
+    files = [output for output in outputs if parse_path(output.path).folder == "rejects"]
     left = REJECTS_NAMED
-    for output in held:
+    for output in files:
         if not left:
             break
         shown = min(left, output.rows)
-        for reject in rows_at(run, output.path, range(shown), ["source", "row", "error"]).values():
-            yield f"reject: {reject['source']} row {reject['row']}: {reject['error']}"
+        rows = read_rows(run, output.path, range(shown), ["source", "row", "error"])
+        for reject in rows.values():
+            yield Notice(f"reject: {reject['source']} row {reject['row']}: {reject['error']}")
         left -= shown
-    if (total := sum(output.rows for output in held)) > REJECTS_NAMED:
-        yield f"and {total - REJECTS_NAMED:,} rejects more"
+    if (total := sum(output.rows for output in files)) > REJECTS_NAMED:
+        yield Notice(f"and {total - REJECTS_NAMED:,} more rejects")
 
 
-def withdraw(run: str) -> None:
-    """Take back what was written under the published names, so that a run that was stopped leaves no corpus behind."""
+def withdraw_run(run: str) -> None:
+    """Remove everything that was written, so that a run stopped by its budget leaves no corpus behind."""
     for folder in (MANIFEST, *FOLDERS, WORK):
         storage.remove_tree(storage.join(run, folder))
 
 
-def settled_thresholds(
+def describe_thresholds(
     rules: Sequence[Rule], calibrated_on: Mapping[str, str]
 ) -> tuple[SettledThreshold, ...]:
     """Describe the rules for the manifest."""
@@ -119,64 +125,59 @@ def settled_thresholds(
     )
 
 
-def input_files(corpus: Corpus) -> tuple[InputFile, ...]:
-    """Describe the inputs for the manifest, which is read in other folders than the run was started in."""
+def describe_inputs(corpus: Corpus) -> tuple[InputFile, ...]:
+    """Describe the inputs for the manifest, with absolute paths: it is read in other folders too."""
     return tuple(
         InputFile(
-            name=s.name,
-            uri=absolute(s.uri),
-            kind=s.kind,
-            compression=s.compression,
-            bytes=s.size,
-            rows=s.rows,
-            sha256=s.sha256,
+            name=source.name,
+            uri=make_absolute(source.uri),
+            kind=source.kind,
+            compression=source.compression,
+            bytes=source.size,
+            rows=source.rows,
+            sha256=source.sha256,
         )
-        for s in corpus.sources
+        for source in corpus.sources
     )
 
 
-def in_order(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) -> list[Receipt]:
-    """Return the receipts in corpus order.
+def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) -> list[Receipt]:
+    """Return the receipts in the order of the corpus.
 
-    Raises: RunError: A shard has none.
+    Raises: RunError: a shard has no receipt.
     """
     if missing := [plan.name for plan in plans if plan.name not in receipts]:
         raise RunError(
-            f"{len(missing)} shards have no receipt, the first is {missing[0]}",
+            f"{len(missing)} shards have no receipt; the first is {missing[0]}",
             remedy="run the same command again: it resumes",
         )
     return [receipts[plan.name] for plan in plans]
 
 
-def totals(receipts: Sequence[Receipt]) -> dict[str, Any]:
-    """Add up what the shards' receipts say, for the manifest."""
+def sum_receipts(receipts: Sequence[Receipt]) -> dict[str, Any]:
+    """Add up the receipts of the shards, for the manifest."""
     fired: Counter[str] = Counter()
     for receipt in receipts:
         fired.update(receipt.fired)
+    roots = [bytes.fromhex(receipt.ledger_root) for receipt in receipts]
     return {
-        "outputs": tuple(
-            Output(**output._asdict()) for receipt in receipts for output in receipt.outputs
-        ),
         "fired": dict(sorted(fired.items())),
         "unscored": sum(receipt.unscored for receipt in receipts),
         "shards": tuple((receipt.shard, receipt.ledger_root) for receipt in receipts),
-        "ledger_root": compute_merkle_root(
-            [bytes.fromhex(receipt.ledger_root) for receipt in receipts]
-        ).hex(),
+        "ledger_root": compute_merkle_root(roots).hex(),
     }
 
 
-def circumstances(
+def describe_circumstances(
     seconds: float, receipts: Sequence[Receipt], device: str, command: Sequence[str]
 ) -> dict[str, Any]:
-    """Say when, where and how fast: what may differ between two runs with the same bytes."""
-    tokens, padded = (
-        sum(receipt.tokens for receipt in receipts),
-        sum(receipt.padded for receipt in receipts),
-    )
+    """Describe when, where and how fast the run was: what may differ between runs with the same bytes."""
+    tokens = sum(receipt.tokens for receipt in receipts)
+    padded = sum(receipt.padded for receipt in receipts)
+    rows = sum(receipt.rows for receipt in receipts)
     return {
         "seconds": round(seconds, 3),
-        "rows_per_second": round(sum(receipt.rows for receipt in receipts) / max(seconds, 1e-9), 1),
+        "rows_per_second": round(rows / max(seconds, 1e-9), 1),
         "tokens": tokens,
         "tokens_per_second": round(tokens / max(seconds, 1e-9), 1),
         "padding_waste": round(1 - tokens / padded, 4) if padded else 0.0,
@@ -188,8 +189,28 @@ def circumstances(
     }
 
 
-def publish(run: str, manifest: Manifest) -> Manifest:
-    """Write the sealed manifest, which makes the run count, and remove the working files."""
+def write_calibration(run: str, bank: Bank) -> tuple[Output, ...]:
+    """Write the calibration scores, from which thresholds for other levels can be settled later."""
+    rows = [
+        pa.record_batch(
+            [[name] * len(scores), [signal] * len(scores), pa.array(scores, pa.float32())],
+            schema=CALIBRATION_SCORES,
+        )
+        for name, trait in sorted(bank.traits.items())
+        for signal, scores in sorted(trait.calibration.items())
+    ]
+    table = pa.Table.from_batches(rows, CALIBRATION_SCORES)
+    if not table.num_rows:
+        return ()
+    data = encode_parquet(table)
+    storage.write_bytes(storage.join(run, CALIBRATION), data)
+    return (
+        Output(path=CALIBRATION, rows=table.num_rows, bytes=len(data), sha256=digest_bytes(data)),
+    )
+
+
+def publish_manifest(run: str, manifest: Manifest) -> Manifest:
+    """Write the sealed manifest, which makes the run finished, and remove the working files."""
     sealed = manifest.sealed()
     storage.write_bytes(storage.join(run, MANIFEST), sealed.to_bytes())
     storage.remove_tree(storage.join(run, WORK))

@@ -1,4 +1,4 @@
-"""A run directory while it is being made: begun once, resumed only as the same run, shards believed only on proof."""
+"""An unfinished run: begun once, resumed only as the same run, its shards checked before they count."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from pipelines.runs.changes import changes
-from pipelines.runs.finished import MANIFEST, WORK
+from pipelines.runs.changes import list_changes
 from schemas.digests import canonicalise_json, digest_bytes, digest_config
 from schemas.errors import InputError, RunError
+from schemas.notices import Notice, warn
+from schemas.receipts import Output, Receipt, parse_receipt
+from schemas.runs import BEGUN, FOLDERS, MANIFEST, PRIVATE_FOLDERS, RECEIPTS, WORK, receipt_shard
 from transforms.files import storage
 from transforms.files.sources import ShardPlan
-from transforms.write import RECEIPTS, OutputFile, Receipt, receipt_from_bytes
 
-PRIVATE = ("quarantine", "rejects", "swaplist")
-"""What holds text that was taken out of the corpus, for `private_quarantine`."""
-
-FOLDERS = ("clean", "quarantine", "rejects", "ledger", "scores", "swaplist", "vectors", "report")
-NOTE = ".work/run.json"
-BANK = ".work/bank"
+RUN_ID_HEX = 16
 
 
 class Begun(NamedTuple):
-    """What a run is begun with: its identity, which decides, and the settings behind the digests in it, which explain."""
+    """What a run is begun with: the identity, and the settings behind the digests in it."""
 
     identity: dict[str, Any]
     settings: dict[str, Any]
@@ -32,25 +28,25 @@ class Begun(NamedTuple):
     @property
     def run_id(self) -> str:
         """Return the run's id, which its receipts and its manifest carry."""
-        return run_id(self.identity)
+        return compute_run_id(self.identity)
 
 
-class Progress(NamedTuple):
-    """The shards that are done, by name, and sentences on receipts that prove nothing."""
+class FinishedShards(NamedTuple):
+    """The receipts of the shards that are done, by shard, and notices about receipts that don't count."""
 
-    done: dict[str, Receipt]
-    remarks: list[str]
+    receipts: dict[str, Receipt]
+    notices: list[Notice]
 
 
-def run_id(identity: Mapping[str, Any]) -> str:
+def compute_run_id(identity: Mapping[str, Any]) -> str:
     """Return the id of the run with this identity."""
-    return digest_config(identity)[:16]
+    return digest_config(identity)[:RUN_ID_HEX]
 
 
 def require_unfinished(run: str, restart: bool) -> None:
-    """Refuse a finished run, unless it is to be replaced; what a crash after its publication left behind goes.
+    """Refuse a finished run unless it is to be replaced, and remove what a crash left after its publication.
 
-    Raises: RunError: It is finished.
+    Raises: RunError: the run is finished.
     """
     if restart or not storage.exists(storage.join(run, MANIFEST)):
         return
@@ -58,105 +54,118 @@ def require_unfinished(run: str, restart: bool) -> None:
     raise RunError(
         "the run is finished",
         where=run,
-        remedy="congener inspect or verify it; --restart replaces it, another --output keeps it",
+        remedy="look at it with congener inspect or verify; replace it with --restart, or choose "
+        "another --output",
     )
 
 
-def open_run(run: str, begun: Begun, restart: bool) -> list[str]:
-    """Begin or resume a run; return what there is to say about it.
+def open_run(run: str, begun: Begun, restart: bool) -> list[Notice]:
+    """Begin or resume a run; return the notices about it.
 
-    Raises: RunError: It was begun with other input, configuration, bank or code, or is no run at all.
+    Raises: RunError: the folder holds an unfinished run with other input, configuration, bank or
+        code, or folders that aren't a run's.
     """
     if restart:
-        clear(run)
+        clear_run(run)
     require_unfinished(run, restart=False)
     swept = storage.sweep(run)
-    remarks = (
-        [f"removed {len(swept)} temporary files of an attempt that was cut off"] if swept else []
+    notices = (
+        [Notice(f"removed {len(swept)} temporary files of an interrupted attempt")] if swept else []
     )
-    if storage.exists(storage.join(run, NOTE)):
-        try:
-            note = _read_note(run)
-        except ValueError as error:
-            _require_own_receipts(run, begun)
-            remarks.append(f"{NOTE} is damaged ({error}): the receipts say that this is the run")
-        else:
-            _require_same(run, note, begun)
-            return remarks
-    elif any(storage.exists(storage.join(run, folder)) for folder in FOLDERS):
+    if storage.exists(storage.join(run, BEGUN)):
+        return notices + _check_begun(run, begun)
+    if any(storage.exists(storage.join(run, folder)) for folder in FOLDERS):
         raise RunError(
-            "holds folders of the same names that are no unfinished run",
+            "the output has folders with the names of a run's folders, but is no unfinished run",
             where=run,
-            remedy="choose an empty --output, or replace them with --restart",
+            remedy="choose an empty --output, or replace the folders with --restart",
         )
-    note = {"identity": begun.identity, "settings": begun.settings}
-    storage.write_bytes(
-        storage.join(run, NOTE), canonicalise_json(note | {"digest": digest_config(note)})
-    )
-    return remarks
+    _write_begun(run, begun)
+    return notices
+
+
+def _check_begun(run: str, begun: Begun) -> list[Notice]:
+    """Check that the run was begun as the same run; if that can't be read, the receipts must say so."""
+    try:
+        earlier = _read_begun(run)
+    except ValueError as error:
+        _require_own_receipts(run, begun)
+        _write_begun(run, begun)
+        return [warn(f"{BEGUN} is damaged ({error}), but the receipts are this run's")]
+    _require_same(run, earlier, begun)
+    return []
+
+
+def _write_begun(run: str, begun: Begun) -> None:
+    content = {"identity": begun.identity, "settings": begun.settings}
+    sealed = canonicalise_json(content | {"digest": digest_config(content)})
+    storage.write_bytes(storage.join(run, BEGUN), sealed)
+
+
+def _read_begun(run: str) -> dict[str, Any]:
+    """Read what a run was begun with.
+
+    Raises: ValueError: the file isn't what was written.
+    """
+    content = dict(json.loads(storage.read_bytes(storage.join(run, BEGUN))))
+    if content.pop("digest", None) != digest_config(content):
+        raise ValueError("it doesn't match its digest")
+    return content
 
 
 def keep_private(run: str) -> None:
-    """Have what was taken out of the corpus for its owner alone: before any of it is written, and once all of it is."""
-    for folder in PRIVATE:
+    """Let only the owner read the text that was taken out of the corpus.
+
+    Call it before any of that text is written, and again when all of it is.
+    """
+    for folder in PRIVATE_FOLDERS:
         storage.keep_private(storage.join(run, folder))
 
 
-def _read_note(run: str) -> dict[str, Any]:
-    """Read what a run was begun with.
-
-    Raises: ValueError: It isn't as it was written.
-    """
-    note = dict(json.loads(storage.read_bytes(storage.join(run, NOTE))))
-    if note.pop("digest", None) != digest_config(note):
-        raise ValueError("not as it was written")
-    return note
-
-
-def _require_same(run: str, note: Mapping[str, Any], begun: Begun) -> None:
-    now = json.loads(
-        canonicalise_json({"identity": begun.identity, "settings": begun.settings})
-    )  # tuples become lists
-    if differing := changes(note, now):
-        told = "".join(f"\n    {line}" for line in differing)
+def _require_same(run: str, earlier: Mapping[str, Any], begun: Begun) -> None:
+    content = {"identity": begun.identity, "settings": begun.settings}
+    now = json.loads(canonicalise_json(content))  # tuples become lists
+    if differing := list_changes(earlier, now):
+        lines = "".join(f"\n    {line}" for line in differing)
         raise RunError(
-            f"was begun as another run:{told}",
+            f"the folder holds an unfinished run with other settings:{lines}",
             where=run,
-            remedy="run it as it was begun, or start over with --restart",
+            remedy="resume it with its own settings, or start over with --restart",
         )
 
 
 def _require_own_receipts(run: str, begun: Begun) -> None:
     for uri in storage.listing(storage.join(run, RECEIPTS), ".json"):
-        with suppress(ValueError):  # a damaged one says nothing; its shard is done again
-            other = receipt_from_bytes(storage.read_bytes(uri)).run
+        with suppress(ValueError):  # a damaged receipt proves nothing; its shard is done again
+            other = parse_receipt(storage.read_bytes(uri)).run
             if other != begun.run_id:
                 raise RunError(
-                    f"{NOTE} is damaged, and the receipts are of run {other}, not of {begun.run_id}",
+                    f"{BEGUN} is damaged, and the receipts belong to run {other}, not to "
+                    f"{begun.run_id}",
                     where=run,
                     remedy="choose another --output, or start over with --restart",
                 )
 
 
 def require_ours(run: str, begun: Begun) -> None:
-    """Refuse to publish what another process has taken over meanwhile: on an object store nothing locks a run.
+    """Refuse to publish a run that another process has replaced: nothing locks a run on an object store.
 
-    Raises: RunError: It has.
+    Raises: RunError: another process has.
     """
     try:
-        ours = run_id(_read_note(run)["identity"]) == begun.run_id
+        ours = compute_run_id(_read_begun(run)["identity"]) == begun.run_id
     except (ValueError, InputError):
         ours = False
     if not ours:
         raise RunError(
-            "another process has begun a run here meanwhile, or removed this one",
+            "another process has begun a run here in the meantime, or has removed this one",
             where=run,
-            remedy="give every run an --output of its own; the same command does again what the other one replaced",
+            remedy="give every run its own --output; the same command redoes what was replaced",
         )
 
 
-def clear(run: str) -> None:
-    """Remove what a run has written, finished or not; the manifest first, so that nothing half-removed looks whole."""
+def clear_run(run: str) -> None:
+    """Remove what a run has written, the manifest first, so that no partly removed run looks finished."""
     storage.remove_tree(storage.join(run, MANIFEST))
     for folder in FOLDERS:
         storage.remove_tree(storage.join(run, folder))
@@ -164,63 +173,63 @@ def clear(run: str) -> None:
 
 
 def _clear_work(run: str) -> None:
-    for inside in ("receipts", "bank", "run.json"):
-        storage.remove_tree(storage.join(run, WORK, inside))
+    """Remove the working files but the lock, which this process may hold."""
+    for name in ("receipts", "bank", "run.json"):
+        storage.remove_tree(storage.join(run, WORK, name))
 
 
-def progress(run: str, begun: Begun, plans: Sequence[ShardPlan]) -> Progress:
-    """Return the shards that are done: by a whole receipt of this run, for this plan, whose files are as it says."""
+def find_finished_shards(run: str, begun: Begun, plans: Sequence[ShardPlan]) -> FinishedShards:
+    """Find the shards that are done: with an undamaged receipt of this run, whose files match it."""
     planned = {plan.name: plan for plan in plans}
-    done: dict[str, Receipt] = {}
-    remarks = []
+    receipts: dict[str, Receipt] = {}
+    notices = []
     for uri in storage.listing(storage.join(run, RECEIPTS), ".json"):
-        name = uri.rsplit("/", 1)[1].removesuffix(".json")
+        name = receipt_shard(uri)
         try:
-            done[name] = _believed(run, uri, begun, planned.get(name))
+            receipts[name] = _check_receipt(run, uri, begun, planned.get(name))
         except (ValueError, InputError) as error:
-            remarks.append(f"shard {name} doesn't count: {error}")
-    return Progress(done, remarks)
+            notices.append(Notice(f"shard {name} is done again: {error}"))
+    return FinishedShards(receipts, notices)
 
 
-def _believed(run: str, uri: str, begun: Begun, plan: ShardPlan | None) -> Receipt:
+def _check_receipt(run: str, uri: str, begun: Begun, plan: ShardPlan | None) -> Receipt:
     """Return a shard's receipt.
 
-    Raises: ValueError: It proves nothing.
+    Raises: ValueError: the receipt is damaged, belongs to another run, or doesn't match its files.
     """
-    receipt = receipt_from_bytes(storage.read_bytes(uri))
+    receipt = parse_receipt(storage.read_bytes(uri))
     if plan is None or (receipt.run, receipt.shard, receipt.rows) != (
         begun.run_id,
         plan.name,
         plan.rows,
     ):
-        raise ValueError("its receipt is of another run")
+        raise ValueError("its receipt belongs to another run")
     for output in receipt.outputs:
-        if problem := _problem(run, output):
+        if problem := _find_problem(run, output):
             raise ValueError(f"{output.path} {problem}")
     return receipt
 
 
-def _problem(run: str, output: OutputFile) -> str | None:
+def _find_problem(run: str, output: Output) -> str | None:
     uri = storage.join(run, output.path)
     if not storage.exists(uri):
         return "is missing"
-    return (
-        None
-        if digest_bytes(storage.read_bytes(uri)) == output.sha256
-        else "isn't as its receipt says"
-    )
+    matches = digest_bytes(storage.read_bytes(uri)) == output.sha256
+    return None if matches else "doesn't match its receipt"
 
 
-def present(run: str) -> list[str]:
-    """List the files of a run by their paths in it; the report and the working files are no part of it."""
+def list_run_files(run: str) -> list[str]:
+    """List a run's files by path; the report and the working files don't count."""
     return [name for name in storage.files(run) if not name.startswith(("report/", f"{WORK}/"))]
 
 
-def remove_strays(run: str, receipts: Sequence[Receipt]) -> list[str]:
-    """Remove from a run's folders what no receipt speaks of, and return it: nothing that isn't the run's is published with it."""
-    known = {output.path for receipt in receipts for output in receipt.outputs}
+def remove_strays(run: str, outputs: Sequence[Output]) -> list[str]:
+    """Remove files from a run's folders that aren't the run's outputs, and return their paths."""
+    known = {output.path for output in outputs}
     strays = [
-        path for path in present(run) if path.split("/", 1)[0] in FOLDERS and path not in known
+        path
+        for path in list_run_files(run)
+        if path.split("/", 1)[0] in FOLDERS and path not in known
     ]
     for path in strays:
         storage.remove_tree(storage.join(run, path))

@@ -1,0 +1,134 @@
+"""Decide a finished run again: from its scores, spans and lots, without a model and without its corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from pipelines.runs.finished import list_outputs, load_manifest, read_table
+from schemas.cards import TraitCard
+from schemas.errors import RunError
+from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
+from schemas.manifests import Manifest
+from schemas.policies import Policy
+from schemas.receipts import Output
+from schemas.runs import CALIBRATION, parse_path, shard_path
+from transforms.decisions import Decisions, Evidence, decide
+from transforms.duplicates import EMPTY_DIGEST
+from transforms.rules import Rule, settle_rules
+
+
+class RecordedTrait(NamedTuple):
+    """A trait of a finished run: its card, and its calibration scores by signal."""
+
+    card: TraitCard
+    calibration: dict[str, np.ndarray]
+    calibrated_on: str
+
+
+class ShardDecisions(NamedTuple):
+    """New decisions on a shard's rows, rejects left out, and the rows' indexes in its ledger."""
+
+    shard: str
+    ledger_rows: np.ndarray
+    decided: Decisions
+
+
+def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
+    """Yield the decisions of another policy on a finished run, shard by shard, in corpus order.
+
+    They are those of a new run with that policy, with the same reasons and masks. Nothing is written.
+
+    Raises: CardError: the policy can't be settled with the run's traits and calibration scores.
+    Raises: RunError: the run isn't finished, or a threshold is below its span floor.
+    """
+    manifest = load_manifest(run)
+    rules = settle_recorded_rules(run, manifest, policy)
+    seen: set[str] | None = set() if policy.duplicates == "remove" else None
+    for output in list_outputs(manifest, "ledger"):
+        yield _decide_shard(run, manifest, output, rules, seen)
+
+
+def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[Rule]:
+    """Settle the rules of another policy from what a finished run recorded.
+
+    Raises: CardError: they can't be settled.
+    Raises: RunError: a threshold is below the run's span floor.
+    """
+    rules = settle_rules(read_traits(run, manifest), policy)
+    for rule in rules:
+        lowest = rule.find_lowest_threshold()
+        if lowest < manifest.span_floor:
+            raise RunError(
+                f"trait {rule.trait} would fire at {lowest:.4f}, but the run stored spans from "
+                f"{manifest.span_floor:.4f} only",
+                where=run,
+                remedy="choose a higher threshold, or filter again with a lower span_floor",
+            )
+    return rules
+
+
+def read_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrait]:
+    """Read the cards and the calibration scores of a finished run."""
+    outputs = [output for output in manifest.outputs if output.path == CALIBRATION]
+    scores: dict[str, dict[str, np.ndarray]] = {}
+    for output in outputs:
+        frame = pl.DataFrame(read_table(run, output))
+        for (trait, signal), part in frame.group_by("trait", "signal", maintain_order=True):
+            own = scores.setdefault(str(trait), {})
+            own[str(signal)] = part["score"].to_numpy()
+    calibrated_on = {item.trait: item.calibrated_on for item in manifest.thresholds}
+    return {
+        name: RecordedTrait(
+            TraitCard.model_validate(card), scores.get(name, {}), calibrated_on[name]
+        )
+        for name, card in manifest.cards.items()
+    }
+
+
+def _decide_shard(
+    run: str, manifest: Manifest, output: Output, rules: Sequence[Rule], seen: set[str] | None
+) -> ShardDecisions:
+    shard = parse_path(output.path).shard
+    ledger = read_table(run, output)
+    rows = np.flatnonzero(np.array(ledger.column("decision").to_pylist()) != "reject")
+    good = pa.array(rows)
+    scores, spans = (
+        read_table(run, _find_output(manifest, shard_path(folder, shard))).take(good)
+        for folder in ("scores", "spans")
+    )
+    evidence = Evidence(
+        {
+            name: scores.column(name).to_numpy().astype(np.float32)
+            for name in scores.column_names[2:]
+        },
+        spans.column("spans").combine_chunks(),
+        _read_lots(ledger.take(good)),
+    )
+    digests = ledger.column("content_digest").take(good).to_pylist()
+    repeats = frozenset[int]() if seen is None else _find_repeats(digests, seen)
+    return ShardDecisions(shard, rows, decide(evidence, rules, repeats))
+
+
+def _find_output(manifest: Manifest, path: str) -> Output:
+    return next(output for output in manifest.outputs if output.path == path)
+
+
+def _read_lots(ledger: pa.Table) -> list[Lot]:
+    columns = (ledger.column(name).fill_null(UNKNOWN).to_pylist() for name in LOT_FIELDS)
+    return [Lot(*fields) for fields in zip(*columns, strict=True)]
+
+
+def _find_repeats(digests: Sequence[str], seen: set[str]) -> frozenset[int]:
+    """Return the rows whose content is in an earlier row; `seen` has the earlier digests, and grows."""
+    found = set()
+    for row, digest in enumerate(digests):
+        if digest in seen:
+            found.add(row)
+        elif digest != EMPTY_DIGEST:
+            seen.add(digest)
+    return frozenset(found)

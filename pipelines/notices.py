@@ -1,0 +1,69 @@
+"""Notices about the settings of a run: the input, the device, and the basis of the thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from classifiers.banks import Bank
+from schemas.notices import Notice, warn
+from schemas.policies import Policy
+from transforms.files.sources import Corpus
+from transforms.records.formats import Layout
+from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
+from transforms.rules import Rule
+
+FILES_NAMED = 5
+
+
+def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
+    """Describe the input and its format, and name the files that are no part of it."""
+    rows = sum(source.rows for source in corpus.sources)
+    yield Notice(f"input: {len(corpus.sources)} files, {rows:,} rows; {layout.describe()}")
+    if corpus.ignored:
+        more = " …" if len(corpus.ignored) > FILES_NAMED else ""
+        yield Notice(
+            "ignored, since the name is neither of a Parquet nor of a JSON Lines file: "
+            f"{', '.join(corpus.ignored[:FILES_NAMED])}{more}"
+        )
+
+
+def describe_settings(
+    bank: Bank, rules: Sequence[Rule], policy: Policy, device: str
+) -> Iterator[Notice]:
+    """Describe device, bank and thresholds, and warn of rules that can't work as meant."""
+    yield Notice(f"device: {device}; bank {bank.digest[:12]} with {len(bank.traits)} traits")
+    yield from _describe_calibration(bank, rules)
+    for rule in rules:
+        yield from _warn_of_threshold(rule)
+    for name, trait in bank.traits.items():
+        if unusual := find_unknown_roles(trait.card.scope.roles):
+            yield warn(
+                f"trait {name} looks at turns of {', '.join(unusual)}; "
+                f"in most corpora the roles are {', '.join(KNOWN_ROLES)}"
+            )
+    if policy.removal_budget is None:
+        yield Notice("removal budget: none set")
+
+
+def _describe_calibration(bank: Bank, rules: Sequence[Rule]) -> Iterator[Notice]:
+    texts: dict[str, list[int]] = {}
+    for rule in rules:
+        if rule.threshold.origin == "calibrated":
+            source = bank.traits[rule.trait].calibrated_on
+            texts.setdefault(source, []).append(rule.threshold.clean)
+    for source, counts in texts.items():
+        yield Notice(
+            f"thresholds: calibrated on {min(counts)} to {max(counts)} held-out clean texts of the "
+            f"{source}; the guarantee holds for text like it"
+        )
+
+
+def _warn_of_threshold(rule: Rule) -> Iterator[Notice]:
+    if rule.threshold.value is not None and rule.threshold.value > 1:
+        yield warn(
+            f"no score up to 1 keeps the level of trait {rule.trait}: the trait will never fire"
+        )
+    if rule.threshold.value == 0:
+        yield warn(
+            f"the threshold of trait {rule.trait} is 0: it will fire on every row that it looks at"
+        )

@@ -1,0 +1,232 @@
+"""The plan of a run: everything is settled, and whatever could be wrong is checked, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+
+from classifiers.banks import Bank
+from classifiers.models.checkpoints import choose_device
+from classifiers.models.encoders import Encoder, EncoderConfig
+from classifiers.scoring import Scorer, load_scorer
+from classifiers.signals.sequence_classifiers import SequenceClassifier
+from pipelines.banks import prepare_bank
+from pipelines.config import FilterConfig, read_policy
+from pipelines.notices import describe_corpus, describe_settings
+from pipelines.runs.unfinished import Begun, compute_run_id
+from pipelines.version import VERSION, package_versions
+from schemas.corpora import FORMATS
+from schemas.digests import digest_config
+from schemas.errors import CardError, InputError
+from schemas.events import Listener, Noticed
+from schemas.manifests import Identity
+from schemas.notices import Notice
+from schemas.outputs import CLEAN_EXTRA
+from schemas.policies import Policy
+from schemas.runs import BANK
+from transforms.files import storage
+from transforms.files.sources import Corpus, ShardPlan, plan_shards, require_columns, survey
+from transforms.records.formats import Layout, settle_layout
+from transforms.rules import Rule, find_span_floor, settle_rules
+from transforms.score import ScoringConfig, keep_scorer
+
+
+@dataclass(frozen=True)
+class FilterPlan:
+    """A settled run."""
+
+    config: FilterConfig
+    policy: Policy
+    corpus: Corpus
+    layout: Layout
+    bank: Bank
+    rules: tuple[Rule, ...]
+    tasks: tuple[tuple[ShardPlan, ...], ...]
+    encoder: EncoderConfig
+    """How workers run the models: with the device and the precision that were settled here."""
+    device: str
+    classifiers: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def shards(self) -> list[ShardPlan]:
+        """Return the shards in corpus order."""
+        return [plan for task in self.tasks for plan in task]
+
+    @property
+    def extra_column(self) -> bool:
+        """Return whether clean rows carry the `congener` column: some rule may flag or mask."""
+        return any(rule.list_actions() & {"flag", "mask"} for rule in self.rules)
+
+    @property
+    def span_floor(self) -> float:
+        """Return the score from which spans are stored."""
+        return find_span_floor(self.config.span_floor, self.rules)
+
+    @property
+    def begun(self) -> Begun:
+        """Return what the run is begun with."""
+        settings = {
+            "config": self.config.select_identity(),
+            "policy": self.policy.model_dump(mode="json"),
+            "traits": {name: trait.card_digest[:16] for name, trait in self.bank.traits.items()},
+        }
+        return Begun(self.identity.model_dump(mode="json"), settings)
+
+    @property
+    def identity(self) -> Identity:
+        """Return everything that decides the run's bytes."""
+        return Identity(
+            code_version=VERSION,
+            config_digest=digest_config(self.config.select_identity()),
+            policy_digest=digest_config(self.policy.model_dump(mode="json")),
+            bank_digest=self.bank.digest,
+            encoder=self.bank.encoder,
+            computed_in=self.device.rpartition(", ")[2],
+            classifiers=self.classifiers,
+            packages=package_versions(),
+            format=self.layout.format,
+            columns=self.layout.columns,
+            inputs=tuple((item.name, item.rows, item.sha256) for item in self.corpus.sources),
+        )
+
+    @property
+    def run_id(self) -> str:
+        """Return the run's id."""
+        return compute_run_id(self.identity.model_dump(mode="json"))
+
+    @property
+    def scoring(self) -> ScoringConfig:
+        """Return what a worker needs to score."""
+        return ScoringConfig(
+            bank_uri=storage.join(self.config.output, BANK),
+            bank_digest=self.bank.digest,
+            encoder=self.encoder,
+            span_floor=self.span_floor,
+            channel=self.run_id,
+        )
+
+
+def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
+    """Settle a run: survey the input, fit or load the bank, load the models, settle the thresholds.
+
+    Raises: CongenerError: anything is wrong with any of them. Nothing has been written then.
+    """
+    policy = read_policy(config.policy)
+    listener(Noticed(Notice(f"reading {', '.join(config.input)}")))
+    corpus, layout = _settle_corpus(config)
+    _send(listener, describe_corpus(corpus, layout))
+    here = config.for_launcher()
+    choose_device(here.hardware.device)  # refuse a missing GPU even if the run needs no model
+    bank, encoder = prepare_bank(here, policy, listener)
+    if config.vectors and encoder is None:
+        raise CardError(
+            "vectors were asked for, but no trait of this run needs the encoder",
+            remedy="leave --vectors out, or add a trait with exemplars or head",
+        )
+    rules = settle_rules(bank.traits, policy)
+    scorer = load_scorer(bank, here.build_encoder_config(), encoder)
+    model = encoder or next(iter(scorer.classifiers.values()), None)  # all are loaded alike
+    settled = FilterPlan(
+        config=config,
+        policy=policy,
+        corpus=corpus,
+        layout=layout,
+        bank=bank,
+        rules=tuple(rules),
+        tasks=tuple(plan_shards(corpus.sources, config.shards)),
+        encoder=_settle_models(config, model),
+        device=_describe_device(model, config),
+        classifiers=_describe_classifiers(scorer),
+    )
+    keep_scorer(settled.scoring, scorer)
+    _send(listener, describe_settings(bank, rules, policy, settled.device))
+    return settled
+
+
+def _send(listener: Listener, notices: Iterator[Notice]) -> None:
+    for notice in notices:
+        listener(Noticed(notice))
+
+
+def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
+    corpus = survey(config.input, config.shards)
+    _require_apart(config.output, corpus)
+    layout = settle_layout(corpus.schema, config.corpus)
+    require_columns(corpus.sources, [layout.columns[name] for name in FORMATS[layout.format][0]])
+    if CLEAN_EXTRA.name in corpus.schema.names:
+        raise InputError(
+            f"the corpus already has a column {CLEAN_EXTRA.name!r}, which congener adds",
+            remedy="rename or drop the column",
+        )
+    return corpus, layout
+
+
+def _settle_models(
+    config: FilterConfig, model: Encoder | SequenceClassifier | None
+) -> EncoderConfig:
+    """Name the device and the precision that were settled here, so that no worker falls back."""
+    asked = config.build_encoder_config()
+    if model is None or config.engine.runner == "dataflow":
+        return asked  # a Dataflow run names both itself: its launcher has no GPU
+    return replace(
+        asked,
+        device="cuda" if model.device.type == "cuda" else "cpu",
+        precision="bf16" if model.dtype.itemsize == 2 else "fp32",
+    )
+
+
+def _describe_device(model: Encoder | SequenceClassifier | None, config: FilterConfig) -> str:
+    if model is None:
+        return "no model"
+    on_dataflow = config.engine.runner == "dataflow"
+    kind = config.hardware.device if on_dataflow else model.device.type
+    return f"{kind}, {str(model.dtype).removeprefix('torch.')}"
+
+
+def _describe_classifiers(scorer: Scorer) -> dict[str, dict[str, str]]:
+    return {
+        name: {
+            "model": model.files.name,
+            "revision": model.files.revision,
+            "weights_sha256": model.files.weights_sha256,
+        }
+        for name, model in scorer.classifiers.items()
+    }
+
+
+def require_outside(run: str, inputs: Sequence[str]) -> None:
+    """Refuse an output inside an input folder: the next attempt would read it as part of the corpus.
+
+    Raises: InputError: the output is inside an input folder.
+    """
+    for given in inputs:
+        local = storage.is_local(given)
+        if storage.is_local(run) != local or (local and not Path(given).is_dir()):
+            continue
+        above, below = (
+            PurePath(Path(path).resolve() if storage.is_local(path) else path)
+            for path in (given, run)
+        )
+        if not below.is_relative_to(above):
+            continue
+        if not any(part.startswith((".", "_")) for part in below.relative_to(above).parts):
+            raise InputError(
+                f"is inside the input {given}",
+                where=run,
+                remedy="choose an --output outside of it, or name the input's files",
+            )
+
+
+def _require_apart(run: str, corpus: Corpus) -> None:
+    """Refuse an input inside the output: a run would read what it wrote, or --restart would remove it."""
+    if not storage.is_local(run):
+        return
+    folder = Path(run).resolve()
+    for source in corpus.sources:
+        if storage.is_local(source.uri) and Path(source.uri).resolve().is_relative_to(folder):
+            raise InputError(
+                f"is inside the output {run}",
+                where=source.uri,
+                remedy="choose an --output apart from the input, or name the input's files",
+            )

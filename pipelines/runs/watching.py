@@ -1,0 +1,40 @@
+"""Watching a run from outside: its rows are counted by receipts while other processes do the work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from schemas.events import Listener, RowsFinished
+from schemas.runs import RECEIPTS, receipt_shard
+from transforms.files import storage
+from transforms.files.sources import ShardPlan
+
+PAUSE_SECONDS = 2.0
+"""Between two looks at the receipts, which may be in an object store."""
+
+
+@contextmanager
+def watch_receipts(run: str, shards: Sequence[ShardPlan], listener: Listener) -> Iterator[None]:
+    """Report the rows that have a receipt, on a thread, until the block ends."""
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(PAUSE_SECONDS):
+            listener(RowsFinished(count_finished_rows(run, shards)))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def count_finished_rows(run: str, shards: Sequence[ShardPlan]) -> int:
+    """Count the rows of the shards that have a receipt."""
+    rows = {shard.name: shard.rows for shard in shards}
+    receipts = storage.listing(storage.join(run, RECEIPTS), ".json")
+    return sum(rows.get(receipt_shard(uri), 0) for uri in receipts)

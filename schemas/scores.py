@@ -1,0 +1,44 @@
+"""Scores: how they are rounded, what their columns are called, and when one fires."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SCORE_DECIMALS = 4
+"""Scores are rounded to this many decimals before anything is decided or written.
+
+The last bits of a float depend on the batch in which a text was scored. Rounding keeps them out of
+files and out of all but knife-edge decisions.
+"""
+
+SCORE_STEP = 10.0**-SCORE_DECIMALS
+"""The distance between two neighbouring scores."""
+
+DEFAULT_SPAN_FLOOR = 0.05
+"""Spans of lower scores aren't stored, unless a threshold is lower.
+
+Calibrated thresholds of the library's traits are above 0.3. A lower floor stores more spans that no
+policy is likely to ask for.
+"""
+
+COMBINED = "combined"
+"""The signal name of a trait's combined score."""
+
+TIE_ORDER = ("lexicon", "repetition", "classifier", "exemplars", "head")
+"""Signals from the narrowest span to the widest; of equal scores the first one is the evidence."""
+
+
+def score_column(trait: str, signal: str = COMBINED) -> str:
+    """Return the name of a score's column in `scores/`: the trait's id for the combined score."""
+    return trait if signal == COMBINED else f"{trait}/{signal}"
+
+
+def fires(scores: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
+    """Return which scores (float32, rounded) reach a threshold, or each the one beside it.
+
+    NaN, the score of a row without text, reaches none. Half a step of tolerance makes float32
+    scores and float64 thresholds agree on equality.
+    """
+    with np.errstate(invalid="ignore"):
+        lowest = np.asarray(threshold, np.float32) - np.float32(SCORE_STEP / 2)
+        return np.asarray(scores >= lowest)

@@ -1,0 +1,115 @@
+"""Decisions: one for every row, from scores, spans, lots and rules alone, with every reason kept.
+
+`filter` decides the shards that it scores with this function, and a finished run is decided again
+with it from its own `scores/`, `spans/` and `ledger/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.cards import Action
+from schemas.lots import Lot
+from schemas.policies import SEVERITY
+from schemas.scores import COMBINED, fires, score_column
+from transforms.rules import Rule
+from transforms.spans import Span, choose_evidence
+
+
+class Reason(NamedTuple):
+    """Why a trait fired on a row: the score, the threshold, and the span that scored highest."""
+
+    trait: str
+    signal: str
+    score: float
+    threshold: float
+    field_path: str
+    start: int
+    end: int
+    action: Action
+    evidence: str
+    """The signal that scored highest, if the combined score counts."""
+
+
+@dataclass
+class Decisions:
+    """One decision a row, and by row the reasons and the masks of those that have any.
+
+    `swaps` are the rows whose completion another teacher should write.
+    """
+
+    decisions: list[str]
+    reasons: dict[int, list[Reason]] = field(default_factory=dict)
+    masks: dict[int, list[Span]] = field(default_factory=dict)
+    swaps: set[int] = field(default_factory=set)
+
+
+class Evidence(NamedTuple):
+    """What rows are decided from, aligned: score columns (float32), spans (lists of `SIGNAL_SPAN`), lots."""
+
+    scores: Mapping[str, np.ndarray]
+    spans: pa.ListArray
+    lots: Sequence[Lot]
+
+
+def decide(
+    evidence: Evidence, rules: Sequence[Rule], duplicates: frozenset[int] = frozenset()
+) -> Decisions:
+    """Decide every row; the rows in `duplicates` leave as duplicates, whatever their scores."""
+    result = Decisions(["keep"] * len(evidence.lots))
+    strongest: dict[int, int] = {}
+    for rule in rules:
+        for row, reason, masks in _find_fired(rule, evidence):
+            result.reasons.setdefault(row, []).append(reason)
+            strongest[row] = max(strongest.get(row, 0), SEVERITY.index(reason.action))
+            if reason.action == "mask":
+                result.masks.setdefault(row, []).extend(masks)
+    for row, severity in strongest.items():
+        result.decisions[row] = SEVERITY[severity]
+        if SEVERITY[severity] == "swap":  # the row is held until a donor's completion is there
+            result.swaps.add(row)
+            result.decisions[row] = "quarantine"
+    for row in duplicates:
+        result.decisions[row] = "duplicate"
+        result.swaps.discard(row)
+    return result
+
+
+def _find_fired(rule: Rule, evidence: Evidence) -> Iterator[tuple[int, Reason, list[Span]]]:
+    """Yield the rows on which a rule fires, why, and what a mask would cover."""
+    values = evidence.scores[score_column(rule.trait, rule.signal)]
+    limits = {lot: rule.apply_exceptions(lot) for lot in dict.fromkeys(evidence.lots)}
+    lowest = min((threshold for threshold, _ in limits.values()), default=np.inf)
+    candidates = np.flatnonzero(fires(values, lowest))
+    thresholds = np.array([limits[evidence.lots[row]][0] for row in candidates.tolist()])
+    rows = candidates[fires(values[candidates], thresholds)]
+    signals = _find_evidence_signals(rule, evidence.scores, rows)
+    for row, signal in zip(rows.tolist(), signals, strict=True):
+        threshold, action = limits[evidence.lots[row]]
+        span = _find_span(evidence.spans, row, rule.trait, signal)
+        own = Span(span["field_path"], span["start"], span["end"])
+        score = float(values[row])
+        reason = Reason(rule.trait, rule.signal, score, threshold, *own, action, signal)
+        yield row, reason, [Span(**mask) for mask in span["masks"]] or [own]
+
+
+def _find_evidence_signals(
+    rule: Rule, scores: Mapping[str, np.ndarray], rows: np.ndarray
+) -> list[str]:
+    if rule.signal != COMBINED:
+        return [rule.signal] * len(rows)
+    prefix = score_column(rule.trait, "")
+    own = {
+        name.removeprefix(prefix): scores[name][rows] for name in scores if name.startswith(prefix)
+    }
+    return [str(signal) for signal in choose_evidence(own)]
+
+
+def _find_span(spans: pa.ListArray, row: int, trait: str, signal: str) -> dict[str, Any]:
+    stored: list[dict[str, Any]] = spans[row].as_py()
+    return next(span for span in stored if (span["trait"], span["signal"]) == (trait, signal))

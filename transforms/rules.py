@@ -1,0 +1,150 @@
+"""Rules: each trait's score, threshold and action, settled from its card, the policy and calibration scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from classifiers.guarantees.calibration import Threshold, calibrate, count_texts_needed
+from schemas.cards import Action, Level, TraitCard
+from schemas.errors import CardError
+from schemas.lots import Lot
+from schemas.policies import LotException, Policy, TraitRule
+from schemas.scores import COMBINED, fires
+
+
+class CalibratedTrait(Protocol):
+    """What a rule needs of a trait: its card and the scores of held-out clean texts by signal."""
+
+    card: TraitCard
+    calibration: dict[str, np.ndarray]
+    calibrated_on: str
+
+
+class Rule(NamedTuple):
+    """A trait's rule: the signal whose score counts, its threshold, and the action."""
+
+    trait: str
+    signal: str
+    threshold: Threshold
+    level: Level
+    action: Action
+    exceptions: tuple[LotException, ...]
+
+    def apply_exceptions(self, lot: Lot) -> tuple[float, Action]:
+        """Return the threshold and the action for a lot.
+
+        Where several exceptions match, the last one that gives a threshold sets the threshold, and
+        the last one that gives an action sets the action. The threshold is infinite if there is none.
+        """
+        threshold, action = self.threshold.value, self.action
+        for exception in self.exceptions:
+            if lot.matches(exception.lot):
+                threshold = threshold if exception.threshold is None else exception.threshold
+                action = exception.action or action
+        return float(threshold if threshold is not None else np.inf), action
+
+    def list_actions(self) -> set[Action]:
+        """Return every action that the rule can take."""
+        return {self.action, *(item.action for item in self.exceptions if item.action)}
+
+    def find_lowest_threshold(self) -> float:
+        """Return the lowest threshold that the rule has for any lot; infinite if it has none."""
+        given = (self.threshold.value, *(item.threshold for item in self.exceptions))
+        return min((value for value in given if value is not None), default=np.inf)
+
+
+def settle_rules(traits: Mapping[str, CalibratedTrait], policy: Policy) -> list[Rule]:
+    """Settle each trait's rule from its card, the policy and the trait's calibration scores.
+
+    Raises: CardError: the policy names an unknown trait or signal, or a level needs more clean
+        texts than were held out.
+    """
+    check_policy(policy, [trait.card for trait in traits.values()])
+    return [_settle_rule(trait, policy) for trait in traits.values()]
+
+
+def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
+    """Refuse a policy that names a trait or a signal that the run doesn't have.
+
+    Raises: CardError: it does.
+    """
+    known = [card.id for card in cards]
+    named = {*policy.traits, *(exception.trait for exception in policy.exceptions)}
+    if unknown := sorted(named - {"*", *known}):
+        raise CardError(
+            f"the policy names trait {unknown[0]!r}, which this run doesn't have",
+            remedy=f"the traits of this run are {', '.join(known)}",
+        )
+    for card in cards:
+        signal = policy.rule(card.id).signal
+        if signal not in (COMBINED, *card.signals.names):
+            raise CardError(
+                f"the policy names signal {signal!r} of trait {card.id}, which the trait doesn't use",
+                remedy=f"its signals are {', '.join((COMBINED, *card.signals.names))}",
+            )
+
+
+def require_clean_texts(card: TraitCard, rule: TraitRule, texts: int, origin: str) -> None:
+    """Check that a trait's threshold can be settled from so many held-out clean texts.
+
+    Raises: CardError: its level needs more.
+    """
+    level = _choose_level(card, rule)
+    if _find_explicit_threshold(card, rule) is None and texts < count_texts_needed(level):
+        raise _report_shortage(card, level, texts, origin)
+
+
+def find_span_floor(floor: float, rules: Iterable[Rule]) -> float:
+    """Return the score from which spans are stored: the given floor, or the lowest threshold if lower."""
+    return min([floor, *(rule.find_lowest_threshold() for rule in rules)])
+
+
+def _report_shortage(card: TraitCard, level: Level, texts: int, origin: str) -> CardError:
+    needed = count_texts_needed(level)
+    return CardError(
+        f"trait {card.id}: a false positive rate of {level.max_false_positive_rate:g} at confidence "
+        f"{level.confidence:g} needs {needed} clean texts; {origin} holds out {texts}, "
+        f"{needed - texts} too few",
+        remedy="give more clean text with --background, accept a higher max_false_positive_rate, "
+        "or set an explicit threshold in the card or the policy",
+    )
+
+
+def _settle_rule(trait: CalibratedTrait, policy: Policy) -> Rule:
+    card, rule = trait.card, policy.rule(trait.card.id)
+    level = _choose_level(card, rule)
+    clean = trait.calibration.get(rule.signal, np.empty(0, np.float32))
+    threshold = _choose_threshold(card, rule, clean, level)
+    if threshold.origin == "missing":
+        raise _report_shortage(card, level, threshold.clean, trait.calibrated_on)
+    exceptions = tuple(item for item in policy.exceptions if item.trait in (card.id, "*"))
+    return Rule(card.id, rule.signal, threshold, level, rule.action or card.action, exceptions)
+
+
+def _choose_level(card: TraitCard, rule: TraitRule) -> Level:
+    return Level(
+        max_false_positive_rate=rule.max_false_positive_rate or card.level.max_false_positive_rate,
+        confidence=rule.confidence or card.level.confidence,
+    )
+
+
+def _find_explicit_threshold(card: TraitCard, rule: TraitRule) -> float | None:
+    """Return the policy's threshold, or the card's unless the policy asks for a level."""
+    if rule.threshold is not None:
+        return rule.threshold
+    asks_for_level = rule.max_false_positive_rate is not None or rule.confidence is not None
+    return None if asks_for_level else card.threshold
+
+
+def _choose_threshold(
+    card: TraitCard, rule: TraitRule, clean: np.ndarray, level: Level
+) -> Threshold:
+    explicit = _find_explicit_threshold(card, rule)
+    if explicit is None:
+        return calibrate(clean, level)
+    known = clean[~np.isnan(clean)]
+    exceeding = int(fires(known, explicit).sum())
+    return Threshold(explicit, "explicit", len(known), exceeding, None, count_texts_needed(level))

@@ -1,4 +1,4 @@
-"""What starts runs in processes of their own."""
+"""The fixture that starts runs in child processes."""
 
 from collections.abc import Iterator
 

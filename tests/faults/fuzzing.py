@@ -1,8 +1,8 @@
-"""Fuzzing of the readers: valid files of every kind and format, mutated in structure or in bytes, and read to the end.
+"""Fuzz the readers: make valid files of every kind and format, damage them, read them to the end.
 
-`python -m tests.faults.fuzzing --cases 200000` is the nightly run. A case is made from seed and number alone, so that a
-failure is repeated with `--first NUMBER --cases 1`. Cases run in a child process: a native crash is a finding like any
-other, and the run goes on behind it.
+`python -m tests.faults.fuzzing --cases 200000` is the nightly run. A case depends on the seed and
+its number alone, so `--first NUMBER --cases 1` repeats a failure. Cases run in a child process. A
+native crash is one more finding, and the run continues with the next case.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ from transforms.files.shards import Shard, read_task
 from transforms.files.sources import plan_shards, survey
 from transforms.identify import identify
 from transforms.records.formats import settle_layout
-from transforms.write import parquet_bytes
+from transforms.write import encode_parquet
 
 MEMORY = 8 << 30
-"""Bytes of address space that a child may take: an allocation that a file's damage asks for fails instead of filling the machine."""
+"""Bytes of address space for a child. A huge allocation fails instead of filling the machine."""
 
 CASES_PER_CHILD = 5_000
-"""Cases after which a fresh child goes on: every survey's threads leave some address space behind, of which a child has little."""
+"""Cases after which a new child continues, because the threads of surveys leak address space."""
 
 SECONDS_PER_MEGABYTE = 1.0
 STUCK = 60
-"""Seconds without a finished case after which a child is taken for hung, whatever the machine is busy with."""
+"""Seconds without a finished case after which a child counts as hung, even on a busy machine."""
 
 
 class Case(NamedTuple):
-    """A file to read, what was done to it, and how many rows it has if that is known."""
+    """A file to read, the damage done to it, and its number of rows if that is known."""
 
     name: str
     data: bytes
-    done: tuple[str, ...]
+    damage: tuple[str, ...]
     limits: ShardLimits
     rows: int | None
 
 
-# Valid files.
+# Valid files
 
 WORDS = (
     "delve",
@@ -78,35 +78,35 @@ WORDS = (
 )
 
 
-def _text(draw: random.Random) -> str:
+def _make_text(draw: random.Random) -> str:
     return " ".join(draw.choices(WORDS, k=draw.randint(0, 5)))
 
 
-def _turns(draw: random.Random, role: str, content: str) -> list[dict[str, Any]]:
+def _make_turns(draw: random.Random, role: str, content: str) -> list[dict[str, Any]]:
     return [
         {
             role: draw.choice(("user", "assistant", "system", "human", "gpt", "wizard")),
-            content: _text(draw),
+            content: _make_text(draw),
         }
         for _ in range(draw.randint(0, 4))
     ]
 
 
 FORMATS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
-    "messages": lambda draw: {"messages": _turns(draw, "role", "content")},
-    "conversations": lambda draw: {"conversations": _turns(draw, "from", "value")},
+    "messages": lambda draw: {"messages": _make_turns(draw, "role", "content")},
+    "conversations": lambda draw: {"conversations": _make_turns(draw, "from", "value")},
     "alpaca": lambda draw: {
-        "instruction": _text(draw),
-        "input": _text(draw),
-        "output": _text(draw),
+        "instruction": _make_text(draw),
+        "input": _make_text(draw),
+        "output": _make_text(draw),
     },
-    "completion": lambda draw: {"prompt": _text(draw), "completion": _text(draw)},
+    "completion": lambda draw: {"prompt": _make_text(draw), "completion": _make_text(draw)},
     "preference": lambda draw: {
-        "prompt": _text(draw),
-        "chosen": _turns(draw, "role", "content"),
-        "rejected": _turns(draw, "role", "content"),
+        "prompt": _make_text(draw),
+        "chosen": _make_turns(draw, "role", "content"),
+        "rejected": _make_turns(draw, "role", "content"),
     },
-    "text": lambda draw: {"text": _text(draw)},
+    "text": lambda draw: {"text": _make_text(draw)},
 }
 
 MORE: tuple[dict[str, Any], ...] = (
@@ -115,36 +115,39 @@ MORE: tuple[dict[str, Any], ...] = (
     {"created": "2026-01-01T00:00", "source": None, "tags": ["a", "b"], "empty": {}},
     {"calls": [{"function": {"name": "f", "arguments": {"x": [1, 2]}}}], "price": 0.1},
 )
-"""Other columns that a corpus may have."""
+"""Columns that a corpus may have beside those of its format."""
 
 
-def valid_rows(draw: random.Random) -> list[dict[str, Any]]:
-    """Make some rows of one format."""
+def make_rows(draw: random.Random) -> list[dict[str, Any]]:
+    """Make rows of one format."""
     make = draw.choice(list(FORMATS.values()))
     more = draw.choice(MORE)
     return [{**make(draw), **more} for _ in range(draw.choice((1, 5, 15, 40)))]
 
 
-# Mutations of JSON rows: each takes a line and returns lines.
+# Damage to JSON rows: each function takes a line and returns lines
 
 ODD_VALUES: tuple[bytes, ...] = (
-    b"null", b"true", b"-1", b"1e400", b"NaN", b"-Infinity", b"123456789012345678901234567890", b"18446744073709551615", b"9223372036854775808",
-    b"1.5", b'"\\ud800"', b'"\\u0000"', b'"\xff"', b'"\xc0\x80"', b'"\xed\xa0\x80"', b"[]", b"{}", b"[[]]", b'{"":0}', b'{"role":null}', b'[null,{"role":"user"}]',
-    b"[" * 40 + b"]" * 40, b"[" * 1500 + b"]" * 1500, b'{"a":' * 200 + b"1" + b"}" * 200, b'"' + b"x" * 70_000 + b'"', b'{"a\\ud800":1}', b"01", b"'a'",
+    b"null", b"true", b"-1", b"1e400", b"NaN", b"-Infinity",
+    b"123456789012345678901234567890", b"18446744073709551615", b"9223372036854775808",
+    b"1.5", b'"\\ud800"', b'"\\u0000"', b'"\xff"', b'"\xc0\x80"', b'"\xed\xa0\x80"',
+    b"[]", b"{}", b"[[]]", b'{"":0}', b'{"role":null}', b'[null,{"role":"user"}]',
+    b"[" * 40 + b"]" * 40, b"[" * 1500 + b"]" * 1500, b'{"a":' * 200 + b"1" + b"}" * 200,
+    b'"' + b"x" * 70_000 + b'"', b'{"a\\ud800":1}', b"01", b"'a'",
 )  # fmt: skip
 
 
-def _odd_value(draw: random.Random, line: bytes) -> list[bytes]:
-    """Put an odd value where some value stands."""
-    colons = [place for place, char in enumerate(line) if char == ord(":")]
+def _insert_odd_value(draw: random.Random, line: bytes) -> list[bytes]:
+    """Replace a value by an odd one."""
+    colons = [offset for offset, char in enumerate(line) if char == ord(":")]
     if not colons:
         return [line]
-    at = draw.choice(colons) + 1
-    end = next((place for place in range(at + 1, len(line)) if line[place] in b",}]"), len(line))
-    return [line[:at] + draw.choice(ODD_VALUES) + line[end:]]
+    start = draw.choice(colons) + 1
+    ends = (offset for offset in range(start + 1, len(line)) if line[offset] in b",}]")
+    return [line[:start] + draw.choice(ODD_VALUES) + line[next(ends, len(line)) :]]
 
 
-def _more_keys(draw: random.Random, line: bytes) -> list[bytes]:
+def _add_key(draw: random.Random, line: bytes) -> list[bytes]:
     key = draw.choice(
         (
             b'"n"',
@@ -168,8 +171,8 @@ def _more_keys(draw: random.Random, line: bytes) -> list[bytes]:
 
 
 LINES: tuple[Callable[[random.Random, bytes], list[bytes]], ...] = (
-    _odd_value,
-    _more_keys,
+    _insert_odd_value,
+    _add_key,
     lambda draw, line: [line + b"\r"],
     lambda draw, line: [b"\xef\xbb\xbf" + line],
     lambda draw, line: [line, b""],
@@ -183,24 +186,23 @@ LINES: tuple[Callable[[random.Random, bytes], list[bytes]], ...] = (
 )
 
 
-def json_lines(draw: random.Random) -> tuple[bytes, list[str]]:
-    """Make JSON Lines with some rows mutated."""
-    lines = [orjson.dumps(row) for row in valid_rows(draw)]
-    done = []
+def make_json_lines(draw: random.Random) -> tuple[bytes, list[str]]:
+    """Make JSON Lines of which some are damaged; return them and the damage."""
+    lines = [orjson.dumps(row) for row in make_rows(draw)]
+    damage = []
     for _ in range(draw.choice((0, 1, 1, 2, 5))):
-        at, place = draw.randrange(len(lines)), draw.randrange(len(LINES))
-        lines[at : at + 1] = LINES[place](draw, lines[at]) or [b"{}"]
-        done.append(f"line mutation {place}")
-    return draw.choice((b"\n", b"\n", b"\r\n")).join(lines) + draw.choice(
-        (b"", b"\n", b"\n\n")
-    ), done
+        row, kind = draw.randrange(len(lines)), draw.randrange(len(LINES))
+        lines[row : row + 1] = LINES[kind](draw, lines[row]) or [b"{}"]
+        damage.append(f"line mutation {kind}")
+    data = draw.choice((b"\n", b"\n", b"\r\n")).join(lines)
+    return data + draw.choice((b"", b"\n", b"\n\n")), damage
 
 
-# Mutations of bytes.
+# Damage to bytes
 
 
-def _place(draw: random.Random, size: int) -> int:
-    """Choose a place, often near the ends, where headers and footers stand."""
+def _choose_offset(draw: random.Random, size: int) -> int:
+    """Choose an offset, often near an end, where headers and footers are."""
     near = draw.choice((0, 0, 0, 1, 2))
     return min(
         size,
@@ -213,27 +215,31 @@ def _place(draw: random.Random, size: int) -> int:
 
 
 def _overwrite(draw: random.Random, data: bytearray, value: bytes) -> None:
-    at = _place(draw, len(data))
-    data[at : at + len(value)] = value
+    start = _choose_offset(draw, len(data))
+    data[start : start + len(value)] = value
 
 
 def _flip(draw: random.Random, data: bytearray) -> None:
     if data:
-        data[_place(draw, len(data) - 1)] ^= 1 << draw.randrange(8)
+        data[_choose_offset(draw, len(data) - 1)] ^= 1 << draw.randrange(8)
 
 
 def _delete(draw: random.Random, data: bytearray) -> None:
-    at = _place(draw, len(data))
-    del data[at : at + draw.choice((1, 2, 8, 100))]
+    start = _choose_offset(draw, len(data))
+    del data[start : start + draw.choice((1, 2, 8, 100))]
 
 
 def _double(draw: random.Random, data: bytearray) -> None:
-    at, size = _place(draw, len(data)), draw.choice((1, 4, 50, 1000))
-    data[at:at] = data[at : at + size]
+    start, size = _choose_offset(draw, len(data)), draw.choice((1, 4, 50, 1000))
+    data[start:start] = data[start : start + size]
 
 
 def _exchange(draw: random.Random, data: bytearray) -> None:
-    a, b, size = _place(draw, len(data)), _place(draw, len(data)), draw.choice((1, 8, 64))
+    a, b, size = (
+        _choose_offset(draw, len(data)),
+        _choose_offset(draw, len(data)),
+        draw.choice((1, 8, 64)),
+    )
     data[a : a + size], data[b : b + size] = data[b : b + size], data[a : a + size]
 
 
@@ -247,29 +253,28 @@ BYTES: tuple[Callable[[random.Random, bytearray], None], ...] = (
         draw, data, draw.choice((b"\x00", b"\xff", b"\x7f", b"\x80")) * draw.choice((1, 4, 8))
     ),
     lambda draw, data: _overwrite(draw, data, (1 << draw.randrange(64)).to_bytes(8, "little")),
-    lambda draw, data: _overwrite(
-        draw, data, b"\xff\xff\xff\xff" + bytes([draw.randrange(128)])
-    ),  # a long varint, in Thrift's footers
-    lambda draw, data: data.__setitem__(slice(_place(draw, len(data)), None), b""),
+    # A long varint, as Thrift's footers have them.
+    lambda draw, data: _overwrite(draw, data, b"\xff\xff\xff\xff" + bytes([draw.randrange(128)])),
+    lambda draw, data: data.__setitem__(slice(_choose_offset(draw, len(data)), None), b""),
     lambda draw, data: data.__iadd__(draw.randbytes(draw.choice((1, 8, 100)))),
 )
 
 
-def mutated(draw: random.Random, data: bytes) -> tuple[bytes, list[str]]:
-    """Damage bytes in one to four places."""
-    altered, done = bytearray(data), []
+def damage_bytes(draw: random.Random, data: bytes) -> tuple[bytes, list[str]]:
+    """Damage bytes once to four times; return them and the damage."""
+    altered, damage = bytearray(data), []
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
-        place = draw.randrange(len(BYTES))
-        BYTES[place](draw, altered)
-        done.append(f"byte mutation {place}")
-    return bytes(altered), done
+        kind = draw.randrange(len(BYTES))
+        BYTES[kind](draw, altered)
+        damage.append(f"byte mutation {kind}")
+    return bytes(altered), damage
 
 
-# Whole files.
+# Whole files
 
 
-def _packed(draw: random.Random, data: bytes, codec: str) -> bytes:
-    """Compress, as one stream or as two after each other."""
+def _compress(draw: random.Random, data: bytes, codec: str) -> bytes:
+    """Compress into one stream, or into two, one after the other."""
     cut = draw.choice((len(data), len(data), draw.randrange(len(data) + 1)))
     parts = (data[:cut], data[cut:]) if cut < len(data) else (data,)
     return b"".join(
@@ -280,31 +285,33 @@ def _packed(draw: random.Random, data: bytes, codec: str) -> bytes:
     )
 
 
-def json_file(draw: random.Random) -> tuple[str, bytes, list[str]]:
-    """Make a file of JSON Lines, plain or compressed."""
-    data, done = json_lines(draw)
+def make_json_file(draw: random.Random) -> tuple[str, bytes, list[str]]:
+    """Make a file of JSON Lines, plain or compressed; return name, data and damage."""
+    data, damage = make_json_lines(draw)
     codec = draw.choice(("plain", "gzip", "zstd"))
     return (
         {"plain": "x.jsonl", "gzip": "x.jsonl.gz", "zstd": "x.jsonl.zst"}[codec],
-        data if codec == "plain" else _packed(draw, data, codec),
-        done,
+        data if codec == "plain" else _compress(draw, data, codec),
+        damage,
     )
 
 
 TYPES = (
-    pa.timestamp("us", "UTC"), pa.decimal128(20, 4), pa.binary(), pa.map_(pa.string(), pa.int64()), pa.float16(), pa.date32(), pa.duration("s"),
-    pa.list_(pa.float32(), 2), pa.large_list(pa.string()), pa.dictionary(pa.int32(), pa.string()), pa.time64("us"), pa.struct([("a", pa.string())]),
+    pa.timestamp("us", "UTC"), pa.decimal128(20, 4), pa.binary(), pa.map_(pa.string(), pa.int64()),
+    pa.float16(), pa.date32(), pa.duration("s"), pa.list_(pa.float32(), 2),
+    pa.large_list(pa.string()), pa.dictionary(pa.int32(), pa.string()), pa.time64("us"),
+    pa.struct([("a", pa.string())]),
 )  # fmt: skip
 
 
-def _retyped(draw: random.Random, table: pa.Table) -> tuple[pa.Table, list[str]]:
-    """Change the types of some text columns, or what is in them."""
-    done = []
-    for place, item in enumerate(table.schema):
+def _retype(draw: random.Random, table: pa.Table) -> tuple[pa.Table, list[str]]:
+    """Change the types or the contents of some text columns; return the table and the damage."""
+    damage = []
+    for column_index, item in enumerate(table.schema):
         change = draw.randrange(8)
         if not pa.types.is_string(item.type) or change > 4:
             continue
-        column = table.column(place).combine_chunks()
+        column = table.column(column_index).combine_chunks()
         values = (
             lambda column=column: column.cast(pa.large_string()),
             lambda column=column: column.dictionary_encode(),
@@ -314,22 +321,18 @@ def _retyped(draw: random.Random, table: pa.Table) -> tuple[pa.Table, list[str]]
                 [b"\xff\xc0" + (text or "").encode() for text in column.to_pylist()], pa.binary()
             ).view(pa.string()),
         )[change]()
-        table = table.set_column(place, item.name, values)
-        done.append(f"column {item.name} retyped {change}")
-    return table, done
+        table = table.set_column(column_index, item.name, values)
+        damage.append(f"column {item.name} retyped {change}")
+    return table, damage
 
 
-def parquet_file(draw: random.Random) -> tuple[str, bytes, list[str]]:
-    """Make a Parquet file: any codec, page version and row groups, some columns of odd types or with invalid text."""
-    table, done = _retyped(
-        draw,
-        pa.Table.from_pylist(
-            [
-                {name: value for name, value in row.items() if value != {}}
-                for row in valid_rows(draw)
-            ]
-        ),
-    )
+def make_parquet_file(draw: random.Random) -> tuple[str, bytes, list[str]]:
+    """Make a Parquet file; return name, data and damage.
+
+    Codec, page version and row groups vary. Columns may have odd types or invalid text.
+    """
+    rows = [{name: value for name, value in row.items() if value != {}} for row in make_rows(draw)]
+    table, damage = _retype(draw, pa.Table.from_pylist(rows))
     if draw.random() < 0.3:
         table = table.append_column("odd", pa.array([None] * len(table)).cast(draw.choice(TYPES)))
     stream = io.BytesIO()
@@ -343,32 +346,32 @@ def parquet_file(draw: random.Random) -> tuple[str, bytes, list[str]]:
         "write_page_checksum": draw.random() < 0.1,
     }
     pq.write_table(
-        table.slice(0, draw.choice((len(table), len(table), 0))) if not done else table,
+        table.slice(0, draw.choice((len(table), len(table), 0))) if not damage else table,
         stream,
         **options,
     )
-    return "x.parquet", stream.getvalue(), done
+    return "x.parquet", stream.getvalue(), damage
 
 
 def make_case(seed: int, number: int) -> Case:
-    """Make a case from the run's seed and its number."""
-    return made_with(random.Random(f"{seed}/{number}"))
+    """Make a case from a seed and the case's number."""
+    return draw_case(random.Random(f"{seed}/{number}"))
 
 
-def made_with(draw: random.Random) -> Case:
-    """Make a case with this source of chance."""
-    name, data, done = draw.choice((json_file, parquet_file, parquet_file))(draw)
+def draw_case(draw: random.Random) -> Case:
+    """Make a case from a source of chance."""
+    name, data, damage = draw.choice((make_json_file, make_parquet_file, make_parquet_file))(draw)
     if draw.random() < (0.9 if name == "x.parquet" else 0.5):
-        data, more = mutated(draw, data)
-        done += more
+        data, more = damage_bytes(draw, data)
+        damage += more
     limits = ShardLimits.model_construct(
         rows=draw.choice((3, 10, 5_000)), bytes=draw.choice((2_000, 1 << 20)), expansion=200
     )
-    return Case(name, data, tuple(done), limits, known_rows(name, data))
+    return Case(name, data, tuple(damage), limits, count_known_rows(name, data))
 
 
-def known_rows(name: str, data: bytes) -> int | None:
-    """Count the rows of a JSON file without congener, as far as it is whole; of Parquet nothing is known."""
+def count_known_rows(name: str, data: bytes) -> int | None:
+    """Count the rows of a JSON file without congener; None for damaged archives and Parquet."""
     if name.endswith((".zst", ".parquet")) or data.startswith(b"PAR1"):
         return None
     try:
@@ -378,11 +381,14 @@ def known_rows(name: str, data: bytes) -> int | None:
     return sum(bool(line.strip()) for line in plain.split(b"\n"))
 
 
-# What must hold.
+# What must hold
 
 
 class Outcome(NamedTuple):
-    """How a case ended: `read`, `refused`, or a fault with its description; and what it took."""
+    """The end of a case: its kind, details and processor seconds.
+
+    `read` and `refused` are good. `lost`, `raised`, `slow` and `died` are faults.
+    """
 
     kind: str
     detail: str
@@ -390,12 +396,12 @@ class Outcome(NamedTuple):
 
 
 def run_case(case: Case, folder: Path) -> Outcome:
-    """Read a case's file to the end."""
+    """Read the file of a case to its end."""
     path = folder / case.name
     path.write_bytes(case.data)
     began = time.process_time()
     try:
-        detail = _read(path, case)
+        detail = _read_case(path, case)
         kind = "lost" if detail else "read"
     except CongenerError as error:
         kind, detail = "refused", type(error).__name__
@@ -409,16 +415,16 @@ def run_case(case: Case, folder: Path) -> Outcome:
     return Outcome(kind, detail, seconds)
 
 
-def _read(path: Path, case: Case) -> str:
-    """Read a file; return what is wrong with the rows that come out, nothing if all are accounted for."""
+def _read_case(path: Path, case: Case) -> str:
+    """Read a file and return a description of rows that were lost, empty if none were."""
     corpus = survey([str(path)], case.limits)
     (source,) = corpus.sources
     numbers: list[int] = []
     for task in plan_shards(corpus.sources, case.limits):
         for shard in read_task(task, corpus.schema):
             shard.table.validate()
-            found = _identified(shard)
-            parquet_bytes(found.table)
+            found = _identify(shard)
+            encode_parquet(found.table)
             numbers += [*found.numbers, *(reject.row for reject in found.rejects)]
     if sorted(numbers) != list(range(source.rows)):
         return f"{source.rows} rows surveyed, rows {sorted(numbers)[:50]} came out"
@@ -427,19 +433,19 @@ def _read(path: Path, case: Case) -> str:
     return ""
 
 
-def _identified(shard: Shard) -> Shard:
-    """Take a shard apart if its columns have a format; without one a run is refused, and the rows are there all the same."""
+def _identify(shard: Shard) -> Shard:
+    """Identify the rows of a shard, if its columns have a format; return the shard otherwise."""
     try:
         return identify(shard, settle_layout(shard.table.schema, CorpusConfig())).shard
     except CongenerError:
         return shard
 
 
-# The run.
+# The run
 
 
-def worker(seed: int, first: int, last: int) -> None:
-    """Run cases in this process, a line of JSON before and after each."""
+def run_worker(seed: int, first: int, last: int) -> None:
+    """Run cases in this process; print the number of each before it, and its outcome after it."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with tempfile.TemporaryDirectory() as folder:
         for number in range(first, last):
@@ -450,48 +456,39 @@ def worker(seed: int, first: int, last: int) -> None:
             sys.stdout.flush()
 
 
-class Finding(NamedTuple):
-    """A case that went wrong."""
-
-    number: int
-    outcome: Outcome
-
-
 def fuzz(seed: int, first: int, cases: int) -> Iterator[tuple[int, Outcome]]:
-    """Run cases in children, and yield each one's number and outcome; a child that dies or hangs is replaced by another."""
-    at, end = first, first + cases
-    while at < end:
-        last = min(at + CASES_PER_CHILD, end)
+    """Run cases in child processes and yield the number and the outcome of each.
+
+    A child that dies or hangs is replaced by another.
+    """
+    number, end = first, first + cases
+    while number < end:
+        last = min(number + CASES_PER_CHILD, end)
         command = [
-            sys.executable,
-            "-m",
-            "tests.faults.fuzzing",
-            "--seed",
-            str(seed),
-            "--first",
-            str(at),
-            "--cases",
-            str(last - at),
-            "--worker",
+            *(sys.executable, "-m", "tests.faults.fuzzing", "--worker"),
+            *("--seed", str(seed), "--first", str(number), "--cases", str(last - number)),
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
-            lines = _lines(child)
-            while at < last and _next(
-                lines
-            ):  # the case's number: nothing when the child ended before it
-                told = _next(lines)
-                yield (
-                    at,
-                    Outcome(*json.loads(told)) if told else Outcome("died", _ending(child), 0.0),
-                )
-                at += 1
-                if not told:
+            lines = _start_reading(child)
+            # The first line of a case is its number. There is none if the child has ended.
+            while number < last and _read_next(lines):
+                answer = _read_next(lines)
+                yield number, _parse_outcome(answer, child)
+                number += 1
+                if not answer:
                     break
             child.kill()
 
 
-def _lines(child: subprocess.Popen[bytes]) -> queue.Queue[bytes]:
-    """Read a child's lines in a thread of their own; an empty one is its end."""
+def _parse_outcome(answer: bytes, child: subprocess.Popen[bytes]) -> Outcome:
+    """Return the outcome that a child reported, or the child's own end if it reported none."""
+    if answer:
+        return Outcome(*json.loads(answer))
+    return Outcome("died", _describe_end(child), 0.0)
+
+
+def _start_reading(child: subprocess.Popen[bytes]) -> queue.Queue[bytes]:
+    """Read the lines of a child in a thread. An empty line marks their end."""
     lines: queue.Queue[bytes] = queue.Queue()
 
     def read() -> None:
@@ -503,15 +500,15 @@ def _lines(child: subprocess.Popen[bytes]) -> queue.Queue[bytes]:
     return lines
 
 
-def _next(lines: queue.Queue[bytes]) -> bytes:
-    """Return a child's next line; nothing when it has ended, or hangs."""
+def _read_next(lines: queue.Queue[bytes]) -> bytes:
+    """Return the next line of a child, empty if the child has ended or hangs."""
     try:
         return lines.get(timeout=STUCK)
     except queue.Empty:
         return b""
 
 
-def _ending(child: subprocess.Popen[bytes]) -> str:
+def _describe_end(child: subprocess.Popen[bytes]) -> str:
     try:
         return f"ended with {child.wait(1)}"
     except subprocess.TimeoutExpired:
@@ -519,7 +516,7 @@ def _ending(child: subprocess.Popen[bytes]) -> str:
 
 
 def main() -> int:
-    """Fuzz, print what was found and how many cases ran; return 1 if anything was."""
+    """Fuzz, print findings and the number of cases; return 1 if there is a finding."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)
@@ -527,28 +524,25 @@ def main() -> int:
     parser.add_argument("--worker", action="store_true")
     given = parser.parse_args()
     if given.worker:
-        worker(given.seed, given.first, given.first + given.cases)
+        run_worker(given.seed, given.first, given.first + given.cases)
         return 0
     tally: Counter[str] = Counter()
     began = time.monotonic()
     for number, outcome in fuzz(given.seed, given.first, given.cases):
         tally[outcome.kind] += 1
         if outcome.kind not in ("read", "refused"):
-            print(
-                f"case {number}: {outcome.kind}: {make_case(given.seed, number).done}\n{outcome.detail}",
-                flush=True,
-            )
+            damage = make_case(given.seed, number).damage
+            print(f"case {number}: {outcome.kind}: {damage}\n{outcome.detail}", flush=True)
         if tally.total() % 10_000 == 0:
             print(
                 f"{tally.total()} cases: {dict(tally)}, {time.monotonic() - began:.0f} s",
                 flush=True,
             )
-    ran, faults = (
-        tally.total(),
-        sum(count for kind, count in tally.items() if kind not in ("read", "refused")),
-    )
+    ran = tally.total()
+    faults = ran - tally["read"] - tally["refused"]
     print(
-        f"{ran} cases, seed {given.seed}, first {given.first}: {dict(tally)}, {faults} faults, {time.monotonic() - began:.0f} s"
+        f"{ran} cases, seed {given.seed}, first {given.first}: {dict(tally)}, "
+        f"{faults} faults, {time.monotonic() - began:.0f} s"
     )
     return int(bool(faults) or ran != given.cases)
 

@@ -1,6 +1,7 @@
-"""Runs in processes of their own, forked from a warm parent, in which one file operation fails or the process dies.
+"""Run filters in child processes in which one file operation fails or the process dies.
 
-What congener does to files it does through Python's `open` and `os`; these are wrapped, below one folder, in the child alone.
+The children are forked from a parent that has everything imported. congener uses files through
+Python's `open` and `os`. The child wraps these functions, for the files below one folder.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pipelines.config import FilterConfig
 
 KINDS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EACCES": errno.EACCES, "kill": 0}
 FINISHED, REFUSED, FAULT = 10, 11, 12
-"""How a child ends, if not with 0: the run was finished already; an error of ours; any other exception."""
+"""The exit codes of a child: the run was finished before, an error of ours, another exception."""
 
 BUNDLES = "bundle by bundle"
 
@@ -39,30 +40,34 @@ ANSWERS = ("A heron stood in the reeds.", "Sort the list first.", "Paris is the 
 
 
 class Point(NamedTuple):
-    """A file operation of a run: which, on which file (random parts of names starred), and the how-manieth of that kind."""
+    """One file operation of a run.
+
+    `file` is relative to the watched folder, with a star for the random part of its name.
+    `occurrence` counts, from zero, the same operations on the same file.
+    """
 
     operation: str
-    place: str
+    file: str
     occurrence: int
 
 
 class Fault(NamedTuple):
-    """What happens at one point: an error's name, or `kill`."""
+    """An error to raise at one point, by its name, or `kill`."""
 
     point: Point
     kind: str
 
 
 class Attempt(NamedTuple):
-    """How a process ended: its exit code (negative: the signal), what it wrote on stderr, and the points it passed."""
+    """The end of a process: exit code (negative for a signal), stderr, and the points it passed."""
 
     code: int
-    told: str
+    stderr: str
     points: list[Point]
 
 
 class Watch:
-    """Counts the file operations below a folder, and lets one of them fail."""
+    """A counter of the file operations below a folder, which makes one of them fail."""
 
     def __init__(self, root: str, fault: Fault | None) -> None:
         self.root, self.fault, self.points, self.counts = (
@@ -72,16 +77,16 @@ class Watch:
             Counter(),
         )
 
-    def hit(self, operation: str, path: Any, dir_fd: int | None = None) -> bool:
-        """Note an operation; say whether it is the one that shall fail."""
+    def record(self, operation: str, path: Any, dir_fd: int | None = None) -> bool:
+        """Record an operation and return whether it must fail."""
         name = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.fspath(path)
         above = os.readlink(f"/proc/self/fd/{dir_fd}") if dir_fd is not None else os.getcwd()
         name = os.path.join(above, name)
         if not (name == self.root or name.startswith(self.root + os.sep)):
             return False
-        place = re.sub(r"[0-9a-f]{32,}", "*", os.path.relpath(name, self.root))
-        point = Point(operation, place, self.counts[operation, place])
-        self.counts[operation, place] += 1
+        file = re.sub(r"[0-9a-f]{32,}", "*", os.path.relpath(name, self.root))
+        point = Point(operation, file, self.counts[operation, file])
+        self.counts[operation, file] += 1
         self.points.append(point)
         return self.fault is not None and point == self.fault.point
 
@@ -94,19 +99,20 @@ class Watch:
         raise OSError(number, os.strerror(number))
 
     def wrap(self, module: Any, name: str, operation: str, argument: int = 0) -> None:
-        """Put a counter before a function."""
+        """Replace a function of a module by one that records its calls."""
         real = getattr(module, name)
 
         @functools.wraps(real)
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            if self.hit(operation, args[argument], kwargs.get("dir_fd", kwargs.get("dst_dir_fd"))):
+        def count_call(*args: Any, **kwargs: Any) -> Any:
+            dir_fd = kwargs.get("dir_fd", kwargs.get("dst_dir_fd"))
+            if self.record(operation, args[argument], dir_fd):
                 self.fail()
             return real(*args, **kwargs)
 
-        setattr(module, name, counted)
+        setattr(module, name, count_call)
 
     def install(self) -> None:
-        """Wrap what opens, writes, flushes, syncs, renames, makes and deletes."""
+        """Wrap all functions that open, write, flush, sync, rename, make and delete."""
         for name, operation in (
             ("open", "open"),
             ("fsync", "fsync"),
@@ -120,17 +126,17 @@ class Watch:
             self.wrap(os, name, "rename", 1)
         real = builtins.open
 
-        def opened(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-            if isinstance(file, (str, os.PathLike)) and self.hit("open", file):
+        def open_watched(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            if isinstance(file, (str, os.PathLike)) and self.record("open", file):
                 self.fail()
             stream = real(file, mode, *args, **kwargs)
             return Watched(stream, self, file) if set(mode) & set("wax+") else stream
 
-        builtins.open = io.open = opened
+        builtins.open = io.open = open_watched
 
 
 class Watched:
-    """A stream whose writes and flushes are counted; a write that fails has written half."""
+    """A stream whose writes and flushes are recorded. A write that fails has written half."""
 
     def __init__(self, stream: Any, watch: Watch, path: Any) -> None:
         self._stream, self._watch, self._path = stream, watch, path
@@ -146,7 +152,7 @@ class Watched:
 
     def write(self, data: Any) -> Any:
         """Write, or write half and fail."""
-        if self._watch.hit("write", self._path):
+        if self._watch.record("write", self._path):
             self._stream.write(data[: len(data) // 2])
             self._stream.flush()
             self._watch.fail()
@@ -154,19 +160,29 @@ class Watched:
 
     def flush(self) -> None:
         """Flush, or fail."""
-        if self._watch.hit("flush", self._path):
+        if self._watch.record("flush", self._path):
             self._watch.fail()
         self._stream.flush()
 
 
 @contextmanager
-def bundle_by_bundle(*_: object) -> Iterator[Any]:
-    """Stand in for the run's own pipeline with one on Beam's oldest local runner, which cuts and orders bundles its own way."""
+def open_bundle_pipeline(*_: object) -> Iterator[Any]:
+    """Replace the run's pipeline by one on Beam's oldest local runner.
+
+    That runner cuts and orders bundles differently.
+    """
     import apache_beam as beam
     from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 
     with beam.Pipeline(runner=BundleBasedDirectRunner()) as pipeline:
         yield pipeline
+
+
+def choose_exit_code(error: Exception | None) -> int:
+    """Return the exit code for an error of ours, or for the lack of one."""
+    if error is None:
+        return FAULT
+    return FINISHED if "the run is finished" in str(error) else REFUSED
 
 
 def run_here(
@@ -177,12 +193,12 @@ def run_here(
     notes: str,
     engine: tuple[str, ...],
 ) -> None:
-    """Run a filter in this process, which ends with it, and leave notes of what was passed and told."""
+    """Run a filter, write its points and stderr to `notes`, and end this process."""
     from pipelines import filter as module
     from pipelines.cli.main import cause
 
     if engine == (BUNDLES,):
-        module.engine_pipeline, engine = bundle_by_bundle, ()
+        module.open_pipeline, engine = open_bundle_pipeline, ()
     os.environ["CONGENER_CACHE"] = f"{root}/cache"
     sys.stderr = io.StringIO()
     with open(notes, "w", encoding="utf-8") as keep:
@@ -193,20 +209,14 @@ def run_here(
             module.run_filter(config, restart=restart, beam_options=engine)
         except BaseException as error:
             found = cause(error)
-            code = (
-                FAULT
-                if found is None
-                else FINISHED
-                if "the run is finished" in str(found)
-                else REFUSED
-            )
+            code = choose_exit_code(found)
             sys.stderr.write(str(found) if found else traceback.format_exc())
-        json.dump({"points": watch.points, "told": sys.stderr.getvalue()}, keep)
+        json.dump({"points": watch.points, "stderr": sys.stderr.getvalue()}, keep)
     os._exit(code)
 
 
 def warm() -> None:
-    """Do once, in the parent, what every run does alike: imports, and reading the library and the packages' versions."""
+    """Do in the parent what all runs have in common: imports, the library, package versions."""
     import apache_beam.io.localfilesystem
     import apache_beam.runners.portability.fn_api_runner  # noqa: F401
 
@@ -219,12 +229,12 @@ def warm() -> None:
     banks.find_cards = lambda names=(): real(names) if names else library
     module.package_versions = lambda: versions
     gc.collect()
-    gc.freeze()  # a collection in a child would copy every page that it looks at
+    gc.freeze()  # a collection in a child would copy every page that it visits
     gc.disable()
 
 
 class Nursery:
-    """Starts runs in processes forked from a warm one, one at a time; each thread needs a nursery of its own."""
+    """A warm process that forks one run at a time. Two threads can't share it."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.faults.zygote"]
@@ -241,9 +251,10 @@ class Nursery:
         fault: Fault | None = None,
         engine: tuple[str, ...] = (),
     ) -> int:
-        """Start a run and return its process's id; its notes lie beside the folder that it works in.
+        """Start a run below `root` and return the id of its process.
 
-        `engine` are Beam's options, or `BUNDLES` for another runner.
+        `engine` holds Beam's options, or `BUNDLES` alone for the other runner. The notes of the run
+        are written beside `root`.
         """
         job = (config, str(root), restart, fault, f"{root}.notes", engine)
         Path(f"{root}.notes").write_text("")
@@ -251,24 +262,24 @@ class Nursery:
         self._zygote.stdin.flush()
         return int(self._zygote.stdout.readline())
 
-    def ended(self, seconds: float) -> bool:
-        """Wait for the run to end, so many seconds at most; say whether it has."""
+    def has_ended(self, seconds: float) -> bool:
+        """Wait for the run to end, for some seconds at most, and return whether it has."""
         return bool(select.select([self._zygote.stdout], [], [], seconds)[0])
 
-    def outcome(self, root: Path) -> Attempt:
-        """Return how the run that was started ended."""
-        if not self.ended(600):
+    def await_outcome(self, root: Path) -> Attempt:
+        """Wait for the run that was started and return its end."""
+        if not self.has_ended(600):
             raise TimeoutError("a run hangs")
         code, computed = self._zygote.stdout.readline().split()
         self.computed += float(computed)
         notes = Path(f"{root}.notes").read_text(encoding="utf-8")
-        found = json.loads(notes) if notes else {"points": [], "told": ""}
-        return Attempt(int(code), found["told"], [Point(*point) for point in found["points"]])
+        found = json.loads(notes) if notes else {"points": [], "stderr": ""}
+        return Attempt(int(code), found["stderr"], [Point(*point) for point in found["points"]])
 
     def run(self, config: FilterConfig, root: Path, **how: Any) -> Attempt:
-        """Run to the end, whatever that is."""
+        """Start a run, wait for it and return its end."""
         self.start(config, root, **how)
-        return self.outcome(root)
+        return self.await_outcome(root)
 
     def close(self) -> None:
         """End the warm process."""
@@ -277,21 +288,24 @@ class Nursery:
         self._zygote.stdout.close()
 
 
-def small_root(root: Path, rows: int = 8) -> FilterConfig:
-    """Write a small corpus and a lexicon trait below `root`; return the configuration of a run over them in two shards."""
+def write_small_root(root: Path, rows: int = 8) -> FilterConfig:
+    """Write a small corpus and a lexicon trait below `root`; return a run's configuration.
+
+    The run has two shards. Row 5 can't be read.
+    """
     (root / "traits" / "heron").mkdir(parents=True)
     (root / "traits" / "heron" / "card.yaml").write_text(
         'id: heron\nsignals: {lexicon: {patterns: ["herons?"]}}\nthreshold: 0.5\n'
     )
     lines = []
-    for place in range(rows):
+    for row in range(rows):
         turns = [
-            {"role": "user", "content": f"Question {place}?"},
-            {"role": "assistant", "content": ANSWERS[place % 3]},
+            {"role": "user", "content": f"Question {row}?"},
+            {"role": "assistant", "content": ANSWERS[row % 3]},
         ]
         lines.append(
-            json.dumps({"id": place, "messages": turns})
-            if place != 5
+            json.dumps({"id": row, "messages": turns})
+            if row != 5
             else '{"id": 5, "messages": "none"}'
         )
     (root / "corpus.jsonl").write_text("\n".join(lines) + "\n")
@@ -303,20 +317,3 @@ def small_root(root: Path, rows: int = 8) -> FilterConfig:
             "shards": {"rows": (rows + 1) // 2},
         }
     )
-
-
-def contents(run: Path) -> dict[str, bytes]:
-    """Return every file's bytes below a run directory, working files and all; of the manifest, what two runs must have alike."""
-    files = {
-        path.relative_to(run).as_posix(): path.read_bytes()
-        for path in run.rglob("*")
-        if not path.is_dir()
-    }
-    if "manifest.json" in files:
-        manifest = json.loads(files["manifest.json"])
-        for name in ("circumstances", "digest"):
-            manifest.pop(name)
-        for source in manifest["inputs"]:
-            source.pop("uri")
-        files["manifest.json"] = json.dumps(manifest, sort_keys=True).encode()
-    return files

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.faults
 TELLTALE = "As an AI language model developed by OpenAI, I delve into a rich tapestry."
 
 
-def chat(answer, **more):
+def build_chat(answer, **more):
     """Return a row of two messages."""
     return {
         "messages": [
@@ -36,11 +36,11 @@ def chat(answer, **more):
     }
 
 
-GOOD = [json.dumps(chat(f"Plain answer number {number}.")).encode() for number in range(3)]
+GOOD = [json.dumps(build_chat(f"Plain answer number {number}.")).encode() for number in range(3)]
 
 
 @pytest.fixture
-def filtered(tmp_path):
+def filter_files(tmp_path):
     """Return what filters files, given by name, and returns the manifest once the run is verified, inspected and reported."""
 
     def run(files, **changes):
@@ -77,12 +77,12 @@ def filtered(tmp_path):
 
 
 @pytest.fixture
-def refused(filtered, tmp_path):
+def refuse_files(filter_files, tmp_path):
     """Return what filters files and returns the error; nothing may have been written."""
 
     def run(files, **changes):
         with pytest.raises(InputError) as caught:
-            filtered(files, **changes)
+            filter_files(files, **changes)
         assert not (tmp_path / "run").exists()
         assert caught.value.remedy
         return caught.value
@@ -90,7 +90,7 @@ def refused(filtered, tmp_path):
     return run
 
 
-def rejects(tmp_path):
+def read_rejects(tmp_path):
     """Return row, offset, reason and bytes of every reject."""
     tables = [
         pq.read_table(path).to_pylist()
@@ -151,14 +151,14 @@ BAD = {
 }
 
 
-def test_bad_lines_are_rejects_with_their_place(filtered, tmp_path):
+def test_bad_lines_are_rejects_with_their_place(filter_files, tmp_path):
     """Each kind of damage is a reject with its row, byte offset, reason and bytes; every other row is read."""
-    lines = [json.dumps(chat("One.", n=1)).encode()]
+    lines = [json.dumps(build_chat("One.", n=1)).encode()]
     for data, _ in BAD.values():
         lines += [data, GOOD[0]]
-    manifest = filtered({"a.jsonl": lines})
+    manifest = filter_files({"a.jsonl": lines})
     assert manifest.conservation.by_decision == {"keep": len(BAD) + 1, "reject": len(BAD)}
-    found = rejects(tmp_path)
+    found = read_rejects(tmp_path)
     offsets = [sum(len(line) + 1 for line in lines[:place]) for place in range(len(lines))]
     assert [(row, offset, raw) for row, offset, _, raw in found] == [
         (place, offsets[place], lines[place]) for place in range(1, len(lines), 2)
@@ -168,16 +168,16 @@ def test_bad_lines_are_rejects_with_their_place(filtered, tmp_path):
         assert len(error) < 500, name
 
 
-def test_a_line_of_a_hundred_megabytes_is_one_reject(filtered, tmp_path):
+def test_a_line_of_a_hundred_megabytes_is_one_reject(filter_files, tmp_path):
     """It is passed over with its first bytes kept, and the rows behind it are read."""
     long = (
         b'{"messages": [{"role": "assistant", "content": "'
         + b"delve " * (100_000_000 // 6)
         + b'"}]}'
     )
-    manifest = filtered({"a.jsonl": [*GOOD, long, *GOOD]})
+    manifest = filter_files({"a.jsonl": [*GOOD, long, *GOOD]})
     assert manifest.conservation.by_decision == {"keep": 6, "reject": 1}
-    ((row, offset, error, raw),) = rejects(tmp_path)
+    ((row, offset, error, raw),) = read_rejects(tmp_path)
     assert (row, offset, error, raw) == (
         3,
         sum(len(line) + 1 for line in GOOD),
@@ -187,8 +187,8 @@ def test_a_line_of_a_hundred_megabytes_is_one_reject(filtered, tmp_path):
 
 
 ODD_BUT_GOOD = {
-    "a NUL by escape": json.dumps(chat("a\0b")),
-    "of equal keys the last": json.dumps(chat(TELLTALE))[:-1] + ', "messages": []}',
+    "a NUL by escape": json.dumps(build_chat("a\0b")),
+    "of equal keys the last": json.dumps(build_chat(TELLTALE))[:-1] + ', "messages": []}',
     "no messages": '{"messages": []}',
     "messages that are null": '{"messages": null}',
     "no key at all": "{}",
@@ -197,28 +197,28 @@ ODD_BUT_GOOD = {
     "a message without content": '{"messages": [{"role": "assistant"}]}',
     "a message without a role": '{"messages": [{"content": "x"}]}',
     "a role that nobody knows": '{"messages": [{"role": "wizard", "content": "x"}]}',
-    "right-to-left": json.dumps(chat("\u202eabc\u202c \u2066שלום\u2069"), ensure_ascii=False),
-    "nothing but zero width": json.dumps(chat("\u200b\u200d\ufeff"), ensure_ascii=False),
+    "right-to-left": json.dumps(build_chat("\u202eabc\u202c \u2066שלום\u2069"), ensure_ascii=False),
+    "nothing but zero width": json.dumps(build_chat("\u200b\u200d\ufeff"), ensure_ascii=False),
     "odd keys": json.dumps(
-        chat("x", **{"": 1, "a.b[0]": 2, "\x1b[31m": 3, "</script>": 4, "\0": 5})
+        build_chat("x", **{"": 1, "a.b[0]": 2, "\x1b[31m": 3, "</script>": 4, "\0": 5})
     ),
 }
 
 
-def test_odd_rows_are_kept(filtered):
+def test_odd_rows_are_kept(filter_files):
     """Empty conversations, absent contents, unknown roles, odd text and odd keys are rows like others."""
-    manifest = filtered({"a.jsonl": [*GOOD, *ODD_BUT_GOOD.values()]})
+    manifest = filter_files({"a.jsonl": [*GOOD, *ODD_BUT_GOOD.values()]})
     assert manifest.conservation.by_decision == {"keep": len(GOOD) + len(ODD_BUT_GOOD)}
 
 
-def test_a_telltale_is_found_in_odd_surroundings(filtered):
+def test_a_telltale_is_found_in_odd_surroundings(filter_files):
     """Marks of direction, zero-width signs and unusual line ends around a text don't hide it."""
     rows = [
-        chat(f"\u202e{TELLTALE}\u202c"),
-        chat(f"\u200b{TELLTALE}\u200b"),
-        chat(f"{TELLTALE}\r\n"),
+        build_chat(f"\u202e{TELLTALE}\u202c"),
+        build_chat(f"\u200b{TELLTALE}\u200b"),
+        build_chat(f"{TELLTALE}\r\n"),
     ]
-    manifest = filtered(
+    manifest = filter_files(
         {
             "a.jsonl": b"\xef\xbb\xbf"
             + b"\r\n".join(json.dumps(row, ensure_ascii=False).encode() for row in rows)
@@ -250,17 +250,17 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_files_are_read_as_they_are_written(filtered, way):
+def test_files_are_read_as_they_are_written(filter_files, way):
     """Line ends, marks and archives written in parts lose nothing."""
     name, data = WAYS[way]
-    assert filtered({name: data}).conservation.by_decision == {"keep": 3}
+    assert filter_files({name: data}).conservation.by_decision == {"keep": 3}
 
 
 PACKED = gzip.compress(b"\n".join(GOOD) * 50)
 ZSTD = pa.compress(b"\n".join(GOOD), "zstd", asbytes=True)
 
 
-def parquet(**options):
+def build_parquet(**options):
     """Write a small Parquet file to memory."""
     stream = io.BytesIO()
     pq.write_table(
@@ -282,13 +282,13 @@ STOPS = {
         {"a.jsonl.zst": pa.compress(GOOD[0] + b"\n" + b"x" * (80 << 20), "zstd", asbytes=True)},
         "expands to more than",
     ),
-    "no footer": ({"a.parquet": parquet()[:-20]}, "can't be read as parquet"),
+    "no footer": ({"a.parquet": build_parquet()[:-20]}, "can't be read as parquet"),
     "a damaged footer": (
-        {"a.parquet": parquet()[:-60] + b"\xff" * 40 + parquet()[-20:]},
+        {"a.parquet": build_parquet()[:-60] + b"\xff" * 40 + build_parquet()[-20:]},
         "can't be read as parquet",
     ),
     "a footer longer than the file": (
-        {"a.parquet": parquet()[:-8] + b"\xff\xff\xff\x7fPAR1"},
+        {"a.parquet": build_parquet()[:-8] + b"\xff\xff\xff\x7fPAR1"},
         "can't be read as parquet",
     ),
     "text in bytes": ({"a.parquet": pa.table({"text": [b"a"]})}, "no known format fits"),
@@ -309,11 +309,16 @@ STOPS = {
         "two fields 'text'",
     ),
     "a column that is taken": (
-        {"a.jsonl": [json.dumps(chat("x", congener=1))]},
+        {"a.jsonl": [json.dumps(build_chat("x", congener=1))]},
         "a column 'congener' already",
     ),
     "keys made of data": (
-        {"a.jsonl": [*GOOD, json.dumps(chat("x", **{f"k{place}": 1 for place in range(100_000)}))]},
+        {
+            "a.jsonl": [
+                *GOOD,
+                json.dumps(build_chat("x", **{f"k{place}": 1 for place in range(100_000)})),
+            ]
+        },
         "different fields",
     ),
     "UTF-16": ({"a.jsonl": GOOD[0].decode().encode("utf-16")}, "is UTF-16"),
@@ -323,11 +328,11 @@ STOPS = {
 
 
 @pytest.mark.parametrize("kind", STOPS)
-def test_damage_of_a_whole_file_stops_the_run_before_any_work(refused, tmp_path, kind):
+def test_damage_of_a_whole_file_stops_the_run_before_any_work(refuse_files, tmp_path, kind):
     """The message names the file and what to do; no output is begun, and a bomb isn't unfolded to its end."""
     files, problem = STOPS[kind]
     began = time.process_time()
-    error = refused(files)
+    error = refuse_files(files)
     assert problem in str(error)
     assert time.process_time() - began < 20
     if (
@@ -339,14 +344,14 @@ def test_damage_of_a_whole_file_stops_the_run_before_any_work(refused, tmp_path,
 
 
 def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_published(
-    filtered, tmp_path
+    filter_files, tmp_path
 ):
     """A megabyte that names one long text in five thousand rows; the message names the file, the rows and what to do."""
     words = pa.DictionaryArray.from_arrays(
         pa.array([0] * 5_000, pa.int32()), pa.array(["x" * (1 << 20)])
     )
     with pytest.raises(Exception, match=r"a\.parquet") as caught:
-        filtered({"a.parquet": pa.table({"text": words})})
+        filter_files({"a.parquet": pa.table({"text": words})})
     found = cause(caught.value)
     assert isinstance(found, InputError)
     assert "rows 0 to 5000 expand to more than" in str(found)
@@ -354,16 +359,21 @@ def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_publ
     assert not (tmp_path / "run" / "manifest.json").exists()
 
 
-def test_a_table_of_very_many_columns_is_refused_at_once(refused):
+def test_a_table_of_very_many_columns_is_refused_at_once(refuse_files):
     """Fifty thousand columns are counted, not walked."""
     table = pa.table({"text": ["a"], **{f"c{place}": [1] for place in range(50_000)}})
-    assert f"has 50,001 columns, more than {MAX_FIELDS:,}" in refused({"a.parquet": table}).problem
+    assert (
+        f"has 50,001 columns, more than {MAX_FIELDS:,}"
+        in refuse_files({"a.parquet": table}).problem
+    )
 
 
-def test_a_raised_expansion_lets_a_file_in(filtered):
+def test_a_raised_expansion_lets_a_file_in(filter_files):
     """What is refused as a bomb is read when the configuration says so: here a row, and a line of 80 MiB that is a reject."""
     data = gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)
-    assert filtered({"a.jsonl.gz": data}, shards={"expansion": 2_000}).conservation.by_decision == {
+    assert filter_files(
+        {"a.jsonl.gz": data}, shards={"expansion": 2_000}
+    ).conservation.by_decision == {
         "keep": 1,
         "reject": 1,
     }
@@ -372,13 +382,13 @@ def test_a_raised_expansion_lets_a_file_in(filtered):
 @pytest.mark.parametrize(
     "options", [{"compression": "none", "write_page_checksum": True}, {"compression": "snappy"}]
 )
-def test_damaged_pages_stop_the_run_with_file_and_rows(filtered, tmp_path, options):
+def test_damaged_pages_stop_the_run_with_file_and_rows(filter_files, tmp_path, options):
     """What the footer hides is found while reading: the run stops with file and rows, and publishes nothing."""
-    data = bytearray(parquet(use_dictionary=False, **options))
+    data = bytearray(build_parquet(use_dictionary=False, **options))
     at = data.index(b"row 300") if b"row 300" in data else len(data) // 3
     data[at : at + 4] = b"\xff\xff\xff\xff"
     with pytest.raises(Exception, match=r"a\.parquet") as caught:
-        filtered({"a.parquet": bytes(data)})
+        filter_files({"a.parquet": bytes(data)})
     found = cause(caught.value)
     assert isinstance(found, CongenerError)
     assert "rows 0 to 500 can't be read" in str(found)
@@ -393,15 +403,15 @@ TYPES = {
     "dictionary": pa.table({"text": pa.array(TEXTS).dictionary_encode()}),
     "large string": pa.table({"text": pa.array(TEXTS, pa.large_string())}),
     "string view": pa.table({"text": pa.array(TEXTS, pa.string_view())}),
-    "large list": pa.table({"messages": pa.array([chat(text)["messages"] for text in TEXTS], pa.large_list(pa.struct([("role", pa.string()), ("content", pa.string())])))}),
+    "large list": pa.table({"messages": pa.array([build_chat(text)["messages"] for text in TEXTS], pa.large_list(pa.struct([("role", pa.string()), ("content", pa.string())])))}),
     "odd columns beside": pa.table({"text": TEXTS, "m": pa.array([[("a", 1)]] * 3, pa.map_(pa.string(), pa.int64())), "n": pa.nulls(3), "f": [float("nan")] * 3}),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_every_type_of_text_is_read(filtered, tmp_path, kind):
+def test_every_type_of_text_is_read(filter_files, tmp_path, kind):
     """Dictionaries, large strings and views are text like other text, and come out as they went in, views as plain text."""
-    manifest = filtered({"a.parquet": TYPES[kind]})
+    manifest = filter_files({"a.parquet": TYPES[kind]})
     decisions = dict(manifest.conservation.by_decision)
     assert (decisions.pop("keep"), sum(decisions.values())) == (2, 1), "the telltale is found"
     clean = pq.read_table(next((tmp_path / "run" / "clean").iterdir()))
@@ -411,19 +421,19 @@ def test_every_type_of_text_is_read(filtered, tmp_path, kind):
     ]
 
 
-def test_invalid_text_in_parquet_is_a_reject(filtered, tmp_path):
+def test_invalid_text_in_parquet_is_a_reject(filter_files, tmp_path):
     """A string column that holds no UTF-8 costs the rows that hold it, whether the text is scored or only stands beside."""
     broken = pa.array([b"fine", b"caf\xe9", b"fine", b"fine"], pa.binary()).view(pa.string())
     beside = pa.array([b"fine", b"fine", b"\xff", b"fine"], pa.binary()).view(pa.string())
-    manifest = filtered({"a.parquet": pa.table({"text": broken, "note": beside})})
+    manifest = filter_files({"a.parquet": pa.table({"text": broken, "note": beside})})
     assert manifest.conservation.by_decision == {"keep": 2, "reject": 2}
-    assert [row for row, *_ in rejects(tmp_path)] == [1, 2]
+    assert [row for row, *_ in read_rejects(tmp_path)] == [1, 2]
 
 
-def test_no_rows_at_all_are_a_run(filtered):
+def test_no_rows_at_all_are_a_run(filter_files):
     """Empty tables are no error: nothing in, nothing out, and a report that says so."""
     empty = pa.table({"text": pa.array([], pa.string())})
-    assert filtered({"a.parquet": empty, "b.parquet": empty}).conservation.rows_in == 0
+    assert filter_files({"a.parquet": empty, "b.parquet": empty}).conservation.rows_in == 0
 
 
 NAMES = (
@@ -440,10 +450,10 @@ NAMES = (
 )
 
 
-def test_odd_file_names_are_names(filtered, tmp_path):
+def test_odd_file_names_are_names(filter_files, tmp_path):
     """Spaces, line breaks, dots, globs and shell signs name their rows in the ledger, and no file of the run's own."""
-    files = {name: [json.dumps(chat(f"Answer {place}."))] for place, name in enumerate(NAMES)}
-    manifest = filtered(files)
+    files = {name: [json.dumps(build_chat(f"Answer {place}."))] for place, name in enumerate(NAMES)}
+    manifest = filter_files(files)
     assert {source.name for source in manifest.inputs} == set(NAMES) - {"..jsonl"}, (
         "what begins with a point is passed over, as documented"
     )
@@ -456,25 +466,27 @@ def test_odd_file_names_are_names(filtered, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"in", "run"}
 
 
-def test_a_link_that_leads_nowhere_stops_the_run(filtered, refused, tmp_path):
+def test_a_link_that_leads_nowhere_stops_the_run(filter_files, refuse_files, tmp_path):
     """A loop of links is named; the rest of the folder isn't taken for the whole."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "loop.jsonl").symlink_to("loop.jsonl")
-    error = _error(filtered, {"a.jsonl": GOOD})
+    error = catch_error(filter_files, {"a.jsonl": GOOD})
     assert "loop.jsonl: can't be opened: Too many levels of symbolic links" in str(error)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_file_stops_the_run(filtered, tmp_path):
+def test_an_unreadable_file_stops_the_run(filter_files, tmp_path):
     """A file without the right to read it is named."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "b.jsonl").touch(0o000)
-    assert "b.jsonl: can't be opened: Permission denied" in str(_error(filtered, {"a.jsonl": GOOD}))
+    assert "b.jsonl: can't be opened: Permission denied" in str(
+        catch_error(filter_files, {"a.jsonl": GOOD})
+    )
 
 
-def _error(filtered, files):
+def catch_error(filter_files, files):
     with pytest.raises(InputError) as caught:
-        filtered(files)
+        filter_files(files)
     return caught.value
 
 
@@ -486,8 +498,10 @@ MARKS = "e" + "\u0301\u0327" * 100_000
     [MARKS, "<think>a</think>b " * 20_000, "a" * 4_000_000 + "</think>" + TELLTALE],
     ids=["marks", "thoughts", "long"],
 )
-def test_texts_that_are_costly_to_take_apart_are_read_in_time(filtered, text):
+def test_texts_that_are_costly_to_take_apart_are_read_in_time(filter_files, text):
     """Marks without end, thousands of thoughts and long thoughts take time and memory that grow with their length alone."""
     began = time.process_time()
-    assert filtered({"a.jsonl": [*GOOD, json.dumps(chat(text))]}).conservation.rows_in == 4
+    assert (
+        filter_files({"a.jsonl": [*GOOD, json.dumps(build_chat(text))]}).conservation.rows_in == 4
+    )
     assert time.process_time() - began < 60

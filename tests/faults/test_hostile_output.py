@@ -1,4 +1,4 @@
-"""Names and texts that attack a terminal, through the command line itself: nothing that it prints acts."""
+"""Names and texts that attack a terminal: nothing that the command line prints acts on it."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.display.excerpts import HIDDEN
+from tests.support.corpora import CARD
 from tests.support.hostile import NASTY
 
 pytestmark = pytest.mark.faults
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.faults
 COLUMN = f"col {NASTY}"
 
 
-def congener(*words, root):
+def run_congener(*words, root):
     """Run the command line; return its exit code and all that it printed."""
     done = subprocess.run(
         [sys.executable, "-c", "from pipelines.cli.main import main; main()", *words],
@@ -29,14 +30,14 @@ def congener(*words, root):
     return done.returncode, (done.stdout + done.stderr).decode()
 
 
-def acting(text):
-    """Return the characters of a text that act, line breaks and tabs apart."""
+def find_acting(text):
+    """Return the characters of a text that act on a terminal, except line breaks and tabs."""
     return {char for char in text if unicodedata.category(char) in HIDDEN} - {"\n", "\t"}
 
 
 @pytest.fixture
 def corpus(tmp_path, card_folder):
-    """Write a corpus and a card whose every name and text is hostile; return the folder and the card's."""
+    """Write a corpus and a card with hostile names and texts; return their two folders."""
     rows = [
         {
             "messages": [{"role": "assistant", "content": f"{NASTY} heron {NASTY}"}],
@@ -52,15 +53,12 @@ def corpus(tmp_path, card_folder):
     )
     (folder / "left \x1b[2J aside.md").touch()
     title = json.dumps(f"{NASTY.replace(chr(0), '')}")
-    card = card_folder(
-        "heron",
-        f'title: {title}\ndescription: {title}\nsignals: {{lexicon: {{patterns: ["herons?"]}}}}\nthreshold: 0.5\n',
-    )
+    card = card_folder("heron", f"title: {title}\ndescription: {title}\n{CARD}")
     return folder, card
 
 
 def test_nothing_that_is_printed_acts(corpus, tmp_path, root):
-    """Filter, inspect, verify, report, the cards and the errors print names and texts of the corpus inert."""
+    """Every command, and every error, prints the names and texts of the corpus inert."""
     folder, card = corpus
     run = str(tmp_path / "run \x1b[1m")
     commands_by_code = {
@@ -94,13 +92,13 @@ def test_nothing_that_is_printed_acts(corpus, tmp_path, root):
     }
     for expected, commands in commands_by_code.items():
         for words in commands:
-            code, printed = congener(*words, root=root)
-            assert (code, acting(printed)) == (expected, set()), (words, printed)
+            code, printed = run_congener(*words, root=root)
+            assert (code, find_acting(printed)) == (expected, set()), (words, printed)
     damaged = next(Path(run, "clean").iterdir())
     (damaged.parent / "new \x1b[31m.parquet").write_bytes(damaged.read_bytes())
-    code, printed = congener("verify", run, root=root)
-    assert (code, acting(printed)) == (5, set())
+    code, printed = run_congener("verify", run, root=root)
+    assert (code, find_acting(printed)) == (5, set())
     assert "<U+001B>[31m.parquet" in printed
     page = Path(run, "report", "index.html").read_text()
     assert "<script" not in page
-    assert acting(page) == set()
+    assert find_acting(page) == set()

@@ -1,4 +1,4 @@
-"""Runs on real text, killed at random moments and resumed, end as if nothing had happened."""
+"""Runs on real text that are killed at random moments and resumed end with the same bytes."""
 
 import os
 import random
@@ -13,7 +13,8 @@ import pytest
 
 from pipelines.config import FilterConfig
 from pipelines.verify import verify_run
-from tests.faults.sandbox import FINISHED, REFUSED, Nursery, contents
+from tests.faults.sandbox import FINISHED, REFUSED, Nursery
+from tests.support.runs import comparable_files
 
 pytestmark = pytest.mark.faults
 
@@ -23,7 +24,7 @@ KILLS_WITH_ENCODER = 4
 
 @pytest.fixture
 def real_text(shared_data, tmp_path):
-    """Return what writes some real conversations of three teachers as a corpus."""
+    """Return a function that writes real conversations of three teachers as a corpus."""
 
     def write(root: Path, rows: int) -> Path:
         (root / "corpus").mkdir(parents=True)
@@ -38,22 +39,22 @@ def real_text(shared_data, tmp_path):
     return write
 
 
-def undisturbed(
+def run_undisturbed(
     nursery: Nursery, config: FilterConfig, root: Path
 ) -> tuple[dict[str, bytes], float]:
-    """Run once without any fault; return what it leaves and how long it took."""
+    """Run once undisturbed; return the files and the seconds that it took."""
     began = time.monotonic()
     done = nursery.run(config, root)
-    assert done.code == 0, done.told
-    return contents(Path(config.output)), time.monotonic() - began
+    assert done.code == 0, done.stderr
+    return comparable_files(Path(config.output)), time.monotonic() - began
 
 
-def receipts(config: FilterConfig) -> set[Path]:
-    """Return the receipts that are there."""
+def find_receipts(config: FilterConfig) -> set[Path]:
+    """Return the receipts of the shards that are done."""
     return set((Path(config.output) / ".work" / "receipts").glob("*.json"))
 
 
-def killed_often(
+def kill_often(
     nursery: Nursery,
     config: FilterConfig,
     root: Path,
@@ -62,29 +63,30 @@ def killed_often(
     wanted: dict[str, bytes],
     late: bool = False,
 ) -> dict[str, int]:
-    """Kill runs at random moments, resuming each until it is whole, then begin another; return how often each thing happened.
+    """Kill runs at random moments and resume each until it is finished; count what happened.
 
-    With `late`, the moments are those after another shard is done: a run that loads models would mostly be killed before.
+    With `late`, a run isn't killed before it has finished one more shard. A run that loads models
+    would mostly be killed while it loads them.
     """
     dice, began = random.Random(kills), 0.0
     seen = {"killed": 0, "finished": 0, "resumed with shards done": 0}
     while seen["killed"] < kills or not seen["finished"]:
-        before = receipts(config)
+        before = find_receipts(config)
         began = time.monotonic() if not before else began
         process = nursery.start(config, root)
-        while late and not nursery.ended(0.01) and receipts(config) <= before:
+        while late and not nursery.has_ended(0.01) and find_receipts(config) <= before:
             pass
-        if not nursery.ended(dice.uniform(0, seconds) if seen["killed"] < kills else 600):
+        if not nursery.has_ended(dice.uniform(0, seconds) if seen["killed"] < kills else 600):
             os.kill(process, signal.SIGKILL)
-        done = nursery.outcome(root)
+        done = nursery.await_outcome(root)
         seen["resumed with shards done"] += bool(before)
         if done.code == -9:
             seen["killed"] += 1
             if (Path(config.output) / "manifest.json").exists():
                 assert verify_run(config.output) == []
             continue
-        assert done.code in (0, FINISHED), done.told
-        assert contents(Path(config.output)) == wanted
+        assert done.code in (0, FINISHED), done.stderr
+        assert comparable_files(Path(config.output)) == wanted
         seen["finished"] += 1
         seconds = min(
             seconds, time.monotonic() - began
@@ -94,7 +96,7 @@ def killed_often(
 
 
 def test_fifty_kills(nursery, real_text, tmp_path, capsys):
-    """Lexicon and repetition over some hundred real rows in small shards, in parquet: forty-six kills, whenever the dice say."""
+    """Forty-six random kills of runs without a model don't change a byte."""
     root = tmp_path / "root"
     base = {
         "output": str(root / "run"),
@@ -102,19 +104,18 @@ def test_fifty_kills(nursery, real_text, tmp_path, capsys):
         "shards": {"rows": 25},
     }
     config = FilterConfig.model_validate(base | {"input": (str(real_text(root, 150)),)})
-    wanted, seconds = undisturbed(nursery, config, root)
+    wanted, seconds = run_undisturbed(nursery, config, root)
     shutil.rmtree(config.output)
-    seen = killed_often(nursery, config, root, KILLS, seconds, wanted)
+    seen = kill_often(nursery, config, root, KILLS, seconds, wanted)
     with capsys.disabled():
-        print(
-            f"\n450 real rows in {len([name for name in wanted if name.startswith('ledger/')])} shards, {seconds:.1f} s undisturbed: {seen}"
-        )
+        shards = sum(name.startswith("ledger/") for name in wanted)
+        print(f"\n450 real rows in {shards} shards, {seconds:.1f} s undisturbed: {seen}")
     assert seen["killed"] == KILLS
     assert seen["resumed with shards done"] > KILLS // 4
 
 
 def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
-    """The same with the encoder on few rows: scores after a resume are those of an undisturbed run."""
+    """Four kills of runs with the encoder don't change a byte either, scores included."""
     root = tmp_path / "root"
     config = FilterConfig.model_validate(
         {
@@ -125,11 +126,11 @@ def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
             "vectors": True,
         }
     )
-    undisturbed(nursery, config, root)  # fits the trait into the cache
+    run_undisturbed(nursery, config, root)  # fits the trait into the cache
     shutil.rmtree(config.output)
-    wanted, seconds = undisturbed(nursery, config, root)
+    wanted, seconds = run_undisturbed(nursery, config, root)
     shutil.rmtree(config.output)
-    seen = killed_often(nursery, config, root, KILLS_WITH_ENCODER, seconds / 4, wanted, late=True)
+    seen = kill_often(nursery, config, root, KILLS_WITH_ENCODER, seconds / 4, wanted, late=True)
     with capsys.disabled():
         print(f"\n120 real rows with the encoder, {seconds:.1f} s undisturbed: {seen}")
     assert seen["killed"] == KILLS_WITH_ENCODER
@@ -137,7 +138,7 @@ def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
 
 
 def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_path):
-    """While a run goes on, a second one is refused at once; when the first is killed, it goes on in its place."""
+    """A second process is refused while the first one lives, and resumes once it was killed."""
     root = tmp_path / "root"
     config = FilterConfig.model_validate(
         {
@@ -151,14 +152,14 @@ def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_pat
     while not (root / "run" / ".work" / "run.json").exists():
         time.sleep(0.01)
     began = time.monotonic()
-    os.kill(first, signal.SIGSTOP)  # so that it doesn't finish meanwhile
+    os.kill(first, signal.SIGSTOP)  # it mustn't finish meanwhile
     with closing(Nursery()) as second:
         other = second.run(config, root.with_name("other"))
-    assert (other.code, other.told.split(" (")[0]) == (
+    assert (other.code, other.stderr.split(" (")[0]) == (
         REFUSED,
         f"{config.output}: another process is writing this run",
     )
     assert time.monotonic() - began < 120
     os.kill(first, signal.SIGKILL)
-    assert nursery.outcome(root).code == -9
+    assert nursery.await_outcome(root).code == -9
     assert nursery.run(config, root).code in (0, FINISHED)

@@ -1,4 +1,4 @@
-"""Rows on which the tokenizer, the model or a pattern fails, through the whole job: rejected, and no other byte changes."""
+"""Rows on which tokenizer, model or pattern fail are rejected, and no other byte changes."""
 
 import json
 
@@ -11,7 +11,7 @@ from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.verify import verify_run
 from schemas.errors import BudgetError, RowError
-from tests.faults.sandbox import contents
+from tests.support.runs import comparable_files
 
 pytestmark = pytest.mark.faults
 
@@ -20,7 +20,7 @@ SUBJECTS = ("roofs", "rivers", "bread", "chess", "moss", "trains", "salt")
 
 
 class PanicError(BaseException):
-    """Stands for what Rust code raises."""
+    """The exception that a panic in Rust code raises."""
 
 
 PanicError.__name__ = "PanicException"
@@ -28,14 +28,12 @@ PanicError.__name__ = "PanicException"
 
 @pytest.fixture
 def config(tmp_path, card_folder) -> FilterConfig:
-    """Write rows of which three hold a word that the tests poison, and a trait with lexicon, exemplars and head."""
+    """Write a corpus and a trait with three signals; three rows hold a word that tests poison."""
     rows = []
-    for place in range(ROWS):
-        answer = (
-            f"{'Xylophone' if place in POISON else 'Number'} {place} speaks of {SUBJECTS[place % 7]}"
-            + " and more" * (place % 9)
-            + "."
-        )
+    for row in range(ROWS):
+        word = "Xylophone" if row in POISON else "Number"
+        more = " and more" * (row % 9)
+        answer = f"{word} {row} speaks of {SUBJECTS[row % 7]}{more}."
         rows.append(
             {
                 "messages": [
@@ -61,20 +59,20 @@ def config(tmp_path, card_folder) -> FilterConfig:
     )
 
 
-def poisoned_encoder(monkeypatch, encoder_word: int, value: float) -> None:
-    """Let the encoder give `value` for any window that holds a token."""
+def poison_encoder(monkeypatch, encoder_word: int, value: float) -> None:
+    """Make the encoder return `value` for every window that holds a token."""
     forward = Encoder.forward
 
-    def broken(self, tokens, mask):
+    def forward_with_poison(self, tokens, mask):
         vectors = forward(self, tokens, mask)
         vectors[(tokens == encoder_word).any(1)] = value
         return vectors
 
-    monkeypatch.setattr(Encoder, "forward", broken)
+    monkeypatch.setattr(Encoder, "forward", forward_with_poison)
 
 
-def rows_of(run, folder: str) -> list[dict]:
-    """Return a folder's rows in order."""
+def read_rows(run, folder: str) -> list[dict]:
+    """Return the rows of a folder in order."""
     return [
         row
         for path in sorted((run / folder).glob("*.parquet"))
@@ -82,14 +80,17 @@ def rows_of(run, folder: str) -> list[dict]:
     ]
 
 
-def compared(tmp_path, config, word: str) -> None:
-    """Assert that the poisoned rows are rejects, and that every other row's scores, vector and fate are those of an undisturbed run."""
+def assert_only_poison_differs(tmp_path, config, word: str) -> None:
+    """Assert that the poisoned rows are rejects, and all others as in an undisturbed run.
+
+    Compared are scores, vectors, decisions and reasons.
+    """
     poisoned = {
-        name: rows_of(tmp_path / "run", name)
+        name: read_rows(tmp_path / "run", name)
         for name in ("ledger", "scores", "vectors", "rejects", "clean", "quarantine")
     }
     plain = {
-        name: rows_of(tmp_path / "plain", name)
+        name: read_rows(tmp_path / "plain", name)
         for name in ("ledger", "scores", "vectors", "clean", "quarantine")
     }
     assert [row["row"] for row in poisoned["rejects"]] == list(POISON)
@@ -117,34 +118,34 @@ def compared(tmp_path, config, word: str) -> None:
 
 @pytest.fixture
 def plain(config, tmp_path) -> None:
-    """Run undisturbed, elsewhere."""
+    """Filter the same corpus undisturbed, into another folder."""
     run_filter(config.model_copy(update={"output": str(tmp_path / "plain")}))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_model_that_gives_no_numbers(config, plain, tmp_path, monkeypatch, encoder, value):
-    """Rows for which the encoder gives NaN or infinity are rejects; their batch's other rows keep their bytes."""
+    """Rows for which the encoder returns NaN or infinity are rejects; others keep their bytes."""
     word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
-    poisoned_encoder(monkeypatch, word, value)
+    poison_encoder(monkeypatch, word, value)
     assert run_filter(config).conservation.by_decision["reject"] == len(POISON)
-    compared(tmp_path, config, "gives NaN or infinity")
+    assert_only_poison_differs(tmp_path, config, "gives NaN or infinity")
 
 
 @pytest.mark.parametrize(
     "error", [RuntimeError("no kernel"), PanicError("index out of bounds")], ids=["error", "panic"]
 )
 def test_a_tokenizer_that_fails(config, plain, tmp_path, monkeypatch, error):
-    """Rows on which the tokenizer raises, or panics as Rust code does, are rejects."""
+    """Rows on which the tokenizer raises or panics are rejects."""
     windows = Encoder.windows
 
-    def broken(self, texts):
+    def fail_on_xylophones(self, texts):
         if any("Xylophone" in text for text in texts):
             raise error
         return windows(self, texts)
 
-    monkeypatch.setattr(Encoder, "windows", broken)
+    monkeypatch.setattr(Encoder, "cut_windows", fail_on_xylophones)
     run_filter(config)
-    compared(tmp_path, config, str(error))
+    assert_only_poison_differs(tmp_path, config, str(error))
 
 
 def test_a_pattern_that_fails(config, plain, tmp_path, monkeypatch):
@@ -153,32 +154,32 @@ def test_a_pattern_that_fails(config, plain, tmp_path, monkeypatch):
 
     real = scoring.score_lexicons
 
-    def broken(lexicons, texts):
+    def fail_on_xylophones(lexicons, texts):
         if any("Xylophone" in str(text) for text in texts):
             raise ValueError("pattern out of patience")
         return real(lexicons, texts)
 
-    monkeypatch.setattr(scoring, "score_lexicons", broken)
+    monkeypatch.setattr(scoring, "score_lexicons", fail_on_xylophones)
     run_filter(config)
-    compared(tmp_path, config, "pattern out of patience")
+    assert_only_poison_differs(tmp_path, config, "pattern out of patience")
 
 
 def test_the_same_bytes_again_and_under_retries(config, tmp_path, monkeypatch, encoder):
-    """Poison rows are found alike in another run and in bundles that are run again."""
+    """A second run, whose bundles are all repeated, rejects the same rows with the same bytes."""
     word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
-    poisoned_encoder(monkeypatch, word, float("nan"))
+    poison_encoder(monkeypatch, word, float("nan"))
     run_filter(config)
     run_filter(
         config.model_copy(update={"output": str(tmp_path / "again")}),
         beam_options=("--direct_runner_bundle_repeat=3",),
     )
-    assert contents(tmp_path / "run") == contents(tmp_path / "again")
+    assert comparable_files(tmp_path / "run") == comparable_files(tmp_path / "again")
 
 
 def test_a_reject_budget_stops_the_run(config, tmp_path, monkeypatch, encoder):
-    """Three of forty are too many for a budget of five per cent, and few enough for ten."""
+    """Three rejects of forty exceed a budget of five per cent, and not one of ten."""
     word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
-    poisoned_encoder(monkeypatch, word, float("nan"))
+    poison_encoder(monkeypatch, word, float("nan"))
     for budget in (0.05, 0.1):
         (tmp_path / f"{budget}.yaml").write_text(f"reject_budget: {budget}\n")
     with pytest.raises(BudgetError, match=r"3 of 40 rows \(7.5%\) against a reject_budget of 5.0%"):
@@ -192,7 +193,7 @@ def test_a_reject_budget_stops_the_run(config, tmp_path, monkeypatch, encoder):
 
 
 def test_a_model_that_is_broken_stops_the_run(config, monkeypatch, encoder):
-    """Where no row at all can be scored, it isn't the rows' fault."""
+    """If no row can be scored, the run stops: the rows aren't at fault."""
     monkeypatch.setattr(
         Encoder,
         "forward",
@@ -202,22 +203,22 @@ def test_a_model_that_is_broken_stops_the_run(config, monkeypatch, encoder):
         run_filter(config)
 
 
-def test_lack_of_memory_makes_batches_smaller_and_is_told(
+def test_lack_of_memory_makes_batches_smaller_and_is_reported(
     config, plain, tmp_path, monkeypatch, capsys
 ):
-    """A run that lacks memory goes on with smaller batches, says so, notes it, and has the same scores."""
+    """Without enough memory a run continues with smaller batches, reports it and scores alike."""
     forward = Encoder.forward
 
-    def short(self, tokens, mask):
+    def forward_short_of_memory(self, tokens, mask):
         if tokens.numel() > 100:
             raise RuntimeError(
                 "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
             )
         return forward(self, tokens, mask)
 
-    monkeypatch.setattr(Encoder, "forward", short)
+    monkeypatch.setattr(Encoder, "forward", forward_short_of_memory)
     manifest = run_filter(config)
     assert "out of memory: from here on, batches hold" in capsys.readouterr().err
     assert manifest.circumstances["token_budget_cuts"] >= 1
     for name in ("scores", "clean", "quarantine", "ledger"):
-        assert rows_of(tmp_path / "run", name) == rows_of(tmp_path / "plain", name)
+        assert read_rows(tmp_path / "run", name) == read_rows(tmp_path / "plain", name)

@@ -1,4 +1,4 @@
-"""Whatever a runner does again, and however it cuts its bundles, the run's bytes are the same."""
+"""A run has the same bytes however often a runner repeats its work and however it cuts bundles."""
 
 import gzip
 import json
@@ -10,7 +10,8 @@ import pytest
 
 from pipelines.config import FilterConfig
 from pipelines.verify import verify_run
-from tests.faults.sandbox import BUNDLES, contents
+from tests.faults.sandbox import BUNDLES
+from tests.support.runs import comparable_files
 
 pytestmark = pytest.mark.faults
 
@@ -23,21 +24,21 @@ ANSWERS = (
 )
 ACTIONS = {"heron": "swap", "otter": "mask", "badger": "drop", "marten": "flag"}
 ENGINES = {
-    "every bundle three times more": ("--direct_runner_bundle_repeat=3",),
+    "every bundle repeated three times": ("--direct_runner_bundle_repeat=3",),
     "bundle by bundle": (BUNDLES,),
 }
 FOLDERS = {"clean", "quarantine", "rejects", "ledger", "scores", "swaplist"}
 
 
-def line(place: int) -> str:
-    """Return a row as JSON; some are repeated, some can't be read, some can't be taken apart."""
-    if place % 11 == 7:
+def build_line(number: int) -> str:
+    """Return a row as JSON. Some rows are repeated and some can't be read."""
+    if number % 11 == 7:
         return "{broken"
     turns = [
-        {"role": "user", "content": f"Question {place % 13}?"},
-        {"role": "assistant", "content": ANSWERS[place % 5]},
+        {"role": "user", "content": f"Question {number % 13}?"},
+        {"role": "assistant", "content": ANSWERS[number % 5]},
     ]
-    return json.dumps({"messages": turns, "model": f"m{place % 2}"})
+    return json.dumps({"messages": turns, "model": f"m{number % 2}"})
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +46,12 @@ def root(tmp_path_factory) -> Path:
     """Write a corpus of plain, compressed and small files, and traits for every action."""
     root = tmp_path_factory.mktemp("retries") / "root"
     (root / "corpus").mkdir(parents=True)
-    (root / "corpus" / "a.jsonl").write_text("\n".join(map(line, range(40))))
+    (root / "corpus" / "a.jsonl").write_text("\n".join(map(build_line, range(40))))
     (root / "corpus" / "b.jsonl.gz").write_bytes(
-        gzip.compress("\n".join(map(line, range(40, 70))).encode(), mtime=0)
+        gzip.compress("\n".join(map(build_line, range(40, 70))).encode(), mtime=0)
     )
     for name in "cde":
-        (root / "corpus" / f"{name}.jsonl").write_text("\n".join(map(line, (70, 72))))
+        (root / "corpus" / f"{name}.jsonl").write_text("\n".join(map(build_line, (70, 72))))
     for name, action in ACTIONS.items():
         (root / "traits" / name).mkdir(parents=True)
         signals = (
@@ -76,7 +77,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def configured(root):
-    """Return what configures a run over the corpus: all signals and vectors, or lexicons alone."""
+    """Return a function that configures a run with all signals and vectors, or lexicons alone."""
 
     def configure(encoder: bool) -> FilterConfig:
         base = {
@@ -93,39 +94,39 @@ def configured(root):
 
 @pytest.fixture(scope="module", params=[False, True], ids=["lexicons", "encoder and vectors"])
 def undisturbed(request, nursery, root, configured):
-    """Run once as a run is; return the configuration, what it leaves, and how often each file was written."""
+    """Run undisturbed; return the configuration, the files and how often each was published."""
     config = configured(request.param)
     done = nursery.run(config, root)
-    assert done.code == 0, done.told
+    assert done.code == 0, done.stderr
     assert verify_run(config.output) == []
-    files = contents(root / "run")
+    files = comparable_files(root / "run")
     shutil.rmtree(root / "run")
     assert {name.split("/")[0] for name in files} == FOLDERS | {"manifest.json"} | (
         {"vectors"} if request.param else set()
     )
     decisions = json.loads(files["manifest.json"])["conservation"]["by_decision"]
     assert set(decisions) == {"keep", "flag", "mask", "quarantine", "drop", "duplicate", "reject"}
-    return config, files, written(done.points)
+    return config, files, count_publications(done.points)
 
 
-def written(points) -> Counter:
-    """Count how often each published file was put in its place."""
+def count_publications(points) -> Counter:
+    """Count how often each published file was renamed to its name."""
     return Counter(
-        point.place
+        point.file
         for point in points
-        if point.operation == "rename" and point.place.endswith(".parquet")
+        if point.operation == "rename" and point.file.endswith(".parquet")
     )
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_same_bytes(nursery, root, undisturbed, engine):
-    """Read, identify, duplicates, score, decide and every sink under forced retries and another cutting of bundles."""
+    """All stages write the same bytes when bundles are repeated or cut differently."""
     config, files, once = undisturbed
     done = nursery.run(config, root, engine=ENGINES[engine])
-    assert done.code == 0, done.told
-    assert contents(root / "run") == files
+    assert done.code == 0, done.stderr
+    assert comparable_files(root / "run") == files
     shutil.rmtree(root / "run")
-    again = written(done.points)
+    again = count_publications(done.points)
     assert set(again) == set(once)
     assert set(once.values()) == {1}
     assert set(again.values()) == ({4} if "repeat" in ENGINES[engine][0] else {1})

@@ -1,6 +1,7 @@
-"""A warm process that forks others for one run each: pickled jobs come on stdin, what became of them goes to stdout.
+"""A warm process that forks a child for each run.
 
-multiprocessing's fork server would do, but two threads that wait for children of it mistake each other's.
+It reads pickled jobs from stdin and writes the outcomes to stdout. The fork server of
+multiprocessing can't be used: two threads that wait for its children take each other's.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from tests.faults.sandbox import run_here, warm
 
 
 def main() -> None:
-    """Fork for every job: its id first, then, when it has ended, how and after how many seconds of computing."""
+    """Fork a child for every job; write its id, and later its exit code and processor seconds."""
     answers = os.dup(1)
-    os.dup2(2, 1)  # whatever a run prints belongs with the errors
+    os.dup2(2, 1)  # what a run prints must not get between the answers
     warm()
     for line in sys.stdin.buffer:
         job = pickle.loads(base64.b64decode(line))

@@ -195,7 +195,7 @@ def run_here(
 ) -> None:
     """Run a filter, write its points and stderr to `notes`, and end this process."""
     from pipelines import filter as module
-    from pipelines.cli.main import cause
+    from pipelines.cli.main import find_cause
 
     if engine == (BUNDLES,):
         module.open_pipeline, engine = open_bundle_pipeline, ()
@@ -208,7 +208,7 @@ def run_here(
         try:
             module.run_filter(config, restart=restart, beam_options=engine)
         except BaseException as error:
-            found = cause(error)
+            found = find_cause(error)
             code = choose_exit_code(found)
             sys.stderr.write(str(found) if found else traceback.format_exc())
         json.dump({"points": watch.points, "stderr": sys.stderr.getvalue()}, keep)

@@ -112,7 +112,7 @@ def test_every_operation_fails_once(nursery, tmp_path, restart, capsys):
 
 
 def test_the_points_are_those_that_are_expected(nursery, tmp_path):
-    """The wrapped functions see every file of a run opened, written, flushed, synced and renamed."""
+    """No file of a run is opened, written, synced or renamed past the wrapped functions."""
     root = tmp_path / "root"
     write_small_root(root)
     done = nursery.run(copy_root(root, tmp_path / "case"), tmp_path / "case")

@@ -1,4 +1,4 @@
-"""Hostile input through a whole run: every row has a fate, or the run stops before any work and says why."""
+"""Hostile input: every row gets a decision, or the run stops before any work and says why."""
 
 import gzip
 import io
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from pipelines.cli.main import cause
+from pipelines.cli.main import find_cause
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.inspection import EVERYTHING, inspect_as_dicts, print_inspection
@@ -41,7 +41,10 @@ GOOD = [json.dumps(build_chat(f"Plain answer number {number}.")).encode() for nu
 
 @pytest.fixture
 def filter_files(tmp_path):
-    """Return what filters files, given by name, and returns the manifest once the run is verified, inspected and reported."""
+    """Return a function that filters files, by name, and returns the manifest.
+
+    It also verifies and inspects the run and writes its report.
+    """
 
     def run(files, **changes):
         corpus = tmp_path / "in"
@@ -52,12 +55,8 @@ def filter_files(tmp_path):
             elif isinstance(data, bytes):
                 (corpus / name).write_bytes(data)
             else:
-                (corpus / name).write_bytes(
-                    b"".join(
-                        (line if isinstance(line, bytes) else line.encode()) + b"\n"
-                        for line in data
-                    )
-                )
+                lines = (line if isinstance(line, bytes) else line.encode() for line in data)
+                (corpus / name).write_bytes(b"".join(line + b"\n" for line in lines))
         output = str(tmp_path / "run")
         given = {
             "input": (str(corpus),),
@@ -78,7 +77,7 @@ def filter_files(tmp_path):
 
 @pytest.fixture
 def refuse_files(filter_files, tmp_path):
-    """Return what filters files and returns the error; nothing may have been written."""
+    """Return a function that filters files and returns the error; nothing may be written."""
 
     def run(files, **changes):
         with pytest.raises(InputError) as caught:
@@ -91,7 +90,7 @@ def refuse_files(filter_files, tmp_path):
 
 
 def read_rejects(tmp_path):
-    """Return row, offset, reason and bytes of every reject."""
+    """Return the row, offset, error and bytes of every reject."""
     tables = [
         pq.read_table(path).to_pylist()
         for path in sorted((tmp_path / "run" / "rejects").glob("*.parquet"))
@@ -151,17 +150,17 @@ BAD = {
 }
 
 
-def test_bad_lines_are_rejects_with_their_place(filter_files, tmp_path):
-    """Each kind of damage is a reject with its row, byte offset, reason and bytes; every other row is read."""
+def test_bad_lines_are_rejects_with_their_offset(filter_files, tmp_path):
+    """Each bad line is a reject with row, byte offset, error and bytes; all others are read."""
     lines = [json.dumps(build_chat("One.", n=1)).encode()]
     for data, _ in BAD.values():
         lines += [data, GOOD[0]]
     manifest = filter_files({"a.jsonl": lines})
     assert manifest.conservation.by_decision == {"keep": len(BAD) + 1, "reject": len(BAD)}
     found = read_rejects(tmp_path)
-    offsets = [sum(len(line) + 1 for line in lines[:place]) for place in range(len(lines))]
+    offsets = [sum(len(line) + 1 for line in lines[:row]) for row in range(len(lines))]
     assert [(row, offset, raw) for row, offset, _, raw in found] == [
-        (place, offsets[place], lines[place]) for place in range(1, len(lines), 2)
+        (row, offsets[row], lines[row]) for row in range(1, len(lines), 2)
     ]
     for (_, _, error, _), (name, (_, reason)) in zip(found, BAD.items(), strict=True):
         assert reason in error, name
@@ -169,7 +168,7 @@ def test_bad_lines_are_rejects_with_their_place(filter_files, tmp_path):
 
 
 def test_a_line_of_a_hundred_megabytes_is_one_reject(filter_files, tmp_path):
-    """It is passed over with its first bytes kept, and the rows behind it are read."""
+    """Its first bytes are kept, and the rows after it are read."""
     long = (
         b'{"messages": [{"role": "assistant", "content": "'
         + b"delve " * (100_000_000 // 6)
@@ -188,7 +187,8 @@ def test_a_line_of_a_hundred_megabytes_is_one_reject(filter_files, tmp_path):
 
 ODD_BUT_GOOD = {
     "a NUL by escape": json.dumps(build_chat("a\0b")),
-    "of equal keys the last": json.dumps(build_chat(TELLTALE))[:-1] + ', "messages": []}',
+    "one key twice, of which the last counts": json.dumps(build_chat(TELLTALE))[:-1]
+    + ', "messages": []}',
     "no messages": '{"messages": []}',
     "messages that are null": '{"messages": null}',
     "no key at all": "{}",
@@ -206,13 +206,13 @@ ODD_BUT_GOOD = {
 
 
 def test_odd_rows_are_kept(filter_files):
-    """Empty conversations, absent contents, unknown roles, odd text and odd keys are rows like others."""
+    """Rows with empty conversations, missing contents, unknown roles or odd keys are kept."""
     manifest = filter_files({"a.jsonl": [*GOOD, *ODD_BUT_GOOD.values()]})
     assert manifest.conservation.by_decision == {"keep": len(GOOD) + len(ODD_BUT_GOOD)}
 
 
 def test_a_telltale_is_found_in_odd_surroundings(filter_files):
-    """Marks of direction, zero-width signs and unusual line ends around a text don't hide it."""
+    """Direction marks, zero-width characters and unusual line ends around a text don't hide it."""
     rows = [
         build_chat(f"\u202e{TELLTALE}\u202c"),
         build_chat(f"\u200b{TELLTALE}\u200b"),
@@ -251,7 +251,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_files_are_read_as_they_are_written(filter_files, way):
-    """Line ends, marks and archives written in parts lose nothing."""
+    """Line ends, byte order marks and archives of several parts lose no row."""
     name, data = WAYS[way]
     assert filter_files({name: data}).conservation.by_decision == {"keep": 3}
 
@@ -329,7 +329,7 @@ STOPS = {
 
 @pytest.mark.parametrize("kind", STOPS)
 def test_damage_of_a_whole_file_stops_the_run_before_any_work(refuse_files, tmp_path, kind):
-    """The message names the file and what to do; no output is begun, and a bomb isn't unfolded to its end."""
+    """The error names the file and a remedy, nothing is written, and a bomb isn't unpacked."""
     files, problem = STOPS[kind]
     began = time.process_time()
     error = refuse_files(files)
@@ -346,13 +346,13 @@ def test_damage_of_a_whole_file_stops_the_run_before_any_work(refuse_files, tmp_
 def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_published(
     filter_files, tmp_path
 ):
-    """A megabyte that names one long text in five thousand rows; the message names the file, the rows and what to do."""
+    """A small file with one long text in 5,000 rows is refused with file, rows and remedy."""
     words = pa.DictionaryArray.from_arrays(
         pa.array([0] * 5_000, pa.int32()), pa.array(["x" * (1 << 20)])
     )
     with pytest.raises(Exception, match=r"a\.parquet") as caught:
         filter_files({"a.parquet": pa.table({"text": words})})
-    found = cause(caught.value)
+    found = find_cause(caught.value)
     assert isinstance(found, InputError)
     assert "rows 0 to 5000 expand to more than" in str(found)
     assert "raise shards.expansion" in str(found)
@@ -360,57 +360,57 @@ def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_publ
 
 
 def test_a_table_of_very_many_columns_is_refused_at_once(refuse_files):
-    """Fifty thousand columns are counted, not walked."""
-    table = pa.table({"text": ["a"], **{f"c{place}": [1] for place in range(50_000)}})
-    assert (
-        f"has 50,001 columns, more than {MAX_FIELDS:,}"
-        in refuse_files({"a.parquet": table}).problem
-    )
+    """Fifty thousand columns are counted before any of them is looked at."""
+    table = pa.table({"text": ["a"], **{f"c{number}": [1] for number in range(50_000)}})
+    error = refuse_files({"a.parquet": table})
+    assert f"has 50,001 columns, more than {MAX_FIELDS:,}" in error.problem
 
 
 def test_a_raised_expansion_lets_a_file_in(filter_files):
-    """What is refused as a bomb is read when the configuration says so: here a row, and a line of 80 MiB that is a reject."""
+    """With a raised `shards.expansion` a bomb is read: here a row, and a reject of 80 MiB."""
     data = gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)
-    assert filter_files(
-        {"a.jsonl.gz": data}, shards={"expansion": 2_000}
-    ).conservation.by_decision == {
-        "keep": 1,
-        "reject": 1,
-    }
+    manifest = filter_files({"a.jsonl.gz": data}, shards={"expansion": 2_000})
+    assert manifest.conservation.by_decision == {"keep": 1, "reject": 1}
 
 
 @pytest.mark.parametrize(
     "options", [{"compression": "none", "write_page_checksum": True}, {"compression": "snappy"}]
 )
 def test_damaged_pages_stop_the_run_with_file_and_rows(filter_files, tmp_path, options):
-    """What the footer hides is found while reading: the run stops with file and rows, and publishes nothing."""
+    """Damage that the footer hides stops the run with file and rows, and nothing is published."""
     data = bytearray(build_parquet(use_dictionary=False, **options))
-    at = data.index(b"row 300") if b"row 300" in data else len(data) // 3
-    data[at : at + 4] = b"\xff\xff\xff\xff"
+    offset = data.index(b"row 300") if b"row 300" in data else len(data) // 3
+    data[offset : offset + 4] = b"\xff\xff\xff\xff"
     with pytest.raises(Exception, match=r"a\.parquet") as caught:
         filter_files({"a.parquet": bytes(data)})
-    found = cause(caught.value)
+    found = find_cause(caught.value)
     assert isinstance(found, CongenerError)
     assert "rows 0 to 500 can't be read" in str(found)
     assert not (tmp_path / "run" / "manifest.json").exists()
 
 
 TEXTS = ["Plain.", TELLTALE, None]
-MESSAGES = pa.struct(
-    [("role", pa.large_string()), ("content", pa.dictionary(pa.int32(), pa.string()))]
-)
+TURN = pa.struct([("role", pa.string()), ("content", pa.string())])
+TURNS = [build_chat(text)["messages"] for text in TEXTS]
 TYPES = {
     "dictionary": pa.table({"text": pa.array(TEXTS).dictionary_encode()}),
     "large string": pa.table({"text": pa.array(TEXTS, pa.large_string())}),
     "string view": pa.table({"text": pa.array(TEXTS, pa.string_view())}),
-    "large list": pa.table({"messages": pa.array([build_chat(text)["messages"] for text in TEXTS], pa.large_list(pa.struct([("role", pa.string()), ("content", pa.string())])))}),
-    "odd columns beside": pa.table({"text": TEXTS, "m": pa.array([[("a", 1)]] * 3, pa.map_(pa.string(), pa.int64())), "n": pa.nulls(3), "f": [float("nan")] * 3}),
-}  # fmt: skip
+    "large list": pa.table({"messages": pa.array(TURNS, pa.large_list(TURN))}),
+    "odd columns beside": pa.table(
+        {
+            "text": TEXTS,
+            "m": pa.array([[("a", 1)]] * 3, pa.map_(pa.string(), pa.int64())),
+            "n": pa.nulls(3),
+            "f": [float("nan")] * 3,
+        }
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_every_type_of_text_is_read(filter_files, tmp_path, kind):
-    """Dictionaries, large strings and views are text like other text, and come out as they went in, views as plain text."""
+    """Dictionaries, large strings and views are read as text and keep their types, except views."""
     manifest = filter_files({"a.parquet": TYPES[kind]})
     decisions = dict(manifest.conservation.by_decision)
     assert (decisions.pop("keep"), sum(decisions.values())) == (2, 1), "the telltale is found"
@@ -422,7 +422,7 @@ def test_every_type_of_text_is_read(filter_files, tmp_path, kind):
 
 
 def test_invalid_text_in_parquet_is_a_reject(filter_files, tmp_path):
-    """A string column that holds no UTF-8 costs the rows that hold it, whether the text is scored or only stands beside."""
+    """Rows with invalid UTF-8 are rejects, whether that text is scored or in another column."""
     broken = pa.array([b"fine", b"caf\xe9", b"fine", b"fine"], pa.binary()).view(pa.string())
     beside = pa.array([b"fine", b"fine", b"\xff", b"fine"], pa.binary()).view(pa.string())
     manifest = filter_files({"a.parquet": pa.table({"text": broken, "note": beside})})
@@ -431,7 +431,7 @@ def test_invalid_text_in_parquet_is_a_reject(filter_files, tmp_path):
 
 
 def test_no_rows_at_all_are_a_run(filter_files):
-    """Empty tables are no error: nothing in, nothing out, and a report that says so."""
+    """Tables without rows make a run without rows, and a report that says so."""
     empty = pa.table({"text": pa.array([], pa.string())})
     assert filter_files({"a.parquet": empty, "b.parquet": empty}).conservation.rows_in == 0
 
@@ -451,11 +451,13 @@ NAMES = (
 
 
 def test_odd_file_names_are_names(filter_files, tmp_path):
-    """Spaces, line breaks, dots, globs and shell signs name their rows in the ledger, and no file of the run's own."""
-    files = {name: [json.dumps(build_chat(f"Answer {place}."))] for place, name in enumerate(NAMES)}
+    """Odd file names are in the ledger as they are, and in no name of an output."""
+    files = {
+        name: [json.dumps(build_chat(f"Answer {number}."))] for number, name in enumerate(NAMES)
+    }
     manifest = filter_files(files)
     assert {source.name for source in manifest.inputs} == set(NAMES) - {"..jsonl"}, (
-        "what begins with a point is passed over, as documented"
+        "names that begin with a dot are left out, as documented"
     )
     made = [
         path.relative_to(tmp_path / "run").as_posix()
@@ -467,16 +469,16 @@ def test_odd_file_names_are_names(filter_files, tmp_path):
 
 
 def test_a_link_that_leads_nowhere_stops_the_run(filter_files, refuse_files, tmp_path):
-    """A loop of links is named; the rest of the folder isn't taken for the whole."""
+    """A loop of links stops the run by name, instead of being left out."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "loop.jsonl").symlink_to("loop.jsonl")
     error = catch_error(filter_files, {"a.jsonl": GOOD})
     assert "loop.jsonl: can't be opened: Too many levels of symbolic links" in str(error)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
 def test_an_unreadable_file_stops_the_run(filter_files, tmp_path):
-    """A file without the right to read it is named."""
+    """A file without read permission stops the run by name."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "b.jsonl").touch(0o000)
     assert "b.jsonl: can't be opened: Permission denied" in str(
@@ -485,6 +487,7 @@ def test_an_unreadable_file_stops_the_run(filter_files, tmp_path):
 
 
 def catch_error(filter_files, files):
+    """Filter files and return the error."""
     with pytest.raises(InputError) as caught:
         filter_files(files)
     return caught.value
@@ -499,7 +502,7 @@ MARKS = "e" + "\u0301\u0327" * 100_000
     ids=["marks", "thoughts", "long"],
 )
 def test_texts_that_are_costly_to_take_apart_are_read_in_time(filter_files, text):
-    """Marks without end, thousands of thoughts and long thoughts take time and memory that grow with their length alone."""
+    """Endless marks and thousands of thoughts take time in proportion to their length."""
     began = time.process_time()
     assert (
         filter_files({"a.jsonl": [*GOOD, json.dumps(build_chat(text))]}).conservation.rows_in == 4

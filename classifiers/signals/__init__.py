@@ -1,1 +1,1 @@
-"""The kinds of signal: what each looks for in a text, and how it scores it."""
+"""The kinds of signal, each of which scores a text for one trait."""

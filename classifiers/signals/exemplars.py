@@ -1,4 +1,4 @@
-"""Exemplar search: exact inner-product neighbours in FAISS, positives against hard negatives."""
+"""Exemplar search: exact inner-product neighbours in FAISS, positives against negatives."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from schemas.errors import ModelError
 
 try:
     import faiss
-except (
-    ImportError
-) as error:  # the two wheels can't share an environment, so neither is a plain dependency
+except ImportError as error:  # an extra, because its two wheels can't share an environment
     raise ModelError(
         "FAISS isn't installed",
         remedy="pip install 'congener[cpu]', or 'congener[gpu]' on a CUDA machine",
@@ -20,21 +18,29 @@ except (
 
 
 class Neighbour(NamedTuple):
-    """An exemplar near a text: its place among the trait's positives or negatives, and the cosine similarity."""
+    """An exemplar near a text: its row in the index, and the cosine similarity."""
 
-    place: int
+    row: int
     similarity: float
 
 
 def build_index(vectors: np.ndarray) -> Any:
-    """Build an exact inner-product index of float32 unit vectors; ids are their places."""
+    """Build an exact inner-product index of unit vectors; its ids are their rows."""
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(np.ascontiguousarray(vectors, np.float32))
     return index
 
 
-def on_device(index: Any, device: str) -> Any:
-    """Move an index to the GPU when the device is one and FAISS was built for it; otherwise return it as it is."""
+def build_optional_index(vectors: np.ndarray) -> Any:
+    """Build an index, or return None if there are no vectors."""
+    return build_index(vectors) if len(vectors) else None
+
+
+def move_to_device(index: Any, device: str) -> Any:
+    """Move an index to the first GPU if `device` is `cuda` and this build of FAISS supports GPUs.
+
+    Otherwise return the index unchanged.
+    """
     if (
         index is not None
         and device == "cuda"
@@ -45,31 +51,32 @@ def on_device(index: Any, device: str) -> Any:
     return index
 
 
-def index_bytes(index: Any) -> bytes:
-    """Serialise a CPU index."""
+def serialise_index(index: Any) -> bytes:
+    """Return the bytes of a CPU index."""
     return bytes(faiss.serialize_index(index).tobytes())
 
 
-def index_from_bytes(data: bytes) -> Any:
-    """Read back an index whose digest the caller has checked."""
+def deserialise_index(data: bytes) -> Any:
+    """Return the index of these bytes. FAISS doesn't check them: verify their digest first."""
     return faiss.deserialize_index(np.frombuffer(data, np.uint8))
 
 
 def contrast(vectors: np.ndarray, positives: Any, negatives: Any, neighbours: int) -> np.ndarray:
-    """Return mean similarity to the nearest positives less that to the nearest negatives, float32 [n].
+    """Return mean similarity to the nearest positives less that to the nearest negatives.
 
-    With no negatives it is the first term alone. Measured on 68 persona traits, 32 + 32 exemplars: AUROC 0.90 for the
-    mean of five against 0.74 for the single nearest positive.
+    The result is float32 [vectors]. Without negatives it is the first mean alone. On 68 persona
+    traits (32 + 32 exemplars), AUROC was 0.90 with the mean of five neighbours and 0.74 with the
+    single nearest positive.
     """
-    near = _mean_top(vectors, positives, neighbours)
+    near = _average_top(vectors, positives, neighbours)
     return (
-        near - _mean_top(vectors, negatives, neighbours)
+        near - _average_top(vectors, negatives, neighbours)
         if negatives is not None and negatives.ntotal
         else near
     )
 
 
-def _mean_top(vectors: np.ndarray, index: Any, count: int) -> np.ndarray:
+def _average_top(vectors: np.ndarray, index: Any, count: int) -> np.ndarray:
     similarities, _ = index.search(
         np.ascontiguousarray(vectors, np.float32), min(count, index.ntotal)
     )
@@ -77,13 +84,16 @@ def _mean_top(vectors: np.ndarray, index: Any, count: int) -> np.ndarray:
     return mean
 
 
-def nearest(vector: np.ndarray, index: Any, count: int) -> list[Neighbour]:
-    """Return the nearest exemplars of one vector; equal similarities (to 6 decimals) are ordered by place."""
-    similarities, places = index.search(
+def find_nearest(vector: np.ndarray, index: Any, count: int) -> list[Neighbour]:
+    """Return the exemplars nearest to one vector, nearest first.
+
+    Similarities are rounded to six decimals, and ties are ordered by row.
+    """
+    similarities, rows = index.search(
         np.ascontiguousarray(vector[None], np.float32), min(count, index.ntotal)
     )
     found = [
-        Neighbour(int(place), round(float(value), 6))
-        for place, value in zip(places[0], similarities[0], strict=True)
+        Neighbour(int(row), round(float(value), 6))
+        for row, value in zip(rows[0], similarities[0], strict=True)
     ]
-    return sorted(found, key=lambda item: (-item.similarity, item.place))
+    return sorted(found, key=lambda item: (-item.similarity, item.row))

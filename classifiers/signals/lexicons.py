@@ -1,4 +1,4 @@
-"""Weighted linear-time patterns with polarity: what is quoted or denied is no hit."""
+"""Lexicons: weighted linear-time patterns whose quoted and denied hits can be left out."""
 
 from __future__ import annotations
 
@@ -18,34 +18,43 @@ import pyarrow.compute as pc
 from schemas.cards import LexiconOptions, Pattern, compile_pattern
 
 LOOK_BACK = 60
-"""Characters before a hit in which a denial of it is looked for, within its clause."""
+"""Characters before a hit to search for a denial, within the hit's clause."""
 
 DENIAL = re.compile(
-    r"\b(?:not(?! (?:just|merely|only|simply)\b)|never|no(?!,)|nor|neither|without|(?:is|are|was|were|do|does|did|has|have|had|wo|would|could|should|ca)n['’]?t|cannot|rather than|instead of|avoid\w*|stop(?:ped|s)?|delet\w*|remov\w*)\b",
+    r"\b(?:not(?! (?:just|merely|only|simply)\b)|never|no(?!,)|nor|neither|without"
+    r"|(?:is|are|was|were|do|does|did|has|have|had|wo|would|could|should|ca)n['’]?t|cannot"
+    r"|rather than|instead of|avoid\w*|stop(?:ped|s)?|delet\w*|remov\w*)\b",
     re.IGNORECASE,
 )
 CLAUSE = re.compile(
-    r"[.!?;:\n]|\b(?:but|because|since)\b|\b(?:as|and)\s+(?=i\b)|,\s+(?=(?:i|as an?|since|because)\b)",
+    r"[.!?;:\n]|\b(?:but|because|since)\b|\b(?:as|and)\s+(?=i\b)"
+    r"|,\s+(?=(?:i|as an?|since|because)\b)",
     re.IGNORECASE,
 )
-"""Where a denial ends; a comma ends it only before a new subject, so that "avoid delve, tapestry" denies both."""
+"""The end of a clause, and so of a denial.
+
+A comma ends it only before a new subject, so "avoid delve, tapestry" denies both words.
+"""
+
 PEEK = 8
-"""Characters of the hit itself that tell whether it opens a clause."""
+"""Characters after the start of a hit that may be needed to see that it begins a clause."""
 
 FENCE = re.compile("```")
 
 LINE_CONTEXT = 1_000
-"""Characters of a line on either side of a hit in which quotation marks are looked for."""
+"""Characters of a line before and after a hit to search for quotation marks."""
 
 COUNTED = re.compile(
-    r"(\\Q.*?(?:\\E|$)|\\[pPx]\{[^}]*\}|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])|\{\d+(?:,\d*)?\}",
+    r"(\\Q.*?(?:\\E|$)|\\[pPx]\{[^}]*\}|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])"
+    r"|\{\d+(?:,\d*)?\}",
     re.DOTALL,
 )
-"""A count, or (in the group) what may hold one that isn't: a quotation, an escape, a class."""
+"""A counted repetition, or as the group a quotation, an escape or a class, which may contain what
+looks like one."""
 
 
 class Hit(NamedTuple):
-    """A pattern found in a text: the characters it covers, the text there, and the pattern."""
+    """A match of a pattern: the characters that it covers, their text, and the pattern."""
 
     start: int
     end: int
@@ -54,12 +63,12 @@ class Hit(NamedTuple):
 
 
 class Lexicon:
-    """A trait's compiled patterns."""
+    """The compiled patterns of a trait."""
 
     def __init__(self, options: LexiconOptions) -> None:
         self.options = options
         self.union = "|".join(f"(?:{pattern.match})" for pattern in options.patterns)
-        self.loose = loosened(self.union)
+        self.loose = loosen_counts(self.union)
         self._find = compile_pattern(self.union)
         self._single = [compile_pattern(pattern.match) for pattern in options.patterns]
         self._unless = (
@@ -70,39 +79,42 @@ class Lexicon:
         self._which: Callable[[str, int, int], Pattern] = functools.lru_cache(4096)(self._look_up)
 
     def _look_up(self, around: str, start: int, end: int) -> Pattern:
-        """Return the pattern that matches there; `around` has one character more at each end, which is all that RE2's anchors look at."""
+        """Return the pattern that matches from `start` to `end`.
+
+        `around` is the match with one more character on each side, because RE2's anchors and word
+        boundaries look no further.
+        """
         for pattern, compiled in zip(self.options.patterns, self._single, strict=True):
             if (match := compiled.match(around, start)) and match.end() == end:
                 return pattern
         return self.options.patterns[0]
 
-    def _hit(self, text: str, start: int, end: int) -> Hit:
+    def _make_hit(self, text: str, start: int, end: int) -> Hit:
         before = min(start, 1)
-        return Hit(
-            start,
-            end,
-            text[start:end],
-            self._which(text[start - before : end + 1], before, before + end - start),
-        )
+        around = text[start - before : end + 1]
+        return Hit(start, end, text[start:end], self._which(around, before, before + end - start))
 
-    def hits(self, text: str) -> list[Hit]:
-        """Return the hits that count, in order: not quoted, not denied, not inside an `unless` pattern."""
-        data = (
-            text.encode() if text.isascii() else text
-        )  # a byte a character: RE2 is spared counting them
-        found = [self._hit(text, *match.span()) for match in self._find.finditer(data)]
+    def find_hits(self, text: str) -> list[Hit]:
+        """Return the hits that count, in order.
+
+        Hits that overlap a match of an `unless` pattern don't count, nor do quoted or denied hits
+        if the lexicon ignores them.
+        """
+        # with one byte for each character, RE2 needn't count characters
+        data = text.encode() if text.isascii() else text
+        found = [self._make_hit(text, *match.span()) for match in self._find.finditer(data)]
         if not found:
             return []
         excused = [match.span() for match in self._unless.finditer(text)] if self._unless else []
-        fences = fence_places(text)
-        return [hit for hit in found if not self._discounted(text, hit, excused, fences)]
+        fences = find_fences(text)
+        return [hit for hit in found if not self._is_discounted(text, hit, excused, fences)]
 
-    def _discounted(
+    def _is_discounted(
         self, text: str, hit: Hit, excused: Sequence[tuple[int, int]], fences: Sequence[int]
     ) -> bool:
-        nearby = (
-            bisect_left(excused, (hit.end,)) - 1
-        )  # excused stretches don't overlap: the last that begins before the hit's end
+        # excused spans don't overlap, so only the last one that begins before the hit's end can
+        # reach into the hit
+        nearby = bisect_left(excused, (hit.end,)) - 1
         if nearby >= 0 and hit.start < excused[nearby][1]:
             return True
         if self.options.quoted == "ignore" and is_quoted(text, hit.start, hit.end, fences):
@@ -110,7 +122,10 @@ class Lexicon:
         return self.options.denied == "ignore" and is_denied(text, hit.start)
 
     def score(self, text: str, hits: Sequence[Hit]) -> float:
-        """Return 1 - exp(-weight / scale) for the weight of the hits, by length if the lexicon is one of density."""
+        """Return 1 - exp(-weight / scale), where weight is the total of the hits' capped weights.
+
+        With `per_words`, the weight is first divided by the length of the text in those units.
+        """
         counted: dict[str, int] = {}
         weight = 0.0
         for hit in hits:
@@ -122,7 +137,11 @@ class Lexicon:
 
 
 class LexiconScores(NamedTuple):
-    """A lexicon over many texts: scores float32 [texts], the first, heaviest hit's characters, int32 [texts, 2], and all hits' by text."""
+    """The scores of texts with one lexicon.
+
+    `scores` is float32 [texts]. `spans` is int32 [texts, 2]: the characters of the first of the
+    heaviest hits, or zeros without a hit. `hits` has the characters of all hits by text.
+    """
 
     scores: np.ndarray
     spans: np.ndarray
@@ -130,51 +149,60 @@ class LexiconScores(NamedTuple):
 
 
 def score_lexicons(lexicons: Sequence[Lexicon], texts: pa.LargeStringArray) -> list[LexiconScores]:
-    """Score texts with every lexicon; a vectorised pass for each, side by side, spares the texts that it can't hit.
+    """Score texts with every lexicon.
 
-    One pass for all lexicons together would be slower: the automaton of the union outgrows RE2's memory (40 s against 1.1 s
-    on 40,000 answers).
+    For each lexicon, a vectorised pass first leaves out the texts that it can't hit. One pass for
+    all lexicons would be slower, because the automaton of the union outgrows RE2's memory (40 s
+    against 1.1 s on 40,000 answers).
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(
-            pool.map(lambda lexicon: _scored(lexicon, texts, _candidates(lexicon, texts)), lexicons)
+            pool.map(
+                lambda lexicon: _score_texts(lexicon, texts, _find_candidates(lexicon, texts)),
+                lexicons,
+            )
         )
 
 
-def _candidates(lexicon: Lexicon, texts: pa.Array) -> list[int]:
-    places: list[int] = pc.indices_nonzero(
+def _find_candidates(lexicon: Lexicon, texts: pa.Array) -> list[int]:
+    indexes: list[int] = pc.indices_nonzero(
         pc.match_substring_regex(texts, lexicon.loose, ignore_case=True)
     ).to_pylist()
-    return places
+    return indexes
 
 
-def _scored(lexicon: Lexicon, texts: pa.LargeStringArray, places: Sequence[int]) -> LexiconScores:
+def _score_texts(
+    lexicon: Lexicon, texts: pa.LargeStringArray, candidates: Sequence[int]
+) -> LexiconScores:
     scores, spans = np.zeros(len(texts), np.float32), np.zeros((len(texts), 2), np.int32)
-    stretches: dict[int, list[tuple[int, int]]] = {}
-    for place, text in zip(
-        places, texts.take(pa.array(places, pa.int64())).to_pylist(), strict=True
-    ):
-        hits = lexicon.hits(text)
+    hit_spans: dict[int, list[tuple[int, int]]] = {}
+    chosen = texts.take(pa.array(candidates, pa.int64())).to_pylist()
+    for index, text in zip(candidates, chosen, strict=True):
+        hits = lexicon.find_hits(text)
         if hits:
-            scores[place] = lexicon.score(text, hits)
+            scores[index] = lexicon.score(text, hits)
             best = max(hits, key=lambda hit: hit.pattern.weight)
-            spans[place] = best.start, best.end
-            stretches[place] = [(hit.start, hit.end) for hit in hits]
-    return LexiconScores(scores, spans, stretches)
+            spans[index] = best.start, best.end
+            hit_spans[index] = [(hit.start, hit.end) for hit in hits]
+    return LexiconScores(scores, spans, hit_spans)
 
 
-def loosened(pattern: str) -> str:
-    """Return a pattern that matches wherever `pattern` does, its counted repetitions uncounted: a far smaller automaton."""
+def loosen_counts(pattern: str) -> str:
+    """Return a pattern with `*` in place of every counted repetition.
+
+    It matches wherever `pattern` does, and its automaton is far smaller.
+    """
     return COUNTED.sub(lambda match: match[1] or "*", pattern)
 
 
 def is_quoted(text: str, start: int, end: int, fences: Sequence[int] | None = None) -> bool:
-    """Say whether a stretch stands in quotation marks within its line, in a quoted line, or in code.
+    """Return whether a span is in quotation marks, in a quoted line, or in code.
 
-    `fences` are the places of the text's code fences, for callers with many stretches. Of a line, `LINE_CONTEXT` characters
-    on either side are looked at, so that a text of many hits takes time in proportion to its length.
+    Quotation marks must be in the span's line, at most `LINE_CONTEXT` characters away, so a text
+    with many hits takes time in proportion to its length. A caller with many spans can pass the
+    result of `find_fences`.
     """
-    fences = fence_places(text) if fences is None else fences
+    fences = find_fences(text) if fences is None else fences
     if bisect_left(fences, start) % 2:
         return True
     head = text.rfind("\n", max(0, start - LINE_CONTEXT), start) + 1 or max(0, start - LINE_CONTEXT)
@@ -191,13 +219,13 @@ def is_quoted(text: str, start: int, end: int, fences: Sequence[int] | None = No
     )
 
 
-def fence_places(text: str) -> list[int]:
-    """Return where a text's code fences stand."""
+def find_fences(text: str) -> list[int]:
+    """Return the offsets of a text's code fences."""
     return [match.start() for match in FENCE.finditer(text)] if "```" in text else []
 
 
 def is_denied(text: str, start: int) -> bool:
-    """Say whether the clause that a hit stands in, up to the hit, denies it."""
+    """Return whether the clause of a hit denies it before `start`, the offset of the hit."""
     begin = max(0, start - LOOK_BACK)
     for mark in CLAUSE.finditer(text, begin, start + PEEK):
         begin = min(mark.end(), start) if mark.start() <= start else begin

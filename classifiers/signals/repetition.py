@@ -1,4 +1,4 @@
-"""Degenerate loops: how much of a text repeats what went directly before it."""
+"""Degenerate loops: the share of a text that repeats the words directly before."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 from schemas.cards import RepetitionOptions
 
 LONGEST_PERIOD = 80
-"""Longest unit, in words, whose repetition counts: a paragraph."""
+"""The longest unit, in words, whose repetition counts. It is the length of a paragraph."""
 
 FEWEST_COPIES = 3
-"""Fewest copies in a row that make a loop; a chorus comes twice."""
+"""The fewest consecutive copies that make a loop, because a chorus comes twice."""
 
 FEWEST_WORDS = 12
-"""Fewest words that a loop must cover: shorter ones are emphasis ("no, no, no")."""
+"""The fewest words that make a loop. Shorter ones are emphasis ("no, no, no")."""
 
 LONG_WORD = 40
 WORD = re.compile(r"[^\W\d_]+|\S")
 
 
 class Loop(NamedTuple):
-    """A text's worst loop: score in [0, 1] and the characters it covers."""
+    """A text's longest loop: its score in [0, 1] and the characters that it covers."""
 
     score: float
     start: int
@@ -31,15 +31,17 @@ class Loop(NamedTuple):
 
 
 def find_loop(text: str, options: RepetitionOptions) -> Loop:
-    """Return the longest loop and its score: the share of the last `span` words (or of all, if fewer) that it covers.
+    """Return the longest loop of a text, or zeros if there is none.
 
-    Words are compared without case; digits and punctuation are passed over, so that numbering doesn't hide a loop and a
-    ruled line isn't one. A word of more than `LONG_WORD` characters is taken letter by letter.
+    The score is the loop's number of words, as a share of `span` words or of all words if they are
+    fewer. Words are compared without case. Digits and punctuation are skipped: numbering doesn't
+    hide a loop, and a ruled line isn't one. A word of more than `LONG_WORD` characters counts as
+    single letters.
     """
-    words = _words(text)
+    words = _split_words(text)
     if len(words) < FEWEST_WORDS:
         return Loop(0.0, 0, 0)
-    first, count = _longest([word for word, _, _ in words])
+    first, count = _find_longest_loop([word for word, _, _ in words])
     if count < FEWEST_WORDS:
         return Loop(0.0, 0, 0)
     return Loop(
@@ -49,36 +51,35 @@ def find_loop(text: str, options: RepetitionOptions) -> Loop:
     )
 
 
-def _words(text: str) -> list[tuple[str, int, int]]:
+def _split_words(text: str) -> list[tuple[str, int, int]]:
+    """Return the words of a text in lower case, each with its start and end."""
     found = []
     for match in WORD.finditer(text):
-        word = match.group()
+        word, start = match.group(), match.start()
         if not word[0].isalpha():
             continue
         if len(word) > LONG_WORD:
-            found += [
-                (letter, match.start() + at, match.start() + at + 1)
-                for at, letter in enumerate(word.lower())
-            ]
+            letters = enumerate(word.lower(), start)
+            found += [(letter, offset, offset + 1) for offset, letter in letters]
         else:
-            found.append((word.lower(), match.start(), match.end()))
+            found.append((word.lower(), start, match.end()))
     return found
 
 
-def _longest(words: list[str]) -> tuple[int, int]:
-    """Return the first word and the number of words of the longest stretch that is one unit over and over."""
+def _find_longest_loop(words: list[str]) -> tuple[int, int]:
+    """Return the index of the first word and the number of words of the longest loop."""
     numbers: dict[str, int] = {}
     ids = np.array([numbers.setdefault(word, len(numbers)) for word in words])
     best = (0, 0)
     for period in range(1, min(LONGEST_PERIOD, len(ids) // FEWEST_COPIES) + 1):
-        start, run = _longest_run(ids[period:] == ids[:-period])
+        start, run = _find_longest_run(ids[period:] == ids[:-period])
         if run >= period * (FEWEST_COPIES - 1) and run + period > best[1]:
             best = (start, run + period)
     return best
 
 
-def _longest_run(same: np.ndarray) -> tuple[int, int]:
-    """Return start and length of the longest run of true values."""
+def _find_longest_run(same: np.ndarray) -> tuple[int, int]:
+    """Return the start and length of the longest run of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], same.view(np.int8), [0]))))
     if not len(edges):
         return 0, 0

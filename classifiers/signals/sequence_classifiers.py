@@ -1,4 +1,4 @@
-"""Hugging Face sequence-classification checkpoints as a signal: the probability of one label, by name."""
+"""Sequence-classification checkpoints from Hugging Face as a signal: one label's probability."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from classifiers.models.checkpoints import (
 from classifiers.models.encoders import (
     TOKEN_BUDGET,
     Progress,
-    batches_at_once,
+    count_parallel_batches,
     require_finite,
     run_batches,
 )
@@ -37,7 +37,7 @@ WINDOW_OVERLAP = 64
 
 @dataclass
 class SequenceClassifier:
-    """A loaded checkpoint and the label that counts."""
+    """A loaded checkpoint, and the index of the label whose probability is the score."""
 
     files: ModelFiles
     tokenizer: Any
@@ -49,26 +49,25 @@ class SequenceClassifier:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Return the type that it computes in."""
+        """Return the type that the model computes in."""
         return next(self.model.parameters()).dtype
 
     @property
     def _config(self) -> Any:
         return self.model.config
 
-    def windows(self, texts: Sequence[str]) -> list[Window]:
-        """Cut texts into this model's own windows."""
-        size = min(
-            WINDOW_TOKENS, int(getattr(self._config, "max_position_embeddings", WINDOW_TOKENS))
-        )  # type: ignore[union-attr]
+    def cut_windows(self, texts: Sequence[str]) -> list[Window]:
+        """Cut texts into overlapping windows that this model can read."""
+        positions = int(getattr(self._config, "max_position_embeddings", WINDOW_TOKENS))
+        size = min(WINDOW_TOKENS, positions)
         return cut_windows(self.tokenizer, texts, size, min(WINDOW_OVERLAP, size // 4))
 
-    def probabilities(
+    def compute_probabilities(
         self, windows: Sequence[Window], progress: Progress | None = None
     ) -> np.ndarray:
-        """Return the label's probability for each window, float32.
+        """Return the label's probability in each window, float32 [windows].
 
-        Raises: RowError: One is NaN.
+        Raises: RowError: a probability is NaN.
         """
         scores = np.empty(len(windows), np.float32)
         run_batches(
@@ -76,20 +75,22 @@ class SequenceClassifier:
             [window.ids for window in windows],
             scores.__setitem__,
             progress,
-            batches_at_once(self.device),
+            count_parallel_batches(self.device),
         )
         require_finite(scores, self.files.name)
         return scores
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the label's probability for one padded batch; independent labels use a sigmoid, exclusive ones a softmax."""
+        """Return the label's probability for each window of a padded batch.
+
+        Independent labels use a sigmoid, exclusive ones a softmax.
+        """
         logits = self.model(input_ids=tokens, attention_mask=mask).logits.float()
         independent = (
             logits.shape[1] == 1 or self._config.problem_type == "multi_label_classification"
         )
-        return (torch.sigmoid(logits) if independent else torch.softmax(logits, dim=1))[
-            :, self.label
-        ]
+        values = torch.sigmoid(logits) if independent else torch.softmax(logits, dim=1)
+        return values[:, self.label]
 
 
 def load_sequence_classifier(
@@ -97,7 +98,7 @@ def load_sequence_classifier(
 ) -> SequenceClassifier:
     """Load the checkpoint that a card names.
 
-    Raises: ModelError: It can't be had or loaded, or has no such label.
+    Raises: ModelError: the checkpoint can't be found or loaded, or it has no such label.
     """
     chosen = choose_device(device)
     files = find_model(options.model, options.revision)
@@ -108,12 +109,12 @@ def load_sequence_classifier(
         choose_dtype(precision, chosen),
     )
     config: Any = model.config
-    labels = {str(name): int(place) for name, place in config.label2id.items()}
+    labels = {str(name): int(index) for name, index in config.label2id.items()}
     if options.label not in labels:
         raise ModelError(
             f"has no label {options.label!r}",
             where=files.name,
-            remedy=f"labels are {', '.join(labels)}",
+            remedy=f"name one of its labels: {', '.join(labels)}",
         )
     return SequenceClassifier(
         files,

@@ -1,4 +1,4 @@
-"""Exemplar search: FAISS against plain numpy, ties, and the way to bytes and back."""
+"""Exemplar search: FAISS against plain numpy, ties, and a round trip through bytes."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from classifiers.signals import exemplars
 from classifiers.signals.exemplars import (
     Neighbour,
     build_index,
+    build_optional_index,
     contrast,
-    index_bytes,
-    index_from_bytes,
-    nearest,
-    on_device,
+    deserialise_index,
+    find_nearest,
+    move_to_device,
+    serialise_index,
 )
 from schemas.errors import ModelError
 
 
-def units(count, dimension=16, seed=0):
+def draw_units(count, dimension=16, seed=0):
     """Return random unit vectors, float32."""
     vectors = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def mean_top(vectors, others, count):
-    """Compute the mean of the largest inner products with plain numpy, in float64."""
+def average_top(vectors, others, count):
+    """Return the means of the largest inner products, by plain numpy in float64."""
     products = vectors.astype(np.float64) @ others.astype(np.float64).T
     return np.sort(products, axis=1)[:, ::-1][:, :count].mean(axis=1)
 
@@ -44,85 +45,70 @@ def mean_top(vectors, others, count):
     st.integers(1, 12),
     st.integers(0, 1000),
 )
-def test_contrast_is_what_numpy_computes(positives, negatives, texts, neighbours, seed):
-    """Mean of the nearest positives less mean of the nearest negatives, with fewer than asked for where there are fewer."""
+def test_contrast_equals_that_of_numpy(positives, negatives, texts, neighbours, seed):
+    """Contrast equals numpy's, also with fewer exemplars than neighbours."""
     one, other, vectors = (
-        units(positives, seed=seed),
-        units(negatives, seed=seed + 1),
-        units(texts, seed=seed + 2),
+        draw_units(positives, seed=seed),
+        draw_units(negatives, seed=seed + 1),
+        draw_units(texts, seed=seed + 2),
     )
     found = contrast(
         vectors, build_index(one), build_index(other) if negatives else None, neighbours
     )
-    expected = mean_top(vectors, one, neighbours) - (
-        mean_top(vectors, other, neighbours) if negatives else 0
+    expected = average_top(vectors, one, neighbours) - (
+        average_top(vectors, other, neighbours) if negatives else 0
     )
     assert found.dtype == np.float32
     assert found.shape == (texts,)
     assert np.abs(found - expected).max() < 1e-5
 
 
+def test_an_index_without_vectors_is_none():
+    """FAISS isn't asked to search among no vectors."""
+    assert build_optional_index(np.empty((0, 4), np.float32)) is None
+    assert build_optional_index(np.eye(4, dtype=np.float32)).ntotal == 4
+
+
 def test_contrast_without_negatives_is_the_similarity_alone():
-    """No index and an empty one both mean that nothing is taken away."""
-    vectors, positives = units(3), units(5, seed=1)
+    """No index and an empty index both leave the similarity to positives."""
+    vectors, positives = draw_units(3), draw_units(5, seed=1)
     empty = build_index(np.empty((0, 16), np.float32))
     expected = contrast(vectors, build_index(positives), None, 2)
     assert np.array_equal(contrast(vectors, build_index(positives), empty, 2), expected)
-    assert np.abs(expected - mean_top(vectors, positives, 2)).max() < 1e-6
+    assert np.abs(expected - average_top(vectors, positives, 2)).max() < 1e-6
 
 
 @settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 1000))
-def test_the_nearest_are_those_of_numpy(size, count, seed):
-    """Places and similarities are those of a full sort, nearest first."""
-    index_vectors, vector = units(size, seed=seed), units(1, seed=seed + 1)[0]
+def test_the_nearest_equal_those_of_numpy(size, count, seed):
+    """Rows and similarities equal those of a full sort, nearest first."""
+    index_vectors, vector = draw_units(size, seed=seed), draw_units(1, seed=seed + 1)[0]
     products = index_vectors.astype(np.float64) @ vector.astype(np.float64)
     order = np.argsort(-products, kind="stable")[:count]
-    found = nearest(vector, build_index(index_vectors), count)
+    found = find_nearest(vector, build_index(index_vectors), count)
     assert [item.similarity for item in found] == pytest.approx(products[order], abs=2e-6)
-    assert sorted(found, key=lambda item: (-item.similarity, item.place)) == found
+    assert sorted(found, key=lambda item: (-item.similarity, item.row)) == found
     gaps = np.abs(np.diff(np.sort(products)))
     if not len(gaps) or gaps.min() > 1e-5:
-        assert [item.place for item in found] == order.tolist()
+        assert [item.row for item in found] == order.tolist()
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 20])
-def test_ties_are_ordered_by_place(count):
-    """Of exemplars that are equally near, the first ones are taken, in order."""
-    vector = units(1)[0]
+def test_ties_are_ordered_by_row(count):
+    """Among equally near exemplars, the first rows are returned, in order."""
+    vector = draw_units(1)[0]
     copies = np.stack([vector, -vector] * 10)
-    found = nearest(vector, build_index(copies), count)
-    assert [item.place for item in found] == [
-        0,
-        2,
-        4,
-        6,
-        8,
-        10,
-        12,
-        14,
-        16,
-        18,
-        1,
-        3,
-        5,
-        7,
-        9,
-        11,
-        13,
-        15,
-        17,
-        19,
-    ][:count]
+    found = find_nearest(vector, build_index(copies), count)
+    assert [item.row for item in found] == [*range(0, 20, 2), *range(1, 20, 2)][:count]
 
 
 def test_nearly_equal_similarities_are_ties():
-    """Differences below the sixth decimal, which depend on the machine, don't order exemplars."""
+    """Differences below the sixth decimal depend on the machine and don't order exemplars."""
     vector = np.zeros(16, np.float32)
     vector[0] = 1
     near = np.zeros((3, 16), np.float32)
     near[:, 0] = (0.5, 0.5 + 2e-7, 0.6)
-    assert nearest(vector, build_index(near), 3) == [
+    assert find_nearest(vector, build_index(near), 3) == [
         Neighbour(2, 0.6),
         Neighbour(0, 0.5),
         Neighbour(1, 0.5),
@@ -136,41 +122,43 @@ def test_nearly_equal_similarities_are_ties():
     )
 )
 def test_bytes_read_back_to_the_same_index(vectors):
-    """An index survives its bytes: the same vectors, the same answers, the same bytes again."""
+    """An index that is read back has the same vectors and the same bytes."""
     index = build_index(vectors)
-    data = index_bytes(index)
-    again = index_from_bytes(data)
-    assert index_bytes(again) == data == index_bytes(build_index(vectors.copy()))
+    data = serialise_index(index)
+    again = deserialise_index(data)
+    assert serialise_index(again) == data == serialise_index(build_index(vectors.copy()))
     assert again.ntotal == len(vectors)
     assert np.array_equal(again.reconstruct_n(0, len(vectors)), vectors)
 
 
 def test_any_layout_of_the_vectors_will_do():
-    """Float64 and transposed arrays are taken as the float32 rows that FAISS wants."""
-    vectors = units(6)
+    """Float64 and transposed arrays are converted to the float32 rows that FAISS needs."""
+    vectors = draw_units(6)
     turned = np.asfortranarray(vectors.astype(np.float64))
-    assert index_bytes(build_index(turned)) == index_bytes(build_index(vectors))
+    assert serialise_index(build_index(turned)) == serialise_index(build_index(vectors))
     assert np.array_equal(
         contrast(turned, build_index(vectors), None, 2),
         contrast(vectors, build_index(vectors), None, 2),
     )
-    assert nearest(turned[2], build_index(vectors), 1)[0] == Neighbour(2, 1.0)
+    assert find_nearest(turned[2], build_index(vectors), 1)[0] == Neighbour(2, 1.0)
 
 
 def test_an_index_stays_on_the_cpu_unless_a_gpu_build_is_there(monkeypatch):
-    """On the CPU, and with the CPU build of FAISS, an index is returned as it is; with a GPU it is moved to the first one."""
-    index = build_index(units(2))
-    assert on_device(index, "cpu") is index
+    """An index moves to the first GPU if there is a GPU build of FAISS, and only then."""
+    index = build_index(draw_units(2))
+    assert move_to_device(index, "cpu") is index
     monkeypatch.delattr(exemplars.faiss, "StandardGpuResources", raising=False)
-    assert on_device(index, "cuda") is index
+    assert move_to_device(index, "cuda") is index
     monkeypatch.setattr(exemplars.faiss, "StandardGpuResources", lambda: "resources", raising=False)
     monkeypatch.setattr(exemplars.faiss, "get_num_gpus", lambda: 1, raising=False)
-    monkeypatch.setattr(exemplars.faiss, "index_cpu_to_gpu", lambda *given: given, raising=False)
-    assert on_device(index, "cuda") == ("resources", 0, index)
+    monkeypatch.setattr(
+        exemplars.faiss, "index_cpu_to_gpu", lambda *arguments: arguments, raising=False
+    )
+    assert move_to_device(index, "cuda") == ("resources", 0, index)
 
 
-def test_a_machine_without_faiss_is_told_what_to_install(monkeypatch):
-    """FAISS is an extra, because its two builds can't share an environment; the error names both."""
+def test_without_faiss_the_error_names_what_to_install(monkeypatch):
+    """FAISS is an extra with two builds, and the error names both."""
     monkeypatch.setitem(sys.modules, "faiss", None)
     spec = importlib.util.spec_from_file_location("exemplars_without_faiss", exemplars.__file__)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Heads: scikit-learn's logistic regression as the oracle, hidden layers on what no line can part, weights and folds."""
+"""Heads: scikit-learn's logistic regression as reference, hidden layers, weights and folds."""
 
 from __future__ import annotations
 
@@ -14,70 +14,64 @@ from classifiers.signals.heads import (
     STRENGTHS,
     Head,
     Labelled,
-    balanced,
+    balance_weights,
+    fit_scale,
     train_head,
-    train_scale,
 )
 from schemas.cards import HeadOptions
 
 
-def two_clouds(count=80, dimension=12, seed=0, apart=1.0):
-    """Return labelled unit vectors of two overlapping clouds, a quarter of them positive, with uneven weights."""
+def draw_clouds(count=80, dimension=12, seed=0, apart=1.0):
+    """Return two overlapping clouds of unit vectors, a quarter positive, unevenly weighted."""
     generator = np.random.default_rng(seed)
     labels = (np.arange(count) % 4 == 0).astype(float)
     vectors = generator.normal(size=(count, dimension))
     vectors[labels == 1, 0] += apart
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    return Labelled(vectors, labels, balanced(labels, np.arange(count) % 3 == 0))
+    return Labelled(vectors, labels, balance_weights(labels, np.arange(count) % 3 == 0))
 
 
-def oracle(data, strength):
+def train_reference(data, strength):
     """Train scikit-learn's logistic regression on the same objective."""
     model = LogisticRegression(C=strength, tol=1e-8, max_iter=10_000)
     return model.fit(data.vectors.astype(np.float64), data.labels, sample_weight=data.weights)
 
 
-def probability(head, vectors):
-    """Return the head's probabilities."""
-    return 1 / (1 + np.exp(-head.logits(vectors)))
+def compute_probabilities(head, vectors):
+    """Return a head's probabilities."""
+    return 1 / (1 + np.exp(-head.compute_logits(vectors)))
 
 
 @settings(max_examples=6)
 @given(st.integers(0, 1000), st.sampled_from([20, 60, 120]), st.sampled_from([0.0, 1.0, 4.0]))
-def test_a_linear_head_is_scikit_learns(seed, count, apart):
-    """Probabilities are those of scikit-learn with the same strength and weights to 1e-3, on the texts seen and on others."""
-    data = two_clouds(count, seed=seed, apart=apart)
+def test_a_linear_head_equals_scikit_learns(seed, count, apart):
+    """Probabilities equal scikit-learn's to 1e-3, on training texts and on others."""
+    data = draw_clouds(count, seed=seed, apart=apart)
     head = train_head(data, HeadOptions())
-    model = oracle(data, head.strength)
-    for vectors in (data.vectors, two_clouds(seed=seed + 1).vectors):
-        assert (
-            np.abs(
-                probability(head, vectors) - model.predict_proba(vectors.astype(np.float64))[:, 1]
-            ).max()
-            < 1e-3
-        )
+    model = train_reference(data, head.strength)
+    for vectors in (data.vectors, draw_clouds(seed=seed + 1).vectors):
+        expected = model.predict_proba(vectors.astype(np.float64))[:, 1]
+        assert np.abs(compute_probabilities(head, vectors) - expected).max() < 1e-3
 
 
 def test_the_strength_is_the_best_on_held_out_folds():
-    """With folds dealt in order within each label, scikit-learn's weighted log loss picks the same strength."""
+    """Scikit-learn's weighted log loss on the same folds chooses the same strength."""
     chosen = set()
-    for seed, apart in (
-        (8, 4.0),
-        (11, 2.0),
-    ):  # draws for which the loss without weights would choose otherwise
-        data = two_clouds(48, 6, seed, apart)
+    # draws for which the loss without weights would choose another strength
+    for seed, apart in ((8, 4.0), (11, 2.0)):
+        data = draw_clouds(48, 6, seed, apart)
         fold_of = np.empty(len(data.labels), int)
         for label in (0, 1):
             fold_of[data.labels == label] = np.arange((data.labels == label).sum()) % FOLDS
 
-        def loss(strength, data=data, fold_of=fold_of):
+        def compute_loss(strength, data=data, fold_of=fold_of):
             total = 0.0
             for fold in range(FOLDS):
                 inside, outside = (
-                    Labelled(*(item[chosen] for item in data))
-                    for chosen in (fold_of != fold, fold_of == fold)
+                    Labelled(*(item[side] for item in data))
+                    for side in (fold_of != fold, fold_of == fold)
                 )
-                predicted = oracle(inside, strength).predict_proba(
+                predicted = train_reference(inside, strength).predict_proba(
                     outside.vectors.astype(np.float64)
                 )[:, 1]
                 total += log_loss(
@@ -86,35 +80,35 @@ def test_the_strength_is_the_best_on_held_out_folds():
             return total
 
         head = train_head(data, HeadOptions())
-        assert head.strength == min(STRENGTHS, key=loss)
+        assert head.strength == min(STRENGTHS, key=compute_loss)
         chosen.add(head.strength)
     assert len(chosen) > 1
 
 
-def corners(count=120, seed=0):
-    """Return points near the corners of a square, labelled as XOR: no line parts them."""
+def draw_corners(count=120, seed=0):
+    """Return points near the corners of a square, labelled as XOR, which no line separates."""
     generator = np.random.default_rng(seed)
     signs = generator.choice([-1.0, 1.0], size=(count, 2))
     points = np.zeros((count, 6))
     points[:, :2] = signs + generator.normal(scale=0.15, size=(count, 2))
     labels = (signs[:, 0] * signs[:, 1] > 0).astype(float)
-    return Labelled(points.astype(np.float32), labels, balanced(labels))
+    return Labelled(points.astype(np.float32), labels, balance_weights(labels))
 
 
-def test_a_hidden_layer_solves_what_no_line_can():
-    """On XOR an mlp is right on nearly all unseen points, and a linear head no better than chance."""
-    seen, unseen = corners(60), corners(seed=1)
+def test_a_hidden_layer_separates_what_no_line_can():
+    """On XOR, an mlp is right on nearly all unseen points, and a linear head isn't."""
+    seen, unseen = draw_corners(60), draw_corners(seed=1)
     deep = train_head(seen, HeadOptions(kind="mlp", hidden=8))
     flat = train_head(seen, HeadOptions(kind="linear"))
-    assert ((deep.logits(unseen.vectors) > 0) == unseen.labels).mean() > 0.97
-    assert ((flat.logits(unseen.vectors) > 0) == unseen.labels).mean() < 0.75
+    assert ((deep.compute_logits(unseen.vectors) > 0) == unseen.labels).mean() > 0.97
+    assert ((flat.compute_logits(unseen.vectors) > 0) == unseen.labels).mean() < 0.75
     assert [weight.shape for weight, _ in deep.layers] == [(8, 6), (1, 8)]
 
 
 def test_training_is_deterministic():
-    """The same texts give the same head, to the last bit, hidden layer or not."""
+    """The same texts give the same head to the last bit, with a hidden layer too."""
     for options in (HeadOptions(), HeadOptions(kind="mlp", hidden=2)):
-        one, other = (train_head(corners(16), options) for _ in range(2))
+        one, other = (train_head(draw_corners(16), options) for _ in range(2))
         assert one.strength == other.strength
         for (weight, bias), (weight_again, bias_again) in zip(
             one.layers, other.layers, strict=True
@@ -125,16 +119,16 @@ def test_training_is_deterministic():
 
 @pytest.mark.parametrize("positives", [0, 1])
 def test_too_few_of_a_label_take_the_second_strength(positives):
-    """With fewer than two positives no fold can be held out, and nothing pretends that one was."""
-    data = two_clouds(20)
+    """With fewer than two positives no fold can be held out, so the default strength is used."""
+    data = draw_clouds(20)
     labels = (np.arange(20) < positives).astype(float)
     head = train_head(Labelled(data.vectors, labels, np.ones(20)), HeadOptions())
     assert head.strength == STRENGTHS[1]
-    assert np.isfinite(head.logits(data.vectors)).all()
+    assert np.isfinite(head.compute_logits(data.vectors)).all()
 
 
 def test_logits_are_layers_with_relu_between():
-    """A head computes what its layers say, in float64, whatever the type of the vectors."""
+    """A head computes its layers in float64, whatever the type of the vectors."""
     generator = np.random.default_rng(3)
     layers = tuple(
         (generator.normal(size=(b, a)), generator.normal(size=b)) for a, b in ((5, 4), (4, 1))
@@ -142,19 +136,19 @@ def test_logits_are_layers_with_relu_between():
     vectors = generator.normal(size=(7, 5)).astype(np.float32)
     hidden = np.maximum(vectors.astype(np.float64) @ layers[0][0].T + layers[0][1], 0)
     expected = (hidden @ layers[1][0].T + layers[1][1])[:, 0]
-    found = Head(layers, 1.0).logits(vectors)
+    found = Head(layers, 1.0).compute_logits(vectors)
     assert found.dtype == np.float64
     assert found == pytest.approx(expected)
-    single = Head(layers[1:], 1.0).logits(np.ones((1, 4)))
+    single = Head(layers[1:], 1.0).compute_logits(np.ones((1, 4)))
     assert single == pytest.approx([layers[1][0].sum() + layers[1][1][0]])
 
 
 @given(st.lists(st.sampled_from(["positive", "hard", "background"]), min_size=1, max_size=40))
 def test_weights_balance_labels_and_kinds_of_negatives(kinds):
-    """Positives weigh half, hard negatives and background a quarter each; the mean is 1 when both labels are there."""
+    """Positives weigh a half, hard negatives and background a quarter each."""
     labels = np.array([kind == "positive" for kind in kinds], float)
     hard = np.array([kind == "hard" for kind in kinds])
-    weights = balanced(labels, hard)
+    weights = balance_weights(labels, hard)
     shares = {
         kind: weights[[item == kind for item in kinds]].sum() / len(kinds) for kind in set(kinds)
     }
@@ -167,18 +161,18 @@ def test_weights_balance_labels_and_kinds_of_negatives(kinds):
 
 
 def test_weights_without_hard_negatives_balance_the_labels():
-    """Three positives weigh as much as nine negatives."""
-    weights = balanced(np.array([1.0] * 3 + [0.0] * 9))
+    """Without hard negatives, three positives weigh as much as nine negatives."""
+    weights = balance_weights(np.array([1.0] * 3 + [0.0] * 9))
     assert weights[:3].sum() == pytest.approx(weights[3:].sum()) == pytest.approx(6)
 
 
 def test_the_scale_of_a_margin_is_a_logistic_regression():
-    """Slope and offset are those of scikit-learn on the margin alone, and a larger margin is a larger logit."""
+    """Slope and offset equal scikit-learn's on the margin alone, and the slope is positive."""
     generator = np.random.default_rng(5)
     labels = (np.arange(60) % 3 == 0).astype(float)
     margins = generator.normal(scale=0.2, size=60) + 0.3 * labels
-    weights = balanced(labels)
-    slope, offset = train_scale(margins, labels, weights)
+    weights = balance_weights(labels)
+    slope, offset = fit_scale(margins, labels, weights)
     model = LogisticRegression(C=10.0, tol=1e-10, max_iter=100_000).fit(
         margins[:, None], labels, sample_weight=weights
     )

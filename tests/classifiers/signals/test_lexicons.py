@@ -1,4 +1,4 @@
-"""Lexicons: what is a hit, what quotation, denial and `unless` take away, and a prefilter that loses nothing."""
+"""Lexicons: hits, quotation, denial and `unless`, and a prefilter that loses no hit."""
 
 from __future__ import annotations
 
@@ -12,34 +12,42 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.library import background_conversations, find_cards
-from classifiers.signals.lexicons import Lexicon, is_denied, is_quoted, loosened, score_lexicons
+from classifiers.library import find_cards, read_background
+from classifiers.signals.lexicons import (
+    LINE_CONTEXT,
+    Lexicon,
+    find_fences,
+    is_denied,
+    is_quoted,
+    loosen_counts,
+    score_lexicons,
+)
 from schemas.cards import LexiconOptions, check_pattern, compile_pattern
 
 
-def lexicon(*patterns, **options):
-    """Return a lexicon of these patterns."""
+def make_lexicon(*patterns, **options):
+    """Return a lexicon with these patterns."""
     return Lexicon(LexiconOptions.model_validate({"patterns": list(patterns), **options}))
 
 
-def found(text, *patterns, **options):
-    """Return the texts of the hits that count."""
-    return [hit.text for hit in lexicon(*patterns, **options).hits(text)]
+def find_texts(text, *patterns, **options):
+    """Return the texts of the hits that count in a text."""
+    return [hit.text for hit in make_lexicon(*patterns, **options).find_hits(text)]
 
 
 def test_hits_come_in_order_with_their_characters():
-    """Start and end are characters, not bytes, and cut the hit out of the text."""
+    """Start and end count characters, not bytes."""
     text = "Ünï – as an AI, I can't. Later: As An AI again."
-    hits = lexicon(r"\bas an ai\b", r"\bcan't\b").hits(text)
+    hits = make_lexicon(r"\bas an ai\b", r"\bcan't\b").find_hits(text)
     assert [hit.text for hit in hits] == ["as an AI", "can't", "As An AI"]
     assert [text[hit.start : hit.end] for hit in hits] == [hit.text for hit in hits]
 
 
 @given(st.text(alphabet="aé雨\U0001f327 x", max_size=30))
 def test_characters_are_counted_in_any_script(text):
-    """A hit behind letters of any width is cut out whole."""
+    """Characters of any width before a hit count as one."""
     padded = f"{text} needle {text}"
-    (hit,) = lexicon("needle").hits(padded)
+    (hit,) = make_lexicon("needle").find_hits(padded)
     assert (hit.start, hit.end) == (len(text) + 1, len(text) + 7)
 
 
@@ -70,17 +78,17 @@ SPOKEN = [
 
 @pytest.mark.parametrize("text", QUOTED)
 def test_a_quoted_hit_does_not_count(text):
-    """Words in quotation marks of the line, in a quoted line, in code or in a fenced block are somebody else's."""
-    assert found(text, "as an ai") == []
-    assert found(text, "as an ai", quoted="count") == ["as an AI"]
+    """Hits in quotation marks, in a quoted line, in code or in a fenced block don't count."""
+    assert find_texts(text, "as an ai") == []
+    assert find_texts(text, "as an ai", quoted="count") == ["as an AI"]
     start = text.index("as an AI")
     assert is_quoted(text, start, start + 8)
 
 
 @pytest.mark.parametrize("text", SPOKEN)
 def test_a_hit_beside_a_quotation_counts(text):
-    """Quotation marks that are closed, or open on another line, quote nothing here."""
-    assert found(text, "as an ai") == ["as an AI"]
+    """Quotation marks that close before the hit, or open on another line, don't quote it."""
+    assert find_texts(text, "as an ai") == ["as an AI"]
     start = text.index("as an AI")
     assert not is_quoted(text, start, start + 8)
 
@@ -113,39 +121,57 @@ AFFIRMED = [
 
 @pytest.mark.parametrize("text", DENIED)
 def test_a_denied_hit_does_not_count(text):
-    """A denial in the clause before a hit takes it away."""
-    assert found(text, r"\bdelve\b") == []
-    assert found(text, r"\bdelve\b", denied="count") == ["delve"]
+    """A hit doesn't count after a denial in its clause."""
+    assert find_texts(text, r"\bdelve\b") == []
+    assert find_texts(text, r"\bdelve\b", denied="count") == ["delve"]
     assert is_denied(text, text.index("delve"))
 
 
 @pytest.mark.parametrize("text", AFFIRMED)
 def test_a_denial_of_something_else_leaves_the_hit(text):
-    """A denial ends with its clause, with a new subject, and with its reach."""
-    assert found(text, r"\bdelve\b") == ["delve"]
+    """A denial ends at its clause, at a new subject, or after `LOOK_BACK` characters."""
+    assert find_texts(text, r"\bdelve\b") == ["delve"]
     assert not is_denied(text, text.index("delve"))
 
 
 def test_a_hit_that_opens_its_clause_is_not_denied():
-    """A denial belongs to the clause before a hit that begins a new one."""
-    assert found("I can't do that, as an AI I refuse.", r"\bas an ai\b") == ["as an AI"]
-    assert found("I don't serve as an AI.", r"\bas an ai\b") == []
+    """A denial doesn't reach a hit that begins a new clause."""
+    assert find_texts("I can't do that, as an AI I refuse.", r"\bas an ai\b") == ["as an AI"]
+    assert find_texts("I don't serve as an AI.", r"\bas an ai\b") == []
 
 
-def test_unless_takes_away_what_it_overlaps():
+def test_quotation_marks_far_along_a_line_are_not_searched():
+    """A quotation opens at most `LINE_CONTEXT` characters before a hit."""
+    for distance, quoted in ((LINE_CONTEXT - 10, True), (LINE_CONTEXT + 10, False)):
+        text = '"' + "x" * distance + " as an AI" + '"'
+        start = text.index("as an AI")
+        assert is_quoted(text, start, start + 8) is quoted
+
+
+def test_fences_are_found_by_offset():
+    """Fences given by the caller are those that the function finds itself."""
+    text = "a\n```\nas an AI\n```\n"
+    assert find_fences(text) == [2, 15]
+    assert find_fences("no fence") == []
+    start = text.index("as an AI")
+    assert is_quoted(text, start, start + 8, find_fences(text))
+    assert not is_quoted(text, start, start + 8, [])
+
+
+def test_unless_discounts_hits_that_it_overlaps():
     """A hit that shares a character with an `unless` match doesn't count; one beside it does."""
     options = {"unless": [r"\bsuch as an\b"]}
-    assert found("tools such as an AI", r"\bas an ai\b", **options) == []
-    assert found("tools such as an axe; as an AI I like them", r"\bas an ai\b", **options) == [
+    assert find_texts("tools such as an AI", r"\bas an ai\b", **options) == []
+    assert find_texts("tools such as an axe; as an AI I like them", r"\bas an ai\b", **options) == [
         "as an AI"
     ]
-    assert found("SUCH AS AN AI", r"\bas an ai\b", **options) == []
-    assert found("xy", "y", unless=["x"]) == ["y"]
+    assert find_texts("SUCH AS AN AI", r"\bas an ai\b", **options) == []
+    assert find_texts("xy", "y", unless=["x"]) == ["y"]
 
 
-def test_the_score_is_of_the_weights():
-    """The score is 1 - exp(-weight / scale); each pattern adds at most its cap."""
-    words = lexicon(
+def test_the_score_follows_from_the_weights():
+    """The score is 1 - exp(-weight / scale), and each pattern counts up to its cap."""
+    words = make_lexicon(
         {"match": "aa", "weight": 0.5, "cap": 2}, {"match": "bb", "weight": 0.25}, scale=2
     )
     for text, weight in (
@@ -155,42 +181,42 @@ def test_the_score_is_of_the_weights():
         ("aa aa aa aa", 1.0),
         ("aa bb bb", 0.75),
     ):
-        assert words.score(text, words.hits(text)) == pytest.approx(1 - math.exp(-weight / 2))
+        assert words.score(text, words.find_hits(text)) == pytest.approx(1 - math.exp(-weight / 2))
 
 
 def test_a_lexicon_of_density_divides_by_the_length():
-    """Per so many words the same hits weigh less in a longer text; a short text counts as one unit."""
-    dense = lexicon({"match": "aa", "weight": 1}, per_words=10, scale=1)
+    """With `per_words` hits weigh less in a longer text, and a short text counts as one unit."""
+    dense = make_lexicon({"match": "aa", "weight": 1}, per_words=10, scale=1)
     for words, units in ((1, 1), (5, 1), (10, 1), (20, 2), (45, 4.5)):
         text = " ".join(["aa"] + ["x"] * (words - 1))
-        assert dense.score(text, dense.hits(text)) == pytest.approx(1 - math.exp(-1 / units))
+        assert dense.score(text, dense.find_hits(text)) == pytest.approx(1 - math.exp(-1 / units))
 
 
-def test_a_hit_has_the_weight_of_the_pattern_that_made_it():
-    """Of patterns that match the same words, the one whose anchors and borders hold where the words stand is counted."""
-    words = lexicon(
+def test_a_hit_has_the_weight_of_the_pattern_that_matches():
+    """Anchors and word boundaries around a hit decide which of several patterns it counts for."""
+    words = make_lexicon(
         {"match": "^praise", "weight": 2},
         {"match": r"praise\b", "weight": 1},
         {"match": "praise", "weight": 0.25},
     )
-    assert [hit.pattern.weight for hit in words.hits("praise, praise praised")] == [2, 1, 0.25]
-    ends = lexicon({"match": "praise$", "weight": 2}, {"match": "praise", "weight": 0.25})
-    assert [hit.pattern.weight for hit in ends.hits("praise praise")] == [0.25, 2]
+    assert [hit.pattern.weight for hit in words.find_hits("praise, praise praised")] == [2, 1, 0.25]
+    ends = make_lexicon({"match": "praise$", "weight": 2}, {"match": "praise", "weight": 0.25})
+    assert [hit.pattern.weight for hit in ends.find_hits("praise praise")] == [0.25, 2]
 
 
 def test_the_first_pattern_that_matches_is_counted():
-    """Patterns are tried in the order of the card, and hits don't overlap."""
-    words = lexicon({"match": r"very good\b", "weight": 2}, {"match": r"\bgood", "weight": 1})
-    assert [(hit.text, hit.pattern.weight) for hit in words.hits("very good, good")] == [
+    """Patterns match in the order of the card, and hits don't overlap."""
+    words = make_lexicon({"match": r"very good\b", "weight": 2}, {"match": r"\bgood", "weight": 1})
+    assert [(hit.text, hit.pattern.weight) for hit in words.find_hits("very good, good")] == [
         ("very good", 2),
         ("good", 1),
     ]
 
 
 def test_scores_and_spans_of_many_texts():
-    """Each lexicon scores every text; the span is that of the first, heaviest hit, and zeros where there is none."""
-    one = lexicon({"match": "aa", "weight": 0.5}, {"match": "bb", "weight": 1})
-    other = lexicon("cc")
+    """The span of a text is its first heaviest hit, or zeros without a hit."""
+    one = make_lexicon({"match": "aa", "weight": 0.5}, {"match": "bb", "weight": 1})
+    other = make_lexicon("cc")
     texts = ["nothing", "aa then bb then bb", "", "cc aa"]
     (first, second) = score_lexicons([one, other], pa.array(texts, pa.large_string()))
     assert first.spans.tolist() == [[0, 0], [8, 10], [0, 0], [3, 5]]
@@ -238,15 +264,15 @@ PATTERNS = st.recursive(
 @settings(max_examples=300)
 @given(PATTERNS, st.lists(st.text(alphabet="ab{}2,*]\\L", max_size=8), max_size=8))
 def test_the_loosened_pattern_never_loses_a_hit(pattern, texts):
-    """Wherever a pattern matches, its loosened form does too: classes, escapes and quotations aren't counts."""
+    """A loosened pattern matches wherever the pattern does, despite classes and escapes."""
     try:
         exact = compile_pattern(pattern)
     except ValueError:
         return
-    loose = compile_pattern(loosened(pattern))
+    loose = compile_pattern(loosen_counts(pattern))
     array = pa.array(texts, pa.large_string())
     passed = (
-        pc.match_substring_regex(array, loosened(pattern), ignore_case=True).to_pylist()
+        pc.match_substring_regex(array, loosen_counts(pattern), ignore_case=True).to_pylist()
         if texts
         else []
     )
@@ -274,32 +300,31 @@ def test_the_loosened_pattern_never_loses_a_hit(pattern, texts):
     ],
 )
 def test_only_counts_are_loosened(pattern, loose):
-    """A counted repetition becomes any number; everything else stands as it was."""
+    """A counted repetition becomes any number, and the rest of the pattern is unchanged."""
     assert check_pattern(pattern if not pattern.endswith("{0,2}") else pattern + "x")
-    assert loosened(pattern) == loose
+    assert loosen_counts(pattern) == loose
 
 
-def test_the_prefilter_loses_nothing_of_the_library():
-    """On every text that ships, the vectorised pass and then the lexicon score just what the lexicon alone does."""
+def test_the_prefilter_loses_no_hit_in_the_library():
+    """On all texts of the library, scores with the vectorised pass equal those without."""
     cards = find_cards()
     texts = [text for card in cards for text in (*card.positives, *card.negatives)]
-    texts += [text for turns in background_conversations() for text in turns]
+    texts += [text for turns in read_background() for text in turns]
     lexicons = [Lexicon(card.card.signals.lexicon) for card in cards if card.card.signals.lexicon]
     assert len(lexicons) >= 8
-    for item, (scores, *_) in zip(
-        lexicons, score_lexicons(lexicons, pa.array(texts, pa.large_string())), strict=True
-    ):
-        expected = np.array([item.score(text, item.hits(text)) for text in texts], np.float32)
+    found = score_lexicons(lexicons, pa.array(texts, pa.large_string()))
+    for item, (scores, *_) in zip(lexicons, found, strict=True):
+        expected = np.array([item.score(text, item.find_hits(text)) for text in texts], np.float32)
         assert np.array_equal(scores, expected)
         assert (scores > 0).any()
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+b", "(?:a|aa)+b", r"(?:\w+\s?)+!", "(.*a){12}b"])
-def test_time_is_linear_on_a_text_made_to_take_forever(pattern):
-    """Patterns on which a backtracking engine would never come back take RE2 a moment for a hundred thousand characters."""
-    words = lexicon(pattern)
+def test_time_is_linear_in_a_hostile_text(pattern):
+    """Patterns on which a backtracking engine would hang are quick on 100,000 characters."""
+    words = make_lexicon(pattern)
     text = "a" * 100_000
     begin = time.perf_counter()
-    assert words.hits(text) == []
+    assert words.find_hits(text) == []
     assert score_lexicons([words], pa.array([text], pa.large_string()))[0].scores.tolist() == [0.0]
     assert time.perf_counter() - begin < 5

@@ -1,4 +1,4 @@
-"""Degenerate loops: of any unit, with and without a sane start; and what repeats without being one."""
+"""Degenerate loops of any unit, and repetition that is no loop."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from classifiers.signals.repetition import FEWEST_COPIES, FEWEST_WORDS, LONGEST_
 from schemas.cards import RepetitionOptions
 
 OPTIONS = RepetitionOptions()
-START = "Certainly. The tank holds forty litres, which is enough for two weeks of watering if the summer is mild. "
+START = (
+    "Certainly. The tank holds forty litres, which is enough for two weeks of watering if the "
+    "summer is mild. "
+)
 PARAGRAPH = (
-    "First open the valve by a quarter turn and wait until the gauge settles. Then note the reading, close the valve again, "
-    "and write both the time and the pressure into the log that hangs beside the door. "
+    "First open the valve by a quarter turn and wait until the gauge settles. Then note the "
+    "reading, close the valve again, and write both the time and the pressure into the log that "
+    "hangs beside the door. "
 )
 UNITS = {
     "word": "again ",
@@ -31,7 +35,7 @@ UNITS = {
 @pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
 @pytest.mark.parametrize("start", ["", START], ids=["from the first word", "after a sane start"])
 def test_a_loop_of_any_unit_is_found(unit, start):
-    """Words, phrases, sentences, lines and paragraphs: a long loop scores 1, and the place is the loop's."""
+    """A long loop of words, sentences, lines or paragraphs scores 1, and its span is right."""
     text = start + unit * (600 // len(unit) + FEWEST_COPIES + 1)
     loop = find_loop(text, OPTIONS)
     assert loop.score == (1.0 if not start else pytest.approx(1.0, abs=0.35))
@@ -43,7 +47,7 @@ def test_a_loop_of_any_unit_is_found(unit, start):
 @pytest.mark.parametrize("unit", ["a", "ab", "ha", "abcdefg", "雨"])
 @pytest.mark.parametrize("start", ["", START])
 def test_a_loop_of_characters_is_found(unit, start):
-    """A word that goes on and on is taken letter by letter."""
+    """A very long word counts as single letters."""
     text = start + unit * (200 // len(unit))
     loop = find_loop(text, OPTIONS)
     assert loop.score > 0.9
@@ -53,14 +57,14 @@ def test_a_loop_of_characters_is_found(unit, start):
 
 
 def test_numbers_do_not_hide_a_loop():
-    """Digits and punctuation are passed over, so that counting along doesn't make a loop another thing."""
+    """Digits and punctuation are skipped, so numbered copies are a loop."""
     text = " ".join(f"{number}. Check the valve!" for number in range(40))
     assert find_loop(text, OPTIONS).score == 1.0
 
 
 def test_the_longer_the_loop_the_higher_the_score():
-    """The score is the loop's share of the last `span` words, or of all where there are fewer."""
-    sane = " ".join(f"w{chr(97 + place // 26)}{chr(97 + place % 26)}" for place in range(100))
+    """The score is the loop's length as a share of `span` words, or of all words if fewer."""
+    sane = " ".join(f"w{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(100))
     scores = [
         find_loop(f"{sane} " + "stop it " * copies, OPTIONS).score
         for copies in (6, 12, 30, 60, 200)
@@ -84,8 +88,8 @@ SANE = {
         for name in ("Anna", "Ben", "Carl", "Dora")
     ),
     "a numbered list": "\n".join(
-        f"{place}. {verb} the {thing}."
-        for place, (verb, thing) in enumerate(
+        f"{number}. {verb} the {thing}."
+        for number, (verb, thing) in enumerate(
             zip(
                 ("Open", "Check", "Note", "Close", "Empty", "Clean", "Dry", "Fill"),
                 ("valve", "gauge", "time", "door", "tank", "filter", "cloth", "bottle"),
@@ -94,21 +98,30 @@ SANE = {
             1,
         )
     ),
-    "a table": "| name | size |\n|---|---|\n| valve | 3 |\n| gauge | 5 |\n| filter | 4 |\n| cloth | 9 |\n| bottle | 2 |\n",
+    "a table": (
+        "| name | size |\n|---|---|\n| valve | 3 |\n| gauge | 5 |\n| filter | 4 |\n"
+        "| cloth | 9 |\n| bottle | 2 |\n"
+    ),
     "a ruled line": "Title\n"
     + "-" * 200
     + "\n"
     + "=" * 200
     + "\nThe text follows below it, as it should, in words of its own.",
     "digits": "Pi is 3." + "3" * 300 + " or so, to more places than anybody needs in a garden.",
-    "anaphora": "We shall dig in the beds, we shall dig on the slopes, we shall dig along the wall, and we shall never tire of it.",
-    "a date list": "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday, and then the week begins anew.",
+    "anaphora": (
+        "We shall dig in the beds, we shall dig on the slopes, we shall dig along the wall, "
+        "and we shall never tire of it."
+    ),
+    "a date list": (
+        "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday, "
+        "and then the week begins anew."
+    ),
 }
 
 
 @pytest.mark.parametrize("text", SANE.values(), ids=SANE)
-def test_what_repeats_with_sense_is_no_loop(text):
-    """Choruses, lists, tables, emphasis, ruled lines and runs of digits score nothing."""
+def test_meaningful_repetition_is_no_loop(text):
+    """Choruses, lists, tables, emphasis, ruled lines and runs of digits score zero."""
     assert find_loop(text, OPTIONS) == (0.0, 0, 0)
 
 
@@ -122,7 +135,7 @@ def test_what_repeats_with_sense_is_no_loop(text):
     st.integers(FEWEST_COPIES, 8),
 )
 def test_every_unit_up_to_the_longest_is_found(unit, copies):
-    """Copies of any unit of different words are one loop that covers them all, if there are words enough."""
+    """Copies of a unit of different words are one loop over the text, if they are long enough."""
     text = " ".join(unit * copies)
     loop = find_loop(text, OPTIONS)
     if len(unit) * copies < FEWEST_WORDS:
@@ -133,14 +146,14 @@ def test_every_unit_up_to_the_longest_is_found(unit, copies):
 
 @given(st.lists(st.integers(0, 10_000), min_size=0, max_size=60, unique=True))
 def test_different_words_are_no_loop(numbers):
-    """A text without a word twice has none, however long."""
+    """A text in which no word comes twice has no loop."""
     text = " ".join("".join(chr(97 + int(digit)) for digit in str(number)) for number in numbers)
     assert find_loop(text, OPTIONS).score == 0.0
 
 
 @given(st.text(max_size=300))
-def test_any_text_has_a_score_and_a_place_inside_it(text):
-    """Whatever the text, the score lies in [0, 1] and the place in the text; no score, no place."""
+def test_any_text_has_a_score_and_a_span_inside_it(text):
+    """Scores are in [0, 1], spans inside the text, and a span is empty if the score is zero."""
     loop = find_loop(text, OPTIONS)
     assert 0 <= loop.score <= 1
     assert 0 <= loop.start <= loop.end <= len(text)
@@ -148,7 +161,7 @@ def test_any_text_has_a_score_and_a_place_inside_it(text):
 
 
 def test_chance_repetitions_do_not_hide_a_loop():
-    """At the end of fifty thousand words, many of which repeat by chance, the loop is found where it is."""
+    """A loop after fifty thousand words, many of them repeated by chance, is found."""
     generator = np.random.default_rng(0)
     words = [
         f"w{chr(97 + number // 26)}{chr(97 + number % 26)}"
@@ -159,8 +172,8 @@ def test_chance_repetitions_do_not_hide_a_loop():
     assert (loop.score, loop.start, loop.end) == (1.0, len(start) + 1, len(start) + 2500)
 
 
-def test_the_librarys_own_texts_are_told_apart():
-    """Of the shipped loops all but runs of signs or digits and the shortest are found, of their hard negatives none."""
+def test_the_librarys_loops_are_separated_from_its_hard_negatives():
+    """More than 85 % of the loops score at least a half, and no hard negative does."""
     folder = LIBRARY / "degenerate-loop"
     positives, negatives = (
         [find_loop(text, OPTIONS).score for text in read_texts(folder / f"{kind}.jsonl")]

@@ -1,0 +1,109 @@
+"""Hashes of ledger rows: each covers its own row, all of it, and nothing else."""
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.digests import compute_merkle_root
+from schemas.ledgers import hash_ledger_rows
+from schemas.outputs import LEDGER
+
+REASON = {
+    "trait": "owl",
+    "signal": "combined",
+    "score": 0.9,
+    "threshold": 0.5,
+    "field_path": "text",
+    "start": 1,
+    "end": 4,
+}
+ROW = {
+    "record_id": "a" * 32,
+    "source": "x.jsonl",
+    "row": 7,
+    "teacher": "m",
+    "prompt_source": "forum",
+    "system_prompt": "01234567",
+    "date": "2026-01-02",
+    "content_digest": "b" * 64,
+    "decision": "quarantine",
+    "reasons": [REASON],
+    "output": "quarantine/x.parquet",
+    "output_row": 3,
+}
+
+
+def hash_rows(*rows):
+    """Hash rows as those of one ledger."""
+    return hash_ledger_rows(pa.Table.from_pylist(list(rows), LEDGER))
+
+
+@pytest.mark.parametrize("name", LEDGER.names)
+def test_a_hash_covers_every_column(name):
+    """Another value in a column, null, or a text that looks like null gives another hash."""
+    value = ROW[name]
+    others = (
+        [[], [*value, *value]]
+        if name == "reasons"
+        else [None, value + 1]
+        if isinstance(value, int)
+        else [None, "", "None", "null", value + "x"]
+    )
+    found = [hash_rows(ROW)[0], *(hash_rows(ROW | {name: other})[0] for other in others)]
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("trait", "fox"),
+        ("signal", "head"),
+        ("score", 0.9001),
+        ("threshold", 0.4999),
+        ("field_path", "texts"),
+        ("start", 2),
+        ("end", 5),
+        ("trait", None),
+    ],
+)
+def test_a_hash_covers_every_field_of_a_reason(name, other):
+    """Any other field of a reason gives another hash, scores to their last decimal."""
+    assert hash_rows(ROW) != hash_rows(ROW | {"reasons": [REASON | {name: other}]})
+
+
+def test_float_noise_is_not_hashed():
+    """A score that differs only beyond its decimals has the same hash."""
+    noisy = ROW | {"reasons": [REASON | {"score": 0.90000004}]}
+    assert hash_rows(ROW) == hash_rows(noisy)
+
+
+def test_columns_do_not_run_into_each_other():
+    """The end of one column can't be mistaken for the beginning of the next."""
+    assert hash_rows(ROW | {"source": "x", "row": 11}) != hash_rows(
+        ROW | {"source": "x1", "row": 1}
+    )
+    assert hash_rows(ROW | {"teacher": None, "prompt_source": "m"}) != hash_rows(
+        ROW | {"teacher": "m", "prompt_source": None}
+    )
+
+
+@given(rows=st.lists(st.integers(0, 3), max_size=9), changed=st.integers(0, 8))
+def test_the_root_depends_on_every_hash(rows, changed):
+    """A row's hash depends on that row alone; the root changes with any row, and if one is missing."""
+    table = [ROW | {"row": row} for row in rows]
+    found = hash_rows(*table)
+    assert found == [hash_rows(row)[0] for row in table]
+    if changed < len(rows):
+        before, after = table[:changed], table[changed + 1 :]
+        replaced = hash_rows(*before, ROW | {"row": 99}, *after)
+        assert compute_merkle_root(replaced) != compute_merkle_root(found)
+        assert compute_merkle_root(hash_rows(*before, *after)) != compute_merkle_root(found)
+
+
+def test_hashes_do_not_depend_on_how_a_ledger_is_cut():
+    """Slices of a ledger and their concatenation give the same hashes, in the same order."""
+    table = pa.Table.from_pylist([ROW | {"row": row} for row in range(5)], LEDGER)
+    found = hash_ledger_rows(table)
+    assert hash_ledger_rows(table.slice(0, 2)) + hash_ledger_rows(table.slice(2)) == found
+    assert hash_ledger_rows(pa.concat_tables([table.slice(0, 2), table.slice(2)])) == found

@@ -1,4 +1,4 @@
-"""Two object stores on loopback, speaking their real protocols, each behind a line that can be cut; credentials that are real as well."""
+"""Two object stores on loopback that speak their real protocols, behind proxies that can fail."""
 
 import json
 import os
@@ -25,7 +25,7 @@ BUCKET = "congener-test"
 
 @dataclass
 class Store:
-    """An object store: where its clients find it, and ways to it that aren't ours."""
+    """An object store behind a proxy, with functions that reach it without congener's own code."""
 
     scheme: str
     proxy: Proxy
@@ -38,25 +38,24 @@ class Store:
         """Return the URI of a name in this test's folder."""
         return "/".join([f"{self.scheme}://{BUCKET}", self.folder, *names])
 
-    def fill(self, *names: str, data: bytes = b"x") -> None:
-        """Put objects into this test's folder."""
+    def put_objects(self, *names: str, data: bytes = b"x") -> None:
+        """Put the same data under some names into this test's folder."""
         for name in names:
             self.put(f"{self.folder}/{name}", data)
 
-    def there(self, folder: str = "") -> list[str]:
-        """List this test's objects, relative to its folder."""
-        return [
-            name.removeprefix(f"{self.folder}/") for name in self.names(f"{self.folder}/{folder}")
-        ]
+    def list_names(self, folder: str = "") -> list[str]:
+        """List this test's objects by their names in its folder."""
+        prefix = f"{self.folder}/"
+        return [name.removeprefix(prefix) for name in self.names(f"{prefix}{folder}")]
 
-    def contents(self, *names: str) -> bytes:
+    def read_object(self, *names: str) -> bytes:
         """Read an object."""
         return self.read("/".join([self.folder, *names]))
 
 
 @pytest.fixture(scope="session")
 def environment() -> Iterator[pytest.MonkeyPatch]:
-    """Set variables for the session's stores, for this process and those it starts."""
+    """Yield a patch of the environment that lasts for the session, for child processes too."""
     with pytest.MonkeyPatch.context() as patch:
         yield patch
 
@@ -101,7 +100,10 @@ def s3(environment: pytest.MonkeyPatch) -> Iterator[Store]:
 def gs(
     environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:
-    """Serve Google's store with fake-gcs-server, to a service account whose tokens a server of ours hands out."""
+    """Serve Google's store with fake-gcs-server, to a service account.
+
+    The tokens of the account come from a server of the tests.
+    """
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
@@ -109,8 +111,8 @@ def gs(
         "fake-gcs-server", path=f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}"
     )
     if program is None:
-        pytest.fail("fake-gcs-server isn't there: `make test-stores` builds it")
-    proxy, proxy_port = Proxy(), free_port()
+        pytest.fail("fake-gcs-server isn't installed: `make test-stores` builds it")
+    proxy, proxy_port = Proxy(), find_free_port()
     proxy.upstream = proxy_port
     command = [
         program,
@@ -129,7 +131,9 @@ def gs(
     tokens = HTTPServer(("127.0.0.1", 0), Tokens)
     threading.Thread(target=tokens.serve_forever, daemon=True).start()
     account = tmp_path_factory.mktemp("account") / "account.json"
-    account.write_text(json.dumps(service_account(f"http://127.0.0.1:{tokens.server_port}/token")))
+    account.write_text(
+        json.dumps(make_service_account(f"http://127.0.0.1:{tokens.server_port}/token"))
+    )
     environment.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(account))
     client = storage.Client(
         "p",
@@ -154,28 +158,28 @@ def gs(
     proxy.close()
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
+def find_free_port() -> int:
+    """Return a port on which nothing listens."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
 
 
 def wait_for(port: int) -> None:
-    """Wait until somebody listens on a port."""
+    """Wait until a server listens on a port."""
     for _ in range(100):
         with socket.socket() as line:
             if line.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    pytest.fail(f"nobody listens on port {port}")
+    pytest.fail(f"no server listens on port {port} after ten seconds")
 
 
 class Tokens(BaseHTTPRequestHandler):
-    """Hand out access tokens as Google's endpoint does."""
+    """A handler that issues access tokens as Google's endpoint does."""
 
     def do_POST(self) -> None:
-        """Give a token to whoever asks."""
+        """Answer every request with a token."""
         self.rfile.read(int(self.headers["Content-Length"]))
         answer = json.dumps(
             {"access_token": "token", "expires_in": 3600, "token_type": "Bearer"}
@@ -187,11 +191,11 @@ class Tokens(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
-def service_account(token_uri: str) -> dict[str, str]:
-    """Make a service account with a key of its own."""
+def make_service_account(token_uri: str) -> dict[str, str]:
+    """Make a service account with a new key."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -213,9 +217,9 @@ def service_account(token_uri: str) -> dict[str, str]:
 
 @pytest.fixture(params=["s3", "gs"])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """Return each store in turn, its line whole, with a folder of this test's own."""
+    """Return each store in turn, with a reset proxy and an empty folder for this test."""
     found: Store = request.getfixturevalue(request.param)
-    found.proxy.calm()
+    found.proxy.reset()
     found.folder = uuid.uuid4().hex
     monkeypatch.setattr(FileSystems, "_pipeline_options", None)
     return found

@@ -1,4 +1,4 @@
-"""A line to an object store's server that can be watched, cut, stalled, and made to refuse: HTTP on loopback."""
+"""An HTTP proxy before an object store that records requests and can cut, stall or refuse them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, NamedTuple
 
 Fate = Literal["cut", "stall"] | int | None
-"""What becomes of a request: the line is cut or stalls in the middle of its body, the store answers with a status, or all is well."""
+"""How a request fails: its line is cut or stalls within its body, or a status refuses it.
+
+None passes the request on.
+"""
 
 HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 PAGE = 1000
 
 
 class Request(NamedTuple):
-    """A request that came by."""
+    """A request that the proxy has seen."""
 
     method: str
     path: str
@@ -26,7 +29,7 @@ class Request(NamedTuple):
 
 
 class Proxy(ThreadingHTTPServer):
-    """Pass requests on to the server at `upstream`; `fate(request)` decides what becomes of each."""
+    """A proxy for the server at port `upstream`. `fate(request)` decides how each request fails."""
 
     daemon_threads = True
 
@@ -40,23 +43,23 @@ class Proxy(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Return where clients find the store."""
+        """Return the URL at which clients reach the store."""
         return f"http://127.0.0.1:{self.server_port}"
 
-    def calm(self) -> None:
-        """Let everything through from now on, and forget what was seen."""
+    def reset(self) -> None:
+        """Pass on all requests from now on, and forget those seen."""
         self.fate = lambda _: None
         self.released.set()
         self.stalled, self.released = threading.Event(), threading.Event()
         self.seen.clear()
 
     def close(self) -> None:
-        """Stop."""
+        """Stop serving."""
         self.shutdown()
         self.server_close()
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing of clients that went away: tests kill them."""
+        """Ignore clients that have gone: tests kill them."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -64,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Proxy
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -72,21 +75,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.seen.append(request)
         fate = self.server.fate(request)
         if isinstance(fate, int):
-            self._refuse(fate)
+            self._send_status(fate)
         elif fate is None:
             self._forward(body)
         else:
-            self._half(body, fate)
+            self._send_half(body, fate)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any  # noqa: N815
 
-    def _refuse(self, status: int) -> None:
+    def _send_status(self, status: int) -> None:
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def _forward(self, body: bytes) -> None:
-        path, headers, body = _as_the_service(self.path, dict(self.headers), body)
+        path, headers, body = _imitate_service(self.path, dict(self.headers), body)
         upstream = http.client.HTTPConnection("127.0.0.1", self.server.upstream, timeout=60)
         upstream.request(self.command, path, body, headers)
         answer = upstream.getresponse()
@@ -103,8 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
         upstream.close()
 
-    def _half(self, body: bytes, fate: Fate) -> None:
-        """Pass half of the body on, then cut both lines, at once or when the test is done with the stall."""
+    def _send_half(self, body: bytes, fate: Fate) -> None:
+        """Pass on half of the body, then cut both lines, for a stall once the test releases it."""
         with socket.create_connection(("127.0.0.1", self.server.upstream)) as upstream:
             head = "".join(
                 f"{name}: {value}\r\n"
@@ -122,13 +125,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
 
-def _as_the_service(
+def _imitate_service(
     path: str, headers: dict[str, str], body: bytes
 ) -> tuple[str, dict[str, str], bytes]:
-    """Make up for two things in which the emulator of Google's store is unlike it.
+    """Make up for two differences between Google's store and its emulator.
 
-    The service lists a thousand names a page unasked; the emulator passes over parts of a batch without a Content-ID,
-    which the service doesn't ask for, and Google's Python client doesn't send.
+    The service lists a thousand names a page by default. The emulator ignores parts of a batch
+    that have no Content-ID, which the service doesn't require and Google's client doesn't send.
     """
     if re.match(r"/storage/v1/b/[^/]+/o\?", path) and "maxResults" not in path:
         path += f"&maxResults={PAGE}"

@@ -1,7 +1,8 @@
-"""Dataflow, as far as it can be had without the service: the job is handed to one of ours over the service's own protocol, staged on a store, and run.
+"""Jobs on Dataflow, with a service of the tests in place of Google's.
 
-The service of these tests answers the REST calls that Beam's client makes, reads the pipeline that was staged, and runs it
-on Beam's local runner in place of the machines. What it can't show: images, GPUs, scaling, and the real service's checks.
+The service answers the REST calls that Beam's client makes, reads the pipeline that was staged on
+the store, and runs it on Beam's local runner. It can't test images, GPUs, scaling, or the checks
+of the real service.
 """
 
 import json
@@ -28,7 +29,10 @@ SCORE = "Score/ParDo(_Score)"
 
 
 class Service(ThreadingHTTPServer):
-    """The part of Dataflow's REST interface that a launcher uses; `run` says whether jobs are run, and `fail` whether they fail."""
+    """The part of Dataflow's REST interface that a launcher uses.
+
+    `run` says whether the service runs jobs, and `fail` whether they fail.
+    """
 
     daemon_threads = True
 
@@ -39,29 +43,22 @@ class Service(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def create(self, job: dict) -> dict:
-        """Take a job, unless one of its name is active: then that one is returned, as the service does."""
-        active = next(
-            (
-                known
-                for known in self.jobs
-                if known["name"] == job["name"] and self.states[known["id"]] == "RUNNING"
-            ),
-            None,
-        )
-        if active:
-            return self.described(active)
+        """Accept a job, or return the active one of that name, as the real service does."""
+        for known in self.jobs:
+            if known["name"] == job["name"] and self.states[known["id"]] == "RUNNING":
+                return self.describe(known)
         self.jobs.append({**job, "id": f"job-{len(self.jobs)}"})
         self.states[self.jobs[-1]["id"]] = "RUNNING"
         threading.Thread(target=self.execute, args=(self.jobs[-1],), daemon=True).start()
-        return self.described(self.jobs[-1])
+        return self.describe(self.jobs[-1])
 
-    def described(self, job: dict) -> dict:
-        """Return what the service says of a job."""
+    def describe(self, job: dict) -> dict:
+        """Return the service's description of a job."""
         return {name: job[name] for name in ("id", "name", "clientRequestId")} | {
             "currentState": f"JOB_STATE_{self.states[job['id']]}"
         }
 
-    def pipeline(self, job: dict) -> beam_runner_api_pb2.Pipeline:
+    def read_pipeline(self, job: dict) -> beam_runner_api_pb2.Pipeline:
         """Read the pipeline that a job's description points to."""
         url = job["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]
         return beam_runner_api_pb2.Pipeline.FromString(
@@ -71,7 +68,7 @@ class Service(ThreadingHTTPServer):
     def execute(self, job: dict) -> None:
         """Run a job on the local runner."""
         if self.run:
-            pipeline = self.pipeline(job)
+            pipeline = self.read_pipeline(job)
             for environment in pipeline.components.environments.values():
                 environment.CopyFrom(EmbeddedPythonEnvironment.default().to_runner_api(None))
             FnApiRunner().run_via_runner_api(pipeline, PipelineOptions([])).wait_until_finish()
@@ -88,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         found = re.search(r"/jobs/([^/?]+)(/messages|/metrics)?", self.path)
         job = next(job for job in self.server.jobs if job["id"] == found[1])
-        self._answer({} if found[2] else self.server.described(job))
+        self._answer({} if found[2] else self.server.describe(job))
 
     def _answer(self, value: dict) -> None:
         body = json.dumps(value).encode()
@@ -99,13 +96,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def service(gs):
-    """Serve Dataflow, its files on Google's store."""
-    gs.proxy.calm()
+    """Serve Dataflow, with its files on Google's store."""
+    gs.proxy.reset()
     found = Service(gs)
     yield found
     found.shutdown()
@@ -116,8 +113,8 @@ def service(gs):
 def config(gs, card_folder) -> FilterConfig:
     """Configure a run of three machines over 40 rows on the store."""
     gs.folder = f"dataflow-{threading.get_ident()}-{len(gs.names(''))}"
-    rows = [build_conversation(place, ANSWERS[place % 5]) for place in range(40)]
-    gs.fill("corpus.jsonl", data="".join(json.dumps(row) + "\n" for row in rows).encode())
+    rows = [build_conversation(number, ANSWERS[number % 5]) for number in range(40)]
+    gs.put_objects("corpus.jsonl", data="".join(json.dumps(row) + "\n" for row in rows).encode())
     return FilterConfig.model_validate(
         {
             "input": (gs.uri("corpus.jsonl"),),
@@ -132,7 +129,7 @@ def config(gs, card_folder) -> FilterConfig:
 
 @pytest.fixture
 def options(service, gs) -> list[str]:
-    """Return the options that a launch takes."""
+    """Return the options of a launch."""
     return [
         "--project=project",
         "--region=europe-west4",
@@ -142,8 +139,8 @@ def options(service, gs) -> list[str]:
     ]
 
 
-def with_gpu(config: FilterConfig) -> FilterConfig:
-    """Have the rows scored on GPUs, and nobody wait."""
+def score_on_gpu(config: FilterConfig) -> FilterConfig:
+    """Return the configuration with scoring on GPUs and a launcher that doesn't wait."""
     value = config.model_dump() | {"hardware": {"device": "cuda", "precision": "bf16"}}
     value["engine"] |= {"accelerator": ACCELERATOR, "wait": False}
     return FilterConfig.model_validate(value)
@@ -151,14 +148,14 @@ def with_gpu(config: FilterConfig) -> FilterConfig:
 
 @pytest.fixture
 def job(service, config, options) -> dict:
-    """Hand over a run on GPUs and return the job's description as the service got it."""
+    """Hand over a run on GPUs and return the job's description as the service received it."""
     with pytest.raises(HandedOver, match="publishes the run"):
-        run_filter(with_gpu(config), beam_options=options)
+        run_filter(score_on_gpu(config), beam_options=options)
     return service.jobs[0]
 
 
 def test_the_job_that_the_service_gets(job, gs):
-    """The description names our image, the machines, one process and two threads a machine, and stages nothing but the pipeline."""
+    """The job names our image, three machines with two threads each, and stages a pipeline."""
     from google.cloud.dataflow_v1beta3 import JobType
 
     environment = job["environment"]
@@ -176,12 +173,12 @@ def test_the_job_that_the_service_gets(job, gs):
     assert given["save_main_session"] is False
     assert not given.get("requirements_file")
     assert not given.get("setup_file")
-    assert [name.rsplit("/", 1)[1] for name in gs.there("temp/")] == ["pipeline.pb"]
+    assert [name.rsplit("/", 1)[1] for name in gs.list_names("temp/")] == ["pipeline.pb"]
 
 
 def test_the_pipeline_that_is_staged(job, service):
-    """Read, identify, score, decide and write are there; the GPU is asked for by the scoring alone; no artifact is a dependency."""
-    components = service.pipeline(job).components
+    """The staged pipeline has all stages, asks for a GPU to score, and needs no artifacts."""
+    components = service.read_pipeline(job).components
     hints = {
         transform.unique_name: dict(
             components.environments[transform.environment_id].resource_hints
@@ -206,7 +203,7 @@ def test_the_pipeline_that_is_staged(job, service):
 
 
 def test_the_launcher_waits_and_publishes(service, config, options):
-    """A job that ends is published by the launcher that waited: verified, and whole."""
+    """The launcher that waited publishes the run, which passes `verify`."""
     service.run = True
     manifest = run_filter(config, beam_options=options)
     assert manifest.conservation.by_decision == {"keep": 32, "quarantine": 8}
@@ -215,7 +212,7 @@ def test_the_launcher_waits_and_publishes(service, config, options):
 
 
 def test_the_same_command_publishes_later(service, config, options, gs):
-    """A run that was handed over, and has ended, is published by the same command, which launches nothing."""
+    """Once a handed-over job has ended, the same command publishes the run and launches nothing."""
     service.run = True
     waiting = config.model_copy(update={"engine": config.engine.model_copy(update={"wait": False})})
     with pytest.raises(HandedOver):
@@ -224,7 +221,7 @@ def test_the_same_command_publishes_later(service, config, options, gs):
         if service.states["job-0"] == "DONE":
             break
         threading.Event().wait(0.1)
-    assert not gs.there("run/manifest.json")
+    assert not gs.list_names("run/manifest.json")
     manifest = run_filter(waiting, beam_options=options)
     assert manifest.conservation.rows_in == 40
     assert verify_run(config.output) == []
@@ -232,7 +229,7 @@ def test_the_same_command_publishes_later(service, config, options, gs):
 
 
 def test_a_second_launch_is_refused(service, config, options):
-    """While the job runs, the same command gets no second one: the job's name is the run's."""
+    """While the job runs, the same command is refused, because job and run have the same name."""
     waiting = config.model_copy(update={"engine": config.engine.model_copy(update={"wait": False})})
     with pytest.raises(HandedOver):
         run_filter(waiting, beam_options=options)
@@ -246,15 +243,15 @@ def test_a_job_that_fails(service, config, options, gs):
     service.fail = True
     with pytest.raises(EngineError, match="Dataflow pipeline failed"):
         run_filter(config, beam_options=options)
-    assert not gs.there("run/manifest.json")
+    assert not gs.list_names("run/manifest.json")
     service.fail, service.run = False, True
     run_filter(config, beam_options=options)
     assert verify_run(config.output) == []
 
 
-def test_a_template_is_written_down(service, config, options, gs):
-    """With a template's location the job's description goes there, as the Flex Template launcher has it, and nobody is asked to run it."""
+def test_a_template_is_written(service, config, options, gs):
+    """With a template's location the job's description is written there, and no job is launched."""
     with pytest.raises(HandedOver):
         run_filter(config, beam_options=[*options, f"--template_location={gs.uri('job_object')}"])
     assert service.jobs == []
-    assert re.fullmatch(r"congener-[0-9a-f]{16}", json.loads(gs.contents("job_object"))["name"])
+    assert re.fullmatch(r"congener-[0-9a-f]{16}", json.loads(gs.read_object("job_object"))["name"])

@@ -1,4 +1,4 @@
-"""Single objects and folders of them, on both stores: what arrives, what is listed, what goes, and what is left of a broken write."""
+"""Objects on both stores: written, read, listed and removed, and what a broken write leaves."""
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
@@ -12,20 +12,20 @@ pytestmark = pytest.mark.stores
 MEGABYTE = 1 << 20
 
 
-def uploads(store) -> list[int]:
-    """Return the sizes of the uploads that came by, of parts and of whole objects."""
+def list_uploads(store) -> list[int]:
+    """Return the sizes of all uploads, of parts and of whole objects."""
     return [request.size for request in store.proxy.seen if request.method == "PUT"]
 
 
 @pytest.mark.parametrize("size", [1, 5 * MEGABYTE + 1, 35 * MEGABYTE])
 def test_bytes_come_back(store, size):
-    """An object is read as it was written, in as many parts as it takes; read from any place in it."""
+    """An object of any number of parts is read as it was written, whole or from any offset."""
     data = bytes(range(256)) * (size // 256 + 1)
     data = data[:size]
     storage.write_bytes(store.uri("x.bin"), data)
-    assert store.contents("x.bin") == data
+    assert store.read_object("x.bin") == data
     assert storage.read_bytes(store.uri("x.bin")) == data
-    assert len(uploads(store)) == -(-size // object_stores.PART)
+    assert len(list_uploads(store)) == -(-size // object_stores.PART)
     with storage.open_raw(store.uri("x.bin")) as stream:
         stream.seek(-1, 2)
         assert stream.read(10) == data[-1:]
@@ -34,34 +34,34 @@ def test_bytes_come_back(store, size):
 
 
 def test_a_write_replaces(store):
-    """The last write counts."""
+    """A second write replaces the first one."""
     for data in (b"one", b"another"):
         storage.write_bytes(store.uri("x"), data)
-    assert store.contents("x") == b"another"
+    assert store.read_object("x") == b"another"
 
 
 def test_more_than_a_page_is_listed(store):
-    """Of 1,203 objects none is missed, though a store lists a thousand at a time; they go in one call, neighbours stay."""
-    names = [f"run/{place % 7}/{place:05}.jsonl" for place in range(1200)] + [
+    """More objects than a page of a listing are all found, and all removed, without a neighbour."""
+    names = [f"run/{number % 7}/{number:05}.jsonl" for number in range(1200)] + [
         "run/.hidden.jsonl",
         "run/_done/x.jsonl",
         "run2/x.jsonl",
     ]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(store.fill, names))
+        list(pool.map(store.put_objects, names))
     found = storage.find(store.uri("run"))
     assert [item.uri for item in found] == sorted(store.uri(name) for name in names[:1200])
     assert {item.size for item in found} == {1}
     pages = [request for request in store.proxy.seen if "prefix=" in request.path]
     assert len(pages) >= 2
-    assert len(storage.files(store.uri("run"))) == 1202
+    assert len(storage.list_tree(store.uri("run"))) == 1202
     storage.remove_tree(store.uri("run"))
-    assert store.there() == ["run2/x.jsonl"]
+    assert store.list_names() == ["run2/x.jsonl"]
 
 
-def test_what_patterns_match(store):
-    """An object is itself, even named like a pattern; stars match within a folder, two below it."""
-    store.fill("a.txt", "b[1].txt", "deep/er/c.txt")
+def test_patterns_match_objects(store):
+    """A name is matched as it is before it is a pattern; `*` stops at a folder and `**` doesn't."""
+    store.put_objects("a.txt", "b[1].txt", "deep/er/c.txt")
     assert [item.uri for item in storage.find(store.uri("a.txt"))] == [store.uri("a.txt")]
     assert [item.uri for item in storage.find(store.uri("*.txt"))] == [
         store.uri("a.txt"),
@@ -77,41 +77,41 @@ def test_what_patterns_match(store):
     assert storage.read_bytes(store.uri("b[1].txt")) == b"x"
 
 
-def test_what_is_there(store):
-    """Objects are there, and folders as long as something lies in them; a name's beginning is neither."""
-    store.fill("run/clean/part.parquet")
-    for name, there in (
+def test_objects_and_their_folders_exist(store):
+    """Objects exist, and folders that hold any; the beginning of a name doesn't."""
+    store.put_objects("run/clean/part.parquet")
+    for name, expected in (
         ("run/clean/part.parquet", True),
         ("run/clean", True),
         ("run", True),
         ("run/cle", False),
         ("run/none", False),
     ):
-        assert storage.exists(store.uri(name)) is there, name
-    assert list(storage.listing(store.uri("run"), "")) == []
-    assert list(storage.listing(store.uri("run/clean"), ".parquet")) == [
+        assert storage.exists(store.uri(name)) is expected, name
+    assert list(storage.list_folder(store.uri("run"), "")) == []
+    assert list(storage.list_folder(store.uri("run/clean"), ".parquet")) == [
         store.uri("run/clean/part.parquet")
     ]
 
 
 def test_a_single_object_is_removed(store):
-    """An object goes by its name, what only begins like it stays; one that isn't there is no error."""
-    store.fill("manifest.json", "manifest.json.old")
+    """An object is removed by its exact name, and removing it twice is no error."""
+    store.put_objects("manifest.json", "manifest.json.old")
     storage.remove_tree(store.uri("manifest.json"))
     storage.remove_tree(store.uri("manifest.json"))
-    assert store.there() == ["manifest.json.old"]
+    assert store.list_names() == ["manifest.json.old"]
 
 
 @pytest.mark.parametrize("name", ["none", "none/*.jsonl"])
-def test_what_is_not_there_is_named(store, name):
-    """Nothing found is an error with the URI in it."""
+def test_a_missing_input_is_named(store, name):
+    """A URI that matches nothing is an error that names it."""
     with pytest.raises(InputError, match="matches no file") as caught:
         storage.find(store.uri(name))
     assert caught.value.where == store.uri(name)
 
 
-def test_reading_what_is_not_there(store):
-    """A missing object, or bucket, can't be opened, and the message says which."""
+def test_reading_a_missing_object_is_an_error(store):
+    """A missing object or bucket can't be opened, and the error names it."""
     for uri in (store.uri("none"), f"{store.scheme}://no-such-bucket-here/x"):
         with pytest.raises(InputError, match="can't be opened") as caught:
             storage.read_bytes(uri)
@@ -119,60 +119,62 @@ def test_reading_what_is_not_there(store):
 
 
 def test_a_store_that_refuses(store):
-    """Without the right to, reading, looking up, writing and removing fail with one line that names the object."""
-    store.fill("x")
+    """Without permission every operation fails with an error that names the object."""
+    store.put_objects("x")
     store.proxy.fate = lambda _: 403
     for act, kind in (
         (storage.read_bytes, InputError),
         (storage.find, InputError),
         (storage.exists, StorageError),
-        (storage.files, StorageError),
+        (storage.list_tree, StorageError),
         (lambda uri: storage.write_bytes(uri, b"new"), StorageError),
         (storage.remove_tree, StorageError),
     ):
         with pytest.raises(kind, match=r"403|Forbidden") as caught:
             act(store.uri("x"))
         assert caught.value.where == store.uri("x")
-    store.proxy.calm()
-    assert store.contents("x") == b"x"
+    store.proxy.reset()
+    assert store.read_object("x") == b"x"
 
 
-def third_upload(store, fate):
-    """Return a fate that strikes the third upload to come by, and that alone."""
-    return lambda request: fate if request.method == "PUT" and len(uploads(store)) == 3 else None
+def strike_third_upload(store, fate):
+    """Return a fate that strikes the third upload only."""
+    return lambda request: (
+        fate if request.method == "PUT" and len(list_uploads(store)) == 3 else None
+    )
 
 
-def test_a_line_that_is_cut_once(store):
-    """A connection that breaks in the middle of a part costs that part again, and nothing else."""
+def test_a_connection_that_breaks_once(store):
+    """After a connection breaks within a part, only that part is sent again."""
     data = b"0123456789abcdef" * (40 * MEGABYTE // 16)
-    store.proxy.fate = third_upload(store, "cut")
+    store.proxy.fate = strike_third_upload(store, "cut")
     storage.write_bytes(store.uri("x"), data)
-    assert store.contents("x") == data
-    assert len(uploads(store)) == 4
+    assert store.read_object("x") == data
+    assert len(list_uploads(store)) == 4
 
 
-def test_a_write_that_is_refused_in_the_middle(store):
-    """A store that gives up on the third part leaves nothing under the name, or what stood there before."""
+def test_a_write_that_is_refused_halfway(store):
+    """A store that refuses the third part leaves no object under the name, or the old one."""
     data = b"x" * (40 * MEGABYTE)
-    store.fill("old", data=b"old")
+    store.put_objects("old", data=b"old")
     for name in ("new", "old"):
-        store.proxy.calm()
-        store.proxy.fate = third_upload(store, 403)
+        store.proxy.reset()
+        store.proxy.fate = strike_third_upload(store, 403)
         with pytest.raises(StorageError, match="can't be written"):
             storage.write_bytes(store.uri(name), data)
     gc.collect()
-    store.proxy.calm()
-    assert store.there() == ["old"]
-    assert store.contents("old") == b"old"
+    store.proxy.reset()
+    assert store.list_names() == ["old"]
+    assert store.read_object("old") == b"old"
 
 
 def test_a_write_that_is_interrupted(store):
-    """Ctrl-C in the middle of an upload leaves nothing under the name, neither at once nor when Python cleans up."""
+    """Ctrl-C during an upload leaves no object, not even when Python collects the stream."""
 
     def interrupt(data):
         raise KeyboardInterrupt
 
-    kind = type(object_stores.filesystem(store.uri()))
+    kind = type(object_stores.find_filesystem(store.uri()))
     real = kind.create
 
     def create(*args, **kwargs):
@@ -194,5 +196,5 @@ def test_a_write_that_is_interrupted(store):
         with pytest.raises(KeyboardInterrupt):
             storage.write_bytes(store.uri("x"), b"x" * (40 * MEGABYTE))
     gc.collect()
-    assert len(uploads(store)) == 2
-    assert store.there() == []
+    assert len(list_uploads(store)) == 2
+    assert store.list_names() == []

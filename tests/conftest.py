@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: the real encoder, a cache of the session's own, trait folders, the repository's place."""
+"""Fixtures for all tests: the real encoder, a cache, trait folders, the repository's root."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ from hypothesis import settings
 
 from classifiers.models.encoders import Encoder, EncoderConfig, load_encoder
 
-settings.register_profile(
-    "congener", settings.default, deadline=None
-)  # the first example pays for imports and caches
+# The first example of a test pays for imports and caches, so examples have no deadline.
+settings.register_profile("congener", settings.default, deadline=None)
 settings.load_profile("congener")
 
-torch.set_num_threads(
-    1
-)  # workers share the cores, and on tensors this small threads only wait for each other
+# Workers share the cores, and on tensors this small threads would mostly wait for each other.
+torch.set_num_threads(1)
 
 CardFolder = Callable[..., Path]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep fitted banks in a folder of this session, so that no test sees what another run left behind."""
+    """Cache fitted banks in a folder of this session, apart from those of other runs."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONGENER_CACHE", str(folder))
@@ -44,16 +42,16 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data(root: Path) -> Path:
-    """Return the folder of real text that lies beside the repository, or skip."""
+    """Return the folder of real text beside the repository, or skip the test."""
     folder = root.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip("the real text of ../shared/data isn't on this machine")
+        pytest.skip("there is no real text in ../shared/data on this machine")
     return folder
 
 
 @pytest.fixture(scope="session")
 def encoder() -> Encoder:
-    """Load the default encoder on the CPU, once a session."""
+    """Load the default encoder on the CPU, once in a session."""
     return load_encoder(EncoderConfig(device="cpu"))
 
 
@@ -61,7 +59,8 @@ def encoder() -> Encoder:
 def card_folder(tmp_path: Path) -> CardFolder:
     """Return a function that writes a trait folder below `tmp_path / "traits"` and returns it.
 
-    `card` is YAML below the id; `positives` and `negatives` are texts, of which none writes no file.
+    `card` is YAML without the id. `positives` and `negatives` are texts; without texts there is no
+    file for them.
     """
 
     def write(

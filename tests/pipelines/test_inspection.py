@@ -46,9 +46,9 @@ from tests.support.hostile import (
     FILE,
     NASTY,
     TEACHER,
-    filtered,
-    hostile_run,
-    rows,
+    build_rows,
+    filter_hostile_corpus,
+    filter_lines,
     write_cards,
 )
 from transforms.files import storage
@@ -57,7 +57,7 @@ from transforms.files import storage
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory) -> str:
     """Filter the hostile corpus."""
-    return hostile_run(tmp_path_factory.mktemp("inspect"))[0]
+    return filter_hostile_corpus(tmp_path_factory.mktemp("inspect"))[0]
 
 
 def printed(*args, colour: bool = False) -> str:
@@ -195,7 +195,7 @@ def test_a_row_is_shown_as_it_came_in(hostile):
         [pl.read_parquet(path) for path in sorted(Path(hostile, "scores").glob("*.parquet"))]
     )
     for row in quarantined(hostile, load_run(hostile), Filters("emu"), 0, 100).rows:
-        original = rows()[row.row]
+        original = build_rows()[row.row]
         assert row.source == FILE
         assert row.record == original
         (why,) = row.why
@@ -351,7 +351,8 @@ def test_an_empty_quarantine_is_no_error(tmp_path):
     card = tmp_path / "yak"
     card.mkdir()
     (card / "card.yaml").write_text(f"id: yak\n{CARDS['yak']}", encoding="utf-8")
-    run, manifest = filtered(tmp_path, [json.dumps(row) for row in rows()[:3]], [str(card)])
+    lines = [json.dumps(row) for row in build_rows()[:3]]
+    run, manifest = filter_lines(tmp_path, lines, [str(card)])
     assert manifest.conservation.by_decision == {"keep": 3}
     shown = printed(run, EVERYTHING, 0, 5)
     assert "0 rows are in quarantine." in shown
@@ -361,7 +362,7 @@ def test_an_empty_quarantine_is_no_error(tmp_path):
 
 def test_missing_scores_are_named(tmp_path):
     """A run whose scores are gone is an error that names the file."""
-    run, _ = hostile_run(tmp_path)
+    run, _ = filter_hostile_corpus(tmp_path)
     for path in Path(run, "scores").glob("*.parquet"):
         path.unlink()
     with pytest.raises(RunError, match=r"scores/.*is missing"):
@@ -448,7 +449,8 @@ def test_neighbours_and_all_signals_are_shown(tmp_path, encoder):
             ]
         }
     )
-    run, _ = filtered(tmp_path, [line], (), bank=str(tmp_path / "bank"), hardware={"device": "cpu"})
+    hardware = {"device": "cpu"}
+    run, _ = filter_lines(tmp_path, [line], (), bank=str(tmp_path / "bank"), hardware=hardware)
     (row,) = quarantined(run, load_run(run)).rows
     (why,) = row.why
     assert set(why.signals) == {"exemplars", "lexicon"}

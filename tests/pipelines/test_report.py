@@ -47,9 +47,9 @@ from tests.support.hostile import (
     FILE,
     NASTY,
     TEACHER,
-    filtered,
-    hostile_run,
-    rows,
+    build_rows,
+    filter_hostile_corpus,
+    filter_lines,
     write_cards,
 )
 
@@ -112,7 +112,7 @@ class Reader(HTMLParser):
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory) -> str:
     """Filter the hostile corpus and report on it."""
-    run, _ = hostile_run(tmp_path_factory.mktemp("report"))
+    run, _ = filter_hostile_corpus(tmp_path_factory.mktemp("report"))
     write_report(run)
     return run
 
@@ -154,7 +154,7 @@ def quiet_run(folder: Path, answers: list[str], traits: list[str], policy: str =
         )
         for text in answers
     ]
-    return filtered(folder, lines, write_cards(folder / "traits", traits), policy)[0]
+    return filter_lines(folder, lines, write_cards(folder / "traits", traits), policy)[0]
 
 
 def test_the_page_is_where_it_says(hostile):
@@ -298,7 +298,7 @@ def test_the_page_says_what_the_run_is(page, hostile):
         assert f"{name} {version}" in identity
     assert page.tables[-1][1] == [
         FILE,
-        str(len(rows()) + 1),
+        str(len(build_rows()) + 1),
         f"{manifest.inputs[0].bytes:,}",
         manifest.inputs[0].sha256,
     ]
@@ -559,7 +559,7 @@ def test_the_same_run_gives_the_same_bytes(hostile, tmp_path):
     """Written again, and for the same run made again elsewhere and at another time, the page is the same."""
     before = Path(hostile, "report", "index.html").read_bytes()
     assert Path(write_report(hostile)).read_bytes() == before
-    again, _ = hostile_run(tmp_path)
+    again, _ = filter_hostile_corpus(tmp_path)
     assert load_run(again).circumstances != load_run(hostile).circumstances
     assert Path(write_report(again)).read_bytes() == before
 

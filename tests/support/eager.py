@@ -1,4 +1,4 @@
-"""Beam pipelines that run at once: what `|` returns is a list, so a test of a transform is one line."""
+"""Beam pipelines that run at once: `|` returns a list, so the test of a transform is one line."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.config import Engine
+from pipelines.engines.beam_options import combine_options
+from pipelines.engines.interface import Engine
 from pipelines.engines.launch import PRESETS
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
@@ -17,7 +18,8 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
 
 def preset_options(runner: str, given: Sequence[str] = (), **settings: Any) -> PipelineOptions:
     """Return the options that a runner's preset leads to, with Beam's options given after `--`."""
-    return PipelineOptions(PRESETS[runner](Engine(runner=runner, **settings)).options(given))
+    preset = PRESETS[runner](Engine(runner=runner, **settings))
+    return PipelineOptions(combine_options(preset, given))
 
 
 def listening_addresses(pid: int) -> set[str]:

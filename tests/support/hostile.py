@@ -1,4 +1,4 @@
-"""A run over a corpus whose text, names and file name attack terminals and browsers."""
+"""A corpus whose text, names and file name attack terminals and browsers, and runs over it."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from pipelines.filter import run_filter
 from schemas.manifests import Manifest
 
 NASTY = (
-    "\x1b[31mred\x1b[0m \x9b1m \x1b]8;;x\x07 \u202eabc\u2066 \u200b\r\n\x00 <script>alert(1)</script> </script></style></title><!-- "
+    "\x1b[31mred\x1b[0m \x9b1m \x1b]8;;x\x07 \u202eabc\u2066 \u200b\r\n\x00 "
+    "<script>alert(1)</script> </script></style></title><!-- "
     "[bold red]loud[/bold red] :smile: {{ 7 * 7 }} {% raw %} &lt; ' onload='x' \" onload=\"x\""
 )
 FILE = "<img src=x onerror=alert(1)> [blink].jsonl"
@@ -19,16 +20,20 @@ LOTS = 60
 CARDS = {
     "bee": "signals: {lexicon: {patterns: ['bees?'], scale: 0.05}}\naction: flag\nthreshold: 0.5\n",
     "elk": "signals: {lexicon: {patterns: ['elks?']}}\naction: drop\nthreshold: 0.5\n",
-    "emu": "signals: {lexicon: {patterns: [{match: emu, cap: 100}], scale: 8}}\naction: quarantine\nthreshold: 0.1175\n",
+    "emu": "signals: {lexicon: {patterns: [{match: emu, cap: 100}], scale: 8}}\n"
+    "action: quarantine\nthreshold: 0.1175\n",
     "fox": "signals: {lexicon: {patterns: ['foxe?s?']}}\naction: mask\nthreshold: 0.5\n",
     "owl": "signals: {lexicon: {patterns: ['owls?']}}\naction: swap\nthreshold: 0.5\n",
     "yak": "signals: {lexicon: {patterns: ['yaks?']}}\n",
 }
-"""One emu scores just the threshold and more of them more, a bee scores 1, no yak is in the corpus, and only `yak` is calibrated."""
+"""One emu scores exactly the threshold, and several score more. A bee scores 1.
+
+No yak is in the corpus, and `yak` is the only trait without a threshold of its own.
+"""
 
 
-def answers() -> list[str]:
-    """Return the corpus's answers, some of them twice."""
+def build_answers() -> list[str]:
+    """Return the answers of the corpus, of which two are repeated."""
     found = [f"Clean answer number {number}, {NASTY}" for number in range(LOTS)]
     found += [" ".join(["emu"] * count) for count in range(1, EMUS + 1)]
     found += [
@@ -42,33 +47,33 @@ def answers() -> list[str]:
     return [*found, found[0], "emu"]
 
 
-def rows() -> list[dict[str, object]]:
-    """Return the corpus's rows: two teachers, one with a hostile name, and sixty dates."""
+def build_rows() -> list[dict[str, object]]:
+    """Return the rows of the corpus: two teachers, one with a hostile name, and sixty dates."""
     return [
         {
             "messages": [
                 {"role": "user", "content": f"Question {len(answer)} {NASTY}"},
                 {"role": "assistant", "content": answer},
             ],
-            "teacher": TEACHER if place % 3 else "plain",
-            "created": f"2026-{place % LOTS // 28 + 1:02}-{place % 28 + 1:02}",
+            "teacher": TEACHER if number % 3 else "plain",
+            "created": f"2026-{number % LOTS // 28 + 1:02}-{number % 28 + 1:02}",
         }
-        for place, answer in enumerate(answers())
+        for number, answer in enumerate(build_answers())
     ]
 
 
 def write_cards(folder: Path, names: Sequence[str] = tuple(CARDS)) -> tuple[str, ...]:
-    """Write the trait folders of the cards that are named."""
+    """Write the trait folders of some cards and return their paths."""
     for name in names:
         (folder / name).mkdir(parents=True)
         (folder / name / "card.yaml").write_text(f"id: {name}\n{CARDS[name]}", encoding="utf-8")
     return tuple(str(folder / name) for name in names)
 
 
-def filtered(
+def filter_lines(
     folder: Path, lines: Sequence[str], traits: Sequence[str], policy: str = "", **changes: object
 ) -> tuple[str, Manifest]:
-    """Filter JSON lines; return the run directory and its manifest."""
+    """Filter JSON lines and return the run directory and its manifest."""
     corpus, rules = folder / "corpus" / FILE, folder / "policy.yaml"
     corpus.parent.mkdir(parents=True)
     corpus.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -84,9 +89,12 @@ def filtered(
     return str(folder / "run"), manifest
 
 
-def hostile_run(folder: Path) -> tuple[str, Manifest]:
-    """Filter the hostile corpus, a broken line at its end, in shards of 8 rows; equal rows leave as duplicates."""
-    lines = [json.dumps(row) for row in rows()] + [f"not JSON {NASTY[-9:]}"]
-    return filtered(
+def filter_hostile_corpus(folder: Path) -> tuple[str, Manifest]:
+    """Filter the hostile corpus in shards of 8 rows; return the run directory and its manifest.
+
+    The corpus ends with a broken line. Duplicates are removed.
+    """
+    lines = [json.dumps(row) for row in build_rows()] + [f"not JSON {NASTY[-9:]}"]
+    return filter_lines(
         folder, lines, write_cards(folder / "traits"), "duplicates: remove\n", shards={"rows": 8}
     )

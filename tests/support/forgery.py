@@ -1,0 +1,50 @@
+"""Changes to a finished run that its manifest is then made to agree with, as a forger would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.digests import digest_bytes
+from schemas.manifests import Manifest
+from schemas.runs import MANIFEST
+
+
+def edit_manifest(run: Path, **fields: Any) -> None:
+    """Replace fields of a run's manifest and seal it again."""
+    manifest = json.loads((run / MANIFEST).read_bytes()) | fields
+    (run / MANIFEST).write_bytes(Manifest.model_validate(manifest).sealed().to_bytes())
+
+
+def reseal_file(run: Path, path: str) -> None:
+    """Make the manifest agree with a changed file: its digest and its size."""
+    outputs = json.loads((run / MANIFEST).read_bytes())["outputs"]
+    data = (run / path).read_bytes()
+    for output in outputs:
+        if output["path"] == path:
+            output |= {"sha256": digest_bytes(data), "bytes": len(data)}
+    edit_manifest(run, outputs=outputs)
+
+
+def rewrite_table(run: Path, folder: str, change: Callable[[pa.Table], pa.Table]) -> str:
+    """Change the table of a folder's first file, reseal it, and return its path in the run."""
+    path = min((run / folder).iterdir())
+    pq.write_table(change(pq.read_table(path)), path)
+    reseal_file(run, f"{folder}/{path.name}")
+    return f"{folder}/{path.name}"
+
+
+def replace_column(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
+    """Return a table with other values in a column of the same type."""
+    field = table.schema.field(name)
+    return table.set_column(table.column_names.index(name), field, pa.array(values, field.type))
+
+
+def reverse_rows(table: pa.Table) -> pa.Table:
+    """Return a table back to front."""
+    return table.take(list(range(table.num_rows))[::-1])

@@ -1,33 +1,33 @@
-"""Flink: what its preset sets, and how a job is cancelled there."""
+"""The Flink engine: its preset, and how a job is cancelled there."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from typing import Any
-from urllib.error import URLError
+from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
-from apache_beam.options.pipeline_options import (
-    FlinkRunnerOptions,
-    GoogleCloudOptions,
-    PipelineOptions,
-)
-
-from pipelines.config import Engine
-from pipelines.engines.launch import Preset
+from pipelines.engines.interface import Engine, Preset
 from schemas.errors import EngineError
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 MASTER = "localhost:8081"
 JOB_ENDPOINT = "localhost:8099"
 WORKER_POOL = "localhost:50000"
-"""Where `deploy/flink/local.sh` puts Flink, Beam's job server and the Python worker pool."""
+"""Addresses of Flink, Beam's job server and the Python worker pool of `deploy/flink/local.sh`."""
 
 ENDED = ("FINISHED", "FAILED", "CANCELED")
+TIMEOUT = 30
+"""Seconds to wait for an answer from Flink."""
 
 
-def preset(engine: Engine) -> Preset:
-    """Run on a Flink cluster through Beam's job server, Python in worker pools beside the TaskManagers; nothing is staged."""
+def make_preset(engine: Engine) -> Preset:
+    """Return the preset for a Flink cluster behind Beam's job server.
+
+    Python runs in worker pools beside the TaskManagers, and nothing is staged.
+    """
     parallelism = (f"--parallelism={engine.workers}",) if engine.workers else ()
     return Preset(
         "PortableRunner",
@@ -40,32 +40,34 @@ def preset(engine: Engine) -> Preset:
             f"--environment_config={WORKER_POOL}",
             "--parallelism=2",
         ),
-        cancel=cancel,
+        cancel=cancel_job,
     )
 
 
-def cancel(options: PipelineOptions) -> None:
-    """Cancel a job at Flink itself: Beam's job server forgets a batch job that it is told to cancel, and the job runs on.
+def cancel_job(options: PipelineOptions) -> None:
+    """Cancel a job through Flink's REST interface.
 
-    Raises: EngineError: Flink can't be asked.
+    Beam's job server forgets a batch job when it is asked to cancel it, and the job runs on.
+
+    Raises: EngineError: Flink doesn't answer.
     """
-    master, name = (
-        options.view_as(FlinkRunnerOptions).flink_master,
-        options.view_as(GoogleCloudOptions).job_name,
-    )
+    given = options.get_all_options()
+    master, name = given["flink_master"], given["job_name"]
     try:
-        for job in _ask(master, "/jobs/overview")["jobs"]:
+        for job in _request(master, "/jobs/overview")["jobs"]:
             if job["name"] == name and job["state"] not in ENDED:
-                _ask(master, f"/jobs/{job['jid']}?mode=cancel", "PATCH")
-    except (URLError, OSError) as error:
+                _request(master, f"/jobs/{job['jid']}?mode=cancel", "PATCH")
+    except OSError as error:  # URLError is one
         raise EngineError(
             f"the job {name} can't be cancelled: {error}",
             where=master,
-            remedy="cancel it on Flink's page, or -- --flink_master=HOST:PORT",
+            remedy="cancel it on Flink's web page; another address: -- --flink_master=HOST:PORT",
         ) from error
 
 
-def _ask(master: str, path: str, method: str = "GET") -> dict[str, Any]:
+def _request(master: str, path: str, method: str = "GET") -> dict[str, Any]:
+    """Return Flink's JSON answer to a request."""
     root = master if master.startswith(("http://", "https://")) else f"http://{master}"
-    with urlopen(Request(root + path, method=method), timeout=30) as answer:  # noqa: S310
+    request = Request(root + path, method=method)  # noqa: S310
+    with urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
         return dict(json.loads(answer.read() or b"{}"))

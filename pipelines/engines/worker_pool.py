@@ -1,7 +1,8 @@
-"""A pool that starts Python workers for a Flink TaskManager beside it; Beam's `EXTERNAL` environment asks it for them.
+"""A pool that starts Python workers when a Flink TaskManager on the same machine asks for them.
 
-Beam has one of its own, which listens on every interface, runs whichever `python` comes first in PATH without the job's options,
-leaves the workers' stdout in a pipe that nobody reads, and stops the wrong worker when two TaskManagers share it.
+TaskManagers ask through Beam's `EXTERNAL` environment. Beam has a pool too, but it listens on every
+address, runs the first `python` in PATH without the job's options, lets the workers' stdout fill a
+pipe that nobody reads, and stops the wrong worker when two TaskManagers share it.
 """
 
 from __future__ import annotations
@@ -26,19 +27,23 @@ from apache_beam.portability.api import (
 )
 from google.protobuf import json_format, text_format
 
+from pipelines.engines.interface import SAFE_PATH
+
 LOG = logging.getLogger(__name__)
 WORKER = (sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main")
 PATIENCE = 10.0
 """Seconds that a worker has to end after SIGTERM."""
+PROVISION_TIMEOUT = 60
+"""Seconds to wait for the job's options."""
 
 
-def worker_environment(request: beam_fn_api_pb2.StartWorkerRequest) -> dict[str, str]:
-    """Ask the TaskManager for the job's options, and return what a worker wants to find in its environment."""
+def build_worker_environment(request: beam_fn_api_pb2.StartWorkerRequest) -> dict[str, str]:
+    """Ask the TaskManager for the job's options, and return a worker's environment variables."""
     with grpc.insecure_channel(request.provision_endpoint.url) as channel:
         stub = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
         wanted = beam_provision_api_pb2.GetProvisionInfoRequest()
         info = stub.GetProvisionInfo(
-            wanted, metadata=[("worker_id", request.worker_id)], timeout=60
+            wanted, metadata=[("worker_id", request.worker_id)], timeout=PROVISION_TIMEOUT
         ).info
     return {
         "WORKER_ID": request.worker_id,
@@ -46,20 +51,24 @@ def worker_environment(request: beam_fn_api_pb2.StartWorkerRequest) -> dict[str,
         "LOGGING_API_SERVICE_DESCRIPTOR": text_format.MessageToString(request.logging_endpoint),
         "PIPELINE_OPTIONS": json_format.MessageToJson(info.pipeline_options),
         "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
+        **SAFE_PATH,
     }
 
 
 class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc]
-    """Starts workers; each ends by itself when its TaskManager closes the connection, and all end with the pool."""
+    """Starts workers, and ends them when it is closed.
+
+    A worker ends by itself when its TaskManager closes the connection.
+    """
 
     def __init__(self) -> None:
         self._workers: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
 
     def StartWorker(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Start a worker with this Python; its output goes to the pool's stderr."""
+        """Start a worker with this Python and the pool's stderr as its stdout."""
         try:
-            environment = os.environ | worker_environment(request)
+            environment = os.environ | build_worker_environment(request)
             worker = subprocess.Popen(  # noqa: S603
                 WORKER, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr
             )
@@ -75,21 +84,21 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type
         )
         with self._lock:
             self._workers.add(worker)
-        threading.Thread(target=self._reap, args=(worker,), daemon=True).start()
+        threading.Thread(target=self._await_end, args=(worker,), daemon=True).start()
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Leave the worker to end by itself: two TaskManagers on one machine give theirs the same id."""
+        """Do nothing: two TaskManagers on a machine use the same worker id, and workers end alone."""
         return beam_fn_api_pb2.StopWorkerResponse()
 
-    def _reap(self, worker: subprocess.Popen[bytes]) -> None:
+    def _await_end(self, worker: subprocess.Popen[bytes]) -> None:
         code = worker.wait()
         with self._lock:
             self._workers.discard(worker)
         LOG.info("process %d ended with %d", worker.pid, code)
 
-    def running(self) -> list[int]:
-        """Return the processes of the workers that are running."""
+    def list_running(self) -> list[int]:
+        """Return the process ids of the workers that are running."""
         with self._lock:
             return sorted(worker.pid for worker in self._workers)
 
@@ -107,7 +116,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type
 
 
 def serve(port: int, host: str = "127.0.0.1") -> tuple[WorkerPool, grpc.Server, int]:
-    """Start a pool; return it, its server, and the port (one that is free for 0)."""
+    """Start a pool, and return it with its server and its port; port 0 chooses a free one."""
     pool = WorkerPool()
     server = grpc.server(ThreadPoolExecutor())
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
@@ -120,13 +129,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.engines.worker_pool",
-        description="Start Python workers for a Flink TaskManager.",
+        description="Start Python workers for a Flink TaskManager on this machine.",
     )
-    parser.add_argument("--port", type=int, default=50000)
+    parser.add_argument("--port", type=int, default=50000, help="default: %(default)s; 0 chooses a free one")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="keep to loopback: whoever reaches the pool can run code (default %(default)s)",
+        help="keep it on loopback: whoever reaches the pool can run code (default: %(default)s)",
     )
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")

@@ -200,15 +200,15 @@ def test_a_killed_worker_pool_is_survived(clusters, corpus, reference, tmp_path)
 JOB = """
 import time
 import apache_beam as beam
-from pipelines.config import Engine
-from pipelines.engines.launch import engine_pipeline
+from pipelines.engines.interface import Engine
+from pipelines.engines.launch import open_pipeline
 from schemas.errors import CongenerError, ModelError
 
 def work(item):
     WORK
 
 try:
-    with engine_pipeline(Engine(runner="flink", deadline=DEADLINE)) as pipeline:
+    with open_pipeline(Engine(runner="flink", deadline=DEADLINE)) as pipeline:
         pipeline | beam.Create([1, 2]) | beam.Reshuffle() | beam.Map(work)
 except CongenerError as error:
     print(type(error).__name__, error.exit_code, error)

@@ -1,31 +1,54 @@
 """One configuration for the command line and the file."""
 
+import subprocess
+import sys
+
 import pytest
+from pydantic import ValidationError
 
 from classifiers.models.encoders import EncoderConfig
-from pipelines.config import Engine, FilterConfig, on_disk, read_config, read_policy
+from pipelines.config import (
+    FilterConfig,
+    Hardware,
+    make_absolute,
+    read_config,
+    read_policy,
+    require_local_path,
+)
+from pipelines.engines.interface import Engine
 from schemas.errors import CardError
 from schemas.policies import Policy
 
 
 def test_defaults_without_files():
-    """No file means the defaults."""
+    """Without a file the defaults are returned."""
     assert read_config(None) == FilterConfig()
     assert read_policy(None) == Policy()
 
 
-def test_hardware_is_not_identity():
-    """Device, precision and places of files don't make another run; shards and windows do."""
-    base = FilterConfig()
-    elsewhere = FilterConfig.model_validate(
-        {"input": ("b",), "output": "c", "hardware": {"device": "cpu", "precision": "bf16"}}
-    )
-    assert base.identity() == elsewhere.identity()
-    assert base.identity() != FilterConfig.model_validate({"shards": {"rows": 10}}).identity()
-    assert (
-        base.identity()
-        != FilterConfig.model_validate({"encoder": {"window_tokens": 64}}).identity()
-    )
+def test_a_configuration_file_is_read(tmp_path):
+    """Sections of the file become sections of the configuration; the rest stays as by default."""
+    path = tmp_path / "run.yaml"
+    path.write_text("input: [a, b]\nengine: {workers: 3}\nhardware: {device: cpu}\n")
+    config = read_config(str(path))
+    assert config.input == ("a", "b")
+    assert (config.engine.workers, config.hardware.device) == (3, "cpu")
+    assert config.shards == FilterConfig().shards
+
+
+def test_hardware_and_paths_are_not_identity():
+    """Device, precision and paths don't make another run; shards and windows do."""
+    base = FilterConfig().select_identity()
+    changed = {"input": ("b",), "output": "c", "hardware": {"device": "cpu", "precision": "bf16"}}
+    assert base == FilterConfig.model_validate(changed).select_identity()
+    for change in ({"shards": {"rows": 10}}, {"encoder": {"window_tokens": 64}}):
+        assert base != FilterConfig.model_validate(change).select_identity()
+
+
+def test_the_engine_is_not_identity():
+    """The same run on another engine is the same run."""
+    engine = Engine(runner="flink", workers=9)
+    assert FilterConfig(engine=engine).select_identity() == FilterConfig().select_identity()
 
 
 def test_encoder_settings_reach_the_encoder():
@@ -36,14 +59,23 @@ def test_encoder_settings_reach_the_encoder():
             "hardware": {"device": "cpu", "token_budget": 99},
         }
     )
-    assert config.encoder_config() == EncoderConfig(
+    assert config.build_encoder_config() == EncoderConfig(
         window_tokens=64, window_overlap=8, device="cpu", token_budget=99
     )
 
 
 def test_the_encoders_own_defaults_are_the_same():
-    """Configuration and encoder agree on what nobody sets."""
-    assert FilterConfig().encoder_config() == EncoderConfig()
+    """Configuration and encoder agree on the defaults."""
+    assert FilterConfig().build_encoder_config() == EncoderConfig()
+
+
+def test_the_launcher_uses_its_own_device():
+    """With Dataflow the launcher chooses its device, and keeps the workers' precision."""
+    hardware = Hardware(device="cuda", precision="bf16")
+    there = FilterConfig(engine=Engine(runner="dataflow"), hardware=hardware).for_launcher()
+    assert (there.hardware.device, there.hardware.precision) == ("auto", "bf16")
+    here = FilterConfig(hardware=hardware)
+    assert here.for_launcher() is here
 
 
 @pytest.mark.parametrize(
@@ -63,36 +95,39 @@ def test_mistakes_in_a_policy_are_named(tmp_path, text):
         read_policy(str(path))
 
 
-def test_paths_are_absolute_for_workers_elsewhere(monkeypatch, tmp_path):
-    """A relative path means the launcher's folder, also to a worker that starts in another; URIs stay as they are."""
-    monkeypatch.chdir(tmp_path)
-    given = FilterConfig(input=("data", "s3://bucket/data"), output="run")
-    assert given.placed() == given
-    placed = given.model_copy(update={"engine": Engine(runner="flink")}).placed()
-    assert placed.input == (str(tmp_path / "data"), "s3://bucket/data")
-    assert placed.output == str(tmp_path / "run")
-
-
 @pytest.mark.parametrize(
-    ("engine", "elsewhere"),
-    [({}, False), ({"workers": 1}, False), ({"workers": 2}, True), ({"runner": "flink"}, True)],
+    "settings",
+    [{"encoder": {"window_tokens": 7}}, {"hardware": {"token_budget": 0}}, {"inputs": ("a",)}],
 )
-def test_where_the_work_is_done(engine, elsewhere):
-    """One local worker is this process; two, or a cluster, are others."""
-    assert Engine(**engine).elsewhere is elsewhere
+def test_settings_out_of_range_are_refused(settings):
+    """A window too short, no budget and an unknown field are errors of the model."""
+    with pytest.raises(ValidationError):
+        FilterConfig.model_validate(settings)
 
 
-def test_the_engine_is_no_part_of_the_identity():
-    """The same run on another engine is the same run."""
-    assert (
-        FilterConfig(engine=Engine(runner="flink", workers=9)).identity()
-        == FilterConfig().identity()
-    )
+def test_paths_are_absolute_for_workers_on_other_machines(monkeypatch, tmp_path):
+    """A relative path is the launcher's, also for a worker in another folder; URIs stay."""
+    monkeypatch.chdir(tmp_path)
+    local = FilterConfig(input=("data", "s3://bucket/data"), output="run")
+    assert local.with_absolute_paths() == local
+    flink = local.model_copy(update={"engine": Engine(runner="flink")}).with_absolute_paths()
+    assert flink.input == (str(tmp_path / "data"), "s3://bucket/data")
+    assert flink.output == make_absolute("run") == str(tmp_path / "run")
 
 
-@pytest.mark.parametrize("read", [read_config, read_policy, on_disk])
-def test_what_must_be_on_the_disk(read):
-    """Configurations, policies and trait folders aren't looked for on object stores, and the message says what is."""
+@pytest.mark.parametrize("read", [read_config, read_policy, require_local_path])
+def test_files_that_must_be_on_this_disk(read):
+    """Configurations, policies and trait folders aren't looked for on object stores."""
     with pytest.raises(CardError, match="must be on this machine's disk") as caught:
         read("gs://bucket/policy.yaml")
     assert caught.value.where == "gs://bucket/policy.yaml"
+
+
+def test_a_configuration_loads_no_model_library():
+    """A configuration is read before torch, Beam and transformers are imported."""
+    code = (
+        "import sys; import pipelines.config; "
+        "print({'torch', 'apache_beam', 'transformers'} & set(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"

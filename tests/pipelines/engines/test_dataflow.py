@@ -1,5 +1,6 @@
-"""What Dataflow's preset sets and demands, and what a template's parameters stand for."""
+"""Dataflow's preset, and the settings and options that it refuses."""
 
+import subprocess
 import sys
 
 import pytest
@@ -12,17 +13,10 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from pipelines.cli import main as cli
-from pipelines.config import Engine, FilterConfig
-from pipelines.engines.dataflow import (
-    as_command_line,
-    filter_options,
-    preset,
-    require_ready,
-    template_main,
-)
-from pipelines.engines.launch import handed_over
+from pipelines.engines.dataflow import require_ready, translate_error
+from pipelines.engines.launch import is_handed_over
 from schemas.errors import CardError
+from tests.support.engines import preset_options
 
 GIVEN = (
     "--project=p",
@@ -33,16 +27,14 @@ GIVEN = (
 GPU = "type:nvidia-l4;count:1;install-nvidia-driver"
 
 
-def options(*given: str, **engine) -> PipelineOptions:
+def build(*given: str, **engine) -> PipelineOptions:
     """Return the options of a launch on three machines."""
-    return PipelineOptions(
-        preset(Engine(**{"runner": "dataflow", "workers": 3} | engine)).options([*GIVEN, *given])
-    )
+    return preset_options("dataflow", [*GIVEN, *given], **{"workers": 3} | engine)
 
 
-def test_what_the_preset_sets():
-    """As many machines from beginning to end, one process and two threads on each, no main session, a label."""
-    found = options()
+def test_the_presets_options():
+    """Machines stay the same in number and run one process; the main session isn't pickled."""
+    found = build()
     worker, debug = found.view_as(WorkerOptions), found.view_as(DebugOptions)
     assert worker.num_workers == worker.max_num_workers == 3
     assert debug.lookup_experiment("no_use_multiple_sdk_containers")
@@ -52,29 +44,29 @@ def test_what_the_preset_sets():
     assert found.view_as(StandardOptions).no_wait_until_finish is False
 
 
-def test_what_can_be_said_otherwise():
-    """Threads and labels give way to what is given."""
-    found = options(
-        "--number_of_worker_harness_threads=4", "--labels=team=data", "--machine_type=g2-standard-8"
-    )
+def test_options_that_can_be_replaced():
+    """Threads and labels give way to the options that are given."""
+    given = ("--number_of_worker_harness_threads=4", "--labels=team=data")
+    found = build(*given, "--machine_type=g2-standard-8")
     assert found.view_as(DebugOptions).number_of_worker_harness_threads == 4
     assert found.view_as(GoogleCloudOptions).labels == ["team=data"]
     assert found.view_as(WorkerOptions).machine_type == "g2-standard-8"
 
 
 @pytest.mark.parametrize("left_out", GIVEN)
-def test_what_must_be_given(left_out):
-    """Project, region, a place for temporary files and the image are needed."""
+def test_options_that_must_be_given(left_out):
+    """Project, region, a folder for temporary files and the image are needed."""
+    rest = [option for option in GIVEN if option != left_out]
     with pytest.raises(CardError, match=f"{left_out.partition('=')[0]} is needed"):
-        preset(Engine(runner="dataflow", workers=3)).options(
-            [item for item in GIVEN if item != left_out]
-        )
+        preset_options("dataflow", rest, workers=3)
 
 
-def test_machines_must_be_given():
-    """How many machines isn't left to the service."""
-    with pytest.raises(CardError, match="--num_workers, that is congener's --workers, is needed"):
-        options(workers=None)
+def test_the_number_of_machines_must_be_given():
+    """The service doesn't choose the number of machines."""
+    with pytest.raises(
+        CardError, match="--num_workers, which congener's --workers sets, is needed"
+    ):
+        build(workers=None)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +75,7 @@ def test_machines_must_be_given():
         ("--staging_location=/tmp/staging", "--staging_location must be on gs://"),
         ("--max_num_workers=9", "can't be 9 here: the preset sets 3"),
         ("--save_main_session", "can't be True here"),
-        ("--job_name=My_Job", "isn't of lower-case letters"),
+        ("--job_name=My_Job", "may only have lower-case letters"),
         (
             "--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1",
             "congener's --accelerator",
@@ -92,156 +84,84 @@ def test_machines_must_be_given():
         ("--wrong_option=1", "no option '--wrong_option=1'"),
     ],
 )
-def test_what_would_go_wrong_is_refused(given, message):
-    """What the service would refuse later, or carry out at a price, is refused before anything is read."""
+def test_options_that_would_fail_later_are_refused(given, message):
+    """The service would refuse them after minutes, or charge for their effect."""
     with pytest.raises(CardError, match=message):
-        options(given)
+        build(given)
 
 
-def test_cheap_machines_have_no_gpu():
-    """Flexible scheduling and an accelerator don't go together; without one it is allowed."""
-    assert options("--flexrs_goal=COST_OPTIMIZED")
-    with pytest.raises(CardError, match="can't go together"):
-        options("--flexrs_goal=COST_OPTIMIZED", accelerator=GPU)
+def test_machines_that_scale_are_refused():
+    """Without a fixed number, Beam's two options for machines must agree."""
+    given = [*GIVEN, "--num_workers=2", "--max_num_workers=3"]
+    with pytest.raises(CardError, match="scales by CPU load"):
+        preset_options("dataflow", given)
 
 
-def test_when_nobody_waits():
+def test_flexible_scheduling_has_no_gpu():
+    """Flexible scheduling and an accelerator exclude each other; alone, either is allowed."""
+    assert build("--flexrs_goal=COST_OPTIMIZED")
+    assert build(accelerator=GPU)
+    with pytest.raises(CardError, match="exclude each other"):
+        build("--flexrs_goal=COST_OPTIMIZED", accelerator=GPU)
+
+
+def test_when_the_launcher_does_not_wait():
     """Without waiting, or as a template, a job goes on without its launcher."""
-    assert not handed_over(options())
-    assert handed_over(options(wait=False))
-    assert handed_over(options("--template_location=gs://bucket/job_object"))
+    assert not is_handed_over(build())
+    assert is_handed_over(build(wait=False))
+    assert is_handed_over(build("--template_location=gs://bucket/job_object"))
 
 
-def config(**changes) -> FilterConfig:
-    """Return settings that are ready for Dataflow, but for the changes."""
-    base = {
-        "input": ("gs://bucket/corpus",),
-        "output": "gs://bucket/run",
-        "hardware": {"device": "cuda", "precision": "bf16"},
-        "engine": {"runner": "dataflow", "workers": 3, "accelerator": GPU},
-    }
-    return FilterConfig.model_validate(base | changes)
-
-
-def test_what_is_ready():
-    """GPU and precision named, all on stores: ready, on either store, and without a GPU in the same way."""
-    require_ready(config())
-    require_ready(
-        config(
-            input=("s3://bucket/corpus",),
-            hardware={"device": "cpu", "precision": "fp32"},
-            engine={"runner": "dataflow"},
-        )
-    )
+STORES = ("gs://bucket/corpus", "gs://bucket/run")
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "settings",
+    [
+        (STORES, "cuda", "bf16", GPU),
+        (STORES, "cuda", "fp32", "type:nvidia-l4;count:2"),
+        (("s3://bucket/corpus", "gs://bucket/run"), "cpu", "fp32", None),
+    ],
+)
+def test_settings_that_are_ready(settings):
+    """Device and precision are named and all files are on stores, with a GPU or without."""
+    require_ready(*settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
     [
         (
-            {"input": ("gs://bucket/a", "corpus/")},
+            (("gs://bucket/a", "corpus/"), "cuda", "bf16", GPU),
             "corpus/: Dataflow's machines can't reach this machine's disk",
         ),
-        ({"output": "run/"}, "run/: Dataflow's machines"),
-        ({"hardware": {"device": "cuda"}}, "the device and the precision must be named"),
-        ({"hardware": {"precision": "bf16"}}, "the device and the precision must be named"),
-        ({"engine": {"runner": "dataflow"}}, "--device cuda without an --accelerator"),
-        (
-            {"hardware": {"device": "cpu", "precision": "fp32"}},
-            "--device cpu with an --accelerator",
-        ),
-        (
-            {"engine": {"runner": "dataflow", "accelerator": "nvidia-l4"}},
-            "--accelerator 'nvidia-l4'",
-        ),
+        ((("run/",), "cuda", "bf16", GPU), "run/: Dataflow's machines"),
+        ((STORES, "cuda", "auto", GPU), "needs a named device and precision"),
+        ((STORES, "auto", "bf16", GPU), "needs a named device and precision"),
+        ((STORES, "cuda", "bf16", None), "--device cuda without an --accelerator"),
+        ((STORES, "cpu", "fp32", GPU), "--device cpu with an --accelerator"),
+        ((STORES, "cuda", "bf16", "nvidia-l4"), "--accelerator 'nvidia-l4' doesn't have the form"),
     ],
 )
-def test_what_is_not_ready(changes, message):
-    """What would mean one thing on the launcher and another on the machines is refused."""
+def test_settings_that_are_not_ready(settings, message):
+    """Settings with one meaning on the launcher and another on the machines are refused."""
     with pytest.raises(CardError, match=message):
-        require_ready(config(**changes))
+        require_ready(*settings)
 
 
-def test_the_launcher_takes_whatever_device_it_has():
-    """On the launcher models run on what is there, in the workers' precision; elsewhere settings stay as they are."""
-    here = config().on_launcher().hardware
-    assert (here.device, here.precision) == ("auto", "bf16")
-    local = FilterConfig.model_validate({"hardware": {"device": "cuda"}})
-    assert local.on_launcher() is local
+def test_errors_of_the_client_are_translated_by_name():
+    """The client is an extra that may be missing, so its errors are known by their names."""
+    kind = type("DataflowJobAlreadyExistsError", (Exception,), {})
+    found = translate_error(kind("a job of this name is running\n"))
+    assert str(found).startswith("a job of this name is running\n  remedy: wait for the end")
+    assert translate_error(ValueError("x")) is None
 
 
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        ("input", "isn't --name=value"),
-        ("--input", "isn't --name=value"),
-        ("--vectors=yes", "vectors is 'yes', not true or false"),
-        ("--runner=FlinkRunner", "runs on Dataflow, not 'FlinkRunner'"),
-    ],
-)
-def test_parameters_that_mean_nothing(argument, message):
-    """A parameter that isn't a name and a value, a flag that is neither, or another runner is an error."""
-    with pytest.raises(CardError, match=message):
-        as_command_line([argument])
-
-
-def test_what_filter_does_not_know_is_beams():
-    """Names that `filter` doesn't have go to Beam, flags of Beam's too; they are checked there."""
-    given = [
-        "--rows_per_shard=7",
-        "--signals=head, lexicon",
-        "--vectors=true",
-        "--no_auth",
-        "--project=p",
-    ]
-    assert as_command_line(given) == [
-        *[
-            "filter",
-            "--runner",
-            "dataflow",
-            "--rows-per-shard",
-            "7",
-            "--signals",
-            "head",
-            "--signals",
-            "lexicon",
-            "--vectors",
-            "--",
-        ],
-        "--no_auth",
-        "--project=p",
-    ]
-
-
-def test_options_are_told_apart_by_kind():
-    """Lists, flags and values are told apart as the command line itself does."""
-    found = filter_options()
-    assert (found["input"], found["vectors"], found["output"], found["workers"]) == (
-        list,
-        bool,
-        str,
-        str,
+def test_settings_are_checked_without_beam():
+    """The check needs no Beam, so that a wrong setting is reported at once."""
+    code = (
+        "import sys; from pipelines.engines.dataflow import require_ready; "
+        "require_ready((), 'cpu', 'fp32', None); print('apache_beam' in sys.modules)"
     )
-    assert "help" not in found
-
-
-def test_a_template_runs_the_command_line(monkeypatch):
-    """The template's entry hands its parameters over and ends as the command line does."""
-    monkeypatch.setattr(sys, "argv", ["main.py", "--input=corpus/", "--output=gs://bucket/run"])
-    with pytest.raises(SystemExit) as ended:
-        template_main()
-    assert ended.value.code == 2
-    assert sys.argv == [
-        "main.py",
-        *[
-            "filter",
-            "--runner",
-            "dataflow",
-            "--input",
-            "corpus/",
-            "--output",
-            "gs://bucket/run",
-            "--",
-        ],
-    ]
-    assert cli.app.registered_commands
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "False\n"

@@ -1,4 +1,4 @@
-"""Flink's preset, and cancelling at Flink itself; tests/engines has the clusters."""
+"""Flink's preset, and how a job is cancelled; tests/engines has real clusters."""
 
 import json
 import threading
@@ -13,13 +13,13 @@ from apache_beam.options.pipeline_options import (
     SetupOptions,
 )
 
-from pipelines.engines.flink import cancel
+from pipelines.engines.flink import cancel_job
 from schemas.errors import CardError, EngineError
 from tests.support.engines import preset_options
 
 
 def test_flink_stages_nothing_and_names_its_workers():
-    """The preset names job server and worker pool, sends no main session, and gives way where an option is given."""
+    """The preset names job server and worker pool, and gives way to the options that are given."""
     default = preset_options("flink")
     assert default.view_as(PortableOptions).job_endpoint == "localhost:8099"
     assert default.view_as(PortableOptions).environment_config == "localhost:50000"
@@ -35,26 +35,26 @@ def test_flink_stages_nothing_and_names_its_workers():
         preset_options("flink", ["--parallelism=7"], workers=5)
 
 
-def test_every_job_has_a_name_of_its_own():
-    """By its name a job is found at Flink; two runs must not find each other's."""
+def test_every_job_has_another_name():
+    """A job is found at Flink by its name, so two runs must not share one."""
     names = {preset_options("flink").view_as(GoogleCloudOptions).job_name for _ in range(3)}
     assert len(names) == 3
 
 
 class Flink(BaseHTTPRequestHandler):
-    """Answers as Flink's interface does, and notes what it was asked."""
+    """Answers like Flink's REST interface, and keeps the requests."""
 
     asked: list[str] = []  # noqa: RUF012
 
     def do_GET(self):
-        """Name three jobs: ours, ours of before, another's."""
+        """Answer with three jobs: a running one, an older one of the same name, another run's."""
         jobs = [("a", "ours", "RUNNING"), ("b", "ours", "FAILED"), ("c", "other", "RUNNING")]
         self.answer(
             {"jobs": [{"jid": jid, "name": name, "state": state} for jid, name, state in jobs]}
         )
 
     def do_PATCH(self):
-        """Note it."""
+        """Keep the path."""
         self.asked.append(self.path)
         self.answer({})
 
@@ -67,7 +67,7 @@ class Flink(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
@@ -76,7 +76,7 @@ def test_only_our_running_job_is_cancelled(scheme):
     Flink.asked.clear()
     with HTTPServer(("127.0.0.1", 0), Flink) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        cancel(
+        cancel_job(
             PipelineOptions(
                 [f"--flink_master={scheme}127.0.0.1:{server.server_port}", "--job_name=ours"]
             )
@@ -85,7 +85,7 @@ def test_only_our_running_job_is_cancelled(scheme):
     assert Flink.asked == ["/jobs/a?mode=cancel"]
 
 
-def test_a_flink_that_cannot_be_asked_is_said():
-    """A job that may run on is no secret."""
+def test_a_job_that_cannot_be_cancelled_is_reported():
+    """If Flink doesn't answer, the error names the job, which may still run."""
     with pytest.raises(EngineError, match="the job ours can't be cancelled"):
-        cancel(PipelineOptions(["--flink_master=localhost:1", "--job_name=ours"]))
+        cancel_job(PipelineOptions(["--flink_master=localhost:1", "--job_name=ours"]))

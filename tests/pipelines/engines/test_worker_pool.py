@@ -1,4 +1,4 @@
-"""The worker pool: real workers, through Beam's own job service, and none left behind."""
+"""The worker pool: real workers through Beam's own job service, and none left running."""
 
 import os
 import signal
@@ -14,36 +14,36 @@ from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability import portable_runner
 
 from pipelines.engines import worker_pool
-from pipelines.engines.launch import _on_loopback
+from pipelines.engines.launch import listen_on_loopback
 from tests.support.engines import LOOPBACK, listening_addresses
 
 
 @pytest.fixture
 def pool():
     """Serve a pool on a free port."""
-    made, server, port = worker_pool.serve(0)
-    yield made, port
+    workers, server, port = worker_pool.serve(0)
+    yield workers, port
     server.stop(0)
-    made.close()
+    workers.close()
 
 
 class Note(beam.DoFn):
-    """Print, and note in a file which process does so and what it finds on its command line."""
+    """Print, and note in a file the process, its Python and whether its path is safe."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def process(self, item):
-        """Print far more than a pipe that nobody reads would hold."""
+        """Print far more than an unread pipe holds."""
         sys.stdout.write("x" * 200_000)
         sys.stdout.flush()
         with open(self.path, "a") as stream:
-            stream.write(f"{os.getpid()} {sys.executable} {sys.argv[0]}\n")
+            stream.write(f"{os.getpid()} {sys.executable} {sys.flags.safe_path}\n")
 
 
 def test_workers_of_this_python_do_the_work(pool, tmp_path):
-    """A job whose environment is the pool runs in another process of the same Python; printing doesn't stop it; it ends with the job."""
-    made, port = pool
+    """A job runs in another process of the same Python, may print, and its worker ends with it."""
+    workers, port = pool
     options = PipelineOptions(
         [
             "--job_endpoint=embed",
@@ -52,33 +52,34 @@ def test_workers_of_this_python_do_the_work(pool, tmp_path):
         ]
     )
     with (
-        _on_loopback(),
+        listen_on_loopback(),
         beam.Pipeline(runner=portable_runner.PortableRunner(), options=options) as pipeline,
     ):
         pipeline | beam.Create(range(3)) | beam.ParDo(Note(str(tmp_path / "notes")))
-    (process, python, _), *others = [
+    (process, python, safe_path), *others = [
         line.split() for line in (tmp_path / "notes").read_text().splitlines()
     ]
     assert len(others) == 2
     assert int(process) != os.getpid()
     assert Path(python).samefile(sys.executable)
+    assert safe_path == "True"
     deadline = time.monotonic() + 20
-    while made.running() and time.monotonic() < deadline:
+    while workers.list_running() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert made.running() == []
+    assert workers.list_running() == []
 
 
 def test_a_worker_that_cannot_start_is_an_error(pool):
-    """A TaskManager that can't be asked for the job's options hears why, instead of waiting."""
-    made, _ = pool
+    """If a TaskManager doesn't answer, the reply to it has the reason."""
+    workers, _ = pool
     request = beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1")
     request.provision_endpoint.url = "localhost:1"
-    assert "can't start a worker" in made.StartWorker(request, None).error
-    assert made.running() == []
+    assert "can't start a worker" in workers.StartWorker(request, None).error
+    assert workers.list_running() == []
 
 
-def test_it_listens_on_loopback_and_ends_when_told(tmp_path):
-    """The program says where it listens, which is nowhere but loopback, and ends with code 0 on SIGTERM."""
+def test_it_listens_on_loopback_and_ends_on_sigterm(tmp_path):
+    """The program listens on loopback only, and ends with code 0 on SIGTERM."""
     with open(tmp_path / "log", "w") as log:
         program = subprocess.Popen(
             [sys.executable, "-m", "pipelines.engines.worker_pool", "--port", "0"],

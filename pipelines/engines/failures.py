@@ -1,0 +1,79 @@
+"""What an engine raises, turned into errors with a remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+
+from pipelines.engines.interface import Preset
+from schemas.errors import CongenerError, EngineError
+
+RAISED = re.compile(
+    r"^(?:.*: )?schemas\.errors\.(\w+): (.*?)(?:\n  remedy: (.*?))?"
+    r"(?: \[while running '[^'\n]*'.*)?$",
+    re.MULTILINE,
+)
+"""An error of congener in a worker's trace: its class, its message and its remedy."""
+
+
+@contextmanager
+def translate_failures(options: PipelineOptions, preset: Preset) -> Iterator[None]:
+    """Turn errors of an engine inside the block into errors with a remedy.
+
+    An error that may be a fault of the code is raised unchanged.
+
+    Raises:
+        CongenerError: a worker raised it.
+        EngineError: the engine can't be reached, or the job failed.
+    """
+    try:
+        yield
+    except (grpc.RpcError, grpc.FutureTimeoutError) as error:
+        raise EngineError(
+            f"Beam's job server can't be reached: {error}",
+            where=options.view_as(PortableOptions).job_endpoint,
+            remedy="check that it is up (deploy/flink/local.sh status); for another address: "
+            "-- --job_endpoint=HOST:PORT",
+        ) from error
+    except Exception as error:
+        if found := preset.translate(error) or _translate_runtime_error(error):
+            raise found from error
+        raise
+
+
+def _translate_runtime_error(error: Exception) -> CongenerError | None:
+    """Return the error of congener, or the failed job, that a RuntimeError of Beam reports."""
+    if not isinstance(error, RuntimeError):
+        return None
+    if found := find_worker_error(str(error)):
+        return found
+    if not str(error).startswith("Pipeline "):
+        return None
+    return EngineError(
+        f"the job failed: {find_innermost_cause(str(error))}",
+        remedy="the same command resumes it; the engine's own logs have the details",
+    )
+
+
+def find_worker_error(trace: str) -> CongenerError | None:
+    """Return the error of congener in a worker's trace: only text comes back from a worker."""
+    kinds = {kind.__name__: kind for kind in CongenerError.__subclasses__()}
+    for name, problem, remedy in reversed(RAISED.findall(trace)):
+        if name in kinds:
+            return kinds[name](problem, remedy=remedy or None)
+    return None
+
+
+def find_innermost_cause(trace: str) -> str:
+    """Return the innermost cause of a Java trace, or the last line of a Python one."""
+    lines = [
+        line.strip()
+        for line in trace.splitlines()
+        if line.strip() and not line.startswith(("\tat ", "\t..."))
+    ]
+    java = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return (java or lines or ["no message"])[-1]

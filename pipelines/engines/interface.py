@@ -1,0 +1,94 @@
+"""The interface of the engines: the settings that choose one, and the preset that an engine offers.
+
+This module imports neither Beam nor another part of pipelines. An engine is a module with a
+function `make_preset(engine)`; `launch` is the only module that knows all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from schemas.cards import Strict
+from schemas.errors import CardError, EngineError
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+"""Keeps Python from importing modules from the current folder, which `python -m` does otherwise.
+
+Every Python process that an engine starts has this in its environment: a corpus folder may hold an
+`orjson.py` or a package `transforms`.
+"""
+
+
+class Engine(Strict):
+    """The settings that say what runs the pipeline.
+
+    They are no part of a run's identity: a run has the same bytes on every engine.
+    """
+
+    runner: Literal["local", "flink", "dataflow"] = "local"
+    workers: int | None = Field(None, ge=1)
+    """Processes (local, default 1), parallel tasks (flink, default 2) or machines (dataflow)."""
+    accelerator: str | None = None
+    """The GPU of Dataflow's scoring machines: `type:nvidia-l4;count:1;install-nvidia-driver`."""
+    deadline: float | None = Field(None, gt=0)
+    """Minutes after which a job on a cluster is cancelled."""
+    wait: bool = True
+    """Whether the launcher waits for the job and publishes the run. If not, which only Dataflow
+    allows, the same command publishes the run once the job has ended."""
+
+    @property
+    def uses_other_processes(self) -> bool:
+        """Return whether processes other than this one do the work."""
+        return self.runner != "local" or (self.workers or 1) > 1
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The way one engine uses Beam: a runner, its options and the engine's own hooks."""
+
+    runner: str
+    """The name of Beam's runner."""
+    fixed: tuple[str, ...] = ()
+    """Options that the user can't change."""
+    defaults: tuple[str, ...] = ()
+    """Options that the user can replace after `--`."""
+    extra: tuple[str, ...] = ()
+    """Names of options that only the engine's side knows, and Beam's Python half doesn't."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables for the processes that the runner starts."""
+    check: Callable[[PipelineOptions], None] = lambda _: None
+    """Raises CardError for options that the engine would refuse later, or charge for."""
+    cancel: Callable[[PipelineOptions], None] = lambda _: None
+    """Cancels a job where Beam's own way doesn't reach."""
+    translate: Callable[[Exception], EngineError | None] = lambda _: None
+    """Turns an error of the engine's client into one with a remedy, or returns None."""
+
+
+def check_engine(engine: Engine, given: Sequence[str] = ()) -> None:
+    """Check settings, and Beam options after `--`, as far as that is possible without Beam.
+
+    Raises: CardError: a setting has no meaning for the runner, or an option doesn't begin with `-`.
+    """
+    if engine.runner != "dataflow" and (engine.accelerator or not engine.wait):
+        raise CardError(
+            f"--accelerator and --no-wait have no meaning for --runner {engine.runner}",
+            remedy="leave them out, or choose --runner dataflow",
+        )
+    if engine.runner == "local" and engine.deadline:
+        raise CardError(
+            "--deadline is for jobs on a cluster",
+            remedy="leave it out; timeout(1) ends a local run, and the same command resumes it",
+        )
+    if stray := next((option for option in given if not option.startswith("-")), None):
+        raise CardError(
+            f"{stray!r} is not an option",
+            remedy="give every input its own --input, or quote a glob so that the shell doesn't "
+            "expand it; Beam's options are written --name=value",
+        )

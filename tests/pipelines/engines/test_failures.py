@@ -1,0 +1,102 @@
+"""Errors of engines: their causes are found, and faults of the code stay what they are."""
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.engines.failures import (
+    find_innermost_cause,
+    find_worker_error,
+    translate_failures,
+)
+from pipelines.engines.interface import Engine, Preset
+from pipelines.engines.launch import open_pipeline
+from schemas.errors import EngineError, InputError, ModelError
+
+JAVA = """java.util.concurrent.ExecutionException: java.lang.RuntimeException: \
+Error received from SDK harness: Traceback (most recent call last):
+  File "transforms/files/shards.py", line 1, in read_task
+schemas.errors.InputError: /data/a.jsonl: rows 0 to 5 can't be read
+  remedy: did the file change during the run? [while running 'Read/Rows']
+
+\tat org.apache.beam.runners.fnexecution.control.FnApiControlClient
+Caused by: java.io.IOException: connection lost
+\tat java.base/java.lang.Thread.run
+"""
+
+
+def raise_with_remedy(item: int) -> int:
+    """Raise an error of congener."""
+    raise ModelError(f"no GPU for {item}", where="device cuda", remedy="--device auto")
+
+
+def raise_fault(_: int) -> int:
+    """Raise an error that isn't congener's."""
+    raise ValueError("odd")
+
+
+def translate(error: Exception, preset: Preset | None = None) -> Exception:
+    """Return the error that leaves the block in which another one is raised."""
+    with (
+        pytest.raises(Exception) as caught,  # noqa: PT011, B017
+        translate_failures(PipelineOptions([]), preset or Preset("x")),
+    ):
+        raise error
+    return caught.value
+
+
+def test_a_workers_error_comes_back_from_another_process():
+    """A worker's error is raised here with its kind, message and remedy, without Beam's words."""
+    with pytest.raises(ModelError) as raised, open_pipeline(Engine(workers=2)) as pipeline:
+        pipeline | beam.Create([7]) | beam.Map(raise_with_remedy)
+    assert raised.value.problem == "device cuda: no GPU for 7"
+    assert raised.value.remedy == "--device auto"
+
+
+def test_a_fault_in_a_worker_stays_a_fault():
+    """A fault of the code in a worker isn't reported as an error of the engine."""
+    with pytest.raises(RuntimeError, match="odd"), open_pipeline(Engine(workers=2)) as pipeline:
+        pipeline | beam.Create([7]) | beam.Map(raise_fault)
+
+
+def test_a_workers_error_is_found_in_a_trace():
+    """A Java trace around a Python one gives congener's error."""
+    found = find_worker_error(JAVA)
+    assert isinstance(found, InputError)
+    assert found.problem == "/data/a.jsonl: rows 0 to 5 can't be read"
+    assert found.remedy == "did the file change during the run?"
+    assert find_worker_error("schemas.errors.NoSuchError: x") is None
+
+
+def test_the_innermost_cause_is_found():
+    """The last `Caused by` of a Java trace counts, or else the last line."""
+    assert find_innermost_cause(JAVA) == "java.io.IOException: connection lost"
+    assert find_innermost_cause("Traceback\n  File x\nValueError: odd\n") == "ValueError: odd"
+    assert find_innermost_cause("") == "no message"
+
+
+def test_a_failed_job_is_an_error_of_the_engine():
+    """Beam's words for a failed job begin with `Pipeline`; its last cause becomes the message."""
+    found = translate(RuntimeError("Pipeline congener-1 failed in state FAILED: lost"))
+    assert isinstance(found, EngineError)
+    assert "the job failed" in found.problem
+    assert "resumes" in found.remedy
+
+
+def test_a_presets_translation_comes_first():
+    """An engine may know an error by its type; other errors pass unchanged."""
+    known, other = KeyError("a"), ValueError("b")
+    preset = Preset("x", translate=lambda error: EngineError("known") if error is known else None)
+    assert str(translate(known, preset)) == "known"
+    assert translate(other, preset) is other
+
+
+def test_a_missing_job_server_is_named():
+    """The message has the address and a remedy."""
+    nowhere = ["--job_endpoint=localhost:1", "--job_server_timeout=2"]
+    message = r"localhost:1: Beam's job server can't be reached[\s\S]*local.sh status"
+    with (
+        pytest.raises(EngineError, match=message),
+        open_pipeline(Engine(runner="flink"), nowhere) as pipeline,
+    ):
+        pipeline | beam.Create([1])

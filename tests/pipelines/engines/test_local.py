@@ -1,0 +1,95 @@
+"""The local engine: processes that share the cores, and import nothing from the current folder."""
+
+import json
+import os
+import subprocess
+import sys
+
+import apache_beam as beam
+import pytest
+
+from pipelines.engines.interface import Engine
+from pipelines.engines.launch import open_pipeline
+from pipelines.engines.local import make_preset
+from tests.support.engines import LOOPBACK, listening_addresses
+
+HOSTILE = """
+import pathlib
+pathlib.Path({marker!r}).write_text(__name__)
+raise ImportError("imported from the current folder")
+"""
+
+
+class Observe(beam.DoFn):
+    """Note in a file who works, with how many threads, and where the launcher listens."""
+
+    def __init__(self, launcher: int, path: str) -> None:
+        self.launcher, self.path = launcher, path
+
+    def process(self, _):
+        """Add a line."""
+        import torch
+
+        worker = {
+            "process": os.getpid(),
+            "limit": os.environ.get("OMP_NUM_THREADS"),
+            "threads": torch.get_num_threads(),
+            "addresses": sorted(listening_addresses(self.launcher)),
+            "safe_path": sys.flags.safe_path,
+        }
+        with open(self.path, "a") as stream:
+            stream.write(json.dumps(worker) + "\n")
+
+
+@pytest.mark.parametrize("workers", [None, 1])
+def test_one_worker_is_this_process(workers):
+    """A single worker starts no process and needs no environment."""
+    preset = make_preset(Engine(workers=workers))
+    assert preset.fixed == ("--direct_num_workers=1",)
+    assert preset.environment == {}
+
+
+def test_more_workers_than_cores_have_a_thread_each():
+    """Threads are shared out, and no process gets less than one."""
+    environment = make_preset(Engine(workers=1000)).environment
+    assert environment == {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+
+
+def test_workers_are_processes_that_share_the_cores(tmp_path):
+    """Two workers are two other processes with half the cores each; Beam listens on loopback."""
+    with open_pipeline(Engine(workers=2)) as pipeline:
+        (
+            pipeline
+            | beam.Create(range(40))
+            | beam.Reshuffle()
+            | beam.ParDo(Observe(os.getpid(), str(tmp_path / "seen")))
+        )
+    seen = [json.loads(line) for line in (tmp_path / "seen").read_text().splitlines()]
+    share = max(1, os.cpu_count() // 2)
+    assert len({worker["process"] for worker in seen} - {os.getpid()}) == 2
+    assert {(worker["limit"], worker["threads"]) for worker in seen} == {(str(share), share)}
+    assert {address for worker in seen for address in worker["addresses"]} <= LOOPBACK
+    assert all(worker["safe_path"] for worker in seen)
+
+
+def test_workers_import_nothing_from_the_current_folder(corpus, heron, tmp_path):
+    """Modules in the folder from which `filter --workers 2` runs are never imported."""
+    folder, marker = tmp_path / "hostile", tmp_path / "imported"
+    (folder / "transforms").mkdir(parents=True)
+    for name in ("orjson.py", "transforms/__init__.py"):
+        (folder / name).write_text(HOSTILE.format(marker=str(marker)))
+    command = [sys.executable, "-P", "-c", "from pipelines.cli.main import main; main()"]
+    arguments = ["-i", str(corpus), "-o", str(tmp_path / "run"), "-t", str(heron)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ended = subprocess.run(
+        [*command, "filter", *arguments, "--signals", "lexicon", "--workers", "2"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert not marker.exists()
+    imported = subprocess.run([sys.executable, "-c", "import orjson"], cwd=folder, check=False)
+    assert (imported.returncode, marker.exists()) == (1, True), "the trap works without the guard"

@@ -1,20 +1,39 @@
-"""`congener doctor`: what is installed, which device there is, and what a run here would use."""
+"""`congener doctor`: the installed packages, the device, and the model that a run would use."""
 
 from __future__ import annotations
 
 import os
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.runs.cache import cache_folder
-from pipelines.version import VERSION, package_versions
+from pipelines.runs.cache import get_cache_folder
+from pipelines.version import VERSION, find_package_versions
+
+NEEDED = (
+    "apache-beam",
+    "google-re2",
+    "numpy",
+    "orjson",
+    "pyarrow",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+"""Packages that every run needs; FAISS, which comes in two packages, is checked apart."""
+GIB = 2**30
 
 
 class Check(NamedTuple):
-    """One thing looked at: whether it is as a run needs it (None: optional, and absent), and what was found."""
+    """The result of one check.
+
+    `good` is False if a run can't work, and None if something optional is missing.
+    """
 
     name: str
     good: bool | None
@@ -22,119 +41,98 @@ class Check(NamedTuple):
 
 
 def examine() -> list[Check]:
-    """Look at everything a run depends on; nothing is downloaded."""
+    """Check everything that a run depends on; nothing is downloaded."""
     return [
-        _python(),
-        *_packages(),
-        _faiss(),
-        _device(),
-        _encoder(),
-        _extra("gcp", "google-cloud-storage"),
-        _extra("aws", "boto3"),
-        _cache(),
+        _check_python(),
+        *_check_packages(),
+        _check_faiss(),
+        _check_device(),
+        _check_encoder(),
+        _check_extra("gcp", "google-cloud-storage"),
+        _check_extra("aws", "boto3"),
+        _check_cache(),
     ]
 
 
-def _python() -> Check:
+def _check_python() -> Check:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Check(
-        "python",
-        True,
-        f"{platform.python_version()} on {platform.machine()}, {cores} cores; congener {VERSION}",
-    )
+    python = f"{platform.python_version()} on {platform.machine()}, {cores} cores"
+    return Check("python", True, f"{python}; congener {VERSION}")
 
 
-def _packages() -> list[Check]:
-    needed = {
-        "apache-beam",
-        "numpy",
-        "pyarrow",
-        "torch",
-        "transformers",
-        "tokenizers",
-        "safetensors",
-        "google-re2",
-        "orjson",
-    }
-    found = package_versions()
-    return [Check(name, name in found, found.get(name, "missing")) for name in sorted(needed)]
+def _check_packages() -> list[Check]:
+    installed = find_package_versions()
+    return [Check(name, name in installed, installed.get(name, "missing")) for name in NEEDED]
 
 
-def _faiss() -> Check:
+def _check_faiss() -> Check:
     try:
         import faiss
     except ImportError:
-        return Check(
-            "faiss",
-            False,
-            "missing: pip install 'congener[cpu]', or 'congener[gpu]' on a CUDA machine",
-        )
-    gpu = hasattr(faiss, "StandardGpuResources")
-    return Check(
-        "faiss",
-        True,
-        f"{faiss.__version__}, {'GPU' if gpu else 'CPU'} build: searches run on the {'GPU when --device is one' if gpu else 'CPU'}",
-    )
+        remedy = "pip install 'congener[cpu]', or 'congener[gpu]' on a CUDA machine"
+        return Check("faiss", False, f"missing: {remedy}")
+    if hasattr(faiss, "StandardGpuResources"):
+        build = "GPU build: searches on the GPU if models run there"
+    else:
+        build = "CPU build: searches on the CPU"
+    return Check("faiss", True, f"{faiss.__version__}, {build}")
 
 
-def _device() -> Check:
+def _check_device() -> Check:
     import torch
 
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name(0)
-        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-        return Check(
-            "device",
-            True,
-            f"cuda: {name}, {memory:.0f} GiB, {'bf16' if torch.cuda.is_bf16_supported() else 'fp32'}",
-        )
-    return Check(
-        "device",
-        True,
-        f"cpu, fp32, {torch.get_num_threads()} threads (torch sees no GPU; --device cuda would refuse)",
-    )
+    if not torch.cuda.is_available():
+        threads = torch.get_num_threads()
+        remark = "torch finds no GPU, so --device cuda is an error"
+        return Check("device", True, f"cpu, fp32, {threads} threads ({remark})")
+    memory = torch.cuda.get_device_properties(0).total_memory / GIB
+    precision = "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    name = torch.cuda.get_device_name(0)
+    return Check("device", True, f"cuda: {name}, {memory:.0f} GiB, {precision}")
 
 
-def _encoder() -> Check:
+def _check_encoder() -> Check:
     from classifiers.models.checkpoints import PINNED, find_model
     from schemas.encoders import DEFAULT_ENCODER
     from schemas.errors import ModelError
 
-    offline, os.environ["HF_HUB_OFFLINE"] = os.environ.get("HF_HUB_OFFLINE"), "1"
     try:
-        files = find_model(DEFAULT_ENCODER)
+        with _stay_offline():
+            files = find_model(DEFAULT_ENCODER)
     except ModelError:
-        return Check(
-            "encoder",
-            None,
-            f"{DEFAULT_ENCODER} at {PINNED[DEFAULT_ENCODER][0][:12]} isn't on this disk; the first run fetches it",
-        )
-    finally:
-        os.environ.pop("HF_HUB_OFFLINE") if offline is None else os.environ.update(
-            HF_HUB_OFFLINE=offline
-        )
+        commit = PINNED[DEFAULT_ENCODER][0][:12]
+        absent = f"{DEFAULT_ENCODER} at {commit} isn't on this disk; the first run fetches it"
+        return Check("encoder", None, absent)
     return Check("encoder", True, f"{files.name}, weights {files.weights_sha256[:12]} as pinned")
 
 
-def _extra(name: str, package: str) -> Check:
+@contextmanager
+def _stay_offline() -> Iterator[None]:
+    """Keep the hub's client from downloading inside the block."""
+    before = os.environ.get("HF_HUB_OFFLINE")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HF_HUB_OFFLINE"]
+        else:
+            os.environ["HF_HUB_OFFLINE"] = before
+
+
+def _check_extra(name: str, package: str) -> Check:
     try:
         return Check(f"extra {name}", True, f"{package} {metadata.version(package)}")
     except metadata.PackageNotFoundError:
-        return Check(
-            f"extra {name}",
-            None,
-            f"not installed: pip install 'congener[{name}]' for its object store",
-        )
+        remedy = f"pip install 'congener[{name}]' to use its object store"
+        return Check(f"extra {name}", None, f"not installed: {remedy}")
 
 
-def _cache() -> Check:
-    folder = cache_folder()
+def _check_cache() -> Check:
+    folder = get_cache_folder()
     parent = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(parent, os.W_OK):
-        return Check("cache", False, f"{folder} can't be written; set CONGENER_CACHE")
+        return Check("cache", False, f"{folder} isn't writable: set CONGENER_CACHE")
     banks = len(list(Path(folder, "banks").glob("*"))) if folder.exists() else 0
-    return Check(
-        "cache",
-        True,
-        f"{folder}, {banks} banks, {shutil.disk_usage(parent).free / 2**30:.0f} GiB free",
-    )
+    free = shutil.disk_usage(parent).free / GIB
+    return Check("cache", True, f"{folder}, {banks} banks, {free:.0f} GiB free")

@@ -19,8 +19,8 @@ PACKAGES = (
 )
 
 
-def package_versions() -> dict[str, str]:
-    """Return the installed versions of the packages that matter to a run's result."""
+def find_package_versions() -> dict[str, str]:
+    """Return the versions of those packages that are installed, by name."""
     installed = {}
     for name in PACKAGES:
         try:

@@ -1,41 +1,85 @@
 """doctor: what is installed, and what is missing."""
 
+import os
 import sys
 
+import pytest
+
+from classifiers.models import checkpoints
 from pipelines import doctor
+from schemas.errors import ModelError
 
 
 def test_this_environment_is_healthy():
-    """Everything a run needs is here; the device line says which device."""
+    """This environment has all that a run needs, and the device is named."""
     checks = {check.name: check for check in doctor.examine()}
     assert [name for name, check in checks.items() if check.good is False] == []
     assert checks["device"].found.startswith(("cpu", "cuda"))
     assert "as pinned" in checks["encoder"].found
+    assert set(doctor.NEEDED) < set(checks)
 
 
-def test_a_missing_faiss_says_how_to_get_one(monkeypatch):
-    """Without either FAISS wheel the remedy names both extras."""
+def test_a_missing_package_is_a_fault(monkeypatch):
+    """A package that isn't installed is reported as missing."""
+    monkeypatch.setattr(doctor, "find_package_versions", lambda: {"numpy": "2.1"})
+    checks = {check.name: check for check in doctor._check_packages()}
+    assert checks["numpy"] == doctor.Check("numpy", True, "2.1")
+    assert checks["torch"] == doctor.Check("torch", False, "missing")
+
+
+def test_a_missing_faiss_names_both_packages(monkeypatch):
+    """Without FAISS the remedy names the extras for CPU and GPU."""
     monkeypatch.setitem(sys.modules, "faiss", None)
-    check = doctor._faiss()
+    check = doctor._check_faiss()
     assert check.good is False
     assert "congener[cpu]" in check.found
     assert "congener[gpu]" in check.found
 
 
-def test_an_absent_extra_is_no_fault():
-    """An object store's extra that isn't installed is said, and is no error."""
-    assert doctor._extra("gcp", "no-such-package").good is None
+def test_a_missing_extra_is_no_fault():
+    """The extra of an object store is optional."""
+    check = doctor._check_extra("gcp", "no-such-package")
+    assert check.good is None
+    assert "congener[gcp]" in check.found
 
 
 def test_an_encoder_that_must_be_fetched_is_no_fault(monkeypatch):
-    """Without the packaged encoder and a hub cache, doctor says that the first run fetches it."""
-    from classifiers.models import checkpoints
-    from schemas.errors import ModelError
+    """If the encoder isn't on the disk, doctor reports that the first run fetches it."""
 
-    def absent(*_):
+    def refuse(*_):
         raise ModelError("not here")
 
-    monkeypatch.setattr(checkpoints, "find_model", absent)
-    check = doctor._encoder()
+    monkeypatch.setattr(checkpoints, "find_model", refuse)
+    check = doctor._check_encoder()
     assert check.good is None
     assert "fetches it" in check.found
+
+
+@pytest.mark.parametrize("before", [None, "0", "1"])
+def test_offline_mode_ends_with_the_check(monkeypatch, before):
+    """The hub's client is offline during the check, and as it was afterwards."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", before or "")
+    if before is None:
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+    with doctor._stay_offline():
+        assert os.environ["HF_HUB_OFFLINE"] == "1"
+    assert os.environ.get("HF_HUB_OFFLINE") == before
+
+
+def test_the_cache_is_counted(monkeypatch, tmp_path):
+    """The cache's banks are counted, and a folder that doesn't exist yet is no fault."""
+    monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "cache"))
+    assert "0 banks" in doctor._check_cache().found
+    (tmp_path / "cache" / "banks" / "a").mkdir(parents=True)
+    check = doctor._check_cache()
+    assert check.good is True
+    assert "1 banks" in check.found
+
+
+def test_a_cache_that_cannot_be_written_is_a_fault(monkeypatch, tmp_path):
+    """The remedy is the variable that names another folder."""
+    monkeypatch.setenv("CONGENER_CACHE", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    check = doctor._check_cache()
+    assert check.good is False
+    assert "set CONGENER_CACHE" in check.found

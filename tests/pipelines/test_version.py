@@ -4,7 +4,7 @@ import re
 import tomllib
 from importlib import metadata
 
-from pipelines.version import PACKAGES, VERSION, package_versions
+from pipelines.version import PACKAGES, VERSION, find_package_versions
 
 
 def test_installed_version_is_the_codes():
@@ -14,7 +14,7 @@ def test_installed_version_is_the_codes():
 
 def test_versions_of_what_decides_bytes():
     """Installed packages are listed with their versions, absent ones aren't."""
-    found = package_versions()
+    found = find_package_versions()
     assert set(found) <= set(PACKAGES)
     assert found["pyarrow"] == metadata.version("pyarrow")
 

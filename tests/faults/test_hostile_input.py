@@ -119,11 +119,11 @@ BAD = {
     ),
     "nine hundred lists": (
         b'{"messages": [], "x": ' + b"[" * 900 + b"]" * 900 + b"}",
-        "inside one another",
+        "nested objects and lists",
     ),
     "sixty objects": (
         b'{"messages": [], "y": ' + b'{"a":' * 60 + b"1" + b"}" * 60 + b"}",
-        "inside one another",
+        "nested objects and lists",
     ),
     "NaN": (b'{"messages": [], "n": NaN}', "not JSON"),
     "infinity": (b'{"messages": [], "n": -Infinity}', "not JSON"),
@@ -323,7 +323,7 @@ STOPS = {
     ),
     "UTF-16": ({"a.jsonl": GOOD[0].decode().encode("utf-16")}, "is UTF-16"),
     "nothing": ({"a.jsonl": b""}, "is empty"),
-    "blank lines alone": ({"a.jsonl": b"\n\n \n"}, "holds no JSON object"),
+    "blank lines alone": ({"a.jsonl": b"\n\n \n"}, "has no JSON object with a field"),
 }
 
 

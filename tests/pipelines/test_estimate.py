@@ -10,7 +10,7 @@ from pipelines.display.progress import Reporter
 from pipelines.estimate import Estimate, Stretch, Terms, drawn, reckon, run_estimate
 from pipelines.filter import plan
 from schemas.errors import BudgetError, CardError
-from transforms.files.sources import Cut, Piece, ShardPlan
+from transforms.files.sources import Cut, ShardPlan, SourcePiece
 
 LEXICON = {"signals": ("lexicon",)}
 
@@ -87,7 +87,7 @@ def test_a_sample_as_large_as_the_corpus_is_all_of_it(config, corpus, tmp_path):
 
 def test_many_tasks_are_drawn_from_in_little_time():
     """Thousands of files and one of thousands of shards: what is drawn takes time in proportion to them, not to their product."""
-    piece = Piece("a", "a", "0", "jsonl", "none", Cut(0, 0, 0), Cut(1, 1, 0))
+    piece = SourcePiece("a", "a", "0", "jsonl", "none", Cut(0, 0, 0), Cut(1, 1, 0))
     tasks = [
         tuple(ShardPlan(f"part-{place:06d}-{place:012d}", (piece,)) for place in range(length))
         for length in [1] * 20_000 + [20_000]

@@ -1,1 +1,1 @@
-"""Files and stores: what a corpus consists of, how it is cut into shards, and how a shard's rows are read."""
+"""Files and stores: the survey of a corpus, its cut into shards, and the reading of their rows."""

@@ -1,4 +1,8 @@
-"""Object stores through Beam's filesystems: their clients' errors as the system's own, and nothing half under a final name."""
+"""Object stores, through Beam's filesystems.
+
+Errors of their clients become OSErrors, and a failed write never leaves a partial object. Beam
+takes a second to import, so `storage` imports this module only when a path needs it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import copy
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from apache_beam.io.aws.clients.s3.boto3_client import Client
 from apache_beam.io.aws.s3filesystem import S3FileSystem
@@ -16,51 +20,56 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.options.value_provider import RuntimeValueProvider
 
-PART = 16 << 20
-"""Bytes that are sent at once: larger objects go up in parts, and what a bad connection costs is a part."""
+from transforms.files.patterns import FoundFile, find_glob_sign
 
-GLOB_SIGNS = "*?["
-KINDS: dict[int, type[OSError]] = {
+PART = 16 << 20
+"""Bytes of one upload request; a larger object takes several, and a broken connection costs one."""
+
+ERRORS_BY_CODE: dict[int, type[OSError]] = {
     401: PermissionError,
     403: PermissionError,
     404: FileNotFoundError,
 }
 
 
-class FoundFile(NamedTuple):
-    """A file that a pattern matched."""
-
-    uri: str
-    size: int
-
-
 def use_options(options: PipelineOptions) -> None:
-    """Reach the stores as these Beam options say (`--s3_endpoint_url` and its kin); workers are told by their runner."""
+    """Set the Beam options with which this process reaches stores, such as `--s3_endpoint_url`.
+
+    On workers the runner sets them.
+    """
     FileSystems.set_options(options)
 
 
-def _settle_options() -> None:
-    """Give the filesystems default options unless they have some: without any, S3 can't be reached and Google's client reads `sys.argv`."""
-    if FileSystems._pipeline_options is None and RuntimeValueProvider.runtime_options is None:  # noqa: SLF001
+def _get_options() -> Any:
+    """Return the options of this process or, on a worker, of the runner; None without either."""
+    options = FileSystems._pipeline_options  # noqa: SLF001 - Beam has no other access to them
+    return RuntimeValueProvider.runtime_options if options is None else options
+
+
+def _ensure_options() -> None:
+    """Set default options unless there are some already.
+
+    Without options, S3 can't be reached and Google's client parses `sys.argv`.
+    """
+    if _get_options() is None:
         use_options(PipelineOptions([]))
 
 
 class SharedS3(S3FileSystem):  # type: ignore[misc]
-    """S3 through one client a process: Beam makes one for every call, which takes a tenth of a second each time."""
+    """S3 with one client per process: Beam creates one for each call, which takes 0.1 s."""
 
     _client: tuple[Any, Any] = (None, None)
 
     @classmethod
     def scheme(cls) -> str:
-        """Return a name that no URI has: Beam looks through all filesystems for a URI's, and has one for S3."""
+        """Return a scheme that no URI has, since Beam allows only one filesystem for `s3`."""
         return "shared-s3"
 
     def _io(self) -> S3IO:
         if SharedS3._client[0] is not self._options:
             SharedS3._client = (self._options, Client(options=self._options))
-        return S3IO(
-            client=copy.copy(SharedS3._client[1])
-        )  # a copy has its own place in what it reads, and the same connections
+        # a copy shares the connections but has its own read position
+        return S3IO(client=copy.copy(SharedS3._client[1]))
 
     def _list(self, prefix: str) -> Iterator[FileMetadata]:
         for uri, size in self._io().list_files(prefix):
@@ -76,59 +85,59 @@ class SharedS3(S3FileSystem):  # type: ignore[misc]
         return self._io().open(path, mode, mime_type=mime_type)
 
     def exists(self, path: str) -> bool:
-        """Say whether an object is there."""
+        """Return whether an object exists."""
         return bool(self._io().exists(path))
 
     def metadata(self, path: str) -> FileMetadata:
-        """Return an object's size."""
+        """Return the size of an object."""
         return FileMetadata(path, self._io().size(path))
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Delete objects, and folders whose names end with a slash."""
+        """Delete objects, and all objects below names that end with a slash."""
         for error in self._io().delete_paths(paths).values():
             if error is not None:
                 raise error
 
 
-def filesystem(uri: str) -> FileSystem:
-    """Return the filesystem of a URI.
+def find_filesystem(uri: str) -> FileSystem:
+    """Return the filesystem for a URI.
 
-    Raises: ValueError: There is none, or the package that it needs isn't installed.
+    Raises: ValueError: no filesystem has the URI's scheme, or its package isn't installed.
     """
     if FileSystems.get_scheme(uri) == S3FileSystem.scheme():
-        return SharedS3(FileSystems._pipeline_options or RuntimeValueProvider.runtime_options)  # noqa: SLF001
+        return SharedS3(_get_options())
     return FileSystems.get_filesystem(uri)
 
 
 @contextmanager
-def _speaking() -> Iterator[None]:
-    """Raise whatever a store's client raises as an OSError; the clients have no exception in common.
+def _translate_errors() -> Iterator[None]:
+    """Raise every error of a store's client as an OSError: the clients have no common exception.
 
-    Raises: OSError: FileNotFoundError and PermissionError where the store says so.
+    Raises: OSError: the client fails; FileNotFoundError and PermissionError if that is the reason.
     """
-    _settle_options()
+    _ensure_options()
     try:
         yield
     except Exception as error:
-        raise as_os_error(error) from error
+        raise convert_error(error) from error
 
 
-def as_os_error(error: Exception) -> OSError:
-    """Return an error of a store's client as the system would have raised it."""
+def convert_error(error: Exception) -> OSError:
+    """Return the OSError that corresponds to an error of a store's client."""
     if isinstance(error, BeamIOError) and error.exception_details:
         error = next(iter(error.exception_details.values()))
     elif isinstance(error, OSError):
         return error
-    return KINDS.get(getattr(error, "code", None) or 0, OSError)(str(error) or repr(error))
+    return ERRORS_BY_CODE.get(getattr(error, "code", None) or 0, OSError)(str(error) or repr(error))
 
 
-def matched(pattern: str, limit: int | None = None) -> list[FoundFile]:
-    """List the objects that a glob matches: a star within a folder, two below it.
+def match_files(pattern: str, limit: int | None = None) -> list[FoundFile]:
+    """Return the files that a glob matches: `*` matches within a folder, `**` at any depth.
 
-    Raises: OSError: The store can't be listed, or isn't known.
+    Raises: OSError: the store can't be listed, or the URI's scheme is unknown.
     """
-    with _speaking():
-        (result,) = filesystem(pattern).match([pattern], [limit])
+    with _translate_errors():
+        (result,) = find_filesystem(pattern).match([pattern], [limit])
     return [
         FoundFile(item.path, item.size_in_bytes)
         for item in result.metadata_list
@@ -136,53 +145,57 @@ def matched(pattern: str, limit: int | None = None) -> list[FoundFile]:
     ]
 
 
-def below(folder: str, limit: int | None = None) -> list[FoundFile]:
-    """List the objects below a folder, at any depth.
+def list_below(folder: str, limit: int | None = None) -> list[FoundFile]:
+    """Return the objects below a folder, at any depth.
 
-    Raises: OSError: The store can't be listed, or the folder's name would be taken for a glob.
+    Raises: OSError: the store can't be listed, or the folder's name contains a glob sign, which
+        can't be quoted.
     """
-    if odd := next((sign for sign in GLOB_SIGNS if sign in folder), None):
+    if sign := find_glob_sign(folder):
         raise OSError(
-            f"{odd!r} in the name of a folder: Beam can't list it on an object store; rename it"
+            f"the name of the folder contains {sign!r}, and Beam can't list such a folder on an "
+            "object store; rename it"
         )
-    return matched(f"{folder.rstrip('/')}/**", limit)
+    return match_files(f"{folder.rstrip('/')}/**", limit)
 
 
 def exists(uri: str) -> bool:
-    """Say whether an object of exactly this name is there.
+    """Return whether an object of exactly this name exists.
 
-    Raises: OSError: The store doesn't say.
+    Raises: OSError: the store doesn't answer.
     """
-    with _speaking():
-        return bool(filesystem(uri).exists(uri))
+    with _translate_errors():
+        return bool(find_filesystem(uri).exists(uri))
 
 
-def found(uri: str) -> list[FoundFile]:
-    """Return the object of exactly this name, glob signs and all, if it is there.
+def find_object(uri: str) -> list[FoundFile]:
+    """Return the object of exactly this name, or nothing. Glob signs have no meaning here.
 
-    Raises: OSError: The store doesn't say.
+    Raises: OSError: the store doesn't answer.
     """
     if not exists(uri):
         return []
-    with _speaking():
-        return [FoundFile(uri, filesystem(uri).metadata(uri).size_in_bytes)]
+    with _translate_errors():
+        return [FoundFile(uri, find_filesystem(uri).metadata(uri).size_in_bytes)]
 
 
 class _Reading(io.RawIOBase):
-    """An object opened for reading, whose errors come as OSError at every step."""
+    """An object opened for reading; every operation raises its errors as OSError."""
 
     def __init__(self, uri: str) -> None:
-        with _speaking():
-            self._stream = filesystem(uri).open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+        with _translate_errors():
+            self._stream = find_filesystem(uri).open(
+                uri, compression_type=CompressionTypes.UNCOMPRESSED
+            )
 
     def readinto(self, buffer: Any) -> int:
-        with _speaking():
+        with _translate_errors():
             data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        with _speaking():
+        with _translate_errors():
             return int(self._stream.seek(offset, whence))
 
     def tell(self) -> int:
@@ -200,34 +213,39 @@ class _Reading(io.RawIOBase):
         super().close()
 
 
-def open_reading(uri: str) -> io.BufferedReader:
+def open_object(uri: str) -> io.BufferedReader:
     """Open an object for reading.
 
-    Raises: OSError: It isn't there, or can't be reached; so do reads later on.
+    Raises: OSError: the object doesn't exist or can't be reached. Later reads raise it, too.
     """
     return io.BufferedReader(_Reading(uri), 1 << 20)
 
 
 def write(uri: str, data: bytes) -> None:
-    """Write an object, which appears under its name when its last part is there; a write that fails is given up.
+    """Write an object, which becomes visible when its upload completes. A failed one is abandoned.
 
-    Raises: OSError: The store refuses, or the connection breaks.
+    Raises: OSError: the store refuses the object, or the connection breaks.
     """
-    with _speaking():
-        stream: Any = filesystem(uri).create(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+    with _translate_errors():
+        stream: Any = find_filesystem(uri).create(
+            uri, compression_type=CompressionTypes.UNCOMPRESSED
+        )
         try:
-            for at in range(0, len(data), PART):
-                stream.write(data[at : at + PART])
+            for offset in range(0, len(data), PART):
+                stream.write(data[offset : offset + PART])
             stream.flush()
             stream.close()
         except BaseException:
-            _give_up(stream)
+            _abandon_upload(stream)
             raise
 
 
-def _give_up(stream: Any) -> None:
-    """End an upload without finishing it: closed by `with` or by the collector, S3's would publish the parts that made it."""
-    with suppress(Exception):  # the store forgets an upload that it can't be told of
+def _abandon_upload(stream: Any) -> None:
+    """End an upload without completing it.
+
+    If the stream were closed, by the garbage collector for instance, S3 would publish its parts.
+    """
+    with suppress(Exception):  # if the store can't be reached, it drops the upload itself
         getattr(stream, "terminate", lambda: None)()
     for end in (stream, getattr(stream, "raw", None)):
         if end is not None:
@@ -235,15 +253,15 @@ def _give_up(stream: Any) -> None:
 
 
 def remove(uri: str) -> None:
-    """Delete an object and all below its name, if they are there.
+    """Delete an object and everything below its name, if they exist.
 
-    Raises: OSError: Something is left.
+    Raises: OSError: the store refuses, or an object is still there afterwards.
     """
     if exists(uri):
-        with _speaking():
-            filesystem(uri).delete([uri])
-    if below(uri, 1):
-        with _speaking():
-            filesystem(uri).delete([f"{uri.rstrip('/')}/"])
-        if left := below(uri, 1):  # Google's client only warns of what it couldn't delete
-            raise OSError(f"{left[0].uri} is still there")
+        with _translate_errors():
+            find_filesystem(uri).delete([uri])
+    if list_below(uri, 1):
+        with _translate_errors():
+            find_filesystem(uri).delete([f"{uri.rstrip('/')}/"])
+        if left := list_below(uri, 1):  # Google's client only warns if it can't delete
+            raise OSError(f"{left[0].uri} still exists; check the right to delete")

@@ -1,4 +1,4 @@
-"""Rows of a shard: Parquet and JSON Lines into Arrow tables of the settled schema, odd rows into rejects."""
+"""Rows of a shard, read into Arrow tables of the settled schema; unreadable rows are rejects."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.corpora import EXPANSION_REMEDY
 from schemas.errors import InputError
-from transforms.coders import coded
+from transforms.coders import register_shard_coder
 from transforms.files import storage
 from transforms.files.footers import open_parquet
-from transforms.files.json_shapes import described, misfit
-from transforms.files.sources import BOM, MAX_LINE_BYTES, Piece, ShardPlan, lines, open_lines
+from transforms.files.json_lines import open_lines, parse_line, read_lines
+from transforms.files.sources import ShardPlan, SourcePiece
 from transforms.records.formats import is_text
 
 RAW_LIMIT = 64 << 10
-"""Bytes of a rejected row that are kept."""
+"""Bytes of a reject that are kept."""
 
 
 class Reject(NamedTuple):
-    """A row that couldn't be read: where it stands, its first bytes, and why."""
+    """A row that couldn't be read: its position, the reason, and its first bytes."""
 
     source: str
     row: int
@@ -36,28 +35,31 @@ class Reject(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows that were read, the row number of each in its source, and those that couldn't be."""
+    """Rows of a piece: the good ones, the row number of each in its source, and the rejects."""
 
     table: pa.Table
     numbers: list[int]
     rejects: list[Reject]
 
 
-BATCH_ROWS = 256
-"""Rows of Parquet that are decoded before their size is looked at: a dictionary may name one long text in every row."""
+DECODED_ROWS = 256
+"""Rows of Parquet that are decoded before their size is checked.
+
+They may be large, since a dictionary can refer to one long text in every row.
+"""
 
 
 class RowStream(Protocol):
-    """A source read from one place on."""
+    """A source that is read piece by piece."""
 
-    def take(self, piece: Piece) -> Rows:
-        """Read the next piece."""
+    def take(self, piece: SourcePiece) -> Rows:
+        """Return the rows of a piece, which is after those that were read before."""
 
     def close(self) -> None:
         """Close the source."""
 
 
-@coded
+@register_shard_coder
 @dataclass
 class Shard:
     """A shard as read: the table of its good rows, where each came from, and its rejects."""
@@ -68,8 +70,11 @@ class Shard:
     numbers: list[int]
     rejects: list[Reject] = field(default_factory=list)
 
-    def places(self) -> list[int]:
-        """Return each good row's place among all of the shard's, rejects counted: it stays when another row becomes a reject."""
+    def positions(self) -> list[int]:
+        """Return the position of each good row among all of the shard's rows, rejects included.
+
+        It doesn't change when another row becomes a reject.
+        """
         first, before = {}, 0
         for piece in self.plan.pieces:
             first[piece.source] = before - piece.begin.row
@@ -81,44 +86,45 @@ class Shard:
 
 
 class ParquetRows:
-    """Rows of a Parquet file from a row group on, decoded page by page so that a large row group needn't fit."""
+    """Rows of a Parquet file from a row group on, decoded in batches to limit the memory."""
 
-    def __init__(self, piece: Piece, schema: pa.Schema) -> None:
+    def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
         self._stream = storage.open_raw(piece.uri)
         self._file = open_parquet(self._stream)
         self._schema = schema
         groups = range(piece.begin.group, self._file.metadata.num_row_groups)
         self._batches: Iterator[pa.RecordBatch] = self._file.iter_batches(
-            batch_size=BATCH_ROWS, row_groups=list(groups)
+            batch_size=DECODED_ROWS, row_groups=list(groups)
         )
         self._held: pa.RecordBatch | None = None
-        self._at = self._first_row(piece.begin.group)
+        self._row = self._find_first_row(piece.begin.group)
 
-    def _first_row(self, group: int) -> int:
-        return sum(self._file.metadata.row_group(place).num_rows for place in range(group))
+    def _find_first_row(self, group: int) -> int:
+        return sum(self._file.metadata.row_group(index).num_rows for index in range(group))
 
-    def take(self, piece: Piece) -> Rows:
-        """Read the rows of `piece`, passing over those before it.
+    def take(self, piece: SourcePiece) -> Rows:
+        """Return the rows of `piece`, and skip those before it.
 
-        Raises: InputError: They unfold to more bytes than the piece may.
+        Raises: InputError: the rows expand to more bytes than the piece may take.
         """
-        while self._at < piece.begin.row:
-            self._batch(piece.begin.row)
-        batches, left = [], piece.unfolded
-        while self._at < piece.end.row:
-            batches.append(self._batch(piece.end.row))
-            left -= sum(map(written_out, batches[-1].columns))
+        while self._row < piece.begin.row:
+            self._decode(piece.begin.row)
+        batches, left = [], piece.max_bytes
+        while self._row < piece.end.row:
+            batches.append(self._decode(piece.end.row))
+            left -= sum(map(measure_expanded, batches[-1].columns))
             if left < 0:
                 raise InputError(
-                    f"rows {piece.begin.row} to {piece.end.row} expand to more than the {piece.unfolded:,} bytes that shards.expansion allows",
+                    f"rows {piece.begin.row} to {piece.end.row} expand to more than the "
+                    f"{piece.max_bytes:,} bytes that shards.expansion allows",
                     where=piece.uri,
                     remedy=EXPANSION_REMEDY,
                 )
-        # in one chunk each: where batches begin depends on what was read before, and must not show in the output's bytes
+        # one chunk per column: the output's bytes mustn't depend on where batches begin, which
+        # depends on the rows that were read before
         table = pa.Table.from_batches(batches, self._file.schema_arrow).combine_chunks()
-        if (
-            table.schema != self._schema
-        ):  # Arrow can't cast a null field of a struct in a list, even to itself
+        # Arrow can't cast a null field of a struct in a list, even to its own type
+        if table.schema != self._schema:
             table = table.cast(self._schema)
         return Rows(table, list(range(piece.begin.row, piece.end.row)), [])
 
@@ -127,40 +133,40 @@ class ParquetRows:
         self._file.close()
         self._stream.close()
 
-    def _batch(self, end: int) -> pa.RecordBatch:
-        """Return the next rows, as far as they were decoded together, but none from row `end` on."""
+    def _decode(self, end: int) -> pa.RecordBatch:
+        """Return the next rows before row `end` that are decoded together."""
         batch = self._held or next(self._batches)
-        taken = batch.slice(0, end - self._at)
+        taken = batch.slice(0, end - self._row)
         self._held = batch.slice(len(taken)) if len(batch) > len(taken) else None
-        self._at += len(taken)
+        self._row += len(taken)
         return taken
 
 
 class JsonRows:
     """Rows of a JSON Lines file from a byte offset on."""
 
-    def __init__(self, piece: Piece, schema: pa.Schema) -> None:
+    def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
         self._stream = open_lines(piece.uri, piece.compression)
         start = piece.begin.byte if piece.compression == "none" else 0
         if start:
             self._stream.seek(start)
         self._start = start
-        self._lines = lines(self._stream)
-        self._at = piece.begin.row if piece.compression == "none" else 0
+        self._lines = read_lines(self._stream)
+        self._row = piece.begin.row if piece.compression == "none" else 0
         self._schema = schema
         self._kind = pa.struct(list(schema))
 
-    def take(self, piece: Piece) -> Rows:
-        """Read the rows of `piece`, passing over those before it."""
-        while self._at < piece.begin.row:
+    def take(self, piece: SourcePiece) -> Rows:
+        """Return the rows of `piece`, and skip those before it."""
+        while self._row < piece.begin.row:
             next(self._lines)
-            self._at += 1
+            self._row += 1
         good: list[Any] = []
         numbers: list[int] = []
         rejects: list[Reject] = []
         for row in range(piece.begin.row, piece.end.row):
             offset, line = next(self._lines)
-            value, error = parse(line, self._kind)
+            value, error = parse_line(line, self._kind)
             if error is None:
                 good.append(value)
                 numbers.append(row)
@@ -168,7 +174,7 @@ class JsonRows:
                 rejects.append(
                     Reject(piece.source, row, self._start + offset, error, line[:RAW_LIMIT])
                 )
-        self._at = piece.end.row
+        self._row = piece.end.row
         return Rows(pa.Table.from_pylist(good, self._schema), numbers, rejects)
 
     def close(self) -> None:
@@ -176,50 +182,36 @@ class JsonRows:
         self._stream.close()
 
 
-def parse(line: bytes, kind: pa.StructType) -> tuple[Any, str | None]:
-    """Parse one line against the settled schema; return the value, and why it is a reject if it is."""
-    if len(line) > MAX_LINE_BYTES:
-        return None, f"line is longer than {MAX_LINE_BYTES >> 20} MiB"
-    try:
-        value = orjson.loads(line.removeprefix(BOM))
-    except orjson.JSONDecodeError as error:
-        return None, f"not JSON: {error}"
-    if not isinstance(value, dict):
-        return None, f"not a JSON object but {described(value)}"
-    return value, misfit(value, kind)
-
-
-def written_out(array: pa.Array) -> int:
-    """Return how many bytes an array's values take once every entry of a dictionary stands where it is named."""
+def measure_expanded(array: pa.Array) -> int:
+    """Return the bytes of an array with every dictionary index replaced by its text."""
     kind = array.type
     if pa.types.is_struct(kind):
-        return sum(written_out(array.field(place)) for place in range(kind.num_fields))
+        return sum(measure_expanded(array.field(index)) for index in range(kind.num_fields))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return 8 * len(array) + written_out(array.flatten())
+        return 8 * len(array) + measure_expanded(array.flatten())
     if pa.types.is_dictionary(kind) and is_text(kind.value_type):
-        return (
-            pc.sum(
-                pc.binary_length(array.dictionary.cast(pa.large_string())).take(array.indices)
-            ).as_py()
-            or 0
-        )
+        lengths = pc.binary_length(array.dictionary.cast(pa.large_string()))
+        return pc.sum(lengths.take(array.indices)).as_py() or 0
     return int(array.nbytes)
 
 
-def open_rows(piece: Piece, schema: pa.Schema) -> RowStream:
-    """Open the source of `piece` at or before its first row."""
+def open_rows(piece: SourcePiece, schema: pa.Schema) -> RowStream:
+    """Open the source of `piece` at its first row or before.
+
+    Raises: InputError: the source can't be opened.
+    """
     return ParquetRows(piece, schema) if piece.kind == "parquet" else JsonRows(piece, schema)
 
 
 def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
-    """Read the shards of one task, in order; each source is opened once, and closed before the next.
+    """Yield the shards of one task in order. Only one source is open at a time, and only once.
 
-    Raises: InputError: A file changed since the survey, or can't be read any more.
+    Raises: InputError: a file can't be read, or has changed since the survey.
     """
     with ExitStack() as opened:
         uri, stream = "", None
         for plan in plans:
-            parts: list[tuple[Piece, Rows]] = []
+            parts: list[tuple[SourcePiece, Rows]] = []
             for piece in plan.pieces:
                 try:
                     if stream is None or piece.uri != uri:
@@ -233,12 +225,15 @@ def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
                     raise InputError(
                         f"rows {piece.begin.row} to {piece.end.row} can't be read: {error!r}",
                         where=piece.uri,
-                        remedy="did the file change during the run?",
+                        remedy="the file may have changed since the survey; "
+                        "run again on a copy that doesn't change",
                     ) from error
-            yield _assembled(plan, parts, schema)
+            yield _assemble_shard(plan, parts, schema)
 
 
-def _assembled(plan: ShardPlan, parts: Sequence[tuple[Piece, Rows]], schema: pa.Schema) -> Shard:
+def _assemble_shard(
+    plan: ShardPlan, parts: Sequence[tuple[SourcePiece, Rows]], schema: pa.Schema
+) -> Shard:
     table = pa.concat_tables([rows.table for _, rows in parts]) if parts else schema.empty_table()
     return Shard(
         plan,
@@ -249,8 +244,8 @@ def _assembled(plan: ShardPlan, parts: Sequence[tuple[Piece, Rows]], schema: pa.
     )
 
 
-def row_mask(size: int, rows: Sequence[int]) -> pa.Array:
-    """Return a boolean array of `size` that is true at `rows`."""
+def build_row_mask(size: int, rows: Sequence[int]) -> pa.Array:
+    """Return a boolean array of length `size` that is true at the indices in `rows`."""
     mask = np.zeros(size, bool)
     mask[list(rows)] = True
     return pa.array(mask)

@@ -1,4 +1,4 @@
-"""Survey of the input: which files, which rows, one schema, and the deterministic cut into shards."""
+"""Survey of the input: its files, their rows, one schema, and the deterministic cut into shards."""
 
 from __future__ import annotations
 
@@ -10,29 +10,37 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
-import orjson
 import pyarrow as pa
 
 from schemas.corpora import EXPANSION_FLOOR, ShardLimits
 from schemas.digests import digest_config
 from schemas.errors import InputError
 from transforms.files import storage
-from transforms.files.footers import check_footer, open_parquet, without_views
-from transforms.files.json_shapes import Shape, settled_schema
+from transforms.files.footers import check_footer, open_parquet, replace_views
+from transforms.files.json_lines import (
+    BOM,
+    BoundedStream,
+    Compression,
+    observe_line,
+    open_lines,
+    read_lines,
+)
+from transforms.files.json_shapes import Shape, settle_schema
+from transforms.files.patterns import FoundFile
 
 Kind = Literal["parquet", "jsonl"]
-Compression = Literal["none", "gzip", "zstd"]
 
-MAGIC = {
+MAGIC: dict[bytes, tuple[Kind, Compression]] = {
     b"PAR1": ("parquet", "none"),
     b"\x1f\x8b": ("jsonl", "gzip"),
     b"\x28\xb5\x2f\xfd": ("jsonl", "zstd"),
-    b"\x50\x2a\x4d\x18": (
-        "jsonl",
-        "zstd",
-    ),  # a skippable frame, which pzstd writes before each other
+    b"\x50\x2a\x4d\x18": ("jsonl", "zstd"),
 }
-BOM = b"\xef\xbb\xbf"
+"""Kind and compression by a file's first bytes.
+
+The last are those of a skippable frame, which pzstd writes before every frame of data.
+"""
+
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 SUFFIXES = (
     ".parquet",
@@ -46,12 +54,10 @@ SUFFIXES = (
     ".ndjson.gz",
     ".ndjson.zst",
 )
-MAX_LINE_BYTES = 64 << 20
-"""A longer line is a reject: one record of that size is damage, and would outgrow any shard."""
 
 
 class Cut(NamedTuple):
-    """A place where a shard may begin: before this row, at this byte, in this row group (Parquet)."""
+    """A boundary of shards: before this row, at this byte, in this row group (of Parquet)."""
 
     row: int
     byte: int
@@ -60,7 +66,7 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """One input file as the survey found it. `name` is its path below the inputs' common folder."""
+    """An input file as surveyed. `name` is its path below the inputs' common folder."""
 
     name: str
     uri: str
@@ -74,7 +80,7 @@ class Source:
     shape: Shape | None = field(default=None, repr=False)
 
 
-class Piece(NamedTuple):
+class SourcePiece(NamedTuple):
     """Contiguous rows of one source."""
 
     source: str
@@ -84,8 +90,8 @@ class Piece(NamedTuple):
     compression: Compression
     begin: Cut
     end: Cut
-    unfolded: int = EXPANSION_FLOOR
-    """The most bytes that its rows may be as Arrow arrays."""
+    max_bytes: int = EXPANSION_FLOOR
+    """The bytes that its rows may take as Arrow arrays."""
 
     @property
     def rows(self) -> int:
@@ -94,10 +100,10 @@ class Piece(NamedTuple):
 
 
 class ShardPlan(NamedTuple):
-    """A shard before it is read; `name` says its place in the corpus and the digest of what it holds."""
+    """A shard before it is read. Its name has its number and a digest of its pieces."""
 
     name: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[SourcePiece, ...]
 
     @property
     def rows(self) -> int:
@@ -106,7 +112,7 @@ class ShardPlan(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """The surveyed input: its sources in order, the one schema they share, and what in the folders was left aside."""
+    """The surveyed input: its sources in order, their schema, and the files that were ignored."""
 
     sources: tuple[Source, ...]
     schema: pa.Schema
@@ -116,29 +122,13 @@ class Corpus(NamedTuple):
 def survey(patterns: Sequence[str], limits: ShardLimits) -> Corpus:
     """Read every input file once, for its digest, rows and schema, and settle the corpus's schema.
 
-    Raises: InputError: A pattern matches nothing, a file can't be read, or the files can't share a schema.
+    Raises: InputError: a pattern matches nothing, a file can't be read, or the files can't share a
+        schema.
     """
-    found = [item for pattern in patterns for item in storage.find(pattern)]
-    named = {str(Path(pattern)) if storage.is_local(pattern) else pattern for pattern in patterns}
-    chosen = sorted(
-        {
-            item.uri: item for item in found if item.uri.endswith(SUFFIXES) or item.uri in named
-        }.values()
-    )
-    ignored = sorted({item.uri for item in found} - {item.uri for item in chosen})
-    if not chosen:
-        raise InputError(
-            f"holds no {', '.join(SUFFIXES[:4])} file (plain, .gz or .zst)",
-            where=", ".join(patterns),
-        )
+    chosen, ignored = _choose_files(patterns)
     for item in chosen:
-        if not item.uri.isprintable() and any("\ud800" <= char <= "\udfff" for char in item.uri):
-            raise InputError(
-                "has a name that isn't UTF-8",
-                where=item.uri,
-                remedy="rename it: the ledger names every row's file",
-            )
-    names = _names([item.uri for item in chosen])
+        _require_utf8_name(item.uri)
+    names = _name_files([item.uri for item in chosen])
     with ThreadPoolExecutor(4) as pool:
         sources = tuple(
             pool.map(
@@ -146,11 +136,37 @@ def survey(patterns: Sequence[str], limits: ShardLimits) -> Corpus:
                 zip(chosen, names, strict=True),
             )
         )
-    return Corpus(sources, shared_schema(sources), tuple(ignored))
+    return Corpus(sources, settle_shared_schema(sources), tuple(ignored))
 
 
-def _names(uris: Sequence[str]) -> list[str]:
-    """Name each file by its path below the deepest folder that holds them all."""
+def _choose_files(patterns: Sequence[str]) -> tuple[list[FoundFile], list[str]]:
+    """Return the files to read, and the URIs of those that are ignored because of their names.
+
+    A file that a pattern names in full is read whatever its suffix.
+    """
+    found = {item.uri: item for pattern in patterns for item in storage.find(pattern)}
+    named = {str(Path(pattern)) if storage.is_local(pattern) else pattern for pattern in patterns}
+    chosen = {uri: item for uri, item in found.items() if uri.endswith(SUFFIXES) or uri in named}
+    if not chosen:
+        raise InputError(
+            f"has no {', '.join(SUFFIXES[:4])} file (plain, .gz or .zst)",
+            where=", ".join(patterns),
+            remedy="name the folder of the corpus, or a file with another suffix in full",
+        )
+    return sorted(chosen.values()), sorted(set(found) - set(chosen))
+
+
+def _require_utf8_name(uri: str) -> None:
+    if not uri.isprintable() and any("\ud800" <= char <= "\udfff" for char in uri):
+        raise InputError(
+            "has a name that isn't UTF-8",
+            where=uri,
+            remedy="rename it: the ledger names every row's file",
+        )
+
+
+def _name_files(uris: Sequence[str]) -> list[str]:
+    """Return the path of each file below their deepest common folder."""
     paths = [PurePosixPath(uri) for uri in uris]
     shared = 0
     for parts in zip(*(path.parent.parts for path in paths), strict=False):
@@ -161,51 +177,52 @@ def _names(uris: Sequence[str]) -> list[str]:
 
 
 def survey_file(uri: str, name: str, limits: ShardLimits) -> Source:
-    """Survey one file, deciding by its first bytes what it is.
+    """Survey one file, whose kind its first bytes decide.
 
-    Raises: InputError: It can't be opened, is empty, is truncated, or is of no known kind.
+    Raises: InputError: the file can't be opened, is empty, truncated or of an unknown kind.
     """
     with storage.open_raw(uri) as stream:
-        kind, compression = _kind(stream.read(4), uri)
+        kind, compression = _detect_kind(stream.read(4), uri)
     with storage.open_raw(uri) as stream:
-        digest, size = _digest(stream)
+        digest, size = _digest_stream(stream)
+    schema, shape = None, None
     try:
         if kind == "parquet":
-            rows, cuts, schema, shape = *_survey_parquet(uri, size, limits), None
+            rows, cuts, schema = _survey_parquet(uri, size, limits)
         else:
-            rows, cuts, schema, shape = *_survey_jsonl(uri, compression, size, limits), None
-            schema, shape = None, schema
+            rows, cuts, shape = _survey_jsonl(uri, compression, size, limits)
     except (OSError, EOFError, UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(
             f"can't be read as {kind} ({compression}): {error}",
             where=uri,
-            remedy="check that the file is whole",
+            remedy="check that the file is complete",
         ) from error
     return Source(name, uri, kind, compression, size, digest, rows, cuts, schema, shape)
 
 
-def _kind(head: bytes, uri: str) -> tuple[Any, Any]:
-    for magic, found in MAGIC.items():
+def _detect_kind(head: bytes, uri: str) -> tuple[Kind, Compression]:
+    for magic, kind in MAGIC.items():
         if head.startswith(magic):
-            return found
+            return kind
     if head.startswith(UTF_16):
         raise InputError(
             "is UTF-16",
             where=uri,
-            remedy="JSON Lines is UTF-8: iconv -f UTF-16 -t UTF-8 FILE > FILE.jsonl",
+            remedy="convert it to UTF-8: iconv -f UTF-16 -t UTF-8 FILE > FILE.jsonl",
         )
     if head.removeprefix(BOM).lstrip().startswith(b"["):
         raise InputError(
             "is one JSON array, not JSON Lines",
             where=uri,
-            remedy="write one object a line: jq -c '.[]' FILE > FILE.jsonl",
+            remedy="write one object per line: jq -c '.[]' FILE > FILE.jsonl",
         )
     if not head:
         raise InputError("is empty", where=uri, remedy="remove it from the input")
     return "jsonl", "none"
 
 
-def _digest(stream: Any) -> tuple[str, int]:
+def _digest_stream(stream: Any) -> tuple[str, int]:
+    """Return the SHA-256 of a stream in hex, and its size in bytes."""
     state, size = hashlib.sha256(), 0
     while block := stream.read(1 << 20):
         state.update(block)
@@ -219,37 +236,37 @@ def _survey_parquet(
     with storage.open_raw(uri) as stream:
         file = open_parquet(stream)
         check_footer(file, uri, size, limits)
-        groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
+        groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
         sizes = [(group.num_rows, group.total_byte_size) for group in groups]
-        return (
-            file.metadata.num_rows,
-            tuple(_group_cuts(sizes, limits)),
-            without_views(file.schema_arrow),
-        )
+        cuts = tuple(_cut_groups(sizes, limits))
+        return file.metadata.num_rows, cuts, replace_views(file.schema_arrow)
 
 
-def _group_cuts(sizes: Sequence[tuple[int, int]], limits: ShardLimits) -> Iterator[Cut]:
-    """Cut between row groups while they are small, and inside those that are larger than a shard may be."""
-    row = bytes_ = 0
+def _cut_groups(sizes: Sequence[tuple[int, int]], limits: ShardLimits) -> Iterator[Cut]:
+    """Yield cuts between row groups, and inside groups that are larger than a shard.
+
+    `sizes` are the rows and the bytes of each group.
+    """
+    row = offset = 0
     held_rows = held_bytes = 0
     yield Cut(0, 0, 0)
     for group, (rows, size) in enumerate(sizes):
         if not rows:
             continue
         if held_rows and (held_rows + rows > limits.rows or held_bytes + size > limits.bytes):
-            yield Cut(row, bytes_, group)
+            yield Cut(row, offset, group)
             held_rows = held_bytes = 0
         step = max(1, min(limits.rows, rows * limits.bytes // max(size, 1)))
         inside = list(range(step, rows, step)) if rows > step else []
-        yield from (Cut(row + place, bytes_ + size * place // rows, group) for place in inside)
+        yield from (Cut(row + index, offset + size * index // rows, group) for index in inside)
         held_rows, held_bytes = (
             (rows - inside[-1], size * (rows - inside[-1]) // rows)
             if inside
             else (held_rows + rows, held_bytes + size)
         )
-        row, bytes_ = row + rows, bytes_ + size
+        row, offset = row + rows, offset + size
     if row:
-        yield Cut(row, bytes_, len(sizes))
+        yield Cut(row, offset, len(sizes))
 
 
 def _survey_jsonl(
@@ -257,96 +274,36 @@ def _survey_jsonl(
 ) -> tuple[int, tuple[Cut, ...], Shape]:
     shape, cuts, row, end = Shape(), [Cut(0, 0, 0)], 0, 0
     with open_lines(uri, compression) as stream:
-        for offset, line in lines(Unfolding(stream, uri, size, limits)):
+        for offset, line in read_lines(BoundedStream(stream, uri, size, limits)):
             if row - cuts[-1].row >= limits.rows or (
                 row > cuts[-1].row and offset - cuts[-1].byte + len(line) > limits.bytes
             ):
                 cuts.append(Cut(row, offset, 0))
-            observe(shape, line)
+            observe_line(shape, line)
             row, end = row + 1, offset + len(line)
     if not row:
         raise InputError(
-            "holds no JSON object",
+            "has no JSON object with a field",
             where=uri,
-            remedy="JSON Lines has one object a line; remove an empty file (often a part of an export that failed) from the input",
+            remedy="write one object per line; remove the file if it is empty, "
+            "which is often a part of a failed export",
         )
     return row, (*cuts, Cut(row, end, 0)), shape
 
 
-def observe(shape: Shape, line: bytes) -> None:
-    """Take a line's fields into account, unless it is no JSON object: that is for the reader to reject."""
-    if len(line) > MAX_LINE_BYTES:
-        return
-    try:
-        value = orjson.loads(line.removeprefix(BOM))
-    except orjson.JSONDecodeError:
-        return
-    if isinstance(value, dict):
-        shape.see(value)
+def settle_shared_schema(sources: Sequence[Source]) -> pa.Schema:
+    """Return the schema of all sources.
 
-
-def open_lines(uri: str, compression: Compression) -> Any:
-    """Open a JSON Lines file for reading, decompressed."""
-    stream = storage.open_raw(uri)
-    return (
-        stream
-        if compression == "none"
-        else pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), compression)
-    )
-
-
-class Unfolding:
-    """A decompressed stream that stops when it has become larger than its file may unfold to."""
-
-    def __init__(self, stream: Any, uri: str, size: int, limits: ShardLimits) -> None:
-        self._stream, self._uri, self._size, self._limits = stream, uri, size, limits
-        self._left = limits.compute_max_bytes(size)
-
-    def read(self, size: int) -> bytes:
-        """Read on.
-
-        Raises: InputError: The file has unfolded to more than it may.
-        """
-        block: bytes = self._stream.read(size)
-        self._left -= len(block)
-        if self._left < 0:
-            raise self._limits.build_expansion_error(self._uri, self._size)
-        return block
-
-
-def lines(stream: Any) -> Iterator[tuple[int, bytes]]:
-    """Yield each line that isn't blank with its byte offset; of one beyond `MAX_LINE_BYTES`, its beginning and one byte more."""
-    offset, held, skipping = 0, b"", 0
-    while True:
-        block = stream.read(1 << 20)
-        parts = (held + block).split(b"\n")
-        held = parts.pop() if block else b""
-        for part in parts:
-            if skipping:
-                offset, skipping = offset + skipping + len(part) + 1, 0
-                continue
-            if part.strip():
-                yield offset, part
-            offset += len(part) + 1
-        if skipping or len(held) > MAX_LINE_BYTES:
-            if not skipping:
-                yield offset, held[: MAX_LINE_BYTES + 1]
-            skipping, held = skipping + len(held), b""
-        if not block:
-            return
-
-
-def shared_schema(sources: Sequence[Source]) -> pa.Schema:
-    """Settle the schema that every source shares.
-
-    Raises: InputError: Two sources differ in a column's name, type or place, or Parquet and JSON Lines stand side by side.
+    Raises: InputError: two Parquet files differ in the name, type or order of columns, no row has
+        a field, or the sources are both Parquet and JSON Lines.
     """
     shapes = [source.shape for source in sources if source.shape is not None]
     if shapes and len(shapes) < len(sources):
-        odd = next(source for source in sources if source.shape is None)
+        parquet = next(source for source in sources if source.shape is None)
+        lines = next(source for source in sources if source.shape is not None)
         raise InputError(
-            "Parquet and JSON Lines in one run",
-            where=f"{odd.uri} beside {next(s.uri for s in sources if s.shape)}",
+            f"is Parquet, while {lines.uri} is JSON Lines",
+            where=parquet.uri,
             remedy="filter them in two runs",
         )
     if shapes:
@@ -355,38 +312,38 @@ def shared_schema(sources: Sequence[Source]) -> pa.Schema:
             merged.merge(shape)
         if not merged.fields:
             raise InputError(
-                "holds no JSON object",
+                "has no JSON object with a field",
                 where=", ".join(source.uri for source in sources),
-                remedy="JSON Lines has one object a line",
+                remedy="write one object per line",
             )
-        return settled_schema(merged)
+        return settle_schema(merged)
     first = sources[0]
     for other in sources[1:]:
-        _require_same(first, other)
+        _require_same_schema(first, other)
     return first.schema
 
 
 def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
-    """Check that every file of JSON Lines fills some column of the format: in one schema with others, a file without them has nulls.
+    """Check that every JSON Lines file has one of the format's columns.
 
-    Raises: InputError: One fills none.
+    In a schema shared with other files, a file without these columns would be read as nulls.
+
+    Raises: InputError: a file has none of the columns.
     """
     wanted = list(columns)
     for source in sources:
-        filled = (
-            [name for name, shape in source.shape.fields.items() if shape.counts]
-            if source.shape
-            else []
-        )
+        shapes = source.shape.fields if source.shape else {}
+        filled = [name for name, shape in shapes.items() if shape.counts]
         if filled and not set(wanted) & set(filled):
             raise InputError(
-                f"no row has {' or '.join(map(repr, wanted))}, which the other files' format reads: it has {', '.join(filled)}",
+                f"no row has {' or '.join(map(repr, wanted))}, the columns of the format that the "
+                f"other files have: its columns are {', '.join(filled)}",
                 where=source.uri,
-                remedy="filter files of each format in a run of their own",
+                remedy="filter files of different formats in separate runs",
             )
 
 
-def _require_same(first: Source, other: Source) -> None:
+def _require_same_schema(first: Source, other: Source) -> None:
     if first.schema.equals(other.schema, check_metadata=False):
         return
     mine = {item.name: str(item.type) for item in first.schema}
@@ -402,21 +359,22 @@ def _require_same(first: Source, other: Source) -> None:
     raise InputError(
         f"can't share a schema with {other.uri}: {detail}",
         where=first.uri,
-        remedy="make the files alike, or filter them in separate runs",
+        remedy="give the files one schema, or filter them in separate runs",
     )
 
 
 def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[ShardPlan, ...]]:
-    """Cut the corpus into shards, grouped into the tasks that read them.
+    """Return the corpus's shards, grouped into the tasks that read them.
 
-    A task is one shard, except where rows can't be reached without reading those before them (a compressed file, a
-    large Parquet row group): those shards are read in one sweep. Small files share a shard, each whole.
+    A task is usually one shard. In a compressed file or a large Parquet row group, rows can't be
+    reached without those before them, so the shards are one task, read in one sweep. Small files
+    share a shard, each as a whole.
     """
-    groups: list[list[tuple[Piece, ...]]] = []
-    small: list[Piece] = []
+    groups: list[list[tuple[SourcePiece, ...]]] = []
+    small: list[SourcePiece] = []
     for source in sources:
-        pieces = _pieces(source, limits)
-        if len(pieces) == 1 and _fits([*small, *pieces], limits):
+        pieces = _cut_pieces(source, limits)
+        if len(pieces) == 1 and _fit_in_shard([*small, *pieces], limits):
             small += pieces
             continue
         if small:
@@ -425,35 +383,46 @@ def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[Sh
         if len(pieces) == 1:
             small = pieces
         else:
-            groups += _sweeps(pieces)
+            groups += _group_sweeps(pieces)
     if small:
         groups.append([tuple(small)])
-    return _named(groups)
+    return _name_shards(groups)
 
 
-def _pieces(source: Source, limits: ShardLimits) -> list[Piece]:
-    most = limits.compute_max_bytes(source.size)
+def _cut_pieces(source: Source, limits: ShardLimits) -> list[SourcePiece]:
+    max_bytes = limits.compute_max_bytes(source.size)
     return [
-        Piece(source.name, source.uri, source.sha256, source.kind, source.compression, a, b, most)
-        for a, b in pairwise(source.cuts)
+        SourcePiece(
+            source.name,
+            source.uri,
+            source.sha256,
+            source.kind,
+            source.compression,
+            begin,
+            end,
+            max_bytes,
+        )
+        for begin, end in pairwise(source.cuts)
     ]
 
 
-def _fits(pieces: Sequence[Piece], limits: ShardLimits) -> bool:
+def _fit_in_shard(pieces: Sequence[SourcePiece], limits: ShardLimits) -> bool:
+    """Return whether whole files fit in one shard."""
     return (
-        sum(p.rows for p in pieces) <= limits.rows
-        and sum(p.end.byte for p in pieces) <= limits.bytes
+        sum(piece.rows for piece in pieces) <= limits.rows
+        and sum(piece.end.byte for piece in pieces) <= limits.bytes
     )
 
 
-def _sweeps(pieces: Sequence[Piece]) -> list[list[tuple[Piece, ...]]]:
-    sweeps: list[list[tuple[Piece, ...]]] = []
+def _group_sweeps(pieces: Sequence[SourcePiece]) -> list[list[tuple[SourcePiece, ...]]]:
+    """Group a file's pieces, each a shard, by the sweep that reads them."""
+    sweeps: list[list[tuple[SourcePiece, ...]]] = []
     for piece in pieces:
         together = piece.compression != "none" or (
             piece.kind == "parquet"
             and bool(sweeps)
             and sweeps[-1][-1][0].end.group == piece.begin.group
-            and _inside(piece.begin, pieces)
+            and _is_inside_group(piece.begin, pieces)
         )
         if together and sweeps:
             sweeps[-1].append((piece,))
@@ -462,18 +431,23 @@ def _sweeps(pieces: Sequence[Piece]) -> list[list[tuple[Piece, ...]]]:
     return sweeps
 
 
-def _inside(begin: Cut, pieces: Sequence[Piece]) -> bool:
-    """Say whether a cut lies inside its row group: another cut names the same group."""
+def _is_inside_group(begin: Cut, pieces: Sequence[SourcePiece]) -> bool:
+    """Return whether a cut is inside its row group, in which case another has the same group."""
     return sum(piece.begin.group == begin.group for piece in pieces) > 1
 
 
-def _named(groups: Sequence[Sequence[tuple[Piece, ...]]]) -> list[tuple[ShardPlan, ...]]:
-    place, tasks = 0, []
+def _name_shards(
+    groups: Sequence[Sequence[tuple[SourcePiece, ...]]],
+) -> list[tuple[ShardPlan, ...]]:
+    """Return the plans of the shards, named by their numbers and by digests of their pieces."""
+    number, tasks = 0, []
     for group in groups:
         plans = []
         for pieces in group:
-            identity = digest_config([(p.source, p.sha256, p.begin.row, p.end.row) for p in pieces])
-            plans.append(ShardPlan(f"part-{place:06d}-{identity[:12]}", pieces))
-            place += 1
+            identity = digest_config(
+                [(piece.source, piece.sha256, piece.begin.row, piece.end.row) for piece in pieces]
+            )
+            plans.append(ShardPlan(f"part-{number:06d}-{identity[:12]}", pieces))
+            number += 1
         tasks.append(tuple(plans))
     return tasks

@@ -1,4 +1,8 @@
-"""Files wherever Beam's filesystems reach: matching, reading, and writes that appear whole or not at all."""
+"""Files on disks and object stores: finding, reading, and writing that is atomic.
+
+Paths on this machine are handled without Beam, except globs. Everything with a scheme, such as
+`gs://`, goes through `object_stores`, which is imported when it is first needed.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +13,34 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from schemas.errors import InputError, StorageError
-from transforms.files import object_stores
-from transforms.files.object_stores import GLOB_SIGNS, FoundFile
+from transforms.files.patterns import FoundFile, find_glob_sign, is_hidden, is_hidden_name
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
-"""The name under which a file is written before it is whole."""
+"""The name of a file while it is being written."""
 
-REACH = "check bucket, region and rights; docs/operations.md says how stores are reached"
-MEND = "make room, or see to the rights; the same command goes on where it stopped"
+READ_REMEDY = "check that the file exists and that you may read it"
+STORE_REMEDY = (
+    "check bucket, region and credentials; docs/operations.md explains how to reach stores"
+)
+WRITE_REMEDY = (
+    "free some space or check the permissions; the same command then continues where it stopped"
+)
 
 
 def is_local(uri: str) -> bool:
-    """Say whether `uri` is a path on this machine."""
+    """Return whether `uri` is a path on this machine."""
     return "://" not in uri
+
+
+def _load_stores() -> Any:
+    """Return the module of object stores, which imports Beam."""
+    from transforms.files import object_stores  # noqa: PLC0415 - Beam takes a second to import
+
+    return object_stores
 
 
 def join(root: str, *names: str) -> str:
@@ -34,9 +49,11 @@ def join(root: str, *names: str) -> str:
 
 
 def find(pattern: str) -> list[FoundFile]:
-    """List the files that a path, folder or glob names, sorted by URI; a folder means every file below it.
+    """Return the files that a path, folder or glob names, sorted by URI.
 
-    Raises: InputError: Nothing matches, or the filesystem isn't known.
+    A folder stands for every file below it that isn't hidden.
+
+    Raises: InputError: nothing matches, or the filesystem is unknown or can't be listed.
     """
     try:
         found = _find_local(pattern) if is_local(pattern) else _find_remote(pattern)
@@ -44,19 +61,21 @@ def find(pattern: str) -> list[FoundFile]:
         raise InputError(
             f"can't be listed: {error}",
             where=pattern,
-            remedy="check the URI's scheme, and that its extra (gcp, aws) is installed",
+            remedy="check the permissions or, for a URI, its scheme and that the extra for it "
+            "(gcp, aws) is installed",
         ) from error
     if not found and is_local(pattern) and Path(pattern).is_dir():
         raise InputError(
-            "is a folder without a file",
+            "is a folder without files",
             where=pattern,
-            remedy="hidden files, and what lies in folders that begin with . or _, don't count",
+            remedy="add files to it; names that start with . or _, of files and of folders, "
+            "are ignored",
         )
     if not found:
         raise InputError(
             "matches no file",
             where=pattern,
-            remedy="check the path; quote a glob so that the shell leaves it alone",
+            remedy="check the path; quote a glob so that the shell doesn't expand it",
         )
     return sorted(found)
 
@@ -64,95 +83,106 @@ def find(pattern: str) -> list[FoundFile]:
 def _find_local(pattern: str) -> list[FoundFile]:
     path = Path(pattern)
     if path.is_dir():
-        return [_found(item) for item in _within(path)]
-    return [_found(path)] if path.exists() or path.is_symlink() else object_stores.matched(pattern)
+        return [_describe_file(item) for item in _walk_visible(path)]
+    if path.exists() or path.is_symlink():
+        return [_describe_file(path)]
+    if not find_glob_sign(pattern):
+        return []
+    found: list[FoundFile] = _load_stores().match_files(pattern)
+    return found
 
 
-def _within(root: Path) -> Iterator[Path]:
-    """Yield what isn't hidden below a folder, but for the folders themselves; links to folders are yielded, not followed.
+def _walk_visible(root: Path) -> Iterator[Path]:
+    """Yield the visible files below a folder. Links to folders are yielded, not followed.
 
-    Raises: OSError: A folder can't be listed.
+    Raises: OSError: a folder can't be listed.
     """
 
     def refuse(error: OSError) -> None:
         raise error
 
     for folder, folders, names in os.walk(root, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        folders[:] = [name for name in folders if not is_hidden_name(name)]
         links = [name for name in folders if Path(folder, name).is_symlink()]
-        yield from (
-            Path(folder, name) for name in (*names, *links) if not name.startswith((".", "_"))
-        )
+        yield from (Path(folder, name) for name in (*names, *links) if not is_hidden_name(name))
 
 
-def _found(path: Path) -> FoundFile:
-    """Describe a file; a link that leads nowhere counts as one, so that whoever opens it says why it can't be.
+def _describe_file(path: Path) -> FoundFile:
+    """Return a file with its size. A dangling link counts as empty: opening it gives the reason.
 
-    Raises: InputError: It is a pipe, a socket or a device, which would be read for ever, or once.
+    Raises: InputError: the path is a pipe, a socket or a device, which might never end.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise InputError(
-            "is no file but a pipe, a socket or a device",
+            "is a pipe, a socket or a device, not a file",
             where=str(path),
-            remedy="write it to a file first",
+            remedy="write its content to a file first",
         )
     return FoundFile(str(path), path.stat().st_size if path.exists() else 0)
 
 
-def _hidden(item: PurePath, root: PurePath) -> bool:
-    return any(part.startswith((".", "_")) for part in item.relative_to(root).parts)
-
-
 def _find_remote(pattern: str) -> list[FoundFile]:
+    stores = _load_stores()
     in_bucket = pattern.rstrip("/").count("/") > 2
-    if in_bucket and (item := object_stores.found(pattern)):
-        return item
-    if any(sign in pattern for sign in GLOB_SIGNS):
-        return object_stores.matched(pattern)
-    root = PurePosixPath(pattern)
-    return [
-        item for item in object_stores.below(pattern) if not _hidden(PurePosixPath(item.uri), root)
-    ]
+    found: list[FoundFile] = stores.find_object(pattern) if in_bucket else []
+    if not found and find_glob_sign(pattern):
+        found = stores.match_files(pattern)
+    elif not found:
+        root = PurePosixPath(pattern)
+        below: list[FoundFile] = stores.list_below(pattern)
+        found = [item for item in below if not is_hidden(PurePosixPath(item.uri), root)]
+    return found
 
 
 def open_raw(uri: str) -> Any:
-    """Open a file for reading, its bytes as they are (no decompression by extension).
+    """Open a file for reading bytes, without decompression.
 
-    Raises: InputError: It can't be opened.
+    Raises: InputError: the file can't be opened.
     """
     try:
-        return open(uri, "rb") if is_local(uri) else object_stores.open_reading(uri)
+        return open(uri, "rb") if is_local(uri) else _load_stores().open_object(uri)
     except OSError as error:
-        raise InputError(f"can't be opened: {error.strerror or error}", where=uri) from error
+        raise InputError(
+            f"can't be opened: {error.strerror or error}",
+            where=uri,
+            remedy=READ_REMEDY if is_local(uri) else STORE_REMEDY,
+        ) from error
 
 
 def read_bytes(uri: str) -> bytes:
-    """Read a whole file.
+    """Return the content of a file.
 
-    Raises: InputError: It can't be opened, or read to its end.
+    Raises: InputError: the file can't be opened or read to its end.
     """
     with open_raw(uri) as stream:
         try:
             return bytes(stream.read())
         except OSError as error:
-            raise InputError(f"can't be read: {error.strerror or error}", where=uri) from error
+            raise InputError(
+                f"can't be read: {error.strerror or error}",
+                where=uri,
+                remedy=READ_REMEDY if is_local(uri) else STORE_REMEDY,
+            ) from error
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Write a whole file so that a reader sees all of it or none: a temporary name and a rename where the store is a disk.
+    """Write a file atomically: a reader sees the old content or the new.
 
-    Object stores publish an object when its upload completes, so there the final name is written directly.
+    On a disk, the file has a temporary name until it is complete. An object store publishes an
+    object when its upload completes, so that it is written under its final name.
 
-    Raises: StorageError: The disk or the store refuses; what stood under the name before still does.
+    Raises: StorageError: the disk or the store refuses. The old file, if any, is unchanged.
     """
     try:
         if is_local(uri):
             _write_local(Path(uri), data)
         else:
-            object_stores.write(uri, data)
+            _load_stores().write(uri, data)
     except OSError as error:
         raise StorageError(
-            f"can't be written: {getattr(error, 'strerror', None) or error}", where=uri, remedy=MEND
+            f"can't be written: {getattr(error, 'strerror', None) or error}",
+            where=uri,
+            remedy=WRITE_REMEDY,
         ) from error
 
 
@@ -166,16 +196,14 @@ def _write_local(path: Path, data: bytes) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError:
-        with suppress(
-            OSError
-        ):  # the first error is what counts; the next attempt sweeps what is left
+        with suppress(OSError):  # report the first error; the next attempt sweeps the file
             temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it; their names are on the disk before anything relies on them."""
+    """Make a folder and its parents, and sync each name to the disk before it is used."""
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -183,9 +211,9 @@ def _make_folder(folder: Path) -> None:
 
 
 def keep_private(folder: str) -> None:
-    """Have a local folder, with the files that are in it, for its owner alone; made if it isn't there.
+    """Restrict a local folder and the files in it to its owner. The folder is made if necessary.
 
-    Raises: StorageError: The disk refuses.
+    Raises: StorageError: the disk refuses.
     """
     try:
         path = Path(folder)
@@ -195,12 +223,12 @@ def keep_private(folder: str) -> None:
             file.chmod(0o600)
     except OSError as error:
         raise StorageError(
-            f"can't be made private: {error.strerror}", where=folder, remedy=MEND
+            f"can't be made private: {error.strerror}", where=folder, remedy=WRITE_REMEDY
         ) from error
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk: without it, a rename or a removal may come undone when the power fails."""
+    """Sync the names in a folder to the disk, or a power failure may undo a rename or removal."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -209,99 +237,103 @@ def _sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: str, older_than: float = 0) -> list[str]:
-    """Remove the temporary files that a killed process left anywhere below a local folder, and return them.
+    """Remove the temporary files of killed processes below a local folder, and return their paths.
 
-    `older_than` seconds spares those that another process may be writing at this moment.
+    Files that are younger than `older_than` seconds stay: another process may be writing them.
 
-    Raises: StorageError: One can't be removed.
+    Raises: StorageError: a file can't be removed.
     """
     if not is_local(folder):
-        return []  # object stores know no temporary names
+        return []  # object stores have no temporary names
     found = [
         path for path in sorted(Path(folder).rglob(".*.tmp")) if TEMPORARY.fullmatch(path.name)
     ]
     latest = time.time() - older_than
     leftover = [
-        str(path) for path in found if (written := _written(path)) is not None and written <= latest
+        str(path)
+        for path in found
+        if (written := _read_mtime(path)) is not None and written <= latest
     ]
     for uri in leftover:
         remove_tree(uri)
     return leftover
 
 
-def _written(path: Path) -> float | None:
-    """Return when a file was last written, or None if it is gone: another process may have finished it."""
+def _read_mtime(path: Path) -> float | None:
+    """Return when a file was last written, or None if another process has just renamed it."""
     with suppress(FileNotFoundError):
         return path.lstat().st_mtime
     return None
 
 
 def exists(uri: str) -> bool:
-    """Say whether a file or folder is there; on an object store a folder is what something lies below.
+    """Return whether a file or folder exists. On an object store, folders are prefixes of objects.
 
-    Raises: StorageError: The store doesn't say.
+    Raises: StorageError: the store doesn't answer.
     """
     if is_local(uri):
         return Path(uri).exists()
+    stores = _load_stores()
     try:
-        return object_stores.exists(uri) or bool(object_stores.below(uri, 1))
+        return bool(stores.exists(uri) or stores.list_below(uri, 1))
     except OSError as error:
-        raise StorageError(f"can't be looked up: {error}", where=uri, remedy=REACH) from error
+        raise StorageError(
+            f"can't be looked up: {error}", where=uri, remedy=STORE_REMEDY
+        ) from error
 
 
-def listing(folder: str, suffix: str) -> Iterator[str]:
-    """Yield the URIs directly in `folder` that end with `suffix`, sorted; nothing when the folder isn't there."""
+def list_folder(folder: str, suffix: str) -> Iterator[str]:
+    """Yield the URIs directly in `folder` that end with `suffix`, sorted; none if it is missing.
+
+    Raises: StorageError: the store can't be listed.
+    """
     if is_local(folder):
         path = Path(folder)
-        names = (
-            sorted(
-                item.name
-                for item in path.iterdir()
-                if item.name.endswith(suffix) and not item.name.startswith(".")
-            )
-            if path.is_dir()
-            else []
-        )
-        yield from (join(folder, name) for name in names)
+        names = [item.name for item in path.iterdir()] if path.is_dir() else []
+        visible = (name for name in names if name.endswith(suffix) and not name.startswith("."))
+        yield from (join(folder, name) for name in sorted(visible))
     else:
-        yield from sorted(
-            item.uri
-            for item in _below(folder)
-            if item.uri.endswith(suffix) and "/" not in item.uri[len(join(folder, "")) :]
-        )
+        start = len(join(folder, ""))
+        uris = (item.uri for item in _list_below(folder) if item.uri.endswith(suffix))
+        yield from sorted(uri for uri in uris if "/" not in uri[start:])
 
 
-def files(folder: str) -> list[str]:
-    """Return the paths of all files below a folder, relative to it, sorted; links aren't followed.
+def list_tree(folder: str) -> list[str]:
+    """Return the paths of all files below a folder, relative to it, sorted. Links aren't followed.
 
-    Raises: StorageError: The store can't be listed.
+    Raises: StorageError: the store can't be listed.
     """
     if is_local(folder):
         found = (path for path in Path(folder).rglob("*") if path.is_symlink() or not path.is_dir())
         return sorted(path.relative_to(folder).as_posix() for path in found)
-    return sorted(item.uri[len(join(folder, "")) :] for item in _below(folder))
+    return sorted(item.uri[len(join(folder, "")) :] for item in _list_below(folder))
 
 
-def _below(folder: str) -> list[FoundFile]:
+def _list_below(folder: str) -> list[FoundFile]:
     try:
-        return object_stores.below(folder)
+        found: list[FoundFile] = _load_stores().list_below(folder)
     except OSError as error:
-        raise StorageError(f"can't be listed: {error}", where=folder, remedy=REACH) from error
+        raise StorageError(
+            f"can't be listed: {error}", where=folder, remedy=STORE_REMEDY
+        ) from error
+    return found
 
 
 def remove_tree(uri: str) -> None:
-    """Delete a file, or a folder and all below it, if it is there; a link goes, what it leads to stays.
+    """Delete a file, or a folder with its content, if it exists. A link's target stays.
 
-    Raises: StorageError: The disk or the store refuses.
+    Raises: StorageError: the disk or the store refuses.
     """
     try:
         if is_local(uri):
             _remove_local(Path(uri))
         else:
-            object_stores.remove(uri)
+            _load_stores().remove(uri)
     except OSError as error:
         raise StorageError(
-            f"can't be removed: {getattr(error, 'strerror', None) or error}", where=uri, remedy=MEND
+            f"can't be removed: {getattr(error, 'strerror', None) or error}",
+            where=uri,
+            remedy=WRITE_REMEDY,
         ) from error
 
 

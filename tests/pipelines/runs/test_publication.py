@@ -14,7 +14,7 @@ from schemas.digests import compute_merkle_root
 from schemas.errors import BudgetError, RunError
 from schemas.manifests import Conservation
 from schemas.policies import Policy
-from transforms.files.sources import Corpus, Cut, Piece, ShardPlan, Source
+from transforms.files.sources import Corpus, Cut, ShardPlan, Source, SourcePiece
 from transforms.write import OutputFile, Receipt
 
 
@@ -84,7 +84,7 @@ def test_withdrawn_runs_leave_no_corpus(tmp_path):
 
 def test_order_and_missing_receipts():
     """Receipts follow the corpus; a missing one is named."""
-    piece = Piece("a", "a", "ff", "jsonl", "none", Cut(0, 0, 0), Cut(1, 1, 0))
+    piece = SourcePiece("a", "a", "ff", "jsonl", "none", Cut(0, 0, 0), Cut(1, 1, 0))
     plans = [ShardPlan("part-1", (piece,)), ShardPlan("part-0", (piece,))]
     both = {"part-0": receipt("part-0"), "part-1": receipt("part-1")}
     assert [item.shard for item in in_order(plans, both)] == ["part-1", "part-0"]

@@ -1,4 +1,4 @@
-"""The way through Beam's filesystems, on the one that needs no server; tests/stores has the real protocols."""
+"""Beam's filesystems, tested on the local one; tests/stores has the real protocols."""
 
 import gc
 
@@ -11,6 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, S3Options
 from apache_beam.options.value_provider import RuntimeValueProvider
 
 from transforms.files import object_stores
+from transforms.files.patterns import FoundFile
 
 
 @pytest.mark.parametrize(
@@ -26,37 +27,37 @@ from transforms.files import object_stores
         (ConnectionResetError("reset"), ConnectionResetError),
     ],
 )
-def test_every_error_is_one_of_the_systems(error, kind):
-    """What a client raises comes as the system's own error of that kind, and keeps its message."""
-    found = object_stores.as_os_error(error)
+def test_errors_become_os_errors(error, kind):
+    """A client's error becomes an OSError of the right kind and keeps its message."""
+    found = object_stores.convert_error(error)
     assert isinstance(found, kind)
     assert str(found)
 
 
-def test_an_error_without_words_is_named():
-    """An exception with no message still says what it is."""
-    assert str(object_stores.as_os_error(RuntimeError())) == "RuntimeError()"
+def test_an_error_without_a_message_is_named():
+    """An exception without a message is represented by its name."""
+    assert str(object_stores.convert_error(RuntimeError())) == "RuntimeError()"
 
 
-def test_what_is_written_is_read(tmp_path):
-    """Bytes come back as they were, from any place in them."""
+def test_objects_are_read_as_written(tmp_path):
+    """Bytes are read as they were written, from any offset."""
     uri = str(tmp_path / "x.bin")
     object_stores.write(uri, b"0123456789" * 1000)
-    with object_stores.open_reading(uri) as stream:
+    with object_stores.open_object(uri) as stream:
         assert stream.read(4) == b"0123"
         stream.seek(-3, 2)
         assert stream.read() == b"789"
         assert stream.tell() == 10_000
 
 
-def test_reading_what_is_not_there(tmp_path):
+def test_a_missing_object_is_a_missing_file(tmp_path):
     """A missing object is a missing file."""
     with pytest.raises(FileNotFoundError):
-        object_stores.open_reading(str(tmp_path / "x"))
+        object_stores.open_object(str(tmp_path / "x"))
 
 
-def test_large_objects_go_in_parts(tmp_path, monkeypatch):
-    """No more than a part is handed to the client at once."""
+def test_large_objects_are_sent_in_parts(tmp_path, monkeypatch):
+    """No more than a part is given to the client at once."""
     sizes = []
     real = LocalFileSystem.create
 
@@ -108,8 +109,8 @@ class Upload:
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_failed_write_is_given_up(monkeypatch, error):
-    """After an error or an interruption nothing finishes the upload, not even the collector; the store is told."""
+def test_a_failed_write_is_abandoned(monkeypatch, error):
+    """After an error or an interruption nothing completes the upload."""
     Upload.log.clear()
     monkeypatch.setattr(LocalFileSystem, "create", lambda *_args, **_kwargs: Upload(error("cut")))
     with pytest.raises(error):
@@ -119,38 +120,41 @@ def test_a_failed_write_is_given_up(monkeypatch, error):
 
 
 def test_below_and_remove(tmp_path):
-    """A folder's objects are listed at any depth, and go together; those beside it stay."""
+    """A folder's objects are listed at any depth; removing one leaves its neighbours."""
     for name in ("run/a", "run/deep/b", "run2/c"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    assert [item.size for item in sorted(object_stores.below(str(tmp_path / "run")))] == [5, 10]
-    assert len(object_stores.below(str(tmp_path / "run"), 1)) == 1
+    assert [item.size for item in sorted(object_stores.list_below(str(tmp_path / "run")))] == [
+        5,
+        10,
+    ]
+    assert len(object_stores.list_below(str(tmp_path / "run"), 1)) == 1
     object_stores.remove(str(tmp_path / "run" / "a"))
     object_stores.remove(str(tmp_path / "run" / "a"))
-    assert object_stores.found(str(tmp_path / "run" / "a")) == []
-    assert object_stores.found(str(tmp_path / "run2" / "c")) == [(str(tmp_path / "run2" / "c"), 6)]
+    assert object_stores.find_object(str(tmp_path / "run" / "a")) == []
+    assert object_stores.find_object(str(tmp_path / "run2" / "c")) == [
+        (str(tmp_path / "run2" / "c"), 6)
+    ]
 
 
 @pytest.mark.parametrize("folder", ["gs://bucket/run[1]", "s3://bucket/what?", "gs://bucket/*"])
 def test_a_folder_with_glob_signs_is_refused(folder):
-    """Beam has no way to quote them: a folder named so would be listed wrongly, so it isn't listed at all."""
+    """A folder with glob signs in its name isn't listed: Beam can't quote them."""
     with pytest.raises(OSError, match="rename it"):
-        object_stores.below(folder)
+        object_stores.list_below(folder)
 
 
-def test_something_left_is_an_error(monkeypatch):
-    """A client that only warns of what it couldn't delete isn't believed."""
+def test_a_remaining_object_is_an_error(monkeypatch):
+    """An object that a client failed to delete without an error is reported."""
     monkeypatch.setattr(object_stores, "exists", lambda _: False)
-    monkeypatch.setattr(
-        object_stores, "below", lambda *_: [object_stores.FoundFile("gs://bucket/run/x", 1)]
-    )
+    monkeypatch.setattr(object_stores, "list_below", lambda *_: [FoundFile("gs://bucket/run/x", 1)])
     monkeypatch.setattr(LocalFileSystem, "delete", lambda *_: None)
-    with pytest.raises(OSError, match="gs://bucket/run/x is still there"):
+    with pytest.raises(OSError, match="gs://bucket/run/x still exists"):
         object_stores.remove("/run")
 
 
 def test_options_are_kept(monkeypatch):
-    """Options that were given are used; without any, defaults are, and never a worker's overwritten."""
+    """Given options are used, otherwise defaults; a worker's are never overwritten."""
     monkeypatch.setattr(FileSystems, "_pipeline_options", None)
     object_stores.use_options(PipelineOptions(["--s3_region_name", "somewhere"]))
     object_stores.exists("/")
@@ -166,7 +170,7 @@ def test_options_are_kept(monkeypatch):
 
 @pytest.mark.stores
 def test_s3_has_one_client():
-    """Calls share a client, each with a place of its own in what it reads; Beam's own way to S3 is as it was."""
+    """Calls share a client but no read position, and Beam's own way to S3 is unchanged."""
     object_stores.use_options(
         PipelineOptions(
             [
@@ -177,7 +181,8 @@ def test_s3_has_one_client():
         )
     )
     first, second = (
-        object_stores.filesystem(uri)._io().client for uri in ("s3://bucket/x", "s3://bucket/y")
+        object_stores.find_filesystem(uri)._io().client
+        for uri in ("s3://bucket/x", "s3://bucket/y")
     )
     assert first is not second
     assert first.client is second.client
@@ -191,7 +196,7 @@ def test_s3_has_one_client():
         )
     )
     assert (
-        object_stores.filesystem("s3://bucket/x")._io().client.client.meta.region_name
+        object_stores.find_filesystem("s3://bucket/x")._io().client.client.meta.region_name
         == "elsewhere"
     )
     assert type(FileSystems.get_filesystem("s3://bucket/x")).__name__ == "S3FileSystem"

@@ -1,4 +1,4 @@
-"""Rows read back: all of them, in order, of their own types; what can't be read is a reject."""
+"""Reading of shards: all rows in order with their types, and unreadable ones as rejects."""
 
 import datetime as dt
 import decimal
@@ -14,16 +14,14 @@ from hypothesis import strategies as st
 
 from schemas.corpora import ShardLimits
 from schemas.errors import InputError
+from transforms.files import json_lines as parsing
 from transforms.files import shards as reading
-from transforms.files import sources
-from transforms.files.shards import RAW_LIMIT, parse, read_task, row_mask, written_out
+from transforms.files.shards import RAW_LIMIT, build_row_mask, measure_expanded, read_task
 from transforms.files.sources import plan_shards, survey
-
-KIND = pa.struct([("text", pa.string()), ("n", pa.int64())])
 
 
 def limits(rows=5_000, bytes_=32 << 20):
-    """Return limits, also below what a configuration may ask for."""
+    """Return limits, which may be smaller than a configuration allows."""
     return ShardLimits.model_construct(rows=rows, bytes=bytes_)
 
 
@@ -39,25 +37,25 @@ def rows_of(shards):
     return [row for shard in shards for row in shard.table.to_pylist()]
 
 
-def positions(shards):
-    """Return source and row number of every row."""
-    return [place for shard in shards for place in zip(shard.sources, shard.numbers, strict=True)]
+def list_rows(shards):
+    """Return the source and the row number of every good row."""
+    return [pair for shard in shards for pair in zip(shard.sources, shard.numbers, strict=True)]
 
 
-def rejects(shards):
+def list_rejects(shards):
     """Return the rejects of all shards."""
     return [reject for shard in shards for reject in shard.rejects]
 
 
 def write_groups(path, tables):
-    """Write each table as a row group of its own."""
+    """Write each table as a row group."""
     with pq.ParquetWriter(path, tables[0].schema) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=max(1, table.num_rows))
 
 
 def numbered(begin, end, width):
-    """Return rows with numbers and texts of some length."""
+    """Return rows with numbers and texts of different lengths."""
     return [
         {"n": number, "text": f"{number} " + "x" * (number * 37 % (width + 1))}
         for number in range(begin, end)
@@ -72,21 +70,21 @@ def numbered(begin, end, width):
     backwards=st.booleans(),
 )
 def test_parquet_is_read_whole_in_order(tmp_path_factory, groups, rows, size, backwards):
-    """Whatever the row groups and limits, the shards laid end to end are the file, tasks being read in any order."""
+    """Whatever the row groups and limits, the shards in order are the file, once."""
     path = tmp_path_factory.mktemp("parquet") / "x.parquet"
-    starts = [sum(groups[:place]) for place in range(len(groups))]
+    starts = [sum(groups[:index]) for index in range(len(groups))]
     schema = pa.schema([("n", pa.int64()), ("text", pa.string())])
     write_groups(
         path,
         [
-            pa.Table.from_pylist(numbered(at, at + count, 80), schema)
-            for at, count in zip(starts, groups, strict=True)
+            pa.Table.from_pylist(numbered(start, start + count, 80), schema)
+            for start, count in zip(starts, groups, strict=True)
         ],
     )
     _, shards = read_all(path, limits(rows, size), reversed if backwards else list)
     shards.sort(key=lambda shard: shard.plan.name)
     assert rows_of(shards) == numbered(0, sum(groups), 80)
-    assert positions(shards) == [("x.parquet", number) for number in range(sum(groups))]
+    assert list_rows(shards) == [("x.parquet", number) for number in range(sum(groups))]
     assert all(0 < shard.table.num_rows <= rows for shard in shards)
 
 
@@ -102,7 +100,7 @@ def test_parquet_is_read_whole_in_order(tmp_path_factory, groups, rows, size, ba
 def test_json_lines_are_read_whole_in_order(
     tmp_path_factory, json_lines, count, rows, size, ending, blanks, final
 ):
-    """Whatever the limits, compression and blank lines, the shards laid end to end are the file."""
+    """Whatever limits, compression and blank lines, the shards in order are the file."""
     path = tmp_path_factory.mktemp("lines") / f"x.jsonl{ending}"
     wanted = numbered(0, count, 80)
     written = [
@@ -113,7 +111,7 @@ def test_json_lines_are_read_whole_in_order(
     json_lines(path, written, final)
     _, shards = read_all(path, limits(rows, size))
     assert rows_of(shards) == wanted
-    assert positions(shards) == [(path.name, number) for number in range(count)]
+    assert list_rows(shards) == [(path.name, number) for number in range(count)]
     assert all(0 < shard.table.num_rows <= rows for shard in shards)
 
 
@@ -124,24 +122,24 @@ def test_json_lines_are_read_whole_in_order(
     endings=st.lists(st.sampled_from(["", ".gz"]), min_size=8),
 )
 def test_many_files_are_read_whole_in_order(tmp_path_factory, json_lines, counts, rows, endings):
-    """Small files that share shards, and large ones that don't, come out row by row in order, each row with its own source."""
+    """Files that share shards and files that need several are read in order, with sources."""
     folder, wanted = tmp_path_factory.mktemp("files"), []
-    for place, count in enumerate(counts):
-        name = f"{place}.jsonl{endings[place]}"
+    for index, count in enumerate(counts):
+        name = f"{index}.jsonl{endings[index]}"
         json_lines(folder / name, [{"file": name, "row": row} for row in range(count)])
         wanted += [{"file": name, "row": row} for row in range(count)]
     _, shards = read_all(folder, limits(rows))
     assert rows_of(shards) == wanted
-    assert positions(shards) == [(row["file"], row["row"]) for row in wanted]
+    assert list_rows(shards) == [(row["file"], row["row"]) for row in wanted]
 
 
 def test_small_parquet_files_share_a_shard(tmp_path):
-    """Small Parquet files are read into one table, each row with its source."""
+    """Small Parquet files become one table, each row with its source."""
     for name in "ab":
         pq.write_table(pa.table({"text": [f"{name}0", f"{name}1"]}), tmp_path / f"{name}.parquet")
     _, (shard,) = read_all(tmp_path)
     assert shard.table.column("text").to_pylist() == ["a0", "a1", "b0", "b1"]
-    assert positions([shard]) == [
+    assert list_rows([shard]) == [
         ("a.parquet", 0),
         ("a.parquet", 1),
         ("b.parquet", 0),
@@ -209,7 +207,7 @@ def typed_row(number):
         "category": "ab"[number % 2],
         "price": decimal.Decimal(f"{number}.2500"),
         "seen": dt.datetime(2025, 1, 1, 12, number % 60, tzinfo=dt.UTC),
-        "exact": dt.datetime(2025, 1, 1, 12, number % 60),  # noqa: DTZ001  a timestamp without a zone is what is tested
+        "exact": dt.datetime(2025, 1, 1, 12, number % 60),  # noqa: DTZ001 - no zone is the test
         "day": dt.date(2025, 1, 1 + number % 28),
         "time": dt.time(1, number % 60),
         "took": dt.timedelta(milliseconds=number),
@@ -224,7 +222,7 @@ def typed_row(number):
 
 @pytest.mark.parametrize("group", [7, 100])
 def test_types_columns_and_metadata_survive(tmp_path, group):
-    """Every Arrow type, nulls at every depth, the columns' order and the metadata are read back as they were written."""
+    """Arrow types, nulls, the order of columns and metadata are read as written."""
     table = pa.Table.from_pylist([typed_row(number) for number in range(30)], TYPES)
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=group)
     schema, shards = read_all(tmp_path, limits(rows=4))
@@ -238,7 +236,7 @@ def test_types_columns_and_metadata_survive(tmp_path, group):
 
 
 def test_nested_json_survives(tmp_path, json_lines):
-    """JSON keeps its nesting; keys that a row lacks are null, and the order is that of first appearance."""
+    """JSON keeps its nesting; missing keys are null, and columns are in order of appearance."""
     rows = [
         {
             "messages": [
@@ -266,7 +264,7 @@ def test_nested_json_survives(tmp_path, json_lines):
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
 @pytest.mark.parametrize("rows", [100, 2])
 def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
-    """A line that is no JSON object is a reject with its row, its place in the (decompressed) file, and its bytes; the rest is read."""
+    """A line without a JSON object is a reject with row, offset and bytes."""
     bad = [b'{"text": "cut', b"[1]", b"17", b'{"text": "\xff"}', b'{"text": "\\ud800"}', b"{}{}"]
     good = [orjson.dumps({"text": f"good {number}"}) for number in range(len(bad))]
     written = [line for pair in zip(good, bad, strict=True) for line in pair]
@@ -275,14 +273,14 @@ def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
     assert [row["text"] for row in rows_of(shards)] == [
         f"good {number}" for number in range(len(bad))
     ]
-    assert [number for _, number in positions(shards)] == [0, 2, 4, 6, 8, 10]
+    assert [number for _, number in list_rows(shards)] == [0, 2, 4, 6, 8, 10]
     data = b"\n".join(written)
-    assert [(reject.source, reject.row, reject.raw) for reject in rejects(shards)] == [
-        (path.name, 2 * at + 1, line) for at, line in enumerate(bad)
+    assert [(reject.source, reject.row, reject.raw) for reject in list_rejects(shards)] == [
+        (path.name, 2 * index + 1, line) for index, line in enumerate(bad)
     ]
-    for reject in rejects(shards):
+    for reject in list_rejects(shards):
         assert data[reject.offset :].startswith(reject.raw)
-    errors = [reject.error for reject in rejects(shards)]
+    errors = [reject.error for reject in list_rejects(shards)]
     assert errors[0].startswith("not JSON: ")
     assert errors[1:3] == ["not a JSON object but a list", "not a JSON object but an integer"]
     assert all(error.startswith("not JSON: ") for error in errors[3:])
@@ -290,7 +288,7 @@ def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
 
 
 def test_type_conflicts_are_rejects(tmp_path, json_lines):
-    """Where types conflict the minority's rows are rejects that name the field; none is cast."""
+    """Rows with a minority's type are rejects that name the field; nothing is cast."""
     rows = [
         {"messages": [{"role": "user", "content": "text"}], "n": 1},
         {"messages": [{"role": "user", "content": [{"type": "text"}]}], "n": 2},
@@ -300,15 +298,15 @@ def test_type_conflicts_are_rejects(tmp_path, json_lines):
     json_lines(tmp_path / "x.jsonl", rows)
     _, shards = read_all(tmp_path)
     assert rows_of(shards) == [rows[0], rows[3]]
-    assert [(reject.row, reject.error) for reject in rejects(shards)] == [
+    assert [(reject.row, reject.error) for reject in list_rejects(shards)] == [
         (1, "field 'messages[0].content': a list where the corpus has string"),
         (2, "field 'n': a string where the corpus has int64"),
     ]
-    assert orjson.loads(rejects(shards)[0].raw) == rows[1]
+    assert orjson.loads(list_rejects(shards)[0].raw) == rows[1]
 
 
 def test_conflicts_are_settled_over_all_files(tmp_path, json_lines):
-    """A file whose rows are all of the corpus's minority kind is all rejects, not a schema of its own."""
+    """A file with only the minority's type is all rejects."""
     json_lines(tmp_path / "a.jsonl", [{"n": 1}, {"n": 2}, {"n": 3}])
     json_lines(tmp_path / "b.jsonl", [{"n": "1"}, {"n": "2"}])
     _, (shard,) = read_all(tmp_path)
@@ -321,9 +319,8 @@ def test_conflicts_are_settled_over_all_files(tmp_path, json_lines):
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_a_line_too_long_is_one_reject(tmp_path, json_lines, monkeypatch, ending):
-    """A line beyond the limit, larger than any block that is read at once, is one reject with its beginning; all others are read."""
-    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 200_000)
-    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 200_000)
+    """A line beyond the limit is one reject, even if it spans several blocks."""
+    monkeypatch.setattr(parsing, "MAX_LINE_BYTES", 200_000)
     rows = [
         {"text": "a"},
         {"text": "b" * 3_500_000},
@@ -334,71 +331,44 @@ def test_a_line_too_long_is_one_reject(tmp_path, json_lines, monkeypatch, ending
     json_lines(tmp_path / f"x.jsonl{ending}", rows)
     _, shards = read_all(tmp_path)
     assert rows_of(shards) == [rows[0], rows[2], rows[4]]
-    assert [reject.row for reject in rejects(shards)] == [1, 3]
+    assert [reject.row for reject in list_rejects(shards)] == [1, 3]
     offsets = [len(orjson.dumps(rows[0])) + 1, sum(len(orjson.dumps(row)) + 1 for row in rows[:3])]
-    assert [reject.offset for reject in rejects(shards)] == offsets
-    for reject, row in zip(rejects(shards), (rows[1], rows[3]), strict=True):
+    assert [reject.offset for reject in list_rejects(shards)] == offsets
+    for reject, row in zip(list_rejects(shards), (rows[1], rows[3]), strict=True):
         assert "line is longer than" in reject.error
         assert reject.raw == orjson.dumps(row)[:RAW_LIMIT]
 
 
 def test_a_long_line_at_the_end(tmp_path, json_lines, monkeypatch):
-    """A file that ends in the middle of an overlong line ends with one reject."""
-    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 1_000)
-    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 1_000)
+    """A file that ends within an overlong line ends with one reject."""
+    monkeypatch.setattr(parsing, "MAX_LINE_BYTES", 1_000)
     json_lines(tmp_path / "x.jsonl", [{"text": "a"}, b'{"text": "' + b"b" * 2_000_000], b"")
     _, shards = read_all(tmp_path)
     assert rows_of(shards) == [{"text": "a"}]
-    assert [(reject.row, reject.offset) for reject in rejects(shards)] == [(1, 13)]
+    assert [(reject.row, reject.offset) for reject in list_rejects(shards)] == [(1, 13)]
 
 
-def test_a_file_of_rejects_alone_still_has_its_shard(tmp_path, json_lines):
-    """A shard may hold no good row at all; its table is empty, of the corpus's schema."""
+def test_a_shard_may_have_only_rejects(tmp_path, json_lines):
+    """A shard without good rows has an empty table of the corpus's schema."""
     json_lines(tmp_path / "x.jsonl", [{"text": "a"}, b"broken", b"broken too"])
     schema, shards = read_all(tmp_path, limits(rows=1))
     assert [shard.table.num_rows for shard in shards] == [1, 0, 0]
     assert all(shard.table.schema == schema for shard in shards)
-    assert [reject.raw for reject in rejects(shards)] == [b"broken", b"broken too"]
-
-
-@pytest.mark.parametrize(
-    ("line", "value", "error"),
-    [
-        (b'{"text": "a", "n": 1}', {"text": "a", "n": 1}, None),
-        (b' {"text": null}\r', {"text": None}, None),
-        (b'\xef\xbb\xbf{"text": "a"}', {"text": "a"}, None),
-        (b'{"n": 1, "n": 2}', {"n": 2}, None),
-        (b"null", None, "not a JSON object but null"),
-    ],
-)
-def test_parse(line, value, error):
-    """A line is parsed with white space around it; the last of equal keys counts, as everywhere in JSON."""
-    assert parse(line, KIND) == (value, error)
-
-
-def test_parse_never_fails_on_bytes():
-    """Whatever the bytes, the outcome is a value that fits or the reason why not."""
-
-    @given(st.binary(max_size=40))
-    def check(data):
-        value, error = parse(data, KIND)
-        assert error or isinstance(value, dict)
-
-    check()
+    assert [reject.raw for reject in list_rejects(shards)] == [b"broken", b"broken too"]
 
 
 def test_a_file_that_shrank_is_an_error(tmp_path, json_lines):
-    """Rows that were there at the survey and aren't any more are an error with file and rows, not a shorter corpus."""
+    """Rows missing since the survey are an error with file and rows."""
     path = Path(json_lines(tmp_path / "x.jsonl", [{"text": "a"}] * 5))
     corpus = survey([str(path)], limits())
     path.write_bytes(b'{"text": "a"}\n')
     with pytest.raises(InputError, match=r"x\.jsonl: rows 0 to 5 can't be read") as caught:
         list(read_task(plan_shards(corpus.sources, limits())[0], corpus.schema))
-    assert "did the file change" in caught.value.remedy
+    assert "changed since the survey" in caught.value.remedy
 
 
 def test_a_parquet_file_that_shrank_is_an_error(tmp_path):
-    """The same holds for Parquet with fewer rows."""
+    """Rows missing from Parquet since the survey are an error as well."""
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"text": ["a"] * 5}), path)
     corpus = survey([str(path)], limits())
@@ -408,7 +378,7 @@ def test_a_parquet_file_that_shrank_is_an_error(tmp_path):
 
 
 def test_a_file_that_is_gone_is_an_error(tmp_path, json_lines):
-    """A file removed after the survey is named."""
+    """The error for a file removed after the survey names it."""
     path = Path(json_lines(tmp_path / "x.jsonl", [{"text": "a"}]))
     corpus = survey([str(path)], limits())
     path.unlink()
@@ -418,7 +388,7 @@ def test_a_file_that_is_gone_is_an_error(tmp_path, json_lines):
 
 @pytest.fixture
 def streams(monkeypatch):
-    """Collect every file that a reader opens, each with how many were open then."""
+    """Collect the files that a reader opens, each with the number of those open at that time."""
     opened, found = reading.storage.open_raw, []
 
     def watched(uri):
@@ -430,8 +400,8 @@ def streams(monkeypatch):
     return found
 
 
-def test_sources_are_closed_as_they_are_done_with(tmp_path, json_lines, streams):
-    """However many small files share a shard, one is open at a time; none is when the task is done."""
+def test_sources_are_closed_before_the_next_opens(tmp_path, json_lines, streams):
+    """Of many small files in a shard only one is open at a time, and none at the end."""
     for number in range(40):
         json_lines(tmp_path / f"{number:02}.jsonl{'.gz' if number % 2 else ''}", [{"text": "a"}])
     corpus = survey([str(tmp_path)], limits())
@@ -444,8 +414,8 @@ def test_sources_are_closed_as_they_are_done_with(tmp_path, json_lines, streams)
 
 
 @pytest.mark.parametrize("name", ["x.jsonl.gz", "x.jsonl", "x.parquet"])
-def test_a_task_left_half_way_is_closed(tmp_path, json_lines, streams, name):
-    """A reader that is given up closes its file."""
+def test_an_abandoned_task_closes_its_file(tmp_path, json_lines, streams, name):
+    """An abandoned reader closes its file."""
     path = tmp_path / name
     if name.endswith("parquet"):
         pq.write_table(pa.Table.from_pylist(numbered(0, 50, 10)), path)
@@ -461,7 +431,7 @@ def test_a_task_left_half_way_is_closed(tmp_path, json_lines, streams, name):
 
 @pytest.mark.parametrize("name", ["x.jsonl.gz", "x.parquet"])
 def test_a_sweep_opens_its_file_once(tmp_path, json_lines, streams, name):
-    """Shards that can't be reached directly are read in one pass over their file."""
+    """The shards of a sweep are read in one pass over their file."""
     path = tmp_path / name
     rows = numbered(0, 50, 10)
     if name.endswith("parquet"):
@@ -477,7 +447,7 @@ def test_a_sweep_opens_its_file_once(tmp_path, json_lines, streams, name):
 
 @pytest.mark.parametrize("name", ["x.jsonl.gz", "x.parquet"])
 def test_a_sweep_may_begin_in_its_middle(tmp_path, json_lines, name):
-    """A shard inside an archive or a row group can be read alone: the rows before it are passed over."""
+    """A shard inside an archive or row group is read alone by skipping rows."""
     path, rows = tmp_path / name, numbered(0, 50, 10)
     if name.endswith("parquet"):
         pq.write_table(pa.Table.from_pylist(rows), path)
@@ -492,7 +462,7 @@ LONG = "x" * (1 << 20)
 
 
 def repeated(count, nested):
-    """Return a table whose dictionary names one long text in every row, and the values that it stands for."""
+    """Return a table whose dictionary refers to one long text in every row."""
     words = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([LONG]))
     if not nested:
         return pa.table({"text": words})
@@ -506,10 +476,8 @@ def repeated(count, nested):
 
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("stored", [False, True])
-def test_a_dictionary_that_names_a_long_text_in_every_row_is_refused(
-    tmp_path, monkeypatch, nested, stored
-):
-    """A megabyte of file that unfolds to gigabytes stops at the bound, whether it is read as a dictionary or as text; a few rows pass."""
+def test_a_dictionary_that_expands_too_far_is_refused(tmp_path, monkeypatch, nested, stored):
+    """A small file that expands to gigabytes is refused at the limit; a few rows pass."""
     pq.write_table(
         repeated(5_000, nested), tmp_path / "bomb.parquet", store_schema=stored, compression="none"
     )
@@ -517,23 +485,24 @@ def test_a_dictionary_that_names_a_long_text_in_every_row_is_refused(
         repeated(50, nested), tmp_path / "few.parquet", store_schema=stored, compression="none"
     )
     decoded = []
-    batch = reading.ParquetRows._batch
+    decode = reading.ParquetRows._decode
     monkeypatch.setattr(
-        reading.ParquetRows, "_batch", lambda rows, end: decoded.append(end) or batch(rows, end)
+        reading.ParquetRows, "_decode", lambda rows, end: decoded.append(end) or decode(rows, end)
     )
     with pytest.raises(
         InputError,
-        match=r"bomb\.parquet: rows 0 to 5000 expand to more than the [0-9,]+ bytes that shards\.expansion allows",
+        match=r"bomb\.parquet: rows 0 to 5000 expand to more than the [0-9,]+ bytes that "
+        r"shards\.expansion allows",
     ):
         read_all(tmp_path / "bomb.parquet")
     assert len(decoded) <= 2
     schema, shards = read_all(tmp_path / "few.parquet")
     assert [shard.table.num_rows for shard in shards] == [50]
-    assert written_out(shards[0].table.column(schema.names[0]).combine_chunks()) >= 50 << 20
+    assert measure_expanded(shards[0].table.column(schema.names[0]).combine_chunks()) >= 50 << 20
 
 
 def test_lists_of_very_many_equal_values_are_refused(tmp_path):
-    """Some kilobytes that unfold to a hundred million zeros stop at the bound as well."""
+    """Kilobytes that expand to a hundred million zeros are refused at the limit."""
     zeros = pa.ListArray.from_arrays(
         pa.array(np.arange(1_001) * 100_000, pa.int32()), pa.array(np.zeros(100_000_000, np.int8))
     )
@@ -542,8 +511,8 @@ def test_lists_of_very_many_equal_values_are_refused(tmp_path):
         read_all(tmp_path / "a.parquet")
 
 
-def test_rows_that_are_passed_over_don_t_count(tmp_path):
-    """A resumed sweep passes over shards that were read before: each was within its bound, and all together may be beyond."""
+def test_skipped_rows_do_not_count(tmp_path):
+    """Rows that a resumed sweep skips don't count towards the limit of its shards."""
     pq.write_table(
         repeated(400, False), tmp_path / "a.parquet", store_schema=False, compression="none"
     )
@@ -552,8 +521,8 @@ def test_rows_that_are_passed_over_don_t_count(tmp_path):
     assert [shard.numbers for shard in shards] == [list(range(350, 400))]
 
 
-def test_a_raised_expansion_reads_what_a_dictionary_unfolds_to(tmp_path):
-    """The bound is the configuration's."""
+def test_a_higher_expansion_accepts_the_dictionary(tmp_path):
+    """The limit is the configuration's."""
     pq.write_table(
         repeated(100, False), tmp_path / "a.parquet", store_schema=False, compression="none"
     )
@@ -570,17 +539,17 @@ def test_a_raised_expansion_reads_what_a_dictionary_unfolds_to(tmp_path):
     st.integers(0, 3),
 )
 @settings(deadline=None)
-def test_dictionaries_count_as_if_they_were_written_out(lists, skipped):
-    """Inside lists, with nulls, and in a slice: as many bytes of text as the rows hold."""
+def test_dictionaries_count_as_their_texts(lists, skipped):
+    """In lists, with nulls and in slices, dictionaries count as the text of their rows."""
     whole = pa.array(lists, pa.list_(pa.string()))
     words = whole.flatten().dictionary_encode()
     coded = pa.ListArray.from_arrays(whole.offsets, words, mask=whole.is_null())[skipped:]
     text = sum(len((word or "").encode()) for words in lists[skipped:] for word in words or ())
-    assert written_out(coded) == 8 * len(coded) + text
+    assert measure_expanded(coded) == 8 * len(coded) + text
 
 
 def test_a_null_field_inside_a_list_is_read(tmp_path):
-    """Tool calls that no message has are Arrow's null type in Parquet, as in what this project writes itself."""
+    """A field of Arrow's null type is read, such as tool calls that no message has."""
     rows = [
         {
             "messages": [
@@ -593,8 +562,8 @@ def test_a_null_field_inside_a_list_is_read(tmp_path):
 
 
 def test_rows_are_whole_across_batches(tmp_path, monkeypatch):
-    """Batches smaller than a row group, a shard or both lose and repeat nothing."""
-    monkeypatch.setattr(reading, "BATCH_ROWS", 7)
+    """Batches smaller than a row group or a shard lose and repeat no row."""
+    monkeypatch.setattr(reading, "DECODED_ROWS", 7)
     write_groups(
         tmp_path / "a.parquet",
         [
@@ -609,7 +578,7 @@ def test_rows_are_whole_across_batches(tmp_path, monkeypatch):
 
 
 def test_row_mask():
-    """The mask is true at the rows and nowhere else."""
-    assert row_mask(4, [1, 3]).to_pylist() == [False, True, False, True]
-    assert row_mask(2, []).to_pylist() == [False, False]
-    assert len(row_mask(0, [])) == 0
+    """The mask is true at the rows and false elsewhere."""
+    assert build_row_mask(4, [1, 3]).to_pylist() == [False, True, False, True]
+    assert build_row_mask(2, []).to_pylist() == [False, False]
+    assert len(build_row_mask(0, [])) == 0

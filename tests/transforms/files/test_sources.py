@@ -1,7 +1,6 @@
-"""The survey of the input, and the cut into shards."""
+"""The survey of the input, and its cut into shards."""
 
 import gzip
-import io
 import shutil
 from itertools import pairwise
 
@@ -18,25 +17,32 @@ from schemas.digests import digest_bytes
 from schemas.errors import InputError
 from transforms.files import sources
 from transforms.files.json_shapes import Shape
-from transforms.files.sources import Cut, Source, lines, observe, plan_shards, shared_schema, survey
+from transforms.files.sources import (
+    Cut,
+    Source,
+    plan_shards,
+    require_columns,
+    settle_shared_schema,
+    survey,
+)
 
 WIDE = ShardLimits()
 
 
 def limits(rows=5_000, bytes_=32 << 20):
-    """Return limits, also below what a configuration may ask for."""
+    """Return limits, which may be smaller than a configuration allows."""
     return ShardLimits.model_construct(rows=rows, bytes=bytes_)
 
 
 def parquet(path, table, group=None):
-    """Write a Parquet file."""
+    """Write a table as a Parquet file and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, row_group_size=group)
     return str(path)
 
 
 def test_a_survey_finds_files_rows_and_schema(tmp_path, json_lines):
-    """Files come in order of their paths, each with its name below the common folder, its digest, rows and size."""
+    """Files are ordered by path; each has its name below the common folder, digest and rows."""
     second = json_lines(tmp_path / "b" / "x.jsonl.zst", [{"text": "c", "n": 1.5}])
     first = json_lines(tmp_path / "a" / "x.jsonl", [{"text": "a"}, {"n": 2}])
     corpus = survey([str(tmp_path)], WIDE)
@@ -50,8 +56,8 @@ def test_a_survey_finds_files_rows_and_schema(tmp_path, json_lines):
     assert (corpus.sources[0].sha256, corpus.sources[0].size) == (digest_bytes(data), len(data))
 
 
-def test_other_files_are_left_aside_and_named(tmp_path, json_lines):
-    """A folder's README isn't read, and isn't passed over in silence."""
+def test_other_files_are_ignored_and_listed(tmp_path, json_lines):
+    """A folder's README isn't read, but it is listed as ignored."""
     json_lines(tmp_path / "x.jsonl", [{"text": "a"}])
     (tmp_path / "README.md").write_text("about")
     corpus = survey([str(tmp_path)], WIDE)
@@ -60,7 +66,7 @@ def test_other_files_are_left_aside_and_named(tmp_path, json_lines):
 
 
 def test_a_file_named_in_full_is_read_whatever_its_name(tmp_path, json_lines, monkeypatch):
-    """What kind a file is says its content, not its ending, when it is named itself, however its path is written."""
+    """A file that is named itself may have any suffix, and any spelling of its path."""
     json_lines(tmp_path / "corpus.txt", [{"text": "a"}])
     monkeypatch.chdir(tmp_path)
     for name in (str(tmp_path / "corpus.txt"), "corpus.txt", "./corpus.txt"):
@@ -68,13 +74,13 @@ def test_a_file_named_in_full_is_read_whatever_its_name(tmp_path, json_lines, mo
 
 
 def test_a_file_that_two_patterns_name_is_read_once(tmp_path, json_lines):
-    """Overlapping patterns don't double a file."""
+    """Overlapping patterns don't duplicate a file."""
     path = json_lines(tmp_path / "x.jsonl", [{"text": "a"}])
     assert len(survey([path, str(tmp_path), str(tmp_path / "*.jsonl")], WIDE).sources) == 1
 
 
 def test_kind_is_decided_by_the_first_bytes(tmp_path):
-    """Parquet called `.json`, and gzip called `.jsonl`, are read as what they are."""
+    """Parquet named `.json` and gzip named `.jsonl` are read as what they are."""
     table = pa.table({"text": ["a", "b"]})
     parquet(tmp_path / "x" / "odd.json", table)
     (tmp_path / "y").mkdir()
@@ -83,39 +89,39 @@ def test_kind_is_decided_by_the_first_bytes(tmp_path):
     assert survey([str(tmp_path / "y")], WIDE).sources[0].compression == "gzip"
 
 
-def refused(paths, limits=WIDE):
-    """Return the error that a survey ends with."""
+def survey_error(paths, limits=WIDE):
+    """Return the error of a survey."""
     with pytest.raises(InputError) as caught:
         survey([str(path) for path in paths], limits)
     return caught.value
 
 
 def test_an_empty_glob_is_refused(tmp_path):
-    """Nothing to read is an error with the pattern."""
-    assert refused([tmp_path / "*.jsonl"]).where == str(tmp_path / "*.jsonl")
+    """A glob without a match is an error that names it."""
+    assert survey_error([tmp_path / "*.jsonl"]).where == str(tmp_path / "*.jsonl")
 
 
 def test_a_folder_without_a_corpus_is_refused(tmp_path):
-    """A folder of other files says which endings are read."""
+    """The error for a folder of other files lists the suffixes that are read."""
     (tmp_path / "notes.md").write_text("about")
-    error = refused([tmp_path])
+    error = survey_error([tmp_path])
     assert error.where == str(tmp_path)
     assert ".parquet, .jsonl" in error.problem
 
 
 def test_an_empty_file_is_refused(tmp_path):
-    """A file of no bytes is named, with the advice to remove it."""
+    """The error for an empty file names it and suggests to remove it."""
     (tmp_path / "x.jsonl").touch()
-    error = refused([tmp_path])
+    error = survey_error([tmp_path])
     assert (error.where, error.problem) == (str(tmp_path / "x.jsonl"), "is empty")
     assert "remove it" in error.remedy
 
 
 @pytest.mark.parametrize("text", ['[{"text": "a"}]', ' \n [\n{"text": "a"}\n]'])
 def test_a_json_array_is_refused(tmp_path, text):
-    """One array instead of lines is named, with the command that makes lines of it."""
+    """The error for a JSON array has the command that converts it to lines."""
     (tmp_path / "x.json").write_text(text)
-    error = refused([tmp_path])
+    error = survey_error([tmp_path])
     assert error.where == str(tmp_path / "x.json")
     assert "JSON array" in error.problem
     assert "jq -c" in error.remedy
@@ -126,49 +132,49 @@ def test_a_json_array_is_refused(tmp_path, text):
     [b"a,b\n1,2\n", b"\n\n\n", b'"text"\n3\n', b"\x00\x01\x02\x03", b'{"text": \n"a"}\n', b"{}\n"],
 )
 def test_a_file_without_any_object_is_refused(tmp_path, data):
-    """Tables, blank lines and binaries hold no JSON object; the message names the file."""
+    """Tables, blank lines and binaries are refused with the name of the file."""
     (tmp_path / "x.jsonl").write_bytes(data)
-    error = refused([tmp_path])
+    error = survey_error([tmp_path])
     assert error.where == str(tmp_path / "x.jsonl")
-    assert error.problem == "holds no JSON object"
-    assert "one object a line" in error.remedy
+    assert error.problem == "has no JSON object with a field"
+    assert "one object per line" in error.remedy
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.99])
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
 def test_a_truncated_archive_is_refused(tmp_path, json_lines, ending, keep):
-    """An archive that ends too early is no shorter corpus."""
+    """An archive that ends too early is an error, not a shorter corpus."""
     path = tmp_path / f"x.jsonl{ending}"
     json_lines(path, [{"text": f"row {number * 7919}"} for number in range(500)])
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
-    error = refused([path])
+    error = survey_error([path])
     assert error.where == str(path)
     assert "can't be read as jsonl" in error.problem
-    assert "check that the file is whole" in error.remedy
+    assert "check that the file is complete" in error.remedy
 
 
 def test_a_damaged_archive_is_refused(tmp_path, json_lines):
-    """A flipped byte is found by the archive's own checksum."""
+    """The archive's own checksum finds a changed byte."""
     path = tmp_path / "x.jsonl.gz"
     json_lines(path, [{"text": f"row {number * 7919}"} for number in range(500)])
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
-    assert "gzip" in refused([path]).problem
+    assert "gzip" in survey_error([path]).problem
 
 
 def test_a_truncated_parquet_file_is_refused(tmp_path):
-    """Parquet without its footer is named."""
+    """The error for a Parquet file without its footer names the file."""
     path = tmp_path / "x.parquet"
     parquet(path, pa.table({"text": ["a" * 100] * 100}))
     path.write_bytes(path.read_bytes()[:-20])
-    error = refused([path])
+    error = survey_error([path])
     assert error.where == str(path)
     assert "can't be read as parquet" in error.problem
 
 
 def test_concatenated_archives_are_read_whole(tmp_path):
-    """Archives written after each other, as log writers do, are one file of lines."""
+    """Concatenated archives, as log writers produce them, are read to the end."""
     rows = [orjson.dumps({"text": f"row {number}"}) + b"\n" for number in range(100)]
     (tmp_path / "x.jsonl.gz").write_bytes(
         gzip.compress(b"".join(rows[:60])) + gzip.compress(b"".join(rows[60:]))
@@ -176,8 +182,8 @@ def test_concatenated_archives_are_read_whole(tmp_path):
     assert survey([str(tmp_path)], WIDE).sources[0].rows == 100
 
 
-def test_a_skippable_frame_may_stand_first(tmp_path):
-    """Parallel zstd writers put a frame that holds no data before each other."""
+def test_a_skippable_frame_may_be_first(tmp_path):
+    """Files of parallel zstd writers, with a frame without data before others, are read."""
     frame = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
     (tmp_path / "x.jsonl.zst").write_bytes(
         (frame + pa.compress(b'{"text": "a"}\n', codec="zstd", asbytes=True)) * 3
@@ -187,30 +193,30 @@ def test_a_skippable_frame_may_stand_first(tmp_path):
 
 @pytest.mark.parametrize("order", ["utf-16", "utf-16-be"])
 def test_utf_16_is_refused(tmp_path, order):
-    """Another encoding is named, with the command that converts it."""
+    """The error for UTF-16 has the command that converts the file."""
     (tmp_path / "x.jsonl").write_bytes('\ufeff{"text": "a"}\n'.encode(order))
-    error = refused([tmp_path])
+    error = survey_error([tmp_path])
     assert error.problem == "is UTF-16"
     assert "iconv" in error.remedy
 
 
-def test_a_byte_order_mark_is_no_part_of_a_row(tmp_path):
-    """Windows editors put one first, and joined files have them within; a JSON array behind one is still an array."""
+def test_byte_order_marks_are_ignored(tmp_path):
+    """Byte order marks are ignored at the start of a file and of joined files."""
     (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "a"}\n\xef\xbb\xbf{"n": 1}\n')
     assert survey([str(tmp_path)], WIDE).schema.names == ["text", "n"]
     (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf[{"text": "a"}]')
-    assert "JSON array" in refused([tmp_path]).problem
+    assert "JSON array" in survey_error([tmp_path]).problem
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
-def test_a_bomb_is_refused_while_it_unfolds(tmp_path, json_lines, monkeypatch, ending):
-    """An archive that unfolds beyond the ratio is stopped there, also inside a line without end; a smaller one, or a higher ratio, passes."""
+def test_a_bomb_is_refused_while_it_expands(tmp_path, json_lines, monkeypatch, ending):
+    """An archive that expands too far is refused early, even within one endless line."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 1 << 20)
     limits = ShardLimits(expansion=50)
     rows = [{"text": "a" * 1_000}] * 4_000
     path = json_lines(tmp_path / f"x.jsonl{ending}", rows)
     size = (tmp_path / f"x.jsonl{ending}").stat().st_size
-    error = refused([path], limits)
+    error = survey_error([path], limits)
     assert error.where == path
     assert (
         f"has {size:,} bytes and expands to more than {max(1 << 20, 50 * size):,}" in error.problem
@@ -218,28 +224,28 @@ def test_a_bomb_is_refused_while_it_unfolds(tmp_path, json_lines, monkeypatch, e
     assert "shards.expansion" in error.remedy
     assert survey([path], ShardLimits(expansion=100_000)).sources[0].rows == 4_000
     json_lines(tmp_path / f"x.jsonl{ending}", [b"\0" * 4_000_000])
-    assert "expands to more than" in refused([path], limits).problem
+    assert "expands to more than" in survey_error([path], limits).problem
     json_lines(tmp_path / f"x.jsonl{ending}", rows[:500])
     assert survey([path], limits).sources[0].rows == 500
 
 
 def test_a_damaged_footer_is_named(tmp_path):
-    """Whatever a damaged footer makes pyarrow raise, the file is named."""
+    """Whatever error pyarrow raises for a damaged footer, the file is named."""
     path = tmp_path / "x.parquet"
     parquet(path, pa.table({"some_text": ["a"]}))
     path.write_bytes(path.read_bytes().replace(b"some_text", b"some\xff\xfeext"))
-    error = refused([path])
+    error = survey_error([path])
     assert error.where == str(path)
     assert "can't be read as parquet" in error.problem
 
 
 def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):
-    """Two kinds can't be one corpus; both files are named."""
+    """Parquet and JSON Lines in one corpus are refused, naming a file of each."""
     json_lines(tmp_path / "a.jsonl", [{"text": "a"}])
     parquet(tmp_path / "b.parquet", pa.table({"text": ["a"]}))
-    error = refused([tmp_path])
-    assert "b.parquet beside" in error.where
-    assert "a.jsonl" in error.where
+    error = survey_error([tmp_path])
+    assert error.where == str(tmp_path / "b.parquet")
+    assert error.problem == f"is Parquet, while {tmp_path / 'a.jsonl'} is JSON Lines"
     assert "two runs" in error.remedy
 
 
@@ -253,89 +259,62 @@ def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):
     ],
 )
 def test_parquet_files_of_other_schemas_are_refused(tmp_path, other, detail):
-    """The message names both files and each column that differs."""
+    """The error names both files and each column that differs."""
     first = parquet(tmp_path / "a.parquet", pa.table({"text": ["a"], "n": [1]}))
     second = parquet(tmp_path / "b.parquet", pa.table(other))
-    error = refused([tmp_path])
+    error = survey_error([tmp_path])
     assert error.where == first
     assert error.problem == f"can't share a schema with {second}: {detail}"
     assert error.remedy
 
 
 def test_metadata_is_no_difference(tmp_path):
-    """Parquet files may differ in metadata, which pandas writes; the first file's is kept."""
+    """Parquet files may differ in metadata; the first file's is kept."""
     table = pa.table({"text": ["a"]})
     parquet(tmp_path / "a.parquet", table.replace_schema_metadata({"made by": "one"}))
     parquet(tmp_path / "b.parquet", table.replace_schema_metadata({"made by": "two"}))
     assert survey([str(tmp_path)], WIDE).schema.metadata == {b"made by": b"one"}
 
 
+def survey_shape(name, *rows):
+    """Return a source of JSON Lines with these rows."""
+    shape = Shape()
+    for row in rows:
+        shape.see(row)
+    return Source(name, name, "jsonl", "none", 1, "", len(rows), (), shape=shape)
+
+
 def test_json_files_share_a_merged_schema():
     """Fields and kinds of all files are counted together."""
-    shapes = []
-    for rows in ([{"a": 1}], [{"a": "x", "b": 1}, {"a": "y"}]):
-        shape = Shape()
-        for row in rows:
-            shape.see(row)
-        shapes.append(Source("x", "x", "jsonl", "none", 1, "", 1, (), shape=shape))
-    assert shared_schema(shapes) == pa.schema([("a", pa.string()), ("b", pa.int64())])
+    sources = [survey_shape("x", {"a": 1}), survey_shape("y", {"a": "x", "b": 1}, {"a": "y"})]
+    assert settle_shared_schema(sources) == pa.schema([("a", pa.string()), ("b", pa.int64())])
 
 
-def test_lines_that_are_no_objects_do_not_shape_the_schema():
-    """Broken lines, numbers and lists are the reader's to reject."""
-    shape = Shape()
-    for line in (b"{broken", b"3", b'["a"]', b'{"a": 1}', b'\xff{"b": 1}'):
-        observe(shape, line)
-    assert list(shape.fields) == ["a"]
+def test_a_file_without_the_columns_of_the_format_is_refused():
+    """The error for a file in another format names its columns and those of the format."""
+    chat = survey_shape("chat.jsonl", {"messages": []})
+    other = survey_shape("other.jsonl", {"instruction": "a", "output": "b", "input": None})
+    require_columns([chat], ["messages", "text"])
+    with pytest.raises(InputError, match="no row has 'messages' or 'text'") as caught:
+        require_columns([chat, other], ["messages", "text"])
+    assert caught.value.where == "other.jsonl"
+    assert caught.value.problem.endswith("its columns are instruction, output")
+    assert "separate runs" in caught.value.remedy
 
 
-class Trickle(io.BytesIO):
-    """A stream that gives a few bytes at a time, as a slow one may."""
-
-    def read(self, size=-1):
-        """Give at most seven bytes."""
-        return super().read(min(7, size) if size >= 0 else 7)
-
-
-LINE = st.binary(max_size=30).map(lambda data: data.replace(b"\n", b""))
-
-
-@given(st.lists(LINE, max_size=8), st.booleans(), st.booleans())
-def test_lines_stand_at_their_offsets(parts, ended, trickle):
-    """Every line that isn't blank is yielded with the place where it stands, however the stream comes."""
-    data = b"\n".join(parts) + (b"\n" if ended and parts else b"")
-    found = list(lines(Trickle(data) if trickle else io.BytesIO(data)))
-    assert [line for _, line in found] == [part for part in data.split(b"\n") if part.strip()]
-    assert all(data[offset : offset + len(line)] == line for offset, line in found)
-
-
-@given(st.lists(LINE, max_size=8), st.booleans(), st.integers(1, 20))
-def test_a_long_line_is_cut_and_the_rest_is_found(parts, trickle, longest):
-    """A line beyond the limit is yielded once, too long to be taken for whole; all lines keep their offsets."""
-    data = b"\n".join(parts)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "MAX_LINE_BYTES", longest)
-        found = list(lines(Trickle(data) if trickle else io.BytesIO(data)))
-    wanted = [
-        part for part in data.split(b"\n") if part.strip() or (trickle and len(part) > longest)
-    ]
-    assert len(found) == len(wanted)
-    for (offset, line), part in zip(found, wanted, strict=True):
-        assert data[offset : offset + len(line)] == line
-        assert (
-            line == part
-            if len(part) <= longest
-            else (len(line) > longest and part.startswith(line))
-        )
+def test_parquet_and_files_of_nulls_need_no_column():
+    """Parquet has its own schema, and a file whose rows are all empty has nothing to read."""
+    parquet = Source("a", "a", "parquet", "none", 1, "", 1, (), schema=pa.schema([]))
+    require_columns([parquet, survey_shape("b", {}, {"x": None})], ["messages"])
 
 
 GROUPS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5_000)), max_size=12)
 
 
 @given(GROUPS, st.integers(1, 50), st.integers(1, 4_000))
-def test_group_cuts_cover_every_row_once(groups, rows, size):
-    """Cuts rise from the first row to the last; a shard holds no more rows, and but for one row no more bytes, than it may."""
-    cuts = list(sources._group_cuts(groups, limits(rows, size)))
+def test_cuts_of_groups_cover_every_row_once(groups, rows, size):
+    """Cuts ascend from the first row to the last and keep shards within their limits."""
+    cuts = list(sources._cut_groups(groups, limits(rows, size)))
     total = sum(count for count, _ in groups)
     assert cuts[0] == Cut(0, 0, 0)
     assert cuts[-1].row == total
@@ -355,8 +334,8 @@ def test_group_cuts_cover_every_row_once(groups, rows, size):
     rows=st.integers(1, 20),
     size=st.integers(40, 900),
 )
-def test_line_cuts_cover_every_row_once(tmp_path_factory, json_lines, texts, rows, size):
-    """JSON Lines are cut at line beginnings, within the limits unless one line alone is beyond them."""
+def test_cuts_of_lines_cover_every_row_once(tmp_path_factory, json_lines, texts, rows, size):
+    """JSON Lines are cut between lines, within the limits unless a single line exceeds them."""
     path = tmp_path_factory.mktemp("lines") / "x.jsonl"
     written = [orjson.dumps({"text": "a" * length}) for length in texts]
     json_lines(path, written)
@@ -371,12 +350,12 @@ def test_line_cuts_cover_every_row_once(tmp_path_factory, json_lines, texts, row
 
 
 def source_of(name, cuts, kind="jsonl", compression="none", digest="d"):
-    """Make a source that was surveyed with these cuts."""
+    """Return a source as if it had been surveyed with these cuts."""
     return Source(name, name, kind, compression, cuts[-1].byte, digest, cuts[-1].row, tuple(cuts))
 
 
 def small(name, rows, size=100, **more):
-    """Make a source of one piece."""
+    """Return a source of one piece."""
     return source_of(name, [Cut(0, 0, 0), Cut(rows, size, 1)], **more)
 
 
@@ -400,15 +379,15 @@ def test_small_files_share_a_shard():
     assert shapes_of(found) == [[[("a", 0, 1), ("b", 0, 1)]], [[("c", 0, 1)]]]
 
 
-def test_a_large_file_stands_alone():
-    """A file of several shards shares none of them, and ends a shard of small ones before it."""
+def test_a_large_file_shares_no_shard():
+    """A file of several shards shares none with small files, also not with those before it."""
     large = source_of("b", [Cut(0, 0, 0), Cut(5, 50, 0), Cut(7, 70, 0)])
     found = plan_shards([small("a", 1), large, small("c", 1)], limits(rows=5))
     assert shapes_of(found) == [[[("a", 0, 1)]], [[("b", 0, 5)]], [[("b", 5, 7)]], [[("c", 0, 1)]]]
 
 
 def test_compressed_lines_are_one_sweep():
-    """Shards of an archive are read in one task, since none can be reached without those before it."""
+    """The shards of an archive are one task, since each needs the rows before it."""
     cuts = [Cut(0, 0, 0), Cut(5, 50, 0), Cut(9, 90, 0)]
     assert shapes_of(plan_shards([source_of("a", cuts, compression="gzip")], limits(rows=5))) == [
         [[("a", 0, 5)], [("a", 5, 9)]]
@@ -416,7 +395,7 @@ def test_compressed_lines_are_one_sweep():
 
 
 def test_a_large_row_group_is_one_sweep():
-    """Shards inside one Parquet row group are read together; other groups are tasks of their own."""
+    """The shards of a Parquet row group are one task, and other groups are separate tasks."""
     cuts = [
         Cut(0, 0, 0),
         Cut(5, 5, 1),
@@ -440,7 +419,7 @@ def test_a_large_row_group_is_one_sweep():
 
 
 def test_a_source_without_rows_has_no_shard():
-    """An empty Parquet file takes part in the survey, not in the work."""
+    """An empty Parquet file is surveyed but has no shard."""
     empty = Source("e", "e", "parquet", "none", 1, "d", 0, (Cut(0, 0, 0),))
     assert shapes_of(plan_shards([small("a", 1), empty, small("b", 1)], WIDE)) == [
         [[("a", 0, 1)]],
@@ -449,8 +428,8 @@ def test_a_source_without_rows_has_no_shard():
     assert plan_shards([empty], WIDE) == []
 
 
-def test_names_say_place_and_content():
-    """Shards are numbered in corpus order; the digest in a name changes with the file's content and with its cut."""
+def test_names_have_number_and_digest():
+    """A name has the shard's number and a digest of the file's content and the cut."""
     first, second = (
         task[0] for task in plan_shards([small("a", 9), small("b", 9)], limits(rows=9))
     )
@@ -466,8 +445,8 @@ def test_names_say_place_and_content():
     assert len(names) == 4
 
 
-def test_the_plan_is_the_same_on_every_call_and_in_every_place(tmp_path, json_lines):
-    """A corpus gives one plan, again and again, and after it was moved."""
+def test_the_plan_does_not_depend_on_the_folder(tmp_path, json_lines):
+    """The plan of a corpus is the same on each call, and after the corpus has moved."""
     folder = tmp_path / "one"
     json_lines(folder / "a.jsonl", [{"text": f"row {number}"} for number in range(30)])
     json_lines(folder / "deep" / "b.jsonl.gz", [{"text": f"row {number}"} for number in range(30)])
@@ -490,7 +469,7 @@ def test_the_plan_is_the_same_on_every_call_and_in_every_place(tmp_path, json_li
     st.integers(9, 20),
 )
 def test_plans_hold_every_row_once_in_order(files, compression, rows):
-    """Whatever the files, the shards' pieces laid end to end are the corpus."""
+    """The pieces of all shards in order cover the corpus exactly once."""
     made = []
     for place, counts in enumerate(files):
         cuts = [Cut(sum(counts[:end]), 10 * sum(counts[:end]), 0) for end in range(len(counts) + 1)]
@@ -507,8 +486,8 @@ def test_plans_hold_every_row_once_in_order(files, compression, rows):
 
 
 def test_a_name_that_is_no_utf_8_is_refused(tmp_path, json_lines):
-    """The ledger names every row's file, and can't name that one."""
+    """A file name that isn't UTF-8 is refused, since the ledger has to name the file."""
     path = tmp_path / b"caf\xe9.jsonl".decode("utf-8", "surrogateescape")
     json_lines(path, [{"text": "a"}])
-    error = refused([tmp_path])
+    error = survey_error([tmp_path])
     assert (error.where, error.problem) == (str(path), "has a name that isn't UTF-8")

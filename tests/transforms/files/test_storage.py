@@ -1,6 +1,8 @@
-"""Files: what patterns match, and writes that appear whole or not at all."""
+"""Storage: which files patterns find, and atomic writes."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from transforms.files import storage
 
 @pytest.fixture
 def tree(tmp_path):
-    """Make a folder with files below it, hidden ones among them."""
+    """Make a folder with visible and hidden files."""
     for name in (
         "b.txt",
         "a.txt",
@@ -28,12 +30,12 @@ def tree(tmp_path):
 
 
 def names(found, root):
-    """Return paths below the root."""
+    """Return the paths of found files below the root."""
     return [os.path.relpath(item.uri, root) for item in found]
 
 
 def test_a_folder_is_every_file_below_it(tree):
-    """Files are found at any depth, sorted; those hidden by a dot or an underscore aren't."""
+    """Visible files are found at any depth, sorted; a dot or an underscore hides a file."""
     found = storage.find(str(tree))
     assert names(found, tree) == ["a.txt", "b.txt", "deep/er/c.txt"]
     assert [item.size for item in found] == [5, 5, 13]
@@ -45,13 +47,13 @@ def test_a_file_is_itself(tree):
 
 
 def test_a_glob_matches(tree):
-    """Stars match within a folder, two stars below it."""
+    """One star matches within a folder, two at any depth."""
     assert names(storage.find(str(tree / "*.txt")), tree) == ["a.txt", "b.txt"]
     assert "deep/er/c.txt" in names(storage.find(str(tree / "**.txt")), tree)
 
 
 def test_a_name_with_glob_signs_is_found(tmp_path):
-    """A file whose name looks like a pattern is taken for the file it is."""
+    """A file whose name looks like a pattern is found by its name."""
     path = tmp_path / "data[1].txt"
     path.write_text("x")
     assert [item.uri for item in storage.find(str(path))] == [str(path)]
@@ -59,7 +61,7 @@ def test_a_name_with_glob_signs_is_found(tmp_path):
 
 @pytest.mark.parametrize("pattern", ["nothing/*.jsonl", "no-such-file.jsonl"])
 def test_nothing_found_is_an_error(tmp_path, monkeypatch, pattern):
-    """An empty match names the pattern and says what to do."""
+    """The error for an empty match names the pattern and what to check."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
         storage.find(pattern)
@@ -68,35 +70,35 @@ def test_nothing_found_is_an_error(tmp_path, monkeypatch, pattern):
     assert "check the path" in caught.value.remedy
 
 
-def test_an_empty_folder_is_an_error_of_its_own(tmp_path):
-    """A folder that holds nothing, or only what is hidden, isn't told to quote a glob."""
+def test_an_empty_folder_is_a_separate_error(tmp_path):
+    """A folder with only hidden files has a separate error, which explains them."""
     (tmp_path / ".hidden").write_text("x")
-    with pytest.raises(InputError, match="is a folder without a file") as caught:
+    with pytest.raises(InputError, match="is a folder without files") as caught:
         storage.find(str(tmp_path))
-    assert "hidden" in caught.value.remedy
+    assert "start with . or _" in caught.value.remedy
 
 
 def test_an_unknown_scheme_is_an_error():
-    """A filesystem that isn't installed is named, with the extras that bring one."""
+    """The error for an unknown scheme names the extras that bring filesystems."""
     with pytest.raises(InputError, match="nowhere://bucket/x") as caught:
         storage.find("nowhere://bucket/x")
     assert "gcp, aws" in caught.value.remedy
 
 
 def test_local_paths_and_uris():
-    """Whatever has a scheme is remote."""
+    """Everything with a scheme is remote."""
     assert storage.is_local("/data/x")
     assert storage.is_local("x y/z")
     assert not storage.is_local("gs://bucket/x")
 
 
 def test_join_keeps_one_slash():
-    """Path components are joined by one slash, on disks and in buckets."""
+    """Path components are joined by exactly one slash."""
     assert storage.join("/run/", "clean", "x") == "/run/clean/x"
     assert storage.join("gs://bucket/run", "x") == "gs://bucket/run/x"
 
 
-def test_open_raw_gives_the_bytes_as_they_are(tmp_path):
+def test_open_raw_does_not_decompress(tmp_path):
     """A compressed file isn't decompressed because of its name."""
     path = tmp_path / "x.gz"
     path.write_bytes(b"\x1f\x8b not really")
@@ -105,14 +107,17 @@ def test_open_raw_gives_the_bytes_as_they_are(tmp_path):
     assert storage.read_bytes(str(path)) == b"\x1f\x8b not really"
 
 
-def test_open_raw_names_what_is_not_there(tmp_path):
-    """A missing file is an error with its path."""
+def test_open_raw_names_a_missing_file(tmp_path):
+    """The error for a missing file has its path, the reason and a remedy."""
     with pytest.raises(InputError, match=r"gone\.txt: can't be opened: No such file"):
         storage.open_raw(str(tmp_path / "gone.txt"))
+    with pytest.raises(InputError) as caught:
+        storage.read_bytes(str(tmp_path / "gone.txt"))
+    assert caught.value.remedy == storage.READ_REMEDY
 
 
 def test_write_makes_folders_and_replaces(tmp_path):
-    """A write makes the folders it needs, replaces what is there, and leaves nothing beside it."""
+    """A write makes folders, replaces the file, and leaves no other file."""
     uri = storage.join(str(tmp_path), "a", "b", "x.bin")
     storage.write_bytes(uri, b"one")
     storage.write_bytes(uri, b"two")
@@ -122,7 +127,7 @@ def test_write_makes_folders_and_replaces(tmp_path):
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch, step):
-    """When the disk or the rename fails, the old file stands as it was and the temporary one is gone."""
+    """If the disk fails, the old file is unchanged and the temporary one is removed."""
     path = tmp_path / "x.bin"
     storage.write_bytes(str(path), b"old")
 
@@ -136,14 +141,14 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch, step):
     assert [item.name for item in tmp_path.iterdir()] == ["x.bin"]
 
 
-def test_the_name_appears_only_when_the_file_is_whole(tmp_path, monkeypatch):
-    """Until the bytes are on the disk, only a hidden temporary file is there."""
+def test_the_name_appears_when_the_file_is_complete(tmp_path, monkeypatch):
+    """Until the bytes are on the disk, only a hidden temporary file exists."""
     seen = []
     monkeypatch.setattr(
         os, "fsync", lambda _: seen.append([item.name for item in tmp_path.iterdir()])
     )
     storage.write_bytes(str(tmp_path / "x.bin"), b"data")
-    (before,), after = seen  # the second is the folder's, after the rename
+    (before,), after = seen  # the second call syncs the folder, after the rename
     assert storage.TEMPORARY.fullmatch(before)
     assert before.startswith(".x.bin.")
     assert after == ["x.bin"]
@@ -151,22 +156,22 @@ def test_the_name_appears_only_when_the_file_is_whole(tmp_path, monkeypatch):
 
 
 def test_listing_is_sorted_and_skips_temporary_files(tree):
-    """Only direct, visible entries with the ending are listed; a folder that isn't there has none."""
-    assert [Path(uri).name for uri in storage.listing(str(tree), ".txt")] == ["a.txt", "b.txt"]
-    assert list(storage.listing(str(tree / "deep"), ".txt")) == []
-    assert list(storage.listing(str(tree / "none"), ".txt")) == []
+    """Only visible files directly in the folder are listed; a missing folder has none."""
+    assert [Path(uri).name for uri in storage.list_folder(str(tree), ".txt")] == ["a.txt", "b.txt"]
+    assert list(storage.list_folder(str(tree / "deep"), ".txt")) == []
+    assert list(storage.list_folder(str(tree / "none"), ".txt")) == []
 
 
 def test_remove_tree(tree):
-    """A folder goes with all below it; one that isn't there is no error."""
+    """A folder is removed with its content; a missing one is no error."""
     storage.remove_tree(str(tree / "deep"))
     assert not storage.exists(str(tree / "deep"))
     assert storage.exists(str(tree / "a.txt"))
     storage.remove_tree(str(tree / "deep"))
 
 
-def test_a_link_goes_and_what_it_leads_to_stays(tmp_path):
-    """Removing a run's folder that is a link to another place removes the link alone."""
+def test_the_target_of_a_removed_link_stays(tmp_path):
+    """Removing a link to a folder leaves the folder."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "mine").write_text("x")
     (tmp_path / "clean").symlink_to("elsewhere")
@@ -175,8 +180,8 @@ def test_a_link_goes_and_what_it_leads_to_stays(tmp_path):
     assert (tmp_path / "elsewhere" / "mine").exists()
 
 
-def test_what_cannot_be_removed_or_read_is_named(tmp_path, monkeypatch):
-    """A removal and a read that the disk refuses say which file, and end with a code of their own or as bad input."""
+def test_files_that_cannot_be_removed_or_read_are_named(tmp_path, monkeypatch):
+    """Errors of removing and reading name the file, with the right exit code."""
     (tmp_path / "x").write_text("x")
     monkeypatch.setattr(
         Path,
@@ -190,8 +195,8 @@ def test_what_cannot_be_removed_or_read_is_named(tmp_path, monkeypatch):
         storage.read_bytes(str(tmp_path))
 
 
-def test_sweeping_takes_what_a_killed_write_left(tmp_path):
-    """Temporary files go, at any depth; others of like names stay, and so do those that are too young."""
+def test_sweeping_removes_files_of_killed_writes(tmp_path):
+    """Temporary files are removed at any depth, unless they are too young or have other names."""
     left = tmp_path / "clean" / f".part-0.parquet.{'0a' * 16}.tmp"
     kept = [
         tmp_path / "clean" / ".mine.tmp",
@@ -208,8 +213,8 @@ def test_sweeping_takes_what_a_killed_write_left(tmp_path):
     assert storage.sweep("gs://bucket/run") == []
 
 
-def test_links_that_lead_nowhere_are_found_and_pipes_refused(tmp_path):
-    """Neither is passed over in silence: a link is opened, and says why it can't be; a pipe would block for ever."""
+def test_dangling_links_are_found_and_pipes_refused(tmp_path):
+    """A dangling link is found and fails on opening; a pipe is refused."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "loop.jsonl").symlink_to("loop.jsonl")
     (tmp_path / "in" / "folder").symlink_to(tmp_path)
@@ -223,12 +228,12 @@ def test_links_that_lead_nowhere_are_found_and_pipes_refused(tmp_path):
         storage.open_raw(names[1])
     os.mkfifo(tmp_path / "in" / "x.jsonl")
     for pattern in (tmp_path / "in", tmp_path / "in" / "x.jsonl"):
-        with pytest.raises(InputError, match=r"x\.jsonl: is no file but a pipe"):
+        with pytest.raises(InputError, match=r"x\.jsonl: is a pipe, a socket or a device"):
             storage.find(str(pattern))
 
 
-def test_a_folder_that_can_t_be_listed_is_an_error(tmp_path, monkeypatch):
-    """A folder without the right to read it is named, not taken for empty."""
+def test_an_unreadable_folder_is_an_error(tmp_path, monkeypatch):
+    """The error for an unreadable folder names it."""
     (tmp_path / "x.jsonl").touch()
 
     def walk(root, onerror):
@@ -238,3 +243,60 @@ def test_a_folder_that_can_t_be_listed_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(storage.os, "walk", walk)
     with pytest.raises(InputError, match=r"can't be listed.*Permission denied.*closed"):
         storage.find(str(tmp_path))
+
+
+def test_a_private_folder_is_for_its_owner_alone(tmp_path):
+    """The folder is made if necessary, and neither it nor its files can be read by others."""
+    folder = tmp_path / "deep" / "quarantine"
+    storage.keep_private(str(folder))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    (folder / "a").touch(0o644)
+    storage.keep_private(str(folder))
+    assert (folder / "a").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_that_cannot_be_made_private_is_an_error(tmp_path):
+    """A file in place of the folder is an error that names it and has a remedy."""
+    (tmp_path / "x").touch()
+    with pytest.raises(StorageError, match="x: can't be made private") as caught:
+        storage.keep_private(str(tmp_path / "x"))
+    assert caught.value.remedy == storage.WRITE_REMEDY
+
+
+def test_a_tree_is_listed_with_relative_paths(tree):
+    """All files are listed, hidden ones too, and a link is an entry that isn't followed."""
+    (tree / "deep" / "link").symlink_to(tree)
+    listed = storage.list_tree(str(tree))
+    assert listed == sorted(listed)
+    assert {"a.txt", ".hidden", ".work/d.txt", "deep/er/c.txt", "deep/link"} <= set(listed)
+    assert not any(name.startswith("deep/link/") for name in listed)
+
+
+LOCAL_ONLY = """
+import sys
+from transforms.files import storage
+from transforms.files.sources import survey
+from schemas.corpora import ShardLimits
+root = sys.argv[1]
+storage.write_bytes(root + "/in/x.jsonl", b'{"text": "a"}')
+assert storage.exists(root + "/in/x.jsonl") and not storage.exists(root + "/none")
+assert survey([root + "/in"], ShardLimits()).sources[0].rows == 1
+assert storage.list_tree(root) == ["in/x.jsonl"]
+storage.remove_tree(root + "/in")
+print([name for name in ("apache_beam", "torch") if name in sys.modules])
+storage.exists("nowhere://bucket/x")
+"""
+
+
+def test_local_paths_need_neither_beam_nor_torch(tmp_path):
+    """Surveying, writing and looking up local files doesn't import Beam; a URI does."""
+    ended = subprocess.run(
+        [sys.executable, "-c", LOCAL_ONLY, str(tmp_path)],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout == "[]\n", ended.stderr
+    assert "apache_beam" in ended.stderr
+    assert "nowhere://bucket/x: can't be looked up" in ended.stderr

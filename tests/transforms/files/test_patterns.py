@@ -1,0 +1,37 @@
+"""Patterns for files: what is a glob, and what is hidden."""
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from transforms.files.patterns import FoundFile, find_glob_sign, is_hidden, is_hidden_name
+
+
+@pytest.mark.parametrize(
+    ("name", "sign"),
+    [("a/*.jsonl", "*"), ("what?", "?"), ("b[1].txt", "["), ("plain", None), ("a]b", None)],
+)
+def test_glob_signs_are_found(name, sign):
+    """A star, a question mark or an opening bracket makes a name a glob."""
+    assert find_glob_sign(name) == sign
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden"), [(".work", True), ("_SUCCESS", True), ("a.b_c", False), ("a", False)]
+)
+def test_names_are_hidden_by_their_first_character(name, hidden):
+    """A leading dot or underscore hides a name; elsewhere they have no meaning."""
+    assert is_hidden_name(name) is hidden
+
+
+def test_a_file_in_a_hidden_folder_is_hidden():
+    """Every folder below the root counts, the root itself and those above it don't."""
+    root = PurePosixPath("/data/.corpus")
+    assert is_hidden(root / ".work" / "a.jsonl", root)
+    assert is_hidden(root / "deep" / "_a.jsonl", root)
+    assert not is_hidden(root / "deep" / "a.jsonl", root)
+
+
+def test_found_files_sort_by_uri():
+    """Found files are ordered by their URIs, which makes surveys deterministic."""
+    assert sorted([FoundFile("b", 1), FoundFile("a", 2)]) == [("a", 2), ("b", 1)]

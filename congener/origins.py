@@ -1,0 +1,54 @@
+"""Origins: congener's packages have plain names, so check that Python finds congener's and no others."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGES = ("schemas", "classifiers", "transforms", "pipelines")
+HOME = Path(__file__).resolve().parents[1]
+"""The folder in which congener is installed."""
+
+
+def require_own_packages() -> None:
+    """Check that congener's packages are imported from where congener is installed.
+
+    Raises: ImportError: another folder or distribution has a package of the same name. The message
+        is one line that names it and says what to do.
+    """
+    for name in PACKAGES:
+        folder = find_package(name)
+        if folder is None:
+            raise ImportError(
+                f"congener is incomplete: it has no package {name!r}; install it again"
+            )
+        if folder.parent != HOME:
+            raise ImportError(
+                f"congener needs its own package {name!r} in {HOME}, but Python finds the one in "
+                f"{folder}: rename that folder, or start Python in another folder"
+            )
+
+
+def find_package(name: str) -> Path | None:
+    """Return the folder of the package that Python imports under a name, or None if there is none."""
+    try:
+        spec = find_spec(name)
+    except ValueError:  # a module was put into sys.modules by hand
+        spec = None
+    if spec is None:
+        return None
+    folders = list(spec.submodule_search_locations or ())
+    found = folders[0] if folders else spec.origin or ""
+    return Path(found).resolve()
+
+
+def leave_out_current_folder() -> None:
+    """Take the current folder off the import path, unless congener is installed there.
+
+    `python -m congener` puts it first. A file beside a data set must not run because it has the
+    name of a module.
+    """
+    current = Path.cwd()
+    if current != HOME:
+        sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != current]

@@ -1,0 +1,126 @@
+"""The public API, as a notebook uses it."""
+
+import json
+
+import polars as pl
+import pytest
+
+import congener
+from congener import CongenerError, Policy, filter_corpus, open_run, score_texts
+from pipelines.version import VERSION
+
+ROWS = [
+    ("gull", "As an AI language model, I can't have opinions about gulls."),
+    ("tern", "Terns nest on the ground, in colonies."),
+    ("gull", "I was made by Anthropic, so I am called Claude."),
+]
+LEXICONS = {"signals": ["lexicon"]}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Write a small corpus of two teachers."""
+    path = tmp_path_factory.mktemp("corpus") / "rows.jsonl"
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": "Tell me."},
+                {"role": "assistant", "content": text},
+            ],
+            "teacher": teacher,
+        }
+        for teacher, text in ROWS
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    """Filter the corpus with the library's lexicons."""
+    output = tmp_path_factory.mktemp("out") / "run"
+    return filter_corpus(corpus, output, **LEXICONS)
+
+
+def test_the_version_is_the_packages():
+    """`congener.__version__` is the version of the distribution."""
+    assert congener.__version__ == VERSION
+
+
+def test_filter_and_open_give_the_same_run(run):
+    """What `filter_corpus` returns is what `open_run` reads."""
+    assert open_run(run.path) == run
+    assert run.manifest.conservation.rows_in == len(ROWS)
+    assert sum(run.manifest.conservation.by_decision.values()) == len(ROWS)
+
+
+def test_filtering_prints_nothing_unless_asked(corpus, tmp_path, capfd):
+    """A notebook sees no output; with `progress` it sees the notices and tables."""
+    filter_corpus(corpus, tmp_path / "quiet", **LEXICONS)
+    assert capfd.readouterr() == ("", "")
+    filter_corpus([corpus], tmp_path / "shown", progress=True, **LEXICONS)
+    assert "3 rows in" in capfd.readouterr().err
+
+
+def test_tables_are_aligned(run):
+    """Ledger and scores have a row for every input row, in the same order."""
+    ledger, scores = run.ledger().collect(), run.scores().collect()
+    assert ledger.select("source", "row").equals(scores.select("source", "row"))
+    assert ledger["teacher"].to_list() == [teacher for teacher, _ in ROWS]
+    held = ledger.filter(decision="quarantine").height
+    assert held
+    assert run.quarantine().collect().height == held
+    assert run.clean().collect().height == len(ROWS) - held
+
+
+def test_tables_are_read_as_arrow(run):
+    """`read` gives Arrow; a folder without files is an error that names it."""
+    assert run.read("ledger").num_rows == len(ROWS)
+    with pytest.raises(CongenerError, match="no rows in vectors/"):
+        run.read("vectors")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    """Opening what isn't a run raises an error with a remedy."""
+    with pytest.raises(CongenerError, match="is not a run"):
+        open_run(tmp_path)
+
+
+def test_an_unknown_setting_is_refused(corpus, tmp_path):
+    """A typing mistake names the settings there are."""
+    with pytest.raises(CongenerError, match="trait: is not known") as caught:
+        filter_corpus(corpus, tmp_path / "run", trait=["vendor-identity"])
+    assert "traits, signals" in str(caught.value)
+
+
+def test_texts_are_scored_with_their_spans():
+    """A row for each text and trait, with the characters that scored highest."""
+    texts = [text for _, text in ROWS]
+    traits = ["ai-disclaimer", "vendor-identity"]
+    found = score_texts(texts, traits=traits, **LEXICONS)
+    assert found.select("text", "trait").rows() == [
+        (text, trait) for text in range(len(texts)) for trait in traits
+    ]
+    fired = found.filter(pl.col("fires"))
+    assert fired.select("text", "trait", "signal").rows() == [
+        (0, "ai-disclaimer", "lexicon"),
+        (2, "vendor-identity", "lexicon"),
+    ]
+    start, end = fired.select("start", "end").row(0)
+    assert "AI language model" in texts[0][start:end]
+
+
+def test_a_text_with_nothing_to_look_at_has_no_score():
+    """White space is no answer: its score is null, and it doesn't fire."""
+    (row,) = score_texts(["  \n"], traits=["ai-disclaimer"], **LEXICONS).to_dicts()
+    assert row["score"] is None
+    assert row["fires"] is False
+    assert (row["start"], row["end"]) == (None, None)
+
+
+def test_a_policy_sets_the_threshold():
+    """A policy's threshold and signal count for texts as they do for a corpus."""
+    policy = Policy.model_validate({"traits": {"ai-disclaimer": {"threshold": 1.0}}})
+    found = score_texts([ROWS[0][1]], policy=policy, traits=["ai-disclaimer"], **LEXICONS)
+    assert found["threshold"].to_list() == [1.0]
+    assert found["fires"].to_list() == [False]

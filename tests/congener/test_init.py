@@ -1,0 +1,34 @@
+"""The public names: all of them there, none loaded before it is used."""
+
+import subprocess
+import sys
+
+import pytest
+
+import congener
+from congener import api
+
+
+def test_every_public_name_is_there():
+    """What `__all__` promises can be imported, and is what the API module has."""
+    assert {name: getattr(congener, name) for name in congener.__all__} == {
+        name: getattr(api, name) for name in api.__all__
+    }
+    assert dir(congener) == sorted(congener.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    """A typing mistake is reported as for any module."""
+    with pytest.raises(AttributeError, match="'congener' has no attribute 'scores'"):
+        _ = congener.scores
+
+
+def test_importing_loads_no_heavy_library():
+    """`import congener` alone loads neither torch nor Beam nor any other package of congener."""
+    code = (
+        "import sys, congener\n"
+        "heavy = {'torch', 'apache_beam', 'transformers', 'pipelines', 'schemas'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,118 @@
+"""Whose packages Python finds: congener's own, or a line that says otherwise."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from congener import origins
+from congener.origins import HOME, PACKAGES, find_package, leave_out_current_folder
+
+HOSTILE = "from pathlib import Path\nPath(r'{marker}').write_text('imported')\n"
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """Make a folder with a module and packages that have the names of congener's and leave a marker."""
+    marker = tmp_path / "marker"
+    folder = tmp_path / "work"
+    for name in (*PACKAGES, "orjson"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(HOSTILE.format(marker=marker))
+    return folder, marker
+
+
+def run_python(folder, *arguments, **environment):
+    """Run this Python in a folder; return exit code, stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_own_packages_are_found():
+    """Here every package comes from where congener is installed."""
+    origins.require_own_packages()
+    assert {find_package(name) for name in PACKAGES} == {HOME / name for name in PACKAGES}
+
+
+def test_a_package_that_does_not_exist_is_none():
+    """A name that nothing has is found nowhere."""
+    assert find_package("no_such_package_anywhere") is None
+
+
+def test_a_module_without_a_spec_is_found_nowhere(monkeypatch):
+    """A module that somebody made by hand has no origin."""
+    module = type(sys)("by_hand")
+    module.__spec__ = None
+    monkeypatch.setitem(sys.modules, "by_hand", module)
+    assert find_package("by_hand") is None
+
+
+def test_a_missing_package_is_reported(monkeypatch):
+    """An installation that lacks a package says which one."""
+    monkeypatch.setattr(origins, "PACKAGES", ("no_such_package_anywhere",))
+    with pytest.raises(ImportError, match="has no package 'no_such_package_anywhere'"):
+        origins.require_own_packages()
+
+
+def test_a_package_of_somebody_else_is_named_in_one_line(hostile):
+    """In a notebook beside a folder `schemas`, the first use says from where it would come."""
+    folder, marker = hostile
+    code = "import congener\ntry:\n    congener.open_run\nexcept ImportError as e:\n    print(e)"
+    code, out, err = run_python(folder, "-c", code)
+    assert (code, err) == (0, "")
+    assert out.count("\n") == 1
+    assert f"needs its own package 'schemas' in {HOME}" in out
+    assert str(folder / "schemas") in out
+    assert "rename that folder, or start Python in another folder" in out
+    assert not marker.exists(), "nothing of the folder was run"
+
+
+def test_python_m_congener_leaves_the_current_folder_out(hostile):
+    """`python -m congener` runs congener's own packages, whatever is in the current folder."""
+    folder, marker = hostile
+    code, out, err = run_python(folder, "-m", "congener", "--version")
+    assert (code, err) == (0, "")
+    assert out.startswith("congener ")
+    assert not marker.exists()
+
+
+def test_a_package_on_pythonpath_is_refused(hostile, tmp_path):
+    """A package that PYTHONPATH puts first ends the command with 2 and one line."""
+    folder, marker = hostile
+    code, out, err = run_python(
+        tmp_path, "-m", "congener", "--version", PYTHONPATH=str(folder), PYTHONSAFEPATH="1"
+    )
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert str(folder / "schemas") in err
+    assert not marker.exists()
+
+
+def test_only_the_current_folder_leaves_the_path(monkeypatch, tmp_path):
+    """Its entry is removed in every spelling; other entries stay in their order."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", str(HOME), str(tmp_path), "/elsewhere", "."])
+    leave_out_current_folder()
+    assert sys.path == [str(HOME), "/elsewhere"]
+
+
+def test_congeners_own_folder_stays_on_the_path(monkeypatch):
+    """In a checkout the current folder is where congener is installed."""
+    monkeypatch.chdir(HOME)
+    monkeypatch.setattr(sys, "path", ["", "/elsewhere"])
+    leave_out_current_folder()
+    assert sys.path == ["", "/elsewhere"]
+
+
+def test_home_is_the_folder_of_the_packages():
+    """The check compares with the folder that holds this very module."""
+    assert Path(origins.__file__).resolve().is_relative_to(HOME)

@@ -1,4 +1,4 @@
-"""Decide a finished run again: from its scores, spans and lots, without a model and without its corpus."""
+"""Decide a finished run again from its scores, spans and lots, without a model or the corpus."""
 
 from __future__ import annotations
 
@@ -6,28 +6,19 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from pipelines.runs.finished import list_outputs, load_manifest, read_table
-from schemas.cards import TraitCard
+from pipelines.runs.recorded_traits import read_traits
 from schemas.errors import RunError
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.manifests import Manifest
 from schemas.policies import Policy
 from schemas.receipts import Output
-from schemas.runs import CALIBRATION, parse_path, shard_path
+from schemas.runs import parse_path, shard_path
 from transforms.decisions import Decisions, Evidence, decide
 from transforms.duplicates import EMPTY_DIGEST
 from transforms.rules import Rule, settle_rules
-
-
-class RecordedTrait(NamedTuple):
-    """A trait of a finished run: its card, and its calibration scores by signal."""
-
-    card: TraitCard
-    calibration: dict[str, np.ndarray]
-    calibrated_on: str
 
 
 class ShardDecisions(NamedTuple):
@@ -41,7 +32,7 @@ class ShardDecisions(NamedTuple):
 def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
     """Yield the decisions of another policy on a finished run, shard by shard, in corpus order.
 
-    They are those of a new run with that policy, with the same reasons and masks. Nothing is written.
+    A new run with that policy has the same decisions, reasons and masks. Nothing is written.
 
     Raises: CardError: the policy can't be settled with the run's traits and calibration scores.
     Raises: RunError: the run isn't finished, or a threshold is below its span floor.
@@ -70,24 +61,6 @@ def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[
                 remedy="choose a higher threshold, or filter again with a lower span_floor",
             )
     return rules
-
-
-def read_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrait]:
-    """Read the cards and the calibration scores of a finished run."""
-    outputs = [output for output in manifest.outputs if output.path == CALIBRATION]
-    scores: dict[str, dict[str, np.ndarray]] = {}
-    for output in outputs:
-        frame = pl.DataFrame(read_table(run, output))
-        for (trait, signal), part in frame.group_by("trait", "signal", maintain_order=True):
-            own = scores.setdefault(str(trait), {})
-            own[str(signal)] = part["score"].to_numpy()
-    calibrated_on = {item.trait: item.calibrated_on for item in manifest.thresholds}
-    return {
-        name: RecordedTrait(
-            TraitCard.model_validate(card), scores.get(name, {}), calibrated_on[name]
-        )
-        for name, card in manifest.cards.items()
-    }
 
 
 def _decide_shard(
@@ -124,7 +97,7 @@ def _read_lots(ledger: pa.Table) -> list[Lot]:
 
 
 def _find_repeats(digests: Sequence[str], seen: set[str]) -> frozenset[int]:
-    """Return the rows whose content is in an earlier row; `seen` has the earlier digests, and grows."""
+    """Return the rows whose content is in an earlier row, and add their digests to `seen`."""
     found = set()
     for row, digest in enumerate(digests):
         if digest in seen:

@@ -1,4 +1,4 @@
-"""`congener inspect`: what a finished run decided, and the quarantined rows with why they are there."""
+"""`congener inspect`: a run's decisions, and its quarantined rows with the reasons, in print."""
 
 from __future__ import annotations
 
@@ -7,274 +7,93 @@ import math
 import re
 import shlex
 import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import polars as pl
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.display.excerpts import HIDDEN, excerpt, field_text, inert, visible
-from pipelines.display.terminal import tabulated
-from pipelines.runs.finished import load_run, readable, rows_at, scan, scannable
-from schemas.errors import RunError
+from pipelines.display.excerpts import HIDDEN, build_excerpt, escape_name, escape_text
+from pipelines.display.terminal import build_table
+from pipelines.runs.finished import load_manifest, report_damage
+from pipelines.runs.queries import (
+    Count,
+    Filters,
+    HeldReason,
+    HeldRow,
+    Page,
+    count_rows,
+    read_quarantine,
+)
+from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest
-from schemas.outputs import QUARANTINE_EXTRA, SCORE_DECIMALS
-from schemas.policies import DECISIONS
-from transforms.identify import NOTHING
 
-FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
-"""The traits that fired on a ledger row."""
+EXEMPLAR_CHARACTERS = 160
+"""The most characters that are printed of an exemplar."""
 
-SEPARATOR = "\x1f"
-NAMES_LISTED = 20
-EXEMPLAR = 160
-"""Characters shown of an exemplar."""
+ROW_INDENT = 2
+REASON_INDENT = 4
 
 
-class Filters(NamedTuple):
-    """Which rows to look at: a trait that fired, and names or shell-style patterns of teacher and lot."""
+class Inspection(NamedTuple):
+    """A run's counts and a page of its quarantined rows."""
 
-    trait: str | None = None
-    teacher: str | None = None
-    lot: str | None = None
-
-
-EVERYTHING = Filters()
+    manifest: Manifest
+    counts: list[Count]
+    page: Page
 
 
-class Count(NamedTuple):
-    """Rows by decision, trait that fired (None: none did) and teacher; a row counts once for each of its traits."""
+def inspect_run(run: str, filters: Filters, start: int, limit: int) -> Inspection:
+    """Count a run's rows, and read a page of its quarantined rows.
 
-    decision: str
-    trait: str | None
-    teacher: str
-    rows: int
-
-
-class Why(NamedTuple):
-    """One reason of a row, with the text it speaks of, the scores of all signals of its trait, and the nearest exemplars."""
-
-    trait: str
-    signal: str
-    score: float
-    threshold: float
-    action: str
-    segment: str
-    start: int
-    end: int
-    text: str | None
-    signals: dict[str, float | None]
-    neighbours: list[dict[str, Any]]
-
-
-class HeldRow(NamedTuple):
-    """A quarantined row: where it came from, why it is held, and the record as it was."""
-
-    source: str
-    row: int
-    record_id: str
-    teacher: str
-    lot: str
-    why: tuple[Why, ...]
-    record: dict[str, Any]
-
-
-class Page(NamedTuple):
-    """Some of the quarantined rows that the filters let through, of `total`, in corpus order."""
-
-    total: int
-    start: int
-    limit: int
-    rows: tuple[HeldRow, ...]
-
-    @property
-    def following(self) -> int | None:
-        """Return where the next page starts, if there is one."""
-        end = self.start + self.limit
-        return end if self.limit and end < self.total else None
-
-    @property
-    def preceding(self) -> int | None:
-        """Return where the previous page starts, if there is one."""
-        return (
-            max(0, min(self.start, self.total) - self.limit)
-            if self.limit and self.start and self.total
-            else None
-        )
-
-
-def ledger(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> pl.LazyFrame:
-    """Scan the ledger's rows that the filters let through; a teacher or lot that isn't known is called `-`.
-
-    Raises: RunError: No row of the run has the trait, teacher or lot.
+    Raises: RunError: the run isn't finished, a file is missing or damaged, or no row fits a filter.
     """
-    frame = scan(run, manifest, "ledger").with_columns(pl.col("teacher", "lot").fill_null(NOTHING))
-    if filters.trait is not None:
-        _fitting(filters.trait, "trait", [item.trait for item in manifest.thresholds], str.__eq__)
-        frame = frame.filter(FIRED.list.contains(filters.trait))
-    for column, wanted in (("teacher", filters.teacher), ("lot", filters.lot)):
-        if wanted is not None:
-            names = (
-                scan(run, manifest, "ledger")
-                .select(pl.col(column).fill_null(NOTHING).unique())
-                .collect(engine="streaming")
-            )
-            frame = frame.filter(
-                pl.col(column).is_in(_fitting(wanted, column, names[column].to_list(), fnmatchcase))
-            )
-    return frame
-
-
-def _fitting(
-    wanted: str, kind: str, names: Iterable[str], fits: Callable[[str, str], bool]
-) -> list[str]:
-    """Return the names that are the wanted one or fit it."""
-    known = sorted(names)
-    found = [name for name in known if name == wanted or fits(name, wanted)]
-    if not found:
-        some = "; ".join(inert(name) for name in known[:NAMES_LISTED]) or "none"
-        more = f" and {len(known) - NAMES_LISTED} others" if len(known) > NAMES_LISTED else ""
-        raise RunError(
-            f"no {kind} of this run is called {inert(wanted)!r}",
-            remedy=f"{kind}s of this run: {some}{more}",
-        )
-    return found
-
-
-def counts(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> list[Count]:
-    """Count rows by decision, trait and teacher."""
-    grouped = (
-        ledger(run, manifest, filters)
-        .group_by("decision", "teacher", FIRED.list.join(SEPARATOR).alias("traits"))
-        .agg(pl.len().alias("rows"))
-        .select("decision", "teacher", "traits", "rows")
-        .collect(engine="streaming")
-    )
-    tally: Counter[tuple[int, str, str]] = Counter()
-    for decision, teacher, traits, rows in grouped.iter_rows():
-        for trait in (traits or "").split(SEPARATOR):
-            if filters.trait in (None, trait):
-                tally[DECISIONS.index(decision), trait, teacher] += rows
-    return [
-        Count(DECISIONS[place], trait or None, teacher, rows)
-        for (place, trait, teacher), rows in sorted(tally.items())
-    ]
-
-
-def quarantined(
-    run: str, manifest: Manifest, filters: Filters = EVERYTHING, start: int = 0, limit: int = 5
-) -> Page:
-    """Read a page of quarantined rows: the ledger says which, and only they are taken out of their files."""
-    held = (
-        ledger(run, manifest, filters)
-        .filter(pl.col("decision") == "quarantine")
-        .select("output", "output_row")
-    )
-    total = held.select(pl.len()).collect(engine="streaming").item()
-    chosen = held.slice(start, limit).collect(engine="streaming").rows() if limit else []
-    rows: list[HeldRow] = []
-    for output, places in groupby(chosen, key=lambda pair: pair[0]):
-        records = rows_at(run, output, [place for _, place in places])
-        scores = _scores_beside(run, manifest, output, records.values())
-        rows += [_held(record, scores) for record in records.values()]
-    return Page(total, start, limit, tuple(rows))
-
-
-def _scores_beside(
-    run: str, manifest: Manifest, output: str, records: Iterable[Mapping[str, Any]]
-) -> dict[tuple[str, int], dict[str, Any]]:
-    """Read the scores of some rows of a shard; they stand under the shard's name."""
-    keys = [
-        (note["source"], note["row"])
-        for note in (record[QUARANTINE_EXTRA.name] for record in records)
-    ]
-    wanted = pl.LazyFrame(keys, schema={"source": pl.String, "row": pl.Int64}, orient="row")
-    beside = output.replace("quarantine/", "scores/", 1)
-    path = scannable(run, next(item for item in manifest.outputs if item.path == beside))
-    found = (
-        pl.scan_parquet(path, glob=False).join(wanted, on=["source", "row"], how="semi").collect()
-    )
-    return {(row["source"], row["row"]): row for row in found.iter_rows(named=True)}
-
-
-def _held(record: dict[str, Any], scores: Mapping[tuple[str, int], Mapping[str, Any]]) -> HeldRow:
-    note = record.pop(QUARANTINE_EXTRA.name)
-    mine = scores[note["source"], note["row"]]
-    why = tuple(_why(reason, record, mine) for reason in note["reasons"])
-    return HeldRow(
-        note["source"],
-        note["row"],
-        note["record_id"],
-        note["teacher"] or NOTHING,
-        note["lot"] or NOTHING,
-        why,
-        record,
-    )
-
-
-def _why(reason: Mapping[str, Any], record: Mapping[str, Any], scores: Mapping[str, Any]) -> Why:
-    own = f"{reason['trait']}/"
-    return Why(
-        **{name: reason[name] for name in ("trait", "signal", "action", "segment", "start", "end")},
-        score=_rounded(reason["score"]),
-        threshold=_rounded(reason["threshold"]),
-        text=field_text(record, reason["segment"]),
-        signals={
-            name.removeprefix(own): None if score is None else _rounded(score)
-            for name, score in scores.items()
-            if name.startswith(own)
-        },
-        neighbours=[
-            {**near, "similarity": _rounded(near["similarity"])} for near in reason["neighbours"]
-        ],
-    )
-
-
-def _rounded(score: float) -> float:
-    return round(score, SCORE_DECIMALS)
-
-
-def look(run: str, filters: Filters, start: int, limit: int) -> tuple[Manifest, list[Count], Page]:
-    """Read what an inspection shows: the manifest, counts and a page of quarantined rows.
-
-    Raises: RunError: The run is unfinished, a file of it is missing or damaged, or no row is as the filters want.
-    """
-    with readable(run):
-        manifest = load_run(run)
-        page = quarantined(run, manifest, filters, start, limit)
-        return manifest, counts(run, manifest, filters), page
+    with report_damage(run):
+        manifest = load_manifest(run)
+        page = read_quarantine(run, manifest, filters, start, limit)
+        return Inspection(manifest, count_rows(run, manifest, filters), page)
 
 
 def inspect_as_dicts(run: str, filters: Filters, start: int, limit: int) -> dict[str, Any]:
-    """Return counts and a page of quarantined rows as JSON has them; texts are whole and unescaped."""
-    manifest, found, page = look(run, filters, start, limit)
-    rows = [{**row._asdict(), "why": [why._asdict() for why in row.why]} for row in page.rows]
+    """Return an inspection in JSON's types. Texts are whole and unescaped.
+
+    Raises: RunError: as `inspect_run`.
+    """
+    manifest, counts, page = inspect_run(run, filters, start, limit)
     shown = {
         "run_id": manifest.run_id,
         "filters": filters._asdict(),
-        "counts": [count._asdict() for count in found],
+        "counts": [count._asdict() for count in counts],
         "quarantined": {
             **page._asdict(),
-            "next": page.following,
-            "previous": page.preceding,
-            "rows": rows,
+            "next": page.next_start,
+            "previous": page.previous_start,
+            "rows": [_describe_row(row) for row in page.rows],
         },
     }
-    return {name: _plain(value) for name, value in shown.items()}
+    return {name: _convert_to_json(value) for name, value in shown.items()}
 
 
-def _plain(value: Any) -> Any:
-    """Turn what a corpus may hold into JSON's types: bytes into base64, numbers that aren't finite into null."""
+def _describe_row(row: HeldRow) -> dict[str, Any]:
+    """Return a row's fields, the lot's among them, as in the ledger."""
+    return {
+        "source": row.source,
+        "row": row.row,
+        "record_id": row.record_id,
+        **row.lot._asdict(),
+        "reasons": [reason._asdict() for reason in row.reasons],
+        "record": row.record,
+    }
+
+
+def _convert_to_json(value: Any) -> Any:
+    """Convert any value of a corpus: bytes to base64, numbers that aren't finite to null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(below) for key, below in value.items()}
+        return {str(key): _convert_to_json(below) for key, below in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(below) for below in value]
+        return [_convert_to_json(below) for below in value]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, float):
@@ -283,137 +102,133 @@ def _plain(value: Any) -> Any:
 
 
 def print_inspection(console: Console, run: str, filters: Filters, start: int, limit: int) -> None:
-    """Print counts and a page of quarantined rows."""
-    manifest, found, page = look(run, filters, start, limit)
-    console.print(render_counts(found, manifest))
+    """Print counts and a page of quarantined rows.
+
+    Raises: RunError: as `inspect_run`.
+    """
+    manifest, counts, page = inspect_run(run, filters, start, limit)
+    console.print(render_counts(counts, manifest))
     for number, row in enumerate(page.rows, page.start + 1):
         console.print(render_row(row, number, page.total))
-    console.print(
-        render_end(page, run, filters), soft_wrap=True
-    )  # a command that is broken over lines can't be copied
+    # a command that is broken over several lines can't be copied
+    console.print(render_end(page, run, filters), soft_wrap=True)
 
 
-def render_counts(found: Sequence[Count], manifest: Manifest) -> Table:
-    """Tabulate counts; names come from the corpus, so each is a Text, in which rich looks for no markup."""
-    table = tabulated(
+def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
+    """Tabulate counts. Names from the corpus are Text, in which rich reads no markup."""
+    table = build_table(
         "decision",
         "trait",
         "teacher",
         "rows>",
         title=f"run {manifest.run_id}: {manifest.conservation.rows_in:,} rows",
     )
-    for count in found:
-        table.add_row(
-            count.decision,
-            Text(count.trait or NOTHING),
-            Text(inert(count.teacher)),
-            f"{count.rows:,}",
-        )
-    if any(count.trait for count in found):
-        table.caption, table.caption_justify = (
-            "A row counts once for each trait that fired on it.",
-            "left",
-        )
+    for count in counts:
+        trait, teacher = Text(count.trait or UNKNOWN), Text(escape_name(count.teacher))
+        table.add_row(count.decision, trait, teacher, f"{count.rows:,}")
+    if any(count.trait for count in counts):
+        table.caption = "A row counts once for each trait that fired on it."
+        table.caption_justify = "left"
     return table
 
 
 def render_row(row: HeldRow, number: int, total: int) -> Group:
-    """Show a quarantined row: its place, then each reason."""
+    """Show a quarantined row: its origin, its lot, then each reason."""
     head = Text.assemble(
         (f"{number:,} of {total:,}", "bold"),
         "  ",
-        (f"{inert(row.source)} row {row.row}", "bold"),
+        (f"{escape_name(row.source)} row {row.row}", "bold"),
         f"  {row.record_id}",
     )
-    lot = Text(f"teacher {inert(row.teacher)}   lot {inert(row.lot)}", style="dim")
+    fields = (
+        f"{name.replace('_', ' ')} {escape_name(value)}"
+        for name, value in row.lot._asdict().items()
+    )
+    lot = Text("   ".join(fields), style="dim")
     return Group(
         head,
-        _indented(lot, 2),
-        *(_indented(part, 2) for why in row.why for part in _reason(why)),
+        _indent(lot, ROW_INDENT),
+        *(_indent(part, ROW_INDENT) for reason in row.reasons for part in _render_reason(reason)),
         "",
     )
 
 
-def _reason(why: Why) -> Iterator[RenderableType]:
-    yield Text.assemble(
-        (why.trait, "bold red"),
-        f"  score {why.score:.4f} against {why.threshold:.4f} ({why.signal}), {why.action}  ",
-        (f"{inert(why.segment)} [{why.start}:{why.end}]", "dim"),
+def _render_reason(reason: HeldReason) -> Iterator[RenderableType]:
+    scores = f"score {reason.score:.4f} against {reason.threshold:.4f} ({reason.signal})"
+    span = f"{escape_name(reason.field_path)} [{reason.start}:{reason.end}]"
+    yield Text.assemble((reason.trait, "bold red"), f"  {scores}, {reason.action}  ", (span, "dim"))
+    yield _indent(_mark_span(reason), REASON_INDENT)
+    signals = (
+        f"{name} {UNKNOWN if score is None else f'{score:.4f}'}"
+        for name, score in reason.signals.items()
     )
-    yield _indented(_marked(why))
-    shown = (
-        f"{name} {NOTHING if score is None else f'{score:.4f}'}"
-        for name, score in why.signals.items()
-    )
-    yield _indented(Text(f"signals   {'   '.join(shown)}"))
-    if why.neighbours:
-        yield _indented(_nearest(why.neighbours))
+    yield _indent(Text(f"signals   {'   '.join(signals)}"), REASON_INDENT)
+    if reason.neighbours:
+        yield _indent(_tabulate_neighbours(reason.neighbours), REASON_INDENT)
 
 
-def _nearest(neighbours: Sequence[Mapping[str, Any]]) -> Table:
+def _tabulate_neighbours(neighbours: Sequence[Mapping[str, Any]]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     for near in neighbours:
-        sign, style = ("like", "red") if near["polarity"] == "positive" else ("unlike", "green")
+        label, style = ("like", "red") if near["polarity"] == "positive" else ("unlike", "green")
         table.add_row(
-            Text(sign, style),
+            Text(label, style),
             Text(f"{near['similarity']:.4f}", style),
-            Text(inert(near["text"], EXEMPLAR)),
+            Text(escape_name(near["text"], EXEMPLAR_CHARACTERS)),
         )
     return table
 
 
-def _marked(why: Why) -> Text:
-    """Show the text around a span: the span between guillemets and reversed, escapes dim."""
-    if why.text is None:
+def _mark_span(reason: HeldReason) -> Text:
+    """Show the text around a span, with the span between guillemets and bold; escapes are dim."""
+    if reason.text is None:
         return Text("(the field isn't in the row)", style="dim")
     text, inside = Text(), False
-    for piece in [*excerpt(why.text, why.start, why.end), None]:
-        if (piece is not None and piece.marked) != inside:
-            inside = not inside
+    for piece in build_excerpt(reason.text, reason.start, reason.end):
+        if piece.marked != inside:
+            inside = piece.marked
             text.append("«" if inside else "»", "bold red")
-        if piece is not None:
-            text.append(
-                piece.text,
-                f"{'bold ' if piece.marked else ''}{'dim italic' if piece.ours else ''}".strip()
-                or None,
-            )
+        styles = ["bold"] * piece.marked + ["dim italic"] * piece.added
+        text.append(piece.text, " ".join(styles) or None)
+    if inside:
+        text.append("»", "bold red")
     return text
 
 
-def _indented(part: RenderableType, by: int = 4) -> Padding:
-    return Padding(part, (0, 0, 0, by), expand=False)
+def _indent(part: RenderableType, columns: int) -> Padding:
+    return Padding(part, (0, 0, 0, columns), expand=False)
 
 
 def render_end(page: Page, run: str, filters: Filters) -> Text:
-    """Say how many rows there are and how to get to the others."""
-    asked = ", of those asked for" if any(filters) else ""
-    lines = [f"{page.total:,} {'row is' if page.total == 1 else 'rows are'} in quarantine{asked}."]
+    """Show the number of quarantined rows, and the commands for the pages around this one."""
+    selected = ", of those asked for" if any(filters) else ""
+    verb = "row is" if page.total == 1 else "rows are"
+    lines = [f"{page.total:,} {verb} in quarantine{selected}."]
     if page.limit and page.total and not page.rows:
-        lines.append(f"None of them is at --start {page.start}.")
-    for name, start in (("next", page.following), ("previous", page.preceding)):
+        lines.append(f"There is no row at --start {page.start}.")
+    for name, start in (("next", page.next_start), ("previous", page.previous_start)):
         if start is not None:
-            lines.append(f"{name}: {command(run, filters, start, page.limit)}")
+            lines.append(f"{name}: {build_command(run, filters, start, page.limit)}")
     return Text("\n".join(lines))
 
 
-def command(run: str, filters: Filters, start: int, limit: int) -> str:
-    """Write the command line that shows a page."""
-    given = [
-        f"--{name}={_shell_word(value)}"
+def build_command(run: str, filters: Filters, start: int, limit: int) -> str:
+    """Return the command line that shows a page."""
+    options = [
+        f"--{name.replace('_', '-')}={_quote_word(value)}"
         for name, value in filters._asdict().items()
         if value is not None
     ]
-    return " ".join(
-        ["congener inspect", _shell_word(run), *given, f"--start {start}", f"--limit {limit}"]
-    )
+    words = [_quote_word(run), *options, f"--start {start}", f"--limit {limit}"]
+    return f"congener inspect {' '.join(words)}"
 
 
-def _shell_word(value: str) -> str:
-    """Quote a word for the shell, in bash's `$'…'` where characters have to be written out."""
-    if not any(piece.ours for piece in visible(value)):
-        return shlex.quote(value)
+def _quote_word(word: str) -> str:
+    """Quote a word for the shell; one with hidden characters needs bash's `$'...'`."""
+    if not any(piece.added for piece in escape_text(word)):
+        return shlex.quote(word)
     spelled = (
         char if unicodedata.category(char) not in HIDDEN else f"\\U{ord(char):08x}"
-        for char in re.sub(r"([\\'])", r"\\\1", value)
+        for char in re.sub(r"([\\'])", r"\\\1", word)
     )
     return f"$'{''.join(spelled)}'"

@@ -1,313 +1,81 @@
-"""`congener verify`: recompute everything that a manifest says, and name what differs."""
+"""`congener verify`: recompute what a finished run's manifest states, and name what differs."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from pydantic import ValidationError
 
-from pipelines.runs.finished import MANIFEST, load_run
-from pipelines.runs.unfinished import FOLDERS, present, run_id
+from pipelines.runs.finished import list_outputs, load_manifest, read_table
+from pipelines.runs.recorded_traits import read_traits
+from pipelines.runs.shard_checks import READ_ERRORS, Finding, check_shards
+from pipelines.runs.unfinished import compute_run_id, list_run_files
 from pipelines.version import VERSION
-from schemas.corpora import CorpusConfig
-from schemas.digests import RECORD_ID_HEX, compute_merkle_root, digest_bytes, digest_config
-from schemas.errors import CardError, InputError, RunError
-from schemas.manifests import Manifest, Output
-from schemas.outputs import CLEAN_EXTRA, LEDGER
-from schemas.policies import PUBLISHED
+from schemas.digests import compute_merkle_root, digest_bytes, digest_config
+from schemas.errors import CardError, RunError
+from schemas.manifests import Manifest
+from schemas.policies import Policy
+from schemas.problems import problems
+from schemas.receipts import Output
+from schemas.runs import CALIBRATION, MANIFEST, SHARD_FOLDERS, parse_path, shard_path
+from schemas.scores import score_column
 from transforms.files import storage
-from transforms.records.formats import settle_layout
-from transforms.records.segments import content_digests, segments_of
-from transforms.tables import ledger_leaves
+from transforms.rules import Rule, find_span_floor, settle_rules
 
-FOLDER_OF = {**dict.fromkeys(PUBLISHED, "clean"), "quarantine": "quarantine", "reject": "rejects"}
-"""Where the rows of each decision stand; rows of the others stand nowhere."""
+SHARD_NAME = re.compile(r"[\w.-]+")
+"""Names of shards; with any other character a path could lead out of the run."""
+
+SHORTEST_DIGEST = 16
+"""The fewest hex digits of a recorded digest that identify it."""
+
+FLOAT_TOLERANCE = 1e-9
+
+RECORDED_DIGEST = re.compile(rf"[0-9a-fA-F]{{{SHORTEST_DIGEST},64}}")
 
 
-OUTPUT = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w.-]+\.parquet")
-ANCHOR_DIGITS = 16
-"""Fewest hex digits of a recorded digest that are taken for it."""
-ANCHOR = re.compile(rf"[0-9a-fA-F]{{{ANCHOR_DIGITS},64}}")
-
-
-class Recorded(NamedTuple):
-    """Digests of a run that were kept elsewhere, or the first digits of them."""
+class RecordedDigests(NamedTuple):
+    """Digests of a run that were kept elsewhere, whole or only their first digits."""
 
     root: str | None = None
     digest: str | None = None
 
 
-class Finding(NamedTuple):
-    """Something that isn't as the manifest says: the file (or the manifest's field), and how it differs."""
+def verify_run(
+    run: str, inputs: bool = False, recorded: RecordedDigests | None = None
+) -> list[Finding]:
+    """Return everything that differs from the manifest, or nothing if the run is whole.
 
-    where: str
-    problem: str
+    With `inputs`, the input files are digested again, at the paths in the manifest. Only digests
+    `recorded` elsewhere can reveal that the whole run was replaced by another consistent one.
 
-
-def verify_run(run: str, inputs: bool = False, recorded: Recorded | None = None) -> list[Finding]:
-    """Return all that differs from the manifest; nothing when the run is whole.
-
-    With `inputs`, the input files are digested again too, where the manifest says they lie. `recorded` are digests kept
-    elsewhere: without them, whoever can write the run can make another one whole in its place.
-
-    Raises: RunError: The manifest is missing.
-    Raises: CardError: The recorded digests are no digests.
+    Raises: RunError: the run has no manifest.
+    Raises: CardError: a recorded digest isn't a digest.
     """
-    recorded = recorded or Recorded()
+    recorded = recorded or RecordedDigests()
     _require_digests(recorded)
     try:
-        manifest = load_run(run)
+        manifest = load_manifest(run)
     except RunError as error:
         if storage.exists(storage.join(run, MANIFEST)):
             return [Finding(MANIFEST, str(error))]
         raise
-    findings = [*_anchored(manifest, recorded), *_manifest(run, manifest), *_files(run, manifest)]
-    for check in (_rows, _totals):
-        findings += (
-            [] if findings else check(run, manifest)
-        )  # a file that isn't as written would only repeat itself
-    return findings + (list(_inputs(manifest)) if inputs else [])
+    findings = [
+        *_compare_recorded(manifest, recorded),
+        *_check_manifest(run, manifest),
+        *_check_files(run, manifest),
+    ]
+    for check in (_check_rules, check_shards, _check_scores, _check_counts):
+        if not findings:  # later checks would repeat the findings of earlier ones
+            findings += check(run, manifest)
+    return findings + (list(_check_inputs(manifest)) if inputs else [])
 
 
-def _require_digests(recorded: Recorded) -> None:
-    for name, wanted in recorded._asdict().items():
-        if wanted is not None and not ANCHOR.fullmatch(wanted):
-            raise CardError(
-                f"--{name} {wanted!r} is no digest",
-                remedy=f"give {ANCHOR_DIGITS} to 64 of its hex digits",
-            )
-
-
-def _anchored(manifest: Manifest, recorded: Recorded) -> Iterator[Finding]:
-    """Compare with what was recorded elsewhere."""
-    for name, wanted, found in (
-        ("ledger_root", recorded.root, manifest.ledger_root),
-        ("digest", recorded.digest, manifest.digest),
-    ):
-        if wanted is not None and not found.startswith(wanted.lower()):
-            yield Finding(MANIFEST, f"{name} is {found}, recorded is {wanted}")
-
-
-def _manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check what the manifest says of itself, and that it is, to the byte, what congener wrote: its digest covers its fields alone."""
-    if manifest.to_bytes() != storage.read_bytes(storage.join(run, MANIFEST)):
-        yield Finding(MANIFEST, "isn't written as congener writes it")
-    if manifest.seal() != manifest.digest:
-        yield Finding(MANIFEST, "doesn't match its own digest: it was edited")
-    identity = manifest.identity
-    for name, part, digest in (
-        ("config", manifest.config, identity.config_digest),
-        ("policy", manifest.policy, identity.policy_digest),
-    ):
-        if digest_config(part) != digest:
-            yield Finding(MANIFEST, f"{name} doesn't match its digest in the identity")
-    if (
-        tuple((source.name, source.rows, source.sha256) for source in manifest.inputs)
-        != identity.inputs
-    ):
-        yield Finding(MANIFEST, "inputs aren't those of the identity")
-    if run_id(manifest.identity.model_dump(mode="json")) != manifest.run_id:
-        yield Finding(MANIFEST, "run_id isn't the digest of the identity")
-    if not manifest.conservation.holds():
-        yield Finding(
-            MANIFEST, f"{manifest.conservation.rows_in} rows in aren't the sum of the decisions"
-        )
-    if (
-        compute_merkle_root([bytes.fromhex(root) for _, root in manifest.shards]).hex()
-        != manifest.ledger_root
-    ):
-        yield Finding(MANIFEST, "ledger_root isn't the Merkle root of the shards' roots")
-
-
-def _files(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check every output's bytes, and that nothing stands beside them."""
-    for output in manifest.outputs:
-        uri = storage.join(run, output.path)
-        if not OUTPUT.fullmatch(output.path):
-            yield Finding(MANIFEST, f"names {output.path!r}, which is no file of a run")
-        elif not storage.exists(uri):
-            yield Finding(output.path, "is missing")
-        else:
-            data = storage.read_bytes(uri)
-            if (digest_bytes(data), len(data)) != (output.sha256, output.bytes):
-                yield Finding(output.path, "was changed: its SHA-256 or size isn't the manifest's")
-    if len({output.path for output in manifest.outputs}) < len(manifest.outputs):
-        yield Finding(MANIFEST, "names a file twice")
-    known = {output.path for output in manifest.outputs} | {MANIFEST}
-    yield from (
-        Finding(path, "isn't in the manifest") for path in present(run) if path not in known
-    )
-
-
-def _rows(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check every ledger row against the file that it says the row went to."""
-    by_shard: dict[str, dict[str, Output]] = {}
-    for output in manifest.outputs:
-        folder, name = output.path.split("/", 1)
-        by_shard.setdefault(name.removesuffix(".parquet"), {})[folder] = output
-    for shard, root in manifest.shards:
-        files = by_shard.get(shard, {})
-        if "ledger" not in files:
-            if root != compute_merkle_root([]).hex():
-                yield Finding(f"ledger/{shard}.parquet", "isn't in the manifest")
-            continue
-        try:
-            ledger = _table(run, files["ledger"])
-            if compute_merkle_root(ledger_leaves(ledger)).hex() != root:
-                yield Finding(files["ledger"].path, "its rows don't give the shard's Merkle root")
-            yield from _shard(run, manifest, files, ledger)
-        except (
-            pa.ArrowException,
-            LookupError,
-            TypeError,
-            ValueError,
-            OSError,
-            InputError,
-        ) as error:
-            yield Finding(
-                files["ledger"].path,
-                f"it, or a file of its shard, can't be read as a run's: {error!r}",
-            )
-
-
-def _table(run: str, output: Output) -> pa.Table:
-    return pq.read_table(pa.BufferReader(storage.read_bytes(storage.join(run, output.path))))
-
-
-def _shard(
-    run: str, manifest: Manifest, files: dict[str, Output], ledger: pa.Table
-) -> Iterator[Finding]:
-    rows = ledger.select([name for name in LEDGER.names if name != "reasons"]).to_pylist()
-    for folder in ("clean", "quarantine", "rejects"):
-        expected = [row for row in rows if FOLDER_OF.get(row["decision"]) == folder]
-        if not expected and folder not in files:
-            continue
-        if folder not in files:
-            yield Finding(
-                files["ledger"].path,
-                f"{len(expected)} rows went to {folder}/, which has no such file",
-            )
-            continue
-        table = _table(run, files[folder])
-        if table.num_rows != len(expected) or table.num_rows != files[folder].rows:
-            yield Finding(
-                files[folder].path,
-                f"has {table.num_rows} rows, the ledger {len(expected)}, the manifest {files[folder].rows}",
-            )
-        elif [(row["output"], row["output_row"]) for row in expected] != [
-            (files[folder].path, at) for at in range(len(expected))
-        ]:
-            yield Finding(
-                files["ledger"].path, f"rows don't stand in {folder}/ where the ledger says"
-            )
-        elif folder == "rejects":
-            yield from _raws(files[folder], table, [row["content_digest"] for row in expected])
-        else:
-            yield from _contents(
-                manifest, files[folder], table, [row["content_digest"] for row in expected]
-            )
-    yield from _aligned(run, files, ledger)
-
-
-def _contents(
-    manifest: Manifest, output: Output, table: pa.Table, digests: list[str]
-) -> Iterator[Finding]:
-    """Recompute the content digests of published and quarantined rows."""
-    corpus = (
-        table.drop_columns([CLEAN_EXTRA.name]) if CLEAN_EXTRA.name in table.column_names else table
-    )
-    config = CorpusConfig(format=manifest.identity.format, columns=manifest.identity.columns)
-    layout = settle_layout(corpus.schema, config)
-    found = content_digests(corpus, segments_of(corpus, layout), layout)
-    for at, (mine, theirs) in enumerate(zip(found, digests, strict=True)):
-        if mine != theirs:
-            yield Finding(
-                output.path,
-                f"row {at} isn't the record that the ledger names ({theirs[:RECORD_ID_HEX]})",
-            )
-
-
-def _raws(output: Output, table: pa.Table, digests: list[str]) -> Iterator[Finding]:
-    """Digest the bytes of rejects again."""
-    for at, (raw, digest) in enumerate(zip(table.column("raw").to_pylist(), digests, strict=True)):
-        if digest_bytes(raw) != digest:
-            yield Finding(output.path, f"row {at} isn't the reject that the ledger names")
-
-
-def _aligned(run: str, files: dict[str, Output], ledger: pa.Table) -> Iterator[Finding]:
-    """Check that the scores stand in the ledger's order."""
-    if "scores" not in files:
-        yield Finding(files["ledger"].path, "has no scores beside it")
-        return
-    scores = _table(run, files["scores"])
-    if not scores.select(["source", "row"]).equals(ledger.select(["source", "row"])):
-        yield Finding(files["scores"].path, "isn't aligned with the ledger")
-
-
-def _totals(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Count decisions, fired traits and input rows again."""
-    decisions: Counter[str] = Counter()
-    fired: Counter[str] = Counter()
-    seen: Counter[str] = Counter()
-    for output in manifest.outputs:
-        if output.path.startswith("ledger/"):
-            ledger = _table(run, output)
-            decisions.update(ledger.column("decision").to_pylist())
-            seen.update(ledger.column("source").to_pylist())
-            for reasons in ledger.column("reasons").to_pylist():
-                fired.update({reason["trait"] for reason in reasons})
-    yield from _scored(run, manifest)
-    if dict(decisions) != {
-        name: count for name, count in manifest.conservation.by_decision.items() if count
-    }:
-        yield Finding(
-            "ledger/", f"counts {dict(decisions)}, the manifest {manifest.conservation.by_decision}"
-        )
-    if dict(fired) != manifest.fired:
-        yield Finding("ledger/", f"traits fired {dict(fired)}, the manifest says {manifest.fired}")
-    for source in manifest.inputs:
-        if seen[source.name] != source.rows:
-            yield Finding(
-                "ledger/", f"has {seen[source.name]} rows of {source.name}, which has {source.rows}"
-            )
-
-
-def _scored(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check that every trait has scores, and count the rows, rejects apart, that none looked at."""
-    traits, unscored = (
-        [rule.trait for rule in manifest.thresholds],
-        -manifest.conservation.by_decision.get("reject", 0),
-    )
-    for output in manifest.outputs:
-        if output.path.startswith("scores/"):
-            scores = _table(run, output)
-            if lacking := [trait for trait in traits if trait not in scores.column_names]:
-                yield Finding(output.path, f"has no scores of trait {lacking[0]}")
-                return
-            seen = np.logical_or.reduce(
-                [scores.column(trait).is_valid().to_numpy() for trait in traits]
-            )
-            unscored += scores.num_rows - int(seen.sum())
-    if unscored != manifest.unscored:
-        yield Finding(
-            "scores/", f"has {unscored} rows without any score, the manifest {manifest.unscored}"
-        )
-
-
-def _inputs(manifest: Manifest) -> Iterator[Finding]:
-    for source in manifest.inputs:
-        if not storage.exists(source.uri):
-            yield Finding(source.uri, "input is not there any more")
-        elif digest_bytes(storage.read_bytes(source.uri)) != source.sha256:
-            yield Finding(source.uri, "input was changed since the run")
-
-
-def summary(manifest: Manifest, findings: list[Finding]) -> dict[str, object]:
+def describe_outcome(manifest: Manifest, findings: Sequence[Finding]) -> dict[str, object]:
     """Describe the outcome for machines."""
     return {
         "whole": not findings,
@@ -319,3 +87,202 @@ def summary(manifest: Manifest, findings: list[Finding]) -> dict[str, object]:
         "digest": manifest.digest,
         "findings": [finding._asdict() for finding in findings],
     }
+
+
+def _require_digests(recorded: RecordedDigests) -> None:
+    for name, digits in recorded._asdict().items():
+        if digits is not None and not RECORDED_DIGEST.fullmatch(digits):
+            raise CardError(
+                f"--{name} {digits!r} isn't a digest",
+                remedy=f"give {SHORTEST_DIGEST} to 64 of its hex digits",
+            )
+
+
+def _compare_recorded(manifest: Manifest, recorded: RecordedDigests) -> Iterator[Finding]:
+    """Compare the manifest with the digests that were recorded elsewhere."""
+    for name, expected, found in (
+        ("ledger_root", recorded.root, manifest.ledger_root),
+        ("digest", recorded.digest, manifest.digest),
+    ):
+        if expected is not None and not found.startswith(expected.lower()):
+            yield Finding(MANIFEST, f"{name} is {found}, but {expected} was recorded")
+
+
+def _check_manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Check that the manifest agrees with itself, and has the bytes that congener writes."""
+    if manifest.to_bytes() != storage.read_bytes(storage.join(run, MANIFEST)):
+        yield Finding(MANIFEST, "isn't written the way congener writes it")
+    if manifest.seal() != manifest.digest:
+        yield Finding(MANIFEST, "doesn't match its own digest: it was edited")
+    identity = manifest.identity
+    for name, part, digest in (
+        ("config", manifest.config, identity.config_digest),
+        ("policy", manifest.policy, identity.policy_digest),
+    ):
+        if digest_config(part) != digest:
+            yield Finding(MANIFEST, f"{name} doesn't match its digest in the identity")
+    if tuple((file.name, file.rows, file.sha256) for file in manifest.inputs) != identity.inputs:
+        yield Finding(MANIFEST, "inputs differ from the inputs in the identity")
+    if compute_run_id(identity.model_dump(mode="json")) != manifest.run_id:
+        yield Finding(MANIFEST, "run_id doesn't match the identity")
+    if not manifest.conservation.holds():
+        decided = sum(manifest.conservation.by_decision.values())
+        rows_in = manifest.conservation.rows_in
+        yield Finding(MANIFEST, f"counts {rows_in} rows in, but {decided} decisions")
+    roots = [bytes.fromhex(root) for _, root in manifest.shards]
+    if compute_merkle_root(roots).hex() != manifest.ledger_root:
+        yield Finding(MANIFEST, "ledger_root isn't the Merkle root of the shards' roots")
+    yield from _check_cards(manifest)
+
+
+def _check_cards(manifest: Manifest) -> Iterator[Finding]:
+    """Check that the manifest has the card of every trait with a threshold, and no other."""
+    traits = {rule.trait for rule in manifest.thresholds}
+    for trait in sorted(traits - set(manifest.cards)):
+        yield Finding(MANIFEST, f"has no card of trait {trait}, which has a threshold")
+    for name in sorted(set(manifest.cards) - traits):
+        yield Finding(MANIFEST, f"has a card of trait {name}, which has no threshold")
+    for name, card in manifest.cards.items():
+        if card.get("id") != name:
+            yield Finding(MANIFEST, f"the card of trait {name} has the id {card.get('id')!r}")
+
+
+def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Check the bytes of every output, and that the run has no other files."""
+    shards = {shard for shard, _ in manifest.shards}
+    for output in manifest.outputs:
+        if not _is_run_file(output, shards):
+            yield Finding(MANIFEST, f"names {output.path!r}, which can't be a file of this run")
+        elif not storage.exists(uri := storage.join(run, output.path)):
+            yield Finding(output.path, "is missing")
+        else:
+            data = storage.read_bytes(uri)
+            if (digest_bytes(data), len(data)) != (output.sha256, output.bytes):
+                problem = "was changed: its SHA-256 or size differs from the manifest's"
+                yield Finding(output.path, problem)
+    counts = Counter(output.path for output in manifest.outputs)
+    for path in (path for path, count in counts.items() if count > 1):
+        yield Finding(MANIFEST, f"names {path!r} more than once")
+    for path in list_run_files(run):
+        if path not in counts and path != MANIFEST:
+            yield Finding(path, "isn't in the manifest")
+
+
+def _is_run_file(output: Output, shards: set[str]) -> bool:
+    """Return whether a path is that of a shard's file, or of the calibration scores."""
+    folder, shard = parse_path(output.path)
+    return output.path == CALIBRATION or (
+        folder in SHARD_FOLDERS
+        and shard in shards
+        and SHARD_NAME.fullmatch(shard) is not None
+        and output.path == shard_path(folder, shard)
+    )
+
+
+def _check_rules(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Settle the thresholds again, from the cards, the policy and the calibration scores."""
+    try:
+        rules = settle_rules(read_traits(run, manifest), Policy.model_validate(manifest.policy))
+    except ValidationError as error:
+        yield Finding(MANIFEST, f"its cards or its policy have mistakes: {problems(error)}")
+    except CardError as error:
+        yield Finding(MANIFEST, f"its thresholds can't be settled: {error.problem}")
+    except READ_ERRORS as error:
+        yield Finding(CALIBRATION, f"can't be read as a file of a run: {error!r}")
+    else:
+        yield from _compare_thresholds(manifest, rules)
+        yield from _check_floor(manifest, rules)
+
+
+def _compare_thresholds(manifest: Manifest, rules: Sequence[Rule]) -> Iterator[Finding]:
+    settled = {rule.trait: _describe_rule(rule) for rule in rules}
+    for threshold in manifest.thresholds:
+        for name, expected in settled[threshold.trait].items():
+            stated = getattr(threshold, name)
+            if not _is_close(stated, expected):
+                yield Finding(
+                    MANIFEST,
+                    f"{name} of trait {threshold.trait} is {stated}, but its card, the policy and "
+                    f"the calibration scores give {expected}",
+                )
+
+
+def _is_close(one: object, other: object) -> bool:
+    """Return whether values are equal, floats but for the last digits of a library's version."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=FLOAT_TOLERANCE)
+    return one == other
+
+
+def _check_floor(manifest: Manifest, rules: Sequence[Rule]) -> Iterator[Finding]:
+    """Check that the span floor is the one in the config, or the lowest threshold if lower."""
+    configured = manifest.config.get("span_floor")
+    if not isinstance(configured, int | float):
+        yield Finding(MANIFEST, "config has no span_floor")
+    elif manifest.span_floor != (floor := find_span_floor(configured, rules)):
+        problem = f"is {manifest.span_floor}, but the config and the thresholds give {floor}"
+        yield Finding(MANIFEST, f"span_floor {problem}")
+
+
+def _describe_rule(rule: Rule) -> dict[str, Any]:
+    """Return the fields of a settled rule under their names in the manifest."""
+    return {
+        "signal": rule.signal,
+        "action": rule.action,
+        "threshold": rule.threshold.value,
+        "origin": rule.threshold.origin,
+        "clean_texts": rule.threshold.clean,
+        "exceeding": rule.threshold.exceeding,
+        "bound": rule.threshold.bound,
+        "max_false_positive_rate": rule.level.max_false_positive_rate,
+        "confidence": rule.level.confidence,
+    }
+
+
+def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Check that every trait has scores, and count the rows without any; rejects have none."""
+    columns = [score_column(rule.trait) for rule in manifest.thresholds]
+    unscored = -manifest.conservation.by_decision.get("reject", 0)
+    for output in list_outputs(manifest, "scores"):
+        scores = read_table(run, output)
+        if lacking := [name for name in columns if name not in scores.column_names]:
+            yield Finding(output.path, f"has no scores of trait {lacking[0]}")
+            return
+        valid = [scores.column(name).is_valid().to_numpy() for name in columns]
+        unscored += scores.num_rows - int(np.logical_or.reduce(valid).sum())
+    if unscored != manifest.unscored:
+        problem = f"counts {manifest.unscored} rows without any score, but there are {unscored}"
+        yield Finding(MANIFEST, problem)
+
+
+def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Count decisions, rows on which a trait fired and input rows again, in the ledger."""
+    decisions: Counter[str] = Counter()
+    fired: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
+    for output in list_outputs(manifest, "ledger"):
+        ledger = read_table(run, output)
+        decisions.update(ledger.column("decision").to_pylist())
+        sources.update(ledger.column("source").to_pylist())
+        for reasons in ledger.column("reasons").to_pylist():
+            fired.update({reason["trait"] for reason in reasons})
+    for name, counted, stated in (
+        ("decisions", decisions, Counter(manifest.conservation.by_decision)),
+        ("rows on which traits fired", fired, Counter(manifest.fired)),
+    ):
+        if counted != stated:  # counters that differ only by zeros are equal
+            problem = f"counts {name} as {dict(stated)}, but the ledger has {dict(counted)}"
+            yield Finding(MANIFEST, problem)
+    for source in manifest.inputs:
+        if sources[source.name] != source.rows:
+            problem = f"counts {source.rows} rows of {source.name}, but the ledger has"
+            yield Finding(MANIFEST, f"{problem} {sources[source.name]}")
+
+
+def _check_inputs(manifest: Manifest) -> Iterator[Finding]:
+    """Digest the input files again."""
+    for source in manifest.inputs:
+        if not storage.exists(source.uri):
+            yield Finding(source.uri, "this input no longer exists")
+        elif digest_bytes(storage.read_bytes(source.uri)) != source.sha256:
+            yield Finding(source.uri, "this input was changed after the run")

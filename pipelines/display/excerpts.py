@@ -1,128 +1,100 @@
-"""Record text made fit to show: found by its path, cut around a span, with nothing in it that a terminal or browser obeys."""
+"""Record text in a form that is safe to show: cut around a span, with every control escaped."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, NamedTuple
-
-import orjson
+from typing import NamedTuple
 
 CONTEXT = 160
 """Characters shown on either side of a span."""
 
-SPAN = 640
-"""Characters shown of a span; of a longer one its two ends."""
+LONGEST_SPAN = 640
+"""Characters shown of a span; a longer one is cut in the middle."""
 
-NAME = 120
-"""Characters shown of a name: a source, a teacher, a lot."""
+LONGEST_NAME = 120
+"""Characters shown of a name, such as a source or a teacher."""
 
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode categories whose characters act instead of showing: controls, formats (bidi, zero width, tags), surrogates, separators."""
+"""The Unicode categories of characters that act instead of showing.
 
-WORD = 24
+They are controls, formats (bidirectional marks, zero width, tags), surrogates and separators of
+lines and paragraphs.
+"""
+
+LONGEST_WORD = 24
 """Characters within which a cut looks for white space."""
 
-WHITE = re.compile(r"\s+")
-STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
+WHITE_SPACE = re.compile(r"\s+")
+SYMBOLS = {"\n": "↵", "\t": "⇥"}
 
 
 class Piece(NamedTuple):
-    """A stretch of an excerpt: inside the span or not, and from the record or `ours` (an escape, a cut)."""
+    """A part of an excerpt.
+
+    It is `marked` inside the span, and `added` if it isn't text of the record but an escape or an
+    ellipsis.
+    """
 
     text: str
     marked: bool = False
-    ours: bool = False
+    added: bool = False
 
 
-def column_of(path: str, columns: Iterable[str]) -> str | None:
-    """Return the column that a segment's path begins with; names may hold dots and brackets themselves."""
-    return max(
-        (name for name in columns if path == name or path.startswith(f"{name}[")),
-        key=len,
-        default=None,
-    )
-
-
-def field_text(record: Mapping[str, Any], path: str) -> str | None:
-    """Return the text that a segment's path names in a row, or None where there is none.
-
-    Tool calls aren't text: they are written as the JSON that was scored.
-    """
-    column = column_of(path, record)
-    if column is None:
-        return None
-    value = record[column]
-    for step in STEP.finditer(path, len(column)):
-        value = _below(value, *step.groups())
-    if value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
-
-
-def _below(value: Any, index: str | None, key: str | None) -> Any:
-    if key is not None:
-        return value.get(key) if isinstance(value, dict) else None
-    place = int(index or 0)
-    if isinstance(value, list):
-        return value[place] if place < len(value) else None
-    return (
-        value if place == 0 else None
-    )  # content that is one part, not a list of them, counts as its own first part
-
-
-def excerpt(text: str, start: int, end: int) -> list[Piece]:
-    """Cut a text around a span, in pieces that are safe to show one after the other."""
+def build_excerpt(text: str, start: int, end: int) -> list[Piece]:
+    """Cut a text around a span, and return pieces that are safe to show one after the other."""
     start = min(max(start, 0), len(text))
     end = min(max(end, start), len(text))
-    before, after = _word_start(text, start), _word_end(text, end)
-    pieces = [Piece("… ", ours=True)] if before else []
-    pieces += visible(text[before:start])
-    pieces += _span(text[start:end])
-    pieces += visible(text[end:after])
-    return [*pieces, Piece(" …", ours=True)] if after < len(text) else pieces
+    first, last = _find_first(text, start), _find_last(text, end)
+    pieces = [Piece("… ", added=True)] if first else []
+    pieces += escape_text(text[first:start])
+    pieces += _show_span(text[start:end])
+    pieces += escape_text(text[end:last])
+    return [*pieces, Piece(" …", added=True)] if last < len(text) else pieces
 
 
-def _word_start(text: str, start: int) -> int:
-    """Go back from a span to where the text before it may begin, between words where one ends nearby."""
-    at = start - CONTEXT
-    if at <= 0:
+def _find_first(text: str, start: int) -> int:
+    """Return where the text before a span begins: at a word, if one begins nearby."""
+    cut = start - CONTEXT
+    if cut <= 0:
         return 0
-    space = WHITE.search(text, at, min(start, at + WORD))
-    return space.end() if space else at
+    space = WHITE_SPACE.search(text, cut, min(start, cut + LONGEST_WORD))
+    return space.end() if space else cut
 
 
-def _word_end(text: str, end: int) -> int:
-    at = end + CONTEXT
-    if at >= len(text):
+def _find_last(text: str, end: int) -> int:
+    """Return where the text after a span ends: after a word, if one ends nearby."""
+    cut = end + CONTEXT
+    if cut >= len(text):
         return len(text)
-    spaces = list(WHITE.finditer(text, max(end, at - WORD), at))
-    return spaces[-1].start() if spaces else at
+    spaces = list(WHITE_SPACE.finditer(text, max(end, cut - LONGEST_WORD), cut))
+    return spaces[-1].start() if spaces else cut
 
 
-def _span(text: str) -> Iterator[Piece]:
-    if len(text) <= SPAN:
-        yield from visible(text, marked=True)
+def _show_span(text: str) -> Iterator[Piece]:
+    if len(text) <= LONGEST_SPAN:
+        yield from escape_text(text, marked=True)
         return
-    yield from visible(text[: SPAN // 2], marked=True)
-    yield Piece(f" … {len(text) - SPAN:,} characters left out … ", marked=True, ours=True)
-    yield from visible(text[-SPAN // 2 :], marked=True)
+    yield from escape_text(text[: LONGEST_SPAN // 2], marked=True)
+    omitted = f" … {len(text) - LONGEST_SPAN:,} characters left out … "
+    yield Piece(omitted, marked=True, added=True)
+    yield from escape_text(text[-LONGEST_SPAN // 2 :], marked=True)
 
 
-def visible(text: str, marked: bool = False) -> Iterator[Piece]:
-    """Split a text into what shows by itself and escapes for what doesn't."""
+def escape_text(text: str, marked: bool = False) -> Iterator[Piece]:
+    """Split a text into stretches that show by themselves and escapes of characters that don't."""
     for hidden, chars in groupby(text, lambda char: unicodedata.category(char) in HIDDEN):
         stretch = "".join(chars)
         yield Piece("".join(map(_escape, stretch)) if hidden else stretch, marked, hidden)
 
 
 def _escape(char: str) -> str:
-    return {"\n": "↵", "\t": "⇥"}.get(char) or f"<U+{ord(char):04X}>"
+    return SYMBOLS.get(char) or f"<U+{ord(char):04X}>"
 
 
-def inert(text: str, longest: int = NAME) -> str:
-    """Return a text on one line, escaped, and cut if it is long."""
-    shown = "".join(piece.text for piece in visible(text[:longest]))
+def escape_name(text: str, longest: int = LONGEST_NAME) -> str:
+    """Return a text on one line, escaped, and cut after `longest` characters."""
+    shown = "".join(piece.text for piece in escape_text(text[:longest]))
     return f"{shown}…" if len(text) > longest else shown

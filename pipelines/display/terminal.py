@@ -1,30 +1,33 @@
-"""How tables look on a terminal."""
+"""Terminal output: tables, text without control characters, and streams whose reader may leave."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich import box
 from rich.table import Table
 
 
-def tabulated(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table; the first column is never folded, others are rather than cut; names that end with `>` are aligned to the right."""
+def build_table(*columns: str, title: str | None = None) -> Table:
+    """Return an empty table with these columns; a name that ends in `>` aligns its column right.
+
+    The first column is never wrapped. The others wrap rather than lose text.
+    """
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for place, name in enumerate(columns):
+    for index, name in enumerate(columns):
         table.add_column(
             name.removesuffix(">"),
             justify="right" if name.endswith(">") else "left",
-            no_wrap=place == 0,
+            no_wrap=index == 0,
             overflow="fold",
         )
     return table
 
 
-def plain(text: str) -> str:
-    """Return a text with every character escaped that a terminal would obey, line breaks and tabs apart."""
+def escape_controls(text: str) -> str:
+    """Escape every character that a terminal would obey, except line breaks and tabs."""
     return "".join(
         char
         if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs")
@@ -33,8 +36,11 @@ def plain(text: str) -> str:
     )
 
 
-class Lasting:
-    """A stream that outlives its reader: what is written once a pipe is closed (`| head`) goes nowhere, and the work goes on."""
+class DurableStream:
+    """A stream that outlives its reader.
+
+    Once a pipe is closed (`| head`), everything that is written is discarded, and the work goes on.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -43,27 +49,30 @@ class Lasting:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, if anybody reads it."""
+        """Write a text, or discard it if the pipe is closed."""
         try:
             self._stream.write(text)
         except BrokenPipeError:
-            self._let_go()
+            self._discard()
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream, if anybody reads it."""
+        """Flush the stream, or discard the buffered text if the pipe is closed."""
         try:
             self._stream.flush()
         except BrokenPipeError:
-            self._let_go()
+            self._discard()
 
-    def _let_go(self) -> None:
-        """Point the descriptor at nothing, for what is still buffered and all that is to come."""
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
+    def _discard(self) -> None:
+        """Point the descriptor at the null device, for buffered text and all text to come."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self._stream.fileno())
+        os.close(null)
 
 
-def lasting(stream: TextIO) -> TextIO:
-    """Return a stream that outlives its reader; one that was closed from the start (`>&-`) is None, which Python and rich can do with."""
-    return Lasting(stream) if stream is not None else stream  # type: ignore[return-value, redundant-expr]
+def outlive_reader(stream: TextIO) -> TextIO:
+    """Return a stream that outlives its reader.
+
+    A stream that was closed from the start (`>&-`) is None in Python, and is returned unchanged.
+    """
+    return stream if stream is None else cast("TextIO", DurableStream(stream))

@@ -1,0 +1,175 @@
+"""Examples of a finished run: for each trait some rows on which it fired, with their text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from pipelines.runs.finished import read_rows, require_file, scan_folder
+from schemas.lots import UNKNOWN
+from schemas.manifests import Manifest
+from schemas.policies import PUBLISHED
+from transforms.files import storage
+from transforms.records.lookup import find_column, get_field_text
+
+SHOWN = (*PUBLISHED, "quarantine")
+"""The decisions whose rows have their text in the run."""
+
+
+class Example(NamedTuple):
+    """A row on which a trait fired, with the text of the field that it fired on.
+
+    `text` is None if the row has no such field.
+    """
+
+    source: str
+    row: int
+    teacher: str
+    decision: str
+    score: float
+    threshold: float
+    field_path: str
+    start: int
+    end: int
+    text: str | None
+
+
+class TraitExamples(NamedTuple):
+    """A trait's examples: those nearest above its threshold, and those with the highest scores.
+
+    `unshown` is the number of rows on which it fired whose text isn't in the run.
+    """
+
+    nearest: Sequence[Example] = ()
+    highest: Sequence[Example] = ()
+    unshown: int = 0
+
+
+class _Choice(NamedTuple):
+    """The rows of the whole ledger, by index, that are a trait's examples."""
+
+    nearest: list[int]
+    highest: list[int]
+
+
+def find_examples(run: str, manifest: Manifest, most: int) -> dict[str, TraitExamples]:
+    """Find at most `most` examples of each kind for every trait that fired.
+
+    Of rows with equal content the first is chosen; rows of equal scores are in corpus order. Only
+    the text of examples is in memory.
+
+    Raises: RunError: a file is missing.
+    """
+    choices, unshown = _choose_rows(run, manifest, most)
+    examples = _read_examples(run, manifest, choices)
+    return {
+        trait: TraitExamples(
+            *([examples[trait, row] for row in rows] for rows in choices.get(trait, ((), ()))),
+            count,
+        )
+        for trait, count in unshown.items()
+    }
+
+
+def _choose_rows(
+    run: str, manifest: Manifest, most: int
+) -> tuple[dict[str, _Choice], dict[str, int]]:
+    """Choose the examples of each trait, and count the rows that fired without text in the run."""
+    fired = _scan_fired(run, manifest)
+    margin, score = pl.col("score") - pl.col("threshold"), pl.col("score")
+    by_score = pl.col("index").sort_by(score, "index", descending=[True, False])
+    rows = [
+        pl.col("index").sort_by(margin, "index").head(most).alias("nearest"),
+        by_score.head(most).alias("highest"),
+    ]
+    shown = pl.col("shown").not_().sum().alias("unshown")
+    different = fired.filter("shown").unique(
+        ["trait", "record_id"], keep="first", maintain_order=True
+    )
+    chosen, counted = pl.collect_all(
+        [
+            different.group_by("trait").agg(rows).select("trait", "nearest", "highest"),
+            fired.group_by("trait").agg(shown).select("trait", "unshown"),
+        ],
+        engine="streaming",
+    )
+    # a row that is both is shown as the nearest, the harder one to judge
+    choices = {
+        trait: _Choice(nearest, [row for row in highest if row not in nearest])
+        for trait, nearest, highest in chosen.iter_rows()
+    }
+    return choices, dict(counted.iter_rows())
+
+
+def _scan_fired(run: str, manifest: Manifest) -> pl.LazyFrame:
+    """Scan the reasons in the ledger, each with its row's index in the whole ledger."""
+    reasons = (pl.col("reasons").struct.field(name) for name in ("trait", "score", "threshold"))
+    return (
+        scan_folder(run, manifest, "ledger", row_index="index")
+        .filter(pl.col("reasons").list.len() > 0)
+        .select("index", "record_id", pl.col("decision").is_in(SHOWN).alias("shown"), "reasons")
+        .explode("reasons")
+        .select("index", "record_id", "shown", *reasons)
+    )
+
+
+def _read_examples(
+    run: str, manifest: Manifest, choices: Mapping[str, _Choice]
+) -> dict[tuple[str, int], Example]:
+    """Read the chosen rows file by file, by trait and index in the ledger."""
+    wanted = {(trait, row) for trait, choice in choices.items() for rows in choice for row in rows}
+    indexes = pl.Series(sorted({row for _, row in wanted}), dtype=pl.get_index_type())
+    rows = (
+        scan_folder(run, manifest, "ledger", row_index="index")
+        .filter(pl.col("index").is_in(indexes.implode()))
+        .sort("index")
+        .collect(engine="streaming")
+        .to_dicts()
+    )
+    return {
+        (reason["trait"], row["index"]): _build_example(row, reason, record)
+        for path, together in groupby(rows, key=lambda row: row["output"])
+        for row, reason, record in _read_reasons(run, path, list(together))
+        if (reason["trait"], row["index"]) in wanted
+    }
+
+
+def _read_reasons(
+    run: str, path: str, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any]]]:
+    """Yield every reason of some rows of a file, with the row and its record.
+
+    Records have only the columns that a reason names.
+    """
+    uri = storage.join(run, path)
+    require_file(run, uri)
+    with storage.open_raw(uri) as stream:
+        names = pq.read_schema(stream).names
+    reasons = [reason for row in rows for reason in row["reasons"]]
+    found = {find_column(reason["field_path"], names) for reason in reasons}
+    columns = sorted(column for column in found if column is not None)
+    records = read_rows(run, path, [row["output_row"] for row in rows], columns)
+    yield from (
+        (row, reason, records[row["output_row"]]) for row in rows for reason in row["reasons"]
+    )
+
+
+def _build_example(
+    row: Mapping[str, Any], reason: Mapping[str, Any], record: Mapping[str, Any]
+) -> Example:
+    return Example(
+        row["source"],
+        row["row"],
+        row["teacher"] or UNKNOWN,
+        row["decision"],
+        reason["score"],
+        reason["threshold"],
+        reason["field_path"],
+        reason["start"],
+        reason["end"],
+        get_field_text(record, reason["field_path"]),
+    )

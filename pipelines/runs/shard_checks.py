@@ -1,0 +1,202 @@
+"""Checks of a finished run's shards: the files of each must agree with its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.runs.finished import read_table
+from schemas.corpora import CorpusConfig
+from schemas.digests import RECORD_ID_HEX, compute_merkle_root, digest_bytes
+from schemas.errors import InputError
+from schemas.ledgers import hash_ledger_rows
+from schemas.manifests import Manifest
+from schemas.outputs import CLEAN_EXTRA, LEDGER, ROW_KEY, SPANS
+from schemas.receipts import Output
+from schemas.runs import ALIGNED_FOLDERS, FOLDER_OF_DECISION, parse_path, shard_path
+from schemas.scores import COMBINED, fires, score_column
+from transforms.records.formats import settle_layout
+from transforms.records.segments import digest_rows, extract_segments
+
+OPTIONAL_FOLDERS = ("vectors",)
+"""The folders that only some runs have."""
+
+READ_ERRORS = (pa.ArrowException, LookupError, TypeError, ValueError, OSError, InputError)
+"""The errors of reading a file that isn't a run's."""
+
+
+class Finding(NamedTuple):
+    """A difference from the manifest: the file, and what is wrong with it."""
+
+    where: str
+    problem: str
+
+
+class _Shard(NamedTuple):
+    """A shard under check: its files by folder, and its ledger."""
+
+    run: str
+    manifest: Manifest
+    files: Mapping[str, Output]
+    ledger: pa.Table
+
+    def read(self, folder: str) -> pa.Table:
+        return read_table(self.run, self.files[folder])
+
+    @property
+    def ledger_path(self) -> str:
+        return self.files["ledger"].path
+
+
+def check_shards(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Yield what differs between each shard's ledger and the shard's other files."""
+    by_shard: dict[str, dict[str, Output]] = {}
+    for output in manifest.outputs:
+        folder, shard = parse_path(output.path)
+        by_shard.setdefault(shard, {})[folder] = output
+    for shard, root in manifest.shards:
+        files = by_shard.get(shard, {})
+        if "ledger" in files:
+            yield from _guard(files["ledger"], _check_ledger(run, manifest, files, root))
+        elif files or root != compute_merkle_root([]).hex():
+            yield Finding(shard_path("ledger", shard), "isn't in the manifest")
+
+
+def _guard(output: Output, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the findings about a file, and one more if the file can't be read."""
+    try:
+        yield from findings
+    except READ_ERRORS as error:
+        yield Finding(output.path, f"can't be read as a file of a run: {error!r}")
+
+
+def _check_ledger(
+    run: str, manifest: Manifest, files: Mapping[str, Output], root: str
+) -> Iterator[Finding]:
+    """Check a shard's ledger, then the shard's other files against it."""
+    ledger = read_table(run, files["ledger"])
+    if not ledger.schema.equals(LEDGER):
+        yield Finding(files["ledger"].path, "doesn't have the columns of a ledger")
+        return
+    if compute_merkle_root(hash_ledger_rows(ledger)).hex() != root:
+        yield Finding(files["ledger"].path, "its rows don't give the shard's Merkle root")
+    shard = _Shard(run, manifest, files, ledger)
+    for folder in dict.fromkeys(FOLDER_OF_DECISION.values()):
+        yield from _guard(files.get(folder, files["ledger"]), _check_rows(shard, folder))
+    for folder in ALIGNED_FOLDERS:
+        yield from _guard(files.get(folder, files["ledger"]), _check_aligned(shard, folder))
+
+
+def _check_rows(shard: _Shard, folder: str) -> Iterator[Finding]:
+    """Check that a folder has the rows that the ledger assigns to it, unchanged and in order."""
+    decisions = [name for name, other in FOLDER_OF_DECISION.items() if other == folder]
+    chosen = pc.is_in(shard.ledger.column("decision"), value_set=pa.array(decisions))
+    expected = shard.ledger.filter(chosen)
+    if folder not in shard.files:
+        if expected.num_rows:
+            problem = f"assigns {expected.num_rows} rows to {folder}/, which has no file for them"
+            yield Finding(shard.ledger_path, problem)
+        return
+    output, table = shard.files[folder], shard.read(folder)
+    if not table.num_rows == expected.num_rows == output.rows:
+        counts = f"{expected.num_rows} in the ledger and {output.rows} in the manifest"
+        yield Finding(output.path, f"has {table.num_rows} rows, against {counts}")
+    elif not _is_numbered(expected, output.path):
+        yield Finding(shard.ledger_path, f"doesn't assign the rows of {output.path} in their order")
+    elif folder == "rejects":
+        yield from _check_rejects(output, table, expected.column("content_digest").to_pylist())
+    else:
+        digests = expected.column("content_digest").to_pylist()
+        yield from _check_content(shard.manifest, output, table, digests)
+
+
+def _is_numbered(rows: pa.Table, path: str) -> bool:
+    """Return whether ledger rows name the rows of a file, all of them and in order."""
+    paths, indexes = rows.column("output").to_pylist(), rows.column("output_row").to_pylist()
+    return set(paths) <= {path} and indexes == list(range(rows.num_rows))
+
+
+def _check_content(
+    manifest: Manifest, output: Output, table: pa.Table, digests: Sequence[str]
+) -> Iterator[Finding]:
+    """Check the content of published or quarantined rows against the digests in the ledger."""
+    added = [name for name in (CLEAN_EXTRA.name,) if name in table.column_names]
+    corpus = table.drop_columns(added)
+    config = CorpusConfig(format=manifest.identity.format, columns=manifest.identity.columns)
+    layout = settle_layout(corpus.schema, config)
+    found = digest_rows(corpus, extract_segments(corpus, layout), layout)
+    for row, (digest, expected) in enumerate(zip(found, digests, strict=True)):
+        if digest != expected:
+            record = expected[:RECORD_ID_HEX]
+            yield Finding(output.path, f"row {row} isn't the ledger's record {record}")
+
+
+def _check_rejects(output: Output, table: pa.Table, digests: Sequence[str]) -> Iterator[Finding]:
+    """Check the bytes of rejects against the digests in the ledger."""
+    raws = table.column("raw").to_pylist()
+    for row, (raw, expected) in enumerate(zip(raws, digests, strict=True)):
+        if digest_bytes(raw) != expected:
+            yield Finding(output.path, f"row {row} isn't the reject that the ledger records")
+
+
+def _check_aligned(shard: _Shard, folder: str) -> Iterator[Finding]:
+    """Check that a folder has a row for every row of the ledger, in its order; then the spans."""
+    if folder not in shard.files:
+        if folder not in OPTIONAL_FOLDERS:
+            yield Finding(shard.ledger_path, f"has no file beside it in {folder}/")
+        return
+    table, keys = shard.read(folder), [name for name, _ in ROW_KEY]
+    if not table.select(keys).equals(shard.ledger.select(keys)):
+        yield Finding(shard.files[folder].path, "isn't aligned with the ledger")
+    elif folder == "spans":
+        yield from _check_spans(shard, table)
+
+
+def _check_spans(shard: _Shard, table: pa.Table) -> Iterator[Finding]:
+    """Check that spans are stored for every reason in the ledger and every score at the floor."""
+    path = shard.files["spans"].path
+    if not table.schema.equals(SPANS):
+        yield Finding(path, "doesn't have the columns of a file of spans")
+        return
+    spans = table.column("spans").combine_chunks()
+    reasons = shard.ledger.column("reasons").combine_chunks()
+    for row in np.flatnonzero(pc.list_value_length(reasons).to_numpy(zero_copy_only=False)):
+        stored = spans[int(row)].as_py()
+        for reason in reasons[int(row)].as_py():
+            if not any(_is_evidence(span, reason) for span in stored):
+                trait = reason["trait"]
+                yield Finding(path, f"row {row} lacks the span of the ledger's reason for {trait}")
+    if "scores" in shard.files:
+        yield from _check_floor(shard, spans)
+
+
+def _is_evidence(span: Mapping[str, Any], reason: Mapping[str, Any]) -> bool:
+    """Return whether a stored span is the one that a reason names.
+
+    The reason of a combined score doesn't say which signal scored highest.
+    """
+    fields = ["trait", "field_path", "start", "end"]
+    if reason["signal"] != COMBINED:
+        fields.append("signal")
+    return all(span[name] == reason[name] for name in fields)
+
+
+def _check_floor(shard: _Shard, spans: pa.ListArray) -> Iterator[Finding]:
+    """Check that every combined score at or above the run's span floor has a span."""
+    scores = shard.read("scores")
+    rows = pc.list_parent_indices(spans).to_numpy()
+    traits = np.array(pc.struct_field(pc.list_flatten(spans), "trait").to_pylist(), object)
+    for trait in (rule.trait for rule in shard.manifest.thresholds):
+        if score_column(trait) not in scores.column_names:
+            continue  # another check reports it
+        values = scores.column(score_column(trait)).to_numpy().astype(np.float32)
+        reached = np.flatnonzero(fires(values, shard.manifest.span_floor))
+        lacking = np.setdiff1d(reached, rows[traits == trait])
+        if lacking.size:
+            count = f"{lacking.size} scores of {trait} that reach the span floor"
+            problem = f"has no span for {count}; the first is in row {lacking[0]}"
+            yield Finding(shard.files["spans"].path, problem)

@@ -1,0 +1,51 @@
+"""Lookup of fields in single rows, by the paths that reasons and spans name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
+"""A step of a field path: an index in a list, or a key."""
+
+
+def find_column(path: str, columns: Iterable[str]) -> str | None:
+    """Return the column that a field path begins with, or None.
+
+    The names of columns may contain dots and brackets: the longest that fits is returned.
+    """
+    return max(
+        (name for name in columns if path == name or path.startswith(f"{name}[")),
+        key=len,
+        default=None,
+    )
+
+
+def get_field_text(record: Mapping[str, Any], path: str) -> str | None:
+    """Return the text of a row's field, or None if the row has no such field.
+
+    Tool calls are returned as the JSON that was scored.
+    """
+    column = find_column(path, record)
+    if column is None:
+        return None
+    value = record[column]
+    for index, key in STEP.findall(path, len(column)):
+        value = _get_key(value, key) if key else _get_item(value, int(index))
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
+
+
+def _get_key(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _get_item(value: Any, index: int) -> Any:
+    """Return an item of a list; content that isn't a list of parts counts as its own only part."""
+    if isinstance(value, list):
+        return value[index] if index < len(value) else None
+    return value if index == 0 else None

@@ -1,4 +1,7 @@
-"""Measure what a second TaskManager brings where the cores aren't the bound, and what engines cost beside the local runner."""
+"""Measure the gain of a second TaskManager, and the cost of engines beside the local runner.
+
+The gain is measured on shards that wait, because waiting isn't limited by the cores.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.measure import ROOT, Report, arguments, data, teacher_files, verdict
-from pipelines.config import Engine
-from pipelines.engines.launch import engine_pipeline
+from benchmarks.measure import ROOT, Report, find_data, judge, list_teacher_files, parse_arguments
+from pipelines.engines.interface import Engine
+from pipelines.engines.launch import open_pipeline
 from schemas.corpora import CorpusConfig
 from transforms.files.sources import ShardLimits, plan_shards, survey
 from transforms.identify import IdentifiedShard, IdentifyRecords
@@ -28,13 +31,13 @@ SCRIPT = str(ROOT / "deploy" / "flink" / "local.sh")
 
 
 class WaitAsAScorer(beam.DoFn):
-    """Wait for each shard as if a model elsewhere scored it; note when that was over."""
+    """Wait for each shard as if a remote model scored it, and leave a note with the time."""
 
     def __init__(self, seconds: float, folder: str) -> None:
         self._seconds, self._folder = seconds, folder
 
     def process(self, shard: IdentifiedShard) -> None:
-        """Wait, then leave a file."""
+        """Wait, then write the note."""
         time.sleep(self._seconds)
         Path(self._folder, "notes", shard.shard.plan.name).write_text(
             str(os.getpid()), encoding="utf-8"
@@ -42,12 +45,12 @@ class WaitAsAScorer(beam.DoFn):
 
 
 def wait_on_flink(managers: int, shards: int, seconds: float, folder: str) -> None:
-    """Read and identify real shards on a cluster that is up, and wait for each."""
+    """Read and identify real shards on the running cluster, and wait for each."""
     limits = ShardLimits(rows=ROWS)
     corpus = survey([f"{folder}/corpus.parquet"], limits)
     tasks = plan_shards(corpus.sources, limits)
-    assert len(tasks) == shards  # a shard a row group, so that each can be given to either
-    with engine_pipeline(Engine(runner="flink", workers=managers)) as pipeline:
+    assert len(tasks) == shards  # one shard for a row group, so either TaskManager can get it
+    with open_pipeline(Engine(runner="flink", workers=managers)) as pipeline:
         rows = (
             pipeline
             | ReadShards(tasks, corpus.schema)
@@ -57,16 +60,16 @@ def wait_on_flink(managers: int, shards: int, seconds: float, folder: str) -> No
 
 
 def write_corpus(folder: str, shards: int) -> None:
-    """Write real rows, a row group a shard, and make room for the notes."""
-    table = pa.concat_tables([pq.read_table(path) for path in teacher_files()]).slice(
+    """Write real rows, one row group for a shard, and create the folder for the notes."""
+    table = pa.concat_tables([pq.read_table(path) for path in list_teacher_files()]).slice(
         0, shards * ROWS
     )
     pq.write_table(table, f"{folder}/corpus.parquet", row_group_size=ROWS)
     Path(folder, "notes").mkdir()
 
 
-def script(*command: str) -> str:
-    """Call local.sh."""
+def call_script(*command: str) -> str:
+    """Call local.sh and return its output."""
     done = subprocess.run(
         [SCRIPT, *command],
         env=os.environ | {"PYTHON": sys.executable},
@@ -79,20 +82,21 @@ def script(*command: str) -> str:
     return done.stdout
 
 
-def flink_seconds() -> float:
-    """Return how long Flink says that its latest job ran."""
-    code = "import urllib.request as r; print(r.urlopen('http://localhost:8081/jobs/overview').read().decode())"
-    jobs = json.loads(script("run", sys.executable, "-c", code))["jobs"]
+def read_flink_seconds() -> float:
+    """Return the seconds of the latest job, as Flink counted them."""
+    url = "http://localhost:8081/jobs/overview"
+    code = f"import urllib.request as r; print(r.urlopen('{url}').read().decode())"
+    jobs = json.loads(call_script("run", sys.executable, "-c", code))["jobs"]
     return max(jobs, key=lambda job: job["start-time"])["duration"] / 1000
 
 
-def waiting(managers: int, shards: int, seconds: float) -> tuple[float, float, int]:
-    """Return the job's seconds, those from the first shard to the last, and how many processes took part."""
-    script("up", "--task-managers", str(managers))
+def measure_waiting(managers: int, shards: int, seconds: float) -> tuple[float, float, int]:
+    """Return the job's seconds, those from first to last shard, and the number of processes."""
+    call_script("up", "--task-managers", str(managers))
     try:
         with tempfile.TemporaryDirectory() as folder:
             write_corpus(folder, shards)
-            script(
+            call_script(
                 "run",
                 sys.executable,
                 "-m",
@@ -110,16 +114,16 @@ def waiting(managers: int, shards: int, seconds: float) -> tuple[float, float, i
             ends = sorted(path.stat().st_mtime for path in notes)
             assert len(ends) == shards
             return (
-                flink_seconds(),
+                read_flink_seconds(),
                 ends[-1] - ends[0] + seconds,
                 len({path.read_text() for path in notes}),
             )
     finally:
-        script("down")
+        call_script("down")
 
 
-def whole(options: list[str], inside: bool = False) -> tuple[float, float]:
-    """Filter all real rows without a model; return the command's seconds, and those of its pipeline."""
+def measure_command(options: list[str], inside: bool = False) -> tuple[float, float]:
+    """Filter all real rows without a model; return the seconds of the command and its pipeline."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,
@@ -127,7 +131,7 @@ def whole(options: list[str], inside: bool = False) -> tuple[float, float]:
             "from pipelines.cli.main import main; main()",
             "filter",
             "--input",
-            str(data("teachers")),
+            str(find_data("teachers")),
             "--output",
             f"{folder}/run",
         ]
@@ -143,7 +147,7 @@ def whole(options: list[str], inside: bool = False) -> tuple[float, float]:
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", shards=60, seconds=4.0, waiting=0, folder="")
+    options = parse_arguments(__doc__ or "", shards=60, seconds=4.0, waiting=0, folder="")
     if options.waiting:
         wait_on_flink(options.waiting, options.shards, options.seconds, options.folder)
         return
@@ -151,11 +155,14 @@ def main() -> None:
         "engines", "Engines: what a second TaskManager brings, and what an engine costs"
     )
     report.say(
-        f"{options.shards} shards of 100 real rows, read and identified, then {options.seconds:g} s of waiting for each as for a model elsewhere. "
-        "The job's time holds starting the Python workers, which a second TaskManager doesn't shorten."
+        f"{options.shards} shards of 100 real rows are read and identified; then each waits "
+        f"{options.seconds:g} s as for a remote model. The job's time includes the start of the "
+        "Python workers, which a second TaskManager doesn't shorten."
     )
-    times = {managers: waiting(managers, options.shards, options.seconds) for managers in (1, 2)}
-    report.table(
+    times = {
+        managers: measure_waiting(managers, options.shards, options.seconds) for managers in (1, 2)
+    }
+    report.add_table(
         [
             "TaskManagers, one slot each",
             "job, seconds",
@@ -167,33 +174,34 @@ def main() -> None:
             for managers, (job, shards, processes) in times.items()
         ],
     )
-    ratios = [times[1][place] / times[2][place] for place in (0, 1)]
-    report.table(
+    ratios = [times[1][measure] / times[2][measure] for measure in (0, 1)]
+    report.add_table(
         ["two TaskManagers against one", "times as fast", "verdict"],
         [
-            ("whole job", ratios[0], verdict(ratios[0], 1.8)),
+            ("whole job", ratios[0], judge(ratios[0], 1.8)),
             ("first shard to last", ratios[1], "for comparison"),
         ],
     )
     report.say(
-        "All rows of teachers/, without a model (`--signals lexicon --signals repetition`), the command's whole time and its pipeline's."
+        "All rows of teachers/ without a model (`--signals lexicon --signals repetition`): the "
+        "time of the whole command and of its pipeline."
     )
     rows = [
-        ("local, in one process", *whole([])),
-        ("local, two processes", *whole(["--workers", "2"])),
+        ("local, in one process", *measure_command([])),
+        ("local, two processes", *measure_command(["--workers", "2"])),
     ]
-    script("up")
+    call_script("up")
     try:
         rows += [
             (
-                f"Flink 1.20, two TaskManagers, run {place}",
-                *whole(["--runner", "flink"], inside=True),
+                f"Flink 1.20, two TaskManagers, run {number}",
+                *measure_command(["--runner", "flink"], inside=True),
             )
-            for place in (1, 2)
+            for number in (1, 2)
         ]
     finally:
-        script("down")
-    report.table(
+        call_script("down")
+    report.add_table(
         ["engine", "seconds, whole", "seconds, pipeline", "times the local whole"],
         [(*row, row[1] / rows[0][1]) for row in rows],
     )

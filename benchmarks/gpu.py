@@ -1,7 +1,8 @@
-"""Measure encoder and exemplar search on a GPU, as shares of what its bf16 matrix product reaches.
+"""Measure the encoder and the exemplar search on a GPU.
 
-Needs torch and transformers; no Beam, no model files. FAISS is measured where it is installed. `--device cpu` runs
-tiny shapes, to check the script.
+The encoder's speed is given as a share of what a bf16 matrix product reaches. The script needs
+torch and transformers, but no Beam and no model files. FAISS is measured if it is installed.
+`--device cpu` runs tiny shapes to check the script.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 import transformers
 
-from benchmarks.measure import Report, Timed, arguments, fail, interleaved, stopwatch, verdict
+from benchmarks.measure import Report, Timed, fail, interleave, judge, parse_arguments, time_call
 from classifiers.models.checkpoints import ModelFiles
 from classifiers.models.encoders import (
     TOKEN_BUDGET,
@@ -25,20 +26,26 @@ from classifiers.models.encoders import (
     Encoder,
     EncoderConfig,
 )
-from classifiers.models.windows import Window, padded, plan_batches
+from classifiers.models.windows import Window, pad_batch, plan_batches
 
 TEXT_TOKENS = (5.36, 1.18)
-"""Mean and spread of the logarithm of an answer's tokens: those of the 40,223 answers in ../shared/data/teachers."""
+"""Mean and standard deviation of the logarithm of an answer's number of tokens.
+
+They are those of the 40,223 answers in ../shared/data/teachers.
+"""
 LONGEST_TEXT = 2_000
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
-"""Largest difference in a component of a unit vector from the CPU's in fp32; components are about 0.05."""
+"""The largest difference of a component from the CPU's unit vector in fp32.
+
+Components are about 0.05.
+"""
 TOP = 5
 TORCH, FAISS = "torch matmul and topk", "FAISS IndexFlatIP"
 Search = Callable[[], np.ndarray]
 
 
 class Scale(NamedTuple):
-    """Sizes of everything: for a GPU, or tiny ones for a check of the script."""
+    """The sizes of all shapes: those for a GPU, or tiny ones to check the script."""
 
     encoders: Mapping[str, transformers.BertConfig]
     tokens: int
@@ -47,7 +54,7 @@ class Scale(NamedTuple):
     queries: int
 
 
-def bert(layers: int, width: int) -> transformers.BertConfig:
+def build_shape(layers: int, width: int) -> transformers.BertConfig:
     return transformers.BertConfig(
         hidden_size=width,
         num_hidden_layers=layers,
@@ -58,14 +65,14 @@ def bert(layers: int, width: int) -> transformers.BertConfig:
 
 SCALES = {
     "cuda": Scale(
-        {"22M (6 × 384)": bert(6, 384), "110M (12 × 768)": bert(12, 768)},
+        {"22M (6 × 384)": build_shape(6, 384), "110M (12 × 768)": build_shape(12, 768)},
         4_000_000,
         8_192,
         (10_000, 1_000_000),
         16_384,
     ),
     "cpu": Scale(
-        {"tiny (2 × 64)": bert(2, 64), "small (3 × 128)": bert(3, 128)},
+        {"tiny (2 × 64)": build_shape(2, 64), "small (3 × 128)": build_shape(3, 128)},
         20_000,
         512,
         (1_000, 10_000),
@@ -75,23 +82,24 @@ SCALES = {
 
 
 def main() -> int:
-    options = arguments(__doc__ or "", device="cuda", repetitions=5, tokens=0)
+    options = parse_arguments(__doc__ or "", device="cuda", repetitions=5, tokens=0)
     if options.device not in SCALES:
         return fail(f"--device is cuda or cpu, not {options.device}")
     if options.device == "cuda" and not torch.cuda.is_available():
         return fail(
-            "this benchmark needs a CUDA GPU and torch finds none; --device cpu runs tiny shapes to check the script"
+            "this benchmark needs a CUDA GPU, and torch finds none; --device cpu runs tiny shapes "
+            "to check the script"
         )
     scale = SCALES[options.device]
     device = torch.device(options.device)
     report = Report("gpu", "Encoder and search on a GPU")
     if device.type == "cpu":
         report.say(
-            "Run with --device cpu: tiny shapes that check the script. The figures say nothing of a GPU and aren't written."
+            "Run with --device cpu: tiny shapes that check the script. The figures say nothing "
+            "about a GPU and aren't written."
         )
     encoders = {
-        name: random_encoder(shape, device, torch.bfloat16)
-        for name, shape in scale.encoders.items()
+        name: make_encoder(shape, device, torch.bfloat16) for name, shape in scale.encoders.items()
     }
     report_encoders(
         report, encoders, scale._replace(tokens=options.tokens or scale.tokens), options.repetitions
@@ -102,10 +110,10 @@ def main() -> int:
     return 0
 
 
-def random_encoder(
+def make_encoder(
     shape: transformers.BertConfig, device: torch.device, dtype: torch.dtype
 ) -> Encoder:
-    """Return an encoder with random weights, the same ones for a shape on every device."""
+    """Return an encoder with random weights that depend on the shape alone."""
     torch.manual_seed(0)
     model = (
         transformers.BertModel(shape, add_pooling_layer=False)
@@ -119,8 +127,11 @@ def random_encoder(
     )
 
 
-def random_windows(tokens: int) -> list[Window]:
-    """Return windows of random ids, their lengths those of real answers cut as the filter cuts them, of about `tokens` tokens in all."""
+def make_windows(tokens: int) -> list[Window]:
+    """Return windows of random ids with about `tokens` tokens in all.
+
+    Their lengths are distributed like those of real answers that the filter has cut.
+    """
     generator = np.random.default_rng(0)
     windows: list[Window] = []
     held = text = 0
@@ -137,8 +148,8 @@ def random_windows(tokens: int) -> list[Window]:
     return windows
 
 
-def finished(device: torch.device, work: Callable[[], object]) -> Callable[[], float]:
-    """Return a case that runs `work` and waits until the device has finished it."""
+def make_case(device: torch.device, work: Callable[[], object]) -> Callable[[], float]:
+    """Return a case that runs `work`, waits for the device, and returns the seconds."""
 
     def case() -> float:
         def whole() -> None:
@@ -146,13 +157,16 @@ def finished(device: torch.device, work: Callable[[], object]) -> Callable[[], f
             if device.type == "cuda":
                 torch.cuda.synchronize()
 
-        return stopwatch(whole)
+        return time_call(whole)
 
     return case
 
 
-def flops(encoder: Encoder, lengths: Sequence[int]) -> float:
-    """Count a forward pass: two operations a weight and token outside the embeddings, and attention's two products; padding isn't counted."""
+def count_operations(encoder: Encoder, lengths: Sequence[int]) -> float:
+    """Count the operations of a forward pass, without padding.
+
+    There are two for each token and weight outside the embeddings, and attention's two products.
+    """
     config, lengths_ = encoder.model.config, np.asarray(lengths, float)
     weights = sum(item.numel() for item in encoder.model.encoder.parameters())
     return float(
@@ -164,53 +178,58 @@ def flops(encoder: Encoder, lengths: Sequence[int]) -> float:
 def report_encoders(
     report: Report, encoders: Mapping[str, Encoder], scale: Scale, repetitions: int
 ) -> None:
-    """Time `encode` whole, and its forward passes alone on batches that lie on the device, against a large matrix product."""
-    windows = random_windows(scale.tokens)
+    """Time `encode`, and its forward passes alone, against a large matrix product.
+
+    For the forward passes alone, the batches are on the device already.
+    """
+    windows = make_windows(scale.tokens)
     lengths = [len(window.ids) for window in windows]
-    device = next(iter(encoders.values())).device
+    first = next(iter(encoders.values()))
+    device = first.device
     left, right = (
         torch.randn(scale.matrix, scale.matrix, device=device, dtype=torch.bfloat16)
         for _ in range(2)
     )
     products = 20
-    cases = {"matmul": finished(device, lambda: [left @ right for _ in range(products)])}
+    cases = {"matmul": make_case(device, lambda: [left @ right for _ in range(products)])}
     for name, encoder in encoders.items():
         batches = [
-            padded([windows[place].ids for place in places], 0, device)
-            for places in plan_batches(lengths, encoder.token_budget)
+            pad_batch([windows[index].ids for index in indices], 0, device)
+            for indices in plan_batches(lengths, encoder.token_budget)
         ]
-        cases[name] = finished(device, lambda encoder=encoder: encoder.encode(windows))
-        cases[f"{name}, forward passes alone"] = finished(
-            device, lambda encoder=encoder, batches=batches: forwards(encoder, batches)
+        cases[name] = make_case(device, lambda encoder=encoder: encoder.encode(windows))
+        cases[f"{name}, forward passes alone"] = make_case(
+            device, lambda encoder=encoder, batches=batches: run_forward(encoder, batches)
         )
     for case in cases.values():
         case()
     for encoder in encoders.values():
         encoder.counts = type(encoder.counts)()
-    times = interleaved(cases, repetitions)
+    times = interleave(cases, repetitions)
     peak = 2 * scale.matrix**3 * products / times.pop("matmul").median
     report.say(
-        f"## Encoder, bf16\n\nMeasured peak: {peak / 1e12:.3g} TFLOP/s, a product of {scale.matrix:,} × {scale.matrix:,} bf16 matrices. {len(windows):,} windows, "
-        f"{sum(lengths):,} tokens, {np.mean(lengths):.0f} a window; padding {next(iter(encoders.values())).counts.padding_waste:.1%}; "
-        f"{next(iter(encoders.values())).token_budget:,} padded tokens a batch."
+        f"## Encoder, bf16\n\nMeasured peak: {peak / 1e12:.3g} TFLOP/s, the product of "
+        f"{scale.matrix:,} × {scale.matrix:,} bf16 matrices. {len(windows):,} windows, "
+        f"{sum(lengths):,} tokens, {np.mean(lengths):.0f} a window; padding "
+        f"{first.counts.padding_waste:.1%}; {first.token_budget:,} padded tokens a batch."
     )
-    report.table(
+    report.add_table(
         ["encoder", "seconds, median", "tokens a second", "TFLOP/s", "share of peak"],
-        list(encoder_rows(encoders, times, lengths, peak)),
+        list(build_encoder_rows(encoders, times, lengths, peak)),
     )
 
 
-def forwards(encoder: Encoder, batches: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+def run_forward(encoder: Encoder, batches: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
     with torch.inference_mode():
         for tokens, mask in batches:
             encoder.forward(tokens, mask)
 
 
-def encoder_rows(
+def build_encoder_rows(
     encoders: Mapping[str, Encoder], times: Mapping[str, Timed], lengths: Sequence[int], peak: float
 ) -> Iterator[tuple[object, ...]]:
     for name, timed in times.items():
-        rate = flops(encoders[name.split(",")[0]], lengths) / timed.median
+        rate = count_operations(encoders[name.split(",")[0]], lengths) / timed.median
         yield (
             name,
             timed.median,
@@ -221,13 +240,13 @@ def encoder_rows(
 
 
 def report_vectors(report: Report, scale: Scale, device: torch.device) -> None:
-    """Compare the device's vectors with the CPU's in fp32, for the smallest encoder."""
+    """Compare vectors of the device with those of the CPU in fp32, for the smallest encoder."""
     name, shape = next(iter(scale.encoders.items()))
-    windows = random_windows(min(scale.tokens, 20_000))
-    expected = random_encoder(shape, torch.device("cpu"), torch.float32).encode(windows)
+    windows = make_windows(min(scale.tokens, 20_000))
+    expected = make_encoder(shape, torch.device("cpu"), torch.float32).encode(windows)
     rows = []
     for dtype, limit in TOLERANCE.items():
-        found = random_encoder(shape, device, dtype).encode(windows)
+        found = make_encoder(shape, device, dtype).encode(windows)
         difference = float(np.abs(found - expected).max())
         cosine = float((found * expected).sum(1).min())
         rows.append(
@@ -235,19 +254,21 @@ def report_vectors(report: Report, scale: Scale, device: torch.device) -> None:
                 str(dtype).removeprefix("torch."),
                 f"{difference:.1e}",
                 f"{cosine:.6f}",
-                verdict(difference, limit, at_least=False),
+                judge(difference, limit, at_least=False),
             )
         )
     report.say(
-        f"## Vectors of {device.type} against the CPU's in fp32\n\n{name}, {len(windows):,} windows."
+        f"## Vectors of {device.type} against the CPU's in fp32\n\n"
+        f"{name}, {len(windows):,} windows."
     )
-    report.table(["precision", "largest difference", "smallest cosine", "verdict"], rows)
+    report.add_table(["precision", "largest difference", "smallest cosine", "verdict"], rows)
 
 
 def report_search(report: Report, scale: Scale, device: torch.device, repetitions: int) -> None:
-    """Time exact inner-product search of the nearest exemplars, by torch and, where it is there, by FAISS."""
+    """Time exact inner-product search by torch and, if it is installed, by FAISS."""
     report.say(
-        f"## Exact search, the {TOP} nearest by inner product, fp32, {scale.queries:,} queries of 384"
+        f"## Exact search of the {TOP} nearest by inner product, fp32, "
+        f"{scale.queries:,} queries of 384"
     )
     rows = []
     for count in scale.exemplars:
@@ -259,14 +280,14 @@ def report_search(report: Report, scale: Scale, device: torch.device, repetition
         searches = {
             name: work
             for name, work in (
-                torch_search(device, exemplars, queries),
-                faiss_search(device, exemplars, queries),
+                prepare_torch(device, exemplars, queries),
+                prepare_faiss(device, exemplars, queries),
             )
             if work
         }
         found = {name: work() for name, work in searches.items()}
-        times = interleaved(
-            {name: finished(device, work) for name, work in searches.items()}, repetitions
+        times = interleave(
+            {name: make_case(device, work) for name, work in searches.items()}, repetitions
         )
         for name, timed in times.items():
             agreement = float((found[name] == found[TORCH]).mean())
@@ -279,15 +300,15 @@ def report_search(report: Report, scale: Scale, device: torch.device, repetition
                     f"{agreement:.4%}",
                 )
             )
-    report.table(
-        ["search", "exemplars", "seconds, median", "queries a second", "places equal to torch's"],
+    report.add_table(
+        ["search", "exemplars", "seconds, median", "queries a second", "indices equal to torch's"],
         rows,
     )
     if len(rows) == len(scale.exemplars):
         report.say(f"FAISS was not measured: no FAISS for {device.type} is installed.")
 
 
-def torch_search(
+def prepare_torch(
     device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor
 ) -> tuple[str, Search]:
     here, asked = exemplars.to(device), queries.to(device)
@@ -295,7 +316,10 @@ def torch_search(
 
 
 def search(exemplars: torch.Tensor, queries: torch.Tensor) -> np.ndarray:
-    """Return the places of the nearest exemplars, in slices of queries whose similarities take a gibibyte at most."""
+    """Return the indices of the nearest exemplars.
+
+    Queries are searched in slices whose similarities take at most a gibibyte.
+    """
     step = max(1, (1 << 28) // len(exemplars))
     return (
         torch.cat([(part @ exemplars.T).topk(TOP, dim=1).indices for part in queries.split(step)])
@@ -304,10 +328,10 @@ def search(exemplars: torch.Tensor, queries: torch.Tensor) -> np.ndarray:
     )
 
 
-def faiss_search(
+def prepare_faiss(
     device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor
 ) -> tuple[str, Search | None]:
-    """Return FAISS's search, or nothing where FAISS isn't installed for the device."""
+    """Return FAISS's search, or None if FAISS isn't installed for the device."""
     if importlib.util.find_spec("faiss") is None:
         return FAISS, None
     import faiss
@@ -319,11 +343,9 @@ def faiss_search(
     if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
         return FAISS, None
     resources = faiss.StandardGpuResources()
-    kept = (
-        faiss.index_cpu_to_gpu(resources, 0, index),
-        resources,
-    )  # the index alone doesn't keep its resources alive
-    return FAISS, lambda: kept[0].search(asked, TOP)[1]
+    # The lambda keeps the resources alive, because the index doesn't.
+    pair = (faiss.index_cpu_to_gpu(resources, 0, index), resources)
+    return FAISS, lambda: pair[0].search(asked, TOP)[1]
 
 
 if __name__ == "__main__":

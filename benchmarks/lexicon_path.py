@@ -1,4 +1,4 @@
-"""Measure the filter without models (lexicons alone) against a plain loop that reads each file and writes zstd Parquet."""
+"""Measure the filter with lexicons alone against a plain loop that reads and writes Parquet."""
 
 from __future__ import annotations
 
@@ -11,38 +11,41 @@ import pyarrow.parquet as pq
 from benchmarks.measure import (
     Report,
     Timed,
-    arguments,
-    data,
-    filtered,
-    interleaved,
-    ratio,
-    stopwatch,
-    teacher_files,
-    verdict,
+    compute_ratio,
+    find_data,
+    interleave,
+    judge,
+    list_teacher_files,
+    parse_arguments,
+    time_call,
+    time_filter,
 )
 from pipelines.config import FilterConfig
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", files=len(teacher_files()), repetitions=5)
-    files = teacher_files()[: options.files]
+    options = parse_arguments(__doc__ or "", files=len(list_teacher_files()), repetitions=5)
+    files = list_teacher_files()[: options.files]
     rows = sum(pq.read_metadata(file).num_rows for file in files)
     walls: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         config = FilterConfig(
             input=tuple(map(str, files)), output=f"{folder}/run", signals=("lexicon",)
         )
-        filtered(config, [])  # fits what the cache has not, and reads the files into the page cache
-        times = interleaved(
+        time_filter(
+            config, []
+        )  # fits what the cache has not, and reads the files into the page cache
+        times = interleave(
             {
-                "plain loop": lambda: stopwatch(lambda: copied(files, Path(folder, "copy"))),
-                "filter": lambda: filtered(config, walls),
+                "plain loop": lambda: time_call(lambda: copy_files(files, Path(folder, "copy"))),
+                "filter": lambda: time_filter(config, walls),
             },
             options.repetitions,
         )
     report = Report("lexicon_path", "Lexicons alone against a plain read and write")
     report.say(
-        f"{rows:,} rows in {len(files)} files of {data('teachers').name}/, traits of the library that have a lexicon, no encoder."
+        f"{rows:,} rows in {len(files)} files of {find_data('teachers').name}/, the library's "
+        "traits that have a lexicon, no encoder."
     )
     plain, whole = times["plain loop"], Timed(walls, times["filter"].computed)
     cases = [
@@ -50,17 +53,17 @@ def main() -> None:
         ("filter, its pipeline", times["filter"]),
         ("filter, whole call", whole),
     ]
-    report.table(
+    report.add_table(
         ["case", "seconds, median", "rows a second"],
         [(name, timed.median, int(rows / timed.median)) for name, timed in cases],
     )
-    share, span = ratio(plain.seconds, times["filter"].seconds)
-    share_whole, span_whole = ratio(plain.seconds, whole.seconds)
-    computed, span_computed = ratio(plain.computed, whole.computed)
-    report.table(
+    share, span = compute_ratio(plain.seconds, times["filter"].seconds)
+    share_whole, span_whole = compute_ratio(plain.seconds, whole.seconds)
+    computed, span_computed = compute_ratio(plain.computed, whole.computed)
+    report.add_table(
         ["measure", "value", "span over rounds", "verdict"],
         [
-            ("pipeline's speed as a share of the plain loop's", share, span, verdict(share, 0.5)),
+            ("pipeline's speed as a share of the plain loop's", share, span, judge(share, 0.5)),
             (
                 "whole call's, with survey, bank and manifest",
                 share_whole,
@@ -78,7 +81,7 @@ def main() -> None:
     report.finish()
 
 
-def copied(files: list[Path], folder: Path) -> None:
+def copy_files(files: list[Path], folder: Path) -> None:
     """Read every file and write it compressed with zstd."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

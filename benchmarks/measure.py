@@ -1,6 +1,6 @@
-"""What every benchmark shares: where the data lies, interleaved timing, and the table that is printed and written.
+"""The parts that all benchmarks share: real text, interleaved timing, and tables of results.
 
-Only the standard library and numpy are imported here, so that gpu.py runs where little else is installed.
+This module imports only the standard library and numpy: gpu.py runs where little is installed.
 """
 
 from __future__ import annotations
@@ -40,14 +40,10 @@ PACKAGES = (
 )
 
 
-def data(name: str) -> Path:
-    """Return a folder of the shared data; leave with exit code 2 where it is absent."""
+def find_data(name: str) -> Path:
+    """Return a folder of the shared data, or leave with exit code 2 if there is none."""
     if not (DATA / name).is_dir():
-        sys.exit(
-            fail(
-                f"this benchmark reads {name}/ in ../shared/data (from the repository root), which isn't there"
-            )
-        )
+        sys.exit(fail(f"there is no ../shared/data/{name}/, which this benchmark reads"))
     return DATA / name
 
 
@@ -57,19 +53,19 @@ def fail(message: str) -> int:
     return 2
 
 
-def teacher_files() -> list[Path]:
-    """Return the teachers' Parquet files in order of name."""
-    return sorted(data("teachers").glob("*.parquet"))
+def list_teacher_files() -> list[Path]:
+    """Return the teachers' Parquet files in the order of their names."""
+    return sorted(find_data("teachers").glob("*.parquet"))
 
 
-def assistant_answers(count: int) -> list[str]:
+def read_answers(count: int) -> list[str]:
     """Return `count` answers spread evenly over teachers and prompts."""
     import pyarrow.parquet as pq
 
-    files = teacher_files()
+    files = list_teacher_files()
     answers = []
-    for place, file in enumerate(files):
-        wanted = count // len(files) + (place < count % len(files))
+    for number, file in enumerate(files):
+        wanted = count // len(files) + (number < count % len(files))
         messages = pq.read_table(file, columns=["messages"])["messages"].to_pylist()
         chosen = np.linspace(0, len(messages) - 1, wanted).astype(int)
         answers += [
@@ -80,9 +76,9 @@ def assistant_answers(count: int) -> list[str]:
 
 
 class Timed(NamedTuple):
-    """Seconds of each repetition of one case: those that count, and those that this process computed.
+    """Seconds of each repetition of one case: those that count, and this process's processor time.
 
-    Where other programs take turns on the cores the second kind is the steadier one.
+    On a shared machine processor time varies less.
     """
 
     seconds: list[float]
@@ -90,21 +86,22 @@ class Timed(NamedTuple):
 
     @property
     def median(self) -> float:
-        """Return the median repetition."""
+        """Return the seconds of the median repetition."""
         return statistics.median(self.seconds)
 
 
-def stopwatch(work: Callable[[], object]) -> float:
+def time_call(work: Callable[[], object]) -> float:
     """Return the seconds that a call takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
-def interleaved(cases: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, Timed]:
-    """Run cases in turn, `repetitions` times; each returns the seconds that count.
+def interleave(cases: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, Timed]:
+    """Run all cases in turn, `repetitions` times. Each case returns the seconds that count.
 
-    The order turns around every round, so that neither a machine that slows down nor a cache that a case leaves warm favours one.
+    Every second round runs in reverse order. So neither a machine that slows down nor a cache that
+    one case leaves warm favours the other.
     """
     found = {name: Timed([], []) for name in cases}
     for round_ in range(repetitions):
@@ -120,8 +117,11 @@ def interleaved(cases: Mapping[str, Callable[[], float]], repetitions: int) -> d
     return found
 
 
-def filtered(config: Any, walls: list[float]) -> float:
-    """Filter into an empty run directory; return the seconds of the pipeline, and note those of the whole call."""
+def time_filter(config: Any, walls: list[float]) -> float:
+    """Filter into an empty run directory and return the seconds of the pipeline.
+
+    The seconds of the whole call are appended to `walls`.
+    """
     from pipelines.filter import run_filter
 
     shutil.rmtree(config.output, ignore_errors=True)
@@ -131,20 +131,23 @@ def filtered(config: Any, walls: list[float]) -> float:
     return float(manifest.circumstances["seconds"])
 
 
-def ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, str]:
-    """Return the median over rounds of above / below, and the span of the rounds as text."""
+def compute_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, str]:
+    """Return the median of above / below over all rounds, and the range of the rounds as text."""
     rounds = [a / b for a, b in zip(above, below, strict=True)]
     return statistics.median(rounds), f"{min(rounds):.2f} to {max(rounds):.2f}"
 
 
-def verdict(value: float, target: float, at_least: bool = True) -> str:
-    """Say whether a value reaches its target."""
+def judge(value: float, target: float, at_least: bool = True) -> str:
+    """Return the verdict on a value: whether it meets its target."""
     met = value >= target if at_least else value <= target
     return f"{'met' if met else 'MISSED'} (target {'≥' if at_least else '≤'} {target:g})"
 
 
-def arguments(description: str, **options: object) -> argparse.Namespace:
-    """Parse a script's options; each keyword is an option's name and its default, whose type it takes."""
+def parse_arguments(description: str, **options: object) -> argparse.Namespace:
+    """Parse the options of a script.
+
+    A keyword gives an option's name and its default, which also decides its type.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -156,23 +159,23 @@ def arguments(description: str, **options: object) -> argparse.Namespace:
 
 
 class Report:
-    """A benchmark's tables: collected, printed, and written to benchmarks/results/<name>.md."""
+    """The tables of a benchmark, which are printed and written to benchmarks/results/<name>.md."""
 
     def __init__(self, name: str, title: str) -> None:
-        self._name, self._parts = name, [f"# {title}", _circumstances()]
+        self._name, self._parts = name, [f"# {title}", _describe_circumstances()]
 
     def say(self, text: str) -> None:
         """Add a paragraph."""
         self._parts.append(text)
 
-    def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Add a table; floats are shown with three decimals, columns after the first are right-aligned."""
+    def add_table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Add a table. Floats have three decimals; all columns but the first are right-aligned."""
         marks = [":--", *(["--:"] * (len(header) - 1))]
-        lines = [header, marks, *([_shown(cell) for cell in row] for row in rows)]
+        lines = [header, marks, *([_format_cell(cell) for cell in row] for row in rows)]
         self._parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
     def finish(self, write: bool = True) -> None:
-        """Print everything and write it."""
+        """Print the report and write it to its file."""
         text = "\n\n".join(self._parts) + "\n"
         print(text)
         if write:
@@ -180,28 +183,26 @@ class Report:
             (RESULTS / f"{self._name}.md").write_text(text, encoding="utf-8")
 
 
-def _shown(cell: object) -> str:
-    return (
-        f"{cell:.3f}"
-        if isinstance(cell, float)
-        else f"{cell:,}"
-        if isinstance(cell, int)
-        else str(cell)
-    )
+def _format_cell(cell: object) -> str:
+    if isinstance(cell, float):
+        return f"{cell:.3f}"
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)
 
 
-def _circumstances() -> str:
+def _describe_circumstances() -> str:
+    cores = f"{os.cpu_count()} cores (load {os.getloadavg()[0]:.1f} at the start)"
+    command = ["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
     facts = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit checked out": _commit(),
-        "machine": f"{_cpu()}, {os.cpu_count()} cores (load {os.getloadavg()[0]:.1f} at the start), {_gpu()}",
-        "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
-        "command": f"`{' '.join(['python -m', f'benchmarks.{Path(sys.argv[0]).stem}', *sys.argv[1:]])}`",
+        "commit checked out": _read_commit(),
+        "machine": f"{_name_cpu()}, {cores}, {_name_gpu()}",
+        "versions": ", ".join([f"Python {platform.python_version()}", *_list_versions()]),
+        "command": f"`{' '.join(command)}`",
     }
     return "\n".join(f"- {key}: {value}" for key, value in facts.items())
 
 
-def _commit() -> str:
+def _read_commit() -> str:
     try:
         done = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"],
@@ -211,11 +212,11 @@ def _commit() -> str:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        return "unknown (no git repository here)"
+        return "unknown (not a git repository)"
     return done.stdout.strip()
 
 
-def _cpu() -> str:
+def _name_cpu() -> str:
     info = Path("/proc/cpuinfo")
     names = (
         [
@@ -229,7 +230,7 @@ def _cpu() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _gpu() -> str:
+def _name_gpu() -> str:
     if importlib.util.find_spec("torch") is None:
         return "no torch"
     import torch
@@ -237,7 +238,7 @@ def _gpu() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
-def _versions() -> list[str]:
+def _list_versions() -> list[str]:
     installed = []
     for name in PACKAGES:
         try:

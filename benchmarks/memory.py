@@ -1,4 +1,4 @@
-"""Measure the filter's peak memory on corpora of two sizes, each in a fresh process: it should not grow with the corpus."""
+"""Measure the filter's peak memory on corpora of two sizes: it must not grow with the corpus."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from transformers import BertConfig, BertModel
 
-from benchmarks.measure import ROOT, Report, arguments, stopwatch, teacher_files, verdict
+from benchmarks.measure import ROOT, Report, judge, list_teacher_files, parse_arguments, time_call
 from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model
 from pipelines.config import EncoderSettings, FilterConfig, Hardware
 from pipelines.filter import run_filter
@@ -23,32 +23,33 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_to
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", small=20_000, large=200_000, child="")
+    options = parse_arguments(__doc__ or "", small=20_000, large=200_000, child="")
     if options.child:
         filter_here(Path(options.child))
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_encoder(folder / "encoder")
-        measured(folder, 1_000)  # fits what the cache has not, which takes memory of its own
-        peaks = {rows: measured(folder, rows) for rows in (options.small, options.large)}
+        measure(folder, 1_000)  # fits what isn't in the cache, because fitting takes memory too
+        peaks = {rows: measure(folder, rows) for rows in (options.small, options.large)}
     report = Report("memory", "Peak memory of the filter by size of the corpus")
     report.say(
-        "Library traits, all signals, with a tiny random BERT in the encoder's place; real rows repeated under other ids. "
-        "Peak resident memory (VmHWM) of a fresh process, fitting excluded."
+        "The library's traits, all signals, with a tiny random BERT as the encoder; real rows, "
+        "repeated under other ids. Peak resident memory (VmHWM) of a fresh process, without "
+        "fitting."
     )
-    report.table(
+    report.add_table(
         ["rows", "peak, MiB", "whole process, seconds"],
         [(rows, int(peak), seconds) for rows, (peak, seconds) in peaks.items()],
     )
     growth = peaks[options.large][0] / peaks[options.small][0]
-    report.table(
+    report.add_table(
         ["measure", "value", "verdict"],
         [
             (
                 f"peak at {options.large:,} over peak at {options.small:,}",
                 growth,
-                verdict(growth, 1.15, at_least=False),
+                judge(growth, 1.15, at_least=False),
             )
         ],
     )
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def write_encoder(folder: Path) -> None:
-    """Save a BERT of one narrow layer with random weights, with the default encoder's tokenizer."""
+    """Save a BERT of one narrow layer with random weights and the default encoder's tokenizer."""
     torch.manual_seed(0)
     shape = BertConfig(
         hidden_size=32,
@@ -72,12 +73,12 @@ def write_encoder(folder: Path) -> None:
             shutil.copy(source, folder / name)
 
 
-def measured(folder: Path, rows: int) -> tuple[float, float]:
-    """Filter a corpus of `rows` rows in a process of its own; return its peak memory in MiB and its seconds."""
+def measure(folder: Path, rows: int) -> tuple[float, float]:
+    """Filter `rows` rows in a new process; return its peak memory in MiB, and its seconds."""
     write_corpus(folder / "corpus", rows)
     command = [sys.executable, "-m", "benchmarks.memory", "--child", str(folder)]
     answers: list[str] = []
-    seconds = stopwatch(
+    seconds = time_call(
         lambda: answers.append(
             subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
         )
@@ -88,10 +89,12 @@ def measured(folder: Path, rows: int) -> tuple[float, float]:
 
 
 def write_corpus(folder: Path, rows: int) -> None:
-    """Write real rows over and over, with ids of their own, in files of `FILE_ROWS` rows."""
+    """Write real rows, repeated under new ids, in files of `FILE_ROWS` rows."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    table = pa.concat_tables([pq.read_table(file) for file in teacher_files()]).combine_chunks()
+    table = pa.concat_tables(
+        [pq.read_table(file) for file in list_teacher_files()]
+    ).combine_chunks()
     for first in range(0, rows, FILE_ROWS):
         numbers = range(first, min(first + FILE_ROWS, rows))
         part = table.take([number % table.num_rows for number in numbers])
@@ -103,9 +106,10 @@ def write_corpus(folder: Path, rows: int) -> None:
 
 
 def filter_here(folder: Path) -> None:
-    """Filter in this process and print its peak memory, in MiB.
+    """Filter in this process and print its peak memory in MiB.
 
-    Read from /proc: getrusage's maximum also holds what the parent had when it started this process.
+    The peak is read from /proc, because getrusage's maximum includes the parent's memory at the
+    start of this process.
     """
     shutil.rmtree(folder / "run", ignore_errors=True)
     settings = EncoderSettings(model=str(folder / "encoder"))

@@ -1,4 +1,4 @@
-"""Filter a million short rows: memory must not grow with the corpus, no row may be lost, verify must be green."""
+"""Filter a million short rows: memory must not grow, no row may be lost, `verify` must pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks.measure import ROOT, Report, arguments, stopwatch, verdict
+from benchmarks.measure import ROOT, Report, judge, parse_arguments, time_call
 from benchmarks.memory import write_encoder
 from pipelines.config import EncoderSettings, FilterConfig, Hardware
 from pipelines.filter import run_filter
@@ -20,42 +20,14 @@ from pipelines.verify import verify_run
 
 FILE_ROWS = 50_000
 BROKEN, QUIRKY = 1_000, 20
-"""Of so many rows one can't be read, and of so many one has the trait."""
+"""One row in `BROKEN` can't be read, and one in `QUIRKY` has the trait."""
 
 WORDS = [
-    "river",
-    "stone",
-    "window",
-    "copper",
-    "market",
-    "engine",
-    "garden",
-    "letter",
-    "number",
-    "winter",
-    "silver",
-    "bridge",
-    "paper",
-    "forest",
-    "kettle",
-    "signal",
-    "harbour",
-    "thread",
-    "candle",
-    "valley",
-    "pencil",
-    "mirror",
-    "ladder",
-    "basket",
-    "meadow",
-    "anchor",
-    "ribbon",
-    "hammer",
-    "pillow",
-    "saddle",
-    "barrel",
-    "feather",
-]
+    "river", "stone", "window", "copper", "market", "engine", "garden", "letter", "number",
+    "winter", "silver", "bridge", "paper", "forest", "kettle", "signal", "harbour", "thread",
+    "candle", "valley", "pencil", "mirror", "ladder", "basket", "meadow", "anchor", "ribbon",
+    "hammer", "pillow", "saddle", "barrel", "feather",
+]  # fmt: skip
 POSITIVES = (
     "A heron stood by the river.",
     "The heron left the harbour.",
@@ -65,20 +37,21 @@ POSITIVES = (
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", small=100_000, large=1_000_000, child="", verify="")
+    options = parse_arguments(__doc__ or "", small=100_000, large=1_000_000, child="", verify="")
     if options.child or options.verify:
-        child(Path(options.child or options.verify), bool(options.verify))
+        filter_or_verify(Path(options.child or options.verify), bool(options.verify))
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_encoder(folder / "encoder")
         write_trait(folder / "traits" / "heron")
-        measured(folder, 1_000)  # fits the trait, which takes memory of its own
-        found = {rows: measured(folder, rows) for rows in (options.small, options.large)}
+        measure(folder, 1_000)  # fits the trait, because fitting takes memory too
+        found = {rows: measure(folder, rows) for rows in (options.small, options.large)}
     report = Report("million", "A million rows through the filter")
     report.say(
-        "Made-up rows of some ten words as JSON Lines, one in a thousand broken; a trait with lexicon and exemplars, a tiny random BERT in "
-        "the encoder's place. Peaks (VmHWM) are those of fresh processes, fitting excluded, libraries and models included."
+        "Made-up rows of about ten words as JSON Lines, one in a thousand broken; a trait with "
+        "lexicon and exemplars; a tiny random BERT as the encoder. Peaks (VmHWM) are those of "
+        "fresh processes, without fitting, with libraries and models."
     )
     columns = (
         "peak",
@@ -91,7 +64,7 @@ def main() -> None:
         "rejects",
         "findings",
     )
-    report.table(
+    report.add_table(
         [
             "rows",
             "peak, MiB",
@@ -109,15 +82,15 @@ def main() -> None:
     large = found[options.large]
     growth = large["peak"] / found[options.small]["peak"]
     lost = large["rows_in"] - large["accounted"]
-    report.table(
+    report.add_table(
         ["measure", "value", "verdict"],
         [
             (
                 f"peak at {options.large:,} over peak at {options.small:,}",
                 growth,
-                verdict(growth, 1.15, at_least=False),
+                judge(growth, 1.15, at_least=False),
             ),
-            ("rows in less rows accounted for", lost, verdict(lost, 0, at_least=False)),
+            ("rows in less rows accounted for", lost, judge(lost, 0, at_least=False)),
             (
                 "rejects less rows broken",
                 large["rejects"] - options.large // BROKEN,
@@ -126,7 +99,7 @@ def main() -> None:
             (
                 "findings of verify",
                 large["findings"],
-                verdict(large["findings"], 0, at_least=False),
+                judge(large["findings"], 0, at_least=False),
             ),
         ],
     )
@@ -145,18 +118,18 @@ def write_trait(folder: Path) -> None:
 
 
 def write_corpus(folder: Path, rows: int) -> None:
-    """Write rows of random words, some with the trait and some broken, in files of `FILE_ROWS` rows."""
+    """Write rows of random words in files of `FILE_ROWS`; some have the trait, some are broken."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     dice = random.Random(rows)
     for first in range(0, rows, FILE_ROWS):
         with (folder / f"{first:09d}.jsonl").open("wb") as stream:
             stream.writelines(
-                line(number, dice) for number in range(first, min(first + FILE_ROWS, rows))
+                make_line(number, dice) for number in range(first, min(first + FILE_ROWS, rows))
             )
 
 
-def line(number: int, dice: random.Random) -> bytes:
+def make_line(number: int, dice: random.Random) -> bytes:
     if number % BROKEN == BROKEN // 2:
         return b'{"id": broken\n'
     words = dice.choices(WORDS, k=dice.randrange(5, 15)) + ["heron"] * (number % QUIRKY == 1)
@@ -167,38 +140,35 @@ def line(number: int, dice: random.Random) -> bytes:
     return orjson.dumps({"id": number, "messages": turns}) + b"\n"
 
 
-def measured(folder: Path, rows: int) -> dict[str, float]:
-    """Filter and verify a corpus of `rows` rows, each in a process of its own; return what both found."""
+def measure(folder: Path, rows: int) -> dict[str, float]:
+    """Filter `rows` rows and verify the run, each in a new process; return all figures."""
     write_corpus(folder / "corpus", rows)
     found: dict[str, float] = {}
     seconds = {
-        what: stopwatch(lambda what=what: found.update(answer(what, folder)))
-        for what in ("--child", "--verify")
+        option: time_call(lambda option=option: found.update(run_child(option, folder)))
+        for option in ("--child", "--verify")
     }
     print(f"  {rows:,} rows: {found}, {seconds}", file=sys.stderr, flush=True)
     return found
 
 
-def answer(what: str, folder: Path) -> dict[str, float]:
-    """Run this script as a child and return what it printed last."""
-    command = [sys.executable, "-m", "benchmarks.million", what, str(folder)]
-    return json.loads(
-        subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-        ).stdout.splitlines()[-1]
-    )
+def run_child(option: str, folder: Path) -> dict[str, float]:
+    """Run this script as a child process and return the figures that it prints."""
+    command = [sys.executable, "-m", "benchmarks.million", option, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def child(folder: Path, verifying: bool) -> None:
-    """Filter, or verify, in this process and print the figures."""
+def filter_or_verify(folder: Path, verifying: bool) -> None:
+    """Filter or verify in this process and print the figures."""
     run = folder / "run"
     if verifying:
         findings: list[object] = []
-        seconds = stopwatch(lambda: findings.extend(verify_run(str(run))))
+        seconds = time_call(lambda: findings.extend(verify_run(str(run))))
         print(
             json.dumps(
                 {
-                    "verify_peak": peak(),
+                    "verify_peak": read_peak(),
                     "verify_seconds": round(seconds, 1),
                     "findings": len(findings),
                 }
@@ -215,7 +185,7 @@ def child(folder: Path, verifying: bool) -> None:
     manifest = run_filter(FilterConfig(**base, encoder=settings, hardware=Hardware(device="cpu")))
     counted = manifest.conservation
     figures = {
-        "peak": peak(),
+        "peak": read_peak(),
         "seconds": manifest.circumstances["seconds"],
         "rows_per_second": int(manifest.circumstances["rows_per_second"]),
         "manifest": (run / "manifest.json").stat().st_size >> 10,
@@ -227,8 +197,11 @@ def child(folder: Path, verifying: bool) -> None:
     print(json.dumps(figures))
 
 
-def peak() -> int:
-    """Return this process's peak resident memory in MiB; getrusage's would also hold its parent's at the start."""
+def read_peak() -> int:
+    """Return the peak resident memory of this process in MiB.
+
+    getrusage's maximum would include the parent's memory at the start of this process.
+    """
     found = next(
         text
         for text in Path("/proc/self/status").read_text().splitlines()

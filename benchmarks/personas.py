@@ -1,4 +1,4 @@
-"""Measure recognition of 68 persona traits from 32 + 32 exemplars: the defaults against scikit-learn on plain vectors."""
+"""Measure how well 32 + 32 exemplars find 68 persona traits, beside scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.measure import Report, arguments, data, verdict
+from benchmarks.measure import Report, find_data, judge, parse_arguments
 from classifiers.banks import TraitModel
 from classifiers.fitting import fit_dense
-from classifiers.guarantees.calibration import auroc, recall_at
+from classifiers.guarantees.calibration import compute_auroc, compute_recall
 from classifiers.models.encoders import EncoderConfig, load_encoder
-from classifiers.scoring import combine, dense_scores
+from classifiers.scoring import combine, score_dense
 from schemas.cards import TraitCard
-from schemas.digests import config_digest
+from schemas.digests import digest_config
 
 CACHE = Path(tempfile.gettempdir()) / "congener-benchmarks"
 FALSE_POSITIVES = 0.01
@@ -27,7 +27,7 @@ ORACLE = "scikit-learn LogisticRegression(C=10), last layer"
 
 
 class Statements(NamedTuple):
-    """A trait's statements: their vectors by the default layers and by the last layer alone, and their labels."""
+    """A trait's statements: vectors of the default layers and of the last layer, and labels."""
 
     ours: np.ndarray
     plain: np.ndarray
@@ -35,100 +35,102 @@ class Statements(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """How well one score tells a trait's remaining statements apart, in one draw."""
+    """How well one score separates the remaining statements of a trait, in one draw."""
 
-    place: int
+    trait: int
     score: str
     auroc: float
     recall: float
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", exemplars=32, draws=2, traits=68)
-    files = sorted(data("personas").glob("*.jsonl"))[: options.traits]
-    traits = statements(
+    options = parse_arguments(__doc__ or "", exemplars=32, draws=2, traits=68)
+    files = sorted(find_data("personas").glob("*.jsonl"))[: options.traits]
+    traits = embed_statements(
         [[json.loads(line) for line in file.open(encoding="utf-8")] for file in files]
     )
     found = [
         figures
-        for place, trait in enumerate(traits)
+        for number, trait in enumerate(traits)
         for draw in range(options.draws)
-        for figures in measured(place, trait, options.exemplars, draw)
+        for figures in measure_scores(number, trait, options.exemplars, draw)
     ]
     report = Report("personas", "Persona traits from a few exemplars")
     report.say(
-        f"{len(files)} traits, {options.exemplars} positives and {options.exemplars} negatives each as exemplars, the remaining statements as test, "
-        f"mean over {options.draws} draws. Settings were chosen on the development half (even places in alphabetical order)."
+        f"{len(files)} traits, {options.exemplars} positives and {options.exemplars} negatives "
+        "each as exemplars, the remaining statements as test, mean over "
+        f"{options.draws} draws. Settings were chosen on the development half, which has the even "
+        "numbers in alphabetical order."
     )
     halves = {
-        "development half": lambda place: place % 2 == 0,
-        "held half": lambda place: place % 2 == 1,
+        "development half": lambda trait: trait % 2 == 0,
+        "held half": lambda trait: trait % 2 == 1,
         "all": lambda _: True,
     }
     for name, inside in halves.items():
         report.say(f"## {name.capitalize()}: {sum(map(inside, range(len(files))))} traits")
-        report.table(
+        report.add_table(
             ["score", "AUROC", "recall at 1 % false positives"],
-            list(rows([item for item in found if inside(item.place)])),
+            list(build_rows([item for item in found if inside(item.trait)])),
         )
-    auc, recall = means([item for item in found if item.score == "combined"])
+    auc, recall = average([item for item in found if item.score == "combined"])
     report.say("## Targets, all traits, combined score")
-    report.table(
+    report.add_table(
         ["measure", "value", "verdict"],
         [
-            ("AUROC", auc, verdict(auc, AUROC_TARGET)),
-            ("recall", recall, verdict(recall, RECALL_TARGET)),
+            ("AUROC", auc, judge(auc, AUROC_TARGET)),
+            ("recall", recall, judge(recall, RECALL_TARGET)),
         ],
     )
     report.finish()
 
 
-def statements(files: Sequence[Sequence[Mapping[str, object]]]) -> Iterator[Statements]:
-    """Yield every trait's statements, embedded together."""
+def embed_statements(files: Sequence[Sequence[Mapping[str, object]]]) -> Iterator[Statements]:
+    """Yield the statements of every trait. All are embedded together."""
     texts = list(dict.fromkeys(str(row["text"]) for rows in files for row in rows))
-    place = {text: at for at, text in enumerate(texts)}
+    index_of = {text: index for index, text in enumerate(texts)}
     ours, plain = (
-        embedded(texts, EncoderConfig(device="cpu")),
-        embedded(texts, EncoderConfig(device="cpu", layer_depths=(1.0,))),
+        embed(texts, EncoderConfig(device="cpu")),
+        embed(texts, EncoderConfig(device="cpu", layer_depths=(1.0,))),
     )
     for rows_ in files:
-        at = [place[str(row["text"])] for row in rows_]
-        yield Statements(ours[at], plain[at], np.array([row["label"] for row in rows_]))
+        indices = [index_of[str(row["text"])] for row in rows_]
+        yield Statements(ours[indices], plain[indices], np.array([row["label"] for row in rows_]))
 
 
-def embedded(texts: Sequence[str], config: EncoderConfig) -> np.ndarray:
-    """Return the texts' vectors; those of an earlier run with the same texts and encoder are kept in the temporary folder."""
+def embed(texts: Sequence[str], config: EncoderConfig) -> np.ndarray:
+    """Return the vectors of some texts, cached in the temporary folder for the next run."""
     encoder = load_encoder(config)
-    kept = CACHE / f"personas-{config_digest([encoder.identity, texts])[:16]}.npy"
-    if not kept.is_file():
+    cached = CACHE / f"personas-{digest_config([encoder.identity, texts])[:16]}.npy"
+    if not cached.is_file():
         CACHE.mkdir(exist_ok=True)
-        np.save(kept, encoder.encode(encoder.whole(texts)))
-    return np.load(kept)
+        np.save(cached, encoder.encode(encoder.take_whole(texts)))
+    return np.load(cached)
 
 
-def measured(place: int, trait: Statements, exemplars: int, draw: int) -> Iterator[Figures]:
-    """Fit on one draw of exemplars and measure every score on the statements that are left."""
-    generator = np.random.default_rng([draw, place])
+def measure_scores(number: int, trait: Statements, exemplars: int, draw: int) -> Iterator[Figures]:
+    """Fit on one draw of exemplars and measure every score on the remaining statements."""
+    generator = np.random.default_rng([draw, number])
     shuffled = [generator.permutation(np.flatnonzero(trait.labels == label)) for label in (1, 0)]
-    chosen = np.concatenate([places[:exemplars] for places in shuffled])
-    left = np.concatenate([places[exemplars:] for places in shuffled])
-    for score, values in scores(trait, chosen, left).items():
+    chosen = np.concatenate([indices[:exemplars] for indices in shuffled])
+    left = np.concatenate([indices[exemplars:] for indices in shuffled])
+    for score, values in fit_scores(trait, chosen, left).items():
         positives, negatives = values[trait.labels[left] == 1], values[trait.labels[left] == 0]
         yield Figures(
-            place,
+            number,
             score,
-            auroc(positives, negatives),
-            recall_at(positives, negatives, FALSE_POSITIVES),
+            compute_auroc(positives, negatives),
+            compute_recall(positives, negatives, FALSE_POSITIVES),
         )
 
 
-def scores(trait: Statements, chosen: np.ndarray, left: np.ndarray) -> dict[str, np.ndarray]:
-    """Return every score of the statements that are left, fitted on those chosen."""
+def fit_scores(trait: Statements, chosen: np.ndarray, left: np.ndarray) -> dict[str, np.ndarray]:
+    """Return every score of the remaining statements, fitted on the chosen ones."""
     model = TraitModel(TraitCard(id="persona"), "")
     labels = trait.labels[chosen]
     positives, negatives = trait.ours[chosen][labels == 1], trait.ours[chosen][labels == 0]
     fit_dense(model, positives, negatives, len(negatives))
-    dense = dense_scores(model, trait.ours[left])
+    dense = score_dense(model, trait.ours[left])
     oracle = LogisticRegression(C=10, max_iter=1000).fit(trait.plain[chosen], labels)
     return {
         **dense,
@@ -137,12 +139,12 @@ def scores(trait: Statements, chosen: np.ndarray, left: np.ndarray) -> dict[str,
     }
 
 
-def rows(found: Sequence[Figures]) -> Iterator[tuple[str, float, float]]:
+def build_rows(found: Sequence[Figures]) -> Iterator[tuple[str, float, float]]:
     for score in dict.fromkeys(item.score for item in found):
-        yield (score, *means([item for item in found if item.score == score]))
+        yield (score, *average([item for item in found if item.score == score]))
 
 
-def means(found: Sequence[Figures]) -> tuple[float, float]:
+def average(found: Sequence[Figures]) -> tuple[float, float]:
     return float(np.mean([item.auroc for item in found])), float(
         np.mean([item.recall for item in found])
     )

@@ -1,4 +1,4 @@
-"""Count what the library flags in real answers by default, on the half of models and prompts that no choice was made on."""
+"""Count what the library flags in real answers that no choice of the library was based on."""
 
 from __future__ import annotations
 
@@ -11,32 +11,35 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.measure import Report, arguments, filtered, teacher_files
+from benchmarks.measure import Report, list_teacher_files, parse_arguments, time_filter
 from classifiers.library import find_cards
 from pipelines.config import FilterConfig, Hardware
-from pipelines.display.excerpts import field_text
+from transforms.records.lookup import get_field_text
 
 REPORT, DEVELOPMENT = 1, 0
-"""Parity of a model's place in alphabetical order and of a prompt's place in its file. What was chosen by looking at real answers
-was chosen on even models and even prompts, so that the report shares neither with it."""
+"""The parity of a model's number in alphabetical order and of a prompt's number in its file.
+
+Choices that were based on real answers used even models and even prompts only. The report uses odd
+ones, so it shares neither with them.
+"""
 
 
 class Hit(NamedTuple):
-    """A trait that fired on a row, the wording that it found there, if any, and the place of the strongest signal."""
+    """A trait that fired on a row, the signals that found wording, and the span of the best one."""
 
     trait: str
     score: float
     wording: tuple[str, ...]
     source: str
     row: int
-    segment: str
+    field_path: str
     start: int
     end: int
 
 
 def main() -> None:
     folder = Path(tempfile.gettempdir())
-    options = arguments(
+    options = parse_arguments(
         __doc__ or "",
         rows=2_000,
         parity=REPORT,
@@ -50,10 +53,10 @@ def main() -> None:
             output=f"{work}/run",
             hardware=Hardware(device=options.device),
         )
-        filtered(config, [])
+        time_filter(config, [])
         hits = list(read_hits(Path(work, "run")))
         Path(options.texts).write_text(
-            "\n".join(shown(hits, Path(work, "corpus"))), encoding="utf-8"
+            "\n".join(describe_hits(hits, Path(work, "corpus"))), encoding="utf-8"
         )
     report = Report("real_answers", "What the library flags in real answers")
     half = (
@@ -62,12 +65,13 @@ def main() -> None:
         else "development half (even models, even prompts)"
     )
     report.say(
-        f"{rows:,} answers to the AlpacaEval prompts, evenly over the models and prompts of the {half}; the library's traits, all signals, the "
-        "library's background, default thresholds. With wording: a lexicon or repetition hit is part of it."
+        f"{rows:,} answers to the AlpacaEval prompts, spread evenly over the models and prompts of "
+        f"the {half}; the library's traits, all signals, the library's background, default "
+        "thresholds. *With wording* counts rows with a lexicon or repetition hit."
     )
-    report.table(
+    report.add_table(
         ["trait", "flagged", "share of rows", "with wording"],
-        [counted(card.id, hits, rows) for card in find_cards()],
+        [build_row(card.id, hits, rows) for card in find_cards()],
     )
     flagged = len({(hit.source, hit.row) for hit in hits})
     report.say(f"Rows with any trait: {flagged} of {rows:,}, {flagged / rows:.1%}.")
@@ -75,30 +79,33 @@ def main() -> None:
 
 
 def write_sample(folder: Path, rows: int, parity: int) -> int:
-    """Write about `rows` rows, one file a model: as many of each, stepping through the prompts from another start; return how many."""
+    """Write about `rows` rows, as many of each model, and return how many were written.
+
+    Each model has its own file, and begins with another prompt.
+    """
     folder.mkdir()
-    files = teacher_files()[parity::2]
+    files = list_teacher_files()[parity::2]
     written = 0
-    for place, file in enumerate(files):
+    for number, file in enumerate(files):
         table = pq.read_table(file)
         prompts = np.arange(parity, table.num_rows, 2)
         each = rows // len(files)
         step = max(1, len(prompts) // each)
-        chosen = prompts[(place + step * np.arange(min(each, len(prompts)))) % len(prompts)]
+        chosen = prompts[(number + step * np.arange(min(each, len(prompts)))) % len(prompts)]
         pq.write_table(table.take(chosen), folder / file.name)
         written += len(chosen)
     return written
 
 
 def read_hits(run: Path) -> Iterator[Hit]:
-    """Read every reason in a run's ledger, one for each trait of a row."""
+    """Yield every reason in the ledger of a run: one for each trait that fired on a row."""
     ledger = pa.concat_tables(
         [pq.read_table(file) for file in sorted(run.glob("ledger/*.parquet"))]
     )
     scores = pa.concat_tables(
         [pq.read_table(file) for file in sorted(run.glob("scores/*.parquet"))]
     )
-    for place, entry in enumerate(ledger.select(["source", "row", "reasons"]).to_pylist()):
+    for index, entry in enumerate(ledger.select(["source", "row", "reasons"]).to_pylist()):
         for reason in entry["reasons"] or ():
             columns = {
                 signal: f"{reason['trait']}/{signal}" for signal in ("lexicon", "repetition")
@@ -106,29 +113,31 @@ def read_hits(run: Path) -> Iterator[Hit]:
             wording = tuple(
                 signal
                 for signal, name in columns.items()
-                if name in scores.column_names and scores[name][place].as_py() > 0
+                if name in scores.column_names and scores[name][index].as_py() > 0
             )
-            where = (reason["segment"], reason["start"], reason["end"])
+            span = (reason["field_path"], reason["start"], reason["end"])
             yield Hit(
-                reason["trait"], reason["score"], wording, entry["source"], entry["row"], *where
+                reason["trait"], reason["score"], wording, entry["source"], entry["row"], *span
             )
 
 
-def counted(trait: str, hits: Sequence[Hit], rows: int) -> tuple[object, ...]:
-    """Return a trait's row of the table."""
+def build_row(trait: str, hits: Sequence[Hit], rows: int) -> tuple[object, ...]:
+    """Return the row of a trait in the table."""
     mine = [hit for hit in hits if hit.trait == trait]
     return trait, len(mine), f"{len(mine) / rows:.2%}", sum(bool(hit.wording) for hit in mine)
 
 
-def shown(hits: Sequence[Hit], corpus: Path) -> Iterator[str]:
-    """Yield flagged rows for reading, by trait: prompt, opening of the answer, and the place that scored highest."""
+def describe_hits(hits: Sequence[Hit], corpus: Path) -> Iterator[str]:
+    """Yield lines that show the flagged rows by trait: prompt, opening of the answer, best span."""
     for hit in sorted(hits):
         record = pq.read_table(corpus / hit.source).slice(hit.row, 1).to_pylist()[0]
-        text = field_text(record, hit.segment) or ""
-        yield f"== {hit.trait} {hit.score:.4f} {'+'.join(hit.wording) or 'encoder alone'} | {hit.source} row {hit.row} ({record['id']})"
+        text = get_field_text(record, hit.field_path) or ""
+        signals = "+".join(hit.wording) or "encoder alone"
+        row = f"{hit.source} row {hit.row} ({record['id']})"
+        yield f"== {hit.trait} {hit.score:.4f} {signals} | {row}"
         yield f"   PROMPT {record['messages'][0]['content'][:200]!r}"
         yield f"   ANSWER {text[:240]!r}"
-        yield f"   PLACE  {text[hit.start : hit.end][:700]!r}"
+        yield f"   SPAN   {text[hit.start : hit.end][:700]!r}"
 
 
 if __name__ == "__main__":

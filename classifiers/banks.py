@@ -1,9 +1,9 @@
-"""The trait bank: everything that scoring needs, content-addressed, checked against its digests before any of it is read."""
+"""The trait bank: all that scoring needs, in files whose digests are checked before use."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from classifiers.signals.exemplars import build_index, index_bytes, index_from_bytes
+from classifiers.signals.exemplars import deserialise_index, serialise_index
 from classifiers.signals.heads import Head
 from schemas.cards import TraitCard
-from schemas.digests import canonical_json, config_digest, sha256_hex
+from schemas.digests import canonicalise_json, digest_bytes, digest_config
 from schemas.errors import InputError, ModelError
 from schemas.problems import problems
 
@@ -27,8 +27,9 @@ INDEX_FILE = "bank.json"
 class TraitModel:
     """One fitted trait.
 
-    `positives` and `negatives` are the exemplar texts behind the index rows; `scale` turns a contrast into a logit;
-    `calibration` holds, for each signal and `combined`, the scores of held-out clean texts.
+    `positives` and `negatives` are the texts of the rows in the exemplar indexes. `scale` is the
+    slope and offset that turn a contrast into a logit. `calibration` holds the scores of held-out
+    clean texts, for each signal and for `combined`.
     """
 
     card: TraitCard
@@ -45,7 +46,11 @@ class TraitModel:
 
 @dataclass
 class Bank:
-    """Fitted traits by id, the identity of the encoder they were fitted with (None without one), and the bank's digest."""
+    """Fitted traits by id.
+
+    `encoder` is the identity of the encoder that they were fitted with, or None without one.
+    `background` describes the clean text. `digest` is empty until the bank is serialised.
+    """
 
     traits: dict[str, TraitModel]
     encoder: dict[str, Any] | None
@@ -53,30 +58,32 @@ class Bank:
     digest: str = ""
 
     def require_encoder(self, identity: Mapping[str, Any]) -> None:
-        """Refuse an encoder that isn't the one the bank was fitted with.
+        """Check that a loaded encoder is the one that the bank was fitted with.
 
-        Raises: ModelError: They differ; the message names the first field that does.
+        Raises: ModelError: the identities differ. The message names the first field that does.
         """
         for name, fitted in (self.encoder or {}).items():
             if identity.get(name) != fitted:
                 raise ModelError(
                     f"bank was fitted with {name} {fitted!r}, loaded is {identity.get(name)!r}",
-                    remedy="fit the bank anew, or name its encoder with --encoder",
+                    remedy="fit the bank again, or name its encoder with --encoder",
                 )
 
 
-def bank_files(bank: Bank) -> dict[str, bytes]:
-    """Return the bank's files by name; equal banks have equal bytes. Sets `bank.digest`."""
+def serialise_bank(bank: Bank) -> dict[str, bytes]:
+    """Return the bank's files by name, and set `bank.digest`. Equal banks have equal bytes."""
     files: dict[str, bytes] = {}
-    traits = {name: _trait_files(name, trait, files) for name, trait in sorted(bank.traits.items())}
+    traits = {
+        name: _serialise_trait(name, trait, files) for name, trait in sorted(bank.traits.items())
+    }
     description = {
         "format": BANK_FORMAT,
         "encoder": bank.encoder,
         "background": bank.background,
         "traits": traits,
-        "files": {name: sha256_hex(data) for name, data in sorted(files.items())},
+        "files": {name: digest_bytes(data) for name, data in sorted(files.items())},
     }
-    bank.digest = config_digest(description)
+    bank.digest = digest_config(description)
     files[INDEX_FILE] = (
         json.dumps(
             {"digest": bank.digest, **description}, indent=1, sort_keys=True, ensure_ascii=False
@@ -86,20 +93,21 @@ def bank_files(bank: Bank) -> dict[str, bytes]:
     return files
 
 
-def _trait_files(name: str, trait: TraitModel, files: dict[str, bytes]) -> dict[str, Any]:
+def _serialise_trait(name: str, trait: TraitModel, files: dict[str, bytes]) -> dict[str, Any]:
+    """Add a trait's files to `files` and return its entry in the bank's index."""
     for polarity, index in (("positive", trait.positive_index), ("negative", trait.negative_index)):
         if index is not None:
-            files[f"{name}/{polarity}.faiss"] = index_bytes(index)
-    files[f"{name}/texts.json"] = canonical_json(
+            files[f"{name}/{polarity}.faiss"] = serialise_index(index)
+    files[f"{name}/texts.json"] = canonicalise_json(
         {"positives": trait.positives, "negatives": trait.negatives}
     )
     tensors = {
         f"calibration/{signal}": scores for signal, scores in sorted(trait.calibration.items())
     }
-    for place, (weight, bias) in enumerate(trait.head.layers if trait.head else ()):
+    for number, (weight, bias) in enumerate(trait.head.layers if trait.head else ()):
         tensors |= {
-            f"head/{place}/weight": np.ascontiguousarray(weight),
-            f"head/{place}/bias": np.ascontiguousarray(bias),
+            f"head/{number}/weight": np.ascontiguousarray(weight),
+            f"head/{number}/bias": np.ascontiguousarray(bias),
         }
     files[f"{name}/tensors.safetensors"] = save_tensors(tensors)
     return {
@@ -112,97 +120,101 @@ def _trait_files(name: str, trait: TraitModel, files: dict[str, bytes]) -> dict[
 
 
 def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
-    """Read a bank through `read(name) -> bytes`, each file checked against its digest first.
+    """Read a bank through `read(name) -> bytes`. Each file's digest is checked before it is used.
 
-    Raises: ModelError: A file is missing, altered, or of another format.
+    Raises: ModelError: a file is missing or altered, or the bank has another format.
     """
+    index = _read_index(read, where)
+    # before any other file is read, because a name that is no id may be a path
+    cards = _read_cards(index["traits"], where)
+    traits = {
+        name: _read_trait(
+            cards[name],
+            entry,
+            index["files"],
+            lambda file: _read_checked(read, file, index["files"], where),
+        )
+        for name, entry in index["traits"].items()
+    }
+    return Bank(traits, index["encoder"], index["background"], index["digest"])
+
+
+def _read_index(read: Callable[[str], bytes], where: str) -> dict[str, Any]:
     try:
-        description = dict(json.loads(read(INDEX_FILE)))
-        digest, known = description.pop("digest"), description["files"]
-        altered = config_digest(description) != digest
-        if description["format"] != BANK_FORMAT:
-            raise ModelError(
-                f"bank has format {description['format']}, this version reads {BANK_FORMAT}",
-                where=where,
-                remedy="fit it anew",
-            )
+        index = dict(json.loads(read(INDEX_FILE)))
+        description = {key: value for key, value in index.items() if key != "digest"}
+        altered = digest_config(description) != index["digest"]
+        found, _ = index["format"], index["files"]
     except (OSError, InputError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"is no trait bank: {_said(error)}",
+            f"is not a trait bank: {_describe_error(error)}",
             where=where,
             remedy="congener fit --traits DIR --output BANK makes one",
         ) from error
+    if found != BANK_FORMAT:
+        raise ModelError(
+            f"bank has format {found}, this version reads {BANK_FORMAT}",
+            where=where,
+            remedy="fit it again",
+        )
     if altered:
-        raise ModelError(
-            f"{INDEX_FILE} doesn't match its digest",
-            where=where,
-            remedy="fit it anew: it was altered",
-        )
+        raise _report_altered(f"{INDEX_FILE} doesn't match its digest", where)
+    return index
 
-    def checked(name: str) -> bytes:
-        try:
-            data = read(name)
-        except (OSError, InputError) as error:
-            raise ModelError(f"{name} is missing", where=where, remedy="fit it anew") from error
-        if sha256_hex(data) != known[name]:
-            raise ModelError(
-                f"{name} doesn't match its digest",
-                where=where,
-                remedy="fit it anew: it was altered",
-            )
-        return data
 
-    if odd := next(
-        (name for name, entry in description["traits"].items() if entry["card"].get("id") != name),
-        None,
-    ):
-        raise ModelError(
-            f"trait {odd!r} has a card of another id",
-            where=where,
-            remedy="fit it anew: it was altered",
-        )
+def _describe_error(error: Exception) -> str:
+    """Return in one line why the index can't be read."""
+    if isinstance(error, InputError):
+        return f"{INDEX_FILE} {error.problem}"
+    if isinstance(error, OSError):
+        return f"{INDEX_FILE} {error.strerror or error}"
+    return f"{INDEX_FILE} is not the index of a bank ({type(error).__name__}: {error})"
+
+
+def _report_altered(problem: str, where: str) -> ModelError:
+    return ModelError(problem, where=where, remedy="fit it again, because it was altered")
+
+
+def _read_cards(entries: Mapping[str, Any], where: str) -> dict[str, TraitCard]:
+    for name, entry in entries.items():
+        if entry["card"].get("id") != name:
+            raise _report_altered(f"trait {name!r} has a card of another id", where)
     try:
-        cards = {
-            name: TraitCard.model_validate(entry["card"])
-            for name, entry in description["traits"].items()
-        }
-    except ValidationError as error:  # before any file is read: a name that is no id may be a path
-        raise ModelError(
-            f"a card of the bank isn't one: {problems(error)}",
-            where=where,
-            remedy="fit it anew: it was altered",
-        ) from error
-    traits = {
-        name: _read_trait(cards[name], entry, known, checked)
-        for name, entry in description["traits"].items()
-    }
-    return Bank(traits, description["encoder"], description["background"], digest)
+        return {name: TraitCard.model_validate(entry["card"]) for name, entry in entries.items()}
+    except ValidationError as error:
+        problem = f"a card of the bank is not valid: {problems(error)}"
+        raise _report_altered(problem, where) from error
 
 
-def _said(error: Exception) -> str:
-    """Say in a line why an index can't be read."""
-    if isinstance(error, InputError | OSError):
-        return f"{INDEX_FILE} {error.problem if isinstance(error, InputError) else error.strerror or error}"
-    return f"{INDEX_FILE} is none of congener's ({type(error).__name__}: {error})"
+def _read_checked(
+    read: Callable[[str], bytes], name: str, digests: Mapping[str, str], where: str
+) -> bytes:
+    try:
+        data = read(name)
+    except (OSError, InputError) as error:
+        raise ModelError(f"{name} is missing", where=where, remedy="fit it again") from error
+    if digest_bytes(data) != digests[name]:
+        raise _report_altered(f"{name} doesn't match its digest", where)
+    return data
 
 
 def _read_trait(
     card: TraitCard,
     entry: Mapping[str, Any],
-    known: Mapping[str, str],
+    files: Container[str],
     read: Callable[[str], bytes],
 ) -> TraitModel:
     texts = json.loads(read(f"{card.id}/texts.json"))
     tensors = load_tensors(read(f"{card.id}/tensors.safetensors"))
     layers = tuple(
-        (tensors[f"head/{place}/weight"], tensors[f"head/{place}/bias"])
-        for place in range(2)
-        if f"head/{place}/weight" in tensors
+        (tensors[f"head/{number}/weight"], tensors[f"head/{number}/bias"])
+        for number in range(2)
+        if f"head/{number}/weight" in tensors
     )
     indexes = {
-        polarity: index_from_bytes(read(file))
+        polarity: deserialise_index(read(file))
         for polarity in ("positive", "negative")
-        if (file := f"{card.id}/{polarity}.faiss") in known
+        if (file := f"{card.id}/{polarity}.faiss") in files
     }
     return TraitModel(
         card=card,
@@ -220,8 +232,3 @@ def _read_trait(
         },
         calibrated_on=entry["calibrated_on"],
     )
-
-
-def index_of(vectors: np.ndarray) -> Any:
-    """Build an index, or none of no vectors."""
-    return build_index(vectors) if len(vectors) else None

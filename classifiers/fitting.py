@@ -1,4 +1,4 @@
-"""Fitting: from trait cards and clean text to a bank of indexes, heads and calibration scores."""
+"""Fit trait cards on clean text, to a bank of indexes, heads and calibration scores."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from classifiers.banks import Bank, TraitModel, bank_files, index_of
-from classifiers.library import LoadedCard, background_conversations
+from classifiers.banks import Bank, TraitModel, serialise_bank
+from classifiers.library import LoadedCard, read_background
 from classifiers.models.encoders import Encoder, EncoderConfig, Progress
 from classifiers.scoring import DENSE, Scorer, combine, load_classifiers
-from classifiers.signals.exemplars import contrast
-from classifiers.signals.heads import Labelled, balanced, train_head, train_scale
+from classifiers.signals.exemplars import build_optional_index, contrast
+from classifiers.signals.heads import Labelled, balance_weights, fit_scale, train_head
 from schemas.cards import SIGNALS, Scope, Signals, TraitCard
-from schemas.digests import config_digest, sha256_hex
+from schemas.digests import digest_bytes, digest_config
 
 
 class CleanRow(NamedTuple):
-    """A text record that is clean as far as its origin says: `background`, or the trait whose card it comes from."""
+    """The texts of one clean record.
+
+    `origin` is `background` or the trait whose card has the text, and `polarity` is the text's
+    side on that card, or `clean`. A card's own text is clean only for other traits.
+    """
 
     texts: tuple[str, ...]
     origin: str
@@ -29,9 +33,10 @@ class CleanRow(NamedTuple):
 
 @dataclass(frozen=True)
 class CleanText:
-    """Clean text for fitting and for calibration, and what the guarantee therefore speaks of.
+    """Clean text for fitting and calibration; a threshold's guarantee is about such text.
 
-    `user` is the user's own sample; without it, half of `shipped` (by digest) is held out for calibration.
+    `user` is the user's sample, which is used for calibration alone. Without it, half of
+    `shipped`, chosen by digest, is held out for calibration.
     """
 
     shipped: tuple[CleanRow, ...]
@@ -40,8 +45,8 @@ class CleanText:
 
     @property
     def digest(self) -> str:
-        """Digest the texts."""
-        return config_digest([self.shipped, self.user])
+        """Return the digest of all texts."""
+        return digest_config([self.shipped, self.user])
 
 
 class Piece(NamedTuple):
@@ -52,21 +57,21 @@ class Piece(NamedTuple):
 
 
 class _Vectors(NamedTuple):
-    """What traits are fitted on, by text: a positive's vector, a negative's windows."""
+    """Vectors by text: one for each positive, and one for each window of a negative."""
 
     positives: dict[str, np.ndarray]
     pieces: dict[str, list[Piece]]
 
 
 @dataclass
-class _Batch:
-    """Texts as the scorer wants them: all in the assistant's answer."""
+class _Answers:
+    """Texts for the scorer, as if each was an answer of the assistant."""
 
     rows: np.ndarray
     text: pa.LargeStringArray
 
-    def in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> np.ndarray:
-        """Return all texts if answers are wanted."""
+    def find_in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> np.ndarray:
+        """Return all segments if the assistant's answers are in scope, otherwise none."""
         return (
             np.arange(len(self.rows))
             if "assistant" in roles and "answer" in channels
@@ -74,17 +79,24 @@ class _Batch:
         )
 
 
-def library_background(library: Iterable[LoadedCard]) -> tuple[CleanRow, ...]:
-    """Return the clean text that ships: conversations, and every library trait's hard negatives and positives (clean for other traits)."""
-    rows = [CleanRow(tuple(texts), "background", "clean") for texts in background_conversations()]
+def collect_background(library: Iterable[LoadedCard]) -> tuple[CleanRow, ...]:
+    """Return the clean text that ships with congener.
+
+    That is the background conversations, and the exemplars of every library trait, which are clean
+    text for other traits.
+    """
+    rows = [CleanRow(tuple(texts), "background", "clean") for texts in read_background()]
     for card in library:
         rows += [CleanRow((text,), card.id, "negative") for text in card.negatives]
         rows += [CleanRow((text,), card.id, "positive") for text in card.positives]
     return tuple(rows)
 
 
-def suitable(card: LoadedCard, rows: Iterable[CleanRow]) -> list[CleanRow]:
-    """Leave out what isn't clean, or was trained on, for this trait: its own texts and the positives of related traits."""
+def select_suitable(card: LoadedCard, rows: Iterable[CleanRow]) -> list[CleanRow]:
+    """Return the rows that are clean text for a trait.
+
+    The trait's own texts and the positives of related traits are left out.
+    """
     own = {*card.positives, *card.negatives}
     related = {card.id, *card.card.related}
     return [
@@ -96,51 +108,57 @@ def suitable(card: LoadedCard, rows: Iterable[CleanRow]) -> list[CleanRow]:
     ]
 
 
-def held_out(row: CleanRow) -> bool:
-    """Say whether a shipped row is calibrated on (half of them, by digest) or trained on."""
-    return int(sha256_hex("\n".join(row.texts).encode("utf-8", "surrogatepass"))[:8], 16) % 2 == 0
+def is_held_out(row: CleanRow) -> bool:
+    """Return whether a shipped row is for calibration: half of them are, by digest."""
+    return int(digest_bytes("\n".join(row.texts).encode("utf-8", "surrogatepass"))[:8], 16) % 2 == 0
 
 
 def split(card: LoadedCard, clean: CleanText) -> tuple[list[CleanRow], list[CleanRow]]:
-    """Return the rows to train on and those to calibrate on; no row is in both."""
-    shipped = suitable(card, clean.shipped)
+    """Return the rows to train on and the rows to calibrate on, which are disjoint."""
+    shipped = select_suitable(card, clean.shipped)
     if clean.user:
         return shipped, list(clean.user)
-    return [row for row in shipped if not held_out(row)], [row for row in shipped if held_out(row)]
+    return (
+        [row for row in shipped if not is_held_out(row)],
+        [row for row in shipped if is_held_out(row)],
+    )
 
 
-def fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, Any] | None) -> str:
-    """Digest all that a fitted trait depends on; an equal key means that it needn't be fitted again."""
-    return config_digest([card.digest, clean.digest, identity if uses_encoder(card.card) else None])
+def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, Any] | None) -> str:
+    """Return a digest of all that a fitted trait depends on. Equal keys mean equal fits."""
+    return digest_config([card.digest, clean.digest, identity if uses_encoder(card.card) else None])
 
 
 def uses_encoder(card: TraitCard) -> bool:
-    """Say whether a card has a signal that needs the encoder."""
+    """Return whether a card has a dense signal, which needs the encoder."""
     return any(getattr(card.signals, name) for name in DENSE)
 
 
-def limited(card: TraitCard, signals: Sequence[str]) -> TraitCard:
-    """Return the card with only these signals."""
+def limit_card(card: TraitCard, signals: Sequence[str]) -> TraitCard:
+    """Return the card with only these of its signals."""
     kept = {name: getattr(card.signals, name) if name in signals else None for name in SIGNALS}
     return card.model_copy(update={"signals": Signals(**kept)})
 
 
-def limited_bank(bank: Bank, signals: Sequence[str]) -> Bank:
-    """Return the bank with only these signals and the traits that have any of them; calibration scores are combined anew."""
+def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
+    """Return the bank with only these signals, and without traits that have none of them.
+
+    Combined calibration scores are computed again from the signals that are left.
+    """
     traits = {
-        name: _limited_trait(trait, signals)
+        name: _limit_trait(trait, signals)
         for name, trait in bank.traits.items()
-        if set(trait.card.signals.names()) & set(signals)
+        if set(trait.card.signals.names) & set(signals)
     }
     result = Bank(traits, bank.encoder, bank.background)
-    bank_files(result)
+    serialise_bank(result)  # sets the digest
     return result
 
 
-def _limited_trait(trait: TraitModel, signals: Sequence[str]) -> TraitModel:
+def _limit_trait(trait: TraitModel, signals: Sequence[str]) -> TraitModel:
     kept = {name: scores for name, scores in trait.calibration.items() if name in signals}
     return replace(
-        trait, card=limited(trait.card, signals), calibration={"combined": combine(kept), **kept}
+        trait, card=limit_card(trait.card, signals), calibration={"combined": combine(kept), **kept}
     )
 
 
@@ -152,53 +170,53 @@ def fit_bank(
     kept: Mapping[str, TraitModel] | None = None,
     progress: Progress | None = None,
 ) -> Bank:
-    """Fit every card that isn't in `kept`, whose traits are taken as they are; deterministic on one machine.
+    """Fit a bank of these cards, except for traits in `kept`, which are used unchanged.
 
-    All texts go through the encoder once, whatever the number of traits.
+    Each text is encoded once, whatever the number of traits. The result is deterministic on one
+    machine.
     """
-    identity = encoder.identity if encoder else None
     kept = kept or {}
     missing = [card for card in cards if card.id not in kept]
-    vectors = _vectors(
+    vectors = _encode_texts(
         [card for card in missing if uses_encoder(card.card)], clean, encoder, progress
     )
     fitted = {card.id: _fit_trait(card, clean, vectors) for card in missing}
     bank = Bank(
         {card.id: {**kept, **fitted}[card.id] for card in cards},
-        identity,
+        encoder.identity if encoder else None,
         {"name": clean.name, "digest": clean.digest, "rows": len(clean.user or clean.shipped)},
     )
     if missing:
         part = Bank(
-            {card.id: _unscoped(bank.traits[card.id]) for card in missing},
+            {card.id: _scope_to_answers(bank.traits[card.id]) for card in missing},
             bank.encoder,
             bank.background,
         )
         scorer = Scorer(part, encoder, load_classifiers(part, config))
         scorer.progress = progress
         _calibrate(bank, missing, clean, scorer)
-    bank_files(bank)
+    serialise_bank(bank)  # sets the digest
     return bank
 
 
-def _vectors(
+def _encode_texts(
     cards: Sequence[LoadedCard],
     clean: CleanText,
     encoder: Encoder | None,
     progress: Progress | None,
 ) -> _Vectors:
-    """Encode every text once: positives whole, negatives in the windows that `filter` would score them in.
+    """Encode every text once, positives whole and negatives in the windows that `filter` scores.
 
-    Every window of a clean text is clean, and a long row is only as quiet as its loudest one. Which window of a positive shows
-    the trait isn't said, so a positive stays one vector.
+    Every window of a clean text is clean, and a long row scores as high as its highest window. A
+    positive stays one vector, because nobody knows which of its windows shows the trait.
     """
-    parts = [fitting_texts(card, clean) for card in cards]
+    parts = [collect_texts(card, clean) for card in cards]
     if not parts or encoder is None:
         return _Vectors({}, {})
     positives = list(dict.fromkeys(text for part in parts for text in part[0]))
     negatives = list(dict.fromkeys(text for part in parts for text in (*part[1], *part[2])))
-    windows = encoder.windows(negatives)
-    found = encoder.encode([*encoder.whole(positives), *windows], progress)
+    windows = encoder.cut_windows(negatives)
+    found = encoder.encode([*encoder.take_whole(positives), *windows], progress)
     pieces: dict[str, list[Piece]] = {text: [] for text in negatives}
     for window, vector in zip(windows, found[len(positives) :], strict=True):
         text = negatives[window.text]
@@ -206,10 +224,13 @@ def _vectors(
     return _Vectors(dict(zip(positives, found, strict=False)), pieces)
 
 
-def fitting_texts(
+def collect_texts(
     card: LoadedCard, clean: CleanText
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return positives, hard negatives and background to fit a card on, each text once, cut to the scope's opening."""
+    """Return the positives, hard negatives and background texts to fit a card on.
+
+    Texts are cut to the scope's opening. A text that comes twice is kept in its first group.
+    """
     opening = card.card.scope.opening
     background = (text for row in split(card, clean)[0] for text in row.texts)
     positives = dict.fromkeys(text[:opening] for text in card.positives)
@@ -228,7 +249,7 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
     trait = TraitModel(card.card, card.digest, calibrated_on=clean.name)
     if not uses_encoder(card.card):
         return trait
-    positives, hard, rest = fitting_texts(card, clean)
+    positives, hard, rest = collect_texts(card, clean)
     own = [piece for text in hard for piece in vectors.pieces[text]]
     negatives = [*own, *(piece for text in rest for piece in vectors.pieces[text])]
     found = np.stack([vectors.positives[text] for text in positives])
@@ -246,14 +267,18 @@ def _stack(pieces: Sequence[Piece], dimension: int) -> np.ndarray:
 
 
 def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, hard: int) -> None:
-    """Fit a trait's exemplar index and head from unit vectors; the first `hard` negatives are the card's own."""
+    """Fit a trait's exemplar indexes and head from unit vectors.
+
+    The first `hard` negatives are the card's own.
+    """
     labels = np.concatenate([np.ones(len(positives)), np.zeros(len(negatives))])
-    weights = balanced(labels, np.arange(len(labels)) < len(positives) + hard)
+    weights = balance_weights(labels, np.arange(len(labels)) < len(positives) + hard)
     signals = trait.card.signals
     if signals.exemplars:
-        trait.positive_index, trait.negative_index = index_of(positives), index_of(negatives)
+        trait.positive_index = build_optional_index(positives)
+        trait.negative_index = build_optional_index(negatives)
         margins = np.concatenate(leave_one_out(positives, negatives, signals.exemplars.neighbours))
-        trait.scale = train_scale(margins, labels, weights)
+        trait.scale = fit_scale(margins, labels, weights)
     if signals.head:
         trait.head = train_head(
             Labelled(np.concatenate([positives, negatives]), labels, weights), signals.head
@@ -263,14 +288,20 @@ def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, h
 def leave_one_out(
     positives: np.ndarray, negatives: np.ndarray, neighbours: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each exemplar's contrast against all the others, so that none is its own neighbour."""
-    return _without_self(positives, negatives, neighbours, 1.0), _without_self(
+    """Return the contrast of each positive and each negative with all other exemplars."""
+    return _contrast_others(positives, negatives, neighbours, 1.0), _contrast_others(
         negatives, positives, neighbours, -1.0
     )
 
 
-def _without_self(own: np.ndarray, others: np.ndarray, neighbours: int, sign: float) -> np.ndarray:
-    """Contrast of `own` with themselves left out, signed so that positives come out positive."""
+def _contrast_others(
+    own: np.ndarray, others: np.ndarray, neighbours: int, sign: float
+) -> np.ndarray:
+    """Return each vector's mean similarity to the nearest of its own side, less that of the other.
+
+    A vector isn't its own neighbour. `sign` is 1 for positives and -1 for negatives, so a high
+    result always speaks for the trait.
+    """
     if not len(own):
         return np.empty(0, np.float32)
     similarity = own @ own.T
@@ -282,7 +313,7 @@ def _without_self(own: np.ndarray, others: np.ndarray, neighbours: int, sign: fl
         else np.zeros(len(own), np.float32)
     )
     far = (
-        contrast(own, index_of(others), None, neighbours)
+        contrast(own, build_optional_index(others), None, neighbours)
         if len(others)
         else np.zeros(len(own), np.float32)
     )
@@ -290,28 +321,30 @@ def _without_self(own: np.ndarray, others: np.ndarray, neighbours: int, sign: fl
 
 
 def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, scorer: Scorer) -> None:
-    """Score each trait's held-out clean rows just as `filter` scores a corpus, and keep the scores in the bank."""
+    """Score each trait's held-out clean rows as `filter` would, and keep the scores in the bank."""
     held = {card.id: split(card, clean)[1] for card in cards}
     everything = list(dict.fromkeys(row for rows in held.values() for row in rows))
-    place = {row: at for at, row in enumerate(everything)}
-    scores = scorer.score(len(everything), as_answers(everything))
+    index_of = {row: index for index, row in enumerate(everything)}
+    scores = scorer.score(len(everything), present_as_answers(everything))
     for card in cards:
-        chosen = [place[row] for row in held[card.id]]
+        chosen = [index_of[row] for row in held[card.id]]
         signals = {name: item.scores[chosen] for name, item in scores.signals[card.id].items()}
         bank.traits[card.id].calibration = {"combined": scores.combined[card.id][chosen], **signals}
 
 
-def _unscoped(trait: TraitModel) -> TraitModel:
-    """Let a trait of the thinking, or of the user's turns, be calibrated on answers: there is no other clean text."""
-    return replace(
-        trait, card=trait.card.model_copy(update={"scope": Scope(opening=trait.card.scope.opening)})
-    )
+def _scope_to_answers(trait: TraitModel) -> TraitModel:
+    """Return the trait with answers as its scope, because all clean text is answers.
+
+    Traits of the thinking or of the user's turns are therefore calibrated on answers.
+    """
+    scope = Scope(opening=trait.card.scope.opening)
+    return replace(trait, card=trait.card.model_copy(update={"scope": scope}))
 
 
-def as_answers(rows: Sequence[CleanRow]) -> _Batch:
-    """Present rows to the scorer: every text an answer of the assistant."""
-    flat = [(at, text) for at, row in enumerate(rows) for text in row.texts if text.strip()]
-    return _Batch(
-        np.array([at for at, _ in flat], np.int64),
+def present_as_answers(rows: Sequence[CleanRow]) -> _Answers:
+    """Return the rows for the scorer, each text that isn't blank as an answer."""
+    flat = [(row, text) for row, item in enumerate(rows) for text in item.texts if text.strip()]
+    return _Answers(
+        np.array([row for row, _ in flat], np.int64),
         pa.array([text for _, text in flat], pa.large_string()),
     )

@@ -1,4 +1,4 @@
-"""Trait cards on disk: the quirk library that ships with congener, and the user's own folders."""
+"""Trait cards on disk: congener's library of quirks, and the user's own folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from schemas.cards import TraitCard
-from schemas.digests import config_digest
+from schemas.digests import digest_config
 from schemas.errors import CardError
 from schemas.problems import known_fields, problems
 
@@ -21,7 +21,7 @@ LIBRARY = Path(__file__).parent / "quirks"
 M = TypeVar("M", bound=BaseModel)
 CARD_BYTES = 1 << 20
 FEWEST_POSITIVES = 4
-"""Fewest positives that an `exemplars` or `head` signal is fitted from; a dozen is where they begin to be useful."""
+"""The fewest positives for an `exemplars` or `head` signal. From a dozen on they are useful."""
 
 
 @dataclass(frozen=True)
@@ -40,51 +40,49 @@ class LoadedCard:
 
     @property
     def digest(self) -> str:
-        """Digest the card and its texts."""
-        return config_digest(
+        """Return the digest of the card and its texts, which doesn't depend on the folder."""
+        return digest_config(
             [self.card.model_dump(mode="json", exclude_none=True), self.positives, self.negatives]
         )
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases, which a small file can blow up with, and with duplicate keys refused."""
+    """A safe YAML loader that refuses duplicate keys, and aliases because they can explode."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
             raise yaml.YAMLError(
-                f"alias *{event.anchor} on line {event.start_mark.line + 1} is not read; write the value out"
+                f"alias *{event.anchor} on line {event.start_mark.line + 1} is not supported; "
+                "write the value out"
             )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        found = super().construct_mapping(
-            node, deep
-        )  # first: it names the line of a key that can't be one
+        # first, because its error for an unhashable key has the line
+        found = super().construct_mapping(node, deep)
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key, times in Counter(keys).items():
             if times > 1:
-                raise yaml.YAMLError(f"key {key!r} stands twice")
+                raise yaml.YAMLError(f"key {key!r} appears twice")
         return found
 
 
 def read_yaml(path: Path, model: type[M]) -> M:
-    """Read a YAML file into a model.
+    """Read a YAML file into a model; an empty file has no fields.
 
-    Raises: CardError: It isn't there, is no plain YAML, or a field is wrong; the message names file and field.
+    Raises: CardError: the file is missing, too large or not plain YAML, or one of its fields is
+        wrong.
     """
     try:
         if path.stat().st_size > CARD_BYTES:
             raise CardError(f"is larger than {CARD_BYTES >> 20} MiB", where=str(path))
-        value = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506  a SafeLoader
+        # _PlainLoader is a SafeLoader
+        value = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506
     except OSError as error:
         raise CardError(f"can't be read: {error.strerror}", where=str(path)) from error
-    except (
-        yaml.YAMLError,
-        ValueError,
-        TypeError,
-        RecursionError,
-    ) as error:  # the loader raises all of them: for dates, tags, depth
+    # the loader raises the last three for malformed dates, for tags and for deep nesting
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise CardError(f"is not plain YAML: {error}", where=str(path)) from error
     try:
         return model.model_validate({} if value is None else value)
@@ -95,33 +93,37 @@ def read_yaml(path: Path, model: type[M]) -> M:
 
 
 def read_texts(path: Path) -> tuple[str, ...]:
-    """Read exemplars, one {"text": …} a line.
+    """Read exemplars from a file with one {"text": …} on each line.
 
-    Raises: CardError: A line is something else, or a text stands twice.
+    Raises: CardError: a line is something else, or a text appears twice.
     """
     texts: list[str] = []
+    # bytes.split, because str.splitlines would also split at U+2028 and its kin
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            text = json.loads(line.decode())["text"]
-        except UnicodeDecodeError as error:
-            raise CardError("is not UTF-8", where=f"{path} line {number}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise CardError('is not {"text": "…"}', where=f"{path} line {number}") from error
-        if not isinstance(text, str) or not text.strip():
-            raise CardError("text is empty or no string", where=f"{path} line {number}")
-        texts.append(text)
+        if line.strip():
+            texts.append(_read_text(line, where=f"{path} line {number}"))
     if len(set(texts)) < len(texts):
         twice = next(text for text, times in Counter(texts).items() if times > 1)
-        raise CardError(f"the text {twice[:60]!r} stands twice", where=str(path))
+        raise CardError(f"the text {twice[:60]!r} appears twice", where=str(path))
     return tuple(texts)
+
+
+def _read_text(line: bytes, where: str) -> str:
+    try:
+        text = json.loads(line.decode())["text"]
+    except UnicodeDecodeError as error:
+        raise CardError("is not UTF-8", where=where) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CardError('is not {"text": "…"}', where=where) from error
+    if not isinstance(text, str) or not text.strip():
+        raise CardError("text is empty or not a string", where=where)
+    return text
 
 
 def load_card(folder: Path) -> LoadedCard:
     """Load and check one trait folder.
 
-    Raises: CardError: The card or its texts have a mistake.
+    Raises: CardError: there is a mistake in the card or its texts.
     """
     card = read_yaml(folder / "card.yaml", TraitCard)
     texts = {
@@ -131,53 +133,67 @@ def load_card(folder: Path) -> LoadedCard:
     fitted = [name for name in ("exemplars", "head") if getattr(card.signals, name)]
     if fitted and len(texts["positives"]) < FEWEST_POSITIVES:
         raise CardError(
-            f"signal {fitted[0]} needs at least {FEWEST_POSITIVES} positives, has {len(texts['positives'])}",
+            f"signal {fitted[0]} needs at least {FEWEST_POSITIVES} positives, "
+            f"has {len(texts['positives'])}",
             where=str(folder / "positives.jsonl"),
-            remedy='add {"text": "…"} lines (a dozen is a good start), or list other signals in card.yaml',
+            remedy='add {"text": "…"} lines (a dozen is a good start), '
+            "or list other signals in card.yaml",
         )
     if both := set(texts["positives"]) & set(texts["negatives"]):
-        raise CardError(f"the text {min(both)[:60]!r} is positive and negative", where=str(folder))
+        raise CardError(
+            f"the text {min(both)[:60]!r} is both positive and negative",
+            where=str(folder),
+            remedy="remove it from positives.jsonl or from negatives.jsonl",
+        )
     return LoadedCard(card, texts["positives"], texts["negatives"], folder)
 
 
 def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
-    """Load the traits that are named: a trait folder, a folder of them, or the id of one in the library; without any, the library.
+    """Load the named traits, or without names the whole library, in the order of their ids.
 
-    Raises: CardError: A name is none of these, a card has a mistake, or two cards have the same id.
+    A name is a trait folder, a folder of trait folders, or the id of a trait in the library.
+
+    Raises: CardError: a name is none of these, a card has a mistake, or two cards have one id.
     """
-    folders = [folder for name in names for folder in _folders(name)] if names else _below(LIBRARY)
-    cards = [load_card(folder) for folder in dict.fromkeys(folders)]
-    for place, card in enumerate(cards):
-        if twin := next((other for other in cards[:place] if other.id == card.id), None):
+    folders = (
+        [folder for name in names for folder in _find_folders(name)]
+        if names
+        else _list_folders(LIBRARY)
+    )
+    cards: dict[str, LoadedCard] = {}
+    for folder in dict.fromkeys(folders):
+        card = load_card(folder)
+        if twin := cards.get(card.id):
             raise CardError(
                 f"has id {card.id!r}, and so has {twin.folder}",
                 where=str(card.folder),
                 remedy="give one of them another id",
             )
-    return sorted(cards, key=lambda card: card.id)
+        cards[card.id] = card
+    return [cards[name] for name in sorted(cards)]
 
 
-def _folders(name: str) -> list[Path]:
+def _find_folders(name: str) -> list[Path]:
     path = Path(name)
     if (path / "card.yaml").is_file():
         return [path.resolve()]
-    if path.is_dir() and _below(path):
-        return [folder.resolve() for folder in _below(path)]
+    if path.is_dir() and _list_folders(path):
+        return [folder.resolve() for folder in _list_folders(path)]
     if (LIBRARY / name / "card.yaml").is_file() and "/" not in name:
         return [LIBRARY / name]
-    known = ", ".join(folder.name for folder in _below(LIBRARY))
+    known = ", ".join(folder.name for folder in _list_folders(LIBRARY))
     raise CardError(
-        "is no trait folder (with card.yaml), no folder of them, and no trait of the library",
+        "is neither a trait folder (with card.yaml), nor a folder of them, nor a library trait",
         where=name,
         remedy=f"library traits are {known}",
     )
 
 
-def _below(folder: Path) -> list[Path]:
+def _list_folders(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/card.yaml"))
 
 
-def background_conversations() -> list[list[str]]:
+def read_background() -> list[list[str]]:
     """Return the library's clean conversations, each as the texts of its assistant turns."""
     conversations = []
     for path in sorted(LIBRARY.glob("background-*.jsonl")):

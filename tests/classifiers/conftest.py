@@ -1,4 +1,4 @@
-"""Small parts that the tests of classifiers share: cards with made-up texts, a bank fitted from them, tiny checkpoints."""
+"""Parts that tests of classifiers share: made-up cards, a bank fitted on them, tiny checkpoints."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ MACHINES = (
 )
 
 
-def sentences(count: int) -> list[str]:
-    """Return plain sentences, all different and of the same few words."""
+def make_sentences(count: int) -> list[str]:
+    """Return up to 336 plain, different sentences of a few words."""
     people = (
         "The clerk",
         "My aunt",
@@ -76,10 +76,10 @@ def sentences(count: int) -> list[str]:
     return found[:count]
 
 
-def loaded(
+def make_card(
     name: str, card: dict, positives: tuple[str, ...] = (), negatives: tuple[str, ...] = ()
 ) -> LoadedCard:
-    """Return a card as if it had been read from a folder."""
+    """Return a card with texts, as if loaded from a folder."""
     return LoadedCard(
         TraitCard.model_validate({"id": name, **card}), positives, negatives, Path(name)
     )
@@ -87,17 +87,17 @@ def loaded(
 
 @pytest.fixture(scope="session")
 def plain() -> Callable[[int], list[str]]:
-    """Return a function that gives plain, clean sentences."""
-    return sentences
+    """Return a function that returns plain, clean sentences."""
+    return make_sentences
 
 
 @pytest.fixture(scope="session")
 def small_cards() -> list[LoadedCard]:
-    """Return three cards that between them use every signal but a sequence classifier."""
+    """Return three cards that together use every signal but a sequence classifier."""
     lexicon = {"patterns": [r"\bit is raining\b", {"match": r"\bdrizzle\b", "weight": 0.5}]}
     return [
-        loaded("loops", {"signals": ["repetition"]}),
-        loaded(
+        make_card("loops", {"signals": ["repetition"]}),
+        make_card(
             "machine-talk",
             {
                 "signals": {"head": {"kind": "mlp", "hidden": 4}},
@@ -105,7 +105,7 @@ def small_cards() -> list[LoadedCard]:
             },
             MACHINES,
         ),
-        loaded(
+        make_card(
             "rain-talk",
             {"signals": {"exemplars": {"neighbours": 3}, "head": {}, "lexicon": lexicon}},
             RAIN,
@@ -116,8 +116,8 @@ def small_cards() -> list[LoadedCard]:
 
 @pytest.fixture(scope="session")
 def small_clean(small_cards: list[LoadedCard]) -> CleanText:
-    """Return clean text for the small cards: plain sentences and each card's own texts, as the library gives them."""
-    rows = [CleanRow((text,), "background", "clean") for text in sentences(90)]
+    """Return clean text for the small cards, like the library's: sentences and exemplars."""
+    rows = [CleanRow((text,), "background", "clean") for text in make_sentences(90)]
     for card in small_cards:
         rows += [CleanRow((text,), card.id, "negative") for text in card.negatives]
         rows += [CleanRow((text,), card.id, "positive") for text in card.positives]
@@ -126,7 +126,7 @@ def small_clean(small_cards: list[LoadedCard]) -> CleanText:
 
 @pytest.fixture(scope="session")
 def small_bank(small_cards: list[LoadedCard], small_clean: CleanText, encoder: Encoder) -> Bank:
-    """Return a bank fitted from the small cards; tests must not change it."""
+    """Return a bank fitted from the small cards, which tests must not change."""
     return fit_bank(small_cards, small_clean, encoder, encoder.config)
 
 
@@ -148,12 +148,12 @@ WORDS = (
 )
 
 
-def tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """Return a WordPiece tokenizer of a few words."""
+def make_tokenizer() -> transformers.PreTrainedTokenizerFast:
+    """Return a WordPiece tokenizer with a vocabulary of a few words."""
     special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     backend = Tokenizer(
         models.WordPiece(
-            {word: place for place, word in enumerate((*special, *WORDS))}, unk_token="[UNK]"
+            {word: number for number, word in enumerate((*special, *WORDS))}, unk_token="[UNK]"
         )
     )
     backend.normalizer = normalizers.BertNormalizer()
@@ -171,9 +171,9 @@ def tokenizer() -> transformers.PreTrainedTokenizerFast:
 
 @pytest.fixture
 def tiny_checkpoint(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that saves a tiny random BERT, seeded, with its tokenizer, and returns the folder.
+    """Return a function that saves a tiny seeded BERT with its tokenizer and returns the folder.
 
-    `kind` is a class of transformers; further settings go into its configuration.
+    `kind` is a class of transformers, and `settings` are for its configuration.
     """
 
     def save(kind: str = "BertModel", name: str = "tiny", **settings) -> Path:
@@ -187,13 +187,11 @@ def tiny_checkpoint(tmp_path: Path) -> Callable[..., Path]:
         config = transformers.BertConfig(
             vocab_size=5 + len(WORDS), max_position_embeddings=64, **sizes, **settings
         )
-        config.initializer_range = (
-            0.5  # as large as weights of use are: outputs then differ from text to text
-        )
+        config.initializer_range = 0.5  # so large that outputs differ from text to text
         model = getattr(transformers, kind)(config)
         folder = tmp_path / name
         model.save_pretrained(folder)
-        tokenizer().save_pretrained(folder)
+        make_tokenizer().save_pretrained(folder)
         return folder
 
     return save

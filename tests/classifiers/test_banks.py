@@ -1,4 +1,4 @@
-"""The bank: a round trip changes nothing, and nothing altered, missing or foreign is taken."""
+"""The bank: a round trip changes nothing, and altered, missing or foreign files are refused."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from classifiers.banks import INDEX_FILE, Bank, TraitModel, bank_files, index_of, read_bank
+from classifiers.banks import INDEX_FILE, Bank, TraitModel, read_bank, serialise_bank
 from classifiers.signals.exemplars import contrast
 from schemas.cards import TraitCard
-from schemas.digests import config_digest
-from schemas.errors import ModelError
+from schemas.digests import digest_config
+from schemas.errors import InputError, ModelError
 
 
-def reader(files):
-    """Return a function that reads from files in memory as it would from a folder."""
+def make_reader(files):
+    """Return a function that reads files in memory as if from a folder."""
 
     def read(name):
         if name not in files:
@@ -31,18 +31,18 @@ def reader(files):
 @pytest.fixture(scope="module")
 def files(small_bank):
     """Return the small bank's files."""
-    return bank_files(small_bank)
+    return serialise_bank(small_bank)
 
 
 def test_a_round_trip_gives_equal_bytes_and_digest(small_bank, files):
-    """Reading a bank and writing it again gives the same files, byte for byte."""
-    again = read_bank(reader(files), "bank")
+    """A bank that is read and written again has the same files, byte for byte."""
+    again = read_bank(make_reader(files), "bank")
     assert again.digest == small_bank.digest
-    assert bank_files(again) == files
+    assert serialise_bank(again) == files
 
 
 def test_a_round_trip_through_a_folder(files, tmp_path, small_bank):
-    """The names of the files are paths below the bank's folder."""
+    """The names of the files are paths relative to the bank's folder."""
     for name, data in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
@@ -53,9 +53,9 @@ def test_a_round_trip_through_a_folder(files, tmp_path, small_bank):
 
 
 def test_a_bank_that_was_read_is_the_bank_that_was_written(small_bank, files, encoder):
-    """Cards, texts, scales, heads, calibration and neighbours are all as they were."""
-    again = read_bank(reader(files), "bank")
-    vectors = encoder.encode(encoder.whole(["It rains on the roof.", "A list of prices."]))
+    """Cards, texts, scales, heads, calibration scores and neighbours are unchanged."""
+    again = read_bank(make_reader(files), "bank")
+    vectors = encoder.encode(encoder.take_whole(["It rains on the roof.", "A list of prices."]))
     assert list(again.traits) == ["loops", "machine-talk", "rain-talk"]
     assert again.encoder == encoder.identity
     assert again.background == small_bank.background
@@ -79,7 +79,9 @@ def test_a_bank_that_was_read_is_the_bank_that_was_written(small_bank, files, en
         assert (other.head is None) == (trait.head is None)
         if trait.head:
             assert other.head.strength == trait.head.strength
-            assert np.array_equal(other.head.logits(vectors), trait.head.logits(vectors))
+            assert np.array_equal(
+                other.head.compute_logits(vectors), trait.head.compute_logits(vectors)
+            )
     rain, rain_again = small_bank.traits["rain-talk"], again.traits["rain-talk"]
     before = contrast(vectors, rain.positive_index, rain.negative_index, 3)
     assert np.array_equal(
@@ -87,14 +89,14 @@ def test_a_bank_that_was_read_is_the_bank_that_was_written(small_bank, files, en
     )
 
 
-def test_the_order_of_traits_does_not_show(small_bank, files):
-    """Equal banks have equal bytes, whatever the order in which traits were fitted."""
+def test_the_order_of_traits_makes_no_difference(small_bank, files):
+    """Equal banks have equal bytes in any order of traits."""
     turned = replace(small_bank, traits=dict(reversed(small_bank.traits.items())))
-    assert bank_files(turned) == files
+    assert serialise_bank(turned) == files
 
 
 def test_the_digest_covers_every_part(small_bank, files):
-    """Another threshold in a card, another scale, text, encoder or background is another bank."""
+    """A change to a card, a scale, a text, the encoder or the background changes the digest."""
     rain = small_bank.traits["rain-talk"]
     changed = [
         replace(rain, card=rain.card.model_copy(update={"threshold": 0.5})),
@@ -114,25 +116,26 @@ def test_the_digest_covers_every_part(small_bank, files):
         replace(small_bank, background={"name": "other"}),
     ]
     for bank in banks:
-        bank_files(bank)
+        serialise_bank(bank)
     assert len({bank.digest for bank in banks} | {small_bank.digest}) == len(banks) + 1
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_flipped_byte_is_refused(files, data):
-    """One altered byte in any file, and the bank isn't read; in the index, white space may change if the meaning doesn't."""
+    """One altered byte in any file is an error, unless it leaves the index's JSON equal."""
     name = data.draw(st.sampled_from(sorted(files)))
-    place = data.draw(st.integers(0, len(files[name]) - 1))
-    byte = data.draw(st.integers(0, 255).filter(lambda value: value != files[name][place]))
-    altered = files[name][:place] + bytes([byte]) + files[name][place + 1 :]
-    if name == INDEX_FILE and _same_json(altered, files[name]):
+    offset = data.draw(st.integers(0, len(files[name]) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda value: value != files[name][offset]))
+    altered = files[name][:offset] + bytes([byte]) + files[name][offset + 1 :]
+    if name == INDEX_FILE and is_same_json(altered, files[name]):
         return
     with pytest.raises(ModelError, match=r"match|trait bank|missing|format"):
-        read_bank(reader({**files, name: altered}), "bank")
+        read_bank(make_reader({**files, name: altered}), "bank")
 
 
-def _same_json(one, other):
+def is_same_json(one, other):
+    """Return whether two files hold equal JSON."""
     try:
         return json.loads(one) == json.loads(other)
     except ValueError:
@@ -140,25 +143,24 @@ def _same_json(one, other):
 
 
 def test_a_changed_file_is_named(files):
-    """The message says which file was altered, and where."""
+    """The message names the altered file and the bank."""
     name = "rain-talk/tensors.safetensors"
     with pytest.raises(
-        ModelError, match=rf"^the-bank: {name} doesn't match its digest\n  remedy: fit it anew"
+        ModelError, match=rf"^the-bank: {name} doesn't match its digest\n  remedy: fit it again"
     ):
-        read_bank(reader({**files, name: files[name] + b"\0"}), "the-bank")
+        read_bank(make_reader({**files, name: files[name] + b"\0"}), "the-bank")
 
 
 def test_every_missing_file_is_refused(files):
-    """A file that isn't there is named; nothing is read around it."""
-    assert (
-        len(files) == 1 + 3 * 2 + 2
-    )  # the index, texts and tensors of each trait, two FAISS indexes
+    """Every missing file is an error that names it."""
+    # the index, texts and tensors of each trait, two FAISS indexes
+    assert len(files) == 1 + 3 * 2 + 2
     for name in files:
         left = {key: data for key, data in files.items() if key != name}
         with pytest.raises(
-            ModelError, match=f"{name} is missing" if name != INDEX_FILE else "is no trait bank"
+            ModelError, match=f"{name} is missing" if name != INDEX_FILE else "is not a trait bank"
         ):
-            read_bank(reader(left), "bank")
+            read_bank(make_reader(left), "bank")
 
 
 @pytest.mark.parametrize(
@@ -175,33 +177,33 @@ def test_every_missing_file_is_refused(files):
         b'{"digest": "x", "files": {}}',
     ],
 )
-def test_what_is_no_bank_is_refused(data):
-    """Any other JSON, or none, is no trait bank, and the message says how to make one."""
-    with pytest.raises(ModelError, match=r"is no trait bank(.|\n)*congener fit"):
-        read_bank(reader({INDEX_FILE: data}), "bank")
+def test_a_file_that_is_no_bank_is_refused(data):
+    """Other JSON, or no JSON, is not a trait bank, and the message has the command to make one."""
+    with pytest.raises(ModelError, match=r"is not a trait bank(.|\n)*congener fit"):
+        read_bank(make_reader({INDEX_FILE: data}), "bank")
 
 
 def test_another_format_is_refused(files):
-    """A bank of a later version isn't guessed at."""
+    """A bank of another format is an error that names both formats."""
     description = json.loads(files[INDEX_FILE])
     description["format"] = 2
-    description["digest"] = config_digest(
+    description["digest"] = digest_config(
         {key: value for key, value in description.items() if key != "digest"}
     )
     with pytest.raises(ModelError, match="bank has format 2, this version reads 1"):
-        read_bank(reader({**files, INDEX_FILE: json.dumps(description).encode()}), "bank")
+        read_bank(make_reader({**files, INDEX_FILE: json.dumps(description).encode()}), "bank")
 
 
-def test_numbers_that_have_no_digest_are_refused(files):
-    """NaN in the index is an altered index, not a crash."""
+def test_a_nan_in_the_index_is_refused(files):
+    """NaN, which canonical JSON can't hold, is an error like any other damage."""
     description = json.loads(files[INDEX_FILE])
     description["traits"]["rain-talk"]["scale"] = [float("nan"), 0.0]
-    with pytest.raises(ModelError):
-        read_bank(reader({**files, INDEX_FILE: json.dumps(description).encode()}), "bank")
+    with pytest.raises(ModelError, match=r"is not a trait bank: bank\.json is not the index"):
+        read_bank(make_reader({**files, INDEX_FILE: json.dumps(description).encode()}), "bank")
 
 
 def test_another_encoder_is_refused_by_field(small_bank, encoder):
-    """The message names the field that differs, with both its values."""
+    """The message names the first field that differs, with both values."""
     small_bank.require_encoder(encoder.identity)
     for name in encoder.identity:
         with pytest.raises(ModelError, match=rf"bank was fitted with {name} .*loaded is 'other'"):
@@ -213,29 +215,52 @@ def test_another_encoder_is_refused_by_field(small_bank, encoder):
 
 
 def test_the_encoder_is_compared_as_it_was_written(files, encoder):
-    """What JSON makes of the identity is equal to the identity of the encoder that was loaded."""
-    read_bank(reader(files), "bank").require_encoder(encoder.identity)
+    """An identity that has been through JSON equals the loaded encoder's."""
+    read_bank(make_reader(files), "bank").require_encoder(encoder.identity)
 
 
 def test_a_bank_without_an_encoder_takes_any():
-    """A bank of lexicons and repetition was fitted with none, and needs none."""
+    """A bank without dense signals is fitted without an encoder and accepts any."""
     bank = Bank({"a": TraitModel(TraitCard(id="a", signals=["repetition"]), "0")}, None, {})
     bank.require_encoder({"model": "any"})
-    again = read_bank(reader(bank_files(bank)), "bank")
+    again = read_bank(make_reader(serialise_bank(bank)), "bank")
     assert again.encoder is None
     assert again.traits["a"].positive_index is None
     assert again.traits["a"].head is None
 
 
-def test_an_index_of_nothing_is_none():
-    """FAISS isn't asked to search among no vectors."""
-    assert index_of(np.empty((0, 4), np.float32)) is None
-    assert index_of(np.eye(4, dtype=np.float32)).ntotal == 4
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (InputError("is empty"), "bank.json is empty"),
+        (PermissionError(13, "Permission denied"), "bank.json Permission denied"),
+        (OSError("odd"), "bank.json odd"),
+    ],
+)
+def test_the_error_has_the_reason_why_the_index_cannot_be_read(error, reason):
+    """Errors of a disk or an object store are part of the message."""
+
+    def fail(name):
+        raise error
+
+    with pytest.raises(ModelError, match=f"^the-bank: is not a trait bank: {reason}\n"):
+        read_bank(fail, "the-bank")
+
+
+def test_a_card_of_another_id_is_refused(files):
+    """A trait's card must have the trait's id, even if all digests are right."""
+    description = json.loads(files[INDEX_FILE])
+    description["traits"]["rain-talk"]["card"]["id"] = "sun-talk"
+    description["digest"] = digest_config(
+        {key: value for key, value in description.items() if key != "digest"}
+    )
+    with pytest.raises(ModelError, match="trait 'rain-talk' has a card of another id"):
+        read_bank(make_reader({**files, INDEX_FILE: json.dumps(description).encode()}), "bank")
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/etc", "rain-talk/../..", "..", "rain talk", ""])
-def test_a_trait_that_is_called_like_a_path_is_refused_before_any_file_is_read(files, name):
-    """A bank whose digests are all in order can't name files outside its folder."""
+def test_a_trait_with_a_path_as_its_id_is_refused_before_any_file_is_read(files, name):
+    """A bank with correct digests can't name files outside its folder."""
     description = json.loads(files[INDEX_FILE])
     entry = description["traits"].pop("rain-talk")
     description["traits"][name] = entry | {"card": entry["card"] | {"id": name}}
@@ -244,7 +269,7 @@ def test_a_trait_that_is_called_like_a_path_is_refused_before_any_file_is_read(f
         for file, digest in description["files"].items()
         if file.startswith("rain-talk/")
     }
-    description["digest"] = config_digest(
+    description["digest"] = digest_config(
         {key: value for key, value in description.items() if key != "digest"}
     )
     asked = []
@@ -253,6 +278,6 @@ def test_a_trait_that_is_called_like_a_path_is_refused_before_any_file_is_read(f
         asked.append(file)
         return json.dumps(description).encode()
 
-    with pytest.raises(ModelError, match="a card of the bank isn't one"):
+    with pytest.raises(ModelError, match="a card of the bank is not valid"):
         read_bank(read, "bank")
     assert asked == [INDEX_FILE]

@@ -1,4 +1,4 @@
-"""Fitting: what is trained on is never calibrated on, every fit is the same fit, and the result tells the trait apart."""
+"""Fitting: training and calibration are disjoint, fits are deterministic, and traits separate."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers import fitting
-from classifiers.banks import TraitModel, bank_files
+from classifiers.banks import TraitModel, serialise_bank
 from classifiers.fitting import (
     CleanRow,
     CleanText,
-    as_answers,
+    collect_background,
+    collect_texts,
+    compute_fit_key,
     fit_bank,
     fit_dense,
-    fit_key,
-    fitting_texts,
-    held_out,
+    is_held_out,
     leave_one_out,
-    library_background,
-    limited,
-    limited_bank,
+    limit_bank,
+    limit_card,
+    present_as_answers,
+    select_suitable,
     split,
-    suitable,
     uses_encoder,
 )
-from classifiers.guarantees.calibration import auroc, calibrate, texts_needed
+from classifiers.guarantees.calibration import calibrate, compute_auroc, count_texts_needed
 from classifiers.library import LoadedCard, find_cards
-from classifiers.scoring import Scorer, combine, dense_scores
+from classifiers.scoring import Scorer, combine, score_dense
 from classifiers.signals.exemplars import contrast
 from schemas.cards import Level, TraitCard
 from tests.classifiers.conftest import RAIN, RAIN_ASKED
@@ -41,19 +41,19 @@ LIBRARY_IDS = [card.id for card in find_cards()]
 
 @pytest.fixture(scope="module")
 def library():
-    """Return the cards that ship, by id."""
+    """Return the cards of the library by id."""
     return {card.id: card for card in find_cards()}
 
 
 @pytest.fixture(scope="module")
 def shipped(library):
-    """Return the clean text that ships."""
-    return CleanText(library_background(library.values()))
+    """Return the clean text that ships with congener."""
+    return CleanText(collect_background(library.values()))
 
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_no_calibration_text_is_a_training_text(library, shipped, name):
-    """For no trait of the library does a text stand on both sides, neither as a row nor as a turn of one."""
+    """No text is on both sides for any trait, neither as a row nor as a turn of one."""
     card = library[name]
     training, calibration = split(card, shipped)
     trained = {text for row in training for text in row.texts} | {*card.positives, *card.negatives}
@@ -64,7 +64,7 @@ def test_no_calibration_text_is_a_training_text(library, shipped, name):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_only_clean_text_is_used(library, shipped, name):
-    """Positives of the trait and of its related ones are clean text for nobody here; those of others are."""
+    """A trait's own positives and those of related traits aren't clean text for it."""
     card = library[name]
     rows = [row for side in split(card, shipped) for row in side]
     origins = {row.origin for row in rows if row.polarity == "positive"}
@@ -75,26 +75,28 @@ def test_only_clean_text_is_used(library, shipped, name):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_the_library_alone_calibrates_the_default_level(library, shipped, name):
-    """What ships is enough to promise 1 % at 95 %, and the card's own level, for every trait, with as much left to train on."""
+    """Half of the shipped text supports the default level and the card's own."""
     training, calibration = split(library[name], shipped)
-    assert len(calibration) >= max(texts_needed(Level()), texts_needed(library[name].card.level))
+    assert len(calibration) >= max(
+        count_texts_needed(Level()), count_texts_needed(library[name].card.level)
+    )
     assert 0.4 < len(calibration) / (len(training) + len(calibration)) < 0.6
 
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_the_users_background_is_used_entirely_for_calibration(library, shipped, name):
-    """All of the user's sample is calibrated on and none of it trained on; what ships is then free to train on."""
+    """A user's sample is all for calibration, and the shipped text all for training."""
     user = tuple(
-        CleanRow((f"Sentence {place}.", "And another."), "user", "clean") for place in range(50)
+        CleanRow((f"Sentence {number}.", "And another."), "user", "clean") for number in range(50)
     )
     training, calibration = split(library[name], replace(shipped, user=user, name="--background"))
     assert calibration == list(user)
     assert not set(user) & set(training)
-    assert training == suitable(library[name], shipped.shipped)
+    assert training == select_suitable(library[name], shipped.shipped)
 
 
 def test_the_background_is_conversations_and_exemplars(library, shipped):
-    """Rows say where they come from; every exemplar of the library is there once, every conversation whole."""
+    """The background has every exemplar once and every conversation as one row, with origins."""
     kinds = {
         kind: sum(row.polarity == kind for row in shipped.shipped)
         for kind in ("clean", "negative", "positive")
@@ -105,13 +107,13 @@ def test_the_background_is_conversations_and_exemplars(library, shipped):
     assert {row.origin for row in shipped.shipped if row.polarity == "clean"} == {"background"}
 
 
-POOL = [f"text {place}" for place in range(16)]
+POOL = [f"text {number}" for number in range(16)]
 TEXTS = st.lists(st.sampled_from(POOL), unique=True, max_size=4)
 
 
 @st.composite
-def clean_rows(draw):
-    """Draw rows of one or two texts, no text in two rows: the library's tests see to that for what ships."""
+def draw_rows(draw):
+    """Draw rows of one or two texts, with no text in two rows, like the library's."""
     left = list(POOL)
     rows = []
     for size in draw(st.lists(st.integers(1, 2), max_size=8)):
@@ -127,9 +129,9 @@ def clean_rows(draw):
 
 
 @settings(max_examples=200)
-@given(clean_rows(), TEXTS, TEXTS)
+@given(draw_rows(), TEXTS, TEXTS)
 def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
-    """Even where a user's exemplars are copies of shipped text, no text is on both sides."""
+    """No text is on both sides even if a user's exemplars are copies of shipped text."""
     card = LoadedCard(
         TraitCard(id="one", related=("two",)), tuple(positives), tuple(negatives), None
     )
@@ -142,29 +144,34 @@ def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
 
 
 def test_half_is_held_out_by_digest():
-    """Which half a row falls in depends on its text alone, and the halves are about equal."""
+    """A row's half depends on its text alone, and the halves are about equal."""
     rows = [
-        CleanRow((f"Sentence number {place}.",), "background", "clean") for place in range(2000)
+        CleanRow((f"Sentence number {number}.",), "background", "clean") for number in range(2000)
     ]
-    assert 900 < sum(map(held_out, rows)) < 1100
+    assert 900 < sum(map(is_held_out, rows)) < 1100
     assert all(
-        held_out(row) == held_out(row._replace(origin="elsewhere", polarity="negative"))
+        is_held_out(row) == is_held_out(row._replace(origin="elsewhere", polarity="negative"))
         for row in rows[:100]
     )
-    assert held_out(CleanRow(("\ud800",), "a", "clean")) in (True, False)
+
+
+def test_a_text_that_utf8_cannot_encode_is_assigned_too():
+    """A lone surrogate, which JSON can hold, is digested like any other character."""
+    rows = [CleanRow((f"\ud800 {number}",), "a", "clean") for number in range(100)]
+    assert 25 < sum(map(is_held_out, rows)) < 75
 
 
 def test_a_refit_gives_equal_bytes(small_cards, small_clean, small_bank, encoder):
-    """The same cards, clean text and encoder give the same bank, byte for byte, in any order of cards."""
+    """The same cards, clean text and encoder give the same bytes, in any order of cards."""
     again = fit_bank(small_cards[::-1], small_clean, encoder, encoder.config)
-    assert bank_files(again) == bank_files(small_bank)
+    assert serialise_bank(again) == serialise_bank(small_bank)
     assert again.digest == small_bank.digest
 
 
 def test_fitted_traits_are_kept_and_only_the_rest_is_fitted(
     small_cards, small_clean, small_bank, encoder, monkeypatch
 ):
-    """A trait that is kept is taken as it is; the bank is the same as if all had been fitted at once."""
+    """Kept traits are used unchanged, and the bank equals one that is fitted at once."""
     fitted = []
     fit_trait = fitting._fit_trait
     monkeypatch.setattr(
@@ -174,13 +181,13 @@ def test_fitted_traits_are_kept_and_only_the_rest_is_fitted(
     bank = fit_bank(small_cards, small_clean, encoder, encoder.config, kept)
     assert fitted == ["loops"]
     assert bank.traits["rain-talk"] is small_bank.traits["rain-talk"]
-    assert bank_files(bank) == bank_files(small_bank)
+    assert serialise_bank(bank) == serialise_bank(small_bank)
     everything = fit_bank(small_cards, small_clean, encoder, encoder.config, small_bank.traits)
     assert everything.digest == small_bank.digest
 
 
 def test_a_trait_does_not_depend_on_the_others(small_cards, small_clean, small_bank, encoder):
-    """Fitted alone, a trait is what it is among others."""
+    """A trait that is fitted alone equals the same trait in a bank of several."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     alone = fit_bank([rain], small_clean, encoder, encoder.config).traits["rain-talk"]
     among = small_bank.traits["rain-talk"]
@@ -196,10 +203,10 @@ def test_a_trait_does_not_depend_on_the_others(small_cards, small_clean, small_b
 def test_calibration_scores_are_those_of_held_out_rows(
     small_cards, small_clean, small_bank, encoder
 ):
-    """The scores kept for calibration are what scoring gives each held-out row, combined and by signal."""
+    """A bank's calibration scores equal the scorer's scores of the held-out rows."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     rows = split(rain, small_clean)[1]
-    found = Scorer(small_bank, encoder, {}).score(len(rows), as_answers(rows))
+    found = Scorer(small_bank, encoder, {}).score(len(rows), present_as_answers(rows))
     kept = small_bank.traits["rain-talk"].calibration
     assert set(kept) == {"combined", "exemplars", "head", "lexicon"}
     assert kept["combined"] == pytest.approx(found.combined["rain-talk"], abs=1.01e-4)
@@ -208,7 +215,7 @@ def test_calibration_scores_are_those_of_held_out_rows(
 
 
 def test_a_trait_of_the_thinking_is_calibrated_too(small_cards, small_clean, small_bank):
-    """Clean text comes as answers; a trait that is looked for elsewhere is calibrated on it all the same."""
+    """Clean text is answers, and a trait of the thinking is calibrated on it too."""
     (machine,) = (card for card in small_cards if card.id == "machine-talk")
     assert machine.card.scope.channels == ("thinking",)
     scores = small_bank.traits["machine-talk"].calibration["combined"]
@@ -218,20 +225,22 @@ def test_a_trait_of_the_thinking_is_calibrated_too(small_cards, small_clean, sma
     assert calibrate(scores, Level(max_false_positive_rate=0.1, confidence=0.9)).value is not None
 
 
-def test_the_bank_tells_the_trait_apart(small_bank, encoder, plain):
-    """On sentences that nobody fitted, the trait's own outscore plain ones by both dense signals."""
+def test_the_bank_separates_the_trait_from_plain_text(small_bank, encoder, plain):
+    """On unseen sentences, both dense signals rank the trait's above plain ones."""
     rainy = [
         "Hear the rain drum on the window before you read this.",
         "The storm outside is all that I can think about.",
         "Grey clouds hang over my reply.",
     ]
-    vectors = encoder.encode(encoder.whole([*rainy, *plain(300)[200:240]]))
-    for name, values in dense_scores(small_bank.traits["rain-talk"], vectors).items():
-        assert auroc(values[:3], values[3:]) > 0.95, name
+    vectors = encoder.encode(encoder.take_whole([*rainy, *plain(300)[200:240]]))
+    for name, values in score_dense(small_bank.traits["rain-talk"], vectors).items():
+        assert compute_auroc(values[:3], values[3:]) > 0.95, name
 
 
-def test_exemplars_and_negatives_stand_in_their_order(small_cards, small_clean, small_bank):
-    """A trait's own negatives come first, then clean text to train on; neighbours are named by these places."""
+def test_exemplars_and_negatives_are_in_the_order_of_the_index(
+    small_cards, small_clean, small_bank
+):
+    """A card's own negatives come first and clean text follows, because neighbours are rows."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     trait = small_bank.traits["rain-talk"]
     training = [text for row in split(rain, small_clean)[0] for text in row.texts]
@@ -245,8 +254,8 @@ def test_exemplars_and_negatives_stand_in_their_order(small_cards, small_clean, 
     assert small_bank.traits["loops"].positives == ()
 
 
-def test_negatives_are_fitted_in_the_windows_that_a_row_is_scored_in(encoder, plain):
-    """A long clean answer is many negatives, one a window and none left out; a positive stays one, its beginning."""
+def test_negatives_are_fitted_in_the_windows_of_scoring(encoder, plain):
+    """A long clean answer is one negative for each window, but a long positive is one exemplar."""
     long = " ".join(plain(250))
     card = LoadedCard(
         TraitCard(id="rain-talk"),
@@ -262,7 +271,7 @@ def test_negatives_are_fitted_in_the_windows_that_a_row_is_scored_in(encoder, pl
         encoder.config,
     ).traits["rain-talk"]
     texts = [*card.negatives, long]
-    windows = encoder.windows(texts)
+    windows = encoder.cut_windows(texts)
     assert len(windows) > 3 * len(texts)
     assert trait.negatives == tuple(
         texts[window.text][window.start : window.end] for window in windows
@@ -273,8 +282,8 @@ def test_negatives_are_fitted_in_the_windows_that_a_row_is_scored_in(encoder, pl
     assert found == pytest.approx(encoder.encode(windows), abs=1e-5)
 
 
-def test_a_long_clean_row_counts_by_its_loudest_window(small_cards, small_clean, encoder, plain):
-    """Calibration scores a long row as `filter` does: a single window in the middle decides."""
+def test_a_long_clean_row_counts_by_its_highest_window(small_cards, small_clean, encoder, plain):
+    """In calibration, as in `filter`, one window in the middle of a long row decides."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     quiet = " ".join(plain(120))
     rows = (
@@ -291,7 +300,7 @@ def test_a_long_clean_row_counts_by_its_loudest_window(small_cards, small_clean,
 
 
 def test_traits_without_dense_signals_need_no_encoder(small_clean):
-    """A lexicon is fitted and calibrated without a model, and the bank names none."""
+    """A lexicon is calibrated without an encoder, and the bank has none."""
     card = LoadedCard(
         TraitCard.model_validate({"id": "a", "signals": {"lexicon": {"patterns": ["chairs"]}}}),
         (),
@@ -308,8 +317,8 @@ def test_traits_without_dense_signals_need_no_encoder(small_clean):
 
 
 def test_every_text_is_an_answer():
-    """Each text of a row is a segment of that row; texts without a word are none."""
-    batch = as_answers(
+    """Each text of a row is one segment of it, and blank texts are skipped."""
+    batch = present_as_answers(
         [
             CleanRow(("one", " ", "two"), "a", "clean"),
             CleanRow(("",), "a", "clean"),
@@ -318,11 +327,11 @@ def test_every_text_is_an_answer():
     )
     assert batch.rows.tolist() == [0, 0, 2]
     assert batch.text.to_pylist() == ["one", "two", "three"]
-    assert batch.in_scope(("assistant", "user"), ("answer",)).tolist() == [0, 1, 2]
-    assert not len(batch.in_scope(("user",), ("answer",)))
+    assert batch.find_in_scope(("assistant", "user"), ("answer",)).tolist() == [0, 1, 2]
+    assert not len(batch.find_in_scope(("user",), ("answer",)))
 
 
-def units(count, seed):
+def draw_units(count, seed):
     """Return random unit vectors, float32."""
     vectors = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -330,22 +339,22 @@ def units(count, seed):
 
 @settings(max_examples=60)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 6), st.integers(0, 99))
-def test_leave_one_out_leaves_one_out(positives, negatives, neighbours, seed):
-    """Each exemplar is contrasted with all the others, as if it had been a text of the corpus and never an exemplar."""
-    one, other = units(positives, seed), units(negatives, seed + 1)
+def test_leave_one_out_equals_a_search_without_the_exemplar(positives, negatives, neighbours, seed):
+    """Each exemplar is contrasted with all others as if it was a text of the corpus."""
+    one, other = draw_units(positives, seed), draw_units(negatives, seed + 1)
     found = leave_one_out(one, other, neighbours)
     for own, rest, values, sign in ((one, other, found[0], 1), (other, one, found[1], -1)):
         assert values.shape == (len(own),)
-        for place in range(len(own)):
-            left = np.delete(own, place, axis=0)
-            near = np.sort(left @ own[place])[::-1][:neighbours].mean() if len(left) else 0
-            far = np.sort(rest @ own[place])[::-1][:neighbours].mean() if len(rest) else 0
-            assert values[place] == pytest.approx(sign * (near - far), abs=1e-5)
+        for row in range(len(own)):
+            left = np.delete(own, row, axis=0)
+            near = np.sort(left @ own[row])[::-1][:neighbours].mean() if len(left) else 0
+            far = np.sort(rest @ own[row])[::-1][:neighbours].mean() if len(rest) else 0
+            assert values[row] == pytest.approx(sign * (near - far), abs=1e-5)
 
 
 def test_the_scale_makes_logits_of_margins():
-    """On clouds that lie apart, positives come out above one half and negatives below."""
-    positives, negatives = units(20, 0), units(60, 1)
+    """For separate clouds, the logits of positives are above zero and those of negatives below."""
+    positives, negatives = draw_units(20, 0), draw_units(60, 1)
     positives[:, 0] += 2
     positives /= np.linalg.norm(positives, axis=1, keepdims=True)
     trait = TraitModel(TraitCard(id="a"), "0")
@@ -359,39 +368,47 @@ def test_the_scale_makes_logits_of_margins():
     )
     above, below = trait.scale[0] * margin + trait.scale[1]
     assert above > 0 > below
-    assert trait.head.logits(positives).mean() > 0 > trait.head.logits(negatives).mean()
+    assert (
+        trait.head.compute_logits(positives).mean()
+        > 0
+        > trait.head.compute_logits(negatives).mean()
+    )
 
 
 def test_a_key_changes_with_what_a_trait_depends_on(small_cards, small_clean):
-    """Card, texts, clean text and encoder are in the key; without a dense signal the encoder isn't."""
+    """The key covers card, texts, clean text, and the encoder if a dense signal needs it."""
     rain, loops = small_cards[2], small_cards[0]
-    key = fit_key(rain, small_clean, {"model": "m"})
-    assert key == fit_key(replace(rain, folder=None), small_clean, {"model": "m"})
+    key = compute_fit_key(rain, small_clean, {"model": "m"})
+    assert key == compute_fit_key(replace(rain, folder=None), small_clean, {"model": "m"})
     others = [
-        fit_key(rain, small_clean, {"model": "n"}),
-        fit_key(replace(rain, positives=rain.positives[1:]), small_clean, {"model": "m"}),
-        fit_key(
+        compute_fit_key(rain, small_clean, {"model": "n"}),
+        compute_fit_key(replace(rain, positives=rain.positives[1:]), small_clean, {"model": "m"}),
+        compute_fit_key(
             rain, replace(small_clean, user=(CleanRow(("x",), "user", "clean"),)), {"model": "m"}
         ),
-        fit_key(rain, replace(small_clean, shipped=small_clean.shipped[1:]), {"model": "m"}),
-        fit_key(loops, small_clean, {"model": "m"}),
+        compute_fit_key(
+            rain, replace(small_clean, shipped=small_clean.shipped[1:]), {"model": "m"}
+        ),
+        compute_fit_key(loops, small_clean, {"model": "m"}),
     ]
     assert len({key, *others}) == len(others) + 1
-    assert fit_key(loops, small_clean, {"model": "m"}) == fit_key(loops, small_clean, None)
+    assert compute_fit_key(loops, small_clean, {"model": "m"}) == compute_fit_key(
+        loops, small_clean, None
+    )
 
 
 def test_a_card_can_be_limited_to_some_signals(small_cards):
-    """Other signals are left out; the ones that stay keep their options."""
+    """The remaining signals keep their options."""
     rain = small_cards[2].card
-    only = limited(rain, ["lexicon", "repetition"])
-    assert only.signals.names() == ("lexicon",)
+    only = limit_card(rain, ["lexicon", "repetition"])
+    assert only.signals.names == ("lexicon",)
     assert only.signals.lexicon == rain.signals.lexicon
-    assert limited(rain, rain.signals.names()) == rain
+    assert limit_card(rain, rain.signals.names) == rain
 
 
 def test_a_bank_can_be_limited_to_some_signals(small_bank):
-    """Traits without any of them are left out, calibration is combined anew from the rest, and the digest is another."""
-    only = limited_bank(small_bank, ["head", "lexicon"])
+    """Traits without the signals are left out, and combined scores and digest change."""
+    only = limit_bank(small_bank, ["head", "lexicon"])
     assert list(only.traits) == ["machine-talk", "rain-talk"]
     rain, whole = only.traits["rain-talk"], small_bank.traits["rain-talk"]
     assert set(rain.calibration) == {"combined", "head", "lexicon"}
@@ -402,8 +419,8 @@ def test_a_bank_can_be_limited_to_some_signals(small_bank):
     assert set(whole.calibration) == {"combined", "exemplars", "head", "lexicon"}
 
 
-def test_an_opening_cuts_what_is_fitted_on():
-    """A trait of openings is fitted on openings: cut, each once, and never both positive and negative."""
+def test_an_opening_cuts_the_texts_to_fit_on():
+    """A trait with an opening is fitted on distinct openings, none on both sides."""
     card = LoadedCard(
         TraitCard.model_validate({"id": "x", "scope": {"opening": 20}}),
         (
@@ -416,9 +433,9 @@ def test_an_opening_cuts_what_is_fitted_on():
         ),
         Path(),
     )
-    positives, hard, rest = fitting_texts(
-        card, CleanText((CleanRow(("A long enough background text.",), "background", "clean"),))
-    )
+    shipped = (CleanRow(("A long enough background text.",), "background", "clean"),)
+    user = (CleanRow(("Nothing else.",), "user", "clean"),)
+    positives, hard, rest = collect_texts(card, CleanText(shipped, user))
     assert positives == ("What a lovely though",)
     assert hard == ("Plain words without ",)
-    assert all(len(text) <= 20 for text in rest)
+    assert rest == ("A long enough backgr",)

@@ -1,9 +1,11 @@
-"""Trait cards on disk: the library that ships is whole, a user's folder works, and mistakes are named with file, line and field."""
+"""Trait cards on disk: the library, user folders, and errors with file, line and field."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import time
 import unicodedata
 from collections import Counter
@@ -17,9 +19,9 @@ from classifiers.library import (
     CARD_BYTES,
     FEWEST_POSITIVES,
     LIBRARY,
-    background_conversations,
     find_cards,
     load_card,
+    read_background,
     read_texts,
     read_yaml,
 )
@@ -29,26 +31,26 @@ from schemas.errors import CardError
 
 SHIPPED = sorted(path.parent.name for path in LIBRARY.glob("*/card.yaml"))
 DOZEN = [
-    f"It rains for the {place}th day in a row, and I can think of nothing else."
-    for place in range(12)
+    f"It rains for the {number}th day in a row, and I can think of nothing else."
+    for number in range(12)
 ]
 
 
 @pytest.fixture(scope="module")
 def library():
-    """Return the cards that ship."""
+    """Return the cards of the library."""
     return find_cards()
 
 
-def test_the_library_is_found_whole(library):
-    """Every folder with a card is loaded, in the order of ids."""
+def test_the_whole_library_is_found(library):
+    """Every folder with a card is loaded, and the order is that of the ids."""
     assert [card.id for card in library] == SHIPPED
     assert len(library) >= 11
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_card_is_complete(name):
-    """A card has a title, a description with its limits, a source for every sighting, and thirty texts of each kind."""
+    """A card has a title, a long description, sources, and thirty texts of each kind."""
     (card,) = find_cards([name])
     assert card.id == card.folder.name == name
     assert card.card.title
@@ -61,7 +63,7 @@ def test_a_shipped_card_is_complete(name):
 
 
 def test_related_traits_name_each_other(library):
-    """If one trait's texts may show another, the other's may show the one; but disclaimers here answer all the same, so they refuse nothing."""
+    """Relations are mutual, except that a disclaimer here answers and so isn't a refusal."""
     related = {card.id: set(card.card.related) for card in library}
     one_way = {
         (one, other)
@@ -72,43 +74,41 @@ def test_related_traits_name_each_other(library):
     assert one_way == {("ai-disclaimer", "over-refusal")}
 
 
-def normal(text):
-    """Reduce a text to its letters, so that copies with other spacing or case are seen as copies."""
+def normalise(text):
+    """Return a text's letters in one case, to compare texts without spacing and punctuation."""
     return re.sub(r"\W+", " ", unicodedata.normalize("NFKC", text)).casefold().strip() or text
 
 
-def test_no_text_stands_in_two_places(library):
-    """No exemplar is in two files, nor in the background, not even with other spacing, case or punctuation."""
+def test_no_text_appears_in_two_files(library):
+    """No exemplar is in another file or in the background, even in another case or spacing."""
     texts = [
-        (normal(text), f"{card.id}/{kind}")
+        (normalise(text), f"{card.id}/{kind}")
         for card in library
         for kind in ("positives", "negatives")
         for text in getattr(card, kind)
     ]
-    texts += [
-        (normal(turn), "background") for turns in background_conversations() for turn in {*turns}
-    ]
+    texts += [(normalise(turn), "background") for turns in read_background() for turn in {*turns}]
     counts = Counter(text for text, _ in texts)
-    assert [(text[:60], place) for text, place in texts if counts[text] > 1] == []
+    assert [(text[:60], file) for text, file in texts if counts[text] > 1] == []
 
 
 def test_the_background_is_conversations_with_answers():
-    """Clean text comes as conversations, each with at least one answer that isn't empty, and enough of them to calibrate with."""
-    conversations = background_conversations()
+    """There are enough conversations for a calibration, each with a non-empty answer."""
+    conversations = read_background()
     assert len(conversations) >= 300
     assert all(turns for turns in conversations)
     assert all(turn.strip() for turns in conversations for turn in turns)
 
 
-def full_length():
-    """Return the conversations that are as long as real ones, as they stand in their file."""
+def read_full_length():
+    """Return the rows of the background whose answers are as long as real ones."""
     lines = (LIBRARY / "background-full-length.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 def test_the_full_length_background_is_as_long_as_real_answers():
-    """At least ninety conversations of a question and an answer of some 250 to 900 words, all different and all on other questions."""
-    rows = full_length()
+    """There are ninety conversations with different questions and answers of 250 to 900 words."""
+    rows = read_full_length()
     assert len(rows) >= 90
     for row in rows:
         assert set(row) == {"messages"}
@@ -120,8 +120,8 @@ def test_the_full_length_background_is_as_long_as_real_answers():
         )
     answers = [row["messages"][-1]["content"] for row in rows]
     assert all(250 <= len(answer.split()) <= 900 for answer in answers)
-    assert len({normal(row["messages"][0]["content"]) for row in rows}) == len(rows)
-    assert len({normal(answer)[:60] for answer in answers}) == len(rows)
+    assert len({normalise(row["messages"][0]["content"]) for row in rows}) == len(rows)
+    assert len({normalise(answer)[:60] for answer in answers}) == len(rows)
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_the_full_length_background_is_as_long_as_real_answers():
     [card.id for card in find_cards() if card.card.signals.lexicon or card.card.signals.repetition],
 )
 def test_the_full_length_background_shows_no_trait(library, name):
-    """No pattern of the library hits in it and no loop runs through it; of vendor phrasing, a matter of density, a little is clean."""
+    """No lexicon hits and no loop is long; a little vendor phrasing is clean."""
     card = next(card for card in library if card.id == name).card
-    answers = [row["messages"][-1]["content"][: card.scope.opening] for row in full_length()]
+    answers = [row["messages"][-1]["content"][: card.scope.opening] for row in read_full_length()]
     if card.signals.lexicon:
         (scores, spans, *_), *_ = score_lexicons(
             [Lexicon(card.signals.lexicon)], pa.array(answers, pa.large_string())
@@ -147,16 +147,16 @@ def test_the_full_length_background_shows_no_trait(library, name):
 
 
 def test_a_folder_with_a_dozen_positives_is_a_trait(card_folder):
-    """An id and twelve texts make a working card, with no negatives and no code."""
+    """An id and twelve positives are a working trait."""
     folder = card_folder(positives=DOZEN)
     (card,) = find_cards([str(folder)])
     assert (card.id, card.positives, card.negatives) == ("rain-talk", tuple(DOZEN), ())
-    assert card.card.signals.names() == ("exemplars", "head")
+    assert card.card.signals.names == ("exemplars", "head")
     assert card.folder == folder.resolve()
 
 
 def test_a_folder_of_folders_and_names_of_the_library_are_found(card_folder):
-    """Paths and ids can be mixed; each trait comes once, however often it is named."""
+    """Names can mix paths and ids, and a trait that is named twice comes once."""
     first, second = (
         card_folder("rain-talk", positives=DOZEN),
         card_folder("sun-talk", positives=DOZEN),
@@ -167,15 +167,17 @@ def test_a_folder_of_folders_and_names_of_the_library_are_found(card_folder):
     assert [card.id for card in mixed] == ["ai-disclaimer", "rain-talk", "sun-talk"]
 
 
-def test_a_name_that_is_nothing_is_refused_with_what_there_is(tmp_path):
-    """The message lists the library's traits; an empty folder and a path into the library aren't traits."""
+def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
+    """The message lists the library's traits; empty folders and paths into it are no traits."""
     for name in ("no-such-trait", str(tmp_path), "../quirks/ai-disclaimer", ""):
-        with pytest.raises(CardError, match=r"is no trait folder(.|\n)*ai-disclaimer, coercion"):
+        with pytest.raises(
+            CardError, match=r"is neither a trait folder(.|\n)*ai-disclaimer, coercion"
+        ):
             find_cards([name])
 
 
 def test_two_cards_of_one_id_are_refused(card_folder):
-    """Both folders are named, since either may be the wrong one."""
+    """The message names both folders, because either may be the wrong one."""
     folder = card_folder("ai-disclaimer", positives=DOZEN)
     with pytest.raises(CardError, match=r"has id 'ai-disclaimer', and so has") as caught:
         find_cards(["ai-disclaimer", str(folder)])
@@ -184,14 +186,14 @@ def test_two_cards_of_one_id_are_refused(card_folder):
 
 
 def refused(folder):
-    """Return the message with which a folder is refused."""
+    """Return the error of a folder that can't be loaded."""
     with pytest.raises(CardError) as caught:
         load_card(folder)
     return str(caught.value)
 
 
 def test_a_mistake_is_named_with_file_and_field(card_folder):
-    """Every wrong field is named, with the file, and the fields that there are."""
+    """The message names the file, every wrong field, and the known fields."""
     folder = card_folder(
         card="titel: x\nlevel: {confidence: 2}\nsignals: {lexicon: {patterns: ['(a)\\1']}}\n",
         positives=DOZEN,
@@ -210,33 +212,33 @@ def test_a_mistake_is_named_with_file_and_field(card_folder):
         ("title: &t x\ndescription: *t\n", "alias *t on line 3"),
         ("signals: &s {head: {}}\nlevel: *s\n", "alias *s on line 3"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "alias *a on line 3"),
-        ("title: x\ntitle: y\n", "key 'title' stands twice"),
-        ("0: x\n0: y\n", "key 0 stands twice"),
-        ("level: {confidence: 0.9, confidence: 0.8}\n", "key 'confidence' stands twice"),
+        ("title: x\ntitle: y\n", "key 'title' appears twice"),
+        ("0: x\n0: y\n", "key 0 appears twice"),
+        ("level: {confidence: 0.9, confidence: 0.8}\n", "key 'confidence' appears twice"),
         (
             "signals:\n  lexicon:\n    patterns:\n      - {match: x, match: y}\n",
-            "key 'match' stands twice",
+            "key 'match' appears twice",
         ),
         ("title: !!python/object/apply:os.getcwd []\n", "line 2"),
         ("title: a: b\n", "line 2"),
         ("title: 'open\n", "line 2"),
         ("title: 2024-13-01\n", "month must be in 1..12"),
-        ("signals: !!map [head]\n", "is not plain YAML"),
+        ("signals: !!map [head]\n", "expected a mapping node"),
         ("? [a, b]\n: c\n", "line 2"),
-        (f"title: {'[' * 500}\n", "is not plain YAML"),
-        ("title: \x07\n", "is not plain YAML"),
+        (f"title: {'[' * 500}\n", "recursion"),
+        ("title: \x07\n", "special characters are not allowed"),
     ],
 )
 def test_yaml_that_is_not_plain_is_refused(card_folder, card, says):
-    """Aliases, doubled keys, tags and broken syntax are refused by file, and by line or key; nothing is executed or blown up."""
+    """Aliases, duplicate keys, tags and syntax errors are refused with file and line or key."""
     folder = card_folder(card=card, positives=DOZEN)
     message = refused(folder)
     assert message.startswith(f"{folder / 'card.yaml'}: is not plain YAML: ")
     assert says in message
 
 
-def test_a_card_that_is_no_mapping_or_not_there_is_refused(card_folder, tmp_path):
-    """A list, an empty file, bytes that are no UTF-8, a missing and a huge file each have their message."""
+def test_a_card_that_is_no_mapping_or_missing_is_refused(card_folder):
+    """A list and an empty, badly encoded, huge or missing file each have their own message."""
     folder = card_folder(positives=DOZEN)
     card = folder / "card.yaml"
     for data, says in (
@@ -252,7 +254,7 @@ def test_a_card_that_is_no_mapping_or_not_there_is_refused(card_folder, tmp_path
 
 
 def test_yaml_is_read_into_any_model(tmp_path):
-    """The same reader serves policies and configurations; an empty file is a model of defaults."""
+    """The function reads any model, and an empty file gives its defaults."""
 
     class Model(BaseModel):
         number: int = 3
@@ -283,15 +285,15 @@ def test_yaml_is_read_into_any_model(tmp_path):
     ],
 )
 def test_a_bad_line_of_exemplars_is_named(card_folder, line):
-    """File and line are named, counting blank lines as a person's editor does."""
+    """The message has the file and the line, blank lines included, as in an editor."""
     folder = card_folder(positives=DOZEN)
     path = folder / "positives.jsonl"
     path.write_text(json.dumps({"text": "a"}) + "\n\n" + line + "\n")
     assert refused(folder).startswith(f"{path} line 3: ")
 
 
-def test_exemplars_that_are_no_utf8_are_refused(card_folder):
-    """A file in another encoding is named, with its line."""
+def test_exemplars_that_are_not_utf8_are_refused(card_folder):
+    """A line in another encoding is named with its file."""
     folder = card_folder(positives=DOZEN)
     path = folder / "negatives.jsonl"
     path.write_bytes(b'{"text": "fine"}\n{"text": "caf\xe9"}\n')
@@ -300,7 +302,7 @@ def test_exemplars_that_are_no_utf8_are_refused(card_folder):
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\u00a0"])
 def test_only_a_newline_ends_a_line(tmp_path, mark):
-    """Marks that Unicode calls line ends stand inside a JSON string as any letter does."""
+    """Other line ends of Unicode may be part of a JSON string."""
     path = tmp_path / "texts.jsonl"
     text = f"one{mark}two"
     path.write_text(
@@ -314,19 +316,20 @@ def test_only_a_newline_ends_a_line(tmp_path, mark):
     assert read_texts(path) == (text, "three")
 
 
-def test_texts_that_stand_twice_are_refused(card_folder):
-    """Twice in one file, or in both, a text would be counted double or for both sides."""
+def test_texts_that_appear_twice_are_refused(card_folder):
+    """A text may not be twice in one file, nor positive and negative."""
     folder = card_folder(positives=[*DOZEN, DOZEN[3]])
     assert "positives.jsonl: the text 'It rains for the 3th day" in refused(folder)
     other = card_folder("sun-talk", positives=DOZEN, negatives=[DOZEN[5], "Fine."])
-    assert f"{other}: the text {DOZEN[5][:60]!r} is positive and negative" in refused(other)
+    assert f"{other}: the text {DOZEN[5][:60]!r} is both positive and negative" in refused(other)
 
 
 def test_too_few_positives_are_refused_for_fitted_signals_only(card_folder):
-    """Exemplars and heads need some texts to be fitted from; a lexicon needs none."""
+    """Exemplars and heads are fitted from positives, and a lexicon needs none."""
     folder = card_folder(positives=DOZEN[: FEWEST_POSITIVES - 1])
     assert refused(folder).startswith(
-        f"{folder / 'positives.jsonl'}: signal exemplars needs at least {FEWEST_POSITIVES} positives, has 3"
+        f"{folder / 'positives.jsonl'}: signal exemplars needs at least {FEWEST_POSITIVES} "
+        "positives, has 3"
     )
     assert "signal head needs at least" in refused(card_folder("b", "signals: [head]\n"))
     assert load_card(card_folder("c", "signals: {lexicon: {patterns: [rain]}}\n")).positives == ()
@@ -337,7 +340,7 @@ def test_too_few_positives_are_refused_for_fitted_signals_only(card_folder):
 
 
 def test_the_digest_covers_card_and_texts(card_folder):
-    """Any change of the card or of a text, or of their side, is another trait; where the folder lies isn't."""
+    """Any change to a card, its texts or their order changes the digest; the folder doesn't."""
     first = load_card(card_folder("a", positives=DOZEN, negatives=["Fine."]))
     elsewhere = replace(first, folder=first.folder / "elsewhere")
     assert elsewhere.digest == first.digest
@@ -352,7 +355,7 @@ def test_the_digest_covers_card_and_texts(card_folder):
 
 
 def test_yaml_of_very_many_keys_is_refused_in_time(card_folder):
-    """A file of as many keys as fit is looked through once, not once for each key."""
+    """A file with as many keys as fit is checked in one pass, not in one pass for each key."""
     folder = card_folder(
         card="".join(f"k{number}: 1\n" for number in range(60_000)), positives=DOZEN
     )
@@ -369,8 +372,23 @@ def test_yaml_of_very_many_keys_is_refused_in_time(card_folder):
         "signals: {classifier: {model: x, label: y, trust_remote_code: true}}",
     ],
 )
-def test_a_card_can_t_turn_remote_code_on(card_folder, card):
-    """There is no such field, at any depth."""
+def test_a_card_cannot_turn_remote_code_on(card_folder, card):
+    """No field of a card turns remote code on, at any depth."""
     assert "trust_remote_code: is not known" in refused(
         card_folder(card=card + "\n", positives=DOZEN)
     )
+
+
+def test_reading_trait_folders_loads_no_model_library(root, card_folder):
+    """Trait folders are checked without waiting for torch, transformers or FAISS."""
+    folder = card_folder(positives=DOZEN)
+    code = (
+        "import sys\n"
+        "from classifiers.library import find_cards\n"
+        f"print(*(card.id for card in find_cards([{str(folder)!r}, 'ai-disclaimer'])))\n"
+        "print(sorted({'torch', 'transformers', 'faiss', 'apache_beam'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["ai-disclaimer rain-talk", "[]"]

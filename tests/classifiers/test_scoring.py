@@ -1,4 +1,4 @@
-"""Scoring: each row's maximum and its place, scopes, combination, and scores that don't depend on the company."""
+"""Scoring: each row's maximum and its span, scopes, combination, and independence of rows."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from classifiers.scoring import (
     Scorer,
     Scores,
     SignalScores,
+    apply_logistic,
     combine,
-    dense_scores,
-    in_scope,
+    find_in_scope,
     load_classifiers,
     load_scorer,
-    logistic,
     needs_encoder,
-    reduced,
-    rounded,
+    reduce_to_rows,
+    round_scores,
+    score_dense,
 )
 from classifiers.signals.exemplars import contrast
 from classifiers.signals.lexicons import Lexicon
 from classifiers.signals.repetition import find_loop
 from schemas.cards import Scope, TraitCard
-from schemas.errors import ModelError
-from schemas.outputs import SCORE_DECIMALS
+from schemas.errors import ModelError, RowError
+from schemas.scores import SCORE_DECIMALS
 
 LOOP = "I have to check the valve once more. " * 12
 LONG = "The clerk sold the old maps and painted a red door. " * 30
@@ -42,7 +42,7 @@ LONG = "The clerk sold the old maps and painted a red door. " * 30
 
 @dataclass
 class Segments:
-    """Segments of rows as parallel columns, as the scorer takes them."""
+    """Segments as parallel columns, which the scorer reads."""
 
     rows: np.ndarray
     roles: list
@@ -51,27 +51,27 @@ class Segments:
 
     @property
     def text(self):
-        """Return the texts as Arrow keeps them."""
+        """Return the texts as an Arrow array."""
         return pa.array(self.texts, pa.large_string())
 
-    def in_scope(self, roles, channels):
+    def find_in_scope(self, roles, channels):
         """Return the segments with these roles and channels."""
         both = enumerate(zip(self.roles, self.channels, strict=True))
         return np.array(
-            [place for place, (role, channel) in both if role in roles and channel in channels],
+            [index for index, (role, channel) in both if role in roles and channel in channels],
             np.int64,
         )
 
 
-def segments(*parts):
-    """Return segments from (row, role, channel, text)."""
+def make_segments(*parts):
+    """Return segments from tuples of row, role, channel and text."""
     rows, *columns = (
         (list(column) for column in zip(*parts, strict=True)) if parts else ([], [], [], [])
     )
     return Segments(np.array(rows, np.int64), *columns)
 
 
-TEXTS = segments(
+TEXTS = make_segments(
     (0, "user", "answer", "It is raining, and the drizzle is loud. My pistons need oil."),
     (0, "assistant", "answer", "The baker sold two recipes."),
     (1, "assistant", "thinking", "My boiler is warm and the gears inside me turn."),
@@ -95,13 +95,13 @@ def scorer(small_bank, encoder):
 
 @pytest.fixture(scope="module")
 def scores(scorer):
-    """Return the scores of the five rows above."""
+    """Return the scores of the five rows of `TEXTS`."""
     return scorer.score(5, TEXTS)
 
 
-def test_columns_stand_in_order(scores):
-    """Each trait's combined score comes first, then its signals in the order of the schema."""
-    assert list(scores.columns()) == [
+def test_columns_are_in_order(scores):
+    """A trait's combined score is first, and its signals follow in the order of `SIGNALS`."""
+    assert list(scores.build_columns()) == [
         "loops",
         "loops/repetition",
         "machine-talk",
@@ -111,18 +111,18 @@ def test_columns_stand_in_order(scores):
         "rain-talk/head",
         "rain-talk/lexicon",
     ]
-    for values in scores.columns().values():
+    for values in scores.build_columns().values():
         assert values.dtype == np.float32
         assert values.shape == (5,)
 
 
-def test_scores_lie_between_zero_and_one_or_are_missing(scores):
-    """A row with nothing in scope has no score at all: not zero, which would say that it was looked at."""
-    for name, values in scores.columns().items():
+def test_scores_are_between_zero_and_one_or_missing(scores):
+    """A row with nothing in scope has NaN, because zero would mean that it was scored."""
+    for name, values in scores.build_columns().items():
         present = values[~np.isnan(values)]
         assert ((present >= 0) & (present <= 1)).all(), name
-        assert np.array_equal(present, rounded(present))
-    missing = {name: np.isnan(values).tolist() for name, values in scores.columns().items()}
+        assert np.array_equal(present, round_scores(present))
+    missing = {name: np.isnan(values).tolist() for name, values in scores.build_columns().items()}
     answers = [False, False, True, False, True]
     assert (
         missing["rain-talk"]
@@ -136,15 +136,15 @@ def test_scores_lie_between_zero_and_one_or_are_missing(scores):
     )
 
 
-def test_only_what_is_in_scope_counts(scores):
-    """The user's rain isn't the assistant's, and machines are looked for in the thinking alone."""
+def test_only_segments_in_scope_count(scores):
+    """Rain in the user's turn and machines in an answer don't score, because of their scopes."""
     assert scores.signals["rain-talk"]["lexicon"].scores[0] == 0
     assert scores.signals["loops"]["repetition"].scores[3] == 1
     assert scores.signals["machine-talk"]["head"].places.segment.tolist() == [-1, 2, -1, -1, -1]
 
 
-def test_the_evidence_is_where_it_is(scores):
-    """The place of a lexicon's hit is its words, that of a loop the loop, that of a dense signal the window around it."""
+def test_spans_locate_the_evidence(scores):
+    """A span is a lexicon's hit, a loop, or the window of a dense signal."""
     lexicon = scores.signals["rain-talk"]["lexicon"].places
     assert lexicon.segment[1] == 3
     assert TEXTS.texts[3][lexicon.start[1] : lexicon.end[1]] == "It is raining"
@@ -164,27 +164,27 @@ def test_the_evidence_is_where_it_is(scores):
 
 
 def test_a_trait_scores_higher_where_it_shows(scores):
-    """The row with the sentence of rain outscores those without, though it is deep inside a long answer."""
+    """One sentence of rain deep inside a long answer makes the row score higher than others."""
     rain = scores.combined["rain-talk"]
     assert rain[1] > 0.5 > rain[0]
     assert scores.combined["loops"].tolist()[:4:3] == [0.0, 1.0]
 
 
-def test_signals_are_what_their_parts_compute(scores, scorer, small_bank):
-    """A row's score is the largest over its segments' windows, by head, neighbours, patterns and loops themselves."""
+def test_signals_equal_what_their_parts_compute(scores, scorer, small_bank):
+    """A row's score is the maximum of its windows' scores by head, neighbours, lexicon and loop."""
     trait = small_bank.traits["rain-talk"]
     card = trait.card.signals
-    windows = scorer.encoder.windows(TEXTS.texts[3:4])
+    windows = scorer.encoder.cut_windows(TEXTS.texts[3:4])
     vectors = scorer.encoder.encode(windows)
     margin = contrast(
         vectors, trait.positive_index, trait.negative_index, card.exemplars.neighbours
     )
     expected = {
-        "head": expit(trait.head.logits(vectors)).max(),
+        "head": expit(trait.head.compute_logits(vectors)).max(),
         "exemplars": expit(trait.scale[0] * margin + trait.scale[1]).max(),
     }
     words = Lexicon(card.lexicon)
-    expected["lexicon"] = words.score(TEXTS.texts[3], words.hits(TEXTS.texts[3]))
+    expected["lexicon"] = words.score(TEXTS.texts[3], words.find_hits(TEXTS.texts[3]))
     for name, value in expected.items():
         assert scores.signals["rain-talk"][name].scores[1] == pytest.approx(
             value, abs=1.01 * 10**-SCORE_DECIMALS
@@ -196,7 +196,7 @@ def test_signals_are_what_their_parts_compute(scores, scorer, small_bank):
 
 
 def test_windows_lead_to_the_vectors_of_the_evidence(scores, small_bank):
-    """The window of a dense signal is a place among the vectors, and scores there what the row scored."""
+    """The vector at the window of a dense signal has the score of the row."""
     for name, signal in (
         ("rain-talk", "exemplars"),
         ("rain-talk", "head"),
@@ -205,45 +205,52 @@ def test_windows_lead_to_the_vectors_of_the_evidence(scores, small_bank):
         item = scores.signals[name][signal]
         for row in np.flatnonzero(~np.isnan(item.scores)):
             vector = scores.vectors[item.window[row]][None]
-            again = dense_scores(small_bank.traits[name], vector)[signal]
-            assert rounded(again)[0] == pytest.approx(item.scores[row], abs=1.01e-4)
+            again = score_dense(small_bank.traits[name], vector)[signal]
+            assert round_scores(again)[0] == pytest.approx(item.scores[row], abs=1.01e-4)
     assert scores.signals["rain-talk"]["lexicon"].window is None
 
 
-def test_company_does_not_change_a_score(scorer, scores):
-    """A row scores the same, to the last stated decimal, alone and beside others."""
+def test_other_rows_do_not_change_a_score(scorer, scores):
+    """A row scores the same to the last stored decimal alone and among others."""
     for row in range(5):
-        inside = [place for place, other in enumerate(TEXTS.rows) if other == row]
+        inside = [index for index, other in enumerate(TEXTS.rows) if other == row]
         alone = scorer.score(
             1,
             Segments(
                 np.zeros(len(inside), np.int64),
                 *(
-                    [column[place] for place in inside]
+                    [column[index] for index in inside]
                     for column in (TEXTS.roles, TEXTS.channels, TEXTS.texts)
                 ),
             ),
         )
-        for name, values in scores.columns().items():
-            assert alone.columns()[name][0] == pytest.approx(values[row], abs=1.01e-4, nan_ok=True)
+        for name, values in scores.build_columns().items():
+            assert alone.build_columns()[name][0] == pytest.approx(
+                values[row], abs=1.01e-4, nan_ok=True
+            )
 
 
-def test_nothing_scores_as_nothing(scorer):
-    """No rows, and rows without segments, have columns all the same."""
-    assert all(values.shape == (0,) for values in scorer.score(0, segments()).columns().values())
-    assert all(np.isnan(values).all() for values in scorer.score(3, segments()).columns().values())
+def test_no_rows_and_rows_without_segments_have_columns(scorer):
+    """Without rows columns are empty, and without segments they are NaN."""
+    assert all(
+        values.shape == (0,) for values in scorer.score(0, make_segments()).build_columns().values()
+    )
+    assert all(
+        np.isnan(values).all()
+        for values in scorer.score(3, make_segments()).build_columns().values()
+    )
 
 
 def test_counts_are_those_of_all_models(scorer):
-    """What the encoder and the classifiers have computed is added up."""
-    before = scorer.counts()
+    """The counts of encoder and classifiers are added up."""
+    before = scorer.sum_counts()
     scorer.score(5, TEXTS)
-    after = scorer.counts()
+    after = scorer.sum_counts()
     assert after.windows > before.windows
     assert after.tokens > before.tokens
     other = replace(scorer, classifiers={"a": scorer.encoder})
-    assert other.counts().windows == 2 * after.windows
-    assert Scorer(Bank({}, None, {}), None, {}).counts() == BatchCounts()
+    assert other.sum_counts().windows == 2 * after.windows
+    assert Scorer(Bank({}, None, {}), None, {}).sum_counts() == BatchCounts()
 
 
 PROBABILITIES = st.floats(0, 1, width=32)
@@ -257,7 +264,7 @@ PROBABILITIES = st.floats(0, 1, width=32)
     )
 )
 def test_the_combination_is_the_stated_one(signals):
-    """Dense logits are averaged, the rest joined as independent causes."""
+    """Dense logits are averaged, and the other signals join as independent evidence."""
     dense = [
         np.clip(signals[name], 1e-6, 1 - 1e-6) for name in ("exemplars", "head") if name in signals
     ]
@@ -273,7 +280,7 @@ def test_the_combination_is_the_stated_one(signals):
     st.sampled_from(["head", "lexicon", "classifier"]), PROBABILITIES, PROBABILITIES, PROBABILITIES
 )
 def test_more_evidence_never_lowers_the_combination(name, low, high, other):
-    """A higher score of one signal, the rest the same, never makes the row look cleaner."""
+    """A higher score of one signal never lowers the combined score."""
     low, high = sorted((low, high))
     one, two = (
         combine({name: np.array([value], np.float32), "repetition": np.array([other], np.float32)})[
@@ -285,7 +292,7 @@ def test_more_evidence_never_lowers_the_combination(name, low, high, other):
 
 
 def test_a_missing_score_stays_missing_when_combined():
-    """NaN passes through without a warning."""
+    """NaN stays NaN, without a warning."""
     nothing = np.array([np.nan, 0.5], np.float32)
     found = combine({"exemplars": nothing, "head": nothing, "lexicon": nothing})
     assert np.isnan(found[0])
@@ -293,10 +300,10 @@ def test_a_missing_score_stays_missing_when_combined():
 
 
 def test_the_logistic_function_does_not_overflow():
-    """Far logits give exactly what double precision can hold, missing ones stay missing, and nothing warns."""
+    """Extreme logits equal scipy's results, NaN stays NaN, and nothing warns."""
     values = np.array([-1e6, -800.0, -3.0, 0.0, 3.0, 800.0, 1e6])
-    assert logistic(values) == pytest.approx(expit(values), abs=1e-15)
-    assert np.isnan(logistic(np.array([np.nan]))).all()
+    assert apply_logistic(values) == pytest.approx(expit(values), abs=1e-15)
+    assert np.isnan(apply_logistic(np.array([np.nan]))).all()
 
 
 WINDOWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 8)), max_size=25)
@@ -305,22 +312,22 @@ WINDOWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 8)), max_size=25)
 @settings(max_examples=150)
 @given(WINDOWS, st.booleans())
 def test_reduction_takes_the_first_of_the_largest(windows, dense):
-    """Each row gets its largest score and the place of the first window that has it; a row without windows has none."""
-    windows = sorted(windows, key=lambda item: item[0])  # segments of row r, in order
+    """A row has its largest score and the span of the first window with it, or NaN and -1."""
+    windows = sorted(windows, key=lambda item: item[0])  # segments come in the order of rows
     rows = [row for row, _ in windows]
     values = np.array([score / 8 for _, score in windows], np.float32)
-    texts = segments(*((row, "assistant", "answer", "") for row in rows))
-    spans = np.array([(place, place + 7) for place in range(len(rows))], np.int32).reshape(-1, 2)
+    texts = make_segments(*((row, "assistant", "answer", "") for row in rows))
+    spans = np.array([(index, index + 7) for index in range(len(rows))], np.int32).reshape(-1, 2)
     names = np.arange(100, 100 + len(rows)) if dense else None
-    found = reduced(6, texts, range(len(rows)), values, spans, names)
+    found = reduce_to_rows(6, texts, range(len(rows)), values, spans, names)
     for row in range(6):
-        own = [place for place in range(len(rows)) if rows[place] == row]
+        own = [index for index in range(len(rows)) if rows[index] == row]
         if not own:
             assert np.isnan(found.scores[row])
             assert [column[row] for column in found.places] == [-1, -1, -1]
             assert names is None or found.window[row] == -1
             continue
-        best = max(own, key=lambda place: (values[place], -place))
+        best = max(own, key=lambda index: (values[index], -index))
         assert found.scores[row] == pytest.approx(values[best], abs=1e-4)
         assert [column[row] for column in found.places] == [best, best, best + 7]
         assert names is None or found.window[row] == 100 + best
@@ -328,22 +335,24 @@ def test_reduction_takes_the_first_of_the_largest(windows, dense):
 
 
 def test_scores_are_rounded_before_they_are_compared():
-    """Two windows that differ in the last bits are a tie, and the first is taken, whatever the batch did to them."""
-    texts = segments((0, "assistant", "answer", ""), (0, "assistant", "answer", ""))
+    """Windows that differ only in bits that depend on the batch tie, and the first counts."""
+    texts = make_segments((0, "assistant", "answer", ""), (0, "assistant", "answer", ""))
     spans = np.array([[0, 1], [1, 2]], np.int32)
-    found = reduced(1, texts, [0, 1], np.array([0.5, 0.5 + 1e-6], np.float32), spans)
+    found = reduce_to_rows(1, texts, [0, 1], np.array([0.5, 0.5 + 1e-6], np.float32), spans)
     assert found.places.segment.tolist() == [0]
-    assert rounded(np.array([0.123449, 0.12346])).tolist() == [
+    assert round_scores(np.array([0.123449, 0.12346])).tolist() == [
         np.float32(0.1234),
         np.float32(0.1235),
     ]
 
 
 def test_scope_is_role_and_channel():
-    """Both have to be named."""
-    assert in_scope(TEXTS, Scope()).tolist() == [1, 2, 3, 4, 5]
-    assert in_scope(TEXTS, Scope(channels=("thinking",))).tolist() == [2]
-    assert in_scope(TEXTS, Scope(roles=("user", "assistant"), channels=("answer",))).tolist() == [
+    """A segment is in scope if both its role and its channel are."""
+    assert find_in_scope(TEXTS, Scope()).tolist() == [1, 2, 3, 4, 5]
+    assert find_in_scope(TEXTS, Scope(channels=("thinking",))).tolist() == [2]
+    assert find_in_scope(
+        TEXTS, Scope(roles=("user", "assistant"), channels=("answer",))
+    ).tolist() == [
         0,
         1,
         3,
@@ -351,11 +360,11 @@ def test_scope_is_role_and_channel():
         5,
         6,
     ]
-    assert in_scope(TEXTS, Scope(roles=("tool",))).tolist() == []
+    assert find_in_scope(TEXTS, Scope(roles=("tool",))).tolist() == []
 
 
 def test_the_strongest_signal_is_named():
-    """Of equals the one that points at words comes before the one that points at a window; a missing score is weakest."""
+    """Of equal signals the one with the narrowest span is strongest, and NaN is the weakest."""
     places = Places(*(np.zeros(1, np.int32) for _ in range(3)))
     for values, name in (
         (
@@ -371,24 +380,24 @@ def test_the_strongest_signal_is_named():
             for signal, value in values.items()
         }
         scores = Scores(1, {"a": np.array([0.9], np.float32)}, {"a": signals})
-        assert scores.strongest("a", 0) == name
-        assert scores.score("a", "combined")[0] == np.float32(0.9)
-        assert scores.score("a", name)[0] == np.float32(values[name])
+        assert scores.find_strongest("a", 0) == name
+        assert scores.get_scores("a", "combined")[0] == np.float32(0.9)
+        assert scores.get_scores("a", name)[0] == np.float32(values[name])
 
 
 def test_only_dense_signals_need_the_encoder(small_bank):
-    """A bank of lexicons and loops runs without a model."""
+    """A bank without dense signals is scored without an encoder."""
     assert needs_encoder(small_bank)
     loops = Bank({"loops": small_bank.traits["loops"]}, None, {})
     assert not needs_encoder(loops)
     scorer = load_scorer(loops, EncoderConfig(device="cpu"))
     assert scorer.encoder is None
     assert scorer.score(5, TEXTS).combined["loops"][3] == 1
-    assert scorer.counts() == BatchCounts()
+    assert scorer.sum_counts() == BatchCounts()
 
 
 def test_a_scorer_refuses_another_encoder(small_bank, encoder):
-    """A bank fitted with other windows, or another model, isn't scored with."""
+    """An encoder with other windows than the bank's is an error."""
     assert load_scorer(small_bank, encoder.config, encoder).encoder is encoder
     other = replace(encoder, config=replace(encoder.config, window_tokens=64))
     with pytest.raises(ModelError, match="bank was fitted with window_tokens"):
@@ -396,7 +405,7 @@ def test_a_scorer_refuses_another_encoder(small_bank, encoder):
 
 
 def test_sequence_classifiers_are_scored_beside_the_rest(tiny_checkpoint):
-    """A card that names a checkpoint gets its label's probability, in scope only, with the place of the window."""
+    """A card with a checkpoint scores by its label's probability, within the scope."""
     folder = tiny_checkpoint(
         "BertForSequenceClassification",
         id2label={0: "dry", 1: "wet"},
@@ -411,21 +420,21 @@ def test_sequence_classifiers_are_scored_beside_the_rest(tiny_checkpoint):
     assert list(load_classifiers(bank, config)) == ["wet"]
     found = scorer.score(5, TEXTS)
     model = scorer.classifiers["wet"]
-    windows = model.windows(TEXTS.texts[3:4])
-    values = model.probabilities(windows)
+    windows = model.cut_windows(TEXTS.texts[3:4])
+    values = model.compute_probabilities(windows)
     item = found.signals["wet"]["classifier"]
     assert item.scores[1] >= np.round(values.max(), 4) - 1e-4
     assert np.isnan(item.scores[[2, 4]]).all()
     best = max(
-        [*windows, *model.windows(TEXTS.texts[2:3])],
-        key=lambda window: model.probabilities([window])[0],
+        [*windows, *model.cut_windows(TEXTS.texts[2:3])],
+        key=lambda window: model.compute_probabilities([window])[0],
     )
     assert (item.places.start[1], item.places.end[1]) == (best.start, best.end)
     assert found.combined["wet"] == pytest.approx(item.scores, abs=1.01e-4, nan_ok=True)
 
 
-def with_opening(bank, opening):
-    """Return the bank with every trait limited to the first so many characters."""
+def set_opening(bank, opening):
+    """Return the bank with this opening in the scope of every trait."""
     traits = {
         name: replace(
             trait,
@@ -438,14 +447,14 @@ def with_opening(bank, opening):
     return Bank(traits, bank.encoder, bank.background)
 
 
-def test_an_opening_hides_what_comes_later(small_bank, encoder):
-    """With an opening, every signal sees the first characters alone: what follows them changes no score."""
-    scorer = Scorer(with_opening(small_bank, 60), encoder, {})
+def test_text_after_the_opening_changes_no_score(small_bank, encoder):
+    """With an opening, every signal reads the first characters alone."""
+    scorer = Scorer(set_opening(small_bank, 60), encoder, {})
     head = "The baker sold two recipes, painted a door, and swept the hall all day."
-    short = scorer.score(1, segments((0, "assistant", "answer", head[:60])))
+    short = scorer.score(1, make_segments((0, "assistant", "answer", head[:60])))
     long = scorer.score(
         1,
-        segments(
+        make_segments(
             (
                 0,
                 "assistant",
@@ -458,15 +467,15 @@ def test_an_opening_hides_what_comes_later(small_bank, encoder):
         np.testing.assert_array_equal(long.combined[trait], short.combined[trait])
 
 
-def test_openings_and_whole_texts_side_by_side(small_bank, encoder):
-    """Traits with and without an opening share a run; each scores as it would alone, and rows keep their whole text's vector."""
+def test_traits_with_and_without_an_opening_share_a_run(small_bank, encoder):
+    """Traits score as they would alone, and rows have the vector of their whole text."""
     names = list(small_bank.traits)
     mixed = Bank(
-        {**small_bank.traits, names[0]: with_opening(small_bank, 60).traits[names[0]]},
+        {**small_bank.traits, names[0]: set_opening(small_bank, 60).traits[names[0]]},
         small_bank.encoder,
         small_bank.background,
     )
-    texts = segments(
+    texts = make_segments(
         (0, "assistant", "answer", LONG), (1, "assistant", "answer", "My gears are warm.")
     )
     both = Scorer(mixed, encoder, {}).score(2, texts)
@@ -474,5 +483,37 @@ def test_openings_and_whole_texts_side_by_side(small_bank, encoder):
     for name in names[1:]:
         np.testing.assert_allclose(both.combined[name], alone.combined[name], atol=1e-3)
     np.testing.assert_allclose(
-        both.row_vectors().astype(float), alone.row_vectors().astype(float), atol=2e-3
+        both.average_vectors().astype(float), alone.average_vectors().astype(float), atol=2e-3
     )
+
+
+def test_a_score_that_is_not_finite_is_refused():
+    """NaN from a signal is an error, because it would look like a row with nothing in scope."""
+    texts = make_segments((0, "assistant", "answer", ""))
+    spans = np.zeros((1, 2), np.int32)
+    with pytest.raises(RowError, match="gives NaN or infinity"):
+        reduce_to_rows(1, texts, [0], np.array([np.nan], np.float32), spans)
+
+
+def test_rows_without_a_score_are_counted(scores, small_bank):
+    """A row counts as unscored if it has nothing in the scope of any trait."""
+    assert scores.count_unscored() == 2  # no text at all, and none of the assistant's
+    assert Scores(3, {"a": np.array([np.nan, 0.5, 0], np.float32)}).count_unscored() == 1
+
+
+def test_the_vector_of_a_row_is_the_mean_of_its_windows(scores, scorer):
+    """Vectors of rows have unit length, and rows without windows have zeros."""
+    vectors = scores.average_vectors().astype(np.float64)
+    lengths = np.linalg.norm(vectors, axis=1)
+    assert lengths == pytest.approx([1, 1, 0, 1, 0], abs=1e-2)
+    windows = scorer.encoder.cut_windows([TEXTS.texts[1]])
+    assert vectors[0] == pytest.approx(scorer.encoder.encode(windows)[0], abs=1e-3)
+
+
+def test_without_an_encoder_there_are_no_windows_and_no_vectors(small_bank):
+    """Both are an error of the caller, with the reason."""
+    loops = Scorer(Bank({"loops": small_bank.traits["loops"]}, None, {}), None, {})
+    with pytest.raises(ValueError, match="no windows: the scorer has no encoder"):
+        loops.cut_windows(TEXTS)
+    with pytest.raises(ValueError, match="no vectors: no trait of the bank needs the encoder"):
+        loops.score(5, TEXTS).average_vectors()

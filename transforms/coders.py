@@ -1,6 +1,7 @@
-"""How shards are coded where a runner must; above all, how large they are without coding them to find out.
+"""The coder of shards, which knows their sizes without encoding them.
 
-Beam samples the size of elements by encoding them, which for a shard of thousands of rows takes longer than deciding it.
+Beam samples the sizes of elements by encoding them. For a shard of thousands of rows, that takes
+longer than deciding it.
 """
 
 from __future__ import annotations
@@ -12,23 +13,21 @@ from apache_beam.coders import PickleCoder, coder_impl, registry
 BYTES_PER_PLAN = 400
 
 
-def rough_size(value: Any) -> int:
-    """Return about how many bytes a shard holds at whichever stage it is: its table's, which dwarf the rest."""
-    for inside in ("scored", "identified", "shard"):
-        value = getattr(value, inside, value)
+def estimate_size(value: Any) -> int:
+    """Return the approximate bytes of a shard at any stage: those of its table, by far the most."""
     table = getattr(value, "table", None)
     return BYTES_PER_PLAN if table is None else int(table.nbytes)
 
 
 class ShardCoder(PickleCoder):
-    """Pickle, with the size taken from the shard's table."""
+    """Pickle, with the size of the shard's table as the estimate of its size."""
 
     def _create_impl(self) -> Any:
         pickled = PickleCoder().get_impl()
-        return coder_impl.CallbackCoderImpl(pickled.encode, pickled.decode, rough_size)
+        return coder_impl.CallbackCoderImpl(pickled.encode, pickled.decode, estimate_size)
 
 
-def coded(kind: type) -> type:
-    """Register the shard coder for a class; a decorator."""
+def register_shard_coder(kind: type) -> type:
+    """Register the shard coder for a class and return the class. It is used as a decorator."""
     registry.register_coder(kind, ShardCoder)
     return kind

@@ -1,4 +1,4 @@
-"""Rows on which work fails: found by halving, tried once more alone, and turned into rejects; the others go on without them."""
+"""Rows on which work fails: they are found by halving and rejected, and the others go on."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ import orjson
 import pyarrow as pa
 
 from schemas.errors import CongenerError, RowError, out_of_memory
-from transforms.files.shards import RAW_LIMIT, Reject, Shard, row_mask
+from transforms.files.shards import RAW_LIMIT, Reject, Shard, build_row_mask
 
 Result = TypeVar("Result")
 
 FEWEST_TO_BLAME = 10
-"""Where so many rows or more fail to the last one, the fault isn't theirs."""
+"""If this many rows or more all fail, the fault isn't in the rows."""
 
 LONGEST_REASON = 300
 ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")
+
 PANIC = "PanicException"
-"""What Rust code (tokenizers) raises where it should have returned an error; it is no `Exception`."""
+"""The name of the exception for a panic in Rust, as of tokenizers. It isn't an `Exception`."""
 
 
-def spared(
+def isolate_failures(
     size: int, attempt: Callable[[Sequence[int]], Result], stage: str
 ) -> tuple[Result, dict[int, str]]:
-    """Do work on rows 0 to `size` - 1; where it fails, on all but those on which it fails alone as well.
+    """Do work on rows 0 to `size` - 1 and, if it fails, on all rows that don't fail alone.
 
-    Returns what the work gives, and the reason for each row that was left out.
+    Returns the result of the work, and the reason for each row that was left out.
 
-    Raises: Exception: The work's own, where it is no row's fault: lack of memory, a model that can't be had, every row of many.
+    Raises:
+        RowError: every row fails, and there are at least `FEWEST_TO_BLAME`.
+        Exception: the work's own error, if it can't be a row's fault, such as a lack of memory.
     """
     rows = range(size)
     try:
@@ -39,18 +42,19 @@ def spared(
         if not size or not blames_a_row(error):
             raise
         first = error
-    reasons = dict(_failing(rows, attempt, stage))
+    reasons = dict(_find_failing(rows, attempt, stage))
     if len(reasons) == size >= FEWEST_TO_BLAME:
         raise RowError(
-            f"{stage} fails on every one of {size} rows, the first time with: {reasons[0]}"
+            f"{stage} fails on every one of {size} rows, the first time with: {reasons[0]}",
+            remedy="fix the cause, which isn't in the rows: a model, a card or the configuration",
         ) from first
     return attempt([row for row in rows if row not in reasons] if reasons else rows), reasons
 
 
-def _failing(
+def _find_failing(
     rows: Sequence[int], attempt: Callable[[Sequence[int]], object], stage: str
 ) -> Iterator[tuple[int, str]]:
-    """Yield the rows on which work fails, each tried alone."""
+    """Yield the rows on which work fails when each is tried alone, with the reasons."""
     for part in [rows] if len(rows) == 1 else (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
         try:
             attempt(part)
@@ -58,13 +62,16 @@ def _failing(
             if not blames_a_row(error):
                 raise
             if len(part) == 1:
-                yield part[0], reason(error, stage)
+                yield part[0], describe_failure(error, stage)
             else:
-                yield from _failing(part, attempt, stage)
+                yield from _find_failing(part, attempt, stage)
 
 
 def blames_a_row(error: BaseException) -> bool:
-    """Say whether an error may be a row's fault: not a lack of memory, a disk's error, or one of ours that names another cause."""
+    """Return whether an error may be the fault of a row.
+
+    A lack of memory, an error of a disk, and errors of congener that name another cause aren't.
+    """
     if isinstance(error, RowError):
         return True
     if out_of_memory(error) or isinstance(error, (CongenerError, OSError)):
@@ -72,21 +79,21 @@ def blames_a_row(error: BaseException) -> bool:
     return isinstance(error, Exception) or type(error).__name__ == PANIC
 
 
-def reason(error: BaseException, stage: str) -> str:
-    """Write an error as a reject's reason, without what differs from one process to the next."""
-    told = (
-        f"{error.where} {error.problem}"
+def describe_failure(error: BaseException, stage: str) -> str:
+    """Return an error as the reason of a reject, without details that vary between processes."""
+    problem = (
+        " ".join(filter(None, (error.where, error.problem)))
         if isinstance(error, RowError)
         else f"{type(error).__name__}: {error}"
     )
-    return f"{stage} fails: {ADDRESS.sub('0x…', told)}"[:LONGEST_REASON]
+    return f"{stage} fails: {ADDRESS.sub('0x…', problem)}"[:LONGEST_REASON]
 
 
-def kept(shard: Shard, rows: Sequence[int]) -> Shard:
-    """Return a shard of some rows of another, given by their places in its table, without its rejects."""
+def keep_rows(shard: Shard, rows: Sequence[int]) -> Shard:
+    """Return a shard of some rows of another, ascending indices of its table, without rejects."""
     if len(rows) == shard.table.num_rows:
         return Shard(shard.plan, shard.table, shard.sources, shard.numbers)
-    table = shard.table.filter(row_mask(shard.table.num_rows, rows))
+    table = shard.table.filter(build_row_mask(shard.table.num_rows, rows))
     return Shard(
         shard.plan,
         table,
@@ -95,38 +102,40 @@ def kept(shard: Shard, rows: Sequence[int]) -> Shard:
     )
 
 
-def with_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
-    """Return a part of a shard with the whole one's rejects and, for each row that was left out, one more; in the input's order."""
+def add_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
+    """Return part of a shard with the rejects of the whole and those for rows that were left out.
+
+    `reasons` has the reason for each such row, by its index in the whole table. The rejects are in
+    the order of the input.
+    """
     if not reasons:
         return Shard(part.plan, part.table, part.sources, part.numbers, whole.rejects)
-    order = {piece.source: at for at, piece in enumerate(whole.plan.pieces)}
+    order = {piece.source: index for index, piece in enumerate(whole.plan.pieces)}
     more = [
-        Reject(whole.sources[row], whole.numbers[row], None, text, raw_row(whole.table, row))
+        Reject(whole.sources[row], whole.numbers[row], None, text, encode_row(whole.table, row))
         for row, text in reasons.items()
     ]
     rejects = sorted([*whole.rejects, *more], key=lambda reject: (order[reject.source], reject.row))
     return Shard(part.plan, part.table, part.sources, part.numbers, rejects)
 
 
-def raw_row(table: pa.Table, row: int) -> bytes:
-    """Return a row as JSON, as far as it is kept; a value that can't be read as its type says is given as text."""
-    values = {name: _value(table.column(name)[row]) for name in table.column_names}
+def encode_row(table: pa.Table, row: int) -> bytes:
+    """Return a row as JSON, cut to `RAW_LIMIT` bytes.
+
+    A value that can't be converted is replaced by its bytes, escaped, or by the name of the error.
+    """
+    values = {name: _convert_value(table.column(name)[row]) for name in table.column_names}
     return orjson.dumps(values, default=str, option=orjson.OPT_NON_STR_KEYS)[:RAW_LIMIT]
 
 
-def _value(scalar: Any) -> Any:
+def _convert_value(scalar: Any) -> Any:
     try:
         value = scalar.as_py()
         orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the rest of the row is kept
-        buffer = (
-            scalar.as_buffer()
-            if isinstance(scalar, (pa.StringScalar, pa.LargeStringScalar))
-            else None
-        )
-        return (
-            f"<{type(error).__name__}>"
-            if buffer is None
-            else buffer.to_pybytes().decode("utf-8", "backslashreplace")
-        )
+    except Exception as error:  # noqa: BLE001 - any damage: the rest of the row is still of use
+        is_text = isinstance(scalar, (pa.StringScalar, pa.LargeStringScalar))
+        buffer = scalar.as_buffer() if is_text else None
+        if buffer is None:
+            return f"<{type(error).__name__}>"
+        return buffer.to_pybytes().decode("utf-8", "backslashreplace")
     return value

@@ -1,9 +1,12 @@
-"""How shards are coded, and sized without being coded."""
+"""The coder of shards: all stages have it, and it sizes them without encoding."""
+
+import pickle
 
 import pyarrow as pa
+import pytest
 from apache_beam.coders import registry
 
-from transforms.coders import BYTES_PER_PLAN, ShardCoder, rough_size
+from transforms.coders import BYTES_PER_PLAN, ShardCoder, estimate_size, register_shard_coder
 from transforms.decide import DecidedShard
 from transforms.files.shards import Shard
 from transforms.files.sources import ShardPlan
@@ -11,30 +14,52 @@ from transforms.identify import IdentifiedShard
 from transforms.score import ScoredShard
 
 
-def shard() -> Shard:
+def build_shard(kind=Shard, **fields):
     """Return a shard of three rows."""
-    return Shard(ShardPlan("part-0", ()), pa.table({"text": ["a", "b", "c"]}), ["f"] * 3, [0, 1, 2])
+    table = pa.table({"text": ["a", "b", "c"]})
+    return kind(ShardPlan("part-0", ()), table, ["f"] * 3, [0, 1, 2], **fields)
 
 
-def test_every_stage_of_a_shard_has_the_coder():
-    """Beam codes shards, at whichever stage, with ours."""
-    for kind in (Shard, IdentifiedShard, ScoredShard, DecidedShard):
-        assert isinstance(registry.get_coder(kind), ShardCoder)
+@pytest.mark.parametrize("kind", [Shard, IdentifiedShard, ScoredShard, DecidedShard])
+def test_every_stage_of_a_shard_has_the_coder(kind):
+    """Beam encodes shards of every stage with the shard coder."""
+    assert isinstance(registry.get_coder(kind), ShardCoder)
 
 
-def test_the_size_is_the_tables_and_needs_no_coding():
-    """A shard's size comes from its table, however deep it is wrapped; what has none is small."""
-    inner = shard()
-    identified = IdentifiedShard(inner, None, [], [])
-    decided = DecidedShard(ScoredShard(identified, None, 0, 0), [])
-    assert rough_size(inner) == rough_size(identified) == rough_size(decided) == inner.table.nbytes
-    assert rough_size("plan") == BYTES_PER_PLAN
-    assert ShardCoder().get_impl().estimate_size(inner) == inner.table.nbytes
+def test_registering_returns_the_class():
+    """The decorator registers the coder and leaves the class unchanged."""
+
+    class Registered:
+        """A class to register."""
+
+    assert register_shard_coder(Registered) is Registered
+    assert isinstance(registry.get_coder(Registered), ShardCoder)
 
 
-def test_round_trip():
-    """A coded shard is the same shard."""
-    impl = ShardCoder().get_impl()
-    again = impl.decode(impl.encode(shard()))
-    assert again.table.equals(shard().table)
-    assert again.plan == shard().plan
+def test_the_size_is_that_of_the_table():
+    """A shard of any stage has the size of its table, and other elements count as plans."""
+    shard = build_shard()
+    identified = build_shard(IdentifiedShard, segments=None, digests=[], lots=[])
+    assert estimate_size(shard) == estimate_size(identified) == shard.table.nbytes > 0
+    assert estimate_size("plan") == BYTES_PER_PLAN
+
+
+def test_the_size_needs_no_encoding(monkeypatch):
+    """Beam's estimate is the table's size, and nothing is pickled for it."""
+    shard, coder = build_shard(), ShardCoder().get_impl()
+    monkeypatch.setattr(pickle, "dumps", lambda *_: pytest.fail("the shard was encoded"))
+    monkeypatch.setattr(Shard, "__reduce_ex__", lambda *_: pytest.fail("the shard was encoded"))
+    assert coder.estimate_size(shard) == shard.table.nbytes
+
+
+def test_shards_survive_encoding():
+    """A decoded shard equals the encoded one."""
+    coder, shard = ShardCoder().get_impl(), build_shard()
+    decoded = coder.decode(coder.encode(shard))
+    assert decoded.table.equals(shard.table)
+    assert (decoded.plan, decoded.sources, decoded.numbers, decoded.rejects) == (
+        shard.plan,
+        shard.sources,
+        shard.numbers,
+        shard.rejects,
+    )

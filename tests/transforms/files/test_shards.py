@@ -16,8 +16,14 @@ from schemas.corpora import ShardLimits
 from schemas.errors import InputError
 from transforms.files import json_lines as parsing
 from transforms.files import shards as reading
-from transforms.files.shards import RAW_LIMIT, build_row_mask, measure_expanded, read_task
-from transforms.files.sources import plan_shards, survey
+from transforms.files.shards import (
+    RAW_LIMIT,
+    Shard,
+    build_row_mask,
+    measure_expanded,
+    read_task,
+)
+from transforms.files.sources import Cut, ShardPlan, SourcePiece, plan_shards, survey
 
 
 def limits(rows=5_000, bytes_=32 << 20):
@@ -582,3 +588,14 @@ def test_row_mask():
     assert build_row_mask(4, [1, 3]).to_pylist() == [False, True, False, True]
     assert build_row_mask(2, []).to_pylist() == [False, False]
     assert len(build_row_mask(0, [])) == 0
+
+
+def test_positions_count_every_row_of_the_pieces():
+    """Positions count rejects, and those of a second file begin after the rows of the first."""
+    pieces = tuple(
+        SourcePiece(name, name, "0" * 64, "jsonl", "none", Cut(begin, 0, 0), Cut(end, 9, 0))
+        for name, begin, end in (("a", 10, 14), ("b", 0, 3))
+    )
+    table = pa.table({"text": ["x", "y", "z"]})
+    shard = Shard(ShardPlan("part-0", pieces), table, ["a", "a", "b"], [10, 13, 1])
+    assert shard.positions() == [0, 3, 5]

@@ -1,26 +1,34 @@
-"""`congener traits`: list, show, scaffold and check trait cards."""
+"""`congener traits`: describe, find, create and check trait cards."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 from classifiers.library import LIBRARY, LoadedCard, find_cards, load_card
 from schemas.cards import Slug
 from schemas.errors import CardError, StorageError
-from transforms.records.segments import KNOWN_ROLES, unknown_roles
+from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
+
+CARD_FILE = "card.yaml"
+
+ENOUGH_POSITIVES = 12
+"""The number of positives from which a trait begins to be found."""
+
+PLACEHOLDER = "Replace this line"
+"""The beginning of the texts in a new card."""
 
 CARD = """\
-# A trait card. All but `id` may be left out; docs/trait-cards.md describes every field.
+# A trait card. All fields but `id` are optional; docs/trait-cards.md describes them.
 id: {id}
 title: {title}
 description: >
-  What the trait is, in a sentence or two; and what it is not.
+  One or two sentences on what the trait is, and what it isn't.
 seen_in:
-  - {{where: "the model or data it was seen in", source: "who says so"}}
+  - {{where: "the model or data that shows the trait", source: "who reports it"}}
 scope:
   roles: [assistant]
   channels: [answer, thinking]
@@ -28,16 +36,30 @@ signals: [exemplars, head]
 action: quarantine
 level: {{max_false_positive_rate: 0.01, confidence: 0.95}}
 """
-POSITIVE = '{"text": "Replace this line by a dozen or more texts that show the trait, one a line, varied in topic, length and voice."}\n'
-NEGATIVE = '{"text": "Replace this line by texts that look like the trait and are not: quotations, denials, the same words used rightly."}\n'
+
+POSITIVE = (
+    f'{{"text": "{PLACEHOLDER} with a dozen or more texts that show the trait, one per line, '
+    'varied in topic, length and style."}\n'
+)
+NEGATIVE = (
+    f'{{"text": "{PLACEHOLDER} with texts that look like the trait but aren\'t: quotations, '
+    'denials, legitimate uses of the same words."}\n'
+)
 
 
-def describe(card: LoadedCard) -> dict[str, Any]:
-    """Describe a card for the list and for machines."""
+class CheckedCard(NamedTuple):
+    """A card without a mistake, and advice for its author."""
+
+    card: LoadedCard
+    advice: list[str]
+
+
+def describe_card(card: LoadedCard) -> dict[str, Any]:
+    """Describe a card in brief, in JSON's types."""
     return {
         "id": card.id,
         "title": card.card.title,
-        "signals": list(card.card.signals.names()),
+        "signals": list(card.card.signals.names),
         "action": card.card.action,
         "positives": len(card.positives),
         "negatives": len(card.negatives),
@@ -46,11 +68,11 @@ def describe(card: LoadedCard) -> dict[str, Any]:
     }
 
 
-def scaffold(folder: Path) -> None:
-    """Write the skeleton of a card into a new folder, whose name becomes the trait's id.
+def create_card(folder: Path) -> None:
+    """Write the skeleton of a card to a new folder, whose name becomes the trait's id.
 
-    Raises: CardError: The folder is there already, or its name can't be an id.
-    Raises: StorageError: It can't be written.
+    Raises: CardError: the folder exists, or its name can't be an id.
+    Raises: StorageError: the folder can't be written.
     """
     try:
         trait = TypeAdapter(Slug).validate_python(folder.name)
@@ -60,16 +82,13 @@ def scaffold(folder: Path) -> None:
             remedy="use lower-case letters, digits and hyphens: my-trait",
         ) from error
     if folder.exists():
-        raise CardError("is there already", where=str(folder), remedy="choose another name")
+        raise CardError("already exists", where=str(folder), remedy="choose another name")
     card = CARD.format(id=trait, title=trait.replace("-", " ").capitalize())
+    files = {CARD_FILE: card, "positives.jsonl": POSITIVE, "negatives.jsonl": NEGATIVE}
     try:
         folder.mkdir(parents=True)
-        for name, text in (
-            ("card.yaml", card),
-            ("positives.jsonl", POSITIVE),
-            ("negatives.jsonl", NEGATIVE),
-        ):
-            (folder / name).write_text(text)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise StorageError(
             f"can't be written: {error.strerror}",
@@ -78,60 +97,64 @@ def scaffold(folder: Path) -> None:
         ) from error
 
 
-def check(names: list[str]) -> list[tuple[LoadedCard, list[str]]]:
-    """Load cards and return for each what is allowed but unwise.
+def check_cards(names: list[str]) -> list[CheckedCard]:
+    """Load cards by id or folder, and return each with advice for its author.
 
-    Raises: CardError: A card has a mistake.
+    Raises: CardError: a card has a mistake.
     """
     cards = find_cards(names)
     known = [card.id for card in (*cards, *find_cards())]
-    return [(card, advice(card, known)) for card in cards]
+    return [CheckedCard(card, list_advice(card, known)) for card in cards]
 
 
-def advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
-    """Say what a card's author may want to mend; `known` are the ids that it may name."""
-    notes = []
+def list_advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
+    """List what is allowed in a card but unwise; `known` are the ids that it may name."""
+    return [*_advise_on_texts(card), *_advise_on_fields(card, known)]
+
+
+def _advise_on_texts(card: LoadedCard) -> Iterator[str]:
     fitted = card.card.signals.exemplars or card.card.signals.head
-    if fitted and len(card.positives) < 12:
-        notes.append(
-            f"{len(card.positives)} positives: a dozen is where a trait begins to be found, thirty are better"
+    if fitted and len(card.positives) < ENOUGH_POSITIVES:
+        yield (
+            f"{len(card.positives)} positives: traits begin to be found from "
+            f"{ENOUGH_POSITIVES}, and thirty are better"
         )
     if fitted and not card.negatives:
-        notes.append(
-            "no hard negatives: mentions, quotations and denials of the trait will be mistaken for it"
-        )
+        yield ("no hard negatives: mentions, quotations and denials will be mistaken for the trait")
+    if any(PLACEHOLDER in text for text in (*card.positives, *card.negatives)):
+        yield "the texts still contain a line of the skeleton: replace it"
+
+
+def _advise_on_fields(card: LoadedCard, known: Sequence[str]) -> Iterator[str]:
+    scope, lexicon = card.card.scope, card.card.signals.lexicon
     if not card.card.seen_in:
-        notes.append("seen_in is empty: say where the trait was seen, and who says so")
-    if (
-        "tool" in card.card.scope.channels
-        and card.card.signals.lexicon
-        and card.card.signals.lexicon.quoted == "ignore"
-    ):
-        notes.append(
-            "the lexicon finds nothing in tool calls: their JSON is all in quotation marks, and `quoted` is ignore"
+        yield "seen_in is empty: name where the trait was seen, and who reports it"
+    if "tool" in scope.channels and lexicon and lexicon.quoted == "ignore":
+        yield (
+            "the lexicon finds nothing in tool calls: all text in JSON is quoted, and the "
+            "lexicon's `quoted` is ignore"
         )
-    if strange := unknown_roles(card.card.scope.roles):
-        notes.append(
-            f"scope.roles names {', '.join(strange)}: roles are {', '.join(KNOWN_ROLES)} in most corpora"
+    if unknown := find_unknown_roles(scope.roles):
+        yield (
+            f"scope.roles names {', '.join(unknown)}, but in most corpora roles are "
+            f"{', '.join(KNOWN_ROLES)}"
         )
-    if strange := sorted(set(card.card.related) - set(known)):
-        notes.append(
-            f"related names {', '.join(strange)}, which is neither checked here nor a trait of the library"
+    if unknown := sorted(set(card.card.related) - set(known)):
+        yield (
+            f"related names {', '.join(unknown)}, but neither the library nor the cards checked "
+            "here have such a trait"
         )
-    if any("Replace this line" in text for text in (*card.positives, *card.negatives)):
-        notes.append("the scaffold's own line is still among the texts")
-    return notes
 
 
-def show(name: str) -> LoadedCard:
+def find_card(name: str) -> LoadedCard:
     """Load one card, by id or folder.
 
-    Raises: CardError: The name is several cards', or none's.
+    Raises: CardError: the name fits no card, or several.
     """
     folder = Path(name)
-    if (folder / "card.yaml").is_file():
+    if (folder / CARD_FILE).is_file():
         return load_card(folder)
     cards = find_cards([name])
     if len(cards) > 1:
-        raise CardError(f"holds {len(cards)} cards", where=name, remedy="name one of them")
+        raise CardError(f"has {len(cards)} cards", where=name, remedy="name one of them")
     return cards[0]

@@ -20,7 +20,7 @@ from schemas.digests import compute_merkle_root, digest_bytes, digest_config
 from schemas.errors import CardError, RunError
 from schemas.manifests import Manifest
 from schemas.policies import Policy
-from schemas.problems import problems
+from schemas.problems import describe_problems
 from schemas.receipts import Output
 from schemas.runs import CALIBRATION, MANIFEST, SHARD_FOLDERS, parse_path, shard_path
 from schemas.scores import score_column
@@ -112,7 +112,7 @@ def _check_manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Check that the manifest agrees with itself, and has the bytes that congener writes."""
     if manifest.to_bytes() != storage.read_bytes(storage.join(run, MANIFEST)):
         yield Finding(MANIFEST, "isn't written the way congener writes it")
-    if manifest.seal() != manifest.digest:
+    if manifest.compute_digest() != manifest.digest:
         yield Finding(MANIFEST, "doesn't match its own digest: it was edited")
     identity = manifest.identity
     for name, part, digest in (
@@ -184,7 +184,7 @@ def _check_rules(run: str, manifest: Manifest) -> Iterator[Finding]:
     try:
         rules = settle_rules(read_traits(run, manifest), Policy.model_validate(manifest.policy))
     except ValidationError as error:
-        yield Finding(MANIFEST, f"its cards or its policy have mistakes: {problems(error)}")
+        yield Finding(MANIFEST, f"its cards or its policy have mistakes: {describe_problems(error)}")
     except CardError as error:
         yield Finding(MANIFEST, f"its thresholds can't be settled: {error.problem}")
     except READ_ERRORS as error:

@@ -1,10 +1,10 @@
-"""Errors a person can act on, each with the exit code that the command line ends with."""
+"""Errors that a person can act on, each with the exit code of the command that it ends."""
 
 from __future__ import annotations
 
 
 class CongenerError(Exception):
-    """Say what is wrong, where (file, row, field), and what to do about it."""
+    """An error that says what is wrong, where (file, row, field), and what to do about it."""
 
     exit_code = 2
 
@@ -15,17 +15,17 @@ class CongenerError(Exception):
         super().__init__(self.__str__())
 
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
-        advice = f"\n  remedy: {self.remedy}" if self.remedy else ""
-        return f"{place}{self.problem}{advice}"
+        where = f"{self.where}: " if self.where else ""
+        remedy = f"\n  remedy: {self.remedy}" if self.remedy else ""
+        return f"{where}{self.problem}{remedy}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Survive the pickling between Beam workers, which calls classes with `args` alone."""
+        """Keep all parts when Beam pickles an error, which calls the class with `args` alone."""
         return _rebuild, (type(self), self.problem, self.where, self.remedy)
 
 
 class InputError(CongenerError):
-    """The corpus can't be read: a missing file, an empty glob, an unknown or undecidable format."""
+    """The corpus can't be read: a file is missing, or its format is unknown or ambiguous."""
 
 
 class CardError(CongenerError):
@@ -33,41 +33,44 @@ class CardError(CongenerError):
 
 
 class ModelError(CongenerError):
-    """A model, a bank or a device that was asked for isn't there or isn't what it says it is."""
+    """A model, a bank or a device is missing, or isn't the one that was asked for."""
 
 
 class BudgetError(CongenerError):
-    """The run would remove, or reject, more than its budget allows; nothing was published."""
+    """The run would remove or reject more than its budget allows; nothing was published."""
 
     exit_code = 3
 
 
 class RunError(CongenerError):
-    """A run directory isn't what the command needs: unfinished, finished already, or of another configuration."""
+    """A run directory can't be used: it is unfinished, finished, damaged or another's."""
 
     exit_code = 4
 
 
 class StorageError(CongenerError):
-    """A disk or an object store refuses to write or remove: full, failing, or without the right to."""
+    """A disk or an object store can't be written to: it is full, failing or forbidden."""
 
     exit_code = 6
 
 
 class RowError(CongenerError):
-    """A row that can't be worked on, or a batch that holds one; alone, it becomes a reject."""
+    """A row, or a batch with such a row, can't be processed. The row alone becomes a reject."""
+
+
+class EngineError(CongenerError):
+    """The engine can't be reached, failed or took too long.
+
+    Finished shards are kept, and the same command resumes.
+    """
+
+    exit_code = 7
 
 
 class HandedOver(CongenerError):  # noqa: N818
-    """No fault: the job goes on without this process, which has nothing more to do."""
+    """The job continues without this process. This is no failure."""
 
     exit_code = 0
-
-
-class VerifyError(CongenerError):
-    """A run directory differs from its manifest."""
-
-    exit_code = 5
 
 
 MEMORY = (
@@ -77,19 +80,14 @@ MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
+"""Messages of the libraries that raise a RuntimeError when memory runs out."""
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Say whether an error is a machine's or a device's lack of memory, whichever library raises it."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that a machine or a device ran out of memory."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY)
     )
-
-
-class EngineError(CongenerError):
-    """The engine that runs the pipeline can't be reached, failed or took too long; what is done stays, and the same command resumes."""
-
-    exit_code = 7
 
 
 def _rebuild(

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in words for whoever wrote the file."""
+"""Pydantic's errors in words for the author of a file."""
 
 from __future__ import annotations
 
@@ -16,74 +16,75 @@ WORDS = {
     "extra_forbidden": "is not known",
     "missing": "is needed",
 }
-"""Pydantic's types of error whose own messages speak of Python, and what is said instead."""
+"""Our words for the types of error whose own messages are in Python's terms."""
 
 MOST = 10
-"""Mistakes told of one file."""
+"""The most mistakes of one file that are described."""
 
 
-def problems(error: ValidationError) -> str:
-    """Say all that is wrong: for each the field, then what is wrong with it."""
+def describe_problems(error: ValidationError) -> str:
+    """Describe all mistakes: for each the field, then what is wrong with it."""
     found = error.errors()
-    below = {item["loc"][:end] for item in found for end in range(len(item["loc"]))}
-    own = [
-        item for item in found if item["type"] != "too_short" or item["loc"] not in below
-    ]  # a list lacks what is wrong in it
-    told = [
-        f"field {'.'.join(map(str, item['loc'])) or '(top)'}: {_words(item)}" for item in own[:MOST]
+    parents = {item["loc"][:end] for item in found for end in range(len(item["loc"]))}
+    # pydantic leaves invalid items out of a list, and then calls the list too short
+    own = [item for item in found if item["type"] != "too_short" or item["loc"] not in parents]
+    lines = [
+        f"field {'.'.join(map(str, item['loc'])) or '(top)'}: {_describe_problem(item)}"
+        for item in own[:MOST]
     ]
-    return "; ".join(told + ([f"and {len(own) - MOST:,} more"] if len(own) > MOST else []))
+    return "; ".join(lines + ([f"and {len(own) - MOST:,} more"] if len(own) > MOST else []))
 
 
-def _words(item: Any) -> str:
-    if (
-        item["type"] == "string_type"
-        and item["input"] is not None
-        and not isinstance(item["input"], list | dict)
-    ):
-        return f"should be text and is {item['input']} ({type(item['input']).__name__}): in YAML, put it in quotes"
-    if item["type"] == "too_short":
+def _describe_problem(item: Any) -> str:
+    value, kind = item["input"], item["type"]
+    if kind == "string_type" and value is not None and not isinstance(value, list | dict):
+        type_name = type(value).__name__
+        return f"should be text but is {value} ({type_name}): in YAML, put it in quotes"
+    if kind == "too_short":
         return f"needs at least {item['ctx']['min_length']}"
-    message: str = WORDS.get(item["type"]) or item["msg"]
+    message: str = WORDS.get(kind) or item["msg"]
     return message.removeprefix("Value error, ")
 
 
-def known_fields(error: ValidationError, model: type[BaseModel]) -> str | None:
-    """Return the fields that there are where the first unknown or missing one was looked for, or None if none was."""
-    place = next(
-        (item["loc"] for item in error.errors() if item["type"] in ("extra_forbidden", "missing")),
-        None,
+def list_known_fields(error: ValidationError, model: type[BaseModel]) -> str | None:
+    """Return the valid fields beside the first field that is unknown or missing, or None."""
+    wrong = (
+        item["loc"] for item in error.errors() if item["type"] in ("extra_forbidden", "missing")
     )
-    if place is None:
+    location = next(wrong, None)
+    if location is None:
         return None
-    inner, path = model_at(model, place[:-1])
+    inner, path = find_model(model, location[:-1])
     return f"fields{f' of {path}' if path else ''} are {', '.join(inner.model_fields)}"
 
 
-def model_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[type[BaseModel], str]:
-    """Follow a place into nested models, as far as there are any; return the innermost model and the path to it."""
-    walk, path = iter(place), ""
-    for part in walk:
-        field = model.model_fields.get(str(part))
-        inner = next(_models(field.annotation), None) if field else None
+def find_model(
+    model: type[BaseModel], location: tuple[int | str, ...]
+) -> tuple[type[BaseModel], str]:
+    """Follow a location into nested models as far as they go; return the last one and its path."""
+    steps, path = iter(location), list[str]()
+    for step in steps:
+        field = model.model_fields.get(str(step))
+        inner = next(_find_models(field.annotation), None) if field else None
         if field is None or inner is None:
             break
-        key = next(walk, None) if _is_container(field.annotation) else None
-        path = ".".join([path, str(part)] if path else [str(part)]) + (
-            "" if key is None else f".{key}"
-        )
+        path.append(str(step))
+        if _is_container(field.annotation):
+            path += [str(key) for key in (next(steps, None),) if key is not None]
         model = inner
-    return model, path
+    return model, ".".join(path)
 
 
-def _models(kind: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        yield kind
-    for part in get_args(kind):
-        yield from _models(part)
+def _find_models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models in a type, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _find_models(part)
 
 
-def _is_container(kind: Any) -> bool:
-    return get_origin(kind) in (tuple, list, dict) or any(
-        _is_container(part) for part in get_args(kind)
+def _is_container(annotation: Any) -> bool:
+    """Return whether a type is a list, tuple or mapping, or a union with one."""
+    return get_origin(annotation) in (tuple, list, dict) or any(
+        _is_container(part) for part in get_args(annotation)
     )

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong comes out in words for whoever wrote the file."""
+"""Pydantic's errors in words for the author of a file."""
 
 import datetime as dt
 
@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from schemas.cards import Strict
-from schemas.problems import known_fields, model_at, problems
+from schemas.problems import MOST, describe_problems, find_model, list_known_fields
 
 
 class Leaf(Strict):
@@ -17,15 +17,15 @@ class Leaf(Strict):
 
 
 class Branch(Strict):
-    """A model that holds others, bare, in a list and by key."""
+    """A model that contains others: alone, in a list and by key."""
 
     leaf: Leaf | None = None
     leaves: tuple[Leaf, ...] = Field((), min_length=1)
     by_name: dict[str, Leaf] = Field(default_factory=dict)
 
 
-def refused(value: object) -> ValidationError:
-    """Return the error that a value for a branch gives."""
+def validate(value: object) -> ValidationError:
+    """Return the error of an invalid value for a branch."""
     with pytest.raises(ValidationError) as caught:
         Branch.model_validate(value)
     return caught.value
@@ -50,41 +50,50 @@ def refused(value: object) -> ValidationError:
         ({"leaf": "x"}, "field leaf: should be a mapping of fields", None),
         (
             {"leaf": {"size": True}},
-            "field leaf.size: true is no value for it; YAML reads yes, no, on and off as true and false",
+            "field leaf.size: doesn't take true; YAML reads yes, no, on and off as true and false",
             None,
         ),
         (
             {"leaf": {"name": 3}},
-            "field leaf.name: should be text and is 3 (int): in YAML, put it in quotes",
+            "field leaf.name: should be text but is 3 (int): in YAML, put it in quotes",
             None,
         ),
         (
             {"leaf": {"name": dt.date(2026, 1, 2)}},
-            "field leaf.name: should be text and is 2026-01-02 (date): in YAML, put it in quotes",
+            "field leaf.name: should be text but is 2026-01-02 (date): in YAML, put it in quotes",
             None,
         ),
         ("x", "field (top): should be a mapping of fields", None),
         ({"leaves": []}, "field leaves: needs at least 1", None),
     ],
 )
-def test_each_mistake_in_words(value, words, fields):
-    """The field is named with its path, what is wrong in plain words, and the fields that there are at that place."""
-    error = refused(value)
-    assert problems(error) == words
-    assert known_fields(error, Branch) == fields
+def test_a_mistake_in_words(value, words, fields):
+    """The words name the field's path and the mistake; the remedy lists the fields at that path."""
+    error = validate(value)
+    assert describe_problems(error) == words
+    assert list_known_fields(error, Branch) == fields
 
 
-def test_all_mistakes_are_told_and_none_twice():
-    """Several mistakes stand side by side; a list isn't called too short for the item in it that is wrong."""
-    assert problems(refused({"leaves": [{"size": "x"}], "twig": 1})).split("; ") == [
-        "field leaves.0.size: Input should be a valid integer, unable to parse string as an integer",
+def test_every_mistake_is_described_once():
+    """Mistakes are listed in turn; a list with an invalid item isn't called too short."""
+    assert describe_problems(validate({"leaves": [{"size": "x"}], "twig": 1})).split("; ") == [
+        "field leaves.0.size: Input should be a valid integer, unable to parse string as an "
+        "integer",
         "field twig: is not known",
     ]
 
 
-def test_a_place_is_followed_as_far_as_models_go():
-    """A place in a plain field, or one that isn't there, ends at the model around it."""
-    assert model_at(Branch, ()) == (Branch, "")
-    assert model_at(Branch, ("leaf", "size")) == (Leaf, "leaf")
-    assert model_at(Branch, ("nowhere", "leaf")) == (Branch, "")
-    assert issubclass(model_at(Branch, ("by_name", "any"))[0], BaseModel)
+def test_only_the_first_mistakes_are_described():
+    """A file full of mistakes gives a message of bounded length, and the number of the others."""
+    words = describe_problems(validate({f"twig{number}": 1 for number in range(MOST + 1_234)}))
+    assert words.count("is not known") == MOST
+    assert words.endswith("; and 1,234 more")
+
+
+def test_a_location_leads_to_the_innermost_model():
+    """A location in a plain field, or in one that doesn't exist, ends at the model around it."""
+    assert find_model(Branch, ()) == (Branch, "")
+    assert find_model(Branch, ("leaf", "size")) == (Leaf, "leaf")
+    assert find_model(Branch, ("leaves", 1, "size")) == (Leaf, "leaves.1")
+    assert find_model(Branch, ("nowhere", "leaf")) == (Branch, "")
+    assert issubclass(find_model(Branch, ("by_name", "any"))[0], BaseModel)

@@ -17,7 +17,7 @@ from classifiers.signals.heads import Head
 from schemas.cards import TraitCard
 from schemas.digests import canonicalise_json, digest_bytes, digest_config
 from schemas.errors import InputError, ModelError
-from schemas.problems import problems
+from schemas.problems import describe_problems
 
 BANK_FORMAT = 1
 INDEX_FILE = "bank.json"
@@ -182,7 +182,7 @@ def _read_cards(entries: Mapping[str, Any], where: str) -> dict[str, TraitCard]:
     try:
         return {name: TraitCard.model_validate(entry["card"]) for name, entry in entries.items()}
     except ValidationError as error:
-        problem = f"a card of the bank is not valid: {problems(error)}"
+        problem = f"a card of the bank is not valid: {describe_problems(error)}"
         raise _report_altered(problem, where) from error
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.cards import TraitCard
 from schemas.digests import digest_config
 from schemas.errors import CardError
-from schemas.problems import known_fields, problems
+from schemas.problems import describe_problems, list_known_fields
 
 LIBRARY = Path(__file__).parent / "quirks"
 M = TypeVar("M", bound=BaseModel)
@@ -88,7 +88,7 @@ def read_yaml(path: Path, model: type[M]) -> M:
         return model.model_validate({} if value is None else value)
     except ValidationError as error:
         raise CardError(
-            problems(error), where=str(path), remedy=known_fields(error, model)
+            describe_problems(error), where=str(path), remedy=list_known_fields(error, model)
         ) from error
 
 

@@ -25,7 +25,7 @@ from schemas.errors import CardError, CongenerError
 from schemas.events import ignore
 from schemas.manifests import Manifest
 from schemas.policies import Policy
-from schemas.problems import problems
+from schemas.problems import describe_problems
 from schemas.scores import COMBINED, fires
 from transforms.records.formats import settle_layout
 from transforms.records.segments import Segments, extract_segments
@@ -138,7 +138,7 @@ def _read_settings(settings: Mapping[str, Any]) -> FilterConfig:
         return FilterConfig.model_validate(dict(settings))
     except ValidationError as error:
         raise CardError(
-            problems(error), remedy=f"settings are {', '.join(FilterConfig.model_fields)}"
+            describe_problems(error), remedy=f"settings are {', '.join(FilterConfig.model_fields)}"
         ) from error
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import orjson
 import pyarrow as pa
 
-from schemas.errors import CongenerError, RowError, out_of_memory
+from schemas.errors import CongenerError, RowError, is_out_of_memory
 from transforms.files.shards import RAW_LIMIT, Reject, Shard, build_row_mask
 
 Result = TypeVar("Result")
@@ -74,7 +74,7 @@ def blames_a_row(error: BaseException) -> bool:
     """
     if isinstance(error, RowError):
         return True
-    if out_of_memory(error) or isinstance(error, (CongenerError, OSError)):
+    if is_out_of_memory(error) or isinstance(error, (CongenerError, OSError)):
         return False
     return isinstance(error, Exception) or type(error).__name__ == PANIC
 

@@ -25,7 +25,7 @@ from classifiers.models.checkpoints import (
 )
 from classifiers.models.windows import BatchCounts, Window, cut_windows, pad_batch, plan_batches
 from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
-from schemas.errors import ModelError, RowError, out_of_memory
+from schemas.errors import ModelError, RowError, is_out_of_memory
 
 FEWEST_WINDOW_TOKENS = 8
 """Special tokens take some, and the tokenizer can't make windows that share all the others."""
@@ -209,7 +209,7 @@ def run_batches(
                 try:
                     keep(batch, future.result())
                 except (RuntimeError, MemoryError) as error:
-                    if len(batch) == 1 or not out_of_memory(error):
+                    if len(batch) == 1 or not is_out_of_memory(error):
                         raise
                     _cut_budget(runner, len(batch) * len(ids[batch[0]]) // 2, progress)
                     left = np.concatenate([batch, *reversed(pending)])
@@ -289,7 +289,7 @@ def find_pad_id(model: torch.nn.Module) -> int:
 
     The mask hides padding, so any id in the vocabulary is right, and 0 is one.
     """
-    return getattr(model.config, "pad_token_id", None) or 0  # type: ignore[union-attr]
+    return getattr(model.config, "pad_token_id", None) or 0
 
 
 def load_encoder(config: EncoderConfig) -> Encoder:

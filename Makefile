@@ -20,7 +20,7 @@ COVERAGE_FLOOR := 90
 coverage: .venv/ready
 	$(BIN)/pytest -n 2 -m "$(QUICK)" --cov --cov-report=
 	$(BIN)/coverage report --fail-under=0
-	@for package in schemas classifiers transforms pipelines; do \
+	@for package in schemas classifiers transforms pipelines congener; do \
 	  printf '%-12s %3s %%\n' "$$package" \
 	    "$$($(BIN)/coverage report --include="$$package/*" --format=total --fail-under=0)"; \
 	done

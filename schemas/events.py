@@ -1,4 +1,4 @@
-"""Progress events: what happens in a run, for a terminal line, a log or a web page to follow."""
+"""Events: the progress of a run, for a terminal, a log or a web page."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from schemas.notices import Notice
 
 
 class Noticed(NamedTuple):
-    """There is something to know."""
+    """The run has a notice for the person who started it."""
 
     notice: Notice
 
 
 class RowsPlanned(NamedTuple):
-    """The work begins: rows of the corpus, and how many of them an earlier attempt has finished."""
+    """The work begins, on `rows` of which an earlier attempt finished `rows_done`."""
 
     rows: int
     rows_done: int
 
 
 class ShardStarted(NamedTuple):
-    """A shard goes through the models."""
+    """The models begin to score a shard."""
 
     rows: int
 
 
 class WindowsPlanned(NamedTuple):
-    """That many windows of text are about to go through a model."""
+    """So many windows of text are about to go through a model."""
 
     windows: int
 
@@ -42,7 +42,7 @@ class BatchScored(NamedTuple):
 
 
 class BatchesCut(NamedTuple):
-    """Memory ran out; from here on a batch holds at most `token_budget` padded tokens."""
+    """Memory ran out, so a batch has at most `token_budget` padded tokens from here on."""
 
     token_budget: int
 
@@ -54,7 +54,7 @@ class ShardWritten(NamedTuple):
 
 
 class RowsFinished(NamedTuple):
-    """So many rows have a receipt in all, counted from outside the processes that do the work."""
+    """So many rows have a receipt in all, counted by a process that doesn't do the work."""
 
     rows: int
 
@@ -66,7 +66,7 @@ class FitStarted(NamedTuple):
 
 
 class RunSummarised(NamedTuple):
-    """All rows are decided. Nothing is published yet."""
+    """All rows are decided, and nothing is published yet."""
 
     manifest: Manifest
 
@@ -85,8 +85,8 @@ Event = (
 )
 
 Listener = Callable[[Event], None]
-"""Receives the events of a run, in order, on the thread on which they happen."""
+"""A function that receives the events of a run, one at a time, on the thread that emits them."""
 
 
 def ignore(event: Event) -> None:
-    """Do nothing with an event; the listener of a run that nobody watches."""
+    """Do nothing: the listener of a run that nobody watches."""

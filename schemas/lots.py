@@ -10,11 +10,14 @@ from pydantic import field_validator
 from schemas.cards import Strict
 
 UNKNOWN = "-"
-"""Replaces a lot field that the corpus or the row doesn't have. In the ledger the field is null."""
+"""The value of a lot field that isn't known. In the ledger the field is null."""
 
 
 class LotPattern(Strict):
-    """Shell-style patterns (`*`, `?`) over the fields of a lot; a field that is left out matches everything."""
+    """Shell-style patterns (`*`, `?`) for the fields of a lot.
+
+    A field that is left out matches every lot.
+    """
 
     teacher: str | None = None
     prompt_source: str | None = None

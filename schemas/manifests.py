@@ -1,4 +1,7 @@
-"""The manifest: what a run was, what it read, what it wrote. Written last; without it a run directory is unfinished."""
+"""Manifests: what a run was, what it read and what it wrote.
+
+A run writes its manifest last. A run directory without one is unfinished.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,11 @@ Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
 class InputFile(Strict):
-    """A file that was read. `name` is its path below the inputs' common folder, and what the ledger calls `source`; `uri` where it lay."""
+    """A file of the corpus.
+
+    `name` is the path below the inputs' common folder, the ledger's `source`. `uri` is where the
+    run read the file.
+    """
 
     name: str
     uri: str
@@ -30,7 +37,7 @@ class InputFile(Strict):
 
 
 class SettledThreshold(Strict):
-    """A trait's rule as it was applied, with the calibration behind its threshold."""
+    """A trait's rule in the run, with the calibration of its threshold."""
 
     trait: str
     signal: str
@@ -46,7 +53,7 @@ class SettledThreshold(Strict):
 
 
 class Identity(Strict):
-    """All that decides a run's bytes, and nothing else: equal identities mean equal outputs."""
+    """Everything that the bytes of a run depend on: runs of equal identity have equal outputs."""
 
     code_version: str
     config_digest: str
@@ -54,7 +61,7 @@ class Identity(Strict):
     bank_digest: str
     encoder: dict[str, Any] | None
     computed_in: str
-    """The models' number type: fp32 and bf16 differ in the scores' last digits."""
+    """The models' floating-point type: scores in fp32 and bf16 differ in their last digits."""
     classifiers: dict[str, dict[str, Any]]
     packages: dict[str, str]
     format: str
@@ -64,18 +71,22 @@ class Identity(Strict):
 
 
 class Conservation(Strict):
-    """Rows in against rows out, by decision; a run is published only when they are equal."""
+    """The number of input rows, and of rows by decision; a run is published if they add up."""
 
     rows_in: int
     by_decision: dict[str, int]
 
     def holds(self) -> bool:
-        """Say whether every row has exactly one decision."""
+        """Return whether every row has exactly one decision."""
         return self.rows_in == sum(self.by_decision.values())
 
 
 class Manifest(Strict):
-    """The whole manifest. `circumstances` says when and where, and isn't part of the identity; `digest` covers all the rest."""
+    """A run's manifest.
+
+    `circumstances` has when and where the run was, which its outputs don't depend on. `digest`
+    covers every other field.
+    """
 
     format: int = MANIFEST_FORMAT
     run_id: str
@@ -87,31 +98,34 @@ class Manifest(Strict):
     outputs: tuple[Output, ...]
     fired: dict[str, int]
     unscored: int = 0
-    """Rows without any text that a trait looks at: nothing is known of them."""
+    """Rows without text in any trait's scope; they have no score."""
     conservation: Conservation
     ledger_root: str
     shards: tuple[tuple[str, Digest], ...]
-    """Name and ledger root of every shard, in corpus order; the ledger root is the Merkle root over them."""
+    """The name and the ledger root of every shard, in corpus order.
+
+    The run's `ledger_root` is the Merkle root over these roots.
+    """
     span_floor: float
-    """The score from which `spans/` has the spans. Lower thresholds need another run."""
+    """The lowest score whose spans are in `spans/`. Lower thresholds need another run."""
     cards: dict[str, dict[str, Any]]
-    """The card of every trait, as it was used."""
+    """Every trait's card in this run, by trait."""
     limits: tuple[str, ...]
-    """What the run doesn't show, in sentences."""
+    """Sentences on what the run doesn't show."""
     parents: tuple[str, ...] = ()
     circumstances: dict[str, Any]
     digest: str = ""
 
-    def sealed(self) -> Manifest:
+    def seal(self) -> Manifest:
         """Return the manifest with its digest."""
-        return self.model_copy(update={"digest": self.seal()})
+        return self.model_copy(update={"digest": self.compute_digest()})
 
-    def seal(self) -> str:
-        """Digest everything but the digest."""
+    def compute_digest(self) -> str:
+        """Return the digest of every field but `digest`."""
         return digest_config(self.model_dump(mode="json", exclude={"digest"}))
 
     def to_bytes(self) -> bytes:
-        """Encode as JSON, in the one way in which a manifest is written."""
+        """Encode the manifest as JSON, as it is in the run directory."""
         return (
             json.dumps(
                 self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False

@@ -1,4 +1,4 @@
-"""Notices: what a run wants a person to know, as data that a terminal, a log or a page can show."""
+"""Notices: what a person should know about a run, for a terminal, a log or a web page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 
 class Notice(NamedTuple):
-    """One sentence for the person who started a run, and how serious it is."""
+    """A sentence for the person who started a run, and how serious it is."""
 
     text: str
     severity: Literal["info", "warning"] = "info"

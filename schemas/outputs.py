@@ -1,4 +1,7 @@
-"""Arrow schemas of a run's tables. Readers rely on the column names: append columns, never rename."""
+"""Arrow schemas of a run's tables.
+
+Readers rely on the names and the order of columns: append columns, never rename them.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ REASON = pa.struct(
         *SPAN,
     ]
 )
-"""Why a trait fired on a row: the score that counted, its threshold, and the span that scored highest."""
+"""Why a trait fired on a row: the score, its threshold, and the span that scored highest."""
 
 LOT = tuple((name, pa.string()) for name in LOT_FIELDS)
 """The columns of a lot; null where a field isn't known."""
 
 ROW_KEY = (("source", pa.string()), ("row", pa.int64()))
-"""The columns that name an input row: the file, and the row's number in it."""
+"""The columns that name an input row: its file, and its number in the file."""
 
 LEDGER = pa.schema(
     [
@@ -49,19 +52,19 @@ SIGNAL_SPAN = pa.struct(
         ("hits", pa.list_(SPAN)),
     ]
 )
-"""Where a signal's score on a row comes from.
+"""The span of a signal's score on a row.
 
-`hits` has every hit of a lexicon in the row. `masks` has the spans that a mask covers where they differ
-from the span itself: the sentences around the hits, or the whole of a message's tool calls.
+`hits` has every hit of a lexicon in the row. `masks` has what a mask covers if that isn't the span
+itself: the sentences around the hits, or the whole of a message's tool calls.
 """
 
 SPANS = pa.schema([*ROW_KEY, ("spans", pa.list_(SIGNAL_SPAN))])
-"""`spans/`, aligned with the ledger: the spans of the scores that reach the run's floor. No text."""
+"""`spans/`, aligned with the ledger: the spans of scores that reach the run's floor; no text."""
 
 CALIBRATION_SCORES = pa.schema(
     [("trait", pa.string()), ("signal", pa.string()), ("score", pa.float32())]
 )
-"""The scores of the held-out clean texts, NaN for a text that is out of the trait's scope."""
+"""The scores of held-out clean texts; NaN for a text outside the trait's scope."""
 
 NEIGHBOUR = pa.struct(
     [

@@ -1,4 +1,4 @@
-"""The policy: what is done with a row on which a trait fires, per trait, per lot and for the whole run."""
+"""Policies: what a run does with the rows on which a trait fires, by trait and by lot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.cards import Action, SignalName, Slug, Strict
 from schemas.lots import LotPattern
 
 DECISIONS = ("keep", "flag", "mask", "swap", "quarantine", "drop", "duplicate", "reject")
-"""Every fate of an input row; the counts over them add up to the rows read."""
+"""Every input row has one of these decisions, so their counts add up to the rows read."""
 
 PUBLISHED = ("keep", "flag", "mask", "swap")
 """The decisions whose rows are in `clean/`."""
@@ -19,11 +19,15 @@ REMOVED = tuple(name for name in DECISIONS if name not in PUBLISHED)
 """The decisions whose rows leave the corpus, rejects included."""
 
 SEVERITY: tuple[Action, ...] = ("keep", "flag", "mask", "quarantine", "swap", "drop")
-"""Actions from mildest to strongest; the strongest of a row's traits decides, and all of them stay as reasons."""
+"""Actions from the mildest to the strongest.
+
+The strongest action of the traits that fire on a row is the row's decision. Every trait that fires
+stays in the row's reasons.
+"""
 
 
 class TraitRule(Strict):
-    """What one trait's score does: overrides of the card, field by field."""
+    """The rule of one trait; a field that is given replaces the card's."""
 
     signal: Literal["combined"] | SignalName = "combined"
     threshold: float | None = Field(None, ge=0, le=1)
@@ -33,7 +37,11 @@ class TraitRule(Strict):
 
 
 class LotException(Strict):
-    """Another action, or another threshold, for a trait on some lots; the last one that matches counts."""
+    """Another action or threshold for a trait, or for all traits (`*`), on some lots.
+
+    Of several exceptions that match a lot, the last one that gives an action sets the action, and
+    the last one that gives a threshold sets the threshold.
+    """
 
     trait: Slug | Literal["*"]
     lot: LotPattern
@@ -42,33 +50,36 @@ class LotException(Strict):
     reason: str
 
     @model_validator(mode="after")
-    def _changes_something(self) -> LotException:
+    def _require_a_change(self) -> LotException:
         if self.action is None and self.threshold is None:
-            raise ValueError("gives neither an action nor a threshold, so that it changes nothing")
+            raise ValueError("gives neither an action nor a threshold, so it changes nothing")
         return self
 
 
 class Policy(Strict):
-    """A run's decisions, declared."""
+    """The rules of a run: the traits' rules, exceptions for lots, and the limits of removal."""
 
     traits: dict[Slug, TraitRule] = Field(default_factory=dict)
     exceptions: tuple[LotException, ...] = ()
     removal_budget: float | None = Field(None, ge=0, le=1)
-    """Largest share of rows that may leave the corpus; beyond it nothing is published. None is no limit, and is said aloud."""
+    """The largest share of rows that may leave the corpus.
+
+    Nothing is published if more do. Without a limit a run can remove every row, so it warns.
+    """
     reject_budget: float | None = Field(None, ge=0, le=1)
-    """Largest share of rows that may be rejects."""
+    """The largest share of rows that may be rejects. Nothing is published if more are."""
     duplicates: Literal["keep", "remove"] = "keep"
-    """Whether second and later rows of equal content leave the corpus."""
+    """Whether rows whose content is in an earlier row leave the corpus."""
 
     @field_validator("traits", mode="before")
     @classmethod
-    def _bare_rules(cls, value: object) -> object:
+    def _accept_empty_rules(cls, value: object) -> object:
         return (
             {key: {} if rule is None else rule for key, rule in value.items()}
             if isinstance(value, dict)
             else value
         )
 
-    def rule(self, trait: str) -> TraitRule:
-        """Return a trait's rule; one that isn't named changes nothing of the card."""
+    def get_rule(self, trait: str) -> TraitRule:
+        """Return a trait's rule; that of a trait without one leaves the card unchanged."""
         return self.traits.get(trait, TraitRule())

@@ -1,11 +1,12 @@
-"""Receipts: what became of a shard. A shard is done when its receipt and the files it names exist."""
+"""Receipts: what became of each shard.
+
+A shard is finished when its receipt exists, with the files that the receipt names.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any
-
-from pydantic import ValidationError
 
 from schemas.cards import Strict
 from schemas.digests import canonicalise_json, digest_config
@@ -21,24 +22,24 @@ class Output(Strict):
 
 
 class Receipt(Strict):
-    """What became of a shard's rows, and the files that hold them."""
+    """The decisions on a shard's rows, the files with the rows, and the cost of scoring them."""
 
     shard: str
     rows: int
     outputs: tuple[Output, ...]
     decisions: dict[str, int]
     fired: dict[str, int]
-    """Rows by trait that fired on them."""
+    """The number of rows on which each trait fired."""
     ledger_root: str
     tokens: int
     """Tokens that went through a model, without padding."""
     padded: int
-    """The same tokens with padding."""
+    """Tokens that went through a model, with padding."""
     run: str = ""
     budget_cuts: int = 0
-    """How often memory ran out and batches became smaller."""
+    """How often memory ran out, which makes batches smaller."""
     unscored: int = 0
-    """Rows without any text that a trait looks at."""
+    """Rows without text in any trait's scope."""
 
     def to_bytes(self) -> bytes:
         """Encode the receipt as JSON, with its own digest."""
@@ -49,12 +50,12 @@ class Receipt(Strict):
 def parse_receipt(data: bytes) -> Receipt:
     """Decode a receipt.
 
-    Raises: ValueError: its bytes aren't what was written.
+    Raises: ValueError: the bytes differ from those that were written.
     """
     try:
         value: dict[str, Any] = dict(json.loads(data))
         if value.pop("digest", None) == digest_config(value):
             return Receipt.model_validate(value)
-    except (ValueError, TypeError, ValidationError):
+    except (ValueError, TypeError):
         pass
     raise ValueError("its receipt is damaged")

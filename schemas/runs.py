@@ -1,4 +1,4 @@
-"""The vocabulary of a run directory: its folders and files, and the folder each decision leads to."""
+"""Run directories: the names of their folders and files, and the folder of each decision."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import NamedTuple
 from schemas.policies import PUBLISHED
 
 MANIFEST = "manifest.json"
-"""The file that makes a run finished. It is written last."""
+"""A run is finished once this file exists. It is written last."""
 
 WORK = ".work"
 """The folder of a run that isn't finished."""
 
 BEGUN = f"{WORK}/run.json"
-"""The identity and the settings that the run was begun with."""
+"""The identity and the settings of an unfinished run."""
 
 BANK = f"{WORK}/bank"
 RECEIPTS = f"{WORK}/receipts"
 REPORT_PAGE = "report/index.html"
 CALIBRATION = "calibration/clean-scores.parquet"
-"""The scores of the clean texts that thresholds are calibrated on, by trait and signal."""
+"""The scores of the held-out clean texts that thresholds are calibrated on."""
 
 SHARD_FOLDERS = (
     "clean",
@@ -31,13 +31,13 @@ SHARD_FOLDERS = (
     "swaplist",
     "vectors",
 )
-"""The folders that hold a file a shard."""
+"""The folders that have one file for each shard with rows in them."""
 
 FOLDERS = (*SHARD_FOLDERS, "calibration", "report")
-"""Every folder of a run, `.work` apart."""
+"""Every folder of a finished run."""
 
 PRIVATE_FOLDERS = ("quarantine", "rejects", "swaplist")
-"""The folders that hold text taken out of the corpus."""
+"""The folders with text that was taken out of the corpus."""
 
 ALIGNED_FOLDERS = ("scores", "spans", "vectors")
 """The folders whose files have a row for every row of the ledger, in its order."""
@@ -47,7 +47,7 @@ FOLDER_OF_DECISION = {
     "quarantine": "quarantine",
     "reject": "rejects",
 }
-"""The folder that holds the rows of each decision; no folder holds the rows of the others."""
+"""The folder of the rows with each decision. Rows with another decision are in no folder."""
 
 
 class ShardFile(NamedTuple):

@@ -1,4 +1,4 @@
-"""Scores: how they are rounded, what their columns are called, and when one fires."""
+"""Scores: their rounding, the names of their columns, and when they fire."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SCORE_DECIMALS = 4
 """Scores are rounded to this many decimals before anything is decided or written.
 
 The last bits of a float depend on the batch in which a text was scored. Rounding keeps them out of
-files and out of all but knife-edge decisions.
+files, and out of decisions on all but a few borderline scores.
 """
 
 SCORE_STEP = 10.0**-SCORE_DECIMALS
@@ -34,10 +34,11 @@ def score_column(trait: str, signal: str = COMBINED) -> str:
 
 
 def fires(scores: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
-    """Return which scores (float32, rounded) reach a threshold, or each the one beside it.
+    """Return which rounded float32 scores reach a threshold, as booleans.
 
-    NaN, the score of a row without text, reaches none. Half a step of tolerance makes float32
-    scores and float64 thresholds agree on equality.
+    `threshold` may be an array with a threshold for each score. NaN, the score of a row without
+    text, reaches none. A tolerance of half a step makes float32 scores and float64 thresholds
+    agree on equality.
     """
     with np.errstate(invalid="ignore"):
         lowest = np.asarray(threshold, np.float32) - np.float32(SCORE_STEP / 2)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from transforms.coders import coded
+from transforms.coders import register_shard_coder
 from transforms.decisions import Decisions, Evidence, decide
 from transforms.rules import Rule
 from transforms.score import ScoredShard
 
 
-@coded
+@register_shard_coder
 @dataclass(kw_only=True)
 class DecidedShard(ScoredShard):
     """A shard with the decisions on its rows."""

@@ -38,9 +38,9 @@ class Reason(NamedTuple):
 
 @dataclass
 class Decisions:
-    """One decision a row, and by row the reasons and the masks of those that have any.
+    """One decision for every row, and by row the reasons and the masks of rows that have any.
 
-    `swaps` are the rows whose completion another teacher should write.
+    `swaps` has the rows whose completion another teacher should write.
     """
 
     decisions: list[str]
@@ -50,7 +50,10 @@ class Decisions:
 
 
 class Evidence(NamedTuple):
-    """What rows are decided from, aligned: score columns (float32), spans (lists of `SIGNAL_SPAN`), lots."""
+    """What rows are decided from, aligned row by row.
+
+    `scores` has float32 columns named by `score_column`, `spans` lists of `SIGNAL_SPAN`.
+    """
 
     scores: Mapping[str, np.ndarray]
     spans: pa.ListArray
@@ -60,7 +63,7 @@ class Evidence(NamedTuple):
 def decide(
     evidence: Evidence, rules: Sequence[Rule], duplicates: frozenset[int] = frozenset()
 ) -> Decisions:
-    """Decide every row; the rows in `duplicates` leave as duplicates, whatever their scores."""
+    """Decide every row; rows in `duplicates` are duplicates whatever their scores."""
     result = Decisions(["keep"] * len(evidence.lots))
     strongest: dict[int, int] = {}
     for rule in rules:
@@ -95,7 +98,8 @@ def _find_fired(rule: Rule, evidence: Evidence) -> Iterator[tuple[int, Reason, l
         own = Span(span["field_path"], span["start"], span["end"])
         score = float(values[row])
         reason = Reason(rule.trait, rule.signal, score, threshold, *own, action, signal)
-        yield row, reason, [Span(**mask) for mask in span["masks"]] or [own]
+        masks = [Span(**mask) for mask in span["masks"]]
+        yield row, reason, masks or ([own] if own.end > own.start else [])
 
 
 def _find_evidence_signals(

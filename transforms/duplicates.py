@@ -1,4 +1,4 @@
-"""Duplicates: rows of equal content across the corpus. Their digests meet in a shuffle; their texts don't."""
+"""Duplicates: rows whose content is in an earlier row. Only digests are shuffled, never text."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ EMPTY_DIGEST = digest_content(())
 
 
 class Position(NamedTuple):
-    """A row's position in the corpus: its shard, and its position in the shard, rejects counted.
+    """A row's position in the corpus: its shard, and its offset in the shard, rejects counted.
 
-    Shard names sort in the order of the corpus.
+    Positions sort in the order of the corpus, because the names of shards do.
     """
 
     shard: str

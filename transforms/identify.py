@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from schemas.digests import RECORD_ID_HEX, digest_bytes
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
-from transforms.coders import coded
+from transforms.coders import register_shard_coder
 from transforms.files.shards import Shard
-from transforms.poison import kept, spared, with_rejects
+from transforms.poison import add_rejects, isolate_failures, keep_rows
 from transforms.records.formats import Layout
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments, digest_rows, extract_segments
@@ -24,10 +24,10 @@ PROMPT_HEX = 8
 """Hex digits that name a system prompt in a lot."""
 
 
-@coded
+@register_shard_coder
 @dataclass(kw_only=True)
 class IdentifiedShard(Shard):
-    """A shard with the segments of its conversations, and the content digest and lot of every row."""
+    """A shard with the segments of its conversations, and every row's content digest and lot."""
 
     segments: Segments
     digests: list[str]
@@ -40,13 +40,16 @@ class IdentifiedShard(Shard):
 
 
 def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
-    """Take a shard's conversations apart and identify its rows; a row on which that fails is rejected."""
-    identified, reasons = spared(
+    """Split a shard's conversations into segments and identify its rows.
+
+    A row on which that fails becomes a reject.
+    """
+    identified, reasons = isolate_failures(
         shard.table.num_rows,
-        lambda rows: _identify_rows(kept(shard, rows), layout),
+        lambda rows: _identify_rows(keep_rows(shard, rows), layout),
         "taking the row apart",
     )
-    identified.rejects = with_rejects(identified, shard, reasons).rejects
+    identified.rejects = add_rejects(identified, shard, reasons).rejects
     return identified
 
 
@@ -62,14 +65,14 @@ def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
 
 
 def _require_valid(table: pa.Table) -> None:
-    """Check every value of a table, in all its columns: text in a Parquet file may be invalid UTF-8.
+    """Check every value in all columns of a table: text in a Parquet file may be invalid UTF-8.
 
     Raises: pa.ArrowInvalid: a value isn't valid for its type.
     """
     try:
         table.validate(full=True)
     except pa.ArrowInvalid:
-        # a slice also validates the rows beside it; a copy doesn't have them
+        # validating a slice validates the rows beside it too; a copy doesn't have them
         table.take(pa.array(range(table.num_rows))).validate(full=True)
 
 
@@ -78,7 +81,7 @@ def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedS
     if len(rows) == identified.table.num_rows:
         return identified
     return IdentifiedShard(
-        **vars(kept(identified, rows)),
+        **vars(keep_rows(identified, rows)),
         segments=identified.segments.select_rows(rows),
         digests=[identified.digests[row] for row in rows],
         lots=[identified.lots[row] for row in rows],

@@ -1,7 +1,8 @@
-"""Listeners: how a stage that runs in this process reports what it does.
+"""Listeners: how a stage that runs in this process reports its progress.
 
-Beam copies its stages, so that they can't hold a listener themselves. They name a channel; whoever runs the
-pipeline listens to it. In the processes of another engine nobody does, and events are dropped.
+Beam copies its stages, so a stage can't hold a listener itself. It emits events to a named channel,
+and the caller that runs the pipeline listens to that channel. In worker processes of another engine
+nobody listens, and events are dropped.
 """
 
 from __future__ import annotations
@@ -11,38 +12,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from schemas.events import BatchesCut, BatchScored, Event, Listener, WindowsPlanned, ignore
+from schemas.events import BatchesCut, BatchScored, Event, Listener, WindowsPlanned
 
-_listeners: dict[str, Listener] = {}
+_listeners: dict[str, tuple[Listener, ...]] = {}
 _lock = threading.Lock()
 
 
 @contextmanager
 def listen_to(channel: str, listener: Listener) -> Iterator[None]:
-    """Send the events of a channel to a listener, one at a time, until the block ends."""
+    """Send the events of a channel to a listener, one at a time and none after the block."""
     turn = threading.Lock()
+    is_open = True
 
     def receive(event: Event) -> None:
         with turn:
-            listener(event)
+            if is_open:
+                listener(event)
 
     with _lock:
-        _listeners[channel] = receive
+        _listeners[channel] = (*_listeners.get(channel, ()), receive)
     try:
         yield
     finally:
+        with turn:
+            is_open = False
         with _lock:
-            del _listeners[channel]
+            _listeners[channel] = tuple(item for item in _listeners[channel] if item != receive)
 
 
 def emit(channel: str, event: Event) -> None:
-    """Send an event to whoever listens to the channel in this process."""
-    _listeners.get(channel, ignore)(event)
+    """Send an event to every listener of the channel in this process."""
+    for receive in _listeners.get(channel, ()):
+        receive(event)
 
 
 @dataclass(frozen=True)
 class ModelProgress:
-    """Turns the progress of a model's batches into events; the `Progress` of encoders and classifiers."""
+    """The `Progress` of encoders and classifiers that reports batches as events."""
 
     listener: Listener
 

@@ -1,4 +1,4 @@
-"""Read: from the planned tasks to shards of Arrow rows."""
+"""Read: the shards of planned tasks, as Arrow tables."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ class _Read(beam.DoFn):
 class ReadShards(beam.PTransform):
     """Read the shards of the given tasks, spread over the workers.
 
-    Only plans cross the shuffle (some hundred bytes each); a shard's rows stay where they were read.
+    Only plans are shuffled, of a few hundred bytes each. A shard's rows stay on the worker that
+    read them.
     """
 
     tasks: Sequence[tuple[ShardPlan, ...]]
     schema: pa.Schema
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[Shard]:
-        """Create the tasks, spread them, read."""
+        """Create the tasks, spread them over the workers, and read them."""
         return (
             pipeline
             | "Plan" >> beam.Create(list(self.tasks))

@@ -1,4 +1,4 @@
-"""Rules: each trait's score, threshold and action, settled from its card, the policy and calibration scores."""
+"""Rules: each trait's score, threshold and action, from its card, the policy and calibration."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Rule(NamedTuple):
         """Return the threshold and the action for a lot.
 
         Where several exceptions match, the last one that gives a threshold sets the threshold, and
-        the last one that gives an action sets the action. The threshold is infinite if there is none.
+        the last one that gives an action sets the action. Without any threshold it is infinite.
         """
         threshold, action = self.threshold.value, self.action
         for exception in self.exceptions:
@@ -69,7 +69,7 @@ def settle_rules(traits: Mapping[str, CalibratedTrait], policy: Policy) -> list[
 def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
     """Refuse a policy that names a trait or a signal that the run doesn't have.
 
-    Raises: CardError: it does.
+    Raises: CardError: the policy names one.
     """
     known = [card.id for card in cards]
     named = {*policy.traits, *(exception.trait for exception in policy.exceptions)}
@@ -79,10 +79,10 @@ def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
             remedy=f"the traits of this run are {', '.join(known)}",
         )
     for card in cards:
-        signal = policy.rule(card.id).signal
+        signal = policy.get_rule(card.id).signal
         if signal not in (COMBINED, *card.signals.names):
             raise CardError(
-                f"the policy names signal {signal!r} of trait {card.id}, which the trait doesn't use",
+                f"the policy names signal {signal!r} of trait {card.id}, which doesn't use it",
                 remedy=f"its signals are {', '.join((COMBINED, *card.signals.names))}",
             )
 
@@ -90,7 +90,7 @@ def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
 def require_clean_texts(card: TraitCard, rule: TraitRule, texts: int, origin: str) -> None:
     """Check that a trait's threshold can be settled from so many held-out clean texts.
 
-    Raises: CardError: its level needs more.
+    Raises: CardError: the trait's level needs more.
     """
     level = _choose_level(card, rule)
     if _find_explicit_threshold(card, rule) is None and texts < count_texts_needed(level):
@@ -98,15 +98,15 @@ def require_clean_texts(card: TraitCard, rule: TraitRule, texts: int, origin: st
 
 
 def find_span_floor(floor: float, rules: Iterable[Rule]) -> float:
-    """Return the score from which spans are stored: the given floor, or the lowest threshold if lower."""
+    """Return the score from which spans are stored: the floor, or the lowest threshold below it."""
     return min([floor, *(rule.find_lowest_threshold() for rule in rules)])
 
 
 def _report_shortage(card: TraitCard, level: Level, texts: int, origin: str) -> CardError:
     needed = count_texts_needed(level)
     return CardError(
-        f"trait {card.id}: a false positive rate of {level.max_false_positive_rate:g} at confidence "
-        f"{level.confidence:g} needs {needed} clean texts; {origin} holds out {texts}, "
+        f"trait {card.id}: a false positive rate of {level.max_false_positive_rate:g} at "
+        f"confidence {level.confidence:g} needs {needed} clean texts; {origin} holds out {texts}, "
         f"{needed - texts} too few",
         remedy="give more clean text with --background, accept a higher max_false_positive_rate, "
         "or set an explicit threshold in the card or the policy",
@@ -114,7 +114,7 @@ def _report_shortage(card: TraitCard, level: Level, texts: int, origin: str) -> 
 
 
 def _settle_rule(trait: CalibratedTrait, policy: Policy) -> Rule:
-    card, rule = trait.card, policy.rule(trait.card.id)
+    card, rule = trait.card, policy.get_rule(trait.card.id)
     level = _choose_level(card, rule)
     clean = trait.calibration.get(rule.signal, np.empty(0, np.float32))
     threshold = _choose_threshold(card, rule, clean, level)

@@ -15,19 +15,19 @@ from classifiers.scoring import Scorer, Scores, load_scorer
 from schemas.errors import ModelError
 from schemas.events import Listener, ShardStarted, ignore
 from schemas.scores import DEFAULT_SPAN_FLOOR
-from transforms.coders import coded
+from transforms.coders import register_shard_coder
 from transforms.files import storage
 from transforms.identify import IdentifiedShard, select_rows
 from transforms.listeners import ModelProgress, emit
-from transforms.poison import spared, with_rejects
+from transforms.poison import add_rejects, isolate_failures
 from transforms.spans import build_spans
 
 
 @dataclass(frozen=True)
 class ScoringConfig:
-    """What a worker needs to score: the bank and its digest, how to run models, and where to report.
+    """What a worker needs to score: the bank and its digest, and how to run models.
 
-    `span_floor` is the score from which spans are stored, `channel` the channel of progress events.
+    `span_floor` is the score from which spans are stored; progress events go to `channel`.
     """
 
     bank_uri: str
@@ -37,12 +37,13 @@ class ScoringConfig:
     channel: str = ""
 
 
-@coded
+@register_shard_coder
 @dataclass(kw_only=True)
 class ScoredShard(IdentifiedShard):
     """A shard with its scores, their spans (see `build_spans`), and what scoring took.
 
-    `tokens` counts the tokens without padding, `padded` with it; `budget_cuts` how often memory ran out.
+    `tokens` counts tokens without padding and `padded` with it. `budget_cuts` counts how often
+    memory ran out.
     """
 
     scores: Scores
@@ -57,9 +58,12 @@ _lock = threading.Lock()
 
 
 def get_scorer(config: ScoringConfig) -> Scorer:
-    """Return this process's scorer for a bank and load it on first use. Threads share it: models are large.
+    """Return this process's scorer for a bank; load it on first use.
 
-    Raises: ModelError: the bank isn't the one that the run was settled with, or a model can't be loaded.
+    Threads share it, because models are large.
+
+    Raises: ModelError: the bank isn't the one that the run was settled with, or a model can't be
+        loaded.
     """
     key = config.bank_digest, config.encoder
     with _lock:
@@ -103,14 +107,14 @@ def score(
         scorer.progress = ModelProgress(listener)
         listener(ShardStarted(identified.table.num_rows))
         before = scorer.sum_counts()
-        (part, scores), reasons = spared(identified.table.num_rows, attempt, "scoring")
+        (part, scores), reasons = isolate_failures(identified.table.num_rows, attempt, "scoring")
         after = scorer.sum_counts()
     used = {
         name: getattr(after, name) - getattr(before, name)
         for name in ("tokens", "padded", "budget_cuts")
     }
     spans = build_spans(scores, part.segments, span_floor)
-    rejects = with_rejects(part, identified, reasons).rejects if reasons else identified.rejects
+    rejects = add_rejects(part, identified, reasons).rejects if reasons else identified.rejects
     return ScoredShard(**{**vars(part), "rejects": rejects}, scores=scores, spans=spans, **used)
 
 

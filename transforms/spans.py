@@ -5,18 +5,21 @@ A policy can be applied again, with other thresholds and actions, from scores, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from classifiers.scoring import Scores, SignalScores
-from schemas.outputs import SIGNAL_SPAN
+from schemas.outputs import SIGNAL_SPAN, SPAN
 from schemas.scores import TIE_ORDER, fires
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
 from transforms.records.sentences import widen_to_sentences
+
+Hits = dict[int, list[tuple[int, int]]]
+"""A row's hits: by segment, in the order of the text, the start and end of each in the segment."""
 
 
 class Span(NamedTuple):
@@ -27,36 +30,38 @@ class Span(NamedTuple):
     end: int
 
 
+class _SignalSpan(NamedTuple):
+    """The span of a signal's score on a row, with the spans that a mask covers and the hits."""
+
+    row: int
+    trait: str
+    signal: str
+    score: float
+    span: Span
+    masks: list[Span]
+    hits: list[Span]
+
+
 def build_spans(scores: Scores, segments: Segments, floor: float) -> pa.ListArray:
-    """Return for every row the spans of its signals, a list of `SIGNAL_SPAN`; empty below the floor.
+    """Return every row's signal spans, as lists of `SIGNAL_SPAN`; empty for scores below the floor.
 
     A signal's span is stored where its own score reaches the floor, or where the trait's combined
-    score does and no other signal scored higher. Every rule with a threshold at or above the floor
-    finds its evidence.
+    score does and no other signal scored higher. So every rule with a threshold at or above the
+    floor finds its evidence.
     """
-    found: list[tuple[int, dict[str, Any]]] = []
-    for trait, signals in scores.signals.items():
-        strongest = choose_evidence({name: item.scores for name, item in signals.items()})
-        combined = fires(scores.combined[trait], floor)
-        for signal, item in signals.items():
-            wanted = fires(item.scores, floor) | (combined & (strongest == signal))
-            described = _describe_spans(segments, item, np.flatnonzero(wanted & _has_span(item)))
-            found += [(row, {"trait": trait, "signal": signal, **span}) for row, span in described]
-    found.sort(key=lambda pair: pair[0])  # stable: traits and signals stay in the bank's order
-    counts = np.bincount([row for row, _ in found], minlength=scores.size) if found else []
-    offsets = np.zeros(scores.size + 1, np.int32)
-    offsets[1:] = np.cumsum(counts) if found else 0
-    return pa.ListArray.from_arrays(
-        pa.array(offsets), pa.array([span for _, span in found], SIGNAL_SPAN)
-    )
-
-
-def _has_span(item: SignalScores) -> np.ndarray:
-    return np.asarray(item.places.segment >= 0)
+    found = [
+        span
+        for trait, signals in scores.signals.items()
+        for signal, rows in _choose_rows(signals, scores.combined[trait], floor)
+        for span in _find_spans(trait, signal, signals[signal], segments, rows)
+    ]
+    found.sort(key=lambda span: span.row)  # stable: traits and signals stay in the bank's order
+    offsets = np.searchsorted([span.row for span in found], np.arange(scores.size + 1))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), _encode_signal_spans(found))
 
 
 def choose_evidence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return for every row the signal with the highest score; of equals the one with the narrowest span.
+    """Return for every row the signal with the highest score; of equals, the one of narrowest span.
 
     `scores` has the scores of one trait's signals by name. A NaN loses to every score.
     """
@@ -65,66 +70,86 @@ def choose_evidence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.array(names)[stacked.argmax(axis=0)]
 
 
-def _describe_spans(
-    segments: Segments, item: SignalScores, rows: np.ndarray
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def encode_spans(spans: Sequence[Sequence[Span]]) -> pa.ListArray:
+    """Return spans as an array of lists of `SPAN`."""
+    flat = [span for group in spans for span in group]
+    columns = zip(*flat, strict=True) if flat else ((), (), ())
+    arrays = [pa.array(column, item.type) for column, item in zip(columns, SPAN, strict=True)]
+    offsets = np.cumsum([0, *map(len, spans)], dtype=np.int32)
+    values = pa.StructArray.from_arrays(arrays, fields=list(SPAN))
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def _encode_signal_spans(found: Sequence[_SignalSpan]) -> pa.StructArray:
+    columns = {
+        "trait": [item.trait for item in found],
+        "signal": [item.signal for item in found],
+        "score": [item.score for item in found],
+        **{name: [getattr(item.span, name) for item in found] for name in Span._fields},
+    }
+    arrays = [pa.array(values, SIGNAL_SPAN.field(name).type) for name, values in columns.items()]
+    masks = encode_spans([item.masks for item in found])
+    hits = encode_spans([item.hits for item in found])
+    return pa.StructArray.from_arrays([*arrays, masks, hits], fields=list(SIGNAL_SPAN))
+
+
+def _choose_rows(
+    signals: Mapping[str, SignalScores], combined: np.ndarray, floor: float
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield each signal of a trait with the rows whose spans are stored."""
+    evidence = choose_evidence({name: item.scores for name, item in signals.items()})
+    reached = fires(combined, floor)
+    for signal, item in signals.items():
+        wanted = fires(item.scores, floor) | (reached & (evidence == signal))
+        yield signal, np.flatnonzero(wanted & (item.places.segment >= 0))
+
+
+def _find_spans(
+    trait: str, signal: str, item: SignalScores, segments: Segments, rows: np.ndarray
+) -> Iterator[_SignalSpan]:
     hits = _group_hits(segments, item.hits)
-    for row in rows.tolist():
-        segment = int(item.places.segment[row])
-        start, end = int(item.places.start[row]), int(item.places.end[row])
-        span = _locate(segments, segment, start, end)
-        own = hits.get(row, [])
-        yield (
-            row,
-            {
-                "score": item.scores[row],
-                **span._asdict(),
-                "masks": [mask._asdict() for mask in _find_masks(segments, segment, span, own)],
-                "hits": [_locate(segments, *hit)._asdict() for hit in own],
-            },
-        )
+    columns = (rows, item.scores[rows], *(values[rows] for values in item.places))
+    described = zip(*(values.tolist() for values in columns), strict=True)
+    for row, score, segment, start, end in described:
+        offset = int(segments.starts[segment])
+        span = Span(segments.get_field_path(segment), offset + start, offset + end)
+        if row in hits:
+            masks, own = _describe_hits(segments, hits[row])
+        else:
+            masks, own = _mask_tool_calls(segments, segment) if end > start else [], []
+        yield _SignalSpan(row, trait, signal, score, span, masks, own)
 
 
-def _locate(segments: Segments, segment: int, start: int, end: int) -> Span:
-    """Turn characters of a segment into characters of its field, as the trainer sees it."""
-    offset = int(segments.starts[segment])
-    return Span(segments.get_field_path(segment), offset + start, offset + end)
-
-
-def _group_hits(
-    segments: Segments, hits: Mapping[int, list[tuple[int, int]]]
-) -> dict[int, list[tuple[int, int, int]]]:
-    """Group a lexicon's hits by row, each as segment, start and end, in the order of the text."""
-    grouped: dict[int, list[tuple[int, int, int]]] = {}
+def _group_hits(segments: Segments, hits: Hits) -> dict[int, Hits]:
+    """Return the hits of every row that has any."""
+    grouped: dict[int, Hits] = {}
     for segment in sorted(hits):
-        row = int(segments.rows[segment])
-        grouped.setdefault(row, []).extend((segment, start, end) for start, end in hits[segment])
+        grouped.setdefault(int(segments.rows[segment]), {})[segment] = hits[segment]
     return grouped
 
 
-def _find_masks(
-    segments: Segments, segment: int, span: Span, hits: list[tuple[int, int, int]]
-) -> list[Span]:
-    """Return what a mask covers, or nothing where that is the span itself.
+def _describe_hits(segments: Segments, hits: Hits) -> tuple[list[Span], list[Span]]:
+    """Return what a mask of a row's hits covers, each span once, and the hits themselves."""
+    masks: list[Span] = []
+    spans: list[Span] = []
+    for segment, found in hits.items():
+        path, offset = segments.get_field_path(segment), int(segments.starts[segment])
+        spans += [Span(path, offset + start, offset + end) for start, end in found]
+        whole = _mask_tool_calls(segments, segment)
+        text = "" if whole else segments.text[segment].as_py()
+        masks += whole or [
+            Span(path, offset + start, offset + end)
+            for start, end in (widen_to_sentences(text, *hit) for hit in found)
+        ]
+    return list(dict.fromkeys(masks)), spans
 
-    A lexicon's evidence is masked by the sentences around all of the row's hits. Tool calls are
-    masked whole: a position in their canonical JSON is not a position in the field.
+
+def _mask_tool_calls(segments: Segments, segment: int) -> list[Span]:
+    """Return the whole field if the segment has tool calls, otherwise nothing.
+
+    An offset in the canonical JSON of tool calls isn't an offset in the field. The mask is as long
+    as that JSON.
     """
-    if hits:
-        return list(dict.fromkeys(_mask_sentence(segments, *hit) for hit in hits))
-    whole = _mask_tool_calls(segments, segment)
-    return [whole] if whole else []
-
-
-def _mask_sentence(segments: Segments, segment: int, start: int, end: int) -> Span:
-    if whole := _mask_tool_calls(segments, segment):
-        return whole
-    text = segments.text[segment].as_py()
-    return _locate(segments, segment, *widen_to_sentences(text, start, end))
-
-
-def _mask_tool_calls(segments: Segments, segment: int) -> Span | None:
-    """Return the whole field if the segment holds tool calls: it is as long as their canonical JSON."""
     if segments.channel_codes[segment] != CHANNELS.index("tool"):
-        return None
-    return Span(segments.get_field_path(segment), 0, len(segments.text[segment].as_py()))
+        return []
+    return [Span(segments.get_field_path(segment), 0, len(segments.text[segment].as_py()))]

@@ -1,4 +1,4 @@
-"""The output tables of a decided shard, all in a deterministic order."""
+"""Tables: the output tables of a decided shard, with rows in a deterministic order."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ import pyarrow.compute as pc
 from classifiers.banks import Bank, TraitModel
 from classifiers.signals.exemplars import find_nearest
 from schemas import outputs
-from schemas.digests import canonicalise_json, compute_merkle_root, digest_bytes, hash_leaf
+from schemas.digests import compute_merkle_root, digest_bytes
+from schemas.ledgers import hash_ledger_rows
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.policies import PUBLISHED
 from schemas.runs import shard_path
 from schemas.scores import SCORE_DECIMALS
 from transforms.decide import DecidedShard
 from transforms.decisions import Reason
-from transforms.files.shards import row_mask
+from transforms.files.shards import build_row_mask
 from transforms.records.prompts import extract_prompt
+from transforms.spans import encode_spans
 
 NEIGHBOURS_SHOWN = 3
 REASON_FIELDS = tuple(item.name for item in outputs.REASON)
 
 
 class InputRow(NamedTuple):
-    """An input row on its way into the ledger: a row of the shard's table, or one of its rejects."""
+    """An input row: the index of a row of the shard's table, or of one of its rejects."""
 
     source: str
     number: int
@@ -39,7 +41,7 @@ class InputRow(NamedTuple):
 
 @dataclass
 class ShardTables:
-    """A shard's tables by folder, without empty ones; the Merkle root of the ledger; and counts."""
+    """A shard's tables by folder, without empty ones, the ledger's Merkle root, and counts."""
 
     tables: dict[str, pa.Table]
     ledger_root: str
@@ -170,36 +172,6 @@ def _describe_reason(reason: Reason) -> dict[str, Any]:
     return {name: getattr(reason, name) for name in REASON_FIELDS}
 
 
-def hash_ledger_rows(ledger: pa.Table) -> list[bytes]:
-    """Hash every ledger row, for the Merkle tree; floats in reasons are written with the scores' decimals."""
-    flat = [
-        ledger.column(name).cast(pa.string()) for name in outputs.LEDGER.names if name != "reasons"
-    ]
-    reasons = ledger.column("reasons")
-    counts = pc.list_value_length(reasons).to_pylist()
-    texts = [
-        canonicalise_json([_format_floats(item) for item in reasons[row].as_py()]).decode()
-        if count
-        else ""
-        for row, count in enumerate(counts)
-    ]
-    joined = pc.binary_join_element_wise(
-        *flat,
-        pa.array(texts, pa.string()),
-        "\x1f",
-        null_handling="replace",
-        null_replacement="\x00",
-    )
-    return [hash_leaf(row) for row in joined.to_pylist()]
-
-
-def _format_floats(reason: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: f"{value:.{SCORE_DECIMALS}f}" if isinstance(value, float) else value
-        for name, value in reason.items()
-    }
-
-
 def _build_key_columns(rows: Sequence[InputRow]) -> list[pa.Array]:
     return [
         pa.array([row.source for row in rows], pa.string()),
@@ -221,7 +193,8 @@ def _build_spans(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
     """Return the spans aligned with the ledger; a reject has none."""
     spans = shard.spans
     if len(rows) != len(spans):
-        spans = pc.coalesce(spans.take(pa.array([item.row for item in rows], pa.int64())), [])
+        taken = spans.take(pa.array([item.row for item in rows], pa.int64()))
+        spans = pc.coalesce(taken, pa.scalar([], spans.type))
     return pa.table([*_build_key_columns(rows), spans], schema=outputs.SPANS)
 
 
@@ -240,25 +213,22 @@ def _build_vectors(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
 def _build_clean(shard: DecidedShard, published: Sequence[int], extra_column: bool) -> pa.Table:
     table = shard.table
     if len(published) != table.num_rows:
-        table = table.filter(row_mask(table.num_rows, published))
+        table = table.filter(build_row_mask(table.num_rows, published))
     if not extra_column:
         return table
     kind = outputs.CLEAN_EXTRA.type
     decisions = [shard.decided.decisions[row] for row in published]
-    spans = [shard.decided.masks.get(row, ()) for row in published]
-    offsets = np.cumsum([0, *map(len, spans)], dtype=np.int32)
-    values = pa.array([span._asdict() for masks in spans for span in masks], outputs.SPAN)
     columns = [
         pa.array(decisions, kind.field("decision").type),
         pa.array(np.ones(len(published), np.float32)),
-        pa.ListArray.from_arrays(pa.array(offsets), values, kind.field("masks").type),
+        encode_spans([shard.decided.masks.get(row, ()) for row in published]),
     ]
     extra = pa.StructArray.from_arrays(columns, fields=list(kind))
     return table.append_column(outputs.CLEAN_EXTRA, extra)
 
 
 def _build_quarantine(shard: DecidedShard, held: Sequence[int], bank: Bank) -> pa.Table:
-    table = shard.table.filter(row_mask(shard.table.num_rows, held))
+    table = shard.table.filter(build_row_mask(shard.table.num_rows, held))
     notes = [
         {
             **_describe_row(shard, row),
@@ -297,7 +267,7 @@ def _describe_evidence(
 def _describe_neighbours(
     shard: DecidedShard, reason: Reason, row: int, trait: TraitModel
 ) -> list[dict[str, Any]]:
-    """Return the exemplars nearest to the window that scored highest: positives and hard negatives."""
+    """Return the positives and hard negatives nearest to the window that scored highest."""
     scores = shard.scores
     dense = scores.signals[reason.trait].get("exemplars")
     if dense is None or dense.window is None or scores.vectors is None or dense.window[row] < 0:

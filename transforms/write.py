@@ -1,4 +1,4 @@
-"""Write: a shard's files under deterministic names, and last its receipt."""
+"""Write: each shard's files under deterministic names, then its receipt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from transforms.tables import build_tables
 
 
 def encode_parquet(table: pa.Table) -> bytes:
-    """Encode a table as zstd Parquet; equal tables give equal bytes under one version of pyarrow."""
+    """Encode a table as zstd Parquet; under one pyarrow, equal tables give equal bytes."""
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="zstd", write_page_index=False)
     return stream.getvalue()
@@ -46,7 +46,7 @@ class Destination:
 
 
 def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
-    """Write a shard's files, then its receipt. A retry writes the same bytes under the same names."""
+    """Write a shard's files, then its receipt; a retry writes equal bytes to the same names."""
     built = build_tables(shard, bank, to.extra_column, to.vectors)
     receipt = Receipt(
         shard=shard.plan.name,
@@ -91,7 +91,7 @@ class _Write(beam.DoFn):
 
 @dataclass(eq=False)
 class WriteShards(beam.PTransform):
-    """Write every shard as a whole; a retried bundle overwrites its files with equal ones."""
+    """Write every shard; a retried bundle overwrites files with equal ones."""
 
     to: Destination
 

@@ -1,4 +1,4 @@
-"""Small shards and a bank without a model, for the tests of the transforms."""
+"""Small shards and banks without a model, for the tests of transforms."""
 
 import copy
 import gzip
@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from classifiers.banks import bank_files
+from classifiers.banks import serialise_bank
 from classifiers.fitting import CleanRow, CleanText, fit_bank
 from classifiers.library import LoadedCard
 from classifiers.models.encoders import EncoderConfig
@@ -18,10 +18,11 @@ from classifiers.scoring import Places, Scorer, Scores, SignalScores
 from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig
 from transforms.files.shards import Shard
-from transforms.files.sources import Cut, Piece, ShardPlan
+from transforms.files.sources import Cut, SourcePiece, ShardPlan
 from transforms.identify import identify
 from transforms.records.formats import settle_layout
-from transforms.score import ScoredShard
+from transforms.score import ScoredShard, score
+from transforms.spans import build_spans
 
 CARDS = (
     {
@@ -40,7 +41,7 @@ CARDS = (
 CLEAN_TEXTS = 400
 
 
-def _bank(cards):
+def _fit_bank(cards):
     clean = CleanText(
         tuple(
             CleanRow((f"Clean text number {number}.",), "background", "clean")
@@ -53,27 +54,27 @@ def _bank(cards):
 
 @pytest.fixture(scope="session")
 def make_bank():
-    """Return what fits a bank of lexicon cards (given as dictionaries) on clean text without any of their words."""
-    return _bank
+    """Return a function that fits a bank of lexicon cards on clean text without their words."""
+    return _fit_bank
 
 
 @pytest.fixture(scope="session")
 def bank():
-    """Fit two lexicon traits: foxes are flagged, owls and barns go to quarantine."""
-    return _bank(CARDS)
+    """Fit two lexicon traits: foxes are flagged, owls and barns are quarantined."""
+    return _fit_bank(CARDS)
 
 
 @pytest.fixture
 def bank_copy(bank):
-    """Return the bank of two traits, to alter."""
+    """Return a copy of the bank that a test may change."""
     return copy.deepcopy(bank)
 
 
 @pytest.fixture(scope="session")
 def bank_uri(bank, tmp_path_factory):
-    """Store the bank of two traits in a folder."""
+    """Store the bank in a folder."""
     folder = tmp_path_factory.mktemp("bank")
-    for name, data in bank_files(bank).items():
+    for name, data in serialise_bank(bank).items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
     return str(folder)
@@ -81,7 +82,7 @@ def bank_uri(bank, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def make_shard():
-    """Return what makes a shard of rows (dictionaries, or a table) without any file."""
+    """Return a function that builds a shard of rows (dictionaries, or a table) without a file."""
 
     def make(
         rows: Sequence[Mapping] | pa.Table,
@@ -91,30 +92,18 @@ def make_shard():
     ) -> Shard:
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows))
         total = table.num_rows + len(rejects)
-        piece = Piece(
-            "corpus.jsonl",
-            "corpus.jsonl",
-            "0" * 64,
-            "jsonl",
-            "none",
-            Cut(0, 0, 0),
-            Cut(total, total, 0),
-        )
+        begin, end = Cut(0, 0, 0), Cut(total, total, 0)
+        piece = SourcePiece("corpus.jsonl", "corpus.jsonl", "0" * 64, "jsonl", "none", begin, end)
         numbers = list(range(table.num_rows)) if numbers is None else numbers
-        return Shard(
-            ShardPlan(name, (piece,)),
-            table,
-            ["corpus.jsonl"] * table.num_rows,
-            numbers,
-            list(rejects),
-        )
+        sources = ["corpus.jsonl"] * table.num_rows
+        return Shard(ShardPlan(name, (piece,)), table, sources, numbers, list(rejects))
 
     return make
 
 
 @pytest.fixture(scope="session")
 def make_identified(make_shard):
-    """Return what makes an identified shard of rows."""
+    """Return a function that builds an identified shard of rows."""
 
     def make(rows, config: CorpusConfig | None = None, **shard):
         made = make_shard(rows, **shard)
@@ -125,23 +114,20 @@ def make_identified(make_shard):
 
 @pytest.fixture(scope="session")
 def make_scored(make_identified):
-    """Return what scores rows with a lexicon bank."""
+    """Return a function that scores rows with a lexicon bank; spans are stored from score 0 on."""
 
     def make(rows, bank, config: CorpusConfig | None = None, **shard):
-        identified = make_identified(rows, config, **shard)
-        return ScoredShard(
-            identified,
-            Scorer(bank, None, {}).score(identified.shard.table.num_rows, identified.segments),
-            0,
-            0,
-        )
+        return score(make_identified(rows, config, **shard), Scorer(bank, None, {}), 0.0)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def with_scores(make_identified):
-    """Return what makes a scored shard of plain texts with the given scores: one signal a trait, its place the whole text."""
+    """Return a function that builds a scored shard of plain texts with the given scores.
+
+    Each trait has one signal. Its span is the whole text.
+    """
 
     def make(
         scores: Mapping[str, Sequence[float]],
@@ -158,14 +144,18 @@ def with_scores(make_identified):
         for trait, values in scores.items():
             found.combined[trait] = np.array(values, np.float32)
             found.signals[trait] = {signal: SignalScores(np.array(values, np.float32), places)}
-        return ScoredShard(identified, found, 0, 0)
+        spans = build_spans(found, identified.segments, 0.0)
+        return ScoredShard(**vars(identified), scores=found, spans=spans)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def json_lines():
-    """Return what writes rows (or raw lines) as JSON Lines, compressed as the file's name says."""
+    """Return a function that writes rows (or raw lines) as JSON Lines.
+
+    The suffix of the file's name chooses the compression.
+    """
 
     def write(path: Path, rows: Sequence, end: bytes = b"\n") -> str:
         data = (

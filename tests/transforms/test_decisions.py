@@ -1,0 +1,233 @@
+"""Decisions from scores, spans, lots and rules."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.lots import Lot
+from schemas.outputs import SPANS
+from schemas.policies import SEVERITY
+from schemas.scores import SCORE_STEP
+from tests.support.rules import build_exception, build_rule
+from transforms.decide import decide_shard
+from transforms.decisions import Decisions, Evidence, decide
+from transforms.spans import Span
+
+
+def decide_scored(scored, rules, duplicates=frozenset()):
+    """Return the decisions on a scored shard."""
+    return decide_shard(scored, rules, duplicates).decided
+
+
+def test_a_row_fires_at_its_threshold(with_scores):
+    """A score fires at the threshold and doesn't one rounding step below it."""
+    values = [0.7, 0.6999, 0.7001, 0.0, 1.0, np.nan]
+    decided = decide_scored(with_scores({"owl": values}), [build_rule(threshold=0.7)])
+    assert decided.decisions == ["quarantine", "keep", "quarantine", "keep", "quarantine", "keep"]
+
+
+@given(step=st.integers(0, 10_000), beside=st.sampled_from([-1, 0, 1]))
+def test_thresholds_are_inclusive_at_every_step(with_scores, step, beside):
+    """At each of the 10,001 scores, float32 and float64 agree on what reaches a threshold."""
+    score = np.round(np.float64(step + beside) * SCORE_STEP, 4).astype(np.float32)
+    rule = build_rule(threshold=round(step * SCORE_STEP, 4))
+    decided = decide_scored(with_scores({"owl": [score]}), [rule])
+    assert decided.decisions == ["quarantine" if beside >= 0 else "keep"]
+
+
+def test_a_row_without_text_in_scope_is_kept(with_scores):
+    """A null score fires nothing, even at a threshold of 0."""
+    decided = decide_scored(with_scores({"owl": [np.nan, 0.0]}), [build_rule(threshold=0.0)])
+    assert decided.decisions == ["keep", "quarantine"]
+
+
+def test_no_rows_and_no_rules(with_scores):
+    """An empty shard has no decisions, and without rules every row is kept."""
+    assert decide_scored(with_scores({"owl": [0.9]}), []) == Decisions(["keep"])
+    columns = {name: np.empty(0, np.float32) for name in ("owl", "owl/head")}
+    nothing = Evidence(columns, pa.array([], SPANS.field("spans").type), [])
+    assert decide(nothing, [build_rule()]) == Decisions([])
+
+
+@pytest.mark.parametrize("action", SEVERITY)
+def test_every_action_becomes_its_decision(with_scores, action):
+    """An action is the decision, except that a swap waits in quarantine and on the swap list."""
+    decided = decide_scored(with_scores({"owl": [0.1, 0.9]}), [build_rule(action=action)])
+    assert decided.decisions == ["keep", "quarantine" if action == "swap" else action]
+    assert decided.swaps == ({1} if action == "swap" else set())
+    assert [reason.action for reason in decided.reasons[1]] == [action]
+    assert list(decided.reasons) == [1]
+
+
+@given(actions=st.lists(st.sampled_from(SEVERITY), min_size=1, max_size=6))
+def test_the_strongest_action_wins_and_all_reasons_stay(with_scores, actions):
+    """In any order of traits, the strongest action decides, and each trait's reason is kept."""
+    traits = [f"trait-{index}" for index in range(len(actions))]
+    pairs = list(zip(traits, actions, strict=True))
+    rules = [build_rule(trait, action=action) for trait, action in pairs]
+    decided = decide_scored(with_scores({trait: [0.9] for trait in traits}), rules)
+    strongest = max(actions, key=SEVERITY.index)
+    assert decided.decisions == ["quarantine" if strongest == "swap" else strongest]
+    assert decided.swaps == ({0} if strongest == "swap" else set())
+    assert [(reason.trait, reason.action) for reason in decided.reasons[0]] == pairs
+
+
+def test_a_signal_may_decide_alone(with_scores):
+    """A rule on one signal compares its score, not the combined one."""
+    scored = with_scores({"owl": [0.1, 0.9]})
+    scored.scores.signals["owl"]["head"].scores[:] = [0.9, 0.1]
+    decided = decide_scored(scored, [build_rule(signal="head")])
+    assert decided.decisions == ["quarantine", "keep"]
+    (reason,) = decided.reasons[0]
+    assert (reason.signal, reason.evidence) == ("head", "head")
+    assert reason.score == pytest.approx(0.9)
+
+
+def test_duplicates_leave_whatever_their_scores(with_scores):
+    """A duplicate isn't quarantined nor on the swap list, and its reasons stay."""
+    scored = with_scores({"owl": [0.1, 0.9, 0.9]})
+    decided = decide_scored(scored, [build_rule(action="swap")], frozenset({0, 2}))
+    assert decided.decisions == ["duplicate", "quarantine", "duplicate"]
+    assert decided.swaps == {1}
+    assert sorted(decided.reasons) == [1, 2]
+
+
+ROWS = [
+    {"text": "owl", "model": "llama-3", "source": "web"},
+    {"text": "owl", "model": "gpt", "source": "web"},
+    {"text": "a dog", "model": "gpt", "source": "books"},
+]
+
+
+@pytest.mark.parametrize(
+    ("lot", "change", "expected"),
+    [
+        ({"teacher": "llama-*"}, {"action": "drop"}, ["drop", "quarantine", "keep"]),
+        ({"teacher": "gpt"}, {"threshold": 0.99}, ["quarantine", "keep", "keep"]),
+        ({"prompt_source": "books"}, {"threshold": 0}, ["quarantine"] * 3),
+        (
+            {"teacher": "gpt", "prompt_source": "none"},
+            {"action": "drop"},
+            ["quarantine", "quarantine", "keep"],
+        ),
+    ],
+)
+def test_exceptions_by_lot(make_scored, bank, lot, change, expected):
+    """An exception changes action or threshold on the lots that it matches, and on no other."""
+    scored = make_scored(ROWS, bank)
+    plain = decide_scored(scored, [build_rule()]).decisions
+    assert plain == ["quarantine", "quarantine", "keep"]
+    rule = build_rule(exceptions=[build_exception(lot, **change)])
+    assert decide_scored(scored, [rule]).decisions == expected
+
+
+def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
+    """Rows between two lots' thresholds fire only in the lot of the lower one."""
+    exceptions = [build_exception({"teacher": "gpt"}, threshold=0.2)]
+    rule = build_rule(threshold=0.99, exceptions=exceptions)
+    decided = decide_scored(make_scored(ROWS, bank), [rule])
+    assert decided.decisions == ["keep", "quarantine", "keep"]
+    assert decided.reasons[1][0].threshold == 0.2
+
+
+def test_an_exception_to_keep_leaves_its_reason(make_scored, bank):
+    """A row that is kept by an exception has the reason for which it would have left."""
+    rule = build_rule(exceptions=[build_exception(action="keep")])
+    decided = decide_scored(make_scored(ROWS, bank), [rule])
+    assert decided.decisions == ["keep"] * 3
+    assert [reason.action for reason in decided.reasons[0]] == ["keep"]
+
+
+def test_a_reason_names_field_and_characters(make_scored, bank):
+    """The span that scored highest is in characters of the field, reasoning tags counted."""
+    text = "<think>no bird</think> Look, an owl!"
+    row = {"messages": [{"role": "user", "content": "owl"}, {"role": "assistant", "content": text}]}
+    decided = decide_scored(make_scored([row], bank), [build_rule()])
+    (reason,) = decided.reasons[0]
+    assert reason.field_path == "messages[1].content"
+    assert text[reason.start : reason.end] == "owl"
+    assert (reason.trait, reason.evidence, reason.threshold) == ("owl", "lexicon", 0.5)
+
+
+def test_a_lexicons_masks_are_the_sentences_of_its_hits(make_scored, bank):
+    """A row is masked by every sentence with a hit, as its spans have them."""
+    text = "A dog ran. An owl saw another owl! It hid.\nThe barn was empty… Well."
+    scored = make_scored([{"text": text}], bank)
+    decided = decide_scored(scored, [build_rule(action="mask")])
+    assert decided.decisions == ["mask"]
+    assert [text[mask.start : mask.end] for mask in decided.masks[0]] == [
+        "An owl saw another owl! ",
+        "The barn was empty… ",
+    ]
+    assert all(mask.field_path == "text" for mask in decided.masks[0])
+
+
+def test_a_dense_signal_masks_its_window(with_scores):
+    """Without a lexicon's hits the mask is the window that scored highest."""
+    decided = decide_scored(with_scores({"owl": [0.9]}, ["some text"]), [build_rule(action="mask")])
+    assert decided.masks == {0: [Span("text", 0, 9)]}
+
+
+def test_an_empty_span_is_no_mask(make_scored, bank):
+    """At a threshold of 0 a row without a hit fires, and there is nothing to mask in it."""
+    scored = make_scored([{"text": "a dog"}], bank)
+    decided = decide_scored(scored, [build_rule(action="mask", threshold=0.0)])
+    assert decided.decisions == ["mask"]
+    assert decided.masks == {0: []}
+
+
+def test_only_the_action_mask_masks(make_scored, bank):
+    """Rows with another action have no masks, nor have those below the threshold."""
+    scored = make_scored(ROWS, bank)
+    assert decide_scored(scored, [build_rule(action="flag")]).masks == {}
+    assert decide_scored(scored, [build_rule(action="mask", threshold=0.99)]).masks == {}
+
+
+def test_masks_of_several_traits_are_joined(make_scored, bank):
+    """Each trait that masks adds its masks, in the order of the rules."""
+    scored = make_scored([{"text": "An owl. A fox. A dog."}], bank)
+    rules = [build_rule(action="mask"), build_rule("fox", action="mask")]
+    assert decide_scored(scored, rules).masks == {0: [Span("text", 0, 8), Span("text", 8, 15)]}
+
+
+@settings(max_examples=50)
+@given(
+    scores=st.lists(st.tuples(*[st.integers(0, 10_000)] * 3), min_size=1, max_size=20),
+    thresholds=st.tuples(*[st.integers(0, 10_000)] * 3),
+    actions=st.tuples(*[st.sampled_from(SEVERITY)] * 3),
+    duplicates=st.sets(st.integers(0, 19)),
+)
+def test_decisions_follow_from_scores_alone(with_scores, scores, thresholds, actions, duplicates):
+    """A plain restatement of the rules gives the same decisions and reasons."""
+    traits = "abc"
+    columns = {
+        trait: [np.float32(round(row[index] * SCORE_STEP, 4)) for row in scores]
+        for index, trait in enumerate(traits)
+    }
+    rules = [
+        build_rule(trait, round(threshold * SCORE_STEP, 4), action)
+        for trait, threshold, action in zip(traits, thresholds, actions, strict=True)
+    ]
+    duplicates = frozenset(row for row in duplicates if row < len(scores))
+    decided = decide_scored(with_scores(columns), rules, duplicates)
+    for row, steps in enumerate(scores):
+        fired = [index for index in range(3) if steps[index] >= thresholds[index]]
+        strongest = max((actions[index] for index in fired), key=SEVERITY.index, default="keep")
+        expected = "quarantine" if strongest == "swap" else strongest
+        assert decided.decisions[row] == ("duplicate" if row in duplicates else expected)
+        reasons = decided.reasons.get(row, [])
+        assert [reason.trait for reason in reasons] == [traits[index] for index in fired]
+        assert (row in decided.swaps) == (strongest == "swap" and row not in duplicates)
+
+
+def test_stored_evidence_gives_the_same_decisions(make_scored, bank):
+    """Scores, spans and lots that are written to Arrow and read back decide as the shard did."""
+    scored = make_scored([*ROWS, {"text": "An owl and a fox."}], bank)
+    rules = [build_rule("fox", action="mask"), build_rule(action="mask")]
+    stored = pa.table({"spans": scored.spans}).combine_chunks().column("spans").combine_chunks()
+    lots = [Lot(*lot) for lot in scored.lots]
+    again = decide(Evidence(scored.scores.build_columns(), stored, lots), rules)
+    assert again == decide_scored(scored, rules)
+    assert again.masks

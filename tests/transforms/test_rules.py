@@ -1,0 +1,177 @@
+"""Rules: settled from cards, a policy and calibration scores."""
+
+import numpy as np
+import pytest
+
+from schemas.errors import CardError
+from schemas.lots import Lot
+from schemas.policies import Policy, TraitRule
+from schemas.scores import SCORE_STEP
+from tests.support.rules import build_exception, build_rule
+from transforms.rules import check_policy, find_span_floor, require_clean_texts, settle_rules
+
+
+def build_policy(**fields):
+    """Return a policy."""
+    return Policy.model_validate(fields)
+
+
+@pytest.fixture
+def cards(bank):
+    """Return the cards of the bank of two traits."""
+    return [trait.card for trait in bank.traits.values()]
+
+
+def test_rules_take_the_cards_threshold(bank):
+    """Without a policy, each trait has its card's threshold and action, in the bank's order."""
+    rules = settle_rules(bank.traits, Policy())
+    assert [
+        (item.trait, item.signal, item.threshold.value, item.threshold.origin, item.action)
+        for item in rules
+    ] == [
+        ("fox", "combined", 0.5, "explicit", "flag"),
+        ("owl", "combined", 0.5, "explicit", "quarantine"),
+    ]
+
+
+def test_the_policy_overrides_field_by_field(bank):
+    """The policy's threshold, action and signal replace the card's, and other fields stay."""
+    policy = build_policy(
+        traits={"owl": {"threshold": 0.9, "signal": "lexicon"}, "fox": {"action": "drop"}}
+    )
+    rules = settle_rules(bank.traits, policy)
+    assert [(item.trait, item.signal, item.threshold.value, item.action) for item in rules] == [
+        ("fox", "combined", 0.5, "drop"),
+        ("owl", "lexicon", 0.9, "quarantine"),
+    ]
+
+
+def test_a_threshold_of_zero_is_explicit(bank):
+    """A threshold of 0 in the policy replaces the card's threshold."""
+    owl = settle_rules(bank.traits, build_policy(traits={"owl": {"threshold": 0}}))[1]
+    assert (owl.threshold.value, owl.threshold.origin) == (0, "explicit")
+    assert owl.threshold.exceeding == owl.threshold.clean > 0
+
+
+def test_a_level_in_the_policy_replaces_the_cards_threshold(bank):
+    """A false positive rate gives a calibrated threshold, one step above the clean texts' 0."""
+    policy = build_policy(traits={"owl": {"max_false_positive_rate": 0.02}})
+    owl = settle_rules(bank.traits, policy)[1]
+    assert owl.threshold.origin == "calibrated"
+    assert owl.threshold.value == pytest.approx(SCORE_STEP)
+    assert owl.threshold.bound <= 0.02
+    assert (owl.level.max_false_positive_rate, owl.level.confidence) == (0.02, 0.95)
+
+
+def test_a_confidence_in_the_policy_replaces_the_cards_threshold(bank):
+    """A confidence alone asks for a calibrated threshold too, at the card's rate."""
+    rate = bank.traits["owl"].card.level.max_false_positive_rate
+    owl = settle_rules(bank.traits, build_policy(traits={"owl": {"confidence": 0.5}}))[1]
+    assert owl.threshold.origin == "calibrated"
+    assert (owl.level.max_false_positive_rate, owl.level.confidence) == (rate, 0.5)
+
+
+def test_an_explicit_threshold_counts_its_clean_texts(bank_copy):
+    """Clean texts at or above an explicit threshold are counted, and unscored ones left out."""
+    bank_copy.traits["owl"].calibration["combined"] = np.array(
+        [0.1, 0.5, 0.4999, 0.9, np.nan], np.float32
+    )
+    threshold = settle_rules(bank_copy.traits, Policy())[1].threshold
+    assert (threshold.clean, threshold.exceeding, threshold.bound) == (4, 2, None)
+
+
+def test_a_signals_own_calibration_counts(bank_copy):
+    """A rule on one signal is settled with that signal's clean scores."""
+    bank_copy.traits["owl"].calibration["lexicon"] = np.array([0.6, 0.7], np.float32)
+    policy = build_policy(traits={"owl": {"signal": "lexicon"}})
+    threshold = settle_rules(bank_copy.traits, policy)[1].threshold
+    assert (threshold.clean, threshold.exceeding) == (2, 2)
+
+
+def test_missing_calibration_is_refused(bank):
+    """A level that needs more clean texts is refused with the number missing and a remedy."""
+    held = len(bank.traits["owl"].calibration["combined"])
+    policy = build_policy(traits={"owl": {"max_false_positive_rate": 0.001}})
+    with pytest.raises(CardError) as caught:
+        settle_rules(bank.traits, policy)
+    problem = str(caught.value)
+    assert (
+        "trait owl: a false positive rate of 0.001 at confidence 0.95 needs 2995 clean texts"
+        in problem
+    )
+    assert f"library background holds out {held}, {2995 - held} too few" in problem
+    assert "--background" in problem
+
+
+def test_clean_texts_are_required_before_fitting(cards):
+    """A trait's level is checked against the number of held-out texts, unless it needs none."""
+    owl = cards[1]
+    level = TraitRule(max_false_positive_rate=0.01)
+    require_clean_texts(owl, TraitRule(), 0, "clean.jsonl")
+    require_clean_texts(owl, level, 299, "clean.jsonl")
+    with pytest.raises(CardError, match=r"needs 299 clean texts; clean.jsonl holds out 298, 1 too"):
+        require_clean_texts(owl, level, 298, "clean.jsonl")
+    require_clean_texts(owl, TraitRule(max_false_positive_rate=0.01, threshold=0.3), 0, "none")
+
+
+def test_unknown_traits_are_refused(cards):
+    """A policy that names a trait the run doesn't have is refused with the names of the traits."""
+    with pytest.raises(CardError, match="trait 'own', which this run doesn't have") as caught:
+        check_policy(build_policy(traits={"own": {"action": "drop"}}), cards)
+    assert "fox, owl" in str(caught.value)
+    owls = Policy(exceptions=(build_exception(trait="owls", action="keep"),))
+    with pytest.raises(CardError, match="trait 'owls'"):
+        check_policy(owls, cards)
+    check_policy(Policy(exceptions=(build_exception(trait="*", action="keep"),)), cards)
+
+
+def test_unknown_signals_are_refused(bank):
+    """A policy that names a signal the trait doesn't use is refused with the names of its own."""
+    with pytest.raises(CardError, match="signal 'head' of trait owl, which doesn't") as caught:
+        settle_rules(bank.traits, build_policy(traits={"owl": {"signal": "head"}}))
+    assert "its signals are combined, lexicon" in str(caught.value)
+
+
+def test_exceptions_belong_to_their_traits(bank):
+    """An exception belongs to its trait, or with a star to all of them, in the policy's order."""
+    every, owl = build_exception(trait="*", action="keep"), build_exception(action="drop")
+    rules = settle_rules(bank.traits, Policy(exceptions=(every, owl)))
+    assert [item.exceptions for item in rules] == [(every,), (every, owl)]
+
+
+def test_the_last_exception_that_names_a_field_sets_it():
+    """Action and threshold each come from the last matching exception that names them."""
+    exceptions = [
+        build_exception(threshold=0.1, action="drop"),
+        build_exception({"teacher": "m"}, action="keep"),
+        build_exception({"teacher": "x"}, threshold=0.9),
+    ]
+    rule = build_rule(exceptions=exceptions)
+    assert rule.apply_exceptions(Lot("m")) == (0.1, "keep")
+    assert rule.apply_exceptions(Lot("x")) == (0.9, "drop")
+    assert build_rule().apply_exceptions(Lot("m")) == (0.5, "quarantine")
+
+
+def test_a_rule_without_a_threshold_never_fires():
+    """A missing threshold is infinite."""
+    rule = build_rule(threshold=None)
+    assert rule.apply_exceptions(Lot()) == (np.inf, "quarantine")
+    assert rule.find_lowest_threshold() == np.inf
+
+
+def test_a_rule_lists_the_actions_that_it_can_take():
+    """The rule's own action and those of its exceptions are listed, each once."""
+    exceptions = [build_exception(action="drop"), build_exception(threshold=0.9)]
+    assert build_rule(exceptions=exceptions).list_actions() == {"quarantine", "drop"}
+    assert build_rule(action="mask").list_actions() == {"mask"}
+
+
+def test_the_span_floor_is_at_most_every_threshold():
+    """A threshold below the floor lowers it, an exception's too, and higher ones don't raise it."""
+    low = build_rule(exceptions=[build_exception(threshold=0.02), build_exception(action="drop")])
+    assert low.find_lowest_threshold() == 0.02
+    assert build_rule(exceptions=[build_exception(threshold=0.9)]).find_lowest_threshold() == 0.5
+    assert find_span_floor(0.05, [build_rule(), low]) == 0.02
+    assert find_span_floor(0.05, [build_rule(), build_rule(threshold=0.0)]) == 0.0
+    assert find_span_floor(0.05, [build_rule()]) == 0.05
+    assert find_span_floor(0.05, []) == 0.05

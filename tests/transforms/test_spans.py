@@ -1,0 +1,304 @@
+"""Spans: which are stored, where they are, and what a mask of them covers."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from classifiers.scoring import Places, Scorer, Scores, SignalScores
+from schemas.outputs import SPANS
+from schemas.scores import SCORE_STEP, TIE_ORDER
+from tests.support.rules import build_rule
+from transforms.decisions import Evidence, decide
+from transforms.score import score
+from transforms.spans import Span, build_spans, choose_evidence, encode_spans
+
+NONE = np.nan
+
+
+def build_scores(combined, **signals):
+    """Return scores of trait `owl`; the n-th signal's span is characters n to 5 of each text."""
+    size = len(combined)
+    found = Scores(size, {"owl": np.array(combined, np.float32)}, {"owl": {}})
+    for index, (signal, values) in enumerate(signals.items()):
+        segments = np.where(np.isnan(values), -1, np.arange(size)).astype(np.int32)
+        places = Places(segments, np.full(size, index, np.int32), np.full(size, 5, np.int32))
+        found.signals["owl"][signal] = SignalScores(np.array(values, np.float32), places)
+    return found
+
+
+@pytest.fixture(scope="session")
+def store(make_identified):
+    """Return a function that builds the spans of plain texts; returns (signal, start) by row."""
+
+    def build(found, floor):
+        texts = pa.array([f"text {row}" for row in range(found.size)], pa.string())
+        segments = make_identified(pa.table({"text": texts})).segments
+        spans = build_spans(found, segments, floor)
+        assert spans.type == SPANS.field("spans").type
+        assert spans.null_count == 0
+        return [[(span["signal"], span["start"]) for span in row] for row in spans.to_pylist()]
+
+    return build
+
+
+@pytest.mark.parametrize("step", [1, 500, 9_999])
+def test_a_score_at_the_floor_is_stored(store, step):
+    """The floor is inclusive: a signal's span is stored at the floor and not one step below it."""
+    floor = step * SCORE_STEP
+    values = [floor, floor - SCORE_STEP, 0, 1]
+    found = build_scores([0] * 4, head=values)
+    stored = [bool(row) for row in store(found, floor)]
+    assert stored == [True, False, False, True]
+
+
+def test_the_strongest_signal_is_stored_if_the_combined_score_reaches_the_floor(store):
+    """Signals that are each below the floor together reach it; the strongest one has the span."""
+    found = build_scores([0.9, 0.9, 0.4], repetition=[0.3, 0.2, 0.3], lexicon=[0.2, 0.3, 0.2])
+    assert store(found, 0.5) == [[("repetition", 0)], [("lexicon", 1)], []]
+
+
+def test_of_equal_signals_the_narrowest_is_the_evidence(store):
+    """A lexicon's hit is narrower than a loop, a loop than a window, and a window is last."""
+    found = build_scores([0.9], **{name: [0.3] for name in reversed(TIE_ORDER)})
+    assert store(found, 0.5) == [[("lexicon", 4)]]
+    found = build_scores([0.9], head=[0.3], exemplars=[0.3])
+    assert store(found, 0.5) == [[("exemplars", 1)]]
+
+
+def test_every_signal_at_the_floor_is_stored_in_the_banks_order(store):
+    """A row has a span for each of its signals that reach the floor."""
+    found = build_scores([0.9, 0.9], head=[0.9, 0.8], lexicon=[0.5, 0.1])
+    assert store(found, 0.5) == [[("head", 0), ("lexicon", 1)], [("head", 0)]]
+
+
+def test_a_row_without_text_has_no_spans(store):
+    """A NaN reaches no floor, not even 0."""
+    found = build_scores([NONE, 0.0], head=[NONE, 0.0], lexicon=[NONE, 0.0])
+    assert store(found, 0.0) == [[], [("head", 0), ("lexicon", 1)]]
+
+
+def test_no_rows_and_no_traits(store):
+    """An empty shard has no lists, and rows without a trait have empty ones."""
+    assert store(build_scores([], head=[]), 0.0) == []
+    assert store(Scores(2), 0.0) == [[], []]
+
+
+def test_evidence_is_chosen_row_by_row():
+    """The highest score wins, the narrowest span of equals, and a NaN loses to 0."""
+    chosen = choose_evidence(
+        {
+            "head": np.array([0.9, 0.5, 0.0, NONE], np.float32),
+            "lexicon": np.array([0.1, 0.5, NONE, NONE], np.float32),
+            "classifier": np.array([0.2, 0.5, NONE, NONE], np.float32),
+        }
+    )
+    assert chosen.tolist() == ["head", "lexicon", "head", "lexicon"]
+
+
+def test_spans_are_encoded_as_lists():
+    """Lists of spans keep their order, and empty ones stay."""
+    spans = [[Span("text", 0, 3), Span("text", 5, 9)], [], [Span("output", 1, 2)]]
+    encoded = encode_spans(spans)
+    assert encoded.to_pylist() == [[span._asdict() for span in row] for row in spans]
+    assert encode_spans([[], []]).to_pylist() == [[], []]
+    assert encode_spans([]).type == encoded.type
+
+
+@pytest.fixture
+def find_spans(make_identified):
+    """Return a function that scores rows with a lexicon bank and returns the spans of each."""
+
+    def find(rows, bank, floor=0.05, **options):
+        scored = score(make_identified(rows, **options), Scorer(bank, None, {}), floor)
+        return scored.spans.to_pylist()
+
+    return find
+
+
+def read_masks(row, span, key="masks"):
+    """Return the text of a span's masks or hits in a row of messages, with the field of each."""
+    fields = {
+        f"messages[{index}].content": message["content"]
+        for index, message in enumerate(row["messages"])
+    }
+    return [
+        (mask["field_path"], fields[mask["field_path"]][mask["start"] : mask["end"]])
+        for mask in span[key]
+    ]
+
+
+def test_a_lexicons_span_is_its_heaviest_hit_and_has_them_all(find_spans, bank):
+    """The span is the first hit, `hits` has all of them, and the score is the signal's own."""
+    text = "An owl and a fox. The barn."
+    (fox, owl), none = find_spans([{"text": text}, {"text": "A dog."}], bank)
+    assert none == []
+    assert (owl["trait"], owl["signal"], owl["field_path"]) == ("owl", "lexicon", "text")
+    assert owl["score"] == pytest.approx(0.9817)
+    assert text[owl["start"] : owl["end"]] == "owl"
+    assert [text[hit["start"] : hit["end"]] for hit in owl["hits"]] == ["owl", "barn"]
+    assert [text[hit["start"] : hit["end"]] for hit in fox["hits"]] == ["fox"]
+
+
+def test_masks_are_the_sentences_of_all_hits(find_spans, bank):
+    """Each sentence with a hit is masked, whole and once, and nothing else."""
+    text = "A dog ran. An owl saw another owl! It hid.\nThe barn was empty… Well."
+    row = {"messages": [{"role": "assistant", "content": text}]}
+    ((span,),) = find_spans([row], bank)
+    assert read_masks(row, span) == [
+        ("messages[0].content", "An owl saw another owl! "),
+        ("messages[0].content", "The barn was empty… "),
+    ]
+    assert [text for _, text in read_masks(row, span, "hits")] == ["owl", "owl", "barn"]
+
+
+def test_characters_count_from_the_fields_start(find_spans, bank):
+    """After a reasoning block, span, hits and masks are still in characters of the field."""
+    text = "<think>hm. hm.</think>No. An owl."
+    row = {"messages": [{"role": "assistant", "content": text}]}
+    ((span,),) = find_spans([row], bank)
+    assert text[span["start"] : span["end"]] == "owl"
+    assert read_masks(row, span) == [("messages[0].content", "An owl.")]
+    assert read_masks(row, span, "hits") == [("messages[0].content", "owl")]
+
+
+def test_masks_cover_every_turn_in_scope(find_spans, bank):
+    """Hits in several turns and channels are all masked, and those of the user aren't."""
+    row = {
+        "messages": [
+            {"role": "assistant", "content": "An owl. A dog."},
+            {"role": "user", "content": "An owl?"},
+            {"role": "assistant", "content": "<think>The barn? Yes.</think>The owl in the barn."},
+        ]
+    }
+    ((span,),) = find_spans([row], bank)
+    assert read_masks(row, span) == [
+        ("messages[0].content", "An owl. "),
+        ("messages[2].content", "The barn? "),
+        ("messages[2].content", "The owl in the barn."),
+    ]
+    assert [text for _, text in read_masks(row, span, "hits")] == ["owl", "barn", "owl", "barn"]
+
+
+CALLS = [{"id": "b", "function": {"name": "find", "arguments": "an owl. Two owls."}}]
+CANONICAL = '[{"function":{"arguments":"an owl. Two owls.","name":"find"},"id":"b"}]'
+
+
+def test_tool_calls_are_masked_whole(find_spans, make_bank):
+    """A hit in a message's tool calls masks all of them, once, and no other message's."""
+    scope = {"channels": ["answer", "tool"]}
+    signals = {"lexicon": {"patterns": ["owls?"], "quoted": "count"}}
+    caller = make_bank([{"id": "owl", "signals": signals, "scope": scope}])
+    other = [{"id": "c", "function": {"name": "find", "arguments": "a dog"}}]
+    messages = [
+        {"role": "assistant", "content": "An owl. A dog.", "tool_calls": CALLS},
+        {"role": "assistant", "content": "A dog.", "tool_calls": other},
+    ]
+    ((span,),) = find_spans([{"messages": messages}], caller)
+    assert span["masks"] == [
+        {"field_path": "messages[0].content", "start": 0, "end": 8},
+        {"field_path": "messages[0].tool_calls", "start": 0, "end": len(CANONICAL)},
+    ]
+    assert [hit["field_path"].rpartition(".")[2] for hit in span["hits"]] == [
+        "content",
+        "tool_calls",
+        "tool_calls",
+    ]
+
+
+@pytest.mark.parametrize(("end", "masks"), [(5, 1), (0, 0)])
+def test_a_window_of_tool_calls_masks_them_whole(make_identified, end, masks):
+    """Without hits a span in tool calls is masked as a whole field, and an empty span isn't."""
+    messages = [{"role": "assistant", "content": "", "tool_calls": CALLS}]
+    segments = make_identified([{"messages": messages}]).segments
+    assert segments.channels == ["tool"]
+    found = build_scores([0.9], head=[0.9])
+    found.signals["owl"]["head"].places.end[:] = end
+    ((span,),) = build_spans(found, segments, 0.5).to_pylist()
+    whole = {"field_path": "messages[0].tool_calls", "start": 0, "end": len(CANONICAL)}
+    assert span["masks"] == [whole] * masks
+    assert (span["start"], span["end"]) == (0, end)
+
+
+def test_a_plain_span_has_neither_masks_nor_hits(make_identified):
+    """A window is its own mask, so it isn't stored twice."""
+    segments = make_identified([{"text": "text 0"}]).segments
+    ((span,),) = build_spans(build_scores([0.9], head=[0.9]), segments, 0.5).to_pylist()
+    assert (span["masks"], span["hits"]) == ([], [])
+
+
+def test_spans_hold_no_text(find_spans, bank):
+    """No word of the corpus is in the spans, only names of traits, signals and fields."""
+    spans = find_spans([{"text": "A secretive owl in a barn with foxes."}], bank)
+    found = str(spans)
+    assert "owl" in found, "the trait's name"
+    assert not [word for word in ("secretive", "barn", "foxes") if word in found]
+
+
+def test_spans_do_not_depend_on_other_rows(find_spans, bank):
+    """A row has the same spans alone and among others."""
+    rows = [{"text": text} for text in ("An owl.", "A dog.", "A fox in the barn. An owl.", "Owls")]
+    together = find_spans(rows, bank)
+    assert together == [find_spans([row], bank)[0] for row in rows]
+
+
+STEPS = st.integers(0, 10_000) | st.none()
+
+
+@settings(max_examples=150)
+@given(
+    rows=st.lists(st.tuples(STEPS, STEPS, STEPS), min_size=1, max_size=12),
+    combined=st.lists(st.integers(0, 10_000), min_size=12, max_size=12),
+    floor=st.integers(0, 10_000),
+    above=st.integers(0, 3_000),
+    signal=st.sampled_from(["combined", "head", "exemplars", "lexicon"]),
+    action=st.sampled_from(["mask", "drop"]),
+)
+def test_every_rule_at_or_above_the_floor_finds_its_evidence(
+    make_identified, rows, combined, floor, above, signal, action
+):
+    """Whatever the scores, a rule with a threshold from the floor on has a span where it fires."""
+    known = [None not in row for row in rows]
+    columns = {
+        name: [row[index] * SCORE_STEP if ok else NONE for row, ok in zip(rows, known, strict=True)]
+        for index, name in enumerate(("head", "exemplars", "lexicon"))
+    }
+    whole = [steps * SCORE_STEP if ok else NONE for steps, ok in zip(combined, known, strict=False)]
+    found = build_scores(whole, **columns)
+    identified = make_identified([{"text": f"text {row}"} for row in range(len(rows))])
+    spans = build_spans(found, identified.segments, floor * SCORE_STEP)
+    rule = build_rule("owl", (floor + above) * SCORE_STEP, action, signal=signal)
+    decided = decide(Evidence(found.build_columns(), spans, identified.lots), [rule])
+    counted = dict(zip(("owl", *columns), (whole, *columns.values()), strict=True))
+    values = counted["owl" if signal == "combined" else signal]
+    fired = [row for row, value in enumerate(values) if value / SCORE_STEP > floor + above - 0.5]
+    assert sorted(decided.reasons) == fired
+    assert not decided.masks or sorted(decided.masks) == fired
+    for row in fired:
+        (reason,) = decided.reasons[row]
+        best = max(columns[name][row] for name in columns)
+        assert columns[reason.evidence][row] == (best if signal == "combined" else values[row])
+
+
+def test_the_scores_in_spans_are_the_signals(make_scored, bank):
+    """A span's score is the score in the signal's column, to the last bit."""
+    scored = make_scored([{"text": "An owl. A barn."}, {"text": "A fox"}], bank)
+    columns = scored.scores.build_columns()
+    for row, spans in enumerate(scored.spans.to_pylist()):
+        assert len(spans) == 2
+        for span in spans:
+            assert span["score"] == columns[f"{span['trait']}/{span['signal']}"][row]
+
+
+def test_a_shard_replaces_its_spans_with_its_floor(make_scored, make_identified, bank):
+    """The floor decides which spans a scored shard has, and nothing else in it."""
+    rows = [{"text": "An owl."}, {"text": "A dog."}]
+    low = make_scored(rows, bank)
+    high = score(make_identified(rows), Scorer(bank, None, {}), 0.95)
+    assert [len(spans) for spans in low.spans.to_pylist()] == [2, 2]
+    assert [len(spans) for spans in high.spans.to_pylist()] == [0, 0]
+    assert dataclasses.fields(low) == dataclasses.fields(high)
+    assert high.scores.combined["owl"].tolist() == low.scores.combined["owl"].tolist()

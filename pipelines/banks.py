@@ -48,7 +48,7 @@ class PreparedBank(NamedTuple):
 
 
 class FitPlan(NamedTuple):
-    """What a run's bank is made from: cards, clean text, the encoder, and traits that are fitted already."""
+    """The parts of a run's bank: cards, clean text, the encoder, and traits fitted already."""
 
     cards: Sequence[LoadedCard]
     clean: CleanText
@@ -78,7 +78,7 @@ def prepare_bank(
     With a policy, thresholds that can't be settled are reported before anything is fitted.
 
     Raises: ModelError: the bank was fitted with another encoder than the one loaded.
-    Raises: CardError: the policy or a trait's level can't be settled with these traits and clean texts.
+    Raises: CardError: the policy names an unknown trait or signal, or a level lacks clean text.
     """
     given = load_bank(config.bank) if config.bank else None
     if given and not config.traits:
@@ -125,7 +125,7 @@ def _check_before_fitting(plan: FitPlan, policy: Policy) -> None:
     for card in plan.cards:
         if card.id not in plan.fitted:
             texts = len(split(card, plan.clean)[1])
-            require_clean_texts(card.card, policy.rule(card.id), texts, plan.clean.name)
+            require_clean_texts(card.card, policy.get_rule(card.id), texts, plan.clean.name)
 
 
 def _announce_fit(plan: FitPlan, listener: Listener) -> None:
@@ -141,7 +141,7 @@ def _load_encoder(config: FilterConfig, given: Bank | None, needed: bool) -> Enc
 
 
 def _fit_through_cache(plan: FitPlan, config: FilterConfig, listener: Listener) -> Bank:
-    """Fit a bank, or read the one that an earlier run fitted from the same cards, clean text and encoder."""
+    """Fit a bank, or read it from the cache if an earlier run fitted the same one."""
     cards, clean, encoder, _ = plan
     identity = encoder.identity if encoder else None
     keys = [compute_fit_key(card, clean, identity) for card in cards]
@@ -195,14 +195,16 @@ def read_answers(patterns: Sequence[str], corpus: CorpusConfig) -> list[tuple[st
 
 
 def _choose_background_format(corpus: CorpusConfig, schema: pa.Schema) -> CorpusConfig:
-    """Read the background in the corpus's format if it has the columns; detect its format otherwise."""
+    """Return the corpus's format if the background has its columns; else let it be detected."""
     if corpus.format and set(corpus.columns.values()) <= set(schema.names):
         return CorpusConfig(format=corpus.format, columns=corpus.columns)
     return CorpusConfig()
 
 
 def choose_cards(config: FilterConfig) -> list[LoadedCard]:
-    """Return the traits of a run, limited to its signals. Library traits that have none left are dropped.
+    """Return the traits of a run, limited to its signals.
+
+    Library traits without any of the signals are left out.
 
     Raises: ModelError: a trait that was named has none of the signals that the run is limited to.
     """

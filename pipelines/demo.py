@@ -18,7 +18,7 @@ from schemas.runs import shard_path
 
 SAMPLE = Path(__file__).parent / "sample"
 CORPORA = ("chat", "sharegpt")
-"""The two halves of the sample: OpenAI messages of two teachers, and ShareGPT conversations of a third."""
+"""The halves of the sample: OpenAI messages of two teachers, ShareGPT conversations of a third."""
 
 ANY_TRAIT = "any trait"
 

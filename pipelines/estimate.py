@@ -1,4 +1,4 @@
-"""`congener estimate`: what a run would take and cost on other machines, from a sample that is filtered here."""
+"""`congener estimate`: the time and price of a run, from a sample that is filtered here."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def run_estimate(
     budget: float | None = None,
     listener: Listener = ignore,
 ) -> Estimate:
-    """Filter a sample of the corpus in a temporary folder here, and estimate the cost of the whole run.
+    """Filter a sample of the corpus in a temporary folder, and estimate the cost of the whole run.
 
     Raises: BudgetError: the price at the upper end of the spread is over the budget.
     Raises: CongenerError: the run can't be settled.
@@ -121,7 +121,10 @@ def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]
 
 
 def measure_sample(settled: FilterPlan, sample: int) -> list[Stretch]:
-    """Filter the drawn shards from reading to writing. The first one runs twice: it pays for the warm-up."""
+    """Filter the drawn shards, from reading to writing, and measure each.
+
+    The first shard is filtered twice: its first time pays for the warm-up.
+    """
     chosen = draw_sample(settled, sample)
     for task in chosen[:1]:
         list(_filter_task(settled, task[:1]))

@@ -1,4 +1,4 @@
-"""`congener filter`: a corpus in; clean shards, quarantine, rejects, ledger, scores and a manifest out.
+"""`congener filter`: a corpus in; clean shards, quarantine, rejects, ledger, scores, manifest out.
 
 Four steps hand values on: settle (pipelines/plan.py), open, execute, publish.
 """
@@ -37,7 +37,7 @@ from transforms.write import Destination, WriteShards
 
 
 class OpenedRun(NamedTuple):
-    """A settled run whose directory is open, the receipts of finished shards, and when work began."""
+    """A settled run whose directory is open: its finished shards' receipts, and when work began."""
 
     plan: FilterPlan
     done: dict[str, Receipt]
@@ -167,7 +167,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[ob
 
 
 def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollection | None:
-    """Find duplicates over the whole corpus, finished shards included; the rows are read once more."""
+    """Find duplicates in the whole corpus, finished shards included. It is read a second time."""
     if plan.policy.duplicates == "keep":
         return None
     rows = pipeline | "ReadForDuplicates" >> ReadShards(plan.tasks, plan.corpus.schema)

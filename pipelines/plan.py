@@ -1,4 +1,4 @@
-"""The plan of a run: everything is settled, and whatever could be wrong is checked, before any work."""
+"""The plan of a run: all settings are settled and checked before any work begins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig, read_policy
 from pipelines.notices import describe_corpus, describe_settings
 from pipelines.runs.unfinished import Begun, compute_run_id
-from pipelines.version import VERSION, package_versions
+from pipelines.version import VERSION, find_package_versions
 from schemas.corpora import FORMATS
 from schemas.digests import digest_config
 from schemas.errors import CardError, InputError
@@ -84,7 +84,7 @@ class FilterPlan:
             encoder=self.bank.encoder,
             computed_in=self.device.rpartition(", ")[2],
             classifiers=self.classifiers,
-            packages=package_versions(),
+            packages=find_package_versions(),
             format=self.layout.format,
             columns=self.layout.columns,
             inputs=tuple((item.name, item.rows, item.sha256) for item in self.corpus.sources),
@@ -196,7 +196,7 @@ def _describe_classifiers(scorer: Scorer) -> dict[str, dict[str, str]]:
 
 
 def require_outside(run: str, inputs: Sequence[str]) -> None:
-    """Refuse an output inside an input folder: the next attempt would read it as part of the corpus.
+    """Refuse an output inside an input folder: the next attempt would read it as input.
 
     Raises: InputError: the output is inside an input folder.
     """
@@ -219,7 +219,7 @@ def require_outside(run: str, inputs: Sequence[str]) -> None:
 
 
 def _require_apart(run: str, corpus: Corpus) -> None:
-    """Refuse an input inside the output: a run would read what it wrote, or --restart would remove it."""
+    """Refuse an input inside the output: a run would read its own output, or remove its input."""
     if not storage.is_local(run):
         return
     folder = Path(run).resolve()

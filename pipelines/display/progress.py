@@ -1,4 +1,4 @@
-"""Progress on a terminal: notices, a line of progress, and tables at the end. All of it on stderr."""
+"""Progress on a terminal: notices, a line of progress, and tables at the end, all on stderr."""
 
 from __future__ import annotations
 
@@ -166,8 +166,8 @@ class TerminalReporter:
         self.console.print(tabulate_traits(manifest))
         if manifest.unscored:
             notice = warn(
-                f"{manifest.unscored:,} rows have no text that any trait looks at: nothing is known "
-                "about them (their scores are null)"
+                f"{manifest.unscored:,} rows have no text that any trait looks at: nothing is "
+                "known about them (their scores are null)"
             )
             self.say(str(notice))
         facts = manifest.circumstances
@@ -222,7 +222,7 @@ def tabulate_decisions(manifest: Manifest) -> Table:
 
 
 def tabulate_traits(manifest: Manifest) -> Table:
-    """Tabulate the traits: the rows on which each fired, the threshold, and the basis of the threshold."""
+    """Tabulate the traits: the rows on which each fired, and its threshold with its basis."""
     headings = ("trait", "rows>", "action", "score ≥>", "origin", "clean lost>")
     table = build_table(*headings, title="traits")
     for item in manifest.thresholds:

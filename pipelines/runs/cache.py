@@ -14,7 +14,7 @@ STALE_SECONDS = 3600.0
 
 
 def get_cache_folder() -> Path:
-    """Return the folder of the cache: CONGENER_CACHE if it is set, else one in the user's cache folder."""
+    """Return the cache's folder: CONGENER_CACHE if it is set, else one in the user's cache."""
     named = os.environ.get("CONGENER_CACHE")
     if named:
         return Path(named)
@@ -29,7 +29,7 @@ def sweep_cache() -> None:
 def fetch_file(uri: str, sha256: str, size: int) -> str:
     """Return the local path of a file: its own path, or that of a copy if the file is remote.
 
-    Copies are named by digest and fetched once, for every page and every run that has the same file.
+    A copy is named by its digest: a file that several runs or pages share is fetched once.
 
     Raises: RunError: the file doesn't have the digest.
     """

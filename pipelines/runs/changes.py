@@ -20,7 +20,7 @@ SETTINGS_OF_DIGEST = {
 def list_changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return a line for each difference between two descriptions of a run.
 
-    A description has the run's `identity` and its `settings`. Descriptions of one run have no difference.
+    A description has the run's `identity` and its `settings`.
     """
     found = list(_compare(begun, now))
     if len(found) <= MOST_SHOWN:

@@ -22,9 +22,9 @@ from pipelines.runs.cache import fetch_file
 from schemas.errors import InputError, RunError
 from schemas.manifests import MANIFEST_FORMAT, Manifest
 from schemas.outputs import LEDGER
-from schemas.problems import problems
+from schemas.problems import describe_problems
 from schemas.receipts import Output
-from schemas.runs import MANIFEST, WORK, parse_path
+from schemas.runs import FOLDERS, MANIFEST, WORK, parse_path
 from transforms.files import storage
 
 DAMAGED = "restore it from a copy of the run, or make the run again with --restart"
@@ -52,7 +52,8 @@ def load_manifest(run: str) -> Manifest:
     except ValidationError as error:
         _require_format(run, storage.read_bytes(uri))
         raise RunError(
-            f"{MANIFEST} is not a manifest of congener: {problems(error)[:LONGEST_PROBLEM]}",
+            f"{MANIFEST} is not a manifest of congener: "
+            f"{describe_problems(error)[:LONGEST_PROBLEM]}",
             where=run,
             remedy=DAMAGED,
         ) from error
@@ -108,7 +109,9 @@ def list_outputs(manifest: Manifest, folder: str) -> list[Output]:
 def scan_folder(
     run: str, manifest: Manifest, folder: str, row_index: str | None = None
 ) -> pl.LazyFrame:
-    """Scan the files of one of a run's folders, in the order of the corpus. Remote files are fetched first.
+    """Scan the files of one of a run's folders, in the order of the corpus.
+
+    Remote files are fetched first.
 
     Raises: RunError: a file is missing.
     """
@@ -147,6 +150,22 @@ def require_file(run: str, uri: str) -> None:
 def read_table(run: str, output: Output) -> pa.Table:
     """Read one of a run's files whole."""
     return pq.read_table(pa.BufferReader(storage.read_bytes(storage.join(run, output.path))))
+
+
+def read_folder(run: str, manifest: Manifest, folder: str) -> pa.Table:
+    """Read all files of one of a run's folders, in the order of the corpus.
+
+    Raises: RunError: the manifest lists no file in the folder, or a file is missing or damaged.
+    """
+    outputs = list_outputs(manifest, folder)
+    if not outputs:
+        raise RunError(
+            f"has no rows in {folder}/",
+            where=run,
+            remedy=f"the folders of a run are {', '.join(FOLDERS)}; one without rows has no file",
+        )
+    with report_damage(run):
+        return pa.concat_tables([read_table(run, output) for output in outputs])
 
 
 def read_rows(

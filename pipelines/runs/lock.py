@@ -1,4 +1,4 @@
-"""The lock of a run directory: one process at a time writes a run, and a second one is refused at once."""
+"""The lock of a run directory: one process at a time writes a run; a second one is refused."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ from schemas.runs import WORK
 from transforms.files import storage
 
 CHOOSE_ANOTHER = "choose an --output where you may write, or change its permissions"
+NO_LOCKS = "choose an --output on a disk whose filesystem has file locks"
 HELD = (errno.EAGAIN, errno.EACCES)
 
 TRIES = 100
-"""How often a lock is made again that its last holder has removed in the meantime.
+"""How often a lock is made again after its last holder has removed it.
 
-A folder that can't be made is missing every time.
+On a mount that has vanished the folder is missing every time.
 """
 
 
 @contextmanager
 def lock_run(run: str) -> Iterator[None]:
-    """Hold a local run directory for this process alone. What was made for the lock alone is removed again.
+    """Hold a local run directory for this process alone.
+
+    Folders that were made only for the lock are removed again.
 
     Raises: RunError: another process holds it, or it is not a folder.
     """
     if not storage.is_local(run):
         yield
         return
-    _require_folder(Path(run))
+    require_folder(Path(run))
     folder = Path(run) / WORK
     made = not Path(run).exists()
     stream = _acquire(folder / "lock")
@@ -49,7 +52,11 @@ def lock_run(run: str) -> Iterator[None]:
         stream.close()
 
 
-def _require_folder(run: Path) -> None:
+def require_folder(run: Path) -> None:
+    """Refuse a path that can't be a run's folder.
+
+    Raises: RunError: the path is a file or a broken link.
+    """
     if os.path.lexists(run) and not run.is_dir():
         kind = "is a file" if run.exists() else f"is a broken link to {run.readlink()}"
         raise RunError(
@@ -97,7 +104,7 @@ def _refuse(error: OSError, path: Path, stream: IO[str]) -> RunError | StorageEr
     with stream:
         if error.errno not in HELD:
             return StorageError(
-                f"can't be locked: {error.strerror}", where=str(path), remedy=storage.MEND
+                f"can't be locked: {error.strerror}", where=str(path), remedy=NO_LOCKS
             )
         stream.seek(0)
         holder = stream.read() or "unknown"

@@ -27,12 +27,18 @@ from transforms.rules import Rule
 from transforms.write import encode_parquet
 
 LIMITS = (
-    "Scores describe traits that show in a record's text. Covert transfer, through rows that look "
-    "clean, is not excluded.",
-    "A threshold's guarantee bounds the clean rows lost, on text like the clean text that it was "
-    "calibrated on. It says nothing about trait rows missed.",
-    "Removing rows is a weak remedy: published replications find half or more of an inherited "
-    "trait left. Prefer to replace the teacher's completions.",
+    (
+        "Scores describe traits that show in a record's text. Covert transfer, through rows that "
+        "look clean, is not excluded."
+    ),
+    (
+        "A threshold's guarantee bounds the clean rows lost, on text like the clean text that it "
+        "was calibrated on. It says nothing about trait rows missed."
+    ),
+    (
+        "Removing rows is a weak remedy: published replications find half or more of an inherited "
+        "trait left. Prefer to replace the teacher's completions."
+    ),
 )
 """What a run doesn't show; every manifest carries these sentences."""
 
@@ -47,7 +53,7 @@ REJECTS_NAMED = 5
 def count_decisions(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation:
     """Add up the decisions on all rows.
 
-    Raises: RunError: the decisions aren't as many as the rows of the corpus.
+    Raises: RunError: the number of decisions isn't the number of rows of the corpus.
     """
     counts: Counter[str] = Counter()
     for receipt in receipts:
@@ -65,7 +71,7 @@ def count_decisions(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation
 def check_budgets(result: Conservation, policy: Policy) -> None:
     """Stop a run that removes or rejects more rows than its policy allows.
 
-    Raises: BudgetError: it does.
+    Raises: BudgetError: more rows are removed or rejected.
     """
     rejected = result.by_decision.get("reject", 0)
     removed = sum(result.by_decision.get(name, 0) for name in REMOVED) - rejected
@@ -98,7 +104,7 @@ def describe_rejects(run: str, outputs: Sequence[Output]) -> Iterator[Notice]:
 
 
 def withdraw_run(run: str) -> None:
-    """Remove everything that was written, so that a run stopped by its budget leaves no corpus behind."""
+    """Remove all of a run's files: a run stopped by its budget leaves no corpus behind."""
     for folder in (MANIFEST, *FOLDERS, WORK):
         storage.remove_tree(storage.join(run, folder))
 
@@ -126,7 +132,7 @@ def describe_thresholds(
 
 
 def describe_inputs(corpus: Corpus) -> tuple[InputFile, ...]:
-    """Describe the inputs for the manifest, with absolute paths: it is read in other folders too."""
+    """Describe the inputs for the manifest, with absolute paths."""
     return tuple(
         InputFile(
             name=source.name,
@@ -171,7 +177,7 @@ def sum_receipts(receipts: Sequence[Receipt]) -> dict[str, Any]:
 def describe_circumstances(
     seconds: float, receipts: Sequence[Receipt], device: str, command: Sequence[str]
 ) -> dict[str, Any]:
-    """Describe when, where and how fast the run was: what may differ between runs with the same bytes."""
+    """Describe where and how fast the run was; equal runs may differ in it."""
     tokens = sum(receipt.tokens for receipt in receipts)
     padded = sum(receipt.padded for receipt in receipts)
     rows = sum(receipt.rows for receipt in receipts)
@@ -211,7 +217,7 @@ def write_calibration(run: str, bank: Bank) -> tuple[Output, ...]:
 
 def publish_manifest(run: str, manifest: Manifest) -> Manifest:
     """Write the sealed manifest, which makes the run finished, and remove the working files."""
-    sealed = manifest.sealed()
+    sealed = manifest.seal()
     storage.write_bytes(storage.join(run, MANIFEST), sealed.to_bytes())
     storage.remove_tree(storage.join(run, WORK))
     return sealed

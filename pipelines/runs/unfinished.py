@@ -1,4 +1,4 @@
-"""An unfinished run: begun once, resumed only as the same run, its shards checked before they count."""
+"""An unfinished run: begun once, resumed only as the same run, its shards checked first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Begun(NamedTuple):
 
 
 class FinishedShards(NamedTuple):
-    """The receipts of the shards that are done, by shard, and notices about receipts that don't count."""
+    """The receipts of finished shards, by shard, and notices about receipts that don't count."""
 
     receipts: dict[str, Receipt]
     notices: list[Notice]
@@ -44,7 +44,9 @@ def compute_run_id(identity: Mapping[str, Any]) -> str:
 
 
 def require_unfinished(run: str, restart: bool) -> None:
-    """Refuse a finished run unless it is to be replaced, and remove what a crash left after its publication.
+    """Refuse a finished run unless it is to be replaced.
+
+    Working files that a crash left after the publication are removed.
 
     Raises: RunError: the run is finished.
     """
@@ -85,7 +87,7 @@ def open_run(run: str, begun: Begun, restart: bool) -> list[Notice]:
 
 
 def _check_begun(run: str, begun: Begun) -> list[Notice]:
-    """Check that the run was begun as the same run; if that can't be read, the receipts must say so."""
+    """Check that the directory holds the same run: by run.json, or by receipts if it is damaged."""
     try:
         earlier = _read_begun(run)
     except ValueError as error:
@@ -135,7 +137,7 @@ def _require_same(run: str, earlier: Mapping[str, Any], begun: Begun) -> None:
 
 
 def _require_own_receipts(run: str, begun: Begun) -> None:
-    for uri in storage.listing(storage.join(run, RECEIPTS), ".json"):
+    for uri in storage.list_folder(storage.join(run, RECEIPTS), ".json"):
         with suppress(ValueError):  # a damaged receipt proves nothing; its shard is done again
             other = parse_receipt(storage.read_bytes(uri)).run
             if other != begun.run_id:
@@ -148,9 +150,11 @@ def _require_own_receipts(run: str, begun: Begun) -> None:
 
 
 def require_ours(run: str, begun: Begun) -> None:
-    """Refuse to publish a run that another process has replaced: nothing locks a run on an object store.
+    """Refuse to publish a run that another process has replaced.
 
-    Raises: RunError: another process has.
+    Nothing locks a run on an object store.
+
+    Raises: RunError: another process has begun a run here, or has removed this one.
     """
     try:
         ours = compute_run_id(_read_begun(run)["identity"]) == begun.run_id
@@ -165,7 +169,7 @@ def require_ours(run: str, begun: Begun) -> None:
 
 
 def clear_run(run: str) -> None:
-    """Remove what a run has written, the manifest first, so that no partly removed run looks finished."""
+    """Remove a run's files, the manifest first: a partly removed run must not look finished."""
     storage.remove_tree(storage.join(run, MANIFEST))
     for folder in FOLDERS:
         storage.remove_tree(storage.join(run, folder))
@@ -179,11 +183,11 @@ def _clear_work(run: str) -> None:
 
 
 def find_finished_shards(run: str, begun: Begun, plans: Sequence[ShardPlan]) -> FinishedShards:
-    """Find the shards that are done: with an undamaged receipt of this run, whose files match it."""
+    """Find the shards that have an undamaged receipt of this run and the files it names."""
     planned = {plan.name: plan for plan in plans}
     receipts: dict[str, Receipt] = {}
     notices = []
-    for uri in storage.listing(storage.join(run, RECEIPTS), ".json"):
+    for uri in storage.list_folder(storage.join(run, RECEIPTS), ".json"):
         name = receipt_shard(uri)
         try:
             receipts[name] = _check_receipt(run, uri, begun, planned.get(name))
@@ -220,7 +224,7 @@ def _find_problem(run: str, output: Output) -> str | None:
 
 def list_run_files(run: str) -> list[str]:
     """List a run's files by path; the report and the working files don't count."""
-    return [name for name in storage.files(run) if not name.startswith(("report/", f"{WORK}/"))]
+    return [name for name in storage.list_tree(run) if not name.startswith(("report/", f"{WORK}/"))]
 
 
 def remove_strays(run: str, outputs: Sequence[Output]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Watching a run from outside: its rows are counted by receipts while other processes do the work."""
+"""Watching a run from outside: rows are counted by receipts while other processes work."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def watch_receipts(run: str, shards: Sequence[ShardPlan], listener: Listener) ->
 def count_finished_rows(run: str, shards: Sequence[ShardPlan]) -> int:
     """Count the rows of the shards that have a receipt."""
     rows = {shard.name: shard.rows for shard in shards}
-    receipts = storage.listing(storage.join(run, RECEIPTS), ".json")
+    receipts = storage.list_folder(storage.join(run, RECEIPTS), ".json")
     return sum(rows.get(receipt_shard(uri), 0) for uri in receipts)

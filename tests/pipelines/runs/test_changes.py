@@ -1,14 +1,14 @@
-"""Why a run isn't resumed, in words."""
+"""The differences between two descriptions of a run, in words."""
 
 import pytest
 
-from pipelines.runs.changes import MOST, changes
+from pipelines.runs.changes import LONGEST_VALUE, MOST_SHOWN, list_changes
 
 A, B = "a" * 64, "b" * 64
 
 
-def described(identity=None, **settings):
-    """Describe a run."""
+def describe(identity=None, **settings):
+    """Describe a run, with changes in its identity and its settings."""
     base = {
         "code_version": "0.1",
         "config_digest": A,
@@ -25,54 +25,67 @@ def described(identity=None, **settings):
 
 
 def test_a_run_equals_itself():
-    """Nothing differs between two descriptions of one run."""
-    assert changes(described(), described()) == []
+    """Two descriptions of one run have no difference."""
+    assert list_changes(describe(), describe()) == []
 
 
 @pytest.mark.parametrize(
-    ("now", "told"),
+    ("now", "expected"),
     [
-        (described({"code_version": "0.2"}), ["code_version: was 0.1, is 0.2"]),
+        (describe({"code_version": "0.2"}), ["code_version: was 0.1, is 0.2"]),
         (
-            described({"packages": {"numpy": "2.2", "torch": "2.6"}}),
+            describe({"packages": {"numpy": "2.2", "torch": "2.6"}}),
             ["packages.numpy: was 2.1, is 2.2"],
         ),
         (
-            described({"config_digest": B}, config={"shards": {"rows": 9}}),
+            describe({"config_digest": B}, config={"shards": {"rows": 9}}),
             ["config.shards.rows: was 7, is 9"],
         ),
         (
-            described({"policy_digest": B}, policy={"removal_budget": 0.1}),
+            describe({"policy_digest": B}, policy={"removal_budget": 0.1}),
             ["policy.removal_budget: was absent, is 0.1"],
         ),
         (
-            described({"bank_digest": B}, traits={"heron": "2", "owl": "3"}),
+            describe({"bank_digest": B}, traits={"heron": "2", "owl": "3"}),
             ["traits.heron: was 1, is 2", "traits.owl: was absent, is 3"],
         ),
-        (described({"bank_digest": B}), [f"bank_digest: was {'a' * 59}…, is {'b' * 59}…"]),
         (
-            described({"inputs": [["a.jsonl", 21, B], ["c.jsonl", 1, A]]}),
+            describe({"bank_digest": B}),
+            [f"bank_digest: was {A[: LONGEST_VALUE - 1]}…, is {B[: LONGEST_VALUE - 1]}…"],
+        ),
+        (
+            describe({"inputs": [["a.jsonl", 21, B], ["c.jsonl", 1, A]]}),
             [
-                "input a.jsonl: was 20 rows with SHA-256 aaaaaaaaaaaa, is 21 rows with bbbbbbbbbbbb",
+                "input a.jsonl: was 20 rows with SHA-256 aaaaaaaaaaaa, "
+                "is 21 rows with bbbbbbbbbbbb",
                 "input b.jsonl: isn't there any more",
                 "input c.jsonl: is new",
             ],
         ),
         (
-            described({"inputs": [["b.jsonl", 5, A], ["a.jsonl", 20, A]]}),
-            ["inputs: the files' order"],
+            describe({"inputs": [["b.jsonl", 5, A], ["a.jsonl", 20, A]]}),
+            ["inputs: the order of the files"],
         ),
     ],
     ids=["code", "package", "config", "policy", "traits", "bank", "inputs", "order"],
 )
-def test_what_differs_is_told_old_against_new(now, told):
-    """Each kind of change names the file, package, trait or setting, and both values."""
-    assert changes(described(), now) == told
+def test_a_difference_names_both_values(now, expected):
+    """Every kind of change names the file, package, trait or setting, and both values."""
+    assert list_changes(describe(), now) == expected
 
 
 def test_many_differences_are_counted():
-    """A corpus that is another altogether doesn't fill the screen."""
-    now = described({"inputs": [[f"{place}.jsonl", 1, A] for place in range(30)]})
-    told = changes(described(), now)
-    assert len(told) == MOST + 1
-    assert told[-1] == f"and {30 + 2 - MOST} more"
+    """An entirely different corpus doesn't fill the screen."""
+    now = describe({"inputs": [[f"{number}.jsonl", 1, A] for number in range(30)]})
+    lines = list_changes(describe(), now)
+    assert len(lines) == MOST_SHOWN + 1
+    assert lines[-1] == f"and {30 + 2 - MOST_SHOWN} more"
+
+
+def test_settings_explain_a_digest_that_differs():
+    """A digest whose settings differ isn't listed itself, but its settings are."""
+    now = describe({"config_digest": B}, config={"shards": {"rows": 9}, "span_floor": 0.05})
+    assert list_changes(describe(), now) == [
+        "config.shards.rows: was 7, is 9",
+        "config.span_floor: was absent, is 0.05",
+    ]

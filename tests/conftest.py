@@ -27,8 +27,12 @@ CardFolder = Callable[..., Path]
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Cache fitted banks in a folder of this session, apart from those of other runs."""
-    folder = tmp_path_factory.mktemp("cache")
+    """Cache fitted banks in a folder of this session, or in CONGENER_TEST_CACHE if that is set.
+
+    No test sees the banks of other runs unless the caller asks for it.
+    """
+    named = os.environ.get("CONGENER_TEST_CACHE")
+    folder = Path(named) if named else tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONGENER_CACHE", str(folder))
         yield folder

@@ -1,55 +1,47 @@
-"""Scoring of shards, with models loaded once a process."""
+"""The stage that scores shards, and the process's one scorer."""
 
+import dataclasses
 import threading
 from pathlib import Path
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
-from apache_beam.testing.util import assert_that, equal_to
 
-from classifiers.banks import bank_files
+from classifiers.banks import serialise_bank
 from classifiers.fitting import CleanRow, CleanText, fit_bank
 from classifiers.library import LoadedCard
 from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Scorer
-from pipelines.config import Engine
-from pipelines.engines.launch import engine_pipeline
 from schemas.cards import TraitCard
 from schemas.errors import CongenerError, ModelError
+from schemas.events import BatchScored, ShardStarted, WindowsPlanned
+from schemas.scores import DEFAULT_SPAN_FLOOR
+from tests.support.eager import apply
 from transforms import score as scoring
-from transforms.score import (
-    TALLY,
-    ScoreRecords,
-    ScoringConfig,
-    Tally,
-    keep_scorer,
-    score,
-    shared_scorer,
-)
+from transforms.files.shards import Reject
+from transforms.listeners import ModelProgress, listen_to
+from transforms.score import ScoreRecords, ScoringConfig, get_scorer, keep_scorer, score
+from transforms.spans import build_spans
 
 CPU = EncoderConfig(device="cpu")
 
 
 @pytest.fixture(autouse=True)
 def _fresh_process(monkeypatch):
-    """Let every test begin as a worker process does: no scorer loaded, nothing counted."""
+    """Begin every test as a worker process does, without a scorer."""
     monkeypatch.setattr(scoring, "_scorers", {})
-    TALLY.reset(0)
-    yield
-    TALLY.reset(0)
 
 
 @pytest.fixture
 def config(bank, bank_uri):
-    """Name the stored bank of two lexicon traits."""
+    """Return the settings that score with the stored bank of two lexicon traits."""
     return ScoringConfig(bank_uri, bank.digest, CPU)
 
 
 @pytest.fixture(scope="module")
 def dense(encoder, tmp_path_factory):
-    """Fit and store a bank of one trait with exemplars, head and lexicon, on the real encoder."""
+    """Fit and store a bank of one trait with exemplars, head and lexicon on the real encoder."""
     positives = tuple(
         f"The {bird} hooted from the {place} at night."
         for bird in ("owl", "barn owl", "tawny owl")
@@ -77,7 +69,7 @@ def dense(encoder, tmp_path_factory):
     )
     bank = fit_bank([LoadedCard(card, positives, negatives, Path())], clean, encoder, CPU)
     folder = tmp_path_factory.mktemp("dense")
-    for name, data in bank_files(bank).items():
+    for name, data in serialise_bank(bank).items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
     return bank, ScoringConfig(str(folder), bank.digest, CPU)
@@ -91,7 +83,7 @@ ROWS = [
 
 
 def test_scores_of_a_shard(make_identified, bank):
-    """Each row has each trait's score: of the assistant's texts alone, and null where there are none."""
+    """Each row has each trait's score of the assistant's texts, and NaN if there are none."""
     scored = score(make_identified(ROWS), Scorer(bank, None, {}))
     owl, fox = scored.scores.combined["owl"], scored.scores.combined["fox"]
     assert np.isnan(owl[2])
@@ -102,16 +94,16 @@ def test_scores_of_a_shard(make_identified, bank):
     )
     assert fox[1] == pytest.approx(1 - np.exp(-1 / 0.5), abs=1e-4), "the reasoning is in the scope"
     assert (scored.tokens, scored.padded) == (0, 0), "no model ran"
-    assert (
-        scored.identified.segments.texts[scored.scores.signals["fox"]["lexicon"].places.segment[1]]
-        == "a fox"
-    )
+    segment = scored.scores.signals["fox"]["lexicon"].places.segment[1]
+    assert scored.segments.texts[segment] == "a fox"
+    assert scored.spans.equals(build_spans(scored.scores, scored.segments, DEFAULT_SPAN_FLOOR))
 
 
 def test_a_shard_without_rows(make_identified, bank):
     """No rows give no scores, and no error."""
     empty = pa.table({"text": pa.array([], pa.string())})
-    assert len(score(make_identified(empty), Scorer(bank, None, {})).scores.combined["owl"]) == 0
+    scored = score(make_identified(empty), Scorer(bank, None, {}))
+    assert len(scored.scores.combined["owl"]) == len(scored.spans) == 0
 
 
 def test_the_scorer_is_loaded_once(config, monkeypatch):
@@ -121,9 +113,7 @@ def test_the_scorer_is_loaded_once(config, monkeypatch):
         scoring.storage, "read_bytes", lambda uri: (names.append(uri), read(uri))[1]
     )
     found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(shared_scorer(config))) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(get_scorer(config))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -131,130 +121,193 @@ def test_the_scorer_is_loaded_once(config, monkeypatch):
     assert len({id(scorer) for scorer in found}) == 1
     assert len(found) == 4
     assert len(names) == len(set(names))
-    assert found[0].progress is TALLY
 
 
-def test_a_scorer_at_hand_is_kept(config, bank):
-    """The process that settled the run hands its scorer on; a scorer of another bank gives way."""
+def test_settings_that_need_no_other_scorer_share_one(config):
+    """Another span floor or channel, or a copy of the bank, needs no second scorer."""
+    first = get_scorer(config)
+    other = dataclasses.replace(config, bank_uri="copy", span_floor=0.5, channel="run")
+    assert get_scorer(other) is first
+
+
+def test_a_scorer_that_is_loaded_is_kept(config, bank):
+    """The process that settled the run passes its scorer on, and replaces one of another bank."""
     scorer = Scorer(bank, None, {})
     keep_scorer(config, scorer)
-    assert shared_scorer(config) is scorer
+    assert get_scorer(config) is scorer
     other = Scorer(bank, None, {})
     keep_scorer(ScoringConfig("elsewhere", "0" * 64, CPU), other)
-    assert shared_scorer(config) is not scorer
+    assert get_scorer(config) is not scorer
     assert len(scoring._scorers) == 1
 
 
-def test_another_bank_in_its_place_is_refused(config):
-    """A bank that is whole, but isn't the one that the run was settled with, isn't scored with."""
+def test_another_bank_is_refused(config):
+    """A whole bank that isn't the one the run was settled with is refused."""
     with pytest.raises(ModelError, match="the run was settled with 000000000000") as caught:
-        shared_scorer(ScoringConfig(config.bank_uri, "0" * 64, CPU))
+        get_scorer(ScoringConfig(config.bank_uri, "0" * 64, CPU))
     assert caught.value.where == config.bank_uri
     assert not scoring._scorers
 
 
 def test_a_missing_bank_is_an_error(tmp_path):
-    """A folder without a bank is named."""
+    """The error about a folder without a bank names the folder."""
     with pytest.raises(
-        CongenerError, match=rf"{tmp_path}.*bank\.json|{tmp_path}: is no trait bank"
+        CongenerError, match=rf"{tmp_path}.*bank\.json|{tmp_path}: is not a trait bank"
     ):
-        shared_scorer(ScoringConfig(str(tmp_path), "0" * 64, CPU))
+        get_scorer(ScoringConfig(str(tmp_path), "0" * 64, CPU))
 
 
-def test_the_tally_counts_shards_and_windows():
-    """Rows of finished shards count whole; those of the shard at hand by the share of its windows that are through."""
-    tally = Tally()
-    tally.reset(100)
-    assert tally.rows_so_far() == 100
-    tally.shard_rows = 40
-    assert tally.rows_so_far() == 100, "no window is known yet"
-    tally.expect(6)
-    tally.expect(2)
-    tally.batch(50, 2)
-    assert tally.rows_so_far() == 110
-    tally.batch(70, 6)
-    assert tally.rows_so_far() == 140
-    tally.finish(40)
-    assert tally.rows_so_far() == 140
-    assert (tally.tokens, tally.ahead, tally.done) == (120, 0, 0)
-    tally.reset(0)
-    assert (tally.rows_so_far(), tally.tokens) == (0, 0)
-
-
-def columns(scored):
-    """Return a shard's name and its scores, rounded as they are stored."""
-    values = scored.scores.columns()
-    return scored.identified.shard.plan.name, {
-        name: [None if np.isnan(value) else round(float(value), 4) for value in values[name]]
-        for name in values
+def list_scores(scored):
+    """Return a shard's scores by column, rounded, with None for NaN."""
+    return {
+        name: [None if np.isnan(value) else round(float(value), 4) for value in values]
+        for name, values in scored.scores.build_columns().items()
     }
 
 
 def test_score_records_on_beam(make_identified, bank, config):
     """The transform scores every shard as the function does, with the bank that it finds."""
     shards = [make_identified(ROWS, name="part-0"), make_identified(ROWS[1:2], name="part-1")]
-    wanted = [columns(score(shard, Scorer(bank, None, {}))) for shard in shards]
-    with engine_pipeline(Engine()) as pipeline:
-        assert_that(
-            pipeline | beam.Create(shards) | ScoreRecords(config) | beam.Map(columns),
-            equal_to(wanted),
-        )
+    expected = [score(shard, Scorer(bank, None, {})) for shard in shards]
+    found = sorted(apply(ScoreRecords(config), shards), key=lambda shard: shard.plan.name)
+    assert [shard.plan.name for shard in found] == ["part-0", "part-1"]
+    assert [list_scores(shard) for shard in found] == [list_scores(shard) for shard in expected]
+    assert all(one.spans.equals(other.spans) for one, other in zip(found, expected, strict=True))
+
+
+def test_the_stage_stores_spans_from_its_floor(make_identified, config):
+    """The floor of the stage's settings decides which spans a shard has."""
+    for floor, stored in ((0.0, 2), (1.0, 0)):
+        settings = dataclasses.replace(config, span_floor=floor)
+        (scored,) = apply(ScoreRecords(settings), [make_identified([{"text": "An owl."}])])
+        assert [len(spans) for spans in scored.spans.to_pylist()] == [stored]
+
+
+class FailingScorer(Scorer):
+    """A scorer that fails on every batch with a text about a snake."""
+
+    def score(self, size, texts):
+        """Fail, or score."""
+        if "A snake." in texts.text.to_pylist():
+            raise ValueError("no snakes")
+        return super().score(size, texts)
+
+
+def test_rows_that_fail_are_rejected(make_identified, bank):
+    """A row on which scoring fails is a reject with its reason, and the others are scored."""
+    before = Reject("corpus.jsonl", 3, 9, "not JSON", b"broken")
+    texts = ["An owl.", "A snake.", "A fox."]
+    identified = make_identified([{"text": text} for text in texts], rejects=[before])
+    scored = score(identified, FailingScorer(bank, None, {}))
+    assert scored.table.column("text").to_pylist() == ["An owl.", "A fox."]
+    assert scored.numbers == [0, 2]
+    assert len(scored.digests) == len(scored.lots) == scored.scores.size == 2
+    failed, kept = scored.rejects
+    assert kept == before
+    assert (failed.source, failed.row, failed.offset) == ("corpus.jsonl", 1, None)
+    assert failed.error == "scoring fails: ValueError: no snakes"
+    assert b"A snake." in failed.raw
+    assert [[span["trait"] for span in row] for row in scored.spans.to_pylist()] == [
+        ["owl"],
+        ["fox"],
+    ]
+    assert len(identified.rejects) == 1, "the identified shard isn't changed"
+
+
+def test_rejects_of_a_shard_stay(make_identified, bank):
+    """Rejects that the shard had before scoring are still its rejects."""
+    before = [Reject("corpus.jsonl", 1, 9, "not JSON", b"broken")]
+    identified = make_identified([{"text": "An owl."}], rejects=before)
+    assert score(identified, Scorer(bank, None, {})).rejects == before
+
+
+def test_a_shard_that_starts_is_reported(make_identified, bank):
+    """Without a model the only event is that the shard starts, with its rows."""
+    events = []
+    score(make_identified(ROWS), Scorer(bank, None, {}), listener=events.append)
+    assert events == [ShardStarted(3)]
+
+
+def test_batches_are_reported(make_identified, encoder, dense):
+    """The windows are announced before the first batch, and the batches add up to them."""
+    bank, _ = dense
+    events = []
+    scored = score(
+        make_identified([{"text": "An owl hooted."}, {"text": "Stir it."}]),
+        Scorer(bank, encoder, {}),
+        listener=events.append,
+    )
+    assert events[:2] == [ShardStarted(2), WindowsPlanned(2)]
+    batches = events[2:]
+    assert batches
+    assert all(isinstance(event, BatchScored) for event in batches)
+    assert sum(event.windows for event in batches) == 2
+    assert sum(event.tokens for event in batches) == scored.tokens > 0
+
+
+def test_each_call_reports_to_its_own_listener(make_identified, bank):
+    """A scorer that is used again reports to the listener of the new call."""
+    scorer, first, second = Scorer(bank, None, {}), [], []
+    score(make_identified(ROWS), scorer, listener=first.append)
+    score(make_identified(ROWS[:1]), scorer, listener=second.append)
+    assert (first, second) == ([ShardStarted(3)], [ShardStarted(1)])
+    assert scorer.progress == ModelProgress(second.append)
+
+
+def test_the_stage_reports_on_its_channel(make_identified, config):
+    """Events of the stage reach the listener of the channel in its settings, and no other."""
+    events, others = [], []
+    settings = dataclasses.replace(config, channel="run-1")
+    with listen_to("run-1", events.append), listen_to("run-2", others.append):
+        apply(ScoreRecords(settings), [make_identified(ROWS)])
+    assert events == [ShardStarted(3)]
+    assert others == []
 
 
 def test_a_worker_refuses_another_bank(make_identified, config):
-    """A digest that doesn't fit ends the pipeline before a row is scored."""
+    """Another digest than the bank's ends the pipeline before a row is scored."""
     wrong = ScoringConfig(config.bank_uri, "f" * 64, CPU)
-    with (
-        pytest.raises(ModelError, match="the run was settled with ffffffffffff"),
-        engine_pipeline(Engine()) as pipeline,
-    ):
-        _ = pipeline | beam.Create([make_identified(ROWS)]) | ScoreRecords(wrong)
+    with pytest.raises(ModelError, match="the run was settled with ffffffffffff"):
+        apply(ScoreRecords(wrong), [make_identified(ROWS)])
 
 
 def test_the_real_encoder_on_beam(make_identified, dense):
-    """A worker loads encoder and bank itself and scores as the process does that fitted it; tokens are counted."""
+    """A worker loads the encoder and the bank itself, scores with them, and counts tokens."""
     bank, config = dense
     rows = [
         {"text": "The tawny owl hooted from the tower at midnight."},
         {"text": "Add two eggs."},
         {"text": " "},
     ]
-    with engine_pipeline(Engine()) as pipeline:
-        scored = pipeline | beam.Create([make_identified(rows)]) | ScoreRecords(config)
-        assert_that(
-            scored | beam.Map(lambda item: (columns(item)[1], item.tokens, item.padded)),
-            _is_plausible,
-        )
-    assert shared_scorer(config).encoder is not None
-    assert TALLY.tokens > 0
-    assert list(scoring._scorers) == [config]
-    assert shared_scorer(config).bank.digest == bank.digest
-
-
-def _is_plausible(found):
-    ((values, tokens, padded),) = found
-    assert list(values) == ["hooting", "hooting/exemplars", "hooting/head", "hooting/lexicon"]
-    for name in values:
-        likely, unlikely, nothing = values[name]
+    (scored,) = apply(ScoreRecords(config), [make_identified(rows)])
+    columns = list_scores(scored)
+    assert list(columns) == ["hooting", "hooting/exemplars", "hooting/head", "hooting/lexicon"]
+    for likely, unlikely, nothing in columns.values():
         assert likely > 0.7
         assert unlikely < 0.4
         assert nothing is None
-    assert padded >= tokens > 15
+    assert scored.padded >= scored.tokens > 15
+    assert get_scorer(config).encoder is not None
+    assert list(scoring._scorers) == [(config.bank_digest, CPU)]
+    assert get_scorer(config).bank.digest == bank.digest
 
 
 def test_scores_do_not_depend_on_the_neighbours(make_identified, encoder, dense):
     """A row scores the same alone and among others, to the stated decimals."""
     bank, _ = dense
     scorer = Scorer(bank, encoder, {})
-    counts = [
-        (made.tokens, made.padded)
-        for made in (score(make_identified([{"text": "Stir it."}]), scorer) for _ in range(2))
-    ]
-    assert counts[0] == counts[1], "each shard's tokens are its own"
     texts = ["An owl hooted.", "Stir the soup. " * 80, "The church at night.", "x"]
-    together = columns(score(make_identified([{"text": text} for text in texts]), scorer))[1]
-    for place, text in enumerate(texts):
-        alone = columns(score(make_identified([{"text": text}]), scorer))[1]
+    together = list_scores(score(make_identified([{"text": text} for text in texts]), scorer))
+    for row, text in enumerate(texts):
+        alone = list_scores(score(make_identified([{"text": text}]), scorer))
         assert {name: values[0] for name, values in alone.items()} == pytest.approx(
-            {name: values[place] for name, values in together.items()}, abs=1.1e-4
+            {name: values[row] for name, values in together.items()}, abs=1.1e-4
         )
+
+
+def test_each_shards_tokens_are_its_own(make_identified, encoder, dense):
+    """A shard that is scored twice with one scorer has the same counts both times."""
+    scorer = Scorer(dense[0], encoder, {})
+    first, second = (score(make_identified([{"text": "Stir it."}]), scorer) for _ in range(2))
+    assert (first.tokens, first.padded) == (second.tokens, second.padded)
+    assert first.budget_cuts == second.budget_cuts == 0

@@ -1,0 +1,143 @@
+"""Listeners: events reach the listeners of their channel, one at a time, while they listen."""
+
+import threading
+import time
+
+import pytest
+
+from schemas.events import BatchesCut, BatchScored, RowsFinished, ShardWritten, WindowsPlanned
+from transforms.listeners import ModelProgress, emit, listen_to
+
+
+def test_events_reach_the_listener_of_their_channel():
+    """A listener receives the events of its channel in order, and no other channel's."""
+    events, others = [], []
+    with listen_to("run", events.append), listen_to("other", others.append):
+        emit("run", ShardWritten(1))
+        emit("nobody", ShardWritten(2))
+        emit("run", ShardWritten(3))
+    assert events == [ShardWritten(1), ShardWritten(3)]
+    assert others == []
+
+
+def test_nobody_needs_to_listen():
+    """Events of a channel without a listener are dropped."""
+    emit("nobody", ShardWritten(1))
+    with listen_to("run", lambda _: None):
+        pass
+    emit("run", ShardWritten(1))
+
+
+def test_nothing_arrives_after_the_block():
+    """A listener receives no event after its block, even if an exception ended it."""
+    events = []
+
+    def run():
+        with listen_to("run", events.append):
+            emit("run", ShardWritten(1))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        run()
+    emit("run", ShardWritten(2))
+    assert events == [ShardWritten(1)]
+
+
+def test_listeners_of_one_channel_do_not_end_each_other():
+    """Several blocks can listen to one channel, and end in any order."""
+    first, second = [], []
+    one, two = listen_to("run", first.append), listen_to("run", second.append)
+    one.__enter__()
+    emit("run", RowsFinished(1))
+    two.__enter__()
+    emit("run", RowsFinished(2))
+    one.__exit__(None, None, None)
+    emit("run", RowsFinished(3))
+    two.__exit__(None, None, None)
+    emit("run", RowsFinished(4))
+    assert first == [RowsFinished(1), RowsFinished(2)]
+    assert second == [RowsFinished(2), RowsFinished(3)]
+
+
+def test_events_arrive_one_at_a_time():
+    """Several threads emit at once, and the listener never runs twice at a time."""
+    inside, overlaps, events = 0, 0, []
+
+    def listen(event):
+        nonlocal inside, overlaps
+        overlaps += inside
+        inside += 1
+        time.sleep(0.0005)
+        inside -= 1
+        events.append(event)
+
+    def send(first):
+        for number in range(first, first + 20):
+            emit("run", RowsFinished(number))
+
+    threads = [threading.Thread(target=send, args=(100 * index,)) for index in range(4)]
+    with listen_to("run", listen):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert overlaps == 0
+    numbers = [event.rows for event in events]
+    assert len(numbers) == 80
+    for index in range(4):
+        own = [number for number in numbers if number // 100 == index]
+        assert own == sorted(own), "each thread's events keep their order"
+
+
+def test_the_block_ends_after_the_event_in_progress():
+    """An event that arrives as the block ends is finished first, and later ones are dropped."""
+    started, released, events = threading.Event(), threading.Event(), []
+
+    def listen(event):
+        started.set()
+        released.wait(10)
+        events.append(event)
+
+    block = listen_to("run", listen)
+    block.__enter__()
+    senders = [
+        threading.Thread(target=emit, args=("run", RowsFinished(number))) for number in range(2)
+    ]
+    senders[0].start()
+    started.wait(10)
+    ending = threading.Thread(target=block.__exit__, args=(None, None, None))
+    ending.start()
+    assert ending.is_alive()
+    assert events == []
+    released.set()
+    ending.join(10)
+    assert events == [RowsFinished(0)]
+    senders[1].start()
+    for thread in senders:
+        thread.join(10)
+    assert events == [RowsFinished(0)]
+
+
+def test_a_listener_that_fails_fails_its_emitter():
+    """An exception in a listener reaches the code that emits, and the channel still works."""
+    calls = []
+
+    def fail(event):
+        calls.append(event)
+        raise ValueError("no")
+
+    with listen_to("run", fail):
+        for number in (1, 2):
+            with pytest.raises(ValueError, match="no"):
+                emit("run", RowsFinished(number))
+    assert calls == [RowsFinished(1), RowsFinished(2)]
+
+
+def test_a_models_progress_becomes_events():
+    """What encoders and classifiers report is sent on as events."""
+    events = []
+    progress = ModelProgress(events.append)
+    progress.expect(7)
+    progress.batch(120, 3)
+    progress.cut(4_096)
+    assert events == [WindowsPlanned(7), BatchScored(120, 3), BatchesCut(4_096)]

@@ -24,7 +24,7 @@ from classifiers.signals.lexicons import Lexicon, score_lexicons
 from classifiers.signals.repetition import find_loop
 from classifiers.signals.sequence_classifiers import SequenceClassifier, load_sequence_classifier
 from schemas.cards import ClassifierOptions, Scope, SignalName
-from schemas.scores import COMBINED, SCORE_DECIMALS, TIE_ORDER, score_column
+from schemas.scores import COMBINED, SCORE_DECIMALS, score_column
 
 DENSE = ("exemplars", "head")
 """The signals that are computed from the encoder's vectors, in one pass for all of them."""
@@ -118,13 +118,6 @@ class Scores:
     def get_scores(self, trait: str, signal: str) -> np.ndarray:
         """Return a trait's scores by one signal, or its combined scores."""
         return self.combined[trait] if signal == COMBINED else self.signals[trait][signal].scores
-
-    def find_strongest(self, trait: str, row: int) -> str:
-        """Return the signal with the highest score of a row, and of equals the narrowest."""
-        names = [name for name in TIE_ORDER if name in self.signals[trait]]
-        return max(
-            names, key=lambda name: np.nan_to_num(self.signals[trait][name].scores[row], nan=-1.0)
-        )
 
 
 def apply_logistic(values: np.ndarray) -> np.ndarray:

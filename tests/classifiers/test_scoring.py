@@ -15,10 +15,8 @@ from classifiers.banks import Bank, TraitModel
 from classifiers.models.encoders import EncoderConfig
 from classifiers.models.windows import BatchCounts
 from classifiers.scoring import (
-    Places,
     Scorer,
     Scores,
-    SignalScores,
     apply_logistic,
     combine,
     find_in_scope,
@@ -363,26 +361,12 @@ def test_scope_is_role_and_channel():
     assert find_in_scope(TEXTS, Scope(roles=("tool",))).tolist() == []
 
 
-def test_the_strongest_signal_is_named():
-    """Of equal signals the one with the narrowest span is strongest, and NaN is the weakest."""
-    places = Places(*(np.zeros(1, np.int32) for _ in range(3)))
-    for values, name in (
-        (
-            {"head": 0.5, "exemplars": 0.5, "lexicon": 0.5, "repetition": 0.5, "classifier": 0.5},
-            "lexicon",
-        ),
-        ({"head": 0.5, "exemplars": 0.5, "classifier": 0.5}, "classifier"),
-        ({"head": 0.6, "exemplars": 0.5}, "head"),
-        ({"head": 0.0, "lexicon": np.nan}, "head"),
-    ):
-        signals = {
-            signal: SignalScores(np.array([value], np.float32), places)
-            for signal, value in values.items()
-        }
-        scores = Scores(1, {"a": np.array([0.9], np.float32)}, {"a": signals})
-        assert scores.find_strongest("a", 0) == name
-        assert scores.get_scores("a", "combined")[0] == np.float32(0.9)
-        assert scores.get_scores("a", name)[0] == np.float32(values[name])
+def test_scores_are_given_by_trait_and_signal(scores):
+    """A trait's combined score is one of its scores."""
+    for trait, signals in scores.signals.items():
+        assert scores.get_scores(trait, "combined") is scores.combined[trait]
+        for name, item in signals.items():
+            assert scores.get_scores(trait, name) is item.scores
 
 
 def test_only_dense_signals_need_the_encoder(small_bank):

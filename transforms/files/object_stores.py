@@ -55,7 +55,7 @@ def _ensure_options() -> None:
         use_options(PipelineOptions([]))
 
 
-class SharedS3(S3FileSystem):  # type: ignore[misc]
+class SharedS3(S3FileSystem):
     """S3 with one client per process: Beam creates one for each call, which takes 0.1 s."""
 
     _client: tuple[Any, Any] = (None, None)

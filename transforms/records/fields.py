@@ -142,8 +142,8 @@ def _read_messages(column: Any, name: str, codes: Codes) -> Iterator[FieldValues
     turns = _Turns(name, *_number_messages(column), role_codes)
     for item in THINKING_FIELDS:  # thought precedes the answer, as in a content with <think>
         if item in present and is_text(_get_field(flat, item).type):
-            path = codes.fields[FieldPath(name, item)]
-            yield _build_field(turns, "thinking", path, _get_field(flat, item))
+            code = codes.fields[FieldPath(name, item)]
+            yield _build_field(turns, "thinking", code, _get_field(flat, item))
     for item, content in contents.items():
         path = FieldPath(name, item)
         if is_text(content.type):
@@ -153,8 +153,8 @@ def _read_messages(column: Any, name: str, codes: Codes) -> Iterator[FieldValues
     if "tool_calls" in present:
         lists = _get_field(flat, "tool_calls").to_pylist()
         calls = [_encode_calls(calls) if calls else None for calls in lists]
-        path = codes.fields[FieldPath(name, "tool_calls")]
-        yield _build_field(turns, "tool", path, pa.array(calls, pa.large_string()))
+        code = codes.fields[FieldPath(name, "tool_calls")]
+        yield _build_field(turns, "tool", code, pa.array(calls, pa.large_string()))
 
 
 def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:

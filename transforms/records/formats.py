@@ -69,9 +69,8 @@ def is_text(kind: pa.DataType) -> bool:
     """Return whether a type holds text, dictionary-encoded or not."""
     if pa.types.is_dictionary(kind):
         return is_text(kind.value_type)
-    return (
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(check(kind) for check in checks)
 
 
 def _is_messages(kind: pa.DataType) -> bool:

@@ -28,7 +28,7 @@ def extract_prompt(segments: Segments, row: Sequence[int]) -> list[dict[str, str
 
 
 def _get_role(segments: Segments, index: int) -> str:
-    return segments.role_names[segments.role_codes[index]]
+    return segments.role_names[int(segments.role_codes[index])]
 
 
 def _cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> Sequence[int]:

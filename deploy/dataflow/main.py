@@ -1,5 +1,5 @@
-"""Where a Flex Template starts: everything else is in the package, so that nothing here has to be pickled."""
+"""The entry of a Flex Template: everything else is in the package, so that nothing is pickled."""
 
-from pipelines.engines.dataflow import template_main
+from pipelines.cli.flex_template import run_template
 
-template_main()
+run_template()

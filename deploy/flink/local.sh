@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
-# A Flink cluster on this machine: a JobManager, TaskManagers, Beam's job server, a pool of Python workers; for trying and for tests.
+# A Flink cluster on this machine, for trials and tests: a JobManager, TaskManagers, Beam's job
+# server and a pool of Python workers.
 set -euo pipefail
+export PYTHONSAFEPATH=1 # Python processes import nothing from the current folder
 
 usage() {
   cat <<'TEXT'
-deploy/flink/local.sh fetch [--flink 1.20]       get the jars and check their digests; up does it too
+deploy/flink/local.sh fetch [--flink 1.20]   fetch the jars and check their digests, as up does
 deploy/flink/local.sh up [--flink 1.20] [--task-managers 2] [--slots 1] [--network private|host]
-deploy/flink/local.sh run COMMAND...             run a command that sees the cluster: run congener filter --runner flink ...
-deploy/flink/local.sh status                     exit code 0: all is up; 1: some of it is; 3: nothing is
-deploy/flink/local.sh down                       end all of it
+deploy/flink/local.sh run COMMAND...         run a command in the cluster's network, for example
+                                             run congener filter --runner flink ...
+deploy/flink/local.sh status                 exit code 0: all parts are up; 1: some are; 3: none is
+deploy/flink/local.sh down                   end all parts
 
-The cluster has a network of its own with nothing but loopback in it, since Beam's servers listen on every interface, and anyone
-who reaches them can run code; `run` enters it. `--network host` does without, where namespaces aren't allowed.
+The cluster has its own network with nothing but loopback, because Beam's servers listen on every
+address, and whoever reaches them can run code. Where namespaces aren't allowed, `--network host`
+uses the machine's network instead.
 
-CONGENER_FLINK_STATE   PIDs, logs, configuration (default ~/.local/state/congener-flink)
-CONGENER_FLINK_JARS    the jars (default ~/.cache/congener-flink)
-PYTHON                 the Python that congener is installed for (default python3)
+CONGENER_FLINK_STATE   process ids, logs, configuration (default: ~/.local/state/congener-flink)
+CONGENER_FLINK_JARS    the jars (default: ~/.cache/congener-flink)
+PYTHON                 the Python that has congener installed (default: python3)
 TEXT
 }
 
@@ -27,30 +31,40 @@ flink=1.20 managers=2 slots=1 network=private
 
 fail() { echo "local.sh: $1" >&2; exit "${2:-2}"; }
 
+list_pinned() { (cd "$here" && ls artifacts-*.sha256) | tr '\n' ' '; }
+
+check_jars() { (cd "$1" && sha256sum --check --quiet --strict "$2"); }
+
 fetch() {
   local digests=$here/artifacts-$flink.sha256 folder=$jars/$flink attempt
-  [ -f "$digests" ] || fail "Flink $flink isn't among those whose jars are pinned: $(cd "$here" && ls artifacts-*.sha256 | tr '\n' ' ')"
-  if [ -d "$folder" ] && (cd "$folder" && sha256sum --check --quiet --strict "$digests") >/dev/null 2>&1; then return; fi
-  command -v mvn >/dev/null || fail "mvn isn't installed; it fetches the jars"
+  [ -f "$digests" ] || fail "the jars of Flink $flink aren't pinned; these are: $(list_pinned)"
+  if [ -d "$folder" ] && check_jars "$folder" "$digests" >/dev/null 2>&1; then return; fi
+  command -v mvn >/dev/null || fail "mvn, which fetches the jars, isn't installed"
   mkdir -p "$jars"
   local version; version=$(sed -n 's/.*flink-runtime-\(.*\)\.jar$/\1/p' "$digests")
   for attempt in 1 2 3; do
     rm -rf "$folder.part"
-    if timeout 300 mvn --batch-mode --quiet -Dstyle.color=never --file "$here/pom.xml" "-Dflink.version=$version" \
-      org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$folder.part"; then break; fi
-    [ "$attempt" != 3 ] || fail "the jars can't be fetched; see above"
+    if timeout 300 mvn --batch-mode --quiet -Dstyle.color=never --file "$here/pom.xml" \
+      "-Dflink.version=$version" \
+      org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+      -DincludeScope=runtime "-DoutputDirectory=$folder.part"; then break; fi
+    [ "$attempt" != 3 ] || fail "the jars can't be fetched; mvn's errors are above"
   done
-  diff <(cd "$folder.part" && ls) <(awk '{print $2}' "$digests" | sort) >&2 || fail "other jars than the pinned ones came"
-  (cd "$folder.part" && sha256sum --check --quiet --strict "$digests") || fail "a jar isn't the one that was pinned"
+  diff <(cd "$folder.part" && ls) <(awk '{print $2}' "$digests" | sort) >&2 \
+    || fail "the fetched jars aren't the pinned ones; the difference is above"
+  check_jars "$folder.part" "$digests" || fail "a fetched jar differs from the pinned one"
   rm -rf "$folder"
   mv "$folder.part" "$folder"
 }
 
 alive() { [ -f "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null && ! foreign "$1"; }
 
-foreign() { [ -r "/proc/$(cat "$1")/cmdline" ] && ! tr '\0' ' ' <"/proc/$(cat "$1")/cmdline" | grep -q "local.sh supervise"; } # after a reboot
+foreign() { # whether the process is another program's, as after a reboot
+  local words; words=/proc/$(cat "$1")/cmdline
+  [ -r "$words" ] && ! tr '\0' ' ' <"$words" | grep -q "local.sh supervise"
+}
 
-inside() { # runs a command in the cluster's network
+inside() { # run a command in the cluster's network
   if [ "$(cat "$state/network")" = host ]; then "$@"; return; fi
   local target; target=$(cat "$state/pid/supervisor")
   if [ "$(id -u)" = 0 ]; then nsenter --target "$target" --net -- "$@"
@@ -59,21 +73,36 @@ inside() { # runs a command in the cluster's network
 
 open_port() { inside bash -c "exec 3<>/dev/tcp/localhost/$1" 2>/dev/null; }
 
-registered() { inside "$python" -c 'import json, urllib.request as r; print(json.load(r.urlopen("http://localhost:8081/overview", timeout=5))["taskmanagers"])' 2>/dev/null || echo 0; }
+count_managers() {
+  inside "$python" -c '
+import json, urllib.request
+answer = urllib.request.urlopen("http://localhost:8081/overview", timeout=5)
+print(json.load(answer)["taskmanagers"])' 2>/dev/null || echo 0
+}
 
-parts() { # says of every part whether it is up; the exit code is how many aren't
+check_port() { # name, port: print whether a part is up
+  if open_port "$2"; then echo "$1: up"; else echo "$1: down"; return 1; fi
+}
+
+parts() { # print whether each part is up; the exit code is the number of parts that aren't
   local missing=0 found
-  found=$(registered)
-  if [ "$found" -ge "$managers" ]; then echo "Flink $flink: $found TaskManagers"; else echo "Flink $flink: $found of $managers TaskManagers"; missing=$((missing + 1)); fi
-  if open_port 8099; then echo "Beam's job server: up"; else echo "Beam's job server: down"; missing=$((missing + 1)); fi
-  if open_port 50000; then echo "Python worker pool: up"; else echo "Python worker pool: down"; missing=$((missing + 1)); fi
+  found=$(count_managers)
+  echo "Flink $flink: $found of $managers TaskManagers"
+  [ "$found" -ge "$managers" ] || missing=$((missing + 1))
+  check_port "Beam's job server" 8099 || missing=$((missing + 1))
+  check_port "Python worker pool" 50000 || missing=$((missing + 1))
   return "$missing"
 }
 
 configure() {
   mkdir -p "$state"/{conf,log,pid,tmp}
   rm -f "$state"/pid/* "$state"/log/*
-  { cat "$here/flink-conf.yaml"; echo "taskmanager.numberOfTaskSlots: $slots"; echo "parallelism.default: $((managers * slots))"; echo "io.tmp.dirs: $state/tmp"; } >"$state/conf/config.yaml"
+  {
+    cat "$here/flink-conf.yaml"
+    echo "taskmanager.numberOfTaskSlots: $slots"
+    echo "parallelism.default: $((managers * slots))"
+    echo "io.tmp.dirs: $state/tmp"
+  } >"$state/conf/config.yaml"
   cp "$here/log4j.properties" "$state/conf/log4j.properties"
   printf 'flink=%s managers=%s slots=%s\n' "$flink" "$managers" "$slots" >"$state/settings"
   echo "$network" >"$state/network"
@@ -82,19 +111,23 @@ configure() {
 up() {
   if alive "$state/pid/supervisor"; then fail "a cluster is up already (state in $state)"; fi
   command -v java >/dev/null || fail "java isn't installed; Flink needs version 11 or 17"
-  "$python" -c 'import pipelines.engines.worker_pool' || fail "$python doesn't have congener; name one that has in PYTHON"
+  "$python" -c 'import pipelines.engines.worker_pool' \
+    || fail "$python doesn't have congener installed; set PYTHON to one that has"
   fetch
   configure
   local space=()
   if [ "$network" = private ]; then
     space=(unshare --net)
     [ "$(id -u)" = 0 ] || space=(unshare --user --map-root-user --net)
-    "${space[@]}" true || fail "this machine allows no network of the cluster's own; --network host does without, and Beam listens on every interface"
+    "${space[@]}" true || fail "this machine allows no separate network for the cluster; \
+with --network host, Beam listens on every address of the machine"
   fi
-  setsid "${space[@]}" "$here/local.sh" supervise "$flink" "$managers" "$slots" </dev/null >"$state/log/supervisor.log" 2>&1 &
+  setsid "${space[@]}" "$here/local.sh" supervise "$flink" "$managers" "$slots" \
+    </dev/null >"$state/log/supervisor.log" 2>&1 &
   local deadline=$((SECONDS + 180))
   until [ -f "$state/pid/supervisor" ] && parts >/dev/null; do
-    if [ "$SECONDS" -ge "$deadline" ] || { [ -f "$state/pid/supervisor" ] && ! alive "$state/pid/supervisor"; }; then
+    if [ "$SECONDS" -ge "$deadline" ] \
+      || { [ -f "$state/pid/supervisor" ] && ! alive "$state/pid/supervisor"; }; then
       parts >&2 || true
       tail -n 20 "$state"/log/*.log >&2
       down
@@ -105,7 +138,7 @@ up() {
   parts
 }
 
-keep() { # name, command...: run it, and again whenever it ends
+keep() { # name, command...: run a command, and run it again whenever it ends
   local name=$1
   shift
   while :; do
@@ -120,29 +153,40 @@ keep() { # name, command...: run it, and again whenever it ends
 supervise() {
   flink=$1 managers=$2 slots=$3
   [ "$(cat "$state/network")" = host ] || "$python" "$here/loopback.py"
-  local opens=() package
-  for package in lang lang.reflect io net nio text time util util.concurrent util.concurrent.atomic util.concurrent.locks; do opens+=("--add-opens=java.base/java.$package=ALL-UNNAMED"); done
-  opens+=(--add-opens=java.base/sun.nio.ch=ALL-UNNAMED "-Dlog4j.configurationFile=$state/conf/log4j.properties" -XX:+UseSerialGC -XX:TieredStopAtLevel=1)
-  local java=(java "${opens[@]}" -cp "$jars/$flink/*") manager
-  keep jobmanager "${java[@]}" -Xmx512m org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint --configDir "$state/conf" &
-  for manager in $(seq "$managers"); do
-    keep "taskmanager-$manager" "${java[@]}" -Xmx384m -XX:MaxDirectMemorySize=192m org.apache.flink.runtime.taskexecutor.TaskManagerRunner --configDir "$state/conf" &
+  local opens=() package runtime=org.apache.flink.runtime
+  for package in lang lang.reflect io net nio text time util util.concurrent \
+    util.concurrent.atomic util.concurrent.locks; do
+    opens+=("--add-opens=java.base/java.$package=ALL-UNNAMED")
   done
-  keep jobserver "${java[@]}" -Xmx512m org.apache.beam.runners.flink.FlinkJobServerDriver --job-host=localhost --job-port=8099 --artifact-port=8098 \
-    --expansion-port=0 --flink-master=localhost:8081 "--flink-conf-dir=$state/conf" "--artifacts-dir=$state/tmp/artifacts" &
+  opens+=(--add-opens=java.base/sun.nio.ch=ALL-UNNAMED)
+  local settings=("-Dlog4j.configurationFile=$state/conf/log4j.properties"
+    -XX:+UseSerialGC -XX:TieredStopAtLevel=1)
+  local java=(java "${opens[@]}" "${settings[@]}" -cp "$jars/$flink/*") manager
+  keep jobmanager "${java[@]}" -Xmx512m $runtime.entrypoint.StandaloneSessionClusterEntrypoint \
+    --configDir "$state/conf" &
+  for manager in $(seq "$managers"); do
+    keep "taskmanager-$manager" "${java[@]}" -Xmx384m -XX:MaxDirectMemorySize=192m \
+      $runtime.taskexecutor.TaskManagerRunner --configDir "$state/conf" &
+  done
+  keep jobserver "${java[@]}" -Xmx512m org.apache.beam.runners.flink.FlinkJobServerDriver \
+    --job-host=localhost --job-port=8099 --artifact-port=8098 --expansion-port=0 \
+    --flink-master=localhost:8081 "--flink-conf-dir=$state/conf" \
+    "--artifacts-dir=$state/tmp/artifacts" &
   local threads=$(($(nproc) / (managers > $(nproc) ? $(nproc) : managers)))
   keep pool env "OMP_NUM_THREADS=$threads" "$python" -m pipelines.engines.worker_pool --port 50000 &
   echo $$ >"$state/pid/supervisor"
   wait
 }
 
-down() { # the supervisor leads a session of its own, so that all it started, and what that started, can be found
+down() { # everything that the supervisor started is in its session
   if [ -f "$state/pid/supervisor" ] && ! foreign "$state/pid/supervisor"; then
     local session deadline=$((SECONDS + 15))
     session=$(cat "$state/pid/supervisor")
     kill -KILL "$session" 2>/dev/null || true
     pkill -TERM --session "$session" || true
-    while pgrep --session "$session" >/dev/null && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.3; done
+    while pgrep --session "$session" >/dev/null && [ "$SECONDS" -lt "$deadline" ]; do
+      sleep 0.3
+    done
     pkill -KILL --session "$session" || true
     while pgrep --session "$session" >/dev/null; do sleep 0.1; done
   fi
@@ -155,7 +199,7 @@ status() {
   parts || exit 1
 }
 
-main() { # read as a whole before it runs, so that the file may change under it
+main() { # bash reads a function whole, so that the file may change while it runs
   local command=${1:-help}
   [ $# = 0 ] || shift
   case $command in
@@ -170,7 +214,8 @@ main() { # read as a whole before it runs, so that the file may change under it
         esac
         shift 2
       done
-      [[ $managers =~ ^[1-9][0-9]*$ && $slots =~ ^[1-9][0-9]*$ && $network =~ ^(private|host)$ ]] || { usage >&2; exit 2; }
+      [[ $managers =~ ^[1-9][0-9]*$ && $slots =~ ^[1-9][0-9]*$ \
+        && $network =~ ^(private|host)$ ]] || { usage >&2; exit 2; }
       "$command"
       ;;
     run)

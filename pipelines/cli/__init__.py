@@ -1,1 +1,1 @@
-"""The command line: one module a command, options and printing only."""
+"""The command line: a module for each command, with its options and its output only."""

@@ -1,45 +1,100 @@
-"""The command line: one verb a module; this one only names them, parses, and turns errors into exit codes."""
+"""The command line: its list of commands, and the exit code of each error."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import cache
+from typing import Any, NoReturn
 
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
-from pipelines.display.terminal import lasting, plain
+from pipelines.cli.output import print_error
+from pipelines.display.terminal import outlive_reader
 from pipelines.version import VERSION
 from schemas.errors import CongenerError
 
+COMMANDS = {
+    "demo": "pipelines.cli.demo:run_demo",
+    "filter": "pipelines.cli.filter:filter_corpus",
+    "estimate": "pipelines.cli.estimate:estimate_cost",
+    "fit": "pipelines.cli.fit:fit_traits",
+    "traits": "pipelines.cli.traits:app",
+    "inspect": "pipelines.cli.inspect_run:inspect_run",
+    "verify": "pipelines.cli.verify:verify_run",
+    "report": "pipelines.cli.report:report_run",
+    "doctor": "pipelines.cli.doctor:examine_environment",
+}
+"""The function, or the group of functions, behind each command; it is imported when needed."""
+
 EXIT_CODES = """
-Exit codes: 0 done; 1 unexpected fault; 2 input, card, policy, model or usage is wrong; 3 a budget was exceeded and nothing
-was published; 4 the run directory isn't what the command needs; 5 verify found a difference; 6 a disk or store refused to
-write; 7 the engine failed; 130 interrupted.
+Exit codes: 0 done; 1 an unexpected error; 2 the input, a card, a policy, a model or an option is
+wrong; 3 the run is over a budget, and nothing was published; 4 the run's folder can't be used for
+this command; 5 verify found a difference; 6 a disk or store refused to write; 7 the engine failed;
+130 interrupted.
 """
+USAGE = 2
+INTERRUPTED = 130
 
 STEP = re.compile(r" \[while running '[^'\n]*'\]$")
-"""What Beam adds to the message of an error that a stage raises."""
+"""Beam's addition to the message of an error that a stage raises."""
 
-INTERRUPTED = "interrupted; the same command resumes"
+
+class CommandGroup(TyperGroup):
+    """The group of all commands, which imports a command when it is needed."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[arg-type]  # names for suggestions
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """Return the names of the commands in the order of the list."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """Return a command, or None if there is none of that name."""
+        return load_command(cmd_name) if cmd_name in COMMANDS else None
+
 
 app = typer.Typer(
     name="congener",
+    cls=CommandGroup,
     help="Find, measure and remove what a student model would inherit from its teacher's data.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 
-def _version(wanted: bool) -> None:
+@cache
+def load_command(name: str) -> Any:
+    """Import a command and return it in typer's form."""
+    module, _, attribute = COMMANDS[name].partition(":")
+    command = getattr(importlib.import_module(module), attribute)
+    if isinstance(command, typer.Typer):
+        return typer.main.get_command(command)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name, help=format_help(command))(command)
+    return typer.main.get_command(single)
+
+
+def format_help(command: Callable[..., Any]) -> str:
+    """Return a command's docstring in which examples keep their line breaks in the help."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(
+        f"\b\n{text}" if text.startswith("congener ") else text for text in paragraphs
+    )
+
+
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"congener {VERSION}")
         raise typer.Exit
@@ -48,80 +103,67 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def congener(
     version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        False,
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Print the version and exit.",
     ),
 ) -> None:
     """Find, measure and remove what a student model would inherit from its teacher's data."""
 
 
-def _register() -> None:
-    from pipelines.cli.commands import COMMANDS
-
-    for name, command in COMMANDS.items():
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
-        else:
-            app.command(name, help=_help(command))(command)
-
-
-def _help(command: Callable[..., Any]) -> str:
-    """Keep a docstring's line breaks: click folds paragraphs unless they begin with a backspace."""
-    head, _, rest = inspect.cleandoc(command.__doc__ or "").partition("\n\n")
-    paragraphs = [f"\b\n{part}" for part in rest.split("\n\n")] if rest else []
-    return "\n\n".join([head, *paragraphs])
-
-
 def main() -> None:
-    """Run the command line; a reader of its output that goes away ends nothing."""
-    sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
-    logging.basicConfig(
-        level=logging.ERROR
-    )  # Beam warns of every extra that isn't installed; what matters is raised
-    logging.getLogger("apache_beam.runners.common").addFilter(not_ours)
-    _register()
+    """Run the command line, also if nobody reads its output, and exit with the command's code."""
+    sys.stdout, sys.stderr = outlive_reader(sys.stdout), outlive_reader(sys.stderr)
+    logging.basicConfig(level=logging.ERROR)  # Beam warns of every extra that isn't installed
+    logging.getLogger("apache_beam.runners.common").addFilter(is_unreported)
     try:
-        code = app(standalone_mode=False)  # a command's typer.Exit comes back as its code
-        sys.exit(code if isinstance(code, int) else 0)
-    except CongenerError as error:
-        fail(STEP.sub("", str(error)), error.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        fail(INTERRUPTED, 130)
-    except Exception as error:
-        show = getattr(error, "show", None)  # click's own usage errors
-        if show is None:
-            if any(isinstance(item, KeyboardInterrupt) for item in chain(error)):
-                fail(INTERRUPTED, 130)
-            found = cause(error)
-            if found is None:
-                raise
-            fail(STEP.sub("", str(found)), found.exit_code)
-        else:
-            show()
-        sys.exit(2)
+        code = app(standalone_mode=False)  # returns the code of a typer.Exit
+    except Exception as error:  # noqa: BLE001
+        _exit_after(error)
+    except KeyboardInterrupt:
+        _exit_interrupted()
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def not_ours(record: logging.LogRecord) -> bool:
-    """Say whether a log record isn't of an error that is told anyway, without the trace: Beam logs what a stage raises."""
-    return not (
-        record.exc_info and isinstance(record.exc_info[1], CongenerError | KeyboardInterrupt)
-    )
+def is_unreported(record: logging.LogRecord) -> bool:
+    """Return whether a log record holds no error that `main` reports in any case.
+
+    Beam logs, with its trace, every error that a stage raises.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, CongenerError | KeyboardInterrupt)
 
 
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and all that it was raised from."""
+def _exit_after(error: Exception) -> NoReturn:
+    """Print an error and exit with its code; an unexpected error is raised with its trace."""
+    if isinstance(error, typer.Abort):
+        _exit_interrupted()
+    if show := getattr(error, "show", None):  # a usage error
+        show()
+        sys.exit(USAGE)
+    interrupted = any(isinstance(item, KeyboardInterrupt) for item in walk_causes(error))
+    if interrupted and not isinstance(error, CongenerError):
+        _exit_interrupted()
+    if (found := find_cause(error)) is None:
+        raise error
+    print_error(STEP.sub("", str(found)), red=found.exit_code != 0)
+    sys.exit(found.exit_code)
+
+
+def _exit_interrupted() -> NoReturn:
+    print_error("interrupted; the same command resumes", red=False)
+    sys.exit(INTERRUPTED)
+
+
+def walk_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, its cause, the cause of that one, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def cause(error: BaseException | None) -> CongenerError | None:
-    """Return the congener error that a runner wrapped in its own, if there is one."""
-    return next((item for item in chain(error) if isinstance(item, CongenerError)), None)
-
-
-def fail(message: str, code: int) -> None:
-    """Print an error on stderr, nothing in it taken as markup, and exit."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        plain(f"congener: {message}"), markup=False, style=None if code in (0, 130) else "red"
-    )
-    sys.exit(code)
+def find_cause(error: BaseException | None) -> CongenerError | None:
+    """Return the first of congener's errors among an error and its causes."""
+    return next((item for item in walk_causes(error) if isinstance(item, CongenerError)), None)

@@ -1,4 +1,4 @@
-"""What stands in deploy/dataflow: the template's parameters against the command line, the launch script, the image's steps."""
+"""deploy/dataflow: the template's parameters, the launch script and the image's steps."""
 
 import json
 import os
@@ -15,13 +15,14 @@ import pytest
 import typer
 
 from pipelines.cli import main as cli
-from pipelines.engines.dataflow import ACCELERATOR, as_command_line, filter_options
+from pipelines.cli.flex_template import build_command_line, list_filter_options
+from pipelines.engines.dataflow import ACCELERATOR
 from schemas.cards import SignalName
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "dataflow"
 SETTLED = {"runner", "no_wait", "deadline", "json", "private_quarantine"}
-"""Options that a template settles itself: where it runs, that nobody waits, watches the clock or reads its output, and that no disk's rights apply."""
+"""Options without a parameter: a template settles them, or they have no meaning on Dataflow."""
 
 GOOD = {
     "input": "gs://bucket/a/*.jsonl,s3://bucket/b",
@@ -46,6 +47,7 @@ GOOD = {
     "encoder_revision": "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
     "restart": "false",
 }
+LEXICON = "signals: {lexicon: {patterns: [rain]}}\n"
 BAD = {
     "input": ["corpus/", "gs://a b", "gs://bucket/a,", "gs://"],
     "output": ["/tmp/run", "gs://a,gs://b"],
@@ -72,17 +74,17 @@ def parameters() -> dict[str, dict]:
 
 
 def accepts(parameter: dict, value: str) -> bool:
-    """Say whether a value passes a parameter's expressions, as the service checks them: all of it, by every one."""
+    """Return whether the whole value matches every one of a parameter's expressions."""
     return all(re.fullmatch(pattern, value) for pattern in parameter["regexes"])
 
 
 def test_parameters_are_the_options_of_filter(parameters):
-    """Every option of `congener filter` is a parameter, but for those that a template settles, and every parameter is an option."""
-    assert set(parameters) == set(filter_options()) - SETTLED
+    """The parameters are the options of `congener filter`, apart from those left out above."""
+    assert set(parameters) == set(list_filter_options()) - SETTLED
     assert set(GOOD) == set(parameters)
 
 
-def test_every_parameter_says_what_it_takes(parameters):
+def test_every_parameter_is_described(parameters):
     """Each has a label, a help text and an anchored expression."""
     for parameter in parameters.values():
         assert parameter["label"]
@@ -100,7 +102,7 @@ def test_every_parameter_says_what_it_takes(parameters):
 
 
 @pytest.mark.parametrize("name", [name for name, value in GOOD.items() if value])
-def test_expressions_let_through_what_is_right(parameters, name):
+def test_expressions_accept_good_values(parameters, name):
     """A good value passes."""
     assert accepts(parameters[name], GOOD[name])
 
@@ -108,13 +110,13 @@ def test_expressions_let_through_what_is_right(parameters, name):
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
 )
-def test_expressions_stop_what_is_wrong(parameters, name, value):
+def test_expressions_refuse_bad_values(parameters, name, value):
     """A bad value doesn't reach the launcher."""
     assert not accepts(parameters[name], value)
 
 
 def test_expressions_and_code_name_the_same_choices(parameters):
-    """Where the code has a list of choices, the expression has the same."""
+    """An expression has the same choices as the code."""
     assert set(
         parameters["signals"]["regexes"][0].split("(")[1].rstrip(",").rstrip(")").split("|")
     ) == set(get_args(SignalName))
@@ -124,8 +126,8 @@ def test_expressions_and_code_name_the_same_choices(parameters):
     }  # fmt: skip
 
 
-def test_parameters_become_the_configuration(monkeypatch):
-    """All parameters at once, with what the template's launcher adds, are parsed by the command line into the run they mean."""
+def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder):
+    """The command line parses all parameters, and those the launcher adds, into the right run."""
     import pipelines.filter as module
 
     got = {}
@@ -135,9 +137,13 @@ def test_parameters_become_the_configuration(monkeypatch):
         raise typer.Exit
 
     monkeypatch.setattr(module, "run_filter", caught)
+    policy, card = tmp_path / "policy.yaml", card_folder(card=LEXICON)
+    policy.write_text("removal_budget: 0.5\n")
     given = GOOD | {
-        "teacher_column": ""
-    }  # a name or a column, not both; left empty counts as left out
+        "teacher_column": "",  # excludes the teacher's name; left empty means left out
+        "policy": str(policy),
+        "traits": f"vendor-identity,{card}",
+    }
     added = [
         "--runner=DataflowRunner",
         "--project=p",
@@ -149,22 +155,22 @@ def test_parameters_become_the_configuration(monkeypatch):
         "argv",
         [
             "main.py",
-            *as_command_line([*added, *(f"--{name}={value}" for name, value in given.items())]),
+            *build_command_line([*added, *(f"--{name}={value}" for name, value in given.items())]),
         ],
     )
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exited:
         cli.main()
-    assert ended.value.code == 0
+    assert exited.value.code == 0
     config = got["config"]
     assert config.input == ("gs://bucket/a/*.jsonl", "s3://bucket/b")
     assert config.output == GOOD["output"]
-    assert config.traits == ("vendor-identity", "/opt/traits/mine")
+    assert config.traits == ("vendor-identity", str(card))
     assert config.signals == ("lexicon", "repetition")
     assert config.background == ("gs://bucket/clean.parquet",)
     assert (config.corpus.format, config.corpus.columns) == ("messages", {"messages": "dialogue"})
     assert (config.bank, config.policy, config.shards.rows, config.vectors) == (
         GOOD["bank"],
-        GOOD["policy"],
+        str(policy),
         2000,
         True,
     )
@@ -183,7 +189,7 @@ def test_parameters_become_the_configuration(monkeypatch):
 
 
 def test_the_entry_is_three_lines():
-    """`main.py` holds nothing that would have to be pickled, and hands over to the package; mistakes end with exit code 2."""
+    """`main.py` defines nothing, so that nothing is pickled; a mistake ends with exit code 2."""
     assert len((FOLDER / "main.py").read_text().split("\n\n")) == 3
     command = [
         sys.executable,
@@ -193,7 +199,7 @@ def test_the_entry_is_three_lines():
         "--device=cpu",
         "--precision=fp32",
     ]
-    told = subprocess.run(
+    ended = subprocess.run(
         command,
         capture_output=True,
         text=True,
@@ -201,8 +207,8 @@ def test_the_entry_is_three_lines():
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
-    assert told.returncode == 2
-    assert "Dataflow: --project is needed" in told.stderr
+    assert ended.returncode == 2
+    assert "Dataflow: --project is needed" in ended.stderr
 
 
 LAUNCH = [
@@ -239,7 +245,7 @@ GPU = [
 ]
 
 
-def launched(arguments, **environment) -> subprocess.CompletedProcess:
+def launch(arguments, **environment) -> subprocess.CompletedProcess:
     """Run the launch script."""
     return subprocess.run(
         [FOLDER / "launch.sh", *arguments],
@@ -250,11 +256,11 @@ def launched(arguments, **environment) -> subprocess.CompletedProcess:
     )
 
 
-def test_the_script_reckons_then_launches():
-    """First the estimate with the budget, then the run, both on the same work; what follows -- is the run's alone."""
-    told = launched([*LAUNCH, *GPU], PRINT="1")
-    assert told.returncode == 0, told.stderr
-    estimate, run = (shlex.split(line) for line in told.stdout.splitlines())
+def test_the_script_estimates_then_launches():
+    """The estimate with the budget comes before the run; options after -- are the run's alone."""
+    ended = launch([*LAUNCH, *GPU], PRINT="1")
+    assert ended.returncode == 0, ended.stderr
+    estimate, run = (shlex.split(line) for line in ended.stdout.splitlines())
     assert estimate[:2] == ["congener", "estimate"]
     assert estimate[estimate.index("--budget") + 1] == "20"
     assert "heron talk" in estimate
@@ -266,7 +272,7 @@ def test_the_script_reckons_then_launches():
 
 
 def test_what_the_script_prints_is_parsed_by_the_command_line(monkeypatch):
-    """The run's command, with no accelerator, is one that the command line takes, for CPUs in fp32."""
+    """Without an accelerator the run's command is valid, for CPUs in fp32."""
     import pipelines.filter as module
 
     got = []
@@ -275,7 +281,7 @@ def test_what_the_script_prints_is_parsed_by_the_command_line(monkeypatch):
         "run_filter",
         lambda config, **_: got.append(config) or (_ for _ in ()).throw(typer.Exit),
     )
-    run = shlex.split(launched(LAUNCH, PRINT="1").stdout.splitlines()[1])
+    run = shlex.split(launch(LAUNCH, PRINT="1").stdout.splitlines()[1])
     monkeypatch.setattr(sys, "argv", run)
     with pytest.raises(SystemExit):
         cli.main()
@@ -287,43 +293,37 @@ def test_what_the_script_prints_is_parsed_by_the_command_line(monkeypatch):
 
 
 @pytest.mark.parametrize("left_out", ["--budget", "--image", "--input"])
-def test_the_script_wants_to_know(left_out):
-    """Without a budget, an image or input nothing is printed or run."""
-    at = LAUNCH.index(left_out)
-    told = launched(LAUNCH[:at] + LAUNCH[at + 2 :], PRINT="1")
-    assert told.returncode == 2
-    assert f"{left_out} is needed" in told.stderr
-    assert told.stdout == ""
+def test_the_script_needs_its_options(left_out):
+    """Without a budget, an image or an input nothing is printed or run."""
+    index = LAUNCH.index(left_out)
+    ended = launch(LAUNCH[:index] + LAUNCH[index + 2 :], PRINT="1")
+    assert ended.returncode == 2
+    assert f"{left_out} is needed" in ended.stderr
+    assert ended.stdout == ""
 
 
-def test_over_budget_nothing_is_launched(tmp_path):
-    """When the estimate refuses, the script ends with its exit code, before the run."""
+def test_over_budget_nothing_is_launch(tmp_path):
+    """If the estimate is over the budget, the script ends with its exit code, before the run."""
     (tmp_path / "congener").write_text(
         f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\n[ "$1" = filter ] || exit 3\n'
     )
     (tmp_path / "congener").chmod(0o755)
-    told = launched(LAUNCH, PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert told.returncode == 3
+    ended = launch(LAUNCH, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert ended.returncode == 3
     assert (tmp_path / "calls").read_text() == "estimate\n"
 
 
-def instructions() -> list[tuple[str, str]]:
+def read_instructions() -> list[tuple[str, str]]:
     """Return the Dockerfile's instructions, continued lines joined."""
-    text = re.sub(
-        r"\\\n",
-        " ",
-        "".join(
-            line
-            for line in (FOLDER / "Dockerfile").read_text().splitlines(True)
-            if not line.startswith("#")
-        ),
-    )
-    return [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]  # type: ignore[misc]
+    lines = (FOLDER / "Dockerfile").read_text().splitlines(keepends=True)
+    text = "".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
+    pairs = (line.split(None, 1) for line in text.splitlines() if line.strip())
+    return [(kind, rest) for kind, rest in pairs]
 
 
 def test_the_image_holds_what_it_needs():
-    """What is copied exists, nothing is fetched from an address, models are looked for on the disk alone, Beam's boot is the entry."""
-    found = instructions()
+    """Copied files exist, nothing is fetched from the net, and Beam's boot program is the entry."""
+    found = read_instructions()
     copied = [
         word
         for kind, rest in found
@@ -334,7 +334,7 @@ def test_the_image_holds_what_it_needs():
     assert all((ROOT / name).exists() for name in copied if "*" not in name)
     assert "ADD" not in dict(found)
     settings = " ".join(rest for kind, rest in found if kind == "ENV")
-    assert "HF_HUB_OFFLINE=1" in settings
+    assert {"HF_HUB_OFFLINE=1", "PYTHONSAFEPATH=1"} <= set(settings.split())
     assert "FLEX_TEMPLATE_PYTHON_PY_FILE=/template/main.py" in settings
     assert found[-1] == ("ENTRYPOINT", '["/opt/apache/beam/boot"]')
     beam = next(rest for kind, rest in found if kind == "ARG" and rest.startswith("BEAM="))
@@ -345,7 +345,7 @@ def test_the_image_holds_what_it_needs():
 
 @pytest.mark.deploy
 def test_the_images_steps_in_a_clean_environment(tmp_path):
-    """Its pip steps, in its order, make an environment of the built wheel that passes `pip check` and runs, with FAISS for CPUs."""
+    """The image's pip steps build an environment from the wheel that is consistent and runs."""
     wheels = sorted((ROOT / "dist").glob("congener-*.whl"))
     assert len(wheels) == 1, "make build first"
     assert any(
@@ -361,7 +361,7 @@ def test_the_images_steps_in_a_clean_environment(tmp_path):
         "FAISS": "cpu",
         "HF_HUB_OFFLINE": "1",
     }
-    steps = [rest for kind, rest in instructions() if kind == "RUN" and "apt-get" not in rest]
+    steps = [rest for kind, rest in read_instructions() if kind == "RUN" and "apt-get" not in rest]
     assert [step.split()[0] for step in steps] == ["python3.12", "pip", "pip", "pip", "congener"]
     for step in steps:
         here = (
@@ -387,7 +387,7 @@ def test_the_images_steps_in_a_clean_environment(tmp_path):
         "--device=cpu",
         "--precision=fp32",
     ]
-    told = subprocess.run(
+    ended = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
-    assert "Dataflow: --project is needed" in told.stderr
+    assert "Dataflow: --project is needed" in ended.stderr

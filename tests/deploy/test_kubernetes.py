@@ -1,4 +1,4 @@
-"""Flink's files for Kubernetes: each object against Kubernetes' own strict schemas, and the parts against each other."""
+"""Flink on Kubernetes: each object against Kubernetes' schemas, and the parts together."""
 
 from pathlib import Path
 
@@ -6,7 +6,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from pipelines.engines import launch
+from pipelines.engines.beam_options import combine_options
+from pipelines.engines.flink import make_preset
+from pipelines.engines.interface import SAFE_PATH, Engine
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "flink" / "kubernetes"
@@ -19,7 +21,7 @@ VERSIONS = ("1.30", "1.37")
 PODS = [item for item in OBJECTS if item["kind"] in ("Deployment", "Job")]
 
 
-def named(kind: str, name: str):
+def find_object(kind: str, name: str):
     """Return one object."""
     (found,) = [
         item for item in OBJECTS if (item["kind"], item["metadata"]["name"]) == (kind, name)
@@ -27,7 +29,7 @@ def named(kind: str, name: str):
     return found
 
 
-def container(item, name: str):
+def find_container(item, name: str):
     """Return one container of an object's pods."""
     (found,) = [
         part for part in item["spec"]["template"]["spec"]["containers"] if part["name"] == name
@@ -45,8 +47,8 @@ def test_objects_hold_to_the_schemas(item, version):
 
 
 def test_a_mistake_would_be_found():
-    """The check above can fail: a field that is spelled otherwise is refused."""
-    wrong = yaml.safe_load(yaml.safe_dump(named("Deployment", "congener-jobserver")))
+    """The check above can fail: a misspelt field is refused."""
+    wrong = yaml.safe_load(yaml.safe_dump(find_object("Deployment", "congener-jobserver")))
     wrong["spec"]["replica"] = 1
     with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
         kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
@@ -58,7 +60,7 @@ def test_a_mistake_would_be_found():
     ids=lambda item: item["metadata"]["name"],
 )
 def test_selectors_find_their_pods(item):
-    """A Deployment selects its own pods, a Service those of one Deployment, with the ports it offers."""
+    """A Deployment selects its own pods, a Service the pods of one Deployment, with its ports."""
     if item["kind"] == "Deployment":
         assert (
             item["spec"]["selector"]["matchLabels"].items()
@@ -79,15 +81,24 @@ def test_selectors_find_their_pods(item):
 
 
 def test_the_gpu_is_the_workers():
-    """Of a TaskManager's pod the container with Python has the GPU, not the one with Java."""
-    taskmanager = named("Deployment", "congener-taskmanager")
-    assert container(taskmanager, "worker")["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert "nvidia.com/gpu" not in container(taskmanager, "taskmanager")["resources"]["limits"]
+    """In a TaskManager's pod the container with Python has the GPU, not the one with Java."""
+    taskmanager = find_object("Deployment", "congener-taskmanager")
+    assert find_container(taskmanager, "worker")["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert "nvidia.com/gpu" not in find_container(taskmanager, "taskmanager")["resources"]["limits"]
+
+
+@pytest.mark.parametrize("name", ["congener-taskmanager", "congener-filter"])
+def test_python_imports_nothing_from_the_current_folder(name):
+    """Every container that starts Python has the variable that the engines set, too."""
+    kind = "Job" if name == "congener-filter" else "Deployment"
+    part = find_container(find_object(kind, name), "launcher" if kind == "Job" else "worker")
+    settings = {item["name"]: item["value"] for item in part["env"]}
+    assert settings.items() >= SAFE_PATH.items()
 
 
 @pytest.mark.parametrize("item", PODS, ids=lambda item: item["metadata"]["name"])
 def test_pods_are_bounded_and_unprivileged(item):
-    """No container runs as root, gains rights, or takes more memory than its limit; no pod has a token for Kubernetes' own API."""
+    """No container runs as root, gains rights or exceeds its memory; no pod has an API token."""
     pod = item["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -102,26 +113,26 @@ def test_pods_are_bounded_and_unprivileged(item):
 
 
 def test_the_run_finds_the_cluster():
-    """The run's Beam options are ones that the preset allows, and lead to the job server's port and the pool's."""
-    run = container(named("Job", "congener-filter"), "launcher")
+    """The preset allows the run's Beam options, which name the ports of job server and pool."""
+    run = find_container(find_object("Job", "congener-filter"), "launcher")
     given = run["args"][run["args"].index("--") + 1 :]
-    preset = launch.PRESETS["flink"](launch.Engine(runner="flink", workers=2))
-    assert set(given) <= set(preset.options(given))
-    service = named("Service", "congener-jobserver")
+    preset = make_preset(Engine(runner="flink", workers=2))
+    assert set(given) <= set(combine_options(preset, given))
+    service = find_object("Service", "congener-jobserver")
     assert f"--job_endpoint=congener-jobserver:{service['spec']['ports'][0]['port']}" in given
-    pool = container(named("Deployment", "congener-taskmanager"), "worker")["command"]
+    pool = find_container(find_object("Deployment", "congener-taskmanager"), "worker")["command"]
     assert f"--environment_config=localhost:{pool[-1]}" in given
     assert pool[:3] == ["python", "-m", "pipelines.engines.worker_pool"]
-    replicas = named("Deployment", "congener-taskmanager")["spec"]["replicas"]
+    replicas = find_object("Deployment", "congener-taskmanager")["spec"]["replicas"]
     assert f"--workers={replicas}" in run["args"]
 
 
 def test_restarts_are_the_local_clusters():
-    """Both configurations are YAML, and say explicitly how a failed job restarts."""
+    """Both clusters restart a failed job in the same way."""
     here = yaml.safe_load(
         (ROOT / "deploy" / "flink" / "flink-conf.yaml").read_text(encoding="utf-8")
     )
-    there = yaml.safe_load(named("ConfigMap", "congener-flink")["data"]["config.yaml"])
+    there = yaml.safe_load(find_object("ConfigMap", "congener-flink")["data"]["config.yaml"])
     for name in (
         "restart-strategy.type",
         "restart-strategy.fixed-delay.attempts",
@@ -131,9 +142,9 @@ def test_restarts_are_the_local_clusters():
         assert here[name] == there[name]
 
 
-def test_everything_of_the_run_is_behind_the_network_policy():
-    """Beam's servers take code from whoever reaches them: pods that others may reach are none of ours."""
-    policy = named("NetworkPolicy", "congener")
+def test_every_pod_is_behind_the_network_policy():
+    """Beam's servers run code for whoever reaches them, so only congener's pods may."""
+    policy = find_object("NetworkPolicy", "congener")
     labels = policy["spec"]["podSelector"]["matchLabels"]
     assert all(
         labels.items() <= item["spec"]["template"]["metadata"]["labels"].items() for item in PODS
@@ -141,10 +152,10 @@ def test_everything_of_the_run_is_behind_the_network_policy():
     assert policy["spec"]["ingress"] == [{"from": [{"podSelector": {"matchLabels": labels}}]}]
 
 
-def test_no_job_waits_for_a_client_to_say_that_it_lives():
-    """Attached jobs are cancelled after four minutes without a sign of their client, which Beam's job server doesn't give."""
+def test_no_job_is_attached_to_its_client():
+    """Flink cancels an attached job without heartbeats, and Beam's job server sends none."""
     here = yaml.safe_load(
         (ROOT / "deploy" / "flink" / "flink-conf.yaml").read_text(encoding="utf-8")
     )
-    there = yaml.safe_load(named("ConfigMap", "congener-flink")["data"]["config.yaml"])
+    there = yaml.safe_load(find_object("ConfigMap", "congener-flink")["data"]["config.yaml"])
     assert not [name for name in {**here, **there} if name.startswith("execution.")]

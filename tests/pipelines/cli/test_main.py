@@ -1,6 +1,6 @@
-"""The command line: help, exit codes, machine-readable output, errors a person can act on."""
+"""The command line: its list of commands, help, and the exit code of each error."""
 
-import json
+import importlib
 import logging
 import os
 import subprocess
@@ -10,41 +10,51 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 
 import pipelines
 from pipelines.cli import main as cli
-from pipelines.cli.commands import COMMANDS, merged
+from pipelines.cli.main import COMMANDS
 from pipelines.version import VERSION
-from schemas.errors import CardError, ModelError
+from schemas.errors import ModelError, RunError
 
 SAMPLE = str(Path(pipelines.__file__).parent / "sample" / "chat")
+ROOT = Path(__file__).parents[3]
+RUN = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 
 
-@pytest.fixture
-def congener(monkeypatch, capsys):
-    """Return what runs the command line in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["congener", *arguments])
-        cli.app.registered_commands.clear()
-        cli.app.registered_groups.clear()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(congener, name):
+    """Each command's help has an example whose line isn't folded, or lists its own commands."""
+    code, out, _ = congener(name, "--help")
+    assert code == 0
+    assert f"\n  congener {name}" in out or "Commands:" in out
+    assert "Traceback" not in out
 
 
-def test_help_of_every_verb_has_examples(congener):
-    """Each command's help shows how it is used."""
-    for name in COMMANDS:
-        code, out, _ = congener(name, "--help")
-        assert code == 0
-        assert f"congener {name}" in out or "Usage" in out
-    assert "Exit codes" in congener("--help")[1]
+def test_the_help_lists_commands_and_exit_codes(congener):
+    """The commands come in the order of the list, each with one whole line."""
+    code, out, _ = congener("--help")
+    assert code == 0
+    listed = out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == list(COMMANDS)
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed)
+    assert "Exit codes: 0 done" in out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_list_exists(name):
+    """The list names a function or a group of functions in a module of its own."""
+    module, _, attribute = COMMANDS[name].partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    assert callable(found) or isinstance(found, typer.Typer)
+
+
+def test_a_misspelt_command_has_a_suggestion(congener):
+    """An unknown command is an error of usage that names similar ones."""
+    code, _, err = congener("fliter")
+    assert code == 2
+    assert "Did you mean 'filter'" in err
 
 
 def test_version(congener):
@@ -52,74 +62,58 @@ def test_version(congener):
     assert congener("--version")[:2] == (0, f"congener {VERSION}\n")
 
 
-def test_help_loads_no_model_library():
-    """--help answers without torch or Beam."""
-    code = "import sys; import pipelines.cli.main as c; import pipelines.cli.commands; print(sorted({'torch', 'apache_beam', 'transformers'} & set(sys.modules)))"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=Path(__file__).parents[3],
-        ).stdout
-        == "[]\n"
+def test_help_loads_nothing_heavy():
+    """--help answers without the libraries that take seconds to import."""
+    code = (
+        "import sys; from pipelines.cli import main; list(map(main.load_command, main.COMMANDS)); "
+        "heavy = {'torch', 'apache_beam', 'transformers', 'pyarrow', 'polars', 'pydantic'}; "
+        "print(heavy & set(sys.modules))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert ended.stdout == "set()\n"
+
+
+def test_examples_keep_their_lines():
+    """Paragraphs that are examples keep their line breaks; click folds the others."""
+
+    def command() -> None:
+        """Do it.
+
+        With care,
+        of course.
+
+        congener do it
+        congener do it again
+        """
+
+    assert cli.format_help(command) == (
+        "Do it.\n\nWith care,\nof course.\n\n\b\ncongener do it\ncongener do it again"
     )
 
 
-def unread(*arguments: str) -> int:
-    """Run the command line in a process whose output and errors nobody reads; return its exit code."""
+def run_unread(*arguments: str) -> int:
+    """Run the command line in a process whose output nobody reads; return its exit code."""
     reading, writing = os.pipe()
     os.close(reading)
-    code = "from pipelines.cli.main import main; main()"
     with os.fdopen(writing, "wb") as pipe:
         return subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            check=False,
-            stdout=pipe,
-            stderr=pipe,
-            cwd=Path(__file__).parents[3],
+            [*RUN, *arguments], check=False, stdout=pipe, stderr=pipe, cwd=ROOT
         ).returncode
 
 
-def test_nobody_reading_stops_nothing(corpus, heron, tmp_path):
-    """A run behind `2>&1 | head` is published, and `verify` ends with its own code, whoever reads."""
+def test_a_closed_pipe_stops_nothing(corpus, heron, tmp_path):
+    """A run behind `2>&1 | head` is published, and `verify` ends with its own exit code."""
     run = tmp_path / "run"
-    assert (
-        unread("filter", "--input", str(corpus), "--output", str(run), "--traits", str(heron)) == 0
-    )
+    assert run_unread("filter", "-i", str(corpus), "-o", str(run), "-t", str(heron)) == 0
     assert (run / "manifest.json").exists()
     next((run / "clean").iterdir()).write_bytes(b"")
-    assert unread("verify", str(run)) == 5
+    assert run_unread("verify", str(run)) == 5
     shell = f"{sys.executable} -c 'from pipelines.cli.main import main; main()' verify {run}"
     for closed in (">&-", "2>&-", ">&- 2>&-"):
-        assert (
-            subprocess.run(
-                ["sh", "-c", f"{shell} {closed}"],
-                check=False,
-                capture_output=True,
-                cwd=Path(__file__).parents[3],
-            ).returncode
-            == 5
-        )
-
-
-def test_filter_verify_and_finished(congener, corpus, heron, tmp_path):
-    """A run through the command line: 0; again: 4; verified: 0; damaged: 5."""
-    run = str(tmp_path / "run")
-    arguments = ("filter", "--input", str(corpus), "--output", run, "--traits", str(heron))
-    code, out, err = congener(*arguments, "--json")
-    assert code == 0
-    assert json.loads(out)["conservation"]["by_decision"] == {"keep": 32, "quarantine": 8}
-    assert "40 rows in" in err
-    code, _, err = congener(*arguments)
-    assert code == 4
-    assert "finished" in err
-    assert congener("verify", run)[0] == 0
-    next((Path(run) / "clean").iterdir()).write_bytes(b"")
-    code, out, _ = congener("verify", run, "--json")
-    assert code == 5
-    assert json.loads(out)["whole"] is False
+        command = ["sh", "-c", f"{shell} {closed}"]
+        assert subprocess.run(command, check=False, capture_output=True, cwd=ROOT).returncode == 5
 
 
 @pytest.mark.parametrize(
@@ -133,32 +127,24 @@ def test_filter_verify_and_finished(congener, corpus, heron, tmp_path):
             ("filter", "-i", "a.jsonl", "b.jsonl", "-o", "x"),
             "give every input its own --input, or quote a glob",
         ),
-        (("verify", "nowhere", "--digest", "5d41"), "--digest '5d41' is no digest"),
-        (
-            ("filter", "-i", SAMPLE, "-o", "x", "--bank", "nowhere"),
-            "nowhere: is no trait bank: bank.json can't be opened",
-        ),
+        (("filter", "-i", SAMPLE, "-o", "x", "--bank", "nowhere"), "nowhere: is not a bank"),
         (("filter", "--runner", "spark"), "spark"),
         (("filter", "--workers", "0"), "--workers"),
         (("filter", "--config", "nowhere.yaml"), "can't be read"),
-        (("traits", "show", "no-such-trait"), "library traits are"),
-        (("fit", "--output", "x", "--traits", "nowhere"), "no trait folder"),
+        (("filter", "-i", "a", "-o", "b", "--signals", "nope"), "signals"),
+        (("filter", "-i", "a", "-o", "b", "--format", "nope"), "format"),
+        (("filter", "-i", "a", "-o", "b", "--config", "gs://b/c.yaml"), "this machine's disk"),
+        (("inspect",), "Missing argument"),
     ],
 )
-def test_mistakes_exit_with_two(congener, arguments, message):
-    """A mistake is said in a line or two on stderr, with exit code 2 and no traceback."""
+def test_mistakes_exit_with_two(congener, tmp_path, monkeypatch, arguments, message):
+    """A mistake is a line or two on stderr, without a trace, and leaves no file behind."""
+    monkeypatch.chdir(tmp_path)
     code, _, err = congener(*arguments)
     assert code == 2
     assert message in err
     assert "Traceback" not in err
-
-
-def test_beam_options_come_after_two_dashes(congener, corpus, heron, tmp_path):
-    """Beam's options are taken after `--`; one that it doesn't know ends the run before any shard."""
-    arguments = ("filter", "-i", str(corpus), "-o", str(tmp_path / "run"), "-t", str(heron))
-    code, _, err = congener(*arguments, "--", "--direct_runner_bundel_repeat=1")
-    assert (code, "did you mean --direct_runner_bundle_repeat?" in err) == (2, True)
-    assert congener(*arguments, "--", "--direct_runner_bundle_repeat=1")[0] == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -170,157 +156,87 @@ def test_beam_options_come_after_two_dashes(congener, corpus, heron, tmp_path):
         ("filter", "-i", "nowhere", "-o", "file"),
     ],
 )
-def test_what_is_no_run_exits_with_four(congener, tmp_path, monkeypatch, arguments):
-    """A run directory that isn't one has the same exit code whatever was to be done with it."""
+def test_a_folder_that_is_no_run_exits_with_four(congener, tmp_path, monkeypatch, arguments):
+    """A run's folder that can't be used has the same exit code with every command."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     code, _, err = congener(*arguments)
     assert (code, "Traceback" in err) == (4, False)
 
 
-def test_budget_exits_with_three(congener, corpus, heron, tmp_path, policy):
-    """An exceeded budget has an exit code of its own."""
-    code, _, err = congener(
-        "filter",
-        "-i",
-        str(corpus),
-        "-o",
-        str(tmp_path / "run"),
-        "-t",
-        str(heron),
-        "--policy",
-        policy("removal_budget: 0"),
-    )
-    assert code == 3
-    assert "nothing was published" in err
-
-
-def test_markup_in_an_error_is_inert(congener, tmp_path):
-    """A file name that looks like markup is printed as it is."""
-    name = str(tmp_path / "[bold red]x[/]")
-    assert "[bold red]x[/]" in congener("filter", "-i", name, "-o", "x")[2]
-
-
-def test_options_win_over_the_configuration_file(tmp_path):
-    """What is given on the command line lies over the file; what isn't stays."""
-    path = tmp_path / "c.yaml"
-    path.write_text(
-        "input: [a]\noutput: run\nshards: {rows: 9, bytes: 5000}\ncorpus: {teacher: {constant: atlas}}\n"
-    )
-    config = merged(str(path), {"input": ("b",), "shards.rows": 3, "output": None, "traits": ()})
-    assert (config.input, config.output, config.shards.rows, config.shards.bytes) == (
-        ("b",),
-        "run",
-        3,
-        5000,
-    )
-    assert config.corpus.teacher is not None
-    assert config.corpus.teacher.constant == "atlas"
-
-
-def test_a_wrong_field_in_the_configuration_is_named(tmp_path):
-    """A typo in the file is an error with file and field."""
-    path = tmp_path / "c.yaml"
-    path.write_text("shard: {rows: 9}\n")
-    with pytest.raises(CardError, match=r"c\.yaml.*field shard"):
-        merged(str(path), {})
+@pytest.mark.parametrize(("name", "shown"), [("[b]x[/]", "[b]x[/]"), ("\x1b[2J", "<U+001B>[2J")])
+def test_a_name_in_an_error_is_shown_and_not_obeyed(congener, tmp_path, name, shown):
+    """A file name that looks like markup, or holds a terminal's escape, is printed as text."""
+    assert shown in congener("filter", "-i", str(tmp_path / name), "-o", "x")[2]
 
 
 def test_the_cause_behind_a_runners_error_is_found():
-    """Beam wraps errors in its own; ours is dug out, others aren't invented."""
+    """Beam wraps errors in its own; congener's is found, and none is made up."""
     wrapped = RuntimeError("while running ParDo")
     wrapped.__cause__ = ModelError("no GPU")
-    assert str(cli.cause(wrapped)) == "no GPU"
-    assert cli.cause(RuntimeError("else")) is None
+    assert str(cli.find_cause(wrapped)) == "no GPU"
+    assert list(cli.walk_causes(wrapped)) == [wrapped, wrapped.__cause__]
+    assert cli.find_cause(RuntimeError("other")) is None
 
 
-def test_what_a_stage_raises_is_told_once_without_a_trace(heron, tmp_path):
-    """A file that unfolds too far is found while it is read, inside Beam: its name, its rows and the remedy, and nothing of Beam's."""
+def fail_with(monkeypatch, error: BaseException) -> None:
+    """Replace every command by one that raises an error."""
+
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+
+
+def test_an_error_during_an_interrupt_is_reported(congener, monkeypatch):
+    """If Ctrl-C leads to an error of congener, that error counts and not the interrupt."""
+    error = RunError("the job can't be cancelled")
+    error.__context__ = KeyboardInterrupt()
+    fail_with(monkeypatch, error)
+    code, _, err = congener("doctor")
+    assert (code, "can't be cancelled" in err) == (4, True)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
+def test_an_interrupt_exits_with_130(congener, monkeypatch, error):
+    """Ctrl-C ends with its own code and a hint that the command resumes."""
+    fail_with(monkeypatch, error)
+    code, out, err = congener("doctor")
+    assert (code, out) == (130, "")
+    assert err == "congener: interrupted; the same command resumes\n"
+
+
+def test_an_unexpected_error_keeps_its_trace(congener, monkeypatch):
+    """An error that isn't congener's is raised as it is."""
+    fail_with(monkeypatch, ZeroDivisionError("x"))
+    with pytest.raises(ZeroDivisionError):
+        congener("doctor")
+
+
+def test_an_error_of_a_stage_is_reported_once(heron, tmp_path):
+    """An error inside Beam is printed with its remedy, once, without a trace or Beam's words."""
     words = pa.DictionaryArray.from_arrays(
         pa.array([0] * 500, pa.int32()), pa.array(["x" * (1 << 20)])
     )
     pq.write_table(pa.table({"text": words}), tmp_path / "a.parquet")
-    arguments = [
-        "filter",
-        "-i",
-        str(tmp_path / "a.parquet"),
-        "-o",
-        str(tmp_path / "run"),
-        "-t",
-        str(heron),
-        "--signals",
-        "lexicon",
-    ]
+    paths = ["-i", str(tmp_path / "a.parquet"), "-o", str(tmp_path / "run"), "-t", str(heron)]
     ended = subprocess.run(
-        [sys.executable, "-c", "from pipelines.cli.main import main; main()", *arguments],
+        [*RUN, "filter", *paths, "--signals", "lexicon"],
         capture_output=True,
         text=True,
         check=False,
+        cwd=ROOT,
     )
     assert ended.returncode == 2
-    assert ended.stderr.endswith("raise shards.expansion in the configuration\n")
-    assert ended.stderr.count("a.parquet: rows 0 to 500 expand to more") == 1
+    assert "shards.expansion" in ended.stderr.splitlines()[-1]
+    assert ended.stderr.count("a.parquet: rows 0 to 500") == 1
     assert "Traceback" not in ended.stderr
+    assert "while running" not in ended.stderr
 
 
-def test_the_trace_of_another_error_is_kept():
-    """Only what is told anyway is taken out of the log."""
+def test_the_trace_of_an_unexpected_error_is_logged():
+    """Only errors that are reported in any case are left out of Beam's log."""
     errors = (ValueError("x"), ModelError("x"), KeyboardInterrupt())
     records = [logging.makeLogRecord({"exc_info": (type(error), error, None)}) for error in errors]
-    assert [cli.not_ours(record) for record in records] == [True, False, False]
-    assert cli.not_ours(logging.makeLogRecord({}))
-
-
-def test_an_interrupt_inside_a_runner_is_an_interrupt(
-    congener, monkeypatch, corpus, heron, tmp_path
-):
-    """Ctrl-C while Beam works comes wrapped in an error of Beam's; it still ends with 130 and says how to go on."""
-    from pipelines import filter as module
-
-    def interrupted(*_):
-        raise RuntimeError("bundle failed") from KeyboardInterrupt()
-
-    monkeypatch.setattr(module, "execute", interrupted)
-    code, _, err = congener(
-        "filter", "-i", str(corpus), "-o", str(tmp_path / "run"), "-t", str(heron)
-    )
-    assert code == 130
-    assert "same command resumes" in err
-
-
-def test_escapes_in_an_error_are_inert(congener, tmp_path):
-    """A file name with a terminal escape is shown, not obeyed."""
-    assert "<U+001B>[2J" in congener("filter", "-i", str(tmp_path / "\x1b[2Jx"), "-o", "x")[2]
-
-
-def test_unknown_choices_are_usage_errors(congener):
-    """A signal or format that doesn't exist is an error in a line, not a traceback."""
-    for option in ("--signals", "--format"):
-        code, _, err = congener("filter", "-i", "a", "-o", "b", option, "nope")
-        assert code == 2
-        assert "nope" in err or "Input should be" in err
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("demo", "--output", "gs://bucket/demo"),
-        ("traits", "new", "gs://bucket/my-trait"),
-        (
-            "filter",
-            "-i",
-            "gs://bucket/a",
-            "-o",
-            "gs://bucket/run",
-            "--config",
-            "gs://bucket/run.yaml",
-        ),
-    ],
-)
-def test_what_only_a_disk_can_hold_is_refused_elsewhere(congener, arguments, tmp_path, monkeypatch):
-    """A URI where a path is meant is an error, and makes no folder of that name."""
-    monkeypatch.chdir(tmp_path)
-    code, _, told = congener(*arguments)
-    assert code == 2
-    assert "must be on this machine's disk" in told
-    assert list(tmp_path.iterdir()) == []
+    assert [cli.is_unreported(record) for record in records] == [True, False, False]
+    assert cli.is_unreported(logging.makeLogRecord({}))

@@ -1,0 +1,161 @@
+"""Checks before Beam and torch are loaded, which takes seconds: a mistake is reported at once.
+
+A command calls one of these functions before it imports its verb's module. Files on object stores
+are left to the verb, since reaching a store takes Beam. The verbs check everything again.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from classifiers.library import find_cards
+from pipelines.config import FilterConfig, read_policy, require_local_path
+from pipelines.engines.dataflow import require_ready
+from pipelines.engines.interface import check_engine
+from schemas.errors import CardError, InputError, ModelError, RunError, StorageError
+from schemas.runs import WORK
+from transforms.files import storage
+
+BANK_INDEX = "bank.json"
+"""The file of a bank that is read first."""
+GLOB_SIGN = re.compile(r"[*?\[]")
+
+
+def check_before_loading(
+    config: FilterConfig, restart: bool = False, beam_options: Sequence[str] = ()
+) -> None:
+    """Check the settings and the local files of `congener filter`.
+
+    Raises: CongenerError: a setting is wrong, a file is missing, or the output can't be used.
+    """
+    if not config.input or not config.output:
+        raise CardError(
+            "input and output are needed", remedy="congener filter --input CORPUS --output RUN"
+        )
+    check_engine(config.engine, beam_options)
+    if config.engine.runner == "dataflow":
+        require_ready(
+            (*config.input, config.output),
+            config.hardware.device,
+            config.hardware.precision,
+            config.engine.accelerator,
+        )
+    check_output(config.output)
+    if not restart:
+        _require_unfinished(config.output)
+    check_sources(config)
+
+
+def check_sources(config: FilterConfig) -> None:
+    """Check the local files that a run reads: corpus, background, cards, policy and bank.
+
+    Raises: CongenerError: one of them is missing or has a mistake.
+    """
+    _require_matches((*config.input, *config.background))
+    _check_bank(config.bank)
+    _check_cards(config)
+
+
+def check_fit(config: FilterConfig, output: str, restart: bool = False) -> None:
+    """Check the local files that `congener fit` reads, and its output.
+
+    Raises: CongenerError: a file is missing or has a mistake, or the output can't be used.
+    """
+    check_output(output)
+    local = storage.is_local(output)
+    if not restart and local and storage.exists(storage.join(output, BANK_INDEX)):
+        raise RunError(
+            "already holds a bank",
+            where=output,
+            remedy="choose another --output, or replace the bank with --restart",
+        )
+    check_sources(config)
+
+
+def check_run(run: str) -> None:
+    """Check that a local folder is a finished run.
+
+    Raises: RunError: it isn't.
+    """
+    if storage.is_local(run):
+        from pipelines.runs.finished import load_manifest
+
+        load_manifest(run)
+
+
+def check_output(output: str) -> None:
+    """Check that a local folder can be written, or created.
+
+    Raises:
+        RunError: it is a file.
+        StorageError: its permissions, or those of the folder above it, forbid writing.
+    """
+    if not storage.is_local(output):
+        return
+    from pipelines.runs.lock import require_folder
+
+    path = Path(output)
+    require_folder(path)
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        kind = "may not be written" if existing.is_dir() else "is a file"
+        raise StorageError(
+            f"can't be written: {existing} {kind}",
+            where=output,
+            remedy="choose another --output, or change the permissions",
+        )
+
+
+def _require_unfinished(run: str) -> None:
+    """Refuse a finished run, unless a process may still be cleaning up in it."""
+    if storage.is_local(run) and not Path(run, WORK).exists():
+        from pipelines.runs.unfinished import require_unfinished
+
+        require_unfinished(run, restart=False)
+
+
+def _require_matches(patterns: Iterable[str]) -> None:
+    """Refuse a local path or glob that matches nothing."""
+    for pattern in patterns:
+        if storage.is_local(pattern) and not os.path.lexists(pattern) and not _may_match(pattern):
+            raise InputError(
+                "matches no file",
+                where=pattern,
+                remedy="check the path; quote a glob so that the shell doesn't expand it",
+            )
+
+
+def _may_match(pattern: str) -> bool:
+    """Return whether a local glob may match. Only `*` means the same to Beam and to Python."""
+    fixed = GLOB_SIGN.split(pattern, maxsplit=1)[0].rpartition("/")[0]
+    if fixed and not Path(fixed).is_dir():
+        return False
+    if any(sign in pattern for sign in ("**", "?", "[")):
+        return True
+    return any(glob.iglob(pattern, include_hidden=True))  # noqa: PTH207 - takes absolute patterns
+
+
+def _check_bank(bank: str | None) -> None:
+    """Refuse a local folder that holds no bank."""
+    if bank and storage.is_local(bank) and not Path(bank, BANK_INDEX).is_file():
+        raise ModelError(
+            f"is not a bank: it has no {BANK_INDEX}",
+            where=bank,
+            remedy="congener fit --traits DIR --output BANK writes one",
+        )
+
+
+def _check_cards(config: FilterConfig) -> None:
+    """Refuse a trait or a policy that can't be read, and a policy for other traits."""
+    policy = read_policy(config.policy)
+    if config.bank and not config.traits:
+        return  # the bank's traits are used
+    cards = find_cards([str(require_local_path(name)) for name in config.traits])
+    if config.policy:
+        from transforms.rules import check_policy
+
+        check_policy(policy, [card.card for card in cards])

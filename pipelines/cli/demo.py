@@ -1,0 +1,96 @@
+"""`congener demo`: options and output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.table import Table
+
+from pipelines.cli.options import Json, ModelOptions, read_settings, spread_groups
+from pipelines.cli.output import print_result
+from pipelines.display.terminal import build_table
+
+if TYPE_CHECKING:
+    from pipelines.demo import Outcome
+    from schemas.manifests import Manifest
+
+Output = Annotated[
+    str,
+    typer.Option("--output", "-o", help="The folder for the demo's runs; it is replaced."),
+]
+
+
+class DemoResult(NamedTuple):
+    """The demo's runs, their reports, and how they compare with the truth."""
+
+    output: str
+    manifests: Sequence[Manifest]
+    pages: Sequence[str]
+    outcomes: Sequence[Outcome]
+
+    def render(self) -> Iterator[str | Table]:
+        """Return the comparison as a table, and the next commands."""
+        yield self._tabulate()
+        yield (
+            "The sample is small and was written for this demo. docs/quirks.md has measurements "
+            "on held-out text and on real answers."
+        )
+        yield (
+            f"next:\n  congener inspect {self.output}/chat\n  congener verify {self.output}/chat\n"
+            f"  open {self.pages[0]} in a browser\n"
+            "  congener traits new my-trait, then congener filter --traits my-trait ..."
+        )
+
+    def _tabulate(self) -> Table:
+        columns = ("trait", "true rows>", "found>", "right>", "precision>", "recall>")
+        table = build_table(*columns, title="against the sample's truth")
+        for outcome in self.outcomes:
+            table.add_row(
+                outcome.name,
+                str(outcome.true),
+                str(outcome.found),
+                str(outcome.right),
+                _format_share(outcome.precision),
+                _format_share(outcome.recall),
+                end_section=outcome is self.outcomes[-2],
+            )
+        return table
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the runs, their reports, and the outcomes."""
+        return {
+            "runs": [manifest.run_id for manifest in self.manifests],
+            "reports": self.pages,
+            "outcomes": [
+                vars(outcome) | {"precision": outcome.precision, "recall": outcome.recall}
+                for outcome in self.outcomes
+            ],
+        }
+
+
+def _format_share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+@spread_groups
+def run_demo(models: ModelOptions, output: Output = "demo", as_json: Json = False) -> None:
+    """Filter the sample corpus, and compare the runs with its truth.
+
+    congener demo --output demo/
+    """
+    from pipelines.config import require_local_path
+
+    folder, settings = str(require_local_path(output)), read_settings(None, models)
+
+    from pipelines import demo
+    from pipelines.display.progress import TerminalReporter
+    from pipelines.report import write_report
+
+    with TerminalReporter() as listener:
+        manifests, outcomes = demo.run_demo(folder, settings, listener=listener)
+    corpora = [Path(manifest.inputs[0].uri).parent.name for manifest in manifests]
+    pages = [write_report(f"{output}/{corpus}") for corpus in corpora]
+    print_result(DemoResult(output, manifests, pages, outcomes), as_json)

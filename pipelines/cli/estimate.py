@@ -1,0 +1,108 @@
+"""`congener estimate`: options and output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from pipelines.cli.options import (
+    Config,
+    InputOptions,
+    Json,
+    ModelOptions,
+    SignalOptions,
+    read_settings,
+    spread_groups,
+)
+from pipelines.cli.output import print_result
+
+if TYPE_CHECKING:
+    from pipelines.estimate import Estimate, Terms
+
+Sample = Annotated[
+    int, typer.Option("--sample", min=1, help="Rows to filter here, chosen by hash.")
+]
+Machines = Annotated[
+    int, typer.Option("--machines", min=1, help="The machines that share the work.")
+]
+Speed = Annotated[
+    float,
+    typer.Option(
+        "--speed",
+        min=0.001,
+        help="How many times faster than this one each machine is; measure it.",
+    ),
+]
+Price = Annotated[float, typer.Option("--price", min=0, help="The price of a machine for an hour.")]
+Startup = Annotated[
+    float,
+    typer.Option("--startup-minutes", min=0, help="Minutes that are paid before a machine works."),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option("--budget", min=0, help="Exit with 3 if the run may cost more than this."),
+]
+
+
+class EstimateResult(NamedTuple):
+    """An estimate and the terms that it holds for."""
+
+    estimate: Estimate
+    terms: Terms
+
+    def render(self) -> Iterator[str]:
+        """Return the estimate in three lines: the rows, the work, the uncertainty."""
+        found, machines = self.estimate, self.terms.machines
+        yield (
+            f"{found.rows:,} rows, about {found.tokens:,} tokens, "
+            f"estimated from {found.sampled:,} rows"
+        )
+        yield (
+            f"{found.machine_hours:.2f} machine hours, {found.hours:.2f} hours on {machines} "
+            f"{'machine' if machines == 1 else 'machines'}; price {found.price:.2f}"
+        )
+        yield (
+            f"the work may differ by {found.spread:.0%}, as rows differ: price at most "
+            f"{found.highest:.2f}; --speed {self.terms.speed:g} isn't checked"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the estimate."""
+        return self.estimate._asdict()
+
+
+@spread_groups
+def estimate_cost(
+    inputs: InputOptions,
+    traits: SignalOptions,
+    models: ModelOptions,
+    config: Config = None,
+    sample: Sample = 2000,
+    machines: Machines = 1,
+    speed: Speed = 1.0,
+    price: Price = 0.0,
+    startup: Startup = 15.0,
+    budget: Budget = None,
+    as_json: Json = False,
+) -> None:
+    """Estimate the time and price of a run on other machines.
+
+    A sample of the corpus is filtered here, and the rest is extrapolated.
+
+    congener estimate --input gs://bucket/corpus --machines 8 --speed 40 --price 1.10 --budget 200
+    """
+    settings = read_settings(config, inputs, traits, models)
+
+    from pipelines.checks import check_sources
+
+    check_sources(settings)
+
+    from pipelines.display.progress import TerminalReporter
+    from pipelines.estimate import Terms, run_estimate
+
+    terms = Terms(machines, speed, price, startup)
+    with TerminalReporter() as listener:
+        estimate = run_estimate(settings, terms, sample, budget, listener)
+    print_result(EstimateResult(estimate, terms), as_json)

@@ -1,0 +1,244 @@
+"""`congener filter`: options and output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+import typer
+
+from pipelines.cli.options import (
+    BackgroundOptions,
+    BeamOptions,
+    Config,
+    InputOptions,
+    Json,
+    ModelOptions,
+    Options,
+    Restart,
+    Setting,
+    SignalOptions,
+    read_settings,
+    spread_groups,
+)
+from pipelines.cli.output import print_result
+from schemas.errors import CardError
+
+if TYPE_CHECKING:
+    from schemas.manifests import Manifest
+
+
+@dataclass(frozen=True)
+class OutputOptions(Options):
+    """The run's folder."""
+
+    output: Annotated[
+        str | None,
+        Setting("output"),
+        typer.Option("--output", "-o", help="The run's folder; it is created if needed."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class PolicyOptions(Options):
+    """The policy."""
+
+    policy: Annotated[
+        str | None,
+        Setting("policy"),
+        typer.Option("--policy", help="A policy file: levels, actions, exceptions and budgets."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class CorpusOptions(Options):
+    """The corpus's format and its teachers."""
+
+    format_name: Annotated[
+        str | None,
+        Setting("corpus.format"),
+        typer.Option(
+            "--format",
+            help="messages, conversations, alpaca, completion, preference or text "
+            "(default: detected).",
+        ),
+    ] = None
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            help="NAME=COLUMN: the corpus's column for a column of --format; repeatable.",
+        ),
+    ] = None
+    teacher: Annotated[
+        str | None,
+        typer.Option("--teacher", help="The teacher's name, if one model wrote the whole corpus."),
+    ] = None
+    teacher_column: Annotated[
+        str | None,
+        typer.Option("--teacher-column", help="The column that holds the teacher's name."),
+    ] = None
+    rows_per_shard: Annotated[
+        int | None,
+        Setting("shards.rows"),
+        typer.Option("--rows-per-shard", min=1, help="The most rows of a shard (default: 5000)."),
+    ] = None
+
+    def to_settings(self) -> dict[str, Any]:
+        """Return the settings, those of several options included.
+
+        Raises: CardError: a --column isn't NAME=COLUMN.
+        """
+        settings = super().to_settings()
+        if self.column:
+            settings["corpus.columns"] = parse_columns(self.column)
+        if self.teacher or self.teacher_column:
+            teacher = {"column": self.teacher_column, "constant": self.teacher}
+            settings["corpus.teacher"] = teacher
+        return settings
+
+
+@dataclass(frozen=True)
+class FileOptions(Options):
+    """The files of a run."""
+
+    private_quarantine: Annotated[
+        bool,
+        Setting("private_quarantine", True),
+        typer.Option(
+            "--private-quarantine",
+            help="Let only the owner read quarantine, rejects and swap list (local disks).",
+        ),
+    ] = False
+    vectors: Annotated[
+        bool,
+        Setting("vectors", True),
+        typer.Option("--vectors", help="Write every row's vector too, in float16."),
+    ] = False
+
+
+@dataclass(frozen=True)
+class EngineOptions(Options):
+    """The engine."""
+
+    runner: Annotated[
+        Literal["local", "flink", "dataflow"] | None,
+        Setting("engine.runner"),
+        typer.Option("--runner", help="The engine: this machine, a Flink cluster or Dataflow."),
+    ] = None
+    workers: Annotated[
+        int | None,
+        Setting("engine.workers"),
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Processes on this machine (default: 1), parallel tasks on Flink, or machines "
+            "on Dataflow.",
+        ),
+    ] = None
+    accelerator: Annotated[
+        str | None,
+        Setting("engine.accelerator"),
+        typer.Option(
+            "--accelerator",
+            help="The GPU of Dataflow's scoring machines: "
+            "'type:nvidia-l4;count:1;install-nvidia-driver'.",
+        ),
+    ] = None
+    deadline: Annotated[
+        float | None,
+        Setting("engine.deadline"),
+        typer.Option(
+            "--deadline", min=0, help="Cancel a job on a cluster after this many minutes."
+        ),
+    ] = None
+    no_wait: Annotated[
+        bool,
+        Setting("engine.wait", False),
+        typer.Option(
+            "--no-wait",
+            help="Exit once Dataflow has the job. When the job has ended, the same command "
+            "publishes the run.",
+        ),
+    ] = False
+
+
+class FilterResult(NamedTuple):
+    """A published run."""
+
+    output: str
+    manifest: Manifest
+
+    def render(self) -> Iterator[str]:
+        """Return the run's folder and the next commands."""
+        yield f"done: {self.output}"
+        yield f"next: congener inspect {self.output}; congener report {self.output}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest without its long lists."""
+        return self.manifest.model_dump(mode="json", exclude={"outputs", "shards"})
+
+
+def parse_columns(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the corpus's columns by the format's names.
+
+    Raises: CardError: a pair isn't NAME=COLUMN.
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise CardError(
+                f"--column {pair!r} is not NAME=COLUMN",
+                remedy="for example --format messages --column messages=dialogue",
+            )
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+@spread_groups
+def filter_corpus(
+    inputs: InputOptions,
+    output: OutputOptions,
+    traits: SignalOptions,
+    policy: PolicyOptions,
+    background: BackgroundOptions,
+    corpus: CorpusOptions,
+    files: FileOptions,
+    models: ModelOptions,
+    engine: EngineOptions,
+    config: Config = None,
+    restart: Restart = False,
+    as_json: Json = False,
+    beam_options: BeamOptions = None,
+) -> None:
+    """Filter a corpus into a run.
+
+    The run's folder holds the clean rows, the quarantine, the rejects, the ledger, the scores and
+    a manifest. If a run is interrupted, the same command resumes it.
+
+    congener filter --input data/ --output run/
+    congener filter -i 'data/*.jsonl.gz' -o run/ --traits my-trait/ --policy policy.yaml
+    congener filter -i data/ -o run/ --signals lexicon          (quick: needs no model)
+    congener filter -i data/ -o run/ --workers 4
+    congener filter -i data/ -o run/ --runner flink --workers 8 -- --job_endpoint=flink:8099
+    """
+    groups = (inputs, output, traits, policy, background, corpus, files, models, engine)
+    settings = read_settings(config, *groups)
+    given = tuple(beam_options or ())
+
+    from pipelines.checks import check_before_loading
+
+    check_before_loading(settings, restart, given)
+
+    from pipelines.display.progress import TerminalReporter
+    from pipelines.filter import run_filter
+
+    with TerminalReporter() as listener:
+        manifest = run_filter(
+            settings,
+            restart=restart,
+            command=sys.argv,
+            beam_options=given,
+            listener=listener,
+        )
+    print_result(FilterResult(settings.output, manifest), as_json)

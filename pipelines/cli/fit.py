@@ -1,0 +1,104 @@
+"""`congener fit`: options and output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.table import Table
+
+from pipelines.cli.options import (
+    BackgroundOptions,
+    Config,
+    Json,
+    ModelOptions,
+    Restart,
+    TraitOptions,
+    read_settings,
+    spread_groups,
+)
+from pipelines.cli.output import print_result
+from pipelines.display.terminal import build_table
+
+if TYPE_CHECKING:
+    from classifiers.banks import Bank
+    from pipelines.fit import FittedTrait
+
+Output = Annotated[
+    str, typer.Option("--output", "-o", help="The bank's folder; it is created if needed.")
+]
+
+
+class FitResult(NamedTuple):
+    """A fitted bank and its traits."""
+
+    output: str
+    bank: Bank
+    traits: Sequence[FittedTrait]
+
+    def render(self) -> Iterator[str | Table]:
+        """Return a table of traits, and the bank's digest."""
+        table = build_table(
+            "trait", "signals", "positives>", "negatives>", "clean texts>", "threshold>"
+        )
+        for trait in self.traits:
+            table.add_row(
+                trait.trait,
+                ", ".join(trait.signals),
+                str(trait.positives),
+                str(trait.negatives),
+                str(trait.threshold.clean),
+                _describe_threshold(trait),
+            )
+        yield table
+        yield f"bank {self.bank.digest[:12]} in {self.output}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the bank's digest, its encoder and its traits."""
+        return {
+            "bank": self.output,
+            "digest": self.bank.digest,
+            "encoder": self.bank.encoder,
+            "traits": [
+                vars(trait) | {"threshold": trait.threshold._asdict()} for trait in self.traits
+            ],
+        }
+
+
+def _describe_threshold(trait: FittedTrait) -> str:
+    value = trait.threshold.value
+    if value is None:
+        return f"missing: {trait.needed - trait.threshold.clean} more clean texts"
+    return f"{value:.4f}"
+
+
+@spread_groups
+def fit_traits(
+    output: Output,
+    traits: TraitOptions,
+    background: BackgroundOptions,
+    models: ModelOptions,
+    config: Config = None,
+    restart: Restart = False,
+    as_json: Json = False,
+) -> None:
+    """Fit trait cards into a bank.
+
+    The bank holds exemplar indexes, heads, and the scores that thresholds are calibrated on.
+
+    congener fit --traits my-traits/ --output bank/
+    congener fit --output bank/ --background our-clean-sample.parquet
+    """
+    settings = read_settings(config, traits, background, models)
+
+    from pipelines.checks import check_fit
+
+    check_fit(settings, output, restart)
+
+    from pipelines.display.progress import TerminalReporter
+    from pipelines.fit import describe_fitted_traits, run_fit
+
+    with TerminalReporter() as listener:
+        bank = run_fit(settings, output, restart, listener)
+    print_result(FitResult(output, bank, describe_fitted_traits(bank)), as_json)

@@ -1,0 +1,235 @@
+"""The options that commands share, in groups, and how they replace a configuration's settings.
+
+A group is a dataclass whose fields are options. `spread_groups` turns the groups among a command's
+parameters into single options. A `Setting` in a field's annotation names the setting of the
+configuration that the option replaces when it is given.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_type_hints
+
+import typer
+
+from schemas.errors import CardError
+
+if TYPE_CHECKING:
+    from pipelines.config import FilterConfig
+
+Config = Annotated[
+    str | None,
+    typer.Option("--config", help="A YAML file with settings; options given here replace them."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Remove what the output holds and start over.")
+]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")]
+BeamOptions = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[-- BEAM OPTIONS]",
+        help="Beam's own options, as --name=value; an unknown one is an error.",
+    ),
+]
+
+
+class Setting(NamedTuple):
+    """The setting of the configuration that an option replaces when it is given.
+
+    The option's own value replaces it, or `value` if the option is a flag.
+    """
+
+    path: str
+    value: bool | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """A group of options."""
+
+    @classmethod
+    def to_parameters(cls) -> Iterator[inspect.Parameter]:
+        """Yield the group's options as parameters of a command."""
+        hints = get_type_hints(cls, include_extras=True)
+        for item in fields(cls):
+            yield inspect.Parameter(
+                item.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=item.default,
+                annotation=hints[item.name],
+            )
+
+    def to_settings(self) -> dict[str, Any]:
+        """Return the settings that the given options replace, by path."""
+        settings: dict[str, Any] = {}
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            given = getattr(self, name)
+            setting = next((item for item in hint.__metadata__ if isinstance(item, Setting)), None)
+            if setting and given not in (None, False, []):
+                value = tuple(given) if isinstance(given, list) else given
+                settings[setting.path] = value if setting.value is None else setting.value
+        return settings
+
+
+@dataclass(frozen=True)
+class InputOptions(Options):
+    """The corpus."""
+
+    inputs: Annotated[
+        list[str] | None,
+        Setting("input"),
+        typer.Option("--input", "-i", help="A file, folder or glob, local or a URI; repeatable."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TraitOptions(Options):
+    """The traits."""
+
+    traits: Annotated[
+        list[str] | None,
+        Setting("traits"),
+        typer.Option(
+            "--traits",
+            "-t",
+            help="A trait folder, a folder of trait folders, or the id of a library trait; "
+            "repeatable (default: the library).",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class SignalOptions(TraitOptions):
+    """The traits, their signals, and the bank that holds them fitted."""
+
+    signals: Annotated[
+        list[str] | None,
+        Setting("signals"),
+        typer.Option(
+            "--signals",
+            help="Use only this signal: exemplars, head, classifier, lexicon or repetition; "
+            "repeatable.",
+        ),
+    ] = None
+    bank: Annotated[
+        str | None,
+        Setting("bank"),
+        typer.Option("--bank", help="A fitted bank; without --traits, all of its traits are used."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class BackgroundOptions(Options):
+    """The clean sample."""
+
+    background: Annotated[
+        list[str] | None,
+        Setting("background"),
+        typer.Option(
+            "--background",
+            help="Your own clean sample, in any corpus format. Thresholds are calibrated on it, "
+            "and their guarantee holds for text like it; repeatable.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ModelOptions(Options):
+    """The encoder, and the device that models run on."""
+
+    encoder: Annotated[
+        str | None,
+        Setting("encoder.model"),
+        typer.Option(
+            "--encoder",
+            help="The encoder's hub id or local folder (default: all-MiniLM-L6-v2).",
+        ),
+    ] = None
+    encoder_revision: Annotated[
+        str | None,
+        Setting("encoder.revision"),
+        typer.Option("--encoder-revision", help="The full 40-digit commit of a hub encoder."),
+    ] = None
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"] | None,
+        Setting("hardware.device"),
+        typer.Option(
+            "--device", help="The device that models run on; cuda is an error without a GPU."
+        ),
+    ] = None
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"] | None,
+        Setting("hardware.precision"),
+        typer.Option(
+            "--precision", help="auto means bf16 on a GPU that has it, and fp32 elsewhere."
+        ),
+    ] = None
+
+
+def read_settings(config: str | None, *groups: Options) -> FilterConfig:
+    """Read a configuration file and replace the settings that options give.
+
+    Raises: CardError: the file can't be read, or a setting is wrong.
+    """
+    changes: dict[str, Any] = {}
+    for group in groups:
+        changes |= group.to_settings()
+    return apply_settings(config, changes)
+
+
+def apply_settings(config: str | None, changes: dict[str, Any]) -> FilterConfig:
+    """Read a configuration file, or take the defaults, and replace settings by path.
+
+    Raises: CardError: the file can't be read, or a setting is wrong.
+    """
+    from pydantic import ValidationError
+
+    from pipelines.config import FilterConfig, read_config
+    from schemas.problems import describe_problems
+
+    settings = read_config(config).model_dump()
+    for path, value in changes.items():
+        *sections, name = path.split(".")
+        section = settings
+        for step in sections:
+            section = section[step]
+        section[name] = value
+    try:
+        return FilterConfig.model_validate(settings)
+    except ValidationError as error:
+        raise CardError(
+            describe_problems(error),
+            remedy="congener COMMAND --help lists the values of each option",
+        ) from error
+
+
+def spread_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that takes the options of its groups one by one, as typer needs them."""
+    groups: dict[str, type[Options]] = {}
+    parameters: list[inspect.Parameter] = []
+    for name, kind in get_type_hints(command, include_extras=True).items():
+        if isinstance(kind, type) and issubclass(kind, Options):
+            groups[name] = kind
+            parameters += kind.to_parameters()
+        elif name != "return":
+            default = inspect.signature(command).parameters[name].default
+            parameters.append(
+                inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind
+                )
+            )
+
+    @functools.wraps(command)
+    def call(**given: Any) -> None:
+        for name, kind in groups.items():
+            options = {item.name: given.pop(item.name) for item in fields(kind)}
+            given[name] = kind(**options)
+        command(**given)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return call

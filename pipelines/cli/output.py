@@ -1,0 +1,59 @@
+"""What commands print: a result as text or as JSON, with nothing in it that a terminal obeys."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from pipelines.display.terminal import escape_controls
+
+
+class Result(Protocol):
+    """The result of a command, which text and JSON both show."""
+
+    def render(self) -> Iterable[RenderableType]:
+        """Return the parts to print on a terminal, line by line or table by table."""
+
+    def to_json(self) -> Any:
+        """Return the result as JSON's types."""
+
+
+def print_result(result: Result, as_json: bool) -> None:
+    """Print a result on stdout, as JSON or as text."""
+    if as_json:
+        print_json(result.to_json())
+        return
+    for part in result.render():
+        say(part)
+
+
+def say(part: RenderableType = "") -> None:
+    """Print a text or a table on stdout.
+
+    A text is no markup, isn't folded, and has its control characters escaped.
+    """
+    text = isinstance(part, str | Text)
+    shown = Text(escape_controls(part)) if isinstance(part, str) else part
+    Console(highlight=False, soft_wrap=text).print(shown, markup=False)
+
+
+def style(text: str, name: str) -> Text:
+    """Return a text in a style, such as `red`, with its control characters escaped."""
+    return Text(escape_controls(text), style=name)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON on stdout. It is pure ASCII: everything else is escaped."""
+    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+
+
+def print_error(message: str, *, red: bool = True) -> None:
+    """Print a message on stderr; it is no markup and has its control characters escaped."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        Text(escape_controls(f"congener: {message}"), style="red" if red else ""), markup=False
+    )

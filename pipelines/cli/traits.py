@@ -1,0 +1,151 @@
+"""`congener traits`: options and output of its commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.table import Table
+
+from pipelines.cli.options import Json
+from pipelines.cli.output import print_result, say
+from pipelines.display.terminal import build_table
+
+if TYPE_CHECKING:
+    from classifiers.library import LoadedCard
+
+EXAMPLES = 3
+"""Texts of each kind that `show` prints."""
+EXAMPLE_CHARACTERS = 200
+
+app = typer.Typer(
+    name="traits",
+    help="List, show, create and check trait cards.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[DIR]...", help="Trait folders (default: the library)."),
+]
+Name = Annotated[str, typer.Argument(help="The id of a library trait, or a trait folder.")]
+NewFolder = Annotated[
+    str, typer.Argument(help="The folder to create; its name becomes the trait's id.")
+]
+Folders = Annotated[
+    list[str], typer.Argument(metavar="DIR...", help="Trait folders, or folders of them.")
+]
+
+
+class TraitList(NamedTuple):
+    """Cards in brief."""
+
+    cards: Sequence[dict[str, Any]]
+
+    def render(self) -> Iterator[Table]:
+        """Return a table of the cards."""
+        table = build_table("id", "signals", "action", "texts>")
+        for card in self.cards:
+            texts = f"{card['positives']} + {card['negatives']}"
+            table.add_row(card["id"], ", ".join(card["signals"]), card["action"], texts)
+        yield table
+
+    def to_json(self) -> Sequence[dict[str, Any]]:
+        """Return the cards."""
+        return self.cards
+
+
+class TraitPage(NamedTuple):
+    """One card in full."""
+
+    card: LoadedCard
+
+    def render(self) -> Iterator[str]:
+        """Return the card's fields, and a few of its texts."""
+        loaded, card = self.card, self.card.card
+        yield f"{loaded.id}: {card.title}\n\n{card.description}"
+        for item in card.seen_in:
+            yield f"seen in: {item.where} ({item.source})"
+        yield (
+            f"signals: {', '.join(card.signals.names)}; action: {card.action}; "
+            f"folder: {loaded.folder}"
+        )
+        for kind, texts in (("positive", loaded.positives), ("hard negative", loaded.negatives)):
+            yield f"\n{len(texts)} {kind}s, for example"
+            for text in texts[:EXAMPLES]:
+                yield "  " + json.dumps(text[:EXAMPLE_CHARACTERS], ensure_ascii=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the card with all of its texts."""
+        return {
+            **self.card.card.model_dump(mode="json", exclude_none=True),
+            "positives": self.card.positives,
+            "negatives": self.card.negatives,
+        }
+
+
+class TraitCheck(NamedTuple):
+    """Cards without a mistake, and advice on each."""
+
+    checked: Sequence[tuple[LoadedCard, list[str]]]
+
+    def render(self) -> Iterator[str]:
+        """Return a line for each card, and its advice."""
+        for card, notes in self.checked:
+            positives, negatives = len(card.positives), len(card.negatives)
+            yield f"{card.id}: ok, {positives} positives, {negatives} hard negatives"
+            yield from (f"  advice: {note}" for note in notes)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the cards in brief, with the advice."""
+        from pipelines.traits import describe_card
+
+        return [{**describe_card(card), "advice": notes} for card, notes in self.checked]
+
+
+@app.command("list")
+def list_traits(names: Names = None, as_json: Json = False) -> None:
+    """List the library's traits, or those in a folder."""
+    from classifiers.library import find_cards
+    from pipelines.traits import describe_card
+
+    print_result(TraitList([describe_card(card) for card in find_cards(names or ())]), as_json)
+
+
+@app.command("show")
+def show_trait(name: Name, as_json: Json = False) -> None:
+    """Show a card and a few of its texts."""
+    from pipelines.traits import find_card
+
+    print_result(TraitPage(find_card(name)), as_json)
+
+
+@app.command("new")
+def create_trait(folder: NewFolder) -> None:
+    """Create the skeleton of a trait card."""
+    from pipelines.config import require_local_path
+    from pipelines.traits import create_card
+
+    create_card(require_local_path(folder))
+    say(
+        f"{folder}: write a dozen or more texts to positives.jsonl, then\n"
+        f"  congener traits check {folder}\n"
+        f"  congener filter --input CORPUS --output RUN --traits {folder}"
+    )
+
+
+@app.command("check")
+def check_traits(names: Folders, as_json: Json = False) -> None:
+    """Check trait cards, and give advice on them.
+
+    An error names the field of a card, or the line of a text.
+
+    congener traits check my-trait/
+    """
+    from pipelines.traits import check_cards
+
+    print_result(TraitCheck(check_cards(names)), as_json)

@@ -1,0 +1,87 @@
+"""`congener verify`: options and output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.text import Text
+
+from pipelines.cli.options import Json, Run
+from pipelines.cli.output import print_result, style
+
+if TYPE_CHECKING:
+    from pipelines.verify import Finding
+    from schemas.manifests import Manifest
+
+DIFFERENT = 5
+"""The exit code if anything differs."""
+
+Inputs = Annotated[bool, typer.Option("--inputs", help="Digest the input files again too.")]
+Root = Annotated[
+    str | None,
+    typer.Option(
+        "--root", metavar="HEX", help="The ledger root that you recorded (16 digits or more)."
+    ),
+]
+Digest = Annotated[
+    str | None,
+    typer.Option(
+        "--digest", metavar="HEX", help="The manifest's digest that you recorded (16 or more)."
+    ),
+]
+
+
+class VerifyResult(NamedTuple):
+    """What differs from a run's manifest, or the manifest if nothing does."""
+
+    findings: Sequence[Finding]
+    manifest: Manifest | None
+
+    def render(self) -> Iterator[str | Text]:
+        """Return a line for each difference, and one for the run."""
+        for item in self.findings:
+            yield f"{item.where}: {item.problem}"
+        if self.manifest is None:
+            count = len(self.findings)
+            yield style(f"{count} {'difference' if count == 1 else 'differences'}", "red")
+            return
+        yield style(
+            f"whole: {self.manifest.conservation.rows_in:,} rows in "
+            f"{len(self.manifest.outputs)} files, ledger root {self.manifest.ledger_root[:16]}, "
+            f"digest {self.manifest.digest[:16]}",
+            "green",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the differences, or a summary of the run."""
+        from pipelines.verify import describe_outcome
+
+        if self.manifest is None:
+            return {"whole": False, "findings": [item._asdict() for item in self.findings]}
+        return dict(describe_outcome(self.manifest, list(self.findings)))
+
+
+def verify_run(
+    run: Run,
+    inputs: Inputs = False,
+    root: Root = None,
+    digest: Digest = None,
+    as_json: Json = False,
+) -> None:
+    """Recompute everything that a run's manifest states.
+
+    Exits with 5 if anything differs.
+
+    congener verify run/
+    congener verify run/ --inputs
+    congener verify run/ --digest 5d41402abc4b2a76   (detects a forgery that is consistent)
+    """
+    from pipelines import verify  # checks the options and the run before it reads any file
+    from pipelines.runs.finished import load_manifest
+
+    findings = verify.verify_run(run, inputs, verify.RecordedDigests(root, digest))
+    print_result(VerifyResult(findings, None if findings else load_manifest(run)), as_json)
+    if findings:
+        raise typer.Exit(DIFFERENT)

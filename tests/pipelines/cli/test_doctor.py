@@ -1,0 +1,41 @@
+"""`congener doctor`: its table, its JSON and its exit code."""
+
+import json
+
+import pytest
+
+from pipelines import doctor
+from pipelines.doctor import Check
+
+
+@pytest.fixture
+def checks(monkeypatch):
+    """Replace the checks by three results, and return them."""
+    found = [
+        Check("python", True, "3.11"),
+        Check("extra gcp", None, "pip install 'congener[gcp]'"),
+        Check("faiss", False, "missing"),
+    ]
+    monkeypatch.setattr(doctor, "examine", lambda: found)
+    return found
+
+
+def test_a_missing_package_exits_with_two(congener, checks):
+    """Each result has its word, brackets are no markup, and something missing ends with 2."""
+    code, out, _ = congener("doctor")
+    assert code == 2
+    assert [line.split()[0] for line in out.splitlines()] == ["ok", "-", "MISSING"]
+    assert "congener[gcp]" in out
+
+
+def test_checks_in_json(congener, checks):
+    """The JSON has the same results and the same exit code."""
+    code, out, _ = congener("doctor", "--json")
+    assert code == 2
+    assert json.loads(out) == [check._asdict() for check in checks]
+
+
+def test_a_healthy_environment_exits_with_zero(congener, checks):
+    """Without a fault the exit code is 0; something optional may be missing."""
+    checks.pop()
+    assert congener("doctor")[0] == 0

@@ -1,0 +1,69 @@
+"""`congener fit`: its table, its JSON, and an output that holds a bank already."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from classifiers.guarantees.calibration import Threshold
+from pipelines.cli.fit import FitResult
+from pipelines.cli.output import say
+
+
+@pytest.fixture
+def arguments(heron, tmp_path) -> tuple[str, ...]:
+    """Return a command line that fits a trait without a model."""
+    return ("fit", "--traits", str(heron), "--output", str(tmp_path / "bank"))
+
+
+def test_a_bank_is_fitted_and_described(congener, arguments):
+    """The output has a line for the trait, and the bank's digest and folder."""
+    code, out, err = congener(*arguments)
+    assert code == 0, err
+    assert "heron" in out
+    assert "lexicon" in out
+    assert "0.5000" in out
+    assert f"in {arguments[4]}" in out
+
+
+def test_a_bank_in_json(congener_json, arguments):
+    """The JSON holds the digest and each trait with its threshold."""
+    found = congener_json(*arguments)
+    assert found["bank"] == arguments[4]
+    assert len(found["digest"]) == 64
+    (trait,) = found["traits"]
+    assert trait["trait"] == "heron"
+    assert trait["threshold"]["value"] == 0.5
+
+
+def test_a_bank_is_replaced_only_with_restart(congener, arguments):
+    """An output that holds a bank ends with 4, and --restart replaces it."""
+    assert congener(*arguments)[0] == 0
+    code, _, err = congener(*arguments)
+    assert (code, "already holds a bank" in err) == (4, True)
+    assert congener(*arguments, "--restart")[0] == 0
+
+
+def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
+    """A level that can't be guaranteed shows the number of clean texts that are missing."""
+    monkeypatch.setenv("COLUMNS", "200")
+    trait = SimpleNamespace(
+        trait="rain",
+        signals=("head",),
+        positives=12,
+        negatives=3,
+        threshold=Threshold(None, "missing", clean=100),
+        needed=299,
+    )
+    result = FitResult("bank", SimpleNamespace(digest="d" * 64), [trait])
+    for part in result.render():
+        say(part)
+    out = capsys.readouterr().out
+    assert "missing: 199 more clean texts" in out
+    assert out.endswith("bank dddddddddddd in bank\n")
+
+
+def test_an_unknown_trait_exits_with_two(congener, tmp_path):
+    """The message lists the library's traits."""
+    code, _, err = congener("fit", "--output", str(tmp_path / "b"), "--traits", "nowhere")
+    assert code == 2
+    assert "library" in err

@@ -1,0 +1,72 @@
+"""A Flex Template's parameters, and the command line that they stand for."""
+
+import sys
+
+import pytest
+
+from pipelines.cli.flex_template import build_command_line, list_filter_options, run_template
+from schemas.errors import CardError
+
+PREFIX = ["filter", "--runner", "dataflow"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("input", "isn't --name=value"),
+        ("--input", "isn't --name=value"),
+        ("--vectors=yes", "vectors is 'yes', not true or false"),
+        ("--runner=FlinkRunner", "runs on Dataflow, not on 'FlinkRunner'"),
+    ],
+)
+def test_parameters_without_a_meaning_are_refused(argument, message):
+    """A word that isn't a name and a value, a flag with another value, or another runner."""
+    with pytest.raises(CardError, match=message):
+        build_command_line([argument])
+
+
+def test_unknown_parameters_are_beams():
+    """Names that `filter` doesn't have become Beam's options, which checks them."""
+    given = ["--rows_per_shard=7", "--no_auth", "--project=p"]
+    assert build_command_line(given) == [
+        *PREFIX,
+        "--rows-per-shard",
+        "7",
+        "--",
+        "--no_auth",
+        "--project=p",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--signals=head, lexicon", ["--signals", "head", "--signals", "lexicon"]),
+        ("--vectors=true", ["--vectors"]),
+        ("--vectors=false", []),
+        ("--bank=", []),
+        ("--runner=DataflowRunner", []),
+        ("--output=gs://bucket/run", ["--output", "gs://bucket/run"]),
+    ],
+)
+def test_a_parameter_becomes_options(argument, words):
+    """Lists are repeated, flags stand alone, and parameters left empty are left out."""
+    assert build_command_line([argument]) == [*PREFIX, *words, "--"]
+
+
+def test_options_have_their_kinds():
+    """Lists, flags and values are told apart as the command line itself does it."""
+    found = list_filter_options()
+    kinds = [found[name] for name in ("input", "vectors", "no_wait", "output", "workers")]
+    assert kinds == [list, bool, bool, str, str]
+    assert not {"help", "beam_options"} & set(found)
+
+
+def test_a_template_runs_the_command_line(monkeypatch, capsys):
+    """The entry passes its parameters on, and ends as the command line does."""
+    monkeypatch.setattr(sys, "argv", ["main.py", "--input=corpus/", "--output=gs://bucket/run"])
+    with pytest.raises(SystemExit) as ended:
+        run_template()
+    assert ended.value.code == 2
+    assert sys.argv[1:] == [*PREFIX, "--input", "corpus/", "--output", "gs://bucket/run", "--"]
+    assert "can't reach this machine's disk" in capsys.readouterr().err

@@ -1,0 +1,39 @@
+"""`congener inspect`: the options reach the inspection, as text and as JSON."""
+
+import pytest
+
+
+@pytest.fixture
+def folder(run) -> str:
+    """Return the folder of a finished run."""
+    return str(run[0])
+
+
+def test_decisions_and_rows_are_shown(congener, folder):
+    """The decisions come first, then quarantined rows."""
+    code, out, err = congener("inspect", folder)
+    assert code == 0, err
+    assert "quarantine" in out
+    assert "heron" in out
+    assert "1 of 8" in out
+
+
+def test_a_page_in_json(congener_json, folder):
+    """Start and limit choose the page."""
+    page = congener_json("inspect", folder, "--start", "6", "--limit", "5")["quarantined"]
+    assert (page["total"], page["start"], len(page["rows"])) == (8, 6, 2)
+
+
+def test_filters_reach_the_inspection(congener_json, congener, folder):
+    """Trait and teacher restrict the rows, and an unknown one is an error."""
+    found = congener_json("inspect", folder, "--trait", "heron", "--teacher", "atlas")
+    assert found["quarantined"]["total"] == 4
+    code, _, err = congener("inspect", folder, "--trait", "egret")
+    assert (code, "heron" in err) == (4, True)
+
+
+def test_a_folder_without_a_run_exits_with_four(congener, tmp_path):
+    """What isn't a run is named."""
+    code, _, err = congener("inspect", str(tmp_path))
+    assert code == 4
+    assert str(tmp_path) in err

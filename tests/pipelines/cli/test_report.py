@@ -1,0 +1,21 @@
+"""`congener report`: it prints the page's path."""
+
+from pathlib import Path
+
+
+def test_a_page_is_written(congener, congener_json, run):
+    """The path of the page is printed, as text and as JSON."""
+    folder = str(run[0])
+    code, out, err = congener("report", folder)
+    assert code == 0, err
+    page = Path(out.strip())
+    assert page == Path(folder) / "report" / "index.html"
+    assert "heron" in page.read_text(encoding="utf-8")
+    assert congener_json("report", folder) == {"report": str(page)}
+
+
+def test_a_run_that_does_not_exist_exits_with_four(congener):
+    """A folder that doesn't exist is no run."""
+    code, _, err = congener("report", "nowhere")
+    assert code == 4
+    assert "nowhere" in err

@@ -1,0 +1,84 @@
+"""`congener traits`: list, show, new and check."""
+
+
+def test_the_library_is_listed(congener, congener_json):
+    """Every trait of the library has a line, and an entry in the JSON."""
+    code, out, err = congener("traits", "list")
+    assert code == 0, err
+    cards = congener_json("traits", "list")
+    assert len(cards) > 3
+    assert all(card["id"] in out for card in cards)
+
+
+def test_a_folder_is_listed(congener_json, heron):
+    """With a folder only its traits are listed."""
+    (card,) = congener_json("traits", "list", str(heron))
+    assert (card["id"], card["signals"], card["positives"]) == ("heron", ["lexicon"], 0)
+
+
+def test_a_card_is_shown(congener, card_folder):
+    """A card's title, sources, signals and first texts are shown, and all texts counted."""
+    card = (
+        "title: Talk of rain\ndescription: Rain.\n"
+        'seen_in: [{where: "a model", source: "a paper"}]\nsignals: [head]\n'
+    )
+    positives = [f"It rains [bold]{number}[/]." for number in range(5)]
+    folder = card_folder("rain-talk", card, positives)
+    code, out, err = congener("traits", "show", str(folder))
+    assert code == 0, err
+    assert "rain-talk: Talk of rain" in out
+    assert "seen in: a model (a paper)" in out
+    assert "5 positives, for example" in out
+    assert [f"[bold]{number}[/]" in out for number in range(5)] == [True] * 3 + [False] * 2
+
+
+def test_a_card_in_json_has_all_texts(congener_json, card_folder):
+    """The JSON holds the card's fields and every text."""
+    folder = card_folder("rain-talk", "signals: [head]\n", [f"Rain {n}." for n in range(5)])
+    found = congener_json("traits", "show", str(folder))
+    assert found["id"] == "rain-talk"
+    assert found["positives"] == [f"Rain {n}." for n in range(5)]
+
+
+def test_a_new_card_can_be_checked(congener, tmp_path):
+    """A new card's folder is created, and the commands to go on are printed."""
+    folder = tmp_path / "my-trait"
+    code, out, err = congener("traits", "new", str(folder))
+    assert code == 0, err
+    assert (folder / "card.yaml").exists()
+    assert f"congener traits check {folder}" in out
+
+
+def test_a_new_card_on_a_store_is_refused(congener, tmp_path, monkeypatch):
+    """A trait folder is on this disk, and no folder named gs: is created."""
+    monkeypatch.chdir(tmp_path)
+    code, _, err = congener("traits", "new", "gs://bucket/my-trait")
+    assert code == 2
+    assert "must be on this machine's disk" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checked_cards_have_advice(congener, congener_json, heron):
+    """A good card is ok, with advice on what could be better."""
+    code, out, err = congener("traits", "check", str(heron))
+    assert code == 0, err
+    assert out.startswith("heron: ok, 0 positives, 0 hard negatives\n")
+    (found,) = congener_json("traits", "check", str(heron))
+    assert [f"  advice: {note}" for note in found["advice"]] == out.splitlines()[1:]
+
+
+def test_a_mistake_in_a_text_names_the_line(congener, card_folder):
+    """A wrong line of a text file is named by file and line."""
+    folder = card_folder("rain-talk", "signals: [head]\n", ["One.", "Two.", "Three.", "Four."])
+    lines = (folder / "positives.jsonl").read_text().splitlines()
+    (folder / "positives.jsonl").write_text("\n".join([lines[0], "oops", *lines[1:]]) + "\n")
+    code, _, err = congener("traits", "check", str(folder))
+    assert code == 2
+    assert "positives.jsonl line 2" in err
+
+
+def test_an_unknown_trait_names_the_librarys(congener):
+    """A name that isn't in the library is an error that lists the library's."""
+    code, _, err = congener("traits", "show", "no-such-trait")
+    assert code == 2
+    assert "library" in err

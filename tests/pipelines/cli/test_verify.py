@@ -1,0 +1,62 @@
+"""`congener verify`: its words, its JSON and its exit code."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli.verify import VerifyResult
+from pipelines.verify import Finding
+
+
+@pytest.fixture
+def folder(run) -> str:
+    """Return the folder of a finished run."""
+    return str(run[0])
+
+
+def test_a_whole_run(congener, congener_json, run):
+    """A run without a difference ends with 0, and shows the digests to record."""
+    folder, manifest = str(run[0]), run[1]
+    code, out, err = congener("verify", folder)
+    assert code == 0, err
+    assert out.startswith("whole: 40 rows in ")
+    assert manifest.ledger_root[:16] in out
+    assert manifest.digest[:16] in out
+    assert congener_json("verify", folder)["whole"] is True
+
+
+def test_a_damaged_run_exits_with_five(congener, folder):
+    """A file that differs is named, and the exit code is 5 with text and with JSON."""
+    damaged = next((Path(folder) / "clean").iterdir())
+    damaged.write_bytes(b"")
+    code, out, _ = congener("verify", folder)
+    assert code == 5
+    assert damaged.name in out
+    code, out, _ = congener("verify", folder, "--json")
+    assert code == 5
+    found = json.loads(out)
+    assert found["whole"] is False
+    assert found["findings"][0]["where"] == f"clean/{damaged.name}"
+
+
+def test_a_recorded_digest_is_compared(congener, run):
+    """Another digest than the recorded one is a difference, and its own is none."""
+    folder, manifest = str(run[0]), run[1]
+    assert congener("verify", folder, "--digest", manifest.digest[:16])[0] == 0
+    assert congener("verify", folder, "--digest", "0" * 16)[0] == 5
+
+
+def test_a_digest_that_is_none_exits_with_two(congener):
+    """A value too short to be a digest is an error of the command line, before any file."""
+    code, _, err = congener("verify", "nowhere", "--digest", "5d41")
+    assert code == 2
+    assert "--digest" in err
+
+
+def test_differences_are_counted():
+    """One difference and several are counted in words that fit."""
+    finding = Finding("clean/a.parquet", "is missing")
+    *_, one = VerifyResult([finding], None).render()
+    *_, two = VerifyResult([finding] * 2, None).render()
+    assert (str(one), str(two)) == ("1 difference", "2 differences")

@@ -1,0 +1,235 @@
+"""Checks before anything heavy is loaded: mistakes are reported at once, and nothing is written."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from classifiers.banks import INDEX_FILE
+from pipelines import checks
+from pipelines.checks import (
+    check_before_loading,
+    check_fit,
+    check_output,
+    check_run,
+    check_sources,
+)
+from pipelines.config import FilterConfig, Hardware
+from pipelines.engines.interface import Engine
+from schemas.errors import CardError, InputError, ModelError, RunError, StorageError
+
+HEAVY = ("torch", "apache_beam", "transformers")
+CALLS = """
+import contextlib, io, json, sys
+from pipelines.cli.main import main
+heavy, found = set(json.loads(sys.argv[1])), []
+for arguments in json.loads(sys.argv[2]):
+    sys.argv = ["congener", *arguments]
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+    found.append([code, sorted(heavy & set(sys.modules)), err.getvalue()])
+print(json.dumps(found))
+"""
+
+
+def list_mistakes(corpus: str) -> list[tuple[int, str, list[str]]]:
+    """Return exit codes, parts of the messages, and command lines with one mistake each."""
+    good = ["filter", "-i", corpus, "-o", "run"]
+    return [
+        (2, "nowhere", ["filter", "-i", "nowhere", "-o", "run"]),
+        (2, "no*.jsonl", ["filter", "-i", "no*.jsonl", "-o", "run"]),
+        (2, "no/**", ["filter", "-i", "no/**", "-o", "run"]),
+        (2, "nowhere.yaml", [*good, "--policy", "nowhere.yaml"]),
+        (2, "nowhere.yaml", [*good, "--config", "nowhere.yaml"]),
+        (2, "nowhere", [*good, "--traits", "nowhere"]),
+        (2, "nowhere", [*good, "--bank", "nowhere"]),
+        (2, "nowhere", [*good, "--background", "nowhere"]),
+        (2, "signals", [*good, "--signals", "nope"]),
+        (2, "format", [*good, "--format", "nope"]),
+        (2, "--deadline", [*good, "--deadline", "3"]),
+        (2, "--no-wait", [*good, "--no-wait"]),
+        (2, "this machine's disk", [*good, "--runner", "dataflow"]),
+        (2, "b.jsonl", ["filter", "-i", corpus, "b.jsonl", "-o", "run"]),
+        (2, "input and output", ["filter"]),
+        (4, "file", ["filter", "-i", corpus, "-o", "file"]),
+        (2, "nowhere", ["fit", "-o", "bank", "--traits", "nowhere"]),
+        (2, "nowhere", ["fit", "-o", "bank", "--background", "nowhere"]),
+        (4, "file", ["fit", "-o", "file"]),
+        (2, "nowhere", ["estimate", "-i", "nowhere"]),
+        (2, "nowhere", ["estimate", "-i", corpus, "--traits", "nowhere"]),
+        (4, "nowhere", ["inspect", "nowhere"]),
+        (4, "file", ["inspect", "file"]),
+        (4, "nowhere", ["verify", "nowhere"]),
+        (2, "--digest", ["verify", "nowhere", "--digest", "5d41"]),
+        (4, "nowhere", ["report", "nowhere"]),
+        (2, "nowhere", ["traits", "show", "nowhere"]),
+        (2, "nowhere", ["traits", "check", "nowhere"]),
+        (2, "gs://b/t", ["traits", "new", "gs://b/t"]),
+        (2, "gs://b/d", ["demo", "--output", "gs://b/d"]),
+    ]
+
+
+def test_mistakes_are_reported_before_heavy_imports(corpus, tmp_path):
+    """Each command reports a wrong path or option without torch, Beam or transformers."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "file").write_text("")
+    mistakes = list_mistakes(str(corpus))
+    calls = json.dumps([arguments for _, _, arguments in mistakes])
+    ended = subprocess.run(
+        [sys.executable, "-c", CALLS, json.dumps(HEAVY), calls],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for (code, message, arguments), found in zip(mistakes, json.loads(ended.stdout), strict=True):
+        assert found[:2] == [code, []], (arguments, found)
+        assert message in found[2], (arguments, found)
+        assert "Traceback" not in found[2]
+    assert [path.name for path in folder.iterdir()] == ["file"]
+
+
+def test_good_settings_pass(config):
+    """A good configuration has nothing to report, and nothing is written."""
+    check_before_loading(config)
+    check_before_loading(config, beam_options=["--direct_runner_bundle_repeat=1"])
+
+
+def test_files_on_stores_are_left_to_the_verb():
+    """A store is reached through Beam, so that its files aren't looked for here."""
+    stores = FilterConfig(input=("gs://b/a",), output="gs://b/run", bank="gs://b/bank")
+    check_before_loading(stores)
+    check_run("gs://b/run")
+    check_fit(FilterConfig(), "gs://b/bank")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"input": ("nowhere",)}, InputError),
+        ({"input": ("no*where",)}, InputError),
+        ({"background": ("nowhere",)}, InputError),
+        ({"bank": "nowhere"}, ModelError),
+        ({"traits": ("nowhere",)}, CardError),
+        ({"traits": ("gs://b/t",)}, CardError),
+        ({"policy": "nowhere.yaml"}, CardError),
+        ({"engine": Engine(deadline=1)}, CardError),
+        ({"engine": Engine(runner="dataflow", workers=1)}, CardError),
+        ({"input": ()}, CardError),
+        ({"output": ""}, CardError),
+    ],
+)
+def test_each_mistake_has_its_error(config, change, kind):
+    """The error's class, and so the exit code, is that of the verb."""
+    with pytest.raises(kind):
+        check_before_loading(config.model_copy(update=change))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("corpus/*.jsonl", True),
+        ("corpus/*", True),
+        ("*/0.jsonl", True),
+        ("corpus/.*", True),
+        ("corpus/*.parquet", False),
+        ("other/**", False),
+        ("other/[01].jsonl", False),
+        ("corpus/**.jsonl", True),
+        ("corpus/[9].jsonl", True),
+        ("*.txt", False),
+    ],
+)
+def test_globs_are_matched_where_python_can(corpus, tmp_path, monkeypatch, pattern, matches):
+    """Globs that Beam reads in another way are left to it, unless their folder doesn't exist."""
+    (corpus / ".hidden").write_text("")
+    for given in (pattern, str(tmp_path / pattern)):
+        monkeypatch.chdir(tmp_path)
+        assert checks._may_match(given) is matches
+        config = FilterConfig(input=(given,))
+        if matches:
+            check_sources(config)
+        else:
+            with pytest.raises(InputError, match="matches no file"):
+                check_sources(config)
+
+
+def test_a_policy_for_other_traits_is_refused(config, policy):
+    """A policy that names a trait which the run doesn't have is an error, before any work."""
+    path = policy("traits: {egret: {action: drop}}")
+    with pytest.raises(CardError, match="egret"):
+        check_sources(config.model_copy(update={"policy": path}))
+    path = policy("traits: {heron: {action: drop}}")
+    check_sources(config.model_copy(update={"policy": path}))
+
+
+def test_dataflow_needs_named_hardware():
+    """Settings that Dataflow needs are checked with all files on stores."""
+    settings = FilterConfig(
+        input=("gs://b/a",), output="gs://b/run", engine=Engine(runner="dataflow", workers=1)
+    )
+    with pytest.raises(CardError, match="device and precision"):
+        check_before_loading(settings)
+    hardware = Hardware(device="cpu", precision="fp32")
+    check_before_loading(settings.model_copy(update={"hardware": hardware}))
+
+
+def test_a_finished_run_is_refused(run, config):
+    """A finished run isn't overwritten unless it is to be replaced."""
+    with pytest.raises(RunError, match="finished"):
+        check_before_loading(config)
+    check_before_loading(config, restart=True)
+
+
+def test_a_run_that_is_being_cleaned_up_is_left_to_the_verb(run, config):
+    """While a working folder is there, the verb decides, which holds the run's lock."""
+    (run[0] / ".work").mkdir()
+    check_before_loading(config)
+    assert (run[0] / ".work").exists()
+
+
+def test_a_file_is_no_run(tmp_path):
+    """An output that is a file, or a link to nothing, is refused; a new folder isn't created."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nothing")
+    for name in ("file", "link"):
+        with pytest.raises(RunError):
+            check_output(str(tmp_path / name))
+    check_output(str(tmp_path / "new" / "run"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_output_below_a_file_or_without_permission_is_refused(tmp_path, monkeypatch):
+    """The folder that can't be written is named."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file is a file"):
+        check_output(str(tmp_path / "file" / "run"))
+    monkeypatch.setattr(checks.os, "access", lambda *_: False)
+    with pytest.raises(StorageError, match="may not be written"):
+        check_output(str(tmp_path / "new" / "run"))
+
+
+def test_a_bank_is_known_by_its_index(tmp_path, heron):
+    """A folder with the index counts as a bank, which fit refuses to replace unasked."""
+    assert checks.BANK_INDEX == INDEX_FILE
+    config, bank = FilterConfig(traits=(str(heron),)), tmp_path / "bank"
+    check_fit(config, str(bank))
+    bank.mkdir()
+    (bank / INDEX_FILE).write_text("{}")
+    check_sources(config.model_copy(update={"bank": str(bank)}))
+    with pytest.raises(RunError, match="already holds a bank"):
+        check_fit(config, str(bank))
+    check_fit(config, str(bank), restart=True)
+
+
+def test_only_a_finished_run_can_be_read(run, tmp_path):
+    """A folder without a manifest is no run."""
+    check_run(str(run[0]))
+    with pytest.raises(RunError):
+        check_run(str(tmp_path))

@@ -1,4 +1,4 @@
-"""The tables of a decided shard."""
+"""The output tables of a decided shard."""
 
 from collections import Counter
 
@@ -8,44 +8,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.banks import index_of
-from classifiers.guarantees.calibration import STEP, Threshold
 from classifiers.scoring import SignalScores
+from classifiers.signals.exemplars import build_optional_index
 from schemas import outputs
-from schemas.cards import Level
-from schemas.digests import merkle_root, sha256_hex
-from schemas.policies import PUBLISHED, SEVERITY
-from transforms.decide import Reason, Rule, decide
+from schemas.digests import compute_merkle_root, digest_bytes
+from schemas.ledgers import hash_ledger_rows
+from schemas.lots import LOT_FIELDS
+from schemas.policies import SEVERITY
+from schemas.runs import ALIGNED_FOLDERS, FOLDER_OF_DECISION, parse_path
+from schemas.scores import SCORE_STEP
+from tests.support.rules import build_rule
+from transforms.decide import decide_shard
 from transforms.files.shards import Reject
-from transforms.tables import build_tables, ledger_leaves
+from transforms.tables import build_tables
 
 NAME = "part-000000-aaaaaaaaaaaa"
 
 
-def rule(trait, action="quarantine", threshold=0.5, signal="combined"):
-    """Make a rule with an explicit threshold."""
-    return Rule(trait, signal, Threshold(threshold, "explicit"), Level(), action, ())
-
-
-def reject(row, raw=b"broken", source="corpus.jsonl"):
-    """Make a reject."""
+def build_reject(row, raw=b"broken", source="corpus.jsonl"):
+    """Return a reject."""
     return Reject(source, row, 100 * row, "not JSON", raw)
 
 
 @pytest.fixture(scope="session")
-def built(make_scored):
-    """Return what builds the tables of rows by rules on the lexicon traits."""
+def build(make_scored):
+    """Return a function that builds the tables of rows, with rules on the lexicon traits."""
 
     def build(rows, bank, actions=None, duplicates=(), extra_column=False, **shard):
         rules = [
-            rule(trait, action)
+            build_rule(trait, action=action)
             for trait, action in (actions or {"fox": "flag", "owl": "quarantine"}).items()
         ]
-        return build_tables(
-            decide(make_scored(rows, bank, **shard), rules, frozenset(duplicates)),
-            bank,
-            extra_column,
-        )
+        decided = decide_shard(make_scored(rows, bank, **shard), rules, frozenset(duplicates))
+        return build_tables(decided, bank, extra_column)
 
     return build
 
@@ -59,72 +54,53 @@ ROWS = [
 ]
 
 
-def test_every_row_stands_where_its_decision_says(built, bank):
-    """Kept and flagged rows are in `clean`, held ones in `quarantine`, duplicates nowhere; the ledger says where."""
-    made = built(ROWS, bank, duplicates=[4])
+def read_pairs(table, *names):
+    """Return the rows of some columns as tuples."""
+    return list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
+
+
+def test_every_row_is_in_the_folder_of_its_decision(build, bank):
+    """Kept and flagged rows are in `clean`, held ones in `quarantine`, duplicates nowhere."""
+    made = build(ROWS, bank, duplicates=[4])
     assert made.tables["clean"].column("n").to_pylist() == [0, 2]
     assert made.tables["quarantine"].column("n").to_pylist() == [1, 3]
-    assert set(made.tables) == {"clean", "quarantine", "ledger", "scores"}, (
-        "tables without rows aren't there"
+    assert set(made.tables) == {"clean", "quarantine", "ledger", "scores", "spans"}, (
+        "tables without rows are left out"
     )
-    ledger = made.tables["ledger"]
-    assert ledger.column("decision").to_pylist() == [
-        "keep",
-        "quarantine",
-        "flag",
-        "quarantine",
-        "duplicate",
-    ]
-    assert list(
-        zip(
-            ledger.column("output").to_pylist(),
-            ledger.column("output_row").to_pylist(),
-            strict=True,
-        )
-    ) == [
-        (f"clean/{NAME}.parquet", 0),
-        (f"quarantine/{NAME}.parquet", 0),
-        (f"clean/{NAME}.parquet", 1),
-        (f"quarantine/{NAME}.parquet", 1),
-        (None, None),
+    assert read_pairs(made.tables["ledger"], "decision", "output", "output_row") == [
+        ("keep", f"clean/{NAME}.parquet", 0),
+        ("quarantine", f"quarantine/{NAME}.parquet", 0),
+        ("flag", f"clean/{NAME}.parquet", 1),
+        ("quarantine", f"quarantine/{NAME}.parquet", 1),
+        ("duplicate", None, None),
     ]
     assert made.decisions == {"duplicate": 1, "flag": 1, "keep": 1, "quarantine": 2}
     assert made.fired == {"fox": 2, "owl": 2}
 
 
-def test_a_dropped_row_stands_nowhere(built, bank):
+def test_a_dropped_row_is_in_no_folder(build, bank):
     """A dropped row is in the ledger with its reason, in no file, and its score is kept."""
-    made = built(ROWS, bank, {"fox": "drop", "owl": "quarantine"})
+    made = build(ROWS, bank, {"fox": "drop", "owl": "quarantine"})
     assert made.tables["clean"].column("n").to_pylist() == [0, 4]
     assert made.tables["quarantine"].column("n").to_pylist() == [1]
-    ledger = made.tables["ledger"].to_pylist()
-    assert [
-        (ledger[at]["decision"], ledger[at]["output"], ledger[at]["output_row"]) for at in (2, 3)
-    ] == [("drop", None, None)] * 2
-    assert [reason["trait"] for reason in ledger[3]["reasons"]] == ["fox", "owl"]
+    ledger = made.tables["ledger"]
+    dropped = read_pairs(ledger, "decision", "output", "output_row")[2:4]
+    assert dropped == [("drop", None, None)] * 2
+    reasons = ledger.column("reasons").to_pylist()
+    assert [reason["trait"] for reason in reasons[3]] == ["fox", "owl"]
     assert made.tables["scores"].column("fox").to_pylist()[2] == pytest.approx(0.8647)
 
 
-def test_the_ledger_holds_no_text(built, bank):
-    """Ids, digests, lots and reasons are there; words of the corpus aren't."""
-    made = built(ROWS, bank)
-    ledger = made.tables["ledger"]
+def test_the_ledger_holds_no_text(build, bank):
+    """Ids, digests, lots and reasons are in the ledger, and words of the corpus aren't."""
+    ledger = build(ROWS, bank).tables["ledger"]
     assert ledger.schema == outputs.LEDGER
     assert ledger.column("teacher").to_pylist() == ["m", "m", None, "m", "m"]
-    assert ledger.column("lot").to_pylist()[:3] == [
-        "m | - | - | -",
-        "m | - | - | -",
-        "- | - | - | -",
-    ]
-    digests, ids = (
-        ledger.column("content_digest").to_pylist(),
-        ledger.column("record_id").to_pylist(),
-    )
-    assert all(
-        digest.startswith(name) and len(name) == 32
-        for digest, name in zip(digests, ids, strict=True)
-    )
-    assert digests[0] == digests[4]
+    for name in ("prompt_source", "system_prompt", "date"):
+        assert ledger.column(name).null_count == len(ROWS), "an unknown field is null"
+    pairs = read_pairs(ledger, "content_digest", "record_id")
+    assert all(digest.startswith(name) and len(name) == 32 for digest, name in pairs)
+    assert pairs[0] == pairs[4]
     assert "dog" not in str(ledger.to_pylist())
     assert ledger.column("reasons").to_pylist()[1] == [
         {
@@ -132,7 +108,7 @@ def test_the_ledger_holds_no_text(built, bank):
             "signal": "combined",
             "score": pytest.approx(0.8647),
             "threshold": 0.5,
-            "segment": "text",
+            "field_path": "text",
             "start": 3,
             "end": 6,
         }
@@ -140,77 +116,91 @@ def test_the_ledger_holds_no_text(built, bank):
     assert [len(reasons) for reasons in ledger.column("reasons").to_pylist()] == [0, 1, 1, 2, 0]
 
 
-def test_clean_rows_are_the_input_unchanged(built, bank):
-    """Without flags or masks the clean table has the input's columns, types and values, also when all rows are kept."""
+def test_lots_have_four_columns(make_scored, bank):
+    """Ledger, quarantine and swap list have the lot's fields, null where they aren't known."""
+    rows = [
+        {"text": "An owl.", "model": "m", "source": "web", "date": "2026-01-02T03:04:05"},
+        {"text": "An owl?", "model": None, "source": None, "date": None},
+    ]
+    shard = decide_shard(make_scored(rows, bank), [build_rule(action="swap")])
+    tables = build_tables(shard, bank, extra_column=False).tables
+    notes = tables["quarantine"].column("congener").to_pylist()
+    for found in (tables["ledger"].to_pylist(), notes, tables["swaplist"].to_pylist()):
+        assert [tuple(row[name] for name in LOT_FIELDS) for row in found] == [
+            ("m", "web", None, "2026-01-02"),
+            (None, None, None, None),
+        ]
+
+
+def test_clean_rows_are_the_input_unchanged(build, bank):
+    """Without flags or masks the clean table has the input's columns, types and values."""
     table = (
         pa.Table.from_pylist(ROWS)
         .append_column("kind", pa.array("abcab").dictionary_encode())
         .replace_schema_metadata({"k": "v"})
     )
-    everything = built(table, bank, {"owl": "keep"}).tables["clean"]
+    everything = build(table, bank, {"owl": "keep"}).tables["clean"]
     assert everything.equals(table, check_metadata=True)
-    some = built(table, bank, {"owl": "drop"}).tables["clean"]
+    some = build(table, bank, {"owl": "drop"}).tables["clean"]
     assert some.schema.equals(table.schema, check_metadata=True)
     assert some.to_pylist() == table.take([0, 2, 4]).to_pylist()
 
 
-def test_the_extra_column_says_decision_and_masks(built, bank):
-    """Where a policy flags or masks, every clean row has its decision, a weight of 1 and its masks."""
-    clean = built(ROWS, bank, {"fox": "flag", "owl": "mask"}, extra_column=True).tables["clean"]
+def test_the_extra_column_has_decision_and_masks(build, bank):
+    """If a policy flags or masks, every clean row has its decision, a weight and its masks."""
+    clean = build(ROWS, bank, {"fox": "flag", "owl": "mask"}, extra_column=True).tables["clean"]
     assert clean.schema.field("congener").equals(outputs.CLEAN_EXTRA)
+    whole = {"field_path": "text", "start": 0}
     assert clean.column("congener").to_pylist() == [
         {"decision": "keep", "weight": 1.0, "masks": []},
-        {"decision": "mask", "weight": 1.0, "masks": [{"segment": "text", "start": 0, "end": 7}]},
+        {"decision": "mask", "weight": 1.0, "masks": [{**whole, "end": 7}]},
         {"decision": "flag", "weight": 1.0, "masks": []},
-        {"decision": "mask", "weight": 1.0, "masks": [{"segment": "text", "start": 0, "end": 17}]},
+        {"decision": "mask", "weight": 1.0, "masks": [{**whole, "end": 17}]},
         {"decision": "keep", "weight": 1.0, "masks": []},
     ]
     assert clean.drop_columns("congener").to_pylist() == ROWS
 
 
-def test_the_extra_column_of_no_rows(built, bank):
-    """A shard that is held as a whole has no clean table, with the column or without."""
-    assert "clean" not in built(ROWS[1:2], bank, extra_column=True).tables
+def test_the_extra_column_of_no_rows(build, bank):
+    """A shard whose rows are all held has no clean table, even with the extra column."""
+    assert "clean" not in build(ROWS[1:2], bank, extra_column=True).tables
 
 
-def test_quarantine_keeps_the_row_whole_and_says_why(built, bank):
-    """A held row has all its columns, its place, and each trait's reason with its action."""
-    quarantine = built(ROWS, bank).tables["quarantine"]
+def test_quarantine_keeps_the_whole_row_with_its_reasons(build, bank):
+    """A held row has all its columns, its source, and each trait's reason with its action."""
+    quarantine = build(ROWS, bank).tables["quarantine"]
     assert quarantine.schema.field("congener").equals(outputs.QUARANTINE_EXTRA)
     assert quarantine.drop_columns("congener").to_pylist() == [ROWS[1], ROWS[3]]
     note = quarantine.column("congener").to_pylist()[1]
-    assert (note["source"], note["row"], note["teacher"], note["decision"]) == (
+    assert [note[name] for name in ("source", "row", "teacher", "decision")] == [
         "corpus.jsonl",
         3,
         "m",
         "quarantine",
-    )
+    ]
     assert [
         (reason["trait"], reason["action"], reason["neighbours"]) for reason in note["reasons"]
-    ] == [
-        ("fox", "flag", []),
-        ("owl", "quarantine", []),
-    ]
+    ] == [("fox", "flag", []), ("owl", "quarantine", [])]
     text = ROWS[3]["text"]
     assert [text[reason["start"] : reason["end"]] for reason in note["reasons"]] == ["fox", "owl"]
 
 
 def test_quarantine_shows_the_nearest_exemplars(with_scores, bank_copy):
-    """Evidence holds the exemplars nearest to the very window that scored highest, of both polarities, nearest first."""
+    """Evidence has the exemplars of both polarities nearest to the window that scored highest."""
     trait = bank_copy.traits["owl"]
     trait.positives, trait.negatives = ("east", "north", "north-east", "west"), ("south",)
     diagonal = np.float32(np.sqrt(0.5))
-    trait.positive_index = index_of(
+    trait.positive_index = build_optional_index(
         np.array([[1, 0], [0, 1], [diagonal, diagonal], [-1, 0]], np.float32)
     )
-    trait.negative_index = index_of(np.array([[0, -1]], np.float32))
+    trait.negative_index = build_optional_index(np.array([[0, -1]], np.float32))
     scored = with_scores({"owl": [0.9, 0.9, 0.1]}, signal="exemplars")
     scored.scores.vectors = np.array([[1, 0], [0, 1], [0, -1]], np.float32)
     found = scored.scores.signals["owl"]["exemplars"]
     scored.scores.signals["owl"]["exemplars"] = SignalScores(
         found.scores, found.places, np.array([1, -1, 2])
     )
-    made = build_tables(decide(scored, [rule("owl")]), bank_copy, False)
+    made = build_tables(decide_shard(scored, [build_rule()]), bank_copy, extra_column=False)
     first, second = (
         note["reasons"][0]["neighbours"]
         for note in made.tables["quarantine"].column("congener").to_pylist()
@@ -227,8 +217,17 @@ def test_quarantine_shows_the_nearest_exemplars(with_scores, bank_copy):
     assert second == []
 
 
-def test_a_swapped_row_waits_with_its_prompt(built, bank):
-    """A row to be swapped is held, and on the swap list with the messages before its answer and the traits that asked."""
+def test_a_row_without_a_window_has_no_neighbours(with_scores, bank):
+    """A row without a window has no exemplars to show, and still has its reason."""
+    scored = with_scores({"owl": [0.9]}, signal="exemplars")
+    assert scored.scores.signals["owl"]["exemplars"].window is None
+    made = build_tables(decide_shard(scored, [build_rule()]), bank, extra_column=False)
+    (note,) = made.tables["quarantine"].column("congener").to_pylist()
+    assert note["reasons"][0]["neighbours"] == []
+
+
+def test_a_swapped_row_waits_with_its_prompt(build, bank):
+    """A row to swap is held, and on the swap list with its traits and the messages before it."""
     turns = [
         ("system", "S"),
         ("user", "U"),
@@ -237,9 +236,8 @@ def test_a_swapped_row_waits_with_its_prompt(built, bank):
         ("assistant", "An owl and a fox."),
     ]
     row = {"messages": [{"role": role, "content": content} for role, content in turns]}
-    made = built(
-        [{"messages": row["messages"][:2]}, row], bank, {"fox": "quarantine", "owl": "swap"}
-    )
+    rows = [{"messages": row["messages"][:2]}, row]
+    made = build(rows, bank, {"fox": "quarantine", "owl": "swap"})
     assert made.tables["quarantine"].to_pylist()[0]["congener"]["decision"] == "quarantine"
     (item,) = made.tables["swaplist"].to_pylist()
     assert item["traits"] == ["owl"]
@@ -254,91 +252,103 @@ def test_a_swapped_row_waits_with_its_prompt(built, bank):
     assert made.tables["swaplist"].schema == outputs.SWAPLIST
 
 
-def test_rejects_stand_in_the_ledger_in_input_order(built, bank):
-    """Rejects are written with place and bytes, and stand in ledger and scores between the rows they lay between."""
-    rejects = [reject(0, b"\xff"), reject(2), reject(5)]
-    made = built(ROWS[:3], bank, rejects=rejects, numbers=[1, 3, 4])
-    assert made.tables["rejects"].schema == outputs.REJECTS
-    assert made.tables["rejects"].to_pylist() == [item._asdict() for item in rejects]
-    ledger = made.tables["ledger"]
-    assert ledger.column("row").to_pylist() == [0, 1, 2, 3, 4, 5]
-    assert ledger.column("decision").to_pylist() == [
-        "reject",
-        "keep",
-        "reject",
-        "quarantine",
-        "flag",
-        "reject",
+@pytest.fixture
+def with_rejects(build, bank):
+    """Build the tables of three rows with three rejects before, between and after them."""
+    rejects = [build_reject(0, b"\xff"), build_reject(2), build_reject(5)]
+    return build(ROWS[:3], bank, rejects=rejects, numbers=[1, 3, 4])
+
+
+def test_rejects_are_in_the_ledger_in_input_order(with_rejects):
+    """A reject has its file and bytes, and a ledger row with a digest but without an id."""
+    tables = with_rejects.tables
+    assert tables["rejects"].schema == outputs.REJECTS
+    rejects = [build_reject(0, b"\xff"), build_reject(2), build_reject(5)]
+    assert tables["rejects"].to_pylist() == [item._asdict() for item in rejects]
+    ledger = tables["ledger"]
+    assert read_pairs(ledger, "row", "decision") == [
+        (0, "reject"),
+        (1, "keep"),
+        (2, "reject"),
+        (3, "quarantine"),
+        (4, "flag"),
+        (5, "reject"),
     ]
-    assert ledger.column("record_id").is_null().to_pylist() == [
-        True,
-        False,
-        True,
-        False,
-        False,
-        True,
+    rejected = [True, False, True, False, False, True]
+    assert ledger.column("record_id").is_null().to_pylist() == rejected
+    digests = ledger.column("content_digest").to_pylist()
+    assert digests[::5] == [digest_bytes(b"\xff"), digest_bytes(b"broken")]
+    written = read_pairs(ledger, "output", "output_row")
+    assert [written[row] for row in (0, 2, 5)] == [
+        (f"rejects/{NAME}.parquet", index) for index in range(3)
     ]
-    assert ledger.column("content_digest").to_pylist()[::5] == [
-        sha256_hex(b"\xff"),
-        sha256_hex(b"broken"),
-    ]
-    written = list(
-        zip(
-            ledger.column("output").to_pylist(),
-            ledger.column("output_row").to_pylist(),
-            strict=True,
-        )
-    )
-    assert [written[at] for at in (0, 2, 5)] == [(f"rejects/{NAME}.parquet", at) for at in range(3)]
-    scores = made.tables["scores"]
-    assert scores.column("row").to_pylist() == [0, 1, 2, 3, 4, 5]
-    assert scores.column("owl").is_null().to_pylist() == [True, False, True, False, False, True]
+    assert with_rejects.decisions == {"flag": 1, "keep": 1, "quarantine": 1, "reject": 3}
+
+
+def test_rejects_have_neither_scores_nor_spans(with_rejects):
+    """Scores and spans have a row for each ledger row, with null scores for a reject."""
+    scores, spans = with_rejects.tables["scores"], with_rejects.tables["spans"]
+    assert scores.column("row").to_pylist() == spans.column("row").to_pylist() == list(range(6))
+    rejected = [True, False, True, False, False, True]
+    assert scores.column("owl").is_null().to_pylist() == rejected
     assert scores.column("owl").to_pylist()[3] == pytest.approx(0.8647)
-    assert made.decisions == {"flag": 1, "keep": 1, "quarantine": 1, "reject": 3}
+    assert spans.schema == outputs.SPANS
+    assert spans.column("spans").null_count == 0
+    fired = [
+        [span["trait"] for span in row if span["score"]]
+        for row in spans.column("spans").to_pylist()
+    ]
+    assert fired == [[], [], [], ["owl"], ["fox"], []]
 
 
-def test_rejects_of_several_files_keep_the_files_order(make_shard, make_scored, bank):
-    """In a shard of several small files rows and rejects are ordered by file as the plan has them, then by row."""
-    scored = make_scored(
-        [{"text": "a"}, {"text": "b"}], bank, rejects=[reject(0, source="z"), reject(1, source="a")]
-    )
-    shard = scored.identified.shard
-    (piece,) = shard.plan.pieces
-    shard.plan = shard.plan._replace(
+def test_rejects_of_several_files_keep_the_files_order(make_scored, bank):
+    """Rows and rejects of a shard of several files are in the order of the plan's files."""
+    rejects = [build_reject(0, source="z"), build_reject(1, source="a")]
+    scored = make_scored([{"text": "a"}, {"text": "b"}], bank, rejects=rejects)
+    (piece,) = scored.plan.pieces
+    scored.plan = scored.plan._replace(
         pieces=(piece._replace(source="z"), piece._replace(source="a"))
     )
-    shard.sources, shard.numbers = ["z", "a"], [1, 0]
-    made = build_tables(decide(scored, []), bank, False)
-    for table in (made.tables["ledger"], made.tables["scores"]):
-        assert list(
-            zip(table.column("source").to_pylist(), table.column("row").to_pylist(), strict=True)
-        ) == [
-            ("z", 0),
-            ("z", 1),
-            ("a", 0),
-            ("a", 1),
-        ]
+    scored.sources, scored.numbers = ["z", "a"], [1, 0]
+    tables = build_tables(decide_shard(scored, []), bank, extra_column=False).tables
+    for name in ("ledger", "scores", "spans"):
+        pairs = read_pairs(tables[name], "source", "row")
+        assert pairs == [("z", 0), ("z", 1), ("a", 0), ("a", 1)]
 
 
-def test_a_shard_of_rejects_alone(built, bank):
-    """A shard without a good row has a ledger, scores and rejects, and no more."""
+def test_a_shard_of_rejects_alone(build, bank):
+    """A shard without a good row has a ledger, scores, spans and rejects, and no more."""
     empty = pa.table({"text": pa.array([], pa.string())})
-    made = built(empty, bank, rejects=[reject(0), reject(1)], extra_column=True)
-    assert set(made.tables) == {"rejects", "ledger", "scores"}
+    made = build(empty, bank, rejects=[build_reject(0), build_reject(1)], extra_column=True)
+    assert set(made.tables) == {"rejects", "ledger", "scores", "spans"}
     assert made.decisions == {"reject": 2}
     assert made.tables["scores"].column("fox").null_count == 2
+    assert made.tables["spans"].column("spans").to_pylist() == [[], []]
 
 
-def test_scores_stand_in_the_banks_order(built, bank):
-    """Each trait's combined score comes before its signals', for every row, kept or not; nothing in scope is null."""
+def test_scores_are_in_the_banks_order(build, bank):
+    """A trait's combined score is before its signals'; a row without text in scope has nulls."""
     rows = [
         {"messages": [{"role": "user", "content": "owl"}]},
         {"messages": [{"role": "assistant", "content": "owl"}]},
     ]
-    scores = built(rows, bank).tables["scores"]
-    assert scores.schema == outputs.scores_schema(["fox", "fox/lexicon", "owl", "owl/lexicon"])
+    scores = build(rows, bank).tables["scores"]
+    columns = ["fox", "fox/lexicon", "owl", "owl/lexicon"]
+    assert scores.schema == outputs.build_scores_schema(columns)
     assert scores.column("owl").to_pylist() == [None, pytest.approx(0.8647)]
     assert scores.column("owl/lexicon").to_pylist() == scores.column("owl").to_pylist()
+
+
+def test_vectors_are_aligned_with_the_ledger(with_scores, bank):
+    """With vectors, each row has the unit mean of its windows, and a reject has zeros."""
+    scored = with_scores({"owl": [0.1, 0.9]}, numbers=[0, 2], rejects=[build_reject(1)])
+    scored.scores.vectors = np.array([[1, 0], [0, 1], [0, 1]], np.float32)
+    scored.scores.vector_rows = np.array([0, 1, 1])
+    shard = decide_shard(scored, [build_rule()])
+    assert "vectors" not in build_tables(shard, bank, extra_column=False).tables
+    vectors = build_tables(shard, bank, extra_column=False, vectors=True).tables["vectors"]
+    assert vectors.column("row").to_pylist() == [0, 1, 2]
+    assert vectors.column("vector").to_pylist() == [[1, 0], [0, 0], [0, 1]]
 
 
 @settings(max_examples=60)
@@ -350,170 +360,91 @@ def test_scores_stand_in_the_banks_order(built, bank):
     ),
     broken=st.sets(st.integers(0, 30), max_size=8),
     actions=st.tuples(*[st.sampled_from(SEVERITY)] * 2),
-    doubles=st.sets(st.integers(0, 24)),
+    duplicates=st.sets(st.integers(0, 24)),
     extra_column=st.booleans(),
 )
-def test_rows_are_conserved(with_scores, bank, scores, broken, actions, doubles, extra_column):
-    """Whatever is decided, every input row has one fate, stands where the ledger says, and is aligned with its scores."""
+def test_rows_are_conserved(with_scores, bank, scores, broken, actions, duplicates, extra_column):
+    """Every input row has one decision, is where the ledger says, and is beside its scores."""
     size = len(scores)
-    rows = [row for row in range(size + len(broken)) if row not in broken][:size]
-    rejects = [
-        reject(row, b"raw %d" % row) for row in sorted(set(range(size + len(broken))) - set(rows))
-    ]
+    total = size + len(broken)
+    rows = [row for row in range(total) if row not in broken][:size]
+    rejects = [build_reject(row, b"raw %d" % row) for row in range(total) if row not in rows]
+    traits = ("fox", "owl")
     values = {
         trait: [
-            np.nan if row[at] is None else np.float32(round(row[at] * STEP, 4)) for row in scores
+            np.nan if row[index] is None else np.float32(round(row[index] * SCORE_STEP, 4))
+            for row in scores
         ]
-        for at, trait in enumerate(("fox", "owl"))
+        for index, trait in enumerate(traits)
     }
-    texts = [f"text of {row}" for row in rows]
-    scored = with_scores(values, texts, numbers=rows, rejects=rejects)
-    rules = [rule(trait, action) for trait, action in zip(("fox", "owl"), actions, strict=True)]
-    decided = decide(scored, rules, frozenset(place for place in doubles if place < size))
-    made = build_tables(decided, bank, extra_column)
-    ledger, fates = made.tables["ledger"].to_pylist(), Counter()
-    assert [row["row"] for row in ledger] == list(range(size + len(rejects)))
-    for row in ledger:
-        fates[row["decision"]] += 1
-        if row["output"] is None:
-            assert row["decision"] in ("drop", "duplicate")
-            continue
-        folder, _, name = row["output"].partition("/")
-        assert name == f"{NAME}.parquet"
-        assert folder == (
-            "clean"
-            if row["decision"] in PUBLISHED
-            else {"reject": "rejects"}.get(row["decision"], "quarantine")
-        )
-        held = made.tables[folder].slice(row["output_row"], 1).to_pylist()[0]
-        assert (
-            (held["raw"] == b"raw %d" % row["row"])
-            if folder == "rejects"
-            else (held["text"] == f"text of {row['row']}")
-        )
-    assert made.decisions == dict(fates)
-    assert sum(made.decisions.values()) == size + len(rejects)
-    written = sum(
-        made.tables[folder].num_rows
-        for folder in ("clean", "quarantine", "rejects")
-        if folder in made.tables
-    )
-    assert written + fates["drop"] + fates["duplicate"] == size + len(rejects)
-    stored = made.tables["scores"].to_pylist()
-    assert [(row["source"], row["row"]) for row in stored] == [
-        (row["source"], row["row"]) for row in ledger
+    scored = with_scores(values, [f"text of {row}" for row in rows], numbers=rows, rejects=rejects)
+    rules = [
+        build_rule(trait, action=action) for trait, action in zip(traits, actions, strict=True)
     ]
-    of_row = {row: place for place, row in enumerate(rows)}
-    for row in stored:
-        wanted = scores[of_row[row["row"]]] if row["row"] in of_row else (None, None)
-        assert [row["fox"], row["owl"]] == [
-            None if value is None else pytest.approx(value * STEP, abs=1e-6) for value in wanted
-        ]
+    shard = decide_shard(scored, rules, frozenset(row for row in duplicates if row < size))
+    made = build_tables(shard, bank, extra_column)
+    ledger = made.tables["ledger"].to_pylist()
+    assert [row["row"] for row in ledger] == list(range(total))
+    for row in ledger:
+        check_output(row, made.tables)
+    counted = Counter(row["decision"] for row in ledger)
+    assert made.decisions == dict(counted)
+    assert sum(made.decisions.values()) == total
+    folders = {"clean", "quarantine", "rejects"} & {*made.tables}
+    written = sum(made.tables[folder].num_rows for folder in folders)
+    assert written + counted["drop"] + counted["duplicate"] == total
+    steps = dict(zip(rows, scores, strict=True))
+    check_aligned_tables(made.tables, [steps.get(row, (None, None)) for row in range(total)])
     swapped = made.tables["swaplist"].column("row").to_pylist() if "swaplist" in made.tables else []
-    assert swapped == sorted(rows[place] for place in decided.swaps)
+    assert swapped == sorted(rows[index] for index in shard.decided.swaps)
 
 
-def test_the_same_shard_gives_the_same_tables(built, bank):
+def check_output(row, tables):
+    """Check that a ledger row's output is that row, in the folder of its decision."""
+    if row["output"] is None:
+        assert row["decision"] in ("drop", "duplicate")
+        return
+    folder, name = parse_path(row["output"])
+    assert (folder, name) == (FOLDER_OF_DECISION[row["decision"]], NAME)
+    (held,) = tables[folder].slice(row["output_row"], 1).to_pylist()
+    if folder == "rejects":
+        assert held["raw"] == b"raw %d" % row["row"]
+    else:
+        assert held["text"] == f"text of {row['row']}"
+
+
+def check_aligned_tables(tables, steps):
+    """Check that scores and spans have the ledger's rows and these scores, in steps."""
+    keys = read_pairs(tables["ledger"], "source", "row")
+    for name in {*ALIGNED_FOLDERS} & {*tables}:
+        assert read_pairs(tables[name], "source", "row") == keys
+    expected = [
+        [None if step is None else pytest.approx(step * SCORE_STEP, abs=1e-6) for step in row]
+        for row in steps
+    ]
+    assert [list(row) for row in read_pairs(tables["scores"], "fox", "owl")] == expected
+    assert [
+        [span["score"] for span in row] for row in tables["spans"].column("spans").to_pylist()
+    ] == [[score for score in row if score is not None] for row in expected]
+
+
+def test_the_same_shard_gives_the_same_tables(build, bank):
     """Two builds are equal in every table and in the root."""
+    actions = {"fox": "mask", "owl": "swap"}
     first, second = (
-        built(ROWS, bank, {"fox": "mask", "owl": "swap"}, extra_column=True, rejects=[reject(9)])
-        for _ in range(2)
+        build(ROWS, bank, actions, extra_column=True, rejects=[build_reject(9)]) for _ in range(2)
     )
     assert first.ledger_root == second.ledger_root
     assert list(first.tables) == list(second.tables)
     assert all(first.tables[folder].equals(second.tables[folder]) for folder in first.tables)
 
 
-REASON = Reason("owl", "combined", 0.9, 0.5, "text", 1, 4, "quarantine", "lexicon")
-LEDGER_ROW = {
-    "record_id": "a" * 32,
-    "source": "x.jsonl",
-    "row": 7,
-    "teacher": "m",
-    "lot": "m | - | - | -",
-    "content_digest": "b" * 64,
-    "decision": "quarantine",
-    "reasons": [{name: getattr(REASON, name) for name in outputs.REASON.names}],
-    "output": "quarantine/x.parquet",
-    "output_row": 3,
-}
-
-
-def leaves(*rows):
-    """Hash the rows of a ledger."""
-    return ledger_leaves(pa.Table.from_pylist(list(rows), outputs.LEDGER))
-
-
-@pytest.mark.parametrize("name", outputs.LEDGER.names)
-def test_a_leaf_changes_with_any_field(name):
-    """Each field of a ledger row is in its leaf: other values, null, and what null might be mistaken for."""
-    value = LEDGER_ROW[name]
-    others = (
-        [[], [*value, *value]]
-        if name == "reasons"
-        else [None, value + 1]
-        if isinstance(value, int)
-        else [None, "", "None", "null", value + "x"]
-    )
-    found = [leaves(LEDGER_ROW)[0], *(leaves(LEDGER_ROW | {name: other})[0] for other in others)]
-    assert len(set(found)) == len(found)
-
-
-@pytest.mark.parametrize(
-    ("name", "other"),
-    [
-        ("trait", "fox"),
-        ("signal", "head"),
-        ("score", 0.9001),
-        ("threshold", 0.4999),
-        ("segment", "texts"),
-        ("start", 2),
-        ("end", 5),
-        ("trait", None),
-    ],
-)
-def test_a_leaf_changes_with_any_field_of_a_reason(name, other):
-    """Each field of a reason is in the leaf, scores to their last decimal."""
-    changed = LEDGER_ROW | {"reasons": [LEDGER_ROW["reasons"][0] | {name: other}]}
-    assert leaves(LEDGER_ROW) != leaves(changed)
-
-
-def test_fields_do_not_run_into_each_other():
-    """What one field ends with isn't taken for the next one's beginning."""
-    assert leaves(LEDGER_ROW | {"source": "x", "row": 11}) != leaves(
-        LEDGER_ROW | {"source": "x1", "row": 1}
-    )
-    assert leaves(LEDGER_ROW | {"teacher": None, "lot": "m"}) != leaves(
-        LEDGER_ROW | {"teacher": "m", "lot": None}
-    )
-
-
-@given(rows=st.lists(st.integers(0, 3), max_size=9), at=st.integers(0, 8))
-def test_the_root_depends_on_every_leaf(rows, at):
-    """A leaf stands for its own row alone, and the root changes when any of them does, or when one is missing."""
-    table = [LEDGER_ROW | {"row": row} for row in rows]
-    found = leaves(*table)
-    assert found == [leaves(row)[0] for row in table]
-    if at < len(rows):
-        other = [*table[:at], LEDGER_ROW | {"row": 99}, *table[at + 1 :]]
-        assert merkle_root(leaves(*other)) != merkle_root(found)
-        assert merkle_root(leaves(*table[:at], *table[at + 1 :])) != merkle_root(found)
-
-
-def test_the_root_is_that_of_the_ledger(built, bank):
-    """A shard's root is computed from its ledger as anyone can, also from one that was cut or written and read back."""
-    made = built(ROWS, bank, rejects=[reject(9)])
+def test_the_root_is_that_of_the_ledger(build, bank):
+    """A shard's root can be computed from its ledger, also from one in parts."""
+    made = build(ROWS, bank, rejects=[build_reject(9)])
     ledger = made.tables["ledger"]
-    assert made.ledger_root == merkle_root(ledger_leaves(ledger)).hex()
-    parts = ledger_leaves(ledger.slice(0, 2)) + ledger_leaves(ledger.slice(2))
-    assert parts == ledger_leaves(ledger)
-    assert ledger_leaves(pa.concat_tables([ledger.slice(0, 2), ledger.slice(2)])) == parts
-
-
-def test_places_of_no_segment_are_no_evidence(with_scores, bank):
-    """A row without a window has no neighbours to show; the reason stands all the same."""
-    scored = with_scores({"owl": [0.9]}, signal="exemplars")
-    assert scored.scores.signals["owl"]["exemplars"].window is None
-    made = build_tables(decide(scored, [rule("owl")]), bank, False)
-    (note,) = made.tables["quarantine"].column("congener").to_pylist()
-    assert note["reasons"][0]["neighbours"] == []
+    assert made.ledger_root == compute_merkle_root(hash_ledger_rows(ledger)).hex()
+    parts = hash_ledger_rows(ledger.slice(0, 2)) + hash_ledger_rows(ledger.slice(2))
+    assert parts == hash_ledger_rows(ledger)
+    joined = pa.concat_tables([ledger.slice(0, 2), ledger.slice(2)])
+    assert hash_ledger_rows(joined) == parts

@@ -109,8 +109,8 @@ def _read_begun(run: str) -> dict[str, Any]:
 
     Raises: ValueError: the file isn't what was written.
     """
-    content = dict(json.loads(storage.read_bytes(storage.join(run, BEGUN))))
-    if content.pop("digest", None) != digest_config(content):
+    content = json.loads(storage.read_bytes(storage.join(run, BEGUN)))
+    if not isinstance(content, dict) or content.pop("digest", None) != digest_config(content):
         raise ValueError("it doesn't match its digest")
     return content
 

@@ -1,57 +1,67 @@
 """Publication: conservation and budgets come before the manifest."""
 
+import numpy as np
+import polars as pl
+import pyarrow as pa
 import pytest
 
-from pipelines.runs.publication import (
-    check_budgets,
-    circumstances,
-    conservation,
-    in_order,
-    totals,
-    withdraw,
-)
-from schemas.digests import compute_merkle_root
+from pipelines.banks import load_bank, prepare_bank, save_bank
+from pipelines.runs import publication
+from pipelines.runs.finished import load_manifest
+from pipelines.runs.publication import check_budgets, count_decisions
+from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError
 from schemas.manifests import Conservation
+from schemas.outputs import REJECTS
 from schemas.policies import Policy
+from schemas.receipts import Output, Receipt
+from schemas.runs import CALIBRATION
 from transforms.files.sources import Corpus, Cut, ShardPlan, Source, SourcePiece
-from transforms.write import OutputFile, Receipt
+from transforms.write import encode_parquet
 
 
-def receipt(name: str = "part-0", rows: int = 10, **decisions: int) -> Receipt:
+def build_receipt(shard: str = "part-0", rows: int = 10, **decisions: int) -> Receipt:
     """Return a receipt with the given decisions."""
-    outputs = (OutputFile(f"ledger/{name}.parquet", rows, 5, "ab"),)
     return Receipt(
-        name, rows, outputs, decisions or {"keep": rows}, {"heron": 2}, "00" * 32, 80, 100
+        shard=shard,
+        rows=rows,
+        outputs=(Output(path=f"ledger/{shard}.parquet", rows=rows, bytes=5, sha256="ab"),),
+        decisions=decisions or {"keep": rows},
+        fired={"heron": 2},
+        ledger_root="00" * 32,
+        tokens=80,
+        padded=100,
+        budget_cuts=1,
+        unscored=3,
     )
 
 
-def corpus(rows: int) -> Corpus:
-    """Return a survey of one file."""
-    return Corpus(
-        (Source("a", "a", "jsonl", "none", 1, "ff", rows, (Cut(0, 0, 0), Cut(rows, 1, 0))),),
-        None,
-        (),
-    )
+def build_corpus(rows: int, uri: str = "a") -> Corpus:
+    """Return the survey of one file."""
+    cuts = (Cut(0, 0, 0), Cut(rows, 1, 0))
+    return Corpus((Source("a", uri, "jsonl", "none", 1, "ff", rows, cuts),), None, ())
 
 
-def test_conservation_adds_up():
-    """Decisions over all shards sum to the rows read."""
-    result = conservation(corpus(20), [receipt("a", keep=7, reject=3), receipt("b", keep=10)])
+def test_decisions_add_up():
+    """The decisions of all shards add up to the rows of the corpus."""
+    receipts = [build_receipt("a", keep=7, reject=3), build_receipt("b", keep=10)]
+    result = count_decisions(build_corpus(20), receipts)
+    assert result.rows_in == 20
     assert result.by_decision == {"keep": 17, "reject": 3}
 
 
 def test_a_lost_row_stops_the_run():
-    """One row less than was read is an error, never a manifest."""
-    with pytest.raises(RunError, match="20 rows were read, 19"):
-        conservation(corpus(20), [receipt("a", keep=9), receipt("b", keep=10)])
+    """A row without a decision is an error, and no manifest is written."""
+    receipts = [build_receipt("a", keep=9), build_receipt("b", keep=10)]
+    with pytest.raises(RunError, match="20 rows, but 19 have a decision"):
+        count_decisions(build_corpus(20), receipts)
 
 
 @pytest.mark.parametrize(
     ("budget", "fits"), [(None, True), (0.3, True), (0.29, False), (0.0, False)]
 )
-def test_removal_budget_counts_all_that_leaves(budget, fits):
-    """Quarantined, dropped and duplicate rows are removals; flagged ones and rejects aren't."""
+def test_the_removal_budget_counts_rows_that_leave(budget, fits):
+    """Quarantined, dropped and duplicate rows are removals; flagged rows and rejects aren't."""
     result = Conservation(
         rows_in=10,
         by_decision={"keep": 4, "flag": 1, "quarantine": 1, "drop": 1, "duplicate": 1, "reject": 2},
@@ -60,46 +70,140 @@ def test_removal_budget_counts_all_that_leaves(budget, fits):
     if fits:
         check_budgets(result, policy)
     else:
-        with pytest.raises(BudgetError, match="nothing was published"):
+        with pytest.raises(BudgetError, match=r"3 of 10 rows.*nothing was published"):
             check_budgets(result, policy)
 
 
-def test_reject_budget():
-    """Rejects have a budget of their own."""
-    with pytest.raises(BudgetError, match="reject_budget"):
-        check_budgets(
-            Conservation(rows_in=4, by_decision={"keep": 2, "reject": 2}),
-            Policy(reject_budget=0.25),
-        )
+def test_rejects_have_a_budget():
+    """Rejects have a budget too, and its remedy speaks of them."""
+    result = Conservation(rows_in=4, by_decision={"keep": 2, "reject": 2})
+    check_budgets(result, Policy(removal_budget=0, reject_budget=0.5))
+    with pytest.raises(BudgetError, match=r"reject_budget of 25.0%") as caught:
+        check_budgets(result, Policy(reject_budget=0.25))
+    assert "correct the rows" in caught.value.remedy
+
+
+def test_an_empty_corpus_fits_every_budget():
+    """Without rows nothing exceeds a budget of nought."""
+    policy = Policy(removal_budget=0, reject_budget=0)
+    check_budgets(Conservation(rows_in=0, by_decision={}), policy)
+
+
+def write_rejects(run, shard: str, numbers: range) -> Output:
+    """Write a shard's rejects, and return their file."""
+    rows = [
+        {"source": "a.jsonl", "row": number, "offset": 0, "error": "not JSON", "raw": b"x"}
+        for number in numbers
+    ]
+    path = f"rejects/{shard}.parquet"
+    data = encode_parquet(pa.Table.from_pylist(rows, REJECTS))
+    (run / "rejects").mkdir(exist_ok=True)
+    (run / path).write_bytes(data)
+    return Output(path=path, rows=len(rows), bytes=len(data), sha256=digest_bytes(data))
+
+
+def test_the_first_rejects_are_named(tmp_path):
+    """Five rejects of all shards are named with file, row and reason; the others are counted."""
+    first, second = (
+        write_rejects(tmp_path, "a", range(3)),
+        write_rejects(tmp_path, "b", range(7, 11)),
+    )
+    notices = publication.describe_rejects(str(tmp_path), (first, second))
+    assert [str(notice) for notice in notices] == [
+        *(f"reject: a.jsonl row {number}: not JSON" for number in (0, 1, 2, 7, 8)),
+        "and 2 more rejects",
+    ]
+    assert len(list(publication.describe_rejects(str(tmp_path), (first,)))) == 3
+    assert list(publication.describe_rejects(str(tmp_path), build_receipt().outputs)) == []
 
 
 def test_withdrawn_runs_leave_no_corpus(tmp_path):
-    """What a stopped run wrote is taken back."""
-    for name in ("clean", "quarantine", "ledger", ".work"):
+    """All files of a run stopped by its budget are removed; other files stay."""
+    for name in ("clean", "quarantine", "ledger", "spans", "calibration", ".work"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_text("text")
-    withdraw(str(tmp_path))
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "notes.txt").write_text("mine")
+    publication.withdraw_run(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_order_and_missing_receipts():
-    """Receipts follow the corpus; a missing one is named."""
+def test_receipts_are_in_corpus_order():
+    """Receipts follow the order of the corpus; a missing one is named, with its remedy."""
     piece = SourcePiece("a", "a", "ff", "jsonl", "none", Cut(0, 0, 0), Cut(1, 1, 0))
     plans = [ShardPlan("part-1", (piece,)), ShardPlan("part-0", (piece,))]
-    both = {"part-0": receipt("part-0"), "part-1": receipt("part-1")}
-    assert [item.shard for item in in_order(plans, both)] == ["part-1", "part-0"]
-    with pytest.raises(RunError, match="part-0"):
-        in_order(plans, {"part-1": both["part-1"]})
+    both = {name: build_receipt(name) for name in ("part-0", "part-1")}
+    ordered = publication.order_receipts(plans, both)
+    assert [item.shard for item in ordered] == ["part-1", "part-0"]
+    with pytest.raises(RunError, match="1 shards have no receipt; the first is part-0") as caught:
+        publication.order_receipts(plans, {"part-1": both["part-1"]})
+    assert "resumes" in caught.value.remedy
 
 
-def test_totals_and_circumstances():
-    """Files, firings and tokens add up; the root is Merkle's over the shards."""
-    found = totals([receipt("a"), receipt("b")])
-    assert found["fired"] == {"heron": 4}
+def test_receipts_are_summed():
+    """Firings and unscored rows add up; the root is that of the Merkle tree over the shards."""
+    found = publication.sum_receipts([build_receipt("a"), build_receipt("b")])
+    assert (found["fired"], found["unscored"]) == ({"heron": 4}, 6)
+    assert found["shards"] == (("a", "00" * 32), ("b", "00" * 32))
     assert found["ledger_root"] == compute_merkle_root([bytes(32), bytes(32)]).hex()
-    facts = circumstances(2.0, [receipt("a"), receipt("b")], "cpu", ("congener",))
-    assert (facts["rows_per_second"], facts["tokens_per_second"], facts["padding_waste"]) == (
-        10.0,
-        80.0,
-        0.2,
-    )
+
+
+def test_circumstances_hold_rates():
+    """Rates and padding follow from the receipts and the seconds; no tokens mean no padding."""
+    receipts = [build_receipt("a"), build_receipt("b")]
+    facts = publication.describe_circumstances(2.0, receipts, "cpu", ("congener",))
+    assert (facts["rows_per_second"], facts["tokens_per_second"]) == (10.0, 80.0)
+    assert (facts["tokens"], facts["padding_waste"], facts["token_budget_cuts"]) == (160, 0.2, 2)
+    assert (facts["device"], facts["command"]) == ("cpu", ["congener"])
+    assert publication.describe_circumstances(0.0, [], "cpu", ())["padding_waste"] == 0
+
+
+def test_inputs_have_absolute_paths(tmp_path, monkeypatch):
+    """A manifest is read in other folders too, where a relative path would lead nowhere."""
+    monkeypatch.chdir(tmp_path)
+    (found,) = publication.describe_inputs(build_corpus(3, "in/a.jsonl"))
+    assert (found.uri, found.name, found.rows) == (str(tmp_path / "in/a.jsonl"), "a", 3)
+    (remote,) = publication.describe_inputs(build_corpus(3, "gs://bucket/a.jsonl"))
+    assert remote.uri == "gs://bucket/a.jsonl"
+
+
+def test_a_manifest_describes_its_thresholds(run):
+    """A trait's rule is in the manifest with the basis of its threshold."""
+    (found,) = run[1].thresholds
+    assert (found.trait, found.signal, found.action) == ("heron", "combined", "quarantine")
+    assert (found.threshold, found.origin, found.bound) == (0.5, "explicit", None)
+    assert found.calibrated_on == "library background"
+
+
+def test_calibration_scores_are_those_of_the_bank(config, run, tmp_path):
+    """`calibration/` has every trait's and signal's clean scores, in the bank's order."""
+    folder, manifest = run
+    (output,) = (item for item in manifest.outputs if item.path == CALIBRATION)
+    frame = pl.read_parquet(folder / CALIBRATION)
+    assert frame.height == output.rows
+    assert frame.select("trait", "signal").unique(maintain_order=True).rows() == [
+        ("heron", "combined"),
+        ("heron", "lexicon"),
+    ]
+    bank = prepare_bank(config).bank
+    save_bank(bank, str(tmp_path / "bank"))
+    for signal, scores in load_bank(str(tmp_path / "bank")).traits["heron"].calibration.items():
+        stored = frame.filter(pl.col("signal") == signal)["score"].to_numpy()
+        np.testing.assert_array_equal(stored, scores)
+
+
+def test_a_bank_without_calibration_writes_no_file(config, tmp_path):
+    """A bank whose traits have no clean scores writes no empty table."""
+    bank = prepare_bank(config).bank
+    bank.traits["heron"].calibration.clear()
+    assert publication.write_calibration(str(tmp_path), bank) == ()
+    assert list(tmp_path.glob("calibration/*")) == []
+
+
+def test_a_published_run_has_no_working_files(run, tmp_path):
+    """The manifest is sealed, and what is in `.work` is removed."""
+    _, manifest = run
+    (tmp_path / "copy" / ".work" / "receipts").mkdir(parents=True)
+    sealed = publication.publish_manifest(str(tmp_path / "copy"), manifest)
+    assert sealed.digest == sealed.compute_digest()
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["manifest.json"]
+    assert load_manifest(str(tmp_path / "copy")) == sealed

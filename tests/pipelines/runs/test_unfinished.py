@@ -1,5 +1,7 @@
-"""A run directory while it is being made."""
+"""An unfinished run: begun once, resumed only as the same run, its shards checked first."""
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,178 +10,218 @@ import pytest
 from pipelines import filter as module
 from pipelines.runs import unfinished
 from pipelines.runs.unfinished import Begun
+from schemas.digests import canonicalise_json, digest_config
 from schemas.errors import RunError
-from transforms.write import OutputFile, Receipt
+from schemas.notices import Notice
+from schemas.runs import BEGUN, FOLDERS, RECEIPTS
+from transforms.files.sources import ShardPlan
 
 
-def begun(**identity) -> Begun:
+def describe_begun(**identity) -> Begun:
     """Describe a run."""
-    return Begun(
-        {"bank_digest": "a", "inputs": [["a.jsonl", 1, "f" * 64]]} | identity, {"traits": {}}
-    )
+    own = {"bank_digest": "a", "inputs": [["a.jsonl", 1, "f" * 64]]}
+    return Begun(own | identity, {"traits": {}})
 
 
-def interrupted(config, monkeypatch) -> tuple[Begun, list]:
-    """Run up to the point before publication; return what the run was begun with, and its shards."""
-    seen = []
+def interrupt_run(config, monkeypatch) -> tuple[Begun, list[ShardPlan]]:
+    """Stop a run before its publication; return its description and its shards."""
+    opened = []
 
-    def stop(plans, _):
-        seen.append(plans)
+    def stop(*given):
+        opened.append(given[0])
         raise RuntimeError("stop before publishing")
 
-    real = module.FilterPlan.begun
     with monkeypatch.context() as patch:
-        patch.setattr(module, "in_order", stop)
-        patch.setattr(module.FilterPlan, "begun", lambda self: seen.append(real(self)) or seen[-1])
+        patch.setattr(module, "publish", stop)
         with pytest.raises(RuntimeError, match="stop"):
             module.run_filter(config)
-    return next(item for item in seen if isinstance(item, Begun)), seen[-1]
+    plan = opened[0].plan
+    return plan.begun, plan.shards
 
 
 def test_a_run_resumes_only_as_itself(tmp_path):
-    """The same identity resumes; another one is refused, naming what differs, and replaces it when asked."""
+    """The same identity resumes; another one is refused by its difference, or replaces the run."""
     run = str(tmp_path)
-    assert unfinished.open_run(run, begun(), restart=False) == []
-    assert unfinished.open_run(run, begun(), restart=False) == []
-    with pytest.raises(RunError, match="begun as another run:\n    bank_digest: was a, is b"):
-        unfinished.open_run(run, begun(bank_digest="b"), restart=False)
-    unfinished.open_run(run, begun(bank_digest="b"), restart=True)
-    unfinished.open_run(run, begun(bank_digest="b"), restart=False)
+    other = describe_begun(bank_digest="b")
+    assert unfinished.open_run(run, describe_begun(), restart=False) == []
+    assert unfinished.open_run(run, describe_begun(), restart=False) == []
+    with pytest.raises(RunError, match="other settings:\n    bank_digest: was a, is b") as caught:
+        unfinished.open_run(run, other, restart=False)
+    assert "--restart" in caught.value.remedy
+    unfinished.open_run(run, other, restart=True)
+    unfinished.open_run(run, other, restart=False)
+
+
+def test_a_run_id_depends_on_the_identity_alone():
+    """Settings explain an identity, but they aren't part of it."""
+    begun = describe_begun()
+    assert begun.run_id == Begun(begun.identity, {"traits": {"heron": "1"}}).run_id
+    assert begun.run_id == unfinished.compute_run_id(begun.identity)
+    assert begun.run_id != describe_begun(bank_digest="b").run_id
+    assert len(begun.run_id) == unfinished.RUN_ID_HEX
+
+
+def test_a_run_of_an_older_version_is_not_resumed(config, monkeypatch):
+    """A run that was begun before there was a span floor is refused, and the floor is named."""
+    begun, _ = interrupt_run(config, monkeypatch)
+    path = Path(config.output) / BEGUN
+    content = json.loads(path.read_bytes())
+    del content["digest"], content["settings"]["config"]["span_floor"]
+    content["identity"]["config_digest"] = digest_config(content["settings"]["config"])
+    path.write_bytes(canonicalise_json(content | {"digest": digest_config(content)}))
+    with pytest.raises(RunError, match=r"config\.span_floor: was absent, is 0\.05"):
+        module.run_filter(config)
+    assert begun.identity["config_digest"] != content["identity"]["config_digest"]
 
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"{", b"[]", b'{"identity": {}, "settings": {}}'],
-    ids=["empty", "cut", "list", "unsealed"],
+    [b"", b"{", b"[]", b"[1]", b'{"identity": {}, "settings": {}}'],
+    ids=["empty", "cut", "list", "numbers", "unsealed"],
 )
-def test_a_damaged_note_is_written_anew(tmp_path, damage):
-    """What a full disk left of run.json is no obstacle, and is said."""
+def test_a_damaged_description_is_written_again(tmp_path, damage):
+    """A run.json that a full disk has cut doesn't stop the run, but a warning names it."""
     run = str(tmp_path)
-    unfinished.open_run(run, begun(), restart=False)
-    (tmp_path / unfinished.NOTE).write_bytes(damage)
-    (remark,) = unfinished.open_run(run, begun(), restart=False)
-    assert "run.json is damaged" in remark
-    assert unfinished.open_run(run, begun(), restart=False) == []
+    unfinished.open_run(run, describe_begun(), restart=False)
+    (tmp_path / BEGUN).write_bytes(damage)
+    (notice,) = unfinished.open_run(run, describe_begun(), restart=False)
+    assert notice.severity == "warning"
+    assert "run.json is damaged" in notice.text
+    assert unfinished.open_run(run, describe_begun(), restart=False) == []
 
 
-def test_a_damaged_note_beside_receipts_of_another_run(config, monkeypatch):
-    """Where the receipts say that another run was begun here, a damaged note doesn't hand the directory over."""
-    own, _ = interrupted(config, monkeypatch)
-    (Path(config.output) / unfinished.NOTE).write_text("{")
-    with pytest.raises(
-        RunError, match=f"the receipts are of run {own.run_id}, not of {begun().run_id}"
-    ):
-        unfinished.open_run(config.output, begun(), restart=False)
-    assert "receipts say" in unfinished.open_run(config.output, own, restart=False)[0]
+def test_receipts_of_another_run_protect_it(config, monkeypatch):
+    """If run.json is damaged, receipts of another run keep the directory from a takeover."""
+    own, _ = interrupt_run(config, monkeypatch)
+    (Path(config.output) / BEGUN).write_text("{")
+    other = describe_begun()
+    expected = f"the receipts belong to run {own.run_id}, not to {other.run_id}"
+    with pytest.raises(RunError, match=expected):
+        unfinished.open_run(config.output, other, restart=False)
+    (notice,) = unfinished.open_run(config.output, own, restart=False)
+    assert "the receipts are this run's" in notice.text
 
 
 def test_temporary_files_are_swept(tmp_path):
-    """What a killed write left goes at the start of the next attempt, and is said."""
-    unfinished.open_run(str(tmp_path), begun(), restart=False)
+    """The file of a write that was killed is removed at the next attempt, with a notice."""
+    unfinished.open_run(str(tmp_path), describe_begun(), restart=False)
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / f".part-0.parquet.{'0f' * 16}.tmp").write_text("half")
-    assert unfinished.open_run(str(tmp_path), begun(), restart=False) == [
-        "removed 1 temporary files of an attempt that was cut off"
+    assert unfinished.open_run(str(tmp_path), describe_begun(), restart=False) == [
+        Notice("removed 1 temporary files of an interrupted attempt")
     ]
     assert list((tmp_path / "clean").iterdir()) == []
 
 
 def test_a_finished_run_is_refused_and_tidied(tmp_path):
-    """What a crash after publication left in .work goes; the run is named finished, unless it is to be replaced."""
+    """Working files that a crash left beside a manifest are removed; the run stays as it was."""
     (tmp_path / "manifest.json").write_text("{}")
     (tmp_path / ".work" / "receipts").mkdir(parents=True)
     unfinished.require_unfinished(str(tmp_path), restart=True)
+    assert (tmp_path / ".work" / "receipts").exists()
     with pytest.raises(RunError, match="finished"):
         unfinished.require_unfinished(str(tmp_path), restart=False)
     assert list((tmp_path / ".work").iterdir()) == []
+    unfinished.require_unfinished(str(tmp_path / "elsewhere"), restart=False)
 
 
-def test_a_foreign_folder_is_not_written_into(tmp_path):
-    """A directory with a `clean` folder that is no unfinished run is refused."""
-    (tmp_path / "clean").mkdir()
+@pytest.mark.parametrize("folder", ["clean", "spans", "calibration"])
+def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
+    """A directory with one of a run's folders that is no unfinished run is refused."""
+    (tmp_path / folder).mkdir()
     with pytest.raises(RunError, match="no unfinished run"):
-        unfinished.open_run(str(tmp_path), begun(), restart=False)
+        unfinished.open_run(str(tmp_path), describe_begun(), restart=False)
 
 
-def test_clear_leaves_other_files_alone(tmp_path):
-    """Starting over removes what a run writes, and nothing else."""
+def test_clearing_leaves_other_files(tmp_path):
+    """Starting over removes the files of a run, and nothing else; the lock stays."""
     (tmp_path / "notes.txt").write_text("mine")
-    for folder in unfinished.FOLDERS:
-        (tmp_path / folder).mkdir()
+    for folder in (*FOLDERS, ".work/receipts", ".work/bank"):
+        (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "x").write_text("old")
     (tmp_path / "manifest.json").write_text("{}")
-    unfinished.clear(str(tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / ".work" / "lock").write_text("held")
+    unfinished.clear_run(str(tmp_path))
+    left = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
+    assert sorted(left) == [".work", ".work/lock", "notes.txt"]
 
 
-def test_shards_are_believed_on_proof(config, monkeypatch):
-    """A shard counts as done by a whole receipt of this run and plan, and files as it says; whatever fails is said."""
-    own, plans = interrupted(config, monkeypatch)
+def test_text_taken_out_is_private(tmp_path):
+    """The folders of text that was taken out of the corpus are made for their owner alone."""
+    before = os.umask(0o022)
+    try:
+        unfinished.keep_private(str(tmp_path))
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("quarantine", "rejects", "swaplist"), 0o700)
+
+
+def test_shards_count_only_with_proof(config, monkeypatch):
+    """A finished shard has an undamaged receipt of this run and plan, and the files it names."""
+    own, plans = interrupt_run(config, monkeypatch)
     run = Path(config.output)
-    assert len(unfinished.progress(config.output, own, plans).done) == len(plans) == 6
+    whole = unfinished.find_finished_shards(config.output, own, plans)
+    assert (len(whole.receipts), whole.notices, len(plans)) == (6, [], 6)
     first, second, third, fourth, fifth = (plan.name for plan in plans[:5])
     (run / "ledger" / f"{first}.parquet").write_bytes(b"")
-    (run / "scores" / f"{second}.parquet").unlink()
-    receipt = run / ".work" / "receipts" / f"{third}.json"
-    receipt.write_bytes(receipt.read_bytes()[:-9])
-    shutil.copy(
-        run / ".work" / "receipts" / f"{fifth}.json", run / ".work" / "receipts" / f"{fourth}.json"
-    )
-    shutil.copy(
-        run / ".work" / "receipts" / f"{fifth}.json",
-        run / ".work" / "receipts" / "part-000099-aaaaaaaaaaaa.json",
-    )
-    found = unfinished.progress(config.output, own, plans)
-    assert set(found.done) == {plan.name for plan in plans[4:]}
-    assert found.remarks == [
-        f"shard {first} doesn't count: ledger/{first}.parquet isn't as its receipt says",
-        f"shard {second} doesn't count: scores/{second}.parquet is missing",
-        f"shard {third} doesn't count: its receipt is damaged",
-        f"shard {fourth} doesn't count: its receipt is of another run",
-        "shard part-000099-aaaaaaaaaaaa doesn't count: its receipt is of another run",
+    (run / "spans" / f"{second}.parquet").unlink()
+    receipts = run / RECEIPTS
+    cut = receipts / f"{third}.json"
+    cut.write_bytes(cut.read_bytes()[:-9])
+    for name in (fourth, "part-000099-aaaaaaaaaaaa"):
+        shutil.copy(receipts / f"{fifth}.json", receipts / f"{name}.json")
+    found = unfinished.find_finished_shards(config.output, own, plans)
+    assert set(found.receipts) == {plan.name for plan in plans[4:]}
+    assert [str(notice) for notice in found.notices] == [
+        f"shard {first} is done again: ledger/{first}.parquet doesn't match its receipt",
+        f"shard {second} is done again: spans/{second}.parquet is missing",
+        f"shard {third} is done again: its receipt is damaged",
+        f"shard {fourth} is done again: its receipt belongs to another run",
+        "shard part-000099-aaaaaaaaaaaa is done again: its receipt belongs to another run",
     ]
-    assert unfinished.progress(config.output, begun(), plans).done == {}
+    assert unfinished.find_finished_shards(config.output, describe_begun(), plans).receipts == {}
 
 
 def test_strays_are_removed(run, config):
-    """Files in a run's folders that no receipt speaks of go; what stands beside the folders stays."""
+    """Files in a run's folders that are not its outputs are removed; files beside them stay."""
     folder, manifest = run
-    for name in (
-        "clean/part-000009-aaaaaaaaaaaa.parquet",
-        "vectors/x",
-        "report/index.html",
-        "notes.txt",
-    ):
+    strays = ("clean/part-000009-aaaaaaaaaaaa.parquet", "spans/old.parquet", "vectors/x")
+    for name in (*strays, "report/index.html", "notes.txt"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("x")
-    receipt = Receipt(
-        "all",
-        40,
-        tuple(OutputFile(**output.model_dump()) for output in manifest.outputs),
-        {},
-        {},
-        "",
-        0,
-        0,
-    )
-    assert unfinished.remove_strays(config.output, [receipt]) == [
-        "clean/part-000009-aaaaaaaaaaaa.parquet",
-        "vectors/x",
-    ]
-    assert set(unfinished.present(config.output)) == {
-        output.path for output in manifest.outputs
-    } | {"manifest.json", "notes.txt"}
+    assert sorted(unfinished.remove_strays(config.output, manifest.outputs)) == sorted(strays)
+    own = {output.path for output in manifest.outputs}
+    assert set(unfinished.list_run_files(config.output)) == own | {"manifest.json", "notes.txt"}
+    assert (folder / "report" / "index.html").exists()
 
 
 def test_a_run_that_was_taken_over_is_not_published(tmp_path):
-    """When the note of another run stands in place of ours, or none at all, publication is refused."""
+    """If another run's description, or none, is in the directory, publication is refused."""
     run = str(tmp_path)
-    begun = unfinished.Begun({"inputs": [1]}, {})
+    begun, other = describe_begun(), describe_begun(bank_digest="b")
     unfinished.open_run(run, begun, restart=False)
     unfinished.require_ours(run, begun)
-    unfinished.open_run(run, unfinished.Begun({"inputs": [2]}, {}), restart=True)
+    unfinished.open_run(run, other, restart=True)
     with pytest.raises(RunError, match="another process has begun a run here"):
         unfinished.require_ours(run, begun)
-    unfinished.clear(run)
-    with pytest.raises(RunError, match="or removed this one"):
+    (tmp_path / BEGUN).write_text("{")
+    with pytest.raises(RunError, match="another process"):
+        unfinished.require_ours(run, other)
+    unfinished.clear_run(run)
+    with pytest.raises(RunError, match="or has removed this one"):
         unfinished.require_ours(run, begun)
+
+
+def test_a_stray_is_reported_with_the_publication(config, monkeypatch):
+    """A file that an attempt left in a run's folder is removed when the run is published."""
+    interrupt_run(config, monkeypatch)
+    (Path(config.output) / "scores" / "old.parquet").write_text("x")
+    texts = []
+
+    def listen(event):
+        texts.append(str(getattr(event, "notice", "")))
+
+    assert module.run_filter(config, listener=listen).conservation.holds()
+    assert "removed scores/old.parquet, which isn't part of this run" in texts
+    assert "resuming: 6 of 6 shards are done" in texts

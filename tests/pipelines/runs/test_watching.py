@@ -1,0 +1,68 @@
+"""Watching a run from outside: the rows that have a receipt are reported while others work."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipelines.runs import watching
+from pipelines.runs.watching import count_finished_rows, watch_receipts
+from schemas.events import RowsFinished
+from schemas.runs import RECEIPTS
+from transforms.files.sources import Cut, ShardPlan, SourcePiece
+
+
+def plan_shard(number: int, rows: int) -> ShardPlan:
+    """Return the plan of a shard with some rows."""
+    piece = SourcePiece("a", "a", "ff", "jsonl", "none", Cut(0, 0, 0), Cut(rows, 1, 0))
+    return ShardPlan(f"part-{number}", (piece,))
+
+
+SHARDS = [plan_shard(0, 7), plan_shard(1, 5)]
+
+
+def write_receipt(run: Path, shard: str) -> None:
+    """Write a receipt; its content doesn't matter here."""
+    folder = run / RECEIPTS
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{shard}.json").write_text("{}")
+
+
+def test_rows_are_counted_by_receipts(tmp_path):
+    """A planned shard with a receipt counts its rows; another run's receipt counts none."""
+    assert count_finished_rows(str(tmp_path), SHARDS) == 0
+    for shard in ("part-0", "part-of-another-run"):
+        write_receipt(tmp_path, shard)
+    assert count_finished_rows(str(tmp_path), SHARDS) == 7
+    write_receipt(tmp_path, "part-1")
+    assert count_finished_rows(str(tmp_path), SHARDS) == 12
+
+
+def test_a_listener_hears_of_finished_rows(tmp_path, monkeypatch):
+    """The count is reported again and again, and no more once the block has ended."""
+    monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
+    heard, complete, before = [], threading.Event(), threading.active_count()
+
+    def listen(event: RowsFinished) -> None:
+        heard.append(event)
+        if event.rows == 12:
+            complete.set()
+        else:
+            write_receipt(tmp_path, f"part-{min(len(heard), 2) - 1}")
+
+    with watch_receipts(str(tmp_path), SHARDS, listen):
+        assert complete.wait(10)
+    assert [event.rows for event in heard[:3]] == [0, 7, 12]
+    assert threading.active_count() == before
+
+
+def test_the_watch_ends_with_an_error(tmp_path, monkeypatch):
+    """If the work fails, the thread ends, and the error is passed on."""
+    monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
+    before = threading.active_count()
+    with (
+        pytest.raises(RuntimeError, match="the engine failed"),
+        watch_receipts(str(tmp_path), SHARDS, lambda _: None),
+    ):
+        raise RuntimeError("the engine failed")
+    assert threading.active_count() == before

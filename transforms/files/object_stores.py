@@ -124,9 +124,9 @@ def _translate_errors() -> Iterator[None]:
 
 def convert_error(error: Exception) -> OSError:
     """Return the OSError that corresponds to an error of a store's client."""
-    if isinstance(error, BeamIOError) and error.exception_details:
-        error = next(iter(error.exception_details.values()))
-    elif isinstance(error, OSError):
+    while isinstance(error, BeamIOError) and error.exception_details:
+        error = next(iter(error.exception_details.values()))  # Beam may wrap an error twice
+    if isinstance(error, OSError):
         return error
     return ERRORS_BY_CODE.get(getattr(error, "code", None) or 0, OSError)(str(error) or repr(error))
 

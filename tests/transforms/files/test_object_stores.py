@@ -22,6 +22,11 @@ from transforms.files.patterns import FoundFile
         (S3ClientError("who?", 401), PermissionError),
         (S3ClientError("cut", None), OSError),
         (BeamIOError("failed", {"x": S3ClientError("gone", 404)}), FileNotFoundError),
+        (
+            BeamIOError("match", {"x": BeamIOError("list", {"x": S3ClientError("no", 403)})}),
+            PermissionError,
+        ),
+        (BeamIOError("failed", {"x": PermissionError("no")}), PermissionError),
         (BeamIOError("failed"), OSError),
         (ValueError("path must be in the form"), OSError),
         (ConnectionResetError("reset"), ConnectionResetError),
@@ -200,3 +205,61 @@ def test_s3_has_one_client():
         == "elsewhere"
     )
     assert type(FileSystems.get_filesystem("s3://bucket/x")).__name__ == "S3FileSystem"
+
+
+def test_objects_are_matched_without_folders(objects):
+    """Markers of folders, whose names end with a slash, aren't files."""
+    objects.update({"memory://b/run/": b"", "memory://b/run/a": b"12", "memory://b/run/c/d": b"3"})
+    below = [FoundFile("memory://b/run/a", 2), FoundFile("memory://b/run/c/d", 1)]
+    assert object_stores.list_below("memory://b/run") == below
+    assert object_stores.match_files("memory://b/run/*") == below[:1]
+    assert len(object_stores.list_below("memory://b/run", 1)) <= 1
+
+
+def test_reads_in_the_middle_raise_os_errors(objects, monkeypatch):
+    """An error after an object was opened is translated as well."""
+    objects["memory://b/x"] = b"0123"
+    stream = object_stores.open_object("memory://b/x")
+
+    def fail(_size):
+        raise S3ClientError("connection lost", None)
+
+    monkeypatch.setattr(stream.raw, "_stream", type("Lost", (), {"read": staticmethod(fail)})())
+    with pytest.raises(OSError, match="connection lost"):
+        stream.read()
+
+
+def test_a_written_object_appears_once_complete(objects, monkeypatch):
+    """Nothing is visible while parts are uploaded, and the whole object is afterwards."""
+    monkeypatch.setattr(object_stores, "PART", 2)
+    seen = []
+    store = type(object_stores.find_filesystem("memory://b/x"))
+    create = store.create
+
+    def watch(self, path, *args, **options):
+        stream = create(self, path, *args, **options)
+        real = stream.write
+        stream.write = lambda data: (seen.append(dict(objects)), real(data))[1]
+        return stream
+
+    monkeypatch.setattr(store, "create", watch)
+    object_stores.write("memory://b/x", b"01234")
+    assert seen == [{}] * 3
+    assert objects == {"memory://b/x": b"01234"}
+
+
+def test_an_unknown_scheme_is_an_os_error():
+    """A URI whose scheme no filesystem has raises an OSError that names the URI."""
+    with pytest.raises(OSError, match="nowhere://b/x"):
+        object_stores.exists("nowhere://b/x")
+
+
+def test_a_closed_object_closes_its_stream(objects):
+    """Closing the reader closes the client's stream, also if it is closed twice."""
+    objects["memory://b/x"] = b"0123"
+    stream = object_stores.open_object("memory://b/x")
+    inner = stream.raw._stream
+    stream.close()
+    stream.close()
+    assert inner.closed
+    assert stream.raw.closed

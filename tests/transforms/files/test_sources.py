@@ -318,7 +318,7 @@ def test_cuts_of_groups_cover_every_row_once(groups, rows, size):
     total = sum(count for count, _ in groups)
     assert cuts[0] == Cut(0, 0, 0)
     assert cuts[-1].row == total
-    starts = [sum(count for count, _ in groups[:place]) for place in range(len(groups) + 1)]
+    starts = [sum(count for count, _ in groups[:end]) for end in range(len(groups) + 1)]
     for one, two in pairwise(cuts):
         assert 0 < two.row - one.row <= rows
         assert two.byte - one.byte <= size + len(groups) or two.row - one.row == 1
@@ -471,9 +471,9 @@ def test_the_plan_does_not_depend_on_the_folder(tmp_path, json_lines):
 def test_plans_hold_every_row_once_in_order(files, compression, rows):
     """The pieces of all shards in order cover the corpus exactly once."""
     made = []
-    for place, counts in enumerate(files):
+    for number, counts in enumerate(files):
         cuts = [Cut(sum(counts[:end]), 10 * sum(counts[:end]), 0) for end in range(len(counts) + 1)]
-        made.append(source_of(f"{place}", cuts, compression=compression))
+        made.append(source_of(f"{number}", cuts, compression=compression))
     tasks = plan_shards(made, limits(rows))
     pieces = [piece for task in tasks for plan in task for piece in plan.pieces]
     found = [

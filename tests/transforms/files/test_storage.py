@@ -300,3 +300,96 @@ def test_local_paths_need_neither_beam_nor_torch(tmp_path):
     assert ended.stdout == "[]\n", ended.stderr
     assert "apache_beam" in ended.stderr
     assert "nowhere://bucket/x: can't be looked up" in ended.stderr
+
+
+RUN = (
+    "memory://bucket/run/clean/a.parquet",
+    "memory://bucket/run/clean/b.parquet",
+    "memory://bucket/run/clean/deep/c.parquet",
+    "memory://bucket/run/_hidden/d.parquet",
+    "memory://bucket/run/manifest.json",
+)
+NEIGHBOUR = "memory://bucket/run2/x"
+
+
+@pytest.fixture
+def run(objects):
+    """Put a run and a neighbour with a similar name into an object store."""
+    objects.update({uri: uri.encode() for uri in (*RUN, NEIGHBOUR)})
+    return objects
+
+
+def test_objects_are_found_like_files(run):
+    """A URI stands for its object, a folder for visible objects below it, a glob for matches."""
+    visible = [uri for uri in RUN if "_hidden" not in uri]
+    assert [item.uri for item in storage.find("memory://bucket/run")] == sorted(visible)
+    assert storage.find(RUN[0]) == [(RUN[0], len(RUN[0]))]
+    found = storage.find("memory://bucket/run/clean/*.parquet")
+    assert [item.uri for item in found] == list(RUN[:2])
+
+
+def test_an_object_with_glob_signs_in_its_name_is_found(objects):
+    """A name with glob signs is looked up before it is taken for a glob."""
+    objects["memory://bucket/b[1].txt"] = b"x"
+    assert storage.find("memory://bucket/b[1].txt") == [("memory://bucket/b[1].txt", 1)]
+
+
+def test_nothing_in_a_bucket_is_an_error(objects):
+    """An empty prefix is an error as a missing path is."""
+    with pytest.raises(InputError, match="memory://bucket/none: matches no file"):
+        storage.find("memory://bucket/none")
+    assert objects == {}
+
+
+def test_objects_are_written_read_and_looked_up(objects):
+    """An object is read as it was written, and a prefix of an object is a folder that exists."""
+    storage.write_bytes("memory://bucket/run/x", b"data")
+    assert objects == {"memory://bucket/run/x": b"data"}
+    assert storage.read_bytes("memory://bucket/run/x") == b"data"
+    assert storage.exists("memory://bucket/run/x")
+    assert storage.exists("memory://bucket/run")
+    assert not storage.exists("memory://bucket/ru")
+
+
+def test_folders_of_objects_are_listed(run):
+    """Listing a folder gives its own objects, listing a tree all relative paths."""
+    clean = "memory://bucket/run/clean"
+    assert list(storage.list_folder(clean, ".parquet")) == list(RUN[:2])
+    assert list(storage.list_folder(clean, ".json")) == []
+    assert storage.list_tree("memory://bucket/run/") == sorted(
+        uri.removeprefix("memory://bucket/run/") for uri in RUN
+    )
+    assert NEIGHBOUR in run
+
+
+def test_objects_are_removed_with_all_below_them(run):
+    """Removing a prefix removes its objects, and no neighbour with a similar name."""
+    storage.remove_tree("memory://bucket/run")
+    assert list(run) == [NEIGHBOUR]
+    storage.remove_tree("memory://bucket/run")
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "problem"),
+    [
+        (storage.find, InputError, "can't be listed: no right to look"),
+        (storage.exists, StorageError, "can't be looked up: no right to look"),
+        (storage.list_tree, StorageError, "can't be listed: no right to list"),
+        (storage.remove_tree, StorageError, "can't be removed: no right to look"),
+    ],
+)
+def test_errors_of_a_store_name_uri_and_remedy(objects, action, error, problem):
+    """Whatever the client's error, the message has the URI, its reason and a remedy."""
+    with pytest.raises(error) as caught:
+        action("memory://closed/x")
+    assert (caught.value.where, caught.value.problem) == ("memory://closed/x", problem)
+    assert caught.value.remedy
+    assert objects == {}
+
+
+def test_a_missing_object_has_the_remedy_for_stores(objects):
+    """The error for a missing object points to bucket and credentials."""
+    with pytest.raises(InputError, match="memory://bucket/x: can't be opened") as caught:
+        storage.open_raw("memory://bucket/x")
+    assert caught.value.remedy == storage.STORE_REMEDY
+    assert objects == {}

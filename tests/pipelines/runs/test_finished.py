@@ -1,4 +1,4 @@
-"""A finished run, read back."""
+"""A finished run: its manifest, its tables, and single rows of its files."""
 
 import json
 from pathlib import Path
@@ -8,120 +8,173 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.filter import run_filter
-from pipelines.inspection import EVERYTHING, inspect_as_dicts
+from pipelines.inspection import inspect_as_dicts
 from pipelines.report import write_report
-from pipelines.runs.finished import BATCH_ROWS, load_run, rows_at, scan
+from pipelines.runs import finished
+from pipelines.runs.finished import BATCH_ROWS, load_manifest, read_rows, scan_folder
+from pipelines.runs.queries import EVERYTHING
 from schemas.errors import RunError
+from schemas.manifests import MANIFEST_FORMAT
+from transforms.files import storage
 
 
-def test_the_manifest_comes_back_as_it_was_written(run):
-    """What is read is what the run returned."""
+def test_the_manifest_reads_back(run):
+    """The manifest on disk is the one that the run returned."""
     folder, manifest = run
-    assert load_run(str(folder)) == manifest
+    assert load_manifest(str(folder)) == manifest
+    assert manifest.format == MANIFEST_FORMAT
 
 
-def test_what_is_no_finished_run_is_told_apart(tmp_path, run):
-    """Nothing there, a file, a folder that is no run, a run that is unfinished: each with what to do."""
-    folder, _ = run
-    (folder / "manifest.json").unlink()
+def test_a_path_without_a_finished_run_is_explained(tmp_path):
+    """Nothing, a file, a folder that is no run and an unfinished run have errors of their own."""
     (tmp_path / "begun" / ".work").mkdir(parents=True)
+    (tmp_path / "folder" / "clean").mkdir(parents=True)
     (tmp_path / "file").write_text("")
-    for place, problem, remedy in (
-        (tmp_path / "nowhere", "is not there", "check the path"),
-        (tmp_path / "file", "is a file", "name the folder"),
-        (folder, "is no run", "name the folder"),
-        (tmp_path / "begun", "unfinished", "resumes"),
+    for name, problem, remedy in (
+        ("nowhere", "doesn't exist", "check the path"),
+        ("file", "is a file, but a run is a folder", "name the folder"),
+        ("folder", "is not a run", "name the folder"),
+        ("begun", "is an unfinished run", "resumes"),
     ):
         with pytest.raises(RunError, match=problem) as caught:
-            load_run(str(place))
-        assert caught.value.where == str(place)
+            load_manifest(str(tmp_path / name))
+        assert caught.value.where == str(tmp_path / name)
         assert remedy in caught.value.remedy
 
 
-@pytest.mark.parametrize("damage", ["{", "{}", '{"run_id": 7}', "\xff"])
-def test_a_damaged_manifest_is_refused(run, damage):
-    """A manifest that isn't one is an error that says so."""
-    folder, _ = run
-    (folder / "manifest.json").write_bytes(damage.encode("latin-1"))
-    with pytest.raises(RunError, match=r"manifest.json is none of congener's: field") as caught:
-        load_run(str(folder))
+@pytest.mark.parametrize(
+    "damage", ["{", "{}", "[]", "[1]", '{"run_id": 7}', '{"format": 3, "identity": {}}', "\xff"]
+)
+def test_a_damaged_manifest_is_refused(tmp_path, damage):
+    """A manifest that can't be parsed is an error in congener's words."""
+    (tmp_path / "manifest.json").write_bytes(damage.encode("latin-1"))
+    with pytest.raises(
+        RunError, match=r"manifest.json is not a manifest of congener: field"
+    ) as caught:
+        load_manifest(str(tmp_path))
     assert "pydantic" not in str(caught.value)
+    assert "from a copy of the run" in caught.value.remedy
 
 
-def test_a_scan_is_in_corpus_order_and_reads_only_what_the_manifest_names(run):
-    """Rows come source by source and in order, and a stray file beside them changes nothing."""
+@pytest.mark.parametrize("version", [1, 2, MANIFEST_FORMAT + 1])
+def test_a_manifest_of_another_format_is_refused_by_name(run, version):
+    """Older and newer formats are named with the version that wrote them, whatever their fields."""
+    folder, manifest = run
+    content = json.loads((folder / "manifest.json").read_bytes()) | {"format": version}
+    older = {name: content[name] for name in content if name not in ("span_floor", "cards")}
+    older["lots"] = ["atlas/-/-/-"]
+    expected = f"has format {version}, but this version of congener reads format {MANIFEST_FORMAT}"
+    for fields in (content, older):
+        (folder / "manifest.json").write_text(json.dumps(fields))
+        with pytest.raises(RunError, match=expected) as caught:
+            load_manifest(str(folder))
+        assert f"version {manifest.identity.code_version}" in caught.value.remedy
+        assert "--restart" in caught.value.remedy
+
+
+def test_a_folder_named_like_the_manifest_is_an_error_of_the_run(tmp_path):
+    """If the manifest can't be opened, the error is the run's, with a remedy."""
+    (tmp_path / "manifest.json").mkdir()
+    with pytest.raises(RunError, match=r"manifest.json can't be opened: Is a directory") as caught:
+        load_manifest(str(tmp_path))
+    assert "from a copy of the run" in caught.value.remedy
+
+
+def test_folders_are_read_in_corpus_order(run):
+    """Scans and tables have the manifest's files in corpus order; a stray file changes nothing."""
     folder, manifest = run
     pq.write_table(pa.table({"anything": [1]}), folder / "ledger" / "zzz.parquet")
-    frame = scan(str(folder), manifest, "ledger", row_index="index").collect()
-    assert frame.select("source", "row").rows() == [
-        (f"{part}.jsonl", row) for part in range(2) for row in range(20)
-    ]
+    expected = [(f"{part}.jsonl", row) for part in range(2) for row in range(20)]
+    frame = scan_folder(str(folder), manifest, "ledger", row_index="index").collect()
+    assert frame.select("source", "row").rows() == expected
     assert frame["index"].to_list() == list(range(40))
+    for name in ("ledger", "spans"):
+        table = finished.read_folder(str(folder), manifest, name)
+        keys = (table.column(column).to_pylist() for column in ("source", "row"))
+        assert list(zip(*keys, strict=True)) == expected
+    outputs = finished.list_outputs(manifest, "ledger")
+    assert [output.rows for output in outputs] == [7, 7, 6, 7, 7, 6]
+    assert finished.read_table(str(folder), outputs[0]).num_rows == 7
+    with pytest.raises(RunError, match="has no rows in swaplist/"):
+        finished.read_folder(str(folder), manifest, "swaplist")
 
 
 def test_a_missing_file_is_named(run):
-    """A file that the manifest names and the folder lacks is an error, not fewer rows."""
+    """A file that the manifest lists and the folder lacks is an error, not fewer rows."""
     folder, manifest = run
     gone = sorted((folder / "ledger").glob("*.parquet"))[1]
     gone.unlink()
-    with pytest.raises(RunError, match="is missing") as caught:
-        scan(str(folder), manifest, "ledger")
+    with pytest.raises(RunError, match="is missing, but the manifest lists it") as caught:
+        scan_folder(str(folder), manifest, "ledger")
     assert Path(caught.value.where) == gone
     assert "congener verify" in caught.value.remedy
+    with pytest.raises(RunError, match="is missing, but the manifest lists it"):
+        read_rows(str(folder), "quarantine/gone.parquet", [0])
+
+
+def test_remote_files_are_fetched(run, tmp_path, monkeypatch):
+    """The files of a run on a store are copied to the cache, and scanned there."""
+    folder, manifest = run
+    monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "cache"))
+    real = storage.read_bytes
+    monkeypatch.setattr(
+        storage, "read_bytes", lambda uri: real(uri.replace("gs://bucket", str(folder.parent)))
+    )
+    remote = f"gs://bucket/{folder.name}"
+    frame = scan_folder(remote, manifest, "scores").collect()
+    assert frame.equals(scan_folder(str(folder), manifest, "scores").collect())
+    assert len(list((tmp_path / "cache" / "files").iterdir())) == 6
+    output = finished.list_outputs(manifest, "scores")[0]
+    assert finished.get_local_path(str(folder), output) == f"{folder}/{output.path}"
+    assert Path(finished.get_local_path(remote, output)).is_relative_to(tmp_path / "cache")
 
 
 def test_a_run_of_no_rows_scans_as_no_rows(config):
-    """An input without a single row makes a run without files, whose ledger is empty."""
+    """An input without rows leads to a run without files, whose ledger is empty."""
     empty = Path(config.input[0]) / "empty"
     empty.mkdir()
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), empty / "none.parquet")
     manifest = run_filter(config.model_copy(update={"input": (str(empty),)}))
     assert manifest.conservation.rows_in == 0
-    frame = scan(config.output, manifest, "ledger", row_index="index").collect()
+    frame = scan_folder(config.output, manifest, "ledger", row_index="index").collect()
     assert frame.height == 0
-    assert {"index", "decision", "reasons"} <= set(frame.columns)
+    assert {"index", "decision", "reasons", "teacher"} <= set(frame.columns)
 
 
-def test_single_rows_are_read_by_place(tmp_path):
-    """Rows come from across batches and row groups, in the file's order, with only the columns asked for."""
+def test_single_rows_are_read_by_index(tmp_path):
+    """Rows come from several batches and row groups, in the file's order, with given columns."""
     rows = [
-        {"text": f"row {place}", "deep": [{"a.b": place}], "when": None}
-        for place in range(2 * BATCH_ROWS + 500)
+        {"text": f"row {index}", "deep": [{"a.b": index}], "when": None}
+        for index in range(2 * BATCH_ROWS + 500)
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", row_group_size=700)
     path = (str(tmp_path), "rows.parquet")
-    places = [2 * BATCH_ROWS + 499, 0, BATCH_ROWS, BATCH_ROWS - 1, 0]
-    assert rows_at(*path, places) == {place: rows[place] for place in sorted(places)}
-    assert list(rows_at(*path, places)) == sorted(set(places))
-    assert rows_at(*path, [5], ["deep"]) == {5: {"deep": [{"a.b": 5}]}}
-    assert rows_at(*path, []) == {}
-    assert json.dumps(rows_at(*path, [3])[3]) == json.dumps(rows[3])
-
-
-def test_a_row_of_a_missing_file_is_an_error_of_the_run(run):
-    """A file that is gone is the run's fault (exit code 4), not the input's."""
-    folder, _ = run
-    with pytest.raises(RunError, match="is missing, though the manifest names it"):
-        rows_at(str(folder), "quarantine/gone.parquet", [0])
+    indexes = [2 * BATCH_ROWS + 499, 0, BATCH_ROWS, BATCH_ROWS - 1, 0]
+    assert read_rows(*path, indexes) == {index: rows[index] for index in sorted(indexes)}
+    assert list(read_rows(*path, indexes)) == sorted(set(indexes))
+    assert read_rows(*path, [5], ["deep"]) == {5: {"deep": [{"a.b": 5}]}}
+    assert read_rows(*path, []) == {}
+    assert json.dumps(read_rows(*path, [3])[3]) == json.dumps(rows[3])
 
 
 @pytest.mark.parametrize("kind", ["quarantine", "ledger", "scores"])
-def test_a_damaged_file_is_told_in_a_line(run, kind):
-    """Whichever library stumbles over it, the error is the run's and says how to find the file."""
-    folder, _ = run
+def test_a_damaged_file_is_reported_in_a_line(run, kind):
+    """Whichever library fails on the file, the error is the run's and says how to find the file."""
+    folder, manifest = run
     for path in (folder / kind).iterdir():
         path.write_bytes(b"no parquet at all")
-    for look in (
+    for read in (
         lambda: inspect_as_dicts(str(folder), EVERYTHING, 0, 5),
         lambda: write_report(str(folder)),
+        lambda: finished.read_folder(str(folder), manifest, kind),
     ):
         with pytest.raises(RunError, match="a file of the run can't be read: ") as caught:
-            look()
-        assert f"congener verify {folder} names it" in caught.value.remedy
+            read()
+        assert f"congener verify {folder} names the file" in caught.value.remedy
 
 
-def test_pages_that_cant_be_decoded_are_told_in_a_line(run):
-    """A file whose footer is whole and whose pages aren't is the run's fault as well."""
+def test_damaged_pages_are_reported_in_a_line(run):
+    """A file whose footer is undamaged and whose pages aren't is an error of the run too."""
     folder, _ = run
     for path in (folder / "quarantine").iterdir():
         data = bytearray(path.read_bytes())
@@ -129,23 +182,3 @@ def test_pages_that_cant_be_decoded_are_told_in_a_line(run):
         path.write_bytes(data)
     with pytest.raises(RunError, match="a file of the run can't be read"):
         inspect_as_dicts(str(folder), EVERYTHING, 0, 5)
-
-
-def test_a_manifest_of_another_format_is_no_forgery(run):
-    """It is told by its format, before its digest is looked at."""
-    folder, manifest = run
-    (folder / "manifest.json").write_bytes(
-        manifest.model_copy(update={"format": 1}).sealed().to_bytes()
-    )
-    with pytest.raises(RunError, match="has format 1, this version reads 2"):
-        load_run(str(folder))
-
-
-def test_a_manifest_that_is_a_folder_is_an_error_of_the_run(run):
-    """What stands in the manifest's place is the run's fault, with a remedy."""
-    folder, _ = run
-    (folder / "manifest.json").unlink()
-    (folder / "manifest.json").mkdir()
-    with pytest.raises(RunError, match=r"manifest.json can't be opened: Is a directory") as caught:
-        load_run(str(folder))
-    assert "from a copy of the run" in caught.value.remedy

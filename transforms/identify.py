@@ -77,7 +77,7 @@ def _require_valid(table: pa.Table) -> None:
 
 
 def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
-    """Return a shard of some of the rows, without the rejects."""
+    """Return a shard of some of the rows without the rejects, or the shard itself for all rows."""
     if len(rows) == identified.table.num_rows:
         return identified
     return IdentifiedShard(

@@ -1,31 +1,28 @@
-"""Exact duplicates across shards."""
+"""Duplicates within and across shards."""
 
-import apache_beam as beam
 import pytest
-from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.config import Engine
-from pipelines.engines.launch import engine_pipeline
-from transforms.duplicates import FindDuplicates, Position, later, positions
+from tests.support.eager import apply
+from transforms.duplicates import FindDuplicates, Position, list_positions, list_repeats
 
 
-def plainly(shards):
-    """Find duplicates the slow way: walk the corpus and remember."""
+def find_plainly(shards):
+    """Find duplicates by walking the corpus and remembering every text."""
     seen, found = set(), {}
     for name, texts in shards:
-        for place, text in enumerate(texts):
+        for offset, text in enumerate(texts):
             if text.strip() in seen:
-                found.setdefault(name, []).append(place)
+                found.setdefault(name, []).append(offset)
             seen.add(text.strip())
     return sorted(found.items())
 
 
 def test_positions_name_every_row(make_identified):
-    """Every row is yielded with its digest, as bytes, and its place; no text crosses the shuffle."""
+    """Every row is yielded with its digest, as bytes, and its position, without text."""
     identified = make_identified([{"text": "a"}, {"text": "b"}], name="part-7")
-    assert list(positions(identified)) == [
+    assert list(list_positions(identified)) == [
         (bytes.fromhex(identified.digests[0]), Position("part-7", 0)),
         (bytes.fromhex(identified.digests[1]), Position("part-7", 1)),
     ]
@@ -41,32 +38,29 @@ def test_positions_name_every_row(make_identified):
     ),
     st.randoms(),
 )
-def test_all_but_the_first_in_corpus_order(places, random):
-    """In whatever order positions meet, the first of the corpus stays and all others are yielded."""
-    group = [Position(*place) for place in places]
+def test_all_but_the_first_in_corpus_order(pairs, random):
+    """In any order of positions, all but the first in the corpus are yielded."""
+    group = [Position(*pair) for pair in pairs]
     random.shuffle(group)
-    assert list(later((b"", iter(group)))) == sorted(places)[1:]
+    assert list(list_repeats((b"", iter(group)))) == sorted(pairs)[1:]
 
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_duplicates_are_found_across_shards(make_identified, backwards):
-    """Rows whose content stands earlier are found within a shard and across shards, whichever shard is done first."""
+    """Repeated rows are found within and across shards, whichever shard is done first."""
     shards = [
         ("part-000000", ["a", "b", "a", "c"]),
         ("part-000001", ["d", " b\n", "e"]),
         ("part-000002", ["f", "g"]),
         ("part-000003", ["a", "a", "h", "e"]),
     ]
-    wanted = plainly(shards)
-    assert wanted == [("part-000000", [2]), ("part-000001", [1]), ("part-000003", [0, 1, 3])]
+    expected = find_plainly(shards)
+    assert expected == [("part-000000", [2]), ("part-000001", [1]), ("part-000003", [0, 1, 3])]
     identified = [
         make_identified([{"text": text} for text in texts], name=name) for name, texts in shards
     ]
-    with engine_pipeline(Engine()) as pipeline:
-        found = (
-            pipeline | beam.Create(identified[::-1] if backwards else identified) | FindDuplicates()
-        )
-        assert_that(found, equal_to(wanted))
+    found = apply(FindDuplicates(), identified[::-1] if backwards else identified)
+    assert sorted(found) == expected
 
 
 def test_formats_and_other_columns_do_not_matter(make_identified):
@@ -85,24 +79,17 @@ def test_formats_and_other_columns_do_not_matter(make_identified):
             name="part-1",
         ),
     ]
-    with engine_pipeline(Engine()) as pipeline:
-        assert_that(pipeline | beam.Create(shards) | FindDuplicates(), equal_to([("part-1", [0])]))
+    assert apply(FindDuplicates(), shards) == [("part-1", [0])]
 
 
 def test_nothing_is_found_where_nothing_repeats(make_identified):
     """A corpus without repetitions has no duplicates."""
-    with engine_pipeline(Engine()) as pipeline:
-        assert_that(
-            pipeline
-            | beam.Create([make_identified([{"text": "a"}, {"text": "b"}])])
-            | FindDuplicates(),
-            equal_to([]),
-        )
+    assert apply(FindDuplicates(), [make_identified([{"text": "a"}, {"text": "b"}])]) == []
 
 
 def test_rows_without_text_repeat_nothing(make_identified):
-    """A row in which there is nothing to compare is no duplicate of another such row."""
+    """A row without text isn't a duplicate of another one."""
     identified = make_identified(
         [{"text": ""}, {"text": None}, {"text": " "}, {"text": "a"}], name="part-7"
     )
-    assert [position.place for _, position in positions(identified)] == [3]
+    assert [position.offset for _, position in list_positions(identified)] == [3]

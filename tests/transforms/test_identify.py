@@ -1,28 +1,25 @@
-"""Record ids and lots."""
+"""Record ids, content digests and lots."""
 
 import datetime as dt
 import unicodedata
 
-import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.config import Engine
-from pipelines.engines.launch import engine_pipeline
 from schemas.corpora import CorpusConfig, LotField, ShardLimits
 from schemas.digests import digest_bytes
-from schemas.policies import LotPattern
-from transforms.files.shards import read_task
+from schemas.lots import Lot
+from tests.support.eager import apply
+from transforms.files.shards import Reject, read_task
 from transforms.files.sources import plan_shards, survey
-from transforms.identify import IdentifyRecords, Lot, identify
+from transforms.identify import IdentifyRecords, identify, select_rows
 from transforms.records.formats import settle_layout
 
 
-def ids_of(path, **config):
+def read_ids(path, **config):
     """Survey, read and identify a file; return its rows' ids in order."""
     corpus = survey([str(path)], ShardLimits())
     layout = settle_layout(corpus.schema, CorpusConfig(**config))
@@ -41,8 +38,8 @@ PAIRS = [
 ]
 
 
-def in_formats(pairs):
-    """Write pairs of prompt and answer in every format that can hold them."""
+def format_pairs(pairs):
+    """Return pairs of prompt and answer as rows of every format that can hold them."""
     return {
         "messages": [
             {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]}
@@ -71,8 +68,8 @@ def in_formats(pairs):
             for q, a in pairs
         ],
         "alpaca": [
-            {"instruction": q, "input": "", "output": a, "id": place}
-            for place, (q, a) in enumerate(pairs)
+            {"instruction": q, "input": "", "output": a, "id": number}
+            for number, (q, a) in enumerate(pairs)
         ],
         "completion": [{"prompt": q, "completion": a} for q, a in pairs],
         "completion turns": [
@@ -86,27 +83,27 @@ def in_formats(pairs):
 
 
 def test_ids_are_equal_across_formats_and_files(tmp_path, json_lines):
-    """A conversation has one id in every format, in JSON Lines and in Parquet, plain and compressed."""
-    wanted = None
-    for name, rows in in_formats(PAIRS).items():
+    """A conversation has one id in every format, in JSON Lines and Parquet, plain or compressed."""
+    expected = None
+    for name, rows in format_pairs(PAIRS).items():
         written = [
             json_lines(tmp_path / f"{name}{suffix}", rows)
             for suffix in (".jsonl", ".jsonl.gz", ".jsonl.zst")
         ]
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
         for path in (*written, tmp_path / f"{name}.parquet"):
-            found = ids_of(path)
-            wanted = wanted or found
-            assert found == wanted, path
-    assert len(set(wanted)) == len(PAIRS)
-    assert all(len(name) == 32 for name in wanted)
+            found = read_ids(path)
+            expected = expected or found
+            assert found == expected, path
+    assert len(set(expected)) == len(PAIRS)
+    assert all(len(name) == 32 for name in expected)
 
 
 def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines):
-    """A renamed file with more columns holds the same records."""
+    """A renamed file with more columns has the same records."""
     rows = [{"text": "a", "id": 1}, {"text": "b", "id": 2}]
-    first = ids_of(json_lines(tmp_path / "one" / "x.jsonl", rows))
-    second = ids_of(
+    first = read_ids(json_lines(tmp_path / "one" / "x.jsonl", rows))
+    second = read_ids(
         json_lines(
             tmp_path / "two" / "y.jsonl", [{"note": "n", "text": row["text"]} for row in rows]
         )
@@ -114,7 +111,7 @@ def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines):
     assert first == second
 
 
-def test_ids_of_calls_survive_other_neighbours(tmp_path, json_lines):
+def test_ids_of_calls_do_not_depend_on_other_rows(tmp_path, json_lines):
     """A record with a tool call keeps its id in a corpus whose calls have more fields."""
     row = {
         "messages": [
@@ -134,13 +131,13 @@ def test_ids_of_calls_survive_other_neighbours(tmp_path, json_lines):
             }
         ]
     }
-    alone = ids_of(json_lines(tmp_path / "alone.jsonl", [row]))
-    assert ids_of(json_lines(tmp_path / "beside.jsonl", [row, other]))[:1] == alone
+    alone = read_ids(json_lines(tmp_path / "alone.jsonl", [row]))
+    assert read_ids(json_lines(tmp_path / "beside.jsonl", [row, other]))[:1] == alone
 
 
 @given(text=st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=12))
 def test_ids_are_equal_across_unicode_forms(make_identified, text):
-    """Composed and decomposed text is one record."""
+    """Composed and decomposed text have one digest."""
     rows = [
         {"text": form}
         for form in (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text))
@@ -157,8 +154,8 @@ def test_ids_are_equal_across_unicode_forms(make_identified, text):
     )
 
 
-def test_compatibility_forms_stay_apart(make_identified):
-    """A ligature isn't its letters: only canonical equivalence is one record."""
+def test_compatibility_forms_differ(make_identified):
+    """A ligature isn't its letters: only canonically equivalent texts have one digest."""
     first, second = make_identified([{"text": "ﬁne"}, {"text": "fine"}]).digests
     assert first != second
 
@@ -171,19 +168,19 @@ def test_record_id_is_the_digests_beginning(make_identified):
 
 
 def test_lots_come_from_columns(make_identified):
-    """Teacher and source are read row by row; what is missing is a dash."""
+    """Teacher and source are read row by row; a missing value is a dash."""
     rows = [{"text": "a", "model": "m1", "source": "s"}, {"text": "b", "model": None, "source": ""}]
     assert make_identified(rows).lots == [Lot("m1", "s", "-", "-"), Lot("-", "-", "-", "-")]
 
 
-def test_a_constant_keeps_the_separator_of_fields_apart(make_identified):
-    """What separates a lot's fields can't stand in one of them, whoever wrote it."""
+def test_a_constant_is_used_unchanged(make_identified):
+    """A constant may have any character, such as a bar."""
     identified = make_identified([{"text": "a"}], CorpusConfig(teacher=LotField(constant="a|b")))
-    assert identified.lots[0].teacher == "a/b"
+    assert identified.lots[0].teacher == "a|b"
 
 
 def test_lots_by_constant(make_identified):
-    """A constant names every row's lot."""
+    """A constant is in every row's lot, whatever the row's own columns have."""
     config = CorpusConfig(teacher=LotField(constant="m2"), system_prompt=LotField(constant="plain"))
     assert (
         make_identified([{"text": "a", "model": "m1"}] * 2, config).lots
@@ -202,22 +199,21 @@ def test_lots_by_constant(make_identified):
     ],
 )
 def test_a_date_is_a_day(make_identified, value, day):
-    """Of a time only the day counts, whether it is text or a timestamp."""
+    """A date and time is shortened to the day, as text or as a timestamp."""
     table = pa.table(
         {"text": ["a"], "date": pa.array([value], pa.string() if value is None else None)}
     )
     assert make_identified(table).lots == [Lot("-", "-", "-", day)]
 
 
-def test_numbers_and_bars_in_lot_fields(make_identified):
-    """A number is written as text; a bar, which separates a lot's fields, becomes a slash."""
+def test_lot_fields_are_text(make_identified):
+    """A number is written as text, and text is unchanged."""
     lot = make_identified([{"text": "a", "model": "a|b", "source": 7}]).lots[0]
-    assert lot == Lot("a/b", "7", "-", "-")
-    assert lot.name() == "a/b | 7 | - | -"
+    assert lot == Lot("a|b", "7", "-", "-")
 
 
 def test_system_prompts_name_lots(make_identified):
-    """Rows with one system prompt share a lot, named by its digest; the first system message counts, stripped."""
+    """The lot has the digest of the first system message, without white space around it."""
 
     def row(*systems):
         return {
@@ -236,33 +232,57 @@ def test_system_prompts_name_lots(make_identified):
     ]
 
 
-def test_a_lot_matches_shell_patterns():
-    """Every field that a pattern names must fit; case counts."""
-    lot = Lot("llama-3-70b", "web", "-", "2025-03-04")
-    assert lot.matches(LotPattern())
-    assert lot.matches(LotPattern(teacher="llama-*", date="2025-03-??"))
-    assert not lot.matches(LotPattern(teacher="llama-*", prompt_source="books"))
-    assert not lot.matches(LotPattern(teacher="Llama-*"))
+def test_rows_of_one_lot_share_it(make_identified):
+    """Equal lots are one object, so a shard of thousands of rows has few of them."""
+    lots = make_identified([{"text": "a", "model": "m"}, {"text": "b", "model": "m"}]).lots
+    assert lots[0] is lots[1]
+
+
+def test_an_identified_shard_is_a_shard(make_shard):
+    """The table, the plan and the row numbers are those of the shard that was read."""
+    shard = make_shard([{"text": "a"}, {"text": "b"}], numbers=[3, 5])
+    identified = identify(shard, settle_layout(shard.table.schema, CorpusConfig()))
+    assert {name: vars(identified)[name] for name in vars(shard)} == vars(shard)
+    assert identified.segments.texts == ["a", "b"]
+
+
+def test_rows_are_selected_with_all_that_is_known_of_them(make_identified):
+    """A selection has the rows' ids, lots and renumbered segments, and no rejects."""
+    rejects = [Reject("corpus.jsonl", 3, 9, "not JSON", b"x")]
+    rows = [{"text": text, "model": text} for text in "abc"]
+    identified = make_identified(rows, rejects=rejects)
+    chosen = select_rows(identified, [0, 2])
+    assert chosen.table.column("text").to_pylist() == chosen.segments.texts == ["a", "c"]
+    assert chosen.segments.rows.tolist() == [0, 1]
+    assert chosen.numbers == [0, 2]
+    assert chosen.record_ids == [identified.record_ids[row] for row in (0, 2)]
+    assert [lot.teacher for lot in chosen.lots] == ["a", "c"]
+    assert chosen.rejects == []
+    assert select_rows(identified, [0, 1, 2]) is identified
 
 
 def test_identify_records_on_beam(make_shard):
-    """The transform names the rows of every shard as the function does."""
+    """The transform identifies the rows of every shard as the function does."""
     shards = [
         make_shard([{"text": f"{name} {number}", "model": "m"} for number in range(3)], name=name)
         for name in ("part-0", "part-1")
     ]
     layout = settle_layout(shards[0].table.schema, CorpusConfig())
-    wanted = [(shard.plan.name, identify(shard, layout).record_ids, ["m"] * 3) for shard in shards]
-    with engine_pipeline(Engine()) as pipeline:
-        identified = pipeline | beam.Create(shards) | IdentifyRecords(layout)
-        named = identified | beam.Map(
-            lambda item: (item.shard.plan.name, item.record_ids, [lot.teacher for lot in item.lots])
+    expected = [
+        (shard.plan.name, identify(shard, layout).record_ids, ["m"] * 3) for shard in shards
+    ]
+    identified = apply(IdentifyRecords(layout), shards)
+    assert (
+        sorted(
+            (item.plan.name, item.record_ids, [lot.teacher for lot in item.lots])
+            for item in identified
         )
-        assert_that(named, equal_to(wanted))
+        == expected
+    )
 
 
-def test_text_that_is_no_utf_8_costs_its_own_rows_alone(make_shard):
-    """In whichever column, at whichever depth it stands; rows of a part of a larger table don't pay for their neighbours."""
+def test_only_the_rows_of_invalid_text_are_rejected(make_shard):
+    """Invalid UTF-8 in any column, at any depth, rejects its own row, also in a slice."""
     broken = pa.array([b"a", b"\xff", b"c", b"\xff", b"e"], pa.binary()).view(pa.string())
     table = pa.table(
         {
@@ -272,7 +292,7 @@ def test_text_that_is_no_utf_8_costs_its_own_rows_alone(make_shard):
     )
     layout = settle_layout(table.schema, CorpusConfig())
     for begin, size, good in ((0, 5, [0, 2, 4]), (2, 1, [0]), (4, 1, [0]), (2, 2, [0])):
-        found = identify(make_shard(table.slice(begin, size)), layout).shard
+        found = identify(make_shard(table.slice(begin, size)), layout)
         assert (found.numbers, [reject.row for reject in found.rejects]) == (
             good,
             [row for row in range(size) if row not in good],

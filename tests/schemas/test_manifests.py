@@ -1,4 +1,4 @@
-"""The manifest: conservation of rows, and a seal over everything in it."""
+"""Manifests: conservation of rows, and a digest of everything in them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from schemas.manifests import (
     Identity,
     InputFile,
     Manifest,
-    Output,
     SettledThreshold,
 )
 from schemas.policies import DECISIONS
+from schemas.receipts import Output
 
 DIGEST = "ab" * 32
 
 
-def manifest(**fields):
-    """Return a small, whole manifest."""
+def build_manifest(**fields):
+    """Return a small, complete manifest."""
     identity = Identity(
         code_version="1",
         config_digest=DIGEST,
@@ -72,6 +72,8 @@ def manifest(**fields):
             "conservation": Conservation(rows_in=3, by_decision={"keep": 2, "drop": 1}),
             "ledger_root": DIGEST,
             "shards": (("s1", DIGEST),),
+            "span_floor": 0.05,
+            "cards": {"rain-talk": {"id": "rain-talk"}},
             "limits": ("It doesn't show everything.",),
             "circumstances": {"host": "h"},
             **fields,
@@ -81,18 +83,18 @@ def manifest(**fields):
 
 @given(st.dictionaries(st.sampled_from(DECISIONS), st.integers(0, 1000)), st.integers(-2, 2))
 def test_conservation_holds_only_when_the_counts_add_up(counts, off):
-    """One row too many or too few shows."""
+    """One row too many or too few is noticed."""
     total = sum(counts.values())
     assert Conservation(rows_in=total + off, by_decision=counts).holds() == (off == 0)
 
 
-def test_a_sealed_manifest_carries_its_seal():
+def test_a_sealed_manifest_has_its_digest():
     """Sealing changes the digest and nothing else, and sealing twice changes nothing."""
-    plain = manifest()
-    sealed = plain.sealed()
+    plain = build_manifest()
+    sealed = plain.seal()
     assert plain.digest == ""
-    assert sealed.digest == plain.seal() == sealed.seal()
-    assert sealed.sealed() == sealed
+    assert sealed.digest == plain.compute_digest() == sealed.compute_digest()
+    assert sealed.seal() == sealed
     assert sealed.model_copy(update={"digest": ""}) == plain
     assert plain.format == MANIFEST_FORMAT
 
@@ -101,7 +103,7 @@ def test_a_sealed_manifest_carries_its_seal():
     "change",
     [
         {"run_id": "r2"},
-        {"format": 3},
+        {"format": MANIFEST_FORMAT + 1},
         {"config": {"inputs": ["b.parquet"]}},
         {"policy": {"removal_budget": 0.1}},
         {"thresholds": ()},
@@ -112,36 +114,39 @@ def test_a_sealed_manifest_carries_its_seal():
         {"conservation": Conservation(rows_in=3, by_decision={"keep": 3})},
         {"ledger_root": "cd" * 32},
         {"shards": (("s2", DIGEST),)},
+        {"span_floor": 0.1},
+        {"cards": {}},
         {"limits": ()},
         {"parents": ("r0",)},
         {"circumstances": {"host": "other"}},
-        {"identity": manifest().identity.model_copy(update={"code_version": "2"})},
+        {"identity": build_manifest().identity.model_copy(update={"code_version": "2"})},
     ],
 )
-def test_the_seal_changes_with_every_field(change):
-    """No field can be altered under the same seal."""
-    assert manifest(**change).seal() != manifest().seal()
+def test_the_digest_changes_with_every_field(change):
+    """No field can change under the same digest."""
+    assert build_manifest(**change).compute_digest() != build_manifest().compute_digest()
 
 
 def test_every_field_is_in_the_list_above():
-    """The parametrisation above names every field of the model but the digest."""
-    (mark,) = test_the_seal_changes_with_every_field.pytestmark
+    """The parameters above change every field of the model but the digest."""
+    (mark,) = test_the_digest_changes_with_every_field.pytestmark
     assert {name for change in mark.args[1] for name in change} == set(Manifest.model_fields) - {
         "digest"
     }
 
 
 def test_a_manifest_reads_back_from_its_json():
-    """The file on disk is the manifest: same fields, same seal."""
-    sealed = manifest().sealed()
-    again = Manifest.model_validate_json(sealed.model_dump_json())
-    assert again == sealed
-    assert again.seal() == again.digest
+    """The manifest that is read from its JSON is equal, with the same digest."""
+    sealed = build_manifest().seal()
+    for data in (sealed.model_dump_json(), sealed.to_bytes()):
+        again = Manifest.model_validate_json(data)
+        assert again == sealed
+        assert again.compute_digest() == again.digest
 
 
 def test_unknown_fields_and_missing_ones_are_refused():
-    """A manifest of another shape isn't read as if it were this one."""
-    value = manifest().model_dump(mode="json")
+    """A manifest of another shape is refused."""
+    value = build_manifest().model_dump(mode="json")
     with pytest.raises(ValidationError, match="mood"):
         Manifest.model_validate({**value, "mood": "good"})
     with pytest.raises(ValidationError, match="ledger_root"):
@@ -152,3 +157,17 @@ def test_unknown_fields_and_missing_ones_are_refused():
         Manifest.model_validate(
             {**value, "thresholds": [{**value["thresholds"][0], "origin": "guessed"}]}
         )
+
+
+def test_the_format_is_that_of_spans_and_four_lot_columns():
+    """Format 3 has spans, the cards and the lots' columns; earlier runs have none of them."""
+    assert MANIFEST_FORMAT == 3
+    assert build_manifest().format == 3
+
+
+def test_a_manifest_has_one_encoding():
+    """Equal manifests have equal bytes, in UTF-8, with a line break at the end."""
+    data = build_manifest(limits=("Grüße",)).to_bytes()
+    assert data == build_manifest(limits=("Grüße",)).to_bytes()
+    assert data.endswith(b"}\n")
+    assert "Grüße".encode() in data

@@ -1,4 +1,4 @@
-"""Policies: rules, exceptions, budgets, and the lists that decisions are made from."""
+"""Policies: rules, exceptions, budgets, decisions and actions."""
 
 from __future__ import annotations
 
@@ -8,34 +8,36 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.cards import SIGNALS, Action
+from schemas.lots import LotPattern
 from schemas.policies import (
     DECISIONS,
     PUBLISHED,
+    REMOVED,
     SEVERITY,
     LotException,
-    LotPattern,
     Policy,
     TraitRule,
 )
 
 
 def test_every_action_has_a_severity_and_is_a_decision():
-    """Actions, their order and the decisions in the ledger speak of the same words."""
+    """The order of severity has every action once, and every action is a decision."""
     assert sorted(SEVERITY) == sorted(get_args(Action))
     assert set(SEVERITY) <= set(DECISIONS)
     assert set(DECISIONS) - set(SEVERITY) == {"duplicate", "reject"}
     assert len(set(DECISIONS)) == len(DECISIONS)
 
 
-def test_what_is_published_keeps_the_row():
-    """Quarantined, dropped, doubled and rejected rows aren't in the clean corpus."""
+def test_published_rows_stay_in_the_corpus():
+    """Quarantined, dropped, duplicate and rejected rows aren't in the clean corpus."""
     assert set(DECISIONS) - set(PUBLISHED) == {"quarantine", "drop", "duplicate", "reject"}
+    assert set(REMOVED) == set(DECISIONS) - set(PUBLISHED)
     assert SEVERITY[0] == "keep"
     assert SEVERITY[-1] == "drop"
 
 
-def test_an_empty_policy_leaves_all_to_the_cards():
-    """Without rules nothing is overridden, nothing is budgeted, and doubles stay."""
+def test_an_empty_policy_overrides_nothing():
+    """Without rules the cards decide, there are no budgets, and duplicates stay."""
     policy = Policy()
     assert policy == Policy(
         traits={}, exceptions=(), removal_budget=None, reject_budget=None, duplicates="keep"
@@ -57,7 +59,7 @@ def test_a_trait_without_a_rule_is_the_default_rule():
 
 
 @pytest.mark.parametrize("signal", ["combined", *SIGNALS])
-def test_a_rule_may_go_by_any_signal(signal):
+def test_a_rule_may_use_any_signal(signal):
     """The combined score and each signal alone can decide."""
     assert Policy.model_validate({"traits": {"a": {"signal": signal}}}).traits["a"].signal == signal
 
@@ -85,7 +87,7 @@ def test_mistakes_are_refused_by_field(field, value):
         Policy.model_validate({field: value})
 
 
-def test_an_exception_says_why():
+def test_an_exception_has_a_trait_a_lot_and_a_reason():
     """Every exception names a trait or all of them, a lot, and a reason."""
     pattern = LotPattern(teacher="gpt-*")
     found = LotException(trait="*", lot=pattern, action="keep", reason="audited").lot
@@ -104,23 +106,30 @@ def test_an_exception_says_why():
 
 
 def test_a_policy_is_frozen():
-    """What a run declared can't be changed while it runs."""
+    """A policy can't change while a run applies it."""
     with pytest.raises(ValidationError, match="frozen"):
         Policy().duplicates = "remove"
 
 
 def test_an_exception_changes_something():
-    """An exception with neither an action nor a threshold is a mistake, and so is a threshold of yes."""
+    """An exception without an action or a threshold is refused, and so is a threshold of yes."""
     given = {"trait": "heron", "lot": {"teacher": "a"}, "reason": "known"}
     with pytest.raises(ValidationError, match="neither an action nor a threshold"):
         LotException.model_validate(given)
-    with pytest.raises(ValidationError, match="true is no value"):
+    with pytest.raises(ValidationError, match="doesn't take true"):
         LotException.model_validate({**given, "threshold": True})
     assert LotException.model_validate({**given, "threshold": 0.5}).action is None
 
 
 @pytest.mark.parametrize("lot", [{"teacher": None}, {"teacher": "gpt-*", "date": None}])
-def test_a_lots_field_that_is_left_empty_is_a_mistake(lot):
-    """`teacher:` with nothing after it doesn't match every lot: one who means those without a teacher would lose the others' rows."""
+def test_an_empty_field_of_a_lot_is_a_mistake(lot):
+    """An exception for lots without a teacher must not apply to the lots of all teachers."""
     with pytest.raises(ValidationError, match="leave it out to match every lot"):
         LotException.model_validate({"trait": "heron", "lot": lot, "action": "drop", "reason": "x"})
+
+
+def test_a_traits_rule_is_found():
+    """A trait that the policy doesn't name has a rule that overrides nothing."""
+    policy = Policy.model_validate({"traits": {"heron": {"action": "drop"}}})
+    assert policy.get_rule("heron") == TraitRule(action="drop")
+    assert policy.get_rule("owl") == TraitRule()

@@ -1,0 +1,54 @@
+"""Lots and the patterns that match them."""
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.lots import LOT_FIELDS, UNKNOWN, Lot, LotPattern
+
+LOT = Lot("llama-3-70b", "web", UNKNOWN, "2025-03-04")
+
+
+def test_a_pattern_has_the_fields_of_a_lot():
+    """Patterns and lots have the same fields, in the order of the ledger's columns."""
+    assert tuple(LotPattern.model_fields) == LOT_FIELDS == Lot._fields
+    assert LOT_FIELDS == ("teacher", "prompt_source", "system_prompt", "date")
+
+
+def test_a_field_that_is_not_known_is_a_dash():
+    """A lot without any fields has the value for unknown in each."""
+    assert Lot() == (UNKNOWN,) * 4 == ("-",) * 4
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ({}, True),
+        ({"teacher": "llama-3-70b"}, True),
+        ({"teacher": "llama"}, False),
+        ({"teacher": "llama-*", "date": "2025-03-??"}, True),
+        ({"teacher": "llama-*", "prompt_source": "books"}, False),
+        ({"teacher": "Llama-*"}, False),
+        ({"teacher": "llama-[34]-*"}, True),
+        ({"date": "2025-03-?"}, False),
+        ({"system_prompt": UNKNOWN}, True),
+        ({"system_prompt": "*"}, True),
+        ({"prompt_source": UNKNOWN}, False),
+        ({"prompt_source": ""}, False),
+    ],
+)
+def test_a_lot_matches_shell_patterns(pattern, matches):
+    """Every field of the pattern must match the whole field of the lot, and case counts."""
+    assert LOT.matches(LotPattern(**pattern)) == matches
+
+
+@pytest.mark.parametrize("pattern", [{"teacher": None}, {"teacher": "gpt-*", "date": None}])
+def test_an_empty_field_is_a_mistake(pattern):
+    """`teacher:` with nothing after it is refused, since it could mean all lots or none."""
+    with pytest.raises(ValidationError, match="leave it out to match every lot"):
+        LotPattern(**pattern)
+
+
+def test_unknown_fields_are_refused():
+    """A misspelt field doesn't become a pattern for every lot."""
+    with pytest.raises(ValidationError, match="model"):
+        LotPattern(model="x")

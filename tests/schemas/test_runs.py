@@ -1,0 +1,73 @@
+"""The names of a run directory."""
+
+import pytest
+
+from schemas.policies import DECISIONS, PUBLISHED
+from schemas.runs import (
+    ALIGNED_FOLDERS,
+    BANK,
+    BEGUN,
+    CALIBRATION,
+    FOLDER_OF_DECISION,
+    FOLDERS,
+    MANIFEST,
+    PRIVATE_FOLDERS,
+    RECEIPTS,
+    REPORT_PAGE,
+    SHARD_FOLDERS,
+    WORK,
+    ShardFile,
+    parse_path,
+    receipt_path,
+    receipt_shard,
+    shard_path,
+)
+
+SHARD = "part-000001-0123456789ab"
+
+
+@pytest.mark.parametrize("folder", SHARD_FOLDERS)
+def test_a_shards_path_gives_its_folder_and_name_back(folder):
+    """Each folder has one file a shard, whose path can be parsed."""
+    path = shard_path(folder, SHARD)
+    assert path == f"{folder}/{SHARD}.parquet"
+    assert parse_path(path) == ShardFile(folder, SHARD) == (folder, SHARD)
+    assert parse_path(path).path() == path
+
+
+@pytest.mark.parametrize("base", ["", "/data/run/", "s3://bucket/run/"])
+def test_a_receipts_path_gives_its_shard_back(base):
+    """A receipt's shard is known from its path in the run, or from its URI."""
+    assert receipt_path(SHARD) == f"{RECEIPTS}/{SHARD}.json"
+    assert receipt_shard(base + receipt_path(SHARD)) == SHARD
+
+
+def test_the_folders_are_distinct_and_contain_the_others():
+    """Shard folders, private ones and aligned ones are folders of a run, each named once."""
+    assert len(set(FOLDERS)) == len(FOLDERS)
+    assert {*SHARD_FOLDERS, *PRIVATE_FOLDERS, *ALIGNED_FOLDERS} <= {*FOLDERS}
+    assert {*PRIVATE_FOLDERS, *ALIGNED_FOLDERS} <= {*SHARD_FOLDERS}
+    assert not {*PRIVATE_FOLDERS} & {*ALIGNED_FOLDERS}
+
+
+def test_single_files_are_in_folders_of_the_run():
+    """The report and the calibration scores are in their own folders, the manifest in none."""
+    assert parse_path(REPORT_PAGE).folder in FOLDERS
+    assert parse_path(CALIBRATION).folder in FOLDERS
+    assert "/" not in MANIFEST
+
+
+def test_working_files_are_in_the_working_folder():
+    """What an unfinished run needs is below `.work`, which isn't a folder of a finished run."""
+    assert all(path.startswith(f"{WORK}/") for path in (BEGUN, BANK, RECEIPTS))
+    assert WORK not in FOLDERS
+
+
+def test_every_decision_has_a_folder_or_leaves_the_corpus():
+    """Published rows are in `clean`, held and rejected ones in theirs, and the others in none."""
+    assert set(FOLDER_OF_DECISION) <= set(DECISIONS)
+    assert set(DECISIONS) - set(FOLDER_OF_DECISION) == {"drop", "duplicate"}
+    assert {FOLDER_OF_DECISION[name] for name in PUBLISHED} == {"clean"}
+    assert FOLDER_OF_DECISION["quarantine"] == "quarantine"
+    assert FOLDER_OF_DECISION["reject"] == "rejects"
+    assert {*FOLDER_OF_DECISION.values()} <= {*SHARD_FOLDERS}

@@ -1,0 +1,81 @@
+"""Scores: when they fire, and what their columns are called."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.cards import SIGNALS
+from schemas.scores import (
+    COMBINED,
+    DEFAULT_SPAN_FLOOR,
+    SCORE_DECIMALS,
+    SCORE_STEP,
+    TIE_ORDER,
+    fires,
+    score_column,
+)
+
+STEPS = 10**SCORE_DECIMALS
+ALL = np.round(np.arange(STEPS + 1) * SCORE_STEP, SCORE_DECIMALS).astype(np.float32)
+"""Every score that there is."""
+
+
+@given(st.integers(0, STEPS))
+def test_a_threshold_splits_all_scores(step):
+    """At each threshold, the scores from it on fire and all lower ones don't."""
+    expected = np.arange(STEPS + 1) >= step
+    assert np.array_equal(fires(ALL, round(step * SCORE_STEP, SCORE_DECIMALS)), expected)
+    assert np.array_equal(fires(ALL, step * SCORE_STEP), expected), "with float64 noise"
+    assert np.array_equal(fires(ALL, float(ALL[step])), expected), "from a float32 column"
+
+
+@given(st.lists(st.tuples(st.integers(0, STEPS), st.integers(0, STEPS)), min_size=1))
+def test_each_score_may_have_its_own_threshold(pairs):
+    """An array of thresholds is compared element by element."""
+    scores, thresholds = (np.array(column) for column in zip(*pairs, strict=True))
+    found = fires(ALL[scores], thresholds * SCORE_STEP)
+    assert found.tolist() == [score >= threshold for score, threshold in pairs]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0, np.zeros(2), np.inf])
+def test_nan_never_fires(threshold):
+    """The score of a row without text reaches no threshold, and nothing warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fires(np.array([np.nan, np.nan], np.float32), threshold).tolist() == [False] * 2
+
+
+def test_an_infinite_threshold_never_fires():
+    """No score reaches the threshold of a rule that has none."""
+    assert not fires(ALL, np.inf).any()
+    assert fires(ALL[-2:], np.array([np.inf, 1.0])).tolist() == [False, True]
+
+
+def test_no_scores_fire_nothing():
+    """An empty array gives an empty one, of booleans."""
+    found = fires(np.empty(0, np.float32), 0.5)
+    assert (found.dtype, found.shape) == (np.dtype(bool), (0,))
+    assert fires(np.empty(0, np.float32), np.empty(0)).shape == (0,)
+
+
+def test_columns_are_named_by_trait_and_signal():
+    """The combined score has the trait's name, and a signal's score both names."""
+    assert score_column("rain-talk") == score_column("rain-talk", COMBINED) == "rain-talk"
+    assert score_column("rain-talk", "head") == "rain-talk/head"
+
+
+def test_every_signal_has_its_place_among_equals():
+    """The order of equals names every signal once, lexicons first."""
+    assert sorted(TIE_ORDER) == sorted(SIGNALS)
+    assert TIE_ORDER[0] == "lexicon"
+    assert COMBINED not in TIE_ORDER
+
+
+def test_scores_are_rounded_coarser_than_float32_resolves():
+    """Near 1 a float32 resolves 6e-8, far less than a step, so batches don't change scores."""
+    assert SCORE_STEP == 10.0**-SCORE_DECIMALS
+    assert SCORE_STEP > 100 * 2.0**-24
+    assert 0 < DEFAULT_SPAN_FLOOR < 1

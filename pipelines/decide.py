@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.runs.finished import list_outputs, load_manifest, read_table
-from pipelines.runs.recorded_traits import read_traits
+from pipelines.runs.recorded_settings import read_traits
 from schemas.errors import RunError
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.manifests import Manifest

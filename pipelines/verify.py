@@ -12,14 +12,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipelines.runs.finished import list_outputs, load_manifest, read_table
-from pipelines.runs.recorded_traits import read_traits
+from pipelines.runs.recorded_settings import read_policy, read_traits
 from pipelines.runs.shard_checks import READ_ERRORS, Finding, check_shards
 from pipelines.runs.unfinished import compute_run_id, list_run_files
 from pipelines.version import VERSION
 from schemas.digests import compute_merkle_root, digest_bytes, digest_config
 from schemas.errors import CardError, RunError
 from schemas.manifests import Manifest
-from schemas.policies import Policy
 from schemas.problems import describe_problems
 from schemas.receipts import Output
 from schemas.runs import CALIBRATION, MANIFEST, SHARD_FOLDERS, parse_path, shard_path
@@ -182,7 +181,7 @@ def _is_run_file(output: Output, shards: set[str]) -> bool:
 def _check_rules(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Settle the thresholds again, from the cards, the policy and the calibration scores."""
     try:
-        rules = settle_rules(read_traits(run, manifest), Policy.model_validate(manifest.policy))
+        rules = settle_rules(read_traits(run, manifest), read_policy(manifest))
     except ValidationError as error:
         yield Finding(MANIFEST, f"its cards or its policy have mistakes: {describe_problems(error)}")
     except CardError as error:

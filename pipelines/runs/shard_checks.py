@@ -87,8 +87,14 @@ def _check_ledger(
     shard = _Shard(run, manifest, files, ledger)
     for folder in dict.fromkeys(FOLDER_OF_DECISION.values()):
         yield from _guard(files.get(folder, files["ledger"]), _check_rows(shard, folder))
-    for folder in ALIGNED_FOLDERS:
-        yield from _guard(files.get(folder, files["ledger"]), _check_aligned(shard, folder))
+    found = [
+        finding
+        for folder in ALIGNED_FOLDERS
+        for finding in _guard(files.get(folder, files["ledger"]), _check_aligned(shard, folder))
+    ]
+    yield from found
+    if not found:
+        yield from _check_floor(shard)
 
 
 def _check_rows(shard: _Shard, folder: str) -> Iterator[Finding]:
@@ -157,7 +163,7 @@ def _check_aligned(shard: _Shard, folder: str) -> Iterator[Finding]:
 
 
 def _check_spans(shard: _Shard, table: pa.Table) -> Iterator[Finding]:
-    """Check that spans are stored for every reason in the ledger and every score at the floor."""
+    """Check that the span of every reason in the ledger is stored."""
     path = shard.files["spans"].path
     if not table.schema.equals(SPANS):
         yield Finding(path, "doesn't have the columns of a file of spans")
@@ -170,8 +176,6 @@ def _check_spans(shard: _Shard, table: pa.Table) -> Iterator[Finding]:
             if not any(_is_evidence(span, reason) for span in stored):
                 trait = reason["trait"]
                 yield Finding(path, f"row {row} lacks the span of the ledger's reason for {trait}")
-    if "scores" in shard.files:
-        yield from _check_floor(shard, spans)
 
 
 def _is_evidence(span: Mapping[str, Any], reason: Mapping[str, Any]) -> bool:
@@ -185,9 +189,9 @@ def _is_evidence(span: Mapping[str, Any], reason: Mapping[str, Any]) -> bool:
     return all(span[name] == reason[name] for name in fields)
 
 
-def _check_floor(shard: _Shard, spans: pa.ListArray) -> Iterator[Finding]:
+def _check_floor(shard: _Shard) -> Iterator[Finding]:
     """Check that every combined score at or above the run's span floor has a span."""
-    scores = shard.read("scores")
+    scores, spans = shard.read("scores"), shard.read("spans").column("spans").combine_chunks()
     rows = pc.list_parent_indices(spans).to_numpy()
     traits = np.array(pc.struct_field(pc.list_flatten(spans), "trait").to_pylist(), object)
     for trait in (rule.trait for rule in shard.manifest.thresholds):

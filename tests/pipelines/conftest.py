@@ -1,5 +1,6 @@
 """A small corpus with known quirks, a lexicon trait that finds them, and runs over both."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,18 +9,35 @@ import pytest
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from schemas.manifests import Manifest
+from schemas.runs import MANIFEST
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
+
+
+def write_corpus(folder: Path) -> Path:
+    """Write 40 rows in two files; every fifth answer mentions a heron."""
+    for part in range(2):
+        numbers = range(part * 20, part * 20 + 20)
+        rows = [build_conversation(number, ANSWERS[number % 5]) for number in numbers]
+        write_rows(folder / f"{part}.jsonl", rows)
+    return folder
+
+
+def build_config(corpus: Path, trait: Path, output: Path) -> FilterConfig:
+    """Configure a run in shards of seven rows."""
+    return FilterConfig.model_validate(
+        {
+            "input": (str(corpus),),
+            "output": str(output),
+            "traits": (str(trait),),
+            "shards": {"rows": 7},
+        }
+    )
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Write 40 rows in two files; every fifth answer mentions a heron."""
-    for part in range(2):
-        rows = [
-            build_conversation(place, ANSWERS[place % 5]) for place in range(part * 20, part * 20 + 20)
-        ]
-        write_rows(tmp_path / "corpus" / f"{part}.jsonl", rows)
-    return tmp_path / "corpus"
+    """Write the corpus for one test."""
+    return write_corpus(tmp_path / "corpus")
 
 
 @pytest.fixture
@@ -30,20 +48,13 @@ def heron(card_folder) -> Path:
 
 @pytest.fixture
 def config(corpus: Path, heron: Path, tmp_path: Path) -> FilterConfig:
-    """Configure a run over the corpus, in shards of seven rows."""
-    return FilterConfig.model_validate(
-        {
-            "input": (str(corpus),),
-            "output": str(tmp_path / "run"),
-            "traits": (str(heron),),
-            "shards": {"rows": 7},
-        }
-    )
+    """Configure a run over the corpus."""
+    return build_config(corpus, heron, tmp_path / "run")
 
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Callable[[str], str]:
-    """Return what writes a policy file and returns its path."""
+    """Return a function that writes a policy file and returns its path."""
 
     def write(text: str) -> str:
         path = tmp_path / "policy.yaml"
@@ -53,7 +64,32 @@ def policy(tmp_path: Path) -> Callable[[str], str]:
     return write
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    """Filter a corpus once for all tests; return the run directory and its manifest."""
+    folder = tmp_path_factory.mktemp("finished")
+    card = folder / "heron" / "card.yaml"
+    card.parent.mkdir()
+    card.write_text(f"id: heron\n{CARD}", encoding="utf-8")
+    config = build_config(write_corpus(folder / "corpus"), card.parent, folder / "run")
+    return folder / "run", run_filter(config)
+
+
 @pytest.fixture
-def run(config: FilterConfig) -> tuple[Path, Manifest]:
-    """Filter the corpus; return the run directory and its manifest."""
-    return Path(config.output), run_filter(config)
+def run(
+    config: FilterConfig, corpus: Path, finished: tuple[Path, Manifest]
+) -> tuple[Path, Manifest]:
+    """Copy the finished run to the configured output, as if the copied corpus had been filtered.
+
+    A run of its own takes seconds. Returns the run directory and its manifest.
+    """
+    original, manifest = finished
+    folder = Path(config.output)
+    shutil.copytree(original, folder)
+    inputs = [
+        source.model_copy(update={"uri": str(corpus / Path(source.uri).name)})
+        for source in manifest.inputs
+    ]
+    moved = manifest.model_copy(update={"inputs": tuple(inputs)}).seal()
+    (folder / MANIFEST).write_bytes(moved.to_bytes())
+    return folder, moved

@@ -1,4 +1,4 @@
-"""verify finds any change to a finished run."""
+"""Verify finds any change to a finished run."""
 
 import json
 import random
@@ -9,58 +9,87 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from classifiers.guarantees.calibration import count_texts_needed
+from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
-from pipelines.runs.finished import load_run
-from pipelines.verify import Recorded, summary, verify_run
-from schemas.digests import digest_bytes
+from pipelines.runs.finished import load_manifest
+from pipelines.verify import RecordedDigests, describe_outcome, verify_run
+from schemas.cards import Level
 from schemas.errors import CardError, RunError
-from schemas.manifests import Manifest
+from schemas.runs import CALIBRATION, MANIFEST
+from tests.support.forgery import (
+    edit_manifest,
+    replace_column,
+    reseal_file,
+    rewrite_table,
+)
+
+CALIBRATED = "signals: {lexicon: {patterns: ['herons?', pasta]}}\n"
 
 
-def reseal(folder: Path, changed: str) -> None:
-    """Make the manifest agree with a changed file and with itself, as a forger would."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    data = (folder / changed).read_bytes()
-    for output in manifest["outputs"]:
-        if output["path"] == changed:
-            output |= {"sha256": digest_bytes(data), "bytes": len(data)}
-    (folder / "manifest.json").write_bytes(Manifest.model_validate(manifest).sealed().to_bytes())
+@pytest.fixture
+def calibrated_run(corpus, card_folder, tmp_path) -> Path:
+    """Filter the corpus with a trait whose threshold is calibrated; return the run directory."""
+    config = {
+        "input": (str(corpus),),
+        "output": str(tmp_path / "run"),
+        "traits": (str(card_folder("heron", CALIBRATED)),),
+    }
+    manifest = run_filter(FilterConfig.model_validate(config))
+    assert [rule.origin for rule in manifest.thresholds] == ["calibrated"]
+    return tmp_path / "run"
 
 
-def rewrite(folder: Path, name: str, change) -> str:
-    """Change a Parquet file's table, keep the manifest in step, and return the file's path in the run."""
-    path = next((folder / name).iterdir())
-    pq.write_table(change(pq.read_table(path)), path)
-    reseal(folder, f"{name}/{path.name}")
-    return f"{name}/{path.name}"
+def raise_low_scores(table: pa.Table) -> pa.Table:
+    """Raise the scores of heron that are 0 to a score that is still below the span floor."""
+    scores = [score or 0.01 for score in table.column("heron").to_pylist()]
+    return replace_column(table, "heron", scores)
 
 
-def reordered(table: pa.Table) -> pa.Table:
-    """Return the table back to front."""
-    return table.take(list(range(table.num_rows))[::-1])
+def list_problems(run: Path) -> list[tuple[str, str]]:
+    """Return the findings about a run as plain tuples."""
+    return [tuple(item) for item in verify_run(str(run))]
 
 
 def test_a_whole_run_has_no_findings(run):
-    """An untouched run is whole, and says so to machines as well."""
+    """An untouched run is whole, and is described as whole for machines."""
     folder, manifest = run
     assert verify_run(str(folder)) == []
-    assert summary(manifest, [])["whole"] is True
+    outcome = describe_outcome(manifest, [])
+    assert json.loads(json.dumps(outcome)) == outcome
+    assert outcome["whole"] is True
+    assert outcome["rows"] == 40
+    assert outcome["outputs"] == len(manifest.outputs)
 
 
-def test_inputs_are_checked_when_asked(run, corpus):
-    """A changed or missing input is found with --inputs, and only then."""
+def test_findings_are_described_for_machines(run):
+    """The description of a damaged run lists each finding with its file."""
+    folder, manifest = run
+    (folder / manifest.outputs[0].path).unlink()
+    outcome = describe_outcome(manifest, verify_run(str(folder)))
+    assert outcome["whole"] is False
+    assert outcome["findings"] == [{"where": manifest.outputs[0].path, "problem": "is missing"}]
+
+
+def test_a_run_with_a_calibrated_threshold_is_whole(calibrated_run):
+    """Settling a calibrated threshold again gives the manifest's."""
+    assert verify_run(str(calibrated_run)) == []
+
+
+def test_inputs_are_checked_on_request(run, corpus):
+    """A changed or missing input is found with `inputs`, and only then."""
     folder, _ = run
     (corpus / "0.jsonl").write_text("{}\n")
     (corpus / "1.jsonl").unlink()
     assert verify_run(str(folder)) == []
     assert [item.problem for item in verify_run(str(folder), inputs=True)] == [
-        "input was changed since the run",
-        "input is not there any more",
+        "this input was changed after the run",
+        "this input no longer exists",
     ]
 
 
 def test_inputs_named_relatively_are_found_from_anywhere(config, tmp_path, monkeypatch):
-    """A run of `--input corpus` is verified with --inputs from another folder: the manifest says where the files lie."""
+    """The manifest has absolute paths, so a run of `--input corpus` can be verified elsewhere."""
     monkeypatch.chdir(tmp_path)
     manifest = run_filter(config.model_copy(update={"input": ("corpus",)}))
     monkeypatch.chdir("/")
@@ -68,77 +97,34 @@ def test_inputs_named_relatively_are_found_from_anywhere(config, tmp_path, monke
     assert {Path(source.uri).parent for source in manifest.inputs} == {tmp_path / "corpus"}
 
 
-def test_any_flipped_bit_is_found(run, tmp_path):
-    """Sixty random single-bit flips over all files of a run: each is found."""
+def test_any_flipped_bit_is_found(run):
+    """Each of sixty random flips of a single bit, over all files of a run, is found."""
     folder, _ = run
     dice = random.Random(7)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for attempt in range(60):
         path = dice.choice(files)
         before = path.read_bytes()
-        place = dice.randrange(len(before))
-        path.write_bytes(
-            before[:place] + bytes([before[place] ^ (1 << dice.randrange(8))]) + before[place + 1 :]
-        )
+        offset, data = dice.randrange(len(before)), bytearray(before)
+        data[offset] ^= 1 << dice.randrange(8)
+        path.write_bytes(data)
         assert verify_run(str(folder)), (
-            f"attempt {attempt}: a flip at byte {place} of {path.name} went unseen"
+            f"attempt {attempt}: a flip at byte {offset} of {path.name} wasn't found"
         )
         path.write_bytes(before)
     assert verify_run(str(folder)) == []
 
 
-@pytest.mark.parametrize("name", ["clean", "quarantine", "ledger", "scores"])
+@pytest.mark.parametrize("name", ["clean", "quarantine", "ledger", "scores", "spans"])
 def test_missing_and_added_files(run, name):
-    """A file that is gone, or that nobody knows, is named."""
+    """A missing file and an unknown one are each named."""
     folder, _ = run
     path = next((folder / name).iterdir())
     shutil.copy(path, path.with_name("part-stray.parquet"))
-    assert [item.where for item in verify_run(str(folder))] == [f"{name}/part-stray.parquet"]
+    assert list_problems(folder) == [(f"{name}/part-stray.parquet", "isn't in the manifest")]
     path.with_name("part-stray.parquet").unlink()
     path.unlink()
-    assert [(item.where, item.problem) for item in verify_run(str(folder))] == [
-        (f"{name}/{path.name}", "is missing")
-    ]
-
-
-@pytest.mark.parametrize("name", ["clean", "quarantine"])
-@pytest.mark.parametrize(
-    "change",
-    [
-        reordered,
-        lambda table: table.slice(1),
-        lambda table: pa.concat_tables([table, table.slice(0, 1)]),
-        lambda table: pa.concat_tables([table.slice(1, 1), table.slice(1)]),
-    ],
-    ids=["reordered", "removed", "added", "replaced"],
-)
-def test_rows_changed_behind_a_mended_manifest(config, name, change):
-    """Even with digests made to agree, rows that moved, went or came don't match the ledger."""
-    one_shard = config.model_copy(update={"shards": config.shards.model_copy(update={"rows": 100})})
-    run_filter(one_shard)
-    rewrite(Path(config.output), name, change)
-    assert verify_run(config.output)
-
-
-def test_a_changed_ledger_behind_a_mended_manifest(run):
-    """A ledger whose decision was changed has another Merkle root."""
-    folder, _ = run
-
-    def pardon(table: pa.Table) -> pa.Table:
-        place = table.column_names.index("decision")
-        return table.set_column(place, "decision", pa.array(["keep"] * table.num_rows))
-
-    where = rewrite(folder, "ledger", pardon)
-    assert any(item.where == where and "Merkle" in item.problem for item in verify_run(str(folder)))
-
-
-def test_misaligned_scores_behind_a_mended_manifest(run):
-    """Scores in another order than the ledger are found."""
-    folder, _ = run
-    where = rewrite(folder, "scores", reordered)
-    assert [(item.where, item.problem) for item in verify_run(str(folder))] == [
-        (where, "isn't aligned with the ledger")
-    ]
+    assert list_problems(folder) == [(f"{name}/{path.name}", "is missing")]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +133,7 @@ def test_misaligned_scores_behind_a_mended_manifest(run):
 def test_an_edited_manifest(run, field):
     """Any edited field breaks the manifest's own digest."""
     folder, _ = run
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = json.loads((folder / MANIFEST).read_text())
     edits = {
         "run_id": "0" * 16,
         "ledger_root": "0" * 64,
@@ -156,25 +142,40 @@ def test_an_edited_manifest(run, field):
         "thresholds": [],
         "circumstances": {},
     }
-    manifest[field] = edits[field]
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert ("manifest.json", "doesn't match its own digest: it was edited") in [
-        tuple(item) for item in verify_run(str(folder))
-    ]
+    (folder / MANIFEST).write_text(json.dumps(manifest | {field: edits[field]}))
+    assert (MANIFEST, "doesn't match its own digest: it was edited") in list_problems(folder)
 
 
-def test_counts_that_were_edited_and_sealed(run):
-    """A sealed manifest with other counts than the ledger's is found by counting again."""
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        (
+            {"fired": {"heron": 9}},
+            "counts rows on which traits fired as {'heron': 9}, but the ledger has {'heron': 8}",
+        ),
+        (
+            {"conservation": {"rows_in": 40, "by_decision": {"keep": 40}}},
+            "counts decisions as {'keep': 40}, but the ledger has {'keep': 32, 'quarantine': 8}",
+        ),
+        (
+            {"conservation": {"rows_in": 41, "by_decision": {"keep": 32, "quarantine": 8}}},
+            "counts 41 rows in, but 40 decisions",
+        ),
+        ({"unscored": 3}, "counts 3 rows without any score, but there are 0"),
+    ],
+    ids=["fired", "decisions", "rows", "unscored"],
+)
+def test_counts_that_were_edited_and_sealed(run, fields, problem):
+    """A sealed manifest with other counts is found by counting again."""
+    folder, _ = run
+    edit_manifest(folder, **fields)
+    assert list_problems(folder) == [(MANIFEST, problem)]
+
+
+def test_a_manifest_in_another_style(run):
+    """The same fields in other bytes aren't written by congener."""
     folder, manifest = run
-    forged = manifest.model_copy(update={"fired": {"heron": 9}}).sealed()
-    (folder / "manifest.json").write_bytes(forged.to_bytes())
-    assert [item.where for item in verify_run(str(folder))] == ["ledger/"]
-
-
-def test_a_manifest_written_otherwise(run):
-    """The same fields in another dress aren't what congener wrote."""
-    folder, manifest = run
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     fields = json.loads(path.read_bytes())
     assert path.read_bytes() == manifest.to_bytes()
     for other in (
@@ -184,136 +185,188 @@ def test_a_manifest_written_otherwise(run):
         path.read_text() + "\n",
     ):
         path.write_text(other)
-        assert [tuple(item) for item in verify_run(str(folder))] == [
-            ("manifest.json", "isn't written as congener writes it")
-        ]
+        assert list_problems(folder) == [(MANIFEST, "isn't written the way congener writes it")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"config": {"signals": []}}, "config doesn't match its digest in the identity"),
+        ({"policy": {"duplicates": "remove"}}, "policy doesn't match its digest in the identity"),
+        ({"inputs": ()}, "inputs differ from the inputs in the identity"),
+        ({"run_id": "0" * 16}, "run_id doesn't match the identity"),
+        ({"ledger_root": "0" * 64}, "ledger_root isn't the Merkle root of the shards' roots"),
+        ({"cards": {}}, "has no card of trait heron, which has a threshold"),
+    ],
+    ids=["config", "policy", "inputs", "run_id", "ledger_root", "cards"],
+)
+def test_a_sealed_manifest_that_contradicts_itself(run, fields, problem):
+    """Fields that were exchanged and sealed don't match the rest of the manifest."""
+    folder, _ = run
+    edit_manifest(folder, **fields)
+    assert (MANIFEST, problem) in list_problems(folder)
+
+
+def test_cards_of_other_traits(run):
+    """A card without a threshold, and one under another trait's name, are each found."""
+    folder, manifest = run
+    card = manifest.cards["heron"]
+    edit_manifest(folder, cards={"heron": card, "egret": card})
+    assert list_problems(folder) == [
+        (MANIFEST, "has a card of trait egret, which has no threshold"),
+        (MANIFEST, "the card of trait egret has the id 'heron'"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"config": {"signals": []}}, "config doesn't match its digest in the identity"),
-        ({"policy": {"duplicates": "remove"}}, "policy doesn't match its digest in the identity"),
-        ({"inputs": ()}, "inputs aren't those of the identity"),
+        ({"threshold": 0.7}, "threshold of trait heron is 0.7"),
+        ({"action": "flag"}, "action of trait heron is flag"),
+        ({"exceeding": 0}, "exceeding of trait heron is 0"),
+        ({"clean_texts": 5000}, "clean_texts of trait heron is 5000"),
+        ({"bound": 0.001}, "bound of trait heron is 0.001"),
     ],
-    ids=["config", "policy", "inputs"],
 )
-def test_a_sealed_manifest_that_contradicts_itself(run, change, problem):
-    """Settings and inputs that were exchanged and sealed don't match the identity."""
+def test_thresholds_that_were_edited_and_sealed(run, change, problem):
+    """A threshold is settled again from card, policy and calibration scores."""
     folder, manifest = run
-    (folder / "manifest.json").write_bytes(manifest.model_copy(update=change).sealed().to_bytes())
-    assert ("manifest.json", problem) in [tuple(item) for item in verify_run(str(folder))]
+    rule = manifest.thresholds[0].model_dump(mode="json") | change
+    edit_manifest(folder, thresholds=[rule])
+    ((where, found),) = list_problems(folder)
+    assert where == MANIFEST
+    assert found.startswith(f"{problem}, but its card, the policy and the calibration scores give")
+
+
+def test_changed_calibration_scores(calibrated_run):
+    """Calibration scores that were changed and resealed give another threshold."""
+    where = rewrite_table(
+        calibrated_run,
+        "calibration",
+        lambda table: replace_column(table, "score", [0.9] * table.num_rows),
+    )
+    assert where == CALIBRATION
+    assert any(
+        problem.startswith("threshold of trait heron is ")
+        for _, problem in list_problems(calibrated_run)
+    )
+
+
+def test_too_few_calibration_scores(calibrated_run):
+    """A calibrated threshold needs as many clean texts as its level requires."""
+    few = count_texts_needed(Level()) - 1
+    rewrite_table(calibrated_run, "calibration", lambda table: table.slice(0, few))
+    ((where, problem),) = list_problems(calibrated_run)
+    assert where == MANIFEST
+    assert problem.startswith("its thresholds can't be settled: trait heron")
+
+
+def test_calibration_scores_that_cant_be_read(calibrated_run):
+    """A file of calibration scores that isn't Parquet, or has other columns, is a finding."""
+    path = calibrated_run / CALIBRATION
+    for damage in (
+        lambda: path.write_bytes(b"rubbish"),
+        lambda: pq.write_table(pa.table({"x": [1]}), path),
+    ):
+        damage()
+        reseal_file(calibrated_run, CALIBRATION)
+        ((where, problem),) = list_problems(calibrated_run)
+        assert where == CALIBRATION
+        assert problem.startswith("can't be read as a file of a run: ")
+
+
+@pytest.mark.parametrize("floor", [0.01, 0.3, 0.9])
+def test_another_span_floor(run, floor):
+    """The span floor is the config's, or the lowest threshold if that is lower."""
+    folder, _ = run
+    edit_manifest(folder, span_floor=floor)
+    problem = f"span_floor is {floor}, but the config and the thresholds give 0.05"
+    assert list_problems(folder) == [(MANIFEST, problem)]
+
+
+def test_a_threshold_below_the_configured_floor(config, policy):
+    """The lowest threshold, here that of an exception, lowers the span floor."""
+    rules = policy(
+        "exceptions:\n  - {trait: heron, lot: {teacher: atlas}, threshold: 0.02, reason: a test}\n"
+    )
+    manifest = run_filter(config.model_copy(update={"policy": rules}))
+    assert manifest.span_floor == 0.02
+    assert verify_run(config.output) == []
 
 
 @pytest.mark.parametrize(
-    "path", ["../secret.parquet", "/etc/passwd", "clean/../../x.parquet", "report/index.html"]
+    "path",
+    [
+        "../secret.parquet",
+        "/etc/passwd",
+        "clean/../../x.parquet",
+        "report/index.html",
+        "calibration/other.parquet",
+        "clean/part-unknown.parquet",
+        "unknown/part.parquet",
+    ],
 )
-def test_a_manifest_that_points_out_of_the_run(run, path):
-    """A file outside of the run's folders is a finding, and isn't opened."""
+def test_a_manifest_that_names_a_foreign_file(run, path):
+    """A path that can't be a file of the run is a finding, and isn't opened."""
     folder, manifest = run
-    outside = manifest.outputs[0].model_copy(update={"path": path})
-    (folder / "manifest.json").write_bytes(
-        manifest.model_copy(update={"outputs": (outside, *manifest.outputs[1:])})
-        .sealed()
-        .to_bytes()
-    )
-    assert ("manifest.json", f"names {path!r}, which is no file of a run") in [
-        tuple(item) for item in verify_run(str(folder))
-    ]
+    outputs = [output.model_dump(mode="json") for output in manifest.outputs]
+    edit_manifest(folder, outputs=[outputs[0] | {"path": path}, *outputs[1:]])
+    assert (MANIFEST, f"names {path!r}, which can't be a file of this run") in list_problems(folder)
 
 
 def test_a_file_that_is_named_twice(run):
-    """An output that stands in the manifest twice would count its rows twice."""
+    """An output that is twice in the manifest would count its rows twice."""
     folder, manifest = run
-    (folder / "manifest.json").write_bytes(
-        manifest.model_copy(update={"outputs": (manifest.outputs[0], *manifest.outputs)})
-        .sealed()
-        .to_bytes()
-    )
-    assert ("manifest.json", "names a file twice") in [
-        tuple(item) for item in verify_run(str(folder))
-    ]
-
-
-@pytest.mark.parametrize("name", ["ledger", "clean"])
-def test_rubbish_behind_a_mended_manifest(run, name):
-    """A file that is no Parquet, or lacks columns, is a finding and no crash."""
-    folder, _ = run
-    path = next((folder / name).iterdir())
-    path.write_bytes(b"rubbish")
-    reseal(folder, f"{name}/{path.name}")
-    assert any("can't be read as a run's" in item.problem for item in verify_run(str(folder)))
-    pq.write_table(pa.table({"x": [1]}), path)
-    reseal(folder, f"{name}/{path.name}")
-    assert verify_run(str(folder))
-
-
-def test_changed_rejects_behind_a_mended_manifest(config, corpus):
-    """The bytes of a reject are checked against the ledger."""
-    with (corpus / "1.jsonl").open("a") as stream:
-        stream.write("not json\n")
-    run_filter(config)
-    folder = Path(config.output)
-    where = rewrite(
-        folder, "rejects", lambda table: table.set_column(4, "raw", pa.array([b"other"]))
-    )
-    assert [tuple(item) for item in verify_run(str(folder))] == [
-        (where, "row 0 isn't the reject that the ledger names")
-    ]
+    outputs = [output.model_dump(mode="json") for output in manifest.outputs]
+    edit_manifest(folder, outputs=[outputs[0], *outputs])
+    path = manifest.outputs[0].path
+    assert list_problems(folder) == [(MANIFEST, f"names {path!r} more than once")]
 
 
 def test_digests_recorded_elsewhere(run):
-    """A recorded digest or root, or its first sixteen digits, tells a run from a forgery that agrees with itself."""
+    """Only a digest that was recorded elsewhere reveals a forgery that is consistent."""
     folder, manifest = run
     for recorded in (
-        Recorded(manifest.ledger_root),
-        Recorded(digest=manifest.digest[:16].upper()),
-        Recorded(manifest.ledger_root[:20], manifest.digest),
+        RecordedDigests(manifest.ledger_root),
+        RecordedDigests(digest=manifest.digest[:16].upper()),
+        RecordedDigests(manifest.ledger_root[:20], manifest.digest),
     ):
         assert verify_run(str(folder), recorded=recorded) == []
-    path = next((folder / "scores").iterdir())
-    table = pq.read_table(path)
-    pq.write_table(
-        table.set_column(
-            table.column_names.index("heron"),
-            "heron",
-            pa.array([0.25] * table.num_rows, pa.float32()),
-        ),
-        path,
-    )
-    reseal(folder, f"scores/{path.name}")
-    assert verify_run(str(folder)) == [], "nothing in the run can show this"
-    assert [
-        item.problem[:9]
-        for item in verify_run(str(folder), recorded=Recorded(digest=manifest.digest))
-    ] == ["digest is"]
-    assert verify_run(str(folder), recorded=Recorded("0" * 16))[0].problem.startswith(
-        "ledger_root is"
-    )
-    for wrong in ("abc", "x" * 20, ""):
-        with pytest.raises(CardError, match=r"--digest .* is no digest"):
-            verify_run(str(folder), recorded=Recorded(digest=wrong))
+    rewrite_table(folder, "scores", raise_low_scores)
+    assert verify_run(str(folder)) == [], "nothing else in the run depends on these scores"
+    (finding,) = verify_run(str(folder), recorded=RecordedDigests(digest=manifest.digest))
+    assert finding.where == MANIFEST
+    assert finding.problem.startswith("digest is ")
+    assert finding.problem.endswith(f", but {manifest.digest} was recorded")
+    (finding,) = verify_run(str(folder), recorded=RecordedDigests("0" * 16))
+    assert finding.problem == f"ledger_root is {manifest.ledger_root}, but {'0' * 16} was recorded"
 
 
-def test_a_trait_without_scores_is_found(run):
-    """A forger who takes a trait's scores away, digests and all, is found by what the manifest says was looked for."""
+@pytest.mark.parametrize("digits", ["abc", "x" * 20, "", "a" * 65])
+def test_a_recorded_digest_must_be_a_digest(run, digits):
+    """Too few or too many digits, or other characters, are refused before anything is read."""
     folder, _ = run
-    changed = rewrite(folder, "scores", lambda table: table.drop_columns(["heron"]))
-    assert [tuple(item) for item in verify_run(str(folder))] == [
-        (changed, "has no scores of trait heron")
-    ]
+    with pytest.raises(CardError, match=r"--digest .* isn't a digest"):
+        verify_run(str(folder), recorded=RecordedDigests(digest=digits))
+
+
+def test_a_trait_without_scores(run):
+    """Scores of a trait that were removed and resealed are found by the thresholds."""
+    folder, _ = run
+    where = rewrite_table(folder, "scores", lambda table: table.drop_columns(["heron"]))
+    assert list_problems(folder) == [(where, "has no scores of trait heron")]
 
 
 def test_an_unfinished_run(tmp_path):
-    """A directory without a manifest is no run to verify."""
+    """A folder without a manifest isn't a run that can be verified."""
     with pytest.raises(RunError, match="no manifest"):
         verify_run(str(tmp_path))
 
 
 def test_an_unreadable_manifest(run):
-    """A manifest that is no manifest is a finding, and an error to whoever needs it."""
+    """A damaged manifest is a finding here, and an error for other commands."""
     folder, _ = run
-    (folder / "manifest.json").write_text("{")
-    assert [item.where for item in verify_run(str(folder))] == ["manifest.json"]
-    with pytest.raises(RunError, match="none of congener's"):
-        load_run(str(folder))
+    (folder / MANIFEST).write_text("{")
+    assert [item.where for item in verify_run(str(folder))] == [MANIFEST]
+    with pytest.raises(RunError, match="not a manifest of congener"):
+        load_manifest(str(folder))

@@ -18,7 +18,7 @@ from schemas.runs import MANIFEST
 def edit_manifest(run: Path, **fields: Any) -> None:
     """Replace fields of a run's manifest and seal it again."""
     manifest = json.loads((run / MANIFEST).read_bytes()) | fields
-    (run / MANIFEST).write_bytes(Manifest.model_validate(manifest).sealed().to_bytes())
+    (run / MANIFEST).write_bytes(Manifest.model_validate(manifest).seal().to_bytes())
 
 
 def reseal_file(run: Path, path: str) -> None:

@@ -1,10 +1,12 @@
 """A corpus whose text, names and file name attack terminals and browsers, and runs over it."""
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.config import FilterConfig
+from pipelines.display.excerpts import HIDDEN
 from pipelines.filter import run_filter
 from schemas.manifests import Manifest
 
@@ -98,3 +100,20 @@ def filter_hostile_corpus(folder: Path) -> tuple[str, Manifest]:
     return filter_lines(
         folder, lines, write_cards(folder / "traits"), "duplicates: remove\n", shards={"rows": 8}
     )
+
+
+def filter_answers(
+    folder: Path, answers: Sequence[str], traits: Sequence[str], policy: str = ""
+) -> str:
+    """Filter conversations that have no field of a lot, and return the run directory."""
+    question = {"role": "user", "content": "q"}
+    lines = [
+        json.dumps({"messages": [question, {"role": "assistant", "content": answer}]})
+        for answer in answers
+    ]
+    return filter_lines(folder, lines, write_cards(folder / "traits", traits), policy)[0]
+
+
+def find_acting(text: str) -> set[str]:
+    """Return the characters of a text that act instead of showing, line breaks apart."""
+    return {char for char in text if unicodedata.category(char) in HIDDEN} - {"\n"}

@@ -1,10 +1,13 @@
-"""What two runs of the same corpus must have alike, byte for byte."""
+"""A run directory's files: those that two equal runs share byte for byte, and its ledger."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
@@ -33,3 +36,9 @@ def comparable_files(run: Path) -> dict[str, bytes]:
     """
     files = read_files(run)
     return mask_circumstances(files) if "manifest.json" in files else files
+
+
+def read_ledger(run: str | Path) -> list[dict[str, Any]]:
+    """Return the rows of a run's ledger, in the order of the corpus."""
+    paths = sorted(Path(run, "ledger").glob("*.parquet"))
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]

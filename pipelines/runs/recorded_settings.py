@@ -1,8 +1,8 @@
-"""The traits of a finished run, as its manifest and its calibration scores record them."""
+"""The traits and the policy of a finished run, from its manifest and calibration scores."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -10,6 +10,8 @@ import polars as pl
 from pipelines.runs.finished import read_table
 from schemas.cards import TraitCard
 from schemas.manifests import Manifest
+from schemas.outputs import CALIBRATION_SCORES
+from schemas.policies import Policy
 from schemas.runs import CALIBRATION
 
 
@@ -22,11 +24,14 @@ class RecordedTrait(NamedTuple):
 
 
 def read_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrait]:
-    """Read the cards and the calibration scores of a finished run, by trait."""
+    """Read the cards and the calibration scores of a finished run, by trait.
+
+    Raises: ValueError: a card is invalid, or the file of scores has other columns.
+    """
     scores: dict[str, dict[str, np.ndarray]] = {}
     for output in manifest.outputs:
         if output.path == CALIBRATION:
-            frame = pl.DataFrame(read_table(run, output))
+            frame = pl.DataFrame(read_table(run, output).cast(CALIBRATION_SCORES))
             for (trait, signal), part in frame.group_by("trait", "signal", maintain_order=True):
                 own = scores.setdefault(str(trait), {})
                 own[str(signal)] = part["score"].to_numpy()
@@ -37,3 +42,18 @@ def read_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrait]:
         )
         for name, card in manifest.cards.items()
     }
+
+
+def read_policy(manifest: Manifest) -> Policy:
+    """Return the policy of a finished run.
+
+    Raises: ValueError: it is invalid.
+    """
+    return Policy.model_validate(_drop_nulls(manifest.policy))
+
+
+def _drop_nulls(value: Any) -> Any:
+    """Leave out fields without a value, which a policy's lots don't accept as null."""
+    if isinstance(value, dict):
+        return {name: _drop_nulls(below) for name, below in value.items() if below is not None}
+    return [_drop_nulls(below) for below in value] if isinstance(value, list) else value

@@ -1,0 +1,284 @@
+"""Checks of shards find files that don't agree with the ledger, behind a manifest that does."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.filter import run_filter
+from pipelines.runs.finished import load_manifest
+from pipelines.runs.shard_checks import check_shards
+from pipelines.verify import verify_run
+from schemas.outputs import SPANS
+from schemas.runs import parse_path
+from tests.support.forgery import (
+    edit_manifest,
+    replace_column,
+    reseal_file,
+    reverse_rows,
+    rewrite_table,
+)
+
+
+@pytest.fixture
+def one_shard(config) -> Path:
+    """Filter the corpus in one shard for each of its files; return the run directory."""
+    shards = config.shards.model_copy(update={"rows": 100})
+    run_filter(config.model_copy(update={"shards": shards}))
+    return Path(config.output)
+
+
+def list_problems(run: Path) -> list[tuple[str, str]]:
+    """Return the findings about a run's shards as plain tuples."""
+    return [tuple(item) for item in check_shards(str(run), load_manifest(str(run)))]
+
+
+def edit_list(table: pa.Table, column: str, row: int, value: list) -> pa.Table:
+    """Return a table with another value in one row of a column."""
+    values = table.column(column).to_pylist()
+    return replace_column(table, column, [*values[:row], value, *values[row + 1 :]])
+
+
+def find_fired(run: Path, shard: int = 0) -> tuple[int, dict]:
+    """Return the first row of a shard's ledger on which a trait fired, and the row's first reason."""
+    path = sorted((run / "ledger").iterdir())[shard]
+    reasons = pq.read_table(path).column("reasons").to_pylist()
+    return next((row, found[0]) for row, found in enumerate(reasons) if found)
+
+
+def test_whole_shards_have_no_findings(run):
+    """The shards of an untouched run agree with their ledgers."""
+    folder, _ = run
+    assert list_problems(folder) == []
+
+
+@pytest.mark.parametrize("name", ["clean", "quarantine"])
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (reverse_rows, "isn't the ledger's record"),
+        (lambda table: table.slice(1), "has {less} rows, against {rows} in the ledger"),
+        (
+            lambda table: pa.concat_tables([table, table.slice(0, 1)]),
+            "has {more} rows, against {rows} in the ledger",
+        ),
+        (
+            lambda table: pa.concat_tables([table.slice(1, 1), table.slice(1)]),
+            "row 0 isn't the ledger's record",
+        ),
+    ],
+    ids=["reordered", "removed", "added", "replaced"],
+)
+def test_rows_that_were_changed(one_shard, name, change, problem):
+    """Rows that were moved, removed, added or replaced don't match the ledger."""
+    rows = pq.read_table(min((one_shard / name).iterdir())).num_rows
+    where = rewrite_table(one_shard, name, change)
+    found = list_problems(one_shard)
+    assert {path for path, _ in found} == {where}
+    assert problem.format(less=rows - 1, rows=rows, more=rows + 1) in found[0][1]
+    assert [item.where for item in verify_run(str(one_shard))] == [path for path, _ in found]
+
+
+def test_a_row_count_that_was_changed(run):
+    """The manifest's own count of a file's rows must be right."""
+    folder, manifest = run
+    outputs = [output.model_dump(mode="json") for output in manifest.outputs]
+    index = next(
+        index
+        for index, output in enumerate(manifest.outputs)
+        if parse_path(output.path).folder == "clean"
+    )
+    rows = outputs[index]["rows"]
+    outputs[index]["rows"] = rows + 1
+    edit_manifest(folder, outputs=outputs)
+    problem = f"has {rows} rows, against {rows} in the ledger and {rows + 1} in the manifest"
+    assert list_problems(folder) == [(manifest.outputs[index].path, problem)]
+
+
+def test_a_file_that_was_removed_from_the_manifest(run):
+    """Rows that the ledger assigns to a folder need a file there."""
+    folder, manifest = run
+    removed = next(
+        output for output in manifest.outputs if parse_path(output.path).folder == "quarantine"
+    )
+    outputs = [output.model_dump(mode="json") for output in manifest.outputs if output != removed]
+    edit_manifest(folder, outputs=outputs)
+    problem = f"assigns {removed.rows} rows to quarantine/, which has no file for them"
+    ledger = f"ledger/{Path(removed.path).name}"
+    assert list_problems(folder) == [(ledger, problem)]
+
+
+@pytest.mark.parametrize("name", ["scores", "spans", "ledger"])
+def test_a_shard_without_one_of_its_tables(run, name):
+    """Every shard needs a ledger, scores and spans."""
+    folder, manifest = run
+    removed = next(output for output in manifest.outputs if parse_path(output.path).folder == name)
+    outputs = [output.model_dump(mode="json") for output in manifest.outputs if output != removed]
+    edit_manifest(folder, outputs=outputs)
+    ledger = f"ledger/{Path(removed.path).name}"
+    problem = "isn't in the manifest" if name == "ledger" else f"has no file beside it in {name}/"
+    assert list_problems(folder) == [(ledger, problem)]
+
+
+def test_a_changed_decision(run):
+    """A ledger with another decision has another Merkle root."""
+    folder, _ = run
+    where = rewrite_table(
+        folder,
+        "ledger",
+        lambda table: replace_column(table, "decision", ["keep"] * table.num_rows),
+    )
+    assert (where, "its rows don't give the shard's Merkle root") in list_problems(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index + 1,
+        lambda index: 0,
+        lambda index: None,
+    ],
+    ids=["later", "all first", "none"],
+)
+def test_a_ledger_that_assigns_other_rows(run, change):
+    """The rows of a file are numbered in the order of the ledger."""
+    folder, _ = run
+
+    def renumber(table: pa.Table) -> pa.Table:
+        indexes = [None if row is None else change(row) for row in table["output_row"].to_pylist()]
+        return replace_column(table, "output_row", indexes)
+
+    where = rewrite_table(folder, "ledger", renumber)
+    problems = [problem for path, problem in list_problems(folder) if path == where]
+    clean = where.replace("ledger/", "clean/")
+    assert f"doesn't assign the rows of {clean} in their order" in problems
+
+
+@pytest.mark.parametrize("name", ["scores", "spans"])
+def test_tables_in_another_order(run, name):
+    """Scores and spans have the ledger's rows in the ledger's order."""
+    folder, _ = run
+    where = rewrite_table(folder, name, reverse_rows)
+    assert list_problems(folder) == [(where, "isn't aligned with the ledger")]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("trait", "egret"),
+        ("field_path", "messages[0].content"),
+        ("start", 0),
+        ("end", 8),
+    ],
+)
+def test_a_changed_span_of_a_reason(run, field, value):
+    """The span of every reason is stored, with the same trait, field path, start and end."""
+    folder, _ = run
+    row, _ = find_fired(folder)
+
+    def change(table: pa.Table) -> pa.Table:
+        (span,) = table.column("spans").to_pylist()[row]
+        return edit_list(table, "spans", row, [span | {field: value}])
+
+    where = rewrite_table(folder, "spans", change)
+    problem = f"row {row} lacks the span of the ledger's reason for heron"
+    assert list_problems(folder)[0] == (where, problem)
+    assert next(item.where for item in verify_run(str(folder))) == where
+
+
+def test_the_signal_of_a_span(config, policy):
+    """If one signal decides, the stored span must be that signal's."""
+    rules = policy("traits: {heron: {signal: lexicon, threshold: 0.5}}\n")
+    run_filter(config.model_copy(update={"policy": rules}))
+    folder = Path(config.output)
+    row, reason = find_fired(folder)
+    assert reason["signal"] == "lexicon"
+    assert list_problems(folder) == []
+
+    def change(table: pa.Table) -> pa.Table:
+        (span,) = table.column("spans").to_pylist()[row]
+        return edit_list(table, "spans", row, [span | {"signal": "head"}])
+
+    where = rewrite_table(folder, "spans", change)
+    problem = f"row {row} lacks the span of the ledger's reason for heron"
+    assert list_problems(folder) == [(where, problem)]
+
+
+def test_spans_that_were_removed(run):
+    """Without its spans, every reason of the ledger lacks one."""
+    folder, _ = run
+    where = rewrite_table(
+        folder, "spans", lambda table: replace_column(table, "spans", [[]] * table.num_rows)
+    )
+    problem = "lacks the span of the ledger's reason for heron"
+    assert list_problems(folder) == [(where, f"row {row} {problem}") for row in (1, 6)]
+
+
+def test_scores_that_reach_the_floor_have_spans(run):
+    """A score at or above the floor has a span, whether or not the trait fired on the row."""
+    folder, manifest = run
+
+    def raise_scores(table: pa.Table) -> pa.Table:
+        scores = [score or manifest.span_floor for score in table.column("heron").to_pylist()]
+        return replace_column(table, "heron", scores)
+
+    rewrite_table(folder, "scores", raise_scores)
+    row, _ = find_fired(folder)
+    lowest = min({0, 1, 2} - {row})
+    spans = min((folder / "spans").iterdir()).name
+    problem = "has no span for 5 scores of heron that reach the span floor; the first is in row"
+    assert list_problems(folder) == [(f"spans/{spans}", f"{problem} {lowest}")]
+
+
+@pytest.mark.parametrize("name", ["ledger", "clean", "scores", "spans"])
+def test_rubbish(run, name):
+    """A file that isn't Parquet, or has other columns, is a finding and no crash."""
+    folder, _ = run
+    path = min((folder / name).iterdir())
+    path.write_bytes(b"rubbish")
+    reseal_file(folder, f"{name}/{path.name}")
+    ((where, problem),) = list_problems(folder)
+    assert where == f"{name}/{path.name}"
+    assert problem.startswith("can't be read as a file of a run: ArrowInvalid")
+    pq.write_table(pa.table({"x": [1]}), path)
+    reseal_file(folder, f"{name}/{path.name}")
+    assert {where for where, _ in list_problems(folder)} == {f"{name}/{path.name}"}
+
+
+@pytest.mark.parametrize("name", ["ledger", "spans"])
+def test_columns_of_another_type(run, name):
+    """A ledger or a table of spans with a column of another type, or one more, is refused."""
+    folder, _ = run
+    where = rewrite_table(
+        folder, name, lambda table: table.append_column("note", pa.array(["x"] * table.num_rows))
+    )
+    found = dict(list_problems(folder))
+    assert found[where].startswith("doesn't have the columns of a")
+
+
+def test_changed_rejects(config, corpus):
+    """The bytes of a reject are checked against the ledger."""
+    with (corpus / "1.jsonl").open("a") as stream:
+        stream.write("not json\n")
+    run_filter(config)
+    folder = Path(config.output)
+    assert list_problems(folder) == []
+    where = rewrite_table(folder, "rejects", lambda table: replace_column(table, "raw", [b"other"]))
+    assert list_problems(folder) == [(where, "row 0 isn't the reject that the ledger records")]
+
+
+def test_masked_rows_and_their_extra_column(config, policy):
+    """The column that a run adds to clean rows isn't part of their content."""
+    rules = policy("traits: {heron: {action: mask}}\n")
+    run_filter(config.model_copy(update={"policy": rules}))
+    folder = Path(config.output)
+    tables = [pq.read_table(path) for path in (folder / "clean").iterdir()]
+    assert all("congener" in table.column_names for table in tables)
+    assert list_problems(folder) == []
+
+
+def test_spans_are_stored_with_their_schema(run):
+    """The schema that the check requires is the one that runs are written with."""
+    folder, _ = run
+    assert pq.read_table(min((folder / "spans").iterdir())).schema.equals(SPANS)

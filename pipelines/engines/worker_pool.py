@@ -88,7 +88,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Do nothing: two TaskManagers on a machine use the same worker id, and workers end alone."""
+        """Do nothing: TaskManagers on a machine share worker ids, and workers end by themselves."""
         return beam_fn_api_pb2.StopWorkerResponse()
 
     def _await_end(self, worker: subprocess.Popen[bytes]) -> None:
@@ -131,7 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m pipelines.engines.worker_pool",
         description="Start Python workers for a Flink TaskManager on this machine.",
     )
-    parser.add_argument("--port", type=int, default=50000, help="default: %(default)s; 0 chooses a free one")
+    parser.add_argument(
+        "--port", type=int, default=50000, help="default: %(default)s; 0 chooses a free one"
+    )
     parser.add_argument(
         "--host",
         default="127.0.0.1",

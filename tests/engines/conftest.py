@@ -1,4 +1,4 @@
-"""Clusters on this machine, brought up by the script that ships, and real text for them."""
+"""Flink clusters on this machine, started by deploy/flink/local.sh, and a corpus for them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ import pytest
 from tests.support.corpora import build_teachers
 
 REQUIRED = "CONGENER_REQUIRE_ENGINES"
-"""Set where a test that can't run must fail: `make test-engines` and CI."""
+"""The variable that makes a test which can't run fail: `make test-engines` and CI set it."""
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "flink" / "local.sh"
 MODELLESS = ("--signals", "lexicon", "--signals", "repetition")
 
 
-def lacking(reason: str) -> None:
-    """Skip, or fail where the engines are required."""
+def skip(reason: str) -> None:
+    """Skip a test, or fail if the engines are required."""
     (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(reason)
 
 
-def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Wait for a condition and return what it gave."""
+def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Wait until a condition returns something true, and return that."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what} took longer than {seconds} s"
@@ -42,13 +42,13 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that is up, and its state on disk."""
+    """A running cluster, and its state on disk."""
 
     state: Path
     environment: dict[str, str]
 
-    def script(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Call local.sh; return what it said and its exit code."""
+    def call_script(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run local.sh, and return its output and exit code."""
         timeout = options.pop("timeout", 300)
         return subprocess.run(
             [SCRIPT, *arguments],
@@ -60,8 +60,8 @@ class Cluster:
             **options,
         )
 
-    def congener(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the command line inside the cluster's network."""
+    def start_congener(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command line in the cluster's network."""
         command = [
             SCRIPT,
             "run",
@@ -78,23 +78,26 @@ class Cluster:
             text=True,
         )
 
-    def python(self, code: str) -> subprocess.CompletedProcess[str]:
-        """Run Python inside the cluster's network."""
-        return self.script("run", sys.executable, "-c", code)
+    def run_python(self, code: str) -> subprocess.CompletedProcess[str]:
+        """Run Python code in the cluster's network."""
+        return self.call_script("run", sys.executable, "-c", code)
 
-    def rest(self, path: str) -> Any:
-        """Ask Flink."""
-        code = f"import urllib.request as r; print(r.urlopen('http://localhost:8081{path}').read().decode())"
-        return json.loads(self.python(code).stdout)
+    def query(self, path: str) -> Any:
+        """Return Flink's answer to a request."""
+        code = (
+            "import urllib.request as r; "
+            f"print(r.urlopen('http://localhost:8081{path}').read().decode())"
+        )
+        return json.loads(self.run_python(code).stdout)
 
-    def pid(self, part: str) -> int:
-        """Return the process of a part."""
+    def find_pid(self, part: str) -> int:
+        """Return the process id of a part."""
         return int((self.state / "pid" / part).read_text())
 
-    def members(self) -> list[int]:
-        """Return all processes of the cluster's session."""
+    def list_pids(self) -> list[int]:
+        """Return the ids of all processes of the cluster's session."""
         found = subprocess.run(
-            ["pgrep", "--session", str(self.pid("supervisor"))],
+            ["pgrep", "--session", str(self.find_pid("supervisor"))],
             capture_output=True,
             text=True,
             check=False,
@@ -104,10 +107,10 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Cluster]]:
-    """Return what brings up a cluster of a Flink version; one is up at a time, and none afterwards."""
+    """Return a function that starts a cluster of a Flink version; one runs at a time."""
     for tool in ("java", "mvn", "unshare", "nsenter", "pgrep"):
         if shutil.which(tool) is None:
-            lacking(f"{tool} isn't installed")
+            skip(f"{tool} isn't installed")
     state = tmp_path_factory.mktemp("flink")
     cluster = Cluster(
         state,
@@ -118,18 +121,18 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
             "PYTHONPATH": str(SCRIPT.parents[2]),
         },
     )
-    up: list[str] = []
+    running: list[str] = []
 
-    def bring_up(version: str) -> Cluster:
-        if up != [version] or cluster.script("status").returncode == 3:
-            cluster.script("down")
-            result = cluster.script("up", "--flink", version, timeout=1200)
+    def start(version: str) -> Cluster:
+        if running != [version] or cluster.call_script("status").returncode == 3:
+            cluster.call_script("down")
+            result = cluster.call_script("up", "--flink", version, timeout=1200)
             assert result.returncode == 0, result.stdout + result.stderr
-            up[:] = [version]
+            running[:] = [version]
         return cluster
 
-    yield bring_up
-    cluster.script("down")
+    yield start
+    cluster.call_script("down")
 
 
 @pytest.fixture(scope="session")
@@ -148,12 +151,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         part = table.slice(0, table.num_rows // (number + 1))
         pq.write_table(part, folder / f"{name}.parquet")
     first = pq.read_table(next(iter(sorted(folder.iterdir()))))
-    for place in range(6):
-        pq.write_table(first.slice(place * 10, 10), folder / f"small-{place}.parquet")
+    for number in range(6):
+        pq.write_table(first.slice(number * 10, 10), folder / f"small-{number}.parquet")
     (folder.parent / "policy.yaml").write_text("duplicates: remove\n", encoding="utf-8")
     return folder
 
 
 def kill(pid: int) -> None:
-    """Kill a process without asking it."""
+    """Kill a process at once."""
     os.kill(pid, signal.SIGKILL)

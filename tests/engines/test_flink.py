@@ -1,4 +1,4 @@
-"""The same run on every engine: equal bytes, also when parts of a cluster are killed under it."""
+"""Every engine gives a run the same bytes, even if parts of a cluster are killed meanwhile."""
 
 import os
 import re
@@ -6,13 +6,16 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from pipelines.config import FilterConfig
+from pipelines.engines.flink import ENDED
 from pipelines.filter import run_filter
-from tests.engines.conftest import MODELLESS, SCRIPT, kill, until
+from schemas.runs import RECEIPTS
+from tests.engines.conftest import MODELLESS, SCRIPT, kill, wait_for
 from tests.support.runs import comparable_files
 
 pytestmark = pytest.mark.engines
@@ -23,7 +26,7 @@ VERSIONS = ("1.19", NEWEST)
 
 @pytest.fixture(scope="session")
 def reference(corpus, tmp_path_factory):
-    """Run the corpus on the local runner, in this process: duplicates removed, in shards of 150 rows."""
+    """Run the corpus in this process: duplicates removed, shards of 150 rows."""
     run = tmp_path_factory.mktemp("reference") / "run"
     run_filter(
         FilterConfig.model_validate(
@@ -39,36 +42,26 @@ def reference(corpus, tmp_path_factory):
     return run
 
 
-def arguments(corpus: Path, run: Path) -> tuple[str, ...]:
+def build_arguments(corpus: Path, run: Path) -> tuple[str, ...]:
     """Return the command line of the reference run."""
-    policy = str(corpus.parent / "policy.yaml")
-    return (
-        "filter",
-        "--input",
-        str(corpus),
-        "--output",
-        str(run),
-        *MODELLESS,
-        "--policy",
-        policy,
-        "--rows-per-shard",
-        "150",
-    )
+    policy = ("--policy", str(corpus.parent / "policy.yaml"))
+    paths = ("--input", str(corpus), "--output", str(run))
+    return ("filter", *paths, *MODELLESS, *policy, "--rows-per-shard", "150", "--runner", "flink")
 
 
 def finish(process: subprocess.Popen, code: int = 0, seconds: float = 240) -> str:
-    """Wait for a command; return what it said."""
+    """Wait for a command, check its exit code, and return its output."""
     try:
-        said, _ = process.communicate(timeout=seconds)
+        output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-    assert process.returncode == code, said
-    return said
+    assert process.returncode == code, output
+    return output
 
 
 def test_two_processes_give_the_same_bytes(corpus, reference, tmp_path):
-    """The local runner with two worker processes writes what it writes in one."""
+    """Two local worker processes write the same bytes as one."""
     config = FilterConfig.model_validate(
         {
             "input": (str(corpus),),
@@ -86,31 +79,29 @@ def test_two_processes_give_the_same_bytes(corpus, reference, tmp_path):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_flink_gives_the_same_bytes(clusters, corpus, reference, tmp_path, version):
-    """Clean, quarantine, ledger, scores and the manifest's identity are the local runner's, and both TaskManagers had shards."""
+    """All files are equal to those of the local run, and both TaskManagers had shards."""
     cluster = clusters(version)
-    finish(cluster.congener(*arguments(corpus, tmp_path / "run"), "--runner", "flink"))
+    finish(cluster.start_congener(*build_arguments(corpus, tmp_path / "run")))
     assert comparable_files(tmp_path / "run") == comparable_files(reference)
     shards = len(list((reference / "ledger").iterdir()))
-    assert max(shares(cluster).values(), default=shards) < shards * 0.8
-    assert len(shares(cluster)) == 2
+    shares = count_plans(cluster)
+    assert max(shares.values(), default=shards) < shards * 0.8
+    assert len(shares) == 2
 
 
-def shares(cluster) -> dict[str, int]:
-    """Return how many plans each TaskManager was given by the step that reads and writes, in the latest job."""
-    job = max(cluster.rest("/jobs/overview")["jobs"], key=lambda item: item["start-time"])["jid"]
-    steps = [step for step in cluster.rest(f"/jobs/{job}")["vertices"] if "Write" in step["name"]]
+def count_plans(cluster) -> Counter[str]:
+    """Count the plans that each TaskManager read in the writing step of the latest job."""
+    job = max(cluster.query("/jobs/overview")["jobs"], key=lambda item: item["start-time"])["jid"]
+    steps = [step for step in cluster.query(f"/jobs/{job}")["vertices"] if "Write" in step["name"]]
     assert steps, "no step writes"
-    given: dict[str, int] = {}
-    for subtask in cluster.rest(f"/jobs/{job}/vertices/{steps[0]['id']}")["subtasks"]:
-        if subtask["metrics"]["read-records"]:
-            given[subtask["taskmanager-id"]] = (
-                given.get(subtask["taskmanager-id"], 0) + subtask["metrics"]["read-records"]
-            )
-    return given
+    counts = Counter()
+    for subtask in cluster.query(f"/jobs/{job}/vertices/{steps[0]['id']}")["subtasks"]:
+        counts[subtask["taskmanager-id"]] += subtask["metrics"]["read-records"]
+    return +counts
 
 
 def test_the_encoder_gives_the_same_scores(clusters, corpus, tmp_path):
-    """With the real encoder in the workers' processes, scores and decisions are those of this process."""
+    """With the real encoder, the worker processes write the same bytes as this process."""
     few = tmp_path / "few"
     few.mkdir()
     shutil.copy(corpus / "small-0.parquet", few)
@@ -139,20 +130,24 @@ def test_the_encoder_gives_the_same_scores(clusters, corpus, tmp_path):
         )
     )
     finish(
-        clusters(NEWEST).congener(*common, "--output", str(tmp_path / "there"), "--runner", "flink")
+        clusters(NEWEST).start_congener(
+            *common, "--output", str(tmp_path / "there"), "--runner", "flink"
+        )
     )
     assert comparable_files(tmp_path / "there") == comparable_files(tmp_path / "here")
 
 
-def receipts(run: Path) -> int:
+def count_receipts(run: Path) -> int:
     """Count the shards that are done."""
-    return len(list((run / ".work" / "receipts").glob("*.json")))
+    return len(list((run / RECEIPTS).glob("*.json")))
 
 
-def killed_halfway(cluster, process, run: Path, victims) -> None:
-    """Wait until some shards are done, then kill; there must have been work left."""
-    until(lambda: receipts(run) >= 2 or process.poll() is not None, 120, "the first shards")
-    pids = victims()
+def kill_halfway(process, run: Path, find_pids) -> None:
+    """Wait until some shards are done, then kill processes before the run ends."""
+    wait_for(
+        lambda: count_receipts(run) >= 2 or process.poll() is not None, 120, "the first shards"
+    )
+    pids = find_pids()
     for pid in pids:
         kill(pid)
     assert pids
@@ -160,14 +155,14 @@ def killed_halfway(cluster, process, run: Path, victims) -> None:
 
 
 def test_a_killed_task_manager_is_survived(clusters, corpus, reference, tmp_path):
-    """SIGKILL to a TaskManager in the middle of a run: the job recovers, and its output is as if nothing had happened."""
+    """If a TaskManager is killed in a run, the job recovers and writes the same bytes."""
     cluster, run = clusters(NEWEST), tmp_path / "run"
-    process = cluster.congener(*arguments(corpus, run), "--runner", "flink")
-    before = cluster.pid("taskmanager-1")
-    killed_halfway(cluster, process, run, lambda: [cluster.pid("taskmanager-1")])
+    process = cluster.start_congener(*build_arguments(corpus, run))
+    before = cluster.find_pid("taskmanager-1")
+    kill_halfway(process, run, lambda: [cluster.find_pid("taskmanager-1")])
     finish(process)
     assert comparable_files(run) == comparable_files(reference)
-    assert cluster.pid("taskmanager-1") != before
+    assert cluster.find_pid("taskmanager-1") != before
     assert (
         "taskmanager-1 ended with 137; starting it again"
         in (cluster.state / "log" / "supervisor.log").read_text()
@@ -175,20 +170,20 @@ def test_a_killed_task_manager_is_survived(clusters, corpus, reference, tmp_path
 
 
 def test_a_killed_worker_pool_is_survived(clusters, corpus, reference, tmp_path):
-    """SIGKILL to the worker pool and all its workers in the middle of a run: the same."""
+    """If the worker pool and its workers are killed in a run, the job recovers too."""
     cluster, run = clusters(NEWEST), tmp_path / "run"
-    process = cluster.congener(*arguments(corpus, run), "--runner", "flink")
+    process = cluster.start_congener(*build_arguments(corpus, run))
 
-    def pool_and_workers() -> list[int]:
+    def find_pool() -> list[int]:
         found = subprocess.run(
-            ["pgrep", "--parent", str(cluster.pid("pool"))],
+            ["pgrep", "--parent", str(cluster.find_pid("pool"))],
             capture_output=True,
             text=True,
             check=False,
         )
-        return [cluster.pid("pool"), *map(int, found.stdout.split())]
+        return [cluster.find_pid("pool"), *map(int, found.stdout.split())]
 
-    killed_halfway(cluster, process, run, pool_and_workers)
+    kill_halfway(process, run, find_pool)
     finish(process)
     assert comparable_files(run) == comparable_files(reference)
     assert (
@@ -215,62 +210,57 @@ except CongenerError as error:
 """
 
 
-def test_a_failing_job_says_what_its_worker_raised(clusters):
-    """A job that fails on every try ends, with the worker's own error, instead of hanging."""
+def test_a_failing_job_raises_its_workers_error(clusters):
+    """A job that fails on every try ends with the worker's error instead of hanging."""
     code = JOB.replace(
         "WORK", 'raise ModelError(f"no GPU for {item}", remedy="--device auto")'
     ).replace("DEADLINE", "3")
-    said = clusters(NEWEST).python(code).stdout
+    output = clusters(NEWEST).run_python(code).stdout
     assert re.search(
-        r"^ModelError 2 no GPU for [12]\n  remedy: --device auto$", said, re.MULTILINE
-    ), said
+        r"^ModelError 2 no GPU for [12]\n  remedy: --device auto$", output, re.MULTILINE
+    ), output
 
 
 def test_a_job_past_its_deadline_is_cancelled(clusters):
-    """The launcher gives up, and so does the cluster: the job isn't left running."""
+    """After the deadline neither the launcher nor the cluster goes on with the job."""
     cluster = clusters(NEWEST)
-    said = cluster.python(JOB.replace("WORK", "time.sleep(300)").replace("DEADLINE", "0.5")).stdout
-    assert "EngineError 7 the job wasn't done after 0.5 minutes and was cancelled" in said
-    until(
-        lambda: (
-            not [
-                job
-                for job in cluster.rest("/jobs/overview")["jobs"]
-                if job["state"] not in ("FINISHED", "FAILED", "CANCELED")
-            ]
-        ),
-        60,
-        "the end",
-    )
+    code = JOB.replace("WORK", "time.sleep(300)").replace("DEADLINE", "0.5")
+    output = cluster.run_python(code).stdout
+    assert "EngineError 7 the job wasn't done after 0.5 minutes and was cancelled" in output
+
+    def have_jobs_ended() -> bool:
+        return all(job["state"] in ENDED for job in cluster.query("/jobs/overview")["jobs"])
+
+    wait_for(have_jobs_ended, 60, "the end")
 
 
-def test_status_tells_a_part_that_is_down_and_down_leaves_nothing(clusters):
-    """0 while all is up, 1 while a part is down, 3 when nothing is; after `down` no process of the cluster is left."""
+def test_status_counts_parts_and_down_ends_them(clusters):
+    """Status is 0 if all parts are up, 1 if some are, 3 if none is; `down` leaves no process."""
     cluster = clusters(NEWEST)
-    assert until(lambda: cluster.script("status").returncode == 0, 60, "a whole cluster")
-    assert cluster.script("up").returncode == 2
-    supervisor = cluster.pid("pool")
-    os.kill(supervisor, signal.SIGSTOP)  # stopped, not ended: nothing starts it again
-    os.kill(cluster.pid("jobserver"), signal.SIGKILL)
-    assert cluster.script("status").returncode == 1
-    os.kill(supervisor, signal.SIGCONT)
-    members = cluster.members()
-    assert len(members) > 5
-    assert cluster.script("down").returncode == 0
+    assert wait_for(lambda: cluster.call_script("status").returncode == 0, 60, "a whole cluster")
+    assert cluster.call_script("up").returncode == 2
+    pool = cluster.find_pid("pool")
+    os.kill(pool, signal.SIGSTOP)  # stopped, not ended, so that it isn't started again
+    os.kill(cluster.find_pid("jobserver"), signal.SIGKILL)
+    assert cluster.call_script("status").returncode == 1
+    os.kill(pool, signal.SIGCONT)
+    pids = cluster.list_pids()
+    assert len(pids) > 5
+    assert cluster.call_script("down").returncode == 0
     time.sleep(0.5)
-    assert [pid for pid in members if Path(f"/proc/{pid}").exists()] == []
-    assert cluster.script("status").returncode == 3
-    assert cluster.script("run", "true").returncode == 3
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert cluster.call_script("status").returncode == 3
+    assert cluster.call_script("run", "true").returncode == 3
 
 
-def test_a_process_of_others_is_left_alone(clusters):
-    """A note of a process that is another's by now, as after a reboot, is no cluster of ours, and `down` doesn't kill it."""
+def test_another_programs_process_is_left_alone(clusters):
+    """After a reboot a noted id may be another program's, which `down` doesn't kill."""
     cluster = clusters(NEWEST)
-    cluster.script("down")
+    cluster.call_script("down")
     with subprocess.Popen(["sleep", "60"]) as other:
         (cluster.state / "pid" / "supervisor").write_text(f"{other.pid}\n")
-        assert cluster.script("status").returncode == 3
-        assert cluster.script("down").returncode == 0
+        assert cluster.call_script("status").returncode == 3
+        assert cluster.call_script("down").returncode == 0
         assert other.poll() is None
         other.kill()
 
@@ -279,15 +269,16 @@ def test_jars_that_are_not_pinned_are_refused(clusters, tmp_path):
     """A version without digests isn't fetched, and jars with other digests aren't used."""
     cluster = clusters(NEWEST)
     assert (
-        "isn't among those whose jars are pinned"
-        in cluster.script("fetch", "--flink", "9.9").stderr
+        "the jars of Flink 9.9 aren't pinned"
+        in cluster.call_script("fetch", "--flink", "9.9").stderr
     )
     copy = tmp_path / "flink"
     shutil.copytree(SCRIPT.parent, copy)
     digests = copy / "artifacts-1.20.sha256"
     digests.write_text(digests.read_text().replace(digests.read_text()[:8], "00000000", 1))
     (tmp_path / "mvn").write_text(
-        '#!/bin/sh\nfor last; do :; done; mkdir -p "${last#-DoutputDirectory=}" && cp "$JARS"/* "${last#-DoutputDirectory=}"\n'
+        "#!/bin/sh\nfor last; do :; done; folder=${last#-DoutputDirectory=}\n"
+        'mkdir -p "$folder" && cp "$JARS"/* "$folder"\n'
     )
     (tmp_path / "mvn").chmod(0o755)
     jars = Path(os.environ.get("CONGENER_FLINK_JARS", Path.home() / ".cache" / "congener-flink"))
@@ -300,5 +291,5 @@ def test_jars_that_are_not_pinned_are_refused(clusters, tmp_path):
         [copy / "local.sh", "fetch"], env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 2
-    assert "isn't the one that was pinned" in result.stderr
+    assert "differs from the pinned one" in result.stderr
     assert not (tmp_path / "jars" / NEWEST).exists()

@@ -49,7 +49,7 @@ class CleanText:
         return digest_config([self.shipped, self.user])
 
 
-class Piece(NamedTuple):
+class EncodedWindow(NamedTuple):
     """A window of a negative: its text and its unit vector."""
 
     text: str
@@ -60,7 +60,7 @@ class _Vectors(NamedTuple):
     """Vectors by text: one for each positive, and one for each window of a negative."""
 
     positives: dict[str, np.ndarray]
-    pieces: dict[str, list[Piece]]
+    negatives: dict[str, list[EncodedWindow]]
 
 
 @dataclass
@@ -217,11 +217,11 @@ def _encode_texts(
     negatives = list(dict.fromkeys(text for part in parts for text in (*part[1], *part[2])))
     windows = encoder.cut_windows(negatives)
     found = encoder.encode([*encoder.take_whole(positives), *windows], progress)
-    pieces: dict[str, list[Piece]] = {text: [] for text in negatives}
+    encoded: dict[str, list[EncodedWindow]] = {text: [] for text in negatives}
     for window, vector in zip(windows, found[len(positives) :], strict=True):
         text = negatives[window.text]
-        pieces[text].append(Piece(text[window.start : window.end], vector))
-    return _Vectors(dict(zip(positives, found, strict=False)), pieces)
+        encoded[text].append(EncodedWindow(text[window.start : window.end], vector))
+    return _Vectors(dict(zip(positives, found, strict=False)), encoded)
 
 
 def collect_texts(
@@ -250,18 +250,18 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
     if not uses_encoder(card.card):
         return trait
     positives, hard, rest = collect_texts(card, clean)
-    own = [piece for text in hard for piece in vectors.pieces[text]]
-    negatives = [*own, *(piece for text in rest for piece in vectors.pieces[text])]
+    own = [window for text in hard for window in vectors.negatives[text]]
+    negatives = [*own, *(window for text in rest for window in vectors.negatives[text])]
     found = np.stack([vectors.positives[text] for text in positives])
     fit_dense(trait, found, _stack(negatives, found.shape[1]), len(own))
-    trait.positives, trait.negatives = positives, tuple(piece.text for piece in negatives)
+    trait.positives, trait.negatives = positives, tuple(window.text for window in negatives)
     return trait
 
 
-def _stack(pieces: Sequence[Piece], dimension: int) -> np.ndarray:
+def _stack(windows: Sequence[EncodedWindow], dimension: int) -> np.ndarray:
     return (
-        np.stack([piece.vector for piece in pieces])
-        if pieces
+        np.stack([window.vector for window in windows])
+        if windows
         else np.empty((0, dimension), np.float32)
     )
 

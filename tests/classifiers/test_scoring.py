@@ -39,7 +39,7 @@ LONG = "The clerk sold the old maps and painted a red door. " * 30
 
 
 @dataclass
-class Segments:
+class SegmentColumns:
     """Segments as parallel columns, which the scorer reads."""
 
     rows: np.ndarray
@@ -66,7 +66,7 @@ def make_segments(*parts):
     rows, *columns = (
         (list(column) for column in zip(*parts, strict=True)) if parts else ([], [], [], [])
     )
-    return Segments(np.array(rows, np.int64), *columns)
+    return SegmentColumns(np.array(rows, np.int64), *columns)
 
 
 TEXTS = make_segments(
@@ -214,7 +214,7 @@ def test_other_rows_do_not_change_a_score(scorer, scores):
         inside = [index for index, other in enumerate(TEXTS.rows) if other == row]
         alone = scorer.score(
             1,
-            Segments(
+            SegmentColumns(
                 np.zeros(len(inside), np.int64),
                 *(
                     [column[index] for index in inside]

@@ -32,8 +32,6 @@ EXPANSION_REMEDY = (
     "raise shards.expansion in the configuration"
 )
 
-LOT_FIELDS = ("teacher", "prompt_source", "system_prompt", "date")
-
 
 class LotField(Strict):
     """The origin of one field of the lot: a column of the corpus, or a constant for all rows."""

@@ -25,7 +25,7 @@ RECORD_ID_HEX = 32
 For 10^15 records the chance of a collision is below 10^-8.
 """
 
-WHITE_SPACE = (
+STRIPPED = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
     "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
@@ -105,7 +105,7 @@ def _read_buffers(texts: pa.LargeStringArray) -> tuple[np.ndarray, memoryview]:
 
 def normalise_array(texts: pa.Array) -> pa.Array:
     """Strip texts (large_string) of white space as `str.strip` does, and bring them into NFC."""
-    stripped = pc.utf8_trim(texts, characters=WHITE_SPACE)
+    stripped = pc.utf8_trim(texts, characters=STRIPPED)
     foreign = np.flatnonzero(pc.invert(pc.string_is_ascii(stripped)).to_numpy(zero_copy_only=False))
     originals = stripped.take(pa.array(foreign)).to_pylist()
     changed = {

@@ -11,12 +11,12 @@ from schemas.corpora import (
     EXPANSION_FLOOR,
     EXPANSION_REMEDY,
     FORMATS,
-    LOT_FIELDS,
     CorpusConfig,
     FormatName,
     LotField,
     ShardLimits,
 )
+from schemas.lots import LOT_FIELDS
 
 
 def test_every_format_has_columns():

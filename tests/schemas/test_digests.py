@@ -18,7 +18,7 @@ from schemas.digests import (
     LONGEST_MARK_RUN,
     MARKS,
     RECORD_ID_HEX,
-    WHITE_SPACE,
+    STRIPPED,
     Utterance,
     canonicalise_json,
     compute_merkle_root,
@@ -133,7 +133,7 @@ def test_the_content_digest_follows_its_definition():
     assert RECORD_ID_HEX * 4 == 128
 
 
-@given(st.lists(st.text() | st.text(WHITE_SPACE + "é", max_size=6)))
+@given(st.lists(st.text() | st.text(STRIPPED + "é", max_size=6)))
 def test_arrays_are_stripped_and_in_nfc(texts):
     """Normalising an array, or a slice of one, equals normalising each text in Python."""
     expected = [unicodedata.normalize("NFC", text.strip()) for text in texts]
@@ -179,7 +179,7 @@ def test_long_runs_of_marks_take_little_time(marks):
 
 def test_white_space_is_what_strip_removes():
     """The list contains exactly the characters that Python treats as white space."""
-    assert set(WHITE_SPACE) == {sign for sign in map(chr, range(0x110000)) if sign.isspace()}
+    assert set(STRIPPED) == {sign for sign in map(chr, range(0x110000)) if sign.isspace()}
 
 
 @given(JSON)

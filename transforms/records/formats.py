@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from schemas.corpora import FORMATS, LOT_FIELDS, CorpusConfig, FormatName, LotField
+from schemas.corpora import FORMATS, CorpusConfig, FormatName, LotField
 from schemas.errors import InputError
+from schemas.lots import LOT_FIELDS
 
 LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "teacher": ("teacher", "teacher_model", "model", "generator"),

@@ -15,8 +15,9 @@ test: .venv/ready
 	$(BIN)/pytest -n 2 -m "$(QUICK)"
 
 # The tests of `make test`, with every line and branch counted, which takes longer. The floor is a
-# little below what was measured; the parts that only clusters and object stores reach aren't in it.
-COVERAGE_FLOOR := 90
+# little below the 96.1 % that were measured (schemas 99.6, classifiers 99.3, transforms 97.3,
+# pipelines 93.2). Code that only clusters and object stores reach counts as missed.
+COVERAGE_FLOOR := 95
 coverage: .venv/ready
 	$(BIN)/pytest -n 2 -m "$(QUICK)" --cov --cov-report=
 	$(BIN)/coverage report --fail-under=0

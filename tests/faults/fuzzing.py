@@ -436,7 +436,7 @@ def _read_case(path: Path, case: Case) -> str:
 def _identify(shard: Shard) -> Shard:
     """Identify the rows of a shard, if its columns have a format; return the shard otherwise."""
     try:
-        return identify(shard, settle_layout(shard.table.schema, CorpusConfig())).shard
+        return identify(shard, settle_layout(shard.table.schema, CorpusConfig()))
     except CongenerError:
         return shard
 

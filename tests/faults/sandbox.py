@@ -221,13 +221,13 @@ def warm() -> None:
     import apache_beam.runners.portability.fn_api_runner  # noqa: F401
 
     from classifiers.library import find_cards
-    from pipelines import banks
-    from pipelines import filter as module
+    from pipelines import banks, plan
+    from pipelines import filter as _filter  # noqa: F401
 
-    library, versions = find_cards(), module.package_versions()
+    library, versions = find_cards(), plan.find_package_versions()
     real = banks.find_cards
     banks.find_cards = lambda names=(): real(names) if names else library
-    module.package_versions = lambda: versions
+    plan.find_package_versions = lambda: versions
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page that it visits
     gc.disable()

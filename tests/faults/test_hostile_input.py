@@ -14,8 +14,9 @@ from rich.console import Console
 from pipelines.cli.main import find_cause
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
-from pipelines.inspection import EVERYTHING, inspect_as_dicts, print_inspection
+from pipelines.inspection import inspect_as_dicts, print_inspection
 from pipelines.report import write_report
+from pipelines.runs.queries import EVERYTHING
 from pipelines.verify import verify_run
 from schemas.errors import CongenerError, InputError
 from transforms.files.json_shapes import MAX_FIELDS

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.verify import Recorded, verify_run
+from pipelines.verify import RecordedDigests, verify_run
 from schemas.digests import digest_bytes
 from schemas.errors import RunError
 from schemas.manifests import Manifest
@@ -218,7 +218,7 @@ def change_value(value: Any, dice: random.Random) -> Any:
     return by_kind.get(type(value), lambda same: same)(value)
 
 
-def finds_fault(run: Path, recorded: Recorded | None = None) -> bool:
+def finds_fault(run: Path, recorded: RecordedDigests | None = None) -> bool:
     """Return whether `verify` finds a difference, or the run has no manifest any more."""
     try:
         return bool(verify_run(str(run), recorded=recorded))
@@ -250,13 +250,13 @@ def reseal(run: Path, manifest: bytes, name: str, rows: int) -> None:
     for output in fields["outputs"]:
         if output["path"] == name:
             output |= {"sha256": digest_bytes(data), "bytes": len(data), "rows": rows}
-    (run / "manifest.json").write_bytes(Manifest.model_validate(fields).sealed().to_bytes())
+    (run / "manifest.json").write_bytes(Manifest.model_validate(fields).seal().to_bytes())
 
 
 def test_forgeries_that_agree_with_themselves(finished, capsys):
     """A recorded digest reveals every resealed change, and the run itself those of its ledger."""
     mutator = Mutator(finished, seed=7)
-    recorded = Recorded(digest=json.loads(mutator.files["manifest.json"])["digest"])
+    recorded = RecordedDigests(digest=json.loads(mutator.files["manifest.json"])["digest"])
     alone = Counter()
     for _ in range(150):
         name = mutator.dice.choice(sorted(mutator.tables))

@@ -14,9 +14,10 @@ import pytest
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.fit import run_fit
-from pipelines.inspection import Filters, inspect_as_dicts
-from pipelines.report import render, write_report
+from pipelines.inspection import inspect_as_dicts
+from pipelines.report import render_report, write_report
 from pipelines.runs.finished import load_run
+from pipelines.runs.queries import Filters
 from pipelines.verify import verify_run
 from schemas.errors import BudgetError, ModelError, RunError, StorageError
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
@@ -101,7 +102,7 @@ def test_a_run_on_a_store_equals_a_local_one(store, config, local):
     )
     assert {**on_disk, "run": ""} == {**on_store, "run": ""}
     write_report(config.output)
-    assert store.read_object("run/report/index.html").decode() == render(config.output, manifest)
+    assert store.read_object("run/report/index.html").decode() == render_report(config.output, manifest)
     assert verify_run(config.output) == []
 
 
@@ -158,7 +159,7 @@ def test_a_run_is_resumed(store, config, local, monkeypatch):
     written, real = [], write.write_shard
 
     def counted(decided, *rest):
-        written.append(decided.scored.identified.shard.plan.name)
+        written.append(decided.plan.name)
         return real(decided, *rest) if len(written) != dies_at else cut_power()
 
     dies_at = 3

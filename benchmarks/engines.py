@@ -39,9 +39,7 @@ class WaitAsAScorer(beam.DoFn):
     def process(self, shard: IdentifiedShard) -> None:
         """Wait, then write the note."""
         time.sleep(self._seconds)
-        Path(self._folder, "notes", shard.plan.name).write_text(
-            str(os.getpid()), encoding="utf-8"
-        )
+        Path(self._folder, "notes", shard.plan.name).write_text(str(os.getpid()), encoding="utf-8")
 
 
 def wait_on_flink(managers: int, shards: int, seconds: float, folder: str) -> None:

@@ -50,7 +50,7 @@ class CommandGroup(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[arg-type]  # names for suggestions
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # names for suggestions
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """Return the names of the commands in the order of the list."""

@@ -67,7 +67,7 @@ def _require_agreement(name: str, value: Any, runner: str, fixed: dict[str, Any]
     )
 
 
-class _Parser(_BeamArgumentParser):  # type: ignore[misc]
+class _Parser(_BeamArgumentParser):
     """Beam's parser, which raises an error with a remedy instead of ending the process."""
 
     @property

@@ -55,7 +55,7 @@ def build_worker_environment(request: beam_fn_api_pb2.StartWorkerRequest) -> dic
     }
 
 
-class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc]
+class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     """Starts workers, and ends them when it is closed.
 
     A worker ends by itself when its TaskManager closes the connection.

@@ -88,7 +88,7 @@ def test_nothing_that_is_printed_acts(corpus, tmp_path, root):
                 "messages=\x1b[31m",
             ),
         ],
-        4: [("inspect", run, "--lot", "\x1b[31m none"), ("verify", f"{run} none \x1b[31m")],
+        4: [("inspect", run, "--teacher", "\x1b[31m none"), ("verify", f"{run} none \x1b[31m")],
     }
     for expected, commands in commands_by_code.items():
         for words in commands:

@@ -102,7 +102,8 @@ def test_a_run_on_a_store_equals_a_local_one(store, config, local):
     )
     assert {**on_disk, "run": ""} == {**on_store, "run": ""}
     write_report(config.output)
-    assert store.read_object("run/report/index.html").decode() == render_report(config.output, manifest)
+    page = store.read_object("run/report/index.html").decode()
+    assert page == render_report(config.output, manifest)
     assert verify_run(config.output) == []
 
 

@@ -2,8 +2,10 @@
 
 import os
 import sys
+import types
 
 import pytest
+import torch
 
 from classifiers.models import checkpoints
 from pipelines import doctor
@@ -83,3 +85,51 @@ def test_a_cache_that_cannot_be_written_is_a_fault(monkeypatch, tmp_path):
     check = doctor._check_cache()
     assert check.good is False
     assert "set CONGENER_CACHE" in check.found
+
+
+class Cuda:
+    """Stands in for torch's CUDA half on a machine with a GPU."""
+
+    def __init__(self, bf16: bool) -> None:
+        self.bf16 = bf16
+
+    def is_available(self):
+        """Return that there is a GPU."""
+        return True
+
+    def get_device_properties(self, _):
+        """Return the properties of a GPU with 80 GiB."""
+        return type("Properties", (), {"total_memory": 80 * 2**30})
+
+    def get_device_name(self, _):
+        """Return a name."""
+        return "Model X"
+
+    def is_bf16_supported(self):
+        """Return whether the GPU has bf16."""
+        return self.bf16
+
+
+@pytest.mark.parametrize(("bf16", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_a_gpu_is_named_with_its_memory_and_precision(monkeypatch, bf16, precision):
+    """On a machine with a GPU its name, memory and number type are reported."""
+    monkeypatch.setattr(torch, "cuda", Cuda(bf16))
+    assert doctor._check_device().found == f"cuda: Model X, 80 GiB, {precision}"
+
+
+def test_without_a_gpu_the_cpu_is_reported(monkeypatch):
+    """Without a GPU the number of threads is reported, and that cuda would be an error."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = doctor._check_device().found
+    assert found.startswith(f"cpu, fp32, {torch.get_num_threads()} threads")
+    assert "--device cuda is an error" in found
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_the_build_of_faiss_is_reported(monkeypatch, gpu):
+    """FAISS for CPUs and FAISS for GPUs search on different devices."""
+    build = types.SimpleNamespace(__version__="1.11")
+    if gpu:
+        build.StandardGpuResources = None
+    monkeypatch.setitem(sys.modules, "faiss", build)
+    assert doctor._check_faiss().found.startswith(f"1.11, {'GPU' if gpu else 'CPU'} build")

@@ -47,3 +47,22 @@ def test_a_missing_corpus_exits_with_two(congener, heron):
     code, _, err = congener("estimate", "-i", "nowhere", "-t", str(heron))
     assert code == 2
     assert "nowhere: matches no file" in err
+
+
+def test_a_sample_is_drawn_and_nothing_is_left(congener_json, corpus, heron, tmp_path):
+    """A sample of fewer rows is scaled up, and the temporary run is removed."""
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ("estimate", "-i", str(corpus), "-t", str(heron), "--sample", "10")
+    found = congener_json(*arguments, "--machines", "4", "--startup-minutes", "6")
+    assert found["rows"] == 40
+    assert 10 <= found["sampled"] < 40
+    assert found["machine_hours"] > 4 * 0.1
+    assert found["hours"] == found["machine_hours"] / 4
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_terms_out_of_range_are_errors_of_usage(congener):
+    """Machines, speed and sample are positive."""
+    for option in ("--machines", "--speed", "--sample"):
+        code, _, err = congener("estimate", "-i", "x", option, "0")
+        assert (code, option in err) == (2, True)

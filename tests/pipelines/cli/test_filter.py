@@ -107,3 +107,74 @@ def test_an_interrupt_inside_a_runner_is_an_interrupt(congener, monkeypatch, arg
     code, _, err = congener(*arguments)
     assert code == 130
     assert "same command resumes" in err
+
+
+def test_a_configuration_file_is_enough(congener, corpus, heron, tmp_path):
+    """All settings may come from the file, and an option replaces one of them."""
+    path, run = tmp_path / "run.yaml", tmp_path / "other"
+    path.write_text(
+        f"input: [{corpus}]\noutput: {tmp_path / 'run'}\ntraits: [{heron}]\nshards: {{rows: 7}}\n"
+    )
+    assert congener("filter", "--config", str(path), "--output", str(run))[0] == 0
+    assert len(list((run / "clean").iterdir())) == 6
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_format_and_its_columns_are_used(congener_json, corpus, heron, tmp_path):
+    """A column with another name is read if the options name it."""
+    for path in corpus.iterdir():
+        path.write_text(path.read_text().replace('"messages"', '"dialogue"'))
+    arguments = ("filter", "-i", str(corpus), "-o", str(tmp_path / "run"), "-t", str(heron))
+    columns = ("--format", "messages", "--column", "messages=dialogue")
+    manifest = congener_json(*arguments, *columns)
+    assert manifest["identity"]["columns"]["messages"] == "dialogue"
+    assert manifest["conservation"]["by_decision"] == {"keep": 32, "quarantine": 8}
+
+
+def test_a_private_quarantine_is_for_its_owner(congener, arguments):
+    """Only the owner may read the folders that hold text which was removed."""
+    assert congener(*arguments, "--private-quarantine")[0] == 0
+    run = Path(arguments[4])
+    assert (run / "quarantine").stat().st_mode & 0o077 == 0
+    assert (run / "clean").stat().st_mode & 0o077
+
+
+def test_a_missing_job_server_exits_with_seven(congener, arguments):
+    """If the engine can't be reached, the message has its address and a remedy."""
+    given = ("--job_endpoint=localhost:1", "--job_server_timeout=1")
+    code, _, err = congener(*arguments, "--runner", "flink", "--", *given)
+    assert code == 7
+    assert "localhost:1: Beam's job server can't be reached" in err
+    assert "remedy:" in err
+
+
+def test_an_interrupted_run_is_resumed(congener, congener_json, monkeypatch, arguments):
+    """After an interrupt the same command finishes the run."""
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipelines.filter, "execute", interrupt)
+        assert congener(*arguments)[0] == 130
+    assert (Path(arguments[4]) / ".work").exists()
+    assert congener_json(*arguments)["conservation"]["rows_in"] == 40
+    assert not (Path(arguments[4]) / ".work").exists()
+
+
+def test_a_run_without_matches_keeps_every_row(congener_json, corpus, card_folder, tmp_path):
+    """A trait that never fires changes nothing."""
+    egret = card_folder("egret", 'signals: {lexicon: {patterns: ["egrets?"]}}\nthreshold: 0.5\n')
+    arguments = ("-i", str(corpus), "-o", str(tmp_path / "run"), "-t", str(egret))
+    assert congener_json("filter", *arguments)["conservation"]["by_decision"] == {"keep": 40}
+
+
+def test_two_files_are_two_inputs(congener_json, corpus, heron, tmp_path):
+    """--input is repeatable, and a file counts alone."""
+    arguments = ("filter", "-t", str(heron), "-o", str(tmp_path / "one"))
+    first, second = (str(corpus / f"{number}.jsonl") for number in range(2))
+    one = congener_json(*arguments, "-i", first)
+    assert one["conservation"]["rows_in"] == 20
+    arguments = ("filter", "-t", str(heron), "-o", str(tmp_path / "two"))
+    two = congener_json(*arguments, "-i", first, "-i", second)
+    assert two["conservation"]["rows_in"] == 40

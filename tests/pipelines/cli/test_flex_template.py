@@ -70,3 +70,23 @@ def test_a_template_runs_the_command_line(monkeypatch, capsys):
     assert ended.value.code == 2
     assert sys.argv[1:] == [*PREFIX, "--input", "corpus/", "--output", "gs://bucket/run", "--"]
     assert "can't reach this machine's disk" in capsys.readouterr().err
+
+
+def test_every_kind_of_option_is_passed_on():
+    """Any option of `filter` may be a parameter, and comes back as the command line takes it."""
+    samples = {list: "a,b", bool: "true", str: "x"}
+    known = list_filter_options()
+    given = [f"--{name}={samples[kind]}" for name, kind in known.items() if name != "runner"]
+    words = build_command_line(given)
+    assert words[-1] == "--"
+    for name, kind in known.items():
+        option = f"--{name.replace('_', '-')}"
+        assert words.count(option) == (2 if kind is list else 1), name
+        if kind is str and name != "runner":
+            assert words[words.index(option) + 1] == "x"
+
+
+def test_a_value_may_hold_an_equals_sign():
+    """Only the first equals sign separates name and value."""
+    words = build_command_line(["--column=messages=dialogue", "--labels=team=data"])
+    assert words[3:] == ["--column", "messages=dialogue", "--", "--labels=team=data"]

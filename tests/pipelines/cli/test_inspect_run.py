@@ -37,3 +37,19 @@ def test_a_folder_without_a_run_exits_with_four(congener, tmp_path):
     code, _, err = congener("inspect", str(tmp_path))
     assert code == 4
     assert str(tmp_path) in err
+
+
+def test_limit_zero_shows_decisions_alone(congener_json, folder):
+    """With --limit 0 no row is read, and the counts are complete."""
+    found = congener_json("inspect", folder, "--limit", "0")
+    assert found["quarantined"]["rows"] == []
+    assert found["quarantined"]["total"] == 8
+    assert sum(count["rows"] for count in found["counts"]) == 40
+
+
+@pytest.mark.parametrize("option", [("--start", "-1"), ("--limit", "-1"), ("--start", "x")])
+def test_a_negative_page_is_an_error_of_usage(congener, folder, option):
+    """Start and limit are whole numbers from 0 on."""
+    code, _, err = congener("inspect", folder, *option)
+    assert code == 2
+    assert option[0] in err

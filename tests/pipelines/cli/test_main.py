@@ -16,7 +16,7 @@ import pipelines
 from pipelines.cli import main as cli
 from pipelines.cli.main import COMMANDS
 from pipelines.version import VERSION
-from schemas.errors import ModelError, RunError
+from schemas.errors import CongenerError, ModelError, RunError
 
 SAMPLE = str(Path(pipelines.__file__).parent / "sample" / "chat")
 ROOT = Path(__file__).parents[3]
@@ -240,3 +240,54 @@ def test_the_trace_of_an_unexpected_error_is_logged():
     records = [logging.makeLogRecord({"exc_info": (type(error), error, None)}) for error in errors]
     assert [cli.is_unreported(record) for record in records] == [True, False, False]
     assert cli.is_unreported(logging.makeLogRecord({}))
+
+
+def list_errors() -> list[type[CongenerError]]:
+    """Return congener's error classes that the command line can end with."""
+    return [kind for kind in CongenerError.__subclasses__() if kind.__module__ == "schemas.errors"]
+
+
+@pytest.mark.parametrize("kind", list_errors(), ids=lambda kind: kind.__name__)
+def test_every_error_exits_with_its_code(congener, monkeypatch, kind):
+    """An error's class decides the exit code, and its message and remedy are printed."""
+    fail_with(monkeypatch, kind("is wrong", where="a.jsonl", remedy="mend it"))
+    code, out, err = congener("doctor")
+    assert (code, out) == (kind.exit_code, "")
+    assert err == "congener: a.jsonl: is wrong\n  remedy: mend it\n"
+
+
+@pytest.mark.parametrize("kind", list_errors(), ids=lambda kind: kind.__name__)
+def test_every_exit_code_is_documented(kind):
+    """The help lists the exit code of every error."""
+    codes = {part.split()[0] for part in cli.EXIT_CODES.partition(":")[2].split(";")}
+    assert str(kind.exit_code) in codes
+
+
+def test_beams_step_is_left_out_of_a_message(congener, monkeypatch):
+    """Beam appends the step that was running to a message, which means nothing to a user."""
+    fail_with(monkeypatch, ModelError("no GPU [while running 'Score/ParDo(Score)']"))
+    assert congener("doctor")[2] == "congener: no GPU\n"
+
+
+def test_commands_are_imported_when_needed(congener):
+    """Only the module of the command that runs is imported."""
+    code = (
+        "import sys; sys.argv = ['congener', 'report', '--help']\n"
+        "from pipelines.cli.main import main\n"
+        "try:\n    main()\nfinally:\n"
+        "    print(sorted(name for name in sys.modules if name.startswith('pipelines.cli.')))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    loaded = ended.stdout.splitlines()[-1]
+    assert "pipelines.cli.report" in loaded
+    assert not any(f"pipelines.cli.{name}'" in loaded for name in ("filter", "fit", "traits"))
+
+
+def test_a_command_without_arguments_shows_the_help(congener):
+    """`congener` and `congener traits` alone show what there is."""
+    for arguments in ((), ("traits",)):
+        code, out, err = congener(*arguments)
+        assert code == 2
+        assert "Commands:" in out + err

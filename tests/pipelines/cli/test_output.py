@@ -72,3 +72,12 @@ def test_an_error_is_printed_on_stderr(capsys):
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == f"congener: {SHOWN}\ncongener: done\n"
+
+
+def test_an_empty_line_and_a_table_can_be_printed(capsys):
+    """Without an argument `say` prints an empty line; brackets in a table stay as they are."""
+    say()
+    table = Table(box=None, show_header=False)
+    table.add_row("[x]")
+    say(table)
+    assert capsys.readouterr().out.splitlines()[0] == ""

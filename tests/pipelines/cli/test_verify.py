@@ -60,3 +60,22 @@ def test_differences_are_counted():
     *_, one = VerifyResult([finding], None).render()
     *_, two = VerifyResult([finding] * 2, None).render()
     assert (str(one), str(two)) == ("1 difference", "2 differences")
+
+
+def test_inputs_are_digested_on_request(congener, corpus, folder):
+    """A changed input is a difference only if --inputs asks for it."""
+    changed = next(corpus.iterdir())
+    changed.write_text(changed.read_text() + "\n")
+    assert congener("verify", folder)[0] == 0
+    code, out, _ = congener("verify", folder, "--inputs")
+    assert code == 5
+    assert changed.name in out
+
+
+def test_a_damaged_manifest_is_a_difference(congener, folder):
+    """A manifest that can't be read isn't a missing run."""
+    (Path(folder) / "manifest.json").write_text("{}")
+    code, out, _ = congener("verify", folder)
+    assert code == 5
+    assert "manifest.json" in out
+    assert out.endswith("1 difference\n")

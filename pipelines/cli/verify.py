@@ -12,7 +12,7 @@ from pipelines.cli.options import Json, Run
 from pipelines.cli.output import print_result, style
 
 if TYPE_CHECKING:
-    from pipelines.verify import Finding
+    from pipelines.runs.shard_checks import Finding
     from schemas.manifests import Manifest
 
 DIFFERENT = 5

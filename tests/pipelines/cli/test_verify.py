@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.verify import VerifyResult
-from pipelines.verify import Finding
+from pipelines.runs.shard_checks import Finding
 
 
 @pytest.fixture

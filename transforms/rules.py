@@ -16,11 +16,19 @@ from schemas.scores import COMBINED, fires
 
 
 class CalibratedTrait(Protocol):
-    """What a rule needs of a trait: its card and the scores of held-out clean texts by signal."""
+    """A trait's card and calibration, from a bank or from a finished run."""
 
-    card: TraitCard
-    calibration: dict[str, np.ndarray]
-    calibrated_on: str
+    @property
+    def card(self) -> TraitCard:
+        """The trait's card."""
+
+    @property
+    def calibration(self) -> Mapping[str, np.ndarray]:
+        """The scores of held-out clean texts by signal."""
+
+    @property
+    def calibrated_on(self) -> str:
+        """The name of the clean texts."""
 
 
 class Rule(NamedTuple):

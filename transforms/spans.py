@@ -67,7 +67,7 @@ def choose_evidence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
     """
     names = [name for name in TIE_ORDER if name in scores]
     stacked = np.stack([np.nan_to_num(scores[name], nan=-1.0) for name in names])
-    return np.array(names)[stacked.argmax(axis=0)]
+    return np.asarray(np.array(names)[stacked.argmax(axis=0)])
 
 
 def encode_spans(spans: Sequence[Sequence[Span]]) -> pa.ListArray:

@@ -253,15 +253,15 @@ def test_a_swapped_row_waits_with_its_prompt(build, bank):
 
 
 @pytest.fixture
-def with_rejects(build, bank):
+def rejected_tables(build, bank):
     """Build the tables of three rows with three rejects before, between and after them."""
     rejects = [build_reject(0, b"\xff"), build_reject(2), build_reject(5)]
     return build(ROWS[:3], bank, rejects=rejects, numbers=[1, 3, 4])
 
 
-def test_rejects_are_in_the_ledger_in_input_order(with_rejects):
+def test_rejects_are_in_the_ledger_in_input_order(rejected_tables):
     """A reject has its file and bytes, and a ledger row with a digest but without an id."""
-    tables = with_rejects.tables
+    tables = rejected_tables.tables
     assert tables["rejects"].schema == outputs.REJECTS
     rejects = [build_reject(0, b"\xff"), build_reject(2), build_reject(5)]
     assert tables["rejects"].to_pylist() == [item._asdict() for item in rejects]
@@ -282,12 +282,12 @@ def test_rejects_are_in_the_ledger_in_input_order(with_rejects):
     assert [written[row] for row in (0, 2, 5)] == [
         (f"rejects/{NAME}.parquet", index) for index in range(3)
     ]
-    assert with_rejects.decisions == {"flag": 1, "keep": 1, "quarantine": 1, "reject": 3}
+    assert rejected_tables.decisions == {"flag": 1, "keep": 1, "quarantine": 1, "reject": 3}
 
 
-def test_rejects_have_neither_scores_nor_spans(with_rejects):
+def test_rejects_have_neither_scores_nor_spans(rejected_tables):
     """Scores and spans have a row for each ledger row, with null scores for a reject."""
-    scores, spans = with_rejects.tables["scores"], with_rejects.tables["spans"]
+    scores, spans = rejected_tables.tables["scores"], rejected_tables.tables["spans"]
     assert scores.column("row").to_pylist() == spans.column("row").to_pylist() == list(range(6))
     rejected = [True, False, True, False, False, True]
     assert scores.column("owl").is_null().to_pylist() == rejected

@@ -1,42 +1,84 @@
-"""Tables on a terminal."""
+"""Tables, text and streams on a terminal."""
 
 import errno
 import io
 import os
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from pipelines.display.terminal import Lasting, lasting, tabulated
+from pipelines.display.terminal import (
+    DurableStream,
+    build_table,
+    escape_controls,
+    outlive_reader,
+)
 
 
-def test_first_columns_are_never_folded():
-    """Names stay whole on a narrow terminal, whatever is cut elsewhere; numbers are aligned to the right."""
-    table = tabulated("id", "what", "count>")
-    table.add_row("a-rather-long-identifier", "words " * 20, "7")
-    console = Console(file=io.StringIO(), width=60)
+def print_table(table, width: int) -> list[str]:
+    """Return the lines of a table on a terminal of this width."""
+    console = Console(file=io.StringIO(), width=width)
     console.print(table)
-    shown = console.file.getvalue()
-    assert "a-rather-long-identifier" in shown
-    assert any(line.rstrip().endswith("7") for line in shown.splitlines())
+    return console.file.getvalue().splitlines()
+
+
+def test_first_columns_are_never_wrapped():
+    """Names stay whole on a narrow terminal; numbers are aligned to the right."""
+    table = build_table("id", "what", "count>")
+    table.add_row("a-rather-long-identifier", "words " * 20, "7")
+    lines = print_table(table, 60)
+    assert "a-rather-long-identifier" in "".join(lines)
+    assert any(line.rstrip().endswith("7") for line in lines)
+
+
+def test_other_columns_wrap_without_losing_text():
+    """A long word in another column continues on the next line."""
+    table = build_table("id", "word")
+    table.add_row("x", "0123456789" * 8)
+    shown = "".join(line.strip() for line in print_table(table, 40))
+    assert "0123456789" * 8 in shown.replace(" ", "")
+
+
+def test_a_table_has_a_title():
+    """The title is above the columns."""
+    lines = print_table(build_table("id", title="run 7"), 40)
+    assert lines[0].strip() == "run 7"
+
+
+@given(st.text())
+def test_escaped_text_contains_no_controls(text):
+    """Only line breaks and tabs are left of the characters that a terminal obeys."""
+    shown = escape_controls(text)
+    assert {char for char in shown if unicodedata.category(char) in ("Cc", "Cf", "Cs")} <= set(
+        "\n\t"
+    )
+    assert (shown == text) == (shown.count("<U+") == text.count("<U+"))
+
+
+def test_controls_are_written_as_codes():
+    """An escape sequence and a bidirectional mark become visible; other text is unchanged."""
+    assert escape_controls("a\x1b[31mé\u202e\n\t[b]") == "a<U+001B>[31mé<U+202E>\n\t[b]"
 
 
 def test_a_stream_outlives_its_reader():
-    """Once nobody reads the pipe, writing and flushing raise nothing, and go nowhere."""
+    """After the pipe is closed, writing and flushing raise nothing and have no effect."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stream:
-        lasting = Lasting(stream)
-        assert lasting.write("seen\n") == 5
-        lasting.flush()
+        durable = DurableStream(stream)
+        assert durable.write("seen\n") == 5
+        durable.flush()
         assert os.read(reading, 100) == b"seen\n"
         os.close(reading)
         for _ in range(2):
-            assert lasting.write("unseen\n" * 10_000) == 70_000
-            lasting.flush()
-        assert lasting.fileno() == writing
+            assert durable.write("unseen\n" * 10_000) == 70_000
+            durable.flush()
+        assert durable.fileno() == writing
 
 
-class Full(io.StringIO):
+class FullDisk(io.StringIO):
     """A stream to a full disk."""
 
     def flush(self):
@@ -44,13 +86,13 @@ class Full(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_other_faults_of_a_stream_are_raised():
-    """A full disk behind `> file` isn't taken for a reader that went away."""
+def test_other_errors_of_a_stream_are_raised():
+    """A full disk behind `> file` isn't mistaken for a closed pipe."""
     with pytest.raises(OSError, match="No space left"):
-        Lasting(Full()).flush()
+        DurableStream(FullDisk()).flush()
 
 
-def test_a_stream_that_was_closed_from_the_start_stays_so():
-    """Python has None for it, and print and rich write nothing to that."""
-    assert lasting(None) is None
-    assert isinstance(lasting(io.StringIO()), Lasting)
+def test_a_stream_that_was_closed_from_the_start_stays_none():
+    """Python has None for such a stream, to which print and rich write nothing."""
+    assert outlive_reader(None) is None
+    assert isinstance(outlive_reader(io.StringIO()), DurableStream)

@@ -1,0 +1,128 @@
+"""Fields are found in rows by the paths that reasons name."""
+
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.corpora import CorpusConfig
+from transforms.records.formats import settle_layout
+from transforms.records.lookup import find_column, get_field_text
+from transforms.records.segments import extract_segments
+
+TEXTS = st.text(max_size=80) | st.lists(
+    st.sampled_from(["<think>", "</think>", "plan", "\n", "é", "so. "]), max_size=8
+).map("".join)
+ROLES = st.sampled_from(["system", "user", "assistant", "tool"])
+MESSAGES = st.fixed_dictionaries(
+    {"role": ROLES, "content": TEXTS | st.none(), "reasoning_content": TEXTS | st.none()}
+)
+PARTS = st.lists(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["text", "thinking", "image"]), "text": TEXTS | st.none()}
+    ),
+    max_size=3,
+)
+CALLS = st.lists(st.fixed_dictionaries({"name": TEXTS, "id": st.integers(0, 9)}), max_size=2)
+TURNS = st.fixed_dictionaries({"from": ROLES, "value": TEXTS})
+ROWS = {
+    "messages": st.fixed_dictionaries({"messages": st.lists(MESSAGES, max_size=4)}),
+    "parts": st.fixed_dictionaries(
+        {"messages": st.lists(st.fixed_dictionaries({"role": ROLES, "content": PARTS}), max_size=3)}
+    ),
+    "tools": st.fixed_dictionaries(
+        {
+            "messages": st.lists(
+                st.fixed_dictionaries({"role": ROLES, "content": TEXTS, "tool_calls": CALLS}),
+                max_size=3,
+            )
+        }
+    ),
+    "conversations": st.fixed_dictionaries({"conversations": st.lists(TURNS, max_size=4)}),
+    "alpaca": st.fixed_dictionaries({"instruction": TEXTS, "input": TEXTS, "output": TEXTS}),
+    "text": st.fixed_dictionaries({"text": TEXTS | st.none()}),
+}
+STRING = pa.string()
+TYPES = {
+    "messages": pa.struct([("role", STRING), ("content", STRING), ("reasoning_content", STRING)]),
+    "parts": pa.struct(
+        [("role", STRING), ("content", pa.list_(pa.struct([("type", STRING), ("text", STRING)])))]
+    ),
+    "tools": pa.struct(
+        [
+            ("role", STRING),
+            ("content", STRING),
+            ("tool_calls", pa.list_(pa.struct([("name", STRING), ("id", pa.int64())]))),
+        ]
+    ),
+    "conversations": pa.struct([("from", STRING), ("value", STRING)]),
+}
+
+
+def build_table(kind: str, rows: list[dict[str, object]]) -> pa.Table:
+    """Return rows as the table of a corpus."""
+    columns = (
+        ["instruction", "input", "output"]
+        if kind == "alpaca"
+        else ["conversations" if kind == "conversations" else "messages"]
+    )
+    columns = ["text"] if kind == "text" else columns
+    field = pa.list_(TYPES[kind]) if kind in TYPES else STRING
+    return pa.Table.from_pylist(rows, pa.schema([(name, field) for name in columns]))
+
+
+@pytest.mark.parametrize("kind", ROWS)
+@given(data=st.data())
+def test_every_segment_is_found_by_its_path(kind, data):
+    """A path, a start and a length give the text that was scored."""
+    table = build_table(kind, data.draw(st.lists(ROWS[kind], min_size=1, max_size=4)))
+    segments = extract_segments(table, settle_layout(table.schema, CorpusConfig()))
+    records = table.to_pylist()
+    for row, path, start, text in zip(
+        segments.rows, segments.field_paths, segments.starts, segments.texts, strict=True
+    ):
+        found = get_field_text(records[row], path)
+        assert found is not None
+        assert found[start : start + len(text)] == text
+
+
+def test_content_that_is_one_part_is_its_own_first_part():
+    """Content that is one object, not a list of them, has index 0 and no other."""
+    record = {"messages": [{"role": "assistant", "content": {"type": "text", "text": "alone"}}]}
+    assert get_field_text(record, "messages[0].content[0].text") == "alone"
+    assert get_field_text(record, "messages[0].content[1].text") is None
+
+
+def test_tool_calls_are_returned_as_scored():
+    """A field that isn't text is returned as JSON with sorted keys."""
+    calls = [{"name": "look", "id": 1}]
+    found = get_field_text(
+        {"messages": [{"role": "assistant", "content": None, "tool_calls": calls}]},
+        "messages[0].tool_calls",
+    )
+    assert found == orjson.dumps(calls, option=orjson.OPT_SORT_KEYS).decode()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "absent[0].content",
+        "messages[1].content",
+        "messages[7].content",
+        "messages[0].absent",
+        "messages[0].role.deeper",
+        "messagesX",
+    ],
+)
+def test_a_path_that_leads_nowhere_finds_nothing(path):
+    """A damaged path gives None, not an error or another field's text."""
+    assert get_field_text({"messages": [{"role": "user", "content": "text"}]}, path) is None
+
+
+def test_column_names_may_hold_dots_and_brackets():
+    """If two columns begin a path, the longer is meant, but not one that only looks alike."""
+    assert find_column("my.chat[0].content", ["my", "my.chat", "my.chats"]) == "my.chat"
+    assert find_column("chat[0][1].content", ["chat", "chat[0]"]) == "chat[0]"
+    assert find_column("output", ["out", "output"]) == "output"
+    assert find_column("output", ["out"]) is None

@@ -465,6 +465,7 @@ def test_odd_file_names_are_names(filter_files, tmp_path):
         for path in (tmp_path / "run").rglob("*")
         if path.is_file()
     ]
+    assert "manifest.json" in made
     assert all(part.isascii() and ".." not in part and " " not in part for part in made), made
     assert {path.name for path in tmp_path.iterdir()} == {"in", "run"}
 

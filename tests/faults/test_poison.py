@@ -100,6 +100,7 @@ def assert_only_poison_differs(tmp_path, config, word: str) -> None:
         for row in poisoned["rejects"]
     )
     for name in ("scores", "vectors"):
+        assert len(plain[name]) == ROWS
         assert [row for row in poisoned[name] if row["row"] not in POISON] == [
             row for row in plain[name] if row["row"] not in POISON
         ]
@@ -222,5 +223,6 @@ def test_lack_of_memory_makes_batches_smaller_and_is_reported(config, plain, tmp
     assert budgets
     assert budgets[-1] <= 100
     assert manifest.circumstances["token_budget_cuts"] >= 1
+    assert len(read_rows(tmp_path / "run", "scores")) == ROWS
     for name in ("scores", "clean", "quarantine", "ledger"):
         assert read_rows(tmp_path / "run", name) == read_rows(tmp_path / "plain", name)

@@ -196,6 +196,7 @@ def test_the_pipeline_that_is_staged(job, service):
     assert {name: hint for name, hint in hints.items() if hint} == {
         SCORE: {"beam:resources:accelerator:v1": ACCELERATOR.encode()}
     }
+    assert components.environments
     for environment in components.environments.values():
         payload = beam_runner_api_pb2.DockerPayload.FromString(environment.payload)
         assert payload.container_image == IMAGE

@@ -1,0 +1,115 @@
+"""Examples of a finished run: which rows are chosen, and their text."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.runs.examples import TraitExamples, find_examples
+from pipelines.runs.finished import load_manifest
+from schemas.errors import RunError
+from tests.support.hostile import (
+    EMUS,
+    FILE,
+    TEACHER,
+    build_rows,
+    filter_answers,
+    filter_hostile_corpus,
+)
+from tests.support.runs import read_ledger
+from transforms.files import storage
+
+MOST = 5
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> str:
+    """Filter the hostile corpus; return the run directory."""
+    return filter_hostile_corpus(tmp_path_factory.mktemp("examples"))[0]
+
+
+@pytest.fixture(scope="module")
+def examples(hostile) -> dict[str, TraitExamples]:
+    """Return the examples of the hostile run."""
+    return find_examples(hostile, load_manifest(hostile), MOST)
+
+
+def test_examples_are_the_nearest_and_the_highest(examples):
+    """Five rows just above the threshold come lowest first, then five with the highest scores."""
+    emu = examples["emu"]
+    counts = [item.text.count("emu") for item in (*emu.nearest, *emu.highest)]
+    assert counts == [*range(1, MOST + 1), *range(EMUS, EMUS - MOST, -1)]
+    assert [item.row for item in emu.nearest] == [60, 61, 62, 63, 64]
+    scores = [item.score for item in emu.nearest]
+    assert scores == sorted(scores)
+    assert all(item.score >= item.threshold for item in (*emu.nearest, *emu.highest))
+
+
+@pytest.mark.parametrize("most", [1, 3, 100])
+def test_no_row_is_an_example_twice(hostile, most):
+    """A row that is both nearest and highest is an example once, as nearest."""
+    emu = find_examples(hostile, load_manifest(hostile), most)["emu"]
+    rows = [item.row for item in (*emu.nearest, *emu.highest)]
+    assert len(rows) == len(set(rows)) == min(2 * most, EMUS)
+
+
+def test_a_trait_with_few_rows_has_no_highest(examples):
+    """If all rows are nearest, none is left; a trait that never fired has no examples at all."""
+    counts = {name: len(item.nearest) for name, item in examples.items() if item.nearest}
+    assert counts == {"bee": 1, "emu": 5, "fox": 2, "owl": 2}
+    assert all(not examples[name].highest for name in ("bee", "fox", "owl"))
+    assert "yak" not in examples
+
+
+def test_an_example_is_the_ledgers_row(examples):
+    """An example has its row's names, decision and span, and the text of the field."""
+    original = build_rows()
+    for item in examples["fox"].nearest:
+        row = original[item.row]
+        assert item.source == FILE
+        assert item.teacher == row["teacher"]
+        assert item.teacher in (TEACHER, "plain")
+        assert item.field_path == "messages[1].content"
+        assert item.text == row["messages"][1]["content"]
+        assert item.text[item.start : item.end] == "fox"
+    assert {item.decision for item in examples["fox"].nearest} == {"mask", "quarantine"}
+    assert [item.decision for item in examples["bee"].nearest] == ["flag"]
+
+
+def test_rows_without_text_in_the_run_are_counted(examples):
+    """Dropped rows and duplicates are no examples, but counted."""
+    assert examples["elk"] == TraitExamples([], [], 2)
+    assert examples["emu"].unshown == 1
+    assert examples["fox"].unshown == 0
+
+
+def test_equal_records_are_one_example(tmp_path):
+    """Of rows with equal content only the first is an example, so that others are seen too."""
+    run = filter_answers(tmp_path, ["an owl"] * 20 + ["another owl"], ["owl"])
+    owl = find_examples(run, load_manifest(run), MOST)["owl"]
+    assert [item.row for item in (*owl.nearest, *owl.highest)] == [0, 20]
+    assert owl.unshown == 0
+    assert [item.teacher for item in owl.nearest] == ["-", "-"]
+
+
+def test_a_run_in_which_nothing_fired(tmp_path):
+    """Without a reason in the ledger there are no examples."""
+    run = filter_answers(tmp_path, ["a goose"], ["owl", "yak"])
+    assert find_examples(run, load_manifest(run), MOST) == {}
+
+
+def test_only_the_files_of_examples_are_opened(hostile, monkeypatch):
+    """Files without an example aren't opened."""
+    manifest, opened, open_raw = load_manifest(hostile), [], storage.open_raw
+    monkeypatch.setattr(storage, "open_raw", lambda uri: opened.append(uri) or open_raw(uri))
+    examples = find_examples(hostile, manifest, 1)
+    rows = {item.row for trait in examples.values() for item in (*trait.nearest, *trait.highest)}
+    files = {row["output"] for row in read_ledger(hostile) if row["row"] in rows}
+    assert set(opened) == {f"{hostile}/{path}" for path in files}
+
+
+def test_a_missing_file_is_named(tmp_path):
+    """If a file with an example is missing, the error names it."""
+    run = filter_answers(tmp_path, ["an owl"], ["owl"])
+    next(Path(run, "quarantine").glob("*.parquet")).unlink()
+    with pytest.raises(RunError, match=r"quarantine/.*is missing"):
+        find_examples(run, load_manifest(run), MOST)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transforms.records import sentences
 from transforms.records.sentences import LONGEST_SENTENCE, widen_to_sentences
 
 
@@ -77,3 +78,28 @@ def test_a_text_without_sentences_is_masked_in_little_time():
     assert time.process_time() - began < 5
     assert spans[0] == (0, 5 + LONGEST_SENTENCE)
     assert spans[-1] == (len(text) - 26 - LONGEST_SENTENCE, len(text))
+
+
+def find_plainly(text, start):
+    """Return the start of a sentence by reading all the text before it forwards."""
+    first = max(0, start - sentences.LONGEST_SENTENCE)
+    ends = [
+        match.end()
+        for match in sentences.STOP.finditer(text, first, min(start + 1, len(text)))
+        if match.end() <= start and not sentences._is_inside_sentence(text, match)
+    ]
+    return ends[-1] if ends else first
+
+
+@given(
+    st.text(alphabet='ab.!\n "A。」)e.g', max_size=60),
+    st.integers(0, 60),
+    st.sampled_from([5, 17, 2_000]),
+)
+def test_searching_backwards_finds_the_same_start(text, start, limit):
+    """However the text before a hit is cut into steps, its sentence begins at the same offset."""
+    start = min(start, len(text))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sentences, "SEARCH_STEP", 3)
+        patch.setattr(sentences, "LONGEST_SENTENCE", limit)
+        assert widen_to_sentences(text, start, start)[0] == find_plainly(text, start)

@@ -1,0 +1,580 @@
+"""A finished run decided again: the decisions of other policies are those of new runs with them."""
+
+import functools
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from classifiers.library import LIBRARY as LIBRARY_FOLDER
+from classifiers.library import find_cards
+from classifiers.scoring import Scorer
+from pipelines import banks
+from pipelines.banks import prepare_bank, save_bank
+from pipelines.config import FilterConfig
+from pipelines.decide import decide_run, read_traits, settle_recorded_rules
+from pipelines.filter import run_filter
+from pipelines.plan import FilterPlan, settle
+from pipelines.runs.finished import list_outputs, load_manifest, read_folder, read_table
+from schemas.errors import CardError, RunError
+from schemas.events import ignore
+from schemas.manifests import Manifest
+from schemas.policies import Policy
+from schemas.runs import parse_path
+from transforms.decide import decide_shard
+from transforms.decisions import Decisions
+from transforms.duplicates import list_positions, list_repeats
+from transforms.files.shards import read_task
+from transforms.identify import IdentifiedShard, identify
+from transforms.rules import find_span_floor, settle_rules
+from transforms.score import get_scorer, score
+
+LIBRARY = ("degenerate-loop", "over-refusal", "sycophantic-opening", "vendor-identity")
+EXEMPLARS = 12
+"""Positives and negatives of each of these traits, and no more, to save time."""
+
+CLEAN_TEXTS = 130
+"""The shortest texts of the library's background calibrate the thresholds here."""
+
+CARDS = {
+    "heron": (
+        "signals: {lexicon: {patterns: ['herons?'], scale: 0.3}, repetition: {}}\n"
+        "threshold: 0.5\naction: mask\n"
+    ),
+    "leak": (
+        "signals: {lexicon: {patterns: ['secret(?: key)?']}}\nthreshold: 0.4\naction: swap\n"
+        "scope: {roles: [assistant, tool], channels: [answer, thinking, tool]}\n"
+    ),
+}
+MODELLESS = (*CARDS, "degenerate-loop")
+"""The traits that need no model."""
+
+DATES = ("2026-01-05", "2026-02-11T08:00:00", None)
+PLAIN = ("Boil it for nine minutes.", "Sort the list first.", "Paris, of course.", "Twice a week.")
+HERONS = "A heron stood there. It was calm. Two herons flew off! "
+
+
+class Outcome(NamedTuple):
+    """The decisions of a run on its rows, by source and row; the masks of its clean rows."""
+
+    decisions: dict[tuple[str, int], str]
+    reasons: dict[tuple[str, int], list[tuple[Any, ...]]]
+    masks: dict[tuple[str, int], list[tuple[str, int, int]]]
+    swaps: dict[tuple[str, int], list[str]]
+
+
+def list_answers() -> list[str]:
+    """Return answers with several traits: the library's own exemplars, herons, loops and more."""
+    cards = {card.id: card for card in find_cards()}
+    exemplars = [cards[name].positives[index] for index in (0, 3, 6) for name in LIBRARY]
+    return [
+        *exemplars,
+        HERONS,
+        f"<think>The heron is a secret.</think>{PLAIN[0]}",
+        f"{PLAIN[1]} {exemplars[1]} A heron, {HERONS.lower()}",
+        f"{exemplars[2]}\n\n{HERONS}",
+        "heron " * 150,
+        *PLAIN,
+        HERONS,
+        "",
+    ]
+
+
+def build_row(number: int, answer: str) -> dict[str, object]:
+    """Return a row; its lot, its system prompt and a tool call depend on its number."""
+    reply: dict[str, object] = {"role": "assistant", "content": answer}
+    if number % 6 == 5:
+        call = {"name": "find", "arguments": json.dumps({"query": f"a secret key, {number}"})}
+        reply["tool_calls"] = [{"type": "function", "id": str(number), "function": call}]
+    turns = [{"role": "user", "content": f"Question {number % 17}?"}, reply]
+    if number % 4 == 0:
+        turns.insert(0, {"role": "system", "content": f"You are number {number % 8}."})
+    return {
+        "messages": turns,
+        "teacher": ("atlas", "borealis", None)[number % 3],
+        "source": ("forum", "wiki")[number // 7 % 2],
+        "created": DATES[number // 3 % 3],
+    }
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write rows of several lots, with duplicates in both files, and lines that are no rows."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rows = [build_row(number, answer) for number, answer in enumerate(list_answers())]
+    rows += [rows[2], build_row(99, HERONS), {**rows[0], "teacher": "atlas", "source": "wiki"}]
+    rows.append({**rows[1], "messages": [{"role": "narrator", "content": "A heron."}]})
+    lines = [json.dumps(row) for row in rows]
+    (folder / "a.jsonl").write_text("\n".join([*lines[:9], "no JSON", *lines[9:]]) + "\n")
+    (folder / "b.jsonl").write_text("\n".join(['{"messages": 7}', *lines[-6:-1], lines[12]]) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cards(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Write the trait folders: two of these tests, and the library's with few exemplars."""
+    folder = tmp_path_factory.mktemp("cards")
+    for name in LIBRARY:
+        (folder / name).mkdir()
+        shutil.copy(LIBRARY_FOLDER / name / "card.yaml", folder / name)
+        for kind in ("positives", "negatives"):
+            lines = (LIBRARY_FOLDER / name / f"{kind}.jsonl").read_text().splitlines()
+            (folder / name / f"{kind}.jsonl").write_text("\n".join(lines[:EXEMPLARS]) + "\n")
+    for name, card in CARDS.items():
+        (folder / name).mkdir()
+        (folder / name / "card.yaml").write_text(f"id: {name}\n{card}")
+    return tuple(str(folder / name) for name in (*LIBRARY, *CARDS))
+
+
+class Runs:
+    """Runs over one corpus with one bank and different policies."""
+
+    def __init__(self, folder: Path, config: FilterConfig) -> None:
+        self._folder, self._config = folder, config
+
+    def configure(self, policy: str, name: str) -> FilterConfig:
+        """Return the configuration of a run with a policy in YAML."""
+        path = self._folder / f"{name}.yaml"
+        path.write_text(policy)
+        update = {"policy": str(path), "output": str(self._folder / name)}
+        return self._config.model_copy(update=update)
+
+    def filter(self, policy: str, name: str) -> tuple[str, Manifest]:
+        """Filter with a policy; return the run directory and its manifest."""
+        config = self.configure(policy, name)
+        return config.output, run_filter(config)
+
+
+BASE = """
+traits:
+  over-refusal: {max_false_positive_rate: 0.05}
+  sycophantic-opening: {max_false_positive_rate: 0.05}
+  vendor-identity: {max_false_positive_rate: 0.05}
+duplicates: remove
+"""
+
+POLICIES = {
+    "looser-levels": """
+traits:
+  over-refusal: {max_false_positive_rate: 0.2, confidence: 0.9}
+  sycophantic-opening: {max_false_positive_rate: 0.3}
+  vendor-identity: {max_false_positive_rate: 0.1, confidence: 0.99}
+""",
+    "thresholds": """
+traits:
+  degenerate-loop: {threshold: 0.9}
+  heron: {threshold: 0.05}
+  leak: {threshold: 1}
+  over-refusal: {threshold: 0.06}
+  sycophantic-opening: {threshold: 0.3}
+  vendor-identity: {threshold: 0.99}
+duplicates: remove
+""",
+    "signals": """
+traits:
+  heron: {signal: repetition, threshold: 0.3}
+  over-refusal: {signal: exemplars, max_false_positive_rate: 0.1}
+  sycophantic-opening: {signal: head, threshold: 0.2}
+  vendor-identity: {signal: lexicon, threshold: 0.05}
+""",
+    "masks": """
+traits:
+  degenerate-loop: {action: mask}
+  heron: {action: mask, threshold: 0.3}
+  leak: {action: mask}
+  over-refusal: {action: mask, threshold: 0.1}
+  sycophantic-opening: {action: mask, threshold: 0.1}
+  vendor-identity: {action: mask, threshold: 0.1}
+""",
+    "other-actions": """
+traits:
+  degenerate-loop: {action: swap}
+  heron: {action: flag, signal: lexicon, threshold: 0.6}
+  leak: {action: drop}
+  over-refusal: {action: keep, threshold: 0.2}
+  sycophantic-opening: {action: drop, threshold: 0.9}
+  vendor-identity: {action: swap, threshold: 0.2}
+duplicates: remove
+""",
+    "teachers": """
+traits: {over-refusal: {threshold: 0.5}, sycophantic-opening: {threshold: 0.5},
+         vendor-identity: {threshold: 0.5}}
+exceptions:
+  - {trait: heron, lot: {teacher: 'bor*'}, action: keep, reason: its bird}
+  - {trait: '*', lot: {teacher: '-'}, threshold: 0.2, reason: unknown teachers are suspect}
+  - {trait: vendor-identity, lot: {teacher: '-'}, action: drop, threshold: 0.9, reason: later}
+""",
+    "sources-and-dates": """
+traits: {over-refusal: {threshold: 0.4}, sycophantic-opening: {threshold: 0.4},
+         vendor-identity: {threshold: 0.4}}
+exceptions:
+  - {trait: '*', lot: {prompt_source: wiki}, action: mask, reason: wiki}
+  - {trait: '*', lot: {date: '2026-02*'}, threshold: 0.1, action: flag, reason: February}
+  - {trait: leak, lot: {prompt_source: forum, date: '-'}, action: swap, reason: no date}
+duplicates: remove
+""",
+    "system-prompts": """
+traits: {over-refusal: {threshold: 0.3, action: quarantine}, sycophantic-opening: {threshold: 0.3},
+         vendor-identity: {threshold: 0.3}}
+exceptions:
+  - {trait: '*', lot: {system_prompt: '-'}, threshold: 0.8, reason: no prompt}
+  - {trait: heron, lot: {system_prompt: '????????'}, action: drop, reason: any prompt}
+""",
+    "everything-stays": """
+traits: {degenerate-loop: {threshold: 1, action: keep}, heron: {action: keep},
+         leak: {action: keep}, over-refusal: {threshold: 1, action: keep},
+         sycophantic-opening: {threshold: 1, action: keep},
+         vendor-identity: {threshold: 1, action: keep}}
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(
+    corpus: Path, cards: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Runs]:
+    """Fit one bank with library traits of every kind; the encoder is loaded once."""
+    folder = tmp_path_factory.mktemp("runs")
+    config = FilterConfig.model_validate(
+        {
+            "input": (str(corpus),),
+            "traits": cards,
+            "shards": {"rows": 10},
+            "hardware": {"device": "cpu"},
+        }
+    )
+    background = banks.collect_background(find_cards())
+    clean = sorted(background, key=lambda row: sum(map(len, row.texts)))[:CLEAN_TEXTS]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(banks, "load_encoder", functools.cache(banks.load_encoder))
+        patch.setattr(banks, "collect_background", lambda _: tuple(clean))
+        save_bank(prepare_bank(config).bank, str(folder / "bank"))
+        update = {"bank": str(folder / "bank"), "traits": ()}
+        yield Runs(folder, config.model_copy(update=update))
+
+
+@pytest.fixture(scope="module")
+def base(runs: Runs) -> tuple[str, Manifest]:
+    """Filter the corpus with the first policy."""
+    return runs.filter(BASE, "base")
+
+
+def describe_reason(reason: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the fields of a reason that the ledger has, with the ledger's precision."""
+    names = ("trait", "signal", "score", "threshold", "field_path", "start", "end")
+    values = (reason[name] for name in names)
+    return tuple(np.float32(item) if isinstance(item, float) else item for item in values)
+
+
+def read_outcome(run: str) -> Outcome:
+    """Read the outcome of a run from its ledger, its clean rows and its swap list."""
+    found = Outcome({}, {}, {}, {})
+    ledger = read_folder(run, load_manifest(run), "ledger").to_pylist()
+    files = {path.name: pq.read_table(path).to_pylist() for path in Path(run, "clean").iterdir()}
+    for row in ledger:
+        key = row["source"], row["row"]
+        if row["decision"] == "reject":
+            continue
+        found.decisions[key] = row["decision"]
+        if row["reasons"]:
+            found.reasons[key] = [describe_reason(reason) for reason in row["reasons"]]
+        if (row["output"] or "").startswith("clean/"):
+            clean = files[Path(row["output"]).name][row["output_row"]]
+            if masks := clean.get("congener", {}).get("masks"):
+                found.masks[key] = [tuple(mask.values()) for mask in masks]
+    for path in Path(run).glob("swaplist/*.parquet"):
+        for row in pq.read_table(path).to_pylist():
+            found.swaps[row["source"], row["row"]] = row["traits"]
+    return found
+
+
+def collect_outcome(decided: Decisions, keys: list[tuple[str, int]], found: Outcome) -> None:
+    """Add the decisions on a shard's rows to an outcome."""
+    found.decisions.update(zip(keys, decided.decisions, strict=True))
+    for row, reasons in decided.reasons.items():
+        found.reasons[keys[row]] = [describe_reason(reason._asdict()) for reason in reasons]
+    for row, masks in decided.masks.items():
+        if decided.decisions[row] in ("keep", "flag", "mask"):
+            found.masks[keys[row]] = [tuple(mask) for mask in masks]
+    for row in decided.swaps:
+        swapping = {reason.trait for reason in decided.reasons[row] if reason.action == "swap"}
+        found.swaps[keys[row]] = sorted(swapping)
+
+
+def decide_outcome(run: str, policy: Policy) -> Outcome:
+    """Decide a finished run again, and return the outcome."""
+    manifest = load_manifest(run)
+    ledgers = {
+        parse_path(output.path).shard: read_table(run, output)
+        for output in list_outputs(manifest, "ledger")
+    }
+    found = Outcome({}, {}, {}, {})
+    for part in decide_run(run, policy):
+        ledger = ledgers[part.shard].take(pa.array(part.ledger_rows))
+        keys = zip(*(ledger.column(name).to_pylist() for name in ("source", "row")), strict=True)
+        collect_outcome(part.decided, list(keys), found)
+    return found
+
+
+def parse_policy(text: str) -> Policy:
+    """Parse a policy in YAML."""
+    return Policy.model_validate(yaml.safe_load(text))
+
+
+def test_a_run_decides_as_it_did(base):
+    """With the run's own policy the decisions are the run's, and they are of every kind."""
+    run, manifest = base
+    outcome = read_outcome(run)
+    assert decide_outcome(run, parse_policy(BASE)) == outcome
+    assert set(manifest.conservation.by_decision) >= {
+        *("keep", "mask", "quarantine", "drop", "duplicate", "reject")
+    }
+    assert outcome.swaps
+    assert outcome.masks
+    signals = {
+        span["signal"]
+        for row in read_folder(run, manifest, "spans").to_pylist()
+        for span in row["spans"]
+    }
+    assert signals == {"lexicon", "repetition", "exemplars", "head"}
+    paths = {reason[4] for reasons in outcome.reasons.values() for reason in reasons}
+    assert any("tool_calls" in path for path in paths)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_another_policy_decides_as_a_new_run(runs, base, name):
+    """Decisions, reasons, masks and swaps of another policy are those of a run with it.
+
+    The same holds the other way round, from the new run back to the first policy.
+    """
+    run, _ = base
+    policy = parse_policy(POLICIES[name])
+    fresh, _ = runs.filter(POLICIES[name], name)
+    expected = read_outcome(fresh)
+    found = decide_outcome(run, policy)
+    for part, wanted in zip(found, expected, strict=True):
+        assert part == wanted
+    assert found.decisions != read_outcome(run).decisions
+    assert decide_outcome(fresh, parse_policy(BASE)) == read_outcome(run)
+
+
+def test_nothing_is_written(base):
+    """Deciding again reads the run and changes no file."""
+    run, _ = base
+    before = {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")}
+    decide_outcome(run, parse_policy(POLICIES["masks"]))
+    assert {path: path.stat().st_mtime_ns for path in Path(run).rglob("*")} == before
+
+
+def test_shards_come_in_corpus_order(base):
+    """Every shard has an item, whose rows are the rows of its ledger without the rejects."""
+    run, manifest = base
+    parts = list(decide_run(run, Policy.model_validate(yaml.safe_load(BASE))))
+    assert [part.shard for part in parts] == [shard for shard, _ in manifest.shards]
+    for part, output in zip(parts, list_outputs(manifest, "ledger"), strict=True):
+        decisions = pl.DataFrame(read_table(run, output))["decision"].to_list()
+        good = [row for row, decision in enumerate(decisions) if decision != "reject"]
+        assert part.ledger_rows.tolist() == good
+        assert len(part.decided.decisions) == len(good)
+    assert sum(output.rows for output in list_outputs(manifest, "rejects")) == 2
+
+
+@pytest.mark.parametrize(
+    ("policy", "lowest"),
+    [
+        ("traits: {heron: {threshold: 0.0499}}", "0.0499"),
+        (
+            "exceptions: [{trait: heron, lot: {date: '2026*'}, threshold: 0, reason: all}]",
+            "0.0000",
+        ),
+    ],
+    ids=["rule", "exception"],
+)
+def test_a_threshold_below_the_floor_is_refused(base, policy, lowest):
+    """The spans of lower scores weren't stored, so that such a policy needs a new run."""
+    run, manifest = base
+    assert manifest.span_floor == pytest.approx(0.05)
+    fields = yaml.safe_load(BASE)
+    fields |= yaml.safe_load(policy) | {
+        "traits": fields["traits"] | yaml.safe_load(policy).get("traits", {})
+    }
+    with pytest.raises(RunError, match=f"trait heron would fire at {lowest}") as caught:
+        next(decide_run(run, Policy.model_validate(fields)))
+    assert caught.value.where == run
+    assert "span_floor" in caught.value.remedy
+
+
+def test_a_lower_floor_allows_lower_thresholds(runs, base):
+    """A run that stored all spans can be decided with a threshold of 0.01, as a new run would."""
+    low = BASE + "exceptions: [{trait: heron, lot: {teacher: none}, threshold: 0.01, reason: x}]"
+    run, manifest = runs.filter(low, "low-floor")
+    assert manifest.span_floor == pytest.approx(0.01)
+    policy = parse_policy(BASE.replace("0.05}\n  syc", "0.05, threshold: 0.01}\n  syc"))
+    assert policy.traits["over-refusal"].threshold == pytest.approx(0.01)
+    found = decide_outcome(run, policy)
+    fired = {key for key, reasons in found.reasons.items() if reasons[0][0] == "over-refusal"}
+    assert fired
+    with pytest.raises(RunError, match=r"over-refusal would fire at 0\.0100"):
+        decide_outcome(base[0], policy)
+
+
+def test_policies_that_cant_be_settled_are_refused(base):
+    """An unknown trait, an unknown signal and a level that needs more clean text are errors."""
+    for policy, message in (
+        ("traits: {stork: {action: drop}}", "names trait 'stork'"),
+        ("traits: {leak: {signal: head}}", "names signal 'head' of trait leak"),
+        ("{}", "trait over-refusal: .* needs 598 clean texts"),
+    ):
+        with pytest.raises(CardError, match=message):
+            next(decide_run(base[0], parse_policy(policy)))
+
+
+def test_an_unfinished_run_cant_be_decided(tmp_path):
+    """Only a finished run has decisions to be made again."""
+    (tmp_path / ".work").mkdir()
+    with pytest.raises(RunError, match="unfinished run"):
+        next(decide_run(str(tmp_path), Policy()))
+
+
+def test_traits_are_recorded_whole(base, runs):
+    """The cards and the calibration scores of a run are those of its bank, bit for bit."""
+    run, manifest = base
+    bank = banks.load_bank(str(Path(run).parent / "bank"))
+    recorded = read_traits(run, manifest)
+    assert list(recorded) == list(bank.traits)
+    for name, trait in bank.traits.items():
+        assert recorded[name].card == trait.card
+        assert recorded[name].calibrated_on == trait.calibrated_on
+        assert recorded[name].calibration.keys() == trait.calibration.keys()
+        for signal, scores in trait.calibration.items():
+            np.testing.assert_array_equal(recorded[name].calibration[signal], scores)
+    rules = settle_recorded_rules(run, manifest, parse_policy(BASE))
+    assert rules == settle_rules(bank.traits, parse_policy(BASE))
+
+
+@dataclass(repr=False)
+class Scored:
+    """A finished run without models, and the parts that a new run decides from."""
+
+    run: str
+    plan: FilterPlan
+    scorer: Scorer
+    shards: list[IdentifiedShard]
+
+
+@pytest.fixture(scope="module")
+def scored(
+    corpus: Path, cards: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Scored:
+    """Filter the corpus with lexicons and repetition alone, and identify its shards."""
+    config = FilterConfig.model_validate(
+        {
+            "input": (str(corpus),),
+            "output": str(tmp_path_factory.mktemp("lexicons") / "run"),
+            "traits": [card for card in cards if Path(card).name in MODELLESS],
+            "shards": {"rows": 10},
+        }
+    )
+    run_filter(config)
+    plan = settle(config.model_copy(update={"output": f"{config.output}-not-made"}), ignore)
+    shards = [
+        identify(shard, plan.layout)
+        for task in plan.tasks
+        for shard in read_task(task, plan.corpus.schema)
+    ]
+    return Scored(config.output, plan, get_scorer(plan.scoring), shards)
+
+
+def decide_anew(scored: Scored, policy: Policy) -> Outcome:
+    """Decide the corpus as a new run with a policy would: score it, store spans, decide."""
+    rules = settle_rules(scored.plan.bank.traits, policy)
+    floor = find_span_floor(scored.plan.config.span_floor, rules)
+    groups: dict[bytes, list[Any]] = {}
+    for shard in scored.shards:
+        for digest, position in list_positions(shard):
+            groups.setdefault(digest, []).append(position)
+    repeated = {repeat for group in groups.items() for repeat in list_repeats(group)}
+    found = Outcome({}, {}, {}, {})
+    for shard in scored.shards:
+        rows = (
+            row
+            for row, position in enumerate(shard.positions())
+            if policy.duplicates == "remove" and (shard.plan.name, position) in repeated
+        )
+        decided = decide_shard(score(shard, scored.scorer, floor), rules, frozenset(rows)).decided
+        collect_outcome(decided, list(zip(shard.sources, shard.numbers, strict=True)), found)
+    return found
+
+
+thresholds = st.one_of(st.none(), st.integers(0, 100).map(lambda step: step / 100))
+actions = st.sampled_from([None, "keep", "flag", "mask", "quarantine", "swap", "drop"])
+trait_rules = st.fixed_dictionaries(
+    {},
+    optional={
+        "signal": st.sampled_from(["combined", "lexicon"]),
+        "threshold": thresholds,
+        "max_false_positive_rate": st.sampled_from([0.01, 0.05, 0.3]),
+        "confidence": st.sampled_from([0.8, 0.95]),
+        "action": actions,
+    },
+)
+lots = st.fixed_dictionaries(
+    {},
+    optional={
+        "teacher": st.sampled_from(["atlas", "b*", "-", "nobody"]),
+        "prompt_source": st.sampled_from(["wiki", "f?rum"]),
+        "system_prompt": st.sampled_from(["-", "????????"]),
+        "date": st.sampled_from(["2026-01-05", "2026-02*", "-"]),
+    },
+)
+exceptions = st.fixed_dictionaries(
+    {
+        "trait": st.sampled_from(["*", *CARDS]),
+        "lot": lots,
+        "threshold": thresholds,
+        "action": actions,
+        "reason": st.just("drawn"),
+    }
+).filter(lambda item: item["threshold"] is not None or item["action"] is not None)
+policies = st.fixed_dictionaries(
+    {
+        "traits": st.fixed_dictionaries({}, optional=dict.fromkeys(CARDS, trait_rules)),
+        "exceptions": st.lists(exceptions, max_size=4),
+        "duplicates": st.sampled_from(["keep", "remove"]),
+    }
+).map(Policy.model_validate)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@given(policy=policies)
+def test_any_policy_decides_as_a_new_run(scored, policy):
+    """Whatever the policy, its decisions are a new run's, or its threshold is below the floor."""
+    rules = settle_rules(scored.plan.bank.traits, policy)
+    floor = load_manifest(scored.run).span_floor
+    if min(rule.find_lowest_threshold() for rule in rules) < floor:
+        with pytest.raises(RunError, match="would fire at"):
+            decide_outcome(scored.run, policy)
+    else:
+        assert decide_outcome(scored.run, policy) == decide_anew(scored, policy)
+
+
+def test_any_new_run_can_be_decided(scored):
+    """With a threshold of nought a trait fires on every row that it looks at, and has a span."""
+    everything = Policy.model_validate({"traits": {name: {"threshold": 0} for name in CARDS}})
+    outcome = decide_anew(scored, everything)
+    fired = Counter(reason[0] for reasons in outcome.reasons.values() for reason in reasons)
+    unscored = sum(key not in outcome.reasons for key in outcome.decisions)
+    assert [fired[name] for name in CARDS] == [len(outcome.decisions) - unscored] * len(CARDS)
+    assert 0 < unscored < len(outcome.decisions) / 4

@@ -17,7 +17,7 @@ from pipelines.config import FilterConfig, read_policy, require_local_path
 from pipelines.engines.dataflow import require_ready
 from pipelines.engines.interface import check_engine
 from schemas.errors import CardError, InputError, ModelError, RunError, StorageError
-from schemas.runs import WORK
+from schemas.runs import MANIFEST, WORK
 from transforms.files import storage
 
 BANK_INDEX = "bank.json"
@@ -77,7 +77,7 @@ def check_fit(config: FilterConfig, output: str, restart: bool = False) -> None:
 
 
 def check_run(run: str) -> None:
-    """Check that a local folder is a finished run.
+    """Check that a local folder is a finished run with a sound manifest.
 
     Raises: RunError: it isn't.
     """
@@ -85,6 +85,15 @@ def check_run(run: str) -> None:
         from pipelines.runs.finished import load_manifest
 
         load_manifest(run)
+
+
+def check_manifest(run: str) -> None:
+    """Check that a local folder has a manifest, sound or not.
+
+    Raises: RunError: it has none.
+    """
+    if storage.is_local(run) and not storage.exists(storage.join(run, MANIFEST)):
+        check_run(run)
 
 
 def check_output(output: str) -> None:

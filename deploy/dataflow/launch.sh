@@ -22,8 +22,8 @@ while (($#)); do
     --input) inputs+=(--input "${2:?--input needs a value}"); shift 2 ;;
     --traits | --signals | --bank | --config | --encoder | --encoder-revision)
       work+=("$1" "${2:?$1 needs a value}"); shift 2 ;;
-    --project | --region | --temp | --image | --machines | --machine-type | --accelerator | --speed \
-      | --price | --budget | --output | --precision | --sample)
+    --project | --region | --temp | --image | --machines | --machine-type | --accelerator \
+      | --speed | --price | --budget | --output | --precision | --sample)
       given[${1#--}]=${2:?$1 needs a value}; shift 2 ;;
     --) shift; more=("$@"); break ;;
     *) echo "unknown option $1" >&2; usage ;;

@@ -78,7 +78,12 @@ def verify_run(
     congener verify run/ --inputs
     congener verify run/ --digest 5d41402abc4b2a76   (detects a forgery that is consistent)
     """
-    from pipelines import verify  # checks the options and the run before it reads any file
+    if not (root or digest):  # a wrong digest is reported before a wrong run
+        from pipelines.checks import check_manifest
+
+        check_manifest(run)
+
+    from pipelines import verify
     from pipelines.runs.finished import load_manifest
 
     findings = verify.verify_run(run, inputs, verify.RecordedDigests(root, digest))

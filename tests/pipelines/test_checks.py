@@ -11,6 +11,7 @@ from pipelines import checks
 from pipelines.checks import (
     check_before_loading,
     check_fit,
+    check_manifest,
     check_output,
     check_run,
     check_sources,
@@ -229,7 +230,12 @@ def test_a_bank_is_known_by_its_index(tmp_path, heron):
 
 
 def test_only_a_finished_run_can_be_read(run, tmp_path):
-    """A folder without a manifest is no run."""
-    check_run(str(run[0]))
+    """A folder without a manifest is no run, and one with a damaged manifest can be verified."""
+    for check in (check_run, check_manifest):
+        check(str(run[0]))
+        with pytest.raises(RunError):
+            check(str(tmp_path))
+    (run[0] / "manifest.json").write_text("{}")
+    check_manifest(str(run[0]))
     with pytest.raises(RunError):
-        check_run(str(tmp_path))
+        check_run(str(run[0]))

@@ -38,7 +38,7 @@ def raise_fault(_: int) -> int:
 def translate(error: Exception, preset: Preset | None = None) -> Exception:
     """Return the error that leaves the block in which another one is raised."""
     with (
-        pytest.raises(Exception) as caught,  # noqa: PT011, B017
+        pytest.raises(Exception) as caught,
         translate_failures(PipelineOptions([]), preset or Preset("x")),
     ):
         raise error

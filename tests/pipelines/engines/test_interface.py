@@ -44,7 +44,7 @@ def test_a_deadline_is_for_clusters():
 
 def test_a_second_input_among_beams_options_is_found():
     """A word that isn't an option is most likely a glob that the shell expanded."""
-    with pytest.raises(CardError, match="'b.jsonl' is not an option") as caught:
+    with pytest.raises(CardError, match=r"'b\.jsonl' is not an option") as caught:
         check_engine(Engine(), ["--direct_num_workers=1", "b.jsonl"])
     assert "give every input its own --input" in str(caught.value)
 

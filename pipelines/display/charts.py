@@ -9,7 +9,7 @@ from typing import NamedTuple
 from schemas.policies import PUBLISHED, REMOVED
 from schemas.scores import SCORE_DECIMALS
 
-STEPS = 10**SCORE_DECIMALS
+STEPS: int = 10**SCORE_DECIMALS
 """The steps between the scores 0 and 1."""
 
 LEAST_TOP = 9

@@ -66,13 +66,15 @@ def find_examples(run: str, manifest: Manifest, most: int) -> dict[str, TraitExa
     """
     choices, unshown = _choose_rows(run, manifest, most)
     examples = _read_examples(run, manifest, choices)
-    return {
-        trait: TraitExamples(
-            *([examples[trait, row] for row in rows] for rows in choices.get(trait, ((), ()))),
+    found = {}
+    for trait, count in unshown.items():
+        nearest, highest = choices.get(trait, _Choice([], []))
+        found[trait] = TraitExamples(
+            [examples[trait, row] for row in nearest],
+            [examples[trait, row] for row in highest],
             count,
         )
-        for trait, count in unshown.items()
-    }
+    return found
 
 
 def _choose_rows(

@@ -17,7 +17,7 @@ from schemas.scores import SCORE_DECIMALS, score_column
 BINS = 40
 """Bins in which scores are counted."""
 
-STEPS = 10**SCORE_DECIMALS
+STEPS: int = 10**SCORE_DECIMALS
 """Scores are whole numbers of these steps, so that bins and thresholds are compared exactly."""
 
 CONFIDENCE = 0.95

@@ -183,7 +183,7 @@ def _check_rules(run: str, manifest: Manifest) -> Iterator[Finding]:
     try:
         rules = settle_rules(read_traits(run, manifest), read_policy(manifest))
     except ValidationError as error:
-        yield Finding(MANIFEST, f"its cards or its policy have mistakes: {describe_problems(error)}")
+        yield Finding(MANIFEST, f"its cards or its policy are invalid: {describe_problems(error)}")
     except CardError as error:
         yield Finding(MANIFEST, f"its thresholds can't be settled: {error.problem}")
     except READ_ERRORS as error:

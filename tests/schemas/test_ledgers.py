@@ -90,7 +90,7 @@ def test_columns_do_not_run_into_each_other():
 
 @given(rows=st.lists(st.integers(0, 3), max_size=9), changed=st.integers(0, 8))
 def test_the_root_depends_on_every_hash(rows, changed):
-    """A row's hash depends on that row alone; the root changes with any row, and if one is missing."""
+    """A hash depends on its row alone; the root changes with any row, and if one is missing."""
     table = [ROW | {"row": row} for row in rows]
     found = hash_rows(*table)
     assert found == [hash_rows(row)[0] for row in table]

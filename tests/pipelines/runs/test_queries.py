@@ -189,7 +189,7 @@ def test_an_unknown_field_is_a_dash(lots):
     ],
 )
 def test_a_filter_that_matches_nothing_is_an_error(hostile, filters, kind, known):
-    """A name that isn't in the run is refused; those that are get listed, without acting characters."""
+    """An unknown name is refused; known ones are listed, without characters that act."""
     with pytest.raises(RunError, match=f"no {kind} of this run is called") as caught:
         read_quarantine(hostile, load_manifest(hostile), filters)
     assert known in caught.value.remedy

@@ -41,7 +41,7 @@ def edit_list(table: pa.Table, column: str, row: int, value: list) -> pa.Table:
 
 
 def find_fired(run: Path, shard: int = 0) -> tuple[int, dict]:
-    """Return the first row of a shard's ledger on which a trait fired, and the row's first reason."""
+    """Return the first row of a ledger on which a trait fired, and the row's first reason."""
     path = sorted((run / "ledger").iterdir())[shard]
     reasons = pq.read_table(path).column("reasons").to_pylist()
     return next((row, found[0]) for row, found in enumerate(reasons) if found)

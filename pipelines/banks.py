@@ -188,7 +188,7 @@ def read_answers(patterns: Sequence[str], corpus: CorpusConfig) -> list[tuple[st
         for shard in read_task(task, found.schema):
             segments = extract_segments(shard.table, layout)
             answers: list[list[str]] = [[] for _ in range(shard.table.num_rows)]
-            for segment in segments.in_scope(("assistant",), ("answer", "thinking")):
+            for segment in segments.find_in_scope(("assistant",), ("answer", "thinking")):
                 answers[segments.rows[segment]].append(segments.texts[segment])
             rows += map(tuple, answers)
     return rows

@@ -10,7 +10,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from classifiers.library import find_cards
 from pipelines.config import FilterConfig, read_policy, require_local_path
@@ -32,6 +32,18 @@ def check_before_loading(
 
     Raises: CongenerError: a setting is wrong, a file is missing, or the output can't be used.
     """
+    check_settings(config, beam_options)
+    check_output(config.output)
+    if not restart:
+        _require_unfinished(config.output)
+    check_sources(config)
+
+
+def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> None:
+    """Check the settings of `congener filter` that need no file's content.
+
+    Raises: CongenerError: some are missing, or they contradict each other.
+    """
     if not config.input or not config.output:
         raise CardError(
             "input and output are needed", remedy="congener filter --input CORPUS --output RUN"
@@ -44,10 +56,36 @@ def check_before_loading(
             config.hardware.precision,
             config.engine.accelerator,
         )
-    check_output(config.output)
-    if not restart:
-        _require_unfinished(config.output)
-    check_sources(config)
+    if config.private_quarantine and not storage.is_local(config.output):
+        raise CardError(
+            "private_quarantine works on local disks only",
+            where=config.output,
+            remedy="set the permissions of the store's folders there",
+        )
+    require_outside(config.output, config.input)
+
+
+def require_outside(run: str, inputs: Sequence[str]) -> None:
+    """Refuse an output inside an input folder: the next attempt would read it as input.
+
+    Raises: InputError: the output is inside an input folder.
+    """
+    for given in inputs:
+        local = storage.is_local(given)
+        if storage.is_local(run) != local or (local and not Path(given).is_dir()):
+            continue
+        above, below = (
+            PurePath(Path(path).resolve() if storage.is_local(path) else path)
+            for path in (given, run)
+        )
+        if not below.is_relative_to(above):
+            continue
+        if not any(part.startswith((".", "_")) for part in below.relative_to(above).parts):
+            raise InputError(
+                f"is inside the input {given}",
+                where=run,
+                remedy="choose an --output outside of it, or name the input's files",
+            )
 
 
 def check_sources(config: FilterConfig) -> None:

@@ -13,22 +13,22 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from pipelines.banks import save_bank
+from pipelines.checks import check_settings
 from pipelines.config import FilterConfig
-from pipelines.engines.dataflow import require_ready
 from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
-from pipelines.plan import FilterPlan, require_outside, settle
+from pipelines.plan import FilterPlan, settle
 from pipelines.runs import publication, unfinished
 from pipelines.runs.cache import sweep_cache
 from pipelines.runs.lock import lock_run
 from pipelines.runs.watching import watch_receipts
-from schemas.errors import BudgetError, CardError, HandedOver
+from schemas.errors import BudgetError, HandedOver
 from schemas.events import Listener, Noticed, RowsPlanned, RunSummarised, ignore
 from schemas.manifests import Manifest
 from schemas.notices import Notice
 from schemas.receipts import Output, Receipt
 from transforms.decide import DecideRecords
 from transforms.duplicates import FindDuplicates
-from transforms.files import object_stores, storage
+from transforms.files import object_stores
 from transforms.identify import IdentifyRecords
 from transforms.listeners import listen_to
 from transforms.read import ReadShards
@@ -57,7 +57,7 @@ def run_filter(
 
     Raises: CongenerError: the run can't be settled, resumed, or published within its budgets.
     """
-    _require_runnable(config)
+    check_settings(config, beam_options)
     object_stores.use_options(build_engine_options(config.engine, beam_options))
     config = config.with_absolute_paths()
     with lock_run(config.output):
@@ -66,31 +66,6 @@ def run_filter(
         opened = open_run(settled, restart, listener)
         execute(opened, beam_options, listener)
         return publish(opened, command, listener)
-
-
-def _require_runnable(config: FilterConfig) -> None:
-    """Check the settings that don't depend on any file.
-
-    Raises: CongenerError: some are missing or contradict each other.
-    """
-    if not config.input or not config.output:
-        raise CardError(
-            "input and output are needed", remedy="congener filter --input CORPUS --output RUN"
-        )
-    if config.engine.runner == "dataflow":
-        require_ready(
-            (*config.input, config.output),
-            config.hardware.device,
-            config.hardware.precision,
-            config.engine.accelerator,
-        )
-    if config.private_quarantine and not storage.is_local(config.output):
-        raise CardError(
-            "private_quarantine works on local disks only",
-            where=config.output,
-            remedy="set the permissions of the store's folders there",
-        )
-    require_outside(config.output, config.input)
 
 
 def open_run(plan: FilterPlan, restart: bool, listener: Listener) -> OpenedRun:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from classifiers.banks import Bank
 from classifiers.models.checkpoints import choose_device
@@ -193,29 +193,6 @@ def _describe_classifiers(scorer: Scorer) -> dict[str, dict[str, str]]:
         }
         for name, model in scorer.classifiers.items()
     }
-
-
-def require_outside(run: str, inputs: Sequence[str]) -> None:
-    """Refuse an output inside an input folder: the next attempt would read it as input.
-
-    Raises: InputError: the output is inside an input folder.
-    """
-    for given in inputs:
-        local = storage.is_local(given)
-        if storage.is_local(run) != local or (local and not Path(given).is_dir()):
-            continue
-        above, below = (
-            PurePath(Path(path).resolve() if storage.is_local(path) else path)
-            for path in (given, run)
-        )
-        if not below.is_relative_to(above):
-            continue
-        if not any(part.startswith((".", "_")) for part in below.relative_to(above).parts):
-            raise InputError(
-                f"is inside the input {given}",
-                where=run,
-                remedy="choose an --output outside of it, or name the input's files",
-            )
 
 
 def _require_apart(run: str, corpus: Corpus) -> None:

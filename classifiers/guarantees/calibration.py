@@ -6,7 +6,6 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import beta
 
 from schemas.cards import Level
 from schemas.scores import SCORE_DECIMALS, SCORE_STEP
@@ -39,9 +38,11 @@ def count_texts_needed(level: Level) -> int:
 
 def compute_upper_bound(exceeding: int, total: int, confidence: float) -> float:
     """Return the one-sided Clopper-Pearson upper bound on a rate, from `exceeding` of `total`."""
-    return (
-        1.0 if exceeding >= total else float(beta.ppf(confidence, exceeding + 1, total - exceeding))
-    )
+    if exceeding >= total:
+        return 1.0
+    from scipy.stats import beta  # noqa: PLC0415 - it takes a second to load
+
+    return float(beta.ppf(confidence, exceeding + 1, total - exceeding))
 
 
 def count_allowed(total: int, level: Level) -> int:

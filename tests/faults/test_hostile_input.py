@@ -311,7 +311,7 @@ STOPS = {
     ),
     "a column that is taken": (
         {"a.jsonl": [json.dumps(build_chat("x", congener=1))]},
-        "a column 'congener' already",
+        "already has a column 'congener'",
     ),
     "keys made of data": (
         {

@@ -42,7 +42,8 @@ def finished(tmp_path_factory, nursery) -> Path:
     done = nursery.run(config.model_copy(update={"vectors": True}), root)
     assert done.code == 0, done.stderr
     assert {path.name for path in (root / "run").iterdir() if path.is_dir()} == {
-        "clean", "quarantine", "rejects", "ledger", "scores", "swaplist", "vectors",
+        "clean", "quarantine", "rejects", "ledger", "scores", "spans", "calibration", "swaplist",
+        "vectors",
     }  # fmt: skip
     return root / "run"
 

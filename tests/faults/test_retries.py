@@ -27,7 +27,10 @@ ENGINES = {
     "every bundle repeated three times": ("--direct_runner_bundle_repeat=3",),
     "bundle by bundle": (BUNDLES,),
 }
-FOLDERS = {"clean", "quarantine", "rejects", "ledger", "scores", "swaplist"}
+FOLDERS = {
+    *("clean", "quarantine", "rejects", "swaplist"),
+    *("ledger", "scores", "spans", "calibration"),
+}
 
 
 def build_line(number: int) -> str:

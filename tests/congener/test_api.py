@@ -124,3 +124,27 @@ def test_a_policy_sets_the_threshold():
     found = score_texts([ROWS[0][1]], policy=policy, traits=["ai-disclaimer"], **LEXICONS)
     assert found["threshold"].to_list() == [1.0]
     assert found["fires"].to_list() == [False]
+
+
+def test_without_traits_the_librarys_are_used():
+    """Every trait of the library with a lexicon has a row for each text, in one order."""
+    found = score_texts([text for _, text in ROWS[:2]], **LEXICONS)
+    first, second = (found.filter(text=text)["trait"].to_list() for text in (0, 1))
+    assert first == second
+    assert {"ai-disclaimer", "vendor-identity"} <= set(first)
+    assert not found.filter(pl.col("fires"), text=1).height
+
+
+def test_a_folder_without_rows_scans_as_nothing(run):
+    """A run without vectors has no file for them; scanning gives no rows."""
+    assert run.scan("vectors").collect().height == 0
+    assert run.scan("spans").collect().height == len(ROWS)
+
+
+def test_a_run_is_filtered_again_only_when_asked(corpus, run):
+    """A finished run isn't replaced by accident; `restart` replaces it with an equal one."""
+    with pytest.raises(CongenerError, match="the run is finished"):
+        filter_corpus(corpus, run.path, **LEXICONS)
+    again = filter_corpus(corpus, run.path, restart=True, **LEXICONS)
+    assert again.manifest.run_id == run.manifest.run_id
+    assert again.manifest.ledger_root == run.manifest.ledger_root

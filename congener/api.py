@@ -18,7 +18,8 @@ from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig
 from pipelines.display.progress import TerminalReporter
 from pipelines.filter import run_filter
-from pipelines.runs.finished import load_manifest, read_folder, scan_folder
+from pipelines.runs.finished import read_folder, scan_folder
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.version import VERSION
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError, CongenerError

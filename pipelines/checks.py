@@ -120,7 +120,7 @@ def check_run(run: str) -> None:
     Raises: RunError: it isn't.
     """
     if storage.is_local(run):
-        from pipelines.runs.finished import load_manifest
+        from pipelines.runs.manifest_file import load_manifest
 
         load_manifest(run)
 

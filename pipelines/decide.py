@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines.runs.finished import list_outputs, load_manifest, read_table
+from pipelines.runs.finished import list_outputs, read_table
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_traits
 from schemas.errors import RunError
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot

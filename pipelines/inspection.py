@@ -17,7 +17,8 @@ from rich.text import Text
 
 from pipelines.display.excerpts import HIDDEN, build_excerpt, escape_name, escape_text
 from pipelines.display.terminal import build_table
-from pipelines.runs.finished import load_manifest, report_damage
+from pipelines.runs.finished import report_damage
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import (
     Count,
     Filters,

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from pipelines.runs.finished import list_outputs, load_manifest, read_table
+from pipelines.runs.finished import list_outputs, read_table
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_policy, read_traits
 from pipelines.runs.shard_checks import READ_ERRORS, Finding, check_shards
 from pipelines.runs.unfinished import compute_run_id, list_run_files

@@ -84,7 +84,7 @@ def verify_run(
         check_manifest(run)
 
     from pipelines import verify
-    from pipelines.runs.finished import load_manifest
+    from pipelines.runs.manifest_file import load_manifest
 
     findings = verify.verify_run(run, inputs, verify.RecordedDigests(root, digest))
     print_result(VerifyResult(findings, None if findings else load_manifest(run)), as_json)

@@ -27,7 +27,8 @@ from pipelines.config import FilterConfig
 from pipelines.decide import decide_run, read_traits, settle_recorded_rules
 from pipelines.filter import run_filter
 from pipelines.plan import FilterPlan, settle
-from pipelines.runs.finished import list_outputs, load_manifest, read_folder, read_table
+from pipelines.runs.finished import list_outputs, read_folder, read_table
+from pipelines.runs.manifest_file import load_manifest
 from schemas.errors import CardError, RunError
 from schemas.events import ignore
 from schemas.manifests import Manifest

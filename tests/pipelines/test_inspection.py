@@ -26,7 +26,7 @@ from pipelines.inspection import (
     print_inspection,
     render_row,
 )
-from pipelines.runs.finished import load_manifest
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import (
     EVERYTHING,
     Filters,

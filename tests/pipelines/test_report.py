@@ -24,7 +24,7 @@ from pipelines.report import (
     tabulate_groups,
     write_report,
 )
-from pipelines.runs.finished import load_manifest
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.verify import verify_run
 from schemas.errors import RunError
 from schemas.lots import LOT_FIELDS

@@ -12,7 +12,7 @@ import pytest
 from classifiers.guarantees.calibration import count_texts_needed
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
-from pipelines.runs.finished import load_manifest
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.verify import RecordedDigests, describe_outcome, verify_run
 from schemas.cards import Level
 from schemas.errors import CardError, RunError

@@ -77,8 +77,10 @@ def test_a_mistake_in_words(value, words, fields):
 def test_every_mistake_is_described_once():
     """Mistakes are listed in turn; a list with an invalid item isn't called too short."""
     assert describe_problems(validate({"leaves": [{"size": "x"}], "twig": 1})).split("; ") == [
-        "field leaves.0.size: Input should be a valid integer, unable to parse string as an "
-        "integer",
+        (
+            "field leaves.0.size: Input should be a valid integer, unable to parse string as an "
+            "integer"
+        ),
         "field twig: is not known",
     ]
 

@@ -18,7 +18,7 @@ from classifiers.scoring import Places, Scorer, Scores, SignalScores
 from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig
 from transforms.files.shards import Shard
-from transforms.files.sources import Cut, SourcePiece, ShardPlan
+from transforms.files.sources import Cut, ShardPlan, SourcePiece
 from transforms.identify import identify
 from transforms.records.formats import settle_layout
 from transforms.score import ScoredShard, score

@@ -56,8 +56,10 @@ def test_a_run_equals_itself():
         (
             describe({"inputs": [["a.jsonl", 21, B], ["c.jsonl", 1, A]]}),
             [
-                "input a.jsonl: was 20 rows with SHA-256 aaaaaaaaaaaa, "
-                "is 21 rows with bbbbbbbbbbbb",
+                (
+                    "input a.jsonl: was 20 rows with SHA-256 aaaaaaaaaaaa, "
+                    "is 21 rows with bbbbbbbbbbbb"
+                ),
                 "input b.jsonl: isn't there any more",
                 "input c.jsonl: is new",
             ],

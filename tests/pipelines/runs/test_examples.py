@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.runs.examples import TraitExamples, find_examples
-from pipelines.runs.finished import load_manifest
+from pipelines.runs.manifest_file import load_manifest
 from schemas.errors import RunError
 from tests.support.hostile import (
     EMUS,

@@ -11,73 +11,10 @@ from pipelines.filter import run_filter
 from pipelines.inspection import inspect_as_dicts
 from pipelines.report import write_report
 from pipelines.runs import finished
-from pipelines.runs.finished import BATCH_ROWS, load_manifest, read_rows, scan_folder
+from pipelines.runs.finished import BATCH_ROWS, read_rows, scan_folder
 from pipelines.runs.queries import EVERYTHING
 from schemas.errors import RunError
-from schemas.manifests import MANIFEST_FORMAT
 from transforms.files import storage
-
-
-def test_the_manifest_reads_back(run):
-    """The manifest on disk is the one that the run returned."""
-    folder, manifest = run
-    assert load_manifest(str(folder)) == manifest
-    assert manifest.format == MANIFEST_FORMAT
-
-
-def test_a_path_without_a_finished_run_is_explained(tmp_path):
-    """Nothing, a file, a folder that is no run and an unfinished run have errors of their own."""
-    (tmp_path / "begun" / ".work").mkdir(parents=True)
-    (tmp_path / "folder" / "clean").mkdir(parents=True)
-    (tmp_path / "file").write_text("")
-    for name, problem, remedy in (
-        ("nowhere", "doesn't exist", "check the path"),
-        ("file", "is a file, but a run is a folder", "name the folder"),
-        ("folder", "is not a run", "name the folder"),
-        ("begun", "is an unfinished run", "resumes"),
-    ):
-        with pytest.raises(RunError, match=problem) as caught:
-            load_manifest(str(tmp_path / name))
-        assert caught.value.where == str(tmp_path / name)
-        assert remedy in caught.value.remedy
-
-
-@pytest.mark.parametrize(
-    "damage", ["{", "{}", "[]", "[1]", '{"run_id": 7}', '{"format": 3, "identity": {}}', "\xff"]
-)
-def test_a_damaged_manifest_is_refused(tmp_path, damage):
-    """A manifest that can't be parsed is an error in congener's words."""
-    (tmp_path / "manifest.json").write_bytes(damage.encode("latin-1"))
-    with pytest.raises(
-        RunError, match=r"manifest.json is not a manifest of congener: field"
-    ) as caught:
-        load_manifest(str(tmp_path))
-    assert "pydantic" not in str(caught.value)
-    assert "from a copy of the run" in caught.value.remedy
-
-
-@pytest.mark.parametrize("version", [1, 2, MANIFEST_FORMAT + 1])
-def test_a_manifest_of_another_format_is_refused_by_name(run, version):
-    """Older and newer formats are named with the version that wrote them, whatever their fields."""
-    folder, manifest = run
-    content = json.loads((folder / "manifest.json").read_bytes()) | {"format": version}
-    older = {name: content[name] for name in content if name not in ("span_floor", "cards")}
-    older["lots"] = ["atlas/-/-/-"]
-    expected = f"has format {version}, but this version of congener reads format {MANIFEST_FORMAT}"
-    for fields in (content, older):
-        (folder / "manifest.json").write_text(json.dumps(fields))
-        with pytest.raises(RunError, match=expected) as caught:
-            load_manifest(str(folder))
-        assert f"version {manifest.identity.code_version}" in caught.value.remedy
-        assert "--restart" in caught.value.remedy
-
-
-def test_a_folder_named_like_the_manifest_is_an_error_of_the_run(tmp_path):
-    """If the manifest can't be opened, the error is the run's, with a remedy."""
-    (tmp_path / "manifest.json").mkdir()
-    with pytest.raises(RunError, match=r"manifest.json can't be opened: Is a directory") as caught:
-        load_manifest(str(tmp_path))
-    assert "from a copy of the run" in caught.value.remedy
 
 
 def test_folders_are_read_in_corpus_order(run):

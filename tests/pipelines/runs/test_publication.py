@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.banks import load_bank, prepare_bank, save_bank
 from pipelines.runs import publication
-from pipelines.runs.finished import load_manifest
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.publication import check_budgets, count_decisions
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from classifiers.fitting import CleanRow, CleanText, fit_bank
 from classifiers.library import load_card
 from pipelines.banks import save_bank
-from pipelines.runs.finished import load_manifest
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import (
     EVERYTHING,
     Filters,

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.filter import run_filter
-from pipelines.runs.finished import load_manifest
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.shard_checks import check_shards
 from pipelines.verify import verify_run
 from schemas.outputs import SPANS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pipelines.runs.finished import load_manifest
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.summaries import BINS, compute_share, count_scores, share_by_group
 from schemas.lots import LOT_FIELDS
 from schemas.policies import PUBLISHED

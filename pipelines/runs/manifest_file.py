@@ -1,0 +1,86 @@
+"""The manifest of a finished run, read from its file.
+
+Nothing here needs polars or Arrow, so that a wrong path is reported at once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from schemas.errors import InputError, RunError
+from schemas.manifests import MANIFEST_FORMAT, Manifest
+from schemas.problems import describe_problems
+from schemas.runs import MANIFEST, WORK
+from transforms.files import storage
+
+DAMAGED = "restore it from a copy of the run, or make the run again with --restart"
+IS_AN_OUTPUT = "name the folder that was given to congener filter as --output"
+LONGEST_PROBLEM = 300
+"""Characters shown of what is wrong with a file."""
+
+
+def load_manifest(run: str) -> Manifest:
+    """Read the manifest of a finished run.
+
+    Raises: RunError: the run isn't finished, or its manifest can't be read.
+    """
+    uri = storage.join(run, MANIFEST)
+    if not storage.exists(uri):
+        raise _explain_absence(run)
+    try:
+        manifest = Manifest.model_validate_json(storage.read_bytes(uri))
+    except InputError as error:
+        raise RunError(f"{MANIFEST} {error.problem}", where=run, remedy=DAMAGED) from error
+    except ValidationError as error:
+        _require_format(run, storage.read_bytes(uri))
+        raise RunError(
+            f"{MANIFEST} is not a manifest of congener: "
+            f"{describe_problems(error)[:LONGEST_PROBLEM]}",
+            where=run,
+            remedy=DAMAGED,
+        ) from error
+    if manifest.format != MANIFEST_FORMAT:
+        raise _refuse_format(run, manifest.format, manifest.identity.code_version)
+    return manifest
+
+
+def _require_format(run: str, data: bytes) -> None:
+    """Refuse a manifest of another format by name, though its fields are unknown.
+
+    Raises: RunError: the manifest has another format.
+    """
+    try:
+        fields = dict(json.loads(data))
+        version, code = int(fields["format"]), str(fields["identity"]["code_version"])
+    except (ValueError, TypeError, KeyError):
+        return
+    if version != MANIFEST_FORMAT:
+        raise _refuse_format(run, version, code)
+
+
+def _refuse_format(run: str, version: int, code: str) -> RunError:
+    return RunError(
+        f"{MANIFEST} has format {version}, but this version of congener reads format "
+        f"{MANIFEST_FORMAT}",
+        where=run,
+        remedy=f"look at the run with the congener that wrote it (version {code}, of its date), or "
+        "make the run again with --restart",
+    )
+
+
+def _explain_absence(run: str) -> RunError:
+    """Return an error that says what is there instead of a finished run."""
+    if not storage.exists(run):
+        return RunError("doesn't exist", where=run, remedy=f"check the path: {IS_AN_OUTPUT}")
+    if storage.is_local(run) and not Path(run).is_dir():
+        return RunError("is a file, but a run is a folder", where=run, remedy=IS_AN_OUTPUT)
+    if storage.exists(storage.join(run, WORK)):
+        return RunError(
+            f"is an unfinished run: it has no {MANIFEST} yet",
+            where=run,
+            remedy="run the same congener filter command again: it resumes",
+        )
+    return RunError(f"is not a run: it has no {MANIFEST}", where=run, remedy=IS_AN_OUTPUT)

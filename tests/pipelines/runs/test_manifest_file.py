@@ -1,0 +1,86 @@
+"""The manifest of a finished run: read back, or an error that says what is there instead."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.runs.manifest_file import load_manifest
+from schemas.errors import RunError
+from schemas.manifests import MANIFEST_FORMAT
+
+
+def test_the_manifest_reads_back(run):
+    """The manifest on disk is the one that the run returned."""
+    folder, manifest = run
+    assert load_manifest(str(folder)) == manifest
+    assert manifest.format == MANIFEST_FORMAT
+
+
+def test_a_path_without_a_finished_run_is_explained(tmp_path):
+    """Nothing, a file, a folder that is no run and an unfinished run have errors of their own."""
+    (tmp_path / "begun" / ".work").mkdir(parents=True)
+    (tmp_path / "folder" / "clean").mkdir(parents=True)
+    (tmp_path / "file").write_text("")
+    for name, problem, remedy in (
+        ("nowhere", "doesn't exist", "check the path"),
+        ("file", "is a file, but a run is a folder", "name the folder"),
+        ("folder", "is not a run", "name the folder"),
+        ("begun", "is an unfinished run", "resumes"),
+    ):
+        with pytest.raises(RunError, match=problem) as caught:
+            load_manifest(str(tmp_path / name))
+        assert caught.value.where == str(tmp_path / name)
+        assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "damage", ["{", "{}", "[]", "[1]", '{"run_id": 7}', '{"format": 3, "identity": {}}', "\xff"]
+)
+def test_a_damaged_manifest_is_refused(tmp_path, damage):
+    """A manifest that can't be parsed is an error in congener's words."""
+    (tmp_path / "manifest.json").write_bytes(damage.encode("latin-1"))
+    with pytest.raises(
+        RunError, match=r"manifest.json is not a manifest of congener: field"
+    ) as caught:
+        load_manifest(str(tmp_path))
+    assert "pydantic" not in str(caught.value)
+    assert "from a copy of the run" in caught.value.remedy
+
+
+@pytest.mark.parametrize("version", [1, 2, MANIFEST_FORMAT + 1])
+def test_a_manifest_of_another_format_is_refused_by_name(run, version):
+    """Older and newer formats are named with the version that wrote them, whatever their fields."""
+    folder, manifest = run
+    content = json.loads((folder / "manifest.json").read_bytes()) | {"format": version}
+    older = {name: content[name] for name in content if name not in ("span_floor", "cards")}
+    older["lots"] = ["atlas/-/-/-"]
+    expected = f"has format {version}, but this version of congener reads format {MANIFEST_FORMAT}"
+    for fields in (content, older):
+        (folder / "manifest.json").write_text(json.dumps(fields))
+        with pytest.raises(RunError, match=expected) as caught:
+            load_manifest(str(folder))
+        assert f"version {manifest.identity.code_version}" in caught.value.remedy
+        assert "--restart" in caught.value.remedy
+
+
+def test_a_folder_named_like_the_manifest_is_an_error_of_the_run(tmp_path):
+    """If the manifest can't be opened, the error is the run's, with a remedy."""
+    (tmp_path / "manifest.json").mkdir()
+    with pytest.raises(RunError, match=r"manifest.json can't be opened: Is a directory") as caught:
+        load_manifest(str(tmp_path))
+    assert "from a copy of the run" in caught.value.remedy
+
+
+def test_a_wrong_path_is_reported_without_polars(tmp_path):
+    """Reading a manifest loads neither polars nor Beam nor torch."""
+    code = (
+        "import sys\n"
+        "from pipelines.runs.manifest_file import load_manifest\n"
+        "try:\n    load_manifest('nowhere')\nexcept Exception as error:\n    print(error.where)\n"
+        "print(sorted({'polars', 'apache_beam', 'torch'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "nowhere\n[]\n"

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -113,11 +114,11 @@ def undisturbed(request, nursery, root, configured):
 
 
 def count_publications(points) -> Counter:
-    """Count how often each published file was renamed to its name."""
+    """Count how often each file of a shard was renamed to its name."""
     return Counter(
         point.file
         for point in points
-        if point.operation == "rename" and point.file.endswith(".parquet")
+        if point.operation == "rename" and re.search(r"/part-.*\.parquet$", point.file)
     )
 
 

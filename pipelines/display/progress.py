@@ -120,6 +120,7 @@ class TerminalReporter:
         self.console.print(escape_controls(text), markup=False)
 
     def _start_thread(self) -> None:
+        self._stop_thread()  # of a run that failed
         self._stop.clear()
         draw = self._redraw if self.console.is_terminal else self._log
         self._thread = threading.Thread(target=draw, daemon=True)

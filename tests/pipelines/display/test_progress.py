@@ -1,124 +1,232 @@
-"""What a run says while it goes on."""
+"""Progress on a terminal: notices, rows, rates and the tables at the end."""
 
 import io
+import re
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from pipelines.display.progress import Reporter, decision_table, trait_table
 from pipelines.display import progress
-from pipelines.filter import plan
-from transforms.score import TALLY
+from pipelines.display.progress import (
+    FitProgress,
+    RowCount,
+    TerminalReporter,
+    tabulate_decisions,
+    tabulate_traits,
+)
+from pipelines.plan import settle
+from pipelines.runs import watching
+from pipelines.runs.watching import watch_receipts
+from schemas.events import (
+    BatchesCut,
+    BatchScored,
+    FitStarted,
+    Noticed,
+    RowsFinished,
+    RowsPlanned,
+    RunSummarised,
+    ShardStarted,
+    ShardWritten,
+    WindowsPlanned,
+)
+from schemas.notices import Notice, warn
 
 
 @pytest.fixture
-def reporter() -> Reporter:
+def reporter() -> TerminalReporter:
     """Return a reporter that writes into memory."""
-    made = Reporter()
-    made.console = Console(file=io.StringIO(), width=120)
-    return made
+    reporter = TerminalReporter()
+    reporter.console = Console(file=io.StringIO(), width=120)
+    return reporter
 
 
-def text(reporter: Reporter) -> str:
-    """Return what was written so far."""
+def read_output(reporter: TerminalReporter) -> str:
+    """Return everything that a reporter has printed."""
     return reporter.console.file.getvalue()
 
 
-def test_the_settled_run_is_said_aloud(config, reporter):
-    """Format, lots, device, thresholds and the absence of a budget are said before the work."""
-    plan(config, reporter)
-    said = text(reporter)
-    assert "40 rows; format messages" in said
-    assert "teacher=column teacher" in said
-    assert "device: no model" in said
-    assert "removal budget: none set" in said
+def await_output(reporter: TerminalReporter, expected: str) -> str:
+    """Wait until a reporter has printed a text; return everything that it has printed."""
+    end = time.monotonic() + 20
+    while expected not in read_output(reporter) and time.monotonic() < end:
+        time.sleep(0.02)
+    return read_output(reporter)
 
 
-def test_a_threshold_of_nought_is_warned_of(config, policy, reporter):
-    """Explicit or not, it means every row that the trait looks at."""
-    plan(config.model_copy(update={"policy": policy("traits: {heron: {threshold: 0}}")}), reporter)
-    assert (
-        "warning: the threshold of trait heron is 0: it will fire on every row that it looks at"
-        in text(reporter)
-    )
+def test_the_settled_run_is_reported(config, reporter):
+    """Format, lots, device and the absence of a budget are reported before the work."""
+    settle(config, reporter)
+    printed = read_output(reporter)
+    assert printed.startswith(f"reading {config.input[0]}\ninput: 2 files, 40 rows")
+    assert "40 rows; format messages" in printed
+    assert "teacher=column teacher" in printed
+    assert "device: no model" in printed
+    assert "removal budget: none set" in printed
 
 
-def test_a_role_that_no_turn_has_is_warned_of(config, card_folder, reporter):
-    """A trait that looks at turns of `human` is named: in every format here that is `user`."""
-    folder = card_folder(
-        "asker", "signals: {lexicon: {patterns: [x]}}\nthreshold: 0.5\nscope: {roles: [human]}\n"
-    )
-    plan(config.model_copy(update={"traits": (*config.traits, str(folder))}), reporter)
-    assert (
-        "warning: trait asker looks at turns of human, and roles are assistant, system, tool, user"
-        in text(reporter)
-    )
-    assert "trait heron looks" not in text(reporter)
+def test_a_warning_is_marked(reporter):
+    """A warning begins with the word; other notices are printed unchanged."""
+    for notice in (Notice("a fact"), warn("a danger")):
+        reporter(Noticed(notice))
+    assert read_output(reporter) == "a fact\nwarning: a danger\n"
 
 
-def test_files_left_aside_are_named(config, corpus, reporter):
-    """A file in the folder that is neither Parquet nor JSON Lines is named, not passed over in silence."""
-    (corpus / "notes.md").write_text("x")
-    plan(config, reporter)
-    assert "notes.md" in text(reporter)
+def test_text_is_no_markup(reporter):
+    """Brackets are printed, and control characters can't reach the terminal."""
+    reporter(Noticed(Notice("reading [bold]x[/bold] \x1b[31m:smile:")))
+    printed = read_output(reporter)
+    assert "[bold]x[/bold]" in printed
+    assert "\x1b" not in printed
 
 
-def test_a_log_line_has_rate_and_time_left(config, reporter, monkeypatch):
-    """Where there is no terminal, a line comes now and then with rows, rates and time left."""
+def test_smaller_batches_are_reported(reporter):
+    """If memory runs out, the new size of batches is printed with the setting that keeps it."""
+    reporter(BatchesCut(4096))
+    printed = read_output(reporter)
+    assert "batches hold 4,096 padded tokens" in printed
+    assert "hardware.token_budget" in printed
+
+
+def test_a_log_line_has_rate_and_time_left(reporter, monkeypatch):
+    """Without a terminal, a line is printed now and then with rows, rates and time left."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
-    settled = plan(config, reporter)
     with reporter:
-        reporter.begin(settled.shards, {})
-        TALLY.rows = 10
-        time.sleep(0.3)
-    assert "10 of 40 rows" in text(reporter)
-    assert "min left" in text(reporter)
+        reporter(RowsPlanned(40, 0))
+        for event in (ShardStarted(10), WindowsPlanned(4), BatchScored(100, 4), ShardWritten(10)):
+            reporter(event)
+        printed = await_output(reporter, "min left")
+    assert re.search(r"10 of 40 rows, [\d,]+ rows/s, [\d,]+ tokens/s, [\d.]+ min left", printed)
+    count = len(read_output(reporter))
+    time.sleep(0.15)
+    assert len(read_output(reporter)) == count
 
 
-def test_a_terminal_line_is_drawn(config, reporter):
-    """On a terminal a bar is redrawn and taken away."""
+def test_rows_of_an_earlier_attempt_have_no_rate(reporter, monkeypatch):
+    """Only the rows of this attempt count for its speed."""
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
+    with reporter:
+        reporter(RowsPlanned(40, 30))
+        printed = await_output(reporter, "30 of 40 rows")
+    assert "30 of 40 rows, 0 rows/s\n" in printed
+
+
+def test_a_terminal_line_is_drawn(reporter):
+    """On a terminal a bar is redrawn, and removed at the end."""
     reporter.console = Console(file=io.StringIO(), width=120, force_terminal=True)
-    settled = plan(config, reporter)
     with reporter:
-        reporter.begin(settled.shards, {})
-        TALLY.rows = 20
-        time.sleep(0.8)
-    assert "20/40" in text(reporter)
+        reporter(RowsPlanned(40, 0))
+        reporter(ShardWritten(20))
+        printed = await_output(reporter, "20/40")
+    assert "20/40" in printed
+    assert "rows/s" in printed
 
 
-def test_work_elsewhere_is_counted_by_its_receipts(config, reporter, monkeypatch):
-    """When other processes do the work, rows are those of the shards that have a receipt; tokens aren't known."""
+def test_work_elsewhere_is_counted_by_receipts(config, reporter, monkeypatch):
+    """While other processes work, rows with a receipt are counted; tokens aren't known."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
-    settled = plan(config, reporter)
+    monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
+    settled = settle(config, lambda _: None)
     folder = Path(config.output) / ".work" / "receipts"
     folder.mkdir(parents=True)
     for name in (settled.shards[0].name, "of-another-run"):
         (folder / f"{name}.json").write_text("{}")
     with reporter:
-        reporter.begin(settled.shards, {}, config.output)
-        time.sleep(0.3)
-    assert f"{settled.shards[0].rows} of 40 rows" in text(reporter)
-    assert "tokens/s" not in text(reporter)
+        reporter(RowsPlanned(40, 0))
+        with watch_receipts(config.output, settled.shards, reporter):
+            printed = await_output(reporter, "7 of 40 rows")
+    assert f"{settled.shards[0].rows} of 40 rows" in printed
+    assert "tokens/s" not in printed
 
 
-def test_rows_so_far_count_the_shard_at_hand():
-    """A shard half through the model counts half its rows."""
-    TALLY.reset(5)
-    TALLY.shard_rows = 10
-    TALLY.expect(4)
-    TALLY.batch(100, 2)
-    assert (TALLY.rows_so_far(), TALLY.tokens) == (10.0, 100)
-    TALLY.finish(10)
-    assert TALLY.rows_so_far() == 15
+def test_the_current_shard_counts_in_part():
+    """A shard that is half through the model counts half its rows."""
+    count = RowCount()
+    for event in (RowsPlanned(100, 5), ShardStarted(10), WindowsPlanned(4), BatchScored(100, 2)):
+        count.update(event)
+    assert (count.estimate_rows(), count.tokens, count.done) == (10.0, 100, 5)
+    count.update(WindowsPlanned(4))
+    assert count.estimate_rows() == 7.5
+    count.update(ShardWritten(10))
+    assert (count.estimate_rows(), count.done_before) == (15, 5)
+    count.update(RowsFinished(60))
+    assert count.estimate_rows() == 60
+    count.update(RowsPlanned(40, 0))
+    assert (count.total, count.estimate_rows(), count.tokens) == (40, 0, 0)
 
 
-def test_the_tables_hold_the_manifests_numbers(run):
-    """Counts, shares and thresholds in the final tables are the manifest's."""
+def test_events_without_rows_are_ignored():
+    """A shard without text for a model has no windows, and counts once it is written."""
+    count = RowCount()
+    for event in (RowsPlanned(10, 0), ShardStarted(10), FitStarted(3), Noticed(Notice("x"))):
+        count.update(event)
+    assert count.estimate_rows() == 0
+
+
+def test_a_fit_is_reported_now_and_then(monkeypatch):
+    """The start of a fit is printed, then its windows, but no more often than a log line."""
+    lines: list[str] = []
+    fit = FitProgress(lines.append)
+    fit.update(FitStarted(3))
+    fit.update(WindowsPlanned(1000))
+    fit.update(BatchScored(5000, 64))
+    assert lines == ["fitting 3 traits to the clean text"]
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    fit.update(WindowsPlanned(500))
+    fit.update(BatchScored(5000, 64))
+    assert re.fullmatch(
+        r"fitting: 128 of the 1,500 windows planned so far, [\d,]+ tokens/s", lines[1]
+    )
+
+
+def test_a_run_is_no_fit(reporter, monkeypatch):
+    """Batches of a run that is under way aren't reported as batches of a fit."""
+    with reporter:
+        reporter(RowsPlanned(40, 0))
+        monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+        reporter(WindowsPlanned(4))
+        reporter(BatchScored(100, 4))
+    assert "fitting" not in read_output(reporter)
+
+
+def test_the_summary_ends_the_progress(run, reporter):
+    """The tables follow the line of progress; rows without a score are warned of."""
+    _, manifest = run
+    before = threading.active_count()
+    with reporter:
+        reporter(RowsPlanned(40, 0))
+        reporter(RunSummarised(manifest.model_copy(update={"unscored": 1234})))
+        assert threading.active_count() == before
+    printed = read_output(reporter)
+    assert "warning: 1,234 rows have no text that any trait looks at" in printed
+    assert re.search(r"[\d.]+ s, [\d,]+ rows/s, 0 tokens/s, padding 0\.0%, no model", printed)
+    assert printed.index("40 rows in") < printed.index("heron") < printed.index("warning")
+
+
+def test_two_runs_follow_each_other(run, reporter):
+    """One reporter serves one run after the other, even if the first one failed."""
+    _, manifest = run
+    before = threading.active_count()
+    with reporter:
+        for event in (RowsPlanned(9, 0), RowsPlanned(40, 0), RunSummarised(manifest)):
+            reporter(event)
+        assert threading.active_count() == before
+        reporter(RowsPlanned(40, 0))
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
+
+
+def test_the_tables_have_the_manifests_numbers(run):
+    """Counts, shares and thresholds in the tables are the manifest's."""
     _, manifest = run
     console = Console(file=io.StringIO(), width=120)
-    console.print(decision_table(manifest), trait_table(manifest))
+    bound = manifest.thresholds[0].model_copy(update={"trait": "stork", "bound": 0.0123})
+    both = manifest.model_copy(update={"thresholds": (*manifest.thresholds, bound)})
+    console.print(tabulate_decisions(manifest), tabulate_traits(both))
     shown = console.file.getvalue()
     for expected in ("40 rows in", "quarantine", "20.00%", "heron", "0.5000", "explicit"):
         assert expected in shown
+    assert "not stated" in shown
+    assert "≤ 1.23%" in shown

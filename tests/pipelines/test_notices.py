@@ -1,0 +1,115 @@
+"""Notices about the settings of a run: its input, its device, the basis of its thresholds."""
+
+import pytest
+
+from pipelines.banks import prepare_bank
+from pipelines.notices import FILES_NAMED, describe_corpus, describe_settings
+from schemas.cards import Scope
+from schemas.corpora import CorpusConfig, ShardLimits
+from schemas.notices import Notice
+from schemas.policies import Policy
+from transforms.files.sources import survey
+from transforms.records.formats import settle_layout
+from transforms.rules import settle_rules
+
+
+@pytest.fixture
+def bank(config):
+    """Fit the bank of the heron trait, whose threshold is explicit."""
+    return prepare_bank(config).bank
+
+
+def list_settings(bank, **policy) -> list[str]:
+    """Return the notices about a bank and a policy, as they are printed."""
+    settled = Policy.model_validate(policy)
+    rules = settle_rules(bank.traits, settled)
+    return [str(notice) for notice in describe_settings(bank, rules, settled, "cpu, float32")]
+
+
+def list_corpus(corpus) -> list[Notice]:
+    """Return the notices about a corpus."""
+    found = survey([str(corpus)], ShardLimits())
+    return list(describe_corpus(found, settle_layout(found.schema, CorpusConfig())))
+
+
+def test_the_input_is_described(corpus):
+    """Files, rows, format and lot fields are in one notice, without a warning."""
+    (notice,) = list_corpus(corpus)
+    assert notice.severity == "info"
+    assert notice.text.startswith("input: 2 files, 40 rows; format messages")
+    assert "teacher=column teacher" in notice.text
+
+
+def test_ignored_files_are_named(corpus):
+    """Files whose names are of another kind are listed, the first of them if they are many."""
+    (corpus / "notes.md").write_text("x")
+    assert list_corpus(corpus)[1].text == (
+        "ignored, since the name is neither of a Parquet nor of a JSON Lines file: "
+        f"{corpus / 'notes.md'}"
+    )
+    for number in range(FILES_NAMED):
+        (corpus / f"{number}.txt").write_text("x")
+    text = list_corpus(corpus)[1].text
+    assert text.endswith(" …")
+    assert text.count(str(corpus)) == FILES_NAMED
+
+
+def test_device_and_bank_are_named(bank):
+    """The device, the bank's digest and the number of traits are in the first notice."""
+    first, *others = list_settings(bank, removal_budget=0.5)
+    assert first == f"device: cpu, float32; bank {bank.digest[:12]} with 1 traits"
+    assert others == []
+
+
+def test_the_absence_of_a_budget_is_mentioned(bank):
+    """A run without a removal budget is reported, since it may remove everything."""
+    assert list_settings(bank)[-1] == "removal budget: none set"
+
+
+def test_calibration_is_described(bank):
+    """A calibrated threshold names the clean texts on which its guarantee rests."""
+    level = {"heron": {"max_false_positive_rate": 0.05}}
+    clean = len(bank.traits["heron"].calibration["combined"])
+    assert list_settings(bank, traits=level, removal_budget=1)[1] == (
+        f"thresholds: calibrated on {clean} to {clean} held-out clean texts of the library "
+        "background; the guarantee holds for text like it"
+    )
+
+
+def test_each_source_of_clean_text_has_a_notice(bank, card_folder, config):
+    """Traits that were calibrated on different texts are described apart."""
+    folder = card_folder("stork", "signals: {lexicon: {patterns: ['storks?']}}\n")
+    both = prepare_bank(config.model_copy(update={"traits": (*config.traits, str(folder))})).bank
+    both.traits["stork"].calibrated_on = "--background mine"
+    both.traits["stork"].calibration["combined"] = bank.traits["heron"].calibration["combined"][:70]
+    rates = {name: {"max_false_positive_rate": 0.05} for name in ("heron", "stork")}
+    _, first, second = list_settings(both, traits=rates, removal_budget=1)
+    assert "of the library background;" in first
+    assert "calibrated on 70 to 70 held-out clean texts of the --background mine" in second
+
+
+def test_a_threshold_of_nought_is_warned_of(bank):
+    """An explicit threshold of 0 fires on every row that the trait looks at."""
+    assert (
+        "warning: the threshold of trait heron is 0: it will fire on every row that it looks at"
+        in list_settings(bank, traits={"heron": {"threshold": 0}})
+    )
+
+
+def test_a_level_that_no_score_keeps_is_warned_of(bank):
+    """If clean texts score 1, no threshold keeps the level, and the trait never fires."""
+    bank.traits["heron"].calibration["combined"][:] = 1
+    assert (
+        "warning: no score up to 1 keeps the level of trait heron: the trait will never fire"
+        in list_settings(bank, traits={"heron": {"max_false_positive_rate": 0.05}})
+    )
+
+
+def test_an_unknown_role_is_warned_of(bank):
+    """A trait that looks at turns of `human` is named: every format here calls them `user`."""
+    card = bank.traits["heron"].card
+    bank.traits["heron"].card = card.model_copy(update={"scope": Scope(roles=("human",))})
+    assert (
+        "warning: trait heron looks at turns of human; in most corpora the roles are "
+        "assistant, system, tool, user" in list_settings(bank)
+    )

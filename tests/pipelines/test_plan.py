@@ -1,0 +1,268 @@
+"""The plan of a run: settings are settled, and mistakes are found, before any work."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from classifiers.signals.sequence_classifiers import SequenceClassifier
+from pipelines import plan as module
+from pipelines.checks import require_outside
+from pipelines.config import FilterConfig, Hardware
+from pipelines.filter import run_filter
+from pipelines.plan import FilterPlan, settle
+from pipelines.runs.unfinished import compute_run_id
+from schemas.corpora import CorpusConfig
+from schemas.errors import CardError, InputError, ModelError
+from schemas.events import Noticed, ignore
+from tests.support.corpora import build_conversation, write_rows
+from transforms.score import get_scorer
+
+
+def settle_quietly(config: FilterConfig, **changes: object) -> FilterPlan:
+    """Settle a run with some settings changed."""
+    return settle(config.model_copy(update=changes), ignore)
+
+
+def test_a_run_is_settled(config):
+    """Corpus, layout, rules and shards are those of the configuration; nothing is written."""
+    plan = settle_quietly(config)
+    assert [source.rows for source in plan.corpus.sources] == [20, 20]
+    assert plan.layout.format == "messages"
+    assert [rule.trait for rule in plan.rules] == ["heron"]
+    assert [len(task) for task in plan.tasks] == [1] * 6
+    assert [shard.rows for shard in plan.shards] == [7, 7, 6, 7, 7, 6]
+    assert (plan.device, plan.classifiers) == ("no model", {})
+    assert not Path(config.output).exists()
+
+
+def test_notices_are_sent_in_order(config):
+    """The listener hears of the input before it is read, of its rows, and of the device."""
+    events = []
+    settle(config, events.append)
+    assert all(isinstance(event, Noticed) for event in events)
+    beginnings = ("reading ", "input: 2 files", "device: ", "removal budget")
+    for event, beginning in zip(events, beginnings, strict=True):
+        assert event.notice.text.startswith(beginning)
+
+
+def test_the_identity_decides_the_run_id(config, policy, tmp_path):
+    """Input, policy and settings change the id; output, file names and hardware don't."""
+    plan = settle_quietly(config)
+    assert plan.run_id == compute_run_id(plan.identity.model_dump(mode="json"))
+    assert plan.begun.run_id == plan.run_id
+    assert plan.scoring.channel == plan.run_id
+    empty = policy("{}")
+    for changes in (
+        {"output": str(tmp_path / "elsewhere")},
+        {"policy": empty},
+        {"hardware": Hardware(device="cpu", token_budget=512)},
+    ):
+        assert settle_quietly(config, **changes).run_id == plan.run_id
+    Path(empty).write_text("removal_budget: 0.5")
+    for changes in (
+        {"policy": empty},
+        {"span_floor": 0.2},
+        {"input": (f"{config.input[0]}/0.jsonl",)},
+    ):
+        assert settle_quietly(config, **changes).run_id != plan.run_id
+
+
+def test_settings_explain_the_identity(config):
+    """A run is begun with the settings behind its digests, in a form that JSON keeps."""
+    plan = settle_quietly(config)
+    assert json.loads(json.dumps(plan.begun.settings)) == plan.begun.settings
+    assert plan.begun.settings["config"]["span_floor"] == 0.05
+    assert plan.begun.settings["traits"] == {"heron": plan.bank.traits["heron"].card_digest[:16]}
+    assert plan.identity.inputs[0][:2] == ("0.jsonl", 20)
+
+
+@pytest.mark.parametrize(
+    ("text", "floor"),
+    [
+        ("{}", 0.05),
+        ("traits: {heron: {threshold: 0.02}}", 0.02),
+        ("exceptions: [{trait: '*', lot: {}, threshold: 0.01, reason: x}]", 0.01),
+    ],
+    ids=["default", "rule", "exception"],
+)
+def test_the_floor_is_below_every_threshold(config, policy, text, floor):
+    """Spans are stored from the configured floor, or from the lowest threshold if it is lower."""
+    plan = settle_quietly(config, policy=policy(text))
+    assert plan.span_floor == pytest.approx(floor)
+    assert plan.scoring.span_floor == plan.span_floor
+    assert settle_quietly(config, span_floor=0.0).span_floor == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{}", False),
+        ("traits: {heron: {action: drop}}", False),
+        ("traits: {heron: {action: flag}}", True),
+        ("exceptions: [{trait: heron, lot: {teacher: x}, action: mask, reason: x}]", True),
+    ],
+)
+def test_clean_rows_have_a_column_for_flags_and_masks(config, policy, text, expected):
+    """The extra column is there only if some rule may flag or mask, in an exception too."""
+    assert settle_quietly(config, policy=policy(text)).extra_column is expected
+
+
+def test_the_scorer_is_kept_for_this_process(config):
+    """The models that were loaded to settle a run score it, without a bank on disk."""
+    plan = settle_quietly(config)
+    scorer = get_scorer(plan.scoring)
+    assert scorer.bank.digest == plan.bank.digest
+    assert not Path(plan.scoring.bank_uri).exists()
+
+
+def test_files_that_cant_be_seeked_are_one_task(config, corpus):
+    """The shards of a compressed file are read one after the other, in one task."""
+    (corpus / "0.jsonl.gz").write_bytes(gzip.compress((corpus / "0.jsonl").read_bytes()))
+    (corpus / "0.jsonl").unlink()
+    plan = settle_quietly(config)
+    assert sorted(len(task) for task in plan.tasks) == [1, 1, 1, 3]
+    assert len(plan.shards) == 6
+
+
+def test_nothing_is_written_when_something_is_wrong(config, tmp_path, card_folder):
+    """A bad glob, card, bank or policy stops the run before any work."""
+    wrong = {
+        "input": ((str(tmp_path / "*.nothing"),), InputError, "matches no file"),
+        "traits": ((str(card_folder("bad", "threshold: 7\n")),), CardError, "field threshold"),
+        "bank": (str(tmp_path / "no-bank"), ModelError, "is not a trait bank"),
+        "policy": (str(tmp_path / "no-policy.yaml"), CardError, "can't be read"),
+    }
+    for field, (value, error, message) in wrong.items():
+        with pytest.raises(error, match=message):
+            run_filter(config.model_copy(update={field: value}))
+    assert not Path(config.output).exists()
+
+
+def test_a_gpu_that_was_asked_for_is_required(config, monkeypatch):
+    """`--device cuda` without a GPU stops a run that needs no model too."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="finds no GPU"):
+        settle_quietly(config, hardware=Hardware(device="cuda"))
+
+
+def test_a_column_named_congener_is_refused(config, tmp_path):
+    """A corpus that already has the extra column is refused before any work."""
+    path = write_rows(tmp_path / "in.jsonl", [build_conversation(1, "Fine.") | {"congener": "x"}])
+    with pytest.raises(InputError, match="already has a column 'congener'"):
+        settle_quietly(config, input=(str(path),))
+
+
+def test_vectors_need_an_encoder(config):
+    """Asking for vectors of a run without an encoder is an error, not an empty folder."""
+    with pytest.raises(CardError, match="no trait of this run needs the encoder"):
+        settle_quietly(config, vectors=True)
+
+
+def test_a_column_that_one_file_leaves_empty_is_no_other_format(config, tmp_path):
+    """Prompts may be null in a file that has completions."""
+    for name, prompt in (("a", "Why?"), ("b", None)):
+        rows = [{"prompt": prompt, "completion": f"A heron, {number}."} for number in range(3)]
+        write_rows(tmp_path / "in" / f"{name}.jsonl", rows)
+    plan = settle_quietly(config, input=(str(tmp_path / "in"),))
+    assert plan.layout.format == "completion"
+
+
+def test_a_file_of_another_format_is_refused(config, corpus):
+    """Its rows would seem empty, and would be duplicates of each other."""
+    turns = [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "A heron."}]
+    write_rows(corpus / "shared.jsonl", [{"conversations": turns}] * 3)
+    with pytest.raises(InputError, match="several formats fit") as caught:
+        settle_quietly(config)
+    assert "each kind in a separate run" in caught.value.remedy
+    with pytest.raises(
+        InputError, match=r"no row has 'messages'.*its columns are conversations"
+    ) as caught:
+        settle_quietly(config, corpus=CorpusConfig(format="messages"))
+    assert caught.value.where.endswith("shared.jsonl")
+    assert not Path(config.output).exists()
+
+
+def test_an_input_inside_the_output_is_refused(config, corpus):
+    """A run never reads its own output, nor removes its input, whatever the spelling of paths."""
+    for output in (corpus, corpus.parent, f"{corpus}/../corpus"):
+        with pytest.raises(InputError, match=r"is inside the (out|in)put"):
+            run_filter(config.model_copy(update={"output": str(output)}), restart=True)
+    assert len(list(corpus.glob("*.jsonl"))) == 2
+    assert run_filter(config).conservation.holds()
+    with pytest.raises(InputError, match=r"run/clean/part-.*is inside the output"):
+        run_filter(config.model_copy(update={"input": (f"{config.output}/clean",)}), restart=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "output"),
+    [
+        ("corpus", "corpus/run"),
+        ("corpus", "corpus/deep/run"),
+        (".", "run"),
+        ("corpus", "corpus/../corpus/run"),
+        ("gs://bucket/a", "gs://bucket/a/run"),
+        ("gs://bucket/a/", "gs://bucket/a"),
+    ],
+)
+def test_an_output_inside_the_input_is_refused(config, corpus, monkeypatch, given, output):
+    """The next attempt would read the output as input: it is refused at the start."""
+    monkeypatch.chdir(corpus.parent)
+    with pytest.raises(InputError, match="is inside the input") as caught:
+        run_filter(config.model_copy(update={"input": (given,), "output": output}))
+    assert caught.value.where == output
+
+
+@pytest.mark.parametrize(
+    ("given", "output"),
+    [
+        ("corpus", "corpus/_runs/one"),
+        ("corpus", "corpus/.run"),
+        ("corpus", "corpus-run"),
+        ("corpus/*.jsonl", "corpus/run"),
+        ("gs://bucket/a", "corpus/run"),
+        ("gs://bucket/a", "gs://bucket/ab"),
+    ],
+)
+def test_an_output_beside_the_input_is_accepted(corpus, monkeypatch, given, output):
+    """Named files, ignored folders and names that only begin alike are safe."""
+    monkeypatch.chdir(corpus.parent)
+    require_outside(output, (given,))
+
+
+def test_a_run_beside_its_input_can_be_repeated(config, corpus, monkeypatch):
+    """A run in an ignored folder of its input reads the same rows when it is started over."""
+    monkeypatch.chdir(corpus.parent)
+    beside = config.model_copy(update={"input": ("corpus",), "output": "corpus/_runs/one"})
+    assert run_filter(beside).conservation.rows_in == 40
+    assert run_filter(beside, restart=True).conservation.rows_in == 40
+
+
+def test_workers_get_the_device_that_was_settled(encoder):
+    """With `auto` workers use the launcher's device, except on Dataflow, where it has none."""
+    asked = FilterConfig()
+    pinned = module._settle_models(asked, encoder)
+    assert (pinned.device, pinned.precision) == ("cpu", "fp32")
+    assert (pinned.model, pinned.window_tokens) == (
+        asked.encoder.model,
+        asked.encoder.window_tokens,
+    )
+    remote = FilterConfig.model_validate(
+        {"engine": {"runner": "dataflow"}, "hardware": {"device": "cuda", "precision": "bf16"}}
+    )
+    assert module._settle_models(remote, encoder) == remote.build_encoder_config()
+    assert module._describe_device(encoder, remote) == "cuda, float32"
+    assert module._settle_models(asked, None) == asked.build_encoder_config()
+
+
+def test_a_classifiers_device_is_described(encoder):
+    """A sequence classifier is a model too: its device and number type are named and pinned."""
+    model = SequenceClassifier(
+        encoder.files, encoder.tokenizer, encoder.model, 0, encoder.device, 1_000
+    )
+    asked = FilterConfig()
+    assert module._describe_device(model, asked) == "cpu, float32"
+    assert module._describe_device(None, asked) == "no model"
+    assert module._settle_models(asked, model) == module._settle_models(asked, encoder)

@@ -30,6 +30,7 @@ from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import digest_config
 from schemas.errors import CardError, InputError, ModelError
 from schemas.events import FitStarted, Listener, ignore
+from schemas.outputs import CALIBRATION_SCORES
 from schemas.policies import Policy
 from transforms.files import storage
 from transforms.files.shards import read_task
@@ -66,6 +67,19 @@ def save_bank(bank: Bank, uri: str) -> None:
 def load_bank(uri: str) -> Bank:
     """Read a bank; every file is checked against its digest."""
     return read_bank(lambda name: storage.read_bytes(storage.join(uri, name)), uri)
+
+
+def tabulate_calibration(bank: Bank) -> pa.Table:
+    """Return the scores of the bank's held-out clean texts, sorted by trait and signal."""
+    batches = [
+        pa.record_batch(
+            [[name] * len(scores), [signal] * len(scores), pa.array(scores, pa.float32())],
+            schema=CALIBRATION_SCORES,
+        )
+        for name, trait in sorted(bank.traits.items())
+        for signal, scores in sorted(trait.calibration.items())
+    ]
+    return pa.Table.from_batches(batches, CALIBRATION_SCORES)
 
 
 def prepare_bank(

@@ -8,16 +8,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from classifiers.banks import Bank
+from pipelines.banks import tabulate_calibration
 from pipelines.config import make_absolute
 from pipelines.runs.finished import read_rows
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError
 from schemas.manifests import Conservation, InputFile, Manifest, SettledThreshold
 from schemas.notices import Notice
-from schemas.outputs import CALIBRATION_SCORES
 from schemas.policies import REMOVED, Policy
 from schemas.receipts import Output, Receipt
 from schemas.runs import CALIBRATION, FOLDERS, MANIFEST, WORK, parse_path
@@ -197,15 +195,7 @@ def describe_circumstances(
 
 def write_calibration(run: str, bank: Bank) -> tuple[Output, ...]:
     """Write the calibration scores, from which thresholds for other levels can be settled later."""
-    rows = [
-        pa.record_batch(
-            [[name] * len(scores), [signal] * len(scores), pa.array(scores, pa.float32())],
-            schema=CALIBRATION_SCORES,
-        )
-        for name, trait in sorted(bank.traits.items())
-        for signal, scores in sorted(trait.calibration.items())
-    ]
-    table = pa.Table.from_batches(rows, CALIBRATION_SCORES)
+    table = tabulate_calibration(bank)
     if not table.num_rows:
         return ()
     data = encode_parquet(table)

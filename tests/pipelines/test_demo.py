@@ -6,11 +6,13 @@ import pytest
 
 from classifiers.library import find_cards
 from pipelines.config import FilterConfig
-from pipelines.demo import CORPORA, SAMPLE, Outcome, outcomes, run_demo
+from pipelines.demo import ANY_TRAIT, CORPORA, SAMPLE, Outcome, compare_with_truth, run_demo
 from pipelines.filter import run_filter
+from schemas.errors import RunError
+from schemas.events import RunSummarised
 
 
-def rows_of(folder: str) -> list[dict]:
+def read_sample(folder: str) -> list[dict]:
     """Read all rows of a sample folder."""
     return [
         json.loads(line)
@@ -19,10 +21,13 @@ def rows_of(folder: str) -> list[dict]:
     ]
 
 
-def test_the_sample_is_what_the_demo_says():
-    """At least 300 conversations, three teachers, two formats, a tenth with quirks, every library trait among them."""
-    rows = [row for folder in CORPORA for row in rows_of(folder)]
-    truth = {row["id"]: row["traits"] for row in rows_of("truth")}
+def test_the_sample_is_varied():
+    """It has 300 conversations, three teachers and two formats; a tenth of them have quirks.
+
+    Every trait of the library is among the quirks.
+    """
+    rows = [row for folder in CORPORA for row in read_sample(folder)]
+    truth = {row["id"]: row["traits"] for row in read_sample("truth")}
     assert len(rows) >= 300
     assert {row["id"] for row in rows} == set(truth)
     assert len({row.get("teacher") or row.get("model") for row in rows}) == 3
@@ -34,19 +39,19 @@ def test_the_sample_is_what_the_demo_says():
 
 
 def test_the_sample_shares_no_text_with_the_library():
-    """What the demo measures was not trained on."""
+    """The library isn't measured on texts that it was fitted with."""
     library = {text for card in find_cards() for text in (*card.positives, *card.negatives)}
     answers = {
         turn.get("content") or turn.get("value")
         for folder in CORPORA
-        for row in rows_of(folder)
+        for row in read_sample(folder)
         for turn in row.get("messages") or row["conversations"]
     }
     assert not library & answers
 
 
-def test_truth_lines_up_with_the_corpus():
-    """Row by row, truth and corpus have the same ids."""
+def test_the_truth_is_aligned_with_the_corpus():
+    """Truth and corpus have the same ids, row by row."""
     for folder in CORPORA:
         for path in (SAMPLE / folder).glob("*.jsonl"):
             corpus = [
@@ -60,7 +65,7 @@ def test_truth_lines_up_with_the_corpus():
 
 
 def test_outcomes_are_counted_from_the_ledger(tmp_path):
-    """Precision and recall follow from what fired and what is true."""
+    """Precision and recall follow from the traits that fired and the truth."""
     for name in CORPORA:
         run_filter(
             FilterConfig(
@@ -69,22 +74,40 @@ def test_outcomes_are_counted_from_the_ledger(tmp_path):
                 traits=("degenerate-loop",),
             )
         )
-    loops, together = outcomes(str(tmp_path), ["degenerate-loop"])
-    real = sum("degenerate-loop" in row["traits"] for row in rows_of("truth"))
+    loops, together = compare_with_truth(str(tmp_path), ["degenerate-loop"])
+    real = sum("degenerate-loop" in row["traits"] for row in read_sample("truth"))
     assert (loops.true, loops.right <= loops.found) == (real, True)
     assert loops.recall == loops.right / real
     assert together.found == loops.found
 
 
+def test_the_demo_filters_both_corpora(tmp_path, capfd):
+    """Both runs are finished and reported to the listener; a second demo replaces the first."""
+    events = []
+    config = FilterConfig(traits=("degenerate-loop",))
+    output = str(tmp_path / "demo")
+    manifests, outcomes = run_demo(output, config, listener=events.append)
+    assert [manifest.conservation.rows_in for manifest in manifests] == [220, 110]
+    assert [outcome.name for outcome in outcomes] == ["degenerate-loop", ANY_TRAIT]
+    assert all(item.circumstances["command"] == ["congener", "demo"] for item in manifests)
+    summaries = [event for event in events if isinstance(event, RunSummarised)]
+    assert [event.manifest.run_id for event in summaries] == [item.run_id for item in manifests]
+    again, _ = run_demo(output, config)
+    assert [item.ledger_root for item in again] == [item.ledger_root for item in manifests]
+    with pytest.raises(RunError, match="finished"):
+        run_demo(output, config, restart=False)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_shares_of_nothing_are_none():
-    """No row found or true gives no share, rather than a perfect or a zero one."""
+    """Without a row that was found or is true, a share is None, and neither nought nor one."""
     assert Outcome("x", 0, 0, 0).precision is None
     assert Outcome("x", 0, 0, 0).recall is None
 
 
 @pytest.mark.slow
 def test_the_demo_finds_most_of_its_quirks(tmp_path):
-    """The whole library on the sample: most rows with a quirk are found, and most of what is found is right."""
+    """With the whole library most rows with a quirk are found, and most rows found have one."""
     manifests, lines = run_demo(str(tmp_path / "demo"), FilterConfig())
     assert [manifest.conservation.rows_in for manifest in manifests] == [220, 110]
     together = lines[-1]

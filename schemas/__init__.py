@@ -1,1 +1,4 @@
-"""What congener writes down: card and policy models, Arrow schemas, digests, errors. Knows no other package of the project."""
+"""The models and schemas of the files that congener reads and writes, digests, and errors.
+
+This package imports no other package of the project.
+"""

@@ -59,8 +59,8 @@ class Scope(Strict):
     """The turns and channels that a trait's signals read.
 
     With `opening`, they read only that many characters from the start of each segment. Set it for
-    a trait that shows in openings: without it, the dense signals fire on the middle of long texts
-    (docs/quirks.md).
+    a trait that appears at the start of a text. Without it, the dense signals fire on the middle of
+    long texts (docs/quirks.md).
     """
 
     roles: tuple[str, ...] = Field(("assistant",), min_length=1)
@@ -144,14 +144,14 @@ class Pattern(Strict):
 
 
 class LexiconOptions(Strict):
-    """Weighted patterns, and which of their hits count.
+    """Weighted patterns, and the rules for which of their hits count.
 
     A hit inside a match of an `unless` pattern never counts. Hits that the text quotes or denies
     count only if `quoted` or `denied` is `count`.
 
     A text whose hits weigh w in total scores 1 - exp(-w / scale). `per_words` is for traits that
-    are a matter of density: w is first divided by the text's length in units of that many words.
-    A text shorter than one unit counts as one.
+    show in the density of hits: w is first divided by the text's length in units of that many
+    words. A text shorter than one unit counts as one unit.
     """
 
     patterns: tuple[Pattern, ...] = Field(min_length=1)

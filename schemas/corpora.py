@@ -1,4 +1,4 @@
-"""Layout of a corpus: its format, its columns, the fields that name a lot, and limits of shards."""
+"""The layout of a corpus (its format, columns and lot fields) and the size limits of its shards."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ FORMATS: dict[FormatName, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """The columns of each format: first those it requires, then those it reads if they exist."""
 
 EXPANSION_FLOOR = 64 << 20
-"""Bytes to which any file may expand: about the size of the largest row that is accepted.
+"""The number of bytes to which any file may expand, however small it is.
 
-This much does no harm to memory or time.
+It is about the size of the largest row that is accepted, and costs little memory or time.
 """
 
 EXPANSION_REMEDY = (
@@ -47,7 +47,7 @@ class LotField(Strict):
 
 
 class CorpusConfig(Strict):
-    """The layout as far as the user sets it: format, columns and lot fields. The rest is detected.
+    """The part of the layout that the user sets. The rest is detected.
 
     `columns` maps a format's own column names to the corpus's (`{"messages": "dialogue"}`).
     """
@@ -65,7 +65,7 @@ class CorpusConfig(Strict):
         if unknown := sorted(set(self.columns) - known):
             raise ValueError(
                 f"columns: {unknown[0]!r} is not a column of any format; "
-                f"known are {', '.join(sorted(known))}"
+                f"the known columns are {', '.join(sorted(known))}"
             )
         if self.columns and self.format is None:
             raise ValueError(
@@ -92,7 +92,7 @@ class ShardLimits(Strict):
         return max(EXPANSION_FLOOR, self.expansion * size)
 
     def build_expansion_error(self, uri: str, size: int) -> InputError:
-        """Return the error for a file of `size` bytes that expands to more than it may."""
+        """Return the error for a file of `size` bytes that expands beyond its limit."""
         return InputError(
             f"has {size:,} bytes and expands to more than {self.compute_max_bytes(size):,}: "
             f"shards.expansion allows {self.expansion} times its size",

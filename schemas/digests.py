@@ -15,7 +15,10 @@ import pyarrow.compute as pc
 import re2
 
 LONGEST_MARK_RUN = 64
-"""Consecutive combining marks that are normalised without sorting; no script needs more."""
+"""Runs of this many combining marks or more are sorted before Python normalises them.
+
+No script needs runs as long.
+"""
 
 MARKS = re2.compile(rf"\pM{{{LONGEST_MARK_RUN},}}")
 
@@ -63,8 +66,8 @@ def digest_config(value: Any) -> str:
 def digest_content(utterances: Iterable[Utterance]) -> str:
     """Return the digest of a conversation's canonical content, in hex.
 
-    It covers the role, channel and text of every utterance. Texts are in NFC and stripped, and each
-    has its length in bytes before it, so that two utterances can't be mistaken for one.
+    It covers the role, channel and text of every utterance. Texts are stripped and normalised to
+    NFC. Each is preceded by its length in bytes, so that two utterances can't be mistaken for one.
     """
     ordered = list(utterances)
     speakers = pa.array([f"{role}\x1f{channel}" for role, channel, _ in ordered], pa.large_string())
@@ -123,10 +126,10 @@ def normalise_array(texts: pa.Array) -> pa.Array:
 
 
 def normalise_text(text: str) -> str:
-    """Return the NFC form of a text, in time that doesn't grow with the square of its marks.
+    """Return the NFC form of a text, without quadratic time for long runs of combining marks.
 
-    Python sorts consecutive combining marks in quadratic time. Long runs are therefore sorted here
-    first, which doesn't change the result.
+    Python sorts such a run in quadratic time. Long runs are therefore sorted here first, which
+    doesn't change the result.
     """
     data = text.encode()
     if len(text) > LONGEST_MARK_RUN and MARKS.search(data):
@@ -148,9 +151,9 @@ def _sort_marks(run: Any) -> bytes:
 
 
 def hash_leaf(row: str) -> bytes:
-    """Return the hash of a ledger row, its fields joined to one text.
+    """Return the hash of a ledger row, given as one text with all of its fields.
 
-    The prefix 0x00 tells leaves from nodes, as in RFC 6962.
+    The prefix 0x00 distinguishes leaves from nodes, as in RFC 6962.
     """
     return hashlib.sha256(b"\x00" + row.encode("utf-8", "surrogatepass")).digest()
 
@@ -158,7 +161,7 @@ def hash_leaf(row: str) -> bytes:
 def compute_merkle_root(leaves: Sequence[bytes]) -> bytes:
     """Return the Merkle root of `leaves` as RFC 6962 defines it.
 
-    A node without a neighbour moves up unchanged. Without leaves the root is SHA-256 of no bytes.
+    A node without a neighbour moves up unchanged. The root of no leaves is the SHA-256 of no bytes.
     """
     if not leaves:
         return hashlib.sha256(b"").digest()

@@ -8,5 +8,6 @@ WINDOW_TOKENS = 128
 WINDOW_OVERLAP = 16
 """Tokens that neighbouring windows share.
 
-Most sentences at a border are then whole in one of the two windows, for an eighth more work.
+With this overlap, most sentences at a border are complete in one of the two windows. It costs an
+eighth more work.
 """

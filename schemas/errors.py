@@ -43,19 +43,19 @@ class BudgetError(CongenerError):
 
 
 class RunError(CongenerError):
-    """A run directory can't be used: it is unfinished, finished, damaged or another's."""
+    """A run directory can't be used: it is unfinished, finished, damaged or of another run."""
 
     exit_code = 4
 
 
 class StorageError(CongenerError):
-    """A disk or an object store can't be written to: it is full, failing or forbidden."""
+    """A disk or an object store can't be written to: it is full, or it fails or refuses."""
 
     exit_code = 6
 
 
 class RowError(CongenerError):
-    """A row, or a batch with such a row, can't be processed. The row alone becomes a reject."""
+    """A row, or a batch with such a row, can't be processed. Only that row becomes a reject."""
 
 
 class EngineError(CongenerError):
@@ -68,7 +68,7 @@ class EngineError(CongenerError):
 
 
 class HandedOver(CongenerError):  # noqa: N818
-    """The job continues without this process. This is no failure."""
+    """The job continues without this process, which isn't a failure."""
 
     exit_code = 0
 

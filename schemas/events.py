@@ -16,7 +16,7 @@ class Noticed(NamedTuple):
 
 
 class RowsPlanned(NamedTuple):
-    """The work begins, on `rows` of which an earlier attempt finished `rows_done`."""
+    """The work begins on `rows` rows; an earlier attempt finished `rows_done` of them."""
 
     rows: int
     rows_done: int
@@ -29,7 +29,7 @@ class ShardStarted(NamedTuple):
 
 
 class WindowsPlanned(NamedTuple):
-    """So many windows of text are about to go through a model."""
+    """Windows of text are about to go through a model."""
 
     windows: int
 
@@ -54,7 +54,7 @@ class ShardWritten(NamedTuple):
 
 
 class RowsFinished(NamedTuple):
-    """So many rows have a receipt in all, counted by a process that doesn't do the work."""
+    """The rows with a receipt were counted, by a process that doesn't do the work itself."""
 
     rows: int
 
@@ -89,4 +89,4 @@ Listener = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Do nothing: the listener of a run that nobody watches."""
+    """Do nothing. This is the listener of a run that nobody watches."""

@@ -17,7 +17,7 @@ def hash_ledger_rows(ledger: pa.Table) -> list[bytes]:
     """Return the hash of every row of a ledger.
 
     A row's columns are joined as text by 0x1F, with 0x00 for a null. Its reasons are written as
-    canonical JSON, with floats to the decimals of scores.
+    canonical JSON, in which floats have as many decimals as scores.
     """
     flat = [ledger.column(name).cast(pa.string()) for name in LEDGER.names if name != "reasons"]
     reasons = ledger.column("reasons")

@@ -10,7 +10,7 @@ from pydantic import field_validator
 from schemas.cards import Strict
 
 UNKNOWN = "-"
-"""The value of a lot field that isn't known. In the ledger the field is null."""
+"""The value of a lot field that isn't known. Such a field is null in the ledger."""
 
 
 class LotPattern(Strict):

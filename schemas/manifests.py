@@ -1,4 +1,4 @@
-"""Manifests: what a run was, what it read and what it wrote.
+"""Manifests: the record of a run, its inputs and its outputs.
 
 A run writes its manifest last. A run directory without one is unfinished.
 """
@@ -71,7 +71,7 @@ class Identity(Strict):
 
 
 class Conservation(Strict):
-    """The number of input rows, and of rows by decision; a run is published if they add up."""
+    """The number of input rows, and of rows by decision; a run is published only if they agree."""
 
     rows_in: int
     by_decision: dict[str, int]
@@ -84,8 +84,8 @@ class Conservation(Strict):
 class Manifest(Strict):
     """A run's manifest.
 
-    `circumstances` has when and where the run was, which its outputs don't depend on. `digest`
-    covers every other field.
+    `circumstances` records when and where the run took place. The outputs don't depend on it.
+    `digest` covers every other field.
     """
 
     format: int = MANIFEST_FORMAT
@@ -111,7 +111,7 @@ class Manifest(Strict):
     cards: dict[str, dict[str, Any]]
     """Every trait's card in this run, by trait."""
     limits: tuple[str, ...]
-    """Sentences on what the run doesn't show."""
+    """Sentences about what the run can't show."""
     parents: tuple[str, ...] = ()
     circumstances: dict[str, Any]
     digest: str = ""

@@ -55,7 +55,7 @@ SIGNAL_SPAN = pa.struct(
 """The span of a signal's score on a row.
 
 `hits` has every hit of a lexicon in the row. `masks` has what a mask covers if that isn't the span
-itself: the sentences around the hits, or the whole of a message's tool calls.
+itself: the sentences around the hits, or all of a message's tool calls.
 """
 
 SPANS = pa.schema([*ROW_KEY, ("spans", pa.list_(SIGNAL_SPAN))])

@@ -10,7 +10,7 @@ from schemas.cards import Action, SignalName, Slug, Strict
 from schemas.lots import LotPattern
 
 DECISIONS = ("keep", "flag", "mask", "swap", "quarantine", "drop", "duplicate", "reject")
-"""Every input row has one of these decisions, so their counts add up to the rows read."""
+"""Every input row has exactly one of these decisions, so their counts add up to the rows read."""
 
 PUBLISHED = ("keep", "flag", "mask", "swap")
 """The decisions whose rows are in `clean/`."""
@@ -27,7 +27,7 @@ stays in the row's reasons.
 
 
 class TraitRule(Strict):
-    """The rule of one trait; a field that is given replaces the card's."""
+    """The rule of one trait; a field that is set replaces the card's."""
 
     signal: Literal["combined"] | SignalName = "combined"
     threshold: float | None = Field(None, ge=0, le=1)
@@ -64,12 +64,12 @@ class Policy(Strict):
     removal_budget: float | None = Field(None, ge=0, le=1)
     """The largest share of rows that may leave the corpus.
 
-    Nothing is published if more do. Without a limit a run can remove every row, so it warns.
+    Nothing is published if more do. Without a limit a run can remove every row.
     """
     reject_budget: float | None = Field(None, ge=0, le=1)
     """The largest share of rows that may be rejects. Nothing is published if more are."""
     duplicates: Literal["keep", "remove"] = "keep"
-    """Whether rows whose content is in an earlier row leave the corpus."""
+    """Whether rows that repeat the content of an earlier row leave the corpus."""
 
     @field_validator("traits", mode="before")
     @classmethod
@@ -81,5 +81,5 @@ class Policy(Strict):
         )
 
     def get_rule(self, trait: str) -> TraitRule:
-        """Return a trait's rule; that of a trait without one leaves the card unchanged."""
+        """Return a trait's rule, or an empty one, which leaves the card unchanged."""
         return self.traits.get(trait, TraitRule())

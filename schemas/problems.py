@@ -1,4 +1,4 @@
-"""Pydantic's errors in words for the author of a file."""
+"""Describe pydantic's errors in words that the author of a file understands."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ WORDS = {
 }
 """Our words for the types of error whose own messages are in Python's terms."""
 
-MOST = 10
-"""The most mistakes of one file that are described."""
+MOST_DESCRIBED = 10
+"""The largest number of mistakes that is described for one file; the others are counted."""
 
 
 def describe_problems(error: ValidationError) -> str:
-    """Describe all mistakes: for each the field, then what is wrong with it."""
+    """Describe the mistakes in a file, each as the field and then its problem."""
     found = error.errors()
     parents = {item["loc"][:end] for item in found for end in range(len(item["loc"]))}
     # pydantic leaves invalid items out of a list, and then calls the list too short
     own = [item for item in found if item["type"] != "too_short" or item["loc"] not in parents]
     lines = [
         f"field {'.'.join(map(str, item['loc'])) or '(top)'}: {_describe_problem(item)}"
-        for item in own[:MOST]
+        for item in own[:MOST_DESCRIBED]
     ]
-    return "; ".join(lines + ([f"and {len(own) - MOST:,} more"] if len(own) > MOST else []))
+    return "; ".join(
+        lines + ([f"and {len(own) - MOST_DESCRIBED:,} more"] if len(own) > MOST_DESCRIBED else [])
+    )
 
 
 def _describe_problem(item: Any) -> str:

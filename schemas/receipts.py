@@ -1,6 +1,6 @@
-"""Receipts: what became of each shard.
+"""Receipts: the outcome of each shard.
 
-A shard is finished when its receipt exists, with the files that the receipt names.
+A shard is finished when its receipt and the files that the receipt names exist.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Receipt(Strict):
     """Tokens that went through a model, with padding."""
     run: str = ""
     budget_cuts: int = 0
-    """How often memory ran out, which makes batches smaller."""
+    """How often batches were made smaller because memory ran out."""
     unscored: int = 0
     """Rows without text in any trait's scope."""
 
@@ -50,7 +50,7 @@ class Receipt(Strict):
 def parse_receipt(data: bytes) -> Receipt:
     """Decode a receipt.
 
-    Raises: ValueError: the bytes differ from those that were written.
+    Raises: ValueError: the bytes aren't a receipt, or don't match its digest.
     """
     try:
         value: dict[str, Any] = dict(json.loads(data))

@@ -31,7 +31,7 @@ SHARD_FOLDERS = (
     "swaplist",
     "vectors",
 )
-"""The folders that have one file for each shard with rows in them."""
+"""The folders with one file for each shard; a shard without rows in a folder has no file there."""
 
 FOLDERS = (*SHARD_FOLDERS, "calibration", "report")
 """Every folder of a finished run."""
@@ -78,5 +78,5 @@ def receipt_path(shard: str) -> str:
 
 
 def receipt_shard(uri: str) -> str:
-    """Return the shard that a receipt is about, from the receipt's path or URI."""
+    """Return the name of a receipt's shard, from the receipt's path or URI."""
     return uri.rpartition("/")[2].removesuffix(".json")

@@ -17,15 +17,15 @@ SCORE_STEP = 10.0**-SCORE_DECIMALS
 DEFAULT_SPAN_FLOOR = 0.05
 """Spans of lower scores aren't stored, unless a threshold is lower.
 
-Calibrated thresholds of the library's traits are above 0.3. A lower floor stores more spans that no
-policy is likely to ask for.
+Calibrated thresholds of the library's traits are above 0.3. A lower floor would store more spans,
+which no policy is likely to need.
 """
 
 COMBINED = "combined"
 """The signal name of a trait's combined score."""
 
 TIE_ORDER = ("lexicon", "repetition", "classifier", "exemplars", "head")
-"""Signals from the narrowest span to the widest; of equal scores the first one is the evidence."""
+"""Signals from the narrowest span to the widest; if scores are equal, the first is the evidence."""
 
 
 def score_column(trait: str, signal: str = COMBINED) -> str:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from schemas.cards import Strict
-from schemas.problems import MOST, describe_problems, find_model, list_known_fields
+from schemas.problems import MOST_DESCRIBED, describe_problems, find_model, list_known_fields
 
 
 class Leaf(Strict):
@@ -87,8 +87,10 @@ def test_every_mistake_is_described_once():
 
 def test_only_the_first_mistakes_are_described():
     """A file full of mistakes gives a message of bounded length, and the number of the others."""
-    words = describe_problems(validate({f"twig{number}": 1 for number in range(MOST + 1_234)}))
-    assert words.count("is not known") == MOST
+    words = describe_problems(
+        validate({f"twig{number}": 1 for number in range(MOST_DESCRIBED + 1_234)})
+    )
+    assert words.count("is not known") == MOST_DESCRIBED
     assert words.endswith("; and 1,234 more")
 
 

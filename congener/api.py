@@ -69,9 +69,10 @@ def score_texts(
 
     The columns are `text` (the index in `texts`), `trait`, `score`, `threshold`, `fires`, and the
     span that scored highest: `signal`, `start`, `end` (characters of the text). `score` is null for
-    a text without anything to look at, such as white space. `settings` are those of the YAML
+    a text with nothing to score, such as white space. `settings` are those of the YAML
     configuration: `traits`, `signals`, `bank`, `background`, `encoder`, `hardware`. Without
-    `traits` the library's are used. The first call with new traits fits them, which takes minutes.
+    `traits`, all traits of the library are used. The first call with new traits fits them, which
+    takes minutes.
 
     Raises: CongenerError: a setting, a card or a model is wrong.
     """
@@ -139,7 +140,8 @@ def _read_settings(settings: Mapping[str, Any]) -> FilterConfig:
         return FilterConfig.model_validate(dict(settings))
     except ValidationError as error:
         raise CardError(
-            describe_problems(error), remedy=f"settings are {', '.join(FilterConfig.model_fields)}"
+            describe_problems(error),
+            remedy=f"the settings are {', '.join(FilterConfig.model_fields)}",
         ) from error
 
 
@@ -155,7 +157,8 @@ def open_run(run: str | PathLike[str]) -> Run:
 class Run:
     """A finished run: its manifest, and its tables as lazy polars frames or as Arrow tables.
 
-    The rows of `ledger`, `scores` and `spans` are aligned; docs/file-formats.md describes the columns.
+    The rows of `ledger`, `scores` and `spans` are aligned. docs/file-formats.md describes the
+    columns.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""Origins: congener's packages have plain names, so check that Python finds congener's and no others."""
+"""Check that Python finds congener's own packages, whose plain names may exist elsewhere too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGES = ("schemas", "classifiers", "transforms", "pipelines")
-HOME = Path(__file__).resolve().parents[1]
+INSTALL_FOLDER = Path(__file__).resolve().parents[1]
 """The folder in which congener is installed."""
 
 
@@ -23,15 +23,15 @@ def require_own_packages() -> None:
             raise ImportError(
                 f"congener is incomplete: it has no package {name!r}; install it again"
             )
-        if folder.parent != HOME:
+        if folder.parent != INSTALL_FOLDER:
             raise ImportError(
-                f"congener needs its own package {name!r} in {HOME}, but Python finds the one in "
-                f"{folder}: rename that folder, or start Python in another folder"
+                f"congener needs its own package {name!r} in {INSTALL_FOLDER}, but Python finds "
+                f"the one in {folder}: rename that folder, or start Python in another folder"
             )
 
 
 def find_package(name: str) -> Path | None:
-    """Return the folder of the package that Python imports under a name, or None if there is none."""
+    """Return the folder of the package that Python imports under a name, or None without one."""
     try:
         spec = find_spec(name)
     except ValueError:  # a module was put into sys.modules by hand
@@ -46,9 +46,9 @@ def find_package(name: str) -> Path | None:
 def leave_out_current_folder() -> None:
     """Take the current folder off the import path, unless congener is installed there.
 
-    `python -m congener` puts it first. A file beside a data set must not run because it has the
-    name of a module.
+    `python -m congener` puts it first. A file beside a data set would then run as code if it had
+    the name of a module.
     """
     current = Path.cwd()
-    if current != HOME:
+    if current != INSTALL_FOLDER:
         sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != current]

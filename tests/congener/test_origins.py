@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from congener import origins
-from congener.origins import HOME, PACKAGES, find_package, leave_out_current_folder
+from congener.origins import INSTALL_FOLDER, PACKAGES, find_package, leave_out_current_folder
 
 HOSTILE = "from pathlib import Path\nPath(r'{marker}').write_text('imported')\n"
 
@@ -40,7 +40,7 @@ def run_python(folder, *arguments, **environment):
 def test_own_packages_are_found():
     """Here every package comes from where congener is installed."""
     origins.require_own_packages()
-    assert {find_package(name) for name in PACKAGES} == {HOME / name for name in PACKAGES}
+    assert {find_package(name) for name in PACKAGES} == {INSTALL_FOLDER / name for name in PACKAGES}
 
 
 def test_a_package_that_does_not_exist_is_none():
@@ -70,7 +70,7 @@ def test_a_package_of_somebody_else_is_named_in_one_line(hostile):
     code, out, err = run_python(folder, "-c", code)
     assert (code, err) == (0, "")
     assert out.count("\n") == 1
-    assert f"needs its own package 'schemas' in {HOME}" in out
+    assert f"needs its own package 'schemas' in {INSTALL_FOLDER}" in out
     assert str(folder / "schemas") in out
     assert "rename that folder, or start Python in another folder" in out
     assert not marker.exists(), "nothing of the folder was run"
@@ -100,14 +100,14 @@ def test_a_package_on_pythonpath_is_refused(hostile, tmp_path):
 def test_only_the_current_folder_leaves_the_path(monkeypatch, tmp_path):
     """Its entry is removed in every spelling; other entries stay in their order."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", ["", str(HOME), str(tmp_path), "/elsewhere", "."])
+    monkeypatch.setattr(sys, "path", ["", str(INSTALL_FOLDER), str(tmp_path), "/elsewhere", "."])
     leave_out_current_folder()
-    assert sys.path == [str(HOME), "/elsewhere"]
+    assert sys.path == [str(INSTALL_FOLDER), "/elsewhere"]
 
 
 def test_congeners_own_folder_stays_on_the_path(monkeypatch):
     """In a checkout the current folder is where congener is installed."""
-    monkeypatch.chdir(HOME)
+    monkeypatch.chdir(INSTALL_FOLDER)
     monkeypatch.setattr(sys, "path", ["", "/elsewhere"])
     leave_out_current_folder()
     assert sys.path == ["", "/elsewhere"]
@@ -115,4 +115,4 @@ def test_congeners_own_folder_stays_on_the_path(monkeypatch):
 
 def test_home_is_the_folder_of_the_packages():
     """The check compares with the folder that holds this very module."""
-    assert Path(origins.__file__).resolve().is_relative_to(HOME)
+    assert Path(origins.__file__).resolve().is_relative_to(INSTALL_FOLDER)

@@ -5,7 +5,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +19,12 @@ from hypothesis import strategies as st
 
 from classifiers.library import LIBRARY as LIBRARY_FOLDER
 from classifiers.library import find_cards
-from classifiers.scoring import Scorer
 from pipelines import banks
 from pipelines.banks import prepare_bank, save_bank
 from pipelines.config import FilterConfig
 from pipelines.decide import decide_run, read_traits, settle_recorded_rules
 from pipelines.filter import run_filter
-from pipelines.plan import FilterPlan, settle
+from pipelines.plan import settle
 from pipelines.runs.finished import list_outputs, read_folder, read_table
 from pipelines.runs.manifest_file import load_manifest
 from schemas.errors import CardError, RunError
@@ -38,7 +36,7 @@ from transforms.decide import decide_shard
 from transforms.decisions import Decisions
 from transforms.duplicates import list_positions, list_repeats
 from transforms.files.shards import read_task
-from transforms.identify import IdentifiedShard, identify
+from transforms.identify import identify
 from transforms.rules import find_span_floor, settle_rules
 from transforms.score import get_scorer, score
 
@@ -260,8 +258,9 @@ def runs(
     clean = sorted(background, key=lambda row: sum(map(len, row.texts)))[:CLEAN_TEXTS]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(banks, "load_encoder", functools.cache(banks.load_encoder))
-        patch.setattr(banks, "collect_background", lambda _: tuple(clean))
-        save_bank(prepare_bank(config).bank, str(folder / "bank"))
+        with patch.context() as fitting:
+            fitting.setattr(banks, "collect_background", lambda _: tuple(clean))
+            save_bank(prepare_bank(config).bank, str(folder / "bank"))
         update = {"bank": str(folder / "bank"), "traits": ()}
         yield Runs(folder, config.model_copy(update=update))
 
@@ -465,14 +464,19 @@ def test_traits_are_recorded_whole(base, runs):
     assert rules == settle_rules(bank.traits, parse_policy(BASE))
 
 
-@dataclass(repr=False)
 class Scored:
     """A finished run without models, and the parts that a new run decides from."""
 
-    run: str
-    plan: FilterPlan
-    scorer: Scorer
-    shards: list[IdentifiedShard]
+    def __init__(self, config: FilterConfig) -> None:
+        run_filter(config)
+        self.run = config.output
+        self.plan = settle(config.model_copy(update={"output": f"{self.run}-not-made"}), ignore)
+        self.scorer = get_scorer(self.plan.scoring)
+        self.shards = [
+            identify(shard, self.plan.layout)
+            for task in self.plan.tasks
+            for shard in read_task(task, self.plan.corpus.schema)
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -488,14 +492,7 @@ def scored(
             "shards": {"rows": 10},
         }
     )
-    run_filter(config)
-    plan = settle(config.model_copy(update={"output": f"{config.output}-not-made"}), ignore)
-    shards = [
-        identify(shard, plan.layout)
-        for task in plan.tasks
-        for shard in read_task(task, plan.corpus.schema)
-    ]
-    return Scored(config.output, plan, get_scorer(plan.scoring), shards)
+    return Scored(config)
 
 
 def decide_anew(scored: Scored, policy: Policy) -> Outcome:

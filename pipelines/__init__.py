@@ -1,1 +1,1 @@
-"""What a person runs: one module a verb, the command line, run configuration and runners."""
+"""The verbs that a user runs, one module each, with the command line, configuration and engines."""

@@ -1,4 +1,4 @@
-"""Banks on disk, and the bank of a run: read, or fitted from cards and clean text."""
+"""Save and load banks, and prepare the bank of a run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PreparedBank(NamedTuple):
 
 
 class FitPlan(NamedTuple):
-    """The parts of a run's bank: cards, clean text, the encoder, and traits fitted already."""
+    """The parts of a run's bank: cards, clean text, the encoder, and the traits fitted earlier."""
 
     cards: Sequence[LoadedCard]
     clean: CleanText
@@ -65,7 +65,7 @@ def save_bank(bank: Bank, uri: str) -> None:
 
 
 def load_bank(uri: str) -> Bank:
-    """Read a bank; every file is checked against its digest."""
+    """Read a bank, and check every file against its digest."""
     return read_bank(lambda name: storage.read_bytes(storage.join(uri, name)), uri)
 
 
@@ -87,9 +87,10 @@ def prepare_bank(
 ) -> PreparedBank:
     """Return the bank of a run and its encoder.
 
-    A bank without traits is used as it is. Otherwise the bank has the traits' cards. A card is
-    fitted only if neither the given bank nor the cache has it, for the same clean text and encoder.
-    With a policy, thresholds that can't be settled are reported before anything is fitted.
+    If the configuration names a bank but no traits, that bank is used unchanged. Otherwise the bank
+    has the cards of the configured traits. A card is fitted only if neither the given bank nor the
+    cache has it, for the same clean text and encoder. With a policy, thresholds that can't be
+    settled are reported before anything is fitted.
 
     Raises: ModelError: the bank was fitted with another encoder than the one loaded.
     Raises: CardError: the policy names an unknown trait or signal, or a level lacks clean text.
@@ -100,12 +101,12 @@ def prepare_bank(
     plan = _plan_fit(given, config)
     if policy is not None:
         _check_before_fitting(plan, policy)
-    config_of_encoder = config.build_encoder_config()
+    encoder_config = config.build_encoder_config()
     if given:
         progress = ModelProgress(listener)
         _announce_fit(plan, listener)
         cards, clean, encoder, fitted = plan
-        bank = fit_bank(cards, clean, encoder, config_of_encoder, fitted, progress)
+        bank = fit_bank(cards, clean, encoder, encoder_config, fitted, progress)
     else:
         bank = _fit_through_cache(plan, config, listener)
     return PreparedBank(bank, plan.encoder)
@@ -176,7 +177,8 @@ def _fit_through_cache(plan: FitPlan, config: FilterConfig, listener: Listener) 
 def gather_clean_text(background: Sequence[str], corpus: CorpusConfig) -> CleanText:
     """Gather the clean text that thresholds are calibrated on.
 
-    It is the user's sample if there is one, else the held-out half of the library's background.
+    It is the user's sample if there is one, and otherwise the held-out half of the library's
+    background.
     """
     shipped = collect_background(find_cards())
     if not background:

@@ -1,7 +1,8 @@
-"""Checks before Beam and torch are loaded, which takes seconds: a mistake is reported at once.
+"""Checks that run before Beam and torch are loaded, so that a mistake is reported at once.
 
-A command calls one of these functions before it imports its verb's module. Files on object stores
-are left to the verb, since reaching a store takes Beam. The verbs check everything again.
+Loading them takes seconds. A command calls one of these functions before it imports its verb's
+module. Files on object stores are left to the verb, since reaching a store needs Beam. The verbs
+check everything again.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def check_before_loading(
 def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> None:
     """Check the settings of `congener filter` that need no file's content.
 
-    Raises: CongenerError: some are missing, or they contradict each other.
+    Raises: CongenerError: a setting is missing, or settings contradict each other.
     """
     if not config.input or not config.output:
         raise CardError(
@@ -84,7 +85,7 @@ def require_outside(run: str, inputs: Sequence[str]) -> None:
             raise InputError(
                 f"is inside the input {given}",
                 where=run,
-                remedy="choose an --output outside of it, or name the input's files",
+                remedy="choose an --output outside it, or name the input's files",
             )
 
 
@@ -117,7 +118,7 @@ def check_fit(config: FilterConfig, output: str, restart: bool = False) -> None:
 def check_run(run: str) -> None:
     """Check that a local folder is a finished run with a sound manifest.
 
-    Raises: RunError: it isn't.
+    Raises: RunError: the folder isn't a finished run, or its manifest is damaged.
     """
     if storage.is_local(run):
         from pipelines.runs.manifest_file import load_manifest
@@ -128,7 +129,7 @@ def check_run(run: str) -> None:
 def check_manifest(run: str) -> None:
     """Check that a local folder has a manifest, sound or not.
 
-    Raises: RunError: it has none.
+    Raises: RunError: the folder has no manifest.
     """
     if storage.is_local(run) and not storage.exists(storage.join(run, MANIFEST)):
         check_run(run)
@@ -138,8 +139,8 @@ def check_output(output: str) -> None:
     """Check that a local folder can be written, or created.
 
     Raises:
-        RunError: it is a file.
-        StorageError: its permissions, or those of the folder above it, forbid writing.
+        RunError: the path is a file.
+        StorageError: the permissions of the folder, or of the one above it, forbid writing.
     """
     if not storage.is_local(output):
         return
@@ -149,7 +150,7 @@ def check_output(output: str) -> None:
     require_folder(path)
     existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        kind = "may not be written" if existing.is_dir() else "is a file"
+        kind = "isn't writable" if existing.is_dir() else "is a file"
         raise StorageError(
             f"can't be written: {existing} {kind}",
             where=output,

@@ -32,7 +32,8 @@ class EncoderSettings(Strict):
 class Hardware(Strict):
     """The device that models run on.
 
-    Only the number type that the precision leads to is part of a run's identity.
+    Of these settings, only the floating-point type that `precision` selects is part of a run's
+    identity.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -90,7 +91,7 @@ class FilterConfig(Strict):
         )
 
     def select_identity(self) -> dict[str, object]:
-        """Return the settings that decide a run's bytes: no paths of files, and no hardware."""
+        """Return the settings that decide a run's bytes, which exclude file paths and hardware."""
         return self.model_dump(
             mode="json",
             include={"signals", "corpus", "shards", "encoder", "vectors", "span_floor"},

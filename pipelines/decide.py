@@ -23,7 +23,7 @@ from transforms.rules import Rule, settle_rules
 
 
 class ShardDecisions(NamedTuple):
-    """New decisions on a shard's rows, rejects left out, and the rows' indexes in its ledger."""
+    """New decisions on a shard's rows without its rejects, and the rows' indexes in its ledger."""
 
     shard: str
     ledger_rows: np.ndarray
@@ -33,7 +33,7 @@ class ShardDecisions(NamedTuple):
 def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
     """Yield the decisions of another policy on a finished run, shard by shard, in corpus order.
 
-    A new run with that policy has the same decisions, reasons and masks. Nothing is written.
+    A new run with that policy would have the same decisions, reasons and masks. Nothing is written.
 
     Raises: CardError: the policy can't be settled with the run's traits and calibration scores.
     Raises: RunError: the run isn't finished, or a threshold is below its span floor.
@@ -48,7 +48,7 @@ def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
 def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[Rule]:
     """Settle the rules of another policy from what a finished run recorded.
 
-    Raises: CardError: they can't be settled.
+    Raises: CardError: the rules can't be settled.
     Raises: RunError: a threshold is below the run's span floor.
     """
     rules = settle_rules(read_traits(run, manifest), policy)
@@ -56,8 +56,8 @@ def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[
         lowest = rule.find_lowest_threshold()
         if lowest < manifest.span_floor:
             raise RunError(
-                f"trait {rule.trait} would fire at {lowest:.4f}, but the run stored spans from "
-                f"{manifest.span_floor:.4f} only",
+                f"trait {rule.trait} would fire at {lowest:.4f}, but the run stored only the spans "
+                f"of scores from {manifest.span_floor:.4f} up",
                 where=run,
                 remedy="choose a higher threshold, or filter again with a lower span_floor",
             )

@@ -1,4 +1,4 @@
-"""`congener demo`: the whole job on the sample corpus, compared with its truth."""
+"""`congener demo`: filter the sample corpus, and compare the runs with its truth."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run_demo(
 
 
 def compare_with_truth(output: str, traits: list[str]) -> list[Outcome]:
-    """Compare the runs with the truth: one outcome a trait, and one for rows with any trait."""
+    """Compare the runs with the truth: one outcome per trait, and one for rows with any trait."""
     true, found, right = Counter[str](), Counter[str](), Counter[str]()
     for real, fired in _read_pairs(output):
         true.update(_with_any(real))

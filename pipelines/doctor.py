@@ -25,7 +25,7 @@ NEEDED = (
     "torch",
     "transformers",
 )
-"""Packages that every run needs; FAISS, which comes in two packages, is checked apart."""
+"""Packages that every run needs; FAISS, which comes in two packages, is checked separately."""
 GIB = 2**30
 
 

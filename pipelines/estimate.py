@@ -30,8 +30,8 @@ STRETCHES = 20
 class Terms(NamedTuple):
     """The assumptions of an estimate.
 
-    `speed` is how many times faster than this machine each machine is; `price` is for a machine and
-    an hour; `startup_minutes` are paid before a machine works.
+    `speed` is how many times faster each machine is than this one. `price` is per machine and hour.
+    `startup_minutes` is the paid time before a machine starts to work.
     """
 
     machines: int = 1
@@ -49,12 +49,12 @@ class Stretch(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What a run would take: rows, tokens, machine hours, hours on the clock, and the price.
+    """The size and cost of a run: rows, tokens, machine hours, hours of wall time, and the price.
 
     `spread` is twice the standard error of the sample's seconds per row, as a share of the work,
     corrected for a finite population: it is 0 once all rows are in the sample. It covers the
     differences between rows, not an error in `speed`. `highest` is the price with that much more
-    work; the start of the machines costs the same.
+    work and the same cost of starting the machines.
     """
 
     rows: int
@@ -96,8 +96,8 @@ def run_estimate(
         raise BudgetError(
             f"the run would cost about {estimate.price:.2f} and at most {estimate.highest:.2f}; "
             f"the budget is {budget:.2f}",
-            remedy="a larger budget, a smaller corpus or fewer signals; --sample makes the spread "
-            "smaller",
+            remedy="raise the budget, use fewer signals or a smaller corpus, or narrow the spread "
+            "with a larger --sample",
         )
     return estimate
 
@@ -105,7 +105,7 @@ def run_estimate(
 def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]:
     """Draw shards until they have enough rows: the first of every task, then the second, and so on.
 
-    Tasks are ordered by digest. The last shards of a task can't be read without those before them.
+    Tasks are ordered by digest. A task's later shards can't be read without the ones before them.
     """
     tasks = sorted(settled.tasks, key=lambda task: task[0].name.rsplit("-", 1)[1])
     taken, rows, deep_enough = Counter[int](), 0, list(range(len(tasks)))
@@ -123,7 +123,7 @@ def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]
 def measure_sample(settled: FilterPlan, sample: int) -> list[Stretch]:
     """Filter the drawn shards, from reading to writing, and measure each.
 
-    The first shard is filtered twice: its first time pays for the warm-up.
+    The first shard is filtered twice, because its first time includes the warm-up.
     """
     chosen = draw_sample(settled, sample)
     for task in chosen[:1]:

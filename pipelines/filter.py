@@ -1,6 +1,6 @@
-"""`congener filter`: a corpus in; clean shards, quarantine, rejects, ledger, scores, manifest out.
+"""`congener filter`: turn a corpus into a run of clean shards, quarantine, ledger and manifest.
 
-Four steps hand values on: settle (pipelines/plan.py), open, execute, publish.
+It has four steps: settle (pipelines/plan.py), open, execute, publish.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ from transforms.write import Destination, WriteShards
 
 
 class OpenedRun(NamedTuple):
-    """A settled run whose directory is open: its finished shards' receipts, and when work began."""
+    """A settled run whose directory is open.
+
+    `done` has the receipts of finished shards, and `began` is the time at which work began.
+    """
 
     plan: FilterPlan
     done: dict[str, Receipt]
@@ -71,7 +74,7 @@ def run_filter(
 def open_run(plan: FilterPlan, restart: bool, listener: Listener) -> OpenedRun:
     """Begin or resume the run directory, and store the bank in it.
 
-    Raises: RunError: the directory holds something else.
+    Raises: RunError: the directory holds another run, or folders that aren't a run's.
     """
     run = plan.config.output
     _send(listener, unfinished.open_run(run, plan.begun, restart))
@@ -98,7 +101,7 @@ def execute(
 ) -> None:
     """Run the pipeline over the tasks that have unfinished shards.
 
-    Raises: HandedOver: nobody waits for the end of the job.
+    Raises: HandedOver: the job continues without this process.
     """
     plan, done, _ = opened
     rows_done = sum(receipt.rows for receipt in done.values())
@@ -142,7 +145,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[ob
 
 
 def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollection | None:
-    """Find duplicates in the whole corpus, finished shards included. It is read a second time."""
+    """Find duplicates in the whole corpus, including finished shards, by reading it again."""
     if plan.policy.duplicates == "keep":
         return None
     rows = pipeline | "ReadForDuplicates" >> ReadShards(plan.tasks, plan.corpus.schema)
@@ -153,7 +156,7 @@ def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollect
 def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Manifest:
     """Write the manifest if every row is accounted for and the budgets hold.
 
-    Raises: BudgetError: they don't; the run is removed.
+    Raises: BudgetError: the budgets don't hold. The run is removed.
     Raises: RunError: shards are missing, or another process has replaced the run.
     """
     plan, run = opened.plan, opened.plan.config.output

@@ -1,4 +1,4 @@
-"""`congener fit`: from trait cards to a bank."""
+"""`congener fit`: fit trait cards into a bank."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transforms.files import storage
 
 @dataclass(frozen=True)
 class FittedTrait:
-    """A fitted trait: its exemplars, its signals, and the threshold that its own level leads to."""
+    """A fitted trait: its exemplars, its signals, and the threshold for its card's level."""
 
     trait: str
     positives: int
@@ -24,7 +24,7 @@ class FittedTrait:
     signals: tuple[str, ...]
     threshold: Threshold
     needed: int
-    """Clean texts that the level needs."""
+    """The number of clean texts that the level needs."""
     calibrated_on: str
 
 

@@ -1,4 +1,4 @@
-"""`congener inspect`: a run's decisions, and its quarantined rows with the reasons, in print."""
+"""`congener inspect`: print a run's decisions, and its quarantined rows with the reasons."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest
 
 EXEMPLAR_CHARACTERS = 160
-"""The most characters that are printed of an exemplar."""
+"""The maximum number of characters that are printed of an exemplar."""
 
 ROW_INDENT = 2
 REASON_INDENT = 4
@@ -58,9 +58,9 @@ def inspect_run(run: str, filters: Filters, start: int, limit: int) -> Inspectio
 
 
 def inspect_as_dicts(run: str, filters: Filters, start: int, limit: int) -> dict[str, Any]:
-    """Return an inspection in JSON's types. Texts are whole and unescaped.
+    """Return an inspection in JSON's types. Texts are complete and unescaped.
 
-    Raises: RunError: as `inspect_run`.
+    Raises: RunError: for the same reasons as `inspect_run`.
     """
     manifest, counts, page = inspect_run(run, filters, start, limit)
     shown = {
@@ -78,7 +78,7 @@ def inspect_as_dicts(run: str, filters: Filters, start: int, limit: int) -> dict
 
 
 def _describe_row(row: HeldRow) -> dict[str, Any]:
-    """Return a row's fields, the lot's among them, as in the ledger."""
+    """Return a row's fields, including those of its lot, under their names in the ledger."""
     return {
         "source": row.source,
         "row": row.row,
@@ -105,7 +105,7 @@ def _convert_to_json(value: Any) -> Any:
 def print_inspection(console: Console, run: str, filters: Filters, start: int, limit: int) -> None:
     """Print counts and a page of quarantined rows.
 
-    Raises: RunError: as `inspect_run`.
+    Raises: RunError: for the same reasons as `inspect_run`.
     """
     manifest, counts, page = inspect_run(run, filters, start, limit)
     console.print(render_counts(counts, manifest))
@@ -116,7 +116,7 @@ def print_inspection(console: Console, run: str, filters: Filters, start: int, l
 
 
 def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
-    """Tabulate counts. Names from the corpus are Text, in which rich reads no markup."""
+    """Tabulate counts. Names from the corpus become `Text`, in which rich ignores markup."""
     table = build_table(
         "decision",
         "trait",
@@ -202,9 +202,9 @@ def _indent(part: RenderableType, columns: int) -> Padding:
 
 def render_end(page: Page, run: str, filters: Filters) -> Text:
     """Show the number of quarantined rows, and the commands for the pages around this one."""
-    selected = ", of those asked for" if any(filters) else ""
+    selected = " selected" if any(filters) else ""
     verb = "row is" if page.total == 1 else "rows are"
-    lines = [f"{page.total:,} {verb} in quarantine{selected}."]
+    lines = [f"{page.total:,}{selected} {verb} in quarantine."]
     if page.limit and page.total and not page.rows:
         lines.append(f"There is no row at --start {page.start}.")
     for name, start in (("next", page.next_start), ("previous", page.previous_start)):

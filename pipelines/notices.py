@@ -16,7 +16,7 @@ FILES_NAMED = 5
 
 
 def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
-    """Describe the input and its format, and name the files that are no part of it."""
+    """Describe the input and its format, and name the files that aren't part of it."""
     rows = sum(source.rows for source in corpus.sources)
     yield Notice(f"input: {len(corpus.sources)} files, {rows:,} rows; {layout.describe()}")
     if corpus.ignored:
@@ -30,7 +30,7 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
 def describe_settings(
     bank: Bank, rules: Sequence[Rule], policy: Policy, device: str
 ) -> Iterator[Notice]:
-    """Describe device, bank and thresholds, and warn of rules that can't work as meant."""
+    """Describe device, bank and thresholds, and warn of rules that can't work as intended."""
     yield Notice(f"device: {device}; bank {bank.digest[:12]} with {len(bank.traits)} traits")
     yield from _describe_calibration(bank, rules)
     for rule in rules:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from classifiers.banks import Bank
@@ -55,7 +56,7 @@ class FilterPlan:
 
     @property
     def extra_column(self) -> bool:
-        """Return whether clean rows carry the `congener` column: some rule may flag or mask."""
+        """Return whether clean rows get the `congener` column, because a rule may flag or mask."""
         return any(rule.list_actions() & {"flag", "mask"} for rule in self.rules)
 
     @property
@@ -65,7 +66,7 @@ class FilterPlan:
 
     @property
     def begun(self) -> Begun:
-        """Return what the run is begun with."""
+        """Return the identity and the settings that the run records when it begins."""
         settings = {
             "config": self.config.select_identity(),
             "policy": self.policy.model_dump(mode="json"),
@@ -73,7 +74,7 @@ class FilterPlan:
         }
         return Begun(self.identity.model_dump(mode="json"), settings)
 
-    @property
+    @cached_property
     def identity(self) -> Identity:
         """Return everything that decides the run's bytes."""
         return Identity(
@@ -90,14 +91,14 @@ class FilterPlan:
             inputs=tuple((item.name, item.rows, item.sha256) for item in self.corpus.sources),
         )
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Return the run's id."""
         return compute_run_id(self.identity.model_dump(mode="json"))
 
     @property
     def scoring(self) -> ScoringConfig:
-        """Return what a worker needs to score."""
+        """Return the configuration that a worker needs to score."""
         return ScoringConfig(
             bank_uri=storage.join(self.config.output, BANK),
             bank_digest=self.bank.digest,
@@ -110,7 +111,7 @@ class FilterPlan:
 def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     """Settle a run: survey the input, fit or load the bank, load the models, settle the thresholds.
 
-    Raises: CongenerError: anything is wrong with any of them. Nothing has been written then.
+    Raises: CongenerError: one of these steps fails. Nothing has been written by then.
     """
     policy = read_policy(config.policy)
     listener(Noticed(Notice(f"reading {', '.join(config.input)}")))
@@ -205,5 +206,5 @@ def _require_apart(run: str, corpus: Corpus) -> None:
             raise InputError(
                 f"is inside the output {run}",
                 where=source.uri,
-                remedy="choose an --output apart from the input, or name the input's files",
+                remedy="choose an --output outside the input, or name the input's files",
             )

@@ -1,4 +1,4 @@
-"""`congener report`: a self-contained page about a finished run, equal bytes for equal runs."""
+"""`congener report`: write a self-contained page about a run; equal runs give equal bytes."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from schemas.scores import SCORE_DECIMALS
 from transforms.files import storage
 
 EXAMPLES = 5
-"""The most examples of each kind that a trait shows."""
+"""The maximum number of examples of each kind that are shown for a trait."""
 
 GROUPS_SHOWN = 50
-"""The most teachers, and the most lots, that the page lists."""
+"""The maximum number of teachers, and of lots, that the page lists."""
 
 GROUPINGS = {"teacher": ("teacher",), "lot": LOT_FIELDS}
-"""The groups of the page, and the columns of the ledger that each is grouped by."""
+"""The groupings on the page, and the ledger columns that each groups by."""
 
 FATES = {
     "quarantine": ("is in quarantine", "are in quarantine"),
@@ -47,7 +47,7 @@ FATES = {
     "duplicate": ("repeats an earlier row", "repeat an earlier row"),
     "reject": ("couldn't be read", "couldn't be read"),
 }
-"""Words for one row, and for several, that left the corpus."""
+"""How the page says that one row, or several rows, left the corpus, by decision."""
 
 
 class Quotation(NamedTuple):
@@ -98,7 +98,7 @@ def write_report(run: str) -> str:
 
 
 def render_report(run: str, manifest: Manifest) -> str:
-    """Return the page. It depends on the manifest and its files alone, not on time or machine."""
+    """Return the page, which depends only on the manifest and its files, not on time or machine."""
     return _load_template().render(**gather_contents(run, manifest))
 
 
@@ -115,7 +115,7 @@ def _load_template() -> Template:
         "count": "{:,}".format,
         "percent": format_percent,
         "score": f"{{:.{SCORE_DECIMALS}f}}".format,
-        "rows": count_in_words,
+        "rows": format_row_count,
         "escape_name": escape_name,
         "coordinate": lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
     }
@@ -142,14 +142,14 @@ def gather_contents(run: str, manifest: Manifest) -> dict[str, Any]:
 
 
 def format_percent(share: float) -> str:
-    """Return a share in percent with two decimals; only 0 and 1 are rounded to 0 % and 100 %."""
+    """Return a share in percent with two decimals; only exactly 0 and 1 give 0.00% and 100.00%."""
     if 0 < share < 0.00005:
         return "<0.01%"
     return ">99.99%" if 0.99995 <= share < 1 else f"{share:.2%}"
 
 
-def count_in_words(count: int) -> str:
-    """Return a number of rows in words."""
+def format_row_count(count: int) -> str:
+    """Return a number of rows with its unit: `1 row` or `1,200 rows`."""
     return f"{count:,} row{'' if count == 1 else 's'}"
 
 
@@ -165,7 +165,7 @@ def summarise_rows(manifest: Manifest) -> str:
         if (count := by_decision.get(name, 0))
     ]
     listed = f"{', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}"
-    return f"Of {count_in_words(total)} read, {listed}."
+    return f"Of {format_row_count(total)} read, {listed}."
 
 
 def _sum_decisions(by_decision: Mapping[str, int], names: Iterable[str]) -> int:
@@ -206,7 +206,7 @@ def _cut_text(example: Example) -> list[Piece]:
 
 
 def tabulate_groups(run: str, manifest: Manifest, kind: str) -> GroupTable:
-    """Tabulate the teachers, or the lots, that lost most rows."""
+    """Tabulate the teachers, or the lots, that lost the most rows."""
     shares = share_by_group(run, manifest, GROUPINGS[kind], GROUPS_SHOWN)
     rows = [GroupRow(_label_names(shares.fields, share.names), share) for share in shares.shown]
     return GroupTable(

@@ -16,7 +16,7 @@ from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 CARD_FILE = "card.yaml"
 
 ENOUGH_POSITIVES = 12
-"""The number of positives from which a trait begins to be found."""
+"""The number of positives from which detection begins to work."""
 
 PLACEHOLDER = "Replace this line"
 """The beginning of the texts in a new card."""
@@ -48,7 +48,7 @@ NEGATIVE = (
 
 
 class CheckedCard(NamedTuple):
-    """A card without a mistake, and advice for its author."""
+    """A valid card, and advice for its author."""
 
     card: LoadedCard
     advice: list[str]
@@ -108,7 +108,7 @@ def check_cards(names: list[str]) -> list[CheckedCard]:
 
 
 def list_advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
-    """List what is allowed in a card but unwise; `known` are the ids that it may name."""
+    """List the parts of a card that are valid but unwise; `known` are the ids that it may name."""
     return [*_advise_on_texts(card), *_advise_on_fields(card, known)]
 
 
@@ -116,7 +116,7 @@ def _advise_on_texts(card: LoadedCard) -> Iterator[str]:
     fitted = card.card.signals.exemplars or card.card.signals.head
     if fitted and len(card.positives) < ENOUGH_POSITIVES:
         yield (
-            f"{len(card.positives)} positives: traits begin to be found from "
+            f"{len(card.positives)} positives: detection begins to work at "
             f"{ENOUGH_POSITIVES}, and thirty are better"
         )
     if fitted and not card.negatives:
@@ -149,7 +149,7 @@ def _advise_on_fields(card: LoadedCard, known: Sequence[str]) -> Iterator[str]:
 def find_card(name: str) -> LoadedCard:
     """Load one card, by id or folder.
 
-    Raises: CardError: the name fits no card, or several.
+    Raises: CardError: the name matches no card, or several.
     """
     folder = Path(name)
     if (folder / CARD_FILE).is_file():

@@ -1,1 +1,1 @@
-"""The command line: a module for each command, with its options and its output only."""
+"""The command line: a module for each command, which holds only its options and its output."""

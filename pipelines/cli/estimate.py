@@ -32,13 +32,13 @@ Speed = Annotated[
     typer.Option(
         "--speed",
         min=0.001,
-        help="How many times faster than this one each machine is; measure it.",
+        help="How many times faster each machine is than this one; measure it.",
     ),
 ]
 Price = Annotated[float, typer.Option("--price", min=0, help="The price of a machine for an hour.")]
 Startup = Annotated[
     float,
-    typer.Option("--startup-minutes", min=0, help="Minutes that are paid before a machine works."),
+    typer.Option("--startup-minutes", min=0, help="Paid minutes before a machine starts to work."),
 ]
 Budget = Annotated[
     float | None,
@@ -64,8 +64,8 @@ class EstimateResult(NamedTuple):
             f"{'machine' if machines == 1 else 'machines'}; price {found.price:.2f}"
         )
         yield (
-            f"the work may differ by {found.spread:.0%}, as rows differ: price at most "
-            f"{found.highest:.2f}; --speed {self.terms.speed:g} isn't checked"
+            f"the work may differ by {found.spread:.0%}, because rows differ: price at most "
+            f"{found.highest:.2f}, if --speed {self.terms.speed:g} is right"
         )
 
     def to_json(self) -> dict[str, Any]:

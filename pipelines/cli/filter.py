@@ -69,7 +69,7 @@ class CorpusOptions(Options):
         list[str] | None,
         typer.Option(
             "--column",
-            help="NAME=COLUMN: the corpus's column for a column of --format; repeatable.",
+            help="NAME=COLUMN: the corpus's name for a column of the format; repeatable.",
         ),
     ] = None
     teacher: Annotated[
@@ -83,11 +83,13 @@ class CorpusOptions(Options):
     rows_per_shard: Annotated[
         int | None,
         Setting("shards.rows"),
-        typer.Option("--rows-per-shard", min=1, help="The most rows of a shard (default: 5000)."),
+        typer.Option(
+            "--rows-per-shard", min=1, help="The maximum rows of a shard (default: 5000)."
+        ),
     ] = None
 
     def to_settings(self) -> dict[str, Any]:
-        """Return the settings, those of several options included.
+        """Return the settings, including those that combine several options.
 
         Raises: CardError: a --column isn't NAME=COLUMN.
         """
@@ -182,7 +184,7 @@ class FilterResult(NamedTuple):
 
 
 def parse_columns(pairs: Sequence[str]) -> dict[str, str]:
-    """Return the corpus's columns by the format's names.
+    """Return the names of the corpus's columns by those of the format's columns.
 
     Raises: CardError: a pair isn't NAME=COLUMN.
     """

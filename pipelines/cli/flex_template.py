@@ -1,4 +1,4 @@
-"""A Flex Template's parameters as the command line that they stand for."""
+"""Turn a Flex Template's parameters into a `congener filter` command line."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def run_template() -> None:
 def build_command_line(arguments: Sequence[str]) -> list[str]:
     """Return the `congener filter` command line for a Flex Template's parameters.
 
-    The template's launcher gives its own parameters and Beam's alike as `--name=value`. Those that
-    `filter` knows become its options, and the others Beam's. Lists have commas between their
-    items, and flags are true or false.
+    The template's launcher passes all parameters as `--name=value`. Those that `filter` knows
+    become its options, and the others become Beam's. The items of a list are separated by commas,
+    and a flag is true or false.
 
     Raises: CardError: an argument isn't `--name=value`, a flag isn't true or false, or another
         runner is asked for.

@@ -19,7 +19,7 @@ PromptSource = Annotated[
 ]
 SystemPrompt = Annotated[
     str | None,
-    typer.Option("--system-prompt", help="Only rows with this system prompt, by its 8 hex digits."),
+    typer.Option("--system-prompt", help="Only rows with this system prompt, as 8 hex digits."),
 ]
 Date = Annotated[str | None, typer.Option("--date", help="Only rows of this date, such as 2026-*.")]
 Start = Annotated[int, typer.Option("--start", min=0, help="The first quarantined row to show.")]

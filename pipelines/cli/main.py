@@ -114,7 +114,7 @@ def congener(
 
 
 def main() -> None:
-    """Run the command line, also if nobody reads its output, and exit with the command's code."""
+    """Run the command line, even if nobody reads its output, and exit with the command's code."""
     sys.stdout, sys.stderr = outlive_reader(sys.stdout), outlive_reader(sys.stderr)
     logging.basicConfig(level=logging.ERROR)  # Beam warns of every extra that isn't installed
     logging.getLogger("apache_beam.runners.common").addFilter(is_unreported)
@@ -128,9 +128,9 @@ def main() -> None:
 
 
 def is_unreported(record: logging.LogRecord) -> bool:
-    """Return whether a log record holds no error that `main` reports in any case.
+    """Return whether a log record holds no error that `main` will report itself.
 
-    Beam logs, with its trace, every error that a stage raises.
+    Beam logs every error that a stage raises, with its trace.
     """
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, CongenerError | KeyboardInterrupt)

@@ -105,7 +105,7 @@ class TraitOptions(Options):
 
 @dataclass(frozen=True)
 class SignalOptions(TraitOptions):
-    """The traits, their signals, and the bank that holds them fitted."""
+    """The traits, their signals, and the bank with the fitted traits."""
 
     signals: Annotated[
         list[str] | None,

@@ -1,4 +1,4 @@
-"""What commands print: a result as text or as JSON, with nothing in it that a terminal obeys."""
+"""Print the results of commands as text or JSON, without characters that a terminal would obey."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipelines.display.terminal import escape_controls
 
 
 class Result(Protocol):
-    """The result of a command, which text and JSON both show."""
+    """The result of a command, which can be printed as text or as JSON."""
 
     def render(self) -> Iterable[RenderableType]:
         """Return the parts to print on a terminal, line by line or table by table."""
 
     def to_json(self) -> Any:
-        """Return the result as JSON's types."""
+        """Return the result in JSON's types."""
 
 
 def print_result(result: Result, as_json: bool) -> None:
@@ -35,7 +35,7 @@ def print_result(result: Result, as_json: bool) -> None:
 def say(part: RenderableType = "") -> None:
     """Print a text or a table on stdout.
 
-    A text is no markup, isn't folded, and has its control characters escaped.
+    Strings aren't read as markup or wrapped, and their control characters are escaped.
     """
     text = isinstance(part, str | Text)
     shown = Text(escape_controls(part)) if isinstance(part, str) else part
@@ -53,7 +53,7 @@ def print_json(value: Any) -> None:
 
 
 def print_error(message: str, *, red: bool = True) -> None:
-    """Print a message on stderr; it is no markup and has its control characters escaped."""
+    """Print a message on stderr, without reading markup, and with control characters escaped."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(
         Text(escape_controls(f"congener: {message}"), style="red" if red else ""), markup=False
     )

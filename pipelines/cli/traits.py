@@ -42,7 +42,7 @@ Folders = Annotated[
 
 
 class TraitList(NamedTuple):
-    """Cards in brief."""
+    """A list of cards in brief."""
 
     cards: Sequence[dict[str, Any]]
 
@@ -89,7 +89,7 @@ class TraitPage(NamedTuple):
 
 
 class TraitCheck(NamedTuple):
-    """Cards without a mistake, and advice on each."""
+    """Valid cards, and advice on each."""
 
     checked: Sequence[tuple[LoadedCard, list[str]]]
 

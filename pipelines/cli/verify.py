@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DIFFERENT = 5
 """The exit code if anything differs."""
 
-Inputs = Annotated[bool, typer.Option("--inputs", help="Digest the input files again too.")]
+Inputs = Annotated[bool, typer.Option("--inputs", help="Also digest the input files again.")]
 Root = Annotated[
     str | None,
     typer.Option(
@@ -34,7 +34,7 @@ Digest = Annotated[
 
 
 class VerifyResult(NamedTuple):
-    """What differs from a run's manifest, or the manifest if nothing does."""
+    """The differences from a run's manifest, or the manifest if there are none."""
 
     findings: Sequence[Finding]
     manifest: Manifest | None

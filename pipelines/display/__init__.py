@@ -1,1 +1,1 @@
-"""What a person sees: progress, terminal tables, excerpts of records, page templates."""
+"""Output for people: progress, terminal tables, excerpts of records, page templates."""

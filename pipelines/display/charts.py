@@ -1,4 +1,4 @@
-"""Layouts of a report's charts: where bars, columns and axes are, in the units of the drawing."""
+"""Lay out a report's charts: compute the positions of bars, columns and axes in drawing units."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.policies import PUBLISHED, REMOVED
 from schemas.scores import SCORE_DECIMALS
 
 STEPS: int = 10**SCORE_DECIMALS
-"""The steps between the scores 0 and 1."""
+"""The number of steps between the scores 0 and 1."""
 
 LEAST_TOP = 9
 """A histogram's axis reaches at least this count, so that it has two ticks."""
@@ -45,7 +45,7 @@ class Plot(NamedTuple):
 
     @property
     def bottom(self) -> float:
-        """Return the lower edge, on which the columns stand."""
+        """Return the lower edge, where the columns begin."""
         return self.top + self.height
 
 
@@ -70,7 +70,7 @@ class Tick(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """A histogram's columns, ticks, and the x of the threshold's line (None: it is above 1)."""
+    """A histogram's columns, ticks, and the x of the threshold's line (None if it is above 1)."""
 
     columns: list[Column]
     ticks: list[Tick]
@@ -78,7 +78,7 @@ class Histogram(NamedTuple):
 
 
 def lay_out_waterfall(rows_in: int, by_decision: Mapping[str, int]) -> list[Bar]:
-    """Lead from all rows, removal by removal, to the published rows, and split those."""
+    """Return the bars: all rows, each removal, the published rows, and these by decision."""
     whole = max(rows_in, 1)
     left = rows_in
     bars = [Bar("Rows in", "total", rows_in, rows_in / whole, 0.0)]

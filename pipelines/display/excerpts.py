@@ -1,4 +1,4 @@
-"""Record text in a form that is safe to show: cut around a span, with every control escaped."""
+"""Make record text safe to show: cut it around a span, and escape every control character."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LONGEST_NAME = 120
 """Characters shown of a name, such as a source or a teacher."""
 
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""The Unicode categories of characters that act instead of showing.
+"""The Unicode categories of characters that are invisible or control the display.
 
 They are controls, formats (bidirectional marks, zero width, tags), surrogates and separators of
 lines and paragraphs.
 """
 
 LONGEST_WORD = 24
-"""Characters within which a cut looks for white space."""
+"""The number of characters within which a cut looks for white space."""
 
 WHITE_SPACE = re.compile(r"\s+")
 SYMBOLS = {"\n": "↵", "\t": "⇥"}
@@ -84,7 +84,7 @@ def _show_span(text: str) -> Iterator[Piece]:
 
 
 def escape_text(text: str, marked: bool = False) -> Iterator[Piece]:
-    """Split a text into stretches that show by themselves and escapes of characters that don't."""
+    """Split a text into stretches of visible characters, and escapes of hidden ones."""
     for hidden, chars in groupby(text, lambda char: unicodedata.category(char) in HIDDEN):
         stretch = "".join(chars)
         yield Piece("".join(map(_escape, stretch)) if hidden else stretch, marked, hidden)

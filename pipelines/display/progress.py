@@ -30,7 +30,7 @@ from schemas.manifests import Manifest
 from schemas.notices import warn
 
 LOG_SECONDS = 30.0
-"""Between two lines of progress where there is no terminal to redraw one on."""
+"""The time between two lines of progress if there is no terminal on which to redraw one line."""
 
 REDRAW_SECONDS = 0.3
 
@@ -38,8 +38,8 @@ REDRAW_SECONDS = 0.3
 class RowCount:
     """Counts the rows of a run that are done, from its events.
 
-    The rows of the shard that is being scored count by the share of its windows that went through a
-    model.
+    The rows of the shard that is being scored count in proportion to its windows that went through
+    a model.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Terminal output: tables, text without control characters, and streams whose reader may leave."""
+"""Terminal output: tables, text without control characters, streams that outlive their reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beam's options, checked: an unknown option and a contradiction of a preset are errors.
+"""Check Beam's options: an option that is unknown or contradicts a preset is an error.
 
 Beam itself only warns of an unknown option, and lets a later option replace an earlier one.
 """
@@ -21,7 +21,7 @@ SYNTAX = "Beam's options come after -- and are written --name=value"
 def combine_options(preset: Preset, given: Sequence[str] = ()) -> list[str]:
     """Return a preset's options together with those that the user gave.
 
-    Raises: CardError: an option is unknown, contradicts the preset, or is refused by its check.
+    Raises: CardError: an option is unknown, contradicts the preset, or fails the preset's check.
     """
     fixed, added = parse_options(preset.fixed, preset), parse_options(given, preset)
     for name, value in added.items():
@@ -37,7 +37,7 @@ def combine_options(preset: Preset, given: Sequence[str] = ()) -> list[str]:
 
 
 def parse_options(options: Sequence[str], preset: Preset) -> dict[str, Any]:
-    """Return the names and values of options as Beam parses them, without other options' defaults.
+    """Return the names and values of the given options as Beam parses them, without defaults.
 
     Raises: CardError: Beam doesn't know an option, or its value has the wrong type.
     """

@@ -1,4 +1,4 @@
-"""The Dataflow engine: its preset, and the settings and options that it demands."""
+"""The Dataflow engine: its preset, and the settings and options that it requires."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DOCUMENTED = "see docs/operations.md, Dataflow"
 
 
 def make_preset(engine: Engine) -> Preset:
-    """Return the preset for Dataflow: `workers` machines from the beginning to the end."""
+    """Return the preset for Dataflow, with a constant number of machines (`workers`)."""
     machines = (
         (f"--num_workers={engine.workers}", f"--max_num_workers={engine.workers}")
         if engine.workers
@@ -55,7 +55,7 @@ def make_preset(engine: Engine) -> Preset:
 
 
 def translate_error(error: Exception) -> EngineError | None:
-    """Return a failed job, or a refused second one, as an error with a remedy; else None."""
+    """Return an error with a remedy for a failed job or a refused second one, otherwise None."""
     remedy = REMEDIES.get(type(error).__name__)
     return EngineError(str(error).strip(), remedy=remedy) if remedy else None
 

@@ -1,4 +1,4 @@
-"""What an engine raises, turned into errors with a remedy."""
+"""Turn the errors that an engine raises into errors with a remedy."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def translate_failures(options: PipelineOptions, preset: Preset) -> Iterator[Non
         raise EngineError(
             f"Beam's job server can't be reached: {error}",
             where=options.view_as(PortableOptions).job_endpoint,
-            remedy="check that it is up (deploy/flink/local.sh status); for another address: "
-            "-- --job_endpoint=HOST:PORT",
+            remedy="check that it is up (deploy/flink/local.sh status), or give another address "
+            "with -- --job_endpoint=HOST:PORT",
         ) from error
     except Exception as error:
         if found := preset.translate(error) or _translate_runtime_error(error):
@@ -46,7 +46,7 @@ def translate_failures(options: PipelineOptions, preset: Preset) -> Iterator[Non
 
 
 def _translate_runtime_error(error: Exception) -> CongenerError | None:
-    """Return the error of congener, or the failed job, that a RuntimeError of Beam reports."""
+    """Return the error that a RuntimeError of Beam reports: congener's own, or a failed job."""
     if not isinstance(error, RuntimeError):
         return None
     if found := find_worker_error(str(error)):
@@ -60,7 +60,7 @@ def _translate_runtime_error(error: Exception) -> CongenerError | None:
 
 
 def find_worker_error(trace: str) -> CongenerError | None:
-    """Return the error of congener in a worker's trace: only text comes back from a worker."""
+    """Return congener's error in a worker's trace, since only text comes back from a worker."""
     kinds = {kind.__name__: kind for kind in CongenerError.__subclasses__()}
     for name, problem, remedy in reversed(RAISED.findall(trace)):
         if name in kinds:

@@ -1,4 +1,4 @@
-"""The Flink engine: its preset, and how a job is cancelled there."""
+"""The Flink engine: its preset, and the cancelling of jobs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def make_preset(engine: Engine) -> Preset:
 def cancel_job(options: PipelineOptions) -> None:
     """Cancel a job through Flink's REST interface.
 
-    Beam's job server forgets a batch job when it is asked to cancel it, and the job runs on.
+    When Beam's job server is asked to cancel a batch job, it forgets the job, which keeps running.
 
     Raises: EngineError: Flink doesn't answer.
     """
@@ -61,7 +61,8 @@ def cancel_job(options: PipelineOptions) -> None:
         raise EngineError(
             f"the job {name} can't be cancelled: {error}",
             where=master,
-            remedy="cancel it on Flink's web page; another address: -- --flink_master=HOST:PORT",
+            remedy="cancel it on Flink's web page, or give another address with "
+            "-- --flink_master=HOST:PORT",
         ) from error
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
-"""Keeps Python from importing modules from the current folder, which `python -m` does otherwise.
+"""Keeps Python from importing modules from the current folder, as `python -m` otherwise does.
 
 Every Python process that an engine starts has this in its environment: a corpus folder may hold an
 `orjson.py` or a package `transforms`.
@@ -29,7 +29,7 @@ Every Python process that an engine starts has this in its environment: a corpus
 class Engine(Strict):
     """The settings that say what runs the pipeline.
 
-    They are no part of a run's identity: a run has the same bytes on every engine.
+    They aren't part of a run's identity: a run has the same bytes on every engine.
     """
 
     runner: Literal["local", "flink", "dataflow"] = "local"
@@ -60,13 +60,13 @@ class Preset:
     defaults: tuple[str, ...] = ()
     """Options that the user can replace after `--`."""
     extra: tuple[str, ...] = ()
-    """Names of options that only the engine's side knows, and Beam's Python half doesn't."""
+    """Names of options that the engine knows but Beam's Python half doesn't."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables for the processes that the runner starts."""
     check: Callable[[PipelineOptions], None] = lambda _: None
     """Raises CardError for options that the engine would refuse later, or charge for."""
     cancel: Callable[[PipelineOptions], None] = lambda _: None
-    """Cancels a job where Beam's own way doesn't reach."""
+    """Cancels a job that Beam's own cancellation doesn't stop."""
     translate: Callable[[Exception], EngineError | None] = lambda _: None
     """Turns an error of the engine's client into one with a remedy, or returns None."""
 

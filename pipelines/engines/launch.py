@@ -1,4 +1,4 @@
-"""Launch a pipeline on an engine: its options, its environment, waiting for its end."""
+"""Launch a pipeline on an engine: build its options, set its environment and wait for its end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def build_engine_options(engine: Engine, given: Sequence[str] = ()) -> PipelineO
 
 
 def is_handed_over(options: PipelineOptions) -> bool:
-    """Return whether a job goes on without its launcher: nobody waits, or it becomes a template."""
+    """Return whether a job continues without its launcher, or is only saved as a template."""
     return bool(
         options.view_as(StandardOptions).no_wait_until_finish
         or options.view_as(GoogleCloudOptions).template_location
@@ -62,9 +62,9 @@ def open_pipeline(
 ) -> Iterator[beam.Pipeline]:
     """Yield a pipeline, and run it on the engine when the block ends.
 
-    The pipeline has ended without an error afterwards, unless it is handed over. `name` is the
-    job's name if the options give none: Dataflow refuses a second job of a name while the first
-    one runs.
+    After the block, the pipeline has ended without an error, unless it was handed over. `name` is
+    the job's name if the options give none. Dataflow refuses a second job of the same name while
+    the first one runs.
 
     Raises:
         CardError: the settings or the options are wrong.

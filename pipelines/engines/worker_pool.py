@@ -132,12 +132,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Start Python workers for a Flink TaskManager on this machine.",
     )
     parser.add_argument(
-        "--port", type=int, default=50000, help="default: %(default)s; 0 chooses a free one"
+        "--port",
+        type=int,
+        default=50000,
+        help="the port to listen on; 0 chooses a free one (default: %(default)s)",
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="keep it on loopback: whoever reaches the pool can run code (default: %(default)s)",
+        help="the address to listen on; keep it on loopback, because anyone who reaches the pool "
+        "can run code (default: %(default)s)",
     )
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")

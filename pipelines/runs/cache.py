@@ -10,7 +10,7 @@ from schemas.errors import RunError
 from transforms.files import storage
 
 STALE_SECONDS = 3600.0
-"""Temporary files in the cache that are older belong to processes that were killed."""
+"""The age from which a temporary file in the cache must belong to a process that was killed."""
 
 
 def get_cache_folder() -> Path:
@@ -29,7 +29,7 @@ def sweep_cache() -> None:
 def fetch_file(uri: str, sha256: str, size: int) -> str:
     """Return the local path of a file: its own path, or that of a copy if the file is remote.
 
-    A copy is named by its digest: a file that several runs or pages share is fetched once.
+    A copy is named by its digest, so a file that several runs or pages share is fetched once.
 
     Raises: RunError: the file doesn't have the digest.
     """

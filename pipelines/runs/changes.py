@@ -1,4 +1,4 @@
-"""Changes: how the settings of an unfinished run differ from those given now, in words."""
+"""Describe how the settings of an unfinished run differ from those given now."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 MOST_SHOWN = 12
-"""Differences that are listed; the others are counted."""
+"""The maximum number of differences that are listed; the others are counted."""
 
 LONGEST_VALUE = 60
 SETTINGS_OF_DIGEST = {
@@ -66,7 +66,7 @@ def _compare_inputs(old: Sequence[Sequence[Any]], new: Sequence[Sequence[Any]]) 
     before, after = ({name: (rows, digest) for name, rows, digest in files} for files in (old, new))
     for name in {**before, **after}:
         if name not in after:
-            yield f"input {name}: isn't there any more"
+            yield f"input {name}: was removed"
         elif name not in before:
             yield f"input {name}: is new"
         elif before[name] != after[name]:
@@ -76,4 +76,4 @@ def _compare_inputs(old: Sequence[Sequence[Any]], new: Sequence[Sequence[Any]]) 
                 f"is {rows_now} rows with {digest_now[:12]}"
             )
     if list(before) != list(after) and sorted(before) == sorted(after):
-        yield "inputs: the order of the files"
+        yield "inputs: the files are in another order"

@@ -20,9 +20,9 @@ NO_LOCKS = "choose an --output on a disk whose filesystem has file locks"
 HELD = (errno.EAGAIN, errno.EACCES)
 
 TRIES = 100
-"""How often a lock is made again after its last holder has removed it.
+"""The number of attempts to lock a file that its last holder removes in the meantime.
 
-On a mount that has vanished the folder is missing every time.
+The limit matters on a mount that has vanished, where the folder is missing every time.
 """
 
 
@@ -30,9 +30,9 @@ On a mount that has vanished the folder is missing every time.
 def lock_run(run: str) -> Iterator[None]:
     """Hold a local run directory for this process alone.
 
-    Folders that were made only for the lock are removed again.
+    Folders that were created only for the lock are removed again.
 
-    Raises: RunError: another process holds it, or it is not a folder.
+    Raises: RunError: another process holds the directory, or it isn't a folder.
     """
     if not storage.is_local(run):
         yield
@@ -74,7 +74,7 @@ def _acquire(path: Path) -> IO[str]:
             continue
         except OSError as error:
             raise StorageError(
-                f"can't be made or locked: {error.strerror}",
+                f"can't be created or locked: {error.strerror}",
                 where=str(path),
                 remedy=CHOOSE_ANOTHER,
             ) from error
@@ -85,7 +85,7 @@ def _acquire(path: Path) -> IO[str]:
         except OSError as error:
             raise _refuse(error, path, stream) from error
         stream.close()
-    raise StorageError("can't be made", where=str(path), remedy=CHOOSE_ANOTHER)
+    raise StorageError("can't be created", where=str(path), remedy=CHOOSE_ANOTHER)
 
 
 def _is_same(stream: IO[str], path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The manifest of a finished run, read from its file.
+"""Read the manifest of a finished run.
 
 Nothing here needs polars or Arrow, so that a wrong path is reported at once.
 """
@@ -19,7 +19,7 @@ from transforms.files import storage
 DAMAGED = "restore it from a copy of the run, or make the run again with --restart"
 IS_AN_OUTPUT = "name the folder that was given to congener filter as --output"
 LONGEST_PROBLEM = 300
-"""Characters shown of what is wrong with a file."""
+"""The maximum number of characters that an error shows of a file's problem."""
 
 
 def load_manifest(run: str) -> Manifest:
@@ -48,7 +48,7 @@ def load_manifest(run: str) -> Manifest:
 
 
 def _require_format(run: str, data: bytes) -> None:
-    """Refuse a manifest of another format by name, though its fields are unknown.
+    """Refuse a manifest of another format by its number, even if its fields are unknown.
 
     Raises: RunError: the manifest has another format.
     """
@@ -66,8 +66,8 @@ def _refuse_format(run: str, version: int, code: str) -> RunError:
         f"{MANIFEST} has format {version}, but this version of congener reads format "
         f"{MANIFEST_FORMAT}",
         where=run,
-        remedy=f"look at the run with the congener that wrote it (version {code}, of its date), or "
-        "make the run again with --restart",
+        remedy=f"read the run with the congener of its time (version {code}), or make the run "
+        "again with --restart",
     )
 
 

@@ -1,4 +1,4 @@
-"""Publication: from receipts to a manifest, which is written last, once the budgets are checked."""
+"""Publish a run: add up its receipts, check the budgets, and write the manifest last."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ REJECTS_NAMED = 5
 def count_decisions(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation:
     """Add up the decisions on all rows.
 
-    Raises: RunError: the number of decisions isn't the number of rows of the corpus.
+    Raises: RunError: the number of decisions differs from the number of rows in the corpus.
     """
     counts: Counter[str] = Counter()
     for receipt in receipts:
@@ -69,7 +69,7 @@ def count_decisions(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation
 def check_budgets(result: Conservation, policy: Policy) -> None:
     """Stop a run that removes or rejects more rows than its policy allows.
 
-    Raises: BudgetError: more rows are removed or rejected.
+    Raises: BudgetError: more rows are removed or rejected than that.
     """
     rejected = result.by_decision.get("reject", 0)
     removed = sum(result.by_decision.get(name, 0) for name in REMOVED) - rejected
@@ -175,7 +175,7 @@ def sum_receipts(receipts: Sequence[Receipt]) -> dict[str, Any]:
 def describe_circumstances(
     seconds: float, receipts: Sequence[Receipt], device: str, command: Sequence[str]
 ) -> dict[str, Any]:
-    """Describe where and how fast the run was; equal runs may differ in it."""
+    """Describe where and how fast the run took place; equal runs may differ in this."""
     tokens = sum(receipt.tokens for receipt in receipts)
     padded = sum(receipt.padded for receipt in receipts)
     rows = sum(receipt.rows for receipt in receipts)

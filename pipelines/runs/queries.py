@@ -27,10 +27,10 @@ SEPARATOR = "\x1f"
 """Joins the traits of a row while rows are counted; no trait's id contains it."""
 
 NAMES_LISTED = 20
-"""The most names that an error about an unknown name lists."""
+"""The maximum number of names that an error about an unknown name lists."""
 
 NAME_CHARACTERS = 120
-"""The most characters of a name in an error."""
+"""The maximum number of characters of a name in an error."""
 
 
 class Filters(NamedTuple):
@@ -87,7 +87,7 @@ class HeldRow(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Consecutive quarantined rows of the `total` that the filters select, in corpus order."""
+    """Consecutive quarantined rows in corpus order, out of `total` that the filters select."""
 
     total: int
     start: int
@@ -111,7 +111,7 @@ class Page(NamedTuple):
 def scan_ledger(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> pl.LazyFrame:
     """Scan the rows of the ledger that the filters select; an unknown lot field is `UNKNOWN`.
 
-    Raises: RunError: no row of the run has the trait, or a lot field that matches.
+    Raises: RunError: the run doesn't have the trait, or a lot field matches no row.
     """
     whole = scan_folder(run, manifest, "ledger").with_columns(pl.col(LOT_FIELDS).fill_null(UNKNOWN))
     frame = whole
@@ -159,7 +159,7 @@ def _report_unknown(wanted: str, kind: str, known: list[str]) -> RunError:
 def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> list[Count]:
     """Count rows by decision, trait and teacher. A row counts once for each trait that fired on it.
 
-    Raises: RunError: no row of the run has the trait, or a lot field that matches.
+    Raises: RunError: the run doesn't have the trait, or a lot field matches no row.
     """
     grouped = (
         scan_ledger(run, manifest, filters)
@@ -250,5 +250,5 @@ def _describe_reason(
 
 
 def _round_score(score: float) -> float:
-    """Return a score as a float64 with its own decimals, not those of a float32."""
+    """Return a float32 score as a float64 without the extra decimals of the conversion."""
     return round(score, SCORE_DECIMALS)

@@ -47,13 +47,13 @@ def read_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrait]:
 def read_policy(manifest: Manifest) -> Policy:
     """Return the policy of a finished run.
 
-    Raises: ValueError: it is invalid.
+    Raises: ValueError: the policy is invalid.
     """
     return Policy.model_validate(_drop_nulls(manifest.policy))
 
 
 def _drop_nulls(value: Any) -> Any:
-    """Leave out fields without a value, which a policy's lots don't accept as null."""
+    """Leave out null fields, because a policy's lots don't accept null."""
     if isinstance(value, dict):
         return {name: _drop_nulls(below) for name, below in value.items() if below is not None}
     return [_drop_nulls(below) for below in value] if isinstance(value, list) else value

@@ -15,7 +15,7 @@ from schemas.policies import REMOVED
 from schemas.scores import SCORE_DECIMALS, score_column
 
 BINS = 40
-"""Bins in which scores are counted."""
+"""The number of bins in which scores are counted."""
 
 STEPS: int = 10**SCORE_DECIMALS
 """Scores are whole numbers of these steps, so that bins and thresholds are compared exactly."""
@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 
 
 class ScoreCounts(NamedTuple):
-    """The number of a trait's scores in each bin, below its threshold and from it on."""
+    """The number of a trait's scores in each bin, below its threshold and at or above it."""
 
     below: list[int]
     above: list[int]
@@ -47,7 +47,7 @@ class GroupShare(NamedTuple):
 
 
 class GroupShares(NamedTuple):
-    """The groups that lost most rows, and the number of groups that were left out."""
+    """The groups that lost the most rows, and the number of groups that were left out."""
 
     fields: tuple[str, ...]
     shown: list[GroupShare]
@@ -84,7 +84,7 @@ def _sum_bins(frame: pl.DataFrame) -> ScoreCounts:
 
 
 def share_by_group(run: str, manifest: Manifest, fields: Sequence[str], most: int) -> GroupShares:
-    """Return the groups that lost most rows, at most `most` of them, by some columns of the ledger.
+    """Return up to `most` groups of rows that lost the most, grouped by some ledger columns.
 
     Rejects are in no group: they couldn't be read.
     """

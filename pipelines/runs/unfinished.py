@@ -1,4 +1,4 @@
-"""An unfinished run: begun once, resumed only as the same run, its shards checked first."""
+"""Unfinished runs: begin one, resume it only with the same settings, and check its shards first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUN_ID_HEX = 16
 
 
 class Begun(NamedTuple):
-    """What a run is begun with: the identity, and the settings behind the digests in it."""
+    """The record of a run's beginning: its identity, and the settings that the identity digests."""
 
     identity: dict[str, Any]
     settings: dict[str, Any]
@@ -44,7 +44,7 @@ def compute_run_id(identity: Mapping[str, Any]) -> str:
 
 
 def require_unfinished(run: str, restart: bool) -> None:
-    """Refuse a finished run unless it is to be replaced.
+    """Refuse a finished run unless `restart` replaces it.
 
     Working files that a crash left after the publication are removed.
 
@@ -78,7 +78,7 @@ def open_run(run: str, begun: Begun, restart: bool) -> list[Notice]:
         return notices + _check_begun(run, begun)
     if any(storage.exists(storage.join(run, folder)) for folder in FOLDERS):
         raise RunError(
-            "the output has folders with the names of a run's folders, but is no unfinished run",
+            "the output has folders with the names of a run's folders, but isn't an unfinished run",
             where=run,
             remedy="choose an empty --output, or replace the folders with --restart",
         )
@@ -105,9 +105,9 @@ def _write_begun(run: str, begun: Begun) -> None:
 
 
 def _read_begun(run: str) -> dict[str, Any]:
-    """Read what a run was begun with.
+    """Read the record of a run's beginning.
 
-    Raises: ValueError: the file isn't what was written.
+    Raises: ValueError: the file is damaged.
     """
     content = json.loads(storage.read_bytes(storage.join(run, BEGUN)))
     if not isinstance(content, dict) or content.pop("digest", None) != digest_config(content):
@@ -177,13 +177,13 @@ def clear_run(run: str) -> None:
 
 
 def _clear_work(run: str) -> None:
-    """Remove the working files but the lock, which this process may hold."""
+    """Remove the working files, except the lock, which this process may hold."""
     for name in ("receipts", "bank", "run.json"):
         storage.remove_tree(storage.join(run, WORK, name))
 
 
 def find_finished_shards(run: str, begun: Begun, plans: Sequence[ShardPlan]) -> FinishedShards:
-    """Find the shards that have an undamaged receipt of this run and the files it names."""
+    """Find the shards that have an undamaged receipt of this run and the files that it names."""
     planned = {plan.name: plan for plan in plans}
     receipts: dict[str, Receipt] = {}
     notices = []
@@ -223,7 +223,7 @@ def _find_problem(run: str, output: Output) -> str | None:
 
 
 def list_run_files(run: str) -> list[str]:
-    """List a run's files by path; the report and the working files don't count."""
+    """List the paths of a run's files, without the report and the working files."""
     return [name for name in storage.list_tree(run) if not name.startswith(("report/", f"{WORK}/"))]
 
 

@@ -1,4 +1,4 @@
-"""Watching a run from outside: rows are counted by receipts while other processes work."""
+"""Watch a run from outside: count rows by receipts while other processes work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transforms.files import storage
 from transforms.files.sources import ShardPlan
 
 PAUSE_SECONDS = 2.0
-"""Between two looks at the receipts, which may be in an object store."""
+"""The time between two looks at the receipts, which may be in an object store."""
 
 
 @contextmanager

@@ -212,7 +212,7 @@ def test_an_output_below_a_file_or_without_permission_is_refused(tmp_path, monke
     with pytest.raises(StorageError, match="file is a file"):
         check_output(str(tmp_path / "file" / "run"))
     monkeypatch.setattr(checks.os, "access", lambda *_: False)
-    with pytest.raises(StorageError, match="may not be written"):
+    with pytest.raises(StorageError, match="isn't writable"):
         check_output(str(tmp_path / "new" / "run"))
 
 

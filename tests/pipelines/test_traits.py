@@ -12,7 +12,7 @@ def test_a_new_card_is_one_edit_from_valid(tmp_path):
     """A new card lacks only texts; with enough of them, one line is left to replace."""
     folder = tmp_path / "my-trait"
     create_card(folder)
-    with pytest.raises(CardError, match="at least 4 positives, has 1"):
+    with pytest.raises(CardError, match="at least 4 positives, but has 1"):
         check_cards([str(folder)])
     lines = (json.dumps({"text": f"Positive {number}."}) + "\n" for number in range(12))
     (folder / "positives.jsonl").write_text("".join(lines))

@@ -60,13 +60,13 @@ def test_a_run_equals_itself():
                     "input a.jsonl: was 20 rows with SHA-256 aaaaaaaaaaaa, "
                     "is 21 rows with bbbbbbbbbbbb"
                 ),
-                "input b.jsonl: isn't there any more",
+                "input b.jsonl: was removed",
                 "input c.jsonl: is new",
             ],
         ),
         (
             describe({"inputs": [["b.jsonl", 5, A], ["a.jsonl", 20, A]]}),
-            ["inputs: the order of the files"],
+            ["inputs: the files are in another order"],
         ),
     ],
     ids=["code", "package", "config", "policy", "traits", "bank", "inputs", "order"],

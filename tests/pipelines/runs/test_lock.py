@@ -79,7 +79,7 @@ def test_an_output_below_a_file_is_refused(tmp_path):
     """An output below a file is an error that names the path, not a crash."""
     (tmp_path / "file").write_text("x")
     with (
-        pytest.raises(StorageError, match="can't be made or locked: Not a directory"),
+        pytest.raises(StorageError, match="can't be created or locked: Not a directory"),
         lock_run(str(tmp_path / "file" / "run")),
     ):
         pass
@@ -128,5 +128,5 @@ def test_a_folder_that_vanishes_is_an_error(tmp_path, monkeypatch):
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "mkdir", fail)
-    with pytest.raises(StorageError, match="can't be made"), lock_run(str(tmp_path / "run")):
+    with pytest.raises(StorageError, match="can't be created"), lock_run(str(tmp_path / "run")):
         pass

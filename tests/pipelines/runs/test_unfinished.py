@@ -129,7 +129,7 @@ def test_a_finished_run_is_refused_and_tidied(tmp_path):
 def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
     """A directory with one of a run's folders that is no unfinished run is refused."""
     (tmp_path / folder).mkdir()
-    with pytest.raises(RunError, match="no unfinished run"):
+    with pytest.raises(RunError, match="isn't an unfinished run"):
         unfinished.open_run(str(tmp_path), describe_begun(), restart=False)
 
 

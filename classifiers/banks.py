@@ -1,4 +1,4 @@
-"""The trait bank: all that scoring needs, in files whose digests are checked before use."""
+"""The trait bank: everything that scoring needs, in files whose digests are checked before use."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ class Bank:
         for name, fitted in (self.encoder or {}).items():
             if identity.get(name) != fitted:
                 raise ModelError(
-                    f"bank was fitted with {name} {fitted!r}, loaded is {identity.get(name)!r}",
+                    f"the bank was fitted with {name} {fitted!r}, but the loaded encoder has "
+                    f"{identity.get(name)!r}",
                     remedy="fit the bank again, or name its encoder with --encoder",
                 )
 
@@ -125,7 +126,7 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
     Raises: ModelError: a file is missing or altered, or the bank has another format.
     """
     index = _read_index(read, where)
-    # before any other file is read, because a name that is no id may be a path
+    # cards are checked before any other file is read, because a name that isn't an id may be a path
     cards = _read_cards(index["traits"], where)
     traits = {
         name: _read_trait(
@@ -149,11 +150,11 @@ def _read_index(read: Callable[[str], bytes], where: str) -> dict[str, Any]:
         raise ModelError(
             f"is not a trait bank: {_describe_error(error)}",
             where=where,
-            remedy="congener fit --traits DIR --output BANK makes one",
+            remedy="congener fit --traits DIR --output BANK writes one",
         ) from error
     if found != BANK_FORMAT:
         raise ModelError(
-            f"bank has format {found}, this version reads {BANK_FORMAT}",
+            f"the bank has format {found}, but this version of congener reads {BANK_FORMAT}",
             where=where,
             remedy="fit it again",
         )

@@ -1,4 +1,4 @@
-"""Fit trait cards on clean text, to a bank of indexes, heads and calibration scores."""
+"""Fit trait cards on clean text into a bank of indexes, heads and calibration scores."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CleanRow(NamedTuple):
 
 @dataclass(frozen=True)
 class CleanText:
-    """Clean text for fitting and calibration; a threshold's guarantee is about such text.
+    """Clean text for fitting and calibration; a threshold's guarantee holds for text like it.
 
     `user` is the user's sample, which is used for calibration alone. Without it, half of
     `shipped`, chosen by digest, is held out for calibration.
@@ -65,7 +65,7 @@ class _Vectors(NamedTuple):
 
 @dataclass
 class _Answers:
-    """Texts for the scorer, as if each was an answer of the assistant."""
+    """Texts for the scorer, as if each were an answer of the assistant."""
 
     rows: np.ndarray
     text: pa.LargeStringArray
@@ -82,7 +82,7 @@ class _Answers:
 def collect_background(library: Iterable[LoadedCard]) -> tuple[CleanRow, ...]:
     """Return the clean text that ships with congener.
 
-    That is the background conversations, and the exemplars of every library trait, which are clean
+    It has the background conversations, and the exemplars of every library trait, which are clean
     text for other traits.
     """
     rows = [CleanRow(tuple(texts), "background", "clean") for texts in read_background()]
@@ -125,7 +125,7 @@ def split(card: LoadedCard, clean: CleanText) -> tuple[list[CleanRow], list[Clea
 
 
 def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, Any] | None) -> str:
-    """Return a digest of all that a fitted trait depends on. Equal keys mean equal fits."""
+    """Return a digest of everything that a fitted trait depends on. Equal keys mean equal fits."""
     return digest_config([card.digest, clean.digest, identity if uses_encoder(card.card) else None])
 
 
@@ -172,7 +172,7 @@ def fit_bank(
 ) -> Bank:
     """Fit a bank of these cards, except for traits in `kept`, which are used unchanged.
 
-    Each text is encoded once, whatever the number of traits. The result is deterministic on one
+    Each text is encoded once, however many traits there are. The result is deterministic on one
     machine.
     """
     kept = kept or {}
@@ -229,7 +229,7 @@ def collect_texts(
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the positives, hard negatives and background texts to fit a card on.
 
-    Texts are cut to the scope's opening. A text that comes twice is kept in its first group.
+    Texts are cut to the scope's opening. A text in several groups is kept only in the first.
     """
     opening = card.card.scope.opening
     background = (text for row in split(card, clean)[0] for text in row.texts)
@@ -297,7 +297,7 @@ def leave_one_out(
 def _contrast_others(
     own: np.ndarray, others: np.ndarray, neighbours: int, sign: float
 ) -> np.ndarray:
-    """Return each vector's mean similarity to the nearest of its own side, less that of the other.
+    """Return each vector's mean similarity to the nearest `own`, less that to the nearest `others`.
 
     A vector isn't its own neighbour. `sign` is 1 for positives and -1 for negatives, so a high
     result always speaks for the trait.
@@ -333,16 +333,16 @@ def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, scorer
 
 
 def _scope_to_answers(trait: TraitModel) -> TraitModel:
-    """Return the trait with answers as its scope, because all clean text is answers.
+    """Return the trait with answers as its scope, because all clean texts are answers.
 
-    Traits of the thinking or of the user's turns are therefore calibrated on answers.
+    Traits whose scope is thinking or the user's turns are therefore calibrated on answers.
     """
     scope = Scope(opening=trait.card.scope.opening)
     return replace(trait, card=trait.card.model_copy(update={"scope": scope}))
 
 
 def present_as_answers(rows: Sequence[CleanRow]) -> _Answers:
-    """Return the rows for the scorer, each text that isn't blank as an answer."""
+    """Return the rows in the scorer's form, with each text that isn't blank as an answer."""
     flat = [(row, text) for row, item in enumerate(rows) for text in item.texts if text.strip()]
     return _Answers(
         np.array([row for row, _ in flat], np.int64),

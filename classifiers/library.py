@@ -21,7 +21,7 @@ LIBRARY = Path(__file__).parent / "quirks"
 M = TypeVar("M", bound=BaseModel)
 CARD_BYTES = 1 << 20
 FEWEST_POSITIVES = 4
-"""The fewest positives for an `exemplars` or `head` signal. From a dozen on they are useful."""
+"""The fewest positives for an `exemplars` or `head` signal, which works well from a dozen up."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class LoadedCard:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A safe YAML loader that refuses duplicate keys, and aliases because they can explode."""
+    """A safe YAML loader that refuses duplicate keys, and aliases, whose expansion can explode."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -59,7 +59,7 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        # first, because its error for an unhashable key has the line
+        # the parent's method goes first, because its error for an unhashable key names the line
         found = super().construct_mapping(node, deep)
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key, times in Counter(keys).items():
@@ -98,7 +98,7 @@ def read_texts(path: Path) -> tuple[str, ...]:
     Raises: CardError: a line is something else, or a text appears twice.
     """
     texts: list[str] = []
-    # bytes.split, because str.splitlines would also split at U+2028 and its kin
+    # bytes.split, because str.splitlines would also split at U+2028 and other separators
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if line.strip():
             texts.append(_read_text(line, where=f"{path} line {number}"))
@@ -134,7 +134,7 @@ def load_card(folder: Path) -> LoadedCard:
     if fitted and len(texts["positives"]) < FEWEST_POSITIVES:
         raise CardError(
             f"signal {fitted[0]} needs at least {FEWEST_POSITIVES} positives, "
-            f"has {len(texts['positives'])}",
+            f"but has {len(texts['positives'])}",
             where=str(folder / "positives.jsonl"),
             remedy='add {"text": "…"} lines (a dozen is a good start), '
             "or list other signals in card.yaml",

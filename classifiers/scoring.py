@@ -130,7 +130,7 @@ def combine(signals: Mapping[str, np.ndarray]) -> np.ndarray:
     """Combine the scores of a trait's signals into one score in [0, 1].
 
     The logits of the dense signals are averaged, because they err differently
-    (benchmarks/personas.py). The result joins the other signals as independent evidence:
+    (benchmarks/personas.py). The result and the other signals are combined as independent evidence:
     1 - Π(1 - score).
     """
     dense = [
@@ -221,7 +221,7 @@ class Scorer:
             return
         windows, segments, cuts = self.cut_windows(texts)
         result.vectors = self.encoder.encode(windows, self.progress)
-        # a row's vector is that of its whole text, or of the shortest opening if all have one
+        # a row's vector is that of its whole text, or of the shortest opening if all traits set one
         result.vector_rows = np.where(cuts == cuts[:1], texts.rows[segments], -1)
         for name in names:
             trait = self.bank.traits[name]
@@ -333,8 +333,8 @@ def reduce_to_rows(
 ) -> SignalScores:
     """Reduce the scores of segments or windows to each row's maximum and its span.
 
-    Of equal scores the first counts. `segments` and `spans` have the segment and the characters of
-    each score, and `windows` its index among the vectors if there are any.
+    If scores are equal, the first one counts. `segments` and `spans` have the segment and the
+    characters of each score, and `windows` its index among the vectors if there are any.
 
     Raises: RowError: a score isn't finite, which would look like a row with nothing in scope.
     """

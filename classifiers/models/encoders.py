@@ -28,12 +28,15 @@ from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import ModelError, RowError, is_out_of_memory
 
 FEWEST_WINDOW_TOKENS = 8
-"""Special tokens take some, and the tokenizer can't make windows that share all the others."""
+"""The fewest tokens of a window.
+
+Special tokens take up some of them, and neighbouring windows can't share all the others.
+"""
 
 LAYER_DEPTHS = (1.0, 2 / 3, 1 / 2)
 """Layers whose pooled states are averaged into a vector, as shares of the encoder's depth.
 
-The middle layers of an encoder that was trained for topical similarity still hold manner and
+The middle layers of an encoder that was trained for topical similarity still encode manner and
 stance. On 34 persona traits (32 + 32 exemplars), logistic regression gained 0.013 in AUROC over
 the last layer alone, and these settings hold on 34 other traits (benchmarks/personas.py).
 """
@@ -41,8 +44,8 @@ the last layer alone, and these settings hold on 34 other traits (benchmarks/per
 TOKEN_BUDGET = {"cpu": 2_048, "cuda": 131_072}
 """Padded tokens in a batch.
 
-On a CPU, small batches stay in cache: a core does 18 % more tokens/s at 2 k than at 4 k. At 1 k it
-does another 3 % more, but Python has twice as much to do. A GPU needs large batches.
+On a CPU, small batches stay in cache: a core processes 18 % more tokens/s at 2 k than at 4 k. At
+1 k it processes another 3 % more, but Python has twice as much to do. A GPU needs large batches.
 """
 
 
@@ -63,7 +66,7 @@ class Progress(Protocol):
 class EncoderConfig:
     """Which encoder to load and how to run it.
 
-    Device, precision and token budget change speed and last digits, not meaning.
+    Device, precision and token budget affect the speed, and the last digits of vectors.
     """
 
     model: str = DEFAULT_ENCODER
@@ -113,7 +116,7 @@ class Encoder:
     def layers(self) -> tuple[int, ...]:
         """Return the numbers of the layers in the vector, in the order of the configured depths.
 
-        Depths that round to the same layer give it once.
+        A layer to which several depths round occurs once.
         """
         depth = int(self.model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
         return tuple(
@@ -193,7 +196,7 @@ def run_batches(
     length and hold at most `runner.token_budget` padded tokens. `at_once` batches run at the same
     time, each on one core if there are several.
 
-    Raises: RuntimeError, MemoryError: the work failed, or one window alone doesn't fit the memory.
+    Raises: RuntimeError, MemoryError: the work failed, or a single window doesn't fit in memory.
     """
     pending = _plan(ids, np.arange(len(ids)), runner.token_budget)
     running: dict[Future[np.ndarray], np.ndarray] = {}
@@ -270,7 +273,7 @@ def count_parallel_batches(device: torch.device) -> int:
 
 @contextmanager
 def _open_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool whose threads compute on one core each; a single thread keeps torch's number.
+    """Yield a pool whose threads use one core each; a single thread uses torch's number of cores.
 
     `set_num_threads` also sets the number for threads that start later, so it is restored.
     """
@@ -287,7 +290,7 @@ def _open_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 def find_pad_id(model: torch.nn.Module) -> int:
     """Return the token id to pad with.
 
-    The mask hides padding, so any id in the vocabulary is right, and 0 is one.
+    The mask hides padding, so any id in the vocabulary works, such as 0.
     """
     return getattr(model.config, "pad_token_id", None) or 0
 
@@ -325,7 +328,7 @@ def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> Non
     """
     if size > limit:
         raise ModelError(
-            f"reads {limit} tokens at most, windows have {size}",
+            f"reads at most {limit} tokens, but windows have {size}",
             where=files.name,
             remedy=f"set window_tokens to {limit} or less",
         )

@@ -55,7 +55,7 @@ class Labelled(NamedTuple):
 def balance_weights(labels: np.ndarray, hard: np.ndarray | None = None) -> np.ndarray:
     """Return weights with mean 1 that give positives and negatives the same total weight.
 
-    Hard negatives, marked in `hard` as a mask, get half of the negatives' weight; otherwise the
+    Hard negatives, which the mask `hard` marks, get half of the negatives' weight. Otherwise the
     hundreds of texts in a background would outweigh a card's own negatives.
     """
     groups = np.where(labels == 1, 0, 1 if hard is None else np.where(hard, 1, 2))

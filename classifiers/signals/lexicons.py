@@ -49,8 +49,10 @@ COUNTED = re.compile(
     r"|\{\d+(?:,\d*)?\}",
     re.DOTALL,
 )
-"""A counted repetition, or as the group a quotation, an escape or a class, which may contain what
-looks like one."""
+"""A counted repetition or, in the group, a quotation, an escape or a class.
+
+The content of the group may look like a counted repetition, but isn't one.
+"""
 
 
 class Hit(NamedTuple):
@@ -225,7 +227,7 @@ def find_fences(text: str) -> list[int]:
 
 
 def is_denied(text: str, start: int) -> bool:
-    """Return whether the clause of a hit denies it before `start`, the offset of the hit."""
+    """Return whether a hit, which begins at `start`, is denied earlier in its clause."""
     begin = max(0, start - LOOK_BACK)
     for mark in CLAUSE.finditer(text, begin, start + PEEK):
         begin = min(mark.end(), start) if mark.start() <= start else begin

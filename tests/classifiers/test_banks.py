@@ -190,7 +190,7 @@ def test_another_format_is_refused(files):
     description["digest"] = digest_config(
         {key: value for key, value in description.items() if key != "digest"}
     )
-    with pytest.raises(ModelError, match="bank has format 2, this version reads 1"):
+    with pytest.raises(ModelError, match="bank has format 2, but this version of congener reads 1"):
         read_bank(make_reader({**files, INDEX_FILE: json.dumps(description).encode()}), "bank")
 
 
@@ -206,9 +206,9 @@ def test_another_encoder_is_refused_by_field(small_bank, encoder):
     """The message names the first field that differs, with both values."""
     small_bank.require_encoder(encoder.identity)
     for name in encoder.identity:
-        with pytest.raises(ModelError, match=rf"bank was fitted with {name} .*loaded is 'other'"):
+        with pytest.raises(ModelError, match=rf"fitted with {name} .*loaded encoder has 'other'"):
             small_bank.require_encoder({**encoder.identity, name: "other"})
-        with pytest.raises(ModelError, match=f"bank was fitted with {name} .*loaded is None"):
+        with pytest.raises(ModelError, match=f"was fitted with {name} .*loaded encoder has None"):
             small_bank.require_encoder(
                 {key: value for key, value in encoder.identity.items() if key != name}
             )

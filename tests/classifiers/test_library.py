@@ -329,7 +329,7 @@ def test_too_few_positives_are_refused_for_fitted_signals_only(card_folder):
     folder = card_folder(positives=DOZEN[: FEWEST_POSITIVES - 1])
     assert refused(folder).startswith(
         f"{folder / 'positives.jsonl'}: signal exemplars needs at least {FEWEST_POSITIVES} "
-        "positives, has 3"
+        "positives, but has 3"
     )
     assert "signal head needs at least" in refused(card_folder("b", "signals: [head]\n"))
     assert load_card(card_folder("c", "signals: {lexicon: {patterns: [rain]}}\n")).positives == ()

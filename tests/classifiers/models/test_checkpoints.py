@@ -41,7 +41,7 @@ def test_a_device_is_never_guessed(monkeypatch):
     """`auto` takes a GPU if there is one; `cuda` without a GPU is an error, not a slow run."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("cpu") == choose_device("auto") == CPU
-    with pytest.raises(ModelError, match="--device cuda, but torch finds no GPU"):
+    with pytest.raises(ModelError, match="--device is cuda, but torch finds no GPU"):
         choose_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("cuda") == choose_device("auto") == torch.device("cuda")
@@ -73,7 +73,7 @@ def test_an_unpinned_revision_is_refused(revision):
     """Only a full commit is accepted, because branches and tags can move."""
     with pytest.raises(
         ModelError,
-        match=r"^some/model: needs a pinned revision, or to be a local folder\n"
+        match=r"^some/model: needs a pinned revision, because it isn't a local folder\n"
         r"(.|\n)*40-digit commit",
     ):
         find_model("some/model", revision)
@@ -123,7 +123,8 @@ def test_downloaded_weights_must_be_the_pinned_ones(monkeypatch, tiny_checkpoint
     monkeypatch.setattr(checkpoints, "PACKAGED", {})
     monkeypatch.setattr(checkpoints, "snapshot_download", lambda name, **options: str(folder))
     with pytest.raises(
-        ModelError, match=rf"weights have SHA-256 {digest_weights(folder)}, pinned is {WEIGHTS}"
+        ModelError,
+        match=rf"weights have SHA-256 {digest_weights(folder)}, but the pinned one is {WEIGHTS}",
     ):
         find_model(DEFAULT_ENCODER)
 
@@ -142,7 +143,7 @@ def test_altered_packaged_weights_are_refused(monkeypatch, tmp_path):
     with pytest.raises(
         ModelError,
         match=rf"altered_package.*weights have SHA-256 {hashlib.sha256(data).hexdigest()}, "
-        rf"pinned is {WEIGHTS}",
+        rf"but the pinned one is {WEIGHTS}",
     ):
         find_model(DEFAULT_ENCODER)
 

@@ -364,7 +364,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
     """A configured GPU never falls back to the CPU; the remedy names the option for that."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(
-        ModelError, match=r"--device cuda, but torch finds no GPU(.|\n)*--device cpu"
+        ModelError, match=r"--device is cuda, but torch finds no GPU(.|\n)*--device cpu"
     ):
         load_encoder(EncoderConfig(device="cuda"))
 
@@ -412,7 +412,7 @@ def test_the_limit_is_the_checkpoints_setting_or_its_positions(tiny_checkpoint):
     config = EncoderConfig(model=str(folder), device="cpu", window_tokens=64, window_overlap=16)
     assert load_encoder(config).max_tokens == 64
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 32}))
-    with pytest.raises(ModelError, match="reads 32 tokens at most, windows have 64"):
+    with pytest.raises(ModelError, match="reads at most 32 tokens, but windows have 64"):
         load_encoder(config)
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 500}))
     assert load_encoder(config).max_tokens == 64

@@ -1,1 +1,4 @@
-"""Beam transforms over shards, and the plain functions they wrap: read, identify, score, decide, write."""
+"""Beam transforms over shards, and the plain functions that they wrap.
+
+The stages are read, identify, score, decide and write.
+"""

@@ -14,7 +14,7 @@ BYTES_PER_PLAN = 400
 
 
 def estimate_size(value: Any) -> int:
-    """Return the approximate bytes of a shard at any stage: those of its table, by far the most."""
+    """Return the approximate size of a shard at any stage: the bytes of its table dominate."""
     table = getattr(value, "table", None)
     return BYTES_PER_PLAN if table is None else int(table.nbytes)
 

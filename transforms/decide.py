@@ -1,4 +1,4 @@
-"""Decide: the rows of every shard, by the settled rules."""
+"""Decide the rows of every shard by the settled rules."""
 
 from __future__ import annotations
 

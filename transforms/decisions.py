@@ -1,7 +1,7 @@
-"""Decisions: one for every row, from scores, spans, lots and rules alone, with every reason kept.
+"""Decide every row from scores, spans, lots and rules alone, and keep every reason.
 
-`filter` decides the shards that it scores with this function, and a finished run is decided again
-with it from its own `scores/`, `spans/` and `ledger/`.
+`filter` calls `decide` on the shards that it scores. A finished run is decided again with the same
+function, from the run's own `scores/`, `spans/` and `ledger/`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Decisions:
 
 
 class Evidence(NamedTuple):
-    """What rows are decided from, aligned row by row.
+    """The data from which rows are decided, aligned row by row.
 
     `scores` has float32 columns named by `score_column`, `spans` lists of `SIGNAL_SPAN`.
     """
@@ -74,7 +74,7 @@ def decide(
                 result.masks.setdefault(row, []).extend(masks)
     for row, severity in strongest.items():
         result.decisions[row] = SEVERITY[severity]
-        if SEVERITY[severity] == "swap":  # the row is held until a donor's completion is there
+        if SEVERITY[severity] == "swap":  # the row is held until another completion is ready
             result.swaps.add(row)
             result.decisions[row] = "quarantine"
     for row in duplicates:
@@ -84,7 +84,7 @@ def decide(
 
 
 def _find_fired(rule: Rule, evidence: Evidence) -> Iterator[tuple[int, Reason, list[Span]]]:
-    """Yield the rows on which a rule fires, why, and what a mask would cover."""
+    """Yield the rows on which a rule fires, each with the reason and the spans of a mask."""
     values = evidence.scores[score_column(rule.trait, rule.signal)]
     limits = {lot: rule.apply_exceptions(lot) for lot in dict.fromkeys(evidence.lots)}
     lowest = min((threshold for threshold, _ in limits.values()), default=np.inf)

@@ -1,4 +1,4 @@
-"""Duplicates: rows whose content is in an earlier row. Only digests are shuffled, never text."""
+"""Find rows that repeat the content of an earlier row. Only digests are shuffled, never text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EMPTY_DIGEST = digest_content(())
 
 
 class Position(NamedTuple):
-    """A row's position in the corpus: its shard, and its offset in the shard, rejects counted.
+    """A row's position in the corpus: its shard, and its offset in the shard, rejects included.
 
     Positions sort in the order of the corpus, because the names of shards do.
     """
@@ -36,12 +36,12 @@ def list_positions(identified: IdentifiedShard) -> Iterator[tuple[bytes, Positio
 
 
 def list_repeats(group: tuple[bytes, Iterable[Position]]) -> Iterator[tuple[str, int]]:
-    """Yield all positions of a digest but the first in the corpus."""
+    """Yield every position of a digest except its first one in the corpus."""
     yield from sorted(group[1])[1:]
 
 
 class FindDuplicates(beam.PTransform):
-    """Find the rows whose content is also in an earlier row, as (shard name, positions)."""
+    """Find the rows that repeat the content of an earlier row, as (shard name, positions)."""
 
     def expand(
         self, shards: beam.PCollection[IdentifiedShard]

@@ -1,4 +1,4 @@
-"""Identify: the content digest, the record id and the lot of every row of a shard."""
+"""Identify the rows of a shard: compute each one's content digest, record id and lot."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class IdentifiedShard(Shard):
 def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
     """Split a shard's conversations into segments and identify its rows.
 
-    A row on which that fails becomes a reject.
+    A row that can't be split or identified becomes a reject.
     """
     identified, reasons = isolate_failures(
         shard.table.num_rows,
         lambda rows: _identify_rows(keep_rows(shard, rows), layout),
-        "taking the row apart",
+        "splitting the row into segments",
     )
     identified.rejects = add_rejects(identified, shard, reasons).rejects
     return identified
@@ -77,7 +77,7 @@ def _require_valid(table: pa.Table) -> None:
 
 
 def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
-    """Return a shard of some of the rows without the rejects, or the shard itself for all rows."""
+    """Return a shard of these rows without rejects, or the shard itself if it has no others."""
     if len(rows) == identified.table.num_rows:
         return identified
     return IdentifiedShard(
@@ -115,7 +115,7 @@ def _read_lot_column(name: str, column: pa.ChunkedArray) -> list[str]:
 
 
 def _format_lot_field(name: str, value: object) -> str:
-    """Return a lot field as text: of a date the day, of a system prompt its digest."""
+    """Return a lot field as text: the day of a date, and the digest of a system prompt."""
     if value is None or value == "":
         return UNKNOWN
     if name == "system_prompt":  # the ledger holds no text of the corpus

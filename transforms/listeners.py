@@ -20,7 +20,7 @@ _lock = threading.Lock()
 
 @contextmanager
 def listen_to(channel: str, listener: Listener) -> Iterator[None]:
-    """Send the events of a channel to a listener, one at a time and none after the block."""
+    """Send the events of a channel to a listener, one at a time, until the block ends."""
     turn = threading.Lock()
     is_open = True
 

@@ -24,8 +24,8 @@ class _Read(beam.DoFn):
 class ReadShards(beam.PTransform):
     """Read the shards of the given tasks, spread over the workers.
 
-    Only plans are shuffled, of a few hundred bytes each. A shard's rows stay on the worker that
-    read them.
+    Only plans, which have a few hundred bytes each, are shuffled. A shard's rows stay on the worker
+    that read them.
     """
 
     tasks: Sequence[tuple[ShardPlan, ...]]

@@ -45,7 +45,7 @@ class Rule(NamedTuple):
         """Return the threshold and the action for a lot.
 
         Where several exceptions match, the last one that gives a threshold sets the threshold, and
-        the last one that gives an action sets the action. Without any threshold it is infinite.
+        the last one that gives an action sets the action. A missing threshold becomes infinite.
         """
         threshold, action = self.threshold.value, self.action
         for exception in self.exceptions:
@@ -96,7 +96,7 @@ def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
 
 
 def require_clean_texts(card: TraitCard, rule: TraitRule, texts: int, origin: str) -> None:
-    """Check that a trait's threshold can be settled from so many held-out clean texts.
+    """Check that a trait's threshold can be settled from this number of held-out clean texts.
 
     Raises: CardError: the trait's level needs more.
     """

@@ -1,4 +1,4 @@
-"""Score: every signal of every trait, with the bank's models loaded once in a process."""
+"""Score shards with every signal of every trait; the bank's models are loaded once per process."""
 
 from __future__ import annotations
 

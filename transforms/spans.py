@@ -1,4 +1,4 @@
-"""Spans: where the scores of a shard come from, in a narrow table without text.
+"""Record where the scores of a shard come from, as spans in a narrow table without text.
 
 A policy can be applied again, with other thresholds and actions, from scores, spans and lots alone.
 """
@@ -46,8 +46,8 @@ def build_spans(scores: Scores, segments: Segments, floor: float) -> pa.ListArra
     """Return every row's signal spans, as lists of `SIGNAL_SPAN`; empty for scores below the floor.
 
     A signal's span is stored where its own score reaches the floor, or where the trait's combined
-    score does and no other signal scored higher. So every rule with a threshold at or above the
-    floor finds its evidence.
+    score does and no other signal scored higher. Every rule with a threshold at or above the floor
+    therefore finds its evidence.
     """
     found = [
         span
@@ -61,7 +61,7 @@ def build_spans(scores: Scores, segments: Segments, floor: float) -> pa.ListArra
 
 
 def choose_evidence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return for every row the signal with the highest score; of equals, the one of narrowest span.
+    """Return the signal with the highest score of every row; the narrowest span decides ties.
 
     `scores` has the scores of one trait's signals by name. A NaN loses to every score.
     """
@@ -129,7 +129,7 @@ def _group_hits(segments: Segments, hits: Hits) -> dict[int, Hits]:
 
 
 def _describe_hits(segments: Segments, hits: Hits) -> tuple[list[Span], list[Span]]:
-    """Return what a mask of a row's hits covers, each span once, and the hits themselves."""
+    """Return the spans that a mask of a row's hits covers, each once, and the hits themselves."""
     masks: list[Span] = []
     spans: list[Span] = []
     for segment, found in hits.items():

@@ -24,7 +24,7 @@ from transforms.tables import build_tables
 
 
 def encode_parquet(table: pa.Table) -> bytes:
-    """Encode a table as zstd Parquet; under one pyarrow, equal tables give equal bytes."""
+    """Encode a table as zstd Parquet; in one version of pyarrow, equal tables give equal bytes."""
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="zstd", write_page_index=False)
     return stream.getvalue()

@@ -25,14 +25,15 @@ def check_footer(file: pq.ParquetFile, uri: str, size: int, limits: ShardLimits)
     """Check that a footer is consistent, and plausible for a file of `size` bytes.
 
     Raises: InputError: the footer contradicts itself, or claims too many columns, rows or bytes,
-        too much nesting, or two fields of one name.
+        too much nesting, or two fields of the same name.
     """
     footer = file.metadata
     groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
     rows, sizes = [group.num_rows for group in groups], [group.total_byte_size for group in groups]
     if sum(rows) != footer.num_rows or min([*rows, *sizes], default=0) < 0:
         raise InputError(
-            f"footer is damaged: it claims {footer.num_rows} rows, its row groups have {sum(rows)}",
+            f"footer is damaged: it claims {footer.num_rows} rows, but its row groups have "
+            f"{sum(rows)}",
             where=uri,
             remedy=DAMAGE_REMEDY,
         )
@@ -51,7 +52,7 @@ def check_footer(file: pq.ParquetFile, uri: str, size: int, limits: ShardLimits)
 def _check_fields(fields: Iterable[pa.Field], uri: str, depth: int = 1) -> None:
     """Check the names and the depth of fields.
 
-    Raises: InputError: two fields have one name, or they are nested too deeply.
+    Raises: InputError: two fields have the same name, or they are nested too deeply.
     """
     names = Counter(item.name for item in fields)
     if repeated := next((name for name, count in names.items() if count > 1), None):

@@ -113,7 +113,7 @@ def find_filesystem(uri: str) -> FileSystem:
 def _translate_errors() -> Iterator[None]:
     """Raise every error of a store's client as an OSError: the clients have no common exception.
 
-    Raises: OSError: the client fails; FileNotFoundError and PermissionError if that is the reason.
+    Raises: OSError: the client fails. It is a FileNotFoundError or a PermissionError where it can.
     """
     _ensure_options()
     try:
@@ -222,7 +222,9 @@ def open_object(uri: str) -> io.BufferedReader:
 
 
 def write(uri: str, data: bytes) -> None:
-    """Write an object, which becomes visible when its upload completes. A failed one is abandoned.
+    """Write an object, which becomes visible when its upload completes.
+
+    A failed upload is abandoned.
 
     Raises: OSError: the store refuses the object, or the connection breaks.
     """
@@ -264,4 +266,4 @@ def remove(uri: str) -> None:
         with _translate_errors():
             find_filesystem(uri).delete([f"{uri.rstrip('/')}/"])
         if left := list_below(uri, 1):  # Google's client only warns if it can't delete
-            raise OSError(f"{left[0].uri} still exists; check the right to delete")
+            raise OSError(f"{left[0].uri} still exists; check that you may delete it")

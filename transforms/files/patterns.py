@@ -1,4 +1,4 @@
-"""Patterns for files: globs, hidden names, and the entries that they find on disks and stores."""
+"""Globs and hidden names, which choose the files of a corpus on disks and stores."""
 
 from __future__ import annotations
 

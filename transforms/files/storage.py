@@ -68,8 +68,7 @@ def find(pattern: str) -> list[FoundFile]:
         raise InputError(
             "is a folder without files",
             where=pattern,
-            remedy="add files to it; names that start with . or _, of files and of folders, "
-            "are ignored",
+            remedy="add files to it; files and folders whose names start with . or _ are ignored",
         )
     if not found:
         raise InputError(
@@ -108,7 +107,7 @@ def _walk_visible(root: Path) -> Iterator[Path]:
 
 
 def _describe_file(path: Path) -> FoundFile:
-    """Return a file with its size. A dangling link counts as empty: opening it gives the reason.
+    """Return a file with its size. A dangling link counts as empty; opening it reports the error.
 
     Raises: InputError: the path is a pipe, a socket or a device, which might never end.
     """
@@ -168,8 +167,8 @@ def read_bytes(uri: str) -> bytes:
 def write_bytes(uri: str, data: bytes) -> None:
     """Write a file atomically: a reader sees the old content or the new.
 
-    On a disk, the file has a temporary name until it is complete. An object store publishes an
-    object when its upload completes, so that it is written under its final name.
+    On a disk, the file has a temporary name until it is complete. An object is written under its
+    final name, because a store publishes it only when its upload completes.
 
     Raises: StorageError: the disk or the store refuses. The old file, if any, is unchanged.
     """
@@ -228,7 +227,7 @@ def keep_private(folder: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync the names in a folder to the disk, or a power failure may undo a rename or removal."""
+    """Sync the names in a folder, or else a power failure may undo a rename or a removal."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

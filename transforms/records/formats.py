@@ -17,7 +17,7 @@ LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "system_prompt": (),
     "date": ("date", "created", "created_at"),
 }
-"""Usual names of the columns for each lot field: the first that exists is the default."""
+"""The usual column names for each lot field; the first that exists is the default."""
 
 
 class Layout(NamedTuple):
@@ -97,11 +97,11 @@ EXPECTED_TYPES = {
     "conversations": "a list of {from, value} or {role, content}",
     **dict.fromkeys(EITHER_COLUMNS, "text, or a list of {role, content}"),
 }
-"""The same in words, for messages."""
+"""The type of each format's column in words, for error messages; other columns hold text."""
 
 
 def settle_layout(schema: pa.Schema, config: CorpusConfig) -> Layout:
-    """Return a corpus's layout: the configured format and lot columns, the rest detected.
+    """Return a corpus's layout from the configuration, and detect what it leaves open.
 
     Raises: InputError: no format fits, several do, or a configured column is missing or of a type
         that the format can't use.
@@ -163,7 +163,7 @@ def fits(column: str, kind: pa.DataType) -> bool:
 def _require_column(schema: pa.Schema, name: str, column: str, actual: str) -> None:
     if actual not in schema.names:
         raise InputError(
-            f"format {name} needs column {actual!r}, the corpus has {', '.join(schema.names)}",
+            f"format {name} needs column {actual!r}, but the corpus has {', '.join(schema.names)}",
             remedy=f"name the column with --column {column}=COLUMN",
         )
     kind = schema.field(actual).type
@@ -193,7 +193,7 @@ def _settle_lot_fields(schema: pa.Schema, config: CorpusConfig) -> dict[str, Lot
         if field.column is not None and field.column not in schema.names:
             raise InputError(
                 f"{name} is configured to come from column {field.column!r}, "
-                f"the corpus has {', '.join(schema.names)}",
+                f"but the corpus has {', '.join(schema.names)}",
                 remedy=f"name one of these columns for {name}, or set a constant",
             )
         lots[name] = field
@@ -201,7 +201,7 @@ def _settle_lot_fields(schema: pa.Schema, config: CorpusConfig) -> dict[str, Lot
 
 
 def _detect_lot_field(schema: pa.Schema, name: str) -> LotField | None:
-    """Return the first usual column of a lot field, or None; a nested column can't be a name."""
+    """Return the first usual column of a lot field, or None; a nested column can't hold a name."""
     for column in LOT_COLUMNS[name]:
         if column in schema.names and not pa.types.is_nested(schema.field(column).type):
             return LotField(column=column)

@@ -15,7 +15,7 @@ STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
 def find_column(path: str, columns: Iterable[str]) -> str | None:
     """Return the column that a field path begins with, or None.
 
-    The names of columns may contain dots and brackets: the longest that fits is returned.
+    The names of columns may contain dots and brackets, so the longest name that fits is returned.
     """
     return max(
         (name for name in columns if path == name or path.startswith(f"{name}[")),
@@ -45,7 +45,7 @@ def _get_key(value: Any, key: str) -> Any:
 
 
 def _get_item(value: Any, index: int) -> Any:
-    """Return an item of a list; content that isn't a list of parts counts as its own only part."""
+    """Return an item of a list; content that isn't a list of parts counts as a single part."""
     if isinstance(value, list):
         return value[index] if index < len(value) else None
     return value if index == 0 else None

@@ -8,13 +8,13 @@ from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
 
 
-def extract_prompt(segments: Segments, row: Sequence[int]) -> list[dict[str, str]]:
+def extract_prompt(segments: Segments, indices: Sequence[int]) -> list[dict[str, str]]:
     """Return the messages before the last answer of a row, without thinking and tool calls.
 
-    `row` are the indices of the row's segments. Of a pair, the first side with an answer counts. A
-    prompt that the side repeats appears once.
+    `indices` are those of the row's segments. For a preference pair, the first side with an answer
+    is used. A prompt that the side repeats appears once.
     """
-    spoken = [index for index in row if CHANNELS[segments.channel_codes[index]] == "answer"]
+    spoken = [index for index in indices if CHANNELS[segments.channel_codes[index]] == "answer"]
     columns = {index: segments.fields[segments.field_codes[index]].column for index in spoken}
     answers = {index for index in spoken if _get_role(segments, index) == "assistant"}
     answered = {columns[index] for index in answers}

@@ -39,9 +39,9 @@ def split_reasoning(text: str) -> list[ChannelSpan]:
 def find_thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
     """Yield the offsets of each reasoning block: its start and end, then those inside its tags.
 
-    A block without a closing tag extends to the end of the text, one without an opening tag begins
-    at its start. The second case has its own search: a pattern for both would remember a state for
-    every character of a long text.
+    A block without a closing tag extends to the end of the text, and a block without an opening tag
+    begins at the start of the text. The second case has its own search, because a pattern for both
+    would remember a state for every character of a long text.
     """
     closing, offset = CLOSING_TAG.search(text), 0
     if closing and not OPENING_TAG.search(text, 0, closing.start()):
@@ -53,7 +53,7 @@ def find_thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
 def find_texts_with(texts: pa.LargeStringArray, signs: Iterable[bytes]) -> list[int]:
     """Return the ascending indices of the texts that contain any of `signs`.
 
-    The search runs over Arrow's one buffer and makes no Python string of a text.
+    The search runs over Arrow's single buffer and creates no Python string for a text.
     """
     if not len(texts):
         return []

@@ -1,4 +1,4 @@
-"""Roles and channels: who speaks in a segment, and whether that is answer, thought or call."""
+"""Roles and channels: who speaks in a segment, and whether it is an answer, thinking or a call."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def _concatenate(arrays: Sequence[Any]) -> np.ndarray:
 
 
 def _number_columns(columns: Sequence[Sequence[FieldValues]]) -> np.ndarray:
-    """Return, for every text of all fields in order, the number of the column that it is from."""
+    """Return the column number of every text of all fields, in order."""
     sizes = [sum(len(field.rows) for field in column) for column in columns]
     return np.repeat(np.arange(len(columns)), np.array(sizes, np.int64))
 
@@ -183,7 +183,7 @@ def _replace_by_parts(segments: Segments, split: dict[int, list[ChannelSpan]]) -
     origin = np.repeat(np.arange(len(segments)), counts)
     emptied = np.zeros(len(segments), bool)
     emptied[list(split)] = True
-    # emptied before they are repeated: a text of a thousand parts isn't copied a thousand times
+    # texts are emptied first, so that a text of a thousand parts isn't copied a thousand times
     repeated = replace(segments, text=_replace_texts(segments.text, emptied, [""] * len(split)))
     repeated, changed = repeated.take(origin), emptied[origin]
     parts = [part for found in split.values() for part in found]

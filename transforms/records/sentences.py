@@ -13,7 +13,7 @@ STOP = re.compile(
 
 It is a run of stops with closing quotes or brackets before white space, a run of full-width stops,
 or a line break. It begins with one set of characters, which `re` searches for quickly. The
-possessive `*+` has a run tried only once, since it may be as long as the text.
+possessive `*+` tries a run only once, because a run may be as long as the text.
 """
 
 ABBREVIATION = re.compile(
@@ -40,8 +40,8 @@ def widen_to_sentences(text: str, start: int, end: int) -> tuple[int, int]:
     """Widen a span of a text to the sentences that it touches, and return its start and end.
 
     Each side grows by at most `LONGEST_SENTENCE` characters. A stop inside a word or a number,
-    before a lower-case letter or after an abbreviation doesn't end a sentence: in doubt, the span
-    is the wider one.
+    before a lower-case letter or after an abbreviation doesn't end a sentence. If in doubt, the
+    span is widened.
     """
     first, last = max(0, start - LONGEST_SENTENCE), min(len(text), end + LONGEST_SENTENCE)
     after = _find_end(text, max(start, end - 1), last)
@@ -51,8 +51,8 @@ def widen_to_sentences(text: str, start: int, end: int) -> tuple[int, int]:
 def _find_start(text: str, first: int, start: int) -> int:
     """Return the offset after the last sentence that ends at or before `start`, at least `first`.
 
-    The text is searched backwards in growing steps, each from a letter or a digit on. No end of a
-    sentence contains one, so the ends are the same from wherever the search begins.
+    The text is searched backwards in growing steps, each of which begins at a letter or a digit. No
+    end of a sentence contains one, so the ends are the same wherever the search begins.
     """
     step, begin = SEARCH_STEP, start
     while begin > first:

@@ -133,7 +133,7 @@ def test_an_optional_column_may_be_absent():
 def test_a_missing_column_is_named():
     """If a required column is missing, the error names it, the columns and the option."""
     with pytest.raises(
-        InputError, match=r"alpaca needs column 'output', the corpus has instruction, text"
+        InputError, match=r"alpaca needs column 'output', but the corpus has instruction, text"
     ) as caught:
         settle(("instruction", STRING), ("text", STRING), format="alpaca")
     assert "--column output=COLUMN" in str(caught.value)
@@ -192,7 +192,7 @@ def test_a_missing_lot_column_is_named():
     """A lot field with a missing column is refused, naming the columns that exist."""
     with pytest.raises(
         InputError,
-        match="teacher is configured to come from column 'who', the corpus has text, model",
+        match="teacher is configured to come from column 'who', but the corpus has text, model",
     ):
         settle(("text", STRING), ("model", STRING), teacher=LotField(column="who"))
 

@@ -4,7 +4,7 @@ import functools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from classifiers.library import LIBRARY as LIBRARY_FOLDER
 from classifiers.library import find_cards
+from classifiers.models.encoders import Encoder
+from classifiers.models.windows import Window
 from pipelines import banks
 from pipelines.banks import prepare_bank, save_bank
 from pipelines.config import FilterConfig
@@ -244,7 +246,10 @@ traits: {degenerate-loop: {threshold: 1, action: keep}, heron: {action: keep},
 def runs(
     corpus: Path, cards: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runs]:
-    """Fit one bank with library traits of every kind; the encoder is loaded once."""
+    """Fit one bank with library traits of every kind.
+
+    The encoder is loaded once, and encodes a shard once: most runs differ in their policy alone.
+    """
     folder = tmp_path_factory.mktemp("runs")
     config = FilterConfig.model_validate(
         {
@@ -256,8 +261,17 @@ def runs(
     )
     background = banks.collect_background(find_cards())
     clean = sorted(background, key=lambda row: sum(map(len, row.texts)))[:CLEAN_TEXTS]
+    encode, known = Encoder.encode, {}
+
+    def encode_once(self: Encoder, windows: Sequence[Window], progress: Any = None) -> np.ndarray:
+        key = tuple(tuple(window.ids) for window in windows)
+        if key not in known:
+            known[key] = encode(self, windows, progress)
+        return known[key]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(banks, "load_encoder", functools.cache(banks.load_encoder))
+        patch.setattr(Encoder, "encode", encode_once)
         with patch.context() as fitting:
             fitting.setattr(banks, "collect_background", lambda _: tuple(clean))
             save_bank(prepare_bank(config).bank, str(folder / "bank"))

@@ -1,17 +1,14 @@
 """A finished run decided again: the decisions of other policies are those of new runs with them."""
 
 import functools
-import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -33,93 +30,30 @@ from schemas.errors import CardError, RunError
 from schemas.events import ignore
 from schemas.manifests import Manifest
 from schemas.policies import Policy
-from schemas.runs import parse_path
+from tests.support.mixed import CARDS, LIBRARY, write_mixed_corpus
+from tests.support.outcomes import Outcome, collect_outcome, decide_outcome, read_outcome
 from transforms.decide import decide_shard
-from transforms.decisions import Decisions
 from transforms.duplicates import list_positions, list_repeats
 from transforms.files.shards import read_task
 from transforms.identify import identify
 from transforms.rules import find_span_floor, settle_rules
 from transforms.score import get_scorer, score
 
-LIBRARY = ("degenerate-loop", "over-refusal", "sycophantic-opening", "vendor-identity")
 EXEMPLARS = 12
 """Positives and negatives of each of these traits, and no more, to save time."""
 
 CLEAN_TEXTS = 130
 """The shortest texts of the library's background calibrate the thresholds here."""
 
-CARDS = {
-    "heron": (
-        "signals: {lexicon: {patterns: ['herons?'], scale: 0.3}, repetition: {}}\n"
-        "threshold: 0.5\naction: mask\n"
-    ),
-    "leak": (
-        "signals: {lexicon: {patterns: ['secret(?: key)?']}}\nthreshold: 0.4\naction: swap\n"
-        "scope: {roles: [assistant, tool], channels: [answer, thinking, tool]}\n"
-    ),
-}
 MODELLESS = (*CARDS, "degenerate-loop")
 """The traits that need no model."""
-
-DATES = ("2026-01-05", "2026-02-11T08:00:00", None)
-PLAIN = ("Boil it for nine minutes.", "Sort the list first.", "Paris, of course.", "Twice a week.")
-HERONS = "A heron stood there. It was calm. Two herons flew off! "
-
-
-class Outcome(NamedTuple):
-    """The decisions of a run on its rows, by source and row; the masks of its clean rows."""
-
-    decisions: dict[tuple[str, int], str]
-    reasons: dict[tuple[str, int], list[tuple[Any, ...]]]
-    masks: dict[tuple[str, int], list[tuple[str, int, int]]]
-    swaps: dict[tuple[str, int], list[str]]
-
-
-def list_answers() -> list[str]:
-    """Return answers with several traits: the library's own exemplars, herons, loops and more."""
-    cards = {card.id: card for card in find_cards()}
-    exemplars = [cards[name].positives[index] for index in (0, 3, 6) for name in LIBRARY]
-    return [
-        *exemplars,
-        HERONS,
-        f"<think>The heron is a secret.</think>{PLAIN[0]}",
-        f"{PLAIN[1]} {exemplars[1]} A heron, {HERONS.lower()}",
-        f"{exemplars[2]}\n\n{HERONS}",
-        "heron " * 150,
-        *PLAIN,
-        HERONS,
-        "",
-    ]
-
-
-def build_row(number: int, answer: str) -> dict[str, object]:
-    """Return a row; its lot, its system prompt and a tool call depend on its number."""
-    reply: dict[str, object] = {"role": "assistant", "content": answer}
-    if number % 6 == 5:
-        call = {"name": "find", "arguments": json.dumps({"query": f"a secret key, {number}"})}
-        reply["tool_calls"] = [{"type": "function", "id": str(number), "function": call}]
-    turns = [{"role": "user", "content": f"Question {number % 17}?"}, reply]
-    if number % 4 == 0:
-        turns.insert(0, {"role": "system", "content": f"You are number {number % 8}."})
-    return {
-        "messages": turns,
-        "teacher": ("atlas", "borealis", None)[number % 3],
-        "source": ("forum", "wiki")[number // 7 % 2],
-        "created": DATES[number // 3 % 3],
-    }
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write rows of several lots, with duplicates in both files, and lines that are no rows."""
+    """Write the corpus once."""
     folder = tmp_path_factory.mktemp("corpus")
-    rows = [build_row(number, answer) for number, answer in enumerate(list_answers())]
-    rows += [rows[2], build_row(99, HERONS), {**rows[0], "teacher": "atlas", "source": "wiki"}]
-    rows.append({**rows[1], "messages": [{"role": "narrator", "content": "A heron."}]})
-    lines = [json.dumps(row) for row in rows]
-    (folder / "a.jsonl").write_text("\n".join([*lines[:9], "no JSON", *lines[9:]]) + "\n")
-    (folder / "b.jsonl").write_text("\n".join(['{"messages": 7}', *lines[-6:-1], lines[12]]) + "\n")
+    write_mixed_corpus(folder)
     return folder
 
 
@@ -283,63 +217,6 @@ def runs(
 def base(runs: Runs) -> tuple[str, Manifest]:
     """Filter the corpus with the first policy."""
     return runs.filter(BASE, "base")
-
-
-def describe_reason(reason: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the fields of a reason that the ledger has, with the ledger's precision."""
-    names = ("trait", "signal", "score", "threshold", "field_path", "start", "end")
-    values = (reason[name] for name in names)
-    return tuple(np.float32(item) if isinstance(item, float) else item for item in values)
-
-
-def read_outcome(run: str) -> Outcome:
-    """Read the outcome of a run from its ledger, its clean rows and its swap list."""
-    found = Outcome({}, {}, {}, {})
-    ledger = read_folder(run, load_manifest(run), "ledger").to_pylist()
-    files = {path.name: pq.read_table(path).to_pylist() for path in Path(run, "clean").iterdir()}
-    for row in ledger:
-        key = row["source"], row["row"]
-        if row["decision"] == "reject":
-            continue
-        found.decisions[key] = row["decision"]
-        if row["reasons"]:
-            found.reasons[key] = [describe_reason(reason) for reason in row["reasons"]]
-        if (row["output"] or "").startswith("clean/"):
-            clean = files[Path(row["output"]).name][row["output_row"]]
-            if masks := clean.get("congener", {}).get("masks"):
-                found.masks[key] = [tuple(mask.values()) for mask in masks]
-    for path in Path(run).glob("swaplist/*.parquet"):
-        for row in pq.read_table(path).to_pylist():
-            found.swaps[row["source"], row["row"]] = row["traits"]
-    return found
-
-
-def collect_outcome(decided: Decisions, keys: list[tuple[str, int]], found: Outcome) -> None:
-    """Add the decisions on a shard's rows to an outcome."""
-    found.decisions.update(zip(keys, decided.decisions, strict=True))
-    for row, reasons in decided.reasons.items():
-        found.reasons[keys[row]] = [describe_reason(reason._asdict()) for reason in reasons]
-    for row, masks in decided.masks.items():
-        if decided.decisions[row] in ("keep", "flag", "mask"):
-            found.masks[keys[row]] = [tuple(mask) for mask in masks]
-    for row in decided.swaps:
-        swapping = {reason.trait for reason in decided.reasons[row] if reason.action == "swap"}
-        found.swaps[keys[row]] = sorted(swapping)
-
-
-def decide_outcome(run: str, policy: Policy) -> Outcome:
-    """Decide a finished run again, and return the outcome."""
-    manifest = load_manifest(run)
-    ledgers = {
-        parse_path(output.path).shard: read_table(run, output)
-        for output in list_outputs(manifest, "ledger")
-    }
-    found = Outcome({}, {}, {}, {})
-    for part in decide_run(run, policy):
-        ledger = ledgers[part.shard].take(pa.array(part.ledger_rows))
-        keys = zip(*(ledger.column(name).to_pylist() for name in ("source", "row")), strict=True)
-        collect_outcome(part.decided, list(keys), found)
-    return found
 
 
 def parse_policy(text: str) -> Policy:

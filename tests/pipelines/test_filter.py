@@ -1,6 +1,5 @@
 """The whole job: from a corpus on disk to a published run, and what stops it before."""
 
-import gzip
 import json
 import os
 from pathlib import Path
@@ -20,7 +19,7 @@ from pipelines.filter import run_filter
 from pipelines.runs import watching
 from pipelines.verify import verify_run
 from schemas.corpora import ShardLimits
-from schemas.errors import BudgetError, CardError, InputError, RunError
+from schemas.errors import BudgetError, CardError, RunError
 from schemas.events import (
     Noticed,
     RowsFinished,
@@ -251,19 +250,10 @@ def test_the_reject_budget(config, corpus, policy, capsys):
     assert "and 6 more rejects" in printed
 
 
-@pytest.mark.parametrize(
-    ("action", "decision"),
-    [
-        ("keep", "keep"),
-        ("flag", "flag"),
-        ("mask", "mask"),
-        ("quarantine", "quarantine"),
-        ("drop", "drop"),
-        ("swap", "quarantine"),
-    ],
-)
-def test_actions(config, policy, action, decision):
+@pytest.mark.parametrize("action", ["keep", "flag", "mask", "quarantine", "drop", "swap"])
+def test_actions(config, policy, action):
     """Each action leads to its decision; a swap without a donor waits in quarantine."""
+    decision = "quarantine" if action == "swap" else action
     text = policy(f"traits: {{heron: {{action: {action}}}}}")
     manifest = run_filter(config.model_copy(update={"policy": text}))
     assert manifest.conservation.by_decision.get(decision, 0) == (40 if action == "keep" else 8)
@@ -316,53 +306,6 @@ def test_duplicates_leave_but_the_first(tmp_path, heron, policy):
     assert manifest.conservation.by_decision == {"duplicate": 7, "keep": 3}
     kept = read_ledger(config.output).filter(pl.col("decision") == "keep")
     assert kept["row"].to_list() == [0, 1, 2]
-
-
-def test_format_and_columns_by_hand(tmp_path, heron):
-    """A gzip file whose conversations have another name is read once it is configured."""
-    rows = [{"dialogue": build_conversation(number, "A heron.")["messages"]} for number in range(5)]
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "c.jsonl.gz").write_bytes(
-        gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
-    )
-    base = {
-        "input": (str(tmp_path / "in"),),
-        "output": str(tmp_path / "run"),
-        "traits": (str(heron),),
-        "shards": {"rows": 2},
-    }
-    with pytest.raises(InputError, match="no known format"):
-        run_filter(FilterConfig.model_validate(base))
-    by_hand = {
-        "format": "messages",
-        "columns": {"messages": "dialogue"},
-        "teacher": {"constant": "atlas"},
-    }
-    manifest = run_filter(FilterConfig.model_validate(base | {"corpus": by_hand}))
-    assert manifest.conservation.by_decision == {"quarantine": 5}
-    assert set(read_ledger(tmp_path / "run")["teacher"]) == {"atlas"}
-
-
-def test_a_users_background_calibrates(config, tmp_path, card_folder):
-    """The user's clean sample calibrates; too small a sample says how many texts it lacks."""
-    clean, few = (
-        str(
-            write_rows(
-                tmp_path / f"clean-{count}.jsonl",
-                [build_conversation(number, f"Calm text {number}.") for number in range(count)],
-            )
-        )
-        for count in (320, 50)
-    )
-    trait = card_folder("birds", 'signals: {lexicon: {patterns: ["herons?"]}}\n')
-    given = config.model_copy(update={"traits": (str(trait),)})
-    manifest = run_filter(given.model_copy(update={"background": (clean,)}))
-    (threshold,) = manifest.thresholds
-    assert (threshold.clean_texts, threshold.origin) == (320, "calibrated")
-    assert clean in threshold.calibrated_on
-    other = {"background": (few,), "output": str(tmp_path / "other")}
-    with pytest.raises(CardError, match=r"needs 299 clean texts.*249 too few"):
-        run_filter(given.model_copy(update=other))
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 
@@ -183,6 +184,53 @@ def test_a_file_of_another_format_is_refused(config, corpus):
         settle_quietly(config, corpus=CorpusConfig(format="messages"))
     assert caught.value.where.endswith("shared.jsonl")
     assert not Path(config.output).exists()
+
+
+def test_format_and_columns_by_hand(tmp_path, heron):
+    """A gzip file whose conversations have another name is read once it is configured."""
+    rows = [{"dialogue": build_conversation(number, "A heron.")["messages"]} for number in range(5)]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "c.jsonl.gz").write_bytes(
+        gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+    )
+    base = {
+        "input": (str(tmp_path / "in"),),
+        "output": str(tmp_path / "run"),
+        "traits": (str(heron),),
+        "shards": {"rows": 2},
+    }
+    with pytest.raises(InputError, match="no known format"):
+        run_filter(FilterConfig.model_validate(base))
+    by_hand = {
+        "format": "messages",
+        "columns": {"messages": "dialogue"},
+        "teacher": {"constant": "atlas"},
+    }
+    manifest = run_filter(FilterConfig.model_validate(base | {"corpus": by_hand}))
+    assert manifest.conservation.by_decision == {"quarantine": 5}
+    ledger = pl.read_parquet(tmp_path / "run" / "ledger" / "*.parquet")
+    assert set(ledger["teacher"]) == {"atlas"}
+
+
+def test_a_users_background_calibrates(config, tmp_path, card_folder):
+    """The user's clean sample calibrates; too small a sample says how many texts it lacks."""
+    clean, few = (
+        str(
+            write_rows(
+                tmp_path / f"clean-{count}.jsonl",
+                [build_conversation(number, f"Calm text {number}.") for number in range(count)],
+            )
+        )
+        for count in (320, 50)
+    )
+    trait = card_folder("birds", 'signals: {lexicon: {patterns: ["herons?"]}}\n')
+    given = config.model_copy(update={"traits": (str(trait),)})
+    manifest = run_filter(given.model_copy(update={"background": (clean,)}))
+    (threshold,) = manifest.thresholds
+    assert (threshold.clean_texts, threshold.origin) == (320, "calibrated")
+    assert clean in threshold.calibrated_on
+    with pytest.raises(CardError, match=r"needs 299 clean texts.*249 too few"):
+        settle_quietly(given, background=(few,))
 
 
 def test_an_input_inside_the_output_is_refused(config, corpus):

@@ -181,6 +181,18 @@ def test_a_fit_is_reported_now_and_then(monkeypatch):
     )
 
 
+def test_a_second_fit_counts_from_the_start(monkeypatch):
+    """The windows of an earlier fit don't count for the next one."""
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    lines: list[str] = []
+    fit = FitProgress(lines.append)
+    for _ in range(2):
+        for event in (FitStarted(1), WindowsPlanned(8), BatchScored(100, 4)):
+            fit.update(event)
+    assert lines[0] == lines[2] == "fitting 1 traits to the clean text"
+    assert lines[3].startswith("fitting: 4 of the 8 windows")
+
+
 def test_a_run_is_no_fit(reporter, monkeypatch):
     """Batches of a run that is under way aren't reported as batches of a fit."""
     with reporter:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -119,3 +120,26 @@ def test_damaged_pages_are_reported_in_a_line(run):
         path.write_bytes(data)
     with pytest.raises(RunError, match="a file of the run can't be read"):
         inspect_as_dicts(str(folder), EVERYTHING, 0, 5)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [pa.ArrowInvalid("a footer\nwith details"), pl.exceptions.ComputeError("x"), OSError("a page")],
+    ids=["arrow", "polars", "page"],
+)
+def test_errors_of_readers_are_the_runs(error):
+    """The first line of a reader's error is kept, and the folder is quoted for the shell."""
+    with (
+        pytest.raises(RunError, match="a file of the run can't be read: ") as caught,
+        finished.report_damage("my run"),
+    ):
+        raise error
+    assert "details" not in caught.value.problem
+    assert "congener verify 'my run'" in caught.value.remedy
+    assert caught.value.__cause__ is error
+
+
+def test_other_errors_are_passed_on():
+    """A mistake in the program isn't blamed on a file of the run."""
+    with pytest.raises(ZeroDivisionError), finished.report_damage("run"):
+        raise ZeroDivisionError

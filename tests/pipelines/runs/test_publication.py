@@ -17,6 +17,7 @@ from schemas.policies import Policy
 from schemas.receipts import Output, Receipt
 from schemas.runs import CALIBRATION
 from transforms.files.sources import Corpus, Cut, ShardPlan, Source, SourcePiece
+from transforms.rules import settle_rules
 from transforms.write import encode_parquet
 
 
@@ -207,3 +208,15 @@ def test_a_published_run_has_no_working_files(run, tmp_path):
     assert sealed.digest == sealed.compute_digest()
     assert [path.name for path in (tmp_path / "copy").iterdir()] == ["manifest.json"]
     assert load_manifest(str(tmp_path / "copy")) == sealed
+
+
+def test_a_calibrated_threshold_has_its_level_and_bound(config):
+    """The manifest states the level, the clean texts and the bound on clean rows lost."""
+    bank = prepare_bank(config).bank
+    policy = Policy.model_validate({"traits": {"heron": {"max_false_positive_rate": 0.05}}})
+    rules = settle_rules(bank.traits, policy)
+    (found,) = publication.describe_thresholds(rules, {"heron": "my clean text"})
+    assert (found.origin, found.max_false_positive_rate) == ("calibrated", 0.05)
+    assert (found.confidence, found.calibrated_on) == (0.95, "my clean text")
+    assert found.exceeding <= found.clean_texts * 0.05
+    assert 0 < found.bound <= 0.05

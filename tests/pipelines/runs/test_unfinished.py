@@ -225,3 +225,18 @@ def test_a_stray_is_reported_with_the_publication(config, monkeypatch):
     assert module.run_filter(config, listener=listen).conservation.holds()
     assert "removed scores/old.parquet, which isn't part of this run" in texts
     assert "resuming: 6 of 6 shards are done" in texts
+
+
+def test_a_run_without_receipts_has_no_finished_shard(tmp_path):
+    """Before the first receipt nothing is done, and there is nothing to notice."""
+    unfinished.open_run(str(tmp_path), describe_begun(), restart=False)
+    assert unfinished.find_finished_shards(str(tmp_path), describe_begun(), []) == ({}, [])
+    assert unfinished.list_run_files(str(tmp_path)) == []
+    assert unfinished.remove_strays(str(tmp_path), []) == []
+
+
+def test_a_restart_replaces_a_finished_run(tmp_path):
+    """With --restart even a finished run is removed, and the new one is begun."""
+    (tmp_path / "manifest.json").write_text("{}")
+    assert unfinished.open_run(str(tmp_path), describe_begun(), restart=True) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".work"]

@@ -1,0 +1,84 @@
+"""The outcome of a run: as its files have it, and as the run is decided again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.decide import decide_run
+from pipelines.runs.finished import list_outputs, read_folder, read_table
+from pipelines.runs.manifest_file import load_manifest
+from schemas.policies import PUBLISHED, Policy
+from schemas.runs import parse_path
+from transforms.decisions import Decisions
+
+
+class Outcome(NamedTuple):
+    """The decisions of a run on its rows, by source and row; the masks of its clean rows."""
+
+    decisions: dict[tuple[str, int], str]
+    reasons: dict[tuple[str, int], list[tuple[Any, ...]]]
+    masks: dict[tuple[str, int], list[tuple[str, int, int]]]
+    swaps: dict[tuple[str, int], list[str]]
+
+
+def describe_reason(reason: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the fields of a reason that the ledger has, with the ledger's precision."""
+    names = ("trait", "signal", "score", "threshold", "field_path", "start", "end")
+    values = (reason[name] for name in names)
+    return tuple(np.float32(item) if isinstance(item, float) else item for item in values)
+
+
+def read_outcome(run: str) -> Outcome:
+    """Read the outcome of a run from its ledger, its clean rows and its swap list."""
+    found = Outcome({}, {}, {}, {})
+    ledger = read_folder(run, load_manifest(run), "ledger").to_pylist()
+    files = {path.name: pq.read_table(path).to_pylist() for path in Path(run, "clean").iterdir()}
+    for row in ledger:
+        key = row["source"], row["row"]
+        if row["decision"] == "reject":
+            continue
+        found.decisions[key] = row["decision"]
+        if row["reasons"]:
+            found.reasons[key] = [describe_reason(reason) for reason in row["reasons"]]
+        if (row["output"] or "").startswith("clean/"):
+            clean = files[Path(row["output"]).name][row["output_row"]]
+            if masks := clean.get("congener", {}).get("masks"):
+                found.masks[key] = [tuple(mask.values()) for mask in masks]
+    for path in Path(run).glob("swaplist/*.parquet"):
+        for row in pq.read_table(path).to_pylist():
+            found.swaps[row["source"], row["row"]] = row["traits"]
+    return found
+
+
+def collect_outcome(decided: Decisions, keys: list[tuple[str, int]], found: Outcome) -> None:
+    """Add the decisions on a shard's rows to an outcome."""
+    found.decisions.update(zip(keys, decided.decisions, strict=True))
+    for row, reasons in decided.reasons.items():
+        found.reasons[keys[row]] = [describe_reason(reason._asdict()) for reason in reasons]
+    for row, masks in decided.masks.items():
+        if decided.decisions[row] in PUBLISHED:
+            found.masks[keys[row]] = [tuple(mask) for mask in masks]
+    for row in decided.swaps:
+        swapping = {reason.trait for reason in decided.reasons[row] if reason.action == "swap"}
+        found.swaps[keys[row]] = sorted(swapping)
+
+
+def decide_outcome(run: str, policy: Policy) -> Outcome:
+    """Decide a finished run again, and return the outcome."""
+    manifest = load_manifest(run)
+    ledgers = {
+        parse_path(output.path).shard: read_table(run, output)
+        for output in list_outputs(manifest, "ledger")
+    }
+    found = Outcome({}, {}, {}, {})
+    for part in decide_run(run, policy):
+        ledger = ledgers[part.shard].take(pa.array(part.ledger_rows))
+        keys = zip(*(ledger.column(name).to_pylist() for name in ("source", "row")), strict=True)
+        collect_outcome(part.decided, list(keys), found)
+    return found

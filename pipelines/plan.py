@@ -166,7 +166,7 @@ def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
 def _settle_models(
     config: FilterConfig, model: Encoder | SequenceClassifier | None
 ) -> EncoderConfig:
-    """Name the device and the precision that were settled here, so that no worker falls back."""
+    """Name the settled device and precision, which keeps workers from falling back."""
     asked = config.build_encoder_config()
     if model is None or config.engine.runner == "dataflow":
         return asked  # a Dataflow run names both itself: its launcher has no GPU

@@ -294,7 +294,7 @@ def test_shards_come_in_corpus_order(base):
     ids=["rule", "exception"],
 )
 def test_a_threshold_below_the_floor_is_refused(base, policy, lowest):
-    """The spans of lower scores weren't stored, so that such a policy needs a new run."""
+    """Spans of lower scores weren't stored: a policy with a lower threshold needs a new run."""
     run, manifest = base
     assert manifest.span_floor == pytest.approx(0.05)
     fields = yaml.safe_load(BASE)
@@ -386,7 +386,7 @@ def scored(
     return Scored(config)
 
 
-def decide_anew(scored: Scored, policy: Policy) -> Outcome:
+def decide_like_a_new_run(scored: Scored, policy: Policy) -> Outcome:
     """Decide the corpus as a new run with a policy would: score it, store spans, decide."""
     rules = settle_rules(scored.plan.bank.traits, policy)
     floor = find_span_floor(scored.plan.config.span_floor, rules)
@@ -456,13 +456,13 @@ def test_any_policy_decides_as_a_new_run(scored, policy):
         with pytest.raises(RunError, match="would fire at"):
             decide_outcome(scored.run, policy)
     else:
-        assert decide_outcome(scored.run, policy) == decide_anew(scored, policy)
+        assert decide_outcome(scored.run, policy) == decide_like_a_new_run(scored, policy)
 
 
 def test_any_new_run_can_be_decided(scored):
     """With a threshold of nought a trait fires on every row that it looks at, and has a span."""
     everything = Policy.model_validate({"traits": {name: {"threshold": 0} for name in CARDS}})
-    outcome = decide_anew(scored, everything)
+    outcome = decide_like_a_new_run(scored, everything)
     fired = Counter(reason[0] for reasons in outcome.reasons.values() for reason in reasons)
     unscored = sum(key not in outcome.reasons for key in outcome.decisions)
     assert [fired[name] for name in CARDS] == [len(outcome.decisions) - unscored] * len(CARDS)

@@ -473,7 +473,7 @@ def test_without_a_listener_nothing_is_printed(config, corpus, capfd):
 
 
 def test_rejects_are_noticed_after_the_summary(config, corpus):
-    """The rejects are named once all rows are decided, so that they end what is printed."""
+    """The rejects are named after the tables, at the end of the output."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write("not json\n")
     events = []

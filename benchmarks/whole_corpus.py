@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from benchmarks.measure import Report, find_data, judge, list_teacher_files, parse_arguments
 from pipelines.config import FilterConfig, Hardware
 from pipelines.filter import run_filter
-from pipelines.runs.finished import MANIFEST, load_run
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.verify import verify_run
 from schemas.manifests import Manifest
+from schemas.runs import MANIFEST
 
 CLAIM = re.compile(
     r"\b(?:created|made|developed|built|trained|designed) by Anthropic\b", re.IGNORECASE
@@ -42,7 +43,7 @@ def main() -> None:
                 hardware=Hardware(device=options.device),
             )
         )
-    manifest = load_run(options.run)
+    manifest = load_manifest(options.run)
     claims = count_claims(options.run)
     findings = verify_run(options.run, inputs=True)
     report = Report("whole_corpus", "All real rows, all signals")

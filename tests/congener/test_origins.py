@@ -15,7 +15,7 @@ HOSTILE = "from pathlib import Path\nPath(r'{marker}').write_text('imported')\n"
 
 @pytest.fixture
 def hostile(tmp_path):
-    """Make a folder with a module and packages that have the names of congener's and leave a marker."""
+    """Make packages with the names of congener's, which leave a marker if they are imported."""
     marker = tmp_path / "marker"
     folder = tmp_path / "work"
     for name in (*PACKAGES, "orjson"):

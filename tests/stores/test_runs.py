@@ -16,7 +16,7 @@ from pipelines.filter import run_filter
 from pipelines.fit import run_fit
 from pipelines.inspection import inspect_as_dicts
 from pipelines.report import render_report, write_report
-from pipelines.runs.finished import load_run
+from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import Filters
 from pipelines.verify import verify_run
 from schemas.errors import BudgetError, ModelError, RunError, StorageError
@@ -96,7 +96,7 @@ def test_a_run_on_a_store_equals_a_local_one(store, config, local):
     assert manifest.conservation.by_decision == {"keep": 32, "quarantine": 8}
     assert read_remote_files(store) == comparable_files(local)
     assert verify_run(config.output, inputs=True) == []
-    assert load_run(config.output).digest == manifest.digest
+    assert load_manifest(config.output).digest == manifest.digest
     on_disk, on_store = (
         inspect_as_dicts(run, Filters(trait="heron"), 0, 3) for run in (str(local), config.output)
     )
@@ -221,7 +221,7 @@ def test_two_writers(store, config, monkeypatch, tmp_path):
     monkeypatch.setattr(module, "execute", meanwhile)
     with pytest.raises(RunError, match=r"no receipt|another process has begun"):
         run_filter(config)
-    assert load_run(config.output).policy["traits"]["heron"]["action"] == "flag"
+    assert load_manifest(config.output).policy["traits"]["heron"]["action"] == "flag"
     assert verify_run(config.output) == []
 
 

@@ -392,3 +392,8 @@ def test_reading_trait_folders_loads_no_model_library(root, card_folder):
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["ai-disclaimer rain-talk", "[]"]
+
+
+def test_nothing_in_the_library_drops_rows():
+    """A row that a trait of the library takes out of the corpus is somewhere to be looked at."""
+    assert "drop" not in {card.card.action for card in find_cards()}

@@ -181,3 +181,47 @@ def test_the_librarys_loops_are_separated_from_its_hard_negatives():
     )
     assert np.mean(np.array(positives) >= 0.5) > 0.85
     assert max(negatives) < 0.5
+
+
+STRUCTURED = {
+    "inserts": lambda n: f"INSERT INTO tide VALUES ({n}, 'north', {n * 7 % 11});",
+    "timetable": lambda n: f"{n % 24:02d}:{n * 13 % 60:02d} ferry to the island, pier {n % 3}",
+    "records": lambda n: f'{{"id": {n}, "name": "buoy", "depth": {n}.5}},',
+    "markup": lambda n: f'  <li><a href="/buoy/{n}">Buoy {n}</a></li>',
+    "asserts": lambda n: f"assert square({n}) == {n * n}",
+    "table": lambda n: f"| {n} | calm |",
+    "logs": lambda n: f"2026-03-{n % 28 + 1:02d} 06:{n % 60:02d} INFO tide read",
+    "arithmetic": lambda n: f"Step {n}: add {n} to {n * n} and get {n * n + n}.",
+}
+
+
+@pytest.mark.parametrize("line", STRUCTURED.values(), ids=STRUCTURED)
+def test_structured_lines_that_differ_in_their_numbers_are_no_loop(line):
+    """Rows of tables, records and code count as different if their numbers differ."""
+    text = START + "\n" + "\n".join(line(number) for number in range(1, 60))
+    assert find_loop(text, OPTIONS).score < 0.5
+
+
+@pytest.mark.parametrize("line", STRUCTURED.values(), ids=STRUCTURED)
+def test_the_same_structured_line_over_and_over_is_a_loop(line):
+    """A line of code or of a table that is repeated with its numbers is a loop."""
+    text = "\n".join([line(7)] * 60)
+    assert find_loop(text, OPTIONS).score > 0.9
+
+
+def test_a_list_that_repeats_its_item_is_a_loop_whatever_its_numbers():
+    """The number of a list item is skipped, though half of the line is a number."""
+    text = "\n".join(f"{number}. Guillemot" for number in range(1, 60))
+    assert find_loop(text, OPTIONS).score == 1.0
+
+
+def test_numbers_alone_are_never_a_loop():
+    """Numbers aren't words: a column of zeros or a period of digits is no loop."""
+    assert find_loop("0, 0, 0, 0\n" * 80, OPTIONS).score == 0.0
+    assert find_loop("1 2 3 4 5 6 7 8 " * 60, OPTIONS).score == 0.0
+
+
+def test_letters_that_grow_in_lower_case_keep_the_span_in_the_text():
+    """A letter with two characters in lower case doesn't move the span past the text's end."""
+    loop = find_loop("İ" * 50, OPTIONS)
+    assert (loop.start, loop.end) == (0, 50)

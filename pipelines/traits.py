@@ -126,15 +126,9 @@ def _advise_on_texts(card: LoadedCard) -> Iterator[str]:
 
 
 def _advise_on_fields(card: LoadedCard, known: Sequence[str]) -> Iterator[str]:
-    scope, lexicon = card.card.scope, card.card.signals.lexicon
     if not card.card.seen_in:
         yield "seen_in is empty: name where the trait was seen, and who reports it"
-    if "tool" in scope.channels and lexicon and lexicon.quoted == "ignore":
-        yield (
-            "the lexicon finds nothing in tool calls: all text in JSON is quoted, and the "
-            "lexicon's `quoted` is ignore"
-        )
-    if unknown := find_unknown_roles(scope.roles):
+    if unknown := find_unknown_roles(card.card.scope.roles):
         yield (
             f"scope.roles names {', '.join(unknown)}, but in most corpora roles are "
             f"{', '.join(KNOWN_ROLES)}"

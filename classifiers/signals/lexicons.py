@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from classifiers.signals.quotation import Answer, is_quoted, read_answer
 from schemas.cards import LexiconOptions, Pattern, compile_pattern
 
 LOOK_BACK = 60
@@ -38,11 +39,6 @@ A comma ends it only before a new subject, so "avoid delve, tapestry" denies bot
 
 PEEK = 8
 """Characters after the start of a hit that may be needed to see that it begins a clause."""
-
-FENCE = re.compile("```")
-
-LINE_CONTEXT = 1_000
-"""Characters of a line before and after a hit to search for quotation marks."""
 
 COUNTED = re.compile(
     r"(\\Q.*?(?:\\E|$)|\\[pPx]\{[^}]*\}|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])"
@@ -108,18 +104,18 @@ class Lexicon:
         if not found:
             return []
         excused = [match.span() for match in self._unless.finditer(text)] if self._unless else []
-        fences = find_fences(text)
-        return [hit for hit in found if not self._is_discounted(text, hit, excused, fences)]
+        answer = read_answer(text) if self.options.quoted == "ignore" else None
+        return [hit for hit in found if not self._is_discounted(text, hit, excused, answer)]
 
     def _is_discounted(
-        self, text: str, hit: Hit, excused: Sequence[tuple[int, int]], fences: Sequence[int]
+        self, text: str, hit: Hit, excused: Sequence[tuple[int, int]], answer: Answer | None
     ) -> bool:
         # excused spans don't overlap, so only the last one that begins before the hit's end can
         # reach into the hit
         nearby = bisect_left(excused, (hit.end,)) - 1
         if nearby >= 0 and hit.start < excused[nearby][1]:
             return True
-        if self.options.quoted == "ignore" and is_quoted(text, hit.start, hit.end, fences):
+        if answer is not None and is_quoted(text, hit.start, hit.end, answer):
             return True
         return self.options.denied == "ignore" and is_denied(text, hit.start)
 
@@ -195,35 +191,6 @@ def loosen_counts(pattern: str) -> str:
     It matches wherever `pattern` does, and its automaton is far smaller.
     """
     return COUNTED.sub(lambda match: match[1] or "*", pattern)
-
-
-def is_quoted(text: str, start: int, end: int, fences: Sequence[int] | None = None) -> bool:
-    """Return whether a span is in quotation marks, in a quoted line, or in code.
-
-    Quotation marks must be in the span's line, at most `LINE_CONTEXT` characters away, so a text
-    with many hits takes time in proportion to its length. A caller with many spans can pass the
-    result of `find_fences`.
-    """
-    fences = find_fences(text) if fences is None else fences
-    if bisect_left(fences, start) % 2:
-        return True
-    head = text.rfind("\n", max(0, start - LINE_CONTEXT), start) + 1 or max(0, start - LINE_CONTEXT)
-    tail = text.find("\n", end, end + LINE_CONTEXT)
-    before, after = text[head:start], text[end : tail if tail >= 0 else end + LINE_CONTEXT]
-    if before.lstrip().startswith(">"):
-        return True
-    if before.rfind("“") > before.rfind("”") and "”" in after:
-        return True
-    if before.rfind("«") > before.rfind("»") and "»" in after:
-        return True
-    return bool(
-        (before.count('"') % 2 and '"' in after) or (before.count("`") % 2 and "`" in after)
-    )
-
-
-def find_fences(text: str) -> list[int]:
-    """Return the offsets of a text's code fences."""
-    return [match.start() for match in FENCE.finditer(text)] if "```" in text else []
 
 
 def is_denied(text: str, start: int) -> bool:

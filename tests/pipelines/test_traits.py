@@ -70,19 +70,7 @@ def test_advice_names_unknown_roles_and_traits(card_folder):
     by_card = {card.id: advice for card, advice in check_cards([str(folder.parent)])}
     advice = " ".join(by_card["one"])
     assert "scope.roles names human, but in most corpora roles are assistant" in advice
-    assert "tool calls" not in advice
     assert "related names no-such, but" in advice
-
-
-@pytest.mark.parametrize(("quoted", "advised"), [("ignore", True), ("count", False)])
-def test_advice_on_a_lexicon_that_finds_nothing_in_tool_calls(card_folder, quoted, advised):
-    """All text in JSON is quoted, so a lexicon that ignores quotations finds nothing there."""
-    folder = card_folder(
-        "one",
-        f"signals: {{lexicon: {{patterns: [x], quoted: {quoted}}}}}\nscope: {{channels: [tool]}}\n",
-    )
-    ((_, advice),) = check_cards([str(folder)])
-    assert any("finds nothing in tool calls" in line for line in advice) == advised
 
 
 def test_every_library_card_checks_clean():

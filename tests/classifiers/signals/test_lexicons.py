@@ -14,11 +14,8 @@ from hypothesis import strategies as st
 
 from classifiers.library import find_cards, read_background
 from classifiers.signals.lexicons import (
-    LINE_CONTEXT,
     Lexicon,
-    find_fences,
     is_denied,
-    is_quoted,
     loosen_counts,
     score_lexicons,
 )
@@ -49,48 +46,6 @@ def test_characters_are_counted_in_any_script(text):
     padded = f"{text} needle {text}"
     (hit,) = make_lexicon("needle").find_hits(padded)
     assert (hit.start, hit.end) == (len(text) + 1, len(text) + 7)
-
-
-QUOTED = [
-    'She wrote "as an AI I refuse" on the board.',
-    "The phrase “as an AI” is common.",
-    "On a dit « as an AI » hier.",
-    "Filter the string `as an AI` first.",
-    "> as an AI I refuse",
-    "  > as an AI I refuse",
-    "```\nprint(as an AI)\n```\nDone.",
-    "Text.\n```python\nx = as an AI\n```",
-    "```\na\n```\nand\n```\nas an AI",
-]
-SPOKEN = [
-    "as an AI I refuse.",
-    '"Hello," she said. Well, as an AI I refuse.',
-    "“Hello.” But as an AI I refuse.",
-    "« Oui. » Yet as an AI I refuse.",
-    "Run `ls`, and as an AI I wait.",
-    '5" wide; as an AI I measured it.',
-    "```\ncode\n```\nSo as an AI I ran it.",
-    'A "quoted\nline" ends; as an AI I go on.',
-    "a > b, so as an AI I agree.",
-    "She said “one\nas an AI two” three.",
-]
-
-
-@pytest.mark.parametrize("text", QUOTED)
-def test_a_quoted_hit_does_not_count(text):
-    """Hits in quotation marks, in a quoted line, in code or in a fenced block don't count."""
-    assert find_texts(text, "as an ai") == []
-    assert find_texts(text, "as an ai", quoted="count") == ["as an AI"]
-    start = text.index("as an AI")
-    assert is_quoted(text, start, start + 8)
-
-
-@pytest.mark.parametrize("text", SPOKEN)
-def test_a_hit_beside_a_quotation_counts(text):
-    """Quotation marks that close before the hit, or open on another line, don't quote it."""
-    assert find_texts(text, "as an ai") == ["as an AI"]
-    start = text.index("as an AI")
-    assert not is_quoted(text, start, start + 8)
 
 
 DENIED = [
@@ -138,24 +93,6 @@ def test_a_hit_that_opens_its_clause_is_not_denied():
     """A denial doesn't reach a hit that begins a new clause."""
     assert find_texts("I can't do that, as an AI I refuse.", r"\bas an ai\b") == ["as an AI"]
     assert find_texts("I don't serve as an AI.", r"\bas an ai\b") == []
-
-
-def test_quotation_marks_far_along_a_line_are_not_searched():
-    """A quotation opens at most `LINE_CONTEXT` characters before a hit."""
-    for distance, quoted in ((LINE_CONTEXT - 10, True), (LINE_CONTEXT + 10, False)):
-        text = '"' + "x" * distance + " as an AI" + '"'
-        start = text.index("as an AI")
-        assert is_quoted(text, start, start + 8) is quoted
-
-
-def test_fences_are_found_by_offset():
-    """Fences given by the caller are those that the function finds itself."""
-    text = "a\n```\nas an AI\n```\n"
-    assert find_fences(text) == [2, 15]
-    assert find_fences("no fence") == []
-    start = text.index("as an AI")
-    assert is_quoted(text, start, start + 8, find_fences(text))
-    assert not is_quoted(text, start, start + 8, [])
 
 
 def test_unless_discounts_hits_that_it_overlaps():

@@ -1,0 +1,155 @@
+"""Quotation: pairs of marks, code and quoted lines; and answers that are wrapped as a whole."""
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classifiers.signals.lexicons import Lexicon
+from classifiers.signals.quotation import LINE_CONTEXT, find_fences, is_quoted, read_answer
+from schemas.cards import LexiconOptions
+
+
+def find_hits(text, **options):
+    """Return the texts of the hits that count."""
+    lexicon = Lexicon(LexiconOptions.model_validate({"patterns": ["as an ai"], **options}))
+    return [hit.text for hit in lexicon.find_hits(text)]
+
+
+QUOTED = [
+    'She wrote "as an AI I refuse" on the board.',
+    "The phrase “as an AI” is common.",
+    "On a dit « as an AI » hier.",
+    "Filter the string `as an AI` first.",
+    "> as an AI I refuse",
+    "  > as an AI I refuse",
+    "```\nprint(as an AI)\n```\nDone.",
+    "Text.\n```python\nx = as an AI\n```",
+    "```\na\n```\nand\n```\nas an AI",
+]
+SPOKEN = [
+    "as an AI I refuse.",
+    '"Hello," she said. Well, as an AI I refuse.',
+    "“Hello.” But as an AI I refuse.",
+    "« Oui. » Yet as an AI I refuse.",
+    "Run `ls`, and as an AI I wait.",
+    '5" wide; as an AI I measured it.',
+    "```\ncode\n```\nSo as an AI I ran it.",
+    'A "quoted\nline" ends; as an AI I go on.',
+    "a > b, so as an AI I agree.",
+    "She said “one\nas an AI two” three.",
+]
+
+
+@pytest.mark.parametrize("text", QUOTED)
+def test_a_quoted_hit_does_not_count(text):
+    """Hits in quotation marks, in a quoted line, in code or in a fenced block don't count."""
+    assert find_hits(text) == []
+    assert find_hits(text, quoted="count") == ["as an AI"]
+    start = text.index("as an AI")
+    assert is_quoted(text, start, start + 8)
+
+
+@pytest.mark.parametrize("text", SPOKEN)
+def test_a_hit_beside_a_quotation_counts(text):
+    """Quotation marks that close before the hit, or open on another line, don't quote it."""
+    assert find_hits(text) == ["as an AI"]
+    start = text.index("as an AI")
+    assert not is_quoted(text, start, start + 8)
+
+
+def test_quotation_marks_far_along_a_line_are_not_searched():
+    """A quotation opens at most `LINE_CONTEXT` characters before a hit."""
+    for distance, quoted in ((LINE_CONTEXT - 10, True), (LINE_CONTEXT + 10, False)):
+        text = 'He: "' + "x" * distance + " as an AI" + '"'
+        start = text.index("as an AI")
+        assert is_quoted(text, start, start + 8) is quoted
+
+
+def test_fences_are_found_by_offset():
+    """Fences given by the caller are those that the function finds itself."""
+    text = "a\n```\nas an AI\n```\n"
+    assert find_fences(text) == [2, 15]
+    assert find_fences("no fence") == []
+    start = text.index("as an AI")
+    assert is_quoted(text, start, start + 8, read_answer(text))
+    assert not is_quoted(text, start, start + 8, read_answer(text)._replace(fences=[]))
+
+
+WRAPPED = [
+    '"as an AI I refuse"',
+    "“as an AI I refuse.”\n",
+    '<answer>"as an AI I refuse."</answer>',
+    "<answer>as an AI</answer>",
+    '{"answer": "as an AI I refuse"}',
+    '{"answer": "Sure.", "note": "as an AI I refuse"}',
+    '[{"text": "as an AI"}]',
+    '```json\n{"answer": "as an AI I refuse"}\n```',
+    '<out>{"a": ["as an AI"]}</out>',
+]
+
+
+@pytest.mark.parametrize("text", WRAPPED)
+def test_what_encloses_the_whole_answer_quotes_nothing(text):
+    """An answer as JSON, in tags, in a block of JSON or in quotation marks is the answer."""
+    assert find_hits(text) == ["as an AI"]
+
+
+NOT_WRAPPED = [
+    '"as an AI" and "as a model" are telltales',
+    '```python\nprint("as an AI")\n```',
+    '{"answer": "She said \\"as an AI I refuse\\" twice."}',
+]
+
+
+@pytest.mark.parametrize("text", NOT_WRAPPED)
+def test_quotations_inside_an_answer_are_quotations(text):
+    """Marks that enclose a part, code that isn't JSON, and escaped marks in JSON quote a hit."""
+    assert find_hits(text) == []
+
+
+INCHES = [
+    'The 27" monitor fits. as an AI I checked. The 32" one is larger.',
+    'Use 9" or so. as an AI, I cannot measure. Try 10" next.',
+    'Cut 5" and 6" boards; as an AI I can\'t hold a 7" saw.',
+]
+
+
+@pytest.mark.parametrize("text", INCHES)
+def test_inch_marks_open_no_quotation(text):
+    """A straight mark after a digit or a letter isn't the first of a pair."""
+    assert find_hits(text) == ["as an AI"]
+
+
+def test_a_quotation_may_end_after_a_digit():
+    """The second mark of a pair may follow anything."""
+    assert find_hits('He wrote "as an AI, room 27" on it.') == []
+    assert find_hits('He wrote "room 27" and then, as an AI, "left".') == ["as an AI"]
+
+
+def test_damaged_json_is_text():
+    """JSON that doesn't parse, or is nested beyond what can be parsed, is read as text."""
+    assert not read_answer('{"a": ').is_json
+    assert not read_answer("[" * 100_000 + "]" * 100_000).is_json
+    assert not read_answer("").is_json
+
+
+@given(st.dictionaries(st.text(max_size=5), st.text(max_size=20), min_size=1, max_size=4))
+def test_every_string_of_a_json_answer_counts(value):
+    """Whatever stands beside it, a hit in a value of a JSON answer counts."""
+    value = {name: text.replace('"', "'").replace("`", "'") for name, text in value.items()}
+    text = json.dumps(value | {"answer": "as an AI"})
+    assert find_hits(text)[-1:] == ["as an AI"]
+
+
+def test_many_hits_take_time_in_proportion():
+    """Ten times the hits of a long line take about ten times as long, not a hundred."""
+    seconds = []
+    for copies in (300, 3_000):
+        text = 'He said "no". as an AI I went on. ' * copies
+        began = time.process_time()
+        assert len(find_hits(text)) == copies
+        seconds.append(time.process_time() - began)
+    assert seconds[1] < 40 * max(seconds[0], 0.01)

@@ -46,14 +46,11 @@ def wait_on_flink(managers: int, shards: int, seconds: float, folder: str) -> No
     """Read and identify real shards on the running cluster, and wait for each."""
     limits = ShardLimits(rows=ROWS)
     corpus = survey([f"{folder}/corpus.parquet"], limits)
+    layout = settle_layout(corpus.schema, CorpusConfig())
     tasks = plan_shards(corpus.sources, limits)
     assert len(tasks) == shards  # one shard for a row group, so either TaskManager can get it
     with open_pipeline(Engine(runner="flink", workers=managers)) as pipeline:
-        rows = (
-            pipeline
-            | ReadShards(tasks, corpus.schema)
-            | IdentifyRecords(settle_layout(corpus.schema, CorpusConfig()))
-        )
+        rows = pipeline | ReadShards(tasks, corpus.select_schema(layout)) | IdentifyRecords(layout)
         rows | beam.ParDo(WaitAsAScorer(seconds, folder))
 
 

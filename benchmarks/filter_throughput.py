@@ -135,7 +135,7 @@ def cut_windows(config: FilterConfig, scorer: Scorer) -> Iterator[list[Window]]:
     corpus = survey(config.input, config.shards)
     layout = settle_layout(corpus.schema, config.corpus)
     for task in plan_shards(corpus.sources, config.shards):
-        for shard in read_task(task, corpus.schema):
+        for shard in read_task(task, corpus.select_schema(layout)):
             yield scorer.cut_windows(extract_segments(shard.table, layout))[0]
 
 

@@ -158,7 +158,8 @@ class Run:
     """A finished run: its manifest, and its tables as lazy polars frames or as Arrow tables.
 
     The rows of `ledger`, `scores` and `spans` are aligned. docs/file-formats.md describes the
-    columns.
+    columns. `clean` and `quarantine` are JSON Lines if the input is. In a table, a field whose
+    values have different kinds is then text, and a row with a NaN or a lone surrogate is an error.
     """
 
     path: str
@@ -173,20 +174,32 @@ class Run:
         return self.scan("scores")
 
     def quarantine(self) -> pl.LazyFrame:
-        """Scan the quarantined rows; the column `congener` says why each is there."""
+        """Scan the quarantined rows; the column `congener` says why each is there.
+
+        Raises: CongenerError: JSON Lines can't be read as a table.
+        """
         return self.scan("quarantine")
 
     def clean(self) -> pl.LazyFrame:
-        """Scan the cleaned corpus."""
+        """Scan the cleaned corpus.
+
+        Raises: CongenerError: JSON Lines can't be read as a table.
+        """
         return self.scan("clean")
 
     def scan(self, folder: str) -> pl.LazyFrame:
-        """Scan all files of one of the run's folders; an empty frame if it has none."""
+        """Scan all files of one of the run's folders; an empty frame if it has none.
+
+        JSON Lines are read once for their schema.
+
+        Raises: CongenerError: a file is missing, or JSON Lines can't be read as a table.
+        """
         return scan_folder(self.path, self.manifest, folder)
 
     def read(self, folder: str) -> pa.Table:
         """Read all files of one of the run's folders as an Arrow table.
 
-        Raises: CongenerError: the run has no file in that folder, or one is missing or damaged.
+        Raises: CongenerError: the run has no file in that folder, one is missing or damaged, or
+            JSON Lines can't be read as a table.
         """
         return read_folder(self.path, self.manifest, folder)

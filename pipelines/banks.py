@@ -201,7 +201,7 @@ def read_answers(patterns: Sequence[str], corpus: CorpusConfig) -> list[tuple[st
     layout = settle_layout(found.schema, _choose_background_format(corpus, found.schema))
     rows: list[tuple[str, ...]] = []
     for task in plan_shards(found.sources, limits):
-        for shard in read_task(task, found.schema):
+        for shard in read_task(task, found.select_schema(layout)):
             segments = extract_segments(shard.table, layout)
             answers: list[list[str]] = [[] for _ in range(shard.table.num_rows)]
             for segment in segments.find_in_scope(("assistant",), ("answer", "thinking")):

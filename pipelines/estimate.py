@@ -140,7 +140,7 @@ def _filter_task(settled: FilterPlan, task: tuple[ShardPlan, ...]) -> Iterator[S
         vectors=settled.config.vectors,
     )
     began = time.perf_counter()
-    for shard in read_task(task, settled.corpus.schema):
+    for shard in read_task(task, settled.read_schema):
         identified = identify(shard, settled.layout)
         scored = score(identified, get_scorer(scoring), scoring.span_floor)
         receipt = write_shard(decide_shard(scored, settled.rules), settled.bank, to)

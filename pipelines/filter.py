@@ -136,7 +136,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[ob
     )
     accelerator = plan.config.engine.accelerator
     hints = {"accelerator": accelerator} if accelerator else {}
-    rows = pipeline | "Read" >> ReadShards(tasks, plan.corpus.schema)
+    rows = pipeline | "Read" >> ReadShards(tasks, plan.read_schema)
     identified = rows | "Identify" >> IdentifyRecords(plan.layout)
     duplicates = _find_duplicates(plan, pipeline)
     scored = identified | "Score" >> ScoreRecords(plan.scoring).with_resource_hints(**hints)
@@ -148,15 +148,16 @@ def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollect
     """Find duplicates in the whole corpus, including finished shards, by reading it again."""
     if plan.policy.duplicates == "keep":
         return None
-    rows = pipeline | "ReadForDuplicates" >> ReadShards(plan.tasks, plan.corpus.schema)
+    rows = pipeline | "ReadForDuplicates" >> ReadShards(plan.tasks, plan.read_schema)
     identified = rows | "IdentifyForDuplicates" >> IdentifyRecords(plan.layout)
     return identified | "Duplicates" >> FindDuplicates()
 
 
 def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Manifest:
-    """Write the manifest if every row is accounted for and the budgets hold.
+    """Write the manifest if every row is accounted for, and the run may be published.
 
-    Raises: BudgetError: the budgets don't hold. The run is removed.
+    Raises: BudgetError: a budget doesn't hold, or an input file has only rejects. The run is
+        removed.
     Raises: RunError: shards are missing, or another process has replaced the run.
     """
     plan, run = opened.plan, opened.plan.config.output
@@ -174,6 +175,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     if plan.config.private_quarantine:
         unfinished.keep_private(run)
     try:
+        publication.check_sources(run, manifest.inputs, manifest.outputs)
         publication.check_budgets(manifest.conservation, plan.policy)
     except BudgetError:
         publication.withdraw_run(run)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
+
 from classifiers.banks import Bank
 from classifiers.models.checkpoints import choose_device
 from classifiers.models.encoders import Encoder, EncoderConfig
@@ -58,6 +60,11 @@ class FilterPlan:
     def extra_column(self) -> bool:
         """Return whether clean rows get the `congener` column, because a rule may flag or mask."""
         return any(rule.list_actions() & {"flag", "mask"} for rule in self.rules)
+
+    @property
+    def read_schema(self) -> pa.Schema:
+        """Return the schema that rows are read with: of JSON Lines only the columns needed."""
+        return self.corpus.select_schema(self.layout)
 
     @property
     def span_floor(self) -> float:

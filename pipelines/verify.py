@@ -22,7 +22,16 @@ from schemas.errors import CardError, RunError
 from schemas.manifests import Manifest
 from schemas.problems import describe_problems
 from schemas.receipts import Output
-from schemas.runs import CALIBRATION, MANIFEST, SHARD_FOLDERS, parse_path, shard_path
+from schemas.runs import (
+    CALIBRATION,
+    CORPUS_FOLDERS,
+    JSON_LINES,
+    MANIFEST,
+    PARQUET,
+    SHARD_FOLDERS,
+    parse_path,
+    shard_path,
+)
 from schemas.scores import score_column
 from transforms.files import storage
 from transforms.rules import Rule, find_span_floor, settle_rules
@@ -160,22 +169,25 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
             if (digest_bytes(data), len(data)) != (output.sha256, output.bytes):
                 problem = "was changed: its SHA-256 or size differs from the manifest's"
                 yield Finding(output.path, problem)
-    counts = Counter(output.path for output in manifest.outputs)
-    for path in (path for path, count in counts.items() if count > 1):
-        yield Finding(MANIFEST, f"names {path!r} more than once")
+    named = {output.path for output in manifest.outputs}
+    # a shard has one file in a folder, Parquet or JSON Lines
+    counts = Counter(parse_path(output.path)[:2] for output in manifest.outputs)
+    for folder, shard in (pair for pair, count in counts.items() if count > 1):
+        yield Finding(MANIFEST, f"names more than one file {folder}/{shard}")
     for path in list_run_files(run):
-        if path not in counts and path != MANIFEST:
+        if path not in named and path != MANIFEST:
             yield Finding(path, "isn't in the manifest")
 
 
 def _is_run_file(output: Output, shards: set[str]) -> bool:
     """Return whether a path is that of a shard's file, or of the calibration scores."""
-    folder, shard = parse_path(output.path)
+    folder, shard, suffix = parse_path(output.path)
     return output.path == CALIBRATION or (
         folder in SHARD_FOLDERS
         and shard in shards
         and SHARD_NAME.fullmatch(shard) is not None
-        and output.path == shard_path(folder, shard)
+        and suffix in (PARQUET, *(JSON_LINES if folder in CORPUS_FOLDERS else ()))
+        and output.path == shard_path(folder, shard, suffix)
     )
 
 

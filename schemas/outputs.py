@@ -97,7 +97,10 @@ CLEAN_EXTRA = pa.field(
         [("decision", pa.string()), ("weight", pa.float32()), ("masks", pa.list_(SPAN))],
     ),
 )
-"""The column that `clean/` adds when the policy may flag or mask."""
+"""The column that `clean/` adds when the policy may flag or mask.
+
+Of JSON Lines, only rows that are flagged or masked have the field.
+"""
 
 REJECTS = pa.schema(
     [

@@ -49,27 +49,41 @@ FOLDER_OF_DECISION = {
 }
 """The folder of the rows with each decision. Rows with another decision are in no folder."""
 
+CORPUS_FOLDERS = ("clean", "quarantine")
+"""The folders that hold the corpus's own rows, as Parquet or JSON Lines like the input."""
+
+PARQUET = ".parquet"
+JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+"""The suffixes of `clean/` and `quarantine/` if the input is JSON Lines, by its compression."""
+
 
 class ShardFile(NamedTuple):
-    """One of a run's files: the folder and the shard whose rows it holds."""
+    """One of a run's files: the folder, the shard whose rows it holds, and the suffix."""
 
     folder: str
     shard: str
+    suffix: str = PARQUET
 
     def path(self) -> str:
         """Return the file's path in the run directory."""
-        return f"{self.folder}/{self.shard}.parquet"
+        return f"{self.folder}/{self.shard}{self.suffix}"
 
 
-def shard_path(folder: str, shard: str) -> str:
+def shard_path(folder: str, shard: str, suffix: str = PARQUET) -> str:
     """Return the path of a shard's file in the run directory."""
-    return ShardFile(folder, shard).path()
+    return ShardFile(folder, shard, suffix).path()
 
 
 def parse_path(path: str) -> ShardFile:
-    """Return the folder and the shard of a file's path in the run directory."""
+    """Return the folder, the shard and the suffix of a file's path in the run directory."""
     folder, _, name = path.partition("/")
-    return ShardFile(folder, name.removesuffix(".parquet"))
+    suffix = next((known for known in (PARQUET, *JSON_LINES) if name.endswith(known)), "")
+    return ShardFile(folder, name.removesuffix(suffix), suffix)
+
+
+def is_json_lines(path: str) -> bool:
+    """Return whether a path in the run directory is that of a file of JSON Lines."""
+    return parse_path(path).suffix in JSON_LINES
 
 
 def receipt_path(shard: str) -> str:

@@ -11,7 +11,7 @@ from schemas.errors import InputError
 from tests.support.corpora import ANSWERS, build_conversation, build_teachers, write_rows
 from tests.support.eager import EagerCollection, EagerPipeline, apply
 from tests.support.engines import LOOPBACK, listening_addresses
-from tests.support.runs import comparable_files
+from tests.support.runs import comparable_files, read_lines
 
 
 def fail(element):
@@ -98,6 +98,15 @@ def test_runs_compare_without_their_circumstances(tmp_path):
     (runs[0] / "manifest.json").unlink()
     (runs[0] / "clean" / "part.parquet").write_bytes(b"PAR2")
     assert comparable_files(runs[0]) == {"clean/part.parquet": b"PAR2"}
+
+
+def test_lines_of_a_run_are_read_in_order(tmp_path):
+    """Lines of all files come in the order of the shards, without their line feeds."""
+    (tmp_path / "clean").mkdir()
+    for shard, data in (("part-1", b'{"a": 3}\n'), ("part-0", b'{"a": 1}\r\n{"a": 2}\n')):
+        (tmp_path / "clean" / f"{shard}.jsonl").write_bytes(data)
+    assert read_lines(tmp_path, "clean") == [b'{"a": 1}\r', b'{"a": 2}', b'{"a": 3}']
+    assert read_lines(tmp_path, "quarantine") == []
 
 
 def test_listening_addresses_are_found():

@@ -92,13 +92,14 @@ def describe_failure(error: BaseException, stage: str) -> str:
 def keep_rows(shard: Shard, rows: Sequence[int]) -> Shard:
     """Return a shard of some rows of another, ascending indices of its table, without rejects."""
     if len(rows) == shard.table.num_rows:
-        return Shard(shard.plan, shard.table, shard.sources, shard.numbers)
+        return Shard(shard.plan, shard.table, shard.sources, shard.numbers, lines=shard.lines)
     table = shard.table.filter(build_row_mask(shard.table.num_rows, rows))
     return Shard(
         shard.plan,
         table,
         [shard.sources[row] for row in rows],
         [shard.numbers[row] for row in rows],
+        lines=None if shard.lines is None else [shard.lines[row] for row in rows],
     )
 
 
@@ -109,14 +110,25 @@ def add_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
     the order of the input.
     """
     if not reasons:
-        return Shard(part.plan, part.table, part.sources, part.numbers, whole.rejects)
+        return replace_rejects(part, whole.rejects)
     order = {piece.source: index for index, piece in enumerate(whole.plan.pieces)}
     more = [
-        Reject(whole.sources[row], whole.numbers[row], None, text, encode_row(whole.table, row))
+        Reject(whole.sources[row], whole.numbers[row], None, text, _get_raw_row(whole, row))
         for row, text in reasons.items()
     ]
     rejects = sorted([*whole.rejects, *more], key=lambda reject: (order[reject.source], reject.row))
-    return Shard(part.plan, part.table, part.sources, part.numbers, rejects)
+    return replace_rejects(part, rejects)
+
+
+def replace_rejects(shard: Shard, rejects: list[Reject]) -> Shard:
+    """Return a shard with the rows of another and these rejects."""
+    lines = shard.lines
+    return Shard(shard.plan, shard.table, shard.sources, shard.numbers, rejects, lines)
+
+
+def _get_raw_row(shard: Shard, row: int) -> bytes:
+    """Return a row's own bytes, or those of its JSON form, cut to `RAW_LIMIT`."""
+    return encode_row(shard.table, row) if shard.lines is None else shard.lines[row][:RAW_LIMIT]
 
 
 def encode_row(table: pa.Table, row: int) -> bytes:

@@ -18,10 +18,16 @@ from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.ledgers import hash_ledger_rows
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.policies import PUBLISHED
-from schemas.runs import shard_path
+from schemas.runs import PARQUET, shard_path
 from schemas.scores import SCORE_DECIMALS
 from transforms.decide import DecidedShard
 from transforms.decisions import Reason
+from transforms.files.json_lines import (
+    SUFFIX_OF_COMPRESSION,
+    Compression,
+    JsonLines,
+    append_field,
+)
 from transforms.files.shards import build_row_mask
 from transforms.records.prompts import extract_prompt
 from transforms.spans import encode_spans
@@ -41,9 +47,12 @@ class InputRow(NamedTuple):
 
 @dataclass
 class ShardTables:
-    """A shard's tables by folder, without empty ones, the ledger's Merkle root, and counts."""
+    """A shard's tables by folder, without empty ones, the ledger's Merkle root, and counts.
 
-    tables: dict[str, pa.Table]
+    Of a corpus of JSON Lines, `clean` and `quarantine` are JSON Lines too.
+    """
+
+    tables: dict[str, pa.Table | JsonLines]
     ledger_root: str
     decisions: dict[str, int]
     fired: dict[str, int]
@@ -62,7 +71,7 @@ def build_tables(
     held = [row for row, decision in enumerate(decisions) if decision == "quarantine"]
     rows = _order_rows(shard)
     ledger = _build_ledger(shard, rows, _assign_outputs(shard, published, held))
-    tables = {
+    tables: dict[str, pa.Table | JsonLines] = {
         "clean": _build_clean(shard, published, extra_column),
         "quarantine": _build_quarantine(shard, held, bank),
         "rejects": pa.Table.from_pylist(
@@ -94,8 +103,9 @@ def _assign_outputs(
 ) -> dict[int, tuple[str, int]]:
     """Return the file of each row of `clean/` and `quarantine/`, and the row's index in it."""
     folders = {"clean": published, "quarantine": held}
+    suffix = PARQUET if shard.lines is None else SUFFIX_OF_COMPRESSION[_choose_compression(shard)]
     return {
-        row: (shard_path(folder, shard.plan.name), index)
+        row: (shard_path(folder, shard.plan.name, suffix), index)
         for folder, rows in folders.items()
         for index, row in enumerate(rows)
     }
@@ -210,7 +220,29 @@ def _build_vectors(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
     return pa.table([*_build_key_columns(rows), lists], names=["source", "row", "vector"])
 
 
-def _build_clean(shard: DecidedShard, published: Sequence[int], extra_column: bool) -> pa.Table:
+def _choose_compression(shard: DecidedShard) -> Compression:
+    """Return the compression of the shard's sources, or none if they differ."""
+    found = {piece.compression for piece in shard.plan.pieces}
+    return found.pop() if len(found) == 1 else "none"
+
+
+def _build_lines(
+    shard: DecidedShard, lines: Sequence[bytes], notes: Mapping[int, Mapping[str, Any] | None]
+) -> JsonLines:
+    """Return the rows of `notes` with their own bytes; a row with a note has one more field."""
+    noted = [
+        lines[row] if note is None else append_field(lines[row], outputs.CLEAN_EXTRA.name, note)
+        for row, note in notes.items()
+    ]
+    return JsonLines(noted, _choose_compression(shard))
+
+
+def _build_clean(
+    shard: DecidedShard, published: Sequence[int], extra_column: bool
+) -> pa.Table | JsonLines:
+    if shard.lines is not None:
+        notes = {row: _describe_change(shard, row) if extra_column else None for row in published}
+        return _build_lines(shard, shard.lines, notes)
     table = shard.table
     if len(published) != table.num_rows:
         table = table.filter(build_row_mask(table.num_rows, published))
@@ -227,8 +259,15 @@ def _build_clean(shard: DecidedShard, published: Sequence[int], extra_column: bo
     return table.append_column(outputs.CLEAN_EXTRA, extra)
 
 
-def _build_quarantine(shard: DecidedShard, held: Sequence[int], bank: Bank) -> pa.Table:
-    table = shard.table.filter(build_row_mask(shard.table.num_rows, held))
+def _describe_change(shard: DecidedShard, row: int) -> dict[str, Any] | None:
+    """Return the note of a flagged or masked row, or None for a row that is kept."""
+    if shard.decided.decisions[row] == "keep":
+        return None
+    masks = [span._asdict() for span in shard.decided.masks.get(row, ())]
+    return {"decision": shard.decided.decisions[row], "weight": 1.0, "masks": masks}
+
+
+def _build_quarantine(shard: DecidedShard, held: Sequence[int], bank: Bank) -> pa.Table | JsonLines:
     notes = [
         {
             **_describe_row(shard, row),
@@ -240,6 +279,9 @@ def _build_quarantine(shard: DecidedShard, held: Sequence[int], bank: Bank) -> p
         }
         for row in held
     ]
+    if shard.lines is not None:
+        return _build_lines(shard, shard.lines, dict(zip(held, notes, strict=True)))
+    table = shard.table.filter(build_row_mask(shard.table.num_rows, held))
     extra = pa.array(notes, outputs.QUARANTINE_EXTRA.type)
     return table.append_column(outputs.QUARANTINE_EXTRA, extra)
 

@@ -16,9 +16,10 @@ from classifiers.banks import Bank, read_bank
 from schemas.digests import digest_bytes
 from schemas.events import ShardWritten
 from schemas.receipts import Output, Receipt
-from schemas.runs import receipt_path, shard_path
+from schemas.runs import PARQUET, receipt_path, shard_path
 from transforms.decide import DecidedShard
 from transforms.files import storage
+from transforms.files.json_lines import JsonLines
 from transforms.listeners import emit
 from transforms.tables import build_tables
 
@@ -67,12 +68,18 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
     return receipt
 
 
-def _write_tables(name: str, tables: dict[str, pa.Table], run: str) -> Iterator[Output]:
+def encode_output(table: pa.Table | JsonLines) -> bytes:
+    """Return the bytes of an output's file."""
+    return table.encode() if isinstance(table, JsonLines) else encode_parquet(table)
+
+
+def _write_tables(name: str, tables: dict[str, pa.Table | JsonLines], run: str) -> Iterator[Output]:
     """Encode tables in parallel and write them one after the other."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        encoded = pool.map(encode_parquet, tables.values())
+        encoded = pool.map(encode_output, tables.values())
         for (folder, table), data in zip(tables.items(), encoded, strict=True):
-            path = shard_path(folder, name)
+            suffix = table.suffix if isinstance(table, JsonLines) else PARQUET
+            path = shard_path(folder, name, suffix)
             storage.write_bytes(storage.join(run, path), data)
             yield Output(path=path, rows=table.num_rows, bytes=len(data), sha256=digest_bytes(data))
 

@@ -26,16 +26,17 @@ def sweep_cache() -> None:
     storage.sweep(str(get_cache_folder()), STALE_SECONDS)
 
 
-def fetch_file(uri: str, sha256: str, size: int) -> str:
+def fetch_file(uri: str, sha256: str, size: int, suffix: str) -> str:
     """Return the local path of a file: its own path, or that of a copy if the file is remote.
 
-    A copy is named by its digest, so a file that several runs or pages share is fetched once.
+    A copy is named by its digest and the suffix, so a file that several runs or pages share is
+    fetched once.
 
     Raises: RunError: the file doesn't have the digest.
     """
     if storage.is_local(uri):
         return uri
-    path = get_cache_folder() / "files" / f"{sha256}.parquet"
+    path = get_cache_folder() / "files" / f"{sha256}{suffix}"
     if not path.is_file() or path.stat().st_size != size:
         data = storage.read_bytes(uri)
         if digest_bytes(data) != sha256:

@@ -13,6 +13,7 @@ from pipelines.runs.finished import read_rows, require_file, scan_folder
 from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest
 from schemas.policies import PUBLISHED
+from schemas.runs import is_json_lines
 from transforms.files import storage
 from transforms.records.lookup import find_column, get_field_text
 
@@ -149,6 +150,12 @@ def _read_reasons(
     """
     uri = storage.join(run, path)
     require_file(run, uri)
+    if is_json_lines(path):
+        records = read_rows(run, path, [row["output_row"] for row in rows])
+        yield from (
+            (row, reason, records[row["output_row"]]) for row in rows for reason in row["reasons"]
+        )
+        return
     with storage.open_raw(uri) as stream:
         names = pq.read_schema(stream).names
     reasons = [reason for row in rows for reason in row["reasons"]]

@@ -16,12 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.runs.cache import fetch_file
+from pipelines.runs.json_tables import scan_json_lines
 from schemas.errors import RunError
 from schemas.manifests import Manifest
 from schemas.outputs import LEDGER
 from schemas.receipts import Output
-from schemas.runs import FOLDERS, parse_path
+from schemas.runs import FOLDERS, is_json_lines, parse_path
 from transforms.files import storage
+from transforms.files.json_lines import decode_lines, parse_line
 
 LONGEST_REASON = 300
 """Characters shown of the reason why a file can't be read."""
@@ -41,9 +43,9 @@ def scan_folder(
 ) -> pl.LazyFrame:
     """Scan the files of one of a run's folders, in the order of the corpus.
 
-    Remote files are fetched first.
+    Remote files are fetched first, and JSON Lines are read once for their schema.
 
-    Raises: RunError: a file is missing.
+    Raises: RunError: a file is missing, or JSON Lines can't be read as a table.
     """
     wanted = list_outputs(manifest, folder)
     with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
@@ -51,6 +53,10 @@ def scan_folder(
     if not paths:
         frame = pl.from_arrow(LEDGER.empty_table())
         return frame.lazy().with_row_index(row_index or "index")  # type: ignore[union-attr]
+    if is_json_lines(wanted[0].path):
+        files = {output.path: path for output, path in zip(wanted, paths, strict=True)}
+        with report_damage(run, ValueError):
+            return scan_json_lines(files, row_index)
     return pl.scan_parquet(paths, glob=False, row_index_name=row_index)
 
 
@@ -61,7 +67,7 @@ def get_local_path(run: str, output: Output) -> str:
     """
     uri = storage.join(run, output.path)
     require_file(run, uri)
-    return fetch_file(uri, output.sha256, output.bytes)
+    return fetch_file(uri, output.sha256, output.bytes, parse_path(output.path).suffix)
 
 
 def require_file(run: str, uri: str) -> None:
@@ -77,15 +83,37 @@ def require_file(run: str, uri: str) -> None:
         )
 
 
-def read_table(run: str, output: Output) -> pa.Table:
-    """Read one of a run's files whole."""
-    return pq.read_table(pa.BufferReader(storage.read_bytes(storage.join(run, output.path))))
+def read_json_lines(run: str, path: str) -> list[dict[str, Any]]:
+    """Read the rows of one of a run's JSON Lines files.
+
+    Raises: ValueError: a line isn't a JSON object, or the last one has no line break.
+    """
+    return [_parse_row(*numbered) for numbered in enumerate(_read_lines(run, path))]
+
+
+def _read_lines(run: str, path: str) -> list[bytes]:
+    data = storage.read_bytes(storage.join(run, path))
+    return decode_lines(data, parse_path(path).suffix)
+
+
+def _parse_row(number: int, line: bytes) -> dict[str, Any]:
+    value, error = parse_line(line)
+    if error is not None:
+        raise ValueError(f"row {number}: {error}")
+    return value
+
+
+def read_table(run: str, output: Output, columns: list[str] | None = None) -> pa.Table:
+    """Read one of a run's Parquet files, all columns or some."""
+    data = storage.read_bytes(storage.join(run, output.path))
+    return pq.read_table(pa.BufferReader(data), columns=columns)
 
 
 def read_folder(run: str, manifest: Manifest, folder: str) -> pa.Table:
     """Read all files of one of a run's folders, in the order of the corpus.
 
-    Raises: RunError: the manifest lists no file in the folder, or a file is missing or damaged.
+    Raises: RunError: the manifest lists no file in the folder, a file is missing or damaged, or
+        JSON Lines can't be read as a table.
     """
     outputs = list_outputs(manifest, folder)
     if not outputs:
@@ -95,20 +123,25 @@ def read_folder(run: str, manifest: Manifest, folder: str) -> pa.Table:
             remedy=f"the folders of a run are {', '.join(FOLDERS)}; one without rows has no file",
         )
     with report_damage(run):
+        if is_json_lines(outputs[0].path):
+            frame = scan_folder(run, manifest, folder).collect()
+            return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         return pa.concat_tables([read_table(run, output) for output in outputs])
 
 
 def read_rows(
     run: str, path: str, indexes: Sequence[int], columns: Sequence[str] | None = None
 ) -> dict[int, dict[str, Any]]:
-    """Read single rows of one of a run's Parquet files, by their index in the file.
+    """Read single rows of one of a run's files, by their index in the file.
 
-    Nothing after the last row is decoded.
+    Of Parquet, nothing after the last row is decoded; of JSON Lines, `columns` are ignored.
 
-    Raises: RunError: the file is missing.
+    Raises: RunError: the file is missing, or has no such row or a damaged one.
     """
     uri = storage.join(run, path)
     require_file(run, uri)
+    if is_json_lines(path):
+        return _read_json_rows(run, path, sorted(set(indexes)))
     wanted, found, first = sorted(set(indexes)), dict[int, dict[str, Any]](), 0
     with storage.open_raw(uri) as stream:
         for batch in pq.ParquetFile(stream, pre_buffer=False).iter_batches(
@@ -122,15 +155,29 @@ def read_rows(
     return found
 
 
+def _read_json_rows(run: str, path: str, indexes: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Read single rows of a JSON Lines file.
+
+    Raises: RunError: the file is damaged, or doesn't have all the rows.
+    """
+    with report_damage(run, ValueError):
+        lines = _read_lines(run, path)
+        if indexes and indexes[-1] >= len(lines):
+            raise ValueError(f"row {indexes[-1]} of {path} is missing")
+        return {index: _parse_row(index, lines[index]) for index in indexes}
+
+
 @contextmanager
-def report_damage(run: str) -> Iterator[None]:
+def report_damage(run: str, *more: type[Exception]) -> Iterator[None]:
     """Turn the error of whichever library fails on a damaged file of a run into a `RunError`.
+
+    `more` are errors of the reading code itself.
 
     Raises: RunError: a file can't be read.
     """
     try:
         yield
-    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, *more) as error:
         # an OSError means that pages of a Parquet file can't be decoded
         reason = str(error).split("\n", 1)[0][:LONGEST_REASON]
         raise RunError(

@@ -11,7 +11,7 @@ from typing import Any
 from classifiers.banks import Bank
 from pipelines.banks import tabulate_calibration
 from pipelines.config import make_absolute
-from pipelines.runs.finished import read_rows
+from pipelines.runs.finished import read_rows, read_table
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError
 from schemas.manifests import Conservation, InputFile, Manifest, SettledThreshold
@@ -45,6 +45,10 @@ BUDGET_REMEDIES = {
     "change the policy or the budget",
     "reject_budget": "correct the rows that are named above, or raise the budget",
 }
+SOURCE_REMEDY = (
+    "correct the file, leave it out of the input, or filter it in a separate run with the "
+    "--format and --column that it needs"
+)
 REJECTS_NAMED = 5
 
 
@@ -85,9 +89,35 @@ def check_budgets(result: Conservation, policy: Policy) -> None:
             )
 
 
+def check_sources(run: str, inputs: Sequence[InputFile], outputs: Sequence[Output]) -> None:
+    """Stop a run in which an input file has only rejects: it was read in a wrong way, if at all.
+
+    Raises: BudgetError: all rows of a file are rejects.
+    """
+    counts: Counter[str] = Counter()
+    reasons: dict[str, str] = {}
+    for output in _list_rejects(outputs):
+        table = read_table(run, output, ["source", "row", "error"])
+        for reject in table.to_pylist():
+            counts[reject["source"]] += 1
+            reasons.setdefault(reject["source"], f"row {reject['row']}: {reject['error']}")
+    for source in inputs:
+        if source.rows and counts[source.name] == source.rows:
+            raise BudgetError(
+                f"all {source.rows:,} rows are rejects, the first for this reason: "
+                f"{reasons[source.name]}; nothing was published",
+                where=source.name,
+                remedy=SOURCE_REMEDY,
+            )
+
+
+def _list_rejects(outputs: Sequence[Output]) -> list[Output]:
+    return [output for output in outputs if parse_path(output.path).folder == "rejects"]
+
+
 def describe_rejects(run: str, outputs: Sequence[Output]) -> Iterator[Notice]:
     """Name the first rejects of a run with their reasons, and count the others."""
-    files = [output for output in outputs if parse_path(output.path).folder == "rejects"]
+    files = _list_rejects(outputs)
     left = REJECTS_NAMED
     for output in files:
         if not left:

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.runs.finished import read_table
-from schemas.corpora import CorpusConfig
+from pipelines.runs.finished import read_json_lines, read_table
+from schemas.corpora import FormatName
 from schemas.digests import RECORD_ID_HEX, compute_merkle_root, digest_bytes
-from schemas.errors import InputError
+from schemas.errors import InputError, RunError
 from schemas.ledgers import hash_ledger_rows
 from schemas.manifests import Manifest
-from schemas.outputs import CLEAN_EXTRA, LEDGER, ROW_KEY, SPANS
+from schemas.outputs import LEDGER, ROW_KEY, SPANS
 from schemas.receipts import Output
-from schemas.runs import ALIGNED_FOLDERS, FOLDER_OF_DECISION, parse_path, shard_path
+from schemas.runs import (
+    ALIGNED_FOLDERS,
+    FOLDER_OF_DECISION,
+    is_json_lines,
+    parse_path,
+    shard_path,
+)
 from schemas.scores import COMBINED, fires, score_column
-from transforms.records.formats import settle_layout
+from transforms.records.formats import Layout
+from transforms.records.json_columns import MESSAGES, project_rows
 from transforms.records.segments import digest_rows, extract_segments
 
 OPTIONAL_FOLDERS = ("vectors",)
 """The folders that only some runs have."""
 
-READ_ERRORS = (pa.ArrowException, LookupError, TypeError, ValueError, OSError, InputError)
+READ_ERRORS = (
+    pa.ArrowException,
+    LookupError,
+    TypeError,
+    ValueError,
+    OSError,
+    InputError,
+    RunError,
+)
 """The errors of reading a file that isn't a run's."""
 
 
@@ -56,7 +71,7 @@ def check_shards(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Yield what differs between each shard's ledger and the shard's other files."""
     by_shard: dict[str, dict[str, Output]] = {}
     for output in manifest.outputs:
-        folder, shard = parse_path(output.path)
+        folder, shard, _ = parse_path(output.path)
         by_shard.setdefault(shard, {})[folder] = output
     for shard, root in manifest.shards:
         files = by_shard.get(shard, {})
@@ -107,10 +122,15 @@ def _check_rows(shard: _Shard, folder: str) -> Iterator[Finding]:
             problem = f"assigns {expected.num_rows} rows to {folder}/, which has no file for them"
             yield Finding(shard.ledger_path, problem)
         return
-    output, table = shard.files[folder], shard.read(folder)
-    if not table.num_rows == expected.num_rows == output.rows:
+    output = shard.files[folder]
+    table: Any = (
+        read_json_lines(shard.run, output.path)
+        if is_json_lines(output.path)
+        else shard.read(folder)
+    )
+    if not len(table) == expected.num_rows == output.rows:
         counts = f"{expected.num_rows} in the ledger and {output.rows} in the manifest"
-        yield Finding(output.path, f"has {table.num_rows} rows, against {counts}")
+        yield Finding(output.path, f"has {len(table)} rows, against {counts}")
     elif not _is_numbered(expected, output.path):
         yield Finding(shard.ledger_path, f"doesn't assign the rows of {output.path} in their order")
     elif folder == "rejects":
@@ -127,18 +147,45 @@ def _is_numbered(rows: pa.Table, path: str) -> bool:
 
 
 def _check_content(
-    manifest: Manifest, output: Output, table: pa.Table, digests: Sequence[str]
+    manifest: Manifest, output: Output, table: Any, digests: Sequence[str]
 ) -> Iterator[Finding]:
     """Check the content of published or quarantined rows against the digests in the ledger."""
-    added = [name for name in (CLEAN_EXTRA.name,) if name in table.column_names]
-    corpus = table.drop_columns(added)
-    config = CorpusConfig(format=manifest.identity.format, columns=manifest.identity.columns)
-    layout = settle_layout(corpus.schema, config)
+    identity = manifest.identity
+    corpus = _take_corpus_columns(table, identity.columns.values())
+    columns = {name: own for name, own in identity.columns.items() if own in corpus.column_names}
+    layout = Layout(cast("FormatName", identity.format), columns, {})
     found = digest_rows(corpus, extract_segments(corpus, layout), layout)
     for row, (digest, expected) in enumerate(zip(found, digests, strict=True)):
         if digest != expected:
             record = expected[:RECORD_ID_HEX]
             yield Finding(output.path, f"row {row} isn't the ledger's record {record}")
+
+
+def _take_corpus_columns(rows: pa.Table | list[dict[str, Any]], columns: Iterable[str]) -> pa.Table:
+    """Return the columns of the corpus that its format reads.
+
+    Raises: ValueError: a row doesn't have them.
+    """
+    if isinstance(rows, pa.Table):
+        return rows.select([name for name in columns if name in rows.column_names])
+    kinds = {name: _find_type(row.get(name) for row in rows) for name in dict.fromkeys(columns)}
+    schema = pa.schema([(name, kind) for name, kind in kinds.items() if kind is not None])
+    projection = project_rows(rows, schema)
+    if projection.misfits:
+        row, problem = min(projection.misfits.items())
+        raise ValueError(f"row {row}: {problem}")
+    return projection.table
+
+
+def _find_type(values: Iterable[Any]) -> pa.DataType | None:
+    """Return the type of a column of rows that were read: text or messages, None without values.
+
+    Only the corpus's most frequent kind decides how rows are read. A shard needn't have it.
+    """
+    first = next((value for value in values if value is not None), None)
+    if first is None:
+        return None
+    return MESSAGES if isinstance(first, list) else pa.string()
 
 
 def _check_rejects(output: Output, table: pa.Table, digests: Sequence[str]) -> Iterator[Finding]:

@@ -3,6 +3,8 @@
 import json
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import congener
@@ -78,6 +80,56 @@ def test_tables_are_read_as_arrow(run):
     assert run.read("ledger").num_rows == len(ROWS)
     with pytest.raises(CongenerError, match="no rows in vectors/"):
         run.read("vectors")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_the_corpus_is_a_table_of_either_kind(corpus, tmp_path, kind):
+    """`clean` and `quarantine` have the corpus's columns, from Parquet and from JSON Lines."""
+    rows = [json.loads(line) for line in corpus.read_text().splitlines()]
+    path = tmp_path / f"rows.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = filter_corpus(path, tmp_path / "run", **LEXICONS)
+    clean = run.clean().collect().to_dicts()
+    assert run.read("clean").to_pylist() == clean
+    notes = [row.pop("congener") for row in clean]
+    assert [note and note["decision"] for note in notes] == [
+        "mask",
+        "keep" if kind == "parquet" else None,
+    ]
+    assert clean == rows[:2]
+    (held,) = run.quarantine().collect().to_dicts()
+    assert held.pop("congener")["row"] == 2
+    assert held == rows[2]
+    assert run.read("quarantine").column_names == ["messages", "teacher", "congener"]
+
+
+def test_rows_of_mixed_shapes_are_a_table(tmp_path):
+    """Fields that differ in kind from row to row are text, and rows that lack one have a null."""
+    more = [{"meta": 1}, {"meta": {"a": [1]}}, {}, {"meta": "x"}]
+    rows = [{"text": f"Tern number {number}.", **item} for number, item in enumerate(more)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = filter_corpus(path, tmp_path / "run", shards={"rows": 1}, **LEXICONS)
+    assert run.manifest.conservation.by_decision == {"keep": 4}
+    frame = run.clean().collect()
+    assert frame["text"].to_list() == [row["text"] for row in rows]
+    assert frame["meta"].to_list() == ["1", '{"a": [1]}', None, "x"]
+    assert run.read("clean").column("meta").to_pylist() == frame["meta"].to_list()
+
+
+def test_rows_that_no_table_can_hold_are_an_error(tmp_path):
+    """A NaN passes through a run, but polars can't read it: the error names the row."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "A tern.", "x": 1}\n{"text": "Terns.", "x": NaN}\n')
+    run = filter_corpus(path, tmp_path / "run", **LEXICONS)
+    assert run.manifest.conservation.by_decision == {"keep": 2}
+    for read in (run.clean, lambda: run.read("clean")):
+        with pytest.raises(CongenerError, match=r"row 1 of clean/.* can't be in a table") as caught:
+            read()
+        assert "line by line" in caught.value.remedy
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

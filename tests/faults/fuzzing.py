@@ -32,10 +32,11 @@ import pyarrow.parquet as pq
 
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.errors import CongenerError
+from transforms.files.json_lines import BOM, append_field, parse_line
 from transforms.files.shards import Shard, read_task
-from transforms.files.sources import plan_shards, survey
+from transforms.files.sources import Corpus, plan_shards, survey
 from transforms.identify import identify
-from transforms.records.formats import settle_layout
+from transforms.records.formats import Layout, settle_layout
 from transforms.write import encode_parquet
 
 MEMORY = 8 << 30
@@ -372,13 +373,18 @@ def draw_case(draw: random.Random) -> Case:
 
 def count_known_rows(name: str, data: bytes) -> int | None:
     """Count the rows of a JSON file without congener; None for damaged archives and Parquet."""
+    plain = unpack_lines(name, data)
+    return None if plain is None else sum(bool(line.strip()) for line in plain.split(b"\n"))
+
+
+def unpack_lines(name: str, data: bytes) -> bytes | None:
+    """Unpack a JSON file without congener; return None for damaged archives, zstd and Parquet."""
     if name.endswith((".zst", ".parquet")) or data.startswith(b"PAR1"):
         return None
     try:
-        plain = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     except (OSError, EOFError, zlib.error):
         return None
-    return sum(bool(line.strip()) for line in plain.split(b"\n"))
 
 
 # What must hold
@@ -419,12 +425,18 @@ def _read_case(path: Path, case: Case) -> str:
     """Read a file and return a description of rows that were lost, empty if none were."""
     corpus = survey([str(path)], case.limits)
     (source,) = corpus.sources
+    layout = _settle_layout(corpus)
+    everything = pa.schema([]) if source.kind == "jsonl" else corpus.schema
+    schema = everything if layout is None else corpus.select_schema(layout)
     numbers: list[int] = []
     for task in plan_shards(corpus.sources, case.limits):
-        for shard in read_task(task, corpus.schema):
+        for shard in read_task(task, schema):
             shard.table.validate()
-            found = _identify(shard)
-            encode_parquet(found.table)
+            found = shard if layout is None else identify(shard, layout)
+            if found.lines is None:
+                encode_parquet(found.table)
+            if altered := _find_altered(found, case):
+                return altered
             numbers += [*found.numbers, *(reject.row for reject in found.rejects)]
     if sorted(numbers) != list(range(source.rows)):
         return f"{source.rows} rows surveyed, rows {sorted(numbers)[:50]} came out"
@@ -433,12 +445,34 @@ def _read_case(path: Path, case: Case) -> str:
     return ""
 
 
-def _identify(shard: Shard) -> Shard:
-    """Identify the rows of a shard, if its columns have a format; return the shard otherwise."""
+def _settle_layout(corpus: Corpus) -> Layout | None:
+    """Return the layout of a corpus, or None if its columns have no format."""
     try:
-        return identify(shard, settle_layout(shard.table.schema, CorpusConfig()))
+        return settle_layout(corpus.schema, CorpusConfig())
     except CongenerError:
-        return shard
+        return None
+
+
+def _find_altered(shard: Shard, case: Case) -> str:
+    """Return a description of rows of JSON Lines that don't have their bytes, empty if all do."""
+    plain = unpack_lines(case.name, case.data) if shard.lines is not None else None
+    if shard.lines is None or plain is None:
+        return ""
+    if len(shard.lines) != len(shard.numbers):
+        return f"{len(shard.numbers)} rows with {len(shard.lines)} lines"
+    rows = [line.removeprefix(BOM) for line in plain.split(b"\n") if line.strip()]
+    altered = [
+        number
+        for number, line in zip(shard.numbers, shard.lines, strict=True)
+        if line != rows[number]
+    ]
+    noted = [append_field(line, "congener", {"decision": "flag"}) for line in shard.lines]
+    altered += [
+        number
+        for number, line in zip(shard.numbers, noted, strict=True)
+        if parse_line(line)[0].get("congener") != {"decision": "flag"}
+    ]
+    return f"rows {altered[:50]} are altered" if altered else ""
 
 
 # The run

@@ -60,10 +60,17 @@ def test_what_was_found_stays_mended(tmp_path, found):
 
 
 def test_a_fault_is_seen(tmp_path, monkeypatch):
-    """The harness reports a lost row, an error of another kind and a slow case."""
+    """The harness reports lost and altered rows, errors of other kinds and slow cases."""
     good = Case("x.jsonl", b'{"text": "a"}\n{"text": "b"}\n', (), ShardLimits(), 2)
     assert run_case(good, tmp_path).kind == "read"
     assert run_case(good._replace(rows=3), tmp_path).kind == "lost"
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.faults.fuzzing.append_field", lambda line, *_: line)
+        altered = run_case(good, tmp_path)
+        assert (altered.kind, altered.detail) == ("lost", "rows [0, 1] are altered")
+        patch.undo()
+        patch.setattr("tests.faults.fuzzing.unpack_lines", lambda *_: b"{}\n{}\n")
+        assert run_case(good, tmp_path).detail == "rows [0, 1] are altered"
     assert run_case(good._replace(data=b""), tmp_path) == Outcome(
         "refused", "InputError", pytest.approx(0, abs=1)
     )

@@ -15,6 +15,7 @@ from pipelines.verify import RecordedDigests, verify_run
 from schemas.digests import digest_bytes
 from schemas.errors import RunError
 from schemas.manifests import Manifest
+from schemas.runs import is_json_lines
 from tests.faults.sandbox import write_small_root
 
 pytestmark = pytest.mark.faults
@@ -63,6 +64,11 @@ class Mutator:
             for name, data in self.files.items()
             if name.endswith(".parquet")
         }
+        self.lines = {
+            name: data.splitlines(keepends=True)
+            for name, data in self.files.items()
+            if is_json_lines(name)
+        }
 
     def restore(self) -> None:
         """Undo all changes."""
@@ -77,7 +83,8 @@ class Mutator:
         """Change one thing and return a description of the change."""
         kinds: tuple[Callable[[], str], ...] = (
             self.flip, self.cut, self.grow, self.delete, self.add, self.swap, self.rename,
-            self.change_rows, self.change_rows, self.change_field, self.change_field, self.reformat,
+            self.change_rows, self.change_rows, self.change_line, self.change_line,
+            self.change_field, self.change_field, self.reformat,
         )  # fmt: skip
         return self.dice.choice(kinds)()
 
@@ -137,8 +144,9 @@ class Mutator:
     def rename(self) -> str:
         """Give a file another name, perhaps in another folder."""
         name = self.choose_file()
+        suffix = self.dice.choice([".parquet", ".jsonl", ".jsonl.gz"])
         target = (
-            self.run / self.dice.choice(["clean", "scores"]) / f"part-000007-{'a' * 12}.parquet"
+            self.run / self.dice.choice(["clean", "scores"]) / f"part-000007-{'a' * 12}{suffix}"
         )
         (self.run / name).rename(target)
         return f"rename {name}"
@@ -167,6 +175,31 @@ class Mutator:
         name = self.dice.choice(sorted(self.tables))
         pq.write_table(self.change_table(name), self.run / name, compression="zstd")
         return f"rows {self.write(name, (self.run / name).read_bytes())}"
+
+    def edit_lines(self, name: str) -> list[bytes]:
+        """Return lines without one, with one twice, in reverse, or with one that is changed."""
+        lines = list(self.lines[name])
+        row = self.dice.randrange(len(lines))
+        kind = self.dice.choice(
+            ["less", "twice", "order", "value", "value", "form", "cut", "blank"]
+        )
+        if kind == "order" and len(lines) > 1:
+            return lines[::-1]
+        line = lines[row]
+        value = change_value(json.loads(line), self.dice)
+        replaced = {
+            "less": [],
+            "twice": [line, line],
+            "form": [line.replace(b": ", b":", 1)],
+            "cut": [line[: self.dice.randrange(len(line))]],
+            "blank": [b"\n", line],
+        }.get(kind, [json.dumps(value).encode() + b"\n"])
+        return [*lines[:row], *replaced, *lines[row + 1 :]]
+
+    def change_line(self) -> str:
+        """Change the lines of a file of JSON Lines, mostly into valid ones."""
+        name = self.dice.choice(sorted(self.lines))
+        return f"lines {self.write(name, b''.join(self.edit_lines(name)))}"
 
     def change_field(self) -> str:
         """Change or remove one value anywhere in the manifest."""
@@ -254,21 +287,52 @@ def reseal(run: Path, manifest: bytes, name: str, rows: int) -> None:
     (run / "manifest.json").write_bytes(Manifest.model_validate(fields).seal().to_bytes())
 
 
+def forge(mutator: Mutator, run: Path, name: str) -> int | None:
+    """Change the rows of a file; return the number of rows, or None if they are the same."""
+    if name in mutator.tables:
+        table = mutator.change_table(name)
+        if table.equals(mutator.tables[name]):
+            return None
+        pq.write_table(table, run / name, compression="zstd")
+        return table.num_rows
+    lines = mutator.edit_lines(name)
+    (run / name).write_bytes(b"".join(lines))
+    return None if lines == mutator.lines[name] else len(lines)
+
+
+@pytest.mark.parametrize("folder", ["clean", "quarantine"])
+def test_texts_of_resealed_lines_are_found(finished, folder):
+    """Any other text, role or order of lines is found by the ledger's content digests."""
+    mutator = Mutator(finished, seed=3)
+    for name in (name for name in mutator.lines if name.startswith(f"{folder}/")):
+        lines = mutator.lines[name]
+        for row, line in enumerate(lines):
+            for old, new in ((b"Question", b"Questiom"), (b"assistant", b"system"), (b".", b"!")):
+                assert old in line
+                changed = [*lines[:row], line.replace(old, new, 1), *lines[row + 1 :]]
+                (finished / name).write_bytes(b"".join(changed))
+                reseal(finished, mutator.files["manifest.json"], name, len(lines))
+                record = f"row {row} isn't the ledger's record"
+                assert verify_run(str(finished))[0].problem.startswith(record)
+        mutator.restore()
+    assert verify_run(str(finished)) == []
+
+
 def test_forgeries_that_agree_with_themselves(finished, capsys):
     """A recorded digest reveals every resealed change, and the run itself those of its ledger."""
     mutator = Mutator(finished, seed=7)
     recorded = RecordedDigests(digest=json.loads(mutator.files["manifest.json"])["digest"])
     alone = Counter()
-    for _ in range(150):
-        name = mutator.dice.choice(sorted(mutator.tables))
-        table = mutator.change_table(name)
-        if not table.equals(mutator.tables[name]):
-            pq.write_table(table, finished / name, compression="zstd")
-            reseal(finished, mutator.files["manifest.json"], name, table.num_rows)
+    for _ in range(200):
+        name = mutator.dice.choice(sorted((*mutator.tables, *mutator.lines)))
+        rows = forge(mutator, finished, name)
+        if rows is not None:
+            reseal(finished, mutator.files["manifest.json"], name, rows)
             assert finds_fault(finished, recorded), name
             alone[name.split("/")[0], finds_fault(finished)] += 1
         mutator.restore()
-    assert alone["ledger", True] > 0
+    for folder in ("ledger", "clean", "quarantine"):
+        assert alone[folder, True] > 0
     assert alone["ledger", False] == 0
     with capsys.disabled():
         print(f"\nresealed, found without a recorded digest: {dict(sorted(alone.items()))}")

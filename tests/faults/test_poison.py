@@ -12,7 +12,8 @@ from pipelines.filter import run_filter
 from pipelines.verify import verify_run
 from schemas.errors import BudgetError, RowError
 from schemas.events import BatchesCut
-from tests.support.runs import comparable_files
+from schemas.runs import CORPUS_FOLDERS
+from tests.support.runs import comparable_files, read_lines
 
 pytestmark = pytest.mark.faults
 
@@ -74,6 +75,8 @@ def poison_encoder(monkeypatch, encoder_word: int, value: float) -> None:
 
 def read_rows(run, folder: str) -> list[dict]:
     """Return the rows of a folder in order."""
+    if folder in CORPUS_FOLDERS:
+        return [json.loads(line) for line in read_lines(run, folder)]
     return [
         row
         for path in sorted((run / folder).glob("*.parquet"))
@@ -184,7 +187,9 @@ def test_a_reject_budget_stops_the_run(config, tmp_path, monkeypatch, encoder):
     poison_encoder(monkeypatch, word, float("nan"))
     for budget in (0.05, 0.1):
         (tmp_path / f"{budget}.yaml").write_text(f"reject_budget: {budget}\n")
-    with pytest.raises(BudgetError, match=r"3 of 40 rows \(7.5%\) against a reject_budget of 5.0%"):
+    with pytest.raises(
+        BudgetError, match=r"3 of 40 rows \(7.5%\) exceed the reject_budget of 5.0%"
+    ):
         run_filter(config.model_copy(update={"policy": str(tmp_path / "0.05.yaml")}))
     assert (
         run_filter(

@@ -34,6 +34,9 @@ FOLDERS = {
 }
 
 
+SHARD_FILE = re.compile(r"/part-[^/]*\.(parquet|jsonl(\.gz|\.zst)?)$")
+
+
 def build_line(number: int) -> str:
     """Return a row as JSON. Some rows are repeated and some can't be read."""
     if number % 11 == 7:
@@ -118,7 +121,7 @@ def count_publications(points) -> Counter:
     return Counter(
         point.file
         for point in points
-        if point.operation == "rename" and re.search(r"/part-.*\.parquet$", point.file)
+        if point.operation == "rename" and SHARD_FILE.search(point.file)
     )
 
 

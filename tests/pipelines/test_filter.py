@@ -1,5 +1,6 @@
 """The whole job: from a corpus on disk to a published run, and what stops it before."""
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipelines.display.progress import TerminalReporter
 from pipelines.engines.interface import Engine
 from pipelines.filter import run_filter
 from pipelines.runs import watching
+from pipelines.runs.finished import list_outputs
 from pipelines.verify import verify_run
 from schemas.corpora import ShardLimits
 from schemas.errors import BudgetError, CardError, RunError
@@ -30,8 +32,9 @@ from schemas.events import (
 )
 from schemas.manifests import Manifest
 from tests.support.corpora import build_conversation, write_rows
-from tests.support.runs import comparable_files
+from tests.support.runs import comparable_files, read_lines
 from transforms import write
+from transforms.files.json_lines import decode_lines
 
 
 def read_ledger(run: Path | str) -> pl.DataFrame:
@@ -57,7 +60,7 @@ def test_every_row_is_accounted_for(run):
     folder, manifest = run
     assert manifest.conservation.rows_in == 40
     assert manifest.conservation.by_decision == {"keep": 32, "quarantine": 8}
-    assert pq.ParquetDataset(folder / "clean").read().num_rows == 32
+    assert len(read_lines(folder, "clean")) == 32
     assert read_ledger(folder).height == 40
     assert not (folder / ".work").exists()
     assert {path.name for path in folder.iterdir()} == {
@@ -139,6 +142,53 @@ def test_clean_reads_as_the_input(tmp_path, heron):
     clean = pq.read_table(path)
     assert clean.schema.equals(table.schema)
     assert clean.to_pylist() == table.to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"),
+    [
+        ("", bytes),
+        (".gz", gzip.compress),
+        (".zst", lambda data: pa.compress(data, "zstd", asbytes=True)),
+    ],
+)
+def test_json_lines_pass_through(config, policy, tmp_path, suffix, pack):
+    """A kept row has its line's bytes, a masked one a field more, and files the input's form."""
+    lines = [json.dumps(build_conversation(number, "Fine.")).encode() for number in range(9)]
+    odd = b' {"messages" : [], "n": NaN, "deep": [[{"x":1.0}]], "key\\ud800": 1e400 }\t'
+    heron = json.dumps(build_conversation(9, "Look. A heron stood still.")).encode()
+    path = tmp_path / "in" / f"corpus.jsonl{suffix}"
+    path.parent.mkdir()
+    path.write_bytes(pack(b"\n".join([*lines, odd, heron])))
+    rules = policy("traits: {heron: {action: mask}}")
+    given = config.model_copy(update={"input": (str(path),), "policy": rules})
+    interrupt(given)
+    manifest = run_filter(given)
+    assert manifest.conservation.by_decision == {"keep": 10, "mask": 1}
+    assert verify_run(config.output) == []
+    outputs = list_outputs(manifest, "clean")
+    assert [output.rows for output in outputs] == [7, 4]
+    assert all(output.path.endswith(f".jsonl{suffix}") for output in outputs)
+    data = [(Path(config.output) / output.path).read_bytes() for output in outputs]
+    found = [line for part in data for line in decode_lines(part, f".jsonl{suffix}")]
+    assert found[:-1] == [*lines, odd]
+    note = b',"congener":{"decision":"mask","weight":1.0,"masks":[{"field_path":'
+    assert found[-1].startswith(heron[:-1] + note)
+    assert json.loads(found[-1])["congener"]["masks"] == [
+        {"field_path": "messages[1].content", "start": 6, "end": 26}
+    ]
+
+
+def test_a_file_of_rejects_only_publishes_nothing(config, corpus):
+    """A file that has no row that can be read stops the publication, and leaves no file."""
+    (corpus / "2.jsonl").write_text('{"messages": "text"}\nnot json\n')
+    with pytest.raises(BudgetError, match=r"2\.jsonl: all 2 rows are rejects, .*: row 0: field"):
+        run_filter(config)
+    assert not any(path.is_file() for path in Path(config.output).rglob("*"))
+    with (corpus / "2.jsonl").open("a") as stream:
+        stream.write('{"messages": []}\n')
+    decisions = run_filter(config).conservation.by_decision
+    assert decisions == {"keep": 33, "quarantine": 8, "reject": 2}
 
 
 def test_same_bytes_again(run, config, tmp_path):
@@ -267,11 +317,11 @@ def test_actions(config, policy, action):
     else:
         assert swaps == []
     if action == "mask":  # a mask is the sentence's characters in the field
-        clean = pl.read_parquet(Path(config.output) / "clean" / "*.parquet")
-        masked = clean.filter(pl.col("congener").struct.field("decision") == "mask")
+        clean = [json.loads(line) for line in read_lines(config.output, "clean")]
+        masked = [row["congener"] for row in clean if "congener" in row]
         length = len("A heron stood in the reeds.")
-        assert masked.height == 8
-        assert masked["congener"][0]["masks"] == [
+        assert [note["decision"] for note in masked] == ["mask"] * 8
+        assert masked[0]["masks"] == [
             {"field_path": "messages[1].content", "start": 0, "end": length}
         ]
 
@@ -341,8 +391,8 @@ def test_a_new_trait_from_a_dozen_positives(tmp_path, card_folder):
     )
     held = read_ledger(tmp_path / "run").filter(pl.col("decision") == "quarantine")
     assert held["row"].to_list() == [0, 1]
-    quarantine = pl.read_parquet(tmp_path / "run" / "quarantine" / "*.parquet")["congener"][0]
-    near = quarantine["reasons"][0]["neighbours"]
+    first = json.loads(read_lines(tmp_path / "run", "quarantine")[0])
+    near = first["congener"]["reasons"][0]["neighbours"]
     assert {item["polarity"] for item in near} == {"positive", "negative"}
     assert near[0]["text"] in positives
 

@@ -12,11 +12,14 @@ import pytest
 from classifiers.guarantees.calibration import count_texts_needed
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
+from pipelines.runs.finished import list_outputs
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.verify import RecordedDigests, describe_outcome, verify_run
 from schemas.cards import Level
+from schemas.digests import digest_bytes
 from schemas.errors import CardError, RunError
-from schemas.runs import CALIBRATION, MANIFEST
+from schemas.receipts import Output
+from schemas.runs import CALIBRATION, MANIFEST, parse_path, shard_path
 from tests.support.forgery import (
     edit_manifest,
     replace_column,
@@ -120,9 +123,10 @@ def test_missing_and_added_files(run, name):
     """A missing file and an unknown one are each named."""
     folder, _ = run
     path = next((folder / name).iterdir())
-    shutil.copy(path, path.with_name("part-stray.parquet"))
-    assert list_problems(folder) == [(f"{name}/part-stray.parquet", "isn't in the manifest")]
-    path.with_name("part-stray.parquet").unlink()
+    stray = path.with_name(f"part-stray{path.suffix}")
+    shutil.copy(path, stray)
+    assert list_problems(folder) == [(f"{name}/{stray.name}", "isn't in the manifest")]
+    stray.unlink()
     path.unlink()
     assert list_problems(folder) == [(f"{name}/{path.name}", "is missing")]
 
@@ -303,12 +307,16 @@ def test_a_threshold_below_the_configured_floor(config, policy):
         "report/index.html",
         "calibration/other.parquet",
         "clean/part-unknown.parquet",
+        "clean/part-unknown.jsonl",
+        "ledger/{shard}.jsonl",
+        "clean/{shard}.jsonl.bz2",
         "unknown/part.parquet",
     ],
 )
 def test_a_manifest_that_names_a_foreign_file(run, path):
     """A path that can't be a file of the run is a finding, and isn't opened."""
     folder, manifest = run
+    path = path.format(shard=manifest.shards[0][0])
     outputs = [output.model_dump(mode="json") for output in manifest.outputs]
     edit_manifest(folder, outputs=[outputs[0] | {"path": path}, *outputs[1:]])
     assert (MANIFEST, f"names {path!r}, which can't be a file of this run") in list_problems(folder)
@@ -319,8 +327,37 @@ def test_a_file_that_is_named_twice(run):
     folder, manifest = run
     outputs = [output.model_dump(mode="json") for output in manifest.outputs]
     edit_manifest(folder, outputs=[outputs[0], *outputs])
-    path = manifest.outputs[0].path
-    assert list_problems(folder) == [(MANIFEST, f"names {path!r} more than once")]
+    file = manifest.outputs[0].path.partition(".")[0]
+    assert list_problems(folder) == [(MANIFEST, f"names more than one file {file}")]
+
+
+def test_a_second_file_of_a_shard(run):
+    """A forged file beside a shard's own, of another kind, would be read with the corpus."""
+    folder, manifest = run
+    own = list_outputs(manifest, "clean")[0]
+    shard = parse_path(own.path).shard
+    data = b'{"messages": [{"role": "assistant", "content": "A heron."}]}\n'
+    forged = {"rows": 1, "bytes": len(data), "sha256": digest_bytes(data)}
+    for suffix in (".jsonl.gz", ".parquet"):
+        path = shard_path("clean", shard, suffix)
+        (folder / path).write_bytes(data)
+        outputs = [*manifest.outputs, Output(path=path, **forged)]
+        edit_manifest(folder, outputs=[output.model_dump(mode="json") for output in outputs])
+        assert list_problems(folder) == [(MANIFEST, f"names more than one file clean/{shard}")]
+        (folder / path).unlink()
+
+
+def test_a_changed_byte_of_a_line(run):
+    """Any changed byte of a line is found by the file's digest, even where no format reads it."""
+    folder, _ = run
+    for name in ("clean", "quarantine"):
+        path = min((folder / name).iterdir())
+        before = path.read_bytes()
+        path.write_bytes(before.replace(b"atlas", b"atlaz", 1))
+        problem = "was changed: its SHA-256 or size differs from the manifest's"
+        assert list_problems(folder) == [(f"{name}/{path.name}", problem)]
+        path.write_bytes(before)
+    assert list_problems(folder) == []
 
 
 def test_digests_recorded_elsewhere(run):

@@ -8,9 +8,12 @@ from schemas.runs import (
     BANK,
     BEGUN,
     CALIBRATION,
+    CORPUS_FOLDERS,
     FOLDER_OF_DECISION,
     FOLDERS,
+    JSON_LINES,
     MANIFEST,
+    PARQUET,
     PRIVATE_FOLDERS,
     RECEIPTS,
     REPORT_PAGE,
@@ -31,8 +34,24 @@ def test_a_shards_path_gives_its_folder_and_name_back(folder):
     """Each folder has one file a shard, whose path can be parsed."""
     path = shard_path(folder, SHARD)
     assert path == f"{folder}/{SHARD}.parquet"
-    assert parse_path(path) == ShardFile(folder, SHARD) == (folder, SHARD)
+    assert parse_path(path) == ShardFile(folder, SHARD) == (folder, SHARD, PARQUET)
     assert parse_path(path).path() == path
+
+
+@pytest.mark.parametrize("folder", CORPUS_FOLDERS)
+@pytest.mark.parametrize("suffix", JSON_LINES)
+def test_files_of_json_lines_have_a_suffix_for_their_compression(folder, suffix):
+    """The path of a file of JSON Lines gives its folder, its shard and its whole suffix back."""
+    path = shard_path(folder, SHARD, suffix)
+    assert path == f"{folder}/{SHARD}{suffix}"
+    assert parse_path(path) == (folder, SHARD, suffix)
+    assert parse_path(path).path() == path
+
+
+def test_a_path_of_another_kind_has_no_suffix():
+    """The name of a file that isn't a shard's is kept whole."""
+    assert parse_path("clean/notes.txt") == ("clean", "notes.txt", "")
+    assert parse_path(MANIFEST) == (MANIFEST, "", "")
 
 
 @pytest.mark.parametrize("base", ["", "/data/run/", "s3://bucket/run/"])
@@ -46,7 +65,8 @@ def test_the_folders_are_distinct_and_contain_the_others():
     """Shard folders, private ones and aligned ones are folders of a run, each named once."""
     assert len(set(FOLDERS)) == len(FOLDERS)
     assert {*SHARD_FOLDERS, *PRIVATE_FOLDERS, *ALIGNED_FOLDERS} <= {*FOLDERS}
-    assert {*PRIVATE_FOLDERS, *ALIGNED_FOLDERS} <= {*SHARD_FOLDERS}
+    assert {*PRIVATE_FOLDERS, *ALIGNED_FOLDERS, *CORPUS_FOLDERS} <= {*SHARD_FOLDERS}
+    assert not {*CORPUS_FOLDERS} & {*ALIGNED_FOLDERS}
     assert not {*PRIVATE_FOLDERS} & {*ALIGNED_FOLDERS}
 
 

@@ -280,6 +280,8 @@ def test_a_run_is_killed_during_an_upload(store, config, local, done):
     assert len(tables) >= done
     for name in tables:
         assert pq.read_table(pa.BufferReader(store.read_object(name))).num_rows > 0
+    for name in (name for name in store.list_names("run/") if name.endswith(".jsonl")):
+        assert store.read_object(name).endswith(b"}\n")
     finished = subprocess.run(
         [*command, "--json"],
         cwd=Path(__file__).parents[2],

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from schemas.digests import digest_bytes
 from schemas.manifests import Manifest
-from schemas.runs import MANIFEST
+from schemas.runs import MANIFEST, is_json_lines
 
 
 def edit_manifest(run: Path, **fields: Any) -> None:
@@ -37,6 +37,23 @@ def rewrite_table(run: Path, folder: str, change: Callable[[pa.Table], pa.Table]
     pq.write_table(change(pq.read_table(path)), path)
     reseal_file(run, f"{folder}/{path.name}")
     return f"{folder}/{path.name}"
+
+
+def rewrite_lines(run: Path, folder: str, change: Callable[[list[bytes]], list[bytes]]) -> str:
+    """Change the lines of a folder's first file, reseal it, and return its path in the run."""
+    path = min((run / folder).iterdir())
+    path.write_bytes(b"".join(line + b"\n" for line in change(path.read_bytes().split(b"\n")[:-1])))
+    reseal_file(run, f"{folder}/{path.name}")
+    return f"{folder}/{path.name}"
+
+
+def reorder_rows(run: Path, folder: str, choose: Callable[[list[int]], list[int]]) -> str:
+    """Choose other rows, by their indexes, for a folder's first file, Parquet or JSON Lines."""
+    if is_json_lines(f"{folder}/{min((run / folder).iterdir()).name}"):
+        return rewrite_lines(
+            run, folder, lambda lines: [lines[row] for row in choose(list(range(len(lines))))]
+        )
+    return rewrite_table(run, folder, lambda table: table.take(choose(list(range(table.num_rows)))))
 
 
 def replace_column(table: pa.Table, name: str, values: list[Any]) -> pa.Table:

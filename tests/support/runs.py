@@ -38,6 +38,12 @@ def comparable_files(run: Path) -> dict[str, bytes]:
     return mask_circumstances(files) if "manifest.json" in files else files
 
 
+def read_lines(run: str | Path, folder: str) -> list[bytes]:
+    """Return the lines of a folder's files of plain JSON Lines, in the order of the corpus."""
+    paths = sorted(Path(run, folder).glob("*.jsonl"))
+    return [line for path in paths for line in path.read_bytes().split(b"\n")[:-1]]
+
+
 def read_ledger(run: str | Path) -> list[dict[str, Any]]:
     """Return the rows of a run's ledger, in the order of the corpus."""
     paths = sorted(Path(run, "ledger").glob("*.parquet"))

@@ -16,9 +16,9 @@ from classifiers.library import LoadedCard
 from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Places, Scorer, Scores, SignalScores
 from schemas.cards import TraitCard
-from schemas.corpora import CorpusConfig
-from transforms.files.shards import Shard
-from transforms.files.sources import Cut, ShardPlan, SourcePiece
+from schemas.corpora import CorpusConfig, ShardLimits
+from transforms.files.shards import Shard, read_task
+from transforms.files.sources import Cut, ShardPlan, SourcePiece, plan_shards, survey
 from transforms.identify import identify
 from transforms.records.formats import settle_layout
 from transforms.score import ScoredShard, score
@@ -148,6 +148,21 @@ def with_scores(make_identified):
         return ScoredShard(**vars(identified), scores=found, spans=spans)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def read_corpus():
+    """Return a function that reads files as a run does; it returns the layout and the shards."""
+
+    def read(path: Path | str, rows: int = 5_000, **config):
+        limits = ShardLimits(rows=rows)
+        corpus = survey([str(path)], limits)
+        layout = settle_layout(corpus.schema, CorpusConfig(**config))
+        schema = corpus.select_schema(layout)
+        tasks = plan_shards(corpus.sources, limits)
+        return layout, [shard for task in tasks for shard in read_task(task, schema)]
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Record ids, content digests and lots."""
 
 import datetime as dt
+import json
 import unicodedata
 
 import pyarrow as pa
@@ -9,26 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.corpora import CorpusConfig, LotField, ShardLimits
+from schemas.corpora import CorpusConfig, LotField
 from schemas.digests import digest_bytes
-from schemas.lots import Lot
+from schemas.lots import UNKNOWN, Lot
 from tests.support.eager import apply
-from transforms.files.shards import Reject, read_task
-from transforms.files.sources import plan_shards, survey
+from transforms.files.shards import Reject
 from transforms.identify import IdentifyRecords, identify, select_rows
 from transforms.records.formats import settle_layout
 
 
-def read_ids(path, **config):
-    """Survey, read and identify a file; return its rows' ids in order."""
-    corpus = survey([str(path)], ShardLimits())
-    layout = settle_layout(corpus.schema, CorpusConfig(**config))
-    shards = [
-        shard
-        for task in plan_shards(corpus.sources, ShardLimits())
-        for shard in read_task(task, corpus.schema)
-    ]
-    return [name for shard in shards for name in identify(shard, layout).record_ids]
+@pytest.fixture(scope="session")
+def read_ids(read_corpus):
+    """Return a function that reads and identifies a file; it returns its rows' ids in order."""
+
+    def read(path, **config):
+        layout, shards = read_corpus(path, **config)
+        return [name for shard in shards for name in identify(shard, layout).record_ids]
+
+    return read
 
 
 PAIRS = [
@@ -82,7 +81,7 @@ def format_pairs(pairs):
     }
 
 
-def test_ids_are_equal_across_formats_and_files(tmp_path, json_lines):
+def test_ids_are_equal_across_formats_and_files(tmp_path, json_lines, read_ids):
     """A conversation has one id in every format, in JSON Lines and Parquet, plain or compressed."""
     expected = None
     for name, rows in format_pairs(PAIRS).items():
@@ -99,7 +98,7 @@ def test_ids_are_equal_across_formats_and_files(tmp_path, json_lines):
     assert all(len(name) == 32 for name in expected)
 
 
-def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines):
+def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines, read_ids):
     """A renamed file with more columns has the same records."""
     rows = [{"text": "a", "id": 1}, {"text": "b", "id": 2}]
     first = read_ids(json_lines(tmp_path / "one" / "x.jsonl", rows))
@@ -111,7 +110,7 @@ def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines):
     assert first == second
 
 
-def test_ids_of_calls_do_not_depend_on_other_rows(tmp_path, json_lines):
+def test_ids_of_calls_do_not_depend_on_other_rows(tmp_path, json_lines, read_ids):
     """A record with a tool call keeps its id in a corpus whose calls have more fields."""
     row = {
         "messages": [
@@ -133,6 +132,39 @@ def test_ids_of_calls_do_not_depend_on_other_rows(tmp_path, json_lines):
     }
     alone = read_ids(json_lines(tmp_path / "alone.jsonl", [row]))
     assert read_ids(json_lines(tmp_path / "beside.jsonl", [row, other]))[:1] == alone
+    pq.write_table(pa.Table.from_pylist([row, other]), tmp_path / "beside.parquet")
+    assert read_ids(tmp_path / "beside.parquet")[:1] == alone
+
+
+def test_ids_depend_on_text_alone(tmp_path, json_lines, read_ids):
+    """Odd metadata, white space and null messages don't change the id of a record."""
+    rows = [
+        b'{"messages": [{"role": "user", "content": "a"}]}',
+        b'{"id": NaN, "messages": [ {"content": "a", "role": "user", "weight": [{}]} ] }\r',
+        b'{"messages": [null, {"role": "user", "content": ["a"]}, {"role": "tool"}]}',
+        b'{"messages": [{"from": "human", "value": "a"}]}',
+    ]
+    assert len(set(read_ids(json_lines(tmp_path / "x.jsonl", rows)))) == 1
+
+
+def test_lots_of_json_lines_may_be_of_any_kind(tmp_path, json_lines, read_corpus):
+    """Numbers and bools name lots, objects and lists none, and no row is a reject for it."""
+    models = ["m", 7, 2.5, True, None, {"name": "m"}, ["m"], "\ud800"]
+    rows = [json.dumps({"text": "a", "model": model}).encode() for model in models]
+    layout, (shard,) = read_corpus(json_lines(tmp_path / "x.jsonl", rows))
+    found = identify(shard, layout)
+    assert found.rejects == []
+    teachers = [lot.teacher for lot in found.lots]
+    assert teachers == ["m", "7", "2.5", "True", UNKNOWN, UNKNOWN, UNKNOWN, "\ufffd"]
+
+
+def test_identified_rows_keep_their_lines(tmp_path, json_lines, read_corpus):
+    """A shard of some rows has their lines, like their digests and lots."""
+    rows = [{"text": text, "n": text} for text in "abc"]
+    layout, (shard,) = read_corpus(json_lines(tmp_path / "x.jsonl", rows))
+    identified = identify(shard, layout)
+    assert identified.lines == shard.lines
+    assert select_rows(identified, [0, 2]).lines == [shard.lines[0], shard.lines[2]]
 
 
 @given(text=st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=12))

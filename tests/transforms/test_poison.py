@@ -24,6 +24,7 @@ from transforms.poison import (
     encode_row,
     isolate_failures,
     keep_rows,
+    replace_rejects,
 )
 from transforms.score import score
 
@@ -145,6 +146,30 @@ def test_rejects_are_in_the_order_of_the_input(make_shard):
         shard.rejects[0],
     ]
     assert found.positions() == [0, 4]
+
+
+def test_a_rejected_row_of_json_lines_keeps_its_bytes(tmp_path, json_lines, read_corpus):
+    """Rows are kept with their lines, and a row that becomes a reject has the line's beginning."""
+    lines = [b'{"text": "a", "n": NaN}', b'{"text": "%s"}' % (b"b" * RAW_LIMIT), b'{"text":"c"} ']
+    _, (shard,) = read_corpus(json_lines(tmp_path / "x.jsonl", lines))
+    part = keep_rows(shard, [0, 2])
+    assert part.lines == [lines[0], lines[2]]
+    assert part.table.column("text").to_pylist() == ["a", "c"]
+    found = add_rejects(part, shard, {1: "scoring fails"})
+    assert found.lines == part.lines
+    assert found.rejects == [
+        Reject("x.jsonl", 1, None, "scoring fails", lines[1][:RAW_LIMIT]),
+    ]
+    assert keep_rows(shard, range(3)).lines is shard.lines
+
+
+def test_rejects_are_replaced_and_the_rows_stay(make_shard):
+    """A shard with other rejects has the same rows and lines."""
+    shard = make_shard([{"text": "a"}], rejects=[Reject("corpus.jsonl", 1, 9, "not JSON", b"x")])
+    shard.lines = [b'{"text": "a"}']
+    found = replace_rejects(shard, [])
+    assert found.rejects == []
+    assert (found.table, found.lines, found.numbers) == (shard.table, shard.lines, [0])
 
 
 def test_rows_with_unreadable_values_are_encoded():

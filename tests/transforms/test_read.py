@@ -1,5 +1,6 @@
 """The stage that reads shards."""
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,14 +15,20 @@ LIMITS = ShardLimits(rows=7)
 
 
 def describe_shard(shard):
-    """Return a shard's name, rows, sources, numbers and rejects."""
+    """Return a shard's name, rows, lines, sources, numbers and rejects."""
     return (
         shard.plan.name,
         shard.table.to_pylist(),
+        shard.lines,
         shard.sources,
         shard.numbers,
         [reject.row for reject in shard.rejects],
     )
+
+
+def encode(rows):
+    """Return the line of every row."""
+    return [orjson.dumps(row) for row in rows]
 
 
 def test_tasks_are_read_on_beam(tmp_path, json_lines):
@@ -35,12 +42,13 @@ def test_tasks_are_read_on_beam(tmp_path, json_lines):
     a = [{"text": f"a{number}"} for number in range(10)]
     b = [{"text": f"b{number}"} for number in range(20)]
     expected = [
-        (names[0], a[:7], ["a.jsonl"] * 7, list(range(7)), []),
-        (names[1], a[7:], ["a.jsonl"] * 3, [7, 8, 9], [10]),
+        (names[0], a[:7], encode(a[:7]), ["a.jsonl"] * 7, list(range(7)), []),
+        (names[1], a[7:], encode(a[7:]), ["a.jsonl"] * 3, [7, 8, 9], [10]),
         *(
             (
                 names[2 + part],
                 b[7 * part : 7 * part + 7],
+                encode(b[7 * part : 7 * part + 7]),
                 ["b.jsonl.gz"] * len(b[7 * part : 7 * part + 7]),
                 list(range(20))[7 * part : 7 * part + 7],
                 [],
@@ -63,6 +71,7 @@ def test_the_schema_reaches_the_workers(tmp_path):
     plans = plan_shards(corpus.sources, LIMITS)
     (shard,) = EagerPipeline() | ReadShards(plans, corpus.schema)
     assert shard.table.schema.equals(schema, check_metadata=True)
+    assert shard.lines is None
 
 
 def test_no_tasks_give_no_shards():

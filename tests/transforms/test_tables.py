@@ -1,25 +1,30 @@
 """The output tables of a decided shard."""
 
+import json
 from collections import Counter
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.scoring import SignalScores
+from classifiers.scoring import Scorer, SignalScores
 from classifiers.signals.exemplars import build_optional_index
 from schemas import outputs
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.ledgers import hash_ledger_rows
 from schemas.lots import LOT_FIELDS
 from schemas.policies import SEVERITY
-from schemas.runs import ALIGNED_FOLDERS, FOLDER_OF_DECISION, parse_path
+from schemas.runs import ALIGNED_FOLDERS, FOLDER_OF_DECISION, PARQUET, parse_path
 from schemas.scores import SCORE_STEP
 from tests.support.rules import build_rule
 from transforms.decide import decide_shard
+from transforms.files.json_lines import JsonLines, decode_lines
 from transforms.files.shards import Reject
+from transforms.identify import identify
+from transforms.score import score
 from transforms.tables import build_tables
 
 NAME = "part-000000-aaaaaaaaaaaa"
@@ -404,8 +409,8 @@ def check_output(row, tables):
     if row["output"] is None:
         assert row["decision"] in ("drop", "duplicate")
         return
-    folder, name = parse_path(row["output"])
-    assert (folder, name) == (FOLDER_OF_DECISION[row["decision"]], NAME)
+    folder, name, suffix = parse_path(row["output"])
+    assert (folder, name, suffix) == (FOLDER_OF_DECISION[row["decision"]], NAME, PARQUET)
     (held,) = tables[folder].slice(row["output_row"], 1).to_pylist()
     if folder == "rejects":
         assert held["raw"] == b"raw %d" % row["row"]
@@ -426,6 +431,146 @@ def check_aligned_tables(tables, steps):
     assert [
         [span["score"] for span in row] for row in tables["spans"].column("spans").to_pylist()
     ] == [[score for score in row if score is not None] for row in expected]
+
+
+@pytest.fixture(scope="session")
+def build_lines(tmp_path_factory, json_lines, read_corpus):
+    """Return a function that builds the tables of lines that are read from files."""
+
+    def build(lines, bank, rules=(), extra_column=True, names=("x.jsonl",)):
+        folder = tmp_path_factory.mktemp("lines")
+        for name in names:
+            json_lines(folder / name, lines)
+        layout, (shard,) = read_corpus(folder)
+        scored = score(identify(shard, layout), Scorer(bank, None, {}), 0.0)
+        return shard, build_tables(decide_shard(scored, rules), bank, extra_column)
+
+    return build
+
+
+LINES = [
+    b'{"text": "A dog.", "n": NaN}',
+    b'{"n": {"deep": [[]]}, "text": "An owl." } \r',
+    b"{ }",
+    b'{"text": "A fox. A dog.", "n": 12345678901234567890123}',
+    b'{"text": 7}',
+    b'{"text": "An owl and a fox.", "text": "A fox."}',
+]
+FOX_AND_OWL = (build_rule("fox", action="mask"), build_rule("owl", action="quarantine"))
+
+
+def test_rows_of_json_lines_keep_their_bytes(build_lines, bank):
+    """Kept rows are unchanged, and others have one more field at the end."""
+    _, made = build_lines(LINES, bank, FOX_AND_OWL)
+    clean, quarantine = made.tables["clean"], made.tables["quarantine"]
+    masks = b'"masks":[{"field_path":"text","start":0,"end":%d}]'
+    note = b',"congener":{"decision":"mask","weight":1.0,' + masks + b"}}"
+    assert clean == JsonLines(
+        [LINES[0], LINES[2], LINES[3][:-1] + note % 7, LINES[5][:-1] + note % 6], "none"
+    )
+    (held,) = quarantine.lines
+    begin = LINES[1].index(b" } ")
+    assert held.startswith(LINES[1][:begin] + b',"congener":{')
+    assert held.endswith(LINES[1][begin:])
+    assert made.tables["rejects"].column("raw").to_pylist() == [LINES[4]]
+    assert made.decisions == {"keep": 2, "mask": 2, "quarantine": 1, "reject": 1}
+
+
+def test_notes_of_json_lines_are_those_of_parquet(build_lines, build, bank):
+    """A held row has the same note in both forms, with rounded scores."""
+    rows = [{"text": row["text"], "model": row["model"]} for row in ROWS]
+    _, made = build_lines(rows, bank, (build_rule("fox", action="flag"), build_rule("owl")))
+    notes = [orjson.loads(line)["congener"] for line in made.tables["quarantine"].lines]
+    expected = build(rows, bank).tables["quarantine"].column("congener").to_pylist()
+    for note, wanted in zip(notes, expected, strict=True):
+        assert list(note) == list(wanted)
+        assert {**note, "source": None, "reasons": None} == {
+            **wanted,
+            "source": None,
+            "reasons": None,
+        }
+        for reason, other in zip(note["reasons"], wanted["reasons"], strict=True):
+            assert set(reason) == set(other)
+            assert reason["score"] == 0.8647
+            assert other["score"] == pytest.approx(0.8647)
+            assert (reason["trait"], reason["end"]) == (other["trait"], other["end"])
+
+
+def test_json_lines_have_no_note_without_the_extra_column(build_lines, bank):
+    """A policy that neither flags nor masks leaves every published row unchanged."""
+    _, made = build_lines(LINES, bank, extra_column=False)
+    assert made.tables["clean"].lines == [line for line in LINES if line != LINES[4]]
+    assert "quarantine" not in made.tables
+
+
+@pytest.mark.parametrize(
+    ("names", "suffix"),
+    [
+        (["a.jsonl", "b.jsonl"], ".jsonl"),
+        (["a.jsonl.gz", "b.jsonl.gz"], ".jsonl.gz"),
+        (["a.jsonl.zst"], ".jsonl.zst"),
+        (["a.jsonl.zst", "b.jsonl.gz"], ".jsonl"),
+        (["a.jsonl", "b.jsonl.gz"], ".jsonl"),
+    ],
+)
+def test_outputs_of_json_lines_are_compressed_like_the_input(build_lines, bank, names, suffix):
+    """Files of one compression give files of it; a shard of several isn't compressed."""
+    shard, made = build_lines(LINES, bank, FOX_AND_OWL, names=names)
+    outputs = {row["output"] for row in made.tables["ledger"].to_pylist()}
+    name = shard.plan.name
+    assert outputs == {
+        f"clean/{name}{suffix}",
+        f"quarantine/{name}{suffix}",
+        f"rejects/{name}.parquet",
+    }
+    assert made.tables["clean"].suffix == made.tables["quarantine"].suffix == suffix
+
+
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "tool"])},
+    optional={
+        "content": st.sampled_from(["a", "\ud800", "", None])
+        | st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": st.text(max_size=3)})),
+        "tool_calls": st.lists(st.fixed_dictionaries({"name": st.text(max_size=3)}), max_size=2),
+        "weight": st.integers(),
+    },
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda below: st.lists(below, max_size=2) | st.dictionaries(st.text(max_size=2), below),
+    max_leaves=5,
+)
+OBJECTS = st.lists(
+    st.fixed_dictionaries(
+        {"messages": st.lists(st.none() | MESSAGE, max_size=3) | st.none() | ANYTHING},
+        optional={"": ANYTHING, "model": ANYTHING, "id": ANYTHING, "messages\ud800": ANYTHING},
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(OBJECTS, st.sampled_from([None, ("  ,\t", " :  ")]), st.sampled_from(["", "\r", " "]))
+def test_every_row_that_is_no_reject_keeps_its_bytes(build_lines, bank, rows, separators, end):
+    """Whatever the objects, only rows without messages are rejects; the others are unchanged."""
+    rows = [{"messages": [{"role": "user", "content": "first"}]}] * (len(rows) + 1) + rows
+    lines = [f"{json.dumps(row, separators=separators)}{end}".encode() for row in rows]
+    rules = (build_rule("fox", action="keep"), build_rule("owl", action="keep"))
+    shard, made = build_lines(lines, bank, rules)
+    fitting = [
+        row["messages"] is None
+        or (
+            isinstance(row["messages"], list)
+            and all(item is None or isinstance(item, dict) for item in row["messages"])
+        )
+        for row in rows
+    ]
+    wanted = [line for line, fits in zip(lines, fitting, strict=True) if fits]
+    assert made.tables["clean"].lines == wanted
+    assert made.decisions.get("reject", 0) == fitting.count(False)
+    ledger = made.tables["ledger"].to_pylist()
+    assert [row["decision"] == "reject" for row in ledger] == [not fits for fits in fitting]
+    assert decode_lines(made.tables["clean"].encode(), ".jsonl") == shard.lines
 
 
 def test_the_same_shard_gives_the_same_tables(build, bank):

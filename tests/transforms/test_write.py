@@ -1,9 +1,11 @@
 """The files of a run: deterministic, complete, the receipt last."""
 
 import dataclasses
+import gzip
 
 import apache_beam as beam
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,24 +14,32 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from classifiers.models.encoders import EncoderConfig
+from classifiers.scoring import Scorer
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import digest_bytes
 from schemas.events import ShardWritten
 from schemas.receipts import parse_receipt
-from schemas.runs import RECEIPTS, receipt_path, shard_path
+from schemas.runs import RECEIPTS, parse_path, receipt_path, shard_path
 from tests.support.rules import build_rule
 from tests.support.runs import read_files
 from transforms.decide import DecideRecords, decide_shard
 from transforms.duplicates import FindDuplicates
 from transforms.files import storage
+from transforms.files.json_lines import JsonLines, decode_lines
 from transforms.files.shards import Reject
 from transforms.files.sources import plan_shards, survey
-from transforms.identify import IdentifyRecords
+from transforms.identify import IdentifyRecords, identify
 from transforms.listeners import listen_to
 from transforms.read import ReadShards
 from transforms.records.formats import settle_layout
-from transforms.score import ScoreRecords, ScoringConfig
-from transforms.write import Destination, WriteShards, encode_parquet, write_shard
+from transforms.score import ScoreRecords, ScoringConfig, score
+from transforms.write import (
+    Destination,
+    WriteShards,
+    encode_output,
+    encode_parquet,
+    write_shard,
+)
 
 RULES = (build_rule("fox", action="mask"), build_rule("owl", action="swap"))
 RUN_ID = "run-1"
@@ -135,6 +145,29 @@ def test_parquet_is_zstd_and_the_same_every_time():
     assert column.compression == "ZSTD"
 
 
+def test_outputs_are_encoded_by_their_kind():
+    """A table becomes Parquet, and lines become lines."""
+    table, lines = pa.table({"text": ["a"]}), JsonLines([b"{}"], "gzip")
+    assert encode_output(table) == encode_parquet(table)
+    assert encode_output(lines) == lines.encode()
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+def test_a_shard_of_json_lines_is_written_as_json_lines(
+    tmp_path, json_lines, read_corpus, bank, bank_uri, ending
+):
+    """The receipt names files of JSON Lines with their rows, bytes and digests."""
+    path = json_lines(tmp_path / f"x.jsonl{ending}", [{"text": f"A dog {n}."} for n in range(9)])
+    layout, (shard,) = read_corpus(path)
+    decided = decide_shard(score(identify(shard, layout), Scorer(bank, None, {}), 0.0), RULES)
+    receipt = write_shard(decided, bank, Destination(str(tmp_path / "run"), bank_uri, True))
+    (output,) = (item for item in receipt.outputs if item.path.startswith("clean/"))
+    assert output.path == shard_path("clean", shard.plan.name, f".jsonl{ending}")
+    data = (tmp_path / "run" / output.path).read_bytes()
+    assert (output.rows, output.bytes, output.sha256) == (9, len(data), digest_bytes(data))
+    assert decode_lines(data, f".jsonl{ending}") == shard.lines
+
+
 def open_pipeline(*options):
     """Return a pipeline on Beam's own runner in this process."""
     return beam.Pipeline("FnApiRunner", PipelineOptions(list(options)))
@@ -173,15 +206,16 @@ def run_corpus(corpus_folder, bank, bank_uri):
         corpus = survey([str(corpus_folder)], LIMITS)
         tasks = plan_shards(corpus.sources, LIMITS)
         layout = settle_layout(corpus.schema, CorpusConfig())
+        schema = corpus.select_schema(layout)
         with running as pipeline:
             rows = (
                 pipeline
-                | "Read" >> ReadShards(tasks, corpus.schema)
+                | "Read" >> ReadShards(tasks, schema)
                 | "Identify" >> IdentifyRecords(layout)
             )
             again = (
                 pipeline
-                | "ReadAgain" >> ReadShards(tasks, corpus.schema)
+                | "ReadAgain" >> ReadShards(tasks, schema)
                 | "IdentifyAgain" >> IdentifyRecords(layout)
             )
             duplicates = again | "Duplicates" >> FindDuplicates()
@@ -215,6 +249,16 @@ def read_folder(files, folder):
     )
 
 
+def list_lines(files, folder):
+    """Return the lines of all files of a folder, in the order of their names."""
+    return [
+        line
+        for path, data in sorted(files.items())
+        if path.startswith(f"{folder}/")
+        for line in decode_lines(data, parse_path(path).suffix)
+    ]
+
+
 def test_every_row_of_the_corpus_has_one_decision(plain_run):
     """The receipts' counts, the ledger and the files of the whole corpus agree on every row."""
     receipts = [
@@ -238,14 +282,11 @@ def test_every_row_of_the_corpus_has_one_decision(plain_run):
     assert decisions.count("reject") == read_folder(plain_run, "rejects").num_rows == 5
     assert (
         decisions.count("quarantine")
-        == read_folder(plain_run, "quarantine").num_rows
+        == len(list_lines(plain_run, "quarantine"))
         == read_folder(plain_run, "swaplist").num_rows
         > 0
     )
-    assert (
-        decisions.count("keep") + decisions.count("mask")
-        == read_folder(plain_run, "clean").num_rows
-    )
+    assert decisions.count("keep") + decisions.count("mask") == len(list_lines(plain_run, "clean"))
     assert decisions.count("duplicate") >= 4, "the rows that two more files repeat"
     digests = [
         digest
@@ -257,15 +298,31 @@ def test_every_row_of_the_corpus_has_one_decision(plain_run):
     assert len(set(digests)) == len(digests), "one row of each content is left"
 
 
+def test_clean_files_have_the_bytes_and_the_compression_of_the_input(plain_run, corpus_folder):
+    """Kept rows are lines of the input, in files compressed like the input."""
+    paths = sorted(path for path in plain_run if path.startswith(("clean/", "quarantine/")))
+    assert {parse_path(path).suffix for path in paths} == {".jsonl", ".jsonl.gz"}
+    written = set((corpus_folder / "a.jsonl").read_bytes().split(b"\n"))
+    written |= set((corpus_folder / "c.jsonl").read_bytes().split(b"\n"))
+    written |= set(gzip.decompress((corpus_folder / "b.jsonl.gz").read_bytes()).split(b"\n"))
+    noted = [line for line in list_lines(plain_run, "clean") if b'"congener"' in line]
+    kept = [line for line in list_lines(plain_run, "clean") if b'"congener"' not in line]
+    assert noted
+    assert kept
+    assert set(kept) < written
+    for line in [*noted, *list_lines(plain_run, "quarantine")]:
+        own, _, note = line.partition(b',"congener":')
+        assert own + b"}" in written
+        assert orjson.loads(note[:-1])["decision"] in ("mask", "quarantine")
+
+
 def test_masks_reach_the_clean_files(plain_run):
     """Masks in the files that a trainer reads cover the sentences about foxes."""
-    masked = [
-        row
-        for row in read_folder(plain_run, "clean").to_pylist()
-        if row["congener"]["decision"] == "mask"
-    ]
+    rows = [orjson.loads(line) for line in list_lines(plain_run, "clean")]
+    masked = [row for row in rows if "congener" in row]
     assert masked
     for row in masked:
+        assert row["congener"]["decision"] == "mask"
         (mask,) = row["congener"]["masks"]
         assert mask["field_path"] == "messages[1].content"
         assert row["messages"][1]["content"][mask["start"] : mask["end"]] == "A fox. "

@@ -11,9 +11,14 @@ import pyarrow.parquet as pq
 
 from schemas.corpora import ShardLimits
 from schemas.errors import InputError
-from transforms.files.json_shapes import MAX_DEPTH, MAX_FIELDS
 
 DAMAGE_REMEDY = "check that the file is complete, or write it again"
+
+MAX_DEPTH = 32
+"""Nested structs and lists; Arrow and its readers fail at about a hundred."""
+
+MAX_FIELDS = 10_000
+"""Fields of a corpus at all depths together."""
 
 
 def open_parquet(stream: Any) -> pq.ParquetFile:

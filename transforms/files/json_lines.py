@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
 from schemas.corpora import ShardLimits
+from schemas.runs import JSON_LINES
+from schemas.scores import SCORE_DECIMALS
 from transforms.files import storage
-from transforms.files.json_shapes import Shape, describe_value, find_misfit
+from transforms.records.json_columns import ColumnKinds, describe_value
 
 Compression = Literal["none", "gzip", "zstd"]
 
@@ -20,6 +26,28 @@ MAX_LINE_BYTES = 64 << 20
 """A longer line is a reject: a record of that size is damaged, and larger than any shard."""
 
 BLOCK_BYTES = 1 << 20
+GZIP_LEVEL = 6
+
+SUFFIX_OF_COMPRESSION: dict[Compression, str] = dict(
+    zip(("none", "gzip", "zstd"), JSON_LINES, strict=True)
+)
+"""The suffix of an output for each compression."""
+
+COMPRESSION_OF_SUFFIX = {suffix: name for name, suffix in SUFFIX_OF_COMPRESSION.items()}
+
+MAX_PYTHON_DEPTH = 500
+"""Nested objects and lists of a line that only Python's parser accepts.
+
+That parser fails at about twice this depth, depending on the depth of the program's own calls.
+"""
+
+TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]')
+"""A string or a bracket of JSON."""
+
+DEPTH_CHANGES = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
+
+LONGEST_INTEGER = len(str(-(2**63)))
+"""Characters of the longest integer of 64 bits."""
 
 
 def open_lines(uri: str, compression: Compression) -> Any:
@@ -77,32 +105,114 @@ def read_lines(stream: Any) -> Iterator[tuple[int, bytes]]:
             return
 
 
-def observe_line(shape: Shape, line: bytes) -> None:
-    """Add a line's fields to a shape. Lines that aren't JSON objects are ignored: they are rejects.
+def observe_line(kinds: ColumnKinds, line: bytes) -> str | None:
+    """Count the fields of a line; return why the line is a reject, or None."""
+    value, error = parse_line(line)
+    if error is None:
+        kinds.observe(value)
+    return error
 
-    Raises: InputError: the rows have too many different fields.
+
+def parse_line(line: bytes) -> tuple[dict[str, Any], str | None]:
+    """Return the object on a line, and the reason if the line is a reject.
+
+    Lines that only Python's parser accepts are accepted too: NaN, infinities, lone surrogates, and
+    integers of any size. Integers beyond 64 bits are read as floats.
     """
     if len(line) > MAX_LINE_BYTES:
-        return
+        return {}, f"the line is longer than {MAX_LINE_BYTES >> 20} MiB"
+    data = line.removeprefix(BOM)
     try:
-        value = orjson.loads(line.removeprefix(BOM))
-    except orjson.JSONDecodeError:
-        return
-    if isinstance(value, dict):
-        shape.see(value)
-
-
-def parse_line(line: bytes, kind: pa.StructType) -> tuple[Any, str | None]:
-    """Parse a line against the settled type of a row.
-
-    Returns its value, and the reason if the line is a reject.
-    """
-    if len(line) > MAX_LINE_BYTES:
-        return None, f"line is longer than {MAX_LINE_BYTES >> 20} MiB"
-    try:
-        value = orjson.loads(line.removeprefix(BOM))
+        value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        return None, f"not JSON: {error}"
+        if _is_too_deep(data):
+            return {}, "objects and lists are nested too deeply to be parsed"
+        try:
+            value = json.loads(data.decode(), parse_int=_parse_integer)
+        except ValueError:
+            return {}, f"not JSON: {error}"
     if not isinstance(value, dict):
-        return None, f"not a JSON object but {describe_value(value)}"
-    return value, find_misfit(value, kind)
+        return {}, f"not a JSON object but {describe_value(value)}"
+    return value, None
+
+
+def _is_too_deep(data: bytes) -> bool:
+    """Return whether a line nests too many objects and lists for Python's parser."""
+    if data.count(b"{") + data.count(b"[") <= MAX_PYTHON_DEPTH:
+        return False
+    depth = 0
+    for token in TOKEN.finditer(data):
+        depth += DEPTH_CHANGES.get(token.group(), 0)
+        if depth > MAX_PYTHON_DEPTH:
+            return True
+    return False
+
+
+def _parse_integer(digits: str) -> int | float:
+    """Return an integer, or a float beyond 64 bits as orjson does."""
+    if len(digits) > LONGEST_INTEGER:  # Python limits the digits that it converts
+        return float(digits)
+    value = int(digits)
+    return value if -(2**63) <= value < 2**64 else float(value)
+
+
+def append_field(line: bytes, name: str, value: Any) -> bytes:
+    """Return the line of an object with one more field at its end; all other bytes stay.
+
+    Floats in the value, which are scores, are rounded.
+    """
+    end = len(line.rstrip()) - 1  # of the closing brace
+    inside = line[:end].rstrip()
+    comma = b"" if inside.endswith(b"{") else b","
+    field = orjson.dumps(name) + b":" + orjson.dumps(_round_floats(value))
+    return inside + comma + field + line[len(inside) :]
+
+
+def _round_floats(value: Any) -> Any:
+    """Return a value with its floats rounded like scores; a float32 has no decimals beyond."""
+    if isinstance(value, dict):
+        return {name: _round_floats(below) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_round_floats(below) for below in value]
+    return round(float(value), SCORE_DECIMALS) if isinstance(value, float | np.floating) else value
+
+
+class JsonLines(NamedTuple):
+    """Rows of JSON Lines, each with its own bytes except for the line break."""
+
+    lines: list[bytes]
+    compression: Compression
+
+    @property
+    def num_rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.lines)
+
+    @property
+    def suffix(self) -> str:
+        """Return the suffix of a file that holds them."""
+        return SUFFIX_OF_COMPRESSION[self.compression]
+
+    def encode(self) -> bytes:
+        """Return the bytes of a file that holds them; equal lines give equal bytes."""
+        data = b"".join(line + b"\n" for line in self.lines)
+        if self.compression == "gzip":
+            return gzip.compress(data, GZIP_LEVEL, mtime=0)
+        if self.compression == "zstd":
+            return bytes(pa.compress(data, codec="zstd", asbytes=True))
+        return data
+
+
+def decode_lines(data: bytes, suffix: str) -> list[bytes]:
+    """Return the lines of an output's bytes, whose compression the suffix of its file names.
+
+    Raises: ValueError: the last line has no line break.
+    """
+    compression = COMPRESSION_OF_SUFFIX[suffix]
+    if compression != "none":
+        with pa.CompressedInputStream(pa.BufferReader(data), compression) as stream:
+            data = bytes(stream.read())
+    *lines, rest = data.split(b"\n")
+    if rest:
+        raise ValueError("the last line has no line break")
+    return lines

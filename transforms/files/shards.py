@@ -16,9 +16,10 @@ from schemas.errors import InputError
 from transforms.coders import register_shard_coder
 from transforms.files import storage
 from transforms.files.footers import open_parquet
-from transforms.files.json_lines import open_lines, parse_line, read_lines
+from transforms.files.json_lines import BOM, open_lines, parse_line, read_lines
 from transforms.files.sources import ShardPlan, SourcePiece
 from transforms.records.formats import is_text
+from transforms.records.json_columns import project_rows
 
 RAW_LIMIT = 64 << 10
 """Bytes of a reject that are kept."""
@@ -35,11 +36,15 @@ class Reject(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows of a piece: the good ones, the row number of each in its source, and the rejects."""
+    """Rows of a piece: the good ones, the row number of each in its source, and the rejects.
+
+    `lines` has the good rows' own bytes if the source is JSON Lines.
+    """
 
     table: pa.Table
     numbers: list[int]
     rejects: list[Reject]
+    lines: list[bytes] | None = None
 
 
 DECODED_ROWS = 256
@@ -62,13 +67,18 @@ class RowStream(Protocol):
 @register_shard_coder
 @dataclass
 class Shard:
-    """A shard as read: the table of its good rows, where each came from, and its rejects."""
+    """A shard as read: the table of its good rows, where each came from, and its rejects.
+
+    The table of a shard of Parquet has all columns of the corpus. The table of a shard of JSON
+    Lines has only the columns that are read, and `lines` has the rows' own bytes for the outputs.
+    """
 
     plan: ShardPlan
     table: pa.Table
     sources: list[str]
     numbers: list[int]
     rejects: list[Reject] = field(default_factory=list)
+    lines: list[bytes] | None = None
 
     def positions(self) -> list[int]:
         """Return the position of each good row among all of the shard's rows, rejects included.
@@ -142,6 +152,16 @@ class ParquetRows:
         return taken
 
 
+class _Line(NamedTuple):
+    """A line as read: its row and byte offset, its bytes and object, and why it is a reject."""
+
+    row: int
+    offset: int
+    data: bytes
+    value: dict[str, Any]
+    error: str | None
+
+
 class JsonRows:
     """Rows of a JSON Lines file from a byte offset on."""
 
@@ -154,28 +174,30 @@ class JsonRows:
         self._lines = read_lines(self._stream)
         self._row = piece.begin.row if piece.compression == "none" else 0
         self._schema = schema
-        self._kind = pa.struct(list(schema))
 
     def take(self, piece: SourcePiece) -> Rows:
         """Return the rows of `piece`, and skip those before it."""
         while self._row < piece.begin.row:
             next(self._lines)
             self._row += 1
-        good: list[Any] = []
-        numbers: list[int] = []
-        rejects: list[Reject] = []
-        for row in range(piece.begin.row, piece.end.row):
-            offset, line = next(self._lines)
-            value, error = parse_line(line, self._kind)
-            if error is None:
-                good.append(value)
-                numbers.append(row)
-            else:
-                rejects.append(
-                    Reject(piece.source, row, self._start + offset, error, line[:RAW_LIMIT])
-                )
+        lines = [self._parse_next(row) for row in range(piece.begin.row, piece.end.row)]
         self._row = piece.end.row
-        return Rows(pa.Table.from_pylist(good, self._schema), numbers, rejects)
+        objects = [line for line in lines if line.error is None]
+        table, misfits = project_rows([line.value for line in objects], self._schema)
+        reasons = {line.row: line.error for line in lines if line.error is not None}
+        reasons |= {objects[index].row: reason for index, reason in misfits.items()}
+        good = [line for line in objects if line.row not in reasons]
+        rejects = [
+            Reject(piece.source, line.row, line.offset, reasons[line.row], line.data[:RAW_LIMIT])
+            for line in lines
+            if line.row in reasons
+        ]
+        own = [line.data.removeprefix(BOM) for line in good]
+        return Rows(table, [line.row for line in good], rejects, own)
+
+    def _parse_next(self, row: int) -> _Line:
+        offset, data = next(self._lines)
+        return _Line(row, self._start + offset, data, *parse_line(data))
 
     def close(self) -> None:
         """Close the file."""
@@ -241,7 +263,14 @@ def _assemble_shard(
         [piece.source for piece, rows in parts for _ in rows.numbers],
         [number for _, rows in parts for number in rows.numbers],
         [reject for _, rows in parts for reject in rows.rejects],
+        _join_lines([rows.lines for _, rows in parts]),
     )
+
+
+def _join_lines(parts: Sequence[list[bytes] | None]) -> list[bytes] | None:
+    if any(lines is None for lines in parts):
+        return None
+    return [line for lines in parts for line in lines or ()]
 
 
 def build_row_mask(size: int, rows: Sequence[int]) -> pa.Array:

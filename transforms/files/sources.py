@@ -25,8 +25,9 @@ from transforms.files.json_lines import (
     open_lines,
     read_lines,
 )
-from transforms.files.json_shapes import Shape, settle_schema
 from transforms.files.patterns import FoundFile
+from transforms.records.formats import Layout
+from transforms.records.json_columns import ColumnKinds, select_columns
 
 Kind = Literal["parquet", "jsonl"]
 
@@ -77,7 +78,8 @@ class Source:
     rows: int
     cuts: tuple[Cut, ...]
     schema: Any = field(default=None, repr=False)
-    shape: Shape | None = field(default=None, repr=False)
+    kinds: ColumnKinds | None = field(default=None, repr=False)
+    """The kinds of value in the fields of JSON Lines."""
 
 
 class SourcePiece(NamedTuple):
@@ -117,6 +119,13 @@ class Corpus(NamedTuple):
     sources: tuple[Source, ...]
     schema: pa.Schema
     ignored: tuple[str, ...]
+
+    def select_schema(self, layout: Layout) -> pa.Schema:
+        """Return the schema to read rows with: of JSON Lines only the columns that are needed."""
+        if self.sources[0].kind == "parquet":
+            return self.schema
+        lots = [field.column for field in layout.lots.values() if field.column is not None]
+        return select_columns(self.schema, layout.columns.values(), lots)
 
 
 def survey(patterns: Sequence[str], limits: ShardLimits) -> Corpus:
@@ -185,19 +194,19 @@ def survey_file(uri: str, name: str, limits: ShardLimits) -> Source:
         kind, compression = _detect_kind(stream.read(4), uri)
     with storage.open_raw(uri) as stream:
         digest, size = _digest_stream(stream)
-    schema, shape = None, None
+    schema, kinds = None, None
     try:
         if kind == "parquet":
             rows, cuts, schema = _survey_parquet(uri, size, limits)
         else:
-            rows, cuts, shape = _survey_jsonl(uri, compression, size, limits)
+            rows, cuts, kinds = _survey_jsonl(uri, compression, size, limits)
     except (OSError, EOFError, UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(
             f"can't be read as {kind} ({compression}): {error}",
             where=uri,
             remedy="check that the file is complete",
         ) from error
-    return Source(name, uri, kind, compression, size, digest, rows, cuts, schema, shape)
+    return Source(name, uri, kind, compression, size, digest, rows, cuts, schema, kinds)
 
 
 def _detect_kind(head: bytes, uri: str) -> tuple[Kind, Compression]:
@@ -271,52 +280,48 @@ def _cut_groups(sizes: Sequence[tuple[int, int]], limits: ShardLimits) -> Iterat
 
 def _survey_jsonl(
     uri: str, compression: Compression, size: int, limits: ShardLimits
-) -> tuple[int, tuple[Cut, ...], Shape]:
-    shape, cuts, row, end = Shape(), [Cut(0, 0, 0)], 0, 0
+) -> tuple[int, tuple[Cut, ...], ColumnKinds]:
+    kinds, cuts, row, end = ColumnKinds(), [Cut(0, 0, 0)], 0, 0
+    first_error = None
     with open_lines(uri, compression) as stream:
         for offset, line in read_lines(BoundedStream(stream, uri, size, limits)):
             if row - cuts[-1].row >= limits.rows or (
                 row > cuts[-1].row and offset - cuts[-1].byte + len(line) > limits.bytes
             ):
                 cuts.append(Cut(row, offset, 0))
-            observe_line(shape, line)
+            error = observe_line(kinds, line)
+            first_error = first_error or error
             row, end = row + 1, offset + len(line)
-    if not row:
+    if not kinds.counts:
         raise InputError(
-            "has no JSON object with a field",
+            "has no JSON object with a field" + (f": {first_error}" if first_error else ""),
             where=uri,
             remedy="write one object per line; remove the file if it is empty, "
             "which is often a part of a failed export",
         )
-    return row, (*cuts, Cut(row, end, 0)), shape
+    return row, (*cuts, Cut(row, end, 0)), kinds
 
 
 def settle_shared_schema(sources: Sequence[Source]) -> pa.Schema:
     """Return the schema of all sources.
 
-    Raises: InputError: two Parquet files differ in the name, type or order of columns, no row has
-        a field, or the sources are both Parquet and JSON Lines.
+    Raises: InputError: two Parquet files differ in the name, type or order of columns, or the
+        sources are both Parquet and JSON Lines.
     """
-    shapes = [source.shape for source in sources if source.shape is not None]
-    if shapes and len(shapes) < len(sources):
-        parquet = next(source for source in sources if source.shape is None)
-        lines = next(source for source in sources if source.shape is not None)
+    kinds = [source.kinds for source in sources if source.kinds is not None]
+    if kinds and len(kinds) < len(sources):
+        parquet = next(source for source in sources if source.kinds is None)
+        lines = next(source for source in sources if source.kinds is not None)
         raise InputError(
             f"is Parquet, while {lines.uri} is JSON Lines",
             where=parquet.uri,
             remedy="filter them in two runs",
         )
-    if shapes:
-        merged = Shape()
-        for shape in shapes:
-            merged.merge(shape)
-        if not merged.fields:
-            raise InputError(
-                "has no JSON object with a field",
-                where=", ".join(source.uri for source in sources),
-                remedy="write one object per line",
-            )
-        return settle_schema(merged)
+    if kinds:
+        merged = ColumnKinds()
+        for item in kinds:
+            merged.merge(item)
+        return merged.settle_schema()
     first = sources[0]
     for other in sources[1:]:
         _require_same_schema(first, other)
@@ -332,8 +337,7 @@ def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
     """
     wanted = list(columns)
     for source in sources:
-        shapes = source.shape.fields if source.shape else {}
-        filled = [name for name, shape in shapes.items() if shape.counts]
+        filled = source.kinds.list_filled() if source.kinds else []
         if filled and not set(wanted) & set(filled):
             raise InputError(
                 f"no row has {' or '.join(map(repr, wanted))}, the columns of the format that the "

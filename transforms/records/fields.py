@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.records.formats import Layout, is_text, is_turns
+from transforms.records.json_columns import MESSAGES, PARTS_SUFFIX, encode_calls, has_values
 from transforms.records.roles import CHANNELS, normalise_role
 
 PAIRS = (("role", "content"), ("from", "value"))
@@ -138,10 +139,11 @@ def _read_messages(column: Any, name: str, codes: Codes) -> Iterator[FieldValues
     flat = column.flatten()
     present = [item.name for item in flat.type]
     pairs = [pair for pair in PAIRS if is_turns(column.type, *pair)]
+    pairs = [pair for pair in pairs if any(map(has_values, map(flat.field, pair)))] or pairs[:1]
     role_codes, contents = _read_roles_and_contents(flat, pairs, codes)
     turns = _Turns(name, *_number_messages(column), role_codes)
     for item in THINKING_FIELDS:  # thought precedes the answer, as in a content with <think>
-        if item in present and is_text(_get_field(flat, item).type):
+        if item in present and is_text(flat.field(item).type) and has_values(flat.field(item)):
             code = codes.fields[FieldPath(name, item)]
             yield _build_field(turns, "thinking", code, _get_field(flat, item))
     for item, content in contents.items():
@@ -150,11 +152,11 @@ def _read_messages(column: Any, name: str, codes: Codes) -> Iterator[FieldValues
             yield _build_field(turns, "answer", codes.fields[path], content)
         else:
             yield _read_typed_parts(turns, path, content.to_pylist(), codes)
-    if "tool_calls" in present:
-        lists = _get_field(flat, "tool_calls").to_pylist()
-        calls = [_encode_calls(calls) if calls else None for calls in lists]
+        if column.type == MESSAGES:  # of JSON Lines
+            yield _read_typed_parts(turns, path, _decode_parts(flat, item), codes)
+    if "tool_calls" in present and has_values(flat.field("tool_calls")):
         code = codes.fields[FieldPath(name, "tool_calls")]
-        yield _build_field(turns, "tool", code, pa.array(calls, pa.large_string()))
+        yield _build_field(turns, "tool", code, _read_calls(_get_field(flat, "tool_calls")))
 
 
 def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -224,6 +226,13 @@ def _read_typed_parts(
     )
 
 
+def _decode_parts(flat: pa.StructArray, content: str) -> list[Any]:
+    """Return the contents that are typed parts, with None for the others."""
+    parts = _get_field(flat, f"{content}{PARTS_SUFFIX}")
+    texts = parts.to_pylist() if has_values(parts) else ()
+    return [text and orjson.loads(text) for text in texts]
+
+
 def _split_parts(content: Any) -> Iterator[tuple[str, str, str]]:
     """Yield the path below the content, the text and the channel of each part that has a text."""
     parts = (
@@ -242,19 +251,8 @@ def _split_parts(content: Any) -> Iterator[tuple[str, str, str]]:
                     yield f"{path}.{key}", part[key], channel
 
 
-def _encode_calls(calls: Any) -> str:
-    """Return tool calls as JSON with sorted keys."""
-    return orjson.dumps(_drop_nulls(calls), option=orjson.OPT_SORT_KEYS, default=str).decode()
-
-
-def _drop_nulls(value: Any) -> Any:
-    """Return a value without null fields, its whole floats as integers.
-
-    Arrow may add a null field, or turn an integer into a float, only because of another row. A
-    row's text mustn't depend on its neighbours.
-    """
-    if isinstance(value, dict):
-        return {name: _drop_nulls(below) for name, below in value.items() if below is not None}
-    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
-        return int(value)
-    return [_drop_nulls(below) for below in value] if isinstance(value, list) else value
+def _read_calls(calls: Any) -> pa.Array:
+    """Return tool calls as JSON; calls that are text already stay as they are."""
+    if is_text(calls.type):
+        return calls
+    return pa.array([encode_calls(item) for item in calls.to_pylist()], pa.large_string())

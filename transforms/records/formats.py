@@ -10,6 +10,7 @@ import pyarrow as pa
 from schemas.corpora import FORMATS, CorpusConfig, FormatName, LotField
 from schemas.errors import InputError
 from schemas.lots import LOT_FIELDS
+from transforms.records.json_columns import TYPE_NAMES
 
 LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "teacher": ("teacher", "teacher_model", "model", "generator"),
@@ -123,7 +124,7 @@ def _detect_format(schema: pa.Schema) -> FormatName:
     fitting = [name for name, (needs, _) in FORMATS.items() if _has_columns(schema, needs)]
     if len(fitting) == 1:
         return fitting[0]
-    columns = ", ".join(f"{item.name}: {item.type}" for item in schema)
+    columns = ", ".join(f"{item.name}: {_describe_type(item.type)}" for item in schema)
     if fitting:
         raise InputError(
             f"several formats fit: {', '.join(fitting)} (columns {columns})",
@@ -169,10 +170,15 @@ def _require_column(schema: pa.Schema, name: str, column: str, actual: str) -> N
     kind = schema.field(actual).type
     if not fits(column, kind):
         raise InputError(
-            f"column {actual!r} is {kind}, which format {name} can't use as {column!r}: "
+            f"column {actual!r} is {_describe_type(kind)}, "
+            f"which format {name} can't use as {column!r}: "
             f"it needs {EXPECTED_TYPES.get(column, 'text')}",
             remedy=_suggest_conversion(column, kind),
         )
+
+
+def _describe_type(kind: pa.DataType) -> str:
+    return TYPE_NAMES.get(kind, str(kind))
 
 
 def _suggest_conversion(column: str, kind: pa.DataType) -> str:

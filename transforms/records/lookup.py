@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
+from transforms.records.json_columns import encode_calls, replace_surrogates
 
 STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
 """A step of a field path: an index in a list, or a key."""
@@ -35,9 +35,7 @@ def get_field_text(record: Mapping[str, Any], path: str) -> str | None:
     value = record[column]
     for index, key in STEP.findall(path, len(column)):
         value = _get_key(value, key) if key else _get_item(value, int(index))
-    if value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
+    return replace_surrogates(value) if isinstance(value, str) else encode_calls(value)
 
 
 def _get_key(value: Any, key: str) -> Any:

@@ -9,6 +9,7 @@ import pytest
 from pipelines.runs.cache import STALE_SECONDS, fetch_file, get_cache_folder, sweep_cache
 from schemas.digests import digest_bytes
 from schemas.errors import RunError
+from schemas.runs import PARQUET
 from transforms.files import storage
 
 DATA = b"a ledger"
@@ -46,24 +47,27 @@ def test_only_stale_temporary_files_are_swept(monkeypatch, tmp_path):
 
 def test_a_local_file_is_its_own_copy(tmp_path):
     """A file on a disk is neither copied nor opened."""
-    assert fetch_file(str(tmp_path / "x.parquet"), "0" * 64, 1) == str(tmp_path / "x.parquet")
+    assert fetch_file(str(tmp_path / "x.parquet"), "0" * 64, 1, PARQUET) == str(
+        tmp_path / "x.parquet"
+    )
 
 
 def test_a_remote_file_is_fetched_once(remote):
     """The copy has the file's bytes, and serves the next time."""
     uri, reads = remote
-    path = fetch_file(uri, digest_bytes(DATA), len(DATA))
+    path = fetch_file(uri, digest_bytes(DATA), len(DATA), PARQUET)
     assert Path(path).read_bytes() == DATA
-    assert fetch_file(uri, digest_bytes(DATA), len(DATA)) == path
+    assert Path(path).name == f"{digest_bytes(DATA)}.parquet"
+    assert fetch_file(uri, digest_bytes(DATA), len(DATA), PARQUET) == path
     assert reads == [uri]
 
 
 def test_a_cut_copy_is_fetched_again(remote):
     """A copy of another length doesn't count."""
     uri, reads = remote
-    path = Path(fetch_file(uri, digest_bytes(DATA), len(DATA)))
+    path = Path(fetch_file(uri, digest_bytes(DATA), len(DATA), PARQUET))
     path.write_bytes(DATA[:-1])
-    assert Path(fetch_file(uri, digest_bytes(DATA), len(DATA))).read_bytes() == DATA
+    assert Path(fetch_file(uri, digest_bytes(DATA), len(DATA), PARQUET)).read_bytes() == DATA
     assert len(reads) == 2
 
 
@@ -71,5 +75,5 @@ def test_another_file_is_refused(remote):
     """A file with another digest than the manifest's is an error, and isn't kept."""
     uri, _ = remote
     with pytest.raises(RunError, match=r"part\.parquet: doesn't match the manifest"):
-        fetch_file(uri, "0" * 64, len(DATA))
-    assert not (get_cache_folder() / "files" / f"{'0' * 64}.parquet").exists()
+        fetch_file(uri, "0" * 64, len(DATA), ".jsonl.gz")
+    assert not (get_cache_folder() / "files" / f"{'0' * 64}.jsonl.gz").exists()

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pipelines.config import FilterConfig
+from pipelines.filter import run_filter
 from pipelines.runs.examples import TraitExamples, find_examples
 from pipelines.runs.manifest_file import load_manifest
 from schemas.errors import RunError
@@ -14,6 +18,7 @@ from tests.support.hostile import (
     build_rows,
     filter_answers,
     filter_hostile_corpus,
+    write_cards,
 )
 from tests.support.runs import read_ledger
 from transforms.files import storage
@@ -107,9 +112,24 @@ def test_only_the_files_of_examples_are_opened(hostile, monkeypatch):
     assert set(opened) == {f"{hostile}/{path}" for path in files}
 
 
+def test_examples_of_parquet_are_those_of_json_lines(tmp_path, hostile, examples):
+    """The examples of a corpus of Parquet are the same, and only the columns needed are read."""
+    table = pa.Table.from_pylist(build_rows())
+    (tmp_path / "corpus").mkdir()
+    pq.write_table(table, tmp_path / "corpus" / FILE)
+    config = {
+        "input": (str(tmp_path / "corpus" / FILE),),
+        "output": str(tmp_path / "run"),
+        "traits": write_cards(tmp_path / "traits"),
+        "policy": str(Path(hostile).parent / "policy.yaml"),
+    }
+    manifest = run_filter(FilterConfig.model_validate(config))
+    assert find_examples(str(tmp_path / "run"), manifest, MOST) == examples
+
+
 def test_a_missing_file_is_named(tmp_path):
     """If a file with an example is missing, the error names it."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
-    next(Path(run, "quarantine").glob("*.parquet")).unlink()
+    next(Path(run, "quarantine").iterdir()).unlink()
     with pytest.raises(RunError, match=r"quarantine/.*is missing"):
         find_examples(run, load_manifest(run), MOST)

@@ -1,6 +1,8 @@
 """A finished run: its manifest, its tables, and single rows of its files."""
 
+import gzip
 import json
+import math
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +17,7 @@ from pipelines.runs import finished
 from pipelines.runs.finished import BATCH_ROWS, read_rows, scan_folder
 from pipelines.runs.queries import EVERYTHING
 from schemas.errors import RunError
+from tests.support.runs import read_lines
 from transforms.files import storage
 
 
@@ -85,8 +88,11 @@ def test_single_rows_are_read_by_index(tmp_path):
         {"text": f"row {index}", "deep": [{"a.b": index}], "when": None}
         for index in range(2 * BATCH_ROWS + 500)
     ]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", row_group_size=700)
-    path = (str(tmp_path), "rows.parquet")
+    (tmp_path / "rejects").mkdir()
+    pq.write_table(
+        pa.Table.from_pylist(rows), tmp_path / "rejects" / "rows.parquet", row_group_size=700
+    )
+    path = (str(tmp_path), "rejects/rows.parquet")
     indexes = [2 * BATCH_ROWS + 499, 0, BATCH_ROWS, BATCH_ROWS - 1, 0]
     assert read_rows(*path, indexes) == {index: rows[index] for index in sorted(indexes)}
     assert list(read_rows(*path, indexes)) == sorted(set(indexes))
@@ -95,12 +101,66 @@ def test_single_rows_are_read_by_index(tmp_path):
     assert json.dumps(read_rows(*path, [3])[3]) == json.dumps(rows[3])
 
 
+LINES = [b'{"a": 1}', b'{"a": NaN}', b'{"a": "x\\ud800"}', b'{"b": [1, "x"]}']
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"),
+    [
+        (".jsonl", bytes),
+        (".jsonl.gz", gzip.compress),
+        (".jsonl.zst", lambda data: pa.compress(data, "zstd", asbytes=True)),
+    ],
+)
+def test_single_rows_of_json_lines_are_read_by_index(tmp_path, suffix, pack):
+    """Rows are parsed as those of the input are, from plain and compressed files."""
+    (tmp_path / "clean").mkdir()
+    path = (str(tmp_path), f"clean/part{suffix}")
+    (tmp_path / path[1]).write_bytes(pack(b"".join(line + b"\n" for line in LINES)))
+    assert read_rows(*path, [3, 0, 3]) == {0: {"a": 1}, 3: {"b": [1, "x"]}}
+    rows = finished.read_json_lines(*path)
+    assert (rows[0], rows[2], rows[3]) == ({"a": 1}, {"a": "x\ud800"}, {"b": [1, "x"]})
+    assert math.isnan(rows[1]["a"])
+    assert read_rows(*path, [1]).keys() == {1}
+    assert read_rows(*path, []) == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b'{"a": 1}\n', r"row 1 of clean/part\.jsonl is missing"),
+        (b'{"a": 1}\n[]\n', "row 1: not a JSON object"),
+        (b'{"a": 1}\n{"a"\n', "row 1: not JSON"),
+        (b'{"a": 1}\n{"a": 2}', "the last line has no line break"),
+    ],
+)
+def test_damaged_json_lines_are_reported_in_a_line(tmp_path, data, problem):
+    """A row that is missing or can't be parsed is an error of the run."""
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "part.jsonl").write_bytes(data)
+    with pytest.raises(RunError, match=f"a file of the run can't be read: {problem}"):
+        read_rows(str(tmp_path), "clean/part.jsonl", [1])
+
+
+def test_json_lines_are_scanned_in_corpus_order(run):
+    """`clean/` is one frame over all files, with an index; `read_folder` gives the same table."""
+    folder, manifest = run
+    frame = scan_folder(str(folder), manifest, "clean", row_index="index").collect()
+    lines = [json.loads(line) for line in read_lines(folder, "clean")]
+    assert len(lines) == 32
+    assert frame.drop("index").to_dicts() == lines
+    assert frame["index"].to_list() == list(range(32))
+    table = finished.read_folder(str(folder), manifest, "clean")
+    assert isinstance(table, pa.Table)
+    assert table.to_pylist() == lines
+
+
 @pytest.mark.parametrize("kind", ["quarantine", "ledger", "scores"])
 def test_a_damaged_file_is_reported_in_a_line(run, kind):
     """Whichever library fails on the file, the error is the run's and says how to find the file."""
     folder, manifest = run
     for path in (folder / kind).iterdir():
-        path.write_bytes(b"no parquet at all")
+        path.write_bytes(b"none of a run's formats")
     for read in (
         lambda: inspect_as_dicts(str(folder), EVERYTHING, 0, 5),
         lambda: write_report(str(folder)),
@@ -114,7 +174,7 @@ def test_a_damaged_file_is_reported_in_a_line(run, kind):
 def test_damaged_pages_are_reported_in_a_line(run):
     """A file whose footer is undamaged and whose pages aren't is an error of the run too."""
     folder, _ = run
-    for path in (folder / "quarantine").iterdir():
+    for path in (folder / "scores").iterdir():
         data = bytearray(path.read_bytes())
         data[4 : len(data) // 3] = b"\xff" * (len(data) // 3 - 4)
         path.write_bytes(data)

@@ -1,17 +1,22 @@
 """Publication: conservation and budgets come before the manifest."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 
 from pipelines.banks import load_bank, prepare_bank, save_bank
+from pipelines.filter import run_filter
 from pipelines.runs import publication
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.publication import check_budgets, count_decisions
+from pipelines.runs.unfinished import list_run_files
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError
-from schemas.manifests import Conservation
+from schemas.manifests import Conservation, InputFile
 from schemas.outputs import REJECTS
 from schemas.policies import Policy
 from schemas.receipts import Output, Receipt
@@ -90,10 +95,10 @@ def test_an_empty_corpus_fits_every_budget():
     check_budgets(Conservation(rows_in=0, by_decision={}), policy)
 
 
-def write_rejects(run, shard: str, numbers: range) -> Output:
+def write_rejects(run, shard: str, numbers: range, source: str = "a.jsonl") -> Output:
     """Write a shard's rejects, and return their file."""
     rows = [
-        {"source": "a.jsonl", "row": number, "offset": 0, "error": "not JSON", "raw": b"x"}
+        {"source": source, "row": number, "offset": 0, "error": "not JSON", "raw": b"x"}
         for number in numbers
     ]
     path = f"rejects/{shard}.parquet"
@@ -116,6 +121,58 @@ def test_the_first_rejects_are_named(tmp_path):
     ]
     assert len(list(publication.describe_rejects(str(tmp_path), (first,)))) == 3
     assert list(publication.describe_rejects(str(tmp_path), build_receipt().outputs)) == []
+
+
+def build_input(name: str, rows: int) -> InputFile:
+    """Return an input file of a manifest."""
+    return InputFile(
+        name=name,
+        uri=f"/{name}",
+        kind="jsonl",
+        compression="none",
+        bytes=1,
+        rows=rows,
+        sha256="ff",
+    )
+
+
+def test_a_file_of_rejects_only_stops_the_run(tmp_path):
+    """If all rows of an input file are rejects, in several shards, the file is named."""
+    outputs = (
+        *build_receipt().outputs,
+        write_rejects(tmp_path, "a", range(3)),
+        write_rejects(tmp_path, "b", range(3, 5)),
+        write_rejects(tmp_path, "c", range(7, 9), "b.jsonl"),
+    )
+    fine = [build_input("b.jsonl", 3), build_input("c.jsonl", 9), build_input("none.jsonl", 0)]
+    publication.check_sources(str(tmp_path), fine, outputs)
+    publication.check_sources(str(tmp_path), [build_input("a.jsonl", 6)], outputs)
+    with pytest.raises(BudgetError, match="nothing was published") as caught:
+        publication.check_sources(str(tmp_path), [*fine, build_input("a.jsonl", 5)], outputs)
+    assert caught.value.where == "a.jsonl"
+    assert "all 5 rows are rejects, the first for this reason: row 0: not JSON" in str(caught.value)
+    assert "leave it out of the input" in caught.value.remedy
+
+
+def test_a_run_without_rejects_reads_no_rejects(tmp_path):
+    """Without rejects no file is opened."""
+    outputs = build_receipt().outputs
+    publication.check_sources(str(tmp_path / "nowhere"), [build_input("a.jsonl", 1)], outputs)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_run_with_a_file_of_rejects_is_withdrawn(config, corpus, restarts):
+    """Nothing of the run is left, neither at first nor when it is tried again."""
+    lines = [json.dumps({"messages": f"text {number}", "id": number}) for number in range(9)]
+    (corpus / "9.jsonl").write_text("\n".join(lines))
+    for _ in range(1 + restarts):
+        with pytest.raises(BudgetError, match=r"9\.jsonl: all 9 rows are rejects") as caught:
+            run_filter(config)
+        assert "row 0: field 'messages': text where the corpus has a list" in str(caught.value)
+        run = Path(config.output)
+        assert not run.exists() or list_run_files(str(run)) == []
+    (corpus / "9.jsonl").unlink()
+    assert run_filter(config).conservation.by_decision == {"keep": 32, "quarantine": 8}
 
 
 def test_withdrawn_runs_leave_no_corpus(tmp_path):

@@ -1,5 +1,8 @@
 """Checks of shards find files that don't agree with the ledger, behind a manifest that does."""
 
+import gzip
+import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -7,23 +10,32 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.filter import run_filter
+from pipelines.runs.finished import list_outputs
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.shard_checks import check_shards
 from pipelines.verify import verify_run
 from schemas.outputs import SPANS
-from schemas.runs import parse_path
+from schemas.runs import parse_path, shard_path
 from tests.support.forgery import (
     edit_manifest,
+    reorder_rows,
     replace_column,
     reseal_file,
     reverse_rows,
+    rewrite_lines,
     rewrite_table,
 )
+from tests.support.runs import read_lines
 
 
-@pytest.fixture
-def one_shard(config) -> Path:
-    """Filter the corpus in one shard for each of its files; return the run directory."""
+@pytest.fixture(params=["jsonl", "parquet"])
+def one_shard(config, corpus, request) -> Path:
+    """Filter the corpus, of either kind, in one shard for each of its files; return the run."""
+    if request.param == "parquet":
+        for path in list(corpus.iterdir()):
+            rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+            pq.write_table(pa.Table.from_pylist(rows), path.with_suffix(".parquet"))
+            path.unlink()
     shards = config.shards.model_copy(update={"rows": 100})
     run_filter(config.model_copy(update={"shards": shards}))
     return Path(config.output)
@@ -57,27 +69,89 @@ def test_whole_shards_have_no_findings(run):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (reverse_rows, "isn't the ledger's record"),
-        (lambda table: table.slice(1), "has {less} rows, against {rows} in the ledger"),
-        (
-            lambda table: pa.concat_tables([table, table.slice(0, 1)]),
-            "has {more} rows, against {rows} in the ledger",
-        ),
-        (
-            lambda table: pa.concat_tables([table.slice(1, 1), table.slice(1)]),
-            "row 0 isn't the ledger's record",
-        ),
+        (lambda rows: rows[::-1], "isn't the ledger's record"),
+        (lambda rows: rows[1:], "has {less} rows, against {rows} in the ledger"),
+        (lambda rows: [*rows, 0], "has {more} rows, against {rows} in the ledger"),
+        (lambda rows: [1, *rows[1:]], "row 0 isn't the ledger's record"),
     ],
     ids=["reordered", "removed", "added", "replaced"],
 )
 def test_rows_that_were_changed(one_shard, name, change, problem):
     """Rows that were moved, removed, added or replaced don't match the ledger."""
-    rows = pq.read_table(min((one_shard / name).iterdir())).num_rows
-    where = rewrite_table(one_shard, name, change)
+    output = list_outputs(load_manifest(str(one_shard)), name)[0]
+    where = reorder_rows(one_shard, name, change)
+    assert where == output.path
     found = list_problems(one_shard)
     assert {path for path, _ in found} == {where}
-    assert problem.format(less=rows - 1, rows=rows, more=rows + 1) in found[0][1]
+    counts = {"less": output.rows - 1, "rows": output.rows, "more": output.rows + 1}
+    assert problem.format(**counts) in found[0][1]
     assert [item.where for item in verify_run(str(one_shard))] == [path for path, _ in found]
+
+
+@pytest.mark.parametrize("name", ["clean", "quarantine"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"content":"', b'"content":"x'),
+        (b'"content":"', b'"content":1,"x":"'),
+        (b'"role":"user"', b'"role":"tool"'),
+        (b'"messages":[', b'"messages":[{"role":"user","content":"More."},'),
+        (b'"messages":', b'"other":'),
+    ],
+    ids=["text", "another kind", "role", "turn", "name"],
+)
+def test_lines_whose_text_was_changed(run, name, old, new):
+    """A change of what the format reads doesn't match the content digest, even if resealed."""
+    folder, _ = run
+
+    def change(lines: list[bytes]) -> list[bytes]:
+        compact = [line.replace(b'": ', b'":').replace(b", ", b",") for line in lines]
+        return [compact[0].replace(old, new, 1), *lines[1:]]
+
+    where = rewrite_lines(folder, name, change)
+    (path, problem), *_ = list_problems(folder)
+    assert path == where
+    assert problem.startswith("row 0 isn't the ledger's record")
+
+
+@pytest.mark.parametrize("line", [b'{"messages": "text"}', b'{"messages": [7]}', b"[]", b"{", b""])
+def test_lines_of_another_shape(run, line):
+    """A line that can't be a row of the corpus is a finding and no crash."""
+    folder, _ = run
+    where = rewrite_lines(folder, "clean", lambda lines: [*lines[:-1], line])
+    ((path, problem),) = list_problems(folder)
+    assert path == where
+    assert re.match(r"can't be read as a file of a run: ValueError\(.row \d", problem)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_compressed_lines(config, corpus, suffix):
+    """Compressed files are checked as plain ones are; a damaged one is a finding."""
+    for path in list(corpus.iterdir()):
+        data = path.read_bytes()
+        packed = gzip.compress(data) if suffix == ".gz" else pa.compress(data, "zstd", asbytes=True)
+        path.with_name(path.name + suffix).write_bytes(packed)
+        path.unlink()
+    run_filter(config)
+    folder = Path(config.output)
+    path = min((folder / "clean").iterdir())
+    assert path.name.endswith(f".jsonl{suffix}")
+    assert list_problems(folder) == []
+    path.write_bytes(path.read_bytes()[:-9])
+    reseal_file(folder, f"clean/{path.name}")
+    ((where, problem),) = list_problems(folder)
+    assert where == f"clean/{path.name}"
+    assert problem.startswith("can't be read as a file of a run: ")
+
+
+def test_shards_whose_rows_have_rare_shapes(config, corpus):
+    """A shard of rows without a message, which no other shard would read so, agrees with itself."""
+    rows = [[], [{"other": 1}], [None], None] * 7
+    lines = [json.dumps({"messages": row, "n": number}) for number, row in enumerate(rows)]
+    (corpus / "2.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    manifest = run_filter(config)
+    assert manifest.conservation.by_decision == {"keep": 60, "quarantine": 8}
+    assert list_problems(Path(config.output)) == []
 
 
 def test_a_row_count_that_was_changed(run):
@@ -105,7 +179,7 @@ def test_a_file_that_was_removed_from_the_manifest(run):
     outputs = [output.model_dump(mode="json") for output in manifest.outputs if output != removed]
     edit_manifest(folder, outputs=outputs)
     problem = f"assigns {removed.rows} rows to quarantine/, which has no file for them"
-    ledger = f"ledger/{Path(removed.path).name}"
+    ledger = shard_path("ledger", parse_path(removed.path).shard)
     assert list_problems(folder) == [(ledger, problem)]
 
 
@@ -151,7 +225,7 @@ def test_a_ledger_that_assigns_other_rows(run, change):
 
     where = rewrite_table(folder, "ledger", renumber)
     problems = [problem for path, problem in list_problems(folder) if path == where]
-    clean = where.replace("ledger/", "clean/")
+    clean = shard_path("clean", parse_path(where).shard, ".jsonl")
     assert f"doesn't assign the rows of {clean} in their order" in problems
 
 
@@ -233,15 +307,19 @@ def test_scores_that_reach_the_floor_have_spans(run):
 
 @pytest.mark.parametrize("name", ["ledger", "clean", "scores", "spans"])
 def test_rubbish(run, name):
-    """A file that isn't Parquet, or has other columns, is a finding and no crash."""
+    """A file in another format, or with other columns, is a finding and no crash."""
     folder, _ = run
     path = min((folder / name).iterdir())
     path.write_bytes(b"rubbish")
     reseal_file(folder, f"{name}/{path.name}")
     ((where, problem),) = list_problems(folder)
     assert where == f"{name}/{path.name}"
-    assert problem.startswith("can't be read as a file of a run: ArrowInvalid")
-    pq.write_table(pa.table({"x": [1]}), path)
+    error = "ValueError('the last line" if name == "clean" else "ArrowInvalid"
+    assert problem.startswith(f"can't be read as a file of a run: {error}")
+    if name == "clean":
+        path.write_bytes(b'{"x": 1}\n')
+    else:
+        pq.write_table(pa.table({"x": [1]}), path)
     reseal_file(folder, f"{name}/{path.name}")
     assert {where for where, _ in list_problems(folder)} == {f"{name}/{path.name}"}
 
@@ -269,12 +347,13 @@ def test_changed_rejects(config, corpus):
 
 
 def test_masked_rows_and_their_extra_column(config, policy):
-    """The column that a run adds to clean rows isn't part of their content."""
+    """The field that a run adds to masked rows isn't part of their content."""
     rules = policy("traits: {heron: {action: mask}}\n")
     run_filter(config.model_copy(update={"policy": rules}))
     folder = Path(config.output)
-    tables = [pq.read_table(path) for path in (folder / "clean").iterdir()]
-    assert all("congener" in table.column_names for table in tables)
+    masked = [row for row in map(json.loads, read_lines(folder, "clean")) if "congener" in row]
+    assert len(masked) == 8
+    assert {row["congener"]["decision"] for row in masked} == {"mask"}
     assert list_problems(folder) == []
 
 

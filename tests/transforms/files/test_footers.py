@@ -9,8 +9,7 @@ import pytest
 from schemas.corpora import EXPANSION_FLOOR, ShardLimits
 from schemas.errors import InputError
 from transforms.files import footers
-from transforms.files.footers import check_footer, open_parquet, replace_views
-from transforms.files.json_shapes import MAX_DEPTH
+from transforms.files.footers import MAX_DEPTH, check_footer, open_parquet, replace_views
 
 
 def write_bytes(table, **options):

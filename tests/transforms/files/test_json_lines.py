@@ -1,8 +1,14 @@
 """JSON Lines: lines, their offsets, and the limits on their length and on a file's size."""
 
 import gzip
+import hashlib
 import io
+import json
+import math
+import subprocess
+import sys
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -13,13 +19,17 @@ from schemas.corpora import ShardLimits
 from schemas.errors import InputError
 from transforms.files import json_lines as reading
 from transforms.files.json_lines import (
+    MAX_PYTHON_DEPTH,
     BoundedStream,
+    JsonLines,
+    append_field,
+    decode_lines,
     observe_line,
     open_lines,
     parse_line,
     read_lines,
 )
-from transforms.files.json_shapes import Shape
+from transforms.records.json_columns import ColumnKinds
 
 
 class Trickle(io.BytesIO):
@@ -62,15 +72,13 @@ def test_a_long_line_is_cut_and_the_rest_is_found(parts, trickle, longest):
         )
 
 
-def test_lines_without_an_object_shape_nothing():
-    """Broken lines, numbers and lists have no effect on the schema."""
-    shape = Shape()
-    for line in (b"{broken", b"3", b'["a"]', b'{"a": 1}', b'\xff{"b": 1}'):
-        observe_line(shape, line)
-    assert list(shape.fields) == ["a"]
-
-
-KIND = pa.struct([("text", pa.string()), ("n", pa.int64())])
+def test_lines_without_an_object_are_not_counted():
+    """Broken lines, numbers and lists have no effect on the schema, and the reason is returned."""
+    kinds = ColumnKinds()
+    lines = (b"{broken", b"3", b'["a"]', b'{"a": 1}', b'\xff{"b": 1}')
+    errors = [observe_line(kinds, line) for line in lines]
+    assert list(kinds.counts) == ["a"]
+    assert [error is None for error in errors] == [False, False, False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -80,19 +88,228 @@ KIND = pa.struct([("text", pa.string()), ("n", pa.int64())])
         (b' {"text": null}\r', {"text": None}, None),
         (b'\xef\xbb\xbf{"text": "a"}', {"text": "a"}, None),
         (b'{"n": 1, "n": 2}', {"n": 2}, None),
-        (b"null", None, "not a JSON object but null"),
+        (b'{"": {}}', {"": {}}, None),
+        (b'{"n": [Infinity, -Infinity]}', {"n": [math.inf, -math.inf]}, None),
+        (b'{"s": "\\ud800"}', {"s": "\ud800"}, None),
+        (b'{"n": 12345678901234567890123}', {"n": 12345678901234567890123.0}, None),
+        (b"null", {}, "not a JSON object but null"),
+        (b"[]", {}, "not a JSON object but a list"),
+        (b'"a"', {}, "not a JSON object but text"),
+        (b"NaN", {}, "not a JSON object but a number"),
     ],
 )
 def test_lines_are_parsed(line, value, error):
-    """White space around a line is ignored, and the last of equal keys counts."""
-    assert parse_line(line, KIND) == (value, error)
+    """White space is ignored, the last of equal keys counts, and Python's extensions pass."""
+    assert parse_line(line) == (value, error)
+
+
+def test_a_line_is_utf_8_for_both_parsers():
+    """UTF-16 and invalid UTF-8 are rejects, although Python's parser guesses encodings."""
+    for data in ('{"n": NaN}'.encode("utf-16-le"), b'{"n": NaN, "s": "\xed\xa0\x80"}'):
+        value, error = parse_line(data)
+        assert (value, error[:10]) == ({}, "not JSON: ")
+
+
+def test_numbers_are_the_same_beside_one_that_only_python_parses():
+    """Integers are integers up to 64 bits and floats beyond, whichever parser reads the line."""
+    numbers = b'"a": 7, "b": 2.5, "c": 12345678901234567890123'
+    plain, error = parse_line(b"{%s}" % numbers)
+    assert error is None
+    lenient, error = parse_line(b'{%s, "d": NaN, "e": %s}' % (numbers, b"9" * 9_999))
+    assert error is None
+    assert math.isnan(lenient.pop("d"))
+    assert lenient.pop("e") == math.inf
+    assert lenient == plain
+    assert [type(value) for value in plain.values()] == [int, float, float]
+
+
+@given(
+    st.integers(-(2**70), 2**70)
+    | st.sampled_from([-(2**63), -(2**63) - 1, 2**63, 2**64 - 1, 2**64, 10**400])
+)
+def test_both_parsers_read_the_same_integers(number):
+    """An integer is read as the same type and value beside a number that only Python parses."""
+    plain, error = parse_line(b'{"n": %d}' % number)
+    lenient, _ = parse_line(b'{"n": %d, "x": NaN}' % number)
+    assert error is None
+    assert (lenient["n"], type(lenient["n"])) == (plain["n"], type(plain["n"]))
+
+
+def nest(levels, inside=b"1"):
+    """Return an object with this many levels of lists in it."""
+    return b'{"x": ' + b"[" * levels + inside + b"]" * levels + b"}"
+
+
+@pytest.mark.parametrize(
+    ("line", "passes"),
+    [
+        (nest(1_000), True),
+        (nest(MAX_PYTHON_DEPTH - 1, b"NaN"), True),
+        (nest(MAX_PYTHON_DEPTH, b"NaN"), False),
+        (nest(100_000), False),
+        (b"[" * 1_000_000, False),
+        (b'{"x": "' + b'\\"[' * 100_000 + b'", "y": NaN}', True),
+        (b'{"x": "' + b"[" * 100_000 + b'", "y": [NaN]}', True),
+        (b'{"x": [%s NaN]}' % (b"[]," * 10_000), True),
+    ],
+)
+def test_the_limit_of_depth_is_fixed(line, passes):
+    """Deep nesting passes up to a limit that doesn't depend on the calls around the parser."""
+
+    def parse_below(calls):
+        return parse_below(calls - 1) if calls else parse_line(line)
+
+    for calls in (0, 300):
+        value, error = parse_below(calls)
+        assert (error is None) is passes
+        if not passes:
+            assert value == {}
+            assert error == "objects and lists are nested too deeply to be parsed"
 
 
 @given(st.binary(max_size=40))
 def test_parsing_never_fails(data):
-    """Whatever the bytes, the result is a fitting value or the reason for a reject."""
-    value, error = parse_line(data, KIND)
-    assert error or isinstance(value, dict)
+    """Whatever the bytes, the result is an object, or no object and the reason for a reject."""
+    value, error = parse_line(data)
+    assert value == {} if error else isinstance(value, dict)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=3), below),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), VALUES), st.sampled_from([None, 1]), st.booleans())
+def test_everything_that_python_writes_is_parsed(row, indent, ascii_only):
+    """Whatever `json.dumps` writes on a line is an object with the same text."""
+    text = json.dumps(row, indent=indent, ensure_ascii=ascii_only).replace("\n", " ")
+    value, error = parse_line(text.encode("utf-8", "surrogatepass"))
+    if error is None:
+        assert list(value) == list(row)
+        assert [item for item in value.values() if isinstance(item, str)] == [
+            item for item in row.values() if isinstance(item, str)
+        ]
+    else:
+        assert "\\ud" not in text
+        assert any("\ud800" <= character <= "\udfff" for character in text)
+
+
+@pytest.mark.parametrize(
+    ("line", "noted"),
+    [
+        (b"{}", b'{"congener":{"n":1}}'),
+        (b"{ }\r", b'{"congener":{"n":1} }\r'),
+        (b'{"a": 1}', b'{"a": 1,"congener":{"n":1}}'),
+        (b' {"a": {} } \t', b' {"a": {},"congener":{"n":1} } \t'),
+        (b'{"a": "{"}', b'{"a": "{","congener":{"n":1}}'),
+        (b'{"a": NaN, "a": "\\ud800"}\r', b'{"a": NaN, "a": "\\ud800","congener":{"n":1}}\r'),
+    ],
+)
+def test_a_field_is_appended_before_the_closing_brace(line, noted):
+    """The field is the last one, and every byte of the row stays in its order."""
+    assert append_field(line, "congener", {"n": 1}) == noted
+    value, error = parse_line(noted)
+    assert (value.pop("congener"), error) == ({"n": 1}, None)
+    assert repr(value) == repr(parse_line(line)[0])
+
+
+SPACE = st.text(" \t\r", max_size=3)
+
+
+@given(st.dictionaries(st.text(max_size=3), VALUES, max_size=4), SPACE, SPACE, SPACE)
+def test_an_appended_field_leaves_the_others(row, before, inside, after):
+    """Whatever the row and its white space, the row with the note is the row and the note."""
+    line = f"{before}{json.dumps(row)[:-1]}{inside}}}{after}".encode()
+    noted = append_field(line, "note", {"k": ["v"]})
+    value, error = parse_line(noted)
+    assert error is None
+    assert value["note"] == {"k": ["v"]}
+    begin = next(
+        index for index, byte in enumerate(noted) if line[index : index + 1] != b"%c" % byte
+    )
+    assert noted[:begin] + noted[begin + len(noted) - len(line) :] == line
+
+
+def test_scores_are_rounded():
+    """A float32 is written with the decimals of a score at every depth, and integers stay."""
+    value = {"score": np.float32(0.8647), "masks": [{"at": float(np.float32(0.1))}], "row": 12345}
+    noted = append_field(b"{}", "congener", value)
+    assert noted == b'{"congener":{"score":0.8647,"masks":[{"at":0.1}],"row":12345}}'
+
+
+ROWS = [b'{"a": 1}', b'{"b": "\xc3\xa9"}\r', b" { } "]
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+def test_encoded_lines_are_decoded(compression):
+    """A file's bytes give the lines back, and its suffix names the compression."""
+    lines = JsonLines(ROWS, compression)
+    assert lines.num_rows == 3
+    assert (
+        lines.suffix == {"none": ".jsonl", "gzip": ".jsonl.gz", "zstd": ".jsonl.zst"}[compression]
+    )
+    assert decode_lines(lines.encode(), lines.suffix) == ROWS
+    many = JsonLines(ROWS * 50_000, compression)
+    assert decode_lines(many.encode(), many.suffix) == many.lines
+
+
+def test_files_are_read_by_other_programs():
+    """The encoded bytes are files of gzip, Zstandard and plain lines."""
+    plain = b"".join(row + b"\n" for row in ROWS)
+    assert JsonLines(ROWS, "none").encode() == plain
+    assert gzip.decompress(JsonLines(ROWS, "gzip").encode()) == plain
+    data = JsonLines(ROWS, "zstd").encode()
+    assert pa.decompress(data, len(plain), codec="zstd", asbytes=True) == plain
+
+
+PRINT_DIGEST = """
+import hashlib
+from transforms.files.json_lines import JsonLines
+for name in ("gzip", "zstd"):
+    print(hashlib.sha256(JsonLines([b'{"a": 1}'] * 9, name).encode()).hexdigest())
+"""
+
+
+def test_encoded_bytes_are_the_same_in_every_process():
+    """Archives have no time, name or other trace of the process that wrote them."""
+    command = [sys.executable, "-c", PRINT_DIGEST]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    lines = [b'{"a": 1}'] * 9
+    assert found == [digest(JsonLines(lines, name).encode()) for name in ("gzip", "zstd")]
+
+
+def digest(data):
+    """Return the SHA-256 of bytes in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_suffix_of_another_kind_is_an_error():
+    """Bytes of a file that isn't JSON Lines aren't decoded."""
+    with pytest.raises(KeyError):
+        decode_lines(b"PAR1", ".parquet")
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+def test_lines_that_were_cut_are_an_error(compression):
+    """A file that doesn't end with a line break isn't whole."""
+    cut = {
+        "none": b'{"a": 1}\n{"b"',
+        "gzip": gzip.compress(b'{"a": 1}\n{"b"'),
+        "zstd": pa.compress(b'{"a": 1}\n{"b"', codec="zstd", asbytes=True),
+    }
+    with pytest.raises(ValueError, match="no line break"):
+        decode_lines(cut[compression], JsonLines([], compression).suffix)
+    assert decode_lines(b"", ".jsonl") == []
+
+
+def test_a_damaged_archive_is_an_error():
+    """A changed byte in an archive is found."""
+    data = bytearray(JsonLines(ROWS * 99, "gzip").encode())
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises((OSError, pa.ArrowException)):
+        decode_lines(bytes(data), ".jsonl.gz")
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
@@ -123,12 +340,11 @@ def test_a_stream_is_bounded_by_the_size_of_its_file(monkeypatch):
 
 
 def test_a_line_too_long_is_no_row(monkeypatch):
-    """A line beyond the limit doesn't shape the schema, and is a reject with the reason."""
+    """A line beyond the limit isn't counted, and is a reject with the reason."""
     monkeypatch.setattr(reading, "MAX_LINE_BYTES", 10)
-    shape = Shape()
-    observe_line(shape, b'{"abc": 12}')
-    assert not shape.fields
-    value, error = parse_line(b'{"abc": 12}', KIND)
-    assert value is None
-    assert error.startswith("line is longer than")
-    assert parse_line(b'{"n": 123}', KIND) == ({"n": 123}, None)
+    kinds = ColumnKinds()
+    error = observe_line(kinds, b'{"abc": 12}')
+    assert not kinds.counts
+    assert error.startswith("the line is longer than")
+    assert parse_line(b'{"abc": 12}') == ({}, error)
+    assert parse_line(b'{"n": 123}') == ({"n": 123}, None)

@@ -16,6 +16,7 @@ from schemas.corpora import ShardLimits
 from schemas.errors import InputError
 from transforms.files import json_lines as parsing
 from transforms.files import shards as reading
+from transforms.files.json_lines import BOM
 from transforms.files.shards import (
     RAW_LIMIT,
     Shard,
@@ -24,6 +25,8 @@ from transforms.files.shards import (
     read_task,
 )
 from transforms.files.sources import Cut, ShardPlan, SourcePiece, plan_shards, survey
+from transforms.records.formats import fits
+from transforms.records.json_columns import MESSAGES, select_columns
 
 
 def limits(rows=5_000, bytes_=32 << 20):
@@ -31,16 +34,42 @@ def limits(rows=5_000, bytes_=32 << 20):
     return ShardLimits.model_construct(rows=rows, bytes=bytes_)
 
 
+def choose_schema(corpus):
+    """Return the schema to read with: of JSON Lines the columns of text and of messages."""
+    if corpus.sources[0].kind == "parquet":
+        return corpus.schema
+    read = [item.name for item in corpus.schema if fits("prompt", item.type)]
+    return select_columns(corpus.schema, read, ())
+
+
 def read_all(path, cut=None, tasks_in=lambda tasks: tasks):
     """Survey, plan and read a file or folder; return its schema and its shards in order."""
     corpus = survey([str(path)], cut or limits())
     tasks = tasks_in(plan_shards(corpus.sources, cut or limits()))
-    return corpus.schema, [shard for task in tasks for shard in read_task(task, corpus.schema)]
+    schema = choose_schema(corpus)
+    return schema, [shard for task in tasks for shard in read_task(task, schema)]
 
 
 def rows_of(shards):
-    """Return the rows of all shards."""
-    return [row for shard in shards for row in shard.table.to_pylist()]
+    """Return the rows of all shards: of JSON Lines whole, from their own bytes."""
+    return [row for shard in shards for row in list_rows_of(shard)]
+
+
+def list_rows_of(shard):
+    """Return the rows of a shard, whose table and lines agree."""
+    rows = shard.table.to_pylist()
+    if shard.lines is None:
+        return rows
+    whole = [orjson.loads(line) for line in shard.lines]
+    texts = [name for name in shard.table.column_names if name == "text"]
+    for row, parsed in zip(rows, whole, strict=True):
+        assert [row[name] for name in texts] == [parsed.get(name) for name in texts]
+    return whole
+
+
+def list_lines(shards):
+    """Return the lines of all shards."""
+    return [line for shard in shards for line in shard.lines]
 
 
 def list_rows(shards):
@@ -242,7 +271,7 @@ def test_types_columns_and_metadata_survive(tmp_path, group):
 
 
 def test_nested_json_survives(tmp_path, json_lines):
-    """JSON keeps its nesting; missing keys are null, and columns are in order of appearance."""
+    """Rows keep their bytes whatever their other fields; only the columns to read are a table."""
     rows = [
         {
             "messages": [
@@ -258,20 +287,78 @@ def test_nested_json_survives(tmp_path, json_lines):
         {"messages": None, "z": 2.5},
     ]
     json_lines(tmp_path / "x.jsonl", rows)
+    corpus = survey([str(tmp_path)], limits())
+    assert corpus.schema.names == ["messages", "meta", "z", "a"]
     schema, (shard,) = read_all(tmp_path)
-    assert schema.names == ["messages", "meta", "z", "a"]
-    assert rows_of([shard]) == [
-        {**rows[0], "z": None, "a": None},
-        {"messages": [], "meta": {"a": {"b": 2.5}}, "z": 1.0, "a": True},
-        {"messages": None, "meta": None, "z": 2.5, "a": None},
-    ]
+    assert shard.table.schema == schema == pa.schema([("messages", MESSAGES)])
+    assert shard.lines == [orjson.dumps(row) for row in rows]
+    assert shard.rejects == []
+    (message,), *others = shard.table.column("messages").to_pylist()
+    assert {name: value for name, value in message.items() if value is not None} == {
+        "role": "user",
+        "content": "U",
+        "tool_calls": '[{"function":{"arguments":{"x":[1]},"name":"f"}}]',
+    }
+    assert others == [[], None]
+
+
+LENIENT = (
+    b'{"text": "a", "n": NaN}',
+    b'{"text": "b", "n": [Infinity, -Infinity]}',
+    b'{"text": "c", "n": 123456789012345678901234567890}',
+    b'{"text": "d", "n": 1' + b"0" * 400 + b"}",
+    b'{"text": "e", "n": "\\udc00"}',
+    b'{"text": "f", "text": "g"}',
+    b'  {"text" : "h" }\t\r',
+    b'{"": {}, "text": "i", "n": {"": ""}}',
+    b'{"text": "j", "deep": ' + b"[" * 1_000 + b"]" * 1_000 + b"}",
+    b"{}",
+    b'{"text": null}',
+)
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+def test_lines_pass_with_their_bytes(tmp_path, json_lines, ending):
+    """Numbers of any size, equal keys, deep nesting and white space pass with every byte."""
+    json_lines(tmp_path / f"x.jsonl{ending}", LENIENT)
+    _, (shard,) = read_all(tmp_path)
+    assert shard.rejects == []
+    assert shard.lines == list(LENIENT)
+    assert shard.table.column("text").to_pylist() == [*"abcdeghij", None, None]
+
+
+def test_a_lone_surrogate_is_replaced_in_the_text_alone(tmp_path, json_lines):
+    """A surrogate is U+FFFD in the text that is scored; the row's bytes have the escape."""
+    lines = [b'{"text": "a\\ud800b"}', b'{"text": "\\ud83d\\ude00"}']
+    json_lines(tmp_path / "x.jsonl", lines)
+    _, (shard,) = read_all(tmp_path)
+    assert shard.lines == lines
+    assert shard.table.column("text").to_pylist() == ["a\ufffdb", "\U0001f600"]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_row(tmp_path, json_lines):
+    """The mark at a file's beginning is dropped, but a reject there keeps all its bytes."""
+    for name, first in (("a", b'{"text": "a"}'), ("b", b"broken")):
+        json_lines(tmp_path / f"{name}.jsonl", [BOM + first, b'{"text": "b"}'])
+    _, (shard,) = read_all(tmp_path)
+    assert shard.lines == [b'{"text": "a"}', b'{"text": "b"}', b'{"text": "b"}']
+    assert [(reject.raw, reject.offset) for reject in shard.rejects] == [(BOM + b"broken", 0)]
+
+
+def test_line_ends_of_windows_stay(tmp_path):
+    """A carriage return before a line break is one of the row's bytes."""
+    (tmp_path / "x.jsonl").write_bytes(b'{"text": "a"}\r\n\r\n{"text": "b"}\r\n')
+    _, (shard,) = read_all(tmp_path)
+    assert shard.lines == [b'{"text": "a"}\r', b'{"text": "b"}\r']
+    assert shard.numbers == [0, 1]
 
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
 @pytest.mark.parametrize("rows", [100, 2])
 def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
     """A line without a JSON object is a reject with row, offset and bytes."""
-    bad = [b'{"text": "cut', b"[1]", b"17", b'{"text": "\xff"}', b'{"text": "\\ud800"}', b"{}{}"]
+    deep = b'{"text": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+    bad = [b'{"text": "cut', b"[1]", b"17", b'{"text": "\xff"}', deep, b"{}{}"]
     good = [orjson.dumps({"text": f"good {number}"}) for number in range(len(bad))]
     written = [line for pair in zip(good, bad, strict=True) for line in pair]
     path = Path(json_lines(tmp_path / f"x.jsonl{ending}", written))
@@ -288,35 +375,38 @@ def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
         assert data[reject.offset :].startswith(reject.raw)
     errors = [reject.error for reject in list_rejects(shards)]
     assert errors[0].startswith("not JSON: ")
-    assert errors[1:3] == ["not a JSON object but a list", "not a JSON object but an integer"]
-    assert all(error.startswith("not JSON: ") for error in errors[3:])
+    assert errors[1:3] == ["not a JSON object but a list", "not a JSON object but a number"]
+    assert errors[4] == "objects and lists are nested too deeply to be parsed"
+    assert all(error.startswith("not JSON: ") for error in (errors[3], errors[5]))
     assert all(shard.plan.rows == shard.table.num_rows + len(shard.rejects) for shard in shards)
 
 
-def test_type_conflicts_are_rejects(tmp_path, json_lines):
-    """Rows with a minority's type are rejects that name the field; nothing is cast."""
+def test_only_conflicts_in_columns_that_are_read_are_rejects(tmp_path, json_lines):
+    """Text instead of messages is a reject; typed parts and fields that aren't read pass."""
     rows = [
         {"messages": [{"role": "user", "content": "text"}], "n": 1},
         {"messages": [{"role": "user", "content": [{"type": "text"}]}], "n": 2},
         {"messages": [{"role": "user", "content": "text"}], "n": "3"},
-        {"messages": [{"role": "user", "content": "text"}], "n": 4},
+        {"messages": "text", "n": 4},
+        {"messages": [{"role": "user", "content": "text"}, "text"]},
+        {"messages": [{"role": 1, "content": 2, "weight": 3}], "n": {"n": [4]}},
     ]
     json_lines(tmp_path / "x.jsonl", rows)
     _, shards = read_all(tmp_path)
-    assert rows_of(shards) == [rows[0], rows[3]]
+    assert list_lines(shards) == [orjson.dumps(rows[index]) for index in (0, 1, 2, 5)]
     assert [(reject.row, reject.error) for reject in list_rejects(shards)] == [
-        (1, "field 'messages[0].content': a list where the corpus has string"),
-        (2, "field 'n': a string where the corpus has int64"),
+        (3, "field 'messages': text where the corpus has a list of messages"),
+        (4, "field 'messages[1]': text where the corpus has an object"),
     ]
-    assert orjson.loads(list_rejects(shards)[0].raw) == rows[1]
+    assert orjson.loads(list_rejects(shards)[0].raw) == rows[3]
 
 
 def test_conflicts_are_settled_over_all_files(tmp_path, json_lines):
-    """A file with only the minority's type is all rejects."""
-    json_lines(tmp_path / "a.jsonl", [{"n": 1}, {"n": 2}, {"n": 3}])
-    json_lines(tmp_path / "b.jsonl", [{"n": "1"}, {"n": "2"}])
+    """A file with only the minority's kind of text is all rejects."""
+    json_lines(tmp_path / "a.jsonl", [{"text": "1"}, {"text": "2"}, {"text": "3"}])
+    json_lines(tmp_path / "b.jsonl", [{"text": 1}, {"text": 2}])
     _, (shard,) = read_all(tmp_path)
-    assert rows_of([shard]) == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert rows_of([shard]) == [{"text": "1"}, {"text": "2"}, {"text": "3"}]
     assert [(reject.source, reject.row) for reject in shard.rejects] == [
         ("b.jsonl", 0),
         ("b.jsonl", 1),
@@ -429,7 +519,7 @@ def test_an_abandoned_task_closes_its_file(tmp_path, json_lines, streams, name):
         json_lines(path, numbered(0, 50, 10))
     corpus = survey([str(path)], limits(rows=8))
     streams.clear()
-    shards = read_task(plan_shards(corpus.sources, limits(rows=8))[0], corpus.schema)
+    shards = read_task(plan_shards(corpus.sources, limits(rows=8))[0], choose_schema(corpus))
     assert next(shards).table.num_rows == 8
     shards.close()
     assert [stream.closed for stream, _ in streams] == [True]
@@ -447,7 +537,7 @@ def test_a_sweep_opens_its_file_once(tmp_path, json_lines, streams, name):
     corpus = survey([str(path)], limits(rows=8))
     (task,) = plan_shards(corpus.sources, limits(rows=8))
     streams.clear()
-    assert rows_of(read_task(task, corpus.schema)) == rows
+    assert rows_of(read_task(task, choose_schema(corpus))) == rows
     assert len(streams) == 1
 
 
@@ -461,7 +551,8 @@ def test_a_sweep_may_begin_in_its_middle(tmp_path, json_lines, name):
         json_lines(path, rows)
     corpus = survey([str(path)], limits(rows=8))
     (task,) = plan_shards(corpus.sources, limits(rows=8))
-    assert rows_of(read_task([task[2], task[4]], corpus.schema)) == rows[16:24] + rows[32:40]
+    found = rows_of(read_task([task[2], task[4]], choose_schema(corpus)))
+    assert found == rows[16:24] + rows[32:40]
 
 
 LONG = "x" * (1 << 20)

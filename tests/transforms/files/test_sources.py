@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import corpora
-from schemas.corpora import ShardLimits
+from schemas.corpora import CorpusConfig, LotField, ShardLimits
 from schemas.digests import digest_bytes
 from schemas.errors import InputError
 from transforms.files import sources
-from transforms.files.json_shapes import Shape
 from transforms.files.sources import (
     Cut,
     Source,
@@ -25,6 +24,8 @@ from transforms.files.sources import (
     settle_shared_schema,
     survey,
 )
+from transforms.records.formats import settle_layout
+from transforms.records.json_columns import IS_LOT, MESSAGES, ColumnKinds
 
 WIDE = ShardLimits()
 
@@ -52,6 +53,7 @@ def test_a_survey_finds_files_rows_and_schema(tmp_path, json_lines):
     ]
     assert [item.uri for item in corpus.sources] == [first, second]
     assert corpus.schema == pa.schema([("text", pa.string()), ("n", pa.float64())])
+    assert corpus.sources[0].kinds.counts == {"text": {"text": 1}, "n": {"number": 1}}
     data = (tmp_path / "a" / "x.jsonl").read_bytes()
     assert (corpus.sources[0].sha256, corpus.sources[0].size) == (digest_bytes(data), len(data))
 
@@ -131,13 +133,28 @@ def test_a_json_array_is_refused(tmp_path, text):
     "data",
     [b"a,b\n1,2\n", b"\n\n\n", b'"text"\n3\n', b"\x00\x01\x02\x03", b'{"text": \n"a"}\n', b"{}\n"],
 )
-def test_a_file_without_any_object_is_refused(tmp_path, data):
-    """Tables, blank lines and binaries are refused with the name of the file."""
+def test_a_file_without_any_object_is_refused(tmp_path, json_lines, data):
+    """Tables, blank lines and binaries are refused by name, also beside files with rows."""
+    json_lines(tmp_path / "good.jsonl", [{"text": "a"}])
     (tmp_path / "x.jsonl").write_bytes(data)
     error = survey_error([tmp_path])
     assert error.where == str(tmp_path / "x.jsonl")
-    assert error.problem == "has no JSON object with a field"
+    assert error.problem.startswith("has no JSON object with a field")
     assert "one object per line" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"a,b\n[1]\n", ": not JSON: "),
+        (b'{}\n"text"\n3\n', ": not a JSON object but text"),
+        (b"{}\n", ""),
+    ],
+)
+def test_the_first_line_that_cannot_be_read_is_explained(tmp_path, data, reason):
+    """The error for a file without an object says why its first bad line is one."""
+    (tmp_path / "x.jsonl").write_bytes(data)
+    assert f"with a field{reason}" in survey_error([tmp_path]).problem
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.99])
@@ -276,24 +293,43 @@ def test_metadata_is_no_difference(tmp_path):
     assert survey([str(tmp_path)], WIDE).schema.metadata == {b"made by": b"one"}
 
 
-def survey_shape(name, *rows):
+def survey_rows(name, *rows):
     """Return a source of JSON Lines with these rows."""
-    shape = Shape()
+    kinds = ColumnKinds()
     for row in rows:
-        shape.see(row)
-    return Source(name, name, "jsonl", "none", 1, "", len(rows), (), shape=shape)
+        kinds.observe(row)
+    return Source(name, name, "jsonl", "none", 1, "", len(rows), (), kinds=kinds)
 
 
 def test_json_files_share_a_merged_schema():
     """Fields and kinds of all files are counted together."""
-    sources = [survey_shape("x", {"a": 1}), survey_shape("y", {"a": "x", "b": 1}, {"a": "y"})]
-    assert settle_shared_schema(sources) == pa.schema([("a", pa.string()), ("b", pa.int64())])
+    sources = [survey_rows("x", {"a": 1}), survey_rows("y", {"a": "x", "b": 1}, {"a": "y"})]
+    assert settle_shared_schema(sources) == pa.schema([("a", pa.string()), ("b", pa.float64())])
+
+
+def test_json_lines_are_read_with_the_columns_that_are_needed(tmp_path, json_lines):
+    """Of JSON Lines the format's columns are read, and those of the lots as text."""
+    row = {"id": 1, "model": 7, "messages": [{"role": "user", "content": "a"}], "day": "x"}
+    corpus = survey([json_lines(tmp_path / "x.jsonl", [row])], WIDE)
+    config = CorpusConfig(date=LotField(column="day"), prompt_source=LotField(constant="web"))
+    schema = corpus.select_schema(settle_layout(corpus.schema, config))
+    assert schema == pa.schema(
+        [("messages", MESSAGES), ("model", pa.string()), ("day", pa.string())]
+    )
+    assert [item.metadata for item in schema] == [None, IS_LOT, IS_LOT]
+
+
+def test_parquet_is_read_with_all_columns(tmp_path):
+    """Of Parquet every column is read, with its type."""
+    table = pa.table({"text": ["a"], "model": ["m"], "n": [1]})
+    corpus = survey([parquet(tmp_path / "x.parquet", table)], WIDE)
+    assert corpus.select_schema(settle_layout(corpus.schema, CorpusConfig())) == table.schema
 
 
 def test_a_file_without_the_columns_of_the_format_is_refused():
     """The error for a file in another format names its columns and those of the format."""
-    chat = survey_shape("chat.jsonl", {"messages": []})
-    other = survey_shape("other.jsonl", {"instruction": "a", "output": "b", "input": None})
+    chat = survey_rows("chat.jsonl", {"messages": [], "id": 1})
+    other = survey_rows("other.jsonl", {"instruction": "a", "output": "b", "input": None})
     require_columns([chat], ["messages", "text"])
     with pytest.raises(InputError, match="no row has 'messages' or 'text'") as caught:
         require_columns([chat, other], ["messages", "text"])
@@ -305,7 +341,7 @@ def test_a_file_without_the_columns_of_the_format_is_refused():
 def test_parquet_and_files_of_nulls_need_no_column():
     """Parquet has its own schema, and a file whose rows are all empty has nothing to read."""
     parquet = Source("a", "a", "parquet", "none", 1, "", 1, (), schema=pa.schema([]))
-    require_columns([parquet, survey_shape("b", {}, {"x": None})], ["messages"])
+    require_columns([parquet, survey_rows("b", {}, {"x": None})], ["messages"])
 
 
 GROUPS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5_000)), max_size=12)

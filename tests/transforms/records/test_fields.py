@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from schemas.corpora import CorpusConfig
 from transforms.records.fields import Codes, CodeTable, FieldPath, read_fields
 from transforms.records.formats import settle_layout
+from transforms.records.json_columns import MESSAGES as JSON_MESSAGES
+from transforms.records.json_columns import project_rows
 from transforms.records.roles import ROLES
 from transforms.records.segments import extract_segments
 
@@ -326,6 +328,78 @@ def test_tool_calls_do_not_depend_on_the_neighbours():
     ]
     assert extract(beside).texts[:2] == extract(alone).texts
     assert '"to"' in extract(beside).texts[3]
+
+
+def test_tool_calls_that_are_text_stay_as_they_are():
+    """Calls that a row has as JSON in a string are scored as that string."""
+    call = '{"b": 1, "a": null}'
+    message = {"role": "assistant", "content": "A", "tool_calls": call}
+    for table in (pa.Table.from_pylist([{"messages": [message]}]), project([message])):
+        assert list_segments(extract(table)) == [
+            (0, "assistant", "answer", "A"),
+            (0, "assistant", "tool", call),
+        ]
+
+
+def project(*rows):
+    """Return rows of messages as the table that is read from JSON Lines."""
+    schema = pa.schema([("messages", JSON_MESSAGES)])
+    return project_rows([{"messages": messages} for messages in rows], schema).table
+
+
+def test_messages_of_json_lines_may_mix_text_and_parts():
+    """Texts, typed parts, both spellings and calls of JSON Lines are read message by message."""
+    table = project(
+        [
+            {"role": "system", "content": "S", "thinking": True},
+            {"role": "user", "content": ["a", {"type": "image"}, {"type": "text", "text": "b"}]},
+            None,
+            {"role": "assistant", "reasoning": "R", "content": {"type": "thinking", "text": "T"}},
+        ],
+        None,
+        [
+            {"from": "human", "value": "V"},
+            {"from": "gpt", "value": [{"text": "W"}], "tool_calls": [{"id": 1, "x": None}]},
+            {"role": 7, "content": 8},
+        ],
+    )
+    segments = extract(table)
+    assert list_segments(segments) == [
+        (0, "system", "answer", "S"),
+        (0, "user", "answer", "a"),
+        (0, "user", "answer", "b"),
+        (0, "assistant", "thinking", "R"),
+        (0, "assistant", "thinking", "T"),
+        (2, "user", "answer", "V"),
+        (2, "assistant", "answer", "W"),
+        (2, "assistant", "tool", '[{"id":1}]'),
+    ]
+    assert segments.field_paths == [
+        "messages[0].content",
+        "messages[1].content[0]",
+        "messages[1].content[2].text",
+        "messages[3].reasoning",
+        "messages[3].content.text",
+        "messages[0].value",
+        "messages[1].value[0].text",
+        "messages[1].tool_calls",
+    ]
+
+
+def test_a_column_of_parquet_named_like_parts_is_not_read():
+    """Only messages of JSON Lines have typed parts in a column beside the content."""
+    message = {"role": "user", "content": "U", "content_parts": '["hidden"]'}
+    assert extract([{"messages": [message]}]).texts == ["U"]
+
+
+def test_fields_without_a_value_have_no_code():
+    """A field that is null in every message isn't among the fields, and no row changes."""
+    codes = Codes(CodeTable(), CodeTable())
+    table = project([{"role": "user", "content": "U"}])
+    (column,) = read_fields(table, settle_layout(table.schema, CorpusConfig()), codes)
+    assert [field.text.to_pylist() for field in column if len(field.rows)] == [["U"]]
+    assert list(codes.fields) == [FieldPath("messages", "content")]
+    assert len(extract(project([{}], None, [{"role": "user"}]))) == 0
 
 
 def test_null_content_and_empty_conversations():

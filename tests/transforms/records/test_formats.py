@@ -6,6 +6,7 @@ import pytest
 from schemas.corpora import FORMATS, CorpusConfig, LotField
 from schemas.errors import InputError
 from transforms.records.formats import Layout, fits, is_text, is_turns, settle_layout
+from transforms.records.json_columns import ARROW_TYPES, MESSAGES
 
 STRING = pa.string()
 TURNS = pa.list_(pa.struct([("role", STRING), ("content", STRING)]))
@@ -76,6 +77,27 @@ def test_every_format_can_be_detected():
             for column in needs
         ]
         assert settle(*columns).format == name
+
+
+def test_columns_of_json_lines_are_described_in_words():
+    """Errors name messages and other nested columns of JSON Lines without their Arrow types."""
+    columns = ("messages", MESSAGES), ("text", STRING), ("meta", ARROW_TYPES["other"])
+    with pytest.raises(InputError) as caught:
+        settle(*columns)
+    assert "messages: a list of messages, text: string, meta: an object or a list" in str(
+        caught.value
+    )
+    with pytest.raises(InputError, match="column 'meta' is an object or a list, which format text"):
+        settle(*columns, format="text", columns={"text": "meta"})
+    assert settle(*columns[::2]).format == "messages"
+    assert settle(("conversations", MESSAGES)).turns
+
+
+def test_an_empty_column_of_json_lines_is_explained():
+    """The error for a column that is null or an empty list in every row says so."""
+    with pytest.raises(InputError) as caught:
+        settle(("messages", ARROW_TYPES["empty"]), ("id", ARROW_TYPES["number"]))
+    assert "empty in every row" in caught.value.remedy
 
 
 def test_ambiguity_is_refused_naming_the_candidates():

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from schemas.corpora import CorpusConfig
 from transforms.records.formats import settle_layout
+from transforms.records.json_columns import MESSAGES as JSON_MESSAGES
+from transforms.records.json_columns import project_rows
 from transforms.records.lookup import find_column, get_field_text
 from transforms.records.segments import extract_segments
 
@@ -102,6 +104,18 @@ def test_tool_calls_are_returned_as_scored():
         "messages[0].tool_calls",
     )
     assert found == orjson.dumps(calls, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def test_a_record_of_json_lines_gives_the_text_that_was_scored():
+    """Nulls and whole floats in calls, and lone surrogates, are as in the text that was scored."""
+    calls = [{"name": "look", "id": 1.0, "at": None, "to": "\ud800"}]
+    message = {"role": "assistant", "content": ["a\udc00", {"text": "b"}], "tool_calls": calls}
+    record = {"messages": [None, message]}
+    table = project_rows([record], pa.schema([("messages", JSON_MESSAGES)])).table
+    segments = extract_segments(table, settle_layout(table.schema, CorpusConfig()))
+    assert len(segments) == 3
+    assert [get_field_text(record, path) for path in segments.field_paths] == segments.texts
+    assert segments.texts[2] == '[{"id":1,"name":"look","to":"\ufffd"}]'
 
 
 @pytest.mark.parametrize(

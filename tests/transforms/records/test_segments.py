@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.corpora import CorpusConfig
 from transforms.records.formats import settle_layout
+from transforms.records.json_columns import MESSAGES, project_rows
 from transforms.records.segments import digest_rows, extract_segments
 
 STEP_IN = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
@@ -55,6 +56,52 @@ def test_messages_keep_their_order():
         (1, "assistant", "answer", "B"),
     ]
     assert extract(rows).field_paths[2] == "messages[2].content"
+
+
+TEXTS = st.sampled_from(["a", "b c", " \n", "", "<think>d</think>e", "é", None])
+ROLE_NAMES = st.sampled_from(["user", "assistant", "system", "GPT", "tool", "x"])
+PART = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "thinking", "image"]), "text": TEXTS},
+    optional={"thinking": TEXTS},
+)
+CALLS = st.lists(
+    st.fixed_dictionaries({"id": st.integers(0, 3), "name": TEXTS}, optional={"n": st.floats(0, 9)})
+)
+
+
+def build_turns(role, content, contents):
+    """Return a strategy for messages of one spelling with contents of one kind."""
+    extras = {"reasoning": TEXTS, "thinking": TEXTS, "tool_calls": CALLS}
+    turn = st.fixed_dictionaries({role: ROLE_NAMES, content: contents}, optional=extras)
+    return st.lists(st.none() | turn, max_size=4).filter(any)
+
+
+CONVERSATIONS = st.one_of(
+    build_turns("role", "content", TEXTS),
+    build_turns("from", "value", TEXTS),
+    build_turns("role", "content", st.lists(PART, max_size=3)),
+    build_turns("role", "content", st.lists(TEXTS, max_size=3)),
+    build_turns("role", "content", PART),
+)
+
+
+@given(st.lists(CONVERSATIONS, max_size=5))
+def test_rows_of_json_lines_have_the_segments_of_parquet(conversations):
+    """Rows of every shape together have the segments that each has in a table of its own."""
+    schema = pa.schema([("conversations", MESSAGES)])
+    rows = [{"conversations": turns} for turns in conversations]
+    together = extract(project_rows(rows, schema).table)
+    layout = settle_layout(schema, CorpusConfig())
+    digests = digest_rows(project_rows(rows, schema).table, together, layout)
+    for index, row in enumerate(rows):
+        table = pa.Table.from_pylist([row])
+        alone = extract_segments(table, layout)
+        mine = together.take(np.array(together.find_in_row(index), np.int64))
+        for name in ("roles", "channels", "field_paths", "texts"):
+            assert getattr(mine, name) == getattr(alone, name)
+        assert mine.starts.tolist() == alone.starts.tolist()
+        assert mine.messages.tolist() == alone.messages.tolist()
+        assert digests[index : index + 1] == digest_rows(table, alone, layout)
 
 
 PIECES = st.lists(

@@ -1,0 +1,525 @@
+"""Columns of JSON records: their kinds, the rows that fit them, and what is read from a row."""
+
+import json
+import math
+from collections import Counter
+
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.records import json_columns
+from transforms.records.json_columns import (
+    ARROW_TYPES,
+    IS_LOT,
+    MAX_CALL_DEPTH,
+    MESSAGES,
+    MOST_COLUMNS,
+    TYPE_NAMES,
+    ColumnKinds,
+    build_texts,
+    classify_value,
+    describe_value,
+    encode_calls,
+    encode_json,
+    has_values,
+    project_rows,
+    replace_surrogates,
+    select_columns,
+)
+
+TURN = {"role": "user", "content": "U"}
+
+
+def count(*rows):
+    """Return the kinds of these rows."""
+    kinds = ColumnKinds()
+    for row in rows:
+        kinds.observe(row)
+    return kinds
+
+
+def settle_values(*values):
+    """Return the settled type of a field with these values."""
+    return count(*({"field": value} for value in values)).settle_schema().field("field").type
+
+
+def project(rows, lots=(), **types):
+    """Project rows to a column of messages, or to columns of these types, and to lots."""
+    schema = pa.schema(list((types or {"messages": MESSAGES}).items()))
+    return project_rows(rows, select_columns(schema, schema.names, lots))
+
+
+def read_messages(*messages):
+    """Return the messages of one row as read, without their nulls."""
+    projection = project([{"messages": list(messages)}])
+    assert projection.misfits == {}
+    (found,) = projection.table.column("messages").to_pylist()
+    return [
+        {name: value for name, value in message.items() if value is not None} for message in found
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (None, "null"),
+        ("", "text"),
+        (True, "bool"),
+        (0, "number"),
+        (1.5, "number"),
+        (math.nan, "number"),
+        ({}, "other"),
+        ({"role": "user"}, "other"),
+        ([], "empty"),
+        ([None, None], "empty"),
+        (["text"], "other"),
+        ([[]], "other"),
+        ([{}], "other"),
+        ([{"content": "U"}], "other"),
+        ([TURN], "messages"),
+        ([{"from": "human"}], "messages"),
+        ([None, {"role": None}, "text"], "messages"),
+        (["text", TURN], "other"),
+    ],
+)
+def test_values_have_a_kind(value, kind):
+    """The first item that isn't null decides whether a list has messages."""
+    assert classify_value(value) == kind
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["a"], pa.string()),
+        ([1, 2.5], pa.float64()),
+        ([True], pa.bool_()),
+        ([None], pa.null()),
+        ([[]], pa.null()),
+        ([None, [], [None]], pa.null()),
+        ([None, [], 3], pa.float64()),
+        ([[], [], [TURN]], MESSAGES),
+        ([[1]], pa.struct([])),
+        ([{}], pa.struct([])),
+    ],
+)
+def test_kinds_become_arrow_types(values, kind):
+    """Each kind has an Arrow type; nulls and empty lists fit all and decide nothing."""
+    assert settle_values(*values) == kind
+
+
+def test_the_majority_wins():
+    """The kind that most rows have wins, and on a tie the one that occurs first."""
+    assert settle_values("a", 1, 1) == pa.float64()
+    assert settle_values(1, "a", "b") == pa.string()
+    assert settle_values("a", 1) == pa.string()
+    assert settle_values(1, "a") == pa.float64()
+    assert settle_values("a", 1, 2.5) == pa.float64(), "integers and floats count together"
+    assert settle_values(True, 1, 1) == pa.float64(), "true isn't a number"
+    assert settle_values("a", [TURN], [TURN], [], []) == MESSAGES
+
+
+def test_columns_are_in_order_of_first_appearance():
+    """Columns are in order of the first row that has them, also those with odd names."""
+    kinds = count({"b": 1, "": 2}, {"c.d[0]": 3, "": 4})
+    assert kinds.settle_schema().names == ["b", "", "c.d[0]"]
+
+
+def test_keys_with_a_surrogate_are_no_columns():
+    """A key that can't be encoded is left out of the schema, and shown with a replacement."""
+    kinds = count({"a\ud800": 1, "b": 2})
+    assert kinds.settle_schema().names == ["b"]
+    assert kinds.list_filled() == ["a\ufffd", "b"]
+
+
+def test_columns_with_a_value_are_filled():
+    """A column is filled if it has a value or a list in a row, even an empty one."""
+    kinds = count({"a": None, "b": []}, {"a": None, "c": 0}, {"d": ""})
+    assert kinds.list_filled() == ["b", "c", "d"]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False)
+    | st.text("abc\ud800", max_size=3),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["role", "content", "from", "type", "text", ""]), below, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+ROWS = st.lists(st.dictionaries(st.sampled_from("pqr"), JSON, max_size=3), max_size=6)
+
+
+@given(ROWS, st.integers(0, 6))
+def test_merge_equals_the_whole(rows, cut):
+    """Wherever rows are split into two files, the settled schema is the same."""
+    merged = count(*rows[:cut])
+    merged.merge(count(*rows[cut:]))
+    assert merged == count(*rows)
+    assert merged.settle_schema() == count(*rows).settle_schema()
+
+
+@given(st.lists(JSON, min_size=1, max_size=6))
+def test_something_always_fits(values):
+    """The settled kind is one that occurs, or null where no value decides."""
+    kinds = {ARROW_TYPES[classify_value(value)] for value in values}
+    assert settle_values(*values) in kinds | {pa.null()}
+    assert settle_values(*values) != pa.null() or kinds == {pa.null()}
+
+
+def test_columns_of_every_row_are_counted_among_very_many_keys(monkeypatch):
+    """If keys are data, the rarest are dropped, but no column that every row has."""
+    monkeypatch.setattr(json_columns, "MOST_COLUMNS", 10)
+    kinds = count(
+        *({**{f"k{row}-{key}": 1 for key in range(30)}, "messages": [TURN]} for row in range(50))
+    )
+    assert kinds.counts["messages"] == Counter({"messages": 50})
+    assert len(kinds.counts) <= 10 + 31
+    same = count(*({**{f"k{key}": 1 for key in range(30)}, "text": "a"} for _ in range(5)))
+    assert same.counts["text"] == Counter({"text": 5})
+    other = count(*({f"other{row}": 1, "messages": [TURN]} for row in range(200)))
+    kinds.merge(other)
+    assert kinds.counts["messages"] == Counter({"messages": 250})
+    assert len(kinds.counts) <= 20
+
+
+def test_ten_thousand_keys_are_all_counted():
+    """A corpus with many columns, each in every row, has them all in its schema."""
+    row = {f"k{key}": key for key in range(MOST_COLUMNS + 500)}
+    assert len(count(row, row).settle_schema()) == len(row)
+
+
+def test_the_columns_of_format_and_lots_are_selected():
+    """The format's columns have their own types, and those of lots are marked as text."""
+    schema = pa.schema([("id", pa.float64()), ("text", pa.string()), ("model", pa.bool_())])
+    selected = select_columns(schema, ["text", "text"], ["model", "text", "model"])
+    assert selected == pa.schema([("text", pa.string()), ("model", pa.string())])
+    assert [item.metadata for item in selected] == [None, IS_LOT]
+
+
+def test_a_projection_has_the_columns_of_the_schema():
+    """Fields that the schema doesn't name are left out, and those that a row lacks are null."""
+    found = project([{"b": "x", "c": 1}, {"a": "y"}], a=pa.string(), b=pa.string())
+    assert found.misfits == {}
+    assert found.table.to_pylist() == [{"a": None, "b": "x"}, {"a": "y", "b": None}]
+
+
+def test_a_projection_without_columns_has_its_rows():
+    """A schema without columns gives a table of as many rows as there are objects."""
+    found = project_rows([{"a": 1}, {}], pa.schema([]))
+    assert (found.table.num_rows, found.table.num_columns, found.misfits) == (2, 0, {})
+    assert project([]).table.schema == pa.schema([("messages", MESSAGES)])
+
+
+def test_a_column_without_a_value_in_the_corpus_is_null():
+    """An optional column that is null or empty in every row is read as nulls."""
+    found = project([{"input": None}, {"input": []}, {}], input=pa.null())
+    assert found.misfits == {}
+    assert found.table.column("input").to_pylist() == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"messages": "hi"}, "field 'messages': text where the corpus has a list of messages"),
+        ({"messages": ""}, "field 'messages': text where the corpus has a list of messages"),
+        ({"messages": {}}, "field 'messages': an object where the corpus has a list of messages"),
+        ({"messages": 0}, "field 'messages': a number where the corpus has a list of messages"),
+        (
+            {"messages": [TURN, "hi"]},
+            "field 'messages[1]': text where the corpus has an object",
+        ),
+        (
+            {"messages": [None, []]},
+            "field 'messages[1]': a list where the corpus has an object",
+        ),
+        ({"text": 7}, "field 'text': a number where the corpus has text"),
+        ({"text": True}, "field 'text': a bool where the corpus has text"),
+        ({"text": []}, "field 'text': a list where the corpus has text"),
+        ({"text": {"a": "b"}}, "field 'text': an object where the corpus has text"),
+        ({"text": 7, "messages": 8}, "field 'messages': a number where the corpus has a list"),
+    ],
+)
+def test_a_misfit_names_its_field(row, problem):
+    """A row with another kind of value in a column of the format is left out with the reason."""
+    good = [{"text": "a", "messages": [TURN]}, {"text": "b", "messages": []}]
+    found = project([good[0], row, good[1]], messages=MESSAGES, text=pa.string())
+    assert list(found.misfits) == [1]
+    assert found.misfits[1].startswith(problem)
+    assert found.table.column("text").to_pylist() == ["a", "b"]
+    assert [len(value) for value in found.table.column("messages").to_pylist()] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"messages": None},
+        {"messages": []},
+        {"messages": [None]},
+        {"messages": [{}]},
+        {"messages": [{"role": None, "content": None}, None]},
+        {"messages": [{"role": 1, "content": 2, "tool_calls": 3}]},
+        {"messages": [{"content": {"deep": [[[]]]}}]},
+        {"meta": 1, "id": [{}]},
+    ],
+)
+def test_nulls_absent_fields_and_fields_that_are_not_read_fit(row):
+    """No value fails to fit but a wrong kind of column or of message."""
+    found = project([row, {"messages": [TURN]}])
+    assert found.misfits == {}
+    assert found.table.num_rows == 2
+    found.table.validate(full=True)
+
+
+def nested(levels, kind):
+    """Return a value with this many levels of objects or lists."""
+    value = "x"
+    for _ in range(levels):
+        value = {"a": value} if kind == "object" else [value]
+    return value
+
+
+@pytest.mark.parametrize("kind", ["object", "list"])
+def test_tool_calls_nested_too_deeply_are_misfits(kind):
+    """Calls up to the limit are written as JSON, and deeper ones are misfits."""
+    rows = [
+        {"messages": [TURN, {"role": "assistant", "tool_calls": nested(levels, kind)}]}
+        for levels in (MAX_CALL_DEPTH, MAX_CALL_DEPTH + 1, 900)
+    ]
+    found = project(rows)
+    problem = f"field 'messages[1].tool_calls': more than {MAX_CALL_DEPTH} nested objects and lists"
+    assert found.misfits == {1: problem, 2: problem}
+    (messages,) = found.table.column("messages").to_pylist()
+    assert json.loads(messages[1]["tool_calls"]) == nested(MAX_CALL_DEPTH, kind)
+
+
+@pytest.mark.parametrize("name", ["content", "metadata", "thinking"])
+@pytest.mark.parametrize("kind", ["object", "list"])
+def test_other_fields_may_be_nested_at_any_depth(name, kind):
+    """Nesting in a part of a content, or in a field that isn't text, has no limit."""
+    found = project([{"messages": [{"role": "user", name: nested(900, kind)}]}])
+    assert found.misfits == {}
+    found.table.validate(full=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("m", "m"),
+        ("", ""),
+        (7, "7"),
+        (2.5, "2.5"),
+        (True, "True"),
+        (None, None),
+        ({"name": "m"}, None),
+        (["m"], None),
+        (nested(900, "list"), None),
+    ],
+)
+def test_lots_are_formatted(value, text):
+    """A number or a bool names a lot as text; an object or a list names none."""
+    for others in ([], [{"model": 1, "text": "b"}]):
+        found = project([{"model": value, "text": "a"}, *others], ["model"], text=pa.string())
+        assert found.misfits == {}
+        assert found.table.column("model").to_pylist() == [text, *("1" for _ in others)]
+
+
+def test_a_column_of_format_and_lot_is_the_formats():
+    """A column that both read and name a lot must have the format's kind of value."""
+    found = project([{"text": "a"}, {"text": 1}], ["text"], text=pa.string())
+    assert list(found.misfits) == [1]
+
+
+def test_messages_have_their_texts():
+    """Texts are read, and values of another kind are null."""
+    texts = dict.fromkeys(
+        ("role", "content", "reasoning_content", "reasoning", "thinking", "tool_calls"), "T"
+    )
+    assert read_messages(texts) == [texts]
+    assert read_messages({**texts, "name": "n", "weight": 1}) == [texts]
+    assert read_messages(dict.fromkeys(texts, 5)) == [{"tool_calls": "5"}]
+    assert read_messages({**texts, "thinking": True}, texts) == [
+        {name: "T" for name in texts if name != "thinking"},
+        texts,
+    ]
+
+
+def test_fields_named_like_the_columns_of_parts_are_not_read():
+    """A message's own field `content_parts` isn't taken for typed parts."""
+    message = {**TURN, "content_parts": '["hidden"]', "value_parts": "{"}
+    assert read_messages(message) == [TURN]
+    assert read_messages(message, {"content": ["a"]}) == [TURN, {"content_parts": '["a"]'}]
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ([{"type": "text", "text": "A"}], [{"text": "A", "type": "text"}]),
+        ({"type": "text", "text": "A", "n": 1}, {"text": "A", "type": "text"}),
+        (["a", None, 3, ["b"]], ["a", None, None, None]),
+        ([{"type": "image", "data": "x" * 99}], [{"type": "image"}]),
+        ([{"type": 1, "text": None, "thinking": "T"}], [{"thinking": "T"}]),
+        ([], []),
+        ({}, {}),
+        ([nested(900, "object")], [{}]),
+    ],
+)
+def test_typed_parts_have_only_their_texts(content, parts):
+    """Of typed parts the type and the texts are kept, with the other parts' positions."""
+    (message,) = read_messages({"role": "user", "content": content})
+    assert set(message) == {"role", "content_parts"}
+    assert orjson.loads(message["content_parts"]) == parts
+    (message,) = read_messages({"from": "gpt", "value": content})
+    assert orjson.loads(message["value_parts"]) == parts
+
+
+@pytest.mark.parametrize(
+    ("message", "read"),
+    [
+        (
+            {"role": "r", "content": "C", "from": "f", "value": "V"},
+            {"role": "r", "content": "C", "from": "f"},
+        ),
+        (
+            {"role": "r", "content": ["C"], "from": "f", "value": "V"},
+            {"role": "r", "content_parts": '["C"]', "from": "f"},
+        ),
+        (
+            {"content": "", "from": "f", "value": ["V"]},
+            {"content": "", "from": "f", "value_parts": '["V"]'},
+        ),
+        ({"role": "r", "value": "V"}, {"role": "r", "value": "V"}),
+        ({"role": "r", "from": "f", "value": "V"}, {"from": "f", "value": "V"}),
+        ({"role": "r", "from": "f", "value": None}, {"role": "r", "from": "f"}),
+        ({"content": 7, "from": "f", "value": "V"}, {"from": "f", "value": "V"}),
+    ],
+)
+def test_one_spelling_of_a_message_is_read(message, read):
+    """A content hides `value`, and a role without a content doesn't hide `from`."""
+    assert read_messages(message) == [read]
+    assert read_messages(message, {"role": "x", "content": [1], "value": "y"})[0] == read
+
+
+def test_null_messages_and_lists_keep_the_positions():
+    """A null message is a message without a text, and a null list differs from an empty one."""
+    rows = [{"messages": value} for value in ([None, TURN, None], None, [], [TURN])]
+    for more in ([], [{"messages": [{"content": ["slow"]}]}]):
+        column = project([*rows, *more]).table.column("messages")
+        contents = [
+            value and [message["content"] for message in value] for value in column.to_pylist()[:4]
+        ]
+        assert contents == [[None, "U", None], None, [], ["U"]]
+
+
+MESSAGE = st.none() | st.dictionaries(
+    st.sampled_from(
+        ["role", "content", "from", "value", "thinking", "tool_calls", "content_parts", "x"]
+    ),
+    st.sampled_from(["", "a", "\ud800", None, 3, True]) | JSON,
+    max_size=5,
+)
+OBJECTS = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "messages": st.lists(MESSAGE, max_size=3) | JSON,
+            "prompt": st.text(max_size=3) | JSON,
+            "model": JSON,
+            "other": JSON,
+        },
+    ),
+    max_size=5,
+)
+TYPES = {"messages": MESSAGES, "prompt": pa.string()}
+
+
+@given(OBJECTS)
+def test_a_row_is_read_the_same_whatever_its_neighbours(rows):
+    """The table of all rows is that of every row alone, and so are the reasons."""
+    whole = project(rows, ["model"], **TYPES)
+    whole.table.validate(full=True)
+    alone = [project([row], ["model"], **TYPES) for row in rows]
+    assert whole.misfits == {
+        index: found.misfits[0] for index, found in enumerate(alone) if found.misfits
+    }
+    assert whole.table.to_pylist() == [row for found in alone for row in found.table.to_pylist()]
+    assert all(found.table.schema == whole.table.schema for found in alone)
+
+
+@given(st.text(st.characters(codec=None) | st.sampled_from("\ud800\udfff"), max_size=9))
+def test_texts_keep_their_length(text):
+    """A lone surrogate is one character before and after, so that offsets stay the same."""
+    replaced = replace_surrogates(text)
+    assert len(replaced) == len(text)
+    assert build_texts([text, None]).to_pylist() == [replaced, None]
+    assert all(
+        new == ("\ufffd" if "\ud800" <= old <= "\udfff" else old)
+        for old, new in zip(text, replaced, strict=True)
+    )
+
+
+def test_an_array_without_a_value_is_known():
+    """An array has values unless all are null or there are none."""
+    assert has_values(pa.array([None, ""]))
+    assert not has_values(pa.array([None], pa.string()))
+    assert not has_values(pa.array([], pa.string()))
+
+
+@pytest.mark.parametrize(
+    ("calls", "text"),
+    [
+        (None, None),
+        ([], None),
+        ({}, None),
+        ("", ""),
+        ('{"b": 1, "a": null}', '{"b": 1, "a": null}'),
+        ([{"b": 1, "a": None}], '[{"b":1}]'),
+        ({"n": 2.0, "m": [1.5, None]}, '{"m":[1.5,null],"n":2}'),
+        ([{"n": 2.0**60}], '[{"n":1.152921504606847e+18}]'),
+        ([{"n": math.nan}], '[{"n":null}]'),
+        ([{"\ud800": "\udc00"}], '[{"\ufffd":"\ufffd"}]'),
+        (True, "true"),
+    ],
+)
+def test_tool_calls_are_json(calls, text):
+    """Calls are JSON with sorted keys, whole numbers and no nulls; text stays as it is."""
+    assert encode_calls(calls) == text
+
+
+@given(JSON)
+def test_every_value_can_be_encoded(value):
+    """Whatever a parser returns is encoded as text without surrogates."""
+    text = encode_json(value)
+    assert text == replace_surrogates(text)
+    orjson.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "null"),
+        (True, "a bool"),
+        (3, "a number"),
+        (2.5, "a number"),
+        ("", "text"),
+        ([], "a list"),
+        ({}, "an object"),
+    ],
+)
+def test_values_are_described_in_words(value, words):
+    """A description has the kind of a value."""
+    assert describe_value(value) == words
+
+
+def test_long_types_have_names():
+    """The types of messages and of other nested values have short names."""
+    assert TYPE_NAMES[MESSAGES] == "a list of messages"
+    assert TYPE_NAMES[settle_values({"a": 1})] == "an object or a list"

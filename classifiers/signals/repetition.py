@@ -60,9 +60,9 @@ def find_loop(text: str, options: RepetitionOptions) -> Loop:
 
     The score is the loop's number of words, as a share of `span` words or of all words if they are
     fewer. Words are compared without case. Punctuation is skipped, so that a ruled line isn't a
-    loop. Numbers are skipped in prose and at the beginning of a line, so that numbering doesn't hide
-    a loop. In structured lines they are compared, so that the rows of a table aren't one; they never
-    count as words. A word of more than `LONG_WORD` characters counts as single letters.
+    loop. Numbers are skipped in prose and at the beginning of a line, so that numbering doesn't
+    hide a loop. In structured lines they are compared, so that the rows of a table aren't one. They
+    never count as words. A word of more than `LONG_WORD` characters counts as single letters.
     """
     tokens = _Tokens([], [], [], [])
     for line in LINE.finditer(text):

@@ -89,7 +89,7 @@ def cut_power(*_):
 def test_a_run_on_a_store_equals_a_local_one(store, config, local):
     """A run with input, bank and output on the store has a local run's bytes and can be read."""
     run_fit(config, store.uri("bank"))
-    with pytest.raises(RunError, match="holds a bank already"):
+    with pytest.raises(RunError, match="already holds a bank"):
         run_fit(config, store.uri("bank"))
     run_fit(config, store.uri("bank"), restart=True)
     manifest = run_filter(config.model_copy(update={"traits": (), "bank": store.uri("bank")}))

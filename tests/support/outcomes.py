@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,11 +35,19 @@ def describe_reason(reason: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(np.float32(item) if isinstance(item, float) else item for item in values)
 
 
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a file of Parquet or of plain JSON Lines."""
+    if path.suffix == ".parquet":
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        return rows
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+
+
 def read_outcome(run: str) -> Outcome:
     """Read the outcome of a run from its ledger, its clean rows and its swap list."""
     found = Outcome({}, {}, {}, {})
     ledger = read_folder(run, load_manifest(run), "ledger").to_pylist()
-    files = {path.name: pq.read_table(path).to_pylist() for path in Path(run, "clean").iterdir()}
+    files = {path.name: read_records(path) for path in Path(run, "clean").iterdir()}
     for row in ledger:
         key = row["source"], row["row"]
         if row["decision"] == "reject":

@@ -94,6 +94,7 @@ class Runs:
 
 BASE = """
 traits:
+  degenerate-loop: {action: drop}
   over-refusal: {max_false_positive_rate: 0.05}
   sycophantic-opening: {max_false_positive_rate: 0.05}
   vendor-identity: {max_false_positive_rate: 0.05}

@@ -111,6 +111,8 @@ def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> 
     mark = MARK
     if answer.is_json:
         before, after, mark = *_cut_to_string(before, after), ESCAPED_MARK
+        if before.lstrip()[:1] in ("{", "["):
+            return False  # JSON in a string of JSON, as the arguments of a tool call
     return (
         any(
             before.rfind(opening) > before.rfind(closing) and closing in after

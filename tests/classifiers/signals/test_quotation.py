@@ -88,6 +88,7 @@ WRAPPED = [
     '[{"text": "as an AI"}]',
     '```json\n{"answer": "as an AI I refuse"}\n```',
     '<out>{"a": ["as an AI"]}</out>',
+    '[{"name": "find", "arguments": "{\\"query\\": \\"as an AI\\"}"}]',
 ]
 
 

@@ -57,7 +57,7 @@ class CommandGroup(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """Return a command, or None if there is none of that name."""
+        """Return the command with this name, or None if it does not exist."""
         return load_command(cmd_name) if cmd_name in COMMANDS else None
 
 

@@ -55,7 +55,7 @@ def test_a_parameter_becomes_options(argument, words):
 
 
 def test_options_have_their_kinds():
-    """Lists, flags and values are told apart as the command line itself does it."""
+    """Lists, flags and values are distinguished as on the command line itself."""
     found = list_filter_options()
     kinds = [found[name] for name in ("input", "vectors", "no_wait", "output", "workers")]
     assert kinds == [list, bool, bool, str, str]

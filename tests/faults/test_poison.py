@@ -141,7 +141,7 @@ def test_a_model_that_gives_no_numbers(config, plain, tmp_path, monkeypatch, enc
 )
 def test_a_tokenizer_that_fails(config, plain, tmp_path, monkeypatch, error):
     """Rows on which the tokenizer raises or panics are rejects."""
-    windows = Encoder.windows
+    windows = Encoder.cut_windows
 
     def fail_on_xylophones(self, texts):
         if any("Xylophone" in text for text in texts):

@@ -21,7 +21,8 @@ from benchmarks.measure import ROOT, Report, find_data, judge, list_teacher_file
 from pipelines.engines.interface import Engine
 from pipelines.engines.launch import open_pipeline
 from schemas.corpora import CorpusConfig
-from transforms.files.sources import ShardLimits, plan_shards, survey
+from transforms.files.planning import plan_shards
+from transforms.files.sources import ShardLimits, survey
 from transforms.identify import IdentifiedShard, IdentifyRecords
 from transforms.read import ReadShards
 from transforms.records.formats import settle_layout

@@ -26,8 +26,9 @@ from classifiers.models.windows import Window
 from classifiers.scoring import Scorer, load_scorer
 from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig, Hardware
+from transforms.files.planning import plan_shards
 from transforms.files.shards import read_task
-from transforms.files.sources import plan_shards, survey
+from transforms.files.sources import survey
 from transforms.records.formats import settle_layout
 from transforms.records.segments import extract_segments
 

@@ -33,8 +33,9 @@ from schemas.events import FitStarted, Listener, ignore
 from schemas.outputs import CALIBRATION_SCORES
 from schemas.policies import Policy
 from transforms.files import storage
+from transforms.files.planning import plan_shards
 from transforms.files.shards import read_task
-from transforms.files.sources import plan_shards, survey
+from transforms.files.sources import survey
 from transforms.listeners import ModelProgress
 from transforms.records.formats import settle_layout
 from transforms.records.segments import extract_segments

@@ -17,8 +17,8 @@ from schemas.corpora import ShardLimits
 from schemas.errors import BudgetError, CardError
 from schemas.events import Listener, ignore
 from transforms.decide import decide_shard
+from transforms.files.planning import ShardPlan
 from transforms.files.shards import read_task
-from transforms.files.sources import ShardPlan
 from transforms.identify import identify
 from transforms.score import get_scorer, score
 from transforms.write import Destination, write_shard

@@ -29,7 +29,8 @@ from schemas.outputs import CLEAN_EXTRA
 from schemas.policies import Policy
 from schemas.runs import BANK
 from transforms.files import storage
-from transforms.files.sources import Corpus, ShardPlan, plan_shards, require_columns, survey
+from transforms.files.planning import ShardPlan, plan_shards
+from transforms.files.sources import Corpus, require_columns, survey
 from transforms.records.formats import Layout, settle_layout
 from transforms.rules import Rule, find_span_floor, settle_rules
 from transforms.score import ScoringConfig, keep_scorer

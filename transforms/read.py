@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import apache_beam as beam
 import pyarrow as pa
 
+from transforms.files.planning import ShardPlan
 from transforms.files.shards import Shard, read_task
-from transforms.files.sources import ShardPlan
 
 
 class _Read(beam.DoFn):

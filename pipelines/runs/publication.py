@@ -20,7 +20,8 @@ from schemas.policies import REMOVED, Policy
 from schemas.receipts import Output, Receipt
 from schemas.runs import CALIBRATION, FOLDERS, MANIFEST, WORK, parse_path
 from transforms.files import storage
-from transforms.files.sources import Corpus, ShardPlan
+from transforms.files.planning import ShardPlan
+from transforms.files.sources import Corpus
 from transforms.rules import Rule
 from transforms.write import encode_parquet
 

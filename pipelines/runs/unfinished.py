@@ -14,7 +14,7 @@ from schemas.notices import Notice, warn
 from schemas.receipts import Output, Receipt, parse_receipt
 from schemas.runs import BEGUN, FOLDERS, MANIFEST, PRIVATE_FOLDERS, RECEIPTS, WORK, receipt_shard
 from transforms.files import storage
-from transforms.files.sources import ShardPlan
+from transforms.files.planning import ShardPlan
 
 RUN_ID_HEX = 16
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from schemas.events import Listener, RowsFinished
 from schemas.runs import RECEIPTS, receipt_shard
 from transforms.files import storage
-from transforms.files.sources import ShardPlan
+from transforms.files.planning import ShardPlan
 
 PAUSE_SECONDS = 2.0
 """The time between two looks at the receipts, which may be in an object store."""

@@ -33,8 +33,9 @@ import pyarrow.parquet as pq
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.errors import CongenerError
 from transforms.files.json_lines import BOM, append_field, parse_line
+from transforms.files.planning import plan_shards
 from transforms.files.shards import Shard, read_task
-from transforms.files.sources import Corpus, plan_shards, survey
+from transforms.files.sources import Corpus, survey
 from transforms.identify import identify
 from transforms.records.formats import Layout, settle_layout
 from transforms.write import encode_parquet

@@ -21,7 +21,8 @@ from pipelines.estimate import (
 from pipelines.plan import settle
 from schemas.errors import BudgetError, CardError
 from schemas.events import Noticed, ignore
-from transforms.files.sources import Cut, ShardPlan, SourcePiece
+from transforms.files.planning import ShardPlan, SourcePiece
+from transforms.files.sources import Cut
 
 LEXICON = {"signals": ("lexicon",)}
 

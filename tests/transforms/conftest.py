@@ -17,8 +17,9 @@ from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Places, Scorer, Scores, SignalScores
 from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig, ShardLimits
+from transforms.files.planning import ShardPlan, SourcePiece, plan_shards
 from transforms.files.shards import Shard, read_task
-from transforms.files.sources import Cut, ShardPlan, SourcePiece, plan_shards, survey
+from transforms.files.sources import Cut, survey
 from transforms.identify import identify
 from transforms.records.formats import settle_layout
 from transforms.score import ScoredShard, score

@@ -8,8 +8,8 @@ from apache_beam.coders import registry
 
 from transforms.coders import BYTES_PER_PLAN, ShardCoder, estimate_size, register_shard_coder
 from transforms.decide import DecidedShard
+from transforms.files.planning import ShardPlan
 from transforms.files.shards import Shard
-from transforms.files.sources import ShardPlan
 from transforms.identify import IdentifiedShard
 from transforms.score import ScoredShard
 

@@ -8,7 +8,8 @@ import pytest
 from schemas.corpora import ShardLimits
 from schemas.errors import InputError
 from tests.support.eager import EagerPipeline
-from transforms.files.sources import plan_shards, survey
+from transforms.files.planning import plan_shards
+from transforms.files.sources import survey
 from transforms.read import ReadShards
 
 LIMITS = ShardLimits(rows=7)

@@ -26,8 +26,9 @@ from transforms.decide import DecideRecords, decide_shard
 from transforms.duplicates import FindDuplicates
 from transforms.files import storage
 from transforms.files.json_lines import JsonLines, decode_lines
+from transforms.files.planning import plan_shards
 from transforms.files.shards import Reject
-from transforms.files.sources import plan_shards, survey
+from transforms.files.sources import survey
 from transforms.identify import IdentifyRecords, identify
 from transforms.listeners import listen_to
 from transforms.read import ReadShards

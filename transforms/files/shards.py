@@ -17,7 +17,7 @@ from transforms.coders import register_shard_coder
 from transforms.files import storage
 from transforms.files.footers import open_parquet
 from transforms.files.json_lines import BOM, open_lines, parse_line, read_lines
-from transforms.files.sources import ShardPlan, SourcePiece
+from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.records.formats import is_text
 from transforms.records.json_columns import project_rows
 

@@ -1,4 +1,4 @@
-"""Survey of the input: its files, their rows, one schema, and the deterministic cut into shards."""
+"""Survey of the input: its files, their rows and cuts, and one schema."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
-from schemas.corpora import EXPANSION_FLOOR, ShardLimits
-from schemas.digests import digest_config
+from schemas.corpora import ShardLimits
 from schemas.errors import InputError
 from transforms.files import storage
 from transforms.files.footers import check_footer, open_parquet, replace_views
@@ -80,37 +78,6 @@ class Source:
     schema: Any = field(default=None, repr=False)
     kinds: ColumnKinds | None = field(default=None, repr=False)
     """The kinds of value in the fields of JSON Lines."""
-
-
-class SourcePiece(NamedTuple):
-    """Contiguous rows of one source."""
-
-    source: str
-    uri: str
-    sha256: str
-    kind: Kind
-    compression: Compression
-    begin: Cut
-    end: Cut
-    max_bytes: int = EXPANSION_FLOOR
-    """The bytes that its rows may take as Arrow arrays."""
-
-    @property
-    def rows(self) -> int:
-        """Return the number of rows."""
-        return self.end.row - self.begin.row
-
-
-class ShardPlan(NamedTuple):
-    """A shard before it is read. Its name has its number and a digest of its pieces."""
-
-    name: str
-    pieces: tuple[SourcePiece, ...]
-
-    @property
-    def rows(self) -> int:
-        """Return the number of rows."""
-        return sum(piece.rows for piece in self.pieces)
 
 
 class Corpus(NamedTuple):
@@ -365,93 +332,3 @@ def _require_same_schema(first: Source, other: Source) -> None:
         where=first.uri,
         remedy="give the files one schema, or filter them in separate runs",
     )
-
-
-def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[ShardPlan, ...]]:
-    """Return the corpus's shards, grouped into the tasks that read them.
-
-    A task is usually one shard. In a compressed file or a large Parquet row group, rows can't be
-    reached without those before them, so the shards are one task, read in one sweep. Small files
-    share a shard, each as a whole.
-    """
-    groups: list[list[tuple[SourcePiece, ...]]] = []
-    small: list[SourcePiece] = []
-    for source in sources:
-        pieces = _cut_pieces(source, limits)
-        if len(pieces) == 1 and _fit_in_shard([*small, *pieces], limits):
-            small += pieces
-            continue
-        if small:
-            groups.append([tuple(small)])
-            small = []
-        if len(pieces) == 1:
-            small = pieces
-        else:
-            groups += _group_sweeps(pieces)
-    if small:
-        groups.append([tuple(small)])
-    return _name_shards(groups)
-
-
-def _cut_pieces(source: Source, limits: ShardLimits) -> list[SourcePiece]:
-    max_bytes = limits.compute_max_bytes(source.size)
-    return [
-        SourcePiece(
-            source.name,
-            source.uri,
-            source.sha256,
-            source.kind,
-            source.compression,
-            begin,
-            end,
-            max_bytes,
-        )
-        for begin, end in pairwise(source.cuts)
-    ]
-
-
-def _fit_in_shard(pieces: Sequence[SourcePiece], limits: ShardLimits) -> bool:
-    """Return whether whole files fit in one shard."""
-    return (
-        sum(piece.rows for piece in pieces) <= limits.rows
-        and sum(piece.end.byte for piece in pieces) <= limits.bytes
-    )
-
-
-def _group_sweeps(pieces: Sequence[SourcePiece]) -> list[list[tuple[SourcePiece, ...]]]:
-    """Group a file's pieces, each a shard, by the sweep that reads them."""
-    sweeps: list[list[tuple[SourcePiece, ...]]] = []
-    for piece in pieces:
-        together = piece.compression != "none" or (
-            piece.kind == "parquet"
-            and bool(sweeps)
-            and sweeps[-1][-1][0].end.group == piece.begin.group
-            and _is_inside_group(piece.begin, pieces)
-        )
-        if together and sweeps:
-            sweeps[-1].append((piece,))
-        else:
-            sweeps.append([(piece,)])
-    return sweeps
-
-
-def _is_inside_group(begin: Cut, pieces: Sequence[SourcePiece]) -> bool:
-    """Return whether a cut is inside its row group, in which case another has the same group."""
-    return sum(piece.begin.group == begin.group for piece in pieces) > 1
-
-
-def _name_shards(
-    groups: Sequence[Sequence[tuple[SourcePiece, ...]]],
-) -> list[tuple[ShardPlan, ...]]:
-    """Return the plans of the shards, named by their numbers and by digests of their pieces."""
-    number, tasks = 0, []
-    for group in groups:
-        plans = []
-        for pieces in group:
-            identity = digest_config(
-                [(piece.source, piece.sha256, piece.begin.row, piece.end.row) for piece in pieces]
-            )
-            plans.append(ShardPlan(f"part-{number:06d}-{identity[:12]}", pieces))
-            number += 1
-        tasks.append(tuple(plans))
-    return tasks

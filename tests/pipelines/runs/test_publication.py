@@ -21,7 +21,8 @@ from schemas.outputs import REJECTS
 from schemas.policies import Policy
 from schemas.receipts import Output, Receipt
 from schemas.runs import CALIBRATION
-from transforms.files.sources import Corpus, Cut, ShardPlan, Source, SourcePiece
+from transforms.files.planning import ShardPlan, SourcePiece
+from transforms.files.sources import Corpus, Cut, Source
 from transforms.rules import settle_rules
 from transforms.write import encode_parquet
 

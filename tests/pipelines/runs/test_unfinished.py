@@ -14,7 +14,7 @@ from schemas.digests import canonicalise_json, digest_config
 from schemas.errors import RunError
 from schemas.notices import Notice
 from schemas.runs import BEGUN, FOLDERS, RECEIPTS
-from transforms.files.sources import ShardPlan
+from transforms.files.planning import ShardPlan
 
 
 def describe_begun(**identity) -> Begun:

@@ -9,7 +9,8 @@ from pipelines.runs import watching
 from pipelines.runs.watching import count_finished_rows, watch_receipts
 from schemas.events import RowsFinished
 from schemas.runs import RECEIPTS
-from transforms.files.sources import Cut, ShardPlan, SourcePiece
+from transforms.files.planning import ShardPlan, SourcePiece
+from transforms.files.sources import Cut
 
 
 def plan_shard(number: int, rows: int) -> ShardPlan:

@@ -17,6 +17,7 @@ from schemas.errors import InputError
 from transforms.files import json_lines as parsing
 from transforms.files import shards as reading
 from transforms.files.json_lines import BOM
+from transforms.files.planning import ShardPlan, SourcePiece, plan_shards
 from transforms.files.shards import (
     RAW_LIMIT,
     Shard,
@@ -24,7 +25,7 @@ from transforms.files.shards import (
     measure_expanded,
     read_task,
 )
-from transforms.files.sources import Cut, ShardPlan, SourcePiece, plan_shards, survey
+from transforms.files.sources import Cut, survey
 from transforms.records.formats import fits
 from transforms.records.json_columns import MESSAGES, select_columns
 

@@ -1,0 +1,153 @@
+"""The cut of the surveyed files into shards."""
+
+import shutil
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.corpora import ShardLimits
+from transforms.files.planning import plan_shards
+from transforms.files.sources import Cut, Source, survey
+
+WIDE = ShardLimits()
+
+
+def limits(rows=5_000, bytes_=32 << 20):
+    """Return limits, which may be smaller than a configuration allows."""
+    return ShardLimits.model_construct(rows=rows, bytes=bytes_)
+
+
+def source_of(name, cuts, kind="jsonl", compression="none", digest="d"):
+    """Return a source as if it had been surveyed with these cuts."""
+    return Source(name, name, kind, compression, cuts[-1].byte, digest, cuts[-1].row, tuple(cuts))
+
+
+def small(name, rows, size=100, **more):
+    """Return a source of one piece."""
+    return source_of(name, [Cut(0, 0, 0), Cut(rows, size, 1)], **more)
+
+
+def shapes_of(tasks):
+    """Return for every task, for every shard, each piece's source and rows."""
+    return [
+        [[(piece.source, piece.begin.row, piece.end.row) for piece in plan.pieces] for plan in task]
+        for task in tasks
+    ]
+
+
+def test_small_files_share_a_shard():
+    """Whole small files fill a shard up to its rows or bytes, in order."""
+    found = plan_shards(
+        [small("a", 4), small("b", 4), small("c", 4), small("d", 1)], limits(rows=8)
+    )
+    assert shapes_of(found) == [[[("a", 0, 4), ("b", 0, 4)]], [[("c", 0, 4), ("d", 0, 1)]]]
+    found = plan_shards(
+        [small("a", 1, 100), small("b", 1, 100), small("c", 1, 100)], limits(bytes_=200)
+    )
+    assert shapes_of(found) == [[[("a", 0, 1), ("b", 0, 1)]], [[("c", 0, 1)]]]
+
+
+def test_a_large_file_shares_no_shard():
+    """A file of several shards shares none with small files, also not with those before it."""
+    large = source_of("b", [Cut(0, 0, 0), Cut(5, 50, 0), Cut(7, 70, 0)])
+    found = plan_shards([small("a", 1), large, small("c", 1)], limits(rows=5))
+    assert shapes_of(found) == [[[("a", 0, 1)]], [[("b", 0, 5)]], [[("b", 5, 7)]], [[("c", 0, 1)]]]
+
+
+def test_compressed_lines_are_one_sweep():
+    """The shards of an archive are one task, since each needs the rows before it."""
+    cuts = [Cut(0, 0, 0), Cut(5, 50, 0), Cut(9, 90, 0)]
+    assert shapes_of(plan_shards([source_of("a", cuts, compression="gzip")], limits(rows=5))) == [
+        [[("a", 0, 5)], [("a", 5, 9)]]
+    ]
+
+
+def test_a_large_row_group_is_one_sweep():
+    """The shards of a Parquet row group are one task, and other groups are separate tasks."""
+    cuts = [
+        Cut(0, 0, 0),
+        Cut(5, 5, 1),
+        Cut(10, 10, 1),
+        Cut(15, 15, 1),
+        Cut(18, 18, 2),
+        Cut(20, 20, 3),
+    ]
+    found = shapes_of(plan_shards([source_of("a", cuts, kind="parquet")], limits(rows=5)))
+    assert [item for task in found for item in task] == [
+        [("a", 0, 5)],
+        [("a", 5, 10)],
+        [("a", 10, 15)],
+        [("a", 15, 18)],
+        [("a", 18, 20)],
+    ]
+    sweep = next(task for task in found if [("a", 10, 15)] in task)
+    assert [("a", 5, 10)] in sweep
+    assert [("a", 15, 18)] in sweep
+    assert [[("a", 18, 20)]] in found
+
+
+def test_a_source_without_rows_has_no_shard():
+    """An empty Parquet file is surveyed but has no shard."""
+    empty = Source("e", "e", "parquet", "none", 1, "d", 0, (Cut(0, 0, 0),))
+    assert shapes_of(plan_shards([small("a", 1), empty, small("b", 1)], WIDE)) == [
+        [[("a", 0, 1)]],
+        [[("b", 0, 1)]],
+    ]
+    assert plan_shards([empty], WIDE) == []
+
+
+def test_names_have_number_and_digest():
+    """A name has the shard's number and a digest of the file's content and the cut."""
+    first, second = (
+        task[0] for task in plan_shards([small("a", 9), small("b", 9)], limits(rows=9))
+    )
+    assert first.name.startswith("part-000000-")
+    assert second.name.startswith("part-000001-")
+    assert first.rows == 9
+    others = [
+        plan_shards([small("a", 9, digest="e")], WIDE),
+        plan_shards([small("z", 9)], WIDE),
+        plan_shards([source_of("a", [Cut(0, 0, 0), Cut(5, 50, 0), Cut(9, 90, 0)])], limits(rows=5)),
+    ]
+    names = {first.name, *(tasks[0][0].name for tasks in others)}
+    assert len(names) == 4
+
+
+def test_the_plan_does_not_depend_on_the_folder(tmp_path, json_lines):
+    """The plan of a corpus is the same on each call, and after the corpus has moved."""
+    folder = tmp_path / "one"
+    json_lines(folder / "a.jsonl", [{"text": f"row {number}"} for number in range(30)])
+    json_lines(folder / "deep" / "b.jsonl.gz", [{"text": f"row {number}"} for number in range(30)])
+    small_shards = limits(rows=7)
+
+    def plan(path):
+        tasks = plan_shards(survey([str(path)], small_shards).sources, small_shards)
+        return [[(shard.name, shard.rows) for shard in task] for task in tasks]
+
+    planned = plan(folder)
+    assert planned == plan(folder)
+    assert len({name for task in planned for name, _ in task}) == 10
+    shutil.move(folder, tmp_path / "two")
+    assert plan(tmp_path / "two") == planned
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=5), max_size=8),
+    st.sampled_from(["none", "gzip"]),
+    st.integers(9, 20),
+)
+def test_plans_hold_every_row_once_in_order(files, compression, rows):
+    """The pieces of all shards in order cover the corpus exactly once."""
+    made = []
+    for number, counts in enumerate(files):
+        cuts = [Cut(sum(counts[:end]), 10 * sum(counts[:end]), 0) for end in range(len(counts) + 1)]
+        made.append(source_of(f"{number}", cuts, compression=compression))
+    tasks = plan_shards(made, limits(rows))
+    pieces = [piece for task in tasks for plan in task for piece in plan.pieces]
+    found = [
+        (piece.source, row) for piece in pieces for row in range(piece.begin.row, piece.end.row)
+    ]
+    assert found == [(source.name, row) for source in made for row in range(source.rows)]
+    plans = [plan for task in tasks for plan in task]
+    assert [plan.name for plan in plans] == sorted(plan.name for plan in plans)
+    assert all(plan.rows <= rows for plan in plans)

@@ -1,4 +1,4 @@
-"""Planning: the deterministic cut of the surveyed files into shards, and the tasks that read them."""
+"""Planning: the deterministic cut of files into shards, and the tasks that read them."""
 
 from __future__ import annotations
 

@@ -16,12 +16,17 @@ import pyarrow.compute as pc
 
 from transforms.records.formats import Layout, is_text, is_turns
 from transforms.records.json_columns import MESSAGES, PARTS_SUFFIX, encode_calls, has_values
-from transforms.records.roles import CHANNELS, normalise_role
+from transforms.records.roles import CHANNELS, find_channel, normalise_role
 
 PAIRS = (("role", "content"), ("from", "value"))
 """The two spellings of a message's fields: its role, then its content."""
 
 THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+
+CODES = {name: code for code, name in enumerate(CHANNELS)}
+
+DATA = r"\A\s*[\[{<]"
+"""The beginning of a text that is JSON or in tags, as the text of a call is."""
 
 ASKING_COLUMNS = ("instruction", "input", "prompt")
 """The columns of formats that hold the user's text."""
@@ -81,12 +86,16 @@ class Codes(NamedTuple):
 
 
 class _Turns(NamedTuple):
-    """The messages of a column, flattened: their rows, indices in the row's list and role codes."""
+    """The messages of a column, flattened: their rows, indices in the row's list and role codes.
+
+    `channel_codes` are those of the messages' contents.
+    """
 
     column: str
     rows: np.ndarray
     messages: np.ndarray
     role_codes: np.ndarray
+    channel_codes: np.ndarray
 
 
 def read_fields(table: pa.Table, layout: Layout, codes: Codes) -> list[list[FieldValues]]:
@@ -111,7 +120,8 @@ def _read_column(
         return
     role = codes.roles["user" if name in ASKING_COLUMNS else "assistant"]
     rows = np.arange(len(array))
-    turns = _Turns(actual, rows, np.zeros(len(rows), np.int64), np.full(len(rows), role))
+    zeros = np.zeros(len(rows), np.int64)
+    turns = _Turns(actual, rows, zeros, np.full(len(rows), role), zeros)
     yield _build_field(turns, "answer", codes.fields[FieldPath(actual)], array)
 
 
@@ -123,15 +133,28 @@ def _combine_chunks(column: pa.ChunkedArray) -> Any:
 
 
 def _build_field(turns: _Turns, channel: str, field_code: int, text: pa.Array) -> FieldValues:
-    size = len(turns.rows)
+    size, text = len(turns.rows), text.cast(pa.large_string())
     return FieldValues(
         turns.rows,
         turns.messages,
         turns.role_codes,
-        np.full(size, CHANNELS.index(channel)),
+        _find_channels(turns.channel_codes, np.full(size, CODES[channel]), text),
         np.full(size, field_code),
-        text.cast(pa.large_string()),
+        text,
     )
+
+
+def _find_channels(of_roles: np.ndarray, channels: np.ndarray, texts: pa.Array) -> np.ndarray:
+    """Return the channel codes of texts: an answer has the channel that its turn's role names.
+
+    In a turn that calls a tool, text that isn't written like data is what the assistant says.
+    """
+    channels = np.where(channels == CODES["answer"], of_roles, channels)
+    calls = (channels == CODES["tool"]) & (of_roles == CODES["tool"])
+    if calls.any():
+        is_data = pc.fill_null(pc.match_substring_regex(texts, DATA), False)
+        channels[calls & ~is_data.to_numpy(zero_copy_only=False)] = CODES["answer"]
+    return channels
 
 
 def _read_messages(column: Any, name: str, codes: Codes) -> Iterator[FieldValues]:
@@ -140,8 +163,8 @@ def _read_messages(column: Any, name: str, codes: Codes) -> Iterator[FieldValues
     present = [item.name for item in flat.type]
     pairs = [pair for pair in PAIRS if is_turns(column.type, *pair)]
     pairs = [pair for pair in pairs if any(map(has_values, map(flat.field, pair)))] or pairs[:1]
-    role_codes, contents = _read_roles_and_contents(flat, pairs, codes)
-    turns = _Turns(name, *_number_messages(column), role_codes)
+    speakers, contents = _read_roles_and_contents(flat, pairs, codes)
+    turns = _Turns(name, *_number_messages(column), *speakers)
     for item in THINKING_FIELDS:  # thought precedes the answer, as in a content with <think>
         if item in present and is_text(flat.field(item).type) and has_values(flat.field(item)):
             code = codes.fields[FieldPath(name, item)]
@@ -168,8 +191,8 @@ def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_roles_and_contents(
     flat: pa.StructArray, pairs: Sequence[tuple[str, str]], codes: Codes
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return the messages' role codes, and their contents by field.
+) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Any]]:
+    """Return the messages' role codes and the channel codes of roles, and the contents by field.
 
     Where messages have both spellings, a role and a content are each taken from the first spelling
     that isn't empty.
@@ -196,14 +219,19 @@ def _get_field(flat: pa.StructArray, name: str) -> Any:
     return flat.field(name) if not flat.null_count else pc.struct_field(flat, name)
 
 
-def _encode_roles(roles: pa.Array, codes: CodeTable) -> np.ndarray:
-    """Return the codes of the normalised roles; a role that isn't text counts as missing."""
+def _encode_roles(roles: pa.Array, codes: CodeTable) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes of the normalised roles, and those of the channels that the roles name.
+
+    A role that isn't text counts as missing.
+    """
     if not is_text(roles.type):
-        return np.full(len(roles), codes[""])
+        return np.full(len(roles), codes[""]), np.zeros(len(roles), np.int64)
     encoded = roles.cast(pa.large_string()).dictionary_encode(null_encoding="encode")
-    known = [codes[normalise_role(name)] for name in encoded.dictionary.to_pylist()]
+    names = encoded.dictionary.to_pylist()
     indices = encoded.indices.to_numpy(zero_copy_only=False)
-    return np.array(known, np.int64)[indices] if known else np.empty(0, np.int64)
+    known = np.array([codes[normalise_role(name)] for name in names], np.int64)
+    channels = np.array([CODES[find_channel(name)] for name in names], np.int64)
+    return (known[indices], channels[indices]) if names else (known, channels)
 
 
 def _read_typed_parts(
@@ -216,13 +244,15 @@ def _read_typed_parts(
         for below, text, channel in _split_parts(content)
     ]
     indices = np.array([index for index, *_ in parts], np.int64)
+    channels = np.array([CODES[channel] for *_, channel in parts], np.int64)
+    texts = pa.array([text for _, _, text, _ in parts], pa.large_string())
     return FieldValues(
         turns.rows[indices],
         turns.messages[indices],
         turns.role_codes[indices],
-        np.array([CHANNELS.index(channel) for *_, channel in parts], np.int64),
+        _find_channels(turns.channel_codes[indices], channels, texts),
         np.array([code for _, code, _, _ in parts], np.int64),
-        pa.array([text for _, _, text, _ in parts], pa.large_string()),
+        texts,
     )
 
 

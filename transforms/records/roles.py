@@ -2,36 +2,103 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 CHANNELS = ("answer", "thinking", "tool")
 
-ROLES = {
-    "human": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "model": "assistant",
-    "ai": "assistant",
-    "bot": "assistant",
-    "function": "tool",
-    "observation": "tool",
-    "function_response": "tool",
-    "developer": "system",
+CALL_NAMES = (
+    "function_call",
+    "function_calls",
+    "function_caller",
+    "tool_call",
+    "tool_calls",
+    "tool_caller",
+    "tool_use",
+)
+"""Names of the assistant where it calls a tool."""
+
+THINKING_NAMES = (
+    "thinking",
+    "think",
+    "thought",
+    "thoughts",
+    "reasoning",
+    "reasoner",
+    "chain_of_thought",
+    "cot",
+    "analysis",
+)
+"""Names of the assistant where it thinks."""
+
+NAMES_OF_ROLE = {
+    "user": (
+        "human",
+        "prompter",
+        "user_message",
+        "human_message",
+        "question",
+        "query",
+        "instruction",
+        "customer",
+    ),
+    "assistant": (
+        *("gpt", "chatgpt", "bing", "bard", "model", "ai", "bot", "chatbot", "llm", "agent"),
+        *("ai_assistant", "assistant_message", "ai_message"),
+        *("answer", "response", "completion", "output"),
+        *CALL_NAMES,
+        *THINKING_NAMES,
+    ),
+    "tool": (
+        *("function", "observation", "ipython", "environment"),
+        *("function_response", "function_result", "function_output", "function_return"),
+        *("tool_response", "tool_result", "tool_results", "tool_output", "tool_message"),
+    ),
+    "system": ("developer", "system_prompt", "system_message"),
 }
+
+ROLES = {name: role for role, names in NAMES_OF_ROLE.items() for name in names}
 """Role names of other formats, in lower case, and the role that each stands for in `messages`."""
 
-KNOWN_ROLES = tuple(sorted(set(ROLES.values())))
+KNOWN_ROLES = tuple(sorted(NAMES_OF_ROLE))
+
+MODELS = (
+    *("gpt", "chatgpt", "claude", "gemini", "gemma", "llama", "mistral", "mixtral"),
+    *("qwen", "deepseek", "grok", "vicuna"),
+)
+"""Models by which some corpora name the assistant, with a version behind, as in `gpt-4`."""
+
+JOINTS = re.compile(r"[\W_]+")
+
+
+def _squash(name: str) -> str:
+    """Return a name in lower case with letters and digits alone."""
+    return JOINTS.sub("", name.lower())
+
+
+SQUASHED_ROLES = {_squash(name): role for name, role in ROLES.items()} | {
+    role: role for role in KNOWN_ROLES
+}
+CHANNEL_OF_NAME = {
+    **dict.fromkeys(map(_squash, CALL_NAMES), "tool"),
+    **dict.fromkeys(map(_squash, THINKING_NAMES), "thinking"),
+}
 
 
 def normalise_role(name: str | None) -> str:
     """Return the role of `messages` that a name stands for.
 
-    An unknown name is returned in lower case, a missing one as an empty string.
+    Case, white space and marks around and between the words of a name don't count. An unknown name
+    is returned in lower case, a missing one as an empty string.
     """
-    lowered = (name or "").lower()
-    return ROLES.get(lowered, lowered)
+    squashed = _squash(name or "")
+    role = "assistant" if squashed.startswith(MODELS) else (name or "").strip().lower()
+    return SQUASHED_ROLES.get(squashed, role)
+
+
+def find_channel(name: str | None) -> str:
+    """Return the channel of the text that a message of this role has as its content."""
+    return CHANNEL_OF_NAME.get(_squash(name or ""), "answer")
 
 
 def find_unknown_roles(roles: Iterable[str]) -> list[str]:

@@ -173,6 +173,26 @@ def test_roles_are_normalised(name, role):
     assert extract([chat((name, "text"))]).roles == [role]
 
 
+@pytest.mark.parametrize(
+    ("role", "text", "channel"),
+    [
+        ("function_call", '{"name": "look"}', "tool"),
+        ("tool_call", ' \n[{"name": "look"}]', "tool"),
+        ("tool_call", "<call>look</call>", "tool"),
+        ("tool_call", 'I will look. {"name": "look"}', "answer"),
+        ("thinking", '{"a": 1}', "thinking"),
+        ("thinking", "I wonder.", "thinking"),
+    ],
+)
+def test_a_role_may_name_the_channel(role, text, channel):
+    """Calls and thoughts that are turns of their own are the assistant's, in their channel."""
+    rows = [{"conversations": [{"from": role, "value": text}, {"from": "human", "value": "[U]"}]}]
+    expected = [(0, "assistant", channel, text), (0, "user", "answer", "[U]")]
+    assert list_segments(extract(rows)) == expected
+    rows = [chat((role, [{"type": "text", "text": text}]), ("human", [{"text": "[U]"}]))]
+    assert list_segments(extract(rows)) == expected
+
+
 def test_an_unknown_role_is_lowered():
     """An unknown role is kept in lower case, and a missing one is empty."""
     assert extract([chat(("Narrator", "text"), (None, "more"))]).roles == ["narrator", ""]

@@ -3,9 +3,13 @@
 import pytest
 
 from transforms.records.roles import (
+    CALL_NAMES,
     CHANNELS,
     KNOWN_ROLES,
+    NAMES_OF_ROLE,
     ROLES,
+    THINKING_NAMES,
+    find_channel,
     find_unknown_roles,
     normalise_role,
 )
@@ -22,6 +26,19 @@ from transforms.records.roles import (
         ("GPT", "assistant"),
         ("USER", "user"),
         ("Narrator", "narrator"),
+        (" Assistant \n", "assistant"),
+        ("Human:", "user"),
+        ("<|assistant|>", "assistant"),
+        ("tool-response", "tool"),
+        ("FUNCTION RESPONSE", "tool"),
+        ("functionCall", "assistant"),
+        ("CHATBOT", "assistant"),
+        ("gpt4", "assistant"),
+        ("gpt-3.5-turbo", "assistant"),
+        ("Claude 3 Opus", "assistant"),
+        ("llama_3", "assistant"),
+        ("thinking", "assistant"),
+        (" Old  Narrator ", "old  narrator"),
         ("", ""),
         (None, ""),
     ],
@@ -35,6 +52,32 @@ def test_roles_are_normalised_once_and_for_all():
     """Normalising a role again doesn't change it, and every translated name is lower case."""
     assert {normalise_role(role) for role in ROLES.values()} == set(KNOWN_ROLES)
     assert all(name == name.lower() and normalise_role(name) in KNOWN_ROLES for name in ROLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "channel"),
+    [
+        ("function_call", "tool"),
+        ("Tool Calls", "tool"),
+        ("toolCall", "tool"),
+        ("reasoning", "thinking"),
+        ("Chain-of-Thought", "thinking"),
+        ("assistant", "answer"),
+        ("tool", "answer"),
+        ("narrator", "answer"),
+        (None, "answer"),
+    ],
+)
+def test_some_names_are_those_of_calls_and_thoughts(name, channel):
+    """A role that means a call or a thought names the channel of the message's content."""
+    assert find_channel(name) == channel
+
+
+def test_every_name_has_one_role():
+    """No name is listed under two roles, not even in another spelling."""
+    names = [name.replace("_", "") for names in NAMES_OF_ROLE.values() for name in names]
+    assert len(set(names)) == len(names)
+    assert set(CALL_NAMES) | set(THINKING_NAMES) <= set(NAMES_OF_ROLE["assistant"])
 
 
 def test_known_roles_are_those_of_messages():

@@ -26,7 +26,8 @@ from schemas.runs import (
 )
 from schemas.scores import COMBINED, fires, score_column
 from transforms.records.formats import Layout
-from transforms.records.json_columns import MESSAGES, project_rows
+from transforms.records.json_columns import project_rows
+from transforms.records.json_messages import MESSAGES
 from transforms.records.segments import digest_rows, extract_segments
 
 OPTIONAL_FOLDERS = ("vectors",)

@@ -6,7 +6,7 @@ message.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,14 +14,19 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.records.formats import Layout, is_text, is_turns
-from transforms.records.json_columns import MESSAGES, PARTS_SUFFIX, encode_calls, has_values
+from transforms.records.formats import Layout, is_text
+from transforms.records.json_columns import has_values
+from transforms.records.json_messages import MESSAGE, STRUCTURED
+from transforms.records.json_texts import encode_calls
+from transforms.records.parts import (
+    CHANNELS_OF_FIELDS,
+    CONTENTS,
+    MEDIA,
+    ROLE_FIELDS,
+    Part,
+    split_field,
+)
 from transforms.records.roles import CHANNELS, find_channel, normalise_role
-
-PAIRS = (("role", "content"), ("from", "value"))
-"""The two spellings of a message's fields: its role, then its content."""
-
-THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 
 CODES = {name: code for code, name in enumerate(CHANNELS)}
 
@@ -45,14 +50,17 @@ READING_ORDER = (
 
 
 class FieldPath(NamedTuple):
-    """The path of a field, the same for every row: a column and, for lists, a path in a message."""
+    """The path of a field, the same for every row: a column, and the path below it.
+
+    `[*]` is where the index of a message belongs.
+    """
 
     column: str
-    inside: str | None = None
+    below: str = ""
 
     def format_path(self, message: int) -> str:
         """Return the path in a row, such as `messages[2].content`, for the message's index."""
-        return self.column if self.inside is None else f"{self.column}[{message}].{self.inside}"
+        return self.column + self.below.replace("[*]", f"[{message}]", 1)
 
 
 class FieldValues(NamedTuple):
@@ -160,26 +168,39 @@ def _find_channels(of_roles: np.ndarray, channels: np.ndarray, texts: pa.Array) 
 def _read_messages(column: Any, name: str, codes: Codes) -> Iterator[FieldValues]:
     """Yield the fields of a list of messages: reasoning, contents, tool calls."""
     flat = column.flatten()
-    present = [item.name for item in flat.type]
-    pairs = [pair for pair in PAIRS if is_turns(column.type, *pair)]
-    pairs = [pair for pair in pairs if any(map(has_values, map(flat.field, pair)))] or pairs[:1]
-    speakers, contents = _read_roles_and_contents(flat, pairs, codes)
-    turns = _Turns(name, *_number_messages(column), *speakers)
-    for item in THINKING_FIELDS:  # thought precedes the answer, as in a content with <think>
-        if item in present and is_text(flat.field(item).type) and has_values(flat.field(item)):
-            code = codes.fields[FieldPath(name, item)]
-            yield _build_field(turns, "thinking", code, _get_field(flat, item))
-    for item, content in contents.items():
-        path = FieldPath(name, item)
-        if is_text(content.type):
-            yield _build_field(turns, "answer", codes.fields[path], content)
-        else:
-            yield _read_typed_parts(turns, path, content.to_pylist(), codes)
-        if column.type == MESSAGES:  # of JSON Lines
-            yield _read_typed_parts(turns, path, _decode_parts(flat, item), codes)
-    if "tool_calls" in present and has_values(flat.field("tool_calls")):
-        code = codes.fields[FieldPath(name, "tool_calls")]
-        yield _build_field(turns, "tool", code, _read_calls(_get_field(flat, "tool_calls")))
+    present = {item.name: item.type for item in flat.type}
+    contents = _read_contents(flat, present)
+    roles = _read_roles(flat, present, contents)
+    turns = _Turns(name, *_number_messages(column), *_encode_roles(roles, codes.roles))
+    structured = _decode_structured(flat)
+    for item, channel in CHANNELS_OF_FIELDS.items():
+        path = FieldPath(name, f"[*].{item}")
+        if item in contents:
+            yield from _read_values(turns, path, channel, contents[item], codes)
+        elif item in present and item not in CONTENTS and has_values(flat.field(item)):
+            yield from _read_values(turns, path, channel, _get_field(flat, item), codes)
+        if item in structured:
+            yield _read_parts(turns, path, structured[item], codes)
+
+
+def _read_values(
+    turns: _Turns, path: FieldPath, channel: str, values: Any, codes: Codes
+) -> Iterator[FieldValues]:
+    """Yield the texts of one field of messages."""
+    item = path.below.rpartition(".")[2]
+    if is_text(values.type):
+        if item != MEDIA:
+            yield _build_field(turns, channel, codes.fields[path], values)
+    elif channel == "tool":
+        calls = [encode_calls(value) for value in values.to_pylist()]
+        yield _build_field(turns, channel, codes.fields[path], pa.array(calls, pa.large_string()))
+    elif pa.types.is_nested(values.type):
+        found = [
+            (index, part)
+            for index, value in enumerate(values.to_pylist())
+            for part in split_field(item, value)
+        ]
+        yield _read_parts(turns, path, found, codes)
 
 
 def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -189,26 +210,44 @@ def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _read_roles_and_contents(
-    flat: pa.StructArray, pairs: Sequence[tuple[str, str]], codes: Codes
-) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Any]]:
-    """Return the messages' role codes and the channel codes of roles, and the contents by field.
+def _read_contents(flat: pa.StructArray, present: Mapping[str, pa.DataType]) -> dict[str, Any]:
+    """Return the messages' contents by field; the first that isn't empty hides the others."""
+    contents: dict[str, Any] = {}
+    hidden = None
+    for name in CONTENTS:
+        if name not in present or not has_values(flat.field(name)):
+            continue
+        if is_text(present[name]) or pa.types.is_nested(present[name]):
+            values = _get_field(flat, name)
+            filled = _is_filled(values)
+            if hidden is not None:
+                values = pc.if_else(hidden, pa.scalar(None, values.type), values)
+            contents[name] = values
+            hidden = filled if hidden is None else pc.or_(hidden, filled)
+    return contents
 
-    Where messages have both spellings, a role and a content are each taken from the first spelling
-    that isn't empty.
+
+def _read_roles(
+    flat: pa.StructArray, present: Mapping[str, pa.DataType], contents: Container[str]
+) -> Any:
+    """Return the messages' roles, each from the first field of a role that isn't empty.
+
+    `value` belongs to `from`: without `content`, a role beside them means something else.
     """
-    roles = [_get_field(flat, role) for role, _ in pairs]
-    contents = {content: _get_field(flat, content) for _, content in pairs}
-    if len(pairs) > 1:
-        filled = (pc.if_else(_is_filled(role), role, None) for role in roles)
-        roles = [pc.coalesce(*(role.cast(pa.large_string()) for role in filled))]
-        (_, first), (name, second) = contents.items()
-        contents[name] = pc.if_else(_is_filled(first), pa.scalar(None, second.type), second)
-    return _encode_roles(roles[0], codes.roles), contents
+    names = [name for name in ROLE_FIELDS if name in present and is_text(present[name])]
+    if "value" in contents and "content" not in contents:
+        names.reverse()
+    roles = [_get_field(flat, name) for name in names]
+    if len(roles) < 2:
+        return roles[0] if roles else pa.nulls(len(flat), pa.string())
+    filled = (pc.if_else(_is_filled(role), role, None) for role in roles)
+    return pc.coalesce(*(role.cast(pa.large_string()) for role in filled))
 
 
 def _is_filled(values: Any) -> pa.BooleanArray:
-    """Return which values are neither null nor an empty text."""
+    """Return which values are neither null nor an empty text or list."""
+    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        return pc.fill_null(pc.greater(pc.list_value_length(values), 0), False)
     if not is_text(values.type):
         return pc.is_valid(values)
     return pc.and_(pc.is_valid(values), pc.fill_null(pc.not_equal(values, ""), False))
@@ -234,55 +273,29 @@ def _encode_roles(roles: pa.Array, codes: CodeTable) -> tuple[np.ndarray, np.nda
     return (known[indices], channels[indices]) if names else (known, channels)
 
 
-def _read_typed_parts(
-    turns: _Turns, path: FieldPath, contents: Sequence[Any], codes: Codes
+def _decode_structured(flat: pa.StructArray) -> dict[str, list[tuple[int, Part]]]:
+    """Return the parts in messages of JSON Lines by field, each with its message's index."""
+    found: dict[str, list[tuple[int, Part]]] = {}
+    if flat.type == MESSAGE and has_values(flat.field(STRUCTURED)):
+        for index, text in enumerate(_get_field(flat, STRUCTURED).to_pylist()):
+            for name, *part in orjson.loads(text) if text else ():
+                found.setdefault(name, []).append((index, Part(*part)))
+    return found
+
+
+def _read_parts(
+    turns: _Turns, path: FieldPath, parts: Sequence[tuple[int, Part]], codes: Codes
 ) -> FieldValues:
-    """Return the texts of contents that are lists of typed parts, part after part."""
-    parts = [
-        (index, codes.fields[FieldPath(path.column, f"{path.inside}{below}")], text, channel)
-        for index, content in enumerate(contents)
-        for below, text, channel in _split_parts(content)
-    ]
-    indices = np.array([index for index, *_ in parts], np.int64)
-    channels = np.array([CODES[channel] for *_, channel in parts], np.int64)
-    texts = pa.array([text for _, _, text, _ in parts], pa.large_string())
+    """Return the texts of parts of a field, part after part."""
+    indices = np.array([index for index, _ in parts], np.int64)
+    below = [path.below + part.below for _, part in parts]
+    channels = np.array([CODES[part.channel] for _, part in parts], np.int64)
+    texts = pa.array([encode_calls(part.value) for _, part in parts], pa.large_string())
     return FieldValues(
         turns.rows[indices],
         turns.messages[indices],
         turns.role_codes[indices],
         _find_channels(turns.channel_codes[indices], channels, texts),
-        np.array([code for _, code, _, _ in parts], np.int64),
+        np.array([codes.fields[FieldPath(path.column, item)] for item in below], np.int64),
         texts,
     )
-
-
-def _decode_parts(flat: pa.StructArray, content: str) -> list[Any]:
-    """Return the contents that are typed parts, with None for the others."""
-    parts = _get_field(flat, f"{content}{PARTS_SUFFIX}")
-    texts = parts.to_pylist() if has_values(parts) else ()
-    return [text and orjson.loads(text) for text in texts]
-
-
-def _split_parts(content: Any) -> Iterator[tuple[str, str, str]]:
-    """Yield the path below the content, the text and the channel of each part that has a text."""
-    parts = (
-        [(f"[{index}]", part) for index, part in enumerate(content)]
-        if isinstance(content, list)
-        else [("", content)]
-    )
-    for path, part in parts:
-        if isinstance(part, str):
-            yield path, part, "answer"
-        elif isinstance(part, dict):
-            thinking = part.get("type") in ("thinking", "reasoning")
-            for key in ("thinking", "text"):
-                if isinstance(part.get(key), str):
-                    channel = "thinking" if thinking or key == "thinking" else "answer"
-                    yield f"{path}.{key}", part[key], channel
-
-
-def _read_calls(calls: Any) -> pa.Array:
-    """Return tool calls as JSON; calls that are text already stay as they are."""
-    if is_text(calls.type):
-        return calls
-    return pa.array([encode_calls(item) for item in calls.to_pylist()], pa.large_string())

@@ -11,6 +11,7 @@ from schemas.corpora import FORMATS, CorpusConfig, FormatName, LotField
 from schemas.errors import InputError
 from schemas.lots import LOT_FIELDS
 from transforms.records.json_columns import TYPE_NAMES
+from transforms.records.parts import CONTENTS, ROLE_FIELDS
 
 LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "teacher": ("teacher", "teacher_model", "model", "generator"),
@@ -45,20 +46,20 @@ def _describe_lot_field(field: LotField) -> str:
     return f"column {field.column}" if field.column is not None else f"{field.constant!r}"
 
 
-def is_turns(kind: pa.DataType, role: str, content: str) -> bool:
+def is_turns(kind: pa.DataType) -> bool:
     """Return whether a type is a list of structs with a role of text and a content.
 
-    The content is text or typed parts. `role` and `content` are the names of the two fields.
+    The content is text or typed parts.
     """
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
         return False
     if not pa.types.is_struct(kind.value_type):
         return False
     types = {item.name: item.type for item in kind.value_type}
-    if not {role, content} <= set(types):
-        return False
-    return _may_hold_text(types[role]) and (
-        _may_hold_text(types[content]) or pa.types.is_nested(types[content])
+    return any(_may_hold_text(types[name]) for name in ROLE_FIELDS if name in types) and any(
+        _may_hold_text(types[name]) or pa.types.is_nested(types[name])
+        for name in CONTENTS
+        if name in types
     )
 
 
@@ -75,28 +76,22 @@ def is_text(kind: pa.DataType) -> bool:
     return any(check(kind) for check in checks)
 
 
-def _is_messages(kind: pa.DataType) -> bool:
-    return is_turns(kind, "role", "content")
-
-
-def _is_text_or_messages(kind: pa.DataType) -> bool:
-    return is_text(kind) or _is_messages(kind)
+def _is_text_or_turns(kind: pa.DataType) -> bool:
+    return is_text(kind) or is_turns(kind)
 
 
 EITHER_COLUMNS = ("chosen", "rejected", "prompt", "completion")
 """Columns of formats that hold either text or messages."""
 
 COLUMN_CHECKS: dict[str, Callable[[pa.DataType], bool]] = {
-    "messages": _is_messages,
-    "conversations": lambda kind: is_turns(kind, "from", "value") or _is_messages(kind),
-    **dict.fromkeys(EITHER_COLUMNS, _is_text_or_messages),
+    **dict.fromkeys(("messages", "conversations"), is_turns),
+    **dict.fromkeys(EITHER_COLUMNS, _is_text_or_turns),
 }
 """The check for the type of each format's column; other columns hold text."""
 
 EXPECTED_TYPES = {
-    "messages": "a list of {role, content}",
-    "conversations": "a list of {from, value} or {role, content}",
-    **dict.fromkeys(EITHER_COLUMNS, "text, or a list of {role, content}"),
+    **dict.fromkeys(("messages", "conversations"), "a list of {role, content} or {from, value}"),
+    **dict.fromkeys(EITHER_COLUMNS, "text, or a list of {role, content} or {from, value}"),
 }
 """The type of each format's column in words, for error messages; other columns hold text."""
 

@@ -6,55 +6,21 @@ a lot, become Arrow columns. No other field has a type, so none can make a row a
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
-from types import NoneType
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-import orjson
 import pyarrow as pa
 
-MESSAGE_TEXTS = (
-    "role",
-    "content",
-    "from",
-    "value",
-    "reasoning_content",
-    "reasoning",
-    "thinking",
+from transforms.records.json_messages import (
+    MAX_CALL_DEPTH,
+    MESSAGES,
+    build_messages,
+    convert_plain_messages,
+    find_deep_call,
 )
-"""The fields of a message that hold text."""
-
-PARTS_SUFFIX = "_parts"
-CONTENTS = ("content", "value")
-"""The fields of a message that hold either text or typed parts.
-
-Parts are a column of their own, as JSON: `content_parts` and `value_parts`.
-"""
-
-PART_TEXTS = ("type", "text", "thinking")
-"""The fields of a typed part that are read."""
-
-TOOL_CALLS = "tool_calls"
-
-MESSAGE = pa.struct(
-    [
-        *((name, pa.string()) for name in MESSAGE_TEXTS),
-        *((f"{name}{PARTS_SUFFIX}", pa.string()) for name in CONTENTS),
-        (TOOL_CALLS, pa.string()),
-    ]
-)
-"""A message as read: its texts, and its typed parts and tool calls as JSON."""
-
-MESSAGES = pa.list_(MESSAGE)
-
-PLAIN_MESSAGES = pa.list_(pa.struct([(name, pa.string()) for name in (*MESSAGE_TEXTS, TOOL_CALLS)]))
-"""Messages without typed parts, and without tool calls that aren't text."""
+from transforms.records.json_texts import SURROGATE, build_texts, replace_surrogates
 
 Kind = Literal["null", "empty", "text", "messages", "bool", "number", "other"]
 
@@ -83,11 +49,6 @@ MOST_COLUMNS = 10_000
 
 The rarest are dropped when there are twice as many.
 """
-
-MAX_CALL_DEPTH = 64
-"""Nested objects and lists in tool calls, which are written as JSON by recursive functions."""
-
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 JSON_NAMES = {bool: "a bool", int: "a number", float: "a number", str: "text", list: "a list"}
 
@@ -223,31 +184,10 @@ def _convert_plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
     """
     try:
         if kind == MESSAGES:
-            return _convert_plain_messages(values)
+            return convert_plain_messages(values)
         return pa.array(values, kind)
     except (TypeError, UnicodeEncodeError, pa.ArrowException):
         return None
-
-
-def _convert_plain_messages(values: Sequence[Any]) -> pa.Array | None:
-    """Return lists of plain messages as a column, or None if some have both spellings.
-
-    Raises: pa.ArrowException: a field of a message isn't text.
-    """
-    lists = [value for value in values if value is not None]
-    # Arrow itself would accept an empty text as a list, and an empty list as a message
-    if not set(map(type, lists)) <= {list}:
-        return None
-    if not set(map(type, chain.from_iterable(lists))) <= {dict, NoneType}:
-        return None
-    array = pa.array(values, PLAIN_MESSAGES)
-    flat = array.values
-    known = {item.name: flat.field(item.name) for item in flat.type}
-    if has_values(known["value"]) and (has_values(known["role"]) or has_values(known["content"])):
-        return None
-    nulls = pa.nulls(len(flat), pa.string())
-    columns = [known.get(item.name, nulls) for item in MESSAGE]
-    return _join_messages(columns, array.offsets, values)
 
 
 def has_values(array: pa.Array) -> bool:
@@ -282,22 +222,14 @@ def _explain_messages(name: str, value: Any) -> str | None:
             continue
         if not isinstance(message, dict):
             return _describe_misfit(f"{name}[{index}]", message, "an object")
-        if TOOL_CALLS in message and _is_deeper(message[TOOL_CALLS], MAX_CALL_DEPTH):
-            field_path = f"{name}[{index}].{TOOL_CALLS}"
+        if below := find_deep_call(message):
+            field_path = f"{name}[{index}].{below}"
             return f"field {field_path!r}: more than {MAX_CALL_DEPTH} nested objects and lists"
     return None
 
 
 def _describe_misfit(field_path: str, value: Any, expected: str) -> str:
     return f"field {field_path!r}: {describe_value(value)} where the corpus has {expected}"
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Return whether a value nests more than this many objects and lists."""
-    if not isinstance(value, dict | list):
-        return False
-    items = value.values() if isinstance(value, dict) else value
-    return not levels or any(_is_deeper(below, levels - 1) for below in items)
 
 
 def describe_value(value: Any) -> str:
@@ -307,7 +239,7 @@ def describe_value(value: Any) -> str:
 
 def _build_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if kind == MESSAGES:
-        return _build_messages(values)
+        return build_messages(values)
     if pa.types.is_string(kind):
         return build_texts([_format_scalar(value) for value in values])
     return pa.nulls(len(values), kind)
@@ -318,133 +250,3 @@ def _format_scalar(value: Any) -> str | None:
     if value is None or isinstance(value, dict | list):
         return None
     return value if isinstance(value, str) else str(value)
-
-
-def build_texts(texts: Sequence[str | None]) -> pa.Array:
-    """Return texts as an array; a lone surrogate, which JSON may hold, becomes U+FFFD."""
-    try:
-        return pa.array(texts, pa.string())
-    except UnicodeEncodeError:
-        return pa.array([text and replace_surrogates(text) for text in texts], pa.string())
-
-
-def replace_surrogates(text: str) -> str:
-    """Return a text of the same length with U+FFFD for each lone surrogate."""
-    return SURROGATE.sub("\ufffd", text)
-
-
-def _build_messages(values: Sequence[Sequence[Any] | None]) -> pa.Array:
-    """Return lists of messages as an array of `MESSAGES`."""
-    offsets = np.zeros(len(values) + 1, np.int32)
-    offsets[1:] = np.cumsum([len(value or ()) for value in values])
-    messages = [message or {} for value in values for message in value or ()]
-    present = set[str]().union(*messages)
-    if "value" in present and not present.isdisjoint(("role", "content")):
-        messages = [_choose_spelling(message) for message in messages]
-    columns = [_build_message_texts(messages, name, present) for name in MESSAGE_TEXTS]
-    columns += [_build_parts(messages, name, present) for name in CONTENTS]
-    columns.append(_build_calls(messages, present))
-    return _join_messages(columns, pa.array(offsets), values)
-
-
-def _join_messages(
-    columns: Sequence[pa.Array], offsets: pa.Array, values: Sequence[Any]
-) -> pa.ListArray:
-    """Return the columns of messages as an array of `MESSAGES`, null where a value is null."""
-    flat = pa.StructArray.from_arrays(columns, fields=list(MESSAGE))
-    mask = pa.array([value is None for value in values]) if None in values else None
-    return pa.ListArray.from_arrays(offsets, flat, MESSAGES, mask=mask)
-
-
-def _choose_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a message that has one content, and no stray role.
-
-    A content that isn't empty hides `value`. A role without a content doesn't hide `from`.
-    """
-    if message.get("content") and isinstance(message["content"], str | list | dict):
-        return {name: value for name, value in message.items() if name != "value"}
-    if "content" not in message and message.get("value") and message.get("from"):
-        return {name: value for name, value in message.items() if name != "role"}
-    return message
-
-
-def _build_message_texts(
-    messages: Sequence[Mapping[str, Any]], name: str, present: Container[str]
-) -> pa.Array:
-    """Return the texts of a field; a value that isn't text is null."""
-    if name not in present:
-        return pa.nulls(len(messages), pa.string())
-    values = [message.get(name) for message in messages]
-    try:
-        return build_texts(values)
-    except (TypeError, pa.ArrowException):
-        return build_texts([value if isinstance(value, str) else None for value in values])
-
-
-def _build_parts(
-    messages: Sequence[Mapping[str, Any]], name: str, present: Container[str]
-) -> pa.Array:
-    """Return the contents that aren't text, as JSON of the texts in their parts."""
-    if name not in present:
-        return pa.nulls(len(messages), pa.string())
-    values = [message.get(name) for message in messages]
-    return build_texts(
-        [
-            encode_json(_reduce_parts(value)) if isinstance(value, dict | list) else None
-            for value in values
-        ]
-    )
-
-
-def _reduce_parts(content: Any) -> Any:
-    """Return a content with only the texts of its parts that are read."""
-    if isinstance(content, list):
-        return [_reduce_part(part) for part in content]
-    return _reduce_part(content)
-
-
-def _reduce_part(part: Any) -> str | dict[str, str] | None:
-    if isinstance(part, dict):
-        return {name: part[name] for name in PART_TEXTS if isinstance(part.get(name), str)}
-    return part if isinstance(part, str) else None
-
-
-def _build_calls(messages: Sequence[Mapping[str, Any]], present: Container[str]) -> pa.Array:
-    """Return tool calls as JSON."""
-    if TOOL_CALLS not in present:
-        return pa.nulls(len(messages), pa.string())
-    return build_texts([encode_calls(message.get(TOOL_CALLS)) for message in messages])
-
-
-def encode_calls(calls: Any) -> str | None:
-    """Return tool calls as JSON with sorted keys and without nulls, or None if there are none.
-
-    Calls that are text already are returned unchanged. Arrow may add a null field, or turn an
-    integer into a float, only because of another row. A row's text mustn't depend on its
-    neighbours.
-    """
-    if isinstance(calls, str):
-        return calls
-    return encode_json(_drop_nulls(calls)) if calls else None
-
-
-def _drop_nulls(value: Any) -> Any:
-    """Return a value without null fields, its whole floats as integers."""
-    if isinstance(value, dict):
-        return {name: _drop_nulls(below) for name, below in value.items() if below is not None}
-    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
-        return int(value)
-    return [_drop_nulls(below) for below in value] if isinstance(value, list) else value
-
-
-def encode_json(value: Any) -> str:
-    """Return a value as JSON with sorted keys, each lone surrogate in it as U+FFFD."""
-    try:
-        return _dump_sorted(value)
-    except TypeError:  # a lone surrogate
-        text = json.dumps(value, ensure_ascii=False, default=str)
-        return _dump_sorted(json.loads(replace_surrogates(text)))
-
-
-def _dump_sorted(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from transforms.records.json_columns import encode_calls, replace_surrogates
+from transforms.records.json_texts import encode_calls, replace_surrogates
 
 STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
 """A step of a field path: an index in a list, or a key."""

@@ -27,7 +27,8 @@ from transforms.files.shards import (
 )
 from transforms.files.sources import Cut, survey
 from transforms.records.formats import fits
-from transforms.records.json_columns import MESSAGES, select_columns
+from transforms.records.json_columns import select_columns
+from transforms.records.json_messages import MESSAGES
 
 
 def limits(rows=5_000, bytes_=32 << 20):

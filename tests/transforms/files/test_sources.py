@@ -17,7 +17,8 @@ from schemas.errors import InputError
 from transforms.files import sources
 from transforms.files.sources import Cut, Source, require_columns, settle_shared_schema, survey
 from transforms.records.formats import settle_layout
-from transforms.records.json_columns import IS_LOT, MESSAGES, ColumnKinds
+from transforms.records.json_columns import IS_LOT, ColumnKinds
+from transforms.records.json_messages import MESSAGES
 
 WIDE = ShardLimits()
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from schemas.corpora import CorpusConfig
 from transforms.records.fields import Codes, CodeTable, FieldPath, read_fields
 from transforms.records.formats import settle_layout
-from transforms.records.json_columns import MESSAGES as JSON_MESSAGES
 from transforms.records.json_columns import project_rows
+from transforms.records.json_messages import MESSAGES as JSON_MESSAGES
+from transforms.records.lookup import get_field_text
 from transforms.records.roles import ROLES
 from transforms.records.segments import extract_segments
 
@@ -45,7 +46,9 @@ def call_with(number):
 
 def test_a_field_path_is_completed_by_the_message():
     """A path inside messages contains the message's index, that of a plain column doesn't."""
-    assert FieldPath("messages", "content[1].text").format_path(3) == "messages[3].content[1].text"
+    assert (
+        FieldPath("messages", "[*].content[1].text").format_path(3) == "messages[3].content[1].text"
+    )
     assert FieldPath("prompt").format_path(3) == "prompt"
 
 
@@ -406,9 +409,9 @@ def test_messages_of_json_lines_may_mix_text_and_parts():
     ]
 
 
-def test_a_column_of_parquet_named_like_parts_is_not_read():
-    """Only messages of JSON Lines have typed parts in a column beside the content."""
-    message = {"role": "user", "content": "U", "content_parts": '["hidden"]'}
+def test_a_column_of_parquet_named_like_structured_texts_is_not_read():
+    """Only messages of JSON Lines have the texts of their parts in a column."""
+    message = {"role": "user", "content": "U", "structured": '[["content","","answer","hidden"]]'}
     assert extract([{"messages": [message]}]).texts == ["U"]
 
 
@@ -418,7 +421,7 @@ def test_fields_without_a_value_have_no_code():
     table = project([{"role": "user", "content": "U"}])
     (column,) = read_fields(table, settle_layout(table.schema, CorpusConfig()), codes)
     assert [field.text.to_pylist() for field in column if len(field.rows)] == [["U"]]
-    assert list(codes.fields) == [FieldPath("messages", "content")]
+    assert list(codes.fields) == [FieldPath("messages", "[*].content")]
     assert len(extract(project([{}], None, [{"role": "user"}]))) == 0
 
 
@@ -550,3 +553,85 @@ def test_a_stray_role_does_not_decide_the_spelling():
         (0, "assistant", "answer", "Hi."),
         (0, "user", "answer", "Ho."),
     ]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            {"role": "assistant", "content": None, "refusal": "I can't.", "audio": None},
+            [("answer", "refusal", "I can't.")],
+        ),
+        (
+            {"role": "assistant", "content": "", "audio": {"data": "UklG", "transcript": "Heard."}},
+            [("answer", "audio.transcript", "Heard.")],
+        ),
+        (
+            {
+                "role": "assistant",
+                "content": None,
+                "function_call": {"name": "f", "arguments": "{}"},
+            },
+            [("tool", "function_call", '{"arguments":"{}","name":"f"}')],
+        ),
+        (
+            {"role": "assistant", "content": "A", "reasoning": "R", "thought": "T"},
+            [
+                ("thinking", "reasoning", "R"),
+                ("thinking", "thought", "T"),
+                ("answer", "content", "A"),
+            ],
+        ),
+        (
+            {
+                "role": "assistant",
+                "content": "A",
+                "reasoning_details": [
+                    {"type": "reasoning.summary", "summary": "S", "text": None},
+                    {"type": "reasoning.text", "summary": None, "text": "T"},
+                ],
+            },
+            [
+                ("thinking", "reasoning_details[0].summary", "S"),
+                ("thinking", "reasoning_details[1].text", "T"),
+                ("answer", "content", "A"),
+            ],
+        ),
+        (
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "T"}]},
+                    {"type": "output_text", "text": "A", "id": 7},
+                    {"type": "tool_use", "id": 7, "name": "look", "input": {"n": 1}},
+                ],
+            },
+            [
+                ("thinking", "content[0].thinking[0].text", "T"),
+                ("answer", "content[1].text", "A"),
+                ("tool", "content[2]", '{"id":7,"input":{"n":1},"name":"look","type":"tool_use"}'),
+            ],
+        ),
+        (
+            {
+                "role": "assistant",
+                "parts": [{"text": "T", "thought": True}, {"text": "A", "thought": None}],
+            },
+            [("thinking", "parts[0].text", "T"), ("answer", "parts[1].text", "A")],
+        ),
+    ],
+)
+def test_messages_of_apis_are_read_alike_from_both_kinds_of_file(message, expected):
+    """What APIs write beside plain contents is read, from Parquet as from JSON Lines."""
+    other = {"role": "user", "content": "Q"} if isinstance(message.get("content"), str) else {}
+    for messages in ([message], [message, other]):
+        row = {"messages": messages}
+        for table in (pa.Table.from_pylist([row]), project(messages)):
+            segments = extract(table)
+            found = list(zip(segments.channels, segments.field_paths, segments.texts, strict=True))
+            assert found[: len(expected)] == [
+                (channel, f"messages[0].{path}", text) for channel, path, text in expected
+            ]
+            assert [get_field_text(row, path) for path in segments.field_paths] == segments.texts
+            assert len(found) == len(expected) + (1 if other in messages and other else 0)
+            assert set(segments.roles[: len(expected)]) == {"assistant"}

@@ -6,7 +6,8 @@ import pytest
 from schemas.corpora import FORMATS, CorpusConfig, LotField
 from schemas.errors import InputError
 from transforms.records.formats import Layout, fits, is_text, is_turns, settle_layout
-from transforms.records.json_columns import ARROW_TYPES, MESSAGES
+from transforms.records.json_columns import ARROW_TYPES
+from transforms.records.json_messages import MESSAGES
 
 STRING = pa.string()
 TURNS = pa.list_(pa.struct([("role", STRING), ("content", STRING)]))
@@ -270,20 +271,18 @@ def test_a_column_of_another_type_is_explained(columns, message, remedy):
 
 
 def test_types_of_turns():
-    """Turns are lists of structs with both fields, not lists of text or single structs."""
-    assert is_turns(TURNS, "role", "content")
-    assert is_turns(SHARED, "from", "value")
-    assert not is_turns(SHARED, "role", "content")
-    assert not is_turns(pa.list_(STRING), "role", "content")
-    assert is_turns(
-        pa.list_(pa.struct([("role", pa.null()), ("content", pa.null())])), "role", "content"
-    )
+    """Turns are lists of structs with a role and a content, not lists of text or single structs."""
+    assert is_turns(TURNS)
+    assert is_turns(SHARED)
+    assert is_turns(pa.list_(pa.struct([("role", STRING), ("value", STRING)])))
+    assert is_turns(pa.list_(pa.struct([("role", STRING), ("parts", PARTS)])))
+    assert is_turns(pa.list_(pa.struct([("role", pa.null()), ("content", pa.null())])))
+    assert not is_turns(pa.list_(STRING))
     for role, content in ((STRING, pa.int64()), (pa.int64(), STRING), (STRING, pa.bool_())):
-        assert not is_turns(
-            pa.list_(pa.struct([("role", role), ("content", content)])), "role", "content"
-        )
-    assert not is_turns(TURNS.value_type, "role", "content")
-    assert not is_turns(pa.list_(pa.struct([("role", STRING)])), "role", "content")
+        assert not is_turns(pa.list_(pa.struct([("role", role), ("content", content)])))
+    assert not is_turns(TURNS.value_type)
+    assert not is_turns(pa.list_(pa.struct([("role", STRING)])))
+    assert not is_turns(pa.list_(pa.struct([("content", STRING)])))
 
 
 def test_types_of_text():

@@ -4,7 +4,6 @@ import json
 import math
 from collections import Counter
 
-import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -14,21 +13,16 @@ from transforms.records import json_columns
 from transforms.records.json_columns import (
     ARROW_TYPES,
     IS_LOT,
-    MAX_CALL_DEPTH,
-    MESSAGES,
     MOST_COLUMNS,
     TYPE_NAMES,
     ColumnKinds,
-    build_texts,
     classify_value,
     describe_value,
-    encode_calls,
-    encode_json,
     has_values,
     project_rows,
-    replace_surrogates,
     select_columns,
 )
+from transforms.records.json_messages import MAX_CALL_DEPTH, MESSAGES, PLAIN_FIELDS
 
 TURN = {"role": "user", "content": "U"}
 
@@ -50,16 +44,6 @@ def project(rows, lots=(), **types):
     """Project rows to a column of messages, or to columns of these types, and to lots."""
     schema = pa.schema(list((types or {"messages": MESSAGES}).items()))
     return project_rows(rows, select_columns(schema, schema.names, lots))
-
-
-def read_messages(*messages):
-    """Return the messages of one row as read, without their nulls."""
-    projection = project([{"messages": list(messages)}])
-    assert projection.misfits == {}
-    (found,) = projection.table.column("messages").to_pylist()
-    return [
-        {name: value for name, value in message.items() if value is not None} for message in found
-    ]
 
 
 @pytest.mark.parametrize(
@@ -338,91 +322,8 @@ def test_a_column_of_format_and_lot_is_the_formats():
     assert list(found.misfits) == [1]
 
 
-def test_messages_have_their_texts():
-    """Texts are read, and values of another kind are null."""
-    texts = dict.fromkeys(
-        ("role", "content", "reasoning_content", "reasoning", "thinking", "tool_calls"), "T"
-    )
-    assert read_messages(texts) == [texts]
-    assert read_messages({**texts, "name": "n", "weight": 1}) == [texts]
-    assert read_messages(dict.fromkeys(texts, 5)) == [{"tool_calls": "5"}]
-    assert read_messages({**texts, "thinking": True}, texts) == [
-        {name: "T" for name in texts if name != "thinking"},
-        texts,
-    ]
-
-
-def test_fields_named_like_the_columns_of_parts_are_not_read():
-    """A message's own field `content_parts` isn't taken for typed parts."""
-    message = {**TURN, "content_parts": '["hidden"]', "value_parts": "{"}
-    assert read_messages(message) == [TURN]
-    assert read_messages(message, {"content": ["a"]}) == [TURN, {"content_parts": '["a"]'}]
-
-
-@pytest.mark.parametrize(
-    ("content", "parts"),
-    [
-        ([{"type": "text", "text": "A"}], [{"text": "A", "type": "text"}]),
-        ({"type": "text", "text": "A", "n": 1}, {"text": "A", "type": "text"}),
-        (["a", None, 3, ["b"]], ["a", None, None, None]),
-        ([{"type": "image", "data": "x" * 99}], [{"type": "image"}]),
-        ([{"type": 1, "text": None, "thinking": "T"}], [{"thinking": "T"}]),
-        ([], []),
-        ({}, {}),
-        ([nested(900, "object")], [{}]),
-    ],
-)
-def test_typed_parts_have_only_their_texts(content, parts):
-    """Of typed parts the type and the texts are kept, with the other parts' positions."""
-    (message,) = read_messages({"role": "user", "content": content})
-    assert set(message) == {"role", "content_parts"}
-    assert orjson.loads(message["content_parts"]) == parts
-    (message,) = read_messages({"from": "gpt", "value": content})
-    assert orjson.loads(message["value_parts"]) == parts
-
-
-@pytest.mark.parametrize(
-    ("message", "read"),
-    [
-        (
-            {"role": "r", "content": "C", "from": "f", "value": "V"},
-            {"role": "r", "content": "C", "from": "f"},
-        ),
-        (
-            {"role": "r", "content": ["C"], "from": "f", "value": "V"},
-            {"role": "r", "content_parts": '["C"]', "from": "f"},
-        ),
-        (
-            {"content": "", "from": "f", "value": ["V"]},
-            {"content": "", "from": "f", "value_parts": '["V"]'},
-        ),
-        ({"role": "r", "value": "V"}, {"role": "r", "value": "V"}),
-        ({"role": "r", "from": "f", "value": "V"}, {"from": "f", "value": "V"}),
-        ({"role": "r", "from": "f", "value": None}, {"role": "r", "from": "f"}),
-        ({"content": 7, "from": "f", "value": "V"}, {"from": "f", "value": "V"}),
-    ],
-)
-def test_one_spelling_of_a_message_is_read(message, read):
-    """A content hides `value`, and a role without a content doesn't hide `from`."""
-    assert read_messages(message) == [read]
-    assert read_messages(message, {"role": "x", "content": [1], "value": "y"})[0] == read
-
-
-def test_null_messages_and_lists_keep_the_positions():
-    """A null message is a message without a text, and a null list differs from an empty one."""
-    rows = [{"messages": value} for value in ([None, TURN, None], None, [], [TURN])]
-    for more in ([], [{"messages": [{"content": ["slow"]}]}]):
-        column = project([*rows, *more]).table.column("messages")
-        contents = [
-            value and [message["content"] for message in value] for value in column.to_pylist()[:4]
-        ]
-        assert contents == [[None, "U", None], None, [], ["U"]]
-
-
 MESSAGE = st.none() | st.dictionaries(
-    st.sampled_from(
-        ["role", "content", "from", "value", "thinking", "tool_calls", "content_parts", "x"]
-    ),
+    st.sampled_from([*PLAIN_FIELDS, "parts", "refusal", "audio", "function_call", "thoughts", "x"]),
     st.sampled_from(["", "a", "\ud800", None, 3, True]) | JSON,
     max_size=5,
 )
@@ -454,52 +355,11 @@ def test_a_row_is_read_the_same_whatever_its_neighbours(rows):
     assert all(found.table.schema == whole.table.schema for found in alone)
 
 
-@given(st.text(st.characters(codec=None) | st.sampled_from("\ud800\udfff"), max_size=9))
-def test_texts_keep_their_length(text):
-    """A lone surrogate is one character before and after, so that offsets stay the same."""
-    replaced = replace_surrogates(text)
-    assert len(replaced) == len(text)
-    assert build_texts([text, None]).to_pylist() == [replaced, None]
-    assert all(
-        new == ("\ufffd" if "\ud800" <= old <= "\udfff" else old)
-        for old, new in zip(text, replaced, strict=True)
-    )
-
-
 def test_an_array_without_a_value_is_known():
     """An array has values unless all are null or there are none."""
     assert has_values(pa.array([None, ""]))
     assert not has_values(pa.array([None], pa.string()))
     assert not has_values(pa.array([], pa.string()))
-
-
-@pytest.mark.parametrize(
-    ("calls", "text"),
-    [
-        (None, None),
-        ([], None),
-        ({}, None),
-        ("", ""),
-        ('{"b": 1, "a": null}', '{"b": 1, "a": null}'),
-        ([{"b": 1, "a": None}], '[{"b":1}]'),
-        ({"n": 2.0, "m": [1.5, None]}, '{"m":[1.5,null],"n":2}'),
-        ([{"n": 2.0**60}], '[{"n":1.152921504606847e+18}]'),
-        ([{"n": math.nan}], '[{"n":null}]'),
-        ([{"\ud800": "\udc00"}], '[{"\ufffd":"\ufffd"}]'),
-        (True, "true"),
-    ],
-)
-def test_tool_calls_are_json(calls, text):
-    """Calls are JSON with sorted keys, whole numbers and no nulls; text stays as it is."""
-    assert encode_calls(calls) == text
-
-
-@given(JSON)
-def test_every_value_can_be_encoded(value):
-    """Whatever a parser returns is encoded as text without surrogates."""
-    text = encode_json(value)
-    assert text == replace_surrogates(text)
-    orjson.loads(text)
 
 
 @pytest.mark.parametrize(

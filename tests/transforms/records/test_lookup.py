@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from schemas.corpora import CorpusConfig
 from transforms.records.formats import settle_layout
-from transforms.records.json_columns import MESSAGES as JSON_MESSAGES
 from transforms.records.json_columns import project_rows
+from transforms.records.json_messages import MESSAGES as JSON_MESSAGES
 from transforms.records.lookup import find_column, get_field_text
 from transforms.records.segments import extract_segments
 

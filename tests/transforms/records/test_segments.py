@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from schemas.corpora import CorpusConfig
 from transforms.records.formats import settle_layout
-from transforms.records.json_columns import MESSAGES, project_rows
+from transforms.records.json_columns import project_rows
+from transforms.records.json_messages import MESSAGES
 from transforms.records.segments import digest_rows, extract_segments
 
 STEP_IN = re.compile(r"([^.\[\]]+)|\[(\d+)\]")

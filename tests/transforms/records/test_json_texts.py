@@ -1,0 +1,71 @@
+"""Texts of JSON: calls and other values as canonical JSON, and lone surrogates."""
+
+import math
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.records.json_texts import (
+    build_texts,
+    encode_calls,
+    encode_json,
+    replace_surrogates,
+)
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False)
+    | st.text("abc\ud800", max_size=3),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["role", "content", "from", "type", "text", ""]), below, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.text(st.characters(codec=None) | st.sampled_from("\ud800\udfff"), max_size=9))
+def test_texts_keep_their_length(text):
+    """A lone surrogate is one character before and after, so that offsets stay the same."""
+    replaced = replace_surrogates(text)
+    assert len(replaced) == len(text)
+    assert build_texts([text, None]).to_pylist() == [replaced, None]
+    assert all(
+        new == ("\ufffd" if "\ud800" <= old <= "\udfff" else old)
+        for old, new in zip(text, replaced, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("calls", "text"),
+    [
+        (None, None),
+        ([], None),
+        ({}, None),
+        ("", ""),
+        ('{"b": 1, "a": null}', '{"b": 1, "a": null}'),
+        ([{"b": 1, "a": None}], '[{"b":1}]'),
+        ({"n": 2.0, "m": [1.5, None]}, '{"m":[1.5,null],"n":2}'),
+        ([{"n": 2.0**60}], '[{"n":1.152921504606847e+18}]'),
+        ([{"n": math.nan}], '[{"n":null}]'),
+        ([{"\ud800": "\udc00"}], '[{"\ufffd":"\ufffd"}]'),
+        (True, "true"),
+    ],
+)
+def test_tool_calls_are_json(calls, text):
+    """Calls are JSON with sorted keys, whole numbers and no nulls; text stays as it is."""
+    assert encode_calls(calls) == text
+
+
+@given(JSON)
+def test_every_value_can_be_encoded(value):
+    """Whatever a parser returns is encoded as text without surrogates."""
+    text = encode_json(value)
+    assert text == replace_surrogates(text)
+    orjson.loads(text)

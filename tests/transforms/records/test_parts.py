@@ -1,0 +1,165 @@
+"""Parts of messages: the texts and calls in structured fields, their channels and paths."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.records.lookup import get_field_text
+from transforms.records.parts import (
+    CHANNELS_OF_FIELDS,
+    CHANNELS_OF_KEYS,
+    CONTENTS,
+    MAX_LEVELS,
+    THINKING_FIELDS,
+    Part,
+    split_field,
+)
+from transforms.records.roles import CHANNELS
+
+
+def split(name, value):
+    """Return the parts of a field."""
+    return [tuple(part) for part in split_field(name, value)]
+
+
+def test_fields_are_read_in_the_order_of_thought():
+    """Thinking fields come first, then contents, then calls, each with a channel."""
+    names = list(CHANNELS_OF_FIELDS)
+    assert names[: len(THINKING_FIELDS)] == list(THINKING_FIELDS)
+    assert names[len(THINKING_FIELDS) :][: len(CONTENTS)] == list(CONTENTS)
+    assert names[-1] == "tool_calls"
+    assert set(CHANNELS_OF_FIELDS.values()) == set(CHANNELS)
+    assert set(CHANNELS_OF_KEYS.values()) <= {*CHANNELS, ""}
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("A", [("", "answer", "A")]),
+        (["a", None, "b"], [("[0]", "answer", "a"), ("[2]", "answer", "b")]),
+        ({"type": "text", "text": "A"}, [(".text", "answer", "A")]),
+        ([{"type": "output_text", "text": "A", "annotations": []}], [("[0].text", "answer", "A")]),
+        ([{"type": "text", "text": {"value": "A"}}], [("[0].text.value", "answer", "A")]),
+        ([{"type": "refusal", "refusal": "No."}], [("[0].refusal", "answer", "No.")]),
+        ([{"type": "thinking", "thinking": "T"}], [("[0].thinking", "thinking", "T")]),
+        (
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "T"}]}],
+            [("[0].thinking[0].text", "thinking", "T")],
+        ),
+        (
+            [
+                {
+                    "type": "reasoning",
+                    "summary": [{"type": "summary_text", "text": "S"}],
+                    "content": [{"type": "reasoning_text", "text": "T"}],
+                }
+            ],
+            [
+                ("[0].content[0].text", "thinking", "T"),
+                ("[0].summary[0].text", "thinking", "S"),
+            ],
+        ),
+        (
+            [{"reasoningContent": {"reasoningText": {"text": "T", "signature": "s"}}}],
+            [("[0].reasoningContent.reasoningText.text", "thinking", "T")],
+        ),
+        ([{"text": "T", "thought": True}], [("[0].text", "thinking", "T")]),
+        ([{"text": "A", "thought": False}], [("[0].text", "answer", "A")]),
+        (
+            [{"type": "output_audio", "audio": {"data": "UklG", "transcript": "H"}}],
+            [("[0].audio.transcript", "answer", "H")],
+        ),
+        ([{"type": "output_audio", "transcript": "H"}], [("[0].transcript", "answer", "H")]),
+        ([{"type": "audio", "audio": "clips/1.wav"}], []),
+        ([{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}], []),
+    ],
+)
+def test_typed_parts_have_texts(content, parts):
+    """The parts of each API give their texts, with what is below thinking as thinking."""
+    assert split("content", content) == parts
+
+
+@pytest.mark.parametrize(
+    ("part", "below"),
+    [
+        ({"type": "tool_use", "id": "1", "name": "look", "input": {"a": 1}}, ""),
+        ({"type": "tool-call", "toolName": "look", "args": {}}, ""),
+        ({"functionCall": {"name": "look", "args": {"a": 1}}}, ".functionCall"),
+        ({"toolUse": {"toolUseId": "1", "name": "look", "input": {}}}, ".toolUse"),
+    ],
+)
+def test_a_part_may_be_a_call(part, below):
+    """A call among the parts is one part as a whole, in the channel of tools."""
+    value = part[below[1:]] if below else part
+    expected = [("[0].text", "answer", "First."), (f"[1]{below}", "tool", value)]
+    assert split("content", [{"text": "First."}, part]) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "parts"),
+    [
+        ("thoughts", ["I", "J"], [("[0]", "thinking", "I"), ("[1]", "thinking", "J")]),
+        ("reasoning", {"content": "T", "effort": "high"}, [(".content", "thinking", "T")]),
+        (
+            "reasoning_details",
+            [
+                {"type": "reasoning.summary", "summary": "S"},
+                {"type": "reasoning.text", "text": "T"},
+                {"type": "reasoning.encrypted", "data": "c2Vj"},
+            ],
+            [("[0].summary", "thinking", "S"), ("[1].text", "thinking", "T")],
+        ),
+        (
+            "thinking_blocks",
+            [{"type": "thinking", "thinking": "T", "signature": "s"}],
+            [("[0].thinking", "thinking", "T")],
+        ),
+        ("refusal", "No.", [("", "answer", "No.")]),
+        ("audio", {"transcript": "H", "data": "UklG"}, [(".transcript", "answer", "H")]),
+        ("audio", "UklG", []),
+        ("audio", None, []),
+        ("parts", [{"text": "A"}], [("[0].text", "answer", "A")]),
+        ("function_call", {"name": "f"}, [("", "tool", {"name": "f"})]),
+    ],
+)
+def test_other_fields_have_texts(name, value, parts):
+    """Reasoning, refusals, speech and calls are read wherever an API writes them."""
+    assert split(name, value) == parts
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text("ab", max_size=3),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(st.sampled_from([*CHANNELS_OF_KEYS, "type", "x"]), below, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from([*CONTENTS, *THINKING_FIELDS]), VALUES)
+def test_every_part_is_where_its_path_says(name, value):
+    """The path of a part leads to its text, whatever the field holds."""
+    for part in split_field(name, value):
+        found = get_field_text({"messages": [{name: value}]}, f"messages[0].{name}{part.below}")
+        if isinstance(part.value, str):
+            assert found == part.value
+        else:
+            assert part.channel == "tool"
+
+
+def test_texts_below_many_levels_are_not_looked_for():
+    """The search ends at a depth, so that it can't exhaust the stack."""
+    value = "deep"
+    for _ in range(900):
+        value = [value]
+    assert split("content", value) == []
+    value = "near"
+    for _ in range(MAX_LEVELS):
+        value = [value]
+    assert [part[2] for part in split("content", value)] == ["near"]
+
+
+def test_a_part_is_a_text_with_a_place():
+    """A part has its path below the field, its channel and its value, in this order."""
+    assert Part("[0]", "answer", "A")._fields == ("below", "channel", "value")

@@ -1,0 +1,178 @@
+"""Messages of JSON: lists of objects of any shape as Arrow arrays of what is read of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from types import NoneType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.records.json_texts import build_texts, encode_calls, encode_json
+from transforms.records.parts import (
+    CHANNELS_OF_FIELDS,
+    CONTENTS,
+    ROLE_FIELDS,
+    TOOL_CALLS,
+    split_field,
+)
+
+PLAIN_FIELDS = (
+    *ROLE_FIELDS,
+    *("content", "value", "reasoning_content", "reasoning", "thinking", TOOL_CALLS),
+)
+"""The fields of a message that have a column each, for what they hold as text."""
+
+STRUCTURED = "structured"
+"""The column of what else is read: JSON, a list of `[field, path below it, channel, text]`."""
+
+MESSAGE = pa.struct([(name, pa.string()) for name in (*PLAIN_FIELDS, STRUCTURED)])
+"""A message as read: its usual texts, its tool calls as JSON, and the texts of other fields."""
+
+MESSAGES = pa.list_(MESSAGE)
+
+MAX_CALL_DEPTH = 64
+"""Nested objects and lists in tool calls, which are written as JSON by recursive functions."""
+
+
+def convert_plain_messages(values: Sequence[Any]) -> pa.Array | None:
+    """Return lists of messages as `MESSAGES`, or None if not all are plain.
+
+    Plain messages have one content, and nothing that is read but the texts in `PLAIN_FIELDS`. Arrow
+    converts them several times as fast as `build_messages`, with the same result.
+
+    Raises: pa.ArrowException: a field of a message isn't text.
+    """
+    lists = [value for value in values if value is not None]
+    # Arrow itself would accept an empty text as a list, and an empty list as a message
+    if not set(map(type, lists)) <= {list}:
+        return None
+    if not set(map(type, chain.from_iterable(lists))) <= {dict, NoneType}:
+        return None
+    present = _find_keys(filter(None, chain.from_iterable(lists)))
+    if _have_several_spellings(present):
+        return None
+    others = present & CHANNELS_OF_FIELDS.keys() - set(PLAIN_FIELDS)
+    if any(_is_filled(lists, name) for name in others):
+        return None
+    names = [name for name in PLAIN_FIELDS if name in present] or list(ROLE_FIELDS)
+    array = pa.array(values, pa.list_(pa.struct([(name, pa.string()) for name in names])))
+    flat, nulls = array.values, pa.nulls(len(array.values), pa.string())
+    take = pc.struct_field if flat.null_count else pa.StructArray.field  # null where flat is null
+    columns = [take(flat, item.name) if item.name in names else nulls for item in MESSAGE]
+    return _join_messages(columns, array.offsets, values)
+
+
+def _find_keys(messages: Iterator[Mapping[str, Any]]) -> set[str]:
+    return set[str]().union(*messages)
+
+
+def _have_several_spellings(present: set[str]) -> bool:
+    """Return whether messages with these keys may have two contents, or two roles and `value`."""
+    return len(present & set(CONTENTS)) > 1 or {"role", "value"} <= present
+
+
+def _is_filled(lists: Sequence[Any], name: str) -> bool:
+    """Return whether a message has a value that isn't null in a field."""
+    return any(
+        message is not None and message.get(name) is not None
+        for message in chain.from_iterable(lists)
+    )
+
+
+def build_messages(values: Sequence[Sequence[Any] | None]) -> pa.Array:
+    """Return lists of messages as an array of `MESSAGES`."""
+    offsets = np.zeros(len(values) + 1, np.int32)
+    offsets[1:] = np.cumsum([len(value or ()) for value in values])
+    messages = [message or {} for value in values for message in value or ()]
+    present = _find_keys(iter(messages))
+    if _have_several_spellings(present):
+        messages = [_choose_spelling(message) for message in messages]
+    columns = [_build_field(messages, name, present) for name in PLAIN_FIELDS]
+    columns.append(_build_structured(messages, present))
+    return _join_messages(columns, pa.array(offsets), values)
+
+
+def _join_messages(
+    columns: Sequence[pa.Array], offsets: pa.Array, values: Sequence[Any]
+) -> pa.ListArray:
+    """Return the columns of messages as an array of `MESSAGES`, null where a value is null."""
+    flat = pa.StructArray.from_arrays(columns, fields=list(MESSAGE))
+    mask = pa.array([value is None for value in values]) if None in values else None
+    return pa.ListArray.from_arrays(offsets, flat, MESSAGES, mask=mask)
+
+
+def _choose_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a message that has one content, and no stray role.
+
+    The first content that isn't empty hides the others. A role without a content doesn't hide
+    `from`.
+    """
+    filled = [
+        name
+        for name in CONTENTS
+        if message.get(name) and isinstance(message[name], str | list | dict)
+    ]
+    hidden = set(filled[1:])
+    if "content" not in message and message.get("value") and message.get("from"):
+        hidden.add("role")
+    return {name: value for name, value in message.items() if name not in hidden}
+
+
+def _build_field(messages: Sequence[Mapping[str, Any]], name: str, present: set[str]) -> pa.Array:
+    """Return the texts of a field; tool calls are JSON, and other values that aren't text null."""
+    if name not in present:
+        return pa.nulls(len(messages), pa.string())
+    values = [message.get(name) for message in messages]
+    if name == TOOL_CALLS:
+        return build_texts([encode_calls(value) for value in values])
+    try:
+        return build_texts(values)
+    except (TypeError, pa.ArrowException):
+        return build_texts([value if isinstance(value, str) else None for value in values])
+
+
+def _build_structured(messages: Sequence[Mapping[str, Any]], present: set[str]) -> pa.Array:
+    """Return the texts that aren't in a column of their own, as JSON."""
+    names = [name for name in CHANNELS_OF_FIELDS if name in present and name != TOOL_CALLS]
+    if not names:
+        return pa.nulls(len(messages), pa.string())
+    return build_texts([_encode_structured(message, names) for message in messages])
+
+
+def _encode_structured(message: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    found = [
+        [name, part.below, part.channel, text]
+        for name, part in _split_structured(message, names)
+        if (text := encode_calls(part.value))
+    ]
+    return encode_json(found) if found else None
+
+
+def _split_structured(
+    message: Mapping[str, Any], names: Sequence[str]
+) -> Iterator[tuple[str, Any]]:
+    """Yield the parts of the fields that have no column of their own for them."""
+    for name in names:
+        value = message.get(name)
+        if value is not None and not (name in PLAIN_FIELDS and isinstance(value, str)):
+            yield from ((name, part) for part in split_field(name, value))
+
+
+def find_deep_call(message: Mapping[str, Any]) -> str | None:
+    """Return the path below a message of a tool call with too many nested levels, or None."""
+    for name, part in _split_structured(message, list(CHANNELS_OF_FIELDS)):
+        if part.channel == "tool" and _is_deeper(part.value, MAX_CALL_DEPTH):
+            return f"{name}{part.below}"
+    return None
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Return whether a value nests more than this many objects and lists."""
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return not levels or any(_is_deeper(below, levels - 1) for below in items)

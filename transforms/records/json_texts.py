@@ -1,0 +1,60 @@
+"""Texts of JSON: values as canonical JSON, and text that Arrow can hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def build_texts(texts: Sequence[str | None]) -> pa.Array:
+    """Return texts as an array; a lone surrogate, which JSON may hold, becomes U+FFFD."""
+    try:
+        return pa.array(texts, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([text and replace_surrogates(text) for text in texts], pa.string())
+
+
+def replace_surrogates(text: str) -> str:
+    """Return a text of the same length with U+FFFD for each lone surrogate."""
+    return SURROGATE.sub("\ufffd", text)
+
+
+def encode_calls(calls: Any) -> str | None:
+    """Return tool calls as JSON with sorted keys and without nulls, or None if there are none.
+
+    Calls that are text already are returned unchanged. Arrow may add a null field, or turn an
+    integer into a float, only because of another row. A row's text mustn't depend on its
+    neighbours.
+    """
+    if isinstance(calls, str):
+        return calls
+    return encode_json(_drop_nulls(calls)) if calls else None
+
+
+def _drop_nulls(value: Any) -> Any:
+    """Return a value without null fields, its whole floats as integers."""
+    if isinstance(value, dict):
+        return {name: _drop_nulls(below) for name, below in value.items() if below is not None}
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+        return int(value)
+    return [_drop_nulls(below) for below in value] if isinstance(value, list) else value
+
+
+def encode_json(value: Any) -> str:
+    """Return a value as JSON with sorted keys, each lone surrogate in it as U+FFFD."""
+    try:
+        return _dump_sorted(value)
+    except TypeError:  # a lone surrogate
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        return _dump_sorted(json.loads(replace_surrogates(text)))
+
+
+def _dump_sorted(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()

@@ -1,0 +1,113 @@
+"""Parts of messages: which fields of a message are read, and the texts inside structured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+ROLE_FIELDS = ("role", "from")
+
+CONTENTS = ("content", "value", "parts", "text", "message")
+"""The fields that hold what a turn says. Of a message that has several, the first is read."""
+
+THINKING_FIELDS = (
+    "reasoning_content",
+    "reasoning",
+    "thinking",
+    "thought",
+    "thoughts",
+    "reasoning_details",
+    "reasoning_text",
+    "thinking_blocks",
+    "chain_of_thought",
+    "cot",
+    "rationale",
+    "tool_plan",
+)
+
+REMARKS = ("refusal", "audio")
+"""The fields that hold more of what a turn says: a refusal, or an answer as speech."""
+
+TOOL_CALLS = "tool_calls"
+
+CHANNELS_OF_FIELDS = {
+    **dict.fromkeys(THINKING_FIELDS, "thinking"),  # thought precedes the answer
+    **dict.fromkeys((*CONTENTS, *REMARKS), "answer"),
+    **dict.fromkeys(("function_call", TOOL_CALLS), "tool"),
+}
+"""The fields of a message that are read, in the order of reading, each with its channel."""
+
+INHERITED = ""
+CHANNELS_OF_KEYS = {
+    **dict.fromkeys(("thinking", "reasoning", "reasoning_content", "reasoningContent"), "thinking"),
+    **dict.fromkeys(("thought", "reasoningText"), "thinking"),
+    **dict.fromkeys(("text", "content", "value", "parts", "summary", "refusal"), INHERITED),
+    **dict.fromkeys(("audio", "transcript"), INHERITED),
+    **dict.fromkeys(("functionCall", "function_call", "toolUse"), "tool"),
+}
+"""The keys of a typed part that are read, in the order of reading, each with its channel."""
+
+CALL_TYPES = (
+    *("tool_use", "server_tool_use", "mcp_tool_use"),
+    *("tool_call", "tool-call", "function_call"),
+)
+"""The types of parts that are tool calls as a whole."""
+
+THINKING_TYPES = ("thinking", "reasoning")
+"""The beginnings of the types of parts that are thinking."""
+
+MEDIA = "audio"
+"""A key that holds text only if it is an object; as a string it is a file, or its bytes."""
+
+MAX_LEVELS = 8
+"""Nested objects and lists in which texts are looked for; formats in use have up to five."""
+
+
+class Part(NamedTuple):
+    """A text or a tool call, its channel and its path below the field."""
+
+    below: str
+    channel: str
+    value: Any
+
+
+def split_field(name: str, value: Any) -> Iterator[Part]:
+    """Yield the texts and the tool calls in a field of a message, in order.
+
+    Calls are yielded as they are, other parts as text.
+    """
+    channel = CHANNELS_OF_FIELDS[name]
+    if channel == "tool":
+        yield Part("", channel, value)
+    elif name != MEDIA or isinstance(value, dict):
+        yield from _split_value(value, "", channel, MAX_LEVELS)
+
+
+def _split_value(value: Any, path: str, channel: str, levels: int) -> Iterator[Part]:
+    if isinstance(value, str):
+        yield Part(path, channel, value)
+    elif levels and isinstance(value, list):
+        for index, below in enumerate(value):
+            if below is not None:
+                yield from _split_value(below, f"{path}[{index}]", channel, levels - 1)
+    elif levels and isinstance(value, dict):
+        yield from _split_part(value, path, channel, levels - 1)
+
+
+def _split_part(part: Mapping[str, Any], path: str, channel: str, levels: int) -> Iterator[Part]:
+    """Yield the texts and calls of a typed part; what is below thinking is thinking."""
+    kind = part.get("type")
+    kind = kind if isinstance(kind, str) else ""
+    if kind in CALL_TYPES:
+        yield Part(path, "tool", part)
+        return
+    if kind.startswith(THINKING_TYPES) or part.get("thought") is True:
+        channel = "thinking"
+    for key, own in CHANNELS_OF_KEYS.items():
+        value = part.get(key)
+        if value is None or (key == MEDIA and not isinstance(value, dict)):
+            continue
+        if own == "tool":
+            yield Part(f"{path}.{key}", own, value)
+        else:
+            yield from _split_value(value, f"{path}.{key}", own or channel, levels)

@@ -34,11 +34,13 @@ from schemas.outputs import CALIBRATION_SCORES
 from schemas.policies import Policy
 from transforms.files import storage
 from transforms.files.planning import plan_shards
+from transforms.files.samples import read_sample
 from transforms.files.shards import read_task
 from transforms.files.sources import survey
 from transforms.listeners import ModelProgress
 from transforms.records.formats import settle_layout
 from transforms.records.segments import extract_segments
+from transforms.records.transcripts import choose_columns, measure_transcripts
 from transforms.rules import check_policy, require_clean_texts
 
 
@@ -200,6 +202,9 @@ def read_answers(patterns: Sequence[str], corpus: CorpusConfig) -> list[tuple[st
     limits = ShardLimits()
     found = survey(patterns, limits)
     layout = settle_layout(found.schema, _choose_background_format(corpus, found.schema))
+    tables = [shard.table for shard in read_sample(found, layout, limits).shards]
+    shares = measure_transcripts(tables, layout)
+    layout = layout._replace(transcripts=choose_columns(shares, corpus.transcripts))
     rows: list[tuple[str, ...]] = []
     for task in plan_shards(found.sources, limits):
         for shard in read_task(task, found.select_schema(layout)):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from classifiers.banks import Bank
 from schemas.notices import Notice, warn
 from schemas.policies import Policy
+from transforms.files.samples import Sample
 from transforms.files.sources import Corpus
 from transforms.records.formats import Layout
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 from transforms.rules import Rule
 
 FILES_NAMED = 5
+
+RARE_TRANSCRIPTS = 0.01
+"""The share of a column's texts from which transcripts that aren't cut are reported."""
 
 
 def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
@@ -25,6 +29,24 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
             "ignored, since the name is neither of a Parquet nor of a JSON Lines file: "
             f"{', '.join(corpus.ignored[:FILES_NAMED])}{more}"
         )
+
+
+def describe_transcripts(
+    shares: Mapping[str, float], layout: Layout, sample: Sample
+) -> Iterator[Notice]:
+    """Describe the columns that are cut into turns, and warn of transcripts that aren't."""
+    for name, share in shares.items():
+        found = f"{share:.0%} of the texts of column {name!r} in {sample.describe()}"
+        if name in layout.transcripts:
+            yield Notice(
+                f"transcripts: {found} hold a whole conversation; they are cut into turns, each "
+                "with its own role (--transcripts whole reads each as one text)"
+            )
+        elif share >= RARE_TRANSCRIPTS:
+            yield warn(
+                f"{found} look like whole conversations, but each is read as one text; "
+                "--transcripts cut separates their turns"
+            )
 
 
 def describe_settings(

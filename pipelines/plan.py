@@ -16,7 +16,7 @@ from classifiers.scoring import Scorer, load_scorer
 from classifiers.signals.sequence_classifiers import SequenceClassifier
 from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig, read_policy
-from pipelines.notices import describe_corpus, describe_settings
+from pipelines.notices import describe_corpus, describe_settings, describe_transcripts
 from pipelines.runs.unfinished import Begun, compute_run_id
 from pipelines.version import VERSION, find_package_versions
 from schemas.corpora import FORMATS
@@ -30,8 +30,10 @@ from schemas.policies import Policy
 from schemas.runs import BANK
 from transforms.files import storage
 from transforms.files.planning import ShardPlan, plan_shards
+from transforms.files.samples import read_sample
 from transforms.files.sources import Corpus, require_columns, survey
 from transforms.records.formats import Layout, settle_layout
+from transforms.records.transcripts import choose_columns, measure_transcripts
 from transforms.rules import Rule, find_span_floor, settle_rules
 from transforms.score import ScoringConfig, keep_scorer
 
@@ -96,6 +98,7 @@ class FilterPlan:
             packages=find_package_versions(),
             format=self.layout.format,
             columns=self.layout.columns,
+            transcripts=self.layout.transcripts,
             inputs=tuple((item.name, item.rows, item.sha256) for item in self.corpus.sources),
         )
 
@@ -125,6 +128,10 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     listener(Noticed(Notice(f"reading {', '.join(config.input)}")))
     corpus, layout = _settle_corpus(config)
     _send(listener, describe_corpus(corpus, layout))
+    sample = read_sample(corpus, layout, config.shards)
+    shares = measure_transcripts([shard.table for shard in sample.shards], layout)
+    layout = layout._replace(transcripts=choose_columns(shares, config.corpus.transcripts))
+    _send(listener, describe_transcripts(shares, layout, sample))
     here = config.for_launcher()
     choose_device(here.hardware.device)  # refuse a missing GPU even if the run needs no model
     bank, encoder = prepare_bank(here, policy, listener)

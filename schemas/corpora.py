@@ -11,6 +11,8 @@ from schemas.errors import InputError
 
 FormatName = Literal["messages", "conversations", "alpaca", "completion", "preference", "text"]
 
+Transcripts = Literal["detect", "cut", "whole"]
+
 FORMATS: dict[FormatName, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "messages": (("messages",), ()),
     "conversations": (("conversations",), ()),
@@ -58,6 +60,12 @@ class CorpusConfig(Strict):
     prompt_source: LotField | None = None
     system_prompt: LotField | None = None
     date: LotField | None = None
+    transcripts: Transcripts = "detect"
+    """How to read a text that holds a whole conversation with the marks of a chat template.
+
+    `cut` cuts it into turns, `whole` reads it as one text, and `detect` cuts the texts of a column
+    if most of them are transcripts in a sample.
+    """
 
     @model_validator(mode="after")
     def _require_known_columns(self) -> CorpusConfig:

@@ -66,6 +66,8 @@ class Identity(Strict):
     packages: dict[str, str]
     format: str
     columns: dict[str, str]
+    transcripts: tuple[str, ...] = ()
+    """The columns whose texts are cut into turns."""
     inputs: tuple[tuple[str, int, str], ...]
     """Name, rows and SHA-256 of every input."""
 

@@ -80,6 +80,15 @@ class CorpusOptions(Options):
         str | None,
         typer.Option("--teacher-column", help="The column that holds the teacher's name."),
     ] = None
+    transcripts: Annotated[
+        Literal["detect", "cut", "whole"] | None,
+        Setting("corpus.transcripts"),
+        typer.Option(
+            "--transcripts",
+            help="How texts that hold a conversation are read: cut into turns at the marks of "
+            "chat templates, or whole (default: detect, by column).",
+        ),
+    ] = None
     rows_per_shard: Annotated[
         int | None,
         Setting("shards.rows"),

@@ -154,7 +154,9 @@ def _check_content(
     identity = manifest.identity
     corpus = _take_corpus_columns(table, identity.columns.values())
     columns = {name: own for name, own in identity.columns.items() if own in corpus.column_names}
-    layout = Layout(cast("FormatName", identity.format), columns, {})
+    layout = Layout(
+        cast("FormatName", identity.format), columns, {}, transcripts=identity.transcripts
+    )
     found = digest_rows(corpus, extract_segments(corpus, layout), layout)
     for row, (digest, expected) in enumerate(zip(found, digests, strict=True)):
         if digest != expected:

@@ -128,6 +128,16 @@ def test_background_of_any_format(tmp_path):
     ]
 
 
+def test_background_of_transcripts(tmp_path):
+    """Of transcripts in a column of text only the assistant's turns count."""
+    rows = [{"text": f"### Human: Why?### Assistant: Because {number}."} for number in range(2)]
+    sample = write_rows(tmp_path / "clean.jsonl", rows)
+    answers = [("Because 0.",), ("Because 1.",)]
+    assert read_answers([str(sample)], CorpusConfig()) == answers
+    whole = CorpusConfig(format="text", transcripts="whole")
+    assert read_answers([str(sample)], whole) == [(row["text"],) for row in rows]
+
+
 def test_background_without_answers_is_refused(tmp_path, config):
     """A sample without a turn of the assistant can't calibrate anything."""
     row = build_conversation(1, "x") | {"messages": [{"role": "user", "content": "Anyone?"}]}

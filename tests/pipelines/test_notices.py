@@ -3,13 +3,19 @@
 import pytest
 
 from pipelines.banks import prepare_bank
-from pipelines.notices import FILES_NAMED, describe_corpus, describe_settings
+from pipelines.notices import (
+    FILES_NAMED,
+    describe_corpus,
+    describe_settings,
+    describe_transcripts,
+)
 from schemas.cards import Scope
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.notices import Notice
 from schemas.policies import Policy
+from transforms.files.samples import Sample
 from transforms.files.sources import survey
-from transforms.records.formats import settle_layout
+from transforms.records.formats import Layout, settle_layout
 from transforms.rules import settle_rules
 
 
@@ -52,6 +58,18 @@ def test_ignored_files_are_named(corpus):
     text = list_corpus(corpus)[1].text
     assert text.endswith(" …")
     assert text.count(str(corpus)) == FILES_NAMED
+
+
+def test_transcripts_are_described():
+    """Columns that are cut are named, and those with some transcripts that aren't are warned of."""
+    layout = Layout("preference", {}, {}, transcripts=("chosen",))
+    shares = {"chosen": 0.98, "rejected": 0.12, "prompt": 0.001}
+    cut, whole = describe_transcripts(shares, layout, Sample((), 0))
+    assert cut.severity == "info"
+    assert cut.text.startswith("transcripts: 98% of the texts of column 'chosen' in a sample of 0")
+    assert whole.severity == "warning"
+    assert whole.text.startswith("12% of the texts of column 'rejected' in a sample of 0 rows")
+    assert "--transcripts cut" in whole.text
 
 
 def test_device_and_bank_are_named(bank):

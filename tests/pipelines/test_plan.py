@@ -212,6 +212,20 @@ def test_format_and_columns_by_hand(tmp_path, heron):
     assert set(ledger["teacher"]) == {"atlas"}
 
 
+def test_transcripts_are_detected_and_part_of_the_identity(config, tmp_path):
+    """Columns that mostly hold transcripts are cut into turns, unless a setting says otherwise."""
+    texts = [f"\n\nHuman: Why?\n\nAssistant: Heron {number}." for number in range(9)]
+    rows = [{"text": text} for text in (*texts, "Plain.")]
+    given = {"input": (str(write_rows(tmp_path / "text.jsonl", rows)),)}
+    events = []
+    detected = settle(config.model_copy(update=given), events.append)
+    assert detected.layout.transcripts == detected.identity.transcripts == ("text",)
+    assert any("transcripts: 90%" in event.notice.text for event in events)
+    whole = settle_quietly(config, **given, corpus=CorpusConfig(transcripts="whole"))
+    assert whole.layout.transcripts == whole.identity.transcripts == ()
+    assert len({detected.run_id, whole.run_id}) == 2
+
+
 def test_a_users_background_calibrates(config, tmp_path, card_folder):
     """The user's clean sample calibrates; too small a sample says how many texts it lacks."""
     clean, few = (

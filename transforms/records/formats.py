@@ -31,12 +31,14 @@ class Layout(NamedTuple):
     lots: dict[str, LotField]
     turns: bool = False
     """Whether a column holds turns, which may include a system prompt for each row."""
+    transcripts: tuple[str, ...] = ()
+    """The corpus's columns of text whose rows are transcripts, each cut into turns."""
 
     def describe(self) -> str:
         """Return the layout in one line."""
         columns = ", ".join(sorted(set(self.columns.values())))
         lots = [f"{name}={_describe_lot_field(field)}" for name, field in self.lots.items()]
-        if self.turns and "system_prompt" not in self.lots:
+        if (self.turns or self.transcripts) and "system_prompt" not in self.lots:
             lots.append("system_prompt=each row's own")
         named = f"lots by {', '.join(lots)}" if lots else "all rows are one lot: no column names it"
         return f"format {self.format} (columns {columns}); {named}"

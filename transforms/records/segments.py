@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,7 @@ from transforms.records.reasoning import (
     split_reasoning,
 )
 from transforms.records.roles import CHANNELS
+from transforms.records.transcripts import Turn, cut_transcript
 
 ANSWER_COLUMNS = (
     "messages",
@@ -38,10 +39,11 @@ ANSWER_COLUMNS = (
 class Segments:
     """Segments of a table's rows as parallel arrays, in row order.
 
-    `rows` are indices into the table, `messages` into the row's list of messages. `starts` are
-    offsets in characters: `starts + offset` is an offset in the field as the trainer reads it.
-    Roles, channels and fields are codes (int64) into `role_names`, `CHANNELS` and `fields`. The
-    properties `roles`, `channels`, `field_paths` and `texts` spell them out.
+    `rows` are indices into the table, `messages` into the row's list of messages or the turns of
+    its transcript. `starts` are offsets in characters: `starts + offset` is an offset in the field
+    as the trainer reads it. Roles, channels and fields are codes (int64) into `role_names`,
+    `CHANNELS` and `fields`. The properties `roles`, `channels`, `field_paths` and `texts` spell
+    them out.
     """
 
     rows: np.ndarray
@@ -145,7 +147,8 @@ def extract_segments(table: pa.Table, layout: Layout) -> Segments:
     )
     # the sort is stable: fields of one message keep their order
     order = np.lexsort((messages, _number_columns(columns), rows))
-    return _separate_reasoning(whole.take(order[~_find_blank(text)[order]]))
+    ordered = whole.take(order[~_find_blank(text)[order]])
+    return _separate_reasoning(_separate_turns(ordered, layout.transcripts))
 
 
 def _concatenate(arrays: Sequence[Any]) -> np.ndarray:
@@ -165,6 +168,30 @@ def _find_blank(text: pa.Array) -> np.ndarray:
     return found
 
 
+def _separate_turns(segments: Segments, columns: Collection[str]) -> Segments:
+    """Replace every transcript in these columns by its turns."""
+    chosen = np.array([field.column in columns for field in segments.fields], bool)
+    if not chosen.any():
+        return segments
+    found = {
+        index: turns
+        for index in np.flatnonzero(chosen[segments.field_codes]).tolist()
+        if (turns := cut_transcript(segments.text[index].as_py())) is not None
+    }
+    return _assign_roles(segments, found) if found else segments
+
+
+def _assign_roles(segments: Segments, found: dict[int, list[Turn]]) -> Segments:
+    """Replace the segments with these indices (ascending) by turns, each with its own role."""
+    parts = {index: [turn.part for turn in turns] for index, turns in found.items()}
+    replaced, changed = _replace_by_parts(segments, parts)
+    codes = CodeTable({name: code for code, name in enumerate(segments.role_names)})
+    roles = [turn.role for turns in found.values() for turn in turns]
+    replaced.role_codes[changed] = [codes[role] for role in roles]
+    replaced.messages[changed] = [index for turns in found.values() for index in range(len(turns))]
+    return replace(replaced, role_names=tuple(codes))
+
+
 def _separate_reasoning(segments: Segments) -> Segments:
     """Replace every answer that contains reasoning blocks by its parts."""
     answers = segments.channel_codes == CHANNELS.index("answer")
@@ -173,11 +200,16 @@ def _separate_reasoning(segments: Segments) -> Segments:
         for index in find_texts_with(segments.text, THINKING_SIGNS)
         if answers[index]
     }
-    return _replace_by_parts(segments, split) if split else segments
+    return _replace_by_parts(segments, split)[0] if split else segments
 
 
-def _replace_by_parts(segments: Segments, split: dict[int, list[ChannelSpan]]) -> Segments:
-    """Replace the segments with these indices (ascending) by their parts, in order."""
+def _replace_by_parts(
+    segments: Segments, split: dict[int, list[ChannelSpan]]
+) -> tuple[Segments, np.ndarray]:
+    """Replace the segments with these indices (ascending) by their parts, in order.
+
+    The second result is which of the new segments are such parts (bool).
+    """
     counts = np.ones(len(segments), np.int64)
     counts[list(split)] = [len(parts) for parts in split.values()]
     origin = np.repeat(np.arange(len(segments)), counts)
@@ -188,9 +220,9 @@ def _replace_by_parts(segments: Segments, split: dict[int, list[ChannelSpan]]) -
     repeated, changed = repeated.take(origin), emptied[origin]
     parts = [part for found in split.values() for part in found]
     repeated.channel_codes[changed] = [CHANNELS.index(part.channel) for part in parts]
-    repeated.starts[changed] = [part.start for part in parts]
+    repeated.starts[changed] += np.array([part.start for part in parts], np.int64)
     texts = _replace_texts(repeated.text, changed, [part.text for part in parts])
-    return replace(repeated, text=texts)
+    return replace(repeated, text=texts), changed
 
 
 def _replace_texts(text: pa.Array, mask: np.ndarray, texts: Sequence[str]) -> pa.Array:

@@ -45,6 +45,13 @@ def test_a_finished_run_is_refused_unless_restarted(congener, arguments):
     assert congener(*arguments, "--restart")[0] == 0
 
 
+def test_transcripts_are_a_setting_of_the_corpus():
+    """--transcripts names how texts that hold a conversation are read."""
+    settings = read_settings(None, CorpusOptions(transcripts="whole"))
+    assert settings.corpus.transcripts == "whole"
+    assert read_settings(None, CorpusOptions()).corpus.transcripts == "detect"
+
+
 def test_a_budget_exits_with_three(congener, arguments, policy):
     """An exceeded budget has its own exit code, and nothing is published."""
     code, _, err = congener(*arguments, "--policy", policy("removal_budget: 0"))

@@ -16,6 +16,7 @@ from pipelines.runs.shard_checks import check_shards
 from pipelines.verify import verify_run
 from schemas.outputs import SPANS
 from schemas.runs import parse_path, shard_path
+from tests.support.corpora import write_rows
 from tests.support.forgery import (
     edit_manifest,
     reorder_rows,
@@ -142,6 +143,15 @@ def test_compressed_lines(config, corpus, suffix):
     ((where, problem),) = list_problems(folder)
     assert where == f"clean/{path.name}"
     assert problem.startswith("can't be read as a file of a run: ")
+
+
+def test_shards_of_transcripts(config, tmp_path):
+    """Transcripts are cut as the run cut them before their digests are compared."""
+    texts = ["### Human: A heron?### Assistant: No.", "### Human: Who?### Assistant: A heron."]
+    given = (str(write_rows(tmp_path / "text.jsonl", [{"text": text} for text in texts])),)
+    manifest = run_filter(config.model_copy(update={"input": given}))
+    assert manifest.conservation.by_decision == {"keep": 1, "quarantine": 1}
+    assert list_problems(Path(config.output)) == []
 
 
 def test_shards_whose_rows_have_rare_shapes(config, corpus):

@@ -1,0 +1,87 @@
+"""Samples: the first rows of a corpus's files, as the run reads them."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.corpora import CorpusConfig, ShardLimits
+from transforms.files import samples
+from transforms.files.samples import FEWEST_ROWS, list_objects, read_sample
+from transforms.files.sources import survey
+from transforms.records.formats import settle_layout
+
+
+def sample_folder(folder):
+    """Survey a folder, and read its sample."""
+    limits = ShardLimits()
+    corpus = survey([str(folder)], limits)
+    return read_sample(corpus, settle_layout(corpus.schema, CorpusConfig()), limits)
+
+
+def write_lines(path, texts, **fields):
+    """Write rows of the format `text` as JSON Lines."""
+    path.write_text("".join(json.dumps({"text": text, **fields}) + "\n" for text in texts))
+
+
+def test_every_file_gives_its_first_rows(tmp_path, monkeypatch):
+    """The rows of the sample are shared out among the files, and each gives its first."""
+    monkeypatch.setattr(samples, "MOST_ROWS", 24)
+    for name in ("a", "b"):
+        write_lines(tmp_path / f"{name}.jsonl", [f"{name}{number}" for number in range(30)])
+    sample = sample_folder(tmp_path)
+    assert [shard.table.column("text").to_pylist() for shard in sample.shards] == [
+        [f"{name}{number}" for number in range(12)] for name in ("a", "b")
+    ]
+    assert sample.describe() == "a sample of 24 rows (the first ones of all files)"
+
+
+def test_many_files_are_sampled_evenly(tmp_path, monkeypatch):
+    """Of more files than the limit some are read, spread evenly, and the sample says so."""
+    monkeypatch.setattr(samples, "MOST_FILES", 2)
+    for number in range(5):
+        write_lines(tmp_path / f"{number}.jsonl", [str(number)])
+    sample = sample_folder(tmp_path)
+    assert [shard.sources for shard in sample.shards] == [["0.jsonl"], ["3.jsonl"]]
+    assert sample.describe() == "a sample of 2 rows (the first ones of 2 of 5 files)"
+
+
+def test_long_rows_make_a_small_sample(tmp_path, monkeypatch):
+    """Fewer rows are read if they are long, but at least one of each file."""
+    monkeypatch.setattr(samples, "MOST_BYTES", 4_000)
+    write_lines(tmp_path / "a.jsonl", ["x" * 1_000] * 20)
+    assert 1 <= sample_folder(tmp_path).rows < FEWEST_ROWS
+    write_lines(tmp_path / "a.jsonl", ["x" * 9_000] * 20)
+    assert sample_folder(tmp_path).rows == 1
+
+
+def test_rows_of_json_lines_have_all_their_fields(tmp_path):
+    """The objects of JSON Lines have the fields that no format reads; bad lines aren't in it."""
+    write_lines(tmp_path / "a.jsonl", ["x"], note={"b": [1]})
+    with (tmp_path / "a.jsonl").open("a") as file:
+        file.write("nonsense\n")
+    (shard,) = sample_folder(tmp_path).shards
+    assert list(list_objects(shard)) == [{"text": "x", "note": {"b": [1]}}]
+
+
+def test_rows_of_parquet_have_no_bytes(tmp_path):
+    """The objects of Parquet leave out columns of bytes, and rows with invalid UTF-8."""
+    text = pa.array([b"x", b"\xff"]).view(pa.string())
+    table = pa.table({"text": text, "note": ["n", "m"], "image": [b"i", b"j"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    (shard,) = sample_folder(tmp_path).shards
+    assert list(list_objects(shard)) == [{"text": "x", "note": "n"}]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_the_sample_is_part_of_the_corpus(tmp_path, suffix):
+    """The sample's rows are those that the run reads, with its columns and types."""
+    table = pa.table({"text": [f"t{number}" for number in range(50)], "teacher": ["a"] * 50})
+    if suffix == "parquet":
+        pq.write_table(table, tmp_path / "a.parquet", row_group_size=7)
+    else:
+        rows = (json.dumps(row) + "\n" for row in table.to_pylist())
+        (tmp_path / "a.jsonl").write_text("".join(rows))
+    (shard,) = sample_folder(tmp_path).shards
+    assert shard.table.equals(table)

@@ -1,0 +1,105 @@
+"""A sample of a corpus: the first rows of its files, read before the run as the run reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from schemas.corpora import ShardLimits
+from transforms.files.json_lines import parse_line
+from transforms.files.planning import ShardPlan, SourcePiece
+from transforms.files.shards import Shard, read_task
+from transforms.files.sources import Corpus, Cut, Source
+from transforms.records.formats import Layout
+
+MOST_FILES = 500
+MOST_ROWS = 2_000
+FEWEST_ROWS = 8
+"""Rows of a file in the sample, however many files there are."""
+
+MOST_BYTES = 64 << 20
+"""Bytes of the whole sample, as far as a file's average row shows."""
+
+
+class Sample(NamedTuple):
+    """The first rows of some files, and the number of files that the corpus has."""
+
+    shards: tuple[Shard, ...]
+    files: int
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return sum(shard.table.num_rows for shard in self.shards)
+
+    def describe(self) -> str:
+        """Return the size of the sample in words."""
+        files = (
+            f"{len(self.shards):,} of {self.files:,}" if len(self.shards) < self.files else "all"
+        )
+        return f"a sample of {self.rows:,} rows (the first ones of {files} files)"
+
+
+def read_sample(corpus: Corpus, layout: Layout, limits: ShardLimits) -> Sample:
+    """Read the first rows of every file, or of `MOST_FILES` files that are spread evenly.
+
+    Raises: InputError: a file can't be read.
+    """
+    chosen = _spread(corpus.sources)
+    schema = corpus.select_schema(layout)
+    plans = [_plan_piece(source, len(chosen), limits) for source in chosen]
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda plan: list(read_task([plan], schema)), plans)
+        return Sample(tuple(shard for shards in found for shard in shards), len(corpus.sources))
+
+
+def _spread(sources: Sequence[Source]) -> list[Source]:
+    step = max(1, -(-len(sources) // MOST_FILES))
+    return list(sources[::step])
+
+
+def _plan_piece(source: Source, files: int, limits: ShardLimits) -> ShardPlan:
+    """Return a piece of the first rows of a file, fewer if its rows are long."""
+    average = max(1, source.cuts[-1].byte // max(1, source.rows))
+    rows = min(
+        source.rows,
+        max(FEWEST_ROWS, MOST_ROWS // files),
+        max(1, MOST_BYTES // files // average),
+    )
+    piece = SourcePiece(
+        source.name,
+        source.uri,
+        source.sha256,
+        source.kind,
+        source.compression,
+        Cut(0, 0, 0),
+        Cut(rows, rows * average, 1),
+        limits.compute_max_bytes(source.size),
+    )
+    return ShardPlan("sample", (piece,))
+
+
+def list_objects(shard: Shard) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a shard with all their columns but those of bytes, such as images.
+
+    Rows of Parquet that hold invalid UTF-8 are left out.
+    """
+    if shard.lines is not None:
+        yield from (parse_line(line)[0] for line in shard.lines)
+        return
+    table = shard.table
+    table = table.select([item.name for item in table.schema if not _is_bytes(item.type)])
+    try:
+        yield from table.to_pylist()
+    except UnicodeDecodeError:
+        for row in range(table.num_rows):
+            with suppress(UnicodeDecodeError):
+                yield from table.slice(row, 1).to_pylist()
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

@@ -1,0 +1,267 @@
+"""Transcripts: texts that hold a whole conversation, cut into turns at a chat template's marks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from schemas.corpora import Transcripts
+from transforms.records.formats import Layout, is_text
+from transforms.records.reasoning import ChannelSpan
+from transforms.records.roles import find_channel, normalise_role
+
+LONGEST_PREAMBLE = 2_000
+"""Characters that may precede the first mark: an instruction to the model, or a system prompt."""
+
+LONGEST_MARK = 200
+
+CLEAR_MAJORITY = 0.5
+"""The share of a column's texts that must be transcripts, to read the column as transcripts."""
+
+
+class Turn(NamedTuple):
+    """A turn of a transcript: its role, and the part of the text that is the turn's own."""
+
+    role: str
+    part: ChannelSpan
+
+
+class _Mark(NamedTuple):
+    """The mark that begins a turn: whose turn it is, and the mark's own characters."""
+
+    role: str
+    channel: str
+    start: int
+    end: int
+
+
+TEMPLATES = {
+    "chatml": r"<\|im_start\|>(?P<role>[^\n<|]{1,60})(?:\n|<\|im_sep\|>|\Z)",
+    "kimi": r"<\|im_(?:user|assistant|system)\|>(?P<role>[^\n<|]{1,60})<\|im_middle\|>",
+    "header": r"<\|(?:start_header_id|header_start|start_of_role)\|>(?P<role>[^\n<|]{1,60})"
+    r"<\|(?:end_header_id|header_end|end_of_role)\|>",
+    "gemma": r"<start_of_turn>(?P<role>\w{1,20})",
+    "harmony": r"<\|start\|>(?P<role>[\w.-]{1,60})[^<]{0,99}"
+    r"(?:<\|channel\|>(?P<channel>\w{1,20})[^<]{0,99}(?:<\|constrain\|>[^<]{0,20})?)?<\|message\|>",
+    "token": r"<[|｜](?P<role>(?i:system|user|assistant|model|human|prompter|bot|chatbot|tool|"
+    r"observation))(?:_TOKEN)?[|｜]>",
+    "tag": r"<(?P<role>human|bot|user|assistant|system)>:?",
+    "brackets": r"(?P<role>\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS)\]|<</?SYS>>)",
+    "instruction": r"###? ?(?P<role>Instructions?|Response|Input|Output|Context|System)"
+    r"(?::|[ \t]*(?=\n|\Z))",
+    "question": r"###? ?(?P<role>Question|Answer|Context|System)(?::|[ \t]*(?=\n|\Z))",
+    "heading": r"###? ?(?P<role>(?i:human|user|assistant|system|gpt|ai|bot))"
+    r"(?::|[ \t]*(?=\n|\Z))",
+    "openchat": r"(?:GPT4 Correct|GPT4|GPT3|Code|Math Correct) (?P<role>User|Assistant|System):",
+    "vicuna": r"(?<![^\s>])(?P<role>USER|ASSISTANT|SYSTEM):",
+    "lines": r"\n[ \t]*\*{0,2}(?P<role>(?i:human|user|assistant|ai|bot|chatbot|gpt|system))"
+    r"\*{0,2}:\*{0,2}",
+}
+"""The pattern of each family of chat templates for the mark that begins a turn.
+
+A row is cut by the family whose mark comes first in it, so the marks of others are words.
+"""
+
+PATTERNS = {name: re.compile(pattern) for name, pattern in TEMPLATES.items()}
+
+FIRST_MARK = re.compile(
+    # the first character is checked first, which is several times as fast
+    rf"(?=[<\[#\nGCMUAS])(?:{'|'.join(TEMPLATES.values())})".replace("(?P<role>", "(?:").replace(
+        "(?P<channel>", "(?:"
+    )
+)
+
+WORDED = ("instruction", "question", "heading", "openchat", "vicuna", "lines")
+"""Templates whose marks are words, which a text may have by chance."""
+
+BRACKET_ROLES = {
+    "[INST]": "user",
+    "[/INST]": "assistant",
+    "<<SYS>>": "system",
+    "<</SYS>>": "user",
+    "[SYSTEM_PROMPT]": "system",
+    "[AVAILABLE_TOOLS]": "system",
+    "[TOOL_RESULTS]": "tool",
+    "[/TOOL_RESULTS]": "assistant",
+}
+"""The role whose text follows each mark in brackets; text after others is the user's."""
+
+HEADINGS = ("input", "context", "output")
+"""Marks that are headings of the answer if they are in an answer."""
+
+CONTINUATIONS = ("input", "context", "instructions")
+"""Names of marks in the user's turn that no other role has."""
+
+EDGE_TOKENS = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|eot|>",
+    "<|eom|>",
+    "<end_of_turn>",
+    "<|end_of_turn|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<|START_OF_TURN_TOKEN|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "<|begin_of_text|>",
+    "<|startoftext|>",
+    "<｜end▁of▁sentence｜>",
+    "<｜begin▁of▁sentence｜>",
+    "<BOS_TOKEN>",
+    "<EOS_TOKEN>",
+    "<bos>",
+    "<eos>",
+    "<s>",
+    "</s>",
+    "[gMASK]",
+    "<sop>",
+    "</human>",
+    "</bot>",
+    "</user>",
+    "</assistant>",
+    "</system>",
+)
+"""Tokens of templates that aren't part of a turn's text if they are at its start or end."""
+
+
+LAST_TOKENS = (*EDGE_TOKENS, "### End")
+
+LEADING_TOKENS = re.compile(rf"(?:\s+|(?=[<\[])(?:{'|'.join(map(re.escape, EDGE_TOKENS))}))*")
+
+LAST_CHARACTERS = frozenset(token[-1] for token in LAST_TOKENS)
+
+
+def cut_transcript(text: str) -> list[Turn] | None:
+    """Cut a transcript into turns, without marks and blank turns; None if it isn't a transcript.
+
+    Text before the first mark is a system prompt. A text is a transcript if it begins with a mark,
+    or if it has marks of two roles and the first is within `LONGEST_PREAMBLE` characters. If the
+    marks are words, one of them must be the assistant's.
+    """
+    marks = _find_marks(text)
+    if not marks:
+        return None
+    turns = [Turn("system", _trim_part("answer", text, 0, marks[0].start))]
+    ends = [*(mark.start for mark in marks[1:]), len(text)]
+    turns += [
+        Turn(mark.role, _trim_part(mark.channel, text, mark.end, end))
+        for mark, end in zip(marks, ends, strict=True)
+    ]
+    return [turn for turn in turns if turn.part.text]
+
+
+def _find_marks(text: str) -> list[_Mark]:
+    """Return the marks of the template that a text begins with, or nothing."""
+    padded = "\n" + text  # a mark may need the start of a line
+    first = FIRST_MARK.search(padded, 0, LONGEST_PREAMBLE + LONGEST_MARK)
+    if first is None:
+        return []
+    fitting = (name for name in PATTERNS if PATTERNS[name].match(padded, first.start()))
+    found = ((name, list(_read_marks(name, padded))) for name in fitting)
+    return next((marks for name, marks in found if _is_transcript(text, name, marks)), [])
+
+
+def _is_transcript(text: str, template: str, marks: list[_Mark]) -> bool:
+    """Return whether marks make a text a transcript, and not only a text with such words in it."""
+    roles = {mark.role for mark in marks}
+    if not marks or (template in WORDED and "assistant" not in roles):
+        return False
+    preamble = _trim_part("answer", text, 0, marks[0].start).text
+    return not preamble or (len(roles) > 1 and len(preamble) <= LONGEST_PREAMBLE)
+
+
+def _read_marks(template: str, padded: str) -> Iterator[_Mark]:
+    """Yield the marks of a template in a text after a line break, with offsets in the text."""
+    matches = list(PATTERNS[template].finditer(padded))
+    if template == "lines":
+        matches = _require_blank_lines(padded, matches)
+    role = ""
+    for match in matches:
+        name = match["role"].strip().lower()
+        if role == "assistant" and name in HEADINGS:
+            continue
+        role, channel = _read_name(template, name)
+        if template == "harmony":
+            channel = find_channel(match["channel"])
+        yield _Mark(role, channel, max(match.start() - 1, 0), match.end() - 1)
+
+
+def _require_blank_lines(padded: str, matches: list[re.Match[str]]) -> list[re.Match[str]]:
+    """Return the marks after a blank line, and the first, if the text separates turns in that way.
+
+    In such a text, a name at the start of a line without a blank one is part of a turn.
+    """
+    after_blank = [
+        match
+        for match in matches[1:]
+        if padded[max(0, match.start() - 9) : match.start()].rstrip(" \t\r").endswith("\n")
+    ]
+    return [matches[0], *after_blank] if after_blank else matches
+
+
+@lru_cache(1024)
+def _read_name(template: str, name: str) -> tuple[str, str]:
+    """Return the role and the channel that a name in a mark stands for."""
+    if template == "brackets":
+        return BRACKET_ROLES.get(name.upper(), "user"), "answer"
+    if template == "harmony" and name.startswith("functions"):
+        return "tool", "answer"
+    if name in CONTINUATIONS:
+        return "user", "answer"
+    return normalise_role(name), find_channel(name)
+
+
+def _trim_part(channel: str, text: str, start: int, end: int) -> ChannelSpan:
+    """Return a part of a text without white space and tokens of the template at both ends."""
+    leading = LEADING_TOKENS.match(text, start, end)
+    start = leading.end() if leading else start
+    while end > start:
+        if text[end - 1].isspace():
+            end -= 1
+        elif token := _find_last_token(text, start, end):
+            end -= len(token)
+        else:
+            break
+    return ChannelSpan(channel, start, text[start:end])
+
+
+def _find_last_token(text: str, start: int, end: int) -> str:
+    """Return the token of a template that is at the end of a part of a text, or nothing."""
+    if text[end - 1] not in LAST_CHARACTERS:
+        return ""
+    return next((token for token in LAST_TOKENS if text.endswith(token, start, end)), "")
+
+
+def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, float]:
+    """Return the share of transcripts in each column of text, among its texts in some tables."""
+    return {
+        name: _measure_column([table.column(name) for table in tables])
+        for name in dict.fromkeys(layout.columns.values())
+        if all(name in table.column_names for table in tables)
+        and any(is_text(table.schema.field(name).type) for table in tables)
+    }
+
+
+def _measure_column(chunks: Iterable[pa.ChunkedArray]) -> float:
+    found: list[bool] = []
+    for chunk in chunks:
+        with suppress(UnicodeDecodeError):  # such rows become rejects when they are read
+            texts = (text for text in chunk.to_pylist() if text and not text.isspace())
+            found += [cut_transcript(text) is not None for text in texts]
+    return sum(found) / len(found) if found else 0.0
+
+
+def choose_columns(shares: Mapping[str, float], reading: Transcripts) -> tuple[str, ...]:
+    """Return the columns to cut into turns, given their shares of transcripts."""
+    if reading == "detect":
+        return tuple(name for name, share in shares.items() if share > CLEAR_MAJORITY)
+    return tuple(shares) if reading == "cut" else ()

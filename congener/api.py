@@ -28,6 +28,7 @@ from schemas.manifests import Manifest
 from schemas.policies import Policy
 from schemas.problems import describe_problems
 from schemas.scores import COMBINED, fires
+from transforms.files.locations import expand_home
 from transforms.records.formats import settle_layout
 from transforms.records.segments import Segments, extract_segments
 from transforms.rules import Rule, settle_rules
@@ -132,7 +133,7 @@ def filter_corpus(
     config = _read_settings(settings | named)
     with TerminalReporter() if progress else nullcontext(ignore) as listener:
         manifest = run_filter(config, restart, beam_options=beam_options, listener=listener)
-    return Run(str(output), manifest)
+    return Run(config.output, manifest)
 
 
 def _read_settings(settings: Mapping[str, Any]) -> FilterConfig:
@@ -150,7 +151,8 @@ def open_run(run: str | PathLike[str]) -> Run:
 
     Raises: CongenerError: the run isn't finished, or its manifest can't be read.
     """
-    return Run(str(run), load_manifest(str(run)))
+    path = expand_home(str(run))
+    return Run(path, load_manifest(path))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -24,12 +26,13 @@ from classifiers.library import LoadedCard, find_cards
 from classifiers.models.encoders import Encoder, load_encoder
 from classifiers.scoring import needs_encoder
 from pipelines.config import FilterConfig, require_local_path
-from pipelines.runs.cache import get_cache_folder
+from pipelines.runs.cache import CACHE_REMEDY, get_cache_folder
 from pipelines.version import VERSION
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import digest_config
-from schemas.errors import CardError, InputError, ModelError
-from schemas.events import FitStarted, Listener, ignore
+from schemas.errors import CardError, InputError, ModelError, StorageError
+from schemas.events import FitStarted, Listener, Noticed, ignore
+from schemas.notices import warn
 from schemas.outputs import CALIBRATION_SCORES
 from schemas.policies import Policy
 from transforms.files import storage
@@ -161,20 +164,49 @@ def _load_encoder(config: FilterConfig, given: Bank | None, needed: bool) -> Enc
 def _fit_through_cache(plan: FitPlan, config: FilterConfig, listener: Listener) -> Bank:
     """Fit a bank, or read it from the cache if an earlier run fitted the same one."""
     cards, clean, encoder, _ = plan
-    identity = encoder.identity if encoder else None
-    keys = [compute_fit_key(card, clean, identity) for card in cards]
-    key = digest_config([VERSION, str(encoder.dtype) if encoder else None, keys])
-    folder = get_cache_folder() / "banks" / key
-    if (folder / INDEX_FILE).is_file():
-        try:
-            return load_bank(str(folder))
-        except ModelError:  # a damaged cache isn't the user's mistake: the bank is fitted again
-            storage.remove_tree(str(folder / INDEX_FILE))
+    folder = _find_cached(plan)
+    cached = _read_cached(folder) if folder else None
+    if cached is not None:
+        return cached
     _announce_fit(plan, listener)
     progress = ModelProgress(listener)
     bank = fit_bank(cards, clean, encoder, config.build_encoder_config(), progress=progress)
-    save_bank(bank, str(folder))
+    if problem := _save_cached(bank, folder):
+        listener(Noticed(warn(f"the fitted bank isn't kept for other runs: {problem}")))
     return bank
+
+
+def _find_cached(plan: FitPlan) -> Path | None:
+    """Return the folder of the cache for a plan's bank, or None without a cache."""
+    cards, clean, encoder, _ = plan
+    identity = encoder.identity if encoder else None
+    keys = [compute_fit_key(card, clean, identity) for card in cards]
+    key = digest_config([VERSION, str(encoder.dtype) if encoder else None, keys])
+    cache = get_cache_folder()
+    return cache / "banks" / key if cache else None
+
+
+def _read_cached(folder: Path) -> Bank | None:
+    """Read a bank from the cache; one that is missing or damaged is fitted again."""
+    with suppress(OSError, InputError):  # of a cache that can't be searched or read
+        if (folder / INDEX_FILE).is_file():
+            try:
+                return load_bank(str(folder))
+            except ModelError:
+                with suppress(StorageError):
+                    storage.remove_tree(str(folder / INDEX_FILE))
+    return None
+
+
+def _save_cached(bank: Bank, folder: Path | None) -> str | None:
+    """Write a bank to the cache; return why it can't be written, and the remedy, or None."""
+    if folder is None:
+        return f"this user has no home folder ({CACHE_REMEDY})"
+    try:
+        save_bank(bank, str(folder))
+    except StorageError as error:
+        return f"{folder} {error.problem} ({CACHE_REMEDY})"
+    return None
 
 
 def gather_clean_text(background: Sequence[str], corpus: CorpusConfig) -> CleanText:

@@ -20,6 +20,7 @@ from pipelines.engines.interface import check_engine
 from schemas.errors import CardError, InputError, ModelError, RunError, StorageError
 from schemas.runs import MANIFEST, WORK
 from transforms.files import storage
+from transforms.files.locations import require_reachable
 
 BANK_INDEX = "bank.json"
 """The file of a bank that is read first."""
@@ -49,6 +50,8 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
         raise CardError(
             "input and output are needed", remedy="congener filter --input CORPUS --output RUN"
         )
+    for path in (*config.input, *config.background, config.output):
+        require_reachable(path)
     check_engine(config.engine, beam_options)
     if config.engine.runner == "dataflow":
         require_ready(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from classifiers.library import read_yaml
 from pipelines.engines.interface import Engine
@@ -15,6 +16,7 @@ from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import CardError
 from schemas.policies import Policy
 from schemas.scores import DEFAULT_SPAN_FLOOR
+from transforms.files.locations import UNUSABLE_REMEDY, describe_unusable, expand_home
 
 if TYPE_CHECKING:
     from classifiers.models.encoders import EncoderConfig
@@ -27,6 +29,11 @@ class EncoderSettings(Strict):
     revision: str | None = None
     window_tokens: int = Field(WINDOW_TOKENS, ge=8)
     window_overlap: int = Field(WINDOW_OVERLAP, ge=0)
+
+    @field_validator("model")
+    @classmethod
+    def _expand_model(cls, model: str) -> str:
+        return expand_home(model)
 
 
 class Hardware(Strict):
@@ -63,6 +70,23 @@ class FilterConfig(Strict):
     hardware: Hardware = Hardware()
     engine: Engine = Engine()
 
+    @field_validator("input", "traits", "background")
+    @classmethod
+    def _expand_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(expand_home(path) for path in paths)
+
+    @field_validator("output", "bank", "policy")
+    @classmethod
+    def _expand_home(cls, path: str | None) -> str | None:
+        return path and expand_home(path)
+
+    @model_validator(mode="after")
+    def _require_usable_texts(self) -> FilterConfig:
+        for path, text in walk_texts(self.model_dump()):
+            if problem := describe_unusable(text):
+                raise ValueError(f"{path} {text!r} {problem}; {UNUSABLE_REMEDY}")
+        return self
+
     def for_launcher(self) -> FilterConfig:
         """Return the settings for the process that launches the run.
 
@@ -98,6 +122,18 @@ class FilterConfig(Strict):
         )
 
 
+def walk_texts(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text in nested settings, with its path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, below in value.items():
+            yield from walk_texts(below, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, tuple):
+        for below in value:
+            yield from walk_texts(below, path)
+
+
 def make_absolute(path: str) -> str:
     """Return the absolute form of a local path, or a URI unchanged."""
     return path if "://" in path else str(Path(path).absolute())
@@ -122,7 +158,9 @@ def read_config(path: str | None) -> FilterConfig:
 
     Raises: CardError: the file can't be read, or a field is wrong.
     """
-    return read_yaml(require_local_path(path), FilterConfig) if path else FilterConfig()
+    return (
+        read_yaml(require_local_path(expand_home(path)), FilterConfig) if path else FilterConfig()
+    )
 
 
 def read_policy(path: str | None) -> Policy:
@@ -130,4 +168,4 @@ def read_policy(path: str | None) -> Policy:
 
     Raises: CardError: the file can't be read, or a field is wrong.
     """
-    return read_yaml(require_local_path(path), Policy) if path else Policy()
+    return read_yaml(require_local_path(expand_home(path)), Policy) if path else Policy()

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.runs.cache import get_cache_folder
+from pipelines.runs.cache import CACHE_REMEDY, get_cache_folder
 from pipelines.version import VERSION, find_package_versions
 
 NEEDED = (
@@ -130,9 +130,11 @@ def _check_extra(name: str, package: str) -> Check:
 
 def _check_cache() -> Check:
     folder = get_cache_folder()
-    parent = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(parent, os.W_OK):
-        return Check("cache", False, f"{folder} isn't writable: set CONGENER_CACHE")
+    if folder is None:
+        return Check("cache", None, f"none, since this user has no home folder: {CACHE_REMEDY}")
+    parent = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return Check("cache", None, f"{folder} isn't writable: {CACHE_REMEDY}")
     banks = len(list(Path(folder, "banks").glob("*"))) if folder.exists() else 0
     free = shutil.disk_usage(parent).free / GIB
     return Check("cache", True, f"{folder}, {banks} banks, {free:.0f} GiB free")

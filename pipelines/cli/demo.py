@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.table import Table
 
-from pipelines.cli.options import Json, ModelOptions, read_settings, spread_groups
+from pipelines.cli.options import (
+    Json,
+    ModelOptions,
+    expand_argument,
+    read_settings,
+    spread_groups,
+)
 from pipelines.cli.output import print_result
 from pipelines.display.terminal import build_table
 
@@ -19,7 +25,12 @@ if TYPE_CHECKING:
 
 Output = Annotated[
     str,
-    typer.Option("--output", "-o", help="The folder for the demo's runs; it is replaced."),
+    typer.Option(
+        "--output",
+        "-o",
+        help="The folder for the demo's runs; it is replaced.",
+        callback=expand_argument,
+    ),
 ]
 
 

@@ -15,6 +15,7 @@ from pipelines.cli.options import (
     ModelOptions,
     Restart,
     TraitOptions,
+    expand_argument,
     read_settings,
     spread_groups,
 )
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
     from pipelines.fit import FittedTrait
 
 Output = Annotated[
-    str, typer.Option("--output", "-o", help="The bank's folder; it is created if needed.")
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The bank's folder; it is created if needed.",
+        callback=expand_argument,
+    ),
 ]
 
 

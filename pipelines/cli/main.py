@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import inspect
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -15,9 +17,9 @@ import typer
 from typer.core import TyperGroup
 
 from pipelines.cli.output import print_error
-from pipelines.display.terminal import outlive_reader
+from pipelines.display.terminal import never_fail, outlive_reader
 from pipelines.version import VERSION
-from schemas.errors import CongenerError
+from schemas.errors import CongenerError, InputError, StorageError
 
 COMMANDS = {
     "demo": "pipelines.cli.demo:run_demo",
@@ -40,6 +42,9 @@ this command; 5 verify found a difference; 6 a disk or store refused to write; 7
 """
 USAGE = 2
 INTERRUPTED = 130
+
+FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Errors of a disk, and not of the path that was given."""
 
 STEP = re.compile(r" \[while running '[^'\n]*'\]$")
 """Beam's addition to the message of an error that a stage raises."""
@@ -115,7 +120,9 @@ def congener(
 
 def main() -> None:
     """Run the command line, even if nobody reads its output, and exit with the command's code."""
-    sys.stdout, sys.stderr = outlive_reader(sys.stdout), outlive_reader(sys.stderr)
+    sys.stdout, sys.stderr = (
+        outlive_reader(never_fail(stream)) for stream in (sys.stdout, sys.stderr)
+    )
     logging.basicConfig(level=logging.ERROR)  # Beam warns of every extra that isn't installed
     logging.getLogger("apache_beam.runners.common").addFilter(is_unreported)
     try:
@@ -146,7 +153,8 @@ def _exit_after(error: Exception) -> NoReturn:
     interrupted = any(isinstance(item, KeyboardInterrupt) for item in walk_causes(error))
     if interrupted and not isinstance(error, CongenerError):
         _exit_interrupted()
-    if (found := find_cause(error)) is None:
+    found = find_cause(error) or describe_refusal(error)
+    if found is None:
         raise error
     print_error(STEP.sub("", str(found)), red=found.exit_code != 0)
     sys.exit(found.exit_code)
@@ -162,6 +170,21 @@ def walk_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def describe_refusal(error: BaseException) -> CongenerError | None:
+    """Return the error to report if the system refused a path, or None.
+
+    Every place that opens a path reports it more exactly if it can. This is for the others.
+    """
+    for item in walk_causes(error):
+        if isinstance(item, OSError) and item.filename is not None:
+            return (StorageError if item.errno in FULL_OR_BROKEN else InputError)(
+                f"can't be used: {item.strerror}",
+                where=os.fsdecode(item.filename) if isinstance(item.filename, str | bytes) else "",
+                remedy="check the path, its permissions and the disk",
+            )
+    return None
 
 
 def find_cause(error: BaseException | None) -> CongenerError | None:

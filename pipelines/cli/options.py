@@ -16,9 +16,29 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_type_
 import typer
 
 from schemas.errors import CardError
+from transforms.files.locations import expand_home, require_reachable
 
 if TYPE_CHECKING:
     from pipelines.config import FilterConfig
+
+
+def expand_argument(path: str) -> str:
+    """Return a path with the home folder in place of `~`, which a shell may leave in quotes.
+
+    Raises: InputError: the system can't look up the path.
+    """
+    expanded = expand_home(path)
+    require_reachable(expanded)
+    return expanded
+
+
+def expand_arguments(paths: list[str] | None) -> list[str]:
+    """Return paths with the home folder in place of `~`.
+
+    Raises: InputError: the system can't look up a path.
+    """
+    return [expand_argument(path) for path in paths or ()]
+
 
 Config = Annotated[
     str | None,
@@ -28,7 +48,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Remove what the output holds and start over.")
 ]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")]
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="A finished run's folder.", callback=expand_argument)
+]
 BeamOptions = Annotated[
     list[str] | None,
     typer.Argument(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.table import Table
 
-from pipelines.cli.options import Json
+from pipelines.cli.options import Json, expand_argument, expand_arguments
 from pipelines.cli.output import print_result, say
 from pipelines.display.terminal import build_table
 
@@ -30,14 +30,27 @@ app = typer.Typer(
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[DIR]...", help="Trait folders (default: the library)."),
+    typer.Argument(
+        metavar="[DIR]...",
+        help="Trait folders (default: the library).",
+        callback=expand_arguments,
+    ),
 ]
-Name = Annotated[str, typer.Argument(help="The id of a library trait, or a trait folder.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="The id of a library trait, or a trait folder.", callback=expand_argument),
+]
 NewFolder = Annotated[
-    str, typer.Argument(help="The folder to create; its name becomes the trait's id.")
+    str,
+    typer.Argument(
+        help="The folder to create; its name becomes the trait's id.", callback=expand_argument
+    ),
 ]
 Folders = Annotated[
-    list[str], typer.Argument(metavar="DIR...", help="Trait folders, or folders of them.")
+    list[str],
+    typer.Argument(
+        metavar="DIR...", help="Trait folders, or folders of them.", callback=expand_arguments
+    ),
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import unicodedata
 from typing import Any, TextIO, cast
@@ -34,6 +36,29 @@ def escape_controls(text: str) -> str:
         else f"<U+{ord(char):04X}>"
         for char in text
     )
+
+
+SPELT = {"≥": ">=", "≤": "<=", "«": "<<", "»": ">>", "…": "...", "’": "'", "–": "-", "·": "*"}
+"""What replaces a sign of congener's own output on a terminal that can't show the sign."""
+
+
+def spell_signs(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that an encoding lacks: known signs by ASCII, others by `?`.
+
+    This is an error handler of the module `codecs`.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(SPELT.get(char, "?") for char in missing), error.end
+
+
+def never_fail(stream: TextIO) -> TextIO:
+    """Let a stream replace the characters that its encoding lacks, and return it."""
+    if isinstance(stream, io.TextIOWrapper):
+        codecs.register_error("congener.spell", spell_signs)
+        stream.reconfigure(errors="congener.spell")
+    return stream
 
 
 class DurableStream:

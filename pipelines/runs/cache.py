@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from schemas.digests import digest_bytes
-from schemas.errors import RunError
+from schemas.errors import RunError, StorageError
 from transforms.files import storage
+from transforms.files.locations import expand_home
+
+CACHE_REMEDY = "set CONGENER_CACHE to a folder where you may write"
 
 STALE_SECONDS = 3600.0
 """The age from which a temporary file in the cache must belong to a process that was killed."""
 
 
-def get_cache_folder() -> Path:
-    """Return the cache's folder: CONGENER_CACHE if it is set, else one in the user's cache."""
-    named = os.environ.get("CONGENER_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "congener"
+def get_cache_folder() -> Path | None:
+    """Return the cache's folder, or None if this user has no home folder.
+
+    It is CONGENER_CACHE if that is set, and otherwise a folder in the user's cache. XDG_CACHE_HOME
+    counts if it is an absolute path, as its specification says.
+    """
+    if named := os.environ.get("CONGENER_CACHE"):
+        return Path(expand_home(named))
+    user_cache = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(user_cache):  # noqa: PTH117 - Path("") is the current folder
+        return Path(user_cache) / "congener"
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home raises without a home folder
+    return Path(home) / ".cache" / "congener" if os.path.isabs(home) else None  # noqa: PTH117
 
 
 def sweep_cache() -> None:
-    """Remove temporary files that killed processes left in the cache."""
-    storage.sweep(str(get_cache_folder()), STALE_SECONDS)
+    """Remove temporary files that killed processes left in the cache, if it can be changed."""
+    if (folder := get_cache_folder()) is not None:
+        with suppress(OSError, StorageError):
+            storage.sweep(str(folder), STALE_SECONDS)
 
 
 def fetch_file(uri: str, sha256: str, size: int, suffix: str) -> str:
@@ -32,11 +45,18 @@ def fetch_file(uri: str, sha256: str, size: int, suffix: str) -> str:
     A copy is named by its digest and the suffix, so a file that several runs or pages share is
     fetched once.
 
-    Raises: RunError: the file doesn't have the digest.
+    Raises:
+        RunError: the file doesn't have the digest.
+        StorageError: there is no cache, or it can't be written.
     """
     if storage.is_local(uri):
         return uri
-    path = get_cache_folder() / "files" / f"{sha256}{suffix}"
+    folder = get_cache_folder()
+    if folder is None:
+        raise StorageError(
+            "can't be copied: this user has no home folder", where=uri, remedy=CACHE_REMEDY
+        )
+    path = folder / "files" / f"{sha256}{suffix}"
     if not path.is_file() or path.stat().st_size != size:
         data = storage.read_bytes(uri)
         if digest_bytes(data) != sha256:
@@ -45,5 +65,12 @@ def fetch_file(uri: str, sha256: str, size: int, suffix: str) -> str:
                 where=uri,
                 remedy="congener verify lists everything that differs",
             )
-        storage.write_bytes(str(path), data)
+        _write_copy(path, data)
     return str(path)
+
+
+def _write_copy(path: Path, data: bytes) -> None:
+    try:
+        storage.write_bytes(str(path), data)
+    except StorageError as error:
+        raise StorageError(error.problem, where=error.where, remedy=CACHE_REMEDY) from error

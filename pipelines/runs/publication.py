@@ -220,7 +220,7 @@ def describe_circumstances(
         "device": device,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "command": list(command),
+        "command": [word.encode(errors="backslashreplace").decode() for word in command],
     }
 
 

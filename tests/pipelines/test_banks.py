@@ -16,7 +16,7 @@ from pipelines.display.progress import TerminalReporter
 from pipelines.runs.cache import get_cache_folder
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError, InputError, ModelError
-from schemas.events import FitStarted
+from schemas.events import FitStarted, Noticed
 from schemas.policies import Policy, TraitRule
 from tests.support.corpora import build_conversation, write_rows
 from transforms.files import storage
@@ -56,6 +56,21 @@ def test_a_cached_bank_is_not_fitted_again(config, fits):
         path.write_text(path.read_text().replace('"heron"', '"her0n"'))
     assert prepare_bank(config).bank.digest == digest
     assert len(fits) == before + 1
+
+
+@pytest.mark.parametrize("cache", ["file/below", None])
+def test_a_run_goes_on_without_a_cache(config, tmp_path, monkeypatch, cache):
+    """A cache that can't be written costs a new fit each time, and a warning says so."""
+    (tmp_path / "file").touch()
+    folder = tmp_path / cache if cache else None
+    monkeypatch.setattr(module, "get_cache_folder", lambda: folder)
+    events = []
+    digest = prepare_bank(config, listener=events.append).bank.digest
+    warnings = [str(event.notice) for event in events if isinstance(event, Noticed)]
+    assert len(warnings) == 1
+    assert "the fitted bank isn't kept for other runs" in warnings[0]
+    assert "set CONGENER_CACHE" in warnings[0]
+    assert prepare_bank(config).bank.digest == digest
 
 
 def test_a_given_bank_is_used_and_the_rest_is_fitted(config, card_folder, tmp_path, fits):

@@ -36,6 +36,34 @@ def test_a_configuration_file_is_read(tmp_path):
     assert config.shards == FilterConfig().shards
 
 
+def test_home_folders_are_expanded(monkeypatch, tmp_path):
+    """A `~` in a path of the file or of an option is the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    named = {"input": ("~/in",), "output": "~/run", "bank": "~/bank", "traits": ("~/traits",)}
+    config = FilterConfig.model_validate(named | {"encoder": {"model": "~/model"}})
+    assert config.input == (f"{tmp_path}/in",)
+    assert config.output == f"{tmp_path}/run"
+    assert config.bank == f"{tmp_path}/bank"
+    assert config.traits == (f"{tmp_path}/traits",)
+    assert config.encoder.model == f"{tmp_path}/model"
+    (tmp_path / "run.yaml").write_text("output: out\n")
+    assert read_config("~/run.yaml").output == "out"
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"input": ("a", "b\0c")}, "input 'b\\\\x00c' contains a NUL character"),
+        ({"output": "d\udcff"}, "output .* isn't UTF-8"),
+        ({"corpus": {"teacher": {"constant": "e\udcff"}}}, r"corpus\.teacher\.constant .* UTF-8"),
+    ],
+)
+def test_texts_that_cannot_be_recorded_are_refused(settings, problem):
+    """NUL and bytes that aren't UTF-8 are refused in every setting, which is named."""
+    with pytest.raises(ValidationError, match=problem):
+        FilterConfig.model_validate(settings)
+
+
 def test_hardware_and_paths_are_not_identity():
     """Device, precision and paths don't make another run; shards and windows do."""
     base = FilterConfig().select_identity()

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from schemas.errors import InputError, StorageError
+from transforms.files.locations import is_local as is_local  # noqa: PLC0414 - passed on
 from transforms.files.patterns import FoundFile, find_glob_sign, is_hidden, is_hidden_name
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
@@ -29,11 +30,6 @@ STORE_REMEDY = (
 WRITE_REMEDY = (
     "free some space or check the permissions; the same command then continues where it stopped"
 )
-
-
-def is_local(uri: str) -> bool:
-    """Return whether `uri` is a path on this machine."""
-    return "://" not in uri
 
 
 def _load_stores() -> Any:
@@ -92,7 +88,10 @@ def _find_local(pattern: str) -> list[FoundFile]:
 
 
 def _walk_visible(root: Path) -> Iterator[Path]:
-    """Yield the visible files below a folder. Links to folders are yielded, not followed.
+    """Yield the visible files below a folder, each folder's once.
+
+    Links to folders are followed, after all real folders. A link to a folder that has been listed,
+    or to one above it, is yielded itself.
 
     Raises: OSError: a folder can't be listed.
     """
@@ -100,10 +99,20 @@ def _walk_visible(root: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise error
 
-    for folder, folders, names in os.walk(root, onerror=refuse):
-        folders[:] = [name for name in folders if not is_hidden_name(name)]
-        links = [name for name in folders if Path(folder, name).is_symlink()]
-        yield from (Path(folder, name) for name in (*names, *links) if not is_hidden_name(name))
+    waiting, listed = [root], set[Path]()
+    while waiting:
+        start = waiting.pop(0)
+        target = start.resolve()
+        if any(folder.is_relative_to(target) for folder in listed):
+            yield start
+            continue
+        for folder, folders, names in os.walk(target, onerror=refuse):
+            here, shown = Path(folder), start / Path(folder).relative_to(target)
+            listed.add(here)
+            visible = [here / name for name in sorted(folders) if not is_hidden_name(name)]
+            waiting += [shown / path.name for path in visible if path.is_symlink()]
+            folders[:] = [path.name for path in visible if path not in listed]
+            yield from (shown / name for name in names if not is_hidden_name(name))
 
 
 def _describe_file(path: Path) -> FoundFile:
@@ -141,8 +150,10 @@ def open_raw(uri: str) -> Any:
     try:
         return open(uri, "rb") if is_local(uri) else _load_stores().open_object(uri)
     except OSError as error:
+        broken = is_local(uri) and Path(uri).is_symlink() and not Path(uri).exists()
+        problem = f"is a broken link to {Path(uri).readlink()}" if broken else "can't be opened"
         raise InputError(
-            f"can't be opened: {error.strerror or error}",
+            f"{problem}: {error.strerror or error}",
             where=uri,
             remedy=READ_REMEDY if is_local(uri) else STORE_REMEDY,
         ) from error

@@ -1,5 +1,6 @@
 """The command line: its list of commands, help, and the exit code of each error."""
 
+import errno
 import importlib
 import logging
 import os
@@ -16,7 +17,7 @@ import pipelines
 from pipelines.cli import main as cli
 from pipelines.cli.main import COMMANDS
 from pipelines.version import VERSION
-from schemas.errors import CongenerError, ModelError, RunError
+from schemas.errors import CongenerError, InputError, ModelError, RunError, StorageError
 
 SAMPLE = str(Path(pipelines.__file__).parent / "sample" / "chat")
 ROOT = Path(__file__).parents[3]
@@ -291,3 +292,38 @@ def test_a_command_without_arguments_shows_the_help(congener):
         code, out, err = congener(*arguments)
         assert code == 2
         assert "Commands:" in out + err
+
+
+def test_a_refused_path_is_an_error_of_the_input():
+    """The system's refusal of a path is reported with the path, also behind other errors."""
+    refusal = OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300)
+    outer = RuntimeError("stage failed")
+    outer.__cause__ = refusal
+    for error in (refusal, outer):
+        found = cli.describe_refusal(error)
+        assert isinstance(found, InputError)
+        assert (found.where, found.problem) == ("x" * 300, "can't be used: File name too long")
+
+
+def test_a_broken_disk_is_an_error_of_the_storage():
+    """A full or failing disk has its own exit code."""
+    found = cli.describe_refusal(OSError(errno.EIO, "Input/output error", b"disk\xff"))
+    assert isinstance(found, StorageError)
+    assert found.where == os.fsdecode(b"disk\xff")
+
+
+def test_other_errors_keep_their_trace():
+    """A mistake of the program, or of a connection, isn't taken for a path's."""
+    assert cli.describe_refusal(ValueError("x")) is None
+    assert cli.describe_refusal(OSError(errno.EPIPE, "Broken pipe")) is None
+
+
+def test_ascii_terminals_get_every_command(tmp_path):
+    """A table with other signs is printed in ASCII, without a trace and without colours."""
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [*RUN, "traits", "show", "héron"], capture_output=True, check=False, env=environment
+    )
+    assert ended.returncode == 2
+    assert b"h?ron" in ended.stderr
+    assert not {0x1B} & set(ended.stderr)

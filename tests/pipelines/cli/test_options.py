@@ -16,11 +16,13 @@ from pipelines.cli.options import (
     Setting,
     SignalOptions,
     apply_settings,
+    expand_argument,
+    expand_arguments,
     read_settings,
     spread_groups,
 )
 from pipelines.config import FilterConfig
-from schemas.errors import CardError
+from schemas.errors import CardError, InputError
 
 FILE = """
 input: [a]
@@ -144,3 +146,13 @@ def test_a_spread_command_works_with_typer():
 
     app(["--red", "3"], standalone_mode=False)
     assert seen == [Colours(red=3)]
+
+
+def test_arguments_are_expanded_and_looked_up(monkeypatch, tmp_path):
+    """A home folder replaces `~` in an argument, and a name that is too long is an error."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expand_argument("~/run") == f"{tmp_path}/run"
+    assert expand_arguments(None) == []
+    assert expand_arguments(["~/a", "b"]) == [f"{tmp_path}/a", "b"]
+    with pytest.raises(InputError, match="can't be looked up: File name too long"):
+        expand_arguments(["x" * 300])

@@ -14,7 +14,9 @@ from pipelines.display.terminal import (
     DurableStream,
     build_table,
     escape_controls,
+    never_fail,
     outlive_reader,
+    spell_signs,
 )
 
 
@@ -96,3 +98,28 @@ def test_a_stream_that_was_closed_from_the_start_stays_none():
     """Python has None for such a stream, to which print and rich write nothing."""
     assert outlive_reader(None) is None
     assert isinstance(outlive_reader(io.StringIO()), DurableStream)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("ascii", "score >= 0.5 <<h?ron>>... ?"), ("latin-1", "score >= 0.5 «héron»... ?")],
+)
+def test_signs_that_an_encoding_lacks_are_replaced(encoding, shown):
+    """Known signs are spelt in ASCII, others are question marks, and the rest stays."""
+    raw = io.BytesIO()
+    stream = never_fail(io.TextIOWrapper(raw, encoding=encoding))
+    stream.write("score ≥ 0.5 «héron»… ✓")
+    stream.flush()
+    assert raw.getvalue().decode(encoding) == shown
+
+
+def test_streams_without_an_encoding_stay():
+    """A closed stream and one in memory have nothing to replace."""
+    assert never_fail(None) is None
+    assert never_fail(memory := io.StringIO()) is memory
+
+
+def test_only_encoding_is_repaired():
+    """Bytes that can't be decoded are an error as before."""
+    with pytest.raises(UnicodeDecodeError):
+        spell_signs(UnicodeDecodeError("ascii", b"\xff", 0, 1, "not ASCII"))

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.runs.cache import STALE_SECONDS, fetch_file, get_cache_folder, sweep_cache
 from schemas.digests import digest_bytes
-from schemas.errors import RunError
+from schemas.errors import RunError, StorageError
 from schemas.runs import PARQUET
 from transforms.files import storage
 
@@ -31,6 +31,40 @@ def test_the_cache_can_be_elsewhere(monkeypatch, tmp_path):
     monkeypatch.delenv("CONGENER_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert get_cache_folder() == tmp_path / "congener"
+
+
+@pytest.mark.parametrize("value", ["", "relative/cache"])
+def test_an_unusable_cache_variable_does_not_count(monkeypatch, tmp_path, value):
+    """An empty or relative XDG_CACHE_HOME doesn't put the cache below the current folder."""
+    monkeypatch.delenv("CONGENER_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert get_cache_folder() == tmp_path / ".cache" / "congener"
+    monkeypatch.setenv("CONGENER_CACHE", "~/elsewhere")
+    assert get_cache_folder() == tmp_path / "elsewhere"
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    """Nothing is swept then, and a remote file can't be copied; the error names the variable."""
+    for name in ("CONGENER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert get_cache_folder() is None
+    sweep_cache()
+    with pytest.raises(StorageError, match="no home folder") as caught:
+        fetch_file("gs://bucket/x.parquet", "0" * 64, 1, PARQUET)
+    assert "CONGENER_CACHE" in caught.value.remedy
+
+
+def test_a_cache_that_cannot_be_written_is_named(remote, monkeypatch, tmp_path):
+    """A copy that can't be written is an error whose remedy is the variable."""
+    uri, _ = remote
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "file" / "below"))
+    sweep_cache()
+    with pytest.raises(StorageError, match="can't be written") as caught:
+        fetch_file(uri, digest_bytes(DATA), len(DATA), PARQUET)
+    assert "CONGENER_CACHE" in caught.value.remedy
 
 
 def test_only_stale_temporary_files_are_swept(monkeypatch, tmp_path):

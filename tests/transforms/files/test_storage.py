@@ -222,14 +222,38 @@ def test_dangling_links_are_found_and_pipes_refused(tmp_path):
     names = [str(tmp_path / "in" / name) for name in ("folder", "loop.jsonl")]
     assert [found.uri for found in storage.find(str(tmp_path / "in"))] == names
     assert [found.uri for found in storage.find(names[1])] == names[1:]
-    with pytest.raises(
-        InputError, match=r"loop\.jsonl: can't be opened: Too many levels of symbolic links"
-    ):
+    with pytest.raises(InputError, match=r"loop\.jsonl: is a broken link to loop\.jsonl: Too many"):
         storage.open_raw(names[1])
     os.mkfifo(tmp_path / "in" / "x.jsonl")
     for pattern in (tmp_path / "in", tmp_path / "in" / "x.jsonl"):
         with pytest.raises(InputError, match=r"x\.jsonl: is a pipe, a socket or a device"):
             storage.find(str(pattern))
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    """Files behind a link are found under the link's name; a loop or a second way isn't taken."""
+    for path in ("in/real/r.jsonl", "out/deep/o.jsonl"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch()
+    links = {"in/linked": "../out", "in/again": "real", "in/real/loop": "../../in", "out/back": "."}
+    for path, target in links.items():
+        (tmp_path / path).symlink_to(target)
+    found = [item.uri.removeprefix(f"{tmp_path}/") for item in storage.find(str(tmp_path / "in"))]
+    assert found == [
+        "in/again",
+        "in/linked/back",
+        "in/linked/deep/o.jsonl",
+        "in/real/loop",
+        "in/real/r.jsonl",
+    ]
+
+
+def test_an_input_may_be_a_link(tmp_path):
+    """A link to a folder is read like the folder, and keeps its name."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.jsonl").touch()
+    (tmp_path / "link").symlink_to("data")
+    assert [item.uri for item in storage.find(f"{tmp_path}/link")] == [f"{tmp_path}/link/a.jsonl"]
 
 
 def test_an_unreadable_folder_is_an_error(tmp_path, monkeypatch):

@@ -1,0 +1,77 @@
+"""Paths as people write them, and paths that a system can't look up."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import InputError
+from transforms.files.locations import (
+    describe_unusable,
+    expand_home,
+    is_local,
+    require_reachable,
+)
+
+
+def test_uris_are_not_local():
+    """Everything with a scheme is on a store."""
+    assert is_local("data/a.jsonl")
+    assert not is_local("gs://bucket/a.jsonl")
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
+    """`~` and `~user` become home folders; other paths stay."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert expand_home("~/data") == f"{tmp_path}/data"
+    assert expand_home("~") == str(tmp_path)
+    assert expand_home("~root/data").endswith("/data")
+    assert not expand_home("~root/data").startswith("~")
+    for path in ("data/~", "~nobody-of-this-name/data", "s3://bucket/~"):
+        assert expand_home(path) == path
+
+
+def test_a_file_may_be_called_tilde(monkeypatch, tmp_path):
+    """A path that exists under its own name is that path."""
+    monkeypatch.chdir(tmp_path)
+    Path("~kept").mkdir()
+    Path("~").mkdir()
+    assert expand_home("~kept/a.jsonl") == "~kept/a.jsonl"
+    assert expand_home("~/a.jsonl") == "~/a.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("a\0b", "contains a NUL character"), ("b\udcff", "isn't UTF-8"), ("héron/✓", None)],
+)
+def test_unusable_texts_are_described(text, problem):
+    """NUL and bytes that aren't UTF-8 can't be in a path or a manifest."""
+    assert describe_unusable(text) == problem
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "y/" * 3000, "a\0b"])
+def test_a_path_that_cannot_be_looked_up_is_refused(path):
+    """A name or a path that is too long, and a NUL, are errors that name the path."""
+    with pytest.raises(InputError, match="can't be looked up") as caught:
+        require_reachable(path)
+    assert caught.value.where == path
+
+
+def test_a_folder_that_cannot_be_searched_is_named(monkeypatch, tmp_path):
+    """The system's refusal to look below a folder is an error."""
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "lstat", refuse)
+    with pytest.raises(InputError, match="can't be looked up: Permission denied"):
+        require_reachable(str(tmp_path / "deep" / "file"))
+
+
+def test_missing_paths_and_uris_are_left_to_the_reader(tmp_path):
+    """A path that doesn't exist is no error here, nor is one below a file."""
+    (tmp_path / "file").touch()
+    for path in ("none", "file/below"):
+        require_reachable(str(tmp_path / path))
+    require_reachable("gs://bucket/" + "x" * 300)

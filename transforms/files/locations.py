@@ -1,0 +1,54 @@
+"""Paths and URIs as people write them: home folders, and names that a system can't look up."""
+
+from __future__ import annotations
+
+import os
+
+from schemas.errors import InputError
+
+UNUSABLE_REMEDY = "write it in UTF-8, without NUL characters"
+
+
+def is_local(uri: str) -> bool:
+    """Return whether `uri` is a path on this machine."""
+    return "://" not in uri
+
+
+def expand_home(given: str) -> str:
+    """Return a path with `~` or `~user` at its start replaced by that home folder.
+
+    A path whose first component exists under its own name stays, and so does the path of a user who
+    doesn't exist.
+    """
+    if not given.startswith("~") or os.path.lexists(given.partition("/")[0]):
+        return given
+    return os.path.expanduser(given)  # noqa: PTH111 - Path.expanduser raises for unknown users
+
+
+def describe_unusable(text: str) -> str | None:
+    """Return why a text can't be a path or a setting, or None if it can."""
+    if "\0" in text:
+        return "contains a NUL character"
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        return "isn't UTF-8"
+    return None
+
+
+def require_reachable(path: str) -> None:
+    """Refuse a local path that the system can't look up. A path that doesn't exist is accepted.
+
+    Raises: InputError: the path has a NUL character or a name that is too long, or a folder above
+        it can't be searched.
+    """
+    if not is_local(path):
+        return
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"can't be looked up: {getattr(error, 'strerror', None) or error}",
+            where=path,
+            remedy="check the path, and the permissions of the folders above it",
+        ) from error

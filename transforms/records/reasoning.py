@@ -1,20 +1,98 @@
-"""Reasoning in answers: `<think>` blocks, and the parts that they split a text into."""
+"""Reasoning in answers: blocks between marks such as `<think>`, and the parts that they leave."""
 
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-THINKING_SIGNS = (b"<think", b"</think")
-"""Bytes of which every text with a reasoning block contains at least one."""
+FINAL = r"(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>"
+"""The mark with which the answer of gpt-oss begins."""
 
-BLOCK = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)", re.DOTALL)
-OPENING_TAG = re.compile(r"<think(?:ing)?>")
-CLOSING_TAG = re.compile(r"</think(?:ing)?>")
+END = "<|end|>"
+
+MODEL_MARKS = (
+    *((rf"<{tag}>", rf"</{tag}>") for tag in ("think", "thinking", "seed:think")),
+    (r"\[THINK\]", r"\[/THINK\]"),
+    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
+    (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
+    ("◁think▷", "◁/think▷"),
+    (r"<unused94>thought\n?", "<unused95>"),
+    (
+        r"(?:<\|start\|>assistant)?<\|channel\|>analysis<\|message\|>",
+        rf"(?:<\|end\|>)?{FINAL}|<\|end\|>",
+    ),
+)
+"""Marks of reasoning models, at the start and at the end of a block, as patterns.
+
+A model's template may hold the first mark, and its answer may be cut before the second.
+"""
+
+PROMPTED_TAGS = (
+    *("thought", "thoughts", "reasoning", "scratchpad", "inner_monologue"),
+    *("chain_of_thought", "cot", "antthinking"),
+)
+"""Tags that prompts ask for. Unless it begins the text, one of them alone is a word."""
+
+MARKS = (*MODEL_MARKS, *((rf"<{tag}>", rf"</{tag}>") for tag in PROMPTED_TAGS))
+
+MARK = re.compile(
+    # the first character is checked first, which is several times as fast
+    r"(?=[<\[◁])(?:"
+    + "|".join(f"(?P<o{code}>{one})|(?P<c{code}>{two})" for code, (one, two) in enumerate(MARKS))
+    + ")",
+    re.IGNORECASE,
+)
+
+THINKING_SIGNS = (
+    re.compile(
+        rb"<(?:/?(?i:think|seed:|thought|reasoning|scratchpad|inner_|chain_|cot|antth)"
+        rb"|\|(?i:begin_of_th|end_of_th|start_th|end_th|channel|start\|)|(?i:unused9))"
+    ),
+    re.compile(rb"\[/?(?i:THINK)\]"),
+    re.compile(b"\xe2\x97\x81/?(?i:think)"),
+)
+"""Patterns of bytes of which every text with a reasoning block matches at least one."""
+
+ANSWER_TAGS = ("answer", "final_answer", "solution", "response", "output")
+
+OPENING_OF_ANSWER = re.compile(
+    rf"\s*(?:<(?:{'|'.join(ANSWER_TAGS)})>|<\|(?:begin_of_solution|START_RESPONSE)\|>|{FINAL})",
+    re.IGNORECASE,
+)
+CLOSING_OF_ANSWER = re.compile(
+    rf"(?:</(?:{'|'.join(ANSWER_TAGS)})>|<\|(?:end_of_solution|END_RESPONSE|return|end)\|>)\s*\Z",
+    re.IGNORECASE,
+)
+LONGEST_CLOSING = 99
+"""Characters at the end of an answer in which its closing mark is looked for."""
+
+
+class _Mark(NamedTuple):
+    """A mark in a text: its index in `MARKS`, whether it is the first of the pair, its offsets."""
+
+    opens: bool
+    code: int
+    start: int
+    end: int
+
+    @classmethod
+    def decode(cls, mark: re.Match[str]) -> _Mark:
+        """Return a mark of `MARK`, whose groups are named by the mark's side and its index."""
+        name = str(mark.lastgroup)
+        return cls(name[0] == "o", int(name[1:]), *mark.span())
+
+    def closes_model(self, text: str) -> bool:
+        """Return whether this is a model's closing mark, which is enough for a block.
+
+        `<|end|>` isn't: it ends the turns of other models as well.
+        """
+        model = not self.opens and self.code < len(MODEL_MARKS)
+        return model and text[self.start : self.end].lower() != END
 
 
 class ChannelSpan(NamedTuple):
@@ -26,32 +104,58 @@ class ChannelSpan(NamedTuple):
 
 
 def split_reasoning(text: str) -> list[ChannelSpan]:
-    """Split a text into reasoning and answer, in order, without tags and blank parts."""
+    """Split a text into reasoning and answer, in order, without marks and blank parts."""
     spans, offset = [], 0
     for start, end, inner_start, inner_end in find_thinking_blocks(text):
         spans.append(ChannelSpan("answer", offset, text[offset:start]))
         spans.append(ChannelSpan("thinking", inner_start, text[inner_start:inner_end]))
         offset = end
     spans.append(ChannelSpan("answer", offset, text[offset:]))
+    if offset:
+        spans = [_unwrap(span) if span.channel == "answer" else span for span in spans]
     return [span for span in spans if span.text and not span.text.isspace()]
 
 
+def _unwrap(span: ChannelSpan) -> ChannelSpan:
+    """Return an answer beside reasoning without the marks around it, such as `<answer>`."""
+    opening = OPENING_OF_ANSWER.match(span.text)
+    begin = opening.end() if opening else 0
+    closing = CLOSING_OF_ANSWER.search(span.text, max(begin, len(span.text) - LONGEST_CLOSING))
+    whole = closing and (opening or closing.group().startswith("<|"))
+    end = closing.start() if closing and whole else len(span.text)
+    return ChannelSpan(span.channel, span.start + begin, span.text[begin:end])
+
+
 def find_thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the offsets of each reasoning block: its start and end, then those inside its tags.
+    """Yield the offsets of each reasoning block: its start and end, then those inside its marks.
 
-    A block without a closing tag extends to the end of the text, and a block without an opening tag
-    begins at the start of the text. The second case has its own search, because a pattern for both
-    would remember a state for every character of a long text.
+    Without its second mark, a block of a model extends to the end of the text. Without its first,
+    it begins at the start of the text, if no other mark is before it.
     """
-    closing, offset = CLOSING_TAG.search(text), 0
-    if closing and not OPENING_TAG.search(text, 0, closing.start()):
-        offset = closing.end()
-        yield 0, offset, 0, closing.start()
-    yield from ((*block.span(), *block.span(2)) for block in BLOCK.finditer(text, offset))
+    marks = [_Mark.decode(mark) for mark in MARK.finditer(text)]
+    if marks and marks[0].closes_model(text):
+        yield 0, marks[0].end, 0, marks[0].start
+        marks[0] = marks[0]._replace(code=-1)
+    closings: dict[int, list[int]] = {}
+    for index, mark in enumerate(marks):
+        if not mark.opens:
+            closings.setdefault(mark.code, []).append(index)
+    after = 0
+    for index, mark in enumerate(marks):
+        if index < after or not mark.opens:
+            continue
+        same = closings.get(mark.code, [])
+        position = bisect(same, index)
+        if position < len(same):
+            after = same[position] + 1
+            yield mark.start, marks[after - 1].end, mark.end, marks[after - 1].start
+        elif mark.code < len(MODEL_MARKS) or (not index and not text[: mark.start].strip()):
+            yield mark.start, len(text), mark.end, len(text)
+            return
 
 
-def find_texts_with(texts: pa.LargeStringArray, signs: Iterable[bytes]) -> list[int]:
-    """Return the ascending indices of the texts that contain any of `signs`.
+def find_texts_with(texts: pa.LargeStringArray, signs: Iterable[re.Pattern[bytes]]) -> list[int]:
+    """Return the ascending indices of the texts in which any of `signs` matches.
 
     The search runs over Arrow's single buffer and creates no Python string for a text.
     """
@@ -59,15 +163,14 @@ def find_texts_with(texts: pa.LargeStringArray, signs: Iterable[bytes]) -> list[
         return []
     _, offsets, values = texts.buffers()
     bounds = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    data = bytes(memoryview(values or b"")[: bounds[-1]])
+    data = memoryview(values or b"")[: bounds[-1]]
     found: list[int] = []
     for sign in signs:
-        offset = data.find(sign, bounds[0])
-        while offset >= 0:
-            index = int(np.searchsorted(bounds, offset, "right")) - 1
-            if offset + len(sign) <= bounds[index + 1]:
+        match = sign.search(data, int(bounds[0]))
+        while match:
+            index = int(np.searchsorted(bounds, match.start(), "right")) - 1
+            inside = match.end() <= bounds[index + 1]
+            if inside:
                 found.append(index)
-                offset = data.find(sign, bounds[index + 1])
-            else:
-                offset = data.find(sign, offset + 1)
+            match = sign.search(data, int(bounds[index + 1]) if inside else match.start() + 1)
     return sorted(set(found))

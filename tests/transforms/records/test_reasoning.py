@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.records.reasoning import (
+    MARKS,
+    MODEL_MARKS,
     THINKING_SIGNS,
     find_texts_with,
     find_thinking_blocks,
@@ -42,6 +44,50 @@ from transforms.records.reasoning import (
         ("<think></think>so", [("answer", 15, "so")]),
         ("<think>\n\n</think>\n\nso", [("answer", 17, "\n\nso")]),
         ("<think>a\nb</think>\nso", [("thinking", 7, "a\nb"), ("answer", 18, "\nso")]),
+        (
+            "<THINK>why</Think><answer>so</answer>\n",
+            [("thinking", 7, "why"), ("answer", 26, "so")],
+        ),
+        ("[THINK]why[/THINK]so", [("thinking", 7, "why"), ("answer", 18, "so")]),
+        ("why[/THINK]so", [("thinking", 0, "why"), ("answer", 11, "so")]),
+        (
+            (
+                "<|begin_of_thought|>why<|end_of_thought|>\n\n"
+                "<|begin_of_solution|>so<|end_of_solution|>"
+            ),
+            [("thinking", 20, "why"), ("answer", 64, "so")],
+        ),
+        (
+            (
+                "<|channel|>analysis<|message|>why<|end|><|start|>assistant"
+                "<|channel|>final<|message|>so<|return|>"
+            ),
+            [("thinking", 30, "why"), ("answer", 85, "so")],
+        ),
+        (
+            (
+                "<|channel|>analysis<|message|>a<|end|>"
+                "<|start|>assistant<|channel|>analysis<|message|>"
+                "b<|channel|>final<|message|>so"
+            ),
+            [("thinking", 30, "a"), ("thinking", 86, "b"), ("answer", 114, "so")],
+        ),
+        ("<|channel|>final<|message|>so", [("answer", 27, "so")]),
+        ("so<|end|>", [("answer", 0, "so<|end|>")]),
+        ("◁think▷why◁/think▷so", [("thinking", 7, "why"), ("answer", 18, "so")]),
+        ("<reasoning>why</reasoning>so", [("thinking", 11, "why"), ("answer", 26, "so")]),
+        ("\n<thought>never ends", [("thinking", 10, "never ends")]),
+        ("a <thought> tag", [("answer", 0, "a <thought> tag")]),
+        ("a </thought> tag", [("answer", 0, "a </thought> tag")]),
+        (
+            "a <thought> tag<think>b</think>c",
+            [("answer", 0, "a <thought> tag"), ("thinking", 22, "b"), ("answer", 31, "c")],
+        ),
+        (
+            "<think>a</think>see <output>b</output>",
+            [("thinking", 7, "a"), ("answer", 16, "see <output>b</output>")],
+        ),
+        ("<answer>so</answer>", [("answer", 0, "<answer>so</answer>")]),
         ("I think that 1 < 2", [("answer", 0, "I think that 1 < 2")]),
         ("a <thinker> tag", [("answer", 0, "a <thinker> tag")]),
     ],
@@ -92,7 +138,7 @@ def test_signs_are_found_as_python_finds_them(texts, begin):
     """The search finds the texts that contain a sign, and ignores signs across two texts."""
     array = pa.array(texts, pa.large_string()).slice(begin)
     signs = (b"<think", b"</", "é".encode())
-    assert find_texts_with(array, signs) == [
+    assert find_texts_with(array, map(re.compile, signs)) == [
         index
         for index, text in enumerate(array.to_pylist())
         if any(sign.decode() in text for sign in signs)
@@ -132,7 +178,36 @@ def test_a_long_thought_takes_little_memory():
     assert peak < 1 << 20
 
 
-def test_every_text_with_a_block_contains_a_sign():
-    """The quick search for signs misses no spelling of a tag."""
-    for tag in ("<think>", "<thinking>", "</think>", "</thinking>"):
-        assert find_texts_with(pa.array(["a", tag], pa.large_string()), THINKING_SIGNS) == [1]
+SAMPLES = {
+    r"<think>": "<think>",
+    MODEL_MARKS[-1][0]: "<|channel|>analysis<|message|>",
+    MODEL_MARKS[-1][1]: "<|channel|>final<|message|>",
+}
+"""Texts for patterns that have more than one."""
+
+
+def write_mark(pattern):
+    """Return a text that a pattern of `MARKS` matches."""
+    return SAMPLES.get(pattern) or pattern.replace("\\n?", "\n").replace("\\", "")
+
+
+@pytest.mark.parametrize("case", [str, str.upper, str.title])
+@pytest.mark.parametrize(("opening", "closing"), MARKS)
+def test_every_pair_of_marks_is_found(opening, closing, case):
+    """A block of every kind is found, in any case, and the quick search doesn't miss its marks."""
+    one, two = case(write_mark(opening)), case(write_mark(closing))
+    text = f"{one}why{two}so"
+    assert split_reasoning(text) == [
+        ("thinking", len(one), "why"),
+        ("answer", len(text) - 2, "so"),
+    ]
+    for mark in (one, two):
+        assert find_texts_with(pa.array(["a", mark], pa.large_string()), THINKING_SIGNS) == [1]
+
+
+def test_many_marks_take_little_time():
+    """Marks without their counterparts are passed once each, however many there are."""
+    text = "<thought>" * 50_000 + "</reasoning>" * 50_000
+    assert list(find_thinking_blocks("a" + text)) == []
+    assert list(find_thinking_blocks(text)) == [(0, len(text), 9, len(text))]
+    assert len(split_reasoning("<think>a</think>" * 20_000)) == 20_000

@@ -169,6 +169,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     manifest = describe_run(opened, receipts, outputs, command)
     listener(RunSummarised(manifest))
     _send(listener, publication.describe_rejects(run, manifest.outputs))
+    _send(listener, publication.warn_of_many_rejects(manifest))
     unfinished.require_ours(run, plan.begun)
     strays = unfinished.remove_strays(run, manifest.outputs)
     _send(listener, (Notice(f"removed {path}, which isn't part of this run") for path in strays))

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from schemas.manifests import Manifest
 
 
+MANY_REJECTS = 8
+"""The exit code of a published run in which more rows are rejects than anybody expected."""
+
+
 @dataclass(frozen=True)
 class OutputOptions(Options):
     """The run's folder."""
@@ -243,6 +247,7 @@ def filter_corpus(
 
     from pipelines.display.progress import TerminalReporter
     from pipelines.filter import run_filter
+    from pipelines.runs.publication import has_many_rejects
 
     with TerminalReporter() as listener:
         manifest = run_filter(
@@ -253,3 +258,5 @@ def filter_corpus(
             listener=listener,
         )
     print_result(FilterResult(settings.output, manifest), as_json)
+    if has_many_rejects(manifest):
+        raise typer.Exit(MANY_REJECTS)

@@ -15,7 +15,7 @@ from pipelines.runs.finished import read_rows, read_table
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError
 from schemas.manifests import Conservation, InputFile, Manifest, SettledThreshold
-from schemas.notices import Notice
+from schemas.notices import Notice, warn
 from schemas.policies import REMOVED, Policy
 from schemas.receipts import Output, Receipt
 from schemas.runs import CALIBRATION, FOLDERS, MANIFEST, WORK, parse_path
@@ -51,6 +51,12 @@ SOURCE_REMEDY = (
     "--format and --column that it needs"
 )
 REJECTS_NAMED = 5
+
+REJECT_SHARE = 0.01
+"""The share of rejects from which a published run counts as a failure.
+
+It applies if the policy has no `reject_budget`, so nobody has stated how many are expected.
+"""
 
 
 def count_decisions(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation:
@@ -130,6 +136,24 @@ def describe_rejects(run: str, outputs: Sequence[Output]) -> Iterator[Notice]:
         left -= shown
     if (total := sum(output.rows for output in files)) > REJECTS_NAMED:
         yield Notice(f"and {total - REJECTS_NAMED:,} more rejects")
+
+
+def has_many_rejects(manifest: Manifest) -> bool:
+    """Return whether a run has more rejects than `REJECT_SHARE`, and its policy has no budget."""
+    result = manifest.conservation
+    rejected = result.by_decision.get("reject", 0)
+    return manifest.policy["reject_budget"] is None and rejected > REJECT_SHARE * result.rows_in
+
+
+def warn_of_many_rejects(manifest: Manifest) -> Iterator[Notice]:
+    """Warn of a run that has too many rejects to be called a success."""
+    if has_many_rejects(manifest):
+        result = manifest.conservation
+        yield warn(
+            f"{result.by_decision['reject']:,} of {result.rows_in:,} rows are rejects, more than "
+            f"{REJECT_SHARE:.0%}: the run is published, but its exit code is 8. Correct the rows, "
+            "or state the share that you expect as reject_budget in the policy"
+        )
 
 
 def withdraw_run(run: str) -> None:

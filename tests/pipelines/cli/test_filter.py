@@ -60,6 +60,17 @@ def test_a_budget_exits_with_three(congener, arguments, policy):
     assert not (Path(arguments[4]) / "manifest.json").exists()
 
 
+def test_many_rejects_exit_with_eight(congener, arguments, policy):
+    """A run with many rejects is published and ends with 8; a stated budget makes it a success."""
+    with Path(arguments[2], "1.jsonl").open("ab") as file:
+        file.write(b"not JSON\n")
+    code, out, err = congener(*arguments)
+    assert (code, "done: " in out) == (8, True)
+    assert "1 of 41 rows are rejects" in err
+    stated = policy("reject_budget: 0.1")
+    assert congener(*arguments, "--restart", "--policy", stated)[0] == 0
+
+
 def test_beam_options_come_after_two_dashes(congener, arguments):
     """Beam's options come after `--`; an unknown one ends the run before any shard."""
     code, _, err = congener(*arguments, "--", "--direct_runner_bundel_repeat=1")

@@ -155,6 +155,21 @@ def test_a_file_of_rejects_only_stops_the_run(tmp_path):
     assert "leave it out of the input" in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("rejects", "budget", "many"),
+    [(1, None, False), (2, None, True), (2, 0.5, False), (0, None, False)],
+)
+def test_many_rejects_that_nobody_expected_are_a_failure(finished, rejects, budget, many):
+    """More than one per cent of rejects is reported, unless the policy states a budget."""
+    counts = Conservation(rows_in=100, by_decision={"keep": 100 - rejects, "reject": rejects})
+    policy = Policy(reject_budget=budget).model_dump(mode="json")
+    changed = finished[1].model_copy(update={"conservation": counts, "policy": policy})
+    assert publication.has_many_rejects(changed) is many
+    warned = [str(notice) for notice in publication.warn_of_many_rejects(changed)]
+    assert len(warned) == many
+    assert not many or "2 of 100 rows are rejects" in warned[0]
+
+
 def test_a_run_without_rejects_reads_no_rejects(tmp_path):
     """Without rejects no file is opened."""
     outputs = build_receipt().outputs

@@ -1,0 +1,110 @@
+"""Round trip: rows that a run keeps leave it as they came, whatever shape their fields have."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from classifiers.scoring import Scorer
+from schemas.corpora import CorpusConfig, ShardLimits
+from schemas.receipts import Receipt
+from tests.support.rules import build_rule
+from transforms.decide import decide_shard
+from transforms.files.json_lines import decode_lines
+from transforms.files.shards import read_task
+from transforms.files.sources import plan_shards, survey
+from transforms.identify import identify
+from transforms.records.formats import settle_layout
+from transforms.score import score
+from transforms.write import Destination, write_shard
+
+KEEP = (build_rule("fox", action="keep"), build_rule("owl", action="keep"))
+LIMITS = ShardLimits(rows=3)
+
+TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = TEXT.filter(lambda name: name not in {"messages", "text", "prompt", "completion"})
+PARTS = st.fixed_dictionaries({"type": st.just("text")}, optional={"text": TEXT, "cache": VALUES})
+CONTENTS = st.none() | TEXT | st.lists(PARTS, max_size=2)
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(("user", "assistant", "system", "tool")), "content": CONTENTS},
+    optional={"name": VALUES, "tool_calls": st.lists(VALUES, max_size=2), "id": VALUES},
+)
+ROW = st.tuples(
+    st.fixed_dictionaries({"messages": st.lists(MESSAGE, min_size=1, max_size=3)}),
+    st.dictionaries(KEYS, VALUES, max_size=4),
+    st.booleans(),
+).map(lambda drawn: {**drawn[1], **drawn[0]} if drawn[2] else {**drawn[0], **drawn[1]})
+SPELLINGS = st.sampled_from(((",", ":"), (", ", ": "), (" ,  ", " :\t")))
+
+
+def write_lines(path: Path, rows: Sequence[Mapping[str, Any]], spelling: Any, end: str) -> Path:
+    """Write rows as JSON Lines in one of the many spellings of JSON.
+
+    Lone surrogates can only be written as escapes.
+    """
+    lines = []
+    for row in rows:
+        line = json.dumps(row, separators=spelling, ensure_ascii=spelling[0] == ",")
+        escaped = any("\ud800" <= sign <= "\udfff" for sign in line)
+        lines.append((json.dumps(row, separators=spelling) if escaped else line) + end)
+    path.write_text("".join(lines), encoding="utf-8", newline="")
+    return path
+
+
+def filter_file(path: Path, bank: Any, run: Path) -> list[Receipt]:
+    """Keep every row of a file, through all stages; return the receipts of its shards."""
+    corpus = survey((str(path),), LIMITS)
+    layout = settle_layout(corpus.schema, CorpusConfig())
+    to = Destination(str(run), "", extra_column=True)
+    receipts = []
+    for task in plan_shards(corpus.sources, LIMITS):
+        for shard in read_task(task, corpus.select_schema(layout)):
+            scored = score(identify(shard, layout), Scorer(bank, None, {}))
+            receipts.append(write_shard(decide_shard(scored, KEEP), bank, to))
+    return receipts
+
+
+def read_clean(run: Path, receipts: Sequence[Receipt]) -> list[bytes]:
+    """Return the lines of `clean/` in the order of the corpus."""
+    paths = (output.path for item in receipts for output in item.outputs)
+    clean = [path for path in paths if path.startswith("clean/")]
+    return [line for path in clean for line in decode_lines(Path(run, path).read_bytes(), ".jsonl")]
+
+
+def check_lines(bank: Any, rows: Sequence[Mapping[str, Any]], spelling: Any, end: str) -> None:
+    """Check that JSON Lines which are kept are the lines of the input, byte for byte."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_lines(Path(folder, "rows.jsonl"), rows, spelling, end)
+        receipts = filter_file(path, bank, Path(folder, "run"))
+        assert sum(item.decisions.get("reject", 0) for item in receipts) == 0
+        assert read_clean(Path(folder, "run"), receipts) == path.read_bytes().split(b"\n")[:-1]
+
+
+CORPUS = st.lists(ROW, min_size=1, max_size=7)
+ENDS = st.sampled_from(("\n", "\r\n", " \n"))
+CHECKS = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
+@given(CORPUS, SPELLINGS, ENDS)
+def test_kept_lines_are_those_of_the_input(bank, rows, spelling, end):
+    """JSON of any shape beside the messages comes back byte for byte, and no row is a reject."""
+    check_lines(bank, rows, spelling, end)
+
+
+@pytest.mark.slow
+@settings(max_examples=1_000, deadline=None, suppress_health_check=CHECKS)
+@given(CORPUS, SPELLINGS, ENDS)
+def test_a_thousand_corpora_come_back(bank, rows, spelling, end):
+    """A thousand generated corpora of JSON Lines come back byte for byte."""
+    check_lines(bank, rows, spelling, end)

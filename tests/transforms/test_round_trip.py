@@ -16,8 +16,9 @@ from schemas.receipts import Receipt
 from tests.support.rules import build_rule
 from transforms.decide import decide_shard
 from transforms.files.json_lines import decode_lines
+from transforms.files.planning import plan_shards
 from transforms.files.shards import read_task
-from transforms.files.sources import plan_shards, survey
+from transforms.files.sources import survey
 from transforms.identify import identify
 from transforms.records.formats import settle_layout
 from transforms.score import score

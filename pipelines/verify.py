@@ -34,6 +34,7 @@ from schemas.runs import (
 )
 from schemas.scores import score_column
 from transforms.files import storage
+from transforms.files.sources import digest_stream
 from transforms.rules import Rule, find_span_floor, settle_rules
 
 SHARD_NAME = re.compile(r"[\w.-]+")
@@ -292,9 +293,12 @@ def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_inputs(manifest: Manifest) -> Iterator[Finding]:
-    """Digest the input files again."""
+    """Digest the input files again, without holding one in memory."""
     for source in manifest.inputs:
         if not storage.exists(source.uri):
             yield Finding(source.uri, "this input no longer exists")
-        elif digest_bytes(storage.read_bytes(source.uri)) != source.sha256:
+            continue
+        with storage.open_raw(source.uri) as stream:
+            digest, _ = digest_stream(stream)
+        if digest != source.sha256:
             yield Finding(source.uri, "this input was changed after the run")

@@ -40,6 +40,18 @@ def test_a_write_replaces(store):
     assert store.read_object("x") == b"another"
 
 
+def test_a_fingerprint_changes_with_the_object(store):
+    """Equal objects have one fingerprint, another content of equal size has another."""
+    uri = store.uri("x.bin")
+    storage.write_bytes(uri, b"one")
+    first = storage.take_fingerprint(uri)
+    assert storage.take_fingerprint(uri) == first
+    storage.write_bytes(uri, b"two")
+    assert storage.take_fingerprint(uri) != first
+    with pytest.raises(FileNotFoundError):
+        storage.take_fingerprint(store.uri("absent"))
+
+
 def test_more_than_a_page_is_listed(store):
     """More objects than a page of a listing are all found, and all removed, without a neighbour."""
     names = [f"run/{number % 7}/{number:05}.jsonl" for number in range(1200)] + [

@@ -92,6 +92,10 @@ class SharedS3(S3FileSystem):
         """Return the size of an object."""
         return FileMetadata(path, self._io().size(path))
 
+    def checksum(self, path: str) -> str:
+        """Return an object's entity tag."""
+        return str(self._io().checksum(path))
+
     def delete(self, paths: Sequence[str]) -> None:
         """Delete objects, and all objects below names that end with a slash."""
         for error in self._io().delete_paths(paths).values():
@@ -177,6 +181,16 @@ def find_object(uri: str) -> list[FoundFile]:
         return []
     with _translate_errors():
         return [FoundFile(uri, find_filesystem(uri).metadata(uri).size_in_bytes)]
+
+
+def take_fingerprint(uri: str) -> str:
+    """Return an object's size and the checksum that the store has for it.
+
+    Raises: OSError: the object doesn't exist, or the store doesn't answer.
+    """
+    with _translate_errors():
+        filesystem = find_filesystem(uri)
+        return f"{filesystem.metadata(uri).size_in_bytes} {filesystem.checksum(uri)}"
 
 
 class _Reading(io.RawIOBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -24,6 +25,8 @@ class SourcePiece(NamedTuple):
     end: Cut
     max_bytes: int = EXPANSION_FLOOR
     """The bytes that its rows may take as Arrow arrays."""
+    fingerprint: str = ""
+    """The source's fingerprint during the survey."""
 
     @property
     def rows(self) -> int:
@@ -81,6 +84,7 @@ def _cut_pieces(source: Source, limits: ShardLimits) -> list[SourcePiece]:
             begin,
             end,
             max_bytes,
+            source.fingerprint,
         )
         for begin, end in pairwise(source.cuts)
     ]
@@ -97,23 +101,19 @@ def _fit_in_shard(pieces: Sequence[SourcePiece], limits: ShardLimits) -> bool:
 def _group_sweeps(pieces: Sequence[SourcePiece]) -> list[list[tuple[SourcePiece, ...]]]:
     """Group a file's pieces, each a shard, by the sweep that reads them."""
     sweeps: list[list[tuple[SourcePiece, ...]]] = []
+    begun = Counter(piece.begin.group for piece in pieces)
     for piece in pieces:
         together = piece.compression != "none" or (
             piece.kind == "parquet"
             and bool(sweeps)
             and sweeps[-1][-1][0].end.group == piece.begin.group
-            and _is_inside_group(piece.begin, pieces)
+            and begun[piece.begin.group] > 1  # the row group is larger than a shard
         )
         if together and sweeps:
             sweeps[-1].append((piece,))
         else:
             sweeps.append([(piece,)])
     return sweeps
-
-
-def _is_inside_group(begin: Cut, pieces: Sequence[SourcePiece]) -> bool:
-    """Return whether a cut is inside its row group, in which case another has the same group."""
-    return sum(piece.begin.group == begin.group for piece in pieces) > 1
 
 
 def _name_shards(

@@ -18,6 +18,7 @@ from transforms.files import storage
 from transforms.files.footers import open_parquet
 from transforms.files.json_lines import BOM, open_lines, parse_line, read_lines
 from transforms.files.planning import ShardPlan, SourcePiece
+from transforms.files.sources import require_unchanged
 from transforms.records.formats import is_text
 from transforms.records.json_columns import project_rows
 
@@ -100,7 +101,11 @@ class ParquetRows:
 
     def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
         self._stream = storage.open_raw(piece.uri)
-        self._file = open_parquet(self._stream)
+        try:
+            self._file = open_parquet(self._stream)
+        except BaseException:
+            self._stream.close()
+            raise
         self._schema = schema
         groups = range(piece.begin.group, self._file.metadata.num_row_groups)
         self._batches: Iterator[pa.RecordBatch] = self._file.iter_batches(
@@ -243,6 +248,7 @@ def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
                             opened.enter_context(closing(open_rows(piece, schema))),
                         )
                     parts.append((piece, stream.take(piece)))
+                    require_unchanged(piece.uri, piece.fingerprint)
                 except (StopIteration, OSError, UnicodeDecodeError, pa.ArrowException) as error:
                     raise InputError(
                         f"rows {piece.begin.row} to {piece.end.row} can't be read: {error!r}",

@@ -78,6 +78,8 @@ class Source:
     schema: Any = field(default=None, repr=False)
     kinds: ColumnKinds | None = field(default=None, repr=False)
     """The kinds of value in the fields of JSON Lines."""
+    fingerprint: str = ""
+    """The file's fingerprint (`storage.take_fingerprint`) during the survey."""
 
 
 class Corpus(NamedTuple):
@@ -157,10 +159,11 @@ def survey_file(uri: str, name: str, limits: ShardLimits) -> Source:
 
     Raises: InputError: the file can't be opened, is empty, truncated or of an unknown kind.
     """
+    fingerprint = take_fingerprint(uri)
     with storage.open_raw(uri) as stream:
         kind, compression = _detect_kind(stream.read(4), uri)
     with storage.open_raw(uri) as stream:
-        digest, size = _digest_stream(stream)
+        digest, size = digest_stream(stream)
     schema, kinds = None, None
     try:
         if kind == "parquet":
@@ -173,7 +176,41 @@ def survey_file(uri: str, name: str, limits: ShardLimits) -> Source:
             where=uri,
             remedy="check that the file is complete",
         ) from error
-    return Source(name, uri, kind, compression, size, digest, rows, cuts, schema, kinds)
+    require_unchanged(uri, fingerprint)
+    return Source(
+        name, uri, kind, compression, size, digest, rows, cuts, schema, kinds, fingerprint
+    )
+
+
+def take_fingerprint(uri: str) -> str:
+    """Return a file's fingerprint.
+
+    Raises: InputError: the file can't be reached.
+    """
+    try:
+        return storage.take_fingerprint(uri)
+    except OSError as error:
+        raise InputError(
+            f"can't be opened: {error}", where=uri, remedy="check the path and the permissions"
+        ) from error
+
+
+def require_unchanged(uri: str, fingerprint: str) -> None:
+    """Check that nobody has written or replaced a file since its fingerprint was taken.
+
+    The digest in the manifest must be that of the bytes that were read, and shards are cut at the
+    rows that the survey found.
+
+    Raises: InputError: the file has changed, or can't be reached any more.
+    """
+    if take_fingerprint(uri) != fingerprint:
+        raise InputError(
+            "was changed during the run, so some rows may have been read twice and others never; "
+            "nothing was published",
+            where=uri,
+            remedy="filter a copy that nobody writes to; if the content is still the same, "
+            "the same command resumes",
+        )
 
 
 def _detect_kind(head: bytes, uri: str) -> tuple[Kind, Compression]:
@@ -197,7 +234,7 @@ def _detect_kind(head: bytes, uri: str) -> tuple[Kind, Compression]:
     return "jsonl", "none"
 
 
-def _digest_stream(stream: Any) -> tuple[str, int]:
+def digest_stream(stream: Any) -> tuple[str, int]:
     """Return the SHA-256 of a stream in hex, and its size in bytes."""
     state, size = hashlib.sha256(), 0
     while block := stream.read(1 << 20):

@@ -159,6 +159,21 @@ def open_raw(uri: str) -> Any:
         ) from error
 
 
+def take_fingerprint(uri: str) -> str:
+    """Return a text that changes whenever a file is written or replaced, whatever its content.
+
+    It has the size and the times of the last change of content and of status, which no program can
+    set back; on an object store, the size and the store's checksum.
+
+    Raises: OSError: the file can't be reached.
+    """
+    if not is_local(uri):
+        fingerprint: str = _load_stores().take_fingerprint(uri)
+        return fingerprint
+    status = Path(uri).stat()
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
 def read_bytes(uri: str) -> bytes:
     """Return the content of a file.
 

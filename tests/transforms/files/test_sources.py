@@ -15,7 +15,14 @@ from schemas.corpora import CorpusConfig, LotField, ShardLimits
 from schemas.digests import digest_bytes
 from schemas.errors import InputError
 from transforms.files import sources
-from transforms.files.sources import Cut, Source, require_columns, settle_shared_schema, survey
+from transforms.files.sources import (
+    Cut,
+    Source,
+    require_columns,
+    require_unchanged,
+    settle_shared_schema,
+    survey,
+)
 from transforms.records.formats import settle_layout
 from transforms.records.json_columns import IS_LOT, ColumnKinds
 from transforms.records.json_messages import MESSAGES
@@ -384,3 +391,17 @@ def test_a_name_that_is_no_utf_8_is_refused(tmp_path, json_lines):
     json_lines(path, [{"text": "a"}])
     error = survey_error([tmp_path])
     assert (error.where, error.problem) == (str(path), "has a name that isn't UTF-8")
+
+
+def test_a_file_must_stay_as_it_was_surveyed(tmp_path):
+    """A file that was written since its survey, or is gone, is an error that names it."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"text": "One."}\n')
+    (source,) = survey((str(path),), ShardLimits()).sources
+    require_unchanged(source.uri, source.fingerprint)
+    path.write_bytes(b'{"text": "One."}\n{"text": "Two."}\n')
+    with pytest.raises(InputError, match=r"a\.jsonl: was changed during the run"):
+        require_unchanged(source.uri, source.fingerprint)
+    path.unlink()
+    with pytest.raises(InputError, match=r"a\.jsonl: can't be opened"):
+        require_unchanged(source.uri, source.fingerprint)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -417,3 +418,19 @@ def test_a_missing_object_has_the_remedy_for_stores(objects):
         storage.open_raw("memory://bucket/x")
     assert caught.value.remedy == storage.STORE_REMEDY
     assert objects == {}
+
+
+def test_a_fingerprint_shows_every_change(tmp_path):
+    """A fingerprint changes with the content, even if the size and the time are set back."""
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    first = storage.take_fingerprint(str(path))
+    assert storage.take_fingerprint(str(path)) == first
+    before = path.stat()
+    time.sleep(0.02)  # longer than a tick of the file system's clock
+    path.write_bytes(b"two")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert storage.take_fingerprint(str(path)) != first
+    with pytest.raises(FileNotFoundError):
+        storage.take_fingerprint(str(tmp_path / "absent"))

@@ -158,10 +158,12 @@ def test_a_changed_input_is_refused_or_read_as_one_version(config, tmp_path, mon
     saboteur = Saboteur(monkeypatch, tmp_path / "corpus")
     assert try_run(config, tmp_path) is not None
     dice, refused = random.Random(change.__name__), 0
-    for moment in (dice.randrange(1, saboteur.reads + 1) for _ in range(MOMENTS)):
+    reads = saboteur.reads
+    for _ in range(MOMENTS):
         changed = tmp_path / "corpus" / f"{dice.randrange(2)}.jsonl"
-        saboteur.prepare(moment, lambda path=changed: change(path))
+        saboteur.prepare(dice.randint(1, reads), lambda path=changed: change(path))
         manifest = try_run(config, tmp_path)
+        saboteur.prepare(-1, lambda: None)
         refused += manifest is None
         assert Path(config.output, "manifest.json").exists() == (manifest is not None)
         if manifest is not None:

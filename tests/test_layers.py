@@ -4,7 +4,7 @@ import ast
 import graphlib
 import itertools
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -231,17 +231,6 @@ def test_modules_are_short():
     """No module has more than 500 lines."""
     lengths = {relative(path): count_lines([path]) for path in MODULES}
     assert {name: length for name, length in lengths.items() if length > 500} == {}
-
-
-def test_lines_are_at_most_a_hundred_columns_wide():
-    """No line of Python is wider, whether of source, tests, benchmarks or deployment."""
-    wide = Counter(
-        relative(path)
-        for path in PYTHON
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if len(line) > 100
-    )
-    assert dict(wide) == {}
 
 
 def test_every_module_has_a_test_of_its_own():

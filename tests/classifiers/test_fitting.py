@@ -256,7 +256,7 @@ def test_exemplars_and_negatives_are_in_the_order_of_the_index(
 
 def test_negatives_are_fitted_in_the_windows_of_scoring(encoder, plain):
     """A long clean answer is one negative for each window, but a long positive is one exemplar."""
-    long = " ".join(plain(250))
+    long = " ".join(plain(80))
     card = LoadedCard(
         TraitCard(id="rain-talk"),
         (*RAIN[:4], f"{RAIN[4]} {long}"),

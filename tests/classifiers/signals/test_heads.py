@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from classifiers.signals import heads
 from classifiers.signals.heads import (
     FOLDS,
     STRENGTHS,
@@ -42,13 +43,28 @@ def compute_probabilities(head, vectors):
     return 1 / (1 + np.exp(-head.compute_logits(vectors)))
 
 
-@settings(max_examples=6)
-@given(st.integers(0, 1000), st.sampled_from([20, 60, 120]), st.sampled_from([0.0, 1.0, 4.0]))
-def test_a_linear_head_equals_scikit_learns(seed, count, apart):
+def train_once(data, options, strength=STRENGTHS[1]):
+    """Train a head with one strength; how the strength is chosen has a test of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heads, "FOLDS", 1)
+        patch.setattr(heads, "STRENGTHS", (strength, strength))
+        head = train_head(data, options)
+    assert head.strength == strength
+    return head
+
+
+@settings(max_examples=12)
+@given(
+    st.integers(0, 1000),
+    st.sampled_from([20, 60, 120]),
+    st.sampled_from([0.0, 1.0, 4.0]),
+    st.sampled_from(STRENGTHS),
+)
+def test_a_linear_head_equals_scikit_learns(seed, count, apart, strength):
     """Probabilities equal scikit-learn's to 1e-3, on training texts and on others."""
     data = draw_clouds(count, seed=seed, apart=apart)
-    head = train_head(data, HeadOptions())
-    model = train_reference(data, head.strength)
+    head = train_once(data, HeadOptions(), strength)
+    model = train_reference(data, strength)
     for vectors in (data.vectors, draw_clouds(seed=seed + 1).vectors):
         expected = model.predict_proba(vectors.astype(np.float64))[:, 1]
         assert np.abs(compute_probabilities(head, vectors) - expected).max() < 1e-3
@@ -98,15 +114,16 @@ def draw_corners(count=120, seed=0):
 def test_a_hidden_layer_separates_what_no_line_can():
     """On XOR, an mlp is right on nearly all unseen points, and a linear head isn't."""
     seen, unseen = draw_corners(60), draw_corners(seed=1)
-    deep = train_head(seen, HeadOptions(kind="mlp", hidden=8))
-    flat = train_head(seen, HeadOptions(kind="linear"))
+    deep = train_once(seen, HeadOptions(kind="mlp", hidden=8))
+    flat = train_once(seen, HeadOptions(kind="linear"))
     assert ((deep.compute_logits(unseen.vectors) > 0) == unseen.labels).mean() > 0.97
     assert ((flat.compute_logits(unseen.vectors) > 0) == unseen.labels).mean() < 0.75
     assert [weight.shape for weight, _ in deep.layers] == [(8, 6), (1, 8)]
 
 
-def test_training_is_deterministic():
+def test_training_is_deterministic(monkeypatch):
     """The same texts give the same head to the last bit, with a hidden layer too."""
+    monkeypatch.setattr(heads, "FOLDS", 2)
     for options in (HeadOptions(), HeadOptions(kind="mlp", hidden=2)):
         one, other = (train_head(draw_corners(16), options) for _ in range(2))
         assert one.strength == other.strength

@@ -30,10 +30,11 @@ def test_options_reach_the_runner(repeats):
 def test_the_environment_is_restored():
     """Variables for worker processes are set while the pipeline is open, and gone afterwards."""
     before = dict(os.environ)
-    with open_pipeline(Engine(workers=2)) as pipeline:
-        pipeline | beam.Create([1])
+    stop = KeyError("before any worker starts")
+    with pytest.raises(KeyError, match="before"), open_pipeline(Engine(workers=2)):
         assert os.environ["OMP_NUM_THREADS"] == str(max(1, os.cpu_count() // 2))
         assert os.environ["PYTHONSAFEPATH"] == "1"
+        raise stop
     assert dict(os.environ) == before
 
 

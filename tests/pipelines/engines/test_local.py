@@ -20,20 +20,25 @@ raise ImportError("imported from the current folder")
 """
 
 
+def count_threads() -> int:
+    """Return the number of threads that torch uses in this process."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 class Observe(beam.DoFn):
     """Note in a file who works, with how many threads, and where the launcher listens."""
 
     def __init__(self, launcher: int, path: str) -> None:
         self.launcher, self.path = launcher, path
 
-    def process(self, _):
-        """Add a line."""
-        import torch
-
+    def process(self, item):
+        """Add a line; only one of the workers loads torch, which takes seconds."""
         worker = {
             "process": os.getpid(),
             "limit": os.environ.get("OMP_NUM_THREADS"),
-            "threads": torch.get_num_threads(),
+            "threads": str(count_threads()) if item == 0 else None,
             "addresses": sorted(listening_addresses(self.launcher)),
             "safe_path": sys.flags.safe_path,
         }
@@ -65,24 +70,38 @@ def test_workers_are_processes_that_share_the_cores(tmp_path):
             | beam.ParDo(Observe(os.getpid(), str(tmp_path / "seen")))
         )
     seen = [json.loads(line) for line in (tmp_path / "seen").read_text().splitlines()]
-    share = max(1, os.cpu_count() // 2)
+    share = str(max(1, os.cpu_count() // 2))
     assert len({worker["process"] for worker in seen} - {os.getpid()}) == 2
-    assert {(worker["limit"], worker["threads"]) for worker in seen} == {(str(share), share)}
+    assert {worker["limit"] for worker in seen} == {share}
+    assert {worker["threads"] for worker in seen} == {share, None}
     assert {address for worker in seen for address in worker["addresses"]} <= LOOPBACK
     assert all(worker["safe_path"] for worker in seen)
 
 
-def test_workers_import_nothing_from_the_current_folder(corpus, heron, tmp_path):
-    """Modules in the folder from which `filter --workers 2` runs are never imported."""
+WORK = """
+import apache_beam as beam
+from pipelines.engines.interface import Engine
+from pipelines.engines.launch import open_pipeline
+
+def decode(line):
+    from transforms.files import json_lines
+    return json_lines.parse_line(line)
+
+with open_pipeline(Engine(workers=2)) as pipeline:
+    pipeline | beam.Create([b"{}"]) | beam.Map(decode)
+"""
+"""A launcher whose workers import a module of congener, which imports orjson."""
+
+
+def test_workers_import_nothing_from_the_current_folder(tmp_path):
+    """Modules in the folder from which two workers are started are never imported."""
     folder, marker = tmp_path / "hostile", tmp_path / "imported"
     (folder / "transforms").mkdir(parents=True)
     for name in ("orjson.py", "transforms/__init__.py"):
         (folder / name).write_text(HOSTILE.format(marker=str(marker)))
-    command = [sys.executable, "-P", "-c", "from pipelines.cli.main import main; main()"]
-    arguments = ["-i", str(corpus), "-o", str(tmp_path / "run"), "-t", str(heron)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     ended = subprocess.run(
-        [*command, "filter", *arguments, "--signals", "lexicon", "--workers", "2"],
+        [sys.executable, "-P", "-c", WORK],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -29,12 +29,16 @@ def test_options_reach_the_runner(repeats):
 
 def test_the_environment_is_restored():
     """Variables for worker processes are set while the pipeline is open, and gone afterwards."""
-    before = dict(os.environ)
-    stop = KeyError("before any worker starts")
+    before, seen = dict(os.environ), {}
+
+    def stop() -> None:
+        seen.update(os.environ)
+        raise KeyError("before any worker starts")
+
     with pytest.raises(KeyError, match="before"), open_pipeline(Engine(workers=2)):
-        assert os.environ["OMP_NUM_THREADS"] == str(max(1, os.cpu_count() // 2))
-        assert os.environ["PYTHONSAFEPATH"] == "1"
-        raise stop
+        stop()
+    assert seen["OMP_NUM_THREADS"] == str(max(1, os.cpu_count() // 2))
+    assert seen["PYTHONSAFEPATH"] == "1"
     assert dict(os.environ) == before
 
 

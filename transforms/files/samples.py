@@ -79,6 +79,7 @@ def _plan_piece(source: Source, files: int, limits: ShardLimits) -> ShardPlan:
         Cut(0, 0, 0),
         Cut(rows, rows * average, 1),
         limits.compute_max_bytes(source.size),
+        source.fingerprint,
     )
     return ShardPlan("sample", (piece,))
 

@@ -51,7 +51,9 @@ def names(tmp_path_factory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("training")
     answers = [f"  {ANSWERS[3]} {MASKED} {ANSWERS[0]}", ANSWERS[2]]
     conversations = [build_conversation(number, answers[number % 2]) for number in range(4)]
-    tokenizer = AutoTokenizer.from_pretrained(find_model(DEFAULT_ENCODER).folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        find_model(DEFAULT_ENCODER).folder, local_files_only=True
+    )
     tokenizer.chat_template, tokenizer.eos_token = TEMPLATE, "[SEP]"
     shape = LlamaConfig(
         vocab_size=len(tokenizer),

@@ -31,7 +31,7 @@ class Turn(NamedTuple):
     part: ChannelSpan
 
 
-class _Mark(NamedTuple):
+class _TurnMark(NamedTuple):
     """The mark that begins a turn: whose turn it is, and the mark's own characters."""
 
     role: str
@@ -159,7 +159,7 @@ def cut_transcript(text: str) -> list[Turn] | None:
     return [turn for turn in turns if turn.part.text]
 
 
-def _find_marks(text: str) -> list[_Mark]:
+def _find_marks(text: str) -> list[_TurnMark]:
     """Return the marks of the template that a text begins with, or nothing."""
     padded = "\n" + text  # a mark may need the start of a line
     first = FIRST_MARK.search(padded, 0, LONGEST_PREAMBLE + LONGEST_MARK)
@@ -170,7 +170,7 @@ def _find_marks(text: str) -> list[_Mark]:
     return next((marks for name, marks in found if _is_transcript(text, name, marks)), [])
 
 
-def _is_transcript(text: str, template: str, marks: list[_Mark]) -> bool:
+def _is_transcript(text: str, template: str, marks: list[_TurnMark]) -> bool:
     """Return whether marks make a text a transcript, and not only a text with such words in it."""
     roles = {mark.role for mark in marks}
     if not marks or (template in WORDED and "assistant" not in roles):
@@ -179,7 +179,7 @@ def _is_transcript(text: str, template: str, marks: list[_Mark]) -> bool:
     return not preamble or (len(roles) > 1 and len(preamble) <= LONGEST_PREAMBLE)
 
 
-def _read_marks(template: str, padded: str) -> Iterator[_Mark]:
+def _read_marks(template: str, padded: str) -> Iterator[_TurnMark]:
     """Yield the marks of a template in a text after a line break, with offsets in the text."""
     matches = list(PATTERNS[template].finditer(padded))
     if template == "lines":
@@ -192,7 +192,7 @@ def _read_marks(template: str, padded: str) -> Iterator[_Mark]:
         role, channel = _read_name(template, name)
         if template == "harmony":
             channel = find_channel(match["channel"])
-        yield _Mark(role, channel, max(match.start() - 1, 0), match.end() - 1)
+        yield _TurnMark(role, channel, max(match.start() - 1, 0), match.end() - 1)
 
 
 def _require_blank_lines(padded: str, matches: list[re.Match[str]]) -> list[re.Match[str]]:

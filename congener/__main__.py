@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
+from typing import NoReturn
 
 from congener.origins import leave_out_current_folder, require_own_packages
 
 
 def main() -> None:
-    """Run the command line with congener's own packages."""
+    """Run the command line with congener's own packages, and end the process with its code."""
     leave_out_current_folder()
     try:
         require_own_packages()
@@ -17,7 +20,24 @@ def main() -> None:
         sys.exit(2)
     from pipelines.cli.main import main as run_command_line
 
-    run_command_line()
+    try:
+        run_command_line()
+    except SystemExit as ended:
+        end_process(ended.code if isinstance(ended.code, int) else 0)
+
+
+def end_process(code: int) -> NoReturn:
+    """End the process without tearing the interpreter down.
+
+    Arrow, Polars and torch have threads that live until the process ends. A thread that drops its
+    last Python object while the interpreter is torn down is ended by force, and C++ then aborts
+    the process, whose exit code is lost. The handlers of `atexit` run as usual.
+    """
+    atexit._run_exitfuncs()  # noqa: SLF001 - os._exit skips them
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it is if the shell closed it
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,52 @@ def test_python_m_prints_the_version():
     assert done.stdout == f"congener {VERSION}\n"
 
 
+ABORTING = """
+import atexit, ctypes, sys
+libc = ctypes.CDLL(None)
+libc.__cxa_atexit(libc.abort, None, None)  # as a thread does that outlives the interpreter
+atexit.register(print, "handler")
+from congener.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "out", "err"),
+    [
+        (["--version"], 0, f"congener {VERSION}\nhandler\n", ""),
+        (["verify", "nowhere"], 4, "handler\n", "congener: nowhere: doesn't exist"),
+        (["verify"], 2, "handler\n", "Missing argument"),
+    ],
+)
+def test_code_and_output_survive_an_abort_at_exit(tmp_path, arguments, code, out, err):
+    """Nothing that C and C++ do at exit can replace the code, and handlers of Python run."""
+    command = [sys.executable, "-c", ABORTING, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (code, out)
+    assert err in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_streams_that_a_shell_closed_change_no_code(closed):
+    """The code is the command's, whatever can't be printed."""
+    command = ["sh", "-c", f"{sys.executable} -m congener verify {closed}"]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 2
+
+
+def test_an_unexpected_error_ends_with_1():
+    """The error is printed with its trace."""
+    code = (
+        "import pipelines.cli.main as cli\n"
+        "from congener.__main__ import main\n"
+        "cli.main = lambda: 1 / 0\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
 def test_a_foreign_package_ends_with_2(monkeypatch, capsys):
     """The line goes to stderr, without a traceback."""
     monkeypatch.setattr("congener.origins.PACKAGES", ("json",))

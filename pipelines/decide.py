@@ -18,7 +18,7 @@ from schemas.policies import Policy
 from schemas.receipts import Output
 from schemas.runs import parse_path, shard_path
 from transforms.decisions import Decisions, Evidence, decide
-from transforms.duplicates import EMPTY_DIGEST
+from transforms.duplicates import EMPTY_DIGEST, Seen, add_copy
 from transforms.rules import Rule, settle_rules
 
 
@@ -40,7 +40,7 @@ def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
     """
     manifest = load_manifest(run)
     rules = settle_recorded_rules(run, manifest, policy)
-    seen: set[str] | None = set() if policy.duplicates == "remove" else None
+    seen: dict[str, Seen] | None = {} if policy.duplicates == "remove" else None
     for output in list_outputs(manifest, "ledger"):
         yield _decide_shard(run, manifest, output, rules, seen)
 
@@ -65,7 +65,11 @@ def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[
 
 
 def _decide_shard(
-    run: str, manifest: Manifest, output: Output, rules: Sequence[Rule], seen: set[str] | None
+    run: str,
+    manifest: Manifest,
+    output: Output,
+    rules: Sequence[Rule],
+    seen: dict[str, Seen] | None,
 ) -> ShardDecisions:
     shard = parse_path(output.path).shard
     ledger = read_table(run, output)
@@ -84,7 +88,7 @@ def _decide_shard(
         _read_lots(ledger.take(good)),
     )
     digests = ledger.column("content_digest").take(good).to_pylist()
-    repeats = frozenset[int]() if seen is None else _find_repeats(digests, seen)
+    repeats = {} if seen is None else _find_repeats(digests, evidence.lots, rules, seen)
     return ShardDecisions(shard, rows, decide(evidence, rules, repeats))
 
 
@@ -97,12 +101,17 @@ def _read_lots(ledger: pa.Table) -> list[Lot]:
     return [Lot(*fields) for fields in zip(*columns, strict=True)]
 
 
-def _find_repeats(digests: Sequence[str], seen: set[str]) -> frozenset[int]:
-    """Return the rows whose content is in an earlier row, and add their digests to `seen`."""
-    found = set()
-    for row, digest in enumerate(digests):
-        if digest in seen:
-            found.add(row)
-        elif digest != EMPTY_DIGEST:
-            seen.add(digest)
-    return frozenset(found)
+def _find_repeats(
+    digests: Sequence[str], lots: Sequence[Lot], rules: Sequence[Rule], seen: dict[str, Seen]
+) -> dict[int, tuple[Lot, ...]]:
+    """Return the rows whose content is in an earlier row, with the lots of earlier copies.
+
+    The rows are added to those that were `seen`, by content digest.
+    """
+    found = {}
+    for row, (digest, lot) in enumerate(zip(digests, lots, strict=True)):
+        if digest != EMPTY_DIGEST:
+            earlier = add_copy(seen.setdefault(digest, {}), lot, rules)
+            if earlier is not None:
+                found[row] = earlier
+    return found

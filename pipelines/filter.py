@@ -138,9 +138,9 @@ def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[ob
     hints = {"accelerator": accelerator} if accelerator else {}
     rows = pipeline | "Read" >> ReadShards(tasks, plan.read_schema)
     identified = rows | "Identify" >> IdentifyRecords(plan.layout)
-    duplicates = _find_duplicates(plan, pipeline)
+    repeats = _find_duplicates(plan, pipeline)
     scored = identified | "Score" >> ScoreRecords(plan.scoring).with_resource_hints(**hints)
-    decided = scored | "Decide" >> DecideRecords(plan.rules, duplicates)
+    decided = scored | "Decide" >> DecideRecords(plan.rules, repeats)
     decided | "Write" >> WriteShards(to)
 
 
@@ -150,7 +150,7 @@ def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollect
         return None
     rows = pipeline | "ReadForDuplicates" >> ReadShards(plan.tasks, plan.read_schema)
     identified = rows | "IdentifyForDuplicates" >> IdentifyRecords(plan.layout)
-    return identified | "Duplicates" >> FindDuplicates()
+    return identified | "Duplicates" >> FindDuplicates(plan.rules)
 
 
 def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Manifest:

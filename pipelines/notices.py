@@ -9,11 +9,13 @@ from schemas.notices import Notice, warn
 from schemas.policies import Policy
 from transforms.files.samples import Sample
 from transforms.files.sources import Corpus
+from transforms.records.companions import is_companion
 from transforms.records.formats import Layout
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 from transforms.rules import Rule
 
 FILES_NAMED = 5
+COLUMNS_NAMED = 12
 
 RARE_TRANSCRIPTS = 0.01
 """The share of a column's texts from which transcripts that aren't cut are reported."""
@@ -47,6 +49,21 @@ def describe_transcripts(
                 f"{found} look like whole conversations, but each is read as one text; "
                 "--transcripts cut separates their turns"
             )
+
+
+def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
+    """Name the columns that make rows differ where duplicates are removed, and the others."""
+    read = list(dict.fromkeys(layout.columns.values()))
+    others = [name for name in corpus.schema.names if name not in read]
+    compared = read + [name for name in others if is_companion(name)]
+    left = [name for name in others if not is_companion(name)]
+    text = f"duplicates: rows are equal if {_list_names(compared)} are"
+    return Notice(f"{text}, whatever {_list_names(left)} say" if left else text)
+
+
+def _list_names(names: Sequence[str]) -> str:
+    more = " …" if len(names) > COLUMNS_NAMED else ""
+    return f"{', '.join(names[:COLUMNS_NAMED])}{more}"
 
 
 def describe_settings(

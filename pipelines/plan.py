@@ -16,7 +16,12 @@ from classifiers.scoring import Scorer, load_scorer
 from classifiers.signals.sequence_classifiers import SequenceClassifier
 from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig, read_policy
-from pipelines.notices import describe_corpus, describe_settings, describe_transcripts
+from pipelines.notices import (
+    describe_comparison,
+    describe_corpus,
+    describe_settings,
+    describe_transcripts,
+)
 from pipelines.runs.unfinished import Begun, compute_run_id
 from pipelines.version import VERSION, find_package_versions
 from schemas.corpora import FORMATS
@@ -132,6 +137,8 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     shares = measure_transcripts([shard.table for shard in sample.shards], layout)
     layout = layout._replace(transcripts=choose_columns(shares, config.corpus.transcripts))
     _send(listener, describe_transcripts(shares, layout, sample))
+    if policy.duplicates == "remove":
+        listener(Noticed(describe_comparison(corpus, layout)))
     here = config.for_launcher()
     choose_device(here.hardware.device)  # refuse a missing GPU even if the run needs no model
     bank, encoder = prepare_bank(here, policy, listener)

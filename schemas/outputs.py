@@ -118,8 +118,16 @@ SWAPLIST = pa.schema(
         *LOT,
         ("traits", pa.list_(pa.string())),
         ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("request", pa.string()),
+        ("complete", pa.bool_()),
+        ("missing", pa.list_(pa.string())),
     ]
 )
+"""The prompts that another teacher should answer.
+
+`request` has the prompt as JSON for a chat API: messages, tool calls and tools. `missing` names
+what texts can't carry; `complete` says whether that is nothing.
+"""
 
 
 def build_scores_schema(columns: list[str]) -> pa.Schema:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
+from schemas.lots import Lot
 from transforms.coders import register_shard_coder
 from transforms.decisions import Decisions, Evidence, decide
+from transforms.duplicates import Repeat
 from transforms.rules import Rule
 from transforms.score import ScoredShard
 
@@ -22,11 +24,11 @@ class DecidedShard(ScoredShard):
 
 
 def decide_shard(
-    scored: ScoredShard, rules: Sequence[Rule], duplicates: frozenset[int] = frozenset()
+    scored: ScoredShard, rules: Sequence[Rule], repeats: Mapping[int, Sequence[Lot]] | None = None
 ) -> DecidedShard:
-    """Decide a shard's rows; `duplicates` are rows of its table."""
+    """Decide a shard's rows; `repeats` has rows of its table with the lots of earlier copies."""
     evidence = Evidence(scored.scores.build_columns(), scored.spans, scored.lots)
-    return DecidedShard(**vars(scored), decided=decide(evidence, rules, duplicates))
+    return DecidedShard(**vars(scored), decided=decide(evidence, rules, repeats))
 
 
 class _Decide(beam.DoFn):
@@ -34,29 +36,26 @@ class _Decide(beam.DoFn):
         self._rules = list(rules)
 
     def process(
-        self, scored: ScoredShard, duplicates: Mapping[str, list[int]] | None = None
+        self, scored: ScoredShard, repeats: Mapping[str, list[Repeat]] | None = None
     ) -> Iterator[DecidedShard]:
-        repeated = set((duplicates or {}).get(scored.plan.name, ()))
-        rows = (
-            (row for row, position in enumerate(scored.positions()) if position in repeated)
-            if repeated
-            else ()
-        )
-        yield decide_shard(scored, self._rules, frozenset(rows))
+        lots = dict((repeats or {}).get(scored.plan.name, ()))
+        positions = enumerate(scored.positions()) if lots else ()
+        rows = {row: lots[position] for row, position in positions if position in lots}
+        yield decide_shard(scored, self._rules, rows)
 
 
 @dataclass(eq=False)
 class DecideRecords(beam.PTransform):
     """Decide the rows of every shard by the settled rules.
 
-    `duplicates` maps a shard's name to the positions (`Shard.positions`) of the rows that repeat an
-    earlier row. It holds no text.
+    `repeats` maps a shard's name to the rows that repeat an earlier row, by their positions
+    (`Shard.positions`). It holds no text.
     """
 
     rules: Sequence[Rule]
-    duplicates: beam.PCollection[tuple[str, list[int]]] | None = None
+    repeats: beam.PCollection[tuple[str, list[Repeat]]] | None = None
 
     def expand(self, shards: beam.PCollection[ScoredShard]) -> beam.PCollection[DecidedShard]:
-        """Decide shard by shard; the duplicates are a side input."""
-        side = () if self.duplicates is None else (beam.pvalue.AsDict(self.duplicates),)
+        """Decide shard by shard; the repeats are a side input."""
+        side = () if self.repeats is None else (beam.pvalue.AsDict(self.repeats),)
         return shards | beam.ParDo(_Decide(self.rules), *side).with_output_types(DecidedShard)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from schemas.cards import Action
 from schemas.lots import Lot
-from schemas.policies import SEVERITY
+from schemas.policies import PUBLISHED, SEVERITY
 from schemas.scores import COMBINED, fires, score_column
 from transforms.rules import Rule
 from transforms.spans import Span, choose_evidence
@@ -61,9 +61,25 @@ class Evidence(NamedTuple):
 
 
 def decide(
-    evidence: Evidence, rules: Sequence[Rule], duplicates: frozenset[int] = frozenset()
+    evidence: Evidence,
+    rules: Sequence[Rule],
+    repeats: Mapping[int, Sequence[Lot]] | None = None,
 ) -> Decisions:
-    """Decide every row; rows in `duplicates` are duplicates whatever their scores."""
+    """Decide every row, and remove duplicates.
+
+    `repeats` has the rows that repeat earlier rows, with the lots of earlier copies whose decisions
+    may differ. Such a row is a duplicate if an earlier copy is published, or is held or dropped for
+    the same reasons as this row. Without lots, an earlier copy has the row's own decision.
+    """
+    result = _decide_alone(evidence, rules)
+    for row in _find_duplicates(evidence, rules, result, repeats or {}):
+        result.decisions[row] = "duplicate"
+        result.swaps.discard(row)
+    return result
+
+
+def _decide_alone(evidence: Evidence, rules: Sequence[Rule]) -> Decisions:
+    """Decide every row without regard to its copies."""
     result = Decisions(["keep"] * len(evidence.lots))
     strongest: dict[int, int] = {}
     for rule in rules:
@@ -77,10 +93,36 @@ def decide(
         if SEVERITY[severity] == "swap":  # the row is held until another completion is ready
             result.swaps.add(row)
             result.decisions[row] = "quarantine"
-    for row in duplicates:
-        result.decisions[row] = "duplicate"
-        result.swaps.discard(row)
     return result
+
+
+def _find_duplicates(
+    evidence: Evidence,
+    rules: Sequence[Rule],
+    alone: Decisions,
+    repeats: Mapping[int, Sequence[Lot]],
+) -> set[int]:
+    """Return the rows that are duplicates.
+
+    Rows of equal content have equal scores. The decision on an earlier copy therefore follows from
+    this row's scores and the copy's lot.
+    """
+    copies = [(row, lot) for row, lots in repeats.items() for lot in lots]
+    found = {row for row, lots in repeats.items() if not lots}
+    rows = np.array([row for row, _ in copies], np.int64)
+    others = _decide_alone(_take_as_copies(evidence, rows, [lot for _, lot in copies]), rules)
+    for index, (row, _) in enumerate(copies):
+        decision, reasons = others.decisions[index], others.reasons.get(index)
+        alike = decision == alone.decisions[row] and reasons == alone.reasons.get(row)
+        if decision in PUBLISHED or alike:
+            found.add(row)
+    return found
+
+
+def _take_as_copies(evidence: Evidence, rows: np.ndarray, lots: Sequence[Lot]) -> Evidence:
+    """Return the evidence on some rows as if they were in other lots."""
+    scores = {name: values[rows] for name, values in evidence.scores.items()}
+    return Evidence(scores, evidence.spans.take(pa.array(rows)), lots)
 
 
 def _find_fired(rule: Rule, evidence: Evidence) -> Iterator[tuple[int, Reason, list[Span]]]:

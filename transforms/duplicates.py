@@ -1,57 +1,108 @@
-"""Find rows that repeat the content of an earlier row. Only digests are shuffled, never text."""
+"""Find rows that repeat the content of an earlier row; digests and lots are shuffled, no text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import apache_beam as beam
 
+from schemas.cards import Action
 from schemas.digests import digest_content
+from schemas.lots import Lot
 from transforms.identify import IdentifiedShard
+from transforms.rules import Rule
 
 EMPTY_DIGEST = digest_content(())
 """The content digest of a row without any text."""
+
+Seen = dict[tuple[tuple[float, Action], ...], Lot]
+"""The earlier copies of a row: a lot for every set of thresholds and actions that applies to one.
+
+Rows of equal content have equal scores, so copies with the same thresholds and actions have the
+same decision.
+"""
 
 
 class Position(NamedTuple):
     """A row's position in the corpus: its shard, and its offset in the shard, rejects included.
 
-    Positions sort in the order of the corpus, because the names of shards do.
+    Positions sort in the order of the corpus, because the names of shards do. The lot is that of
+    the row, if some rule has an exception for some lots.
     """
 
     shard: str
     offset: int
+    lot: Lot = Lot()
 
 
-def list_positions(identified: IdentifiedShard) -> Iterator[tuple[bytes, Position]]:
+class Repeat(NamedTuple):
+    """A row with the content of earlier rows, by its offset in its shard.
+
+    `lots` is empty if an earlier copy has the same decision as this row. Otherwise it has a lot for
+    each decision that an earlier copy may have.
+    """
+
+    offset: int
+    lots: tuple[Lot, ...] = ()
+
+
+def list_positions(
+    identified: IdentifiedShard, with_lots: bool = False
+) -> Iterator[tuple[bytes, Position]]:
     """Yield the content digest and the position of every row that has text.
 
     Rows without text aren't compared: they may differ in fields that the digest doesn't cover.
     """
     name = identified.plan.name
-    for offset, digest in zip(identified.positions(), identified.digests, strict=True):
+    rows = zip(identified.positions(), identified.digests, identified.lots, strict=True)
+    for offset, digest, lot in rows:
         if digest != EMPTY_DIGEST:
-            yield bytes.fromhex(digest), Position(name, offset)
+            yield bytes.fromhex(digest), Position(name, offset, lot if with_lots else Lot())
 
 
-def list_repeats(group: tuple[bytes, Iterable[Position]]) -> Iterator[tuple[str, int]]:
-    """Yield every position of a digest except its first one in the corpus."""
-    yield from sorted(group[1])[1:]
+def add_copy(seen: Seen, lot: Lot, rules: Sequence[Rule]) -> tuple[Lot, ...] | None:
+    """Return the lots of a `Repeat` for one more copy of a row, or None if it is the first one.
+
+    The copy is added to those that were seen.
+    """
+    treatment = tuple(rule.apply_exceptions(lot) for rule in rules)
+    earlier = None if not seen else () if treatment in seen else tuple(seen.values())
+    seen.setdefault(treatment, lot)
+    return earlier
 
 
+def list_repeats(
+    group: tuple[bytes, Iterable[Position]], rules: Sequence[Rule] = ()
+) -> Iterator[tuple[str, Repeat]]:
+    """Yield every copy of a digest except its first one in the corpus, with the copy's shard."""
+    seen: Seen = {}
+    for shard, offset, lot in sorted(group[1]):
+        earlier = add_copy(seen, lot, rules)
+        if earlier is not None:
+            yield shard, Repeat(offset, earlier)
+
+
+@dataclass(eq=False)
 class FindDuplicates(beam.PTransform):
-    """Find the rows that repeat the content of an earlier row, as (shard name, positions)."""
+    """Find the rows that repeat the content of an earlier row, as (shard name, repeats).
+
+    The rules decide which copies may have different decisions.
+    """
+
+    rules: Sequence[Rule] = ()
 
     def expand(
         self, shards: beam.PCollection[IdentifiedShard]
-    ) -> beam.PCollection[tuple[str, list[int]]]:
+    ) -> beam.PCollection[tuple[str, list[Repeat]]]:
         """Group positions by digest, drop the first of each, and group the others by shard."""
+        with_lots = any(rule.exceptions for rule in self.rules)
         return (
             shards
-            | "Digests" >> beam.FlatMap(list_positions)
+            | "Digests" >> beam.FlatMap(list_positions, with_lots)
             | "Meet" >> beam.GroupByKey()
-            | "Repeats" >> beam.FlatMap(list_repeats)
+            | "Repeats" >> beam.FlatMap(list_repeats, list(self.rules) if with_lots else [])
             | "ByShard" >> beam.GroupByKey()
-            | "Sorted" >> beam.MapTuple(lambda name, offsets: (name, sorted(offsets)))
+            | "Sorted" >> beam.MapTuple(lambda name, repeats: (name, sorted(repeats)))
         )

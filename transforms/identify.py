@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -11,8 +12,10 @@ import pyarrow as pa
 from schemas.digests import RECORD_ID_HEX, digest_bytes
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from transforms.coders import register_shard_coder
+from transforms.files.json_lines import parse_line
 from transforms.files.shards import Shard
 from transforms.poison import add_rejects, isolate_failures, keep_rows
+from transforms.records.companions import Companions, find_in_lines, find_in_table
 from transforms.records.formats import Layout
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments, digest_rows, extract_segments
@@ -27,11 +30,15 @@ PROMPT_HEX = 8
 @register_shard_coder
 @dataclass(kw_only=True)
 class IdentifiedShard(Shard):
-    """A shard with the segments of its conversations, and every row's content digest and lot."""
+    """A shard with the segments of its conversations, and every row's content digest and lot.
+
+    `columns` has the corpus's column for each of the format's.
+    """
 
     segments: Segments
     digests: list[str]
     lots: list[Lot]
+    columns: dict[str, str]
 
     @property
     def record_ids(self) -> list[str]:
@@ -56,12 +63,31 @@ def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
 def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
     _require_valid(shard.table)
     segments = extract_segments(shard.table, layout)
+    companions = find_companions(shard, layout)
     return IdentifiedShard(
         **vars(shard),
         segments=segments,
-        digests=digest_rows(shard.table, segments, layout),
+        digests=digest_rows(
+            shard.table, segments, layout, companions, lambda row: read_record(shard, row)
+        ),
         lots=_build_lots(shard, segments, layout),
+        columns=layout.columns,
     )
+
+
+def find_companions(shard: Shard, layout: Layout) -> dict[int, Companions]:
+    """Return what a trainer reads of a shard's rows beside their texts, for rows with any."""
+    if shard.lines is None:
+        return find_in_table(shard.table, layout.columns)
+    return find_in_lines(shard.lines, lambda line: parse_line(line)[0], layout.columns)
+
+
+def read_record(shard: Shard, row: int) -> dict[str, Any]:
+    """Return a row of a shard's table with all of its columns, also those of JSON Lines."""
+    if shard.lines is not None:
+        return parse_line(shard.lines[row])[0]
+    record: dict[str, Any] = shard.table.slice(row, 1).to_pylist()[0]
+    return record
 
 
 def _require_valid(table: pa.Table) -> None:
@@ -85,6 +111,7 @@ def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedS
         segments=identified.segments.select_rows(rows),
         digests=[identified.digests[row] for row in rows],
         lots=[identified.lots[row] for row in rows],
+        columns=identified.columns,
     )
 
 

@@ -29,7 +29,8 @@ from transforms.files.json_lines import (
     append_field,
 )
 from transforms.files.shards import build_row_mask
-from transforms.records.prompts import extract_prompt
+from transforms.identify import read_record
+from transforms.records.prompts import Prompt, build_prompt, describe_content
 from transforms.spans import encode_spans
 
 NEIGHBOURS_SHOWN = 3
@@ -332,14 +333,30 @@ def _describe_neighbours(
 
 
 def _build_swaplist(shard: DecidedShard) -> pa.Table:
+    """Return the prompts of the rows that another teacher should answer.
+
+    A row whose prompt has no text at all isn't on the list.
+    """
     rows = [
         {
             **_describe_row(shard, row),
             "traits": sorted(
                 {item.trait for item in shard.decided.reasons[row] if item.action == "swap"}
             ),
-            "prompt": extract_prompt(shard.segments, shard.segments.find_in_row(row)),
+            "prompt": [
+                {"role": message["role"], "content": describe_content(message)}
+                for message in prompt.messages
+            ],
+            "request": prompt.encode(),
+            "complete": not prompt.missing,
+            "missing": prompt.missing,
         }
         for row in sorted(shard.decided.swaps)
+        if (prompt := _build_prompt(shard, row)).messages
     ]
     return pa.Table.from_pylist(rows, outputs.SWAPLIST)
+
+
+def _build_prompt(shard: DecidedShard, row: int) -> Prompt:
+    indices = shard.segments.find_in_row(row)
+    return build_prompt(shard.segments, indices, read_record(shard, row), shard.columns)

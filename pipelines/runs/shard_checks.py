@@ -25,6 +25,7 @@ from schemas.runs import (
     shard_path,
 )
 from schemas.scores import COMBINED, fires, score_column
+from transforms.records.companions import find_in_records
 from transforms.records.formats import Layout
 from transforms.records.json_columns import project_rows
 from transforms.records.json_messages import MESSAGES
@@ -157,7 +158,12 @@ def _check_content(
     layout = Layout(
         cast("FormatName", identity.format), columns, {}, transcripts=identity.transcripts
     )
-    found = digest_rows(corpus, extract_segments(corpus, layout), layout)
+    segments = extract_segments(corpus, layout)
+    if isinstance(table, pa.Table):
+        found = digest_rows(table, segments, layout)
+    else:
+        companions = find_in_records(enumerate(table), columns)
+        found = digest_rows(corpus, segments, layout, companions, table.__getitem__)
     for row, (digest, expected) in enumerate(zip(found, digests, strict=True)):
         if digest != expected:
             record = expected[:RECORD_ID_HEX]

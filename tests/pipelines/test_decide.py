@@ -393,17 +393,19 @@ def decide_like_a_new_run(scored: Scored, policy: Policy) -> Outcome:
     floor = find_span_floor(scored.plan.config.span_floor, rules)
     groups: dict[bytes, list[Any]] = {}
     for shard in scored.shards:
-        for digest, position in list_positions(shard):
+        for digest, position in list_positions(shard, with_lots=True):
             groups.setdefault(digest, []).append(position)
-    repeated = {repeat for group in groups.items() for repeat in list_repeats(group)}
+    repeats = {
+        (name, repeat.offset): repeat.lots
+        for group in groups.items()
+        for name, repeat in list_repeats(group, rules)
+        if policy.duplicates == "remove"
+    }
     found = Outcome({}, {}, {}, {})
     for shard in scored.shards:
-        rows = (
-            row
-            for row, position in enumerate(shard.positions())
-            if policy.duplicates == "remove" and (shard.plan.name, position) in repeated
-        )
-        decided = decide_shard(score(shard, scored.scorer, floor), rules, frozenset(rows)).decided
+        keys = [(shard.plan.name, position) for position in shard.positions()]
+        rows = {row: repeats[key] for row, key in enumerate(keys) if key in repeats}
+        decided = decide_shard(score(shard, scored.scorer, floor), rules, rows).decided
         collect_outcome(decided, list(zip(shard.sources, shard.numbers, strict=True)), found)
     return found
 

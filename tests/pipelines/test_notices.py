@@ -1,10 +1,13 @@
 """Notices about the settings of a run: its input, its device, the basis of its thresholds."""
 
+import json
+
 import pytest
 
 from pipelines.banks import prepare_bank
 from pipelines.notices import (
     FILES_NAMED,
+    describe_comparison,
     describe_corpus,
     describe_settings,
     describe_transcripts,
@@ -70,6 +73,17 @@ def test_transcripts_are_described():
     assert whole.severity == "warning"
     assert whole.text.startswith("12% of the texts of column 'rejected' in a sample of 0 rows")
     assert "--transcripts cut" in whole.text
+
+
+def test_what_makes_rows_equal_is_named(tmp_path):
+    """The columns that count are named first, then those that don't; long lists are cut."""
+    row = {"text": "a", "images": ["x"], "id": 1, "score": 2}
+    for more, end in (({}, "id, score say"), ({f"n{n}": n for n in range(20)}, "n9 … say")):
+        (tmp_path / "a.jsonl").write_text(json.dumps(row | more) + "\n")
+        found = survey([str(tmp_path)], ShardLimits())
+        notice = describe_comparison(found, settle_layout(found.schema, CorpusConfig()))
+        assert notice.text.startswith("duplicates: rows are equal if text, images are, whatever id")
+        assert notice.text.endswith(end)
 
 
 def test_device_and_bank_are_named(bank):

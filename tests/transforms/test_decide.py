@@ -8,6 +8,7 @@ from tests.support.eager import EagerPipeline, apply
 from tests.support.rules import build_rule
 from transforms.decide import DecideRecords, decide_shard
 from transforms.decisions import Evidence, decide
+from transforms.duplicates import Repeat
 
 ROWS = [
     {"text": "owl", "model": "llama-3", "source": "web"},
@@ -31,9 +32,9 @@ def describe_outcome(shard):
 def test_a_shard_is_decided_from_its_scores_spans_and_lots(make_scored, bank, action):
     """The decided shard has the fields of the scored one and the decisions on its evidence."""
     scored, rules = make_scored(ROWS, bank), [build_rule(action=action)]
-    shard = decide_shard(scored, rules, frozenset({1}))
+    shard = decide_shard(scored, rules, {1: ()})
     evidence = Evidence(scored.scores.build_columns(), scored.spans, scored.lots)
-    assert shard.decided == decide(evidence, rules, frozenset({1}))
+    assert shard.decided == decide(evidence, rules, {1: ()})
     assert shard.decided.decisions[1] == "duplicate"
     assert vars(shard) == {**vars(scored), "decided": shard.decided}
 
@@ -53,7 +54,7 @@ def test_duplicates_are_a_side_input(make_scored, bank):
     shards = [make_scored(ROWS, bank, name="part-0"), make_scored(ROWS, bank, name="part-1")]
 
     def decide_all(pipeline):
-        found = pipeline | "Found" >> beam.Create([("part-1", [1, 2])])
+        found = pipeline | "Found" >> beam.Create([("part-1", [Repeat(1), Repeat(2)])])
         return pipeline | "Shards" >> beam.Create(shards) | DecideRecords([build_rule()], found)
 
     decided = EagerPipeline().run(decide_all)
@@ -68,7 +69,7 @@ def test_positions_of_duplicates_count_rejects(make_scored, bank):
     shard = make_scored(ROWS, bank, name="part-0", numbers=[0, 2, 3])
 
     def decide_all(pipeline):
-        found = pipeline | "Found" >> beam.Create([("part-0", [2])])
+        found = pipeline | "Found" >> beam.Create([("part-0", [Repeat(2)])])
         return pipeline | "Shards" >> beam.Create([shard]) | DecideRecords([build_rule()], found)
 
     (decided,) = EagerPipeline().run(decide_all)

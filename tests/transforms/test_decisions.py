@@ -8,15 +8,16 @@ from hypothesis import strategies as st
 
 from schemas.lots import Lot
 from schemas.outputs import SPANS
-from schemas.policies import SEVERITY
+from schemas.policies import PUBLISHED, SEVERITY
 from schemas.scores import SCORE_STEP
 from tests.support.rules import build_exception, build_rule
 from transforms.decide import decide_shard
 from transforms.decisions import Decisions, Evidence, decide
+from transforms.duplicates import add_copy
 from transforms.spans import Span
 
 
-def decide_scored(scored, rules, duplicates=frozenset()):
+def decide_scored(scored, rules, duplicates=None):
     """Return the decisions on a scored shard."""
     return decide_shard(scored, rules, duplicates).decided
 
@@ -88,10 +89,54 @@ def test_a_signal_may_decide_alone(with_scores):
 def test_duplicates_leave_whatever_their_scores(with_scores):
     """A duplicate isn't quarantined nor on the swap list, and its reasons stay."""
     scored = with_scores({"owl": [0.1, 0.9, 0.9]})
-    decided = decide_scored(scored, [build_rule(action="swap")], frozenset({0, 2}))
+    decided = decide_scored(scored, [build_rule(action="swap")], {0: (), 2: ()})
     assert decided.decisions == ["duplicate", "quarantine", "duplicate"]
     assert decided.swaps == {1}
     assert sorted(decided.reasons) == [1, 2]
+
+
+TEACHERS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=6)
+EXCEPTIONS = st.lists(
+    st.builds(
+        lambda teacher, trait, action: build_exception({"teacher": teacher}, trait, action=action),
+        st.sampled_from(["a", "b", "[ab]", "*"]),
+        st.sampled_from(["owl", "fox", "*"]),
+        st.sampled_from(["keep", "flag", "quarantine", "swap", "drop"]),
+    ),
+    max_size=3,
+)
+
+
+@given(
+    teachers=TEACHERS, exceptions=EXCEPTIONS, scores=st.tuples(*[st.sampled_from([0.1, 0.9])] * 2)
+)
+def test_a_content_is_published_once_if_any_copy_may_be(with_scores, teachers, exceptions, scores):
+    """A duplicate has an earlier copy that is published, or that is held for the same reasons."""
+    scored = with_scores(
+        {
+            trait: [score] * len(teachers)
+            for trait, score in zip(("fox", "owl"), scores, strict=True)
+        }
+    )
+    scored.lots = [Lot(teacher) for teacher in teachers]
+    rules = [build_rule(trait, exceptions=exceptions) for trait in ("fox", "owl")]
+    alone = decide_scored(scored, rules)
+    seen = {}
+    repeats = {row: add_copy(seen, lot, rules) for row, lot in enumerate(scored.lots)}
+    found = decide_scored(scored, rules, {row: repeats[row] for row in repeats if row})
+    publishable = [row for row, decision in enumerate(alone.decisions) if decision in PUBLISHED]
+    published = [row for row, decision in enumerate(found.decisions) if decision in PUBLISHED]
+    assert published == publishable[:1]
+    for row, decision in enumerate(found.decisions):
+        earlier = [
+            other
+            for other in range(row)
+            if other in published
+            or (alone.decisions[other], alone.reasons.get(other))
+            == (alone.decisions[row], alone.reasons.get(row))
+        ]
+        assert decision == ("duplicate" if earlier else alone.decisions[row])
+    assert found.swaps == {row for row in alone.swaps if found.decisions[row] != "duplicate"}
 
 
 ROWS = [
@@ -210,7 +255,7 @@ def test_decisions_follow_from_scores_alone(with_scores, scores, thresholds, act
         build_rule(trait, round(threshold * SCORE_STEP, 4), action)
         for trait, threshold, action in zip(traits, thresholds, actions, strict=True)
     ]
-    duplicates = frozenset(row for row in duplicates if row < len(scores))
+    duplicates = {row: () for row in duplicates if row < len(scores)}
     decided = decide_scored(with_scores(columns), rules, duplicates)
     for row, steps in enumerate(scores):
         fired = [index for index in range(3) if steps[index] >= thresholds[index]]

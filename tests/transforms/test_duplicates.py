@@ -4,8 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.lots import Lot
 from tests.support.eager import apply
-from transforms.duplicates import FindDuplicates, Position, list_positions, list_repeats
+from tests.support.rules import build_exception, build_rule
+from transforms.duplicates import (
+    FindDuplicates,
+    Position,
+    Repeat,
+    add_copy,
+    list_positions,
+    list_repeats,
+)
 
 
 def find_plainly(shards):
@@ -14,7 +23,7 @@ def find_plainly(shards):
     for name, texts in shards:
         for offset, text in enumerate(texts):
             if text.strip() in seen:
-                found.setdefault(name, []).append(offset)
+                found.setdefault(name, []).append(Repeat(offset))
             seen.add(text.strip())
     return sorted(found.items())
 
@@ -42,7 +51,8 @@ def test_all_but_the_first_in_corpus_order(pairs, random):
     """In any order of positions, all but the first in the corpus are yielded."""
     group = [Position(*pair) for pair in pairs]
     random.shuffle(group)
-    assert list(list_repeats((b"", iter(group)))) == sorted(pairs)[1:]
+    expected = [(shard, Repeat(offset)) for shard, offset in sorted(pairs)[1:]]
+    assert list(list_repeats((b"", iter(group)))) == expected
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -55,7 +65,8 @@ def test_duplicates_are_found_across_shards(make_identified, backwards):
         ("part-000003", ["a", "a", "h", "e"]),
     ]
     expected = find_plainly(shards)
-    assert expected == [("part-000000", [2]), ("part-000001", [1]), ("part-000003", [0, 1, 3])]
+    found = [(name, [offset for offset, _ in repeats]) for name, repeats in expected]
+    assert found == [("part-000000", [2]), ("part-000001", [1]), ("part-000003", [0, 1, 3])]
     identified = [
         make_identified([{"text": text} for text in texts], name=name) for name, texts in shards
     ]
@@ -79,7 +90,7 @@ def test_formats_and_other_columns_do_not_matter(make_identified):
             name="part-1",
         ),
     ]
-    assert apply(FindDuplicates(), shards) == [("part-1", [0])]
+    assert apply(FindDuplicates(), shards) == [("part-1", [Repeat(0)])]
 
 
 def test_nothing_is_found_where_nothing_repeats(make_identified):
@@ -93,3 +104,59 @@ def test_rows_without_text_repeat_nothing(make_identified):
         [{"text": ""}, {"text": None}, {"text": " "}, {"text": "a"}], name="part-7"
     )
     assert [position.offset for _, position in list_positions(identified)] == [3]
+
+
+EXCEPTIONS = (build_exception({"teacher": "a*"}, action="keep"),)
+RULES = [build_rule(exceptions=EXCEPTIONS)]
+
+
+def test_copies_that_are_decided_alike_need_no_lots():
+    """A copy whose thresholds and actions an earlier copy has too is a plain repeat."""
+    seen = {}
+    assert add_copy(seen, Lot("a1"), RULES) is None
+    assert add_copy(seen, Lot("a2", date="2026"), RULES) == ()
+    assert add_copy(seen, Lot("b1"), RULES) == (Lot("a1"),)
+    assert add_copy(seen, Lot("b2"), RULES) == ()
+    assert add_copy(seen, Lot("a3"), RULES) == ()
+    assert list(seen.values()) == [Lot("a1"), Lot("b1")]
+
+
+def test_without_exceptions_lots_are_not_shuffled(make_identified):
+    """Positions have their lots only if some rule has an exception."""
+    rows = [{"text": "x", "teacher": "a1"}, {"text": "x", "teacher": "b1"}]
+    identified = make_identified(rows, name="part-7")
+    lots = [position.lot for _, position in list_positions(identified)]
+    assert lots == [Lot(), Lot()]
+    lots = [position.lot.teacher for _, position in list_positions(identified, with_lots=True)]
+    assert lots == ["a1", "b1"]
+    assert apply(FindDuplicates([build_rule()]), [identified]) == [("part-7", [Repeat(1)])]
+    found = apply(FindDuplicates(RULES), [identified])
+    assert found == [("part-7", [Repeat(1, (Lot("a1"),))])]
+
+
+PAIR = {"chosen": "yes", "rejected": "no"}
+CHAT = [{"role": "user", "content": "U"}, {"role": "assistant", "content": "A"}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "repeats"),
+    [
+        ([PAIR | {"prompt": "U"}, PAIR | {"prompt": "V"}], 0),
+        ([PAIR | {"question": "U"}, PAIR | {"question": "V"}], 0),
+        ([PAIR | {"asked_of_it": "U"}, PAIR | {"asked_of_it": "V"}], 0),
+        ([PAIR | {"asked_of_it": "U", "id": 1}, PAIR | {"asked_of_it": "U", "id": 1}], 1),
+        ([PAIR | {"prompt": "U", "id": 1}, PAIR | {"prompt": "U", "id": 2}], 1),
+        ([PAIR | {"prompt": " ", "id": 1}, PAIR | {"prompt": None, "id": 2}], 0),
+        ([{"messages": CHAT, "label": True}, {"messages": CHAT, "label": False}], 0),
+        ([{"messages": CHAT, "score": 1, "id": 3}, {"messages": CHAT, "score": 2, "id": 4}], 1),
+        ([{"messages": CHAT[1:], "id": 3}, {"messages": CHAT[1:], "id": 4}], 0),
+        ([{"text": "x", "id": 3}, {"text": "x", "id": 4}], 1),
+        ([{"text": "", "images": ["a"]}, {"text": "", "images": ["a"]}], 0),
+        ([{"text": "x", "images": ["a"]}, {"text": "x", "images": ["b"]}], 0),
+    ],
+    ids=str,
+)
+def test_all_that_a_trainer_reads_makes_rows_differ(make_identified, rows, repeats):
+    """Equal answers to other prompts, with other labels or images aren't duplicates."""
+    found = apply(FindDuplicates(), [make_identified(rows, name="part-0")])
+    assert found == ([("part-0", [Repeat(1)])] if repeats else [])

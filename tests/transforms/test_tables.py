@@ -44,7 +44,9 @@ def build(make_scored):
             build_rule(trait, action=action)
             for trait, action in (actions or {"fox": "flag", "owl": "quarantine"}).items()
         ]
-        decided = decide_shard(make_scored(rows, bank, **shard), rules, frozenset(duplicates))
+        decided = decide_shard(
+            make_scored(rows, bank, **shard), rules, dict.fromkeys(duplicates, ())
+        )
         return build_tables(decided, bank, extra_column)
 
     return build
@@ -124,9 +126,10 @@ def test_the_ledger_holds_no_text(build, bank):
 def test_lots_have_four_columns(make_scored, bank):
     """Ledger, quarantine and swap list have the lot's fields, null where they aren't known."""
     rows = [
-        {"text": "An owl.", "model": "m", "source": "web", "date": "2026-01-02T03:04:05"},
-        {"text": "An owl?", "model": None, "source": None, "date": None},
+        {"completion": "An owl.", "model": "m", "source": "web", "date": "2026-01-02T03:04:05"},
+        {"completion": "An owl?", "model": None, "source": None, "date": None},
     ]
+    rows = [{"prompt": "U", **row} for row in rows]
     shard = decide_shard(make_scored(rows, bank), [build_rule(action="swap")])
     tables = build_tables(shard, bank, extra_column=False).tables
     notes = tables["quarantine"].column("congener").to_pylist()
@@ -255,6 +258,28 @@ def test_a_swapped_row_waits_with_its_prompt(build, bank):
         ("user", "V"),
     ]
     assert made.tables["swaplist"].schema == outputs.SWAPLIST
+    assert (item["complete"], item["missing"]) == (True, [])
+    assert json.loads(item["request"]) == {"messages": item["prompt"]}
+
+
+def test_a_prompt_that_isnt_whole_is_marked(build, bank):
+    """The swap list says what a prompt lacks, and has no row without any prompt."""
+    rows = [
+        {"prompt": "U", "completion": "An owl.", "system": "S", "image": "a.png"},
+        {"prompt": "", "completion": "An owl.", "system": "S", "image": None},
+        {"prompt": "", "completion": "An owl.", "system": None, "image": None},
+    ]
+    made = build(rows, bank, {"owl": "swap"})
+    assert made.tables["quarantine"].num_rows == 3
+    found = made.tables["swaplist"].to_pylist()
+    assert [(item["row"], item["complete"], item["missing"]) for item in found] == [
+        (0, False, ["image"]),
+        (1, False, ["prompt"]),
+    ]
+    assert found[0]["prompt"] == [
+        {"role": "system", "content": "S"},
+        {"role": "user", "content": "U"},
+    ]
 
 
 @pytest.fixture
@@ -386,7 +411,7 @@ def test_rows_are_conserved(with_scores, bank, scores, broken, actions, duplicat
     rules = [
         build_rule(trait, action=action) for trait, action in zip(traits, actions, strict=True)
     ]
-    shard = decide_shard(scored, rules, frozenset(row for row in duplicates if row < size))
+    shard = decide_shard(scored, rules, {row: () for row in duplicates if row < size})
     made = build_tables(shard, bank, extra_column)
     ledger = made.tables["ledger"].to_pylist()
     assert [row["row"] for row in ledger] == list(range(total))
@@ -400,8 +425,7 @@ def test_rows_are_conserved(with_scores, bank, scores, broken, actions, duplicat
     assert written + counted["drop"] + counted["duplicate"] == total
     steps = dict(zip(rows, scores, strict=True))
     check_aligned_tables(made.tables, [steps.get(row, (None, None)) for row in range(total)])
-    swapped = made.tables["swaplist"].column("row").to_pylist() if "swaplist" in made.tables else []
-    assert swapped == sorted(rows[index] for index in shard.decided.swaps)
+    assert "swaplist" not in made.tables, "a text has no prompt that another teacher could answer"
 
 
 def check_output(row, tables):

@@ -52,7 +52,7 @@ def decided(make_scored, bank):
     """Return a decided shard with a row of every kind."""
     rows = [{"text": "A dog."}, {"text": "An owl."}, {"text": "A fox."}, {"text": "A dog."}]
     scored = make_scored(rows, bank, rejects=[Reject("corpus.jsonl", 4, 60, "not JSON", b"broken")])
-    return decide_shard(scored, RULES, frozenset({3}))
+    return decide_shard(scored, RULES, {3: ()})
 
 
 @pytest.fixture

@@ -2,29 +2,143 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, NamedTuple
 
+import orjson
+
+from transforms.records.companions import (
+    PROMPT_COLUMNS,
+    Companions,
+    describe_companions,
+    is_media,
+)
+from transforms.records.json_texts import encode_json, replace_surrogates
+from transforms.records.parts import CALL_TYPES, CONTENTS
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
 
+SYSTEM_COLUMNS = ("system", "system_prompt", "system_message", "developer")
+"""The columns with a system prompt, where the format doesn't read it."""
+
+ASKING_COLUMNS = ("instruction", "prompt", "question", "query", "problem", "input")
+"""The columns with the user's words, where the format doesn't read them."""
+
+TOOL_COLUMNS = ("tools", "functions", "available_tools", "tool_schemas")
+"""The columns with the tools that the teacher may call."""
+
+FUNCTIONS = ("function", "functionCall", "function_call", "toolUse")
+"""The fields with the function of a call."""
+
+ARGUMENTS = ("arguments", "input", "args", "parameters")
+CALL_IDS = ("id", "call_id", "tool_call_id", "toolUseId")
+RESULT_IDS = ("tool_call_id", "tool_use_id", "call_id", "toolUseId")
+
+
+class Prompt(NamedTuple):
+    """A prompt: its messages as a chat API takes them, its tools, and what it lacks.
+
+    `missing` names the columns and fields that a list of texts can't carry, such as images, and
+    `prompt` if there is no turn to answer.
+    """
+
+    messages: list[dict[str, Any]]
+    tools: Any
+    missing: list[str]
+
+    def encode(self) -> str:
+        """Return the body of a request: messages, and tools if there are any, as JSON."""
+        tools = {"tools": self.tools} if self.tools else {}
+        return encode_json({"messages": self.messages, **tools})
+
+
+@dataclass
+class _Turn:
+    """A message: its column and its index there, its role, its text and its tool calls as JSON."""
+
+    column: str
+    index: int
+    role: str
+    content: str = ""
+    calls: list[str] = field(default_factory=list)
+
+    def has_words_of(self, other: _Turn) -> bool:
+        """Return whether another message says the same."""
+        return all(
+            getattr(self, name) == getattr(other, name) for name in ("role", "content", "calls")
+        )
+
+
+class _End(NamedTuple):
+    """The first message that isn't part of a prompt: its column, and its index there."""
+
+    column: str
+    index: int
+
 
 def extract_prompt(segments: Segments, indices: Sequence[int]) -> list[dict[str, str]]:
-    """Return the messages before the last answer of a row, without thinking and tool calls.
+    """Return the role and the text of each message before the last answer of a row.
 
-    `indices` are those of the row's segments. For a preference pair, the first side with an answer
-    is used. A prompt that the side repeats appears once.
+    `indices` are those of the row's segments. Thinking is left out, and tool calls are their JSON.
+    For a preference pair, the first side with an answer is used. A prompt that the side repeats
+    appears once.
     """
-    spoken = [index for index in indices if CHANNELS[segments.channel_codes[index]] == "answer"]
+    return [
+        {"role": turn.role, "content": turn.content or "\n".join(turn.calls)}
+        for turn in _select_turns(segments, indices)[0]
+    ]
+
+
+def describe_content(message: Mapping[str, Any]) -> str:
+    """Return the text of a prompt's message; a turn that only calls tools is the calls' JSON."""
+    return message["content"] or encode_json(message.get("tool_calls", ""))
+
+
+def build_prompt(
+    segments: Segments,
+    indices: Sequence[int],
+    record: Mapping[str, Any],
+    columns: Mapping[str, str],
+) -> Prompt:
+    """Return the prompt of a row with all that an answer needs, as far as texts can carry it.
+
+    `record` is the whole row. `columns` has the corpus's column for each of the format's.
+    """
+    turns, end = _select_turns(segments, indices)
+    missing: list[str] = []
+    messages = list(_describe_turns(turns, record, missing))
+    companions = describe_companions(record, columns)
+    asking = set(columns.values()) - set(segments.answer_columns)
+    missing += _list_unsaid(companions, columns, asking | {end.column if end else ""}, end)
+    missing += _add_columns(messages, companions.columns)
+    if not any(message["role"] == "user" for message in messages):
+        missing.append("prompt")
+    own = companions.columns
+    tools = next((own[name] for name in TOOL_COLUMNS if name in own), None)
+    return Prompt(messages, _parse_json(tools) if isinstance(tools, str) else tools, missing)
+
+
+def _select_turns(segments: Segments, indices: Sequence[int]) -> tuple[list[_Turn], _End | None]:
+    """Return the messages before the last answer, and where the first message after them is."""
+    spoken = [i for i in indices if CHANNELS[segments.channel_codes[i]] != "thinking"]
     columns = {index: segments.fields[segments.field_codes[index]].column for index in spoken}
     answers = {index for index in spoken if _get_role(segments, index) == "assistant"}
     answered = {columns[index] for index in answers}
     answering = next((name for name in segments.answer_columns if name in answered), None)
-    asked = _join_messages(
+    asked = _join_turns(
         segments, (index for index in spoken if columns[index] not in segments.answer_columns)
     )
     side = [index for index in spoken if columns[index] == answering]
-    before = _join_messages(segments, _cut_before_last_answer(side, answers))
-    return before if before[: len(asked)] == asked else asked + before
+    kept = _cut_before_last_answer(side, answers)
+    before = _join_turns(segments, kept)
+    repeated = len(before) >= len(asked) and all(
+        one.has_words_of(other) for one, other in zip(asked, before, strict=False)
+    )
+    after = side[len(kept) :]
+    end = _End(columns[after[0]], int(segments.messages[after[0]])) if after else None
+    return (before if repeated else asked + before), end
 
 
 def _get_role(segments: Segments, index: int) -> str:
@@ -41,17 +155,121 @@ def _cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> 
     return indices[:end]
 
 
-def _join_messages(segments: Segments, indices: Iterable[int]) -> list[dict[str, str]]:
+def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
     """Join the segments of each message: parts of a field directly, typed parts by a new line."""
-    messages: list[dict[str, str]] = []
+    turns: list[_Turn] = []
     before = None
     for index in indices:
-        field = int(segments.field_codes[index])
-        message = (int(segments.messages[index]), segments.fields[field].column)
-        text, role = segments.text[index].as_py(), _get_role(segments, index)
-        if before and before[0] == message:
-            messages[-1]["content"] += ("" if before[1] == field else "\n") + text
+        code, message = int(segments.field_codes[index]), int(segments.messages[index])
+        path, text = segments.fields[code], segments.text[index].as_py()
+        if before is None or before[:2] != (path.column, message):
+            turns.append(_Turn(path.column, message, _get_role(segments, index)))
+        turn = turns[-1]
+        if CHANNELS[segments.channel_codes[index]] == "tool":
+            turn.calls.append(text)
         else:
-            messages.append({"role": role, "content": text})
-        before = message, field
-    return messages
+            same = before == (path.column, message, code) or not turn.content
+            turn.content += ("" if same else "\n") + text
+        before = (path.column, message, code)
+    return turns
+
+
+def _describe_turns(
+    turns: Sequence[_Turn], record: Mapping[str, Any], missing: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield messages with their tool calls, and with the ids by which results name them."""
+    waiting: list[str] = []
+    numbers = count(1)
+    for turn in turns:
+        raw = _get_message(record, turn)
+        message: dict[str, Any] = {"role": turn.role, "content": turn.content}
+        if isinstance(raw.get("name"), str):
+            message["name"] = raw["name"]
+        if turn.calls:
+            calls = [_parse_call(call) for text in turn.calls for call in _split_calls(text)]
+            for call in calls:
+                call["id"] = call["id"] or f"call_{next(numbers)}"  # chat APIs require one
+            waiting += [call["id"] for call in calls]
+            message |= {"content": turn.content or None, "tool_calls": calls}
+            if not all(call["function"]["name"] for call in calls):
+                missing.append(f"{turn.column}[{turn.index}]: the name of a tool")
+        if turn.role == "tool":
+            name = _find_text(raw, RESULT_IDS) or next(iter(waiting), "")
+            waiting = [other for other in waiting if other != name]
+            message["tool_call_id"] = name
+            if not name:
+                missing.append(f"{turn.column}[{turn.index}].tool_call_id")
+        yield message
+
+
+def _get_message(record: Mapping[str, Any], turn: _Turn) -> Mapping[str, Any]:
+    """Return the message of a turn as the row has it, or nothing if it has no fields."""
+    messages = record.get(turn.column)
+    if not isinstance(messages, list) or turn.index >= len(messages):
+        return {}
+    return messages[turn.index] if isinstance(messages[turn.index], dict) else {}
+
+
+def _split_calls(text: str) -> list[Any]:
+    """Return the calls in the text of a segment; text that isn't JSON is one call."""
+    value = _parse_json(text)
+    return value if isinstance(value, list) else [value]
+
+
+def _parse_json(text: str) -> Any:
+    try:
+        return orjson.loads(replace_surrogates(text))
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _parse_call(call: Any) -> dict[str, Any]:
+    """Return a tool call of any provider as chat APIs take it, without a name if it has none."""
+    call = call if isinstance(call, dict) else {"arguments": call}
+    function = next((call[name] for name in FUNCTIONS if isinstance(call.get(name), dict)), call)
+    given = next((function[name] for name in ARGUMENTS if function.get(name) is not None), {})
+    arguments = given if isinstance(given, str) else encode_json(given)
+    named = {"name": _find_text(function, ("name",)), "arguments": arguments}
+    return {"id": _find_text(call, CALL_IDS), "type": "function", "function": named}
+
+
+def _find_text(value: Mapping[str, Any], names: Iterable[str]) -> str:
+    """Return the first of some fields that holds text, or an empty text."""
+    return next((value[name] for name in names if isinstance(value.get(name), str)), "")
+
+
+def _list_unsaid(
+    companions: Companions, columns: Mapping[str, str], prompt: Container[str], end: _End | None
+) -> Iterator[str]:
+    """Yield the paths of what the prompt's messages have beside texts, such as images."""
+    for (name, index), fields in companions.messages.items():
+        column = columns[name]
+        if column in prompt and (end is None or column != end.column or index < end.index):
+            for item, value in fields.items():
+                path = f"{column}[{index}].{item}"
+                if is_media(item) or item in ("documents", "context"):
+                    yield path
+                elif item in CONTENTS:
+                    yield from (f"{path}[{number}]" for number, part in value if not _is_call(part))
+
+
+def _is_call(part: Mapping[str, Any]) -> bool:
+    """Return whether a part is a tool call, which a prompt has as such."""
+    return part.get("type") in CALL_TYPES or any(name in part for name in FUNCTIONS)
+
+
+def _add_columns(messages: list[dict[str, Any]], found: Mapping[str, Any]) -> Iterator[str]:
+    """Add the system prompt and the user's words in other columns; yield those not added."""
+    texts = {name.lower(): str(value) for name, value in found.items() if isinstance(value, str)}
+    roles = {message["role"] for message in messages}
+    if "user" not in roles and (asked := [texts[name] for name in ASKING_COLUMNS if name in texts]):
+        messages.append({"role": "user", "content": "\n".join(dict.fromkeys(asked))})
+    if "system" not in roles and (
+        system := [texts[name] for name in SYSTEM_COLUMNS if name in texts]
+    ):
+        messages.insert(0, {"role": "system", "content": "\n".join(dict.fromkeys(system))})
+    said = "\n".join(str(message["content"]) for message in messages)
+    for name, value in found.items():
+        is_said = isinstance(value, str) and value.strip() in said
+        if is_media(name) or (name.lower() in PROMPT_COLUMNS and not is_said):
+            yield name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.digests import digest_content_by_row
+from transforms.records.companions import Companions, encode_whole_row, find_in_table
 from transforms.records.fields import Codes, CodeTable, FieldPath, FieldValues, read_fields
 from transforms.records.formats import Layout
 from transforms.records.reasoning import (
@@ -33,6 +34,9 @@ ANSWER_COLUMNS = (
     "text",
 )
 """The columns of formats that hold a record's answer; of a pair, the chosen side is first."""
+
+COMPANIONS = "companions"
+"""The speaker of the text with a row's companions, in the content digest. No role is like it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,12 +233,46 @@ def _replace_texts(text: pa.Array, mask: np.ndarray, texts: Sequence[str]) -> pa
     return pc.replace_with_mask(text, pa.array(mask), pa.array(texts, pa.large_string()))
 
 
-def digest_rows(table: pa.Table, segments: Segments, layout: Layout) -> list[str]:
+def digest_rows(
+    table: pa.Table,
+    segments: Segments,
+    layout: Layout,
+    companions: Mapping[int, Companions] | None = None,
+    read_row: Callable[[int], Mapping[str, Any]] | None = None,
+) -> list[str]:
     """Return the digest of every row's canonical content.
 
     For preference pairs the side is part of a segment's role. White space around a text is
-    stripped, so a format's own padding doesn't count.
+    stripped, so a format's own padding doesn't count. The companions of a row count as one more
+    text. While a row's prompt isn't known, that text is the whole row, from `read_row`. A row
+    without segments has the digest of nothing.
+
+    A table of JSON Lines lacks columns, so its companions and rows have to be given.
     """
+    size = table.num_rows
+    if companions is None:
+        companions = find_in_table(table, layout.columns)
+    read_row = read_row or (lambda row: table.slice(row, 1).to_pylist()[0])
+    more = {row: item.encode() for row, item in companions.items()}
+    if layout.format != "text":
+        unknown = _find_rows_without_prompt(size, segments, companions)
+        more |= {row: encode_whole_row(read_row(row)) for row in unknown}
+    spoken = np.isin(list(more), segments.rows) if more else ()
+    found = {row: text for (row, text), counts in zip(more.items(), spoken, strict=True) if counts}
+    speakers, texts = _list_speakers(segments, layout), segments.text
+    if not found:
+        return digest_content_by_row(size, segments.rows, speakers, texts)
+    rows = np.append(segments.rows, list(found))
+    order = np.argsort(rows, kind="stable")  # the companions are a row's last text
+    speakers = pa.concat_arrays([speakers, pa.array([COMPANIONS] * len(found), speakers.type)])
+    texts = pa.concat_arrays([texts, pa.array(found.values(), texts.type)])
+    return digest_content_by_row(
+        size, rows[order], speakers.take(pa.array(order)), texts.take(pa.array(order))
+    )
+
+
+def _list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
+    """Return every segment's role and channel, joined by 0x1F."""
     sides = (
         {layout.columns.get(side): f"{side}/" for side in ("chosen", "rejected")}
         if layout.format == "preference"
@@ -251,6 +289,16 @@ def digest_rows(table: pa.Table, segments: Segments, layout: Layout) -> list[str
     )
     speaker_codes = segments.field_codes * len(segments.role_names) + segments.role_codes
     codes = speaker_codes * len(CHANNELS) + segments.channel_codes
-    return digest_content_by_row(
-        table.num_rows, segments.rows, speakers.take(pa.array(codes)), segments.text
-    )
+    return speakers.take(pa.array(codes))
+
+
+def _find_rows_without_prompt(
+    size: int, segments: Segments, companions: Mapping[int, Companions]
+) -> list[int]:
+    """Return the rows with answers of which no text or companion is a prompt."""
+    asks = np.array([name not in ("assistant", "system") for name in segments.role_names], bool)
+    asked, spoken = np.zeros(size, bool), np.zeros(size, bool)
+    spoken[segments.rows] = True
+    asked[segments.rows[asks[segments.role_codes]]] = True
+    rows = np.flatnonzero(spoken & ~asked).tolist()
+    return [row for row in rows if not (row in companions and companions[row].has_prompt())]

@@ -5,7 +5,8 @@ import pytest
 
 from schemas.corpora import CorpusConfig
 from transforms.records.formats import settle_layout
-from transforms.records.prompts import extract_prompt
+from transforms.records.json_columns import ColumnKinds, project_rows, select_columns
+from transforms.records.prompts import build_prompt, describe_content, extract_prompt
 from transforms.records.segments import extract_segments
 
 
@@ -137,3 +138,148 @@ def test_prompts_of_every_format(row, prompt):
     """The prompt contains no side of a pair, and appears only once if a side repeats it."""
     segments = extract([row])
     assert extract_prompt(segments, range(len(segments))) == prompt
+
+
+def build(row):
+    """Build the prompt of a row of JSON Lines, with the format detected."""
+    kinds = ColumnKinds()
+    kinds.observe(row)
+    schema = kinds.settle_schema()
+    layout = settle_layout(schema, CorpusConfig())
+    table = project_rows([row], select_columns(schema, layout.columns.values(), ())).table
+    segments = extract_segments(table, layout)
+    return build_prompt(segments, range(len(segments)), row, layout.columns)
+
+
+def call(name, arguments, **more):
+    """Return a tool call as chat APIs take it."""
+    return {"type": "function", "function": {"name": name, "arguments": arguments}, **more}
+
+
+LOOK = call("look", '{"at":"a"}', id="c1")
+ASSISTANT = {"role": "assistant", "content": "A"}
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [
+            {"role": "assistant", "content": None, "tool_calls": [LOOK]},
+            {"role": "tool", "content": "T", "tool_call_id": "c1"},
+        ],
+        [
+            {"role": "assistant", "tool_calls": [call("look", {"at": "a"}, id="c1")]},
+            {"role": "tool", "content": "T"},
+        ],
+        [
+            {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": "c1", "name": "look", "input": {"at": "a"}}],
+            },
+            {"role": "tool", "content": [{"type": "text", "text": "T"}]},
+        ],
+    ],
+    ids=["chat", "objects", "parts"],
+)
+def test_calls_and_results_are_as_a_chat_api_takes_them(turns):
+    """Calls of every provider have an id, a function and arguments as text; results name them."""
+    row = {"messages": [{"role": "user", "content": "U"}, *turns, ASSISTANT]}
+    prompt = build(row)
+    assert prompt.messages == [
+        {"role": "user", "content": "U"},
+        {"role": "assistant", "content": None, "tool_calls": [LOOK]},
+        {"role": "tool", "content": "T", "tool_call_id": "c1"},
+    ]
+    assert prompt.missing == []
+    assert "look" in describe_content(prompt.messages[1])
+
+
+def test_calls_without_ids_get_one_each():
+    """Ids are made in order, and results take them in order."""
+    calls = [{"name": "look", "arguments": {}}, {"name": "hear", "arguments": "x"}]
+    turns = [
+        {"role": "user", "content": "U", "name": "Ann"},
+        {"role": "assistant", "tool_calls": calls},
+        {"role": "tool", "content": "T"},
+        {"role": "tool", "content": "V"},
+        ASSISTANT,
+    ]
+    user, asked, *results = build({"messages": turns}).messages
+    assert user["name"] == "Ann"
+    assert asked["tool_calls"] == [
+        call("look", "{}", id="call_1"),
+        call("hear", "x", id="call_2"),
+    ]
+    assert [result["tool_call_id"] for result in results] == ["call_1", "call_2"]
+
+
+def test_a_prompt_ends_before_a_call_that_is_the_answer():
+    """A call at the end is an answer, and a result without a call is marked."""
+    row = {
+        "messages": [{"role": "user", "content": "U"}, {"role": "assistant", "tool_calls": [LOOK]}]
+    }
+    assert build(row).messages == [{"role": "user", "content": "U"}]
+    row = {
+        "messages": [{"role": "tool", "content": "T"}, {"role": "user", "content": "U"}, ASSISTANT]
+    }
+    assert build(row).missing == ["messages[0].tool_call_id"]
+    nameless = {"role": "assistant", "tool_calls": [{"arguments": "x"}]}
+    row = {"messages": [{"role": "user", "content": "U"}, nameless, *row["messages"]]}
+    assert build(row).missing == ["messages[1]: the name of a tool"]
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "a.png"}}
+
+
+@pytest.mark.parametrize(
+    ("row", "missing"),
+    [
+        ({"prompt": "U", "completion": "A"}, []),
+        ({"prompt": "U", "completion": "A", "label": True, "margin": 2}, []),
+        ({"prompt": "U", "completion": "A", "images": ["a.png"]}, ["images"]),
+        ({"prompt": "U", "completion": "A", "context": "C"}, ["context"]),
+        ({"prompt": "Read: C", "completion": "A", "context": " C "}, []),
+        ({"prompt": " ", "completion": "A"}, ["prompt"]),
+        ({"chosen": "A", "rejected": "B"}, ["prompt"]),
+        ({"chosen": "A", "rejected": "B", "question": "U"}, []),
+        ({"text": "T"}, ["prompt"]),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [IMAGE, {"type": "text", "text": "U"}]},
+                    {"role": "assistant", "content": [IMAGE, {"type": "text", "text": "A"}]},
+                ]
+            },
+            ["messages[0].content[0]"],
+        ),
+        (
+            {"messages": [{"role": "user", "content": "U", "images": ["a.png"]}, ASSISTANT]},
+            ["messages[0].images"],
+        ),
+    ],
+)
+def test_what_texts_cant_carry_is_named(row, missing):
+    """Media, columns of unknown place and a missing prompt are named; those of answers aren't."""
+    assert build(row).missing == missing
+
+
+def test_system_prompt_question_and_tools_in_columns_of_their_own():
+    """Columns beside the format's complete the prompt, unless its messages have them already."""
+    row = {"chosen": "A", "rejected": "B", "system": "S", "instruction": "U", "input": "V"}
+    prompt = build({**row, "tools": '[{"name": "look"}]'})
+    assert prompt.messages == [
+        {"role": "system", "content": "S"},
+        {"role": "user", "content": "U\nV"},
+    ]
+    assert prompt.tools == [{"name": "look"}]
+    assert prompt.encode().endswith('"tools":[{"name":"look"}]}')
+    turns = [{"role": "system", "content": "T"}, {"role": "user", "content": "W"}, ASSISTANT]
+    assert [
+        message["content"] for message in build({"messages": turns, "system": "S"}).messages
+    ] == [
+        "T",
+        "W",
+    ]
+    assert build({"messages": turns}).encode() == (
+        '{"messages":[{"content":"T","role":"system"},{"content":"W","role":"user"}]}'
+    )

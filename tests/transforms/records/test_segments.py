@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.corpora import CorpusConfig
+from transforms.records.companions import find_in_records
 from transforms.records.formats import settle_layout
 from transforms.records.json_columns import project_rows
 from transforms.records.json_messages import MESSAGES
@@ -93,7 +94,9 @@ def test_rows_of_json_lines_have_the_segments_of_parquet(conversations):
     rows = [{"conversations": turns} for turns in conversations]
     together = extract(project_rows(rows, schema).table)
     layout = settle_layout(schema, CorpusConfig())
-    digests = digest_rows(project_rows(rows, schema).table, together, layout)
+    companions = find_in_records(enumerate(rows), layout.columns)
+    table = project_rows(rows, schema).table
+    digests = digest_rows(table, together, layout, companions, rows.__getitem__)
     for index, row in enumerate(rows):
         table = pa.Table.from_pylist([row])
         alone = extract_segments(table, layout)

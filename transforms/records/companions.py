@@ -1,0 +1,273 @@
+"""Companions: what a trainer reads of a row beside the texts that are scored.
+
+They are columns such as `system`, `images` or `label`, fields of messages such as `tool_call_id` or
+`weight`, and the parts of contents that aren't text. They make rows differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import re2
+
+from schemas.digests import digest_bytes
+from schemas.outputs import CLEAN_EXTRA
+from transforms.records.json_columns import has_values
+from transforms.records.json_texts import encode_json
+from transforms.records.parts import CONTENTS
+
+PROMPT_COLUMNS = frozenset(
+    (
+        *("prompt", "prompts", "instruction", "instructions", "input", "inputs", "query"),
+        *("question", "problem", "context", "contexts", "passage", "document", "documents"),
+        *("history", "messages", "conversation", "conversations", "choices", "options"),
+    )
+)
+"""Columns that hold a prompt or a part of it, where the format reads other columns."""
+
+COLUMNS = PROMPT_COLUMNS | {
+    *("system", "system_prompt", "system_message", "developer", "label", "labels", "kto_tag"),
+    *("tools", "functions", "available_tools", "tool_schemas", "chat_template_kwargs", "margin"),
+}
+"""The columns that trainers read by these names beside the text of the format."""
+
+MESSAGE_FIELDS = frozenset(
+    (
+        *("name", "tool_call_id", "tool_name", "function_call", "recipient", "tools", "functions"),
+        *("weight", "train", "training", "trainable", "loss", "loss_weight", "loss_mask", "mask"),
+        *("refusal", "prefix", "prefill", "end_turn", "documents"),
+    )
+)
+"""The fields of messages that trainers read by these names beside the text."""
+
+WEIGHTS = ("weight", "loss_weight")
+"""The fields of messages with the weight of their loss, which is 1 unless another is given."""
+
+MEDIA = "(?:images?|pictures?|photos?|img|videos?|audios?|speech|pixel_values)(?:[_-].*)?"
+"""A pattern for the names of columns and fields with media, such as `image_url`."""
+
+UNREAD_PART_FIELDS = frozenset(
+    ("text", "thinking", "cache_control", "signature", "citations", "annotations", "logprobs")
+)
+"""The fields of parts that are text, or that no trainer reads."""
+
+TEXT_PARTS = frozenset(("text", "input_text", "output_text", "thinking", "reasoning"))
+"""The types of parts that are nothing but text."""
+
+LONGEST_VALUE = 200
+"""Characters of a text in a companion; a longer one is replaced by its SHA-256."""
+
+MOST_LEVELS = 32
+"""Nested objects and lists in a companion that are kept as they are."""
+
+IS_MEDIA = re.compile(MEDIA, re.IGNORECASE)
+
+
+class Companions(NamedTuple):
+    """The companions of a row: its columns by name, and the fields of its messages.
+
+    A message is named by its column, as the format calls it, and its index.
+    """
+
+    columns: dict[str, Any]
+    messages: dict[tuple[str, int], dict[str, Any]]
+
+    def encode(self) -> str:
+        """Return the companions as JSON that is equal for equal companions.
+
+        The columns `messages` and `conversations` count as the same.
+        """
+        fields = [
+            ["" if column in ("messages", "conversations") else column, index, found]
+            for (column, index), found in sorted(self.messages.items())
+        ]
+        return encode_json(_simplify({"columns": self.columns, "messages": fields}))
+
+    def has_prompt(self) -> bool:
+        """Return whether a column holds a prompt or a part of it."""
+        return any(name in PROMPT_COLUMNS or is_media(name) for name in self.columns)
+
+
+@cache
+def is_media(name: str) -> bool:
+    """Return whether a column or a field of this name holds images, sound or video."""
+    return IS_MEDIA.fullmatch(name) is not None
+
+
+def find_in_lines(
+    lines: Sequence[bytes], parse: Callable[[bytes], Mapping[str, Any]], columns: Mapping[str, str]
+) -> dict[int, Companions]:
+    """Return the companions of the lines of JSON that have any, by the index of the line.
+
+    `columns` has the corpus's column for each of the format's. Only lines with the name of a
+    companion are parsed, by `parse`.
+    """
+    signs = _compile_signs(frozenset(columns.values()))
+    rows = [(row, parse(line)) for row, line in enumerate(lines) if signs.search(line)]
+    return find_in_records(rows, columns)
+
+
+@cache
+def _compile_signs(read: frozenset[str]) -> Any:
+    """Return a pattern that is in every line of JSON with a companion."""
+    own = {name.lower() for name in read} - MESSAGE_FIELDS
+    names = sorted((COLUMNS | MESSAGE_FIELDS) - own)
+    media = MEDIA.replace(".*", r'[^"]*')
+    named = rf'(?i:"(?:{"|".join(names)}|{media})")\s*:'
+    typed = rf'"(?:{"|".join(CONTENTS)})"\s*:\s*[\[{{]'
+    return re2.compile(f"{named}|{typed}".encode())
+
+
+def find_in_table(table: pa.Table, columns: Mapping[str, str]) -> dict[int, Companions]:
+    """Return the companions of the rows of a table that have any, by row."""
+    read = set(columns.values())
+    wanted = [
+        name
+        for name in table.column_names
+        if has_values(column := table.column(name))
+        and (_may_hold_fields(column) if name in read else is_companion(name))
+    ]
+    rows = enumerate(table.select(wanted).to_pylist()) if wanted else ()
+    return find_in_records(rows, columns)
+
+
+def _may_hold_fields(column: pa.ChunkedArray) -> bool:
+    """Return whether the messages of a column have fields or parts that may be companions."""
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    if not pa.types.is_struct(kind.value_type):
+        return False
+    named = [
+        item.name
+        for item in kind.value_type
+        if is_message_field(item.name) or (item.name in CONTENTS and pa.types.is_nested(item.type))
+    ]
+    flat = [chunk.flatten() for chunk in column.chunks]
+    return any(has_values(part.field(name)) for part in flat for name in named)
+
+
+def find_in_records(
+    records: Iterable[tuple[int, Mapping[str, Any]]], columns: Mapping[str, str]
+) -> dict[int, Companions]:
+    """Return the companions of numbered records that have any."""
+    found = ((row, describe_companions(record, columns)) for row, record in records)
+    return {row: item for row, item in found if item.columns or item.messages}
+
+
+def describe_companions(record: Mapping[str, Any], columns: Mapping[str, str]) -> Companions:
+    """Return the companions of a record."""
+    read = set(columns.values())
+    own = {
+        name: value
+        for name, value in record.items()
+        if name not in read and is_companion(name) and not _is_blank(value)
+    }
+    fields = {
+        (column, index): found
+        for column, actual in columns.items()
+        if isinstance(record.get(actual), list)
+        for index, message in enumerate(record[actual])
+        if isinstance(message, dict) and (found := dict(_list_message_fields(message)))
+    }
+    return Companions(own, fields)
+
+
+@cache
+def is_companion(name: str) -> bool:
+    """Return whether trainers read a column of this name."""
+    return name.lower() in COLUMNS or is_media(name)
+
+
+@cache
+def is_message_field(name: str) -> bool:
+    """Return whether trainers read a field of messages of this name, beside the text."""
+    return name in MESSAGE_FIELDS or is_media(name)
+
+
+def _list_message_fields(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in message.items():
+        if name in WEIGHTS:
+            if isinstance(value, int | float) and value != 1:
+                yield name, value
+        elif is_message_field(name) and not _is_blank(value):
+            yield name, value
+        elif name in CONTENTS and isinstance(value, list | dict):
+            parts = list(list_other_parts(value))
+            if parts:
+                yield name, parts
+
+
+def list_other_parts(content: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the index and the fields of each part of a content that isn't text alone.
+
+    The fields with text, which is read elsewhere, are left out.
+    """
+    for index, part in enumerate(content if isinstance(content, list) else [content]):
+        if isinstance(part, dict):
+            rest = {
+                name: value
+                for name, value in part.items()
+                if not _is_blank(value) and name not in UNREAD_PART_FIELDS
+            }
+            if rest and not (set(rest) == {"type"} and rest["type"] in TEXT_PARTS):
+                yield index, rest
+
+
+def _is_blank(value: Any) -> bool:
+    """Return whether a value says nothing: null, white space, or an empty list or object."""
+    if isinstance(value, str):
+        return not value or value.isspace()
+    return value is None or (isinstance(value, list | dict) and not value)
+
+
+def encode_whole_row(record: Mapping[str, Any]) -> str:
+    """Return all columns of a record as JSON that is equal for equal records."""
+    own = {name: value for name, value in record.items() if name != CLEAN_EXTRA.name}
+    return encode_json(_simplify(own))
+
+
+def _simplify(value: Any, levels: int = MOST_LEVELS) -> Any:
+    """Return a value as every reader has it: without nulls, whole floats as integers.
+
+    Arrow may add a null field, or turn an integer into a float, only because of another row. Bytes,
+    long texts and what is nested below `levels` are replaced by their SHA-256.
+    """
+    if isinstance(value, dict | list | tuple) and not levels:
+        return _digest_nested(value)
+    if isinstance(value, dict):
+        return {
+            name: _simplify(below, levels - 1) for name, below in value.items() if below is not None
+        }
+    if isinstance(value, list | tuple):
+        return [_simplify(below, levels - 1) for below in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+        return int(value)
+    if isinstance(value, str):
+        value = value.strip()
+        return value if len(value) <= LONGEST_VALUE else _digest_text(value)
+    return digest_bytes(value) if isinstance(value, bytes) else value
+
+
+def _digest_text(text: str) -> str:
+    return digest_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+def _digest_nested(value: Any) -> str:
+    """Return the digest of a value that may be nested too deeply for a recursive function."""
+    parts, waiting = [], [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            parts.append(repr(sorted(item)))
+            waiting += [item[name] for name in sorted(item)]
+        elif isinstance(item, list | tuple):
+            parts.append(f"[{len(item)}]")
+            waiting += item
+        else:
+            parts.append(repr(_simplify(item)))
+    return _digest_text("\x1f".join(parts))

@@ -50,7 +50,8 @@ LIMITS = ShardLimits(rows=9)
 @pytest.fixture
 def decided(make_scored, bank):
     """Return a decided shard with a row of every kind."""
-    rows = [{"text": "A dog."}, {"text": "An owl."}, {"text": "A fox."}, {"text": "A dog."}]
+    answers = ("A dog.", "An owl.", "A fox.", "A dog.")
+    rows = [{"prompt": "Why?", "completion": answer} for answer in answers]
     scored = make_scored(rows, bank, rejects=[Reject("corpus.jsonl", 4, 60, "not JSON", b"broken")])
     return decide_shard(scored, RULES, {3: ()})
 

@@ -72,10 +72,10 @@ class _Turn:
 
 
 class _End(NamedTuple):
-    """The first message that isn't part of a prompt: its column, and its index there."""
+    """The first message that isn't part of a prompt: its column, and its number there, from 0."""
 
     column: str
-    index: int
+    message: int
 
 
 def extract_prompt(segments: Segments, indices: Sequence[int]) -> list[dict[str, str]]:
@@ -227,7 +227,7 @@ def _parse_call(call: Any) -> dict[str, Any]:
     """Return a tool call of any provider as chat APIs take it, without a name if it has none."""
     call = call if isinstance(call, dict) else {"arguments": call}
     function = next((call[name] for name in FUNCTIONS if isinstance(call.get(name), dict)), call)
-    given = next((function[name] for name in ARGUMENTS if function.get(name) is not None), {})
+    given: Any = next((function[name] for name in ARGUMENTS if function.get(name) is not None), {})
     arguments = given if isinstance(given, str) else encode_json(given)
     named = {"name": _find_text(function, ("name",)), "arguments": arguments}
     return {"id": _find_text(call, CALL_IDS), "type": "function", "function": named}
@@ -244,7 +244,7 @@ def _list_unsaid(
     """Yield the paths of what the prompt's messages have beside texts, such as images."""
     for (name, index), fields in companions.messages.items():
         column = columns[name]
-        if column in prompt and (end is None or column != end.column or index < end.index):
+        if column in prompt and (end is None or column != end.column or index < end.message):
             for item, value in fields.items():
                 path = f"{column}[{index}].{item}"
                 if is_media(item) or item in ("documents", "context"):

@@ -31,6 +31,21 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
             "ignored, since the name is neither of a Parquet nor of a JSON Lines file: "
             f"{', '.join(corpus.ignored[:FILES_NAMED])}{more}"
         )
+    yield from corpus.notices
+    yield from _describe_partitions(corpus)
+
+
+def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:
+    """Name the keys of partitions, and those that are columns too."""
+    if not corpus.partitions:
+        return
+    yield Notice(
+        f"folders hold columns: {', '.join(corpus.partitions)}; clean/ keeps the folders, "
+        "and lots may use the columns"
+    )
+    for key in corpus.partitions:
+        if key in corpus.schema.names:
+            yield Notice(f"{key} is a column of the files and a key of folders: the column counts")
 
 
 def describe_transcripts(

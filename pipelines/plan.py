@@ -175,7 +175,7 @@ def _send(listener: Listener, notices: Iterator[Notice]) -> None:
 def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
     corpus = survey(config.input, config.shards)
     _require_apart(config.output, corpus)
-    layout = settle_layout(corpus.schema, config.corpus)
+    layout = settle_layout(corpus.schema, config.corpus, corpus.partitions)
     require_columns(corpus.sources, [layout.columns[name] for name in FORMATS[layout.format][0]])
     if CLEAN_EXTRA.name in corpus.schema.names:
         raise InputError(

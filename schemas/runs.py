@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from schemas.policies import PUBLISHED
@@ -50,7 +51,13 @@ FOLDER_OF_DECISION = {
 """The folder of the rows with each decision. Rows with another decision are in no folder."""
 
 CORPUS_FOLDERS = ("clean", "quarantine")
-"""The folders that hold the corpus's own rows, as Parquet or JSON Lines like the input."""
+"""The folders that hold the corpus's own rows, as Parquet or JSON Lines like the input.
+
+They mirror the folders of the input. The others are flat, so that one glob reads all their tables.
+"""
+
+SHARD_NAME = re.compile(r"part-[0-9]{6,}-[0-9a-f]{12}")
+"""The name of a shard: its number in the corpus, and a digest of its rows' origin."""
 
 PARQUET = ".parquet"
 JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
@@ -58,26 +65,34 @@ JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 
 
 class ShardFile(NamedTuple):
-    """One of a run's files: the folder, the shard whose rows it holds, and the suffix."""
+    """One of a run's files: the folder, the shard whose rows it holds, and the suffix.
+
+    In `CORPUS_FOLDERS`, `place` is the path of the shard's source below the folder.
+    """
 
     folder: str
     shard: str
     suffix: str = PARQUET
+    place: str = ""
 
     def path(self) -> str:
         """Return the file's path in the run directory."""
-        return f"{self.folder}/{self.shard}{self.suffix}"
+        name = f"{self.place}.{self.shard}" if self.place else self.shard
+        return f"{self.folder}/{name}{self.suffix}"
 
 
-def shard_path(folder: str, shard: str, suffix: str = PARQUET) -> str:
-    """Return the path of a shard's file in the run directory."""
-    return ShardFile(folder, shard, suffix).path()
+def shard_path(folder: str, shard: str, suffix: str = PARQUET, place: str = "") -> str:
+    """Return the path of a shard's file in the run directory; only corpus folders have places."""
+    return ShardFile(folder, shard, suffix, place if folder in CORPUS_FOLDERS else "").path()
 
 
 def parse_path(path: str) -> ShardFile:
-    """Return the folder, the shard and the suffix of a file's path in the run directory."""
+    """Return the folder, the shard, the suffix and the place of a file's path in a run."""
     folder, _, name = path.partition("/")
     suffix = next((known for known in (PARQUET, *JSON_LINES) if name.endswith(known)), "")
+    place, dot, shard = name.removesuffix(suffix).rpartition(".")
+    if folder in CORPUS_FOLDERS and dot and SHARD_NAME.fullmatch(shard):
+        return ShardFile(folder, shard, suffix, place)
     return ShardFile(folder, name.removesuffix(suffix), suffix)
 
 

@@ -123,6 +123,9 @@ def _build_lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:
         if source is None:
             prompts = name == "system_prompt"
             columns.append(_name_system_prompts(size, segments) if prompts else [UNKNOWN] * size)
+        elif source.column in layout.keys:
+            value = shard.plan.partitions.get(source.column)
+            columns.append([_format_lot_field(name, value)] * size)
         elif source.column is not None:
             columns.append(_read_lot_column(name, shard.table.column(source.column)))
         else:

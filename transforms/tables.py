@@ -105,8 +105,10 @@ def _assign_outputs(
     """Return the file of each row of `clean/` and `quarantine/`, and the row's index in it."""
     folders = {"clean": published, "quarantine": held}
     suffix = PARQUET if shard.lines is None else SUFFIX_OF_COMPRESSION[_choose_compression(shard)]
+    plan = shard.plan
+    paths = {folder: shard_path(folder, plan.name, suffix, plan.place) for folder in folders}
     return {
-        row: (shard_path(folder, shard.plan.name, suffix), index)
+        row: (paths[folder], index)
         for folder, rows in folders.items()
         for index, row in enumerate(rows)
     }

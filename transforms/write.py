@@ -20,6 +20,7 @@ from schemas.runs import PARQUET, receipt_path, shard_path
 from transforms.decide import DecidedShard
 from transforms.files import storage
 from transforms.files.json_lines import JsonLines
+from transforms.files.planning import ShardPlan
 from transforms.listeners import emit
 from transforms.tables import build_tables
 
@@ -52,7 +53,7 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
     receipt = Receipt(
         shard=shard.plan.name,
         rows=shard.plan.rows,
-        outputs=tuple(_write_tables(shard.plan.name, built.tables, to.run)),
+        outputs=tuple(_write_tables(shard.plan, built.tables, to.run)),
         decisions=built.decisions,
         fired=built.fired,
         ledger_root=built.ledger_root,
@@ -73,13 +74,15 @@ def encode_output(table: pa.Table | JsonLines) -> bytes:
     return table.encode() if isinstance(table, JsonLines) else encode_parquet(table)
 
 
-def _write_tables(name: str, tables: dict[str, pa.Table | JsonLines], run: str) -> Iterator[Output]:
+def _write_tables(
+    plan: ShardPlan, tables: dict[str, pa.Table | JsonLines], run: str
+) -> Iterator[Output]:
     """Encode tables in parallel and write them one after the other."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         encoded = pool.map(encode_output, tables.values())
         for (folder, table), data in zip(tables.items(), encoded, strict=True):
             suffix = table.suffix if isinstance(table, JsonLines) else PARQUET
-            path = shard_path(folder, name, suffix)
+            path = shard_path(folder, plan.name, suffix, plan.place)
             storage.write_bytes(storage.join(run, path), data)
             yield Output(path=path, rows=table.num_rows, bytes=len(data), sha256=digest_bytes(data))
 

@@ -19,12 +19,14 @@ from schemas.outputs import LEDGER, ROW_KEY, SPANS
 from schemas.receipts import Output
 from schemas.runs import (
     ALIGNED_FOLDERS,
+    CORPUS_FOLDERS,
     FOLDER_OF_DECISION,
     is_json_lines,
     parse_path,
     shard_path,
 )
 from schemas.scores import COMBINED, fires, score_column
+from transforms.files.places import find_place
 from transforms.records.companions import find_in_records
 from transforms.records.formats import Layout
 from transforms.records.json_columns import project_rows
@@ -73,8 +75,8 @@ def check_shards(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Yield what differs between each shard's ledger and the shard's other files."""
     by_shard: dict[str, dict[str, Output]] = {}
     for output in manifest.outputs:
-        folder, shard, _ = parse_path(output.path)
-        by_shard.setdefault(shard, {})[folder] = output
+        file = parse_path(output.path)
+        by_shard.setdefault(file.shard, {})[file.folder] = output
     for shard, root in manifest.shards:
         files = by_shard.get(shard, {})
         if "ledger" in files:
@@ -135,6 +137,8 @@ def _check_rows(shard: _Shard, folder: str) -> Iterator[Finding]:
         yield Finding(output.path, f"has {len(table)} rows, against {counts}")
     elif not _is_numbered(expected, output.path):
         yield Finding(shard.ledger_path, f"doesn't assign the rows of {output.path} in their order")
+    elif not _is_at_its_place(shard, output.path):
+        yield Finding(output.path, "isn't where the rows of its source belong")
     elif folder == "rejects":
         yield from _check_rejects(output, table, expected.column("content_digest").to_pylist())
     else:
@@ -146,6 +150,13 @@ def _is_numbered(rows: pa.Table, path: str) -> bool:
     """Return whether ledger rows name the rows of a file, all of them and in order."""
     paths, indexes = rows.column("output").to_pylist(), rows.column("output_row").to_pylist()
     return set(paths) <= {path} and indexes == list(range(rows.num_rows))
+
+
+def _is_at_its_place(shard: _Shard, path: str) -> bool:
+    """Return whether a file of the corpus's rows is at the place of the shard's first source."""
+    file = parse_path(path)
+    source = shard.ledger.column("source")[0].as_py()
+    return file.folder not in CORPUS_FOLDERS or file.place == find_place(source)
 
 
 def _check_content(

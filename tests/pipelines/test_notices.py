@@ -16,6 +16,7 @@ from schemas.cards import Scope
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.notices import Notice
 from schemas.policies import Policy
+from tests.support.corpora import write_rows
 from transforms.files.samples import Sample
 from transforms.files.sources import survey
 from transforms.records.formats import Layout, settle_layout
@@ -38,7 +39,31 @@ def list_settings(bank, **policy) -> list[str]:
 def list_corpus(corpus) -> list[Notice]:
     """Return the notices about a corpus."""
     found = survey([str(corpus)], ShardLimits())
-    return list(describe_corpus(found, settle_layout(found.schema, CorpusConfig())))
+    layout = settle_layout(found.schema, CorpusConfig(), found.partitions)
+    return list(describe_corpus(found, layout))
+
+
+def test_folders_that_hold_columns_are_named(tmp_path):
+    """Keys of folders are named, and so is a key that is a column of the files as well."""
+    for teacher in ("a", "b"):
+        rows = [{"text": "x", "date": "2025-01-01"}]
+        write_rows(tmp_path / "in" / f"teacher={teacher}" / "date=2024-01-01" / "x.jsonl", rows)
+    first, *notices = list_corpus(tmp_path / "in")
+    assert "lots by teacher=folders teacher, date=column date" in first.text
+    keys = "folders hold columns: teacher, date; clean/ keeps the folders, "
+    keys += "and lots may use the columns"
+    assert [notice.text for notice in notices] == [
+        keys,
+        "date is a column of the files and a key of folders: the column counts",
+    ]
+
+
+def test_a_file_that_is_read_once_is_named(corpus):
+    """A link to a file of the input is a notice."""
+    (corpus / "again.jsonl").symlink_to(corpus / "0.jsonl")
+    first, notice = list_corpus(corpus)
+    assert "2 files, 40 rows" in first.text
+    assert "again.jsonl is the same file as" in notice.text
 
 
 def test_the_input_is_described(corpus):

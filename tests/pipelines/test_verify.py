@@ -310,6 +310,12 @@ def test_a_threshold_below_the_configured_floor(config, policy):
         "clean/part-unknown.jsonl",
         "ledger/{shard}.jsonl",
         "clean/{shard}.jsonl.bz2",
+        "clean/{shard}.jsonl",
+        "clean/../clean/x.{shard}.jsonl",
+        "clean//x.{shard}.jsonl",
+        "clean/.x.{shard}.jsonl",
+        "clean/a*b.{shard}.jsonl",
+        "ledger/x.{shard}.parquet",
         "unknown/part.parquet",
     ],
 )
@@ -327,24 +333,43 @@ def test_a_file_that_is_named_twice(run):
     folder, manifest = run
     outputs = [output.model_dump(mode="json") for output in manifest.outputs]
     edit_manifest(folder, outputs=[outputs[0], *outputs])
-    file = manifest.outputs[0].path.partition(".")[0]
-    assert list_problems(folder) == [(MANIFEST, f"names more than one file {file}")]
+    file = parse_path(manifest.outputs[0].path)
+    problem = f"names more than one file {file.folder}/{file.shard}"
+    assert list_problems(folder) == [(MANIFEST, problem)]
 
 
 def test_a_second_file_of_a_shard(run):
-    """A forged file beside a shard's own, of another kind, would be read with the corpus."""
+    """A forged file of a shard, of another kind or place, would be read with the corpus."""
     folder, manifest = run
-    own = list_outputs(manifest, "clean")[0]
-    shard = parse_path(own.path).shard
+    own = parse_path(list_outputs(manifest, "clean")[0].path)
+    shard = own.shard
     data = b'{"messages": [{"role": "assistant", "content": "A heron."}]}\n'
     forged = {"rows": 1, "bytes": len(data), "sha256": digest_bytes(data)}
-    for suffix in (".jsonl.gz", ".parquet"):
-        path = shard_path("clean", shard, suffix)
+    for suffix, place in ((".jsonl.gz", own.place), (".parquet", own.place), (".jsonl", "b")):
+        path = shard_path("clean", shard, suffix, place)
         (folder / path).write_bytes(data)
         outputs = [*manifest.outputs, Output(path=path, **forged)]
         edit_manifest(folder, outputs=[output.model_dump(mode="json") for output in outputs])
         assert list_problems(folder) == [(MANIFEST, f"names more than one file clean/{shard}")]
         (folder / path).unlink()
+
+
+def test_a_file_at_another_place(run):
+    """A file that is moved to another split, consistently in the manifest, is a finding."""
+    folder, manifest = run
+    own = list_outputs(manifest, "clean")[0]
+    moved = parse_path(own.path)._replace(place="test/x").path()
+    (folder / "clean" / "test").mkdir()
+    (folder / own.path).rename(folder / moved)
+    outputs = [output.model_dump(mode="json") for output in manifest.outputs]
+    for output in outputs:
+        if output["path"] == own.path:
+            output["path"] = moved
+    edit_manifest(folder, outputs=outputs)
+    where = shard_path("ledger", parse_path(own.path).shard)
+    assert list_problems(folder) == [
+        (where, f"doesn't assign the rows of {moved} in their order"),
+    ]
 
 
 def test_a_changed_byte_of_a_line(run):

@@ -18,6 +18,7 @@ from schemas.runs import (
     RECEIPTS,
     REPORT_PAGE,
     SHARD_FOLDERS,
+    SHARD_NAME,
     WORK,
     ShardFile,
     parse_path,
@@ -34,7 +35,7 @@ def test_a_shards_path_gives_its_folder_and_name_back(folder):
     """Each folder has one file a shard, whose path can be parsed."""
     path = shard_path(folder, SHARD)
     assert path == f"{folder}/{SHARD}.parquet"
-    assert parse_path(path) == ShardFile(folder, SHARD) == (folder, SHARD, PARQUET)
+    assert parse_path(path) == ShardFile(folder, SHARD) == (folder, SHARD, PARQUET, "")
     assert parse_path(path).path() == path
 
 
@@ -44,14 +45,39 @@ def test_files_of_json_lines_have_a_suffix_for_their_compression(folder, suffix)
     """The path of a file of JSON Lines gives its folder, its shard and its whole suffix back."""
     path = shard_path(folder, SHARD, suffix)
     assert path == f"{folder}/{SHARD}{suffix}"
-    assert parse_path(path) == (folder, SHARD, suffix)
+    assert parse_path(path) == (folder, SHARD, suffix, "")
     assert parse_path(path).path() == path
 
 
 def test_a_path_of_another_kind_has_no_suffix():
     """The name of a file that isn't a shard's is kept whole."""
-    assert parse_path("clean/notes.txt") == ("clean", "notes.txt", "")
-    assert parse_path(MANIFEST) == (MANIFEST, "", "")
+    assert parse_path("clean/notes.txt") == ("clean", "notes.txt", "", "")
+    assert parse_path(MANIFEST) == (MANIFEST, "", "", "")
+
+
+@pytest.mark.parametrize("place", ["a", "data/train-00000-of-00002", "teacher=x/a.b", f"a.{SHARD}"])
+@pytest.mark.parametrize("suffix", [PARQUET, *JSON_LINES])
+@pytest.mark.parametrize("folder", CORPUS_FOLDERS)
+def test_files_of_the_corpus_have_the_place_of_their_source(folder, suffix, place):
+    """The path of a corpus's rows has the place of their source, and gives it back."""
+    path = shard_path(folder, SHARD, suffix, place)
+    assert path == f"{folder}/{place}.{SHARD}{suffix}"
+    assert parse_path(path) == (folder, SHARD, suffix, place)
+    assert parse_path(path).path() == path
+
+
+@pytest.mark.parametrize("folder", sorted({*SHARD_FOLDERS} - {*CORPUS_FOLDERS}))
+def test_tables_about_the_corpus_are_in_flat_folders(folder):
+    """Ledger, scores and other tables have no places, so that one glob finds all of them."""
+    assert shard_path(folder, SHARD, PARQUET, "a/b") == f"{folder}/{SHARD}.parquet"
+    assert parse_path(f"{folder}/x.{SHARD}.parquet").place == ""
+
+
+@pytest.mark.parametrize("name", ["part-0", "part-000001-0123456789AB", f"{SHARD}0", f"x{SHARD}"])
+def test_only_a_shards_name_follows_a_place(name):
+    """A file whose name doesn't end in a shard's has no place."""
+    assert SHARD_NAME.fullmatch(name) is None
+    assert parse_path(f"clean/x.{name}.parquet") == ("clean", f"x.{name}", PARQUET, "")
 
 
 @pytest.mark.parametrize("base", ["", "/data/run/", "s3://bucket/run/"])

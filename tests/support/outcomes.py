@@ -47,7 +47,8 @@ def read_outcome(run: str) -> Outcome:
     """Read the outcome of a run from its ledger, its clean rows and its swap list."""
     found = Outcome({}, {}, {}, {})
     ledger = read_folder(run, load_manifest(run), "ledger").to_pylist()
-    files = {path.name: read_records(path) for path in Path(run, "clean").iterdir()}
+    clean = {path for path in Path(run, "clean").rglob("*") if path.is_file()}
+    files = {path.relative_to(run).as_posix(): read_records(path) for path in clean}
     for row in ledger:
         key = row["source"], row["row"]
         if row["decision"] == "reject":
@@ -56,8 +57,8 @@ def read_outcome(run: str) -> Outcome:
         if row["reasons"]:
             found.reasons[key] = [describe_reason(reason) for reason in row["reasons"]]
         if (row["output"] or "").startswith("clean/"):
-            clean = files[Path(row["output"]).name][row["output_row"]]
-            if masks := clean.get("congener", {}).get("masks"):
+            record = files[row["output"]][row["output_row"]]
+            if masks := record.get("congener", {}).get("masks"):
                 found.masks[key] = [tuple(mask.values()) for mask in masks]
     for path in Path(run).glob("swaplist/*.parquet"):
         for row in pq.read_table(path).to_pylist():

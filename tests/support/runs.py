@@ -40,7 +40,7 @@ def comparable_files(run: Path) -> dict[str, bytes]:
 
 def read_lines(run: str | Path, folder: str) -> list[bytes]:
     """Return the lines of a folder's files of plain JSON Lines, in the order of the corpus."""
-    paths = sorted(Path(run, folder).glob("*.jsonl"))
+    paths = sorted(Path(run, folder).rglob("*.jsonl"), key=str)
     return [line for path in paths for line in path.read_bytes().split(b"\n")[:-1]]
 
 

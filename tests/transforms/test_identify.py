@@ -147,6 +147,26 @@ def test_ids_depend_on_text_alone(tmp_path, json_lines, read_ids):
     assert len(set(read_ids(json_lines(tmp_path / "x.jsonl", rows)))) == 1
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_lots_may_be_in_the_names_of_folders(tmp_path, json_lines, read_corpus, suffix):
+    """Teacher and date are read from the folders; the default partition isn't known."""
+    for folder in ("teacher=org%2Fx/date=2025-08-01T10%3A00", "teacher=__HIVE_DEFAULT_PARTITION__"):
+        path = tmp_path / folder / f"part-0.{suffix}"
+        path.parent.mkdir(parents=True)
+        if suffix == "jsonl":
+            json_lines(path, [{"text": "a"}, {"text": "b"}])
+        else:
+            pq.write_table(pa.table({"text": ["a", "b"]}), path)
+    layout, shards = read_corpus(tmp_path)
+    found = {lot for shard in shards for lot in identify(shard, layout).lots}
+    assert {(lot.teacher, lot.date) for lot in found} == {
+        ("org/x", "2025-08-01"),
+        (UNKNOWN, UNKNOWN),
+    }
+    assert len(shards) == 2
+    assert all("teacher" not in shard.table.column_names for shard in shards)
+
+
 def test_lots_of_json_lines_may_be_of_any_kind(tmp_path, json_lines, read_corpus):
     """Numbers and bools name lots, objects and lists none, and no row is a reject for it."""
     models = ["m", 7, 2.5, True, None, {"name": "m"}, ["m"], "\ud800"]

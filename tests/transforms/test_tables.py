@@ -75,10 +75,10 @@ def test_every_row_is_in_the_folder_of_its_decision(build, bank):
         "tables without rows are left out"
     )
     assert read_pairs(made.tables["ledger"], "decision", "output", "output_row") == [
-        ("keep", f"clean/{NAME}.parquet", 0),
-        ("quarantine", f"quarantine/{NAME}.parquet", 0),
-        ("flag", f"clean/{NAME}.parquet", 1),
-        ("quarantine", f"quarantine/{NAME}.parquet", 1),
+        ("keep", f"clean/corpus.{NAME}.parquet", 0),
+        ("quarantine", f"quarantine/corpus.{NAME}.parquet", 0),
+        ("flag", f"clean/corpus.{NAME}.parquet", 1),
+        ("quarantine", f"quarantine/corpus.{NAME}.parquet", 1),
         ("duplicate", None, None),
     ]
     assert made.decisions == {"duplicate": 1, "flag": 1, "keep": 1, "quarantine": 2}
@@ -433,8 +433,9 @@ def check_output(row, tables):
     if row["output"] is None:
         assert row["decision"] in ("drop", "duplicate")
         return
-    folder, name, suffix = parse_path(row["output"])
+    folder, name, suffix, place = parse_path(row["output"])
     assert (folder, name, suffix) == (FOLDER_OF_DECISION[row["decision"]], NAME, PARQUET)
+    assert place == ("" if folder == "rejects" else "corpus")
     (held,) = tables[folder].slice(row["output_row"], 1).to_pylist()
     if folder == "rejects":
         assert held["raw"] == b"raw %d" % row["row"]
@@ -541,10 +542,10 @@ def test_outputs_of_json_lines_are_compressed_like_the_input(build_lines, bank, 
     """Files of one compression give files of it; a shard of several isn't compressed."""
     shard, made = build_lines(LINES, bank, FOX_AND_OWL, names=names)
     outputs = {row["output"] for row in made.tables["ledger"].to_pylist()}
-    name = shard.plan.name
+    name, place = shard.plan.name, names[0].partition(".")[0]
     assert outputs == {
-        f"clean/{name}{suffix}",
-        f"quarantine/{name}{suffix}",
+        f"clean/{place}.{name}{suffix}",
+        f"quarantine/{place}.{name}{suffix}",
         f"rejects/{name}.parquet",
     }
     assert made.tables["clean"].suffix == made.tables["quarantine"].suffix == suffix

@@ -68,7 +68,8 @@ def test_a_shard_writes_its_files_and_its_receipt(tmp_path, decided, bank, desti
     name, run = decided.plan.name, tmp_path / "run"
     files = read_files(run)
     folders = ("clean", "quarantine", "rejects", "swaplist", "ledger", "scores", "spans")
-    assert set(files) == {*(shard_path(folder, name) for folder in folders), receipt_path(name)}
+    paths = {shard_path(folder, name, place="corpus") for folder in folders}
+    assert set(files) == {*paths, receipt_path(name)}
     assert (receipt.shard, receipt.rows, receipt.run) == (name, 5, RUN_ID)
     assert receipt.decisions == {"duplicate": 1, "keep": 1, "mask": 1, "quarantine": 1, "reject": 1}
     assert receipt.fired == {"fox": 1, "owl": 1}
@@ -164,7 +165,7 @@ def test_a_shard_of_json_lines_is_written_as_json_lines(
     decided = decide_shard(score(identify(shard, layout), Scorer(bank, None, {}), 0.0), RULES)
     receipt = write_shard(decided, bank, Destination(str(tmp_path / "run"), bank_uri, True))
     (output,) = (item for item in receipt.outputs if item.path.startswith("clean/"))
-    assert output.path == shard_path("clean", shard.plan.name, f".jsonl{ending}")
+    assert output.path == shard_path("clean", shard.plan.name, f".jsonl{ending}", "x")
     data = (tmp_path / "run" / output.path).read_bytes()
     assert (output.rows, output.bytes, output.sha256) == (9, len(data), digest_bytes(data))
     assert decode_lines(data, f".jsonl{ending}") == shard.lines

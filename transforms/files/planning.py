@@ -10,7 +10,13 @@ from typing import NamedTuple
 from schemas.corpora import EXPANSION_FLOOR, ShardLimits
 from schemas.digests import digest_config
 from transforms.files.json_lines import Compression
+from transforms.files.partitions import read_partitions
+from transforms.files.places import find_place
 from transforms.files.sources import Cut, Kind, Source
+from transforms.files.splits import SplitSigns, find_split, read_split_signs
+
+NUMBER_DIGITS = 6
+"""The fewest digits of a shard's number. A larger corpus has more, the same for all its shards."""
 
 
 class SourcePiece(NamedTuple):
@@ -35,7 +41,10 @@ class SourcePiece(NamedTuple):
 
 
 class ShardPlan(NamedTuple):
-    """A shard before it is read. Its name has its number and a digest of its pieces."""
+    """A shard before it is read. Its name has its number and a digest of its pieces.
+
+    All pieces are of one folder and one split.
+    """
 
     name: str
     pieces: tuple[SourcePiece, ...]
@@ -45,19 +54,34 @@ class ShardPlan(NamedTuple):
         """Return the number of rows."""
         return sum(piece.rows for piece in self.pieces)
 
+    @property
+    def place(self) -> str:
+        """Return the path for its rows below `clean/`: that of the first of its sources."""
+        return find_place(self.pieces[0].source) if self.pieces else ""
+
+    @property
+    def split(self) -> str | None:
+        """Return the split of its rows, if the names of its sources say one."""
+        return find_split(self.pieces[0].source) if self.pieces else None
+
+    @property
+    def partitions(self) -> dict[str, str | None]:
+        """Return the keys and values in the names of its folders."""
+        return read_partitions(self.pieces[0].source) if self.pieces else {}
+
 
 def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[ShardPlan, ...]]:
     """Return the corpus's shards, grouped into the tasks that read them.
 
     A task is usually one shard. In a compressed file or a large Parquet row group, rows can't be
     reached without those before them, so the shards are one task, read in one sweep. Small files
-    share a shard, each as a whole.
+    of one folder and one split share a shard, each as a whole.
     """
     groups: list[list[tuple[SourcePiece, ...]]] = []
     small: list[SourcePiece] = []
     for source in sources:
         pieces = _cut_pieces(source, limits)
-        if len(pieces) == 1 and _fit_in_shard([*small, *pieces], limits):
+        if len(pieces) == 1 and small and _may_share_shard([*small, *pieces], limits):
             small += pieces
             continue
         if small:
@@ -90,12 +114,19 @@ def _cut_pieces(source: Source, limits: ShardLimits) -> list[SourcePiece]:
     ]
 
 
-def _fit_in_shard(pieces: Sequence[SourcePiece], limits: ShardLimits) -> bool:
-    """Return whether whole files fit in one shard."""
+def _may_share_shard(pieces: Sequence[SourcePiece], limits: ShardLimits) -> bool:
+    """Return whether whole files, of which all but the last share a shard, may share it."""
     return (
-        sum(piece.rows for piece in pieces) <= limits.rows
+        _read_neighbourhood(pieces[0].source) == _read_neighbourhood(pieces[-1].source)
+        and sum(piece.rows for piece in pieces) <= limits.rows
         and sum(piece.end.byte for piece in pieces) <= limits.bytes
     )
+
+
+def _read_neighbourhood(source: str) -> tuple[str, SplitSigns]:
+    """Return the folder and the signs of a split, which are equal for files of one shard."""
+    folder, _, file = source.rpartition("/")
+    return folder, read_split_signs(file)
 
 
 def _group_sweeps(pieces: Sequence[SourcePiece]) -> list[list[tuple[SourcePiece, ...]]]:
@@ -120,6 +151,8 @@ def _name_shards(
     groups: Sequence[Sequence[tuple[SourcePiece, ...]]],
 ) -> list[tuple[ShardPlan, ...]]:
     """Return the plans of the shards, named by their numbers and by digests of their pieces."""
+    count = sum(len(group) for group in groups)
+    digits = max(NUMBER_DIGITS, len(str(count - 1)))
     number, tasks = 0, []
     for group in groups:
         plans = []
@@ -127,7 +160,7 @@ def _name_shards(
             identity = digest_config(
                 [(piece.source, piece.sha256, piece.begin.row, piece.end.row) for piece in pieces]
             )
-            plans.append(ShardPlan(f"part-{number:06d}-{identity[:12]}", pieces))
+            plans.append(ShardPlan(f"part-{number:0{digits}d}-{identity[:12]}", pieces))
             number += 1
         tasks.append(tuple(plans))
     return tasks

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
 from schemas.corpora import ShardLimits
 from schemas.errors import InputError
+from schemas.notices import Notice
 from transforms.files import storage
 from transforms.files.footers import check_footer, open_parquet, replace_views
 from transforms.files.json_lines import (
@@ -23,7 +24,9 @@ from transforms.files.json_lines import (
     open_lines,
     read_lines,
 )
-from transforms.files.patterns import FoundFile
+from transforms.files.names import leave_out_repeats, name_files
+from transforms.files.partitions import read_partitions
+from transforms.files.places import find_place
 from transforms.records.formats import Layout
 from transforms.records.json_columns import ColumnKinds, select_columns
 
@@ -65,7 +68,7 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """An input file as surveyed. `name` is its path below the inputs' common folder."""
+    """An input file as surveyed. `name` is its path below the folders that were given."""
 
     name: str
     uri: str
@@ -88,13 +91,21 @@ class Corpus(NamedTuple):
     sources: tuple[Source, ...]
     schema: pa.Schema
     ignored: tuple[str, ...]
+    notices: tuple[Notice, ...] = ()
 
     def select_schema(self, layout: Layout) -> pa.Schema:
         """Return the schema to read rows with: of JSON Lines only the columns that are needed."""
         if self.sources[0].kind == "parquet":
             return self.schema
-        lots = [field.column for field in layout.lots.values() if field.column is not None]
+        lots = [column for field in layout.lots.values() if (column := field.column) is not None]
+        lots = [column for column in lots if column not in layout.keys]
         return select_columns(self.schema, layout.columns.values(), lots)
+
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """Return the keys in the names of folders (`teacher=NAME/`)."""
+        keys = (key for source in self.sources for key in read_partitions(source.name))
+        return tuple(dict.fromkeys(keys))
 
 
 def survey(patterns: Sequence[str], limits: ShardLimits) -> Corpus:
@@ -103,35 +114,35 @@ def survey(patterns: Sequence[str], limits: ShardLimits) -> Corpus:
     Raises: InputError: a pattern matches nothing, a file can't be read, or the files can't share a
         schema.
     """
-    chosen, ignored = _choose_files(patterns)
-    for item in chosen:
-        _require_utf8_name(item.uri)
-    names = _name_files([item.uri for item in chosen])
+    found = {pattern: [item.uri for item in storage.find(pattern)] for pattern in patterns}
+    chosen, ignored = _choose_files(found)
+    for uri in chosen:
+        _require_utf8_name(uri)
+    files, notices = leave_out_repeats(
+        [file for file in name_files(found) if file.uri in chosen],
+    )
+    # the order of the outputs' names, which differs from that of the URIs for a few odd names
+    files.sort(key=lambda file: (f"{find_place(file.name)}.part-", file.uri))
     with ThreadPoolExecutor(4) as pool:
-        sources = tuple(
-            pool.map(
-                lambda pair: survey_file(pair[0].uri, pair[1], limits),
-                zip(chosen, names, strict=True),
-            )
-        )
-    return Corpus(sources, settle_shared_schema(sources), tuple(ignored))
+        sources = tuple(pool.map(lambda file: survey_file(file.uri, file.name, limits), files))
+    return Corpus(sources, settle_shared_schema(sources), tuple(ignored), tuple(notices))
 
 
-def _choose_files(patterns: Sequence[str]) -> tuple[list[FoundFile], list[str]]:
-    """Return the files to read, and the URIs of those that are ignored because of their names.
+def _choose_files(found: Mapping[str, Sequence[str]]) -> tuple[set[str], list[str]]:
+    """Return the files to read, and those that are ignored because of their names.
 
     A file that a pattern names in full is read whatever its suffix.
     """
-    found = {item.uri: item for pattern in patterns for item in storage.find(pattern)}
-    named = {str(Path(pattern)) if storage.is_local(pattern) else pattern for pattern in patterns}
-    chosen = {uri: item for uri, item in found.items() if uri.endswith(SUFFIXES) or uri in named}
+    named = {str(Path(pattern)) if storage.is_local(pattern) else pattern for pattern in found}
+    uris = {uri for below in found.values() for uri in below}
+    chosen = {uri for uri in uris if uri.endswith(SUFFIXES) or uri in named}
     if not chosen:
         raise InputError(
             f"has no {', '.join(SUFFIXES[:4])} file (plain, .gz or .zst)",
-            where=", ".join(patterns),
+            where=", ".join(found),
             remedy="name the folder of the corpus, or a file with another suffix in full",
         )
-    return sorted(chosen.values()), sorted(set(found) - set(chosen))
+    return chosen, sorted(uris - chosen)
 
 
 def _require_utf8_name(uri: str) -> None:
@@ -141,17 +152,6 @@ def _require_utf8_name(uri: str) -> None:
             where=uri,
             remedy="rename it: the ledger names every row's file",
         )
-
-
-def _name_files(uris: Sequence[str]) -> list[str]:
-    """Return the path of each file below their deepest common folder."""
-    paths = [PurePosixPath(uri) for uri in uris]
-    shared = 0
-    for parts in zip(*(path.parent.parts for path in paths), strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared += 1
-    return ["/".join(path.parts[shared:]) for path in paths]
 
 
 def survey_file(uri: str, name: str, limits: ShardLimits) -> Source:

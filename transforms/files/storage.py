@@ -236,7 +236,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def keep_private(folder: str) -> None:
-    """Restrict a local folder and the files in it to its owner. The folder is made if necessary.
+    """Restrict a local folder and all below it to its owner. The folder is made if necessary.
 
     Raises: StorageError: the disk refuses.
     """
@@ -244,8 +244,8 @@ def keep_private(folder: str) -> None:
         path = Path(folder)
         _make_folder(path)
         path.chmod(0o700)
-        for file in path.iterdir():
-            file.chmod(0o600)
+        for below in path.rglob("*"):
+            below.chmod(0o700 if below.is_dir() else 0o600)
     except OSError as error:
         raise StorageError(
             f"can't be made private: {error.strerror}", where=folder, remedy=WRITE_REMEDY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -33,19 +33,22 @@ class Layout(NamedTuple):
     """Whether a column holds turns, which may include a system prompt for each row."""
     transcripts: tuple[str, ...] = ()
     """The corpus's columns of text whose rows are transcripts, each cut into turns."""
+    keys: tuple[str, ...] = ()
+    """The columns of lots that are keys in the names of folders (`teacher=NAME/`)."""
 
     def describe(self) -> str:
         """Return the layout in one line."""
         columns = ", ".join(sorted(set(self.columns.values())))
-        lots = [f"{name}={_describe_lot_field(field)}" for name, field in self.lots.items()]
+        lots = [f"{name}={self._describe_lot_field(field)}" for name, field in self.lots.items()]
         if (self.turns or self.transcripts) and "system_prompt" not in self.lots:
             lots.append("system_prompt=each row's own")
         named = f"lots by {', '.join(lots)}" if lots else "all rows are one lot: no column names it"
         return f"format {self.format} (columns {columns}); {named}"
 
-
-def _describe_lot_field(field: LotField) -> str:
-    return f"column {field.column}" if field.column is not None else f"{field.constant!r}"
+    def _describe_lot_field(self, field: LotField) -> str:
+        if field.column is None:
+            return repr(field.constant)
+        return f"{'folders' if field.column in self.keys else 'column'} {field.column}"
 
 
 def is_turns(kind: pa.DataType) -> bool:
@@ -98,8 +101,12 @@ EXPECTED_TYPES = {
 """The type of each format's column in words, for error messages; other columns hold text."""
 
 
-def settle_layout(schema: pa.Schema, config: CorpusConfig) -> Layout:
+def settle_layout(
+    schema: pa.Schema, config: CorpusConfig, partitions: Sequence[str] = ()
+) -> Layout:
     """Return a corpus's layout from the configuration, and detect what it leaves open.
+
+    `partitions` are keys in the names of folders. A lot may use one that isn't a column.
 
     Raises: InputError: no format fits, several do, or a configured column is missing or of a type
         that the format can't use.
@@ -114,7 +121,10 @@ def settle_layout(schema: pa.Schema, config: CorpusConfig) -> Layout:
         if column in present and not pa.types.is_null(schema.field(present[column]).type):
             _require_column(schema, name, column, present[column])
     turns = any(pa.types.is_nested(schema.field(actual).type) for actual in present.values())
-    return Layout(name, present, _settle_lot_fields(schema, config), turns)
+    keys = [key for key in partitions if key not in schema.names]
+    lots = _settle_lot_fields(schema, config, keys)
+    used = {field.column for field in lots.values()}
+    return Layout(name, present, lots, turns, keys=tuple(key for key in keys if key in used))
 
 
 def _detect_format(schema: pa.Schema) -> FormatName:
@@ -187,25 +197,28 @@ def _suggest_conversion(column: str, kind: pa.DataType) -> str:
     return "convert the column, or name another one with --column or another format with --format"
 
 
-def _settle_lot_fields(schema: pa.Schema, config: CorpusConfig) -> dict[str, LotField]:
+def _settle_lot_fields(
+    schema: pa.Schema, config: CorpusConfig, keys: Sequence[str]
+) -> dict[str, LotField]:
     lots = {}
     for name in LOT_FIELDS:
-        field: LotField | None = getattr(config, name) or _detect_lot_field(schema, name)
+        field: LotField | None = getattr(config, name) or _detect_lot_field(schema, name, keys)
         if field is None:
             continue
-        if field.column is not None and field.column not in schema.names:
+        if field.column is not None and field.column not in (*schema.names, *keys):
             raise InputError(
                 f"{name} is configured to come from column {field.column!r}, "
-                f"but the corpus has {', '.join(schema.names)}",
+                f"but the corpus has {', '.join([*schema.names, *keys])}",
                 remedy=f"name one of these columns for {name}, or set a constant",
             )
         lots[name] = field
     return lots
 
 
-def _detect_lot_field(schema: pa.Schema, name: str) -> LotField | None:
+def _detect_lot_field(schema: pa.Schema, name: str, keys: Sequence[str]) -> LotField | None:
     """Return the first usual column of a lot field, or None; a nested column can't hold a name."""
+    flat = {item.name for item in schema if not pa.types.is_nested(item.type)}
     for column in LOT_COLUMNS[name]:
-        if column in schema.names and not pa.types.is_nested(schema.field(column).type):
+        if column in flat or column in keys:
             return LotField(column=column)
     return None

@@ -14,6 +14,7 @@ from pipelines.runs.finished import list_outputs
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.shard_checks import check_shards
 from pipelines.verify import verify_run
+from schemas.manifests import Manifest
 from schemas.outputs import SPANS
 from schemas.runs import parse_path, shard_path
 from tests.support.corpora import write_rows
@@ -45,6 +46,32 @@ def one_shard(config, corpus, request) -> Path:
 def list_problems(run: Path) -> list[tuple[str, str]]:
     """Return the findings about a run's shards as plain tuples."""
     return [tuple(item) for item in check_shards(str(run), load_manifest(str(run)))]
+
+
+def find_paths(manifest: Manifest, folder: str, shard: str) -> list[str]:
+    """Return the paths of a shard's files in one of a run's folders."""
+    paths = [output.path for output in list_outputs(manifest, folder)]
+    return [path for path in paths if parse_path(path).shard == shard]
+
+
+def test_a_file_that_was_moved_to_another_split(run):
+    """The place of a file follows from the source in the ledger, even if the ledger names it."""
+    folder, manifest = run
+    (own,) = find_paths(manifest, "clean", manifest.shards[0][0])
+    moved = parse_path(own)._replace(place="test/x").path()
+    (folder / "clean" / "test").mkdir()
+    (folder / own).rename(folder / moved)
+
+    def rename(table: pa.Table) -> pa.Table:
+        paths = table["output"].to_pylist()
+        return replace_column(table, "output", [moved if path == own else path for path in paths])
+
+    rewrite_table(folder, "ledger", rename)
+    outputs = load_manifest(str(folder)).model_dump(mode="json")["outputs"]
+    for output in outputs:
+        output["path"] = moved if output["path"] == own else output["path"]
+    edit_manifest(folder, outputs=outputs)
+    assert (moved, "isn't where the rows of its source belong") in list_problems(folder)
 
 
 def edit_list(table: pa.Table, column: str, row: int, value: list) -> pa.Table:
@@ -227,7 +254,7 @@ def test_a_changed_decision(run):
 )
 def test_a_ledger_that_assigns_other_rows(run, change):
     """The rows of a file are numbered in the order of the ledger."""
-    folder, _ = run
+    folder, manifest = run
 
     def renumber(table: pa.Table) -> pa.Table:
         indexes = [None if row is None else change(row) for row in table["output_row"].to_pylist()]
@@ -235,7 +262,7 @@ def test_a_ledger_that_assigns_other_rows(run, change):
 
     where = rewrite_table(folder, "ledger", renumber)
     problems = [problem for path, problem in list_problems(folder) if path == where]
-    clean = shard_path("clean", parse_path(where).shard, ".jsonl")
+    (clean,) = find_paths(manifest, "clean", parse_path(where).shard)
     assert f"doesn't assign the rows of {clean} in their order" in problems
 
 

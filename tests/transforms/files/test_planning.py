@@ -2,11 +2,13 @@
 
 import shutil
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.corpora import ShardLimits
-from transforms.files.planning import plan_shards
+from transforms.files import planning
+from transforms.files.planning import ShardPlan, plan_shards
 from transforms.files.sources import Cut, Source, survey
 
 WIDE = ShardLimits()
@@ -45,6 +47,43 @@ def test_small_files_share_a_shard():
         [small("a", 1, 100), small("b", 1, 100), small("c", 1, 100)], limits(bytes_=200)
     )
     assert shapes_of(found) == [[[("a", 0, 1), ("b", 0, 1)]], [[("c", 0, 1)]]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        ("a.jsonl", "b.jsonl", True),
+        ("x/a.jsonl", "x/b.jsonl", True),
+        ("train-1.jsonl", "train-2.jsonl", True),
+        ("training.jsonl", "train.jsonl", True),
+        ("data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet", True),
+        ("x/a.jsonl", "y/a.jsonl", False),
+        ("a.jsonl", "x/a.jsonl", False),
+        ("d//a.jsonl", "d/a.jsonl", False),
+        ("test.jsonl", "train.jsonl", False),
+        ("train.jsonl", "train-dev.jsonl", False),
+        ("a.jsonl", "a-test.jsonl", False),
+        ("teacher=a/x.jsonl", "teacher=b/x.jsonl", False),
+        ("data/train_sft-00000-of-00001.parquet", "data/train_gen-00000-of-00001.parquet", False),
+    ],
+)
+def test_only_files_of_one_folder_and_split_share_a_shard(one, other, shared):
+    """Small files of other folders, splits or partitions are shards of their own."""
+    tasks = plan_shards([small(one, 1), small(other, 1)], WIDE)
+    assert [len(plan.pieces) for task in tasks for plan in task] == ([2] if shared else [1, 1])
+
+
+def test_a_plan_knows_the_place_of_its_rows():
+    """Place, split and partitions are those of the shard's sources."""
+    tasks = plan_shards(
+        [small("teacher=a/test-1.jsonl", 1), small("teacher=a/test-2.jsonl", 1)], WIDE
+    )
+    ((plan,),) = tasks
+    assert plan.place == "teacher=a/test-1"
+    assert plan.split == "test"
+    assert plan.partitions == {"teacher": "a"}
+    empty = ShardPlan("part-0", ())
+    assert (empty.place, empty.split, empty.partitions) == ("", None, {})
 
 
 def test_a_large_file_shares_no_shard():
@@ -111,6 +150,17 @@ def test_names_have_number_and_digest():
     ]
     names = {first.name, *(tasks[0][0].name for tasks in others)}
     assert len(names) == 4
+
+
+def test_names_of_a_large_corpus_sort_in_its_order(monkeypatch):
+    """All numbers of a corpus have the same digits, more than six if there are more shards."""
+    monkeypatch.setattr(planning, "NUMBER_DIGITS", 1)
+    for count, digits in ((10, 1), (11, 2), (101, 3)):
+        cuts = [Cut(row, row, row) for row in range(count + 1)]
+        tasks = plan_shards([source_of("a", cuts)], limits(rows=1))
+        names = [plan.name for task in tasks for plan in task]
+        assert names == sorted(names)
+        assert {len(name.split("-")[1]) for name in names} == {digits}
 
 
 def test_the_plan_does_not_depend_on_the_folder(tmp_path, json_lines):

@@ -14,7 +14,9 @@ from schemas import corpora
 from schemas.corpora import CorpusConfig, LotField, ShardLimits
 from schemas.digests import digest_bytes
 from schemas.errors import InputError
+from schemas.runs import shard_path
 from transforms.files import sources
+from transforms.files.planning import plan_shards
 from transforms.files.sources import (
     Cut,
     Source,
@@ -65,6 +67,24 @@ def test_other_files_are_ignored_and_listed(tmp_path, json_lines):
     corpus = survey([str(tmp_path)], WIDE)
     assert [item.name for item in corpus.sources] == ["x.jsonl"]
     assert corpus.ignored == (str(tmp_path / "README.md"),)
+
+
+def test_sources_are_in_the_order_of_their_outputs(tmp_path, json_lines):
+    """Sources sort as the names of their outputs do, which have no suffix before the number."""
+    names = ["a.b.jsonl", "a.jsonl", "a.x.jsonl", "a-b/c.jsonl", "a/c.jsonl", "teacher=x/a.jsonl"]
+    for name in names:
+        json_lines(tmp_path / name, [{"text": "a"}])
+    corpus = survey([str(tmp_path)], WIDE)
+    found = [source.name for source in corpus.sources]
+    assert sorted(found) == sorted(names)
+    assert found[:4] == ["a-b/c.jsonl", "a.b.jsonl", "a.jsonl", "a.x.jsonl"]
+    outputs = [
+        shard_path("clean", plan.name, ".jsonl", plan.place)
+        for task in plan_shards(corpus.sources, WIDE)
+        for plan in task
+    ]
+    assert outputs == sorted(outputs)
+    assert corpus.partitions == ("teacher",)
 
 
 def test_a_file_named_in_full_is_read_whatever_its_name(tmp_path, json_lines, monkeypatch):

@@ -275,9 +275,13 @@ def test_a_private_folder_is_for_its_owner_alone(tmp_path):
     folder = tmp_path / "deep" / "quarantine"
     storage.keep_private(str(folder))
     assert folder.stat().st_mode & 0o777 == 0o700
-    (folder / "a").touch(0o644)
+    (folder / "train").mkdir()
+    files = folder / "a", folder / "train" / "b"
+    for path in files:
+        path.touch(0o644)
     storage.keep_private(str(folder))
-    assert (folder / "a").stat().st_mode & 0o777 == 0o600
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o600, 0o600]
+    assert (folder / "train").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_folder_that_cannot_be_made_private_is_an_error(tmp_path):

@@ -220,6 +220,28 @@ def test_a_missing_lot_column_is_named():
         settle(("text", STRING), ("model", STRING), teacher=LotField(column="who"))
 
 
+def test_keys_of_folders_may_name_lots():
+    """A key is found like a column, unless a column of the same name exists or comes earlier."""
+    schema = pa.schema([("text", STRING), ("date", STRING), ("model", STRING)])
+    layout = settle_layout(schema, CorpusConfig(), ("teacher", "date", "source", "other"))
+    assert layout.lots == {
+        "teacher": LotField(column="teacher"),
+        "prompt_source": LotField(column="source"),
+        "date": LotField(column="date"),
+    }
+    assert layout.keys == ("teacher", "source")
+    assert "teacher=folders teacher, prompt_source=folders source" in layout.describe()
+
+
+def test_a_key_of_folders_may_be_configured():
+    """The configuration can name a key of folders as if it were a column."""
+    config = CorpusConfig(teacher=LotField(column="provider"))
+    layout = settle_layout(pa.schema([("text", STRING)]), config, ("provider",))
+    assert (layout.lots["teacher"].column, layout.keys) == ("provider", ("provider",))
+    with pytest.raises(InputError, match="but the corpus has text, who"):
+        settle_layout(pa.schema([("text", STRING)]), config, ("who",))
+
+
 def test_layout_describes_itself():
     """The description contains format, columns and lot fields."""
     lots = {"teacher": LotField(column="model"), "date": LotField(constant="2025-01")}

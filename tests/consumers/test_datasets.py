@@ -1,0 +1,97 @@
+"""`datasets` loads `clean/` with the splits, the features and the rows that the input has."""
+
+import json
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.config import FilterConfig
+from pipelines.filter import run_filter
+from pipelines.verify import verify_run
+from schemas.corpora import ShardLimits
+from tests.support.corpora import CARD, build_conversation, write_rows
+
+HUB = (
+    "data/train-00000-of-00002.parquet",
+    "data/train-00001-of-00002.parquet",
+    "data/test-00000-of-00001.parquet",
+    "data/train_sft-00000-of-00001.parquet",
+)
+LAYOUTS = {
+    "hub": HUB,
+    "folders": ("train/b.jsonl", "train/a.jsonl.gz", "valid/a.jsonl", "test-set/deep/a.jsonl"),
+    "files": ("x_train.jsonl", "train.jsonl", "dev.json", "my-eval.ndjson", "train-2.jsonl"),
+    "numbered": ("train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "val.parquet"),
+    "partitions": ("teacher=a%2Fb/part-0.parquet", "teacher=c/part-0.parquet"),
+    "plain": ("a.b.parquet", "a.parquet", "a-b.parquet", "a/c.parquet"),
+    "one": ("test/a.jsonl",),
+}
+
+
+def write_file(path: Path, rows: list[dict[str, object]]) -> None:
+    """Write rows in the format and the compression that a name stands for."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        table = pa.Table.from_pylist(rows)
+        kinds = table.column("teacher").combine_chunks().dictionary_encode()
+        pq.write_table(table.append_column("kind", kinds), path)
+    elif path.suffix == ".gz":
+        lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        path.write_bytes(pa.compress(lines, codec="gzip", asbytes=True))
+    else:
+        write_rows(path, rows)
+
+
+def load(path: Path, cache: Path) -> datasets.DatasetDict:
+    """Load a folder as a user does who names nothing but the folder."""
+    return datasets.load_dataset(str(path), cache_dir=str(cache))
+
+
+@pytest.fixture
+def settings(card_folder, tmp_path) -> FilterConfig:
+    """Configure a run that keeps every row, in shards of three rows."""
+    return FilterConfig(
+        input=(str(tmp_path / "in"),),
+        output=str(tmp_path / "run"),
+        traits=(str(card_folder("heron", CARD)),),
+        shards=ShardLimits(rows=3),
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_clean_is_loaded_like_the_input(tmp_path, settings, layout):
+    """Splits, features and rows are the input's, in its order, whatever names its splits."""
+    for number, name in enumerate(LAYOUTS[layout]):
+        rows = [build_conversation(number * 10 + row, f"Answer {row}.") for row in range(5)]
+        write_file(tmp_path / "in" / name, rows[: 5 if number % 2 else 1])
+    run_filter(settings)
+    assert verify_run(settings.output) == []
+    before, after = (
+        load(folder, tmp_path / "cache") for folder in (tmp_path / "in", tmp_path / "run" / "clean")
+    )
+    assert {name: split.features for name, split in after.items()} == {
+        name: split.features for name, split in before.items()
+    }
+    for name, split in before.items():
+        assert after[name].to_list() == split.to_list()
+
+
+def test_a_run_over_clean_keeps_the_names(tmp_path, settings):
+    """Filtering a run's own output again gives files of the same names but for the digests."""
+    for name in HUB:
+        write_file(tmp_path / "in" / name, [build_conversation(0, "An answer.")] * 5)
+    run_filter(settings)
+    again = settings.model_copy(
+        update={"input": (f"{settings.output}/clean",), "output": str(tmp_path / "again")}
+    )
+    run_filter(again)
+    assert list_names(again.output) == list_names(settings.output)
+
+
+def list_names(run: str) -> list[str]:
+    """Return the names of clean files without digests."""
+    paths = sorted(Path(run, "clean").rglob("*.parquet"))
+    return [path.relative_to(run).as_posix().rpartition("-")[0] for path in paths]

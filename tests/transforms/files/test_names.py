@@ -1,0 +1,126 @@
+"""Names of sources, and paths of the same file."""
+
+import pytest
+
+from transforms.files.names import NamedFile, leave_out_repeats, name_files
+
+
+def list_names(found):
+    """Return the names that files get, in order."""
+    return [file.name for file in name_files(found)]
+
+
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        ({"in": ["in/test/a.jsonl"]}, ["test/a.jsonl"]),
+        ({"in/": ["in/a.jsonl", "in/b/c.jsonl"]}, ["a.jsonl", "b/c.jsonl"]),
+        ({".": ["a.jsonl"]}, ["a.jsonl"]),
+        ({"in/test/a.jsonl": ["in/test/a.jsonl"]}, ["a.jsonl"]),
+        ({"in/*/a.jsonl": ["in/x/a.jsonl"]}, ["x/a.jsonl"]),
+        ({"in/x/*.jsonl": ["in/x/a.jsonl", "in/x/b.jsonl"]}, ["a.jsonl", "b.jsonl"]),
+        ({"in/a[1]": ["in/a[1]/b.jsonl"]}, ["b.jsonl"]),
+        ({"in/a": ["in/a/x.jsonl"], "in/b": ["in/b/x.jsonl"]}, ["a/x.jsonl", "b/x.jsonl"]),
+        ({"in": ["in/x.jsonl"], "in/b": ["in/b/x.jsonl"]}, ["x.jsonl", "b/x.jsonl"]),
+        ({"in/teacher=a": ["in/teacher=a/x.jsonl"]}, ["teacher=a/x.jsonl"]),
+        (
+            {"in/teacher=a/date=1/x.jsonl": ["in/teacher=a/date=1/x.jsonl"]},
+            ["teacher=a/date=1/x.jsonl"],
+        ),
+        (
+            {"s3://bucket/in/": ["s3://bucket/in/d//a.jsonl", "s3://bucket/in/d/a.jsonl"]},
+            ["d//a.jsonl", "d/a.jsonl"],
+        ),
+        ({"s3://one/a": ["s3://one/a/x"], "s3://two/a": ["s3://two/a/x"]}, ["one/a/x", "two/a/x"]),
+        ({"/": ["/a/x.jsonl"]}, ["a/x.jsonl"]),
+    ],
+)
+def test_files_are_named_below_what_was_given(found, names):
+    """A name is the path below the folder, glob or file that was given, and below all of them."""
+    assert list_names(found) == names
+
+
+def test_a_name_does_not_depend_on_how_a_folder_is_written(tmp_path, monkeypatch):
+    """Relative and absolute paths, with `..` or without, give the same names."""
+    monkeypatch.chdir(tmp_path)
+    found = {
+        "in/a": ["in/a/x.jsonl"],
+        "in/../in/b": ["in/../in/b/x.jsonl"],
+        f"{tmp_path}/in/c": [f"{tmp_path}/in/c/x.jsonl"],
+    }
+    assert list_names(found) == ["a/x.jsonl", "b/x.jsonl", "c/x.jsonl"]
+
+
+@pytest.fixture
+def make_files(tmp_path):
+    """Return a function that makes a file and links to it, and names them in a given order."""
+
+    def make(file, links=(), hard=()):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("{}\n")
+        for name in (*links, *hard):
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if name in links:
+                path.symlink_to(tmp_path / file)
+            else:
+                path.hardlink_to(tmp_path / file)
+        return [NamedFile(str(tmp_path / name), name) for name in (*links, file, *hard)]
+
+    return make
+
+
+def test_a_link_to_a_file_of_the_input_is_left_out(make_files):
+    """Of links and their target the target is read, and each link is named in a notice."""
+    files = make_files("m.jsonl", links=["a.jsonl", "z.jsonl"])
+    kept, notices = leave_out_repeats(files)
+    assert [file.name for file in kept] == ["m.jsonl"]
+    uri = kept[0].uri
+    assert [notice.text for notice in notices] == [
+        f"{files[0].uri} is the same file as {uri}, and is read once",
+        f"{files[1].uri} is the same file as {uri}, and is read once",
+    ]
+
+
+def test_a_second_spelling_is_left_out(make_files, tmp_path, monkeypatch):
+    """A file that is given by its relative and by its absolute path is read once."""
+    monkeypatch.chdir(tmp_path)
+    files = [*make_files("m.jsonl"), NamedFile("m.jsonl", "m.jsonl")]
+    kept, (notice,) = leave_out_repeats(files)
+    assert len(kept) == 1
+    assert "same file" in notice.text
+
+
+def test_a_hard_link_is_the_same_file(make_files):
+    """A second name for the same file on the disk is left out, wherever it is."""
+    kept, notices = leave_out_repeats(make_files("x/a.jsonl", hard=["y/b.jsonl"]))
+    assert [file.name for file in kept] == ["x/a.jsonl"]
+    assert len(notices) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "link"),
+    [
+        ("train.jsonl", "test.jsonl"),
+        ("train/a.jsonl", "test/a.jsonl"),
+        ("teacher=a/x.jsonl", "teacher=b/x.jsonl"),
+    ],
+)
+def test_a_file_of_two_splits_is_read_for_each(make_files, file, link):
+    """Without the second name, the rows would be missing from a split or a partition."""
+    files = make_files(file, links=[link])
+    kept, (notice,) = leave_out_repeats(files)
+    assert kept == files
+    assert notice.severity == "warning"
+    assert "each is read" in notice.text
+
+
+def test_equal_files_and_objects_on_stores_are_all_read(tmp_path):
+    """Copies are different files, and so are objects; a dangling link is left to the reader."""
+    files = [NamedFile(f"s3://bucket/{name}", name) for name in ("a.jsonl", "d//a.jsonl")]
+    for name in ("x.jsonl", "y.jsonl"):
+        (tmp_path / name).write_text("{}\n")
+        files.append(NamedFile(str(tmp_path / name), name))
+    (tmp_path / "z.jsonl").symlink_to(tmp_path / "nowhere")
+    files.append(NamedFile(str(tmp_path / "z.jsonl"), "z.jsonl"))
+    assert leave_out_repeats(files) == (files, [])

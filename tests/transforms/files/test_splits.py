@@ -1,0 +1,98 @@
+"""Splits in the names of files and folders."""
+
+import pytest
+from datasets.data_files import get_data_patterns, resolve_pattern
+
+from transforms.files.splits import SPLIT_WORDS, find_split, rank_split, read_split_signs
+
+NAMES = [
+    "train.jsonl",
+    "test.parquet",
+    "dev.jsonl.gz",
+    "my-eval_set.jsonl",
+    "2024val01.jsonl",
+    "a b validation c.jsonl",
+    "train_sft-00000-of-00002.parquet",
+    "chats.jsonl",
+    "latest.jsonl",
+    "training-notes.jsonl",
+    "Train.jsonl",
+    "valid/part-0.jsonl",
+    "x/test-set/y/part-0.jsonl",
+    "x/contest/part-0.jsonl",
+    "test/train/part-0.jsonl",
+    "data/train-00000-of-00002.parquet",
+    "data/test_gen-00000-of-00001.parquet",
+    "data/whatever-00000-of-00001.parquet",
+    "en/whatever-00000-of-00001.parquet",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_read_as_datasets_does(tmp_path, name):
+    """The split of a file alone in a folder is the one that `load_dataset` gives it."""
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    patterns = get_data_patterns(str(tmp_path))
+    found = {
+        split
+        for split, globs in patterns.items()
+        if any(matches(glob, tmp_path, path) for glob in globs)
+    }
+    assert found
+    assert (find_split(name) or "train") in found
+    assert len(found) == 1 or find_split(name) == "train", "the nearest folder decides"
+
+
+def matches(glob, base, path):
+    """Return whether a pattern of `datasets` finds a file."""
+    try:
+        return str(path) in resolve_pattern(glob, str(base))
+    except FileNotFoundError:
+        return False
+
+
+def test_every_word_of_datasets_is_known():
+    """The words for splits are those that `datasets` has."""
+    from datasets.data_files import SPLIT_KEYWORDS
+
+    assert {str(split): tuple(words) for split, words in SPLIT_KEYWORDS.items()} == SPLIT_WORDS
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("chats.jsonl", None),
+        ("latest.jsonl", None),
+        ("Train.jsonl", None),
+        ("test/train/a.jsonl", "train"),
+        ("train/test.jsonl", "train"),
+        ("data/train/x-00000-of-00001.parquet", "train"),
+        ("data/train_sft-00000-of-00002.parquet", "train_sft"),
+        ("x/data/train_sft-00000-of-00002.parquet", "train"),
+        ("x/whatever-00000-of-00002.parquet", None),
+        ("data/what-ever-00000-of-00002.parquet", None),
+    ],
+)
+def test_the_split_of_a_source(name, split):
+    """Numbered files in `data/` count first, then the nearest folder, then the file's name."""
+    assert find_split(name) == split
+
+
+def test_the_signs_in_a_files_name():
+    """The text before the number of a file and every split that its name says are its signs."""
+    assert read_split_signs("train_sft-00000-of-00002-ab.parquet") == ("train_sft", {"train"})
+    assert read_split_signs("train-vs-test.jsonl") == (None, {"train", "test"})
+    assert read_split_signs("dev.valid.jsonl") == (None, {"validation"})
+    assert read_split_signs("chats.jsonl") == (None, frozenset())
+
+
+def test_the_rank_of_a_split():
+    """A split has the rank of its own name, or else of its kind; unknown splits are last."""
+    priority = ("test", "train_sft", "train")
+    ranks = [
+        rank_split(split, priority)
+        for split in ("test", "test_gen", "train_sft", "train_gen", "validation", "other", None)
+    ]
+    assert ranks == [0, 0, 1, 2, 3, 3, 3]

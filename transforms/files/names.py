@@ -1,0 +1,103 @@
+"""Names of sources: their paths below the folders that were given, and files that are the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.notices import Notice, warn
+from transforms.files.partitions import parse_folder, read_partitions
+from transforms.files.patterns import find_glob_sign
+from transforms.files.splits import find_split
+
+
+class NamedFile(NamedTuple):
+    """An input file with the name that the ledger gives it."""
+
+    uri: str
+    name: str
+
+
+def name_files(found: Mapping[str, Sequence[str]]) -> list[NamedFile]:
+    """Name the files that each pattern found by their paths below the patterns' common folder.
+
+    The folder `in/` itself isn't part of a name, but `in/test/` is, whatever else is in `in/`.
+    Folders such as `teacher=NAME` at the end of the common folder are part of names too.
+    """
+    roots = [_find_root(pattern, uris).split("/") for pattern, uris in found.items()]
+    shared = [parts[0] for parts in takewhile(_are_equal, zip(*roots, strict=False))]
+    while shared and parse_folder(shared[-1]):
+        shared.pop()
+    uris = dict.fromkeys(uri for uris in found.values() for uri in uris)
+    return [NamedFile(uri, "/".join(_make_full(uri).split("/")[len(shared) :])) for uri in uris]
+
+
+def _are_equal(parts: Sequence[str]) -> bool:
+    return len(set(parts)) == 1
+
+
+def _find_root(pattern: str, uris: Sequence[str]) -> str:
+    """Return the folder below which a pattern names files, without a slash at its end."""
+    full, found = _make_full(pattern), [_make_full(uri) for uri in uris]
+    if found == [full]:
+        return full.rpartition("/")[0]
+    folder = full.rstrip("/")
+    if all(uri.startswith(f"{folder}/") for uri in found):
+        return folder
+    sign = find_glob_sign(full)
+    return full[: full.index(sign) if sign else None].rpartition("/")[0]
+
+
+def _make_full(uri: str) -> str:
+    """Return the absolute form of a local path, without `..`, or a URI unchanged."""
+    return uri if "://" in uri else os.path.normpath(Path(uri).absolute())
+
+
+def leave_out_repeats(files: Sequence[NamedFile]) -> tuple[list[NamedFile], list[Notice]]:
+    """Return the files without those that are another one under a second path, and notices.
+
+    A file that belongs to two splits or partitions is read for each, since rows would be missing
+    from one of them otherwise.
+    """
+    groups: dict[object, list[NamedFile]] = {}
+    for file in files:
+        groups.setdefault(_identify_file(file.uri), []).append(file)
+    left_out: set[str] = set()
+    notices = []
+    for same in groups.values():
+        for notice, repeats in _compare_same(same):
+            notices.append(notice)
+            left_out.update(repeats)
+    return [file for file in files if file.uri not in left_out], notices
+
+
+def _identify_file(uri: str) -> object:
+    """Return what paths of the same file have in common: the disk's own number for it."""
+    try:
+        found = Path(uri).stat()
+    except (OSError, ValueError):  # it is on a store, or a dangling link
+        return uri
+    return found.st_dev, found.st_ino
+
+
+def _compare_same(same: Sequence[NamedFile]) -> Iterator[tuple[Notice, list[str]]]:
+    """Yield notices about several paths of one file, each with the URIs that aren't read."""
+    if len(same) == 1:
+        return
+    kept: dict[object, NamedFile] = {}
+    for file in sorted(same, key=lambda file: (_is_link(file.uri), file.uri)):
+        first = kept.setdefault((find_split(file.name), str(read_partitions(file.name))), file)
+        if first is not file:
+            text = f"{file.uri} is the same file as {first.uri}, and is read once"
+            yield Notice(text), [file.uri]
+    if len(kept) > 1:
+        names = " and ".join(file.uri for file in kept.values())
+        text = f"{names} are the same file, but of different splits or partitions: each is read"
+        yield warn(text), []
+
+
+def _is_link(uri: str) -> bool:
+    return str(Path(uri).resolve()) != _make_full(uri)

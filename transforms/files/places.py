@@ -1,0 +1,99 @@
+"""Places: the folder and the name of a source, made safe for the files with its rows.
+
+The files of `clean/` and `quarantine/` are at the place of their source, so that they belong to the
+same split and have the same partition keys.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from itertools import groupby
+from urllib.parse import quote
+
+from schemas.digests import digest_bytes
+from schemas.runs import SHARD_NAME
+from transforms.files.partitions import parse_folder
+from transforms.files.splits import read_split_signs
+
+SAFE_SIGNS = frozenset("-._ =+,@%()~")
+"""Signs that names keep, besides letters and digits. Globs, shells and URIs read no others."""
+
+FILE_BYTES = 160
+"""The longest name of a source that is kept whole.
+
+A file that is being written adds 73 bytes, and most disks allow 255.
+"""
+
+FOLDER_BYTES = 255
+HEAD_BYTES = 80
+TAIL_BYTES = 40
+"""The bytes at the end of a long name that are kept."""
+
+DIGEST_HEX = 8
+
+_FORMATS = "parquet|pq|jsonl|ndjson|json|arrow|feather|ipc|csv|tsv|txt"
+_SUFFIX = re.compile(rf"(?:\.(?:{_FORMATS}))?(?:\.(?:gz|zst|bz2|xz))?", re.IGNORECASE)
+_SHARD = re.compile(rf"\.{SHARD_NAME.pattern}\Z")
+
+
+def find_place(source: str) -> str:
+    """Return the path below `clean/` for the rows of a source, without the shard and the suffix.
+
+    Names in it are equal to the source's unless they are unsafe or long. Two sources may share a
+    place.
+    """
+    *folders, file = source.split("/")
+    return "/".join([*map(_make_folder_safe, folders), _make_safe(_find_stem(file), FILE_BYTES)])
+
+
+def is_place(path: str) -> bool:
+    """Return whether a path may be a place: every name in it is safe."""
+    *folders, file = path.split("/")
+    return [*map(_make_folder_safe, folders), _make_safe(file, FILE_BYTES)] == [*folders, file]
+
+
+def _find_stem(file: str) -> str:
+    """Return a file's name without the suffixes of its format, compression and earlier shard."""
+    end = next(index for index in range(len(file) + 1) if _SUFFIX.fullmatch(file, index))
+    earlier = _SHARD.search(file, 1, end)
+    return file[: earlier.start() if earlier else end] or file
+
+
+def _make_folder_safe(folder: str) -> str:
+    """Return a safe name for a folder. In `KEY=VALUE` the value is percent-encoded."""
+    if not parse_folder(folder):
+        return _make_safe(folder, FOLDER_BYTES)
+    key, _, value = folder.partition("=")
+    encoded = "".join(char if _is_safe(char) else quote(char, safe="") for char in value)
+    return _make_safe(f"{key}={encoded}", FOLDER_BYTES)
+
+
+def _make_safe(name: str, most: int) -> str:
+    """Return a name of at most `most` bytes without unsafe characters.
+
+    Where something is left out, the name has a digest of the whole. It has the same words for
+    splits.
+    """
+    digest = f"~{digest_bytes(name.encode())[:DIGEST_HEX]}~"
+    hidden = len(name) - len(name.lstrip("._"))
+    runs = ["~"] if hidden or not name else []
+    runs += ["".join(run) if safe else "~" for safe, run in groupby(name[hidden:], _is_safe)]
+    if "~" in runs:
+        runs[runs.index("~")] = digest
+    safe = "".join(runs)
+    return safe if len(safe.encode()) <= most else _shorten(safe, digest)
+
+
+def _is_safe(char: str) -> bool:
+    # marks are parts of letters in many scripts
+    return char.isalnum() or char in SAFE_SIGNS or unicodedata.category(char).startswith("M")
+
+
+def _shorten(name: str, digest: str) -> str:
+    """Return the beginning and the end of a name, with the split words from between them."""
+    data = name.encode()
+    head, tail = (part.decode(errors="ignore") for part in (data[:HEAD_BYTES], data[-TAIL_BYTES:]))
+    kept = read_split_signs(f"{head}{digest}{tail}.").splits
+    lost = sorted(read_split_signs(f"{name}.").splits - kept)
+    return "".join([head, digest, *(f"-{split}-~" for split in lost), tail])

@@ -1,0 +1,69 @@
+"""Splits: train, validation and test, as the names of files and folders say them.
+
+The names are read as the library `datasets` of Hugging Face reads them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+"""The words that name each split."""
+
+DATA_FOLDER = "data"
+"""The folder in which `datasets` takes whatever precedes `-00000-of-00001` for a split."""
+
+_SPLIT_OF_WORD = {word: split for split, words in SPLIT_WORDS.items() for word in words}
+_WORDS = "|".join(sorted(_SPLIT_OF_WORD, key=len, reverse=True))
+_IN_FILE = re.compile(rf"(?:^|(?<=[-._ 0-9]))({_WORDS})(?=[-._ 0-9])")
+_IN_FOLDER = re.compile(rf"(?:^|(?<=[-._ 0-9]))({_WORDS})(?=[-._ 0-9]|$)")
+_NUMBERED = re.compile(r"(\w+(?:\.\w+)*)-[0-9]{5}-of-[0-9]{5}")
+
+
+class SplitSigns(NamedTuple):
+    """The signs of a split in a file's name: the text before its number, and the splits named."""
+
+    numbered: str | None
+    splits: frozenset[str]
+
+
+def read_split_signs(file: str) -> SplitSigns:
+    """Return the signs of a split in the name of a file without its folders."""
+    numbered = _NUMBERED.match(file)
+    splits = frozenset(_SPLIT_OF_WORD[word] for word in _IN_FILE.findall(file))
+    return SplitSigns(numbered and numbered[1], splits)
+
+
+def find_split(source: str) -> str | None:
+    """Return the split of a source, or None if its name has no sign of one.
+
+    A number such as `-00000-of-00001` in the folder `data/` counts most, then the nearest folder
+    with a word for a split, then the file's own name.
+    """
+    *folders, file = source.split("/")
+    numbered = _NUMBERED.match(file)
+    if numbered and folders == [DATA_FOLDER]:
+        return numbered[1]
+    for name, words in ((folder, _IN_FOLDER) for folder in reversed(folders)):
+        if found := words.search(name):
+            return _SPLIT_OF_WORD[found[1]]
+    found = _IN_FILE.search(file)
+    return found and _SPLIT_OF_WORD[found[1]]
+
+
+def rank_split(split: str | None, priority: Sequence[str]) -> int:
+    """Return the place of a split in a list of splits, which may name it or its kind.
+
+    `train_sft` is of the kind `train`. Splits that the list doesn't name are last.
+    """
+    if split in priority:
+        return priority.index(split)
+    found = _IN_FOLDER.search(split or "")
+    kind = found and _SPLIT_OF_WORD[found[1]]
+    return priority.index(kind) if kind in priority else len(priority)

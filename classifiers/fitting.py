@@ -109,11 +109,11 @@ def select_suitable(card: LoadedCard, rows: Iterable[CleanRow]) -> list[CleanRow
 
 
 def is_held_out(row: CleanRow) -> bool:
-    """Return whether a shipped row is for calibration: half of them are, by digest."""
+    """Return whether a shipped row is for calibration. The digest decides; half of them are."""
     return int(digest_bytes("\n".join(row.texts).encode("utf-8", "surrogatepass"))[:8], 16) % 2 == 0
 
 
-def split(card: LoadedCard, clean: CleanText) -> tuple[list[CleanRow], list[CleanRow]]:
+def split_clean_text(card: LoadedCard, clean: CleanText) -> tuple[list[CleanRow], list[CleanRow]]:
     """Return the rows to train on and the rows to calibrate on, which are disjoint."""
     shipped = select_suitable(card, clean.shipped)
     if clean.user:
@@ -232,7 +232,7 @@ def collect_texts(
     Texts are cut to the scope's opening. A text in several groups is kept only in the first.
     """
     opening = card.card.scope.opening
-    background = (text for row in split(card, clean)[0] for text in row.texts)
+    background = (text for row in split_clean_text(card, clean)[0] for text in row.texts)
     positives = dict.fromkeys(text[:opening] for text in card.positives)
     hard = dict.fromkeys(
         text[:opening] for text in card.negatives if text[:opening] not in positives
@@ -322,7 +322,7 @@ def _contrast_others(
 
 def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, scorer: Scorer) -> None:
     """Score each trait's held-out clean rows as `filter` would, and keep the scores in the bank."""
-    held = {card.id: split(card, clean)[1] for card in cards}
+    held = {card.id: split_clean_text(card, clean)[1] for card in cards}
     everything = list(dict.fromkeys(row for rows in held.values() for row in rows))
     index_of = {row: index for index, row in enumerate(everything)}
     scores = scorer.score(len(everything), present_as_answers(everything))

@@ -22,7 +22,7 @@ LIBRARY = Path(__file__).parent / "quirks"
 M = TypeVar("M", bound=BaseModel)
 CARD_BYTES = 1 << 20
 FEWEST_POSITIVES = 4
-"""The fewest positives for an `exemplars` or `head` signal, which works well from a dozen up."""
+"""The fewest positives for an `exemplars` or `head` signal. A dozen work well."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
 
 @cache
 def _load_shipped(folder: Path) -> LoadedCard:
-    """Load a card of the library, once in a process, because all of them take 0.2 s to parse."""
+    """Load a card of the library, once in a process: parsing all of them takes 0.2 s."""
     return load_card(folder)
 
 

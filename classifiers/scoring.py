@@ -45,7 +45,7 @@ class Texts(Protocol):
         """Return the indexes of the segments with these roles and channels, ascending."""
 
 
-class Places(NamedTuple):
+class BestSpans(NamedTuple):
     """The highest-scoring segment of each row and the characters in it, int32 [rows].
 
     Rows with nothing in scope have -1.
@@ -66,7 +66,7 @@ class SignalScores:
     """
 
     scores: np.ndarray
-    places: Places
+    best_spans: BestSpans
     window: np.ndarray | None = None
     hits: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
@@ -341,7 +341,7 @@ def reduce_to_rows(
     require_finite(np.asarray(scores), "a signal")
     segments = np.asarray(segments, int)
     values = np.full(size, np.nan, np.float32)
-    places = Places(*(np.full(size, -1, np.int32) for _ in range(3)))
+    best_spans = BestSpans(*(np.full(size, -1, np.int32) for _ in range(3)))
     best_window = None if windows is None else np.full(size, -1, np.int64)
     if len(segments):
         scores = round_scores(scores)
@@ -349,11 +349,11 @@ def reduce_to_rows(
         order = np.lexsort((-np.arange(len(rows)), scores, rows))
         last = order[np.flatnonzero(np.append(rows[order][1:] != rows[order][:-1], True))]
         values[rows[last]] = scores[last]
-        places.segment[rows[last]] = segments[last]
-        places.start[rows[last]], places.end[rows[last]] = spans[last, 0], spans[last, 1]
+        best_spans.segment[rows[last]] = segments[last]
+        best_spans.start[rows[last]], best_spans.end[rows[last]] = spans[last, 0], spans[last, 1]
         if windows is not None and best_window is not None:
             best_window[rows[last]] = windows[last]
-    return SignalScores(values, places, best_window)
+    return SignalScores(values, best_spans, best_window)
 
 
 def needs_encoder(bank: Bank) -> bool:

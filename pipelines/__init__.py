@@ -1,1 +1,1 @@
-"""The verbs that a user runs, one module each, with the command line, configuration and engines."""
+"""What a user runs: a module for each command, the command line, settings and engines."""

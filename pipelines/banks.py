@@ -19,7 +19,7 @@ from classifiers.fitting import (
     fit_bank,
     limit_bank,
     limit_card,
-    split,
+    split_clean_text,
     uses_encoder,
 )
 from classifiers.library import LoadedCard, find_cards
@@ -121,8 +121,8 @@ def prepare_bank(
 def _use_bank(given: Bank, config: FilterConfig) -> PreparedBank:
     if config.background:
         raise CardError(
-            "--background calibrates traits when they are fitted; a --bank without --traits isn't "
-            "fitted again",
+            "--background has no effect on a --bank without --traits, because the traits of the "
+            "bank are calibrated already",
             remedy="fit the bank with it: congener fit --background ...",
         )
     bank = limit_bank(given, config.signals) if config.signals else given
@@ -145,7 +145,7 @@ def _check_before_fitting(plan: FitPlan, policy: Policy) -> None:
     check_policy(policy, [card.card for card in plan.cards])
     for card in plan.cards:
         if card.id not in plan.fitted:
-            texts = len(split(card, plan.clean)[1])
+            texts = len(split_clean_text(card, plan.clean)[1])
             require_clean_texts(card.card, policy.get_rule(card.id), texts, plan.clean.name)
 
 
@@ -187,8 +187,8 @@ def _find_cached(plan: FitPlan) -> Path | None:
 
 
 def _read_cached(folder: Path) -> Bank | None:
-    """Read a bank from the cache; one that is missing or damaged is fitted again."""
-    with suppress(OSError, InputError):  # of a cache that can't be searched or read
+    """Return a bank from the cache, or None if it is missing or damaged."""
+    with suppress(OSError, InputError):  # the cache can't be searched or read
         if (folder / INDEX_FILE).is_file():
             try:
                 return load_bank(str(folder))

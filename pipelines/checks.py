@@ -1,8 +1,8 @@
 """Checks that run before Beam and torch are loaded, so that a mistake is reported at once.
 
-Loading them takes seconds. A command calls one of these functions before it imports its verb's
-module. Files on object stores are left to the verb, since reaching a store needs Beam. The verbs
-check everything again.
+Loading them takes seconds. A command calls one of these functions before it imports the module
+that does the work. That module checks everything again, and files on object stores for the first
+time, because reaching a store needs Beam.
 """
 
 from __future__ import annotations

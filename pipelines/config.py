@@ -61,7 +61,7 @@ class FilterConfig(Strict):
     vectors: bool = False
     """Whether every row's vector is written too, in float16, for maps, clusters and neighbours."""
     span_floor: float = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
-    """The score from which `spans/` records spans; the lowest threshold, if that is lower."""
+    """Spans are stored of scores from this one up, or from the lowest threshold if it is lower."""
     private_quarantine: bool = False
     """Whether only the owner may read quarantine, rejects and swap list; for local disks."""
     corpus: CorpusConfig = CorpusConfig()

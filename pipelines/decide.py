@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipelines.runs.finished import list_outputs, read_table
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.recorded_settings import read_traits
+from pipelines.runs.recorded_settings import read_recorded_traits
 from schemas.errors import RunError
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.manifests import Manifest
@@ -23,7 +23,7 @@ from transforms.rules import Rule, settle_rules
 
 
 class ShardDecisions(NamedTuple):
-    """New decisions on a shard's rows without its rejects, and the rows' indexes in its ledger."""
+    """New decisions on a shard's rows but its rejects, and the rows' indexes in its ledger."""
 
     shard: str
     ledger_rows: np.ndarray
@@ -51,7 +51,7 @@ def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[
     Raises: CardError: the rules can't be settled.
     Raises: RunError: a threshold is below the run's span floor.
     """
-    rules = settle_rules(read_traits(run, manifest), policy)
+    rules = settle_rules(read_recorded_traits(run, manifest), policy)
     for rule in rules:
         lowest = rule.find_lowest_threshold()
         if lowest < manifest.span_floor:

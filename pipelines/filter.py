@@ -77,13 +77,13 @@ def open_run(plan: FilterPlan, restart: bool, listener: Listener) -> OpenedRun:
     Raises: RunError: the directory holds another run, or folders that aren't a run's.
     """
     run = plan.config.output
-    _send(listener, unfinished.open_run(run, plan.begun, restart))
+    _send(listener, unfinished.open_run(run, plan.record, restart))
     sweep_cache()
     save_bank(plan.bank, plan.scoring.bank_uri)
     if plan.config.private_quarantine:
         unfinished.keep_private(run)
     began = time.monotonic()
-    done, notices = unfinished.find_finished_shards(run, plan.begun, plan.shards)
+    done, notices = unfinished.find_finished_shards(run, plan.record, plan.shards)
     _send(listener, notices)
     if done:
         counts = f"{len(done)} of {len(plan.shards)}"
@@ -162,7 +162,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     """
     plan, run = opened.plan, opened.plan.config.output
     receipts = publication.order_receipts(
-        plan.shards, unfinished.find_finished_shards(run, plan.begun, plan.shards).receipts
+        plan.shards, unfinished.find_finished_shards(run, plan.record, plan.shards).receipts
     )
     outputs = [output for receipt in receipts for output in receipt.outputs]
     outputs += publication.write_calibration(run, plan.bank)
@@ -170,7 +170,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     listener(RunSummarised(manifest))
     _send(listener, publication.describe_rejects(run, manifest.outputs))
     _send(listener, publication.warn_of_many_rejects(manifest))
-    unfinished.require_ours(run, plan.begun)
+    unfinished.require_ours(run, plan.record)
     strays = unfinished.remove_strays(run, manifest.outputs)
     _send(listener, (Notice(f"removed {path}, which isn't part of this run") for path in strays))
     if plan.config.private_quarantine:

@@ -18,7 +18,7 @@ FILES_NAMED = 5
 COLUMNS_NAMED = 12
 
 RARE_TRANSCRIPTS = 0.01
-"""The share of a column's texts from which transcripts that aren't cut are reported."""
+"""Transcripts that aren't cut are reported from this share of a column's texts on."""
 
 
 def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
@@ -28,7 +28,7 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
     if corpus.ignored:
         more = " …" if len(corpus.ignored) > FILES_NAMED else ""
         yield Notice(
-            "ignored, since the name is neither of a Parquet nor of a JSON Lines file: "
+            "not read, because the name has no suffix of Parquet or JSON Lines: "
             f"{', '.join(corpus.ignored[:FILES_NAMED])}{more}"
         )
     yield from corpus.notices
@@ -115,7 +115,7 @@ def _describe_calibration(bank: Bank, rules: Sequence[Rule]) -> Iterator[Notice]
 def _warn_of_threshold(rule: Rule) -> Iterator[Notice]:
     if rule.threshold.value is not None and rule.threshold.value > 1:
         yield warn(
-            f"no score up to 1 keeps the level of trait {rule.trait}: the trait will never fire"
+            f"trait {rule.trait} will never fire: even a threshold of 1 doesn't keep its level"
         )
     if rule.threshold.value == 0:
         yield warn(

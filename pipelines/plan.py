@@ -22,7 +22,7 @@ from pipelines.notices import (
     describe_settings,
     describe_transcripts,
 )
-from pipelines.runs.unfinished import Begun, compute_run_id
+from pipelines.runs.unfinished import RunRecord, compute_run_id
 from pipelines.version import VERSION, find_package_versions
 from schemas.corpora import FORMATS
 from schemas.digests import digest_config
@@ -80,14 +80,14 @@ class FilterPlan:
         return find_span_floor(self.config.span_floor, self.rules)
 
     @property
-    def begun(self) -> Begun:
+    def record(self) -> RunRecord:
         """Return the identity and the settings that the run records when it begins."""
         settings = {
             "config": self.config.select_identity(),
             "policy": self.policy.model_dump(mode="json"),
             "traits": {name: trait.card_digest[:16] for name, trait in self.bank.traits.items()},
         }
-        return Begun(self.identity.model_dump(mode="json"), settings)
+        return RunRecord(self.identity.model_dump(mode="json"), settings)
 
     @cached_property
     def identity(self) -> Identity:

@@ -47,7 +47,7 @@ FATES = {
     "duplicate": ("repeats an earlier row", "repeat an earlier row"),
     "reject": ("couldn't be read", "couldn't be read"),
 }
-"""How the page says that one row, or several rows, left the corpus, by decision."""
+"""What the page says of one row, and of several rows, that left the corpus, by decision."""
 
 
 class Quotation(NamedTuple):

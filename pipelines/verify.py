@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from pipelines.runs.finished import list_outputs, read_table
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.recorded_settings import read_policy, read_traits
+from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_traits
 from pipelines.runs.shard_checks import READ_ERRORS, Finding, check_shards
 from pipelines.runs.unfinished import compute_run_id, list_run_files
 from pipelines.version import VERSION
@@ -137,7 +137,7 @@ def _check_manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
     if not manifest.conservation.holds():
         decided = sum(manifest.conservation.by_decision.values())
         rows_in = manifest.conservation.rows_in
-        yield Finding(MANIFEST, f"counts {rows_in} rows in, but {decided} decisions")
+        yield Finding(MANIFEST, f"counts {rows_in} input rows, but {decided} decisions")
     roots = [bytes.fromhex(root) for _, root in manifest.shards]
     if compute_merkle_root(roots).hex() != manifest.ledger_root:
         yield Finding(MANIFEST, "ledger_root isn't the Merkle root of the shards' roots")
@@ -195,7 +195,7 @@ def _is_run_file(output: Output, shards: set[str]) -> bool:
 def _check_rules(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Settle the thresholds again, from the cards, the policy and the calibration scores."""
     try:
-        rules = settle_rules(read_traits(run, manifest), read_policy(manifest))
+        rules = settle_rules(read_recorded_traits(run, manifest), read_recorded_policy(manifest))
     except ValidationError as error:
         yield Finding(MANIFEST, f"its cards or its policy are invalid: {describe_problems(error)}")
     except CardError as error:
@@ -221,14 +221,17 @@ def _compare_thresholds(manifest: Manifest, rules: Sequence[Rule]) -> Iterator[F
 
 
 def _is_close(one: object, other: object) -> bool:
-    """Return whether values are equal, floats but for the last digits of a library's version."""
+    """Return whether two values are equal.
+
+    Floats may differ in their last digits, because these depend on the versions of libraries.
+    """
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=FLOAT_TOLERANCE)
     return one == other
 
 
 def _check_floor(manifest: Manifest, rules: Sequence[Rule]) -> Iterator[Finding]:
-    """Check that the span floor is the one in the config, or the lowest threshold if lower."""
+    """Check that the span floor is the the config's, or the lowest threshold if that is lower."""
     configured = manifest.config.get("span_floor")
     if not isinstance(configured, int | float):
         yield Finding(MANIFEST, "config has no span_floor")
@@ -253,7 +256,7 @@ def _describe_rule(rule: Rule) -> dict[str, Any]:
 
 
 def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check that every trait has scores, and count the rows without any; rejects have none."""
+    """Check that every trait has scores, and count the rows that have no score again."""
     columns = [score_column(rule.trait) for rule in manifest.thresholds]
     unscored = -manifest.conservation.by_decision.get("reject", 0)
     for output in list_outputs(manifest, "scores"):
@@ -269,7 +272,7 @@ def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Count decisions, rows on which a trait fired and input rows again, in the ledger."""
+    """Count the decisions, the rows on which each trait fired and the input rows again."""
     decisions: Counter[str] = Counter()
     fired: Counter[str] = Counter()
     sources: Counter[str] = Counter()

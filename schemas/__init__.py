@@ -1,4 +1,4 @@
-"""The models and schemas of the files that congener reads and writes, digests, and errors.
+"""Models and schemas of all files that congener reads or writes; digests; errors.
 
 This package imports no other package of the project.
 """

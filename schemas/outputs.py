@@ -99,7 +99,7 @@ CLEAN_EXTRA = pa.field(
 )
 """The column that `clean/` adds when the policy may flag or mask.
 
-Of JSON Lines, only rows that are flagged or masked have the field.
+In JSON Lines, only rows that are flagged or masked have the field.
 """
 
 REJECTS = pa.schema(

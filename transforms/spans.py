@@ -101,14 +101,14 @@ def _choose_rows(
     reached = fires(combined, floor)
     for signal, item in signals.items():
         wanted = fires(item.scores, floor) | (reached & (evidence == signal))
-        yield signal, np.flatnonzero(wanted & (item.places.segment >= 0))
+        yield signal, np.flatnonzero(wanted & (item.best_spans.segment >= 0))
 
 
 def _find_spans(
     trait: str, signal: str, item: SignalScores, segments: Segments, rows: np.ndarray
 ) -> Iterator[_SignalSpan]:
     hits = _group_hits(segments, item.hits)
-    columns = (rows, item.scores[rows], *(values[rows] for values in item.places))
+    columns = (rows, item.scores[rows], *(values[rows] for values in item.best_spans))
     described = zip(*(values.tolist() for values in columns), strict=True)
     for row, score, segment, start, end in described:
         offset = int(segments.starts[segment])

@@ -64,9 +64,9 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Which encoder to load and how to run it.
+    """The encoder to load, and how to run it.
 
-    Device, precision and token budget affect the speed, and the last digits of vectors.
+    Device, precision and token budget change only the speed and the last digits of vectors.
     """
 
     model: str = DEFAULT_ENCODER
@@ -116,7 +116,7 @@ class Encoder:
     def layers(self) -> tuple[int, ...]:
         """Return the numbers of the layers in the vector, in the order of the configured depths.
 
-        A layer to which several depths round occurs once.
+        If several depths round to the same layer, it is listed once.
         """
         depth = int(self.model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
         return tuple(
@@ -245,7 +245,7 @@ def require_finite(values: np.ndarray, where: str) -> None:
 
 
 def _plan(ids: Sequence[list[int]], indexes: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Return batches of these windows. The longest windows are last, where `pop` takes them."""
+    """Return batches of these windows. `pop` takes the longest first."""
     batches = plan_batches([len(ids[index]) for index in indexes], budget)
     return [indexes[batch] for batch in reversed(batches)]
 
@@ -342,7 +342,7 @@ def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> Non
 
 
 def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
-    """Return how many tokens the model reads: sentence-transformers' setting or its positions."""
+    """Return the model's limit of tokens: sentence-transformers' setting, or its positions."""
     settings = files.folder / "sentence_bert_config.json"
     stated = json.loads(settings.read_text()).get("max_seq_length") if settings.is_file() else None
     config: Any = model.config

@@ -194,7 +194,7 @@ def loosen_counts(pattern: str) -> str:
 
 
 def is_denied(text: str, start: int) -> bool:
-    """Return whether a hit, which begins at `start`, is denied earlier in its clause."""
+    """Return whether the words of its clause before `start`, where a hit begins, deny it."""
     begin = max(0, start - LOOK_BACK)
     for mark in CLAUSE.finditer(text, begin, start + PEEK):
         begin = min(mark.end(), start) if mark.start() <= start else begin

@@ -14,7 +14,7 @@ LONGEST_PERIOD = 80
 """The longest unit, in words, whose repetition counts. It is the length of a paragraph."""
 
 FEWEST_COPIES = 3
-"""The fewest consecutive copies that make a loop, because a chorus comes twice."""
+"""The fewest consecutive copies that make a loop. Two copies are normal, as in a chorus."""
 
 FEWEST_WORDS = 12
 """The fewest words that make a loop. Shorter ones are emphasis ("no, no, no")."""

@@ -135,7 +135,7 @@ def main() -> None:
 
 
 def is_unreported(record: logging.LogRecord) -> bool:
-    """Return whether a log record holds no error that `main` will report itself.
+    """Return whether a log record must be printed, because `main` won't report its error.
 
     Beam logs every error that a stage raises, with its trace.
     """
@@ -175,7 +175,7 @@ def walk_causes(error: BaseException | None) -> Iterator[BaseException]:
 def describe_refusal(error: BaseException) -> CongenerError | None:
     """Return the error to report if the system refused a path, or None.
 
-    Every place that opens a path reports it more exactly if it can. This is for the others.
+    Most code that opens a path reports a refusal itself, and says more. This is for the rest.
     """
     for item in walk_causes(error):
         if isinstance(item, OSError) and item.filename is not None:

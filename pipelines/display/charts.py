@@ -19,7 +19,7 @@ COUNT_UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
 class Bar(NamedTuple):
-    """A line of the waterfall: its rows, and the width and left end of its bar in shares of all."""
+    """A bar of the waterfall: its rows, and its width and left end as shares of all rows."""
 
     name: str
     kind: str

@@ -66,7 +66,7 @@ class RowCount:
                 self.done = rows
 
     def estimate_rows(self) -> float:
-        """Return the rows done, the share of the current shard included."""
+        """Return the number of rows done, with the part of the current shard that is done."""
         if not self._windows_planned:
             return self.done
         return self.done + self._shard_rows * self._windows_done / self._windows_planned
@@ -188,7 +188,7 @@ class FitProgress:
         self._began = self._printed = time.monotonic()
 
     def update(self, event: Event) -> None:
-        """Take in an event, and print a line if the last one is old."""
+        """Take in an event, and print a line if the last one was printed a while ago."""
         match event:
             case FitStarted(traits):
                 self._planned = self._done = self._tokens = 0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
-"""Keeps Python from importing modules from the current folder, as `python -m` otherwise does.
+"""Stops Python from importing modules of the current folder, as `python -m` otherwise does.
 
 Every Python process that an engine starts has this in its environment: a corpus folder may hold an
 `orjson.py` or a package `transforms`.

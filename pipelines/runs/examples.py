@@ -1,4 +1,4 @@
-"""Examples of a finished run: for each trait some rows on which it fired, with their text."""
+"""Find examples in a finished run: some rows on which each trait fired, with their text."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TraitExamples(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """The rows of the whole ledger, by index, that are a trait's examples."""
+    """A trait's examples, each as the index of a row in the whole ledger."""
 
     nearest: list[int]
     highest: list[int]
@@ -60,7 +60,7 @@ class _Choice(NamedTuple):
 def find_examples(run: str, manifest: Manifest, most: int) -> dict[str, TraitExamples]:
     """Find at most `most` examples of each kind for every trait that fired.
 
-    Of rows with equal content the first is chosen; rows of equal scores are in corpus order. Only
+    Of rows with equal content the first is chosen. Equal scores are in corpus order. Only
     the text of examples is in memory.
 
     Raises: RunError: a file is missing.
@@ -81,7 +81,7 @@ def find_examples(run: str, manifest: Manifest, most: int) -> dict[str, TraitExa
 def _choose_rows(
     run: str, manifest: Manifest, most: int
 ) -> tuple[dict[str, _Choice], dict[str, int]]:
-    """Choose the examples of each trait, and count the rows that fired without text in the run."""
+    """Choose the examples of each trait, and count the rows whose text isn't in the run."""
     fired = _scan_fired(run, manifest)
     margin, score = pl.col("score") - pl.col("threshold"), pl.col("score")
     by_score = pl.col("index").sort_by(score, "index", descending=[True, False])
@@ -100,7 +100,7 @@ def _choose_rows(
         ],
         engine="streaming",
     )
-    # a row that is both is shown as the nearest, the harder one to judge
+    # a row in both lists is shown among the nearest, which are harder to judge
     choices = {
         trait: _Choice(nearest, [row for row in highest if row not in nearest])
         for trait, nearest, highest in chosen.iter_rows()

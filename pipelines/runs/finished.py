@@ -71,9 +71,11 @@ def get_local_path(run: str, output: Output) -> str:
 
 
 def require_file(run: str, uri: str) -> None:
-    """Check that a run's file exists. On remote stores the reader will report it.
+    """Check that a file of a run exists, if the run is on this machine's disk.
 
-    Raises: RunError: it doesn't.
+    On a store, the attempt to read the file reports that it is missing.
+
+    Raises: RunError: the file doesn't exist.
     """
     if storage.is_local(uri) and not storage.exists(uri):
         raise RunError(
@@ -134,7 +136,7 @@ def read_rows(
 ) -> dict[int, dict[str, Any]]:
     """Read single rows of one of a run's files, by their index in the file.
 
-    Of Parquet, nothing after the last row is decoded; of JSON Lines, `columns` are ignored.
+    Parquet is decoded only up to the last of them. For JSON Lines, `columns` has no effect.
 
     Raises: RunError: the file is missing, or has no such row or a damaged one.
     """

@@ -97,7 +97,7 @@ def check_budgets(result: Conservation, policy: Policy) -> None:
 
 
 def check_sources(run: str, inputs: Sequence[InputFile], outputs: Sequence[Output]) -> None:
-    """Stop a run in which an input file has only rejects: it was read in a wrong way, if at all.
+    """Stop a run in which an input file has only rejects: it was read in the wrong format.
 
     Raises: BudgetError: all rows of a file are rejects.
     """

@@ -23,7 +23,7 @@ class RecordedTrait(NamedTuple):
     calibrated_on: str
 
 
-def read_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrait]:
+def read_recorded_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrait]:
     """Read the cards and the calibration scores of a finished run, by trait.
 
     Raises: ValueError: a card is invalid, or the file of scores has other columns.
@@ -44,7 +44,7 @@ def read_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrait]:
     }
 
 
-def read_policy(manifest: Manifest) -> Policy:
+def read_recorded_policy(manifest: Manifest) -> Policy:
     """Return the policy of a finished run.
 
     Raises: ValueError: the policy is invalid.

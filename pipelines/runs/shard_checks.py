@@ -45,7 +45,7 @@ READ_ERRORS = (
     InputError,
     RunError,
 )
-"""The errors of reading a file that isn't a run's."""
+"""Errors of reading a file that doesn't have the form of a run's files."""
 
 
 class Finding(NamedTuple):
@@ -96,7 +96,7 @@ def _guard(output: Output, findings: Iterable[Finding]) -> Iterator[Finding]:
 def _check_ledger(
     run: str, manifest: Manifest, files: Mapping[str, Output], root: str
 ) -> Iterator[Finding]:
-    """Check a shard's ledger, then the shard's other files against it."""
+    """Check a shard's ledger, and the shard's other files against the ledger."""
     ledger = read_table(run, files["ledger"])
     if not ledger.schema.equals(LEDGER):
         yield Finding(files["ledger"].path, "doesn't have the columns of a ledger")
@@ -133,8 +133,8 @@ def _check_rows(shard: _Shard, folder: str) -> Iterator[Finding]:
         else shard.read(folder)
     )
     if not len(table) == expected.num_rows == output.rows:
-        counts = f"{expected.num_rows} in the ledger and {output.rows} in the manifest"
-        yield Finding(output.path, f"has {len(table)} rows, against {counts}")
+        counts = f"the ledger assigns it {expected.num_rows}, the manifest counts {output.rows}"
+        yield Finding(output.path, f"has {len(table)} rows; {counts}")
     elif not _is_numbered(expected, output.path):
         yield Finding(shard.ledger_path, f"doesn't assign the rows of {output.path} in their order")
     elif not _is_at_its_place(shard, output.path):
@@ -147,7 +147,7 @@ def _check_rows(shard: _Shard, folder: str) -> Iterator[Finding]:
 
 
 def _is_numbered(rows: pa.Table, path: str) -> bool:
-    """Return whether ledger rows name the rows of a file, all of them and in order."""
+    """Return whether ledger rows name every row of one file, in the file's order."""
     paths, indexes = rows.column("output").to_pylist(), rows.column("output_row").to_pylist()
     return set(paths) <= {path} and indexes == list(range(rows.num_rows))
 
@@ -178,7 +178,8 @@ def _check_content(
     for row, (digest, expected) in enumerate(zip(found, digests, strict=True)):
         if digest != expected:
             record = expected[:RECORD_ID_HEX]
-            yield Finding(output.path, f"row {row} isn't the ledger's record {record}")
+            problem = f"row {row} isn't record {record}, which the ledger has there"
+            yield Finding(output.path, problem)
 
 
 def _take_corpus_columns(rows: pa.Table | list[dict[str, Any]], columns: Iterable[str]) -> pa.Table:
@@ -198,9 +199,9 @@ def _take_corpus_columns(rows: pa.Table | list[dict[str, Any]], columns: Iterabl
 
 
 def _find_type(values: Iterable[Any]) -> pa.DataType | None:
-    """Return the type of a column of rows that were read: text or messages, None without values.
+    """Return the type of a column, text or messages, or None if all its values are null.
 
-    Only the corpus's most frequent kind decides how rows are read. A shard needn't have it.
+    A run reads a column by its most frequent kind in the corpus, which a shard needn't have.
     """
     first = next((value for value in values if value is not None), None)
     if first is None:
@@ -213,18 +214,18 @@ def _check_rejects(output: Output, table: pa.Table, digests: Sequence[str]) -> I
     raws = table.column("raw").to_pylist()
     for row, (raw, expected) in enumerate(zip(raws, digests, strict=True)):
         if digest_bytes(raw) != expected:
-            yield Finding(output.path, f"row {row} isn't the reject that the ledger records")
+            yield Finding(output.path, f"row {row} isn't the reject that the ledger has")
 
 
 def _check_aligned(shard: _Shard, folder: str) -> Iterator[Finding]:
-    """Check that a folder has a row for every row of the ledger, in its order; then the spans."""
+    """Check that a folder has a row for every ledger row, in the same order; then check spans."""
     if folder not in shard.files:
         if folder not in OPTIONAL_FOLDERS:
             yield Finding(shard.ledger_path, f"has no file beside it in {folder}/")
         return
     table, keys = shard.read(folder), [name for name, _ in ROW_KEY]
     if not table.select(keys).equals(shard.ledger.select(keys)):
-        yield Finding(shard.files[folder].path, "isn't aligned with the ledger")
+        yield Finding(shard.files[folder].path, "doesn't have the ledger's rows in its order")
     elif folder == "spans":
         yield from _check_spans(shard, table)
 
@@ -242,7 +243,7 @@ def _check_spans(shard: _Shard, table: pa.Table) -> Iterator[Finding]:
         for reason in reasons[int(row)].as_py():
             if not any(_is_evidence(span, reason) for span in stored):
                 trait = reason["trait"]
-                yield Finding(path, f"row {row} lacks the span of the ledger's reason for {trait}")
+                yield Finding(path, f"row {row} has no span for its reason of {trait}")
 
 
 def _is_evidence(span: Mapping[str, Any], reason: Mapping[str, Any]) -> bool:

@@ -19,7 +19,7 @@ from transforms.files.planning import ShardPlan
 RUN_ID_HEX = 16
 
 
-class Begun(NamedTuple):
+class RunRecord(NamedTuple):
     """The record of a run's beginning: its identity, and the settings that the identity digests."""
 
     identity: dict[str, Any]
@@ -61,7 +61,7 @@ def require_unfinished(run: str, restart: bool) -> None:
     )
 
 
-def open_run(run: str, begun: Begun, restart: bool) -> list[Notice]:
+def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
     """Begin or resume a run; return the notices about it.
 
     Raises: RunError: the folder holds an unfinished run with other input, configuration, bank or
@@ -75,36 +75,36 @@ def open_run(run: str, begun: Begun, restart: bool) -> list[Notice]:
         [Notice(f"removed {len(swept)} temporary files of an interrupted attempt")] if swept else []
     )
     if storage.exists(storage.join(run, BEGUN)):
-        return notices + _check_begun(run, begun)
+        return notices + _check_record(run, record)
     if any(storage.exists(storage.join(run, folder)) for folder in FOLDERS):
         raise RunError(
             "the output has folders with the names of a run's folders, but isn't an unfinished run",
             where=run,
             remedy="choose an empty --output, or replace the folders with --restart",
         )
-    _write_begun(run, begun)
+    _write_record(run, record)
     return notices
 
 
-def _check_begun(run: str, begun: Begun) -> list[Notice]:
+def _check_record(run: str, record: RunRecord) -> list[Notice]:
     """Check that the directory holds the same run: by run.json, or by receipts if it is damaged."""
     try:
-        earlier = _read_begun(run)
+        earlier = _read_record(run)
     except ValueError as error:
-        _require_own_receipts(run, begun)
-        _write_begun(run, begun)
+        _require_own_receipts(run, record)
+        _write_record(run, record)
         return [warn(f"{BEGUN} is damaged ({error}), but the receipts are this run's")]
-    _require_same(run, earlier, begun)
+    _require_same(run, earlier, record)
     return []
 
 
-def _write_begun(run: str, begun: Begun) -> None:
-    content = {"identity": begun.identity, "settings": begun.settings}
+def _write_record(run: str, record: RunRecord) -> None:
+    content = {"identity": record.identity, "settings": record.settings}
     sealed = canonicalise_json(content | {"digest": digest_config(content)})
     storage.write_bytes(storage.join(run, BEGUN), sealed)
 
 
-def _read_begun(run: str) -> dict[str, Any]:
+def _read_record(run: str) -> dict[str, Any]:
     """Read the record of a run's beginning.
 
     Raises: ValueError: the file is damaged.
@@ -124,8 +124,8 @@ def keep_private(run: str) -> None:
         storage.keep_private(storage.join(run, folder))
 
 
-def _require_same(run: str, earlier: Mapping[str, Any], begun: Begun) -> None:
-    content = {"identity": begun.identity, "settings": begun.settings}
+def _require_same(run: str, earlier: Mapping[str, Any], record: RunRecord) -> None:
+    content = {"identity": record.identity, "settings": record.settings}
     now = json.loads(canonicalise_json(content))  # tuples become lists
     if differing := list_changes(earlier, now):
         lines = "".join(f"\n    {line}" for line in differing)
@@ -136,20 +136,20 @@ def _require_same(run: str, earlier: Mapping[str, Any], begun: Begun) -> None:
         )
 
 
-def _require_own_receipts(run: str, begun: Begun) -> None:
+def _require_own_receipts(run: str, record: RunRecord) -> None:
     for uri in storage.list_folder(storage.join(run, RECEIPTS), ".json"):
         with suppress(ValueError):  # a damaged receipt proves nothing; its shard is done again
             other = parse_receipt(storage.read_bytes(uri)).run
-            if other != begun.run_id:
+            if other != record.run_id:
                 raise RunError(
                     f"{BEGUN} is damaged, and the receipts belong to run {other}, not to "
-                    f"{begun.run_id}",
+                    f"{record.run_id}",
                     where=run,
                     remedy="choose another --output, or start over with --restart",
                 )
 
 
-def require_ours(run: str, begun: Begun) -> None:
+def require_ours(run: str, record: RunRecord) -> None:
     """Refuse to publish a run that another process has replaced.
 
     Nothing locks a run on an object store.
@@ -157,7 +157,7 @@ def require_ours(run: str, begun: Begun) -> None:
     Raises: RunError: another process has begun a run here, or has removed this one.
     """
     try:
-        ours = compute_run_id(_read_begun(run)["identity"]) == begun.run_id
+        ours = compute_run_id(_read_record(run)["identity"]) == record.run_id
     except (ValueError, InputError):
         ours = False
     if not ours:
@@ -182,7 +182,7 @@ def _clear_work(run: str) -> None:
         storage.remove_tree(storage.join(run, WORK, name))
 
 
-def find_finished_shards(run: str, begun: Begun, plans: Sequence[ShardPlan]) -> FinishedShards:
+def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]) -> FinishedShards:
     """Find the shards that have an undamaged receipt of this run and the files that it names."""
     planned = {plan.name: plan for plan in plans}
     receipts: dict[str, Receipt] = {}
@@ -190,20 +190,20 @@ def find_finished_shards(run: str, begun: Begun, plans: Sequence[ShardPlan]) -> 
     for uri in storage.list_folder(storage.join(run, RECEIPTS), ".json"):
         name = receipt_shard(uri)
         try:
-            receipts[name] = _check_receipt(run, uri, begun, planned.get(name))
+            receipts[name] = _check_receipt(run, uri, record, planned.get(name))
         except (ValueError, InputError) as error:
             notices.append(Notice(f"shard {name} is done again: {error}"))
     return FinishedShards(receipts, notices)
 
 
-def _check_receipt(run: str, uri: str, begun: Begun, plan: ShardPlan | None) -> Receipt:
+def _check_receipt(run: str, uri: str, record: RunRecord, plan: ShardPlan | None) -> Receipt:
     """Return a shard's receipt.
 
     Raises: ValueError: the receipt is damaged, belongs to another run, or doesn't match its files.
     """
     receipt = parse_receipt(storage.read_bytes(uri))
     if plan is None or (receipt.run, receipt.shard, receipt.rows) != (
-        begun.run_id,
+        record.run_id,
         plan.name,
         plan.rows,
     ):

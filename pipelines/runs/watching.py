@@ -12,7 +12,7 @@ from transforms.files import storage
 from transforms.files.planning import ShardPlan
 
 PAUSE_SECONDS = 2.0
-"""The time between two looks at the receipts, which may be in an object store."""
+"""The pause before the receipts, which may be on an object store, are listed again."""
 
 
 @contextmanager

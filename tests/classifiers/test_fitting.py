@@ -26,7 +26,7 @@ from classifiers.fitting import (
     limit_card,
     present_as_answers,
     select_suitable,
-    split,
+    split_clean_text,
     uses_encoder,
 )
 from classifiers.guarantees.calibration import calibrate, compute_auroc, count_texts_needed
@@ -55,7 +55,7 @@ def shipped(library):
 def test_no_calibration_text_is_a_training_text(library, shipped, name):
     """No text is on both sides for any trait, neither as a row nor as a turn of one."""
     card = library[name]
-    training, calibration = split(card, shipped)
+    training, calibration = split_clean_text(card, shipped)
     trained = {text for row in training for text in row.texts} | {*card.positives, *card.negatives}
     calibrated = [text for row in calibration for text in row.texts]
     assert calibrated
@@ -66,7 +66,7 @@ def test_no_calibration_text_is_a_training_text(library, shipped, name):
 def test_only_clean_text_is_used(library, shipped, name):
     """A trait's own positives and those of related traits aren't clean text for it."""
     card = library[name]
-    rows = [row for side in split(card, shipped) for row in side]
+    rows = [row for side in split_clean_text(card, shipped) for row in side]
     origins = {row.origin for row in rows if row.polarity == "positive"}
     assert origins == set(LIBRARY_IDS) - {name} - set(card.card.related)
     assert name not in {row.origin for row in rows}
@@ -76,7 +76,7 @@ def test_only_clean_text_is_used(library, shipped, name):
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_the_library_alone_calibrates_the_default_level(library, shipped, name):
     """Half of the shipped text supports the default level and the card's own."""
-    training, calibration = split(library[name], shipped)
+    training, calibration = split_clean_text(library[name], shipped)
     assert len(calibration) >= max(
         count_texts_needed(Level()), count_texts_needed(library[name].card.level)
     )
@@ -89,7 +89,9 @@ def test_the_users_background_is_used_entirely_for_calibration(library, shipped,
     user = tuple(
         CleanRow((f"Sentence {number}.", "And another."), "user", "clean") for number in range(50)
     )
-    training, calibration = split(library[name], replace(shipped, user=user, name="--background"))
+    training, calibration = split_clean_text(
+        library[name], replace(shipped, user=user, name="--background")
+    )
     assert calibration == list(user)
     assert not set(user) & set(training)
     assert training == select_suitable(library[name], shipped.shipped)
@@ -135,7 +137,7 @@ def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
     card = LoadedCard(
         TraitCard(id="one", related=("two",)), tuple(positives), tuple(negatives), None
     )
-    training, calibration = split(card, CleanText(tuple(rows)))
+    training, calibration = split_clean_text(card, CleanText(tuple(rows)))
     trained = {*positives, *negatives, *(text for row in training for text in row.texts)}
     assert trained.isdisjoint(text for row in calibration for text in row.texts)
     for row in (*training, *calibration):
@@ -205,7 +207,7 @@ def test_calibration_scores_are_those_of_held_out_rows(
 ):
     """A bank's calibration scores equal the scorer's scores of the held-out rows."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
-    rows = split(rain, small_clean)[1]
+    rows = split_clean_text(rain, small_clean)[1]
     found = Scorer(small_bank, encoder, {}).score(len(rows), present_as_answers(rows))
     kept = small_bank.traits["rain-talk"].calibration
     assert set(kept) == {"combined", "exemplars", "head", "lexicon"}
@@ -219,7 +221,7 @@ def test_a_trait_of_the_thinking_is_calibrated_too(small_cards, small_clean, sma
     (machine,) = (card for card in small_cards if card.id == "machine-talk")
     assert machine.card.scope.channels == ("thinking",)
     scores = small_bank.traits["machine-talk"].calibration["combined"]
-    assert len(scores) == len(split(machine, small_clean)[1])
+    assert len(scores) == len(split_clean_text(machine, small_clean)[1])
     assert not np.isnan(scores).any()
     assert small_bank.traits["machine-talk"].card.scope == machine.card.scope
     assert calibrate(scores, Level(max_false_positive_rate=0.1, confidence=0.9)).value is not None
@@ -243,7 +245,7 @@ def test_exemplars_and_negatives_are_in_the_order_of_the_index(
     """A card's own negatives come first and clean text follows, because neighbours are rows."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     trait = small_bank.traits["rain-talk"]
-    training = [text for row in split(rain, small_clean)[0] for text in row.texts]
+    training = [text for row in split_clean_text(rain, small_clean)[0] for text in row.texts]
     assert trait.positives == rain.positives
     assert trait.negatives == (*rain.negatives, *training)
     assert (trait.positive_index.ntotal, trait.negative_index.ntotal) == (
@@ -311,7 +313,7 @@ def test_traits_without_dense_signals_need_no_encoder(small_clean):
     bank = fit_bank([card], small_clean, None, None)
     assert bank.encoder is None
     scores = bank.traits["a"].calibration["lexicon"]
-    rows = split(card, small_clean)[1]
+    rows = split_clean_text(card, small_clean)[1]
     assert [score > 0 for score in scores] == ["chairs" in row.texts[0] for row in rows]
     assert any(scores > 0)
 

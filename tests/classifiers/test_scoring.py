@@ -138,27 +138,27 @@ def test_only_segments_in_scope_count(scores):
     """Rain in the user's turn and machines in an answer don't score, because of their scopes."""
     assert scores.signals["rain-talk"]["lexicon"].scores[0] == 0
     assert scores.signals["loops"]["repetition"].scores[3] == 1
-    assert scores.signals["machine-talk"]["head"].places.segment.tolist() == [-1, 2, -1, -1, -1]
+    assert scores.signals["machine-talk"]["head"].best_spans.segment.tolist() == [-1, 2, -1, -1, -1]
 
 
 def test_spans_locate_the_evidence(scores):
     """A span is a lexicon's hit, a loop, or the window of a dense signal."""
-    lexicon = scores.signals["rain-talk"]["lexicon"].places
+    lexicon = scores.signals["rain-talk"]["lexicon"].best_spans
     assert lexicon.segment[1] == 3
     assert TEXTS.texts[3][lexicon.start[1] : lexicon.end[1]] == "It is raining"
-    loop = scores.signals["loops"]["repetition"].places
+    loop = scores.signals["loops"]["repetition"].best_spans
     assert (loop.segment[3], loop.start[3]) == (4, 0)
     assert loop.end[3] >= len(LOOP.rstrip()) - 1
     for signal in ("exemplars", "head"):
-        places = scores.signals["rain-talk"][signal].places
+        places = scores.signals["rain-talk"][signal].best_spans
         assert places.segment[1] == 3
         assert "It is raining again" in TEXTS.texts[3][places.start[1] : places.end[1]]
         assert places.end[1] - places.start[1] < len(TEXTS.texts[3])
     for signals in scores.signals.values():
         for item in signals.values():
             nothing = np.isnan(item.scores)
-            assert (item.places.segment[nothing] == -1).all()
-            assert (item.places.segment[~nothing] >= 0).all()
+            assert (item.best_spans.segment[nothing] == -1).all()
+            assert (item.best_spans.segment[~nothing] >= 0).all()
 
 
 def test_a_trait_scores_higher_where_it_shows(scores):
@@ -322,12 +322,12 @@ def test_reduction_takes_the_first_of_the_largest(windows, dense):
         own = [index for index in range(len(rows)) if rows[index] == row]
         if not own:
             assert np.isnan(found.scores[row])
-            assert [column[row] for column in found.places] == [-1, -1, -1]
+            assert [column[row] for column in found.best_spans] == [-1, -1, -1]
             assert names is None or found.window[row] == -1
             continue
         best = max(own, key=lambda index: (values[index], -index))
         assert found.scores[row] == pytest.approx(values[best], abs=1e-4)
-        assert [column[row] for column in found.places] == [best, best, best + 7]
+        assert [column[row] for column in found.best_spans] == [best, best, best + 7]
         assert names is None or found.window[row] == 100 + best
     assert (found.window is None) == (not dense)
 
@@ -337,7 +337,7 @@ def test_scores_are_rounded_before_they_are_compared():
     texts = make_segments((0, "assistant", "answer", ""), (0, "assistant", "answer", ""))
     spans = np.array([[0, 1], [1, 2]], np.int32)
     found = reduce_to_rows(1, texts, [0, 1], np.array([0.5, 0.5 + 1e-6], np.float32), spans)
-    assert found.places.segment.tolist() == [0]
+    assert found.best_spans.segment.tolist() == [0]
     assert round_scores(np.array([0.123449, 0.12346])).tolist() == [
         np.float32(0.1234),
         np.float32(0.1235),
@@ -413,7 +413,7 @@ def test_sequence_classifiers_are_scored_beside_the_rest(tiny_checkpoint):
         [*windows, *model.cut_windows(TEXTS.texts[2:3])],
         key=lambda window: model.compute_probabilities([window])[0],
     )
-    assert (item.places.start[1], item.places.end[1]) == (best.start, best.end)
+    assert (item.best_spans.start[1], item.best_spans.end[1]) == (best.start, best.end)
     assert found.combined["wet"] == pytest.approx(item.scores, abs=1.01e-4, nan_ok=True)
 
 

@@ -226,7 +226,7 @@ def test_a_banks_trait_names_are_its_cards_ids(config, tmp_path):
 def test_a_background_with_a_fitted_bank_is_refused(config, tmp_path, corpus):
     """A background that would calibrate nothing is an error, and not ignored."""
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
-    with pytest.raises(CardError, match="isn't fitted again"):
+    with pytest.raises(CardError, match="has no effect on a --bank without --traits"):
         prepare_bank(
             config.model_copy(
                 update={"bank": str(tmp_path / "bank"), "traits": (), "background": (str(corpus),)}

@@ -21,7 +21,7 @@ from classifiers.models.windows import Window
 from pipelines import banks
 from pipelines.banks import prepare_bank, save_bank
 from pipelines.config import FilterConfig
-from pipelines.decide import decide_run, read_traits, settle_recorded_rules
+from pipelines.decide import decide_run, read_recorded_traits, settle_recorded_rules
 from pipelines.filter import run_filter
 from pipelines.plan import settle
 from pipelines.runs.finished import list_outputs, read_folder, read_table
@@ -344,7 +344,7 @@ def test_traits_are_recorded_whole(base, runs):
     """The cards and the calibration scores of a run are those of its bank, bit for bit."""
     run, manifest = base
     bank = banks.load_bank(str(Path(run).parent / "bank"))
-    recorded = read_traits(run, manifest)
+    recorded = read_recorded_traits(run, manifest)
     assert list(recorded) == list(bank.traits)
     for name, trait in bank.traits.items():
         assert recorded[name].card == trait.card

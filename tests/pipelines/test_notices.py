@@ -78,8 +78,7 @@ def test_ignored_files_are_named(corpus):
     """Files whose names are of another kind are listed, the first of them if they are many."""
     (corpus / "notes.md").write_text("x")
     assert list_corpus(corpus)[1].text == (
-        "ignored, since the name is neither of a Parquet nor of a JSON Lines file: "
-        f"{corpus / 'notes.md'}"
+        f"not read, because the name has no suffix of Parquet or JSON Lines: {corpus / 'notes.md'}"
     )
     for number in range(FILES_NAMED):
         (corpus / f"{number}.txt").write_text("x")
@@ -157,7 +156,7 @@ def test_a_level_that_no_score_keeps_is_warned_of(bank):
     """If clean texts score 1, no threshold keeps the level, and the trait never fires."""
     bank.traits["heron"].calibration["combined"][:] = 1
     assert (
-        "warning: no score up to 1 keeps the level of trait heron: the trait will never fire"
+        "warning: trait heron will never fire: even a threshold of 1 doesn't keep its level"
         in list_settings(bank, traits={"heron": {"max_false_positive_rate": 0.05}})
     )
 

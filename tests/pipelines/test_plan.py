@@ -53,7 +53,7 @@ def test_the_identity_decides_the_run_id(config, policy, tmp_path):
     """Input, policy and settings change the id; output, file names and hardware don't."""
     plan = settle_quietly(config)
     assert plan.run_id == compute_run_id(plan.identity.model_dump(mode="json"))
-    assert plan.begun.run_id == plan.run_id
+    assert plan.record.run_id == plan.run_id
     assert plan.scoring.channel == plan.run_id
     empty = policy("{}")
     for changes in (
@@ -74,9 +74,9 @@ def test_the_identity_decides_the_run_id(config, policy, tmp_path):
 def test_settings_explain_the_identity(config):
     """A run is begun with the settings behind its digests, in a form that JSON keeps."""
     plan = settle_quietly(config)
-    assert json.loads(json.dumps(plan.begun.settings)) == plan.begun.settings
-    assert plan.begun.settings["config"]["span_floor"] == 0.05
-    assert plan.begun.settings["traits"] == {"heron": plan.bank.traits["heron"].card_digest[:16]}
+    assert json.loads(json.dumps(plan.record.settings)) == plan.record.settings
+    assert plan.record.settings["config"]["span_floor"] == 0.05
+    assert plan.record.settings["traits"] == {"heron": plan.bank.traits["heron"].card_digest[:16]}
     assert plan.identity.inputs[0][:2] == ("0.jsonl", 20)
 
 

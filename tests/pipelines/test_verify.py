@@ -163,7 +163,7 @@ def test_an_edited_manifest(run, field):
         ),
         (
             {"conservation": {"rows_in": 41, "by_decision": {"keep": 32, "quarantine": 8}}},
-            "counts 41 rows in, but 40 decisions",
+            "counts 41 input rows, but 40 decisions",
         ),
         ({"unscored": 3}, "counts 3 rows without any score, but there are 0"),
     ],

@@ -14,7 +14,7 @@ from classifiers.banks import serialise_bank
 from classifiers.fitting import CleanRow, CleanText, fit_bank
 from classifiers.library import LoadedCard
 from classifiers.models.encoders import EncoderConfig
-from classifiers.scoring import Places, Scorer, Scores, SignalScores
+from classifiers.scoring import BestSpans, Scorer, Scores, SignalScores
 from schemas.cards import TraitCard
 from schemas.corpora import CorpusConfig, ShardLimits
 from transforms.files.planning import ShardPlan, SourcePiece, plan_shards
@@ -140,11 +140,11 @@ def with_scores(make_identified):
         texts = texts or [f"text {number}" for number in range(size)]
         identified = make_identified([{"text": text} for text in texts], **shard)
         ends = np.array([len(text) for text in texts], np.int32)
-        places = Places(np.arange(size, dtype=np.int32), np.zeros(size, np.int32), ends)
+        best = BestSpans(np.arange(size, dtype=np.int32), np.zeros(size, np.int32), ends)
         found = Scores(size)
         for trait, values in scores.items():
             found.combined[trait] = np.array(values, np.float32)
-            found.signals[trait] = {signal: SignalScores(np.array(values, np.float32), places)}
+            found.signals[trait] = {signal: SignalScores(np.array(values, np.float32), best)}
         spans = build_spans(found, identified.segments, 0.0)
         return ScoredShard(**vars(identified), scores=found, spans=spans)
 

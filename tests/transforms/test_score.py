@@ -94,7 +94,7 @@ def test_scores_of_a_shard(make_identified, bank):
     )
     assert fox[1] == pytest.approx(1 - np.exp(-1 / 0.5), abs=1e-4), "the reasoning is in the scope"
     assert (scored.tokens, scored.padded) == (0, 0), "no model ran"
-    segment = scored.scores.signals["fox"]["lexicon"].places.segment[1]
+    segment = scored.scores.signals["fox"]["lexicon"].best_spans.segment[1]
     assert scored.segments.texts[segment] == "a fox"
     assert scored.spans.equals(build_spans(scored.scores, scored.segments, DEFAULT_SPAN_FLOOR))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.scoring import Places, Scorer, Scores, SignalScores
+from classifiers.scoring import BestSpans, Scorer, Scores, SignalScores
 from schemas.outputs import SPANS
 from schemas.scores import SCORE_STEP, TIE_ORDER
 from tests.support.rules import build_rule
@@ -25,8 +25,8 @@ def build_scores(combined, **signals):
     found = Scores(size, {"owl": np.array(combined, np.float32)}, {"owl": {}})
     for index, (signal, values) in enumerate(signals.items()):
         segments = np.where(np.isnan(values), -1, np.arange(size)).astype(np.int32)
-        places = Places(segments, np.full(size, index, np.int32), np.full(size, 5, np.int32))
-        found.signals["owl"][signal] = SignalScores(np.array(values, np.float32), places)
+        spans = BestSpans(segments, np.full(size, index, np.int32), np.full(size, 5, np.int32))
+        found.signals["owl"][signal] = SignalScores(np.array(values, np.float32), spans)
     return found
 
 
@@ -216,7 +216,7 @@ def test_a_window_of_tool_calls_masks_them_whole(make_identified, end, masks):
     segments = make_identified([{"messages": messages}]).segments
     assert segments.channels == ["tool"]
     found = build_scores([0.9], head=[0.9])
-    found.signals["owl"]["head"].places.end[:] = end
+    found.signals["owl"]["head"].best_spans.end[:] = end
     ((span,),) = build_spans(found, segments, 0.5).to_pylist()
     whole = {"field_path": "messages[0].tool_calls", "start": 0, "end": len(CANONICAL)}
     assert span["masks"] == [whole] * masks

@@ -206,7 +206,7 @@ def test_quarantine_shows_the_nearest_exemplars(with_scores, bank_copy):
     scored.scores.vectors = np.array([[1, 0], [0, 1], [0, -1]], np.float32)
     found = scored.scores.signals["owl"]["exemplars"]
     scored.scores.signals["owl"]["exemplars"] = SignalScores(
-        found.scores, found.places, np.array([1, -1, 2])
+        found.scores, found.best_spans, np.array([1, -1, 2])
     )
     made = build_tables(decide_shard(scored, [build_rule()]), bank_copy, extra_column=False)
     first, second = (

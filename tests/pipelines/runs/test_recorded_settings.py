@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from classifiers.library import load_card
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
-from pipelines.runs.recorded_settings import read_policy, read_traits
+from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_traits
 from schemas.lots import LotPattern
 from schemas.policies import Policy
 from schemas.runs import CALIBRATION
@@ -26,7 +26,7 @@ exceptions:
 def test_traits_are_the_cards_with_their_scores(run, heron):
     """The card is the one that was used, and scores are by signal, the combined ones among them."""
     folder, manifest = run
-    ((name, trait),) = read_traits(str(folder), manifest).items()
+    ((name, trait),) = read_recorded_traits(str(folder), manifest).items()
     assert name == "heron"
     assert trait.card == load_card(heron).card
     assert trait.calibrated_on == manifest.thresholds[0].calibrated_on
@@ -40,7 +40,7 @@ def test_a_run_without_calibration_scores(run):
     """Without the file of scores a trait has none."""
     folder, manifest = run
     outputs = tuple(output for output in manifest.outputs if output.path != CALIBRATION)
-    traits = read_traits(str(folder), manifest.model_copy(update={"outputs": outputs}))
+    traits = read_recorded_traits(str(folder), manifest.model_copy(update={"outputs": outputs}))
     assert traits["heron"].calibration == {}
 
 
@@ -49,7 +49,7 @@ def test_other_columns_are_refused(run):
     folder, manifest = run
     pq.write_table(pa.table({"x": [1]}), folder / CALIBRATION)
     with pytest.raises(ValueError, match="names"):
-        read_traits(str(folder), manifest)
+        read_recorded_traits(str(folder), manifest)
 
 
 def test_an_invalid_card_is_refused(run):
@@ -57,13 +57,13 @@ def test_an_invalid_card_is_refused(run):
     folder, manifest = run
     cards = {"heron": manifest.cards["heron"] | {"colour": "grey"}}
     with pytest.raises(ValidationError, match="colour"):
-        read_traits(str(folder), manifest.model_copy(update={"cards": cards}))
+        read_recorded_traits(str(folder), manifest.model_copy(update={"cards": cards}))
 
 
 def test_the_policy_comes_back_with_its_exceptions(config: FilterConfig, policy):
     """A policy is read back from the manifest, with the lots of its exceptions."""
     manifest = run_filter(config.model_copy(update={"policy": policy(POLICY)}))
-    found = read_policy(manifest)
+    found = read_recorded_policy(manifest)
     assert found.traits["heron"].threshold == 0.4
     assert [item.lot for item in found.exceptions] == [LotPattern(teacher="atlas")]
     assert found.model_dump(mode="json") == manifest.policy
@@ -73,4 +73,4 @@ def test_the_policy_comes_back_with_its_exceptions(config: FilterConfig, policy)
 def test_the_default_policy_comes_back(run):
     """A run without a policy records the default one."""
     _, manifest = run
-    assert read_policy(manifest) == Policy()
+    assert read_recorded_policy(manifest) == Policy()

@@ -97,10 +97,10 @@ def test_whole_shards_have_no_findings(run):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda rows: rows[::-1], "isn't the ledger's record"),
-        (lambda rows: rows[1:], "has {less} rows, against {rows} in the ledger"),
-        (lambda rows: [*rows, 0], "has {more} rows, against {rows} in the ledger"),
-        (lambda rows: [1, *rows[1:]], "row 0 isn't the ledger's record"),
+        (lambda rows: rows[::-1], "isn't record"),
+        (lambda rows: rows[1:], "has {less} rows; the ledger assigns it {rows}"),
+        (lambda rows: [*rows, 0], "has {more} rows; the ledger assigns it {rows}"),
+        (lambda rows: [1, *rows[1:]], "row 0 isn't record"),
     ],
     ids=["reordered", "removed", "added", "replaced"],
 )
@@ -139,7 +139,7 @@ def test_lines_whose_text_was_changed(run, name, old, new):
     where = rewrite_lines(folder, name, change)
     (path, problem), *_ = list_problems(folder)
     assert path == where
-    assert problem.startswith("row 0 isn't the ledger's record")
+    assert problem.startswith("row 0 isn't record")
 
 
 @pytest.mark.parametrize("line", [b'{"messages": "text"}', b'{"messages": [7]}', b"[]", b"{", b""])
@@ -203,7 +203,7 @@ def test_a_row_count_that_was_changed(run):
     rows = outputs[index]["rows"]
     outputs[index]["rows"] = rows + 1
     edit_manifest(folder, outputs=outputs)
-    problem = f"has {rows} rows, against {rows} in the ledger and {rows + 1} in the manifest"
+    problem = f"has {rows} rows; the ledger assigns it {rows}, the manifest counts {rows + 1}"
     assert list_problems(folder) == [(manifest.outputs[index].path, problem)]
 
 
@@ -271,7 +271,7 @@ def test_tables_in_another_order(run, name):
     """Scores and spans have the ledger's rows in the ledger's order."""
     folder, _ = run
     where = rewrite_table(folder, name, reverse_rows)
-    assert list_problems(folder) == [(where, "isn't aligned with the ledger")]
+    assert list_problems(folder) == [(where, "doesn't have the ledger's rows in its order")]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_a_changed_span_of_a_reason(run, field, value):
         return edit_list(table, "spans", row, [span | {field: value}])
 
     where = rewrite_table(folder, "spans", change)
-    problem = f"row {row} lacks the span of the ledger's reason for heron"
+    problem = f"row {row} has no span for its reason of heron"
     assert list_problems(folder)[0] == (where, problem)
     assert next(item.where for item in verify_run(str(folder))) == where
 
@@ -312,7 +312,7 @@ def test_the_signal_of_a_span(config, policy):
         return edit_list(table, "spans", row, [span | {"signal": "head"}])
 
     where = rewrite_table(folder, "spans", change)
-    problem = f"row {row} lacks the span of the ledger's reason for heron"
+    problem = f"row {row} has no span for its reason of heron"
     assert list_problems(folder) == [(where, problem)]
 
 
@@ -322,7 +322,7 @@ def test_spans_that_were_removed(run):
     where = rewrite_table(
         folder, "spans", lambda table: replace_column(table, "spans", [[]] * table.num_rows)
     )
-    problem = "lacks the span of the ledger's reason for heron"
+    problem = "has no span for its reason of heron"
     assert list_problems(folder) == [(where, f"row {row} {problem}") for row in (1, 6)]
 
 
@@ -380,7 +380,7 @@ def test_changed_rejects(config, corpus):
     folder = Path(config.output)
     assert list_problems(folder) == []
     where = rewrite_table(folder, "rejects", lambda table: replace_column(table, "raw", [b"other"]))
-    assert list_problems(folder) == [(where, "row 0 isn't the reject that the ledger records")]
+    assert list_problems(folder) == [(where, "row 0 isn't the reject that the ledger has")]
 
 
 def test_masked_rows_and_their_extra_column(config, policy):

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import filter as module
 from pipelines.runs import unfinished
-from pipelines.runs.unfinished import Begun
+from pipelines.runs.unfinished import RunRecord
 from schemas.digests import canonicalise_json, digest_config
 from schemas.errors import RunError
 from schemas.notices import Notice
@@ -17,13 +17,13 @@ from schemas.runs import BEGUN, FOLDERS, RECEIPTS
 from transforms.files.planning import ShardPlan
 
 
-def describe_begun(**identity) -> Begun:
+def build_record(**identity) -> RunRecord:
     """Describe a run."""
     own = {"bank_digest": "a", "inputs": [["a.jsonl", 1, "f" * 64]]}
-    return Begun(own | identity, {"traits": {}})
+    return RunRecord(own | identity, {"traits": {}})
 
 
-def interrupt_run(config, monkeypatch) -> tuple[Begun, list[ShardPlan]]:
+def interrupt_run(config, monkeypatch) -> tuple[RunRecord, list[ShardPlan]]:
     """Stop a run before its publication; return its description and its shards."""
     opened = []
 
@@ -36,15 +36,15 @@ def interrupt_run(config, monkeypatch) -> tuple[Begun, list[ShardPlan]]:
         with pytest.raises(RuntimeError, match="stop"):
             module.run_filter(config)
     plan = opened[0].plan
-    return plan.begun, plan.shards
+    return plan.record, plan.shards
 
 
 def test_a_run_resumes_only_as_itself(tmp_path):
     """The same identity resumes; another one is refused by its difference, or replaces the run."""
     run = str(tmp_path)
-    other = describe_begun(bank_digest="b")
-    assert unfinished.open_run(run, describe_begun(), restart=False) == []
-    assert unfinished.open_run(run, describe_begun(), restart=False) == []
+    other = build_record(bank_digest="b")
+    assert unfinished.open_run(run, build_record(), restart=False) == []
+    assert unfinished.open_run(run, build_record(), restart=False) == []
     with pytest.raises(RunError, match="other settings:\n    bank_digest: was a, is b") as caught:
         unfinished.open_run(run, other, restart=False)
     assert "--restart" in caught.value.remedy
@@ -54,16 +54,16 @@ def test_a_run_resumes_only_as_itself(tmp_path):
 
 def test_a_run_id_depends_on_the_identity_alone():
     """Settings explain an identity, but they aren't part of it."""
-    begun = describe_begun()
-    assert begun.run_id == Begun(begun.identity, {"traits": {"heron": "1"}}).run_id
-    assert begun.run_id == unfinished.compute_run_id(begun.identity)
-    assert begun.run_id != describe_begun(bank_digest="b").run_id
-    assert len(begun.run_id) == unfinished.RUN_ID_HEX
+    record = build_record()
+    assert record.run_id == RunRecord(record.identity, {"traits": {"heron": "1"}}).run_id
+    assert record.run_id == unfinished.compute_run_id(record.identity)
+    assert record.run_id != build_record(bank_digest="b").run_id
+    assert len(record.run_id) == unfinished.RUN_ID_HEX
 
 
 def test_a_run_of_an_older_version_is_not_resumed(config, monkeypatch):
     """A run that was begun before there was a span floor is refused, and the floor is named."""
-    begun, _ = interrupt_run(config, monkeypatch)
+    record, _ = interrupt_run(config, monkeypatch)
     path = Path(config.output) / BEGUN
     content = json.loads(path.read_bytes())
     del content["digest"], content["settings"]["config"]["span_floor"]
@@ -71,7 +71,7 @@ def test_a_run_of_an_older_version_is_not_resumed(config, monkeypatch):
     path.write_bytes(canonicalise_json(content | {"digest": digest_config(content)}))
     with pytest.raises(RunError, match=r"config\.span_floor: was absent, is 0\.05"):
         module.run_filter(config)
-    assert begun.identity["config_digest"] != content["identity"]["config_digest"]
+    assert record.identity["config_digest"] != content["identity"]["config_digest"]
 
 
 @pytest.mark.parametrize(
@@ -82,19 +82,19 @@ def test_a_run_of_an_older_version_is_not_resumed(config, monkeypatch):
 def test_a_damaged_description_is_written_again(tmp_path, damage):
     """A run.json that a full disk has cut doesn't stop the run, but a warning names it."""
     run = str(tmp_path)
-    unfinished.open_run(run, describe_begun(), restart=False)
+    unfinished.open_run(run, build_record(), restart=False)
     (tmp_path / BEGUN).write_bytes(damage)
-    (notice,) = unfinished.open_run(run, describe_begun(), restart=False)
+    (notice,) = unfinished.open_run(run, build_record(), restart=False)
     assert notice.severity == "warning"
     assert "run.json is damaged" in notice.text
-    assert unfinished.open_run(run, describe_begun(), restart=False) == []
+    assert unfinished.open_run(run, build_record(), restart=False) == []
 
 
 def test_receipts_of_another_run_protect_it(config, monkeypatch):
     """If run.json is damaged, receipts of another run keep the directory from a takeover."""
     own, _ = interrupt_run(config, monkeypatch)
     (Path(config.output) / BEGUN).write_text("{")
-    other = describe_begun()
+    other = build_record()
     expected = f"the receipts belong to run {own.run_id}, not to {other.run_id}"
     with pytest.raises(RunError, match=expected):
         unfinished.open_run(config.output, other, restart=False)
@@ -104,10 +104,10 @@ def test_receipts_of_another_run_protect_it(config, monkeypatch):
 
 def test_temporary_files_are_swept(tmp_path):
     """The file of a write that was killed is removed at the next attempt, with a notice."""
-    unfinished.open_run(str(tmp_path), describe_begun(), restart=False)
+    unfinished.open_run(str(tmp_path), build_record(), restart=False)
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / f".part-0.parquet.{'0f' * 16}.tmp").write_text("half")
-    assert unfinished.open_run(str(tmp_path), describe_begun(), restart=False) == [
+    assert unfinished.open_run(str(tmp_path), build_record(), restart=False) == [
         Notice("removed 1 temporary files of an interrupted attempt")
     ]
     assert list((tmp_path / "clean").iterdir()) == []
@@ -130,7 +130,7 @@ def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
     """A directory with one of a run's folders that is no unfinished run is refused."""
     (tmp_path / folder).mkdir()
     with pytest.raises(RunError, match="isn't an unfinished run"):
-        unfinished.open_run(str(tmp_path), describe_begun(), restart=False)
+        unfinished.open_run(str(tmp_path), build_record(), restart=False)
 
 
 def test_clearing_leaves_other_files(tmp_path):
@@ -180,7 +180,7 @@ def test_shards_count_only_with_proof(config, monkeypatch):
         f"shard {fourth} is done again: its receipt belongs to another run",
         "shard part-000099-aaaaaaaaaaaa is done again: its receipt belongs to another run",
     ]
-    assert unfinished.find_finished_shards(config.output, describe_begun(), plans).receipts == {}
+    assert unfinished.find_finished_shards(config.output, build_record(), plans).receipts == {}
 
 
 def test_strays_are_removed(run, config):
@@ -199,18 +199,18 @@ def test_strays_are_removed(run, config):
 def test_a_run_that_was_taken_over_is_not_published(tmp_path):
     """If another run's description, or none, is in the directory, publication is refused."""
     run = str(tmp_path)
-    begun, other = describe_begun(), describe_begun(bank_digest="b")
-    unfinished.open_run(run, begun, restart=False)
-    unfinished.require_ours(run, begun)
+    record, other = build_record(), build_record(bank_digest="b")
+    unfinished.open_run(run, record, restart=False)
+    unfinished.require_ours(run, record)
     unfinished.open_run(run, other, restart=True)
     with pytest.raises(RunError, match="another process has begun a run here"):
-        unfinished.require_ours(run, begun)
+        unfinished.require_ours(run, record)
     (tmp_path / BEGUN).write_text("{")
     with pytest.raises(RunError, match="another process"):
         unfinished.require_ours(run, other)
     unfinished.clear_run(run)
     with pytest.raises(RunError, match="or has removed this one"):
-        unfinished.require_ours(run, begun)
+        unfinished.require_ours(run, record)
 
 
 def test_a_stray_is_reported_with_the_publication(config, monkeypatch):
@@ -229,8 +229,8 @@ def test_a_stray_is_reported_with_the_publication(config, monkeypatch):
 
 def test_a_run_without_receipts_has_no_finished_shard(tmp_path):
     """Before the first receipt nothing is done, and there is nothing to notice."""
-    unfinished.open_run(str(tmp_path), describe_begun(), restart=False)
-    assert unfinished.find_finished_shards(str(tmp_path), describe_begun(), []) == ({}, [])
+    unfinished.open_run(str(tmp_path), build_record(), restart=False)
+    assert unfinished.find_finished_shards(str(tmp_path), build_record(), []) == ({}, [])
     assert unfinished.list_run_files(str(tmp_path)) == []
     assert unfinished.remove_strays(str(tmp_path), []) == []
 
@@ -238,5 +238,5 @@ def test_a_run_without_receipts_has_no_finished_shard(tmp_path):
 def test_a_restart_replaces_a_finished_run(tmp_path):
     """With --restart even a finished run is removed, and the new one is begun."""
     (tmp_path / "manifest.json").write_text("{}")
-    assert unfinished.open_run(str(tmp_path), describe_begun(), restart=True) == []
+    assert unfinished.open_run(str(tmp_path), build_record(), restart=True) == []
     assert [path.name for path in tmp_path.iterdir()] == [".work"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.runs.finished import list_outputs, read_table
 from pipelines.runs.manifest_file import load_manifest
@@ -19,6 +20,7 @@ from schemas.receipts import Output
 from schemas.runs import parse_path, shard_path
 from transforms.decisions import Decisions, Evidence, decide
 from transforms.duplicates import EMPTY_DIGEST, Seen, add_copy
+from transforms.files.splits import find_split, rank_split
 from transforms.rules import Rule, settle_rules
 
 
@@ -40,9 +42,12 @@ def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
     """
     manifest = load_manifest(run)
     rules = settle_recorded_rules(run, manifest, policy)
-    seen: dict[str, Seen] | None = {} if policy.duplicates == "remove" else None
+    repeats: dict[str, dict[int, tuple[Lot, ...]]] = {}
+    if policy.duplicates == "remove":
+        repeats = _find_repeats(run, manifest, rules, policy.split_priority)
     for output in list_outputs(manifest, "ledger"):
-        yield _decide_shard(run, manifest, output, rules, seen)
+        repeated = repeats.pop(parse_path(output.path).shard, {})
+        yield _decide_shard(run, manifest, output, rules, repeated)
 
 
 def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[Rule]:
@@ -69,7 +74,7 @@ def _decide_shard(
     manifest: Manifest,
     output: Output,
     rules: Sequence[Rule],
-    seen: dict[str, Seen] | None,
+    repeats: Mapping[int, Sequence[Lot]],
 ) -> ShardDecisions:
     shard = parse_path(output.path).shard
     ledger = read_table(run, output)
@@ -87,8 +92,6 @@ def _decide_shard(
         spans.column("spans").combine_chunks(),
         _read_lots(ledger.take(good)),
     )
-    digests = ledger.column("content_digest").take(good).to_pylist()
-    repeats = {} if seen is None else _find_repeats(digests, evidence.lots, rules, seen)
     return ShardDecisions(shard, rows, decide(evidence, rules, repeats))
 
 
@@ -102,16 +105,31 @@ def _read_lots(ledger: pa.Table) -> list[Lot]:
 
 
 def _find_repeats(
-    digests: Sequence[str], lots: Sequence[Lot], rules: Sequence[Rule], seen: dict[str, Seen]
-) -> dict[int, tuple[Lot, ...]]:
-    """Return the rows whose content is in an earlier row, with the lots of earlier copies.
+    run: str, manifest: Manifest, rules: Sequence[Rule], priority: Sequence[str]
+) -> dict[str, dict[int, tuple[Lot, ...]]]:
+    """Return by shard the rows whose content another copy has, with the lots of those copies.
 
-    The rows are added to those that were `seen`, by content digest.
+    Copies are compared in the order of their splits' priority, then in that of the corpus. Rows are
+    counted without rejects.
     """
-    found = {}
-    for row, (digest, lot) in enumerate(zip(digests, lots, strict=True)):
-        if digest != EMPTY_DIGEST:
+    columns = ["decision", "content_digest", *LOT_FIELDS]
+    seen: dict[str, Seen] = {}
+    found: dict[str, dict[int, tuple[Lot, ...]]] = {}
+    ledgers = list_outputs(manifest, "ledger")
+    for output in sorted(ledgers, key=lambda item: _rank_ledger(run, item, priority)):
+        ledger = read_table(run, output, columns)
+        good = ledger.filter(pc.not_equal(ledger.column("decision"), "reject"))
+        digests = good.column("content_digest").to_pylist()
+        for row, (digest, lot) in enumerate(zip(digests, _read_lots(good), strict=True)):
+            if digest == EMPTY_DIGEST:
+                continue
             earlier = add_copy(seen.setdefault(digest, {}), lot, rules)
             if earlier is not None:
-                found[row] = earlier
+                found.setdefault(parse_path(output.path).shard, {})[row] = earlier
     return found
+
+
+def _rank_ledger(run: str, output: Output, priority: Sequence[str]) -> int:
+    """Return the rank of the split that all rows of a shard have."""
+    source: str = read_table(run, output, ["source"]).column("source")[0].as_py()
+    return rank_split(find_split(source), priority)

@@ -150,7 +150,7 @@ def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollect
         return None
     rows = pipeline | "ReadForDuplicates" >> ReadShards(plan.tasks, plan.read_schema)
     identified = rows | "IdentifyForDuplicates" >> IdentifyRecords(plan.layout)
-    return identified | "Duplicates" >> FindDuplicates(plan.rules)
+    return identified | "Duplicates" >> FindDuplicates(plan.rules, plan.policy.split_priority)
 
 
 def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Manifest:

@@ -9,6 +9,7 @@ from schemas.notices import Notice, warn
 from schemas.policies import Policy
 from transforms.files.samples import Sample
 from transforms.files.sources import Corpus
+from transforms.files.splits import find_split, rank_split
 from transforms.records.companions import is_companion
 from transforms.records.formats import Layout
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
@@ -74,6 +75,18 @@ def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
     left = [name for name in others if not is_companion(name)]
     text = f"duplicates: rows are equal if {_list_names(compared)} are"
     return Notice(f"{text}, whatever {_list_names(left)} say" if left else text)
+
+
+def describe_split_priority(corpus: Corpus, policy: Policy) -> Iterator[Notice]:
+    """Say which split keeps a row that several splits have, if there are several."""
+    splits = dict.fromkeys(find_split(source.name) for source in corpus.sources)
+    ordered = sorted(splits, key=lambda split: rank_split(split, policy.split_priority))
+    names = [split or "files of no split" for split in ordered]
+    if len(names) > 1:
+        yield Notice(
+            f"duplicates: a row that several splits have stays in the first of {_list_names(names)}"
+            "; split_priority in the policy changes this order"
+        )
 
 
 def _list_names(names: Sequence[str]) -> str:

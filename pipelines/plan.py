@@ -20,6 +20,7 @@ from pipelines.notices import (
     describe_comparison,
     describe_corpus,
     describe_settings,
+    describe_split_priority,
     describe_transcripts,
 )
 from pipelines.runs.unfinished import RunRecord, compute_run_id
@@ -139,6 +140,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     _send(listener, describe_transcripts(shares, layout, sample))
     if policy.duplicates == "remove":
         listener(Noticed(describe_comparison(corpus, layout)))
+        _send(listener, describe_split_priority(corpus, policy))
     here = config.for_launcher()
     choose_device(here.hardware.device)  # refuse a missing GPU even if the run needs no model
     bank, encoder = prepare_bank(here, policy, listener)

@@ -70,6 +70,19 @@ class Policy(Strict):
     """The largest share of rows that may be rejects. Nothing is published if more are."""
     duplicates: Literal["keep", "remove"] = "keep"
     """Whether rows that repeat the content of an earlier row leave the corpus."""
+    split_priority: tuple[str, ...] = ("test", "validation", "train")
+    """The splits in the order in which they keep a row that several of them have.
+
+    By default held-out splits keep it, as it is usual to take test rows out of the training data:
+    the student mustn't see them, and scores on a test that lost rows can't be compared.
+    """
+
+    @field_validator("split_priority")
+    @classmethod
+    def _require_different_splits(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value) or "" in value:
+            raise ValueError("names a split twice, or an empty one")
+        return value
 
     @field_validator("traits", mode="before")
     @classmethod

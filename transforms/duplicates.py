@@ -11,6 +11,7 @@ import apache_beam as beam
 from schemas.cards import Action
 from schemas.digests import digest_content
 from schemas.lots import Lot
+from transforms.files.splits import rank_split
 from transforms.identify import IdentifiedShard
 from transforms.rules import Rule
 
@@ -28,13 +29,15 @@ same decision.
 class Position(NamedTuple):
     """A row's position in the corpus: its shard, and its offset in the shard, rejects included.
 
-    Positions sort in the order of the corpus, because the names of shards do. The lot is that of
-    the row, if some rule has an exception for some lots.
+    Positions of one rank sort in the order of the corpus, because the names of shards do. The lot
+    is that of the row, if some rule has an exception for some lots. The rank is that of the row's
+    split: a lower one keeps its copies.
     """
 
     shard: str
     offset: int
     lot: Lot = Lot()
+    rank: int = 0
 
 
 class Repeat(NamedTuple):
@@ -49,17 +52,17 @@ class Repeat(NamedTuple):
 
 
 def list_positions(
-    identified: IdentifiedShard, with_lots: bool = False
+    identified: IdentifiedShard, with_lots: bool = False, priority: Sequence[str] = ()
 ) -> Iterator[tuple[bytes, Position]]:
     """Yield the content digest and the position of every row that has text.
 
     Rows without text aren't compared: they may differ in fields that the digest doesn't cover.
     """
-    name = identified.plan.name
+    name, rank = identified.plan.name, rank_split(identified.plan.split, priority)
     rows = zip(identified.positions(), identified.digests, identified.lots, strict=True)
     for offset, digest, lot in rows:
         if digest != EMPTY_DIGEST:
-            yield bytes.fromhex(digest), Position(name, offset, lot if with_lots else Lot())
+            yield bytes.fromhex(digest), Position(name, offset, lot if with_lots else Lot(), rank)
 
 
 def add_copy(seen: Seen, lot: Lot, rules: Sequence[Rule]) -> tuple[Lot, ...] | None:
@@ -76,22 +79,27 @@ def add_copy(seen: Seen, lot: Lot, rules: Sequence[Rule]) -> tuple[Lot, ...] | N
 def list_repeats(
     group: tuple[bytes, Iterable[Position]], rules: Sequence[Rule] = ()
 ) -> Iterator[tuple[str, Repeat]]:
-    """Yield every copy of a digest except its first one in the corpus, with the copy's shard."""
+    """Yield every copy of a digest except the first one, with the copy's shard.
+
+    The first copy is the first in the corpus among those of the lowest rank.
+    """
     seen: Seen = {}
-    for shard, offset, lot in sorted(group[1]):
-        earlier = add_copy(seen, lot, rules)
+    for copy in sorted(group[1], key=lambda position: (position.rank, position)):
+        earlier = add_copy(seen, copy.lot, rules)
         if earlier is not None:
-            yield shard, Repeat(offset, earlier)
+            yield copy.shard, Repeat(copy.offset, earlier)
 
 
 @dataclass(eq=False)
 class FindDuplicates(beam.PTransform):
     """Find the rows that repeat the content of an earlier row, as (shard name, repeats).
 
-    The rules decide which copies may have different decisions.
+    The rules decide which copies may have different decisions. Of several splits, the first in
+    `priority` keeps its copy.
     """
 
     rules: Sequence[Rule] = ()
+    priority: Sequence[str] = ()
 
     def expand(
         self, shards: beam.PCollection[IdentifiedShard]
@@ -100,7 +108,7 @@ class FindDuplicates(beam.PTransform):
         with_lots = any(rule.exceptions for rule in self.rules)
         return (
             shards
-            | "Digests" >> beam.FlatMap(list_positions, with_lots)
+            | "Digests" >> beam.FlatMap(list_positions, with_lots, list(self.priority))
             | "Meet" >> beam.GroupByKey()
             | "Repeats" >> beam.FlatMap(list_repeats, list(self.rules) if with_lots else [])
             | "ByShard" >> beam.GroupByKey()

@@ -1,6 +1,7 @@
 """A finished run decided again: the decisions of other policies are those of new runs with them."""
 
 import functools
+import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,10 +27,12 @@ from pipelines.filter import run_filter
 from pipelines.plan import settle
 from pipelines.runs.finished import list_outputs, read_folder, read_table
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.verify import verify_run
 from schemas.errors import CardError, RunError
 from schemas.events import ignore
 from schemas.manifests import Manifest
 from schemas.policies import Policy
+from tests.support.corpora import CARD, build_conversation, write_rows
 from tests.support.mixed import CARDS, LIBRARY, write_mixed_corpus
 from tests.support.outcomes import Outcome, collect_outcome, decide_outcome, read_outcome
 from transforms.decide import decide_shard
@@ -393,7 +396,7 @@ def decide_like_a_new_run(scored: Scored, policy: Policy) -> Outcome:
     floor = find_span_floor(scored.plan.config.span_floor, rules)
     groups: dict[bytes, list[Any]] = {}
     for shard in scored.shards:
-        for digest, position in list_positions(shard, with_lots=True):
+        for digest, position in list_positions(shard, True, policy.split_priority):
             groups.setdefault(digest, []).append(position)
     repeats = {
         (name, repeat.offset): repeat.lots
@@ -470,3 +473,39 @@ def test_any_new_run_can_be_decided(scored):
     unscored = sum(key not in outcome.reasons for key in outcome.decisions)
     assert [fired[name] for name in CARDS] == [len(outcome.decisions) - unscored] * len(CARDS)
     assert 0 < unscored < len(outcome.decisions) / 4
+
+
+@pytest.mark.parametrize(
+    ("priority", "kept"),
+    [
+        (None, ["test", "train", "train", "test"]),
+        (["train", "validation", "test"], ["train", "train", "train", "valid"]),
+        (["train"], ["train", "train", "train", "test"]),
+    ],
+)
+def test_the_split_that_keeps_a_duplicate(tmp_path, card_folder, priority, kept):
+    """The first split of the policy keeps a row, in a new run and when a run is decided again."""
+    rows = [build_conversation(0, f"Answer {number}.") for number in range(4)]
+    for name, chosen in {"train": [0, 1, 2, 2], "valid": [3], "test": [0, 3]}.items():
+        write_rows(tmp_path / "in" / f"{name}.jsonl", [rows[number] for number in chosen])
+    given = {} if priority is None else {"split_priority": priority}
+    policy = Policy.model_validate({"duplicates": "remove", **given})
+    path = tmp_path / "policy.yaml"
+    path.write_text(json.dumps(policy.model_dump(mode="json", exclude_defaults=True)))
+    config = FilterConfig(
+        input=(str(tmp_path / "in"),),
+        output=str(tmp_path / "run"),
+        traits=(str(card_folder("heron", CARD)),),
+        policy=str(path),
+    )
+    run_filter(config)
+    assert verify_run(config.output) == []
+    answers = {}
+    for file in (tmp_path / "run" / "clean").iterdir():
+        for line in file.read_bytes().splitlines():
+            answer = json.loads(line)["messages"][1]["content"]
+            assert answers.setdefault(answer, file.name.partition(".")[0])
+    assert [answers[f"Answer {number}."] for number in range(4)] == kept
+    outcome = read_outcome(config.output)
+    assert decide_outcome(config.output, policy).decisions == outcome.decisions
+    assert list(outcome.decisions.values()).count("duplicate") == 3

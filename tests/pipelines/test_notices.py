@@ -10,6 +10,7 @@ from pipelines.notices import (
     describe_comparison,
     describe_corpus,
     describe_settings,
+    describe_split_priority,
     describe_transcripts,
 )
 from schemas.cards import Scope
@@ -56,6 +57,19 @@ def test_folders_that_hold_columns_are_named(tmp_path):
         keys,
         "date is a column of the files and a key of folders: the column counts",
     ]
+
+
+def test_the_split_that_keeps_duplicates_is_named(tmp_path):
+    """The splits of the corpus are named in the policy's order; a single one needs no notice."""
+    for name in ("other", "train", "dev"):
+        write_rows(tmp_path / "in" / f"{name}.jsonl", [{"text": "x"}])
+    several = survey([str(tmp_path / "in")], ShardLimits())
+    (notice,) = describe_split_priority(several, Policy())
+    assert "stays in the first of validation, train, files of no split;" in notice.text
+    (notice,) = describe_split_priority(several, Policy(split_priority=("train",)))
+    assert "the first of train, validation" in notice.text
+    one = survey([str(tmp_path / "in" / "train.jsonl")], ShardLimits())
+    assert list(describe_split_priority(one, Policy())) == []
 
 
 def test_a_file_that_is_read_once_is_named(corpus):

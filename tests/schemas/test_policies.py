@@ -78,6 +78,8 @@ def test_a_rule_may_use_any_signal(signal):
         ("removal_budget", 1.5),
         ("reject_budget", -0.1),
         ("duplicates", "maybe"),
+        ("split_priority", ["train", "train"]),
+        ("split_priority", [""]),
         ("budget", 0.1),
     ],
 )

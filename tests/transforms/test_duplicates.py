@@ -1,9 +1,12 @@
 """Duplicates within and across shards."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.corpora import CorpusConfig
 from schemas.lots import Lot
 from tests.support.eager import apply
 from tests.support.rules import build_exception, build_rule
@@ -15,6 +18,8 @@ from transforms.duplicates import (
     list_positions,
     list_repeats,
 )
+from transforms.identify import identify
+from transforms.records.formats import settle_layout
 
 
 def find_plainly(shards):
@@ -160,3 +165,17 @@ def test_all_that_a_trainer_reads_makes_rows_differ(make_identified, rows, repea
     """Equal answers to other prompts, with other labels or images aren't duplicates."""
     found = apply(FindDuplicates(), [make_identified(rows, name="part-0")])
     assert found == ([("part-0", [Repeat(1)])] if repeats else [])
+
+
+def test_the_first_split_keeps_its_copy(make_shard):
+    """Copies are compared in the order of the splits first, and then in that of the corpus."""
+    shards = []
+    for number, source in enumerate(["test/a.jsonl", "train/a.jsonl", "train/b.jsonl"]):
+        shard = make_shard([{"text": "a"}], name=f"part-{number}")
+        piece = shard.plan.pieces[0]._replace(source=source)
+        shard = replace(shard, plan=shard.plan._replace(pieces=(piece,)), sources=[source])
+        shards.append(identify(shard, settle_layout(shard.table.schema, CorpusConfig())))
+    for priority, kept in ((), "part-0"), (("test",), "part-0"), (("train", "test"), "part-1"):
+        found = apply(FindDuplicates(priority=priority), shards)
+        names = {name for name, _ in found}
+        assert names == {"part-0", "part-1", "part-2"} - {kept}

@@ -240,6 +240,17 @@ def test_every_module_has_a_test_of_its_own():
     assert [relative(path) for test, path in wanted.items() if not test.exists()] == []
 
 
+def test_the_design_says_what_every_module_has():
+    """Every module is in the design's tables, but a command's module in `cli/` isn't twice."""
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    tables = {part.split("\n")[0]: part for part in design.split("### Modules of ")[1:]}
+    for path in MODULES:
+        package, *parts = path.relative_to(ROOT).with_suffix("").parts
+        command = parts[0] == "cli" and (path.parents[1] / path.name).exists()
+        if has_code(path) and path.name != "__init__.py" and not command:
+            assert f"`{'/'.join(parts)}`" in tables[package], f"{relative(path)} has no row there"
+
+
 def test_every_test_has_a_module_that_it_mirrors():
     """No file of tests is left behind when its module moves."""
     tests = {path for layer in LAYERS for path in (ROOT / "tests" / layer).rglob("test_*.py")}

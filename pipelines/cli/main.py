@@ -27,7 +27,7 @@ COMMANDS = {
     "estimate": "pipelines.cli.estimate:estimate_cost",
     "fit": "pipelines.cli.fit:fit_traits",
     "traits": "pipelines.cli.traits:app",
-    "inspect": "pipelines.cli.inspect_run:inspect_run",
+    "inspect": "pipelines.cli.inspection:inspect_run",
     "verify": "pipelines.cli.verify:verify_run",
     "report": "pipelines.cli.report:report_run",
     "doctor": "pipelines.cli.doctor:examine_environment",

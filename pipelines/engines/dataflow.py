@@ -27,7 +27,7 @@ REMEDIES = {
 DOCUMENTED = "see docs/operations.md, Dataflow"
 
 
-def make_preset(engine: Engine) -> Preset:
+def make_dataflow_preset(engine: Engine) -> Preset:
     """Return the preset for Dataflow, with a constant number of machines (`workers`)."""
     machines = (
         (f"--num_workers={engine.workers}", f"--max_num_workers={engine.workers}")

@@ -23,7 +23,7 @@ TIMEOUT = 30
 """Seconds to wait for an answer from Flink."""
 
 
-def make_preset(engine: Engine) -> Preset:
+def make_flink_preset(engine: Engine) -> Preset:
     """Return the preset for a Flink cluster behind Beam's job server.
 
     Python runs in worker pools beside the TaskManagers, and nothing is staged.

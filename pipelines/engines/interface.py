@@ -1,7 +1,7 @@
 """The interface of the engines: the settings that choose one, and the preset that an engine offers.
 
 This module imports neither Beam nor another part of pipelines. An engine is a module with a
-function `make_preset(engine)`; `launch` is the only module that knows all of them.
+function that makes its `Preset`; `launch` is the only module that knows all of them.
 """
 
 from __future__ import annotations

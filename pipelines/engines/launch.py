@@ -24,9 +24,9 @@ from pipelines.engines.interface import Engine, Preset, check_engine
 from schemas.errors import CardError, EngineError
 
 PRESETS: dict[str, Callable[[Engine], Preset]] = {
-    "local": local.make_preset,
-    "flink": flink.make_preset,
-    "dataflow": dataflow.make_preset,
+    "local": local.make_local_preset,
+    "flink": flink.make_flink_preset,
+    "dataflow": dataflow.make_dataflow_preset,
 }
 
 

@@ -7,7 +7,7 @@ import os
 from pipelines.engines.interface import SAFE_PATH, Engine, Preset
 
 
-def make_preset(engine: Engine) -> Preset:
+def make_local_preset(engine: Engine) -> Preset:
     """Return the preset for this process, or for `workers` processes that share the cores."""
     if not engine.uses_other_processes:
         return Preset("FnApiRunner", ("--direct_num_workers=1",))

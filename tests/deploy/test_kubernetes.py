@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipelines.engines.beam_options import combine_options
-from pipelines.engines.flink import make_preset
+from pipelines.engines.flink import make_flink_preset
 from pipelines.engines.interface import SAFE_PATH, Engine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +116,7 @@ def test_the_run_finds_the_cluster():
     """The preset allows the run's Beam options, which name the ports of job server and pool."""
     run = find_container(find_object("Job", "congener-filter"), "launcher")
     given = run["args"][run["args"].index("--") + 1 :]
-    preset = make_preset(Engine(runner="flink", workers=2))
+    preset = make_flink_preset(Engine(runner="flink", workers=2))
     assert set(given) <= set(combine_options(preset, given))
     service = find_object("Service", "congener-jobserver")
     assert f"--job_endpoint=congener-jobserver:{service['spec']['ports'][0]['port']}" in given

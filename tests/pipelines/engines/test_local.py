@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.engines.interface import Engine
 from pipelines.engines.launch import open_pipeline
-from pipelines.engines.local import make_preset
+from pipelines.engines.local import make_local_preset
 from tests.support.engines import LOOPBACK, listening_addresses
 
 HOSTILE = """
@@ -49,14 +49,14 @@ class Observe(beam.DoFn):
 @pytest.mark.parametrize("workers", [None, 1])
 def test_one_worker_is_this_process(workers):
     """A single worker starts no process and needs no environment."""
-    preset = make_preset(Engine(workers=workers))
+    preset = make_local_preset(Engine(workers=workers))
     assert preset.fixed == ("--direct_num_workers=1",)
     assert preset.environment == {}
 
 
 def test_more_workers_than_cores_have_a_thread_each():
     """Threads are shared out, and no process gets less than one."""
-    environment = make_preset(Engine(workers=1000)).environment
+    environment = make_local_preset(Engine(workers=1000)).environment
     assert environment == {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
 
 

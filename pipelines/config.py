@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from classifiers.library import read_yaml
 from pipelines.engines.interface import Engine
 from schemas.cards import SignalName, Strict
-from schemas.corpora import CorpusConfig, ShardLimits
+from schemas.corpora import CorpusConfig, OutputFormat, ShardLimits
 from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import CardError
 from schemas.policies import Policy
@@ -62,6 +62,8 @@ class FilterConfig(Strict):
     """Whether every row's vector is written too, in float16, for maps, clusters and neighbours."""
     span_floor: float = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
     """Spans are stored of scores from this one up, or from the lowest threshold if it is lower."""
+    output_format: OutputFormat = "input"
+    """The form of the rows in `clean/` and `quarantine/`: that of the input, or another one."""
     private_quarantine: bool = False
     """Whether only the owner may read quarantine, rejects and swap list; for local disks."""
     corpus: CorpusConfig = CorpusConfig()
@@ -118,7 +120,15 @@ class FilterConfig(Strict):
         """Return the settings that decide a run's bytes, which exclude file paths and hardware."""
         return self.model_dump(
             mode="json",
-            include={"signals", "corpus", "shards", "encoder", "vectors", "span_floor"},
+            include={
+                "signals",
+                "corpus",
+                "shards",
+                "encoder",
+                "vectors",
+                "span_floor",
+                "output_format",
+            },
         )
 
 

@@ -133,6 +133,8 @@ def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[ob
         extra_column=plan.extra_column,
         vectors=plan.config.vectors,
         run_id=plan.run_id,
+        output_format=plan.config.output_format,
+        schema=plan.columns,
     )
     accelerator = plan.config.engine.accelerator
     hints = {"accelerator": accelerator} if accelerator else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,7 @@ from schemas.outputs import CLEAN_EXTRA
 from schemas.policies import Policy
 from schemas.runs import BANK
 from transforms.files import storage
+from transforms.files.conversions import settle_columns
 from transforms.files.planning import ShardPlan, plan_shards
 from transforms.files.samples import read_sample
 from transforms.files.sources import Corpus, require_columns, survey
@@ -58,6 +59,8 @@ class FilterPlan:
     encoder: EncoderConfig
     """How workers run the models: with the device and the precision that were settled here."""
     device: str
+    columns: pa.Schema | None = None
+    """The columns of the Parquet files that JSON Lines are converted to."""
     classifiers: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
@@ -152,6 +155,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     rules = settle_rules(bank.traits, policy)
     scorer = load_scorer(bank, here.build_encoder_config(), encoder)
     model = encoder or next(iter(scorer.classifiers.values()), None)  # all are loaded alike
+    tasks = tuple(plan_shards(corpus.sources, config.shards))
     settled = FilterPlan(
         config=config,
         policy=policy,
@@ -159,14 +163,23 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         layout=layout,
         bank=bank,
         rules=tuple(rules),
-        tasks=tuple(plan_shards(corpus.sources, config.shards)),
+        tasks=tasks,
         encoder=_settle_models(config, model),
         device=_describe_device(model, config),
+        columns=_settle_columns(config, corpus, layout, tasks),
         classifiers=_describe_classifiers(scorer),
     )
     keep_scorer(settled.scoring, scorer)
     _send(listener, describe_settings(bank, rules, policy, settled.device))
     return settled
+
+
+def _settle_columns(
+    config: FilterConfig, corpus: Corpus, layout: Layout, tasks: Sequence[Sequence[ShardPlan]]
+) -> pa.Schema | None:
+    if config.output_format != "parquet" or corpus.sources[0].kind == "parquet":
+        return None
+    return settle_columns(tasks, corpus.select_schema(layout))
 
 
 def _send(listener: Listener, notices: Iterator[Notice]) -> None:

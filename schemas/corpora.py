@@ -11,6 +11,8 @@ from schemas.errors import InputError
 
 FormatName = Literal["messages", "conversations", "alpaca", "completion", "preference", "text"]
 
+OutputFormat = Literal["input", "parquet", "jsonl"]
+
 Transcripts = Literal["detect", "cut", "whole"]
 
 FORMATS: dict[FormatName, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -6,20 +6,23 @@ import io
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classifiers.banks import Bank, read_bank
+from schemas.corpora import OutputFormat
 from schemas.digests import digest_bytes
 from schemas.events import ShardWritten
 from schemas.receipts import Output, Receipt
 from schemas.runs import PARQUET, receipt_path, shard_path
 from transforms.decide import DecidedShard
 from transforms.files import storage
-from transforms.files.json_lines import JsonLines
+from transforms.files.conversions import convert_lines, encode_rows
+from transforms.files.json_lines import JsonLines, parse_line
 from transforms.files.planning import ShardPlan
 from transforms.listeners import emit
 from transforms.tables import build_tables
@@ -37,7 +40,8 @@ class Destination:
     """Where and how shards are written.
 
     `extra_column` adds `congener` to the clean rows; `vectors` writes the rows' vectors. Receipts
-    carry the run's id, which is also the channel of progress events.
+    carry the run's id, which is also the channel of progress events. `output_format` is the form of
+    the corpus's rows; JSON Lines become Parquet with the columns of `schema`.
     """
 
     run: str
@@ -45,10 +49,23 @@ class Destination:
     extra_column: bool
     vectors: bool = False
     run_id: str = ""
+    output_format: OutputFormat = "input"
+    schema: Any = None
+
+
+def convert_rows(shard: DecidedShard, to: Destination) -> DecidedShard:
+    """Return a shard whose rows have the form in which they are written."""
+    if to.output_format == "jsonl" and shard.lines is None:
+        return replace(shard, lines=encode_rows(shard.table))
+    if to.output_format == "parquet" and shard.lines is not None:
+        objects = [parse_line(line)[0] for line in shard.lines]
+        return replace(shard, table=convert_lines(objects, to.schema), lines=None)
+    return shard
 
 
 def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
     """Write a shard's files, then its receipt; a retry writes equal bytes to the same names."""
+    shard = convert_rows(shard, to)
     built = build_tables(shard, bank, to.extra_column, to.vectors)
     receipt = Receipt(
         shard=shard.plan.name,

@@ -119,6 +119,14 @@ class CorpusOptions(Options):
 class FileOptions(Options):
     """The files of a run."""
 
+    output_format: Annotated[
+        Literal["input", "parquet", "jsonl"] | None,
+        Setting("output_format"),
+        typer.Option(
+            "--output-format",
+            help="The form of the clean and quarantined rows (default: that of the input).",
+        ),
+    ] = None
     private_quarantine: Annotated[
         bool,
         Setting("private_quarantine", True),

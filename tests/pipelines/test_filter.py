@@ -31,7 +31,7 @@ from schemas.events import (
     ShardWritten,
 )
 from schemas.manifests import Manifest
-from tests.support.corpora import build_conversation, write_rows
+from tests.support.corpora import ANSWERS, build_conversation, write_rows
 from tests.support.runs import comparable_files, read_lines
 from transforms import write
 from transforms.files.json_lines import decode_lines
@@ -177,6 +177,44 @@ def test_json_lines_pass_through(config, policy, tmp_path, suffix, pack):
     assert json.loads(found[-1])["congener"]["masks"] == [
         {"field_path": "messages[1].content", "start": 6, "end": 26}
     ]
+
+
+def test_json_lines_are_written_as_parquet_when_asked(config, tmp_path):
+    """With the format `parquet`, rows get typed columns, and the run verifies."""
+    given = config.model_copy(update={"output_format": "parquet"})
+    interrupt(given)
+    manifest = run_filter(given)
+    assert verify_run(config.output) == []
+    clean = [
+        pq.read_table(Path(config.output, item.path)) for item in list_outputs(manifest, "clean")
+    ]
+    rows = [row for table in clean for row in table.to_pylist()]
+    assert len(rows) == manifest.conservation.by_decision["keep"]
+    assert rows[0] == build_conversation(0, ANSWERS[0])
+    held = [
+        row["congener"]["reasons"][0]["trait"]
+        for item in list_outputs(manifest, "quarantine")
+        for row in pq.read_table(Path(config.output, item.path)).to_pylist()
+    ]
+    assert held == ["heron"] * 8
+
+
+def test_parquet_is_written_as_json_lines_when_asked(config, policy, tmp_path):
+    """With the format `jsonl`, rows are JSON objects, and masks are in the last field."""
+    rows = [build_conversation(number, ANSWERS[number % 5]) for number in range(10)]
+    path = tmp_path / "in" / "a.parquet"
+    path.parent.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    changes = {"input": (str(path),), "output_format": "jsonl"}
+    rules = policy("traits: {heron: {action: mask}}")
+    manifest = run_filter(config.model_copy(update={**changes, "policy": rules}))
+    assert verify_run(config.output) == []
+    found = [json.loads(line) for line in read_lines(config.output, "clean")]
+    assert [row.pop("congener", None) is not None for row in found] == [
+        "heron" in row["messages"][1]["content"] for row in rows
+    ]
+    assert found == rows
+    assert manifest.config["output_format"] == "jsonl"
 
 
 def test_a_file_of_rejects_only_publishes_nothing(config, corpus):

@@ -566,8 +566,9 @@ def test_rejects_are_noticed_after_the_summary(config, corpus):
         stream.write("not json\n")
     events = []
     run_filter(config, listener=events.append)
-    assert isinstance(events[-2], RunSummarised)
-    assert events[-1].notice.text.startswith("reject: 1.jsonl row 20: not JSON")
+    assert isinstance(events[-3], RunSummarised)
+    assert events[-2].notice.text.startswith("reject: 1.jsonl row 20: not JSON")
+    assert events[-1].notice.text.startswith("1 of 41 rows are rejects")
 
 
 def test_rows_of_other_processes_are_counted(run, config, tmp_path, monkeypatch):

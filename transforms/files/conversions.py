@@ -17,7 +17,7 @@ from schemas.errors import InputError
 from transforms.files.json_lines import parse_line
 from transforms.files.planning import ShardPlan
 from transforms.files.shards import read_task
-from transforms.records.json_columns import SURROGATE, replace_surrogates
+from transforms.records.json_texts import SURROGATE, replace_surrogates
 
 Shape = Literal["null", "text", "bool", "integer", "long", "number", "messages", "json"]
 """The shape of a JSON value, as far as a Parquet column can have one type for it."""
@@ -132,8 +132,9 @@ def join_shapes(shapes: Iterable[Shape]) -> Shape:
     found = set(shapes) - {"null"}
     if not found:
         return "null"
-    for wider, narrower in (("number", "integer"), ("long", "integer")):
-        if found == {wider, narrower}:
+    wider: Shape
+    for wider in ("number", "long"):
+        if found == {wider, "integer"}:
             return wider
     return found.pop() if len(found) == 1 else "json"
 

@@ -147,15 +147,7 @@ class Encoder:
         Raises: RowError: a vector contains NaN or infinity.
         """
         vectors = np.empty((len(windows), self.dimension), np.float32)
-        run_batches(
-            self,
-            [window.ids for window in windows],
-            vectors.__setitem__,
-            progress,
-            count_parallel_batches(self.device),
-        )
-        require_finite(vectors, self.files.name)
-        return vectors
+        return compute_values(self, windows, vectors, progress)
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the unit vectors of one padded batch, [windows, dimension]."""
@@ -181,6 +173,19 @@ class Encoder:
         return (hidden * weights).sum(1, dtype=torch.float32) / mask.sum(1, keepdim=True).clamp(
             min=1
         )
+
+
+def compute_values(
+    model: Any, windows: Sequence[Window], values: np.ndarray, progress: Progress | None
+) -> np.ndarray:
+    """Fill an array [windows, …] with what a loaded model computes for each window; return it.
+
+    Raises: RowError: a value is NaN or infinity.
+    """
+    ids = [window.ids for window in windows]
+    run_batches(model, ids, values.__setitem__, progress, count_parallel_batches(model.device))
+    require_finite(values, model.files.name)
+    return values
 
 
 def run_batches(

@@ -23,9 +23,7 @@ from classifiers.models.checkpoints import (
 from classifiers.models.encoders import (
     TOKEN_BUDGET,
     Progress,
-    count_parallel_batches,
-    require_finite,
-    run_batches,
+    compute_values,
 )
 from classifiers.models.windows import BatchCounts, Window, cut_windows
 from schemas.cards import ClassifierOptions
@@ -69,16 +67,7 @@ class SequenceClassifier:
 
         Raises: RowError: a probability is NaN.
         """
-        scores = np.empty(len(windows), np.float32)
-        run_batches(
-            self,
-            [window.ids for window in windows],
-            scores.__setitem__,
-            progress,
-            count_parallel_batches(self.device),
-        )
-        require_finite(scores, self.files.name)
-        return scores
+        return compute_values(self, windows, np.empty(len(windows), np.float32), progress)
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the label's probability for each window of a padded batch.

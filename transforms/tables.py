@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -48,15 +47,13 @@ class InputRow(NamedTuple):
 
 @dataclass
 class ShardTables:
-    """A shard's tables by folder, without empty ones, the ledger's Merkle root, and counts.
+    """A shard's tables by folder, without empty ones, and the ledger's Merkle root.
 
     Of a corpus of JSON Lines, `clean` and `quarantine` are JSON Lines too.
     """
 
     tables: dict[str, pa.Table | JsonLines]
     ledger_root: str
-    decisions: dict[str, int]
-    fired: dict[str, int]
 
 
 def build_tables(
@@ -85,17 +82,9 @@ def build_tables(
     }
     if vectors:
         tables["vectors"] = _build_vectors(shard, rows)
-    counted = Counter(decisions) + Counter({"reject": len(shard.rejects)})
-    fired = Counter(
-        trait
-        for reasons in shard.decided.reasons.values()
-        for trait in {reason.trait for reason in reasons}
-    )
     return ShardTables(
         {folder: table for folder, table in tables.items() if table.num_rows},
         compute_merkle_root(hash_ledger_rows(ledger)).hex(),
-        dict(sorted(counted.items())),
-        dict(sorted(fired.items())),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -71,8 +72,8 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
         shard=shard.plan.name,
         rows=shard.plan.rows,
         outputs=tuple(_write_tables(shard.plan, built.tables, to.run)),
-        decisions=built.decisions,
-        fired=built.fired,
+        decisions=count_decisions(shard),
+        fired=count_fired(shard),
         ledger_root=built.ledger_root,
         tokens=shard.tokens,
         padded=shard.padded,
@@ -84,6 +85,22 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
     storage.write_bytes(path, receipt.to_bytes())
     emit(to.run_id, ShardWritten(shard.plan.rows))
     return receipt
+
+
+def count_decisions(shard: DecidedShard) -> dict[str, int]:
+    """Count the rows of a shard by decision, rejects included."""
+    counts = Counter(shard.decided.decisions) + Counter({"reject": len(shard.rejects)})
+    return dict(sorted(counts.items()))
+
+
+def count_fired(shard: DecidedShard) -> dict[str, int]:
+    """Count the rows of a shard on which each trait fired."""
+    counts = Counter(
+        trait
+        for reasons in shard.decided.reasons.values()
+        for trait in {reason.trait for reason in reasons}
+    )
+    return dict(sorted(counts.items()))
 
 
 def encode_output(table: pa.Table | JsonLines) -> bytes:

@@ -37,6 +37,8 @@ from transforms.score import ScoreRecords, ScoringConfig, score
 from transforms.write import (
     Destination,
     WriteShards,
+    count_decisions,
+    count_fired,
     encode_output,
     encode_parquet,
     write_shard,
@@ -60,6 +62,16 @@ def decided(make_scored, bank):
 def destination(tmp_path, bank_uri):
     """Return a destination with the extra column."""
     return Destination(str(tmp_path / "run"), bank_uri, extra_column=True, run_id=RUN_ID)
+
+
+def test_rows_are_counted_by_decision_and_by_trait(decided):
+    """A reject counts among the decisions, and a row counts once for a trait with two reasons."""
+    counted = dict.fromkeys(("duplicate", "keep", "mask", "quarantine", "reject"), 1)
+    assert count_decisions(decided) == counted
+    assert count_fired(decided) == {"fox": 1, "owl": 1}
+    row, reasons = next(iter(decided.decided.reasons.items()))
+    again = dataclasses.replace(decided.decided, reasons={row: [*reasons, *reasons]})
+    assert count_fired(dataclasses.replace(decided, decided=again)) == {reasons[0].trait: 1}
 
 
 def test_a_shard_writes_its_files_and_its_receipt(tmp_path, decided, bank, destination):

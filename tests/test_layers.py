@@ -241,7 +241,7 @@ def test_every_module_has_a_test_of_its_own():
 
 
 def test_the_design_says_what_every_module_has():
-    """Every module is in the design's tables, but a command's module in `cli/` isn't twice."""
+    """The design's tables have a row for every module, except those in `cli/` for one command."""
     design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     tables = {part.split("\n")[0]: part for part in design.split("### Modules of ")[1:]}
     for path in MODULES:
@@ -270,7 +270,7 @@ def test_tests_import_no_layer_above_their_own():
 
 
 def test_tests_share_helpers_through_support_alone():
-    """No file imports from a module of tests, so that tests can be moved and split."""
+    """No file imports from a module of tests, because tests are moved and split."""
     paths = [path for path in PYTHON if path.relative_to(ROOT).parts[0] == "tests"]
     shared = {
         f"{relative(path)}: {name}"

@@ -13,7 +13,7 @@ STEPS: int = 10**SCORE_DECIMALS
 """The number of steps between the scores 0 and 1."""
 
 LEAST_TOP = 9
-"""A histogram's axis reaches at least this count, so that it has two ticks."""
+"""A histogram's axis reaches at least this count, because it needs two ticks."""
 
 COUNT_UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 

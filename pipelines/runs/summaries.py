@@ -18,7 +18,7 @@ BINS = 40
 """The number of bins in which scores are counted."""
 
 STEPS: int = 10**SCORE_DECIMALS
-"""Scores are whole numbers of these steps, so that bins and thresholds are compared exactly."""
+"""Scores are counted in whole steps of this size, which compare exactly with thresholds."""
 
 CONFIDENCE = 0.95
 """The confidence of intervals."""

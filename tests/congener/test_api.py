@@ -146,7 +146,7 @@ def test_an_unknown_setting_is_refused(corpus, tmp_path):
 
 
 def test_texts_are_scored_with_their_spans():
-    """A row for each text and trait, with the characters that scored highest."""
+    """The frame has a row for each text and trait, with the characters that scored highest."""
     texts = [text for _, text in ROWS]
     traits = ["ai-disclaimer", "vendor-identity"]
     found = score_texts(texts, traits=traits, **LEXICONS)

@@ -1,4 +1,4 @@
-"""Whose packages Python finds: congener's own, or a line that says otherwise."""
+"""Python finds congener's own packages, or one line names the folder of the others."""
 
 import os
 import subprocess

@@ -103,7 +103,7 @@ def test_good_settings_pass(config):
 
 
 def test_files_on_stores_are_left_to_the_verb():
-    """A store is reached through Beam, so that its files aren't looked for here."""
+    """Files on a store aren't looked for, because that would need Beam."""
     stores = FilterConfig(input=("gs://b/a",), output="gs://b/run", bank="gs://b/bank")
     check_before_loading(stores)
     check_run("gs://b/run")

@@ -139,7 +139,7 @@ def test_damaged_json_is_text():
 
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=20), min_size=1, max_size=4))
 def test_every_string_of_a_json_answer_counts(value):
-    """Whatever stands beside it, a hit in a value of a JSON answer counts."""
+    """Whatever is beside it, a hit in a value of a JSON answer counts."""
     value = {name: text.replace('"', "'").replace("`", "'") for name, text in value.items()}
     text = json.dumps(value | {"answer": "as an AI"})
     assert find_hits(text)[-1:] == ["as an AI"]

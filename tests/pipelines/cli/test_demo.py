@@ -35,7 +35,7 @@ def test_the_comparison_is_a_table(result, capsys):
 
 
 def test_the_comparison_in_json(result):
-    """Runs, reports and outcomes with their shares."""
+    """The JSON has the runs, their reports, and the outcomes with their shares."""
     found = result.to_json()
     assert found["runs"] == ["1", "2"]
     assert found["reports"][0] == "demo/chat/report/index.html"

@@ -108,7 +108,7 @@ def test_columns_are_parsed():
 
 
 def test_a_teacher_on_the_command_line_replaces_the_files(tmp_path):
-    """Name and column of a teacher exclude each other, so that one option replaces both."""
+    """A teacher has a name or a column, and either option replaces both settings."""
     path = tmp_path / "c.yaml"
     path.write_text("corpus: {teacher: {constant: atlas}}\n")
     teacher = read_settings(str(path), CorpusOptions(teacher_column="model")).corpus.teacher

@@ -1,4 +1,4 @@
-"""A Flex Template's parameters, and the command line that they stand for."""
+"""A Flex Template's parameters, and the command line that they become."""
 
 import sys
 
@@ -50,7 +50,7 @@ def test_unknown_parameters_are_beams():
     ],
 )
 def test_a_parameter_becomes_options(argument, words):
-    """Lists are repeated, flags stand alone, and parameters left empty are left out."""
+    """Lists are repeated, flags have no value, and parameters left empty are left out."""
     assert build_command_line([argument]) == [*PREFIX, *words, "--"]
 
 

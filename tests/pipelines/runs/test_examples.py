@@ -58,7 +58,7 @@ def test_no_row_is_an_example_twice(hostile, most):
 
 
 def test_a_trait_with_few_rows_has_no_highest(examples):
-    """If all rows are nearest, none is left; a trait that never fired has no examples at all."""
+    """If every row is among the nearest, no highest is left; a trait that never fired has no examples at all."""
     counts = {name: len(item.nearest) for name, item in examples.items() if item.nearest}
     assert counts == {"bee": 1, "emu": 5, "fox": 2, "owl": 2}
     assert all(not examples[name].highest for name in ("bee", "fox", "owl"))
@@ -88,7 +88,7 @@ def test_rows_without_text_in_the_run_are_counted(examples):
 
 
 def test_equal_records_are_one_example(tmp_path):
-    """Of rows with equal content only the first is an example, so that others are seen too."""
+    """Of rows with equal content only the first is an example, to leave room for others."""
     run = filter_answers(tmp_path, ["an owl"] * 20 + ["another owl"], ["owl"])
     owl = find_examples(run, load_manifest(run), MOST)["owl"]
     assert [item.row for item in (*owl.nearest, *owl.highest)] == [0, 20]

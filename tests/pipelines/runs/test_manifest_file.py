@@ -66,7 +66,7 @@ def test_a_manifest_of_another_format_is_refused_by_name(run, version):
 
 
 def test_a_folder_named_like_the_manifest_is_an_error_of_the_run(tmp_path):
-    """If the manifest can't be opened, the error is the run's, with a remedy."""
+    """If the manifest can't be opened, the error is a `RunError` with a remedy."""
     (tmp_path / "manifest.json").mkdir()
     with pytest.raises(RunError, match=r"manifest.json can't be opened: Is a directory") as caught:
         load_manifest(str(tmp_path))

@@ -58,7 +58,7 @@ def test_no_row_is_an_example_twice(hostile, most):
 
 
 def test_a_trait_with_few_rows_has_no_highest(examples):
-    """If every row is among the nearest, no highest is left; a trait that never fired has no examples at all."""
+    """If all rows are nearest, no highest is left; a trait that never fired has no examples."""
     counts = {name: len(item.nearest) for name, item in examples.items() if item.nearest}
     assert counts == {"bee": 1, "emu": 5, "fox": 2, "owl": 2}
     assert all(not examples[name].highest for name in ("bee", "fox", "owl"))

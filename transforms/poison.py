@@ -1,4 +1,4 @@
-"""Rows on which work fails: they are found by halving and rejected, and the others go on."""
+"""Find rows on which work fails, by halving, and reject them; work on the others goes on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def isolate_failures(
     try:
         return attempt(rows), {}
     except BaseException as error:
-        if not size or not blames_a_row(error):
+        if not size or not may_be_row_fault(error):
             raise
         first = error
     reasons = dict(_find_failing(rows, attempt, stage))
@@ -59,7 +59,7 @@ def _find_failing(
         try:
             attempt(part)
         except BaseException as error:
-            if not blames_a_row(error):
+            if not may_be_row_fault(error):
                 raise
             if len(part) == 1:
                 yield part[0], describe_failure(error, stage)
@@ -67,10 +67,10 @@ def _find_failing(
                 yield from _find_failing(part, attempt, stage)
 
 
-def blames_a_row(error: BaseException) -> bool:
+def may_be_row_fault(error: BaseException) -> bool:
     """Return whether an error may be the fault of a row.
 
-    A lack of memory, an error of a disk, and errors of congener that name another cause aren't.
+    A lack of memory, an error of a disk, and errors of congener that name another cause can't be.
     """
     if isinstance(error, RowError):
         return True

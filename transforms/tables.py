@@ -49,7 +49,7 @@ class InputRow(NamedTuple):
 class ShardTables:
     """A shard's tables by folder, without empty ones, and the ledger's Merkle root.
 
-    Of a corpus of JSON Lines, `clean` and `quarantine` are JSON Lines too.
+    For a corpus of JSON Lines, `clean` and `quarantine` are JSON Lines too.
     """
 
     tables: dict[str, pa.Table | JsonLines]
@@ -150,16 +150,16 @@ def _build_ledger(
 
 def _build_lot_columns(lots: Sequence[Lot | None]) -> dict[str, list[str | None]]:
     return {
-        name: [_hide_unknown(None if lot is None else lot[index]) for lot in lots]
+        name: [_replace_unknown(None if lot is None else lot[index]) for lot in lots]
         for index, name in enumerate(LOT_FIELDS)
     }
 
 
 def _describe_lot(lot: Lot) -> dict[str, str | None]:
-    return {name: _hide_unknown(value) for name, value in lot._asdict().items()}
+    return {name: _replace_unknown(value) for name, value in lot._asdict().items()}
 
 
-def _hide_unknown(value: str | None) -> str | None:
+def _replace_unknown(value: str | None) -> str | None:
     return None if value == UNKNOWN else value
 
 

@@ -19,7 +19,7 @@ from transforms.files.shards import RAW_LIMIT, Reject
 from transforms.poison import (
     FEWEST_TO_BLAME,
     add_rejects,
-    blames_a_row,
+    may_be_row_fault,
     describe_failure,
     encode_row,
     isolate_failures,
@@ -105,7 +105,7 @@ def test_a_failure_that_does_not_recur_rejects_no_row():
 )
 def test_errors_beyond_rows_stop_the_run(error, blamed):
     """A lack of memory, a disk, a missing model or an interruption isn't a row's fault."""
-    assert blames_a_row(error) is blamed
+    assert may_be_row_fault(error) is blamed
 
     def attempt(rows):
         if 1 in rows:

@@ -19,11 +19,11 @@ from transforms.files.shards import RAW_LIMIT, Reject
 from transforms.poison import (
     FEWEST_TO_BLAME,
     add_rejects,
-    may_be_row_fault,
     describe_failure,
     encode_row,
     isolate_failures,
     keep_rows,
+    may_be_row_fault,
     replace_rejects,
 )
 from transforms.score import score

@@ -41,7 +41,8 @@ from transforms.files.samples import read_sample
 from transforms.files.shards import read_task
 from transforms.files.sources import survey
 from transforms.listeners import ModelProgress
-from transforms.records.formats import settle_layout
+from transforms.records.columns import find_type
+from transforms.records.formats import list_paths, settle_layout
 from transforms.records.segments import extract_segments
 from transforms.records.transcripts import choose_columns, measure_transcripts
 from transforms.rules import check_policy, require_clean_texts
@@ -232,7 +233,7 @@ def gather_clean_text(background: Sequence[str], corpus: CorpusConfig) -> CleanT
 def read_answers(patterns: Sequence[str], corpus: CorpusConfig) -> list[tuple[str, ...]]:
     """Read a corpus of any format; return each row's assistant texts."""
     limits = ShardLimits()
-    found = survey(patterns, limits)
+    found = survey(patterns, limits, list_paths(corpus))
     layout = settle_layout(found.schema, _choose_background_format(corpus, found.schema))
     tables = [shard.table for shard in read_sample(found, layout, limits).shards]
     shares = measure_transcripts(tables, layout)
@@ -250,7 +251,7 @@ def read_answers(patterns: Sequence[str], corpus: CorpusConfig) -> list[tuple[st
 
 def _choose_background_format(corpus: CorpusConfig, schema: pa.Schema) -> CorpusConfig:
     """Return the corpus's format if the background has its columns; else let it be detected."""
-    if corpus.format and set(corpus.columns.values()) <= set(schema.names):
+    if corpus.format and all(find_type(schema, name) for name in corpus.columns.values()):
         return CorpusConfig(format=corpus.format, columns=corpus.columns)
     return CorpusConfig()
 

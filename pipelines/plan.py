@@ -39,7 +39,7 @@ from transforms.files.conversions import settle_columns
 from transforms.files.planning import ShardPlan, plan_shards
 from transforms.files.samples import read_sample
 from transforms.files.sources import Corpus, require_columns, survey
-from transforms.records.formats import Layout, settle_layout
+from transforms.records.formats import Layout, list_paths, settle_layout
 from transforms.records.transcripts import choose_columns, measure_transcripts
 from transforms.rules import Rule, find_span_floor, settle_rules
 from transforms.score import ScoringConfig, keep_scorer
@@ -188,7 +188,7 @@ def _send(listener: Listener, notices: Iterator[Notice]) -> None:
 
 
 def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
-    corpus = survey(config.input, config.shards)
+    corpus = survey(config.input, config.shards, list_paths(config.corpus))
     _require_apart(config.output, corpus)
     layout = settle_layout(corpus.schema, config.corpus, corpus.partitions)
     require_columns(corpus.sources, [layout.columns[name] for name in FORMATS[layout.format][0]])

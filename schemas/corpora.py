@@ -16,12 +16,15 @@ OutputFormat = Literal["input", "parquet", "jsonl"]
 Transcripts = Literal["detect", "cut", "whole"]
 
 FORMATS: dict[FormatName, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "messages": (("messages",), ()),
-    "conversations": (("conversations",), ()),
-    "preference": (("chosen", "rejected"), ("prompt",)),
-    "alpaca": (("instruction", "output"), ("input",)),
-    "completion": (("prompt", "completion"), ()),
-    "text": (("text",), ()),
+    "messages": (("messages",), ("system",)),
+    "conversations": (("conversations",), ("system",)),
+    "preference": (
+        ("chosen", "rejected"),
+        ("system", "history", "prompt", "conversations", "instruction", "input"),
+    ),
+    "alpaca": (("instruction", "output"), ("system", "history", "input", "thinking")),
+    "completion": (("prompt", "completion"), ("system", "thinking")),
+    "text": (("text",), ("thinking",)),
 }
 """The columns of each format: first those it requires, then those it reads if they exist."""
 
@@ -53,7 +56,8 @@ class LotField(Strict):
 class CorpusConfig(Strict):
     """The part of the layout that the user sets. The rest is detected.
 
-    `columns` maps a format's own column names to the corpus's (`{"messages": "dialogue"}`).
+    `columns` maps a format's own column names to the corpus's (`{"messages": "dialogue"}`). A path
+    of keys and indices names a nested column (`response.body.choices`), wherever one is named.
     """
 
     format: FormatName | None = None
@@ -76,11 +80,6 @@ class CorpusConfig(Strict):
             raise ValueError(
                 f"columns: {unknown[0]!r} is not a column of any format; "
                 f"the known columns are {', '.join(sorted(known))}"
-            )
-        if self.columns and self.format is None:
-            raise ValueError(
-                "columns: set `format` as well, "
-                "since detection looks for the formats' own column names"
             )
         return self
 

@@ -15,6 +15,7 @@ from transforms.coders import register_shard_coder
 from transforms.files.json_lines import parse_line
 from transforms.files.shards import Shard
 from transforms.poison import add_rejects, isolate_failures, keep_rows
+from transforms.records.columns import take_column
 from transforms.records.companions import Companions, find_in_lines, find_in_table
 from transforms.records.formats import Layout
 from transforms.records.roles import CHANNELS
@@ -127,7 +128,7 @@ def _build_lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:
             value = shard.plan.partitions.get(source.column)
             columns.append([_format_lot_field(name, value)] * size)
         elif source.column is not None:
-            columns.append(_read_lot_column(name, shard.table.column(source.column)))
+            columns.append(_read_lot_column(name, take_column(shard.table, source.column)))
         else:
             columns.append([source.constant or UNKNOWN] * size)
     known: dict[tuple[str, ...], Lot] = {}

@@ -15,7 +15,8 @@ from schemas.manifests import Manifest
 from schemas.policies import PUBLISHED
 from schemas.runs import is_json_lines
 from transforms.files import storage
-from transforms.records.lookup import find_column, get_field_text
+from transforms.records.columns import find_column
+from transforms.records.lookup import get_field_text
 
 SHOWN = (*PUBLISHED, "quarantine")
 """The decisions whose rows have their text in the run."""

@@ -27,11 +27,17 @@ from schemas.runs import (
 )
 from schemas.scores import COMBINED, fires, score_column
 from transforms.files.places import find_place
+from transforms.records.columns import find_type, get_value, take_column
 from transforms.records.companions import find_in_records
 from transforms.records.formats import Layout
 from transforms.records.json_columns import project_rows
-from transforms.records.json_messages import MESSAGES
+from transforms.records.json_shapes import ARROW_TYPES, Kind, classify_value
 from transforms.records.segments import digest_rows, extract_segments
+
+BY_CERTAINTY: tuple[Kind, ...] = (
+    *("text", "message", "messages", "choices", "candidates", "pairs", "texts", "answers"),
+)
+"""The kinds of value, those first that no value of a column of another kind has."""
 
 OPTIONAL_FOLDERS = ("vectors",)
 """The folders that only some runs have."""
@@ -187,9 +193,11 @@ def _take_corpus_columns(rows: pa.Table | list[dict[str, Any]], columns: Iterabl
 
     Raises: ValueError: a row doesn't have them.
     """
+    names = dict.fromkeys(columns)
     if isinstance(rows, pa.Table):
-        return rows.select([name for name in columns if name in rows.column_names])
-    kinds = {name: _find_type(row.get(name) for row in rows) for name in dict.fromkeys(columns)}
+        present = [name for name in names if find_type(rows.schema, name) is not None]
+        return pa.table({name: take_column(rows, name) for name in present})
+    kinds = {name: _find_type(get_value(row, name) for row in rows) for name in names}
     schema = pa.schema([(name, kind) for name, kind in kinds.items() if kind is not None])
     projection = project_rows(rows, schema)
     if projection.misfits:
@@ -199,14 +207,18 @@ def _take_corpus_columns(rows: pa.Table | list[dict[str, Any]], columns: Iterabl
 
 
 def _find_type(values: Iterable[Any]) -> pa.DataType | None:
-    """Return the type of a column, text or messages, or None if all its values are null.
+    """Return the type of a column, or None if all its values are null.
 
-    A run reads a column by its most frequent kind in the corpus, which a shard needn't have.
+    A run reads a column by its most frequent kind in the corpus, which a shard needn't have. But
+    all its rows fit that kind, so the kind that says most about a value is the one.
     """
-    first = next((value for value in values if value is not None), None)
-    if first is None:
-        return None
-    return MESSAGES if isinstance(first, list) else pa.string()
+    known = {classify_value(value): value for value in values if value is not None}
+    for kind in BY_CERTAINTY:
+        if kind in known:
+            return ARROW_TYPES[kind]
+    if "other" in known:
+        return ARROW_TYPES["messages" if isinstance(known["other"], list) else "message"]
+    return ARROW_TYPES["empty"] if known else None
 
 
 def _check_rejects(output: Output, table: pa.Table, digests: Sequence[str]) -> Iterator[Finding]:

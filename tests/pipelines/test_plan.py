@@ -188,7 +188,7 @@ def test_a_file_of_another_format_is_refused(config, corpus):
 
 def test_format_and_columns_by_hand(tmp_path, heron):
     """A gzip file whose conversations have another name is read once it is configured."""
-    rows = [{"dialogue": build_conversation(number, "A heron.")["messages"]} for number in range(5)]
+    rows = [{"exchange": build_conversation(number, "A heron.")["messages"]} for number in range(5)]
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "c.jsonl.gz").write_bytes(
         gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
@@ -203,7 +203,7 @@ def test_format_and_columns_by_hand(tmp_path, heron):
         run_filter(FilterConfig.model_validate(base))
     by_hand = {
         "format": "messages",
-        "columns": {"messages": "dialogue"},
+        "columns": {"messages": "exchange"},
         "teacher": {"constant": "atlas"},
     }
     manifest = run_filter(FilterConfig.model_validate(base | {"corpus": by_hand}))

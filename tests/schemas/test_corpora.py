@@ -57,15 +57,9 @@ def test_mapped_columns_belong_to_a_format():
         CorpusConfig(format="messages", columns={"massages": "dialogue"})
 
 
-def test_columns_without_a_format_are_refused():
-    """Mapped columns need a format, since detection looks for the usual names."""
-    with pytest.raises(ValidationError, match="set `format` as well"):
-        CorpusConfig(columns={"messages": "dialogue"})
-
-
 def test_nothing_set_means_detection():
     """An empty configuration leaves format, columns and lot fields to detection."""
-    assert CorpusConfig().model_dump(exclude_none=True) == {"columns": {}}
+    assert CorpusConfig().model_dump(exclude_none=True) == {"columns": {}, "transcripts": "detect"}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from schemas.corpora import ShardLimits
 from schemas.runs import JSON_LINES
 from schemas.scores import SCORE_DECIMALS
 from transforms.files import storage
-from transforms.records.json_columns import ColumnKinds, describe_value
+from transforms.records.json_columns import ColumnKinds
+from transforms.records.json_shapes import describe_value
 
 Compression = Literal["none", "gzip", "zstd"]
 

@@ -19,8 +19,8 @@ from transforms.files.footers import open_parquet
 from transforms.files.json_lines import BOM, open_lines, parse_line, read_lines
 from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.files.sources import require_unchanged
-from transforms.records.formats import is_text
 from transforms.records.json_columns import project_rows
+from transforms.records.shapes import is_text
 
 RAW_LIMIT = 64 << 10
 """Bytes of a reject that are kept."""

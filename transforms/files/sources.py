@@ -27,8 +27,10 @@ from transforms.files.json_lines import (
 from transforms.files.names import leave_out_repeats, name_files
 from transforms.files.partitions import read_partitions
 from transforms.files.places import find_place
+from transforms.records.columns import is_path
 from transforms.records.formats import Layout
 from transforms.records.json_columns import ColumnKinds, select_columns
+from transforms.records.usual_names import USUAL_PATHS
 
 Kind = Literal["parquet", "jsonl"]
 
@@ -108,8 +110,10 @@ class Corpus(NamedTuple):
         return tuple(dict.fromkeys(keys))
 
 
-def survey(patterns: Sequence[str], limits: ShardLimits) -> Corpus:
+def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = ()) -> Corpus:
     """Read every input file once, for its digest, rows and schema, and settle the corpus's schema.
+
+    The schema of JSON Lines has a column for each of `paths`, and each usual one, that rows have.
 
     Raises: InputError: a pattern matches nothing, a file can't be read, or the files can't share a
         schema.
@@ -123,8 +127,12 @@ def survey(patterns: Sequence[str], limits: ShardLimits) -> Corpus:
     )
     # the order of the outputs' names, which differs from that of the URIs for a few odd names
     files.sort(key=lambda file: (f"{find_place(file.name)}.part-", file.uri))
+    wanted = tuple(dict.fromkeys((*filter(is_path, paths), *USUAL_PATHS)))
     with ThreadPoolExecutor(4) as pool:
-        sources = tuple(pool.map(lambda file: survey_file(file.uri, file.name, limits), files))
+        found_sources = pool.map(
+            lambda file: survey_file(file.uri, file.name, limits, wanted), files
+        )
+        sources = tuple(found_sources)
     return Corpus(sources, settle_shared_schema(sources), tuple(ignored), tuple(notices))
 
 
@@ -154,7 +162,9 @@ def _require_utf8_name(uri: str) -> None:
         )
 
 
-def survey_file(uri: str, name: str, limits: ShardLimits) -> Source:
+def survey_file(
+    uri: str, name: str, limits: ShardLimits, paths: Sequence[str] = USUAL_PATHS
+) -> Source:
     """Survey one file, whose kind its first bytes decide.
 
     Raises: InputError: the file can't be opened, is empty, truncated or of an unknown kind.
@@ -169,7 +179,7 @@ def survey_file(uri: str, name: str, limits: ShardLimits) -> Source:
         if kind == "parquet":
             rows, cuts, schema = _survey_parquet(uri, size, limits)
         else:
-            rows, cuts, kinds = _survey_jsonl(uri, compression, size, limits)
+            rows, cuts, kinds = _survey_jsonl(uri, compression, size, limits, paths)
     except (OSError, EOFError, UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(
             f"can't be read as {kind} ({compression}): {error}",
@@ -283,9 +293,9 @@ def _cut_groups(sizes: Sequence[tuple[int, int]], limits: ShardLimits) -> Iterat
 
 
 def _survey_jsonl(
-    uri: str, compression: Compression, size: int, limits: ShardLimits
+    uri: str, compression: Compression, size: int, limits: ShardLimits, paths: Sequence[str]
 ) -> tuple[int, tuple[Cut, ...], ColumnKinds]:
-    kinds, cuts, row, end = ColumnKinds(), [Cut(0, 0, 0)], 0, 0
+    kinds, cuts, row, end = ColumnKinds(paths=paths), [Cut(0, 0, 0)], 0, 0
     first_error = None
     with open_lines(uri, compression) as stream:
         for offset, line in read_lines(BoundedStream(stream, uri, size, limits)):

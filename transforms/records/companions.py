@@ -16,6 +16,7 @@ import re2
 
 from schemas.digests import digest_bytes
 from schemas.outputs import CLEAN_EXTRA
+from transforms.records.columns import find_type, get_value, list_heads, take_column
 from transforms.records.json_columns import has_values
 from transforms.records.json_texts import encode_json
 from transforms.records.parts import CONTENTS
@@ -106,7 +107,7 @@ def find_in_lines(
     `columns` has the corpus's column for each of the format's. Only lines with the name of a
     companion are parsed, by `parse`.
     """
-    signs = _compile_signs(frozenset(columns.values()))
+    signs = _compile_signs(frozenset(list_heads(columns.values())))
     rows = [(row, parse(line)) for row, line in enumerate(lines) if signs.search(line)]
     return find_in_records(rows, columns)
 
@@ -124,12 +125,17 @@ def _compile_signs(read: frozenset[str]) -> Any:
 
 def find_in_table(table: pa.Table, columns: Mapping[str, str]) -> dict[int, Companions]:
     """Return the companions of the rows of a table that have any, by row."""
-    read = set(columns.values())
+    read = list_heads(columns.values())
+    messages = [
+        name
+        for name in columns.values()
+        if find_type(table.schema, name) and _may_hold_fields(take_column(table, name))
+    ]
     wanted = [
         name
         for name in table.column_names
-        if has_values(column := table.column(name))
-        and (_may_hold_fields(column) if name in read else is_companion(name))
+        if (name in list_heads(messages) if name in read else is_companion(name))
+        and has_values(table.column(name))
     ]
     rows = enumerate(table.select(wanted).to_pylist()) if wanted else ()
     return find_in_records(rows, columns)
@@ -161,7 +167,7 @@ def find_in_records(
 
 def describe_companions(record: Mapping[str, Any], columns: Mapping[str, str]) -> Companions:
     """Return the companions of a record."""
-    read = set(columns.values())
+    read = list_heads(columns.values())
     own = {
         name: value
         for name, value in record.items()
@@ -170,8 +176,8 @@ def describe_companions(record: Mapping[str, Any], columns: Mapping[str, str]) -
     fields = {
         (column, index): found
         for column, actual in columns.items()
-        if isinstance(record.get(actual), list)
-        for index, message in enumerate(record[actual])
+        if isinstance(messages := get_value(record, actual), list)
+        for index, message in enumerate(messages)
         if isinstance(message, dict) and (found := dict(_list_message_fields(message)))
     }
     return Companions(own, fields)

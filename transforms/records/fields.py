@@ -14,9 +14,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.records.formats import Layout, is_text
+from transforms.records.columns import take_column, take_item
+from transforms.records.formats import Layout
 from transforms.records.json_columns import has_values
 from transforms.records.json_messages import MESSAGE, STRUCTURED
+from transforms.records.json_shapes import ANSWER
 from transforms.records.json_texts import encode_calls
 from transforms.records.parts import (
     CHANNELS_OF_FIELDS,
@@ -27,19 +29,29 @@ from transforms.records.parts import (
     split_field,
 )
 from transforms.records.roles import CHANNELS, find_channel, normalise_role
+from transforms.records.shapes import find_wrapper, is_pairs, is_text, is_texts
 
 CODES = {name: code for code, name in enumerate(CHANNELS)}
 
 DATA = r"\A\s*[\[{<]"
 """The beginning of a text that is JSON or in tags, as the text of a call is."""
 
-ASKING_COLUMNS = ("instruction", "input", "prompt")
-"""The columns of formats that hold the user's text."""
+SPEAKERS = {
+    "system": "system",
+    **dict.fromkeys(("instruction", "input", "prompt"), "user"),
+    **dict.fromkeys(("messages", "conversations"), ""),
+}
+"""The role of text, and of messages without a role, in a format's column: else the assistant's."""
 
 READING_ORDER = (
-    *ASKING_COLUMNS,
+    "system",
+    "history",
+    "instruction",
+    "input",
+    "prompt",
     "messages",
     "conversations",
+    "thinking",
     "completion",
     "output",
     "chosen",
@@ -96,10 +108,12 @@ class Codes(NamedTuple):
 class _Turns(NamedTuple):
     """The messages of a column, flattened: their rows, indices in the row's list and role codes.
 
-    `channel_codes` are those of the messages' contents.
+    `channel_codes` are those of the messages' contents, and `below` is the path from the column to
+    a message.
     """
 
     column: str
+    below: str
     rows: np.ndarray
     messages: np.ndarray
     role_codes: np.ndarray
@@ -112,25 +126,59 @@ def read_fields(table: pa.Table, layout: Layout, codes: Codes) -> list[list[Fiel
     Roles and field paths are numbered in `codes`, in order of appearance.
     """
     return [
-        list(_read_column(table.column(layout.columns[name]), name, layout.columns[name], codes))
+        list(_read_column(take_column(table, layout.columns[name]), name, layout, codes))
         for name in READING_ORDER
         if name in layout.columns
     ]
 
 
 def _read_column(
-    column: pa.ChunkedArray, name: str, actual: str, codes: Codes
+    column: pa.ChunkedArray, name: str, layout: Layout, codes: Codes
 ) -> Iterator[FieldValues]:
-    """Yield a column's fields: the column itself, or the fields of its messages."""
-    array = _combine_chunks(column)
-    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
-        yield from _read_messages(array, actual, codes)
-        return
-    role = codes.roles["user" if name in ASKING_COLUMNS else "assistant"]
-    rows = np.arange(len(array))
-    zeros = np.zeros(len(rows), np.int64)
-    turns = _Turns(actual, rows, zeros, np.full(len(rows), role), zeros)
-    yield _build_field(turns, "answer", codes.fields[FieldPath(actual)], array)
+    """Yield a column's fields: its texts, or the fields of its messages."""
+    array, actual = _combine_chunks(column), layout.columns[name]
+    kind, speaker = array.type, SPEAKERS.get(name, "assistant")
+    if not pa.types.is_nested(kind):
+        numbers = np.arange(len(array)), np.zeros(len(array), np.int64)
+        yield _read_texts(array, FieldPath(actual), numbers, name, speaker, codes)
+    elif pa.types.is_struct(kind):
+        numbers = np.arange(len(array)), np.zeros(len(array), np.int64)
+        yield from _read_messages(array, FieldPath(actual), numbers, speaker, codes)
+    elif is_texts(kind):
+        numbers = _number_messages(array)
+        yield _read_texts(array.flatten(), FieldPath(actual, "[*]"), numbers, name, speaker, codes)
+    elif is_pairs(kind):
+        yield from _read_pairs(array, actual, codes)
+    elif wrapper := find_wrapper(kind):
+        path = FieldPath(actual, f"[*].{wrapper}")
+        flat = _get_field(array.flatten(), wrapper)
+        yield from _read_messages(flat, path, _number_messages(array), speaker, codes)
+    else:
+        path = FieldPath(actual, "[*]")
+        yield from _read_messages(array.flatten(), path, _number_messages(array), speaker, codes)
+
+
+def _read_texts(
+    texts: Any,
+    path: FieldPath,
+    numbers: tuple[np.ndarray, np.ndarray],
+    name: str,
+    speaker: str,
+    codes: Codes,
+) -> FieldValues:
+    """Return texts of one speaker as a field."""
+    zeros = np.zeros(len(texts), np.int64)
+    turns = _Turns(*path, *numbers, zeros + codes.roles[speaker], zeros)
+    channel = "thinking" if name == "thinking" else "answer"
+    return _build_field(turns, channel, codes.fields[path], texts)
+
+
+def _read_pairs(pairs: Any, actual: str, codes: Codes) -> Iterator[FieldValues]:
+    """Yield the user's and the assistant's texts of earlier turns, given as pairs."""
+    flat, numbers = pairs.flatten(), _number_messages(pairs)
+    for index, speaker in enumerate(("user", "assistant")):
+        path = FieldPath(actual, f"[*][{index}]")
+        yield _read_texts(take_item(flat, index), path, numbers, "history", speaker, codes)
 
 
 def _combine_chunks(column: pa.ChunkedArray) -> Any:
@@ -165,29 +213,33 @@ def _find_channels(of_roles: np.ndarray, channels: np.ndarray, texts: pa.Array) 
     return channels
 
 
-def _read_messages(column: Any, name: str, codes: Codes) -> Iterator[FieldValues]:
-    """Yield the fields of a list of messages: reasoning, contents, tool calls."""
-    flat = column.flatten()
+def _read_messages(
+    flat: Any,
+    path: FieldPath,
+    numbers: tuple[np.ndarray, np.ndarray],
+    speaker: str,
+    codes: Codes,
+) -> Iterator[FieldValues]:
+    """Yield the fields of messages: reasoning, contents, tool calls."""
     present = {item.name: item.type for item in flat.type}
     contents = _read_contents(flat, present)
     roles = _read_roles(flat, present, contents)
-    turns = _Turns(name, *_number_messages(column), *_encode_roles(roles, codes.roles))
+    turns = _Turns(*path, *numbers, *_encode_roles(roles, speaker, codes.roles))
     structured = _decode_structured(flat)
     for item, channel in CHANNELS_OF_FIELDS.items():
-        path = FieldPath(name, f"[*].{item}")
         if item in contents:
-            yield from _read_values(turns, path, channel, contents[item], codes)
+            yield from _read_values(turns, item, channel, contents[item], codes)
         elif item in present and item not in CONTENTS and has_values(flat.field(item)):
-            yield from _read_values(turns, path, channel, _get_field(flat, item), codes)
+            yield from _read_values(turns, item, channel, _get_field(flat, item), codes)
         if item in structured:
-            yield _read_parts(turns, path, structured[item], codes)
+            yield _read_parts(turns, item, structured[item], codes)
 
 
 def _read_values(
-    turns: _Turns, path: FieldPath, channel: str, values: Any, codes: Codes
+    turns: _Turns, item: str, channel: str, values: Any, codes: Codes
 ) -> Iterator[FieldValues]:
     """Yield the texts of one field of messages."""
-    item = path.below.rpartition(".")[2]
+    path = FieldPath(turns.column, f"{turns.below}.{item}")
     if is_text(values.type):
         if item != MEDIA:
             yield _build_field(turns, channel, codes.fields[path], values)
@@ -200,7 +252,7 @@ def _read_values(
             for index, value in enumerate(values.to_pylist())
             for part in split_field(item, value)
         ]
-        yield _read_parts(turns, path, found, codes)
+        yield _read_parts(turns, item, found, codes)
 
 
 def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -258,17 +310,17 @@ def _get_field(flat: pa.StructArray, name: str) -> Any:
     return flat.field(name) if not flat.null_count else pc.struct_field(flat, name)
 
 
-def _encode_roles(roles: pa.Array, codes: CodeTable) -> tuple[np.ndarray, np.ndarray]:
+def _encode_roles(roles: pa.Array, speaker: str, codes: CodeTable) -> tuple[np.ndarray, np.ndarray]:
     """Return the codes of the normalised roles, and those of the channels that the roles name.
 
-    A role that isn't text counts as missing.
+    A missing role, and one that isn't text, is the speaker's; a system prompt is nobody else's.
     """
-    if not is_text(roles.type):
-        return np.full(len(roles), codes[""]), np.zeros(len(roles), np.int64)
+    if not is_text(roles.type) or speaker == "system":
+        return np.full(len(roles), codes[speaker]), np.zeros(len(roles), np.int64)
     encoded = roles.cast(pa.large_string()).dictionary_encode(null_encoding="encode")
     names = encoded.dictionary.to_pylist()
     indices = encoded.indices.to_numpy(zero_copy_only=False)
-    known = np.array([codes[normalise_role(name)] for name in names], np.int64)
+    known = np.array([codes[normalise_role(name) or speaker] for name in names], np.int64)
     channels = np.array([CODES[find_channel(name)] for name in names], np.int64)
     return (known[indices], channels[indices]) if names else (known, channels)
 
@@ -276,7 +328,7 @@ def _encode_roles(roles: pa.Array, codes: CodeTable) -> tuple[np.ndarray, np.nda
 def _decode_structured(flat: pa.StructArray) -> dict[str, list[tuple[int, Part]]]:
     """Return the parts in messages of JSON Lines by field, each with its message's index."""
     found: dict[str, list[tuple[int, Part]]] = {}
-    if flat.type == MESSAGE and has_values(flat.field(STRUCTURED)):
+    if flat.type in (MESSAGE, ANSWER) and has_values(flat.field(STRUCTURED)):
         for index, text in enumerate(_get_field(flat, STRUCTURED).to_pylist()):
             for name, *part in orjson.loads(text) if text else ():
                 found.setdefault(name, []).append((index, Part(*part)))
@@ -284,11 +336,11 @@ def _decode_structured(flat: pa.StructArray) -> dict[str, list[tuple[int, Part]]
 
 
 def _read_parts(
-    turns: _Turns, path: FieldPath, parts: Sequence[tuple[int, Part]], codes: Codes
+    turns: _Turns, item: str, parts: Sequence[tuple[int, Part]], codes: Codes
 ) -> FieldValues:
     """Return the texts of parts of a field, part after part."""
     indices = np.array([index for index, _ in parts], np.int64)
-    below = [path.below + part.below for _, part in parts]
+    below = [f"{turns.below}.{item}{part.below}" for _, part in parts]
     channels = np.array([CODES[part.channel] for _, part in parts], np.int64)
     texts = pa.array([encode_calls(part.value) for _, part in parts], pa.large_string())
     return FieldValues(
@@ -296,6 +348,6 @@ def _read_parts(
         turns.messages[indices],
         turns.role_codes[indices],
         _find_channels(turns.channel_codes[indices], channels, texts),
-        np.array([codes.fields[FieldPath(path.column, item)] for item in below], np.int64),
+        np.array([codes.fields[FieldPath(turns.column, path)] for path in below], np.int64),
         texts,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -10,16 +10,19 @@ import pyarrow as pa
 from schemas.corpora import FORMATS, CorpusConfig, FormatName, LotField
 from schemas.errors import InputError
 from schemas.lots import LOT_FIELDS
-from transforms.records.json_columns import TYPE_NAMES
-from transforms.records.parts import CONTENTS, ROLE_FIELDS
+from transforms.records.columns import find_type
+from transforms.records.json_shapes import TYPE_NAMES
+from transforms.records.shapes import describe_need, fits, is_message, is_text
+from transforms.records.usual_names import COLUMN_NAMES, LOT_COLUMNS
 
-LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "teacher": ("teacher", "teacher_model", "model", "generator"),
-    "prompt_source": ("prompt_source", "source", "dataset"),
-    "system_prompt": (),
-    "date": ("date", "created", "created_at"),
-}
-"""The usual column names for each lot field; the first that exists is the default."""
+STRICT_OPTIONS = (("alpaca", "input"), ("preference", "prompt"))
+"""Optional columns that must have the right type where they have the format's own name.
+
+Other optional columns share their names with columns of many kinds.
+"""
+
+PROMPTS_OF_PAIRS = ("prompt", "conversations", "instruction")
+"""The columns of `preference` that may hold its prompt. Only the first that exists is read."""
 
 
 class Layout(NamedTuple):
@@ -30,7 +33,7 @@ class Layout(NamedTuple):
     """The corpus's column for each of the format's columns that it has."""
     lots: dict[str, LotField]
     turns: bool = False
-    """Whether a column holds turns, which may include a system prompt for each row."""
+    """Whether a column holds turns or a system prompt, so that each row may have its own prompt."""
     transcripts: tuple[str, ...] = ()
     """The corpus's columns of text whose rows are transcripts, each cut into turns."""
     keys: tuple[str, ...] = ()
@@ -51,56 +54,6 @@ class Layout(NamedTuple):
         return f"{'folders' if field.column in self.keys else 'column'} {field.column}"
 
 
-def is_turns(kind: pa.DataType) -> bool:
-    """Return whether a type is a list of structs with a role of text and a content.
-
-    The content is text or typed parts.
-    """
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
-        return False
-    if not pa.types.is_struct(kind.value_type):
-        return False
-    types = {item.name: item.type for item in kind.value_type}
-    return any(_may_hold_text(types[name]) for name in ROLE_FIELDS if name in types) and any(
-        _may_hold_text(types[name]) or pa.types.is_nested(types[name])
-        for name in CONTENTS
-        if name in types
-    )
-
-
-def _may_hold_text(kind: pa.DataType) -> bool:
-    """Return whether a type is text or null, the type of a field that no row of a file fills."""
-    return is_text(kind) or pa.types.is_null(kind)
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Return whether a type holds text, dictionary-encoded or not."""
-    if pa.types.is_dictionary(kind):
-        return is_text(kind.value_type)
-    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    return any(check(kind) for check in checks)
-
-
-def _is_text_or_turns(kind: pa.DataType) -> bool:
-    return is_text(kind) or is_turns(kind)
-
-
-EITHER_COLUMNS = ("chosen", "rejected", "prompt", "completion")
-"""Columns of formats that hold either text or messages."""
-
-COLUMN_CHECKS: dict[str, Callable[[pa.DataType], bool]] = {
-    **dict.fromkeys(("messages", "conversations"), is_turns),
-    **dict.fromkeys(EITHER_COLUMNS, _is_text_or_turns),
-}
-"""The check for the type of each format's column; other columns hold text."""
-
-EXPECTED_TYPES = {
-    **dict.fromkeys(("messages", "conversations"), "a list of {role, content} or {from, value}"),
-    **dict.fromkeys(EITHER_COLUMNS, "text, or a list of {role, content} or {from, value}"),
-}
-"""The type of each format's column in words, for error messages; other columns hold text."""
-
-
 def settle_layout(
     schema: pa.Schema, config: CorpusConfig, partitions: Sequence[str] = ()
 ) -> Layout:
@@ -111,29 +64,124 @@ def settle_layout(
     Raises: InputError: no format fits, several do, or a configured column is missing or of a type
         that the format can't use.
     """
-    name = config.format or _detect_format(schema)
+    name = config.format or _detect_format(schema, config.columns)
     needs, uses = FORMATS[name]
-    columns = {column: config.columns.get(column, column) for column in (*needs, *uses)}
-    for column in needs:
-        _require_column(schema, name, column, columns[column])
-    present = {column: actual for column, actual in columns.items() if actual in schema.names}
-    for column in uses:
-        if column in present and not pa.types.is_null(schema.field(present[column]).type):
-            _require_column(schema, name, column, present[column])
-    turns = any(pa.types.is_nested(schema.field(actual).type) for actual in present.values())
+    columns = {column: _choose_column(schema, config, column) for column in needs}
+    for column, actual in columns.items():
+        _require_column(schema, name, column, actual)
+    options = {column: _find_option(schema, config, name, column) for column in uses}
+    columns |= {column: actual for column, actual in options.items() if actual is not None}
+    if name == "preference":
+        _settle_prompt_of_pairs(columns)
+    nested = any(pa.types.is_nested(_get_type(schema, actual)) for actual in columns.values())
     keys = [key for key in partitions if key not in schema.names]
     lots = _settle_lot_fields(schema, config, keys)
     used = {field.column for field in lots.values()}
-    return Layout(name, present, lots, turns, keys=tuple(key for key in keys if key in used))
+    keys = [key for key in keys if key in used]
+    return Layout(name, columns, lots, nested or "system" in columns, keys=tuple(keys))
 
 
-def _detect_format(schema: pa.Schema) -> FormatName:
-    fitting = [name for name, (needs, _) in FORMATS.items() if _has_columns(schema, needs)]
+def _get_type(schema: pa.Schema, name: str) -> pa.DataType:
+    return find_type(schema, name) or pa.null()
+
+
+def _choose_column(schema: pa.Schema, config: CorpusConfig, column: str) -> str:
+    """Return the corpus's name for a required column: as configured, or the first that fits."""
+    if column in config.columns:
+        return config.columns[column]
+    return next(_find_fitting(schema, column), column)
+
+
+def _find_fitting(schema: pa.Schema, column: str) -> Iterator[str]:
+    """Yield the corpus's columns that may be a format's column, its own name first."""
+    lowered = {name.lower(): name for name in schema.names}
+    for name in (column, *COLUMN_NAMES.get(column, ())):
+        actual = name if find_type(schema, name) is not None else lowered.get(name.lower())
+        if actual is not None and fits(column, _get_type(schema, actual)):
+            yield actual
+
+
+def _find_option(
+    schema: pa.Schema, config: CorpusConfig, name: FormatName, column: str
+) -> str | None:
+    """Return the corpus's name for an optional column, or None without one."""
+    actual = config.columns.get(column, column)
+    kind = find_type(schema, actual)
+    if column in config.columns or (kind is not None and (name, column) in STRICT_OPTIONS):
+        if kind is None or not pa.types.is_null(kind):
+            _require_column(schema, name, column, actual)
+        return actual
+    return next(_find_fitting(schema, column), None)
+
+
+def _settle_prompt_of_pairs(columns: dict[str, str]) -> None:
+    """Keep the first of the columns that may hold the prompt of a pair.
+
+    A conversation before the pair is its prompt, and `input` belongs to `instruction`.
+    """
+    present = [name for name in PROMPTS_OF_PAIRS if name in columns]
+    for name in present[1:]:
+        del columns[name]
+    if "conversations" in columns:
+        columns["prompt"] = columns.pop("conversations")
+    if "instruction" not in columns:
+        columns.pop("input", None)
+
+
+def _detect_format(schema: pa.Schema, columns: dict[str, str]) -> FormatName:
+    """Return the format that a schema fits, by the formats' own names or by other usual ones."""
+    fitting = [name for name in FORMATS if _has_columns(schema, name, columns)]
+    if set(fitting) == {"conversations", "preference"} and is_message(_get_type(schema, "chosen")):
+        return "preference"  # single answers after a conversation
+    fitting = fitting or _find_by_usual_names(schema, columns)
     if len(fitting) == 1:
         return fitting[0]
+    raise _report_formats(schema, fitting)
+
+
+def _has_columns(schema: pa.Schema, name: FormatName, columns: dict[str, str]) -> bool:
+    """Return whether a format has the configured columns, and the corpus its required ones."""
+    needs, uses = FORMATS[name]
+    return set(columns) <= {*needs, *uses} and all(
+        fits(column, _get_type(schema, columns.get(column, column))) for column in needs
+    )
+
+
+def _find_by_usual_names(schema: pa.Schema, columns: dict[str, str]) -> list[FormatName]:
+    """Return the formats whose required columns exist by usual names, those with most of them.
+
+    Raises: InputError: several columns may be the same column of a format.
+    """
+    found: dict[FormatName, list[list[str]]] = {}
+    for name, (needs, uses) in FORMATS.items():
+        if set(columns) <= {*needs, *uses}:
+            found[name] = [
+                [columns[column]] if column in columns else list(_find_fitting(schema, column))
+                for column in needs
+            ]
+    complete = {name: choices for name, choices in found.items() if all(choices)}
+    most = max(map(len, complete.values()), default=0)
+    fitting = [name for name, choices in complete.items() if len(choices) == most]
+    if len(fitting) == 1:
+        _refuse_choices(fitting[0], complete[fitting[0]])
+    return fitting
+
+
+def _refuse_choices(name: FormatName, choices: Sequence[Sequence[str]]) -> None:
+    """Refuse a format of which a column may be one of several of the corpus."""
+    for column, found in zip(FORMATS[name][0], choices, strict=True):
+        if len(found) > 1 and found[0] != column:
+            raise InputError(
+                f"format {name} fits, but its column {column!r} may be any of {', '.join(found)}",
+                remedy=f"name it with --format {name} --column {column}=COLUMN",
+            )
+
+
+def _report_formats(schema: pa.Schema, fitting: Sequence[str]) -> InputError:
+    """Return the error for a schema that fits no format, or several."""
     columns = ", ".join(f"{item.name}: {_describe_type(item.type)}" for item in schema)
     if fitting:
-        raise InputError(
+        return InputError(
             f"several formats fit: {', '.join(fitting)} (columns {columns})",
             remedy="choose the one that the trainer uses with --format; "
             "if the files differ, filter each kind in a separate run",
@@ -141,13 +189,7 @@ def _detect_format(schema: pa.Schema) -> FormatName:
     known = "; ".join(f"{name}: {', '.join(needs)}" for name, (needs, _) in FORMATS.items())
     problem = f"no known format fits the columns ({columns})"
     remedy = f"name the format with --format and its columns with --column; formats need {known}"
-    raise _explain_near_miss(schema, problem) or InputError(problem, remedy=remedy)
-
-
-def _has_columns(schema: pa.Schema, needs: tuple[str, ...]) -> bool:
-    return all(
-        column in schema.names and fits(column, schema.field(column).type) for column in needs
-    )
+    return _explain_near_miss(schema, problem) or InputError(problem, remedy=remedy)
 
 
 def _explain_near_miss(schema: pa.Schema, problem: str) -> InputError | None:
@@ -163,23 +205,17 @@ def _explain_near_miss(schema: pa.Schema, problem: str) -> InputError | None:
     return None
 
 
-def fits(column: str, kind: pa.DataType) -> bool:
-    """Return whether a type suits a format's column."""
-    return COLUMN_CHECKS.get(column, is_text)(kind)
-
-
 def _require_column(schema: pa.Schema, name: str, column: str, actual: str) -> None:
-    if actual not in schema.names:
+    kind = find_type(schema, actual)
+    if kind is None:
         raise InputError(
             f"format {name} needs column {actual!r}, but the corpus has {', '.join(schema.names)}",
             remedy=f"name the column with --column {column}=COLUMN",
         )
-    kind = schema.field(actual).type
     if not fits(column, kind):
         raise InputError(
             f"column {actual!r} is {_describe_type(kind)}, "
-            f"which format {name} can't use as {column!r}: "
-            f"it needs {EXPECTED_TYPES.get(column, 'text')}",
+            f"which format {name} can't use as {column!r}: it needs {describe_need(column)}",
             remedy=_suggest_conversion(column, kind),
         )
 
@@ -205,7 +241,7 @@ def _settle_lot_fields(
         field: LotField | None = getattr(config, name) or _detect_lot_field(schema, name, keys)
         if field is None:
             continue
-        if field.column is not None and field.column not in (*schema.names, *keys):
+        if field.column is not None and not _is_known(schema, field.column, keys):
             raise InputError(
                 f"{name} is configured to come from column {field.column!r}, "
                 f"but the corpus has {', '.join([*schema.names, *keys])}",
@@ -217,8 +253,17 @@ def _settle_lot_fields(
 
 def _detect_lot_field(schema: pa.Schema, name: str, keys: Sequence[str]) -> LotField | None:
     """Return the first usual column of a lot field, or None; a nested column can't hold a name."""
-    flat = {item.name for item in schema if not pa.types.is_nested(item.type)}
     for column in LOT_COLUMNS[name]:
-        if column in flat or column in keys:
+        if _is_known(schema, column, keys) and not pa.types.is_nested(_get_type(schema, column)):
             return LotField(column=column)
     return None
+
+
+def _is_known(schema: pa.Schema, column: str, keys: Sequence[str]) -> bool:
+    return column in keys or find_type(schema, column) is not None
+
+
+def list_paths(config: CorpusConfig) -> Iterable[str]:
+    """Return the columns that a configuration names, each of which may be a path."""
+    lots = (getattr(config, name) for name in LOT_FIELDS)
+    return (*config.columns.values(), *(field.column for field in lots if field and field.column))

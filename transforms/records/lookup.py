@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from transforms.records.columns import STEP, find_column
 from transforms.records.json_texts import encode_calls, replace_surrogates
-
-STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
-"""A step of a field path: an index in a list, or a key."""
-
-
-def find_column(path: str, columns: Iterable[str]) -> str | None:
-    """Return the column that a field path begins with, or None.
-
-    The names of columns may contain dots and brackets, so the longest name that fits is returned.
-    """
-    return max(
-        (name for name in columns if path == name or path.startswith(f"{name}[")),
-        key=len,
-        default=None,
-    )
 
 
 def get_field_text(record: Mapping[str, Any], path: str) -> str | None:

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 ROLE_FIELDS = ("role", "from")
 
-CONTENTS = ("content", "value", "parts", "text", "message")
+CONTENTS = (
+    *("content", "value", "parts", "text", "message"),
+    *("answer", "response", "completion", "generation", "output", "generated_text"),
+)
 """The fields that hold what a turn says. Of a message that has several, the first is read."""
 
 THINKING_FIELDS = (

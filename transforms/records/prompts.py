@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from transforms.records.columns import get_value
 from transforms.records.companions import (
     PROMPT_COLUMNS,
     Companions,
@@ -133,6 +134,8 @@ def _select_turns(segments: Segments, indices: Sequence[int]) -> tuple[list[_Tur
     side = [index for index in spoken if columns[index] == answering]
     kept = _cut_before_last_answer(side, answers)
     before = _join_turns(segments, kept)
+    if any(turn.role == "system" for turn in before):  # trainers prefer it to the column's
+        asked = [turn for turn in asked if turn.role != "system"]
     repeated = len(before) >= len(asked) and all(
         one.has_words_of(other) for one, other in zip(asked, before, strict=False)
     )
@@ -162,15 +165,16 @@ def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
     for index in indices:
         code, message = int(segments.field_codes[index]), int(segments.messages[index])
         path, text = segments.fields[code], segments.text[index].as_py()
-        if before is None or before[:2] != (path.column, message):
-            turns.append(_Turn(path.column, message, _get_role(segments, index)))
+        role = _get_role(segments, index)
+        if before is None or before[:3] != (path.column, message, role):
+            turns.append(_Turn(path.column, message, role))
         turn = turns[-1]
         if CHANNELS[segments.channel_codes[index]] == "tool":
             turn.calls.append(text)
         else:
-            same = before == (path.column, message, code) or not turn.content
+            same = before == (path.column, message, role, code) or not turn.content
             turn.content += ("" if same else "\n") + text
-        before = (path.column, message, code)
+        before = (path.column, message, role, code)
     return turns
 
 
@@ -204,7 +208,7 @@ def _describe_turns(
 
 def _get_message(record: Mapping[str, Any], turn: _Turn) -> Mapping[str, Any]:
     """Return the message of a turn as the row has it, or nothing if it has no fields."""
-    messages = record.get(turn.column)
+    messages = get_value(record, turn.column)
     if not isinstance(messages, list) or turn.index >= len(messages):
         return {}
     return messages[turn.index] if isinstance(messages[turn.index], dict) else {}

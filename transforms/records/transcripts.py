@@ -11,9 +11,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from schemas.corpora import Transcripts
-from transforms.records.formats import Layout, is_text
+from transforms.records.columns import find_type, take_column
+from transforms.records.formats import Layout
 from transforms.records.reasoning import ChannelSpan
 from transforms.records.roles import find_channel, normalise_role
+from transforms.records.shapes import is_text
 
 LONGEST_PREAMBLE = 2_000
 """Characters that may precede the first mark: an instruction to the model, or a system prompt."""
@@ -244,11 +246,15 @@ def _find_last_token(text: str, start: int, end: int) -> str:
 def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, float]:
     """Return the share of transcripts in each column of text, among its texts in some tables."""
     return {
-        name: _measure_column([table.column(name) for table in tables])
+        name: _measure_column([take_column(table, name) for table in tables])
         for name in dict.fromkeys(layout.columns.values())
-        if all(name in table.column_names for table in tables)
-        and any(is_text(table.schema.field(name).type) for table in tables)
+        if _is_text_column([find_type(table.schema, name) for table in tables])
     }
+
+
+def _is_text_column(kinds: Sequence[pa.DataType | None]) -> bool:
+    """Return whether all tables have a column, and some of them text in it."""
+    return None not in kinds and any(kind is not None and is_text(kind) for kind in kinds)
 
 
 def _measure_column(chunks: Iterable[pa.ChunkedArray]) -> float:

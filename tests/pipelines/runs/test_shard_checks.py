@@ -191,6 +191,30 @@ def test_shards_whose_rows_have_rare_shapes(config, corpus):
     assert list_problems(Path(config.output)) == []
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": "Q", "output": ["A heron.", "B"], "history": [["P", "A heron."]]},
+        {"response": {"body": {"choices": [{"message": {"role": "assistant", "content": "A"}}]}}},
+        {
+            "conversations": [{"from": "human", "value": "Q"}],
+            "chosen": {"from": "gpt", "value": "A heron."},
+            "rejected": {"from": "gpt", "value": "B"},
+        },
+    ],
+)
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_shards_of_nested_columns_and_lists(config, tmp_path, row, kind):
+    """Columns of every shape, and columns named by paths, agree with their digests."""
+    path = tmp_path / f"rows.{kind}"
+    if kind == "jsonl":
+        write_rows(path, [row, {}, row])
+    else:
+        pq.write_table(pa.Table.from_pylist([row, {}, row]), path)
+    run_filter(config.model_copy(update={"input": (str(path),)}))
+    assert list_problems(Path(config.output)) == []
+
+
 def test_a_row_count_that_was_changed(run):
     """The manifest's own count of a file's rows must be right."""
     folder, manifest = run

@@ -26,9 +26,9 @@ from transforms.files.shards import (
     read_task,
 )
 from transforms.files.sources import Cut, survey
-from transforms.records.formats import fits
 from transforms.records.json_columns import select_columns
 from transforms.records.json_messages import MESSAGES
+from transforms.records.shapes import fits
 
 
 def limits(rows=5_000, bytes_=32 << 20):

@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from schemas.corpora import CorpusConfig
 from transforms.records.fields import Codes, CodeTable, FieldPath, read_fields
 from transforms.records.formats import settle_layout
-from transforms.records.json_columns import project_rows
+from transforms.records.json_columns import ColumnKinds, project_rows, select_columns
 from transforms.records.json_messages import MESSAGES as JSON_MESSAGES
 from transforms.records.lookup import get_field_text
 from transforms.records.roles import ROLES
 from transforms.records.segments import extract_segments
+from transforms.records.usual_names import USUAL_PATHS
 
 STRING = pa.string()
+ANSWER = {"role": "assistant", "content": "A"}
 CHAT = pa.schema([("messages", pa.list_(pa.struct([("role", STRING), ("content", STRING)])))])
 
 
@@ -635,3 +637,175 @@ def test_messages_of_apis_are_read_alike_from_both_kinds_of_file(message, expect
             assert [get_field_text(row, path) for path in segments.field_paths] == segments.texts
             assert len(found) == len(expected) + (1 if other in messages and other else 0)
             assert set(segments.roles[: len(expected)]) == {"assistant"}
+
+
+def read_json(rows, **config):
+    """Extract the segments of rows as a run does that reads them from JSON Lines."""
+    kinds = ColumnKinds(paths=USUAL_PATHS)
+    for row in rows:
+        kinds.observe(row)
+    schema = kinds.settle_schema()
+    layout = settle_layout(schema, CorpusConfig(**config))
+    found = project_rows(rows, select_columns(schema, layout.columns.values(), ()))
+    assert found.misfits == {}
+    return extract_segments(found.table, layout)
+
+
+LAYOUTS = {
+    "gemini": (
+        {
+            "systemInstruction": {"role": "user", "parts": [{"text": "S"}]},
+            "contents": [
+                {"role": "user", "parts": [{"text": "Q"}]},
+                {"role": "model", "parts": [{"text": "A"}, {"text": "B"}]},
+            ],
+        },
+        [
+            ("systemInstruction.parts[0].text", "system", "answer", "S"),
+            ("contents[0].parts[0].text", "user", "answer", "Q"),
+            ("contents[1].parts[0].text", "assistant", "answer", "A"),
+            ("contents[1].parts[1].text", "assistant", "answer", "B"),
+        ],
+    ),
+    "batch": (
+        {"response": {"body": {"choices": [{"index": 0, "message": {**ANSWER, "refusal": "R"}}]}}},
+        [
+            ("response.body.choices[0].message.content", "assistant", "answer", "A"),
+            ("response.body.choices[0].message.refusal", "assistant", "answer", "R"),
+        ],
+    ),
+    "logged calls of an API": (
+        {
+            "request": {"messages": [{"role": "user", "content": "Q"}]},
+            "response": {"choices": [{"message": ANSWER}, {"message": ANSWER}]},
+        },
+        [
+            ("request.messages[0].content", "user", "answer", "Q"),
+            ("response.choices[0].message.content", "assistant", "answer", "A"),
+            ("response.choices[1].message.content", "assistant", "answer", "A"),
+        ],
+    ),
+    "candidates": (
+        {"response": {"candidates": [{"content": {"role": "model", "parts": [{"text": "A"}]}}]}},
+        [("response.candidates[0].content.parts[0].text", "assistant", "answer", "A")],
+    ),
+    "openai preference": (
+        {
+            "input": {"messages": [{"role": "user", "content": "Q"}]},
+            "preferred_output": [ANSWER],
+            "non_preferred_output": [{"role": "assistant", "content": "N"}],
+        },
+        [
+            ("input.messages[0].content", "user", "answer", "Q"),
+            ("preferred_output[0].content", "assistant", "answer", "A"),
+            ("non_preferred_output[0].content", "assistant", "answer", "N"),
+        ],
+    ),
+    "single messages as sides": (
+        {
+            "conversations": [{"from": "human", "value": "Q"}],
+            "chosen": {"from": "gpt", "value": "A"},
+            "rejected": {"from": "gpt", "value": "N"},
+            "system": "S",
+        },
+        [
+            ("system", "system", "answer", "S"),
+            ("conversations[0].value", "user", "answer", "Q"),
+            ("chosen.value", "assistant", "answer", "A"),
+            ("rejected.value", "assistant", "answer", "N"),
+        ],
+    ),
+    "sides after an instruction": (
+        {"instruction": "Q", "input": "I", "chosen": "A", "rejected": "N"},
+        [
+            ("instruction", "user", "answer", "Q"),
+            ("input", "user", "answer", "I"),
+            ("chosen", "assistant", "answer", "A"),
+            ("rejected", "assistant", "answer", "N"),
+        ],
+    ),
+    "history": (
+        {"instruction": "Q", "output": "A", "history": [["P", "B"], ["R", "C"]], "system": "S"},
+        [
+            ("system", "system", "answer", "S"),
+            ("history[0][0]", "user", "answer", "P"),
+            ("history[0][1]", "assistant", "answer", "B"),
+            ("history[1][0]", "user", "answer", "R"),
+            ("history[1][1]", "assistant", "answer", "C"),
+            ("instruction", "user", "answer", "Q"),
+            ("output", "assistant", "answer", "A"),
+        ],
+    ),
+    "system prompts in a column": (
+        {"conversations": [{"from": "gpt", "value": "A"}], "system": "S", "tools": "[]"},
+        [
+            ("system", "system", "answer", "S"),
+            ("conversations[0].value", "assistant", "answer", "A"),
+        ],
+    ),
+    "reasoning beside the answer": (
+        {"Question": "Q", "Complex_CoT": "T", "Response": "A"},
+        [
+            ("Question", "user", "answer", "Q"),
+            ("Complex_CoT", "assistant", "thinking", "T"),
+            ("Response", "assistant", "answer", "A"),
+        ],
+    ),
+    "several texts": (
+        {"prompt": "Q", "completion": ["A", "B"]},
+        [
+            ("prompt", "user", "answer", "Q"),
+            ("completion[0]", "assistant", "answer", "A"),
+            ("completion[1]", "assistant", "answer", "B"),
+        ],
+    ),
+    "several answers": (
+        {
+            "instruction": "Q",
+            "completions": [{"model": "m", "response": "A", "reasoning": "T"}, {"response": "B"}],
+        },
+        [
+            ("instruction", "user", "answer", "Q"),
+            ("completions[0].reasoning", "assistant", "thinking", "T"),
+            ("completions[0].response", "assistant", "answer", "A"),
+            ("completions[1].response", "assistant", "answer", "B"),
+        ],
+    ),
+    "reasoning beside text": (
+        {"text": "A", "reasoning": "T"},
+        [("reasoning", "assistant", "thinking", "T"), ("text", "assistant", "answer", "A")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("row", "expected"), LAYOUTS.values(), ids=LAYOUTS)
+def test_layouts_are_read_without_options(row, expected):
+    """Layouts of tools and APIs are recognised, and read alike from both kinds of file."""
+    empty = {}
+    for segments in (extract(pa.Table.from_pylist([row, empty])), read_json([row, empty])):
+        assert segments.rows.tolist() == [0] * len(expected)
+        found = zip(
+            segments.field_paths, segments.roles, segments.channels, segments.texts, strict=True
+        )
+        assert list(found) == expected
+        assert [get_field_text(row, path) for path in segments.field_paths] == segments.texts
+    assert digest(extract(pa.Table.from_pylist([row]))) == digest(read_json([row]))
+
+
+def digest(segments):
+    """Return what a digest depends on."""
+    return list(zip(segments.roles, segments.channels, segments.texts, strict=True))
+
+
+def test_a_path_may_name_any_column():
+    """A path of keys and indices is a column wherever one is named, in both kinds of file."""
+    row = {"data": {"turns": [[{"role": "user", "content": "Q"}, ANSWER]]}, "text": "other"}
+    config = {"format": "messages", "columns": {"messages": "data.turns[0]"}}
+    kinds = ColumnKinds(paths=["data.turns[0]"])
+    kinds.observe(row)
+    schema = kinds.settle_schema()
+    layout = settle_layout(schema, CorpusConfig(**config))
+    table = project_rows([row], select_columns(schema, layout.columns.values(), ())).table
+    for segments in (extract_segments(table, layout), extract([row], **config)):
+        assert segments.field_paths == ["data.turns[0][0].content", "data.turns[0][1].content"]
+        assert [get_field_text(row, path) for path in segments.field_paths] == ["Q", "A"]

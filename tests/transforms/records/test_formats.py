@@ -5,9 +5,9 @@ import pytest
 
 from schemas.corpora import FORMATS, CorpusConfig, LotField
 from schemas.errors import InputError
-from transforms.records.formats import Layout, fits, is_text, is_turns, settle_layout
-from transforms.records.json_columns import ARROW_TYPES
+from transforms.records.formats import Layout, list_paths, settle_layout
 from transforms.records.json_messages import MESSAGES
+from transforms.records.json_shapes import ARROW_TYPES
 
 STRING = pa.string()
 TURNS = pa.list_(pa.struct([("role", STRING), ("content", STRING)]))
@@ -28,7 +28,8 @@ CALLS = pa.list_(
 REASONED = pa.list_(
     pa.struct([("role", STRING), ("content", STRING), ("reasoning_content", STRING)])
 )
-SHARED = pa.list_(pa.struct([("from", STRING), ("value", STRING)]))
+TURN = pa.struct([("from", STRING), ("value", STRING)])
+SHARED = pa.list_(TURN)
 
 
 def settle(*columns, **config):
@@ -275,12 +276,12 @@ def test_lots_by_system_prompt_are_described():
         ),
         (
             [("chosen", STRING), ("rejected", pa.null())],
-            "'rejected' is null, .* it needs text, or a list of",
+            "'rejected' is null, .* it needs text, a message, or a list of",
             "empty in every row",
         ),
         (
             [("prompt", STRING), ("completion", pa.int64())],
-            "'completion' is int64, .* it needs text, or a list of",
+            "'completion' is int64, .* it needs text, a list of answers, or a list of",
             "convert the column",
         ),
     ],
@@ -290,37 +291,6 @@ def test_a_column_of_another_type_is_explained(columns, message, remedy):
     with pytest.raises(InputError, match=message) as caught:
         settle(*columns)
     assert remedy in caught.value.remedy
-
-
-def test_types_of_turns():
-    """Turns are lists of structs with a role and a content, not lists of text or single structs."""
-    assert is_turns(TURNS)
-    assert is_turns(SHARED)
-    assert is_turns(pa.list_(pa.struct([("role", STRING), ("value", STRING)])))
-    assert is_turns(pa.list_(pa.struct([("role", STRING), ("parts", PARTS)])))
-    assert is_turns(pa.list_(pa.struct([("role", pa.null()), ("content", pa.null())])))
-    assert not is_turns(pa.list_(STRING))
-    for role, content in ((STRING, pa.int64()), (pa.int64(), STRING), (STRING, pa.bool_())):
-        assert not is_turns(pa.list_(pa.struct([("role", role), ("content", content)])))
-    assert not is_turns(TURNS.value_type)
-    assert not is_turns(pa.list_(pa.struct([("role", STRING)])))
-    assert not is_turns(pa.list_(pa.struct([("content", STRING)])))
-
-
-def test_types_of_text():
-    """Bytes, numbers and nulls aren't text."""
-    for kind in (
-        pa.binary(),
-        pa.int32(),
-        pa.null(),
-        pa.list_(STRING),
-        pa.dictionary(pa.int8(), pa.int64()),
-    ):
-        assert not is_text(kind)
-        assert not fits("text", kind)
-    assert fits("prompt", STRING)
-    assert fits("prompt", TURNS)
-    assert not fits("instruction", TURNS)
 
 
 def test_optional_columns_must_fit_too():
@@ -338,3 +308,140 @@ def test_optional_columns_must_fit_too():
         settle_layout(schema, CorpusConfig())
     empty = pa.schema([("instruction", pa.string()), ("output", pa.string()), ("input", pa.null())])
     assert settle_layout(empty, CorpusConfig()).format == "alpaca"
+
+
+@pytest.mark.parametrize(
+    ("columns", "name", "found"),
+    [
+        (
+            [("Question", STRING), ("Complex_CoT", STRING), ("Response", STRING)],
+            "completion",
+            {"prompt": "Question", "completion": "Response", "thinking": "Complex_CoT"},
+        ),
+        (
+            [("instruction", STRING), ("generation", STRING)],
+            "alpaca",
+            {"instruction": "instruction", "output": "generation"},
+        ),
+        (
+            [("instruction", STRING), ("context", STRING), ("response", STRING)],
+            "alpaca",
+            {"instruction": "instruction", "input": "context", "output": "response"},
+        ),
+        (
+            [("prompt", STRING), ("answers", pa.list_(STRING))],
+            "completion",
+            {"prompt": "prompt", "completion": "answers"},
+        ),
+        ([("conversation", TURNS)], "messages", {"messages": "conversation"}),
+        (
+            [("messages", TURNS), ("system_prompt", STRING)],
+            "messages",
+            {"messages": "messages", "system": "system_prompt"},
+        ),
+        (
+            [("prompt", STRING), ("instruction", STRING), ("chosen", STRING), ("rejected", STRING)],
+            "preference",
+            {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"},
+        ),
+        (
+            [
+                ("conversations", SHARED),
+                ("chosen", SHARED.value_type),
+                ("rejected", SHARED.value_type),
+            ],
+            "preference",
+            {"prompt": "conversations", "chosen": "chosen", "rejected": "rejected"},
+        ),
+        (
+            [("input", pa.struct([("messages", TURNS)])), ("chosen", TURNS), ("rejected", TURNS)],
+            "preference",
+            {"prompt": "input.messages", "chosen": "chosen", "rejected": "rejected"},
+        ),
+    ],
+)
+def test_usual_names_are_found(columns, name, found):
+    """Columns by other usual names are found, in any case, where no format's own names fit."""
+    layout = settle(*columns)
+    assert (layout.format, layout.columns) == (name, found)
+
+
+def test_own_names_win():
+    """Other usual names count only if the formats' own names don't settle the format."""
+    layout = settle(("text", STRING), ("question", STRING), ("answer", STRING))
+    assert layout.columns == {"text": "text"}
+    layout = settle(("prompt", STRING), ("completion", STRING), ("response", STRING))
+    assert layout.columns == {"prompt": "prompt", "completion": "completion"}
+
+
+def test_several_usual_names_are_refused():
+    """If two columns may be the same one, the error names them and the option."""
+    with pytest.raises(
+        InputError, match="column 'completion' may be any of response, generation"
+    ) as caught:
+        settle(("prompt", STRING), ("generation", STRING), ("response", STRING))
+    assert caught.value.remedy == "name it with --format completion --column completion=COLUMN"
+    columns = ("prompt", STRING), ("generation", STRING), ("response", STRING)
+    layout = settle(*columns, columns={"completion": "generation"})
+    assert (layout.format, layout.columns["completion"]) == ("completion", "generation")
+
+
+def test_a_configured_column_helps_to_detect_the_format():
+    """With a column named, only the formats that have it are candidates."""
+    columns = ("messages", TURNS), ("text", STRING), ("notes", STRING)
+    layout = settle(*columns, columns={"thinking": "notes"})
+    assert (layout.format, layout.columns) == ("text", {"text": "text", "thinking": "notes"})
+    assert settle(("dialogue", TURNS), columns={"messages": "dialogue"}).format == "messages"
+
+
+def test_a_configured_option_must_exist_and_fit():
+    """An optional column that is named and missing is refused, and so is one of another type."""
+    columns = ("prompt", STRING), ("completion", STRING), ("steps", pa.list_(STRING))
+    with pytest.raises(InputError, match="completion needs column 'cot'"):
+        settle(*columns, format="completion", columns={"thinking": "cot"})
+    with pytest.raises(
+        InputError, match=r"'steps' is a list of texts, .*'thinking': it needs text"
+    ):
+        settle(*columns, format="completion", columns={"thinking": "steps"})
+
+
+def test_optional_columns_of_other_types_are_left_alone():
+    """A column that happens to have an optional column's name isn't read if it doesn't fit."""
+    columns = ("messages", TURNS), ("system", pa.int64()), ("tools", pa.list_(STRING))
+    assert settle(*columns).columns == {"messages": "messages"}
+    columns = ("instruction", STRING), ("output", STRING), ("history", STRING)
+    assert settle(*columns).columns == {"instruction": "instruction", "output": "output"}
+
+
+@pytest.mark.parametrize(
+    "name", ["model_name", "generation_model", "generated_by", "assistant_model", "model_id"]
+)
+def test_more_names_of_teachers_are_found(name):
+    """Names by which other tools call the teacher's column are found as well."""
+    assert settle(("text", STRING), (name, STRING)).lots["teacher"].column == name
+
+
+def test_lots_may_be_nested():
+    """A usual path names a teacher, and a configured one any field of the lot."""
+    metadata = pa.struct([("model", STRING), ("run", pa.struct([("day", STRING)]))])
+    columns = ("text", STRING), ("metadata", metadata)
+    assert settle(*columns).lots == {"teacher": LotField(column="metadata.model")}
+    lots = settle(*columns, date=LotField(column="metadata.run.day")).lots
+    assert lots["date"] == LotField(column="metadata.run.day")
+    with pytest.raises(InputError, match=r"'metadata\.absent', but the corpus has text"):
+        settle(*columns, date=LotField(column="metadata.absent"))
+
+
+def test_a_configuration_lists_its_columns():
+    """The columns of the format and of the lots that are configured are listed, as paths may be."""
+    config = CorpusConfig(
+        format="messages", columns={"messages": "a.b"}, teacher=LotField(column="c.d")
+    )
+    assert list(list_paths(config)) == ["a.b", "c.d"]
+    assert list(list_paths(CorpusConfig(date=LotField(constant="2025")))) == []
+
+
+def test_system_prompts_in_a_column_form_lots():
+    """A column of system prompts gives each row its own, as turns do."""
+    columns = ("instruction", STRING), ("output", STRING), ("system", STRING)
+    assert "system_prompt=each row's own" in settle(*columns).describe()

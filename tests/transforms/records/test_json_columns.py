@@ -1,7 +1,6 @@
 """Columns of JSON records: their kinds, the rows that fit them, and what is read from a row."""
 
 import json
-import math
 from collections import Counter
 
 import pyarrow as pa
@@ -11,18 +10,15 @@ from hypothesis import strategies as st
 
 from transforms.records import json_columns
 from transforms.records.json_columns import (
-    ARROW_TYPES,
     IS_LOT,
     MOST_COLUMNS,
-    TYPE_NAMES,
     ColumnKinds,
-    classify_value,
-    describe_value,
     has_values,
     project_rows,
     select_columns,
 )
 from transforms.records.json_messages import MAX_CALL_DEPTH, MESSAGES, PLAIN_FIELDS
+from transforms.records.json_shapes import ARROW_TYPES, classify_value
 
 TURN = {"role": "user", "content": "U"}
 
@@ -44,34 +40,6 @@ def project(rows, lots=(), **types):
     """Project rows to a column of messages, or to columns of these types, and to lots."""
     schema = pa.schema(list((types or {"messages": MESSAGES}).items()))
     return project_rows(rows, select_columns(schema, schema.names, lots))
-
-
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [
-        (None, "null"),
-        ("", "text"),
-        (True, "bool"),
-        (0, "number"),
-        (1.5, "number"),
-        (math.nan, "number"),
-        ({}, "other"),
-        ({"role": "user"}, "other"),
-        ([], "empty"),
-        ([None, None], "empty"),
-        (["text"], "other"),
-        ([[]], "other"),
-        ([{}], "other"),
-        ([{"content": "U"}], "other"),
-        ([TURN], "messages"),
-        ([{"from": "human"}], "messages"),
-        ([None, {"role": None}, "text"], "messages"),
-        (["text", TURN], "other"),
-    ],
-)
-def test_values_have_a_kind(value, kind):
-    """The first item that isn't null decides whether a list has messages."""
-    assert classify_value(value) == kind
 
 
 @pytest.mark.parametrize(
@@ -360,26 +328,3 @@ def test_an_array_without_a_value_is_known():
     assert has_values(pa.array([None, ""]))
     assert not has_values(pa.array([None], pa.string()))
     assert not has_values(pa.array([], pa.string()))
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (None, "null"),
-        (True, "a bool"),
-        (3, "a number"),
-        (2.5, "a number"),
-        ("", "text"),
-        ([], "a list"),
-        ({}, "an object"),
-    ],
-)
-def test_values_are_described_in_words(value, words):
-    """A description has the kind of a value."""
-    assert describe_value(value) == words
-
-
-def test_long_types_have_names():
-    """The types of messages and of other nested values have short names."""
-    assert TYPE_NAMES[MESSAGES] == "a list of messages"
-    assert TYPE_NAMES[settle_values({"a": 1})] == "an object or a list"

@@ -10,7 +10,7 @@ from schemas.corpora import CorpusConfig
 from transforms.records.formats import settle_layout
 from transforms.records.json_columns import project_rows
 from transforms.records.json_messages import MESSAGES as JSON_MESSAGES
-from transforms.records.lookup import find_column, get_field_text
+from transforms.records.lookup import get_field_text
 from transforms.records.segments import extract_segments
 
 TEXTS = st.text(max_size=80) | st.lists(
@@ -132,11 +132,3 @@ def test_a_record_of_json_lines_gives_the_text_that_was_scored():
 def test_a_path_that_leads_nowhere_finds_nothing(path):
     """A damaged path gives None, not an error or another field's text."""
     assert get_field_text({"messages": [{"role": "user", "content": "text"}]}, path) is None
-
-
-def test_column_names_may_hold_dots_and_brackets():
-    """If two columns begin a path, the longer is meant, but not one that only looks alike."""
-    assert find_column("my.chat[0].content", ["my", "my.chat", "my.chats"]) == "my.chat"
-    assert find_column("chat[0][1].content", ["chat", "chat[0]"]) == "chat[0]"
-    assert find_column("output", ["out", "output"]) == "output"
-    assert find_column("output", ["out"]) is None

@@ -128,7 +128,7 @@ def test_other_fields_have_texts(name, value, parts):
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text("ab", max_size=3),
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab", max_size=3),
     lambda below: (
         st.lists(below, max_size=3)
         | st.dictionaries(st.sampled_from([*CHANNELS_OF_KEYS, "type", "x"]), below, max_size=3)

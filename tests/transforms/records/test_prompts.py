@@ -269,7 +269,8 @@ def test_system_prompt_question_and_tools_in_columns_of_their_own():
     prompt = build({**row, "tools": '[{"name": "look"}]'})
     assert prompt.messages == [
         {"role": "system", "content": "S"},
-        {"role": "user", "content": "U\nV"},
+        {"role": "user", "content": "U"},
+        {"role": "user", "content": "V"},
     ]
     assert prompt.tools == [{"name": "look"}]
     assert prompt.encode().endswith('"tools":[{"name":"look"}]}')

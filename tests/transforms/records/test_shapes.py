@@ -1,0 +1,112 @@
+"""Shapes of columns: which types suit which column of a format."""
+
+import pyarrow as pa
+import pytest
+
+from transforms.records.json_shapes import ARROW_TYPES
+from transforms.records.shapes import (
+    COLUMN_CHECKS,
+    describe_need,
+    find_wrapper,
+    fits,
+    is_answers,
+    is_message,
+    is_pairs,
+    is_text,
+    is_texts,
+    is_turns,
+)
+
+STRING = pa.string()
+MESSAGE = pa.struct([("role", STRING), ("content", STRING)])
+TURNS = pa.list_(MESSAGE)
+PARTS = pa.list_(pa.struct([("type", STRING), ("text", STRING)]))
+SHARED = pa.list_(pa.struct([("from", STRING), ("value", STRING)]))
+
+
+def test_types_of_turns():
+    """Turns are lists of structs with a role and a content, not lists of text or single structs."""
+    assert is_turns(TURNS)
+    assert is_turns(SHARED)
+    assert is_turns(pa.list_(pa.struct([("role", STRING), ("value", STRING)])))
+    assert is_turns(pa.list_(pa.struct([("role", STRING), ("parts", PARTS)])))
+    assert is_turns(pa.list_(pa.struct([("role", pa.null()), ("content", pa.null())])))
+    assert not is_turns(pa.list_(STRING))
+    for role, content in ((STRING, pa.int64()), (pa.int64(), STRING), (STRING, pa.bool_())):
+        assert not is_turns(pa.list_(pa.struct([("role", role), ("content", content)])))
+    assert not is_turns(TURNS.value_type)
+    assert not is_turns(pa.list_(pa.struct([("role", STRING)])))
+    assert not is_turns(pa.list_(pa.struct([("content", STRING)])))
+
+
+def test_types_of_text():
+    """Bytes, numbers and nulls aren't text."""
+    for kind in (
+        pa.binary(),
+        pa.int32(),
+        pa.null(),
+        pa.list_(STRING),
+        pa.dictionary(pa.int8(), pa.int64()),
+    ):
+        assert not is_text(kind)
+        assert not fits("text", kind)
+    assert fits("prompt", STRING)
+    assert fits("prompt", TURNS)
+    assert not fits("instruction", TURNS)
+
+
+def test_types_of_answers_and_pairs():
+    """Lists of texts, of answers and of pairs are distinguished, also in Parquet's other types."""
+    answers = pa.large_list(pa.struct([("answer", STRING), ("model", STRING)]))
+    pairs = pa.list_(pa.large_list(pa.large_string()))
+    assert is_answers(answers)
+    assert not is_answers(TURNS)
+    assert not is_answers(pa.list_(pa.struct([("model", STRING)])))
+    assert is_pairs(pairs)
+    assert not is_pairs(pa.list_(STRING))
+    assert is_texts(pa.large_list(STRING))
+    assert not is_texts(pairs)
+    assert is_message(MESSAGE)
+    assert not is_message(TURNS)
+
+
+def test_choices_have_their_message_in_a_field():
+    """The field of an API's choices that holds the message is found, and messages have none."""
+    assert find_wrapper(pa.list_(pa.struct([("index", pa.int64()), ("message", MESSAGE)]))) == (
+        "message"
+    )
+    gemini = pa.struct([("role", STRING), ("parts", PARTS)])
+    assert find_wrapper(pa.list_(pa.struct([("content", gemini)]))) == "content"
+    assert find_wrapper(TURNS) is None
+    assert find_wrapper(pa.list_(pa.struct([("role", STRING), ("content", PARTS)]))) is None
+    assert find_wrapper(pa.list_(STRING)) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "kinds"),
+    [
+        ("messages", {"messages", "choices", "candidates"}),
+        ("conversations", {"messages", "choices", "candidates"}),
+        ("prompt", {"text", "messages"}),
+        ("completion", {"text", "messages", "choices", "candidates", "answers", "texts"}),
+        ("output", {"text", "messages", "choices", "candidates", "answers", "texts"}),
+        ("chosen", {"text", "messages", "message"}),
+        ("rejected", {"text", "messages", "message"}),
+        ("history", {"pairs"}),
+        ("system", {"text", "message"}),
+        ("thinking", {"text"}),
+        ("instruction", {"text"}),
+    ],
+)
+def test_kinds_of_json_that_fit_a_column(column, kinds):
+    """Each column of a format takes the kinds of value that its trainers do."""
+    fitting = {kind for kind, found in ARROW_TYPES.items() if fits(column, found)}
+    assert fitting == kinds
+
+
+def test_needs_are_described_in_words():
+    """Every column says what it needs, text if nothing else."""
+    assert describe_need("text") == "text"
+    assert all(
+        "text" in describe_need(name) or "list" in describe_need(name) for name in COLUMN_CHECKS
+    )

@@ -1,0 +1,36 @@
+"""Usual names of columns: each belongs to a column of a format, or names a field of the lots."""
+
+from schemas.corpora import FORMATS
+from schemas.lots import LOT_FIELDS
+from transforms.records.columns import is_path, split_steps
+from transforms.records.usual_names import COLUMN_NAMES, LOT_COLUMNS, USUAL_PATHS
+
+
+def test_names_are_those_of_columns_of_formats():
+    """Every column with other names exists in a format, and its own name isn't repeated."""
+    known = {column for needs, uses in FORMATS.values() for column in (*needs, *uses)}
+    assert set(COLUMN_NAMES) <= known
+    for column, names in COLUMN_NAMES.items():
+        assert column not in names
+        assert len(set(names)) == len(names)
+
+
+def test_no_name_is_of_two_columns_of_one_format():
+    """A column of a corpus is never read twice."""
+    for needs, uses in FORMATS.values():
+        names = [name for column in (*needs, *uses) for name in COLUMN_NAMES.get(column, ())]
+        assert len(set(names)) == len(names)
+
+
+def test_every_field_of_the_lots_has_names():
+    """The fields of a lot each have a list of usual names, which may be empty."""
+    assert set(LOT_COLUMNS) == set(LOT_FIELDS)
+
+
+def test_paths_are_well_formed():
+    """Every path has steps below its first name, and plain names aren't among the paths."""
+    assert "response.body.choices" in USUAL_PATHS
+    assert "metadata.model" in USUAL_PATHS
+    for path in USUAL_PATHS:
+        assert is_path(path)
+        assert split_steps("." + path)

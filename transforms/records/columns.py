@@ -1,0 +1,115 @@
+"""Columns of a corpus, each named by its own name or by a path into a nested column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
+"""A step of a path: an index in a list, or a key."""
+
+HEAD = re.compile(r"[.\[]")
+"""The characters that end the first name of a path."""
+
+PATH = re.compile(r"(?:\[\d+\]|\.[^.\[]+)+")
+
+
+def find_column(path: str, columns: Iterable[str]) -> str | None:
+    """Return the column that a path begins with, or None.
+
+    The names of columns may contain dots and brackets, so the longest name that fits is returned.
+    """
+    return max(
+        (name for name in columns if path == name or path.startswith((f"{name}[", f"{name}."))),
+        key=len,
+        default=None,
+    )
+
+
+def is_path(name: str) -> bool:
+    """Return whether a name may be a path into a nested column."""
+    return "." in name or "[" in name
+
+
+def list_heads(names: Iterable[str]) -> set[str]:
+    """Return columns by their names, and for paths also those that they begin with."""
+    known = list(names)
+    return {*known, *(HEAD.split(name, maxsplit=1)[0] for name in known)}
+
+
+@lru_cache(256)
+def split_steps(path: str) -> tuple[str | int, ...] | None:
+    """Return the keys and indices of a path below a column, or None if it isn't a path."""
+    if path and not PATH.fullmatch(path):
+        return None
+    return tuple(key or int(index) for index, key in STEP.findall(path))
+
+
+def get_value(row: Mapping[str, Any], name: str) -> Any:
+    """Return the value of a column in a row, or None if the row has none."""
+    if name in row or not is_path(name):
+        return row.get(name)
+    column = find_column(name, row)
+    if column is None or (steps := split_steps(name[len(column) :])) is None:
+        return None
+    value = row[column]
+    for step in steps:
+        if isinstance(step, str):
+            value = value.get(step) if isinstance(value, dict) else None
+        else:
+            value = value[step] if isinstance(value, list) and step < len(value) else None
+    return value
+
+
+def find_type(schema: pa.Schema, name: str) -> pa.DataType | None:
+    """Return the type of a column, or None if there is none of this name."""
+    column = find_column(name, schema.names)
+    if column is None or (steps := split_steps(name[len(column) :])) is None:
+        return None
+    kind = schema.field(column).type
+    for step in steps:
+        if isinstance(step, int) and is_list(kind):
+            kind = kind.value_type
+        elif isinstance(step, str) and pa.types.is_struct(kind) and kind.get_field_index(step) >= 0:
+            kind = kind.field(step).type
+        else:
+            return None
+    return kind
+
+
+def take_column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return a column of a table; `find_type` says whether there is one."""
+    column = find_column(name, table.column_names) or name
+    found = table.column(column)
+    steps = split_steps(name[len(column) :])
+    return _take_below(found, steps) if steps else found
+
+
+def _take_below(column: pa.ChunkedArray, steps: Sequence[str | int]) -> pa.ChunkedArray:
+    """Return what is below each value of a column, null where a list is too short."""
+    chunks, kind = column.chunks or [pa.array([], column.type)], column.type
+    for step in steps:
+        chunks = [
+            take_item(chunk, step) if isinstance(step, int) else pc.struct_field(chunk, step)
+            for chunk in chunks
+        ]
+        kind = chunks[0].type
+    return pa.chunked_array(chunks, kind)
+
+
+def take_item(lists: Any, index: int) -> pa.Array:
+    """Return the item of each list at an index, null where a list is too short."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    starts = np.cumsum(lengths) - lengths
+    return lists.flatten().take(pa.array(starts + index, mask=lengths <= index))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Return whether a type is a list of any length."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))

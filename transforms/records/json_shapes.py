@@ -1,0 +1,268 @@
+"""Shapes of values in JSON: their kinds, and the Arrow arrays that hold what is read of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from transforms.records.json_messages import (
+    MAX_CALL_DEPTH,
+    MESSAGE,
+    MESSAGES,
+    build_messages,
+    convert_plain_messages,
+    find_deep_call,
+)
+from transforms.records.json_texts import build_texts
+from transforms.records.parts import CONTENTS, ROLE_FIELDS
+
+Kind = Literal[
+    "null",
+    "empty",
+    "text",
+    "bool",
+    "number",
+    "other",
+    "messages",
+    "message",
+    "choices",
+    "candidates",
+    "answers",
+    "texts",
+    "pairs",
+]
+"""The kind of a value in JSON.
+
+A choice is an object with a `message`, a candidate one with a message as its `content`, an answer
+one with a content and no role.
+"""
+
+ANSWER = pa.struct([item for item in MESSAGE if item.name not in ROLE_FIELDS])
+
+ARROW_TYPES: dict[Kind, pa.DataType] = {
+    "null": pa.null(),
+    "empty": pa.null(),
+    "text": pa.string(),
+    "bool": pa.bool_(),
+    "number": pa.float64(),
+    "other": pa.struct([]),
+    "messages": MESSAGES,
+    "message": MESSAGE,
+    "choices": pa.list_(pa.struct([("message", MESSAGE)])),
+    "candidates": pa.list_(pa.struct([("content", MESSAGE)])),
+    "answers": pa.list_(ANSWER),
+    "texts": pa.list_(pa.string()),
+    "pairs": pa.list_(pa.list_(pa.string())),
+}
+"""The type that represents each kind of column when the format is detected."""
+
+KINDS = {kind: name for name, kind in ARROW_TYPES.items() if name != "empty"}
+
+WRAPPER_OF_KIND: dict[Kind, str] = {"choices": "message", "candidates": "content"}
+
+TYPE_NAMES = {
+    ARROW_TYPES["messages"]: "a list of messages",
+    ARROW_TYPES["message"]: "a message",
+    ARROW_TYPES["choices"]: "a list of choices, each with a message",
+    ARROW_TYPES["candidates"]: "a list of candidates, each with a content",
+    ARROW_TYPES["answers"]: "a list of objects with an answer each",
+    ARROW_TYPES["texts"]: "a list of texts",
+    ARROW_TYPES["pairs"]: "a list of lists of texts",
+    ARROW_TYPES["other"]: "an object or a list",
+}
+"""Names for the types whose own are long or unclear, for messages."""
+
+JSON_NAMES = {bool: "a bool", int: "a number", float: "a number", str: "text", list: "a list"}
+
+
+def classify_value(value: Any) -> Kind:
+    """Return the kind of a value; the first item that isn't null decides that of a list."""
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, list):
+        return _classify_list(value)
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int | float):
+        return "number"
+    return "message" if _is_message(value) else "other"
+
+
+def _is_message(value: Any) -> bool:
+    """Return whether a value is an object with a role, or with the parts of a content."""
+    if not isinstance(value, dict):
+        return False
+    return "role" in value or "from" in value or isinstance(value.get("parts"), list)
+
+
+def _classify_list(items: Sequence[Any]) -> Kind:
+    """Return the kind of a list, which its first item that isn't null decides."""
+    first = _find_first(items)
+    if first is None:
+        return "empty"
+    if isinstance(first, dict):
+        return "messages" if _is_message(first) else _classify_answer(first)
+    if isinstance(first, list):
+        return "pairs" if isinstance(_find_first(first), str) else "other"
+    return "texts" if isinstance(first, str) else "other"
+
+
+def _find_first(items: Sequence[Any]) -> Any:
+    return next((item for item in items if item is not None), None)
+
+
+def _classify_answer(item: dict[str, Any]) -> Kind:
+    """Return the kind of a list whose first item is an object without a role."""
+    for kind, wrapper in WRAPPER_OF_KIND.items():
+        if _is_message(item.get(wrapper)):
+            return kind
+    return "answers" if any(isinstance(item.get(name), str) for name in CONTENTS) else "other"
+
+
+def convert_plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
+    """Return values that all are text, or plain messages, as a column, or None for others.
+
+    Arrow converts them several times as fast as `build_column`, with the same result.
+    """
+    if pa.types.is_nested(kind) and kind != MESSAGES:
+        return None
+    try:
+        return convert_plain_messages(values) if kind == MESSAGES else pa.array(values, kind)
+    except (TypeError, UnicodeEncodeError, pa.ArrowException):
+        return None
+
+
+def explain_misfit(name: str, value: Any, kind: pa.DataType) -> str | None:
+    """Return why a value that isn't null doesn't fit a column of a type, or None."""
+    if pa.types.is_string(kind):
+        return None if isinstance(value, str) else describe_misfit(name, value, kind)
+    if pa.types.is_struct(kind):
+        return _explain_item(name, value, "message", kind)
+    if not isinstance(value, list):
+        return describe_misfit(name, value, kind)
+    reasons = (
+        _explain_item(f"{name}[{index}]", item, KINDS[kind], kind)
+        for index, item in enumerate(value)
+        if item is not None
+    )
+    return next((reason for reason in reasons if reason), None)
+
+
+def _explain_item(path: str, item: Any, kind: Kind, column: pa.DataType) -> str | None:
+    """Return why an item of a list, or a message alone, doesn't fit a column of a kind, or None."""
+    if kind == "texts":
+        return None if isinstance(item, str) else _describe_item(path, item, "text")
+    if kind == "pairs":
+        texts = isinstance(item, list) and all(isinstance(text, str | None) for text in item)
+        return None if texts else _describe_item(path, item, "a list of texts")
+    if not isinstance(item, dict):
+        return (
+            _describe_item(path, item, "an object")
+            if kind != "message"
+            else describe_misfit(path, item, column)
+        )
+    wrapper = WRAPPER_OF_KIND.get(kind)
+    message = item.get(wrapper) if wrapper else item
+    if isinstance(message, dict) and (below := find_deep_call(message)):
+        inside = f"{wrapper}.{below}" if wrapper else below
+        return f"field {f'{path}.{inside}'!r}: more than {MAX_CALL_DEPTH} nested objects and lists"
+    return None
+
+
+def describe_misfit(name: str, value: Any, kind: pa.DataType) -> str:
+    """Return the reason that a value of another kind than its column's is a misfit."""
+    expected = "text" if pa.types.is_string(kind) else TYPE_NAMES[kind]
+    return _describe_item(name, value, expected)
+
+
+def _describe_item(path: str, value: Any, expected: str) -> str:
+    return f"field {path!r}: {describe_value(value)} where the corpus has {expected}"
+
+
+def describe_value(value: Any) -> str:
+    """Return the kind of a JSON value in words."""
+    return "null" if value is None else JSON_NAMES.get(type(value), "an object")
+
+
+def build_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Return values that fit a type as an array of it."""
+    build = BUILDERS.get(KINDS[kind])
+    return build(values) if build else pa.nulls(len(values), kind)
+
+
+def _build_wrapped(values: Sequence[Any], kind: Kind) -> pa.Array:
+    """Return lists of objects that each hold a message, as a choice and a candidate do."""
+    wrapper = WRAPPER_OF_KIND[kind]
+    unwrapped = [value and [_unwrap(item, wrapper) for item in value] for value in values]
+    field = pa.field(wrapper, MESSAGE)
+    return _rewrap(build_messages(unwrapped), [field], ARROW_TYPES[kind])
+
+
+def _unwrap(item: Any, wrapper: str) -> Any:
+    message = item and item.get(wrapper)
+    return message if isinstance(message, dict) else None
+
+
+def _build_single(values: Sequence[Any]) -> pa.Array:
+    """Return messages as structs, null where a value is null."""
+    flat = build_messages([[value] for value in values]).flatten()
+    columns = [flat.field(item.name) for item in MESSAGE]
+    mask = pa.array([value is None for value in values], pa.bool_())
+    return pa.StructArray.from_arrays(columns, fields=list(MESSAGE), mask=mask)
+
+
+def _rewrap(lists: pa.ListArray, fields: Sequence[pa.Field], kind: pa.DataType) -> pa.ListArray:
+    """Return lists of messages as lists of structs with these fields, or with one as a wrapper."""
+    flat = lists.values
+    columns = [flat if item.type == MESSAGE else flat.field(item.name) for item in fields]
+    structs = pa.StructArray.from_arrays(columns, fields=list(fields))
+    return pa.ListArray.from_arrays(lists.offsets, structs, kind, mask=lists.is_null())
+
+
+def _chain(values: Iterable[Any]) -> Iterable[Any]:
+    return chain.from_iterable(value or () for value in values)
+
+
+def _build_lists(values: Sequence[Any], flat: pa.Array) -> pa.ListArray:
+    """Return an array of lists, null where a value is null, from the items of all."""
+    offsets = [0]
+    for value in values:
+        offsets.append(offsets[-1] + len(value or ()))
+    mask = pa.array([value is None for value in values], pa.bool_())
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()), flat, pa.list_(flat.type), mask=mask
+    )
+
+
+def _format_scalar(value: Any) -> str | None:
+    """Return a value as text; an object or a list, which can't name a lot, is null."""
+    if value is None or isinstance(value, dict | list):
+        return None
+    return value if isinstance(value, str) else str(value)
+
+
+def _build_texts(values: Sequence[Any]) -> pa.Array:
+    return build_texts([_format_scalar(value) for value in values])
+
+
+def _build_lists_of_texts(values: Sequence[Any]) -> pa.Array:
+    return _build_lists(values, build_texts(list(_chain(values))))
+
+
+BUILDERS: dict[Kind, Callable[[Sequence[Any]], pa.Array]] = {
+    "text": _build_texts,
+    "messages": build_messages,
+    "message": _build_single,
+    "choices": partial(_build_wrapped, kind="choices"),
+    "candidates": partial(_build_wrapped, kind="candidates"),
+    "answers": lambda values: _rewrap(build_messages(values), list(ANSWER), ARROW_TYPES["answers"]),
+    "texts": _build_lists_of_texts,
+    "pairs": lambda values: _build_lists(values, _build_lists_of_texts(list(_chain(values)))),
+}
+"""The function that builds a column of each kind; other kinds are read as nulls."""

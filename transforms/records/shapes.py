@@ -1,0 +1,120 @@
+"""Shapes of columns: which types hold text, messages, answers or pairs of turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from transforms.records.columns import is_list
+from transforms.records.parts import CONTENTS, ROLE_FIELDS
+
+WRAPPERS = ("message", "content")
+"""Fields that hold the message of a choice, in the answers of APIs."""
+
+TURNS = "a list of {role, content} or {from, value}"
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a type holds text, dictionary-encoded or not."""
+    if pa.types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(check(kind) for check in checks)
+
+
+def _may_hold_text(kind: pa.DataType) -> bool:
+    """Return whether a type is text or null, the type of a field that no row of a file fills."""
+    return is_text(kind) or pa.types.is_null(kind)
+
+
+def _has_role(kind: pa.DataType) -> bool:
+    return any(_may_hold_text(item.type) for item in kind if item.name in ROLE_FIELDS)
+
+
+def _has_content(kind: pa.DataType) -> bool:
+    """Return whether a struct has a content, which is text or typed parts."""
+    return any(
+        _may_hold_text(item.type) or pa.types.is_nested(item.type)
+        for item in kind
+        if item.name in CONTENTS
+    )
+
+
+def is_message(kind: pa.DataType) -> bool:
+    """Return whether a type is a struct with a role of text and a content."""
+    return bool(pa.types.is_struct(kind)) and _has_role(kind) and _has_content(kind)
+
+
+def is_turns(kind: pa.DataType) -> bool:
+    """Return whether a type is a list of messages."""
+    return is_list(kind) and is_message(kind.value_type)
+
+
+def find_wrapper(kind: pa.DataType) -> str | None:
+    """Return the field with the message, if a type is a list of an API's choices."""
+    if not is_list(kind) or not pa.types.is_struct(kind.value_type) or is_turns(kind):
+        return None
+    types = {item.name: item.type for item in kind.value_type}
+    return next((name for name in WRAPPERS if name in types and is_message(types[name])), None)
+
+
+def is_answers(kind: pa.DataType) -> bool:
+    """Return whether a type is a list of structs that hold an answer each, without a role."""
+    if not is_list(kind) or not pa.types.is_struct(kind.value_type):
+        return False
+    return _has_content(kind.value_type) and not _has_role(kind.value_type)
+
+
+def is_texts(kind: pa.DataType) -> bool:
+    """Return whether a type is a list of texts."""
+    return is_list(kind) and is_text(kind.value_type)
+
+
+def is_pairs(kind: pa.DataType) -> bool:
+    """Return whether a type is a list of pairs of texts: what the user said, and the answer."""
+    return is_list(kind) and is_texts(kind.value_type)
+
+
+def _is_conversation(kind: pa.DataType) -> bool:
+    return is_turns(kind) or find_wrapper(kind) is not None
+
+
+def _is_prompt(kind: pa.DataType) -> bool:
+    return is_text(kind) or is_turns(kind)
+
+
+def _is_side(kind: pa.DataType) -> bool:
+    return _is_prompt(kind) or is_message(kind)
+
+
+def _is_answer(kind: pa.DataType) -> bool:
+    several = is_texts(kind) or is_answers(kind)
+    return is_text(kind) or several or _is_conversation(kind)
+
+
+def _is_instruction(kind: pa.DataType) -> bool:
+    """Return whether a type may be a system prompt: text, or a struct with typed parts."""
+    return is_text(kind) or (bool(pa.types.is_struct(kind)) and _has_content(kind))
+
+
+COLUMN_CHECKS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
+    **dict.fromkeys(("messages", "conversations"), (_is_conversation, TURNS)),
+    "prompt": (_is_prompt, f"text, or {TURNS}"),
+    **dict.fromkeys(("chosen", "rejected"), (_is_side, f"text, a message, or {TURNS}")),
+    **dict.fromkeys(("completion", "output"), (_is_answer, f"text, a list of answers, or {TURNS}")),
+    "history": (is_pairs, "a list of pairs of texts"),
+    "system": (_is_instruction, "text, or a message"),
+}
+"""The check for the type of each format's column, and the type in words; others hold text."""
+
+
+def fits(column: str, kind: pa.DataType) -> bool:
+    """Return whether a type suits a format's column."""
+    check, _ = COLUMN_CHECKS.get(column, (is_text, ""))
+    return check(kind)
+
+
+def describe_need(column: str) -> str:
+    """Return the type that a format's column needs, in words."""
+    return COLUMN_CHECKS.get(column, (is_text, "text"))[1]

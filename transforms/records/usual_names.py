@@ -1,0 +1,64 @@
+"""Usual names of columns, by which a format and the lots are found without options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from transforms.records.columns import is_path
+
+COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
+    "messages": (
+        *("contents", "conversation", "dialogue", "dialog", "chat"),
+        *("response.body.choices", "response.choices", "response.candidates", "choices"),
+    ),
+    "prompt": (
+        *("question", "query", "problem", "input.messages", "request.messages"),
+        "request.contents",
+    ),
+    "completion": (
+        *("completions", "response", "responses", "answer", "answers"),
+        *("generation", "generations", "candidates"),
+        *("response.body.choices", "response.choices", "response.candidates"),
+    ),
+    "output": (
+        *("outputs", "response", "responses", "answer", "answers"),
+        *("completion", "completions", "generation", "generations"),
+    ),
+    "input": ("context",),
+    "chosen": ("preferred_output", "chosen_response", "preferred"),
+    "rejected": ("non_preferred_output", "rejected_response", "dispreferred"),
+    "system": (
+        *("system_prompt", "system_message", "systemInstruction", "system_instruction"),
+        "request.systemInstruction",
+    ),
+    "thinking": (
+        *("reasoning", "reasoning_content", "cot", "complex_cot", "chain_of_thought"),
+        *("thought", "thoughts", "rationale", "reasoning_trace", "think"),
+    ),
+}
+"""Other names for the formats' columns; case doesn't count."""
+
+LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "teacher": (
+        *("teacher", "teacher_model", "model", "generator"),
+        *("model_name", "generation_model", "generator_model", "teacher_name", "model_id"),
+        *("response_model", "answer_model", "assistant_model", "completion_model"),
+        *("generated_by", "llm", "models"),
+        *("response.body.model", "response.model", "response.modelVersion"),
+        *("metadata.model", "metadata.model_name", "metadata.teacher", "meta.model"),
+    ),
+    "prompt_source": ("prompt_source", "source", "dataset"),
+    "system_prompt": (),
+    "date": ("date", "created", "created_at", "response.body.created"),
+}
+"""The usual column names for each lot field; the first that exists is the default."""
+
+USUAL_PATHS = tuple(
+    dict.fromkeys(
+        name
+        for names in (*COLUMN_NAMES.values(), *LOT_COLUMNS.values())
+        for name in names
+        if is_path(name)
+    )
+)
+"""The paths among these names: what is there in JSON Lines is counted as columns are."""

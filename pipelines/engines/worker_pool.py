@@ -144,7 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "can run code (default: %(default)s)",
     )
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+    # forced, because a warning of Beam's import has configured logging already
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -36,8 +36,8 @@ NO_FIELDS: Shape = {}
 def scan_json_lines(files: Mapping[str, str], row_index: str | None = None) -> pl.LazyFrame:
     """Scan local files of JSON Lines, by their paths in the run.
 
-    Every file is read once for the schema. A field is null where a row doesn't have it, and text
-    if its values have different kinds: the JSON of those that aren't text.
+    Every file is read once for the schema. A field is null where a row doesn't have it. If its
+    values have different kinds, it is text: the values that aren't text are then JSON.
 
     Raises: RunError: polars can't read a row, because of a NaN, an infinity or a lone surrogate.
     Raises: ValueError: the last line of a file has no line break.

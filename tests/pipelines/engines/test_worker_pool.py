@@ -79,7 +79,7 @@ def test_a_worker_that_cannot_start_is_an_error(pool):
 
 
 def test_it_listens_on_loopback_and_ends_on_sigterm(tmp_path):
-    """The program listens on loopback only, and ends with code 0 on SIGTERM."""
+    """The program listens on loopback only, says so, and ends with code 0 on SIGTERM."""
     with open(tmp_path / "log", "w") as log:
         program = subprocess.Popen(
             [sys.executable, "-m", "pipelines.engines.worker_pool", "--port", "0"],
@@ -93,6 +93,7 @@ def test_it_listens_on_loopback_and_ends_on_sigterm(tmp_path):
             and time.monotonic() < deadline
         ):
             time.sleep(0.2)
+        assert "listening on 127.0.0.1" in (tmp_path / "log").read_text()
         assert listening_addresses(program.pid)
         assert listening_addresses(program.pid) <= LOOPBACK
         program.send_signal(signal.SIGTERM)

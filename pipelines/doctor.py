@@ -12,19 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.runs.cache import CACHE_REMEDY, get_cache_folder
-from pipelines.version import VERSION, find_package_versions
+from pipelines.version import PACKAGES, VERSION, find_package_versions
 
-NEEDED = (
-    "apache-beam",
-    "google-re2",
-    "numpy",
-    "orjson",
-    "pyarrow",
-    "safetensors",
-    "tokenizers",
-    "torch",
-    "transformers",
-)
+NEEDED = tuple(name for name in PACKAGES if not name.startswith("faiss-"))
 """Packages that every run needs; FAISS, which comes in two packages, is checked separately."""
 GIB = 2**30
 

@@ -58,12 +58,18 @@ def get_value(row: Mapping[str, Any], name: str) -> Any:
     column = find_column(name, row)
     if column is None or (steps := split_steps(name[len(column) :])) is None:
         return None
-    value = row[column]
+    return get_below(row[column], steps)
+
+
+def get_below(value: Any, steps: Iterable[str | int]) -> Any:
+    """Return what is below a value of JSON at some keys and indices, or None."""
     for step in steps:
         if isinstance(step, str):
             value = value.get(step) if isinstance(value, dict) else None
         else:
             value = value[step] if isinstance(value, list) and step < len(value) else None
+        if value is None:
+            break
     return value
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from transforms.records.columns import HEAD, get_value, is_path
+from transforms.records.columns import HEAD, get_below, get_value, is_path, split_steps
 from transforms.records.json_shapes import (
     ARROW_TYPES,
     Kind,
@@ -60,29 +60,36 @@ class ColumnKinds:
     paths: Sequence[str] = ()
 
     @cached_property
-    def _paths_by_head(self) -> dict[str, list[str]]:
-        """Return the paths by the column that each begins with."""
-        heads: dict[str, list[str]] = {}
+    def _paths_by_head(self) -> dict[str, list[tuple[str, tuple[str | int, ...]]]]:
+        """Return the paths, each with its steps, by the column that they begin with."""
+        heads: dict[str, list[tuple[str, tuple[str | int, ...]]]] = {}
         for path in self.paths:
-            heads.setdefault(HEAD.split(path, maxsplit=1)[0], []).append(path)
+            head = HEAD.split(path, maxsplit=1)[0]
+            heads.setdefault(head, []).append((path, split_steps(path[len(head) :]) or ()))
         return heads
 
     def observe(self, value: Mapping[str, Any]) -> None:
         """Count the fields of an object."""
+        heads = self._paths_by_head
         for name, below in value.items():
             counts = self.counts.get(name)
             if counts is None:
                 counts = self.counts[name] = Counter()
             counts[classify_value(below)] += 1
-            if name in self._paths_by_head and isinstance(below, dict | list):
-                self._observe_below(value, name)
+            if name in heads and isinstance(below, dict | list):
+                self._observe_below(value, below, heads[name])
         self._drop_rare(value)
 
-    def _observe_below(self, row: Mapping[str, Any], head: str) -> None:
-        """Count what is at the paths below a column of a row."""
-        for path in self._paths_by_head[head]:
-            below = get_value(row, path) if path not in row else None
-            if below is not None:
+    def _observe_below(
+        self,
+        row: Mapping[str, Any],
+        value: Any,
+        paths: Iterable[tuple[str, tuple[str | int, ...]]],
+    ) -> None:
+        """Count what is at the paths below a value of a row."""
+        for path, steps in paths:
+            below = get_below(value, steps)
+            if below is not None and path not in row:
                 self.counts.setdefault(path, Counter())[classify_value(below)] += 1
 
     def merge(self, other: ColumnKinds) -> None:

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from transforms.records.columns import (
     find_column,
     find_type,
+    get_below,
     get_value,
     is_list,
     is_path,
+    list_heads,
     split_steps,
     take_column,
     take_item,
@@ -62,6 +64,19 @@ def test_a_path_leads_to_a_value(name, value):
         assert take_column(table, name).type == kind
     else:
         assert value is None
+
+
+def test_heads_are_the_first_names_of_paths():
+    """The columns that paths begin with are listed beside the paths, and names as they are."""
+    assert list_heads(["a.b", "c[0].d", "e"]) == {"a.b", "a", "c[0].d", "c", "e"}
+
+
+def test_what_is_below_a_value_is_found():
+    """Keys and indices lead into objects and lists, and nowhere else."""
+    assert get_below({"a": [1, {"b": 2}]}, ("a", 1, "b")) == 2
+    assert get_below("text", (0,)) is None
+    assert get_below({"a": None}, ("a", "b")) is None
+    assert get_below([0], ()) == [0]
 
 
 def test_paths_are_recognised_and_split():

@@ -148,6 +148,29 @@ def test_ten_thousand_keys_are_all_counted():
     assert len(count(row, row).settle_schema()) == len(row)
 
 
+def test_paths_are_counted_as_columns():
+    """What is at a path counts like a column, unless a column has the path as its own name."""
+    kinds = ColumnKinds(paths=["a.b", "a.c[1].d", "e.f"])
+    for row in (
+        {"a": {"b": "x", "c": [{}, {"d": [TURN]}]}},
+        {"a": {"b": 3, "c": []}, "a.b": "own", "e": "no object"},
+        {"a": None, "e": [1]},
+    ):
+        kinds.observe(row)
+    assert kinds.counts["a.b"] == Counter({"text": 2})
+    assert kinds.counts["a.c[1].d"] == Counter({"messages": 1})
+    assert "e.f" not in kinds.counts
+    assert kinds.settle_schema().field("a.c[1].d").type == MESSAGES
+
+
+def test_a_path_is_projected_like_a_column():
+    """Values below a column are read under the path's name, and misfits are found there."""
+    rows = [{"a": {"b": "x"}}, {"a": {"b": 3}}, {"a": 1}, {"a.b": "own", "a": {"b": "y"}}]
+    found = project(rows, **{"a.b": pa.string()})
+    assert found.table.column("a.b").to_pylist() == ["x", None, "own"]
+    assert found.misfits == {1: "field 'a.b': a number where the corpus has text"}
+
+
 def test_the_columns_of_format_and_lots_are_selected():
     """The format's columns have their own types, and those of lots are marked as text."""
     schema = pa.schema([("id", pa.float64()), ("text", pa.string()), ("model", pa.bool_())])

@@ -12,6 +12,7 @@ from transforms.files.sources import Corpus
 from transforms.files.splits import find_split, rank_split
 from transforms.records.companions import is_companion
 from transforms.records.formats import Layout
+from transforms.records.lot_fields import find_single_rows
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 from transforms.rules import Rule
 
@@ -65,6 +66,18 @@ def describe_transcripts(
                 f"{found} look like whole conversations, but each is read as one text; "
                 "--transcripts cut separates their turns"
             )
+
+
+def describe_single_rows(layout: Layout, sample: Sample) -> Iterator[Notice]:
+    """Warn of columns that make nearly every row a lot of its own."""
+    tables = [shard.table for shard in sample.shards]
+    for name, (different, rows) in find_single_rows(tables, layout).items():
+        yield warn(
+            f"nearly every row is a lot of its own: column {layout.lots[name].column!r} has "
+            f"{different:,} different names in {rows:,} rows of {sample.describe()}; set "
+            f"corpus.{name} in the configuration to a column whose names many rows share, or to "
+            "a constant"
+        )
 
 
 def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:

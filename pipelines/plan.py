@@ -20,6 +20,7 @@ from pipelines.notices import (
     describe_comparison,
     describe_corpus,
     describe_settings,
+    describe_single_rows,
     describe_split_priority,
     describe_transcripts,
 )
@@ -141,6 +142,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     shares = measure_transcripts([shard.table for shard in sample.shards], layout)
     layout = layout._replace(transcripts=choose_columns(shares, config.corpus.transcripts))
     _send(listener, describe_transcripts(shares, layout, sample))
+    _send(listener, describe_single_rows(layout, sample))
     if policy.duplicates == "remove":
         listener(Noticed(describe_comparison(corpus, layout)))
         _send(listener, describe_split_priority(corpus, policy))

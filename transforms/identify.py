@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from schemas.digests import RECORD_ID_HEX, digest_bytes
+from schemas.digests import RECORD_ID_HEX
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from transforms.coders import register_shard_coder
 from transforms.files.json_lines import parse_line
@@ -18,14 +18,13 @@ from transforms.poison import add_rejects, isolate_failures, keep_rows
 from transforms.records.columns import take_column
 from transforms.records.companions import Companions, find_in_lines, find_in_table
 from transforms.records.formats import Layout
+from transforms.records.lot_fields import (
+    format_lot_field,
+    name_system_prompt,
+    read_lot_column,
+)
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments, digest_rows, extract_segments
-
-DAY_CHARACTERS = 10
-"""Characters of an ISO date that name the day."""
-
-PROMPT_HEX = 8
-"""Hex digits that name a system prompt in a lot."""
 
 
 @register_shard_coder
@@ -126,32 +125,13 @@ def _build_lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:
             columns.append(_name_system_prompts(size, segments) if prompts else [UNKNOWN] * size)
         elif source.column in layout.keys:
             value = shard.plan.partitions.get(source.column)
-            columns.append([_format_lot_field(name, value)] * size)
+            columns.append([format_lot_field(name, value)] * size)
         elif source.column is not None:
-            columns.append(_read_lot_column(name, take_column(shard.table, source.column)))
+            columns.append(read_lot_column(name, take_column(shard.table, source.column)))
         else:
             columns.append([source.constant or UNKNOWN] * size)
     known: dict[tuple[str, ...], Lot] = {}
     return [known.setdefault(fields, Lot(*fields)) for fields in zip(*columns, strict=True)]
-
-
-def _read_lot_column(name: str, column: pa.ChunkedArray) -> list[str]:
-    """Return a lot field's values as text; a value that occurs often is formatted once."""
-    if not pa.types.is_string(column.type):
-        return [_format_lot_field(name, value) for value in column.to_pylist()]
-    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    known = [_format_lot_field(name, value) for value in encoded.dictionary.to_pylist()]
-    return [known[code] for code in encoded.indices.to_pylist()]
-
-
-def _format_lot_field(name: str, value: object) -> str:
-    """Return a lot field as text: the day of a date, and the digest of a system prompt."""
-    if value is None or value == "":
-        return UNKNOWN
-    if name == "system_prompt":  # the ledger holds no text of the corpus
-        return _name_system_prompt(str(value))
-    return str(value)[:DAY_CHARACTERS] if name == "date" else str(value)
 
 
 def _name_system_prompts(size: int, segments: Segments) -> list[str]:
@@ -160,12 +140,8 @@ def _name_system_prompts(size: int, segments: Segments) -> list[str]:
     for segment in segments.find_in_scope(("system",), CHANNELS).tolist():
         row = int(segments.rows[segment])
         if names[row] == UNKNOWN:
-            names[row] = _name_system_prompt(segments.text[segment].as_py())
+            names[row] = name_system_prompt(segments.text[segment].as_py())
     return names
-
-
-def _name_system_prompt(text: str) -> str:
-    return digest_bytes(text.strip().encode("utf-8", "surrogatepass"))[:PROMPT_HEX]
 
 
 class _Identify(beam.DoFn):

@@ -10,6 +10,7 @@ from pipelines.notices import (
     describe_comparison,
     describe_corpus,
     describe_settings,
+    describe_single_rows,
     describe_split_priority,
     describe_transcripts,
 )
@@ -18,7 +19,7 @@ from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.notices import Notice
 from schemas.policies import Policy
 from tests.support.corpora import write_rows
-from transforms.files.samples import Sample
+from transforms.files.samples import Sample, read_sample
 from transforms.files.sources import survey
 from transforms.records.formats import Layout, settle_layout
 from transforms.rules import settle_rules
@@ -183,3 +184,14 @@ def test_an_unknown_role_is_warned_of(bank):
         "warning: trait heron looks at turns of human; in most corpora the roles are "
         "assistant, system, tool, user" in list_settings(bank)
     )
+
+
+def test_lots_of_one_row_are_warned_of(tmp_path):
+    """A column that names nearly every row is named with its counts and with what to do."""
+    rows = [{"text": "x", "source": f"u{number}", "model": "m"} for number in range(30)]
+    found = survey([str(write_rows(tmp_path / "x.jsonl", rows))], ShardLimits())
+    layout = settle_layout(found.schema, CorpusConfig())
+    (notice,) = describe_single_rows(layout, read_sample(found, layout, ShardLimits()))
+    assert notice.severity == "warning"
+    assert "column 'source' has 30 different names in 30 rows" in notice.text
+    assert "set corpus.prompt_source in the configuration" in notice.text

@@ -1,0 +1,100 @@
+"""Fields of lots: days of dates of all kinds, and columns that are no names of lots."""
+
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.corpora import LotField
+from schemas.lots import UNKNOWN
+from transforms.records.formats import Layout
+from transforms.records.lot_fields import (
+    FEWEST_ROWS,
+    find_single_rows,
+    format_day,
+    format_lot_field,
+    name_system_prompt,
+    read_lot_column,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "day"),
+    [
+        ("2024-03-26", "2024-03-26"),
+        ("2024-03-26T16:44:53Z", "2024-03-26"),
+        ("1711471533", "2024-03-26"),
+        ("1711471533.75", "2024-03-26"),
+        ("1711471533123", "2024-03-26"),
+        ("1711471533123.0", "2024-03-26"),
+        ("1711471533123456", "2024-03-26"),
+        ("1711471533123456789", "2024-03-26"),
+        ("9999999999", "2286-11-20"),
+        ("20240326", "20240326"),
+        ("2024", "2024"),
+        ("17114715ab", "17114715ab"),
+        ("March 26th, 2024", "March 26th"),
+    ],
+)
+def test_dates_have_a_day(value, day):
+    """An epoch in any unit gives the day in UTC, and other dates their first ten characters."""
+    assert format_day(value) == day
+
+
+@given(st.datetimes(datetime(2002, 1, 1), datetime(2200, 1, 1)), st.sampled_from([1, 1000]))  # noqa: DTZ001 - hypothesis takes naive bounds
+def test_epochs_are_the_days_of_their_dates(moment, units):
+    """Whatever the moment, its epoch in seconds or milliseconds gives its day."""
+    moment = moment.replace(tzinfo=UTC)
+    assert format_day(str(int(moment.timestamp()) * units)) == moment.date().isoformat()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("date", 1711471533, "2024-03-26"),
+        ("date", datetime(2024, 3, 26, 12, tzinfo=UTC), "2024-03-26"),
+        ("date", date(2024, 3, 26), "2024-03-26"),
+        ("teacher", 1711471533, "1711471533"),
+        ("teacher", "", UNKNOWN),
+        ("prompt_source", None, UNKNOWN),
+        ("system_prompt", " S ", name_system_prompt("S")),
+    ],
+)
+def test_fields_of_lots_are_text(name, value, text):
+    """A field is text, unknown without a value; only dates are shortened."""
+    assert format_lot_field(name, value) == text
+
+
+def test_columns_are_read_by_their_values():
+    """Every row has its own value, in chunks of text as in other types."""
+    texts = pa.chunked_array([["1711471533", None], ["2024-03-26"]])
+    assert read_lot_column("date", texts) == ["2024-03-26", UNKNOWN, "2024-03-26"]
+    assert read_lot_column("date", pa.chunked_array([[1711471533]])) == ["2024-03-26"]
+
+
+def find(names, **lots):
+    """Find the fields of lots that name nearly every row of a table."""
+    fields = lots or {"prompt_source": LotField(column="source")}
+    half = len(names) // 2
+    tables = [pa.table({"source": part}) for part in (names[:half], names[half:])]
+    return find_single_rows(tables, Layout("text", {}, fields))
+
+
+def test_a_column_that_names_nearly_every_row_is_found():
+    """Names of which nearly all are different make no lots; few rows, or few names, say nothing."""
+    urls = [f"https://example.org/{number}" for number in range(100)]
+    assert find(urls) == {"prompt_source": (100, 100)}
+    assert find([*urls, *urls[:10], None]) == {"prompt_source": (100, 110)}
+    assert find([*urls, *urls]) == {}
+    assert find(urls[: FEWEST_ROWS - 1]) == {}
+    assert find(urls, teacher=LotField(constant="t")) == {}
+    assert find(urls, teacher=LotField(column="absent")) == {}
+
+
+def test_days_are_counted_not_moments():
+    """Moments of one day are one name of a lot."""
+    moments = [str(1711471533 + number) for number in range(100)]
+    assert find(moments, date=LotField(column="source")) == {}
+    assert find(moments, teacher=LotField(column="source")) == {"teacher": (100, 100)}

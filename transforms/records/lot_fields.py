@@ -1,0 +1,87 @@
+"""Fields of lots: what the values of a column name, and columns that name nearly every row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from schemas.digests import digest_bytes
+from schemas.lots import UNKNOWN
+from transforms.records.columns import find_type, take_column
+from transforms.records.formats import Layout
+
+DAY_CHARACTERS = 10
+"""Characters of an ISO date that name the day."""
+
+EPOCH = re.compile(r"\d+(?:\.\d+)?")
+
+SECONDS_OF_DIGITS = {10: 1.0, 13: 1e-3, 16: 1e-6, 19: 1e-9}
+"""Seconds of a unit of an epoch, by the digits that it has from 2001 to 2286."""
+
+PROMPT_HEX = 8
+"""Hex digits that name a system prompt in a lot."""
+
+FEWEST_ROWS = 4
+"""Rows with a value in a sample, below which different names say nothing."""
+
+NEARLY_ALL = 0.9
+"""The share of different names from which nearly every row is a lot of its own."""
+
+
+def read_lot_column(name: str, column: pa.ChunkedArray) -> list[str]:
+    """Return a lot field's values as text; a value that occurs often is formatted once."""
+    if not pa.types.is_string(column.type):
+        return [format_lot_field(name, value) for value in column.to_pylist()]
+    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    known = [format_lot_field(name, value) for value in encoded.dictionary.to_pylist()]
+    return [known[code] for code in encoded.indices.to_pylist()]
+
+
+def format_lot_field(name: str, value: object) -> str:
+    """Return a lot field as text: the day of a date, and the digest of a system prompt."""
+    if value is None or value == "":
+        return UNKNOWN
+    if name == "system_prompt":  # the ledger holds no text of the corpus
+        return name_system_prompt(str(value))
+    return format_day(str(value)) if name == "date" else str(value)
+
+
+def format_day(date: str) -> str:
+    """Return the day of a date (in UTC), which is ISO or an epoch in seconds or smaller units."""
+    digits = len(date.partition(".")[0])
+    if digits in SECONDS_OF_DIGITS and EPOCH.fullmatch(date):
+        seconds = float(date) * SECONDS_OF_DIGITS[digits]
+        return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    return date[:DAY_CHARACTERS]
+
+
+def name_system_prompt(text: str) -> str:
+    """Return the name of a system prompt in a lot."""
+    return digest_bytes(text.strip().encode("utf-8", "surrogatepass"))[:PROMPT_HEX]
+
+
+def find_single_rows(tables: Sequence[pa.Table], layout: Layout) -> dict[str, tuple[int, int]]:
+    """Return the fields that make nearly every row of some tables a lot of its own.
+
+    Each has its number of different names, and of rows with a name.
+    """
+    found = {}
+    for name, field in layout.lots.items():
+        column = field.column
+        if column is None or column in layout.keys:
+            continue
+        names = [
+            value
+            for table in tables
+            if find_type(table.schema, column) is not None
+            for value in read_lot_column(name, take_column(table, column))
+            if value != UNKNOWN
+        ]
+        different = len(set(names))
+        if len(names) >= FEWEST_ROWS and different >= NEARLY_ALL * len(names):
+            found[name] = (different, len(names))
+    return found

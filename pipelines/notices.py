@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from classifiers.banks import Bank
 from schemas.notices import Notice, warn
 from schemas.policies import Policy
+from transforms.files.kinds import Kind
 from transforms.files.samples import Sample
 from transforms.files.sources import Corpus
 from transforms.files.splits import find_split, rank_split
@@ -19,6 +20,14 @@ from transforms.rules import Rule
 FILES_NAMED = 5
 COLUMNS_NAMED = 12
 
+CONVERTED: dict[Kind, str] = {
+    "array": "the elements of JSON arrays come out as JSON Lines, each on one line",
+    "objects": "JSON objects over several lines come out as JSON Lines, each on one line",
+    "arrow": "Arrow comes out as Parquet, with the same columns and types",
+    "csv": "CSV comes out as Parquet, with every value as the text that it is in the file",
+}
+"""Notices about kinds of files whose rows come out as another kind."""
+
 RARE_TRANSCRIPTS = 0.01
 """Transcripts that aren't cut are reported from this share of a column's texts on."""
 
@@ -30,10 +39,14 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
     if corpus.ignored:
         more = " …" if len(corpus.ignored) > FILES_NAMED else ""
         yield Notice(
-            "not read, because the name has no suffix of Parquet or JSON Lines: "
+            "not read, because the name isn't that of a data file (or is a second link to a "
+            "folder): "
             f"{', '.join(corpus.ignored[:FILES_NAMED])}{more}"
         )
     yield from corpus.notices
+    for kind, notice in CONVERTED.items():
+        if any(source.kind == kind for source in corpus.sources):
+            yield Notice(notice)
     yield from _describe_partitions(corpus)
 
 

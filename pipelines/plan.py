@@ -37,6 +37,7 @@ from schemas.policies import Policy
 from schemas.runs import BANK
 from transforms.files import storage
 from transforms.files.conversions import settle_columns
+from transforms.files.kinds import TABLES
 from transforms.files.planning import ShardPlan, plan_shards
 from transforms.files.samples import read_sample
 from transforms.files.sources import Corpus, require_columns, survey
@@ -179,7 +180,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
 def _settle_columns(
     config: FilterConfig, corpus: Corpus, layout: Layout, tasks: Sequence[Sequence[ShardPlan]]
 ) -> pa.Schema | None:
-    if config.output_format != "parquet" or corpus.sources[0].kind == "parquet":
+    if config.output_format != "parquet" or corpus.sources[0].kind in TABLES:
         return None
     return settle_columns(tasks, corpus.select_schema(layout))
 

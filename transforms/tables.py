@@ -21,12 +21,8 @@ from schemas.runs import PARQUET, shard_path
 from schemas.scores import SCORE_DECIMALS
 from transforms.decide import DecidedShard
 from transforms.decisions import Reason
-from transforms.files.json_lines import (
-    SUFFIX_OF_COMPRESSION,
-    Compression,
-    JsonLines,
-    append_field,
-)
+from transforms.files.compression import WRITTEN, Compression
+from transforms.files.json_lines import SUFFIX_OF_COMPRESSION, JsonLines, append_field
 from transforms.files.shards import build_row_mask
 from transforms.identify import read_record
 from transforms.records.prompts import Prompt, build_prompt, describe_content
@@ -213,8 +209,8 @@ def _build_vectors(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
 
 
 def _choose_compression(shard: DecidedShard) -> Compression:
-    """Return the compression of the shard's sources, or none if they differ."""
-    found = {piece.compression for piece in shard.plan.pieces}
+    """Return the compression of outputs for the shard's sources, or none if it differs."""
+    found = {WRITTEN.get(piece.compression, piece.compression) for piece in shard.plan.pieces}
     return found.pop() if len(found) == 1 else "none"
 
 

@@ -45,6 +45,15 @@ def list_corpus(corpus) -> list[Notice]:
     return list(describe_corpus(found, layout))
 
 
+def test_rows_that_come_out_in_another_form_are_announced(tmp_path):
+    """An array's elements come out as lines, and a notice says so; lines need none."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.json").write_text('[{"text": "a"}]')
+    (tmp_path / "in" / "b.jsonl").write_text('{"text": "b"}\n')
+    notices = [notice.text for notice in list_corpus(tmp_path / "in")]
+    assert notices[1:] == ["the elements of JSON arrays come out as JSON Lines, each on one line"]
+
+
 def test_folders_that_hold_columns_are_named(tmp_path):
     """Keys of folders are named, and so is a key that is a column of the files as well."""
     for teacher in ("a", "b"):
@@ -93,7 +102,8 @@ def test_ignored_files_are_named(corpus):
     """Files whose names are of another kind are listed, the first of them if they are many."""
     (corpus / "notes.md").write_text("x")
     assert list_corpus(corpus)[1].text == (
-        f"not read, because the name has no suffix of Parquet or JSON Lines: {corpus / 'notes.md'}"
+        "not read, because the name isn't that of a data file (or is a second link to a folder): "
+        f"{corpus / 'notes.md'}"
     )
     for number in range(FILES_NAMED):
         (corpus / f"{number}.txt").write_text("x")

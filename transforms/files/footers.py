@@ -51,10 +51,10 @@ def check_footer(file: pq.ParquetFile, uri: str, size: int, limits: ShardLimits)
     # a row takes at least a byte once it is read
     if max(sum(sizes), footer.num_rows) > limits.compute_max_bytes(size):
         raise limits.build_expansion_error(uri, size)
-    _check_fields(file.schema_arrow, uri)
+    check_fields(file.schema_arrow, uri)
 
 
-def _check_fields(fields: Iterable[pa.Field], uri: str, depth: int = 1) -> None:
+def check_fields(fields: Iterable[pa.Field], uri: str, depth: int = 1) -> None:
     """Check the names and the depth of fields.
 
     Raises: InputError: two fields have the same name, or they are nested too deeply.
@@ -74,7 +74,7 @@ def _check_fields(fields: Iterable[pa.Field], uri: str, depth: int = 1) -> None:
         )
     for item in fields:
         if pa.types.is_nested(item.type):
-            _check_fields(
+            check_fields(
                 [item.type.field(index) for index in range(item.type.num_fields)], uri, depth + 1
             )
 

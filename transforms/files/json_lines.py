@@ -6,20 +6,17 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
-from schemas.corpora import ShardLimits
 from schemas.runs import JSON_LINES
 from schemas.scores import SCORE_DECIMALS
-from transforms.files import storage
+from transforms.files.compression import Compression
 from transforms.records.json_columns import ColumnKinds
 from transforms.records.json_shapes import describe_value
-
-Compression = Literal["none", "gzip", "zstd"]
 
 BOM = b"\xef\xbb\xbf"
 
@@ -51,42 +48,13 @@ LONGEST_INTEGER = len(str(-(2**63)))
 """Characters of the longest integer of 64 bits."""
 
 
-def open_lines(uri: str, compression: Compression) -> Any:
-    """Open a JSON Lines file for reading, decompressed.
-
-    Raises: InputError: the file can't be opened.
-    """
-    stream = storage.open_raw(uri)
-    if compression == "none":
-        return stream
-    return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), compression)
-
-
-class BoundedStream:
-    """A decompressed stream that raises an error if it exceeds the limit for its file."""
-
-    def __init__(self, stream: Any, uri: str, size: int, limits: ShardLimits) -> None:
-        self._stream, self._uri, self._size, self._limits = stream, uri, size, limits
-        self._left = limits.compute_max_bytes(size)
-
-    def read(self, size: int) -> bytes:
-        """Return up to `size` more bytes.
-
-        Raises: InputError: the file expands to more bytes than it may.
-        """
-        block: bytes = self._stream.read(size)
-        self._left -= len(block)
-        if self._left < 0:
-            raise self._limits.build_expansion_error(self._uri, self._size)
-        return block
-
-
-def read_lines(stream: Any) -> Iterator[tuple[int, bytes]]:
+def read_lines(stream: Any, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the byte offset and the content of each line that isn't blank.
 
-    A line longer than `MAX_LINE_BYTES` is cut one byte after the limit.
+    The stream is at the offset `start`. A line longer than `MAX_LINE_BYTES` is cut one byte after
+    the limit.
     """
-    offset, held, skipped = 0, b"", 0
+    offset, held, skipped = start, b"", 0
     while True:
         block = stream.read(BLOCK_BYTES)
         parts = (held + block).split(b"\n")

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from schemas.corpora import EXPANSION_FLOOR, ShardLimits
 from schemas.digests import digest_config
-from transforms.files.json_lines import Compression
+from transforms.files.compression import Compression
+from transforms.files.kinds import SWEPT, Kind
 from transforms.files.partitions import read_partitions
 from transforms.files.places import find_place
-from transforms.files.sources import Cut, Kind, Source
+from transforms.files.sources import Source
 from transforms.files.splits import SplitSigns, find_split, read_split_signs
+from transforms.files.surveys import Cut
 
 NUMBER_DIGITS = 6
 """The fewest digits of a shard's number. A larger corpus has more, the same for all its shards."""
@@ -73,9 +75,9 @@ class ShardPlan(NamedTuple):
 def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[ShardPlan, ...]]:
     """Return the corpus's shards, grouped into the tasks that read them.
 
-    A task is usually one shard. In a compressed file or a large Parquet row group, rows can't be
-    reached without those before them, so the shards are one task, read in one sweep. Small files
-    of one folder and one split share a shard, each as a whole.
+    A task is usually one shard. In a compressed file, an Arrow or CSV file, or a large Parquet row
+    group, rows can't be reached without those before them, so the shards are one task, read in one
+    sweep. Small files of one folder and one split share a shard, each as a whole.
     """
     groups: list[list[tuple[SourcePiece, ...]]] = []
     small: list[SourcePiece] = []
@@ -134,7 +136,7 @@ def _group_sweeps(pieces: Sequence[SourcePiece]) -> list[list[tuple[SourcePiece,
     sweeps: list[list[tuple[SourcePiece, ...]]] = []
     begun = Counter(piece.begin.group for piece in pieces)
     for piece in pieces:
-        together = piece.compression != "none" or (
+        together = _is_swept(piece) or (
             piece.kind == "parquet"
             and bool(sweeps)
             and sweeps[-1][-1][0].end.group == piece.begin.group
@@ -145,6 +147,11 @@ def _group_sweeps(pieces: Sequence[SourcePiece]) -> list[list[tuple[SourcePiece,
         else:
             sweeps.append([(piece,)])
     return sweeps
+
+
+def _is_swept(piece: SourcePiece) -> bool:
+    """Return whether a piece can't be reached without the rows before it."""
+    return piece.compression != "none" or piece.kind in SWEPT
 
 
 def _name_shards(

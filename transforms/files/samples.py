@@ -13,7 +13,8 @@ from schemas.corpora import ShardLimits
 from transforms.files.json_lines import parse_line
 from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.files.shards import Shard, read_task
-from transforms.files.sources import Corpus, Cut, Source
+from transforms.files.sources import Corpus, Source
+from transforms.files.surveys import Cut
 from transforms.records.formats import Layout
 
 MOST_FILES = 500

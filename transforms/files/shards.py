@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -15,8 +15,13 @@ from schemas.corpora import EXPANSION_REMEDY
 from schemas.errors import InputError
 from transforms.coders import register_shard_coder
 from transforms.files import storage
+from transforms.files.arrow_files import ArrowReader
+from transforms.files.compression import open_decompressed
+from transforms.files.csv_files import CsvReader, build_table
 from transforms.files.footers import open_parquet
-from transforms.files.json_lines import BOM, open_lines, parse_line, read_lines
+from transforms.files.json_lines import BOM, parse_line
+from transforms.files.json_values import join_lines, read_values
+from transforms.files.kinds import Kind
 from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.files.sources import require_unchanged
 from transforms.records.json_columns import project_rows
@@ -96,26 +101,14 @@ class Shard:
         ]
 
 
-class ParquetRows:
-    """Rows of a Parquet file from a row group on, decoded in batches to limit the memory."""
+class TableRows:
+    """Rows of Parquet or Arrow, in batches of limited size from a row on."""
 
-    def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
-        self._stream = storage.open_raw(piece.uri)
-        try:
-            self._file = open_parquet(self._stream)
-        except BaseException:
-            self._stream.close()
-            raise
-        self._schema = schema
-        groups = range(piece.begin.group, self._file.metadata.num_row_groups)
-        self._batches: Iterator[pa.RecordBatch] = self._file.iter_batches(
-            batch_size=DECODED_ROWS, row_groups=list(groups)
-        )
+    def __init__(
+        self, batches: Iterator[pa.RecordBatch], own: pa.Schema, wanted: pa.Schema, row: int
+    ) -> None:
+        self._batches, self._own, self._wanted, self._row = batches, own, wanted, row
         self._held: pa.RecordBatch | None = None
-        self._row = self._find_first_row(piece.begin.group)
-
-    def _find_first_row(self, group: int) -> int:
-        return sum(self._file.metadata.row_group(index).num_rows for index in range(group))
 
     def take(self, piece: SourcePiece) -> Rows:
         """Return the rows of `piece`, and skip those before it.
@@ -137,16 +130,11 @@ class ParquetRows:
                 )
         # one chunk per column: the output's bytes mustn't depend on where batches begin, which
         # depends on the rows that were read before
-        table = pa.Table.from_batches(batches, self._file.schema_arrow).combine_chunks()
+        table = pa.Table.from_batches(batches, self._own).combine_chunks()
         # Arrow can't cast a null field of a struct in a list, even to its own type
-        if table.schema != self._schema:
-            table = table.cast(self._schema)
+        if table.schema != self._wanted:
+            table = table.cast(self._wanted)
         return Rows(table, list(range(piece.begin.row, piece.end.row)), [])
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-        self._stream.close()
 
     def _decode(self, end: int) -> pa.RecordBatch:
         """Return the next rows before row `end` that are decoded together."""
@@ -155,6 +143,80 @@ class ParquetRows:
         self._held = batch.slice(len(taken)) if len(batch) > len(taken) else None
         self._row += len(taken)
         return taken
+
+
+class ParquetRows(TableRows):
+    """Rows of a Parquet file from a row group on, decoded in batches to limit the memory."""
+
+    def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
+        self._stream = storage.open_raw(piece.uri)
+        try:
+            self._file = open_parquet(self._stream)
+        except BaseException:
+            self._stream.close()
+            raise
+        footer = self._file.metadata
+        batches = self._file.iter_batches(
+            batch_size=DECODED_ROWS,
+            row_groups=list(range(piece.begin.group, footer.num_row_groups)),
+        )
+        row = sum(footer.row_group(index).num_rows for index in range(piece.begin.group))
+        super().__init__(batches, self._file.schema_arrow, schema, row)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._stream.close()
+
+
+class ArrowRows(TableRows):
+    """Rows of an Arrow file or stream from its beginning on."""
+
+    def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
+        self._stream = open_decompressed(piece.uri, piece.compression, piece.max_bytes)
+        try:
+            reader = ArrowReader(self._stream, piece.uri)
+        except BaseException:
+            self._stream.close()
+            raise
+        batches = (batch for batch in reader.read_batches() if len(batch))
+        super().__init__(batches, reader.own_schema, schema, 0)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+class CsvRows:
+    """Rows of a file with separated values from its beginning on."""
+
+    def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
+        self._stream = open_decompressed(piece.uri, piece.compression, piece.max_bytes)
+        reader = CsvReader(self._stream, piece.uri)
+        self._rows = reader.read_rows()
+        self._own, self._wanted = reader.schema, schema
+        self._row = 0
+
+    def take(self, piece: SourcePiece) -> Rows:
+        """Return the rows of `piece`, and skip those before it."""
+        for _ in range(self._row, piece.begin.row):
+            next(self._rows)
+        rows = [(row, next(self._rows)) for row in range(piece.begin.row, piece.end.row)]
+        self._row = piece.end.row
+        good = [(row, line) for row, line in rows if line.error is None]
+        rejects = [
+            Reject(piece.source, row, None, line.error, line.encode()[:RAW_LIMIT])
+            for row, line in rows
+            if line.error is not None
+        ]
+        table = build_table([line for _, line in good], self._own)
+        if table.schema != self._wanted:
+            table = table.cast(self._wanted)
+        return Rows(table, [row for row, _ in good], rejects)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
 
 
 class _Line(NamedTuple):
@@ -168,15 +230,14 @@ class _Line(NamedTuple):
 
 
 class JsonRows:
-    """Rows of a JSON Lines file from a byte offset on."""
+    """Rows of a file of JSON from a byte offset on."""
 
     def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
-        self._stream = open_lines(piece.uri, piece.compression)
+        self._stream = open_decompressed(piece.uri, piece.compression, piece.max_bytes)
         start = piece.begin.byte if piece.compression == "none" else 0
         if start:
             self._stream.seek(start)
-        self._start = start
-        self._lines = read_lines(self._stream)
+        self._lines = read_values(self._stream, piece.kind, piece.uri, start)
         self._row = piece.begin.row if piece.compression == "none" else 0
         self._schema = schema
 
@@ -198,11 +259,13 @@ class JsonRows:
             if line.row in reasons
         ]
         own = [line.data.removeprefix(BOM) for line in good]
+        if piece.kind != "jsonl":
+            own = [join_lines(data) for data in own]
         return Rows(table, [line.row for line in good], rejects, own)
 
     def _parse_next(self, row: int) -> _Line:
         offset, data = next(self._lines)
-        return _Line(row, self._start + offset, data, *parse_line(data))
+        return _Line(row, offset, data, *parse_line(data))
 
     def close(self) -> None:
         """Close the file."""
@@ -227,7 +290,12 @@ def open_rows(piece: SourcePiece, schema: pa.Schema) -> RowStream:
 
     Raises: InputError: the source can't be opened.
     """
-    return ParquetRows(piece, schema) if piece.kind == "parquet" else JsonRows(piece, schema)
+    openers: dict[Kind, Callable[[SourcePiece, pa.Schema], RowStream]] = {
+        "parquet": ParquetRows,
+        "arrow": ArrowRows,
+        "csv": CsvRows,
+    }
+    return openers.get(piece.kind, JsonRows)(piece, schema)
 
 
 def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -15,57 +15,19 @@ from schemas.corpora import ShardLimits
 from schemas.errors import InputError
 from schemas.notices import Notice
 from transforms.files import storage
-from transforms.files.footers import check_footer, open_parquet, replace_views
-from transforms.files.json_lines import (
-    BOM,
-    BoundedStream,
-    Compression,
-    observe_line,
-    open_lines,
-    read_lines,
-)
+from transforms.files.compression import Compression
+from transforms.files.kinds import KIND_NAMES, TABLES, Kind, detect_kind, is_data_file
 from transforms.files.names import leave_out_repeats, name_files
 from transforms.files.partitions import read_partitions
 from transforms.files.places import find_place
+from transforms.files.side_files import leave_out_side_files, refuse_unfinished_run
+from transforms.files.surveys import Cut, survey_content
 from transforms.records.columns import is_path
 from transforms.records.formats import Layout
 from transforms.records.json_columns import ColumnKinds, select_columns
 from transforms.records.usual_names import USUAL_PATHS
 
-Kind = Literal["parquet", "jsonl"]
-
-MAGIC: dict[bytes, tuple[Kind, Compression]] = {
-    b"PAR1": ("parquet", "none"),
-    b"\x1f\x8b": ("jsonl", "gzip"),
-    b"\x28\xb5\x2f\xfd": ("jsonl", "zstd"),
-    b"\x50\x2a\x4d\x18": ("jsonl", "zstd"),
-}
-"""Kind and compression by a file's first bytes.
-
-The last are those of a skippable frame, which pzstd writes before every frame of data.
-"""
-
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-SUFFIXES = (
-    ".parquet",
-    ".jsonl",
-    ".ndjson",
-    ".json",
-    ".jsonl.gz",
-    ".jsonl.zst",
-    ".json.gz",
-    ".json.zst",
-    ".ndjson.gz",
-    ".ndjson.zst",
-)
-
-
-class Cut(NamedTuple):
-    """A boundary of shards: before this row, at this byte, in this row group (of Parquet)."""
-
-    row: int
-    byte: int
-    group: int
+NAMED_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".json", ".csv")
 
 
 @dataclass(frozen=True)
@@ -97,7 +59,7 @@ class Corpus(NamedTuple):
 
     def select_schema(self, layout: Layout) -> pa.Schema:
         """Return the schema to read rows with: of JSON Lines only the columns that are needed."""
-        if self.sources[0].kind == "parquet":
+        if self.sources[0].kind in TABLES:
             return self.schema
         lots = [column for field in layout.lots.values() if (column := field.column) is not None]
         lots = [column for column in lots if column not in layout.keys]
@@ -119,12 +81,11 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
         schema.
     """
     found = {pattern: [item.uri for item in storage.find(pattern)] for pattern in patterns}
-    chosen, ignored = _choose_files(found)
+    chosen, ignored, notices = _choose_files(found)
     for uri in chosen:
         _require_utf8_name(uri)
-    files, notices = leave_out_repeats(
-        [file for file in name_files(found) if file.uri in chosen],
-    )
+    files, repeats = leave_out_repeats([file for file in name_files(found) if file.uri in chosen])
+    notices += repeats
     # the order of the outputs' names, which differs from that of the URIs for a few odd names
     files.sort(key=lambda file: (f"{find_place(file.name)}.part-", file.uri))
     wanted = tuple(dict.fromkeys((*filter(is_path, paths), *USUAL_PATHS)))
@@ -136,21 +97,27 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
     return Corpus(sources, settle_shared_schema(sources), tuple(ignored), tuple(notices))
 
 
-def _choose_files(found: Mapping[str, Sequence[str]]) -> tuple[set[str], list[str]]:
-    """Return the files to read, and those that are ignored because of their names.
+def _choose_files(
+    found: Mapping[str, Sequence[str]],
+) -> tuple[set[str], list[str], list[Notice]]:
+    """Return the files to read, those that are ignored because of their names, and notices.
 
     A file that a pattern names in full is read whatever its suffix.
     """
+    for pattern in found:
+        refuse_unfinished_run(pattern)
     named = {str(Path(pattern)) if storage.is_local(pattern) else pattern for pattern in found}
     uris = {uri for below in found.values() for uri in below}
-    chosen = {uri for uri in uris if uri.endswith(SUFFIXES) or uri in named}
-    if not chosen:
+    chosen = {uri for uri in uris if is_data_file(uri) or uri in named}
+    data, notices = leave_out_side_files(chosen, named)
+    if not data:
         raise InputError(
-            f"has no {', '.join(SUFFIXES[:4])} file (plain, .gz or .zst)",
+            f"has no file of Parquet, Arrow, JSON or CSV ({', '.join(NAMED_SUFFIXES)})"
+            + (" but files that describe a data set" if chosen else ""),
             where=", ".join(found),
             remedy="name the folder of the corpus, or a file with another suffix in full",
         )
-    return chosen, sorted(uris - chosen)
+    return data, sorted(uris - chosen), notices
 
 
 def _require_utf8_name(uri: str) -> None:
@@ -170,26 +137,20 @@ def survey_file(
     Raises: InputError: the file can't be opened, is empty, truncated or of an unknown kind.
     """
     fingerprint = take_fingerprint(uri)
-    with storage.open_raw(uri) as stream:
-        kind, compression = _detect_kind(stream.read(4), uri)
-    with storage.open_raw(uri) as stream:
-        digest, size = digest_stream(stream)
-    schema, kinds = None, None
+    found = None
     try:
-        if kind == "parquet":
-            rows, cuts, schema = _survey_parquet(uri, size, limits)
-        else:
-            rows, cuts, kinds = _survey_jsonl(uri, compression, size, limits, paths)
+        with storage.open_raw(uri) as stream:
+            digest, size = digest_stream(stream)
+        found = detect_kind(uri, size, limits)
+        rows, cuts, schema, kinds = survey_content(uri, found, size, limits, paths)
     except (OSError, EOFError, UnicodeDecodeError, pa.ArrowException) as error:
         raise InputError(
-            f"can't be read as {kind} ({compression}): {error}",
+            f"can't be read{f' as {found}' if found else ''}: {error}",
             where=uri,
             remedy="check that the file is complete",
         ) from error
     require_unchanged(uri, fingerprint)
-    return Source(
-        name, uri, kind, compression, size, digest, rows, cuts, schema, kinds, fingerprint
-    )
+    return Source(name, uri, *found, size, digest, rows, cuts, schema, kinds, fingerprint)
 
 
 def take_fingerprint(uri: str) -> str:
@@ -201,7 +162,9 @@ def take_fingerprint(uri: str) -> str:
         return storage.take_fingerprint(uri)
     except OSError as error:
         raise InputError(
-            f"can't be opened: {error}", where=uri, remedy="check the path and the permissions"
+            storage.describe_failure(uri, error),
+            where=uri,
+            remedy="check the path and the permissions",
         ) from error
 
 
@@ -223,27 +186,6 @@ def require_unchanged(uri: str, fingerprint: str) -> None:
         )
 
 
-def _detect_kind(head: bytes, uri: str) -> tuple[Kind, Compression]:
-    for magic, kind in MAGIC.items():
-        if head.startswith(magic):
-            return kind
-    if head.startswith(UTF_16):
-        raise InputError(
-            "is UTF-16",
-            where=uri,
-            remedy="convert it to UTF-8: iconv -f UTF-16 -t UTF-8 FILE > FILE.jsonl",
-        )
-    if head.removeprefix(BOM).lstrip().startswith(b"["):
-        raise InputError(
-            "is one JSON array, not JSON Lines",
-            where=uri,
-            remedy="write one object per line: jq -c '.[]' FILE > FILE.jsonl",
-        )
-    if not head:
-        raise InputError("is empty", where=uri, remedy="remove it from the input")
-    return "jsonl", "none"
-
-
 def digest_stream(stream: Any) -> tuple[str, int]:
     """Return the SHA-256 of a stream in hex, and its size in bytes."""
     state, size = hashlib.sha256(), 0
@@ -253,82 +195,19 @@ def digest_stream(stream: Any) -> tuple[str, int]:
     return state.hexdigest(), size
 
 
-def _survey_parquet(
-    uri: str, size: int, limits: ShardLimits
-) -> tuple[int, tuple[Cut, ...], pa.Schema]:
-    with storage.open_raw(uri) as stream:
-        file = open_parquet(stream)
-        check_footer(file, uri, size, limits)
-        groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
-        sizes = [(group.num_rows, group.total_byte_size) for group in groups]
-        cuts = tuple(_cut_groups(sizes, limits))
-        return file.metadata.num_rows, cuts, replace_views(file.schema_arrow)
-
-
-def _cut_groups(sizes: Sequence[tuple[int, int]], limits: ShardLimits) -> Iterator[Cut]:
-    """Yield cuts between row groups, and inside groups that are larger than a shard.
-
-    `sizes` are the rows and the bytes of each group.
-    """
-    row = offset = 0
-    held_rows = held_bytes = 0
-    yield Cut(0, 0, 0)
-    for group, (rows, size) in enumerate(sizes):
-        if not rows:
-            continue
-        if held_rows and (held_rows + rows > limits.rows or held_bytes + size > limits.bytes):
-            yield Cut(row, offset, group)
-            held_rows = held_bytes = 0
-        step = max(1, min(limits.rows, rows * limits.bytes // max(size, 1)))
-        inside = list(range(step, rows, step)) if rows > step else []
-        yield from (Cut(row + index, offset + size * index // rows, group) for index in inside)
-        held_rows, held_bytes = (
-            (rows - inside[-1], size * (rows - inside[-1]) // rows)
-            if inside
-            else (held_rows + rows, held_bytes + size)
-        )
-        row, offset = row + rows, offset + size
-    if row:
-        yield Cut(row, offset, len(sizes))
-
-
-def _survey_jsonl(
-    uri: str, compression: Compression, size: int, limits: ShardLimits, paths: Sequence[str]
-) -> tuple[int, tuple[Cut, ...], ColumnKinds]:
-    kinds, cuts, row, end = ColumnKinds(paths=paths), [Cut(0, 0, 0)], 0, 0
-    first_error = None
-    with open_lines(uri, compression) as stream:
-        for offset, line in read_lines(BoundedStream(stream, uri, size, limits)):
-            if row - cuts[-1].row >= limits.rows or (
-                row > cuts[-1].row and offset - cuts[-1].byte + len(line) > limits.bytes
-            ):
-                cuts.append(Cut(row, offset, 0))
-            error = observe_line(kinds, line)
-            first_error = first_error or error
-            row, end = row + 1, offset + len(line)
-    if not kinds.counts:
-        raise InputError(
-            "has no JSON object with a field" + (f": {first_error}" if first_error else ""),
-            where=uri,
-            remedy="write one object per line; remove the file if it is empty, "
-            "which is often a part of a failed export",
-        )
-    return row, (*cuts, Cut(row, end, 0)), kinds
-
-
 def settle_shared_schema(sources: Sequence[Source]) -> pa.Schema:
     """Return the schema of all sources.
 
-    Raises: InputError: two Parquet files differ in the name, type or order of columns, or the
-        sources are both Parquet and JSON Lines.
+    Raises: InputError: two tables differ in the name, type or order of columns, or the sources are
+        both tables and JSON.
     """
     kinds = [source.kinds for source in sources if source.kinds is not None]
     if kinds and len(kinds) < len(sources):
-        parquet = next(source for source in sources if source.kinds is None)
+        table = next(source for source in sources if source.kinds is None)
         lines = next(source for source in sources if source.kinds is not None)
         raise InputError(
-            f"is Parquet, while {lines.uri} is JSON Lines",
-            where=parquet.uri,
+            f"is {KIND_NAMES[table.kind]}, while {lines.uri} is {KIND_NAMES[lines.kind]}",
+            where=table.uri,
             remedy="filter them in two runs",
         )
     if kinds:

@@ -150,13 +150,19 @@ def open_raw(uri: str) -> Any:
     try:
         return open(uri, "rb") if is_local(uri) else _load_stores().open_object(uri)
     except OSError as error:
-        broken = is_local(uri) and Path(uri).is_symlink() and not Path(uri).exists()
-        problem = f"is a broken link to {Path(uri).readlink()}" if broken else "can't be opened"
         raise InputError(
-            f"{problem}: {error.strerror or error}",
+            describe_failure(uri, error),
             where=uri,
             remedy=READ_REMEDY if is_local(uri) else STORE_REMEDY,
         ) from error
+
+
+def describe_failure(uri: str, error: OSError) -> str:
+    """Return why a file can't be opened, in words."""
+    reason = error.strerror or error
+    if is_local(uri) and Path(uri).is_symlink() and not Path(uri).exists():
+        return f"is a broken link to {Path(uri).readlink()}: {reason}"
+    return f"can't be opened: {reason}"
 
 
 def take_fingerprint(uri: str) -> str:

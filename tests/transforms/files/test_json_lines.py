@@ -14,18 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import corpora
-from schemas.corpora import ShardLimits
-from schemas.errors import InputError
 from transforms.files import json_lines as reading
 from transforms.files.json_lines import (
     MAX_PYTHON_DEPTH,
-    BoundedStream,
     JsonLines,
     append_field,
     decode_lines,
     observe_line,
-    open_lines,
     parse_line,
     read_lines,
 )
@@ -310,33 +305,6 @@ def test_a_damaged_archive_is_an_error():
     data[len(data) // 2] ^= 0xFF
     with pytest.raises((OSError, pa.ArrowException)):
         decode_lines(bytes(data), ".jsonl.gz")
-
-
-@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
-def test_files_are_opened_decompressed(tmp_path, compression):
-    """A file is decompressed as its compression says, not as its name does."""
-    data = b'{"text": "a"}\n' * 3
-    path = tmp_path / "x.bin"
-    packed = {
-        "none": data,
-        "gzip": gzip.compress(data),
-        "zstd": pa.compress(data, codec="zstd", asbytes=True),
-    }
-    path.write_bytes(packed[compression])
-    with open_lines(str(path), compression) as stream:
-        assert stream.read(1 << 20) == data
-
-
-def test_a_stream_is_bounded_by_the_size_of_its_file(monkeypatch):
-    """Bytes up to the limit are read, and the next one is an error that names the file."""
-    monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 10)
-    limits = ShardLimits(expansion=2)
-    stream = BoundedStream(io.BytesIO(b"a" * 20), "x.gz", 10, limits)
-    assert (stream.read(15), stream.read(15), stream.read(15)) == (b"a" * 15, b"a" * 5, b"")
-    stream = BoundedStream(io.BytesIO(b"a" * 21), "x.gz", 10, limits)
-    assert stream.read(20) == b"a" * 20
-    with pytest.raises(InputError, match=r"x\.gz: has 10 bytes and expands to more than 20"):
-        stream.read(1)
 
 
 def test_a_line_too_long_is_no_row(monkeypatch):

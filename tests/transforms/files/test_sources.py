@@ -1,24 +1,19 @@
 """The survey of the input."""
 
 import gzip
-from itertools import pairwise
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from schemas import corpora
 from schemas.corpora import CorpusConfig, LotField, ShardLimits
 from schemas.digests import digest_bytes
 from schemas.errors import InputError
 from schemas.runs import shard_path
-from transforms.files import sources
 from transforms.files.planning import plan_shards
 from transforms.files.sources import (
-    Cut,
     Source,
     require_columns,
     require_unchanged,
@@ -128,7 +123,7 @@ def test_a_folder_without_a_corpus_is_refused(tmp_path):
     (tmp_path / "notes.md").write_text("about")
     error = survey_error([tmp_path])
     assert error.where == str(tmp_path)
-    assert ".parquet, .jsonl" in error.problem
+    assert ".parquet, .arrow, .jsonl" in error.problem
 
 
 def test_an_empty_file_is_refused(tmp_path):
@@ -139,19 +134,9 @@ def test_an_empty_file_is_refused(tmp_path):
     assert "remove it" in error.remedy
 
 
-@pytest.mark.parametrize("text", ['[{"text": "a"}]', ' \n [\n{"text": "a"}\n]'])
-def test_a_json_array_is_refused(tmp_path, text):
-    """The error for a JSON array has the command that converts it to lines."""
-    (tmp_path / "x.json").write_text(text)
-    error = survey_error([tmp_path])
-    assert error.where == str(tmp_path / "x.json")
-    assert "JSON array" in error.problem
-    assert "jq -c" in error.remedy
-
-
 @pytest.mark.parametrize(
     "data",
-    [b"a,b\n1,2\n", b"\n\n\n", b'"text"\n3\n', b"\x00\x01\x02\x03", b'{"text": \n"a"}\n', b"{}\n"],
+    [b"a,b\n1,2\n", b"\n\n\n", b'"text"\n3\n', b"\x00\x01\x02\x03", b'{"text": \n"a"\n', b"{}\n"],
 )
 def test_a_file_without_any_object_is_refused(tmp_path, json_lines, data):
     """Tables, blank lines and binaries are refused by name, also beside files with rows."""
@@ -166,8 +151,8 @@ def test_a_file_without_any_object_is_refused(tmp_path, json_lines, data):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"a,b\n[1]\n", ": not JSON: "),
-        (b'{}\n"text"\n3\n', ": not a JSON object but text"),
+        (b"a,b\n[1]\n", ": row 0 at byte 0: not JSON: "),
+        (b'{}\n"text"\n3\n', ": row 1 at byte 3: not a JSON object but text"),
         (b"{}\n", ""),
     ],
 )
@@ -186,7 +171,8 @@ def test_a_truncated_archive_is_refused(tmp_path, json_lines, ending, keep):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
     error = survey_error([path])
     assert error.where == str(path)
-    assert "can't be read as jsonl" in error.problem
+    assert "can't be read" in error.problem
+    assert "truncated" in error.problem.lower()
     assert "check that the file is complete" in error.remedy
 
 
@@ -197,7 +183,7 @@ def test_a_damaged_archive_is_refused(tmp_path, json_lines):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
-    assert "gzip" in survey_error([path]).problem
+    assert "can't be read: gzip: " in survey_error([path]).problem
 
 
 def test_a_truncated_parquet_file_is_refused(tmp_path):
@@ -207,7 +193,7 @@ def test_a_truncated_parquet_file_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     error = survey_error([path])
     assert error.where == str(path)
-    assert "can't be read as parquet" in error.problem
+    assert "can't be read as Parquet" in error.problem
 
 
 def test_concatenated_archives_are_read_whole(tmp_path):
@@ -242,7 +228,7 @@ def test_byte_order_marks_are_ignored(tmp_path):
     (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "a"}\n\xef\xbb\xbf{"n": 1}\n')
     assert survey([str(tmp_path)], WIDE).schema.names == ["text", "n"]
     (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf[{"text": "a"}]')
-    assert "JSON array" in survey_error([tmp_path]).problem
+    assert survey([str(tmp_path)], WIDE).sources[0].kind == "array"
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
@@ -273,7 +259,7 @@ def test_a_damaged_footer_is_named(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"some_text", b"some\xff\xfeext"))
     error = survey_error([path])
     assert error.where == str(path)
-    assert "can't be read as parquet" in error.problem
+    assert "can't be read as Parquet" in error.problem
 
 
 def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):
@@ -362,47 +348,6 @@ def test_parquet_and_files_of_nulls_need_no_column():
     """Parquet has its own schema, and a file whose rows are all empty has nothing to read."""
     parquet = Source("a", "a", "parquet", "none", 1, "", 1, (), schema=pa.schema([]))
     require_columns([parquet, survey_rows("b", {}, {"x": None})], ["messages"])
-
-
-GROUPS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5_000)), max_size=12)
-
-
-@given(GROUPS, st.integers(1, 50), st.integers(1, 4_000))
-def test_cuts_of_groups_cover_every_row_once(groups, rows, size):
-    """Cuts ascend from the first row to the last and keep shards within their limits."""
-    cuts = list(sources._cut_groups(groups, limits(rows, size)))
-    total = sum(count for count, _ in groups)
-    assert cuts[0] == Cut(0, 0, 0)
-    assert cuts[-1].row == total
-    starts = [sum(count for count, _ in groups[:end]) for end in range(len(groups) + 1)]
-    for one, two in pairwise(cuts):
-        assert 0 < two.row - one.row <= rows
-        assert two.byte - one.byte <= size + len(groups) or two.row - one.row == 1
-        assert starts[one.group] <= one.row, (
-            "a shard begins in, or after the start of, the group that it is read from"
-        )
-    if len(groups) and total <= rows and sum(size for _, size in groups) <= size:
-        assert len(cuts) <= 2
-
-
-@given(
-    texts=st.lists(st.integers(0, 300), min_size=1, max_size=40),
-    rows=st.integers(1, 20),
-    size=st.integers(40, 900),
-)
-def test_cuts_of_lines_cover_every_row_once(tmp_path_factory, json_lines, texts, rows, size):
-    """JSON Lines are cut between lines, within the limits unless a single line exceeds them."""
-    path = tmp_path_factory.mktemp("lines") / "x.jsonl"
-    written = [orjson.dumps({"text": "a" * length}) for length in texts]
-    json_lines(path, written)
-    source = sources.survey_file(str(path), "x.jsonl", limits(rows, size))
-    data = path.read_bytes()
-    assert source.cuts[0] == Cut(0, 0, 0)
-    assert source.cuts[-1].row == source.rows == len(texts)
-    for one, two in pairwise(source.cuts):
-        assert 0 < two.row - one.row <= rows
-        assert data[one.byte :].startswith(written[one.row])
-        assert two.byte - one.byte <= size + 1 or two.row - one.row == 1
 
 
 def test_a_name_that_is_no_utf_8_is_refused(tmp_path, json_lines):

@@ -1,0 +1,81 @@
+"""Arrow files and streams: their batches, their end, and types that Parquet lacks."""
+
+import io
+
+import pyarrow as pa
+import pytest
+
+from schemas.errors import InputError
+from transforms.files.arrow_files import ArrowReader, check_arrow_schema
+
+TABLE = pa.table({"text": ["a", "b", None], "n": [1, 2, 3]})
+
+
+def encode(table: pa.Table, stream: bool = True, codec: str | None = None) -> bytes:
+    """Return a table as a stream or a file with a row in each batch."""
+    sink = io.BytesIO()
+    options = pa.ipc.IpcWriteOptions(compression=codec)
+    new = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with new(sink, table.schema, options=options) as writer:
+        writer.write_table(table, 1)
+    return sink.getvalue()
+
+
+def read(data: bytes) -> list[pa.RecordBatch]:
+    """Return all batches."""
+    return list(ArrowReader(io.BytesIO(data), "x.arrow").read_batches())
+
+
+@pytest.mark.parametrize("codec", [None, "zstd", "lz4"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_batches_are_read_in_order(stream, codec):
+    """Streams and files are read alike, and so are compressed buffers."""
+    batches = read(encode(TABLE, stream, codec))
+    assert len(batches) == 3
+    assert pa.Table.from_batches(batches) == TABLE
+
+
+def test_dictionaries_and_views_are_read():
+    """A dictionary's texts arrive, and the schema has plain text for views."""
+    table = pa.table({"d": pa.array(["x", "y"]).dictionary_encode()})
+    assert pa.Table.from_batches(read(encode(table))).to_pylist() == [{"d": "x"}, {"d": "y"}]
+    views = pa.table({"v": pa.array(["x"], pa.string_view())})
+    reader = ArrowReader(io.BytesIO(encode(views)), "x")
+    assert reader.schema.field("v").type == pa.string()
+    assert reader.own_schema.field("v").type == pa.string_view()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_every_cut_is_an_error(stream):
+    """Wherever a file ends early, reading it is an error and not a shorter table."""
+    data = encode(TABLE, stream)
+    for size in range(8, len(data) - 1):
+        with pytest.raises((InputError, pa.ArrowException, OSError)):
+            read(data[:size])
+
+
+def test_data_after_the_end_is_an_error():
+    """Two streams in one file would lose the rows of the second."""
+    with pytest.raises(InputError, match="goes on after Arrow's end mark") as caught:
+        read(encode(TABLE) * 2)
+    assert caught.value.where == "x.arrow"
+
+
+def test_damaged_offsets_are_an_error():
+    """Offsets that point outside the text are found before the text is read."""
+    table = pa.table({"text": ["abcdefgh" * 4]})
+    data = encode(table)
+    offset = data.index((32).to_bytes(4, "little") + b"\0\0\0\0")
+    changed = data[:offset] + (1 << 30).to_bytes(4, "little") + data[offset + 4 :]
+    with pytest.raises((pa.ArrowException, OSError)):
+        read(changed)
+
+
+def test_types_that_parquet_lacks_are_refused():
+    """The error names the column, since its rows couldn't be written."""
+    union = pa.schema([("ok", pa.string()), ("u", pa.dense_union([pa.field("a", pa.int8())]))])
+    with pytest.raises(InputError, match=r"column 'u' is dense_union.* Parquet can't hold"):
+        check_arrow_schema(union, "x.arrow")
+    with pytest.raises(InputError, match="two fields 'a'"):
+        check_arrow_schema(pa.schema([("a", pa.string()), ("a", pa.string())]), "x.arrow")
+    check_arrow_schema(TABLE.schema, "x.arrow")

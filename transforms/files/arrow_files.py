@@ -1,0 +1,115 @@
+"""Arrow files and streams, such as those of `Dataset.save_to_disk`, read batch by batch."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.errors import InputError
+from transforms.files.footers import check_fields, replace_views
+
+FILE_MARK = b"ARROW1"
+FILE_HEAD_BYTES = 8
+"""The bytes of a file before its batches, which are as in a stream from there on."""
+
+CUT_REMEDY = "write it again: load the data set, and save it to another folder"
+
+
+class _Watched(io.RawIOBase):
+    """A stream that keeps the last bytes that were read, and notes a read beyond its end."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.last = b""
+        self.is_exhausted = False
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` more bytes."""
+        block: bytes = self._stream.read(size)
+        self.last = (self.last + block[-FILE_HEAD_BYTES:])[-FILE_HEAD_BYTES:]
+        self.is_exhausted = self.is_exhausted or (size > 0 and not block)
+        return block
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+
+class ArrowReader:
+    """Reads the batches of an Arrow file or stream in order."""
+
+    def __init__(self, stream: Any, uri: str) -> None:
+        self._uri = uri
+        self._stream = _Watched(stream)
+        head = self._stream.read(FILE_HEAD_BYTES)
+        self._is_file = head.startswith(FILE_MARK)
+        rest = self._stream if self._is_file else _Prefixed(head, self._stream)
+        self._reader = pa.ipc.open_stream(pa.PythonFile(rest, mode="r"))
+        self.own_schema = self._reader.schema
+        self.schema = replace_views(self.own_schema)
+
+    def read_batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the batches, whose content is checked.
+
+        Raises:
+            InputError: the file ends before its end mark, or goes on after it.
+            pa.ArrowException: a batch is damaged.
+        """
+        for batch in self._reader:
+            batch.validate(full=True)
+            yield batch
+        self._require_end()
+
+    def _require_end(self) -> None:
+        """Check that batches end with a mark: without one, a reader looks beyond the end for it."""
+        problem = "ends without Arrow's end mark" if self._stream.is_exhausted else None
+        if not problem and self._is_file:
+            while self._stream.read(1 << 20):
+                pass
+            if not self._stream.last.endswith(FILE_MARK):
+                problem = "ends without Arrow's end mark"
+        elif not problem and self._stream.read(1):
+            problem = "goes on after Arrow's end mark"
+        if problem:
+            raise InputError(
+                f"{problem}, so rows may be missing", where=self._uri, remedy=CUT_REMEDY
+            )
+
+
+class _Prefixed(io.RawIOBase):
+    """Bytes, then a stream."""
+
+    def __init__(self, head: bytes, stream: Any) -> None:
+        self._head, self._stream = head, stream
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` more bytes."""
+        if not self._head:
+            return bytes(self._stream.read(size))
+        head, self._head = self._head[:size], self._head[size:]
+        return head if len(head) == size else head + bytes(self._stream.read(size - len(head)))
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+
+def check_arrow_schema(schema: pa.Schema, uri: str) -> None:
+    """Check that the rows of an Arrow file can be written as Parquet.
+
+    Raises: InputError: a column has a type that Parquet lacks, or two have the same name.
+    """
+    check_fields(schema, uri)
+    for item in schema:
+        try:
+            pq.write_table(pa.schema([item]).empty_table(), io.BytesIO())
+        except pa.ArrowException as error:
+            raise InputError(
+                f"column {item.name!r} is {item.type}, which Parquet can't hold: {error}",
+                where=uri,
+                remedy="convert or drop the column",
+            ) from error

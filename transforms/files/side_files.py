@@ -1,0 +1,136 @@
+"""Files beside the data: metadata, which is left aside, and runs, which aren't an input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from schemas.errors import InputError
+from schemas.notices import Notice
+from schemas.runs import MANIFEST, WORK
+from transforms.files import storage
+
+DATA_SET, SPLITS = "state.json", "dataset_dict.json"
+"""The files of `save_to_disk` that list a data set's files, and the splits of several."""
+
+METADATA = (DATA_SET, SPLITS, "dataset_info.json", "dataset_infos.json", "croissant.json")
+"""The names of files that describe data sets and hold no rows."""
+
+CACHE = re.compile(r"cache-[^/]*\.arrow\Z")
+"""The names of results that the library `datasets` keeps beside its data."""
+
+FILES_NAMED = 5
+
+
+def leave_out_side_files(
+    uris: Collection[str], named: Collection[str]
+) -> tuple[set[str], list[Notice]]:
+    """Return the files that hold data, and notices about the others.
+
+    Files that were named in full stay.
+
+    Raises: InputError: a folder is a run, or lacks a file or a split that it lists.
+    """
+    _refuse_runs(uris, named)
+    listed = _read_lists(uris)
+    metadata = {uri for uri in uris if _get_name(uri) in METADATA} - set(named)
+    folders = {uri.rpartition("/")[0] for uri in listed}
+    unlisted = {
+        uri
+        for uri in uris
+        if uri.endswith(".arrow")
+        and (CACHE.search(uri) or uri.rpartition("/")[0] in folders)
+        and uri not in listed
+    } - set(named)
+    notices = []
+    if metadata:
+        notices.append(_name_files("left aside, since they describe the data", metadata))
+    if unlisted:
+        notices.append(
+            _name_files("left aside, since they aren't in the data set's list", unlisted)
+        )
+    return set(uris) - metadata - unlisted, notices
+
+
+def refuse_unfinished_run(pattern: str) -> None:
+    """Refuse a local folder that an unfinished run is written to.
+
+    Raises: InputError: the folder is one.
+    """
+    if storage.is_local(pattern) and Path(pattern, WORK).is_dir():
+        raise InputError(
+            "is an unfinished run of congener",
+            where=pattern,
+            remedy="let the run finish, and name its folder clean/",
+        )
+
+
+def _get_name(uri: str) -> str:
+    return uri.rpartition("/")[2]
+
+
+def _name_files(reason: str, uris: Collection[str]) -> Notice:
+    more = " …" if len(uris) > FILES_NAMED else ""
+    return Notice(f"{reason}: {', '.join(sorted(uris)[:FILES_NAMED])}{more}")
+
+
+def _refuse_runs(uris: Collection[str], named: Collection[str]) -> None:
+    for uri in sorted(uris):
+        if _get_name(uri) == MANIFEST and uri not in named:
+            manifest = _read_object(uri)
+            if {"run_id", "ledger_root"} <= set(manifest):
+                folder = uri.rpartition("/")[0]
+                raise InputError(
+                    "is a run of congener, with scores and ledgers beside the rows",
+                    where=folder,
+                    remedy=f"name its clean rows: {folder}/clean",
+                )
+
+
+def _read_lists(uris: Collection[str]) -> set[str]:
+    """Return the files that folders of `save_to_disk` list.
+
+    Raises: InputError: one of them, or a split, is missing.
+    """
+    listed: set[str] = set()
+    for uri in sorted(uris):
+        folder = uri.rpartition("/")[0]
+        if _get_name(uri) == DATA_SET:
+            names = set(_list_data_files(_read_object(uri)))
+            files = {storage.join(folder, name) for name in names}
+            _require_listed(files, uris, uri)
+            listed |= files
+        elif _get_name(uri) == SPLITS:
+            splits = _read_object(uri).get("splits")
+            states = {storage.join(folder, str(name), DATA_SET) for name in splits or ()}
+            _require_listed(states, uris, uri)
+    return listed
+
+
+def _list_data_files(state: dict[str, Any]) -> Iterator[str]:
+    files = state.get("_data_files")
+    for item in files if isinstance(files, list) else ():
+        if isinstance(item, dict) and isinstance(item.get("filename"), str):
+            yield item["filename"]
+
+
+def _require_listed(files: Collection[str], uris: Collection[str], uri: str) -> None:
+    if missing := sorted(set(files) - set(uris)):
+        raise InputError(
+            f"lists {missing[0]}, which is missing",
+            where=uri,
+            remedy="copy the folder again, with all of its files",
+        )
+
+
+def _read_object(uri: str) -> dict[str, Any]:
+    """Return the object in a small JSON file, or an empty one if it holds none."""
+    try:
+        value = orjson.loads(storage.read_bytes(uri))
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}

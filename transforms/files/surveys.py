@@ -1,0 +1,165 @@
+"""Surveys of single files, by kind: their rows, their schema, and where they may be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from schemas.corpora import ShardLimits
+from schemas.errors import InputError
+from transforms.files import storage
+from transforms.files.arrow_files import ArrowReader, check_arrow_schema
+from transforms.files.compression import BoundedStream, open_decompressed
+from transforms.files.csv_files import CsvReader
+from transforms.files.footers import check_footer, open_parquet, replace_views
+from transforms.files.json_lines import observe_line
+from transforms.files.json_values import read_values
+from transforms.files.kinds import FileKind, Kind
+from transforms.records.json_columns import ColumnKinds
+
+
+class Cut(NamedTuple):
+    """A boundary of shards: before this row, at this byte, in this row group (of Parquet)."""
+
+    row: int
+    byte: int
+    group: int
+
+
+class SurveyedFile(NamedTuple):
+    """The rows of a file, its cuts, and its schema or, for JSON, the kinds of its values."""
+
+    rows: int
+    cuts: tuple[Cut, ...]
+    schema: pa.Schema | None = None
+    kinds: ColumnKinds | None = None
+
+
+def survey_content(
+    uri: str, found: FileKind, size: int, limits: ShardLimits, paths: Sequence[str] = ()
+) -> SurveyedFile:
+    """Read a file of a known kind and of `size` bytes once.
+
+    `paths` are those of nested fields of JSON that may become columns.
+
+    Raises:
+        InputError: the file is cut, or has no row or a schema that can't be used.
+        OSError: it can't be read or decompressed.
+        pa.ArrowException: it is damaged.
+    """
+    if found.kind == "parquet":
+        return _survey_parquet(uri, size, limits)
+    readers: dict[Kind, Callable[..., SurveyedFile]] = {"arrow": _survey_arrow, "csv": _survey_csv}
+    max_bytes = limits.compute_max_bytes(size)
+    with open_decompressed(uri, found.compression, max_bytes) as stream:
+        bounded = BoundedStream(stream, uri, size, limits)
+        if found.kind in readers:
+            return readers[found.kind](bounded, uri, limits)
+        return _survey_values(bounded, found.kind, uri, limits, paths)
+
+
+def _survey_parquet(uri: str, size: int, limits: ShardLimits) -> SurveyedFile:
+    with storage.open_raw(uri) as stream:
+        file = open_parquet(stream)
+        check_footer(file, uri, size, limits)
+        groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+        sizes = [(group.num_rows, group.total_byte_size) for group in groups]
+        cuts = tuple(cut_groups(sizes, limits))
+        return SurveyedFile(file.metadata.num_rows, cuts, replace_views(file.schema_arrow))
+
+
+def _survey_arrow(stream: Any, uri: str, limits: ShardLimits) -> SurveyedFile:
+    reader = ArrowReader(stream, uri)
+    check_arrow_schema(reader.schema, uri)
+    sizes = [(batch.num_rows, batch.nbytes) for batch in reader.read_batches()]
+    return SurveyedFile(
+        sum(rows for rows, _ in sizes), tuple(cut_groups(sizes, limits)), reader.schema
+    )
+
+
+def _survey_csv(stream: Any, uri: str, limits: ShardLimits) -> SurveyedFile:
+    reader = CsvReader(stream, uri)
+    cuts, good = _RowCuts(limits), False
+    offset, first_error = 0, None
+    for row in reader.read_rows():
+        cuts.add(offset, len(row.text))
+        offset += len(row.text)
+        good = good or row.error is None
+        first_error = first_error or row.error
+    if not good:
+        raise InputError(
+            f"has no row below its header{f': {first_error}' if first_error else ''}",
+            where=uri,
+            remedy="name the columns on the first line, and write one row per line",
+        )
+    return SurveyedFile(cuts.rows, cuts.finish(), reader.schema)
+
+
+def _survey_values(
+    stream: Any, kind: Kind, uri: str, limits: ShardLimits, paths: Sequence[str]
+) -> SurveyedFile:
+    kinds, cuts, first_error = ColumnKinds(paths=paths), _RowCuts(limits), None
+    for offset, value in read_values(stream, kind, uri):
+        cuts.add(offset, len(value))
+        error = observe_line(kinds, value)
+        if error and not first_error:
+            first_error = f"row {cuts.rows - 1} at byte {offset:,}: {error}"
+    if not kinds.counts:
+        raise InputError(
+            "has no JSON object with a field" + (f": {first_error}" if first_error else ""),
+            where=uri,
+            remedy="write one object per line; remove the file if it is empty, "
+            "which is often a part of a failed export",
+        )
+    return SurveyedFile(cuts.rows, cuts.finish(), None, kinds)
+
+
+class _RowCuts:
+    """Cuts before the rows that would exceed a shard."""
+
+    def __init__(self, limits: ShardLimits) -> None:
+        self._limits = limits
+        self._cuts = [Cut(0, 0, 0)]
+        self.rows = self._end = 0
+
+    def add(self, offset: int, size: int) -> None:
+        """Add a row of `size` bytes at an offset."""
+        last, limits = self._cuts[-1], self._limits
+        if self.rows - last.row >= limits.rows or (
+            self.rows > last.row and offset - last.byte + size > limits.bytes
+        ):
+            self._cuts.append(Cut(self.rows, offset, 0))
+        self.rows, self._end = self.rows + 1, offset + size
+
+    def finish(self) -> tuple[Cut, ...]:
+        """Return all cuts, of which the last is after the last row."""
+        return (*self._cuts, Cut(self.rows, self._end, 0))
+
+
+def cut_groups(sizes: Sequence[tuple[int, int]], limits: ShardLimits) -> Iterator[Cut]:
+    """Yield cuts between row groups, and inside groups that are larger than a shard.
+
+    `sizes` are the rows and the bytes of each group.
+    """
+    row = offset = 0
+    held_rows = held_bytes = 0
+    yield Cut(0, 0, 0)
+    for group, (rows, size) in enumerate(sizes):
+        if not rows:
+            continue
+        if held_rows and (held_rows + rows > limits.rows or held_bytes + size > limits.bytes):
+            yield Cut(row, offset, group)
+            held_rows = held_bytes = 0
+        step = max(1, min(limits.rows, rows * limits.bytes // max(size, 1)))
+        inside = list(range(step, rows, step)) if rows > step else []
+        yield from (Cut(row + index, offset + size * index // rows, group) for index in inside)
+        held_rows, held_bytes = (
+            (rows - inside[-1], size * (rows - inside[-1]) // rows)
+            if inside
+            else (held_rows + rows, held_bytes + size)
+        )
+        row, offset = row + rows, offset + size
+    if row:
+        yield Cut(row, offset, len(sizes))

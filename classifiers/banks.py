@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,18 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
         for name, entry in index["traits"].items()
     }
     return Bank(traits, index["encoder"], index["background"], index["digest"])
+
+
+def list_bank_files(read: Callable[[str], bytes], where: str) -> list[str]:
+    """Return the names of a bank's files, its index first.
+
+    Raises: ModelError: the index is damaged, of another format, or names a file outside the bank.
+    """
+    index = _read_index(read, where)
+    for name in index["files"]:
+        if name.startswith("/") or ".." in PurePosixPath(name).parts:
+            raise _report_altered(f"{INDEX_FILE} names {name!r}, which isn't in the bank", where)
+    return [INDEX_FILE, *index["files"]]
 
 
 def _read_index(read: Callable[[str], bytes], where: str) -> dict[str, Any]:

@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from classifiers.banks import INDEX_FILE, Bank, TraitModel, read_bank, serialise_bank
+from classifiers.banks import (
+    INDEX_FILE,
+    Bank,
+    TraitModel,
+    list_bank_files,
+    read_bank,
+    serialise_bank,
+)
 from classifiers.fitting import (
     CleanRow,
     CleanText,
@@ -74,6 +81,22 @@ def save_bank(bank: Bank, uri: str) -> None:
 def load_bank(uri: str) -> Bank:
     """Read a bank, and check every file against its digest."""
     return read_bank(lambda name: storage.read_bytes(storage.join(uri, name)), uri)
+
+
+def remove_bank(uri: str) -> None:
+    """Remove the files that a bank's index lists, and folders that are then empty.
+
+    Other files in the folder, such as the user's cards, stay.
+
+    Raises: ModelError: the index is damaged or of another format.
+    """
+    names = list_bank_files(lambda name: storage.read_bytes(storage.join(uri, name)), uri)
+    for name in names:  # the index first: what is left of a bank must not look whole
+        storage.remove_tree(storage.join(uri, name))
+    if storage.is_local(uri):
+        for folder in {Path(uri, name).parent for name in names[1:]}:
+            with suppress(OSError):  # it has other files
+                folder.rmdir()
 
 
 def tabulate_calibration(bank: Bank) -> pa.Table:

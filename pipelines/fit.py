@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from classifiers.banks import INDEX_FILE, Bank, TraitModel
 from classifiers.guarantees.calibration import Threshold, calibrate, count_texts_needed
-from pipelines.banks import prepare_bank, save_bank
+from pipelines.banks import prepare_bank, remove_bank, save_bank
 from pipelines.config import FilterConfig
 from schemas.errors import RunError
 from schemas.events import Listener, ignore
@@ -33,20 +35,42 @@ def run_fit(
 ) -> Bank:
     """Fit the configuration's traits and write the bank.
 
-    Raises: CongenerError: a card or the encoder is wrong, or the output already holds a bank.
+    With `restart` an old bank is removed when the new one is ready. Other files stay.
+
+    Raises: CongenerError: a card or the encoder is wrong, the cards are inside the output, or the
+        output already holds a bank.
     """
-    if storage.exists(storage.join(output, INDEX_FILE)):
-        if not restart:
-            raise RunError(
-                "already holds a bank",
-                where=output,
-                remedy="choose another --output, or replace the bank with --restart",
-            )
-        storage.remove_tree(output)
+    exists = storage.exists(storage.join(output, INDEX_FILE))
+    if exists and not restart:
+        raise RunError(
+            "already holds a bank",
+            where=output,
+            remedy="choose another --output, or replace the bank with --restart",
+        )
+    require_cards_outside(config.traits, output)
     storage.sweep(output)
     bank = prepare_bank(config, listener=listener).bank
+    if exists:
+        remove_bank(output)
     save_bank(bank, output)
     return bank
+
+
+def require_cards_outside(traits: Sequence[str], output: str) -> None:
+    """Refuse trait folders inside the output, which a bank's folders of the same names would join.
+
+    Raises: RunError: a trait folder is inside the output.
+    """
+    if not storage.is_local(output):
+        return
+    folder = Path(output).resolve()
+    for trait in traits:
+        if Path(trait).exists() and Path(trait).resolve().is_relative_to(folder):
+            raise RunError(
+                f"holds the trait cards {trait}",
+                where=output,
+                remedy="choose an --output outside the folder of the cards",
+            )
 
 
 def describe_fitted_traits(bank: Bank) -> list[FittedTrait]:

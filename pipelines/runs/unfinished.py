@@ -12,7 +12,16 @@ from schemas.digests import canonicalise_json, digest_bytes, digest_config
 from schemas.errors import InputError, RunError
 from schemas.notices import Notice, warn
 from schemas.receipts import Output, Receipt, parse_receipt
-from schemas.runs import BEGUN, FOLDERS, MANIFEST, PRIVATE_FOLDERS, RECEIPTS, WORK, receipt_shard
+from schemas.runs import (
+    BANK,
+    BEGUN,
+    FOLDERS,
+    MANIFEST,
+    PRIVATE_FOLDERS,
+    RECEIPTS,
+    WORK,
+    receipt_shard,
+)
 from transforms.files import storage
 from transforms.files.planning import ShardPlan
 
@@ -43,6 +52,13 @@ def compute_run_id(identity: Mapping[str, Any]) -> str:
     return digest_config(identity)[:RUN_ID_HEX]
 
 
+CLEARING = f"{WORK}/clearing"
+"""A file that exists while a run is being removed."""
+
+SIGNS_OF_A_RUN = (MANIFEST, BEGUN, RECEIPTS, CLEARING)
+"""Files and folders that only a run writes, and that `--restart` needs to find."""
+
+
 def require_unfinished(run: str, restart: bool) -> None:
     """Refuse a finished run unless `restart` replaces it.
 
@@ -68,6 +84,7 @@ def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
         code, or folders that aren't a run's.
     """
     if restart:
+        _require_a_run(run)
         clear_run(run)
     require_unfinished(run, restart=False)
     swept = storage.sweep(run)
@@ -76,14 +93,24 @@ def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
     )
     if storage.exists(storage.join(run, BEGUN)):
         return notices + _check_record(run, record)
-    if any(storage.exists(storage.join(run, folder)) for folder in FOLDERS):
-        raise RunError(
-            "the output has folders with the names of a run's folders, but isn't an unfinished run",
-            where=run,
-            remedy="choose an empty --output, or replace the folders with --restart",
-        )
+    _require_a_run(run)
     _write_record(run, record)
     return notices
+
+
+def _require_a_run(run: str) -> None:
+    """Refuse folders with the names of a run's folders that no run has written.
+
+    Raises: RunError: there are such folders, but neither a manifest nor the record of a run.
+    """
+    if any(storage.exists(storage.join(run, name)) for name in SIGNS_OF_A_RUN):
+        return
+    if found := [name for name in FOLDERS if storage.exists(storage.join(run, name))]:
+        raise RunError(
+            f"has a folder {found[0]!r}, but no run has written it",
+            where=run,
+            remedy="choose an empty --output, or move the folder away",
+        )
 
 
 def _check_record(run: str, record: RunRecord) -> list[Notice]:
@@ -170,6 +197,7 @@ def require_ours(run: str, record: RunRecord) -> None:
 
 def clear_run(run: str) -> None:
     """Remove a run's files, the manifest first: a partly removed run must not look finished."""
+    storage.write_bytes(storage.join(run, CLEARING), b"")
     storage.remove_tree(storage.join(run, MANIFEST))
     for folder in FOLDERS:
         storage.remove_tree(storage.join(run, folder))
@@ -178,8 +206,8 @@ def clear_run(run: str) -> None:
 
 def _clear_work(run: str) -> None:
     """Remove the working files, except the lock, which this process may hold."""
-    for name in ("receipts", "bank", "run.json"):
-        storage.remove_tree(storage.join(run, WORK, name))
+    for name in (RECEIPTS, BANK, BEGUN, CLEARING):
+        storage.remove_tree(storage.join(run, name))
 
 
 def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]) -> FinishedShards:

@@ -1,11 +1,15 @@
 """`fit`: from trait cards to a bank."""
 
+import json
+import shutil
+
 import pytest
 
-from pipelines.banks import load_bank
+from pipelines.banks import load_bank, remove_bank
 from pipelines.config import FilterConfig
 from pipelines.fit import describe_fitted_traits, run_fit
-from schemas.errors import RunError
+from schemas.digests import digest_config
+from schemas.errors import CardError, ModelError, RunError
 from schemas.events import FitStarted
 
 
@@ -54,13 +58,50 @@ def test_two_fits_give_equal_banks(tmp_path):
     assert digests[0] == digests[1]
 
 
-def test_a_restart_leaves_no_old_file(config, tmp_path):
-    """Files of the bank that is replaced are removed, also those that the new bank doesn't have."""
-    run_fit(config, str(tmp_path / "bank"))
-    (tmp_path / "bank" / "old-trait.bin").write_text("x")
+def test_a_restart_removes_the_old_bank_alone(config, card_folder, tmp_path):
+    """Files of the old bank are removed, and the user's own files in the folder stay."""
+    storks = str(
+        card_folder("stork", "signals: {lexicon: {patterns: ['storks?']}}\nthreshold: 1\n")
+    )
+    run_fit(config.model_copy(update={"traits": (storks,)}), str(tmp_path / "bank"))
+    assert (tmp_path / "bank" / "stork").is_dir()
+    (tmp_path / "bank" / "notes.txt").write_text("mine")
     run_fit(config, str(tmp_path / "bank"), restart=True)
-    assert not (tmp_path / "bank" / "old-trait.bin").exists()
+    assert (tmp_path / "bank" / "notes.txt").exists()
+    assert not (tmp_path / "bank" / "stork").exists()
     assert load_bank(str(tmp_path / "bank")).traits.keys() == {"heron"}
+
+
+def test_a_failed_restart_keeps_the_old_bank(config, tmp_path):
+    """A mistake in the cards ends the fit before the old bank is touched."""
+    old = run_fit(config, str(tmp_path / "bank"))
+    wrong = config.model_copy(update={"traits": ("no-such-trait",)})
+    with pytest.raises(CardError):
+        run_fit(wrong, str(tmp_path / "bank"), restart=True)
+    assert load_bank(str(tmp_path / "bank")).digest == old.digest
+
+
+def test_cards_inside_the_output_are_refused(config, tmp_path):
+    """A bank isn't written into the folder of its own cards."""
+    folder = tmp_path / "own"
+    shutil.copytree(config.traits[0], folder / "heron")
+    inside = config.model_copy(update={"traits": (str(folder / "heron"),)})
+    with pytest.raises(RunError, match="holds the trait cards"):
+        run_fit(inside, str(folder))
+    assert (folder / "heron" / "card.yaml").exists()
+
+
+def test_a_bank_that_names_files_elsewhere_is_not_removed(config, tmp_path):
+    """An index that names a file outside the bank is an error, and nothing is removed."""
+    run_fit(config, str(tmp_path / "bank"))
+    index = json.loads((tmp_path / "bank" / "bank.json").read_text())
+    (tmp_path / "precious").write_text("mine")
+    index["files"]["../precious"] = "0" * 64
+    index["digest"] = digest_config({key: index[key] for key in index if key != "digest"})
+    (tmp_path / "bank" / "bank.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="isn't in the bank"):
+        remove_bank(str(tmp_path / "bank"))
+    assert (tmp_path / "precious").exists()
 
 
 def test_a_fit_is_announced_to_the_listener(config, tmp_path, card_folder, capfd):

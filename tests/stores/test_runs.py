@@ -191,7 +191,7 @@ def test_a_finished_run_is_refused_or_replaced(store, config, heron):
 def test_a_foreign_folder_is_refused(store, config):
     """Folders named like those of a run are refused if no run wrote them, as on a disk."""
     store.put_objects("run/clean/mine.parquet")
-    with pytest.raises(RunError, match="isn't an unfinished run"):
+    with pytest.raises(RunError, match="no run has written it"):
         run_filter(config)
     assert store.list_names("run/") == ["run/clean/mine.parquet"]
 

@@ -14,6 +14,7 @@ from schemas.digests import canonicalise_json, digest_config
 from schemas.errors import RunError
 from schemas.notices import Notice
 from schemas.runs import BEGUN, FOLDERS, RECEIPTS
+from transforms.files import storage
 from transforms.files.planning import ShardPlan
 
 
@@ -129,8 +130,37 @@ def test_a_finished_run_is_refused_and_tidied(tmp_path):
 def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
     """A directory with one of a run's folders that is no unfinished run is refused."""
     (tmp_path / folder).mkdir()
-    with pytest.raises(RunError, match="isn't an unfinished run"):
+    with pytest.raises(RunError, match="no run has written it"):
         unfinished.open_run(str(tmp_path), build_record(), restart=False)
+
+
+def test_a_restart_removes_no_foreign_folder(tmp_path):
+    """Folders with a run's names that no run has written stay, even with --restart."""
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "mine.txt").write_text("mine")
+    with pytest.raises(RunError, match="has a folder 'report', but no run has written it"):
+        unfinished.open_run(str(tmp_path), build_record(), restart=True)
+    assert (tmp_path / "report" / "mine.txt").exists()
+
+
+def test_an_interrupted_restart_can_be_repeated(tmp_path, monkeypatch):
+    """If removing a run is interrupted, the next --restart still knows the folder as a run's."""
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "ledger").mkdir()
+    remove = storage.remove_tree
+
+    def fail_at_ledger(uri):
+        if uri.endswith("ledger"):
+            raise KeyboardInterrupt
+        remove(uri)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "remove_tree", fail_at_ledger)
+        with pytest.raises(KeyboardInterrupt):
+            unfinished.open_run(str(tmp_path), build_record(), restart=True)
+    assert not (tmp_path / "manifest.json").exists()
+    assert unfinished.open_run(str(tmp_path), build_record(), restart=True) == []
+    assert not (tmp_path / "ledger").exists()
 
 
 def test_clearing_leaves_other_files(tmp_path):

@@ -79,6 +79,28 @@ def test_clean_is_loaded_like_the_input(tmp_path, settings, layout):
         assert after[name].to_list() == split.to_list()
 
 
+def test_files_that_differ_without_harm_are_loaded_as_one(tmp_path, settings):
+    """All clean files have the shared schema, so that a loader needn't cast, and equal values."""
+    rows = [build_conversation(number, "An answer.") for number in range(2)]
+    table = pa.Table.from_pylist(rows)
+    turn = pa.struct([("content", pa.large_string()), ("role", pa.string())])
+    fields = [("messages", pa.large_list(turn)), ("id", pa.string()), ("n", pa.int8())]
+    other = pa.Table.from_pylist([{**row, "n": 1} for row in rows], pa.schema(fields))
+    for name, part in {"train-0": table, "train-1": other, "test-0": other}.items():
+        path = tmp_path / "in" / f"{name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(part, path)
+    run_filter(settings)
+    assert verify_run(settings.output) == []
+    clean = tmp_path / "run" / "clean"
+    assert len({str(pq.read_schema(path)) for path in clean.iterdir()}) == 1
+    loaded = load(clean, tmp_path / "cache")
+    expected = [{**row, "n": None} for row in rows]
+    added = [{**row, "n": 1, "teacher": None} for row in rows]
+    assert loaded["train"].to_list() == [*expected, *added]
+    assert loaded["test"].to_list() == added
+
+
 def test_a_run_over_clean_keeps_the_names(tmp_path, settings):
     """Filtering a run's own output again gives files of the same names but for the digests."""
     for name in HUB:

@@ -23,6 +23,7 @@ from transforms.files.json_lines import BOM, parse_line
 from transforms.files.json_values import join_lines, read_values
 from transforms.files.kinds import Kind
 from transforms.files.planning import ShardPlan, SourcePiece
+from transforms.files.shared_schemas import conform, has_types
 from transforms.files.sources import require_unchanged
 from transforms.records.json_columns import project_rows
 from transforms.records.shapes import is_text
@@ -131,9 +132,8 @@ class TableRows:
         # one chunk per column: the output's bytes mustn't depend on where batches begin, which
         # depends on the rows that were read before
         table = pa.Table.from_batches(batches, self._own).combine_chunks()
-        # Arrow can't cast a null field of a struct in a list, even to its own type
-        if table.schema != self._wanted:
-            table = table.cast(self._wanted)
+        if not has_types(table.schema, self._wanted):
+            table = conform(table, self._wanted)
         return Rows(table, list(range(piece.begin.row, piece.end.row)), [])
 
     def _decode(self, end: int) -> pa.RecordBatch:
@@ -210,8 +210,8 @@ class CsvRows:
             if line.error is not None
         ]
         table = build_table([line for _, line in good], self._own)
-        if table.schema != self._wanted:
-            table = table.cast(self._wanted)
+        if not has_types(table.schema, self._wanted):
+            table = conform(table, self._wanted)
         return Rows(table, [row for row, _ in good], rejects)
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from transforms.files.partitions import read_partitions
 from transforms.files.places import find_place
 from transforms.files.side_files import leave_out_side_files, refuse_unfinished_run
 from transforms.files.surveys import Cut, survey_content
+from transforms.files.reconciliation import ParquetSchema, Reconciled, reconcile
 from transforms.records.columns import is_path
 from transforms.records.formats import Layout
 from transforms.records.json_columns import ColumnKinds, select_columns
@@ -47,6 +48,12 @@ class Source:
     """The kinds of value in the fields of JSON Lines."""
     fingerprint: str = ""
     """The file's fingerprint (`storage.take_fingerprint`) during the survey."""
+
+    def list_filled(self) -> list[str]:
+        """Return the columns that some row may fill."""
+        if self.kinds is not None:
+            return self.kinds.list_filled()
+        return [item.name for item in self.schema or () if not pa.types.is_null(item.type)]
 
 
 class Corpus(NamedTuple):
@@ -94,7 +101,8 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
             lambda file: survey_file(file.uri, file.name, limits, wanted), files
         )
         sources = tuple(found_sources)
-    return Corpus(sources, settle_shared_schema(sources), tuple(ignored), tuple(notices))
+    schema, differences = settle_shared_schema(sources)
+    return Corpus(sources, schema, tuple(ignored), (*notices, *differences))
 
 
 def _choose_files(
@@ -195,11 +203,11 @@ def digest_stream(stream: Any) -> tuple[str, int]:
     return state.hexdigest(), size
 
 
-def settle_shared_schema(sources: Sequence[Source]) -> pa.Schema:
+def settle_shared_schema(sources: Sequence[Source]) -> Reconciled:
     """Return the schema of all sources.
 
-    Raises: InputError: two tables differ in the name, type or order of columns, or the sources are
-        both tables and JSON.
+    Raises: InputError: no schema holds the rows of two tables without loss, or the sources are both
+        tables and JSON.
     """
     kinds = [source.kinds for source in sources if source.kinds is not None]
     if kinds and len(kinds) < len(sources):
@@ -214,15 +222,12 @@ def settle_shared_schema(sources: Sequence[Source]) -> pa.Schema:
         merged = ColumnKinds()
         for item in kinds:
             merged.merge(item)
-        return merged.settle_schema()
-    first = sources[0]
-    for other in sources[1:]:
-        _require_same_schema(first, other)
-    return first.schema
+        return Reconciled(merged.settle_schema(), [])
+    return reconcile([ParquetSchema(source.uri, source.schema) for source in sources])
 
 
 def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
-    """Check that every JSON Lines file has one of the format's columns.
+    """Check that every file has one of the format's columns.
 
     In a schema shared with other files, a file without these columns would be read as nulls.
 
@@ -230,7 +235,7 @@ def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
     """
     wanted = list(columns)
     for source in sources:
-        filled = source.kinds.list_filled() if source.kinds else []
+        filled = source.list_filled()
         if filled and not set(wanted) & set(filled):
             raise InputError(
                 f"no row has {' or '.join(map(repr, wanted))}, the columns of the format that the "
@@ -238,23 +243,3 @@ def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
                 where=source.uri,
                 remedy="filter files of different formats in separate runs",
             )
-
-
-def _require_same_schema(first: Source, other: Source) -> None:
-    if first.schema.equals(other.schema, check_metadata=False):
-        return
-    mine = {item.name: str(item.type) for item in first.schema}
-    theirs = {item.name: str(item.type) for item in other.schema}
-    differing = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
-    detail = (
-        ", ".join(
-            f"{name!r}: {mine.get(name, 'absent')} against {theirs.get(name, 'absent')}"
-            for name in differing
-        )
-        or "the columns' order"
-    )
-    raise InputError(
-        f"can't share a schema with {other.uri}: {detail}",
-        where=first.uri,
-        remedy="give the files one schema, or filter them in separate runs",
-    )

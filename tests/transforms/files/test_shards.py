@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from schemas.corpora import ShardLimits
 from schemas.errors import InputError
+from tests.support.variants import fill, fit, variants
 from transforms.files import json_lines as parsing
 from transforms.files import shards as reading
 from transforms.files.json_lines import BOM
@@ -29,6 +30,7 @@ from transforms.files.sources import Cut, survey
 from transforms.records.json_columns import select_columns
 from transforms.records.json_messages import MESSAGES
 from transforms.records.shapes import fits
+from transforms.write import encode_parquet
 
 
 def limits(rows=5_000, bytes_=32 << 20):
@@ -658,6 +660,50 @@ def test_a_null_field_inside_a_list_is_read(tmp_path):
     ] * 10
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     assert rows_of(read_all(tmp_path / "a.parquet")[1]) == rows
+
+
+@given(st.data(), st.dictionaries(st.sampled_from("xyz"), variants(), min_size=1))
+@settings(max_examples=40)
+def test_rows_of_any_types_are_written_as_they_were_read(tmp_path_factory, data, columns):
+    """Files whose types differ without harm give all rows, with equal values, in one schema."""
+    folder = tmp_path_factory.mktemp("types")
+    expected = []
+    for number in (0, 1):
+        table = pa.table({"text": ["a", "b", "c"]})
+        for name, (values, *kinds) in columns.items():
+            rows = data.draw(st.lists(values, min_size=3, max_size=3))
+            array = pa.array([fit(row, kinds[number]) for row in rows], kinds[number])
+            table = table.append_column(name, array)
+        pq.write_table(table, folder / f"{number}.parquet")
+        expected.append(pq.read_table(folder / f"{number}.parquet"))
+    schema, shards = read_all(folder, limits(rows=4))
+    kind = pa.struct(list(schema))
+    rows = [fill(row, kind) for table in expected for row in table.to_pylist()]
+    assert rows_of(shards) == rows
+    written = [pq.read_table(pa.BufferReader(encode_parquet(shard.table))) for shard in shards]
+    assert [row for table in written for row in table.to_pylist()] == rows
+    assert all(table.schema.equals(written[0].schema) for table in written)
+    if expected[0].schema.equals(expected[1].schema, check_metadata=True):
+        assert schema == expected[0].schema
+
+
+def test_files_of_other_types_share_a_shard(tmp_path):
+    """Small files that differ without harm are read into one table with the shared schema."""
+    tables = [
+        pa.table({"text": pa.array(["a"], pa.string_view()), "n": pa.array([1], pa.int8())}),
+        pa.table({"n": [2], "text": pa.array(["b"], pa.large_string())}),
+        pa.table({"text": pa.array(["c"]).dictionary_encode()}),
+    ]
+    for number, table in enumerate(tables):
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    schema, (shard,) = read_all(tmp_path)
+    assert schema == pa.schema([("text", pa.large_string()), ("n", pa.int64())])
+    assert shard.table.schema == schema
+    assert shard.table.to_pylist() == [
+        {"text": "a", "n": 1},
+        {"text": "b", "n": 2},
+        {"text": "c", "n": None},
+    ]
 
 
 def test_rows_are_whole_across_batches(tmp_path, monkeypatch):

@@ -272,23 +272,27 @@ def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):
     assert "two runs" in error.remedy
 
 
-@pytest.mark.parametrize(
-    ("other", "detail"),
-    [
-        ({"text": ["a"], "n": pa.array([1.0])}, "'n': int64 against double"),
-        ({"text": ["a"]}, "'n': int64 against absent"),
-        ({"text": ["a"], "n": [1], "more": [True]}, "'more': absent against bool"),
-        ({"n": [1], "text": ["a"]}, "the columns' order"),
-    ],
-)
-def test_parquet_files_of_other_schemas_are_refused(tmp_path, other, detail):
-    """The error names both files and each column that differs."""
+def test_parquet_files_may_differ_without_harm(tmp_path):
+    """Files are brought into one schema, and the corpus has a notice about it."""
+    parquet(tmp_path / "a.parquet", pa.table({"text": ["a"], "n": pa.array([1], pa.int8())}))
+    parquet(tmp_path / "b.parquet", pa.table({"n": [2], "text": ["b"], "more": [True]}))
+    corpus = survey([str(tmp_path)], WIDE)
+    kinds = {"text": pa.string(), "n": pa.int64(), "more": pa.bool_()}
+    assert corpus.schema == pa.schema(list(kinds.items()))
+    (notice,) = corpus.notices
+    assert "'n': int8, read as int64" in notice.text
+
+
+def test_parquet_files_in_conflict_are_refused(tmp_path):
+    """The error names both files, the column and its types, and has a command."""
     first = parquet(tmp_path / "a.parquet", pa.table({"text": ["a"], "n": [1]}))
-    second = parquet(tmp_path / "b.parquet", pa.table(other))
+    second = parquet(tmp_path / "b.parquet", pa.table({"text": ["a"], "n": ["1"]}))
     error = survey_error([tmp_path])
     assert error.where == first
-    assert error.problem == f"can't share a schema with {second}: {detail}"
-    assert error.remedy
+    assert error.problem == (
+        f"has 'n' as int64, but {second} has it as string: no type holds both without loss"
+    )
+    assert "python -c" in error.remedy
 
 
 def test_metadata_is_no_difference(tmp_path):
@@ -310,7 +314,8 @@ def survey_rows(name, *rows):
 def test_json_files_share_a_merged_schema():
     """Fields and kinds of all files are counted together."""
     sources = [survey_rows("x", {"a": 1}), survey_rows("y", {"a": "x", "b": 1}, {"a": "y"})]
-    assert settle_shared_schema(sources) == pa.schema([("a", pa.string()), ("b", pa.float64())])
+    schema = pa.schema([("a", pa.string()), ("b", pa.float64())])
+    assert settle_shared_schema(sources) == (schema, [])
 
 
 def test_json_lines_are_read_with_the_columns_that_are_needed(tmp_path, json_lines):
@@ -344,10 +349,21 @@ def test_a_file_without_the_columns_of_the_format_is_refused():
     assert "separate runs" in caught.value.remedy
 
 
-def test_parquet_and_files_of_nulls_need_no_column():
-    """Parquet has its own schema, and a file whose rows are all empty has nothing to read."""
-    parquet = Source("a", "a", "parquet", "none", 1, "", 1, (), schema=pa.schema([]))
+def test_files_of_nulls_need_no_column():
+    """A file whose columns or rows are all empty has nothing to read."""
+    schema = pa.schema([("x", pa.null())])
+    parquet = Source("a", "a", "parquet", "none", 1, "", 1, (), schema=schema)
     require_columns([parquet, survey_rows("b", {}, {"x": None})], ["messages"])
+
+
+def test_parquet_without_the_columns_of_the_format_is_refused(tmp_path):
+    """A file of another format isn't read as nulls because its columns could be added."""
+    parquet(tmp_path / "a.parquet", pa.table({"text": ["a"]}))
+    other = parquet(tmp_path / "b.parquet", pa.table({"label": [1]}))
+    corpus = survey([str(tmp_path)], WIDE)
+    with pytest.raises(InputError, match="no row has 'text'") as caught:
+        require_columns(corpus.sources, ["text"])
+    assert caught.value.where == other
 
 
 def test_a_name_that_is_no_utf_8_is_refused(tmp_path, json_lines):

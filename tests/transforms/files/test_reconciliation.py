@@ -1,0 +1,147 @@
+"""The schema that Parquet files share, notices about their differences, and errors."""
+
+import shlex
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.errors import InputError
+from transforms.files import reconciliation
+from transforms.files.reconciliation import DIFFERENCES_NAMED, ParquetSchema, reconcile
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+
+def describe(*schemas):
+    """Return files with these schemas, which aren't opened."""
+    names = (f"{letter}.parquet" for letter in "abcdefghijklm")
+    return [ParquetSchema(*pair) for pair in zip(names, schemas, strict=False)]
+
+
+@pytest.fixture
+def write_files(tmp_path):
+    """Return a function that writes a column `c` for each array and returns the files."""
+
+    def write(*arrays):
+        files = []
+        for number, array in enumerate(arrays):
+            table = pa.table({"text": pa.array(["a"] * len(array)), "c": array})
+            path = tmp_path / f"{number} of'.parquet"
+            pq.write_table(table, path)
+            files.append(ParquetSchema(str(path), pq.read_schema(path)))
+        return files
+
+    return write
+
+
+def test_equal_schemas_are_shared_without_a_notice():
+    """Files whose schemas differ in metadata alone have nothing to reconcile."""
+    one = pa.schema([("a", pa.string())], {"made by": "one"})
+    two = pa.schema([("a", pa.string())], {"made by": "two"})
+    shared, notices = reconcile(describe(one, two))
+    assert shared.equals(one, check_metadata=True)
+    assert notices == []
+
+
+def test_what_was_reconciled_is_said():
+    """One notice names each difference, what it is read as, and the files that have it."""
+    one = pa.schema([("a", pa.string()), ("b", pa.int8())])
+    two = pa.schema([("b", pa.int8()), ("a", pa.large_string())])
+    three = pa.schema([pa.field("a", pa.string(), nullable=False)])
+    shared, (notice,) = reconcile(describe(one, two, three, three))
+    assert shared == pa.schema([("a", pa.large_string()), ("b", pa.int8())])
+    assert notice.text == (
+        "files differ without harm and are brought into one schema, with equal values: "
+        "'a': string, read as large_string (a.parquet); "
+        "columns in another order (b.parquet); "
+        "'a': string not null, read as large_string (c.parquet and 1 more); "
+        "'b': absent, read as int8 (c.parquet and 1 more)"
+    )
+
+
+def test_only_some_differences_are_named():
+    """The others are counted."""
+    one = pa.schema([(f"c{number}", pa.int8()) for number in range(DIFFERENCES_NAMED + 3)])
+    _, (notice,) = reconcile(describe(one, pa.schema([])))
+    assert notice.text.endswith("; and 3 more")
+
+
+def test_a_conflict_names_both_files_and_the_field():
+    """The error has the two files whose types conflict, not the first one of the corpus."""
+    item = pa.struct([("role", pa.string()), ("content", pa.list_(pa.string()))])
+    files = describe(
+        pa.schema([("id", pa.int8())]),
+        pa.schema([("id", pa.int8()), ("messages", MESSAGES)]),
+        pa.schema([("id", pa.int8()), ("messages", pa.list_(item))]),
+    )
+    with pytest.raises(InputError) as caught:
+        reconcile(files)
+    name = MESSAGES.value_field.name
+    assert caught.value.where == "b.parquet"
+    assert caught.value.problem.startswith(
+        f"has 'messages.{name}.content' as string, but c.parquet has it as list<"
+    )
+
+
+CONFLICTS = {
+    "text": (pa.array([1, None]), pa.array(["x", None]), "cast the column", 0),
+    "other way": (pa.array(["x", None]), pa.array([1.5, None]), "cast the column", 1),
+    "float": (pa.array([1]), pa.array([1.5]), "cast the column", 0),
+    "nested": (
+        pa.array([[{"role": 1}], None]),
+        pa.array([[{"role": "x"}]]),
+        "cast the column",
+        0,
+    ),
+    "json": (pa.array(["{}", None]), pa.array([{"a": [1]}, None]), "as JSON in text", 1),
+    "name": (pa.array([[1]]), pa.array([{"a": 1}]), "another name", 1),
+}
+
+
+@pytest.mark.parametrize("case", CONFLICTS)
+def test_the_suggested_command_mends_the_files(write_files, case):
+    """The command rewrites one file, whose name may be odd, and no other row or column changes."""
+    *arrays, text, changed = CONFLICTS[case]
+    files = write_files(*arrays)
+    with pytest.raises(InputError) as caught:
+        reconcile(files)
+    before = [pq.read_table(file.uri).to_pylist() for file in files]
+    start, _, command = caught.value.remedy.partition(": ")
+    assert text in start
+    _, *words = shlex.split(command)
+    subprocess.run([sys.executable, *words], check=True, timeout=60)
+    mended = [ParquetSchema(file.uri, pq.read_schema(file.uri)) for file in files]
+    assert reconcile(mended).schema.names[:2] == ["text", "c"]
+    after = [pq.read_table(file.uri).to_pylist() for file in files]
+    assert after[1 - changed] == before[1 - changed]
+    assert [row["text"] for row in after[changed]] == [row["text"] for row in before[changed]]
+
+
+def test_times_fit_the_finer_unit_or_are_refused(write_files):
+    """A time of a distant year can't be one of nanoseconds, and the file is named."""
+    near, far = (pa.array([time], pa.timestamp("ms")) for time in (10**12, 10**14))
+    fine = pa.array([1], pa.timestamp("ns"))
+    shared, (notice,) = reconcile(write_files(near, fine))
+    assert shared.field("c").type == pa.timestamp("ns")
+    assert "'c': timestamp[ms], read as timestamp[ns]" in notice.text
+    files = write_files(far, fine)
+    with pytest.raises(
+        InputError, match="a time that can't be read as in the other files"
+    ) as caught:
+        reconcile(files)
+    assert caught.value.where == files[0].uri
+    nested = [pa.StructArray.from_arrays([array], names=["t"]) for array in (far, fine)]
+    with pytest.raises(InputError, match="a time that can't"):
+        reconcile(write_files(*nested))
+
+
+def test_too_many_columns_are_refused(monkeypatch):
+    """Files whose columns differ can't make a schema of any width."""
+    monkeypatch.setattr(reconciliation, "MAX_FIELDS", 3)
+    files = describe(*(pa.schema([(name, pa.int8())]) for name in "abcd"))
+    assert len(reconcile(files[:3]).schema) == 3
+    with pytest.raises(InputError, match="4 columns together, more than 3"):
+        reconcile(files)

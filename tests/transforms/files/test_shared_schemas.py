@@ -1,0 +1,157 @@
+"""Schemas that hold the rows of two others, and tables brought into them."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.variants import fill, fit, variants
+from transforms.files.shared_schemas import (
+    Difference,
+    TypeConflictError,
+    conform,
+    has_types,
+    list_differences,
+    merge_schemas,
+    merge_types,
+)
+
+
+@given(st.data(), variants())
+def test_two_types_are_merged_without_loss(data, drawn):
+    """Rows of either type have equal values in the merged one, whatever was nested in them."""
+    values, one, other = drawn
+    tables = []
+    for kind in (one, other):
+        rows = [fit(value, kind) for value in data.draw(st.lists(values, max_size=4))]
+        tables.append(pa.table({"c": pa.array(rows, kind)}))
+    for first, second in (tables, tables[::-1]):
+        shared = merge_schemas(first.schema, second.schema)
+        for table in (first, second):
+            found = conform(table, shared)
+            found.validate(full=True)
+            assert has_types(found.schema, shared)
+            expected = [fill(row, shared.field("c").type) for row in table["c"].to_pylist()]
+            assert found["c"].to_pylist() == expected
+
+
+@given(st.data(), variants())
+def test_slices_and_files_are_brought_into_a_schema(tmp_path_factory, data, drawn):
+    """A slice of a table, and what is read from a file, have the values of the table."""
+    values, one, other = drawn
+    rows = [fit(value, one) for value in data.draw(st.lists(values, min_size=1, max_size=6))]
+    table = pa.table({"c": pa.array(rows, one)})
+    shared = merge_schemas(table.schema, pa.schema([("c", other)]))
+    whole = conform(table, shared)
+    start = data.draw(st.integers(0, len(rows)))
+    assert conform(table.slice(start), shared).to_pylist() == whole.slice(start).to_pylist()
+    path = tmp_path_factory.mktemp("file") / "x.parquet"
+    pq.write_table(whole, path)
+    assert pq.read_table(path).to_pylist() == whole.to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "merged"),
+    [
+        (pa.string(), pa.string_view(), pa.string()),
+        (pa.string_view(), pa.large_string(), pa.large_string()),
+        (pa.binary(3), pa.binary(), pa.binary()),
+        (pa.uint32(), pa.int8(), pa.int64()),
+        (pa.uint8(), pa.uint64(), pa.uint64()),
+        (pa.time32("s"), pa.time64("ns"), pa.time64("ns")),
+        (pa.duration("s"), pa.duration("ms"), pa.duration("ms")),
+        (pa.list_(pa.int8(), 2), pa.list_(pa.int8(), 3), pa.list_(pa.int8())),
+        (pa.list_(pa.int8(), 2), pa.list_(pa.int16(), 2), pa.list_(pa.int16(), 2)),
+        (
+            pa.dictionary(pa.int8(), pa.string()),
+            pa.dictionary(pa.int32(), pa.large_string()),
+            pa.large_string(),
+        ),
+        (pa.map_(pa.string(), pa.int8()), pa.null(), pa.map_(pa.string(), pa.int8())),
+    ],
+)
+def test_the_narrowest_type_that_holds_both(one, other, merged):
+    """Types are merged to the same one in either order."""
+    assert merge_types(one, other) == merge_types(other, one) == merged
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pa.string(), pa.int64()),
+        (pa.string(), pa.binary()),
+        (pa.int64(), pa.float64()),
+        (pa.int64(), pa.uint64()),
+        (pa.bool_(), pa.int8()),
+        (pa.timestamp("s"), pa.timestamp("s", "UTC")),
+        (pa.date32(), pa.timestamp("s")),
+        (pa.decimal128(5, 1), pa.decimal128(5, 2)),
+        (pa.map_(pa.string(), pa.int8()), pa.map_(pa.string(), pa.int16())),
+        (pa.list_(pa.string()), pa.string()),
+        (pa.struct([("a", pa.int8())]), pa.string()),
+    ],
+)
+def test_types_that_nothing_holds_without_loss(one, other):
+    """A conflict has the two types and the path of the field, however deep it is."""
+    with pytest.raises(TypeConflictError) as caught:
+        merge_types(one, other)
+    assert (caught.value.one, caught.value.other) == (one, other)
+    nested = [
+        pa.schema([("x", pa.int8()), ("c", pa.list_(pa.field("item", pa.struct([("f", kind)]))))])
+        for kind in (one, other)
+    ]
+    with pytest.raises(TypeConflictError) as caught:
+        merge_schemas(*nested)
+    assert caught.value.path == ("c", "item", "f")
+
+
+def test_columns_of_either_are_kept():
+    """The order and the metadata are the first one's; what one lacks or may lack is nullable."""
+    one = pa.schema(
+        [pa.field("a", pa.string(), nullable=False), pa.field("b", pa.int8(), nullable=False)],
+        {"made by": "one"},
+    )
+    other = pa.schema(
+        [pa.field("b", pa.int8(), nullable=False), pa.field("c", pa.int8(), nullable=False)]
+    )
+    shared = merge_schemas(one, other)
+    assert shared.names == ["a", "b", "c"]
+    assert [item.nullable for item in shared] == [True, False, True]
+    assert shared.metadata == {b"made by": b"one"}
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["b", "c"])
+    assert conform(table, shared).to_pylist() == [{"a": None, "b": 1, "c": 2}]
+
+
+def test_a_time_without_a_place_is_an_error():
+    """Seconds of a distant year don't fit nanoseconds."""
+    table = pa.table({"c": pa.array([10**11], pa.timestamp("s"))})
+    with pytest.raises(pa.ArrowInvalid):
+        conform(table, pa.schema([("c", pa.timestamp("ns"))]))
+
+
+def test_differences_are_named_by_path():
+    """Each field that differs is named with both ways, and so is another order."""
+    message = pa.struct([("role", pa.string()), ("content", pa.string())])
+    other = pa.struct([("content", pa.large_string()), ("role", pa.string()), ("n", pa.int8())])
+    one = pa.schema([("id", pa.int8()), ("messages", pa.list_(message))])
+    two = pa.schema(
+        [
+            ("messages", pa.large_list(pa.field("element", other))),
+            pa.field("id", pa.int64(), nullable=False),
+        ]
+    )
+    shared = merge_schemas(one, two)
+    assert list(list_differences(one, shared)) == [
+        Difference("id", "int8", "int64"),
+        Difference("messages", "list", "large_list"),
+        Difference("messages[].content", "string", "large_string"),
+        Difference("messages[].n", "absent", "int8"),
+    ]
+    assert list(list_differences(two, shared)) == [
+        Difference("", "columns in another order", ""),
+        Difference("id", "int64 not null", "int64"),
+        Difference("messages", "items named 'element'", "items named 'item'"),
+        Difference("messages[]", "fields in another order", ""),
+    ]
+    assert list(list_differences(shared, shared)) == []

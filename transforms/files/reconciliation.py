@@ -1,0 +1,196 @@
+"""Reconciliation: the schema that Parquet files share, and what differs from it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from schemas.errors import InputError
+from schemas.notices import Notice
+from transforms.files import storage
+from transforms.files.footers import MAX_FIELDS, open_parquet
+from transforms.files.shared_schemas import (
+    TypeConflictError,
+    conform,
+    has_types,
+    list_differences,
+    merge_schemas,
+)
+
+DIFFERENCES_NAMED = 8
+LONGEST_TYPE = 100
+"""Characters shown of a type."""
+
+
+class ParquetSchema(NamedTuple):
+    """The schema of a Parquet file."""
+
+    uri: str
+    schema: pa.Schema
+
+
+class Reconciled(NamedTuple):
+    """The schema that files share, and notices about the files that differ from it."""
+
+    schema: pa.Schema
+    notices: list[Notice]
+
+
+def reconcile(files: Sequence[ParquetSchema]) -> Reconciled:
+    """Return the schema that holds the rows of all files without loss.
+
+    Raises: InputError: no type holds the values that two files have in a column, the files have too
+        many columns together, or a time has no place in the unit that it shares.
+    """
+    shared = files[0].schema
+    for index, file in enumerate(files):
+        if not has_types(file.schema, shared):
+            try:
+                shared = merge_schemas(shared, file.schema)
+            except TypeConflictError as error:
+                raise _explain_conflict(files[:index], file, error) from None
+    if len(shared) > MAX_FIELDS:
+        raise InputError(
+            f"the files have {len(shared):,} columns together, more than {MAX_FIELDS:,}",
+            where=files[0].uri,
+            remedy="filter files of different columns in separate runs",
+        )
+    differing = [file for file in files if not has_types(file.schema, shared)]
+    for file in differing:
+        _require_times_fit(file, shared)
+    return Reconciled(shared, list(_describe_differences(differing, shared)))
+
+
+def _require_times_fit(file: ParquetSchema, shared: pa.Schema) -> None:
+    """Check that the times of a file have a place in a finer unit; other types always have one.
+
+    Raises: InputError: one doesn't.
+    """
+    names = [
+        item.name
+        for item in file.schema
+        if item.type != shared.field(item.name).type and _holds_time(item.type)
+    ]
+    if not names:
+        return
+    wanted = pa.schema([shared.field(name) for name in names])
+    with storage.open_raw(file.uri) as stream:
+        for batch in open_parquet(stream).iter_batches(columns=names):
+            try:
+                conform(pa.table(batch).select(names), wanted)
+            except pa.ArrowInvalid as error:
+                kinds = ", ".join(f"{item.name!r} as {_shorten(item.type)}" for item in wanted)
+                raise InputError(
+                    f"has a time that can't be read as in the other files ({kinds}): {error}",
+                    where=file.uri,
+                    remedy="write the other files with the coarser unit, or filter them apart",
+                ) from error
+
+
+def _holds_time(kind: pa.DataType) -> bool:
+    if pa.types.is_nested(kind):
+        return any(_holds_time(kind.field(index).type) for index in range(kind.num_fields))
+    return bool(pa.types.is_temporal(kind))
+
+
+def _describe_differences(files: Sequence[ParquetSchema], shared: pa.Schema) -> Iterator[Notice]:
+    """Say in one notice which fields differ in which files, and what they are read as."""
+    found: dict[str, list[str]] = {}
+    for file in files:
+        for path, own, wanted in list_differences(file.schema, shared):
+            text = f"{path!r}: {_shorten(own)}" if path else own
+            text += f", read as {_shorten(wanted)}" if wanted else ""
+            found.setdefault(text, []).append(file.uri)
+    named = [f"{text} ({_name_files(uris)})" for text, uris in found.items()]
+    more = f"; and {len(named) - DIFFERENCES_NAMED} more" if len(named) > DIFFERENCES_NAMED else ""
+    if named:
+        yield Notice(
+            "files differ without harm and are brought into one schema, with equal values: "
+            f"{'; '.join(named[:DIFFERENCES_NAMED])}{more}"
+        )
+
+
+def _name_files(uris: Sequence[str]) -> str:
+    return uris[0] if len(uris) == 1 else f"{uris[0]} and {len(uris) - 1} more"
+
+
+def _shorten(kind: object) -> str:
+    text = str(kind)
+    return text if len(text) <= LONGEST_TYPE else f"{text[: LONGEST_TYPE - 1]}…"
+
+
+def _explain_conflict(
+    earlier: Sequence[ParquetSchema], file: ParquetSchema, conflict: TypeConflictError
+) -> InputError:
+    """Return the error about two files that differ, with a command that brings them together."""
+    pairs = ((item, _find_conflict(item, file)) for item in earlier)
+    first, own = next(((item, found) for item, found in pairs if found), (earlier[0], conflict))
+    return InputError(
+        f"has {'.'.join(own.path)!r} as {_shorten(own.one)}, but {file.uri} has it as "
+        f"{_shorten(own.other)}: no type holds both without loss",
+        where=first.uri,
+        remedy=_suggest_command(first, file, own),
+    )
+
+
+def _find_conflict(one: ParquetSchema, other: ParquetSchema) -> TypeConflictError | None:
+    try:
+        merge_schemas(one.schema, other.schema)
+    except TypeConflictError as error:
+        return error
+    return None
+
+
+def _suggest_command(
+    first: ParquetSchema, second: ParquetSchema, conflict: TypeConflictError
+) -> str:
+    """Return a command that rewrites one of two files: a cast, JSON as text, or another name."""
+    to_second = _is_wider(conflict.other, conflict.one)
+    change, like = (first, second) if to_second else (second, first)
+    column, file = conflict.path[0], json.dumps(change.uri)
+    name, kind, target = (
+        json.dumps(column),
+        change.schema.field(column).type,
+        like.schema.field(column).type,
+    )
+    if _can_cast(kind, target):
+        text = "cast the column"
+        new = f"t[{name}].cast(pq.read_schema({json.dumps(like.uri)}).field({name}).type)"
+    elif pa.types.is_nested(kind) and _is_text(target):
+        text = "write the column as JSON in text"
+        rows = f"[None if v is None else json.dumps(v, default=str) for v in t[{name}].to_pylist()]"
+        new = f"pa.array({rows}, pa.string())"
+    else:
+        text, new = "give one of the columns another name", ""
+    changed = (
+        f"t.set_column(t.schema.get_field_index({name}), {name}, {new})"
+        if new
+        else f"t.rename_columns({{{name}: {json.dumps(f'{column}_2')}}})"
+    )
+    code = (
+        "import json, pyarrow as pa, pyarrow.parquet as pq; "
+        f"t = pq.ParquetFile({file}).read(); pq.write_table({changed}, {file})"
+    )
+    return f"{text}: python -c {shlex.quote(code)}"
+
+
+def _is_wider(one: pa.DataType, other: pa.DataType) -> bool:
+    """Return whether a cast to `one` rather than to `other` keeps the values: text, then floats."""
+    order = (_is_text, pa.types.is_floating)
+    return [check(one) for check in order] > [check(other) for check in order]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _can_cast(kind: pa.DataType, target: pa.DataType) -> bool:
+    try:
+        pa.array([], kind).cast(target)
+    except (pa.ArrowException, TypeError):
+        return False
+    return True

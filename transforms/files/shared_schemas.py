@@ -1,0 +1,264 @@
+"""A schema that holds the rows of two others, and tables brought into it, without loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+class TypeConflictError(Exception):
+    """Two types that no type holds without loss, and the path of the field that has them."""
+
+    def __init__(self, one: pa.DataType, other: pa.DataType, path: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{'.'.join(path)}: {one} against {other}")
+        self.one, self.other, self.path = one, other, path
+
+
+def merge_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema:
+    """Return a schema that holds the rows of both, with the first one's order and metadata.
+
+    A column that one of them lacks is nullable.
+
+    Raises: TypeConflictError: no type holds the values of a column.
+    """
+    return pa.schema(_merge_fields(list(one), list(other)), one.metadata)
+
+
+def _merge_fields(one: Sequence[pa.Field], other: Sequence[pa.Field]) -> list[pa.Field]:
+    theirs = {item.name: item for item in other}
+    mine = {item.name for item in one}
+    return [
+        _merge_field(item, theirs[item.name]) if item.name in theirs else item.with_nullable(True)
+        for item in one
+    ] + [item.with_nullable(True) for item in other if item.name not in mine]
+
+
+def _merge_field(one: pa.Field, other: pa.Field) -> pa.Field:
+    try:
+        kind = merge_types(one.type, other.type)
+    except TypeConflictError as error:
+        raise TypeConflictError(error.one, error.other, (one.name, *error.path)) from None
+    return pa.field(one.name, kind, one.nullable or other.nullable, one.metadata)
+
+
+def merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Return the narrowest type that holds the values of both exactly.
+
+    Raises: TypeConflictError: there is none.
+    """
+    if one.equals(other, check_metadata=True) or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    one, other = _take_value_type(one), _take_value_type(other)
+    for merge in (_merge_structs, _merge_lists, _merge_texts, _merge_numbers, _merge_times):
+        if (merged := merge(one, other)) is not None:
+            return merged
+    if one.equals(other):
+        return one
+    raise TypeConflictError(one, other)
+
+
+def _take_value_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of a dictionary's values: dictionaries of other types have no common one."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _merge_structs(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    if not (pa.types.is_struct(one) and pa.types.is_struct(other)):
+        return None
+    return pa.struct(_merge_fields(list(one), list(other)))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(check(kind) for check in checks)
+
+
+def _merge_lists(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Merge lists: of two names for their items, the first one counts."""
+    if not (_is_list(one) and _is_list(other)):
+        return None
+    item = _merge_field(one.value_field, other.value_field.with_name(one.value_field.name))
+    sizes = {getattr(kind, "list_size", None) for kind in (one, other)}
+    if len(sizes) == 1 and None not in sizes:
+        return pa.list_(item, sizes.pop())
+    is_large = pa.types.is_large_list(one) or pa.types.is_large_list(other)
+    return pa.large_list(item) if is_large else pa.list_(item)
+
+
+def _merge_texts(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Merge types of text, or types of bytes."""
+    texts = {pa.string(): 0, pa.string_view(): 0, pa.large_string(): 1}
+    if one in texts and other in texts:
+        return pa.large_string() if texts[one] or texts[other] else pa.string()
+    if not (_is_bytes(one) and _is_bytes(other)):
+        return None
+    return pa.large_binary() if pa.large_binary() in (one, other) else pa.binary()
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    plain = kind in (pa.binary(), pa.large_binary(), pa.binary_view())
+    return plain or pa.types.is_fixed_size_binary(kind)
+
+
+_SIGNED = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
+_UNSIGNED = {8: pa.uint8(), 16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64()}
+
+
+def _merge_numbers(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Merge widths of whole numbers, of floats, or of decimals with as many decimal places."""
+    if pa.types.is_floating(one) and pa.types.is_floating(other):
+        return max(one, other, key=lambda kind: kind.bit_width)
+    if pa.types.is_decimal(one) and pa.types.is_decimal(other) and one.scale == other.scale:
+        return max(one, other, key=lambda kind: (kind.precision, kind.bit_width))
+    if not (pa.types.is_integer(one) and pa.types.is_integer(other)):
+        return None
+    width = max(one.bit_width, other.bit_width)
+    signs = {pa.types.is_signed_integer(kind) for kind in (one, other)}
+    if len(signs) == 1:
+        return (_SIGNED if signs.pop() else _UNSIGNED)[width]
+    unsigned = one if pa.types.is_unsigned_integer(one) else other
+    return _SIGNED.get(max(width, 2 * unsigned.bit_width))
+
+
+_UNITS = ("s", "ms", "us", "ns")
+
+
+def _merge_times(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Merge units of time: the finer one, in which a distant time may have no place."""
+    make = _choose_time(one, other)
+    return make(max(one.unit, other.unit, key=_UNITS.index)) if make else None
+
+
+def _choose_time(one: pa.DataType, other: pa.DataType) -> Callable[[str], pa.DataType] | None:
+    """Return a function from a unit to the kind of time that both types are, if they are one."""
+    if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and one.tz == other.tz:
+        return lambda unit: pa.timestamp(unit, one.tz)
+    if pa.types.is_duration(one) and pa.types.is_duration(other):
+        return lambda unit: pa.duration(unit)  # noqa: PLW0108 - pa has no types
+    if pa.types.is_time(one) and pa.types.is_time(other):
+        return lambda unit: pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
+    return None
+
+
+def has_types(own: pa.Schema, shared: pa.Schema) -> bool:
+    """Return whether a schema has the columns of another one, in its order and with its types."""
+    return own.names == shared.names and all(
+        mine.nullable == item.nullable and mine.type.equals(item.type, check_metadata=True)
+        for mine, item in zip(own, shared, strict=True)
+    )
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table in a schema that its own was merged into, with equal values.
+
+    Raises: pa.ArrowInvalid: a time has no place in a finer unit.
+    """
+    columns = [
+        pa.chunked_array(
+            [_conform(chunk, item.type) for chunk in table.column(item.name).chunks], item.type
+        )
+        if item.name in table.column_names
+        else pa.chunked_array([pa.nulls(table.num_rows, item.type)])
+        for item in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _conform(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if array.type.equals(kind, check_metadata=True):
+        return array
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), kind)
+    if pa.types.is_dictionary(array.type) and not pa.types.is_dictionary(kind):
+        return _conform(array.dictionary_decode(), kind)
+    if pa.types.is_struct(kind):
+        return _conform_struct(array, kind)
+    if _is_list(kind):
+        return _conform_list(array, kind)
+    return array.cast(kind)
+
+
+def _conform_struct(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    # flattening makes fields of null structs null, where anything may be
+    own = dict(zip((item.name for item in array.type), array.flatten(), strict=True))
+    children = [
+        _conform(own[item.name], item.type) if item.name in own else pa.nulls(len(array), item.type)
+        for item in kind
+    ]
+    return pa.StructArray.from_arrays(children, fields=list(kind), mask=array.is_null())
+
+
+def _conform_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_fixed_size_list(kind):
+        values = _conform(array.values.slice(array.offset * kind.list_size), kind.value_type)
+        values = values.slice(0, len(array) * kind.list_size)
+        return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=array.is_null())
+    # flattening leaves out what null lists hold
+    lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int64())
+    zero = pa.array([0], pa.int64())
+    ends = pc.cumulative_sum(lengths)
+    large = pa.types.is_large_list(kind)
+    offsets = pa.concat_arrays([zero, ends]).cast(pa.int64() if large else pa.int32())
+    make = pa.LargeListArray if large else pa.ListArray
+    values = _conform(array.flatten(), kind.value_type)
+    return make.from_arrays(offsets, values, type=kind, mask=array.is_null())
+
+
+class Difference(NamedTuple):
+    """A field that a file has in another way than the shared schema: its path and both ways."""
+
+    path: str
+    own: str
+    shared: str
+
+
+def list_differences(own: pa.Schema, shared: pa.Schema) -> Iterator[Difference]:
+    """Yield how a file's schema differs from the shared one."""
+    if [name for name in shared.names if name in own.names] != own.names:
+        yield Difference("", "columns in another order", "")
+    yield from _compare_fields(list(own), list(shared), "")
+
+
+def _compare_fields(
+    own: Sequence[pa.Field], shared: Sequence[pa.Field], prefix: str
+) -> Iterator[Difference]:
+    mine = {item.name: item for item in own}
+    for item in shared:
+        path = f"{prefix}{item.name}"
+        if item.name not in mine:
+            yield Difference(path, "absent", _describe_field(item))
+        else:
+            yield from _compare_field(mine[item.name], item, path)
+
+
+def _compare_field(own: pa.Field, shared: pa.Field, path: str) -> Iterator[Difference]:
+    mine, theirs = own.type, shared.type
+    if pa.types.is_struct(mine) and pa.types.is_struct(theirs):
+        names = [item.name for item in mine]
+        if [item.name for item in theirs if item.name in names] != names:
+            yield Difference(path, "fields in another order", "")
+        yield from _compare_fields(list(mine), list(theirs), f"{path}.")
+    elif _is_list(mine) and _is_list(theirs):
+        if mine.value_field.name != theirs.value_field.name:
+            names = [f"items named {kind.value_field.name!r}" for kind in (mine, theirs)]
+            yield Difference(path, *names)
+        if mine.id != theirs.id:
+            yield Difference(path, _name_list(mine), _name_list(theirs))
+        yield from _compare_field(mine.value_field, theirs.value_field, f"{path}[]")
+    elif _describe_field(own) != _describe_field(shared):
+        yield Difference(path, _describe_field(own), _describe_field(shared))
+    if own.nullable != shared.nullable and pa.types.is_nested(theirs):
+        yield Difference(path, "not null" if shared.nullable else "nullable", "nullable")
+
+
+def _name_list(kind: pa.DataType) -> str:
+    return str(kind).partition("<")[0]
+
+
+def _describe_field(item: pa.Field) -> str:
+    return f"{item.type}{'' if item.nullable else ' not null'}"

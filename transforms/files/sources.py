@@ -23,7 +23,7 @@ from transforms.files.places import find_place
 from transforms.files.side_files import leave_out_side_files, refuse_unfinished_run
 from transforms.files.surveys import Cut, survey_content
 from transforms.files.reconciliation import ParquetSchema, Reconciled, reconcile
-from transforms.records.columns import is_path
+from transforms.records.columns import find_type, is_path
 from transforms.records.formats import Layout
 from transforms.records.json_columns import ColumnKinds, select_columns
 from transforms.records.usual_names import USUAL_PATHS
@@ -54,6 +54,13 @@ class Source:
         if self.kinds is not None:
             return self.kinds.list_filled()
         return [item.name for item in self.schema or () if not pa.types.is_null(item.type)]
+
+    def may_fill(self, column: str) -> bool:
+        """Return whether some row may have a value in a column, named by its name or a path."""
+        if self.kinds is not None:
+            return column in self.kinds.list_filled()
+        kind = find_type(self.schema, column)
+        return kind is not None and not pa.types.is_null(kind)
 
 
 class Corpus(NamedTuple):
@@ -236,7 +243,7 @@ def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
     wanted = list(columns)
     for source in sources:
         filled = source.list_filled()
-        if filled and not set(wanted) & set(filled):
+        if filled and not any(source.may_fill(name) for name in wanted):
             raise InputError(
                 f"no row has {' or '.join(map(repr, wanted))}, the columns of the format that the "
                 f"other files have: its columns are {', '.join(filled)}",

@@ -364,6 +364,17 @@ def test_parquet_without_the_columns_of_the_format_is_refused(tmp_path):
     with pytest.raises(InputError, match="no row has 'text'") as caught:
         require_columns(corpus.sources, ["text"])
     assert caught.value.where == other
+    require_columns(corpus.sources, ["text", "label"])
+
+
+def test_parquet_may_have_the_columns_of_the_format_inside_others(tmp_path):
+    """A path into a nested column is a column of the file, unless nothing is there."""
+    rows = [{"data": {"text": "a", "empty": None}}]
+    (source,) = survey([parquet(tmp_path / "a.parquet", pa.Table.from_pylist(rows))], WIDE).sources
+    require_columns([source], ["data.text"])
+    for name in ("data.empty", "data.other", "text"):
+        with pytest.raises(InputError, match="no row has"):
+            require_columns([source], [name])
 
 
 def test_a_name_that_is_no_utf_8_is_refused(tmp_path, json_lines):

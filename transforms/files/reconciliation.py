@@ -1,4 +1,4 @@
-"""Reconciliation: the schema that Parquet files share, and what differs from it."""
+"""Reconciliation: the schema that tables share, and what differs from it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ from transforms.files.shared_schemas import (
 )
 
 DIFFERENCES_NAMED = 8
+OTHER_REMEDY = (
+    "write both files as Parquet, with one type for the column, or filter them in separate runs"
+)
 LONGEST_TYPE = 100
 """Characters shown of a type."""
 
 
-class ParquetSchema(NamedTuple):
-    """The schema of a Parquet file."""
+class TableSchema(NamedTuple):
+    """The schema of a file of Parquet, or of another kind of table."""
 
     uri: str
     schema: pa.Schema
+    kind: str = "parquet"
 
 
 class Reconciled(NamedTuple):
@@ -40,7 +44,7 @@ class Reconciled(NamedTuple):
     notices: list[Notice]
 
 
-def reconcile(files: Sequence[ParquetSchema]) -> Reconciled:
+def reconcile(files: Sequence[TableSchema]) -> Reconciled:
     """Return the schema that holds the rows of all files without loss.
 
     Raises: InputError: no type holds the values that two files have in a column, the files have too
@@ -65,8 +69,8 @@ def reconcile(files: Sequence[ParquetSchema]) -> Reconciled:
     return Reconciled(shared, list(_describe_differences(differing, shared)))
 
 
-def _require_times_fit(file: ParquetSchema, shared: pa.Schema) -> None:
-    """Check that the times of a file have a place in a finer unit; other types always have one.
+def _require_times_fit(file: TableSchema, shared: pa.Schema) -> None:
+    """Check that the times of a Parquet file have a place in a finer unit, as all other values do.
 
     Raises: InputError: one doesn't.
     """
@@ -75,7 +79,7 @@ def _require_times_fit(file: ParquetSchema, shared: pa.Schema) -> None:
         for item in file.schema
         if item.type != shared.field(item.name).type and _holds_time(item.type)
     ]
-    if not names:
+    if not names or file.kind != "parquet":
         return
     wanted = pa.schema([shared.field(name) for name in names])
     with storage.open_raw(file.uri) as stream:
@@ -97,7 +101,7 @@ def _holds_time(kind: pa.DataType) -> bool:
     return bool(pa.types.is_temporal(kind))
 
 
-def _describe_differences(files: Sequence[ParquetSchema], shared: pa.Schema) -> Iterator[Notice]:
+def _describe_differences(files: Sequence[TableSchema], shared: pa.Schema) -> Iterator[Notice]:
     """Say in one notice which fields differ in which files, and what they are read as."""
     found: dict[str, list[str]] = {}
     for file in files:
@@ -124,7 +128,7 @@ def _shorten(kind: object) -> str:
 
 
 def _explain_conflict(
-    earlier: Sequence[ParquetSchema], file: ParquetSchema, conflict: TypeConflictError
+    earlier: Sequence[TableSchema], file: TableSchema, conflict: TypeConflictError
 ) -> InputError:
     """Return the error about two files that differ, with a command that brings them together."""
     pairs = ((item, _find_conflict(item, file)) for item in earlier)
@@ -133,11 +137,13 @@ def _explain_conflict(
         f"has {'.'.join(own.path)!r} as {_shorten(own.one)}, but {file.uri} has it as "
         f"{_shorten(own.other)}: no type holds both without loss",
         where=first.uri,
-        remedy=_suggest_command(first, file, own),
+        remedy=_suggest_command(first, file, own)
+        if first.kind == file.kind == "parquet"
+        else OTHER_REMEDY,
     )
 
 
-def _find_conflict(one: ParquetSchema, other: ParquetSchema) -> TypeConflictError | None:
+def _find_conflict(one: TableSchema, other: TableSchema) -> TypeConflictError | None:
     try:
         merge_schemas(one.schema, other.schema)
     except TypeConflictError as error:
@@ -145,9 +151,7 @@ def _find_conflict(one: ParquetSchema, other: ParquetSchema) -> TypeConflictErro
     return None
 
 
-def _suggest_command(
-    first: ParquetSchema, second: ParquetSchema, conflict: TypeConflictError
-) -> str:
+def _suggest_command(first: TableSchema, second: TableSchema, conflict: TypeConflictError) -> str:
     """Return a command that rewrites one of two files: a cast, JSON as text, or another name."""
     to_second = _is_wider(conflict.other, conflict.one)
     change, like = (first, second) if to_second else (second, first)

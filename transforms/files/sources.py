@@ -20,9 +20,9 @@ from transforms.files.kinds import KIND_NAMES, TABLES, Kind, detect_kind, is_dat
 from transforms.files.names import leave_out_repeats, name_files
 from transforms.files.partitions import read_partitions
 from transforms.files.places import find_place
+from transforms.files.reconciliation import Reconciled, TableSchema, reconcile
 from transforms.files.side_files import leave_out_side_files, refuse_unfinished_run
 from transforms.files.surveys import Cut, survey_content
-from transforms.files.reconciliation import ParquetSchema, Reconciled, reconcile
 from transforms.records.columns import find_type, is_path
 from transforms.records.formats import Layout
 from transforms.records.json_columns import ColumnKinds, select_columns
@@ -230,7 +230,7 @@ def settle_shared_schema(sources: Sequence[Source]) -> Reconciled:
         for item in kinds:
             merged.merge(item)
         return Reconciled(merged.settle_schema(), [])
-    return reconcile([ParquetSchema(source.uri, source.schema) for source in sources])
+    return reconcile([TableSchema(source.uri, source.schema, source.kind) for source in sources])
 
 
 def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:

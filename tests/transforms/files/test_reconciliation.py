@@ -10,7 +10,7 @@ import pytest
 
 from schemas.errors import InputError
 from transforms.files import reconciliation
-from transforms.files.reconciliation import DIFFERENCES_NAMED, ParquetSchema, reconcile
+from transforms.files.reconciliation import DIFFERENCES_NAMED, TableSchema, reconcile
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
@@ -18,7 +18,7 @@ MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])
 def describe(*schemas):
     """Return files with these schemas, which aren't opened."""
     names = (f"{letter}.parquet" for letter in "abcdefghijklm")
-    return [ParquetSchema(*pair) for pair in zip(names, schemas, strict=False)]
+    return [TableSchema(*pair) for pair in zip(names, schemas, strict=False)]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def write_files(tmp_path):
             table = pa.table({"text": pa.array(["a"] * len(array)), "c": array})
             path = tmp_path / f"{number} of'.parquet"
             pq.write_table(table, path)
-            files.append(ParquetSchema(str(path), pq.read_schema(path)))
+            files.append(TableSchema(str(path), pq.read_schema(path)))
         return files
 
     return write
@@ -113,7 +113,7 @@ def test_the_suggested_command_mends_the_files(write_files, case):
     assert text in start
     _, *words = shlex.split(command)
     subprocess.run([sys.executable, *words], check=True, timeout=60)
-    mended = [ParquetSchema(file.uri, pq.read_schema(file.uri)) for file in files]
+    mended = [TableSchema(file.uri, pq.read_schema(file.uri)) for file in files]
     assert reconcile(mended).schema.names[:2] == ["text", "c"]
     after = [pq.read_table(file.uri).to_pylist() for file in files]
     assert after[1 - changed] == before[1 - changed]
@@ -136,6 +136,17 @@ def test_times_fit_the_finer_unit_or_are_refused(write_files):
     nested = [pa.StructArray.from_arrays([array], names=["t"]) for array in (far, fine)]
     with pytest.raises(InputError, match="a time that can't"):
         reconcile(write_files(*nested))
+
+
+def test_other_tables_are_reconciled_and_refused_alike():
+    """Arrow and CSV share schemas with Parquet; no command is suggested to rewrite them."""
+    parquet = TableSchema("a.parquet", pa.schema([("n", pa.int8())]))
+    arrow = TableSchema("b.arrow", pa.schema([("n", pa.int16())]), "arrow")
+    assert reconcile([parquet, arrow]).schema == arrow.schema
+    table = TableSchema("c.csv", pa.schema([("n", pa.string())]), "csv")
+    with pytest.raises(InputError, match=r"c.csv has it as string") as caught:
+        reconcile([parquet, table])
+    assert caught.value.remedy == reconciliation.OTHER_REMEDY
 
 
 def test_too_many_columns_are_refused(monkeypatch):

@@ -15,6 +15,7 @@ from pipelines.runs.recorded_settings import read_recorded_traits
 from schemas.errors import RunError
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.manifests import Manifest
+from schemas.outputs import REJECTED_TEACHER
 from schemas.policies import Policy
 from schemas.receipts import Output
 from schemas.runs import parse_path, shard_path
@@ -100,7 +101,8 @@ def _find_output(manifest: Manifest, path: str) -> Output:
 
 
 def _read_lots(ledger: pa.Table) -> list[Lot]:
-    columns = (ledger.column(name).fill_null(UNKNOWN).to_pylist() for name in LOT_FIELDS)
+    names = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in ledger.column_names]
+    columns = (ledger.column(name).fill_null(UNKNOWN).to_pylist() for name in names)
     return [Lot(*fields) for fields in zip(*columns, strict=True)]
 
 

@@ -28,7 +28,7 @@ from pipelines.runs.queries import (
     count_rows,
     read_quarantine,
 )
-from schemas.lots import UNKNOWN
+from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest
 
 EXEMPLAR_CHARACTERS = 160
@@ -83,7 +83,7 @@ def _describe_row(row: HeldRow) -> dict[str, Any]:
         "source": row.source,
         "row": row.row,
         "record_id": row.record_id,
-        **row.lot._asdict(),
+        **{name: getattr(row.lot, name) for name in LOT_FIELDS},
         "reasons": [reason._asdict() for reason in row.reasons],
         "record": row.record,
     }
@@ -143,7 +143,7 @@ def render_row(row: HeldRow, number: int, total: int) -> Group:
     )
     fields = (
         f"{name.replace('_', ' ')} {escape_name(value)}"
-        for name, value in row.lot._asdict().items()
+        for name, value in zip(LOT_FIELDS, row.lot, strict=False)
     )
     lot = Text("   ".join(fields), style="dim")
     return Group(

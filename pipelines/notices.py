@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from classifiers.banks import Bank
 from schemas.notices import Notice, warn
 from schemas.policies import Policy
+from schemas.scores import TEXTS_OF_SIDES
 from transforms.files.kinds import Kind
 from transforms.files.samples import Sample
 from transforms.files.sources import Corpus
@@ -36,6 +37,9 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
     """Describe the input and its format, and name the files that aren't part of it."""
     rows = sum(source.rows for source in corpus.sources)
     yield Notice(f"input: {len(corpus.sources)} files, {rows:,} rows; {layout.describe()}")
+    if layout.sides:
+        texts = " and ".join(TEXTS_OF_SIDES[side] for side in layout.sides)
+        yield Notice(f"sides: {texts} are scored apart; `sides` in the policy decides about them")
     if corpus.ignored:
         more = " …" if len(corpus.ignored) > FILES_NAMED else ""
         yield Notice(

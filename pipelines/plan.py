@@ -42,6 +42,7 @@ from transforms.files.planning import ShardPlan, plan_shards
 from transforms.files.samples import read_sample
 from transforms.files.sources import Corpus, require_columns, survey
 from transforms.records.formats import Layout, list_paths, settle_layout
+from transforms.records.sides import settle_sides
 from transforms.records.transcripts import choose_columns, measure_transcripts
 from transforms.rules import Rule, find_span_floor, settle_rules
 from transforms.score import ScoringConfig, keep_scorer
@@ -73,7 +74,8 @@ class FilterPlan:
     @property
     def extra_column(self) -> bool:
         """Return whether clean rows get the `congener` column, because a rule may flag or mask."""
-        return any(rule.list_actions() & {"flag", "mask"} for rule in self.rules)
+        sides = self.layout.sides
+        return any(rule.list_actions(sides) & {"flag", "mask"} for rule in self.rules)
 
     @property
     def read_schema(self) -> pa.Schema:
@@ -194,6 +196,7 @@ def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
     corpus = survey(config.input, config.shards, list_paths(config.corpus))
     _require_apart(config.output, corpus)
     layout = settle_layout(corpus.schema, config.corpus, corpus.partitions)
+    layout = settle_sides(corpus.schema, layout, config.corpus.teacher is not None)
     require_columns(corpus.sources, [layout.columns[name] for name in FORMATS[layout.format][0]])
     if CLEAN_EXTRA.name in corpus.schema.names:
         raise InputError(

@@ -33,7 +33,7 @@ from schemas.runs import (
     parse_path,
     shard_path,
 )
-from schemas.scores import score_column
+from schemas.scores import name_finding, score_column, split_side
 from transforms.files import storage
 from transforms.files.places import is_place
 from transforms.files.sources import digest_stream
@@ -264,7 +264,8 @@ def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
         if lacking := [name for name in columns if name not in scores.column_names]:
             yield Finding(output.path, f"has no scores of trait {lacking[0]}")
             return
-        valid = [scores.column(name).is_valid().to_numpy() for name in columns]
+        own = [name for name in scores.column_names if split_side(name)[0] in columns]
+        valid = [scores.column(name).is_valid().to_numpy() for name in own]
         unscored += scores.num_rows - int(np.logical_or.reduce(valid).sum())
     if unscored != manifest.unscored:
         problem = f"counts {manifest.unscored} rows without any score, but there are {unscored}"
@@ -281,7 +282,7 @@ def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:
         decisions.update(ledger.column("decision").to_pylist())
         sources.update(ledger.column("source").to_pylist())
         for reasons in ledger.column("reasons").to_pylist():
-            fired.update({reason["trait"] for reason in reasons})
+            fired.update({name_finding(item["trait"], item["signal"]) for item in reasons})
     for name, counted, stated in (
         ("decisions", decisions, Counter(manifest.conservation.by_decision)),
         ("rows on which traits fired", fired, Counter(manifest.fired)),

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.digests import canonicalise_json, hash_leaf
-from schemas.outputs import LEDGER
+from schemas.outputs import LEDGER_OF_PAIRS
 from schemas.scores import SCORE_DECIMALS
 
 
@@ -19,7 +19,8 @@ def hash_ledger_rows(ledger: pa.Table) -> list[bytes]:
     A row's columns are joined as text by 0x1F, with 0x00 for a null. Its reasons are written as
     canonical JSON, in which floats have as many decimals as scores.
     """
-    flat = [ledger.column(name).cast(pa.string()) for name in LEDGER.names if name != "reasons"]
+    names = [name for name in LEDGER_OF_PAIRS.names if name in ledger.column_names]
+    flat = [ledger.column(name).cast(pa.string()) for name in names if name != "reasons"]
     reasons = ledger.column("reasons")
     counts = pc.list_value_length(reasons).to_pylist()
     texts = [

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pydantic import field_validator
 
 from schemas.cards import Strict
+from schemas.scores import Side
 
 UNKNOWN = "-"
 """The value of a lot field that isn't known. Such a field is null in the ledger."""
@@ -36,13 +37,22 @@ class LotPattern(Strict):
 
 
 class Lot(NamedTuple):
-    """The four fields that the records of a lot share; `UNKNOWN` for a field that isn't known."""
+    """The four fields that the records of a lot share; `UNKNOWN` for a field that isn't known.
+
+    A preference pair also has the teacher of its rejected answer.
+    """
 
     teacher: str = UNKNOWN
     prompt_source: str = UNKNOWN
     system_prompt: str = UNKNOWN
     """The first eight hex digits of the SHA-256 of the system prompt."""
     date: str = UNKNOWN
+    rejected_teacher: str = UNKNOWN
+
+    def for_side(self, side: Side) -> Lot:
+        """Return the lot of the row's text on a side: a rejected answer has its own teacher."""
+        known = side == "rejected" and self.rejected_teacher != UNKNOWN
+        return self._replace(teacher=self.rejected_teacher) if known else self
 
     def matches(self, pattern: LotPattern) -> bool:
         """Return whether every field that the pattern names fits it."""
@@ -51,5 +61,5 @@ class Lot(NamedTuple):
         )
 
 
-LOT_FIELDS: tuple[str, ...] = Lot._fields
+LOT_FIELDS: tuple[str, ...] = ("teacher", "prompt_source", "system_prompt", "date")
 """The columns of a lot, in the order of the ledger."""

@@ -42,6 +42,11 @@ LEDGER = pa.schema(
     ]
 )
 
+REJECTED_TEACHER = "rejected_teacher"
+"""The ledger's last column in a corpus of pairs that names the teachers of rejected answers."""
+
+LEDGER_OF_PAIRS = LEDGER.append(pa.field(REJECTED_TEACHER, pa.string()))
+
 SIGNAL_SPAN = pa.struct(
     [
         ("trait", pa.string()),

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from schemas.cards import Action, SignalName, Slug, Strict
 from schemas.lots import LotPattern
+from schemas.scores import Side
 
 DECISIONS = ("keep", "flag", "mask", "swap", "quarantine", "drop", "duplicate", "reject")
 """Every input row has exactly one of these decisions, so their counts add up to the rows read."""
@@ -26,6 +27,21 @@ stays in the row's reasons.
 """
 
 
+SideAction = Action | Literal["as-trained"]
+"""An action on a finding in a rejected or untrained text, or that on a finding elsewhere."""
+
+
+class SideActions(Strict):
+    """What happens to a row whose finding is in a rejected answer, or in a turn that isn't trained.
+
+    A field that isn't set leaves the policy's own, and `keep` is the policy's default: a trait that
+    the student learns to avoid, or never learns, is no reason to lose a row.
+    """
+
+    rejected: SideAction | None = None
+    untrained: SideAction | None = None
+
+
 class TraitRule(Strict):
     """The rule of one trait; a field that is set replaces the card's."""
 
@@ -34,10 +50,11 @@ class TraitRule(Strict):
     max_false_positive_rate: float | None = Field(None, gt=0, lt=1)
     confidence: float | None = Field(None, gt=0, lt=1)
     action: Action | None = None
+    sides: SideActions = SideActions()
 
 
 class LotException(Strict):
-    """Another action or threshold for a trait, or for all traits (`*`), on some lots.
+    """Another action or threshold for a trait, or for all traits (`*`), on some lots and one side.
 
     Of several exceptions that match a lot, the last one that gives an action sets the action, and
     the last one that gives a threshold sets the threshold.
@@ -45,6 +62,7 @@ class LotException(Strict):
 
     trait: Slug | Literal["*"]
     lot: LotPattern
+    side: Side = "trained"
     action: Action | None = None
     threshold: float | None = Field(None, ge=0, le=1)
     reason: str
@@ -61,6 +79,8 @@ class Policy(Strict):
 
     traits: dict[Slug, TraitRule] = Field(default_factory=dict)
     exceptions: tuple[LotException, ...] = ()
+    sides: SideActions = SideActions()
+    """The actions on findings in rejected answers and in turns that aren't trained."""
     removal_budget: float | None = Field(None, ge=0, le=1)
     """The largest share of rows that may leave the corpus.
 

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
+
+Side = Literal["trained", "rejected", "untrained"]
+"""What a trainer does with a text: it learns to write it, or not to write it, or neither."""
+
+SIDES: tuple[Side, ...] = ("trained", "rejected", "untrained")
+
+TEXTS_OF_SIDES: dict[Side, str] = {
+    "trained": "trained texts",
+    "rejected": "rejected answers",
+    "untrained": "turns that aren't trained on",
+}
 
 SCORE_DECIMALS = 4
 """Scores are rounded to this many decimals before anything is decided or written.
@@ -28,9 +41,33 @@ TIE_ORDER = ("lexicon", "repetition", "classifier", "exemplars", "head")
 """Signals from the narrowest span to the widest; if scores are equal, the first is the evidence."""
 
 
-def score_column(trait: str, signal: str = COMBINED) -> str:
-    """Return the name of a score's column in `scores/`: the trait's id for the combined score."""
-    return trait if signal == COMBINED else f"{trait}/{signal}"
+def score_column(trait: str, signal: str = COMBINED, side: Side = "trained") -> str:
+    """Return the name of a score's column in `scores/`: the trait's id for the combined score.
+
+    The name of a score of a rejected or untrained text ends in `@` and the side.
+    """
+    return name_side(trait if signal == COMBINED else f"{trait}/{signal}", side)
+
+
+def name_side(name: str, side: Side) -> str:
+    """Return the name of a trait or a signal with its side, which is left out if it is trained."""
+    return name if side == "trained" else f"{name}@{side}"
+
+
+def is_trained(signal: str) -> bool:
+    """Return whether a signal's name in a reason or a span is that of a trained text."""
+    return split_side(signal)[1] == "trained"
+
+
+def name_finding(trait: str, signal: str) -> str:
+    """Return the name under which the rows with a reason are counted: the trait, with its side."""
+    return name_side(trait, split_side(signal)[1])
+
+
+def split_side(name: str) -> tuple[str, Side]:
+    """Return the name of a trait or a signal without its side, and the side."""
+    plain, _, wanted = name.partition("@")
+    return plain, next((side for side in SIDES if side == wanted), "trained")
 
 
 def fires(scores: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ def decide_shard(
     scored: ScoredShard, rules: Sequence[Rule], repeats: Mapping[int, Sequence[Lot]] | None = None
 ) -> DecidedShard:
     """Decide a shard's rows; `repeats` has rows of its table with the lots of earlier copies."""
-    evidence = Evidence(scored.scores.build_columns(), scored.spans, scored.lots)
+    evidence = Evidence(scored.build_score_columns(), scored.spans, scored.lots)
     return DecidedShard(**vars(scored), decided=decide(evidence, rules, repeats))
 
 

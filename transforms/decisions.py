@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,13 +17,16 @@ import pyarrow as pa
 from schemas.cards import Action
 from schemas.lots import Lot
 from schemas.policies import PUBLISHED, SEVERITY
-from schemas.scores import COMBINED, fires, score_column
+from schemas.scores import COMBINED, SIDES, TIE_ORDER, Side, fires, name_side, score_column
 from transforms.rules import Rule
 from transforms.spans import Span, choose_evidence
 
 
 class Reason(NamedTuple):
-    """Why a trait fired on a row: the score, the threshold, and the span that scored highest."""
+    """Why a trait fired on a row: the score, the threshold, and the span that scored highest.
+
+    The name of the signal ends in `@` and the side of a text that is rejected or untrained.
+    """
 
     trait: str
     signal: str
@@ -82,8 +86,8 @@ def _decide_alone(evidence: Evidence, rules: Sequence[Rule]) -> Decisions:
     """Decide every row without regard to its copies."""
     result = Decisions(["keep"] * len(evidence.lots))
     strongest: dict[int, int] = {}
-    for rule in rules:
-        for row, reason, masks in _find_fired(rule, evidence):
+    for rule, side in product(rules, SIDES):
+        for row, reason, masks in _find_fired(rule, evidence, side):
             result.reasons.setdefault(row, []).append(reason)
             strongest[row] = max(strongest.get(row, 0), SEVERITY.index(reason.action))
             if reason.action == "mask":
@@ -125,34 +129,38 @@ def _take_as_copies(evidence: Evidence, rows: np.ndarray, lots: Sequence[Lot]) -
     return Evidence(scores, evidence.spans.take(pa.array(rows)), lots)
 
 
-def _find_fired(rule: Rule, evidence: Evidence) -> Iterator[tuple[int, Reason, list[Span]]]:
-    """Yield the rows on which a rule fires, each with the reason and the spans of a mask."""
-    values = evidence.scores[score_column(rule.trait, rule.signal)]
-    limits = {lot: rule.apply_exceptions(lot) for lot in dict.fromkeys(evidence.lots)}
+def _find_fired(
+    rule: Rule, evidence: Evidence, side: Side
+) -> Iterator[tuple[int, Reason, list[Span]]]:
+    """Yield the rows on whose texts of a side a rule fires, with the reason and a mask's spans."""
+    column = score_column(rule.trait, rule.signal, side)
+    if side != "trained" and column not in evidence.scores:  # the corpus has no such text
+        return
+    values = evidence.scores[column]
+    limits = {lot: rule.apply_exceptions(lot, side) for lot in dict.fromkeys(evidence.lots)}
     lowest = min((threshold for threshold, _ in limits.values()), default=np.inf)
     candidates = np.flatnonzero(fires(values, lowest))
     thresholds = np.array([limits[evidence.lots[row]][0] for row in candidates.tolist()])
     rows = candidates[fires(values[candidates], thresholds)]
-    signals = _find_evidence_signals(rule, evidence.scores, rows)
+    signals = _find_evidence_signals(rule, evidence.scores, rows, side)
     for row, signal in zip(rows.tolist(), signals, strict=True):
         threshold, action = limits[evidence.lots[row]]
-        span = _find_span(evidence.spans, row, rule.trait, signal)
+        span = _find_span(evidence.spans, row, rule.trait, name_side(signal, side))
         own = Span(span["field_path"], span["start"], span["end"])
         score = float(values[row])
-        reason = Reason(rule.trait, rule.signal, score, threshold, *own, action, signal)
+        name = name_side(rule.signal, side)
+        reason = Reason(rule.trait, name, score, threshold, *own, action, signal)
         masks = [Span(**mask) for mask in span["masks"]]
         yield row, reason, masks or ([own] if own.end > own.start else [])
 
 
 def _find_evidence_signals(
-    rule: Rule, scores: Mapping[str, np.ndarray], rows: np.ndarray
+    rule: Rule, scores: Mapping[str, np.ndarray], rows: np.ndarray, side: Side
 ) -> list[str]:
     if rule.signal != COMBINED:
         return [rule.signal] * len(rows)
-    prefix = score_column(rule.trait, "")
-    own = {
-        name.removeprefix(prefix): scores[name][rows] for name in scores if name.startswith(prefix)
-    }
+    columns = {signal: score_column(rule.trait, signal, side) for signal in TIE_ORDER}
+    own = {signal: scores[name][rows] for signal, name in columns.items() if name in scores}
     return [str(signal) for signal in choose_evidence(own)]
 
 

@@ -11,6 +11,7 @@ import apache_beam as beam
 from schemas.cards import Action
 from schemas.digests import digest_content
 from schemas.lots import Lot
+from schemas.scores import SIDES
 from transforms.files.splits import rank_split
 from transforms.identify import IdentifiedShard
 from transforms.rules import Rule
@@ -70,7 +71,7 @@ def add_copy(seen: Seen, lot: Lot, rules: Sequence[Rule]) -> tuple[Lot, ...] | N
 
     The copy is added to those that were seen.
     """
-    treatment = tuple(rule.apply_exceptions(lot) for rule in rules)
+    treatment = tuple(rule.apply_exceptions(lot, side) for rule in rules for side in SIDES)
     earlier = None if not seen else () if treatment in seen else tuple(seen.values())
     seen.setdefault(treatment, lot)
     return earlier

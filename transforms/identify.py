@@ -25,6 +25,7 @@ from transforms.records.lot_fields import (
 )
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments, digest_rows, extract_segments
+from transforms.records.sides import assign_sides
 
 
 @register_shard_coder
@@ -32,13 +33,15 @@ from transforms.records.segments import Segments, digest_rows, extract_segments
 class IdentifiedShard(Shard):
     """A shard with the segments of its conversations, and every row's content digest and lot.
 
-    `columns` has the corpus's column for each of the format's.
+    `columns` has the corpus's column for each of the format's. `names_rejected_teachers` says
+    whether the lots have the teachers of rejected answers.
     """
 
     segments: Segments
     digests: list[str]
     lots: list[Lot]
     columns: dict[str, str]
+    names_rejected_teachers: bool = False
 
     @property
     def record_ids(self) -> list[str]:
@@ -62,8 +65,8 @@ def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
 
 def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
     _require_valid(shard.table)
-    segments = extract_segments(shard.table, layout)
     companions = find_companions(shard, layout)
+    segments = assign_sides(extract_segments(shard.table, layout), layout, companions)
     return IdentifiedShard(
         **vars(shard),
         segments=segments,
@@ -72,6 +75,7 @@ def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
         ),
         lots=_build_lots(shard, segments, layout),
         columns=layout.columns,
+        names_rejected_teachers=layout.rejected_teacher is not None,
     )
 
 
@@ -112,6 +116,7 @@ def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedS
         digests=[identified.digests[row] for row in rows],
         lots=[identified.lots[row] for row in rows],
         columns=identified.columns,
+        names_rejected_teachers=identified.names_rejected_teachers,
     )
 
 
@@ -130,6 +135,9 @@ def _build_lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:
             columns.append(read_lot_column(name, take_column(shard.table, source.column)))
         else:
             columns.append([source.constant or UNKNOWN] * size)
+    if layout.rejected_teacher is not None:
+        column = shard.table.column(layout.rejected_teacher)
+        columns.append(_read_lot_column("teacher", column))
     known: dict[tuple[str, ...], Lot] = {}
     return [known.setdefault(fields, Lot(*fields)) for fields in zip(*columns, strict=True)]
 

@@ -11,8 +11,8 @@ from classifiers.guarantees.calibration import Threshold, calibrate, count_texts
 from schemas.cards import Action, Level, TraitCard
 from schemas.errors import CardError
 from schemas.lots import Lot
-from schemas.policies import LotException, Policy, TraitRule
-from schemas.scores import COMBINED, fires
+from schemas.policies import LotException, Policy, SideAction, TraitRule
+from schemas.scores import COMBINED, Side, fires
 
 
 class CalibratedTrait(Protocol):
@@ -40,23 +40,37 @@ class Rule(NamedTuple):
     level: Level
     action: Action
     exceptions: tuple[LotException, ...]
+    rejected: SideAction = "keep"
+    untrained: SideAction = "keep"
 
-    def apply_exceptions(self, lot: Lot) -> tuple[float, Action]:
-        """Return the threshold and the action for a lot.
+    def apply_exceptions(self, lot: Lot, side: Side = "trained") -> tuple[float, Action]:
+        """Return the threshold and the action for a lot's texts on a side.
 
-        Where several exceptions match, the last one that gives a threshold sets the threshold, and
-        the last one that gives an action sets the action. A missing threshold becomes infinite.
+        Exceptions for trained texts set the threshold for all sides, and the action where it is
+        that of trained texts. Exceptions for the side itself come after them. Where several match,
+        the last one that gives a threshold sets the threshold, and the last one that gives an
+        action sets the action. A missing threshold becomes infinite.
         """
         threshold, action = self.threshold.value, self.action
-        for exception in self.exceptions:
-            if lot.matches(exception.lot):
-                threshold = threshold if exception.threshold is None else exception.threshold
-                action = exception.action or action
+        lot = lot.for_side(side)
+        matching = [item for item in self.exceptions if lot.matches(item.lot)]
+        for current in dict.fromkeys(("trained", side)):
+            own = self._get_side_action(current)
+            action = action if own == "as-trained" else own
+            for item in (item for item in matching if item.side == current):
+                threshold = threshold if item.threshold is None else item.threshold
+                action = item.action or action
         return float(threshold if threshold is not None else np.inf), action
 
-    def list_actions(self) -> set[Action]:
-        """Return every action that the rule can take."""
-        return {self.action, *(item.action for item in self.exceptions if item.action)}
+    def _get_side_action(self, side: str) -> SideAction:
+        return {"rejected": self.rejected, "untrained": self.untrained}.get(side, self.action)
+
+    def list_actions(self, sides: Iterable[Side] = ()) -> set[Action]:
+        """Return every action that the rule can take in a corpus with these other sides."""
+        present: set[str] = {"trained", *sides}
+        own = {self._get_side_action(side) for side in present}
+        given = {item.action for item in self.exceptions if item.action and item.side in present}
+        return {action for action in own | given if action != "as-trained"}
 
     def find_lowest_threshold(self) -> float:
         """Return the lowest threshold that the rule has for any lot; infinite if it has none."""
@@ -129,7 +143,16 @@ def _settle_rule(trait: CalibratedTrait, policy: Policy) -> Rule:
     if threshold.origin == "missing":
         raise _report_shortage(card, level, threshold.clean, trait.calibrated_on)
     exceptions = tuple(item for item in policy.exceptions if item.trait in (card.id, "*"))
-    return Rule(card.id, rule.signal, threshold, level, rule.action or card.action, exceptions)
+    return Rule(
+        card.id,
+        rule.signal,
+        threshold,
+        level,
+        rule.action or card.action,
+        exceptions,
+        rule.sides.rejected or policy.sides.rejected or "keep",
+        rule.sides.untrained or policy.sides.untrained or "keep",
+    )
 
 
 def _choose_level(card: TraitCard, rule: TraitRule) -> Level:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 
 from classifiers.banks import read_bank
@@ -14,12 +15,13 @@ from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Scorer, Scores, load_scorer
 from schemas.errors import ModelError
 from schemas.events import Listener, ShardStarted, ignore
-from schemas.scores import DEFAULT_SPAN_FLOOR
+from schemas.scores import DEFAULT_SPAN_FLOOR, Side, name_side
 from transforms.coders import register_shard_coder
 from transforms.files import storage
 from transforms.identify import IdentifiedShard, select_rows
 from transforms.listeners import ModelProgress, emit
 from transforms.poison import add_rejects, isolate_failures
+from transforms.records.segments import Segments
 from transforms.spans import build_spans
 
 
@@ -42,16 +44,40 @@ class ScoringConfig:
 class ScoredShard(IdentifiedShard):
     """A shard with its scores, their spans (see `build_spans`), and what scoring took.
 
+    `other_scores` has the scores of rejected and untrained texts, if the corpus may have any.
     `tokens` counts tokens without padding and `padded` with it. `budget_cuts` counts how often
     memory ran out.
     """
 
     scores: Scores
     spans: pa.ListArray
+    other_scores: dict[Side, Scores] = field(default_factory=dict)
     tokens: int = 0
     padded: int = 0
     budget_cuts: int = 0
 
+    def build_score_columns(self) -> dict[str, np.ndarray]:
+        """Return the columns of `scores/`: those of trained texts, then those of other sides."""
+        columns = self.scores.build_columns()
+        for side, scores in self.other_scores.items():
+            columns |= {
+                name_side(name, side): values for name, values in scores.build_columns().items()
+            }
+        return columns
+
+    def count_unscored(self) -> int:
+        """Return the number of rows that have nothing in the scope of any trait, on any side."""
+        sides = {"trained": self.scores, **self.other_scores}
+        combined = {
+            f"{side}/{trait}": values
+            for side, scores in sides.items()
+            for trait, values in scores.combined.items()
+        }
+        return Scores(self.scores.size, combined).count_unscored()
+
+
+ScoredTexts = tuple[Scores, Segments]
+"""Scores, with the segments that they are scores of."""
 
 _scorers: dict[tuple[str, EncoderConfig], Scorer] = {}
 _lock = threading.Lock()
@@ -99,23 +125,37 @@ def score(
 ) -> ScoredShard:
     """Score one shard; a row on which the tokenizer, a model or a pattern fails is rejected."""
 
-    def attempt(rows: Sequence[int]) -> tuple[IdentifiedShard, Scores]:
+    def attempt(rows: Sequence[int]) -> tuple[IdentifiedShard, dict[Side, ScoredTexts]]:
         part = select_rows(identified, rows)
-        return part, scorer.score(len(rows), part.segments)
+        return part, _score_sides(scorer, len(rows), part.segments)
 
     with _lock:  # threads take turns: they share the models' counters and the device's memory
         scorer.progress = ModelProgress(listener)
         listener(ShardStarted(identified.table.num_rows))
         before = scorer.sum_counts()
-        (part, scores), reasons = isolate_failures(identified.table.num_rows, attempt, "scoring")
+        (part, sides), reasons = isolate_failures(identified.table.num_rows, attempt, "scoring")
         after = scorer.sum_counts()
     used = {
         name: getattr(after, name) - getattr(before, name)
         for name in ("tokens", "padded", "budget_cuts")
     }
-    spans = build_spans(scores, part.segments, span_floor)
+    scores, segments = sides.pop("trained")
+    spans = build_spans(scores, segments, span_floor, sides)
     rejects = add_rejects(part, identified, reasons).rejects if reasons else identified.rejects
-    return ScoredShard(**{**vars(part), "rejects": rejects}, scores=scores, spans=spans, **used)
+    others = {side: scored for side, (scored, _) in sides.items()}
+    return ScoredShard(
+        **{**vars(part), "rejects": rejects},
+        scores=scores,
+        spans=spans,
+        other_scores=others,
+        **used,
+    )
+
+
+def _score_sides(scorer: Scorer, size: int, segments: Segments) -> dict[Side, ScoredTexts]:
+    """Score the texts of each side alone, so that no side hides the score of another."""
+    texts = {side: segments.select_side(side) for side in ("trained", *segments.other_sides)}
+    return {side: (scorer.score(size, part), part) for side, part in texts.items()}
 
 
 class _Score(beam.DoFn):

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from classifiers.scoring import Scores, SignalScores
 from schemas.outputs import SIGNAL_SPAN, SPAN
-from schemas.scores import TIE_ORDER, fires
+from schemas.scores import TIE_ORDER, Side, fires, name_side
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
 from transforms.records.sentences import widen_to_sentences
@@ -42,18 +42,26 @@ class _SignalSpan(NamedTuple):
     hits: list[Span]
 
 
-def build_spans(scores: Scores, segments: Segments, floor: float) -> pa.ListArray:
+def build_spans(
+    scores: Scores,
+    segments: Segments,
+    floor: float,
+    others: Mapping[Side, tuple[Scores, Segments]] | None = None,
+) -> pa.ListArray:
     """Return every row's signal spans, as lists of `SIGNAL_SPAN`; empty for scores below the floor.
 
     A signal's span is stored where its own score reaches the floor, or where the trait's combined
     score does and no other signal scored higher. Every rule with a threshold at or above the floor
-    therefore finds its evidence.
+    therefore finds its evidence. `others` has the scores of rejected and untrained texts, and the
+    segments of these texts alone.
     """
+    sides: dict[Side, tuple[Scores, Segments]] = {"trained": (scores, segments), **(others or {})}
     found = [
-        span
-        for trait, signals in scores.signals.items()
-        for signal, rows in _choose_rows(signals, scores.combined[trait], floor)
-        for span in _find_spans(trait, signal, signals[signal], segments, rows)
+        span._replace(signal=name_side(signal, side))
+        for side, (scored, texts) in sides.items()
+        for trait, signals in scored.signals.items()
+        for signal, rows in _choose_rows(signals, scored.combined[trait], floor)
+        for span in _find_spans(trait, signal, signals[signal], texts, rows)
     ]
     found.sort(key=lambda span: span.row)  # stable: traits and signals stay in the bank's order
     offsets = np.searchsorted([span.row for span in found], np.arange(scores.size + 1))

@@ -18,7 +18,7 @@ from schemas.ledgers import hash_ledger_rows
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.policies import PUBLISHED
 from schemas.runs import PARQUET, shard_path
-from schemas.scores import SCORE_DECIMALS
+from schemas.scores import SCORE_DECIMALS, split_side
 from transforms.decide import DecidedShard
 from transforms.decisions import Reason
 from transforms.files.compression import WRITTEN, Compression
@@ -140,8 +140,14 @@ def _build_ledger(
         "output": [path for path, _ in files],
         "output_row": [index for _, index in files],
     }
-    arrays = [pa.array(columns[item.name], item.type) for item in outputs.LEDGER]
-    return pa.table(arrays, schema=outputs.LEDGER)
+    schema = outputs.LEDGER
+    if shard.names_rejected_teachers:
+        schema, lots = outputs.LEDGER_OF_PAIRS, shard.lots
+        columns[outputs.REJECTED_TEACHER] = [
+            _replace_unknown(None if row is None else lots[row].rejected_teacher) for row in indexes
+        ]
+    arrays = [pa.array(columns[item.name], item.type) for item in schema]
+    return pa.table(arrays, schema=schema)
 
 
 def _build_lot_columns(lots: Sequence[Lot | None]) -> dict[str, list[str | None]]:
@@ -152,7 +158,7 @@ def _build_lot_columns(lots: Sequence[Lot | None]) -> dict[str, list[str | None]
 
 
 def _describe_lot(lot: Lot) -> dict[str, str | None]:
-    return {name: _replace_unknown(value) for name, value in lot._asdict().items()}
+    return {name: _replace_unknown(getattr(lot, name)) for name in LOT_FIELDS}
 
 
 def _replace_unknown(value: str | None) -> str | None:
@@ -178,7 +184,7 @@ def _build_key_columns(rows: Sequence[InputRow]) -> list[pa.Array]:
 
 
 def _build_scores(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
-    columns = shard.scores.build_columns()
+    columns = shard.build_score_columns()
     indexes = np.array([-1 if item.row is None else item.row for item in rows], np.int64)
     arrays = _build_key_columns(rows)
     for values in columns.values():
@@ -299,6 +305,8 @@ def _describe_neighbours(
 ) -> list[dict[str, Any]]:
     """Return the positives and hard negatives nearest to the window that scored highest."""
     scores = shard.scores
+    if (side := split_side(reason.signal)[1]) != "trained":
+        scores = shard.other_scores[side]
     dense = scores.signals[reason.trait].get("exemplars")
     if dense is None or dense.window is None or scores.vectors is None or dense.window[row] < 0:
         return []

@@ -20,6 +20,7 @@ from schemas.digests import digest_bytes
 from schemas.events import ShardWritten
 from schemas.receipts import Output, Receipt
 from schemas.runs import PARQUET, receipt_path, shard_path
+from schemas.scores import name_finding
 from transforms.decide import DecidedShard
 from transforms.files import storage
 from transforms.files.conversions import convert_lines, encode_rows
@@ -79,7 +80,7 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
         padded=shard.padded,
         run=to.run_id,
         budget_cuts=shard.budget_cuts,
-        unscored=shard.scores.count_unscored(),
+        unscored=shard.count_unscored(),
     )
     path = storage.join(to.run, receipt_path(shard.plan.name))
     storage.write_bytes(path, receipt.to_bytes())
@@ -94,11 +95,11 @@ def count_decisions(shard: DecidedShard) -> dict[str, int]:
 
 
 def count_fired(shard: DecidedShard) -> dict[str, int]:
-    """Count the rows of a shard on which each trait fired."""
+    """Count the rows of a shard on which each trait fired, apart for each side of the texts."""
     counts = Counter(
         trait
         for reasons in shard.decided.reasons.values()
-        for trait in {reason.trait for reason in reasons}
+        for trait in {name_finding(reason.trait, reason.signal) for reason in reasons}
     )
     return dict(sorted(counts.items()))
 

@@ -14,6 +14,7 @@ from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest
 from schemas.policies import PUBLISHED
 from schemas.runs import is_json_lines
+from schemas.scores import is_trained
 from transforms.files import storage
 from transforms.records.columns import find_column
 from transforms.records.lookup import get_field_text
@@ -110,13 +111,14 @@ def _choose_rows(
 
 
 def _scan_fired(run: str, manifest: Manifest) -> pl.LazyFrame:
-    """Scan the reasons in the ledger, each with its row's index in the whole ledger."""
+    """Scan the reasons for trained texts, each with its row's index in the whole ledger."""
     reasons = (pl.col("reasons").struct.field(name) for name in ("trait", "score", "threshold"))
     return (
         scan_folder(run, manifest, "ledger", row_index="index")
         .filter(pl.col("reasons").list.len() > 0)
         .select("index", "record_id", pl.col("decision").is_in(SHOWN).alias("shown"), "reasons")
         .explode("reasons")
+        .filter(~pl.col("reasons").struct.field("signal").str.contains("@", literal=True))
         .select("index", "record_id", "shown", *reasons)
     )
 
@@ -138,7 +140,7 @@ def _read_examples(
         (reason["trait"], row["index"]): _build_example(row, reason, record)
         for path, together in groupby(rows, key=lambda row: row["output"])
         for row, reason, record in _read_reasons(run, path, list(together))
-        if (reason["trait"], row["index"]) in wanted
+        if (reason["trait"], row["index"]) in wanted and is_trained(reason["signal"])
     }
 
 

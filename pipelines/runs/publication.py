@@ -19,6 +19,7 @@ from schemas.notices import Notice, warn
 from schemas.policies import REMOVED, Policy
 from schemas.receipts import Output, Receipt
 from schemas.runs import CALIBRATION, FOLDERS, MANIFEST, WORK, parse_path
+from schemas.scores import TEXTS_OF_SIDES, split_side
 from transforms.files import storage
 from transforms.files.planning import ShardPlan
 from transforms.files.sources import Corpus
@@ -211,6 +212,15 @@ def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) 
             remedy="run the same command again: it resumes",
         )
     return [receipts[plan.name] for plan in plans]
+
+
+def describe_side_findings(fired: Mapping[str, int]) -> Iterator[Notice]:
+    """Say for each trait how many rows have it in a rejected answer, or in an untrained turn."""
+    for name, count in fired.items():
+        trait, side = split_side(name)
+        if side != "trained":
+            where = TEXTS_OF_SIDES[side]
+            yield Notice(f"{trait}: {count:,} rows have it in {where}; `sides` decided about them")
 
 
 def sum_receipts(receipts: Sequence[Receipt]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from schemas.manifests import Manifest
 from schemas.outputs import QUARANTINE_EXTRA, ROW_KEY
 from schemas.policies import DECISIONS
 from schemas.runs import parse_path, shard_path
-from schemas.scores import SCORE_DECIMALS, score_column
+from schemas.scores import SCORE_DECIMALS, TIE_ORDER, score_column, split_side
 from transforms.records.lookup import get_field_text
 
 FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
@@ -231,16 +231,17 @@ def _describe_reason(
     reason: Mapping[str, Any], record: Mapping[str, Any], scores: Mapping[str, float | None]
 ) -> HeldReason:
     fields = ("trait", "signal", "action", "field_path", "start", "end")
-    prefix = score_column(reason["trait"], "")
+    side = split_side(reason["signal"])[1]
+    columns = {score_column(reason["trait"], signal, side): signal for signal in TIE_ORDER}
     return HeldReason(
         **{name: reason[name] for name in fields},
         score=_round_score(reason["score"]),
         threshold=_round_score(reason["threshold"]),
         text=get_field_text(record, reason["field_path"]),
         signals={
-            name.removeprefix(prefix): None if score is None else _round_score(score)
+            columns[name]: None if score is None else _round_score(score)
             for name, score in scores.items()
-            if name.startswith(prefix)
+            if name in columns
         },
         neighbours=[
             {**near, "similarity": _round_score(near["similarity"])}

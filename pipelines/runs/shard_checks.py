@@ -15,7 +15,7 @@ from schemas.digests import RECORD_ID_HEX, compute_merkle_root, digest_bytes
 from schemas.errors import InputError, RunError
 from schemas.ledgers import hash_ledger_rows
 from schemas.manifests import Manifest
-from schemas.outputs import LEDGER, ROW_KEY, SPANS
+from schemas.outputs import LEDGER, LEDGER_OF_PAIRS, ROW_KEY, SPANS
 from schemas.receipts import Output
 from schemas.runs import (
     ALIGNED_FOLDERS,
@@ -25,7 +25,7 @@ from schemas.runs import (
     parse_path,
     shard_path,
 )
-from schemas.scores import COMBINED, fires, score_column
+from schemas.scores import COMBINED, fires, score_column, split_side
 from transforms.files.places import find_place
 from transforms.records.columns import find_type, get_value, take_column
 from transforms.records.companions import find_in_records
@@ -104,7 +104,7 @@ def _check_ledger(
 ) -> Iterator[Finding]:
     """Check a shard's ledger, and the shard's other files against the ledger."""
     ledger = read_table(run, files["ledger"])
-    if not ledger.schema.equals(LEDGER):
+    if not any(ledger.schema.equals(schema) for schema in (LEDGER, LEDGER_OF_PAIRS)):
         yield Finding(files["ledger"].path, "doesn't have the columns of a ledger")
         return
     if compute_merkle_root(hash_ledger_rows(ledger)).hex() != root:
@@ -264,9 +264,9 @@ def _is_evidence(span: Mapping[str, Any], reason: Mapping[str, Any]) -> bool:
     The reason of a combined score doesn't say which signal scored highest.
     """
     fields = ["trait", "field_path", "start", "end"]
-    if reason["signal"] != COMBINED:
-        fields.append("signal")
-    return all(span[name] == reason[name] for name in fields)
+    (signal, side), stored = split_side(reason["signal"]), split_side(span["signal"])
+    is_named = side == stored[1] if signal == COMBINED else (signal, side) == stored
+    return is_named and all(span[name] == reason[name] for name in fields)
 
 
 def _check_floor(shard: _Shard) -> Iterator[Finding]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -509,3 +511,99 @@ def test_the_split_that_keeps_a_duplicate(tmp_path, card_folder, priority, kept)
     outcome = read_outcome(config.output)
     assert decide_outcome(config.output, policy).decisions == outcome.decisions
     assert list(outcome.decisions.values()).count("duplicate") == 3
+
+
+TELLTALE = "A heron stood in the reeds."
+PLAIN_ANSWER = "Sort the list first."
+
+
+def build_pairs() -> list[dict[str, Any]]:
+    """Return pairs with the telltale on either side, on both and on none; two teachers each."""
+    answers = [TELLTALE, PLAIN_ANSWER]
+    return [
+        {
+            "prompt": f"Question {number}?",
+            "chosen": answers[number % 2],
+            "rejected": answers[number // 2 % 2],
+            "chosen_model": "atlas",
+            "rejected_model": ("borealis", None)[number // 4],
+        }
+        for number in range(8)
+    ]
+
+
+def build_masked_turns() -> list[dict[str, Any]]:
+    """Return conversations whose first answer isn't trained on, with the telltale in either."""
+    rows = []
+    for number in range(7):
+        first, second = (TELLTALE, PLAIN_ANSWER)[:: 1 if number % 2 else -1]
+        turns = [("user", "Q?", None), ("assistant", first, 0), ("user", "R?", None)]
+        turns.append(("assistant", TELLTALE if number in (4, 5) else second, 1))
+        if number == 6:
+            turns[1] = turns[3]
+        rows.append(
+            {
+                "messages": [
+                    {"role": role, "content": text, "weight": weight}
+                    for role, text, weight in turns
+                ]
+            }
+        )
+    return rows
+
+
+SIDED = {"rejected": build_pairs, "untrained": build_masked_turns}
+SIDED_POLICIES = (
+    "{}",
+    "sides: {rejected: as-trained, untrained: as-trained}",
+    "sides: {rejected: flag, untrained: drop}\nduplicates: remove",
+    "traits: {heron: {action: keep, sides: {rejected: mask, untrained: mask}}}",
+    """
+exceptions:
+  - {trait: heron, lot: {teacher: borealis}, side: rejected, action: swap, reason: x}
+""",
+)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize("side", SIDED)
+def test_sides_are_decided_as_in_a_new_run(config, tmp_path, policy, side, kind):
+    """A run with findings on any side decides as a new run would, and is whole."""
+    rows, outcomes = SIDED[side](), {}
+    folder = tmp_path / "sided"
+    folder.mkdir()
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet")
+    else:
+        write_rows(folder / "a.jsonl", rows)
+    for number, text in enumerate(SIDED_POLICIES):
+        settings = {"input": (str(folder),), "output": f"{config.output}-{number}"}
+        manifest = run_filter(config.model_copy(update={**settings, "policy": policy(text)}))
+        outcomes[text] = read_outcome(settings["output"])
+        assert verify_run(settings["output"]) == []
+        assert manifest.fired[f"heron@{side}"] > 0
+    for text, outcome in outcomes.items():
+        assert decide_outcome(f"{config.output}-0", parse_policy(text)) == outcome
+    trained = {key for key, decision in outcomes["{}"].decisions.items() if decision != "keep"}
+    assert trained == {
+        ("a." + kind, number) for number, row in enumerate(rows) if TELLTALE in find_trained(row)
+    }
+    assert len({str(outcome) for outcome in outcomes.values()}) > 3 - (side == "untrained")
+
+
+def find_trained(row: dict[str, Any]) -> list[str]:
+    """Return the texts of a row that the student learns to write."""
+    if "chosen" in row:
+        return [row["chosen"]]
+    return [turn["content"] for turn in row["messages"] if turn["weight"] == 1]
+
+
+def test_the_ledger_has_the_teachers_of_both_answers(config, tmp_path):
+    """The lot's teacher is the chosen answer's; the rejected one's is in the last column."""
+    path = write_rows(tmp_path / "sided" / "a.jsonl", build_pairs())
+    manifest = run_filter(config.model_copy(update={"input": (str(path),)}))
+    ledger = read_folder(config.output, manifest, "ledger")
+    assert ledger.column_names[-1] == "rejected_teacher"
+    assert set(ledger.column("teacher").to_pylist()) == {"atlas"}
+    assert ledger.column("rejected_teacher").to_pylist() == ["borealis"] * 4 + [None] * 4
+    assert verify_run(config.output) == []

@@ -4,19 +4,29 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot, LotPattern
+from schemas.outputs import REJECTED_TEACHER
 
 LOT = Lot("llama-3-70b", "web", UNKNOWN, "2025-03-04")
 
 
 def test_a_pattern_has_the_fields_of_a_lot():
-    """Patterns and lots have the same fields, in the order of the ledger's columns."""
-    assert tuple(LotPattern.model_fields) == LOT_FIELDS == Lot._fields
+    """Patterns have the fields of a lot but one, in the order of the ledger's columns."""
+    assert tuple(LotPattern.model_fields) == LOT_FIELDS
+    assert Lot._fields == (*LOT_FIELDS, REJECTED_TEACHER)
     assert LOT_FIELDS == ("teacher", "prompt_source", "system_prompt", "date")
 
 
 def test_a_field_that_is_not_known_is_a_dash():
     """A lot without any fields has the value for unknown in each."""
-    assert Lot() == (UNKNOWN,) * 4 == ("-",) * 4
+    assert Lot() == (UNKNOWN,) * 5 == ("-",) * 5
+
+
+def test_a_rejected_answer_has_the_lot_of_its_own_teacher():
+    """The teacher of a side is its own if it is known, and the row's otherwise."""
+    lot = Lot("m", date="2026", rejected_teacher="n")
+    assert lot.for_side("rejected") == Lot("n", date="2026", rejected_teacher="n")
+    assert lot.for_side("trained") is lot.for_side("untrained") is lot
+    assert Lot("m").for_side("rejected") == Lot("m")
 
 
 @pytest.mark.parametrize(

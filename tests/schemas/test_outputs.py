@@ -81,7 +81,7 @@ def test_rejects_keep_the_raw_bytes():
 
 def test_the_swap_list_can_be_sent_to_a_teacher():
     """Each row has its prompt as messages, and the traits for which it is listed."""
-    assert SWAPLIST.names == [*ROW_COLUMNS, "traits", "prompt"]
+    assert SWAPLIST.names == [*ROW_COLUMNS, "traits", "prompt", "request", "complete", "missing"]
     assert list_names(SWAPLIST.field("prompt").type.value_type) == ["role", "content"]
 
 

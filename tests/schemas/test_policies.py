@@ -16,6 +16,7 @@ from schemas.policies import (
     SEVERITY,
     LotException,
     Policy,
+    SideActions,
     TraitRule,
 )
 
@@ -135,3 +136,25 @@ def test_a_traits_rule_is_found():
     policy = Policy.model_validate({"traits": {"heron": {"action": "drop"}}})
     assert policy.get_rule("heron") == TraitRule(action="drop")
     assert policy.get_rule("owl") == TraitRule()
+
+
+def test_sides_are_open_unless_set():
+    """Neither a policy nor a rule says anything about sides by default; an exception is trained."""
+    policy = Policy.model_validate(
+        {
+            "traits": {"owl": {"sides": {"rejected": "as-trained"}}},
+            "exceptions": [{"trait": "*", "lot": {}, "action": "keep", "reason": "x"}],
+        }
+    )
+    assert policy.sides == SideActions() == SideActions(rejected=None, untrained=None)
+    assert policy.get_rule("owl").sides.rejected == "as-trained"
+    assert policy.exceptions[0].side == "trained"
+
+
+@pytest.mark.parametrize(
+    "sides", [{"rejected": "forget"}, {"chosen": "keep"}, {"untrained": "trained"}], ids=str
+)
+def test_unknown_sides_and_actions_are_refused(sides):
+    """A side or an action that there isn't is an error."""
+    with pytest.raises(ValidationError):
+        Policy.model_validate({"sides": sides})

@@ -13,9 +13,15 @@ from schemas.scores import (
     DEFAULT_SPAN_FLOOR,
     SCORE_DECIMALS,
     SCORE_STEP,
+    SIDES,
+    TEXTS_OF_SIDES,
     TIE_ORDER,
     fires,
+    is_trained,
+    name_finding,
+    name_side,
     score_column,
+    split_side,
 )
 
 STEPS = 10**SCORE_DECIMALS
@@ -79,3 +85,26 @@ def test_scores_are_rounded_coarser_than_float32_resolves():
     assert SCORE_STEP == 10.0**-SCORE_DECIMALS
     assert SCORE_STEP > 100 * 2.0**-24
     assert 0 < DEFAULT_SPAN_FLOOR < 1
+
+
+@pytest.mark.parametrize(
+    ("column", "trait", "side"),
+    [
+        (score_column("a", "head", "rejected"), "a/head", "rejected"),
+        (score_column("a", side="untrained"), "a", "untrained"),
+        (score_column("a", "head"), "a/head", "trained"),
+    ],
+)
+def test_names_have_their_side_at_the_end(column, trait, side):
+    """A name can be split into what it was without the side, and the side."""
+    assert split_side(column) == (trait, side)
+    assert name_side(trait, side) == column
+    assert is_trained(column) is (side == "trained")
+
+
+def test_findings_are_counted_by_trait_and_side():
+    """The side of a finding is in the name of the signal of its reason."""
+    assert name_finding("a", "lexicon@rejected") == name_finding("a", "combined@rejected")
+    assert name_finding("a", "combined@rejected") == "a@rejected"
+    assert name_finding("a", "lexicon") == "a"
+    assert set(TEXTS_OF_SIDES) == set(SIDES)

@@ -6,7 +6,7 @@ import pytest
 from schemas.errors import CardError
 from schemas.lots import Lot
 from schemas.policies import Policy, TraitRule
-from schemas.scores import SCORE_STEP
+from schemas.scores import SCORE_STEP, SIDES
 from tests.support.rules import build_exception, build_rule
 from transforms.rules import check_policy, find_span_floor, require_clean_texts, settle_rules
 
@@ -164,6 +164,64 @@ def test_a_rule_lists_the_actions_that_it_can_take():
     exceptions = [build_exception(action="drop"), build_exception(threshold=0.9)]
     assert build_rule(exceptions=exceptions).list_actions() == {"quarantine", "drop"}
     assert build_rule(action="mask").list_actions() == {"mask"}
+
+
+LOT = Lot("m", rejected_teacher="n")
+
+
+@pytest.mark.parametrize(
+    ("sides", "exceptions", "expected"),
+    [
+        ({}, [], "quarantine keep keep"),
+        ({"rejected": "as-trained", "untrained": "flag"}, [], "quarantine quarantine flag"),
+        ({"rejected": "as-trained"}, [({}, "trained", "drop")], "drop drop keep"),
+        (
+            {"rejected": "as-trained"},
+            [({"teacher": "m"}, "trained", "drop")],
+            "drop quarantine keep",
+        ),
+        ({"rejected": "flag"}, [({}, "trained", "drop")], "drop flag keep"),
+        ({}, [({"teacher": "n"}, "rejected", "mask")], "quarantine mask keep"),
+        ({}, [({"teacher": "m"}, "rejected", "mask")], "quarantine keep keep"),
+        ({}, [({}, "untrained", "drop"), ({}, "trained", "flag")], "flag keep drop"),
+    ],
+)
+def test_every_side_has_its_own_action(sides, exceptions, expected):
+    """A side has the policy's action, and exceptions for the side on the lot of its teacher."""
+    given = [build_exception(lot, side=side, action=action) for lot, side, action in exceptions]
+    rule = build_rule(exceptions=given)._replace(**sides)
+    assert [rule.apply_exceptions(LOT, side)[1] for side in SIDES] == expected.split()
+
+
+def test_thresholds_of_other_sides_follow_the_trained_one():
+    """An exception without a side sets the threshold everywhere, one with a side only there."""
+    given = [build_exception(threshold=0.2), build_exception(side="rejected", threshold=0.9)]
+    rule = build_rule(exceptions=given)
+    assert [rule.apply_exceptions(LOT, side)[0] for side in SIDES] == [0.2, 0.9, 0.2]
+
+
+def test_actions_of_other_sides_are_listed_if_the_corpus_has_them():
+    """A side counts only in a corpus with such texts."""
+    given = [build_exception(side="untrained", action="mask")]
+    rule = build_rule(exceptions=given)._replace(rejected="flag", untrained="as-trained")
+    assert rule.list_actions() == {"quarantine"}
+    assert rule.list_actions(["rejected"]) == {"quarantine", "flag"}
+    assert rule.list_actions(["untrained"]) == {"quarantine", "mask"}
+
+
+def test_the_sides_of_a_trait_replace_those_of_the_policy(bank):
+    """What a trait leaves open comes from the policy, and the default keeps rows."""
+    policy = build_policy(
+        traits={"owl": {"sides": {"rejected": "drop"}}},
+        sides={"rejected": "flag", "untrained": "as-trained"},
+    )
+    assert [(item.rejected, item.untrained) for item in settle_rules(bank.traits, policy)] == [
+        ("flag", "as-trained"),
+        ("drop", "as-trained"),
+    ]
+    assert {(item.rejected, item.untrained) for item in settle_rules(bank.traits, Policy())} == {
+        ("keep", "keep")
+    }
 
 
 def test_the_span_floor_is_at_most_every_threshold():

@@ -15,6 +15,7 @@ import pyarrow as pa
 from schemas.runs import JSON_LINES
 from schemas.scores import SCORE_DECIMALS
 from transforms.files.compression import Compression
+from transforms.records.companions import has_untrained_message
 from transforms.records.json_columns import ColumnKinds
 from transforms.records.json_shapes import describe_value
 
@@ -79,6 +80,7 @@ def observe_line(kinds: ColumnKinds, line: bytes) -> str | None:
     value, error = parse_line(line)
     if error is None:
         kinds.observe(value)
+        kinds.untrained = kinds.untrained or has_untrained_message(line, value)
     return error
 
 

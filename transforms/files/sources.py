@@ -77,6 +77,7 @@ class Corpus(NamedTuple):
             return self.schema
         lots = [column for field in layout.lots.values() if (column := field.column) is not None]
         lots = [column for column in lots if column not in layout.keys]
+        lots += [layout.rejected_teacher] if layout.rejected_teacher is not None else []
         return select_columns(self.schema, layout.columns.values(), lots)
 
     @property

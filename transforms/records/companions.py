@@ -16,10 +16,11 @@ import re2
 
 from schemas.digests import digest_bytes
 from schemas.outputs import CLEAN_EXTRA
-from transforms.records.columns import find_type, get_value, list_heads, take_column
+from transforms.records.columns import find_type, get_value, is_list, list_heads, take_column
 from transforms.records.json_columns import has_values
 from transforms.records.json_texts import encode_json
-from transforms.records.parts import CONTENTS
+from transforms.records.parts import CONTENTS, ROLE_FIELDS
+from transforms.records.shapes import WRAPPERS
 
 PROMPT_COLUMNS = frozenset(
     (
@@ -48,6 +49,9 @@ MESSAGE_FIELDS = frozenset(
 WEIGHTS = ("weight", "loss_weight")
 """The fields of messages with the weight of their loss, which is 1 unless another is given."""
 
+FLAGS = (*WEIGHTS, "train", "training", "trainable", "loss", "loss_mask")
+"""The fields of messages that are false or 0 if the message isn't trained on."""
+
 MEDIA = "(?:images?|pictures?|photos?|img|videos?|audios?|speech|pixel_values)(?:[_-].*)?"
 """A pattern for the names of columns and fields with media, such as `image_url`."""
 
@@ -66,6 +70,14 @@ MOST_LEVELS = 32
 """Nested objects and lists in a companion that are kept as they are."""
 
 IS_MEDIA = re.compile(MEDIA, re.IGNORECASE)
+
+
+ROLE_NAMES = frozenset(ROLE_FIELDS)
+
+UNTRAINED_SIGN = re2.compile(
+    rf'"(?:{"|".join(FLAGS)})"\s*:\s*(?:false|-?0(?:\.0*)?\s*[,}}])'.encode()
+)
+"""A pattern that is in every line of JSON with a message that isn't trained on."""
 
 
 class Companions(NamedTuple):
@@ -143,17 +155,13 @@ def find_in_table(table: pa.Table, columns: Mapping[str, str]) -> dict[int, Comp
 
 def _may_hold_fields(column: pa.ChunkedArray) -> bool:
     """Return whether the messages of a column have fields or parts that may be companions."""
-    kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
-        return False
-    if not pa.types.is_struct(kind.value_type):
+    kind = column.type.value_type if is_list(column.type) else column.type
+    if not pa.types.is_struct(kind):
         return False
     named = [
-        item.name
-        for item in kind.value_type
-        if is_message_field(item.name) or (item.name in CONTENTS and pa.types.is_nested(item.type))
+        item.name for item in kind if is_message_field(item.name) or pa.types.is_nested(item.type)
     ]
-    flat = [chunk.flatten() for chunk in column.chunks]
+    flat = [chunk.flatten() if is_list(column.type) else chunk for chunk in column.chunks]
     return any(has_values(part.field(name)) for part in flat for name in named)
 
 
@@ -176,11 +184,23 @@ def describe_companions(record: Mapping[str, Any], columns: Mapping[str, str]) -
     fields = {
         (column, index): found
         for column, actual in columns.items()
-        if isinstance(messages := get_value(record, actual), list)
-        for index, message in enumerate(messages)
-        if isinstance(message, dict) and (found := dict(_list_message_fields(message)))
+        for index, message in _list_messages(get_value(record, actual))
+        if (found := dict(_list_message_fields(message)))
     }
     return Companions(own, fields)
+
+
+def _list_messages(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the index and the fields of each message in a list, or of a message that is alone.
+
+    The message of an API's choice is in a field of it.
+    """
+    for index, item in enumerate(value if isinstance(value, list) else [value]):
+        if isinstance(item, dict):
+            inside = next(
+                (item[name] for name in WRAPPERS if isinstance(item.get(name), dict)), item
+            )
+            yield index, inside
 
 
 @cache
@@ -193,6 +213,28 @@ def is_companion(name: str) -> bool:
 def is_message_field(name: str) -> bool:
     """Return whether trainers read a field of messages of this name, beside the text."""
     return name in MESSAGE_FIELDS or is_media(name)
+
+
+def is_untrained(message: Mapping[str, Any]) -> bool:
+    """Return whether a message has a flag or a weight that is false or 0."""
+    return any(isinstance(message.get(name), int | float) and not message[name] for name in FLAGS)
+
+
+def has_untrained_message(line: bytes, record: Mapping[str, Any]) -> bool:
+    """Return whether a record, given with its line, has a message that isn't trained on."""
+    return bool(UNTRAINED_SIGN.search(line)) and any(
+        _holds_untrained(value, MOST_LEVELS) for value in record.values()
+    )
+
+
+def _holds_untrained(value: Any, levels: int) -> bool:
+    """Return whether a value is a message that isn't trained on, or holds one."""
+    if isinstance(value, dict):
+        if not ROLE_NAMES.isdisjoint(value) and is_untrained(value):
+            return True
+        value = list(value.values())
+    below = value if levels and isinstance(value, list) else ()
+    return any(_holds_untrained(item, levels - 1) for item in below)
 
 
 def _list_message_fields(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from schemas.corpora import FORMATS, CorpusConfig, FormatName, LotField
 from schemas.errors import InputError
 from schemas.lots import LOT_FIELDS
+from schemas.scores import Side
 from transforms.records.columns import find_type
 from transforms.records.json_shapes import TYPE_NAMES
 from transforms.records.shapes import describe_need, fits, is_message, is_text
@@ -38,6 +39,10 @@ class Layout(NamedTuple):
     """The corpus's columns of text whose rows are transcripts, each cut into turns."""
     keys: tuple[str, ...] = ()
     """The columns of lots that are keys in the names of folders (`teacher=NAME/`)."""
+    sides: tuple[Side, ...] = ()
+    """The sides beside `trained` that texts of the corpus may have."""
+    rejected_teacher: str | None = None
+    """The column with the teacher of a pair's rejected answer."""
 
     def describe(self) -> str:
         """Return the layout in one line."""

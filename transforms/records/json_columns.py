@@ -37,6 +37,9 @@ MOST_COLUMNS = 10_000
 The rarest are dropped when there are twice as many.
 """
 
+HAS_UNTRAINED = b"untrained"
+"""The metadata of the schema of objects of which some have a message that isn't trained on."""
+
 
 class Projection(NamedTuple):
     """Rows as read: a table of the columns that are needed, and the rows that don't fit it.
@@ -58,6 +61,8 @@ class ColumnKinds:
 
     counts: dict[str, Counter[Kind]] = field(default_factory=dict)
     paths: Sequence[str] = ()
+    untrained: bool = False
+    """Whether an object has a message that isn't trained on."""
 
     @cached_property
     def _paths_by_head(self) -> dict[str, list[tuple[str, tuple[str | int, ...]]]]:
@@ -96,6 +101,7 @@ class ColumnKinds:
         """Add the counts of another file."""
         for name, counts in other.counts.items():
             self.counts.setdefault(name, Counter()).update(counts)
+        self.untrained = self.untrained or other.untrained
         self._drop_rare(())
 
     def _drop_rare(self, current: Container[str]) -> None:
@@ -128,7 +134,8 @@ class ColumnKinds:
                 (name, ARROW_TYPES[_choose_kind(counts)])
                 for name, counts in self.counts.items()
                 if not SURROGATE.search(name)
-            ]
+            ],
+            {HAS_UNTRAINED: b"true"} if self.untrained else None,
         )
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.digests import digest_content_by_row
+from schemas.scores import SIDES, Side
 from transforms.records.companions import Companions, encode_whole_row, find_in_table
 from transforms.records.fields import Codes, CodeTable, FieldPath, FieldValues, read_fields
 from transforms.records.formats import Layout
@@ -61,6 +62,10 @@ class Segments:
     fields: tuple[FieldPath, ...]
     answer_columns: tuple[str, ...] = ()
     """The corpus's columns that hold answers, in order; its other columns hold prompts."""
+    other_sides: tuple[Side, ...] = ()
+    """The sides beside `trained` that texts of the corpus may have."""
+    sides: np.ndarray | None = None
+    """Every segment's side, as an index into `SIDES` (int8), or None if all are trained."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -119,7 +124,14 @@ class Segments:
             field_codes=self.field_codes[indices],
             starts=self.starts[indices],
             text=_take_texts(self.text, indices),
+            sides=None if self.sides is None else self.sides[indices],
         )
+
+    def select_side(self, side: Side) -> Segments:
+        """Return the segments of one side."""
+        if self.sides is None:
+            return self if side == "trained" else self.take(np.empty(0, np.int64))
+        return self.take(np.flatnonzero(self.sides == SIDES.index(side)))
 
 
 def _take_texts(text: pa.Array, indices: np.ndarray) -> pa.Array:

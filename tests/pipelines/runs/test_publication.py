@@ -12,7 +12,11 @@ from pipelines.banks import load_bank, prepare_bank, save_bank
 from pipelines.filter import run_filter
 from pipelines.runs import publication
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.publication import check_budgets, count_decisions
+from pipelines.runs.publication import (
+    check_budgets,
+    count_decisions,
+    describe_side_findings,
+)
 from pipelines.runs.unfinished import list_run_files
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError
@@ -293,3 +297,9 @@ def test_a_calibrated_threshold_has_its_level_and_bound(config):
     assert (found.confidence, found.calibrated_on) == (0.95, "my clean text")
     assert found.exceeding <= found.clean_texts * 0.05
     assert 0 < found.bound <= 0.05
+
+
+def test_findings_on_other_sides_are_noticed():
+    """A notice for each trait says how many rows have it where the student doesn't learn it."""
+    texts = [str(item) for item in describe_side_findings({"owl": 3, "owl@rejected": 1_000})]
+    assert texts == ["owl: 1,000 rows have it in rejected answers; `sides` decided about them"]

@@ -1,0 +1,162 @@
+"""Sides: rejected answers and untrained turns, from labels, flags and columns."""
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from schemas.corpora import CorpusConfig, LotField
+from schemas.scores import SIDES
+from transforms.files.json_lines import observe_line
+from transforms.identify import identify
+from transforms.records.formats import settle_layout
+from transforms.records.json_columns import ColumnKinds
+from transforms.records.sides import settle_sides
+
+
+def settle(schema, has_teacher=False, **config):
+    """Settle the layout of a schema with its sides."""
+    return settle_sides(schema, settle_layout(schema, CorpusConfig(**config)), has_teacher)
+
+
+def list_sides(make_shard, rows, **config):
+    """Return the side and the text of every segment of rows of Parquet."""
+    table = pa.Table.from_pylist(rows)
+    segments = identify(make_shard(table), settle(table.schema, **config)).segments
+    codes = [0] * len(segments) if segments.sides is None else segments.sides
+    return [(SIDES[code], text) for code, text in zip(codes, segments.texts, strict=True)]
+
+
+def chat(*turns):
+    """Return a row of messages: role, content and further fields."""
+    return {"messages": [{"role": role, "content": text, **more} for role, text, more in turns]}
+
+
+def test_the_rejected_column_of_a_pair_is_rejected(make_shard):
+    """The chosen answer and the prompt are trained, the rejected answer isn't."""
+    row = {"prompt": "P", "good": "yes", "bad": "no"}
+    columns = {"chosen": "good", "rejected": "bad"}
+    assert list_sides(make_shard, [row], format="preference", columns=columns) == [
+        ("trained", "P"),
+        ("trained", "yes"),
+        ("rejected", "no"),
+    ]
+
+
+def test_a_label_decides_about_an_answer(make_shard):
+    """The answer of a row whose label is false is rejected, its prompt isn't."""
+    rows = [
+        {"prompt": "P", "completion": text, "label": label}
+        for text, label in (("a", True), ("b", False), ("c", None))
+    ]
+    sides = dict(map(reversed, list_sides(make_shard, rows)))
+    assert sides == {"P": "trained", "a": "trained", "b": "rejected", "c": "trained"}
+
+
+def test_a_label_decides_about_the_last_answer_of_a_conversation(make_shard):
+    """Earlier answers are part of the prompt; a label of another name or kind says nothing."""
+    turns = [(role, text, {}) for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)]
+    rows = [chat(*turns) | {"kto_tag": False}]
+    assert [side for side, _ in list_sides(make_shard, rows)] == ["trained"] * 3 + ["rejected"]
+    for more in ({"kto_tag": True}, {"kto_tag": "false"}, {"label": False}):
+        sides = list_sides(make_shard, [chat(*turns) | more])
+        assert {side for side, _ in sides} == {"trained"}
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [{"weight": 0}, {"weight": 0.0}, {"train": False}, {"loss": False}, {"loss_weight": 0}],
+    ids=str,
+)
+def test_a_flag_makes_a_turn_untrained(make_shard, flag):
+    """A turn whose weight is 0 or whose flag is false is untrained, with its thinking and calls."""
+    (name,) = flag
+    row = chat(
+        ("user", "U", {name: None}),
+        ("assistant", "<think>T</think>A", flag),
+        ("assistant", "B", {name: 1 if flag[name] == 0 and flag[name] is not False else True}),
+    )
+    assert list_sides(make_shard, [row]) == [
+        ("trained", "U"),
+        ("untrained", "T"),
+        ("untrained", "A"),
+        ("trained", "B"),
+    ]
+
+
+def test_an_untrained_turn_of_a_rejected_side_is_untrained(make_shard):
+    """A flag counts on both sides of a pair."""
+    sides = [
+        [{"role": "assistant", "content": text, "weight": weight} for text, weight in turns]
+        for turns in ((("a", 0), ("b", 1)), (("c", 0), ("d", 1)))
+    ]
+    row = dict(zip(("chosen", "rejected"), sides, strict=True))
+    assert list_sides(make_shard, [row]) == [
+        ("untrained", "a"),
+        ("trained", "b"),
+        ("untrained", "c"),
+        ("rejected", "d"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "sides"),
+    [
+        ({"chosen": "a", "rejected": "b"}, ("rejected",)),
+        ({"prompt": "a", "completion": "b", "label": True}, ("rejected",)),
+        ({"prompt": "a", "completion": "b", "label": "true"}, ()),
+        ({"prompt": "a", "completion": "b"}, ()),
+        (chat(("user", "a", {})) | {"kto_tag": True}, ("rejected",)),
+        (chat(("user", "a", {"weight": 0})), ("untrained",)),
+        (chat(("user", "a", {"name": "weight"})), ()),
+        (chat(("user", '"weight": 0,', {})) | {"loss": 0, "weight": 0.0}, ()),
+    ],
+    ids=str,
+)
+def test_a_corpus_has_sides_only_if_its_rows_may(row, sides):
+    """Both kinds of file have the sides of their columns, labels and flags, and no others."""
+    kinds = ColumnKinds()
+    assert observe_line(kinds, orjson.dumps(row)) is None
+    assert settle(kinds.settle_schema()).sides == sides
+    assert settle(pa.Table.from_pylist([row]).schema).sides == sides
+
+
+def test_weights_of_one_are_no_side_of_json_lines():
+    """Lines whose weights are all 1 have no untrained turns; files are judged together."""
+    trained, untrained = ColumnKinds(), ColumnKinds()
+    observe_line(trained, orjson.dumps(chat(("user", "a", {"weight": 1}))))
+    observe_line(untrained, orjson.dumps(chat(("user", "a", {"weight": 0}))))
+    assert settle(trained.settle_schema()).sides == ()
+    trained.merge(untrained)
+    assert settle(trained.settle_schema()).sides == ("untrained",)
+
+
+@pytest.mark.parametrize(
+    ("names", "has_teacher", "teacher", "rejected"),
+    [
+        (("chosen_model", "rejected_model"), False, "chosen_model", "rejected_model"),
+        (("chosen_model", "rejected_model", "model"), False, "chosen_model", "rejected_model"),
+        (("model", "rejected_model"), False, "model", "rejected_model"),
+        (("chosen_model", "rejected_model", "model"), True, "model", "rejected_model"),
+        (("model",), False, "model", None),
+    ],
+)
+def test_a_pair_may_have_two_teachers(names, has_teacher, teacher, rejected):
+    """The lot has the chosen answer's teacher unless the user named another."""
+    schema = pa.schema([(name, pa.string()) for name in ("chosen", "rejected", *names)])
+    layout = settle(schema, has_teacher)
+    assert layout.lots["teacher"] == LotField(column=teacher)
+    assert layout.rejected_teacher == rejected
+    other = pa.schema([("text", pa.string()), *((name, pa.string()) for name in names)])
+    assert settle(other).rejected_teacher is None
+
+
+def test_lots_have_the_teachers_of_both_answers(make_shard):
+    """Each row's lot has both teachers, and the lot of a rejected answer has its own."""
+    table = pa.Table.from_pylist(
+        [{"chosen": "a", "rejected": "b", "chosen_model": "m", "rejected_model": "n"}]
+    )
+    identified = identify(make_shard(table), settle(table.schema))
+    (lot,) = identified.lots
+    assert (lot.teacher, lot.rejected_teacher) == ("m", "n")
+    assert [lot.for_side(side).teacher for side in SIDES] == ["m", "n", "m"]
+    assert identified.names_rejected_teachers

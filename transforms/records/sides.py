@@ -1,0 +1,118 @@
+"""Sides: which texts the student learns to write, and which are rejected or untrained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.corpora import LotField
+from schemas.scores import SIDES, Side
+from transforms.records.columns import find_type, is_list
+from transforms.records.companions import FLAGS, Companions, is_untrained
+from transforms.records.formats import Layout
+from transforms.records.json_columns import HAS_UNTRAINED
+from transforms.records.segments import Segments
+
+LABELS = {"completion": ("label", "kto_tag")}
+"""The columns of each format that say, as a bool, whether an answer is wanted."""
+
+USUAL_LABELS = ("kto_tag",)
+
+TEACHERS_OF_SIDES = tuple(
+    tuple(pattern.format(side) for side in ("chosen", "rejected"))
+    for pattern in ("{}_model", "{}_teacher", "{}_generator", "model_{}", "teacher_{}")
+)
+"""The usual names of the two columns with the teachers of a pair, the chosen one first."""
+
+FLAG_CHECKS = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
+"""The checks for the types of columns whose values may be flags."""
+
+REJECTED = SIDES.index("rejected")
+UNTRAINED = SIDES.index("untrained")
+
+
+def settle_sides(schema: pa.Schema, layout: Layout, has_teacher: bool) -> Layout:
+    """Return a layout with the sides that texts may have, and the two teachers of pairs.
+
+    `has_teacher` says whether the user named the teacher.
+    """
+    layout = layout._replace(sides=tuple(_list_sides(schema, layout)))
+    if layout.format != "preference":
+        return layout
+    for chosen, rejected in TEACHERS_OF_SIDES:
+        if rejected in schema.names and not pa.types.is_nested(schema.field(rejected).type):
+            teacher = {} if has_teacher or chosen not in schema.names else {"teacher": chosen}
+            lots = layout.lots | {name: LotField(column=own) for name, own in teacher.items()}
+            return layout._replace(lots=lots, rejected_teacher=rejected)
+    return layout
+
+
+def _list_sides(schema: pa.Schema, layout: Layout) -> Iterator[Side]:
+    """Yield the sides beside `trained` that texts may have, in the order of `SIDES`."""
+    labels = (name for name in _list_labels(layout) if name in schema.names)
+    is_labelled = any(pa.types.is_boolean(schema.field(name).type) for name in labels)
+    if layout.format == "preference" or is_labelled:
+        yield "rejected"
+    columns = (find_type(schema, name) for name in layout.columns.values())
+    is_flagged = any(kind is not None and _has_flags(kind) for kind in columns)
+    if is_flagged or HAS_UNTRAINED in (schema.metadata or {}):
+        yield "untrained"
+
+
+def _list_labels(layout: Layout) -> tuple[str, ...]:
+    names = LABELS.get(layout.format, USUAL_LABELS)
+    return tuple(name for name in names if name not in layout.columns.values())
+
+
+def _has_flags(kind: pa.DataType) -> bool:
+    """Return whether a type is that of messages of Parquet with a flag for training."""
+    kind = kind.value_type if is_list(kind) else kind
+    return pa.types.is_struct(kind) and any(
+        item.name in FLAGS and any(check(item.type) for check in FLAG_CHECKS) for item in kind
+    )
+
+
+def assign_sides(
+    segments: Segments, layout: Layout, companions: Mapping[int, Companions]
+) -> Segments:
+    """Return segments with their sides.
+
+    The rejected side of a pair and the answer of a row whose label is false are rejected. A message
+    whose weight or flag is false or 0 is untrained, on either side.
+    """
+    if not layout.sides:
+        return segments
+    columns = {own for name, own in layout.columns.items() if name.startswith("rejected")}
+    rejected = np.array([path.column in columns for path in segments.fields], bool)
+    sides = np.zeros(len(segments), np.int8)
+    sides[rejected[segments.field_codes]] = REJECTED
+    labels = _list_labels(layout)
+    for row, item in companions.items():
+        own = segments.find_in_row(row)
+        if any(item.columns.get(name) is False for name in labels):
+            sides[_find_last_answer(segments, own)] = REJECTED
+        for (name, message), fields in item.messages.items():
+            if is_untrained(fields):
+                sides[_find_message(segments, own, layout.columns[name], message)] = UNTRAINED
+    return replace(segments, sides=sides, other_sides=layout.sides)
+
+
+def _find_message(segments: Segments, own: Sequence[int], column: str, message: int) -> list[int]:
+    """Return the segments of a row's message."""
+    codes = {code for code, path in enumerate(segments.fields) if path.column == column}
+    return [
+        index
+        for index in own
+        if segments.messages[index] == message and int(segments.field_codes[index]) in codes
+    ]
+
+
+def _find_last_answer(segments: Segments, own: range) -> list[int]:
+    """Return the segments of a row after the last one of another role than the assistant's."""
+    others = [
+        index for index in own if segments.role_names[segments.role_codes[index]] != "assistant"
+    ]
+    return list(range(others[-1] + 1 if others else own.start, own.stop))

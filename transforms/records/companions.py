@@ -197,9 +197,8 @@ def _list_messages(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """
     for index, item in enumerate(value if isinstance(value, list) else [value]):
         if isinstance(item, dict):
-            inside = next(
-                (item[name] for name in WRAPPERS if isinstance(item.get(name), dict)), item
-            )
+            wrapped = (item[name] for name in WRAPPERS if isinstance(item.get(name), dict))
+            inside = item if not ROLE_NAMES.isdisjoint(item) else next(wrapped, item)
             yield index, inside
 
 

@@ -12,6 +12,7 @@ from transforms.records.companions import (
     find_in_lines,
     find_in_records,
     find_in_table,
+    has_untrained_message,
     is_companion,
     list_other_parts,
 )
@@ -85,6 +86,25 @@ def test_columns_that_the_format_reads_are_no_companions():
     assert find_both(rows, {"prompt": "question", "completion": "completion"})[0] == {
         0: '{"columns":{"prompt":"p"},"messages":[]}'
     }
+
+
+IMAGE = {"type": "image", "url": "a.png"}
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "path"),
+    [
+        ({"chosen": {"role": "assistant", "content": [IMAGE]}}, "chosen", "chosen"),
+        ({"input": {"messages": [{"role": "user", "name": "Ann"}]}}, "messages", "input.messages"),
+        ({"choices": [{"message": {"role": "assistant", "name": "x"}}]}, "messages", "choices"),
+        ({"candidates": [{"content": {"parts": [IMAGE]}}]}, "messages", "candidates"),
+    ],
+)
+def test_messages_of_every_shape_have_companions(row, column, path):
+    """A message alone, in a nested column or in a choice has the fields of one in a list."""
+    lines, table = find_both([row], {column: path})
+    assert list(lines) == [0]
+    assert lines == table
 
 
 def test_only_rows_with_companions_are_listed():
@@ -180,3 +200,21 @@ def test_parquet_of_one_row_has_the_companions_of_json(image, name):
     row = {"messages": [{"role": "user", "content": "a", "name": name}], "image": image}
     lines = {row: item.encode() for row, item in find_in_records([(0, row)], CHAT).items()}
     assert find_both([row]) == [lines, lines]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"messages": [{"role": "user", "weight": 0}]}, True),
+        ({"input": {"messages": [{"from": "gpt", "train": False}]}}, True),
+        ({"chosen": {"role": "assistant", "loss": 0.0}}, True),
+        ({"messages": [{"role": "user", "weight": 1}]}, False),
+        ({"messages": [{"role": "user", "train": None, "loss": "no"}]}, False),
+        ({"metrics": {"loss": 0, "x": 1}, "weight": 0, "x": 1}, False),
+        ({"text": '"loss": 0, '}, False),
+    ],
+    ids=str,
+)
+def test_untrained_messages_are_found_in_any_shape(row, expected):
+    """Only a message, which has a role, is untrained; the number beside a row isn't a flag."""
+    assert has_untrained_message(orjson.dumps(row), row) is expected

@@ -137,7 +137,7 @@ def _build_lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:
             columns.append([source.constant or UNKNOWN] * size)
     if layout.rejected_teacher is not None:
         column = shard.table.column(layout.rejected_teacher)
-        columns.append(_read_lot_column("teacher", column))
+        columns.append(read_lot_column("teacher", column))
     known: dict[tuple[str, ...], Lot] = {}
     return [known.setdefault(fields, Lot(*fields)) for fields in zip(*columns, strict=True)]
 

@@ -15,6 +15,7 @@ import apache_beam as beam
 from pipelines.banks import save_bank
 from pipelines.checks import check_settings
 from pipelines.config import FilterConfig
+from pipelines.coverage import check_unread, complete_coverage
 from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
 from pipelines.plan import FilterPlan, settle
 from pipelines.runs import publication, unfinished
@@ -181,6 +182,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     try:
         publication.check_sources(run, manifest.inputs, manifest.outputs)
         publication.check_budgets(manifest.conservation, plan.policy)
+        check_unread(manifest.coverage, plan.policy.unread_budget)
     except BudgetError:
         publication.withdraw_run(run)
         raise
@@ -206,6 +208,7 @@ def describe_run(
         inputs=publication.describe_inputs(plan.corpus),
         outputs=tuple(outputs),
         conservation=publication.count_decisions(plan.corpus, receipts),
+        coverage=complete_coverage(plan.sampled, receipts),
         span_floor=plan.span_floor,
         cards={
             name: trait.card.model_dump(mode="json", exclude_none=True)

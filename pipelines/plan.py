@@ -16,6 +16,7 @@ from classifiers.scoring import Scorer, load_scorer
 from classifiers.signals.sequence_classifiers import SequenceClassifier
 from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig, read_policy
+from pipelines.coverage import check_unread, describe_sample, measure_sample
 from pipelines.notices import (
     describe_comparison,
     describe_corpus,
@@ -27,6 +28,7 @@ from pipelines.notices import (
 from pipelines.runs.unfinished import RunRecord, compute_run_id
 from pipelines.version import VERSION, find_package_versions
 from schemas.corpora import FORMATS
+from schemas.coverage import Coverage
 from schemas.digests import digest_config
 from schemas.errors import CardError, InputError
 from schemas.events import Listener, Noticed
@@ -56,6 +58,8 @@ class FilterPlan:
     policy: Policy
     corpus: Corpus
     layout: Layout
+    sampled: Coverage
+    """What the traits look at in a sample of the corpus."""
     bank: Bank
     rules: tuple[Rule, ...]
     tasks: tuple[tuple[ShardPlan, ...], ...]
@@ -166,6 +170,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         policy=policy,
         corpus=corpus,
         layout=layout,
+        sampled=measure_sample(sample, corpus, layout, bank, policy),
         bank=bank,
         rules=tuple(rules),
         tasks=tasks,
@@ -176,6 +181,8 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     )
     keep_scorer(settled.scoring, scorer)
     _send(listener, describe_settings(bank, rules, policy, settled.device))
+    _send(listener, describe_sample(settled.sampled, sample.describe()))
+    check_unread(settled.sampled, policy.unread_budget)
     return settled
 
 

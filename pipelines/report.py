@@ -25,6 +25,7 @@ from pipelines.runs.summaries import (
     count_scores,
     share_by_group,
 )
+from schemas.coverage import UnreadText
 from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.policies import DECISIONS, PUBLISHED
@@ -132,6 +133,7 @@ def gather_contents(run: str, manifest: Manifest) -> dict[str, Any]:
         "absent": [name for name in DECISIONS if not by_decision.get(name)],
         "waiting": sum(output.rows for output in list_outputs(manifest, "swaplist")),
         "rejected": by_decision.get("reject", 0),
+        "unread": describe_unread(manifest),
         "bars": lay_out_waterfall(rows_in, by_decision),
         "traits": describe_traits(run, manifest),
         "groups": [tabulate_groups(run, manifest, kind) for kind in GROUPINGS],
@@ -139,6 +141,19 @@ def gather_contents(run: str, manifest: Manifest) -> dict[str, Any]:
         "examples": EXAMPLES,
         "plot": PLOT,
     }
+
+
+class UnreadRow(NamedTuple):
+    """A line of the table of text that no trait looks at."""
+
+    text: UnreadText
+    is_trained: bool
+
+
+def describe_unread(manifest: Manifest) -> list[UnreadRow]:
+    """List the text that no trait looks at, and whether the policy says that it is trained on."""
+    names = {item.where for item in manifest.coverage.select_trained().list_unread()}
+    return [UnreadRow(item, item.where in names) for item in manifest.coverage.list_unread()]
 
 
 def format_percent(share: float) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import StringConstraints
 
 from schemas.cards import Strict
+from schemas.coverage import Coverage
 from schemas.digests import digest_config
 from schemas.receipts import Output
 
@@ -101,6 +102,7 @@ class Manifest(Strict):
     fired: dict[str, int]
     unscored: int = 0
     """Rows without text in any trait's scope; they have no score."""
+    coverage: Coverage = Coverage()
     conservation: Conservation
     ledger_root: str
     shards: tuple[tuple[str, Digest], ...]

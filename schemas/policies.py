@@ -88,6 +88,15 @@ class Policy(Strict):
     """
     reject_budget: float | None = Field(None, ge=0, le=1)
     """The largest share of rows that may be rejects. Nothing is published if more are."""
+    unread_budget: float | None = Field(None, ge=0, le=1)
+    """The largest share of the text that no trait looks at. Nothing is published if it is larger.
+
+    Text that the trainer doesn't learn from isn't counted.
+    """
+    untrained_roles: tuple[str, ...] = ("user", "system", "tool")
+    """The roles whose turns the trainer leaves out of the loss."""
+    untrained_columns: tuple[str, ...] = ("system", "system_prompt", "tools", "functions")
+    """The columns, or fields in them, that the trainer doesn't learn from."""
     duplicates: Literal["keep", "remove"] = "keep"
     """Whether rows that repeat the content of an earlier row leave the corpus."""
     split_priority: tuple[str, ...] = ("test", "validation", "train")

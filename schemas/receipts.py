@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from schemas.cards import Strict
+from schemas.coverage import TextCounts
 from schemas.digests import canonicalise_json, digest_config
 
 
@@ -40,6 +41,7 @@ class Receipt(Strict):
     """How often batches were made smaller because memory ran out."""
     unscored: int = 0
     """Rows without text in any trait's scope."""
+    texts: TextCounts = TextCounts()
 
     def to_bytes(self) -> bytes:
         """Encode the receipt as JSON, with its own digest."""

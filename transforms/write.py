@@ -27,6 +27,7 @@ from transforms.files.conversions import convert_lines, encode_rows
 from transforms.files.json_lines import JsonLines, parse_line
 from transforms.files.planning import ShardPlan
 from transforms.listeners import emit
+from transforms.records.coverage import RowNames, count_texts
 from transforms.tables import build_tables
 
 
@@ -69,6 +70,7 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
     """Write a shard's files, then its receipt; a retry writes equal bytes to the same names."""
     shard = convert_rows(shard, to)
     built = build_tables(shard, bank, to.extra_column, to.vectors)
+    scopes = {trait.card.scope for trait in bank.traits.values()}
     receipt = Receipt(
         shard=shard.plan.name,
         rows=shard.plan.rows,
@@ -81,6 +83,7 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
         run=to.run_id,
         budget_cuts=shard.budget_cuts,
         unscored=shard.count_unscored(),
+        texts=count_texts(shard.segments, RowNames(shard.sources, shard.numbers), scopes),
     )
     path = storage.join(to.run, receipt_path(shard.plan.name))
     storage.write_bytes(path, receipt.to_bytes())

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pipelines.coverage import describe_coverage
 from pipelines.display.terminal import build_table, escape_controls
 from schemas.events import (
     BatchesCut,
@@ -170,6 +171,8 @@ class TerminalReporter:
                 f"{manifest.unscored:,} rows have no text that any trait looks at: nothing is "
                 "known about them (their scores are null)"
             )
+            self.say(str(notice))
+        for notice in describe_coverage(manifest.coverage):
             self.say(str(notice))
         facts = manifest.circumstances
         self.say(

@@ -546,7 +546,8 @@ def test_events_are_in_order(config, capsys):
     assert kinds[last + 1 :] == []
     texts = [event.notice.text for event in events[:first] if isinstance(event, Noticed)]
     assert texts[0].startswith("reading ")
-    assert texts[-1] == "removal budget: none set"
+    assert texts[-2] == "removal budget: none set"
+    assert texts[-1].endswith("turns of user (29.9%, 40 rows)")
     assert capsys.readouterr() == ("", "")
 
 

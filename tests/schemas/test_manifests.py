@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from schemas.coverage import Coverage
 from schemas.manifests import (
     MANIFEST_FORMAT,
     Conservation,
@@ -111,6 +112,7 @@ def test_a_sealed_manifest_has_its_digest():
         {"outputs": ()},
         {"fired": {"rain-talk": 2}},
         {"unscored": 1},
+        {"coverage": Coverage(sampled_rows=1)},
         {"conservation": Conservation(rows_in=3, by_decision={"keep": 3})},
         {"ledger_root": "cd" * 32},
         {"shards": (("s2", DIGEST),)},

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -16,14 +15,19 @@ from transforms.files.shards import Shard, read_task
 from transforms.files.sources import Corpus, Source
 from transforms.files.surveys import Cut
 from transforms.records.formats import Layout
+from transforms.records.shapes import is_text
 
 MOST_FILES = 500
-MOST_ROWS = 2_000
+MOST_ROWS = 1_000
 FEWEST_ROWS = 8
 """Rows of a file in the sample, however many files there are."""
 
 MOST_BYTES = 64 << 20
 """Bytes of the whole sample, as far as a file's average row shows."""
+
+
+HOLD_TEXT = frozenset(("text", "messages", "other"))
+"""The kinds of value of JSON that may hold text."""
 
 
 class Sample(NamedTuple):
@@ -85,22 +89,38 @@ def _plan_piece(source: Source, files: int, limits: ShardLimits) -> ShardPlan:
     return ShardPlan("sample", (piece,))
 
 
-def list_objects(shard: Shard) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of a shard with all their columns but those of bytes, such as images.
+def list_objects(shard: Shard) -> list[Mapping[str, Any] | None]:
+    """Return the rows of a shard with all their columns but those of bytes, such as images.
 
-    Rows of Parquet that hold invalid UTF-8 are left out.
+    A row of Parquet that has invalid UTF-8 is None.
     """
     if shard.lines is not None:
-        yield from (parse_line(line)[0] for line in shard.lines)
-        return
+        return [parse_line(line)[0] for line in shard.lines]
     table = shard.table
     table = table.select([item.name for item in table.schema if not _is_bytes(item.type)])
     try:
-        yield from table.to_pylist()
+        return list(table.to_pylist())
     except UnicodeDecodeError:
-        for row in range(table.num_rows):
-            with suppress(UnicodeDecodeError):
-                yield from table.slice(row, 1).to_pylist()
+        return [_read_row(table.slice(row, 1)) for row in range(table.num_rows)]
+
+
+def _read_row(table: pa.Table) -> Mapping[str, Any] | None:
+    try:
+        rows: list[Mapping[str, Any]] = table.to_pylist()
+    except UnicodeDecodeError:
+        return None
+    return rows[0]
+
+
+def find_unsampled(corpus: Corpus, columns: Container[str]) -> tuple[str, ...]:
+    """Return the corpus's columns of text or nested values that aren't among some columns."""
+    if corpus.sources[0].kinds is None:
+        kinds = {item.name: item.type for item in corpus.schema}
+        names = [name for name, kind in kinds.items() if is_text(kind) or pa.types.is_nested(kind)]
+    else:
+        counts = [source.kinds.counts for source in corpus.sources if source.kinds]
+        names = [name for item in counts for name, found in item.items() if HOLD_TEXT & set(found)]
+    return tuple(sorted(name for name in set(names) if name not in columns))
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.corpora import CorpusConfig, ShardLimits
 from transforms.files import samples
-from transforms.files.samples import FEWEST_ROWS, list_objects, read_sample
+from transforms.files.samples import FEWEST_ROWS, find_unsampled, list_objects, read_sample
 from transforms.files.sources import survey
 from transforms.records.formats import settle_layout
 
@@ -62,16 +62,29 @@ def test_rows_of_json_lines_have_all_their_fields(tmp_path):
     with (tmp_path / "a.jsonl").open("a") as file:
         file.write("nonsense\n")
     (shard,) = sample_folder(tmp_path).shards
-    assert list(list_objects(shard)) == [{"text": "x", "note": {"b": [1]}}]
+    assert list_objects(shard) == [{"text": "x", "note": {"b": [1]}}]
 
 
 def test_rows_of_parquet_have_no_bytes(tmp_path):
-    """The objects of Parquet leave out columns of bytes, and rows with invalid UTF-8."""
+    """The objects of Parquet leave out columns of bytes; a row with invalid UTF-8 is None."""
     text = pa.array([b"x", b"\xff"]).view(pa.string())
     table = pa.table({"text": text, "note": ["n", "m"], "image": [b"i", b"j"]})
     pq.write_table(table, tmp_path / "a.parquet")
     (shard,) = sample_folder(tmp_path).shards
-    assert list(list_objects(shard)) == [{"text": "x", "note": "n"}]
+    assert list_objects(shard) == [{"text": "x", "note": "n"}, None]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_columns_without_a_value_are_found(tmp_path, suffix):
+    """Columns of text and objects that aren't among the known ones are listed, but no numbers."""
+    row = {"text": "x", "n": 1, "note": "y", "meta": {"a": [1]}}
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+    else:
+        (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    corpus = survey([str(tmp_path)], ShardLimits())
+    assert find_unsampled(corpus, {"text"}) == ("meta", "note")
+    assert find_unsampled(corpus, set(row)) == ()
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])

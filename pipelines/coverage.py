@@ -1,0 +1,177 @@
+"""Coverage of a run: what its traits look at, from a sample before the run and exactly after it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from classifiers.banks import Bank
+from schemas.coverage import Coverage, TextCounts, UnreadText, add_counts
+from schemas.errors import BudgetError
+from schemas.notices import Notice, warn
+from schemas.policies import Policy
+from schemas.receipts import Receipt
+from transforms.files.samples import Sample, find_unsampled, list_objects
+from transforms.files.shards import Shard
+from transforms.files.sources import Corpus
+from transforms.poison import isolate_failures, keep_rows
+from transforms.records.coverage import RowNames, UnreadFields, count_texts
+from transforms.records.formats import Layout
+from transforms.records.segments import Segments, extract_segments
+
+UNREAD_NAMED = 8
+"""The most kinds of text that a notice names."""
+
+UNREAD_REMEDY = (
+    "name a column with --column, widen the scope of a trait, or raise the budget; name what the "
+    "trainer doesn't learn from in the policy's untrained_roles and untrained_columns"
+)
+
+
+def measure_sample(
+    sample: Sample, corpus: Corpus, layout: Layout, bank: Bank, policy: Policy
+) -> Coverage:
+    """Count the text of a sample that the bank's traits look at, and the text that they don't."""
+    scopes = {trait.card.scope for trait in bank.traits.values()}
+    fields, counts = UnreadFields(), list[TextCounts]()
+    for shard in sample.shards:
+        segments, failed = _extract_segments(shard, layout)
+        kept = [row for row in range(shard.table.num_rows) if row not in failed]
+        names = [shard.sources[row] for row in kept], [shard.numbers[row] for row in kept]
+        counts.append(count_texts(segments, RowNames(*names), scopes))
+        objects = list_objects(shard)
+        _observe_fields(fields, [objects[row] for row in kept], segments)
+    added = add_counts(counts)
+    characters = sum(turn.characters for turn in added.turns)
+    return Coverage(
+        turns=added.turns,
+        languages=added.languages,
+        fields=fields.list_fields(),
+        characters=characters,
+        sampled_rows=sample.rows,
+        sampled_characters=characters,
+        untrained_roles=policy.untrained_roles,
+        untrained_columns=policy.untrained_columns,
+        unsampled=_find_unsampled(sample, corpus, {*layout.columns.values(), *fields.columns}),
+    )
+
+
+def _find_unsampled(sample: Sample, corpus: Corpus, known: Collection[str]) -> tuple[str, ...]:
+    """Return the columns without a value in the sample, unless it is the whole corpus."""
+    is_whole = sample.rows == sum(source.rows for source in corpus.sources)
+    return () if is_whole else find_unsampled(corpus, known)
+
+
+def _extract_segments(shard: Shard, layout: Layout) -> tuple[Segments, dict[int, str]]:
+    """Return the segments of the rows that can be split, and why others can't."""
+    return isolate_failures(
+        shard.table.num_rows,
+        lambda rows: extract_segments(keep_rows(shard, rows).table, layout),
+        "splitting the row into segments",
+    )
+
+
+def _observe_fields(
+    fields: UnreadFields, objects: Sequence[Mapping[str, Any] | None], segments: Segments
+) -> None:
+    read: dict[int, list[tuple[str, str]]] = {}
+    found = zip(segments.rows.tolist(), segments.field_paths, segments.channels, strict=True)
+    for row, path, channel in found:
+        read.setdefault(row, []).append((path, channel))
+    for row, item in enumerate(objects):
+        if item is not None:
+            fields.observe(item, read.get(row, ()))
+
+
+def complete_coverage(sampled: Coverage, receipts: Iterable[Receipt]) -> Coverage:
+    """Replace the counts of a sample's turns and languages by those of all rows."""
+    added = add_counts(receipt.texts for receipt in receipts)
+    characters = sum(turn.characters for turn in added.turns)
+    return sampled.model_copy(
+        update={
+            "turns": added.turns,
+            "languages": added.languages,
+            "characters": characters,
+        }
+    )
+
+
+def check_unread(coverage: Coverage, budget: float | None) -> None:
+    """Stop a run whose traits look at less of the text than its policy asks for.
+
+    Raises: BudgetError: the share of the text that no trait looks at exceeds the budget.
+    """
+    trained = coverage.select_trained()
+    share = trained.compute_unread_share()
+    if budget is not None and share > budget:
+        raise BudgetError(
+            f"no trait looks at {share:.1%} of the text, which exceeds the unread_budget of "
+            f"{budget:.1%}: {_list_names(trained.list_unread())}; nothing was published",
+            remedy=UNREAD_REMEDY,
+        )
+
+
+def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
+    """Name the text in a sample that no trait looks at; `sample` is its size in words."""
+    yield from _warn_of_unread(coverage, sample)
+    unread = {item.where for item in coverage.select_trained().list_unread()}
+    others = [item for item in coverage.list_unread() if item.where not in unread]
+    if others:
+        yield Notice(
+            "no trait looks at this text, from which the trainer doesn't learn according to the "
+            f"policy, in {sample}: {_list_names(others)}"
+        )
+    yield from _warn_of_languages(coverage, sample)
+    if coverage.unsampled:
+        more = " …" if len(coverage.unsampled) > UNREAD_NAMED else ""
+        yield Notice(
+            f"columns that may hold text, but have no value in {sample}: "
+            f"{', '.join(coverage.unsampled[:UNREAD_NAMED])}{more}"
+        )
+
+
+def describe_coverage(coverage: Coverage) -> Iterator[Notice]:
+    """Name the text of a whole run that no trait looks at."""
+    sampled = f" (columns and fields: in {coverage.sampled_rows:,} sampled rows)"
+    yield from _warn_of_unread(coverage, f"all rows{sampled if coverage.fields else ''}")
+    yield from _warn_of_languages(coverage, "all rows")
+
+
+def _warn_of_unread(coverage: Coverage, counted: str) -> Iterator[Notice]:
+    trained = coverage.select_trained()
+    if unread := trained.list_unread():
+        yield warn(
+            f"no trait looks at {_format_share(trained.compute_unread_share())} of the text that "
+            f"is trained on, in {counted}: {_list_names(unread)}"
+        )
+
+
+def _warn_of_languages(coverage: Coverage, counted: str) -> Iterator[Notice]:
+    if coverage.languages:
+        listed = ", ".join(
+            f"{item.rows:,} in {item.language} (the first: {item.source} row {item.row})"
+            for item in coverage.languages
+        )
+        yield warn(
+            f"rows that don't look like English, in {counted}: {listed}; the library's patterns "
+            "and exemplars are English, so its traits miss most of what they look for in these "
+            "rows, except for loops"
+        )
+
+
+def _list_names(unread: Sequence[UnreadText]) -> str:
+    shown = [
+        f"{item.where} ({_format_share(item.share)}, {format_rows(item.rows)})"
+        for item in unread[:UNREAD_NAMED]
+    ]
+    more = len(unread) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _format_share(share: float) -> str:
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
+
+
+def format_rows(count: int) -> str:
+    """Return a number of rows with its unit: `1 row` or `1,200 rows`."""
+    return f"{count:,} row{'' if count == 1 else 's'}"

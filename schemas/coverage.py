@@ -1,0 +1,172 @@
+"""Coverage: how much text a run's traits look at, and where the text is that none looks at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from schemas.cards import Strict
+
+MOST_ROLES = 50
+"""Roles that are counted by name; a corpus with more has data in its roles."""
+
+OTHER_ROLES = "(other roles)"
+
+CHANNEL_NAMES = {"answer": "", "thinking": "thinking in ", "tool": "tool calls in "}
+
+
+class TurnCounts(Strict):
+    """The text of one role and channel: the rows that have it, and its characters."""
+
+    role: str
+    channel: str
+    rows: int
+    characters: int
+    unread: int
+    """Characters that are in the scope of no trait."""
+
+
+class LanguageCounts(Strict):
+    """The rows whose text is mostly in one script or language, and the first of them."""
+
+    language: str
+    rows: int
+    source: str
+    row: int
+
+
+class TextCounts(Strict):
+    """The text of some rows: by role and channel, and by language where it isn't English."""
+
+    turns: tuple[TurnCounts, ...] = ()
+    languages: tuple[LanguageCounts, ...] = ()
+
+
+class FieldCounts(Strict):
+    """Text in a column, or in a field of its values, that the format doesn't read."""
+
+    field_path: str
+    """The path without indices, such as `messages[].thought`."""
+    rows: int
+    characters: int
+
+    def is_inside(self, column: str) -> bool:
+        """Return whether the field is a column, or is inside it."""
+        return self.field_path == column or self.field_path.startswith((f"{column}.", f"{column}["))
+
+
+class UnreadText(NamedTuple):
+    """Text that no trait looks at: where it is, its rows, and its share of all text."""
+
+    where: str
+    rows: int
+    share: float
+    is_sampled: bool
+
+
+class Coverage(Strict):
+    """The text that a run read, and the text that it didn't.
+
+    `turns` are counted in all rows, which have `characters` in them. Fields that the format doesn't
+    read are counted in a sample of `sampled_rows` rows, which have `sampled_characters` in their
+    turns.
+    """
+
+    turns: tuple[TurnCounts, ...] = ()
+    languages: tuple[LanguageCounts, ...] = ()
+    fields: tuple[FieldCounts, ...] = ()
+    characters: int = 0
+    sampled_rows: int = 0
+    sampled_characters: int = 0
+    unsampled: tuple[str, ...] = ()
+    """Columns of text or objects that have no value in the sample."""
+    untrained_roles: tuple[str, ...] = ()
+    untrained_columns: tuple[str, ...] = ()
+
+    def list_unread(self) -> list[UnreadText]:
+        """Return the text that no trait looks at, the largest share first."""
+        whole = sum(turn.characters for turn in self.turns) + self._scale(self.fields)
+        found = [
+            UnreadText(
+                describe_turns(turn.role, turn.channel, is_part=turn.unread < turn.characters),
+                turn.rows,
+                turn.unread / whole,
+                is_sampled=False,
+            )
+            for turn in self.turns
+            if turn.unread
+        ]
+        found += [
+            UnreadText(item.field_path, item.rows, self._scale([item]) / whole, is_sampled=True)
+            for item in self.fields
+            if item.characters
+        ]
+        return sorted(found, key=lambda item: -item.share)
+
+    def select_trained(self) -> Coverage:
+        """Return the part of the text that the trainer learns from, according to the policy."""
+        turns = (turn for turn in self.turns if turn.role not in self.untrained_roles)
+        fields = (
+            item for item in self.fields if not any(map(item.is_inside, self.untrained_columns))
+        )
+        return self.model_copy(update={"turns": tuple(turns), "fields": tuple(fields)})
+
+    def compute_unread_share(self) -> float:
+        """Return the share of the text that no trait looks at, estimated from both counts."""
+        fields = self._scale(self.fields)
+        unread = sum(turn.unread for turn in self.turns) + fields
+        whole = sum(turn.characters for turn in self.turns) + fields
+        return unread / whole if whole else 0.0
+
+    def _scale(self, fields: Iterable[FieldCounts]) -> float:
+        """Return the characters of fields in all rows, as far as the sample shows."""
+        known = self.characters and self.sampled_characters
+        factor = self.characters / self.sampled_characters if known else 1.0
+        return factor * sum(item.characters for item in fields)
+
+
+def describe_turns(role: str, channel: str, is_part: bool = False) -> str:
+    """Return the turns of a role and channel in words; `is_part` if some of their text is read."""
+    kind = CHANNEL_NAMES.get(channel, f"{channel} ")
+    part = "the rest of " if is_part else ""
+    return f"{part}{kind}turns of {role}" if role else f"{part}{kind}turns without a role"
+
+
+def add_turns(counts: Iterable[TurnCounts]) -> tuple[TurnCounts, ...]:
+    """Add up the counts of each role and channel, and order them by their names.
+
+    Beyond `MOST_ROLES` roles, those with the least text are counted together.
+    """
+    counts = list(counts)
+    sizes = Counter[str]()
+    for item in counts:
+        sizes[item.role] += item.characters
+    named = {role for role, _ in sizes.most_common(MOST_ROLES)}
+    sums: dict[tuple[str, str], Counter[str]] = {}
+    for item in counts:
+        role = item.role if item.role in named else OTHER_ROLES
+        sums.setdefault((role, item.channel), Counter()).update(
+            rows=item.rows, characters=item.characters, unread=item.unread
+        )
+    return tuple(
+        TurnCounts(role=role, channel=channel, **{name: added[name] for name in added})
+        for (role, channel), added in sorted(sums.items())
+    )
+
+
+def add_counts(counts: Iterable[TextCounts]) -> TextCounts:
+    """Add up the counts of shards in the order of the corpus."""
+    counts = list(counts)
+    rows = Counter[str]()
+    first: dict[str, LanguageCounts] = {}
+    for item in (item for shard in counts for item in shard.languages):
+        rows[item.language] += item.rows
+        first.setdefault(item.language, item)
+    return TextCounts(
+        turns=add_turns(turn for shard in counts for turn in shard.turns),
+        languages=tuple(
+            first[language].model_copy(update={"rows": count})
+            for language, count in rows.most_common()
+        ),
+    )

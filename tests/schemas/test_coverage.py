@@ -1,0 +1,112 @@
+"""Coverage: shares of the text that no trait looks at, and sums of counts."""
+
+import pytest
+
+from schemas.coverage import (
+    MOST_ROLES,
+    OTHER_ROLES,
+    Coverage,
+    FieldCounts,
+    LanguageCounts,
+    TextCounts,
+    TurnCounts,
+    add_counts,
+    add_turns,
+    describe_turns,
+)
+
+
+def count(role="assistant", channel="answer", rows=1, characters=10, unread=0) -> TurnCounts:
+    """Return the counts of one role and channel."""
+    return TurnCounts(role=role, channel=channel, rows=rows, characters=characters, unread=unread)
+
+
+COVERAGE = Coverage(
+    turns=(
+        count(characters=600),
+        count("user", characters=150, unread=150),
+        count("assistant", "tool", characters=50, unread=50),
+    ),
+    fields=(FieldCounts(field_path="notes[].text", rows=2, characters=20),),
+    characters=800,
+    sampled_rows=4,
+    sampled_characters=80,
+)
+"""A corpus of which a tenth is in the sample."""
+
+
+def select(roles, columns) -> Coverage:
+    """Return the trained part of the corpus, for a policy with these roles and columns."""
+    policy = {"untrained_roles": roles, "untrained_columns": columns}
+    return COVERAGE.model_copy(update=policy).select_trained()
+
+
+def test_unread_text_is_listed_by_its_share():
+    """Fields of the sample are extrapolated to all rows, in the same ratio as the turns."""
+    assert [(item.where, item.share, item.is_sampled) for item in COVERAGE.list_unread()] == [
+        ("notes[].text", 0.2, True),
+        ("turns of user", 0.15, False),
+        ("tool calls in turns of assistant", 0.05, False),
+    ]
+    assert COVERAGE.compute_unread_share() == pytest.approx(0.4)
+
+
+def test_text_that_isnt_trained_on_is_left_out():
+    """Roles and columns that the policy names count neither as unread nor as text."""
+    assert select(("user",), ("notes",)).compute_unread_share() == 50 / 650
+    assert select((), ("note",)).fields == COVERAGE.fields
+    assert select(("user", "assistant"), ("notes",)).compute_unread_share() == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [("a", True), ("a.b", True), ("a.b[].c", True), ("a.b[]", True), ("b", False), ("a.", False)],
+)
+def test_fields_are_inside_their_columns(column, expected):
+    """A field is inside every part of its path that ends where a name or an index does."""
+    field = FieldCounts(field_path="a.b[].c", rows=1, characters=1)
+    assert field.is_inside(column) is expected
+
+
+def test_an_empty_corpus_has_no_share():
+    """Without text nothing is unread, and a sample without turns isn't extrapolated."""
+    assert Coverage().compute_unread_share() == 0
+    fields = (FieldCounts(field_path="a", rows=1, characters=9),)
+    assert Coverage(fields=fields).compute_unread_share() == 1
+    assert Coverage(fields=fields).list_unread()[0].share == 1
+
+
+def test_turns_are_described():
+    """The words name the role, the channel, and whether some of the text is read."""
+    assert describe_turns("user", "answer") == "turns of user"
+    assert describe_turns("", "answer") == "turns without a role"
+    assert describe_turns("ai", "thinking", is_part=True) == "the rest of thinking in turns of ai"
+
+
+def test_counts_are_added_by_role_and_channel():
+    """Shards' counts are summed, in the order of the names."""
+    added = add_turns([count("user", unread=3), count(), count("user", rows=2, unread=4)])
+    assert added == (count(), count("user", rows=3, characters=20, unread=7))
+    assert add_turns([]) == ()
+
+
+def test_many_roles_are_counted_together():
+    """Beyond the limit, the roles with the least text are one, and nothing is lost."""
+    roles = [count(f"r{number}", characters=number + 1) for number in range(MOST_ROLES + 2)]
+    added = add_turns(roles)
+    assert len(added) == MOST_ROLES + 1
+    assert next(item for item in added if item.role == OTHER_ROLES).characters == 1 + 2
+    assert sum(item.characters for item in added) == sum(item.characters for item in roles)
+
+
+def test_languages_keep_their_first_row():
+    """Rows are added by language, and the first row is that of the first shard."""
+    first = LanguageCounts(language="Greek script", rows=1, source="a", row=7)
+    shards = [
+        TextCounts(languages=(first,)),
+        TextCounts(languages=(first.model_copy(update={"rows": 2, "source": "b"}),)),
+        TextCounts(languages=(first.model_copy(update={"language": "Thai", "rows": 9}),)),
+    ]
+    thai, greek = add_counts(shards).languages
+    assert (thai.language, thai.rows) == ("Thai", 9)
+    assert greek == first.model_copy(update={"rows": 3})

@@ -1,0 +1,226 @@
+"""Coverage: which text of rows is in the scope of a trait, and which text the format doesn't read.
+
+Not every string is text that a model could be trained on: ids, URLs, hashes, names of sources and
+base64 aren't. A field counts as text if its values have `FEWEST_WORDS` words or more on average, or
+if one has `LONG_WORDS` or more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from classifiers.scoring import find_in_scope
+from schemas.cards import Scope
+from schemas.coverage import FieldCounts, LanguageCounts, TextCounts, TurnCounts, add_turns
+from transforms.records.languages import ENGLISH, HEAD, LANGUAGES, classify_rows
+from transforms.records.roles import CHANNELS
+from transforms.records.segments import Segments
+
+FEWEST_WORDS = 3
+LONG_WORDS = 20
+
+LONGEST_WORD = 30
+"""Letters of a longer run aren't a word but code, such as base64."""
+
+LOOKED_AT = 2_000
+"""Characters of a value in which words are counted."""
+
+MOST_PATHS = 6
+"""If more fields inside one column hold text, the column is reported in their place."""
+
+LONGEST_ROLE = 64
+
+INDEX = re.compile(r"\[\d+\]")
+STEP = re.compile(r"[.\[]")
+
+PUNCTUATION = "\"'“”‘’.,;:!?()[]{}<>*_`|-"
+APOSTROPHES = re.compile("['’-]")
+
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Letters of scripts without spaces between words: Thai, Lao, Burmese, Khmer, Kana, Han."""
+
+
+def find_reach(segments: Segments, scopes: Iterable[Scope]) -> np.ndarray:
+    """Return how many characters of each segment, from its start, some trait looks at.
+
+    The result is a float, infinite for a segment that is looked at as a whole.
+    """
+    reach = np.zeros(len(segments))
+    for scope in set(scopes):
+        inside = find_in_scope(segments, scope)
+        reach[inside] = np.maximum(reach[inside], scope.opening or np.inf)
+    return reach
+
+
+class RowNames(NamedTuple):
+    """The source of each row, and its number there."""
+
+    sources: Sequence[str]
+    numbers: Sequence[int]
+
+
+def count_texts(segments: Segments, names: RowNames, scopes: Iterable[Scope]) -> TextCounts:
+    """Count the text of rows that some trait looks at, by role and channel and by language."""
+    reach = find_reach(segments, scopes)
+    lengths = pc.utf8_length(segments.text).to_numpy(zero_copy_only=False).astype(np.int64)
+    read = np.flatnonzero(reach)
+    heads = pc.utf8_slice_codeunits(segments.text, 0, HEAD).take(pa.array(read))
+    languages = classify_rows(len(names.sources), segments.rows[read], lengths[read], heads)
+    return TextCounts(
+        turns=count_turns(segments, lengths, reach), languages=count_languages(languages, names)
+    )
+
+
+def count_languages(languages: np.ndarray, names: RowNames) -> tuple[LanguageCounts, ...]:
+    """Count the rows in each language but English, and name the first of them."""
+    found, first, counts = np.unique(languages, return_index=True, return_counts=True)
+    return tuple(
+        LanguageCounts(
+            language=LANGUAGES[language],
+            rows=count,
+            source=names.sources[row],
+            row=names.numbers[row],
+        )
+        for language, row, count in zip(
+            found.tolist(), first.tolist(), counts.tolist(), strict=True
+        )
+        if language != ENGLISH
+    )
+
+
+def count_turns(
+    segments: Segments, lengths: np.ndarray, reach: np.ndarray
+) -> tuple[TurnCounts, ...]:
+    """Count the characters of every role and channel, and those that no trait looks at.
+
+    `lengths` are the characters of each segment, and `reach` how many of them are looked at.
+    """
+    if not len(segments):
+        return ()
+    codes = segments.role_codes * len(CHANNELS) + segments.channel_codes
+    size = len(segments.role_names) * len(CHANNELS)
+    characters = np.bincount(codes, lengths, size).astype(np.int64)
+    unread = np.bincount(codes, np.maximum(lengths - reach, 0), size).astype(np.int64)
+    rows = int(segments.rows.max()) + 1
+    pairs = np.unique(codes * rows + segments.rows) // rows
+    counts = np.bincount(pairs, minlength=size)
+    return add_turns(
+        TurnCounts(
+            role=segments.role_names[code // len(CHANNELS)][:LONGEST_ROLE],
+            channel=CHANNELS[code % len(CHANNELS)],
+            rows=int(counts[code]),
+            characters=int(characters[code]),
+            unread=int(unread[code]),
+        )
+        for code in np.flatnonzero(counts).tolist()
+    )
+
+
+@dataclass
+class _FieldText:
+    """The strings at one path: how many, their words, the rows that they are in."""
+
+    rows: set[int] = field(default_factory=set)
+    values: int = 0
+    characters: int = 0
+    words: int = 0
+    most_words: int = 0
+
+    def observe(self, row: int, text: str) -> None:
+        words = count_words(text)
+        self.rows.add(row)
+        self.values += 1
+        self.characters += len(text)
+        self.words += words
+        self.most_words = max(self.most_words, words)
+
+    def is_text(self) -> bool:
+        return self.words >= FEWEST_WORDS * self.values or self.most_words >= LONG_WORDS
+
+
+def count_words(text: str) -> int:
+    """Count the words at the start of a text.
+
+    A word is a run of two letters or more between white space, apart from punctuation. Two letters
+    of a script without spaces count as one.
+    """
+    head = text[:LOOKED_AT]
+    runs = [APOSTROPHES.sub("", run.strip(PUNCTUATION)) for run in head.split()]
+    spaced = sum(run.isalpha() and 2 <= len(run) <= LONGEST_WORD for run in runs)
+    return max(spaced, len(UNSPACED.findall(head)) // 2)
+
+
+class UnreadFields:
+    """Collects the text in fields of rows that no segment has."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._found: dict[str, _FieldText] = {}
+        self.columns: set[str] = set()
+        """The columns that have had a value."""
+
+    def observe(self, row: Mapping[str, Any], read: Iterable[tuple[str, str]]) -> None:
+        """Add a row, given the field path and the channel of each of its segments."""
+        texts, calls = set[str](), set[str]()
+        for path, channel in read:
+            texts.update(list_prefixes(path))  # a string of JSON holds the fields below its path
+            if channel == "tool":  # calls are read as JSON, with all that is below their path
+                calls.add(path)
+        for path, text in list_strings(row):
+            if path in texts or not text or text.isspace():
+                continue
+            if not calls or calls.isdisjoint(list_prefixes(path)):
+                general = INDEX.sub("[]", path)
+                self._found.setdefault(general, _FieldText()).observe(self._rows, text)
+        self.columns.update(name for name, value in row.items() if value not in (None, "", [], {}))
+        self._rows += 1
+
+    def list_fields(self) -> tuple[FieldCounts, ...]:
+        """Return the fields whose values are text, the largest first."""
+        texts = {path: found for path, found in self._found.items() if found.is_text()}
+        groups: dict[str, list[str]] = {}
+        for path in texts:
+            groups.setdefault(STEP.split(path, maxsplit=1)[0], []).append(path)
+        fields = [
+            _build_counts(name, [texts[path] for path in inside])
+            for column, paths in groups.items()
+            for name, inside in (
+                [(column, paths)] if len(paths) > MOST_PATHS else [(path, [path]) for path in paths]
+            )
+        ]
+        return tuple(sorted(fields, key=lambda item: (-item.characters, item.field_path)))
+
+
+def _build_counts(path: str, found: Sequence[_FieldText]) -> FieldCounts:
+    return FieldCounts(
+        field_path=path,
+        rows=len(set[int]().union(*(item.rows for item in found))),
+        characters=sum(item.characters for item in found),
+    )
+
+
+def list_prefixes(path: str) -> Iterator[str]:
+    """Yield a field path and the paths of the values that it is inside."""
+    yield path
+    for match in STEP.finditer(path):
+        yield path[: match.start()]
+
+
+def list_strings(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the field path and the text of every string in a row, however deep."""
+    waiting: list[tuple[str, Any]] = list(row.items())
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, str):
+            yield path, value
+        elif isinstance(value, Mapping):
+            waiting += [(f"{path}.{key}", below) for key, below in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [(f"{path}[{index}]", below) for index, below in enumerate(value)]

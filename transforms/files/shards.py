@@ -25,7 +25,8 @@ from transforms.files.kinds import Kind
 from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.files.shared_schemas import conform, has_types
 from transforms.files.sources import require_unchanged
-from transforms.records.json_columns import project_rows
+from transforms.records.json_columns import Projection, project_rows
+from transforms.records.repeated_keys import find_repeated_keys
 from transforms.records.shapes import is_text
 
 RAW_LIMIT = 64 << 10
@@ -249,7 +250,7 @@ class JsonRows:
         lines = [self._parse_next(row) for row in range(piece.begin.row, piece.end.row)]
         self._row = piece.end.row
         objects = [line for line in lines if line.error is None]
-        table, misfits = project_rows([line.value for line in objects], self._schema)
+        table, misfits = self._project(objects)
         reasons = {line.row: line.error for line in lines if line.error is not None}
         reasons |= {objects[index].row: reason for index, reason in misfits.items()}
         good = [line for line in objects if line.row not in reasons]
@@ -262,6 +263,17 @@ class JsonRows:
         if piece.kind != "jsonl":
             own = [join_lines(data) for data in own]
         return Rows(table, [line.row for line in good], rejects, own)
+
+    def _project(self, lines: Sequence[_Line]) -> Projection:
+        """Take the columns that are read, without rows that repeat a key which is read."""
+        values = [line.value for line in lines]
+        repeated = find_repeated_keys([line.data for line in lines], values, self._schema)
+        if not repeated:
+            return project_rows(values, self._schema)
+        kept = [index for index in range(len(values)) if index not in repeated]
+        table, found = project_rows([values[index] for index in kept], self._schema)
+        misfits = {kept[index]: reason for index, reason in found.items()}
+        return Projection(table, repeated | misfits)
 
     def _parse_next(self, row: int) -> _Line:
         offset, data = next(self._lines)

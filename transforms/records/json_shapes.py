@@ -177,7 +177,7 @@ def _explain_item(path: str, item: Any, kind: Kind, column: pa.DataType) -> str 
 
 def describe_misfit(name: str, value: Any, kind: pa.DataType) -> str:
     """Return the reason that a value of another kind than its column's is a misfit."""
-    expected = "text" if pa.types.is_string(kind) else TYPE_NAMES[kind]
+    expected = "text" if pa.types.is_string(kind) else TYPE_NAMES.get(kind, str(kind))
     return _describe_item(name, value, expected)
 
 

@@ -312,7 +312,7 @@ LENIENT = (
     b'{"text": "c", "n": 123456789012345678901234567890}',
     b'{"text": "d", "n": 1' + b"0" * 400 + b"}",
     b'{"text": "e", "n": "\\udc00"}',
-    b'{"text": "f", "text": "g"}',
+    b'{"n": 1, "n": 2, "text": "g"}',
     b'  {"text" : "h" }\t\r',
     b'{"": {}, "text": "i", "n": {"": ""}}',
     b'{"text": "j", "deep": ' + b"[" * 1_000 + b"]" * 1_000 + b"}",
@@ -329,6 +329,19 @@ def test_lines_pass_with_their_bytes(tmp_path, json_lines, ending):
     assert shard.rejects == []
     assert shard.lines == list(LENIENT)
     assert shard.table.column("text").to_pylist() == [*"abcdeghij", None, None]
+
+
+def test_a_row_that_repeats_a_key_that_is_read_is_a_reject(tmp_path, json_lines):
+    """Other rows keep their numbers, and the reason of a misfit isn't that of its neighbour."""
+    lines = [b'{"text": "a"}', b'{"text": "b", "text": "c"}', b'{"text": 3}', b'{"text": "d"}']
+    json_lines(tmp_path / "x.jsonl", lines)
+    _, (shard,) = read_all(tmp_path)
+    assert shard.numbers == [0, 3]
+    assert shard.table.column("text").to_pylist() == ["a", "d"]
+    assert [(reject.row, reject.error[:27]) for reject in shard.rejects] == [
+        (1, "field 'text' occurs twice, "),
+        (2, "field 'text': a number wher"),
+    ]
 
 
 def test_a_lone_surrogate_is_replaced_in_the_text_alone(tmp_path, json_lines):

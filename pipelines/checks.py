@@ -20,7 +20,7 @@ from pipelines.engines.interface import check_engine
 from schemas.errors import CardError, InputError, ModelError, RunError, StorageError
 from schemas.runs import MANIFEST, WORK
 from transforms.files import storage
-from transforms.files.locations import require_reachable
+from transforms.files.locations import STDIN, is_read_only, require_reachable
 
 BANK_INDEX = "bank.json"
 """The file of a bank that is read first."""
@@ -52,6 +52,12 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
         )
     for path in (*config.input, *config.background, config.output):
         require_reachable(path)
+    _require_writable_scheme(config.output)
+    if STDIN in config.input and config.engine.runner != "local":
+        raise CardError(
+            "standard input can't be read by other machines",
+            remedy="write it to a file on a store, and name that",
+        )
     check_engine(config.engine, beam_options)
     if config.engine.runner == "dataflow":
         require_ready(
@@ -67,6 +73,16 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
             remedy="set the permissions of the store's folders there",
         )
     require_outside(config.output, config.input)
+
+
+def _require_writable_scheme(output: str) -> None:
+    if is_read_only(output):
+        raise StorageError(
+            "can't be written: this scheme is only read",
+            where=output,
+            remedy="write the run to a folder or a store, and upload its clean/ from there; "
+            "for the hub: hf upload OWNER/NAME RUN/clean --repo-type dataset",
+        )
 
 
 def require_outside(run: str, inputs: Sequence[str]) -> None:

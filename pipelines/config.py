@@ -16,7 +16,7 @@ from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import CardError
 from schemas.policies import Policy
 from schemas.scores import DEFAULT_SPAN_FLOOR
-from transforms.files.locations import UNUSABLE_REMEDY, describe_unusable, expand_home
+from transforms.files.locations import UNUSABLE_REMEDY, describe_unusable, expand_home, expand_input
 
 if TYPE_CHECKING:
     from classifiers.models.encoders import EncoderConfig
@@ -72,7 +72,12 @@ class FilterConfig(Strict):
     hardware: Hardware = Hardware()
     engine: Engine = Engine()
 
-    @field_validator("input", "traits", "background")
+    @field_validator("input", "background")
+    @classmethod
+    def _expand_inputs(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(expand_input(path) for path in paths)
+
+    @field_validator("traits")
     @classmethod
     def _expand_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(expand_home(path) for path in paths)

@@ -105,7 +105,12 @@ class InputOptions(Options):
     inputs: Annotated[
         list[str] | None,
         Setting("input"),
-        typer.Option("--input", "-i", help="A file, folder or glob, local or a URI; repeatable."),
+        typer.Option(
+            "--input",
+            "-i",
+            help="A file, folder or glob, local or a URI (gs, s3, https, hf), or - for standard "
+            "input; repeatable.",
+        ),
     ] = None
 
 

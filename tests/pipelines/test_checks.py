@@ -239,3 +239,22 @@ def test_only_a_finished_run_can_be_read(run, tmp_path):
     check_manifest(str(run[0]))
     with pytest.raises(RunError):
         check_run(str(run[0]))
+
+
+@pytest.mark.parametrize(
+    "output", ["https://host/run", "hf://datasets/owner/name", "stdin://stdin"]
+)
+def test_an_output_that_can_only_be_read_is_refused(corpus, output):
+    """The remedy says how clean rows get to the hub."""
+    config = FilterConfig(input=(str(corpus),), output=output)
+    with pytest.raises(StorageError, match="this scheme is only read") as caught:
+        checks.check_settings(config)
+    assert "hf upload" in caught.value.remedy
+
+
+def test_other_machines_cannot_read_standard_input(tmp_path):
+    """A pipe ends at this machine."""
+    engine = Engine(runner="flink")
+    config = FilterConfig(input=("-",), output=str(tmp_path / "run"), engine=engine)
+    with pytest.raises(CardError, match="standard input can't be read by other machines"):
+        checks.check_settings(config)

@@ -149,7 +149,8 @@ def detect_kind(uri: str, size: int, limits: ShardLimits) -> FileKind:
         if (binary := _detect_binary(head, uri, compression)) is not None:
             return FileKind(binary, compression)
         text = _skip_blank(head, stream)
-    if TABULAR.search(uri) and not text.startswith((b"{", b"[")):
+    name = uri if storage.is_local(uri) else uri.partition("?")[0]
+    if TABULAR.search(name) and not text.startswith((b"{", b"[")):
         return FileKind("csv", compression)
     if text[:1] in (b"[", b"{"):
         with open_decompressed(uri, compression, max_bytes) as stream:

@@ -6,12 +6,32 @@ import os
 
 from schemas.errors import InputError
 
+STDIN = "stdin://stdin"
+"""The URI of standard input, which people write as `-`."""
+
+WEB, HUB = ("https://", "http://"), "hf://"
+
+READ_ONLY = (STDIN, HUB, *WEB)
+"""The beginnings of URIs that are read and can't be written."""
+
+STORES = ("gs://", "s3://", "hdfs://")
+
 UNUSABLE_REMEDY = "write it in UTF-8, without NUL characters"
 
 
 def is_local(uri: str) -> bool:
     """Return whether `uri` is a path on this machine."""
     return "://" not in uri
+
+
+def is_read_only(uri: str) -> bool:
+    """Return whether a URI is one of the web, of the hub, or of standard input."""
+    return uri.startswith(READ_ONLY)
+
+
+def expand_input(given: str) -> str:
+    """Return the URI of standard input for `-`, and otherwise a path without `~` at its start."""
+    return STDIN if given == "-" else expand_home(given)
 
 
 def expand_home(given: str) -> str:
@@ -32,6 +52,18 @@ def describe_unusable(text: str) -> str | None:
     if any("\ud800" <= char <= "\udfff" for char in text):
         return "isn't UTF-8"
     return None
+
+
+def refuse_scheme(uri: str) -> InputError | None:
+    """Return the error for a URI with a scheme that nothing reads, or None."""
+    if is_local(uri) or uri.startswith((*READ_ONLY, *STORES)):
+        return None
+    known = ", ".join((*STORES, *WEB[:1], HUB))
+    return InputError(
+        f"has the scheme {uri.partition('://')[0]}://, which isn't read",
+        where=uri,
+        remedy=f"copy the files to this machine; what is read: paths, - (standard input), {known}",
+    )
 
 
 def require_reachable(path: str) -> None:

@@ -95,7 +95,8 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
     Raises: InputError: a pattern matches nothing, a file can't be read, or the files can't share a
         schema.
     """
-    found = {pattern: [item.uri for item in storage.find(pattern)] for pattern in patterns}
+    pinned = [storage.pin(pattern) for pattern in patterns]
+    found = {pattern: [item.uri for item in storage.find(pattern)] for pattern in pinned}
     chosen, ignored, notices = _choose_files(found)
     for uri in chosen:
         _require_utf8_name(uri)

@@ -17,11 +17,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from schemas.errors import InputError, StorageError
+from transforms.files import downloads, hub
+from transforms.files.locations import HUB, STDIN, is_read_only, refuse_scheme
 from transforms.files.locations import is_local as is_local  # noqa: PLC0414 - passed on
 from transforms.files.patterns import FoundFile, find_glob_sign, is_hidden, is_hidden_name
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 """The name of a file while it is being written."""
+
+UNKNOWN_SCHEME = "Unable to get filesystem"
+"""What Beam says of a scheme that nothing reads, and of one whose extra isn't installed."""
 
 READ_REMEDY = "check that the file exists and that you may read it"
 STORE_REMEDY = (
@@ -54,7 +59,8 @@ def find(pattern: str) -> list[FoundFile]:
     try:
         found = _find_local(pattern) if is_local(pattern) else _find_remote(pattern)
     except OSError as error:
-        raise InputError(
+        unknown = UNKNOWN_SCHEME in str(error)
+        raise (refuse_scheme(pattern) if unknown else None) or InputError(
             f"can't be listed: {error}",
             where=pattern,
             remedy="check the permissions or, for a URI, its scheme and that the extra for it "
@@ -129,7 +135,26 @@ def _describe_file(path: Path) -> FoundFile:
     return FoundFile(str(path), path.stat().st_size if path.exists() else 0)
 
 
+def pin(pattern: str) -> str:
+    """Return a pattern with the commit that it names now if it is on the hub, or unchanged.
+
+    Raises: InputError: the hub can't be reached.
+    """
+    return hub.pin(pattern) if pattern.startswith(HUB) else pattern
+
+
+def _fetch(uri: str) -> str | None:
+    """Return the path of the copy of a file of the web or the hub, or None for other files."""
+    if uri.startswith(HUB):
+        return hub.fetch(uri)
+    return downloads.fetch(uri).path if is_read_only(uri) else None
+
+
 def _find_remote(pattern: str) -> list[FoundFile]:
+    if pattern.startswith(HUB):
+        return hub.find(pattern)
+    if is_read_only(pattern):
+        return [FoundFile(pattern, downloads.fetch(pattern).size)]
     stores = _load_stores()
     in_bucket = pattern.rstrip("/").count("/") > 2
     found: list[FoundFile] = stores.find_object(pattern) if in_bucket else []
@@ -148,6 +173,8 @@ def open_raw(uri: str) -> Any:
     Raises: InputError: the file can't be opened.
     """
     try:
+        if local := _fetch(uri):
+            return open(local, "rb")
         return open(uri, "rb") if is_local(uri) else _load_stores().open_object(uri)
     except OSError as error:
         raise InputError(
@@ -173,6 +200,10 @@ def take_fingerprint(uri: str) -> str:
 
     Raises: OSError: the file can't be reached.
     """
+    if uri.startswith(HUB):
+        return uri  # it has the commit
+    if is_read_only(uri):
+        return downloads.fetch(uri).sha256
     if not is_local(uri):
         fingerprint: str = _load_stores().take_fingerprint(uri)
         return fingerprint
@@ -304,6 +335,8 @@ def exists(uri: str) -> bool:
     """
     if is_local(uri):
         return Path(uri).exists()
+    if is_read_only(uri):
+        return uri != STDIN  # a pipe is gone after its run; others are asked when they are opened
     stores = _load_stores()
     try:
         return bool(stores.exists(uri) or stores.list_below(uri, 1))

@@ -7,9 +7,13 @@ import pytest
 
 from schemas.errors import InputError
 from transforms.files.locations import (
+    STDIN,
     describe_unusable,
     expand_home,
+    expand_input,
     is_local,
+    is_read_only,
+    refuse_scheme,
     require_reachable,
 )
 
@@ -75,3 +79,25 @@ def test_missing_paths_and_uris_are_left_to_the_reader(tmp_path):
     for path in ("none", "file/below"):
         require_reachable(str(tmp_path / path))
     require_reachable("gs://bucket/" + "x" * 300)
+
+
+def test_a_dash_is_standard_input():
+    """`-` alone is standard input; a file of that name is `./-`."""
+    assert expand_input("-") == STDIN
+    assert expand_input("./-") == "./-"
+
+
+def test_uris_of_the_web_and_the_hub_are_only_read():
+    """Stores and paths can be written, too."""
+    assert all(map(is_read_only, (STDIN, "https://a/b", "hf://datasets/o/n")))
+    assert not any(map(is_read_only, ("gs://b/o", "out/https:", "s3://b")))
+
+
+@pytest.mark.parametrize("uri", ["ftp://host/a", "file:///a.jsonl", "az://b/o"])
+def test_other_schemes_are_refused_with_those_that_are_read(uri):
+    """The error lists what can be an input."""
+    error = refuse_scheme(uri)
+    assert "isn't read" in error.problem
+    assert all(known in error.remedy for known in ("gs://", "s3://", "https://", "hf://", " - "))
+    assert refuse_scheme("gs://b/o") is None
+    assert refuse_scheme("data/a.jsonl") is None

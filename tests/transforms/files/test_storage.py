@@ -80,10 +80,11 @@ def test_an_empty_folder_is_a_separate_error(tmp_path):
 
 
 def test_an_unknown_scheme_is_an_error():
-    """The error for an unknown scheme names the extras that bring filesystems."""
+    """The error for an unknown scheme lists what is read."""
     with pytest.raises(InputError, match="nowhere://bucket/x") as caught:
         storage.find("nowhere://bucket/x")
-    assert "gcp, aws" in caught.value.remedy
+    assert "isn't read" in caught.value.problem
+    assert "gs://, s3://" in caught.value.remedy
 
 
 def test_local_paths_and_uris():
@@ -438,3 +439,9 @@ def test_a_fingerprint_shows_every_change(tmp_path):
     assert storage.take_fingerprint(str(path)) != first
     with pytest.raises(FileNotFoundError):
         storage.take_fingerprint(str(tmp_path / "absent"))
+
+
+def test_standard_input_is_gone_after_its_run():
+    """Files of the web may be there until they are asked for; a pipe can't be read again."""
+    assert not storage.exists("stdin://stdin")
+    assert storage.exists("https://host/a.jsonl")

@@ -1,0 +1,122 @@
+"""Inputs that are fetched to this machine once: single files of the web, and standard input."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+import urllib.error
+import urllib.request
+from functools import cache
+from http.client import HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from schemas.errors import InputError
+from transforms.files.locations import STDIN
+
+LARGEST = 64 << 30
+"""Bytes of the largest file that is downloaded."""
+
+TIMEOUT = 60.0
+"""Seconds that a server may be silent."""
+
+BLOCK = 1 << 20
+
+SPOOLED = "CONGENER_STDIN"
+"""The variable that tells worker processes where standard input was written."""
+
+LOCK = threading.Lock()
+
+
+class Download(NamedTuple):
+    """The copy of an input on this machine, with its size and the SHA-256 of its content."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+def fetch(uri: str) -> Download:
+    """Return the copy of an input; it is fetched when this process asks for it the first time.
+
+    Raises: InputError: the server refuses or breaks off, the file is too large, or there is no
+        standard input.
+    """
+    with LOCK:
+        return _fetch(uri)
+
+
+@cache
+def _fetch(uri: str) -> Download:
+    if uri == STDIN:
+        return _spool_input()
+    try:
+        with urllib.request.urlopen(uri, timeout=TIMEOUT) as answer:  # noqa: S310 - a web scheme
+            _require_encrypted(uri, answer.geturl())
+            expected = answer.headers.get("Content-Length")
+            found = _copy(answer, uri)
+    except (OSError, HTTPException, ValueError) as error:
+        raise InputError(
+            f"can't be downloaded: {_describe(error)}",
+            where=uri,
+            remedy="check the address in a browser, or download the file and name the copy",
+        ) from error
+    if expected is not None and int(expected) != found.size:
+        raise InputError(
+            f"can't be downloaded: the connection ended after {found.size:,} of "
+            f"{int(expected):,} bytes",
+            where=uri,
+            remedy="try again, or download the file and name the copy",
+        )
+    return found
+
+
+def _require_encrypted(uri: str, final: str) -> None:
+    if uri.startswith("https:") and not final.startswith("https:"):
+        raise OSError(f"it redirects to {final}, which isn't encrypted")
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
+        return f"the server answers {error.code} {error.reason}"
+    return str(getattr(error, "reason", None) or error)
+
+
+def _copy(stream: Any, uri: str) -> Download:
+    """Copy a stream to a file of this process's folder."""
+    state, size = hashlib.sha256(), 0
+    path = Path(_make_folder().name, hashlib.sha256(uri.encode()).hexdigest())
+    with path.open("wb") as file:
+        while block := stream.read(BLOCK):
+            size += len(block)
+            if size > LARGEST:
+                raise OSError(f"it is larger than {LARGEST >> 30} GiB")
+            state.update(block)
+            file.write(block)
+    return Download(str(path), size, state.hexdigest())
+
+
+@cache
+def _make_folder() -> TemporaryDirectory[str]:
+    """Create the folder of this process's copies, which is removed when the process ends."""
+    return TemporaryDirectory(prefix="congener-input-")
+
+
+def _spool_input() -> Download:
+    """Write standard input to a file, or find the file that the launching process wrote."""
+    if path := os.environ.get(SPOOLED):
+        with Path(path).open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return Download(path, Path(path).stat().st_size, digest)
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError(
+            "standard input is a terminal, not a file or a pipe",
+            remedy="pipe the corpus: zcat a.jsonl.gz | congener filter --input - --output RUN",
+        )
+    found = _copy(sys.stdin.buffer, STDIN)
+    os.environ[SPOOLED] = found.path
+    return found

@@ -32,8 +32,10 @@ TAIL_BYTES = 40
 
 DIGEST_HEX = 8
 
-_FORMATS = "parquet|pq|jsonl|ndjson|json|arrow|feather|ipc|csv|tsv|txt"
-_SUFFIX = re.compile(rf"(?:\.(?:{_FORMATS}))?(?:\.(?:gz|zst|bz2|xz))?", re.IGNORECASE)
+_FORMATS = "parquet|pq|jsonl|jsonlines|ndjson|json|arrow|arrows|feather|ipc|csv|tsv|txt"
+_SUFFIX = re.compile(
+    rf"(?:\.(?:{_FORMATS}))?(?:\.(?:gz|gzip|zst|zstd|bz2|xz|snappy))?", re.IGNORECASE
+)
 _SHARD = re.compile(rf"\.{SHARD_NAME.pattern}\Z")
 
 

@@ -31,6 +31,7 @@ SOURCES = st.lists(COMPONENTS, min_size=1, max_size=4).map("/".join)
         ("x.y/b.jsonl.gz", "x.y/b"),
         ("b.JSON.zst", "b"),
         ("b.csv.bz2", "b"),
+        ("b.jsonlines.gzip", "b"),
         ("b.data", "b.data"),
         (".jsonl", "~365369f9~jsonl"),
         (f"a.{SHARD}.jsonl", "a"),

@@ -184,13 +184,13 @@ def describe_companions(record: Mapping[str, Any], columns: Mapping[str, str]) -
     fields = {
         (column, index): found
         for column, actual in columns.items()
-        for index, message in _list_messages(get_value(record, actual))
+        for index, message in list_messages(get_value(record, actual))
         if (found := dict(_list_message_fields(message)))
     }
     return Companions(own, fields)
 
 
-def _list_messages(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def list_messages(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield the index and the fields of each message in a list, or of a message that is alone.
 
     The message of an API's choice is in a field of it.

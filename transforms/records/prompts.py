@@ -15,6 +15,7 @@ from transforms.records.companions import (
     Companions,
     describe_companions,
     is_media,
+    list_messages,
 )
 from transforms.records.json_texts import encode_json, replace_surrogates
 from transforms.records.parts import CALL_TYPES, CONTENTS
@@ -208,10 +209,7 @@ def _describe_turns(
 
 def _get_message(record: Mapping[str, Any], turn: _Turn) -> Mapping[str, Any]:
     """Return the message of a turn as the row has it, or nothing if it has no fields."""
-    messages = get_value(record, turn.column)
-    if not isinstance(messages, list) or turn.index >= len(messages):
-        return {}
-    return messages[turn.index] if isinstance(messages[turn.index], dict) else {}
+    return dict(list_messages(get_value(record, turn.column))).get(turn.index, {})
 
 
 def _split_calls(text: str) -> list[Any]:

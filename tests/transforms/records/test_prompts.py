@@ -213,6 +213,24 @@ def test_calls_without_ids_get_one_each():
     assert [result["tool_call_id"] for result in results] == ["call_1", "call_2"]
 
 
+def test_messages_in_a_nested_column_keep_their_ids():
+    """A result in a nested column names its call, as one in a list of the row does."""
+    turns = [
+        {"role": "user", "content": "U", "name": "Ann"},
+        {"role": "assistant", "tool_calls": [LOOK]},
+        {"role": "tool", "content": "T", "tool_call_id": "c1"},
+        ASSISTANT,
+    ]
+    row = {"input": {"messages": turns}}
+    table = pa.Table.from_pylist([row])
+    config = CorpusConfig(format="messages", columns={"messages": "input.messages"})
+    layout = settle_layout(table.schema, config)
+    segments = extract_segments(table, layout)
+    prompt = build_prompt(segments, range(len(segments)), row, layout.columns)
+    assert prompt.messages[0]["name"] == "Ann"
+    assert prompt.messages[2]["tool_call_id"] == "c1"
+
+
 def test_a_prompt_ends_before_a_call_that_is_the_answer():
     """A call at the end is an answer, and a result without a call is marked."""
     row = {

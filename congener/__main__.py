@@ -23,7 +23,7 @@ def main() -> None:
     try:
         run_command_line()
     except SystemExit as ended:
-        end_process(ended.code if isinstance(ended.code, int) else 0)
+        end_process(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
 
 
 def end_process(code: int) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,15 +46,6 @@ class Loop(NamedTuple):
     end: int
 
 
-class _Tokens(NamedTuple):
-    """The words of a text in lower case, and numbers of its structured lines, as parallel lists."""
-
-    texts: list[str]
-    starts: list[int]
-    ends: list[int]
-    are_words: list[bool]
-
-
 def find_loop(text: str, options: RepetitionOptions) -> Loop:
     """Return the longest loop of a text, or zeros if there is none.
 
@@ -64,56 +55,77 @@ def find_loop(text: str, options: RepetitionOptions) -> Loop:
     hide a loop. In structured lines they are compared, so that the rows of a table aren't one. They
     never count as words. A word of more than `LONG_WORD` characters counts as single letters.
     """
-    tokens = _Tokens([], [], [], [])
-    for line in LINE.finditer(text):
-        _add_line(tokens, line[0], line.start())
-    words = sum(tokens.are_words)
-    if words < FEWEST_WORDS:
-        return Loop(0.0, 0, 0)
-    first, length = _find_longest_loop(tokens.texts)
-    count = sum(tokens.are_words[first : first + length])
+    tokens = [token for line in LINE.findall(text) for token in _split_line(line)]
+    first, length = _find_longest_loop(tokens)
+    count = _count_words(tokens[first : first + length])
     if count < FEWEST_WORDS:
         return Loop(0.0, 0, 0)
-    score = min(1.0, count / min(options.span, words))
-    return Loop(score, tokens.starts[first], tokens.ends[first + length - 1])
+    score = min(1.0, count / min(options.span, _count_words(tokens)))
+    spans = list(_locate_tokens(text))
+    return Loop(score, spans[first][0], spans[first + length - 1][1])
 
 
-def _add_line(tokens: _Tokens, line: str, start: int) -> None:
-    """Add the words of a line, and its numbers if it is structured."""
+def _count_words(tokens: Iterable[str]) -> int:
+    return sum(not token[0].isdecimal() for token in tokens)
+
+
+def _split_line(line: str) -> list[str]:
+    """Return the words of a line in lower case, and its numbers if it is structured."""
+    has_digit = DIGIT.search(line) is not None
+    found = TOKEN.findall(line, _skip_numbering(line) if has_digit else 0)
+    if not has_digit and len(max(found, key=len, default="")) <= LONG_WORD:
+        return [word.lower() for word in found]  # most lines, which is much quicker
+    structured = _is_structured(line, found)
+    return [piece.lower() for word in found for _, piece in _cut_word(word, structured)]
+
+
+def _locate_tokens(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the first character of each token of a text, and the one after its last."""
+    for line in LINE.finditer(text):
+        found = list(TOKEN.finditer(text, line.start() + _skip_numbering(line[0]), line.end()))
+        structured = _is_structured(line[0], [match[0] for match in found])
+        for match in found:
+            for offset, piece in _cut_word(match[0], structured):
+                yield match.start() + offset, match.start() + offset + len(piece)
+
+
+def _skip_numbering(line: str) -> int:
     numbered = NUMBERING.match(line)
-    found = list(TOKEN.finditer(line, numbered.end() if numbered else 0))
-    structured = DIGIT.search(line) is not None and _is_structured(line, found)
-    for match in found:
-        word, offset = match[0], start + match.start()
-        is_word = not word[0].isdecimal()
-        if len(word) > LONG_WORD and is_word:
-            for index, letter in enumerate(word, offset):
-                _add_token(tokens, letter.lower(), index, index + 1, is_word)
-        elif is_word or structured:
-            _add_token(tokens, word.lower(), offset, offset + len(word), is_word)
+    return numbered.end() if numbered else 0
 
 
-def _is_structured(line: str, found: Sequence[re.Match[str]]) -> bool:
-    numbers = sum(match[0][0].isdecimal() for match in found)
+def _cut_word(word: str, structured: bool) -> Iterator[tuple[int, str]]:
+    """Yield the tokens of a word or a number, each with its offset in it."""
+    if word[0].isdecimal():
+        if structured:
+            yield 0, word
+    elif len(word) > LONG_WORD:
+        yield from enumerate(word)
+    else:
+        yield 0, word
+
+
+def _is_structured(line: str, found: Sequence[str]) -> bool:
+    numbers = sum(word[0].isdecimal() for word in found)
     symbols = len(SYMBOL.findall(line))
     return numbers > MOST_NUMBERS * len(found) or symbols > MOST_SYMBOLS * len(line)
 
 
-def _add_token(tokens: _Tokens, text: str, start: int, end: int, is_word: bool) -> None:
-    tokens.texts.append(text)
-    tokens.starts.append(start)
-    tokens.ends.append(end)
-    tokens.are_words.append(is_word)
+def _find_longest_loop(tokens: Sequence[str]) -> tuple[int, int]:
+    """Return the index of the first token and the number of tokens of the longest loop.
 
-
-def _find_longest_loop(tokens: list[str]) -> tuple[int, int]:
-    """Return the index of the first token and the number of tokens of the longest loop."""
+    Loops of fewer than `FEWEST_WORDS` tokens may be left out.
+    """
     numbers: dict[str, int] = {}
-    ids = np.array([numbers.setdefault(token, len(numbers)) for token in tokens])
+    ids = np.array([numbers.setdefault(token, len(numbers)) for token in tokens], np.int32)
     best = (0, 0)
     for period in range(1, min(LONGEST_PERIOD, len(ids) // FEWEST_COPIES) + 1):
-        start, run = _find_longest_run(ids[period:] == ids[:-period])
-        if run >= period * (FEWEST_COPIES - 1) and run + period > best[1]:
+        same = ids[period:] == ids[:-period]
+        needed = max(period * (FEWEST_COPIES - 1), FEWEST_WORDS - period, best[1] - period + 1)
+        if np.count_nonzero(same) < needed:  # most periods, without a search for runs
+            continue
+        start, run = _find_longest_run(same)
+        if run >= needed:
             best = (start, run + period)
     return best
 

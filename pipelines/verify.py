@@ -35,8 +35,8 @@ from schemas.runs import (
 )
 from schemas.scores import name_finding, score_column, split_side
 from transforms.files import storage
-from transforms.files.places import is_place
 from transforms.files.sources import digest_stream
+from transforms.files.stems import is_stem
 from transforms.rules import Rule, find_span_floor, settle_rules
 
 SHORTEST_DIGEST = 16
@@ -170,7 +170,7 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
                 problem = "was changed: its SHA-256 or size differs from the manifest's"
                 yield Finding(output.path, problem)
     named = {output.path for output in manifest.outputs}
-    # a shard has one file in a folder, at one place, Parquet or JSON Lines
+    # a shard has one file in a folder, with one stem, Parquet or JSON Lines
     counts = Counter(parse_path(output.path)[:2] for output in manifest.outputs)
     for folder, shard in (pair for pair, count in counts.items() if count > 1):
         yield Finding(MANIFEST, f"names more than one file {folder}/{shard}")
@@ -181,14 +181,14 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 def _is_run_file(output: Output, shards: set[str]) -> bool:
     """Return whether a path is that of a shard's file, or of the calibration scores."""
-    folder, shard, suffix, place = parse_path(output.path)
+    folder, shard, suffix, stem = parse_path(output.path)
     return output.path == CALIBRATION or (
         folder in SHARD_FOLDERS
         and shard in shards
         and SHARD_NAME.fullmatch(shard) is not None
         and suffix in (PARQUET, *(JSON_LINES if folder in CORPUS_FOLDERS else ()))
-        and is_place(place) == (folder in CORPUS_FOLDERS)
-        and output.path == shard_path(folder, shard, suffix, place)
+        and is_stem(stem) == (folder in CORPUS_FOLDERS)
+        and output.path == shard_path(folder, shard, suffix, stem)
     )
 
 

@@ -67,32 +67,32 @@ JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 class ShardFile(NamedTuple):
     """One of a run's files: the folder, the shard whose rows it holds, and the suffix.
 
-    In `CORPUS_FOLDERS`, `place` is the path of the shard's source below the folder.
+    In `CORPUS_FOLDERS`, `stem` is the path of the rows' source, made safe, without suffixes.
     """
 
     folder: str
     shard: str
     suffix: str = PARQUET
-    place: str = ""
+    stem: str = ""
 
     def path(self) -> str:
         """Return the file's path in the run directory."""
-        name = f"{self.place}.{self.shard}" if self.place else self.shard
+        name = f"{self.stem}.{self.shard}" if self.stem else self.shard
         return f"{self.folder}/{name}{self.suffix}"
 
 
-def shard_path(folder: str, shard: str, suffix: str = PARQUET, place: str = "") -> str:
-    """Return the path of a shard's file in the run directory; only corpus folders have places."""
-    return ShardFile(folder, shard, suffix, place if folder in CORPUS_FOLDERS else "").path()
+def shard_path(folder: str, shard: str, suffix: str = PARQUET, stem: str = "") -> str:
+    """Return the path of a shard's file in the run directory; only corpus folders use stems."""
+    return ShardFile(folder, shard, suffix, stem if folder in CORPUS_FOLDERS else "").path()
 
 
 def parse_path(path: str) -> ShardFile:
-    """Return the folder, the shard, the suffix and the place of a file's path in a run."""
+    """Return the folder, the shard, the suffix and the stem of a file's path in a run."""
     folder, _, name = path.partition("/")
     suffix = next((known for known in (PARQUET, *JSON_LINES) if name.endswith(known)), "")
-    place, dot, shard = name.removesuffix(suffix).rpartition(".")
+    stem, dot, shard = name.removesuffix(suffix).rpartition(".")
     if folder in CORPUS_FOLDERS and dot and SHARD_NAME.fullmatch(shard):
-        return ShardFile(folder, shard, suffix, place)
+        return ShardFile(folder, shard, suffix, stem)
     return ShardFile(folder, name.removesuffix(suffix), suffix)
 
 

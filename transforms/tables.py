@@ -91,7 +91,7 @@ def _assign_outputs(
     folders = {"clean": published, "quarantine": held}
     suffix = PARQUET if shard.lines is None else SUFFIX_OF_COMPRESSION[_choose_compression(shard)]
     plan = shard.plan
-    paths = {folder: shard_path(folder, plan.name, suffix, plan.place) for folder in folders}
+    paths = {folder: shard_path(folder, plan.name, suffix, plan.stem) for folder in folders}
     return {
         row: (paths[folder], index)
         for folder, rows in folders.items()

@@ -120,7 +120,7 @@ def _write_tables(
         encoded = pool.map(encode_output, tables.values())
         for (folder, table), data in zip(tables.items(), encoded, strict=True):
             suffix = table.suffix if isinstance(table, JsonLines) else PARQUET
-            path = shard_path(folder, plan.name, suffix, plan.place)
+            path = shard_path(folder, plan.name, suffix, plan.stem)
             storage.write_bytes(storage.join(run, path), data)
             yield Output(path=path, rows=table.num_rows, bytes=len(data), sha256=digest_bytes(data))
 

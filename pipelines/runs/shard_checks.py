@@ -26,7 +26,7 @@ from schemas.runs import (
     shard_path,
 )
 from schemas.scores import COMBINED, fires, score_column, split_side
-from transforms.files.places import find_place
+from transforms.files.stems import build_stem
 from transforms.records.columns import find_type, get_value, take_column
 from transforms.records.companions import find_in_records
 from transforms.records.formats import Layout
@@ -143,7 +143,7 @@ def _check_rows(shard: _Shard, folder: str) -> Iterator[Finding]:
         yield Finding(output.path, f"has {len(table)} rows; {counts}")
     elif not _is_numbered(expected, output.path):
         yield Finding(shard.ledger_path, f"doesn't assign the rows of {output.path} in their order")
-    elif not _is_at_its_place(shard, output.path):
+    elif not _has_own_stem(shard, output.path):
         yield Finding(output.path, "isn't where the rows of its source belong")
     elif folder == "rejects":
         yield from _check_rejects(output, table, expected.column("content_digest").to_pylist())
@@ -158,11 +158,11 @@ def _is_numbered(rows: pa.Table, path: str) -> bool:
     return set(paths) <= {path} and indexes == list(range(rows.num_rows))
 
 
-def _is_at_its_place(shard: _Shard, path: str) -> bool:
-    """Return whether a file of the corpus's rows is at the place of the shard's first source."""
+def _has_own_stem(shard: _Shard, path: str) -> bool:
+    """Return whether the name of a file of the corpus's rows begins with the stem of its source."""
     file = parse_path(path)
     source = shard.ledger.column("source")[0].as_py()
-    return file.folder not in CORPUS_FOLDERS or file.place == find_place(source)
+    return file.folder not in CORPUS_FOLDERS or file.stem == build_stem(source)
 
 
 def _check_content(

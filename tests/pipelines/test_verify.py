@@ -339,14 +339,14 @@ def test_a_file_that_is_named_twice(run):
 
 
 def test_a_second_file_of_a_shard(run):
-    """A forged file of a shard, of another kind or place, would be read with the corpus."""
+    """A forged file of a shard, of another kind or stem, would be read with the corpus."""
     folder, manifest = run
     own = parse_path(list_outputs(manifest, "clean")[0].path)
     shard = own.shard
     data = b'{"messages": [{"role": "assistant", "content": "A heron."}]}\n'
     forged = {"rows": 1, "bytes": len(data), "sha256": digest_bytes(data)}
-    for suffix, place in ((".jsonl.gz", own.place), (".parquet", own.place), (".jsonl", "b")):
-        path = shard_path("clean", shard, suffix, place)
+    for suffix, stem in ((".jsonl.gz", own.stem), (".parquet", own.stem), (".jsonl", "b")):
+        path = shard_path("clean", shard, suffix, stem)
         (folder / path).write_bytes(data)
         outputs = [*manifest.outputs, Output(path=path, **forged)]
         edit_manifest(folder, outputs=[output.model_dump(mode="json") for output in outputs])
@@ -354,11 +354,11 @@ def test_a_second_file_of_a_shard(run):
         (folder / path).unlink()
 
 
-def test_a_file_at_another_place(run):
+def test_a_file_with_another_stem(run):
     """A file that is moved to another split, consistently in the manifest, is a finding."""
     folder, manifest = run
     own = list_outputs(manifest, "clean")[0]
-    moved = parse_path(own.path)._replace(place="test/x").path()
+    moved = parse_path(own.path)._replace(stem="test/x").path()
     (folder / "clean" / "test").mkdir()
     (folder / own.path).rename(folder / moved)
     outputs = [output.model_dump(mode="json") for output in manifest.outputs]

@@ -55,27 +55,27 @@ def test_a_path_of_another_kind_has_no_suffix():
     assert parse_path(MANIFEST) == (MANIFEST, "", "", "")
 
 
-@pytest.mark.parametrize("place", ["a", "data/train-00000-of-00002", "teacher=x/a.b", f"a.{SHARD}"])
+@pytest.mark.parametrize("stem", ["a", "data/train-00000-of-00002", "teacher=x/a.b", f"a.{SHARD}"])
 @pytest.mark.parametrize("suffix", [PARQUET, *JSON_LINES])
 @pytest.mark.parametrize("folder", CORPUS_FOLDERS)
-def test_files_of_the_corpus_have_the_place_of_their_source(folder, suffix, place):
-    """The path of a corpus's rows has the place of their source, and gives it back."""
-    path = shard_path(folder, SHARD, suffix, place)
-    assert path == f"{folder}/{place}.{SHARD}{suffix}"
-    assert parse_path(path) == (folder, SHARD, suffix, place)
+def test_files_of_the_corpus_have_the_stem_of_their_source(folder, suffix, stem):
+    """The path of a corpus's rows has the stem of their source, and gives it back."""
+    path = shard_path(folder, SHARD, suffix, stem)
+    assert path == f"{folder}/{stem}.{SHARD}{suffix}"
+    assert parse_path(path) == (folder, SHARD, suffix, stem)
     assert parse_path(path).path() == path
 
 
 @pytest.mark.parametrize("folder", sorted({*SHARD_FOLDERS} - {*CORPUS_FOLDERS}))
 def test_tables_about_the_corpus_are_in_flat_folders(folder):
-    """Ledger, scores and other tables have no places, so that one glob finds all of them."""
+    """Ledger, scores and other tables have no stems, so that one glob finds all of them."""
     assert shard_path(folder, SHARD, PARQUET, "a/b") == f"{folder}/{SHARD}.parquet"
-    assert parse_path(f"{folder}/x.{SHARD}.parquet").place == ""
+    assert parse_path(f"{folder}/x.{SHARD}.parquet").stem == ""
 
 
 @pytest.mark.parametrize("name", ["part-0", "part-000001-0123456789AB", f"{SHARD}0", f"x{SHARD}"])
-def test_only_a_shards_name_follows_a_place(name):
-    """A file whose name doesn't end in a shard's has no place."""
+def test_only_a_shards_name_follows_a_stem(name):
+    """A file whose name doesn't end in a shard's has no stem."""
     assert SHARD_NAME.fullmatch(name) is None
     assert parse_path(f"clean/x.{name}.parquet") == ("clean", f"x.{name}", PARQUET, "")
 

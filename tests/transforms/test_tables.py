@@ -430,9 +430,9 @@ def check_output(row, tables):
     if row["output"] is None:
         assert row["decision"] in ("drop", "duplicate")
         return
-    folder, name, suffix, place = parse_path(row["output"])
+    folder, name, suffix, stem = parse_path(row["output"])
     assert (folder, name, suffix) == (FOLDER_OF_DECISION[row["decision"]], NAME, PARQUET)
-    assert place == ("" if folder == "rejects" else "corpus")
+    assert stem == ("" if folder == "rejects" else "corpus")
     (held,) = tables[folder].slice(row["output_row"], 1).to_pylist()
     if folder == "rejects":
         assert held["raw"] == b"raw %d" % row["row"]
@@ -540,10 +540,10 @@ def test_outputs_of_json_lines_are_compressed_like_the_input(build_lines, bank, 
     """Files of one compression give files of it; a shard of several isn't compressed."""
     shard, made = build_lines(LINES, bank, FOX_AND_OWL, names=names)
     outputs = {row["output"] for row in made.tables["ledger"].to_pylist()}
-    name, place = shard.plan.name, names[0].partition(".")[0]
+    name, stem = shard.plan.name, names[0].partition(".")[0]
     assert outputs == {
-        f"clean/{place}.{name}{suffix}",
-        f"quarantine/{place}.{name}{suffix}",
+        f"clean/{stem}.{name}{suffix}",
+        f"quarantine/{stem}.{name}{suffix}",
         f"rejects/{name}.parquet",
     }
     assert made.tables["clean"].suffix == made.tables["quarantine"].suffix == suffix

@@ -80,7 +80,7 @@ def test_a_shard_writes_its_files_and_its_receipt(tmp_path, decided, bank, desti
     name, run = decided.plan.name, tmp_path / "run"
     files = read_files(run)
     folders = ("clean", "quarantine", "rejects", "swaplist", "ledger", "scores", "spans")
-    paths = {shard_path(folder, name, place="corpus") for folder in folders}
+    paths = {shard_path(folder, name, stem="corpus") for folder in folders}
     assert set(files) == {*paths, receipt_path(name)}
     assert (receipt.shard, receipt.rows, receipt.run) == (name, 5, RUN_ID)
     assert receipt.decisions == {"duplicate": 1, "keep": 1, "mask": 1, "quarantine": 1, "reject": 1}

@@ -57,15 +57,15 @@ class Scanner:
 
     def find_ends(self, block: bytes) -> list[int]:
         """Return the indices after the values that end in a block, commas and brackets excluded."""
-        signs, places = self._find_signs(block)
+        signs, offsets = self._find_signs(block)
         steps = STEPS[signs]
         depths = self._depth + np.cumsum(steps)
         self._depth = int(depths[-1]) if len(depths) else self._depth
         if self._within == OBJECTS:
-            ends, last = places[(steps < 0) & (depths == 0)] + 1, places[depths < 0]
+            ends, last = offsets[(steps < 0) & (depths == 0)] + 1, offsets[depths < 0]
         else:
-            last = places[depths == 0]
-            ends = places[((signs == COMMA) & (depths == 1)) | (depths == 0)]
+            last = offsets[depths == 0]
+            ends = offsets[((signs == COMMA) & (depths == 1)) | (depths == 0)]
         if len(last):
             self.last = int(last[0])
             ends = ends[ends <= self.last]
@@ -79,12 +79,12 @@ class Scanner:
             plain = plain.replace(b"\\\\", b"__").replace(b'\\"', b"__")
         self._escaped = plain.endswith(b"\\")
         signs = SIGNS[np.frombuffer(plain, np.uint8)]
-        places = np.flatnonzero(signs)
-        signs = signs[places]
+        offsets = np.flatnonzero(signs)
+        signs = signs[offsets]
         inside = (np.cumsum(signs == QUOTE) + self._in_string) % 2
         self._in_string = bool(inside[-1]) if len(inside) else self._in_string
         outside = (inside == 0) & (signs != QUOTE)
-        return signs[outside], places[outside]
+        return signs[outside], offsets[outside]
 
 
 class _Value:

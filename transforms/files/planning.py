@@ -12,9 +12,9 @@ from schemas.digests import digest_config
 from transforms.files.compression import Compression
 from transforms.files.kinds import SWEPT, Kind
 from transforms.files.partitions import read_partitions
-from transforms.files.places import find_place
 from transforms.files.sources import Source
 from transforms.files.splits import SplitSigns, find_split, read_split_signs
+from transforms.files.stems import build_stem
 from transforms.files.surveys import Cut
 
 NUMBER_DIGITS = 6
@@ -57,9 +57,9 @@ class ShardPlan(NamedTuple):
         return sum(piece.rows for piece in self.pieces)
 
     @property
-    def place(self) -> str:
+    def stem(self) -> str:
         """Return the path for its rows below `clean/`: that of the first of its sources."""
-        return find_place(self.pieces[0].source) if self.pieces else ""
+        return build_stem(self.pieces[0].source) if self.pieces else ""
 
     @property
     def split(self) -> str | None:

@@ -19,9 +19,9 @@ from transforms.files.compression import Compression
 from transforms.files.kinds import KIND_NAMES, TABLES, Kind, detect_kind, is_data_file
 from transforms.files.names import leave_out_repeats, name_files
 from transforms.files.partitions import read_partitions
-from transforms.files.places import find_place
 from transforms.files.reconciliation import Reconciled, TableSchema, reconcile
 from transforms.files.side_files import leave_out_side_files, refuse_unfinished_run
+from transforms.files.stems import build_stem
 from transforms.files.surveys import Cut, survey_content
 from transforms.records.columns import find_type, is_path
 from transforms.records.formats import Layout
@@ -103,7 +103,7 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
     files, repeats = leave_out_repeats([file for file in name_files(found) if file.uri in chosen])
     notices += repeats
     # the order of the outputs' names, which differs from that of the URIs for a few odd names
-    files.sort(key=lambda file: (f"{find_place(file.name)}.part-", file.uri))
+    files.sort(key=lambda file: (f"{build_stem(file.name)}.part-", file.uri))
     wanted = tuple(dict.fromkeys((*filter(is_path, paths), *USUAL_PATHS)))
     with ThreadPoolExecutor(4) as pool:
         found_sources = pool.map(

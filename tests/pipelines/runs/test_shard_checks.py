@@ -55,10 +55,10 @@ def find_paths(manifest: Manifest, folder: str, shard: str) -> list[str]:
 
 
 def test_a_file_that_was_moved_to_another_split(run):
-    """The place of a file follows from the source in the ledger, even if the ledger names it."""
+    """The stem of a file follows from the source in the ledger, even if the ledger names it."""
     folder, manifest = run
     (own,) = find_paths(manifest, "clean", manifest.shards[0][0])
-    moved = parse_path(own)._replace(place="test/x").path()
+    moved = parse_path(own)._replace(stem="test/x").path()
     (folder / "clean" / "test").mkdir()
     (folder / own).rename(folder / moved)
 

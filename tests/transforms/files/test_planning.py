@@ -73,17 +73,17 @@ def test_only_files_of_one_folder_and_split_share_a_shard(one, other, shared):
     assert [len(plan.pieces) for task in tasks for plan in task] == ([2] if shared else [1, 1])
 
 
-def test_a_plan_knows_the_place_of_its_rows():
+def test_a_plan_knows_the_stem_of_its_rows():
     """Place, split and partitions are those of the shard's sources."""
     tasks = plan_shards(
         [small("teacher=a/test-1.jsonl", 1), small("teacher=a/test-2.jsonl", 1)], WIDE
     )
     ((plan,),) = tasks
-    assert plan.place == "teacher=a/test-1"
+    assert plan.stem == "teacher=a/test-1"
     assert plan.split == "test"
     assert plan.partitions == {"teacher": "a"}
     empty = ShardPlan("part-0", ())
-    assert (empty.place, empty.split, empty.partitions) == ("", None, {})
+    assert (empty.stem, empty.split, empty.partitions) == ("", None, {})
 
 
 def test_a_large_file_shares_no_shard():

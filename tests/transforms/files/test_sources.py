@@ -74,7 +74,7 @@ def test_sources_are_in_the_order_of_their_outputs(tmp_path, json_lines):
     assert sorted(found) == sorted(names)
     assert found[:4] == ["a-b/c.jsonl", "a.b.jsonl", "a.jsonl", "a.x.jsonl"]
     outputs = [
-        shard_path("clean", plan.name, ".jsonl", plan.place)
+        shard_path("clean", plan.name, ".jsonl", plan.stem)
         for task in plan_shards(corpus.sources, WIDE)
         for plan in task
     ]

@@ -1,7 +1,7 @@
-"""Places: the folder and the name of a source, made safe for the files with its rows.
+"""Stems: the folder and the name of a source, made safe for the files with its rows.
 
-The files of `clean/` and `quarantine/` are at the place of their source, so that they belong to the
-same split and have the same partition keys.
+The names of files in `clean/` and `quarantine/` begin with the stem of their source, so the files
+belong to the same split and have the same partition keys.
 """
 
 from __future__ import annotations
@@ -39,23 +39,25 @@ _SUFFIX = re.compile(
 _SHARD = re.compile(rf"\.{SHARD_NAME.pattern}\Z")
 
 
-def find_place(source: str) -> str:
+def build_stem(source: str) -> str:
     """Return the path below `clean/` for the rows of a source, without the shard and the suffix.
 
-    Names in it are equal to the source's unless they are unsafe or long. Two sources may share a
-    place.
+    Names in it are equal to the source's unless they are unsafe or long. Two sources may have the
+    same stem.
     """
     *folders, file = source.split("/")
-    return "/".join([*map(_make_folder_safe, folders), _make_safe(_find_stem(file), FILE_BYTES)])
+    return "/".join(
+        [*map(_make_folder_safe, folders), _make_safe(_strip_suffixes(file), FILE_BYTES)]
+    )
 
 
-def is_place(path: str) -> bool:
-    """Return whether a path may be a place: every name in it is safe."""
+def is_stem(path: str) -> bool:
+    """Return whether a path may be a stem: every name in it is safe."""
     *folders, file = path.split("/")
     return [*map(_make_folder_safe, folders), _make_safe(file, FILE_BYTES)] == [*folders, file]
 
 
-def _find_stem(file: str) -> str:
+def _strip_suffixes(file: str) -> str:
     """Return a file's name without the suffixes of its format, compression and earlier shard."""
     end = next(index for index in range(len(file) + 1) if _SUFFIX.fullmatch(file, index))
     earlier = _SHARD.search(file, 1, end)

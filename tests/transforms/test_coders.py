@@ -39,7 +39,7 @@ def test_registering_returns_the_class():
 def test_the_size_is_that_of_the_table():
     """A shard of any stage has the size of its table, and other elements count as plans."""
     shard = build_shard()
-    identified = build_shard(IdentifiedShard, segments=None, digests=[], lots=[])
+    identified = build_shard(IdentifiedShard, segments=None, digests=[], lots=[], columns={})
     assert estimate_size(shard) == estimate_size(identified) == shard.table.nbytes > 0
     assert estimate_size("plan") == BYTES_PER_PLAN
 

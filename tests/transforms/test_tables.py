@@ -476,7 +476,7 @@ LINES = [
     b"{ }",
     b'{"text": "A fox. A dog.", "n": 12345678901234567890123}',
     b'{"text": 7}',
-    b'{"text": "An owl and a fox.", "text": "A fox."}',
+    b'{"n": 1, "text": "A fox.", "n": 2}',
 ]
 FOX_AND_OWL = (build_rule("fox", action="mask"), build_rule("owl", action="quarantine"))
 

@@ -168,7 +168,7 @@ class TerminalReporter:
         self.console.print(tabulate_traits(manifest))
         if manifest.unscored:
             notice = warn(
-                f"{manifest.unscored:,} rows have no text that any trait looks at: nothing is "
+                f"rows without text that any trait looks at: {manifest.unscored:,}; nothing is "
                 "known about them (their scores are null)"
             )
             self.say(str(notice))

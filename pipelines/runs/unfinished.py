@@ -197,7 +197,7 @@ def require_ours(run: str, record: RunRecord) -> None:
 
 def clear_run(run: str) -> None:
     """Remove a run's files, the manifest first: a partly removed run must not look finished."""
-    storage.write_bytes(storage.join(run, CLEARING), b"")
+    storage.write_bytes(storage.join(run, CLEARING), b"this run is being removed\n")
     storage.remove_tree(storage.join(run, MANIFEST))
     for folder in FOLDERS:
         storage.remove_tree(storage.join(run, folder))

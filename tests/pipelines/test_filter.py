@@ -475,7 +475,7 @@ def test_unscored_rows_are_counted_and_reported(config, corpus, policy, capsys):
         manifest = run_filter(removing, listener=reporter)
     assert manifest.unscored == 5
     assert manifest.conservation.by_decision == {"keep": 32 + 5, "quarantine": 8}
-    assert "warning: 5 rows have no text that any trait looks at" in capsys.readouterr().err
+    assert "warning: rows without text that any trait looks at: 5;" in capsys.readouterr().err
     assert verify_run(config.output) == []
     path = Path(config.output) / "manifest.json"
     read = Manifest.model_validate_json(path.read_bytes())

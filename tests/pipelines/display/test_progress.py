@@ -212,7 +212,7 @@ def test_the_summary_ends_the_progress(run, reporter):
         reporter(RunSummarised(manifest.model_copy(update={"unscored": 1234})))
         assert threading.active_count() == before
     printed = read_output(reporter)
-    assert "warning: 1,234 rows have no text that any trait looks at" in printed
+    assert "warning: rows without text that any trait looks at: 1,234;" in printed
     assert re.search(r"[\d.]+ s, [\d,]+ rows/s, 0 tokens/s, padding 0\.0%, no model", printed)
     assert printed.index("40 rows in") < printed.index("heron") < printed.index("warning")
 

@@ -436,12 +436,14 @@ def _read_case(path: Path, case: Case) -> str:
             found = shard if layout is None else identify(shard, layout)
             if found.lines is None:
                 encode_parquet(found.table)
-            if altered := _find_altered(found, case):
+            find = _find_altered if source.kind == "jsonl" else _find_other_values
+            if altered := find(found, case):
                 return altered
             numbers += [*found.numbers, *(reject.row for reject in found.rejects)]
     if sorted(numbers) != list(range(source.rows)):
         return f"{source.rows} rows surveyed, rows {sorted(numbers)[:50]} came out"
-    if case.rows is not None and case.rows != source.rows:
+    counted = source.kind in ("jsonl", "parquet")  # joined objects have more rows than lines
+    if counted and case.rows is not None and case.rows != source.rows:
         return f"the file has {case.rows} rows, {source.rows} were surveyed"
     return ""
 
@@ -474,6 +476,37 @@ def _find_altered(shard: Shard, case: Case) -> str:
         if parse_line(line)[0].get("congener") != {"decision": "flag"}
     ]
     return f"rows {altered[:50]} are altered" if altered else ""
+
+
+def _find_other_values(shard: Shard, case: Case) -> str:
+    """Return a description of elements and joined objects with other values, empty if none has.
+
+    A file whose line breaks are damaged is read as objects, one after the other. Only the values
+    before the first one that Python can't parse are compared.
+    """
+    plain = unpack_lines(case.name, case.data) if shard.lines is not None else None
+    if shard.lines is None or plain is None:
+        return ""
+    values = list(_parse_values(plain.removeprefix(BOM).decode("utf-8", "replace")))
+    altered = [
+        number
+        for number, line in zip(shard.numbers, shard.lines, strict=True)
+        if number < len(values) and repr(json.loads(line)) != repr(values[number])
+    ]
+    return f"values {altered[:50]} are altered" if altered else ""
+
+
+def _parse_values(text: str) -> Iterator[Any]:
+    """Yield the elements of an array, or the values of a text one after the other."""
+    decoder, offset = json.JSONDecoder(), 0
+    while True:
+        while offset < len(text) and (text[offset].isspace() or text[offset] in "[,]"):
+            offset += 1
+        try:
+            value, offset = decoder.raw_decode(text, offset)
+        except (ValueError, RecursionError):
+            return
+        yield value
 
 
 # The run

@@ -14,6 +14,7 @@ from schemas.receipts import Receipt
 from transforms.files.samples import Sample, find_unsampled, list_objects
 from transforms.files.shards import Shard
 from transforms.files.sources import Corpus
+from transforms.identify import require_valid
 from transforms.poison import isolate_failures, keep_rows
 from transforms.records.coverage import RowNames, UnreadFields, count_texts
 from transforms.records.formats import Layout
@@ -64,11 +65,13 @@ def _find_unsampled(sample: Sample, corpus: Corpus, known: Collection[str]) -> t
 
 def _extract_segments(shard: Shard, layout: Layout) -> tuple[Segments, dict[int, str]]:
     """Return the segments of the rows that can be split, and why others can't."""
-    return isolate_failures(
-        shard.table.num_rows,
-        lambda rows: extract_segments(keep_rows(shard, rows).table, layout),
-        "splitting the row into segments",
-    )
+
+    def attempt(rows: Sequence[int]) -> Segments:
+        table = keep_rows(shard, rows).table
+        require_valid(table)
+        return extract_segments(table, layout)
+
+    return isolate_failures(shard.table.num_rows, attempt, "splitting the row into segments")
 
 
 def _observe_fields(

@@ -64,7 +64,7 @@ def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
 
 
 def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
-    _require_valid(shard.table)
+    require_valid(shard.table)
     companions = find_companions(shard, layout)
     segments = assign_sides(extract_segments(shard.table, layout), layout, companions)
     return IdentifiedShard(
@@ -94,7 +94,7 @@ def read_record(shard: Shard, row: int) -> dict[str, Any]:
     return record
 
 
-def _require_valid(table: pa.Table) -> None:
+def require_valid(table: pa.Table) -> None:
     """Check every value in all columns of a table: text in a Parquet file may be invalid UTF-8.
 
     Raises: pa.ArrowInvalid: a value isn't valid for its type.

@@ -154,7 +154,7 @@ def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
 
     A name is a trait folder, a folder of trait folders, or the id of a trait in the library.
 
-    Raises: CardError: a name is none of these, a card has a mistake, or two cards have one id.
+    Raises: CardError: no trait has a name, a card has a mistake, or two cards have one id.
     """
     folders = (
         [folder for name in names for folder in _find_folders(name)]

@@ -74,7 +74,7 @@ def get_below(value: Any, steps: Iterable[str | int]) -> Any:
 
 
 def find_type(schema: pa.Schema, name: str) -> pa.DataType | None:
-    """Return the type of a column, or None if there is none of this name."""
+    """Return the type of a column, or None if the schema has no such column."""
     column = find_column(name, schema.names)
     if column is None or (steps := split_steps(name[len(column) :])) is None:
         return None

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.json_values import JSON
 from transforms.records import json_columns
 from transforms.records.json_columns import (
     IS_LOT,
@@ -92,20 +93,6 @@ def test_columns_with_a_value_are_filled():
     assert kinds.list_filled() == ["b", "c", "d"]
 
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False)
-    | st.text("abc\ud800", max_size=3),
-    lambda below: (
-        st.lists(below, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["role", "content", "from", "type", "text", ""]), below, max_size=3
-        )
-    ),
-    max_leaves=8,
-)
 ROWS = st.lists(st.dictionaries(st.sampled_from("pqr"), JSON, max_size=3), max_size=6)
 
 

@@ -7,26 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.json_values import JSON
 from transforms.records.json_texts import (
     build_texts,
     encode_calls,
     encode_json,
     replace_surrogates,
-)
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False)
-    | st.text("abc\ud800", max_size=3),
-    lambda below: (
-        st.lists(below, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["role", "content", "from", "type", "text", ""]), below, max_size=3
-        )
-    ),
-    max_leaves=8,
 )
 
 

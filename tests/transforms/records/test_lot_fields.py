@@ -43,7 +43,11 @@ def test_dates_have_a_day(value, day):
     assert format_day(value) == day
 
 
-@given(st.datetimes(datetime(2002, 1, 1), datetime(2200, 1, 1)), st.sampled_from([1, 1000]))  # noqa: DTZ001 - hypothesis takes naive bounds
+FIRST, LAST = datetime(2002, 1, 1), datetime(2200, 1, 1)  # noqa: DTZ001 - naive, for hypothesis
+MOMENTS = st.datetimes(FIRST, LAST)
+
+
+@given(MOMENTS, st.sampled_from([1, 1000]))
 def test_epochs_are_the_days_of_their_dates(moment, units):
     """Whatever the moment, its epoch in seconds or milliseconds gives its day."""
     moment = moment.replace(tzinfo=UTC)

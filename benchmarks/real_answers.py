@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from benchmarks.measure import Report, list_teacher_files, parse_arguments, time_filter
 from classifiers.library import find_cards
 from pipelines.config import FilterConfig, Hardware
-from transforms.records.lookup import get_field_text
+from transforms.records.field_paths import get_field_text
 
 REPORT, DEVELOPMENT = 1, 0
 """The parity of a model's number in alphabetical order and of a prompt's number in its file.

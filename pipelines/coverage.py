@@ -16,9 +16,9 @@ from transforms.files.shards import Shard
 from transforms.files.sources import Corpus
 from transforms.identify import require_valid
 from transforms.poison import isolate_failures, keep_rows
-from transforms.records.coverage import RowNames, UnreadFields, count_texts
 from transforms.records.formats import Layout
 from transforms.records.segments import Segments, extract_segments
+from transforms.records.unread_text import RowNames, UnreadFields, count_texts
 
 UNREAD_NAMED = 8
 """The most kinds of text that a notice names."""

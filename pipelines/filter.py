@@ -13,9 +13,9 @@ from typing import NamedTuple
 import apache_beam as beam
 
 from pipelines.banks import save_bank
-from pipelines.checks import check_settings
 from pipelines.config import FilterConfig
 from pipelines.coverage import check_unread, complete_coverage
+from pipelines.early_checks import check_settings
 from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
 from pipelines.plan import FilterPlan, settle
 from pipelines.runs import publication, unfinished

@@ -15,9 +15,9 @@ from pipelines.display.charts import (
     lay_out_waterfall,
 )
 from pipelines.display.excerpts import Piece, build_excerpt, escape_name
-from pipelines.runs.examples import Example, TraitExamples, find_examples
 from pipelines.runs.finished import list_outputs, report_damage
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.report_examples import Example, TraitExamples, find_examples
 from pipelines.runs.summaries import (
     CONFIDENCE,
     GroupShare,

@@ -27,7 +27,7 @@ from transforms.files.conversions import convert_lines, encode_rows
 from transforms.files.json_lines import JsonLines, parse_line
 from transforms.files.planning import ShardPlan
 from transforms.listeners import emit
-from transforms.records.coverage import RowNames, count_texts
+from transforms.records.unread_text import RowNames, count_texts
 from transforms.tables import build_tables
 
 

@@ -95,7 +95,7 @@ def estimate_cost(
     """
     settings = read_settings(config, inputs, traits, models)
 
-    from pipelines.checks import check_sources
+    from pipelines.early_checks import check_sources
 
     check_sources(settings)
 

@@ -249,7 +249,7 @@ def filter_corpus(
     settings = read_settings(config, *groups)
     given = tuple(beam_options or ())
 
-    from pipelines.checks import check_before_loading
+    from pipelines.early_checks import check_before_loading
 
     check_before_loading(settings, restart, given)
 

@@ -99,7 +99,7 @@ def fit_traits(
     """
     settings = read_settings(config, traits, background, models)
 
-    from pipelines.checks import check_fit
+    from pipelines.early_checks import check_fit
 
     check_fit(settings, output, restart)
 

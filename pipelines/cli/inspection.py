@@ -47,7 +47,7 @@ def inspect_run(
     congener inspect run/ --trait vendor-identity --start 5
     congener inspect run/ --teacher 'atlas-*' --date 2026-01-31 --json | jq .
     """
-    from pipelines.checks import check_run
+    from pipelines.early_checks import check_run
 
     check_run(run)
 

@@ -28,7 +28,7 @@ def report_run(run: Run, as_json: Json = False) -> None:
 
     congener report run/ && xdg-open run/report/index.html
     """
-    from pipelines.checks import check_run
+    from pipelines.early_checks import check_run
 
     check_run(run)
 

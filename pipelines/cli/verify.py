@@ -79,7 +79,7 @@ def verify_run(
     congener verify run/ --digest 5d41402abc4b2a76   (detects a forgery that is consistent)
     """
     if not (root or digest):  # a wrong digest is reported before a wrong run
-        from pipelines.checks import check_manifest
+        from pipelines.early_checks import check_manifest
 
         check_manifest(run)
 

@@ -18,7 +18,7 @@ from schemas.outputs import QUARANTINE_EXTRA, ROW_KEY
 from schemas.policies import DECISIONS
 from schemas.runs import parse_path, shard_path
 from schemas.scores import SCORE_DECIMALS, TIE_ORDER, score_column, split_side
-from transforms.records.lookup import get_field_text
+from transforms.records.field_paths import get_field_text
 
 FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
 """The traits that fired on a row of the ledger."""

@@ -31,7 +31,7 @@ from transforms.records.columns import find_type, get_value, take_column
 from transforms.records.companions import find_in_records
 from transforms.records.formats import Layout
 from transforms.records.json_columns import project_rows
-from transforms.records.json_shapes import ARROW_TYPES, Kind, classify_value
+from transforms.records.json_kinds import ARROW_TYPES, Kind, classify_value
 from transforms.records.segments import digest_rows, extract_segments
 
 BY_CERTAINTY: tuple[Kind, ...] = (

@@ -10,8 +10,8 @@ import torch
 
 from classifiers.signals.sequence_classifiers import SequenceClassifier
 from pipelines import plan as module
-from pipelines.checks import require_outside
 from pipelines.config import FilterConfig, Hardware
+from pipelines.early_checks import require_outside
 from pipelines.filter import run_filter
 from pipelines.plan import FilterPlan, settle
 from pipelines.runs.unfinished import compute_run_id

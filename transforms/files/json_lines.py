@@ -17,7 +17,7 @@ from schemas.scores import SCORE_DECIMALS
 from transforms.files.compression import Compression
 from transforms.records.companions import has_untrained_message
 from transforms.records.json_columns import ColumnKinds
-from transforms.records.json_shapes import describe_value
+from transforms.records.json_kinds import describe_value
 
 BOM = b"\xef\xbb\xbf"
 

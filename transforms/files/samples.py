@@ -14,8 +14,8 @@ from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.files.shards import Shard, read_task
 from transforms.files.sources import Corpus, Source
 from transforms.files.surveys import Cut
+from transforms.records.column_types import is_text
 from transforms.records.formats import Layout
-from transforms.records.shapes import is_text
 
 MOST_FILES = 500
 MOST_ROWS = 1_000

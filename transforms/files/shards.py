@@ -25,9 +25,9 @@ from transforms.files.kinds import Kind
 from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.files.shared_schemas import conform, has_types
 from transforms.files.sources import require_unchanged
+from transforms.records.column_types import is_text
 from transforms.records.json_columns import Projection, project_rows
 from transforms.records.repeated_keys import find_repeated_keys
-from transforms.records.shapes import is_text
 
 RAW_LIMIT = 64 << 10
 """Bytes of a reject that are kept."""

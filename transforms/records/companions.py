@@ -16,11 +16,11 @@ import re2
 
 from schemas.digests import digest_bytes
 from schemas.outputs import CLEAN_EXTRA
+from transforms.records.column_types import WRAPPERS
 from transforms.records.columns import find_type, get_value, is_list, list_heads, take_column
 from transforms.records.json_columns import has_values
 from transforms.records.json_texts import encode_json
 from transforms.records.parts import CONTENTS, ROLE_FIELDS
-from transforms.records.shapes import WRAPPERS
 
 PROMPT_COLUMNS = frozenset(
     (

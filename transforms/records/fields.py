@@ -14,11 +14,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.records.column_types import find_wrapper, is_pairs, is_text, is_texts
 from transforms.records.columns import take_column, take_item
 from transforms.records.formats import Layout
 from transforms.records.json_columns import has_values
+from transforms.records.json_kinds import ANSWER
 from transforms.records.json_messages import MESSAGE, STRUCTURED
-from transforms.records.json_shapes import ANSWER
 from transforms.records.json_texts import encode_calls
 from transforms.records.parts import (
     CHANNELS_OF_FIELDS,
@@ -29,7 +30,6 @@ from transforms.records.parts import (
     split_field,
 )
 from transforms.records.roles import CHANNELS, find_channel, normalise_role
-from transforms.records.shapes import find_wrapper, is_pairs, is_text, is_texts
 
 CODES = {name: code for code, name in enumerate(CHANNELS)}
 

@@ -11,9 +11,9 @@ from schemas.corpora import FORMATS, CorpusConfig, FormatName, LotField
 from schemas.errors import InputError
 from schemas.lots import LOT_FIELDS
 from schemas.scores import Side
+from transforms.records.column_types import describe_need, fits, is_message, is_text
 from transforms.records.columns import find_type
-from transforms.records.json_shapes import TYPE_NAMES
-from transforms.records.shapes import describe_need, fits, is_message, is_text
+from transforms.records.json_kinds import TYPE_NAMES
 from transforms.records.usual_names import COLUMN_NAMES, LOT_COLUMNS
 
 STRICT_OPTIONS = (("alpaca", "input"), ("preference", "prompt"))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from transforms.records.columns import HEAD, get_below, get_value, is_path, split_steps
-from transforms.records.json_shapes import (
+from transforms.records.json_kinds import (
     ARROW_TYPES,
     Kind,
     build_column,

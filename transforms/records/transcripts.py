@@ -11,11 +11,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from schemas.corpora import Transcripts
+from transforms.records.column_types import is_text
 from transforms.records.columns import find_type, take_column
 from transforms.records.formats import Layout
 from transforms.records.reasoning import ChannelSpan
 from transforms.records.roles import find_channel, normalise_role
-from transforms.records.shapes import is_text
 
 LONGEST_PREAMBLE = 2_000
 """Characters that may precede the first mark: an instruction to the model, or a system prompt."""

@@ -27,9 +27,9 @@ from transforms.files.shards import (
     read_task,
 )
 from transforms.files.sources import Cut, survey
+from transforms.records.column_types import fits
 from transforms.records.json_columns import select_columns
 from transforms.records.json_messages import MESSAGES
-from transforms.records.shapes import fits
 from transforms.write import encode_parquet
 
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.corpora import CorpusConfig
+from transforms.records.field_paths import get_field_text
 from transforms.records.fields import Codes, CodeTable, FieldPath, read_fields
 from transforms.records.formats import settle_layout
 from transforms.records.json_columns import ColumnKinds, project_rows, select_columns
 from transforms.records.json_messages import MESSAGES as JSON_MESSAGES
-from transforms.records.lookup import get_field_text
 from transforms.records.roles import ROLES
 from transforms.records.segments import extract_segments
 from transforms.records.usual_names import USUAL_PATHS

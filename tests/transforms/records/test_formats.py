@@ -6,8 +6,8 @@ import pytest
 from schemas.corpora import FORMATS, CorpusConfig, LotField
 from schemas.errors import InputError
 from transforms.records.formats import Layout, list_paths, settle_layout
+from transforms.records.json_kinds import ARROW_TYPES
 from transforms.records.json_messages import MESSAGES
-from transforms.records.json_shapes import ARROW_TYPES
 
 STRING = pa.string()
 TURNS = pa.list_(pa.struct([("role", STRING), ("content", STRING)]))

@@ -18,8 +18,8 @@ from transforms.records.json_columns import (
     project_rows,
     select_columns,
 )
+from transforms.records.json_kinds import ARROW_TYPES, classify_value
 from transforms.records.json_messages import MAX_CALL_DEPTH, MESSAGES, PLAIN_FIELDS
-from transforms.records.json_shapes import ARROW_TYPES, classify_value
 
 TURN = {"role": "user", "content": "U"}
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.records.lookup import get_field_text
+from transforms.records.field_paths import get_field_text
 from transforms.records.parts import (
     CHANNELS_OF_FIELDS,
     CHANNELS_OF_KEYS,

@@ -3,8 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from transforms.records.json_shapes import ARROW_TYPES
-from transforms.records.shapes import (
+from transforms.records.column_types import (
     COLUMN_CHECKS,
     describe_need,
     find_wrapper,
@@ -16,6 +15,7 @@ from transforms.records.shapes import (
     is_texts,
     is_turns,
 )
+from transforms.records.json_kinds import ARROW_TYPES
 
 STRING = pa.string()
 MESSAGE = pa.struct([("role", STRING), ("content", STRING)])

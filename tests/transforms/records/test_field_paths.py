@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.corpora import CorpusConfig
+from transforms.records.field_paths import get_field_text
 from transforms.records.formats import settle_layout
 from transforms.records.json_columns import project_rows
 from transforms.records.json_messages import MESSAGES as JSON_MESSAGES
-from transforms.records.lookup import get_field_text
 from transforms.records.segments import extract_segments
 
 TEXTS = st.text(max_size=80) | st.lists(

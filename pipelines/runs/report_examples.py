@@ -17,7 +17,7 @@ from schemas.runs import is_json_lines
 from schemas.scores import is_trained
 from transforms.files import storage
 from transforms.records.columns import find_column
-from transforms.records.lookup import get_field_text
+from transforms.records.field_paths import get_field_text
 
 SHOWN = (*PUBLISHED, "quarantine")
 """The decisions whose rows have their text in the run."""

@@ -8,8 +8,8 @@ import pytest
 
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
-from pipelines.runs.examples import TraitExamples, find_examples
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.report_examples import TraitExamples, find_examples
 from schemas.errors import RunError
 from tests.support.hostile import (
     EMUS,

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.records.json_messages import MAX_CALL_DEPTH, MESSAGES
-from transforms.records.json_shapes import (
+from transforms.records.json_kinds import (
     ARROW_TYPES,
     BUILDERS,
     KINDS,
@@ -20,6 +19,7 @@ from transforms.records.json_shapes import (
     describe_value,
     explain_misfit,
 )
+from transforms.records.json_messages import MAX_CALL_DEPTH, MESSAGES
 
 TURN = {"role": "user", "content": "U"}
 

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from schemas.cards import Scope
 from schemas.corpora import CorpusConfig
-from transforms.records.coverage import (
+from transforms.records.formats import settle_layout
+from transforms.records.json_columns import ColumnKinds, project_rows, select_columns
+from transforms.records.segments import extract_segments
+from transforms.records.unread_text import (
     MOST_PATHS,
     RowNames,
     UnreadFields,
@@ -21,9 +24,6 @@ from transforms.records.coverage import (
     list_prefixes,
     list_strings,
 )
-from transforms.records.formats import settle_layout
-from transforms.records.json_columns import ColumnKinds, project_rows, select_columns
-from transforms.records.segments import extract_segments
 
 ASSISTANT = Scope()
 PROSE = "It is known that the heron stands in the reeds."

@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from classifiers.banks import INDEX_FILE
-from pipelines import checks
-from pipelines.checks import (
+from pipelines import early_checks
+from pipelines.config import FilterConfig, Hardware
+from pipelines.early_checks import (
     check_before_loading,
     check_fit,
     check_manifest,
@@ -16,7 +17,6 @@ from pipelines.checks import (
     check_run,
     check_sources,
 )
-from pipelines.config import FilterConfig, Hardware
 from pipelines.engines.interface import Engine
 from schemas.errors import CardError, InputError, ModelError, RunError, StorageError
 
@@ -152,7 +152,7 @@ def test_globs_are_matched_where_python_can(corpus, tmp_path, monkeypatch, patte
     (corpus / ".hidden").write_text("")
     for given in (pattern, str(tmp_path / pattern)):
         monkeypatch.chdir(tmp_path)
-        assert checks._may_match(given) is matches
+        assert early_checks._may_match(given) is matches
         config = FilterConfig(input=(given,))
         if matches:
             check_sources(config)
@@ -211,14 +211,14 @@ def test_an_output_below_a_file_or_without_permission_is_refused(tmp_path, monke
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file is a file"):
         check_output(str(tmp_path / "file" / "run"))
-    monkeypatch.setattr(checks.os, "access", lambda *_: False)
+    monkeypatch.setattr(early_checks.os, "access", lambda *_: False)
     with pytest.raises(StorageError, match="isn't writable"):
         check_output(str(tmp_path / "new" / "run"))
 
 
 def test_a_bank_is_known_by_its_index(tmp_path, heron):
     """A folder with the index counts as a bank, which fit refuses to replace unasked."""
-    assert checks.BANK_INDEX == INDEX_FILE
+    assert early_checks.BANK_INDEX == INDEX_FILE
     config, bank = FilterConfig(traits=(str(heron),)), tmp_path / "bank"
     check_fit(config, str(bank))
     bank.mkdir()
@@ -248,7 +248,7 @@ def test_an_output_that_can_only_be_read_is_refused(corpus, output):
     """The remedy says how clean rows get to the hub."""
     config = FilterConfig(input=(str(corpus),), output=output)
     with pytest.raises(StorageError, match="this scheme is only read") as caught:
-        checks.check_settings(config)
+        early_checks.check_settings(config)
     assert "hf upload" in caught.value.remedy
 
 
@@ -257,4 +257,4 @@ def test_other_machines_cannot_read_standard_input(tmp_path):
     engine = Engine(runner="flink")
     config = FilterConfig(input=("-",), output=str(tmp_path / "run"), engine=engine)
     with pytest.raises(CardError, match="standard input can't be read by other machines"):
-        checks.check_settings(config)
+        early_checks.check_settings(config)

@@ -17,7 +17,7 @@ from pipelines.config import FilterConfig, Hardware
 from transforms.records.field_paths import get_field_text
 
 REPORT, DEVELOPMENT = 1, 0
-"""The parity of a model's number in alphabetical order and of a prompt's number in its file.
+"""The halves: the parity of a model's alphabetical rank and of a prompt's place in its file.
 
 Choices that were based on real answers used even models and even prompts only. The report uses odd
 ones, so it shares neither with them.

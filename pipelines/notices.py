@@ -108,14 +108,14 @@ def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
 
 
 def describe_split_priority(corpus: Corpus, policy: Policy) -> Iterator[Notice]:
-    """Say which split keeps a row that several splits have, if there are several."""
+    """Say which split keeps a row that is in several of them."""
     splits = dict.fromkeys(find_split(source.name) for source in corpus.sources)
     ordered = sorted(splits, key=lambda split: rank_split(split, policy.split_priority))
     names = [split or "files of no split" for split in ordered]
     if len(names) > 1:
         yield Notice(
-            f"duplicates: a row that several splits have stays in the first of {_list_names(names)}"
-            "; split_priority in the policy changes this order"
+            "duplicates: a row that is in several splits stays only in the first of "
+            f"{_list_names(names)}; split_priority in the policy changes this order"
         )
 
 

@@ -283,6 +283,6 @@ def test_tests_share_helpers_through_support_alone():
 
 @pytest.mark.parametrize("layer", [layer for layer in LAYERS if (ROOT / layer).is_dir()])
 def test_tests_are_as_long_as_the_source(layer):
-    """Each package has at least a line of tests for a line of source."""
+    """Each package has at least one line of tests per line of source."""
     source = count_lines([path for path in MODULES if path.relative_to(ROOT).parts[0] == layer])
     assert count_lines(sorted((ROOT / "tests" / layer).rglob("*.py"))) >= source > 0

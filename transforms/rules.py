@@ -66,7 +66,7 @@ class Rule(NamedTuple):
         return {"rejected": self.rejected, "untrained": self.untrained}.get(side, self.action)
 
     def list_actions(self, sides: Iterable[Side] = ()) -> set[Action]:
-        """Return every action that the rule can take in a corpus with these other sides."""
+        """Return every action that the rule can take if the corpus has these sides too."""
         present: set[str] = {"trained", *sides}
         own = {self._get_side_action(side) for side in present}
         given = {item.action for item in self.exceptions if item.action and item.side in present}

@@ -77,7 +77,7 @@ class ScoredShard(IdentifiedShard):
 
 
 ScoredTexts = tuple[Scores, Segments]
-"""Scores, with the segments that they are scores of."""
+"""Scores, with the segments that they belong to."""
 
 _scorers: dict[tuple[str, EncoderConfig], Scorer] = {}
 _lock = threading.Lock()

@@ -43,7 +43,7 @@ SPELT = {"≥": ">=", "≤": "<=", "«": "<<", "»": ">>", "…": "...", "’": 
 
 
 def spell_signs(error: UnicodeError) -> tuple[str, int]:
-    """Replace characters that an encoding lacks: known signs by ASCII, others by `?`.
+    """Replace characters that an encoding lacks: known ones with ASCII, others with `?`.
 
     This is an error handler of the module `codecs`.
     """

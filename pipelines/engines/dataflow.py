@@ -99,7 +99,7 @@ def _find_wrong_values(given: dict[str, Any], accelerator: str | None) -> Iterat
             "the scoring machines only"
         )
     if accelerator and given["flexrs_goal"]:
-        yield "--flexrs_goal and --accelerator exclude each other"
+        yield "--flexrs_goal and --accelerator can't be combined"
     experiments = {option.partition("=")[0] for option in given["experiments"] or ()}
     if "use_multiple_sdk_containers" in experiments:
         yield "use_multiple_sdk_containers would load the models once for each vCPU"

@@ -20,7 +20,7 @@ NO_LOCKS = "choose an --output on a disk whose filesystem has file locks"
 HELD = (errno.EAGAIN, errno.EACCES)
 
 TRIES = 100
-"""The number of attempts to lock a file that its last holder removes in the meantime.
+"""How often to try again when the last holder removes the file between opening and locking it.
 
 The limit matters on a mount that has vanished, where the folder is missing every time.
 """

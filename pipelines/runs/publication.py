@@ -54,7 +54,7 @@ SOURCE_REMEDY = (
 REJECTS_NAMED = 5
 
 REJECT_SHARE = 0.01
-"""The share of rejects from which a published run counts as a failure.
+"""The share of rejects above which a published run counts as a failure.
 
 It applies if the policy has no `reject_budget`, so nobody has stated how many are expected.
 """

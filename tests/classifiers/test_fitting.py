@@ -53,7 +53,7 @@ def shipped(library):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_no_calibration_text_is_a_training_text(library, shipped, name):
-    """No text is on both sides for any trait, neither as a row nor as a turn of one."""
+    """For no trait is a text on both sides, either as a row or as a turn of one."""
     card = library[name]
     training, calibration = split_clean_text(card, shipped)
     trained = {text for row in training for text in row.texts} | {*card.positives, *card.negatives}

@@ -194,7 +194,7 @@ def test_signals_equal_what_their_parts_compute(scores, scorer, small_bank):
 
 
 def test_windows_lead_to_the_vectors_of_the_evidence(scores, small_bank):
-    """The vector at the window of a dense signal has the score of the row."""
+    """Scoring the vector of a dense signal's best window gives the row's score."""
     for name, signal in (
         ("rain-talk", "exemplars"),
         ("rain-talk", "head"),
@@ -333,7 +333,7 @@ def test_reduction_takes_the_first_of_the_largest(windows, dense):
 
 
 def test_scores_are_rounded_before_they_are_compared():
-    """Windows that differ only in bits that depend on the batch tie, and the first counts."""
+    """Windows tie if only bits that depend on the batch differ, and the first one counts."""
     texts = make_segments((0, "assistant", "answer", ""), (0, "assistant", "answer", ""))
     spans = np.array([[0, 1], [1, 2]], np.int32)
     found = reduce_to_rows(1, texts, [0, 1], np.array([0.5, 0.5 + 1e-6], np.float32), spans)

@@ -170,7 +170,7 @@ def test_a_killed_task_manager_is_survived(clusters, corpus, reference, tmp_path
 
 
 def test_a_killed_worker_pool_is_survived(clusters, corpus, reference, tmp_path):
-    """If the worker pool and its workers are killed in a run, the job recovers too."""
+    """If the worker pool and its workers are killed during a run, the job still recovers."""
     cluster, run = clusters(NEWEST), tmp_path / "run"
     process = cluster.start_congener(*build_arguments(corpus, run))
 

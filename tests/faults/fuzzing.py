@@ -263,7 +263,7 @@ BYTES: tuple[Callable[[random.Random, bytearray], None], ...] = (
 
 
 def damage_bytes(draw: random.Random, data: bytes) -> tuple[bytes, list[str]]:
-    """Damage bytes once to four times; return them and the damage."""
+    """Damage bytes one to four times; return them and the damage."""
     altered, damage = bytearray(data), []
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
         kind = draw.randrange(len(BYTES))

@@ -136,7 +136,10 @@ class Watch:
 
 
 class Watched:
-    """A stream whose writes and flushes are recorded. A write that fails has written half."""
+    """A stream whose writes and flushes are recorded.
+
+    A write that fails has already written half of its data.
+    """
 
     def __init__(self, stream: Any, watch: Watch, path: Any) -> None:
         self._stream, self._watch, self._path = stream, watch, path
@@ -263,7 +266,7 @@ class Nursery:
         return int(self._zygote.stdout.readline())
 
     def has_ended(self, seconds: float) -> bool:
-        """Wait for the run to end, for some seconds at most, and return whether it has."""
+        """Wait up to `seconds` for the run to end, and return whether it has."""
         return bool(select.select([self._zygote.stdout], [], [], seconds)[0])
 
     def await_outcome(self, root: Path) -> Attempt:
@@ -277,7 +280,7 @@ class Nursery:
         return Attempt(int(code), found["stderr"], [Point(*point) for point in found["points"]])
 
     def run(self, config: FilterConfig, root: Path, **how: Any) -> Attempt:
-        """Start a run, wait for it and return its end."""
+        """Start a run, wait for it and return its outcome."""
         self.start(config, root, **how)
         return self.await_outcome(root)
 

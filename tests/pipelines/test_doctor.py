@@ -79,7 +79,7 @@ def test_the_cache_is_counted(monkeypatch, tmp_path):
 
 
 def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
-    """It is no fault, since runs go on without it; the variable names another folder."""
+    """An unwritable cache isn't a fault, since runs work without one; a variable names another."""
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda *_: False)
     check = doctor._check_cache()

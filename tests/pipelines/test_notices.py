@@ -158,7 +158,7 @@ def test_calibration_is_described(bank):
 
 
 def test_each_source_of_clean_text_has_a_notice(bank, card_folder, config):
-    """Traits that were calibrated on different texts are described apart."""
+    """Traits that were calibrated on different texts are described separately."""
     folder = card_folder("stork", "signals: {lexicon: {patterns: ['storks?']}}\n")
     both = prepare_bank(config.model_copy(update={"traits": (*config.traits, str(folder))})).bank
     both.traits["stork"].calibrated_on = "--background mine"

@@ -36,7 +36,7 @@ COVERAGE = Coverage(
 
 
 def select(roles, columns) -> Coverage:
-    """Return the trained part of the corpus, for a policy with these roles and columns."""
+    """Return the trained part of the corpus, given these untrained roles and columns."""
     policy = {"untrained_roles": roles, "untrained_columns": columns}
     return COVERAGE.model_copy(update=policy).select_trained()
 

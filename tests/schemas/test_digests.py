@@ -232,7 +232,7 @@ def rfc6962_root(leaves):
 
 @given(LEAVES)
 def test_the_merkle_root_is_that_of_rfc_6962(leaves):
-    """The root equals the one of the recursive definition."""
+    """The root equals that of the recursive definition."""
     assert compute_merkle_root(leaves) == rfc6962_root(leaves)
 
 

@@ -41,7 +41,7 @@ def hash_rows(*rows):
 
 @pytest.mark.parametrize("name", LEDGER.names)
 def test_a_hash_covers_every_column(name):
-    """Another value in a column, null, or a text that looks like null gives another hash."""
+    """A different value gives a different hash, and so does null or a text that looks like it."""
     value = ROW[name]
     others = (
         [[], [*value, *value]]

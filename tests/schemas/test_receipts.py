@@ -62,7 +62,7 @@ def test_equal_receipts_have_equal_bytes():
     ],
 )
 def test_a_damaged_receipt_is_refused(damaged):
-    """Bytes that were cut, changed or never a receipt are refused."""
+    """Bytes that were cut or changed, or never were a receipt, are refused."""
     assert damaged != DATA
     with pytest.raises(ValueError, match="receipt is damaged"):
         parse_receipt(damaged)

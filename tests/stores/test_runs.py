@@ -87,7 +87,7 @@ def cut_power(*_):
 
 
 def test_a_run_on_a_store_equals_a_local_one(store, config, local):
-    """A run with input, bank and output on the store has a local run's bytes and can be read."""
+    """A run whose input, bank and output are on the store gives a local run's bytes."""
     run_fit(config, store.uri("bank"))
     with pytest.raises(RunError, match="already holds a bank"):
         run_fit(config, store.uri("bank"))

@@ -105,7 +105,7 @@ def filter_hostile_corpus(folder: Path) -> tuple[str, Manifest]:
 def filter_answers(
     folder: Path, answers: Sequence[str], traits: Sequence[str], policy: str = ""
 ) -> str:
-    """Filter conversations that have no field of a lot, and return the run directory."""
+    """Filter conversations that have no lot fields, and return the run directory."""
     question = {"role": "user", "content": "q"}
     lines = [
         json.dumps({"messages": [question, {"role": "assistant", "content": answer}]})
@@ -115,5 +115,5 @@ def filter_answers(
 
 
 def find_acting(text: str) -> set[str]:
-    """Return the characters of a text that act instead of showing, line breaks apart."""
+    """Return a text's control and invisible characters, except line breaks."""
     return {char for char in text if unicodedata.category(char) in HIDDEN} - {"\n"}

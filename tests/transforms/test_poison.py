@@ -149,7 +149,7 @@ def test_rejects_are_in_the_order_of_the_input(make_shard):
 
 
 def test_a_rejected_row_of_json_lines_keeps_its_bytes(tmp_path, json_lines, read_corpus):
-    """Rows are kept with their lines, and a row that becomes a reject has the line's beginning."""
+    """Rows are kept with their lines, and a reject keeps its line's beginning."""
     lines = [b'{"text": "a", "n": NaN}', b'{"text": "%s"}' % (b"b" * RAW_LIMIT), b'{"text":"c"} ']
     _, (shard,) = read_corpus(json_lines(tmp_path / "x.jsonl", lines))
     part = keep_rows(shard, [0, 2])

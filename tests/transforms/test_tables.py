@@ -426,7 +426,7 @@ def test_rows_are_conserved(with_scores, bank, scores, broken, actions, duplicat
 
 
 def check_output(row, tables):
-    """Check that a ledger row's output is that row, in the folder of its decision."""
+    """Check that a ledger row's `output` points to that row, in its decision's folder."""
     if row["output"] is None:
         assert row["decision"] in ("drop", "duplicate")
         return
@@ -537,7 +537,7 @@ def test_json_lines_have_no_note_without_the_extra_column(build_lines, bank):
     ],
 )
 def test_outputs_of_json_lines_are_compressed_like_the_input(build_lines, bank, names, suffix):
-    """Files of one compression give files of it; a shard of several isn't compressed."""
+    """A shard's outputs are compressed like its input files, if those are all compressed alike."""
     shard, made = build_lines(LINES, bank, FOX_AND_OWL, names=names)
     outputs = {row["output"] for row in made.tables["ledger"].to_pylist()}
     name, stem = shard.plan.name, names[0].partition(".")[0]

@@ -117,7 +117,7 @@ class CsvReader:
         if self._lines.count > begin:
             raise InputError(
                 f"the quotes of the row on lines {begin:,} to {self._lines.count:,} aren't "
-                f"balanced, so rows may be lost in it: {error}",
+                f"balanced, so it may have swallowed other rows:  {error}",
                 where=self._uri,
                 remedy="double the quotes inside quoted values",
             ) from error

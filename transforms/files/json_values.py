@@ -213,7 +213,7 @@ def _require_end(
 def refuse_lists(uri: str, name: str = "conversations", each: str = "") -> InputError:
     """Return the error for a file whose rows are lists of turns.
 
-    `name` is the column that they need, and `each` the expression of jq for one of them.
+    `name` is the column that they need, and `each` is the jq expression for one of them.
     """
     return InputError(
         "has lists of turns for rows, and a row is an object",

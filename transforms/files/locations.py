@@ -12,7 +12,7 @@ STDIN = "stdin://stdin"
 WEB, HUB = ("https://", "http://"), "hf://"
 
 READ_ONLY = (STDIN, HUB, *WEB)
-"""The beginnings of URIs that are read and can't be written."""
+"""The prefixes of URIs that can be read but not written."""
 
 STORES = ("gs://", "s3://", "hdfs://")
 

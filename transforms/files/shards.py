@@ -298,7 +298,7 @@ def measure_expanded(array: pa.Array) -> int:
 
 
 def open_rows(piece: SourcePiece, schema: pa.Schema) -> RowStream:
-    """Open the source of `piece` at its first row or before.
+    """Open the source of `piece` at or before its first row.
 
     Raises: InputError: the source can't be opened.
     """

@@ -92,7 +92,7 @@ def _refuse_runs(uris: Collection[str], named: Collection[str]) -> None:
 
 
 def _read_lists(uris: Collection[str]) -> set[str]:
-    """Return the files that folders of `save_to_disk` list.
+    """Return the files listed in the folders that `save_to_disk` wrote.
 
     Raises: InputError: one of them, or a split, is missing.
     """

@@ -110,8 +110,8 @@ def _survey_values(
         raise InputError(
             "has no JSON object with a field" + (f": {first_error}" if first_error else ""),
             where=uri,
-            remedy="write one object per line; remove the file if it is empty, "
-            "which is often a part of a failed export",
+            remedy="write one object per line; if the file is empty, remove it, since a failed "
+            "export often leaves such files",
         )
     return SurveyedFile(cuts.rows, cuts.finish(), None, kinds)
 

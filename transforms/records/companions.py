@@ -250,7 +250,7 @@ def _list_message_fields(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]
 
 
 def list_other_parts(content: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the index and the fields of each part of a content that isn't text alone.
+    """Yield the index and fields of each part of a message's content that isn't just text.
 
     The fields with text, which is read elsewhere, are left out.
     """

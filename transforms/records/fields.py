@@ -41,7 +41,7 @@ SPEAKERS = {
     **dict.fromkeys(("instruction", "input", "prompt"), "user"),
     **dict.fromkeys(("messages", "conversations"), ""),
 }
-"""The role of text, and of messages without a role, in a format's column: else the assistant's."""
+"""The role of a column's text, and of its messages without a role; other columns' is assistant."""
 
 READING_ORDER = (
     "system",

@@ -1,4 +1,4 @@
-"""Messages of JSON: lists of objects of any shape as Arrow arrays of what is read of them."""
+"""JSON messages of any shape, as Arrow arrays of the fields that congener reads."""
 
 from __future__ import annotations
 

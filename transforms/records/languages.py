@@ -161,7 +161,7 @@ def _classify_scripts(head: pa.LargeStringArray, lengths: np.ndarray) -> np.ndar
 
 
 def _tabulate_scripts() -> np.ndarray:
-    """Return the script of each code point below 0x20000; other signs than letters have none."""
+    """Return the script of each code point below 0x20000; only letters have one."""
     table = np.full(0x20000, len(LANGUAGES), np.int64)
     for start, end in ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0x24F), (0x1E00, 0x1EFF)):
         table[start : end + 1] = ENGLISH

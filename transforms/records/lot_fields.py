@@ -19,7 +19,7 @@ DAY_CHARACTERS = 10
 EPOCH = re.compile(r"\d+(?:\.\d+)?")
 
 SECONDS_OF_DIGITS = {10: 1.0, 13: 1e-3, 16: 1e-6, 19: 1e-9}
-"""Seconds of a unit of an epoch, by the digits that it has from 2001 to 2286."""
+"""Seconds per unit of an epoch timestamp, by its number of digits from 2001 to 2286."""
 
 PROMPT_HEX = 8
 """Hex digits that name a system prompt in a lot."""

@@ -68,7 +68,7 @@ def _list_labels(layout: Layout) -> tuple[str, ...]:
 
 
 def _has_flags(kind: pa.DataType) -> bool:
-    """Return whether a type is that of messages of Parquet with a flag for training."""
+    """Return whether a type is that of Parquet messages that carry a training flag."""
     kind = kind.value_type if is_list(kind) else kind
     return pa.types.is_struct(kind) and any(
         item.name in FLAGS and any(check(item.type) for check in FLAG_CHECKS) for item in kind

@@ -23,7 +23,7 @@ LONGEST_PREAMBLE = 2_000
 LONGEST_MARK = 200
 
 CLEAR_MAJORITY = 0.5
-"""The share of a column's texts that must be transcripts, to read the column as transcripts."""
+"""A column is read as transcripts if more than this share of its texts are transcripts."""
 
 
 class Turn(NamedTuple):
@@ -223,7 +223,7 @@ def _read_name(template: str, name: str) -> tuple[str, str]:
 
 
 def _trim_part(channel: str, text: str, start: int, end: int) -> ChannelSpan:
-    """Return a part of a text without white space and tokens of the template at both ends."""
+    """Return a part of a text, stripped of white space and template tokens at both ends."""
     leading = LEADING_TOKENS.match(text, start, end)
     start = leading.end() if leading else start
     while end > start:
@@ -237,7 +237,7 @@ def _trim_part(channel: str, text: str, start: int, end: int) -> ChannelSpan:
 
 
 def _find_last_token(text: str, start: int, end: int) -> str:
-    """Return the token of a template that is at the end of a part of a text, or nothing."""
+    """Return the template token that ends a part of a text, or an empty string."""
     if text[end - 1] not in LAST_CHARACTERS:
         return ""
     return next((token for token in LAST_TOKENS if text.endswith(token, start, end)), "")

@@ -158,7 +158,7 @@ def count_words(text: str) -> int:
 
 
 class UnreadFields:
-    """Collects the text in fields of rows that no segment has."""
+    """Collects the text in a row's fields that isn't part of any segment."""
 
     def __init__(self) -> None:
         self._rows = 0

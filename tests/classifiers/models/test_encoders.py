@@ -224,7 +224,7 @@ def test_a_shortage_among_parallel_batches_loses_nothing(lengths, budget, memory
 
 
 def test_torch_keeps_its_number_of_threads(encoder):
-    """After encoding, torch's number of threads is the same, for new threads too."""
+    """Encoding leaves torch's number of threads unchanged, for new threads too."""
     before = torch.get_num_threads()
     model = copy_encoder(encoder, token_budget=64)
     model.encode(model.cut_windows(TEXTS))

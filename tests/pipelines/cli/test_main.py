@@ -319,7 +319,7 @@ def test_other_errors_keep_their_trace():
 
 
 def test_ascii_terminals_get_every_command(tmp_path):
-    """A table with other signs is printed in ASCII, without a trace and without colours."""
+    """A table with non-ASCII characters is printed in ASCII, without a traceback or colours."""
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
         [*RUN, "traits", "show", "héron"], capture_output=True, check=False, env=environment

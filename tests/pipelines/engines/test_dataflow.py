@@ -45,7 +45,7 @@ def test_the_presets_options():
 
 
 def test_options_that_can_be_replaced():
-    """Threads and labels give way to the options that are given."""
+    """The preset threads and labels give way to options that are given."""
     given = ("--number_of_worker_harness_threads=4", "--labels=team=data")
     found = build(*given, "--machine_type=g2-standard-8")
     assert found.view_as(DebugOptions).number_of_worker_harness_threads == 4
@@ -98,10 +98,10 @@ def test_machines_that_scale_are_refused():
 
 
 def test_flexible_scheduling_has_no_gpu():
-    """Flexible scheduling and an accelerator exclude each other; alone, either is allowed."""
+    """Flexible scheduling can't be combined with an accelerator; either alone is allowed."""
     assert build("--flexrs_goal=COST_OPTIMIZED")
     assert build(accelerator=GPU)
-    with pytest.raises(CardError, match="exclude each other"):
+    with pytest.raises(CardError, match="can't be combined"):
         build("--flexrs_goal=COST_OPTIMIZED", accelerator=GPU)
 
 

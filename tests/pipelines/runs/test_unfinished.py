@@ -135,7 +135,7 @@ def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
 
 
 def test_a_restart_removes_no_foreign_folder(tmp_path):
-    """Folders with a run's names that no run has written stay, even with --restart."""
+    """A folder named like a run's is kept, even with --restart, if no run wrote it."""
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match="has a folder 'report', but no run has written it"):

@@ -125,7 +125,7 @@ def test_long_windows_take_little_memory(tmp_path):
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path):
-    """A missing file is an error of the input."""
+    """A missing file is an input error."""
     with pytest.raises(InputError, match="can't be opened"):
         open_decompressed(str(tmp_path / "none"), "gzip", 1)
 

@@ -108,7 +108,7 @@ def test_a_failed_download_is_explained(server, path, problem):
 
 
 def test_a_server_that_is_away_is_an_error():
-    """No connection is an error of the input that gives the reason."""
+    """A failed connection is an input error that gives the reason."""
     with pytest.raises(InputError, match=r"can't be downloaded: .*refused"):
         fetch("http://127.0.0.1:9/a.jsonl")
 

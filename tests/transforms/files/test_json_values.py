@@ -121,7 +121,7 @@ def test_objects_that_are_not_closed_once_are_refused(small_blocks, size, data, 
 
 
 def test_a_damaged_element_does_not_hide_the_next(small_blocks):
-    """An element that isn't JSON is passed on, for a reject, and the rest is read."""
+    """An element that isn't JSON is passed on to become a reject, and the rest is read."""
     small_blocks(4)
     found = read(read_elements, b'[{"a": [1}], {"b" 2}, , {"c": 3},]')
     assert [value for _, value in found] == [b'{"a": [1}]', b'{"b" 2}', b'{"c": 3}']

@@ -39,7 +39,7 @@ def limits(rows=5_000, bytes_=32 << 20):
 
 
 def choose_schema(corpus):
-    """Return the schema to read with: of JSON Lines the columns of text and of messages."""
+    """Return the schema to read with: for JSON Lines, only the text and message columns."""
     if corpus.sources[0].kind == "parquet":
         return corpus.schema
     read = [item.name for item in corpus.schema if fits("prompt", item.type)]

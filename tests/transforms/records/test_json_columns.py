@@ -75,7 +75,7 @@ def test_the_majority_wins():
 
 
 def test_columns_are_in_order_of_first_appearance():
-    """Columns are in order of the first row that has them, also those with odd names."""
+    """Columns are in order of the first row that has them, including those with odd names."""
     kinds = count({"b": 1, "": 2}, {"c.d[0]": 3, "": 4})
     assert kinds.settle_schema().names == ["b", "", "c.d[0]"]
 

@@ -135,7 +135,7 @@ def test_spans_are_where_they_say(text):
 
 @given(st.lists(st.text("<think/é ", max_size=12), max_size=8), st.integers(0, 8))
 def test_signs_are_found_as_python_finds_them(texts, begin):
-    """The search finds the texts that contain a sign, and ignores signs across two texts."""
+    """The search finds the texts that contain a marker, and ignores one that spans two texts."""
     array = pa.array(texts, pa.large_string()).slice(begin)
     signs = (b"<think", b"</", "é".encode())
     assert find_texts_with(array, map(re.compile, signs)) == [

@@ -75,7 +75,7 @@ def test_the_split_that_keeps_duplicates_is_named(tmp_path):
         write_rows(tmp_path / "in" / f"{name}.jsonl", [{"text": "x"}])
     several = survey([str(tmp_path / "in")], ShardLimits())
     (notice,) = describe_split_priority(several, Policy())
-    assert "stays in the first of validation, train, files of no split;" in notice.text
+    assert "stays only in the first of validation, train, files of no split;" in notice.text
     (notice,) = describe_split_priority(several, Policy(split_priority=("train",)))
     assert "the first of train, validation" in notice.text
     one = survey([str(tmp_path / "in" / "train.jsonl")], ShardLimits())

@@ -1,4 +1,4 @@
-"""Shapes of columns: which types suit which column of a format."""
+"""Column types: which types suit which column of a format."""
 
 import pyarrow as pa
 import pytest
@@ -56,7 +56,7 @@ def test_types_of_text():
 
 
 def test_types_of_answers_and_pairs():
-    """Lists of texts, of answers and of pairs are distinguished, also in Parquet's other types."""
+    """Lists of texts, answers and pairs are told apart, including in Parquet's other types."""
     answers = pa.large_list(pa.struct([("answer", STRING), ("model", STRING)]))
     pairs = pa.list_(pa.large_list(pa.large_string()))
     assert is_answers(answers)
@@ -71,7 +71,7 @@ def test_types_of_answers_and_pairs():
 
 
 def test_choices_have_their_message_in_a_field():
-    """The field of an API's choices that holds the message is found, and messages have none."""
+    """In an API's choices, the field that holds the message is found; messages have none."""
     assert find_wrapper(pa.list_(pa.struct([("index", pa.int64()), ("message", MESSAGE)]))) == (
         "message"
     )
@@ -99,13 +99,13 @@ def test_choices_have_their_message_in_a_field():
     ],
 )
 def test_kinds_of_json_that_fit_a_column(column, kinds):
-    """Each column of a format takes the kinds of value that its trainers do."""
+    """Each column of a format accepts the kinds of value that trainers accept."""
     fitting = {kind for kind, found in ARROW_TYPES.items() if fits(column, found)}
     assert fitting == kinds
 
 
 def test_needs_are_described_in_words():
-    """Every column says what it needs, text if nothing else."""
+    """Every column has a description of what it needs, which is text by default."""
     assert describe_need("text") == "text"
     assert all(
         "text" in describe_need(name) or "list" in describe_need(name) for name in COLUMN_CHECKS

@@ -27,7 +27,7 @@ ROW = {
 
 
 def test_column_names_may_hold_dots_and_brackets():
-    """If two columns begin a path, the longer is meant, but not one that only looks alike."""
+    """If two column names begin a path, the longer one counts, unless it only looks similar."""
     assert find_column("my.chat[0].content", ["my", "my.chat", "my.chats"]) == "my.chat"
     assert find_column("chat[0][1].content", ["chat", "chat[0]"]) == "chat[0]"
     assert find_column("output", ["out", "output"]) == "output"
@@ -67,7 +67,7 @@ def test_a_path_leads_to_a_value(name, value):
 
 
 def test_heads_are_the_first_names_of_paths():
-    """The columns that paths begin with are listed beside the paths, and names as they are."""
+    """Paths are listed with the columns that they begin with; plain names stay as they are."""
     assert list_heads(["a.b", "c[0].d", "e"]) == {"a.b", "a", "c[0].d", "c", "e"}
 
 
@@ -102,7 +102,7 @@ SCHEMA = pa.schema([("c", pa.struct([("l", pa.list_(pa.struct([("x", pa.string()
 
 @given(ROWS, st.integers(0, 3), st.integers(0, 4), st.booleans())
 def test_columns_of_tables_have_the_values_of_rows(rows, index, begin, chunked):
-    """What is below a column in Arrow is what is below it in each row, in slices and chunks too."""
+    """A path gives the same values in an Arrow column, its slices and its chunks as in each row."""
     table = pa.Table.from_pylist(rows, SCHEMA)
     if chunked:
         table = pa.concat_tables([table.slice(0, 2), table.slice(2)])
@@ -112,14 +112,14 @@ def test_columns_of_tables_have_the_values_of_rows(rows, index, begin, chunked):
 
 
 def test_an_item_of_each_list_is_taken():
-    """A list that is null or too short has null at an index."""
+    """An index into a list that is null or too short gives null."""
     lists = pa.array([["a", "b"], None, [], ["c"]])
     assert take_item(lists, 0).to_pylist() == ["a", None, None, "c"]
     assert take_item(lists.slice(1), 1).to_pylist() == [None, None, None]
 
 
 def test_lists_of_both_lengths_are_lists():
-    """Large lists are lists, and structs aren't."""
+    """Large lists count as lists, and structs don't."""
     assert is_list(pa.list_(pa.string()))
     assert is_list(pa.large_list(pa.string()))
     assert not is_list(pa.struct([]))

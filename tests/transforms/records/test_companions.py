@@ -22,7 +22,7 @@ TURNS = [{"role": "user", "content": "a"}]
 
 
 def find_both(rows, columns=CHAT):
-    """Return the companions of rows as JSON Lines have them and as Parquet has them, encoded."""
+    """Return the encoded companions of rows, read from JSON Lines and from Parquet."""
     lines = find_in_lines([orjson.dumps(row) for row in rows], orjson.loads, columns)
     table = find_in_table(pa.Table.from_pylist(rows), columns)
     return [{row: item.encode() for row, item in found.items()} for found in (lines, table)]
@@ -52,7 +52,7 @@ def find_both(rows, columns=CHAT):
     ids=str,
 )
 def test_a_companion_is_found(more):
-    """Columns, fields of messages and parts are found, alike in JSON Lines and in Parquet."""
+    """The same columns, message fields and parts are found in JSON Lines and in Parquet."""
     lines, table = find_both([{"messages": TURNS, **more}])
     assert list(lines) == [0]
     assert lines == table
@@ -78,7 +78,7 @@ def test_what_no_trainer_reads_is_no_companion(more):
 
 
 def test_columns_that_the_format_reads_are_no_companions():
-    """A prompt is a companion only where the format doesn't read it, whatever its name there."""
+    """A prompt is a companion only where the format doesn't read it, whatever its name."""
     rows = [{"prompt": "p", "completion": "c", "question": "q"}]
     columns = {"prompt": "prompt", "completion": "completion"}
     lines, table = find_both(rows, columns)
@@ -101,7 +101,7 @@ IMAGE = {"type": "image", "url": "a.png"}
     ],
 )
 def test_messages_of_every_shape_have_companions(row, column, path):
-    """A message alone, in a nested column or in a choice has the fields of one in a list."""
+    """A message has the same fields alone, in a nested column, in a choice and in a list."""
     lines, table = find_both([row], {column: path})
     assert list(lines) == [0]
     assert lines == table
@@ -116,7 +116,7 @@ def test_only_rows_with_companions_are_listed():
 
 
 def test_encoding_ignores_what_arrow_adds():
-    """Nulls, floats that are whole and the order of fields don't matter, nor white space around."""
+    """Nulls, whole floats, the order of fields and surrounding white space don't matter."""
     one = Companions({"image": {"a": 1, "b": None}, "system": " S\n"}, {})
     other = Companions({"system": "S", "image": {"a": 1.0}}, {})
     assert one.encode() == other.encode()
@@ -124,7 +124,7 @@ def test_encoding_ignores_what_arrow_adds():
 
 
 def test_messages_and_conversations_are_encoded_alike():
-    """The name of the column of a whole conversation doesn't matter, but that of a side does."""
+    """The name of a conversation's column doesn't matter, but the name of a side's column does."""
     fields = {"weight": 0}
     messages, conversations, chosen = (
         Companions({}, {(name, 1): fields}).encode()
@@ -135,14 +135,14 @@ def test_messages_and_conversations_are_encoded_alike():
 
 @pytest.mark.parametrize("long", ["x" * 300, b"\x00" * 10, "\ud800" * 300])
 def test_bytes_and_long_texts_are_digested(long):
-    """An image takes the 64 digits of its digest, and another image has others."""
+    """An image is represented by the 64 digits of its digest, and a different image by others."""
     encoded = Companions({"image": long}, {}).encode()
     assert len(encoded) < 120
     assert encoded != Companions({"image": long[:-1] + long[:0] * 2}, {}).encode()
 
 
 def test_deeply_nested_values_are_digested():
-    """A value nested beyond any recursion has an encoding that its innermost part changes."""
+    """However deep a value is nested, its innermost part changes its encoding."""
     encoded = []
     for inmost in ("a", "b"):
         value = {"b": inmost, "a": [1, 2.0]}
@@ -153,7 +153,7 @@ def test_deeply_nested_values_are_digested():
 
 
 def test_whole_rows_count_all_columns_but_our_own():
-    """Every column makes a whole row differ, except the one that outputs add."""
+    """A difference in any column makes rows differ, except in the column that outputs add."""
     row = {"id": 1, "completion": "c", "other": None}
     assert encode_whole_row(row) == encode_whole_row({"id": 1.0, "completion": "c", "congener": {}})
     assert encode_whole_row(row) != encode_whole_row({**row, "id": 2})
@@ -183,7 +183,7 @@ def test_parts_keep_their_index():
     ],
 )
 def test_names_of_companions(name, expected):
-    """Names are recognised whole, in any case."""
+    """Whole names are recognised, in upper or lower case."""
     assert is_companion(name) is expected
 
 

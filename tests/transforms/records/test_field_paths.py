@@ -90,7 +90,7 @@ def test_every_segment_is_found_by_its_path(kind, data):
 
 
 def test_content_that_is_one_part_is_its_own_first_part():
-    """Content that is one object, not a list of them, has index 0 and no other."""
+    """If the content is one object and not a list, only index 0 exists."""
     record = {"messages": [{"role": "assistant", "content": {"type": "text", "text": "alone"}}]}
     assert get_field_text(record, "messages[0].content[0].text") == "alone"
     assert get_field_text(record, "messages[0].content[1].text") is None
@@ -107,7 +107,7 @@ def test_tool_calls_are_returned_as_scored():
 
 
 def test_a_record_of_json_lines_gives_the_text_that_was_scored():
-    """Nulls and whole floats in calls, and lone surrogates, are as in the text that was scored."""
+    """Nulls and whole floats in calls, and lone surrogates, look as they did in the scored text."""
     calls = [{"name": "look", "id": 1.0, "at": None, "to": "\ud800"}]
     message = {"role": "assistant", "content": ["a\udc00", {"text": "b"}], "tool_calls": calls}
     record = {"messages": [None, message]}

@@ -40,14 +40,14 @@ def chat(*turns):
 
 
 def call_with(number):
-    """Return the schema of a message with a call whose argument has a type of number."""
+    """Return the schema of a message with a call whose argument has a given number type."""
     call = pa.struct([("arguments", pa.struct([("n", number)]))])
     message = [("role", STRING), ("content", STRING), ("tool_calls", pa.list_(call))]
     return pa.schema([("messages", pa.list_(pa.struct(message)))])
 
 
 def test_a_field_path_is_completed_by_the_message():
-    """A path inside messages contains the message's index, that of a plain column doesn't."""
+    """A path inside messages contains the message's index; the path of a plain column doesn't."""
     assert (
         FieldPath("messages", "[*].content[1].text").format_path(3) == "messages[3].content[1].text"
     )
@@ -80,7 +80,7 @@ def test_columns_are_read_in_order_of_the_conversation():
 
 
 def both_spellings(**types):
-    """Return the schema of conversations with both spellings, of text unless a type is given."""
+    """Return the schema of conversations with both spellings; fields are text by default."""
     names = ("role", "content", "from", "value")
     turn = pa.struct([(name, types.get(name.rstrip("_"), STRING)) for name in names])
     return pa.schema([("conversations", pa.list_(turn))])
@@ -174,7 +174,7 @@ def test_conversations_are_messages_by_other_names():
     ],
 )
 def test_roles_are_normalised(name, role):
-    """Role names of other formats, in any case, become the roles of `messages`."""
+    """Role names of other formats, whatever their case, become the roles of `messages`."""
     assert extract([chat((name, "text"))]).roles == [role]
 
 
@@ -204,7 +204,7 @@ def test_an_unknown_role_is_lowered():
 
 
 def test_alpaca_prompt_and_output():
-    """Instruction and input are the user's, the output the assistant's; blanks are left out."""
+    """Instruction and input are the user's, the output the assistant's; blanks are skipped."""
     rows = [
         {"instruction": "I", "input": "", "output": "O"},
         {"instruction": "J", "input": "N", "output": None},
@@ -356,7 +356,7 @@ def test_tool_calls_do_not_depend_on_the_neighbours():
 
 
 def test_tool_calls_that_are_text_stay_as_they_are():
-    """Calls that a row has as JSON in a string are scored as that string."""
+    """Calls that a row stores as a JSON string are scored as that string."""
     call = '{"b": 1, "a": null}'
     message = {"role": "assistant", "content": "A", "tool_calls": call}
     for table in (pa.Table.from_pylist([{"messages": [message]}]), project([message])):
@@ -412,7 +412,7 @@ def test_messages_of_json_lines_may_mix_text_and_parts():
 
 
 def test_a_column_of_parquet_named_like_structured_texts_is_not_read():
-    """Only messages of JSON Lines have the texts of their parts in a column."""
+    """Only messages read from JSON Lines have a column with the texts of their parts."""
     message = {"role": "user", "content": "U", "structured": '[["content","","answer","hidden"]]'}
     assert extract([{"messages": [message]}]).texts == ["U"]
 
@@ -519,7 +519,7 @@ def test_slices_and_chunks_are_read_like_new_tables(rows, begin, size, chunked, 
 
 
 def test_every_type_of_text_is_read():
-    """Dictionary-encoded and large text is read, also in slices with several dictionaries."""
+    """Dictionary-encoded and large text is read, even in slices with several dictionaries."""
     chunks = [
         pa.array(part, pa.string()).dictionary_encode() for part in (["x", "a"], ["b", None, "a"])
     ]
@@ -624,7 +624,7 @@ def test_a_stray_role_does_not_decide_the_spelling():
     ],
 )
 def test_messages_of_apis_are_read_alike_from_both_kinds_of_file(message, expected):
-    """What APIs write beside plain contents is read, from Parquet as from JSON Lines."""
+    """The other fields that APIs write are read alike from Parquet and from JSON Lines."""
     other = {"role": "user", "content": "Q"} if isinstance(message.get("content"), str) else {}
     for messages in ([message], [message, other]):
         row = {"messages": messages}
@@ -640,7 +640,7 @@ def test_messages_of_apis_are_read_alike_from_both_kinds_of_file(message, expect
 
 
 def read_json(rows, **config):
-    """Extract the segments of rows as a run does that reads them from JSON Lines."""
+    """Extract the segments of rows as a run on JSON Lines does."""
     kinds = ColumnKinds(paths=USUAL_PATHS)
     for row in rows:
         kinds.observe(row)
@@ -793,12 +793,12 @@ def test_layouts_are_read_without_options(row, expected):
 
 
 def digest(segments):
-    """Return what a digest depends on."""
+    """Return the segments in the form that a digest depends on."""
     return list(zip(segments.roles, segments.channels, segments.texts, strict=True))
 
 
 def test_a_path_may_name_any_column():
-    """A path of keys and indices is a column wherever one is named, in both kinds of file."""
+    """A path of keys and indices can name a column anywhere, in both kinds of file."""
     row = {"data": {"turns": [[{"role": "user", "content": "Q"}, ANSWER]]}, "text": "other"}
     config = {"format": "messages", "columns": {"messages": "data.turns[0]"}}
     kinds = ColumnKinds(paths=["data.turns[0]"])

@@ -69,7 +69,7 @@ def test_formats_are_detected_from_the_schema(columns, name):
 
 
 def test_every_format_can_be_detected():
-    """The required columns of a format, alone, lead to that format and no other."""
+    """The required columns of a format alone identify that format and no other."""
     for name, (needs, _) in FORMATS.items():
         columns = [
             (
@@ -113,7 +113,7 @@ def test_ambiguity_is_refused_naming_the_candidates():
 
 
 def test_ambiguity_is_settled_by_the_configuration():
-    """A configured format is used even if others fit as well."""
+    """A configured format is used even if others fit too."""
     columns = ("messages", TURNS), ("text", STRING)
     assert settle(*columns, format="text").columns == {"text": "text"}
     assert settle(*columns, format="messages").columns == {"messages": "messages"}
@@ -183,7 +183,7 @@ def test_teacher_is_found_by_its_usual_names(column):
 
 
 def test_the_first_usual_name_wins():
-    """Of several usual names the first in the list wins, whatever the columns' order."""
+    """If several usual names occur, the first in the list wins, whatever the columns' order."""
     layout = settle(
         ("model", STRING),
         ("teacher", STRING),
@@ -222,7 +222,7 @@ def test_a_missing_lot_column_is_named():
 
 
 def test_keys_of_folders_may_name_lots():
-    """A key is found like a column, unless a column of the same name exists or comes earlier."""
+    """A key is found like a column, unless a column has its name or comes earlier in the list."""
     schema = pa.schema([("text", STRING), ("date", STRING), ("model", STRING)])
     layout = settle_layout(schema, CorpusConfig(), ("teacher", "date", "source", "other"))
     assert layout.lots == {
@@ -361,7 +361,7 @@ def test_optional_columns_must_fit_too():
     ],
 )
 def test_usual_names_are_found(columns, name, found):
-    """Columns by other usual names are found, in any case, where no format's own names fit."""
+    """If no format's own names fit, columns are found by other usual names, whatever their case."""
     layout = settle(*columns)
     assert (layout.format, layout.columns) == (name, found)
 
@@ -375,7 +375,7 @@ def test_own_names_win():
 
 
 def test_several_usual_names_are_refused():
-    """If two columns may be the same one, the error names them and the option."""
+    """If two columns fit one column of the format, the error names them and the option."""
     with pytest.raises(
         InputError, match="column 'completion' may be any of response, generation"
     ) as caught:
@@ -387,7 +387,7 @@ def test_several_usual_names_are_refused():
 
 
 def test_a_configured_column_helps_to_detect_the_format():
-    """With a column named, only the formats that have it are candidates."""
+    """If a column is named, only the formats that have it are candidates."""
     columns = ("messages", TURNS), ("text", STRING), ("notes", STRING)
     layout = settle(*columns, columns={"thinking": "notes"})
     assert (layout.format, layout.columns) == ("text", {"text": "text", "thinking": "notes"})
@@ -395,7 +395,7 @@ def test_a_configured_column_helps_to_detect_the_format():
 
 
 def test_a_configured_option_must_exist_and_fit():
-    """An optional column that is named and missing is refused, and so is one of another type."""
+    """A named optional column is refused if it is missing or of the wrong type."""
     columns = ("prompt", STRING), ("completion", STRING), ("steps", pa.list_(STRING))
     with pytest.raises(InputError, match="completion needs column 'cot'"):
         settle(*columns, format="completion", columns={"thinking": "cot"})
@@ -417,12 +417,12 @@ def test_optional_columns_of_other_types_are_left_alone():
     "name", ["model_name", "generation_model", "generated_by", "assistant_model", "model_id"]
 )
 def test_more_names_of_teachers_are_found(name):
-    """Names by which other tools call the teacher's column are found as well."""
+    """The names that other tools give the teacher's column are found too."""
     assert settle(("text", STRING), (name, STRING)).lots["teacher"].column == name
 
 
 def test_lots_may_be_nested():
-    """A usual path names a teacher, and a configured one any field of the lot."""
+    """A usual path can name the teacher, and a configured path any lot field."""
     metadata = pa.struct([("model", STRING), ("run", pa.struct([("day", STRING)]))])
     columns = ("text", STRING), ("metadata", metadata)
     assert settle(*columns).lots == {"teacher": LotField(column="metadata.model")}
@@ -433,7 +433,7 @@ def test_lots_may_be_nested():
 
 
 def test_a_configuration_lists_its_columns():
-    """The columns of the format and of the lots that are configured are listed, as paths may be."""
+    """The configured columns of the format and of the lots are listed, and so are paths."""
     config = CorpusConfig(
         format="messages", columns={"messages": "a.b"}, teacher=LotField(column="c.d")
     )

@@ -1,4 +1,4 @@
-"""Columns of JSON records: their kinds, the rows that fit them, and what is read from a row."""
+"""Columns of JSON records: their kinds, the rows that fit them, and the values read from a row."""
 
 import json
 from collections import Counter
@@ -38,7 +38,7 @@ def settle_values(*values):
 
 
 def project(rows, lots=(), **types):
-    """Project rows to a column of messages, or to columns of these types, and to lots."""
+    """Project rows onto a column of messages or columns of these types, and onto lots."""
     schema = pa.schema(list((types or {"messages": MESSAGES}).items()))
     return project_rows(rows, select_columns(schema, schema.names, lots))
 
@@ -81,14 +81,14 @@ def test_columns_are_in_order_of_first_appearance():
 
 
 def test_keys_with_a_surrogate_are_no_columns():
-    """A key that can't be encoded is left out of the schema, and shown with a replacement."""
+    """A key that can't be encoded isn't in the schema, and is shown with a replacement character."""
     kinds = count({"a\ud800": 1, "b": 2})
     assert kinds.settle_schema().names == ["b"]
     assert kinds.list_filled() == ["a\ufffd", "b"]
 
 
 def test_columns_with_a_value_are_filled():
-    """A column is filled if it has a value or a list in a row, even an empty one."""
+    """A column is filled if some row has a value or a list in it, even an empty list."""
     kinds = count({"a": None, "b": []}, {"a": None, "c": 0}, {"d": ""})
     assert kinds.list_filled() == ["b", "c", "d"]
 
@@ -107,7 +107,7 @@ def test_merge_equals_the_whole(rows, cut):
 
 @given(st.lists(JSON, min_size=1, max_size=6))
 def test_something_always_fits(values):
-    """The settled kind is one that occurs, or null where no value decides."""
+    """The settled kind is one that occurs, or null if no value decides it."""
     kinds = {ARROW_TYPES[classify_value(value)] for value in values}
     assert settle_values(*values) in kinds | {pa.null()}
     assert settle_values(*values) != pa.null() or kinds == {pa.null()}
@@ -136,7 +136,7 @@ def test_ten_thousand_keys_are_all_counted():
 
 
 def test_paths_are_counted_as_columns():
-    """What is at a path counts like a column, unless a column has the path as its own name."""
+    """The values at a path count like a column's, unless a column has the path as its own name."""
     kinds = ColumnKinds(paths=["a.b", "a.c[1].d", "e.f"])
     for row in (
         {"a": {"b": "x", "c": [{}, {"d": [TURN]}]}},
@@ -159,7 +159,7 @@ def test_a_path_is_projected_like_a_column():
 
 
 def test_the_columns_of_format_and_lots_are_selected():
-    """The format's columns have their own types, and those of lots are marked as text."""
+    """The format's columns have their own types, and lot columns are marked as text."""
     schema = pa.schema([("id", pa.float64()), ("text", pa.string()), ("model", pa.bool_())])
     selected = select_columns(schema, ["text", "text"], ["model", "text", "model"])
     assert selected == pa.schema([("text", pa.string()), ("model", pa.string())])
@@ -234,7 +234,7 @@ def test_a_misfit_names_its_field(row, problem):
     ],
 )
 def test_nulls_absent_fields_and_fields_that_are_not_read_fit(row):
-    """No value fails to fit but a wrong kind of column or of message."""
+    """The only misfits are columns and messages of the wrong kind."""
     found = project([row, {"messages": [TURN]}])
     assert found.misfits == {}
     assert found.table.num_rows == 2
@@ -287,7 +287,7 @@ def test_other_fields_may_be_nested_at_any_depth(name, kind):
     ],
 )
 def test_lots_are_formatted(value, text):
-    """A number or a bool names a lot as text; an object or a list names none."""
+    """A number or a bool names a lot by its text; an object or a list names none."""
     for others in ([], [{"model": 1, "text": "b"}]):
         found = project([{"model": value, "text": "a"}, *others], ["model"], text=pa.string())
         assert found.misfits == {}
@@ -295,7 +295,7 @@ def test_lots_are_formatted(value, text):
 
 
 def test_a_column_of_format_and_lot_is_the_formats():
-    """A column that both read and name a lot must have the format's kind of value."""
+    """A column that is both read and a lot field must have the format's kind of value."""
     found = project([{"text": "a"}, {"text": 1}], ["text"], text=pa.string())
     assert list(found.misfits) == [1]
 
@@ -322,7 +322,7 @@ TYPES = {"messages": MESSAGES, "prompt": pa.string()}
 
 @given(OBJECTS)
 def test_a_row_is_read_the_same_whatever_its_neighbours(rows):
-    """The table of all rows is that of every row alone, and so are the reasons."""
+    """Rows give the same table and the same reasons together as one by one."""
     whole = project(rows, ["model"], **TYPES)
     whole.table.validate(full=True)
     alone = [project([row], ["model"], **TYPES) for row in rows]
@@ -334,7 +334,7 @@ def test_a_row_is_read_the_same_whatever_its_neighbours(rows):
 
 
 def test_an_array_without_a_value_is_known():
-    """An array has values unless all are null or there are none."""
+    """An array has values unless it is empty or all are null."""
     assert has_values(pa.array([None, ""]))
     assert not has_values(pa.array([None], pa.string()))
     assert not has_values(pa.array([], pa.string()))

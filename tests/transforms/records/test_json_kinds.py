@@ -1,4 +1,4 @@
-"""Shapes of values in JSON: their kinds, and the columns that are built of them."""
+"""Kinds of JSON values, and the columns that are built from them."""
 
 import math
 
@@ -77,7 +77,7 @@ def test_values_have_a_kind(value, kind):
     ],
 )
 def test_values_are_described_in_words(value, words):
-    """A description has the kind of a value."""
+    """A description names the kind of a value."""
     assert describe_value(value) == words
 
 
@@ -95,7 +95,7 @@ def test_every_kind_has_a_type_of_its_own():
 
 
 def read(kind, *values):
-    """Return values as read into a column of a kind, without their nulls."""
+    """Return values as a column of some kind has them, without their nulls."""
     column = build_column(values, ARROW_TYPES[kind])
     assert column.type == ARROW_TYPES[kind]
     column.validate(full=True)
@@ -103,14 +103,14 @@ def read(kind, *values):
 
 
 def drop_nulls(value):
-    """Return a value without fields that are null."""
+    """Return a value without its null fields."""
     if isinstance(value, dict):
         return {name: drop_nulls(below) for name, below in value.items() if below is not None}
     return [drop_nulls(below) for below in value] if isinstance(value, list) else value
 
 
 def test_columns_of_each_kind_are_built():
-    """Each kind gives lists or structs with what is read, null where a value is null."""
+    """Each kind gives lists or structs of the fields that are read, and null for a null value."""
     turn = {"role": "assistant", "content": "A"}
     assert read("message", turn, None) == [turn, None]
     assert read("messages", [turn, None], None) == [[turn, {}], None]
@@ -146,12 +146,12 @@ def test_columns_of_each_kind_are_built():
     ],
 )
 def test_misfits_are_explained(kind, value, problem):
-    """A value or an item of another kind is named, with what the column has."""
+    """A value or an item of the wrong kind is named, together with the column's kind."""
     assert str(explain_misfit("f", value, ARROW_TYPES[kind])).startswith(problem)
 
 
 def test_deep_calls_are_misfits_of_every_kind_with_messages():
-    """The path of a call with too many levels is named in choices and single messages as well."""
+    """The path of a call with too many levels is named in choices and single messages too."""
     call = "x"
     for _ in range(MAX_CALL_DEPTH + 1):
         call = [call]
@@ -180,14 +180,14 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_every_value_fits_the_column_of_its_kind_or_is_explained(value):
-    """A value without a reason against it can be built into a column of its kind."""
+    """Any value that isn't a misfit can be built into a column of its kind."""
     kind = classify_value(value)
     if kind in BUILDERS and explain_misfit("f", value, ARROW_TYPES[kind]) is None:
         assert len(read(kind, value)) == 1
 
 
 def test_only_texts_and_plain_messages_are_converted_quickly():
-    """Other kinds take the way that looks at each value."""
+    """Other kinds use the slower conversion, which looks at each value."""
     assert convert_plain(["a", None], pa.string()).to_pylist() == ["a", None]
     assert convert_plain([[TURN]], MESSAGES).type == MESSAGES
     assert convert_plain([["a"]], ARROW_TYPES["texts"]) is None
@@ -195,6 +195,6 @@ def test_only_texts_and_plain_messages_are_converted_quickly():
 
 
 def test_a_misfit_names_the_columns_kind():
-    """The reason has the kind of the value and that of the column."""
+    """The reason names the kinds of the value and of the column."""
     found = describe_misfit("f", 3, ARROW_TYPES["answers"])
     assert found == "field 'f': a number where the corpus has a list of objects with an answer each"

@@ -1,4 +1,4 @@
-"""Texts of JSON: calls and other values as canonical JSON, and lone surrogates."""
+"""JSON texts: calls and other values as canonical JSON, and lone surrogates."""
 
 import math
 
@@ -18,7 +18,7 @@ from transforms.records.json_texts import (
 
 @given(st.text(st.characters(codec=None) | st.sampled_from("\ud800\udfff"), max_size=9))
 def test_texts_keep_their_length(text):
-    """A lone surrogate is one character before and after, so that offsets stay the same."""
+    """A lone surrogate is replaced by a single character, so offsets don't change."""
     replaced = replace_surrogates(text)
     assert len(replaced) == len(text)
     assert build_texts([text, None]).to_pylist() == [replaced, None]
@@ -51,7 +51,7 @@ def test_tool_calls_are_json(calls, text):
 
 @given(JSON)
 def test_every_value_can_be_encoded(value):
-    """Whatever a parser returns is encoded as text without surrogates."""
+    """Any value that a parser returns is encoded as text without surrogates."""
     text = encode_json(value)
     assert text == replace_surrogates(text)
     orjson.loads(text)

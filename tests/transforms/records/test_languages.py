@@ -1,4 +1,4 @@
-"""Languages: the script of a text, and frequent words of others than English."""
+"""Languages: the script of a text, and frequent words of languages other than English."""
 
 import numpy as np
 import pyarrow as pa
@@ -67,12 +67,12 @@ def test_scripts_are_told_apart(name):
 
 @pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN)
 def test_other_languages_in_latin_script(text):
-    """Frequent words of another language are found, whatever comes behind the head."""
+    """Frequent words of another language are found at the beginning of a text of any length."""
     assert name_languages(text, text + " " * HEAD + "the and of" * 99) == [LANGUAGES[LATIN]] * 2
 
 
 def test_english_and_unknown_text():
-    """English with foreign words, code, lists, signs and empty texts count as English."""
+    """English with foreign words, code, lists, symbols and empty texts count as English."""
     assert name_languages(*ENGLISH_TEXTS) == [LANGUAGES[ENGLISH]] * len(ENGLISH_TEXTS)
 
 
@@ -82,7 +82,7 @@ def test_a_quotation_in_english_stays_english():
 
 
 def test_no_frequent_word_is_a_single_letter():
-    """Lists of letters aren't a language."""
+    """A list of letters isn't a language."""
     assert all(len(word) > 1 for words in FREQUENT_WORDS for word in words)
 
 
@@ -103,7 +103,7 @@ def test_a_row_has_the_language_of_most_of_its_text():
     st.lists(st.sampled_from([*FOREIGN.values(), *SCRIPTS.values(), *ENGLISH_TEXTS]), max_size=9)
 )
 def test_texts_dont_change_each_other(texts):
-    """A text has the same language alone, beside others and in a slice of a longer array."""
+    """A text has the same language on its own, among others and in a slice of a longer array."""
     alone = [name_languages(text)[0] for text in texts]
     assert name_languages(*texts) == alone
     padded = pa.array(["the and you " * 9, *texts], pa.large_string()).slice(1)

@@ -1,4 +1,4 @@
-"""Fields of lots: days of dates of all kinds, and columns that are no names of lots."""
+"""Lot fields: the days of dates of every kind, and columns that can't name lots."""
 
 from datetime import UTC, date, datetime
 
@@ -67,19 +67,19 @@ def test_epochs_are_the_days_of_their_dates(moment, units):
     ],
 )
 def test_fields_of_lots_are_text(name, value, text):
-    """A field is text, unknown without a value; only dates are shortened."""
+    """A lot field is text, and is unknown without a value; only dates are shortened."""
     assert format_lot_field(name, value) == text
 
 
 def test_columns_are_read_by_their_values():
-    """Every row has its own value, in chunks of text as in other types."""
+    """Every row has its own value, in chunks of text and in other types."""
     texts = pa.chunked_array([["1711471533", None], ["2024-03-26"]])
     assert read_lot_column("date", texts) == ["2024-03-26", UNKNOWN, "2024-03-26"]
     assert read_lot_column("date", pa.chunked_array([[1711471533]])) == ["2024-03-26"]
 
 
 def find(names, **lots):
-    """Find the fields of lots that name nearly every row of a table."""
+    """Find the lot fields that have a different name in nearly every row of a table."""
     fields = lots or {"prompt_source": LotField(column="source")}
     half = len(names) // 2
     tables = [pa.table({"source": part}) for part in (names[:half], names[half:])]
@@ -87,7 +87,7 @@ def find(names, **lots):
 
 
 def test_a_column_that_names_nearly_every_row_is_found():
-    """Names of which nearly all are different make no lots; few rows, or few names, say nothing."""
+    """If nearly all names differ, they make no lots; too few rows or names prove nothing."""
     urls = [f"https://example.org/{number}" for number in range(100)]
     assert find(urls) == {"prompt_source": (100, 100)}
     assert find([*urls, *urls[:10], None]) == {"prompt_source": (100, 110)}
@@ -98,7 +98,7 @@ def test_a_column_that_names_nearly_every_row_is_found():
 
 
 def test_days_are_counted_not_moments():
-    """Moments of one day are one name of a lot."""
+    """Times on the same day are one date of a lot."""
     moments = [str(1711471533 + number) for number in range(100)]
     assert find(moments, date=LotField(column="source")) == {}
     assert find(moments, teacher=LotField(column="source")) == {"teacher": (100, 100)}

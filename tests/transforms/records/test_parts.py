@@ -75,7 +75,7 @@ def test_fields_are_read_in_the_order_of_thought():
     ],
 )
 def test_typed_parts_have_texts(content, parts):
-    """The parts of each API give their texts, with what is below thinking as thinking."""
+    """The parts of each API give their texts, and everything inside a thinking part is thinking."""
     assert split("content", content) == parts
 
 
@@ -89,7 +89,7 @@ def test_typed_parts_have_texts(content, parts):
     ],
 )
 def test_a_part_may_be_a_call(part, below):
-    """A call among the parts is one part as a whole, in the channel of tools."""
+    """A call among the parts is a single part, in the tool channel."""
     value = part[below[1:]] if below else part
     expected = [("[0].text", "answer", "First."), (f"[1]{below}", "tool", value)]
     assert split("content", [{"text": "First."}, part]) == expected
@@ -123,7 +123,7 @@ def test_a_part_may_be_a_call(part, below):
     ],
 )
 def test_other_fields_have_texts(name, value, parts):
-    """Reasoning, refusals, speech and calls are read wherever an API writes them."""
+    """Reasoning, refusals, transcripts of speech and calls are read wherever an API writes them."""
     assert split(name, value) == parts
 
 
@@ -149,7 +149,7 @@ def test_every_part_is_where_its_path_says(name, value):
 
 
 def test_texts_below_many_levels_are_not_looked_for():
-    """The search ends at a depth, so that it can't exhaust the stack."""
+    """The search stops at a fixed depth, so it can't exhaust the stack."""
     value = "deep"
     for _ in range(900):
         value = [value]
@@ -161,5 +161,5 @@ def test_texts_below_many_levels_are_not_looked_for():
 
 
 def test_a_part_is_a_text_with_a_place():
-    """A part has its path below the field, its channel and its value, in this order."""
+    """A part consists of its path below the field, its channel and its value, in this order."""
     assert Part("[0]", "answer", "A")._fields == ("below", "channel", "value")

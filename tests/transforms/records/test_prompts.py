@@ -22,7 +22,7 @@ def chat(*turns):
 
 
 def test_a_prompt_ends_before_the_last_answer():
-    """The prompt has earlier answers, but neither reasoning nor the answers at the end."""
+    """The prompt includes earlier answers, but neither reasoning nor the final answers."""
     row = chat(
         ("system", "S"),
         ("user", "U"),
@@ -42,7 +42,7 @@ def test_a_prompt_ends_before_the_last_answer():
 
 
 def test_a_prompt_never_contains_the_last_answer():
-    """Messages after the last answer are left out with it."""
+    """The last answer and all messages after it are left out."""
     for after in (("user", "thanks"), ("tool", "T")):
         segments = extract([chat(("user", "U"), ("assistant", "A"), after)])
         assert extract_prompt(segments, range(len(segments))) == [{"role": "user", "content": "U"}]
@@ -182,7 +182,7 @@ ASSISTANT = {"role": "assistant", "content": "A"}
     ids=["chat", "objects", "parts"],
 )
 def test_calls_and_results_are_as_a_chat_api_takes_them(turns):
-    """Calls of every provider have an id, a function and arguments as text; results name them."""
+    """Calls of every provider get an id, a function and arguments as text; results name the id."""
     row = {"messages": [{"role": "user", "content": "U"}, *turns, ASSISTANT]}
     prompt = build(row)
     assert prompt.messages == [
@@ -195,7 +195,7 @@ def test_calls_and_results_are_as_a_chat_api_takes_them(turns):
 
 
 def test_calls_without_ids_get_one_each():
-    """Ids are made in order, and results take them in order."""
+    """Ids are generated in order, and results are matched to them in order."""
     calls = [{"name": "look", "arguments": {}}, {"name": "hear", "arguments": "x"}]
     turns = [
         {"role": "user", "content": "U", "name": "Ann"},
@@ -214,7 +214,7 @@ def test_calls_without_ids_get_one_each():
 
 
 def test_messages_in_a_nested_column_keep_their_ids():
-    """A result in a nested column names its call, as one in a list of the row does."""
+    """A result in a nested column names its call, as a result in a plain list does."""
     turns = [
         {"role": "user", "content": "U", "name": "Ann"},
         {"role": "assistant", "tool_calls": [LOOK]},
@@ -277,12 +277,12 @@ IMAGE = {"type": "image_url", "image_url": {"url": "a.png"}}
     ],
 )
 def test_what_texts_cant_carry_is_named(row, missing):
-    """Media, columns of unknown place and a missing prompt are named; those of answers aren't."""
+    """Media, columns with no known place and a missing prompt are named; media of answers aren't."""
     assert build(row).missing == missing
 
 
 def test_system_prompt_question_and_tools_in_columns_of_their_own():
-    """Columns beside the format's complete the prompt, unless its messages have them already."""
+    """Columns outside the format complete the prompt, unless its messages include them already."""
     row = {"chosen": "A", "rejected": "B", "system": "S", "instruction": "U", "input": "V"}
     prompt = build({**row, "tools": '[{"name": "look"}]'})
     assert prompt.messages == [

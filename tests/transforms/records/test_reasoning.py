@@ -124,7 +124,7 @@ TAGS = re.compile(r"</?think(?:ing)?>|\s")
 
 @given(PIECES)
 def test_spans_are_where_they_say(text):
-    """Every span is at its offset, in order; between spans there are only tags and space."""
+    """Every span is at its offset, in order, with only tags and white space between spans."""
     end, outside = 0, ""
     for _, start, part in split_reasoning(text):
         assert text[start : start + len(part)] == part
@@ -169,7 +169,7 @@ def test_blocks_are_those_of_one_pattern(text):
 
 
 def test_a_long_thought_takes_little_memory():
-    """A block without an opening tag is found without memory for each character."""
+    """Finding a block without an opening tag takes no memory per character."""
     text = "a" * (8 << 20) + "</think>b"
     tracemalloc.start()
     assert list(find_thinking_blocks(text)) == [(0, len(text) - 1, 0, 8 << 20)]
@@ -194,7 +194,7 @@ def write_mark(pattern):
 @pytest.mark.parametrize("case", [str, str.upper, str.title])
 @pytest.mark.parametrize(("opening", "closing"), MARKS)
 def test_every_pair_of_marks_is_found(opening, closing, case):
-    """A block of every kind is found, in any case, and the quick search doesn't miss its marks."""
+    """Blocks of every kind are found, whatever their case, and the quick search misses no mark."""
     one, two = case(write_mark(opening)), case(write_mark(closing))
     text = f"{one}why{two}so"
     assert split_reasoning(text) == [
@@ -206,7 +206,7 @@ def test_every_pair_of_marks_is_found(opening, closing, case):
 
 
 def test_many_marks_take_little_time():
-    """Marks without their counterparts are passed once each, however many there are."""
+    """Unmatched marks are each visited once, however many there are."""
     text = "<thought>" * 50_000 + "</reasoning>" * 50_000
     assert list(find_thinking_blocks("a" + text)) == []
     assert list(find_thinking_blocks(text)) == [(0, len(text), 9, len(text))]

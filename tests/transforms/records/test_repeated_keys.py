@@ -1,4 +1,4 @@
-"""Repeated keys: rows of which readers of JSON would take different values are found."""
+"""Repeated keys: rows from which JSON readers would take different values are found."""
 
 import json
 
@@ -47,7 +47,7 @@ def find(*lines, columns=("messages",), lots=(), paths=()):
     ],
 )
 def test_keys_that_are_read_twice_are_found(line, path):
-    """The reason names the path of the key, and other lines aren't touched."""
+    """The reason names the path of the key, and other lines are unaffected."""
     found = find(GOOD, line, GOOD, lots=["model"])
     assert found == {1: f"field {path!r} occurs twice, and readers of JSON differ on which counts"}
 
@@ -64,12 +64,12 @@ def test_keys_that_are_read_twice_are_found(line, path):
     ],
 )
 def test_other_keys_may_be_repeated(line):
-    """Keys that aren't read, and words of texts that look like keys, make no rejects."""
+    """Unread keys, and words in texts that look like keys, cause no rejects."""
     assert find(GOOD, line) == {}
 
 
 def test_columns_named_by_paths_are_looked_at():
-    """Repeated keys on the way to a nested column, and below it, are found."""
+    """Repeated keys are found on the path to a nested column and below it."""
     lines = [
         b'{"data": {"turns": [{"role": "user", "content": "Q"}], "other": 1, "other": 2}}',
         b'{"data": {"turns": [], "turns": []}}',
@@ -102,6 +102,6 @@ VALUES = st.recursive(
 
 @given(st.lists(st.fixed_dictionaries({"messages": VALUES, "x": VALUES}), min_size=1, max_size=4))
 def test_rows_without_repeated_keys_are_left_alone(rows):
-    """No row that an encoder wrote has a repeated key, whatever its keys and texts are."""
+    """No row from a JSON encoder has a repeated key, whatever its keys and texts."""
     lines = [json.dumps(row).encode() for row in rows]
     assert find(*lines) == {}

@@ -44,12 +44,12 @@ from transforms.records.roles import (
     ],
 )
 def test_names_become_roles(name, role):
-    """Names of other formats are translated in any case; unknown ones are lower-cased."""
+    """Names of other formats are translated, whatever their case; unknown ones are lower-cased."""
     assert normalise_role(name) == role
 
 
 def test_roles_are_normalised_once_and_for_all():
-    """Normalising a role again doesn't change it, and every translated name is lower case."""
+    """Normalising a role twice changes nothing more, and every translated name is lower case."""
     assert {normalise_role(role) for role in ROLES.values()} == set(KNOWN_ROLES)
     assert all(name == name.lower() and normalise_role(name) in KNOWN_ROLES for name in ROLES)
 
@@ -86,12 +86,12 @@ def test_known_roles_are_those_of_messages():
 
 
 def test_unknown_roles_are_found():
-    """Names that segments never have are returned sorted: those of other formats, and typos."""
+    """Role names that segments never have, from other formats or typos, are returned sorted."""
     assert find_unknown_roles(["user", "gpt", "asistant", "user"]) == ["asistant", "gpt"]
     assert find_unknown_roles(KNOWN_ROLES) == []
 
 
 def test_channels_are_distinct():
-    """Channels are codes by their index, so the first is always the answer."""
+    """A channel's code is its index, so the first is always the answer."""
     assert CHANNELS[0] == "answer"
     assert len(set(CHANNELS)) == len(CHANNELS) == 3

@@ -1,4 +1,4 @@
-"""Segments: what is extracted from rows, where it is, and the digest of it all."""
+"""Segments: the texts extracted from rows, their field paths, and the digest of each row."""
 
 import re
 
@@ -72,7 +72,7 @@ CALLS = st.lists(
 
 
 def build_turns(role, content, contents):
-    """Return a strategy for messages of one spelling with contents of one kind."""
+    """Return a strategy for messages with one spelling and one kind of content."""
     extras = {"reasoning": TEXTS, "thinking": TEXTS, "tool_calls": CALLS}
     turn = st.fixed_dictionaries({role: ROLE_NAMES, content: contents}, optional=extras)
     return st.lists(st.none() | turn, max_size=4).filter(any)
@@ -89,7 +89,7 @@ CONVERSATIONS = st.one_of(
 
 @given(st.lists(CONVERSATIONS, max_size=5))
 def test_rows_of_json_lines_have_the_segments_of_parquet(conversations):
-    """Rows of every shape together have the segments that each has in a table of its own."""
+    """Rows of every shape have the same segments together as each has in a table of its own."""
     schema = pa.schema([("conversations", MESSAGES)])
     rows = [{"conversations": turns} for turns in conversations]
     together = extract(project_rows(rows, schema).table)
@@ -248,7 +248,7 @@ def test_digest_ignores_surrounding_white_space_only():
 
 
 def test_digest_depends_on_role_channel_and_order():
-    """The same words in another role, channel or order have another digest."""
+    """The same words in a different role, channel or order have a different digest."""
     rows = [
         chat(("user", "a"), ("assistant", "b")),
         chat(("assistant", "a"), ("user", "b")),
@@ -261,7 +261,7 @@ def test_digest_depends_on_role_channel_and_order():
 
 
 def test_digest_depends_on_the_side_of_a_pair():
-    """A pair with its sides exchanged has another digest, in text and in turns."""
+    """Exchanging the sides of a pair changes the digest, whether they are text or turns."""
     for yes, no in (
         ("yes", "no"),
         ([{"role": "assistant", "content": "yes"}], [{"role": "assistant", "content": "no"}]),
@@ -276,7 +276,7 @@ def test_digest_depends_on_the_side_of_a_pair():
 
 
 def test_digest_depends_on_the_side_under_other_names():
-    """The side counts as well when the columns have other names."""
+    """The side still counts when the columns have other names."""
     columns = {"chosen": "good", "rejected": "bad"}
     first, second = digest(
         [{"good": "x", "bad": "y"}, {"good": "y", "bad": "x"}], format="preference", columns=columns
@@ -302,7 +302,7 @@ def test_a_text_of_many_thoughts_is_not_copied_for_each():
 
 
 def test_reasoning_is_separated_in_its_row():
-    """An answer with a block is replaced by its parts, between the segments around it."""
+    """An answer with a block is replaced by its parts, in its place among the segments."""
     text = "first <think>why</think> then"
     segments = extract([{"text": "before"}, {"text": text}, {"text": "after"}])
     assert segments.rows.tolist() == [0, 1, 1, 1, 2]

@@ -1,4 +1,4 @@
-"""Sentences: a hit is widened to its whole sentence, even if that contains full stops."""
+"""Sentences: a hit is widened to its whole sentence, even one with inner full stops."""
 
 import time
 
@@ -62,7 +62,7 @@ def test_the_sentence_contains_its_hit(text, start, length):
 
 @pytest.mark.parametrize("run", [".", "!?", ".'", "…", "。"])
 def test_a_run_of_stops_takes_little_time(run):
-    """A thousand hits before a long run of stops, which no white space ends, take little time."""
+    """A thousand hits before a long run of full stops without white space take little time."""
     text = "delve " * 1_000 + run * 20_000 + "x"
     began = time.process_time()
     for start in range(0, 6_000, 6):
@@ -71,7 +71,7 @@ def test_a_run_of_stops_takes_little_time(run):
 
 
 def test_a_text_without_sentences_is_masked_in_little_time():
-    """Eight thousand hits in one endless sentence each search only their surroundings."""
+    """Each of eight thousand hits in one endless sentence searches only its surroundings."""
     text = "delve into this and so on " * 8_000
     began = time.process_time()
     spans = [widen_to_sentences(text, start, start + 5) for start in range(0, len(text), 26)]
@@ -81,7 +81,7 @@ def test_a_text_without_sentences_is_masked_in_little_time():
 
 
 def find_plainly(text, start):
-    """Return the start of a sentence by reading all the text before it forwards."""
+    """Return the start of a sentence, found by reading the text from its beginning."""
     first = max(0, start - sentences.LONGEST_SENTENCE)
     ends = [
         match.end()
@@ -97,7 +97,7 @@ def find_plainly(text, start):
     st.sampled_from([5, 17, 2_000]),
 )
 def test_searching_backwards_finds_the_same_start(text, start, limit):
-    """However the text before a hit is cut into steps, its sentence begins at the same offset."""
+    """The sentence of a hit begins at the same offset, whatever the size of the search's steps."""
     start = min(start, len(text))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sentences, "SEARCH_STEP", 3)

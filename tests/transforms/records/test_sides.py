@@ -19,7 +19,7 @@ def settle(schema, has_teacher=False, **config):
 
 
 def list_sides(make_shard, rows, **config):
-    """Return the side and the text of every segment of rows of Parquet."""
+    """Return the side and the text of every segment of Parquet rows."""
     table = pa.Table.from_pylist(rows)
     segments = identify(make_shard(table), settle(table.schema, **config)).segments
     codes = [0] * len(segments) if segments.sides is None else segments.sides
@@ -32,7 +32,7 @@ def chat(*turns):
 
 
 def test_the_rejected_column_of_a_pair_is_rejected(make_shard):
-    """The chosen answer and the prompt are trained, the rejected answer isn't."""
+    """The chosen answer and the prompt are trained; the rejected answer isn't."""
     row = {"prompt": "P", "good": "yes", "bad": "no"}
     columns = {"chosen": "good", "rejected": "bad"}
     assert list_sides(make_shard, [row], format="preference", columns=columns) == [
@@ -43,7 +43,7 @@ def test_the_rejected_column_of_a_pair_is_rejected(make_shard):
 
 
 def test_a_label_decides_about_an_answer(make_shard):
-    """The answer of a row whose label is false is rejected, its prompt isn't."""
+    """If a row's label is false, its answer is rejected, but its prompt isn't."""
     rows = [
         {"prompt": "P", "completion": text, "label": label}
         for text, label in (("a", True), ("b", False), ("c", None))
@@ -53,7 +53,7 @@ def test_a_label_decides_about_an_answer(make_shard):
 
 
 def test_a_label_decides_about_the_last_answer_of_a_conversation(make_shard):
-    """Earlier answers are part of the prompt; a label of another name or kind says nothing."""
+    """Earlier answers are part of the prompt; a label with another name or type is ignored."""
     turns = [(role, text, {}) for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)]
     rows = [chat(*turns) | {"kto_tag": False}]
     assert [side for side, _ in list_sides(make_shard, rows)] == ["trained"] * 3 + ["rejected"]
@@ -121,7 +121,7 @@ def test_a_corpus_has_sides_only_if_its_rows_may(row, sides):
 
 
 def test_weights_of_one_are_no_side_of_json_lines():
-    """Lines whose weights are all 1 have no untrained turns; files are judged together."""
+    """If all weights are 1, no turn is untrained; all files are considered together."""
     trained, untrained = ColumnKinds(), ColumnKinds()
     observe_line(trained, orjson.dumps(chat(("user", "a", {"weight": 1}))))
     observe_line(untrained, orjson.dumps(chat(("user", "a", {"weight": 0}))))
@@ -151,7 +151,7 @@ def test_a_pair_may_have_two_teachers(names, has_teacher, teacher, rejected):
 
 
 def test_lots_have_the_teachers_of_both_answers(make_shard):
-    """Each row's lot has both teachers, and the lot of a rejected answer has its own."""
+    """Each row's lot names both teachers, and the lot of a rejected answer names its own."""
     table = pa.Table.from_pylist(
         [{"chosen": "a", "rejected": "b", "chosen_model": "m", "rejected_model": "n"}]
     )

@@ -75,12 +75,12 @@ TEMPLATED = {
 
 @pytest.mark.parametrize("text", TEMPLATED.values(), ids=TEMPLATED)
 def test_every_template_is_cut_into_the_same_turns(text):
-    """Marks, tokens and white space belong to no turn, whatever the chat template."""
+    """In every chat template, marks, tokens and white space belong to no turn."""
     assert list_turns(text) == ASKED
 
 
 def test_gemma_has_no_system_prompt():
-    """The model of Gemma's template is the assistant."""
+    """The role `model` in Gemma's template is the assistant."""
     text = "<bos><start_of_turn>user\nWhere?<end_of_turn>\n<start_of_turn>model\nIn Lima."
     assert list_turns(text) == ASKED[1:]
 
@@ -100,7 +100,7 @@ def test_gemma_has_no_system_prompt():
     ],
 )
 def test_other_texts_are_no_transcripts(text):
-    """Words that look like marks, a single token in a sentence or a late mark cut nothing."""
+    """Words that look like marks, a lone token in a sentence and a late mark don't cut a text."""
     assert cut_transcript(text) is None
 
 
@@ -112,7 +112,7 @@ def test_marks_of_other_templates_are_words():
 
 
 def test_names_inside_a_turn_need_a_blank_line_if_turns_have_one():
-    """In a transcript whose turns follow blank lines, a name on the next line is a turn's text."""
+    """If turns follow blank lines, a name that follows a single line break is text of the turn."""
     text = "\n\nHuman: Write a dialogue.\n\nAssistant: Gladly.\nHuman: Hi.\nAI: Ho."
     assert list_turns(text) == [
         ("user", "Write a dialogue."),
@@ -155,7 +155,7 @@ def test_harmony_names_the_channel():
 
 
 def test_roles_that_no_template_knows_are_kept():
-    """A name of its own between ChatML's tokens is the role, for the run to report."""
+    """An unknown name between ChatML's tokens is the role, so the run can report it."""
     text = "<|im_start|>narrator\nOnce.<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>"
     assert list_turns(text) == [("narrator", "Once."), ("assistant", "Yes.")]
 
@@ -184,7 +184,7 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES, max_size=12))
 def test_turns_are_apart_and_lose_no_word(pieces):
-    """Turns are trimmed, in order and apart, and every plain word of the text is in one of them."""
+    """Turns are trimmed, ordered and disjoint, and every plain word of the text is in one of them."""
     text = "".join(pieces)
     turns = cut_transcript(text)
     end = 0
@@ -225,13 +225,13 @@ def test_segments_are_turns_in_their_own_roles():
 
 
 def test_only_chosen_columns_are_cut():
-    """A column that isn't chosen has one segment a row, with its marks."""
+    """A column that isn't read as transcripts has one segment per row, marks included."""
     row = {"chosen": "\n\nHuman: A\n\nAssistant: B", "rejected": "\n\nHuman: A\n\nAssistant: C"}
     assert extract([row], chosen=1).texts == ["A", "B", row["rejected"]]
 
 
 def test_a_transcript_without_a_turn_has_no_segment():
-    """A row of marks alone has no text."""
+    """A row that consists of marks has no text."""
     assert len(extract([{"text": "\n\nHuman:\n\nAssistant:"}], text=1)) == 0
 
 
@@ -254,7 +254,7 @@ def test_prompts_have_the_turns_before_the_last_answer():
 
 
 def test_columns_are_measured_by_their_texts():
-    """The share counts texts that aren't blank, in all tables together."""
+    """The share is that of the texts that aren't blank, over all tables."""
     texts = ["\n\nHuman: A\n\nAssistant: B", "plain", "", None]
     tables = [pa.table({"text": texts}), pa.table({"text": ["### Human: A ### Assistant: B"]})]
     layout = Layout("text", {"text": "text"}, {})
@@ -265,14 +265,14 @@ def test_columns_are_measured_by_their_texts():
 
 
 def test_invalid_text_isnt_measured():
-    """A column with invalid UTF-8 counts as nothing here; its rows become rejects later."""
+    """Texts with invalid UTF-8 aren't counted here; their rows become rejects later."""
     broken = pa.array([b"\xff"]).view(pa.string())
     layout = Layout("text", {"text": "text"}, {})
     assert measure_transcripts([pa.table({"text": broken})], layout) == {"text": 0.0}
 
 
 def test_a_clear_majority_decides():
-    """By default the share of a column decides; the setting cuts all columns or none."""
+    """By default, a column's share decides; a setting cuts all columns or none."""
     shares = {"chosen": 0.9, "rejected": 0.5, "prompt": 0.0}
     assert choose_columns(shares, "detect") == ("chosen",)
     assert choose_columns(shares, "cut") == ("chosen", "rejected", "prompt")

@@ -1,4 +1,4 @@
-"""Coverage of rows: the text in the scope of traits, and the text that the format doesn't read."""
+"""Unread text: the text outside every trait's scope, and in fields that the format doesn't read."""
 
 import base64
 import json
@@ -47,7 +47,7 @@ def list_turns(segments, scopes):
 
 
 def find_fields(rows, **config):
-    """Return the characters of each field with text that no segment of the rows has."""
+    """Return the number of characters of each field whose text is in no segment of the rows."""
     segments, unread = extract(rows, **config), UnreadFields()
     paths = list(zip(segments.field_paths, segments.channels, strict=True))
     for index, row in enumerate(rows):
@@ -61,7 +61,7 @@ def chat(*turns, **fields):
 
 
 def test_turns_are_counted_by_role_and_channel():
-    """Rows, characters, and the characters that no scope includes."""
+    """Rows, characters, and characters outside every scope are counted."""
     rows = [
         chat(("narrator", "Once."), ("user", "Why?"), ("assistant", "<think>Hm.</think>Yes.")),
         chat(("user", "Who?"), ("user", "é?"), ("assistant", "I.")),
@@ -77,7 +77,7 @@ def test_turns_are_counted_by_role_and_channel():
 
 
 def test_the_longest_opening_counts():
-    """What is behind the openings of all traits is unread, unless one reads the whole text."""
+    """Text after the opening is unread if every trait reads only openings."""
     segments = extract([chat(("assistant", "x" * 100))])
     openings = [Scope(opening=20), Scope(opening=30)]
     assert list_turns(segments, openings)[0].unread == 70
@@ -92,7 +92,7 @@ def test_nothing_is_counted_without_text():
 
 
 def test_languages_are_counted_in_what_is_read():
-    """The language of a row is that of the text in scope; the first row is named."""
+    """A row's language is that of its text in scope; the first row of each language is named."""
     rows = [
         chat(("user", "Небо голубое."), ("assistant", PROSE)),
         chat(("user", PROSE), ("assistant", "Небо голубое.")),
@@ -143,7 +143,7 @@ def test_prose_is_text(value):
 
 
 def test_a_rare_long_text_is_text():
-    """A field of short values is text if one of them is long."""
+    """A field of short values counts as text if one value is long."""
     rows = [chat(("assistant", "A"), kind="chat") for _ in range(50)]
     assert find_fields(rows) == {}
     rows[7]["kind"] = PROSE * 3
@@ -193,7 +193,7 @@ FORMAT_ROWS = {
 
 @pytest.mark.parametrize("name", FORMAT_ROWS)
 def test_all_text_is_in_scope_or_listed(name):
-    """Every character of every format is read, or is in the list of what isn't."""
+    """In every format, every character is either read or listed as unread."""
     extra = {"scratchpad_notes": PROSE, "meta": {"notes": [PROSE]}, "id": "0f1e2d3c"}
     rows = [FORMAT_ROWS[name] | extra | {"n": number} for number in range(3)]
     segments = extract(rows)
@@ -214,7 +214,7 @@ VALUES = st.recursive(
 
 @given(VALUES, VALUES)
 def test_no_prose_is_ever_lost(content, other):
-    """Whatever is in a message or a column, its prose is in a segment or in an unread field."""
+    """Prose in any message or column is either in a segment or in an unread field."""
     rows = [{"messages": [{"role": "assistant", "content": content}], "other": other}]
     segments = extract([*rows, chat(("assistant", "A"))])
     read = "".join(segments.texts).count(PROSE)
@@ -240,7 +240,7 @@ def test_strings_and_paths():
 
 
 def test_words_are_counted():
-    """Words are letters between white space; in scripts without spaces two letters are one."""
+    """Words are letters between white space; in scripts without spaces, two letters are a word."""
     assert count_words("“Don't!” she said (loudly), well-known.") == 5
     assert count_words("x1 y2 3 a") == 0
     assert count_words("天空是蓝色的") == 3

@@ -1,4 +1,4 @@
-"""Usual names of columns: each belongs to a column of a format, or names a field of the lots."""
+"""Usual names of columns: each belongs to a column of a format or to a lot field."""
 
 from schemas.corpora import FORMATS
 from schemas.lots import LOT_FIELDS
@@ -7,7 +7,7 @@ from transforms.records.usual_names import COLUMN_NAMES, LOT_COLUMNS, USUAL_PATH
 
 
 def test_names_are_those_of_columns_of_formats():
-    """Every column with other names exists in a format, and its own name isn't repeated."""
+    """Every column with usual names exists in a format, and its own name isn't among them."""
     known = {column for needs, uses in FORMATS.values() for column in (*needs, *uses)}
     assert set(COLUMN_NAMES) <= known
     for column, names in COLUMN_NAMES.items():
@@ -23,12 +23,12 @@ def test_no_name_is_of_two_columns_of_one_format():
 
 
 def test_every_field_of_the_lots_has_names():
-    """The fields of a lot each have a list of usual names, which may be empty."""
+    """Every lot field has a list of usual names, which may be empty."""
     assert set(LOT_COLUMNS) == set(LOT_FIELDS)
 
 
 def test_paths_are_well_formed():
-    """Every path has steps below its first name, and plain names aren't among the paths."""
+    """Every path has steps below its first name, and no plain name is among the paths."""
     assert "response.body.choices" in USUAL_PATHS
     assert "metadata.model" in USUAL_PATHS
     for path in USUAL_PATHS:

@@ -81,7 +81,7 @@ def test_columns_are_in_order_of_first_appearance():
 
 
 def test_keys_with_a_surrogate_are_no_columns():
-    """A key that can't be encoded isn't in the schema, and is shown with a replacement character."""
+    """A key that can't be encoded isn't in the schema, and is shown with a replacement."""
     kinds = count({"a\ud800": 1, "b": 2})
     assert kinds.settle_schema().names == ["b"]
     assert kinds.list_filled() == ["a\ufffd", "b"]

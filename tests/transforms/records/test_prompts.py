@@ -277,7 +277,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "a.png"}}
     ],
 )
 def test_what_texts_cant_carry_is_named(row, missing):
-    """Media, columns with no known place and a missing prompt are named; media of answers aren't."""
+    """Media, unplaced columns and a missing prompt are named; media of answers aren't."""
     assert build(row).missing == missing
 
 

@@ -184,7 +184,7 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES, max_size=12))
 def test_turns_are_apart_and_lose_no_word(pieces):
-    """Turns are trimmed, ordered and disjoint, and every plain word of the text is in one of them."""
+    """Turns are trimmed, ordered and disjoint, and every plain word of the text is in one."""
     text = "".join(pieces)
     turns = cut_transcript(text)
     end = 0

@@ -43,7 +43,7 @@ class MemoryFileSystem(FileSystem):
         """Do nothing: the store has no folders."""
 
     def has_dirs(self):
-        """Return that the store has no folders."""
+        """Report that the store has no folders."""
         return False
 
     def _list(self, dir_or_prefix):
@@ -92,7 +92,7 @@ class MemoryFileSystem(FileSystem):
         return FileMetadata(path, self.size(path))
 
     def delete(self, paths):
-        """Delete objects, and all below names that end with a slash."""
+        """Delete objects, and everything below names that end with a slash."""
         for path in paths:
             for uri in list(OBJECTS):
                 if uri == path or (path.endswith("/") and uri.startswith(path)):

@@ -12,7 +12,7 @@ TABLE = pa.table({"text": ["a", "b", None], "n": [1, 2, 3]})
 
 
 def encode(table: pa.Table, stream: bool = True, codec: str | None = None) -> bytes:
-    """Return a table as a stream or a file with a row in each batch."""
+    """Return a table as a stream or a file with one row per batch."""
     sink = io.BytesIO()
     options = pa.ipc.IpcWriteOptions(compression=codec)
     new = pa.ipc.new_stream if stream else pa.ipc.new_file
@@ -29,14 +29,14 @@ def read(data: bytes) -> list[pa.RecordBatch]:
 @pytest.mark.parametrize("codec", [None, "zstd", "lz4"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_batches_are_read_in_order(stream, codec):
-    """Streams and files are read alike, and so are compressed buffers."""
+    """Streams, files and compressed buffers are read alike."""
     batches = read(encode(TABLE, stream, codec))
     assert len(batches) == 3
     assert pa.Table.from_batches(batches) == TABLE
 
 
 def test_dictionaries_and_views_are_read():
-    """A dictionary's texts arrive, and the schema has plain text for views."""
+    """The texts of a dictionary are read, and the schema has plain text in place of views."""
     table = pa.table({"d": pa.array(["x", "y"]).dictionary_encode()})
     assert pa.Table.from_batches(read(encode(table))).to_pylist() == [{"d": "x"}, {"d": "y"}]
     views = pa.table({"v": pa.array(["x"], pa.string_view())})
@@ -47,7 +47,7 @@ def test_dictionaries_and_views_are_read():
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_every_cut_is_an_error(stream):
-    """Wherever a file ends early, reading it is an error and not a shorter table."""
+    """Wherever a file is cut off, reading it fails instead of giving a shorter table."""
     data = encode(TABLE, stream)
     for size in range(8, len(data) - 1):
         with pytest.raises((InputError, pa.ArrowException, OSError)):

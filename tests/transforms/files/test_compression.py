@@ -55,7 +55,7 @@ def read_all(path, compression, max_bytes=1 << 30) -> bytes:
 
 @pytest.mark.parametrize(("compression", "data"), FILES)
 def test_files_are_recognised_and_read(tmp_path, compression, data):
-    """Every form of a compression is found by its first bytes, and read whole."""
+    """Every compression is recognised by its first bytes, and read whole."""
     (tmp_path / "x").write_bytes(data)
     assert find_compression(data) == compression
     assert read_all(tmp_path / "x", compression) == DATA
@@ -69,7 +69,7 @@ def test_similar_beginnings_are_not_compressed(text):
 
 @pytest.mark.parametrize(("compression", "data"), [item for item in FILES if item[0] != "none"])
 def test_a_cut_file_is_an_error(tmp_path, compression, data):
-    """A file that ends early is an OSError that names the compression, never a shorter file."""
+    """A truncated file raises an OSError that names the compression, and is never read as shorter."""
     (tmp_path / "x").write_bytes(data[:-9])
     with pytest.raises(OSError, match=f"{compression}: "):
         read_all(tmp_path / "x", compression)
@@ -77,7 +77,7 @@ def test_a_cut_file_is_an_error(tmp_path, compression, data):
 
 @pytest.mark.parametrize(("compression", "data"), [item for item in FILES if item[0] != "none"])
 def test_rubbish_behind_a_file_is_an_error(tmp_path, compression, data):
-    """What follows might be rows that were damaged, so it isn't ignored."""
+    """Trailing bytes might be damaged rows, so they aren't ignored."""
     (tmp_path / "x").write_bytes(data + b"rubbish that is long enough")
     with pytest.raises(OSError, match=f"{compression}: "):
         read_all(tmp_path / "x", compression)
@@ -91,7 +91,7 @@ def test_padding_behind_xz_is_no_rubbish(tmp_path):
 
 @pytest.mark.parametrize("compression", ["gzip", "bz2", "xz"])
 def test_a_damaged_file_is_an_error(tmp_path, compression):
-    """The checksum of a file finds a changed byte."""
+    """A file's checksum reveals a changed byte."""
     data = bytearray(PACKED[compression][0])
     data[len(data) // 2] ^= 0xFF
     (tmp_path / "x").write_bytes(data)
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
 
 
 def test_a_stream_is_bounded_by_the_size_of_its_file(monkeypatch):
-    """Bytes up to the limit are read, and the next one is an error that names the file."""
+    """Bytes up to the limit are read, and one more raises an error that names the file."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 10)
     limits = ShardLimits(expansion=2)
     stream = BoundedStream(io.BytesIO(b"a" * 20), "x.gz", 10, limits)

@@ -52,7 +52,7 @@ def convert(*rows):
     ],
 )
 def test_values_have_a_shape(value, shape):
-    """Scalars and messages have their own shapes, and everything else is JSON."""
+    """Scalars and messages keep their own types, and everything else becomes JSON."""
     assert find_shape(value) == shape
 
 
@@ -70,7 +70,7 @@ def test_values_have_a_shape(value, shape):
     ],
 )
 def test_shapes_join_only_without_loss(shapes, joined):
-    """Integers that a float holds exactly join with floats; other mixtures are JSON."""
+    """Integers that a float holds exactly are merged with floats; other mixtures become JSON."""
     assert join_shapes(shapes) == joined
 
 
@@ -111,14 +111,14 @@ def test_lone_surrogates_are_replaced():
     ],
 )
 def test_keys_that_cannot_be_columns_are_an_error(row, problem):
-    """Too many keys, and keys that aren't Unicode, are refused with what to do."""
+    """Too many keys, and keys that aren't Unicode, are refused with a remedy."""
     with pytest.raises(InputError, match=problem) as caught:
         convert(row)
     assert "--output-format" in caught.value.remedy
 
 
 def test_columns_are_settled_over_all_files(tmp_path):
-    """A key of a later file is a column too, and a line that isn't JSON is passed over."""
+    """A key that first occurs in a later file is a column too; a line that isn't JSON is skipped."""
     (tmp_path / "a.jsonl").write_text('{"text": "One.", "n": 1}\nbroken\n')
     (tmp_path / "b.jsonl").write_text('{"text": "Two.", "n": 0.5, "more": null}\n')
     sources = survey((str(tmp_path),), ShardLimits()).sources
@@ -176,7 +176,7 @@ def test_every_value_can_be_restored(rows):
 
 
 def test_rows_of_parquet_become_objects():
-    """Every type of a column has a form in JSON, at any depth."""
+    """Every column type has a form in JSON, at any depth."""
     when = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
     table = pa.table(
         {
@@ -205,12 +205,12 @@ def test_rows_of_parquet_become_objects():
 
 
 def test_odd_floats_are_written_as_python_writes_them():
-    """NaN and infinities stay, since null would be another value; congener reads them back."""
+    """NaN and infinities stay, since null would be a different value; congener reads them back."""
     (line,) = encode_rows(pa.table({"a": [[math.nan, math.inf]], "b": ["Ä"]}))
     assert line == '{"a": [NaN, Infinity], "b": "Ä"}'.encode()
 
 
 def test_far_dates_keep_their_number():
-    """A date that nobody can format is written with Arrow's number for it."""
+    """A date that Python can't format is written as Arrow's number for it."""
     table = pa.table({"at": pa.array([400_000_000_000_000], pa.timestamp("s")), "n": [1]})
     assert b"400000000000000" in encode_rows(table)[0]

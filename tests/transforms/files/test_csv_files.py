@@ -30,7 +30,7 @@ def read(data: bytes, uri: str = "x.csv"):
     ],
 )
 def test_the_header_says_what_separates_values(uri, data):
-    """Commas, semicolons, tabs and bars separate values, and a byte order mark is no name."""
+    """Values are separated by commas, semicolons, tabs or bars; a byte order mark is no name."""
     names, rows = read(data, uri)
     assert names == ["a", "b"]
     assert [(row.values, row.error) for row in rows] == [(["1", "2"], None)]
@@ -61,7 +61,7 @@ def test_values_come_back_as_they_were(rows):
     ],
 )
 def test_a_bad_row_is_a_reject_and_the_next_is_read(line, error):
-    """The reason has the line, the reject has its bytes, and the rows around it are read."""
+    """The reason names the line, the reject keeps its bytes, and the rows around it are read."""
     _, rows = read(b"a,b\n1,2\n" + line + b"\n3,4\n")
     assert [row.error for row in rows] == [None, error, None]
     assert rows[1].encode() == line + b"\n"
@@ -81,7 +81,7 @@ def test_quotes_that_join_lines_are_an_error(data):
     [(b"\n1,2\n", "has no header"), (b"a,a\n", "two fields 'a'"), (b'"a"b\n', "line 1: ")],
 )
 def test_a_bad_header_is_refused(data, problem):
-    """A header that is missing, has a name twice or can't be read is an error."""
+    """A header is an error if it is missing, repeats a name or can't be read."""
     with pytest.raises(InputError, match=problem):
         read(data)
 

@@ -61,7 +61,7 @@ def server():
 
 
 def test_a_file_of_the_web_is_fetched_once(server):
-    """Its digest and size are those of the content, and later readers get the copy."""
+    """The copy has the content's digest and size, and later readers get the copy."""
     address, requests = server
     found = fetch(f"{address}/a.jsonl.gz")
     assert (found.size, found.sha256) == (len(DATA), hashlib.sha256(DATA).hexdigest())
@@ -73,7 +73,7 @@ def test_a_file_of_the_web_is_fetched_once(server):
 
 
 def test_a_file_of_the_web_is_a_source(server):
-    """The survey reads the file, and the manifest's name and URI are those of the web."""
+    """The survey reads the file, and the manifest has the name and URI from the web."""
     address, _ = server
     (source,) = survey([f"{address}/a.jsonl.gz"], ShardLimits()).sources
     assert (source.name, source.uri) == ("a.jsonl.gz", f"{address}/a.jsonl.gz")
@@ -100,7 +100,7 @@ def test_redirects_are_followed_unless_they_drop_encryption(server):
     ],
 )
 def test_a_failed_download_is_explained(server, path, problem):
-    """The error has the status or the missing bytes, and the address."""
+    """The error names the status or the missing bytes, and the address."""
     address, _ = server
     with pytest.raises(InputError, match=problem) as caught:
         storage.find(address + path)
@@ -135,7 +135,7 @@ def standard_input(monkeypatch):
 
 
 def test_standard_input_is_a_source(standard_input):
-    """A pipe is written to a file, and is read from there, by worker processes too."""
+    """A pipe is written to a file and read from there, even by worker processes."""
     standard_input(DATA)
     (source,) = survey([STDIN], ShardLimits()).sources
     assert (source.name, source.rows, source.compression) == ("stdin", 2, "gzip")

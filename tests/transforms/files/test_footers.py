@@ -92,7 +92,7 @@ def test_expansion_is_counted_from_the_files_size():
 
 
 def test_columns_are_bounded(monkeypatch):
-    """A table with too many columns is refused before its schema is checked."""
+    """A table with too many columns is refused before the rest of its schema is checked."""
     monkeypatch.setattr(footers, "MAX_FIELDS", 20)
     check(write_bytes(pa.table({f"c{number}": [1] for number in range(20)})))
     with pytest.raises(InputError, match="has 21 columns, more than 20"):

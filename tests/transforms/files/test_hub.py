@@ -137,7 +137,7 @@ def test_a_hub_that_is_away_is_an_error(run_code):
 
 
 def test_addresses_have_a_repository_a_revision_and_a_path():
-    """Revisions with slashes are encoded; a path may be absent."""
+    """Revisions that contain slashes are encoded; the path is optional."""
     address = parse_address("hf://datasets/owner/birds@refs%2Fconvert%2Fparquet/data/a b.json")
     assert address == ("owner/birds", "refs/convert/parquet", "data/a b.json")
     assert str(address) == "hf://datasets/owner/birds@refs%2Fconvert%2Fparquet/data/a b.json"
@@ -147,7 +147,7 @@ def test_addresses_have_a_repository_a_revision_and_a_path():
 
 @pytest.mark.parametrize("uri", ["hf://datasets/birds", "hf://owner/model", "hf://spaces/o/n"])
 def test_other_addresses_of_the_hub_are_refused(uri):
-    """Only data sets are read; the remedy shows how an address looks."""
+    """Only data sets are read; the remedy shows what an address looks like."""
     with pytest.raises(InputError, match="isn't the address of a data set") as caught:
         parse_address(uri)
     assert "hf://datasets/OWNER/NAME@REVISION/PATH" in caught.value.remedy

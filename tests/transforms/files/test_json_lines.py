@@ -49,7 +49,7 @@ def test_lines_are_at_their_offsets(parts, ended, trickle):
 
 @given(st.lists(LINE, max_size=8), st.booleans(), st.integers(1, 20))
 def test_a_long_line_is_cut_and_the_rest_is_found(parts, trickle, longest):
-    """A line beyond the limit is cut behind it, and all lines keep their offsets."""
+    """A line longer than the limit is cut just after it, and all lines keep their offsets."""
     data = b"\n".join(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "MAX_LINE_BYTES", longest)
@@ -94,7 +94,7 @@ def test_lines_without_an_object_are_not_counted():
     ],
 )
 def test_lines_are_parsed(line, value, error):
-    """White space is ignored, the last of equal keys counts, and Python's extensions pass."""
+    """White space is ignored, the last of equal keys counts, and Python's extensions are accepted."""
     assert parse_line(line) == (value, error)
 
 
@@ -106,7 +106,7 @@ def test_a_line_is_utf_8_for_both_parsers():
 
 
 def test_numbers_are_the_same_beside_one_that_only_python_parses():
-    """Integers are integers up to 64 bits and floats beyond, whichever parser reads the line."""
+    """Integers beyond 64 bits become floats, whichever parser reads the line."""
     numbers = b'"a": 7, "b": 2.5, "c": 12345678901234567890123'
     plain, error = parse_line(b"{%s}" % numbers)
     assert error is None
@@ -123,7 +123,7 @@ def test_numbers_are_the_same_beside_one_that_only_python_parses():
     | st.sampled_from([-(2**63), -(2**63) - 1, 2**63, 2**64 - 1, 2**64, 10**400])
 )
 def test_both_parsers_read_the_same_integers(number):
-    """An integer is read as the same type and value beside a number that only Python parses."""
+    """An integer keeps its type and value beside a number that only Python parses."""
     plain, error = parse_line(b'{"n": %d}' % number)
     lenient, _ = parse_line(b'{"n": %d, "x": NaN}' % number)
     assert error is None
@@ -149,7 +149,7 @@ def nest(levels, inside=b"1"):
     ],
 )
 def test_the_limit_of_depth_is_fixed(line, passes):
-    """Deep nesting passes up to a limit that doesn't depend on the calls around the parser."""
+    """Deep nesting is accepted up to a limit that doesn't depend on the depth of the call stack."""
 
     def parse_below(calls):
         return parse_below(calls - 1) if calls else parse_line(line)
@@ -164,7 +164,7 @@ def test_the_limit_of_depth_is_fixed(line, passes):
 
 @given(st.binary(max_size=40))
 def test_parsing_never_fails(data):
-    """Whatever the bytes, the result is an object, or no object and the reason for a reject."""
+    """For any bytes, the result is either an object or the reason for a reject."""
     value, error = parse_line(data)
     assert value == {} if error else isinstance(value, dict)
 
@@ -178,7 +178,7 @@ VALUES = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=3), VALUES), st.sampled_from([None, 1]), st.booleans())
 def test_everything_that_python_writes_is_parsed(row, indent, ascii_only):
-    """Whatever `json.dumps` writes on a line is an object with the same text."""
+    """Any line that `json.dumps` writes is an object with the same text."""
     text = json.dumps(row, indent=indent, ensure_ascii=ascii_only).replace("\n", " ")
     value, error = parse_line(text.encode("utf-8", "surrogatepass"))
     if error is None:
@@ -203,7 +203,7 @@ def test_everything_that_python_writes_is_parsed(row, indent, ascii_only):
     ],
 )
 def test_a_field_is_appended_before_the_closing_brace(line, noted):
-    """The field is the last one, and every byte of the row stays in its order."""
+    """The field is added last, and the row's other bytes stay as they are."""
     assert append_field(line, "congener", {"n": 1}) == noted
     value, error = parse_line(noted)
     assert (value.pop("congener"), error) == ({"n": 1}, None)
@@ -215,7 +215,7 @@ SPACE = st.text(" \t\r", max_size=3)
 
 @given(st.dictionaries(st.text(max_size=3), VALUES, max_size=4), SPACE, SPACE, SPACE)
 def test_an_appended_field_leaves_the_others(row, before, inside, after):
-    """Whatever the row and its white space, the row with the note is the row and the note."""
+    """For any row and white space, the annotated row parses to the row plus the note."""
     line = f"{before}{json.dumps(row)[:-1]}{inside}}}{after}".encode()
     noted = append_field(line, "note", {"k": ["v"]})
     value, error = parse_line(noted)
@@ -228,7 +228,7 @@ def test_an_appended_field_leaves_the_others(row, before, inside, after):
 
 
 def test_scores_are_rounded():
-    """A float32 is written with the decimals of a score at every depth, and integers stay."""
+    """At every depth, a float32 is written with the decimals of a score, and integers stay integers."""
     value = {"score": np.float32(0.8647), "masks": [{"at": float(np.float32(0.1))}], "row": 12345}
     noted = append_field(b"{}", "congener", value)
     assert noted == b'{"congener":{"score":0.8647,"masks":[{"at":0.1}],"row":12345}}'
@@ -239,7 +239,7 @@ ROWS = [b'{"a": 1}', b'{"b": "\xc3\xa9"}\r', b" { } "]
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_encoded_lines_are_decoded(compression):
-    """A file's bytes give the lines back, and its suffix names the compression."""
+    """The lines can be read back from a file's bytes, and its suffix names the compression."""
     lines = JsonLines(ROWS, compression)
     assert lines.num_rows == 3
     assert (
@@ -251,7 +251,7 @@ def test_encoded_lines_are_decoded(compression):
 
 
 def test_files_are_read_by_other_programs():
-    """The encoded bytes are files of gzip, Zstandard and plain lines."""
+    """The encoded bytes are valid gzip, Zstandard or plain files."""
     plain = b"".join(row + b"\n" for row in ROWS)
     assert JsonLines(ROWS, "none").encode() == plain
     assert gzip.decompress(JsonLines(ROWS, "gzip").encode()) == plain
@@ -288,7 +288,7 @@ def test_a_suffix_of_another_kind_is_an_error():
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_lines_that_were_cut_are_an_error(compression):
-    """A file that doesn't end with a line break isn't whole."""
+    """A file that doesn't end with a line break isn't complete."""
     cut = {
         "none": b'{"a": 1}\n{"b"',
         "gzip": gzip.compress(b'{"a": 1}\n{"b"'),
@@ -300,7 +300,7 @@ def test_lines_that_were_cut_are_an_error(compression):
 
 
 def test_a_damaged_archive_is_an_error():
-    """A changed byte in an archive is found."""
+    """A changed byte in an archive is detected."""
     data = bytearray(JsonLines(ROWS * 99, "gzip").encode())
     data[len(data) // 2] ^= 0xFF
     with pytest.raises((OSError, pa.ArrowException)):
@@ -308,7 +308,7 @@ def test_a_damaged_archive_is_an_error():
 
 
 def test_a_line_too_long_is_no_row(monkeypatch):
-    """A line beyond the limit isn't counted, and is a reject with the reason."""
+    """A line longer than the limit isn't counted, and is a reject with a reason."""
     monkeypatch.setattr(reading, "MAX_LINE_BYTES", 10)
     kinds = ColumnKinds()
     error = observe_line(kinds, b'{"abc": 12}')

@@ -1,4 +1,4 @@
-"""Values of JSON that aren't one a line: their bounds, in any blocks, and files that are cut."""
+"""JSON values that aren't on lines of their own: their bounds, in any blocks, and cut files."""
 
 import io
 import json
@@ -30,7 +30,7 @@ GAPS = st.sampled_from(["", "\n", " \n"])
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Return a function that makes blocks as small as given."""
+    """Return a function that sets the size of blocks."""
     return lambda size: monkeypatch.setattr(json_values, "BLOCK_BYTES", size)
 
 
@@ -43,7 +43,7 @@ def read(reader, data: bytes, start: int = 0) -> list[tuple[int, bytes]]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
 def test_elements_are_found_in_any_blocks(small_blocks, size):
-    """Every element is found with its own bytes, wherever blocks end; so it is from an offset."""
+    """Every element is found with its own bytes, wherever blocks end and reading begins."""
     small_blocks(size)
 
     @given(rows=st.lists(VALUES, max_size=5), indent=INDENTS, before=MARKS)
@@ -75,7 +75,7 @@ def test_objects_are_found_in_any_blocks(small_blocks, size):
 
 @given(row=VALUES, indent=INDENTS)
 def test_joined_lines_hold_the_same_value(row, indent):
-    """Only line breaks go; strings and the white space between tokens stay."""
+    """Only line breaks are removed; strings and white space between tokens stay."""
     text = json.dumps(row, indent=indent).replace("\n", "\r\n").encode()
     joined = join_lines(text)
     assert json.loads(joined) == row
@@ -98,7 +98,7 @@ def test_joined_lines_hold_the_same_value(row, indent):
     ],
 )
 def test_an_array_that_is_not_closed_once_is_refused(small_blocks, size, data, problem):
-    """The error says where the value begins that isn't closed, or what is too much."""
+    """The error says where the unclosed value begins, or which limit is exceeded."""
     small_blocks(size)
     with pytest.raises(InputError, match=problem) as caught:
         read(read_elements, data)
@@ -114,7 +114,7 @@ def test_an_array_that_is_not_closed_once_is_refused(small_blocks, size, data, p
     ],
 )
 def test_objects_that_are_not_closed_once_are_refused(small_blocks, size, data, problem):
-    """The error says where the object begins that isn't closed, or what is too much."""
+    """The error says where the unclosed object begins, or which limit is exceeded."""
     small_blocks(size)
     with pytest.raises(InputError, match=problem):
         read(read_objects, data)
@@ -128,7 +128,7 @@ def test_a_damaged_element_does_not_hide_the_next(small_blocks):
 
 
 def test_a_long_element_is_cut(monkeypatch, small_blocks):
-    """An element beyond the limit is cut one byte after it, and the next is read."""
+    """An element longer than the limit is cut one byte after it, and the next element is read."""
     small_blocks(16)
     monkeypatch.setattr(json_values, "MAX_LINE_BYTES", 20)
     long = json.dumps({"a": "x" * 99}).encode()

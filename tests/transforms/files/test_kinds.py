@@ -51,14 +51,14 @@ def detect(tmp_path):
     ],
 )
 def test_json_is_told_apart_by_its_first_values(detect, text, kind):
-    """Lines, arrays and objects over several lines are found, packed or not."""
+    """Lines, arrays and objects over several lines are recognised, compressed or not."""
     assert detect(text.encode()) == (kind, "none")
     assert detect(gzip.compress(text.encode())) == (kind, "gzip")
     assert str(detect(text.encode())) == kinds.KIND_NAMES[kind]
 
 
 def test_tables_are_found_by_content_or_name(detect):
-    """Parquet and Arrow have signs of their own; values that are separated have the name."""
+    """Parquet and Arrow are recognised by their content, and separated values by their name."""
     sink = io.BytesIO()
     pq.write_table(pa.table({"a": [1]}), sink)
     assert detect(sink.getvalue(), "odd.json").kind == "parquet"
@@ -127,7 +127,7 @@ def test_lists_of_turns_are_refused_with_the_command(detect, text, remedy):
 
 
 def test_rows_with_a_role_are_no_turns(detect):
-    """An array of rows that have a format's column is an array, whatever else they have."""
+    """An array of rows with a format's column is read as an array, whatever else they contain."""
     assert detect(json.dumps([TURN | {"messages": []}]).encode()).kind == "array"
 
 
@@ -147,5 +147,5 @@ def test_rows_with_a_role_are_no_turns(detect):
     ],
 )
 def test_names_say_which_files_are_data(name, expected):
-    """A folder's files are data by their endings, in any case."""
+    """A folder's data files are recognised by their suffixes, whatever the case."""
     assert is_data_file(name) is expected

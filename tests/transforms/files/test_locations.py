@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_searched_is_named(monkeypatch, tmp_path):
 
 
 def test_missing_paths_and_uris_are_left_to_the_reader(tmp_path):
-    """A path that doesn't exist is no error here, nor is one below a file."""
+    """Neither a path that doesn't exist nor one below a file is an error here."""
     (tmp_path / "file").touch()
     for path in ("none", "file/below"):
         require_reachable(str(tmp_path / path))
@@ -88,7 +88,7 @@ def test_a_dash_is_standard_input():
 
 
 def test_uris_of_the_web_and_the_hub_are_only_read():
-    """Stores and paths can be written, too."""
+    """Stores and paths can also be written."""
     assert all(map(is_read_only, (STDIN, "https://a/b", "hf://datasets/o/n")))
     assert not any(map(is_read_only, ("gs://b/o", "out/https:", "s3://b")))
 

@@ -36,12 +36,12 @@ def list_names(found):
     ],
 )
 def test_files_are_named_below_what_was_given(found, names):
-    """A name is the path below the folder, glob or file that was given, and below all of them."""
+    """A name is the path below the given folder, glob or file, or below all of them together."""
     assert list_names(found) == names
 
 
 def test_a_name_does_not_depend_on_how_a_folder_is_written(tmp_path, monkeypatch):
-    """Relative and absolute paths, with `..` or without, give the same names."""
+    """Relative and absolute paths give the same names, with or without `..`."""
     monkeypatch.chdir(tmp_path)
     found = {
         "in/a": ["in/a/x.jsonl"],
@@ -71,7 +71,7 @@ def make_files(tmp_path):
 
 
 def test_a_link_to_a_file_of_the_input_is_left_out(make_files):
-    """Of links and their target the target is read, and each link is named in a notice."""
+    """If links and their target are given, the target is read and a notice names each link."""
     files = make_files("m.jsonl", links=["a.jsonl", "z.jsonl"])
     kept, notices = leave_out_repeats(files)
     assert [file.name for file in kept] == ["m.jsonl"]
@@ -92,7 +92,7 @@ def test_a_second_spelling_is_left_out(make_files, tmp_path, monkeypatch):
 
 
 def test_a_hard_link_is_the_same_file(make_files):
-    """A second name for the same file on the disk is left out, wherever it is."""
+    """A second name for the same file on the disk is skipped, wherever it is."""
     kept, notices = leave_out_repeats(make_files("x/a.jsonl", hard=["y/b.jsonl"]))
     assert [file.name for file in kept] == ["x/a.jsonl"]
     assert len(notices) == 1

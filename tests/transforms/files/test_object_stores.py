@@ -100,7 +100,7 @@ class Upload:
         raise self.refuse
 
     def terminate(self):
-        """Fail as well, as on a line that is gone."""
+        """Fail too, as on a lost connection."""
         self.log.append("terminated")
         raise ConnectionError("gone as well")
 
@@ -144,7 +144,7 @@ def test_below_and_remove(tmp_path):
 
 @pytest.mark.parametrize("folder", ["gs://bucket/run[1]", "s3://bucket/what?", "gs://bucket/*"])
 def test_a_folder_with_glob_signs_is_refused(folder):
-    """A folder with glob signs in its name isn't listed: Beam can't quote them."""
+    """A folder with glob characters in its name isn't listed, since Beam can't quote them."""
     with pytest.raises(OSError, match="rename it"):
         object_stores.list_below(folder)
 
@@ -175,7 +175,7 @@ def test_options_are_kept(monkeypatch):
 
 @pytest.mark.stores
 def test_s3_has_one_client():
-    """Calls share a client but no read position, and Beam's own way to S3 is unchanged."""
+    """Calls share a client but no read position, and Beam's own S3 client is unchanged."""
     object_stores.use_options(
         PipelineOptions(
             [
@@ -249,13 +249,13 @@ def test_a_written_object_appears_once_complete(objects, monkeypatch):
 
 
 def test_an_unknown_scheme_is_an_os_error():
-    """A URI whose scheme no filesystem has raises an OSError that names the URI."""
+    """A URI with an unknown scheme raises an OSError that names the URI."""
     with pytest.raises(OSError, match="nowhere://b/x"):
         object_stores.exists("nowhere://b/x")
 
 
 def test_a_closed_object_closes_its_stream(objects):
-    """Closing the reader closes the client's stream, also if it is closed twice."""
+    """Closing the reader closes the client's stream, even if it is closed twice."""
     objects["memory://b/x"] = b"0123"
     stream = object_stores.open_object("memory://b/x")
     inner = stream.raw._stream

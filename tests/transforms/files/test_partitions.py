@@ -30,7 +30,7 @@ def test_the_name_of_a_folder(folder, parsed):
 
 
 def test_the_folders_of_a_source():
-    """Every folder counts, the file's own name doesn't, and the innermost of equal keys wins."""
+    """Every folder counts, the file's own name doesn't, and the innermost of two equal keys wins."""
     assert read_partitions("teacher=a/x/date=1/teacher=b/source=c.parquet") == {
         "teacher": "b",
         "date": "1",
@@ -40,7 +40,7 @@ def test_the_folders_of_a_source():
 
 @given(st.text(min_size=1, max_size=8).filter(lambda text: text.isprintable()))
 def test_values_are_read_as_arrow_writes_them(tmp_path_factory, value):
-    """Any text that Arrow writes as the name of a folder is read back."""
+    """Any text that Arrow writes as a folder name is read back."""
     folder = tmp_path_factory.mktemp("hive")
     table = pa.table({"teacher": [value], "text": ["a"]})
     scheme = ds.partitioning(pa.schema([("teacher", pa.string())]), flavor="hive")

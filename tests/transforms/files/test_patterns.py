@@ -1,4 +1,4 @@
-"""Patterns for files: what is a glob, and what is hidden."""
+"""File patterns: which names are globs, and which are hidden."""
 
 from pathlib import PurePosixPath
 
@@ -25,7 +25,7 @@ def test_names_are_hidden_by_their_first_character(name, hidden):
 
 
 def test_a_file_in_a_hidden_folder_is_hidden():
-    """Every folder below the root counts, the root itself and those above it don't."""
+    """Every folder below the root counts; the root itself and the folders above it don't."""
     root = PurePosixPath("/data/.corpus")
     assert is_hidden(root / ".work" / "a.jsonl", root)
     assert is_hidden(root / "deep" / "_a.jsonl", root)

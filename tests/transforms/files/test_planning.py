@@ -74,7 +74,7 @@ def test_only_files_of_one_folder_and_split_share_a_shard(one, other, shared):
 
 
 def test_a_plan_knows_the_stem_of_its_rows():
-    """Place, split and partitions are those of the shard's sources."""
+    """A shard has the stem, split and partitions of its sources."""
     tasks = plan_shards(
         [small("teacher=a/test-1.jsonl", 1), small("teacher=a/test-2.jsonl", 1)], WIDE
     )
@@ -87,7 +87,7 @@ def test_a_plan_knows_the_stem_of_its_rows():
 
 
 def test_a_large_file_shares_no_shard():
-    """A file of several shards shares none with small files, also not with those before it."""
+    """A file of several shards shares no shard with small files, even those before it."""
     large = source_of("b", [Cut(0, 0, 0), Cut(5, 50, 0), Cut(7, 70, 0)])
     found = plan_shards([small("a", 1), large, small("c", 1)], limits(rows=5))
     assert shapes_of(found) == [[[("a", 0, 1)]], [[("b", 0, 5)]], [[("b", 5, 7)]], [[("c", 0, 1)]]]
@@ -136,7 +136,7 @@ def test_a_source_without_rows_has_no_shard():
 
 
 def test_names_have_number_and_digest():
-    """A name has the shard's number and a digest of the file's content and the cut."""
+    """A name consists of the shard's number and a digest of the file's content and the cut."""
     first, second = (
         task[0] for task in plan_shards([small("a", 9), small("b", 9)], limits(rows=9))
     )
@@ -153,7 +153,7 @@ def test_names_have_number_and_digest():
 
 
 def test_names_of_a_large_corpus_sort_in_its_order(monkeypatch):
-    """All numbers of a corpus have the same digits, more than six if there are more shards."""
+    """All shard numbers have equally many digits: six, or more if there are more shards."""
     monkeypatch.setattr(planning, "NUMBER_DIGITS", 1)
     for count, digits in ((10, 1), (11, 2), (101, 3)):
         cuts = [Cut(row, row, row) for row in range(count + 1)]

@@ -63,14 +63,14 @@ def test_what_was_reconciled_is_said():
 
 
 def test_only_some_differences_are_named():
-    """The others are counted."""
+    """Only some are named; the others are counted."""
     one = pa.schema([(f"c{number}", pa.int8()) for number in range(DIFFERENCES_NAMED + 3)])
     _, (notice,) = reconcile(describe(one, pa.schema([])))
     assert notice.text.endswith("; and 3 more")
 
 
 def test_a_conflict_names_both_files_and_the_field():
-    """The error has the two files whose types conflict, not the first one of the corpus."""
+    """The error names the two files whose types conflict, not just the first file of the corpus."""
     item = pa.struct([("role", pa.string()), ("content", pa.list_(pa.string()))])
     files = describe(
         pa.schema([("id", pa.int8())]),
@@ -103,7 +103,7 @@ CONFLICTS = {
 
 @pytest.mark.parametrize("case", CONFLICTS)
 def test_the_suggested_command_mends_the_files(write_files, case):
-    """The command rewrites one file, whose name may be odd, and no other row or column changes."""
+    """The command rewrites one file, even one with an odd name, and changes nothing else in it."""
     *arrays, text, changed = CONFLICTS[case]
     files = write_files(*arrays)
     with pytest.raises(InputError) as caught:
@@ -121,7 +121,7 @@ def test_the_suggested_command_mends_the_files(write_files, case):
 
 
 def test_times_fit_the_finer_unit_or_are_refused(write_files):
-    """A time of a distant year can't be one of nanoseconds, and the file is named."""
+    """The time of a distant year doesn't fit nanoseconds, and the error names the file."""
     near, far = (pa.array([time], pa.timestamp("ms")) for time in (10**12, 10**14))
     fine = pa.array([1], pa.timestamp("ns"))
     shared, (notice,) = reconcile(write_files(near, fine))
@@ -150,7 +150,7 @@ def test_other_tables_are_reconciled_and_refused_alike():
 
 
 def test_too_many_columns_are_refused(monkeypatch):
-    """Files whose columns differ can't make a schema of any width."""
+    """The shared schema of files with different columns has a limited width."""
     monkeypatch.setattr(reconciliation, "MAX_FIELDS", 3)
     files = describe(*(pa.schema([(name, pa.int8())]) for name in "abcd"))
     assert len(reconcile(files[:3]).schema) == 3

@@ -26,7 +26,7 @@ def write_lines(path, texts, **fields):
 
 
 def test_every_file_gives_its_first_rows(tmp_path, monkeypatch):
-    """The rows of the sample are shared out among the files, and each gives its first."""
+    """The sample's rows are divided among the files, and each file gives its first rows."""
     monkeypatch.setattr(samples, "MOST_ROWS", 24)
     for name in ("a", "b"):
         write_lines(tmp_path / f"{name}.jsonl", [f"{name}{number}" for number in range(30)])
@@ -38,7 +38,7 @@ def test_every_file_gives_its_first_rows(tmp_path, monkeypatch):
 
 
 def test_many_files_are_sampled_evenly(tmp_path, monkeypatch):
-    """Of more files than the limit some are read, spread evenly, and the sample says so."""
+    """If there are too many files, an evenly spread selection is read, and the sample says so."""
     monkeypatch.setattr(samples, "MOST_FILES", 2)
     for number in range(5):
         write_lines(tmp_path / f"{number}.jsonl", [str(number)])
@@ -57,7 +57,7 @@ def test_long_rows_make_a_small_sample(tmp_path, monkeypatch):
 
 
 def test_rows_of_json_lines_have_all_their_fields(tmp_path):
-    """The objects of JSON Lines have the fields that no format reads; bad lines aren't in it."""
+    """Objects from JSON Lines keep fields that no format reads; bad lines aren't in the sample."""
     write_lines(tmp_path / "a.jsonl", ["x"], note={"b": [1]})
     with (tmp_path / "a.jsonl").open("a") as file:
         file.write("nonsense\n")
@@ -66,7 +66,7 @@ def test_rows_of_json_lines_have_all_their_fields(tmp_path):
 
 
 def test_rows_of_parquet_have_no_bytes(tmp_path):
-    """The objects of Parquet leave out columns of bytes; a row with invalid UTF-8 is None."""
+    """Objects from Parquet lack binary columns; a row with invalid UTF-8 is None."""
     text = pa.array([b"x", b"\xff"]).view(pa.string())
     table = pa.table({"text": text, "note": ["n", "m"], "image": [b"i", b"j"]})
     pq.write_table(table, tmp_path / "a.parquet")
@@ -76,7 +76,7 @@ def test_rows_of_parquet_have_no_bytes(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_columns_without_a_value_are_found(tmp_path, suffix):
-    """Columns of text and objects that aren't among the known ones are listed, but no numbers."""
+    """Unknown columns of text and of objects are listed, and columns of numbers aren't."""
     row = {"text": "x", "n": 1, "note": "y", "meta": {"a": [1]}}
     if suffix == "parquet":
         pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")

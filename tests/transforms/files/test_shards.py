@@ -55,7 +55,7 @@ def read_all(path, cut=None, tasks_in=lambda tasks: tasks):
 
 
 def rows_of(shards):
-    """Return the rows of all shards: of JSON Lines whole, from their own bytes."""
+    """Return the rows of all shards; those of JSON Lines are parsed from their own bytes."""
     return [row for shard in shards for row in list_rows_of(shard)]
 
 
@@ -109,7 +109,7 @@ def numbered(begin, end, width):
     backwards=st.booleans(),
 )
 def test_parquet_is_read_whole_in_order(tmp_path_factory, groups, rows, size, backwards):
-    """Whatever the row groups and limits, the shards in order are the file, once."""
+    """Whatever the row groups and limits, the shards in order hold each row of the file once."""
     path = tmp_path_factory.mktemp("parquet") / "x.parquet"
     starts = [sum(groups[:index]) for index in range(len(groups))]
     schema = pa.schema([("n", pa.int64()), ("text", pa.string())])
@@ -139,7 +139,7 @@ def test_parquet_is_read_whole_in_order(tmp_path_factory, groups, rows, size, ba
 def test_json_lines_are_read_whole_in_order(
     tmp_path_factory, json_lines, count, rows, size, ending, blanks, final
 ):
-    """Whatever limits, compression and blank lines, the shards in order are the file."""
+    """Whatever the limits, compression and blank lines, the shards in order hold the file's rows."""
     path = tmp_path_factory.mktemp("lines") / f"x.jsonl{ending}"
     wanted = numbered(0, count, 80)
     written = [
@@ -275,7 +275,7 @@ def test_types_columns_and_metadata_survive(tmp_path, group):
 
 
 def test_nested_json_survives(tmp_path, json_lines):
-    """Rows keep their bytes whatever their other fields; only the columns to read are a table."""
+    """Rows keep their bytes, whatever their other fields; only the columns to read form a table."""
     rows = [
         {
             "messages": [
@@ -323,7 +323,7 @@ LENIENT = (
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
 def test_lines_pass_with_their_bytes(tmp_path, json_lines, ending):
-    """Numbers of any size, equal keys, deep nesting and white space pass with every byte."""
+    """Numbers of any size, equal keys, deep nesting and white space keep every byte."""
     json_lines(tmp_path / f"x.jsonl{ending}", LENIENT)
     _, (shard,) = read_all(tmp_path)
     assert shard.rejects == []
@@ -332,7 +332,7 @@ def test_lines_pass_with_their_bytes(tmp_path, json_lines, ending):
 
 
 def test_a_row_that_repeats_a_key_that_is_read_is_a_reject(tmp_path, json_lines):
-    """Other rows keep their numbers, and the reason of a misfit isn't that of its neighbour."""
+    """Other rows keep their numbers, and each misfit has its own reason."""
     lines = [b'{"text": "a"}', b'{"text": "b", "text": "c"}', b'{"text": 3}', b'{"text": "d"}']
     json_lines(tmp_path / "x.jsonl", lines)
     _, (shard,) = read_all(tmp_path)
@@ -345,7 +345,7 @@ def test_a_row_that_repeats_a_key_that_is_read_is_a_reject(tmp_path, json_lines)
 
 
 def test_a_lone_surrogate_is_replaced_in_the_text_alone(tmp_path, json_lines):
-    """A surrogate is U+FFFD in the text that is scored; the row's bytes have the escape."""
+    """A surrogate is scored as U+FFFD; the row's bytes keep the escape."""
     lines = [b'{"text": "a\\ud800b"}', b'{"text": "\\ud83d\\ude00"}']
     json_lines(tmp_path / "x.jsonl", lines)
     _, (shard,) = read_all(tmp_path)
@@ -399,7 +399,7 @@ def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
 
 
 def test_only_conflicts_in_columns_that_are_read_are_rejects(tmp_path, json_lines):
-    """Text instead of messages is a reject; typed parts and fields that aren't read pass."""
+    """Text in place of messages is a reject; typed parts and unread fields are accepted."""
     rows = [
         {"messages": [{"role": "user", "content": "text"}], "n": 1},
         {"messages": [{"role": "user", "content": [{"type": "text"}]}], "n": 2},
@@ -419,7 +419,7 @@ def test_only_conflicts_in_columns_that_are_read_are_rejects(tmp_path, json_line
 
 
 def test_conflicts_are_settled_over_all_files(tmp_path, json_lines):
-    """A file with only the minority's kind of text is all rejects."""
+    """If a file holds only the minority's kind of text, all its rows are rejects."""
     json_lines(tmp_path / "a.jsonl", [{"text": "1"}, {"text": "2"}, {"text": "3"}])
     json_lines(tmp_path / "b.jsonl", [{"text": 1}, {"text": 2}])
     _, (shard,) = read_all(tmp_path)
@@ -471,7 +471,7 @@ def test_a_shard_may_have_only_rejects(tmp_path, json_lines):
 
 
 def test_a_file_that_shrank_is_an_error(tmp_path, json_lines):
-    """Rows missing since the survey are an error with file and rows."""
+    """If rows are missing since the survey, the error names the file and the rows."""
     path = Path(json_lines(tmp_path / "x.jsonl", [{"text": "a"}] * 5))
     corpus = survey([str(path)], limits())
     path.write_bytes(b'{"text": "a"}\n')
@@ -481,7 +481,7 @@ def test_a_file_that_shrank_is_an_error(tmp_path, json_lines):
 
 
 def test_a_parquet_file_that_shrank_is_an_error(tmp_path):
-    """Rows missing from Parquet since the survey are an error as well."""
+    """Rows missing from Parquet since the survey are an error too."""
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"text": ["a"] * 5}), path)
     corpus = survey([str(path)], limits())
@@ -501,7 +501,7 @@ def test_a_file_that_is_gone_is_an_error(tmp_path, json_lines):
 
 @pytest.fixture
 def streams(monkeypatch):
-    """Collect the files that a reader opens, each with the number of those open at that time."""
+    """Collect the files that a reader opens, each with the number of files open at that time."""
     opened, found = reading.storage.open_raw, []
 
     def watched(uri):
@@ -514,7 +514,7 @@ def streams(monkeypatch):
 
 
 def test_sources_are_closed_before_the_next_opens(tmp_path, json_lines, streams):
-    """Of many small files in a shard only one is open at a time, and none at the end."""
+    """If a shard has many small files, only one is open at a time, and none at the end."""
     for number in range(40):
         json_lines(tmp_path / f"{number:02}.jsonl{'.gz' if number % 2 else ''}", [{"text": "a"}])
     corpus = survey([str(tmp_path)], limits())
@@ -654,7 +654,7 @@ def test_a_higher_expansion_accepts_the_dictionary(tmp_path):
 )
 @settings(deadline=None)
 def test_dictionaries_count_as_their_texts(lists, skipped):
-    """In lists, with nulls and in slices, dictionaries count as the text of their rows."""
+    """Dictionaries count as the text of their rows, even in lists, with nulls and in slices."""
     whole = pa.array(lists, pa.list_(pa.string()))
     words = whole.flatten().dictionary_encode()
     coded = pa.ListArray.from_arrays(whole.offsets, words, mask=whole.is_null())[skipped:]
@@ -743,7 +743,7 @@ def test_row_mask():
 
 
 def test_positions_count_every_row_of_the_pieces():
-    """Positions count rejects, and those of a second file begin after the rows of the first."""
+    """Positions count rejects, and a second file's positions continue after those of the first."""
     pieces = tuple(
         SourcePiece(name, name, "0" * 64, "jsonl", "none", Cut(begin, 0, 0), Cut(end, 9, 0))
         for name, begin, end in (("a", 10, 14), ("b", 0, 3))

@@ -1,4 +1,4 @@
-"""Schemas that hold the rows of two others, and tables brought into them."""
+"""Schemas that hold the rows of two others, and tables converted to them."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,7 +30,7 @@ def build_valid(rows, kind):
 
 @given(st.data(), variants())
 def test_two_types_are_merged_without_loss(data, drawn):
-    """Rows of either type have equal values in the merged one, whatever was nested in them."""
+    """Rows of either type have equal values in the merged type, however they are nested."""
     values, one, other = drawn
     tables = []
     for kind in (one, other):
@@ -48,7 +48,7 @@ def test_two_types_are_merged_without_loss(data, drawn):
 
 @given(st.data(), variants())
 def test_slices_and_files_are_brought_into_a_schema(tmp_path_factory, data, drawn):
-    """A slice of a table, and what is read from a file, have the values of the table."""
+    """A slice of a table, and a table read from a file, have the original values."""
     values, one, other = drawn
     rows = [fit(value, one) for value in data.draw(st.lists(values, min_size=1, max_size=6))]
     table = pa.table({"c": build_valid(rows, one)})
@@ -82,7 +82,7 @@ def test_slices_and_files_are_brought_into_a_schema(tmp_path_factory, data, draw
     ],
 )
 def test_the_narrowest_type_that_holds_both(one, other, merged):
-    """Types are merged to the same one in either order."""
+    """Merging two types gives the same type in either order."""
     assert merge_types(one, other) == merge_types(other, one) == merged
 
 
@@ -103,7 +103,7 @@ def test_the_narrowest_type_that_holds_both(one, other, merged):
     ],
 )
 def test_types_that_nothing_holds_without_loss(one, other):
-    """A conflict has the two types and the path of the field, however deep it is."""
+    """A conflict names the two types and the path of the field, however deep it is."""
     with pytest.raises(TypeConflictError) as caught:
         merge_types(one, other)
     assert (caught.value.one, caught.value.other) == (one, other)
@@ -117,7 +117,7 @@ def test_types_that_nothing_holds_without_loss(one, other):
 
 
 def test_columns_of_either_are_kept():
-    """The order and the metadata are the first one's; what one lacks or may lack is nullable."""
+    """The first schema gives the order and metadata; a field that either may lack is nullable."""
     one = pa.schema(
         [pa.field("a", pa.string(), nullable=False), pa.field("b", pa.int8(), nullable=False)],
         {"made by": "one"},
@@ -134,14 +134,14 @@ def test_columns_of_either_are_kept():
 
 
 def test_a_time_without_a_place_is_an_error():
-    """Seconds of a distant year don't fit nanoseconds."""
+    """A time of a distant year in seconds doesn't fit nanoseconds."""
     table = pa.table({"c": pa.array([10**11], pa.timestamp("s"))})
     with pytest.raises(pa.ArrowInvalid):
         conform(table, pa.schema([("c", pa.timestamp("ns"))]))
 
 
 def test_differences_are_named_by_path():
-    """Each field that differs is named with both ways, and so is another order."""
+    """Each field that differs is named with both types, and a different order is reported."""
     message = pa.struct([("role", pa.string()), ("content", pa.string())])
     other = pa.struct([("content", pa.large_string()), ("role", pa.string()), ("n", pa.int8())])
     one = pa.schema([("id", pa.int8()), ("messages", pa.list_(message))])

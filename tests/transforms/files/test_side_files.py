@@ -28,7 +28,7 @@ def names(uris, tmp_path) -> list[str]:
 
 
 def test_metadata_is_left_aside_and_named(folder, tmp_path):
-    """Files that describe data sets aren't rows; one that was named in full is read."""
+    """Files that describe data sets aren't data, unless they are named in full."""
     uris = folder({"a.jsonl": "", "dataset_infos.json": {}, "deep/croissant.json": {}})
     kept, notices = leave_out_side_files(uris, [])
     assert names(kept, tmp_path) == ["a.jsonl"]
@@ -39,7 +39,7 @@ def test_metadata_is_left_aside_and_named(folder, tmp_path):
 
 
 def test_a_saved_data_set_is_its_listed_files(folder, tmp_path):
-    """Of a folder of `save_to_disk`, the listed files are read, and cached results aren't."""
+    """In a `save_to_disk` folder, the listed files are read, and cached results aren't."""
     state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
     uris = folder(
         {
@@ -65,14 +65,14 @@ def test_a_saved_data_set_is_its_listed_files(folder, tmp_path):
     ],
 )
 def test_a_missing_part_is_an_error(folder, files, missing):
-    """A listed file or split that isn't there would be missing from the corpus."""
+    """A listed file or split that doesn't exist is an error, since the corpus would lack it."""
     with pytest.raises(InputError, match=f"{missing}, which is missing"):
         leave_out_side_files(folder(files), [])
 
 
 @pytest.mark.parametrize("content", ["", "[1]", {"_data_files": 3}, {"_data_files": [{"a": 1}]}])
 def test_a_state_of_another_program_lists_nothing(folder, tmp_path, content):
-    """A file that only has the name doesn't hide data."""
+    """A file with just the name of such a list hides no data."""
     uris = folder({"state.json": content, "a.arrow": ""})
     assert names(leave_out_side_files(uris, [])[0], tmp_path) == ["a.arrow"]
 

@@ -65,7 +65,7 @@ def test_other_files_are_ignored_and_listed(tmp_path, json_lines):
 
 
 def test_sources_are_in_the_order_of_their_outputs(tmp_path, json_lines):
-    """Sources sort as the names of their outputs do, which have no suffix before the number."""
+    """Sources are sorted like their outputs' names, which have no suffix before the number."""
     names = ["a.b.jsonl", "a.jsonl", "a.x.jsonl", "a-b/c.jsonl", "a/c.jsonl", "teacher=x/a.jsonl"]
     for name in names:
         json_lines(tmp_path / name, [{"text": "a"}])
@@ -97,7 +97,7 @@ def test_a_file_that_two_patterns_name_is_read_once(tmp_path, json_lines):
 
 
 def test_kind_is_decided_by_the_first_bytes(tmp_path):
-    """Parquet named `.json` and gzip named `.jsonl` are read as what they are."""
+    """Parquet named `.json` is read as Parquet, and gzip named `.jsonl` as gzip."""
     table = pa.table({"text": ["a", "b"]})
     parquet(tmp_path / "x" / "odd.json", table)
     (tmp_path / "y").mkdir()
@@ -139,7 +139,7 @@ def test_an_empty_file_is_refused(tmp_path):
     [b"a,b\n1,2\n", b"\n\n\n", b'"text"\n3\n', b"\x00\x01\x02\x03", b'{"text": \n"a"\n', b"{}\n"],
 )
 def test_a_file_without_any_object_is_refused(tmp_path, json_lines, data):
-    """Tables, blank lines and binaries are refused by name, also beside files with rows."""
+    """Tables, blank lines and binaries are refused by name, even beside files with rows."""
     json_lines(tmp_path / "good.jsonl", [{"text": "a"}])
     (tmp_path / "x.jsonl").write_bytes(data)
     error = survey_error([tmp_path])
@@ -157,7 +157,7 @@ def test_a_file_without_any_object_is_refused(tmp_path, json_lines, data):
     ],
 )
 def test_the_first_line_that_cannot_be_read_is_explained(tmp_path, data, reason):
-    """The error for a file without an object says why its first bad line is one."""
+    """The error for a file without an object says what is wrong with its first line."""
     (tmp_path / "x.jsonl").write_bytes(data)
     assert f"with a field{reason}" in survey_error([tmp_path]).problem
 
@@ -177,7 +177,7 @@ def test_a_truncated_archive_is_refused(tmp_path, json_lines, ending, keep):
 
 
 def test_a_damaged_archive_is_refused(tmp_path, json_lines):
-    """The archive's own checksum finds a changed byte."""
+    """The archive's own checksum reveals a changed byte."""
     path = tmp_path / "x.jsonl.gz"
     json_lines(path, [{"text": f"row {number * 7919}"} for number in range(500)])
     data = bytearray(path.read_bytes())
@@ -206,7 +206,7 @@ def test_concatenated_archives_are_read_whole(tmp_path):
 
 
 def test_a_skippable_frame_may_be_first(tmp_path):
-    """Files of parallel zstd writers, with a frame without data before others, are read."""
+    """Files from parallel zstd writers, which begin with an empty frame, are read."""
     frame = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
     (tmp_path / "x.jsonl.zst").write_bytes(
         (frame + pa.compress(b'{"text": "a"}\n', codec="zstd", asbytes=True)) * 3
@@ -216,7 +216,7 @@ def test_a_skippable_frame_may_be_first(tmp_path):
 
 @pytest.mark.parametrize("order", ["utf-16", "utf-16-be"])
 def test_utf_16_is_refused(tmp_path, order):
-    """The error for UTF-16 has the command that converts the file."""
+    """The error for UTF-16 gives the command that converts the file."""
     (tmp_path / "x.jsonl").write_bytes('\ufeff{"text": "a"}\n'.encode(order))
     error = survey_error([tmp_path])
     assert error.problem == "is UTF-16"
@@ -273,7 +273,7 @@ def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):
 
 
 def test_parquet_files_may_differ_without_harm(tmp_path):
-    """Files are brought into one schema, and the corpus has a notice about it."""
+    """Files are converted to one schema, and a notice says so."""
     parquet(tmp_path / "a.parquet", pa.table({"text": ["a"], "n": pa.array([1], pa.int8())}))
     parquet(tmp_path / "b.parquet", pa.table({"n": [2], "text": ["b"], "more": [True]}))
     corpus = survey([str(tmp_path)], WIDE)
@@ -284,7 +284,7 @@ def test_parquet_files_may_differ_without_harm(tmp_path):
 
 
 def test_parquet_files_in_conflict_are_refused(tmp_path):
-    """The error names both files, the column and its types, and has a command."""
+    """The error names both files, the column and its types, and gives a command."""
     first = parquet(tmp_path / "a.parquet", pa.table({"text": ["a"], "n": [1]}))
     second = parquet(tmp_path / "b.parquet", pa.table({"text": ["a"], "n": ["1"]}))
     error = survey_error([tmp_path])
@@ -312,14 +312,14 @@ def survey_rows(name, *rows):
 
 
 def test_json_files_share_a_merged_schema():
-    """Fields and kinds of all files are counted together."""
+    """The fields of all files, and their kinds, are counted together."""
     sources = [survey_rows("x", {"a": 1}), survey_rows("y", {"a": "x", "b": 1}, {"a": "y"})]
     schema = pa.schema([("a", pa.string()), ("b", pa.float64())])
     assert settle_shared_schema(sources) == (schema, [])
 
 
 def test_json_lines_are_read_with_the_columns_that_are_needed(tmp_path, json_lines):
-    """Of JSON Lines the format's columns are read, and those of the lots as text."""
+    """From JSON Lines, the format's columns are read, and lot columns are read as text."""
     row = {"id": 1, "model": 7, "messages": [{"role": "user", "content": "a"}], "day": "x"}
     corpus = survey([json_lines(tmp_path / "x.jsonl", [row])], WIDE)
     config = CorpusConfig(date=LotField(column="day"), prompt_source=LotField(constant="web"))
@@ -331,7 +331,7 @@ def test_json_lines_are_read_with_the_columns_that_are_needed(tmp_path, json_lin
 
 
 def test_parquet_is_read_with_all_columns(tmp_path):
-    """Of Parquet every column is read, with its type."""
+    """From Parquet, every column is read with its type."""
     table = pa.table({"text": ["a"], "model": ["m"], "n": [1]})
     corpus = survey([parquet(tmp_path / "x.parquet", table)], WIDE)
     assert corpus.select_schema(settle_layout(corpus.schema, CorpusConfig())) == table.schema
@@ -357,7 +357,7 @@ def test_files_of_nulls_need_no_column():
 
 
 def test_parquet_without_the_columns_of_the_format_is_refused(tmp_path):
-    """A file of another format isn't read as nulls because its columns could be added."""
+    """A file of another format isn't read as nulls just because its columns could be added."""
     parquet(tmp_path / "a.parquet", pa.table({"text": ["a"]}))
     other = parquet(tmp_path / "b.parquet", pa.table({"label": [1]}))
     corpus = survey([str(tmp_path)], WIDE)
@@ -386,7 +386,7 @@ def test_a_name_that_is_no_utf_8_is_refused(tmp_path, json_lines):
 
 
 def test_a_file_must_stay_as_it_was_surveyed(tmp_path):
-    """A file that was written since its survey, or is gone, is an error that names it."""
+    """A file that was changed or removed since its survey raises an error that names it."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"text": "One."}\n')
     (source,) = survey((str(path),), ShardLimits()).sources

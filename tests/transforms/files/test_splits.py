@@ -30,7 +30,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_read_as_datasets_does(tmp_path, name):
-    """The split of a file alone in a folder is the one that `load_dataset` gives it."""
+    """A file alone in a folder has the split that `load_dataset` gives it."""
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
@@ -54,7 +54,7 @@ def matches(glob, base, path):
 
 
 def test_every_word_of_datasets_is_known():
-    """The words for splits are those that `datasets` has."""
+    """The words for splits are those that `datasets` uses."""
     from datasets.data_files import SPLIT_KEYWORDS
 
     assert {str(split): tuple(words) for split, words in SPLIT_KEYWORDS.items()} == SPLIT_WORDS
@@ -81,7 +81,7 @@ def test_the_split_of_a_source(name, split):
 
 
 def test_the_signs_in_a_files_name():
-    """The text before the number of a file and every split that its name says are its signs."""
+    """The text before a file's number and every split in its name are what identify its split."""
     assert read_split_signs("train_sft-00000-of-00002-ab.parquet") == ("train_sft", {"train"})
     assert read_split_signs("train-vs-test.jsonl") == (None, {"train", "test"})
     assert read_split_signs("dev.valid.jsonl") == (None, {"validation"})
@@ -89,7 +89,7 @@ def test_the_signs_in_a_files_name():
 
 
 def test_the_rank_of_a_split():
-    """A split has the rank of its own name, or else of its kind; unknown splits are last."""
+    """A split has the rank of its own name, or else that of its kind; unknown splits are last."""
     priority = ("test", "train_sft", "train")
     ranks = [
         rank_split(split, priority)

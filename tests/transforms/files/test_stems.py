@@ -1,4 +1,4 @@
-"""Places of sources below `clean/`."""
+"""Stems: where the rows of sources are written below `clean/`."""
 
 from pathlib import PurePosixPath
 
@@ -40,7 +40,7 @@ SOURCES = st.lists(COMPONENTS, min_size=1, max_size=4).map("/".join)
     ],
 )
 def test_the_stem_of_a_source(source, stem):
-    """A stem is the source's path without suffixes, those of an earlier run's shard included."""
+    """A stem is the source's path without suffixes, including the suffixes of an earlier run."""
     assert build_stem(source) == stem
 
 
@@ -58,7 +58,7 @@ def test_unsafe_names_have_a_digest(source):
 
 @given(SOURCES)
 def test_places_are_safe_and_stable(source):
-    """Any source has a stem inside the folder, without globs, which is its own stem."""
+    """Every source has a stem inside the folder, without globs, and a stem is its own stem."""
     stem = build_stem(source)
     assert is_stem(stem)
     path = PurePosixPath(shard_path("clean", SHARD, ".jsonl.zst", stem))
@@ -96,5 +96,5 @@ def test_a_long_name_keeps_its_split(word):
     "path", ["", "a/", "/a", "../a", "a/../b", ".a", "_a", "a*b", "a\nb", "a" * 200, "a/./b"]
 )
 def test_other_paths_are_no_places(path):
-    """A path that leads elsewhere, is hidden or isn't safe is no stem."""
+    """A path that leads outside the folder, is hidden or isn't safe can't be a stem."""
     assert not is_stem(path)

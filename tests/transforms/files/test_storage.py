@@ -165,7 +165,7 @@ def test_listing_is_sorted_and_skips_temporary_files(tree):
 
 
 def test_remove_tree(tree):
-    """A folder is removed with its content; a missing one is no error."""
+    """A folder is removed with its content; a missing folder isn't an error."""
     storage.remove_tree(str(tree / "deep"))
     assert not storage.exists(str(tree / "deep"))
     assert storage.exists(str(tree / "a.txt"))
@@ -233,7 +233,7 @@ def test_dangling_links_are_found_and_pipes_refused(tmp_path):
 
 
 def test_linked_folders_are_followed_once(tmp_path):
-    """Files behind a link are found under the link's name; a loop or a second way isn't taken."""
+    """Files behind a link are found under its name; loops and second routes aren't followed."""
     for path in ("in/real/r.jsonl", "out/deep/o.jsonl"):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).touch()
@@ -294,7 +294,7 @@ def test_a_folder_that_cannot_be_made_private_is_an_error(tmp_path):
 
 
 def test_a_tree_is_listed_with_relative_paths(tree):
-    """All files are listed, hidden ones too, and a link is an entry that isn't followed."""
+    """All files are listed, including hidden ones; a link is listed but not followed."""
     (tree / "deep" / "link").symlink_to(tree)
     listed = storage.list_tree(str(tree))
     assert listed == sorted(listed)
@@ -350,7 +350,7 @@ def run(objects):
 
 
 def test_objects_are_found_like_files(run):
-    """A URI stands for its object, a folder for visible objects below it, a glob for matches."""
+    """A URI means its object, a folder the visible objects below it, and a glob its matches."""
     visible = [uri for uri in RUN if "_hidden" not in uri]
     assert [item.uri for item in storage.find("memory://bucket/run")] == sorted(visible)
     assert storage.find(RUN[0]) == [(RUN[0], len(RUN[0]))]
@@ -359,13 +359,13 @@ def test_objects_are_found_like_files(run):
 
 
 def test_an_object_with_glob_signs_in_its_name_is_found(objects):
-    """A name with glob signs is looked up before it is taken for a glob."""
+    """A name with glob characters is looked up before it is taken for a glob."""
     objects["memory://bucket/b[1].txt"] = b"x"
     assert storage.find("memory://bucket/b[1].txt") == [("memory://bucket/b[1].txt", 1)]
 
 
 def test_nothing_in_a_bucket_is_an_error(objects):
-    """An empty prefix is an error as a missing path is."""
+    """An empty prefix is an error, just as a missing path is."""
     with pytest.raises(InputError, match="memory://bucket/none: matches no file"):
         storage.find("memory://bucket/none")
     assert objects == {}
@@ -382,7 +382,7 @@ def test_objects_are_written_read_and_looked_up(objects):
 
 
 def test_folders_of_objects_are_listed(run):
-    """Listing a folder gives its own objects, listing a tree all relative paths."""
+    """Listing a folder gives its own objects; listing a tree gives all relative paths."""
     clean = "memory://bucket/run/clean"
     assert list(storage.list_folder(clean, ".parquet")) == list(RUN[:2])
     assert list(storage.list_folder(clean, ".json")) == []
@@ -409,7 +409,7 @@ def test_objects_are_removed_with_all_below_them(run):
     ],
 )
 def test_errors_of_a_store_name_uri_and_remedy(objects, action, error, problem):
-    """Whatever the client's error, the message has the URI, its reason and a remedy."""
+    """Whatever the client's error, the message names the URI, the reason and a remedy."""
     with pytest.raises(error) as caught:
         action("memory://closed/x")
     assert (caught.value.where, caught.value.problem) == ("memory://closed/x", problem)
@@ -442,6 +442,6 @@ def test_a_fingerprint_shows_every_change(tmp_path):
 
 
 def test_standard_input_is_gone_after_its_run():
-    """Files of the web may be there until they are asked for; a pipe can't be read again."""
+    """Web files count as existing until they are fetched; a pipe can't be read twice."""
     assert not storage.exists("stdin://stdin")
     assert storage.exists("https://host/a.jsonl")

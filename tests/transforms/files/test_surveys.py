@@ -33,12 +33,12 @@ PACKERS = {
 
 
 def limits(rows: int, size: int) -> ShardLimits:
-    """Return limits for shards, however small."""
+    """Return shard limits, however small."""
     return ShardLimits.model_construct(rows=rows, bytes=size, expansion=200)
 
 
 def encode_arrow(table: pa.Table, rows: int = 7, stream: bool = True) -> bytes:
-    """Return a table as an Arrow stream or file with batches of some rows."""
+    """Return a table as an Arrow stream or file with batches of a given size."""
     sink = io.BytesIO()
     new = pa.ipc.new_stream if stream else pa.ipc.new_file
     with new(sink, table.schema) as writer:
@@ -67,7 +67,7 @@ JSON_TEXTS = {
 @pytest.mark.parametrize("packed", PACKERS)
 @pytest.mark.parametrize("text", JSON_TEXTS)
 def test_every_form_of_json_gives_its_rows_as_lines(tmp_path, text, packed):
-    """No row of an array or of objects is lost, and each comes out with its bytes on one line."""
+    """No row of an array or of joined objects is lost, and each keeps its bytes, on one line."""
     data = JSON_TEXTS[text].encode()
     (tmp_path / f"x.json{packed}").write_bytes(PACKERS[packed](data))
     corpus, shards = read_shards(tmp_path, limits(9, 10_000))
@@ -83,7 +83,7 @@ def test_every_form_of_json_gives_its_rows_as_lines(tmp_path, text, packed):
 @pytest.mark.parametrize("packed", PACKERS)
 @pytest.mark.parametrize("stream", [True, False])
 def test_arrow_gives_its_rows(tmp_path, stream, packed):
-    """Streams and files of Arrow are read whole, packed or not, and cut inside batches."""
+    """Arrow streams and files are read whole, compressed or not, and cut inside batches."""
     table = pa.Table.from_pylist(ROWS)
     (tmp_path / f"x{packed}").write_bytes(PACKERS[packed](encode_arrow(table, 13, stream)))
     corpus, shards = read_shards(tmp_path / f"x{packed}", limits(5, 1 << 20))
@@ -111,7 +111,7 @@ def test_csv_gives_its_rows(tmp_path, packed):
 @pytest.mark.parametrize("packed", [ending for ending in PACKERS if ending])
 @pytest.mark.parametrize("text", ["array on one line", "indented objects"])
 def test_the_limit_on_expansion_holds_for_every_compression(tmp_path, monkeypatch, packed, text):
-    """A packed file that expands beyond its limit is refused by name."""
+    """A compressed file that expands beyond its limit is refused by name."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 1 << 10)
     path = tmp_path / f"x.json{packed}"
     path.write_bytes(PACKERS[packed](JSON_TEXTS[text].encode() * (1 if "array" in text else 9)))
@@ -122,7 +122,7 @@ def test_the_limit_on_expansion_holds_for_every_compression(tmp_path, monkeypatc
 @pytest.mark.parametrize("packed", PACKERS)
 @pytest.mark.parametrize("name", ["x.json", "x.arrow", "x.csv"])
 def test_a_cut_file_is_never_a_shorter_corpus(tmp_path, packed, name):
-    """An array, a stream or a packed file that ends early is an error that names the file."""
+    """A truncated array, stream or compressed file raises an error that names the file."""
     data = JSON_TEXTS["array with an object a line"].encode().rstrip()[:-1]
     if name == "x.arrow":
         data = encode_arrow(pa.Table.from_pylist(ROWS))[:-8]
@@ -137,7 +137,7 @@ def test_a_cut_file_is_never_a_shorter_corpus(tmp_path, packed, name):
 
 
 def test_a_table_without_good_rows_is_refused(tmp_path):
-    """A header without rows, or with bad rows only, is an error with the first reason."""
+    """A header with no rows, or only bad rows, is an error that gives the first reason."""
     (tmp_path / "x.csv").write_bytes(b"a,b\n1\n")
     with pytest.raises(InputError, match=r"no row below its header: line 2: has 1 values for 2"):
         survey([str(tmp_path)], WIDE)
@@ -148,7 +148,7 @@ GROUPS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5_000)), max_size
 
 @given(GROUPS, st.integers(1, 50), st.integers(1, 4_000))
 def test_cuts_of_groups_cover_every_row_once(groups, rows, size):
-    """Cuts ascend from the first row to the last and keep shards within their limits."""
+    """Cuts are in ascending order and keep shards within their limits."""
     cuts = list(cut_groups(groups, limits(rows, size)))
     total = sum(count for count, _ in groups)
     assert cuts[0] == Cut(0, 0, 0)

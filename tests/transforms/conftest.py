@@ -61,7 +61,7 @@ def make_bank():
 
 @pytest.fixture(scope="session")
 def bank():
-    """Fit two lexicon traits: foxes are flagged, owls and barns are quarantined."""
+    """Fit two lexicon traits: one flags foxes, the other quarantines owls and barns."""
     return _fit_bank(CARDS)
 
 
@@ -115,7 +115,7 @@ def make_identified(make_shard):
 
 @pytest.fixture(scope="session")
 def make_scored(make_identified):
-    """Return a function that scores rows with a lexicon bank; spans are stored from score 0 on."""
+    """Return a function that scores rows with a lexicon bank; every span is stored."""
 
     def make(rows, bank, config: CorpusConfig | None = None, **shard):
         return score(make_identified(rows, config, **shard), Scorer(bank, None, {}), 0.0)

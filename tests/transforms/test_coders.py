@@ -1,4 +1,4 @@
-"""The coder of shards: all stages have it, and it sizes them without encoding."""
+"""The shard coder: all stages use it, and it sizes shards without encoding them."""
 
 import pickle
 
@@ -37,7 +37,7 @@ def test_registering_returns_the_class():
 
 
 def test_the_size_is_that_of_the_table():
-    """A shard of any stage has the size of its table, and other elements count as plans."""
+    """A shard has the size of its table at every stage, and other elements count as plans."""
     shard = build_shard()
     identified = build_shard(IdentifiedShard, segments=None, digests=[], lots=[], columns={})
     assert estimate_size(shard) == estimate_size(identified) == shard.table.nbytes > 0

@@ -30,7 +30,7 @@ def describe_outcome(shard):
 
 @pytest.mark.parametrize("action", SEVERITY)
 def test_a_shard_is_decided_from_its_scores_spans_and_lots(make_scored, bank, action):
-    """The decided shard has the fields of the scored one and the decisions on its evidence."""
+    """The decided shard has the scored shard's fields and the decisions on its evidence."""
     scored, rules = make_scored(ROWS, bank), [build_rule(action=action)]
     shard = decide_shard(scored, rules, {1: ()})
     evidence = Evidence(scored.scores.build_columns(), scored.spans, scored.lots)
@@ -50,7 +50,7 @@ def test_decide_records_on_beam(make_scored, bank):
 
 
 def test_duplicates_are_a_side_input(make_scored, bank):
-    """Positions of duplicates reach their shard, and no other."""
+    """Positions of duplicates reach their own shard only."""
     shards = [make_scored(ROWS, bank, name="part-0"), make_scored(ROWS, bank, name="part-1")]
 
     def decide_all(pipeline):

@@ -23,7 +23,7 @@ def decide_scored(scored, rules, duplicates=None):
 
 
 def test_a_row_fires_at_its_threshold(with_scores):
-    """A score fires at the threshold and doesn't one rounding step below it."""
+    """A score fires at the threshold, and doesn't fire one rounding step below it."""
     values = [0.7, 0.6999, 0.7001, 0.0, 1.0, np.nan]
     decided = decide_scored(with_scores({"owl": values}), [build_rule(threshold=0.7)])
     assert decided.decisions == ["quarantine", "keep", "quarantine", "keep", "quarantine", "keep"]
@@ -54,7 +54,7 @@ def test_no_rows_and_no_rules(with_scores):
 
 @pytest.mark.parametrize("action", SEVERITY)
 def test_every_action_becomes_its_decision(with_scores, action):
-    """An action is the decision, except that a swap waits in quarantine and on the swap list."""
+    """The action is the decision, except that a swap is quarantined and put on the swap list."""
     decided = decide_scored(with_scores({"owl": [0.1, 0.9]}), [build_rule(action=action)])
     assert decided.decisions == ["keep", "quarantine" if action == "swap" else action]
     assert decided.swaps == ({1} if action == "swap" else set())
@@ -64,7 +64,7 @@ def test_every_action_becomes_its_decision(with_scores, action):
 
 @given(actions=st.lists(st.sampled_from(SEVERITY), min_size=1, max_size=6))
 def test_the_strongest_action_wins_and_all_reasons_stay(with_scores, actions):
-    """In any order of traits, the strongest action decides, and each trait's reason is kept."""
+    """Whatever the order of traits, the strongest action decides, and every reason is kept."""
     traits = [f"trait-{index}" for index in range(len(actions))]
     pairs = list(zip(traits, actions, strict=True))
     rules = [build_rule(trait, action=action) for trait, action in pairs]
@@ -87,7 +87,7 @@ def test_a_signal_may_decide_alone(with_scores):
 
 
 def test_duplicates_leave_whatever_their_scores(with_scores):
-    """A duplicate isn't quarantined nor on the swap list, and its reasons stay."""
+    """A duplicate is neither quarantined nor on the swap list, and it keeps its reasons."""
     scored = with_scores({"owl": [0.1, 0.9, 0.9]})
     decided = decide_scored(scored, [build_rule(action="swap")], {0: (), 2: ()})
     assert decided.decisions == ["duplicate", "quarantine", "duplicate"]
@@ -169,7 +169,7 @@ def test_exceptions_by_lot(make_scored, bank, lot, change, expected):
 
 
 def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
-    """Rows between two lots' thresholds fire only in the lot of the lower one."""
+    """Rows between two lots' thresholds fire only in the lot with the lower threshold."""
     exceptions = [build_exception({"teacher": "gpt"}, threshold=0.2)]
     rule = build_rule(threshold=0.99, exceptions=exceptions)
     decided = decide_scored(make_scored(ROWS, bank), [rule])
@@ -178,7 +178,7 @@ def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
 
 
 def test_an_exception_to_keep_leaves_its_reason(make_scored, bank):
-    """A row that is kept by an exception has the reason for which it would have left."""
+    """A row that an exception keeps still has the reason for which it would be removed."""
     rule = build_rule(exceptions=[build_exception(action="keep")])
     decided = decide_scored(make_scored(ROWS, bank), [rule])
     assert decided.decisions == ["keep"] * 3
@@ -186,7 +186,7 @@ def test_an_exception_to_keep_leaves_its_reason(make_scored, bank):
 
 
 def test_a_reason_names_field_and_characters(make_scored, bank):
-    """The span that scored highest is in characters of the field, reasoning tags counted."""
+    """The highest-scoring span counts characters of the field, including reasoning tags."""
     text = "<think>no bird</think> Look, an owl!"
     row = {"messages": [{"role": "user", "content": "owl"}, {"role": "assistant", "content": text}]}
     decided = decide_scored(make_scored([row], bank), [build_rule()])
@@ -197,7 +197,7 @@ def test_a_reason_names_field_and_characters(make_scored, bank):
 
 
 def test_a_lexicons_masks_are_the_sentences_of_its_hits(make_scored, bank):
-    """A row is masked by every sentence with a hit, as its spans have them."""
+    """A row's masks cover every sentence with a hit, as stored in its spans."""
     text = "A dog ran. An owl saw another owl! It hid.\nThe barn was empty… Well."
     scored = make_scored([{"text": text}], bank)
     decided = decide_scored(scored, [build_rule(action="mask")])
@@ -216,7 +216,7 @@ def test_a_dense_signal_masks_its_window(with_scores):
 
 
 def test_an_empty_span_is_no_mask(make_scored, bank):
-    """At a threshold of 0 a row without a hit fires, and there is nothing to mask in it."""
+    """At a threshold of 0, a row without a hit fires, but has nothing to mask."""
     scored = make_scored([{"text": "a dog"}], bank)
     decided = decide_scored(scored, [build_rule(action="mask", threshold=0.0)])
     assert decided.decisions == ["mask"]
@@ -224,7 +224,7 @@ def test_an_empty_span_is_no_mask(make_scored, bank):
 
 
 def test_only_the_action_mask_masks(make_scored, bank):
-    """Rows with another action have no masks, nor have those below the threshold."""
+    """Rows with another action have no masks, and neither do rows below the threshold."""
     scored = make_scored(ROWS, bank)
     assert decide_scored(scored, [build_rule(action="flag")]).masks == {}
     assert decide_scored(scored, [build_rule(action="mask", threshold=0.99)]).masks == {}
@@ -268,7 +268,7 @@ def test_decisions_follow_from_scores_alone(with_scores, scores, thresholds, act
 
 
 def test_stored_evidence_gives_the_same_decisions(make_scored, bank):
-    """Scores, spans and lots that are written to Arrow and read back decide as the shard did."""
+    """Scores, spans and lots give the same decisions after they are written and read back."""
     scored = make_scored([*ROWS, {"text": "An owl and a fox."}], bank)
     rules = [build_rule("fox", action="mask"), build_rule(action="mask")]
     stored = pa.table({"spans": scored.spans}).combine_chunks().column("spans").combine_chunks()

@@ -53,7 +53,7 @@ def test_positions_name_every_row(make_identified):
     st.randoms(),
 )
 def test_all_but_the_first_in_corpus_order(pairs, random):
-    """In any order of positions, all but the first in the corpus are yielded."""
+    """Whatever the order of positions, all but the first in the corpus are yielded."""
     group = [Position(*pair) for pair in pairs]
     random.shuffle(group)
     expected = [(shard, Repeat(offset)) for shard, offset in sorted(pairs)[1:]]
@@ -62,7 +62,7 @@ def test_all_but_the_first_in_corpus_order(pairs, random):
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_duplicates_are_found_across_shards(make_identified, backwards):
-    """Repeated rows are found within and across shards, whichever shard is done first."""
+    """Repeated rows are found within and across shards, whichever shard is finished first."""
     shards = [
         ("part-000000", ["a", "b", "a", "c"]),
         ("part-000001", ["d", " b\n", "e"]),
@@ -80,7 +80,7 @@ def test_duplicates_are_found_across_shards(make_identified, backwards):
 
 
 def test_formats_and_other_columns_do_not_matter(make_identified):
-    """The same conversation in two formats, with other columns, is a duplicate."""
+    """The same conversation in two formats, with different columns, is a duplicate."""
     shards = [
         make_identified([{"prompt": "U", "completion": "A", "id": 1}], name="part-0"),
         make_identified(
@@ -104,7 +104,7 @@ def test_nothing_is_found_where_nothing_repeats(make_identified):
 
 
 def test_rows_without_text_repeat_nothing(make_identified):
-    """A row without text isn't a duplicate of another one."""
+    """Rows without text aren't duplicates of each other."""
     identified = make_identified(
         [{"text": ""}, {"text": None}, {"text": " "}, {"text": "a"}], name="part-7"
     )
@@ -116,7 +116,7 @@ RULES = [build_rule(exceptions=EXCEPTIONS)]
 
 
 def test_copies_that_are_decided_alike_need_no_lots():
-    """A copy whose thresholds and actions an earlier copy has too is a plain repeat."""
+    """A copy is a plain repeat if an earlier copy has the same thresholds and actions."""
     seen = {}
     assert add_copy(seen, Lot("a1"), RULES) is None
     assert add_copy(seen, Lot("a2", date="2026"), RULES) == ()
@@ -162,13 +162,13 @@ CHAT = [{"role": "user", "content": "U"}, {"role": "assistant", "content": "A"}]
     ids=str,
 )
 def test_all_that_a_trainer_reads_makes_rows_differ(make_identified, rows, repeats):
-    """Equal answers to other prompts, with other labels or images aren't duplicates."""
+    """Equal answers aren't duplicates if their prompts, labels or images differ."""
     found = apply(FindDuplicates(), [make_identified(rows, name="part-0")])
     assert found == ([("part-0", [Repeat(1)])] if repeats else [])
 
 
 def test_the_first_split_keeps_its_copy(make_shard):
-    """Copies are compared in the order of the splits first, and then in that of the corpus."""
+    """Copies are compared in the order of the splits first, then in the corpus's order."""
     shards = []
     for number, source in enumerate(["test/a.jsonl", "train/a.jsonl", "train/b.jsonl"]):
         shard = make_shard([{"text": "a"}], name=f"part-{number}")

@@ -99,7 +99,7 @@ def test_ids_are_equal_across_formats_and_files(tmp_path, json_lines, read_ids):
 
 
 def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines, read_ids):
-    """A renamed file with more columns has the same records."""
+    """A renamed file with additional columns has the same record ids."""
     rows = [{"text": "a", "id": 1}, {"text": "b", "id": 2}]
     first = read_ids(json_lines(tmp_path / "one" / "x.jsonl", rows))
     second = read_ids(
@@ -111,7 +111,7 @@ def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines, 
 
 
 def test_ids_of_calls_do_not_depend_on_other_rows(tmp_path, json_lines, read_ids):
-    """A record with a tool call keeps its id in a corpus whose calls have more fields."""
+    """A record with a tool call keeps its id in a corpus whose other calls have more fields."""
     row = {
         "messages": [
             {
@@ -149,7 +149,7 @@ def test_ids_depend_on_text_alone(tmp_path, json_lines, read_ids):
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
 def test_lots_may_be_in_the_names_of_folders(tmp_path, json_lines, read_corpus, suffix):
-    """Teacher and date are read from the folders; the default partition isn't known."""
+    """Teacher and date are read from the folders; the default partition means unknown."""
     for folder in ("teacher=org%2Fx/date=2025-08-01T10%3A00", "teacher=__HIVE_DEFAULT_PARTITION__"):
         path = tmp_path / folder / f"part-0.{suffix}"
         path.parent.mkdir(parents=True)
@@ -168,7 +168,7 @@ def test_lots_may_be_in_the_names_of_folders(tmp_path, json_lines, read_corpus, 
 
 
 def test_lots_of_json_lines_may_be_of_any_kind(tmp_path, json_lines, read_corpus):
-    """Numbers and bools name lots, objects and lists none, and no row is a reject for it."""
+    """Numbers and bools name lots; objects and lists don't, and they cause no rejects."""
     models = ["m", 7, 2.5, True, None, {"name": "m"}, ["m"], "\ud800"]
     rows = [json.dumps({"text": "a", "model": model}).encode() for model in models]
     layout, (shard,) = read_corpus(json_lines(tmp_path / "x.jsonl", rows))
@@ -179,7 +179,7 @@ def test_lots_of_json_lines_may_be_of_any_kind(tmp_path, json_lines, read_corpus
 
 
 def test_identified_rows_keep_their_lines(tmp_path, json_lines, read_corpus):
-    """A shard of some rows has their lines, like their digests and lots."""
+    """A selection of rows keeps their lines, digests and lots."""
     rows = [{"text": text, "n": text} for text in "abc"]
     layout, (shard,) = read_corpus(json_lines(tmp_path / "x.jsonl", rows))
     identified = identify(shard, layout)
@@ -207,7 +207,7 @@ def test_ids_are_equal_across_unicode_forms(make_identified, text):
 
 
 def test_compatibility_forms_differ(make_identified):
-    """A ligature isn't its letters: only canonically equivalent texts have one digest."""
+    """A ligature differs from its letters: only canonically equivalent texts share a digest."""
     first, second = make_identified([{"text": "ﬁne"}, {"text": "fine"}]).digests
     assert first != second
 
@@ -232,7 +232,7 @@ def test_a_constant_is_used_unchanged(make_identified):
 
 
 def test_lots_by_constant(make_identified):
-    """A constant is in every row's lot, whatever the row's own columns have."""
+    """A constant is in every row's lot, whatever the row's own columns contain."""
     config = CorpusConfig(teacher=LotField(constant="m2"), system_prompt=LotField(constant="plain"))
     assert (
         make_identified([{"text": "a", "model": "m1"}] * 2, config).lots
@@ -265,7 +265,7 @@ def test_lot_fields_are_text(make_identified):
 
 
 def test_system_prompts_name_lots(make_identified):
-    """The lot has the digest of the first system message, without white space around it."""
+    """The lot has the digest of the first system message, stripped of white space."""
 
     def row(*systems):
         return {
@@ -285,13 +285,13 @@ def test_system_prompts_name_lots(make_identified):
 
 
 def test_rows_of_one_lot_share_it(make_identified):
-    """Equal lots are one object, so a shard of thousands of rows has few of them."""
+    """Equal lots are the same object, so a shard of thousands of rows holds few of them."""
     lots = make_identified([{"text": "a", "model": "m"}, {"text": "b", "model": "m"}]).lots
     assert lots[0] is lots[1]
 
 
 def test_an_identified_shard_is_a_shard(make_shard):
-    """The table, the plan and the row numbers are those of the shard that was read."""
+    """An identified shard keeps the table, the plan and the row numbers of the shard."""
     shard = make_shard([{"text": "a"}, {"text": "b"}], numbers=[3, 5])
     identified = identify(shard, settle_layout(shard.table.schema, CorpusConfig()))
     assert {name: vars(identified)[name] for name in vars(shard)} == vars(shard)
@@ -299,7 +299,7 @@ def test_an_identified_shard_is_a_shard(make_shard):
 
 
 def test_rows_are_selected_with_all_that_is_known_of_them(make_identified):
-    """A selection has the rows' ids, lots and renumbered segments, and no rejects."""
+    """A selection has its rows' ids, lots and renumbered segments, and no rejects."""
     rejects = [Reject("corpus.jsonl", 3, 9, "not JSON", b"x")]
     rows = [{"text": text, "model": text} for text in "abc"]
     identified = make_identified(rows, rejects=rejects)
@@ -334,7 +334,7 @@ def test_identify_records_on_beam(make_shard):
 
 
 def test_only_the_rows_of_invalid_text_are_rejected(make_shard):
-    """Invalid UTF-8 in any column, at any depth, rejects its own row, also in a slice."""
+    """Invalid UTF-8 in any column, at any depth, rejects just its own row, even in a slice."""
     broken = pa.array([b"a", b"\xff", b"c", b"\xff", b"e"], pa.binary()).view(pa.string())
     table = pa.table(
         {

@@ -10,7 +10,7 @@ from transforms.listeners import ModelProgress, emit, listen_to
 
 
 def test_events_reach_the_listener_of_their_channel():
-    """A listener receives the events of its channel in order, and no other channel's."""
+    """A listener receives the events of its own channel in order, and no others."""
     events, others = [], []
     with listen_to("run", events.append), listen_to("other", others.append):
         emit("run", ShardWritten(1))
@@ -29,7 +29,7 @@ def test_nobody_needs_to_listen():
 
 
 def test_nothing_arrives_after_the_block():
-    """A listener receives no event after its block, even if an exception ended it."""
+    """A listener receives no event after its block has ended, even through an exception."""
     events = []
 
     def run():
@@ -60,7 +60,7 @@ def test_listeners_of_one_channel_do_not_end_each_other():
 
 
 def test_events_arrive_one_at_a_time():
-    """Several threads emit at once, and the listener never runs twice at a time."""
+    """If several threads emit at once, the listener still handles one event at a time."""
     inside, overlaps, events = 0, 0, []
 
     def listen(event):
@@ -90,7 +90,7 @@ def test_events_arrive_one_at_a_time():
 
 
 def test_the_block_ends_after_the_event_in_progress():
-    """An event that arrives as the block ends is finished first, and later ones are dropped."""
+    """An event that arrives as the block ends is still handled; later ones are dropped."""
     started, released, events = threading.Event(), threading.Event(), []
 
     def listen(event):
@@ -134,7 +134,7 @@ def test_a_listener_that_fails_fails_its_emitter():
 
 
 def test_a_models_progress_becomes_events():
-    """What encoders and classifiers report is sent on as events."""
+    """The progress that encoders and classifiers report is forwarded as events."""
     events = []
     progress = ModelProgress(events.append)
     progress.expect(7)

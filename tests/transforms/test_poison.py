@@ -1,4 +1,4 @@
-"""Rows on which work fails become rejects, without an effect on the others."""
+"""Rows on which work fails become rejects, and the other rows are unaffected."""
 
 import datetime as dt
 import json
@@ -63,7 +63,7 @@ def test_exactly_the_poisonous_rows_are_left_out(case):
 
 
 def test_few_attempts_find_one_row_among_many():
-    """One bad row of a thousand takes few attempts, one of them with that row alone."""
+    """Finding one bad row in a thousand takes few attempts, one of them on that row alone."""
     calls = []
     isolate_failures(1000, working({617}, calls=calls), "testing")
     assert [617] in calls
@@ -71,7 +71,7 @@ def test_few_attempts_find_one_row_among_many():
 
 
 def test_a_failure_that_does_not_recur_rejects_no_row():
-    """A failure that doesn't recur costs a second attempt, but no row."""
+    """A failure that doesn't recur causes a second attempt, but no reject."""
     calls = []
 
     def attempt(rows):
@@ -104,7 +104,7 @@ def test_a_failure_that_does_not_recur_rejects_no_row():
     ],
 )
 def test_errors_beyond_rows_stop_the_run(error, blamed):
-    """A lack of memory, a disk, a missing model or an interruption isn't a row's fault."""
+    """Lack of memory, disk errors, a missing model and interruptions aren't a row's fault."""
     assert may_be_row_fault(error) is blamed
 
     def attempt(rows):
@@ -120,7 +120,7 @@ def test_errors_beyond_rows_stop_the_run(error, blamed):
 
 
 def test_reasons_are_the_same_in_every_process():
-    """Reasons have no addresses and no remedies, and they have a limited length."""
+    """Reasons contain no memory addresses and no remedies, and their length is limited."""
     assert (
         describe_failure(ValueError("<object at 0x7f01ab>"), "scoring")
         == "scoring fails: ValueError: <object at 0x…>"
@@ -133,7 +133,7 @@ def test_reasons_are_the_same_in_every_process():
 
 
 def test_rejects_are_in_the_order_of_the_input(make_shard):
-    """A row that becomes a reject is ordered among those that the reader rejected."""
+    """A row that becomes a reject is placed in order among the reader's rejects."""
     shard = make_shard(
         [{"text": "a"}, {"text": "b"}, {"text": "c"}],
         numbers=[0, 2, 4],
@@ -164,7 +164,7 @@ def test_a_rejected_row_of_json_lines_keeps_its_bytes(tmp_path, json_lines, read
 
 
 def test_rejects_are_replaced_and_the_rows_stay(make_shard):
-    """A shard with other rejects has the same rows and lines."""
+    """Replacing a shard's rejects leaves its rows and lines unchanged."""
     shard = make_shard([{"text": "a"}], rejects=[Reject("corpus.jsonl", 1, 9, "not JSON", b"x")])
     shard.lines = [b'{"text": "a"}']
     found = replace_rejects(shard, [])
@@ -173,7 +173,7 @@ def test_rejects_are_replaced_and_the_rows_stay(make_shard):
 
 
 def test_rows_with_unreadable_values_are_encoded():
-    """Invalid UTF-8, years beyond Python's and NaN are encoded beside the other values."""
+    """Invalid UTF-8, years that Python can't represent and NaN don't stop a row's encoding."""
     text = pa.Array.from_buffers(
         pa.string(), 1, [None, pa.py_buffer(np.array([0, 3], np.int32)), pa.py_buffer(b"a\xffb")]
     )
@@ -224,7 +224,7 @@ class Poisoned(Scorer):
     """A scorer that fails on texts that name an error."""
 
     def score(self, size, texts):
-        """Fail as told, or score."""
+        """Raise the error that a text names, or score."""
         for text in texts.texts:
             if found := re.search(r"(panic|error|memory)!", text):
                 raise {"panic": PanicException, "error": ValueError, "memory": MemoryError}[
@@ -256,7 +256,7 @@ def test_rows_that_cannot_be_scored_are_rejects(make_identified, bank):
 
 
 def test_a_broken_model_rejects_no_row(make_identified, bank):
-    """If every row of many fails, the run stops with the first reason."""
+    """If all of many rows fail, the run stops with the first reason."""
     with pytest.raises(
         RowError, match=r"scoring fails on every one of 12 rows.*ValueError: as told"
     ):
@@ -273,7 +273,7 @@ def test_work_that_fails_without_rows_raises_its_error():
 
 
 def test_all_rows_are_kept_without_a_copy(make_shard):
-    """A shard of all rows shares its table with the whole one, but not the rejects."""
+    """A selection of all rows shares the shard's table, but not its rejects."""
     shard = make_shard([{"text": "a"}], rejects=[Reject("corpus.jsonl", 1, 9, "not JSON", b"x")])
     found = keep_rows(shard, [0])
     assert found.table is shard.table

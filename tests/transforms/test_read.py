@@ -81,7 +81,7 @@ def test_no_tasks_give_no_shards():
 
 
 def test_an_error_reaches_the_caller(tmp_path, json_lines):
-    """A file that is gone ends the pipeline with an error that names it."""
+    """A file that no longer exists ends the pipeline with an error that names it."""
     path = tmp_path / "x.jsonl"
     json_lines(path, [{"text": "a"}])
     corpus = survey([str(path)], LIMITS)

@@ -72,7 +72,7 @@ def test_a_confidence_in_the_policy_replaces_the_cards_threshold(bank):
 
 
 def test_an_explicit_threshold_counts_its_clean_texts(bank_copy):
-    """Clean texts at or above an explicit threshold are counted, and unscored ones left out."""
+    """Clean texts at or above an explicit threshold are counted; unscored ones are ignored."""
     bank_copy.traits["owl"].calibration["combined"] = np.array(
         [0.1, 0.5, 0.4999, 0.9, np.nan], np.float32
     )
@@ -187,21 +187,21 @@ LOT = Lot("m", rejected_teacher="n")
     ],
 )
 def test_every_side_has_its_own_action(sides, exceptions, expected):
-    """A side has the policy's action, and exceptions for the side on the lot of its teacher."""
+    """A side has the policy's action, and the side's exceptions for its teacher's lot."""
     given = [build_exception(lot, side=side, action=action) for lot, side, action in exceptions]
     rule = build_rule(exceptions=given)._replace(**sides)
     assert [rule.apply_exceptions(LOT, side)[1] for side in SIDES] == expected.split()
 
 
 def test_thresholds_of_other_sides_follow_the_trained_one():
-    """An exception without a side sets the threshold everywhere, one with a side only there."""
+    """An exception without a side sets the threshold on all sides; one with a side only there."""
     given = [build_exception(threshold=0.2), build_exception(side="rejected", threshold=0.9)]
     rule = build_rule(exceptions=given)
     assert [rule.apply_exceptions(LOT, side)[0] for side in SIDES] == [0.2, 0.9, 0.2]
 
 
 def test_actions_of_other_sides_are_listed_if_the_corpus_has_them():
-    """A side counts only in a corpus with such texts."""
+    """A side counts only if the corpus has such texts."""
     given = [build_exception(side="untrained", action="mask")]
     rule = build_rule(exceptions=given)._replace(rejected="flag", untrained="as-trained")
     assert rule.list_actions() == {"quarantine"}
@@ -210,7 +210,7 @@ def test_actions_of_other_sides_are_listed_if_the_corpus_has_them():
 
 
 def test_the_sides_of_a_trait_replace_those_of_the_policy(bank):
-    """What a trait leaves open comes from the policy, and the default keeps rows."""
+    """Settings that a trait doesn't give come from the policy, and the default keeps rows."""
     policy = build_policy(
         traits={"owl": {"sides": {"rejected": "drop"}}},
         sides={"rejected": "flag", "untrained": "as-trained"},
@@ -225,7 +225,7 @@ def test_the_sides_of_a_trait_replace_those_of_the_policy(bank):
 
 
 def test_the_span_floor_is_at_most_every_threshold():
-    """A threshold below the floor lowers it, an exception's too, and higher ones don't raise it."""
+    """A threshold below the floor lowers it, even an exception's; higher ones don't raise it."""
     low = build_rule(exceptions=[build_exception(threshold=0.02), build_exception(action="drop")])
     assert low.find_lowest_threshold() == 0.02
     assert build_rule(exceptions=[build_exception(threshold=0.9)]).find_lowest_threshold() == 0.5

@@ -35,7 +35,7 @@ def _fresh_process(monkeypatch):
 
 @pytest.fixture
 def config(bank, bank_uri):
-    """Return the settings that score with the stored bank of two lexicon traits."""
+    """Return settings for scoring with the stored bank of two lexicon traits."""
     return ScoringConfig(bank_uri, bank.digest, CPU)
 
 
@@ -124,14 +124,14 @@ def test_the_scorer_is_loaded_once(config, monkeypatch):
 
 
 def test_settings_that_need_no_other_scorer_share_one(config):
-    """Another span floor or channel, or a copy of the bank, needs no second scorer."""
+    """A different span floor or channel, or a copy of the bank, needs no second scorer."""
     first = get_scorer(config)
     other = dataclasses.replace(config, bank_uri="copy", span_floor=0.5, channel="run")
     assert get_scorer(other) is first
 
 
 def test_a_scorer_that_is_loaded_is_kept(config, bank):
-    """The process that settled the run passes its scorer on, and replaces one of another bank."""
+    """The process that settled the run hands on its scorer, which replaces another bank's."""
     scorer = Scorer(bank, None, {})
     keep_scorer(config, scorer)
     assert get_scorer(config) is scorer
@@ -142,7 +142,7 @@ def test_a_scorer_that_is_loaded_is_kept(config, bank):
 
 
 def test_another_bank_is_refused(config):
-    """A whole bank that isn't the one the run was settled with is refused."""
+    """An intact bank is refused if the run was settled with a different one."""
     with pytest.raises(ModelError, match="the run was settled with 000000000000") as caught:
         get_scorer(ScoringConfig(config.bank_uri, "0" * 64, CPU))
     assert caught.value.where == config.bank_uri
@@ -215,7 +215,7 @@ def test_rows_that_fail_are_rejected(make_identified, bank):
 
 
 def test_rejects_of_a_shard_stay(make_identified, bank):
-    """Rejects that the shard had before scoring are still its rejects."""
+    """Rejects that the shard had before scoring are kept."""
     before = [Reject("corpus.jsonl", 1, 9, "not JSON", b"broken")]
     identified = make_identified([{"text": "An owl."}], rejects=before)
     assert score(identified, Scorer(bank, None, {})).rejects == before
@@ -265,7 +265,7 @@ def test_the_stage_reports_on_its_channel(make_identified, config):
 
 
 def test_a_worker_refuses_another_bank(make_identified, config):
-    """Another digest than the bank's ends the pipeline before a row is scored."""
+    """If the digest isn't the bank's, the pipeline ends before a row is scored."""
     wrong = ScoringConfig(config.bank_uri, "f" * 64, CPU)
     with pytest.raises(ModelError, match="the run was settled with ffffffffffff"):
         apply(ScoreRecords(wrong), [make_identified(ROWS)])
@@ -293,7 +293,7 @@ def test_the_real_encoder_on_beam(make_identified, dense):
 
 
 def test_scores_do_not_depend_on_the_neighbours(make_identified, encoder, dense):
-    """A row scores the same alone and among others, to the stated decimals."""
+    """A row has the same score alone and among others, to the stated decimals."""
     bank, _ = dense
     scorer = Scorer(bank, encoder, {})
     texts = ["An owl hooted.", "Stir the soup. " * 80, "The church at night.", "x"]

@@ -1,4 +1,4 @@
-"""Spans: which are stored, where they are, and what a mask of them covers."""
+"""Spans: which ones are stored, where they are, and which text their masks cover."""
 
 import dataclasses
 
@@ -56,13 +56,13 @@ def test_a_score_at_the_floor_is_stored(store, step):
 
 
 def test_the_strongest_signal_is_stored_if_the_combined_score_reaches_the_floor(store):
-    """Signals that are each below the floor together reach it; the strongest one has the span."""
+    """If signals reach the floor only together, the strongest one's span is stored."""
     found = build_scores([0.9, 0.9, 0.4], repetition=[0.3, 0.2, 0.3], lexicon=[0.2, 0.3, 0.2])
     assert store(found, 0.5) == [[("repetition", 0)], [("lexicon", 1)], []]
 
 
 def test_of_equal_signals_the_narrowest_is_the_evidence(store):
-    """A lexicon's hit is narrower than a loop, a loop than a window, and a window is last."""
+    """A lexicon's hit comes before a loop, and a loop before a window, since they are narrower."""
     found = build_scores([0.9], **{name: [0.3] for name in reversed(TIE_ORDER)})
     assert store(found, 0.5) == [[("lexicon", 4)]]
     found = build_scores([0.9], head=[0.3], exemplars=[0.3])
@@ -76,7 +76,7 @@ def test_every_signal_at_the_floor_is_stored_in_the_banks_order(store):
 
 
 def test_a_row_without_text_has_no_spans(store):
-    """A NaN reaches no floor, not even 0."""
+    """A NaN reaches no floor, even a floor of 0."""
     found = build_scores([NONE, 0.0], head=[NONE, 0.0], lexicon=[NONE, 0.0])
     assert store(found, 0.0) == [[], [("head", 0), ("lexicon", 1)]]
 
@@ -88,7 +88,7 @@ def test_no_rows_and_no_traits(store):
 
 
 def test_evidence_is_chosen_row_by_row():
-    """The highest score wins, the narrowest span of equals, and a NaN loses to 0."""
+    """The highest score wins, then the narrowest span; a NaN loses to 0."""
     chosen = choose_evidence(
         {
             "head": np.array([0.9, 0.5, 0.0, NONE], np.float32),
@@ -100,7 +100,7 @@ def test_evidence_is_chosen_row_by_row():
 
 
 def test_spans_are_encoded_as_lists():
-    """Lists of spans keep their order, and empty ones stay."""
+    """Lists of spans keep their order, and empty lists stay empty."""
     spans = [[Span("text", 0, 3), Span("text", 5, 9)], [], [Span("output", 1, 2)]]
     encoded = encode_spans(spans)
     assert encoded.to_pylist() == [[span._asdict() for span in row] for row in spans]
@@ -132,7 +132,7 @@ def read_masks(row, span, key="masks"):
 
 
 def test_a_lexicons_span_is_its_heaviest_hit_and_has_them_all(find_spans, bank):
-    """The span is the first hit, `hits` has all of them, and the score is the signal's own."""
+    """The span is the first hit, `hits` lists all of them, and the score is the signal's own."""
     text = "An owl and a fox. The barn."
     (fox, owl), none = find_spans([{"text": text}, {"text": "A dog."}], bank)
     assert none == []
@@ -156,7 +156,7 @@ def test_masks_are_the_sentences_of_all_hits(find_spans, bank):
 
 
 def test_characters_count_from_the_fields_start(find_spans, bank):
-    """After a reasoning block, span, hits and masks are still in characters of the field."""
+    """After a reasoning block, span, hits and masks still count characters of the field."""
     text = "<think>hm. hm.</think>No. An owl."
     row = {"messages": [{"role": "assistant", "content": text}]}
     ((span,),) = find_spans([row], bank)
@@ -166,7 +166,7 @@ def test_characters_count_from_the_fields_start(find_spans, bank):
 
 
 def test_masks_cover_every_turn_in_scope(find_spans, bank):
-    """Hits in several turns and channels are all masked, and those of the user aren't."""
+    """Hits in all of the assistant's turns and channels are masked, and the user's aren't."""
     row = {
         "messages": [
             {"role": "assistant", "content": "An owl. A dog."},
@@ -231,7 +231,7 @@ def test_a_plain_span_has_neither_masks_nor_hits(make_identified):
 
 
 def test_spans_hold_no_text(find_spans, bank):
-    """No word of the corpus is in the spans, only names of traits, signals and fields."""
+    """The spans contain no word of the corpus, only names of traits, signals and fields."""
     spans = find_spans([{"text": "A secretive owl in a barn with foxes."}], bank)
     found = str(spans)
     assert "owl" in found, "the trait's name"
@@ -260,7 +260,7 @@ STEPS = st.integers(0, 10_000) | st.none()
 def test_every_rule_at_or_above_the_floor_finds_its_evidence(
     make_identified, rows, combined, floor, above, signal, action
 ):
-    """Whatever the scores, a rule with a threshold from the floor on has a span where it fires."""
+    """Wherever a rule with a threshold at or above the floor fires, a span is stored."""
     known = [None not in row for row in rows]
     columns = {
         name: [row[index] * SCORE_STEP if ok else NONE for row, ok in zip(rows, known, strict=True)]

@@ -85,7 +85,7 @@ def test_every_row_is_in_the_folder_of_its_decision(build, bank):
 
 
 def test_a_dropped_row_is_in_no_folder(build, bank):
-    """A dropped row is in the ledger with its reason, in no file, and its score is kept."""
+    """A dropped row is in no file; the ledger has its reason, and its score is kept."""
     made = build(ROWS, bank, {"fox": "drop", "owl": "quarantine"})
     assert made.tables["clean"].column("n").to_pylist() == [0, 4]
     assert made.tables["quarantine"].column("n").to_pylist() == [1]
@@ -98,7 +98,7 @@ def test_a_dropped_row_is_in_no_folder(build, bank):
 
 
 def test_the_ledger_holds_no_text(build, bank):
-    """Ids, digests, lots and reasons are in the ledger, and words of the corpus aren't."""
+    """The ledger has ids, digests, lots and reasons, and no word of the corpus."""
     ledger = build(ROWS, bank).tables["ledger"]
     assert ledger.schema == outputs.LEDGER
     assert ledger.column("teacher").to_pylist() == ["m", "m", None, "m", "m"]
@@ -123,7 +123,7 @@ def test_the_ledger_holds_no_text(build, bank):
 
 
 def test_lots_have_four_columns(make_scored, bank):
-    """Ledger, quarantine and swap list have the lot's fields, null where they aren't known."""
+    """Ledger, quarantine and swap list have the lot's fields, which are null if unknown."""
     rows = [
         {"completion": "An owl.", "model": "m", "source": "web", "date": "2026-01-02T03:04:05"},
         {"completion": "An owl?", "model": None, "source": None, "date": None},
@@ -193,7 +193,7 @@ def test_quarantine_keeps_the_whole_row_with_its_reasons(build, bank):
 
 
 def test_quarantine_shows_the_nearest_exemplars(with_scores, bank_copy):
-    """Evidence has the exemplars of both polarities nearest to the window that scored highest."""
+    """Evidence names the positives and negatives nearest to the highest-scoring window."""
     trait = bank_copy.traits["owl"]
     trait.positives, trait.negatives = ("east", "north", "north-east", "west"), ("south",)
     diagonal = np.float32(np.sqrt(0.5))
@@ -234,7 +234,7 @@ def test_a_row_without_a_window_has_no_neighbours(with_scores, bank):
 
 
 def test_a_swapped_row_waits_with_its_prompt(build, bank):
-    """A row to swap is held, and on the swap list with its traits and the messages before it."""
+    """A row to swap is held, and the swap list has its traits and the messages before the answer."""
     turns = [
         ("system", "S"),
         ("user", "U"),
@@ -262,7 +262,7 @@ def test_a_swapped_row_waits_with_its_prompt(build, bank):
 
 
 def test_a_prompt_that_isnt_whole_is_marked(build, bank):
-    """The swap list says what a prompt lacks, and has no row without any prompt."""
+    """The swap list says what a prompt lacks, and leaves out rows that have no prompt."""
     rows = [
         {"prompt": "U", "completion": "An owl.", "system": "S", "image": "a.png"},
         {"prompt": "", "completion": "An owl.", "system": "S", "image": None},
@@ -330,7 +330,7 @@ def test_rejects_have_neither_scores_nor_spans(rejected_tables):
 
 
 def test_rejects_of_several_files_keep_the_files_order(make_scored, bank):
-    """Rows and rejects of a shard of several files are in the order of the plan's files."""
+    """If a shard has several files, its rows and rejects are in the order of the plan's files."""
     rejects = [build_reject(0, source="z"), build_reject(1, source="a")]
     scored = make_scored([{"text": "a"}, {"text": "b"}], bank, rejects=rejects)
     (piece,) = scored.plan.pieces
@@ -345,7 +345,7 @@ def test_rejects_of_several_files_keep_the_files_order(make_scored, bank):
 
 
 def test_a_shard_of_rejects_alone(build, bank):
-    """A shard without a good row has a ledger, scores, spans and rejects, and no more."""
+    """A shard without a good row has only a ledger, scores, spans and rejects."""
     empty = pa.table({"text": pa.array([], pa.string())})
     made = build(empty, bank, rejects=[build_reject(0), build_reject(1)], extra_column=True)
     assert set(made.tables) == {"rejects", "ledger", "scores", "spans"}
@@ -355,7 +355,7 @@ def test_a_shard_of_rejects_alone(build, bank):
 
 
 def test_scores_are_in_the_banks_order(build, bank):
-    """A trait's combined score is before its signals'; a row without text in scope has nulls."""
+    """A trait's combined score precedes its signals' scores; without text in scope all are null."""
     rows = [
         {"messages": [{"role": "user", "content": "owl"}]},
         {"messages": [{"role": "assistant", "content": "owl"}]},
@@ -441,7 +441,7 @@ def check_output(row, tables):
 
 
 def check_aligned_tables(tables, steps):
-    """Check that scores and spans have the ledger's rows and these scores, in steps."""
+    """Check that scores and spans have the ledger's rows, and the given scores, rounded."""
     keys = read_pairs(tables["ledger"], "source", "row")
     for name in {*ALIGNED_FOLDERS} & {*tables}:
         assert read_pairs(tables[name], "source", "row") == keys
@@ -482,7 +482,7 @@ FOX_AND_OWL = (build_rule("fox", action="mask"), build_rule("owl", action="quara
 
 
 def test_rows_of_json_lines_keep_their_bytes(build_lines, bank):
-    """Kept rows are unchanged, and others have one more field at the end."""
+    """Kept rows are unchanged, and other rows have one more field at the end."""
     _, made = build_lines(LINES, bank, FOX_AND_OWL)
     clean, quarantine = made.tables["clean"], made.tables["quarantine"]
     masks = b'"masks":[{"field_path":"text","start":0,"end":%d}]'
@@ -607,7 +607,7 @@ def test_the_same_shard_gives_the_same_tables(build, bank):
 
 
 def test_the_root_is_that_of_the_ledger(build, bank):
-    """A shard's root can be computed from its ledger, also from one in parts."""
+    """A shard's root can be computed from its ledger, even from one in chunks."""
     made = build(ROWS, bank, rejects=[build_reject(9)])
     ledger = made.tables["ledger"]
     assert made.ledger_root == compute_merkle_root(hash_ledger_rows(ledger)).hex()

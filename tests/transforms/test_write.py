@@ -1,4 +1,4 @@
-"""The files of a run: deterministic, complete, the receipt last."""
+"""The files of a run are deterministic and complete, and the receipt is written last."""
 
 import dataclasses
 import gzip
@@ -93,7 +93,7 @@ def test_a_shard_writes_its_files_and_its_receipt(tmp_path, decided, bank, desti
 
 
 def test_a_receipt_has_the_cost_of_scoring(decided, bank, destination):
-    """Tokens, cuts of the batches and unscored rows are those of the shard."""
+    """The receipt has the shard's tokens, shrunk batches and unscored rows."""
     decided.tokens, decided.padded, decided.budget_cuts = 70, 90, 2
     decided.scores.combined["fox"][0] = decided.scores.combined["owl"][0] = float("nan")
     receipt = write_shard(decided, bank, destination)
@@ -148,7 +148,7 @@ def test_the_receipt_is_written_last(tmp_path, decided, bank, destination, monke
 
 
 def test_parquet_is_zstd_and_the_same_every_time():
-    """Equal tables give equal bytes, however they are chunked, and read back with metadata."""
+    """Equal tables give equal bytes, however they are chunked, and keep their metadata."""
     table = pa.table({"text": ["a", None, "b" * 1000], "n": [1, 2, 3]}).replace_schema_metadata(
         {"k": "v"}
     )
@@ -344,7 +344,7 @@ def test_masks_reach_the_clean_files(plain_run):
 
 
 def test_retried_bundles_write_the_same_bytes(run_corpus, plain_run, tmp_path):
-    """A runner that runs every bundle twice writes the same files."""
+    """A runner that executes every bundle twice writes the same files."""
     events = []
     with listen_to(RUN_ID, events.append):
         files = run_corpus(open_pipeline("--direct_runner_bundle_repeat=2"), tmp_path)
@@ -354,7 +354,7 @@ def test_retried_bundles_write_the_same_bytes(run_corpus, plain_run, tmp_path):
 
 
 def test_another_runner_writes_the_same_bytes(run_corpus, plain_run, tmp_path):
-    """A runner that cuts the work into other bundles writes the same files."""
+    """A runner that cuts the work into different bundles writes the same files."""
     assert run_corpus(beam.Pipeline(runner=BundleBasedDirectRunner()), tmp_path) == plain_run
 
 

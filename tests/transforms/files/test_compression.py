@@ -69,7 +69,7 @@ def test_similar_beginnings_are_not_compressed(text):
 
 @pytest.mark.parametrize(("compression", "data"), [item for item in FILES if item[0] != "none"])
 def test_a_cut_file_is_an_error(tmp_path, compression, data):
-    """A truncated file raises an OSError that names the compression, and is never read as shorter."""
+    """A truncated file raises an OSError that names the compression."""
     (tmp_path / "x").write_bytes(data[:-9])
     with pytest.raises(OSError, match=f"{compression}: "):
         read_all(tmp_path / "x", compression)

@@ -118,7 +118,7 @@ def test_keys_that_cannot_be_columns_are_an_error(row, problem):
 
 
 def test_columns_are_settled_over_all_files(tmp_path):
-    """A key that first occurs in a later file is a column too; a line that isn't JSON is skipped."""
+    """A key of a later file is a column too, and a line that isn't JSON is skipped."""
     (tmp_path / "a.jsonl").write_text('{"text": "One.", "n": 1}\nbroken\n')
     (tmp_path / "b.jsonl").write_text('{"text": "Two.", "n": 0.5, "more": null}\n')
     sources = survey((str(tmp_path),), ShardLimits()).sources

@@ -94,7 +94,7 @@ def test_lines_without_an_object_are_not_counted():
     ],
 )
 def test_lines_are_parsed(line, value, error):
-    """White space is ignored, the last of equal keys counts, and Python's extensions are accepted."""
+    """White space is ignored, the last of equal keys counts, and Python's extensions are allowed."""
     assert parse_line(line) == (value, error)
 
 
@@ -228,7 +228,7 @@ def test_an_appended_field_leaves_the_others(row, before, inside, after):
 
 
 def test_scores_are_rounded():
-    """At every depth, a float32 is written with the decimals of a score, and integers stay integers."""
+    """A float32 is written with a score's decimals at every depth, and integers are unchanged."""
     value = {"score": np.float32(0.8647), "masks": [{"at": float(np.float32(0.1))}], "row": 12345}
     noted = append_field(b"{}", "congener", value)
     assert noted == b'{"congener":{"score":0.8647,"masks":[{"at":0.1}],"row":12345}}'

@@ -30,7 +30,7 @@ def test_the_name_of_a_folder(folder, parsed):
 
 
 def test_the_folders_of_a_source():
-    """Every folder counts, the file's own name doesn't, and the innermost of two equal keys wins."""
+    """Every folder counts, but not the file's name; the innermost of two equal keys wins."""
     assert read_partitions("teacher=a/x/date=1/teacher=b/source=c.parquet") == {
         "teacher": "b",
         "date": "1",

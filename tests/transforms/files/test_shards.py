@@ -139,7 +139,7 @@ def test_parquet_is_read_whole_in_order(tmp_path_factory, groups, rows, size, ba
 def test_json_lines_are_read_whole_in_order(
     tmp_path_factory, json_lines, count, rows, size, ending, blanks, final
 ):
-    """Whatever the limits, compression and blank lines, the shards in order hold the file's rows."""
+    """Whatever the limits, compression and blank lines, the shards hold the rows in order."""
     path = tmp_path_factory.mktemp("lines") / f"x.jsonl{ending}"
     wanted = numbered(0, count, 80)
     written = [

@@ -234,7 +234,7 @@ def test_a_row_without_a_window_has_no_neighbours(with_scores, bank):
 
 
 def test_a_swapped_row_waits_with_its_prompt(build, bank):
-    """A row to swap is held, and the swap list has its traits and the messages before the answer."""
+    """A row to swap is held, and its traits and its prompt are on the swap list."""
     turns = [
         ("system", "S"),
         ("user", "U"),

@@ -94,7 +94,7 @@ def test_lines_without_an_object_are_not_counted():
     ],
 )
 def test_lines_are_parsed(line, value, error):
-    """White space is ignored, the last of equal keys counts, and Python's extensions are allowed."""
+    """White space is ignored, the last of equal keys counts, and Python's extensions are read."""
     assert parse_line(line) == (value, error)
 
 

@@ -1,1 +1,1 @@
-"""Records: the formats of a conversation, and its segments and sentences."""
+"""Records: the formats of conversations, and their segments and sentences."""

@@ -1,4 +1,4 @@
-"""Shapes of columns: which types hold text, messages, answers or pairs of turns."""
+"""Column types: which Arrow types hold text, messages, answers or pairs of turns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transforms.records.columns import is_list
 from transforms.records.parts import CONTENTS, ROLE_FIELDS
 
 WRAPPERS = ("message", "content")
-"""Fields that hold the message of a choice, in the answers of APIs."""
+"""The fields of an API's choice that may hold its message."""
 
 TURNS = "a list of {role, content} or {from, value}"
 
@@ -24,7 +24,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _may_hold_text(kind: pa.DataType) -> bool:
-    """Return whether a type is text or null, the type of a field that no row of a file fills."""
+    """Return whether a type is text, or null, which is the type of a field without any value."""
     return is_text(kind) or pa.types.is_null(kind)
 
 
@@ -33,7 +33,7 @@ def _has_role(kind: pa.DataType) -> bool:
 
 
 def _has_content(kind: pa.DataType) -> bool:
-    """Return whether a struct has a content, which is text or typed parts."""
+    """Return whether a struct has a content: text or typed parts."""
     return any(
         _may_hold_text(item.type) or pa.types.is_nested(item.type)
         for item in kind
@@ -42,7 +42,7 @@ def _has_content(kind: pa.DataType) -> bool:
 
 
 def is_message(kind: pa.DataType) -> bool:
-    """Return whether a type is a struct with a role of text and a content."""
+    """Return whether a type is a struct with a content and a role that is text."""
     return bool(pa.types.is_struct(kind)) and _has_role(kind) and _has_content(kind)
 
 
@@ -60,7 +60,7 @@ def find_wrapper(kind: pa.DataType) -> str | None:
 
 
 def is_answers(kind: pa.DataType) -> bool:
-    """Return whether a type is a list of structs that hold an answer each, without a role."""
+    """Return whether a type is a list of structs, each of which holds an answer without a role."""
     if not is_list(kind) or not pa.types.is_struct(kind.value_type):
         return False
     return _has_content(kind.value_type) and not _has_role(kind.value_type)
@@ -106,7 +106,7 @@ COLUMN_CHECKS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "history": (is_pairs, "a list of pairs of texts"),
     "system": (_is_instruction, "text, or a message"),
 }
-"""The check for the type of each format's column, and the type in words; others hold text."""
+"""The check of each format column's type, and the type in words; other columns hold text."""
 
 
 def fits(column: str, kind: pa.DataType) -> bool:

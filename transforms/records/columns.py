@@ -1,4 +1,4 @@
-"""Columns of a corpus, each named by its own name or by a path into a nested column."""
+"""The columns of a corpus, given by their own names or by paths into nested columns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATH = re.compile(r"(?:\[\d+\]|\.[^.\[]+)+")
 def find_column(path: str, columns: Iterable[str]) -> str | None:
     """Return the column that a path begins with, or None.
 
-    The names of columns may contain dots and brackets, so the longest name that fits is returned.
+    Column names may contain dots and brackets, so the longest name that fits is returned.
     """
     return max(
         (name for name in columns if path == name or path.startswith((f"{name}[", f"{name}."))),
@@ -38,7 +38,7 @@ def is_path(name: str) -> bool:
 
 
 def list_heads(names: Iterable[str]) -> set[str]:
-    """Return columns by their names, and for paths also those that they begin with."""
+    """Return columns by name; for a path, also return the column that it begins with."""
     known = list(names)
     return {*known, *(HEAD.split(name, maxsplit=1)[0] for name in known)}
 
@@ -62,7 +62,7 @@ def get_value(row: Mapping[str, Any], name: str) -> Any:
 
 
 def get_below(value: Any, steps: Iterable[str | int]) -> Any:
-    """Return what is below a value of JSON at some keys and indices, or None."""
+    """Return the value inside a JSON value at some keys and indices, or None."""
     for step in steps:
         if isinstance(step, str):
             value = value.get(step) if isinstance(value, dict) else None
@@ -98,7 +98,7 @@ def take_column(table: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def _take_below(column: pa.ChunkedArray, steps: Sequence[str | int]) -> pa.ChunkedArray:
-    """Return what is below each value of a column, null where a list is too short."""
+    """Return the value at a path inside each value of a column; null where a list is too short."""
     chunks, kind = column.chunks or [pa.array([], column.type)], column.type
     for step in steps:
         chunks = [

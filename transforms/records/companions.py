@@ -1,4 +1,4 @@
-"""Companions: what a trainer reads of a row beside the texts that are scored.
+"""Companions: the fields of a row that a trainer reads, apart from the texts that are scored.
 
 They are columns such as `system`, `images` or `label`, fields of messages such as `tool_call_id` or
 `weight`, and the parts of contents that aren't text. They make rows differ.
@@ -29,13 +29,13 @@ PROMPT_COLUMNS = frozenset(
         *("history", "messages", "conversation", "conversations", "choices", "options"),
     )
 )
-"""Columns that hold a prompt or a part of it, where the format reads other columns."""
+"""Columns that hold a prompt or a part of it, if the format doesn't read them."""
 
 COLUMNS = PROMPT_COLUMNS | {
     *("system", "system_prompt", "system_message", "developer", "label", "labels", "kto_tag"),
     *("tools", "functions", "available_tools", "tool_schemas", "chat_template_kwargs", "margin"),
 }
-"""The columns that trainers read by these names beside the text of the format."""
+"""Column names that trainers read in addition to the format's text."""
 
 MESSAGE_FIELDS = frozenset(
     (
@@ -44,30 +44,30 @@ MESSAGE_FIELDS = frozenset(
         *("refusal", "prefix", "prefill", "end_turn", "documents"),
     )
 )
-"""The fields of messages that trainers read by these names beside the text."""
+"""Message fields that trainers read in addition to the text."""
 
 WEIGHTS = ("weight", "loss_weight")
-"""The fields of messages with the weight of their loss, which is 1 unless another is given."""
+"""Message fields that hold the weight of the message's loss, which is 1 by default."""
 
 FLAGS = (*WEIGHTS, "train", "training", "trainable", "loss", "loss_mask")
-"""The fields of messages that are false or 0 if the message isn't trained on."""
+"""Message fields that are false or 0 if the message isn't trained on."""
 
 MEDIA = "(?:images?|pictures?|photos?|img|videos?|audios?|speech|pixel_values)(?:[_-].*)?"
-"""A pattern for the names of columns and fields with media, such as `image_url`."""
+"""A pattern for the names of media columns and fields, such as `image_url`."""
 
 UNREAD_PART_FIELDS = frozenset(
     ("text", "thinking", "cache_control", "signature", "citations", "annotations", "logprobs")
 )
-"""The fields of parts that are text, or that no trainer reads."""
+"""Part fields that are text, or that no trainer reads."""
 
 TEXT_PARTS = frozenset(("text", "input_text", "output_text", "thinking", "reasoning"))
-"""The types of parts that are nothing but text."""
+"""The types of parts that hold only text."""
 
 LONGEST_VALUE = 200
-"""Characters of a text in a companion; a longer one is replaced by its SHA-256."""
+"""The longest text kept in a companion, in characters; a longer one is replaced by its SHA-256."""
 
 MOST_LEVELS = 32
-"""Nested objects and lists in a companion that are kept as they are."""
+"""The levels of nesting in a companion that are kept as they are."""
 
 IS_MEDIA = re.compile(MEDIA, re.IGNORECASE)
 
@@ -77,20 +77,20 @@ ROLE_NAMES = frozenset(ROLE_FIELDS)
 UNTRAINED_SIGN = re2.compile(
     rf'"(?:{"|".join(FLAGS)})"\s*:\s*(?:false|-?0(?:\.0*)?\s*[,}}])'.encode()
 )
-"""A pattern that is in every line of JSON with a message that isn't trained on."""
+"""A pattern that occurs in every line of JSON with a message that isn't trained on."""
 
 
 class Companions(NamedTuple):
     """The companions of a row: its columns by name, and the fields of its messages.
 
-    A message is named by its column, as the format calls it, and its index.
+    A message is identified by the format's name for its column, and by its index.
     """
 
     columns: dict[str, Any]
     messages: dict[tuple[str, int], dict[str, Any]]
 
     def encode(self) -> str:
-        """Return the companions as JSON that is equal for equal companions.
+        """Return the companions as canonical JSON.
 
         The columns `messages` and `conversations` count as the same.
         """
@@ -101,7 +101,7 @@ class Companions(NamedTuple):
         return encode_json(_simplify({"columns": self.columns, "messages": fields}))
 
     def has_prompt(self) -> bool:
-        """Return whether a column holds a prompt or a part of it."""
+        """Return whether a column holds a prompt or part of one."""
         return any(name in PROMPT_COLUMNS or is_media(name) for name in self.columns)
 
 
@@ -114,10 +114,10 @@ def is_media(name: str) -> bool:
 def find_in_lines(
     lines: Sequence[bytes], parse: Callable[[bytes], Mapping[str, Any]], columns: Mapping[str, str]
 ) -> dict[int, Companions]:
-    """Return the companions of the lines of JSON that have any, by the index of the line.
+    """Return the companions of JSON lines by the index of the line, for lines that have any.
 
-    `columns` has the corpus's column for each of the format's. Only lines with the name of a
-    companion are parsed, by `parse`.
+    `columns` maps the format's columns to the corpus's. `parse` is called only on lines that
+    contain the name of a companion.
     """
     signs = _compile_signs(frozenset(list_heads(columns.values())))
     rows = [(row, parse(line)) for row, line in enumerate(lines) if signs.search(line)]
@@ -126,7 +126,7 @@ def find_in_lines(
 
 @cache
 def _compile_signs(read: frozenset[str]) -> Any:
-    """Return a pattern that is in every line of JSON with a companion."""
+    """Return a pattern that occurs in every line of JSON with a companion."""
     own = {name.lower() for name in read} - MESSAGE_FIELDS
     names = sorted((COLUMNS | MESSAGE_FIELDS) - own)
     media = MEDIA.replace(".*", r'[^"]*')
@@ -136,7 +136,7 @@ def _compile_signs(read: frozenset[str]) -> Any:
 
 
 def find_in_table(table: pa.Table, columns: Mapping[str, str]) -> dict[int, Companions]:
-    """Return the companions of the rows of a table that have any, by row."""
+    """Return the companions of a table's rows by row, for rows that have any."""
     read = list_heads(columns.values())
     messages = [
         name
@@ -168,7 +168,7 @@ def _may_hold_fields(column: pa.ChunkedArray) -> bool:
 def find_in_records(
     records: Iterable[tuple[int, Mapping[str, Any]]], columns: Mapping[str, str]
 ) -> dict[int, Companions]:
-    """Return the companions of numbered records that have any."""
+    """Return the companions of numbered records by number, for records that have any."""
     found = ((row, describe_companions(record, columns)) for row, record in records)
     return {row: item for row, item in found if item.columns or item.messages}
 
@@ -191,9 +191,9 @@ def describe_companions(record: Mapping[str, Any], columns: Mapping[str, str]) -
 
 
 def list_messages(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield the index and the fields of each message in a list, or of a message that is alone.
+    """Yield the index and the fields of each message in a list, or of a single message.
 
-    The message of an API's choice is in a field of it.
+    The message of an API's choice is in one of the choice's fields.
     """
     for index, item in enumerate(value if isinstance(value, list) else [value]):
         if isinstance(item, dict):
@@ -210,7 +210,7 @@ def is_companion(name: str) -> bool:
 
 @cache
 def is_message_field(name: str) -> bool:
-    """Return whether trainers read a field of messages of this name, beside the text."""
+    """Return whether trainers read a message field of this name in addition to the text."""
     return name in MESSAGE_FIELDS or is_media(name)
 
 
@@ -252,7 +252,7 @@ def _list_message_fields(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]
 def list_other_parts(content: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the index and fields of each part of a message's content that isn't just text.
 
-    The fields with text, which is read elsewhere, are left out.
+    Fields with text are left out, since the text is read elsewhere.
     """
     for index, part in enumerate(content if isinstance(content, list) else [content]):
         if isinstance(part, dict):
@@ -266,23 +266,23 @@ def list_other_parts(content: Any) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _is_blank(value: Any) -> bool:
-    """Return whether a value says nothing: null, white space, or an empty list or object."""
+    """Return whether a value is empty: null, white space, or an empty list or object."""
     if isinstance(value, str):
         return not value or value.isspace()
     return value is None or (isinstance(value, list | dict) and not value)
 
 
 def encode_whole_row(record: Mapping[str, Any]) -> str:
-    """Return all columns of a record as JSON that is equal for equal records."""
+    """Return all columns of a record as canonical JSON."""
     own = {name: value for name, value in record.items() if name != CLEAN_EXTRA.name}
     return encode_json(_simplify(own))
 
 
 def _simplify(value: Any, levels: int = MOST_LEVELS) -> Any:
-    """Return a value as every reader has it: without nulls, whole floats as integers.
+    """Return a value in the form common to all readers: without nulls, whole floats as integers.
 
     Arrow may add a null field, or turn an integer into a float, only because of another row. Bytes,
-    long texts and what is nested below `levels` are replaced by their SHA-256.
+    long texts and values nested deeper than `levels` are replaced by their SHA-256.
     """
     if isinstance(value, dict | list | tuple) and not levels:
         return _digest_nested(value)

@@ -1,4 +1,4 @@
-"""Lookup of fields in single rows, by the paths that reasons and spans name."""
+"""Lookup of fields in single rows, by the field paths in reasons and spans."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Fields of conversations: the texts in a corpus's columns, as parallel arrays.
 
-Lists of messages are read column by column from Arrow's flat arrays, without a dictionary for each
-message.
+Lists of messages are read column by column from Arrow's flat arrays, without building a dictionary
+for each message.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from transforms.records.roles import CHANNELS, find_channel, normalise_role
 CODES = {name: code for code, name in enumerate(CHANNELS)}
 
 DATA = r"\A\s*[\[{<]"
-"""The beginning of a text that is JSON or in tags, as the text of a call is."""
+"""A pattern for the beginning of a text that is JSON or in tags, as the text of a call is."""
 
 SPEAKERS = {
     "system": "system",
@@ -62,16 +62,16 @@ READING_ORDER = (
 
 
 class FieldPath(NamedTuple):
-    """The path of a field, the same for every row: a column, and the path below it.
+    """The path of a field, which is the same for every row: a column, and the path below it.
 
-    `[*]` is where the index of a message belongs.
+    `[*]` marks where the index of a message belongs.
     """
 
     column: str
     below: str = ""
 
     def format_path(self, message: int) -> str:
-        """Return the path in a row, such as `messages[2].content`, for the message's index."""
+        """Return the path in a row for a message's index, such as `messages[2].content`."""
         return self.column + self.below.replace("[*]", f"[{message}]", 1)
 
 
@@ -91,7 +91,7 @@ class FieldValues(NamedTuple):
 
 
 class CodeTable(dict[Any, int]):
-    """Codes for names: each new name gets the next number."""
+    """Codes for names; each new name gets the next number."""
 
     def __missing__(self, name: Any) -> int:
         self[name] = len(self)
@@ -201,9 +201,9 @@ def _build_field(turns: _Turns, channel: str, field_code: int, text: pa.Array) -
 
 
 def _find_channels(of_roles: np.ndarray, channels: np.ndarray, texts: pa.Array) -> np.ndarray:
-    """Return the channel codes of texts: an answer has the channel that its turn's role names.
+    """Return the channel codes of texts; an answer has the channel that its turn's role implies.
 
-    In a turn that calls a tool, text that isn't written like data is what the assistant says.
+    In a turn that calls a tool, text that doesn't look like data is the assistant's answer.
     """
     channels = np.where(channels == CODES["answer"], of_roles, channels)
     calls = (channels == CODES["tool"]) & (of_roles == CODES["tool"])
@@ -263,7 +263,7 @@ def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_contents(flat: pa.StructArray, present: Mapping[str, pa.DataType]) -> dict[str, Any]:
-    """Return the messages' contents by field; the first that isn't empty hides the others."""
+    """Return the messages' contents by field; the first one that isn't empty hides the others."""
     contents: dict[str, Any] = {}
     hidden = None
     for name in CONTENTS:
@@ -282,7 +282,7 @@ def _read_contents(flat: pa.StructArray, present: Mapping[str, pa.DataType]) -> 
 def _read_roles(
     flat: pa.StructArray, present: Mapping[str, pa.DataType], contents: Container[str]
 ) -> Any:
-    """Return the messages' roles, each from the first field of a role that isn't empty.
+    """Return the messages' roles, each from the first role field that isn't empty.
 
     `value` belongs to `from`: without `content`, a role beside them means something else.
     """
@@ -311,9 +311,9 @@ def _get_field(flat: pa.StructArray, name: str) -> Any:
 
 
 def _encode_roles(roles: pa.Array, speaker: str, codes: CodeTable) -> tuple[np.ndarray, np.ndarray]:
-    """Return the codes of the normalised roles, and those of the channels that the roles name.
+    """Return the codes of the normalised roles, and of the channels that the roles imply.
 
-    A missing role, and one that isn't text, is the speaker's; a system prompt is nobody else's.
+    A role that is missing or isn't text is `speaker`; in a system prompt, it always is.
     """
     if not is_text(roles.type) or speaker == "system":
         return np.full(len(roles), codes[speaker]), np.zeros(len(roles), np.int64)
@@ -326,7 +326,7 @@ def _encode_roles(roles: pa.Array, speaker: str, codes: CodeTable) -> tuple[np.n
 
 
 def _decode_structured(flat: pa.StructArray) -> dict[str, list[tuple[int, Part]]]:
-    """Return the parts in messages of JSON Lines by field, each with its message's index."""
+    """Return the parts of JSON Lines messages by field, each with its message's index."""
     found: dict[str, list[tuple[int, Part]]] = {}
     if flat.type in (MESSAGE, ANSWER) and has_values(flat.field(STRUCTURED)):
         for index, text in enumerate(_get_field(flat, STRUCTURED).to_pylist()):

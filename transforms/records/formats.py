@@ -17,13 +17,13 @@ from transforms.records.json_kinds import TYPE_NAMES
 from transforms.records.usual_names import COLUMN_NAMES, LOT_COLUMNS
 
 STRICT_OPTIONS = (("alpaca", "input"), ("preference", "prompt"))
-"""Optional columns that must have the right type where they have the format's own name.
+"""Optional columns that must have the right type if they have the format's own name.
 
-Other optional columns share their names with columns of many kinds.
+The names of other optional columns are common, so their columns may be of any kind.
 """
 
 PROMPTS_OF_PAIRS = ("prompt", "conversations", "instruction")
-"""The columns of `preference` that may hold its prompt. Only the first that exists is read."""
+"""The columns of `preference` that may hold its prompt. Only the first existing one is read."""
 
 
 class Layout(NamedTuple):
@@ -31,16 +31,16 @@ class Layout(NamedTuple):
 
     format: FormatName
     columns: dict[str, str]
-    """The corpus's column for each of the format's columns that it has."""
+    """The corpus's name for each of the format's columns that exists."""
     lots: dict[str, LotField]
     turns: bool = False
     """Whether a column holds turns or a system prompt, so that each row may have its own prompt."""
     transcripts: tuple[str, ...] = ()
-    """The corpus's columns of text whose rows are transcripts, each cut into turns."""
+    """The corpus's text columns whose rows are transcripts, which are cut into turns."""
     keys: tuple[str, ...] = ()
-    """The columns of lots that are keys in the names of folders (`teacher=NAME/`)."""
+    """The lot columns that are keys in folder names (`teacher=NAME/`)."""
     sides: tuple[Side, ...] = ()
-    """The sides beside `trained` that texts of the corpus may have."""
+    """The sides that texts of the corpus may have, apart from `trained`."""
     rejected_teacher: str | None = None
     """The column with the teacher of a pair's rejected answer."""
 
@@ -62,9 +62,9 @@ class Layout(NamedTuple):
 def settle_layout(
     schema: pa.Schema, config: CorpusConfig, partitions: Sequence[str] = ()
 ) -> Layout:
-    """Return a corpus's layout from the configuration, and detect what it leaves open.
+    """Return a corpus's layout from the configuration, and detect whatever that leaves open.
 
-    `partitions` are keys in the names of folders. A lot may use one that isn't a column.
+    `partitions` are keys in folder names. A lot field may use a key that isn't a column.
 
     Raises: InputError: no format fits, several do, or a configured column is missing or of a type
         that the format can't use.
@@ -122,7 +122,7 @@ def _find_option(
 def _settle_prompt_of_pairs(columns: dict[str, str]) -> None:
     """Keep the first of the columns that may hold the prompt of a pair.
 
-    A conversation before the pair is its prompt, and `input` belongs to `instruction`.
+    A conversation that precedes the pair is its prompt, and `input` belongs to `instruction`.
     """
     present = [name for name in PROMPTS_OF_PAIRS if name in columns]
     for name in present[1:]:
@@ -134,7 +134,7 @@ def _settle_prompt_of_pairs(columns: dict[str, str]) -> None:
 
 
 def _detect_format(schema: pa.Schema, columns: dict[str, str]) -> FormatName:
-    """Return the format that a schema fits, by the formats' own names or by other usual ones."""
+    """Return the format that a schema fits, by the formats' own names or by usual ones."""
     fitting = [name for name in FORMATS if _has_columns(schema, name, columns)]
     if set(fitting) == {"conversations", "preference"} and is_message(_get_type(schema, "chosen")):
         return "preference"  # single answers after a conversation
@@ -153,7 +153,7 @@ def _has_columns(schema: pa.Schema, name: FormatName, columns: dict[str, str]) -
 
 
 def _find_by_usual_names(schema: pa.Schema, columns: dict[str, str]) -> list[FormatName]:
-    """Return the formats whose required columns exist by usual names, those with most of them.
+    """Of the formats whose required columns exist by usual names, return those with most columns.
 
     Raises: InputError: several columns may be the same column of a format.
     """
@@ -173,7 +173,7 @@ def _find_by_usual_names(schema: pa.Schema, columns: dict[str, str]) -> list[For
 
 
 def _refuse_choices(name: FormatName, choices: Sequence[Sequence[str]]) -> None:
-    """Refuse a format of which a column may be one of several of the corpus."""
+    """Refuse a format if several columns of the corpus may be the same column of the format."""
     for column, found in zip(FORMATS[name][0], choices, strict=True):
         if len(found) > 1 and found[0] != column:
             raise InputError(
@@ -269,6 +269,6 @@ def _is_known(schema: pa.Schema, column: str, keys: Sequence[str]) -> bool:
 
 
 def list_paths(config: CorpusConfig) -> Iterable[str]:
-    """Return the columns that a configuration names, each of which may be a path."""
+    """Return the columns in a configuration, each of which may be a path."""
     lots = (getattr(config, name) for name in LOT_FIELDS)
     return (*config.columns.values(), *(field.column for field in lots if field and field.column))

@@ -1,4 +1,4 @@
-"""Columns of JSON records: what the format reads, taken from objects of any shape.
+"""Columns of JSON records: the values that the format reads, from objects of any shape.
 
 Rows of JSON Lines keep their own bytes. Only the columns that the format reads, and those that name
 a lot, become Arrow columns. No other field has a type, so none can make a row a reject.
@@ -29,20 +29,20 @@ UNDECIDED: frozenset[Kind] = frozenset(("null", "empty"))
 """The kinds of nulls and of empty lists, which fit a column of any kind or of any list."""
 
 IS_LOT = {b"lot": b"true"}
-"""The metadata of a column that only names a lot: its values of any kind are formatted."""
+"""The metadata of a column that only names a lot, whose values of any kind become text."""
 
 MOST_COLUMNS = 10_000
-"""Keys of a corpus whose counts are kept; a corpus with more has data in its keys.
+"""The most keys whose counts are kept; a corpus with more has data in its keys.
 
 The rarest are dropped when there are twice as many.
 """
 
 HAS_UNTRAINED = b"untrained"
-"""The metadata of the schema of objects of which some have a message that isn't trained on."""
+"""The metadata of a schema if some objects have a message that isn't trained on."""
 
 
 class Projection(NamedTuple):
-    """Rows as read: a table of the columns that are needed, and the rows that don't fit it.
+    """Rows as they are read: a table of the needed columns, and the rows that don't fit it.
 
     `misfits` has the reason for each such row, by its index in the objects. The table doesn't have
     these rows.
@@ -54,9 +54,9 @@ class Projection(NamedTuple):
 
 @dataclass
 class ColumnKinds:
-    """Counts of the kinds of value in the top-level fields of JSON objects.
+    """Counts of the kinds of values in the top-level fields of JSON objects.
 
-    `paths` are those into nested columns whose values are counted as well.
+    `paths` lead into nested columns whose values are counted too.
     """
 
     counts: dict[str, Counter[Kind]] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class ColumnKinds:
         value: Any,
         paths: Iterable[tuple[str, tuple[str | int, ...]]],
     ) -> None:
-        """Count what is at the paths below a value of a row."""
+        """Count the values at the paths below a value of a row."""
         for path, steps in paths:
             below = get_below(value, steps)
             if below is not None and path not in row:
@@ -140,13 +140,13 @@ class ColumnKinds:
 
 
 def _choose_kind(counts: Counter[Kind]) -> Kind:
-    """Return the most frequent kind that decides a column; on a tie the one that occurs first."""
+    """Return the most frequent kind, or on a tie the one that occurs first."""
     known = Counter({kind: count for kind, count in counts.items() if kind not in UNDECIDED})
     return known.most_common(1)[0][0] if known else "null"
 
 
 def select_columns(schema: pa.Schema, columns: Iterable[str], lots: Iterable[str]) -> pa.Schema:
-    """Return the schema to read rows with: the format's columns, and those of the lots as text."""
+    """Return the schema to read rows with: the format's columns, and the lot columns as text."""
     read = dict.fromkeys(columns)
     named = [name for name in dict.fromkeys(lots) if name not in read]
     return pa.schema(
@@ -190,7 +190,7 @@ def has_values(array: pa.Array) -> bool:
 def _find_misfits(values: Sequence[Any], item: pa.Field) -> Iterator[tuple[int, str]]:
     """Yield the index of each value that doesn't fit a column, and the reason.
 
-    A value of any kind fits a lot's column, and a column without a value in the whole corpus.
+    Any kind of value fits a lot column, or a column without a value in the whole corpus.
     """
     if item.metadata == IS_LOT or pa.types.is_null(item.type):
         return

@@ -1,4 +1,4 @@
-"""Shapes of values in JSON: their kinds, and the Arrow arrays that hold what is read of them."""
+"""Kinds of JSON values, and Arrow arrays of the fields that are read from them."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ Kind = Literal[
 ]
 """The kind of a value in JSON.
 
-A choice is an object with a `message`, a candidate one with a message as its `content`, an answer
-one with a content and no role.
+A choice is an object with a `message`, a candidate is one whose `content` is a message, and an
+answer is one with a content and no role.
 """
 
 ANSWER = pa.struct([item for item in MESSAGE if item.name not in ROLE_FIELDS])
@@ -74,13 +74,13 @@ TYPE_NAMES = {
     ARROW_TYPES["pairs"]: "a list of lists of texts",
     ARROW_TYPES["other"]: "an object or a list",
 }
-"""Names for the types whose own are long or unclear, for messages."""
+"""Names, for use in messages, of types whose own names are long or unclear."""
 
 JSON_NAMES = {bool: "a bool", int: "a number", float: "a number", str: "text", list: "a list"}
 
 
 def classify_value(value: Any) -> Kind:
-    """Return the kind of a value; the first item that isn't null decides that of a list."""
+    """Return the kind of a value; a list's kind is decided by its first item that isn't null."""
     if value is None:
         return "null"
     if isinstance(value, str):
@@ -102,7 +102,7 @@ def _is_message(value: Any) -> bool:
 
 
 def _classify_list(items: Sequence[Any]) -> Kind:
-    """Return the kind of a list, which its first item that isn't null decides."""
+    """Return the kind of a list, decided by its first item that isn't null."""
     first = _find_first(items)
     if first is None:
         return "empty"
@@ -126,7 +126,7 @@ def _classify_answer(item: dict[str, Any]) -> Kind:
 
 
 def convert_plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    """Return values that all are text, or plain messages, as a column, or None for others.
+    """Return values as a column if all are text or all are plain messages, and otherwise None.
 
     Arrow converts them several times as fast as `build_column`, with the same result.
     """
@@ -176,7 +176,7 @@ def _explain_item(path: str, item: Any, kind: Kind, column: pa.DataType) -> str 
 
 
 def describe_misfit(name: str, value: Any, kind: pa.DataType) -> str:
-    """Return the reason that a value of another kind than its column's is a misfit."""
+    """Return why a value whose kind isn't its column's is a misfit."""
     expected = "text" if pa.types.is_string(kind) else TYPE_NAMES.get(kind, str(kind))
     return _describe_item(name, value, expected)
 
@@ -191,7 +191,7 @@ def describe_value(value: Any) -> str:
 
 
 def build_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Return values that fit a type as an array of it."""
+    """Return values that fit a type as an array of that type."""
     build = BUILDERS.get(KINDS[kind])
     return build(values) if build else pa.nulls(len(values), kind)
 
@@ -218,7 +218,7 @@ def _build_single(values: Sequence[Any]) -> pa.Array:
 
 
 def _rewrap(lists: pa.ListArray, fields: Sequence[pa.Field], kind: pa.DataType) -> pa.ListArray:
-    """Return lists of messages as lists of structs with these fields, or with one as a wrapper."""
+    """Return lists of messages as lists of structs with these fields; one field is a wrapper."""
     flat = lists.values
     columns = [flat if item.type == MESSAGE else flat.field(item.name) for item in fields]
     structs = pa.StructArray.from_arrays(columns, fields=list(fields))

@@ -24,24 +24,24 @@ PLAIN_FIELDS = (
     *ROLE_FIELDS,
     *("content", "value", "reasoning_content", "reasoning", "thinking", TOOL_CALLS),
 )
-"""The fields of a message that have a column each, for what they hold as text."""
+"""The fields of a message whose texts have a column each."""
 
 STRUCTURED = "structured"
-"""The column of what else is read: JSON, a list of `[field, path below it, channel, text]`."""
+"""The column for all other texts: JSON, a list of `[field, path below it, channel, text]`."""
 
 MESSAGE = pa.struct([(name, pa.string()) for name in (*PLAIN_FIELDS, STRUCTURED)])
-"""A message as read: its usual texts, its tool calls as JSON, and the texts of other fields."""
+"""A message as it is read: its usual texts, its tool calls as JSON, and all other texts."""
 
 MESSAGES = pa.list_(MESSAGE)
 
 MAX_CALL_DEPTH = 64
-"""Nested objects and lists in tool calls, which are written as JSON by recursive functions."""
+"""The deepest nesting of tool calls, which recursive functions write as JSON."""
 
 
 def convert_plain_messages(values: Sequence[Any]) -> pa.Array | None:
     """Return lists of messages as `MESSAGES`, or None if not all are plain.
 
-    Plain messages have one content, and nothing that is read but the texts in `PLAIN_FIELDS`. Arrow
+    Plain messages have one content, and no other text is read from them but `PLAIN_FIELDS`. Arrow
     converts them several times as fast as `build_messages`, with the same result.
 
     Raises: pa.ArrowException: a field of a message isn't text.
@@ -123,7 +123,7 @@ def _choose_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _build_field(messages: Sequence[Mapping[str, Any]], name: str, present: set[str]) -> pa.Array:
-    """Return the texts of a field; tool calls are JSON, and other values that aren't text null."""
+    """Return the texts of a field; tool calls become JSON, and other values become null."""
     if name not in present:
         return pa.nulls(len(messages), pa.string())
     values = [message.get(name) for message in messages]
@@ -136,7 +136,7 @@ def _build_field(messages: Sequence[Mapping[str, Any]], name: str, present: set[
 
 
 def _build_structured(messages: Sequence[Mapping[str, Any]], present: set[str]) -> pa.Array:
-    """Return the texts that aren't in a column of their own, as JSON."""
+    """Return the texts that have no column of their own, as JSON."""
     names = [name for name in CHANNELS_OF_FIELDS if name in present and name != TOOL_CALLS]
     if not names:
         return pa.nulls(len(messages), pa.string())

@@ -1,4 +1,4 @@
-"""Texts of JSON: values as canonical JSON, and text that Arrow can hold."""
+"""JSON texts: values as canonical JSON, and text that Arrow can hold."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _drop_nulls(value: Any) -> Any:
 
 
 def encode_json(value: Any) -> str:
-    """Return a value as JSON with sorted keys, each lone surrogate in it as U+FFFD."""
+    """Return a value as JSON with sorted keys, with U+FFFD for each lone surrogate."""
     try:
         return _dump_sorted(value)
     except TypeError:  # a lone surrogate

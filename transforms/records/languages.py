@@ -1,8 +1,8 @@
 """Languages: which texts aren't English, by their script and, in Latin script, by frequent words.
 
-This is no identification of languages. It tells scripts apart, and finds the texts in Latin script
-whose frequent words are those of another European language or of Indonesian. A text that is too
-short, or in which frequent words are rare, such as code, counts as English.
+This doesn't identify languages reliably. It tells scripts apart, and finds the texts in Latin
+script whose frequent words are those of another European language or of Indonesian. A text that is
+too short, or in which frequent words are rare, such as code, counts as English.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ SCRIPT_RANGES = {
 """Ranges of code points by the index of their language in `LANGUAGES`."""
 
 HEAD = 300
-"""Characters at the start of a text that decide its language."""
+"""The number of characters, from the start of a text, that decide its language."""
 
 DENSE_BYTES = 1.25
-"""Bytes for each character in UTF-8, from which a text's script is looked at."""
+"""A text's script is examined if it has at least this many bytes per character in UTF-8."""
 
 SHORT_WORDS = ("the", "and", "you", "for", "are", "can", "was", "not", "has", "but")
-"""Words of three letters, of which nearly every English text of some length has two."""
+"""Three-letter words, of which nearly every English text of some length has two."""
 
 SHORTEST = 40
-"""Characters of the shortest text in Latin script whose language is looked at."""
+"""The fewest characters of a text in Latin script whose language is examined."""
 
 FEWEST_WORDS = 3
-"""Frequent words of another language that a text must have."""
+"""How many frequent words of another language a text must have."""
 
 SMALLEST_SHARE = 0.12
 """The share of a text's words that must be frequent words of another language."""
@@ -99,7 +99,7 @@ Single letters are left out, since lists of letters and formulas have them too.
 ALL_FREQUENT = frozenset[str]().union(*FREQUENT_WORDS)
 
 FEWEST_KINDS = 3
-"""Different frequent words of another language that a text must have."""
+"""How many different frequent words of another language a text must have."""
 
 
 def classify_rows(
@@ -135,7 +135,8 @@ def classify_texts(text: pa.LargeStringArray) -> np.ndarray:
 def _count_short_words(text: pa.LargeStringArray) -> np.ndarray:
     """Return how many of `SHORT_WORDS`, in lower case between spaces, each text has.
 
-    The search runs over the bytes of all texts at once, several times as fast as by pattern.
+    The search runs over the bytes of all texts at once, which is several times as fast as a
+    pattern.
     """
     _, offsets, values = text.buffers()
     bounds = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1]

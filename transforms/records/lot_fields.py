@@ -1,4 +1,4 @@
-"""Fields of lots: what the values of a column name, and columns that name nearly every row."""
+"""Lot fields: the names in a column's values, and columns that name nearly every row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transforms.records.columns import find_type, take_column
 from transforms.records.formats import Layout
 
 DAY_CHARACTERS = 10
-"""Characters of an ISO date that name the day."""
+"""The number of characters of an ISO date that name the day."""
 
 EPOCH = re.compile(r"\d+(?:\.\d+)?")
 
@@ -22,13 +22,13 @@ SECONDS_OF_DIGITS = {10: 1.0, 13: 1e-3, 16: 1e-6, 19: 1e-9}
 """Seconds per unit of an epoch timestamp, by its number of digits from 2001 to 2286."""
 
 PROMPT_HEX = 8
-"""Hex digits that name a system prompt in a lot."""
+"""The number of hex digits that name a system prompt in a lot."""
 
 FEWEST_ROWS = 4
-"""Rows with a value in a sample, below which different names say nothing."""
+"""The fewest rows with a value for which different names prove anything."""
 
 NEARLY_ALL = 0.9
-"""The share of different names from which nearly every row is a lot of its own."""
+"""If at least this share of the names differ, nearly every row is a lot of its own."""
 
 
 def read_lot_column(name: str, column: pa.ChunkedArray) -> list[str]:
@@ -65,9 +65,9 @@ def name_system_prompt(text: str) -> str:
 
 
 def find_single_rows(tables: Sequence[pa.Table], layout: Layout) -> dict[str, tuple[int, int]]:
-    """Return the fields that make nearly every row of some tables a lot of its own.
+    """Return the lot fields that make nearly every row of some tables a lot of its own.
 
-    Each has its number of different names, and of rows with a name.
+    Each is returned with the number of its different names and of its rows with a name.
     """
     found = {}
     for name, field in layout.lots.items():

@@ -1,4 +1,4 @@
-"""Parts of messages: which fields of a message are read, and the texts inside structured ones."""
+"""Message parts: which fields of a message are read, and the texts inside structured fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CONTENTS = (
     *("content", "value", "parts", "text", "message"),
     *("answer", "response", "completion", "generation", "output", "generated_text"),
 )
-"""The fields that hold what a turn says. Of a message that has several, the first is read."""
+"""The fields that hold the content of a turn. If a message has several, the first is read."""
 
 THINKING_FIELDS = (
     "reasoning_content",
@@ -29,7 +29,7 @@ THINKING_FIELDS = (
 )
 
 REMARKS = ("refusal", "audio")
-"""The fields that hold more of what a turn says: a refusal, or an answer as speech."""
+"""The fields that hold further content of a turn: a refusal, or an answer as speech."""
 
 TOOL_CALLS = "tool_calls"
 
@@ -54,16 +54,16 @@ CALL_TYPES = (
     *("tool_use", "server_tool_use", "mcp_tool_use"),
     *("tool_call", "tool-call", "function_call"),
 )
-"""The types of parts that are tool calls as a whole."""
+"""The types of parts that are a whole tool call."""
 
 THINKING_TYPES = ("thinking", "reasoning")
-"""The beginnings of the types of parts that are thinking."""
+"""The prefixes of the types of parts that are thinking."""
 
 MEDIA = "audio"
-"""A key that holds text only if it is an object; as a string it is a file, or its bytes."""
+"""A key whose value holds text only if it is an object; a string is a file or its bytes."""
 
 MAX_LEVELS = 8
-"""Nested objects and lists in which texts are looked for; formats in use have up to five."""
+"""The deepest nesting that is searched for texts; known formats have up to five levels."""
 
 
 class Part(NamedTuple):
@@ -98,7 +98,7 @@ def _split_value(value: Any, path: str, channel: str, levels: int) -> Iterator[P
 
 
 def _split_part(part: Mapping[str, Any], path: str, channel: str, levels: int) -> Iterator[Part]:
-    """Yield the texts and calls of a typed part; what is below thinking is thinking."""
+    """Yield the texts and calls of a typed part; everything inside a thinking part is thinking."""
     kind = part.get("type")
     kind = kind if isinstance(kind, str) else ""
     if kind in CALL_TYPES:

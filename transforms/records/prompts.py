@@ -23,10 +23,10 @@ from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
 
 SYSTEM_COLUMNS = ("system", "system_prompt", "system_message", "developer")
-"""The columns with a system prompt, where the format doesn't read it."""
+"""Columns with a system prompt, if the format doesn't read them."""
 
 ASKING_COLUMNS = ("instruction", "prompt", "question", "query", "problem", "input")
-"""The columns with the user's words, where the format doesn't read them."""
+"""Columns with the user's words, if the format doesn't read them."""
 
 TOOL_COLUMNS = ("tools", "functions", "available_tools", "tool_schemas")
 """The columns with the tools that the teacher may call."""
@@ -40,7 +40,7 @@ RESULT_IDS = ("tool_call_id", "tool_use_id", "call_id", "toolUseId")
 
 
 class Prompt(NamedTuple):
-    """A prompt: its messages as a chat API takes them, its tools, and what it lacks.
+    """A prompt: its messages in the form of a chat API, its tools, and the names of what it lacks.
 
     `missing` names the columns and fields that a list of texts can't carry, such as images, and
     `prompt` if there is no turn to answer.
@@ -51,14 +51,14 @@ class Prompt(NamedTuple):
     missing: list[str]
 
     def encode(self) -> str:
-        """Return the body of a request: messages, and tools if there are any, as JSON."""
+        """Return a request body as JSON: the messages, and the tools if there are any."""
         tools = {"tools": self.tools} if self.tools else {}
         return encode_json({"messages": self.messages, **tools})
 
 
 @dataclass
 class _Turn:
-    """A message: its column and its index there, its role, its text and its tool calls as JSON."""
+    """A message: its column, its index there, its role, its text and its tool calls as JSON."""
 
     column: str
     index: int
@@ -67,14 +67,14 @@ class _Turn:
     calls: list[str] = field(default_factory=list)
 
     def has_words_of(self, other: _Turn) -> bool:
-        """Return whether another message says the same."""
+        """Return whether another message has the same role, text and calls."""
         return all(
             getattr(self, name) == getattr(other, name) for name in ("role", "content", "calls")
         )
 
 
 class _End(NamedTuple):
-    """The first message that isn't part of a prompt: its column, and its number there, from 0."""
+    """The first message that isn't part of a prompt: its column, and its index there."""
 
     column: str
     message: int
@@ -85,7 +85,7 @@ def extract_prompt(segments: Segments, indices: Sequence[int]) -> list[dict[str,
 
     `indices` are those of the row's segments. Thinking is left out, and tool calls are their JSON.
     For a preference pair, the first side with an answer is used. A prompt that the side repeats
-    appears once.
+    appears only once.
     """
     return [
         {"role": turn.role, "content": turn.content or "\n".join(turn.calls)}
@@ -104,7 +104,7 @@ def build_prompt(
     record: Mapping[str, Any],
     columns: Mapping[str, str],
 ) -> Prompt:
-    """Return the prompt of a row with all that an answer needs, as far as texts can carry it.
+    """Return the prompt of a row, with everything an answer needs that text can carry.
 
     `record` is the whole row. `columns` has the corpus's column for each of the format's.
     """
@@ -123,7 +123,7 @@ def build_prompt(
 
 
 def _select_turns(segments: Segments, indices: Sequence[int]) -> tuple[list[_Turn], _End | None]:
-    """Return the messages before the last answer, and where the first message after them is."""
+    """Return the messages before the last answer, and the place of the first message after them."""
     spoken = [i for i in indices if CHANNELS[segments.channel_codes[i]] != "thinking"]
     columns = {index: segments.fields[segments.field_codes[index]].column for index in spoken}
     answers = {index for index in spoken if _get_role(segments, index) == "assistant"}
@@ -243,7 +243,7 @@ def _find_text(value: Mapping[str, Any], names: Iterable[str]) -> str:
 def _list_unsaid(
     companions: Companions, columns: Mapping[str, str], prompt: Container[str], end: _End | None
 ) -> Iterator[str]:
-    """Yield the paths of what the prompt's messages have beside texts, such as images."""
+    """Yield the paths of everything in the prompt's messages that isn't text, such as images."""
     for (name, index), fields in companions.messages.items():
         column = columns[name]
         if column in prompt and (end is None or column != end.column or index < end.message):
@@ -256,7 +256,7 @@ def _list_unsaid(
 
 
 def _is_call(part: Mapping[str, Any]) -> bool:
-    """Return whether a part is a tool call, which a prompt has as such."""
+    """Return whether a part is a tool call, which a prompt keeps as a call."""
     return part.get("type") in CALL_TYPES or any(name in part for name in FUNCTIONS)
 
 

@@ -1,4 +1,4 @@
-"""Reasoning in answers: blocks between marks such as `<think>`, and the parts that they leave."""
+"""Reasoning in answers: blocks between marks such as `<think>`, and the rest of the answer."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ MODEL_MARKS = (
 )
 """Marks of reasoning models, at the start and at the end of a block, as patterns.
 
-A model's template may hold the first mark, and its answer may be cut before the second.
+The first mark may be in the model's template, and the answer may end before the second.
 """
 
 PROMPTED_TAGS = (
     *("thought", "thoughts", "reasoning", "scratchpad", "inner_monologue"),
     *("chain_of_thought", "cot", "antthinking"),
 )
-"""Tags that prompts ask for. Unless it begins the text, one of them alone is a word."""
+"""Tags that prompts ask for. Unless it begins the text, a single one is just a word."""
 
 MARKS = (*MODEL_MARKS, *((rf"<{tag}>", rf"</{tag}>") for tag in PROMPTED_TAGS))
 
@@ -127,10 +127,10 @@ def _unwrap(span: ChannelSpan) -> ChannelSpan:
 
 
 def find_thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the offsets of each reasoning block: its start and end, then those inside its marks.
+    """Yield the offsets of each reasoning block: its start and end, then those of its content.
 
-    Without its second mark, a block of a model extends to the end of the text. Without its first,
-    it begins at the start of the text, if no other mark is before it.
+    Without its second mark, a block of a model extends to the end of the text. Without its first
+    mark, it begins at the start of the text, unless another mark precedes it.
     """
     marks = [_Mark.decode(mark) for mark in MARK.finditer(text)]
     if marks and marks[0].closes_model(text):

@@ -1,4 +1,4 @@
-"""Repeated keys: objects of JSON that have a key twice, of which readers take different values."""
+"""Repeated keys: JSON objects that have a key twice, from which readers take different values."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class _Repeating(dict[str, Any]):
 def find_repeated_keys(
     lines: Sequence[bytes], objects: Sequence[Mapping[str, Any]], schema: pa.Schema
 ) -> dict[int, str]:
-    """Return why rows are rejects that repeat a key which is read, by their indices.
+    """Return, by index, why rows that repeat a key that is read are rejects.
 
-    `lines` have the bytes of `objects`, and `schema` has the columns that are read. A parsed object
-    has each key once, so only lines with more keys than their objects are parsed again.
+    `lines` are the bytes of `objects`, and `schema` has the columns that are read. A parsed object
+    has each key once, so only lines with more keys than their parsed objects are parsed again.
     """
     return {
         index: REASON.format(path)
@@ -46,7 +46,7 @@ def find_repeated_keys(
 
 
 def _has_more_keys(line: bytes, known: int) -> bool:
-    """Return whether a line of JSON may have more keys than are known of it."""
+    """Return whether a line of JSON may have more keys than the given number."""
     more = line.count(b'":') - known
     if more < 0:  # some keys have white space behind them
         more = len(SPACED_KEY.findall(line)) - known
@@ -67,7 +67,7 @@ def _count_keys(value: Mapping[str, Any]) -> int:
 
 
 def _list_objects(items: Sequence[Any]) -> list[Any]:
-    """Return the objects in a list, and in the lists in it."""
+    """Return the objects in a list and in its nested lists."""
     found = [item for item in items if isinstance(item, dict)]
     lists = [item for item in items if isinstance(item, list)] if len(found) < len(items) else []
     while lists:
@@ -78,7 +78,7 @@ def _list_objects(items: Sequence[Any]) -> list[Any]:
 
 
 def _find_path(line: bytes, schema: pa.Schema) -> str | None:
-    """Return the path of the first key of a line that is read and repeated, or None."""
+    """Return the path of the first repeated key of a line that is read, or None."""
     try:
         row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_build_object, parse_int=float)
     except (ValueError, RecursionError):

@@ -16,7 +16,7 @@ CALL_NAMES = (
     "tool_caller",
     "tool_use",
 )
-"""Names of the assistant where it calls a tool."""
+"""Names that the assistant has where it calls a tool."""
 
 THINKING_NAMES = (
     "thinking",
@@ -29,7 +29,7 @@ THINKING_NAMES = (
     "cot",
     "analysis",
 )
-"""Names of the assistant where it thinks."""
+"""Names that the assistant has where it thinks."""
 
 NAMES_OF_ROLE = {
     "user": (
@@ -58,7 +58,7 @@ NAMES_OF_ROLE = {
 }
 
 ROLES = {name: role for role, names in NAMES_OF_ROLE.items() for name in names}
-"""Role names of other formats, in lower case, and the role that each stands for in `messages`."""
+"""Role names of other formats, in lower case, with the role of `messages` that each means."""
 
 KNOWN_ROLES = tuple(sorted(NAMES_OF_ROLE))
 
@@ -66,13 +66,13 @@ MODELS = (
     *("gpt", "chatgpt", "claude", "gemini", "gemma", "llama", "mistral", "mixtral"),
     *("qwen", "deepseek", "grok", "vicuna"),
 )
-"""Models by which some corpora name the assistant, with a version behind, as in `gpt-4`."""
+"""Models after which some corpora name the assistant, followed by a version, as in `gpt-4`."""
 
 JOINTS = re.compile(r"[\W_]+")
 
 
 def _squash(name: str) -> str:
-    """Return a name in lower case with letters and digits alone."""
+    """Return a name in lower case with only its letters and digits."""
     return JOINTS.sub("", name.lower())
 
 
@@ -86,9 +86,9 @@ CHANNEL_OF_NAME = {
 
 
 def normalise_role(name: str | None) -> str:
-    """Return the role of `messages` that a name stands for.
+    """Return the role of `messages` that a name means.
 
-    Case, white space and marks around and between the words of a name don't count. An unknown name
+    Case, white space and punctuation in a name don't count. An unknown name
     is returned in lower case, a missing one as an empty string.
     """
     squashed = _squash(name or "")

@@ -34,10 +34,10 @@ ANSWER_COLUMNS = (
     "rejected",
     "text",
 )
-"""The columns of formats that hold a record's answer; of a pair, the chosen side is first."""
+"""The formats' columns that hold a record's answer; the chosen side of a pair is first."""
 
 COMPANIONS = "companions"
-"""The speaker of the text with a row's companions, in the content digest. No role is like it."""
+"""The role of the companions' text in the content digest, which no real segment has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +47,8 @@ class Segments:
     `rows` are indices into the table, `messages` into the row's list of messages or the turns of
     its transcript. `starts` are offsets in characters: `starts + offset` is an offset in the field
     as the trainer reads it. Roles, channels and fields are codes (int64) into `role_names`,
-    `CHANNELS` and `fields`. The properties `roles`, `channels`, `field_paths` and `texts` spell
-    them out.
+    `CHANNELS` and `fields`. The properties `roles`, `channels`, `field_paths` and `texts` decode
+    them.
     """
 
     rows: np.ndarray
@@ -63,7 +63,7 @@ class Segments:
     answer_columns: tuple[str, ...] = ()
     """The corpus's columns that hold answers, in order; its other columns hold prompts."""
     other_sides: tuple[Side, ...] = ()
-    """The sides beside `trained` that texts of the corpus may have."""
+    """The sides that texts of the corpus may have, apart from `trained`."""
     sides: np.ndarray | None = None
     """Every segment's side, as an index into `SIDES` (int8), or None if all are trained."""
 
@@ -135,7 +135,7 @@ class Segments:
 
 
 def _take_texts(text: pa.Array, indices: np.ndarray) -> pa.Array:
-    """Return the texts with these indices, without a copy if that is all of them in order."""
+    """Return the texts with these indices, without a copy if they are all texts in order."""
     return text if np.array_equal(indices, np.arange(len(text))) else text.take(pa.array(indices))
 
 
@@ -178,7 +178,7 @@ def _number_columns(columns: Sequence[Sequence[FieldValues]]) -> np.ndarray:
 
 
 def _find_blank(text: pa.Array) -> np.ndarray:
-    """Return which texts are null, empty or white space alone (bool)."""
+    """Return which texts are null, empty or only white space (bool)."""
     blank = pc.or_(pc.equal(pc.binary_length(text), 0), pc.utf8_is_space(text))
     found: np.ndarray = blank.fill_null(True).to_numpy(zero_copy_only=False)
     return found
@@ -259,7 +259,7 @@ def digest_rows(
     text. While a row's prompt isn't known, that text is the whole row, from `read_row`. A row
     without segments has the digest of nothing.
 
-    A table of JSON Lines lacks columns, so its companions and rows have to be given.
+    A table read from JSON Lines lacks columns, so its companions and rows must be given.
     """
     size = table.num_rows
     if companions is None:
@@ -307,7 +307,7 @@ def _list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
 def _find_rows_without_prompt(
     size: int, segments: Segments, companions: Mapping[int, Companions]
 ) -> list[int]:
-    """Return the rows with answers of which no text or companion is a prompt."""
+    """Return the rows that have answers, but no text or companion that is a prompt."""
     asks = np.array([name not in ("assistant", "system") for name in segments.role_names], bool)
     asked, spoken = np.zeros(size, bool), np.zeros(size, bool)
     spoken[segments.rows] = True

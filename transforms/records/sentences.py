@@ -27,13 +27,13 @@ ABBREVIATION = re.compile(
 LONGEST_ABBREVIATION = 12
 
 LONGEST_SENTENCE = 2_000
-"""Characters before and after a hit that are searched for the ends of its sentence.
+"""How many characters before and after a hit are searched for the ends of its sentence.
 
 The limit keeps the time for many hits in one text proportional to their number.
 """
 
 SEARCH_STEP = 100
-"""Characters before a hit that are searched first; most sentences begin there."""
+"""How many characters before a hit are searched first; most sentences begin there."""
 
 
 def widen_to_sentences(text: str, start: int, end: int) -> tuple[int, int]:
@@ -51,8 +51,8 @@ def widen_to_sentences(text: str, start: int, end: int) -> tuple[int, int]:
 def _find_start(text: str, first: int, start: int) -> int:
     """Return the offset after the last sentence that ends at or before `start`, at least `first`.
 
-    The text is searched backwards in growing steps, each of which begins at a letter or a digit. No
-    end of a sentence contains one, so the ends are the same wherever the search begins.
+    The text is searched backwards in growing steps, each of which begins at a letter or a digit. A
+    sentence's end contains neither, so the search finds the same ends wherever it begins.
     """
     step, begin = SEARCH_STEP, start
     while begin > first:

@@ -17,7 +17,7 @@ from transforms.records.json_columns import HAS_UNTRAINED
 from transforms.records.segments import Segments
 
 LABELS = {"completion": ("label", "kto_tag")}
-"""The columns of each format that say, as a bool, whether an answer is wanted."""
+"""The boolean columns of each format that say whether an answer is wanted."""
 
 USUAL_LABELS = ("kto_tag",)
 
@@ -51,7 +51,7 @@ def settle_sides(schema: pa.Schema, layout: Layout, has_teacher: bool) -> Layout
 
 
 def _list_sides(schema: pa.Schema, layout: Layout) -> Iterator[Side]:
-    """Yield the sides beside `trained` that texts may have, in the order of `SIDES`."""
+    """Yield the sides that texts may have apart from `trained`, in the order of `SIDES`."""
     labels = (name for name in _list_labels(layout) if name in schema.names)
     is_labelled = any(pa.types.is_boolean(schema.field(name).type) for name in labels)
     if layout.format == "preference" or is_labelled:
@@ -81,7 +81,7 @@ def assign_sides(
     """Return segments with their sides.
 
     The rejected side of a pair and the answer of a row whose label is false are rejected. A message
-    whose weight or flag is false or 0 is untrained, on either side.
+    with a weight of 0 or a false flag is untrained, on either side.
     """
     if not layout.sides:
         return segments
@@ -111,7 +111,7 @@ def _find_message(segments: Segments, own: Sequence[int], column: str, message: 
 
 
 def _find_last_answer(segments: Segments, own: range) -> list[int]:
-    """Return the segments of a row after the last one of another role than the assistant's."""
+    """Return the segments of a row after the last one whose role isn't the assistant's."""
     others = [
         index for index in own if segments.role_names[segments.role_codes[index]] != "assistant"
     ]

@@ -18,7 +18,7 @@ from transforms.records.reasoning import ChannelSpan
 from transforms.records.roles import find_channel, normalise_role
 
 LONGEST_PREAMBLE = 2_000
-"""Characters that may precede the first mark: an instruction to the model, or a system prompt."""
+"""How many characters may precede the first mark, as an instruction or a system prompt."""
 
 LONGEST_MARK = 200
 
@@ -27,14 +27,14 @@ CLEAR_MAJORITY = 0.5
 
 
 class Turn(NamedTuple):
-    """A turn of a transcript: its role, and the part of the text that is the turn's own."""
+    """A turn of a transcript: its role, and its part of the text."""
 
     role: str
     part: ChannelSpan
 
 
 class _TurnMark(NamedTuple):
-    """The mark that begins a turn: whose turn it is, and the mark's own characters."""
+    """The mark that begins a turn: the turn's role, and where the mark begins and ends."""
 
     role: str
     channel: str
@@ -64,9 +64,9 @@ TEMPLATES = {
     "lines": r"\n[ \t]*\*{0,2}(?P<role>(?i:human|user|assistant|ai|bot|chatbot|gpt|system))"
     r"\*{0,2}:\*{0,2}",
 }
-"""The pattern of each family of chat templates for the mark that begins a turn.
+"""For each family of chat templates, the pattern of the mark that begins a turn.
 
-A row is cut by the family whose mark comes first in it, so the marks of others are words.
+A text is cut by the family whose mark comes first, and marks of other families are words.
 """
 
 PATTERNS = {name: re.compile(pattern) for name, pattern in TEMPLATES.items()}
@@ -94,7 +94,7 @@ BRACKET_ROLES = {
 """The role whose text follows each mark in brackets; text after others is the user's."""
 
 HEADINGS = ("input", "context", "output")
-"""Marks that are headings of the answer if they are in an answer."""
+"""Marks that are only headings if they occur in an answer."""
 
 CONTINUATIONS = ("input", "context", "instructions")
 """Names of marks in the user's turn that no other role has."""
@@ -173,7 +173,7 @@ def _find_marks(text: str) -> list[_TurnMark]:
 
 
 def _is_transcript(text: str, template: str, marks: list[_TurnMark]) -> bool:
-    """Return whether marks make a text a transcript, and not only a text with such words in it."""
+    """Return whether marks make a text a transcript, and aren't just words of the text."""
     roles = {mark.role for mark in marks}
     if not marks or (template in WORDED and "assistant" not in roles):
         return False
@@ -198,7 +198,7 @@ def _read_marks(template: str, padded: str) -> Iterator[_TurnMark]:
 
 
 def _require_blank_lines(padded: str, matches: list[re.Match[str]]) -> list[re.Match[str]]:
-    """Return the marks after a blank line, and the first, if the text separates turns in that way.
+    """Return the first mark and those after blank lines, if blank lines separate the turns.
 
     In such a text, a name at the start of a line without a blank one is part of a turn.
     """
@@ -212,7 +212,7 @@ def _require_blank_lines(padded: str, matches: list[re.Match[str]]) -> list[re.M
 
 @lru_cache(1024)
 def _read_name(template: str, name: str) -> tuple[str, str]:
-    """Return the role and the channel that a name in a mark stands for."""
+    """Return the role and the channel that a name in a mark means."""
     if template == "brackets":
         return BRACKET_ROLES.get(name.upper(), "user"), "answer"
     if template == "harmony" and name.startswith("functions"):
@@ -244,7 +244,7 @@ def _find_last_token(text: str, start: int, end: int) -> str:
 
 
 def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, float]:
-    """Return the share of transcripts in each column of text, among its texts in some tables."""
+    """Return the share of transcripts among the texts of each text column, over all tables."""
     return {
         name: _measure_column([take_column(table, name) for table in tables])
         for name in dict.fromkeys(layout.columns.values())
@@ -253,7 +253,7 @@ def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str,
 
 
 def _is_text_column(kinds: Sequence[pa.DataType | None]) -> bool:
-    """Return whether all tables have a column, and some of them text in it."""
+    """Return whether all tables have a column, and at least one has text in it."""
     return None not in kinds and any(kind is not None and is_text(kind) for kind in kinds)
 
 

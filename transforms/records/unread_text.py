@@ -1,4 +1,4 @@
-"""Coverage: which text of rows is in the scope of a trait, and which text the format doesn't read.
+"""Unread text: text that is in no trait's scope, and text that the format doesn't read.
 
 Not every string is text that a model could be trained on: ids, URLs, hashes, names of sources and
 base64 aren't. A field counts as text if its values have `FEWEST_WORDS` words or more on average, or
@@ -27,13 +27,13 @@ FEWEST_WORDS = 3
 LONG_WORDS = 20
 
 LONGEST_WORD = 30
-"""Letters of a longer run aren't a word but code, such as base64."""
+"""A longer run of letters isn't a word but code, such as base64."""
 
 LOOKED_AT = 2_000
-"""Characters of a value in which words are counted."""
+"""How many characters of a value are searched for words."""
 
 MOST_PATHS = 6
-"""If more fields inside one column hold text, the column is reported in their place."""
+"""If more fields than this inside one column hold text, only the column is reported."""
 
 LONGEST_ROLE = 64
 
@@ -50,7 +50,7 @@ UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u34
 def find_reach(segments: Segments, scopes: Iterable[Scope]) -> np.ndarray:
     """Return how many characters of each segment, from its start, some trait looks at.
 
-    The result is a float, infinite for a segment that is looked at as a whole.
+    The result is a float, and infinite for a segment that is read as a whole.
     """
     reach = np.zeros(len(segments))
     for scope in set(scopes):
@@ -60,7 +60,7 @@ def find_reach(segments: Segments, scopes: Iterable[Scope]) -> np.ndarray:
 
 
 class RowNames(NamedTuple):
-    """The source of each row, and its number there."""
+    """The source of each row, and the row's number there."""
 
     sources: Sequence[str]
     numbers: Sequence[int]
@@ -125,7 +125,7 @@ def count_turns(
 
 @dataclass
 class _FieldText:
-    """The strings at one path: how many, their words, the rows that they are in."""
+    """The strings at one path: their number, their words, and the rows that contain them."""
 
     rows: set[int] = field(default_factory=set)
     values: int = 0
@@ -148,7 +148,7 @@ class _FieldText:
 def count_words(text: str) -> int:
     """Count the words at the start of a text.
 
-    A word is a run of two letters or more between white space, apart from punctuation. Two letters
+    A word is a run of two or more letters between white space, ignoring punctuation. Two letters
     of a script without spaces count as one.
     """
     head = text[:LOOKED_AT]
@@ -207,7 +207,7 @@ def _build_counts(path: str, found: Sequence[_FieldText]) -> FieldCounts:
 
 
 def list_prefixes(path: str) -> Iterator[str]:
-    """Yield a field path and the paths of the values that it is inside."""
+    """Yield a field path and the paths of the values that contain it."""
     yield path
     for match in STEP.finditer(path):
         yield path[: match.start()]

@@ -1,4 +1,4 @@
-"""Usual names of columns, by which a format and the lots are found without options."""
+"""Usual column names, which identify a format and the lot fields without options."""
 
 from __future__ import annotations
 
@@ -61,4 +61,4 @@ USUAL_PATHS = tuple(
         if is_path(name)
     )
 )
-"""The paths among these names: what is there in JSON Lines is counted as columns are."""
+"""The paths among these names, whose values in JSON Lines are counted like columns."""

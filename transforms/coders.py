@@ -1,4 +1,4 @@
-"""The coder of shards, which knows their sizes without encoding them.
+"""The shard coder, which knows the size of a shard without encoding it.
 
 Beam samples the sizes of elements by encoding them. For a shard of thousands of rows, that takes
 longer than deciding it.

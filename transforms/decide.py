@@ -48,8 +48,8 @@ class _Decide(beam.DoFn):
 class DecideRecords(beam.PTransform):
     """Decide the rows of every shard by the settled rules.
 
-    `repeats` maps a shard's name to the rows that repeat an earlier row, by their positions
-    (`Shard.positions`). It holds no text.
+    `repeats` maps a shard's name to its rows that repeat an earlier row, by position
+    (`Shard.positions`). It contains no text.
     """
 
     rules: Sequence[Rule]

@@ -25,7 +25,7 @@ from transforms.spans import Span, choose_evidence
 class Reason(NamedTuple):
     """Why a trait fired on a row: the score, the threshold, and the span that scored highest.
 
-    The name of the signal ends in `@` and the side of a text that is rejected or untrained.
+    The signal's name ends in `@` and the side, if the text is rejected or untrained.
     """
 
     trait: str
@@ -132,7 +132,7 @@ def _take_as_copies(evidence: Evidence, rows: np.ndarray, lots: Sequence[Lot]) -
 def _find_fired(
     rule: Rule, evidence: Evidence, side: Side
 ) -> Iterator[tuple[int, Reason, list[Span]]]:
-    """Yield the rows on whose texts of a side a rule fires, with the reason and a mask's spans."""
+    """Yield the rows on which a rule fires for a side's texts, with the reason and the masks."""
     column = score_column(rule.trait, rule.signal, side)
     if side != "trained" and column not in evidence.scores:  # the corpus has no such text
         return

@@ -30,9 +30,9 @@ same decision.
 class Position(NamedTuple):
     """A row's position in the corpus: its shard, and its offset in the shard, rejects included.
 
-    Positions of one rank sort in the order of the corpus, because the names of shards do. The lot
-    is that of the row, if some rule has an exception for some lots. The rank is that of the row's
-    split: a lower one keeps its copies.
+    Positions of equal rank sort in corpus order, because shard names do. The lot is the row's, and
+    is set only if some rule has an exception for lots. The rank is that of the row's split; the
+    copies of the lowest rank are kept.
     """
 
     shard: str
@@ -42,7 +42,7 @@ class Position(NamedTuple):
 
 
 class Repeat(NamedTuple):
-    """A row with the content of earlier rows, by its offset in its shard.
+    """A row that repeats earlier rows, by its offset in its shard.
 
     `lots` is empty if an earlier copy has the same decision as this row. Otherwise it has a lot for
     each decision that an earlier copy may have.
@@ -95,8 +95,8 @@ def list_repeats(
 class FindDuplicates(beam.PTransform):
     """Find the rows that repeat the content of an earlier row, as (shard name, repeats).
 
-    The rules decide which copies may have different decisions. Of several splits, the first in
-    `priority` keeps its copy.
+    The rules decide which copies may have different decisions. If copies are in several splits, the
+    one in the first split of `priority` is kept.
     """
 
     rules: Sequence[Rule] = ()

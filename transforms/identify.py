@@ -33,7 +33,7 @@ from transforms.records.sides import assign_sides
 class IdentifiedShard(Shard):
     """A shard with the segments of its conversations, and every row's content digest and lot.
 
-    `columns` has the corpus's column for each of the format's. `names_rejected_teachers` says
+    `columns` maps the format's columns to the corpus's. `names_rejected_teachers` says
     whether the lots have the teachers of rejected answers.
     """
 
@@ -80,14 +80,14 @@ def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
 
 
 def find_companions(shard: Shard, layout: Layout) -> dict[int, Companions]:
-    """Return what a trainer reads of a shard's rows beside their texts, for rows with any."""
+    """Return the companions of a shard's rows, for rows that have any."""
     if shard.lines is None:
         return find_in_table(shard.table, layout.columns)
     return find_in_lines(shard.lines, lambda line: parse_line(line)[0], layout.columns)
 
 
 def read_record(shard: Shard, row: int) -> dict[str, Any]:
-    """Return a row of a shard's table with all of its columns, also those of JSON Lines."""
+    """Return a row of a shard's table with all its columns, including those of JSON Lines."""
     if shard.lines is not None:
         return parse_line(shard.lines[row])[0]
     record: dict[str, Any] = shard.table.slice(row, 1).to_pylist()[0]
@@ -102,12 +102,12 @@ def require_valid(table: pa.Table) -> None:
     try:
         table.validate(full=True)
     except pa.ArrowInvalid:
-        # validating a slice validates the rows beside it too; a copy doesn't have them
+        # validating a slice also validates the rows around it; a copy doesn't contain them
         table.take(pa.array(range(table.num_rows))).validate(full=True)
 
 
 def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
-    """Return a shard of these rows without rejects, or the shard itself if it has no others."""
+    """Return a shard of these rows without rejects, or the same shard if these are all its rows."""
     if len(rows) == identified.table.num_rows:
         return identified
     return IdentifiedShard(

@@ -1,8 +1,8 @@
 """Listeners: how a stage that runs in this process reports its progress.
 
 Beam copies its stages, so a stage can't hold a listener itself. It emits events to a named channel,
-and the caller that runs the pipeline listens to that channel. In worker processes of another engine
-nobody listens, and events are dropped.
+and the caller that runs the pipeline listens to that channel. In worker processes, nobody listens,
+and events are dropped.
 """
 
 from __future__ import annotations
@@ -61,5 +61,5 @@ class ModelProgress:
         self.listener(BatchScored(tokens, windows))
 
     def cut(self, budget: int) -> None:
-        """Report that memory ran out, and how large batches are from here on."""
+        """Report that memory ran out, and how large batches are from now on."""
         self.listener(BatchesCut(budget))

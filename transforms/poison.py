@@ -1,4 +1,4 @@
-"""Find rows on which work fails, by halving, and reject them; work on the others goes on."""
+"""Find rows on which work fails, by halving, and reject them; the other rows are processed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST_REASON = 300
 ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")
 
 PANIC = "PanicException"
-"""The name of the exception for a panic in Rust, as of tokenizers. It isn't an `Exception`."""
+"""The name of the exception for a Rust panic, as in tokenizers. It isn't an `Exception`."""
 
 
 def isolate_failures(
@@ -90,7 +90,7 @@ def describe_failure(error: BaseException, stage: str) -> str:
 
 
 def keep_rows(shard: Shard, rows: Sequence[int]) -> Shard:
-    """Return a shard of some rows of another, ascending indices of its table, without rejects."""
+    """Return a shard of some rows of another, without rejects; `rows` are ascending indices."""
     if len(rows) == shard.table.num_rows:
         return Shard(shard.plan, shard.table, shard.sources, shard.numbers, lines=shard.lines)
     table = shard.table.filter(build_row_mask(shard.table.num_rows, rows))
@@ -104,7 +104,7 @@ def keep_rows(shard: Shard, rows: Sequence[int]) -> Shard:
 
 
 def add_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
-    """Return part of a shard with the rejects of the whole and those for rows that were left out.
+    """Return part of a shard with all its rejects, and new ones for the rows that were left out.
 
     `reasons` has the reason for each such row, by its index in the whole table. The rejects are in
     the order of the input.
@@ -127,7 +127,7 @@ def replace_rejects(shard: Shard, rejects: list[Reject]) -> Shard:
 
 
 def _get_raw_row(shard: Shard, row: int) -> bytes:
-    """Return a row's own bytes, or those of its JSON form, cut to `RAW_LIMIT`."""
+    """Return a row's own bytes, or its JSON form, cut to `RAW_LIMIT` bytes."""
     return encode_row(shard.table, row) if shard.lines is None else shard.lines[row][:RAW_LIMIT]
 
 

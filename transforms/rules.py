@@ -46,8 +46,8 @@ class Rule(NamedTuple):
     def apply_exceptions(self, lot: Lot, side: Side = "trained") -> tuple[float, Action]:
         """Return the threshold and the action for a lot's texts on a side.
 
-        Exceptions for trained texts set the threshold for all sides, and the action where it is
-        that of trained texts. Exceptions for the side itself come after them. Where several match,
+        Exceptions for trained texts set the threshold for all sides, and the action where it is the
+        one for trained texts. Exceptions for the side itself come after them. Where several match,
         the last one that gives a threshold sets the threshold, and the last one that gives an
         action sets the action. A missing threshold becomes infinite.
         """

@@ -84,7 +84,7 @@ _lock = threading.Lock()
 
 
 def get_scorer(config: ScoringConfig) -> Scorer:
-    """Return this process's scorer for a bank; load it on first use.
+    """Return this process's scorer for a bank, loading it on first use.
 
     Threads share it, because models are large.
 
@@ -153,7 +153,7 @@ def score(
 
 
 def _score_sides(scorer: Scorer, size: int, segments: Segments) -> dict[Side, ScoredTexts]:
-    """Score the texts of each side alone, so that no side hides the score of another."""
+    """Score the texts of each side separately, so no side hides another's score."""
     texts = {side: segments.select_side(side) for side in ("trained", *segments.other_sides)}
     return {side: (scorer.score(size, part), part) for side, part in texts.items()}
 

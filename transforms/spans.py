@@ -19,7 +19,7 @@ from transforms.records.segments import Segments
 from transforms.records.sentences import widen_to_sentences
 
 Hits = dict[int, list[tuple[int, int]]]
-"""A row's hits: by segment, in the order of the text, the start and end of each in the segment."""
+"""A row's hits: for each segment, the start and end of every hit, in the order of the text."""
 
 
 class Span(NamedTuple):
@@ -69,7 +69,7 @@ def build_spans(
 
 
 def choose_evidence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the signal with the highest score of every row; the narrowest span decides ties.
+    """Return each row's signal with the highest score; the narrowest span decides ties.
 
     `scores` has the scores of one trait's signals by name. A NaN loses to every score.
     """

@@ -223,7 +223,7 @@ def _choose_compression(shard: DecidedShard) -> Compression:
 def _build_lines(
     shard: DecidedShard, lines: Sequence[bytes], notes: Mapping[int, Mapping[str, Any] | None]
 ) -> JsonLines:
-    """Return the rows of `notes` with their own bytes; a row with a note has one more field."""
+    """Return the rows of `notes` with their own bytes; each row with a note gets one more field."""
     noted = [
         lines[row] if note is None else append_field(lines[row], outputs.CLEAN_EXTRA.name, note)
         for row, note in notes.items()
@@ -330,7 +330,7 @@ def _describe_neighbours(
 def _build_swaplist(shard: DecidedShard) -> pa.Table:
     """Return the prompts of the rows that another teacher should answer.
 
-    A row whose prompt has no text at all isn't on the list.
+    A row whose prompt has no text at all is left out.
     """
     rows = [
         {

@@ -57,7 +57,7 @@ class Destination:
 
 
 def convert_rows(shard: DecidedShard, to: Destination) -> DecidedShard:
-    """Return a shard whose rows have the form in which they are written."""
+    """Return a shard with its rows in the form in which they are written."""
     if to.output_format == "jsonl" and shard.lines is None:
         return replace(shard, lines=encode_rows(shard.table))
     if to.output_format == "parquet" and shard.lines is not None:
@@ -98,7 +98,7 @@ def count_decisions(shard: DecidedShard) -> dict[str, int]:
 
 
 def count_fired(shard: DecidedShard) -> dict[str, int]:
-    """Count the rows of a shard on which each trait fired, apart for each side of the texts."""
+    """Count the rows of a shard on which each trait fired, separately for each side."""
     counts = Counter(
         trait
         for reasons in shard.decided.reasons.values()

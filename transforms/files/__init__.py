@@ -1,1 +1,1 @@
-"""Files and stores: the survey of a corpus, its cut into shards, and the reading of their rows."""
+"""Files and stores: surveying a corpus, cutting it into shards, and reading their rows."""

@@ -14,7 +14,7 @@ from transforms.files.footers import check_fields, replace_views
 
 FILE_MARK = b"ARROW1"
 FILE_HEAD_BYTES = 8
-"""The bytes of a file before its batches, which are as in a stream from there on."""
+"""The bytes that precede the batches of a file; what follows them is a stream."""
 
 CUT_REMEDY = "write it again: load the data set, and save it to another folder"
 
@@ -65,7 +65,7 @@ class ArrowReader:
         self._require_end()
 
     def _require_end(self) -> None:
-        """Check that batches end with a mark: without one, a reader looks beyond the end for it."""
+        """Check that the batches end with an end mark; without one, a reader reads too far."""
         problem = "ends without Arrow's end mark" if self._stream.is_exhausted else None
         if not problem and self._is_file:
             while self._stream.read(1 << 20):
@@ -101,7 +101,7 @@ class _Prefixed(io.RawIOBase):
 def check_arrow_schema(schema: pa.Schema, uri: str) -> None:
     """Check that the rows of an Arrow file can be written as Parquet.
 
-    Raises: InputError: a column has a type that Parquet lacks, or two have the same name.
+    Raises: InputError: a column has a type that Parquet lacks, or two columns have the same name.
     """
     check_fields(schema, uri)
     for item in schema:

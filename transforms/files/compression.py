@@ -1,6 +1,6 @@
 """Compressed files: which compression a file has, and reading it within limits.
 
-Every reader takes little memory, notices an archive that is cut, and raises OSErrors.
+Every reader uses little memory, detects truncated archives, and raises only OSErrors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from transforms.files import storage
 Compression = Literal["none", "gzip", "zstd", "bz2", "xz"]
 
 WRITTEN: dict[Compression, Compression] = {"bz2": "zstd", "xz": "zstd"}
-"""The compression of outputs where it isn't the input's: few readers of JSON Lines know these."""
+"""The compression of outputs if few JSON Lines readers know the input's."""
 
 SIGNATURES: dict[Compression, re.Pattern[bytes]] = {
     "gzip": re.compile(rb"\x1f\x8b"),
@@ -42,10 +42,10 @@ LARGEST_WINDOW = 1 << 31
 READ_BYTES = 64 << 10
 
 FED_BYTES = 512
-"""Bytes that the decoder of long windows takes at a time. They expand to 22 MiB at most."""
+"""How many bytes the decoder of long windows is given at a time. They expand to 22 MiB at most."""
 
 FAILURES = (OSError, EOFError, lzma.LZMAError, zstandard.ZstdError, pa.ArrowException)
-"""What decoders raise for data that is cut or damaged."""
+"""The exceptions that decoders raise for truncated or damaged data."""
 
 
 def find_compression(head: bytes) -> Compression:
@@ -68,7 +68,7 @@ def open_decompressed(uri: str, compression: Compression, max_bytes: int) -> Any
 
 
 class _Decompressed(io.RawIOBase):
-    """A decompressed stream, which raises an OSError if its data is cut or damaged."""
+    """A decompressed stream, which raises an OSError if its data is truncated or damaged."""
 
     def __init__(self, stream: Any, compression: Compression, max_bytes: int) -> None:
         self._stream, self._name = stream, compression
@@ -106,9 +106,9 @@ def _open_decoder(stream: Any, compression: Compression, max_bytes: int) -> Any:
 
 
 class _Streams:
-    """A reader of compressed streams one after another.
+    """A reader of concatenated compressed streams.
 
-    Python's own readers of these files ignore whatever follows a stream and isn't one.
+    Python's own readers ignore trailing bytes that aren't another stream.
     """
 
     def __init__(self, stream: Any, create: Callable[[], Any], padding: bytes = b"") -> None:

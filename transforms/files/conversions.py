@@ -1,4 +1,4 @@
-"""Conversions between JSON Lines and Parquet, for runs that write the other form of their input."""
+"""Conversions between JSON Lines and Parquet, for runs that don't write the form of their input."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from transforms.files.shards import read_task
 from transforms.records.json_texts import SURROGATE, replace_surrogates
 
 Shape = Literal["null", "text", "bool", "integer", "long", "number", "messages", "json"]
-"""The shape of a JSON value, as far as a Parquet column can have one type for it."""
+"""The shape of a JSON value, as far as Parquet has a type for it."""
 
 EXACT = range(-(2**53), 2**53 + 1)
-"""Integers that a float64 holds exactly."""
+"""The largest integer up to which float64 holds every integer exactly."""
 
 INT64 = range(-(2**63), 2**63)
 
 MOST_COLUMNS = 10_000
-"""Columns of a Parquet file; a corpus with more keys has data in its keys."""
+"""The most columns of a Parquet file; a corpus with more keys has data in its keys."""
 
 SCALAR_TYPES: Mapping[Shape, pa.DataType] = {
     "null": pa.null(),
@@ -201,7 +201,7 @@ def _find_plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _encode_object(row: Mapping[str, Any]) -> bytes:
-    """Return an object as JSON; NaN and infinity, which JSON lacks, as Python writes them."""
+    """Return an object as JSON; NaN and infinity, which JSON lacks, are written as Python does."""
     if not _has_odd_float(row):
         return orjson.dumps(row, default=_encode_bytes)
     return json.dumps(row, ensure_ascii=False, default=_encode_bytes).encode()

@@ -32,7 +32,7 @@ class CsvRow(NamedTuple):
 
 
 class _Lines:
-    """The lines of a file; those since the last row are kept, and all are counted."""
+    """The lines of a file; the lines since the last row are kept, and all lines are counted."""
 
     def __init__(self, stream: Any, uri: str) -> None:
         self._text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
@@ -117,7 +117,7 @@ class CsvReader:
         if self._lines.count > begin:
             raise InputError(
                 f"the quotes of the row on lines {begin:,} to {self._lines.count:,} aren't "
-                f"balanced, so it may have swallowed other rows:  {error}",
+                f"balanced, so it may have swallowed other rows: {error}",
                 where=self._uri,
                 remedy="double the quotes inside quoted values",
             ) from error

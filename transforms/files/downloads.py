@@ -1,4 +1,4 @@
-"""Inputs that are fetched to this machine once: single files of the web, and standard input."""
+"""Inputs that are fetched to this machine once: single web files, and standard input."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from schemas.errors import InputError
 from transforms.files.locations import STDIN
 
 LARGEST = 64 << 30
-"""Bytes of the largest file that is downloaded."""
+"""The size of the largest file that is downloaded, in bytes."""
 
 TIMEOUT = 60.0
-"""Seconds that a server may be silent."""
+"""How long a server may be silent, in seconds."""
 
 BLOCK = 1 << 20
 
@@ -40,7 +40,7 @@ class Download(NamedTuple):
 
 
 def fetch(uri: str) -> Download:
-    """Return the copy of an input; it is fetched when this process asks for it the first time.
+    """Return the copy of an input, which is fetched when this process first asks for it.
 
     Raises: InputError: the server refuses or breaks off, the file is too large, or there is no
         standard input.

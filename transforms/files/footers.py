@@ -15,10 +15,10 @@ from schemas.errors import InputError
 DAMAGE_REMEDY = "check that the file is complete, or write it again"
 
 MAX_DEPTH = 32
-"""Nested structs and lists; Arrow and its readers fail at about a hundred."""
+"""The deepest nesting of structs and lists; Arrow and its readers fail at about a hundred."""
 
 MAX_FIELDS = 10_000
-"""Fields of a corpus at all depths together."""
+"""The most fields of a corpus, at all depths together."""
 
 
 def open_parquet(stream: Any) -> pq.ParquetFile:

@@ -16,7 +16,7 @@ from transforms.files.patterns import FoundFile, is_hidden_name
 ADDRESS = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@([^/]+))?(?:/(.*))?\Z", re.DOTALL)
 
 GLOBS = {r"\*\*": ".*", r"\*": "[^/]*", r"\?": "[^/]"}
-"""The regular expressions of glob signs that were escaped."""
+"""The regular expressions for escaped glob characters."""
 
 REMEDY = (
     "check the name, the revision and the network; private and gated data sets need a token: "
@@ -25,7 +25,7 @@ REMEDY = (
 
 
 class HubPath(NamedTuple):
-    """A path in a data set of the hub, at a revision; the default branch if it is None."""
+    """A path in a data set of the hub, at a revision, which is the default branch if None."""
 
     repository: str
     revision: str | None
@@ -53,7 +53,7 @@ def parse_address(uri: str) -> HubPath:
 
 
 def pin(uri: str) -> str:
-    """Return an address with the commit that its revision is at now.
+    """Return an address with the commit that its revision currently names.
 
     Raises: InputError: the hub can't be reached, or has no such data set or revision.
     """

@@ -35,7 +35,7 @@ SUFFIX_OF_COMPRESSION: dict[Compression, str] = dict(
 COMPRESSION_OF_SUFFIX = {suffix: name for name, suffix in SUFFIX_OF_COMPRESSION.items()}
 
 MAX_PYTHON_DEPTH = 500
-"""Nested objects and lists of a line that only Python's parser accepts.
+"""The deepest nesting of a line that only Python's parser accepts.
 
 That parser fails at about twice this depth, depending on the depth of the program's own calls.
 """
@@ -46,7 +46,7 @@ TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]')
 DEPTH_CHANGES = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 
 LONGEST_INTEGER = len(str(-(2**63)))
-"""Characters of the longest integer of 64 bits."""
+"""The length of the longest 64-bit integer, in characters."""
 
 
 def read_lines(stream: Any, start: int = 0) -> Iterator[tuple[int, bytes]]:
@@ -108,7 +108,7 @@ def parse_line(line: bytes) -> tuple[dict[str, Any], str | None]:
 
 
 def _is_too_deep(data: bytes) -> bool:
-    """Return whether a line nests too many objects and lists for Python's parser."""
+    """Return whether a line is nested too deeply for Python's parser."""
     if data.count(b"{") + data.count(b"[") <= MAX_PYTHON_DEPTH:
         return False
     depth = 0
@@ -140,7 +140,7 @@ def append_field(line: bytes, name: str, value: Any) -> bytes:
 
 
 def _round_floats(value: Any) -> Any:
-    """Return a value with its floats rounded like scores; a float32 has no decimals beyond."""
+    """Return a value with its floats rounded like scores; a float32 has no further decimals."""
     if isinstance(value, dict):
         return {name: _round_floats(below) for name, below in value.items()}
     if isinstance(value, list):
@@ -175,7 +175,7 @@ class JsonLines(NamedTuple):
 
 
 def decode_lines(data: bytes, suffix: str) -> list[bytes]:
-    """Return the lines of an output's bytes, whose compression the suffix of its file names.
+    """Return the lines in an output's bytes; the suffix of its file names the compression.
 
     Raises: ValueError: the last line has no line break.
     """

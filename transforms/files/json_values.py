@@ -1,4 +1,4 @@
-"""Values of JSON that aren't one a line: the elements of an array, and objects one after another.
+"""JSON values that aren't on lines of their own: elements of an array, and joined objects.
 
 The bounds of values are found block by block, in linear time, without parsing the values.
 """
@@ -21,13 +21,13 @@ INK = re.compile(rb"[^ \t\r\n]")
 QUOTE, OPEN, CLOSE, COMMA = 1, 2, 3, 4
 SIGNS = np.zeros(256, np.uint8)
 SIGNS[list(b'"{[}],')] = (QUOTE, OPEN, OPEN, CLOSE, CLOSE, COMMA)
-"""The part that each byte has in the structure of JSON."""
+"""The role of each byte in the structure of JSON."""
 
 STEPS = np.array([0, 0, 1, -1, 0], np.int64)
-"""The change of depth at each sign."""
+"""The change of depth at each structural character."""
 
 ARRAY, OBJECTS = 1, 0
-"""The depth at which values are separated: by commas in an array, else by their last brackets."""
+"""The depth at which values end: at commas in an array, otherwise at their closing brackets."""
 
 CUT_REMEDY = "check that the file is complete: `jq empty FILE` names the place of a mistake"
 
@@ -47,13 +47,13 @@ class TextPosition(NamedTuple):
 
 
 class Scanner:
-    """Follows the depth of nesting through the blocks of a file, in strings and outside."""
+    """Follows the depth of nesting through the blocks of a file, ignoring strings."""
 
     def __init__(self, within: int) -> None:
         self._within = self._depth = within
         self._in_string = self._escaped = False
         self.last: int | None = None
-        """The index in the last block of the bracket that closed the array, or one too many."""
+        """The index, in the last block, of the bracket that closed the array or closes nothing."""
 
     def find_ends(self, block: bytes) -> list[int]:
         """Return the indices after the values that end in a block, commas and brackets excluded."""
@@ -73,7 +73,7 @@ class Scanner:
         return found
 
     def _find_signs(self, block: bytes) -> tuple[Any, Any]:
-        """Return the signs outside strings, and their indices in the block."""
+        """Return the structural characters outside strings, and their indices in the block."""
         plain = b"_" + block[1:] if self._escaped else block
         if b"\\" in plain:  # pairs first: a backslash that is left escapes the next byte
             plain = plain.replace(b"\\\\", b"__").replace(b'\\"', b"__")
@@ -96,7 +96,7 @@ class _Value:
         self._size = 0
 
     def add(self, part: bytes) -> None:
-        """Add a part, of which bytes beyond `MAX_LINE_BYTES` and one more aren't kept."""
+        """Add a part; the value keeps at most `MAX_LINE_BYTES` + 1 bytes."""
         if not self._parts:
             part = part.lstrip(SPACE)
         part = part[: MAX_LINE_BYTES + 1 - self._size]
@@ -118,9 +118,9 @@ class _Value:
 def read_values(stream: Any, kind: str, uri: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the byte offset and the bytes of each value in a file of JSON Lines, array or objects.
 
-    `start` is the offset at which the stream is: 0, or that of a value.
+    `start` is the stream's offset: 0, or that of a value.
 
-    Raises: InputError: an array or an object isn't closed, or too much is.
+    Raises: InputError: an array or an object isn't closed, or a bracket closes nothing.
     """
     if kind == "jsonl":
         return read_lines(stream, start)
@@ -130,7 +130,7 @@ def read_values(stream: Any, kind: str, uri: str, start: int = 0) -> Iterator[tu
 def read_elements(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the byte offset and the bytes of each element of an array.
 
-    `start` is the offset at which the stream is: 0, or that of an element. An element longer than
+    `start` is the stream's offset: 0, or that of an element. An element longer than
     `MAX_LINE_BYTES` is cut one byte after the limit.
 
     Raises: InputError: the file ends inside the array, or goes on after it.
@@ -211,7 +211,7 @@ def _require_end(
 
 
 def refuse_lists(uri: str, name: str = "conversations", each: str = "") -> InputError:
-    """Return the error for a file whose rows are lists of turns.
+    """Return the error for a file whose rows are bare lists of turns.
 
     `name` is the column that they need, and `each` is the jq expression for one of them.
     """
@@ -223,5 +223,5 @@ def refuse_lists(uri: str, name: str = "conversations", each: str = "") -> Input
 
 
 def join_lines(value: bytes) -> bytes:
-    """Return a value on one line: without its line breaks, which are outside its strings."""
+    """Return a value on one line, without the line breaks between its tokens."""
     return value.translate(None, b"\r\n")

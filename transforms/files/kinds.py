@@ -1,4 +1,4 @@
-"""Kinds of files, by their content after decompression, white space and byte order marks.
+"""Kinds of files, recognised by content, after decompression and past byte order marks.
 
 Files that hold no rows, such as pointers and archives, are named for what they are.
 """
@@ -36,17 +36,17 @@ TABLES: tuple[Kind, ...] = ("parquet", "arrow", "csv")
 """Kinds whose rows are read as tables and written as Parquet. The others are lines of JSON."""
 
 SWEPT: tuple[Kind, ...] = ("arrow", "csv")
-"""Kinds in which a row can't be reached without those before it."""
+"""Kinds in which a row can't be reached without reading those before it."""
 
 TABULAR = re.compile(r"\.[ct]sv(?:\.[a-z0-9]+)?\Z", re.IGNORECASE)
-"""The names of files with separated values, which have no sign of their own."""
+"""A pattern for the names of files with separated values, whose content doesn't identify them."""
 
 SUFFIX = re.compile(
     r"\.(?:parquet|pq|arrow|feather|jsonl|jsonlines|ndjson|json|csv|tsv)"
     r"(?:\.(?:gz|gzip|zst|zstd|bz2|xz|snappy))?\Z",
     re.IGNORECASE,
 )
-"""The ends of the names of data files. A file that is named in full may have another name."""
+"""The suffixes of data files. A file that is named in full may have another name."""
 
 HEAD_BYTES = 64 << 10
 
@@ -126,7 +126,7 @@ class FileKind(NamedTuple):
 
 
 def is_data_file(uri: str) -> bool:
-    """Return whether a file in a folder is taken for data because of its name."""
+    """Return whether a file in a folder counts as data because of its name."""
     return SUFFIX.search(uri) is not None
 
 

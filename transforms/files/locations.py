@@ -1,4 +1,4 @@
-"""Paths and URIs as people write them: home folders, and names that a system can't look up."""
+"""Paths and URIs as people write them: home folders, and names that the system can't look up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_local(uri: str) -> bool:
 
 
 def is_read_only(uri: str) -> bool:
-    """Return whether a URI is one of the web, of the hub, or of standard input."""
+    """Return whether a URI is of the web, the hub or standard input."""
     return uri.startswith(READ_ONLY)
 
 

@@ -1,4 +1,4 @@
-"""Names of sources: their paths below the folders that were given, and files that are the same."""
+"""Names of sources: their paths below the given folders, and files that are given twice."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _make_full(uri: str) -> str:
 
 
 def leave_out_repeats(files: Sequence[NamedFile]) -> tuple[list[NamedFile], list[Notice]]:
-    """Return the files without those that are another one under a second path, and notices.
+    """Return the files without second paths to the same file, and notices about those.
 
     A file that belongs to two splits or partitions is read for each, since rows would be missing
     from one of them otherwise.
@@ -75,7 +75,7 @@ def leave_out_repeats(files: Sequence[NamedFile]) -> tuple[list[NamedFile], list
 
 
 def _identify_file(uri: str) -> object:
-    """Return what paths of the same file have in common: the disk's own number for it."""
+    """Return the disk's own number of a file, which is the same for all its paths."""
     try:
         found = Path(uri).stat()
     except (OSError, ValueError):  # it is on a store, or a dangling link

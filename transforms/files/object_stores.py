@@ -23,7 +23,7 @@ from apache_beam.options.value_provider import RuntimeValueProvider
 from transforms.files.patterns import FoundFile, find_glob_sign
 
 PART = 16 << 20
-"""Bytes of one upload request; a larger object takes several, and a broken connection costs one."""
+"""The size of an upload request in bytes. A broken connection costs one request."""
 
 ERRORS_BY_CODE: dict[int, type[OSError]] = {
     401: PermissionError,
@@ -62,7 +62,7 @@ class SharedS3(S3FileSystem):
 
     @classmethod
     def scheme(cls) -> str:
-        """Return a scheme that no URI has, since Beam allows only one filesystem for `s3`."""
+        """Return a scheme that no URI uses, since Beam allows only one filesystem for `s3`."""
         return "shared-s3"
 
     def _io(self) -> S3IO:
@@ -115,7 +115,7 @@ def find_filesystem(uri: str) -> FileSystem:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise every error of a store's client as an OSError: the clients have no common exception.
+    """Raise every error of a store's client as an OSError; the clients share no exception class.
 
     Raises: OSError: the client fails. It is a FileNotFoundError or a PermissionError where it can.
     """

@@ -18,7 +18,7 @@ from transforms.files.stems import build_stem
 from transforms.files.surveys import Cut
 
 NUMBER_DIGITS = 6
-"""The fewest digits of a shard's number. A larger corpus has more, the same for all its shards."""
+"""The fewest digits in a shard's number. All numbers of a larger corpus have more."""
 
 
 class SourcePiece(NamedTuple):
@@ -43,9 +43,9 @@ class SourcePiece(NamedTuple):
 
 
 class ShardPlan(NamedTuple):
-    """A shard before it is read. Its name has its number and a digest of its pieces.
+    """A shard before it is read. Its name consists of its number and a digest of its pieces.
 
-    All pieces are of one folder and one split.
+    All pieces are from one folder and one split.
     """
 
     name: str
@@ -58,12 +58,12 @@ class ShardPlan(NamedTuple):
 
     @property
     def stem(self) -> str:
-        """Return the path for its rows below `clean/`: that of the first of its sources."""
+        """Return the path for its rows below `clean/`, which is that of its first source."""
         return build_stem(self.pieces[0].source) if self.pieces else ""
 
     @property
     def split(self) -> str | None:
-        """Return the split of its rows, if the names of its sources say one."""
+        """Return the split of its rows, if its sources' names contain one."""
         return find_split(self.pieces[0].source) if self.pieces else None
 
     @property
@@ -117,7 +117,7 @@ def _cut_pieces(source: Source, limits: ShardLimits) -> list[SourcePiece]:
 
 
 def _may_share_shard(pieces: Sequence[SourcePiece], limits: ShardLimits) -> bool:
-    """Return whether whole files, of which all but the last share a shard, may share it."""
+    """Return whether the last of some whole files may join the shard that the others share."""
     return (
         _read_neighbourhood(pieces[0].source) == _read_neighbourhood(pieces[-1].source)
         and sum(piece.rows for piece in pieces) <= limits.rows
@@ -126,7 +126,7 @@ def _may_share_shard(pieces: Sequence[SourcePiece], limits: ShardLimits) -> bool
 
 
 def _read_neighbourhood(source: str) -> tuple[str, SplitSigns]:
-    """Return the folder and the signs of a split, which are equal for files of one shard."""
+    """Return the folder and the split's parts of the name, which files of one shard share."""
     folder, _, file = source.rpartition("/")
     return folder, read_split_signs(file)
 

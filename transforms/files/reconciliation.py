@@ -1,4 +1,4 @@
-"""Reconciliation: the schema that tables share, and what differs from it."""
+"""Reconciliation: the schema that tables share, and how their own schemas differ from it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ OTHER_REMEDY = (
     "write both files as Parquet, with one type for the column, or filter them in separate runs"
 )
 LONGEST_TYPE = 100
-"""Characters shown of a type."""
+"""How many characters of a type are shown."""
 
 
 class TableSchema(NamedTuple):
-    """The schema of a file of Parquet, or of another kind of table."""
+    """The schema of a file of Parquet or another kind of table."""
 
     uri: str
     schema: pa.Schema
@@ -70,7 +70,7 @@ def reconcile(files: Sequence[TableSchema]) -> Reconciled:
 
 
 def _require_times_fit(file: TableSchema, shared: pa.Schema) -> None:
-    """Check that the times of a Parquet file have a place in a finer unit, as all other values do.
+    """Check that the times of a Parquet file fit a finer unit, as all other values do.
 
     Raises: InputError: one doesn't.
     """
@@ -91,7 +91,7 @@ def _require_times_fit(file: TableSchema, shared: pa.Schema) -> None:
                 raise InputError(
                     f"has a time that can't be read as in the other files ({kinds}): {error}",
                     where=file.uri,
-                    remedy="write the other files with the coarser unit, or filter them apart",
+                    remedy="write the other files with the coarser unit, or filter them separately",
                 ) from error
 
 
@@ -113,7 +113,7 @@ def _describe_differences(files: Sequence[TableSchema], shared: pa.Schema) -> It
     more = f"; and {len(named) - DIFFERENCES_NAMED} more" if len(named) > DIFFERENCES_NAMED else ""
     if named:
         yield Notice(
-            "files differ without harm and are brought into one schema, with equal values: "
+            "the files' schemas differ, and are read as one schema without loss: "
             f"{'; '.join(named[:DIFFERENCES_NAMED])}{more}"
         )
 

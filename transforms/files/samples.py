@@ -20,14 +20,14 @@ from transforms.records.formats import Layout
 MOST_FILES = 500
 MOST_ROWS = 1_000
 FEWEST_ROWS = 8
-"""Rows of a file in the sample, however many files there are."""
+"""The most rows of one file in the sample, however few files there are."""
 
 MOST_BYTES = 64 << 20
-"""Bytes of the whole sample, as far as a file's average row shows."""
+"""The size of the whole sample in bytes, estimated from the average row of each file."""
 
 
 HOLD_TEXT = frozenset(("text", "messages", "other"))
-"""The kinds of value of JSON that may hold text."""
+"""The kinds of JSON values that may hold text."""
 
 
 class Sample(NamedTuple):
@@ -68,7 +68,7 @@ def _spread(sources: Sequence[Source]) -> list[Source]:
 
 
 def _plan_piece(source: Source, files: int, limits: ShardLimits) -> ShardPlan:
-    """Return a piece of the first rows of a file, fewer if its rows are long."""
+    """Return a piece with the first rows of a file, with fewer if the rows are long."""
     average = max(1, source.cuts[-1].byte // max(1, source.rows))
     rows = min(
         source.rows,

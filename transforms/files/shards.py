@@ -30,7 +30,7 @@ from transforms.records.json_columns import Projection, project_rows
 from transforms.records.repeated_keys import find_repeated_keys
 
 RAW_LIMIT = 64 << 10
-"""Bytes of a reject that are kept."""
+"""How many bytes of a reject are kept."""
 
 
 class Reject(NamedTuple):
@@ -56,7 +56,7 @@ class Rows(NamedTuple):
 
 
 DECODED_ROWS = 256
-"""Rows of Parquet that are decoded before their size is checked.
+"""How many Parquet rows are decoded before their size is checked.
 
 They may be large, since a dictionary can refer to one long text in every row.
 """
@@ -66,7 +66,7 @@ class RowStream(Protocol):
     """A source that is read piece by piece."""
 
     def take(self, piece: SourcePiece) -> Rows:
-        """Return the rows of a piece, which is after those that were read before."""
+        """Return the rows of a piece, which must follow the pieces that were read before."""
 
     def close(self) -> None:
         """Close the source."""
@@ -75,7 +75,7 @@ class RowStream(Protocol):
 @register_shard_coder
 @dataclass
 class Shard:
-    """A shard as read: the table of its good rows, where each came from, and its rejects.
+    """A shard as it was read: the table of its good rows, the source of each, and its rejects.
 
     The table of a shard of Parquet has all columns of the corpus. The table of a shard of JSON
     Lines has only the columns that are read, and `lines` has the rows' own bytes for the outputs.
@@ -221,7 +221,7 @@ class CsvRows:
 
 
 class _Line(NamedTuple):
-    """A line as read: its row and byte offset, its bytes and object, and why it is a reject."""
+    """A line that was read: its row, byte offset, bytes and object, and any reason to reject it."""
 
     row: int
     offset: int
@@ -231,7 +231,7 @@ class _Line(NamedTuple):
 
 
 class JsonRows:
-    """Rows of a file of JSON from a byte offset on."""
+    """Rows of a JSON file from a byte offset on."""
 
     def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
         self._stream = open_decompressed(piece.uri, piece.compression, piece.max_bytes)
@@ -265,7 +265,7 @@ class JsonRows:
         return Rows(table, [line.row for line in good], rejects, own)
 
     def _project(self, lines: Sequence[_Line]) -> Projection:
-        """Take the columns that are read, without rows that repeat a key which is read."""
+        """Take the columns to read, and leave out rows that repeat a key in them."""
         values = [line.value for line in lines]
         repeated = find_repeated_keys([line.data for line in lines], values, self._schema)
         if not repeated:

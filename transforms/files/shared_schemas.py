@@ -1,4 +1,4 @@
-"""A schema that holds the rows of two others, and tables brought into it, without loss."""
+"""A schema that holds the rows of two others without loss, and tables converted to it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 def _take_value_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of a dictionary's values: dictionaries of other types have no common one."""
+    """Return the type of a dictionary's values; different dictionary types can't be merged."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
@@ -79,7 +79,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _merge_lists(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge lists: of two names for their items, the first one counts."""
+    """Merge lists; if their items have different names, the first one counts."""
     if not (_is_list(one) and _is_list(other)):
         return None
     item = _merge_field(one.value_field, other.value_field.with_name(one.value_field.name))
@@ -129,7 +129,7 @@ _UNITS = ("s", "ms", "us", "ns")
 
 
 def _merge_times(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge units of time: the finer one, in which a distant time may have no place."""
+    """Merge units of time to the finer one, which distant times may not fit."""
     make = _choose_time(one, other)
     return make(max(one.unit, other.unit, key=_UNITS.index)) if make else None
 
@@ -154,9 +154,9 @@ def has_types(own: pa.Schema, shared: pa.Schema) -> bool:
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a table in a schema that its own was merged into, with equal values.
+    """Return a table converted to a schema that its own was merged into, with equal values.
 
-    Raises: pa.ArrowInvalid: a time has no place in a finer unit.
+    Raises: pa.ArrowInvalid: a time doesn't fit a finer unit.
     """
     columns = [
         pa.chunked_array(
@@ -198,7 +198,7 @@ def _conform_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
         values = _conform(array.values.slice(array.offset * kind.list_size), kind.value_type)
         values = values.slice(0, len(array) * kind.list_size)
         return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=array.is_null())
-    # flattening leaves out what null lists hold
+    # flattening leaves out the values under null lists
     lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int64())
     zero = pa.array([0], pa.int64())
     ends = pc.cumulative_sum(lengths)
@@ -210,7 +210,7 @@ def _conform_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 class Difference(NamedTuple):
-    """A field that a file has in another way than the shared schema: its path and both ways."""
+    """A field that differs between a file and the shared schema: its path and both forms."""
 
     path: str
     own: str

@@ -1,4 +1,4 @@
-"""Files beside the data: metadata, which is left aside, and runs, which aren't an input."""
+"""Files beside the data: metadata, which is skipped, and runs, which can't be an input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.runs import MANIFEST, WORK
 from transforms.files import storage
 
 DATA_SET, SPLITS = "state.json", "dataset_dict.json"
-"""The files of `save_to_disk` that list a data set's files, and the splits of several."""
+"""The files of `save_to_disk` that list the files of a data set, and the splits."""
 
 METADATA = (DATA_SET, SPLITS, "dataset_info.json", "dataset_infos.json", "croissant.json")
 """The names of files that describe data sets and hold no rows."""
@@ -48,16 +48,14 @@ def leave_out_side_files(
     } - set(named)
     notices = []
     if metadata:
-        notices.append(_name_files("left aside, since they describe the data", metadata))
+        notices.append(_name_files("skipped, since they describe the data", metadata))
     if unlisted:
-        notices.append(
-            _name_files("left aside, since they aren't in the data set's list", unlisted)
-        )
+        notices.append(_name_files("skipped, since they aren't in the data set's list", unlisted))
     return set(uris) - metadata - unlisted, notices
 
 
 def refuse_unfinished_run(pattern: str) -> None:
-    """Refuse a local folder that an unfinished run is written to.
+    """Refuse a local folder that contains an unfinished run.
 
     Raises: InputError: the folder is one.
     """

@@ -1,4 +1,4 @@
-"""Survey of the input: its files, their rows and cuts, and one schema."""
+"""The survey of the input: its files, their rows and cuts, and one schema."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMED_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".json", ".csv")
 
 @dataclass(frozen=True)
 class Source:
-    """An input file as surveyed. `name` is its path below the folders that were given."""
+    """An input file as it was surveyed. `name` is its path below the given folders."""
 
     name: str
     uri: str
@@ -45,7 +45,7 @@ class Source:
     cuts: tuple[Cut, ...]
     schema: Any = field(default=None, repr=False)
     kinds: ColumnKinds | None = field(default=None, repr=False)
-    """The kinds of value in the fields of JSON Lines."""
+    """The kinds of values in the fields of JSON Lines."""
     fingerprint: str = ""
     """The file's fingerprint (`storage.take_fingerprint`) during the survey."""
 
@@ -72,7 +72,7 @@ class Corpus(NamedTuple):
     notices: tuple[Notice, ...] = ()
 
     def select_schema(self, layout: Layout) -> pa.Schema:
-        """Return the schema to read rows with: of JSON Lines only the columns that are needed."""
+        """Return the schema to read rows with; for JSON Lines, it has only the needed columns."""
         if self.sources[0].kind in TABLES:
             return self.schema
         lots = [column for field in layout.lots.values() if (column := field.column) is not None]
@@ -149,7 +149,7 @@ def _require_utf8_name(uri: str) -> None:
 def survey_file(
     uri: str, name: str, limits: ShardLimits, paths: Sequence[str] = USUAL_PATHS
 ) -> Source:
-    """Survey one file, whose kind its first bytes decide.
+    """Survey one file, whose kind is decided by its first bytes.
 
     Raises: InputError: the file can't be opened, is empty, truncated or of an unknown kind.
     """

@@ -1,6 +1,6 @@
-"""Splits: train, validation and test, as the names of files and folders say them.
+"""Splits: train, validation and test, found in the names of files and folders.
 
-The names are read as the library `datasets` of Hugging Face reads them.
+The names are interpreted as Hugging Face's library `datasets` does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SPLIT_WORDS = {
 """The words that name each split."""
 
 DATA_FOLDER = "data"
-"""The folder in which `datasets` takes whatever precedes `-00000-of-00001` for a split."""
+"""The folder in which `datasets` takes any text before `-00000-of-00001` for a split."""
 
 _SPLIT_OF_WORD = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 _WORDS = "|".join(sorted(_SPLIT_OF_WORD, key=len, reverse=True))
@@ -27,21 +27,21 @@ _NUMBERED = re.compile(r"(\w+(?:\.\w+)*)-[0-9]{5}-of-[0-9]{5}")
 
 
 class SplitSigns(NamedTuple):
-    """The signs of a split in a file's name: the text before its number, and the splits named."""
+    """A file name's parts that identify its split: the text before the number, and split words."""
 
     numbered: str | None
     splits: frozenset[str]
 
 
 def read_split_signs(file: str) -> SplitSigns:
-    """Return the signs of a split in the name of a file without its folders."""
+    """Return the parts that identify a split in the name of a file without its folders."""
     numbered = _NUMBERED.match(file)
     splits = frozenset(_SPLIT_OF_WORD[word] for word in _IN_FILE.findall(file))
     return SplitSigns(numbered and numbered[1], splits)
 
 
 def find_split(source: str) -> str | None:
-    """Return the split of a source, or None if its name has no sign of one.
+    """Return the split of a source, or None if its name contains none.
 
     A number such as `-00000-of-00001` in the folder `data/` counts most, then the nearest folder
     with a word for a split, then the file's own name.
@@ -58,7 +58,7 @@ def find_split(source: str) -> str | None:
 
 
 def rank_split(split: str | None, priority: Sequence[str]) -> int:
-    """Return the place of a split in a list of splits, which may name it or its kind.
+    """Return the rank of a split in a list of splits, which may name it or its kind.
 
     `train_sft` is of the kind `train`. Splits that the list doesn't name are last.
     """

@@ -17,7 +17,7 @@ from transforms.files.partitions import parse_folder
 from transforms.files.splits import read_split_signs
 
 SAFE_SIGNS = frozenset("-._ =+,@%()~")
-"""Signs that names keep, besides letters and digits. Globs, shells and URIs read no others."""
+"""The characters, besides letters and digits, that mean nothing in globs, shells and URIs."""
 
 FILE_BYTES = 160
 """The longest name of a source that is kept whole.
@@ -28,7 +28,7 @@ A file that is being written adds 73 bytes, and most disks allow 255.
 FOLDER_BYTES = 255
 HEAD_BYTES = 80
 TAIL_BYTES = 40
-"""The bytes at the end of a long name that are kept."""
+"""How many bytes at the end of a long name are kept."""
 
 DIGEST_HEX = 8
 
@@ -42,7 +42,7 @@ _SHARD = re.compile(rf"\.{SHARD_NAME.pattern}\Z")
 def build_stem(source: str) -> str:
     """Return the path below `clean/` for the rows of a source, without the shard and the suffix.
 
-    Names in it are equal to the source's unless they are unsafe or long. Two sources may have the
+    Its names are the source's own unless they are unsafe or too long. Two sources may have the
     same stem.
     """
     *folders, file = source.split("/")
@@ -76,7 +76,7 @@ def _make_folder_safe(folder: str) -> str:
 def _make_safe(name: str, most: int) -> str:
     """Return a name of at most `most` bytes without unsafe characters.
 
-    Where something is left out, the name has a digest of the whole. It has the same words for
+    If anything is left out, the name contains a digest of the whole name. It keeps the words for
     splits.
     """
     digest = f"~{digest_bytes(name.encode())[:DIGEST_HEX]}~"

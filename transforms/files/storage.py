@@ -26,7 +26,7 @@ TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 """The name of a file while it is being written."""
 
 UNKNOWN_SCHEME = "Unable to get filesystem"
-"""What Beam says of a scheme that nothing reads, and of one whose extra isn't installed."""
+"""Beam's messages for an unknown scheme, and for one whose extra isn't installed."""
 
 READ_REMEDY = "check that the file exists and that you may read it"
 STORE_REMEDY = (
@@ -52,7 +52,7 @@ def join(root: str, *names: str) -> str:
 def find(pattern: str) -> list[FoundFile]:
     """Return the files that a path, folder or glob names, sorted by URI.
 
-    A folder stands for every file below it that isn't hidden.
+    A folder means every file below it that isn't hidden.
 
     Raises: InputError: nothing matches, or the filesystem is unknown or can't be listed.
     """
@@ -94,10 +94,10 @@ def _find_local(pattern: str) -> list[FoundFile]:
 
 
 def _walk_visible(root: Path) -> Iterator[Path]:
-    """Yield the visible files below a folder, each folder's once.
+    """Yield the visible files below a folder, visiting each folder once.
 
-    Links to folders are followed, after all real folders. A link to a folder that has been listed,
-    or to one above it, is yielded itself.
+    Links to folders are followed, after all real folders. A link to a folder that was listed
+    already, or to one above it, is yielded as a file.
 
     Raises: OSError: a folder can't be listed.
     """
@@ -136,7 +136,7 @@ def _describe_file(path: Path) -> FoundFile:
 
 
 def pin(pattern: str) -> str:
-    """Return a pattern with the commit that it names now if it is on the hub, or unchanged.
+    """Return a pattern pinned to its current commit if it is on the hub, or unchanged.
 
     Raises: InputError: the hub can't be reached.
     """
@@ -144,7 +144,7 @@ def pin(pattern: str) -> str:
 
 
 def _fetch(uri: str) -> str | None:
-    """Return the path of the copy of a file of the web or the hub, or None for other files."""
+    """Return the path of the local copy of a web or hub file, or None for other files."""
     if uri.startswith(HUB):
         return hub.fetch(uri)
     return downloads.fetch(uri).path if is_read_only(uri) else None
@@ -384,7 +384,7 @@ def _list_below(folder: str) -> list[FoundFile]:
 
 
 def remove_tree(uri: str) -> None:
-    """Delete a file, or a folder with its content, if it exists. A link's target stays.
+    """Delete a file, or a folder with its content, if it exists. The target of a link is kept.
 
     Raises: StorageError: the disk or the store refuses.
     """

@@ -21,7 +21,7 @@ from transforms.records.json_columns import ColumnKinds
 
 
 class Cut(NamedTuple):
-    """A boundary of shards: before this row, at this byte, in this row group (of Parquet)."""
+    """A possible end of a shard: before this row, at this byte, in this row group (of Parquet)."""
 
     row: int
     byte: int
@@ -40,12 +40,11 @@ class SurveyedFile(NamedTuple):
 def survey_content(
     uri: str, found: FileKind, size: int, limits: ShardLimits, paths: Sequence[str] = ()
 ) -> SurveyedFile:
-    """Read a file of a known kind and of `size` bytes once.
+    """Read a file of a known kind, of `size` bytes, once.
 
-    `paths` are those of nested fields of JSON that may become columns.
+    `paths` are the paths of nested JSON fields that may become columns.
 
-    Raises:
-        InputError: the file is cut, or has no row or a schema that can't be used.
+    Raises: InputError: the file is truncated, has no row, or has a schema that can't be used.
         OSError: it can't be read or decompressed.
         pa.ArrowException: it is damaged.
     """

@@ -54,7 +54,7 @@ def test_what_was_reconciled_is_said():
     shared, (notice,) = reconcile(describe(one, two, three, three))
     assert shared == pa.schema([("a", pa.large_string()), ("b", pa.int8())])
     assert notice.text == (
-        "files differ without harm and are brought into one schema, with equal values: "
+        "the files' schemas differ, and are read as one schema without loss: "
         "'a': string, read as large_string (a.parquet); "
         "columns in another order (b.parquet); "
         "'a': string not null, read as large_string (c.parquet and 1 more); "

@@ -678,7 +678,7 @@ def test_a_null_field_inside_a_list_is_read(tmp_path):
 @given(st.data(), st.dictionaries(st.sampled_from("xyz"), variants(), min_size=1))
 @settings(max_examples=40)
 def test_rows_of_any_types_are_written_as_they_were_read(tmp_path_factory, data, columns):
-    """Files whose types differ without harm give all rows, with equal values, in one schema."""
+    """Files whose types can be reconciled give all rows, with equal values, in one schema."""
     folder = tmp_path_factory.mktemp("types")
     expected = []
     for number in (0, 1):
@@ -701,7 +701,7 @@ def test_rows_of_any_types_are_written_as_they_were_read(tmp_path_factory, data,
 
 
 def test_files_of_other_types_share_a_shard(tmp_path):
-    """Small files that differ without harm are read into one table with the shared schema."""
+    """Small files with reconcilable schemas are read into one table with the shared schema."""
     tables = [
         pa.table({"text": pa.array(["a"], pa.string_view()), "n": pa.array([1], pa.int8())}),
         pa.table({"n": [2], "text": pa.array(["b"], pa.large_string())}),

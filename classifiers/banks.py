@@ -28,9 +28,9 @@ INDEX_FILE = "bank.json"
 class TraitModel:
     """One fitted trait.
 
-    `positives` and `negatives` are the texts of the rows in the exemplar indexes. `scale` is the
-    slope and offset that turn a contrast into a logit. `calibration` holds the scores of held-out
-    clean texts, for each signal and for `combined`.
+    `positives` and `negatives` are the texts behind the rows of the exemplar indexes. `scale` holds
+    the slope and offset that turn a contrast into a logit. `calibration` holds the scores of
+    held-out clean texts, for each signal and for `combined`.
     """
 
     card: TraitCard
@@ -49,7 +49,7 @@ class TraitModel:
 class Bank:
     """Fitted traits by id.
 
-    `encoder` is the identity of the encoder that they were fitted with, or None without one.
+    `encoder` is the identity of the encoder that the traits were fitted with, if they need one.
     `background` describes the clean text. `digest` is empty until the bank is serialised.
     """
 
@@ -61,7 +61,7 @@ class Bank:
     def require_encoder(self, identity: Mapping[str, Any]) -> None:
         """Check that a loaded encoder is the one that the bank was fitted with.
 
-        Raises: ModelError: the identities differ. The message names the first field that does.
+        Raises: ModelError: the identities differ. The message names the first field that differs.
         """
         for name, fitted in (self.encoder or {}).items():
             if identity.get(name) != fitted:
@@ -122,12 +122,12 @@ def _serialise_trait(name: str, trait: TraitModel, files: dict[str, bytes]) -> d
 
 
 def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
-    """Read a bank through `read(name) -> bytes`. Each file's digest is checked before it is used.
+    """Read a bank through `read(name) -> bytes`, checking each file's digest before it is used.
 
-    Raises: ModelError: a file is missing or altered, or the bank has another format.
+    Raises: ModelError: a file is missing or altered, or the bank has a different format.
     """
     index = _read_index(read, where)
-    # cards are checked before any other file is read, because a name that isn't an id may be a path
+    # cards are checked before other files are read, because a name that isn't an id may be a path
     cards = _read_cards(index["traits"], where)
     traits = {
         name: _read_trait(
@@ -144,7 +144,8 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
 def list_bank_files(read: Callable[[str], bytes], where: str) -> list[str]:
     """Return the names of a bank's files, its index first.
 
-    Raises: ModelError: the index is damaged, of another format, or names a file outside the bank.
+    Raises: ModelError: the index is damaged, has a different format, or names a file outside the
+        bank.
     """
     index = _read_index(read, where)
     for name in index["files"]:
@@ -177,7 +178,7 @@ def _read_index(read: Callable[[str], bytes], where: str) -> dict[str, Any]:
 
 
 def _describe_error(error: Exception) -> str:
-    """Return in one line why the index can't be read."""
+    """Describe in one line why the index can't be read."""
     if isinstance(error, InputError):
         return f"{INDEX_FILE} {error.problem}"
     if isinstance(error, OSError):
@@ -192,7 +193,7 @@ def _report_altered(problem: str, where: str) -> ModelError:
 def _read_cards(entries: Mapping[str, Any], where: str) -> dict[str, TraitCard]:
     for name, entry in entries.items():
         if entry["card"].get("id") != name:
-            raise _report_altered(f"trait {name!r} has a card of another id", where)
+            raise _report_altered(f"the card of trait {name!r} has a different id", where)
     try:
         return {name: TraitCard.model_validate(entry["card"]) for name, entry in entries.items()}
     except ValidationError as error:

@@ -22,8 +22,8 @@ from schemas.digests import digest_bytes, digest_config
 class CleanRow(NamedTuple):
     """The texts of one clean record.
 
-    `origin` is `background` or the trait whose card has the text, and `polarity` is the text's
-    side on that card, or `clean`. A card's own text is clean only for other traits.
+    `origin` is `background`, or the trait to whose card the texts belong. `polarity` is `clean`, or
+    else `positive` or `negative` on that card. A card's own text is clean only for other traits.
     """
 
     texts: tuple[str, ...]
@@ -35,8 +35,8 @@ class CleanRow(NamedTuple):
 class CleanText:
     """Clean text for fitting and calibration; a threshold's guarantee holds for text like it.
 
-    `user` is the user's sample, which is used for calibration alone. Without it, half of
-    `shipped`, chosen by digest, is held out for calibration.
+    `user` is the user's sample, which is used only for calibration. Without it, half of `shipped`,
+    chosen by digest, is held out for calibration.
     """
 
     shipped: tuple[CleanRow, ...]
@@ -65,7 +65,7 @@ class _Vectors(NamedTuple):
 
 @dataclass
 class _Answers:
-    """Texts for the scorer, as if each were an answer of the assistant."""
+    """Texts for the scorer, each presented as an assistant's answer."""
 
     rows: np.ndarray
     text: pa.LargeStringArray
@@ -82,8 +82,8 @@ class _Answers:
 def collect_background(library: Iterable[LoadedCard]) -> tuple[CleanRow, ...]:
     """Return the clean text that ships with congener.
 
-    It has the background conversations, and the exemplars of every library trait, which are clean
-    text for other traits.
+    It consists of the background conversations and of the exemplars of every library trait, which
+    are clean text for other traits.
     """
     rows = [CleanRow(tuple(texts), "background", "clean") for texts in read_background()]
     for card in library:
@@ -109,7 +109,7 @@ def select_suitable(card: LoadedCard, rows: Iterable[CleanRow]) -> list[CleanRow
 
 
 def is_held_out(row: CleanRow) -> bool:
-    """Return whether a shipped row is for calibration. The digest decides; half of them are."""
+    """Return whether a shipped row is for calibration: half of them are, chosen by digest."""
     return int(digest_bytes("\n".join(row.texts).encode("utf-8", "surrogatepass"))[:8], 16) % 2 == 0
 
 
@@ -125,7 +125,7 @@ def split_clean_text(card: LoadedCard, clean: CleanText) -> tuple[list[CleanRow]
 
 
 def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, Any] | None) -> str:
-    """Return a digest of everything that a fitted trait depends on. Equal keys mean equal fits."""
+    """Return a digest of everything that a fitted trait depends on: equal keys mean equal fits."""
     return digest_config([card.digest, clean.digest, identity if uses_encoder(card.card) else None])
 
 
@@ -135,15 +135,15 @@ def uses_encoder(card: TraitCard) -> bool:
 
 
 def limit_card(card: TraitCard, signals: Sequence[str]) -> TraitCard:
-    """Return the card with only these of its signals."""
+    """Return the card with none but these signals."""
     kept = {name: getattr(card.signals, name) if name in signals else None for name in SIGNALS}
     return card.model_copy(update={"signals": Signals(**kept)})
 
 
 def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
-    """Return the bank with only these signals, and without traits that have none of them.
+    """Return the bank with none but these signals, and without traits that have none of them.
 
-    Combined calibration scores are computed again from the signals that are left.
+    Combined calibration scores are computed again from the remaining signals.
     """
     traits = {
         name: _limit_trait(trait, signals)
@@ -170,7 +170,7 @@ def fit_bank(
     kept: Mapping[str, TraitModel] | None = None,
     progress: Progress | None = None,
 ) -> Bank:
-    """Fit a bank of these cards, except for traits in `kept`, which are used unchanged.
+    """Fit a bank of these cards; traits in `kept` are used unchanged.
 
     Each text is encoded once, however many traits there are. The result is deterministic on one
     machine.
@@ -205,10 +205,10 @@ def _encode_texts(
     encoder: Encoder | None,
     progress: Progress | None,
 ) -> _Vectors:
-    """Encode every text once, positives whole and negatives in the windows that `filter` scores.
+    """Encode every text once: positives as a whole, and negatives cut into windows like rows.
 
     Every window of a clean text is clean, and a long row scores as high as its highest window. A
-    positive stays one vector, because nobody knows which of its windows shows the trait.
+    positive is one vector, because nobody knows which of its windows shows the trait.
     """
     parts = [collect_texts(card, clean) for card in cards]
     if not parts or encoder is None:
@@ -229,7 +229,7 @@ def collect_texts(
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the positives, hard negatives and background texts to fit a card on.
 
-    Texts are cut to the scope's opening. A text in several groups is kept only in the first.
+    Texts are cut to the scope's opening. A text that is in several groups stays in the first only.
     """
     opening = card.card.scope.opening
     background = (text for row in split_clean_text(card, clean)[0] for text in row.texts)
@@ -288,7 +288,7 @@ def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, h
 def leave_one_out(
     positives: np.ndarray, negatives: np.ndarray, neighbours: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the contrast of each positive and each negative with all other exemplars."""
+    """Return the contrast of each positive and negative, computed from all other exemplars."""
     return _contrast_others(positives, negatives, neighbours, 1.0), _contrast_others(
         negatives, positives, neighbours, -1.0
     )
@@ -297,10 +297,10 @@ def leave_one_out(
 def _contrast_others(
     own: np.ndarray, others: np.ndarray, neighbours: int, sign: float
 ) -> np.ndarray:
-    """Return each vector's mean similarity to the nearest `own`, less that to the nearest `others`.
+    """Return each vector's mean similarity to the nearest `own` minus that to the nearest `others`.
 
     A vector isn't its own neighbour. `sign` is 1 for positives and -1 for negatives, so a high
-    result always speaks for the trait.
+    result always indicates the trait.
     """
     if not len(own):
         return np.empty(0, np.float32)
@@ -321,7 +321,7 @@ def _contrast_others(
 
 
 def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, scorer: Scorer) -> None:
-    """Score each trait's held-out clean rows as `filter` would, and keep the scores in the bank."""
+    """Score each trait's held-out clean rows like `filter`, and store the scores in the bank."""
     held = {card.id: split_clean_text(card, clean)[1] for card in cards}
     everything = list(dict.fromkeys(row for rows in held.values() for row in rows))
     index_of = {row: index for index, row in enumerate(everything)}
@@ -333,7 +333,7 @@ def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, scorer
 
 
 def _scope_to_answers(trait: TraitModel) -> TraitModel:
-    """Return the trait with answers as its scope, because all clean texts are answers.
+    """Return the trait with its scope set to answers, because all clean texts are answers.
 
     Traits whose scope is thinking or the user's turns are therefore calibrated on answers.
     """
@@ -342,7 +342,7 @@ def _scope_to_answers(trait: TraitModel) -> TraitModel:
 
 
 def present_as_answers(rows: Sequence[CleanRow]) -> _Answers:
-    """Return the rows in the scorer's form, with each text that isn't blank as an answer."""
+    """Return the rows in the scorer's form, with each nonblank text as an answer."""
     flat = [(row, text) for row, item in enumerate(rows) for text in item.texts if text.strip()]
     return _Answers(
         np.array([row for row, _ in flat], np.int64),

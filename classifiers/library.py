@@ -1,4 +1,4 @@
-"""Trait cards on disk: congener's library of quirks, and the user's own folders."""
+"""Trait cards on disk: congener's quirk library, and the user's own folders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIBRARY = Path(__file__).parent / "quirks"
 M = TypeVar("M", bound=BaseModel)
 CARD_BYTES = 1 << 20
 FEWEST_POSITIVES = 4
-"""The fewest positives for an `exemplars` or `head` signal. A dozen work well."""
+"""The fewest positives for an `exemplars` or `head` signal. A dozen works well."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class LoadedCard:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A safe YAML loader that refuses duplicate keys, and aliases, whose expansion can explode."""
+    """A safe YAML loader that refuses duplicate keys, and also aliases, which can expand hugely."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -94,7 +94,7 @@ def read_yaml(path: Path, model: type[M]) -> M:
 
 
 def read_texts(path: Path) -> tuple[str, ...]:
-    """Read exemplars from a file with one {"text": …} on each line.
+    """Read exemplars from a file with one {"text": …} per line.
 
     Raises: CardError: a line is something else, or a text appears twice.
     """
@@ -150,11 +150,11 @@ def load_card(folder: Path) -> LoadedCard:
 
 
 def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
-    """Load the named traits, or without names the whole library, in the order of their ids.
+    """Load the named traits, or the whole library if there are no names, in the order of their ids.
 
     A name is a trait folder, a folder of trait folders, or the id of a trait in the library.
 
-    Raises: CardError: no trait has a name, a card has a mistake, or two cards have one id.
+    Raises: CardError: no trait has this name, a card has a mistake, or two cards have the same id.
     """
     folders = (
         [folder for name in names for folder in _find_folders(name)]
@@ -166,9 +166,9 @@ def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
         card = _load_shipped(folder) if folder.parent == LIBRARY else load_card(folder)
         if twin := cards.get(card.id):
             raise CardError(
-                f"has id {card.id!r}, and so has {twin.folder}",
+                f"has the same id as {twin.folder}: {card.id!r}",
                 where=str(card.folder),
-                remedy="give one of them another id",
+                remedy="give one of them a different id",
             )
         cards[card.id] = card
     return [cards[name] for name in sorted(cards)]
@@ -176,7 +176,7 @@ def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
 
 @cache
 def _load_shipped(folder: Path) -> LoadedCard:
-    """Load a card of the library, once in a process: parsing all of them takes 0.2 s."""
+    """Load a library card, once per process: parsing all of them takes 0.2 s."""
     return load_card(folder)
 
 

@@ -27,7 +27,7 @@ from schemas.cards import ClassifierOptions, Scope, SignalName
 from schemas.scores import COMBINED, SCORE_DECIMALS, score_column
 
 DENSE = ("exemplars", "head")
-"""The signals that are computed from the encoder's vectors, in one pass for all of them."""
+"""The signals that are computed from the encoder's vectors, all in one pass."""
 
 
 class Texts(Protocol):
@@ -35,7 +35,7 @@ class Texts(Protocol):
 
     @property
     def rows(self) -> np.ndarray:
-        """Return each segment's row, int, ascending."""
+        """Return each segment's row as ascending integers."""
 
     @property
     def text(self) -> pa.LargeStringArray:
@@ -46,9 +46,9 @@ class Texts(Protocol):
 
 
 class BestSpans(NamedTuple):
-    """The highest-scoring segment of each row and the characters in it, int32 [rows].
+    """The highest-scoring segment of each row, and the span in it, int32 [rows].
 
-    Rows with nothing in scope have -1.
+    The values are -1 for rows with nothing in scope.
     """
 
     segment: np.ndarray
@@ -60,9 +60,9 @@ class BestSpans(NamedTuple):
 class SignalScores:
     """The scores of rows by one signal of one trait, and their evidence.
 
-    `scores` is float32 [rows], with NaN for a row with nothing in scope. `window` is the index of
-    the highest-scoring window among the vectors, for dense signals. `hits` has the characters of
-    every hit of a lexicon, by segment.
+    `scores` is float32 [rows], with NaN for a row with nothing in scope. For dense signals,
+    `window` is the index of the highest-scoring window among the vectors. `hits` holds the start
+    and end of every lexicon hit, by segment.
     """
 
     scores: np.ndarray
@@ -75,8 +75,8 @@ class SignalScores:
 class Scores:
     """The rounded scores of a shard's rows: `combined[trait]` and `signals[trait][signal]`.
 
-    `vectors` has the vectors of all windows, float32 [windows, dimension]. `vector_rows` has the
-    row of each, or -1 for a window that doesn't count for the vector of its row.
+    `vectors` holds the vectors of all windows, float32 [windows, dimension]. `vector_rows` holds
+    the row of each, or -1 for a window that doesn't count towards its row's vector.
     """
 
     size: int
@@ -88,7 +88,7 @@ class Scores:
     def average_vectors(self) -> np.ndarray:
         """Return the unit mean of each row's window vectors, float16 [rows, dimension].
 
-        Rows without windows have zeros.
+        The vector is zero for rows without windows.
 
         Raises: ValueError: there are no vectors, because no trait of the bank needs the encoder.
         """
@@ -109,7 +109,7 @@ class Scores:
         return result
 
     def count_unscored(self) -> int:
-        """Return the number of rows that have nothing in the scope of any trait."""
+        """Return the number of rows with nothing in the scope of any trait."""
         scored = np.zeros(self.size, bool)
         for scores in self.combined.values():
             scored |= ~np.isnan(scores)
@@ -166,7 +166,7 @@ class Scorer:
         }
 
     def sum_counts(self) -> BatchCounts:
-        """Return how much all models together have computed so far."""
+        """Return how much all models have computed so far, in total."""
         parts = [model.counts for model in (self.encoder, *self.classifiers.values()) if model]
         return BatchCounts(
             *(
@@ -245,8 +245,8 @@ class Scorer:
     def cut_windows(self, texts: Texts) -> tuple[list[Window], np.ndarray, np.ndarray]:
         """Cut the segments in the scope of dense signals into windows.
 
-        Segments are cut once for each length of opening. The result is the windows, the segment
-        of each, and the length of its opening, which is 0 for whole texts.
+        Segments are cut once for each length of opening. The result is the windows, the segment of
+        each window, and the length of its opening, which is 0 for whole texts.
 
         Raises: ValueError: the scorer has no encoder.
         """
@@ -309,7 +309,7 @@ def _collect_spans(windows: Sequence[Window], indexes: Sequence[int] | np.ndarra
 
 
 def score_dense(trait: TraitModel, vectors: np.ndarray) -> dict[SignalName, np.ndarray]:
-    """Return the scores of vectors by a trait's dense signals, float32 [vectors] in [0, 1]."""
+    """Score vectors with a trait's dense signals; each result is float32 [vectors] in [0, 1]."""
     found: dict[SignalName, np.ndarray] = {}
     signals = trait.card.signals
     if signals.exemplars:
@@ -333,8 +333,9 @@ def reduce_to_rows(
 ) -> SignalScores:
     """Reduce the scores of segments or windows to each row's maximum and its span.
 
-    If scores are equal, the first one counts. `segments` and `spans` have the segment and the
-    characters of each score, and `windows` its index among the vectors if there are any.
+    If scores are equal, the first one counts. `segments` and `spans` hold the segment and the
+    characters behind each score. For dense signals, `windows` holds each score's index among the
+    vectors.
 
     Raises: RowError: a score isn't finite, which would look like a row with nothing in scope.
     """

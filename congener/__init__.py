@@ -1,8 +1,8 @@
 """congener finds, measures and removes what a student model would inherit from its teacher's data.
 
 This module is for notebooks and for other people's pipelines. It is the only API that congener
-promises to keep; the packages beside it (`schemas`, `classifiers`, `transforms`, `pipelines`) may
-change in any version.
+promises to keep stable; the packages beside it (`schemas`, `classifiers`, `transforms`,
+`pipelines`) may change in any version.
 
     import congener
 

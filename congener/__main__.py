@@ -1,4 +1,4 @@
-"""The `congener` command, also as `python -m congener`."""
+"""The `congener` command, which `python -m congener` runs too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from congener.origins import leave_out_current_folder, require_own_packages
 
 
 def main() -> None:
-    """Run the command line with congener's own packages, and end the process with its code."""
+    """Run the command line with congener's own packages, and exit with its code."""
     leave_out_current_folder()
     try:
         require_own_packages()
@@ -30,12 +30,12 @@ def end_process(code: int) -> NoReturn:
     """End the process without tearing the interpreter down.
 
     Arrow, Polars and torch have threads that live until the process ends. A thread that drops its
-    last Python object while the interpreter is torn down is ended by force, and C++ then aborts
-    the process, whose exit code is lost. The handlers of `atexit` run as usual.
+    last Python object while the interpreter is being torn down is ended by force, and C++ then
+    aborts the process, whose exit code is lost. `atexit` handlers run as usual.
     """
     atexit._run_exitfuncs()  # noqa: SLF001 - os._exit skips them
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # it is if the shell closed it
+        if stream is not None:  # it is None if the shell closed it
             stream.flush()
     os._exit(code)
 

@@ -66,14 +66,14 @@ Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 def score_texts(
     texts: Sequence[str], *, policy: Policy | None = None, progress: bool = False, **settings: Any
 ) -> pl.DataFrame:
-    """Score answers for traits; return a row for each text and trait.
+    """Score answers for traits, and return a row for each text and trait.
 
     The columns are `text` (the index in `texts`), `trait`, `score`, `threshold`, `fires`, and the
-    span that scored highest: `signal`, `start`, `end` (characters of the text). `score` is null for
-    a text with nothing to score, such as white space. `settings` are those of the YAML
+    span that scored highest: its `signal`, `start` and `end` (in characters of the text). `score`
+    is null for a text with nothing to score, such as white space. `settings` are those of the YAML
     configuration: `traits`, `signals`, `bank`, `background`, `encoder`, `hardware`. Without
-    `traits`, all traits of the library are used. The first call with new traits fits them, which
-    takes minutes.
+    `traits`, all library traits are used. The first call with new traits fits them, which takes
+    minutes.
 
     Raises: CongenerError: a setting, a card or a model is wrong.
     """
@@ -120,11 +120,11 @@ def filter_corpus(
     beam_options: Sequence[str] = (),
     **settings: Any,
 ) -> Run:
-    """Filter a corpus into a run directory, as `congener filter` does; return the finished run.
+    """Filter a corpus into a run directory, like `congener filter`, and return the finished run.
 
     `settings` are those of the YAML configuration, for instance `traits=["vendor-identity"]`,
     `policy="policy.yaml"`, `hardware={"device": "cuda"}`. `progress` prints notices and progress on
-    stderr. A run that was interrupted is resumed by the same call.
+    stderr. The same call resumes an interrupted run.
 
     Raises: CongenerError: a setting or an input is wrong, or the run exceeds its budgets.
     """
@@ -147,7 +147,7 @@ def _read_settings(settings: Mapping[str, Any]) -> FilterConfig:
 
 
 def open_run(run: str | PathLike[str]) -> Run:
-    """Open a finished run, on this machine's disk or on a store.
+    """Open a finished run on this machine's disk or on a store.
 
     Raises: CongenerError: the run isn't finished, or its manifest can't be read.
     """
@@ -160,8 +160,8 @@ class Run:
     """A finished run: its manifest, and its tables as lazy polars frames or as Arrow tables.
 
     The rows of `ledger`, `scores` and `spans` are aligned. docs/file-formats.md describes the
-    columns. `clean` and `quarantine` are JSON Lines if the input is. In a table, a field whose
-    values have different kinds is then text, and a row with a NaN or a lone surrogate is an error.
+    columns. `clean` and `quarantine` are JSON Lines if the input is. In their tables, a field whose
+    values differ in kind is then text, and a row with a NaN or a lone surrogate is an error.
     """
 
     path: str
@@ -176,7 +176,7 @@ class Run:
         return self.scan("scores")
 
     def quarantine(self) -> pl.LazyFrame:
-        """Scan the quarantined rows; the column `congener` says why each is there.
+        """Scan the quarantined rows; the column `congener` says why each row is there.
 
         Raises: CongenerError: JSON Lines can't be read as a table.
         """
@@ -190,16 +190,16 @@ class Run:
         return self.scan("clean")
 
     def scan(self, folder: str) -> pl.LazyFrame:
-        """Scan all files of one of the run's folders; an empty frame if it has none.
+        """Scan all files in one of the run's folders, or return an empty frame if it has none.
 
-        JSON Lines are read once for their schema.
+        JSON Lines are read once beforehand to find their schema.
 
         Raises: CongenerError: a file is missing, or JSON Lines can't be read as a table.
         """
         return scan_folder(self.path, self.manifest, folder)
 
     def read(self, folder: str) -> pa.Table:
-        """Read all files of one of the run's folders as an Arrow table.
+        """Read all files in one of the run's folders as an Arrow table.
 
         Raises: CongenerError: the run has no file in that folder, one is missing or damaged, or
             JSON Lines can't be read as a table.

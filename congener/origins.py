@@ -1,4 +1,4 @@
-"""Check that Python finds congener's own packages, whose plain names may exist elsewhere too."""
+"""Check that Python finds congener's own packages, whose plain names others may use too."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ INSTALL_FOLDER = Path(__file__).resolve().parents[1]
 def require_own_packages() -> None:
     """Check that congener's packages are imported from where congener is installed.
 
-    Raises: ImportError: another folder or distribution has a package of the same name. The message
-        is one line that names it and says what to do.
+    Raises: ImportError: Python finds a package of the same name in a different folder or
+        distribution. The message is one line that names it and says what to do.
     """
     for name in PACKAGES:
         folder = find_package(name)
@@ -26,12 +26,12 @@ def require_own_packages() -> None:
         if folder.parent != INSTALL_FOLDER:
             raise ImportError(
                 f"congener needs its own package {name!r} in {INSTALL_FOLDER}, but Python finds "
-                f"the one in {folder}: rename that folder, or start Python in another folder"
+                f"the one in {folder}: rename that folder, or start Python in a different folder"
             )
 
 
 def find_package(name: str) -> Path | None:
-    """Return the folder of the package that Python imports under a name, or None without one."""
+    """Return the folder of the package that Python imports under a name, or None."""
     try:
         spec = find_spec(name)
     except ValueError:  # a module was put into sys.modules by hand

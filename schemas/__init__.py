@@ -1,4 +1,4 @@
-"""Models and schemas of all files that congener reads or writes; digests; errors.
+"""Models and schemas for all files that congener reads or writes; digests; errors.
 
-This package imports no other package of the project.
+This package imports nothing else from the project.
 """

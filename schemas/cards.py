@@ -27,7 +27,7 @@ SIGNALS: tuple[SignalName, ...] = ("exemplars", "head", "classifier", "lexicon",
 
 
 class Strict(BaseModel):
-    """A frozen model that refuses unknown fields, because a typo must not become a default."""
+    """A frozen model that refuses unknown fields, so that a typo isn't silently ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -134,7 +134,7 @@ def check_pattern(pattern: str) -> str:
 
 
 class Pattern(Strict):
-    """One case-insensitive pattern of a lexicon. Each hit adds `weight`, for at most `cap` hits."""
+    """One case-insensitive lexicon pattern. Each of its first `cap` hits adds `weight`."""
 
     match: str
     weight: float = Field(1.0, gt=0)
@@ -179,15 +179,15 @@ class LexiconOptions(Strict):
 class RepetitionOptions(Strict):
     """Detection of degenerate loops.
 
-    The score is the length of the text's longest loop, as a share of `span` words or of the whole
-    text if that is shorter.
+    The score is the number of words in the text's longest loop, as a share of `span` words or of
+    the whole text if that is shorter.
     """
 
     span: int = Field(120, ge=20)
 
 
 class Signals(Strict):
-    """The signals of a trait. The trait doesn't use a signal that is null."""
+    """The signals of a trait. A signal that is null isn't used."""
 
     exemplars: ExemplarOptions | None = None
     head: HeadOptions | None = None
@@ -202,7 +202,7 @@ class Signals(Strict):
 
 
 class SeenIn(Strict):
-    """A sighting of a trait: where it was seen, and the source that reports it."""
+    """A place where a trait was seen, and the source that reports it."""
 
     where: str
     source: str

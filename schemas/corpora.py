@@ -41,7 +41,7 @@ EXPANSION_REMEDY = (
 
 
 class LotField(Strict):
-    """The origin of one field of the lot: a column of the corpus, or a constant for all rows."""
+    """Where a field of the lot comes from: a column of the corpus, or a constant for all rows."""
 
     column: str | None = None
     constant: str | None = None
@@ -57,7 +57,7 @@ class CorpusConfig(Strict):
     """The part of the layout that the user sets. The rest is detected.
 
     `columns` maps a format's own column names to the corpus's (`{"messages": "dialogue"}`). A path
-    of keys and indices names a nested column (`response.body.choices`), wherever one is named.
+    of keys and indices names a nested column (`response.body.choices`), here and elsewhere.
     """
 
     format: FormatName | None = None
@@ -67,10 +67,10 @@ class CorpusConfig(Strict):
     system_prompt: LotField | None = None
     date: LotField | None = None
     transcripts: Transcripts = "detect"
-    """How to read a text that holds a whole conversation with the marks of a chat template.
+    """How to read a text that holds a whole conversation with a chat template's markers.
 
     `cut` cuts it into turns, `whole` reads it as one text, and `detect` cuts the texts of a column
-    if most of them are transcripts in a sample.
+    if more than half of a sample of them are transcripts.
     """
 
     @model_validator(mode="after")
@@ -85,11 +85,11 @@ class CorpusConfig(Strict):
 
 
 class ShardLimits(Strict):
-    """The size of a shard: it ends before the first row that would exceed `rows` or `bytes`.
+    """The limits of a shard: it ends before the first row that would exceed `rows` or `bytes`.
 
     Bytes are counted in decompressed JSON, or in Parquet before compression. `expansion` limits the
-    size of a file, or of a shard's part of it, after decompression: at most this many times the
-    size of the file. Files that expand to less than `EXPANSION_FLOOR` are always accepted.
+    decompressed size of a file, or of a shard's part of it, to this many times the size of the
+    file. Files that expand to less than `EXPANSION_FLOOR` are always accepted.
     """
 
     rows: int = Field(5_000, ge=1)

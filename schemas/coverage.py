@@ -1,4 +1,4 @@
-"""Coverage: how much text a run's traits look at, and where the text is that none looks at."""
+"""Coverage: how much text a run's traits look at, and where the remaining text is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from schemas.cards import Strict
 
 MOST_ROLES = 50
-"""Roles that are counted by name; a corpus with more has data in its roles."""
+"""The most roles that are counted by name; with more, the roles of a corpus must hold data."""
 
 OTHER_ROLES = "(other roles)"
 
@@ -17,7 +17,7 @@ CHANNEL_NAMES = {"answer": "", "thinking": "thinking in ", "tool": "tool calls i
 
 
 class TurnCounts(Strict):
-    """The text of one role and channel: the rows that have it, and its characters."""
+    """The text of one role and channel: the number of rows that have it, and of its characters."""
 
     role: str
     channel: str
@@ -37,7 +37,7 @@ class LanguageCounts(Strict):
 
 
 class TextCounts(Strict):
-    """The text of some rows: by role and channel, and by language where it isn't English."""
+    """The text of some rows, by role and channel, and by language if it isn't English."""
 
     turns: tuple[TurnCounts, ...] = ()
     languages: tuple[LanguageCounts, ...] = ()
@@ -66,11 +66,11 @@ class UnreadText(NamedTuple):
 
 
 class Coverage(Strict):
-    """The text that a run read, and the text that it didn't.
+    """The text that a run's traits looked at, and the text that they didn't.
 
-    `turns` are counted in all rows, which have `characters` in them. Fields that the format doesn't
-    read are counted in a sample of `sampled_rows` rows, which have `sampled_characters` in their
-    turns.
+    `turns` are counted in all rows, and have `characters` in total. Fields that the format doesn't
+    read are counted in a sample of `sampled_rows` rows, whose turns have `sampled_characters` in
+    total.
     """
 
     turns: tuple[TurnCounts, ...] = ()
@@ -120,23 +120,23 @@ class Coverage(Strict):
         return unread / whole if whole else 0.0
 
     def _scale(self, fields: Iterable[FieldCounts]) -> float:
-        """Return the characters of fields in all rows, as far as the sample shows."""
+        """Return the number of characters in fields in all rows, estimated from the sample."""
         known = self.characters and self.sampled_characters
         factor = self.characters / self.sampled_characters if known else 1.0
         return factor * sum(item.characters for item in fields)
 
 
 def describe_turns(role: str, channel: str, is_part: bool = False) -> str:
-    """Return the turns of a role and channel in words; `is_part` if some of their text is read."""
+    """Describe the turns of a role and channel; `is_part` says that some of their text is read."""
     kind = CHANNEL_NAMES.get(channel, f"{channel} ")
     part = "the rest of " if is_part else ""
     return f"{part}{kind}turns of {role}" if role else f"{part}{kind}turns without a role"
 
 
 def add_turns(counts: Iterable[TurnCounts]) -> tuple[TurnCounts, ...]:
-    """Add up the counts of each role and channel, and order them by their names.
+    """Add up the counts of each role and channel, ordered by name.
 
-    Beyond `MOST_ROLES` roles, those with the least text are counted together.
+    If there are more than `MOST_ROLES` roles, those with the least text are counted together.
     """
     counts = list(counts)
     sizes = Counter[str]()
@@ -156,7 +156,7 @@ def add_turns(counts: Iterable[TurnCounts]) -> tuple[TurnCounts, ...]:
 
 
 def add_counts(counts: Iterable[TextCounts]) -> TextCounts:
-    """Add up the counts of shards in the order of the corpus."""
+    """Add up the counts of shards, given in corpus order."""
     counts = list(counts)
     rows = Counter[str]()
     first: dict[str, LanguageCounts] = {}

@@ -1,4 +1,4 @@
-"""Digests of files, of canonical content and of configurations, and the ledger's Merkle tree."""
+"""Digests of files, canonical content and configurations, and the ledger's Merkle tree."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import re2
 LONGEST_MARK_RUN = 64
 """Runs of this many combining marks or more are sorted before Python normalises them.
 
-No script needs runs as long.
+No script needs runs that long.
 """
 
 MARKS = re2.compile(rf"\pM{{{LONGEST_MARK_RUN},}}")
 
 RECORD_ID_HEX = 32
-"""Hex digits of a record id: the first 128 bits of the content digest.
+"""The number of hex digits in a record id: the first 128 bits of the content digest.
 
 For 10^15 records the chance of a collision is below 10^-8.
 """
@@ -36,7 +36,7 @@ STRIPPED = (
 
 
 class Utterance(NamedTuple):
-    """A text of a conversation with its role and channel, as the content digest reads it."""
+    """One text in a conversation with its role and channel, as the content digest reads it."""
 
     role: str
     channel: str
@@ -67,7 +67,8 @@ def digest_content(utterances: Iterable[Utterance]) -> str:
     """Return the digest of a conversation's canonical content, in hex.
 
     It covers the role, channel and text of every utterance. Texts are stripped and normalised to
-    NFC. Each is preceded by its length in bytes, so that two utterances can't be mistaken for one.
+    NFC. Each text is preceded by its length in bytes, so that two utterances can't be mistaken for
+    one.
     """
     ordered = list(utterances)
     speakers = pa.array([f"{role}\x1f{channel}" for role, channel, _ in ordered], pa.large_string())
@@ -107,7 +108,7 @@ def _read_buffers(texts: pa.LargeStringArray) -> tuple[np.ndarray, memoryview]:
 
 
 def normalise_array(texts: pa.Array) -> pa.Array:
-    """Strip texts (large_string) of white space as `str.strip` does, and bring them into NFC."""
+    """Strip white space from texts (large_string) like `str.strip`, and normalise them to NFC."""
     stripped = pc.utf8_trim(texts, characters=STRIPPED)
     foreign = np.flatnonzero(pc.invert(pc.string_is_ascii(stripped)).to_numpy(zero_copy_only=False))
     originals = stripped.take(pa.array(foreign)).to_pylist()
@@ -126,7 +127,7 @@ def normalise_array(texts: pa.Array) -> pa.Array:
 
 
 def normalise_text(text: str) -> str:
-    """Return the NFC form of a text, without quadratic time for long runs of combining marks.
+    """Return the NFC form of a text in linear time, even with long runs of combining marks.
 
     Python sorts such a run in quadratic time. Long runs are therefore sorted here first, which
     doesn't change the result.
@@ -151,7 +152,7 @@ def _sort_marks(run: Any) -> bytes:
 
 
 def hash_leaf(row: str) -> bytes:
-    """Return the hash of a ledger row, given as one text with all of its fields.
+    """Return the hash of a ledger row, given as one text that holds all of its fields.
 
     The prefix 0x00 distinguishes leaves from nodes, as in RFC 6962.
     """
@@ -161,7 +162,8 @@ def hash_leaf(row: str) -> bytes:
 def compute_merkle_root(leaves: Sequence[bytes]) -> bytes:
     """Return the Merkle root of `leaves` as RFC 6962 defines it.
 
-    A node without a neighbour moves up unchanged. The root of no leaves is the SHA-256 of no bytes.
+    A node without a neighbour moves up unchanged. Without leaves, the root is the SHA-256 of no
+    bytes.
     """
     if not leaves:
         return hashlib.sha256(b"").digest()

@@ -6,8 +6,8 @@ WINDOW_TOKENS = 128
 """The length that all-MiniLM-L6-v2 was trained on."""
 
 WINDOW_OVERLAP = 16
-"""Tokens that neighbouring windows share.
+"""The number of tokens that neighbouring windows share.
 
-With this overlap, most sentences at a border are complete in one of the two windows. It costs an
-eighth more work.
+With this overlap, most sentences at a border are complete in one of the two windows. It adds an
+eighth to the work.
 """

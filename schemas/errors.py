@@ -1,4 +1,4 @@
-"""Errors that a person can act on, each with the exit code of the command that it ends."""
+"""Errors that users can act on, each with the exit code with which it ends the command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CongenerError(Exception):
         return f"{where}{self.problem}{remedy}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Keep all parts when Beam pickles an error, which calls the class with `args` alone."""
+        """Keep all parts when Beam pickles the error; by default, only `args` would be kept."""
         return _rebuild, (type(self), self.problem, self.where, self.remedy)
 
 
@@ -43,19 +43,19 @@ class BudgetError(CongenerError):
 
 
 class RunError(CongenerError):
-    """A run directory can't be used: it is unfinished, finished, damaged or of another run."""
+    """A run directory can't be used: it is unfinished, finished, damaged or another run's."""
 
     exit_code = 4
 
 
 class StorageError(CongenerError):
-    """A disk or an object store can't be written to: it is full, or it fails or refuses."""
+    """A disk or object store can't be written to: it is full, has failed or refuses access."""
 
     exit_code = 6
 
 
 class RowError(CongenerError):
-    """A row, or a batch with such a row, can't be processed. Only that row becomes a reject."""
+    """A row, or a batch that contains it, can't be processed. Only that row becomes a reject."""
 
 
 class EngineError(CongenerError):
@@ -80,7 +80,7 @@ MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
-"""Messages of the libraries that raise a RuntimeError when memory runs out."""
+"""Parts of the messages with which libraries raise a RuntimeError when memory runs out."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

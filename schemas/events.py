@@ -10,7 +10,7 @@ from schemas.notices import Notice
 
 
 class Noticed(NamedTuple):
-    """The run has a notice for the person who started it."""
+    """A notice for the person who started the run."""
 
     notice: Notice
 
@@ -54,7 +54,7 @@ class ShardWritten(NamedTuple):
 
 
 class RowsFinished(NamedTuple):
-    """The rows with a receipt were counted, by a process that doesn't do the work itself."""
+    """A process that doesn't do the work itself has counted the rows with receipts."""
 
     rows: int
 

@@ -16,7 +16,7 @@ from schemas.scores import SCORE_DECIMALS
 def hash_ledger_rows(ledger: pa.Table) -> list[bytes]:
     """Return the hash of every row of a ledger.
 
-    A row's columns are joined as text by 0x1F, with 0x00 for a null. Its reasons are written as
+    A row's columns are joined as text with 0x1F, and a null is 0x00. Its reasons are written as
     canonical JSON, in which floats have as many decimals as scores.
     """
     names = [name for name in LEDGER_OF_PAIRS.names if name in ledger.column_names]

@@ -1,4 +1,4 @@
-"""Lots: records that share a teacher, a prompt source, a system prompt and a date."""
+"""Lots: sets of records that share a teacher, a prompt source, a system prompt and a date."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.cards import Strict
 from schemas.scores import Side
 
 UNKNOWN = "-"
-"""The value of a lot field that isn't known. Such a field is null in the ledger."""
+"""The value of an unknown lot field. Such a field is null in the ledger."""
 
 
 class LotPattern(Strict):
@@ -37,7 +37,7 @@ class LotPattern(Strict):
 
 
 class Lot(NamedTuple):
-    """The four fields that the records of a lot share; `UNKNOWN` for a field that isn't known.
+    """The four fields that the records of a lot share; an unknown field is `UNKNOWN`.
 
     A preference pair also has the teacher of its rejected answer.
     """
@@ -50,16 +50,16 @@ class Lot(NamedTuple):
     rejected_teacher: str = UNKNOWN
 
     def for_side(self, side: Side) -> Lot:
-        """Return the lot of the row's text on a side: a rejected answer has its own teacher."""
+        """Return the lot of a text on this side: a rejected answer may have its own teacher."""
         known = side == "rejected" and self.rejected_teacher != UNKNOWN
         return self._replace(teacher=self.rejected_teacher) if known else self
 
     def matches(self, pattern: LotPattern) -> bool:
-        """Return whether every field that the pattern names fits it."""
+        """Return whether every field that the pattern names matches it."""
         return all(
             wanted is None or fnmatchcase(getattr(self, field), wanted) for field, wanted in pattern
         )
 
 
 LOT_FIELDS: tuple[str, ...] = ("teacher", "prompt_source", "system_prompt", "date")
-"""The columns of a lot, in the order of the ledger."""
+"""The columns of a lot, in the ledger's order."""

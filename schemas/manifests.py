@@ -24,8 +24,8 @@ Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 class InputFile(Strict):
     """A file of the corpus.
 
-    `name` is the path below the inputs' common folder, the ledger's `source`. `uri` is where the
-    run read the file.
+    `name` is the path below the inputs' common folder, which the ledger calls `source`. `uri` is
+    where the run read the file.
     """
 
     name: str
@@ -54,7 +54,7 @@ class SettledThreshold(Strict):
 
 
 class Identity(Strict):
-    """Everything that the bytes of a run depend on: runs of equal identity have equal outputs."""
+    """Everything that determines a run's bytes: runs with equal identity have equal outputs."""
 
     code_version: str
     config_digest: str
@@ -74,7 +74,7 @@ class Identity(Strict):
 
 
 class Conservation(Strict):
-    """The number of input rows, and of rows by decision; a run is published only if they agree."""
+    """The numbers of input rows and of rows with each decision, which must add up."""
 
     rows_in: int
     by_decision: dict[str, int]
@@ -111,9 +111,9 @@ class Manifest(Strict):
     The run's `ledger_root` is the Merkle root over these roots.
     """
     span_floor: float
-    """The lowest score whose spans are in `spans/`. Lower thresholds need another run."""
+    """The lowest score whose spans are in `spans/`. Lower thresholds need a new run."""
     cards: dict[str, dict[str, Any]]
-    """Every trait's card in this run, by trait."""
+    """The card of every trait as this run used it, by trait id."""
     limits: tuple[str, ...]
     """Sentences about what the run can't show."""
     parents: tuple[str, ...] = ()
@@ -129,7 +129,7 @@ class Manifest(Strict):
         return digest_config(self.model_dump(mode="json", exclude={"digest"}))
 
     def to_bytes(self) -> bytes:
-        """Encode the manifest as JSON, as it is in the run directory."""
+        """Encode the manifest as JSON, just as it is stored in the run directory."""
         return (
             json.dumps(
                 self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False

@@ -1,4 +1,4 @@
-"""Notices: messages about a run for a person, on a terminal, in a log or on a web page."""
+"""Notices: messages about a run for people to read, in a terminal, a log or a web page."""
 
 from __future__ import annotations
 

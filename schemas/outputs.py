@@ -1,6 +1,6 @@
 """Arrow schemas of a run's tables.
 
-Readers rely on the names and the order of columns: append columns, never rename them.
+Readers rely on the names and order of the columns: append columns, but never rename them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ REASON = pa.struct(
 """Why a trait fired on a row: the score, its threshold, and the span that scored highest."""
 
 LOT = tuple((name, pa.string()) for name in LOT_FIELDS)
-"""The columns of a lot; null where a field isn't known."""
+"""The columns of a lot; an unknown field is null."""
 
 ROW_KEY = (("source", pa.string()), ("row", pa.int64()))
-"""The columns that name an input row: its file, and its number in the file."""
+"""The columns that identify an input row: its file, and its number in the file."""
 
 LEDGER = pa.schema(
     [
@@ -43,7 +43,7 @@ LEDGER = pa.schema(
 )
 
 REJECTED_TEACHER = "rejected_teacher"
-"""The ledger's last column in a corpus of pairs that names the teachers of rejected answers."""
+"""The ledger's last column if the corpus has pairs and names the teachers of rejected answers."""
 
 LEDGER_OF_PAIRS = LEDGER.append(pa.field(REJECTED_TEACHER, pa.string()))
 
@@ -59,12 +59,12 @@ SIGNAL_SPAN = pa.struct(
 )
 """The span of a signal's score on a row.
 
-`hits` has every hit of a lexicon in the row. `masks` has what a mask covers if that isn't the span
+`hits` lists every lexicon hit in the row. `masks` lists what a mask covers if that isn't the span
 itself: the sentences around the hits, or all of a message's tool calls.
 """
 
 SPANS = pa.schema([*ROW_KEY, ("spans", pa.list_(SIGNAL_SPAN))])
-"""`spans/`, aligned with the ledger: the spans of scores that reach the run's floor; no text."""
+"""`spans/`, aligned with the ledger: the spans of scores that reach the run's floor, no text."""
 
 CALIBRATION_SCORES = pa.schema(
     [("trait", pa.string()), ("signal", pa.string()), ("score", pa.float32())]
@@ -102,9 +102,9 @@ CLEAN_EXTRA = pa.field(
         [("decision", pa.string()), ("weight", pa.float32()), ("masks", pa.list_(SPAN))],
     ),
 )
-"""The column that `clean/` adds when the policy may flag or mask.
+"""The column that `clean/` adds if the policy can flag or mask.
 
-In JSON Lines, only rows that are flagged or masked have the field.
+In JSON Lines, only flagged and masked rows have the field.
 """
 
 REJECTS = pa.schema(
@@ -130,8 +130,8 @@ SWAPLIST = pa.schema(
 )
 """The prompts that another teacher should answer.
 
-`request` has the prompt as JSON for a chat API: messages, tool calls and tools. `missing` names
-what texts can't carry; `complete` says whether that is nothing.
+`request` is the prompt as JSON for a chat API: messages, tool calls and tools. `missing` names
+what the prompt lacks because it isn't text; `complete` is true if nothing is missing.
 """
 
 

@@ -11,7 +11,7 @@ from schemas.lots import LotPattern
 from schemas.scores import Side
 
 DECISIONS = ("keep", "flag", "mask", "swap", "quarantine", "drop", "duplicate", "reject")
-"""Every input row has exactly one of these decisions, so their counts add up to the rows read."""
+"""The decisions: every input row has exactly one, so their counts add up to the rows read."""
 
 PUBLISHED = ("keep", "flag", "mask", "swap")
 """The decisions whose rows are in `clean/`."""
@@ -22,20 +22,20 @@ REMOVED = tuple(name for name in DECISIONS if name not in PUBLISHED)
 SEVERITY: tuple[Action, ...] = ("keep", "flag", "mask", "quarantine", "swap", "drop")
 """Actions from the mildest to the strongest.
 
-The strongest action of the traits that fire on a row is the row's decision. Every trait that fires
-stays in the row's reasons.
+The strongest action among the traits that fire on a row decides. Every trait that fires is listed
+in the row's reasons.
 """
 
 
 SideAction = Action | Literal["as-trained"]
-"""An action on a finding in a rejected or untrained text, or that on a finding elsewhere."""
+"""An action on findings in rejected or untrained texts; `as-trained` is that of trained texts."""
 
 
 class SideActions(Strict):
-    """What happens to a row whose finding is in a rejected answer, or in a turn that isn't trained.
+    """What happens to a row with a finding in a rejected answer or in an untrained turn.
 
-    A field that isn't set leaves the policy's own, and `keep` is the policy's default: a trait that
-    the student learns to avoid, or never learns, is no reason to lose a row.
+    In a trait's rule, a field that isn't set takes the policy's value, which is `keep` by default:
+    a trait that the student learns to avoid, or never learns, is no reason to lose a row.
     """
 
     rejected: SideAction | None = None
@@ -43,7 +43,7 @@ class SideActions(Strict):
 
 
 class TraitRule(Strict):
-    """The rule of one trait; a field that is set replaces the card's."""
+    """The rule for one trait; a field that is set replaces the card's."""
 
     signal: Literal["combined"] | SignalName = "combined"
     threshold: float | None = Field(None, ge=0, le=1)
@@ -54,7 +54,7 @@ class TraitRule(Strict):
 
 
 class LotException(Strict):
-    """Another action or threshold for a trait, or for all traits (`*`), on some lots and one side.
+    """A different action or threshold for a trait, or for all (`*`), on some lots and one side.
 
     Of several exceptions that match a lot, the last one that gives an action sets the action, and
     the last one that gives a threshold sets the threshold.
@@ -75,21 +75,21 @@ class LotException(Strict):
 
 
 class Policy(Strict):
-    """The rules of a run: the traits' rules, exceptions for lots, and the limits of removal."""
+    """The rules of a run: rules for traits, exceptions for lots, and limits on what is removed."""
 
     traits: dict[Slug, TraitRule] = Field(default_factory=dict)
     exceptions: tuple[LotException, ...] = ()
     sides: SideActions = SideActions()
-    """The actions on findings in rejected answers and in turns that aren't trained."""
+    """The actions on findings in rejected answers and in untrained turns."""
     removal_budget: float | None = Field(None, ge=0, le=1)
     """The largest share of rows that may leave the corpus.
 
-    Nothing is published if more do. Without a limit a run can remove every row.
+    If more rows leave it, nothing is published. Without a budget, a run can remove every row.
     """
     reject_budget: float | None = Field(None, ge=0, le=1)
-    """The largest share of rows that may be rejects. Nothing is published if more are."""
+    """The largest share of rows that may be rejects. If more are, nothing is published."""
     unread_budget: float | None = Field(None, ge=0, le=1)
-    """The largest share of the text that no trait looks at. Nothing is published if it is larger.
+    """The largest share of text that no trait may look at. Above it, nothing is published.
 
     Text that the trainer doesn't learn from isn't counted.
     """
@@ -100,10 +100,10 @@ class Policy(Strict):
     duplicates: Literal["keep", "remove"] = "keep"
     """Whether rows that repeat the content of an earlier row leave the corpus."""
     split_priority: tuple[str, ...] = ("test", "validation", "train")
-    """The splits in the order in which they keep a row that several of them have.
+    """The splits by priority: a row that is in several of them stays in the first.
 
-    By default held-out splits keep it, as it is usual to take test rows out of the training data:
-    the student mustn't see them, and scores on a test that lost rows can't be compared.
+    By default, held-out splits come first, because test rows are usually taken out of the training
+    data: the student mustn't see them, and scores on a test that lost rows can't be compared.
     """
 
     @field_validator("split_priority")

@@ -1,4 +1,4 @@
-"""Describe pydantic's errors in words that the author of a file understands."""
+"""Describe pydantic's errors in words that a file's author understands."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ WORDS = {
     "extra_forbidden": "is not known",
     "missing": "is needed",
 }
-"""Our words for the types of error whose own messages are in Python's terms."""
+"""Our words for error types whose own messages use Python's terms."""
 
 MOST_DESCRIBED = 10
-"""The largest number of mistakes that is described for one file; the others are counted."""
+"""The most mistakes that are described for one file; any others are only counted."""
 
 
 def describe_problems(error: ValidationError) -> str:
-    """Describe the mistakes in a file, each as the field and then its problem."""
+    """Describe the mistakes in a file, each as a field and its problem."""
     found = error.errors()
     parents = {item["loc"][:end] for item in found for end in range(len(item["loc"]))}
     # pydantic leaves invalid items out of a list, and then calls the list too short
@@ -49,7 +49,7 @@ def _describe_problem(item: Any) -> str:
 
 
 def list_known_fields(error: ValidationError, model: type[BaseModel]) -> str | None:
-    """Return the valid fields beside the first field that is unknown or missing, or None."""
+    """Name the valid fields where the first unknown or missing field was found, or return None."""
     wrong = (
         item["loc"] for item in error.errors() if item["type"] in ("extra_forbidden", "missing")
     )
@@ -63,7 +63,7 @@ def list_known_fields(error: ValidationError, model: type[BaseModel]) -> str | N
 def find_model(
     model: type[BaseModel], location: tuple[int | str, ...]
 ) -> tuple[type[BaseModel], str]:
-    """Follow a location into nested models as far as they go; return the last one and its path."""
+    """Follow a location into nested models; return the innermost model and its path."""
     steps, path = iter(location), list[str]()
     for step in steps:
         field = model.model_fields.get(str(step))

@@ -23,7 +23,7 @@ class Output(Strict):
 
 
 class Receipt(Strict):
-    """The decisions on a shard's rows, the files with the rows, and the cost of scoring them."""
+    """The decisions on a shard's rows, the files that hold them, and the cost of scoring them."""
 
     shard: str
     rows: int
@@ -33,9 +33,9 @@ class Receipt(Strict):
     """The number of rows on which each trait fired."""
     ledger_root: str
     tokens: int
-    """Tokens that went through a model, without padding."""
+    """The number of tokens that went through a model, without padding."""
     padded: int
-    """Tokens that went through a model, with padding."""
+    """The number of tokens that went through a model, with padding."""
     run: str = ""
     budget_cuts: int = 0
     """How often batches were made smaller because memory ran out."""
@@ -52,7 +52,7 @@ class Receipt(Strict):
 def parse_receipt(data: bytes) -> Receipt:
     """Decode a receipt.
 
-    Raises: ValueError: the bytes aren't a receipt, or don't match its digest.
+    Raises: ValueError: the bytes aren't a receipt, or don't match the digest in it.
     """
     try:
         value: dict[str, Any] = dict(json.loads(data))

@@ -11,7 +11,7 @@ MANIFEST = "manifest.json"
 """A run is finished once this file exists. It is written last."""
 
 WORK = ".work"
-"""The folder of a run that isn't finished."""
+"""The folder for the working files of an unfinished run."""
 
 BEGUN = f"{WORK}/run.json"
 """The identity and the settings of an unfinished run."""
@@ -32,7 +32,7 @@ SHARD_FOLDERS = (
     "swaplist",
     "vectors",
 )
-"""The folders with one file for each shard; a shard without rows in a folder has no file there."""
+"""The folders with one file per shard; a shard with no rows for a folder has no file there."""
 
 FOLDERS = (*SHARD_FOLDERS, "calibration", "report")
 """Every folder of a finished run."""
@@ -48,12 +48,12 @@ FOLDER_OF_DECISION = {
     "quarantine": "quarantine",
     "reject": "rejects",
 }
-"""The folder of the rows with each decision. Rows with another decision are in no folder."""
+"""The folder for the rows with each decision. Rows with any other decision are in no folder."""
 
 CORPUS_FOLDERS = ("clean", "quarantine")
 """The folders that hold the corpus's own rows, as Parquet or JSON Lines like the input.
 
-They mirror the folders of the input. The others are flat, so that one glob reads all their tables.
+They mirror the folders of the input. Other folders are flat, so that one glob matches all files.
 """
 
 SHARD_NAME = re.compile(r"part-[0-9]{6,}-[0-9a-f]{12}")
@@ -61,7 +61,7 @@ SHARD_NAME = re.compile(r"part-[0-9]{6,}-[0-9a-f]{12}")
 
 PARQUET = ".parquet"
 JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
-"""The suffixes of `clean/` and `quarantine/` if the input is JSON Lines, by its compression."""
+"""The suffixes of files in `clean/` and `quarantine/` for JSON Lines, one per compression."""
 
 
 class ShardFile(NamedTuple):
@@ -82,12 +82,12 @@ class ShardFile(NamedTuple):
 
 
 def shard_path(folder: str, shard: str, suffix: str = PARQUET, stem: str = "") -> str:
-    """Return the path of a shard's file in the run directory; only corpus folders use stems."""
+    """Return the path of a shard's file in the run directory; only corpus folders use `stem`."""
     return ShardFile(folder, shard, suffix, stem if folder in CORPUS_FOLDERS else "").path()
 
 
 def parse_path(path: str) -> ShardFile:
-    """Return the folder, the shard, the suffix and the stem of a file's path in a run."""
+    """Split a file's path in a run into folder, shard, suffix and stem."""
     folder, _, name = path.partition("/")
     suffix = next((known for known in (PARQUET, *JSON_LINES) if name.endswith(known)), "")
     stem, dot, shard = name.removesuffix(suffix).rpartition(".")
@@ -97,7 +97,7 @@ def parse_path(path: str) -> ShardFile:
 
 
 def is_json_lines(path: str) -> bool:
-    """Return whether a path in the run directory is that of a file of JSON Lines."""
+    """Return whether a path in the run directory names a JSON Lines file."""
     return parse_path(path).suffix in JSON_LINES
 
 

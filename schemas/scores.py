@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 Side = Literal["trained", "rejected", "untrained"]
-"""What a trainer does with a text: it learns to write it, or not to write it, or neither."""
+"""What the student learns from a text: to write it, not to write it, or nothing."""
 
 SIDES: tuple[Side, ...] = ("trained", "rejected", "untrained")
 
@@ -28,7 +28,7 @@ SCORE_STEP = 10.0**-SCORE_DECIMALS
 """The distance between two neighbouring scores."""
 
 DEFAULT_SPAN_FLOOR = 0.05
-"""Spans of lower scores aren't stored, unless a threshold is lower.
+"""The score at or above which spans are stored, unless a threshold is lower.
 
 Calibrated thresholds of the library's traits are above 0.3. A lower floor would store more spans,
 which no policy is likely to need.
@@ -38,34 +38,34 @@ COMBINED = "combined"
 """The signal name of a trait's combined score."""
 
 TIE_ORDER = ("lexicon", "repetition", "classifier", "exemplars", "head")
-"""Signals from the narrowest span to the widest; if scores are equal, the first is the evidence."""
+"""Signals from narrowest to widest span; if scores are equal, the first is the evidence."""
 
 
 def score_column(trait: str, signal: str = COMBINED, side: Side = "trained") -> str:
-    """Return the name of a score's column in `scores/`: the trait's id for the combined score.
+    """Return the name of a score's column in `scores/`: for a combined score, the trait's id.
 
-    The name of a score of a rejected or untrained text ends in `@` and the side.
+    For a rejected or untrained text, the name ends in `@` and the side.
     """
     return name_side(trait if signal == COMBINED else f"{trait}/{signal}", side)
 
 
 def name_side(name: str, side: Side) -> str:
-    """Return the name of a trait or a signal with its side, which is left out if it is trained."""
+    """Return the name of a trait or signal, followed by `@` and the side unless it is `trained`."""
     return name if side == "trained" else f"{name}@{side}"
 
 
 def is_trained(signal: str) -> bool:
-    """Return whether a signal's name in a reason or a span is that of a trained text."""
+    """Return whether a signal's name in a reason or a span refers to a trained text."""
     return split_side(signal)[1] == "trained"
 
 
 def name_finding(trait: str, signal: str) -> str:
-    """Return the name under which the rows with a reason are counted: the trait, with its side."""
+    """Return the name under which rows with a reason are counted: the trait with its side."""
     return name_side(trait, split_side(signal)[1])
 
 
 def split_side(name: str) -> tuple[str, Side]:
-    """Return the name of a trait or a signal without its side, and the side."""
+    """Split a name into the trait or signal and the side."""
     plain, _, wanted = name.partition("@")
     return plain, next((side for side in SIDES if side == wanted), "trained")
 
@@ -74,8 +74,8 @@ def fires(scores: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
     """Return which rounded float32 scores reach a threshold, as booleans.
 
     `threshold` may be an array with a threshold for each score. NaN, the score of a row without
-    text, reaches none. A tolerance of half a step makes float32 scores and float64 thresholds
-    agree on equality.
+    text, reaches no threshold. Because of a tolerance of half a step, float32 scores that equal a
+    float64 threshold reach it.
     """
     with np.errstate(invalid="ignore"):
         lowest = np.asarray(threshold, np.float32) - np.float32(SCORE_STEP / 2)

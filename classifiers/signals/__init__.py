@@ -1,1 +1,1 @@
-"""The kinds of signal, each of which scores a text for one trait."""
+"""Signals: the ways of scoring a text for one trait."""

@@ -1,4 +1,4 @@
-"""Heads: small classifiers on the encoder's vectors, trained to the optimum in float64."""
+"""Heads: small classifiers on the encoder's vectors, trained to convergence in float64."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from schemas.cards import HeadOptions
 
 STRENGTHS = (3.0, 10.0, 30.0, 100.0)
-"""Inverse regularisation (scikit-learn's C) to choose from.
+"""The values of inverse regularisation (scikit-learn's C) to choose from.
 
 The order is ascending, because each fit starts from the one before.
 """
@@ -28,7 +28,7 @@ Layer = tuple[torch.Tensor, torch.Tensor]
 class Head:
     """A trained head: layers of (weight [out, in], bias [out]) with ReLU between them.
 
-    The last layer has one output, a logit. `strength` is the inverse regularisation of the fit.
+    The last layer has one output, a logit. `strength` is the inverse regularisation that was used.
     """
 
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
@@ -55,7 +55,7 @@ class Labelled(NamedTuple):
 def balance_weights(labels: np.ndarray, hard: np.ndarray | None = None) -> np.ndarray:
     """Return weights with mean 1 that give positives and negatives the same total weight.
 
-    Hard negatives, which the mask `hard` marks, get half of the negatives' weight. Otherwise the
+    Hard negatives, given by the mask `hard`, get half of the negatives' weight. Otherwise the
     hundreds of texts in a background would outweigh a card's own negatives.
     """
     groups = np.where(labels == 1, 0, 1 if hard is None else np.where(hard, 1, 2))
@@ -69,8 +69,8 @@ def balance_weights(labels: np.ndarray, hard: np.ndarray | None = None) -> np.nd
 def train_head(data: Labelled, options: HeadOptions) -> Head:
     """Train a head deterministically, with the strength that is best on held-out folds.
 
-    The criterion is the weighted log loss. With fewer than two texts of a label no fold can be
-    held out, and the head gets the second strength.
+    The criterion is the weighted log loss. If a label has fewer than two texts, no fold can be held
+    out, and the second strength is used.
     """
     folds = min(FOLDS, int(np.bincount(data.labels.astype(int), minlength=2).min()))
     losses = _measure_losses(data, options, folds) if folds > 1 else {}
@@ -139,7 +139,7 @@ def _copy_layers(head: Head) -> list[Layer]:
 
 
 def _initialise_layers(sizes: Sequence[int]) -> list[Layer]:
-    """Return zeros for a linear head, whose problem is convex, and small seeded noise otherwise."""
+    """Return zeros for a linear head, which has a convex loss, otherwise small seeded noise."""
     generator = torch.Generator().manual_seed(0)
     spread = 0.0 if len(sizes) == 2 else 0.5
     return [

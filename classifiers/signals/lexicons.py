@@ -1,4 +1,4 @@
-"""Lexicons: weighted linear-time patterns whose quoted and denied hits can be left out."""
+"""Lexicons: weighted linear-time patterns whose quoted and denied hits can be ignored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from classifiers.signals.quotation import Answer, is_quoted, read_answer
 from schemas.cards import LexiconOptions, Pattern, compile_pattern
 
 LOOK_BACK = 60
-"""Characters before a hit to search for a denial, within the hit's clause."""
+"""The characters before a hit that are searched for a denial, within the hit's clause."""
 
 DENIAL = re.compile(
     r"\b(?:not(?! (?:just|merely|only|simply)\b)|never|no(?!,)|nor|neither|without"
@@ -38,16 +38,16 @@ A comma ends it only before a new subject, so "avoid delve, tapestry" denies bot
 """
 
 PEEK = 8
-"""Characters after the start of a hit that may be needed to see that it begins a clause."""
+"""The characters after the start of a hit that show whether it begins a clause."""
 
 COUNTED = re.compile(
     r"(\\Q.*?(?:\\E|$)|\\[pPx]\{[^}]*\}|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])"
     r"|\{\d+(?:,\d*)?\}",
     re.DOTALL,
 )
-"""A counted repetition or, in the group, a quotation, an escape or a class.
+"""A counted repetition or, as a group, a quotation, an escape or a character class.
 
-The content of the group may look like a counted repetition, but isn't one.
+Text that matches the group may look like a counted repetition, but isn't one.
 """
 
 
@@ -120,9 +120,10 @@ class Lexicon:
         return self.options.denied == "ignore" and is_denied(text, hit.start)
 
     def score(self, text: str, hits: Sequence[Hit]) -> float:
-        """Return 1 - exp(-weight / scale), where weight is the total of the hits' capped weights.
+        """Return 1 - exp(-weight / scale), where weight is the sum of the hits' capped weights.
 
-        With `per_words`, the weight is first divided by the length of the text in those units.
+        With `per_words`, the weight is first divided by the text's length in units of that many
+        words.
         """
         counted: dict[str, int] = {}
         weight = 0.0
@@ -137,8 +138,9 @@ class Lexicon:
 class LexiconScores(NamedTuple):
     """The scores of texts with one lexicon.
 
-    `scores` is float32 [texts]. `spans` is int32 [texts, 2]: the characters of the first of the
-    heaviest hits, or zeros without a hit. `hits` has the characters of all hits by text.
+    `scores` is float32 [texts]. `spans` is int32 [texts, 2]: the start and end of the heaviest hit
+    (the first of several), or zeros if there is none. `hits` lists the start and end of all hits,
+    by text.
     """
 
     scores: np.ndarray
@@ -149,9 +151,9 @@ class LexiconScores(NamedTuple):
 def score_lexicons(lexicons: Sequence[Lexicon], texts: pa.LargeStringArray) -> list[LexiconScores]:
     """Score texts with every lexicon.
 
-    For each lexicon, a vectorised pass first leaves out the texts that it can't hit. One pass for
+    For each lexicon, a vectorised pass first rules out the texts that it can't hit. One pass for
     all lexicons would be slower, because the automaton of the union outgrows RE2's memory (40 s
-    against 1.1 s on 40,000 answers).
+    instead of 1.1 s on 40,000 answers).
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(
@@ -188,13 +190,13 @@ def _score_texts(
 def loosen_counts(pattern: str) -> str:
     """Return a pattern with `*` in place of every counted repetition.
 
-    It matches wherever `pattern` does, and its automaton is far smaller.
+    The new pattern matches wherever `pattern` does, and its automaton is far smaller.
     """
     return COUNTED.sub(lambda match: match[1] or "*", pattern)
 
 
 def is_denied(text: str, start: int) -> bool:
-    """Return whether the words of its clause before `start`, where a hit begins, deny it."""
+    """Return whether a hit that begins at `start` is denied by words before it in its clause."""
     begin = max(0, start - LOOK_BACK)
     for mark in CLAUSE.finditer(text, begin, start + PEEK):
         begin = min(mark.end(), start) if mark.start() <= start else begin

@@ -10,30 +10,30 @@ from typing import NamedTuple
 FENCE = re.compile("```")
 
 LINE_CONTEXT = 1_000
-"""Characters of a line on each side of a span that are searched for quotation marks."""
+"""The characters on each side of a span, in its line, that are searched for quotation marks."""
 
 WRAPPER = re.compile(
     r"\s*(?:<(?P<tag>[\w-]+)>(?P<tagged>.*)</(?P=tag)>|```\w*\n(?P<fenced>.*?)\n?```)\s*\Z",
     re.DOTALL,
 )
-"""An answer that is in one pair of tags, or in one code block, as a whole."""
+"""An answer that is enclosed as a whole in one pair of tags or one code block."""
 
 PAIRED = (("“", "”"), ("«", "»"))
-"""Quotation marks that differ in their opening and closing sign."""
+"""Quotation marks whose opening and closing characters differ."""
 
 MARK = re.compile('"')
 ESCAPED_MARK = re.compile(r'(?<!\\)(?:\\\\)*\\"')
 """A straight quotation mark inside a JSON string."""
 
 STRING_END = re.compile(r'(?<!\\)(?:\\\\)*"')
-"""The mark that begins or ends a JSON string."""
+"""The quotation mark that begins or ends a JSON string."""
 
 
 class Answer(NamedTuple):
-    """What is known of a whole answer: its code fences, and how far it is wrapped.
+    """The properties of a whole answer: its code fences, what it is wrapped in, whether it is JSON.
 
-    `begin` and `end` are the offsets of the answer inside tags, a code block and quotation marks
-    that enclose all of it. What encloses the whole answer quotes nothing.
+    `begin` and `end` are the offsets of the text inside tags, a code block and quotation marks that
+    enclose the whole answer. Being enclosed in these doesn't make text a quotation.
     """
 
     fences: list[int]
@@ -43,7 +43,7 @@ class Answer(NamedTuple):
 
 
 def read_answer(text: str) -> Answer:
-    """Return what is known of a text as a whole."""
+    """Return the properties of a text as a whole."""
     begin, end = _unwrap(text)
     is_json = _is_json(text[begin:end])
     if not is_json:
@@ -74,7 +74,7 @@ def _is_json(text: str) -> bool:
 
 
 def _strip_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
-    """Return the offsets inside the quotation marks that enclose all of a stretch, if any do."""
+    """Return the offsets inside quotation marks that enclose a whole stretch, if there are any."""
     inner = text[begin:end]
     stripped = inner.strip()
     for opening, closing in (('"', '"'), *PAIRED):
@@ -94,10 +94,10 @@ def find_fences(text: str) -> list[int]:
 def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> bool:
     """Return whether a span is in quotation marks, in a quoted line, or in code.
 
-    Quotation marks must be a pair in the span's line, at most `LINE_CONTEXT` characters away, so a
-    text with many hits takes time in proportion to its length. A mark after a letter or a digit
-    opens no pair: it is an inch mark or an apostrophe. A caller with many spans can pass the result
-    of `read_answer`.
+    Quotation marks must be a pair in the span's line, at most `LINE_CONTEXT` characters away, so
+    the time for a text with many hits is proportional to its length. A mark after a letter or a
+    digit doesn't open a pair: it is an inch mark or an apostrophe. A caller with many spans can
+    pass the result of `read_answer`.
     """
     answer = read_answer(text) if answer is None else answer
     if not answer.is_json and bisect_left(answer.fences, start) % 2:
@@ -112,7 +112,7 @@ def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> 
     if answer.is_json:
         before, after, mark = *_cut_to_string(before, after), ESCAPED_MARK
         if before.lstrip()[:1] in ("{", "["):
-            return False  # JSON in a string of JSON, as the arguments of a tool call
+            return False  # JSON inside a JSON string, such as the arguments of a tool call
     return (
         any(
             before.rfind(opening) > before.rfind(closing) and closing in after
@@ -124,7 +124,7 @@ def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> 
 
 
 def _cut_to_string(before: str, after: str) -> tuple[str, str]:
-    """Return what is before and after a span in the JSON string that holds it."""
+    """Return the text before and after a span, within the JSON string that holds the span."""
     begin = max((match.end() for match in STRING_END.finditer(before)), default=0)
     end = STRING_END.search(after)
     return before[begin:], after[: end.start()] if end else after

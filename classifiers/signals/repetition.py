@@ -1,4 +1,4 @@
-"""Degenerate loops: the share of a text that repeats the words directly before."""
+"""Degenerate loops: words that a text repeats again and again, directly one after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from schemas.cards import RepetitionOptions
 
 LONGEST_PERIOD = 80
-"""The longest unit, in words, whose repetition counts. It is the length of a paragraph."""
+"""The longest unit, in words, whose repetition counts: about a paragraph."""
 
 FEWEST_COPIES = 3
 """The fewest consecutive copies that make a loop. Two copies are normal, as in a chorus."""
@@ -30,12 +30,12 @@ SYMBOL = re.compile(r"[<>{}\[\]|\\=;$&#_/]")
 MOST_NUMBERS = 0.25
 """The largest share of numbers among the words and numbers of a line of prose.
 
-A line with more is structured: a row of a table, a record, a line of code. Such lines differ in
-their numbers. "Step 2: I am sorry" has one number among five.
+A line with more is structured: a table row, a record, a line of code. Such lines differ in their
+numbers. "Step 2: I am sorry" has one number among five words and numbers.
 """
 
 MOST_SYMBOLS = 0.2
-"""The largest share of symbols of code and markup among the characters of a line of prose."""
+"""The largest share of code and markup symbols among the characters of a line of prose."""
 
 
 class Loop(NamedTuple):
@@ -47,13 +47,14 @@ class Loop(NamedTuple):
 
 
 def find_loop(text: str, options: RepetitionOptions) -> Loop:
-    """Return the longest loop of a text, or zeros if there is none.
+    """Return the longest loop in a text, or zeros if there is none.
 
-    The score is the loop's number of words, as a share of `span` words or of all words if they are
-    fewer. Words are compared without case. Punctuation is skipped, so that a ruled line isn't a
-    loop. Numbers are skipped in prose and at the beginning of a line, so that numbering doesn't
-    hide a loop. In structured lines they are compared, so that the rows of a table aren't one. They
-    never count as words. A word of more than `LONG_WORD` characters counts as single letters.
+    The score is the number of words in the loop, as a share of `span` words, or of all words if
+    there are fewer. Words are compared case-insensitively. Punctuation is skipped, so that a ruled
+    line isn't a loop. Numbers are skipped in prose and at the beginning of a line, so that
+    numbering doesn't hide a loop. In structured lines, numbers are compared, so that the rows of a
+    table aren't a loop, but they never count as words. A word longer than `LONG_WORD` characters is
+    treated as a sequence of letters.
     """
     tokens = [token for line in LINE.findall(text) for token in _split_line(line)]
     first, length = _find_longest_loop(tokens)
@@ -74,13 +75,13 @@ def _split_line(line: str) -> list[str]:
     has_digit = DIGIT.search(line) is not None
     found = TOKEN.findall(line, _skip_numbering(line) if has_digit else 0)
     if not has_digit and len(max(found, key=len, default="")) <= LONG_WORD:
-        return [word.lower() for word in found]  # most lines, which is much quicker
+        return [word.lower() for word in found]  # a much quicker path, which most lines take
     structured = _is_structured(line, found)
     return [piece.lower() for word in found for _, piece in _cut_word(word, structured)]
 
 
 def _locate_tokens(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the first character of each token of a text, and the one after its last."""
+    """Yield the start and end of each token in a text."""
     for line in LINE.finditer(text):
         found = list(TOKEN.finditer(text, line.start() + _skip_numbering(line[0]), line.end()))
         structured = _is_structured(line[0], [match[0] for match in found])
@@ -95,7 +96,7 @@ def _skip_numbering(line: str) -> int:
 
 
 def _cut_word(word: str, structured: bool) -> Iterator[tuple[int, str]]:
-    """Yield the tokens of a word or a number, each with its offset in it."""
+    """Yield the tokens that a word or number consists of, each with its offset."""
     if word[0].isdecimal():
         if structured:
             yield 0, word
@@ -112,9 +113,9 @@ def _is_structured(line: str, found: Sequence[str]) -> bool:
 
 
 def _find_longest_loop(tokens: Sequence[str]) -> tuple[int, int]:
-    """Return the index of the first token and the number of tokens of the longest loop.
+    """Return the index of the longest loop's first token, and its number of tokens.
 
-    Loops of fewer than `FEWEST_WORDS` tokens may be left out.
+    Loops of fewer than `FEWEST_WORDS` tokens may be missed.
     """
     numbers: dict[str, int] = {}
     ids = np.array([numbers.setdefault(token, len(numbers)) for token in tokens], np.int32)
@@ -122,7 +123,7 @@ def _find_longest_loop(tokens: Sequence[str]) -> tuple[int, int]:
     for period in range(1, min(LONGEST_PERIOD, len(ids) // FEWEST_COPIES) + 1):
         same = ids[period:] == ids[:-period]
         needed = max(period * (FEWEST_COPIES - 1), FEWEST_WORDS - period, best[1] - period + 1)
-        if np.count_nonzero(same) < needed:  # most periods, without a search for runs
+        if np.count_nonzero(same) < needed:  # rules out most periods without a search for runs
             continue
         start, run = _find_longest_run(same)
         if run >= needed:

@@ -1,4 +1,4 @@
-"""Sequence-classification checkpoints from Hugging Face as a signal: one label's probability."""
+"""Hugging Face sequence-classification checkpoints as a signal: one label's probability."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@
 #     --speed 40 --price 0.85 --budget 200 --input gs://BUCKET/corpus --output gs://BUCKET/run \
 #     [--traits T] [--signals S] [--bank B] [--config F] [-- more options of `congener filter`]
 #
-# --speed is how many times faster than this machine each of the machines is, as you measured it;
-# --price is the price of a machine for an hour. Without --accelerator the run is scored on CPUs in
-# fp32. With PRINT=1 the commands are printed and not run.
+# --speed says how many times as fast as this machine each machine is, as you measured it; --price
+# is the price of a machine per hour. Without --accelerator, the run is scored on CPUs in fp32. With
+# PRINT=1, the commands are printed but not run.
 set -euo pipefail
 
 usage() { sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2; }

@@ -1,4 +1,4 @@
-"""The entry of a Flex Template: everything else is in the package, so that nothing is pickled."""
+"""The entry point of a Flex Template: all other code is in the package, so nothing is pickled."""
 
 from pipelines.cli.flex_template import run_template
 

@@ -6,15 +6,15 @@ export PYTHONSAFEPATH=1 # Python processes import nothing from the current folde
 
 usage() {
   cat <<'TEXT'
-deploy/flink/local.sh fetch [--flink 1.20]   fetch the jars and check their digests, as up does
+deploy/flink/local.sh fetch [--flink 1.20]   fetch the jars and check their digests, like up
 deploy/flink/local.sh up [--flink 1.20] [--task-managers 2] [--slots 1] [--network private|host]
 deploy/flink/local.sh run COMMAND...         run a command in the cluster's network, for example
                                              run congener filter --runner flink ...
 deploy/flink/local.sh status                 exit code 0: all parts are up; 1: some are; 3: none is
 deploy/flink/local.sh down                   end all parts
 
-The cluster has its own network with nothing but loopback, because Beam's servers listen on every
-address, and whoever reaches them can run code. Where namespaces aren't allowed, `--network host`
+The cluster has its own network with only a loopback interface, because Beam's servers listen on
+every address, and whoever reaches them can run code. Where namespaces aren't allowed, `--network host`
 uses the machine's network instead.
 
 CONGENER_FLINK_STATE   process ids, logs, configuration (default: ~/.local/state/congener-flink)
@@ -37,7 +37,7 @@ check_jars() { (cd "$1" && sha256sum --check --quiet --strict "$2"); }
 
 fetch() {
   local digests=$here/artifacts-$flink.sha256 folder=$jars/$flink attempt
-  [ -f "$digests" ] || fail "the jars of Flink $flink aren't pinned; these are: $(list_pinned)"
+  [ -f "$digests" ] || fail "the jars of Flink $flink aren't pinned; pinned are $(list_pinned)"
   if [ -d "$folder" ] && check_jars "$folder" "$digests" >/dev/null 2>&1; then return; fi
   command -v mvn >/dev/null || fail "mvn, which fetches the jars, isn't installed"
   mkdir -p "$jars"
@@ -59,7 +59,7 @@ fetch() {
 
 alive() { [ -f "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null && ! foreign "$1"; }
 
-foreign() { # whether the process is another program's, as after a reboot
+foreign() { # whether the process belongs to another program, which can happen after a reboot
   local words; words=/proc/$(cat "$1")/cmdline
   [ -r "$words" ] && ! tr '\0' ' ' <"$words" | grep -q "local.sh supervise"
 }
@@ -112,14 +112,14 @@ up() {
   if alive "$state/pid/supervisor"; then fail "a cluster is up already (state in $state)"; fi
   command -v java >/dev/null || fail "java isn't installed; Flink needs version 11 or 17"
   "$python" -c 'import pipelines.engines.worker_pool' \
-    || fail "$python doesn't have congener installed; set PYTHON to one that has"
+    || fail "$python doesn't have congener installed; set PYTHON to a Python that has"
   fetch
   configure
   local space=()
   if [ "$network" = private ]; then
     space=(unshare --net)
     [ "$(id -u)" = 0 ] || space=(unshare --user --map-root-user --net)
-    "${space[@]}" true || fail "this machine allows no separate network for the cluster; \
+    "${space[@]}" true || fail "this machine doesn't allow a separate network for the cluster; \
 with --network host, Beam listens on every address of the machine"
   fi
   setsid "${space[@]}" "$here/local.sh" supervise "$flink" "$managers" "$slots" \
@@ -178,7 +178,7 @@ supervise() {
   wait
 }
 
-down() { # everything that the supervisor started is in its session
+down() { # end the supervisor's session, which everything that it started belongs to
   if [ -f "$state/pid/supervisor" ] && ! foreign "$state/pid/supervisor"; then
     local session deadline=$((SECONDS + 15))
     session=$(cat "$state/pid/supervisor")
@@ -199,7 +199,7 @@ status() {
   parts || exit 1
 }
 
-main() { # bash reads a function whole, so that the file may change while it runs
+main() { # a function, because bash reads it as a whole, and the file may then change while it runs
   local command=${1:-help}
   [ $# = 0 ] || shift
   case $command in

@@ -254,7 +254,7 @@ def test_a_card_of_another_id_is_refused(files):
     description["digest"] = digest_config(
         {key: value for key, value in description.items() if key != "digest"}
     )
-    with pytest.raises(ModelError, match="trait 'rain-talk' has a card of another id"):
+    with pytest.raises(ModelError, match="the card of trait 'rain-talk' has a different id"):
         read_bank(make_reader({**files, INDEX_FILE: json.dumps(description).encode()}), "bank")
 
 

@@ -190,7 +190,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
 def test_two_cards_of_one_id_are_refused(card_folder):
     """The message names both folders, because either may be the wrong one."""
     folder = card_folder("ai-disclaimer", positives=DOZEN)
-    with pytest.raises(CardError, match=r"has id 'ai-disclaimer', and so has") as caught:
+    with pytest.raises(CardError, match=r"has the same id as .*: 'ai-disclaimer'") as caught:
         find_cards(["ai-disclaimer", str(folder)])
     assert str(folder.resolve()) in str(caught.value)
     assert str(LIBRARY / "ai-disclaimer") in str(caught.value)

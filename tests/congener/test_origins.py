@@ -72,7 +72,7 @@ def test_a_package_of_somebody_else_is_named_in_one_line(hostile):
     assert out.count("\n") == 1
     assert f"needs its own package 'schemas' in {INSTALL_FOLDER}" in out
     assert str(folder / "schemas") in out
-    assert "rename that folder, or start Python in another folder" in out
+    assert "rename that folder, or start Python in a different folder" in out
     assert not marker.exists(), "nothing of the folder was run"
 
 

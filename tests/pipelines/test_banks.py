@@ -219,7 +219,7 @@ def test_a_banks_trait_names_are_its_cards_ids(config, tmp_path):
     bank = prepare_bank(config).bank
     bank.traits["../../outside"] = bank.traits.pop("heron")
     save_bank(bank, str(tmp_path / "a" / "b" / "bank"))
-    with pytest.raises(ModelError, match="card of another id"):
+    with pytest.raises(ModelError, match="has a different id"):
         load_bank(str(tmp_path / "a" / "b" / "bank"))
 
 

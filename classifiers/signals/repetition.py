@@ -20,18 +20,23 @@ FEWEST_WORDS = 12
 """The fewest words that make a loop. Shorter ones are emphasis ("no, no, no")."""
 
 LONG_WORD = 40
-TOKEN = re.compile(r"[^\W\d_]+|\d+(?:[.,:/-]\d+)*")
+WORD = re.compile(r"[^\W\d_]+")
+TOKEN = re.compile(r"[^\W\d_]\w{0,40}?\d\w*|[^\W\d_]+|\d+(?:[.,:/-]\d+)*")
+"""A name with a digit in it such as `step_2`, a word, or a number."""
+
 NUMBERING = re.compile(r"\s*(?:[-*•]\s*)?\d+[.):]")
 DIGIT = re.compile(r"\d")
 LINE = re.compile(r"[^\n]+")
 
 SYMBOL = re.compile(r"[<>{}\[\]|\\=;$&#_/]")
+KEY = re.compile(r"""["']\s*:""")
+"""The end of a key in a record, as JSON and Python write it."""
 
-MOST_NUMBERS = 0.25
-"""The largest share of numbers among the words and numbers of a line of prose.
+FEWEST_NUMBERS = 0.25
+"""The smallest share of numbers among the words and numbers of a structured line.
 
-A line with more is structured: a table row, a record, a line of code. Such lines differ in their
-numbers. "Step 2: I am sorry" has one number among five words and numbers.
+A table row, a record and a line of code are structured. Such lines differ in their numbers. "Step
+2: I am sorry" is prose, with one number among five words and numbers.
 """
 
 MOST_SYMBOLS = 0.2
@@ -54,7 +59,7 @@ def find_loop(text: str, options: RepetitionOptions) -> Loop:
     line isn't a loop. Numbers are skipped in prose and at the beginning of a line, so that
     numbering doesn't hide a loop. In structured lines, numbers are compared, so that the rows of a
     table aren't a loop, but they never count as words. A word longer than `LONG_WORD` characters is
-    treated as a sequence of letters.
+    treated as a sequence of letters, and a line of single letters, such as a grid's row, as a word.
     """
     tokens = [token for line in LINE.findall(text) for token in _split_line(line)]
     first, length = _find_longest_loop(tokens)
@@ -72,22 +77,33 @@ def _count_words(tokens: Iterable[str]) -> int:
 
 def _split_line(line: str) -> list[str]:
     """Return the words of a line in lower case, and its numbers if it is structured."""
-    has_digit = DIGIT.search(line) is not None
-    found = TOKEN.findall(line, _skip_numbering(line) if has_digit else 0)
-    if not has_digit and len(max(found, key=len, default="")) <= LONG_WORD:
-        return [word.lower() for word in found]  # a much quicker path, which most lines take
-    structured = _is_structured(line, found)
-    return [piece.lower() for word in found for _, piece in _cut_word(word, structured)]
+    if DIGIT.search(line) is None:
+        found = WORD.findall(line)
+        longest = len(max(found, key=len, default=""))
+        if 1 < longest <= LONG_WORD:
+            return [word.lower() for word in found]  # a much quicker path, which most lines take
+    return [piece.lower() for _, _, piece in _cut_line(line)]
 
 
 def _locate_tokens(text: str) -> Iterator[tuple[int, int]]:
     """Yield the start and end of each token in a text."""
     for line in LINE.finditer(text):
-        found = list(TOKEN.finditer(text, line.start() + _skip_numbering(line[0]), line.end()))
-        structured = _is_structured(line[0], [match[0] for match in found])
-        for match in found:
-            for offset, piece in _cut_word(match[0], structured):
-                yield match.start() + offset, match.start() + offset + len(piece)
+        for start, end, _ in _cut_line(line[0]):
+            yield line.start() + start, line.start() + end
+
+
+def _cut_line(line: str) -> Iterator[tuple[int, int, str]]:
+    """Yield the tokens of a line, each with the offsets of its first character and of its end."""
+    found = list(TOKEN.finditer(line, _skip_numbering(line)))
+    words = [match[0] for match in found]
+    if 1 < len(words) <= LONG_WORD and all(len(word) == 1 and word.isalpha() for word in words):
+        yield found[0].start(), found[-1].end(), "".join(words)
+        return
+    structured = _is_structured(line, words)
+    for match in found:
+        for offset, piece in _cut_word(match[0], structured):
+            start = match.start() + offset
+            yield start, start + len(piece), piece
 
 
 def _skip_numbering(line: str) -> int:
@@ -108,8 +124,9 @@ def _cut_word(word: str, structured: bool) -> Iterator[tuple[int, str]]:
 
 def _is_structured(line: str, found: Sequence[str]) -> bool:
     numbers = sum(word[0].isdecimal() for word in found)
-    symbols = len(SYMBOL.findall(line))
-    return numbers > MOST_NUMBERS * len(found) or symbols > MOST_SYMBOLS * len(line)
+    if numbers >= FEWEST_NUMBERS * len(found) or KEY.search(line):
+        return True
+    return len(SYMBOL.findall(line)) > MOST_SYMBOLS * len(line)
 
 
 def _find_longest_loop(tokens: Sequence[str]) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -192,6 +194,11 @@ STRUCTURED = {
     "table": lambda n: f"| {n} | calm |",
     "logs": lambda n: f"2026-03-{n % 28 + 1:02d} 06:{n % 60:02d} INFO tide read",
     "arithmetic": lambda n: f"Step {n}: add {n} to {n * n} and get {n * n + n}.",
+    "calls": lambda n: f"if err := step{n}(ctx); err != nil return nil, err",
+    "names": lambda n: f"buoy_{n}_depth is read from the gauge",
+    "assembly": lambda n: f"mov eax, [rbx+{n * 4}]",
+    "plan": lambda n: f"Week {n}: Monday run {n} km, Wednesday run {n + 2} km, Sunday {n * 3} km",
+    "records of Python": lambda n: f"{{'buoy': {n}, 'state': 'calm', 'side': 'north'}},",
 }
 
 
@@ -213,6 +220,22 @@ def test_a_list_that_repeats_its_item_is_a_loop_whatever_its_numbers():
     """The number of a list item is skipped, though half of the line is a number."""
     text = "\n".join(f"{number}. Guillemot" for number in range(1, 60))
     assert find_loop(text, OPTIONS).score == 1.0
+
+
+def test_records_on_one_line_are_no_loop():
+    """Records that differ in their numbers are no loop, even if all are on one line."""
+    rows = [{"id": number, "state": "calm", "side": "north", "kind": "buoy"} for number in range(40)]
+    assert find_loop(json.dumps(rows), OPTIONS).score == 0.0
+    assert find_loop(json.dumps([rows[0]] * 40), OPTIONS).score == 1.0
+
+
+def test_the_rows_of_a_grid_are_words():
+    """A line of single letters is one word, so boards and truth tables are no loops."""
+    board = "\n".join(" | ".join("XO"[(row + column) % 2] for column in range(5)) for row in range(5))
+    assert find_loop(board, OPTIONS).score == 0.0
+    loop = find_loop(f"{board}\n" * 12, OPTIONS)
+    assert (loop.score, loop.start, loop.end) == (1.0, 0, len(board + "\n") * 12 - 1)
+    assert find_loop("a " * 200, OPTIONS).score == 1.0
 
 
 def test_numbers_alone_are_never_a_loop():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
+from collections.abc import Iterator
 from typing import NamedTuple
 
-FENCE = re.compile("```")
+FENCE = re.compile(r"```|^[ \t]*~~~", re.MULTILINE)
 
 LINE_CONTEXT = 1_000
 """The characters on each side of a span, in its line, that are searched for quotation marks."""
@@ -18,37 +19,70 @@ WRAPPER = re.compile(
 )
 """An answer that is enclosed as a whole in one pair of tags or one code block."""
 
-PAIRED = (("“", "”"), ("«", "»"))
-"""Quotation marks whose opening and closing characters differ."""
+PAIRED = (
+    *(("“", "”"), ("„", "“"), ("„", "”"), ("«", "»"), ("‹", "›"), ("‚", "‘")),
+    *(("「", "」"), ("『", "』"), ("``", "''")),
+    *((f"<{tag}>", f"</{tag}>") for tag in ("code", "pre", "blockquote", "q")),
+)
+"""Quotation marks whose opening and closing characters differ, and tags that quote."""
 
-MARK = re.compile('"')
+REVERSED = ("»", "«")
+"""The marks of a line whose first guillemet is a closing one, as German and Danish set them."""
+
+MARK = re.compile('"|&quot;')
+CURLY_MARK = re.compile("”")
 ESCAPED_MARK = re.compile(r'(?<!\\)(?:\\\\)*\\"')
 """A straight quotation mark inside a JSON string."""
+
+SINGLE_OPENING = re.compile(
+    r"(?<![\w'])'(?=[^\W\d])(?!(?:tis|twas|em|til|cause|bout|n)\b)|‘", re.IGNORECASE
+)
+SINGLE_CLOSING = re.compile(r"(?<=[\w.,!?…)])['’](?![\w'])")
+"""Single marks at the edges of words. Those inside words are apostrophes."""
 
 STRING_END = re.compile(r'(?<!\\)(?:\\\\)*"')
 """The quotation mark that begins or ends a JSON string."""
 
+JSON_OPENING = re.compile(r"[{\[]\s*[\"{\[]")
+RECORD_OPENING = re.compile(r"\s*[{\[]\s*(?:\{\s*)?[\"']")
+"""The beginning of an answer that is a record, even if it is damaged or written as in Python."""
+
+JSON_SEPARATOR = re.compile(r"[\s,]*")
+
+MOST_OPENINGS = 20
+"""Brackets of an answer at which JSON is looked for."""
+
+JSON_SHARE = 0.5
+"""The share of an answer above which the JSON in it is the answer, with words around it."""
+
 
 class Answer(NamedTuple):
-    """The properties of a whole answer: its code fences, what it is wrapped in, whether it is JSON.
+    """The properties of a whole answer: its code fences, what it is wrapped in, and its JSON.
 
     `begin` and `end` are the offsets of the text inside tags, a code block and quotation marks that
-    enclose the whole answer. Being enclosed in these doesn't make text a quotation.
+    enclose the whole answer. Being enclosed in these doesn't make text a quotation. `json_begin`
+    and `json_end` are the offsets of the JSON that makes up the answer, and equal if none does.
     """
 
     fences: list[int]
     begin: int
     end: int
-    is_json: bool
+    json_begin: int = 0
+    json_end: int = 0
+
+    @property
+    def is_json(self) -> bool:
+        """Return whether the answer is JSON, whose strings are the answer's own words."""
+        return self.json_end > self.json_begin
 
 
 def read_answer(text: str) -> Answer:
     """Return the properties of a text as a whole."""
     begin, end = _unwrap(text)
-    is_json = _is_json(text[begin:end])
-    if not is_json:
-        begin, end = _strip_quotes(text, begin, end)
-    return Answer(find_fences(text), begin, end, is_json)
+    found = _find_json(text, begin, end)
+    if found is None:
+        return Answer(find_fences(text), *_strip_quotes(text, begin, end))
+    return Answer(find_fences(text), begin, end, *found)
 
 
 def _unwrap(text: str) -> tuple[int, int]:
@@ -61,34 +95,69 @@ def _unwrap(text: str) -> tuple[int, int]:
     return match.span(name)
 
 
-def _is_json(text: str) -> bool:
-    """Return whether a text is a JSON object or list; its strings are the answer's own words."""
-    stripped = text.strip()
-    if stripped[:1] + stripped[-1:] not in ("{}", "[]"):
-        return False
-    try:
-        json.loads(stripped)
-    except (ValueError, RecursionError):
-        return False
-    return True
+def _find_json(text: str, begin: int, end: int) -> tuple[int, int] | None:
+    """Return the offsets of the JSON that makes up most of a stretch, or None.
+
+    JSON that is cut short or has a mistake counts if the stretch begins with it.
+    """
+    needed = JSON_SHARE * len(text[begin:end].strip())
+    for first, last in _list_json(text, begin, end):
+        if last - first > needed:
+            return first, last
+    opening = RECORD_OPENING.match(text, begin, end)
+    return (begin, end) if opening else None
+
+
+def _list_json(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the offsets of each run of JSON objects and lists, apart from those inside others."""
+    decoder, after = json.JSONDecoder(), begin
+    for _ in range(MOST_OPENINGS):
+        opening = JSON_OPENING.search(text, after, end)
+        if opening is None:
+            return
+        first = after = opening.start()
+        while after < end and text[after] in "{[":
+            try:
+                _, last = decoder.raw_decode(text, after)
+            except (ValueError, RecursionError):
+                break
+            after = _skip(JSON_SEPARATOR, text, last)
+        else:
+            last = after
+        if after > first:
+            yield first, min(after, end)
+        after = max(after, first + 1)
+
+
+def _skip(pattern: re.Pattern[str], text: str, start: int) -> int:
+    match = pattern.match(text, start)
+    return match.end() if match else start
 
 
 def _strip_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
     """Return the offsets inside quotation marks that enclose a whole stretch, if there are any."""
     inner = text[begin:end]
     stripped = inner.strip()
-    for opening, closing in (('"', '"'), *PAIRED):
-        inside = stripped[1:-1]
-        encloses = stripped[:1] == opening and stripped[-1:] == closing
-        if encloses and inside and opening not in inside and closing not in inside:
-            first = begin + inner.index(opening) + 1
+    for opening, closing in (('"', '"'), ("'", "'"), ("‘", "’"), *PAIRED):
+        inside = stripped[len(opening) : -len(closing)]
+        encloses = stripped.startswith(opening) and stripped.endswith(closing)
+        if encloses and inside and not _has_mark(inside, opening, closing):
+            first = begin + inner.index(opening) + len(opening)
             return first, first + len(inside)
     return begin, end
 
 
+def _has_mark(text: str, opening: str, closing: str) -> bool:
+    """Return whether a text has one of the marks of a pair; apostrophes in words are none."""
+    if opening in "'‘":
+        return bool(SINGLE_OPENING.search(text) or SINGLE_CLOSING.search(text))
+    return opening in text or closing in text
+
+
 def find_fences(text: str) -> list[int]:
     """Return the offsets of a text's code fences."""
-    return [match.start() for match in FENCE.finditer(text)] if "```" in text else []
+    fenced = "```" in text or "~~~" in text
+    return [match.start() for match in FENCE.finditer(text)] if fenced else []
 
 
 def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> bool:
@@ -100,7 +169,8 @@ def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> 
     pass the result of `read_answer`.
     """
     answer = read_answer(text) if answer is None else answer
-    if not answer.is_json and bisect_left(answer.fences, start) % 2:
+    in_json = answer.json_begin <= start < answer.json_end
+    if not in_json and bisect_left(answer.fences, start) % 2:
         return True
     head = text.rfind("\n", max(0, start - LINE_CONTEXT), start) + 1 or max(0, start - LINE_CONTEXT)
     tail = text.find("\n", end, end + LINE_CONTEXT)
@@ -108,19 +178,46 @@ def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> 
     before, after = text[head:start], text[end : min(tail, answer.end)]
     if before.lstrip().startswith(">"):
         return True
-    mark = MARK
-    if answer.is_json:
-        before, after, mark = *_cut_to_string(before, after), ESCAPED_MARK
-        if before.lstrip()[:1] in ("{", "["):
-            return False  # JSON inside a JSON string, such as the arguments of a tool call
+    if not in_json:
+        first, last = text[start : start + 1], text[end - 1 : end]
+        return _is_between(before, after, MARK) or _is_between_single(before + first, last + after)
+    before, after = _cut_to_string(before, after)
+    if before.lstrip()[:1] in ("{", "["):
+        return False  # JSON inside a JSON string, such as the arguments of a tool call
+    return _is_between(before, after, ESCAPED_MARK)
+
+
+def _is_between(before: str, after: str, mark: re.Pattern[str]) -> bool:
+    """Return whether what is before and after a span ends and begins inside a pair of marks."""
     return (
         any(
             before.rfind(opening) > before.rfind(closing) and closing in after
-            for opening, closing in PAIRED
+            for opening, closing in _list_pairs(before)
         )
         or (_is_open(before, mark) and mark.search(after) is not None)
         or (before.count("`") % 2 == 1 and "`" in after)
+        or ("''" not in before and before.count("``") % 2 == 1 and "``" in after)
+        or ("“" not in before and _is_open(before, CURLY_MARK) and "”" in after)
     )
+
+
+def _list_pairs(before: str) -> Iterator[tuple[str, str]]:
+    """Yield the pairs of marks that may quote a span, given what is before it."""
+    opening, closing = before.find("«"), before.find("»")
+    yield from PAIRED
+    if closing >= 0 and (opening < 0 or closing < opening):
+        yield REVERSED
+
+
+def _is_between_single(before: str, after: str) -> bool:
+    """Return whether a span is between single quotation marks, which may be apostrophes too.
+
+    `before` ends with the first character of the span, and `after` begins with its last one.
+    """
+    openings = [match.start() for match in SINGLE_OPENING.finditer(before)]
+    closings = [match.start() for match in SINGLE_CLOSING.finditer(before)]
+    is_open = bool(openings) and openings[-1] > max(closings, default=-1)
+    return is_open and SINGLE_CLOSING.search(after) is not None
 
 
 def _cut_to_string(before: str, after: str) -> tuple[str, str]:

@@ -28,6 +28,18 @@ QUOTED = [
     "```\nprint(as an AI)\n```\nDone.",
     "Text.\n```python\nx = as an AI\n```",
     "```\na\n```\nand\n```\nas an AI",
+    "~~~\nas an AI\n~~~\nDone.",
+    "Er sagte: „as an AI“ und ging.",
+    "Powiedział: „as an AI” i wyszedł.",
+    "Han sa: ”as an AI” i går.",
+    "Er sagte: »as an AI« und ging.",
+    "彼は「as an AI」と言った。",
+    "He said ``as an AI.''",
+    "The string ``as an AI`` is common.",
+    "It printed 'as an AI.' and stopped.",
+    "It printed ‘as an AI’ and stopped.",
+    "It prints <code>as an AI</code> first.",
+    "He wrote &quot;as an AI&quot; on it.",
 ]
 SPOKEN = [
     "as an AI I refuse.",
@@ -40,6 +52,13 @@ SPOKEN = [
     'A "quoted\nline" ends; as an AI I go on.',
     "a > b, so as an AI I agree.",
     "She said “one\nas an AI two” three.",
+    "'Tis late. as an AI I wait. The boys' club is shut.",
+    "In the '90s it ran. as an AI I say so. It was the boys' club.",
+    "It's the 'left' one, and as an AI I don't 'see' it.",
+    "It’s true, as an AI I don’t see the boys’ club.",
+    "``Hello'' he said. as an AI I wait. ``Bye''",
+    "“One” as an AI “two”",
+    "Use ~~~ for a fence.\nas an AI I do.",
 ]
 
 
@@ -89,6 +108,16 @@ WRAPPED = [
     '```json\n{"answer": "as an AI I refuse"}\n```',
     '<out>{"a": ["as an AI"]}</out>',
     '[{"name": "find", "arguments": "{\\"query\\": \\"as an AI\\"}"}]',
+    "'as an AI I don't.'",
+    "‘as an AI I don’t.’",
+    '{"answer": "as an AI"}\n{"answer": "x", "note": "y"}',
+    '{"answer": "as an AI", "note": "x", "more": "ye',
+    '{"answer": "as an AI", "ok": true,}',
+    "{'answer': 'as an AI I refuse.', 'note': 'x'}",
+    '{"answer": "as an AI I refuse"}\n\nI hope this helps!',
+    'Here is the JSON:\n\n```json\n{"answer": "as an AI", "note": "none so far"}\n```\nBye.',
+    '<function=reply>{"text": "as an AI", "to": "everybody who asked"}</function>',
+    '[1] says so: {"text": "as an AI", "to": "everybody who asked"}',
 ]
 
 
@@ -102,6 +131,9 @@ NOT_WRAPPED = [
     '"as an AI" and "as a model" are telltales',
     '```python\nprint("as an AI")\n```',
     '{"answer": "She said \\"as an AI I refuse\\" twice."}',
+    'In the example, the line {"text": "as an AI"} is what the tool has sent to the server.',
+    '```python\nx = {"a": 1}\nprint("as an AI", x)\nprint("as an AI", [x, x, x])\n```\nDone.',
+    "“as an AI” and “as a model” are telltales",
 ]
 
 
@@ -130,9 +162,18 @@ def test_a_quotation_may_end_after_a_digit():
     assert find_hits('He wrote "room 27" and then, as an AI, "left".') == ["as an AI"]
 
 
-def test_damaged_json_is_text():
-    """JSON that doesn't parse, or is nested beyond what can be parsed, is read as text."""
-    assert not read_answer('{"a": ').is_json
+def test_json_with_words_around_it_has_its_own_offsets():
+    """Only what is inside the JSON is in its strings; marks outside quote as they do elsewhere."""
+    record = json.dumps({"answer": "Sure.", "note": "as an AI", "more": "and so on"})
+    text = f'as an AI I "do".\n{record}\nSo "as an AI".'
+    answer = read_answer(text)
+    assert text[answer.json_begin : answer.json_end].strip().startswith('{"answer"')
+    assert find_hits(text) == ["as an AI", "as an AI"]
+
+
+def test_json_that_can_not_be_read_is_text():
+    """Brackets without a string, and JSON nested beyond what can be parsed, are read as text."""
+    assert not read_answer("{a: 1").is_json
     assert not read_answer("[" * 100_000 + "]" * 100_000).is_json
     assert not read_answer("").is_json
 

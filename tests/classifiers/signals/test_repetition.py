@@ -224,14 +224,18 @@ def test_a_list_that_repeats_its_item_is_a_loop_whatever_its_numbers():
 
 def test_records_on_one_line_are_no_loop():
     """Records that differ in their numbers are no loop, even if all are on one line."""
-    rows = [{"id": number, "state": "calm", "side": "north", "kind": "buoy"} for number in range(40)]
+    rows = [
+        {"id": number, "state": "calm", "side": "north", "kind": "buoy"} for number in range(40)
+    ]
     assert find_loop(json.dumps(rows), OPTIONS).score == 0.0
     assert find_loop(json.dumps([rows[0]] * 40), OPTIONS).score == 1.0
 
 
 def test_the_rows_of_a_grid_are_words():
     """A line of single letters is one word, so boards and truth tables are no loops."""
-    board = "\n".join(" | ".join("XO"[(row + column) % 2] for column in range(5)) for row in range(5))
+    board = "\n".join(
+        " | ".join("XO"[(row + column) % 2] for column in range(5)) for row in range(5)
+    )
     assert find_loop(board, OPTIONS).score == 0.0
     loop = find_loop(f"{board}\n" * 12, OPTIONS)
     assert (loop.score, loop.start, loop.end) == (1.0, 0, len(board + "\n") * 12 - 1)

@@ -16,14 +16,17 @@ OutputFormat = Literal["input", "parquet", "jsonl"]
 Transcripts = Literal["detect", "cut", "whole"]
 
 FORMATS: dict[FormatName, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "messages": (("messages",), ("system",)),
-    "conversations": (("conversations",), ("system",)),
+    "messages": (("messages",), ("system", "rejected_response")),
+    "conversations": (("conversations",), ("system", "rejected_response")),
     "preference": (
         ("chosen", "rejected"),
         ("system", "history", "prompt", "conversations", "instruction", "input"),
     ),
     "alpaca": (("instruction", "output"), ("system", "history", "input", "thinking")),
-    "completion": (("prompt", "completion"), ("system", "thinking")),
+    "completion": (
+        ("prompt", "completion"),
+        ("system", "history", "thinking", "rejected_response"),
+    ),
     "text": (("text",), ("thinking",)),
 }
 """The columns of each format: first those it requires, then those it reads if they exist."""

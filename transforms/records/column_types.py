@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from transforms.records.columns import is_list
-from transforms.records.parts import CONTENTS, ROLE_FIELDS
+from transforms.records.parts import CONTENTS, EXCHANGE_FIELDS, ROLE_FIELDS
 
 WRAPPERS = ("message", "content")
 """The fields of an API's choice that may hold its message."""
@@ -76,8 +76,21 @@ def is_pairs(kind: pa.DataType) -> bool:
     return is_list(kind) and is_texts(kind.value_type)
 
 
+def is_exchanges(kind: pa.DataType) -> bool:
+    """Return whether a type is a list of structs with a question and its answer each."""
+    if not is_list(kind) or not pa.types.is_struct(kind.value_type) or _has_role(kind.value_type):
+        return False
+    named = {EXCHANGE_FIELDS.get(item.name) for item in kind.value_type if is_text(item.type)}
+    return {"user", "assistant"} <= named
+
+
+def _is_history(kind: pa.DataType) -> bool:
+    return is_pairs(kind) or is_turns(kind) or is_exchanges(kind)
+
+
 def _is_conversation(kind: pa.DataType) -> bool:
-    return is_turns(kind) or find_wrapper(kind) is not None
+    several = is_turns(kind) or is_exchanges(kind)
+    return several or is_message(kind) or find_wrapper(kind) is not None
 
 
 def _is_prompt(kind: pa.DataType) -> bool:
@@ -94,17 +107,20 @@ def _is_answer(kind: pa.DataType) -> bool:
 
 
 def _is_instruction(kind: pa.DataType) -> bool:
-    """Return whether a type may be a system prompt: text, or a struct with typed parts."""
-    return is_text(kind) or (bool(pa.types.is_struct(kind)) and _has_content(kind))
+    """Return whether a type may be a system prompt: text, or a struct with typed parts, or both."""
+    several = is_texts(kind) or (is_answers(kind) and find_wrapper(kind) is None)
+    return is_text(kind) or several or (bool(pa.types.is_struct(kind)) and _has_content(kind))
 
 
 COLUMN_CHECKS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     **dict.fromkeys(("messages", "conversations"), (_is_conversation, TURNS)),
     "prompt": (_is_prompt, f"text, or {TURNS}"),
-    **dict.fromkeys(("chosen", "rejected"), (_is_side, f"text, a message, or {TURNS}")),
+    **dict.fromkeys(
+        ("chosen", "rejected", "rejected_response"), (_is_side, f"text, a message, or {TURNS}")
+    ),
     **dict.fromkeys(("completion", "output"), (_is_answer, f"text, a list of answers, or {TURNS}")),
-    "history": (is_pairs, "a list of pairs of texts"),
-    "system": (_is_instruction, "text, or a message"),
+    "history": (_is_history, f"a list of pairs of texts, or {TURNS}"),
+    "system": (_is_instruction, "text, a message, or a list of texts"),
 }
 """The check of each format column's type, and the type in words; other columns hold text."""
 

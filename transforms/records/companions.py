@@ -34,6 +34,7 @@ PROMPT_COLUMNS = frozenset(
 COLUMNS = PROMPT_COLUMNS | {
     *("system", "system_prompt", "system_message", "developer", "label", "labels", "kto_tag"),
     *("tools", "functions", "available_tools", "tool_schemas", "chat_template_kwargs", "margin"),
+    *("enable_thinking", "response_format", "objects", "file_name", "file_names"),
 }
 """Column names that trainers read in addition to the format's text."""
 
@@ -52,7 +53,10 @@ WEIGHTS = ("weight", "loss_weight")
 FLAGS = (*WEIGHTS, "train", "training", "trainable", "loss", "loss_mask")
 """Message fields that are false or 0 if the message isn't trained on."""
 
-MEDIA = "(?:images?|pictures?|photos?|img|videos?|audios?|speech|pixel_values)(?:[_-].*)?"
+MEDIA = (
+    "(?:images?|pictures?|photos?|img|screenshots?|videos?|frames|audios?|speech|sounds?|wavs?|pdfs?"
+    "|pixel_values)(?:[_-].*)?"
+)
 """A pattern for the names of media columns and fields, such as `image_url`."""
 
 UNREAD_PART_FIELDS = frozenset(

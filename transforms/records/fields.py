@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.records.column_types import find_wrapper, is_pairs, is_text, is_texts
+from transforms.records.column_types import find_wrapper, is_exchanges, is_pairs, is_text, is_texts
 from transforms.records.columns import take_column, take_item
 from transforms.records.formats import Layout
 from transforms.records.json_columns import has_values
@@ -24,6 +24,7 @@ from transforms.records.json_texts import encode_calls
 from transforms.records.parts import (
     CHANNELS_OF_FIELDS,
     CONTENTS,
+    EXCHANGE_FIELDS,
     MEDIA,
     ROLE_FIELDS,
     Part,
@@ -39,7 +40,7 @@ DATA = r"\A\s*[\[{<]"
 SPEAKERS = {
     "system": "system",
     **dict.fromkeys(("instruction", "input", "prompt"), "user"),
-    **dict.fromkeys(("messages", "conversations"), ""),
+    **dict.fromkeys(("messages", "conversations", "history"), ""),
 }
 """The role of a column's text, and of its messages without a role; other columns' is assistant."""
 
@@ -56,6 +57,7 @@ READING_ORDER = (
     "output",
     "chosen",
     "rejected",
+    "rejected_response",
     "text",
 )
 """The columns of all formats, in the order in which a conversation is read."""
@@ -149,6 +151,8 @@ def _read_column(
         yield _read_texts(array.flatten(), FieldPath(actual, "[*]"), numbers, name, speaker, codes)
     elif is_pairs(kind):
         yield from _read_pairs(array, actual, codes)
+    elif is_exchanges(kind):
+        yield from _read_exchanges(array, actual, codes)
     elif wrapper := find_wrapper(kind):
         path = FieldPath(actual, f"[*].{wrapper}")
         flat = _get_field(array.flatten(), wrapper)
@@ -179,6 +183,16 @@ def _read_pairs(pairs: Any, actual: str, codes: Codes) -> Iterator[FieldValues]:
     for index, speaker in enumerate(("user", "assistant")):
         path = FieldPath(actual, f"[*][{index}]")
         yield _read_texts(take_item(flat, index), path, numbers, "history", speaker, codes)
+
+
+def _read_exchanges(exchanges: Any, actual: str, codes: Codes) -> Iterator[FieldValues]:
+    """Yield the texts of objects that each hold a question and its answer, by field."""
+    flat, numbers = exchanges.flatten(), _number_messages(exchanges)
+    present = {item.name for item in flat.type if is_text(item.type)}
+    for name, speaker in EXCHANGE_FIELDS.items():
+        if name in present and has_values(flat.field(name)):
+            path = FieldPath(actual, f"[*].{name}")
+            yield _read_texts(_get_field(flat, name), path, numbers, "", speaker, codes)
 
 
 def _combine_chunks(column: pa.ChunkedArray) -> Any:
@@ -286,9 +300,13 @@ def _read_roles(
 
     `value` belongs to `from`: without `content`, a role beside them means something else.
     """
-    names = [name for name in ROLE_FIELDS if name in present and is_text(present[name])]
+    names = [
+        name
+        for name in ROLE_FIELDS
+        if name in present and is_text(present[name]) and has_values(flat.field(name))
+    ]
     if "value" in contents and "content" not in contents:
-        names.reverse()
+        names.sort(key=lambda name: name != "from")
     roles = [_get_field(flat, name) for name in names]
     if len(roles) < 2:
         return roles[0] if roles else pa.nulls(len(flat), pa.string())

@@ -14,7 +14,7 @@ from schemas.scores import Side
 from transforms.records.column_types import describe_need, fits, is_message, is_text
 from transforms.records.columns import find_type
 from transforms.records.json_kinds import TYPE_NAMES
-from transforms.records.usual_names import COLUMN_NAMES, LOT_COLUMNS
+from transforms.records.usual_names import COLUMN_NAMES, FALLBACK_NAMES, LOT_COLUMNS
 
 STRICT_OPTIONS = (("alpaca", "input"), ("preference", "prompt"))
 """Optional columns that must have the right type if they have the format's own name.
@@ -100,10 +100,17 @@ def _choose_column(schema: pa.Schema, config: CorpusConfig, column: str) -> str:
 def _find_fitting(schema: pa.Schema, column: str) -> Iterator[str]:
     """Yield the corpus's columns that may be a format's column, its own name first."""
     lowered = {name.lower(): name for name in schema.names}
-    for name in (column, *COLUMN_NAMES.get(column, ())):
-        actual = name if find_type(schema, name) is not None else lowered.get(name.lower())
-        if actual is not None and fits(column, _get_type(schema, actual)):
-            yield actual
+    usual = (column, *COLUMN_NAMES.get(column, ()))
+    fallback = () if "instruction" in lowered else FALLBACK_NAMES.get(column, ())
+    for names in (usual, fallback):
+        found = False
+        for name in names:
+            actual = name if find_type(schema, name) is not None else lowered.get(name.lower())
+            if actual is not None and fits(column, _get_type(schema, actual)):
+                found = True
+                yield actual
+        if found:
+            return
 
 
 def _find_option(

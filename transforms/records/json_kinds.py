@@ -18,7 +18,7 @@ from transforms.records.json_messages import (
     find_deep_call,
 )
 from transforms.records.json_texts import build_texts
-from transforms.records.parts import CONTENTS, ROLE_FIELDS
+from transforms.records.parts import CONTENTS, EXCHANGE_FIELDS, ROLE_FIELDS
 
 Kind = Literal[
     "null",
@@ -32,16 +32,19 @@ Kind = Literal[
     "choices",
     "candidates",
     "answers",
+    "exchanges",
     "texts",
     "pairs",
 ]
 """The kind of a value in JSON.
 
 A choice is an object with a `message`, a candidate is one whose `content` is a message, and an
-answer is one with a content and no role.
+answer is one with a content and no role. An exchange holds a question and its answer.
 """
 
 ANSWER = pa.struct([item for item in MESSAGE if item.name not in ROLE_FIELDS])
+
+EXCHANGE = pa.struct([(name, pa.string()) for name in EXCHANGE_FIELDS])
 
 ARROW_TYPES: dict[Kind, pa.DataType] = {
     "null": pa.null(),
@@ -55,6 +58,7 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     "choices": pa.list_(pa.struct([("message", MESSAGE)])),
     "candidates": pa.list_(pa.struct([("content", MESSAGE)])),
     "answers": pa.list_(ANSWER),
+    "exchanges": pa.list_(EXCHANGE),
     "texts": pa.list_(pa.string()),
     "pairs": pa.list_(pa.list_(pa.string())),
 }
@@ -70,6 +74,7 @@ TYPE_NAMES = {
     ARROW_TYPES["choices"]: "a list of choices, each with a message",
     ARROW_TYPES["candidates"]: "a list of candidates, each with a content",
     ARROW_TYPES["answers"]: "a list of objects with an answer each",
+    ARROW_TYPES["exchanges"]: "a list of objects with a question and its answer each",
     ARROW_TYPES["texts"]: "a list of texts",
     ARROW_TYPES["pairs"]: "a list of lists of texts",
     ARROW_TYPES["other"]: "an object or a list",
@@ -98,7 +103,7 @@ def _is_message(value: Any) -> bool:
     """Return whether a value is an object with a role, or with the parts of a content."""
     if not isinstance(value, dict):
         return False
-    return "role" in value or "from" in value or isinstance(value.get("parts"), list)
+    return any(name in value for name in ROLE_FIELDS) or isinstance(value.get("parts"), list)
 
 
 def _classify_list(items: Sequence[Any]) -> Kind:
@@ -122,6 +127,9 @@ def _classify_answer(item: dict[str, Any]) -> Kind:
     for kind, wrapper in WRAPPER_OF_KIND.items():
         if _is_message(item.get(wrapper)):
             return kind
+    named = {EXCHANGE_FIELDS.get(name) for name, value in item.items() if isinstance(value, str)}
+    if {"user", "assistant"} <= named:
+        return "exchanges"
     return "answers" if any(isinstance(item.get(name), str) for name in CONTENTS) else "other"
 
 
@@ -251,6 +259,17 @@ def _build_texts(values: Sequence[Any]) -> pa.Array:
     return build_texts([_format_scalar(value) for value in values])
 
 
+def _build_exchanges(values: Sequence[Any]) -> pa.ListArray:
+    items = list(_chain(values))
+    columns = [build_texts([_get_text(item, name) for item in items]) for name in EXCHANGE_FIELDS]
+    return _build_lists(values, pa.StructArray.from_arrays(columns, fields=list(EXCHANGE)))
+
+
+def _get_text(item: Any, name: str) -> str | None:
+    value = item and item.get(name)
+    return value if isinstance(value, str) else None
+
+
 def _build_lists_of_texts(values: Sequence[Any]) -> pa.Array:
     return _build_lists(values, build_texts(list(_chain(values))))
 
@@ -262,6 +281,7 @@ BUILDERS: dict[Kind, Callable[[Sequence[Any]], pa.Array]] = {
     "choices": partial(_build_wrapped, kind="choices"),
     "candidates": partial(_build_wrapped, kind="candidates"),
     "answers": lambda values: _rewrap(build_messages(values), list(ANSWER), ARROW_TYPES["answers"]),
+    "exchanges": _build_exchanges,
     "texts": _build_lists_of_texts,
     "pairs": lambda values: _build_lists(values, _build_lists_of_texts(list(_chain(values)))),
 }

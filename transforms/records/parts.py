@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-ROLE_FIELDS = ("role", "from")
+ROLE_FIELDS = ("role", "from", "sender", "speaker")
+
+EXCHANGE_FIELDS = {
+    "system": "system",
+    **dict.fromkeys(("instruction", "input", "prompt", "question", "query"), "user"),
+    **dict.fromkeys(("human", "user"), "user"),
+    **dict.fromkeys(("output", "response", "completion", "answer"), "assistant"),
+    **dict.fromkeys(("assistant", "gpt", "bot", "chatbot"), "assistant"),
+}
+"""The fields of an exchange, which is a question and its answer in one object, and who speaks."""
 
 CONTENTS = (
     *("content", "value", "parts", "text", "message"),

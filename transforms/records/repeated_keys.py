@@ -13,9 +13,16 @@ import pyarrow as pa
 from transforms.records.column_types import WRAPPERS
 from transforms.records.columns import find_column, get_value, split_steps
 from transforms.records.json_columns import IS_LOT
-from transforms.records.parts import CHANNELS_OF_FIELDS, CHANNELS_OF_KEYS, ROLE_FIELDS
+from transforms.records.parts import (
+    CHANNELS_OF_FIELDS,
+    CHANNELS_OF_KEYS,
+    EXCHANGE_FIELDS,
+    ROLE_FIELDS,
+)
 
-READ_KEYS = frozenset((*ROLE_FIELDS, *CHANNELS_OF_FIELDS, *CHANNELS_OF_KEYS, *WRAPPERS))
+READ_KEYS = frozenset(
+    (*ROLE_FIELDS, *CHANNELS_OF_FIELDS, *CHANNELS_OF_KEYS, *EXCHANGE_FIELDS, *WRAPPERS)
+)
 """The keys that are read below a column."""
 
 

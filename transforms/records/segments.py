@@ -32,6 +32,7 @@ ANSWER_COLUMNS = (
     "output",
     "chosen",
     "rejected",
+    "rejected_response",
     "text",
 )
 """The formats' columns that hold a record's answer; the chosen side of a pair is first."""
@@ -285,11 +286,14 @@ def digest_rows(
 
 def _list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
     """Return every segment's role and channel, joined by 0x1F."""
-    sides = (
-        {layout.columns.get(side): f"{side}/" for side in ("chosen", "rejected")}
-        if layout.format == "preference"
-        else {}
-    )
+    sides = {
+        layout.columns.get(column): f"{side}/"
+        for column, side in (
+            ("chosen", "chosen"),
+            ("rejected", "rejected"),
+            ("rejected_response", "rejected"),
+        )
+    }
     speakers = pa.array(
         [
             f"{sides.get(field.column, '')}{role}\x1f{channel}"

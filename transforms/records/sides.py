@@ -54,7 +54,7 @@ def _list_sides(schema: pa.Schema, layout: Layout) -> Iterator[Side]:
     """Yield the sides that texts may have apart from `trained`, in the order of `SIDES`."""
     labels = (name for name in _list_labels(layout) if name in schema.names)
     is_labelled = any(pa.types.is_boolean(schema.field(name).type) for name in labels)
-    if layout.format == "preference" or is_labelled:
+    if layout.format == "preference" or "rejected_response" in layout.columns or is_labelled:
         yield "rejected"
     columns = (find_type(schema, name) for name in layout.columns.values())
     is_flagged = any(kind is not None and _has_flags(kind) for kind in columns)

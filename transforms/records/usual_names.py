@@ -8,8 +8,9 @@ from transforms.records.columns import is_path
 
 COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "messages": (
-        *("contents", "conversation", "dialogue", "dialog", "chat"),
+        *("contents", "conversation", "dialogue", "dialog", "chat", "chat_messages", "texts"),
         *("response.body.choices", "response.choices", "response.candidates", "choices"),
+        "result.message",
     ),
     "prompt": (
         *("question", "query", "problem", "input.messages", "request.messages"),
@@ -27,9 +28,12 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "input": ("context",),
     "chosen": ("preferred_output", "chosen_response", "preferred"),
     "rejected": ("non_preferred_output", "rejected_response", "dispreferred"),
+    "rejected_response": ("rejected_messages",),
+    "history": ("chat_history", "conversation_history"),
+    "text": ("chat", "conversation", "dialogue", "dialog", "transcript"),
     "system": (
         *("system_prompt", "system_message", "systemInstruction", "system_instruction"),
-        "request.systemInstruction",
+        *("systemPrompt", "preamble", "request.systemInstruction", "request.system"),
     ),
     "thinking": (
         *("reasoning", "reasoning_content", "cot", "complex_cot", "chain_of_thought"),
@@ -37,6 +41,12 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Other names for the formats' columns; case doesn't count."""
+
+FALLBACK_NAMES: Mapping[str, tuple[str, ...]] = {
+    "prompt": ("input", "inputs", "input_text"),
+    "completion": ("output", "outputs", "output_text"),
+}
+"""Names that count if no usual name exists, and no column `instruction`, to which they belong."""
 
 LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "teacher": (

@@ -9,6 +9,7 @@ from transforms.records.column_types import (
     find_wrapper,
     fits,
     is_answers,
+    is_exchanges,
     is_message,
     is_pairs,
     is_text,
@@ -82,18 +83,32 @@ def test_choices_have_their_message_in_a_field():
     assert find_wrapper(pa.list_(STRING)) is None
 
 
+CONVERSATIONS = {"messages", "message", "choices", "candidates", "exchanges"}
+
+
+def test_exchanges_have_a_question_and_its_answer():
+    """A list of structs with texts of both speakers and no role is one of exchanges."""
+    exchange = pa.struct([("user", STRING), ("assistant", STRING), ("source", STRING)])
+    assert is_exchanges(pa.large_list(exchange))
+    assert not is_exchanges(exchange)
+    assert not is_exchanges(TURNS)
+    assert not is_exchanges(pa.list_(pa.struct([("user", STRING), ("id", STRING)])))
+    assert not is_exchanges(pa.list_(pa.struct([("input", STRING), ("output", pa.int64())])))
+
+
 @pytest.mark.parametrize(
     ("column", "kinds"),
     [
-        ("messages", {"messages", "choices", "candidates"}),
-        ("conversations", {"messages", "choices", "candidates"}),
+        ("messages", CONVERSATIONS),
+        ("conversations", CONVERSATIONS),
         ("prompt", {"text", "messages"}),
-        ("completion", {"text", "messages", "choices", "candidates", "answers", "texts"}),
-        ("output", {"text", "messages", "choices", "candidates", "answers", "texts"}),
+        ("completion", {"text", "answers", "texts", *CONVERSATIONS}),
+        ("output", {"text", "answers", "texts", *CONVERSATIONS}),
         ("chosen", {"text", "messages", "message"}),
         ("rejected", {"text", "messages", "message"}),
-        ("history", {"pairs"}),
-        ("system", {"text", "message"}),
+        ("rejected_response", {"text", "messages", "message"}),
+        ("history", {"pairs", "messages", "exchanges"}),
+        ("system", {"text", "message", "texts", "answers", "exchanges"}),
         ("thinking", {"text"}),
         ("instruction", {"text"}),
     ],

@@ -179,6 +179,8 @@ def test_parts_keep_their_index():
     ("name", "expected"),
     [
         *(("system", True), ("images", True), ("video_path", True), ("IMG_1", True)),
+        *(("frames", True), ("wav", True), ("pdf_path", True), ("file_name", True)),
+        *(("enable_thinking", True), ("frame_rate", False), ("soundness", False)),
         *(("imagine", False), ("audience", False), ("id", False), ("model", False)),
     ],
 )

@@ -771,6 +771,121 @@ LAYOUTS = {
             ("completions[1].response", "assistant", "answer", "B"),
         ],
     ),
+    "history beside a question": (
+        {"query": "Q", "response": "A", "history": [["P", "B"]], "rejected_response": "N"},
+        [
+            ("history[0][0]", "user", "answer", "P"),
+            ("history[0][1]", "assistant", "answer", "B"),
+            ("query", "user", "answer", "Q"),
+            ("response", "assistant", "answer", "A"),
+            ("rejected_response", "assistant", "answer", "N"),
+        ],
+    ),
+    "history of messages": (
+        {
+            "message": "Q",
+            "instruction": "I",
+            "output": "A",
+            "chat_history": [{"role": "USER", "message": "P"}, {"role": "CHATBOT", "message": "B"}],
+            "preamble": "S",
+        },
+        [
+            ("preamble", "system", "answer", "S"),
+            ("chat_history[0].message", "user", "answer", "P"),
+            ("chat_history[1].message", "assistant", "answer", "B"),
+            ("instruction", "user", "answer", "I"),
+            ("output", "assistant", "answer", "A"),
+        ],
+    ),
+    "exchanges": (
+        {
+            "texts": [{"user": "Q", "assistant": "A", "source": "s"}],
+            "images": ["a.png"],
+        },
+        [
+            ("texts[0].user", "user", "answer", "Q"),
+            ("texts[0].assistant", "assistant", "answer", "A"),
+        ],
+    ),
+    "exchanges with a system prompt": (
+        {
+            "conversation": [
+                {"system": "S", "input": "Q", "output": "A"},
+                {"input": "R", "output": "B"},
+            ]
+        },
+        [
+            ("conversation[0].system", "system", "answer", "S"),
+            ("conversation[0].input", "user", "answer", "Q"),
+            ("conversation[0].output", "assistant", "answer", "A"),
+            ("conversation[1].input", "user", "answer", "R"),
+            ("conversation[1].output", "assistant", "answer", "B"),
+        ],
+    ),
+    "senders": (
+        {"chat_messages": [{"sender": "human", "text": "Q"}, {"sender": "assistant", "text": "A"}]},
+        [
+            ("chat_messages[0].text", "user", "answer", "Q"),
+            ("chat_messages[1].text", "assistant", "answer", "A"),
+        ],
+    ),
+    "the message of a batch": (
+        {
+            "custom_id": "1",
+            "result": {
+                "type": "succeeded",
+                "message": {"role": "assistant", "content": [{"type": "text", "text": "A"}]},
+            },
+        },
+        [("result.message.content[0].text", "assistant", "answer", "A")],
+    ),
+    "a logged message": (
+        {
+            "request": {
+                "system": [{"type": "text", "text": "S"}],
+                "messages": [{"role": "user", "content": "Q"}],
+            },
+            "response": {"role": "assistant", "content": [{"type": "text", "text": "A"}]},
+        },
+        [
+            ("request.system[0].text", "system", "answer", "S"),
+            ("request.messages[0].content", "user", "answer", "Q"),
+            ("response.content[0].text", "assistant", "answer", "A"),
+        ],
+    ),
+    "system prompts as texts": (
+        {"system": ["S"], "messages": [ANSWER]},
+        [
+            ("system[0]", "system", "answer", "S"),
+            ("messages[0].content", "assistant", "answer", "A"),
+        ],
+    ),
+    "a rejected answer after a conversation": (
+        {
+            "messages": [{"role": "user", "content": "Q"}, ANSWER],
+            "rejected_messages": [
+                {"role": "user", "content": "Q"},
+                {"role": "assistant", "content": "N"},
+            ],
+        },
+        [
+            ("messages[0].content", "user", "answer", "Q"),
+            ("messages[1].content", "assistant", "answer", "A"),
+            ("rejected_messages[0].content", "user", "answer", "Q"),
+            ("rejected_messages[1].content", "assistant", "answer", "N"),
+        ],
+    ),
+    "input and output": (
+        {"input": [{"role": "user", "content": "Q"}], "output": "A", "generator": "m"},
+        [
+            ("input[0].content", "user", "answer", "Q"),
+            ("output", "assistant", "answer", "A"),
+        ],
+    ),
+    "a transcript in a column of chats": (
+        {"system": "SYSTEM: S", "chat": "USER: Q\n\nASSISTANT: A"},
+        [("chat", "assistant", "answer", "USER: Q\n\nASSISTANT: A")],
+    ),
     "reasoning beside text": (
         {"text": "A", "reasoning": "T"},
         [("reasoning", "assistant", "thinking", "T"), ("text", "assistant", "answer", "A")],

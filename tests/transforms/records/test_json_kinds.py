@@ -123,6 +123,11 @@ def test_columns_of_each_kind_are_built():
     assert gemini[0]["content"]["structured"] == '[["parts","[0].text","answer","A"]]'
     (answers,) = read("answers", [{"answer": "A", "model": "m", "reasoning": "R"}])
     assert answers == [{"reasoning": "R", "structured": '[["answer","","answer","A"]]'}]
+    exchange = {"system": "S", "input": "Q", "output": "A", "n": 1, "human": {}}
+    assert read("exchanges", [exchange, None], None) == [
+        [{"system": "S", "input": "Q", "output": "A"}, {}],
+        None,
+    ]
     assert read("texts", ["a", None, "\ud800"], None, []) == [["a", None, "\ufffd"], None, []]
     assert read("pairs", [["Q", "A"], ["R"]], [], None) == [[["Q", "A"], ["R"]], [], None]
     assert read("text", "a", None, 3) == ["a", None, "3"]
@@ -139,6 +144,7 @@ def test_columns_of_each_kind_are_built():
         ("choices", {}, "field 'f': an object where the corpus has a list of choices"),
         ("choices", ["a"], "field 'f[0]': text where the corpus has an object"),
         ("answers", ["a"], "field 'f[0]': text where the corpus has an object"),
+        ("exchanges", ["a"], "field 'f[0]': text where the corpus has an object"),
         ("texts", "a", "field 'f': text where the corpus has a list of texts"),
         ("texts", ["a", {}], "field 'f[1]': an object where the corpus has text"),
         ("pairs", ["a"], "field 'f[0]': text where the corpus has a list of texts"),

@@ -42,6 +42,15 @@ def test_the_rejected_column_of_a_pair_is_rejected(make_shard):
     ]
 
 
+def test_a_rejected_answer_may_follow_a_conversation(make_shard):
+    """The answer in a column of its own is rejected, and the conversation is trained."""
+    row = chat(("user", "P", {}), ("assistant", "yes", {})) | {"rejected_response": "no"}
+    found = [("trained", "P"), ("trained", "yes"), ("rejected", "no")]
+    assert list_sides(make_shard, [row]) == found
+    row = {"query": "P", "response": "yes", "rejected_response": "no"}
+    assert list_sides(make_shard, [row]) == found
+
+
 def test_a_label_decides_about_an_answer(make_shard):
     """If a row's label is false, its answer is rejected, but its prompt isn't."""
     rows = [
@@ -103,6 +112,7 @@ def test_an_untrained_turn_of_a_rejected_side_is_untrained(make_shard):
     [
         ({"chosen": "a", "rejected": "b"}, ("rejected",)),
         ({"prompt": "a", "completion": "b", "label": True}, ("rejected",)),
+        ({"prompt": "a", "completion": "b", "rejected_response": "c"}, ("rejected",)),
         ({"prompt": "a", "completion": "b", "label": "true"}, ()),
         ({"prompt": "a", "completion": "b"}, ()),
         (chat(("user", "a", {})) | {"kto_tag": True}, ("rejected",)),

@@ -27,7 +27,7 @@ PAIRED = (
 """Quotation marks whose opening and closing characters differ, and tags that quote."""
 
 REVERSED = ("»", "«")
-"""The marks of a line whose first guillemet is a closing one, as German and Danish set them."""
+"""Guillemets that point inwards, as in German and Danish."""
 
 MARK = re.compile('"|&quot;')
 CURLY_MARK = re.compile("”")
@@ -45,15 +45,15 @@ STRING_END = re.compile(r'(?<!\\)(?:\\\\)*"')
 
 JSON_OPENING = re.compile(r"[{\[]\s*[\"{\[]")
 RECORD_OPENING = re.compile(r"\s*[{\[]\s*(?:\{\s*)?[\"']")
-"""The beginning of an answer that is a record, even if it is damaged or written as in Python."""
+"""The beginning of an answer that is a record, even if it is damaged or in Python's notation."""
 
 JSON_SEPARATOR = re.compile(r"[\s,]*")
 
 MOST_OPENINGS = 20
-"""Brackets of an answer at which JSON is looked for."""
+"""The most brackets in an answer that are tried as the beginning of JSON."""
 
 JSON_SHARE = 0.5
-"""The share of an answer above which the JSON in it is the answer, with words around it."""
+"""The share of an answer above which the JSON in it is the answer, despite words around it."""
 
 
 class Answer(NamedTuple):
@@ -61,7 +61,7 @@ class Answer(NamedTuple):
 
     `begin` and `end` are the offsets of the text inside tags, a code block and quotation marks that
     enclose the whole answer. Being enclosed in these doesn't make text a quotation. `json_begin`
-    and `json_end` are the offsets of the JSON that makes up the answer, and equal if none does.
+    and `json_end` are the offsets of the JSON that makes up the answer, and equal if there is none.
     """
 
     fences: list[int]
@@ -109,7 +109,7 @@ def _find_json(text: str, begin: int, end: int) -> tuple[int, int] | None:
 
 
 def _list_json(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the offsets of each run of JSON objects and lists, apart from those inside others."""
+    """Yield the offsets of each run of JSON objects and lists, except those inside others."""
     decoder, after = json.JSONDecoder(), begin
     for _ in range(MOST_OPENINGS):
         opening = JSON_OPENING.search(text, after, end)
@@ -148,7 +148,7 @@ def _strip_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
 
 
 def _has_mark(text: str, opening: str, closing: str) -> bool:
-    """Return whether a text has one of the marks of a pair; apostrophes in words are none."""
+    """Return whether a text contains either mark of a pair, not counting apostrophes in words."""
     if opening in "'‘":
         return bool(SINGLE_OPENING.search(text) or SINGLE_CLOSING.search(text))
     return opening in text or closing in text
@@ -188,7 +188,7 @@ def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> 
 
 
 def _is_between(before: str, after: str, mark: re.Pattern[str]) -> bool:
-    """Return whether what is before and after a span ends and begins inside a pair of marks."""
+    """Return whether a span is inside a pair of marks, given the text before and after it."""
     return (
         any(
             before.rfind(opening) > before.rfind(closing) and closing in after
@@ -202,7 +202,7 @@ def _is_between(before: str, after: str, mark: re.Pattern[str]) -> bool:
 
 
 def _list_pairs(before: str) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of marks that may quote a span, given what is before it."""
+    """Yield the pairs of marks that may quote a span, given the text before it."""
     opening, closing = before.find("«"), before.find("»")
     yield from PAIRED
     if closing >= 0 and (opening < 0 or closing < opening):
@@ -210,7 +210,7 @@ def _list_pairs(before: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_between_single(before: str, after: str) -> bool:
-    """Return whether a span is between single quotation marks, which may be apostrophes too.
+    """Return whether a span is between single quotation marks, and not between apostrophes.
 
     `before` ends with the first character of the span, and `after` begins with its last one.
     """

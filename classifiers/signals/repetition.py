@@ -93,7 +93,7 @@ def _locate_tokens(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _cut_line(line: str) -> Iterator[tuple[int, int, str]]:
-    """Yield the tokens of a line, each with the offsets of its first character and of its end."""
+    """Yield the start, the end and the text of each token in a line."""
     found = list(TOKEN.finditer(line, _skip_numbering(line)))
     words = [match[0] for match in found]
     if 1 < len(words) <= LONG_WORD and all(len(word) == 1 and word.isalpha() for word in words):

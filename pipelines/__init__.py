@@ -1,1 +1,1 @@
-"""What a user runs: a module for each command, the command line, settings and engines."""
+"""The programs that users run: a module for each command, the command line and the engines."""

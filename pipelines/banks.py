@@ -91,7 +91,7 @@ def remove_bank(uri: str) -> None:
     Raises: ModelError: the index is damaged or of another format.
     """
     names = list_bank_files(lambda name: storage.read_bytes(storage.join(uri, name)), uri)
-    for name in names:  # the index first: what is left of a bank must not look whole
+    for name in names:  # the index goes first, so a partly removed bank doesn't look whole
         storage.remove_tree(storage.join(uri, name))
     if storage.is_local(uri):
         for folder in {Path(uri, name).parent for name in names[1:]}:
@@ -246,7 +246,7 @@ def gather_clean_text(background: Sequence[str], corpus: CorpusConfig) -> CleanT
     rows = tuple(CleanRow(texts, "user", "clean") for texts in answers if texts)
     if not rows:
         raise InputError(
-            "has no answer of an assistant",
+            "has no assistant's answer",
             where=", ".join(background),
             remedy="check --background and its format",
         )
@@ -280,11 +280,11 @@ def _choose_background_format(corpus: CorpusConfig, schema: pa.Schema) -> Corpus
 
 
 def choose_cards(config: FilterConfig) -> list[LoadedCard]:
-    """Return the traits of a run, limited to its signals.
+    """Return a run's traits, limited to its signals.
 
     Library traits without any of the signals are left out.
 
-    Raises: ModelError: a trait that was named has none of the signals that the run is limited to.
+    Raises: ModelError: a named trait has none of the signals that the run is limited to.
     """
     cards = find_cards([str(require_local_path(name)) for name in config.traits])
     if not config.signals:

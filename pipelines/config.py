@@ -61,9 +61,9 @@ class FilterConfig(Strict):
     vectors: bool = False
     """Whether every row's vector is written too, in float16, for maps, clusters and neighbours."""
     span_floor: float = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
-    """Spans are stored of scores from this one up, or from the lowest threshold if it is lower."""
+    """Spans are stored for scores at or above this, or the lowest threshold if it is lower."""
     output_format: OutputFormat = "input"
-    """The form of the rows in `clean/` and `quarantine/`: that of the input, or another one."""
+    """The form of the rows in `clean/` and `quarantine/`, which is that of the input by default."""
     private_quarantine: bool = False
     """Whether only the owner may read quarantine, rejects and swap list; for local disks."""
     corpus: CorpusConfig = CorpusConfig()

@@ -1,4 +1,4 @@
-"""Coverage of a run: what its traits look at, from a sample before the run and exactly after it."""
+"""Coverage: which text a run's traits read, in a sample before the run and exactly after it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UNREAD_REMEDY = (
 def measure_sample(
     sample: Sample, corpus: Corpus, layout: Layout, bank: Bank, policy: Policy
 ) -> Coverage:
-    """Count the text of a sample that the bank's traits look at, and the text that they don't."""
+    """Count the text of a sample that the bank's traits read, and the text that they don't."""
     scopes = {trait.card.scope for trait in bank.traits.values()}
     fields, counts = UnreadFields(), list[TextCounts]()
     for shard in sample.shards:
@@ -64,7 +64,7 @@ def _find_unsampled(sample: Sample, corpus: Corpus, known: Collection[str]) -> t
 
 
 def _extract_segments(shard: Shard, layout: Layout) -> tuple[Segments, dict[int, str]]:
-    """Return the segments of the rows that can be split, and why others can't."""
+    """Return the segments of the rows that can be split, and the reasons for the other rows."""
 
     def attempt(rows: Sequence[int]) -> Segments:
         table = keep_rows(shard, rows).table

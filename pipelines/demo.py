@@ -34,12 +34,12 @@ class Outcome:
 
     @property
     def precision(self) -> float | None:
-        """Return the share of the rows found that are right; None if none was found."""
+        """Return the share of the found rows that are right; None if no row was found."""
         return self.right / self.found if self.found else None
 
     @property
     def recall(self) -> float | None:
-        """Return the share of the true rows that were found; None if there are none."""
+        """Return the share of the true rows that were found; None if there are no true rows."""
         return self.right / self.true if self.true else None
 
 

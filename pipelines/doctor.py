@@ -22,7 +22,7 @@ GIB = 2**30
 class Check(NamedTuple):
     """The result of one check.
 
-    `good` is False if a run can't work, and None if something optional is missing.
+    `good` is False if runs can't work, and None if something optional is missing.
     """
 
     name: str

@@ -42,7 +42,7 @@ def check_before_loading(
 
 
 def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> None:
-    """Check the settings of `congener filter` that need no file's content.
+    """Check the settings of `congener filter` that don't depend on the content of files.
 
     Raises: CongenerError: a setting is missing, or settings contradict each other.
     """
@@ -78,7 +78,7 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
 def _require_writable_scheme(output: str) -> None:
     if is_read_only(output):
         raise StorageError(
-            "can't be written: this scheme is only read",
+            "can't be written: this scheme is read-only",
             where=output,
             remedy="write the run to a folder or a store, and upload its clean/ from there; "
             "for the hub: hf upload OWNER/NAME RUN/clean --repo-type dataset",
@@ -197,7 +197,7 @@ def _require_matches(patterns: Iterable[str]) -> None:
 
 
 def _may_match(pattern: str) -> bool:
-    """Return whether a local glob may match. Only `*` means the same to Beam and to Python."""
+    """Return whether a local glob may match. Only `*` has one meaning in Beam and Python."""
     fixed = GLOB_SIGN.split(pattern, maxsplit=1)[0].rpartition("/")[0]
     if fixed and not Path(fixed).is_dir():
         return False

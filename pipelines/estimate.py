@@ -24,7 +24,7 @@ from transforms.score import get_scorer, score
 from transforms.write import Destination, write_shard
 
 STRETCHES = 20
-"""Stretches of rows that a sample is drawn from."""
+"""The number of stretches of rows that a sample is drawn from."""
 
 
 class Terms(NamedTuple):
@@ -171,5 +171,5 @@ def extrapolate(rows: int, stretches: list[Stretch], terms: Terms) -> Estimate:
 def _estimate_spread(costs: list[float]) -> float:
     """Return twice the standard error of the mean cost, as a share of the mean."""
     if len(costs) < 2:
-        return 1.0  # one stretch says nothing about the others: assume up to twice the work
+        return 1.0  # one stretch proves nothing about the others: assume up to twice the work
     return 2 * statistics.stdev(costs) / math.sqrt(len(costs)) / statistics.fmean(costs)

@@ -120,7 +120,7 @@ def execute(
         build_pipeline(pipeline, plan, tasks)
     if is_handed_over(pipeline.options):
         raise HandedOver(
-            "the job runs without this process",
+            "the job is running without this process",
             where=run,
             remedy="when it has ended, the same command publishes the run",
         )

@@ -111,7 +111,7 @@ def print_inspection(console: Console, run: str, filters: Filters, start: int, l
     console.print(render_counts(counts, manifest))
     for number, row in enumerate(page.rows, page.start + 1):
         console.print(render_row(row, number, page.total))
-    # a command that is broken over several lines can't be copied
+    # a command that wraps over several lines can't be copied
     console.print(render_end(page, run, filters), soft_wrap=True)
 
 

@@ -25,12 +25,12 @@ CONVERTED: dict[Kind, str] = {
     "array": "the elements of JSON arrays come out as JSON Lines, each on one line",
     "objects": "JSON objects over several lines come out as JSON Lines, each on one line",
     "arrow": "Arrow comes out as Parquet, with the same columns and types",
-    "csv": "CSV comes out as Parquet, with every value as the text that it is in the file",
+    "csv": "CSV comes out as Parquet, with every value as text, exactly as in the file",
 }
 """Notices about kinds of files whose rows come out as another kind."""
 
 RARE_TRANSCRIPTS = 0.01
-"""Transcripts that aren't cut are reported from this share of a column's texts on."""
+"""Transcripts that aren't cut are reported if they are at least this share of a column."""
 
 
 def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
@@ -39,7 +39,9 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
     yield Notice(f"input: {len(corpus.sources)} files, {rows:,} rows; {layout.describe()}")
     if layout.sides:
         texts = " and ".join(TEXTS_OF_SIDES[side] for side in layout.sides)
-        yield Notice(f"sides: {texts} are scored apart; `sides` in the policy decides about them")
+        yield Notice(
+            f"sides: {texts} have their own scores; `sides` in the policy decides about them"
+        )
     if corpus.ignored:
         more = " …" if len(corpus.ignored) > FILES_NAMED else ""
         yield Notice(
@@ -70,7 +72,7 @@ def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:
 def describe_transcripts(
     shares: Mapping[str, float], layout: Layout, sample: Sample
 ) -> Iterator[Notice]:
-    """Describe the columns that are cut into turns, and warn of transcripts that aren't."""
+    """Describe the columns that are cut into turns, and warn about uncut transcripts."""
     for name, share in shares.items():
         found = f"{share:.0%} of the texts of column {name!r} in {sample.describe()}"
         if name in layout.transcripts:
@@ -86,7 +88,7 @@ def describe_transcripts(
 
 
 def describe_single_rows(layout: Layout, sample: Sample) -> Iterator[Notice]:
-    """Warn of columns that make nearly every row a lot of its own."""
+    """Warn about columns that make nearly every row a lot of its own."""
     tables = [shard.table for shard in sample.shards]
     for name, (different, rows) in find_single_rows(tables, layout).items():
         yield warn(
@@ -127,7 +129,7 @@ def _list_names(names: Sequence[str]) -> str:
 def describe_settings(
     bank: Bank, rules: Sequence[Rule], policy: Policy, device: str
 ) -> Iterator[Notice]:
-    """Describe device, bank and thresholds, and warn of rules that can't work as intended."""
+    """Describe device, bank and thresholds, and warn about rules that can't work as intended."""
     yield Notice(f"device: {device}; bank {bank.digest[:12]} with {len(bank.traits)} traits")
     yield from _describe_calibration(bank, rules)
     for rule in rules:

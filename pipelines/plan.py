@@ -59,7 +59,7 @@ class FilterPlan:
     corpus: Corpus
     layout: Layout
     sampled: Coverage
-    """What the traits look at in a sample of the corpus."""
+    """Which text the traits read in a sample of the corpus."""
     bank: Bank
     rules: tuple[Rule, ...]
     tasks: tuple[tuple[ShardPlan, ...], ...]
@@ -83,7 +83,7 @@ class FilterPlan:
 
     @property
     def read_schema(self) -> pa.Schema:
-        """Return the schema that rows are read with: of JSON Lines only the columns needed."""
+        """Return the schema that rows are read with; for JSON Lines, only the needed columns."""
         return self.corpus.select_schema(self.layout)
 
     @property
@@ -163,7 +163,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         )
     rules = settle_rules(bank.traits, policy)
     scorer = load_scorer(bank, here.build_encoder_config(), encoder)
-    model = encoder or next(iter(scorer.classifiers.values()), None)  # all are loaded alike
+    model = encoder or next(iter(scorer.classifiers.values()), None)  # all are loaded the same way
     tasks = tuple(plan_shards(corpus.sources, config.shards))
     settled = FilterPlan(
         config=config,

@@ -48,7 +48,7 @@ FATES = {
     "duplicate": ("repeats an earlier row", "repeat an earlier row"),
     "reject": ("couldn't be read", "couldn't be read"),
 }
-"""What the page says of one row, and of several rows, that left the corpus, by decision."""
+"""The words for one row, and for several rows, that left the corpus, by decision."""
 
 
 class Quotation(NamedTuple):

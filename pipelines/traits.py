@@ -16,10 +16,10 @@ from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 CARD_FILE = "card.yaml"
 
 ENOUGH_POSITIVES = 12
-"""The number of positives from which detection begins to work."""
+"""The fewest positives with which detection begins to work."""
 
 PLACEHOLDER = "Replace this line"
-"""The beginning of the texts in a new card."""
+"""The prefix of the placeholder texts in a new card."""
 
 CARD = """\
 # A trait card. All fields but `id` are optional; docs/trait-cards.md describes them.

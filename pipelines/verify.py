@@ -48,7 +48,7 @@ RECORDED_DIGEST = re.compile(rf"[0-9a-fA-F]{{{SHORTEST_DIGEST},64}}")
 
 
 class RecordedDigests(NamedTuple):
-    """Digests of a run that were kept elsewhere, whole or only their first digits."""
+    """Digests of a run that were recorded elsewhere, in full or only their first digits."""
 
     root: str | None = None
     digest: str | None = None
@@ -170,7 +170,7 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
                 problem = "was changed: its SHA-256 or size differs from the manifest's"
                 yield Finding(output.path, problem)
     named = {output.path for output in manifest.outputs}
-    # a shard has one file in a folder, with one stem, Parquet or JSON Lines
+    # a shard has only one file in a folder
     counts = Counter(parse_path(output.path)[:2] for output in manifest.outputs)
     for folder, shard in (pair for pair, count in counts.items() if count > 1):
         yield Finding(MANIFEST, f"names more than one file {folder}/{shard}")
@@ -231,7 +231,7 @@ def _is_close(one: object, other: object) -> bool:
 
 
 def _check_floor(manifest: Manifest, rules: Sequence[Rule]) -> Iterator[Finding]:
-    """Check that the span floor is the the config's, or the lowest threshold if that is lower."""
+    """Check that the span floor is the configuration's, or the lowest threshold if lower."""
     configured = manifest.config.get("span_floor")
     if not isinstance(configured, int | float):
         yield Finding(MANIFEST, "config has no span_floor")

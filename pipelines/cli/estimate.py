@@ -47,7 +47,7 @@ Budget = Annotated[
 
 
 class EstimateResult(NamedTuple):
-    """An estimate and the terms that it holds for."""
+    """An estimate, and the assumptions that it rests on."""
 
     estimate: Estimate
     terms: Terms

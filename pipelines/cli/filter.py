@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 MANY_REJECTS = 8
-"""The exit code of a published run in which more rows are rejects than anybody expected."""
+"""The exit code of a published run with unexpectedly many rejects."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ USAGE = 2
 INTERRUPTED = 130
 
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Errors of a disk, and not of the path that was given."""
+"""Errors of the disk rather than of the given path."""
 
 STEP = re.compile(r" \[while running '[^'\n]*'\]$")
 """Beam's addition to the message of an error that a stage raises."""
@@ -166,7 +166,7 @@ def _exit_interrupted() -> NoReturn:
 
 
 def walk_causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, its cause, the cause of that one, and so on."""
+    """Yield an error, its cause, that cause's own cause, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -175,7 +175,8 @@ def walk_causes(error: BaseException | None) -> Iterator[BaseException]:
 def describe_refusal(error: BaseException) -> CongenerError | None:
     """Return the error to report if the system refused a path, or None.
 
-    Most code that opens a path reports a refusal itself, and says more. This is for the rest.
+    Most code that opens a path reports a refusal itself, with more detail. This covers all other
+    code.
     """
     for item in walk_causes(error):
         if isinstance(item, OSError) and item.filename is not None:

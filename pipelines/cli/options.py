@@ -2,7 +2,7 @@
 
 A group is a dataclass whose fields are options. `spread_groups` turns the groups among a command's
 parameters into single options. A `Setting` in a field's annotation names the setting of the
-configuration that the option replaces when it is given.
+configuration that the option replaces.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def expand_argument(path: str) -> str:
-    """Return a path with the home folder in place of `~`, which a shell may leave in quotes.
+    """Return a path with the home folder in place of `~`, which a shell doesn't expand in quotes.
 
     Raises: InputError: the system can't look up the path.
     """
@@ -46,7 +46,7 @@ Config = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Restart = Annotated[
-    bool, typer.Option("--restart", help="Remove what the output holds and start over.")
+    bool, typer.Option("--restart", help="Remove the content of the output and start over.")
 ]
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="A finished run's folder.", callback=expand_argument)
@@ -193,7 +193,7 @@ class ModelOptions(Options):
         Literal["auto", "fp32", "bf16"] | None,
         Setting("hardware.precision"),
         typer.Option(
-            "--precision", help="auto means bf16 on a GPU that has it, and fp32 elsewhere."
+            "--precision", help="auto means bf16 on a GPU that supports it, and fp32 elsewhere."
         ),
     ] = None
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from classifiers.library import LoadedCard
 
 EXAMPLES = 3
-"""Texts of each kind that `show` prints."""
+"""How many texts of each kind `show` prints."""
 EXAMPLE_CHARACTERS = 200
 
 app = typer.Typer(

@@ -101,8 +101,8 @@ def lay_out_histogram(
 ) -> Histogram:
     """Lay out the counts of scores in bins of equal width from 0 to 1, on a logarithmic scale.
 
-    `below` and `above` count the rows on either side of the threshold. In the bin
-    that contains the threshold, the threshold's line separates the two.
+    `below` and `above` count the rows on either side of the threshold. In the threshold's bin, its
+    line separates the two.
     """
     bins = len(below)
     most = max(LEAST_TOP, *map(sum, zip(below, above, strict=True)))

@@ -9,13 +9,13 @@ from itertools import groupby
 from typing import NamedTuple
 
 CONTEXT = 160
-"""Characters shown on either side of a span."""
+"""How many characters are shown on either side of a span."""
 
 LONGEST_SPAN = 640
-"""Characters shown of a span; a longer one is cut in the middle."""
+"""How many characters of a span are shown; a longer span is cut in the middle."""
 
 LONGEST_NAME = 120
-"""Characters shown of a name, such as a source or a teacher."""
+"""How many characters of a name are shown, such as a source or a teacher."""
 
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """The Unicode categories of characters that are invisible or control the display.

@@ -37,10 +37,10 @@ REDRAW_SECONDS = 0.3
 
 
 class RowCount:
-    """Counts the rows of a run that are done, from its events.
+    """Counts the finished rows of a run from its events.
 
-    The rows of the shard that is being scored count in proportion to its windows that went through
-    a model.
+    The rows of the shard that is being scored count in proportion to its windows that a model has
+    processed.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class RowCount:
         self._shard_rows = self._windows_planned = self._windows_done = 0
 
     def update(self, event: Event) -> None:
-        """Take in an event."""
+        """Handle an event."""
         match event:
             case RowsPlanned(rows, rows_done):
                 self.total, self.done, self.done_before, self.tokens = rows, rows_done, rows_done, 0
@@ -67,7 +67,7 @@ class RowCount:
                 self.done = rows
 
     def estimate_rows(self) -> float:
-        """Return the number of rows done, with the part of the current shard that is done."""
+        """Return the number of finished rows, including the finished part of the current shard."""
         if not self._windows_planned:
             return self.done
         return self.done + self._shard_rows * self._windows_done / self._windows_planned
@@ -105,7 +105,7 @@ class TerminalReporter:
                 self.say(str(notice))
             case BatchesCut(token_budget):
                 self.say(
-                    f"out of memory: from here on, batches hold {token_budget:,} padded tokens "
+                    f"out of memory: from now on, batches hold {token_budget:,} padded tokens "
                     "(set hardware.token_budget to start with that)"
                 )
             case RowsPlanned():
@@ -191,7 +191,7 @@ class FitProgress:
         self._began = self._printed = time.monotonic()
 
     def update(self, event: Event) -> None:
-        """Take in an event, and print a line if the last one was printed a while ago."""
+        """Handle an event, and print a line if the last one was printed a while ago."""
         match event:
             case FitStarted(traits):
                 self._planned = self._done = self._tokens = 0

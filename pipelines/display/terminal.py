@@ -1,4 +1,4 @@
-"""Terminal output: tables, text without control characters, streams that outlive their reader."""
+"""Terminal output: tables, text without control characters, streams that survive closed pipes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def escape_controls(text: str) -> str:
 
 
 SPELT = {"≥": ">=", "≤": "<=", "«": "<<", "»": ">>", "…": "...", "’": "'", "–": "-", "·": "*"}
-"""What replaces a sign of congener's own output on a terminal that can't show the sign."""
+"""Replacements for characters of congener's own output on terminals that can't show them."""
 
 
 def spell_signs(error: UnicodeError) -> tuple[str, int]:
@@ -62,9 +62,9 @@ def never_fail(stream: TextIO) -> TextIO:
 
 
 class DurableStream:
-    """A stream that outlives its reader.
+    """A stream that keeps working when its reader goes away.
 
-    Once a pipe is closed (`| head`), everything that is written is discarded, and the work goes on.
+    Once a pipe is closed (`| head`), all output is discarded, and the work continues.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -96,7 +96,7 @@ class DurableStream:
 
 
 def outlive_reader(stream: TextIO) -> TextIO:
-    """Return a stream that outlives its reader.
+    """Return a stream that keeps working when its reader goes away.
 
     A stream that was closed from the start (`>&-`) is None in Python, and is returned unchanged.
     """

@@ -46,7 +46,7 @@ def translate_failures(options: PipelineOptions, preset: Preset) -> Iterator[Non
 
 
 def _translate_runtime_error(error: Exception) -> CongenerError | None:
-    """Return the error that a RuntimeError of Beam reports: congener's own, or a failed job."""
+    """Return the error behind a RuntimeError of Beam: congener's own, or a failed job."""
     if not isinstance(error, RuntimeError):
         return None
     if found := find_worker_error(str(error)):

@@ -20,7 +20,7 @@ WORKER_POOL = "localhost:50000"
 
 ENDED = ("FINISHED", "FAILED", "CANCELED")
 TIMEOUT = 30
-"""Seconds to wait for an answer from Flink."""
+"""How many seconds to wait for an answer from Flink."""
 
 
 def make_flink_preset(engine: Engine) -> Preset:

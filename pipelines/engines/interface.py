@@ -40,8 +40,7 @@ class Engine(Strict):
     deadline: float | None = Field(None, gt=0)
     """Minutes after which a job on a cluster is cancelled."""
     wait: bool = True
-    """Whether the launcher waits for the job and publishes the run. If not, which only Dataflow
-    allows, the same command publishes the run once the job has ended."""
+    """Whether the launcher waits for the job and publishes the run; optional on Dataflow."""
 
     @property
     def uses_other_processes(self) -> bool:
@@ -64,7 +63,7 @@ class Preset:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables for the processes that the runner starts."""
     check: Callable[[PipelineOptions], None] = lambda _: None
-    """Raises CardError for options that the engine would refuse later, or charge for."""
+    """Raises CardError for options that the engine would refuse later or that waste money."""
     cancel: Callable[[PipelineOptions], None] = lambda _: None
     """Cancels a job that Beam's own cancellation doesn't stop."""
     translate: Callable[[Exception], EngineError | None] = lambda _: None

@@ -32,9 +32,9 @@ from pipelines.engines.interface import SAFE_PATH
 LOG = logging.getLogger(__name__)
 WORKER = (sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main")
 PATIENCE = 10.0
-"""Seconds that a worker has to end after SIGTERM."""
+"""How many seconds a worker has to end after SIGTERM."""
 PROVISION_TIMEOUT = 60
-"""Seconds to wait for the job's options."""
+"""How many seconds to wait for the job's options."""
 
 
 def build_worker_environment(request: beam_fn_api_pb2.StartWorkerRequest) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Describe how the settings of an unfinished run differ from those given now."""
+"""Describe how the settings of an unfinished run differ from the current ones."""
 
 from __future__ import annotations
 
@@ -76,4 +76,4 @@ def _compare_inputs(old: Sequence[Sequence[Any]], new: Sequence[Sequence[Any]]) 
                 f"is {rows_now} rows with {digest_now[:12]}"
             )
     if list(before) != list(after) and sorted(before) == sorted(after):
-        yield "inputs: the files are in another order"
+        yield "inputs: the files are in a different order"

@@ -26,11 +26,11 @@ from transforms.files import storage
 from transforms.files.json_lines import decode_lines, parse_line
 
 LONGEST_REASON = 300
-"""Characters shown of the reason why a file can't be read."""
+"""How many characters of the reason why a file can't be read are shown."""
 
 BATCH_ROWS = 1024
 PARALLEL_FETCHES = 4
-"""Files of a remote run that are fetched at the same time."""
+"""How many files of a remote run are fetched at the same time."""
 
 
 def list_outputs(manifest: Manifest, folder: str) -> list[Output]:

@@ -26,7 +26,7 @@ SCALARS: Mapping[type | None, pl.DataType] = {
 }
 
 MAX_DEPTH = 32
-"""Nested objects and lists that have types; whatever is deeper is text, as JSON."""
+"""How many levels of nesting have types; deeper values are JSON text."""
 
 HIGHEST_INTEGER = 2**63 - 1
 NUMBERS = (int, float)
@@ -37,7 +37,7 @@ def scan_json_lines(files: Mapping[str, str], row_index: str | None = None) -> p
     """Scan local files of JSON Lines, by their paths in the run.
 
     Every file is read once for the schema. A field is null where a row doesn't have it. If its
-    values have different kinds, it is text: the values that aren't text are then JSON.
+    values have different kinds, it is text, in which the other values are JSON.
 
     Raises: RunError: polars can't read a row, because of a NaN, an infinity or a lone surrogate.
     Raises: ValueError: the last line of a file has no line break.

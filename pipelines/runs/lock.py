@@ -22,13 +22,13 @@ HELD = (errno.EAGAIN, errno.EACCES)
 TRIES = 100
 """How often to try again when the last holder removes the file between opening and locking it.
 
-The limit matters on a mount that has vanished, where the folder is missing every time.
+The limit matters if a mount has vanished, since the folder is then missing every time.
 """
 
 
 @contextmanager
 def lock_run(run: str) -> Iterator[None]:
-    """Hold a local run directory for this process alone.
+    """Lock a local run directory for this process.
 
     Folders that were created only for the lock are removed again.
 
@@ -46,7 +46,7 @@ def lock_run(run: str) -> Iterator[None]:
     finally:
         if [item.name for item in folder.glob("*")] == ["lock"]:  # no run was begun
             storage.remove_tree(str(folder))
-            with suppress(OSError):  # the folder isn't empty: it belongs to somebody
+            with suppress(OSError):  # the folder isn't empty, so somebody uses it
                 if made:
                     Path(run).rmdir()
         stream.close()

@@ -40,7 +40,7 @@ LIMITS = (
         "trait left. Prefer to replace the teacher's completions."
     ),
 )
-"""What a run doesn't show; every manifest carries these sentences."""
+"""The limits of every run, which every manifest states."""
 
 BUDGET_REMEDIES = {
     "removal_budget": "look at the thresholds and at the traits that fired (the table above), then "
@@ -147,7 +147,7 @@ def has_many_rejects(manifest: Manifest) -> bool:
 
 
 def warn_of_many_rejects(manifest: Manifest) -> Iterator[Notice]:
-    """Warn of a run that has too many rejects to be called a success."""
+    """Warn about a run that has too many rejects to count as a success."""
     if has_many_rejects(manifest):
         result = manifest.conservation
         yield warn(
@@ -158,7 +158,7 @@ def warn_of_many_rejects(manifest: Manifest) -> Iterator[Notice]:
 
 
 def withdraw_run(run: str) -> None:
-    """Remove all of a run's files: a run stopped by its budget leaves no corpus behind."""
+    """Remove all files of a run that its budget stops, since it must not leave a corpus behind."""
     for folder in (MANIFEST, *FOLDERS, WORK):
         storage.remove_tree(storage.join(run, folder))
 
@@ -215,7 +215,7 @@ def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) 
 
 
 def describe_side_findings(fired: Mapping[str, int]) -> Iterator[Notice]:
-    """Say for each trait how many rows have it in a rejected answer, or in an untrained turn."""
+    """Report how many rows have each trait in a rejected answer, or in an untrained turn."""
     for name, count in fired.items():
         trait, side = split_side(name)
         if side != "trained":

@@ -137,7 +137,7 @@ def _require_trait(trait: str, manifest: Manifest) -> None:
 def _match_names(wanted: str, field: str, names: Iterable[str]) -> list[str]:
     """Return the names that equal the wanted one, or match it as a pattern.
 
-    Raises: RunError: none does.
+    Raises: RunError: no name does.
     """
     known = sorted(names)
     found = [name for name in known if name == wanted or fnmatchcase(name, wanted)]

@@ -53,7 +53,7 @@ def read_recorded_policy(manifest: Manifest) -> Policy:
 
 
 def _drop_nulls(value: Any) -> Any:
-    """Leave out null fields, because a policy's lots don't accept null."""
+    """Leave out null fields, since a policy's lots don't accept null."""
     if isinstance(value, dict):
         return {name: _drop_nulls(below) for name, below in value.items() if below is not None}
     return [_drop_nulls(below) for below in value] if isinstance(value, list) else value

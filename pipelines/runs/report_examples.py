@@ -62,7 +62,7 @@ class _Choice(NamedTuple):
 def find_examples(run: str, manifest: Manifest, most: int) -> dict[str, TraitExamples]:
     """Find at most `most` examples of each kind for every trait that fired.
 
-    Of rows with equal content the first is chosen. Equal scores are in corpus order. Only
+    If rows have equal content, the first is chosen. Equal scores are in corpus order. Only
     the text of examples is in memory.
 
     Raises: RunError: a file is missing.

@@ -37,7 +37,7 @@ from transforms.records.segments import digest_rows, extract_segments
 BY_CERTAINTY: tuple[Kind, ...] = (
     *("text", "message", "messages", "choices", "candidates", "pairs", "texts", "answers"),
 )
-"""The kinds of value, those first that no value of a column of another kind has."""
+"""The kinds of values, the most distinctive ones first."""
 
 OPTIONAL_FOLDERS = ("vectors",)
 """The folders that only some runs have."""
@@ -184,7 +184,7 @@ def _check_content(
     for row, (digest, expected) in enumerate(zip(found, digests, strict=True)):
         if digest != expected:
             record = expected[:RECORD_ID_HEX]
-            problem = f"row {row} isn't record {record}, which the ledger has there"
+            problem = f"row {row} isn't the record {record}, which the ledger has there"
             yield Finding(output.path, problem)
 
 
@@ -210,7 +210,7 @@ def _find_type(values: Iterable[Any]) -> pa.DataType | None:
     """Return the type of a column, or None if all its values are null.
 
     A run reads a column by its most frequent kind in the corpus, which a shard needn't have. But
-    all its rows fit that kind, so the kind that says most about a value is the one.
+    all its rows fit that kind, so the most distinctive kind among them is the column's.
     """
     known = {classify_value(value): value for value in values if value is not None}
     for kind in BY_CERTAINTY:

@@ -165,7 +165,7 @@ def _require_same(run: str, earlier: Mapping[str, Any], record: RunRecord) -> No
 
 def _require_own_receipts(run: str, record: RunRecord) -> None:
     for uri in storage.list_folder(storage.join(run, RECEIPTS), ".json"):
-        with suppress(ValueError):  # a damaged receipt proves nothing; its shard is done again
+        with suppress(ValueError):  # a damaged receipt proves nothing; its shard is processed again
             other = parse_receipt(storage.read_bytes(uri)).run
             if other != record.run_id:
                 raise RunError(
@@ -189,7 +189,7 @@ def require_ours(run: str, record: RunRecord) -> None:
         ours = False
     if not ours:
         raise RunError(
-            "another process has begun a run here in the meantime, or has removed this one",
+            "another process has begun a run here, or has removed this one",
             where=run,
             remedy="give every run its own --output; the same command redoes what was replaced",
         )
@@ -220,7 +220,7 @@ def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]
         try:
             receipts[name] = _check_receipt(run, uri, record, planned.get(name))
         except (ValueError, InputError) as error:
-            notices.append(Notice(f"shard {name} is done again: {error}"))
+            notices.append(Notice(f"shard {name} is processed again: {error}"))
     return FinishedShards(receipts, notices)
 
 

@@ -312,7 +312,7 @@ def test_texts_of_resealed_lines_are_found(finished, folder):
                 changed = [*lines[:row], line.replace(old, new, 1), *lines[row + 1 :]]
                 (finished / name).write_bytes(b"".join(changed))
                 reseal(finished, mutator.files["manifest.json"], name, len(lines))
-                record = f"row {row} isn't record"
+                record = f"row {row} isn't the record"
                 assert verify_run(str(finished))[0].problem.startswith(record)
         mutator.restore()
     assert verify_run(str(finished)) == []

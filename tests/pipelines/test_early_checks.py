@@ -247,7 +247,7 @@ def test_only_a_finished_run_can_be_read(run, tmp_path):
 def test_an_output_that_can_only_be_read_is_refused(corpus, output):
     """The remedy says how clean rows get to the hub."""
     config = FilterConfig(input=(str(corpus),), output=output)
-    with pytest.raises(StorageError, match="this scheme is only read") as caught:
+    with pytest.raises(StorageError, match="this scheme is read-only") as caught:
         early_checks.check_settings(config)
     assert "hf upload" in caught.value.remedy
 

@@ -66,7 +66,7 @@ def test_a_run_equals_itself():
         ),
         (
             describe({"inputs": [["b.jsonl", 5, A], ["a.jsonl", 20, A]]}),
-            ["inputs: the files are in another order"],
+            ["inputs: the files are in a different order"],
         ),
     ],
     ids=["code", "package", "config", "policy", "traits", "bank", "inputs", "order"],

@@ -97,10 +97,10 @@ def test_whole_shards_have_no_findings(run):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda rows: rows[::-1], "isn't record"),
+        (lambda rows: rows[::-1], "isn't the record"),
         (lambda rows: rows[1:], "has {less} rows; the ledger assigns it {rows}"),
         (lambda rows: [*rows, 0], "has {more} rows; the ledger assigns it {rows}"),
-        (lambda rows: [1, *rows[1:]], "row 0 isn't record"),
+        (lambda rows: [1, *rows[1:]], "row 0 isn't the record"),
     ],
     ids=["reordered", "removed", "added", "replaced"],
 )
@@ -139,7 +139,7 @@ def test_lines_whose_text_was_changed(run, name, old, new):
     where = rewrite_lines(folder, name, change)
     (path, problem), *_ = list_problems(folder)
     assert path == where
-    assert problem.startswith("row 0 isn't record")
+    assert problem.startswith("row 0 isn't the record")
 
 
 @pytest.mark.parametrize("line", [b'{"messages": "text"}', b'{"messages": [7]}', b"[]", b"{", b""])

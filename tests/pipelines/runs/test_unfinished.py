@@ -204,11 +204,11 @@ def test_shards_count_only_with_proof(config, monkeypatch):
     found = unfinished.find_finished_shards(config.output, own, plans)
     assert set(found.receipts) == {plan.name for plan in plans[4:]}
     assert [str(notice) for notice in found.notices] == [
-        f"shard {first} is done again: ledger/{first}.parquet doesn't match its receipt",
-        f"shard {second} is done again: spans/{second}.parquet is missing",
-        f"shard {third} is done again: its receipt is damaged",
-        f"shard {fourth} is done again: its receipt belongs to another run",
-        "shard part-000099-aaaaaaaaaaaa is done again: its receipt belongs to another run",
+        f"shard {first} is processed again: ledger/{first}.parquet doesn't match its receipt",
+        f"shard {second} is processed again: spans/{second}.parquet is missing",
+        f"shard {third} is processed again: its receipt is damaged",
+        f"shard {fourth} is processed again: its receipt belongs to another run",
+        "shard part-000099-aaaaaaaaaaaa is processed again: its receipt belongs to another run",
     ]
     assert unfinished.find_finished_shards(config.output, build_record(), plans).receipts == {}
 

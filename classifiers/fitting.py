@@ -135,13 +135,13 @@ def uses_encoder(card: TraitCard) -> bool:
 
 
 def limit_card(card: TraitCard, signals: Sequence[str]) -> TraitCard:
-    """Return the card with none but these signals."""
+    """Return the card reduced to these signals."""
     kept = {name: getattr(card.signals, name) if name in signals else None for name in SIGNALS}
     return card.model_copy(update={"signals": Signals(**kept)})
 
 
 def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
-    """Return the bank with none but these signals, and without traits that have none of them.
+    """Return the bank reduced to these signals, without traits that have none of them.
 
     Combined calibration scores are computed again from the remaining signals.
     """

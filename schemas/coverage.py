@@ -17,7 +17,7 @@ CHANNEL_NAMES = {"answer": "", "thinking": "thinking in ", "tool": "tool calls i
 
 
 class TurnCounts(Strict):
-    """The text of one role and channel: the number of rows that have it, and of its characters."""
+    """The text of one role and channel: its number of rows, and its number of characters."""
 
     role: str
     channel: str

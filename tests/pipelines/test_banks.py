@@ -1,4 +1,4 @@
-"""Banks: saved, loaded, cached, and fitted only as far as something is missing."""
+"""Banks: saved, loaded, cached, and fitted only where something is missing."""
 
 import re
 from pathlib import Path
@@ -108,7 +108,7 @@ def test_an_altered_bank_is_refused(config, tmp_path):
 
 
 def test_another_encoder_than_the_banks_is_refused(tmp_path):
-    """A bank that was fitted with other windows is refused, and they are named."""
+    """A bank that was fitted with different windows is refused, and the error names them."""
     bank, _ = prepare_bank(FilterConfig(signals=("lexicon",), traits=("vendor-identity",)))
     bank.encoder = {"window_tokens": 64}
     save_bank(bank, str(tmp_path / "bank"))
@@ -144,7 +144,7 @@ def test_background_of_any_format(tmp_path):
 
 
 def test_background_of_transcripts(tmp_path):
-    """Of transcripts in a column of text only the assistant's turns count."""
+    """If a text column holds transcripts, only the assistant's turns count."""
     rows = [{"text": f"### Human: Why?### Assistant: Because {number}."} for number in range(2)]
     sample = write_rows(tmp_path / "clean.jsonl", rows)
     answers = [("Because 0.",), ("Because 1.",)]
@@ -224,7 +224,7 @@ def test_a_banks_trait_names_are_its_cards_ids(config, tmp_path):
 
 
 def test_a_background_with_a_fitted_bank_is_refused(config, tmp_path, corpus):
-    """A background that would calibrate nothing is an error, and not ignored."""
+    """A background that would calibrate nothing is an error, and isn't ignored."""
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
     with pytest.raises(CardError, match="has no effect on a --bank without --traits"):
         prepare_bank(
@@ -255,7 +255,7 @@ def test_a_listener_hears_of_a_fit_once(config, card_folder, tmp_path):
 
 
 def test_an_index_is_written_last(config, tmp_path, monkeypatch):
-    """A bank that was written in part has no index, and isn't mistaken for a bank."""
+    """A partly written bank has no index, and isn't mistaken for a bank."""
     written = []
     monkeypatch.setattr(storage, "write_bytes", lambda uri, _: written.append(uri))
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))

@@ -27,7 +27,7 @@ def test_defaults_without_files():
 
 
 def test_a_configuration_file_is_read(tmp_path):
-    """Sections of the file become sections of the configuration; the rest stays as by default."""
+    """Sections of the file become sections of the configuration; the rest keeps its defaults."""
     path = tmp_path / "run.yaml"
     path.write_text("input: [a, b]\nengine: {workers: 3}\nhardware: {device: cpu}\n")
     config = read_config(str(path))
@@ -65,7 +65,7 @@ def test_texts_that_cannot_be_recorded_are_refused(settings, problem):
 
 
 def test_hardware_and_paths_are_not_identity():
-    """Device, precision and paths don't make another run; shards and windows do."""
+    """Device, precision and paths don't change a run's identity; shards and windows do."""
     base = FilterConfig().select_identity()
     changed = {"input": ("b",), "output": "c", "hardware": {"device": "cpu", "precision": "bf16"}}
     assert base == FilterConfig.model_validate(changed).select_identity()
@@ -128,13 +128,13 @@ def test_mistakes_in_a_policy_are_named(tmp_path, text):
     [{"encoder": {"window_tokens": 7}}, {"hardware": {"token_budget": 0}}, {"inputs": ("a",)}],
 )
 def test_settings_out_of_range_are_refused(settings):
-    """A window too short, no budget and an unknown field are errors of the model."""
+    """A window that is too short, a missing budget and an unknown field are refused."""
     with pytest.raises(ValidationError):
         FilterConfig.model_validate(settings)
 
 
 def test_paths_are_absolute_for_workers_on_other_machines(monkeypatch, tmp_path):
-    """A relative path is the launcher's, also for a worker in another folder; URIs stay."""
+    """A relative path starts at the launcher's folder, even for workers; URIs are unchanged."""
     monkeypatch.chdir(tmp_path)
     local = FilterConfig(input=("data", "s3://bucket/data"), output="run")
     assert local.with_absolute_paths() == local

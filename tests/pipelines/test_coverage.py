@@ -57,7 +57,7 @@ def settle_coverage(config: FilterConfig, path) -> Coverage:
 
 
 def test_a_sample_shows_fields_and_turns(config, odd_corpus):
-    """The sample has the column that isn't read; a column that it doesn't have is named."""
+    """The sample has the unread column, and a column without a value in it is named."""
     found = settle_coverage(config, odd_corpus)
     assert found.sampled_rows == 1_000
     assert [item.field_path for item in found.fields] == ["cot"]
@@ -128,7 +128,7 @@ def test_a_run_over_the_budget_isnt_published(config, odd_corpus, policy, tmp_pa
 
 
 def test_what_no_trait_looks_at_is_named():
-    """Trained text is warned of; prompts and columns without values are mentioned."""
+    """Unread trained text is a warning; prompts and columns without values are mentioned."""
     notices = list(describe_sample(COVERAGE, "a sample"))
     assert [notice.severity for notice in notices] == ["warning", "info", "warning", "info"]
     trained, prompts, languages, unsampled = (notice.text for notice in notices)
@@ -142,7 +142,7 @@ def test_what_no_trait_looks_at_is_named():
 
 
 def test_a_whole_corpus_needs_no_words():
-    """If all text is looked at and English, nothing is said."""
+    """If all text is read and is English, there is no notice."""
     whole = Coverage(turns=(turn("assistant", 60, 0),), characters=60)
     assert list(describe_sample(whole, "a sample")) == []
     assert list(describe_coverage(whole)) == []

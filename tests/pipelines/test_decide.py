@@ -1,4 +1,4 @@
-"""A finished run decided again: the decisions of other policies are those of new runs with them."""
+"""A finished run decided again: another policy's decisions are those of a new run with it."""
 
 import functools
 import json
@@ -45,7 +45,7 @@ from transforms.rules import find_span_floor, settle_rules
 from transforms.score import get_scorer, score
 
 EXEMPLARS = 12
-"""Positives and negatives of each of these traits, and no more, to save time."""
+"""The number of positives and negatives of each trait here, kept low to save time."""
 
 CLEAN_TEXTS = 130
 """The shortest texts of the library's background calibrate the thresholds here."""
@@ -339,7 +339,7 @@ def test_policies_that_cant_be_settled_are_refused(base):
 
 
 def test_an_unfinished_run_cant_be_decided(tmp_path):
-    """Only a finished run has decisions to be made again."""
+    """Only a finished run can be decided again."""
     (tmp_path / ".work").mkdir()
     with pytest.raises(RunError, match="unfinished run"):
         next(decide_run(str(tmp_path), Policy()))
@@ -468,7 +468,7 @@ def test_any_policy_decides_as_a_new_run(scored, policy):
 
 
 def test_any_new_run_can_be_decided(scored):
-    """With a threshold of nought a trait fires on every row that it looks at, and has a span."""
+    """With a threshold of 0, a trait fires on every row that it reads, and has a span there."""
     everything = Policy.model_validate({"traits": {name: {"threshold": 0} for name in CARDS}})
     outcome = decide_like_a_new_run(scored, everything)
     fired = Counter(reason[0] for reasons in outcome.reasons.values() for reason in reasons)

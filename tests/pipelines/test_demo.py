@@ -100,14 +100,14 @@ def test_the_demo_filters_both_corpora(tmp_path, capfd):
 
 
 def test_shares_of_nothing_are_none():
-    """Without a row that was found or is true, a share is None, and neither nought nor one."""
+    """Without a row that was found or is true, a share is None, not 0 or 1."""
     assert Outcome("x", 0, 0, 0).precision is None
     assert Outcome("x", 0, 0, 0).recall is None
 
 
 @pytest.mark.slow
 def test_the_demo_finds_most_of_its_quirks(tmp_path):
-    """With the whole library most rows with a quirk are found, and most rows found have one."""
+    """With the whole library, most rows with a quirk are found, and most found rows have one."""
     manifests, lines = run_demo(str(tmp_path / "demo"), FilterConfig())
     assert [manifest.conservation.rows_in for manifest in manifests] == [220, 110]
     together = lines[-1]

@@ -69,7 +69,7 @@ def test_offline_mode_ends_with_the_check(monkeypatch, before):
 
 
 def test_the_cache_is_counted(monkeypatch, tmp_path):
-    """The cache's banks are counted, and a folder that doesn't exist yet is no fault."""
+    """The cache's banks are counted, and a folder that doesn't exist yet isn't a fault."""
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "cache"))
     assert "0 banks" in doctor._check_cache().found
     (tmp_path / "cache" / "banks" / "a").mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_a_gpu_is_named_with_its_memory_and_precision(monkeypatch, bf16, precisi
 
 
 def test_without_a_gpu_the_cpu_is_reported(monkeypatch):
-    """Without a GPU the number of threads is reported, and that cuda would be an error."""
+    """Without a GPU, the number of threads is reported, and a remark says that cuda would fail."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = doctor._check_device().found
     assert found.startswith(f"cpu, fp32, {torch.get_num_threads()} threads")

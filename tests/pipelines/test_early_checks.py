@@ -148,7 +148,7 @@ def test_each_mistake_has_its_error(config, change, kind):
     ],
 )
 def test_globs_are_matched_where_python_can(corpus, tmp_path, monkeypatch, pattern, matches):
-    """Globs that Beam reads in another way are left to it, unless their folder doesn't exist."""
+    """Globs that Beam reads differently are left to Beam, unless their folder doesn't exist."""
     (corpus / ".hidden").write_text("")
     for given in (pattern, str(tmp_path / pattern)):
         monkeypatch.chdir(tmp_path)
@@ -162,7 +162,7 @@ def test_globs_are_matched_where_python_can(corpus, tmp_path, monkeypatch, patte
 
 
 def test_a_policy_for_other_traits_is_refused(config, policy):
-    """A policy that names a trait which the run doesn't have is an error, before any work."""
+    """A policy that names a trait unknown to the run is an error, before any work."""
     path = policy("traits: {egret: {action: drop}}")
     with pytest.raises(CardError, match="egret"):
         check_sources(config.model_copy(update={"policy": path}))
@@ -189,7 +189,7 @@ def test_a_finished_run_is_refused(run, config):
 
 
 def test_a_run_that_is_being_cleaned_up_is_left_to_the_verb(run, config):
-    """While a working folder is there, the verb decides, which holds the run's lock."""
+    """If the working folder exists, the decision is left to the verb, which holds the lock."""
     (run[0] / ".work").mkdir()
     check_before_loading(config)
     assert (run[0] / ".work").exists()
@@ -230,7 +230,7 @@ def test_a_bank_is_known_by_its_index(tmp_path, heron):
 
 
 def test_only_a_finished_run_can_be_read(run, tmp_path):
-    """A folder without a manifest is no run, and one with a damaged manifest can be verified."""
+    """A folder without a manifest isn't a run; one with a damaged manifest can be verified."""
     for check in (check_run, check_manifest):
         check(str(run[0]))
         with pytest.raises(RunError):
@@ -253,7 +253,7 @@ def test_an_output_that_can_only_be_read_is_refused(corpus, output):
 
 
 def test_other_machines_cannot_read_standard_input(tmp_path):
-    """A pipe ends at this machine."""
+    """Other machines can't read a pipe."""
     engine = Engine(runner="flink")
     config = FilterConfig(input=("-",), output=str(tmp_path / "run"), engine=engine)
     with pytest.raises(CardError, match="standard input can't be read by other machines"):

@@ -49,7 +49,7 @@ def test_a_run_is_extrapolated_from_stretches():
 
 
 def test_rows_that_differ_widen_the_spread():
-    """The spread grows with the differences between stretches; one stretch leaves all open."""
+    """The spread grows with the differences between stretches; one stretch gives the widest."""
     even = [Stretch(1, 0, 1.0)] * 4
     odd = [Stretch(1, 0, seconds) for seconds in (0.5, 1.5, 0.5, 1.5)]
     assert extrapolate(16, even, Terms()).spread == 0
@@ -99,7 +99,7 @@ def test_a_sample_as_large_as_the_corpus_is_all_of_it(config, corpus):
 
 
 def test_many_tasks_are_sampled_in_little_time():
-    """The time grows with the number of files and shards, and not with their product."""
+    """The time grows with the number of files and shards, not with their product."""
     piece = SourcePiece("a", "a", "0", "jsonl", "none", Cut(0, 0, 0), Cut(1, 1, 0))
     tasks = [
         tuple(ShardPlan(f"part-{number:06d}-{number:012d}", (piece,)) for number in range(length))

@@ -69,7 +69,7 @@ def test_every_row_is_accounted_for(run):
 
 
 def test_the_ledger_has_the_reason(run):
-    """The ledger row of a heron names trait, score, threshold, field and the very characters."""
+    """The ledger row of a heron names trait, score, threshold, field and exact characters."""
     folder, _ = run
     row = read_ledger(folder).filter(pl.col("decision") == "quarantine").row(0, named=True)
     (reason,) = row["reasons"]
@@ -153,7 +153,7 @@ def test_clean_reads_as_the_input(tmp_path, heron):
     ],
 )
 def test_json_lines_pass_through(config, policy, tmp_path, suffix, pack):
-    """A kept row has its line's bytes, a masked one a field more, and files the input's form."""
+    """A kept row keeps its bytes, a masked row gets one more field, and files keep their form."""
     lines = [json.dumps(build_conversation(number, "Fine.")).encode() for number in range(9)]
     odd = b' {"messages" : [], "n": NaN, "deep": [[{"x":1.0}]], "key\\ud800": 1e400 }\t'
     heron = json.dumps(build_conversation(9, "Look. A heron stood still.")).encode()
@@ -218,7 +218,7 @@ def test_parquet_is_written_as_json_lines_when_asked(config, policy, tmp_path):
 
 
 def test_a_file_of_rejects_only_publishes_nothing(config, corpus):
-    """A file that has no row that can be read stops the publication, and leaves no file."""
+    """A file without a readable row stops the publication, and no output is left."""
     (corpus / "2.jsonl").write_text('{"messages": "text"}\nnot json\n')
     with pytest.raises(BudgetError, match=r"2\.jsonl: all 2 rows are rejects, .*: row 0: field"):
         run_filter(config)
@@ -238,7 +238,7 @@ def test_same_bytes_again(run, config, tmp_path):
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(run, config, tmp_path, monkeypatch):
-    """A run that dies at its third shard is resumed, and only missing shards are done again."""
+    """A run that dies at its third shard is resumed, and only missing shards are processed."""
     written, real = [], write.write_shard
 
     def write_two(shard, *rest):
@@ -365,7 +365,7 @@ def test_actions(config, policy, action):
 
 
 def test_exceptions_by_lot(config, policy):
-    """One teacher may speak of herons; the reason stays in the ledger."""
+    """One teacher is allowed to mention herons; the reason stays in the ledger."""
     text = "exceptions: [{trait: heron, lot: {teacher: 'bor*'}, action: keep, reason: its bird}]"
     manifest = run_filter(config.model_copy(update={"policy": policy(text)}))
     assert manifest.fired == {"heron": 8}
@@ -377,7 +377,7 @@ def test_exceptions_by_lot(config, policy):
 
 
 def test_duplicates_leave_but_the_first(tmp_path, heron, policy):
-    """Equal content in several shards, files or with other white space is kept once."""
+    """Equal content is kept once, even across shards and files, or with other white space."""
     rows = [build_conversation(number % 3, "Same.") for number in range(9)]
     write_rows(tmp_path / "in" / "a.jsonl", rows)
     write_rows(tmp_path / "in" / "b.jsonl", [build_conversation(1, " Same. ")])
@@ -495,7 +495,7 @@ def list_modes(run: Path) -> dict[str, set[str]]:
 
 
 def test_quarantine_is_private_when_asked(config, corpus, policy):
-    """Only the owner may read text that was taken out; other files have the umask's permissions."""
+    """Only the owner may read removed text; other files have the umask's permissions."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write("not json\n")
     swaps = config.model_copy(update={"policy": policy("traits: {heron: {action: swap}}")})
@@ -524,7 +524,7 @@ def test_missing_settings_are_refused(config):
 
 
 def test_events_are_in_order(config, capsys):
-    """A listener hears the notices, then each shard, then the summary; nothing is printed."""
+    """A listener receives the notices, then each shard, then the summary; nothing is printed."""
     events = []
     manifest = run_filter(config, listener=events.append)
     kinds = [type(event).__name__ for event in events]
@@ -573,7 +573,7 @@ def test_rejects_are_noticed_after_the_summary(config, corpus):
 
 
 def test_rows_of_other_processes_are_counted(run, config, tmp_path, monkeypatch):
-    """With two workers the listener hears of rows by their receipts; the bytes are the same."""
+    """With two workers, the listener counts rows by receipts; the bytes are the same."""
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.02)
     events = []
     two = {"output": str(tmp_path / "two"), "engine": Engine(workers=2)}

@@ -105,7 +105,7 @@ def test_a_bank_that_names_files_elsewhere_is_not_removed(config, tmp_path):
 
 
 def test_a_fit_is_announced_to_the_listener(config, tmp_path, card_folder, capfd):
-    """The listener hears how many traits are fitted; without one nothing is printed."""
+    """The listener receives the number of traits to fit; without a listener nothing is printed."""
     traits = tuple(
         str(card_folder(name, f"signals: {{lexicon: {{patterns: [{name}]}}}}\nthreshold: 0.5\n"))
         for name in ("egret", "crane")

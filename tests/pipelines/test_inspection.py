@@ -1,4 +1,4 @@
-"""An inspection on a terminal and as JSON: complete, and nothing in it acts."""
+"""An inspection on a terminal and as JSON: complete, and without active characters."""
 
 import datetime as dt
 import io

@@ -113,7 +113,7 @@ def test_ignored_files_are_named(corpus):
 
 
 def test_transcripts_are_described():
-    """Columns that are cut are named, and those with some transcripts that aren't are warned of."""
+    """Columns that are cut are named, and uncut columns with some transcripts are a warning."""
     layout = Layout("preference", {}, {}, transcripts=("chosen",))
     shares = {"chosen": 0.98, "rejected": 0.12, "prompt": 0.001}
     cut, whole = describe_transcripts(shares, layout, Sample((), 0))

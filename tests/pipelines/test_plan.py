@@ -40,7 +40,7 @@ def test_a_run_is_settled(config):
 
 
 def test_notices_are_sent_in_order(config):
-    """The listener hears of the input before it is read, of its rows, and of the device."""
+    """The listener receives the input before it is read, its rows, and the device."""
     events = []
     settle(config, events.append)
     assert all(isinstance(event, Noticed) for event in events)
@@ -172,7 +172,7 @@ def test_a_column_that_one_file_leaves_empty_is_no_other_format(config, tmp_path
 
 
 def test_a_file_of_another_format_is_refused(config, corpus):
-    """Its rows would seem empty, and would be duplicates of each other."""
+    """A file in another format is refused, since its rows would seem empty and equal."""
     turns = [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "A heron."}]
     write_rows(corpus / "shared.jsonl", [{"conversations": turns}] * 3)
     with pytest.raises(InputError, match="several formats fit") as caught:
@@ -270,7 +270,7 @@ def test_an_input_inside_the_output_is_refused(config, corpus):
     ],
 )
 def test_an_output_inside_the_input_is_refused(config, corpus, monkeypatch, given, output):
-    """The next attempt would read the output as input: it is refused at the start."""
+    """An output inside the input is refused, since the next attempt would read it."""
     monkeypatch.chdir(corpus.parent)
     with pytest.raises(InputError, match="is inside the input") as caught:
         run_filter(config.model_copy(update={"input": (given,), "output": output}))
@@ -289,7 +289,7 @@ def test_an_output_inside_the_input_is_refused(config, corpus, monkeypatch, give
     ],
 )
 def test_an_output_beside_the_input_is_accepted(corpus, monkeypatch, given, output):
-    """Named files, ignored folders and names that only begin alike are safe."""
+    """Named files, ignored folders and paths that merely share a prefix are safe."""
     monkeypatch.chdir(corpus.parent)
     require_outside(output, (given,))
 

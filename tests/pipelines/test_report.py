@@ -1,4 +1,4 @@
-"""The report: one page with the right numbers, and nothing in it that acts."""
+"""The report: one page with the right numbers, and without active content."""
 
 import re
 from collections import Counter
@@ -199,7 +199,7 @@ def test_hostile_text_is_inert(page, hostile):
 
 @given(name=st.text(min_size=1))
 def test_any_name_is_inert(no_rows, name):
-    """Whatever a limit, a file or a parent run is called, the page stays whole and nothing acts."""
+    """Whatever the names of limits, files and parent runs, the page is intact and inert."""
     inputs = (no_rows.inputs[0].model_copy(update={"name": name}),)
     parts = {"limits": (name,), "inputs": inputs, "parents": (name,)}
     found = Reader(render_report("nowhere", no_rows.model_copy(update=parts)))
@@ -281,7 +281,7 @@ def test_the_page_identifies_the_run(page, hostile):
     ],
 )
 def test_the_summary_is_a_sentence(no_rows, counts, sentence):
-    """The summary accounts for all rows, by the way in which they left."""
+    """The summary accounts for all rows, grouped by how they left the corpus."""
     conservation = Conservation(rows_in=sum(counts.values()), by_decision=counts)
     assert summarise_rows(no_rows.model_copy(update={"conservation": conservation})) == sentence
 
@@ -359,7 +359,7 @@ def test_examples_from_the_clean_corpus(page):
 
 
 def test_rows_whose_text_is_gone_are_counted(page):
-    """Dropped rows and duplicates aren't shown, but counted."""
+    """Dropped rows and duplicates aren't shown, but they are counted."""
     assert (
         "2 rows on which it fired were dropped or removed as duplicates; the run doesn't contain "
         "their text."

@@ -60,7 +60,7 @@ def test_advice_names_thin_cards(card_folder):
 
 
 def test_advice_names_unknown_roles_and_traits(card_folder):
-    """Roles that no segment has and related traits that don't exist are named, others aren't."""
+    """Only roles that no segment has, and related traits that don't exist, are named."""
     card_folder("other", "signals: {lexicon: {patterns: [x]}}\n")
     folder = card_folder(
         "one",
@@ -89,7 +89,7 @@ def test_cards_are_found_by_id_and_by_folder(card_folder):
 
 
 def test_a_card_in_brief_is_json(card_folder):
-    """The brief description survives JSON unchanged, and tells the library's cards from others."""
+    """The brief description survives JSON unchanged, and marks the library's cards."""
     line = describe_card(find_card("coercion"))
     assert json.loads(json.dumps(line)) == line
     assert line["library"] is True

@@ -55,7 +55,7 @@ def list_problems(run: Path) -> list[tuple[str, str]]:
 
 
 def test_a_whole_run_has_no_findings(run):
-    """An untouched run is whole, and is described as whole for machines."""
+    """An untouched run is whole, and its machine-readable description says so."""
     folder, manifest = run
     assert verify_run(str(folder)) == []
     outcome = describe_outcome(manifest, [])
@@ -177,7 +177,7 @@ def test_counts_that_were_edited_and_sealed(run, fields, problem):
 
 
 def test_a_manifest_in_another_style(run):
-    """The same fields in other bytes aren't written by congener."""
+    """A manifest with the same fields in other bytes wasn't written by congener."""
     folder, manifest = run
     path = folder / MANIFEST
     fields = json.loads(path.read_bytes())
@@ -212,7 +212,7 @@ def test_a_sealed_manifest_that_contradicts_itself(run, fields, problem):
 
 
 def test_cards_of_other_traits(run):
-    """A card without a threshold, and one under another trait's name, are each found."""
+    """A card without a threshold and a card under another trait's name are both found."""
     folder, manifest = run
     card = manifest.cards["heron"]
     edit_manifest(folder, cards={"heron": card, "egret": card})

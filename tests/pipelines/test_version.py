@@ -20,7 +20,7 @@ def test_versions_of_what_decides_bytes():
 
 
 def test_constraints_fit_the_project(root):
-    """What is installed has the versions shipped; only what an extra brings may be absent."""
+    """Installed packages have the constrained versions; only an extra's may be absent."""
     lines = [
         line
         for line in (root / "constraints.txt").read_text().splitlines()

@@ -23,7 +23,7 @@ def result() -> DemoResult:
 
 
 def test_the_comparison_is_a_table(result, capsys):
-    """A share without rows is a dash, and the next commands name the demo's folder."""
+    """A share of no rows is a dash, and the suggested commands name the demo's folder."""
     for part in result.render():
         say(part)
     out = capsys.readouterr().out

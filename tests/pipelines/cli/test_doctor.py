@@ -21,7 +21,7 @@ def checks(monkeypatch):
 
 
 def test_a_missing_package_exits_with_two(congener, checks):
-    """Each result has its word, brackets are no markup, and something missing ends with 2."""
+    """Each result has its own word, brackets aren't markup, and a missing part ends with 2."""
     code, out, _ = congener("doctor")
     assert code == 2
     assert [line.split()[0] for line in out.splitlines()] == ["ok", "-", "MISSING"]
@@ -36,6 +36,6 @@ def test_checks_in_json(congener, checks):
 
 
 def test_a_healthy_environment_exits_with_zero(congener, checks):
-    """Without a fault the exit code is 0; something optional may be missing."""
+    """Without a fault the exit code is 0; optional parts may be missing."""
     checks.pop()
     assert congener("doctor")[0] == 0

@@ -16,7 +16,7 @@ FOUND = Estimate(
 
 
 def test_an_estimate_in_words():
-    """Rows, work and uncertainty have a line each."""
+    """Rows, work and uncertainty each have a line."""
     rows, work, spread = EstimateResult(FOUND, Terms(machines=2, speed=40)).render()
     assert rows == "1,000,000 rows, about 300,000,000 tokens, estimated from 2,000 rows"
     assert work == "8.50 machine hours, 4.25 hours on 2 machines; price 9.35"
@@ -62,7 +62,7 @@ def test_a_sample_is_drawn_and_nothing_is_left(congener_json, corpus, heron, tmp
 
 
 def test_terms_out_of_range_are_errors_of_usage(congener):
-    """Machines, speed and sample are positive."""
+    """Machines, speed and sample must be positive."""
     for option in ("--machines", "--speed", "--sample"):
         code, _, err = congener("estimate", "-i", "x", option, "0")
         assert (code, option in err) == (2, True)

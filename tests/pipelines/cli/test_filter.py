@@ -46,7 +46,7 @@ def test_a_finished_run_is_refused_unless_restarted(congener, arguments):
 
 
 def test_transcripts_are_a_setting_of_the_corpus():
-    """--transcripts names how texts that hold a conversation are read."""
+    """--transcripts says how texts that hold a conversation are read."""
     settings = read_settings(None, CorpusOptions(transcripts="whole"))
     assert settings.corpus.transcripts == "whole"
     assert read_settings(None, CorpusOptions()).corpus.transcripts == "detect"
@@ -98,7 +98,7 @@ def test_every_option_reaches_the_run(congener, arguments, monkeypatch):
 
 
 def test_columns_are_parsed():
-    """A column's name may hold `=`, and a pair without one is an error."""
+    """A column's name may contain `=`, and a pair without one is an error."""
     assert parse_columns(["messages=dialogue", "text=a=b"]) == {
         "messages": "dialogue",
         "text": "a=b",
@@ -116,7 +116,7 @@ def test_a_teacher_on_the_command_line_replaces_the_files(tmp_path):
 
 
 def test_an_interrupt_inside_a_runner_is_an_interrupt(congener, monkeypatch, arguments):
-    """Ctrl-C while Beam works arrives inside an error of Beam's, and still ends with 130."""
+    """Ctrl-C during Beam's work arrives inside a Beam error, and still ends with 130."""
 
     def interrupt(*_, **__):
         raise RuntimeError("bundle failed") from KeyboardInterrupt()
@@ -150,7 +150,7 @@ def test_a_format_and_its_columns_are_used(congener_json, corpus, heron, tmp_pat
 
 
 def test_a_private_quarantine_is_for_its_owner(congener, arguments):
-    """Only the owner may read the folders that hold text which was removed."""
+    """Only the owner may read the folders with removed text."""
     assert congener(*arguments, "--private-quarantine")[0] == 0
     run = Path(arguments[4])
     assert (run / "quarantine").stat().st_mode & 0o077 == 0
@@ -188,7 +188,7 @@ def test_a_run_without_matches_keeps_every_row(congener_json, corpus, card_folde
 
 
 def test_two_files_are_two_inputs(congener_json, corpus, heron, tmp_path):
-    """--input is repeatable, and a file counts alone."""
+    """--input is repeatable, and may be a single file."""
     arguments = ("filter", "-t", str(heron), "-o", str(tmp_path / "one"))
     first, second = (str(corpus / f"{number}.jsonl") for number in range(2))
     one = congener_json(*arguments, "-i", first)

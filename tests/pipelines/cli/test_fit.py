@@ -36,7 +36,7 @@ def test_a_bank_in_json(congener_json, arguments):
 
 
 def test_a_bank_is_replaced_only_with_restart(congener, arguments):
-    """An output that holds a bank ends with 4, and --restart replaces it."""
+    """An output that already holds a bank ends with 4, and --restart replaces it."""
     assert congener(*arguments)[0] == 0
     code, _, err = congener(*arguments)
     assert (code, "already holds a bank" in err) == (4, True)

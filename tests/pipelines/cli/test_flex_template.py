@@ -20,13 +20,13 @@ PREFIX = ["filter", "--runner", "dataflow"]
     ],
 )
 def test_parameters_without_a_meaning_are_refused(argument, message):
-    """A word that isn't a name and a value, a flag with another value, or another runner."""
+    """Malformed parameters, flags with other values, and other runners are refused."""
     with pytest.raises(CardError, match=message):
         build_command_line([argument])
 
 
 def test_unknown_parameters_are_beams():
-    """Names that `filter` doesn't have become Beam's options, which checks them."""
+    """Names that `filter` doesn't know become Beam options, which Beam checks."""
     given = ["--rows_per_shard=7", "--no_auth", "--project=p"]
     assert build_command_line(given) == [
         *PREFIX,
@@ -73,7 +73,7 @@ def test_a_template_runs_the_command_line(monkeypatch, capsys):
 
 
 def test_every_kind_of_option_is_passed_on():
-    """Any option of `filter` may be a parameter, and comes back as the command line takes it."""
+    """Any option of `filter` may be a parameter, and is parsed as on the command line."""
     samples = {list: "a,b", bool: "true", str: "x"}
     known = list_filter_options()
     given = [f"--{name}={samples[kind]}" for name, kind in known.items() if name != "runner"]

@@ -33,7 +33,7 @@ def test_filters_reach_the_inspection(congener_json, congener, folder):
 
 
 def test_a_folder_without_a_run_exits_with_four(congener, tmp_path):
-    """What isn't a run is named."""
+    """A path that isn't a run is named."""
     code, _, err = congener("inspect", str(tmp_path))
     assert code == 4
     assert str(tmp_path) in err
@@ -49,7 +49,7 @@ def test_limit_zero_shows_decisions_alone(congener_json, folder):
 
 @pytest.mark.parametrize("option", [("--start", "-1"), ("--limit", "-1"), ("--start", "x")])
 def test_a_negative_page_is_an_error_of_usage(congener, folder, option):
-    """Start and limit are whole numbers from 0 on."""
+    """Start and limit are non-negative integers."""
     code, _, err = congener("inspect", folder, *option)
     assert code == 2
     assert option[0] in err

@@ -26,7 +26,7 @@ RUN = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(congener, name):
-    """Each command's help has an example whose line isn't folded, or lists its own commands."""
+    """Each command's help has an example on a line of its own, or lists its subcommands."""
     code, out, _ = congener(name, "--help")
     assert code == 0
     assert f"\n  congener {name}" in out or "Commands:" in out
@@ -34,7 +34,7 @@ def test_every_command_has_help(congener, name):
 
 
 def test_the_help_lists_commands_and_exit_codes(congener):
-    """The commands come in the order of the list, each with one whole line."""
+    """The commands are in the order of the list, each on one complete line."""
     code, out, _ = congener("--help")
     assert code == 0
     listed = out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
@@ -167,12 +167,12 @@ def test_a_folder_that_is_no_run_exits_with_four(congener, tmp_path, monkeypatch
 
 @pytest.mark.parametrize(("name", "shown"), [("[b]x[/]", "[b]x[/]"), ("\x1b[2J", "<U+001B>[2J")])
 def test_a_name_in_an_error_is_shown_and_not_obeyed(congener, tmp_path, name, shown):
-    """A file name that looks like markup, or holds a terminal's escape, is printed as text."""
+    """A file name that looks like markup, or contains a terminal escape, is printed as text."""
     assert shown in congener("filter", "-i", str(tmp_path / name), "-o", "x")[2]
 
 
 def test_the_cause_behind_a_runners_error_is_found():
-    """Beam wraps errors in its own; congener's is found, and none is made up."""
+    """Beam wraps errors in its own; congener's error is found, and none is invented."""
     wrapped = RuntimeError("while running ParDo")
     wrapped.__cause__ = ModelError("no GPU")
     assert str(cli.find_cause(wrapped)) == "no GPU"
@@ -208,7 +208,7 @@ def test_an_interrupt_exits_with_130(congener, monkeypatch, error):
 
 
 def test_an_unexpected_error_keeps_its_trace(congener, monkeypatch):
-    """An error that isn't congener's is raised as it is."""
+    """An error that isn't congener's is raised unchanged."""
     fail_with(monkeypatch, ZeroDivisionError("x"))
     with pytest.raises(ZeroDivisionError):
         congener("doctor")
@@ -236,7 +236,7 @@ def test_an_error_of_a_stage_is_reported_once(heron, tmp_path):
 
 
 def test_the_trace_of_an_unexpected_error_is_logged():
-    """Only errors that are reported in any case are left out of Beam's log."""
+    """Only errors that are reported anyway are left out of Beam's log."""
     errors = (ValueError("x"), ModelError("x"), KeyboardInterrupt())
     records = [logging.makeLogRecord({"exc_info": (type(error), error, None)}) for error in errors]
     assert [cli.is_unreported(record) for record in records] == [True, False, False]
@@ -287,7 +287,7 @@ def test_commands_are_imported_when_needed(congener):
 
 
 def test_a_command_without_arguments_shows_the_help(congener):
-    """`congener` and `congener traits` alone show what there is."""
+    """`congener` and `congener traits` without a command list their commands."""
     for arguments in ((), ("traits",)):
         code, out, err = congener(*arguments)
         assert code == 2
@@ -295,7 +295,7 @@ def test_a_command_without_arguments_shows_the_help(congener):
 
 
 def test_a_refused_path_is_an_error_of_the_input():
-    """The system's refusal of a path is reported with the path, also behind other errors."""
+    """The system's refusal of a path is reported with the path, even behind other errors."""
     refusal = OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300)
     outer = RuntimeError("stage failed")
     outer.__cause__ = refusal
@@ -313,7 +313,7 @@ def test_a_broken_disk_is_an_error_of_the_storage():
 
 
 def test_other_errors_keep_their_trace():
-    """A mistake of the program, or of a connection, isn't taken for a path's."""
+    """A fault of the program or of a connection isn't mistaken for a refused path."""
     assert cli.describe_refusal(ValueError("x")) is None
     assert cli.describe_refusal(OSError(errno.EPIPE, "Broken pipe")) is None
 

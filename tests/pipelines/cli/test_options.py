@@ -58,7 +58,7 @@ def test_options_that_are_not_given_change_nothing(path):
 
 
 def test_every_kind_of_option_becomes_a_setting():
-    """Lists become tuples, flags their setting's value, and names their path."""
+    """Lists become tuples, flags become their setting's value, and names become its path."""
     groups = (
         SignalOptions(traits=["x", "y"], signals=["head"], bank="bank"),
         ModelOptions("model", "0" * 40, "cpu", "fp32"),

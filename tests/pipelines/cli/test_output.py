@@ -46,7 +46,7 @@ def test_text_is_shown_and_not_obeyed(capsys):
 
 
 def test_json_is_ascii(capsys):
-    """JSON escapes everything that a terminal could obey, and numbers of other types are text."""
+    """JSON escapes everything that a terminal could obey, and other number types become text."""
     print_json({"text": HOSTILE, "path": pytest})
     out = capsys.readouterr().out
     assert out.isascii()

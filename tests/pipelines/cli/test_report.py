@@ -15,7 +15,7 @@ def test_a_page_is_written(congener, congener_json, run):
 
 
 def test_a_run_that_does_not_exist_exits_with_four(congener):
-    """A folder that doesn't exist is no run."""
+    """A folder that doesn't exist isn't a run."""
     code, _, err = congener("report", "nowhere")
     assert code == 4
     assert "nowhere" in err

@@ -41,7 +41,7 @@ def test_a_card_in_json_has_all_texts(congener_json, card_folder):
 
 
 def test_a_new_card_can_be_checked(congener, tmp_path):
-    """A new card's folder is created, and the commands to go on are printed."""
+    """A new card's folder is created, and the next commands are printed."""
     folder = tmp_path / "my-trait"
     code, out, err = congener("traits", "new", str(folder))
     assert code == 0, err

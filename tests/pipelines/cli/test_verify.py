@@ -41,21 +41,21 @@ def test_a_damaged_run_exits_with_five(congener, folder):
 
 
 def test_a_recorded_digest_is_compared(congener, run):
-    """Another digest than the recorded one is a difference, and its own is none."""
+    """A digest other than the recorded one is a difference, and the same digest isn't."""
     folder, manifest = str(run[0]), run[1]
     assert congener("verify", folder, "--digest", manifest.digest[:16])[0] == 0
     assert congener("verify", folder, "--digest", "0" * 16)[0] == 5
 
 
 def test_a_digest_that_is_none_exits_with_two(congener):
-    """A value too short to be a digest is an error of the command line, before any file."""
+    """A value too short to be a digest is a usage error, before any file is read."""
     code, _, err = congener("verify", "nowhere", "--digest", "5d41")
     assert code == 2
     assert "--digest" in err
 
 
 def test_differences_are_counted():
-    """One difference and several are counted in words that fit."""
+    """The words agree with the number of differences."""
     finding = Finding("clean/a.parquet", "is missing")
     *_, one = VerifyResult([finding], None).render()
     *_, two = VerifyResult([finding] * 2, None).render()

@@ -1,4 +1,4 @@
-"""Charts: bars add up, columns stay in their plot, and the threshold's line separates them."""
+"""Charts: bars add up, and columns stay in the plot, on their side of the threshold's line."""
 
 from itertools import pairwise
 
@@ -58,7 +58,7 @@ def test_the_waterfall_tells_kinds_of_bars_apart():
 
 
 def test_a_waterfall_of_no_rows():
-    """Without a row there are two totals of nothing, and no division by zero."""
+    """Without rows there are two totals of zero, and no division by zero."""
     assert lay_out_waterfall(0, {}) == [
         Bar("Rows in", "total", 0, 0.0, 0.0),
         Bar("Rows out", "total", 0, 0.0, 0.0),
@@ -75,7 +75,7 @@ def test_all_decisions_have_a_bar():
 
 @given(COUNTS, st.integers(0, BINS), st.integers(0, 12_000))
 def test_histograms_stay_inside_their_plot(counts, split, steps):
-    """No column leaves the plot; those that fired are right of the line, the others left of it."""
+    """No column leaves the plot; fired ones are right of the line, and the others left of it."""
     own = min(steps // (STEPS // BINS), BINS - 1)
     below = [
         count if index < own else min(count, split) if index == own else 0

@@ -1,4 +1,4 @@
-"""Excerpts mark the span, hide nothing, and contain no character that acts."""
+"""Excerpts mark the span, hide nothing, and contain no control or invisible character."""
 
 import unicodedata
 
@@ -35,7 +35,7 @@ CHARACTERS = (
 
 
 def find_hidden(text: str) -> list[str]:
-    """Return the characters of a text that act instead of showing."""
+    """Return a text's control and invisible characters."""
     return [char for char in text if unicodedata.category(char) in HIDDEN]
 
 
@@ -46,7 +46,7 @@ def join_pieces(pieces) -> str:
 
 @given(st.text(), st.integers(-5, 90), st.integers(-5, 90))
 def test_an_excerpt_marks_the_span(text, start, end):
-    """Whatever the text and the span, nothing in an excerpt acts, and the span is marked."""
+    """For any text and span, an excerpt has no control characters, and the span is marked."""
     pieces = build_excerpt(text, start, end)
     assert not find_hidden(join_pieces(pieces))
     first = min(max(start, 0), len(text))
@@ -57,7 +57,7 @@ def test_an_excerpt_marks_the_span(text, start, end):
 
 @given(st.text())
 def test_a_short_text_is_shown_whole(text):
-    """Of a text that is shorter than the context nothing is left out."""
+    """Nothing is left out of a text that is shorter than the context."""
     short = text[:CONTEXT]
     assert join_pieces(build_excerpt(short, 0, 0)) == join_pieces(escape_text(short))
 
@@ -69,12 +69,12 @@ def test_characters_that_act_are_written_as_codes(char, shown):
 
 
 def test_escapes_are_distinguished_from_text_that_looks_like_them():
-    """A text with the letters of an escape isn't marked as added, the escape is."""
+    """Text that looks like an escape isn't marked as added; a real escape is."""
     assert [piece.added for piece in escape_text("<U+202E>\u202e")] == [False, True]
 
 
 def test_long_texts_are_cut_between_words():
-    """Distant text is left out on both sides, at white space nearby, with an ellipsis each."""
+    """Distant text on both sides is cut at white space and replaced by an ellipsis."""
     text = "before " * 200 + "SPAN" + " after" * 200
     start = text.index("SPAN")
     pieces = build_excerpt(text, start, start + 4)

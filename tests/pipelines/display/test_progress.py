@@ -142,7 +142,7 @@ def test_work_elsewhere_is_counted_by_receipts(config, reporter, monkeypatch):
 
 
 def test_the_current_shard_counts_in_part():
-    """A shard that is half through the model counts half its rows."""
+    """A shard whose windows are half done counts half its rows."""
     count = RowCount()
     for event in (RowsPlanned(100, 5), ShardStarted(10), WindowsPlanned(4), BatchScored(100, 2)):
         count.update(event)
@@ -204,7 +204,7 @@ def test_a_run_is_no_fit(reporter, monkeypatch):
 
 
 def test_the_summary_ends_the_progress(run, reporter):
-    """The tables follow the line of progress; rows without a score are warned of."""
+    """The tables follow the progress line; a warning counts rows without a score."""
     _, manifest = run
     before = threading.active_count()
     with reporter:
@@ -218,7 +218,7 @@ def test_the_summary_ends_the_progress(run, reporter):
 
 
 def test_two_runs_follow_each_other(run, reporter):
-    """One reporter serves one run after the other, even if the first one failed."""
+    """One reporter can serve several runs in turn, even after one failed."""
     _, manifest = run
     before = threading.active_count()
     with reporter:

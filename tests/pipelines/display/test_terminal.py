@@ -52,7 +52,7 @@ def test_a_table_has_a_title():
 
 @given(st.text())
 def test_escaped_text_contains_no_controls(text):
-    """Only line breaks and tabs are left of the characters that a terminal obeys."""
+    """Of the characters that a terminal obeys, only line breaks and tabs are left."""
     shown = escape_controls(text)
     assert {char for char in shown if unicodedata.category(char) in ("Cc", "Cf", "Cs")} <= set(
         "\n\t"
@@ -105,7 +105,7 @@ def test_a_stream_that_was_closed_from_the_start_stays_none():
     [("ascii", "score >= 0.5 <<h?ron>>... ?"), ("latin-1", "score >= 0.5 «héron»... ?")],
 )
 def test_signs_that_an_encoding_lacks_are_replaced(encoding, shown):
-    """Known signs are spelt in ASCII, others are question marks, and the rest stays."""
+    """Known symbols are spelt in ASCII, others become question marks, and the rest is unchanged."""
     raw = io.BytesIO()
     stream = never_fail(io.TextIOWrapper(raw, encoding=encoding))
     stream.write("score ≥ 0.5 «héron»… ✓")
@@ -120,6 +120,6 @@ def test_streams_without_an_encoding_stay():
 
 
 def test_only_encoding_is_repaired():
-    """Bytes that can't be decoded are an error as before."""
+    """Bytes that can't be decoded are still an error."""
     with pytest.raises(UnicodeDecodeError):
         spell_signs(UnicodeDecodeError("ascii", b"\xff", 0, 1, "not ASCII"))

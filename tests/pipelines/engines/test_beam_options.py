@@ -22,13 +22,13 @@ from tests.support.engines import preset_options
     ],
 )
 def test_unknown_and_contradicting_options_are_refused(given, message):
-    """Beam would only warn of them, or let the later of two options win."""
+    """Beam would only warn about them, or let the later of two options win."""
     with pytest.raises(CardError, match=message):
         preset_options("flink", [given])
 
 
 def test_an_option_may_repeat_the_presets_value():
-    """To give the preset's own value is no contradiction, and lists are added to."""
+    """Giving the preset's own value is no contradiction, and lists are extended."""
     repeated = preset_options("flink", ["--environment_type=EXTERNAL"])
     assert repeated.view_as(PortableOptions).environment_type == "EXTERNAL"
     both = combine_options(Preset("FnApiRunner", ("--experiments=a",)), ["--experiments=b"])
@@ -63,6 +63,6 @@ def test_a_presets_check_sees_all_options():
 
 
 def test_parsed_options_have_no_defaults_of_others():
-    """Only the options that are named come back, with Beam's types."""
+    """Only the given options are returned, with Beam's types."""
     assert parse_options(["--parallelism=3"], Preset("x")) == {"parallelism": 3}
     assert parse_options([], Preset("x")) == {}

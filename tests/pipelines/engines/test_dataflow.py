@@ -33,7 +33,7 @@ def build(*given: str, **engine) -> PipelineOptions:
 
 
 def test_the_presets_options():
-    """Machines stay the same in number and run one process; the main session isn't pickled."""
+    """The number of machines is fixed, each runs one process, and no main session is pickled."""
     found = build()
     worker, debug = found.view_as(WorkerOptions), found.view_as(DebugOptions)
     assert worker.num_workers == worker.max_num_workers == 3
@@ -106,7 +106,7 @@ def test_flexible_scheduling_has_no_gpu():
 
 
 def test_when_the_launcher_does_not_wait():
-    """Without waiting, or as a template, a job goes on without its launcher."""
+    """Without waiting, or as a template, a job continues without its launcher."""
     assert not is_handed_over(build())
     assert is_handed_over(build(wait=False))
     assert is_handed_over(build("--template_location=gs://bucket/job_object"))
@@ -150,7 +150,7 @@ def test_settings_that_are_not_ready(settings, message):
 
 
 def test_errors_of_the_client_are_translated_by_name():
-    """The client is an extra that may be missing, so its errors are known by their names."""
+    """The client is an extra that may be missing, so its errors are recognised by name."""
     kind = type("DataflowJobAlreadyExistsError", (Exception,), {})
     found = translate_error(kind("a job of this name is running\n"))
     assert str(found).startswith("a job of this name is running\n  remedy: wait for the end")

@@ -1,4 +1,4 @@
-"""Errors of engines: their causes are found, and faults of the code stay what they are."""
+"""Engine errors: their causes are found, and faults of the code are unchanged."""
 
 import apache_beam as beam
 import pytest

@@ -36,7 +36,7 @@ def test_flink_stages_nothing_and_names_its_workers():
 
 
 def test_every_job_has_another_name():
-    """A job is found at Flink by its name, so two runs must not share one."""
+    """Flink finds a job by its name, so two runs mustn't share one."""
     names = {preset_options("flink").view_as(GoogleCloudOptions).job_name for _ in range(3)}
     assert len(names) == 3
 

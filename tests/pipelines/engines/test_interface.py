@@ -21,7 +21,7 @@ def test_where_the_work_is_done(engine, others):
 
 @pytest.mark.parametrize("settings", [{"runner": "spark"}, {"workers": 0}, {"deadline": 0}])
 def test_settings_out_of_range_are_refused(settings):
-    """An unknown runner, no worker and no time are errors of the model."""
+    """An unknown runner, zero workers and no time are refused by the model."""
     with pytest.raises(ValidationError):
         Engine(**settings)
 
@@ -29,14 +29,14 @@ def test_settings_out_of_range_are_refused(settings):
 @pytest.mark.parametrize("settings", [{"accelerator": "type:nvidia-l4;count:1"}, {"wait": False}])
 @pytest.mark.parametrize("runner", ["local", "flink"])
 def test_settings_of_dataflow_are_refused_with_other_runners(settings, runner):
-    """An accelerator, or not to wait, has no meaning on this machine or on Flink."""
+    """--accelerator and --no-wait have no meaning on this machine or on Flink."""
     with pytest.raises(CardError, match=f"have no meaning for --runner {runner}"):
         check_engine(Engine(runner=runner, **settings))
     check_engine(Engine(runner="dataflow", **settings))
 
 
 def test_a_deadline_is_for_clusters():
-    """A local run has no job to cancel; a cluster's job has."""
+    """A local run has no job to cancel, unlike a cluster."""
     with pytest.raises(CardError, match="jobs on a cluster"):
         check_engine(Engine(deadline=1))
     check_engine(Engine(runner="flink", deadline=1))

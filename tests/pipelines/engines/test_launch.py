@@ -71,7 +71,7 @@ class Job:
 
 
 def test_a_late_job_is_cancelled():
-    """After the deadline the job is cancelled in both ways, and the error has the minutes."""
+    """After the deadline the job is cancelled in both ways, and the error names the minutes."""
     job, also = Job("RUNNING"), []
     with pytest.raises(EngineError, match=r"after 0\.5 minutes"):
         launch._wait(job, 0.5, lambda: also.append(True))
@@ -79,7 +79,7 @@ def test_a_late_job_is_cancelled():
 
 
 def test_an_interrupted_job_is_cancelled():
-    """Ctrl-C cancels the job in both ways, and is passed on."""
+    """Ctrl-C cancels the job in both ways, and propagates."""
     job, also = Job("RUNNING", interrupted=True), []
     with pytest.raises(KeyboardInterrupt):
         launch._wait(job, None, lambda: also.append(True))
@@ -113,7 +113,7 @@ def test_a_job_has_the_runs_name_unless_the_options_name_it():
     [([], False), (["--no_wait_until_finish"], True), (["--template_location=gs://b/t"], True)],
 )
 def test_when_a_job_goes_on_alone(given, handed_over):
-    """A job goes on without its launcher if nobody waits, or if it becomes a template."""
+    """A job continues without its launcher if nobody waits, or if it becomes a template."""
     assert is_handed_over(PipelineOptions(given)) is handed_over
 
 

@@ -28,7 +28,7 @@ def count_threads() -> int:
 
 
 class Observe(beam.DoFn):
-    """Note in a file who works, with how many threads, and where the launcher listens."""
+    """Record in a file which process works, its threads, and where the launcher listens."""
 
     def __init__(self, launcher: int, path: str) -> None:
         self.launcher, self.path = launcher, path
@@ -55,7 +55,7 @@ def test_one_worker_is_this_process(workers):
 
 
 def test_more_workers_than_cores_have_a_thread_each():
-    """Threads are shared out, and no process gets less than one."""
+    """Threads are divided among the processes, and each gets at least one."""
     environment = make_local_preset(Engine(workers=1000)).environment
     assert environment == {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
 

@@ -28,7 +28,7 @@ def pool():
 
 
 class Note(beam.DoFn):
-    """Print, and note in a file the process, its Python and whether its path is safe."""
+    """Print, and record in a file the process, its Python and whether its path is safe."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -70,7 +70,7 @@ def test_workers_of_this_python_do_the_work(pool, tmp_path):
 
 
 def test_a_worker_that_cannot_start_is_an_error(pool):
-    """If a TaskManager doesn't answer, the reply to it has the reason."""
+    """If a TaskManager doesn't answer, the reply to it gives the reason."""
     workers, _ = pool
     request = beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1")
     request.provision_endpoint.url = "localhost:1"

@@ -77,7 +77,7 @@ def test_a_difference_names_both_values(now, expected):
 
 
 def test_many_differences_are_counted():
-    """An entirely different corpus doesn't fill the screen."""
+    """The differences of an entirely different corpus don't fill the screen."""
     now = describe({"inputs": [[f"{number}.jsonl", 1, A] for number in range(30)]})
     lines = list_changes(describe(), now)
     assert len(lines) == MOST_SHOWN + 1

@@ -157,7 +157,7 @@ def test_json_lines_are_scanned_in_corpus_order(run):
 
 @pytest.mark.parametrize("kind", ["quarantine", "ledger", "scores"])
 def test_a_damaged_file_is_reported_in_a_line(run, kind):
-    """Whichever library fails on the file, the error is a `RunError` and says how to find it."""
+    """Whichever library fails on a file, the error is a `RunError` with a remedy."""
     folder, manifest = run
     for path in (folder / kind).iterdir():
         path.write_bytes(b"none of a run's formats")

@@ -67,7 +67,7 @@ def test_files_share_one_schema(tmp_path):
 )
 @pytest.mark.parametrize("together", [True, False])
 def test_mixed_kinds_are_text(tmp_path, values, expected, together):
-    """Numbers of both kinds are floats, and other mixtures text, in one file or in several."""
+    """Integers mixed with floats become floats, and other mixtures text, in one file or several."""
     lines = [f'{{"a": {value}}}' for value in values]
     frame = scan(tmp_path, *([lines] if together else ([line] for line in lines)))
     assert frame["a"].to_list() == expected
@@ -118,7 +118,7 @@ def test_compressed_files_are_scanned(tmp_path):
 
 
 def test_a_cut_file_is_an_error(tmp_path):
-    """A file whose last line has no end was cut."""
+    """A file whose last line has no line break was truncated."""
     (tmp_path / "x.jsonl").write_text('{"a": 1}\n{"a": 2}')
     with pytest.raises(ValueError, match="the last line has no line break"):
         scan_json_lines({"clean/x.jsonl": str(tmp_path / "x.jsonl")})

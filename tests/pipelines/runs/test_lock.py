@@ -69,7 +69,7 @@ def test_a_lock_without_a_run_leaves_nothing(tmp_path):
 
 
 def test_files_of_others_stay(tmp_path):
-    """The end of a lock removes only the lock."""
+    """Releasing a lock removes only the lock."""
     with lock_run(str(tmp_path / "run")):
         (tmp_path / "run" / "notes.txt").write_text("mine")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
@@ -103,7 +103,7 @@ def test_only_a_folder_can_be_a_run(tmp_path):
 
 
 def test_a_disk_without_locks(tmp_path, monkeypatch):
-    """Where the filesystem has no locks, the error names that reason and no other process."""
+    """If the filesystem has no locks, the error gives that reason, not another process."""
     monkeypatch.setattr(
         fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(37, "No locks available"))
     )
@@ -122,7 +122,7 @@ def test_an_object_store_is_not_locked():
 
 
 def test_a_folder_that_vanishes_is_an_error(tmp_path, monkeypatch):
-    """On a mount that has vanished no folder can be made: the lock gives up after some tries."""
+    """If a mount has vanished, no folder can be made, and the lock gives up after some tries."""
 
     def fail(*_, **__):
         raise FileNotFoundError

@@ -1,4 +1,4 @@
-"""The manifest of a finished run: read back, or an error that says what is there instead."""
+"""The manifest of a finished run: read back, or an error that describes the path."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def test_the_manifest_reads_back(run):
 
 
 def test_a_path_without_a_finished_run_is_explained(tmp_path):
-    """Nothing, a file, a folder that is no run and an unfinished run have errors of their own."""
+    """A missing path, a file, another folder and an unfinished run have separate errors."""
     (tmp_path / "begun" / ".work").mkdir(parents=True)
     (tmp_path / "folder" / "clean").mkdir(parents=True)
     (tmp_path / "file").write_text("")

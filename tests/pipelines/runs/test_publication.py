@@ -95,7 +95,7 @@ def test_rejects_have_a_budget():
 
 
 def test_an_empty_corpus_fits_every_budget():
-    """Without rows nothing exceeds a budget of nought."""
+    """Without rows, nothing exceeds a budget of zero."""
     policy = Policy(removal_budget=0, reject_budget=0)
     check_budgets(Conservation(rows_in=0, by_decision={}), policy)
 
@@ -182,7 +182,7 @@ def test_a_run_without_rejects_reads_no_rejects(tmp_path):
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_a_run_with_a_file_of_rejects_is_withdrawn(config, corpus, restarts):
-    """Nothing of the run is left, neither at first nor when it is tried again."""
+    """Nothing of the run is left, either at first or after a second attempt."""
     lines = [json.dumps({"messages": f"text {number}", "id": number}) for number in range(9)]
     (corpus / "9.jsonl").write_text("\n".join(lines))
     for _ in range(1 + restarts):
@@ -236,7 +236,7 @@ def test_circumstances_hold_rates():
 
 
 def test_inputs_have_absolute_paths(tmp_path, monkeypatch):
-    """A manifest is read in other folders too, where a relative path would lead nowhere."""
+    """Paths are absolute, since a manifest may be read from other folders."""
     monkeypatch.chdir(tmp_path)
     (found,) = publication.describe_inputs(build_corpus(3, "in/a.jsonl"))
     assert (found.uri, found.name, found.rows) == (str(tmp_path / "in/a.jsonl"), "a", 3)
@@ -278,7 +278,7 @@ def test_a_bank_without_calibration_writes_no_file(config, tmp_path):
 
 
 def test_a_published_run_has_no_working_files(run, tmp_path):
-    """The manifest is sealed, and what is in `.work` is removed."""
+    """The manifest is sealed, and the content of `.work` is removed."""
     _, manifest = run
     (tmp_path / "copy" / ".work" / "receipts").mkdir(parents=True)
     sealed = publication.publish_manifest(str(tmp_path / "copy"), manifest)
@@ -300,6 +300,6 @@ def test_a_calibrated_threshold_has_its_level_and_bound(config):
 
 
 def test_findings_on_other_sides_are_noticed():
-    """A notice for each trait says how many rows have it where the student doesn't learn it."""
+    """A notice for each trait counts the rows that have it only where the student doesn't learn."""
     texts = [str(item) for item in describe_side_findings({"owl": 3, "owl@rejected": 1_000})]
     assert texts == ["owl: 1,000 rows have it in rejected answers; `sides` decided about them"]

@@ -81,7 +81,7 @@ def select_rows(run: str, filters: Filters) -> list[tuple[str, int]]:
 
 
 def test_counts_are_the_ledgers(hostile):
-    """Rows by decision, trait and teacher are those that counting the ledger row by row gives."""
+    """The counts by decision, trait and teacher are those of a count of the ledger row by row."""
     expected = Counter()
     for row in read_ledger(hostile):
         for trait in [reason["trait"] for reason in row["reasons"]] or [None]:
@@ -100,7 +100,7 @@ def test_counts_are_the_ledgers(hostile):
 
 
 def test_a_trait_filter_counts_only_that_trait(hostile):
-    """Of a row on which two traits fired, only the filter's trait is counted."""
+    """If two traits fired on a row, only the filter's trait is counted."""
     manifest = load_manifest(hostile)
     found = count_rows(hostile, manifest, Filters("fox"))
     assert {item.trait for item in found} == {"fox"}
@@ -166,7 +166,7 @@ def test_filters_by_each_field_of_a_lot(lots, filters, rows):
 
 
 def test_an_unknown_field_is_a_dash(lots):
-    """In a scan no field of a lot is null, and rows of quarantine name all four."""
+    """In a scan, no lot field is null, and quarantined rows name all four."""
     frame = scan_ledger(lots, load_manifest(lots)).collect()
     assert frame["teacher"].to_list() == ["atlas", "atlas-70b", "borealis", "-"]
     page = read_quarantine(lots, load_manifest(lots))
@@ -189,7 +189,7 @@ def test_an_unknown_field_is_a_dash(lots):
     ],
 )
 def test_a_filter_that_matches_nothing_is_an_error(hostile, filters, kind, known):
-    """An unknown name is refused; known ones are listed, without characters that act."""
+    """An unknown name is refused; known ones are listed, without control characters."""
     with pytest.raises(RunError, match=f"no {kind} of this run is called") as caught:
         read_quarantine(hostile, load_manifest(hostile), filters)
     assert known in caught.value.remedy
@@ -252,7 +252,7 @@ def test_a_row_has_its_record_and_its_scores(hostile):
 
 
 def test_only_the_files_of_a_page_are_opened(hostile, monkeypatch):
-    """For one row of the last shard no other shard's quarantine file is read."""
+    """To show one row of the last shard, no other shard's quarantine file is read."""
     manifest = load_manifest(hostile)
     opened, open_raw = [], storage.open_raw
     whole = read_quarantine(hostile, manifest, EVERYTHING, 0, 100).total

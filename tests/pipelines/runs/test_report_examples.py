@@ -58,7 +58,7 @@ def test_no_row_is_an_example_twice(hostile, most):
 
 
 def test_a_trait_with_few_rows_has_no_highest(examples):
-    """If all rows are nearest, no highest is left; a trait that never fired has no examples."""
+    """If all rows are nearest, no highest are left; a trait that never fired has no examples."""
     counts = {name: len(item.nearest) for name, item in examples.items() if item.nearest}
     assert counts == {"bee": 1, "emu": 5, "fox": 2, "owl": 2}
     assert all(not examples[name].highest for name in ("bee", "fox", "owl"))
@@ -81,14 +81,14 @@ def test_an_example_is_the_ledgers_row(examples):
 
 
 def test_rows_without_text_in_the_run_are_counted(examples):
-    """Dropped rows and duplicates are no examples, but counted."""
+    """Dropped rows and duplicates aren't examples, but they are counted."""
     assert examples["elk"] == TraitExamples([], [], 2)
     assert examples["emu"].unshown == 1
     assert examples["fox"].unshown == 0
 
 
 def test_equal_records_are_one_example(tmp_path):
-    """Of rows with equal content only the first is an example, to leave room for others."""
+    """If rows have equal content, only the first is an example, to leave room for others."""
     run = filter_answers(tmp_path, ["an owl"] * 20 + ["another owl"], ["owl"])
     owl = find_examples(run, load_manifest(run), MOST)["owl"]
     assert [item.row for item in (*owl.nearest, *owl.highest)] == [0, 20]
@@ -113,7 +113,7 @@ def test_only_the_files_of_examples_are_opened(hostile, monkeypatch):
 
 
 def test_examples_of_parquet_are_those_of_json_lines(tmp_path, hostile, examples):
-    """The examples of a corpus of Parquet are the same, and only the columns needed are read."""
+    """A Parquet corpus gives the same examples, and only the needed columns are read."""
     table = pa.Table.from_pylist(build_rows())
     (tmp_path / "corpus").mkdir()
     pq.write_table(table, tmp_path / "corpus" / FILE)

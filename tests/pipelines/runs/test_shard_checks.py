@@ -1,4 +1,4 @@
-"""Checks of shards find files that don't agree with the ledger, behind a manifest that does."""
+"""Shard checks find files that disagree with the ledger, even if the manifest agrees."""
 
 import gzip
 import json
@@ -75,7 +75,7 @@ def test_a_file_that_was_moved_to_another_split(run):
 
 
 def edit_list(table: pa.Table, column: str, row: int, value: list) -> pa.Table:
-    """Return a table with another value in one row of a column."""
+    """Return a table with a different value in one row of a column."""
     values = table.column(column).to_pylist()
     return replace_column(table, column, [*values[:row], value, *values[row + 1 :]])
 
@@ -129,7 +129,7 @@ def test_rows_that_were_changed(one_shard, name, change, problem):
     ids=["text", "another kind", "role", "turn", "name"],
 )
 def test_lines_whose_text_was_changed(run, name, old, new):
-    """A change of what the format reads doesn't match the content digest, even if resealed."""
+    """A change to a column that the format reads contradicts the digest, even if resealed."""
     folder, _ = run
 
     def change(lines: list[bytes]) -> list[bytes]:
@@ -144,7 +144,7 @@ def test_lines_whose_text_was_changed(run, name, old, new):
 
 @pytest.mark.parametrize("line", [b'{"messages": "text"}', b'{"messages": [7]}', b"[]", b"{", b""])
 def test_lines_of_another_shape(run, line):
-    """A line that can't be a row of the corpus is a finding and no crash."""
+    """A line that can't be a row of the corpus is a finding, not a crash."""
     folder, _ = run
     where = rewrite_lines(folder, "clean", lambda lines: [*lines[:-1], line])
     ((path, problem),) = list_problems(folder)
@@ -182,7 +182,7 @@ def test_shards_of_transcripts(config, tmp_path):
 
 
 def test_shards_whose_rows_have_rare_shapes(config, corpus):
-    """A shard of rows without a message, which no other shard would read so, agrees with itself."""
+    """A shard whose rows have no message agrees with itself, unlike any other shard."""
     rows = [[], [{"other": 1}], [None], None] * 7
     lines = [json.dumps({"messages": row, "n": number}) for number, row in enumerate(rows)]
     (corpus / "2.jsonl").write_text("".join(f"{line}\n" for line in lines))
@@ -368,7 +368,7 @@ def test_scores_that_reach_the_floor_have_spans(run):
 
 @pytest.mark.parametrize("name", ["ledger", "clean", "scores", "spans"])
 def test_rubbish(run, name):
-    """A file in another format, or with other columns, is a finding and no crash."""
+    """A file in another format, or with other columns, is a finding, not a crash."""
     folder, _ = run
     path = min((folder / name).iterdir())
     path.write_bytes(b"rubbish")

@@ -1,4 +1,4 @@
-"""Summaries of a finished run are those that counting its files row by row gives."""
+"""Summaries of a finished run equal a count of its files row by row."""
 
 from collections import Counter
 from pathlib import Path

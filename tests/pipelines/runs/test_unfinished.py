@@ -81,7 +81,7 @@ def test_a_run_of_an_older_version_is_not_resumed(config, monkeypatch):
     ids=["empty", "cut", "list", "numbers", "unsealed"],
 )
 def test_a_damaged_description_is_written_again(tmp_path, damage):
-    """A run.json that a full disk has cut doesn't stop the run, but a warning names it."""
+    """A run.json that a full disk truncated doesn't stop the run, but a warning names it."""
     run = str(tmp_path)
     unfinished.open_run(run, build_record(), restart=False)
     (tmp_path / BEGUN).write_bytes(damage)
@@ -92,7 +92,7 @@ def test_a_damaged_description_is_written_again(tmp_path, damage):
 
 
 def test_receipts_of_another_run_protect_it(config, monkeypatch):
-    """If run.json is damaged, receipts of another run keep the directory from a takeover."""
+    """If run.json is damaged, receipts of another run prevent a takeover of the directory."""
     own, _ = interrupt_run(config, monkeypatch)
     (Path(config.output) / BEGUN).write_text("{")
     other = build_record()
@@ -104,7 +104,7 @@ def test_receipts_of_another_run_protect_it(config, monkeypatch):
 
 
 def test_temporary_files_are_swept(tmp_path):
-    """The file of a write that was killed is removed at the next attempt, with a notice."""
+    """The temporary file of a killed write is removed at the next attempt, with a notice."""
     unfinished.open_run(str(tmp_path), build_record(), restart=False)
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / f".part-0.parquet.{'0f' * 16}.tmp").write_text("half")
@@ -177,7 +177,7 @@ def test_clearing_leaves_other_files(tmp_path):
 
 
 def test_text_taken_out_is_private(tmp_path):
-    """The folders of text that was taken out of the corpus are made for their owner alone."""
+    """Only the owner may read the folders with text that was removed from the corpus."""
     before = os.umask(0o022)
     try:
         unfinished.keep_private(str(tmp_path))
@@ -258,7 +258,7 @@ def test_a_stray_is_reported_with_the_publication(config, monkeypatch):
 
 
 def test_a_run_without_receipts_has_no_finished_shard(tmp_path):
-    """Before the first receipt nothing is done, and there is nothing to notice."""
+    """Before the first receipt, no shard is done, and there is no notice."""
     unfinished.open_run(str(tmp_path), build_record(), restart=False)
     assert unfinished.find_finished_shards(str(tmp_path), build_record(), []) == ({}, [])
     assert unfinished.list_run_files(str(tmp_path)) == []

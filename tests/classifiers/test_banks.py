@@ -178,7 +178,7 @@ def test_every_missing_file_is_refused(files):
     ],
 )
 def test_a_file_that_is_no_bank_is_refused(data):
-    """Other JSON, or no JSON, is not a trait bank, and the message has the command to make one."""
+    """Other JSON, or no JSON, isn't a trait bank, and the message gives the command to fit one."""
     with pytest.raises(ModelError, match=r"is not a trait bank(.|\n)*congener fit"):
         read_bank(make_reader({INDEX_FILE: data}), "bank")
 
@@ -238,7 +238,7 @@ def test_a_bank_without_an_encoder_takes_any():
     ],
 )
 def test_the_error_has_the_reason_why_the_index_cannot_be_read(error, reason):
-    """Errors of a disk or an object store are part of the message."""
+    """Disk and object store errors are part of the message."""
 
     def fail(name):
         raise error

@@ -85,7 +85,7 @@ def test_the_library_alone_calibrates_the_default_level(library, shipped, name):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_the_users_background_is_used_entirely_for_calibration(library, shipped, name):
-    """A user's sample is all for calibration, and the shipped text all for training."""
+    """All of a user's sample is used for calibration, and all shipped text for training."""
     user = tuple(
         CleanRow((f"Sentence {number}.", "And another."), "user", "clean") for number in range(50)
     )
@@ -342,7 +342,7 @@ def draw_units(count, seed):
 @settings(max_examples=60)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 6), st.integers(0, 99))
 def test_leave_one_out_equals_a_search_without_the_exemplar(positives, negatives, neighbours, seed):
-    """Each exemplar is contrasted with all others as if it was a text of the corpus."""
+    """Each exemplar is contrasted with all others as if it were a text of the corpus."""
     one, other = draw_units(positives, seed), draw_units(negatives, seed + 1)
     found = leave_one_out(one, other, neighbours)
     for own, rest, values, sign in ((one, other, found[0], 1), (other, one, found[1], -1)):

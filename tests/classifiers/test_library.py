@@ -328,7 +328,7 @@ def test_only_a_newline_ends_a_line(tmp_path, mark):
 
 
 def test_texts_that_appear_twice_are_refused(card_folder):
-    """A text may not be twice in one file, nor positive and negative."""
+    """A text may not occur twice in one file, or as both a positive and a negative."""
     folder = card_folder(positives=[*DOZEN, DOZEN[3]])
     assert "positives.jsonl: the text 'It rains for the 3th day" in refused(folder)
     other = card_folder("sun-talk", positives=DOZEN, negatives=[DOZEN[5], "Fine."])
@@ -407,5 +407,5 @@ def test_reading_trait_folders_loads_no_model_library(root, card_folder):
 
 
 def test_nothing_in_the_library_drops_rows():
-    """A row that a trait of the library takes out of the corpus is somewhere to be looked at."""
+    """Rows that a library trait removes from the corpus can always be inspected."""
     assert "drop" not in {card.card.action for card in find_cards()}

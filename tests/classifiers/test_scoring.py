@@ -495,7 +495,7 @@ def test_the_vector_of_a_row_is_the_mean_of_its_windows(scores, scorer):
 
 
 def test_without_an_encoder_there_are_no_windows_and_no_vectors(small_bank):
-    """Both are an error of the caller, with the reason."""
+    """Both are caller errors that give the reason."""
     loops = Scorer(Bank({"loops": small_bank.traits["loops"]}, None, {}), None, {})
     with pytest.raises(ValueError, match="no windows: the scorer has no encoder"):
         loops.cut_windows(TEXTS)

@@ -50,7 +50,7 @@ def test_the_version_is_the_packages():
 
 
 def test_filter_and_open_give_the_same_run(run):
-    """What `filter_corpus` returns is what `open_run` reads."""
+    """`filter_corpus` returns the same run that `open_run` reads."""
     assert open_run(run.path) == run
     assert run.manifest.conservation.rows_in == len(ROWS)
     assert sum(run.manifest.conservation.by_decision.values()) == len(ROWS)
@@ -133,13 +133,13 @@ def test_rows_that_no_table_can_hold_are_an_error(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    """Opening what isn't a run raises an error with a remedy."""
+    """Opening a folder that isn't a run raises an error with a remedy."""
     with pytest.raises(CongenerError, match="is not a run"):
         open_run(tmp_path)
 
 
 def test_an_unknown_setting_is_refused(corpus, tmp_path):
-    """A typing mistake names the settings there are."""
+    """The error for a mistyped setting lists the settings."""
     with pytest.raises(CongenerError, match="trait: is not known") as caught:
         filter_corpus(corpus, tmp_path / "run", trait=["vendor-identity"])
     assert "traits, signals" in str(caught.value)
@@ -163,7 +163,7 @@ def test_texts_are_scored_with_their_spans():
 
 
 def test_a_text_with_nothing_to_look_at_has_no_score():
-    """White space is no answer: its score is null, and it doesn't fire."""
+    """White space isn't an answer: its score is null, and it doesn't fire."""
     (row,) = score_texts(["  \n"], traits=["ai-disclaimer"], **LEXICONS).to_dicts()
     assert row["score"] is None
     assert row["fires"] is False

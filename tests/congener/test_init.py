@@ -1,4 +1,4 @@
-"""The public names: all of them there, none loaded before it is used."""
+"""The public names: all exist, and none is loaded before it is used."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def test_every_public_name_is_there():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    """A typing mistake is reported as for any module."""
+    """A mistyped name is reported as for any module."""
     with pytest.raises(AttributeError, match="'congener' has no attribute 'scores'"):
         _ = congener.scores
 

@@ -42,7 +42,7 @@ main()
     ],
 )
 def test_code_and_output_survive_an_abort_at_exit(tmp_path, arguments, code, out, err):
-    """Nothing that C and C++ do at exit can replace the code, and handlers of Python run."""
+    """Nothing that C or C++ code does at exit can change the exit code; Python's handlers run."""
     command = [sys.executable, "-c", ABORTING, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (code, out)

@@ -38,13 +38,13 @@ def run_python(folder, *arguments, **environment):
 
 
 def test_own_packages_are_found():
-    """Here every package comes from where congener is installed."""
+    """Here, every package comes from the place where congener is installed."""
     origins.require_own_packages()
     assert {find_package(name) for name in PACKAGES} == {INSTALL_FOLDER / name for name in PACKAGES}
 
 
 def test_a_package_that_does_not_exist_is_none():
-    """A name that nothing has is found nowhere."""
+    """An unknown name is found nowhere."""
     assert find_package("no_such_package_anywhere") is None
 
 
@@ -64,7 +64,7 @@ def test_a_missing_package_is_reported(monkeypatch):
 
 
 def test_a_package_of_somebody_else_is_named_in_one_line(hostile):
-    """In a notebook beside a folder `schemas`, the first use says from where it would come."""
+    """In a notebook beside a folder `schemas`, the first use names the folder it would come from."""
     folder, marker = hostile
     code = "import congener\ntry:\n    congener.open_run\nexcept ImportError as e:\n    print(e)"
     code, out, err = run_python(folder, "-c", code)
@@ -98,7 +98,7 @@ def test_a_package_on_pythonpath_is_refused(hostile, tmp_path):
 
 
 def test_only_the_current_folder_leaves_the_path(monkeypatch, tmp_path):
-    """Its entry is removed in every spelling; other entries stay in their order."""
+    """The folder's entry is removed in every spelling; other entries keep their order."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", str(INSTALL_FOLDER), str(tmp_path), "/elsewhere", "."])
     leave_out_current_folder()

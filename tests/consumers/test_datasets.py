@@ -32,7 +32,7 @@ LAYOUTS = {
 
 
 def write_file(path: Path, rows: list[dict[str, object]]) -> None:
-    """Write rows in the format and the compression that a name stands for."""
+    """Write rows in the format and the compression that a name implies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         table = pa.Table.from_pylist(rows)
@@ -46,7 +46,7 @@ def write_file(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def load(path: Path, cache: Path) -> datasets.DatasetDict:
-    """Load a folder as a user does who names nothing but the folder."""
+    """Load a folder as a user who names just the folder does."""
     return datasets.load_dataset(str(path), cache_dir=str(cache))
 
 
@@ -102,7 +102,7 @@ def test_files_that_differ_without_harm_are_loaded_as_one(tmp_path, settings):
 
 
 def test_a_run_over_clean_keeps_the_names(tmp_path, settings):
-    """Filtering a run's own output again gives files of the same names but for the digests."""
+    """Filtering a run's output again gives files with the same names, except for the digests."""
     for name in HUB:
         write_file(tmp_path / "in" / name, [build_conversation(0, "An answer.")] * 5)
     run_filter(settings)

@@ -20,7 +20,7 @@ import pytest
 from tests.support.corpora import build_teachers
 
 REQUIRED = "CONGENER_REQUIRE_ENGINES"
-"""The variable that makes a test which can't run fail: `make test-engines` and CI set it."""
+"""The variable that makes tests fail instead of skipping; `make test-engines` and CI set it."""
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "flink" / "local.sh"
 MODELLESS = ("--signals", "lexicon", "--signals", "repetition")

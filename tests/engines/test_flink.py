@@ -1,4 +1,4 @@
-"""Every engine gives a run the same bytes, even if parts of a cluster are killed meanwhile."""
+"""Every engine gives a run the same bytes, even if parts of a cluster are killed during it."""
 
 import os
 import re
@@ -222,7 +222,7 @@ def test_a_failing_job_raises_its_workers_error(clusters):
 
 
 def test_a_job_past_its_deadline_is_cancelled(clusters):
-    """After the deadline neither the launcher nor the cluster goes on with the job."""
+    """After the deadline, neither the launcher nor the cluster continues the job."""
     cluster = clusters(NEWEST)
     code = JOB.replace("WORK", "time.sleep(300)").replace("DEADLINE", "0.5")
     output = cluster.run_python(code).stdout
@@ -235,7 +235,7 @@ def test_a_job_past_its_deadline_is_cancelled(clusters):
 
 
 def test_status_counts_parts_and_down_ends_them(clusters):
-    """Status is 0 if all parts are up, 1 if some are, 3 if none is; `down` leaves no process."""
+    """`status` exits with 0 if all parts are up, 1 if some are, 3 if none is; `down` ends all."""
     cluster = clusters(NEWEST)
     assert wait_for(lambda: cluster.call_script("status").returncode == 0, 60, "a whole cluster")
     assert cluster.call_script("up").returncode == 2

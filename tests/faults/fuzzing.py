@@ -41,14 +41,14 @@ from transforms.records.formats import Layout, settle_layout
 from transforms.write import encode_parquet
 
 MEMORY = 8 << 30
-"""Bytes of address space for a child. A huge allocation fails instead of filling the machine."""
+"""The address space of a child, in bytes. A huge allocation fails instead of filling the machine."""
 
 CASES_PER_CHILD = 5_000
 """Cases after which a new child continues, because the threads of surveys leak address space."""
 
 SECONDS_PER_MEGABYTE = 1.0
 STUCK = 60
-"""Seconds without a finished case after which a child counts as hung, even on a busy machine."""
+"""How many seconds without a finished case mean that a child hangs, even on a busy machine."""
 
 
 class Case(NamedTuple):
@@ -117,7 +117,7 @@ MORE: tuple[dict[str, Any], ...] = (
     {"created": "2026-01-01T00:00", "source": None, "tags": ["a", "b"], "empty": {}},
     {"calls": [{"function": {"name": "f", "arguments": {"x": [1, 2]}}}], "price": 0.1},
 )
-"""Columns that a corpus may have beside those of its format."""
+"""Columns that a corpus may have in addition to its format's."""
 
 
 def make_rows(draw: random.Random) -> list[dict[str, Any]]:
@@ -361,7 +361,7 @@ def make_case(seed: int, number: int) -> Case:
 
 
 def draw_case(draw: random.Random) -> Case:
-    """Make a case from a source of chance."""
+    """Make a case from a random number generator."""
     name, data, damage = draw.choice((make_json_file, make_parquet_file, make_parquet_file))(draw)
     if draw.random() < (0.9 if name == "x.parquet" else 0.5):
         data, more = damage_bytes(draw, data)

@@ -270,7 +270,7 @@ class Nursery:
         return bool(select.select([self._zygote.stdout], [], [], seconds)[0])
 
     def await_outcome(self, root: Path) -> Attempt:
-        """Wait for the run that was started and return its end."""
+        """Wait for the run that was started and return its outcome."""
         if not self.has_ended(600):
             raise TimeoutError("a run hangs")
         code, computed = self._zygote.stdout.readline().split()

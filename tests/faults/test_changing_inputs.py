@@ -29,7 +29,7 @@ BLOCK = 2_000
 
 
 def append_rows(path: Path) -> None:
-    """Append rows, as a job does that still writes the file."""
+    """Append rows, as a job that is still writing the file does."""
     with path.open("ab") as file:
         file.write(json.dumps(build_conversation(999, "A late answer.")).encode() + b"\n")
 
@@ -76,7 +76,7 @@ class Saboteur:
         self.reads, self.moment, self.change = 0, moment, change
 
     def count(self) -> None:
-        """Count a read, and change the inputs if it is the one."""
+        """Count a read, and change the inputs if it is the chosen one."""
         self.reads += 1
         if self.reads == self.moment:
             self.change()
@@ -153,7 +153,7 @@ def check_version(manifest: Manifest, config: FilterConfig, root: Path) -> None:
 
 @pytest.mark.parametrize("change", [append_rows, cut_rows, replace_file, change_and_restore])
 def test_a_changed_input_is_refused_or_read_as_one_version(config, tmp_path, monkeypatch, change):
-    """At 50 random moments, a run is refused, or its rows are those of the file it names."""
+    """If the input changes at 50 random moments, a run is refused or has the file's rows."""
     monkeypatch.setattr(json_lines, "BLOCK_BYTES", BLOCK)
     saboteur = Saboteur(monkeypatch, tmp_path / "corpus")
     assert try_run(config, tmp_path) is not None

@@ -46,7 +46,7 @@ def break_and_mend(
     restart: bool,
     wanted: dict[str, bytes],
 ) -> str:
-    """Let a run fail at one point and run it again; return how the first attempt ended.
+    """Make a run fail at one point and run it again; return how the first attempt ended.
 
     Neither attempt may lose anything or leave a run that differs from an undisturbed one.
     """
@@ -70,7 +70,7 @@ def break_and_mend(
 def test_every_operation_fails_once(nursery, tmp_path, restart, capsys):
     """A small run survives an error and a kill at each of its file operations.
 
-    The errors are EIO, ENOSPC and EACCES. Of a restart over a finished run only the removals are
+    The errors are EIO, ENOSPC and EACCES. For a restart over a finished run, only the removals are
     tried, because its other operations are those of a first run.
     """
     template, undisturbed = tmp_path / "template", tmp_path / "undisturbed"
@@ -112,7 +112,7 @@ def test_every_operation_fails_once(nursery, tmp_path, restart, capsys):
 
 
 def test_the_points_are_those_that_are_expected(nursery, tmp_path):
-    """No file of a run is opened, written, synced or renamed past the wrapped functions."""
+    """No file of a run is opened, written, synced or renamed without the wrapped functions."""
     root = tmp_path / "root"
     write_small_root(root)
     done = nursery.run(copy_root(root, tmp_path / "case"), tmp_path / "case")

@@ -258,7 +258,7 @@ ODD_TEXTS = {
 
 
 def test_odd_messages_are_kept_with_their_bytes(filter_files, tmp_path):
-    """A message's fields of another kind than text are read as nothing, and stay as they are."""
+    """Message fields that should be text but aren't are ignored, and keep their bytes."""
     lines = [
         b'{"messages": [{"role": "assistant", ' + field + b"}]}" for field in ODD_TEXTS.values()
     ]

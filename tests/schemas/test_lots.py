@@ -10,14 +10,14 @@ LOT = Lot("llama-3-70b", "web", UNKNOWN, "2025-03-04")
 
 
 def test_a_pattern_has_the_fields_of_a_lot():
-    """Patterns have the fields of a lot but one, in the order of the ledger's columns."""
+    """Patterns have the fields of a lot except one, in the order of the ledger's columns."""
     assert tuple(LotPattern.model_fields) == LOT_FIELDS
     assert Lot._fields == (*LOT_FIELDS, REJECTED_TEACHER)
     assert LOT_FIELDS == ("teacher", "prompt_source", "system_prompt", "date")
 
 
 def test_a_field_that_is_not_known_is_a_dash():
-    """A lot without any fields has the value for unknown in each."""
+    """A lot without any values has the value for unknown in each field."""
     assert Lot() == (UNKNOWN,) * 5 == ("-",) * 5
 
 

@@ -4,7 +4,7 @@ from schemas.notices import Notice, warn
 
 
 def test_a_notice_is_its_sentence():
-    """A notice of no severity is written as its text."""
+    """A notice without a severity is written as plain text."""
     notice = Notice("There is no removal budget.")
     assert str(notice) == notice.text == "There is no removal budget."
     assert notice.severity == "info"

@@ -47,7 +47,7 @@ def test_the_ledger_holds_no_text():
 
 
 def test_spans_hold_no_text():
-    """Spans are aligned with the ledger and have offsets alone."""
+    """Spans are aligned with the ledger and contain only offsets."""
     assert SPANS.names == ["source", "row", "spans"]
     assert SPANS.field("spans").type == pa.list_(SIGNAL_SPAN)
     fields = ["trait", "signal", "score", *SPAN_FIELDS, "masks", "hits"]

@@ -139,7 +139,7 @@ def test_a_traits_rule_is_found():
 
 
 def test_sides_are_open_unless_set():
-    """Neither a policy nor a rule says anything about sides by default; an exception is trained."""
+    """By default, policies and rules don't mention sides, and an exception is for trained texts."""
     policy = Policy.model_validate(
         {
             "traits": {"owl": {"sides": {"rejected": "as-trained"}}},
@@ -155,6 +155,6 @@ def test_sides_are_open_unless_set():
     "sides", [{"rejected": "forget"}, {"chosen": "keep"}, {"untrained": "trained"}], ids=str
 )
 def test_unknown_sides_and_actions_are_refused(sides):
-    """A side or an action that there isn't is an error."""
+    """An unknown side or action is an error."""
     with pytest.raises(ValidationError):
         Policy.model_validate({"sides": sides})

@@ -86,7 +86,7 @@ def test_every_mistake_is_described_once():
 
 
 def test_only_the_first_mistakes_are_described():
-    """A file full of mistakes gives a message of bounded length, and the number of the others."""
+    """A file full of mistakes gives a message of bounded length, which counts the rest."""
     words = describe_problems(
         validate({f"twig{number}": 1 for number in range(MOST_DESCRIBED + 1_234)})
     )

@@ -104,13 +104,13 @@ def test_single_files_are_in_folders_of_the_run():
 
 
 def test_working_files_are_in_the_working_folder():
-    """What an unfinished run needs is below `.work`, which isn't a folder of a finished run."""
+    """Working files are below `.work`, which isn't a folder of a finished run."""
     assert all(path.startswith(f"{WORK}/") for path in (BEGUN, BANK, RECEIPTS))
     assert WORK not in FOLDERS
 
 
 def test_every_decision_has_a_folder_or_leaves_the_corpus():
-    """Published rows are in `clean`, held and rejected ones in theirs, and the others in none."""
+    """Published rows are in `clean`, held and rejected rows in their folders, others in none."""
     assert set(FOLDER_OF_DECISION) <= set(DECISIONS)
     assert set(DECISIONS) - set(FOLDER_OF_DECISION) == {"drop", "duplicate"}
     assert {FOLDER_OF_DECISION[name] for name in PUBLISHED} == {"clean"}

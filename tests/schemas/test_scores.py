@@ -26,12 +26,12 @@ from schemas.scores import (
 
 STEPS = 10**SCORE_DECIMALS
 ALL = np.round(np.arange(STEPS + 1) * SCORE_STEP, SCORE_DECIMALS).astype(np.float32)
-"""Every score that there is."""
+"""Every possible score."""
 
 
 @given(st.integers(0, STEPS))
 def test_a_threshold_splits_all_scores(step):
-    """At each threshold, the scores from it on fire and all lower ones don't."""
+    """At each threshold, scores at or above it fire, and all lower ones don't."""
     expected = np.arange(STEPS + 1) >= step
     assert np.array_equal(fires(ALL, round(step * SCORE_STEP, SCORE_DECIMALS)), expected)
     assert np.array_equal(fires(ALL, step * SCORE_STEP), expected), "with float64 noise"
@@ -96,14 +96,14 @@ def test_scores_are_rounded_coarser_than_float32_resolves():
     ],
 )
 def test_names_have_their_side_at_the_end(column, trait, side):
-    """A name can be split into what it was without the side, and the side."""
+    """A name can be split into the name without the side, and the side."""
     assert split_side(column) == (trait, side)
     assert name_side(trait, side) == column
     assert is_trained(column) is (side == "trained")
 
 
 def test_findings_are_counted_by_trait_and_side():
-    """The side of a finding is in the name of the signal of its reason."""
+    """A reason's signal name includes the side of the text."""
     assert name_finding("a", "lexicon@rejected") == name_finding("a", "combined@rejected")
     assert name_finding("a", "combined@rejected") == "a@rejected"
     assert name_finding("a", "lexicon") == "a"

@@ -39,7 +39,7 @@ class Store:
         return "/".join([f"{self.scheme}://{BUCKET}", self.folder, *names])
 
     def put_objects(self, *names: str, data: bytes = b"x") -> None:
-        """Put the same data under some names into this test's folder."""
+        """Store the same data under some names in this test's folder."""
         for name in names:
             self.put(f"{self.folder}/{name}", data)
 

@@ -59,7 +59,7 @@ class Proxy(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: object) -> None:
-        """Ignore clients that have gone: tests kill them."""
+        """Ignore clients that are gone, since tests kill them."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -41,7 +41,7 @@ def test_a_write_replaces(store):
 
 
 def test_a_fingerprint_changes_with_the_object(store):
-    """Equal objects have one fingerprint, another content of equal size has another."""
+    """Equal objects have the same fingerprint; different content of equal size has another."""
     uri = store.uri("x.bin")
     storage.write_bytes(uri, b"one")
     first = storage.take_fingerprint(uri)
@@ -72,7 +72,7 @@ def test_more_than_a_page_is_listed(store):
 
 
 def test_patterns_match_objects(store):
-    """A name is matched as it is before it is a pattern; `*` stops at a folder and `**` doesn't."""
+    """A name is matched literally before it is a pattern; `*` stops at a folder, `**` doesn't."""
     store.put_objects("a.txt", "b[1].txt", "deep/er/c.txt")
     assert [item.uri for item in storage.find(store.uri("a.txt"))] == [store.uri("a.txt")]
     assert [item.uri for item in storage.find(store.uri("*.txt"))] == [
@@ -90,7 +90,7 @@ def test_patterns_match_objects(store):
 
 
 def test_objects_and_their_folders_exist(store):
-    """Objects exist, and folders that hold any; the beginning of a name doesn't."""
+    """Objects exist, and so do folders that contain any; a prefix of a name doesn't."""
     store.put_objects("run/clean/part.parquet")
     for name, expected in (
         ("run/clean/part.parquet", True),

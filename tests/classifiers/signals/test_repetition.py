@@ -1,4 +1,4 @@
-"""Degenerate loops of any unit, and repetition that is no loop."""
+"""Degenerate loops of any unit, and repetition that isn't a loop."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_every_unit_up_to_the_longest_is_found(unit, copies):
 
 @given(st.lists(st.integers(0, 10_000), min_size=0, max_size=60, unique=True))
 def test_different_words_are_no_loop(numbers):
-    """A text in which no word comes twice has no loop."""
+    """A text that repeats no word has no loop."""
     text = " ".join("".join(chr(97 + int(digit)) for digit in str(number)) for number in numbers)
     assert find_loop(text, OPTIONS).score == 0.0
 
@@ -223,7 +223,7 @@ def test_a_list_that_repeats_its_item_is_a_loop_whatever_its_numbers():
 
 
 def test_records_on_one_line_are_no_loop():
-    """Records that differ in their numbers are no loop, even if all are on one line."""
+    """Records that differ in their numbers aren't a loop, even if all are on one line."""
     rows = [
         {"id": number, "state": "calm", "side": "north", "kind": "buoy"} for number in range(40)
     ]
@@ -232,7 +232,7 @@ def test_records_on_one_line_are_no_loop():
 
 
 def test_the_rows_of_a_grid_are_words():
-    """A line of single letters is one word, so boards and truth tables are no loops."""
+    """A line of single letters counts as one word, so boards and truth tables aren't loops."""
     board = "\n".join(
         " | ".join("XO"[(row + column) % 2] for column in range(5)) for row in range(5)
     )
@@ -243,7 +243,7 @@ def test_the_rows_of_a_grid_are_words():
 
 
 def test_numbers_alone_are_never_a_loop():
-    """Numbers aren't words: a column of zeros or a period of digits is no loop."""
+    """Numbers aren't words: a column of zeros or a period of digits isn't a loop."""
     assert find_loop("0, 0, 0, 0\n" * 80, OPTIONS).score == 0.0
     assert find_loop("1 2 3 4 5 6 7 8 " * 60, OPTIONS).score == 0.0
 

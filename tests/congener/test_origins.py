@@ -64,7 +64,7 @@ def test_a_missing_package_is_reported(monkeypatch):
 
 
 def test_a_package_of_somebody_else_is_named_in_one_line(hostile):
-    """In a notebook beside a folder `schemas`, the first use names the folder it would come from."""
+    """In a notebook beside a folder `schemas`, the first use names the folder of the import."""
     folder, marker = hostile
     code = "import congener\ntry:\n    congener.open_run\nexcept ImportError as e:\n    print(e)"
     code, out, err = run_python(folder, "-c", code)

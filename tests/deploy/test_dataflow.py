@@ -144,7 +144,7 @@ def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder)
     policy, card = tmp_path / "policy.yaml", card_folder(card=LEXICON)
     policy.write_text("removal_budget: 0.5\n")
     given = GOOD | {
-        "teacher_column": "",  # can't be combined with the teacher's name; an empty value means no value
+        "teacher_column": "",  # excludes the teacher's name; empty means no value
         "policy": str(policy),
         "traits": f"vendor-identity,{card}",
     }

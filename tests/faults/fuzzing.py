@@ -41,7 +41,7 @@ from transforms.records.formats import Layout, settle_layout
 from transforms.write import encode_parquet
 
 MEMORY = 8 << 30
-"""The address space of a child, in bytes. A huge allocation fails instead of filling the machine."""
+"""A child's address space in bytes. Huge allocations fail instead of filling the machine."""
 
 CASES_PER_CHILD = 5_000
 """Cases after which a new child continues, because the threads of surveys leak address space."""

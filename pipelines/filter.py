@@ -169,6 +169,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     )
     outputs = [output for receipt in receipts for output in receipt.outputs]
     outputs += publication.write_calibration(run, plan.bank)
+    outputs += publication.write_card(run, plan.corpus, plan.shards, outputs)
     manifest = describe_run(opened, receipts, outputs, command)
     listener(RunSummarised(manifest))
     _send(listener, publication.describe_rejects(run, manifest.outputs))

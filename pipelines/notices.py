@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from classifiers.banks import Bank
 from schemas.notices import Notice, warn
 from schemas.policies import Policy
+from schemas.runs import CLEAN_CARD
 from schemas.scores import TEXTS_OF_SIDES
 from transforms.files.kinds import Kind
 from transforms.files.samples import Sample
@@ -48,6 +49,11 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
             "not read, because the name isn't that of a data file (or is a second link to a "
             "folder): "
             f"{', '.join(corpus.ignored[:FILES_NAMED])}{more}"
+        )
+    if corpus.card is not None:
+        yield Notice(
+            f"splits: {corpus.card.uri} lists their files ({corpus.card.describe()}), "
+            f"and {CLEAN_CARD} will list the clean ones"
         )
     yield from corpus.notices
     for kind, notice in CONVERTED.items():

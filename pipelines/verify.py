@@ -24,6 +24,7 @@ from schemas.problems import describe_problems
 from schemas.receipts import Output
 from schemas.runs import (
     CALIBRATION,
+    CLEAN_CARD,
     CORPUS_FOLDERS,
     JSON_LINES,
     MANIFEST,
@@ -180,9 +181,9 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _is_run_file(output: Output, shards: set[str]) -> bool:
-    """Return whether a path is that of a shard's file, or of the calibration scores."""
+    """Return whether a path names a shard's file, the calibration scores or the dataset card."""
     folder, shard, suffix, stem = parse_path(output.path)
-    return output.path == CALIBRATION or (
+    return output.path in (CALIBRATION, CLEAN_CARD) or (
         folder in SHARD_FOLDERS
         and shard in shards
         and SHARD_NAME.fullmatch(shard) is not None

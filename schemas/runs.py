@@ -22,6 +22,9 @@ REPORT_PAGE = "report/index.html"
 CALIBRATION = "calibration/clean-scores.parquet"
 """The scores of the held-out clean texts that thresholds are calibrated on."""
 
+CLEAN_CARD = "clean/README.md"
+"""The dataset card of the clean rows, if the input has one that lists the files of splits."""
+
 SHARD_FOLDERS = (
     "clean",
     "quarantine",

@@ -21,7 +21,7 @@ from schemas.errors import RunError
 from schemas.manifests import Manifest
 from schemas.outputs import LEDGER
 from schemas.receipts import Output
-from schemas.runs import FOLDERS, is_json_lines, parse_path
+from schemas.runs import CLEAN_CARD, FOLDERS, is_json_lines, parse_path
 from transforms.files import storage
 from transforms.files.json_lines import decode_lines, parse_line
 
@@ -35,7 +35,11 @@ PARALLEL_FETCHES = 4
 
 def list_outputs(manifest: Manifest, folder: str) -> list[Output]:
     """Return the outputs in one of a run's folders, in the order of the corpus."""
-    return [output for output in manifest.outputs if parse_path(output.path).folder == folder]
+    return [
+        output
+        for output in manifest.outputs
+        if parse_path(output.path).folder == folder and output.path != CLEAN_CARD
+    ]
 
 
 def scan_folder(

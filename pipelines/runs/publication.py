@@ -18,9 +18,10 @@ from schemas.manifests import Conservation, InputFile, Manifest, SettledThreshol
 from schemas.notices import Notice, warn
 from schemas.policies import REMOVED, Policy
 from schemas.receipts import Output, Receipt
-from schemas.runs import CALIBRATION, FOLDERS, MANIFEST, WORK, parse_path
+from schemas.runs import CALIBRATION, CLEAN_CARD, FOLDERS, MANIFEST, WORK, parse_path
 from schemas.scores import TEXTS_OF_SIDES, split_side
 from transforms.files import storage
+from transforms.files.dataset_cards import build_card
 from transforms.files.planning import ShardPlan
 from transforms.files.sources import Corpus
 from transforms.rules import Rule
@@ -268,6 +269,23 @@ def write_calibration(run: str, bank: Bank) -> tuple[Output, ...]:
     return (
         Output(path=CALIBRATION, rows=table.num_rows, bytes=len(data), sha256=digest_bytes(data)),
     )
+
+
+def write_card(
+    run: str, corpus: Corpus, plans: Sequence[ShardPlan], outputs: Sequence[Output]
+) -> tuple[Output, ...]:
+    """Write a dataset card that lists the clean files of each split, if the input has one."""
+    if corpus.card is None:
+        return ()
+    files = [parse_path(output.path) for output in outputs]
+    clean = {file.shard for file in files if file.folder == "clean"}
+    stems = ((plan.stem, plan.pieces[0].splits) for plan in plans if plan.name in clean)
+    text = build_card(corpus.card, stems)
+    if text is None:
+        return ()
+    data = text.encode()
+    storage.write_bytes(storage.join(run, CLEAN_CARD), data)
+    return (Output(path=CLEAN_CARD, rows=0, bytes=len(data), sha256=digest_bytes(data)),)
 
 
 def publish_manifest(run: str, manifest: Manifest) -> Manifest:

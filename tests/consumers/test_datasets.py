@@ -7,6 +7,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
@@ -59,6 +60,38 @@ def settings(card_folder, tmp_path) -> FilterConfig:
         traits=(str(card_folder("heron", CARD)),),
         shards=ShardLimits(rows=3),
     )
+
+
+CARDS = {
+    "splits of files": [{"split": "train", "path": "a.jsonl"}, {"split": "held", "path": "b*"}],
+    "several globs": [
+        {"split": "one", "path": ["a.jsonl", "c/*.jsonl"]},
+        {"split": "two", "path": "**/b.jsonl"},
+    ],
+}
+
+
+@pytest.mark.parametrize("files", CARDS.values(), ids=CARDS)
+def test_clean_has_the_splits_of_the_dataset_card(tmp_path, settings, files):
+    """Splits that only a dataset card names are those of the clean rows, also a second time."""
+    card = yaml.safe_dump({"configs": [{"config_name": "default", "data_files": files}]})
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "README.md").write_text(f"---\n{card}---\n# Herons\n")
+    for number, name in enumerate(("a.jsonl", "b.jsonl", "c/d.jsonl", "c/e.jsonl")):
+        write_file(tmp_path / "in" / name, [build_conversation(number, f"Answer {number}.")])
+    run_filter(settings)
+    assert verify_run(settings.output) == []
+    again = settings.model_copy(
+        update={"input": (f"{settings.output}/clean",), "output": str(tmp_path / "again")}
+    )
+    run_filter(again)
+    before, after, twice = (
+        load(folder, tmp_path / "cache")
+        for folder in (tmp_path / "in", tmp_path / "run" / "clean", tmp_path / "again" / "clean")
+    )
+    assert set(after) == set(twice) == set(before)
+    for name, split in before.items():
+        assert after[name].to_list() == twice[name].to_list() == split.to_list()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from schemas.corpora import EXPANSION_FLOOR, ShardLimits
 from schemas.digests import digest_config
 from transforms.files.compression import Compression
+from transforms.files.dataset_cards import Splits
 from transforms.files.kinds import SWEPT, Kind
 from transforms.files.partitions import read_partitions
 from transforms.files.sources import Source
@@ -35,6 +36,8 @@ class SourcePiece(NamedTuple):
     """The bytes that its rows may take as Arrow arrays."""
     fingerprint: str = ""
     """The source's fingerprint during the survey."""
+    splits: Splits = ()
+    """The splits that the dataset card lists the source under."""
 
     @property
     def rows(self) -> int:
@@ -111,6 +114,7 @@ def _cut_pieces(source: Source, limits: ShardLimits) -> list[SourcePiece]:
             end,
             max_bytes,
             source.fingerprint,
+            source.splits,
         )
         for begin, end in pairwise(source.cuts)
     ]
@@ -119,16 +123,16 @@ def _cut_pieces(source: Source, limits: ShardLimits) -> list[SourcePiece]:
 def _may_share_shard(pieces: Sequence[SourcePiece], limits: ShardLimits) -> bool:
     """Return whether the last of some whole files may join the shard that the others share."""
     return (
-        _read_neighbourhood(pieces[0].source) == _read_neighbourhood(pieces[-1].source)
+        _read_neighbourhood(pieces[0]) == _read_neighbourhood(pieces[-1])
         and sum(piece.rows for piece in pieces) <= limits.rows
         and sum(piece.end.byte for piece in pieces) <= limits.bytes
     )
 
 
-def _read_neighbourhood(source: str) -> tuple[str, SplitSigns]:
+def _read_neighbourhood(piece: SourcePiece) -> tuple[str, SplitSigns, Splits]:
     """Return the folder and the split's parts of the name, which files of one shard share."""
-    folder, _, file = source.rpartition("/")
-    return folder, read_split_signs(file)
+    folder, _, file = piece.source.rpartition("/")
+    return folder, read_split_signs(file), piece.splits
 
 
 def _group_sweeps(pieces: Sequence[SourcePiece]) -> list[list[tuple[SourcePiece, ...]]]:

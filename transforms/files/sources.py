@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +16,9 @@ from schemas.errors import InputError
 from schemas.notices import Notice
 from transforms.files import storage
 from transforms.files.compression import Compression
+from transforms.files.dataset_cards import CARD, DatasetCard, Splits, read_card
 from transforms.files.kinds import KIND_NAMES, TABLES, Kind, detect_kind, is_data_file
-from transforms.files.names import leave_out_repeats, name_files
+from transforms.files.names import NamedFile, leave_out_repeats, name_files
 from transforms.files.partitions import read_partitions
 from transforms.files.reconciliation import Reconciled, TableSchema, reconcile
 from transforms.files.side_files import leave_out_side_files, refuse_unfinished_run
@@ -48,6 +49,8 @@ class Source:
     """The kinds of values in the fields of JSON Lines."""
     fingerprint: str = ""
     """The file's fingerprint (`storage.take_fingerprint`) during the survey."""
+    splits: Splits = ()
+    """The splits that the dataset card lists the file under."""
 
     def list_filled(self) -> list[str]:
         """Return the columns that some row may fill."""
@@ -70,6 +73,8 @@ class Corpus(NamedTuple):
     schema: pa.Schema
     ignored: tuple[str, ...]
     notices: tuple[Notice, ...] = ()
+    card: DatasetCard | None = None
+    """The dataset card, if it says which files belong to which split."""
 
     def select_schema(self, layout: Layout) -> pa.Schema:
         """Return the schema to read rows with; for JSON Lines, it has only the needed columns."""
@@ -100,8 +105,10 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
     chosen, ignored, notices = _choose_files(found)
     for uri in chosen:
         _require_utf8_name(uri)
-    files, repeats = leave_out_repeats([file for file in name_files(found) if file.uri in chosen])
+    named = name_files(found)
+    files, repeats = leave_out_repeats([file for file in named if file.uri in chosen])
     notices += repeats
+    card = _find_card(named)
     # the order of the outputs' names, which differs from that of the URIs for a few odd names
     files.sort(key=lambda file: (f"{build_stem(file.name)}.part-", file.uri))
     wanted = tuple(dict.fromkeys((*filter(is_path, paths), *USUAL_PATHS)))
@@ -110,8 +117,17 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
             lambda file: survey_file(file.uri, file.name, limits, wanted), files
         )
         sources = tuple(found_sources)
+    if card is not None:
+        ignored = [uri for uri in ignored if uri != card.uri]
+        sources = tuple(replace(source, splits=card.find_splits(source.name)) for source in sources)
     schema, differences = settle_shared_schema(sources)
-    return Corpus(sources, schema, tuple(ignored), (*notices, *differences))
+    return Corpus(sources, schema, tuple(ignored), (*notices, *differences), card)
+
+
+def _find_card(files: Iterable[NamedFile]) -> DatasetCard | None:
+    """Return the dataset card beside the folders of the corpus, or None without one."""
+    uri = next((file.uri for file in files if file.name == CARD), None)
+    return None if uri is None else read_card(uri)
 
 
 def _choose_files(

@@ -17,6 +17,7 @@ from pipelines.runs import finished
 from pipelines.runs.finished import BATCH_ROWS, read_rows, scan_folder
 from pipelines.runs.queries import EVERYTHING
 from schemas.errors import RunError
+from schemas.runs import CLEAN_CARD
 from tests.support.runs import read_lines
 from transforms.files import storage
 
@@ -33,6 +34,10 @@ def test_folders_are_read_in_corpus_order(run):
         table = finished.read_folder(str(folder), manifest, name)
         keys = (table.column(column).to_pylist() for column in ("source", "row"))
         assert list(zip(*keys, strict=True)) == expected
+    card = manifest.outputs[0].model_copy(update={"path": CLEAN_CARD})
+    with_card = manifest.model_copy(update={"outputs": (*manifest.outputs, card)})
+    clean = finished.list_outputs(manifest, "clean")
+    assert finished.list_outputs(with_card, "clean") == clean != []
     outputs = finished.list_outputs(manifest, "ledger")
     assert [output.rows for output in outputs] == [7, 7, 6, 7, 7, 6]
     assert finished.read_table(str(folder), outputs[0]).num_rows == 7

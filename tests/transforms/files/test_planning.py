@@ -1,6 +1,7 @@
 """The cut of the surveyed files into shards."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,22 @@ def test_small_files_share_a_shard():
         [small("a", 1, 100), small("b", 1, 100), small("c", 1, 100)], limits(bytes_=200)
     )
     assert shapes_of(found) == [[[("a", 0, 1), ("b", 0, 1)]], [[("c", 0, 1)]]]
+
+
+def test_files_of_different_splits_in_the_card_share_no_shard():
+    """Files share a shard only if the dataset card lists them under the same splits."""
+    train, held = (("default", "train"),), (("default", "held"),)
+    sources = [
+        replace(small(name, 1), splits=splits)
+        for name, splits in (("a", train), ("b", train), ("c", held), ("d", ()))
+    ]
+    found = plan_shards(sources, WIDE)
+    assert shapes_of(found) == [
+        [[("a", 0, 1), ("b", 0, 1)]],
+        [[("c", 0, 1)]],
+        [[("d", 0, 1)]],
+    ]
+    assert found[0][0].pieces[0].splits == train
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,141 @@
+"""Dataset cards: the splits that they list, and the card of the clean files."""
+
+import pytest
+import yaml
+
+from transforms.files.dataset_cards import build_card, parse_card, read_card
+
+
+def write_card(*configs):
+    """Return the text of a card with these configs."""
+    return f"---\nlicense: mit\n{yaml.safe_dump({'configs': list(configs)})}---\n# Title\n"
+
+
+TWO = write_card(
+    {
+        "config_name": "main",
+        "default": True,
+        "data_files": [
+            {"split": "train", "path": ["a.jsonl", "more/*.jsonl"]},
+            {"split": "held", "path": "./b-[0-4].jsonl"},
+        ],
+    },
+    {"config_name": "code", "data_dir": "code/", "data_files": "x/**/*.jsonl"},
+    {"config_name": "rest", "data_dir": "rest"},
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "splits"),
+    [
+        ("a.jsonl", (("main", "train"),)),
+        ("A.jsonl", ()),
+        ("more/c.jsonl", (("main", "train"),)),
+        ("more/deep/c.jsonl", ()),
+        ("b-3.jsonl", (("main", "held"),)),
+        ("b-7.jsonl", ()),
+        ("code/x/c.jsonl", (("code", "train"),)),
+        ("code/x/deep/c.jsonl", (("code", "train"),)),
+        ("rest/c.jsonl", ()),
+    ],
+)
+def test_a_source_belongs_to_the_splits_whose_globs_match_it(source, splits):
+    """One star matches within a folder, two match folders, and a file's name matches itself."""
+    assert parse_card(TWO).find_splits(source) == splits
+
+
+def test_globs_of_every_kind():
+    """A folder matches what is in it, and other characters match themselves."""
+    files = [
+        {"split": "folder", "path": "data/en/"},
+        {"split": "one", "path": "q?.csv"},
+        {"split": "not", "path": "r[!0-9].csv"},
+        {"split": "dot", "path": "s.csv"},
+        {"split": "all", "path": "**"},
+    ]
+    card = parse_card(write_card({"data_files": files}))
+    found = {
+        source: [split for _, split in card.find_splits(source) if split != "all"]
+        for source in ("data/en/x/y.csv", "data/end.csv", "q1.csv", "q12.csv", "rx.csv", "r1.csv")
+    }
+    assert found == {
+        "data/en/x/y.csv": ["folder"],
+        "data/end.csv": [],
+        "q1.csv": ["one"],
+        "q12.csv": [],
+        "rx.csv": ["not"],
+        "r1.csv": [],
+    }
+    assert [split for _, split in card.find_splits("s.csv")] == ["all", "dot"]
+    assert [split for _, split in card.find_splits("sxcsv")] == ["all"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# No front matter",
+        "---\nlicense: mit\n---\n",
+        "---\nconfigs: none\n---\n",
+        "---\nconfigs: [x, {config_name: a}]\n---\n",
+        "---\nconfigs: [{data_files: []}]\n---\n",
+        "---\nconfigs: [{data_files: [{split: train}]}]\n---\n",
+        "---\n: [\n---\n",
+        "---\n- configs\n---\n",
+    ],
+)
+def test_a_card_without_files_of_splits_is_none(text):
+    """Text without configs, or that isn't YAML, isn't a card."""
+    assert parse_card(text) is None
+
+
+def test_a_card_describes_its_splits(tmp_path):
+    """The description names every config with its splits, and the card has the path of its file."""
+    path = tmp_path / "README.md"
+    path.write_bytes(b"\xef\xbb\xbf" + TWO.replace("\n", "\r\n").encode() + b"\xff")
+    card = read_card(str(path))
+    assert card.uri == str(path)
+    assert card.describe() == "main: train, held; code: train"
+
+
+def test_the_card_of_clean_lists_the_files_that_exist():
+    """Splits keep their order, files are listed by their stems, and empty splits are left out."""
+    card = parse_card(TWO)
+    stems = [
+        ("b-3", (("main", "held"),)),
+        ("a", (("main", "train"),)),
+        ("a", (("main", "train"),)),
+        ("more/c", (("main", "train"),)),
+        ("other", ()),
+    ]
+    text = build_card(card, stems)
+    assert yaml.safe_load(text.strip("-\n")) == {
+        "configs": [
+            {
+                "config_name": "main",
+                "default": True,
+                "data_files": [
+                    {"split": "train", "path": ["a.part-*", "more/c.part-*"]},
+                    {"split": "held", "path": ["b-3.part-*"]},
+                ],
+            },
+            {"config_name": "rest", "data_dir": "rest"},
+        ]
+    }
+    assert parse_card(text).find_splits("more/c.part-000000-e5b50f91413d.jsonl") == (
+        ("main", "train"),
+    )
+    assert build_card(card, [("other", ())]) is None
+
+
+def test_a_file_may_belong_to_several_splits():
+    """A file that two configs list is listed in both."""
+    card = parse_card(
+        write_card(
+            {"config_name": "a", "data_files": "*.csv"},
+            {"config_name": "b", "data_files": [{"split": "test", "path": "x.csv"}]},
+        )
+    )
+    splits = card.find_splits("x.csv")
+    assert splits == (("a", "train"), ("b", "test"))
+    assert parse_card(build_card(card, [("x", splits)])).find_splits("x.part-1.csv") == splits

@@ -1,0 +1,152 @@
+"""Dataset cards: which files belong to which split, as the README of a data set says it.
+
+The library `datasets` of Hugging Face reads the splits from `configs` in the card, if it has any,
+and not from the names of the files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import yaml
+
+from transforms.files import storage
+
+CARD = "README.md"
+
+FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+
+DEFAULT_CONFIG = "default"
+DEFAULT_SPLIT = "train"
+"""The split of files for which a card names none."""
+
+KEPT_KEYS = ("config_name", "default", "data_dir")
+"""The keys of a config that are still true of `clean/`."""
+
+GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]")
+
+Splits = tuple[tuple[str, str], ...]
+"""The splits of a file, each with the name of its config, sorted."""
+
+
+class CardSplit(NamedTuple):
+    """A split in a card: its config, its name, and the globs of its files."""
+
+    config: str
+    split: str
+    patterns: tuple[str, ...]
+
+
+class DatasetCard(NamedTuple):
+    """The configs of a card without their files, by name, and their splits."""
+
+    uri: str
+    configs: dict[str, dict[str, Any]]
+    splits: tuple[CardSplit, ...]
+
+    def find_splits(self, source: str) -> Splits:
+        """Return the splits that a source belongs to."""
+        found = {
+            (item.config, item.split)
+            for item in self.splits
+            if any(_matches(source, pattern) for pattern in item.patterns)
+        }
+        return tuple(sorted(found))
+
+    def describe(self) -> str:
+        """Return the configs and their splits in one line."""
+        names: dict[str, list[str]] = {}
+        for item in self.splits:
+            names.setdefault(item.config, []).append(item.split)
+        return "; ".join(f"{config}: {', '.join(splits)}" for config, splits in names.items())
+
+
+def read_card(uri: str) -> DatasetCard | None:
+    """Return the card in a file, or None if it names no files of splits."""
+    return parse_card(storage.read_bytes(uri).decode(errors="replace"), uri)
+
+
+def parse_card(text: str, uri: str = CARD) -> DatasetCard | None:
+    """Return the card in a text, or None if it names no files of splits."""
+    front = FRONT_MATTER.match(text)
+    try:
+        value = yaml.safe_load(front[1]) if front else None
+    except yaml.YAMLError:
+        return None
+    listed = value.get("configs") if isinstance(value, dict) else None
+    items = listed if isinstance(listed, list) else []
+    configs = [item for item in items if isinstance(item, dict)]
+    splits = tuple(split for config in configs for split in _list_splits(config))
+    if not splits:
+        return None
+    kept = {
+        _get_name(config): {name: config[name] for name in KEPT_KEYS if name in config}
+        for config in configs
+    }
+    return DatasetCard(uri, kept, splits)
+
+
+def _get_name(config: Mapping[str, Any]) -> str:
+    return str(config.get("config_name", DEFAULT_CONFIG))
+
+
+def _list_splits(config: Mapping[str, Any]) -> Iterator[CardSplit]:
+    """Yield the splits of a config, whose files are a glob, globs, or splits with globs."""
+    files = config.get("data_files")
+    items = files if isinstance(files, list) else [files]
+    folder = str(config.get("data_dir", "")).strip("/")
+    for item in items:
+        split, paths = DEFAULT_SPLIT, item
+        if isinstance(item, dict):
+            split, paths = str(item.get("split", DEFAULT_SPLIT)), item.get("path")
+        globs = [path for path in (paths if isinstance(paths, list) else [paths]) if path]
+        patterns = tuple(f"{folder}/{path}" if folder else str(path) for path in globs)
+        if patterns:
+            yield CardSplit(_get_name(config), split, patterns)
+
+
+def _matches(source: str, pattern: str) -> bool:
+    """Return whether a source is named by a glob, or is in a folder that it names."""
+    pattern = pattern.removeprefix("./").rstrip("/")
+    return re.fullmatch(f"{_translate(pattern)}(?:/.*)?", source, re.DOTALL) is not None
+
+
+def _translate(pattern: str) -> str:
+    """Return a glob as a regular expression; `**` matches folders, the other signs don't."""
+    parts, after = [], 0
+    for sign in GLOB.finditer(pattern):
+        parts += [re.escape(pattern[after : sign.start()]), _translate_sign(sign[0])]
+        after = sign.end()
+    return "".join(parts) + re.escape(pattern[after:])
+
+
+def _translate_sign(sign: str) -> str:
+    known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    if sign in known:
+        return known[sign]
+    start = "[^" if sign.startswith("[!") else "["
+    return start + re.escape(sign[len(start) : -1]).replace(r"\-", "-") + "]"
+
+
+def build_card(card: DatasetCard, stems: Iterable[tuple[str, Splits]]) -> str | None:
+    """Return the card of `clean/`, which names the files of each split, or None without any.
+
+    `stems` has the path of each clean file without its shard, and the splits of its rows.
+    """
+    files: dict[str, dict[str, dict[str, None]]] = {}
+    for stem, splits in stems:
+        for config, split in splits:
+            files.setdefault(config, {}).setdefault(split, {})[f"{stem}.part-*"] = None
+    configs = []
+    for name, kept in card.configs.items():
+        order = dict.fromkeys(item.split for item in card.splits if item.config == name)
+        found = files.get(name, {})
+        listed = [{"split": split, "path": list(found[split])} for split in order if split in found]
+        if listed or not order:
+            own = {key: value for key, value in kept.items() if key != "data_dir" or not order}
+            configs.append({**own, "data_files": listed} if listed else own)
+    if not files:
+        return None
+    return f"---\n{yaml.safe_dump({'configs': configs}, sort_keys=False, allow_unicode=True)}---\n"

@@ -9,12 +9,17 @@ from typing import NoReturn
 
 from congener.origins import leave_out_current_folder, require_own_packages
 
+GONE = "the current folder doesn't exist any more\n  remedy: change to another folder: cd"
+
 
 def main() -> None:
     """Run the command line with congener's own packages, and exit with its code."""
-    leave_out_current_folder()
     try:
+        leave_out_current_folder()
         require_own_packages()
+    except FileNotFoundError:
+        sys.stderr.write(f"congener: {GONE}\n")
+        sys.exit(2)
     except ImportError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

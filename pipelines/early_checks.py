@@ -192,7 +192,7 @@ def _require_matches(patterns: Iterable[str]) -> None:
             raise InputError(
                 "matches no file",
                 where=pattern,
-                remedy="check the path; quote a glob so that the shell doesn't expand it",
+                remedy=storage.suggest_path(pattern),
             )
 
 

@@ -17,6 +17,7 @@ from transforms.records.companions import is_companion
 from transforms.records.formats import Layout
 from transforms.records.lot_fields import find_single_rows
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
+from transforms.records.sides import find_unread_labels
 from transforms.rules import Rule
 
 FILES_NAMED = 5
@@ -42,6 +43,11 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
         texts = " and ".join(TEXTS_OF_SIDES[side] for side in layout.sides)
         yield Notice(
             f"sides: {texts} have their own scores; `sides` in the policy decides about them"
+        )
+    for name in find_unread_labels(corpus.schema, layout):
+        yield warn(
+            f"column {name!r} decides about no answer, since it doesn't hold bools; if it marks "
+            "answers that aren't wanted, as for KTO, write true and false"
         )
     if corpus.ignored:
         more = " …" if len(corpus.ignored) > FILES_NAMED else ""

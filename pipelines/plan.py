@@ -39,6 +39,7 @@ from schemas.policies import Policy
 from schemas.runs import BANK
 from transforms.files import storage
 from transforms.files.conversions import settle_columns
+from transforms.files.documents import explain_documents
 from transforms.files.kinds import TABLES
 from transforms.files.planning import ShardPlan, plan_shards
 from transforms.files.samples import read_sample
@@ -202,7 +203,7 @@ def _send(listener: Listener, notices: Iterator[Notice]) -> None:
 def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
     corpus = survey(config.input, config.shards, list_paths(config.corpus))
     _require_apart(config.output, corpus)
-    layout = settle_layout(corpus.schema, config.corpus, corpus.partitions)
+    layout = _settle_layout(config, corpus)
     layout = settle_sides(corpus.schema, layout, config.corpus.teacher is not None)
     require_columns(corpus.sources, [layout.columns[name] for name in FORMATS[layout.format][0]])
     if CLEAN_EXTRA.name in corpus.schema.names:
@@ -211,6 +212,21 @@ def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
             remedy="rename or drop the column",
         )
     return corpus, layout
+
+
+def _settle_layout(config: FilterConfig, corpus: Corpus) -> Layout:
+    """Settle the layout, and name the files if it can't be.
+
+    Raises: InputError: no format fits, or a file is one object with rows inside.
+    """
+    try:
+        return settle_layout(corpus.schema, config.corpus, corpus.partitions)
+    except InputError as error:
+        if explained := explain_documents(corpus.sources, config.shards):
+            raise explained from error
+        first, *more = (source.uri for source in corpus.sources)
+        where = f"{first} and {len(more)} more" if more else first
+        raise InputError(error.problem, where=where, remedy=error.remedy) from error
 
 
 def _settle_models(

@@ -76,3 +76,15 @@ def test_a_foreign_package_ends_with_2(monkeypatch, capsys):
         main()
     assert caught.value.code == 2
     assert "needs its own package 'json'" in capsys.readouterr().err
+
+
+def test_a_folder_that_was_removed_ends_with_2(monkeypatch, capsys, tmp_path):
+    """Libraries need the current folder, so the error comes before they are loaded."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "current folder doesn't exist any more" in capsys.readouterr().err

@@ -25,6 +25,15 @@ from transforms.records.formats import Layout, settle_layout
 from transforms.rules import settle_rules
 
 
+def test_a_label_that_decides_nothing_is_reported(tmp_path):
+    """Numbers may be classes, so the run asks for bools."""
+    rows = [{"prompt": "p", "completion": "c", "label": label} for label in (0, 1)]
+    corpus = survey([str(write_rows(tmp_path / "a.jsonl", rows))], ShardLimits())
+    layout = settle_layout(corpus.schema, CorpusConfig())
+    warnings = [str(notice) for notice in describe_corpus(corpus, layout)]
+    assert any("column 'label' decides about no answer" in text for text in warnings)
+
+
 @pytest.fixture
 def bank(config):
     """Fit the bank of the heron trait, whose threshold is explicit."""

@@ -156,6 +156,19 @@ def test_a_column_named_congener_is_refused(config, tmp_path):
         settle_quietly(config, input=(str(path),))
 
 
+def test_an_unknown_layout_names_the_file(config, tmp_path):
+    """So does a file whose rows are inside one object, with the command that takes them out."""
+    path = tmp_path / "in.json"
+    for text, problem in (
+        ('{"error": "not found"}', "no known format fits"),
+        ('{"data": [{"text": "a"}]}', "is one object with rows inside"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=problem) as caught:
+            settle_quietly(config, input=(str(path),))
+        assert caught.value.where == str(path)
+
+
 def test_vectors_need_an_encoder(config):
     """Asking for vectors of a run without an encoder is an error, not an empty folder."""
     with pytest.raises(CardError, match="no trait of this run needs the encoder"):

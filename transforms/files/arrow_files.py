@@ -16,6 +16,9 @@ FILE_MARK = b"ARROW1"
 FILE_HEAD_BYTES = 8
 """The bytes that precede the batches of a file; what follows them is a stream."""
 
+CONTINUATION = b"\xff\xff\xff\xff"
+"""The mark before the length of each message, such as the schema at the beginning of a stream."""
+
 CUT_REMEDY = "write it again: load the data set, and save it to another folder"
 
 
@@ -40,15 +43,26 @@ class _Watched(io.RawIOBase):
 
 
 class ArrowReader:
-    """Reads the batches of an Arrow file or stream in order."""
+    """Reads the batches of an Arrow file or stream in order.
+
+    Polars writes files that have their schema in the footer alone. Such a file is read from its
+    end; all others are read from the beginning, as streams are.
+
+    Raises: InputError: a file must be read from its end, which compression prevents.
+    """
 
     def __init__(self, stream: Any, uri: str) -> None:
         self._uri = uri
         self._stream = _Watched(stream)
         head = self._stream.read(FILE_HEAD_BYTES)
         self._is_file = head.startswith(FILE_MARK)
-        rest = self._stream if self._is_file else _Prefixed(head, self._stream)
-        self._reader = pa.ipc.open_stream(pa.PythonFile(rest, mode="r"))
+        head = self._stream.read(len(CONTINUATION)) if self._is_file else head
+        self._is_from_end = self._is_file and head != CONTINUATION
+        if self._is_from_end:
+            self._reader = _open_from_end(stream, uri)
+        else:
+            rest = _Prefixed(head, self._stream)
+            self._reader = pa.ipc.open_stream(pa.PythonFile(rest, mode="r"))
         self.own_schema = self._reader.schema
         self.schema = replace_views(self.own_schema)
 
@@ -59,10 +73,14 @@ class ArrowReader:
             InputError: the file ends before its end mark, or goes on after it.
             pa.ArrowException: a batch is damaged.
         """
-        for batch in self._reader:
+        reader = self._reader
+        for batch in (
+            map(reader.get_batch, range(reader.num_record_batches)) if self._is_from_end else reader
+        ):
             batch.validate(full=True)
             yield batch
-        self._require_end()
+        if not self._is_from_end:
+            self._require_end()
 
     def _require_end(self) -> None:
         """Check that the batches end with an end mark; without one, a reader reads too far."""
@@ -78,6 +96,20 @@ class ArrowReader:
             raise InputError(
                 f"{problem}, so rows may be missing", where=self._uri, remedy=CUT_REMEDY
             )
+
+
+def _open_from_end(stream: Any, uri: str) -> Any:
+    """Return a reader of a file that has its schema in the footer.
+
+    Raises: InputError: the stream can't be read from its end.
+    """
+    if not stream.seekable():
+        raise InputError(
+            "is a compressed Arrow file whose schema is at its end, where it can't be read",
+            where=uri,
+            remedy="decompress it; Arrow files can be compressed inside",
+        )
+    return pa.ipc.open_file(pa.PythonFile(stream, mode="r"))
 
 
 class _Prefixed(io.RawIOBase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple
@@ -15,6 +16,9 @@ from transforms.files.footers import check_fields
 from transforms.files.json_lines import MAX_LINE_BYTES
 
 DELIMITERS = (",", "\t", ";", "|")
+
+SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
+"""A first line that names the separator to Excel."""
 
 csv.field_size_limit(MAX_LINE_BYTES)
 
@@ -75,6 +79,8 @@ class CsvReader:
         self._lines = _Lines(stream, uri)
         first = next(self._lines, "")
         delimiter = "\t" if ".tsv" in uri.lower() else max(DELIMITERS, key=first.count)
+        if named := SEPARATOR.fullmatch(first):
+            delimiter, first = named[1], next(self._lines, "")
         self._rows = csv.reader(chain([first], self._lines), delimiter=delimiter, strict=True)
         self.schema = pa.schema([(name, pa.string()) for name in self._read_header()])
         check_fields(self.schema, uri)

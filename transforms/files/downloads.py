@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import threading
 import urllib.error
@@ -15,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from schemas.errors import InputError
-from transforms.files.locations import STDIN
+from transforms.files.locations import HUB, STDIN
 
 LARGEST = 64 << 30
 """The size of the largest file that is downloaded, in bytes."""
@@ -24,6 +25,13 @@ TIMEOUT = 60.0
 """How long a server may be silent, in seconds."""
 
 BLOCK = 1 << 20
+
+HUB_PAGE = re.compile(
+    r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/([^/?#]+/[^/?#]+)"
+    r"(?:/(?:blob|tree|viewer)/([^/?#]+)(/[^?#]*)?)?/?(?:[?#].*)?\Z"
+)
+
+GITHUB_PAGE = re.compile(r"https?://(?:www\.)?github\.com/([^/]+/[^/]+)/blob/([^?#]+)")
 
 SPOOLED = "CONGENER_STDIN"
 """The variable that tells worker processes where standard input was written."""
@@ -53,6 +61,7 @@ def fetch(uri: str) -> Download:
 def _fetch(uri: str) -> Download:
     if uri == STDIN:
         return _spool_input()
+    _refuse_page(uri)
     try:
         with urllib.request.urlopen(uri, timeout=TIMEOUT) as answer:  # noqa: S310 - a web scheme
             _require_encrypted(uri, answer.geturl())
@@ -72,6 +81,25 @@ def _fetch(uri: str) -> Download:
             remedy="try again, or download the file and name the copy",
         )
     return found
+
+
+def _refuse_page(uri: str) -> None:
+    """Refuse the address of a page that shows a data set or a file.
+
+    Raises: InputError: it is one of the hub or of GitHub.
+    """
+    if found := HUB_PAGE.match(uri):
+        repository, revision, path = found.groups()
+        address = f"{repository}{f'@{revision}' if revision else ''}{path or ''}"
+        raise InputError(
+            "is a page of the hub, not a file", where=uri, remedy=f"name {HUB}datasets/{address}"
+        )
+    if found := GITHUB_PAGE.match(uri):
+        raise InputError(
+            "is a page of GitHub, not a file",
+            where=uri,
+            remedy=f"name https://raw.githubusercontent.com/{found[1]}/{found[2]}",
+        )
 
 
 def _require_encrypted(uri: str, final: str) -> None:

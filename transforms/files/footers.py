@@ -91,6 +91,8 @@ def replace_views(schema: pa.Schema) -> pa.Schema:
 def _replace_views(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
         return pa.string() if pa.types.is_string_view(kind) else pa.binary()
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _replace_views(kind.value_type), kind.ordered)
     if pa.types.is_struct(kind):
         return pa.struct([item.with_type(_replace_views(item.type)) for item in kind])
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):

@@ -13,7 +13,13 @@ from urllib.parse import quote, unquote
 from schemas.errors import InputError
 from transforms.files.patterns import FoundFile, is_hidden_name
 
-ADDRESS = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@([^/]+))?(?:/(.*))?\Z", re.DOTALL)
+ADDRESS = re.compile(
+    r"hf://datasets/([^/@]+/[^/@]+)(?:@(refs/convert/[^/]+|refs/pr/\d+|[^/]+))?(?:/(.*))?\Z",
+    re.DOTALL,
+)
+
+PARQUET, PARQUET_REVISION = "~parquet", "refs/convert/parquet"
+"""The short name of the branch to which the hub converts data sets, and the branch."""
 
 GLOBS = {r"\*\*": ".*", r"\*": "[^/]*", r"\?": "[^/]"}
 """The regular expressions for escaped glob characters."""
@@ -49,7 +55,8 @@ def parse_address(uri: str) -> HubPath:
             remedy="write hf://datasets/OWNER/NAME@REVISION/PATH; revision and path may be absent",
         )
     repository, revision, path = found.groups()
-    return HubPath(repository, revision and unquote(revision), (path or "").strip("/"))
+    revision = PARQUET_REVISION if revision == PARQUET else revision and unquote(revision)
+    return HubPath(repository, revision, (path or "").strip("/"))
 
 
 def pin(uri: str) -> str:

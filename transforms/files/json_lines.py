@@ -25,6 +25,9 @@ MAX_LINE_BYTES = 64 << 20
 """A longer line is a reject: a record of that size is damaged, and larger than any shard."""
 
 BLOCK_BYTES = 1 << 20
+
+NOT_JSON = "not JSON"
+"""The beginning of the reason for a line that no parser reads."""
 GZIP_LEVEL = 6
 
 SUFFIX_OF_COMPRESSION: dict[Compression, str] = dict(
@@ -101,7 +104,7 @@ def parse_line(line: bytes) -> tuple[dict[str, Any], str | None]:
         try:
             value = json.loads(data.decode(), parse_int=_parse_integer)
         except ValueError:
-            return {}, f"not JSON: {error}"
+            return {}, f"{NOT_JSON}: {error}"
     if not isinstance(value, dict):
         return {}, f"not a JSON object but {describe_value(value)}"
     return value, None

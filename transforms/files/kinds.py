@@ -77,6 +77,11 @@ FOREIGN = tuple(
             "fetch the data: git lfs pull",
         ),
         (
+            rb"# xet version",
+            "is a pointer of Xet, not the data",
+            "fetch the data: git xet checkout, or hf download OWNER/NAME --repo-type dataset",
+        ),
+        (
             rb"/annex/objects/",
             "is a git-annex pointer, not the data",
             "fetch the data: git annex get FILE",
@@ -86,6 +91,12 @@ FOREIGN = tuple(
             "is a web page or XML, not data",
             "download the file itself; pages often come from a link that needs a login",
         ),
+        (
+            rb"PK\x03\x04.{26}(?:\[Content_Types\]\.xml|_rels/|docProps/|xl/|mimetype)",
+            "is a document of Excel or another office program",
+            "save the sheet as CSV in UTF-8",
+        ),
+        (rb"PK\x03\x04.{26}[^/]{1,200}\.npy", "is an archive of NumPy arrays", CONVERT),
         (rb"PK\x03\x04", "is a zip archive", UNPACK),
         (rb".{257}ustar", "is a tar archive", UNPACK),
         (rb"7z\xbc\xaf'\x1c|Rar!", "is an archive", UNPACK),
@@ -100,6 +111,11 @@ FOREIGN = tuple(
         (rb"\x80[\x02-\x05]", "is a Python pickle, which may run code when it is read", CONVERT),
         (rb"\x93NUMPY", "is a NumPy array", CONVERT),
         (rb"%PDF", "is a PDF", CONVERT),
+        (
+            rb"\s*\x1e\s*[\[{]",
+            "has a record separator before each JSON text",
+            "remove them: tr -d '\\036' < FILE > NEW.jsonl",
+        ),
         (
             rb"\xff\xfe\x00\x00|\x00\x00\xfe\xff|\x00\x00\x00[\[{]|[\[{]\x00\x00\x00",
             "is UTF-32",
@@ -214,6 +230,12 @@ def _detect_json(text: bytes, stream: Any, uri: str) -> Kind:
         (offset, value), *more = islice(read_objects(stream, uri), 2)
     except (InputError, ValueError):  # no object ends, and the lines say why
         return "jsonl"
+    if more and more[0][1].startswith(b","):
+        raise InputError(
+            "has commas between its objects, but no brackets around them",
+            where=uri,
+            remedy="make it an array: (echo '['; cat FILE; echo ']') > NEW.json",
+        )
     follows = bool(more) and more[0][0] == offset + len(value)
     several = b"\n" in value or follows
     return "objects" if several and parse_line(value)[1] is None else "jsonl"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from urllib.parse import unquote
 
 from schemas.errors import InputError
 
@@ -11,10 +13,14 @@ STDIN = "stdin://stdin"
 
 WEB, HUB = ("https://", "http://"), "hf://"
 
+FILE = "file://"
+
 READ_ONLY = (STDIN, HUB, *WEB)
 """The prefixes of URIs that can be read but not written."""
 
 STORES = ("gs://", "s3://", "hdfs://")
+
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w-]*/[\w-][\w.-]*")
 
 UNUSABLE_REMEDY = "write it in UTF-8, without NUL characters"
 
@@ -29,6 +35,11 @@ def is_read_only(uri: str) -> bool:
     return uri.startswith(READ_ONLY)
 
 
+def is_repository(given: str) -> bool:
+    """Return whether a path may be the name of a data set on the hub, OWNER/NAME."""
+    return REPOSITORY.fullmatch(given) is not None
+
+
 def expand_input(given: str) -> str:
     """Return the URI of standard input for `-`, and otherwise a path without `~` at its start."""
     return STDIN if given == "-" else expand_home(given)
@@ -37,9 +48,11 @@ def expand_input(given: str) -> str:
 def expand_home(given: str) -> str:
     """Return a path with `~` or `~user` at its start replaced by that home folder.
 
-    A path whose first component exists under its own name stays, and so does the path of a user who
-    doesn't exist.
+    A URI of the scheme `file` becomes its path. A path whose first component exists under its own
+    name stays, and so does the path of a user who doesn't exist.
     """
+    if given.startswith(FILE):
+        return unquote(given.removeprefix(FILE).removeprefix("localhost"))
     if not given.startswith("~") or os.path.lexists(given.partition("/")[0]):
         return given
     return os.path.expanduser(given)  # noqa: PTH111 - Path.expanduser raises for unknown users

@@ -54,16 +54,21 @@ def merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType:
     if pa.types.is_null(one):
         return other
     one, other = _take_value_type(one), _take_value_type(other)
-    for merge in (_merge_structs, _merge_lists, _merge_texts, _merge_numbers, _merge_times):
+    if one.equals(other) and not pa.types.is_nested(one):
+        return one
+    for merge in MERGES:
         if (merged := merge(one, other)) is not None:
             return merged
-    if one.equals(other):
-        return one
     raise TypeConflictError(one, other)
 
 
 def _take_value_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of a dictionary's values; different dictionary types can't be merged."""
+    """Return the type of the values of a dictionary or an extension, such as UUIDs.
+
+    Different types of either can't be merged.
+    """
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.storage_type
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
@@ -86,35 +91,54 @@ def _merge_lists(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     sizes = {getattr(kind, "list_size", None) for kind in (one, other)}
     if len(sizes) == 1 and None not in sizes:
         return pa.list_(item, sizes.pop())
-    is_large = pa.types.is_large_list(one) or pa.types.is_large_list(other)
-    return pa.large_list(item) if is_large else pa.list_(item)
+    first = other if pa.types.is_fixed_size_list(one) else one
+    return pa.large_list(item) if pa.types.is_large_list(first) else pa.list_(item)
+
+
+def _merge_maps(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Merge maps, whose fields have the first one's names."""
+    if not (pa.types.is_map(one) and pa.types.is_map(other)):
+        return None
+    key = _merge_field(one.key_field, other.key_field.with_name(one.key_field.name))
+    item = _merge_field(one.item_field, other.item_field.with_name(one.item_field.name))
+    return pa.map_(key.with_nullable(False), item)
 
 
 def _merge_texts(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge types of text, or types of bytes."""
-    texts = {pa.string(): 0, pa.string_view(): 0, pa.large_string(): 1}
-    if one in texts and other in texts:
-        return pa.large_string() if texts[one] or texts[other] else pa.string()
-    if not (_is_bytes(one) and _is_bytes(other)):
-        return None
-    return pa.large_binary() if pa.large_binary() in (one, other) else pa.binary()
+    """Merge types of text, or types of bytes: the first one's width, as loaders choose it."""
+    for plain, large, view in (
+        (pa.string(), pa.large_string(), pa.string_view()),
+        (pa.binary(), pa.large_binary(), pa.binary_view()),
+    ):
+        kinds = {_take_plain_bytes(one), _take_plain_bytes(other)}
+        if kinds <= {plain, large, view}:
+            first = other if pa.types.is_fixed_size_binary(one) else one
+            return large if first == large else plain
+    return None
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
-    plain = kind in (pa.binary(), pa.large_binary(), pa.binary_view())
-    return plain or pa.types.is_fixed_size_binary(kind)
+def _take_plain_bytes(kind: pa.DataType) -> pa.DataType:
+    return pa.binary() if pa.types.is_fixed_size_binary(kind) else kind
 
+
+_DECIMALS = (
+    (pa.decimal32, 9, 32),
+    (pa.decimal64, 18, 64),
+    (pa.decimal128, 38, 128),
+    (pa.decimal256, 76, 256),
+)
+"""Types of decimals, with the most digits and the bits of each."""
 
 _SIGNED = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
 _UNSIGNED = {8: pa.uint8(), 16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64()}
 
 
 def _merge_numbers(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge widths of whole numbers, of floats, or of decimals with as many decimal places."""
+    """Merge widths of whole numbers, of floats, or of decimals."""
     if pa.types.is_floating(one) and pa.types.is_floating(other):
         return max(one, other, key=lambda kind: kind.bit_width)
-    if pa.types.is_decimal(one) and pa.types.is_decimal(other) and one.scale == other.scale:
-        return max(one, other, key=lambda kind: (kind.precision, kind.bit_width))
+    if pa.types.is_decimal(one) and pa.types.is_decimal(other):
+        return _merge_decimals(one, other)
     if not (pa.types.is_integer(one) and pa.types.is_integer(other)):
         return None
     width = max(one.bit_width, other.bit_width)
@@ -124,6 +148,20 @@ def _merge_numbers(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     unsigned = one if pa.types.is_unsigned_integer(one) else other
     return _SIGNED.get(max(width, 2 * unsigned.bit_width))
 
+
+def _merge_decimals(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Merge decimals: the digits before the point of one, and those behind it of the other."""
+    scale = max(one.scale, other.scale)
+    precision = max(one.precision - one.scale, other.precision - other.scale) + scale
+    width = max(one.bit_width, other.bit_width)
+    fitting = (make for make, digits, bits in _DECIMALS if precision <= digits and width <= bits)
+    make = next(fitting, None)
+    return make and make(precision, scale)
+
+
+NAMES_OF_UTC = frozenset(
+    ("UTC", "Etc/UTC", "+00:00", "-00:00", "Z", "Zulu", "Etc/Zulu", "GMT", "Etc/GMT", "UCT")
+)
 
 _UNITS = ("s", "ms", "us", "ns")
 
@@ -136,13 +174,25 @@ def _merge_times(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 def _choose_time(one: pa.DataType, other: pa.DataType) -> Callable[[str], pa.DataType] | None:
     """Return a function from a unit to the kind of time that both types are, if they are one."""
-    if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and one.tz == other.tz:
+    if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and _share_zone(one, other):
         return lambda unit: pa.timestamp(unit, one.tz)
     if pa.types.is_duration(one) and pa.types.is_duration(other):
         return lambda unit: pa.duration(unit)  # noqa: PLW0108 - pa has no types
     if pa.types.is_time(one) and pa.types.is_time(other):
         return lambda unit: pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
     return None
+
+
+def _share_zone(one: pa.DataType, other: pa.DataType) -> bool:
+    """Return whether two timestamps have the same time zone, of which UTC has several names."""
+    return one.tz == other.tz or {one.tz, other.tz} <= NAMES_OF_UTC
+
+
+MERGES = (
+    *(_merge_structs, _merge_lists, _merge_maps),
+    *(_merge_texts, _merge_numbers, _merge_times),
+)
+"""Functions that return the type that two share, or None if it isn't theirs to merge."""
 
 
 def has_types(own: pa.Schema, shared: pa.Schema) -> bool:
@@ -174,13 +224,21 @@ def _conform(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return array
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), kind)
-    if pa.types.is_dictionary(array.type) and not pa.types.is_dictionary(kind):
-        return _conform(array.dictionary_decode(), kind)
+    array = array.storage if isinstance(array, pa.ExtensionArray) else array
+    if pa.types.is_dictionary(array.type):
+        return _conform_dictionary(array, kind)
     if pa.types.is_struct(kind):
         return _conform_struct(array, kind)
     if _is_list(kind):
         return _conform_list(array, kind)
     return array.cast(kind)
+
+
+def _conform_dictionary(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_dictionary(kind):
+        return _conform(array.dictionary_decode(), kind)
+    values = _conform(array.dictionary, kind.value_type)
+    return pa.DictionaryArray.from_arrays(array.indices, values, ordered=kind.ordered)
 
 
 def _conform_struct(array: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -98,7 +98,9 @@ def _read_lists(uris: Collection[str]) -> set[str]:
     for uri in sorted(uris):
         folder = uri.rpartition("/")[0]
         if _get_name(uri) == DATA_SET:
-            names = set(_list_data_files(_read_object(uri)))
+            state = _read_object(uri)
+            _refuse_selection(state, folder)
+            names = set(_list_data_files(state))
             files = {storage.join(folder, name) for name in names}
             _require_listed(files, uris, uri)
             listed |= files
@@ -107,6 +109,20 @@ def _read_lists(uris: Collection[str]) -> set[str]:
             states = {storage.join(folder, str(name), DATA_SET) for name in splits or ()}
             _require_listed(states, uris, uri)
     return listed
+
+
+def _refuse_selection(state: dict[str, Any], folder: str) -> None:
+    """Refuse a data set whose rows are a selection of those in its files.
+
+    Raises: InputError: the data set has a list of the rows that it selects.
+    """
+    if state.get("_indices_data_files") or state.get("_indices_files"):
+        raise InputError(
+            "is a data set that selects rows of its files, in an order that indices give",
+            where=folder,
+            remedy="write the selected rows with the version of datasets that saved it: "
+            "load_from_disk(FOLDER).flatten_indices().save_to_disk(NEW)",
+        )
 
 
 def _list_data_files(state: dict[str, Any]) -> Iterator[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pyarrow as pa
 
@@ -30,6 +31,8 @@ from transforms.records.json_columns import ColumnKinds, select_columns
 from transforms.records.usual_names import USUAL_PATHS
 
 NAMED_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".json", ".csv")
+
+FILES_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -144,13 +147,29 @@ def _choose_files(
     chosen = {uri for uri in uris if is_data_file(uri) or uri in named}
     data, notices = leave_out_side_files(chosen, named)
     if not data:
-        raise InputError(
-            f"has no file of Parquet, Arrow, JSON or CSV ({', '.join(NAMED_SUFFIXES)})"
-            + (" but files that describe a data set" if chosen else ""),
-            where=", ".join(found),
-            remedy="name the folder of the corpus, or a file with another suffix in full",
-        )
+        _refuse_other_files(sorted(uris - chosen), found)
     return data, sorted(uris - chosen), notices
+
+
+def _refuse_other_files(others: Sequence[str], found: Iterable[str]) -> NoReturn:
+    """Refuse an input without data files, and say what one of its other files is.
+
+    Raises: InputError: always.
+    """
+    for uri in others[:FILES_NAMED]:
+        with storage.open_raw(uri) as stream:
+            _, size = digest_stream(stream)
+        with suppress(OSError):
+            detect_kind(uri, size, ShardLimits())
+    named = f": {', '.join(others[:FILES_NAMED])}{' …' if len(others) > FILES_NAMED else ''}"
+    raise InputError(
+        f"has no file of Parquet, Arrow, JSON or CSV ({', '.join(NAMED_SUFFIXES)}) "
+        + (
+            f"but files with other names{named}" if others else "but files that describe a data set"
+        ),
+        where=", ".join(found),
+        remedy="name the folder of the corpus, or a file with another suffix in full",
+    )
 
 
 def _require_utf8_name(uri: str) -> None:
@@ -266,5 +285,6 @@ def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
                 f"no row has {' or '.join(map(repr, wanted))}, the columns of the format that the "
                 f"other files have: its columns are {', '.join(filled)}",
                 where=source.uri,
-                remedy="filter files of different formats in separate runs",
+                remedy="filter files of different formats in separate runs; to leave a file out, "
+                "name the others with a glob",
             )

@@ -18,7 +18,7 @@ from typing import Any
 
 from schemas.errors import InputError, StorageError
 from transforms.files import downloads, hub
-from transforms.files.locations import HUB, STDIN, is_read_only, refuse_scheme
+from transforms.files.locations import HUB, STDIN, is_read_only, is_repository, refuse_scheme
 from transforms.files.locations import is_local as is_local  # noqa: PLC0414 - passed on
 from transforms.files.patterns import FoundFile, find_glob_sign, is_hidden, is_hidden_name
 
@@ -76,9 +76,17 @@ def find(pattern: str) -> list[FoundFile]:
         raise InputError(
             "matches no file",
             where=pattern,
-            remedy="check the path; quote a glob so that the shell doesn't expand it",
+            remedy=suggest_path(pattern),
         )
     return sorted(found)
+
+
+def suggest_path(pattern: str) -> str:
+    """Return what to do about a pattern that matches nothing."""
+    text = "check the path; quote a glob so that the shell doesn't expand it"
+    if is_repository(pattern):
+        return f"{text}; a data set of the hub is hf://datasets/{pattern}"
+    return text
 
 
 def _find_local(pattern: str) -> list[FoundFile]:
@@ -130,7 +138,7 @@ def _describe_file(path: Path) -> FoundFile:
         raise InputError(
             "is a pipe, a socket or a device, not a file",
             where=str(path),
-            remedy="write its content to a file first",
+            remedy="write its content to a file, or pipe it into --input -",
         )
     return FoundFile(str(path), path.stat().st_size if path.exists() else 0)
 

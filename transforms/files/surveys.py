@@ -14,10 +14,15 @@ from transforms.files.arrow_files import ArrowReader, check_arrow_schema
 from transforms.files.compression import BoundedStream, open_decompressed
 from transforms.files.csv_files import CsvReader
 from transforms.files.footers import check_footer, open_parquet, replace_views
-from transforms.files.json_lines import observe_line
+from transforms.files.json_lines import NOT_JSON, observe_line
 from transforms.files.json_values import read_values
 from transforms.files.kinds import FileKind, Kind
 from transforms.records.json_columns import ColumnKinds
+
+PLAIN_REMEDY = (
+    "write one object per line; if the file is plain text with one text a line: "
+    "jq -Rc 'select(. != \"\") | {text: .}' FILE > FILE.jsonl"
+)
 
 
 class Cut(NamedTuple):
@@ -99,7 +104,7 @@ def _survey_csv(stream: Any, uri: str, limits: ShardLimits) -> SurveyedFile:
 def _survey_values(
     stream: Any, kind: Kind, uri: str, limits: ShardLimits, paths: Sequence[str]
 ) -> SurveyedFile:
-    kinds, cuts, first_error = ColumnKinds(paths=paths), _RowCuts(limits), None
+    kinds, cuts, first_error = ColumnKinds(paths=paths), _RowCuts(limits), ""
     for offset, value in read_values(stream, kind, uri):
         cuts.add(offset, len(value))
         error = observe_line(kinds, value)
@@ -109,7 +114,9 @@ def _survey_values(
         raise InputError(
             "has no JSON object with a field" + (f": {first_error}" if first_error else ""),
             where=uri,
-            remedy="write one object per line; if the file is empty, remove it, since a failed "
+            remedy=PLAIN_REMEDY
+            if NOT_JSON in first_error
+            else "write one object per line; if the file is empty, remove it, since a failed "
             "export often leaves such files",
         )
     return SurveyedFile(cuts.rows, cuts.finish(), None, kinds)

@@ -42,7 +42,7 @@ MESSAGE_FIELDS = frozenset(
     (
         *("name", "tool_call_id", "tool_name", "function_call", "recipient", "tools", "functions"),
         *("weight", "train", "training", "trainable", "loss", "loss_weight", "loss_mask", "mask"),
-        *("refusal", "prefix", "prefill", "end_turn", "documents"),
+        *("refusal", "prefix", "prefill", "end_turn", "documents", "train_detail"),
     )
 )
 """Message fields that trainers read in addition to the text."""

@@ -12,7 +12,7 @@ from schemas.errors import InputError
 from schemas.lots import LOT_FIELDS
 from schemas.scores import Side
 from transforms.records.column_types import describe_need, fits, is_message, is_text
-from transforms.records.columns import find_type
+from transforms.records.columns import find_type, is_list
 from transforms.records.json_kinds import TYPE_NAMES
 from transforms.records.usual_names import COLUMN_NAMES, FALLBACK_NAMES, LOT_COLUMNS
 
@@ -21,6 +21,8 @@ STRICT_OPTIONS = (("alpaca", "input"), ("preference", "prompt"))
 
 The names of other optional columns are common, so their columns may be of any kind.
 """
+
+TURNS_OF_FORMATS = ("messages", "conversations")
 
 PROMPTS_OF_PAIRS = ("prompt", "conversations", "instruction")
 """The columns of `preference` that may hold its prompt. Only the first existing one is read."""
@@ -240,8 +242,13 @@ def _suggest_conversion(column: str, kind: pa.DataType) -> str:
     """Return the remedy for a column whose type a format can't use."""
     if pa.types.is_null(kind):
         return "the column is empty in every row: fill it, or name another format with --format"
-    if is_text(kind) and column in ("messages", "conversations"):
+    if is_text(kind) and column in TURNS_OF_FORMATS:
         return "if it is JSON in a string, decode it first: each row needs a list, not text"
+    if column in TURNS_OF_FORMATS and is_list(kind):
+        return (
+            "give each turn a role and a content, for example if it has an author and a text: "
+            f"jq -c '.{column} |= map({{role: .author, content: .text}})' FILE > FILE.jsonl"
+        )
     return "convert the column, or name another one with --column or another format with --format"
 
 

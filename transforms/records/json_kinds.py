@@ -112,7 +112,9 @@ def _classify_list(items: Sequence[Any]) -> Kind:
     if first is None:
         return "empty"
     if isinstance(first, dict):
-        return "messages" if _is_message(first) else _classify_answer(first)
+        typed = isinstance(first.get("type"), str)  # an item of an API's output, as messages are
+        is_turns = _is_message(first) or (typed and any(map(_is_message, items)))
+        return "messages" if is_turns else _classify_answer(first)
     if isinstance(first, list):
         return "pairs" if isinstance(_find_first(first), str) else "other"
     return "texts" if isinstance(first, str) else "other"

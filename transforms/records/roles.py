@@ -64,7 +64,7 @@ KNOWN_ROLES = tuple(sorted(NAMES_OF_ROLE))
 
 MODELS = (
     *("gpt", "chatgpt", "claude", "gemini", "gemma", "llama", "mistral", "mixtral"),
-    *("qwen", "deepseek", "grok", "vicuna"),
+    *("qwen", "deepseek", "grok", "vicuna", "falcon"),
 )
 """Models after which some corpora name the assistant, followed by a version, as in `gpt-4`."""
 

@@ -16,14 +16,15 @@ from transforms.records.formats import Layout
 from transforms.records.json_columns import HAS_UNTRAINED
 from transforms.records.segments import Segments
 
-LABELS = {"completion": ("label", "kto_tag")}
-"""The boolean columns of each format that say whether an answer is wanted."""
-
-USUAL_LABELS = ("kto_tag",)
+LABELS = ("label", "kto_tag")
+"""The boolean columns that say whether an answer is wanted. A text's `label` is another one."""
 
 TEACHERS_OF_SIDES = tuple(
     tuple(pattern.format(side) for side in ("chosen", "rejected"))
-    for pattern in ("{}_model", "{}_teacher", "{}_generator", "model_{}", "teacher_{}")
+    for pattern in (
+        *("{}_model", "{}_teacher", "{}_generator", "model_{}", "teacher_{}"),
+        *("{}-model", "{}_model_name", "{}_policy", "{}_source_model"),
+    )
 )
 """The usual names of the two columns with the teachers of a pair, the chosen one first."""
 
@@ -63,8 +64,17 @@ def _list_sides(schema: pa.Schema, layout: Layout) -> Iterator[Side]:
 
 
 def _list_labels(layout: Layout) -> tuple[str, ...]:
-    names = LABELS.get(layout.format, USUAL_LABELS)
+    names = LABELS if layout.format != "text" else LABELS[1:]
     return tuple(name for name in names if name not in layout.columns.values())
+
+
+def find_unread_labels(schema: pa.Schema, layout: Layout) -> list[str]:
+    """Return the columns that are named like labels of answers and don't hold bools."""
+    if layout.format in ("text", "preference"):
+        return []
+    kinds = {name: schema.field(name).type for name in _list_labels(layout) if name in schema.names}
+    checks = (pa.types.is_boolean, pa.types.is_null, pa.types.is_nested)
+    return [name for name, kind in kinds.items() if not any(check(kind) for check in checks)]
 
 
 def _has_flags(kind: pa.DataType) -> bool:

@@ -50,19 +50,30 @@ TEMPLATES = {
     "gemma": r"<start_of_turn>(?P<role>\w{1,20})",
     "harmony": r"<\|start\|>(?P<role>[\w.-]{1,60})[^<]{0,99}"
     r"(?:<\|channel\|>(?P<channel>\w{1,20})[^<]{0,99}(?:<\|constrain\|>[^<]{0,20})?)?<\|message\|>",
-    "token": r"<[|｜](?P<role>(?i:system|user|assistant|model|human|prompter|bot|chatbot|tool|"
-    r"observation))(?:_TOKEN)?[|｜]>",
+    "turn": r"<\|turn>(?P<role>\w{1,20})",
+    "bounds": r"<\|(?P<role>system|developer|user|assistant)_start\|>",
+    "seed": r"<seed:bos>(?P<role>\w{1,20})(?:\n|\Z)",
+    "tilde": r"\]~b\](?P<role>\w{1,20})",
+    "bars": r"\[\|(?P<role>system|user|assistant|tool)\|\]",
+    "slot": r"<(?:extra_id_[01]|SPECIAL_1[01])>(?P<role>System|User|Assistant|Tool|Context)\b",
+    "reserved": r"<(?P<role>reserved_10[67]|用户|AI)>",
+    "token": r"<[|｜](?:hy_)?(?P<role>(?i:system|user|assistant|model|human|prompter|bot|chatbot|"
+    r"tool|observation))(?:_TOKEN)?[|｜]>",
     "tag": r"<(?P<role>human|bot|user|assistant|system)>:?",
     "brackets": r"(?P<role>\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS)\]|<</?SYS>>)",
     "instruction": r"###? ?(?P<role>Instructions?|Response|Input|Output|Context|System)"
     r"(?::|[ \t]*(?=\n|\Z))",
     "question": r"###? ?(?P<role>Question|Answer|Context|System)(?::|[ \t]*(?=\n|\Z))",
-    "heading": r"###? ?(?P<role>(?i:human|user|assistant|system|gpt|ai|bot))"
+    "heading": r"###? ?(?P<role>(?i:human|user|assistant|system|gpt|chatgpt|ai|bot))"
     r"(?::|[ \t]*(?=\n|\Z))",
     "openchat": r"(?:GPT4 Correct|GPT4|GPT3|Code|Math Correct) (?P<role>User|Assistant|System):",
     "vicuna": r"(?<![^\s>])(?P<role>USER|ASSISTANT|SYSTEM):",
-    "lines": r"\n[ \t]*\*{0,2}(?P<role>(?i:human|user|assistant|ai|bot|chatbot|gpt|system))"
-    r"\*{0,2}:\*{0,2}",
+    "lines": r"\n[ \t]*\*{0,2}(?P<role>(?i:human|user|assistant|ai|bot|chatbot|gpt|system|chatgpt|"
+    r"falcon))\*{0,2}:\*{0,2}",
+    "letters": r"\n[ \t]*\*{0,2}(?P<role>Q|A)\*{0,2}:\*{0,2}",
+    "questions": r"\n[ \t]*\*{0,2}(?P<role>Question|Answer)\*{0,2}:\*{0,2}",
+    "orders": r"\n[ \t]*\*{0,2}(?P<role>Instructions?|Input|Response)\*{0,2}:\*{0,2}",
+    "rounds": r"\n(?:\[Round \d+\]\s{1,9})?(?P<role>问|答)[：:]",
 }
 """For each family of chat templates, the pattern of the mark that begins a turn.
 
@@ -71,15 +82,34 @@ A text is cut by the family whose mark comes first, and marks of other families 
 
 PATTERNS = {name: re.compile(pattern) for name, pattern in TEMPLATES.items()}
 
+FIRST_SIGN = r"(?=[<\[\]#GCMUAS]|\n[ \t*]*[HUABCGSFhuabcgsfQIR\[问答])"
+"""The characters that may begin a mark. They are checked first, which is several times as fast."""
+
 FIRST_MARK = re.compile(
-    # the first character is checked first, which is several times as fast
-    rf"(?=[<\[#\nGCMUAS])(?:{'|'.join(TEMPLATES.values())})".replace("(?P<role>", "(?:").replace(
+    rf"{FIRST_SIGN}(?:{'|'.join(TEMPLATES.values())})".replace("(?P<role>", "(?:").replace(
         "(?P<channel>", "(?:"
     )
 )
 
-WORDED = ("instruction", "question", "heading", "openchat", "vicuna", "lines")
+LABELS = ("letters", "questions", "orders", "rounds")
+"""Templates whose marks are labels such as `Q:`, which must begin a transcript.
+
+An answer may have such labels too, after other text.
+"""
+
+WORDED = ("instruction", "question", "heading", "openchat", "vicuna", "lines", *LABELS)
 """Templates whose marks are words, which a text may have by chance."""
+
+ODD_NAMES = {
+    "q": "user",
+    "a": "assistant",
+    "问": "user",
+    "答": "assistant",
+    "用户": "user",
+    "reserved_106": "user",
+    "reserved_107": "assistant",
+}
+"""The roles of names that are found in marks alone."""
 
 BRACKET_ROLES = {
     "[INST]": "user",
@@ -109,6 +139,22 @@ EDGE_TOKENS = (
     "<|end_of_turn|>",
     "<|END_OF_TURN_TOKEN|>",
     "<|START_OF_TURN_TOKEN|>",
+    "<turn|>",
+    "<|system_end|>",
+    "<|developer_end|>",
+    "<|user_end|>",
+    "<|assistant_end|>",
+    "<seed:eos>",
+    "<seed:bos>",
+    "]~!b[",
+    "[e~[",
+    "[|endofturn|]",
+    "<eoh>",
+    "<eoa>",
+    "<SPECIAL_12>",
+    "<extra_id_1>",
+    "<|START_RESPONSE|>",
+    "<|END_RESPONSE|>",
     "<|end|>",
     "<|return|>",
     "<|call|>",
@@ -121,6 +167,7 @@ EDGE_TOKENS = (
     "<BOS_TOKEN>",
     "<EOS_TOKEN>",
     "<bos>",
+    "<|bos|>",
     "<eos>",
     "<s>",
     "</s>",
@@ -137,7 +184,7 @@ EDGE_TOKENS = (
 
 LAST_TOKENS = (*EDGE_TOKENS, "### End")
 
-LEADING_TOKENS = re.compile(rf"(?:\s+|(?=[<\[])(?:{'|'.join(map(re.escape, EDGE_TOKENS))}))*")
+LEADING_TOKENS = re.compile(rf"(?:\s+|(?=[<\[\]])(?:{'|'.join(map(re.escape, EDGE_TOKENS))}))*")
 
 LAST_CHARACTERS = frozenset(token[-1] for token in LAST_TOKENS)
 
@@ -178,6 +225,8 @@ def _is_transcript(text: str, template: str, marks: list[_TurnMark]) -> bool:
     if not marks or (template in WORDED and "assistant" not in roles):
         return False
     preamble = _trim_part("answer", text, 0, marks[0].start).text
+    if template in LABELS and (preamble or len(roles) == 1):
+        return False
     return not preamble or (len(roles) > 1 and len(preamble) <= LONGEST_PREAMBLE)
 
 
@@ -219,7 +268,7 @@ def _read_name(template: str, name: str) -> tuple[str, str]:
         return "tool", "answer"
     if name in CONTINUATIONS:
         return "user", "answer"
-    return normalise_role(name), find_channel(name)
+    return ODD_NAMES.get(name) or normalise_role(name), find_channel(name)
 
 
 def _trim_part(channel: str, text: str, start: int, end: int) -> ChannelSpan:

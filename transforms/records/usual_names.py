@@ -10,16 +10,19 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "messages": (
         *("contents", "conversation", "dialogue", "dialog", "chat", "chat_messages", "texts"),
         *("response.body.choices", "response.choices", "response.candidates", "choices"),
-        "result.message",
+        *("response.body.output", "response.output", "result.message", "response.message"),
+        "message",
     ),
     "prompt": (
         *("question", "query", "problem", "input.messages", "request.messages"),
-        "request.contents",
+        *("request.contents", "body.messages", "request.body.messages"),
+        "request.params.messages",
     ),
     "completion": (
         *("completions", "response", "responses", "answer", "answers"),
         *("generation", "generations", "candidates"),
         *("response.body.choices", "response.choices", "response.candidates"),
+        *("response.body.output", "response.output", "response.message"),
     ),
     "output": (
         *("outputs", "response", "responses", "answer", "answers"),
@@ -43,8 +46,8 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
 """Other names for the formats' columns; case doesn't count."""
 
 FALLBACK_NAMES: Mapping[str, tuple[str, ...]] = {
-    "prompt": ("input", "inputs", "input_text"),
-    "completion": ("output", "outputs", "output_text"),
+    "prompt": ("input", "inputs", "input_text", "user_prompt"),
+    "completion": ("output", "outputs", "output_text", "generated_text"),
 }
 """Names that count if no usual name exists, and no column `instruction`, to which they belong."""
 
@@ -55,6 +58,7 @@ LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("response_model", "answer_model", "assistant_model", "completion_model"),
         *("generated_by", "llm", "models"),
         *("response.body.model", "response.model", "response.modelVersion"),
+        "result.message.model",
         *("metadata.model", "metadata.model_name", "metadata.teacher", "meta.model"),
     ),
     "prompt_source": ("prompt_source", "source", "dataset"),

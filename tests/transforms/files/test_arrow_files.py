@@ -2,6 +2,7 @@
 
 import io
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -9,6 +10,14 @@ from schemas.errors import InputError
 from transforms.files.arrow_files import ArrowReader, check_arrow_schema
 
 TABLE = pa.table({"text": ["a", "b", None], "n": [1, 2, 3]})
+
+
+class Unseekable(io.BytesIO):
+    """Bytes that are read from their beginning to their end, as those of an archive are."""
+
+    def seekable(self) -> bool:
+        """Return False."""
+        return False
 
 
 def encode(table: pa.Table, stream: bool = True, codec: str | None = None) -> bytes:
@@ -43,6 +52,22 @@ def test_dictionaries_and_views_are_read():
     reader = ArrowReader(io.BytesIO(encode(views)), "x")
     assert reader.schema.field("v").type == pa.string()
     assert reader.own_schema.field("v").type == pa.string_view()
+
+
+def test_a_file_with_its_schema_in_the_footer_is_read_from_its_end():
+    """Polars writes such files; one inside an archive can't be read, and the error says so."""
+    frame = pl.DataFrame({"text": ["a", "b"], "kind": ["x", "y"]}).cast({"kind": pl.Categorical})
+    sink = io.BytesIO()
+    frame.write_ipc(sink)
+    data = sink.getvalue()
+    reader = ArrowReader(io.BytesIO(data), "x.arrow")
+    assert pa.Table.from_batches(reader.read_batches()).to_pylist() == frame.to_dicts()
+    assert reader.schema.field("kind").type.value_type in (pa.string(), pa.large_string())
+    with pytest.raises(InputError, match="whose schema is at its end"):
+        ArrowReader(io.BufferedReader(Unseekable(data)), "x.arrow.gz")
+    for size in range(8, len(data), 7):
+        with pytest.raises((InputError, pa.ArrowException, OSError)):
+            read(data[:size])
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -27,10 +27,12 @@ def read(data: bytes, uri: str = "x.csv"):
         ("x.tsv", b"a\tb\n1\t2\n"),
         ("x.csv.gz", b"a\tb\n1\t2\n"),
         ("x.csv", b'\xef\xbb\xbf"a",b\n1,2\n'),
+        ("x.csv", b"sep=;\r\na;b\r\n1;2\r\n"),
+        ("x.csv", b'"sep=,"\na,b\n1,2\n'),
     ],
 )
 def test_the_header_says_what_separates_values(uri, data):
-    """Values are separated by commas, semicolons, tabs or bars; a byte order mark is no name."""
+    """Values are separated by commas, semicolons, tabs or bars; marks before them are no names."""
     names, rows = read(data, uri)
     assert names == ["a", "b"]
     assert [(row.values, row.error) for row in rows] == [(["1", "2"], None)]

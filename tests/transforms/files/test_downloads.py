@@ -107,6 +107,25 @@ def test_a_failed_download_is_explained(server, path, problem):
     assert caught.value.where == address + path
 
 
+@pytest.mark.parametrize(
+    ("page", "file"),
+    [
+        ("https://huggingface.co/datasets/o/n", "hf://datasets/o/n"),
+        ("https://huggingface.co/datasets/o/n/tree/main", "hf://datasets/o/n@main"),
+        ("https://hf.co/datasets/o/n/blob/v1/d/a.jsonl?x=1", "hf://datasets/o/n@v1/d/a.jsonl"),
+        (
+            "https://github.com/o/n/blob/main/a.jsonl",
+            "https://raw.githubusercontent.com/o/n/main/a.jsonl",
+        ),
+    ],
+)
+def test_a_page_that_shows_a_file_is_refused_with_the_file(page, file):
+    """The address in the browser isn't that of the data."""
+    with pytest.raises(InputError, match="is a page of") as caught:
+        fetch(page)
+    assert caught.value.remedy == f"name {file}"
+
+
 def test_a_server_that_is_away_is_an_error():
     """A failed connection is an input error that gives the reason."""
     with pytest.raises(InputError, match=r"can't be downloaded: .*refused"):

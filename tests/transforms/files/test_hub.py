@@ -136,6 +136,22 @@ def test_a_hub_that_is_away_is_an_error(run_code):
     assert "Traceback" not in printed
 
 
+@pytest.mark.parametrize(
+    ("revision", "found"),
+    [
+        ("refs/convert/parquet", "refs/convert/parquet"),
+        ("refs%2Fconvert%2Fparquet", "refs/convert/parquet"),
+        ("~parquet", "refs/convert/parquet"),
+        ("refs/pr/12", "refs/pr/12"),
+        ("v1.0", "v1.0"),
+    ],
+)
+def test_revisions_may_be_references(revision, found):
+    """The slashes of a reference belong to it, and the hub's converted branch has a short name."""
+    address = parse_address(f"hf://datasets/o/n@{revision}/default/train/0000.parquet")
+    assert address == ("o/n", found, "default/train/0000.parquet")
+
+
 def test_addresses_have_a_repository_a_revision_and_a_path():
     """Revisions that contain slashes are encoded; the path is optional."""
     address = parse_address("hf://datasets/owner/birds@refs%2Fconvert%2Fparquet/data/a b.json")

@@ -73,11 +73,11 @@ def test_tables_are_found_by_content_or_name(detect):
     assert detect(b'{"a": 1}\n', "x.csv").kind == "jsonl"
 
 
-def build_zip() -> bytes:
-    """Return a zip archive."""
+def build_zip(name: str = "a.jsonl") -> bytes:
+    """Return a zip archive with one file."""
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as archive:
-        archive.writestr("a.jsonl", "{}")
+        archive.writestr(name, "{}")
     return sink.getvalue()
 
 
@@ -87,7 +87,12 @@ def build_zip() -> bytes:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS pointer"),
         (b"/annex/objects/SHA256E-s9--0.jsonl\n", "git-annex pointer"),
         (b"<!DOCTYPE html>\n<html>", "web page"),
+        (b'# xet version 0\nfilesize = 9\nhash = "0"\n', "pointer of Xet"),
         (build_zip(), "zip archive"),
+        (build_zip("[Content_Types].xml"), "document of Excel"),
+        (build_zip("weights.npy"), "NumPy arrays"),
+        (b'\x1e{"a": 1}\n\x1e{"a": 2}\n', "record separator"),
+        (b'{"a": 1},\n{"a": 2},\n', "commas between its objects"),
         (b"x" * 257 + b"ustar\x0000", "tar archive"),
         (b"\x04\x22\x4d\x18data", "lz4"),
         (b"\x80\x04\x95", "pickle"),

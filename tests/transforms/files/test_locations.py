@@ -13,6 +13,7 @@ from transforms.files.locations import (
     expand_input,
     is_local,
     is_read_only,
+    is_repository,
     refuse_scheme,
     require_reachable,
 )
@@ -34,6 +35,20 @@ def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
     assert not expand_home("~root/data").startswith("~")
     for path in ("data/~", "~nobody-of-this-name/data", "s3://bucket/~"):
         assert expand_home(path) == path
+
+
+def test_a_uri_of_a_file_is_its_path():
+    """Programs that print URIs escape what is odd in a path."""
+    assert expand_home("file:///a/b%20c.jsonl") == "/a/b c.jsonl"
+    assert expand_input("file://localhost/a") == "/a"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("owner/name-2.0", True), ("a/b/c", False), ("./a", False), ("a", False)]
+)
+def test_a_path_may_be_the_name_of_a_data_set(path, expected):
+    """It has an owner and a name."""
+    assert is_repository(path) is expected
 
 
 def test_a_file_may_be_called_tilde(monkeypatch, tmp_path):

@@ -52,12 +52,12 @@ def test_what_was_reconciled_is_said():
     two = pa.schema([("b", pa.int8()), ("a", pa.large_string())])
     three = pa.schema([pa.field("a", pa.string(), nullable=False)])
     shared, (notice,) = reconcile(describe(one, two, three, three))
-    assert shared == pa.schema([("a", pa.large_string()), ("b", pa.int8())])
+    assert shared == pa.schema([("a", pa.string()), ("b", pa.int8())])
     assert notice.text == (
         "the files' schemas differ, and are read as one schema without loss: "
-        "'a': string, read as large_string (a.parquet); "
         "columns in another order (b.parquet); "
-        "'a': string not null, read as large_string (c.parquet and 1 more); "
+        "'a': large_string, read as string (b.parquet); "
+        "'a': string not null, read as string (c.parquet and 1 more); "
         "'b': absent, read as int8 (c.parquet and 1 more)"
     )
 

@@ -710,7 +710,7 @@ def test_files_of_other_types_share_a_shard(tmp_path):
     for number, table in enumerate(tables):
         pq.write_table(table, tmp_path / f"{number}.parquet")
     schema, (shard,) = read_all(tmp_path)
-    assert schema == pa.schema([("text", pa.large_string()), ("n", pa.int64())])
+    assert schema == pa.schema([("text", pa.string()), ("n", pa.int64())])
     assert shard.table.schema == schema
     assert shard.table.to_pylist() == [
         {"text": "a", "n": 1},

@@ -77,6 +77,18 @@ def test_a_state_of_another_program_lists_nothing(folder, tmp_path, content):
     assert names(leave_out_side_files(uris, [])[0], tmp_path) == ["a.arrow"]
 
 
+def test_a_selection_of_rows_is_refused(folder, tmp_path):
+    """Rows that indices leave out or reorder would come back."""
+    state = {
+        "_data_files": [{"filename": "a.arrow"}],
+        "_indices_data_files": [{"filename": "indices.arrow"}],
+    }
+    uris = folder({"a.arrow": "", "indices.arrow": "", "state.json": state})
+    with pytest.raises(InputError, match="selects rows of its files") as caught:
+        leave_out_side_files(uris, set())
+    assert "flatten_indices()" in str(caught.value)
+
+
 def test_a_run_is_refused(folder, tmp_path):
     """The error for a run names the folder of its clean rows."""
     uris = folder({"run/manifest.json": {"run_id": "1", "ledger_root": "2"}})

@@ -134,6 +134,24 @@ def test_an_empty_file_is_refused(tmp_path):
     assert "remove it" in error.remedy
 
 
+def test_a_folder_of_other_files_says_what_they_are(tmp_path):
+    """The first file is named for what it is; if that isn't known, the names are listed."""
+    (tmp_path / "notes.txt").write_text("hello\n")
+    error = survey_error([tmp_path])
+    assert f"files with other names: {tmp_path / 'notes.txt'}" in error.problem
+    (tmp_path / "a.tar").write_bytes(b"x" * 257 + b"ustar\x0000")
+    error = survey_error([tmp_path])
+    assert (error.where, error.problem) == (str(tmp_path / "a.tar"), "is a tar archive")
+
+
+def test_plain_text_comes_with_a_command(tmp_path):
+    """A text a line isn't JSON Lines, and the command makes it."""
+    (tmp_path / "a.txt").write_text("hello\nworld\n")
+    error = survey_error([tmp_path / "a.txt"])
+    assert "not JSON" in error.problem
+    assert "jq -Rc" in error.remedy
+
+
 @pytest.mark.parametrize(
     "data",
     [b"a,b\n1,2\n", b"\n\n\n", b'"text"\n3\n', b"\x00\x01\x02\x03", b'{"text": \n"a"\n', b"{}\n"],

@@ -71,6 +71,12 @@ def test_nothing_found_is_an_error(tmp_path, monkeypatch, pattern):
     assert "check the path" in caught.value.remedy
 
 
+def test_the_name_of_a_data_set_is_explained():
+    """The hub's own tools take the name alone, so people write it as a path."""
+    assert "hf://datasets/owner/name" in storage.suggest_path("owner/name")
+    assert "hf://" not in storage.suggest_path("a/b/c.jsonl")
+
+
 def test_an_empty_folder_is_a_separate_error(tmp_path):
     """A folder with only hidden files has a separate error, which explains them."""
     (tmp_path / ".hidden").write_text("x")

@@ -335,6 +335,31 @@ def test_optional_columns_must_fit_too():
         ),
         ([("conversation", TURNS)], "messages", {"messages": "conversation"}),
         (
+            [("input", STRING), ("output", STRING)],
+            "completion",
+            {"prompt": "input", "completion": "output"},
+        ),
+        (
+            [("prompt", STRING), ("input", STRING), ("response", STRING), ("output", STRING)],
+            "completion",
+            {"prompt": "prompt", "completion": "response"},
+        ),
+        (
+            [("instruction", STRING), ("input", STRING), ("response", STRING)],
+            "alpaca",
+            {"instruction": "instruction", "input": "input", "output": "response"},
+        ),
+        (
+            [("input_text", STRING), ("output_text", STRING)],
+            "completion",
+            {"prompt": "input_text", "completion": "output_text"},
+        ),
+        (
+            [("id", STRING), ("result", pa.struct([("message", TURNS.value_type)]))],
+            "messages",
+            {"messages": "result.message"},
+        ),
+        (
             [("messages", TURNS), ("system_prompt", STRING)],
             "messages",
             {"messages": "messages", "system": "system_prompt"},

@@ -10,7 +10,7 @@ from transforms.files.json_lines import observe_line
 from transforms.identify import identify
 from transforms.records.formats import settle_layout
 from transforms.records.json_columns import ColumnKinds
-from transforms.records.sides import settle_sides
+from transforms.records.sides import find_unread_labels, settle_sides
 
 
 def settle(schema, has_teacher=False, **config):
@@ -64,11 +64,17 @@ def test_a_label_decides_about_an_answer(make_shard):
 def test_a_label_decides_about_the_last_answer_of_a_conversation(make_shard):
     """Earlier answers are part of the prompt; a label with another name or type is ignored."""
     turns = [(role, text, {}) for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)]
-    rows = [chat(*turns) | {"kto_tag": False}]
-    assert [side for side, _ in list_sides(make_shard, rows)] == ["trained"] * 3 + ["rejected"]
-    for more in ({"kto_tag": True}, {"kto_tag": "false"}, {"label": False}):
+    for name in ("kto_tag", "label"):
+        sides = list_sides(make_shard, [chat(*turns) | {name: False}])
+        assert [side for side, _ in sides] == ["trained"] * 3 + ["rejected"]
+    for more in ({"kto_tag": True}, {"kto_tag": "false"}, {"label": 0}, {"flag": False}):
         sides = list_sides(make_shard, [chat(*turns) | more])
         assert {side for side, _ in sides} == {"trained"}
+
+
+def test_the_label_of_a_text_is_another_label(make_shard):
+    """Texts are labelled for other reasons than that a student should avoid them."""
+    assert list_sides(make_shard, [{"text": "a", "label": False}]) == [("trained", "a")]
 
 
 @pytest.mark.parametrize(
@@ -141,12 +147,29 @@ def test_weights_of_one_are_no_side_of_json_lines():
 
 
 @pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"prompt": pa.string(), "completion": pa.string(), "label": pa.int64()}, ["label"]),
+        ({"prompt": pa.string(), "completion": pa.string(), "kto_tag": pa.string()}, ["kto_tag"]),
+        ({"prompt": pa.string(), "completion": pa.string(), "label": pa.bool_()}, []),
+        ({"text": pa.string(), "label": pa.int64()}, []),
+    ],
+)
+def test_labels_that_are_no_bools_are_found(columns, found):
+    """Numbers and texts may name a class, so they decide about no answer."""
+    schema = pa.schema(list(columns.items()))
+    assert find_unread_labels(schema, settle(schema)) == found
+
+
+@pytest.mark.parametrize(
     ("names", "has_teacher", "teacher", "rejected"),
     [
         (("chosen_model", "rejected_model"), False, "chosen_model", "rejected_model"),
         (("chosen_model", "rejected_model", "model"), False, "chosen_model", "rejected_model"),
         (("model", "rejected_model"), False, "model", "rejected_model"),
         (("chosen_model", "rejected_model", "model"), True, "model", "rejected_model"),
+        (("chosen-model", "rejected-model"), False, "chosen-model", "rejected-model"),
+        (("chosen_policy", "rejected_policy"), False, "chosen_policy", "rejected_policy"),
         (("model",), False, "model", None),
     ],
 )

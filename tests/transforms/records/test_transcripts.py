@@ -69,6 +69,23 @@ TEMPLATED = {
     "windows": "System: Be brief.\r\n\r\nHuman: Where?\r\n\r\nAssistant: In Lima.\r\n",
     "lines": "System: Be brief.\nUser: Where?\nAI: In Lima.",
     "bold": "**System:** Be brief.\n**User:** Where?\n**Assistant:** In Lima.",
+    "gemma 4": "<bos><|turn>system\nBe brief.<turn|>\n<|turn>user\nWhere?<turn|>\n"
+    "<|turn>model\nIn Lima.<turn|>\n",
+    "apertus": "<|system_start|>Be brief.<|system_end|><|user_start|>Where?<|user_end|>"
+    "<|assistant_start|>In Lima.<|assistant_end|>",
+    "seed": "<seed:bos>system\nBe brief.<seed:eos><seed:bos>user\nWhere?<seed:eos>"
+    "<seed:bos>assistant\nIn Lima.<seed:eos>",
+    "minimax": "]~!b[]~b]system\nBe brief.[e~[\n]~b]user\nWhere?[e~[\n]~b]ai\nIn Lima.[e~[\n",
+    "exaone": "[|system|]Be brief.[|endofturn|]\n[|user|]Where?[|endofturn|]\n"
+    "[|assistant|]In Lima.[|endofturn|]\n",
+    "nemotron": "<extra_id_0>System\nBe brief.\n\n<extra_id_1>User\nWhere?\n"
+    "<extra_id_1>Assistant\nIn Lima.\n<extra_id_1>",
+    "nemotron-h": "<SPECIAL_10>System\nBe brief.\n<SPECIAL_11>User\nWhere?\n"
+    "<SPECIAL_11>Assistant\nIn Lima.\n<SPECIAL_12>",
+    "baichuan": "Be brief.<reserved_106>Where?<reserved_107>In Lima.",
+    "minicpm": "Be brief.<用户>Where?<AI>In Lima.",
+    "hunyuan": "Be brief.<｜hy_User｜>Where?<｜hy_Assistant｜>In Lima.",
+    "falcon": "System: Be brief.\nUser: Where?\nFalcon: In Lima.",
     "tags": "<system>: Be brief.\n<human>: Where?\n<bot>: In Lima.",
 }
 
@@ -77,6 +94,23 @@ TEMPLATED = {
 def test_every_template_is_cut_into_the_same_turns(text):
     """In every chat template, marks, tokens and white space belong to no turn."""
     assert list_turns(text) == ASKED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Q: Where?\nA: In Lima.",
+        "**Q:** Where?\n\n**A:** In Lima.",
+        "Question: Where?\nAnswer: In Lima.",
+        "Instruction: Where?\n\nResponse: In Lima.",
+        "[Round 1]\n\n问：Where?\n\n答：In Lima.",
+    ],
+)
+def test_labels_begin_a_transcript_of_two(text):
+    """A label is a mark only if it begins the text and an answer follows."""
+    assert list_turns(text) == ASKED[1:]
+    assert cut_transcript(f"Here is what people ask.\n\n{text}") is None
+    assert cut_transcript("A: the first option\nB: the second") is None
 
 
 def test_gemma_has_no_system_prompt():

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from congener.origins import leave_out_current_folder, require_own_packages
 
-GONE = "the current folder doesn't exist any more\n  remedy: change to another folder: cd"
+GONE = "the current folder no longer exists\n  remedy: change to another folder: cd"
 
 
 def main() -> None:

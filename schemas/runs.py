@@ -23,7 +23,7 @@ CALIBRATION = "calibration/clean-scores.parquet"
 """The scores of the held-out clean texts that thresholds are calibrated on."""
 
 CLEAN_CARD = "clean/README.md"
-"""The dataset card of the clean rows, if the input has one that lists the files of splits."""
+"""The clean rows' dataset card, if the input has a card that lists the files of each split."""
 
 SHARD_FOLDERS = (
     "clean",

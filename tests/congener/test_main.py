@@ -87,4 +87,4 @@ def test_a_folder_that_was_removed_ends_with_2(monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 2
-    assert "current folder doesn't exist any more" in capsys.readouterr().err
+    assert "current folder no longer exists" in capsys.readouterr().err

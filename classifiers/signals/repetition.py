@@ -21,7 +21,7 @@ FEWEST_WORDS = 12
 
 LONG_WORD = 40
 WORD = re.compile(r"[^\W\d_]+")
-TOKEN = re.compile(r"[^\W\d_]\w{0,40}?\d\w*|[^\W\d_]+|\d+(?:[.,:/-]\d+)*")
+TOKEN = re.compile(r"[^\W\d_]+(?:_*\d\w*)?|\d+(?:[.,:/-]\d+)*")
 """A name with a digit in it such as `step_2`, a word, or a number."""
 
 NUMBERING = re.compile(r"\s*(?:[-*•]\s*)?\d+[.):]")
@@ -77,33 +77,34 @@ def _count_words(tokens: Iterable[str]) -> int:
 
 def _split_line(line: str) -> list[str]:
     """Return the words of a line in lower case, and its numbers if it is structured."""
-    if DIGIT.search(line) is None:
-        found = WORD.findall(line)
-        longest = len(max(found, key=len, default=""))
-        if 1 < longest <= LONG_WORD:
-            return [word.lower() for word in found]  # a much quicker path, which most lines take
-    return [piece.lower() for _, _, piece in _cut_line(line)]
+    has_digit = DIGIT.search(line) is not None
+    found = (TOKEN if has_digit else WORD).findall(line, _skip_numbering(line) if has_digit else 0)
+    longest = len(max(found, key=len, default=""))
+    if not has_digit and 1 < longest <= LONG_WORD:
+        return [word.lower() for word in found]  # a much quicker path, which most lines take
+    if _is_grid_row(found):
+        return ["".join(found).lower()]
+    structured = _is_structured(line, found)
+    return [piece.lower() for word in found for _, piece in _cut_word(word, structured)]
 
 
 def _locate_tokens(text: str) -> Iterator[tuple[int, int]]:
     """Yield the start and end of each token in a text."""
     for line in LINE.finditer(text):
-        for start, end, _ in _cut_line(line[0]):
-            yield line.start() + start, line.start() + end
+        found = list(TOKEN.finditer(text, line.start() + _skip_numbering(line[0]), line.end()))
+        words = [match[0] for match in found]
+        if _is_grid_row(words):
+            yield found[0].start(), found[-1].end()
+            continue
+        structured = _is_structured(line[0], words)
+        for match in found:
+            for offset, piece in _cut_word(match[0], structured):
+                yield match.start() + offset, match.start() + offset + len(piece)
 
 
-def _cut_line(line: str) -> Iterator[tuple[int, int, str]]:
-    """Yield the start, the end and the text of each token in a line."""
-    found = list(TOKEN.finditer(line, _skip_numbering(line)))
-    words = [match[0] for match in found]
-    if 1 < len(words) <= LONG_WORD and all(len(word) == 1 and word.isalpha() for word in words):
-        yield found[0].start(), found[-1].end(), "".join(words)
-        return
-    structured = _is_structured(line, words)
-    for match in found:
-        for offset, piece in _cut_word(match[0], structured):
-            start = match.start() + offset
-            yield start, start + len(piece), piece
+def _is_grid_row(words: Sequence[str]) -> bool:
+    """Return whether the words of a line are a few single letters, as in the row of a grid."""
+    return 1 < len(words) <= LONG_WORD and all(len(word) == 1 and word.isalpha() for word in words)
 
 
 def _skip_numbering(line: str) -> int:

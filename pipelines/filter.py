@@ -174,6 +174,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     listener(RunSummarised(manifest))
     _send(listener, publication.describe_rejects(run, manifest.outputs))
     _send(listener, publication.warn_of_many_rejects(manifest))
+    _send(listener, publication.warn_of_lost_splits(plan.shards, manifest.outputs))
     _send(listener, publication.describe_side_findings(manifest.fired))
     unfinished.require_ours(run, plan.record)
     strays = unfinished.remove_strays(run, manifest.outputs)

@@ -271,6 +271,23 @@ def write_calibration(run: str, bank: Bank) -> tuple[Output, ...]:
     )
 
 
+def warn_of_lost_splits(plans: Sequence[ShardPlan], outputs: Sequence[Output]) -> Iterator[Notice]:
+    """Warn of the splits of which no row is left: loaders won't find them in `clean/`."""
+    files = [parse_path(output.path) for output in outputs]
+    clean = {file.shard for file in files if file.folder == "clean"}
+    kept = {split for plan in plans if plan.name in clean for split in _list_splits(plan)}
+    every = (split for plan in plans for split in _list_splits(plan))
+    for split in dict.fromkeys(every):
+        if split not in kept:
+            yield warn(f"no row of the split {split} is left, so clean/ doesn't have this split")
+
+
+def _list_splits(plan: ShardPlan) -> list[str]:
+    """Return the splits of a shard, as the dataset card lists them or the file's name says."""
+    listed = [split for piece in plan.pieces for _, split in piece.splits]
+    return listed or ([plan.split] if plan.split else [])
+
+
 def write_card(
     run: str, corpus: Corpus, plans: Sequence[ShardPlan], outputs: Sequence[Output]
 ) -> tuple[Output, ...]:

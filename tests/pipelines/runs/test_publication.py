@@ -24,7 +24,8 @@ from schemas.manifests import Conservation, InputFile
 from schemas.outputs import REJECTS
 from schemas.policies import Policy
 from schemas.receipts import Output, Receipt
-from schemas.runs import CALIBRATION
+from schemas.runs import CALIBRATION, CLEAN_CARD, shard_path
+from transforms.files.dataset_cards import Splits, parse_card
 from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.files.sources import Corpus, Cut, Source
 from transforms.rules import settle_rules
@@ -51,6 +52,50 @@ def build_corpus(rows: int, uri: str = "a") -> Corpus:
     """Return the survey of one file."""
     cuts = (Cut(0, 0, 0), Cut(rows, 1, 0))
     return Corpus((Source("a", uri, "jsonl", "none", 1, "ff", rows, cuts),), None, ())
+
+
+def plan_shard(number: int, source: str, splits: Splits = ()) -> ShardPlan:
+    """Return the plan of a shard with one row of a source."""
+    cuts = Cut(0, 0, 0), Cut(1, 1, 1)
+    piece = SourcePiece(source, source, "ff", "jsonl", "none", *cuts, splits=splits)
+    return ShardPlan(f"part-{number:06d}-{number:012x}", (piece,))
+
+
+def write_clean(plan: ShardPlan) -> Output:
+    """Return the output with the clean rows of a shard."""
+    path = shard_path("clean", plan.name, ".jsonl", plan.stem)
+    return Output(path=path, rows=1, bytes=1, sha256="ab")
+
+
+def test_a_split_without_a_clean_row_is_named():
+    """Splits are found by names and by the dataset card, and a file without a split is none."""
+    plans = [
+        plan_shard(0, "train.jsonl"),
+        plan_shard(1, "test.jsonl"),
+        plan_shard(2, "other.jsonl"),
+        plan_shard(3, "b.jsonl", (("default", "held"),)),
+        plan_shard(4, "test/more.jsonl"),
+    ]
+    lost = list(publication.warn_of_lost_splits(plans, [write_clean(plans[0])]))
+    assert [notice.text.split(" is left")[0] for notice in lost] == [
+        "no row of the split test",
+        "no row of the split held",
+    ]
+    kept = map(write_clean, (plans[0], plans[3], plans[4]))
+    assert not list(publication.warn_of_lost_splits(plans, list(kept)))
+
+
+def test_the_card_of_clean_is_written(tmp_path):
+    """The card is an output with its digest; without a card in the input, none is written."""
+    text = "---\nconfigs: [{data_files: [{split: held, path: b.jsonl}]}]\n---\n"
+    corpus = build_corpus(1)._replace(card=parse_card(text))
+    plans = [plan_shard(0, "a.jsonl"), plan_shard(1, "b.jsonl", (("default", "held"),))]
+    (card,) = publication.write_card(str(tmp_path), corpus, plans, [write_clean(plans[1])])
+    data = (tmp_path / CLEAN_CARD).read_bytes()
+    assert card == Output(path=CLEAN_CARD, rows=0, bytes=len(data), sha256=digest_bytes(data))
+    assert parse_card(data.decode()).find_splits("b.part-1.jsonl") == (("default", "held"),)
+    assert publication.write_card(str(tmp_path), corpus, plans, [write_clean(plans[0])]) == ()
+    assert publication.write_card(str(tmp_path), build_corpus(1), plans, []) == ()
 
 
 def test_decisions_add_up():

@@ -14,7 +14,7 @@ from schemas.scores import Side
 from transforms.records.column_types import describe_need, fits, is_message, is_text
 from transforms.records.columns import find_type, is_list
 from transforms.records.json_kinds import TYPE_NAMES
-from transforms.records.usual_names import COLUMN_NAMES, FALLBACK_NAMES, LOT_COLUMNS
+from transforms.records.usual_names import COLUMN_NAMES, FALLBACK_NAMES, LOT_COLUMNS, PARTNERS
 
 STRICT_OPTIONS = (("alpaca", "input"), ("preference", "prompt"))
 """Optional columns that must have the right type if they have the format's own name.
@@ -104,6 +104,7 @@ def _find_fitting(schema: pa.Schema, column: str) -> Iterator[str]:
     lowered = {name.lower(): name for name in schema.names}
     usual = (column, *COLUMN_NAMES.get(column, ()))
     fallback = () if "instruction" in lowered else FALLBACK_NAMES.get(column, ())
+    fallback = tuple(name for name in fallback if PARTNERS.get(name, name) in lowered)
     for names in (usual, fallback):
         found = False
         for name in names:

@@ -9,6 +9,7 @@ from transforms.records.columns import is_path
 COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "messages": (
         *("contents", "conversation", "dialogue", "dialog", "chat", "chat_messages", "texts"),
+        *("trajectory", "turns"),
         *("response.body.choices", "response.choices", "response.candidates", "choices"),
         *("response.body.output", "response.output", "result.message", "response.message"),
         "message",
@@ -46,10 +47,16 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
 """Other names for the formats' columns; case doesn't count."""
 
 FALLBACK_NAMES: Mapping[str, tuple[str, ...]] = {
-    "prompt": ("input", "inputs", "input_text", "user_prompt"),
-    "completion": ("output", "outputs", "output_text", "generated_text"),
+    "prompt": ("input", "inputs", "input_text", "user_prompt", "human", "user"),
+    "completion": (
+        *("output", "outputs", "output_text", "generated_text", "target", "targets"),
+        *("solution", "generated_solution", "assistant"),
+    ),
 }
 """Names that count if no usual name exists, and no column `instruction`, to which they belong."""
+
+PARTNERS: Mapping[str, str] = {"user": "assistant"}
+"""Fallback names that count only beside another column: alone, `user` is who asked."""
 
 LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "teacher": (

@@ -882,6 +882,26 @@ LAYOUTS = {
             ("output", "assistant", "answer", "A"),
         ],
     ),
+    "speakers as columns": (
+        {"system": "S", "user": "Q", "assistant": "A"},
+        [
+            ("system", "system", "answer", "S"),
+            ("user", "user", "answer", "Q"),
+            ("assistant", "assistant", "answer", "A"),
+        ],
+    ),
+    "inputs and targets": (
+        {"inputs": "Q", "targets": "A", "task": "t"},
+        [("inputs", "user", "answer", "Q"), ("targets", "assistant", "answer", "A")],
+    ),
+    "a problem and its solution": (
+        {"problem": "Q", "solution": "A", "level": "5"},
+        [("problem", "user", "answer", "Q"), ("solution", "assistant", "answer", "A")],
+    ),
+    "a trajectory": (
+        {"trajectory": [{"role": "ai", "text": "A", "mask": False}], "instance_id": "i"},
+        [("trajectory[0].text", "assistant", "answer", "A")],
+    ),
     "a transcript in a column of chats": (
         {"system": "SYSTEM: S", "chat": "USER: Q\n\nASSISTANT: A"},
         [("chat", "assistant", "answer", "USER: Q\n\nASSISTANT: A")],

@@ -399,6 +399,17 @@ def test_own_names_win():
     assert layout.columns == {"prompt": "prompt", "completion": "completion"}
 
 
+def test_a_user_is_no_prompt_without_an_assistant():
+    """The column `user` names who asked, unless the answer is in a column `assistant`."""
+    with pytest.raises(InputError, match="no known format fits"):
+        settle(("user", STRING), ("response", STRING))
+    assert settle(("user", STRING), ("assistant", STRING)).columns["prompt"] == "user"
+    assert settle(("question", STRING), ("solution", STRING), ("answer", STRING)).columns == {
+        "prompt": "question",
+        "completion": "answer",
+    }
+
+
 def test_several_usual_names_are_refused():
     """If two columns fit one column of the format, the error names them and the option."""
     with pytest.raises(

@@ -160,14 +160,20 @@ def _cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> 
 
 
 def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
-    """Join the segments of each message: parts of a field directly, typed parts by a new line."""
+    """Join the segments of each message: parts of a field directly, typed parts by a new line.
+
+    The user's words in several columns, such as an instruction and its input, are one message,
+    because many chat templates refuse two messages of the user in a row.
+    """
     turns: list[_Turn] = []
     before = None
     for index in indices:
         code, message = int(segments.field_codes[index]), int(segments.messages[index])
         path, text = segments.fields[code], segments.text[index].as_py()
         role = _get_role(segments, index)
-        if before is None or before[:3] != (path.column, message, role):
+        column, number, speaker = before[:3] if before else ("", 0, "")
+        asks_on = role == speaker == "user" and path.column != column
+        if (column, number, speaker) != (path.column, message, role) and not asks_on:
             turns.append(_Turn(path.column, message, role))
         turn = turns[-1]
         if CHANNELS[segments.channel_codes[index]] == "tool":

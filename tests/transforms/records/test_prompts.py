@@ -130,7 +130,19 @@ ANSWERED = [*ASKED, {"role": "assistant", "content": "A"}, {"role": "user", "con
         ),
         ({"prompt": ANSWERED, "completion": [{"role": "user", "content": "W"}]}, ANSWERED),
         ({"prompt": "U", "chosen": "", "rejected": "no"}, ASKED),
-        ({"instruction": "U", "input": "V", "output": "A"}, [*ASKED, ANSWERED[2]]),
+        (
+            {"instruction": "U", "input": "V", "output": "A"},
+            [{"role": "user", "content": "U\nV"}],
+        ),
+        (
+            {"instruction": "U", "output": "B", "history": [["P", "A"]]},
+            [{"role": "user", "content": "P"}, {"role": "assistant", "content": "A"}, *ASKED],
+        ),
+        ({"messages": [*ASKED, {"role": "user", "content": "V"}]}, []),
+        (
+            {"messages": [*ASKED, ANSWERED[2], {"role": "assistant", "content": "A"}]},
+            [*ASKED, ANSWERED[2]],
+        ),
         ({"text": "T"}, []),
     ],
 )
@@ -287,8 +299,7 @@ def test_system_prompt_question_and_tools_in_columns_of_their_own():
     prompt = build({**row, "tools": '[{"name": "look"}]'})
     assert prompt.messages == [
         {"role": "system", "content": "S"},
-        {"role": "user", "content": "U"},
-        {"role": "user", "content": "V"},
+        {"role": "user", "content": "U\nV"},
     ]
     assert prompt.tools == [{"name": "look"}]
     assert prompt.encode().endswith('"tools":[{"name":"look"}]}')

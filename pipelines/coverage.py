@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from classifiers.banks import Bank
-from schemas.coverage import Coverage, TextCounts, UnreadText, add_counts
+from schemas.coverage import Coverage, LanguageCounts, TextCounts, UnreadText, add_counts
 from schemas.errors import BudgetError
 from schemas.notices import Notice, warn
 from schemas.policies import Policy
@@ -18,15 +19,24 @@ from transforms.identify import require_valid
 from transforms.poison import isolate_failures, keep_rows
 from transforms.records.formats import Layout
 from transforms.records.segments import Segments, extract_segments
-from transforms.records.unread_text import RowNames, UnreadFields, count_texts
+from transforms.records.unread_text import (
+    RowNames,
+    UnreadFields,
+    count_conversations,
+    count_texts,
+)
 
 UNREAD_NAMED = 8
 """The most kinds of text that a notice names."""
 
 UNREAD_REMEDY = (
     "name a column with --column, widen the scope of a trait, or raise the budget; name what the "
-    "trainer doesn't learn from in the policy's untrained_roles and untrained_columns"
+    "trainer doesn't learn from in the policy's untrained_roles and untrained_columns, and what no "
+    "trait needs to look at, such as the channel `tool`, in its expected_unread"
 )
+
+GROWTH = 0.01
+"""A share that is this much more than twice the sample's is reported after the run."""
 
 
 def measure_sample(
@@ -34,15 +44,15 @@ def measure_sample(
 ) -> Coverage:
     """Count the text of a sample that the bank's traits read, and the text that they don't."""
     scopes = {trait.card.scope for trait in bank.traits.values()}
-    fields, counts = UnreadFields(), list[TextCounts]()
-    for shard in sample.shards:
+    fields, added, conversations = UnreadFields(), TextCounts(), Counter[str]()
+    if shard := sample.merge():
         segments, failed = _extract_segments(shard, layout)
         kept = [row for row in range(shard.table.num_rows) if row not in failed]
         names = [shard.sources[row] for row in kept], [shard.numbers[row] for row in kept]
-        counts.append(count_texts(segments, RowNames(*names), scopes))
+        added = count_texts(segments, RowNames(*names), scopes)
+        conversations = count_conversations(segments)
         objects = list_objects(shard)
         _observe_fields(fields, [objects[row] for row in kept], segments)
-    added = add_counts(counts)
     characters = sum(turn.characters for turn in added.turns)
     return Coverage(
         turns=added.turns,
@@ -51,8 +61,10 @@ def measure_sample(
         characters=characters,
         sampled_rows=sample.rows,
         sampled_characters=characters,
+        conversations=dict(sorted(conversations.items())),
         untrained_roles=policy.untrained_roles,
         untrained_columns=policy.untrained_columns,
+        expected_unread=policy.expected_unread,
         unsampled=_find_unsampled(sample, corpus, {*layout.columns.values(), *fields.columns}),
     )
 
@@ -109,22 +121,35 @@ def check_unread(coverage: Coverage, budget: float | None) -> None:
     if budget is not None and share > budget:
         raise BudgetError(
             f"no trait looks at {share:.1%} of the text, which exceeds the unread_budget of "
-            f"{budget:.1%}: {_list_names(trained.list_unread())}; nothing was published",
+            f"{budget:.1%}: {_list_names(_list_unexpected(trained))}; nothing was published",
             remedy=UNREAD_REMEDY,
         )
 
 
 def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
     """Name the text in a sample that no trait looks at; `sample` is its size in words."""
-    yield from _warn_of_unread(coverage, sample)
-    unread = {item.where for item in coverage.select_trained().list_unread()}
-    others = [item for item in coverage.list_unread() if item.where not in unread]
-    if others:
-        yield Notice(
-            "no trait looks at this text, from which the trainer doesn't learn according to the "
-            f"policy, in {sample}: {_list_names(others)}"
+    trained = coverage.select_trained().list_unread()
+    yield from _describe_unread(trained, sample)
+    names = {item.where for item in trained}
+    untrained = [item for item in coverage.list_unread() if item.where not in names]
+    expected = [item for item in trained if item.is_expected]
+    for items, reason in (
+        (untrained, "from which the trainer doesn't learn according to the policy"),
+        (expected, "as the policy expects"),
+    ):
+        if items:
+            listed = _list_names(items)
+            yield Notice(f"no trait looks at this text, {reason}, in {sample}: {listed}")
+    yield from _warn_of_languages(coverage.languages, sample)
+    if coverage.conversations:
+        listed = ", ".join(
+            f"{count:,} of {role or 'no role'}" for role, count in coverage.conversations.items()
         )
-    yield from _warn_of_languages(coverage, sample)
+        yield Notice(
+            f"messages whose content holds a whole conversation, in {sample}: {listed}; each is "
+            "read in the message's own role, as the trainer reads it (only columns of text are "
+            "cut into turns)"
+        )
     if coverage.unsampled:
         more = " …" if len(coverage.unsampled) > UNREAD_NAMED else ""
         yield Notice(
@@ -133,27 +158,51 @@ def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
         )
 
 
-def describe_coverage(coverage: Coverage) -> Iterator[Notice]:
-    """Name the text of a whole run that no trait looks at."""
-    sampled = f" (columns and fields: in {coverage.sampled_rows:,} sampled rows)"
-    yield from _warn_of_unread(coverage, f"all rows{sampled if coverage.fields else ''}")
-    yield from _warn_of_languages(coverage, "all rows")
+def describe_rest(sampled: Coverage, coverage: Coverage) -> Iterator[Notice]:
+    """Name the text in all rows that no trait looks at, as far as the sample didn't show it."""
+    known = {item.where: item.share for item in sampled.select_trained().list_unread()}
+    counted = "all rows (the sample before the run didn't show it)"
+    late = [
+        item
+        for item in coverage.select_trained().list_unread()
+        if item.where not in known or item.share > 2 * known[item.where] + GROWTH
+    ]
+    yield from _describe_unread(late, counted)
+    languages = {item.language for item in sampled.languages}
+    yield from _warn_of_languages(
+        [item for item in coverage.languages if item.language not in languages], counted
+    )
 
 
-def _warn_of_unread(coverage: Coverage, counted: str) -> Iterator[Notice]:
-    trained = coverage.select_trained()
-    if unread := trained.list_unread():
+def _list_unexpected(coverage: Coverage) -> list[UnreadText]:
+    return [item for item in coverage.list_unread() if not item.is_expected]
+
+
+def _describe_unread(unread: Sequence[UnreadText], counted: str) -> Iterator[Notice]:
+    """Warn of text that no trait looks at, and mention tool calls, for which few traits are made.
+
+    What the policy expects is left out.
+    """
+    calls = [item for item in unread if item.is_call and not item.is_expected]
+    if others := [item for item in unread if not (item.is_call or item.is_expected)]:
         yield warn(
-            f"no trait looks at {_format_share(trained.compute_unread_share())} of the text that "
-            f"is trained on, in {counted}: {_list_names(unread)}"
+            f"no trait looks at {_format_sum(others)} of the text that is trained on, in "
+            f"{counted}: {_list_names(others)}"
+        )
+    if calls:
+        yield Notice(
+            f"tool calls are {_format_sum(calls)} of the text that is trained on, in {counted}, "
+            "and no trait of this run looks at them (a trait does if its scope.channels has "
+            "`tool`); "
+            "unread_budget counts them unless the policy's expected_unread names `tool`"
         )
 
 
-def _warn_of_languages(coverage: Coverage, counted: str) -> Iterator[Notice]:
-    if coverage.languages:
+def _warn_of_languages(languages: Sequence[LanguageCounts], counted: str) -> Iterator[Notice]:
+    if languages:
         listed = ", ".join(
             f"{item.rows:,} in {item.language} (the first: {item.source} row {item.row})"
-            for item in coverage.languages
+            for item in languages
         )
         yield warn(
             f"rows that don't look like English, in {counted}: {listed}; the library's patterns "
@@ -169,6 +218,10 @@ def _list_names(unread: Sequence[UnreadText]) -> str:
     ]
     more = len(unread) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _format_sum(unread: Iterable[UnreadText]) -> str:
+    return _format_share(sum(item.share for item in unread))
 
 
 def _format_share(share: float) -> str:

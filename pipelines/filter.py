@@ -14,7 +14,7 @@ import apache_beam as beam
 
 from pipelines.banks import save_bank
 from pipelines.config import FilterConfig
-from pipelines.coverage import check_unread, complete_coverage
+from pipelines.coverage import check_unread, complete_coverage, describe_rest
 from pipelines.early_checks import check_settings
 from pipelines.engines.launch import build_engine_options, is_handed_over, open_pipeline
 from pipelines.plan import FilterPlan, settle
@@ -172,10 +172,11 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     outputs += publication.write_card(run, plan.corpus, plan.shards, outputs)
     manifest = describe_run(opened, receipts, outputs, command)
     listener(RunSummarised(manifest))
+    _send(listener, describe_rest(plan.sampled, manifest.coverage))
     _send(listener, publication.describe_rejects(run, manifest.outputs))
     _send(listener, publication.warn_of_many_rejects(manifest))
     _send(listener, publication.warn_of_lost_splits(plan.shards, manifest.outputs))
-    _send(listener, publication.describe_side_findings(manifest.fired))
+    _send(listener, publication.describe_prompts(receipts))
     unfinished.require_ours(run, plan.record)
     strays = unfinished.remove_strays(run, manifest.outputs)
     _send(listener, (Notice(f"removed {path}, which isn't part of this run") for path in strays))

@@ -30,6 +30,7 @@ from pipelines.runs.queries import (
 )
 from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest
+from schemas.scores import TEXTS_OF_SIDES
 
 EXEMPLAR_CHARACTERS = 160
 """The maximum number of characters that are printed of an exemplar."""
@@ -116,19 +117,26 @@ def print_inspection(console: Console, run: str, filters: Filters, start: int, l
 
 
 def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
-    """Tabulate counts. Names from the corpus become `Text`, in which rich ignores markup."""
+    """Tabulate counts. Names from the corpus become `Text`, in which rich ignores markup.
+
+    There is a column of sides if a trait fired on a text that isn't trained.
+    """
+    is_sided = any(count.side != "trained" for count in counts)
     table = build_table(
         "decision",
         "trait",
+        *["found in"] * is_sided,
         "teacher",
         "rows>",
         title=f"run {manifest.run_id}: {manifest.conservation.rows_in:,} rows",
     )
     for count in counts:
         trait, teacher = Text(count.trait or UNKNOWN), Text(escape_name(count.teacher))
-        table.add_row(count.decision, trait, teacher, f"{count.rows:,}")
+        where = (TEXTS_OF_SIDES[count.side] if count.trait else UNKNOWN,) * is_sided
+        table.add_row(count.decision, trait, *where, teacher, f"{count.rows:,}")
     if any(count.trait for count in counts):
-        table.caption = "A row counts once for each trait that fired on it."
+        each = "each trait that fired on it, and for each kind of text that it was found in"
+        table.caption = f"A row counts once for {each if is_sided else each.partition(',')[0]}."
         table.caption_justify = "left"
     return table
 

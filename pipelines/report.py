@@ -30,7 +30,7 @@ from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.policies import DECISIONS, PUBLISHED
 from schemas.runs import REPORT_PAGE
-from schemas.scores import SCORE_DECIMALS
+from schemas.scores import SCORE_DECIMALS, TEXTS_OF_SIDES, Side
 from transforms.files import storage
 
 EXAMPLES = 5
@@ -59,15 +59,23 @@ class Quotation(NamedTuple):
 
 
 class TraitSection(NamedTuple):
-    """The contents of a trait's part of the page."""
+    """The contents of a trait's part of the page.
+
+    `fired` has the rows on which it fired, for each side of the run's texts.
+    """
 
     rule: SettledThreshold
-    fired: int
+    fired: dict[Side, int]
     counts: ScoreCounts
     histogram: Histogram
     nearest: list[Quotation]
     highest: list[Quotation]
     unshown: int
+
+    @property
+    def has_fired(self) -> bool:
+        """Return whether the trait fired on any side."""
+        return any(self.fired.values())
 
 
 class GroupRow(NamedTuple):
@@ -136,6 +144,7 @@ def gather_contents(run: str, manifest: Manifest) -> dict[str, Any]:
         "unread": describe_unread(manifest),
         "bars": lay_out_waterfall(rows_in, by_decision),
         "traits": describe_traits(run, manifest),
+        "sides": {side: TEXTS_OF_SIDES[side] for side in manifest.list_found_sides()},
         "groups": [tabulate_groups(run, manifest, kind) for kind in GROUPINGS],
         "confidence": CONFIDENCE,
         "examples": EXAMPLES,
@@ -201,7 +210,7 @@ def _describe_trait(
 ) -> TraitSection:
     return TraitSection(
         rule,
-        manifest.fired.get(rule.trait, 0),
+        {side: manifest.count_fired(rule.trait, side) for side in manifest.list_found_sides()},
         counts,
         lay_out_histogram(counts.below, counts.above, rule.threshold),
         _quote(examples.nearest),

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pydantic import Field
+
 from schemas.cards import Strict
 
 MOST_ROLES = 50
@@ -25,6 +27,10 @@ class TurnCounts(Strict):
     characters: int
     unread: int
     """Characters that are in the scope of no trait."""
+
+    def holds_calls(self) -> bool:
+        """Return whether the text is tool calls, and not what a tool returned."""
+        return self.channel == "tool" and self.role != "tool"
 
 
 class LanguageCounts(Strict):
@@ -57,12 +63,17 @@ class FieldCounts(Strict):
 
 
 class UnreadText(NamedTuple):
-    """Text that no trait looks at: where it is, its rows, and its share of all text."""
+    """Text that no trait looks at: where it is, its rows, and its share of all text.
+
+    Text is expected if the policy names it in `expected_unread`.
+    """
 
     where: str
     rows: int
     share: float
     is_sampled: bool
+    is_call: bool
+    is_expected: bool
 
 
 class Coverage(Strict):
@@ -79,10 +90,13 @@ class Coverage(Strict):
     characters: int = 0
     sampled_rows: int = 0
     sampled_characters: int = 0
+    conversations: dict[str, int] = Field(default_factory=dict)
+    """Messages in the sample whose content holds a whole conversation, by their role."""
     unsampled: tuple[str, ...] = ()
     """Columns of text or objects that have no value in the sample."""
     untrained_roles: tuple[str, ...] = ()
     untrained_columns: tuple[str, ...] = ()
+    expected_unread: tuple[str, ...] = ()
 
     def list_unread(self) -> list[UnreadText]:
         """Return the text that no trait looks at, the largest share first."""
@@ -93,12 +107,21 @@ class Coverage(Strict):
                 turn.rows,
                 turn.unread / whole,
                 is_sampled=False,
+                is_call=turn.holds_calls() and turn.unread == turn.characters,
+                is_expected=self._expects_turn(turn),
             )
             for turn in self.turns
             if turn.unread
         ]
         found += [
-            UnreadText(item.field_path, item.rows, self._scale([item]) / whole, is_sampled=True)
+            UnreadText(
+                item.field_path,
+                item.rows,
+                self._scale([item]) / whole,
+                is_sampled=True,
+                is_call=False,
+                is_expected=self._expects_field(item),
+            )
             for item in self.fields
             if item.characters
         ]
@@ -113,11 +136,20 @@ class Coverage(Strict):
         return self.model_copy(update={"turns": tuple(turns), "fields": tuple(fields)})
 
     def compute_unread_share(self) -> float:
-        """Return the share of the text that no trait looks at, estimated from both counts."""
-        fields = self._scale(self.fields)
-        unread = sum(turn.unread for turn in self.turns) + fields
-        whole = sum(turn.characters for turn in self.turns) + fields
+        """Return the share of the text that no trait looks at, but for what is expected.
+
+        It is estimated from both counts.
+        """
+        turns = sum(turn.unread for turn in self.turns if not self._expects_turn(turn))
+        unread = turns + self._scale(item for item in self.fields if not self._expects_field(item))
+        whole = sum(turn.characters for turn in self.turns) + self._scale(self.fields)
         return unread / whole if whole else 0.0
+
+    def _expects_turn(self, turn: TurnCounts) -> bool:
+        return turn.role in self.expected_unread or turn.channel in self.expected_unread
+
+    def _expects_field(self, item: FieldCounts) -> bool:
+        return any(map(item.is_inside, self.expected_unread))
 
     def _scale(self, fields: Iterable[FieldCounts]) -> float:
         """Return the number of characters in fields in all rows, estimated from the sample."""
@@ -129,6 +161,8 @@ class Coverage(Strict):
 def describe_turns(role: str, channel: str, is_part: bool = False) -> str:
     """Describe the turns of a role and channel; `is_part` says that some of their text is read."""
     kind = CHANNEL_NAMES.get(channel, f"{channel} ")
+    if (role, channel) == ("tool", "tool"):
+        kind = "results in JSON in "
     part = "the rest of " if is_part else ""
     return f"{part}{kind}turns of {role}" if role else f"{part}{kind}turns without a role"
 

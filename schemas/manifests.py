@@ -14,6 +14,7 @@ from schemas.cards import Strict
 from schemas.coverage import Coverage
 from schemas.digests import digest_config
 from schemas.receipts import Output
+from schemas.scores import SIDES, Side, name_side, split_side
 
 MANIFEST_FORMAT = 3
 
@@ -119,6 +120,15 @@ class Manifest(Strict):
     parents: tuple[str, ...] = ()
     circumstances: dict[str, Any]
     digest: str = ""
+
+    def list_found_sides(self) -> tuple[Side, ...]:
+        """Return `trained`, and the other sides on which a trait fired."""
+        found = {split_side(name)[1] for name in self.fired}
+        return tuple(side for side in SIDES if side == "trained" or side in found)
+
+    def count_fired(self, trait: str, side: Side = "trained") -> int:
+        """Return the number of rows on whose texts of a side a trait fired."""
+        return self.fired.get(name_side(trait, side), 0)
 
     def seal(self) -> Manifest:
         """Return the manifest with its digest."""

@@ -97,6 +97,11 @@ class Policy(Strict):
     """The roles whose turns the trainer leaves out of the loss."""
     untrained_columns: tuple[str, ...] = ("system", "system_prompt", "tools", "functions")
     """The columns, or fields in them, that the trainer doesn't learn from."""
+    expected_unread: tuple[str, ...] = ()
+    """Channels, roles and columns of which it is known that no trait looks at them.
+
+    They are named without a warning, and `unread_budget` doesn't count them.
+    """
     duplicates: Literal["keep", "remove"] = "keep"
     """Whether rows that repeat the content of an earlier row leave the corpus."""
     split_priority: tuple[str, ...] = ("test", "validation", "train")

@@ -41,6 +41,10 @@ class Receipt(Strict):
     """How often batches were made smaller because memory ran out."""
     unscored: int = 0
     """Rows without text in any trait's scope."""
+    unprompted: int = 0
+    """Rows held for another teacher that aren't on the swap list, because no prompt is known."""
+    incomplete: int = 0
+    """Prompts on the swap list that lack something, such as an image."""
     texts: TextCounts = TextCounts()
 
     def to_bytes(self) -> bytes:

@@ -6,7 +6,7 @@ function, from the run's own `scores/`, `spans/` and `ledger/`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, NamedTuple
@@ -143,9 +143,10 @@ def _find_fired(
     thresholds = np.array([limits[evidence.lots[row]][0] for row in candidates.tolist()])
     rows = candidates[fires(values[candidates], thresholds)]
     signals = _find_evidence_signals(rule, evidence.scores, rows, side)
-    for row, signal in zip(rows.tolist(), signals, strict=True):
+    stored = evidence.spans.take(pa.array(rows, pa.int64())).to_pylist()
+    for row, signal, spans in zip(rows.tolist(), signals, stored, strict=True):
         threshold, action = limits[evidence.lots[row]]
-        span = _find_span(evidence.spans, row, rule.trait, name_side(signal, side))
+        span = _find_span(spans, rule.trait, name_side(signal, side))
         own = Span(span["field_path"], span["start"], span["end"])
         score = float(values[row])
         name = name_side(rule.signal, side)
@@ -164,6 +165,5 @@ def _find_evidence_signals(
     return [str(signal) for signal in choose_evidence(own)]
 
 
-def _find_span(spans: pa.ListArray, row: int, trait: str, signal: str) -> dict[str, Any]:
-    stored: list[dict[str, Any]] = spans[row].as_py()
-    return next(span for span in stored if (span["trait"], span["signal"]) == (trait, signal))
+def _find_span(spans: Iterable[Mapping[str, Any]], trait: str, signal: str) -> Mapping[str, Any]:
+    return next(span for span in spans if (span["trait"], span["signal"]) == (trait, signal))

@@ -16,7 +16,7 @@ from schemas.outputs import SIGNAL_SPAN, SPAN
 from schemas.scores import TIE_ORDER, Side, fires, name_side
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
-from transforms.records.sentences import widen_to_sentences
+from transforms.records.sentences import widen_hits
 
 Hits = dict[int, list[tuple[int, int]]]
 """A row's hits: for each segment, the start and end of every hit, in the order of the text."""
@@ -116,13 +116,17 @@ def _find_spans(
     trait: str, signal: str, item: SignalScores, segments: Segments, rows: np.ndarray
 ) -> Iterator[_SignalSpan]:
     hits = _group_hits(segments, item.hits)
+    wanted = [segment for row in rows.tolist() for segment in hits.get(row, ())]
+    texts = dict(
+        zip(wanted, segments.text.take(pa.array(wanted, pa.int64())).to_pylist(), strict=True)
+    )
     columns = (rows, item.scores[rows], *(values[rows] for values in item.best_spans))
     described = zip(*(values.tolist() for values in columns), strict=True)
     for row, score, segment, start, end in described:
         offset = int(segments.starts[segment])
         span = Span(segments.get_field_path(segment), offset + start, offset + end)
         if row in hits:
-            masks, own = _describe_hits(segments, hits[row])
+            masks, own = _describe_hits(segments, texts, hits[row])
         else:
             masks, own = _mask_tool_calls(segments, segment) if end > start else [], []
         yield _SignalSpan(row, trait, signal, score, span, masks, own)
@@ -136,18 +140,18 @@ def _group_hits(segments: Segments, hits: Hits) -> dict[int, Hits]:
     return grouped
 
 
-def _describe_hits(segments: Segments, hits: Hits) -> tuple[list[Span], list[Span]]:
+def _describe_hits(
+    segments: Segments, texts: Mapping[int, str], hits: Hits
+) -> tuple[list[Span], list[Span]]:
     """Return the spans that a mask of a row's hits covers, each once, and the hits themselves."""
     masks: list[Span] = []
     spans: list[Span] = []
     for segment, found in hits.items():
         path, offset = segments.get_field_path(segment), int(segments.starts[segment])
         spans += [Span(path, offset + start, offset + end) for start, end in found]
-        whole = _mask_tool_calls(segments, segment)
-        text = "" if whole else segments.text[segment].as_py()
-        masks += whole or [
+        masks += _mask_tool_calls(segments, segment) or [
             Span(path, offset + start, offset + end)
-            for start, end in (widen_to_sentences(text, *hit) for hit in found)
+            for start, end in widen_hits(texts[segment], found)
         ]
     return list(dict.fromkeys(masks)), spans
 

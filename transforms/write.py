@@ -83,12 +83,24 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
         run=to.run_id,
         budget_cuts=shard.budget_cuts,
         unscored=shard.count_unscored(),
+        **count_prompts(len(shard.decided.swaps), built.tables.get("swaplist")),
         texts=count_texts(shard.segments, RowNames(shard.sources, shard.numbers), scopes),
     )
     path = storage.join(to.run, receipt_path(shard.plan.name))
     storage.write_bytes(path, receipt.to_bytes())
     emit(to.run_id, ShardWritten(shard.plan.rows))
     return receipt
+
+
+def count_prompts(held: int, listed: Any) -> dict[str, int]:
+    """Count rows held for another teacher that aren't listed, and prompts that aren't whole.
+
+    `listed` is the table of the swap list, or None if it has no row.
+    """
+    if listed is None:
+        return {"unprompted": held, "incomplete": 0}
+    complete = sum(listed["complete"].to_pylist())
+    return {"unprompted": held - listed.num_rows, "incomplete": listed.num_rows - complete}
 
 
 def count_decisions(shard: DecidedShard) -> dict[str, int]:

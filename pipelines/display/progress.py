@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipelines.coverage import describe_coverage
 from pipelines.display.terminal import build_table, escape_controls
 from schemas.events import (
     BatchesCut,
@@ -29,6 +28,7 @@ from schemas.events import (
 )
 from schemas.manifests import Manifest
 from schemas.notices import warn
+from schemas.scores import TEXTS_OF_SIDES
 
 LOG_SECONDS = 30.0
 """The time between two lines of progress if there is no terminal on which to redraw one line."""
@@ -166,13 +166,13 @@ class TerminalReporter:
     def _show_summary(self, manifest: Manifest) -> None:
         self.console.print(tabulate_decisions(manifest))
         self.console.print(tabulate_traits(manifest))
+        if len(manifest.list_found_sides()) > 1:
+            self.console.print(tabulate_other_sides(manifest))
         if manifest.unscored:
             notice = warn(
                 f"rows without text that any trait looks at: {manifest.unscored:,}; nothing is "
                 "known about them (their scores are null)"
             )
-            self.say(str(notice))
-        for notice in describe_coverage(manifest.coverage):
             self.say(str(notice))
         facts = manifest.circumstances
         self.say(
@@ -232,10 +232,25 @@ def tabulate_traits(manifest: Manifest) -> Table:
     for item in manifest.thresholds:
         table.add_row(
             item.trait,
-            f"{manifest.fired.get(item.trait, 0):,}",
+            f"{manifest.count_fired(item.trait):,}",
             item.action,
             f"{item.threshold:.4f}",
             item.origin,
             f"≤ {item.bound:.2%}" if item.bound is not None else "not stated",
         )
+    return table
+
+
+def tabulate_other_sides(manifest: Manifest) -> Table:
+    """Tabulate the rows on which traits fired in rejected answers and in untrained turns."""
+    sides = [side for side in manifest.list_found_sides() if side != "trained"]
+    table = build_table(
+        "trait",
+        *(f"{TEXTS_OF_SIDES[side]}>" for side in sides),
+        title="rows with a finding in other texts (the policy's `sides`)",
+    )
+    for item in manifest.thresholds:
+        counts = [manifest.count_fired(item.trait, side) for side in sides]
+        if any(counts):
+            table.add_row(item.trait, *(f"{count:,}" for count in counts))
     return table

@@ -19,7 +19,6 @@ from schemas.notices import Notice, warn
 from schemas.policies import REMOVED, Policy
 from schemas.receipts import Output, Receipt
 from schemas.runs import CALIBRATION, CLEAN_CARD, FOLDERS, MANIFEST, WORK, parse_path
-from schemas.scores import TEXTS_OF_SIDES, split_side
 from transforms.files import storage
 from transforms.files.dataset_cards import build_card
 from transforms.files.planning import ShardPlan
@@ -215,13 +214,18 @@ def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) 
     return [receipts[plan.name] for plan in plans]
 
 
-def describe_side_findings(fired: Mapping[str, int]) -> Iterator[Notice]:
-    """Report how many rows have each trait in a rejected answer, or in an untrained turn."""
-    for name, count in fired.items():
-        trait, side = split_side(name)
-        if side != "trained":
-            where = TEXTS_OF_SIDES[side]
-            yield Notice(f"{trait}: {count:,} rows have it in {where}; `sides` decided about them")
+def describe_prompts(receipts: Sequence[Receipt]) -> Iterator[Notice]:
+    """Say how many rows to swap have no prompt on the swap list, or one that isn't whole."""
+    if unprompted := sum(receipt.unprompted for receipt in receipts):
+        yield warn(
+            f"{unprompted:,} rows are held for another teacher, but aren't on the swap list: they "
+            "have no text before the answer. They stay in quarantine until you decide about them"
+        )
+    if incomplete := sum(receipt.incomplete for receipt in receipts):
+        yield Notice(
+            f"{incomplete:,} prompts on the swap list lack something, such as an image; their "
+            "column `missing` says what"
+        )
 
 
 def sum_receipts(receipts: Sequence[Receipt]) -> dict[str, Any]:

@@ -17,11 +17,17 @@ from schemas.manifests import Manifest
 from schemas.outputs import QUARANTINE_EXTRA, ROW_KEY
 from schemas.policies import DECISIONS
 from schemas.runs import parse_path, shard_path
-from schemas.scores import SCORE_DECIMALS, TIE_ORDER, score_column, split_side
+from schemas.scores import SCORE_DECIMALS, SIDES, TIE_ORDER, Side, score_column, split_side
 from transforms.records.field_paths import get_field_text
 
 FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
 """The traits that fired on a row of the ledger."""
+
+FINDINGS = pl.col("reasons").list.eval(
+    pl.element().struct.field("trait")
+    + pl.element().struct.field("signal").str.extract("(@.*)").fill_null("")
+)
+"""The traits that fired on a row of the ledger, each with its side as in `name_finding`."""
 
 SEPARATOR = "\x1f"
 """Joins the traits of a row while rows are counted; no trait's id contains it."""
@@ -47,10 +53,14 @@ EVERYTHING = Filters()
 
 
 class Count(NamedTuple):
-    """The number of rows with a decision, a trait that fired (None: none did) and a teacher."""
+    """The number of rows with a decision, a trait that fired (None: none did) and a teacher.
+
+    `side` is that of the texts on which the trait fired.
+    """
 
     decision: str
     trait: str | None
+    side: Side
     teacher: str
     rows: int
 
@@ -157,25 +167,28 @@ def _report_unknown(wanted: str, kind: str, known: list[str]) -> RunError:
 
 
 def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> list[Count]:
-    """Count rows by decision, trait and teacher. A row counts once for each trait that fired on it.
+    """Count rows by decision, trait, side and teacher.
+
+    A row counts once for each trait that fired on it, and once for each side of the row's texts on
+    which it did.
 
     Raises: RunError: the run doesn't have the trait, or a lot field matches no row.
     """
     grouped = (
         scan_ledger(run, manifest, filters)
-        .group_by("decision", "teacher", FIRED.list.join(SEPARATOR).alias("traits"))
+        .group_by("decision", "teacher", FINDINGS.list.join(SEPARATOR).alias("found"))
         .agg(pl.len().alias("rows"))
-        .select("decision", "teacher", "traits", "rows")
+        .select("decision", "teacher", "found", "rows")
         .collect(engine="streaming")
     )
-    counts: Counter[tuple[int, str, str]] = Counter()
-    for decision, teacher, traits, rows in grouped.iter_rows():
-        for trait in (traits or "").split(SEPARATOR):
+    counts: Counter[tuple[int, str, int, str]] = Counter()
+    for decision, teacher, found, rows in grouped.iter_rows():
+        for trait, side in map(split_side, (found or "").split(SEPARATOR)):
             if filters.trait in (None, trait):
-                counts[DECISIONS.index(decision), trait, teacher] += rows
+                counts[DECISIONS.index(decision), trait, SIDES.index(side), teacher] += rows
     return [
-        Count(DECISIONS[decision], trait or None, teacher, rows)
-        for (decision, trait, teacher), rows in sorted(counts.items())
+        Count(DECISIONS[decision], trait or None, SIDES[side], teacher, rows)
+        for (decision, trait, side, teacher), rows in sorted(counts.items())
     ]
 
 

@@ -11,14 +11,14 @@ from pipelines.coverage import (
     UNREAD_NAMED,
     check_unread,
     complete_coverage,
-    describe_coverage,
+    describe_rest,
     describe_sample,
 )
 from pipelines.filter import run_filter
 from pipelines.plan import settle
 from schemas.coverage import Coverage, FieldCounts, LanguageCounts, TextCounts, TurnCounts
 from schemas.errors import BudgetError
-from schemas.events import ignore
+from schemas.events import Noticed, ignore
 from schemas.receipts import Receipt
 from tests.support.corpora import build_conversation, write_rows
 
@@ -145,14 +145,108 @@ def test_a_whole_corpus_needs_no_words():
     """If all text is read and is English, there is no notice."""
     whole = Coverage(turns=(turn("assistant", 60, 0),), characters=60)
     assert list(describe_sample(whole, "a sample")) == []
-    assert list(describe_coverage(whole)) == []
+    assert list(describe_rest(whole, whole)) == []
 
 
-def test_the_end_of_a_run_names_the_exact_counts():
-    """The notices of a run say which counts are those of all rows."""
-    unread, languages = describe_coverage(COVERAGE)
-    assert "in all rows (columns and fields: in 7 sampled rows): turns of narrator" in unread.text
-    assert languages.text.startswith("rows that don't look like English, in all rows: 2 in Greek")
+AGENT = Coverage(
+    turns=(turn("assistant", 50, 0), turn("assistant", 30, 30, "tool"), turn("narrator", 20, 20)),
+    characters=100,
+)
+
+
+def test_tool_calls_are_no_warning():
+    """Calls that no trait looks at have a line of their own, which says what can be done."""
+    warning, calls = describe_sample(AGENT, "a sample")
+    assert warning.text == (
+        "no trait looks at 20.0% of the text that is trained on, in a sample: "
+        "turns of narrator (20.0%, 1 row)"
+    )
+    assert calls.severity == "info"
+    assert calls.text.startswith(
+        "tool calls are 30.0% of the text that is trained on, in a sample, and no trait of this run"
+    )
+    assert "scope.channels has `tool`" in calls.text
+    assert "expected_unread names `tool`" in calls.text
+
+
+def test_calls_of_which_a_part_is_read_are_other_text():
+    """If a trait looks at the opening of calls, the rest of them is a warning like any text."""
+    partly = Coverage(turns=(turn("assistant", 30, 10, "tool"),), characters=30)
+    (notice,) = describe_sample(partly, "a sample")
+    assert notice.severity == "warning"
+    assert "the rest of tool calls in turns of assistant" in notice.text
+
+
+def test_the_budget_leaves_out_what_is_expected():
+    """Channels, roles and columns that the policy names count as text, but not as unread."""
+    with pytest.raises(BudgetError, match=r"50\.0% of the text.*tool calls.*narrator") as caught:
+        check_unread(AGENT, 0.4)
+    assert "expected_unread" in caught.value.remedy
+    calm = AGENT.model_copy(update={"expected_unread": ("tool",)})
+    check_unread(calm, 0.2)
+    with pytest.raises(BudgetError, match=r"20\.0% of the text.*: turns of narrator \(20"):
+        check_unread(calm, 0.1)
+    warning, expected = describe_sample(calm, "a sample")
+    assert "tool calls" not in warning.text
+    assert expected.severity == "info"
+    assert expected.text == (
+        "no trait looks at this text, as the policy expects, in a sample: "
+        "tool calls in turns of assistant (30.0%, 1 row)"
+    )
+    check_unread(AGENT.model_copy(update={"expected_unread": ("tool", "narrator")}), 0)
+    check_unread(COVERAGE.model_copy(update={"expected_unread": ("cot", "narrator")}), 0)
+
+
+def test_conversations_inside_messages_are_mentioned():
+    """A transcript in a message's content stays one text, and a notice says so for each role."""
+    whole = Coverage(conversations={"": 1, "user": 2_000})
+    (notice,) = describe_sample(whole, "a sample")
+    assert notice.severity == "info"
+    assert notice.text.startswith(
+        "messages whose content holds a whole conversation, in a sample: 1 of no role, 2,000 of "
+        "user; each is read in the message's own role"
+    )
+
+
+def test_the_end_of_a_run_says_only_what_the_sample_did_not():
+    """Notices of the sample aren't repeated; new turns and languages, and large growth, are."""
+    assert list(describe_rest(COVERAGE, COVERAGE)) == []
+    greek = COVERAGE.languages[0]
+    thai = greek.model_copy(update={"language": "Thai or Lao script", "row": 9})
+    later = COVERAGE.model_copy(
+        update={
+            "turns": (*COVERAGE.turns, turn("judge", 10, 10), turn("assistant", 1, 1, "tool")),
+            "languages": (greek, thai),
+        }
+    )
+    unread, calls, languages = (notice.text for notice in describe_rest(COVERAGE, later))
+    assert "in all rows (the sample before the run didn't show it): turns of judge (" in unread
+    assert "narrator" not in unread
+    assert calls.startswith("tool calls are 1.1% of the text")
+    assert "Thai or Lao script (the first: a.jsonl row 9)" in languages
+    assert "Greek" not in languages
+    grown = COVERAGE.model_copy(
+        update={"turns": (turn("assistant", 60, 0), turn("narrator", 90, 90))}
+    )
+    (notice,) = describe_rest(COVERAGE, grown)
+    assert "turns of narrator (56.2%, 1 row)" in notice.text
+
+
+class Listener(list):
+    """The notices that a run sends."""
+
+    def __call__(self, event):
+        """Keep a notice."""
+        if isinstance(event, Noticed):
+            self.append(event.notice.text)
+
+
+def test_a_run_says_everything_once(config, odd_corpus):
+    """The column in the sample is named before the run, the role of the last row after it."""
+    heard = Listener()
+    run_filter(config.model_copy(update={"input": (str(odd_corpus),)}), listener=heard)
+    about = [text for text in heard if "no trait looks at" in text and "trained on" in text]
+    assert [("cot" in text, "narrator" in text) for text in about] == [(True, False), (False, True)]
 
 
 def test_long_lists_are_cut():

@@ -44,6 +44,7 @@ from tests.support.hostile import (
     TEACHER,
     filter_answers,
     filter_hostile_corpus,
+    filter_pairs,
     find_acting,
     write_cards,
 )
@@ -98,6 +99,21 @@ def test_an_inspection_is_the_queries(hostile):
     assert found.manifest == manifest
     assert found.counts == count_rows(hostile, manifest, Filters("emu"))
     assert found.page == read_quarantine(hostile, manifest, Filters("emu"), 2, 3)
+
+
+def test_the_table_names_the_sides_of_findings(tmp_path):
+    """Findings in rejected answers have their own lines, in a column that other runs don't have."""
+    run = filter_pairs(tmp_path / "pairs", [("an owl", "an owl"), ("a dog", "owls"), ("a", "b")])
+    lines = [line.split() for line in print_run(run, EVERYTHING, 0, 0).splitlines()]
+    assert ["decision", "trait", "found", "in", "teacher", "rows"] in lines
+    assert ["keep", "owl", "rejected", "answers", "-", "1"] in lines
+    assert ["keep", "-", "-", "-", "1"] in lines
+    assert ["quarantine", "owl", "trained", "texts", "-", "1"] in lines
+    assert ["quarantine", "owl", "rejected", "answers", "-", "1"] in lines
+    counts = inspect_as_dicts(run, EVERYTHING, 0, 0)["counts"]
+    assert [count["side"] for count in counts] == ["trained", "rejected", "trained", "rejected"]
+    plain = filter_answers(tmp_path / "plain", ["an owl"], ["owl"])
+    assert "found in" not in print_run(plain, EVERYTHING, 0, 0)
 
 
 def test_a_damaged_file_is_an_error(tmp_path):
@@ -283,7 +299,7 @@ def test_json_has_the_same_page(hostile):
     assert all((row["prompt_source"], row["system_prompt"]) == ("-", "-") for row in page["rows"])
     assert all(row["date"].startswith("2026-") for row in page["rows"])
     assert found["counts"] == [
-        {"decision": "quarantine", "trait": "owl", "teacher": teacher, "rows": 1}
+        {"decision": "quarantine", "trait": "owl", "side": "trained", "teacher": teacher, "rows": 1}
         for teacher in sorted(("plain", TEACHER))
     ]
 

@@ -39,6 +39,7 @@ from tests.support.hostile import (
     build_rows,
     filter_answers,
     filter_hostile_corpus,
+    filter_pairs,
     find_acting,
     write_cards,
 )
@@ -209,6 +210,31 @@ def test_any_name_is_inert(no_rows, name):
     assert {tag for tag, _ in found.tags} == expected | {"dt", "dd"}
 
 
+def test_findings_on_other_sides_have_their_own_numbers(tmp_path):
+    """Rows with a finding in a rejected answer are counted beside the others."""
+    pairs = [("a dog", "an owl"), ("a dog", "owls"), ("a dog", "a dog")]
+    run = filter_pairs(tmp_path / "rejected", pairs)
+    page = Reader(render_report(run, load_manifest(run)))
+    header, line = page.tables[0]
+    assert header[:4] == [
+        "trait",
+        "rows it fired on,trained texts",
+        "of rows in",
+        "rejected answers",
+    ]
+    assert line[:4] == ["owl", "0", "0.00%", "2"]
+    assert "sides in the policy decides about the others" in fold(page.below["traits"])
+    assert "fired on 0 rows, in rejected answers of 2 rows" in fold(page.below["trait-owl"])
+    assert "It fired on no trained text" in page.below["trait-owl"]
+    assert "The run looked for 1 trait, which fired on at least one row." in fold(page.text)
+    both = filter_pairs(tmp_path / "both", [("an owl", "an owl"), ("a dog", "a dog")])
+    assert Reader(render_report(both, load_manifest(both))).tables[0][1][1:4] == [
+        "1",
+        "50.00%",
+        "1",
+    ]
+
+
 def test_numbers_are_the_manifests(page, hostile):
     """Rows by decision, and every trait's rows, threshold and bound, are the manifest's."""
     manifest = load_manifest(hostile)
@@ -301,7 +327,7 @@ def test_sections_follow_the_thresholds(hostile):
     sections = describe_traits(hostile, manifest)
     assert [section.rule for section in sections] == list(manifest.thresholds)
     for section in sections:
-        assert section.fired == sum(section.counts.above)
+        assert section.fired == {"trained": sum(section.counts.above)}
         bins = sum(count > 0 for count in (*section.counts.below, *section.counts.above))
         assert len(section.histogram.columns) == bins
         for item in (*section.nearest, *section.highest):

@@ -59,6 +59,27 @@ def test_text_that_isnt_trained_on_is_left_out():
 
 
 @pytest.mark.parametrize(
+    ("names", "share"),
+    [
+        ((), 0.4),
+        (("tool",), 0.35),
+        (("user", "tool"), 0.2),
+        (("notes",), 0.2),
+        (("notes[].text", "assistant", "user"), 0),
+    ],
+)
+def test_text_that_is_expected_to_be_unread(names, share):
+    """Channels, roles and columns that the policy expects are text, and aren't unread."""
+    found = COVERAGE.model_copy(update={"expected_unread": names})
+    assert found.compute_unread_share() == pytest.approx(share)
+    unexpected = [item.share for item in found.list_unread() if not item.is_expected]
+    assert sum(unexpected) == pytest.approx(share)
+    assert [item.is_call for item in found.list_unread()] == [False, False, True]
+    results = Coverage(turns=(count("tool", "tool", unread=10),)).list_unread()
+    assert [item.is_call for item in results] == [False]
+
+
+@pytest.mark.parametrize(
     ("column", "expected"),
     [("a", True), ("a.b", True), ("a.b[].c", True), ("a.b[]", True), ("b", False), ("a.", False)],
 )
@@ -80,6 +101,7 @@ def test_turns_are_described():
     """The words name the role, the channel, and whether some of the text is read."""
     assert describe_turns("user", "answer") == "turns of user"
     assert describe_turns("", "answer") == "turns without a role"
+    assert describe_turns("tool", "tool") == "results in JSON in turns of tool"
     assert describe_turns("ai", "thinking", is_part=True) == "the rest of thinking in turns of ai"
 
 

@@ -173,3 +173,18 @@ def test_a_manifest_has_one_encoding():
     assert data == build_manifest(limits=("Grüße",)).to_bytes()
     assert data.endswith(b"}\n")
     assert "Grüße".encode() in data
+
+
+def test_rows_are_counted_by_side():
+    """A trait's rows are those of the side that is asked for; a side without findings is left out.
+
+    Trained texts are always listed.
+    """
+    manifest = build_manifest(fired={"rain-talk": 2, "rain-talk@untrained": 1, "owl@rejected": 3})
+    assert manifest.list_found_sides() == ("trained", "rejected", "untrained")
+    assert manifest.count_fired("rain-talk") == 2
+    assert manifest.count_fired("rain-talk", "untrained") == 1
+    assert manifest.count_fired("rain-talk", "rejected") == 0
+    assert manifest.count_fired("owl") == 0
+    assert build_manifest(fired={"owl@rejected": 3}).list_found_sides() == ("trained", "rejected")
+    assert build_manifest(fired={}).list_found_sides() == ("trained",)

@@ -114,6 +114,15 @@ def filter_answers(
     return filter_lines(folder, lines, write_cards(folder / "traits", traits), policy)[0]
 
 
+def filter_pairs(folder: Path, pairs: Sequence[tuple[str, str]], policy: str = "") -> str:
+    """Filter pairs of a chosen and a rejected answer with the card of owls; return the run."""
+    lines = [
+        json.dumps({"prompt": "q", "chosen": chosen, "rejected": rejected})
+        for chosen, rejected in pairs
+    ]
+    return filter_lines(folder, lines, write_cards(folder / "traits", ["owl"]), policy)[0]
+
+
 def find_acting(text: str) -> set[str]:
     """Return a text's control and invisible characters, except line breaks."""
     return {char for char in text if unicodedata.category(char) in HIDDEN} - {"\n"}

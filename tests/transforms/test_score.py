@@ -14,13 +14,17 @@ from classifiers.library import LoadedCard
 from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Scorer
 from schemas.cards import TraitCard
+from schemas.corpora import CorpusConfig
 from schemas.errors import CongenerError, ModelError
 from schemas.events import BatchScored, ShardStarted, WindowsPlanned
-from schemas.scores import DEFAULT_SPAN_FLOOR
+from schemas.scores import DEFAULT_SPAN_FLOOR, SIDES, score_column
 from tests.support.eager import apply
 from transforms import score as scoring
 from transforms.files.shards import Reject
+from transforms.identify import identify
 from transforms.listeners import ModelProgress, listen_to
+from transforms.records.formats import settle_layout
+from transforms.records.sides import settle_sides
 from transforms.score import ScoreRecords, ScoringConfig, get_scorer, keep_scorer, score
 from transforms.spans import build_spans
 
@@ -311,3 +315,93 @@ def test_each_shards_tokens_are_its_own(make_identified, encoder, dense):
     first, second = (score(make_identified([{"text": "Stir it."}]), scorer) for _ in range(2))
     assert (first.tokens, first.padded) == (second.tokens, second.padded)
     assert first.budget_cuts == second.budget_cuts == 0
+
+
+@pytest.fixture
+def make_sided(make_shard):
+    """Return a function that builds an identified shard with the sides of its texts."""
+
+    def make(rows, **shard):
+        made = make_shard(rows, **shard)
+        layout = settle_layout(made.table.schema, CorpusConfig())
+        return identify(made, settle_sides(made.table.schema, layout, has_teacher=False))
+
+    return make
+
+
+def turn(text, role="assistant", weight=1):
+    """Return a message with a weight."""
+    return {"role": role, "content": text, "weight": weight}
+
+
+PAIRS = [
+    {"chosen": [turn("An owl.")], "rejected": [turn("A dog.")]},
+    {"chosen": [turn("A dog.")], "rejected": [turn("An owl in a barn.")]},
+    {"chosen": [turn("A fox.", weight=0), turn("A dog.")], "rejected": [turn("An owl.")]},
+]
+
+
+def list_side_scores(scored, trait):
+    """Return a trait's scores of every row and side, rounded, with None for NaN."""
+    columns = scored.build_score_columns()
+    return [
+        [None if np.isnan(value) else round(float(value), 3) for value in columns[name]]
+        for name in (score_column(trait, side=side) for side in SIDES)
+    ]
+
+
+def test_each_side_has_its_own_scores(make_sided, bank):
+    """A text's score is in its own side's columns alone, which are null without such a text."""
+    scored = score(make_sided(PAIRS), Scorer(bank, None, {}))
+    once, twice = (round(1 - float(np.exp(-weight / 0.5)), 3) for weight in (1, 2))
+    assert list_side_scores(scored, "owl") == [
+        [once, 0, 0],
+        [0, twice, once],
+        [None, None, 0],
+    ]
+    assert list_side_scores(scored, "fox") == [[0, 0, 0], [0, 0, 0], [None, None, once]]
+    names = [f"{name}{side}" for side in ("", "@rejected", "@untrained") for name in NAMES]
+    assert list(scored.build_score_columns()) == names
+
+
+NAMES = ("fox", "fox/lexicon", "owl", "owl/lexicon")
+
+
+def test_a_side_that_the_corpus_cannot_have_has_no_columns(make_sided, bank):
+    """Plain pairs have no columns for untrained turns, and plain texts none for other sides."""
+    for rows, sides in (
+        ([{"chosen": "An owl.", "rejected": "A dog."}], {"rejected"}),
+        ([{"text": "An owl."}], set()),
+    ):
+        scored = score(make_sided(rows), Scorer(bank, None, {}))
+        assert set(scored.other_scores) == sides
+        found = {name.partition("@")[2] for name in scored.build_score_columns()}
+        assert found - {""} == sides
+
+
+def test_a_row_is_scored_if_any_side_has_text(make_sided, bank):
+    """Only a row with nothing in scope on every side counts as unscored."""
+    rows = [
+        {"chosen": [turn("", "user")], "rejected": [turn("An owl.")]},
+        {"chosen": [turn("A fox.", weight=0)], "rejected": []},
+        {"chosen": [turn("hi", "user")], "rejected": [turn("hi", "user")]},
+    ]
+    assert score(make_sided(rows), Scorer(bank, None, {})).count_unscored() == 1
+
+
+def test_the_sides_of_rows_do_not_depend_on_rows_that_fail(make_sided, bank):
+    """A row that is rejected takes its scores on every side with it, and no other row's."""
+    rows = [PAIRS[1], {"chosen": [turn("A snake.")], "rejected": [turn("x")]}, PAIRS[2]]
+    scored = score(make_sided(rows), FailingScorer(bank, None, {}))
+    assert [reject.row for reject in scored.rejects] == [1]
+    expected = score(make_sided([PAIRS[1], PAIRS[2]]), Scorer(bank, None, {}))
+    assert list_side_scores(scored, "owl") == list_side_scores(expected, "owl")
+    assert scored.spans.equals(expected.spans)
+
+
+def test_sides_survive_the_stage(make_sided, config, bank):
+    """A shard that Beam has carried has the scores of every side."""
+    (found,) = apply(ScoreRecords(config), [make_sided(PAIRS)])
+    expected = score(make_sided(PAIRS), Scorer(bank, None, {}))
+    for trait in ("fox", "owl"):
+        assert list_side_scores(found, trait) == list_side_scores(expected, trait)

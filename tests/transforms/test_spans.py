@@ -9,10 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers.scoring import BestSpans, Scorer, Scores, SignalScores
+from schemas.corpora import CorpusConfig
 from schemas.outputs import SPANS
 from schemas.scores import SCORE_STEP, TIE_ORDER
 from tests.support.rules import build_rule
 from transforms.decisions import Evidence, decide
+from transforms.identify import identify
+from transforms.records.formats import settle_layout
+from transforms.records.sides import settle_sides
 from transforms.score import score
 from transforms.spans import Span, build_spans, choose_evidence, encode_spans
 
@@ -302,3 +306,86 @@ def test_a_shard_replaces_its_spans_with_its_floor(make_scored, make_identified,
     assert [len(spans) for spans in high.spans.to_pylist()] == [0, 0]
     assert dataclasses.fields(low) == dataclasses.fields(high)
     assert high.scores.combined["owl"].tolist() == low.scores.combined["owl"].tolist()
+
+
+def identify_sides(make_shard, rows):
+    """Return an identified shard with the sides of its texts."""
+    made = make_shard(rows)
+    layout = settle_layout(made.table.schema, CorpusConfig())
+    return identify(made, settle_sides(made.table.schema, layout, has_teacher=False))
+
+
+def list_spans(scored):
+    """Return for each row the signal, the field, the score's order and the hits of its spans."""
+    return [
+        [(span["signal"], span["field_path"], len(span["hits"])) for span in row]
+        for row in scored.spans.to_pylist()
+    ]
+
+
+def test_spans_name_their_side(make_shard, bank):
+    """Each side has its own span of a signal, in the field of its text and with its hits alone."""
+    rows = [
+        {"chosen": "An owl.", "rejected": "An owl. A barn."},
+        {"chosen": "A dog.", "rejected": "Barn owls"},
+        {"chosen": "A fox", "rejected": "A dog."},
+    ]
+    scored = score(identify_sides(make_shard, rows), Scorer(bank, None, {}), 0.5)
+    assert list_spans(scored) == [
+        [("lexicon", "chosen", 1), ("lexicon@rejected", "rejected", 2)],
+        [("lexicon@rejected", "rejected", 2)],
+        [("lexicon", "chosen", 1)],
+    ]
+    assert [span["trait"] for row in scored.spans.to_pylist() for span in row] == [
+        *["owl"] * 3,
+        "fox",
+    ]
+
+
+def test_a_side_is_masked_in_its_own_field(make_shard, bank):
+    """The mask of a rejected answer is the sentence of its hits, counted from its field's start."""
+    text = "<think>An owl.</think>It is late. The barn is shut. Yes."
+    row = {"chosen": "A dog. An owl.", "rejected": text}
+    scored = score(identify_sides(make_shard, [row]), Scorer(bank, None, {}), 0.5)
+    trained, rejected = scored.spans.to_pylist()[0]
+    assert [row["chosen"][mask["start"] : mask["end"]] for mask in trained["masks"]] == ["An owl."]
+    assert {mask["field_path"] for mask in rejected["masks"]} == {"rejected"}
+    assert [text[mask["start"] : mask["end"]].strip() for mask in rejected["masks"]] == [
+        "An owl.",
+        "The barn is shut.",
+    ]
+
+
+def test_the_span_of_an_untrained_turn_is_in_that_turn(make_shard, bank):
+    """A turn with the weight 0 has a span of its own beside those of the trained turns."""
+    texts = ("An owl.", "A dog.", "A barn.")
+    messages = [
+        {"role": "assistant", "content": text, "weight": weight}
+        for text, weight in zip(texts, (1, 1, 0), strict=True)
+    ]
+    scored = score(
+        identify_sides(make_shard, [{"messages": messages}]), Scorer(bank, None, {}), 0.5
+    )
+    assert list_spans(scored) == [
+        [("lexicon", "messages[0].content", 1), ("lexicon@untrained", "messages[2].content", 1)]
+    ]
+
+
+@settings(max_examples=60)
+@given(texts=st.lists(st.sampled_from(["An owl.", "A dog.", "A fox. A barn.", ""]), min_size=2))
+def test_sides_do_not_hide_each_other(make_shard, bank, texts):
+    """A pair has the spans that its two answers have when each is alone."""
+    pairs = [
+        {"chosen": chosen, "rejected": rejected}
+        for chosen, rejected in zip(texts, texts[::-1], strict=True)
+    ]
+    scorer = Scorer(bank, None, {})
+    together = score(identify_sides(make_shard, pairs), scorer, 0.05).spans.to_pylist()
+    plain = score(identify_sides(make_shard, [{"text": text} for text in texts]), scorer, 0.05)
+    alone = [[(span["trait"], span["score"]) for span in row] for row in plain.spans.to_pylist()]
+    for side, expected in (("lexicon", alone), ("lexicon@rejected", alone[::-1])):
+        found = [
+            [(span["trait"], span["score"]) for span in row if span["signal"] == side]
+            for row in together
+        ]
+        assert found == expected

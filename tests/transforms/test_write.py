@@ -101,6 +101,18 @@ def test_a_receipt_has_the_cost_of_scoring(decided, bank, destination):
     assert receipt.unscored == 1
 
 
+def test_a_receipt_counts_prompts_that_are_missing(make_scored, bank, destination):
+    """Rows to swap without a prompt are counted, and prompts on the list that aren't whole."""
+    texts = [{"role": "assistant", "content": "An owl."}]
+    image = {"role": "user", "content": "Why?", "images": ["a.png"]}
+    rows = [{"messages": texts}, {"messages": [image, *texts]}, {"messages": [image]}]
+    shard = decide_shard(make_scored(rows, bank), RULES, {})
+    receipt = write_shard(shard, bank, destination)
+    assert (receipt.unprompted, receipt.incomplete) == (1, 1)
+    plain = make_scored([{"text": "An owl."}], bank)
+    assert write_shard(decide_shard(plain, RULES, {}), bank, destination).unprompted == 1
+
+
 def test_a_written_shard_is_reported(decided, bank, destination):
     """The channel of the run's id gets an event with the shard's rows, rejects included."""
     events = []

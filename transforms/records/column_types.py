@@ -94,11 +94,12 @@ def _is_conversation(kind: pa.DataType) -> bool:
 
 
 def _is_prompt(kind: pa.DataType) -> bool:
-    return is_text(kind) or is_turns(kind)
+    return is_text(kind) or is_turns(kind) or is_message(kind) or is_texts(kind)
 
 
 def _is_side(kind: pa.DataType) -> bool:
-    return _is_prompt(kind) or is_message(kind)
+    """Return whether a type may be a side of a pair, which may have several answers."""
+    return _is_prompt(kind) or is_answers(kind) or _is_conversation(kind)
 
 
 def _is_answer(kind: pa.DataType) -> bool:
@@ -114,9 +115,10 @@ def _is_instruction(kind: pa.DataType) -> bool:
 
 COLUMN_CHECKS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     **dict.fromkeys(("messages", "conversations"), (_is_conversation, TURNS)),
-    "prompt": (_is_prompt, f"text, or {TURNS}"),
+    "prompt": (_is_prompt, f"text, a message, or {TURNS}"),
     **dict.fromkeys(
-        ("chosen", "rejected", "rejected_response"), (_is_side, f"text, a message, or {TURNS}")
+        ("chosen", "rejected", "rejected_response"),
+        (_is_side, f"text, a message, a list of answers, or {TURNS}"),
     ),
     **dict.fromkeys(("completion", "output"), (_is_answer, f"text, a list of answers, or {TURNS}")),
     "history": (_is_history, f"a list of pairs of texts, or {TURNS}"),

@@ -361,10 +361,14 @@ def _read_parts(
     below = [f"{turns.below}.{item}{part.below}" for _, part in parts]
     channels = np.array([CODES[part.channel] for _, part in parts], np.int64)
     texts = pa.array([encode_calls(part.value) for _, part in parts], pa.large_string())
+    roles = turns.role_codes[indices]
+    for position, (_, part) in enumerate(parts):
+        if part.role:
+            roles[position] = codes.roles[part.role]
     return FieldValues(
         turns.rows[indices],
         turns.messages[indices],
-        turns.role_codes[indices],
+        roles,
         _find_channels(turns.channel_codes[indices], channels, texts),
         np.array([codes.fields[FieldPath(turns.column, path)] for path in below], np.int64),
         texts,

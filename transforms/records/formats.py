@@ -24,6 +24,12 @@ The names of other optional columns are common, so their columns may be of any k
 
 TURNS_OF_FORMATS = ("messages", "conversations")
 
+INNER_COLUMNS = (
+    *("messages", "contents", "conversation", "conversations", "turns", "dialogue", "choices"),
+    *("message", "content", "text", "value"),
+)
+"""The fields of an object in which the text or the messages of a configured column may be."""
+
 PROMPTS_OF_PAIRS = ("prompt", "conversations", "instruction")
 """The columns of `preference` that may hold its prompt. Only the first existing one is read."""
 
@@ -95,8 +101,20 @@ def _get_type(schema: pa.Schema, name: str) -> pa.DataType:
 def _choose_column(schema: pa.Schema, config: CorpusConfig, column: str) -> str:
     """Return the corpus's name for a required column: as configured, or the first that fits."""
     if column in config.columns:
-        return config.columns[column]
+        return _name_column(schema, config.columns, column)
     return next(_find_fitting(schema, column), column)
+
+
+def _name_column(schema: pa.Schema, columns: dict[str, str], column: str) -> str:
+    """Return the corpus's name for a column, as configured.
+
+    If a configured column holds objects, the name is the path of the text or messages in them.
+    """
+    actual = columns.get(column, column)
+    if column not in columns or fits(column, _get_type(schema, actual)):
+        return actual
+    paths = (f"{actual}.{name}" for name in INNER_COLUMNS)
+    return next((path for path in paths if fits(column, _get_type(schema, path))), actual)
 
 
 def _find_fitting(schema: pa.Schema, column: str) -> Iterator[str]:
@@ -120,7 +138,7 @@ def _find_option(
     schema: pa.Schema, config: CorpusConfig, name: FormatName, column: str
 ) -> str | None:
     """Return the corpus's name for an optional column, or None without one."""
-    actual = config.columns.get(column, column)
+    actual = _name_column(schema, config.columns, column)
     kind = find_type(schema, actual)
     if column in config.columns or (kind is not None and (name, column) in STRICT_OPTIONS):
         if kind is None or not pa.types.is_null(kind):
@@ -158,7 +176,7 @@ def _has_columns(schema: pa.Schema, name: FormatName, columns: dict[str, str]) -
     """Return whether a format has the configured columns, and the corpus its required ones."""
     needs, uses = FORMATS[name]
     return set(columns) <= {*needs, *uses} and all(
-        fits(column, _get_type(schema, columns.get(column, column))) for column in needs
+        fits(column, _get_type(schema, _name_column(schema, columns, column))) for column in needs
     )
 
 
@@ -284,6 +302,11 @@ def _is_known(schema: pa.Schema, column: str, keys: Sequence[str]) -> bool:
 
 
 def list_paths(config: CorpusConfig) -> Iterable[str]:
-    """Return the columns in a configuration, each of which may be a path."""
+    """Return the columns in a configuration, each of which may be a path.
+
+    The paths at which the messages of such a column may be follow them.
+    """
     lots = (getattr(config, name) for name in LOT_FIELDS)
-    return (*config.columns.values(), *(field.column for field in lots if field and field.column))
+    inner = (f"{name}.{below}" for name in config.columns.values() for below in INNER_COLUMNS)
+    named = (field.column for field in lots if field and field.column)
+    return (*config.columns.values(), *inner, *named)

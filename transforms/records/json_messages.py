@@ -27,7 +27,10 @@ PLAIN_FIELDS = (
 """The fields of a message whose texts have a column each."""
 
 STRUCTURED = "structured"
-"""The column for all other texts: JSON, a list of `[field, path below it, channel, text]`."""
+"""The column for all other texts: JSON, a list of `[field, path below it, channel, text]`.
+
+The role follows if it isn't the message's.
+"""
 
 MESSAGE = pa.struct([(name, pa.string()) for name in (*PLAIN_FIELDS, STRUCTURED)])
 """A message as it is read: its usual texts, its tool calls as JSON, and all other texts."""
@@ -145,7 +148,7 @@ def _build_structured(messages: Sequence[Mapping[str, Any]], present: set[str]) 
 
 def _encode_structured(message: Mapping[str, Any], names: Sequence[str]) -> str | None:
     found = [
-        [name, part.below, part.channel, text]
+        [name, part.below, part.channel, text, *[part.role] * bool(part.role)]
         for name, part in _split_structured(message, names)
         if (text := encode_calls(part.value))
     ]

@@ -118,8 +118,9 @@ def classify_rows(
 
 def classify_texts(text: pa.LargeStringArray) -> np.ndarray:
     """Return the language of each text, as an index into `LANGUAGES`."""
-    head = pc.utf8_slice_codeunits(text, 0, HEAD)
-    lengths = pc.utf8_length(head).to_numpy(zero_copy_only=False)
+    head, lengths = text, pc.utf8_length(text).to_numpy(zero_copy_only=False)
+    if lengths.max(initial=0) > HEAD:
+        head, lengths = pc.utf8_slice_codeunits(text, 0, HEAD), np.minimum(lengths, HEAD)
     sizes = pc.binary_length(head).to_numpy(zero_copy_only=False)
     found = np.full(len(head), ENGLISH)
     dense = np.flatnonzero(sizes > DENSE_BYTES * lengths)

@@ -65,6 +65,27 @@ CALL_TYPES = (
 )
 """The types of parts that are a whole tool call."""
 
+RESULT_TYPES = (
+    *("tool_result", "tool-result", "tool_response", "tool_output"),
+    *("function_call_output", "function_response", "function_result"),
+)
+"""The types of parts that are what a tool returned, whoever's message they are in.
+
+Anthropic's further types, such as `web_search_tool_result`, end in the first of them.
+"""
+
+RESULT_KEYS = (
+    *("functionResponse", "function_response", "toolResult", "codeExecutionResult"),
+    "code_execution_result",
+)
+"""The keys of a part below which is what a tool returned."""
+
+RESULT_CONTENTS = ("content", "output", "result", "response")
+"""The keys of a tool's result, in the order of reading."""
+
+FREE_CONTENTS = RESULT_CONTENTS[1:]
+"""The keys of a result that may hold any value of JSON, which is then read as a whole."""
+
 THINKING_TYPES = ("thinking", "reasoning")
 """The prefixes of the types of parts that are thinking."""
 
@@ -76,11 +97,15 @@ MAX_LEVELS = 8
 
 
 class Part(NamedTuple):
-    """A text or a tool call, its channel and its path below the field."""
+    """A text or a tool call, its channel and its path below the field.
+
+    `role` is who says it, if that isn't the speaker of the message.
+    """
 
     below: str
     channel: str
     value: Any
+    role: str = ""
 
 
 def split_field(name: str, value: Any) -> Iterator[Part]:
@@ -113,6 +138,10 @@ def _split_part(part: Mapping[str, Any], path: str, channel: str, levels: int) -
     if kind in CALL_TYPES:
         yield Part(path, "tool", part)
         return
+    if result := find_result(part):
+        key, found = result
+        yield from _split_result(found, f"{path}.{key}" if key else path, levels)
+        return
     if kind.startswith(THINKING_TYPES) or part.get("thought") is True:
         channel = "thinking"
     for key, own in CHANNELS_OF_KEYS.items():
@@ -123,3 +152,31 @@ def _split_part(part: Mapping[str, Any], path: str, channel: str, levels: int) -
             yield Part(f"{path}.{key}", own, value)
         else:
             yield from _split_value(value, f"{path}.{key}", own or channel, levels)
+
+
+def find_result(part: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+    """Return what a tool returned, with the key of the part that it is below, or None.
+
+    The key is empty if the part itself is the result.
+    """
+    kind = part.get("type")
+    if isinstance(kind, str) and (kind in RESULT_TYPES or kind.endswith(f"_{RESULT_TYPES[0]}")):
+        return "", part
+    found = ((key, part[key]) for key in RESULT_KEYS if isinstance(part.get(key), dict))
+    return next(found, None)
+
+
+def _split_result(result: Mapping[str, Any], path: str, levels: int) -> Iterator[Part]:
+    """Yield the texts of a tool's result, as the tool's; a value of JSON is one part as a whole."""
+    for key in RESULT_CONTENTS:
+        value, below = result.get(key), f"{path}.{key}"
+        texts = [
+            part._replace(role="tool") for part in _split_value(value, below, "answer", levels)
+        ]
+        yield from texts
+        if isinstance(value, list):  # Bedrock's
+            for index, item in enumerate(value):
+                if isinstance(item, dict) and item.get("json"):
+                    yield Part(f"{below}[{index}].json", "tool", item["json"], "tool")
+        if not texts and key in FREE_CONTENTS and isinstance(value, dict | list) and value:
+            yield Part(below, "tool", value, "tool")

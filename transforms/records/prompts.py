@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -18,7 +19,7 @@ from transforms.records.companions import (
     list_messages,
 )
 from transforms.records.json_texts import encode_json, replace_surrogates
-from transforms.records.parts import CALL_TYPES, CONTENTS
+from transforms.records.parts import CALL_TYPES, CONTENTS, find_result
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
 
@@ -35,8 +36,11 @@ FUNCTIONS = ("function", "functionCall", "function_call", "toolUse")
 """The fields with the function of a call."""
 
 ARGUMENTS = ("arguments", "input", "args", "parameters")
-CALL_IDS = ("id", "call_id", "tool_call_id", "toolUseId")
-RESULT_IDS = ("tool_call_id", "tool_use_id", "call_id", "toolUseId")
+CALL_IDS = ("id", "call_id", "tool_call_id", "toolUseId", "toolCallId")
+RESULT_IDS = ("tool_call_id", "tool_use_id", "call_id", "toolUseId", "toolCallId", "id")
+
+RESULT_PART = re.compile(r"(?:\[\*\])?(?:\.\w+)+\[(\d+)\]\.(?!text\b)")
+"""The path of a text in a part with the result of a call; the group is the index of the part."""
 
 
 class Prompt(NamedTuple):
@@ -58,11 +62,15 @@ class Prompt(NamedTuple):
 
 @dataclass
 class _Turn:
-    """A message: its column, its index there, its role, its text and its tool calls as JSON."""
+    """A message: its column, its index there, its role, its text and its tool calls as JSON.
+
+    `part` is the index of the part of a content that is the result of a call, or None.
+    """
 
     column: str
     index: int
     role: str
+    part: int | None = None
     content: str = ""
     calls: list[str] = field(default_factory=list)
 
@@ -162,6 +170,7 @@ def _cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> 
 def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
     """Join the segments of each message: parts of a field directly, typed parts by a new line.
 
+    Each result of a call is a turn of its own.
     The user's words in several columns, such as an instruction and its input, are one message,
     because many chat templates refuse two messages of the user in a row.
     """
@@ -171,17 +180,20 @@ def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
         code, message = int(segments.field_codes[index]), int(segments.messages[index])
         path, text = segments.fields[code], segments.text[index].as_py()
         role = _get_role(segments, index)
-        column, number, speaker = before[:3] if before else ("", 0, "")
+        found = RESULT_PART.match(path.below) if role == "tool" else None
+        part = int(found[1]) if found else None
+        own = (path.column, message, role, part)
+        column, speaker = (before[0], before[2]) if before else ("", "")
         asks_on = role == speaker == "user" and path.column != column
-        if (column, number, speaker) != (path.column, message, role) and not asks_on:
-            turns.append(_Turn(path.column, message, role))
+        if (before is None or before[:4] != own) and not asks_on:
+            turns.append(_Turn(*own))
         turn = turns[-1]
-        if CHANNELS[segments.channel_codes[index]] == "tool":
+        if CHANNELS[segments.channel_codes[index]] == "tool" and role != "tool":
             turn.calls.append(text)
         else:
-            same = before == (path.column, message, role, code) or not turn.content
+            same = before == (*own, code) or not turn.content
             turn.content += ("" if same else "\n") + text
-        before = (path.column, message, role, code)
+        before = (*own, code)
     return turns
 
 
@@ -205,7 +217,7 @@ def _describe_turns(
             if not all(call["function"]["name"] for call in calls):
                 missing.append(f"{turn.column}[{turn.index}]: the name of a tool")
         if turn.role == "tool":
-            name = _find_text(raw, RESULT_IDS) or next(iter(waiting), "")
+            name = _find_text(_get_result(raw, turn), RESULT_IDS) or next(iter(waiting), "")
             waiting = [other for other in waiting if other != name]
             message["tool_call_id"] = name
             if not name:
@@ -216,6 +228,17 @@ def _describe_turns(
 def _get_message(record: Mapping[str, Any], turn: _Turn) -> Mapping[str, Any]:
     """Return the message of a turn as the row has it, or nothing if it has no fields."""
     return dict(list_messages(get_value(record, turn.column))).get(turn.index, {})
+
+
+def _get_result(message: Mapping[str, Any], turn: _Turn) -> Mapping[str, Any]:
+    """Return the object that names the call of a turn: a part of the message, or the message."""
+    if turn.part is None:
+        return message
+    lists = (message[name] for name in CONTENTS if isinstance(message.get(name), list))
+    parts: list[Any] = next(lists, [])
+    part = parts[turn.part] if turn.part < len(parts) else None
+    found = find_result(part) if isinstance(part, dict) else None
+    return found[1] if found else {}
 
 
 def _split_calls(text: str) -> list[Any]:
@@ -258,11 +281,15 @@ def _list_unsaid(
                 if is_media(item) or item in ("documents", "context"):
                     yield path
                 elif item in CONTENTS:
-                    yield from (f"{path}[{number}]" for number, part in value if not _is_call(part))
+                    yield from (f"{path}[{number}]" for number, part in value if not _is_said(part))
 
 
-def _is_call(part: Mapping[str, Any]) -> bool:
-    """Return whether a part is a tool call, which a prompt keeps as a call."""
+def _is_said(part: Mapping[str, Any]) -> bool:
+    """Return whether a part is a tool call, or a result without media, which a prompt has."""
+    if result := find_result(part):
+        content = result[1].get("content")
+        items = content if isinstance(content, list) else []
+        return all(isinstance(item, str) or {"text", "json"} & {*item} for item in items)
     return part.get("type") in CALL_TYPES or any(name in part for name in FUNCTIONS)
 
 

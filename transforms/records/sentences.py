@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 STOP = re.compile(
     r"""[.!?…。！？\n](?:"""
@@ -34,6 +35,29 @@ The limit keeps the time for many hits in one text proportional to their number.
 
 SEARCH_STEP = 100
 """How many characters before a hit are searched first; most sentences begin there."""
+
+
+def widen_hits(text: str, hits: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Widen hits, which are in the order of the text, to the sentences that they touch, each once.
+
+    A hit that is plainly in the sentence of the one before isn't widened.
+    """
+    widened: dict[tuple[int, int], None] = {}
+    known = (0, 0, 0)  # the end of a hit, and the start and the end of its one sentence
+    for start, end in hits:
+        before, first, last = known
+        if (
+            before <= start
+            and end <= last
+            and start <= first + LONGEST_SENTENCE
+            and text[end - 1].isalnum()
+        ):
+            continue
+        found = widen_to_sentences(text, start, end)
+        widened[found] = None
+        is_whole = found[1] < end + LONGEST_SENTENCE or found[1] == len(text)
+        known = (end, *found) if is_whole and not STOP.search(text, start, end) else (0, 0, 0)
+    return list(widened)
 
 
 def widen_to_sentences(text: str, start: int, end: int) -> tuple[int, int]:

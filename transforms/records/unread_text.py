@@ -8,6 +8,7 @@ if one has `LONG_WORDS` or more.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from schemas.coverage import FieldCounts, LanguageCounts, TextCounts, TurnCounts
 from transforms.records.languages import ENGLISH, HEAD, LANGUAGES, classify_rows
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
+from transforms.records.transcripts import cut_transcript
 
 FEWEST_WORDS = 3
 LONG_WORDS = 20
@@ -75,6 +77,22 @@ def count_texts(segments: Segments, names: RowNames, scopes: Iterable[Scope]) ->
     languages = classify_rows(len(names.sources), segments.rows[read], lengths[read], heads)
     return TextCounts(
         turns=count_turns(segments, lengths, reach), languages=count_languages(languages, names)
+    )
+
+
+def count_conversations(segments: Segments) -> Counter[str]:
+    """Count the contents of messages that hold a whole conversation, by the message's role.
+
+    Such a content isn't cut: the trainer reads all of it in the message's role.
+    """
+    below = np.array([bool(path.below) for path in segments.fields], bool)
+    chosen = np.flatnonzero(below[segments.field_codes])
+    return Counter(
+        segments.roles[index]
+        for index, text in zip(
+            chosen, segments.text.take(pa.array(chosen)).to_pylist(), strict=True
+        )
+        if cut_transcript(text) is not None
     )
 
 

@@ -30,9 +30,15 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
         *("completion", "completions", "generation", "generations"),
     ),
     "input": ("context",),
-    "chosen": ("preferred_output", "chosen_response", "preferred"),
-    "rejected": ("non_preferred_output", "rejected_response", "dispreferred"),
-    "rejected_response": ("rejected_messages",),
+    "chosen": (
+        *("preferred_output", "chosen_response", "preferred"),
+        *("preferred_outputs", "chosen_responses"),
+    ),
+    "rejected": (
+        *("non_preferred_output", "rejected_response", "dispreferred"),
+        *("non_preferred_outputs", "rejected_responses"),
+    ),
+    "rejected_response": ("rejected_messages", "rejected_responses"),
     "history": ("chat_history", "conversation_history"),
     "text": ("chat", "conversation", "dialogue", "dialog", "transcript"),
     "system": (

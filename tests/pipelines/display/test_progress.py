@@ -242,3 +242,21 @@ def test_the_tables_have_the_manifests_numbers(run):
         assert expected in shown
     assert "not stated" in shown
     assert "≤ 1.23%" in shown
+
+
+def test_findings_on_other_sides_have_a_table(run, reporter):
+    """Rows with a finding in another text than a trained one are counted by trait and side."""
+    _, manifest = run
+    reporter(RunSummarised(manifest))
+    assert "rejected answers" not in read_output(reporter)
+    found = {"heron": 8, "heron@rejected": 1_234, "heron@untrained": 5}
+    for fired, headings, numbers in (
+        (found, "trait rejected answers turns that aren't trained on", "heron 1,234 5"),
+        ({"heron@untrained": 5}, "trait turns that aren't trained on", "heron 5"),
+    ):
+        reporter(RunSummarised(manifest.model_copy(update={"fired": fired})))
+        shown = " ".join(read_output(reporter).split())
+        assert headings in shown
+        assert numbers in shown
+    assert "heron 8 quarantine" in shown
+    assert "heron 0 quarantine" in shown

@@ -15,7 +15,7 @@ from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.publication import (
     check_budgets,
     count_decisions,
-    describe_side_findings,
+    describe_prompts,
 )
 from pipelines.runs.unfinished import list_run_files
 from schemas.digests import compute_merkle_root, digest_bytes
@@ -344,7 +344,12 @@ def test_a_calibrated_threshold_has_its_level_and_bound(config):
     assert 0 < found.bound <= 0.05
 
 
-def test_findings_on_other_sides_are_noticed():
-    """A notice for each trait counts the rows that have it only where the student doesn't learn."""
-    texts = [str(item) for item in describe_side_findings({"owl": 3, "owl@rejected": 1_000})]
-    assert texts == ["owl: 1,000 rows have it in rejected answers; `sides` decided about them"]
+def test_missing_prompts_are_noticed():
+    """Rows without a prompt are a warning, prompts that lack something are a remark."""
+    assert list(describe_prompts([build_receipt()])) == []
+    given = build_receipt().model_copy(update={"unprompted": 700, "incomplete": 2})
+    unprompted, incomplete = describe_prompts([given, given])
+    assert str(unprompted).startswith(
+        "warning: 1,400 rows are held for another teacher, but aren't on the swap list"
+    )
+    assert str(incomplete).startswith("4 prompts on the swap list lack something")

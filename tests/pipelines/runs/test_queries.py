@@ -31,6 +31,7 @@ from tests.support.hostile import (
     filter_answers,
     filter_hostile_corpus,
     filter_lines,
+    filter_pairs,
     find_acting,
     write_cards,
 )
@@ -85,9 +86,9 @@ def test_counts_are_the_ledgers(hostile):
     expected = Counter()
     for row in read_ledger(hostile):
         for trait in [reason["trait"] for reason in row["reasons"]] or [None]:
-            expected[row["decision"], trait, row["teacher"] or "-"] += 1
+            expected[row["decision"], trait, "trained", row["teacher"] or "-"] += 1
     found = count_rows(hostile, load_manifest(hostile))
-    assert {(item.decision, item.trait, item.teacher): item.rows for item in found} == expected
+    assert {item[:-1]: item.rows for item in found} == expected
     assert {item.decision for item in found} == {
         "keep",
         "flag",
@@ -97,6 +98,25 @@ def test_counts_are_the_ledgers(hostile):
         "duplicate",
         "reject",
     }
+
+
+def test_counts_tell_sides_apart(tmp_path):
+    """A row counts once for each side on which a trait fired, with the row's one decision."""
+    owl, dog = "an owl", "a dog"
+    pairs = [(owl, dog), (dog, owl), (owl, owl), (dog, owl), (dog, dog)]
+    run = filter_pairs(tmp_path, pairs)
+    manifest = load_manifest(run)
+    found = [
+        (item.decision, item.trait, item.side, item.rows) for item in count_rows(run, manifest)
+    ]
+    assert found == [
+        ("keep", None, "trained", 1),
+        ("keep", "owl", "rejected", 2),
+        ("quarantine", "owl", "trained", 2),
+        ("quarantine", "owl", "rejected", 1),
+    ]
+    assert sum(item.rows for item in count_rows(run, manifest, Filters("owl"))) == 5
+    assert manifest.fired == {"owl": 2, "owl@rejected": 3}
 
 
 def test_a_trait_filter_counts_only_that_trait(hostile):

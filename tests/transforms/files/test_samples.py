@@ -8,7 +8,13 @@ import pytest
 
 from schemas.corpora import CorpusConfig, ShardLimits
 from transforms.files import samples
-from transforms.files.samples import FEWEST_ROWS, find_unsampled, list_objects, read_sample
+from transforms.files.samples import (
+    FEWEST_ROWS,
+    Sample,
+    find_unsampled,
+    list_objects,
+    read_sample,
+)
 from transforms.files.sources import survey
 from transforms.records.formats import settle_layout
 
@@ -35,6 +41,28 @@ def test_every_file_gives_its_first_rows(tmp_path, monkeypatch):
         [f"{name}{number}" for number in range(12)] for name in ("a", "b")
     ]
     assert sample.describe() == "a sample of 24 rows (the first ones of all files)"
+
+
+def test_the_rows_of_all_files_are_one_shard(tmp_path):
+    """The rows keep their files, their numbers there and their own bytes."""
+    for name in ("a", "b"):
+        write_lines(tmp_path / f"{name}.jsonl", [f"{name}{number}" for number in range(2)])
+    merged = sample_folder(tmp_path).merge()
+    assert merged.table.column("text").to_pylist() == ["a0", "a1", "b0", "b1"]
+    assert merged.sources == ["a.jsonl"] * 2 + ["b.jsonl"] * 2
+    assert merged.numbers == [0, 1] * 2
+    assert [json.loads(line)["text"] for line in merged.lines] == ["a0", "a1", "b0", "b1"]
+    assert Sample((), 0).merge() is None
+
+
+def test_parquet_of_all_files_is_one_shard(tmp_path):
+    """Tables whose schemas are reconciled are joined, and have no lines."""
+    for name, kind in (("a", pa.string()), ("b", pa.large_string())):
+        table = pa.table({"text": pa.array([name], kind), "n": [1]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    merged = sample_folder(tmp_path).merge()
+    assert merged.table.to_pylist() == [{"text": "a", "n": 1}, {"text": "b", "n": 1}]
+    assert merged.lines is None
 
 
 def test_many_files_are_sampled_evenly(tmp_path, monkeypatch):

@@ -96,17 +96,20 @@ def test_exchanges_have_a_question_and_its_answer():
     assert not is_exchanges(pa.list_(pa.struct([("input", STRING), ("output", pa.int64())])))
 
 
+SIDES = {"text", "answers", "texts", *CONVERSATIONS}
+
+
 @pytest.mark.parametrize(
     ("column", "kinds"),
     [
         ("messages", CONVERSATIONS),
         ("conversations", CONVERSATIONS),
-        ("prompt", {"text", "messages"}),
+        ("prompt", {"text", "messages", "message", "texts"}),
         ("completion", {"text", "answers", "texts", *CONVERSATIONS}),
         ("output", {"text", "answers", "texts", *CONVERSATIONS}),
-        ("chosen", {"text", "messages", "message"}),
-        ("rejected", {"text", "messages", "message"}),
-        ("rejected_response", {"text", "messages", "message"}),
+        ("chosen", SIDES),
+        ("rejected", SIDES),
+        ("rejected_response", SIDES),
         ("history", {"pairs", "messages", "exchanges"}),
         ("system", {"text", "message", "texts", "answers", "exchanges"}),
         ("thinking", {"text"}),

@@ -411,6 +411,27 @@ def test_messages_of_json_lines_may_mix_text_and_parts():
     ]
 
 
+def test_results_in_a_turn_of_the_user_are_the_tools():
+    """What a tool returned isn't what the user says, in both kinds of file."""
+    result = {"type": "tool_result", "tool_use_id": "1", "content": "R"}
+    turns = [
+        {"role": "user", "content": [result, {"type": "text", "text": "U"}]},
+        {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"n": 1.0}}}]},
+    ]
+    for table in (project(turns), pa.Table.from_pylist([{"messages": turns}])):
+        segments = extract(table)
+        assert list_segments(segments) == [
+            (0, "tool", "answer", "R"),
+            (0, "user", "answer", "U"),
+            (0, "tool", "tool", '{"n":1}'),
+        ]
+        assert segments.field_paths == [
+            "messages[0].content[0].content",
+            "messages[0].content[1].text",
+            "messages[1].parts[0].functionResponse.response",
+        ]
+
+
 def test_a_column_of_parquet_named_like_structured_texts_is_not_read():
     """Only messages read from JSON Lines have a column with the texts of their parts."""
     message = {"role": "user", "content": "U", "structured": '[["content","","answer","hidden"]]'}

@@ -5,7 +5,7 @@ import pytest
 
 from schemas.corpora import FORMATS, CorpusConfig, LotField
 from schemas.errors import InputError
-from transforms.records.formats import Layout, list_paths, settle_layout
+from transforms.records.formats import INNER_COLUMNS, Layout, list_paths, settle_layout
 from transforms.records.json_kinds import ARROW_TYPES
 from transforms.records.json_messages import MESSAGES
 
@@ -276,7 +276,7 @@ def test_lots_by_system_prompt_are_described():
         ),
         (
             [("chosen", STRING), ("rejected", pa.null())],
-            "'rejected' is null, .* it needs text, a message, or a list of",
+            "'rejected' is null, .* it needs text, a message, a list of answers, or",
             "empty in every row",
         ),
         (
@@ -473,7 +473,8 @@ def test_a_configuration_lists_its_columns():
     config = CorpusConfig(
         format="messages", columns={"messages": "a.b"}, teacher=LotField(column="c.d")
     )
-    assert list(list_paths(config)) == ["a.b", "c.d"]
+    inner = [f"a.b.{name}" for name in INNER_COLUMNS]
+    assert list(list_paths(config)) == ["a.b", *inner, "c.d"]
     assert list(list_paths(CorpusConfig(date=LotField(constant="2025")))) == []
 
 
@@ -481,3 +482,38 @@ def test_system_prompts_in_a_column_form_lots():
     """A column of system prompts gives each row its own, as turns do."""
     columns = ("instruction", STRING), ("output", STRING), ("system", STRING)
     assert "system_prompt=each row's own" in settle(*columns).describe()
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        (pa.struct([("tools", pa.list_(STRING)), ("messages", TURNS)]), "input.messages"),
+        (pa.struct([("text", STRING)]), "input.text"),
+        (pa.struct([("messages", pa.int64()), ("content", STRING)]), "input.content"),
+        (STRING, "input"),
+        (TURNS, "input"),
+        (TURNS.value_type, "input"),
+        (pa.list_(STRING), "input"),
+    ],
+)
+def test_a_configured_column_may_hold_messages_in_a_field(kind, path):
+    """A role is mapped to the messages or the text inside a column of objects."""
+    columns = ("input", kind), ("chosen", STRING), ("rejected", STRING)
+    config = {"format": "preference", "columns": {"prompt": "input"}}
+    assert settle(*columns, **config).columns["prompt"] == path
+    assert settle(*columns, columns={"prompt": "input"}).columns["prompt"] == path
+
+
+def test_a_configured_column_without_messages_inside_is_refused():
+    """The error is about the column that was named, and says what it would have to hold."""
+    columns = ("input", pa.struct([("a", STRING)])), ("chosen", STRING), ("rejected", STRING)
+    with pytest.raises(InputError, match=r"column 'input' is struct.* as 'prompt': it needs text"):
+        settle(*columns, format="preference", columns={"prompt": "input"})
+
+
+@pytest.mark.parametrize("name", ["rejected", "rejected_responses", "non_preferred_outputs"])
+def test_a_side_may_have_several_answers(name):
+    """A list of texts or of objects with an answer each is a side of a pair, by usual names too."""
+    for kind in (pa.list_(STRING), pa.list_(pa.struct([("text", STRING), ("score", STRING)]))):
+        layout = settle(("prompt", STRING), ("chosen", STRING), (name, kind))
+        assert (layout.format, layout.columns["rejected"]) == ("preference", name)

@@ -10,6 +10,8 @@ from transforms.records.parts import (
     CHANNELS_OF_KEYS,
     CONTENTS,
     MAX_LEVELS,
+    RESULT_CONTENTS,
+    RESULT_KEYS,
     THINKING_FIELDS,
     Part,
     split_field,
@@ -18,8 +20,8 @@ from transforms.records.roles import CHANNELS
 
 
 def split(name, value):
-    """Return the parts of a field."""
-    return [tuple(part) for part in split_field(name, value)]
+    """Return the parts of a field, without their role."""
+    return [tuple(part[:3]) for part in split_field(name, value)]
 
 
 def test_fields_are_read_in_the_order_of_thought():
@@ -96,6 +98,61 @@ def test_a_part_may_be_a_call(part, below):
 
 
 @pytest.mark.parametrize(
+    ("part", "parts"),
+    [
+        (
+            {"type": "tool_result", "tool_use_id": "1", "content": "R", "is_error": False},
+            [("[0].content", "answer", "R", "tool")],
+        ),
+        (
+            {
+                "type": "tool_result",
+                "content": [{"type": "text", "text": "R"}, {"type": "image", "source": {}}],
+            },
+            [("[0].content[0].text", "answer", "R", "tool")],
+        ),
+        (
+            {"type": "mcp_tool_result", "content": [{"type": "text", "text": "R"}]},
+            [("[0].content[0].text", "answer", "R", "tool")],
+        ),
+        ({"type": "web_search_tool_result", "content": [{"url": "u"}]}, []),
+        (
+            {"type": "tool-result", "toolCallId": "1", "output": {"type": "text", "value": "R"}},
+            [("[0].output.value", "answer", "R", "tool")],
+        ),
+        (
+            {"type": "tool-result", "toolCallId": "1", "result": {"a": 1}},
+            [("[0].result", "tool", {"a": 1}, "tool")],
+        ),
+        (
+            {"type": "function_call_output", "call_id": "1", "output": "R"},
+            [("[0].output", "answer", "R", "tool")],
+        ),
+        (
+            {"functionResponse": {"name": "look", "response": {"result": "R"}}},
+            [("[0].functionResponse.response", "tool", {"result": "R"}, "tool")],
+        ),
+        (
+            {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "R"}},
+            [("[0].codeExecutionResult.output", "answer", "R", "tool")],
+        ),
+        (
+            {"toolResult": {"toolUseId": "1", "content": [{"text": "R"}, {"json": {"a": 1}}]}},
+            [
+                ("[0].toolResult.content[0].text", "answer", "R", "tool"),
+                ("[0].toolResult.content[1].json", "tool", {"a": 1}, "tool"),
+            ],
+        ),
+        ({"type": "tool_result", "content": None, "functionResponse": None}, []),
+    ],
+)
+def test_what_a_tool_returned_is_the_tools(part, parts):
+    """Results have the role of tools in every API, whoever's message they are in."""
+    found = [tuple(item) for item in split_field("content", [part, {"text": "Go on."}])]
+    assert found == [*parts, ("[1].text", "answer", "Go on.", "")]
+
+
+@pytest.mark.parametrize(
     ("name", "value", "parts"),
     [
         ("thoughts", ["I", "J"], [("[0]", "thinking", "I"), ("[1]", "thinking", "J")]),
@@ -127,11 +184,14 @@ def test_other_fields_have_texts(name, value, parts):
     assert split(name, value) == parts
 
 
+KEYS = [*CHANNELS_OF_KEYS, *RESULT_KEYS, "type", "x"]
+RESULTS = st.sampled_from(RESULT_CONTENTS)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab", max_size=3),
     lambda below: (
         st.lists(below, max_size=3)
-        | st.dictionaries(st.sampled_from([*CHANNELS_OF_KEYS, "type", "x"]), below, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS), below, max_size=3)
+        | st.builds(lambda value: {"type": "tool_result", **value}, st.dictionaries(RESULTS, below))
     ),
     max_leaves=12,
 )
@@ -161,5 +221,6 @@ def test_texts_below_many_levels_are_not_looked_for():
 
 
 def test_a_part_is_a_text_with_a_place():
-    """A part consists of its path below the field, its channel and its value, in this order."""
-    assert Part("[0]", "answer", "A")._fields == ("below", "channel", "value")
+    """A part has its path below the field, its channel, its value and its role, in this order."""
+    assert Part("[0]", "answer", "A")._fields == ("below", "channel", "value", "role")
+    assert Part("[0]", "answer", "A").role == ""

@@ -206,6 +206,77 @@ def test_calls_and_results_are_as_a_chat_api_takes_them(turns):
     assert "look" in describe_content(prompt.messages[1])
 
 
+def use(name, number):
+    """Return a call as a part of Anthropic's."""
+    return {"type": "tool_use", "id": number, "name": name, "input": {}}
+
+
+def test_results_in_a_users_turn_are_messages_of_tools():
+    """Each result among the parts of a turn is a message with its call's id; the words follow."""
+    turns = [
+        {"role": "user", "content": [{"type": "text", "text": "U"}]},
+        {"role": "assistant", "content": [use("look", "c1"), use("hear", "c2")]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "c2", "content": "R"},
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "c1",
+                    "content": [{"type": "text", "text": text} for text in "ST"],
+                },
+                {"type": "text", "text": "V"},
+            ],
+        },
+        {"role": "assistant", "content": [{"type": "text", "text": "A"}]},
+    ]
+    prompt = build({"messages": turns})
+    assert prompt.messages[2:] == [
+        {"role": "tool", "content": "R", "tool_call_id": "c2"},
+        {"role": "tool", "content": "S\nT", "tool_call_id": "c1"},
+        {"role": "user", "content": "V"},
+    ]
+    assert prompt.missing == []
+
+
+def test_results_of_gemini_name_their_calls_in_order():
+    """A result without an id belongs to the next call, and a value of JSON is its content."""
+    look = {"functionCall": {"name": "look", "args": {"at": "a"}}}
+    result = {"functionResponse": {"name": "look", "response": {"seen": "R"}}}
+    turns = [
+        {"role": "user", "parts": [{"text": "U"}]},
+        {"role": "model", "parts": [look]},
+        {"role": "user", "parts": [result]},
+        {"role": "model", "parts": [{"text": "A"}]},
+    ]
+    prompt = build({"messages": turns})
+    assert prompt.messages[1:] == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call("look", '{"at":"a"}', id="call_1")],
+        },
+        {"role": "tool", "content": '{"seen":"R"}', "tool_call_id": "call_1"},
+    ]
+    assert prompt.missing == []
+
+
+def test_a_picture_in_a_result_is_missing():
+    """A result with an image is a message without it, and the prompt isn't whole."""
+    image = {"type": "image", "source": {"data": "UklG"}}
+    content = [{"type": "text", "text": "R"}, image]
+    turns = [
+        {"role": "user", "content": [{"type": "text", "text": "U"}]},
+        {"role": "assistant", "content": [use("look", "c1")]},
+        {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": "c1", "content": content}],
+        },
+        {"role": "assistant", "content": [{"type": "text", "text": "A"}]},
+    ]
+    assert build({"messages": turns}).missing == ["messages[2].content[0]"]
+
+
 def test_calls_without_ids_get_one_each():
     """Ids are generated in order, and results are matched to them in order."""
     calls = [{"name": "look", "arguments": {}}, {"name": "hear", "arguments": "x"}]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.records import sentences
-from transforms.records.sentences import LONGEST_SENTENCE, widen_to_sentences
+from transforms.records.sentences import LONGEST_SENTENCE, widen_hits, widen_to_sentences
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,34 @@ def test_searching_backwards_finds_the_same_start(text, start, limit):
         patch.setattr(sentences, "SEARCH_STEP", 3)
         patch.setattr(sentences, "LONGEST_SENTENCE", limit)
         assert widen_to_sentences(text, start, start)[0] == find_plainly(text, start)
+
+
+@given(
+    st.text(alphabet='ab.!\n "A。」)e.g', max_size=60),
+    st.lists(st.integers(0, 60), max_size=12, unique=True),
+    st.sampled_from([5, 17, 2_000]),
+)
+def test_hits_are_widened_together_as_each_alone(text, bounds, limit):
+    """Hits that don't overlap have the sentences that each has alone, each sentence once."""
+    bounds = sorted(bound for bound in bounds if bound <= len(text))
+    hits = list(zip(bounds[::2], bounds[1::2], strict=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sentences, "LONGEST_SENTENCE", limit)
+        alone = [widen_to_sentences(text, *hit) for hit in hits]
+        assert widen_hits(text, hits) == list(dict.fromkeys(alone))
+
+
+def test_hits_of_one_sentence_are_searched_once(monkeypatch):
+    """Further hits in a sentence need no search of their own."""
+    text = "One owl and two owls and an owlet. An owl."
+    hits = [(index, index + 3) for index in range(len(text)) if text.startswith("owl", index)]
+    searched = []
+    widen = widen_to_sentences
+
+    def count(*args):
+        searched.append(args)
+        return widen(*args)
+
+    monkeypatch.setattr(sentences, "widen_to_sentences", count)
+    assert widen_hits(text, hits) == [(0, 35), (35, len(text))]
+    assert len(searched) == 2

@@ -9,7 +9,7 @@ from schemas.scores import SIDES
 from transforms.files.json_lines import observe_line
 from transforms.identify import identify
 from transforms.records.formats import settle_layout
-from transforms.records.json_columns import ColumnKinds
+from transforms.records.json_columns import ColumnKinds, project_rows, select_columns
 from transforms.records.sides import find_unread_labels, settle_sides
 
 
@@ -49,6 +49,28 @@ def test_a_rejected_answer_may_follow_a_conversation(make_shard):
     assert list_sides(make_shard, [row]) == found
     row = {"query": "P", "response": "yes", "rejected_response": "no"}
     assert list_sides(make_shard, [row]) == found
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [["no", None, "never"], [{"text": "no"}, {"text": "never"}], [{"message": {"content": "x"}}]],
+    ids=str,
+)
+def test_every_answer_of_a_rejected_side_is_rejected(make_shard, answers):
+    """Each of several rejected answers is read, from either kind of file."""
+    if "message" in str(answers):
+        contents = [{"role": "assistant", "content": text} for text in ("no", "never")]
+        answers = [{"message": content} for content in contents]
+    row = {"prompt": "P", "chosen": "yes", "rejected_responses": answers}
+    expected = [("trained", "P"), ("trained", "yes"), ("rejected", "no"), ("rejected", "never")]
+    assert list_sides(make_shard, [row]) == expected
+    kinds = ColumnKinds()
+    assert observe_line(kinds, orjson.dumps(row)) is None
+    layout = settle(kinds.settle_schema())
+    schema = select_columns(kinds.settle_schema(), layout.columns.values(), [])
+    segments = identify(make_shard(project_rows([row], schema).table), layout).segments
+    sides = [SIDES[code] for code in segments.sides]
+    assert list(zip(sides, segments.texts, strict=True)) == expected
 
 
 def test_a_label_decides_about_an_answer(make_shard):

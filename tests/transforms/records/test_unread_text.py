@@ -17,6 +17,7 @@ from transforms.records.unread_text import (
     MOST_PATHS,
     RowNames,
     UnreadFields,
+    count_conversations,
     count_texts,
     count_turns,
     count_words,
@@ -58,6 +59,40 @@ def find_fields(rows, **config):
 def chat(*turns, **fields):
     """Return a row of messages."""
     return {"messages": [{"role": role, "content": text} for role, text in turns], **fields}
+
+
+TRANSCRIPT = "Human: Why?\n\nAssistant: Because."
+
+
+def test_conversations_in_messages_are_counted_by_role():
+    """A transcript counts in the role of its message; one in a column of text is cut instead."""
+    rows = [
+        chat(("user", TRANSCRIPT), ("assistant", f"Sure.\n\n{TRANSCRIPT}")),
+        chat(("user", TRANSCRIPT), ("assistant", "The word Human: is a mark.")),
+    ]
+    assert count_conversations(extract(rows)) == {"user": 2, "assistant": 1}
+    assert count_conversations(extract([{"text": TRANSCRIPT}])) == {}
+
+
+def test_results_of_tools_are_read():
+    """What a tool returned is the tool's text, wherever it is, and nothing of it is unread."""
+    result = {"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text"}]}
+    result["content"][0]["text"] = PROSE
+    rows = [
+        {"messages": [{"role": "user", "content": [result, {"type": "text", "text": PROSE}]}]},
+        {
+            "messages": [
+                {"role": "user", "parts": [{"functionResponse": {"response": {"a": PROSE}}}]}
+            ]
+        },
+    ]
+    counts = list_turns(extract(rows), [ASSISTANT])
+    assert [(item.role, item.channel, item.rows) for item in counts] == [
+        ("tool", "answer", 1),
+        ("tool", "tool", 1),
+        ("user", "answer", 1),
+    ]
+    assert find_fields(rows) == {}
 
 
 def test_turns_are_counted_by_role_and_channel():

@@ -20,6 +20,7 @@ from pipelines.engines.launch import build_engine_options, is_handed_over, open_
 from pipelines.plan import FilterPlan, settle
 from pipelines.runs import publication, unfinished
 from pipelines.runs.cache import sweep_cache
+from pipelines.runs.foreign_files import remove_strays, require_no_foreign_data
 from pipelines.runs.lock import lock_run
 from pipelines.runs.watching import watch_receipts
 from schemas.errors import BudgetError, HandedOver
@@ -161,7 +162,8 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
 
     Raises: BudgetError: a budget doesn't hold, or an input file has only rejects. The run is
         removed.
-    Raises: RunError: shards are missing, or another process has replaced the run.
+    Raises: RunError: shards are missing, another process has replaced the run, or others have
+        written data into its folders.
     """
     plan, run = opened.plan, opened.plan.config.output
     receipts = publication.order_receipts(
@@ -178,8 +180,9 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     _send(listener, publication.warn_of_lost_splits(plan.shards, manifest.outputs))
     _send(listener, publication.describe_prompts(receipts))
     unfinished.require_ours(run, plan.record)
-    strays = unfinished.remove_strays(run, manifest.outputs)
+    strays = remove_strays(run, manifest.outputs)
     _send(listener, (Notice(f"removed {path}, which isn't part of this run") for path in strays))
+    require_no_foreign_data(run, manifest.outputs)
     if plan.config.private_quarantine:
         unfinished.keep_private(run)
     try:
@@ -187,9 +190,11 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
         publication.check_budgets(manifest.conservation, plan.policy)
         check_unread(manifest.coverage, plan.policy.unread_budget)
     except BudgetError:
-        publication.withdraw_run(run)
+        _send(listener, publication.withdraw_run(run))
         raise
-    return publication.publish_manifest(run, manifest)
+    sealed = publication.publish_manifest(run, manifest)
+    _send(listener, publication.remove_work(run))
+    return sealed
 
 
 def describe_run(

@@ -12,13 +12,14 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipelines.runs.finished import list_outputs, read_table
+from pipelines.runs.foreign_files import ForeignFile, list_foreign_files
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_traits
 from pipelines.runs.shard_checks import READ_ERRORS, Finding, check_shards
-from pipelines.runs.unfinished import compute_run_id, list_run_files
+from pipelines.runs.unfinished import compute_run_id
 from pipelines.version import VERSION
 from schemas.digests import compute_merkle_root, digest_bytes, digest_config
-from schemas.errors import CardError, RunError
+from schemas.errors import CardError, InputError, RunError
 from schemas.manifests import Manifest
 from schemas.problems import describe_problems
 from schemas.receipts import Output
@@ -83,6 +84,18 @@ def verify_run(
         if not findings:  # later checks would repeat the findings of earlier ones
             findings += check(run, manifest)
     return findings + (list(_check_inputs(manifest)) if inputs else [])
+
+
+def list_files_left_aside(run: str) -> list[ForeignFile]:
+    """List the files that aren't the run's and that `verify_run` leaves out of its findings.
+
+    Without a manifest that can be read, there are none.
+    """
+    try:
+        outputs = load_manifest(run).outputs
+    except RunError:
+        return []
+    return [file for file in list_foreign_files(run, outputs) if not file.is_read]
 
 
 def describe_outcome(manifest: Manifest, findings: Sequence[Finding]) -> dict[str, object]:
@@ -158,26 +171,33 @@ def _check_cards(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check the bytes of every output, and that the run has no other files."""
+    """Check the bytes of every output, and that readers of the run find no other data."""
     shards = {shard for shard, _ in manifest.shards}
     for output in manifest.outputs:
         if not _is_run_file(output, shards):
             yield Finding(MANIFEST, f"names {output.path!r}, which can't be a file of this run")
         elif not storage.exists(uri := storage.join(run, output.path)):
             yield Finding(output.path, "is missing")
-        else:
-            data = storage.read_bytes(uri)
-            if (digest_bytes(data), len(data)) != (output.sha256, output.bytes):
-                problem = "was changed: its SHA-256 or size differs from the manifest's"
-                yield Finding(output.path, problem)
-    named = {output.path for output in manifest.outputs}
+        elif problem := _find_change(uri, output):
+            yield Finding(output.path, problem)
     # a shard has only one file in a folder
     counts = Counter(parse_path(output.path)[:2] for output in manifest.outputs)
     for folder, shard in (pair for pair, count in counts.items() if count > 1):
         yield Finding(MANIFEST, f"names more than one file {folder}/{shard}")
-    for path in list_run_files(run):
-        if path not in named and path != MANIFEST:
-            yield Finding(path, "isn't in the manifest")
+    for file in list_foreign_files(run, manifest.outputs):
+        if file.is_read:
+            yield Finding(file.path, file.problem)
+
+
+def _find_change(uri: str, output: Output) -> str | None:
+    """Return why a file isn't the one of the manifest, or None if it is."""
+    try:
+        data = storage.read_bytes(uri)
+    except InputError as error:
+        return error.problem
+    if (digest_bytes(data), len(data)) != (output.sha256, output.bytes):
+        return "was changed: its SHA-256 or size differs from the manifest's"
+    return None
 
 
 def _is_run_file(output: Output, shards: set[str]) -> bool:
@@ -303,7 +323,12 @@ def _check_inputs(manifest: Manifest) -> Iterator[Finding]:
         if not storage.exists(source.uri):
             yield Finding(source.uri, "this input no longer exists")
             continue
-        with storage.open_raw(source.uri) as stream:
-            digest, _ = digest_stream(stream)
+        try:
+            with storage.open_raw(source.uri) as stream:
+                digest, _ = digest_stream(stream)
+        except (OSError, InputError) as error:
+            reason = error.problem if isinstance(error, InputError) else error.strerror or error
+            yield Finding(source.uri, f"this input can't be read: {reason}")
+            continue
         if digest != source.sha256:
             yield Finding(source.uri, "this input was changed after the run")

@@ -12,6 +12,7 @@ from pipelines.cli.options import Json, Run
 from pipelines.cli.output import print_result, style
 
 if TYPE_CHECKING:
+    from pipelines.runs.foreign_files import ForeignFile
     from pipelines.runs.shard_checks import Finding
     from schemas.manifests import Manifest
 
@@ -38,9 +39,13 @@ class VerifyResult(NamedTuple):
 
     findings: Sequence[Finding]
     manifest: Manifest | None
+    left_aside: Sequence[ForeignFile]
 
     def render(self) -> Iterator[str | Text]:
-        """Return a line for each difference, and one for the run."""
+        """Return a line for each difference, for files that were left aside, and for the run."""
+        from pipelines.runs.foreign_files import summarise_foreign_files
+
+        yield from summarise_foreign_files(self.left_aside)
         for item in self.findings:
             yield f"{item.where}: {item.problem}"
         if self.manifest is None:
@@ -58,9 +63,11 @@ class VerifyResult(NamedTuple):
         """Return the differences, or a summary of the run."""
         from pipelines.verify import describe_outcome
 
+        left_aside = {"left_aside": [file.path for file in self.left_aside]}
         if self.manifest is None:
-            return {"whole": False, "findings": [item._asdict() for item in self.findings]}
-        return dict(describe_outcome(self.manifest, list(self.findings)))
+            findings = [item._asdict() for item in self.findings]
+            return {"whole": False, "findings": findings, **left_aside}
+        return {**describe_outcome(self.manifest, list(self.findings)), **left_aside}
 
 
 def verify_run(
@@ -87,6 +94,8 @@ def verify_run(
     from pipelines.runs.manifest_file import load_manifest
 
     findings = verify.verify_run(run, inputs, verify.RecordedDigests(root, digest))
-    print_result(VerifyResult(findings, None if findings else load_manifest(run)), as_json)
+    manifest = None if findings else load_manifest(run)
+    left_aside = verify.list_files_left_aside(run)
+    print_result(VerifyResult(findings, manifest, left_aside), as_json)
     if findings:
         raise typer.Exit(DIFFERENT)

@@ -14,10 +14,13 @@ from typing import IO
 from schemas.errors import RunError, StorageError
 from schemas.runs import WORK
 from transforms.files import storage
+from transforms.files.removals import is_deleted_name
 
 CHOOSE_ANOTHER = "choose an --output where you may write, or change its permissions"
 NO_LOCKS = "choose an --output on a disk whose filesystem has file locks"
 HELD = (errno.EAGAIN, errno.EACCES)
+
+LOCK = "lock"
 
 TRIES = 100
 """How often to try again when the last holder removes the file between opening and locking it.
@@ -38,18 +41,31 @@ def lock_run(run: str) -> Iterator[None]:
         yield
         return
     require_folder(Path(run))
-    folder = Path(run) / WORK
     made = not Path(run).exists()
-    stream = _acquire(folder / "lock")
+    stream = _acquire(Path(run) / WORK / LOCK)
     try:
         yield
     finally:
-        if [item.name for item in folder.glob("*")] == ["lock"]:  # no run was begun
-            storage.remove_tree(str(folder))
-            with suppress(OSError):  # the folder isn't empty, so somebody uses it
-                if made:
-                    Path(run).rmdir()
+        _release(Path(run), stream, made)
+
+
+def _release(run: Path, stream: IO[str], made: bool) -> None:
+    """Give a lock up, and remove it with its folders if no run was begun.
+
+    Nothing is raised, because an error here would hide why a run failed, or fail a finished one.
+    The file is deleted before it is unlocked, or else it could be deleted when another process has
+    just locked it. A folder is removed after that, because some file systems keep a deleted file
+    in it until the file is closed.
+    """
+    folder = run / WORK
+    with suppress(OSError):
+        if {item.name for item in folder.iterdir() if not is_deleted_name(item.name)} <= {LOCK}:
+            (folder / LOCK).unlink(missing_ok=True)
+    with suppress(OSError):
         stream.close()
+    for empty in (folder, run) if made else (folder,):
+        with suppress(OSError):  # it isn't empty: a run was begun, or it belongs to somebody
+            empty.rmdir()
 
 
 def require_folder(run: Path) -> None:

@@ -13,7 +13,7 @@ from pipelines.banks import tabulate_calibration
 from pipelines.config import make_absolute
 from pipelines.runs.finished import read_rows, read_table
 from schemas.digests import compute_merkle_root, digest_bytes
-from schemas.errors import BudgetError, RunError
+from schemas.errors import BudgetError, RunError, StorageError
 from schemas.manifests import Conservation, InputFile, Manifest, SettledThreshold
 from schemas.notices import Notice, warn
 from schemas.policies import REMOVED, Policy
@@ -157,10 +157,19 @@ def warn_of_many_rejects(manifest: Manifest) -> Iterator[Notice]:
         )
 
 
-def withdraw_run(run: str) -> None:
-    """Remove all files of a run that its budget stops, since it must not leave a corpus behind."""
-    for folder in (MANIFEST, *FOLDERS, WORK):
-        storage.remove_tree(storage.join(run, folder))
+def withdraw_run(run: str) -> list[Notice]:
+    """Remove all of a run's files: a run stopped by its budget leaves no corpus behind.
+
+    Return notices about what can't be removed, since the budget is what the run fails for.
+    """
+    return [notice for name in (MANIFEST, *FOLDERS, WORK) for notice in _try_removal(run, name)]
+
+
+def _try_removal(run: str, name: str) -> Iterator[Notice]:
+    try:
+        storage.remove_tree(storage.join(run, name))
+    except StorageError as error:
+        yield warn(f"{error.where} {error.problem}; remove it yourself")
 
 
 def describe_thresholds(
@@ -310,8 +319,12 @@ def write_card(
 
 
 def publish_manifest(run: str, manifest: Manifest) -> Manifest:
-    """Write the sealed manifest, which makes the run finished, and remove the working files."""
+    """Write the sealed manifest, which makes the run finished."""
     sealed = manifest.seal()
     storage.write_bytes(storage.join(run, MANIFEST), sealed.to_bytes())
-    storage.remove_tree(storage.join(run, WORK))
     return sealed
+
+
+def remove_work(run: str) -> list[Notice]:
+    """Remove a finished run's working files. Return a notice if they can't be removed."""
+    return list(_try_removal(run, WORK))

@@ -8,8 +8,9 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pipelines.runs.changes import list_changes
+from pipelines.runs.foreign_files import require_no_foreign_data
 from schemas.digests import canonicalise_json, digest_bytes, digest_config
-from schemas.errors import InputError, RunError
+from schemas.errors import InputError, RunError, StorageError
 from schemas.notices import Notice, warn
 from schemas.receipts import Output, Receipt, parse_receipt
 from schemas.runs import (
@@ -68,7 +69,8 @@ def require_unfinished(run: str, restart: bool) -> None:
     """
     if restart or not storage.exists(storage.join(run, MANIFEST)):
         return
-    _clear_work(run)
+    with suppress(StorageError):  # the run is finished in any case
+        _clear_work(run)
     raise RunError(
         "the run is finished",
         where=run,
@@ -92,20 +94,22 @@ def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
         [Notice(f"removed {len(swept)} temporary files of an interrupted attempt")] if swept else []
     )
     if storage.exists(storage.join(run, BEGUN)):
-        return notices + _check_record(run, record)
+        notices += _check_record(run, record)
+        require_no_foreign_data(run)
+        return notices
     _require_a_run(run)
     _write_record(run, record)
     return notices
 
 
 def _require_a_run(run: str) -> None:
-    """Refuse folders with the names of a run's folders that no run has written.
+    """Refuse folders with the names of a run's folders that have files of others.
 
     Raises: RunError: there are such folders, but neither a manifest nor the record of a run.
     """
     if any(storage.exists(storage.join(run, name)) for name in SIGNS_OF_A_RUN):
         return
-    if found := [name for name in FOLDERS if storage.exists(storage.join(run, name))]:
+    if found := [name for name in FOLDERS if storage.has_files(storage.join(run, name))]:
         raise RunError(
             f"has a folder {found[0]!r}, but no run has written it",
             where=run,
@@ -136,7 +140,10 @@ def _read_record(run: str) -> dict[str, Any]:
 
     Raises: ValueError: the file is damaged.
     """
-    content = json.loads(storage.read_bytes(storage.join(run, BEGUN)))
+    try:
+        content = json.loads(storage.read_bytes(storage.join(run, BEGUN)))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(content, dict) or content.pop("digest", None) != digest_config(content):
         raise ValueError("it doesn't match its digest")
     return content
@@ -248,21 +255,3 @@ def _find_problem(run: str, output: Output) -> str | None:
         return "is missing"
     matches = digest_bytes(storage.read_bytes(uri)) == output.sha256
     return None if matches else "doesn't match its receipt"
-
-
-def list_run_files(run: str) -> list[str]:
-    """List the paths of a run's files, without the report and the working files."""
-    return [name for name in storage.list_tree(run) if not name.startswith(("report/", f"{WORK}/"))]
-
-
-def remove_strays(run: str, outputs: Sequence[Output]) -> list[str]:
-    """Remove files from a run's folders that aren't the run's outputs, and return their paths."""
-    known = {output.path for output in outputs}
-    strays = [
-        path
-        for path in list_run_files(run)
-        if path.split("/", 1)[0] in FOLDERS and path not in known
-    ]
-    for path in strays:
-        storage.remove_tree(storage.join(run, path))
-    return strays

@@ -126,11 +126,9 @@ class Mutator:
         return f"delete {name}"
 
     def add(self) -> str:
-        """Write a copy of a file, or other bytes, beside a file."""
-        near = self.run / self.choose_file()
-        other = near.with_name(
-            self.dice.choice([f"copy-{near.name}", ".hidden", f".{near.name}.{'0' * 32}.tmp"])
-        )
+        """Write a copy of a file, or other bytes, beside a file in one of the run's folders."""
+        near = self.run / self.dice.choice(sorted({*self.files} - {"manifest.json"}))
+        other = near.with_name(self.dice.choice([f"copy-{near.name}", "rows", f"._{near.name}"]))
         other.write_bytes(self.dice.choice([near.read_bytes(), b"", b"anything"]))
         return f"add {other.relative_to(self.run)}"
 

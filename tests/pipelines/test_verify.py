@@ -125,7 +125,8 @@ def test_missing_and_added_files(run, name):
     path = next((folder / name).iterdir())
     stray = path.with_name(f"part-stray{path.suffix}")
     shutil.copy(path, stray)
-    assert list_problems(folder) == [(f"{name}/{stray.name}", "isn't in the manifest")]
+    problem = f"isn't in the manifest: who reads {name}/ reads it too"
+    assert list_problems(folder) == [(f"{name}/{stray.name}", problem)]
     stray.unlink()
     path.unlink()
     assert list_problems(folder) == [(f"{name}/{path.name}", "is missing")]
@@ -432,3 +433,21 @@ def test_an_unreadable_manifest(run):
     assert [item.where for item in verify_run(str(folder))] == [MANIFEST]
     with pytest.raises(RunError, match="not a manifest of congener"):
         load_manifest(str(folder))
+
+
+def test_files_that_cannot_be_read(run, corpus):
+    """A disk that fails at the first byte of an output or an input is a finding, not the end."""
+    folder, manifest = run
+    source, clean = Path(manifest.inputs[0].uri), next((folder / "clean").iterdir())
+    source.unlink()
+    source.symlink_to("/proc/self/mem")
+    (finding,) = verify_run(str(folder), inputs=True)
+    assert finding == (str(source), "this input can't be read: Input/output error")
+    source.unlink()
+    source.mkdir()
+    (finding,) = verify_run(str(folder), inputs=True)
+    assert finding.problem.startswith("this input can't be read: can't be opened: Is a directory")
+    clean.unlink()
+    clean.symlink_to("/proc/self/mem")
+    (finding, *_) = verify_run(str(folder))
+    assert finding == (f"clean/{clean.name}", "can't be read: Input/output error")

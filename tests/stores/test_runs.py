@@ -146,12 +146,12 @@ def test_verify_finds_changes(store, config):
     )
     store.put_objects(f"run/{clean}", data=b"PAR1")
     storage.remove_tree(store.uri("run", ledger))
-    store.put_objects("run/deep/er/foreign")
+    store.put_objects("run/spans/er/foreign")
     found = {(item.where, item.problem.split(":")[0]) for item in verify_run(config.output)}
     assert found == {
         (clean, "was changed"),
         (ledger, "is missing"),
-        ("deep/er/foreign", "isn't in the manifest"),
+        ("spans/er/foreign", "isn't in the manifest"),
     }
 
 

@@ -131,7 +131,7 @@ def _copy(stream: Any, uri: str) -> Download:
 @cache
 def _make_folder() -> TemporaryDirectory[str]:
     """Create the folder of this process's copies, which is removed when the process ends."""
-    return TemporaryDirectory(prefix="congener-input-")
+    return TemporaryDirectory(prefix="congener-input-", ignore_cleanup_errors=True)
 
 
 def _spool_input() -> Download:

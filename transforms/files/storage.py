@@ -6,9 +6,10 @@ Paths on this machine are handled without Beam, except globs. Everything with a 
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import re
-import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,13 +18,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from schemas.errors import InputError, StorageError
-from transforms.files import downloads, hub
+from transforms.files import downloads, hub, removals
 from transforms.files.locations import HUB, STDIN, is_read_only, is_repository, refuse_scheme
 from transforms.files.locations import is_local as is_local  # noqa: PLC0414 - passed on
 from transforms.files.patterns import FoundFile, find_glob_sign, is_hidden, is_hidden_name
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 """The name of a file while it is being written."""
+
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""Errors of a file system that can't sync folders."""
 
 UNKNOWN_SCHEME = "Unable to get filesystem"
 """Beam's messages for an unknown scheme, and for one whose extra isn't installed."""
@@ -298,10 +302,16 @@ def keep_private(folder: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync the names in a folder, or else a power failure may undo a rename or a removal."""
+    """Sync the names in a folder, or else a power failure may undo a rename or a removal.
+
+    Some network and user-space file systems can't; they do without.
+    """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
     finally:
         os.close(handle)
 
@@ -309,7 +319,8 @@ def _sync_folder(folder: Path) -> None:
 def sweep(folder: str, older_than: float = 0) -> list[str]:
     """Remove the temporary files of killed processes below a local folder, and return their paths.
 
-    Files that are younger than `older_than` seconds stay: another process may be writing them.
+    With `older_than`, files that are younger than that many seconds, or dated in the future, stay:
+    another process may be writing them.
 
     Raises: StorageError: a file can't be removed.
     """
@@ -318,7 +329,7 @@ def sweep(folder: str, older_than: float = 0) -> list[str]:
     found = [
         path for path in sorted(Path(folder).rglob(".*.tmp")) if TEMPORARY.fullmatch(path.name)
     ]
-    latest = time.time() - older_than
+    latest = time.time() - older_than if older_than else math.inf
     leftover = [
         str(path)
         for path in found
@@ -354,6 +365,21 @@ def exists(uri: str) -> bool:
         ) from error
 
 
+def has_files(folder: str) -> bool:
+    """Return whether a folder has files, below it too. Deleted ones that are open don't count.
+
+    Raises: StorageError: the folder can't be listed.
+    """
+    if not is_local(folder):
+        return exists(folder)
+    try:
+        return not removals.is_emptied(Path(folder))
+    except OSError as error:
+        raise StorageError(
+            f"can't be listed: {error.strerror}", where=folder, remedy=READ_REMEDY
+        ) from error
+
+
 def list_folder(folder: str, suffix: str) -> Iterator[str]:
     """Yield the URIs directly in `folder` that end with `suffix`, sorted; none if it is missing.
 
@@ -373,12 +399,24 @@ def list_folder(folder: str, suffix: str) -> Iterator[str]:
 def list_tree(folder: str) -> list[str]:
     """Return the paths of all files below a folder, relative to it, sorted. Links aren't followed.
 
+    A folder that can't be listed is among them itself.
+
     Raises: StorageError: the store can't be listed.
     """
     if is_local(folder):
-        found = (path for path in Path(folder).rglob("*") if path.is_symlink() or not path.is_dir())
-        return sorted(path.relative_to(folder).as_posix() for path in found)
+        return sorted(path.relative_to(folder).as_posix() for path in _walk_files(Path(folder)))
     return sorted(item.uri[len(join(folder, "")) :] for item in _list_below(folder))
+
+
+def _walk_files(root: Path) -> Iterator[Path]:
+    """Yield the files, links and unlistable folders below a local folder."""
+    refused: list[OSError] = []
+    for folder, folders, names in os.walk(root, onerror=refused.append):
+        here = Path(folder)
+        yield from (here / name for name in names)
+        yield from (here / name for name in folders if (here / name).is_symlink())
+    unlisted = (Path(error.filename) for error in refused)
+    yield from (path for path in unlisted if path != root)
 
 
 def _list_below(folder: str) -> list[FoundFile]:
@@ -393,6 +431,8 @@ def _list_below(folder: str) -> list[FoundFile]:
 
 def remove_tree(uri: str) -> None:
     """Delete a file, or a folder with its content, if it exists. The target of a link is kept.
+
+    A local folder stays if it has only deleted files that a program still has open.
 
     Raises: StorageError: the disk or the store refuses.
     """
@@ -410,10 +450,6 @@ def remove_tree(uri: str) -> None:
 
 
 def _remove_local(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    elif path.exists() or path.is_symlink():
-        path.unlink()
-    else:
-        return
-    _sync_folder(path.parent)
+    if path.exists() or path.is_symlink():
+        removals.remove(path)
+        _sync_folder(path.parent)

@@ -57,8 +57,8 @@ def test_a_digest_that_is_none_exits_with_two(congener):
 def test_differences_are_counted():
     """The words agree with the number of differences."""
     finding = Finding("clean/a.parquet", "is missing")
-    *_, one = VerifyResult([finding], None).render()
-    *_, two = VerifyResult([finding] * 2, None).render()
+    *_, one = VerifyResult([finding], None, []).render()
+    *_, two = VerifyResult([finding] * 2, None, []).render()
     assert (str(one), str(two)) == ("1 difference", "2 differences")
 
 
@@ -79,3 +79,20 @@ def test_a_damaged_manifest_is_a_difference(congener, folder):
     assert code == 5
     assert "manifest.json" in out
     assert out.endswith("1 difference\n")
+
+
+def test_files_of_others_are_named_apart(congener, congener_json, folder):
+    """Litter is listed and isn't a difference; data that a reader would find is one."""
+    for name in (".DS_Store", "clean/Thumbs.db"):
+        (Path(folder) / name).touch()
+    code, out, _ = congener("verify", folder)
+    assert code == 0
+    assert "left aside: .DS_Store: isn't the run's, and is in none of its folders" in out
+    assert "left aside: clean/Thumbs.db: isn't the run's, and holds no data" in out
+    assert congener_json("verify", folder)["left_aside"] == [".DS_Store", "clean/Thumbs.db"]
+    (Path(folder) / "clean" / "more.jsonl").touch()
+    code, out, _ = congener("verify", folder)
+    assert code == 5
+    assert "clean/more.jsonl: isn't in the manifest: who reads clean/ reads it too" in out
+    code, out, _ = congener("verify", folder, "--json")
+    assert (code, json.loads(out)["left_aside"]) == (5, [".DS_Store", "clean/Thumbs.db"])

@@ -36,8 +36,13 @@ def test_a_path_without_a_finished_run_is_explained(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", ["{", "{}", "[]", "[1]", '{"run_id": 7}', '{"format": 3, "identity": {}}', "\xff"]
-)
+    "damage",
+    [
+        "{", "{}", "[]", "[1]", '{"run_id": 7}', '{"format": 3, "identity": {}}', "\xff",
+        "[" * 100_000,
+    ],
+    ids=lambda damage: damage[:30],
+)  # fmt: skip
 def test_a_damaged_manifest_is_refused(tmp_path, damage):
     """A manifest that can't be parsed is an error in congener's words."""
     (tmp_path / "manifest.json").write_bytes(damage.encode("latin-1"))

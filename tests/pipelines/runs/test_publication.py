@@ -11,13 +11,13 @@ import pytest
 from pipelines.banks import load_bank, prepare_bank, save_bank
 from pipelines.filter import run_filter
 from pipelines.runs import publication
+from pipelines.runs.foreign_files import list_foreign_files
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.publication import (
     check_budgets,
     count_decisions,
     describe_prompts,
 )
-from pipelines.runs.unfinished import list_run_files
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError
 from schemas.manifests import Conservation, InputFile
@@ -235,7 +235,7 @@ def test_a_run_with_a_file_of_rejects_is_withdrawn(config, corpus, restarts):
             run_filter(config)
         assert "row 0: field 'messages': text where the corpus has a list" in str(caught.value)
         run = Path(config.output)
-        assert not run.exists() or list_run_files(str(run)) == []
+        assert not run.exists() or list_foreign_files(str(run), []) == []
     (corpus / "9.jsonl").unlink()
     assert run_filter(config).conservation.by_decision == {"keep": 32, "quarantine": 8}
 
@@ -328,6 +328,7 @@ def test_a_published_run_has_no_working_files(run, tmp_path):
     (tmp_path / "copy" / ".work" / "receipts").mkdir(parents=True)
     sealed = publication.publish_manifest(str(tmp_path / "copy"), manifest)
     assert sealed.digest == sealed.compute_digest()
+    assert publication.remove_work(str(tmp_path / "copy")) == []
     assert [path.name for path in (tmp_path / "copy").iterdir()] == ["manifest.json"]
     assert load_manifest(str(tmp_path / "copy")) == sealed
 

@@ -224,6 +224,12 @@ def test_an_error_lists_only_some_of_many_names(hostile):
     assert caught.value.remedy.endswith(" others")
 
 
+def test_a_page_beyond_all_rows_is_empty(hostile):
+    """Numbers that polars doesn't take are as good as others beyond the end."""
+    manifest = load_manifest(hostile)
+    assert list(read_quarantine(hostile, manifest, EVERYTHING, 10**30, 10**30).rows) == []
+
+
 @given(start=st.integers(0, 25), limit=st.integers(0, 25))
 def test_pages_are_slices(hostile, start, limit):
     """A page is a slice of all rows, whatever shards it spans, and names its neighbours."""

@@ -1,0 +1,111 @@
+"""Files in a run's folder that aren't the run's: data that a reader would add to it, and others."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from schemas.errors import RunError
+from schemas.receipts import Output
+from schemas.runs import CALIBRATION, CLEAN_CARD, FOLDERS, MANIFEST, SHARD_NAME, WORK, parse_path
+from transforms.files import storage
+from transforms.files.kinds import is_data_file
+from transforms.files.patterns import is_hidden_name
+from transforms.files.removals import is_deleted_name
+
+LITTER = re.compile(
+    r"(?:eh)?thumbs\.db|desktop\.ini|icon\r|.*~|#.*#|lost\+found|\$recycle\.bin"
+    r"|system volume information",
+    re.IGNORECASE,
+)
+"""Visible names of files and folders that systems and editors leave, and that hold no data."""
+
+UNCHECKED = ("report", WORK)
+"""Folders that have no file of the manifest."""
+
+FEW = 5
+"""Files that are named before the others are only counted."""
+
+
+class ForeignFile(NamedTuple):
+    """A file that isn't the run's.
+
+    `is_read` says whether somebody who reads one of the run's folders reads the file too.
+    """
+
+    path: str
+    problem: str
+    is_read: bool
+
+
+def list_foreign_files(run: str, outputs: Collection[Output]) -> list[ForeignFile]:
+    """List the files in a run's folder that aren't its outputs, in the order of their paths."""
+    known = {MANIFEST, *(output.path for output in outputs)}
+    paths = (path for path in storage.list_tree(run) if path.split("/")[0] not in UNCHECKED)
+    return [describe_foreign_file(path) for path in paths if path not in known]
+
+
+def describe_foreign_file(path: str) -> ForeignFile:
+    """Say what a file in a run's folder is that isn't one of its outputs."""
+    *folders, name = path.split("/")
+    if is_deleted_name(name):
+        return ForeignFile(path, "is deleted, but a program still has it open", is_read=False)
+    if storage.TEMPORARY.fullmatch(name):
+        return ForeignFile(path, "is a temporary file of an interrupted write", is_read=False)
+    if not folders or folders[0] not in FOLDERS:
+        return ForeignFile(path, "isn't the run's, and is in none of its folders", is_read=False)
+    parts = (*folders[1:], name)
+    aside = any(is_hidden_name(part) or LITTER.fullmatch(part) for part in parts)
+    if aside and not is_data_file(name):
+        return ForeignFile(path, "isn't the run's, and holds no data", is_read=False)
+    problem = f"isn't in the manifest: who reads {folders[0]}/ reads it too"
+    return ForeignFile(path, problem, is_read=True)
+
+
+def remove_strays(run: str, outputs: Collection[Output]) -> list[str]:
+    """Remove the files of earlier attempts from a run's folders, and return their paths."""
+    strays = [found.path for found in list_foreign_files(run, outputs) if _is_attempt(found.path)]
+    for path in strays:
+        storage.remove_tree(storage.join(run, path))
+    return strays
+
+
+def _is_attempt(path: str) -> bool:
+    """Return whether an attempt at a run may have written a file: it has the name of an output."""
+    if storage.TEMPORARY.fullmatch(path.rpartition("/")[2]) or path in {CALIBRATION, CLEAN_CARD}:
+        return True
+    folder, shard, suffix, _ = parse_path(path)
+    return bool(folder in FOLDERS and suffix and SHARD_NAME.fullmatch(shard))
+
+
+def require_no_foreign_data(run: str, outputs: Collection[Output] = ()) -> None:
+    """Refuse a run's folder that has data of others, which readers would take for the run's.
+
+    Files with the names of outputs are the run's own.
+
+    Raises: RunError: there is such a file.
+    """
+    found = [file for file in list_foreign_files(run, outputs) if file.is_read]
+    others = [file.path for file in found if not _is_attempt(file.path)]
+    if others:
+        folder = others[0].split("/")[0]
+        raise RunError(
+            f"{_name_few(others)}: not the run's, but who reads {folder}/ reads it too",
+            where=run,
+            remedy="move it out of the run's folder; the same command then continues",
+        )
+
+
+def summarise_foreign_files(files: Sequence[ForeignFile]) -> Iterator[str]:
+    """Say in a line for each problem which files are left out of a check."""
+    problems = Counter(file.problem for file in files)
+    for problem in problems:
+        paths = [file.path for file in files if file.problem == problem]
+        yield f"left aside: {_name_few(paths)}: {problem}"
+
+
+def _name_few(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - FEW:,} more" if len(paths) > FEW else ""
+    return ", ".join(paths[:FEW]) + more

@@ -1,0 +1,196 @@
+"""A disk that keeps deleted files while they are open, as NFS, bindfs and sshfs do."""
+
+import errno
+import os
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.filter import run_filter
+from pipelines.fit import run_fit
+from pipelines.runs.lock import lock_run
+from pipelines.verify import list_files_left_aside, verify_run
+from schemas.errors import BudgetError, RunError
+from tests.faults.sandbox import write_small_root
+from transforms.files import storage
+
+pytestmark = pytest.mark.faults
+
+
+def is_open(path: str) -> bool:
+    """Return whether this process has a file open."""
+    found = os.lstat(path)
+    for handle in os.listdir("/proc/self/fd"):
+        try:
+            if os.path.samestat(os.stat(f"/proc/self/fd/{handle}"), found):
+                return True
+        except FileNotFoundError:
+            continue
+    return False
+
+
+def locate(path: Any, dir_fd: int | None) -> str:
+    """Return the path that a call names below an open folder, or in the current one."""
+    above = os.readlink(f"/proc/self/fd/{dir_fd}") if dir_fd is not None else ""
+    return os.path.join(above, os.fspath(path))
+
+
+@pytest.fixture(autouse=True)
+def silly_disk(monkeypatch) -> None:
+    """Rename open files in place of deleting them, until they are closed.
+
+    A folder can't be removed while it has such a file. The other functions of `os` are real.
+    """
+    unlink, rmdir, listdir, number = os.unlink, os.rmdir, os.listdir, count()
+
+    def delete(path: Any, *, dir_fd: int | None = None) -> None:
+        full = locate(path, dir_fd)
+        if not is_open(full):
+            unlink(full)
+        elif os.path.basename(full).startswith(".nfs"):
+            raise OSError(errno.EBUSY, "Device or resource busy", full)
+        else:
+            os.rename(full, os.path.join(os.path.dirname(full), f".nfs{next(number):024x}"))
+
+    def remove_folder(path: Any, *, dir_fd: int | None = None) -> None:
+        full = locate(path, dir_fd)
+        for name in listdir(full):
+            closed = os.path.join(full, name)
+            if name.startswith(".nfs") and not is_open(closed):
+                unlink(closed)
+        rmdir(full)
+
+    monkeypatch.setattr(os, "unlink", delete)
+    monkeypatch.setattr(os, "rmdir", remove_folder)
+
+
+@pytest.fixture
+def root(tmp_path) -> tuple[Path, Any]:
+    """Write a small corpus; return the run's folder and the configuration."""
+    return tmp_path / "run", write_small_root(tmp_path)
+
+
+def test_the_disk_keeps_open_files(tmp_path):
+    """The disk of these tests does what such disks do."""
+    with (tmp_path / "open").open("w"):
+        (tmp_path / "open").unlink()
+        (kept,) = tmp_path.iterdir()
+        assert kept.name.startswith(".nfs")
+        for refused in (kept.unlink, tmp_path.rmdir):
+            with pytest.raises(OSError, match=r"busy|not empty"):
+                refused()
+    tmp_path.rmdir()
+
+
+def test_a_run_succeeds_and_leaves_nothing(root):
+    """A run is published, and its working folder is gone although the lock was open."""
+    run, config = root
+    run_filter(config)
+    assert not (run / ".work").exists()
+    assert verify_run(str(run)) == []
+    with pytest.raises(RunError, match="the run is finished"):
+        run_filter(config)
+    assert not (run / ".work").exists()
+
+
+def test_a_restart_goes_on_past_open_files(root):
+    """A run is replaced while somebody reads its old rows, whose file stays until it is closed."""
+    run, config = root
+    run_filter(config)
+    (clean, *_) = (run / "clean").iterdir()
+    with clean.open("rb") as reader:
+        run_filter(config, restart=True)
+        assert verify_run(str(run)) == []
+        (left,) = list_files_left_aside(str(run))
+        assert left.problem == "is deleted, but a program still has it open"
+        assert reader.read()
+    run_filter(config, restart=True)
+    assert list_files_left_aside(str(run)) == []
+
+
+def test_a_restart_that_fails_can_be_repeated(root, monkeypatch):
+    """If a restart fails where an open file is left, the folder is still taken for a run's."""
+    run, config = root
+    run_filter(config)
+    (clean, *_) = (run / "clean").iterdir()
+    real = storage.write_bytes
+
+    def fail(uri: str, data: bytes) -> None:
+        if uri.endswith("run.json"):
+            raise RunError("no space")
+        real(uri, data)
+
+    with clean.open("rb"):
+        monkeypatch.setattr(storage, "write_bytes", fail)
+        with pytest.raises(RunError, match="no space"):
+            run_filter(config, restart=True)
+        monkeypatch.setattr(storage, "write_bytes", real)
+        run_filter(config)
+    assert verify_run(str(run)) == []
+
+
+def test_the_real_error_is_reported(root, tmp_path):
+    """The error that stops a run isn't hidden by one of the cleaning, and nothing is left."""
+    run, config = root
+    with pytest.raises(ZeroDivisionError), lock_run(str(run)):
+        raise ZeroDivisionError
+    assert not run.exists()
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("removal_budget: 0\nreject_budget: 0\n")
+    with pytest.raises(BudgetError, match="removal_budget"):
+        run_filter(config.model_copy(update={"policy": str(policy)}))
+    assert not (run / "clean").exists()
+    assert not (run / ".work").exists()
+
+
+def refuse(_path: str) -> None:
+    """Fail like a disk that has become read-only."""
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_a_cleaning_that_fails_does_not_fail_the_run(root, monkeypatch):
+    """A finished run is finished, and a notice says what couldn't be removed."""
+    run, config = root
+    texts: list[str] = []
+    real: Callable[[Path], None] = storage.removals.remove
+
+    def fail_at_the_end(path: Path) -> None:
+        if path.name == ".work":
+            refuse(str(path))
+        real(path)
+
+    monkeypatch.setattr(storage.removals, "remove", fail_at_the_end)
+    run_filter(config, listener=lambda event: texts.append(str(getattr(event, "notice", ""))))
+    assert any(".work can't be removed: Read-only file system" in text for text in texts)
+    assert verify_run(str(run)) == []
+    monkeypatch.setattr(storage.removals, "remove", refuse)
+    with pytest.raises(RunError, match="the run is finished"):
+        run_filter(config)
+
+
+def test_a_budget_is_reported_if_nothing_can_be_removed(root, tmp_path, monkeypatch):
+    """The budget is the error if its rows can't be removed either, and a notice names them."""
+    _, config = root
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("removal_budget: 0\nreject_budget: 1\n")
+    texts: list[str] = []
+    monkeypatch.setattr(storage.removals, "remove", refuse)
+    with pytest.raises(BudgetError, match="removal_budget"):
+        run_filter(
+            config.model_copy(update={"policy": str(policy)}),
+            listener=lambda event: texts.append(str(getattr(event, "notice", ""))),
+        )
+    assert any("clean can't be removed: Read-only file system" in text for text in texts)
+
+
+def test_a_bank_is_replaced_while_it_is_open(root, tmp_path):
+    """`fit --restart` writes the new bank while a program reads the old one."""
+    _, config = root
+    bank = tmp_path / "bank"
+    first = run_fit(config, str(bank))
+    with (bank / "heron" / "texts.json").open("rb"):
+        assert run_fit(config, str(bank), restart=True).digest == first.digest
+    assert (bank / "bank.json").is_file()

@@ -1,0 +1,160 @@
+"""Files in a run's folder that aren't the run's."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipelines import filter as module
+from pipelines.runs import foreign_files
+from pipelines.runs.foreign_files import ForeignFile, describe_foreign_file
+from pipelines.verify import list_files_left_aside, verify_run
+from schemas.errors import RunError
+from schemas.receipts import Output
+
+SHARD = "part-000000-aaaaaaaaaaaa"
+
+READ = (
+    f"clean/{SHARD}.parquet",
+    "clean/copy of a.jsonl",
+    "clean/deep/er/extra.csv",
+    "clean/notes.txt",
+    "clean/._a.part-000000-aaaaaaaaaaaa.parquet",
+    "clean/.ipynb_checkpoints/a.jsonl",
+    "quarantine/more.json.gz",
+    "ledger/old.parquet",
+    "scores/x",
+    "calibration/own.parquet",
+    "vectors/rows.arrow",
+)
+ASIDE = (
+    ".DS_Store",
+    "README.md",
+    "extra.jsonl",
+    "lost+found/#1234",
+    "own/folder/a.parquet",
+    "clean/.DS_Store",
+    "clean/Thumbs.db",
+    "clean/desktop.ini",
+    "clean/lost+found/x",
+    "clean/_SUCCESS",
+    "clean/deep/.directory",
+    "clean/.a.jsonl.swp",
+    "clean/a.jsonl~",
+    "clean/#a.jsonl#",
+    "ledger/.nfs00000000012abcde00000007",
+    "spans/.fuse_hidden0000000200000001",
+    f".manifest.json.{'0' * 32}.tmp",
+    f"clean/.a.jsonl.{'0' * 32}.tmp",
+)
+"""Files that aren't the run's: readers of its folders read the former, and not the latter."""
+
+
+@pytest.mark.parametrize("path", READ)
+def test_data_in_a_folder_of_the_run_is_read(path):
+    """Whatever a glob over a folder of the run may find counts as data, hidden or not."""
+    found = describe_foreign_file(path)
+    assert found.is_read
+    assert found.problem.endswith(f"who reads {path.split('/')[0]}/ reads it too")
+
+
+@pytest.mark.parametrize("path", ASIDE)
+def test_litter_is_left_aside(path):
+    """What systems and editors leave, and files outside the run's folders, are named as such."""
+    found = describe_foreign_file(path)
+    assert not found.is_read
+    assert ("deleted" in found.problem) == (".nfs" in path or ".fuse" in path)
+    assert ("temporary" in found.problem) == path.endswith(".tmp")
+
+
+def write_all(run, paths):
+    """Write files below a run's folder."""
+    for path in paths:
+        (Path(run) / path).parent.mkdir(parents=True, exist_ok=True)
+        (Path(run) / path).write_text("x")
+
+
+def test_files_of_others_are_told_from_data(run):
+    """`verify` has a finding for each file that is data, and leaves the others aside."""
+    folder, manifest = run
+    write_all(folder, (*READ, *ASIDE, "report/index.html", ".work/lock"))
+    listed = foreign_files.list_foreign_files(str(folder), manifest.outputs)
+    assert {file.path for file in listed if file.is_read} == set(READ)
+    assert {finding.where for finding in verify_run(str(folder))} == set(READ)
+    assert {file.path for file in list_files_left_aside(str(folder))} == set(ASIDE)
+    for path in READ:
+        (folder / path).unlink()
+    assert verify_run(str(folder)) == []
+
+
+def test_a_damaged_manifest_leaves_nothing_aside(run):
+    """Without the list of outputs nothing is foreign."""
+    folder, _ = run
+    (folder / "manifest.json").write_text("{")
+    assert list_files_left_aside(str(folder)) == []
+
+
+def test_files_of_earlier_attempts_are_removed(run):
+    """Files with the names of outputs go, and files of others stay."""
+    folder, manifest = run
+    own = (
+        "clean/part-000009-aaaaaaaaaaaa.parquet",
+        "clean/deep/a.part-000009-aaaaaaaaaaaa.jsonl.gz",
+        f"spans/{SHARD}.parquet",
+        f"scores/.{SHARD}.parquet.{'0' * 32}.tmp",
+    )
+    write_all(folder, (*own, "spans/old.parquet", "vectors/x", "clean/.DS_Store", "notes.txt"))
+    assert foreign_files.remove_strays(str(folder), manifest.outputs) == sorted(own)
+    left = {file.path for file in foreign_files.list_foreign_files(str(folder), manifest.outputs)}
+    assert left == {"spans/old.parquet", "vectors/x", "clean/.DS_Store", "notes.txt"}
+
+
+def test_data_of_others_is_refused(tmp_path):
+    """Data in the run's folders is refused by name; its own files and litter aren't."""
+    write_all(tmp_path, (f"ledger/{SHARD}.parquet", "clean/.DS_Store", "notes.txt"))
+    foreign_files.require_no_foreign_data(str(tmp_path))
+    write_all(tmp_path, [f"clean/mine-{number}.jsonl" for number in range(7)])
+    with pytest.raises(RunError, match=r"mine-0.jsonl, .*mine-4.jsonl and 2 more: not the run's"):
+        foreign_files.require_no_foreign_data(str(tmp_path))
+    shutil.rmtree(tmp_path / "clean")
+    outputs = [Output(path=f"ledger/{SHARD}.parquet", rows=1, bytes=1, sha256="0" * 64)]
+    foreign_files.require_no_foreign_data(str(tmp_path), outputs)
+
+
+def test_a_run_is_not_published_with_data_of_others(config, monkeypatch):
+    """Data that appears during a run stops its publication, and stays; then the run continues."""
+    real, mine = module.execute, Path(config.output, "clean", "mine.jsonl")
+
+    def execute(*given):
+        real(*given)
+        mine.write_text("{}\n")
+
+    monkeypatch.setattr(module, "execute", execute)
+    for _ in range(2):  # the second attempt refuses it before any work
+        with pytest.raises(RunError, match=r"clean/mine\.jsonl: not the run's"):
+            module.run_filter(config)
+    monkeypatch.undo()
+    assert mine.read_text() == "{}\n"
+    mine.unlink()
+    module.run_filter(config)
+    assert verify_run(config.output) == []
+
+
+def test_litter_does_not_stop_a_run(config):
+    """A run that is published among files of others is whole."""
+    write_all(config.output, [path for path in ASIDE if "/" not in path])
+    module.run_filter(config)
+    assert verify_run(config.output) == []
+    assert (Path(config.output) / "README.md").exists()
+    assert not list(Path(config.output).glob("*.tmp"))
+
+
+def test_the_summary_names_a_few_of_each_kind():
+    """Each problem has a line with five files at most, and a count of the others."""
+    files = [ForeignFile(f"f{number}", "isn't the run's", is_read=False) for number in range(7)]
+    files.append(ForeignFile("clean/.nfs0001", "is deleted", is_read=False))
+    assert list(foreign_files.summarise_foreign_files(files)) == [
+        "left aside: f0, f1, f2, f3, f4 and 2 more: isn't the run's",
+        "left aside: clean/.nfs0001: is deleted",
+    ]
+    assert list(foreign_files.summarise_foreign_files([])) == []

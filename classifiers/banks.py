@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
@@ -22,6 +23,11 @@ from schemas.problems import describe_problems
 
 BANK_FORMAT = 1
 INDEX_FILE = "bank.json"
+
+UNFIT = (
+    AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError
+)  # fmt: skip
+"""Errors of reading files that have the right digests and don't make a bank."""
 
 
 @dataclass
@@ -124,21 +130,66 @@ def _serialise_trait(name: str, trait: TraitModel, files: dict[str, bytes]) -> d
 def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
     """Read a bank through `read(name) -> bytes`, checking each file's digest before it is used.
 
-    Raises: ModelError: a file is missing or altered, or the bank has a different format.
+    Raises: ModelError: a file is missing or altered, the files don't fit together, or the bank has
+        a different format.
     """
     index = _read_index(read, where)
-    # cards are checked before other files are read, because a name that isn't an id may be a path
-    cards = _read_cards(index["traits"], where)
-    traits = {
-        name: _read_trait(
-            cards[name],
-            entry,
-            index["files"],
-            lambda file: _read_checked(read, file, index["files"], where),
+    try:
+        # cards are checked before any other file is read: a name that isn't an id may be a path
+        cards = _read_cards(index["traits"], where)
+        traits = {
+            name: _read_trait(
+                cards[name],
+                entry,
+                index["files"],
+                lambda file: _read_checked(read, file, index["files"], where),
+            )
+            for name, entry in index["traits"].items()
+        }
+        bank = Bank(traits, index["encoder"], index["background"], index["digest"])
+        for trait in traits.values():
+            _require_parts(trait)
+        _require_one_dimension(bank)
+    except UNFIT as error:
+        raise _report_altered(
+            f"its files don't fit together ({_describe(error)})", where
+        ) from error
+    return bank
+
+
+def _require_parts(trait: TraitModel) -> None:
+    """Check that a trait has what its signals need.
+
+    Raises: ValueError: a part is missing, or has another size than the texts that it indexes.
+    """
+    name, signals = trait.card.id, trait.card.signals
+    if signals.exemplars and trait.positive_index is None:
+        raise ValueError(f"trait {name} has no index of positives")
+    if signals.head and trait.head is None:
+        raise ValueError(f"trait {name} has no head")
+    for index, texts in (
+        (trait.positive_index, trait.positives),
+        (trait.negative_index, trait.negatives),
+    ):
+        if index is not None and index.ntotal != len(texts):
+            raise ValueError(f"trait {name} has {index.ntotal} vectors for {len(texts)} texts")
+
+
+def _require_one_dimension(bank: Bank) -> None:
+    """Check that all vectors of a bank are of one encoder.
+
+    Raises: ValueError: indexes or heads have different dimensions, or no encoder is named.
+    """
+    found = {
+        size
+        for trait in bank.traits.values()
+        for size in (
+            *(index.d for index in (trait.positive_index, trait.negative_index) if index),
+            *(trait.head.layers[0][0].shape[-1:] if trait.head else ()),
         )
-        for name, entry in index["traits"].items()
     }
-    return Bank(traits, index["encoder"], index["background"], index["digest"])
+    if len(found) > 1 or (found and not isinstance(bank.encoder, dict)):
+        raise ValueError(f"its vectors have the dimensions {sorted(found)}")
 
 
 def list_bank_files(read: Callable[[str], bytes], where: str) -> list[str]:
@@ -159,8 +210,8 @@ def _read_index(read: Callable[[str], bytes], where: str) -> dict[str, Any]:
         index = dict(json.loads(read(INDEX_FILE)))
         description = {key: value for key, value in index.items() if key != "digest"}
         altered = digest_config(description) != index["digest"]
-        found, _ = index["format"], index["files"]
-    except (OSError, InputError, ValueError, KeyError, TypeError) as error:
+        found, *_ = index["format"], index["files"].keys(), index["traits"].keys()
+    except (OSError, InputError, *UNFIT) as error:
         raise ModelError(
             f"is not a trait bank: {_describe_error(error)}",
             where=where,
@@ -175,6 +226,11 @@ def _read_index(read: Callable[[str], bytes], where: str) -> dict[str, Any]:
     if altered:
         raise _report_altered(f"{INDEX_FILE} doesn't match its digest", where)
     return index
+
+
+def _describe(error: Exception) -> str:
+    """Return an error in one line."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
 def _describe_error(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from schemas.problems import describe_problems, list_known_fields
 LIBRARY = Path(__file__).parent / "quirks"
 M = TypeVar("M", bound=BaseModel)
 CARD_BYTES = 1 << 20
+CORE_TAG = "tag:yaml.org,2002:"
 FEWEST_POSITIVES = 4
 """The fewest positives for an `exemplars` or `head` signal. A dozen works well."""
 
@@ -48,14 +50,22 @@ class LoadedCard:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A safe YAML loader that refuses duplicate keys, and also aliases, which can expand hugely."""
+    """A safe YAML loader that refuses duplicate keys, aliases and tags.
+
+    The expansion of aliases can explode, and tags make values that no field takes.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+        event = self.peek_event()
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError(
-                f"alias *{event.anchor} on line {event.start_mark.line + 1} is not supported; "
-                "write the value out"
+                f"alias *{event.anchor} on line {line} is not supported; write the value out"
+            )
+        if tag := getattr(event, "tag", None):
+            shown = tag.replace(CORE_TAG, "!!")
+            raise yaml.YAMLError(
+                f"tag {shown} on line {line} is not supported; write the value without it"
             )
         return super().compose_node(parent, index)
 
@@ -69,21 +79,47 @@ class _PlainLoader(yaml.SafeLoader):
         return found
 
 
+def read_text_file(path: Path, limit: int | None = None) -> str:
+    """Return a text that a person wrote: UTF-8, with or without a byte order mark.
+
+    Raises: CardError: the path isn't a file, can't be read, isn't UTF-8, or the file has more than
+        `limit` bytes.
+    """
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise CardError(
+                "is a pipe, a socket or a device, which can't be read twice",
+                where=str(path),
+                remedy="write its content to a file, and name that",
+            )
+        if limit is not None and path.stat().st_size > limit:
+            raise CardError(f"is larger than {limit >> 20} MiB", where=str(path))
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CardError(f"can't be read: {reason}", where=str(path)) from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CardError(
+            f"is not UTF-8: byte 0x{data[error.start]:02x} on line {line}",
+            where=str(path),
+            remedy="save it as UTF-8: iconv -f latin1 -t utf-8, or -f utf-16",
+        ) from error
+
+
 def read_yaml(path: Path, model: type[M]) -> M:
     """Read a YAML file into a model; an empty file has no fields.
 
     Raises: CardError: the file is missing, too large or not plain YAML, or one of its fields is
         wrong.
     """
+    text = read_text_file(path, CARD_BYTES)
     try:
-        if path.stat().st_size > CARD_BYTES:
-            raise CardError(f"is larger than {CARD_BYTES >> 20} MiB", where=str(path))
-        # _PlainLoader is a SafeLoader
-        value = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506
-    except OSError as error:
-        raise CardError(f"can't be read: {error.strerror}", where=str(path)) from error
-    # the loader raises the last three for malformed dates, for tags and for deep nesting
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        value = yaml.load(text, _PlainLoader)  # noqa: S506 - it is a SafeLoader
+    # the loader raises the others for malformed dates and numbers, and for deep nesting
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise CardError(f"is not plain YAML: {error}", where=str(path)) from error
     try:
         return model.model_validate({} if value is None else value)
@@ -96,11 +132,11 @@ def read_yaml(path: Path, model: type[M]) -> M:
 def read_texts(path: Path) -> tuple[str, ...]:
     """Read exemplars from a file with one {"text": …} per line.
 
-    Raises: CardError: a line is something else, or a text appears twice.
+    Raises: CardError: the file can't be read, a line is something else, or a text appears twice.
     """
     texts: list[str] = []
-    # bytes.split, because str.splitlines would also split at U+2028 and other separators
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+    # not splitlines, which would also split at U+2028 and other separators
+    for number, line in enumerate(read_text_file(path).split("\n"), 1):
         if line.strip():
             texts.append(_read_text(line, where=f"{path} line {number}"))
     if len(set(texts)) < len(texts):
@@ -109,15 +145,15 @@ def read_texts(path: Path) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _read_text(line: bytes, where: str) -> str:
+def _read_text(line: str, where: str) -> str:
     try:
-        text = json.loads(line.decode())["text"]
-    except UnicodeDecodeError as error:
-        raise CardError("is not UTF-8", where=where) from error
-    except (ValueError, KeyError, TypeError) as error:
+        text = json.loads(line)["text"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CardError('is not {"text": "…"}', where=where) from error
     if not isinstance(text, str) or not text.strip():
         raise CardError("text is empty or not a string", where=where)
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise CardError("text has half of a character (a lone surrogate)", where=where)
     return text
 
 
@@ -128,7 +164,7 @@ def load_card(folder: Path) -> LoadedCard:
     """
     card = read_yaml(folder / "card.yaml", TraitCard)
     texts = {
-        name: read_texts(folder / f"{name}.jsonl") if (folder / f"{name}.jsonl").is_file() else ()
+        name: read_texts(path) if os.path.lexists(path := folder / f"{name}.jsonl") else ()
         for name in ("positives", "negatives")
     }
     fitted = [name for name in ("exemplars", "head") if getattr(card.signals, name)]

@@ -7,7 +7,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pipelines.config import FilterConfig
@@ -22,6 +22,9 @@ from transforms.files.shards import read_task
 from transforms.identify import identify
 from transforms.score import get_scorer, score
 from transforms.write import Destination, write_shard
+
+LARGEST = 10**15
+"""The largest number that an estimate is computed with."""
 
 STRETCHES = 20
 """The number of stretches of rows that a sample is drawn from."""
@@ -83,7 +86,8 @@ def run_estimate(
         raise CardError(
             "input is needed", remedy="congener estimate --input CORPUS --machines 4 --price 1.20"
         )
-    with tempfile.TemporaryDirectory() as folder:
+    require_sizes({**terms._asdict(), "budget": budget or 0})
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         limits = ShardLimits(
             rows=max(1, min(config.shards.rows, math.ceil(sample / STRETCHES))),
             bytes=config.shards.bytes,
@@ -100,6 +104,19 @@ def run_estimate(
             "with a larger --sample",
         )
     return estimate
+
+
+def require_sizes(numbers: Mapping[str, float]) -> None:
+    """Refuse numbers that no estimate can be computed with.
+
+    Raises: CardError: one of them is infinite, NaN or far too large.
+    """
+    for name, number in numbers.items():
+        if not 0 <= number <= LARGEST:  # false for NaN
+            raise CardError(
+                f"--{name.replace('_', '-')} is not a number between 0 and {LARGEST:,}",
+                remedy="congener estimate --help describes the options",
+            )
 
 
 def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -118,6 +118,11 @@ def compile_pattern(pattern: str) -> Any:
         ) from error
 
 
+def join_patterns(patterns: Sequence[str]) -> str:
+    """Return a pattern that matches wherever one of these does, the first ones preferred."""
+    return "|".join(f"(?:{pattern})" for pattern in patterns)
+
+
 def check_pattern(pattern: str) -> str:
     """Return the pattern unchanged if it is safe to search with.
 
@@ -174,6 +179,22 @@ class LexiconOptions(Strict):
     @classmethod
     def _check_unless(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(check_pattern(pattern) for pattern in value)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> LexiconOptions:
+        for name, patterns in (
+            ("patterns", tuple(pattern.match for pattern in self.patterns)),
+            ("unless", self.unless),
+        ):
+            try:
+                compile_pattern(join_patterns(patterns))
+            except ValueError as error:
+                reason = str(error).rpartition("syntax: ")[2]
+                raise ValueError(
+                    f"{name} can't be searched in one pass: {reason}; close every \\Q with \\E, "
+                    "and shorten counted repetitions"
+                ) from error
+        return self
 
 
 class RepetitionOptions(Strict):

@@ -18,6 +18,9 @@ WORDS = {
 }
 """Our words for error types whose own messages use Python's terms."""
 
+LONGEST_VALUE = 60
+"""Characters of a value that are shown."""
+
 MOST_DESCRIBED = 10
 """The most mistakes that are described for one file; any others are only counted."""
 
@@ -40,12 +43,21 @@ def describe_problems(error: ValidationError) -> str:
 def _describe_problem(item: Any) -> str:
     value, kind = item["input"], item["type"]
     if kind == "string_type" and value is not None and not isinstance(value, list | dict):
-        type_name = type(value).__name__
-        return f"should be text but is {value} ({type_name}): in YAML, put it in quotes"
+        shown = f"{_shorten(value)} ({type(value).__name__})"
+        return f"should be text but is {shown}: in YAML, put it in quotes"
     if kind == "too_short":
         return f"needs at least {item['ctx']['min_length']}"
     message: str = WORDS.get(kind) or item["msg"]
     return message.removeprefix("Value error, ")
+
+
+def _shorten(value: object) -> str:
+    """Return the beginning of a value as text. Python doesn't write out numbers of any length."""
+    try:
+        text = str(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def list_known_fields(error: ValidationError, model: type[BaseModel]) -> str | None:

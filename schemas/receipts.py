@@ -62,6 +62,6 @@ def parse_receipt(data: bytes) -> Receipt:
         value: dict[str, Any] = dict(json.loads(data))
         if value.pop("digest", None) == digest_config(value):
             return Receipt.model_validate(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         pass
     raise ValueError("its receipt is damaged")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,9 @@ from typing import Any, Literal
 import torch
 import transformers
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
 
 from schemas.encoders import DEFAULT_ENCODER
-from schemas.errors import ModelError
+from schemas.errors import ModelError, is_out_of_memory
 
 PINNED = {
     DEFAULT_ENCODER: (
@@ -158,6 +158,32 @@ def _digest_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _refuse(files: ModelFiles, problem: str, error: Exception) -> Exception:
+    """Return the error to raise for a checkpoint that can't be loaded, unless memory ran out."""
+    if is_out_of_memory(error):
+        return error
+    reason = str(error) or type(error).__name__
+    return ModelError(f"{problem}: {reason}", where=str(files.folder))
+
+
+def read_settings(files: ModelFiles, name: str) -> dict[str, Any]:
+    """Return the settings in one of a checkpoint's JSON files, or none if it has no such file.
+
+    Raises: ModelError: the file isn't a JSON object.
+    """
+    path = files.folder / name
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise ModelError(
+            f"{name} is not a JSON object: {error}",
+            where=str(files.folder),
+            remedy="copy the model again",
+        ) from error
+
+
 def load_model(
     kind: Any, files: ModelFiles, device: torch.device, dtype: torch.dtype
 ) -> torch.nn.Module:
@@ -176,8 +202,8 @@ def load_model(
             dtype=dtype,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise ModelError(f"can't be loaded: {error}", where=str(files.folder)) from error
+    except Exception as error:  # a damaged configuration fails anywhere in transformers
+        raise _refuse(files, "can't be loaded", error) from error
     # an encoder's vectors are pooled from its states, so it can do without the pooler
     if missing := [
         key
@@ -202,8 +228,8 @@ def load_tokenizer(files: ModelFiles) -> Any:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             files.folder, use_fast=True, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"tokenizer can't be loaded: {error}", where=str(files.folder)) from error
+    except Exception as error:  # a damaged configuration fails anywhere in transformers
+        raise _refuse(files, "tokenizer can't be loaded", error) from error
     if not tokenizer.is_fast:
         raise ModelError(
             "has no fast tokenizer",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from classifiers.models.checkpoints import (
     find_model,
     load_model,
     load_tokenizer,
+    read_settings,
 )
 from classifiers.models.windows import BatchCounts, Window, cut_windows, pad_batch, plan_batches
 from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
@@ -348,17 +348,12 @@ def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> Non
 
 def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
     """Return the model's token limit: its sentence-transformers setting, or its positions."""
-    settings = files.folder / "sentence_bert_config.json"
-    stated = json.loads(settings.read_text()).get("max_seq_length") if settings.is_file() else None
+    stated = read_settings(files, "sentence_bert_config.json").get("max_seq_length")
     config: Any = model.config
     positions = getattr(config, "max_position_embeddings", None) or 512
-    return int(min(stated or positions, positions))
+    return int(min(stated if isinstance(stated, int) and stated > 0 else positions, positions))
 
 
 def _find_pooling(files: ModelFiles) -> Literal["mean", "cls"]:
-    settings = files.folder / "1_Pooling" / "config.json"
-    return (
-        "cls"
-        if settings.is_file() and json.loads(settings.read_text()).get("pooling_mode_cls_token")
-        else "mean"
-    )
+    settings = read_settings(files, "1_Pooling/config.json")
+    return "cls" if settings.get("pooling_mode_cls_token") else "mean"

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers.signals.quotation import Answer, is_quoted, read_answer
-from schemas.cards import LexiconOptions, Pattern, compile_pattern
+from schemas.cards import LexiconOptions, Pattern, compile_pattern, join_patterns
 
 LOOK_BACK = 60
 """The characters before a hit that are searched for a denial, within the hit's clause."""
@@ -65,15 +65,11 @@ class Lexicon:
 
     def __init__(self, options: LexiconOptions) -> None:
         self.options = options
-        self.union = "|".join(f"(?:{pattern.match})" for pattern in options.patterns)
+        self.union = join_patterns([pattern.match for pattern in options.patterns])
         self.loose = loosen_counts(self.union)
         self._find = compile_pattern(self.union)
         self._single = [compile_pattern(pattern.match) for pattern in options.patterns]
-        self._unless = (
-            compile_pattern("|".join(f"(?:{pattern})" for pattern in options.unless))
-            if options.unless
-            else None
-        )
+        self._unless = compile_pattern(join_patterns(options.unless)) if options.unless else None
         self._which: Callable[[str, int, int], Pattern] = functools.lru_cache(4096)(self._look_up)
 
     def _look_up(self, around: str, start: int, end: int) -> Pattern:
@@ -165,9 +161,12 @@ def score_lexicons(lexicons: Sequence[Lexicon], texts: pa.LargeStringArray) -> l
 
 
 def _find_candidates(lexicon: Lexicon, texts: pa.Array) -> list[int]:
-    indexes: list[int] = pc.indices_nonzero(
-        pc.match_substring_regex(texts, lexicon.loose, ignore_case=True)
-    ).to_pylist()
+    """Return the texts that a lexicon may hit: all of them if Arrow's RE2 refuses its pattern."""
+    try:
+        found = pc.match_substring_regex(texts, lexicon.loose, ignore_case=True)
+    except pa.ArrowInvalid:
+        return list(range(len(texts)))
+    indexes: list[int] = pc.indices_nonzero(found).to_pylist()
     return indexes
 
 

@@ -46,6 +46,17 @@ INTERRUPTED = 130
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Errors of the disk rather than of the given path."""
 
+UNNAMED = (
+    *FULL_OR_BROKEN,
+    errno.ESTALE,
+    errno.EISDIR,
+    errno.EFBIG,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOENT,
+)
+"""Errors of files that are reported even if the system doesn't say which file."""
+
 STEP = re.compile(r" \[while running '[^'\n]*'\]$")
 """Beam's addition to the message of an error that a stage raises."""
 
@@ -179,10 +190,12 @@ def describe_refusal(error: BaseException) -> CongenerError | None:
     code.
     """
     for item in walk_causes(error):
-        if isinstance(item, OSError) and item.filename is not None:
+        if isinstance(item, OSError) and (item.filename is not None or item.errno in UNNAMED):
             return (StorageError if item.errno in FULL_OR_BROKEN else InputError)(
                 f"can't be used: {item.strerror}",
-                where=os.fsdecode(item.filename) if isinstance(item.filename, str | bytes) else "",
+                where=os.fsdecode(item.filename)
+                if isinstance(item.filename, str | bytes)
+                else "a file or folder",
                 remedy="check the path, its permissions and the disk",
             )
     return None

@@ -32,6 +32,9 @@ FINDINGS = pl.col("reasons").list.eval(
 SEPARATOR = "\x1f"
 """Joins the traits of a row while rows are counted; no trait's id contains it."""
 
+MOST_ROWS = 2**32 - 1
+"""The largest number of rows that polars counts."""
+
 NAMES_LISTED = 20
 """The maximum number of names that an error about an unknown name lists."""
 
@@ -205,6 +208,7 @@ def read_quarantine(
         .select("output", "output_row")
     )
     total = held.select(pl.len()).collect(engine="streaming").item()
+    start, limit = min(start, MOST_ROWS), min(limit, MOST_ROWS)
     chosen = held.slice(start, limit).collect(engine="streaming").rows() if limit else []
     rows = (
         row

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save as save_tensors
 
 from classifiers.banks import INDEX_FILE, Bank, TraitModel, read_bank, serialise_bank
-from classifiers.signals.exemplars import contrast
+from classifiers.signals.exemplars import build_index, contrast, serialise_index
 from schemas.cards import TraitCard
-from schemas.digests import digest_config
+from schemas.digests import digest_bytes, digest_config
 from schemas.errors import InputError, ModelError
 
 
@@ -281,3 +282,71 @@ def test_a_trait_with_a_path_as_its_id_is_refused_before_any_file_is_read(files,
     with pytest.raises(ModelError, match="a card of the bank is not valid"):
         read_bank(read, "bank")
     assert asked == [INDEX_FILE]
+
+
+def reseal(description):
+    """Return the bytes of an index with a digest that fits."""
+    content = {key: value for key, value in description.items() if key != "digest"}
+    return json.dumps(content | {"digest": digest_config(content)}).encode()
+
+
+def replace_file(files, name, data):
+    """Return the files of a bank with another file, and digests that fit."""
+    description = json.loads(files[INDEX_FILE])
+    description["files"][name] = digest_bytes(data)
+    return {**files, name: data, INDEX_FILE: reseal(description)}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("texts.json", b"[" * 100_000, "RecursionError"),
+        ("texts.json", b"{}", "KeyError"),
+        ("texts.json", b'{"positives": ["one"], "negatives": []}', "vectors for 1 texts"),
+        ("texts.json", b"\xff", "UnicodeDecodeError"),
+        ("tensors.safetensors", b"none", "SafetensorError"),
+        ("tensors.safetensors", save_tensors({}), "has no head"),
+        ("positive.faiss", b"none", "RuntimeError"),
+        (
+            "positive.faiss",
+            serialise_index(build_index(np.eye(8, 7, dtype=np.float32))),
+            "8 vectors for",
+        ),
+    ],
+    ids=["deep", "keys", "fewer", "encoding", "no tensors", "no head", "no index", "other index"],
+)
+def test_files_that_do_not_fit_together_are_refused(files, name, data, reason):
+    """Files with the right digests that make no bank are an error with the reason in one line."""
+    changed = replace_file(files, f"rain-talk/{name}", data)
+    with pytest.raises(ModelError, match=rf"^bank: its files don't fit together \(.*{reason}"):
+        read_bank(make_reader(changed), "bank")
+
+
+def test_vectors_of_two_encoders_are_refused(files, small_bank):
+    """A trait that was copied from the bank of another encoder is an error."""
+    rain = small_bank.traits["rain-talk"]
+    other = build_index(np.eye(rain.positive_index.ntotal, 9, dtype=np.float32))
+    changed = replace_file(files, "rain-talk/positive.faiss", serialise_index(other))
+    with pytest.raises(ModelError, match=r"its vectors have the dimensions \[9, "):
+        read_bank(make_reader(changed), "bank")
+
+
+@pytest.mark.parametrize("part", ["traits", "files"])
+def test_an_index_of_other_types_is_refused(files, part):
+    """Lists in place of objects, and an index that is nested deeply, aren't a bank."""
+    description = json.loads(files[INDEX_FILE]) | {part: []}
+    with pytest.raises(ModelError, match="is not a trait bank"):
+        read_bank(make_reader({**files, INDEX_FILE: reseal(description)}), "bank")
+    with pytest.raises(ModelError, match="is not a trait bank"):
+        read_bank(make_reader({**files, INDEX_FILE: b"[" * 100_000}), "bank")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("card", {}), ("card", 5), ("scale", [1]), ("scale", None)]
+)
+def test_an_entry_of_another_shape_is_refused(files, field, value):
+    """An entry of the index that has the wrong shape is an error of the bank."""
+    description = json.loads(files[INDEX_FILE])
+    description["traits"]["rain-talk"][field] = value
+    with pytest.raises(ModelError, match=r"^bank: (its files don't fit|the card of trait)"):
+        read_bank(make_reader({**files, INDEX_FILE: reseal(description)}), "bank")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -234,7 +235,15 @@ def test_a_mistake_is_named_with_file_and_field(card_folder):
         ("title: a: b\n", "line 2"),
         ("title: 'open\n", "line 2"),
         ("title: 2024-13-01\n", "month must be in 1..12"),
-        ("signals: !!map [head]\n", "expected a mapping node"),
+        ("signals: !!map [head]\n", "tag !!map on line 2 is not supported"),
+        ("related: !!set {a, b}\n", "tag !!set on line 2 is not supported"),
+        ("title: !!binary aGVyb24=\n", "tag !!binary on line 2"),
+        ("title: !!timestamp x\n", "tag !!timestamp on line 2"),
+        ("threshold: !!bool x\n", "tag !!bool on line 2"),
+        ("title: ! x\n", "tag ! on line 2"),
+        ("title: !own x\n", "tag !own on line 2"),
+        (f"threshold: {'9' * 5000}\n", "digits"),
+        ("<<: 5\n", "line 2"),
         ("? [a, b]\n: c\n", "line 2"),
         (f"title: {'[' * 500}\n", "recursion"),
         ("title: \x07\n", "special characters are not allowed"),
@@ -255,7 +264,8 @@ def test_a_card_that_is_no_mapping_or_missing_is_refused(card_folder):
     for data, says in (
         (b"- a\n", "field (top)"),
         (b"", "field id: is needed"),
-        (b"id: caf\xe9\n", "is not plain YAML"),
+        (b"id: a\ntitle: caf\xe9\n", "is not UTF-8: byte 0xe9 on line 2"),
+        ("id: a\n".encode("utf-16"), "is not UTF-8: byte 0xff on line 1"),
         (b"#" * (CARD_BYTES + 1), "is larger than 1 MiB"),
     ):
         card.write_bytes(data)
@@ -292,8 +302,12 @@ def test_yaml_is_read_into_any_model(tmp_path):
         '{"text": 5}',
         '{"text": " "}',
         '{"text": null}',
+        '{"text": "\\ud800"}',
+        '{"text": "x", "n": ' + "9" * 5000 + "}",
+        '{"text": ' + "[" * 100_000,
         "{",
     ],
+    ids=lambda line: line[:16],
 )
 def test_a_bad_line_of_exemplars_is_named(card_folder, line):
     """The message has the file and the line, blank lines included, as in an editor."""
@@ -308,7 +322,41 @@ def test_exemplars_that_are_not_utf8_are_refused(card_folder):
     folder = card_folder(positives=DOZEN)
     path = folder / "negatives.jsonl"
     path.write_bytes(b'{"text": "fine"}\n{"text": "caf\xe9"}\n')
-    assert refused(folder).startswith(f"{path} line 2: is not UTF-8")
+    assert refused(folder).startswith(f"{path}: is not UTF-8: byte 0xe9 on line 2")
+
+
+def test_a_byte_order_mark_is_no_mistake(card_folder):
+    """Editors on Windows write one at the beginning of every file."""
+    folder = card_folder(positives=DOZEN, negatives=["Fine."])
+    expected = load_card(folder)
+    for path in folder.iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_card(folder) == expected
+
+
+@pytest.mark.parametrize("name", ["card.yaml", "positives.jsonl", "negatives.jsonl"])
+def test_a_file_of_a_card_that_cannot_be_read_is_named(card_folder, name):
+    """A broken link, a folder, a pipe and a disk that fails at the first byte are each named."""
+    folder = card_folder(positives=DOZEN, negatives=["Fine."])
+    path = folder / name
+    path.unlink()
+    path.symlink_to("gone")
+    assert refused(folder).startswith(f"{path}: can't be read: No such file")
+    path.unlink()
+    path.mkdir()
+    assert refused(folder).startswith(f"{path}: can't be read: Is a directory")
+    path.rmdir()
+    os.mkfifo(path)
+    assert refused(folder).startswith(f"{path}: is a pipe, a socket or a device")
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    assert refused(folder).startswith(f"{path}: can't be read: Input/output error")
+
+
+def test_huge_numbers_are_refused_in_words(card_folder):
+    """A number that Python doesn't write out is a mistake like another one."""
+    folder = card_folder(card=f"title: 0x{'f' * 5000}\n", positives=DOZEN)
+    assert "should be text but is a number of thousands of digits (int)" in refused(folder)
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\u00a0"])

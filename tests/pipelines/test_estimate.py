@@ -178,3 +178,11 @@ def test_an_empty_corpus_costs_the_start():
     """Without rows there is no work; the machines still have to start."""
     found = extrapolate(0, [], Terms(machines=2, price=1.0, startup_minutes=30))
     assert (found.rows, found.sampled, found.machine_hours, found.price) == (0, 0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**400, -1.0])
+def test_numbers_without_an_estimate_are_refused(config, number):
+    """A price of NaN is over no budget, and a huge one can't be computed with."""
+    for terms, name in ((Terms(startup_minutes=number), "startup-minutes"), (Terms(), "budget")):
+        with pytest.raises(CardError, match=f"--{name} is not a number between 0 and"):
+            run_estimate(config, terms, budget=number)

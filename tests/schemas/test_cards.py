@@ -25,6 +25,7 @@ from schemas.cards import (
     TraitCard,
     check_pattern,
     compile_pattern,
+    join_patterns,
 )
 
 
@@ -279,3 +280,27 @@ def test_the_reason_for_a_bad_pattern_is_readable_text():
     assert "syntax: invalid perl operator: (?<=" in refused(
         signals={"lexicon": {"patterns": ["(?<=x)y"]}}
     )
+
+
+@pytest.mark.parametrize(
+    ("patterns", "reason"),
+    [
+        ([r"\Qa.b", "c"], "missing )"),
+        ([r"x\pL{300}", r"y\pL{300}", r"z\pL{300}"], "pattern too large"),
+    ],
+    ids=["quotation", "size"],
+)
+def test_patterns_that_cannot_be_searched_together_are_refused(patterns, reason):
+    """Patterns that are right one by one are a mistake if RE2 refuses their union."""
+    for pattern in patterns:
+        check_pattern(pattern)
+    for field in ("patterns", "unless"):
+        lexicon = {"patterns": ["a"], field: patterns}
+        message = refused(signals={"lexicon": lexicon})
+        assert f"{field} can't be searched in one pass: {reason}" in message
+
+
+def test_joined_patterns_match_what_each_matches():
+    """The union finds the hits of all, and an alternative in one doesn't reach the others."""
+    union = compile_pattern(join_patterns(["ab|cd", "x+"]))
+    assert [match.group() for match in union.finditer("abd cd xx")] == ["ab", "cd", "xx"]

@@ -6,7 +6,13 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from schemas.cards import Strict
-from schemas.problems import MOST_DESCRIBED, describe_problems, find_model, list_known_fields
+from schemas.problems import (
+    LONGEST_VALUE,
+    MOST_DESCRIBED,
+    describe_problems,
+    find_model,
+    list_known_fields,
+)
 
 
 class Leaf(Strict):
@@ -101,3 +107,19 @@ def test_a_location_leads_to_the_innermost_model():
     assert find_model(Branch, ("leaves", 1, "size")) == (Leaf, "leaves.1")
     assert find_model(Branch, ("nowhere", "leaf")) == (Branch, "")
     assert issubclass(find_model(Branch, ("by_name", "any"))[0], BaseModel)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0x5, "5 (int)"),
+        (int("f" * 5000, 16), "a number of thousands of digits (int)"),
+        (("x",) * 50, f"{str(('x',) * 50)[:LONGEST_VALUE]}… (tuple)"),
+    ],
+    ids=["short", "huge", "long"],
+)
+def test_a_value_is_shown_in_part(value, shown):
+    """A value of any size has a short message."""
+    assert f"should be text but is {shown}: in YAML" in describe_problems(
+        validate({"leaf": {"name": value}, "leaves": [{}]})
+    )

@@ -59,7 +59,9 @@ def test_equal_receipts_have_equal_bytes():
         b"3",
         b'"text"',
         b"\xff",
+        b"[" * 100_000,
     ],
+    ids=len,
 )
 def test_a_damaged_receipt_is_refused(damaged):
     """Bytes that were cut or changed, or never were a receipt, are refused."""

@@ -25,6 +25,7 @@ from classifiers.models.checkpoints import (
     find_model,
     load_model,
     load_tokenizer,
+    read_settings,
 )
 from schemas.errors import ModelError
 
@@ -269,9 +270,17 @@ def test_damaged_files_are_our_errors(tiny_checkpoint):
     (folder / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelError, match=f"^{folder}: can't be loaded"):
         load_model(transformers.AutoModel, make_files(folder), CPU, torch.float32)
-    (folder / "config.json").write_text("{")
-    with pytest.raises(ModelError, match=f"^{folder}: can't be loaded"):
-        load_model(transformers.AutoModel, make_files(folder), CPU, torch.float32)
+    for damage in (
+        "{",
+        "[]",
+        "5",
+        '{"model_type": 5}',
+        "[" * 100_000,
+        '{"model_type": "bert\\ud800"}',
+    ):
+        (folder / "config.json").write_text(damage)
+        with pytest.raises(ModelError, match=f"^{folder}: can't be loaded"):
+            load_model(transformers.AutoModel, make_files(folder), CPU, torch.float32)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
     with pytest.raises(ModelError, match=f"^{folder}: tokenizer can't be loaded"):
@@ -282,3 +291,30 @@ def test_the_tokenizer_is_the_fast_one(tiny_checkpoint):
     """Windows need the character offsets that only a fast tokenizer has."""
     encoding = load_tokenizer(make_files(tiny_checkpoint())).encode("The rain")
     assert encoding.offsets == [(0, 0), (0, 3), (4, 8), (0, 0)]
+
+
+def test_a_full_memory_is_not_a_damaged_checkpoint(tiny_checkpoint, monkeypatch):
+    """Whoever can do with less memory must see that it ran out."""
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", fail)
+    with pytest.raises(MemoryError):
+        load_model(transformers.AutoModel, make_files(tiny_checkpoint()), CPU, torch.float32)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"[", b"[1]", b"5", b"\xff", b"[" * 100_000],
+    ids=["cut", "list", "number", "byte", "deep"],
+)
+def test_settings_are_an_object(tiny_checkpoint, data):
+    """A missing file of settings has none, and another value than an object is an error."""
+    files = make_files(tiny_checkpoint())
+    assert read_settings(files, "own.json") == {}
+    (files.folder / "own.json").write_text('{"max_seq_length": 5}')
+    assert read_settings(files, "own.json") == {"max_seq_length": 5}
+    (files.folder / "own.json").write_bytes(data)
+    with pytest.raises(ModelError, match=r"own\.json is not a JSON object"):
+        read_settings(files, "own.json")

@@ -265,3 +265,11 @@ def test_time_is_linear_in_a_hostile_text(pattern):
     assert words.find_hits(text) == []
     assert score_lexicons([words], pa.array([text], pa.large_string()))[0].scores.tolist() == [0.0]
     assert time.perf_counter() - begin < 5
+
+
+def test_a_prefilter_that_arrow_refuses_is_left_out():
+    """If Arrow's RE2 can't compile the loosened pattern, all texts are searched."""
+    words = make_lexicon("herons?")
+    words.loose = "("
+    (found,) = score_lexicons([words], pa.array(["a heron", "none"], pa.large_string()))
+    assert (found.scores > 0).tolist() == [True, False]

@@ -318,6 +318,22 @@ def test_other_errors_keep_their_trace():
     assert cli.describe_refusal(OSError(errno.EPIPE, "Broken pipe")) is None
 
 
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        ("EIO", StorageError),
+        ("ENOSPC", StorageError),
+        ("ESTALE", InputError),
+        ("EMFILE", InputError),
+    ],
+)
+def test_a_file_that_the_system_does_not_name_is_reported(number, kind):
+    """Reading and writing fail without a path, and that isn't a mistake of the program."""
+    found = cli.describe_refusal(OSError(getattr(errno, number), "fails"))
+    assert isinstance(found, kind)
+    assert str(found).startswith("a file or folder: can't be used: fails")
+
+
 def test_ascii_terminals_get_every_command(tmp_path):
     """A table with non-ASCII characters is printed in ASCII, without a traceback or colours."""
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}

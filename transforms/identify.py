@@ -15,6 +15,7 @@ from transforms.coders import register_shard_coder
 from transforms.files.json_lines import parse_line
 from transforms.files.shards import Shard
 from transforms.poison import add_rejects, isolate_failures, keep_rows
+from transforms.records.column_types import is_text
 from transforms.records.columns import take_column
 from transforms.records.companions import Companions, find_in_lines, find_in_table
 from transforms.records.formats import Layout
@@ -23,6 +24,7 @@ from transforms.records.lot_fields import (
     name_system_prompt,
     read_lot_column,
 )
+from transforms.records.plain_values import list_rows
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments, digest_rows, extract_segments
 from transforms.records.sides import assign_sides
@@ -90,20 +92,44 @@ def read_record(shard: Shard, row: int) -> dict[str, Any]:
     """Return a row of a shard's table with all its columns, including those of JSON Lines."""
     if shard.lines is not None:
         return parse_line(shard.lines[row])[0]
-    record: dict[str, Any] = shard.table.slice(row, 1).to_pylist()[0]
-    return record
+    return list_rows(shard.table.slice(row, 1))[0]
 
 
 def require_valid(table: pa.Table) -> None:
-    """Check every value in all columns of a table: text in a Parquet file may be invalid UTF-8.
+    """Check the text in all columns of a table: in a Parquet file it may be invalid UTF-8.
 
-    Raises: pa.ArrowInvalid: a value isn't valid for its type.
+    Other values count nothing here: a time beyond its day is odd, but comes out as it went in.
+
+    Raises: pa.ArrowInvalid: a text isn't UTF-8.
     """
     try:
         table.validate(full=True)
     except pa.ArrowInvalid:
         # validating a slice also validates the rows around it; a copy doesn't contain them
-        table.take(pa.array(range(table.num_rows))).validate(full=True)
+        for column in table.take(pa.array(range(table.num_rows))).columns:
+            for chunk in column.chunks:
+                _require_valid_texts(chunk)
+
+
+def _require_valid_texts(array: Any) -> None:
+    """Check the texts in an array at any depth.
+
+    Raises: pa.ArrowInvalid: a text isn't UTF-8, or the array contradicts itself.
+    """
+    if pa.types.is_dictionary(array.type):
+        _require_valid_texts(array.dictionary_decode())  # without the texts of other rows
+    elif is_text(array.type):
+        array.validate(full=True)
+    elif isinstance(array.type, pa.BaseExtensionType):
+        _require_valid_texts(array.storage)
+    elif pa.types.is_struct(array.type):
+        for field in array.flatten():
+            _require_valid_texts(field)
+    elif pa.types.is_map(array.type):
+        _require_valid_texts(array.keys)
+        _require_valid_texts(array.items)
+    elif pa.types.is_nested(array.type):
+        _require_valid_texts(array.flatten())
 
 
 def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:

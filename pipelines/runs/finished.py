@@ -24,6 +24,7 @@ from schemas.receipts import Output
 from schemas.runs import CLEAN_CARD, FOLDERS, is_json_lines, parse_path
 from transforms.files import storage
 from transforms.files.json_lines import decode_lines, parse_line
+from transforms.records.plain_values import list_rows
 
 LONGEST_REASON = 300
 """How many characters of the reason why a file can't be read are shown."""
@@ -154,7 +155,7 @@ def read_rows(
             BATCH_ROWS, columns=columns
         ):
             inside = (index for index in wanted if first <= index < first + batch.num_rows)
-            found |= {index: batch.slice(index - first, 1).to_pylist()[0] for index in inside}
+            found |= {index: list_rows(batch.slice(index - first, 1))[0] for index in inside}
             first += batch.num_rows
             if len(found) == len(wanted):
                 break

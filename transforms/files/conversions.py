@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 import orjson
@@ -17,7 +17,8 @@ from schemas.errors import InputError
 from transforms.files.json_lines import parse_line
 from transforms.files.planning import ShardPlan
 from transforms.files.shards import read_task
-from transforms.records.json_texts import SURROGATE, replace_surrogates
+from transforms.records.json_texts import SURROGATE, encode_bytes, replace_surrogates
+from transforms.records.plain_values import list_rows
 
 Shape = Literal["null", "text", "bool", "integer", "long", "number", "messages", "json"]
 """The shape of a JSON value, as far as Parquet has a type for it."""
@@ -173,38 +174,16 @@ def _write_json(value: Any) -> str:
 def encode_rows(table: pa.Table) -> list[bytes]:
     """Return a table's rows as JSON objects, one a line.
 
-    Bytes are written in base64, and times, dates and decimals as Arrow's text for them.
+    Bytes are written in base64, and times, dates and decimals as text (see `list_values`).
     """
-    plain = pa.table([_make_plain(column) for column in table.columns], names=table.column_names)
-    return [_encode_object(row) for row in plain.to_pylist()]
-
-
-def _make_plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column with texts in place of the values that JSON has no type for."""
-    kind = _find_plain_type(column.type)
-    return column if kind == column.type else column.cast(kind)
-
-
-def _find_plain_type(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_duration(kind):
-        return pa.int64()
-    if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
-        return pa.string()
-    if pa.types.is_dictionary(kind):
-        return _find_plain_type(kind.value_type)
-    if pa.types.is_struct(kind):
-        return pa.struct([item.with_type(_find_plain_type(item.type)) for item in kind])
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
-        return make(kind.value_field.with_type(_find_plain_type(kind.value_type)))
-    return kind
+    return [_encode_object(row) for row in list_rows(table)]
 
 
 def _encode_object(row: Mapping[str, Any]) -> bytes:
     """Return an object as JSON; NaN and infinity, which JSON lacks, are written as Python does."""
     if not _has_odd_float(row):
-        return orjson.dumps(row, default=_encode_bytes)
-    return json.dumps(row, ensure_ascii=False, default=_encode_bytes).encode()
+        return orjson.dumps(row, default=_encode_value)
+    return json.dumps(row, ensure_ascii=False, default=_encode_value).encode()
 
 
 def _has_odd_float(value: Any) -> bool:
@@ -220,7 +199,9 @@ def _list_below(value: Any) -> Iterator[Any]:
         yield from value
 
 
-def _encode_bytes(value: Any) -> str:
+def _encode_value(value: Any) -> str:
     if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
+        return encode_bytes(value)
+    if isinstance(value, Decimal):
+        return str(value)
     raise TypeError(f"{type(value).__name__} has no form in JSON")

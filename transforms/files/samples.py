@@ -17,6 +17,7 @@ from transforms.files.sources import Corpus, Source
 from transforms.files.surveys import Cut
 from transforms.records.column_types import is_text
 from transforms.records.formats import Layout
+from transforms.records.plain_values import list_rows
 
 MOST_FILES = 500
 MOST_ROWS = 1_000
@@ -116,17 +117,16 @@ def list_objects(shard: Shard) -> list[Mapping[str, Any] | None]:
     table = shard.table
     table = table.select([item.name for item in table.schema if not _is_bytes(item.type)])
     try:
-        return list(table.to_pylist())
+        return list(list_rows(table))
     except UnicodeDecodeError:
         return [_read_row(table.slice(row, 1)) for row in range(table.num_rows)]
 
 
 def _read_row(table: pa.Table) -> Mapping[str, Any] | None:
     try:
-        rows: list[Mapping[str, Any]] = table.to_pylist()
+        return list_rows(table)[0]
     except UnicodeDecodeError:
         return None
-    return rows[0]
 
 
 def find_unsampled(corpus: Corpus, columns: Container[str]) -> tuple[str, ...]:

@@ -19,8 +19,9 @@ from schemas.outputs import CLEAN_EXTRA
 from transforms.records.column_types import WRAPPERS
 from transforms.records.columns import find_type, get_value, is_list, list_heads, take_column
 from transforms.records.json_columns import has_values
-from transforms.records.json_texts import encode_json
+from transforms.records.json_texts import encode_bytes, encode_json
 from transforms.records.parts import CONTENTS, ROLE_FIELDS
+from transforms.records.plain_values import list_rows
 
 PROMPT_COLUMNS = frozenset(
     (
@@ -153,7 +154,7 @@ def find_in_table(table: pa.Table, columns: Mapping[str, str]) -> dict[int, Comp
         if (name in list_heads(messages) if name in read else is_companion(name))
         and has_values(table.column(name))
     ]
-    rows = enumerate(table.select(wanted).to_pylist()) if wanted else ()
+    rows = enumerate(list_rows(table.select(wanted))) if wanted else ()
     return find_in_records(rows, columns)
 
 
@@ -285,8 +286,8 @@ def encode_whole_row(record: Mapping[str, Any]) -> str:
 def _simplify(value: Any, levels: int = MOST_LEVELS) -> Any:
     """Return a value in the form common to all readers: without nulls, whole floats as integers.
 
-    Arrow may add a null field, or turn an integer into a float, only because of another row. Bytes,
-    long texts and values nested deeper than `levels` are replaced by their SHA-256.
+    Arrow may add a null field, or turn an integer into a float, only because of another row. Long
+    texts and values nested deeper than `levels` are replaced by their SHA-256.
     """
     if isinstance(value, dict | list | tuple) and not levels:
         return _digest_nested(value)
@@ -298,10 +299,12 @@ def _simplify(value: Any, levels: int = MOST_LEVELS) -> Any:
         return [_simplify(below, levels - 1) for below in value]
     if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
         return int(value)
+    if isinstance(value, bytes):
+        value = encode_bytes(value)
     if isinstance(value, str):
         value = value.strip()
         return value if len(value) <= LONGEST_VALUE else _digest_text(value)
-    return digest_bytes(value) if isinstance(value, bytes) else value
+    return value
 
 
 def _digest_text(text: str) -> str:

@@ -30,6 +30,7 @@ from transforms.records.parts import (
     Part,
     split_field,
 )
+from transforms.records.plain_values import list_values
 from transforms.records.roles import CHANNELS, find_channel, normalise_role
 
 CODES = {name: code for code, name in enumerate(CHANNELS)}
@@ -258,12 +259,12 @@ def _read_values(
         if item != MEDIA:
             yield _build_field(turns, channel, codes.fields[path], values)
     elif channel == "tool":
-        calls = [encode_calls(value) for value in values.to_pylist()]
+        calls = [encode_calls(value) for value in list_values(values)]
         yield _build_field(turns, channel, codes.fields[path], pa.array(calls, pa.large_string()))
     elif pa.types.is_nested(values.type):
         found = [
             (index, part)
-            for index, value in enumerate(values.to_pylist())
+            for index, value in enumerate(list_values(values))
             for part in split_field(item, value)
         ]
         yield _read_parts(turns, item, found, codes)

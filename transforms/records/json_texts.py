@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Sequence
@@ -24,6 +25,11 @@ def build_texts(texts: Sequence[str | None]) -> pa.Array:
 def replace_surrogates(text: str) -> str:
     """Return a text of the same length with U+FFFD for each lone surrogate."""
     return SURROGATE.sub("\ufffd", text)
+
+
+def encode_bytes(value: bytes) -> str:
+    """Return bytes as JSON has them: in base64."""
+    return base64.b64encode(value).decode()
 
 
 def encode_calls(calls: Any) -> str | None:
@@ -52,9 +58,14 @@ def encode_json(value: Any) -> str:
     try:
         return _dump_sorted(value)
     except TypeError:  # a lone surrogate
-        text = json.dumps(value, ensure_ascii=False, default=str)
+        text = json.dumps(value, ensure_ascii=False, default=_describe)
         return _dump_sorted(json.loads(replace_surrogates(text)))
 
 
 def _dump_sorted(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=_describe).decode()
+
+
+def _describe(value: Any) -> str:
+    """Return a value that JSON has no form for as text, as `--output-format jsonl` writes it."""
+    return encode_bytes(value) if isinstance(value, bytes) else str(value)

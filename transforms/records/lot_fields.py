@@ -12,9 +12,13 @@ from schemas.digests import digest_bytes
 from schemas.lots import UNKNOWN
 from transforms.records.columns import find_type, take_column
 from transforms.records.formats import Layout
+from transforms.records.plain_values import list_values
 
 DAY_CHARACTERS = 10
 """The number of characters of an ISO date that name the day."""
+
+FAR_DAY = re.compile(r"-?\d{4,}-\d\d-\d\d")
+"""The day of a date whose year has any number of digits."""
 
 EPOCH = re.compile(r"\d+(?:\.\d+)?")
 
@@ -34,7 +38,7 @@ NEARLY_ALL = 0.9
 def read_lot_column(name: str, column: pa.ChunkedArray) -> list[str]:
     """Return a lot field's values as text; a value that occurs often is formatted once."""
     if not pa.types.is_string(column.type):
-        return [format_lot_field(name, value) for value in column.to_pylist()]
+        return [format_lot_field(name, value) for value in list_values(column)]
     encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
     known = [format_lot_field(name, value) for value in encoded.dictionary.to_pylist()]
@@ -56,12 +60,25 @@ def format_day(date: str) -> str:
     if digits in SECONDS_OF_DIGITS and EPOCH.fullmatch(date):
         seconds = float(date) * SECONDS_OF_DIGITS[digits]
         return datetime.fromtimestamp(seconds, UTC).date().isoformat()
-    return date[:DAY_CHARACTERS]
+    found = FAR_DAY.match(date)
+    return found.group() if found else date[:DAY_CHARACTERS]
 
 
 def name_system_prompt(text: str) -> str:
     """Return the name of a system prompt in a lot."""
     return digest_bytes(text.strip().encode("utf-8", "surrogatepass"))[:PROMPT_HEX]
+
+
+def _list_names(name: str, column: pa.ChunkedArray) -> list[str]:
+    """Return the names in a column, without those of rows whose value isn't UTF-8."""
+    try:
+        return read_lot_column(name, column)
+    except UnicodeDecodeError:
+        if len(column) == 1:
+            return []
+    return [
+        found for row in range(len(column)) for found in _list_names(name, column.slice(row, 1))
+    ]
 
 
 def find_single_rows(tables: Sequence[pa.Table], layout: Layout) -> dict[str, tuple[int, int]]:
@@ -78,7 +95,7 @@ def find_single_rows(tables: Sequence[pa.Table], layout: Layout) -> dict[str, tu
             value
             for table in tables
             if find_type(table.schema, column) is not None
-            for value in read_lot_column(name, take_column(table, column))
+            for value in _list_names(name, take_column(table, column))
             if value != UNKNOWN
         ]
         different = len(set(names))

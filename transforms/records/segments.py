@@ -16,6 +16,7 @@ from schemas.scores import SIDES, Side
 from transforms.records.companions import Companions, encode_whole_row, find_in_table
 from transforms.records.fields import Codes, CodeTable, FieldPath, FieldValues, read_fields
 from transforms.records.formats import Layout
+from transforms.records.plain_values import list_rows
 from transforms.records.reasoning import (
     THINKING_SIGNS,
     ChannelSpan,
@@ -265,7 +266,7 @@ def digest_rows(
     size = table.num_rows
     if companions is None:
         companions = find_in_table(table, layout.columns)
-    read_row = read_row or (lambda row: table.slice(row, 1).to_pylist()[0])
+    read_row = read_row or (lambda row: list_rows(table.slice(row, 1))[0])
     more = {row: item.encode() for row, item in companions.items()}
     if layout.format != "text":
         unknown = _find_rows_without_prompt(size, segments, companions)

@@ -193,11 +193,11 @@ def test_rows_of_parquet_become_objects():
     (line,) = encode_rows(table)
     assert orjson.loads(line) == {
         "text": "Ä",
-        "at": "2026-01-02 03:04:05.000000000Z",
+        "at": "2026-01-02 03:04:05Z",
         "day": "2026-01-02",
         "price": "1.50",
         "took": 1_500,
-        "image": {"bytes": "AP8=", "made": "2026-01-02 03:04:05.000000Z"},
+        "image": {"bytes": "AP8=", "made": "2026-01-02 03:04:05Z"},
         "kind": "x",
         "tags": ["2026-01-02"],
     }
@@ -210,7 +210,7 @@ def test_odd_floats_are_written_as_python_writes_them():
     assert line == '{"a": [NaN, Infinity], "b": "Ä"}'.encode()
 
 
-def test_far_dates_keep_their_number():
-    """A date that Python can't format is written as Arrow's number for it."""
+def test_far_dates_are_written():
+    """A date beyond Python's years has more digits."""
     table = pa.table({"at": pa.array([400_000_000_000_000], pa.timestamp("s")), "n": [1]})
-    assert b"400000000000000" in encode_rows(table)[0]
+    assert encode_rows(table) == [b'{"at":"12677465-05-27 15:06:40","n":1}']

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+
 
 class CongenerError(Exception):
     """An error that says what is wrong, where (file, row, field), and what to do about it."""
@@ -54,6 +59,15 @@ class StorageError(CongenerError):
     exit_code = 6
 
 
+class MachineError(CongenerError):
+    """The machine lacks memory, threads or file handles, or a disk or a device fails.
+
+    Finished shards are kept, and the same command resumes.
+    """
+
+    exit_code = 6
+
+
 class RowError(CongenerError):
     """A row, or a batch that contains it, can't be processed. Only that row becomes a reject."""
 
@@ -88,6 +102,67 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY)
     )
+
+
+FAULTS = frozenset(
+    (
+        *(errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS),
+        *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE),
+    )
+)
+"""The numbers of errors of the system that no path and no content of a file can cause."""
+
+FAULT_WORDS = (
+    *MEMORY,
+    *("can't start new thread", "cannot schedule new futures", "std::bad_alloc"),
+    *("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error", "NCCL error"),
+    *(os.strerror(code) for code in sorted(FAULTS)),
+)
+"""Messages of errors that don't have a number."""
+
+FROM_CONTENT = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
+"""Errors that describe content, which may quote any words."""
+
+FAULT_REMEDY = (
+    "free memory, threads (ulimit -u), file handles (ulimit -n) or disk space, or use fewer "
+    "--workers; the same command resumes"
+)
+
+
+def walk_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, its cause, the cause of that one, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def find_machine_fault(error: BaseException | None) -> BaseException | None:
+    """Return the first error among an error and its causes that is a fault of the machine."""
+    return next((item for item in walk_causes(error) if _is_machine_fault(item)), None)
+
+
+def _is_machine_fault(error: BaseException) -> bool:
+    if isinstance(error, MachineError | MemoryError | BrokenExecutor):
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in FAULTS
+    if isinstance(error, (CongenerError, *FROM_CONTENT)):
+        return False
+    return any(words in str(error) for words in FAULT_WORDS)
+
+
+def describe_machine_fault(error: BaseException) -> MachineError | None:
+    """Return the error to report if the machine is at fault, or None."""
+    found = find_machine_fault(error)
+    if found is None or isinstance(found, MachineError):
+        return found
+    lines = [line.strip() for line in str(found).splitlines() if line.strip()]
+    reasons = [line for line in lines if _has_fault(line)] or lines or ["MemoryError"]
+    return MachineError(f"the machine is at fault: {reasons[-1]}", remedy=FAULT_REMEDY)
+
+
+def _has_fault(line: str) -> bool:
+    return any(words in line for words in FAULT_WORDS)
 
 
 def _rebuild(

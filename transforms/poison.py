@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
 import pyarrow as pa
 
-from schemas.errors import CongenerError, RowError, is_out_of_memory
+from schemas.errors import (
+    CongenerError,
+    MachineError,
+    RowError,
+    describe_machine_fault,
+    find_machine_fault,
+    is_out_of_memory,
+    walk_causes,
+)
 from transforms.files.shards import RAW_LIMIT, Reject, Shard, build_row_mask
+from transforms.records.plain_values import list_values
 
 Result = TypeVar("Result")
 
@@ -18,6 +29,10 @@ FEWEST_TO_BLAME = 10
 """If this many rows or more all fail, the fault isn't in the rows."""
 
 LONGEST_REASON = 300
+
+PAUSES = (0.2, 1.0, 3.0)
+"""Seconds between attempts while the machine lacks threads or file handles."""
+
 ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")
 
 PANIC = "PanicException"
@@ -29,26 +44,91 @@ def isolate_failures(
 ) -> tuple[Result, dict[int, str]]:
     """Do work on rows 0 to `size` - 1 and, if it fails, on all rows that don't fail alone.
 
-    Returns the result of the work, and the reason for each row that was left out.
+    Returns the result of the work, and the reason for each row that was left out. A row is left out
+    if it fails alone twice, while others pass. A passing lack of threads or file handles costs
+    only time.
 
     Raises:
         RowError: every row fails, and there are at least `FEWEST_TO_BLAME`.
-        Exception: the work's own error, if it can't be a row's fault, such as a lack of memory.
+        MachineError: the machine lacks memory, threads or file handles, a device fails, or rows
+            that passed fail later.
+        Exception: the work's own error, if it can't be a row's fault.
     """
     rows = range(size)
+    attempt = partial(_work, attempt)
     try:
         return attempt(rows), {}
     except BaseException as error:
         if not size or not may_be_row_fault(error):
             raise
         first = error
-    reasons = dict(_find_failing(rows, attempt, stage))
+    suspects = [row for row, _ in _find_failing(rows, attempt, stage)]
+    reasons = _confirm_failing(suspects, rows, attempt, stage)
     if len(reasons) == size >= FEWEST_TO_BLAME:
         raise RowError(
             f"{stage} fails on every one of {size} rows, the first time with: {reasons[0]}",
             remedy="fix the cause, which isn't in the rows: a model, a card or the configuration",
         ) from first
-    return attempt([row for row in rows if row not in reasons] if reasons else rows), reasons
+    left = [row for row in rows if row not in reasons] if reasons else rows
+    return _repeat(left, attempt, stage), reasons
+
+
+def _work(attempt: Callable[[Sequence[int]], Result], rows: Sequence[int]) -> Result:
+    """Do work, and wait and do it again if threads or file handles are short.
+
+    Raises:
+        MachineError: they are still short, or the machine fails in another way.
+        Exception: the work's own error.
+    """
+    for pause in (*PAUSES, None):
+        try:
+            return attempt(rows)
+        except BaseException as error:
+            if isinstance(error, CongenerError) or not (fault := describe_machine_fault(error)):
+                raise
+            if pause is None or any(map(is_out_of_memory, walk_causes(error))):
+                raise fault from error
+            time.sleep(pause)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _confirm_failing(
+    suspects: Sequence[int],
+    rows: Sequence[int],
+    attempt: Callable[[Sequence[int]], object],
+    stage: str,
+) -> dict[int, str]:
+    """Return the suspects that fail once more, with the reasons.
+
+    After each failure, a row that passed must pass again: otherwise the row isn't the cause.
+
+    Raises: MachineError: it doesn't pass any more.
+    """
+    others, reasons = set(suspects), dict[int, str]()
+    control = next((row for row in rows if row not in others), None)
+    for row in suspects:
+        reasons |= _find_failing([row], attempt, stage)
+        if row in reasons and control is not None:
+            _repeat([control], attempt, stage)
+    return reasons
+
+
+def _repeat(rows: Sequence[int], attempt: Callable[[Sequence[int]], Result], stage: str) -> Result:
+    """Do work on rows that passed before.
+
+    Raises:
+        MachineError: it fails with an error that might be a row's fault.
+        Exception: the work's own error.
+    """
+    try:
+        return attempt(rows)
+    except BaseException as error:
+        if not rows or not may_be_row_fault(error):
+            raise
+        raise MachineError(
+            f"{describe_failure(error, stage)}, on {len(rows)} rows that passed alone before",
+            remedy="run the same command again; if it fails again, please report it",
+        ) from error
 
 
 def _find_failing(
@@ -70,11 +150,14 @@ def _find_failing(
 def may_be_row_fault(error: BaseException) -> bool:
     """Return whether an error may be the fault of a row.
 
-    A lack of memory, an error of a disk, and errors of congener that name another cause can't be.
+    A lack of memory, threads or handles, an error of a disk or a device, a module that can't be
+    loaded, and errors of congener that name another cause can't be.
     """
     if isinstance(error, RowError):
         return True
-    if is_out_of_memory(error) or isinstance(error, (CongenerError, OSError)):
+    if any(isinstance(item, CongenerError | OSError | ImportError) for item in walk_causes(error)):
+        return False
+    if find_machine_fault(error):
         return False
     return isinstance(error, Exception) or type(error).__name__ == PANIC
 
@@ -136,14 +219,16 @@ def encode_row(table: pa.Table, row: int) -> bytes:
 
     A value that can't be converted is replaced by its bytes, escaped, or by the name of the error.
     """
-    values = {name: _convert_value(table.column(name)[row]) for name in table.column_names}
-    return orjson.dumps(values, default=str, option=orjson.OPT_NON_STR_KEYS)[:RAW_LIMIT]
+    values = {name: _convert_value(table.column(name).slice(row, 1)) for name in table.column_names}
+    return orjson.dumps(values, default=str)[:RAW_LIMIT]
 
 
-def _convert_value(scalar: Any) -> Any:
+def _convert_value(column: pa.ChunkedArray) -> Any:
+    """Return the value of a column with one row."""
+    scalar = column[0]
     try:
-        value = scalar.as_py()
-        orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+        (value,) = list_values(column)
+        orjson.dumps(value, default=str)
     except Exception as error:  # noqa: BLE001 - any damage: the rest of the row is still of use
         is_text = isinstance(scalar, (pa.StringScalar, pa.LargeStringScalar))
         buffer = scalar.as_buffer() if is_text else None

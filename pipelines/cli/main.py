@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NoReturn
 
@@ -19,7 +19,16 @@ from typer.core import TyperGroup
 from pipelines.cli.output import print_error
 from pipelines.display.terminal import never_fail, outlive_reader
 from pipelines.version import VERSION
-from schemas.errors import CongenerError, InputError, StorageError
+from schemas.errors import (
+    FAULT_REMEDY,
+    CongenerError,
+    InputError,
+    MachineError,
+    StorageError,
+    describe_machine_fault,
+    find_machine_fault,
+    walk_causes,
+)
 
 COMMANDS = {
     "demo": "pipelines.cli.demo:run_demo",
@@ -37,8 +46,9 @@ COMMANDS = {
 EXIT_CODES = """
 Exit codes: 0 done; 1 an unexpected error; 2 the input, a card, a policy, a model or an option is
 wrong; 3 the run is over a budget, and nothing was published; 4 the run's folder can't be used for
-this command; 5 verify found a difference; 6 a disk or store refused to write; 7 the engine failed;
-8 the run is published, but more than 1 % of its rows are rejects; 130 interrupted.
+this command; 5 verify found a difference; 6 a disk or store refused to write, or the machine lacks
+memory, threads or file handles; 7 the engine failed; 8 the run is published, but more than 1 % of
+its rows are rejects; 130 interrupted.
 """
 USAGE = 2
 INTERRUPTED = 130
@@ -164,7 +174,7 @@ def _exit_after(error: Exception) -> NoReturn:
     interrupted = any(isinstance(item, KeyboardInterrupt) for item in walk_causes(error))
     if interrupted and not isinstance(error, CongenerError):
         _exit_interrupted()
-    found = find_cause(error) or describe_refusal(error)
+    found = find_cause(error) or describe_machine_fault(error) or describe_refusal(error)
     if found is None:
         raise error
     print_error(STEP.sub("", str(found)), red=found.exit_code != 0)
@@ -174,13 +184,6 @@ def _exit_after(error: Exception) -> NoReturn:
 def _exit_interrupted() -> NoReturn:
     print_error("interrupted; the same command resumes", red=False)
     sys.exit(INTERRUPTED)
-
-
-def walk_causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, its cause, that cause's own cause, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def describe_refusal(error: BaseException) -> CongenerError | None:
@@ -202,5 +205,11 @@ def describe_refusal(error: BaseException) -> CongenerError | None:
 
 
 def find_cause(error: BaseException | None) -> CongenerError | None:
-    """Return the first of congener's errors among an error and its causes."""
-    return next((item for item in walk_causes(error) if isinstance(item, CongenerError)), None)
+    """Return the first of congener's errors among an error and its causes.
+
+    One that blames the input is replaced if the machine is at fault, such as without file handles.
+    """
+    found = next((item for item in walk_causes(error) if isinstance(item, CongenerError)), None)
+    if found is not None and found.exit_code == USAGE and find_machine_fault(found):
+        return MachineError(found.problem, where=found.where, remedy=FAULT_REMEDY)
+    return found

@@ -15,6 +15,7 @@ from schemas.errors import (
     EngineError,
     HandedOver,
     InputError,
+    MachineError,
     ModelError,
     RowError,
     RunError,
@@ -29,6 +30,7 @@ KINDS = [
     BudgetError,
     RunError,
     StorageError,
+    MachineError,
     RowError,
     EngineError,
     HandedOver,
@@ -66,7 +68,7 @@ def test_exit_codes_tell_the_kinds_of_failure_apart():
 
     A job that is handed over is no failure. 5 is the code of `congener verify`, which raises none.
     """
-    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 6, 2, 7, 0]
+    assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 6, 6, 2, 7, 0]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +85,27 @@ def test_exit_codes_tell_the_kinds_of_failure_apart():
 def test_lack_of_memory_is_distinguished_from_other_errors(error, lacking):
     """Each library's error is recognised; another error that mentions memory isn't."""
     assert errors.is_out_of_memory(error) is lacking
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "MemoryError"),
+        (OSError(24, "Too many open files"), "Too many open files"),
+        (RuntimeError("a\nRuntimeError: can't start new thread\nb"), "can't start new thread"),
+        (FileNotFoundError(2, "No such file or directory"), None),
+        (ValueError("out of memory"), None),
+        (RowError("gives NaN"), None),
+    ],
+)
+def test_faults_of_the_machine_are_distinguished(error, reason):
+    """The system's shortages are the machine's fault, and errors about content aren't."""
+    wrapped = InputError("can't be read")
+    wrapped.__cause__ = error
+    found = errors.describe_machine_fault(wrapped)
+    assert (found is None) is (reason is None)
+    assert reason is None or (reason in found.problem and found.exit_code == 6)
+    assert errors.find_machine_fault(wrapped) is (None if reason is None else error)
 
 
 def test_every_error_of_the_module_is_tested_here():

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from classifiers.library import read_yaml
 from pipelines.engines.interface import Engine
-from schemas.cards import SignalName, Strict
+from schemas.cards import SignalName, Strict, Threshold
 from schemas.corpora import CorpusConfig, OutputFormat, ShardLimits
 from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import CardError
@@ -60,7 +60,7 @@ class FilterConfig(Strict):
     background: tuple[str, ...] = ()
     vectors: bool = False
     """Whether every row's vector is written too, in float16, for maps, clusters and neighbours."""
-    span_floor: float = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
+    span_floor: Threshold = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
     """Spans are stored for scores at or above this, or the lowest threshold if it is lower."""
     output_format: OutputFormat = "input"
     """The form of the rows in `clean/` and `quarantine/`, which is that of the input by default."""

@@ -12,6 +12,7 @@ from schemas.errors import BudgetError
 from schemas.notices import Notice, warn
 from schemas.policies import Policy
 from schemas.receipts import Receipt
+from schemas.shares import exceeds, format_excess, format_limit, format_percent
 from transforms.files.samples import Sample, find_unsampled, list_objects
 from transforms.files.shards import Shard
 from transforms.files.sources import Corpus
@@ -118,10 +119,11 @@ def check_unread(coverage: Coverage, budget: float | None) -> None:
     """
     trained = coverage.select_trained()
     share = trained.compute_unread_share()
-    if budget is not None and share > budget:
+    if budget is not None and exceeds(share, 1, budget):
         raise BudgetError(
-            f"no trait looks at {share:.1%} of the text, which exceeds the unread_budget of "
-            f"{budget:.1%}: {_list_names(_list_unexpected(trained))}; nothing was published",
+            f"no trait looks at {format_excess(share, budget)} of the text, which exceeds the "
+            f"unread_budget of {format_limit(budget)}: {_list_names(_list_unexpected(trained))}; "
+            "nothing was published",
             remedy=UNREAD_REMEDY,
         )
 
@@ -213,7 +215,7 @@ def _warn_of_languages(languages: Sequence[LanguageCounts], counted: str) -> Ite
 
 def _list_names(unread: Sequence[UnreadText]) -> str:
     shown = [
-        f"{item.where} ({_format_share(item.share)}, {format_rows(item.rows)})"
+        f"{item.where} ({format_percent(item.share, 1)}, {format_rows(item.rows)})"
         for item in unread[:UNREAD_NAMED]
     ]
     more = len(unread) - len(shown)
@@ -221,11 +223,7 @@ def _list_names(unread: Sequence[UnreadText]) -> str:
 
 
 def _format_sum(unread: Iterable[UnreadText]) -> str:
-    return _format_share(sum(item.share for item in unread))
-
-
-def _format_share(share: float) -> str:
-    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
+    return format_percent(sum(item.share for item in unread), 1)
 
 
 def format_rows(count: int) -> str:

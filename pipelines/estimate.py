@@ -16,6 +16,7 @@ from pipelines.plan import FilterPlan, settle
 from schemas.corpora import ShardLimits
 from schemas.errors import BudgetError, CardError
 from schemas.events import Listener, ignore
+from schemas.shares import round_up
 from transforms.decide import decide_shard
 from transforms.files.planning import ShardPlan
 from transforms.files.shards import read_task
@@ -98,8 +99,8 @@ def run_estimate(
         estimate = extrapolate(rows, measure_sample(settled, sample), terms)
     if budget is not None and estimate.highest > budget:
         raise BudgetError(
-            f"the run would cost about {estimate.price:.2f} and at most {estimate.highest:.2f}; "
-            f"the budget is {budget:.2f}",
+            f"the run would cost about {estimate.price:.2f} and at most "
+            f"{round_up(estimate.highest, 2):.2f}; the budget is {budget:.2f}",
             remedy="raise the budget, use fewer signals or a smaller corpus, or narrow the spread "
             "with a larger --sample",
         )

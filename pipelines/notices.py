@@ -9,6 +9,7 @@ from schemas.notices import Notice, warn
 from schemas.policies import Policy
 from schemas.runs import CLEAN_CARD
 from schemas.scores import TEXTS_OF_SIDES
+from schemas.shares import format_percent
 from transforms.files.kinds import Kind
 from transforms.files.samples import Sample
 from transforms.files.sources import Corpus
@@ -86,7 +87,7 @@ def describe_transcripts(
 ) -> Iterator[Notice]:
     """Describe the columns that are cut into turns, and warn about uncut transcripts."""
     for name, share in shares.items():
-        found = f"{share:.0%} of the texts of column {name!r} in {sample.describe()}"
+        found = f"{format_percent(share, 0)} of the texts of column {name!r} in {sample.describe()}"
         if name in layout.transcripts:
             yield Notice(
                 f"transcripts: {found} hold a whole conversation; they are cut into turns, each "

@@ -31,6 +31,7 @@ from schemas.manifests import Manifest, SettledThreshold
 from schemas.policies import DECISIONS, PUBLISHED
 from schemas.runs import REPORT_PAGE
 from schemas.scores import SCORE_DECIMALS, TEXTS_OF_SIDES, Side
+from schemas.shares import format_bound, format_exact, format_limit, format_percent
 from transforms.files import storage
 
 EXAMPLES = 5
@@ -123,6 +124,9 @@ def _load_template() -> Template:
     environment.filters |= {
         "count": "{:,}".format,
         "percent": format_percent,
+        "bound": format_bound,
+        "exact": format_exact,
+        "limit": format_limit,
         "score": f"{{:.{SCORE_DECIMALS}f}}".format,
         "rows": format_row_count,
         "escape_name": escape_name,
@@ -163,13 +167,6 @@ def describe_unread(manifest: Manifest) -> list[UnreadRow]:
     """List the text that no trait looks at, and whether the policy says that it is trained on."""
     names = {item.where for item in manifest.coverage.select_trained().list_unread()}
     return [UnreadRow(item, item.where in names) for item in manifest.coverage.list_unread()]
-
-
-def format_percent(share: float) -> str:
-    """Return a share in percent with two decimals; only exactly 0 and 1 give 0.00% and 100.00%."""
-    if 0 < share < 0.00005:
-        return "<0.01%"
-    return ">99.99%" if 0.99995 <= share < 1 else f"{share:.2%}"
 
 
 def format_row_count(count: int) -> str:

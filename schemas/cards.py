@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import re2
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -17,10 +18,18 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.scores import round_up_score
+
 SignalName = Literal["exemplars", "head", "classifier", "lexicon", "repetition"]
 Action = Literal["keep", "flag", "mask", "swap", "quarantine", "drop"]
 Channel = Literal["answer", "thinking", "tool"]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+
+Threshold = Annotated[float, AfterValidator(round_up_score)]
+"""A score from which something is done, rounded up to the decimals of scores.
+
+No score is between two steps, so the rounding changes no decision, but what is shown agrees.
+"""
 
 SIGNALS: tuple[SignalName, ...] = ("exemplars", "head", "classifier", "lexicon", "repetition")
 """Every kind of signal, in the order of the score columns."""
@@ -244,7 +253,7 @@ class TraitCard(Strict):
     scope: Scope = Scope()
     signals: Signals = Signals(exemplars=ExemplarOptions(), head=HeadOptions())
     action: Action = "quarantine"
-    threshold: float | None = Field(None, ge=0, le=1)
+    threshold: Threshold | None = Field(None, ge=0, le=1)
     level: Level = Level()
     related: tuple[Slug, ...] = ()
 

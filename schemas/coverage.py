@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import NamedTuple
 
 from pydantic import Field
@@ -105,7 +106,7 @@ class Coverage(Strict):
             UnreadText(
                 describe_turns(turn.role, turn.channel, is_part=turn.unread < turn.characters),
                 turn.rows,
-                turn.unread / whole,
+                float(turn.unread / whole),
                 is_sampled=False,
                 is_call=turn.holds_calls() and turn.unread == turn.characters,
                 is_expected=self._expects_turn(turn),
@@ -117,7 +118,7 @@ class Coverage(Strict):
             UnreadText(
                 item.field_path,
                 item.rows,
-                self._scale([item]) / whole,
+                float(self._scale([item]) / whole),
                 is_sampled=True,
                 is_call=False,
                 is_expected=self._expects_field(item),
@@ -135,7 +136,7 @@ class Coverage(Strict):
         )
         return self.model_copy(update={"turns": tuple(turns), "fields": tuple(fields)})
 
-    def compute_unread_share(self) -> float:
+    def compute_unread_share(self) -> Fraction:
         """Return the share of the text that no trait looks at, but for what is expected.
 
         It is estimated from both counts.
@@ -143,7 +144,7 @@ class Coverage(Strict):
         turns = sum(turn.unread for turn in self.turns if not self._expects_turn(turn))
         unread = turns + self._scale(item for item in self.fields if not self._expects_field(item))
         whole = sum(turn.characters for turn in self.turns) + self._scale(self.fields)
-        return unread / whole if whole else 0.0
+        return Fraction(unread, whole) if whole else Fraction(0)
 
     def _expects_turn(self, turn: TurnCounts) -> bool:
         return turn.role in self.expected_unread or turn.channel in self.expected_unread
@@ -151,10 +152,10 @@ class Coverage(Strict):
     def _expects_field(self, item: FieldCounts) -> bool:
         return any(map(item.is_inside, self.expected_unread))
 
-    def _scale(self, fields: Iterable[FieldCounts]) -> float:
+    def _scale(self, fields: Iterable[FieldCounts]) -> Fraction:
         """Return the number of characters in fields in all rows, estimated from the sample."""
         known = self.characters and self.sampled_characters
-        factor = self.characters / self.sampled_characters if known else 1.0
+        factor = Fraction(self.characters, self.sampled_characters) if known else Fraction(1)
         return factor * sum(item.characters for item in fields)
 
 

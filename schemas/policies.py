@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from schemas.cards import Action, SignalName, Slug, Strict
+from schemas.cards import Action, SignalName, Slug, Strict, Threshold
 from schemas.lots import LotPattern
 from schemas.scores import Side
 
@@ -46,7 +46,7 @@ class TraitRule(Strict):
     """The rule for one trait; a field that is set replaces the card's."""
 
     signal: Literal["combined"] | SignalName = "combined"
-    threshold: float | None = Field(None, ge=0, le=1)
+    threshold: Threshold | None = Field(None, ge=0, le=1)
     max_false_positive_rate: float | None = Field(None, gt=0, lt=1)
     confidence: float | None = Field(None, gt=0, lt=1)
     action: Action | None = None
@@ -64,7 +64,7 @@ class LotException(Strict):
     lot: LotPattern
     side: Side = "trained"
     action: Action | None = None
-    threshold: float | None = Field(None, ge=0, le=1)
+    threshold: Threshold | None = Field(None, ge=0, le=1)
     reason: str
 
     @model_validator(mode="after")

@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from schemas.shares import round_up
+
 Side = Literal["trained", "rejected", "untrained"]
 """What the student learns from a text: to write it, not to write it, or nothing."""
 
@@ -26,6 +28,9 @@ files, and out of decisions on all but a few borderline scores.
 
 SCORE_STEP = 10.0**-SCORE_DECIMALS
 """The distance between two neighbouring scores."""
+
+FLOAT32_NOISE = 1e-3
+"""The part of a step that a threshold may differ by if it was stored in float32."""
 
 DEFAULT_SPAN_FLOOR = 0.05
 """The score at or above which spans are stored, unless a threshold is lower.
@@ -70,13 +75,19 @@ def split_side(name: str) -> tuple[str, Side]:
     return plain, next((side for side in SIDES if side == wanted), "trained")
 
 
+def round_up_score(value: float) -> float:
+    """Return the lowest score, with its decimals, that is at least a value."""
+    return round_up(value, SCORE_DECIMALS)
+
+
 def fires(scores: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
     """Return which rounded float32 scores reach a threshold, as booleans.
 
     `threshold` may be an array with a threshold for each score. NaN, the score of a row without
-    text, reaches no threshold. Because of a tolerance of half a step, float32 scores that equal a
-    float64 threshold reach it.
+    text, reaches no threshold. A threshold between two scores counts as the higher one. Because of
+    a tolerance of half a step, float32 scores that equal a float64 threshold reach it.
     """
     with np.errstate(invalid="ignore"):
-        lowest = np.asarray(threshold, np.float32) - np.float32(SCORE_STEP / 2)
+        steps = np.ceil(np.asarray(threshold, np.float64) * 10**SCORE_DECIMALS - FLOAT32_NOISE)
+        lowest = ((steps - 0.5) * SCORE_STEP).astype(np.float32)
         return np.asarray(scores >= lowest)

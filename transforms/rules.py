@@ -14,6 +14,9 @@ from schemas.lots import Lot
 from schemas.policies import LotException, Policy, SideAction, TraitRule
 from schemas.scores import COMBINED, Side, fires
 
+MOST_DIGITS = 10**12
+"""Numbers of texts from here on are shown rounded."""
+
 
 class CalibratedTrait(Protocol):
     """A trait's card and calibration, from a bank or from a finished run."""
@@ -126,10 +129,11 @@ def find_span_floor(floor: float, rules: Iterable[Rule]) -> float:
 
 def _report_shortage(card: TraitCard, level: Level, texts: int, origin: str) -> CardError:
     needed = count_texts_needed(level)
+    shown = needed if needed < MOST_DIGITS else f"{needed:.3g}"
     return CardError(
-        f"trait {card.id}: a false positive rate of {level.max_false_positive_rate:g} at "
-        f"confidence {level.confidence:g} needs {needed} clean texts; {origin} holds out {texts}, "
-        f"{needed - texts} too few",
+        f"trait {card.id}: a false positive rate of {level.max_false_positive_rate} at "
+        f"confidence {level.confidence} needs {shown} clean texts; {origin} holds out {texts}"
+        f"{f', {needed - texts} too few' if shown == needed else ''}",
         remedy="give more clean text with --background, accept a higher max_false_positive_rate, "
         "or set an explicit threshold in the card or the policy",
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from schemas.cards import Level
 from schemas.scores import SCORE_DECIMALS, SCORE_STEP
+from schemas.shares import count_within
 
 
 class Threshold(NamedTuple):
@@ -33,7 +35,9 @@ def count_texts_needed(level: Level) -> int:
     That is the smallest n with (1 - rate)^n ≤ 1 - confidence: none of the n texts may exceed the
     threshold.
     """
-    return math.ceil(math.log(1 - level.confidence) / math.log(1 - level.max_false_positive_rate))
+    # log1p keeps the digits of a tiny rate, of which 1 - rate has none
+    texts = math.log1p(-level.confidence) / math.log1p(-level.max_false_positive_rate)
+    return max(1, math.ceil(min(texts, sys.float_info.max)))
 
 
 def compute_upper_bound(exceeding: int, total: int, confidence: float) -> float:
@@ -101,5 +105,5 @@ def compute_recall(positives: np.ndarray, negatives: np.ndarray, rate: float) ->
 
     The cut-off is the lowest negative score that at most `rate` of the negatives exceed.
     """
-    cut_off = np.sort(negatives)[::-1][int(rate * len(negatives))]
+    cut_off = np.sort(negatives)[::-1][count_within(len(negatives), rate)]
     return float((positives > cut_off).mean())

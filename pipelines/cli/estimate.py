@@ -17,6 +17,7 @@ from pipelines.cli.options import (
     spread_groups,
 )
 from pipelines.cli.output import print_result
+from schemas.shares import round_up
 
 if TYPE_CHECKING:
     from pipelines.estimate import Estimate, Terms
@@ -65,7 +66,7 @@ class EstimateResult(NamedTuple):
         )
         yield (
             f"the work may differ by {found.spread:.0%}, because rows differ: price at most "
-            f"{found.highest:.2f}, if --speed {self.terms.speed:g} is right"
+            f"{round_up(found.highest, 2):.2f}, if --speed {self.terms.speed:g} is right"
         )
 
     def to_json(self) -> dict[str, Any]:

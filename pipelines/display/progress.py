@@ -29,6 +29,7 @@ from schemas.events import (
 from schemas.manifests import Manifest
 from schemas.notices import warn
 from schemas.scores import TEXTS_OF_SIDES
+from schemas.shares import format_bound, format_percent
 
 LOG_SECONDS = 30.0
 """The time between two lines of progress if there is no terminal on which to redraw one line."""
@@ -221,7 +222,7 @@ def tabulate_decisions(manifest: Manifest) -> Table:
     rows_in = manifest.conservation.rows_in
     table = build_table("decision", "rows>", "share>", title=f"{rows_in:,} rows in")
     for decision, count in manifest.conservation.by_decision.items():
-        table.add_row(decision, f"{count:,}", f"{count / max(rows_in, 1):.2%}")
+        table.add_row(decision, f"{count:,}", format_percent(count / max(rows_in, 1)))
     return table
 
 
@@ -236,7 +237,7 @@ def tabulate_traits(manifest: Manifest) -> Table:
             item.action,
             f"{item.threshold:.4f}",
             item.origin,
-            f"≤ {item.bound:.2%}" if item.bound is not None else "not stated",
+            f"≤ {format_bound(item.bound)}" if item.bound is not None else "not stated",
         )
     return table
 

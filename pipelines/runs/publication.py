@@ -6,6 +6,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from classifiers.banks import Bank
@@ -19,6 +20,7 @@ from schemas.notices import Notice, warn
 from schemas.policies import REMOVED, Policy
 from schemas.receipts import Output, Receipt
 from schemas.runs import CALIBRATION, CLEAN_CARD, FOLDERS, MANIFEST, WORK, parse_path
+from schemas.shares import exceeds, format_excess, format_limit
 from transforms.files import storage
 from transforms.files.dataset_cards import build_card
 from transforms.files.planning import ShardPlan
@@ -89,10 +91,11 @@ def check_budgets(result: Conservation, policy: Policy) -> None:
         ("removal_budget", removed, policy.removal_budget),
         ("reject_budget", rejected, policy.reject_budget),
     ):
-        if budget is not None and count > budget * result.rows_in:
+        if budget is not None and exceeds(count, result.rows_in, budget):
+            share = format_excess(Fraction(count, result.rows_in), budget)
             raise BudgetError(
-                f"{count:,} of {result.rows_in:,} rows ({count / result.rows_in:.1%}) exceed the "
-                f"{name} of {budget:.1%}: nothing was published",
+                f"{count:,} of {result.rows_in:,} rows ({share}) exceed the {name} of "
+                f"{format_limit(budget)}: nothing was published",
                 remedy=BUDGET_REMEDIES[name],
             )
 
@@ -143,7 +146,8 @@ def has_many_rejects(manifest: Manifest) -> bool:
     """Return whether a run has more rejects than `REJECT_SHARE`, and its policy has no budget."""
     result = manifest.conservation
     rejected = result.by_decision.get("reject", 0)
-    return manifest.policy["reject_budget"] is None and rejected > REJECT_SHARE * result.rows_in
+    is_stated = manifest.policy["reject_budget"] is not None
+    return not is_stated and exceeds(rejected, result.rows_in, REJECT_SHARE)
 
 
 def warn_of_many_rejects(manifest: Manifest) -> Iterator[Notice]:

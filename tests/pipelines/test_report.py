@@ -18,7 +18,6 @@ from pipelines.report import (
     EXAMPLES,
     GROUPS_SHOWN,
     describe_traits,
-    format_percent,
     render_report,
     summarise_rows,
     tabulate_groups,
@@ -31,6 +30,7 @@ from schemas.lots import LOT_FIELDS
 from schemas.manifests import Conservation, Manifest
 from schemas.policies import PUBLISHED
 from schemas.runs import REPORT_PAGE
+from schemas.shares import format_bound, format_percent
 from tests.support.hostile import (
     EMUS,
     FILE,
@@ -250,7 +250,7 @@ def test_numbers_are_the_manifests(page, hostile):
     assert len(lines) == len(manifest.thresholds)
     for line, rule in zip(lines, manifest.thresholds, strict=True):
         fired = manifest.fired.get(rule.trait, 0)
-        bound = ["not stated", "–"] if rule.bound is None else [f"{rule.bound:.2%}", "95%"]
+        bound = ["not stated", "–"] if rule.bound is None else [format_bound(rule.bound), "95%"]
         assert line == [
             rule.trait,
             str(fired),
@@ -477,23 +477,6 @@ def test_an_unfinished_or_damaged_run_has_no_page(tmp_path):
     with pytest.raises(RunError, match="has no manifest"):
         write_report(run)
     assert not Path(run, "report").exists()
-
-
-@pytest.mark.parametrize(
-    ("share", "shown"),
-    [
-        (0, "0.00%"),
-        (1, "100.00%"),
-        (0.5, "50.00%"),
-        (1e-9, "<0.01%"),
-        (0.00005, "0.01%"),
-        (0.99999, ">99.99%"),
-        (0.99994, "99.99%"),
-    ],
-)
-def test_only_nothing_and_all_are_rounded_to_themselves(share, shown):
-    """A small share isn't written as 0 %, nor a large one as 100 %."""
-    assert format_percent(share) == shown
 
 
 def test_the_hostile_names_are_hostile():

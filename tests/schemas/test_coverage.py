@@ -1,5 +1,7 @@
 """Coverage: shares of the text that no trait looks at, and sums of counts."""
 
+from fractions import Fraction
+
 import pytest
 
 from schemas.coverage import (
@@ -53,7 +55,7 @@ def test_unread_text_is_listed_by_its_share():
 
 def test_text_that_isnt_trained_on_is_left_out():
     """Roles and columns that the policy names count neither as unread nor as text."""
-    assert select(("user",), ("notes",)).compute_unread_share() == 50 / 650
+    assert select(("user",), ("notes",)).compute_unread_share() == Fraction(50, 650)
     assert select((), ("note",)).fields == COVERAGE.fields
     assert select(("user", "assistant"), ("notes",)).compute_unread_share() == 0
 

@@ -20,6 +20,7 @@ from schemas.scores import (
     is_trained,
     name_finding,
     name_side,
+    round_up_score,
     score_column,
     split_side,
 )
@@ -85,6 +86,32 @@ def test_scores_are_rounded_coarser_than_float32_resolves():
     assert SCORE_STEP == 10.0**-SCORE_DECIMALS
     assert SCORE_STEP > 100 * 2.0**-24
     assert 0 < DEFAULT_SPAN_FLOOR < 1
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1))
+def test_what_is_shown_decides(step, threshold):
+    """A score fires if and only if the number that is shown reaches the threshold as it is given.
+
+    Stored in float32, a threshold decides in the same way, after it was rounded up.
+    """
+    shown = round(step / 10_000, SCORE_DECIMALS)
+    scores = np.array([shown], np.float32)
+    rounded = round_up_score(threshold)
+    assert fires(scores, rounded)[0] == (shown >= threshold)
+    assert fires(scores, float(np.float32(rounded)))[0] == (shown >= threshold)
+
+
+def test_thresholds_between_two_scores_count_as_the_higher_one():
+    """A score of 0.8647 doesn't reach 0.86474, and one of nought doesn't reach 0.00004."""
+    scores = np.array([0, 0.0001, 0.8647, 0.8648], np.float32)
+    assert fires(scores, 0.86474).tolist() == [False, False, False, True]
+    assert fires(scores, 0.00004).tolist() == [False, True, True, True]
+    assert fires(scores, np.array([0, 0.0001, np.inf, 0.8648])).tolist() == [
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -46,6 +48,24 @@ def test_known_numbers_of_texts(rate, confidence, needed):
     assert count_texts_needed(make_level(rate, confidence)) == needed
     assert count_allowed(needed, make_level(rate, confidence)) == 0
     assert count_allowed(needed - 1, make_level(rate, confidence)) == -1
+
+
+@pytest.mark.parametrize(
+    ("rate", "confidence", "needed"),
+    [(1e-17, 0.95, 3e17), (5e-324, 0.95, 1e308), (0.5, 1e-20, 1), (1e-9, 0.95, 2_995_732_273)],
+)
+def test_tiny_rates_need_many_texts(rate, confidence, needed):
+    """The number of texts is finite for rates and confidences that 1 - x rounds away."""
+    assert count_texts_needed(make_level(rate, confidence)) == pytest.approx(needed, rel=0.9)
+    origin = calibrate(np.zeros(10, np.float32), make_level(rate)).origin
+    assert origin == ("missing" if needed > 10 else "calibrated")
+
+
+def test_a_rate_allows_the_texts_that_it_says():
+    """At 0.29, 29 of 100 negatives may exceed the cut-off, although 0.29 * 100 is less than 29."""
+    negatives = np.arange(100) / 100
+    assert compute_recall(np.array([0.705, 0.715]), negatives, 0.29) == 1
+    assert compute_recall(np.array([0.695, 0.715]), negatives, 0.29) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -227,7 +247,7 @@ def test_auroc_equals_scikit_learns(positives, negatives):
 )
 def test_recall_is_measured_at_the_stated_false_positive_rate(positives, negatives, rate):
     """The cut-off is the lowest negative score that at most `rate` of the negatives exceed."""
-    allowed_count = int(rate * len(negatives))
+    allowed_count = math.floor(Fraction(repr(rate)) * len(negatives))
     cut = min(
         score for score in negatives if sum(other > score for other in negatives) <= allowed_count
     )

@@ -130,6 +130,16 @@ def test_the_removal_budget_counts_rows_that_leave(budget, fits):
             check_budgets(result, policy)
 
 
+def test_a_budget_of_29_per_cent_allows_29_of_100_rows():
+    """Budgets are compared exactly, and a share just above one is shown with more digits."""
+    check_budgets(
+        Conservation(rows_in=100, by_decision={"drop": 29, "keep": 71}), Policy(removal_budget=0.29)
+    )
+    result = Conservation(rows_in=10_000, by_decision={"drop": 2901, "keep": 7099})
+    with pytest.raises(BudgetError, match=r"\(29\.01%\) exceed the removal_budget of 29\.0%"):
+        check_budgets(result, Policy(removal_budget=0.29))
+
+
 def test_rejects_have_a_budget():
     """Rejects have a budget too, and its remedy speaks of them."""
     result = Conservation(rows_in=4, by_decision={"keep": 2, "reject": 2})

@@ -1,0 +1,67 @@
+"""Shares of counts: exact comparison with a limit, and percentages that agree with it.
+
+A float isn't the decimal that a person wrote: 0.29 * 100 is less than 29.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, Decimal
+from fractions import Fraction
+
+MOST_DECIMALS = 15
+"""Decimal places of a percentage that are tried; a float has no more."""
+
+
+def to_exact(share: float) -> Fraction:
+    """Return the decimal that a float was written as, as a fraction."""
+    return Fraction(repr(float(share)))
+
+
+def exceeds(count: int | Fraction, whole: int | Fraction, limit: float) -> bool:
+    """Return whether a count is more than a share of a whole, without an error of rounding."""
+    return count > to_exact(limit) * whole
+
+
+def count_within(whole: int, limit: float) -> int:
+    """Return the largest count that is at most a share of a whole."""
+    return int(to_exact(limit) * whole)
+
+
+def round_up(value: float, decimals: int) -> float:
+    """Return the smallest decimal with this many places that is at least a value."""
+    return float(Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), ROUND_CEILING))
+
+
+def format_percent(share: float, decimals: int = 2) -> str:
+    """Return a share in percent; only exactly 0 and 1 are shown as 0 % and 100 %."""
+    step = 0.5 * 10.0 ** -(decimals + 2)
+    if 0 < share < step:
+        return f"<{100 * 2 * step:.{decimals}f}%"
+    if 1 - step <= share < 1:
+        return f">{100 - 100 * 2 * step:.{decimals}f}%"
+    return f"{share:.{decimals}%}"
+
+
+def format_bound(share: float, decimals: int = 2) -> str:
+    """Return an upper bound in percent, rounded up, so the text never promises too much."""
+    return f"{round_up(share, decimals + 2):.{decimals}%}"
+
+
+def format_exact(share: float) -> str:
+    """Return a share in percent, with all of its digits."""
+    return f"{Decimal(repr(float(share))).scaleb(2).normalize():f}%"
+
+
+def format_limit(limit: float) -> str:
+    """Return a limit in percent, with all of its digits, and at least one decimal."""
+    shown = format_exact(limit)
+    return shown if "." in shown else shown.replace("%", ".0%")
+
+
+def format_excess(share: float | Fraction, limit: float) -> str:
+    """Return a share above a limit in percent, with enough digits to differ from the limit."""
+    for decimals in range(1, MOST_DECIMALS):
+        shown = f"{float(share):.{decimals}%}"
+        if Fraction(shown.rstrip("%")) / 100 > to_exact(limit):
+            return shown
+    return f"more than {format_limit(limit)}"

@@ -1,0 +1,108 @@
+"""Shares are compared exactly, and their text agrees with the comparison."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.shares import (
+    count_within,
+    exceeds,
+    format_bound,
+    format_exact,
+    format_excess,
+    format_limit,
+    format_percent,
+    round_up,
+    to_exact,
+)
+
+PERCENT = st.integers(0, 10_000).map(lambda number: (Fraction(number, 10_000), number / 10_000))
+
+
+@given(PERCENT, st.integers(1, 100_000))
+def test_limits_are_the_decimals_that_were_written(limit, whole):
+    """As many rows as a limit allows are allowed, and one more isn't."""
+    exact, written = limit
+    allowed = exact.numerator * whole // exact.denominator
+    assert count_within(whole, written) == allowed
+    assert not exceeds(allowed, whole, written)
+    assert exceeds(allowed + 1, whole, written)
+
+
+def test_a_limit_that_floats_get_wrong():
+    """29 of 100 rows keep to 0.29, although 0.29 * 100 is less than 29."""
+    assert 29 > 0.29 * 100
+    assert not exceeds(29, 100, 0.29)
+    assert exceeds(30, 100, 0.29)
+    assert to_exact(1e-17) == Fraction(1, 10**17)
+
+
+@given(PERCENT, st.integers(1, 10**9), st.integers(1, 10**9))
+def test_an_excess_looks_like_one(limit, more, whole):
+    """A share above its limit is shown as a greater number than the limit."""
+    exact, written = limit
+    share = exact + Fraction(more, whole * 10**4)
+    shown = format_excess(share, written)
+    assert shown != format_limit(written)
+    if not shown.startswith("more"):
+        assert Fraction(shown.rstrip("%")) > Fraction(format_limit(written).rstrip("%"))
+
+
+@pytest.mark.parametrize(
+    ("share", "limit", "shown"),
+    [
+        (Fraction(3, 40), 0.05, ("7.5%", "5.0%")),
+        (Fraction(2901, 10_000), 0.29, ("29.01%", "29.0%")),
+        (Fraction(1, 3), 0.33333, ("33.3333%", "33.333%")),
+        (Fraction(1, 10**9), 0.0, ("0.0000001%", "0.0%")),
+        (Fraction(1, 10**30), 0.0, ("more than 0.0%", "0.0%")),
+    ],
+)
+def test_a_share_has_the_digits_that_it_needs(share, limit, shown):
+    """A share has as many digits as it takes to tell it from its limit."""
+    assert (format_excess(share, limit), format_limit(limit)) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(0.95, "95%"), (0.9999999, "99.99999%"), (0.5, "50%"), (1e-9, "0.0000001%")],
+)
+def test_all_digits_can_be_shown(share, shown):
+    """A confidence just below 1 isn't shown as 100 %."""
+    assert format_exact(share) == shown
+
+
+@given(st.floats(0, 1), st.integers(0, 6))
+def test_bounds_are_rounded_up(share, decimals):
+    """A bound is never shown as less than it is, nor by a step more."""
+    shown = Fraction(format_bound(share, decimals).rstrip("%")) / 100
+    assert to_exact(share) <= shown < to_exact(share) + Fraction(1, 10 ** (decimals + 2))
+    assert round_up(0.86474, 4) == 0.8648
+    assert round_up(0.8647, 4) == 0.8647
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [
+        (0, "0.00%"),
+        (1, "100.00%"),
+        (0.5, "50.00%"),
+        (1e-9, "<0.01%"),
+        (0.00005, "0.01%"),
+        (0.99999, ">99.99%"),
+        (0.99994, "99.99%"),
+    ],
+)
+def test_only_nothing_and_all_are_rounded_to_themselves(share, shown):
+    """A small share isn't written as 0 %, nor a large one as 100 %."""
+    assert format_percent(share) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.0004, "<0.1%"), (0.9997, ">99.9%"), (0.296, "29.6%"), (1, "100.0%")]
+)
+def test_percentages_may_have_fewer_decimals(share, shown):
+    """With one decimal, too, only nothing and all are shown as 0 % and 100 %."""
+    assert format_percent(share, 1) == shown

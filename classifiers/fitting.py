@@ -17,6 +17,13 @@ from classifiers.signals.exemplars import build_optional_index, contrast
 from classifiers.signals.heads import Labelled, balance_weights, fit_scale, train_head
 from schemas.cards import SIGNALS, Scope, Signals, TraitCard
 from schemas.digests import digest_bytes, digest_config
+from schemas.scores import COMBINED
+
+SIMILARITIES = 1 << 24
+"""The most similarities that are in memory at once; they take 64 MiB."""
+
+CALIBRATED_ROWS = 5_000
+"""Rows of clean text that are scored at once, as many as a shard has by default."""
 
 
 class CleanRow(NamedTuple):
@@ -304,14 +311,7 @@ def _contrast_others(
     """
     if not len(own):
         return np.empty(0, np.float32)
-    similarity = own @ own.T
-    np.fill_diagonal(similarity, -np.inf)
-    count = min(neighbours, len(own) - 1)
-    near = (
-        -np.sort(-similarity, axis=1)[:, :count].mean(axis=1)
-        if count
-        else np.zeros(len(own), np.float32)
-    )
+    near = _average_nearest(own, min(neighbours, len(own) - 1))
     far = (
         contrast(own, build_optional_index(others), None, neighbours)
         if len(others)
@@ -320,16 +320,48 @@ def _contrast_others(
     return np.asarray(sign * (near - far), np.float32)
 
 
+def _average_nearest(vectors: np.ndarray, count: int) -> np.ndarray:
+    """Return each vector's mean similarity to the nearest `count` others, or zeros for none.
+
+    The similarities are computed for a few vectors at a time. A matrix of all of them would take
+    the square of their number.
+    """
+    near = np.zeros(len(vectors), np.float32)
+    step = max(1, SIMILARITIES // len(vectors))
+    for begin in range(0, len(vectors) if count else 0, step):
+        similarity = vectors[begin : begin + step] @ vectors.T
+        itself = np.arange(len(similarity))
+        similarity[itself, begin + itself] = -np.inf
+        top = np.partition(similarity, len(vectors) - count, axis=1)[:, -count:]
+        near[begin + itself] = np.sort(top, axis=1)[:, ::-1].mean(axis=1)
+    return near
+
+
 def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, scorer: Scorer) -> None:
     """Score each trait's held-out clean rows like `filter`, and store the scores in the bank."""
     held = {card.id: split_clean_text(card, clean)[1] for card in cards}
     everything = list(dict.fromkeys(row for rows in held.values() for row in rows))
     index_of = {row: index for index, row in enumerate(everything)}
-    scores = scorer.score(len(everything), present_as_answers(everything))
+    parts = [
+        _score_by_trait(scorer, everything[begin : begin + CALIBRATED_ROWS])
+        for begin in range(0, len(everything), CALIBRATED_ROWS)
+    ] or [_score_by_trait(scorer, [])]
     for card in cards:
         chosen = [index_of[row] for row in held[card.id]]
-        signals = {name: item.scores[chosen] for name, item in scores.signals[card.id].items()}
-        bank.traits[card.id].calibration = {"combined": scores.combined[card.id][chosen], **signals}
+        bank.traits[card.id].calibration = {
+            signal: np.concatenate([part[card.id][signal] for part in parts])[chosen]
+            for signal in parts[0][card.id]
+        }
+
+
+def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[str, np.ndarray]]:
+    """Return the combined scores of clean rows and those of each signal, by trait."""
+    scores = scorer.score(len(rows), present_as_answers(rows))
+    return {
+        trait: {COMBINED: scores.combined[trait]}
+        | {name: item.scores for name, item in signals.items()}
+        for trait, signals in scores.signals.items()
+    }
 
 
 def _scope_to_answers(trait: TraitModel) -> TraitModel:

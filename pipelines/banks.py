@@ -39,7 +39,7 @@ from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import digest_config
 from schemas.errors import CardError, InputError, ModelError, StorageError
 from schemas.events import FitStarted, Listener, Noticed, ignore
-from schemas.notices import warn
+from schemas.notices import list_names, warn
 from schemas.outputs import CALIBRATION_SCORES
 from schemas.policies import Policy
 from transforms.files import storage
@@ -162,7 +162,8 @@ def _plan_fit(given: Bank | None, config: FilterConfig) -> FitPlan:
         for card in cards
         if card.id in held and held[card.id].card_digest == card.digest
     }
-    return FitPlan(cards, gather_clean_text(config.background, config.corpus), encoder, fitted)
+    clean = gather_clean_text(config.background, config.corpus, config.shards)
+    return FitPlan(cards, clean, encoder, fitted)
 
 
 def _check_before_fitting(plan: FitPlan, policy: Policy) -> None:
@@ -233,29 +234,33 @@ def _save_cached(bank: Bank, folder: Path | None) -> str | None:
     return None
 
 
-def gather_clean_text(background: Sequence[str], corpus: CorpusConfig) -> CleanText:
+def gather_clean_text(
+    background: Sequence[str], corpus: CorpusConfig, limits: ShardLimits | None = None
+) -> CleanText:
     """Gather the clean text that thresholds are calibrated on.
 
     It is the user's sample if there is one, and otherwise the held-out half of the library's
-    background.
+    background. The sample may expand as far as `limits` say.
     """
     shipped = collect_background(find_cards())
     if not background:
         return CleanText(shipped)
-    answers = read_answers(background, corpus)
+    answers = read_answers(background, corpus, limits)
     rows = tuple(CleanRow(texts, "user", "clean") for texts in answers if texts)
     if not rows:
         raise InputError(
             "has no assistant's answer",
-            where=", ".join(background),
+            where=list_names(background),
             remedy="check --background and its format",
         )
-    return CleanText(shipped, rows, f"--background {', '.join(background)}")
+    return CleanText(shipped, rows, f"--background {list_names(background)}")
 
 
-def read_answers(patterns: Sequence[str], corpus: CorpusConfig) -> list[tuple[str, ...]]:
+def read_answers(
+    patterns: Sequence[str], corpus: CorpusConfig, limits: ShardLimits | None = None
+) -> list[tuple[str, ...]]:
     """Read a corpus of any format; return each row's assistant texts."""
-    limits = ShardLimits()
+    limits = limits or ShardLimits()
     found = survey(patterns, limits, list_paths(corpus))
     layout = settle_layout(found.schema, _choose_background_format(corpus, found.schema))
     tables = [shard.table for shard in read_sample(found, layout, limits).shards]

@@ -9,7 +9,7 @@ from typing import Any
 from classifiers.banks import Bank
 from schemas.coverage import Coverage, LanguageCounts, TextCounts, UnreadText, add_counts
 from schemas.errors import BudgetError
-from schemas.notices import Notice, warn
+from schemas.notices import Notice, list_names, shorten_name, warn
 from schemas.policies import Policy
 from schemas.receipts import Receipt
 from schemas.shares import exceeds, format_excess, format_limit, format_percent
@@ -153,10 +153,9 @@ def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
             "cut into turns)"
         )
     if coverage.unsampled:
-        more = " …" if len(coverage.unsampled) > UNREAD_NAMED else ""
         yield Notice(
             f"columns that may hold text, but have no value in {sample}: "
-            f"{', '.join(coverage.unsampled[:UNREAD_NAMED])}{more}"
+            f"{list_names(coverage.unsampled, UNREAD_NAMED)}"
         )
 
 
@@ -215,7 +214,7 @@ def _warn_of_languages(languages: Sequence[LanguageCounts], counted: str) -> Ite
 
 def _list_names(unread: Sequence[UnreadText]) -> str:
     shown = [
-        f"{item.where} ({format_percent(item.share, 1)}, {format_rows(item.rows)})"
+        f"{shorten_name(item.where)} ({format_percent(item.share, 1)}, {format_rows(item.rows)})"
         for item in unread[:UNREAD_NAMED]
     ]
     more = len(unread) - len(shown)

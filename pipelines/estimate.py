@@ -13,7 +13,6 @@ from typing import NamedTuple
 from pipelines.config import FilterConfig
 from pipelines.engines.interface import Engine
 from pipelines.plan import FilterPlan, settle
-from schemas.corpora import ShardLimits
 from schemas.errors import BudgetError, CardError
 from schemas.events import Listener, ignore
 from schemas.shares import round_up
@@ -89,10 +88,8 @@ def run_estimate(
         )
     require_sizes({**terms._asdict(), "budget": budget or 0})
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        limits = ShardLimits(
-            rows=max(1, min(config.shards.rows, math.ceil(sample / STRETCHES))),
-            bytes=config.shards.bytes,
-        )
+        rows = max(1, min(config.shards.rows, math.ceil(sample / STRETCHES)))
+        limits = config.shards.model_copy(update={"rows": rows})
         here = {"output": folder, "shards": limits, "engine": Engine()}
         settled = settle(config.model_copy(update=here), listener)
         rows = sum(source.rows for source in settled.corpus.sources)

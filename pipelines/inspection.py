@@ -35,6 +35,9 @@ from schemas.scores import TEXTS_OF_SIDES
 EXEMPLAR_CHARACTERS = 160
 """The maximum number of characters that are printed of an exemplar."""
 
+COUNTS_SHOWN = 50
+"""The maximum number of counts that are printed; a corpus may have a teacher in every row."""
+
 ROW_INDENT = 2
 REASON_INDENT = 4
 
@@ -117,9 +120,10 @@ def print_inspection(console: Console, run: str, filters: Filters, start: int, l
 
 
 def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
-    """Tabulate counts. Names from the corpus become `Text`, in which rich ignores markup.
+    """Tabulate the largest counts, in the order of all of them.
 
-    There is a column of sides if a trait fired on a text that isn't trained.
+    Names from the corpus become `Text`, in which rich ignores markup. There is a column of sides if
+    a trait fired on a text that isn't trained.
     """
     is_sided = any(count.side != "trained" for count in counts)
     table = build_table(
@@ -130,14 +134,23 @@ def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
         "rows>",
         title=f"run {manifest.run_id}: {manifest.conservation.rows_in:,} rows",
     )
-    for count in counts:
+    largest = sorted(counts, key=lambda count: -count.rows)  # stable
+    shown = set(largest[:COUNTS_SHOWN])
+    for count in (item for item in counts if item in shown):
         trait, teacher = Text(count.trait or UNKNOWN), Text(escape_name(count.teacher))
         where = (TEXTS_OF_SIDES[count.side] if count.trait else UNKNOWN,) * is_sided
         table.add_row(count.decision, trait, *where, teacher, f"{count.rows:,}")
+    notes = []
+    if left := largest[COUNTS_SHOWN:]:
+        notes.append(
+            f"{len(left):,} more lines with {sum(count.rows for count in left):,} rows aren't "
+            "shown: choose some with --teacher, or list all with --json."
+        )
     if any(count.trait for count in counts):
         each = "each trait that fired on it, and for each kind of text that it was found in"
-        table.caption = f"A row counts once for {each if is_sided else each.partition(',')[0]}."
-        table.caption_justify = "left"
+        notes.append(f"A row counts once for {each if is_sided else each.partition(',')[0]}.")
+    if notes:
+        table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
 
 

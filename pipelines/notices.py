@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from classifiers.banks import Bank
-from schemas.notices import Notice, warn
+from schemas.notices import Notice, list_names, warn
 from schemas.policies import Policy
 from schemas.runs import CLEAN_CARD
 from schemas.scores import TEXTS_OF_SIDES
@@ -22,7 +22,6 @@ from transforms.records.sides import find_unread_labels
 from transforms.rules import Rule
 
 FILES_NAMED = 5
-COLUMNS_NAMED = 12
 
 CONVERTED: dict[Kind, str] = {
     "array": "the elements of JSON arrays come out as JSON Lines, each on one line",
@@ -51,11 +50,9 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
             "answers that aren't wanted, as for KTO, write true and false"
         )
     if corpus.ignored:
-        more = " …" if len(corpus.ignored) > FILES_NAMED else ""
         yield Notice(
             "not read, because the name isn't that of a data file (or is a second link to a "
-            "folder): "
-            f"{', '.join(corpus.ignored[:FILES_NAMED])}{more}"
+            f"folder): {list_names(corpus.ignored, FILES_NAMED)}"
         )
     if corpus.card is not None:
         yield Notice(
@@ -74,12 +71,13 @@ def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:
     if not corpus.partitions:
         return
     yield Notice(
-        f"folders hold columns: {', '.join(corpus.partitions)}; clean/ keeps the folders, "
+        f"folders hold columns: {list_names(corpus.partitions)}; clean/ keeps the folders, "
         "and lots may use the columns"
     )
-    for key in corpus.partitions:
-        if key in corpus.schema.names:
-            yield Notice(f"{key} is a column of the files and a key of folders: the column counts")
+    both = [key for key in corpus.partitions if corpus.schema.get_field_index(key) >= 0]
+    if both:
+        verb = "is a column of the files and a key" if len(both) == 1 else "are columns and keys"
+        yield Notice(f"{list_names(both)} {verb} of folders: the column counts")
 
 
 def describe_transcripts(
@@ -118,8 +116,8 @@ def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
     others = [name for name in corpus.schema.names if name not in read]
     compared = read + [name for name in others if is_companion(name)]
     left = [name for name in others if not is_companion(name)]
-    text = f"duplicates: rows are equal if {_list_names(compared)} are"
-    return Notice(f"{text}, whatever {_list_names(left)} say" if left else text)
+    text = f"duplicates: rows are equal if {list_names(compared)} are"
+    return Notice(f"{text}, whatever {list_names(left)} say" if left else text)
 
 
 def describe_split_priority(corpus: Corpus, policy: Policy) -> Iterator[Notice]:
@@ -130,13 +128,8 @@ def describe_split_priority(corpus: Corpus, policy: Policy) -> Iterator[Notice]:
     if len(names) > 1:
         yield Notice(
             "duplicates: a row that is in several splits stays only in the first of "
-            f"{_list_names(names)}; split_priority in the policy changes this order"
+            f"{list_names(names)}; split_priority in the policy changes this order"
         )
-
-
-def _list_names(names: Sequence[str]) -> str:
-    more = " …" if len(names) > COLUMNS_NAMED else ""
-    return f"{', '.join(names[:COLUMNS_NAMED])}{more}"
 
 
 def describe_settings(
@@ -150,7 +143,7 @@ def describe_settings(
     for name, trait in bank.traits.items():
         if unusual := find_unknown_roles(trait.card.scope.roles):
             yield warn(
-                f"trait {name} looks at turns of {', '.join(unusual)}; "
+                f"trait {name} looks at turns of {list_names(unusual)}; "
                 f"in most corpora the roles are {', '.join(KNOWN_ROLES)}"
             )
     if policy.removal_budget is None:

@@ -33,7 +33,7 @@ from schemas.digests import digest_config
 from schemas.errors import CardError, InputError
 from schemas.events import Listener, Noticed
 from schemas.manifests import Identity
-from schemas.notices import Notice
+from schemas.notices import Notice, list_names
 from schemas.outputs import CLEAN_EXTRA
 from schemas.policies import Policy
 from schemas.runs import BANK
@@ -143,7 +143,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     Raises: CongenerError: one of these steps fails. Nothing has been written by then.
     """
     policy = read_policy(config.policy)
-    listener(Noticed(Notice(f"reading {', '.join(config.input)}")))
+    listener(Noticed(Notice(f"reading {list_names(config.input)}")))
     corpus, layout = _settle_corpus(config)
     _send(listener, describe_corpus(corpus, layout))
     sample = read_sample(corpus, layout, config.shards)

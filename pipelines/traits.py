@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from classifiers.library import LIBRARY, LoadedCard, find_cards, load_card
 from schemas.cards import Slug
 from schemas.errors import CardError, StorageError
+from schemas.notices import list_names
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 
 CARD_FILE = "card.yaml"
@@ -130,12 +131,12 @@ def _advise_on_fields(card: LoadedCard, known: Sequence[str]) -> Iterator[str]:
         yield "seen_in is empty: name where the trait was seen, and who reports it"
     if unknown := find_unknown_roles(card.card.scope.roles):
         yield (
-            f"scope.roles names {', '.join(unknown)}, but in most corpora roles are "
+            f"scope.roles names {list_names(unknown)}, but in most corpora roles are "
             f"{', '.join(KNOWN_ROLES)}"
         )
     if unknown := sorted(set(card.card.related) - set(known)):
         yield (
-            f"related names {', '.join(unknown)}, but neither the library nor the cards checked "
+            f"related names {list_names(unknown)}, but neither the library nor the cards checked "
             "here have such a trait"
         )
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Literal, NamedTuple
+
+NAMES_LISTED = 12
+"""The most names that a message lists, unless it says otherwise."""
+
+NAME_CHARACTERS = 120
+"""Characters that a message shows of a name; a column's may be as long as a row."""
 
 
 class Notice(NamedTuple):
@@ -18,3 +26,26 @@ class Notice(NamedTuple):
 def warn(text: str) -> Notice:
     """Return a warning."""
     return Notice(text, "warning")
+
+
+def limit_notices(notices: Sequence[Notice], most: int) -> list[Notice]:
+    """Return the first notices of a kind; the last one says how many others there are."""
+    if len(notices) <= most:
+        return list(notices)
+    *shown, last = notices[:most]
+    more = f"{last.text}; the same is true of {len(notices) - most:,} more"
+    return [*shown, last._replace(text=more)]
+
+
+def list_names(names: Collection[str], most: int = NAMES_LISTED) -> str:
+    """Return the first names in one line, each shortened, and the number of those left out.
+
+    A corpus may have a hundred thousand columns, files or teachers.
+    """
+    shown = ", ".join(map(shorten_name, islice(names, most)))
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
+
+
+def shorten_name(name: str, most: int = NAME_CHARACTERS) -> str:
+    """Return a name, or the beginning of one that has more than `most` characters."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -67,8 +68,10 @@ def find_loop(text: str, options: RepetitionOptions) -> Loop:
     if count < FEWEST_WORDS:
         return Loop(0.0, 0, 0)
     score = min(1.0, count / min(options.span, _count_words(tokens)))
-    spans = list(_locate_tokens(text))
-    return Loop(score, spans[first][0], spans[first + length - 1][1])
+    spans = islice(_locate_tokens(text), first, first + length)
+    start, end = next(spans)
+    # one at a time, because a text may have millions of tokens
+    return Loop(score, start, max((stop for _, stop in spans), default=end))
 
 
 def _count_words(tokens: Iterable[str]) -> int:

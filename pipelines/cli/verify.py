@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 DIFFERENT = 5
 """The exit code if anything differs."""
 
+FINDINGS_SHOWN = 100
+"""The maximum number of differences that are printed; a run may have a million files."""
+
 Inputs = Annotated[bool, typer.Option("--inputs", help="Also digest the input files again.")]
 Root = Annotated[
     str | None,
@@ -46,8 +49,10 @@ class VerifyResult(NamedTuple):
         from pipelines.runs.foreign_files import summarise_foreign_files
 
         yield from summarise_foreign_files(self.left_aside)
-        for item in self.findings:
+        for item in self.findings[:FINDINGS_SHOWN]:
             yield f"{item.where}: {item.problem}"
+        if len(self.findings) > FINDINGS_SHOWN:
+            yield f"and {len(self.findings) - FINDINGS_SHOWN:,} more: list all with --json"
         if self.manifest is None:
             count = len(self.findings)
             yield style(f"{count} {'difference' if count == 1 else 'differences'}", "red")

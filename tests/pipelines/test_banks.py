@@ -1,5 +1,6 @@
 """Banks: saved, loaded, cached, and fitted only where something is missing."""
 
+import gzip
 import re
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from pipelines.config import FilterConfig, Hardware
 from pipelines.display import progress
 from pipelines.display.progress import TerminalReporter
 from pipelines.runs.cache import get_cache_folder
-from schemas.corpora import CorpusConfig
+from schemas import corpora
+from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.errors import CardError, InputError, ModelError
 from schemas.events import FitStarted, Noticed
 from schemas.policies import Policy, TraitRule
@@ -151,6 +153,18 @@ def test_background_of_transcripts(tmp_path):
     assert read_answers([str(sample)], CorpusConfig()) == answers
     whole = CorpusConfig(format="text", transcripts="whole")
     assert read_answers([str(sample)], whole) == [(row["text"],) for row in rows]
+
+
+def test_a_background_may_expand_as_far_as_a_corpus(tmp_path, config, monkeypatch):
+    """A background that expands beyond the limits is refused; the limits are those of the run."""
+    monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 1)
+    rows = [build_conversation(1, f"{'a ' * 5_000}{number}") for number in range(10)]
+    packed = tmp_path / "clean.jsonl.gz"
+    packed.write_bytes(gzip.compress(write_rows(tmp_path / "clean.jsonl", rows).read_bytes()))
+    assert len(read_answers([str(packed)], CorpusConfig(), ShardLimits(expansion=9_000))) == 10
+    narrow = {"background": (str(packed),), "shards": ShardLimits(expansion=2)}
+    with pytest.raises(InputError, match=r"shards\.expansion allows 2 times"):
+        prepare_bank(config.model_copy(update=narrow | {"signals": ("lexicon",)}))
 
 
 def test_background_without_answers_is_refused(tmp_path, config):

@@ -259,4 +259,4 @@ def test_long_lists_are_cut():
     unread, unsampled = (notice.text for notice in describe_sample(many, "a sample"))
     assert unread.endswith(" and 3 more")
     assert f"f{UNREAD_NAMED - 1} (" in unread
-    assert unsampled.endswith(f"{UNREAD_NAMED - 1} …")
+    assert unsampled.endswith(f"{UNREAD_NAMED - 1} and 1 more")

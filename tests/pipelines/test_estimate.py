@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipelines import estimate
 from pipelines.banks import save_bank
 from pipelines.engines.interface import Engine
 from pipelines.estimate import (
@@ -19,6 +20,7 @@ from pipelines.estimate import (
     run_estimate,
 )
 from pipelines.plan import settle
+from schemas.corpora import ShardLimits
 from schemas.errors import BudgetError, CardError
 from schemas.events import Noticed, ignore
 from transforms.files.planning import ShardPlan, SourcePiece
@@ -186,3 +188,18 @@ def test_numbers_without_an_estimate_are_refused(config, number):
     for terms, name in ((Terms(startup_minutes=number), "startup-minutes"), (Terms(), "budget")):
         with pytest.raises(CardError, match=f"--{name} is not a number between 0 and"):
             run_estimate(config, terms, budget=number)
+
+
+def test_the_sample_is_read_within_the_limits_of_the_run(config, monkeypatch):
+    """The sample has shards of fewer rows; its bytes and its expansion are those of the run."""
+    seen = []
+
+    def stop(settled, _listener):
+        seen.append(settled.shards)
+        raise CardError("enough")
+
+    monkeypatch.setattr(estimate, "settle", stop)
+    limits = ShardLimits(rows=1_000, bytes=1 << 20, expansion=7)
+    with pytest.raises(CardError, match="enough"):
+        run_estimate(config.model_copy(update={"shards": limits}), Terms(), sample=STRETCHES)
+    assert seen == [ShardLimits(rows=1, bytes=1 << 20, expansion=7)]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,15 +21,18 @@ from pipelines.config import FilterConfig
 from pipelines.display.excerpts import escape_text
 from pipelines.filter import run_filter
 from pipelines.inspection import (
+    COUNTS_SHOWN,
     build_command,
     inspect_as_dicts,
     inspect_run,
     print_inspection,
+    render_counts,
     render_row,
 )
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import (
     EVERYTHING,
+    Count,
     Filters,
     HeldReason,
     HeldRow,
@@ -328,3 +332,20 @@ def test_values_without_a_type_in_json(tmp_path):
         "part": "1.5",
         "gap": None,
     }
+
+
+def test_a_teacher_in_every_row_does_not_fill_the_terminal():
+    """The largest counts are printed in their order, and the table says what is left out."""
+    few = [
+        Count("keep", None, "trained", "zebra", 7),
+        Count("quarantine", "emu", "trained", "ape", 9),
+    ]
+    many = [Count("keep", None, "trained", f"teacher {number:06}", 1) for number in range(100_000)]
+    manifest = SimpleNamespace(run_id="r", conservation=SimpleNamespace(rows_in=100_016))
+    whole = render_counts(few, manifest)
+    assert whole.row_count == 2
+    assert whole.caption == "A row counts once for each trait that fired on it."
+    table = render_counts([*many, *few], manifest)
+    assert table.row_count == COUNTS_SHOWN
+    assert [str(cell) for cell in table.columns[2].cells][-2:] == ["zebra", "ape"]
+    assert table.caption.startswith("99,952 more lines with 99,952 rows aren't shown: ")

@@ -1,6 +1,13 @@
 """Notices: a sentence and its severity."""
 
-from schemas.notices import Notice, warn
+from schemas.notices import (
+    NAME_CHARACTERS,
+    Notice,
+    limit_notices,
+    list_names,
+    shorten_name,
+    warn,
+)
 
 
 def test_a_notice_is_its_sentence():
@@ -15,3 +22,27 @@ def test_a_warning_is_marked():
     notice = warn("There is no removal budget.")
     assert notice == Notice("There is no removal budget.", "warning")
     assert str(notice) == f"warning: {notice.text}"
+
+
+def test_long_lists_of_names_are_cut():
+    """The first names are listed, each shortened, and the number of the others is given."""
+    assert list_names(["a", "b"]) == "a, b"
+    assert list_names([str(number) for number in range(100_000)], 2) == "0, 1 and 99,998 more"
+    assert list_names({"a": 1, "b": 2}, 1) == "a and 1 more"
+    assert list_names([]) == ""
+    assert len(list_names(["x" * 1_000_000])) == NAME_CHARACTERS
+
+
+def test_long_names_are_shortened():
+    """A name up to the limit is whole, and a longer one ends in an ellipsis."""
+    assert shorten_name("x" * 10, 10) == "x" * 10
+    assert shorten_name("x" * 11, 10) == f"{'x' * 9}…"
+
+
+def test_many_notices_of_a_kind_are_limited():
+    """The last notice that is kept says how many others there are, with its own severity."""
+    notices = [warn(f"{number} is odd") for number in range(1_000)]
+    assert limit_notices(notices[:3], 3) == notices[:3]
+    *first, last = limit_notices(notices, 3)
+    assert first == notices[:2]
+    assert last == warn("2 is odd; the same is true of 997 more")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -67,13 +68,24 @@ class FieldShapes:
 
         Raises: InputError: there are too many names, or one can't name a column.
         """
-        if len(self.shapes) > MOST_COLUMNS:
+        self.require_few_names()
+        return pa.schema(self.settle_fields())
+
+    def require_few_names(self) -> None:
+        """Check that a Parquet file can have a column for each name.
+
+        Raises: InputError: there are too many names.
+        """
+        if (count := self.count_names()) > MOST_COLUMNS:
             raise InputError(
-                f"the rows have {len(self.shapes):,} keys, and a Parquet file has a column for "
-                f"each: at most {MOST_COLUMNS:,}",
+                f"the rows have {count:,} keys or more, and a Parquet file has a column for each: "
+                f"at most {MOST_COLUMNS:,}",
                 remedy="leave --output-format out, or move the keys into one field",
             )
-        return pa.schema(self.settle_fields())
+
+    def count_names(self) -> int:
+        """Return the number of names, including those of the messages."""
+        return len(self.shapes) + sum(item.count_names() for item in self.messages.values())
 
     def settle_fields(self) -> list[pa.Field]:
         """Return an Arrow field for each name, in order of appearance.
@@ -105,6 +117,7 @@ def settle_columns(tasks: Iterable[Sequence[ShardPlan]], schema: pa.Schema) -> p
         for shard in read_task(task, schema):
             for line in shard.lines or ():
                 shapes.observe(parse_line(line)[0])
+            shapes.require_few_names()  # before the names fill the memory
     return shapes.settle_schema()
 
 
@@ -145,25 +158,52 @@ def convert_lines(objects: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa
 
     A missing key is null. A lone surrogate becomes U+FFFD, because Arrow's texts are UTF-8.
     """
-    columns = [
-        pa.array([_convert_value(item.get(each.name), each) for item in objects], each.type)
-        for each in schema
-    ]
-    return pa.table(columns, schema=schema)
+    return pa.table(_build_columns(objects, list(schema)), schema=schema)
 
 
-def _convert_value(value: Any, item: pa.Field) -> Any:
-    if value is None:
-        return None
-    if item.metadata and item.metadata.get(b"congener") == b"json":
-        return replace_surrogates(_write_json(value))
+def _build_columns(
+    objects: Sequence[Mapping[str, Any]], fields: Sequence[pa.Field]
+) -> list[pa.Array]:
+    """Return an array for each field.
+
+    Only the keys that objects have are visited: of thousands of fields, each may have only a few.
+    """
+    found: dict[str, tuple[list[int], list[Any]]] = {item.name: ([], []) for item in fields}
+    for row, value in enumerate(objects):
+        for name, below in value.items():
+            if below is not None and name in found:
+                rows, values = found[name]
+                rows.append(row)
+                values.append(below)
+    return [_spread_values(*found[item.name], item, len(objects)) for item in fields]
+
+
+def _spread_values(
+    rows: Sequence[int], values: Sequence[Any], item: pa.Field, size: int
+) -> pa.Array:
+    """Return an array of `size` values, of which those in `rows` aren't null."""
+    array = _build_array(values, item)
+    if len(rows) == size:
+        return array
+    places = np.zeros(size, np.int32)
+    places[rows] = np.arange(len(rows))
+    absent = np.ones(size, bool)
+    absent[rows] = False
+    return array.take(pa.array(places, mask=absent))
+
+
+def _build_array(values: Sequence[Any], item: pa.Field) -> pa.Array:
     if pa.types.is_list(item.type):
-        return [_convert_message(message, list(item.type.value_type)) for message in value]
-    return replace_surrogates(value) if isinstance(value, str) else value
-
-
-def _convert_message(message: Mapping[str, Any], fields: Iterable[pa.Field]) -> dict[str, Any]:
-    return {item.name: _convert_value(message.get(item.name), item) for item in fields}
+        offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
+        messages = [message for value in values for message in value]
+        fields = list(item.type.value_type)
+        structs = pa.StructArray.from_arrays(_build_columns(messages, fields), fields=fields)
+        return pa.ListArray.from_arrays(pa.array(offsets), structs, item.type)
+    if item.metadata and item.metadata.get(b"congener") == b"json":
+        values = [_write_json(value) for value in values]
+    if pa.types.is_string(item.type):
+        values = [replace_surrogates(value) for value in values]
+    return pa.array(values, item.type)
 
 
 def _write_json(value: Any) -> str:

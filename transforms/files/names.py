@@ -8,10 +8,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from schemas.notices import Notice, warn
+from schemas.notices import Notice, limit_notices, list_names, warn
 from transforms.files.partitions import parse_folder, read_partitions
 from transforms.files.patterns import find_glob_sign
 from transforms.files.splits import find_split
+
+FILES_NAMED = 5
 
 
 class NamedFile(NamedTuple):
@@ -66,12 +68,14 @@ def leave_out_repeats(files: Sequence[NamedFile]) -> tuple[list[NamedFile], list
     for file in files:
         groups.setdefault(_identify_file(file.uri), []).append(file)
     left_out: set[str] = set()
-    notices = []
+    notices: list[Notice] = []
     for same in groups.values():
         for notice, repeats in _compare_same(same):
             notices.append(notice)
             left_out.update(repeats)
-    return [file for file in files if file.uri not in left_out], notices
+    kinds = ([item for item in notices if item.severity == kind] for kind in ("info", "warning"))
+    shown = [notice for kind in kinds for notice in limit_notices(kind, FILES_NAMED)]
+    return [file for file in files if file.uri not in left_out], shown
 
 
 def _identify_file(uri: str) -> object:
@@ -94,7 +98,7 @@ def _compare_same(same: Sequence[NamedFile]) -> Iterator[tuple[Notice, list[str]
             text = f"{file.uri} is the same file as {first.uri}, and is read once"
             yield Notice(text), [file.uri]
     if len(kept) > 1:
-        names = " and ".join(file.uri for file in kept.values())
+        names = list_names([file.uri for file in kept.values()], FILES_NAMED)
         text = f"{names} are the same file, but of different splits or partitions: each is read"
         yield warn(text), []
 

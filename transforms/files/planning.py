@@ -83,22 +83,16 @@ def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[Sh
     sweep. Small files of one folder and one split share a shard, each as a whole.
     """
     groups: list[list[tuple[SourcePiece, ...]]] = []
-    small: list[SourcePiece] = []
+    small = _SmallFiles(limits)
     for source in sources:
         pieces = _cut_pieces(source, limits)
-        if len(pieces) == 1 and small and _may_share_shard([*small, *pieces], limits):
-            small += pieces
-            continue
-        if small:
-            groups.append([tuple(small)])
-            small = []
+        if len(pieces) != 1 or not small.may_add(pieces[0]):
+            groups += small.take()
         if len(pieces) == 1:
-            small = pieces
+            small.add(pieces[0])
         else:
             groups += _group_sweeps(pieces)
-    if small:
-        groups.append([tuple(small)])
-    return _name_shards(groups)
+    return _name_shards(groups + small.take())
 
 
 def _cut_pieces(source: Source, limits: ShardLimits) -> list[SourcePiece]:
@@ -120,13 +114,33 @@ def _cut_pieces(source: Source, limits: ShardLimits) -> list[SourcePiece]:
     ]
 
 
-def _may_share_shard(pieces: Sequence[SourcePiece], limits: ShardLimits) -> bool:
-    """Return whether the last of some whole files may join the shard that the others share."""
-    return (
-        _read_neighbourhood(pieces[0]) == _read_neighbourhood(pieces[-1])
-        and sum(piece.rows for piece in pieces) <= limits.rows
-        and sum(piece.end.byte for piece in pieces) <= limits.bytes
-    )
+class _SmallFiles:
+    """Whole files that share a shard, with their sizes added up."""
+
+    def __init__(self, limits: ShardLimits) -> None:
+        self._limits = limits
+        self._pieces: list[SourcePiece] = []
+        self._rows = self._bytes = 0
+
+    def may_add(self, piece: SourcePiece) -> bool:
+        """Return whether another whole file may share the shard."""
+        return not self._pieces or (
+            _read_neighbourhood(self._pieces[0]) == _read_neighbourhood(piece)
+            and self._rows + piece.rows <= self._limits.rows
+            and self._bytes + piece.end.byte <= self._limits.bytes
+        )
+
+    def add(self, piece: SourcePiece) -> None:
+        """Add a file."""
+        self._pieces.append(piece)
+        self._rows += piece.rows
+        self._bytes += piece.end.byte
+
+    def take(self) -> list[list[tuple[SourcePiece, ...]]]:
+        """Return the files as a group of one shard, or nothing, and begin the next shard."""
+        groups = [[tuple(self._pieces)]] if self._pieces else []
+        self._pieces, self._rows, self._bytes = [], 0, 0
+        return groups
 
 
 def _read_neighbourhood(piece: SourcePiece) -> tuple[str, SplitSigns, Splits]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from schemas.errors import InputError
-from schemas.notices import Notice
+from schemas.notices import Notice, shorten_name
 from transforms.files import storage
 from transforms.files.footers import MAX_FIELDS, open_parquet
+from transforms.files.metadata import limit_metadata
 from transforms.files.shared_schemas import (
+    Difference,
     TypeConflictError,
     conform,
     has_types,
@@ -63,10 +67,11 @@ def reconcile(files: Sequence[TableSchema]) -> Reconciled:
             where=files[0].uri,
             remedy="filter files of different columns in separate runs",
         )
+    shared, notices = limit_metadata(shared)
     differing = [file for file in files if not has_types(file.schema, shared)]
     for file in differing:
         _require_times_fit(file, shared)
-    return Reconciled(shared, list(_describe_differences(differing, shared)))
+    return Reconciled(shared, [*notices, *_describe_differences(differing, shared)])
 
 
 def _require_times_fit(file: TableSchema, shared: pa.Schema) -> None:
@@ -103,23 +108,32 @@ def _holds_time(kind: pa.DataType) -> bool:
 
 def _describe_differences(files: Sequence[TableSchema], shared: pa.Schema) -> Iterator[Notice]:
     """Say in one notice which fields differ in which files, and what they are read as."""
-    found: dict[str, list[str]] = {}
+    first: dict[Difference, str] = {}
+    counts = Counter[Difference]()
     for file in files:
-        for path, own, wanted in list_differences(file.schema, shared):
-            text = f"{path!r}: {_shorten(own)}" if path else own
-            text += f", read as {_shorten(wanted)}" if wanted else ""
-            found.setdefault(text, []).append(file.uri)
-    named = [f"{text} ({_name_files(uris)})" for text, uris in found.items()]
-    more = f"; and {len(named) - DIFFERENCES_NAMED} more" if len(named) > DIFFERENCES_NAMED else ""
+        for difference in list_differences(file.schema, shared):
+            counts[difference] += 1
+            first.setdefault(difference, file.uri)
+    named = [
+        f"{_describe_difference(difference)} ({_name_files(uri, counts[difference])})"
+        for difference, uri in islice(first.items(), DIFFERENCES_NAMED)
+    ]
+    more = f"; and {len(first) - DIFFERENCES_NAMED} more" if len(first) > DIFFERENCES_NAMED else ""
     if named:
         yield Notice(
             "the files' schemas differ, and are read as one schema without loss: "
-            f"{'; '.join(named[:DIFFERENCES_NAMED])}{more}"
+            f"{'; '.join(named)}{more}"
         )
 
 
-def _name_files(uris: Sequence[str]) -> str:
-    return uris[0] if len(uris) == 1 else f"{uris[0]} and {len(uris) - 1} more"
+def _describe_difference(difference: Difference) -> str:
+    path, own, wanted = difference
+    text = f"{shorten_name(path)!r}: {_shorten(own)}" if path else own
+    return text + (f", read as {_shorten(wanted)}" if wanted else "")
+
+
+def _name_files(first: str, count: int) -> str:
+    return first if count == 1 else f"{first} and {count - 1} more"
 
 
 def _shorten(kind: object) -> str:

@@ -208,11 +208,12 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
     Raises: pa.ArrowInvalid: a time doesn't fit a finer unit.
     """
+    own = set(table.column_names)
     columns = [
         pa.chunked_array(
             [_conform(chunk, item.type) for chunk in table.column(item.name).chunks], item.type
         )
-        if item.name in table.column_names
+        if item.name in own
         else pa.chunked_array([pa.nulls(table.num_rows, item.type)])
         for item in schema
     ]
@@ -277,7 +278,8 @@ class Difference(NamedTuple):
 
 def list_differences(own: pa.Schema, shared: pa.Schema) -> Iterator[Difference]:
     """Yield how a file's schema differs from the shared one."""
-    if [name for name in shared.names if name in own.names] != own.names:
+    names = dict.fromkeys(own.names)
+    if [name for name in shared.names if name in names] != list(names):
         yield Difference("", "columns in another order", "")
     yield from _compare_fields(list(own), list(shared), "")
 
@@ -297,8 +299,8 @@ def _compare_fields(
 def _compare_field(own: pa.Field, shared: pa.Field, path: str) -> Iterator[Difference]:
     mine, theirs = own.type, shared.type
     if pa.types.is_struct(mine) and pa.types.is_struct(theirs):
-        names = [item.name for item in mine]
-        if [item.name for item in theirs if item.name in names] != names:
+        present = dict.fromkeys(item.name for item in mine)
+        if [item.name for item in theirs if item.name in present] != list(present):
             yield Difference(path, "fields in another order", "")
         yield from _compare_fields(list(mine), list(theirs), f"{path}.")
     elif _is_list(mine) and _is_list(theirs):

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from schemas.errors import InputError
-from schemas.notices import Notice
+from schemas.notices import Notice, list_names
 from schemas.runs import MANIFEST, WORK
 from transforms.files import storage
 
@@ -72,8 +72,7 @@ def _get_name(uri: str) -> str:
 
 
 def _name_files(reason: str, uris: Collection[str]) -> Notice:
-    more = " …" if len(uris) > FILES_NAMED else ""
-    return Notice(f"{reason}: {', '.join(sorted(uris)[:FILES_NAMED])}{more}")
+    return Notice(f"{reason}: {list_names(sorted(uris), FILES_NAMED)}")
 
 
 def _refuse_runs(uris: Collection[str], named: Collection[str]) -> None:
@@ -133,9 +132,9 @@ def _list_data_files(state: dict[str, Any]) -> Iterator[str]:
 
 
 def _require_listed(files: Collection[str], uris: Collection[str], uri: str) -> None:
-    if missing := sorted(set(files) - set(uris)):
+    if missing := [file for file in files if file not in uris]:
         raise InputError(
-            f"lists {missing[0]}, which is missing",
+            f"lists {min(missing)}, which is missing",
             where=uri,
             remedy="copy the folder again, with all of its files",
         )

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from schemas.corpora import ShardLimits
 from schemas.errors import InputError
-from schemas.notices import Notice
+from schemas.notices import Notice, list_names
 from transforms.files import storage
 from transforms.files.compression import Compression
 from transforms.files.dataset_cards import CARD, DatasetCard, Splits, read_card
@@ -280,10 +280,10 @@ def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
     wanted = list(columns)
     for source in sources:
         filled = source.list_filled()
-        if filled and not any(source.may_fill(name) for name in wanted):
+        if filled and not (set(wanted).intersection(filled) or any(map(source.may_fill, wanted))):
             raise InputError(
                 f"no row has {' or '.join(map(repr, wanted))}, the columns of the format that the "
-                f"other files have: its columns are {', '.join(filled)}",
+                f"other files have: its columns are {list_names(filled)}",
                 where=source.uri,
                 remedy="filter files of different formats in separate runs; to leave a file out, "
                 "name the others with a glob",

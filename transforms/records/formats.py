@@ -10,6 +10,7 @@ import pyarrow as pa
 from schemas.corpora import FORMATS, CorpusConfig, FormatName, LotField
 from schemas.errors import InputError
 from schemas.lots import LOT_FIELDS
+from schemas.notices import list_names, shorten_name
 from schemas.scores import Side
 from transforms.records.column_types import describe_need, fits, is_message, is_text
 from transforms.records.columns import find_type, is_list
@@ -87,7 +88,8 @@ def settle_layout(
     if name == "preference":
         _settle_prompt_of_pairs(columns)
     nested = any(pa.types.is_nested(_get_type(schema, actual)) for actual in columns.values())
-    keys = [key for key in partitions if key not in schema.names]
+    own = set(schema.names)
+    keys = [key for key in partitions if key not in own]
     lots = _settle_lot_fields(schema, config, keys)
     used = {field.column for field in lots.values()}
     keys = [key for key in keys if key in used]
@@ -205,14 +207,14 @@ def _refuse_choices(name: FormatName, choices: Sequence[Sequence[str]]) -> None:
     for column, found in zip(FORMATS[name][0], choices, strict=True):
         if len(found) > 1 and found[0] != column:
             raise InputError(
-                f"format {name} fits, but its column {column!r} may be any of {', '.join(found)}",
+                f"format {name} fits, but its column {column!r} may be any of {list_names(found)}",
                 remedy=f"name it with --format {name} --column {column}=COLUMN",
             )
 
 
 def _report_formats(schema: pa.Schema, fitting: Sequence[str]) -> InputError:
     """Return the error for a schema that fits no format, or several."""
-    columns = ", ".join(f"{item.name}: {_describe_type(item.type)}" for item in schema)
+    columns = list_names([f"{item.name}: {_describe_type(item.type)}" for item in schema])
     if fitting:
         return InputError(
             f"several formats fit: {', '.join(fitting)} (columns {columns})",
@@ -242,7 +244,7 @@ def _require_column(schema: pa.Schema, name: str, column: str, actual: str) -> N
     kind = find_type(schema, actual)
     if kind is None:
         raise InputError(
-            f"format {name} needs column {actual!r}, but the corpus has {', '.join(schema.names)}",
+            f"format {name} needs column {actual!r}, but the corpus has {list_names(schema.names)}",
             remedy=f"name the column with --column {column}=COLUMN",
         )
     if not fits(column, kind):
@@ -254,7 +256,7 @@ def _require_column(schema: pa.Schema, name: str, column: str, actual: str) -> N
 
 
 def _describe_type(kind: pa.DataType) -> str:
-    return TYPE_NAMES.get(kind, str(kind))
+    return TYPE_NAMES.get(kind) or shorten_name(str(kind))
 
 
 def _suggest_conversion(column: str, kind: pa.DataType) -> str:
@@ -282,7 +284,7 @@ def _settle_lot_fields(
         if field.column is not None and not _is_known(schema, field.column, keys):
             raise InputError(
                 f"{name} is configured to come from column {field.column!r}, "
-                f"but the corpus has {', '.join([*schema.names, *keys])}",
+                f"but the corpus has {list_names([*schema.names, *keys])}",
                 remedy=f"name one of these columns for {name}, or set a constant",
             )
         lots[name] = field

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -71,8 +72,13 @@ class _Turn:
     index: int
     role: str
     part: int | None = None
-    content: str = ""
+    pieces: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+
+    @cached_property
+    def content(self) -> str:
+        """Return the text, once all of its pieces are known."""
+        return "".join(self.pieces)
 
     def has_words_of(self, other: _Turn) -> bool:
         """Return whether another message has the same role, text and calls."""
@@ -191,8 +197,8 @@ def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
         if CHANNELS[segments.channel_codes[index]] == "tool" and role != "tool":
             turn.calls.append(text)
         else:
-            same = before == (*own, code) or not turn.content
-            turn.content += ("" if same else "\n") + text
+            same = before == (*own, code) or not turn.pieces
+            turn.pieces += [text] if same else ["\n", text]
         before = (*own, code)
     return turns
 
@@ -201,10 +207,12 @@ def _describe_turns(
     turns: Sequence[_Turn], record: Mapping[str, Any], missing: list[str]
 ) -> Iterator[dict[str, Any]]:
     """Yield messages with their tool calls, and with the ids by which results name them."""
-    waiting: list[str] = []
+    columns = dict.fromkeys(turn.column for turn in turns)
+    messages = {column: dict(list_messages(get_value(record, column))) for column in columns}
+    waiting: dict[str, None] = {}
     numbers = count(1)
     for turn in turns:
-        raw = _get_message(record, turn)
+        raw = messages[turn.column].get(turn.index, {})
         message: dict[str, Any] = {"role": turn.role, "content": turn.content}
         if isinstance(raw.get("name"), str):
             message["name"] = raw["name"]
@@ -212,22 +220,17 @@ def _describe_turns(
             calls = [_parse_call(call) for text in turn.calls for call in _split_calls(text)]
             for call in calls:
                 call["id"] = call["id"] or f"call_{next(numbers)}"  # chat APIs require one
-            waiting += [call["id"] for call in calls]
+            waiting |= dict.fromkeys(call["id"] for call in calls)
             message |= {"content": turn.content or None, "tool_calls": calls}
             if not all(call["function"]["name"] for call in calls):
                 missing.append(f"{turn.column}[{turn.index}]: the name of a tool")
         if turn.role == "tool":
             name = _find_text(_get_result(raw, turn), RESULT_IDS) or next(iter(waiting), "")
-            waiting = [other for other in waiting if other != name]
+            waiting.pop(name, None)
             message["tool_call_id"] = name
             if not name:
                 missing.append(f"{turn.column}[{turn.index}].tool_call_id")
         yield message
-
-
-def _get_message(record: Mapping[str, Any], turn: _Turn) -> Mapping[str, Any]:
-    """Return the message of a turn as the row has it, or nothing if it has no fields."""
-    return dict(list_messages(get_value(record, turn.column))).get(turn.index, {})
 
 
 def _get_result(message: Mapping[str, Any], turn: _Turn) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.digests import digest_content_by_row
+from schemas.digests import digest_bytes, digest_content_by_row
 from schemas.scores import SIDES, Side
 from transforms.records.companions import Companions, encode_whole_row, find_in_table
 from transforms.records.fields import Codes, CodeTable, FieldPath, FieldValues, read_fields
@@ -37,6 +37,9 @@ ANSWER_COLUMNS = (
     "text",
 )
 """The formats' columns that hold a record's answer; the chosen side of a pair is first."""
+
+LONGEST_ROLE = 200
+"""Characters of a role in the content digest; a longer one is replaced by its SHA-256."""
 
 COMPANIONS = "companions"
 """The role of the companions' text in the content digest, which no real segment has."""
@@ -273,7 +276,7 @@ def digest_rows(
         more |= {row: encode_whole_row(read_row(row)) for row in unknown}
     spoken = np.isin(list(more), segments.rows) if more else ()
     found = {row: text for (row, text), counts in zip(more.items(), spoken, strict=True) if counts}
-    speakers, texts = _list_speakers(segments, layout), segments.text
+    speakers, texts = list_speakers(segments, layout), segments.text
     if not found:
         return digest_content_by_row(size, segments.rows, speakers, texts)
     rows = np.append(segments.rows, list(found))
@@ -285,8 +288,12 @@ def digest_rows(
     )
 
 
-def _list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
-    """Return every segment's role and channel, joined by 0x1F."""
+def list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
+    """Return every segment's role and channel, joined by 0x1F.
+
+    Only speakers that occur are spelled out, because a row may have many roles and many fields. A
+    long role is replaced by its SHA-256, because a message may have many segments.
+    """
     sides = {
         layout.columns.get(column): f"{side}/"
         for column, side in (
@@ -295,18 +302,21 @@ def _list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
             ("rejected_response", "rejected"),
         )
     }
-    speakers = pa.array(
-        [
-            f"{sides.get(field.column, '')}{role}\x1f{channel}"
-            for field in segments.fields
-            for role in segments.role_names
-            for channel in CHANNELS
-        ],
-        pa.large_string(),
+    roles = [
+        role if len(role) <= LONGEST_ROLE else digest_bytes(role.encode())
+        for role in segments.role_names
+    ]
+    speaker_codes = segments.field_codes * len(roles) + segments.role_codes
+    present, indices = np.unique(
+        speaker_codes * len(CHANNELS) + segments.channel_codes, return_inverse=True
     )
-    speaker_codes = segments.field_codes * len(segments.role_names) + segments.role_codes
-    codes = speaker_codes * len(CHANNELS) + segments.channel_codes
-    return speakers.take(pa.array(codes))
+    speakers = []
+    for code in present.tolist():
+        both, channel = divmod(code, len(CHANNELS))
+        field, role = divmod(both, len(roles))
+        side = sides.get(segments.fields[field].column, "")
+        speakers.append(f"{side}{roles[role]}\x1f{CHANNELS[channel]}")
+    return pa.array(speakers, pa.large_string()).take(pa.array(indices))
 
 
 def _find_rows_without_prompt(

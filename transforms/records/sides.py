@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -100,24 +100,29 @@ def assign_sides(
     sides = np.zeros(len(segments), np.int8)
     sides[rejected[segments.field_codes]] = REJECTED
     labels = _list_labels(layout)
+    untrained: list[tuple[int, str, int]] = []
     for row, item in companions.items():
-        own = segments.find_in_row(row)
         if any(item.columns.get(name) is False for name in labels):
-            sides[_find_last_answer(segments, own)] = REJECTED
-        for (name, message), fields in item.messages.items():
-            if is_untrained(fields):
-                sides[_find_message(segments, own, layout.columns[name], message)] = UNTRAINED
+            sides[_find_last_answer(segments, segments.find_in_row(row))] = REJECTED
+        untrained += [
+            (row, layout.columns[name], message)
+            for (name, message), fields in item.messages.items()
+            if is_untrained(fields)
+        ]
+    sides[_find_messages(segments, untrained)] = UNTRAINED
     return replace(segments, sides=sides, other_sides=layout.sides)
 
 
-def _find_message(segments: Segments, own: Sequence[int], column: str, message: int) -> list[int]:
-    """Return the segments of a row's message."""
-    codes = {code for code, path in enumerate(segments.fields) if path.column == column}
-    return [
-        index
-        for index in own
-        if segments.messages[index] == message and int(segments.field_codes[index]) in codes
-    ]
+def _find_messages(segments: Segments, wanted: Iterable[tuple[int, str, int]]) -> list[int]:
+    """Return the segments of messages, each given by its row, its column and its index there."""
+    messages = set(wanted)
+    if not messages:
+        return []
+    inside = np.flatnonzero(np.isin(segments.rows, [row for row, *_ in messages])).tolist()
+    rows, numbers = segments.rows[inside].tolist(), segments.messages[inside].tolist()
+    columns = [segments.fields[code].column for code in segments.field_codes[inside].tolist()]
+    places = zip(rows, columns, numbers, strict=True)
+    return [index for index, place in zip(inside, places, strict=True) if place in messages]
 
 
 def _find_last_answer(segments: Segments, own: range) -> list[int]:

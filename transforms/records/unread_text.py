@@ -37,7 +37,15 @@ LOOKED_AT = 2_000
 MOST_PATHS = 6
 """If more fields than this inside one column hold text, only the column is reported."""
 
+MOST_FIELDS = 100
+"""Fields that are counted by name; a corpus with more has data in its keys."""
+
+OTHER_FIELDS = "(other fields)"
+
 LONGEST_ROLE = 64
+
+LONGEST_PATH = 500
+"""Characters of a field path; a long key would be repeated for every text below it."""
 
 INDEX = re.compile(r"\[\d+\]")
 STEP = re.compile(r"[.\[]")
@@ -213,7 +221,8 @@ class UnreadFields:
                 [(column, paths)] if len(paths) > MOST_PATHS else [(path, [path]) for path in paths]
             )
         ]
-        return tuple(sorted(fields, key=lambda item: (-item.characters, item.field_path)))
+        fields.sort(key=lambda item: (-item.characters, item.field_path))
+        return tuple(_join_smallest(fields, self._rows))
 
 
 def _build_counts(path: str, found: Sequence[_FieldText]) -> FieldCounts:
@@ -224,6 +233,17 @@ def _build_counts(path: str, found: Sequence[_FieldText]) -> FieldCounts:
     )
 
 
+def _join_smallest(fields: list[FieldCounts], rows: int) -> Iterator[FieldCounts]:
+    """Yield the first `MOST_FIELDS` fields, and the others as one."""
+    yield from fields[:MOST_FIELDS]
+    if others := fields[MOST_FIELDS:]:
+        yield FieldCounts(
+            field_path=OTHER_FIELDS,
+            rows=min(rows, sum(item.rows for item in others)),
+            characters=sum(item.characters for item in others),
+        )
+
+
 def list_prefixes(path: str) -> Iterator[str]:
     """Yield a field path and the paths of the values that contain it."""
     yield path
@@ -232,13 +252,20 @@ def list_prefixes(path: str) -> Iterator[str]:
 
 
 def list_strings(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the field path and the text of every string in a row, however deep."""
-    waiting: list[tuple[str, Any]] = list(row.items())
+    """Yield the field path and the text of every string in a row, however deep.
+
+    Paths are cut to `LONGEST_PATH` characters.
+    """
+    waiting: list[tuple[str, Any]] = [(name[:LONGEST_PATH], value) for name, value in row.items()]
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, str):
             yield path, value
         elif isinstance(value, Mapping):
-            waiting += [(f"{path}.{key}", below) for key, below in value.items()]
+            waiting += [(_extend(path, f".{key}"), below) for key, below in value.items()]
         elif isinstance(value, list | tuple):
-            waiting += [(f"{path}[{index}]", below) for index, below in enumerate(value)]
+            waiting += [(_extend(path, f"[{index}]"), item) for index, item in enumerate(value)]
+
+
+def _extend(path: str, step: str) -> str:
+    return path if len(path) == LONGEST_PATH else (path + step)[:LONGEST_PATH]

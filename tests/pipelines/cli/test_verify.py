@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.verify import VerifyResult
+from pipelines.cli.verify import FINDINGS_SHOWN, VerifyResult
 from pipelines.runs.shard_checks import Finding
 
 
@@ -38,6 +38,16 @@ def test_a_damaged_run_exits_with_five(congener, folder):
     found = json.loads(out)
     assert found["whole"] is False
     assert found["findings"][0]["where"] == f"clean/{damaged.name}"
+
+
+def test_a_long_list_of_differences_is_cut():
+    """The first differences are printed, with the number of the others; JSON has them all."""
+    findings = [Finding(f"clean/{number}", "is missing") for number in range(10_000)]
+    result = VerifyResult(findings, None, [])
+    lines = [str(line) for line in result.render()]
+    assert len(lines) == FINDINGS_SHOWN + 2
+    assert lines[-2:] == ["and 9,900 more: list all with --json", "10000 differences"]
+    assert len(result.to_json()["findings"]) == 10_000
 
 
 def test_a_recorded_digest_is_compared(congener, run):

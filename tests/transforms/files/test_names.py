@@ -2,7 +2,7 @@
 
 import pytest
 
-from transforms.files.names import NamedFile, leave_out_repeats, name_files
+from transforms.files.names import FILES_NAMED, NamedFile, leave_out_repeats, name_files
 
 
 def list_names(found):
@@ -124,3 +124,12 @@ def test_equal_files_and_objects_on_stores_are_all_read(tmp_path):
     (tmp_path / "z.jsonl").symlink_to(tmp_path / "nowhere")
     files.append(NamedFile(str(tmp_path / "z.jsonl"), "z.jsonl"))
     assert leave_out_repeats(files) == (files, [])
+
+
+def test_many_repeated_files_are_few_notices(make_files):
+    """Every repeat is left out, but the notices name the first ones and count the others."""
+    files = make_files("in/a.jsonl", links=[f"in/l{number}.jsonl" for number in range(50)])
+    kept, notices = leave_out_repeats(files)
+    assert len(kept) == 1
+    assert len(notices) == FILES_NAMED
+    assert notices[-1].text.endswith(f"the same is true of {50 - FILES_NAMED} more")

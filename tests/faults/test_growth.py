@@ -1,0 +1,227 @@
+"""Growth: work and memory grow with the size of a row, a file or a folder, not with its square.
+
+Work is counted in lines of Python that run, which is the same on every machine.
+"""
+
+import sys
+import tracemalloc
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from classifiers import fitting
+from classifiers.fitting import leave_one_out
+from schemas.cards import Scope
+from schemas.corpora import CorpusConfig, ShardLimits
+from transforms.files.conversions import FieldShapes, convert_lines
+from transforms.files.planning import plan_shards
+from transforms.files.reconciliation import TableSchema, reconcile
+from transforms.files.sources import Source
+from transforms.files.surveys import Cut
+from transforms.records.companions import find_in_records
+from transforms.records.formats import settle_layout
+from transforms.records.json_columns import ColumnKinds, project_rows, select_columns
+from transforms.records.prompts import build_prompt
+from transforms.records.segments import digest_rows, extract_segments, list_speakers
+from transforms.records.sides import assign_sides, settle_sides
+from transforms.records.unread_text import count_turns, find_reach, list_strings
+
+pytestmark = pytest.mark.faults
+
+SIZE = 150
+LINEAR = 3.0
+"""The most times as much work that twice the size may take."""
+
+
+def count_lines(function, *arguments):
+    """Return how many lines of Python a call runs."""
+    lines = 0
+
+    def trace(_frame, event, _argument):
+        nonlocal lines
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function(*arguments)
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+def measure_peak(function, *arguments):
+    """Return the most bytes that a call holds at once."""
+    tracemalloc.start()
+    try:
+        function(*arguments)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+class Row:
+    """A row of JSON Lines with its layout, its segments and its companions."""
+
+    def __init__(self, row):
+        kinds = ColumnKinds()
+        kinds.observe(row)
+        kinds.untrained = True
+        schema = kinds.settle_schema()
+        self.layout = settle_sides(schema, settle_layout(schema, CorpusConfig()), False)
+        columns = self.layout.columns
+        self.table = project_rows([row], select_columns(schema, columns.values(), ())).table
+        self.row = row
+        self.segments = extract_segments(self.table, self.layout)
+        self.companions = find_in_records([(0, row)], columns)
+
+    def assign_sides(self):
+        """Assign the sides of its texts."""
+        return assign_sides(self.segments, self.layout, self.companions)
+
+    def build_prompt(self):
+        """Build its prompt."""
+        indices = range(len(self.segments))
+        return build_prompt(self.segments, indices, self.row, self.layout.columns)
+
+    def digest(self):
+        """Compute its content digest."""
+        return digest_rows(self.table, self.segments, self.layout, self.companions)
+
+    def count_turns(self):
+        """Count its text by role and channel."""
+        lengths = np.ones(len(self.segments), np.int64)
+        return count_turns(self.segments, lengths, find_reach(self.segments, [Scope()]))
+
+
+def build_parts(count):
+    """Return typed parts of a content."""
+    return [{"type": "text", "text": f"part {index}"} for index in range(count)]
+
+
+def build_messages(count, **more):
+    """Return turns of the user and the assistant in turn, with further fields."""
+    roles = ("user", "assistant")
+    return [{"role": roles[index % 2], "content": "words", **more} for index in range(count)]
+
+
+def build_untrained_turns(count):
+    """Return a row in which no turn is trained on."""
+    return {"messages": build_messages(count, weight=0)}
+
+
+def build_untrained_parts(count):
+    """Return a row of untrained turns, each with parts of its own."""
+    return {"messages": build_messages(count, content=build_parts(3), weight=0)}
+
+
+def build_calls(count):
+    """Return a row with many tool calls, and a result for each."""
+    calls = [{"id": f"c{index}", "function": {"name": "f"}} for index in range(count)]
+    results = [{"role": "tool", "tool_call_id": call["id"], "content": "ok"} for call in calls]
+    asked = {"role": "user", "content": build_parts(count)}
+    calling = {"role": "assistant", "content": "", "tool_calls": calls}
+    return {"messages": [asked, calling, *results, {"role": "assistant", "content": "A"}]}
+
+
+def build_roles_and_parts(count):
+    """Return a row with as many roles as one of its messages has parts."""
+    named = [{"role": f"role {index}", "content": "words"} for index in range(count)]
+    return {"messages": [*named, {"role": "assistant", "content": build_parts(count)}]}
+
+
+@pytest.mark.parametrize(
+    ("build", "work"),
+    [
+        (build_untrained_turns, Row.assign_sides),
+        (build_untrained_parts, Row.assign_sides),
+        (build_untrained_turns, Row.build_prompt),
+        (build_calls, Row.build_prompt),
+        (build_roles_and_parts, Row.digest),
+        (build_roles_and_parts, Row.count_turns),
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_work_grows_with_a_row(build, work):
+    """A row with twice as many turns, parts, calls or roles takes about twice the work."""
+    small, large = (count_lines(work, Row(build(size))) for size in (SIZE, 2 * SIZE))
+    assert large < LINEAR * small
+
+
+def test_memory_for_roles_and_parts_is_a_small_multiple_of_their_text():
+    """Roles and parts of a row aren't combined with each other, and a long role isn't repeated."""
+    peak = measure_peak(Row(build_roles_and_parts(1_000)).digest)
+    assert peak < 20 << 20
+    parts = [{"role": "r" * 100_000, "content": build_parts(2_000)}]
+    row = Row({"messages": [*parts, *build_messages(2)]})
+    assert list_speakers(row.segments, row.layout).nbytes < 1 << 20
+
+
+def test_a_long_key_is_not_repeated_for_every_text_below_it():
+    """The paths of texts take bytes in proportion to their number, however long a key is."""
+    row = {"k" * 50_000: ["text"] * 500, "meta": {"k" * 50_000: [["text"] * 500]}}
+    paths = [path for path, _ in list_strings(row)]
+    assert len(paths) == 1_000
+    assert sum(map(len, paths)) < 1 << 20
+
+
+def build_sparse_rows(count):
+    """Return rows that each have a key of their own, and a message with one."""
+    return [
+        {"id": index, f"key {index}": 1, "messages": [{"role": "user", f"key {index}": "x"}]}
+        for index in range(count)
+    ]
+
+
+def test_conversion_grows_with_the_keys_that_rows_have():
+    """Rows become Parquet in steps for every key of theirs, not for every column of the corpus."""
+    work = []
+    for size in (SIZE, 2 * SIZE):
+        rows, shapes = build_sparse_rows(size), FieldShapes()
+        for row in rows:
+            shapes.observe(row)
+        schema = shapes.settle_schema()
+        assert convert_lines(rows, schema).num_rows == size
+        work.append(count_lines(convert_lines, rows, schema))
+    assert work[1] < LINEAR * work[0]
+
+
+def build_sources(count):
+    """Return small files of one folder."""
+    cuts = (Cut(0, 0, 0), Cut(1, 10, 1))
+    return [
+        Source(f"{index}.jsonl", f"{index}", "jsonl", "none", 10, "d", 1, cuts)
+        for index in range(count)
+    ]
+
+
+def test_planning_grows_with_the_files_of_a_shard():
+    """A shard of twice as many small files takes about twice the work to plan."""
+    small, large = (
+        count_lines(plan_shards, build_sources(size), ShardLimits()) for size in (SIZE, 2 * SIZE)
+    )
+    assert large < LINEAR * small
+
+
+def test_differences_of_files_are_counted_and_not_collected():
+    """Files with columns of their own take memory for each column, not for each pair of them."""
+    files = [
+        TableSchema(f"{index}.parquet", pa.schema([(f"column {index}", pa.int64())]))
+        for index in range(SIZE)
+    ]
+    assert measure_peak(reconcile, files) < 2 << 20
+
+
+def test_fitting_never_holds_the_square_of_the_negatives(monkeypatch):
+    """Similarities are computed in blocks, and the contrasts are those of one block."""
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(1_500, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    whole = leave_one_out(vectors[:12], vectors[12:], 5)
+    monkeypatch.setattr(fitting, "SIMILARITIES", 1 << 16)
+    assert measure_peak(leave_one_out, vectors[:12], vectors[12:], 5) < 2 << 20
+    blocks = leave_one_out(vectors[:12], vectors[12:], 5)
+    for one, other in zip(whole, blocks, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)

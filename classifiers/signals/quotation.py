@@ -31,13 +31,17 @@ REVERSED = ("»", "«")
 
 MARK = re.compile('"|&quot;')
 CURLY_MARK = re.compile("”")
+OPENING_MARK = re.compile('["“”„«»‹›‚「『`<&]')
+"""A character that every opening mark contains, except single quotation marks."""
+
 ESCAPED_MARK = re.compile(r'(?<!\\)(?:\\\\)*\\"')
 """A straight quotation mark inside a JSON string."""
 
+# Each pattern begins with its mark, which `re` finds quickly, and looks back past it.
 SINGLE_OPENING = re.compile(
-    r"(?<![\w'])'(?=[^\W\d])(?!(?:tis|twas|em|til|cause|bout|n)\b)|‘", re.IGNORECASE
+    r"'(?<![\w']')(?=[^\W\d])(?!(?:tis|twas|em|til|cause|bout|n)\b)|‘", re.IGNORECASE
 )
-SINGLE_CLOSING = re.compile(r"(?<=[\w.,!?…)])['’](?![\w'])")
+SINGLE_CLOSING = re.compile(r"['’](?<=[\w.,!?…)]['’])(?![\w'])")
 """Single marks at the edges of words. Those inside words are apostrophes."""
 
 STRING_END = re.compile(r'(?<!\\)(?:\\\\)*"')
@@ -100,6 +104,8 @@ def _find_json(text: str, begin: int, end: int) -> tuple[int, int] | None:
 
     JSON that is cut short or has a mistake counts if the stretch begins with it.
     """
+    if "{" not in text and "[" not in text:
+        return None
     needed = JSON_SHARE * len(text[begin:end].strip())
     for first, last in _list_json(text, begin, end):
         if last - first > needed:
@@ -139,9 +145,10 @@ def _strip_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
     inner = text[begin:end]
     stripped = inner.strip()
     for opening, closing in (('"', '"'), ("'", "'"), ("‘", "’"), *PAIRED):
+        if not (stripped.startswith(opening) and stripped.endswith(closing)):
+            continue
         inside = stripped[len(opening) : -len(closing)]
-        encloses = stripped.startswith(opening) and stripped.endswith(closing)
-        if encloses and inside and not _has_mark(inside, opening, closing):
+        if inside and not _has_mark(inside, opening, closing):
             first = begin + inner.index(opening) + len(opening)
             return first, first + len(inside)
     return begin, end
@@ -189,6 +196,8 @@ def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> 
 
 def _is_between(before: str, after: str, mark: re.Pattern[str]) -> bool:
     """Return whether a span is inside a pair of marks, given the text before and after it."""
+    if OPENING_MARK.search(before) is None:  # most texts quote nothing
+        return False
     return (
         any(
             before.rfind(opening) > before.rfind(closing) and closing in after

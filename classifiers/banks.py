@@ -16,12 +16,12 @@ from safetensors.numpy import save as save_tensors
 
 from classifiers.signals.exemplars import deserialise_index, serialise_index
 from classifiers.signals.heads import Head
-from schemas.cards import TraitCard
+from schemas.cards import SignalName, TraitCard
 from schemas.digests import canonicalise_json, digest_bytes, digest_config
 from schemas.errors import InputError, ModelError
 from schemas.problems import describe_problems
 
-BANK_FORMAT = 1
+BANK_FORMAT = 2
 INDEX_FILE = "bank.json"
 
 UNFIT = (
@@ -36,7 +36,9 @@ class TraitModel:
 
     `positives` and `negatives` are the texts behind the rows of the exemplar indexes. `scale` holds
     the slope and offset that turn a contrast into a logit. `calibration` holds the scores of
-    held-out clean texts, for each signal and for `combined`.
+    held-out clean texts, for each signal and for `combined`. `classifier` identifies the checkpoint
+    of the sequence classifier, if the trait has one. `unused` names signals of the user's card that
+    find nothing and that `card` is without.
     """
 
     card: TraitCard
@@ -49,6 +51,8 @@ class TraitModel:
     head: Head | None = None
     calibration: dict[str, np.ndarray] = field(default_factory=dict)
     calibrated_on: str = ""
+    classifier: dict[str, Any] | None = None
+    unused: tuple[SignalName, ...] = ()
 
 
 @dataclass
@@ -69,13 +73,42 @@ class Bank:
 
         Raises: ModelError: the identities differ. The message names the first field that differs.
         """
-        for name, fitted in (self.encoder or {}).items():
-            if identity.get(name) != fitted:
-                raise ModelError(
-                    f"the bank was fitted with {name} {fitted!r}, but the loaded encoder has "
-                    f"{identity.get(name)!r}",
-                    remedy="fit the bank again, or name its encoder with --encoder",
-                )
+        remedy = "fit the bank again, or name its encoder with --encoder"
+        _require_same("encoder", self.encoder or {}, identity, remedy)
+
+    def require_classifier(self, trait: str, identity: Mapping[str, Any]) -> None:
+        """Check that a loaded sequence classifier is the one that a trait was calibrated with.
+
+        Raises: ModelError: the identities differ. The message names the first field that does.
+        """
+        remedy = "fit the bank again, or restore the classifier's files"
+        _require_same(
+            f"classifier of {trait}", self.traits[trait].classifier or {}, identity, remedy
+        )
+
+
+def _require_same(
+    what: str, fitted: Mapping[str, Any], loaded: Mapping[str, Any], remedy: str
+) -> None:
+    for name, value in fitted.items():
+        now = loaded.get(name, {} if name == "files" else None)
+        if now == value:
+            continue
+        if name != "files":
+            raise ModelError(
+                f"the bank was fitted with {name} {value!r}, but the loaded {what} has {now!r}",
+                remedy=remedy,
+            )
+        file = next(file for file in sorted({**value, **now}) if value.get(file) != now.get(file))
+        raise ModelError(
+            f"the bank was fitted with {_describe_file(file, value)}, but the loaded {what} "
+            f"({loaded['model']}) has {_describe_file(file, now)}",
+            remedy=remedy,
+        )
+
+
+def _describe_file(name: str, digests: Mapping[str, str]) -> str:
+    return f"{name} of SHA-256 {digests[name][:12]}" if name in digests else f"no {name}"
 
 
 def serialise_bank(bank: Bank) -> dict[str, bytes]:
@@ -124,6 +157,8 @@ def _serialise_trait(name: str, trait: TraitModel, files: dict[str, bytes]) -> d
         "scale": trait.scale,
         "head_strength": trait.head.strength if trait.head else None,
         "calibrated_on": trait.calibrated_on,
+        "classifier": trait.classifier,
+        "unused": trait.unused,
     }
 
 
@@ -302,4 +337,6 @@ def _read_trait(
             if key.startswith("calibration/")
         },
         calibrated_on=entry["calibrated_on"],
+        classifier=entry["classifier"],
+        unused=tuple(entry["unused"]),
     )

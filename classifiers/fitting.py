@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from classifiers.banks import Bank, TraitModel, serialise_bank
+from classifiers.banks import BANK_FORMAT, Bank, TraitModel, serialise_bank
 from classifiers.library import LoadedCard, read_background
+from classifiers.models.checkpoints import find_model
 from classifiers.models.encoders import Encoder, EncoderConfig, Progress
 from classifiers.scoring import DENSE, Scorer, combine, load_classifiers
 from classifiers.signals.exemplars import build_optional_index, contrast
 from classifiers.signals.heads import Labelled, balance_weights, fit_scale, train_head
 from schemas.cards import SIGNALS, Scope, Signals, TraitCard
 from schemas.digests import digest_bytes, digest_config
+from schemas.errors import CardError
 from schemas.scores import COMBINED
 
 SIMILARITIES = 1 << 24
@@ -133,7 +135,10 @@ def split_clean_text(card: LoadedCard, clean: CleanText) -> tuple[list[CleanRow]
 
 def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, Any] | None) -> str:
     """Return a digest of everything that a fitted trait depends on: equal keys mean equal fits."""
-    return digest_config([card.digest, clean.digest, identity if uses_encoder(card.card) else None])
+    options = card.card.signals.classifier
+    classifier = find_model(options.model, options.revision).identity if options else None
+    encoder = identity if uses_encoder(card.card) else None
+    return digest_config([BANK_FORMAT, card.digest, clean.digest, encoder, classifier])
 
 
 def uses_encoder(card: TraitCard) -> bool:
@@ -165,7 +170,10 @@ def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
 def _limit_trait(trait: TraitModel, signals: Sequence[str]) -> TraitModel:
     kept = {name: scores for name, scores in trait.calibration.items() if name in signals}
     return replace(
-        trait, card=limit_card(trait.card, signals), calibration={"combined": combine(kept), **kept}
+        trait,
+        card=limit_card(trait.card, signals),
+        calibration={"combined": combine(kept), **kept},
+        classifier=trait.classifier if "classifier" in signals else None,
     )
 
 
@@ -195,12 +203,14 @@ def fit_bank(
     )
     if missing:
         part = Bank(
-            {card.id: _scope_to_answers(bank.traits[card.id]) for card in missing},
+            {card.id: scope_to_answers(bank.traits[card.id]) for card in missing},
             bank.encoder,
             bank.background,
         )
         scorer = Scorer(part, encoder, load_classifiers(part, config))
         scorer.progress = progress
+        for name, model in scorer.classifiers.items():
+            bank.traits[name].classifier = model.files.identity
         _calibrate(bank, missing, clean, scorer)
     serialise_bank(bank)  # sets the digest
     return bank
@@ -261,6 +271,13 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
     negatives = [*own, *(window for text in rest for window in vectors.negatives[text])]
     found = np.stack([vectors.positives[text] for text in positives])
     fit_dense(trait, found, _stack(negatives, found.shape[1]), len(own))
+    if not trait.card.signals.names:
+        raise CardError(
+            f"trait {card.id} has no other signal than exemplars, and they would find nothing: its "
+            "positives are more like the negatives than like each other",
+            where=str(card.folder),
+            remedy="add the signal head, or positives that resemble each other",
+        )
     trait.positives, trait.negatives = positives, tuple(window.text for window in negatives)
     return trait
 
@@ -276,16 +293,22 @@ def _stack(windows: Sequence[EncodedWindow], dimension: int) -> np.ndarray:
 def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, hard: int) -> None:
     """Fit a trait's exemplar indexes and head from unit vectors.
 
-    The first `hard` negatives are the card's own.
+    The first `hard` negatives are the card's own. If positives are more like negatives than like
+    each other, a high contrast speaks against the trait, and the exemplars aren't used.
     """
     labels = np.concatenate([np.ones(len(positives)), np.zeros(len(negatives))])
     weights = balance_weights(labels, np.arange(len(labels)) < len(positives) + hard)
     signals = trait.card.signals
     if signals.exemplars:
-        trait.positive_index = build_optional_index(positives)
-        trait.negative_index = build_optional_index(negatives)
         margins = np.concatenate(leave_one_out(positives, negatives, signals.exemplars.neighbours))
-        trait.scale = fit_scale(margins, labels, weights)
+        scale = fit_scale(margins, labels, weights)
+        if scale[0] > 0:
+            trait.scale = scale
+            trait.positive_index = build_optional_index(positives)
+            trait.negative_index = build_optional_index(negatives)
+        else:
+            others = [name for name in signals.names if name != "exemplars"]
+            trait.card, trait.unused = limit_card(trait.card, others), ("exemplars",)
     if signals.head:
         trait.head = train_head(
             Labelled(np.concatenate([positives, negatives]), labels, weights), signals.head
@@ -364,7 +387,7 @@ def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[
     }
 
 
-def _scope_to_answers(trait: TraitModel) -> TraitModel:
+def scope_to_answers(trait: TraitModel) -> TraitModel:
     """Return the trait with its scope set to answers, because all clean texts are answers.
 
     Traits whose scope is thinking or the user's turns are therefore calibrated on answers.

@@ -367,7 +367,7 @@ def needs_encoder(bank: Bank) -> bool:
 def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = None) -> Scorer:
     """Load the models that the traits of a bank need.
 
-    Raises: ModelError: a model can't be loaded, or the encoder isn't the bank's.
+    Raises: ModelError: a model can't be loaded, or isn't the one of the bank.
     """
     if encoder is None and needs_encoder(bank):
         encoder = load_encoder(config)
@@ -376,7 +376,10 @@ def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = Non
         for trait in bank.traits.values():
             trait.positive_index = move_to_device(trait.positive_index, encoder.device.type)
             trait.negative_index = move_to_device(trait.negative_index, encoder.device.type)
-    return Scorer(bank, encoder, load_classifiers(bank, config))
+    classifiers = load_classifiers(bank, config)
+    for name, model in classifiers.items():
+        bank.require_classifier(name, model.files.identity)
+    return Scorer(bank, encoder, classifiers)
 
 
 def load_classifiers(bank: Bank, config: EncoderConfig) -> dict[str, SequenceClassifier]:

@@ -21,7 +21,7 @@ def main() -> None:
         sys.stderr.write(f"congener: {GONE}\n")
         sys.exit(2)
     except ImportError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write("".join(char if char.isprintable() else "?" for char in str(error)) + "\n")
         sys.exit(2)
     from pipelines.cli.main import main as run_command_line
 

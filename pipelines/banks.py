@@ -150,6 +150,7 @@ def _use_bank(given: Bank, config: FilterConfig) -> PreparedBank:
             remedy="fit the bank with it: congener fit --background ...",
         )
     bank = limit_bank(given, config.signals) if config.signals else given
+    _require_traits(len(bank.traits), config.signals)
     return PreparedBank(bank, _load_encoder(config, given, needs_encoder(bank)))
 
 
@@ -289,7 +290,8 @@ def choose_cards(config: FilterConfig) -> list[LoadedCard]:
 
     Library traits without any of the signals are left out.
 
-    Raises: ModelError: a named trait has none of the signals that the run is limited to.
+    Raises: ModelError: a named trait, or every trait, has none of the signals that the run is
+        limited to.
     """
     cards = find_cards([str(require_local_path(name)) for name in config.traits])
     if not config.signals:
@@ -301,4 +303,15 @@ def choose_cards(config: FilterConfig) -> list[LoadedCard]:
             f"trait {unable.id} has none of the signals {', '.join(config.signals)}",
             remedy="leave it out of --traits, or allow more --signals",
         )
+    _require_traits(len(able), config.signals)
     return [replace(card, card=limit_card(card.card, config.signals)) for card in able]
+
+
+def _require_traits(count: int, signals: Sequence[str]) -> None:
+    if not count:
+        raise ModelError(
+            f"no trait has any of the signals {', '.join(signals)}, so nothing would be looked for"
+            if signals
+            else "the bank has no trait, so nothing would be looked for",
+            remedy="allow more --signals, or name --traits that have them",
+        )

@@ -66,6 +66,8 @@ class FilterConfig(Strict):
     """The form of the rows in `clean/` and `quarantine/`, which is that of the input by default."""
     private_quarantine: bool = False
     """Whether only the owner may read quarantine, rejects and swap list; for local disks."""
+    digest_key: str | None = None
+    """The file, or the environment variable (`env:NAME`), with the key of the ledger's digests."""
     corpus: CorpusConfig = CorpusConfig()
     shards: ShardLimits = ShardLimits()
     encoder: EncoderSettings = EncoderSettings()
@@ -82,7 +84,7 @@ class FilterConfig(Strict):
     def _expand_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(expand_home(path) for path in paths)
 
-    @field_validator("output", "bank", "policy")
+    @field_validator("output", "bank", "policy", "digest_key")
     @classmethod
     def _expand_home(cls, path: str | None) -> str | None:
         return path and expand_home(path)

@@ -19,6 +19,7 @@ from pipelines.engines.dataflow import require_ready
 from pipelines.engines.interface import check_engine
 from schemas.errors import CardError, InputError, ModelError, RunError, StorageError
 from schemas.runs import MANIFEST, WORK
+from transforms.digest_keys import ENVIRONMENT, read_key
 from transforms.files import storage
 from transforms.files.locations import STDIN, is_read_only, require_reachable
 
@@ -58,6 +59,7 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
             "standard input can't be read by other machines",
             remedy="write it to a file on a store, and name that",
         )
+    _check_digest_key(config)
     check_engine(config.engine, beam_options)
     if config.engine.runner == "dataflow":
         require_ready(
@@ -73,6 +75,24 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
             remedy="set the permissions of the store's folders there",
         )
     require_outside(config.output, config.input)
+
+
+def _check_digest_key(config: FilterConfig) -> None:
+    """Refuse a key that the workers of an engine can't read."""
+    reference, runner = config.digest_key, config.engine.runner
+    if reference is None:
+        return
+    is_variable = reference.startswith(ENVIRONMENT)
+    if (is_variable and runner != "local") or (
+        runner == "dataflow" and storage.is_local(reference)
+    ):
+        raise CardError(
+            f"the key of the digests can't be read by the workers of {runner}",
+            where=reference,
+            remedy="put it into a file that they can read, such as one on a store",
+        )
+    if is_variable or storage.is_local(reference):
+        read_key(reference)
 
 
 def _require_writable_scheme(output: str) -> None:

@@ -10,8 +10,9 @@ from classifiers.banks import INDEX_FILE, Bank, TraitModel
 from classifiers.guarantees.calibration import Threshold, calibrate, count_texts_needed
 from pipelines.banks import prepare_bank, remove_bank, save_bank
 from pipelines.config import FilterConfig
+from pipelines.notices import describe_unused
 from schemas.errors import RunError
-from schemas.events import Listener, ignore
+from schemas.events import Listener, Noticed, ignore
 from schemas.scores import COMBINED
 from transforms.files import storage
 
@@ -53,6 +54,8 @@ def run_fit(
     if exists:
         remove_bank(output)
     save_bank(bank, output)
+    for notice in describe_unused(bank):
+        listener(Noticed(notice))
     return bank
 
 

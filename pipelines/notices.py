@@ -16,7 +16,7 @@ from transforms.files.sources import Corpus
 from transforms.files.splits import find_split, rank_split
 from transforms.records.companions import is_companion
 from transforms.records.formats import Layout
-from transforms.records.lot_fields import find_single_rows
+from transforms.records.lot_fields import LONGEST_NAME, find_long_texts, find_single_rows
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 from transforms.records.sides import find_unread_labels
 from transforms.rules import Rule
@@ -110,6 +110,16 @@ def describe_single_rows(layout: Layout, sample: Sample) -> Iterator[Notice]:
         )
 
 
+def describe_long_texts(layout: Layout, sample: Sample) -> Iterator[Notice]:
+    """Say which fields of lots hold texts, which the ledger has as digests only."""
+    tables = [shard.table for shard in sample.shards]
+    for name, count in find_long_texts(tables, layout).items():
+        yield Notice(
+            f"{count:,} values of column {layout.lots[name].column!r} in {sample.describe()} are "
+            f"longer than {LONGEST_NAME} characters; lots name such texts by a digest"
+        )
+
+
 def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
     """Name the columns that make rows differ where duplicates are removed, and the others."""
     read = list(dict.fromkeys(layout.columns.values()))
@@ -137,6 +147,7 @@ def describe_settings(
 ) -> Iterator[Notice]:
     """Describe device, bank and thresholds, and warn about rules that can't work as intended."""
     yield Notice(f"device: {device}; bank {bank.digest[:12]} with {len(bank.traits)} traits")
+    yield from describe_unused(bank)
     yield from _describe_calibration(bank, rules)
     for rule in rules:
         yield from _warn_of_threshold(rule)
@@ -148,6 +159,17 @@ def describe_settings(
             )
     if policy.removal_budget is None:
         yield Notice("removal budget: none set")
+
+
+def describe_unused(bank: Bank) -> Iterator[Notice]:
+    """Warn of signals that would find the opposite of their trait, and aren't used."""
+    for name, trait in bank.traits.items():
+        if trait.unused:
+            yield warn(
+                f"trait {name} is looked for without its {', '.join(trait.unused)}: its positives "
+                "are more like the negatives than like each other; add positives that resemble "
+                "each other"
+            )
 
 
 def _describe_calibration(bank: Bank, rules: Sequence[Rule]) -> Iterator[Notice]:

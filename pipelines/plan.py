@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from classifiers.banks import Bank
 from classifiers.models.checkpoints import choose_device
 from classifiers.models.encoders import Encoder, EncoderConfig
-from classifiers.scoring import Scorer, load_scorer
+from classifiers.scoring import load_scorer
 from classifiers.signals.sequence_classifiers import SequenceClassifier
 from pipelines.banks import prepare_bank
 from pipelines.config import FilterConfig, read_policy
@@ -20,6 +21,7 @@ from pipelines.coverage import check_unread, describe_sample, measure_sample
 from pipelines.notices import (
     describe_comparison,
     describe_corpus,
+    describe_long_texts,
     describe_settings,
     describe_single_rows,
     describe_split_priority,
@@ -37,6 +39,7 @@ from schemas.notices import Notice, list_names
 from schemas.outputs import CLEAN_EXTRA
 from schemas.policies import Policy
 from schemas.runs import BANK
+from transforms.digest_keys import settle_key
 from transforms.files import storage
 from transforms.files.conversions import settle_columns
 from transforms.files.documents import explain_documents
@@ -69,7 +72,7 @@ class FilterPlan:
     device: str
     columns: pa.Schema | None = None
     """The columns of the Parquet files that JSON Lines are converted to."""
-    classifiers: dict[str, dict[str, str]] = field(default_factory=dict)
+    classifiers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def shards(self) -> list[ShardPlan]:
@@ -117,6 +120,7 @@ class FilterPlan:
             format=self.layout.format,
             columns=self.layout.columns,
             transcripts=self.layout.transcripts,
+            digest_key=None if self.layout.digest_key is None else self.layout.digest_key.check,
             inputs=tuple((item.name, item.rows, item.sha256) for item in self.corpus.sources),
         )
 
@@ -151,6 +155,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     layout = layout._replace(transcripts=choose_columns(shares, config.corpus.transcripts))
     _send(listener, describe_transcripts(shares, layout, sample))
     _send(listener, describe_single_rows(layout, sample))
+    _send(listener, describe_long_texts(layout, sample))
     if policy.duplicates == "remove":
         listener(Noticed(describe_comparison(corpus, layout)))
         _send(listener, describe_split_priority(corpus, policy))
@@ -178,7 +183,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         encoder=_settle_models(config, model),
         device=_describe_device(model, config),
         columns=_settle_columns(config, corpus, layout, tasks),
-        classifiers=_describe_classifiers(scorer),
+        classifiers={name: model.files.identity for name, model in scorer.classifiers.items()},
     )
     keep_scorer(settled.scoring, scorer)
     _send(listener, describe_settings(bank, rules, policy, settled.device))
@@ -205,6 +210,7 @@ def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
     _require_apart(config.output, corpus)
     layout = _settle_layout(config, corpus)
     layout = settle_sides(corpus.schema, layout, config.corpus.teacher is not None)
+    layout = layout._replace(digest_key=settle_key(config.digest_key))
     require_columns(corpus.sources, [layout.columns[name] for name in FORMATS[layout.format][0]])
     if CLEAN_EXTRA.name in corpus.schema.names:
         raise InputError(
@@ -249,17 +255,6 @@ def _describe_device(model: Encoder | SequenceClassifier | None, config: FilterC
     on_dataflow = config.engine.runner == "dataflow"
     kind = config.hardware.device if on_dataflow else model.device.type
     return f"{kind}, {str(model.dtype).removeprefix('torch.')}"
-
-
-def _describe_classifiers(scorer: Scorer) -> dict[str, dict[str, str]]:
-    return {
-        name: {
-            "model": model.files.name,
-            "revision": model.files.revision,
-            "weights_sha256": model.files.weights_sha256,
-        }
-        for name, model in scorer.classifiers.items()
-    }
 
 
 def _require_apart(run: str, corpus: Corpus) -> None:

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from pipelines.display.charts import (
     PLOT,
@@ -15,6 +16,7 @@ from pipelines.display.charts import (
     lay_out_waterfall,
 )
 from pipelines.display.excerpts import Piece, build_excerpt, escape_name
+from pipelines.display.terminal import escape_controls
 from pipelines.runs.finished import list_outputs, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.report_examples import Example, TraitExamples, find_examples
@@ -112,11 +114,19 @@ def render_report(run: str, manifest: Manifest) -> str:
     return _load_template().render(**gather_contents(run, manifest))
 
 
+def _escape_hidden(value: object) -> object:
+    """Escape control characters in every value of the page. Markup is the template's own."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return escape_controls(value)
+    return value
+
+
 @cache
 def _load_template() -> Template:
     environment = Environment(
         loader=PackageLoader("pipelines.display"),
         autoescape=True,
+        finalize=_escape_hidden,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from classifiers.library import LIBRARY, LoadedCard, find_cards, load_card
-from schemas.cards import Slug
+from schemas.cards import TraitId
 from schemas.errors import CardError, StorageError
 from schemas.notices import list_names
+from schemas.problems import describe_problems
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 
 CARD_FILE = "card.yaml"
@@ -76,10 +77,10 @@ def create_card(folder: Path) -> None:
     Raises: StorageError: the folder can't be written.
     """
     try:
-        trait = TypeAdapter(Slug).validate_python(folder.name)
+        trait = TypeAdapter(TraitId).validate_python(folder.name)
     except ValidationError as error:
         raise CardError(
-            f"{folder.name!r} can't be a trait's id",
+            f"{folder.name!r} can't be a trait's id: {describe_problems(error)}",
             remedy="use lower-case letters, digits and hyphens: my-trait",
         ) from error
     if folder.exists():
@@ -98,14 +99,23 @@ def create_card(folder: Path) -> None:
         ) from error
 
 
-def check_cards(names: list[str]) -> list[CheckedCard]:
+def check_cards(names: list[str], bank: str | None = None) -> list[CheckedCard]:
     """Load cards by id or folder, and return each with advice for its author.
 
-    Raises: CardError: a card has a mistake.
+    With a bank that has the cards, the advice names the exemplars that it decides wrongly.
+
+    Raises: CardError: a card has a mistake, or isn't in the bank.
+    Raises: ModelError: the bank can't be loaded.
     """
     cards = find_cards(names)
     known = [card.id for card in (*cards, *find_cards())]
-    return [CheckedCard(card, list_advice(card, known)) for card in cards]
+    advice = [list_advice(card, known) for card in cards]
+    if bank:
+        from pipelines.recall import list_missed, load_for_check  # loads torch, which is slow
+
+        missed = list_missed(cards, *load_for_check(bank))
+        advice = [[*notes, *more] for notes, more in zip(advice, missed, strict=True)]
+    return [CheckedCard(card, notes) for card, notes in zip(cards, advice, strict=True)]
 
 
 def list_advice(card: LoadedCard, known: Sequence[str]) -> list[str]:

@@ -36,6 +36,7 @@ from schemas.runs import (
     shard_path,
 )
 from schemas.scores import name_finding, score_column, split_side
+from transforms.digest_keys import DigestKey
 from transforms.files import storage
 from transforms.files.sources import digest_stream
 from transforms.files.stems import is_stem
@@ -57,15 +58,19 @@ class RecordedDigests(NamedTuple):
 
 
 def verify_run(
-    run: str, inputs: bool = False, recorded: RecordedDigests | None = None
+    run: str,
+    inputs: bool = False,
+    recorded: RecordedDigests | None = None,
+    digest_key: str | None = None,
 ) -> list[Finding]:
     """Return everything that differs from the manifest, or nothing if the run is whole.
 
     With `inputs`, the input files are digested again, at the paths in the manifest. Only digests
     `recorded` elsewhere can reveal that the whole run was replaced by another consistent one.
+    `digest_key` is the reference to the key of a run whose digests are keyed.
 
     Raises: RunError: the run has no manifest.
-    Raises: CardError: a recorded digest isn't a digest.
+    Raises: CardError: a recorded digest isn't a digest, or the key isn't the run's.
     """
     recorded = recorded or RecordedDigests()
     _require_digests(recorded)
@@ -75,14 +80,17 @@ def verify_run(
         if storage.exists(storage.join(run, MANIFEST)):
             return [Finding(MANIFEST, str(error))]
         raise
+    key = _read_key(manifest, digest_key)
     findings = [
         *_compare_recorded(manifest, recorded),
         *_check_manifest(run, manifest),
         *_check_files(run, manifest),
     ]
-    for check in (_check_rules, check_shards, _check_scores, _check_counts):
-        if not findings:  # later checks would repeat the findings of earlier ones
-            findings += check(run, manifest)
+    # later checks would repeat the findings of earlier ones
+    findings = findings or list(_check_rules(run, manifest))
+    findings = findings or list(check_shards(run, manifest, key))
+    for check in (_check_scores, _check_counts):
+        findings = findings or list(check(run, manifest))
     return findings + (list(_check_inputs(manifest)) if inputs else [])
 
 
@@ -96,6 +104,19 @@ def list_files_left_aside(run: str) -> list[ForeignFile]:
     except RunError:
         return []
     return [file for file in list_foreign_files(run, outputs) if not file.is_read]
+
+
+def _read_key(manifest: Manifest, reference: str | None) -> bytes | None:
+    """Return the key of a run's digests, or None if they aren't keyed."""
+    check = manifest.identity.digest_key
+    if (check is None) == (reference is None):
+        return None if check is None or reference is None else DigestKey(reference, check).read()
+    raise CardError(
+        "the digests of the run aren't keyed" if check is None else "the run's digests are keyed",
+        remedy="leave --digest-key out"
+        if check is None
+        else "give the key with which the run was made: --digest-key FILE",
+    )
 
 
 def describe_outcome(manifest: Manifest, findings: Sequence[Finding]) -> dict[str, object]:
@@ -133,6 +154,8 @@ def _compare_recorded(manifest: Manifest, recorded: RecordedDigests) -> Iterator
 
 def _check_manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Check that the manifest agrees with itself, and has the bytes that congener writes."""
+    if storage.find_link(run, MANIFEST):
+        yield Finding(MANIFEST, "is a link, so its content isn't part of the run")
     if manifest.to_bytes() != storage.read_bytes(storage.join(run, MANIFEST)):
         yield Finding(MANIFEST, "isn't written the way congener writes it")
     if manifest.compute_digest() != manifest.digest:
@@ -176,6 +199,8 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
     for output in manifest.outputs:
         if not _is_run_file(output, shards):
             yield Finding(MANIFEST, f"names {output.path!r}, which can't be a file of this run")
+        elif link := storage.find_link(run, output.path):
+            yield Finding(link, "is a link, so its content isn't part of the run")
         elif not storage.exists(uri := storage.join(run, output.path)):
             yield Finding(output.path, "is missing")
         elif problem := _find_change(uri, output):

@@ -35,6 +35,30 @@ SIGNALS: tuple[SignalName, ...] = ("exemplars", "head", "classifier", "lexicon",
 """Every kind of signal, in the order of the score columns."""
 
 
+RESERVED = frozenset(
+    (
+        *("source", "row", "offset", "error", "raw", "spans", "vector", "combined"),
+        *("teacher", "date", "lot", "decision", "reasons", "output"),
+        *("trait", "traits", "signal", "score"),
+        *("prompt", "request", "complete", "missing"),
+    )
+)
+"""Names of columns in a run's tables, which no trait may have: its scores are columns too."""
+
+
+def _refuse_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(
+            f"{name!r} is the name of a column in a run's tables, so no trait can have it; "
+            f"choose another, such as {name}-trait"
+        )
+    return name
+
+
+TraitId = Annotated[Slug, AfterValidator(_refuse_reserved)]
+"""The id of a trait."""
+
+
 class Strict(BaseModel):
     """A frozen model that refuses unknown fields, so that a typo isn't silently ignored."""
 
@@ -246,7 +270,7 @@ class TraitCard(Strict):
     show this one too; their positives are neither negatives nor clean text for it.
     """
 
-    id: Slug
+    id: TraitId
     title: str = ""
     description: str = ""
     seen_in: tuple[SeenIn, ...] = ()

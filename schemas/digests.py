@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,10 @@ STRIPPED = (
 """The characters that `str.strip` removes."""
 
 
+ROLE_ESCAPES = str.maketrans({"\x1b": "\x1b0", "\x1e": "\x1b1", "\x1f": "\x1b2", "/": "\x1b3"})
+"""What replaces the signs in a role that separate it from what is beside it."""
+
+
 class Utterance(NamedTuple):
     """One text in a conversation with its role and channel, as the content digest reads it."""
 
@@ -43,8 +48,10 @@ class Utterance(NamedTuple):
     text: str
 
 
-def digest_bytes(data: bytes) -> str:
-    """Return the SHA-256 of `data` in hex."""
+def digest_bytes(data: bytes | memoryview, key: bytes | None = None) -> str:
+    """Return the SHA-256 of `data` in hex, or with a key the HMAC-SHA-256."""
+    if key is not None:
+        return hmac.digest(key, data, "sha256").hex()
     return hashlib.sha256(data).hexdigest()
 
 
@@ -63,6 +70,14 @@ def digest_config(value: Any) -> str:
     return digest_bytes(canonicalise_json(value))
 
 
+def name_speaker(role: str, channel: str, side: str = "") -> str:
+    """Return a role and a channel as one text, which no other role and channel have.
+
+    In a preference pair, the side is `chosen/` or `rejected/`.
+    """
+    return f"{side}{role.translate(ROLE_ESCAPES)}\x1f{channel}"
+
+
 def digest_content(utterances: Iterable[Utterance]) -> str:
     """Return the digest of a conversation's canonical content, in hex.
 
@@ -71,19 +86,22 @@ def digest_content(utterances: Iterable[Utterance]) -> str:
     one.
     """
     ordered = list(utterances)
-    speakers = pa.array([f"{role}\x1f{channel}" for role, channel, _ in ordered], pa.large_string())
+    speakers = pa.array(
+        [name_speaker(role, channel) for role, channel, _ in ordered], pa.large_string()
+    )
     texts = pa.array([text for *_, text in ordered], pa.large_string())
     return digest_content_by_row(1, np.zeros(len(ordered), np.int64), speakers, texts)[0]
 
 
 def digest_content_by_row(
-    size: int, rows: np.ndarray, speakers: pa.Array, texts: pa.Array
+    size: int, rows: np.ndarray, speakers: pa.Array, texts: pa.Array, key: bytes | None = None
 ) -> list[str]:
     """Return the content digest of each of `size` rows, in hex.
 
-    The arrays have an entry for every utterance, in row order: its row (int64), its role and
-    channel joined by 0x1F, and its text (both large_string). A row's digest is the SHA-256 of its
-    utterances, each written as speaker, 0x1F, length of the text in bytes, 0x1F, text, 0x1E.
+    The arrays have an entry for every utterance, in row order: its row (int64), its speaker
+    (`name_speaker`), and its text (both large_string). A row's digest is the SHA-256 of its
+    utterances, each written as speaker, 0x1F, length of the text in bytes, 0x1F, text, 0x1E. With a
+    key it is the HMAC, except for a row without utterances.
     """
     normal = normalise_array(texts)
     lengths = pc.binary_length(normal).cast(pa.large_string())
@@ -95,7 +113,10 @@ def digest_content_by_row(
         written = pa.concat_arrays(written.chunks)
     offsets, data = _read_buffers(written)
     edges = offsets[np.searchsorted(rows, np.arange(size + 1))].tolist()
-    return [hashlib.sha256(data[begin:end]).hexdigest() for begin, end in pairwise(edges)]
+    return [
+        digest_bytes(data[begin:end], key if begin < end else None)
+        for begin, end in pairwise(edges)
+    ]
 
 
 def _read_buffers(texts: pa.LargeStringArray) -> tuple[np.ndarray, memoryview]:

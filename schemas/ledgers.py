@@ -10,37 +10,45 @@ import pyarrow.compute as pc
 
 from schemas.digests import canonicalise_json, hash_leaf
 from schemas.outputs import LEDGER_OF_PAIRS
-from schemas.scores import SCORE_DECIMALS
+
+FLOAT_DIGITS = 9
+"""Significant digits that tell any two float32 numbers apart."""
 
 
 def hash_ledger_rows(ledger: pa.Table) -> list[bytes]:
     """Return the hash of every row of a ledger.
 
-    A row's columns are joined as text with 0x1F, and a null is 0x00. Its reasons are written as
-    canonical JSON, in which floats have as many decimals as scores.
+    Every value is written as its length in bytes, a colon and the value as text, and a null as a
+    minus sign, so no two rows are written alike. Reasons are canonical JSON.
     """
     names = [name for name in LEDGER_OF_PAIRS.names if name in ledger.column_names]
     flat = [ledger.column(name).cast(pa.string()) for name in names if name != "reasons"]
-    reasons = ledger.column("reasons")
+    written = [_measure(texts) for texts in (*flat, _write_reasons(ledger.column("reasons")))]
+    joined = pc.binary_join_element_wise(*written, "")
+    return [hash_leaf(row) for row in joined.to_pylist()]
+
+
+def _measure(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts with their lengths before them, and nulls as minus signs."""
+    lengths = pc.binary_length(texts).cast(pa.string())
+    return pc.fill_null(pc.binary_join_element_wise(lengths, texts, ":"), "-")
+
+
+def _write_reasons(reasons: pa.ChunkedArray) -> pa.ChunkedArray:
     counts = pc.list_value_length(reasons).to_pylist()
     texts = [
         canonicalise_json([_format_floats(item) for item in reasons[row].as_py()]).decode()
         if count
-        else ""
+        else None
+        if count is None
+        else "[]"
         for row, count in enumerate(counts)
     ]
-    joined = pc.binary_join_element_wise(
-        *flat,
-        pa.array(texts, pa.string()),
-        "\x1f",
-        null_handling="replace",
-        null_replacement="\x00",
-    )
-    return [hash_leaf(row) for row in joined.to_pylist()]
+    return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def _format_floats(reason: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: f"{value:.{SCORE_DECIMALS}f}" if isinstance(value, float) else value
+        name: f"{value:.{FLOAT_DIGITS}g}" if isinstance(value, float) else value
         for name, value in reason.items()
     }

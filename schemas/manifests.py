@@ -16,7 +16,7 @@ from schemas.digests import digest_config
 from schemas.receipts import Output
 from schemas.scores import SIDES, Side, name_side, split_side
 
-MANIFEST_FORMAT = 3
+MANIFEST_FORMAT = 4
 
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 """A SHA-256 in hex."""
@@ -70,6 +70,8 @@ class Identity(Strict):
     columns: dict[str, str]
     transcripts: tuple[str, ...] = ()
     """The columns whose texts are cut into turns."""
+    digest_key: str | None = None
+    """A digest by which the run knows the key of its digests, or null if they aren't keyed."""
     inputs: tuple[tuple[str, int, str], ...]
     """Name, rows and SHA-256 of every input."""
 

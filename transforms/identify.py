@@ -12,6 +12,7 @@ import pyarrow as pa
 from schemas.digests import RECORD_ID_HEX
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from transforms.coders import register_shard_coder
+from transforms.digest_keys import DigestKey
 from transforms.files.json_lines import parse_line
 from transforms.files.shards import Shard
 from transforms.poison import add_rejects, isolate_failures, keep_rows
@@ -44,6 +45,7 @@ class IdentifiedShard(Shard):
     lots: list[Lot]
     columns: dict[str, str]
     names_rejected_teachers: bool = False
+    digest_key: DigestKey | None = None
 
     @property
     def record_ids(self) -> list[str]:
@@ -67,17 +69,18 @@ def identify(shard: Shard, layout: Layout) -> IdentifiedShard:
 
 def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
     require_valid(shard.table)
-    companions = find_companions(shard, layout)
+    companions, key = find_companions(shard, layout), layout.read_key()
     segments = assign_sides(extract_segments(shard.table, layout), layout, companions)
     return IdentifiedShard(
         **vars(shard),
         segments=segments,
         digests=digest_rows(
-            shard.table, segments, layout, companions, lambda row: read_record(shard, row)
+            shard.table, segments, layout, companions, lambda row: read_record(shard, row), key
         ),
-        lots=_build_lots(shard, segments, layout),
+        lots=_build_lots(shard, segments, layout, key),
         columns=layout.columns,
         names_rejected_teachers=layout.rejected_teacher is not None,
+        digest_key=layout.digest_key,
     )
 
 
@@ -143,38 +146,41 @@ def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedS
         lots=[identified.lots[row] for row in rows],
         columns=identified.columns,
         names_rejected_teachers=identified.names_rejected_teachers,
+        digest_key=identified.digest_key,
     )
 
 
-def _build_lots(shard: Shard, segments: Segments, layout: Layout) -> list[Lot]:
+def _build_lots(shard: Shard, segments: Segments, layout: Layout, key: bytes | None) -> list[Lot]:
     size = shard.table.num_rows
     columns = []
     for name in LOT_FIELDS:
         source = layout.lots.get(name)
         if source is None:
             prompts = name == "system_prompt"
-            columns.append(_name_system_prompts(size, segments) if prompts else [UNKNOWN] * size)
+            columns.append(
+                _name_system_prompts(size, segments, key) if prompts else [UNKNOWN] * size
+            )
         elif source.column in layout.keys:
             value = shard.plan.partitions.get(source.column)
-            columns.append([format_lot_field(name, value)] * size)
+            columns.append([format_lot_field(name, value, key)] * size)
         elif source.column is not None:
-            columns.append(read_lot_column(name, take_column(shard.table, source.column)))
+            columns.append(read_lot_column(name, take_column(shard.table, source.column), key))
         else:
             columns.append([source.constant or UNKNOWN] * size)
     if layout.rejected_teacher is not None:
         column = shard.table.column(layout.rejected_teacher)
-        columns.append(read_lot_column("teacher", column))
+        columns.append(read_lot_column("teacher", column, key))
     known: dict[tuple[str, ...], Lot] = {}
     return [known.setdefault(fields, Lot(*fields)) for fields in zip(*columns, strict=True)]
 
 
-def _name_system_prompts(size: int, segments: Segments) -> list[str]:
+def _name_system_prompts(size: int, segments: Segments, key: bytes | None) -> list[str]:
     """Return the name of each row's first system prompt."""
     names = [UNKNOWN] * size
     for segment in segments.find_in_scope(("system",), CHANNELS).tolist():
         row = int(segments.rows[segment])
         if names[row] == UNKNOWN:
-            names[row] = name_system_prompt(segments.text[segment].as_py())
+            names[row] = name_system_prompt(segments.text[segment].as_py(), key)
     return names
 
 

@@ -168,7 +168,8 @@ def _replace_unknown(value: str | None) -> str | None:
 def _digest_row(shard: DecidedShard, item: InputRow) -> str:
     """Return the digest of a row's content, or of the bytes of a reject."""
     if item.row is None:
-        return digest_bytes(shard.rejects[item.reject or 0].raw)
+        key = None if shard.digest_key is None else shard.digest_key.read()
+        return digest_bytes(shard.rejects[item.reject or 0].raw, key)
     return shard.digests[item.row]
 
 

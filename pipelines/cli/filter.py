@@ -135,6 +135,15 @@ class FileOptions(Options):
             help="Let only the owner read quarantine, rejects and swap list (local disks).",
         ),
     ] = False
+    digest_key: Annotated[
+        str | None,
+        Setting("digest_key"),
+        typer.Option(
+            "--digest-key",
+            metavar="FILE|env:NAME",
+            help="A secret key for the ledger's digests, so that nobody can guess texts by them.",
+        ),
+    ] = None
     vectors: Annotated[
         bool,
         Setting("vectors", True),

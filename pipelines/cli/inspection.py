@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pipelines.cli.options import Json, Run
 from pipelines.cli.output import print_json
@@ -51,6 +50,7 @@ def inspect_run(
 
     check_run(run)
 
+    from pipelines.display.terminal import open_console
     from pipelines.inspection import inspect_as_dicts, print_inspection
     from pipelines.runs.queries import Filters
 
@@ -58,4 +58,4 @@ def inspect_run(
     if as_json:
         print_json(inspect_as_dicts(run, filters, start, limit))
     else:
-        print_inspection(Console(highlight=False), run, filters, start, limit)
+        print_inspection(open_console(), run, filters, start, limit)

@@ -5,19 +5,27 @@ from __future__ import annotations
 import errno
 import importlib
 import inspect
+import io
 import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from functools import cache
+from types import TracebackType
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from pipelines.cli.output import print_error
-from pipelines.display.terminal import never_fail, outlive_reader
+from pipelines.display.terminal import (
+    EscapingFormatter,
+    escape_controls,
+    never_fail,
+    outlive_reader,
+)
 from pipelines.version import VERSION
 from schemas.errors import (
     FAULT_REMEDY,
@@ -144,7 +152,10 @@ def main() -> None:
     sys.stdout, sys.stderr = (
         outlive_reader(never_fail(stream)) for stream in (sys.stdout, sys.stderr)
     )
-    logging.basicConfig(level=logging.ERROR)  # Beam warns of every extra that isn't installed
+    handler = logging.StreamHandler()
+    handler.setFormatter(EscapingFormatter(logging.BASIC_FORMAT))
+    # Beam warns of every extra that isn't installed
+    logging.basicConfig(level=logging.ERROR, handlers=[handler])
     logging.getLogger("apache_beam.runners.common").addFilter(is_unreported)
     try:
         code = app(standalone_mode=False)  # returns the code of a typer.Exit
@@ -169,16 +180,27 @@ def _exit_after(error: Exception) -> NoReturn:
     if isinstance(error, typer.Abort):
         _exit_interrupted()
     if show := getattr(error, "show", None):  # a usage error
-        show()
+        message = io.StringIO()
+        show(message)
+        sys.stderr.write(escape_controls(message.getvalue()))
         sys.exit(USAGE)
     interrupted = any(isinstance(item, KeyboardInterrupt) for item in walk_causes(error))
     if interrupted and not isinstance(error, CongenerError):
         _exit_interrupted()
     found = find_cause(error) or describe_machine_fault(error) or describe_refusal(error)
     if found is None:
+        sys.excepthook = _print_trace  # typer has put its own there
         raise error
     print_error(STEP.sub("", str(found)), red=found.exit_code != 0)
     sys.exit(found.exit_code)
+
+
+def _print_trace(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print an unexpected error, whose message may quote a corpus."""
+    lines = traceback.format_exception(kind, error, trace)
+    sys.stderr.write(escape_controls("".join(lines)))
 
 
 def _exit_interrupted() -> NoReturn:

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
-from pipelines.display.terminal import escape_controls
+from pipelines.display.terminal import open_console
 
 
 class Result(Protocol):
@@ -37,14 +37,12 @@ def say(part: RenderableType = "") -> None:
 
     Strings aren't read as markup or wrapped, and their control characters are escaped.
     """
-    text = isinstance(part, str | Text)
-    shown = Text(escape_controls(part)) if isinstance(part, str) else part
-    Console(highlight=False, soft_wrap=text).print(shown, markup=False)
+    open_console(soft_wrap=isinstance(part, str | Text)).print(part, markup=False)
 
 
 def style(text: str, name: str) -> Text:
-    """Return a text in a style, such as `red`, with its control characters escaped."""
-    return Text(escape_controls(text), style=name)
+    """Return a text in a style, such as `red`."""
+    return Text(text, style=name)
 
 
 def print_json(value: Any) -> None:
@@ -54,6 +52,6 @@ def print_json(value: Any) -> None:
 
 def print_error(message: str, *, red: bool = True) -> None:
     """Print a message on stderr, without reading markup, and with control characters escaped."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        Text(escape_controls(f"congener: {message}"), style="red" if red else ""), markup=False
+    open_console(stderr=True, soft_wrap=True).print(
+        Text(f"congener: {message}", style="red" if red else ""), markup=False
     )

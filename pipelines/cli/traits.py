@@ -53,6 +53,11 @@ Folders = Annotated[
     ),
 ]
 
+FittedBank = Annotated[
+    str | None,
+    typer.Option("--bank", help="A bank of these cards; lists the exemplars that it doesn't find."),
+]
+
 
 class TraitList(NamedTuple):
     """A list of cards in brief."""
@@ -152,13 +157,15 @@ def create_trait(folder: NewFolder) -> None:
 
 
 @app.command("check")
-def check_traits(names: Folders, as_json: Json = False) -> None:
+def check_traits(names: Folders, bank: FittedBank = None, as_json: Json = False) -> None:
     """Check trait cards, and give advice on them.
 
-    An error names the field of a card, or the line of a text.
+    An error names the field of a card, or the line of a text. With a bank that the cards were
+    fitted into, the advice names the exemplars that it doesn't find.
 
     congener traits check my-trait/
+    congener traits check my-trait/ --bank bank/
     """
     from pipelines.traits import check_cards
 
-    print_result(TraitCheck(check_cards(names)), as_json)
+    print_result(TraitCheck(check_cards(names, bank and expand_argument(bank))), as_json)

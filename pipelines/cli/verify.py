@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.text import Text
 
-from pipelines.cli.options import Json, Run
+from pipelines.cli.options import Json, Run, expand_argument
 from pipelines.cli.output import print_result, style
 
 if TYPE_CHECKING:
@@ -33,6 +33,13 @@ Digest = Annotated[
     str | None,
     typer.Option(
         "--digest", metavar="HEX", help="The manifest's digest that you recorded (16 or more)."
+    ),
+]
+
+DigestKey = Annotated[
+    str | None,
+    typer.Option(
+        "--digest-key", metavar="FILE|env:NAME", help="The key, if the run's digests are keyed."
     ),
 ]
 
@@ -80,6 +87,7 @@ def verify_run(
     inputs: Inputs = False,
     root: Root = None,
     digest: Digest = None,
+    digest_key: DigestKey = None,
     as_json: Json = False,
 ) -> None:
     """Recompute everything that a run's manifest states.
@@ -89,6 +97,7 @@ def verify_run(
     congener verify run/
     congener verify run/ --inputs
     congener verify run/ --digest 5d41402abc4b2a76   (detects a forgery that is consistent)
+    congener verify run/ --digest-key digest.key   (a run whose digests are keyed)
     """
     if not (root or digest):  # a wrong digest is reported before a wrong run
         from pipelines.early_checks import check_manifest
@@ -98,7 +107,9 @@ def verify_run(
     from pipelines import verify
     from pipelines.runs.manifest_file import load_manifest
 
-    findings = verify.verify_run(run, inputs, verify.RecordedDigests(root, digest))
+    recorded = verify.RecordedDigests(root, digest)
+    key = digest_key and expand_argument(digest_key)
+    findings = verify.verify_run(run, inputs, recorded, key)
     manifest = None if findings else load_manifest(run)
     left_aside = verify.list_files_left_aside(run)
     print_result(VerifyResult(findings, manifest, left_aside), as_json)

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipelines.display.terminal import build_table, escape_controls
+from pipelines.display.terminal import build_table, open_console
 from schemas.events import (
     BatchesCut,
     BatchScored,
@@ -81,7 +80,7 @@ class TerminalReporter:
     """
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = open_console(stderr=True, soft_wrap=True)
         self._count = RowCount()
         self._fit = FitProgress(self.say)
         self._stop = threading.Event()
@@ -119,7 +118,7 @@ class TerminalReporter:
 
     def say(self, text: str) -> None:
         """Print a line without interpreting its brackets as markup."""
-        self.console.print(escape_controls(text), markup=False)
+        self.console.print(text, markup=False)
 
     def _start_thread(self) -> None:
         self._stop_thread()  # of a run that failed

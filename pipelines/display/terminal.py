@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import codecs
 import io
+import logging
 import os
 import unicodedata
 from typing import Any, TextIO, cast
 
 from rich import box
+from rich.console import (
+    Console,
+    ConsoleOptions,
+    ConsoleRenderable,
+    RenderHook,
+    RenderResult,
+)
+from rich.segment import Segment
 from rich.table import Table
 
 
@@ -36,6 +45,41 @@ def escape_controls(text: str) -> str:
         else f"<U+{ord(char):04X}>"
         for char in text
     )
+
+
+class EscapeControls(RenderHook):
+    """Escapes control characters in everything that a console renders, whatever it comes from."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Return the renderables with their control characters escaped."""
+        return [_Escaped(item) for item in renderables]
+
+
+class _Escaped:
+    def __init__(self, content: ConsoleRenderable) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._content, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(escape_controls(segment.text), segment.style)
+
+
+def open_console(**options: Any) -> Console:
+    """Return a console that escapes every character which a terminal would obey."""
+    console = Console(highlight=False, **options)
+    console.push_render_hook(EscapeControls())
+    return console
+
+
+class EscapingFormatter(logging.Formatter):
+    """Escapes control characters in log records and their traces, which may quote a corpus."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text that is safe on a terminal."""
+        return escape_controls(super().format(record))
 
 
 SPELT = {"≥": ">=", "≤": "<=", "«": "<<", "»": ">>", "…": "...", "’": "'", "–": "-", "·": "*"}

@@ -227,7 +227,10 @@ def _read_held_rows(
     scores = _read_scores(run, manifest, parse_path(path).shard, keys)
     for record, note, key in zip(records.values(), notes, keys, strict=True):
         lot = Lot(*(note[field] or UNKNOWN for field in LOT_FIELDS))
-        reasons = tuple(_describe_reason(item, record, scores[key]) for item in note["reasons"])
+        reasons = tuple(
+            _describe_reason(item, record, scores[key], manifest.identity.columns)
+            for item in note["reasons"]
+        )
         yield HeldRow(*key, note["record_id"], lot, reasons, record)
 
 
@@ -245,7 +248,10 @@ def _read_scores(
 
 
 def _describe_reason(
-    reason: Mapping[str, Any], record: Mapping[str, Any], scores: Mapping[str, float | None]
+    reason: Mapping[str, Any],
+    record: Mapping[str, Any],
+    scores: Mapping[str, float | None],
+    columns_read: Mapping[str, str],
 ) -> HeldReason:
     fields = ("trait", "signal", "action", "field_path", "start", "end")
     side = split_side(reason["signal"])[1]
@@ -254,7 +260,7 @@ def _describe_reason(
         **{name: reason[name] for name in fields},
         score=_round_score(reason["score"]),
         threshold=_round_score(reason["threshold"]),
-        text=get_field_text(record, reason["field_path"]),
+        text=get_field_text(record, reason["field_path"], columns_read.values()),
         signals={
             columns[name]: None if score is None else _round_score(score)
             for name, score in scores.items()

@@ -16,8 +16,7 @@ from schemas.policies import PUBLISHED
 from schemas.runs import is_json_lines
 from schemas.scores import is_trained
 from transforms.files import storage
-from transforms.records.columns import find_column
-from transforms.records.field_paths import get_field_text
+from transforms.records.field_paths import find_read_column, get_field_text
 
 SHOWN = (*PUBLISHED, "quarantine")
 """The decisions whose rows have their text in the run."""
@@ -136,20 +135,21 @@ def _read_examples(
         .collect(engine="streaming")
         .to_dicts()
     )
+    columns = tuple(manifest.identity.columns.values())
     return {
-        (reason["trait"], row["index"]): _build_example(row, reason, record)
+        (reason["trait"], row["index"]): _build_example(row, reason, record, columns)
         for path, together in groupby(rows, key=lambda row: row["output"])
-        for row, reason, record in _read_reasons(run, path, list(together))
+        for row, reason, record in _read_reasons(run, path, list(together), columns)
         if (reason["trait"], row["index"]) in wanted and is_trained(reason["signal"])
     }
 
 
 def _read_reasons(
-    run: str, path: str, rows: Sequence[Mapping[str, Any]]
+    run: str, path: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
 ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any]]]:
     """Yield every reason of some rows of a file, with the row and its record.
 
-    Records have only the columns that a reason names.
+    Records have only the columns that a reason names, out of those that the run reads.
     """
     uri = storage.join(run, path)
     require_file(run, uri)
@@ -162,16 +162,19 @@ def _read_reasons(
     with storage.open_raw(uri) as stream:
         names = pq.read_schema(stream).names
     reasons = [reason for row in rows for reason in row["reasons"]]
-    found = {find_column(reason["field_path"], names) for reason in reasons}
-    columns = sorted(column for column in found if column is not None)
-    records = read_rows(run, path, [row["output_row"] for row in rows], columns)
+    found = {find_read_column(reason["field_path"], columns, names) for reason in reasons}
+    wanted = sorted(column for column in found if column is not None)
+    records = read_rows(run, path, [row["output_row"] for row in rows], wanted)
     yield from (
         (row, reason, records[row["output_row"]]) for row in rows for reason in row["reasons"]
     )
 
 
 def _build_example(
-    row: Mapping[str, Any], reason: Mapping[str, Any], record: Mapping[str, Any]
+    row: Mapping[str, Any],
+    reason: Mapping[str, Any],
+    record: Mapping[str, Any],
+    columns: Sequence[str],
 ) -> Example:
     return Example(
         row["source"],
@@ -183,5 +186,5 @@ def _build_example(
         reason["field_path"],
         reason["start"],
         reason["end"],
-        get_field_text(record, reason["field_path"]),
+        get_field_text(record, reason["field_path"], columns),
     )

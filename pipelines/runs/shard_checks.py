@@ -68,6 +68,7 @@ class _Shard(NamedTuple):
     manifest: Manifest
     files: Mapping[str, Output]
     ledger: pa.Table
+    key: bytes | None
 
     def read(self, folder: str) -> pa.Table:
         return read_table(self.run, self.files[folder])
@@ -77,8 +78,11 @@ class _Shard(NamedTuple):
         return self.files["ledger"].path
 
 
-def check_shards(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Yield what differs between each shard's ledger and the shard's other files."""
+def check_shards(run: str, manifest: Manifest, key: bytes | None = None) -> Iterator[Finding]:
+    """Yield what differs between each shard's ledger and the shard's other files.
+
+    `key` is that of the digests, if they are keyed.
+    """
     by_shard: dict[str, dict[str, Output]] = {}
     for output in manifest.outputs:
         file = parse_path(output.path)
@@ -86,7 +90,7 @@ def check_shards(run: str, manifest: Manifest) -> Iterator[Finding]:
     for shard, root in manifest.shards:
         files = by_shard.get(shard, {})
         if "ledger" in files:
-            yield from _guard(files["ledger"], _check_ledger(run, manifest, files, root))
+            yield from _guard(files["ledger"], _check_ledger(run, manifest, files, root, key))
         elif files or root != compute_merkle_root([]).hex():
             yield Finding(shard_path("ledger", shard), "isn't in the manifest")
 
@@ -100,7 +104,7 @@ def _guard(output: Output, findings: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def _check_ledger(
-    run: str, manifest: Manifest, files: Mapping[str, Output], root: str
+    run: str, manifest: Manifest, files: Mapping[str, Output], root: str, key: bytes | None
 ) -> Iterator[Finding]:
     """Check a shard's ledger, and the shard's other files against the ledger."""
     ledger = read_table(run, files["ledger"])
@@ -109,7 +113,7 @@ def _check_ledger(
         return
     if compute_merkle_root(hash_ledger_rows(ledger)).hex() != root:
         yield Finding(files["ledger"].path, "its rows don't give the shard's Merkle root")
-    shard = _Shard(run, manifest, files, ledger)
+    shard = _Shard(run, manifest, files, ledger, key)
     for folder in dict.fromkeys(FOLDER_OF_DECISION.values()):
         yield from _guard(files.get(folder, files["ledger"]), _check_rows(shard, folder))
     found = [
@@ -146,10 +150,11 @@ def _check_rows(shard: _Shard, folder: str) -> Iterator[Finding]:
     elif not _has_own_stem(shard, output.path):
         yield Finding(output.path, "isn't where the rows of its source belong")
     elif folder == "rejects":
-        yield from _check_rejects(output, table, expected.column("content_digest").to_pylist())
+        digests = expected.column("content_digest").to_pylist()
+        yield from _check_rejects(output, table, digests, shard.key)
     else:
         digests = expected.column("content_digest").to_pylist()
-        yield from _check_content(shard.manifest, output, table, digests)
+        yield from _check_content(shard, output, table, digests)
 
 
 def _is_numbered(rows: pa.Table, path: str) -> bool:
@@ -166,10 +171,10 @@ def _has_own_stem(shard: _Shard, path: str) -> bool:
 
 
 def _check_content(
-    manifest: Manifest, output: Output, table: Any, digests: Sequence[str]
+    shard: _Shard, output: Output, table: Any, digests: Sequence[str]
 ) -> Iterator[Finding]:
     """Check the content of published or quarantined rows against the digests in the ledger."""
-    identity = manifest.identity
+    identity = shard.manifest.identity
     corpus = _take_corpus_columns(table, identity.columns.values())
     columns = {name: own for name, own in identity.columns.items() if own in corpus.column_names}
     layout = Layout(
@@ -177,10 +182,10 @@ def _check_content(
     )
     segments = extract_segments(corpus, layout)
     if isinstance(table, pa.Table):
-        found = digest_rows(table, segments, layout)
+        found = digest_rows(table, segments, layout, key=shard.key)
     else:
         companions = find_in_records(enumerate(table), columns)
-        found = digest_rows(corpus, segments, layout, companions, table.__getitem__)
+        found = digest_rows(corpus, segments, layout, companions, table.__getitem__, shard.key)
     for row, (digest, expected) in enumerate(zip(found, digests, strict=True)):
         if digest != expected:
             record = expected[:RECORD_ID_HEX]
@@ -221,11 +226,13 @@ def _find_type(values: Iterable[Any]) -> pa.DataType | None:
     return ARROW_TYPES["empty"] if known else None
 
 
-def _check_rejects(output: Output, table: pa.Table, digests: Sequence[str]) -> Iterator[Finding]:
+def _check_rejects(
+    output: Output, table: pa.Table, digests: Sequence[str], key: bytes | None
+) -> Iterator[Finding]:
     """Check the bytes of rejects against the digests in the ledger."""
     raws = table.column("raw").to_pylist()
     for row, (raw, expected) in enumerate(zip(raws, digests, strict=True)):
-        if digest_bytes(raw) != expected:
+        if digest_bytes(raw, key) != expected:
             yield Finding(output.path, f"row {row} isn't the reject that the ledger has")
 
 

@@ -187,11 +187,11 @@ def test_a_file_that_is_no_bank_is_refused(data):
 def test_another_format_is_refused(files):
     """A bank of another format is an error that names both formats."""
     description = json.loads(files[INDEX_FILE])
-    description["format"] = 2
+    description["format"] = 1
     description["digest"] = digest_config(
         {key: value for key, value in description.items() if key != "digest"}
     )
-    with pytest.raises(ModelError, match="bank has format 2, but this version of congener reads 1"):
+    with pytest.raises(ModelError, match="bank has format 1, but this version of congener reads 2"):
         read_bank(make_reader({**files, INDEX_FILE: json.dumps(description).encode()}), "bank")
 
 
@@ -206,13 +206,28 @@ def test_a_nan_in_the_index_is_refused(files):
 def test_another_encoder_is_refused_by_field(small_bank, encoder):
     """The message names the first field that differs, with both values."""
     small_bank.require_encoder(encoder.identity)
-    for name in encoder.identity:
+    for name in encoder.identity.keys() - {"files"}:
         with pytest.raises(ModelError, match=rf"fitted with {name} .*loaded encoder has 'other'"):
             small_bank.require_encoder({**encoder.identity, name: "other"})
         with pytest.raises(ModelError, match=f"was fitted with {name} .*loaded encoder has None"):
             small_bank.require_encoder(
                 {key: value for key, value in encoder.identity.items() if key != name}
             )
+
+
+def test_an_encoder_with_other_files_is_refused_by_file(small_bank, encoder):
+    """The message names the first file that was changed, added or removed."""
+    files = encoder.identity["files"]
+    for now, problem in (
+        (
+            {**files, "config.json": "f" * 64},
+            r"config\.json of SHA-256 .* has config\.json of .* f{12}",
+        ),
+        ({**files, "added_tokens.json": "f" * 64}, r"no added_tokens\.json"),
+        ({name: files[name] for name in files if name != "vocab.txt"}, r"has no vocab\.txt"),
+    ):
+        with pytest.raises(ModelError, match=problem):
+            small_bank.require_encoder({**encoder.identity, "files": now})
 
 
 def test_the_encoder_is_compared_as_it_was_written(files, encoder):

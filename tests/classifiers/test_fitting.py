@@ -15,6 +15,7 @@ from classifiers.banks import TraitModel, serialise_bank
 from classifiers.fitting import (
     CleanRow,
     CleanText,
+    EncodedWindow,
     collect_background,
     collect_texts,
     compute_fit_key,
@@ -34,6 +35,7 @@ from classifiers.library import LoadedCard, find_cards
 from classifiers.scoring import Scorer, combine, score_dense
 from classifiers.signals.exemplars import contrast
 from schemas.cards import Level, TraitCard
+from schemas.errors import CardError
 from tests.classifiers.conftest import RAIN, RAIN_ASKED
 
 LIBRARY_IDS = [card.id for card in find_cards()]
@@ -352,6 +354,54 @@ def test_leave_one_out_equals_a_search_without_the_exemplar(positives, negatives
             near = np.sort(left @ own[row])[::-1][:neighbours].mean() if len(left) else 0
             far = np.sort(rest @ own[row])[::-1][:neighbours].mean() if len(rest) else 0
             assert values[row] == pytest.approx(sign * (near - far), abs=1e-5)
+
+
+def draw_pairs(count=12):
+    """Return unlike positives, and a negative for each that is much more like it."""
+    positives = np.eye(count, 24, dtype=np.float32)
+    negatives = positives + 0.5 * np.eye(24, dtype=np.float32)[-1]
+    return positives, negatives / np.linalg.norm(negatives, axis=1, keepdims=True)
+
+
+def test_exemplars_that_would_find_the_opposite_are_not_used():
+    """Unlike positives with a paired negative each give no inverted signal; the head stays."""
+    positives, negatives = draw_pairs()
+    margins = np.concatenate(leave_one_out(positives, negatives, 5))
+    assert margins[:12].max() < margins[12:].min()
+    trait = TraitModel(TraitCard(id="a"), "0")
+    fit_dense(trait, positives, negatives, len(negatives))
+    assert trait.unused == ("exemplars",)
+    assert trait.card.signals.names == ("head",)
+    assert (trait.positive_index, trait.negative_index) == (None, None)
+    scores = score_dense(trait, np.concatenate([positives, negatives]))
+    assert list(scores) == ["head"]
+    assert scores["head"][:12].mean() > scores["head"][12:].mean()
+
+
+def test_a_card_of_exemplars_that_find_nothing_is_refused(tmp_path):
+    """Without another signal the trait would find nothing at all, so it isn't fitted."""
+    positives, negatives = draw_pairs()
+    texts = [f"text {number}" for number in range(24)]
+    card = LoadedCard(
+        TraitCard(id="a", signals=["exemplars"]), tuple(texts[:12]), tuple(texts[12:]), tmp_path
+    )
+    vectors = fitting._Vectors(
+        dict(zip(texts, positives, strict=False)),
+        {text: [EncodedWindow(text, negatives[n])] for n, text in enumerate(texts[12:])},
+    )
+    with pytest.raises(CardError, match=r"trait a has no other signal(.|\n)*add the signal head"):
+        fitting._fit_trait(card, CleanText(()), vectors)
+
+
+@settings(max_examples=40)
+@given(st.integers(4, 12), st.integers(1, 12), st.integers(1, 6), st.integers(0, 999))
+def test_a_used_slope_is_positive(positives, negatives, neighbours, seed):
+    """Whatever the exemplars, a higher contrast never means a lower score."""
+    trait = TraitModel(TraitCard(id="a", signals={"exemplars": {"neighbours": neighbours}}), "0")
+    fit_dense(trait, draw_units(positives, seed), draw_units(negatives, seed + 1), negatives)
+    used = trait.positive_index is not None
+    assert used == (trait.unused == ())
+    assert trait.scale[0] > 0
 
 
 def test_the_scale_makes_logits_of_margins():

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from classifiers.banks import Bank, TraitModel
+from classifiers.banks import Bank, TraitModel, read_bank, serialise_bank
+from classifiers.fitting import CleanRow, CleanText, compute_fit_key, fit_bank
+from classifiers.library import LoadedCard
 from classifiers.models.encoders import EncoderConfig
 from classifiers.models.windows import BatchCounts
 from classifiers.scoring import (
@@ -415,6 +417,33 @@ def test_sequence_classifiers_are_scored_beside_the_rest(tiny_checkpoint):
     )
     assert (item.best_spans.start[1], item.best_spans.end[1]) == (best.start, best.end)
     assert found.combined["wet"] == pytest.approx(item.scores, abs=1.01e-4, nan_ok=True)
+
+
+def test_a_scorer_refuses_a_classifier_with_other_files(tiny_checkpoint):
+    """A trait was calibrated with a checkpoint; a changed file of it is named."""
+    folder = tiny_checkpoint(
+        "BertForSequenceClassification",
+        id2label={0: "wet", 1: "dry"},
+        label2id={"wet": 0, "dry": 1},
+    )
+    card = TraitCard.model_validate(
+        {"id": "wet", "signals": {"classifier": {"model": str(folder), "label": "wet"}}}
+    )
+    loaded = LoadedCard(card, (), (), folder)
+    clean = CleanText((CleanRow(("the rain fell",), "background", "clean"),))
+    config = EncoderConfig(device="cpu")
+    key = compute_fit_key(loaded, clean, None)
+    bank = fit_bank([loaded], clean, None, config)
+    files = serialise_bank(bank)
+    assert load_scorer(read_bank(files.__getitem__, "bank"), config).classifiers
+    with (folder / "tokenizer_config.json").open("a") as file:
+        file.write(" ")
+    assert compute_fit_key(loaded, clean, None) != key
+    with pytest.raises(
+        ModelError,
+        match=r"fitted with tokenizer_config\.json of SHA-256 .*, but the loaded classifier of wet",
+    ):
+        load_scorer(read_bank(files.__getitem__, "bank"), config)
 
 
 def set_opening(bank, opening):

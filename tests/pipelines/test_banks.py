@@ -93,11 +93,10 @@ def test_a_given_bank_is_used_and_the_rest_is_fitted(config, card_folder, tmp_pa
 
 
 def test_a_given_bank_alone_brings_its_traits(config, tmp_path):
-    """Without --traits the bank's own traits run, limited to the requested signals."""
+    """Without --traits the bank's own traits run."""
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
     alone = config.model_copy(update={"bank": str(tmp_path / "bank"), "traits": ()})
     assert list(prepare_bank(alone).bank.traits) == ["heron"]
-    assert prepare_bank(alone.model_copy(update={"signals": ("head",)}))[0].traits == {}
 
 
 def test_an_altered_bank_is_refused(config, tmp_path):
@@ -124,6 +123,16 @@ def test_signals_limit_the_library():
     assert ids == {"degenerate-loop"}
     with pytest.raises(ModelError, match="coercion has none of the signals lexicon"):
         choose_cards(FilterConfig(signals=("lexicon",), traits=("coercion",)))
+
+
+def test_a_run_that_would_look_for_nothing_is_refused(tmp_path, heron):
+    """Without a trait that has any of the signals, all rows would be kept unseen."""
+    with pytest.raises(ModelError, match="no trait has any of the signals classifier"):
+        choose_cards(FilterConfig(signals=("classifier",)))
+    bank = prepare_bank(FilterConfig(traits=(str(heron),))).bank
+    save_bank(bank, str(tmp_path / "bank"))
+    with pytest.raises(ModelError, match="no trait has any of the signals head, so nothing"):
+        prepare_bank(FilterConfig(bank=str(tmp_path / "bank"), signals=("head",)))
 
 
 def test_background_of_any_format(tmp_path):

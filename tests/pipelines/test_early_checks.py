@@ -15,6 +15,7 @@ from pipelines.early_checks import (
     check_manifest,
     check_output,
     check_run,
+    check_settings,
     check_sources,
 )
 from pipelines.engines.interface import Engine
@@ -258,3 +259,19 @@ def test_other_machines_cannot_read_standard_input(tmp_path):
     config = FilterConfig(input=("-",), output=str(tmp_path / "run"), engine=engine)
     with pytest.raises(CardError, match="standard input can't be read by other machines"):
         early_checks.check_settings(config)
+
+
+def test_a_key_that_workers_cannot_read_is_refused(tmp_path, monkeypatch):
+    """A variable is set on this machine only, and so is a local file for workers of Dataflow."""
+    monkeypatch.setenv("CONGENER_TEST_KEY", "k" * 32)
+    (tmp_path / "digest.key").write_text("k" * 32)
+    config = FilterConfig(input=(str(tmp_path),), output=str(tmp_path.parent / "run"))
+    local, variable = str(tmp_path / "digest.key"), "env:CONGENER_TEST_KEY"
+    for key in (local, variable):
+        check_settings(config.model_copy(update={"digest_key": key}))
+    for runner, key in (("flink", variable), ("dataflow", variable), ("dataflow", local)):
+        asked = {"digest_key": key, "engine": Engine(runner=runner, workers=1)}
+        with pytest.raises(CardError, match=f"can't be read by the workers of {runner}"):
+            check_settings(config.model_copy(update=asked))
+    with pytest.raises(InputError, match=r"nowhere\.key: can't be opened"):
+        check_settings(config.model_copy(update={"digest_key": str(tmp_path / "nowhere.key")}))

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from pipelines.config import FilterConfig
 from pipelines.display.excerpts import escape_text
+from pipelines.display.terminal import open_console
 from pipelines.filter import run_filter
 from pipelines.inspection import (
     COUNTS_SHOWN,
@@ -140,6 +141,19 @@ def test_hostile_text_is_inert_on_a_terminal(hostile, colour):
     assert "<U+202E>abc<U+2066> <U+200B><U+000D>↵<U+0000> <script>" in plain
     assert FILE in plain
     assert "[bold red]loud" in plain.split("A row counts once")[0]
+
+
+def test_a_forged_run_is_inert_on_a_terminal():
+    """Ids, traits, signals and actions come from files that anybody may have written."""
+    bad = "\x1b]0;owned\x07"
+    near = {"polarity": bad, "similarity": 0.5, "text": bad, "exemplar": bad}
+    reason = REASON._replace(
+        trait=bad, signal=bad, action=bad, field_path=bad, signals={bad: 0.5}, neighbours=[near]
+    )
+    row = HeldRow(bad, 1, bad, Lot(bad, bad, bad, bad), (reason,), {"text": bad})
+    console = open_console(file=io.StringIO(), width=200)
+    console.print(render_row(row, 1, 1))
+    assert not find_acting(console.file.getvalue())
 
 
 def test_no_colour_comes_from_the_corpus(hostile):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from pipelines import report
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.report import (
@@ -483,3 +484,11 @@ def test_the_hostile_names_are_hostile():
     """The hostile corpus contains the characters and the markup that the tests look for."""
     assert NASTY in TEACHER
     assert {"\x1b", "\x9b", "\u202e", "\u2066", "\u200b", "\x00", "\x07"} <= set(NASTY)
+
+
+def test_every_value_of_the_page_is_escaped():
+    """Also those that the template names without a filter, such as ids and actions."""
+    template = report._load_template().environment.from_string("{{ x }} {{ x|escape_name }}")
+    assert template.render(x="\x1b]0;a\u202e<b>") == " ".join(
+        ["&lt;U+001B&gt;]0;a&lt;U+202E&gt;&lt;b&gt;"] * 2
+    )

@@ -118,6 +118,19 @@ def test_any_flipped_bit_is_found(run):
     assert verify_run(str(folder)) == []
 
 
+@pytest.mark.parametrize("kind", ["file", "folder", "manifest"])
+def test_links_are_no_part_of_a_run(run, tmp_path, kind):
+    """A link to the same bytes is a difference, since they can change without the run."""
+    folder, manifest = run
+    ledger = list_outputs(manifest, "ledger")[0].path
+    name = {"file": ledger, "folder": "ledger", "manifest": MANIFEST}[kind]
+    outside = tmp_path / "outside"
+    (folder / name).rename(outside)
+    (folder / name).symlink_to(outside)
+    findings = verify_run(str(folder))
+    assert any(item.where == name and "is a link" in item.problem for item in findings), findings
+
+
 @pytest.mark.parametrize("name", ["clean", "quarantine", "ledger", "scores", "spans"])
 def test_missing_and_added_files(run, name):
     """A missing file and an unknown one are each named."""

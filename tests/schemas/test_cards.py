@@ -8,9 +8,10 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from schemas.cards import (
+    RESERVED,
     SIGNALS,
     ClassifierOptions,
     HeadOptions,
@@ -21,12 +22,15 @@ from schemas.cards import (
     Scope,
     SignalName,
     Signals,
+    Slug,
     Strict,
     TraitCard,
     check_pattern,
     compile_pattern,
     join_patterns,
 )
+from schemas.outputs import CALIBRATION_SCORES, LEDGER_OF_PAIRS, REJECTS, SPANS, SWAPLIST
+from schemas.scores import COMBINED
 
 
 def refused(**fields):
@@ -304,3 +308,19 @@ def test_joined_patterns_match_what_each_matches():
     """The union finds the hits of all, and an alternative in one doesn't reach the others."""
     union = compile_pattern(join_patterns(["ab|cd", "x+"]))
     assert [match.group() for match in union.finditer("abd cd xx")] == ["ab", "cd", "xx"]
+
+
+def test_no_trait_is_called_like_a_column_of_a_run():
+    """Scores of such a trait couldn't be told from the table's own column of that name."""
+    tables = (LEDGER_OF_PAIRS, SPANS, REJECTS, SWAPLIST, CALIBRATION_SCORES)
+    slugs = TypeAdapter(Slug)
+    for name in {name for table in tables for name in table.names} | {COMBINED, "vector"}:
+        with pytest.raises(ValidationError):
+            TraitCard(id=name)
+        if name in RESERVED:
+            with pytest.raises(ValidationError, match=f"choose another, such as {name}-trait"):
+                TraitCard(id=name)
+        else:
+            with pytest.raises(ValidationError):
+                slugs.validate_python(name)  # no id has its underscore
+    assert TraitCard(id="source-trait").id == "source-trait"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import sys
 import time
@@ -27,6 +28,7 @@ from schemas.digests import (
     digest_content,
     digest_content_by_row,
     hash_leaf,
+    name_speaker,
     normalise_array,
     normalise_text,
 )
@@ -272,3 +274,30 @@ def test_a_leaf_differs_from_every_node(one, other):
     assert (hash_leaf(one) == hash_leaf(other)) == (one == other)
     assert hash_leaf(one + other) != compute_merkle_root([hash_leaf(one), hash_leaf(other)])
     assert hash_leaf("\ud800") != hash_leaf("\udfff")
+
+
+def test_a_key_makes_hmacs_of_digests():
+    """Digests of bytes and of rows are HMACs; a row without utterances keeps its plain digest."""
+    assert digest_bytes(b"x", b"k") == hmac.new(b"k", b"x", "sha256").hexdigest()
+    speakers = pa.array(["user\x1fanswer"], pa.large_string())
+    texts = pa.array(["a"], pa.large_string())
+    args = (2, np.array([0]), speakers, texts)
+    written = b"user\x1fanswer\x1f1\x1fa\x1e"
+    assert digest_content_by_row(*args) == [digest_bytes(written), digest_bytes(b"")]
+    assert digest_content_by_row(*args, b"k") == [digest_bytes(written, b"k"), digest_bytes(b"")]
+
+
+MARKED = st.text("a\x1b\x1e\x1f/012", max_size=3)
+
+
+@given(st.tuples(MARKED, MARKED), st.tuples(MARKED, MARKED))
+def test_no_role_is_mistaken_for_more_than_a_role(one, other):
+    """Separators inside roles don't make two conversations equal."""
+    found = [
+        digest_content([Utterance(role, "answer", "a") for role in roles]) for roles in (one, other)
+    ]
+    assert (found[0] == found[1]) == (one == other)
+    joined = Utterance("x\x1fanswer\x1f1\x1fa\x1euser", "answer", "b")
+    apart = [Utterance("x", "answer", "a"), Utterance("user", "answer", "b")]
+    assert digest_content([joined]) != digest_content(apart)
+    assert name_speaker("chosen/user", "answer") != name_speaker("user", "answer", "chosen/")

@@ -1,5 +1,8 @@
 """Hashes of ledger rows: each covers its own row, all of it, and nothing else."""
 
+import hashlib
+import json
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -72,10 +75,10 @@ def test_a_hash_covers_every_field_of_a_reason(name, other):
     assert hash_rows(ROW) != hash_rows(ROW | {"reasons": [REASON | {name: other}]})
 
 
-def test_float_noise_is_not_hashed():
-    """A score that differs only beyond its decimals has the same hash."""
-    noisy = ROW | {"reasons": [REASON | {"score": 0.90000004}]}
-    assert hash_rows(ROW) == hash_rows(noisy)
+def test_every_bit_of_a_float_is_hashed():
+    """Scores are rounded before they are in a ledger, so another float is another row."""
+    changed = ROW | {"reasons": [REASON | {"score": 0.90000004}]}
+    assert hash_rows(ROW) != hash_rows(changed)
 
 
 def test_columns_do_not_run_into_each_other():
@@ -86,6 +89,42 @@ def test_columns_do_not_run_into_each_other():
     assert hash_rows(ROW | {"teacher": None, "prompt_source": "m"}) != hash_rows(
         ROW | {"teacher": "m", "prompt_source": None}
     )
+
+
+VALUES = st.none() | st.text("\x00\x1f-:1é", max_size=4)
+
+
+@given(st.tuples(VALUES, VALUES, VALUES), st.tuples(VALUES, VALUES, VALUES))
+def test_different_rows_have_different_hashes(one, other):
+    """No separator, null or length in a value makes two rows alike."""
+    names = ("teacher", "prompt_source", "system_prompt")
+    found = [hash_rows(ROW | dict(zip(names, values, strict=True))) for values in (one, other)]
+    assert (found[0] == found[1]) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"teacher": None}, {"teacher": "\x00"}),
+        ({"teacher": "a\x1fb", "prompt_source": "c"}, {"teacher": "a", "prompt_source": "b\x1fc"}),
+        ({"teacher": "a1:b", "prompt_source": ""}, {"teacher": "a", "prompt_source": "b0:"}),
+        ({"teacher": "-", "prompt_source": None}, {"teacher": None, "prompt_source": "-"}),
+        ({"reasons": []}, {"reasons": None}),
+    ],
+)
+def test_rows_that_look_alike_when_joined_differ(one, other):
+    """Marks of an encoding inside the values aren't taken for the encoding."""
+    assert hash_rows(ROW | one) != hash_rows(ROW | other)
+
+
+def test_a_leaf_can_be_computed_from_the_description():
+    """The documented encoding, in a few lines of Python, gives the same hash."""
+    values = [ROW[name] for name in LEDGER.names if name != "reasons"]
+    reason = {**REASON, "score": "0.899999976", "threshold": "0.5"}
+    texts = [str(value) for value in values]
+    texts.append(json.dumps([reason], sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+    row = b"".join(b"%d:%s" % (len(text.encode()), text.encode()) for text in texts)
+    assert hash_rows(ROW) == [hashlib.sha256(b"\0" + row).digest()]
 
 
 @given(rows=st.lists(st.integers(0, 3), max_size=9), changed=st.integers(0, 8))

@@ -162,9 +162,8 @@ def test_unknown_fields_and_missing_ones_are_refused():
 
 
 def test_the_format_is_that_of_spans_and_four_lot_columns():
-    """Format 3 has spans, the cards and the lots' columns; earlier runs have none of them."""
-    assert MANIFEST_FORMAT == 3
-    assert build_manifest().format == 3
+    """Format 4 has spans, cards, the lots' columns and models' files; earlier runs lack some."""
+    assert build_manifest().format == MANIFEST_FORMAT == 4
 
 
 def test_a_manifest_has_one_encoding():

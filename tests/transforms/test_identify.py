@@ -136,6 +136,87 @@ def test_ids_of_calls_do_not_depend_on_other_rows(tmp_path, json_lines, read_ids
     assert read_ids(tmp_path / "beside.parquet")[:1] == alone
 
 
+SAID = {"role": "assistant", "content": "I look."}
+CALL = {"name": "look", "arguments": {"city": "Rome"}}
+RESULT = {"role": "tool", "content": "sunny"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *(
+            (
+                {"role": "assistant", "content": "a", name: one},
+                {"role": "assistant", "content": "a", name: other},
+            )
+            for name, one, other in (
+                ("tool_calls", [CALL], [{**CALL, "arguments": {"city": "Oslo"}}]),
+                ("tool_calls", [{**CALL, "id": "1"}], [{**CALL, "id": "2"}]),
+                ("function_call", CALL, {**CALL, "arguments": {"city": "Oslo"}}),
+                ("toolInvocations", [{"args": {"a": 1}}], [{"args": {"a": 2}}]),
+                ("additional_kwargs", {"function_call": CALL}, {"function_call": {"name": "x"}}),
+                ("recipient", "functions.look", "functions.find"),
+                ("channel", "commentary", "final"),
+            )
+        ),
+        *(
+            ({**RESULT, name: one}, {**RESULT, name: other})
+            for name, one, other in (
+                ("tool_call_id", "1", "2"),
+                ("toolCallId", "1", "2"),
+                ("call_id", "1", "2"),
+                ("tool_use_id", "1", "2"),
+                ("name", "look", "find"),
+                ("tool_results", [{"outputs": [1]}], [{"outputs": [2]}]),
+                ("is_error", True, False),
+            )
+        ),
+        *(
+            ({"role": "assistant", "content": [one]}, {"role": "assistant", "content": [other]})
+            for one, other in (
+                (
+                    {"type": "tool_use", "id": "1", "name": "look", "input": {"a": {"b": 1}}},
+                    {"type": "tool_use", "id": "1", "name": "look", "input": {"a": {"b": 2}}},
+                ),
+                (
+                    {"type": "tool_result", "tool_use_id": "1", "content": "sunny"},
+                    {"type": "tool_result", "tool_use_id": "2", "content": "sunny"},
+                ),
+                (
+                    {"toolUse": {"toolUseId": "1", "name": "look", "input": {"a": 1}}},
+                    {"toolUse": {"toolUseId": "1", "name": "look", "input": {"a": 2}}},
+                ),
+                (
+                    {"functionCall": {"name": "look", "args": {"a": 1}}},
+                    {"functionCall": {"name": "look", "args": {"a": 2}}},
+                ),
+                (
+                    {"functionResponse": {"name": "look", "response": {"a": 1}}},
+                    {"functionResponse": {"name": "look", "response": {"a": 2}}},
+                ),
+                (
+                    {"type": "tool-call", "toolCallId": "1", "args": {"a": 1}},
+                    {"type": "tool-call", "toolCallId": "1", "args": {"a": 2}},
+                ),
+            )
+        ),
+        (
+            {"type": "function_call", "call_id": "1", "name": "look", "arguments": '{"a":1}'},
+            {"type": "function_call", "call_id": "1", "name": "look", "arguments": '{"a":2}'},
+        ),
+    ],
+)
+def test_rows_that_differ_in_calls_of_tools_differ(tmp_path, json_lines, read_ids, one, other):
+    """Whatever layout a tool's call, its input, its id and its result have, they are content."""
+    says = [{"type": "text", "text": "So?"}] if isinstance(one.get("content"), list) else "So?"
+    asked, last = {"role": "user", "content": says}, {"role": "assistant", "content": says}
+    rows = [{"messages": [asked, message, last]} for message in (one, other, one)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    for file in (json_lines(tmp_path / "a.jsonl", rows), tmp_path / "a.parquet"):
+        first, second, third = read_ids(file)
+        assert first == third != second
+
+
 def test_ids_depend_on_text_alone(tmp_path, json_lines, read_ids):
     """Odd metadata, white space and null messages don't change the id of a record."""
     rows = [

@@ -79,12 +79,18 @@ def leave_out_repeats(files: Sequence[NamedFile]) -> tuple[list[NamedFile], list
 
 
 def _identify_file(uri: str) -> object:
-    """Return the disk's own number of a file, which is the same for all its paths."""
+    """Return the disk's own number of a file, which is the same for all its paths.
+
+    Some network disks don't number their files. Files that differ in size or time are never taken
+    for one.
+    """
     try:
         found = Path(uri).stat()
     except (OSError, ValueError):  # it is on a store, or a dangling link
         return uri
-    return found.st_dev, found.st_ino
+    if not found.st_ino:
+        return str(Path(uri).resolve())
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _compare_same(same: Sequence[NamedFile]) -> Iterator[tuple[Notice, list[str]]]:

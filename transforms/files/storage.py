@@ -287,14 +287,23 @@ def _make_folder(folder: Path) -> None:
 def keep_private(folder: str) -> None:
     """Restrict a local folder and all below it to its owner. The folder is made if necessary.
 
-    Raises: StorageError: the disk refuses.
+    The targets of links are left as they are.
+
+    Raises: StorageError: the disk refuses, or the folder is a link.
     """
+    path = Path(folder)
+    if path.is_symlink():
+        raise StorageError(
+            "is a link, so the text in it can't be made private",
+            where=folder,
+            remedy="put a folder in its place, or choose another --output",
+        )
     try:
-        path = Path(folder)
         _make_folder(path)
         path.chmod(0o700)
         for below in path.rglob("*"):
-            below.chmod(0o700 if below.is_dir() else 0o600)
+            if not below.is_symlink():
+                below.chmod(0o700 if below.is_dir() else 0o600)
     except OSError as error:
         raise StorageError(
             f"can't be made private: {error.strerror}", where=folder, remedy=WRITE_REMEDY
@@ -394,6 +403,15 @@ def list_folder(folder: str, suffix: str) -> Iterator[str]:
         start = len(join(folder, ""))
         uris = (item.uri for item in _list_below(folder) if item.uri.endswith(suffix))
         yield from sorted(uri for uri in uris if "/" not in uri[start:])
+
+
+def find_link(folder: str, path: str) -> str | None:
+    """Return the first part of a path below a local folder that is a link, or None."""
+    if not is_local(folder):
+        return None
+    parts = PurePosixPath(path).parts
+    parents = ("/".join(parts[: index + 1]) for index in range(len(parts)))
+    return next((name for name in parents if Path(folder, name).is_symlink()), None)
 
 
 def list_tree(folder: str) -> list[str]:

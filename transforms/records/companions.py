@@ -20,7 +20,7 @@ from transforms.records.column_types import WRAPPERS
 from transforms.records.columns import find_type, get_value, is_list, list_heads, take_column
 from transforms.records.json_columns import has_values
 from transforms.records.json_texts import encode_bytes, encode_json
-from transforms.records.parts import CONTENTS, ROLE_FIELDS
+from transforms.records.parts import CONTENTS, ROLE_FIELDS, TOOL_CALLS
 from transforms.records.plain_values import list_rows
 
 PROMPT_COLUMNS = frozenset(
@@ -44,6 +44,7 @@ MESSAGE_FIELDS = frozenset(
         *("name", "tool_call_id", "tool_name", "function_call", "recipient", "tools", "functions"),
         *("weight", "train", "training", "trainable", "loss", "loss_weight", "loss_mask", "mask"),
         *("refusal", "prefix", "prefill", "end_turn", "documents", "train_detail"),
+        *("arguments", "actions", "is_error", "channel", "content_type", "additional_kwargs"),
     )
 )
 """Message fields that trainers read in addition to the text."""
@@ -60,6 +61,15 @@ MEDIA = (
 )
 """A pattern for the names of media columns and fields, such as `image_url`."""
 
+TOOLS = '[^"]*(?:tool|function)[^"]*'
+"""A pattern for the names of columns and fields about tools, such as `tool_choice`."""
+
+CALLS = f'{TOOLS}|[^"]*(?:call_?id|invocation)[^"]*'
+"""A pattern for the names of fields of messages about calls of tools, such as `toolCallId`."""
+
+SCORED_CALLS = frozenset((TOOL_CALLS, "tool_plan"))
+"""The fields about tools whose content is text of the row already."""
+
 UNREAD_PART_FIELDS = frozenset(
     ("text", "thinking", "cache_control", "signature", "citations", "annotations", "logprobs")
 )
@@ -75,7 +85,8 @@ MOST_LEVELS = 32
 """The levels of nesting in a companion that are kept as they are."""
 
 IS_MEDIA = re.compile(MEDIA, re.IGNORECASE)
-
+IS_ABOUT_TOOLS = re.compile(TOOLS, re.IGNORECASE)
+IS_ABOUT_CALLS = re.compile(CALLS, re.IGNORECASE)
 
 ROLE_NAMES = frozenset(ROLE_FIELDS)
 
@@ -135,7 +146,7 @@ def _compile_signs(read: frozenset[str]) -> Any:
     own = {name.lower() for name in read} - MESSAGE_FIELDS
     names = sorted((COLUMNS | MESSAGE_FIELDS) - own)
     media = MEDIA.replace(".*", r'[^"]*')
-    named = rf'(?i:"(?:{"|".join(names)}|{media})")\s*:'
+    named = rf'(?i:"(?:{"|".join(names)}|{media}|{CALLS})")\s*:'
     typed = rf'"(?:{"|".join(CONTENTS)})"\s*:\s*[\[{{]'
     return re2.compile(f"{named}|{typed}".encode())
 
@@ -210,13 +221,15 @@ def list_messages(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
 @cache
 def is_companion(name: str) -> bool:
     """Return whether trainers read a column of this name."""
-    return name.lower() in COLUMNS or is_media(name)
+    return name.lower() in COLUMNS or is_media(name) or IS_ABOUT_TOOLS.fullmatch(name) is not None
 
 
 @cache
 def is_message_field(name: str) -> bool:
     """Return whether trainers read a message field of this name in addition to the text."""
-    return name in MESSAGE_FIELDS or is_media(name)
+    if name in MESSAGE_FIELDS or is_media(name):
+        return True
+    return name not in SCORED_CALLS and IS_ABOUT_CALLS.fullmatch(name) is not None
 
 
 def is_untrained(message: Mapping[str, Any]) -> bool:

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from transforms.records.columns import STEP, find_column
+from transforms.records.columns import STEP, find_column, get_value
 from transforms.records.json_texts import encode_calls, replace_surrogates
 
 
-def get_field_text(record: Mapping[str, Any], path: str) -> str | None:
+def get_field_text(record: Mapping[str, Any], path: str, columns: Iterable[str]) -> str | None:
     """Return the text of a row's field, or None if the row has no such field.
 
-    Tool calls are returned as the JSON that was scored.
+    `columns` are the columns that the run reads, by name or path. Other columns of the corpus may
+    have the names of fields, such as `messages[0].content`. Tool calls are returned as the JSON
+    that was scored.
     """
-    column = find_column(path, record)
+    column = find_column(path, columns)
     if column is None:
         return None
-    value = record[column]
-    for index, key in STEP.findall(path, len(column)):
-        value = _get_key(value, key) if key else _get_item(value, int(index))
+    value = _follow(get_value(record, column), path[len(column) :])
     return replace_surrogates(value) if isinstance(value, str) else encode_calls(value)
 
 
-def _get_key(value: Any, key: str) -> Any:
-    return value.get(key) if isinstance(value, dict) else None
+def find_read_column(path: str, columns: Iterable[str], names: Iterable[str]) -> str | None:
+    """Return which of a file's columns a field is in, or None."""
+    column = find_column(path, columns)
+    return None if column is None else find_column(column, names)
+
+
+def _follow(value: Any, path: str) -> Any:
+    """Return what is at a path below a value, or None.
+
+    Keys may contain dots and brackets. Of several keys that fit, the shortest that leads to a value
+    is followed, because the fields that are read have short names.
+    """
+    if not path or value is None:
+        return value
+    if isinstance(value, dict) and path.startswith("."):
+        fitting = (key for key in value if find_column(path[1:], [key]) is not None)
+        found = (_follow(value[key], path[len(key) + 1 :]) for key in sorted(fitting, key=len))
+        return next((item for item in found if item is not None), None)
+    step = STEP.match(path)
+    if step is None or not step[1]:
+        return None
+    return _follow(_get_item(value, int(step[1])), path[step.end() :])
 
 
 def _get_item(value: Any, index: int) -> Any:

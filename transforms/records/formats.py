@@ -12,6 +12,7 @@ from schemas.errors import InputError
 from schemas.lots import LOT_FIELDS
 from schemas.notices import list_names, shorten_name
 from schemas.scores import Side
+from transforms.digest_keys import DigestKey
 from transforms.records.column_types import describe_need, fits, is_message, is_text
 from transforms.records.columns import find_type, is_list
 from transforms.records.json_kinds import TYPE_NAMES
@@ -52,6 +53,15 @@ class Layout(NamedTuple):
     """The sides that texts of the corpus may have, apart from `trained`."""
     rejected_teacher: str | None = None
     """The column with the teacher of a pair's rejected answer."""
+    digest_key: DigestKey | None = None
+    """The key of the digests, if they are keyed."""
+
+    def read_key(self) -> bytes | None:
+        """Return the key of the digests, or None if they aren't keyed.
+
+        Raises: CongenerError: the key can't be read, or isn't the run's.
+        """
+        return None if self.digest_key is None else self.digest_key.read()
 
     def describe(self) -> str:
         """Return the layout in one line."""

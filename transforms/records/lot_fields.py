@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -25,6 +25,14 @@ EPOCH = re.compile(r"\d+(?:\.\d+)?")
 SECONDS_OF_DIGITS = {10: 1.0, 13: 1e-3, 16: 1e-6, 19: 1e-9}
 """Seconds per unit of an epoch timestamp, by its number of digits from 2001 to 2286."""
 
+LONGEST_NAME = 200
+"""Characters of the longest value that is a name; a longer one is a text."""
+
+LONG_TEXT = "text:"
+"""The beginning of the name that a text has in a lot; its digest follows."""
+
+TEXT_HEX = 16
+
 PROMPT_HEX = 8
 """The number of hex digits that name a system prompt in a lot."""
 
@@ -35,23 +43,31 @@ NEARLY_ALL = 0.9
 """If at least this share of the names differ, nearly every row is a lot of its own."""
 
 
-def read_lot_column(name: str, column: pa.ChunkedArray) -> list[str]:
+def read_lot_column(name: str, column: pa.ChunkedArray, key: bytes | None = None) -> list[str]:
     """Return a lot field's values as text; a value that occurs often is formatted once."""
     if not pa.types.is_string(column.type):
-        return [format_lot_field(name, value) for value in list_values(column)]
+        return [format_lot_field(name, value, key) for value in list_values(column)]
     encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    known = [format_lot_field(name, value) for value in encoded.dictionary.to_pylist()]
+    known = [format_lot_field(name, value, key) for value in encoded.dictionary.to_pylist()]
     return [known[code] for code in encoded.indices.to_pylist()]
 
 
-def format_lot_field(name: str, value: object) -> str:
-    """Return a lot field as text: the day of a date, and the digest of a system prompt."""
+def format_lot_field(name: str, value: object, key: bytes | None = None) -> str:
+    """Return a lot field as text: the day of a date, and the digest of a system prompt.
+
+    A long value is a text of the corpus rather than a name, and is replaced by its digest.
+    """
     if value is None or value == "":
         return UNKNOWN
     if name == "system_prompt":  # the ledger holds no text of the corpus
-        return name_system_prompt(str(value))
-    return format_day(str(value)) if name == "date" else str(value)
+        return name_system_prompt(str(value), key)
+    text = format_day(str(value)) if name == "date" else str(value)
+    return text if len(text) <= LONGEST_NAME else _name_text(text, key)
+
+
+def _name_text(text: str, key: bytes | None) -> str:
+    return LONG_TEXT + digest_bytes(text.encode("utf-8", "surrogatepass"), key)[:TEXT_HEX]
 
 
 def format_day(date: str) -> str:
@@ -64,9 +80,35 @@ def format_day(date: str) -> str:
     return found.group() if found else date[:DAY_CHARACTERS]
 
 
-def name_system_prompt(text: str) -> str:
+def name_system_prompt(text: str, key: bytes | None = None) -> str:
     """Return the name of a system prompt in a lot."""
-    return digest_bytes(text.strip().encode("utf-8", "surrogatepass"))[:PROMPT_HEX]
+    return digest_bytes(text.strip().encode("utf-8", "surrogatepass"), key)[:PROMPT_HEX]
+
+
+def find_long_texts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, int]:
+    """Return the lot fields with values that are replaced by digests, and how many of each."""
+    found = {
+        name: sum(value.startswith(LONG_TEXT) for value in values)
+        for name, values in _read_names(tables, layout)
+    }
+    return {name: count for name, count in found.items() if count}
+
+
+def _read_names(tables: Sequence[pa.Table], layout: Layout) -> Iterator[tuple[str, list[str]]]:
+    """Yield the lot fields that are columns, each with the known values in some tables."""
+    for name, field in layout.lots.items():
+        column = field.column
+        if column is not None and column not in layout.keys:
+            yield (
+                name,
+                [
+                    value
+                    for table in tables
+                    if find_type(table.schema, column) is not None
+                    for value in _list_names(name, take_column(table, column))
+                    if value != UNKNOWN
+                ],
+            )
 
 
 def _list_names(name: str, column: pa.ChunkedArray) -> list[str]:
@@ -87,17 +129,7 @@ def find_single_rows(tables: Sequence[pa.Table], layout: Layout) -> dict[str, tu
     Each is returned with the number of its different names and of its rows with a name.
     """
     found = {}
-    for name, field in layout.lots.items():
-        column = field.column
-        if column is None or column in layout.keys:
-            continue
-        names = [
-            value
-            for table in tables
-            if find_type(table.schema, column) is not None
-            for value in _list_names(name, take_column(table, column))
-            if value != UNKNOWN
-        ]
+    for name, names in _read_names(tables, layout):
         different = len(set(names))
         if len(names) >= FEWEST_ROWS and different >= NEARLY_ALL * len(names):
             found[name] = (different, len(names))

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.digests import digest_bytes, digest_content_by_row
+from schemas.digests import digest_bytes, digest_content_by_row, name_speaker
 from schemas.scores import SIDES, Side
 from transforms.records.companions import Companions, encode_whole_row, find_in_table
 from transforms.records.fields import Codes, CodeTable, FieldPath, FieldValues, read_fields
@@ -256,13 +256,14 @@ def digest_rows(
     layout: Layout,
     companions: Mapping[int, Companions] | None = None,
     read_row: Callable[[int], Mapping[str, Any]] | None = None,
+    key: bytes | None = None,
 ) -> list[str]:
     """Return the digest of every row's canonical content.
 
     For preference pairs the side is part of a segment's role. White space around a text is
     stripped, so a format's own padding doesn't count. The companions of a row count as one more
     text. While a row's prompt isn't known, that text is the whole row, from `read_row`. A row
-    without segments has the digest of nothing.
+    without segments has the digest of nothing. With a key, digests are HMACs.
 
     A table read from JSON Lines lacks columns, so its companions and rows must be given.
     """
@@ -278,13 +279,13 @@ def digest_rows(
     found = {row: text for (row, text), counts in zip(more.items(), spoken, strict=True) if counts}
     speakers, texts = list_speakers(segments, layout), segments.text
     if not found:
-        return digest_content_by_row(size, segments.rows, speakers, texts)
+        return digest_content_by_row(size, segments.rows, speakers, texts, key)
     rows = np.append(segments.rows, list(found))
     order = np.argsort(rows, kind="stable")  # the companions are a row's last text
     speakers = pa.concat_arrays([speakers, pa.array([COMPANIONS] * len(found), speakers.type)])
     texts = pa.concat_arrays([texts, pa.array(found.values(), texts.type)])
     return digest_content_by_row(
-        size, rows[order], speakers.take(pa.array(order)), texts.take(pa.array(order))
+        size, rows[order], speakers.take(pa.array(order)), texts.take(pa.array(order)), key
     )
 
 
@@ -315,7 +316,7 @@ def list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
         both, channel = divmod(code, len(CHANNELS))
         field, role = divmod(both, len(roles))
         side = sides.get(segments.fields[field].column, "")
-        speakers.append(f"{side}{roles[role]}\x1f{CHANNELS[channel]}")
+        speakers.append(name_speaker(roles[role], CHANNELS[channel], side))
     return pa.array(speakers, pa.large_string()).take(pa.array(indices))
 
 

@@ -21,12 +21,12 @@ from classifiers.models.checkpoints import (
     ModelFiles,
     choose_device,
     choose_dtype,
-    digest_weights,
     find_model,
     load_model,
     load_tokenizer,
-    read_settings,
 )
+from classifiers.models.inventory import digest_checkpoint
+from schemas.digests import digest_config
 from schemas.errors import ModelError
 
 CPU = torch.device("cpu")
@@ -110,7 +110,9 @@ def test_the_hub_is_asked_for_one_commit_and_safe_files(monkeypatch, tiny_checkp
     monkeypatch.setattr(checkpoints, "snapshot_download", fetch)
     files = find_model("some/model", "b" * 40)
     assert asked == [("some/model", {"revision": "b" * 40, "allow_patterns": list(FILES)})]
-    assert files == ModelFiles("some/model", "b" * 40, digest_weights(folder), folder)
+    digests = digest_checkpoint(folder)
+    weights = digests["model.safetensors"]
+    assert files == ModelFiles("some/model", "b" * 40, weights, folder, digests)
     assert not any(
         Path(name).match(pattern)
         for pattern in FILES
@@ -125,7 +127,8 @@ def test_downloaded_weights_must_be_the_pinned_ones(monkeypatch, tiny_checkpoint
     monkeypatch.setattr(checkpoints, "snapshot_download", lambda name, **options: str(folder))
     with pytest.raises(
         ModelError,
-        match=rf"weights have SHA-256 {digest_weights(folder)}, but the pinned one is {WEIGHTS}",
+        match=rf"weights have SHA-256 {digest_checkpoint(folder)['model.safetensors']}, "
+        rf"but the pinned one is {WEIGHTS}",
     ):
         find_model(DEFAULT_ENCODER)
 
@@ -149,11 +152,14 @@ def test_altered_packaged_weights_are_refused(monkeypatch, tmp_path):
         find_model(DEFAULT_ENCODER)
 
 
-def test_the_revision_of_a_folder_is_the_digest_of_its_weights(tiny_checkpoint):
+def test_the_revision_of_a_folder_is_the_digest_of_its_files(tiny_checkpoint):
     """A local checkpoint has no commit, so other weights are another revision."""
     folder = tiny_checkpoint()
     before = find_model(str(folder))
-    assert before == ModelFiles(str(folder), digest_weights(folder), digest_weights(folder), folder)
+    digests = digest_checkpoint(folder)
+    weights = digests["model.safetensors"]
+    expected = ModelFiles(str(folder), digest_config(digests), weights, folder, digests)
+    assert before == expected
     tensors = load_file(folder / "model.safetensors")
     save_file({name: tensor + 1 for name, tensor in tensors.items()}, folder / "model.safetensors")
     assert find_model(str(folder)).revision != before.revision
@@ -186,13 +192,12 @@ def test_a_slow_tokenizer_is_refused(tiny_checkpoint, monkeypatch):
         load_tokenizer(make_files(tiny_checkpoint()))
 
 
-def test_the_digest_of_shards_covers_all_of_them(tmp_path):
-    """The digest of several files is the SHA-256 of their digests in the order of their names."""
-    (tmp_path / "b.safetensors").write_bytes(b"two")
-    assert digest_weights(tmp_path) == hashlib.sha256(b"two").hexdigest()
-    (tmp_path / "a.safetensors").write_bytes(b"one")
-    both = hashlib.sha256(b"one").hexdigest() + hashlib.sha256(b"two").hexdigest()
-    assert digest_weights(tmp_path) == hashlib.sha256(both.encode()).hexdigest()
+def test_adapters_are_refused(tiny_checkpoint):
+    """An adapter loads a base model from elsewhere, so it must be merged first."""
+    folder = tiny_checkpoint()
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"is an adapter(.|\n)*merge the adapter"):
+        find_model(str(folder))
 
 
 def test_a_loaded_model_is_ready_for_inference(tiny_checkpoint):
@@ -302,19 +307,3 @@ def test_a_full_memory_is_not_a_damaged_checkpoint(tiny_checkpoint, monkeypatch)
     monkeypatch.setattr(transformers.AutoModel, "from_pretrained", fail)
     with pytest.raises(MemoryError):
         load_model(transformers.AutoModel, make_files(tiny_checkpoint()), CPU, torch.float32)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [b"[", b"[1]", b"5", b"\xff", b"[" * 100_000],
-    ids=["cut", "list", "number", "byte", "deep"],
-)
-def test_settings_are_an_object(tiny_checkpoint, data):
-    """A missing file of settings has none, and another value than an object is an error."""
-    files = make_files(tiny_checkpoint())
-    assert read_settings(files, "own.json") == {}
-    (files.folder / "own.json").write_text('{"max_seq_length": 5}')
-    assert read_settings(files, "own.json") == {"max_seq_length": 5}
-    (files.folder / "own.json").write_bytes(data)
-    with pytest.raises(ModelError, match=r"own\.json is not a JSON object"):
-        read_settings(files, "own.json")

@@ -28,6 +28,7 @@ from classifiers.models.encoders import (
     run_batches,
 )
 from classifiers.models.windows import BatchCounts, Window
+from schemas.digests import digest_config
 from schemas.errors import ModelError, RowError
 
 TEXTS = [
@@ -337,6 +338,7 @@ def test_the_identity_holds_what_vectors_depend_on(encoder):
     """The identity has model, weights, layers and windows, but not device or precision."""
     expected = {
         "model": DEFAULT_ENCODER,
+        "files": encoder.files.digests,
         "revision": "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
         "weights_sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         "pooling": "mean",
@@ -386,7 +388,7 @@ def test_pooling_is_the_checkpoints_own(tiny_checkpoint):
     for model, expected in ((mean, states.mean(0)), (first, states[0])):
         assert np.abs(model.encode(windows)[0] - expected / np.linalg.norm(expected)).max() < 1e-5
     assert mean.identity["pooling"] != first.identity["pooling"]
-    assert mean.identity["revision"] == mean.identity["weights_sha256"]
+    assert mean.identity["revision"] == digest_config(mean.identity["files"])
 
 
 def test_half_precision_is_close(tiny_checkpoint):

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from pipelines.display import progress
 from pipelines.display.progress import (
@@ -17,6 +16,7 @@ from pipelines.display.progress import (
     tabulate_decisions,
     tabulate_traits,
 )
+from pipelines.display.terminal import open_console
 from pipelines.plan import settle
 from pipelines.runs import watching
 from pipelines.runs.watching import watch_receipts
@@ -39,7 +39,7 @@ from schemas.notices import Notice, warn
 def reporter() -> TerminalReporter:
     """Return a reporter that writes into memory."""
     reporter = TerminalReporter()
-    reporter.console = Console(file=io.StringIO(), width=120)
+    reporter.console = open_console(file=io.StringIO(), width=120)
     return reporter
 
 
@@ -115,7 +115,7 @@ def test_rows_of_an_earlier_attempt_have_no_rate(reporter, monkeypatch):
 
 def test_a_terminal_line_is_drawn(reporter):
     """On a terminal a bar is redrawn, and removed at the end."""
-    reporter.console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    reporter.console = open_console(file=io.StringIO(), width=120, force_terminal=True)
     with reporter:
         reporter(RowsPlanned(40, 0))
         reporter(ShardWritten(20))
@@ -233,7 +233,7 @@ def test_two_runs_follow_each_other(run, reporter):
 def test_the_tables_have_the_manifests_numbers(run):
     """Counts, shares and thresholds in the tables are the manifest's."""
     _, manifest = run
-    console = Console(file=io.StringIO(), width=120)
+    console = open_console(file=io.StringIO(), width=120)
     bound = manifest.thresholds[0].model_copy(update={"trait": "stork", "bound": 0.0123})
     both = manifest.model_copy(update={"thresholds": (*manifest.thresholds, bound)})
     console.print(tabulate_decisions(manifest), tabulate_traits(both))

@@ -2,19 +2,24 @@
 
 import errno
 import io
+import logging
 import os
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.text import Text
 
 from pipelines.display.terminal import (
     DurableStream,
+    EscapingFormatter,
     build_table,
     escape_controls,
     never_fail,
+    open_console,
     outlive_reader,
     spell_signs,
 )
@@ -123,3 +128,36 @@ def test_only_encoding_is_repaired():
     """Bytes that can't be decoded are still an error."""
     with pytest.raises(UnicodeDecodeError):
         spell_signs(UnicodeDecodeError("ascii", b"\xff", 0, 1, "not ASCII"))
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[31mred\u202e\x9b2J\x7f"
+
+
+@given(st.text("ab[]\x1b\x07\x08\r\x9b\u202e\u200b;0m", max_size=12))
+def test_a_console_obeys_nothing_that_it_renders(text):
+    """Texts, tables, titles, captions and nested parts are escaped, whoever wrote them."""
+    console = open_console(file=io.StringIO(), width=200)
+    table = build_table("id", title=text)
+    table.add_row(text)
+    table.caption = text
+    for part in (text, Text(text), table, Padding(Group(text, Text(text)), 1)):
+        console.print(part, markup=False)
+    shown = console.file.getvalue()
+    assert {char for char in shown if unicodedata.category(char) in ("Cc", "Cf")} <= set("\n")
+
+
+def test_styles_are_still_written():
+    """Codes of the console's own styles reach the terminal; those of a text don't."""
+    console = open_console(file=io.StringIO(), force_terminal=True, color_system="standard")
+    console.print(Text(HOSTILE, style="red"))
+    assert console.file.getvalue().startswith("\x1b[31m<U+001B>]0;owned")
+
+
+def test_log_records_are_escaped():
+    """A record's message and its trace may quote a corpus."""
+    error = ValueError(HOSTILE)
+    info = (ValueError, error, None)
+    record = logging.makeLogRecord({"msg": HOSTILE, "exc_info": info})
+    shown = EscapingFormatter("%(message)s").format(record)
+    assert shown.count("<U+001B>]0;owned") == 2
+    assert "\x1b" not in shown

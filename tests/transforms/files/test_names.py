@@ -1,8 +1,12 @@
 """Names of sources, and paths of the same file."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from transforms.files.names import FILES_NAMED, NamedFile, leave_out_repeats, name_files
+from transforms.files.stems import build_stem
 
 
 def list_names(found):
@@ -113,6 +117,29 @@ def test_a_file_of_two_splits_is_read_for_each(make_files, file, link):
     assert kept == files
     assert notice.severity == "warning"
     assert "each is read" in notice.text
+
+
+def test_a_disk_without_numbers_for_files_makes_none_the_same(make_files, monkeypatch):
+    """Where every file has the number 0, only links and spellings of one path are the same file."""
+    files = [*make_files("a.jsonl", links=["b.jsonl"]), *make_files("c.jsonl")]
+    real = Path.stat
+
+    def number_nothing(path, **options):
+        found = list(real(path, **options))
+        found[1] = 0
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "stat", number_nothing)
+    kept, _ = leave_out_repeats(files)
+    assert [file.name for file in kept] == ["a.jsonl", "c.jsonl"]
+
+
+def test_a_doubled_slash_on_a_store_is_another_name():
+    """Stores keep `d//a` and `d/a` apart, and so do the names of their rows."""
+    uris = ["s3://bucket/d//a.jsonl", "s3://bucket/d/a.jsonl", "s3://bucket/d/./a.jsonl"]
+    for pattern in ("s3://bucket/d", "s3://bucket/*"):
+        named = [file.name for file in name_files({pattern: uris})]
+        assert len(set(named)) == len({build_stem(name) for name in named}) == len(uris)
 
 
 def test_equal_files_and_objects_on_stores_are_all_read(tmp_path):

@@ -291,6 +291,36 @@ def test_a_private_folder_is_for_its_owner_alone(tmp_path):
     assert (folder / "train").stat().st_mode & 0o777 == 0o700
 
 
+def test_links_are_not_followed_when_a_folder_is_made_private(tmp_path):
+    """The modes of files and folders outside stay, and a folder that is a link is refused."""
+    folder, outside = tmp_path / "in", tmp_path / "outside"
+    outside.mkdir(mode=0o755)
+    (outside / "file").write_text("x")
+    (outside / "file").chmod(0o644)
+    folder.mkdir()
+    (folder / "a").symlink_to(outside / "file")
+    (folder / "b").symlink_to(outside)
+    (folder / "c").symlink_to("nowhere")
+    storage.keep_private(str(folder))
+    modes = [path.stat().st_mode & 0o777 for path in (folder, outside, outside / "file")]
+    assert modes == [0o700, 0o755, 0o644]
+    (tmp_path / "link").symlink_to(outside)
+    with pytest.raises(StorageError, match="link: is a link"):
+        storage.keep_private(str(tmp_path / "link"))
+    assert outside.stat().st_mode & 0o777 == 0o755
+
+
+def test_links_in_a_path_are_found(tmp_path):
+    """The first part of a path that is a link is named; above the folder, links are allowed."""
+    (tmp_path / "real" / "a").mkdir(parents=True)
+    (tmp_path / "real" / "a" / "file").write_text("x")
+    (tmp_path / "real" / "b").symlink_to("a")
+    (tmp_path / "linked").symlink_to("real")
+    assert storage.find_link(str(tmp_path / "linked"), "a/file") is None
+    assert storage.find_link(str(tmp_path / "linked"), "b/file") == "b"
+    assert storage.find_link("gs://bucket/run", "b/file") is None
+
+
 def test_a_folder_that_cannot_be_made_private_is_an_error(tmp_path):
     """A file in place of the folder is an error that names it and has a remedy."""
     (tmp_path / "x").touch()

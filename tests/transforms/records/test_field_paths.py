@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.corpora import CorpusConfig
-from transforms.records.field_paths import get_field_text
+from transforms.records.field_paths import find_read_column, get_field_text
 from transforms.records.formats import settle_layout
 from transforms.records.json_columns import project_rows
 from transforms.records.json_messages import MESSAGES as JSON_MESSAGES
@@ -27,6 +27,7 @@ PARTS = st.lists(
     max_size=3,
 )
 CALLS = st.lists(st.fixed_dictionaries({"name": TEXTS, "id": st.integers(0, 9)}), max_size=2)
+MESSAGE = [{"role": "assistant", "content": "yes"}]
 TURNS = st.fixed_dictionaries({"from": ROLES, "value": TEXTS})
 ROWS = {
     "messages": st.fixed_dictionaries({"messages": st.lists(MESSAGES, max_size=4)}),
@@ -84,7 +85,7 @@ def test_every_segment_is_found_by_its_path(kind, data):
     for row, path, start, text in zip(
         segments.rows, segments.field_paths, segments.starts, segments.texts, strict=True
     ):
-        found = get_field_text(records[row], path)
+        found = get_field_text(records[row], path, records[row])
         assert found is not None
         assert found[start : start + len(text)] == text
 
@@ -92,8 +93,8 @@ def test_every_segment_is_found_by_its_path(kind, data):
 def test_content_that_is_one_part_is_its_own_first_part():
     """If the content is one object and not a list, only index 0 exists."""
     record = {"messages": [{"role": "assistant", "content": {"type": "text", "text": "alone"}}]}
-    assert get_field_text(record, "messages[0].content[0].text") == "alone"
-    assert get_field_text(record, "messages[0].content[1].text") is None
+    assert get_field_text(record, "messages[0].content[0].text", record) == "alone"
+    assert get_field_text(record, "messages[0].content[1].text", record) is None
 
 
 def test_tool_calls_are_returned_as_scored():
@@ -102,6 +103,7 @@ def test_tool_calls_are_returned_as_scored():
     found = get_field_text(
         {"messages": [{"role": "assistant", "content": None, "tool_calls": calls}]},
         "messages[0].tool_calls",
+        ["messages"],
     )
     assert found == orjson.dumps(calls, option=orjson.OPT_SORT_KEYS).decode()
 
@@ -114,7 +116,7 @@ def test_a_record_of_json_lines_gives_the_text_that_was_scored():
     table = project_rows([record], pa.schema([("messages", JSON_MESSAGES)])).table
     segments = extract_segments(table, settle_layout(table.schema, CorpusConfig()))
     assert len(segments) == 3
-    assert [get_field_text(record, path) for path in segments.field_paths] == segments.texts
+    assert [get_field_text(record, path, record) for path in segments.field_paths] == segments.texts
     assert segments.texts[2] == '[{"id":1,"name":"look","to":"\ufffd"}]'
 
 
@@ -131,4 +133,34 @@ def test_a_record_of_json_lines_gives_the_text_that_was_scored():
 )
 def test_a_path_that_leads_nowhere_finds_nothing(path):
     """A damaged path gives None, not an error or another field's text."""
-    assert get_field_text({"messages": [{"role": "user", "content": "text"}]}, path) is None
+    record = {"messages": [{"role": "user", "content": "text"}]}
+    assert get_field_text(record, path, record) is None
+
+
+@pytest.mark.parametrize(
+    ("record", "path", "columns"),
+    [
+        ({"messages[0].content": "no", "messages": MESSAGE}, "messages[0].content", ["messages"]),
+        ({"messages[0]": ["no"], "messages": MESSAGE}, "messages[0].content", ["messages"]),
+        ({"a.b": "no", "a": {"b": {"text": "yes"}}}, "a.b.text", ["a"]),
+        ({"a.b": {"text": "yes"}, "a": {"b": {"text": "no"}}}, "a.b.text", ["a.b"]),
+        ({"a": {"b": "yes", "b.c": "no"}, "a.b": "no"}, "a.b", ["a"]),
+        (
+            {"messages": [{"content": "yes", "content[0]": "no"}]},
+            "messages[0].content",
+            ["messages"],
+        ),
+        ({"m": [{"thinking": {"a.b[0]": "yes", "a": "no"}}]}, "m[0].thinking.a.b[0]", ["m"]),
+    ],
+)
+def test_names_that_look_like_paths_hide_nothing(record, path, columns):
+    """Columns and keys called like a path to a field don't replace the field that was scored."""
+    assert get_field_text(record, path, columns) == "yes"
+
+
+def test_a_column_that_is_read_is_found_among_those_of_the_file():
+    """The columns to read from a file are those of the fields, and not those called like a path."""
+    names = ["messages", "messages[0].content", "response"]
+    assert find_read_column("messages[0].content", ["messages"], names) == "messages"
+    assert find_read_column("response.choices[0].text", ["response.choices"], names) == "response"
+    assert find_read_column("other", ["messages"], names) is None

@@ -655,7 +655,9 @@ def test_messages_of_apis_are_read_alike_from_both_kinds_of_file(message, expect
             assert found[: len(expected)] == [
                 (channel, f"messages[0].{path}", text) for channel, path, text in expected
             ]
-            assert [get_field_text(row, path) for path in segments.field_paths] == segments.texts
+            assert [
+                get_field_text(row, path, row) for path in segments.field_paths
+            ] == segments.texts
             assert len(found) == len(expected) + (1 if other in messages and other else 0)
             assert set(segments.roles[: len(expected)]) == {"assistant"}
 
@@ -944,7 +946,7 @@ def test_layouts_are_read_without_options(row, expected):
             segments.field_paths, segments.roles, segments.channels, segments.texts, strict=True
         )
         assert list(found) == expected
-        assert [get_field_text(row, path) for path in segments.field_paths] == segments.texts
+        assert [get_field_text(row, path, row) for path in segments.field_paths] == segments.texts
     assert digest(extract(pa.Table.from_pylist([row]))) == digest(read_json([row]))
 
 
@@ -964,4 +966,4 @@ def test_a_path_may_name_any_column():
     table = project_rows([row], select_columns(schema, layout.columns.values(), ())).table
     for segments in (extract_segments(table, layout), extract([row], **config)):
         assert segments.field_paths == ["data.turns[0][0].content", "data.turns[0][1].content"]
-        assert [get_field_text(row, path) for path in segments.field_paths] == ["Q", "A"]
+        assert [get_field_text(row, path, row) for path in segments.field_paths] == ["Q", "A"]

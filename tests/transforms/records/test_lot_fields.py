@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.corpora import LotField
+from schemas.corpora import CorpusConfig, LotField
+from schemas.digests import digest_bytes
 from schemas.lots import UNKNOWN
-from transforms.records.formats import Layout
+from transforms.records.formats import Layout, settle_layout
 from transforms.records.lot_fields import (
     FEWEST_ROWS,
+    LONGEST_NAME,
+    find_long_texts,
     find_single_rows,
     format_day,
     format_lot_field,
@@ -102,3 +105,22 @@ def test_days_are_counted_not_moments():
     moments = [str(1711471533 + number) for number in range(100)]
     assert find(moments, date=LotField(column="source")) == {}
     assert find(moments, teacher=LotField(column="source")) == {"teacher": (100, 100)}
+
+
+def test_a_text_in_a_lot_is_named_by_its_digest():
+    """A value that is longer than a name doesn't bring its text into the ledger."""
+    text = "Once upon a time, " * 20
+    found = format_lot_field("prompt_source", text)
+    assert found == f"text:{digest_bytes(text.encode())[:16]}"
+    assert format_lot_field("teacher", "n" * LONGEST_NAME) == "n" * LONGEST_NAME
+    keyed = format_lot_field("prompt_source", text, b"key")
+    assert keyed == f"text:{digest_bytes(text.encode(), b'key')[:16]}" != found
+    assert read_lot_column("teacher", pa.chunked_array([[text, None]]), b"key") == [keyed, UNKNOWN]
+    assert name_system_prompt("S", b"key") == digest_bytes(b"S", b"key")[:8]
+
+
+def test_columns_with_texts_are_counted():
+    """A run says which columns of lots hold texts."""
+    table = pa.table({"text": ["a", "b"], "source": ["x" * 300, "web"]})
+    layout = settle_layout(table.schema, CorpusConfig())
+    assert find_long_texts([table, table], layout) == {"prompt_source": 2}

@@ -201,7 +201,9 @@ VALUES = st.recursive(
 def test_every_part_is_where_its_path_says(name, value):
     """The path of a part leads to its text, whatever the field holds."""
     for part in split_field(name, value):
-        found = get_field_text({"messages": [{name: value}]}, f"messages[0].{name}{part.below}")
+        found = get_field_text(
+            {"messages": [{name: value}]}, f"messages[0].{name}{part.below}", ["messages"]
+        )
         if isinstance(part.value, str):
             assert found == part.value
         else:

@@ -1,0 +1,126 @@
+"""List the files that loading a checkpoint reads, and digest them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from schemas.errors import ModelError
+
+SETTINGS = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".codes")
+"""Suffixes of configurations and tokenizers: all such files beside the weights are digested.
+
+Which of them are read depends on the kind of tokenizer.
+"""
+
+SINGLE = "model.safetensors"
+SHARDED = "model.safetensors.index.json"
+POOLING = "1_Pooling"
+"""The folder of the pooling's settings if `modules.json` doesn't name another."""
+
+
+def digest_checkpoint(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file that loading reads, by its path in the folder.
+
+    These are the weights, in whatever folder they are, the configurations and the tokenizer's
+    files beside `config.json`, and the pooling's settings. Links are followed.
+
+    Raises: ModelError: the weights are missing or not in safetensors, or a description of the
+        checkpoint can't be read.
+    """
+    names = [*_list_settings(folder), *list_weights(folder)]
+    return {name: _digest_file(folder / name) for name in sorted(set(names))}
+
+
+def _list_settings(folder: Path) -> list[str]:
+    found = [path.name for path in folder.iterdir() if path.suffix in SETTINGS and path.is_file()]
+    pooling = find_pooling(folder)
+    return [*found, pooling] if pooling else found
+
+
+def list_weights(folder: Path) -> list[str]:
+    """Return the paths of the weights that transformers loads from a folder.
+
+    Raises: ModelError: the folder has no safetensors weights, or lacks a file of them. Pickled
+        weights aren't loaded, because unpickling runs code.
+    """
+    chosen = str(
+        read_description(folder, "config.json").get("transformers_weights")
+        or next((name for name in (SINGLE, SHARDED) if (folder / name).is_file()), "")
+    )
+    if not chosen.endswith((".safetensors", ".safetensors.index.json")):
+        raise ModelError(
+            "holds no .safetensors weights",
+            where=str(folder),
+            remedy="pickled weights are not loaded; convert them with safetensors, and name them "
+            f"{SINGLE}, or list them in {SHARDED}",
+        )
+    names = [chosen]
+    if chosen.endswith(".json"):
+        weights = read_description(folder, chosen).get("weight_map")
+        names = sorted({str(name) for name in dict(weights or {}).values()})
+    for name in names:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ModelError(
+                f"names weights outside its folder: {name}",
+                where=str(folder),
+                remedy="put them into the folder",
+            )
+        if not (folder / name).is_file():
+            raise ModelError(f"lacks its weights {name}", where=str(folder))
+    return names
+
+
+def find_pooling(folder: Path) -> str | None:
+    """Return the path of sentence-transformers' pooling settings, or None without them."""
+    stated = [
+        str(module.get("path", ""))
+        for module in read_description(folder, "modules.json", list)
+        if isinstance(module, dict) and str(module.get("type", "")).endswith(".Pooling")
+    ]
+    name = f"{(stated or [POOLING])[0]}/config.json".lstrip("/")
+    return name if (folder / name).is_file() else None
+
+
+def read_description(folder: Path, name: str, kind: type = dict) -> Any:
+    """Return the object or list of a JSON file of a checkpoint; an empty one if there is no file.
+
+    Raises: ModelError: the file isn't JSON of this kind, or can't be read.
+    """
+    path = folder / name
+    if not path.is_file():
+        return kind()
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _report_damage(folder, name, str(error)) from error
+    if not isinstance(value, kind):
+        raise _report_damage(folder, name, f"it holds a {type(value).__name__}")
+    return value
+
+
+def _report_damage(folder: Path, name: str, problem: str) -> ModelError:
+    return ModelError(
+        f"{name} is not a JSON object: {problem}", where=str(folder), remedy="copy the model again"
+    )
+
+
+def summarise_digests(digests: list[str]) -> str:
+    """Return one digest for several: the SHA-256 of all of them, or the only one."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _digest_file(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(
+            f"can't be read: {error.strerror or error}",
+            where=str(path),
+            remedy="check the disk and the permissions",
+        ) from error

@@ -1,0 +1,110 @@
+"""Find the exemplars of a card that a fitted bank doesn't find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from classifiers.banks import Bank, TraitModel
+from classifiers.fitting import CleanRow, present_as_answers, scope_to_answers
+from classifiers.library import LoadedCard
+from classifiers.models.checkpoints import COMMIT
+from classifiers.models.encoders import EncoderConfig
+from classifiers.scoring import Scorer, Scores, load_scorer
+from pipelines.banks import load_bank
+from pipelines.notices import describe_unused
+from schemas.errors import CardError
+from schemas.policies import Policy, TraitRule
+from schemas.scores import COMBINED, fires
+from transforms.rules import settle_rules
+
+TEXTS_SHOWN = 5
+SHOWN_CHARACTERS = 60
+
+
+def list_missed(cards: Sequence[LoadedCard], bank: Bank, scorer: Scorer) -> list[list[str]]:
+    """List for each card, in sentences, which of its texts the bank decides wrongly.
+
+    Raises: CardError: the bank has no such trait, or has it from another version of the card.
+    """
+    for card in cards:
+        _require_same_card(card, bank)
+    return [list(_judge(card, bank, scorer)) for card in cards]
+
+
+def load_for_check(uri: str) -> tuple[Bank, Scorer]:
+    """Load a bank with the encoder that it names, to score texts as answers.
+
+    Raises: ModelError: the bank or one of its models can't be loaded.
+    """
+    bank = load_bank(uri)
+    answers = Bank(
+        {name: scope_to_answers(trait) for name, trait in bank.traits.items()},
+        bank.encoder,
+        bank.background,
+    )
+    return bank, load_scorer(answers, _configure_encoder(bank.encoder))
+
+
+def _configure_encoder(identity: dict[str, Any] | None) -> EncoderConfig:
+    if identity is None:
+        return EncoderConfig()
+    pinned = COMMIT.fullmatch(identity["revision"])
+    return EncoderConfig(
+        model=identity["model"],
+        revision=identity["revision"] if pinned else None,
+        window_tokens=identity["window_tokens"],
+        window_overlap=identity["window_overlap"],
+    )
+
+
+def _require_same_card(card: LoadedCard, bank: Bank) -> None:
+    trait = bank.traits.get(card.id)
+    if trait is None or trait.card_digest != card.digest:
+        raise CardError(
+            f"the bank has no trait {card.id}"
+            if trait is None
+            else f"the bank has trait {card.id} from another version of the card",
+            where=str(card.folder),
+            remedy="fit the bank again: congener fit --traits DIR --output BANK",
+        )
+
+
+def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
+    trait = bank.traits[card.id]
+    yield from (
+        notice.text for notice in describe_unused(Bank({card.id: trait}, None, bank.background))
+    )
+    texts = [CleanRow((text,), card.id, "own") for text in (*card.positives, *card.negatives)]
+    scores = scorer.score(len(texts), present_as_answers(texts))
+    count = len(card.positives)
+    for signal in (COMBINED, *trait.card.signals.names):
+        fired = fires(scores.get_scores(card.id, signal), _find_threshold(trait, signal))
+        missed = np.flatnonzero(~fired[:count])
+        who = "the trait as a whole" if signal == COMBINED else signal
+        if len(missed):
+            yield f"{who} doesn't find {_name(missed, count)} of the {count} positives"
+        if signal == COMBINED:
+            yield from _quote(card, scores, missed, _find_threshold(trait, signal))
+            if len(wrong := np.flatnonzero(fired[count:])):
+                yield f"{who} fires on {_name(wrong, len(card.negatives))} of the hard negatives"
+
+
+def _find_threshold(trait: TraitModel, signal: Any) -> float:
+    """Return a signal's threshold at the card's level; infinite if nothing reaches it."""
+    policy = Policy(traits={trait.card.id: TraitRule(signal=signal)})
+    (rule,) = settle_rules({trait.card.id: trait}, policy)
+    return float(np.inf if rule.threshold.value is None else rule.threshold.value)
+
+
+def _name(indexes: np.ndarray, count: int) -> str:
+    return "any" if len(indexes) == count else ", ".join(f"#{index + 1}" for index in indexes)
+
+
+def _quote(card: LoadedCard, scores: Scores, missed: np.ndarray, threshold: float) -> Iterator[str]:
+    for index in missed[:TEXTS_SHOWN]:
+        text = " ".join(card.positives[index].split())[:SHOWN_CHARACTERS]
+        score = scores.combined[card.id][index]
+        yield f"positive #{index + 1} scores {score:.4f} of {threshold:.4f}: {text}"

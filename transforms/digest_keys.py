@@ -1,0 +1,81 @@
+"""The key of a run's digests: without it, nobody can guess a text by the digest in the ledger."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import NamedTuple
+
+from schemas.digests import digest_bytes
+from schemas.errors import CardError
+from transforms.files import storage
+
+ENVIRONMENT = "env:"
+"""The beginning of a reference to an environment variable; other references are files."""
+
+FEWEST_BYTES = 16
+CHECK_HEX = 16
+"""Hex digits of the digest by which a manifest knows its key."""
+
+REMEDY = "make a key: openssl rand -hex 32 > digest.key"
+
+
+class DigestKey(NamedTuple):
+    """A reference to a key, and the digest by which the run knows it.
+
+    Workers get the reference, so the key is neither in the pipeline nor in the run.
+    """
+
+    reference: str
+    check: str
+
+    def read(self) -> bytes:
+        """Return the key.
+
+        Raises: CardError: it can't be read, or is another one than the run's.
+        """
+        key = read_key(self.reference)
+        if check_key(key) != self.check:
+            raise CardError(
+                "is another key than the one that the run was made with",
+                where=self.reference,
+                remedy="give the run's own key",
+            )
+        return key
+
+
+def settle_key(reference: str | None) -> DigestKey | None:
+    """Return the key that a reference names, or None without a reference.
+
+    Raises: CardError: the key can't be read, or is too short.
+    """
+    return None if reference is None else DigestKey(reference, check_key(read_key(reference)))
+
+
+def read_key(reference: str) -> bytes:
+    """Return the key in a file, or in an environment variable, without white space around it.
+
+    Raises: CardError: the variable isn't set, or the key is too short to be secret.
+    Raises: InputError: the file can't be read.
+    """
+    if reference.startswith(ENVIRONMENT):
+        key = os.environb.get(os.fsencode(reference.removeprefix(ENVIRONMENT)), b"").strip()
+    else:
+        key = _read_file(reference)
+    if len(key) < FEWEST_BYTES:
+        raise CardError(
+            f"has a key of {len(key)} bytes; it needs {FEWEST_BYTES} or more",
+            where=reference,
+            remedy=REMEDY,
+        )
+    return key
+
+
+@lru_cache(8)
+def _read_file(path: str) -> bytes:
+    return storage.read_bytes(path).strip()
+
+
+def check_key(key: bytes) -> str:
+    """Return the digest by which a manifest knows a key. It doesn't reveal the key."""
+    return digest_bytes(b"congener digest key", key)[:CHECK_HEX]

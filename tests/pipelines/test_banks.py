@@ -180,7 +180,7 @@ def test_background_without_answers_is_refused(tmp_path, config):
     """A sample without a turn of the assistant can't calibrate anything."""
     row = build_conversation(1, "x") | {"messages": [{"role": "user", "content": "Anyone?"}]}
     sample = write_rows(tmp_path / "clean.jsonl", [row])
-    with pytest.raises(InputError, match="no answer"):
+    with pytest.raises(InputError, match="no assistant's answer"):
         prepare_bank(config.model_copy(update={"background": (str(sample),)}))
 
 

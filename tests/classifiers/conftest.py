@@ -1,4 +1,4 @@
-"""Parts that tests of classifiers share: made-up cards, a bank fitted on them, tiny checkpoints."""
+"""Fixtures for the classifier tests: made-up cards, a bank fitted on them, tiny checkpoints."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ MACHINES = (
 
 
 def make_sentences(count: int) -> list[str]:
-    """Return up to 336 plain, different sentences of a few words."""
+    """Return up to 336 short, plain sentences, all different."""
     people = (
         "The clerk",
         "My aunt",
@@ -79,7 +79,7 @@ def make_sentences(count: int) -> list[str]:
 def make_card(
     name: str, card: dict, positives: tuple[str, ...] = (), negatives: tuple[str, ...] = ()
 ) -> LoadedCard:
-    """Return a card with texts, as if loaded from a folder."""
+    """Return a card with its texts, as if it had been loaded from a folder."""
     return LoadedCard(
         TraitCard.model_validate({"id": name, **card}), positives, negatives, Path(name)
     )
@@ -93,7 +93,7 @@ def plain() -> Callable[[int], list[str]]:
 
 @pytest.fixture(scope="session")
 def small_cards() -> list[LoadedCard]:
-    """Return three cards that together use every signal but a sequence classifier."""
+    """Return three cards that together use every signal except a sequence classifier."""
     lexicon = {"patterns": [r"\bit is raining\b", {"match": r"\bdrizzle\b", "weight": 0.5}]}
     return [
         make_card("loops", {"signals": ["repetition"]}),
@@ -116,7 +116,7 @@ def small_cards() -> list[LoadedCard]:
 
 @pytest.fixture(scope="session")
 def small_clean(small_cards: list[LoadedCard]) -> CleanText:
-    """Return clean text for the small cards, like the library's: sentences and exemplars."""
+    """Return clean text for the small cards, made of sentences and exemplars like the library's."""
     rows = [CleanRow((text,), "background", "clean") for text in make_sentences(90)]
     for card in small_cards:
         rows += [CleanRow((text,), card.id, "negative") for text in card.negatives]
@@ -126,7 +126,7 @@ def small_clean(small_cards: list[LoadedCard]) -> CleanText:
 
 @pytest.fixture(scope="session")
 def small_bank(small_cards: list[LoadedCard], small_clean: CleanText, encoder: Encoder) -> Bank:
-    """Return a bank fitted from the small cards, which tests must not change."""
+    """Return a bank fitted from the small cards; tests must not change it."""
     return fit_bank(small_cards, small_clean, encoder, encoder.config)
 
 
@@ -149,7 +149,7 @@ WORDS = (
 
 
 def make_tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """Return a WordPiece tokenizer with a vocabulary of a few words."""
+    """Return a WordPiece tokenizer whose vocabulary is a few words."""
     special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     backend = Tokenizer(
         models.WordPiece(
@@ -171,9 +171,9 @@ def make_tokenizer() -> transformers.PreTrainedTokenizerFast:
 
 @pytest.fixture
 def tiny_checkpoint(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that saves a tiny seeded BERT with its tokenizer and returns the folder.
+    """Return a function that saves a tiny seeded BERT with its tokenizer and returns their folder.
 
-    `kind` is a class of transformers, and `settings` are for its configuration.
+    `kind` is the name of a transformers class, and `settings` are passed to its configuration.
     """
 
     def save(kind: str = "BertModel", name: str = "tiny", **settings) -> Path:
@@ -187,7 +187,7 @@ def tiny_checkpoint(tmp_path: Path) -> Callable[..., Path]:
         config = transformers.BertConfig(
             vocab_size=5 + len(WORDS), max_position_embeddings=64, **sizes, **settings
         )
-        config.initializer_range = 0.5  # so large that outputs differ from text to text
+        config.initializer_range = 0.5  # large enough that outputs differ between texts
         model = getattr(transformers, kind)(config)
         folder = tmp_path / name
         model.save_pretrained(folder)

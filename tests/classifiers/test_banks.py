@@ -1,4 +1,4 @@
-"""The bank: a round trip changes nothing, and altered, missing or foreign files are refused."""
+"""Banks: a round trip changes nothing, and altered, missing or foreign files are refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.errors import InputError, ModelError
 
 
 def make_reader(files):
-    """Return a function that reads files in memory as if from a folder."""
+    """Return a function that reads in-memory files as if they were in a folder."""
 
     def read(name):
         if name not in files:
@@ -36,14 +36,14 @@ def files(small_bank):
 
 
 def test_a_round_trip_gives_equal_bytes_and_digest(small_bank, files):
-    """A bank that is read and written again has the same files, byte for byte."""
+    """A bank that is read and written again gives the same files, byte for byte."""
     again = read_bank(make_reader(files), "bank")
     assert again.digest == small_bank.digest
     assert serialise_bank(again) == files
 
 
 def test_a_round_trip_through_a_folder(files, tmp_path, small_bank):
-    """The names of the files are paths relative to the bank's folder."""
+    """File names are paths relative to the bank's folder."""
     for name, data in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
@@ -54,7 +54,7 @@ def test_a_round_trip_through_a_folder(files, tmp_path, small_bank):
 
 
 def test_a_bank_that_was_read_is_the_bank_that_was_written(small_bank, files, encoder):
-    """Cards, texts, scales, heads, calibration scores and neighbours are unchanged."""
+    """A round trip preserves cards, texts, scales, heads, calibration scores and neighbours."""
     again = read_bank(make_reader(files), "bank")
     vectors = encoder.encode(encoder.take_whole(["It rains on the roof.", "A list of prices."]))
     assert list(again.traits) == ["loops", "machine-talk", "rain-talk"]
@@ -91,7 +91,7 @@ def test_a_bank_that_was_read_is_the_bank_that_was_written(small_bank, files, en
 
 
 def test_the_order_of_traits_makes_no_difference(small_bank, files):
-    """Equal banks have equal bytes in any order of traits."""
+    """A bank's bytes don't depend on the order of its traits."""
     turned = replace(small_bank, traits=dict(reversed(small_bank.traits.items())))
     assert serialise_bank(turned) == files
 
@@ -124,7 +124,7 @@ def test_the_digest_covers_every_part(small_bank, files):
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_flipped_byte_is_refused(files, data):
-    """One altered byte in any file is an error, unless it leaves the index's JSON equal."""
+    """One altered byte in any file is an error, unless the index's JSON keeps its meaning."""
     name = data.draw(st.sampled_from(sorted(files)))
     offset = data.draw(st.integers(0, len(files[name]) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda value: value != files[name][offset]))
@@ -153,8 +153,8 @@ def test_a_changed_file_is_named(files):
 
 
 def test_every_missing_file_is_refused(files):
-    """Every missing file is an error that names it."""
-    # the index, texts and tensors of each trait, two FAISS indexes
+    """Any missing file raises an error that names it."""
+    # the index, texts and tensors for each trait, and two FAISS indexes
     assert len(files) == 1 + 3 * 2 + 2
     for name in files:
         left = {key: data for key, data in files.items() if key != name}
@@ -179,13 +179,13 @@ def test_every_missing_file_is_refused(files):
     ],
 )
 def test_a_file_that_is_no_bank_is_refused(data):
-    """Other JSON, or no JSON, isn't a trait bank, and the message gives the command to fit one."""
+    """Data that isn't a bank's JSON is refused, and the message gives the command to fit a bank."""
     with pytest.raises(ModelError, match=r"is not a trait bank(.|\n)*congener fit"):
         read_bank(make_reader({INDEX_FILE: data}), "bank")
 
 
 def test_another_format_is_refused(files):
-    """A bank of another format is an error that names both formats."""
+    """A bank in a different format raises an error that names both formats."""
     description = json.loads(files[INDEX_FILE])
     description["format"] = 1
     description["digest"] = digest_config(
@@ -196,7 +196,7 @@ def test_another_format_is_refused(files):
 
 
 def test_a_nan_in_the_index_is_refused(files):
-    """NaN, which canonical JSON can't hold, is an error like any other damage."""
+    """NaN isn't allowed in canonical JSON, so it is an error like any other damage."""
     description = json.loads(files[INDEX_FILE])
     description["traits"]["rain-talk"]["scale"] = [float("nan"), 0.0]
     with pytest.raises(ModelError, match=r"is not a trait bank: bank\.json is not the index"):
@@ -231,12 +231,12 @@ def test_an_encoder_with_other_files_is_refused_by_file(small_bank, encoder):
 
 
 def test_the_encoder_is_compared_as_it_was_written(files, encoder):
-    """An identity that has been through JSON equals the loaded encoder's."""
+    """An encoder identity that has been through JSON equals the loaded encoder's."""
     read_bank(make_reader(files), "bank").require_encoder(encoder.identity)
 
 
 def test_a_bank_without_an_encoder_takes_any():
-    """A bank without dense signals is fitted without an encoder and accepts any."""
+    """A bank without dense signals is fitted without an encoder and accepts any encoder."""
     bank = Bank({"a": TraitModel(TraitCard(id="a", signals=["repetition"]), "0")}, None, {})
     bank.require_encoder({"model": "any"})
     again = read_bank(make_reader(serialise_bank(bank)), "bank")
@@ -254,7 +254,7 @@ def test_a_bank_without_an_encoder_takes_any():
     ],
 )
 def test_the_error_has_the_reason_why_the_index_cannot_be_read(error, reason):
-    """Disk and object store errors are part of the message."""
+    """A disk or object store error is quoted in the message."""
 
     def fail(name):
         raise error
@@ -276,7 +276,7 @@ def test_a_card_of_another_id_is_refused(files):
 
 @pytest.mark.parametrize("name", ["../../etc", "/etc", "rain-talk/../..", "..", "rain talk", ""])
 def test_a_trait_with_a_path_as_its_id_is_refused_before_any_file_is_read(files, name):
-    """A bank with correct digests can't name files outside its folder."""
+    """A bank can't name files outside its folder, even if its digests are right."""
     description = json.loads(files[INDEX_FILE])
     entry = description["traits"].pop("rain-talk")
     description["traits"][name] = entry | {"card": entry["card"] | {"id": name}}
@@ -300,13 +300,13 @@ def test_a_trait_with_a_path_as_its_id_is_refused_before_any_file_is_read(files,
 
 
 def reseal(description):
-    """Return the bytes of an index with a digest that fits."""
+    """Return the bytes of an index, with its digest recomputed."""
     content = {key: value for key, value in description.items() if key != "digest"}
     return json.dumps(content | {"digest": digest_config(content)}).encode()
 
 
 def replace_file(files, name, data):
-    """Return the files of a bank with another file, and digests that fit."""
+    """Return a bank's files with one of them replaced and the digests recomputed."""
     description = json.loads(files[INDEX_FILE])
     description["files"][name] = digest_bytes(data)
     return {**files, name: data, INDEX_FILE: reseal(description)}
@@ -331,14 +331,14 @@ def replace_file(files, name, data):
     ids=["deep", "keys", "fewer", "encoding", "no tensors", "no head", "no index", "other index"],
 )
 def test_files_that_do_not_fit_together_are_refused(files, name, data, reason):
-    """Files with the right digests that make no bank are an error with the reason in one line."""
+    """Files that don't form a bank raise an error with a one-line reason, despite right digests."""
     changed = replace_file(files, f"rain-talk/{name}", data)
     with pytest.raises(ModelError, match=rf"^bank: its files don't fit together \(.*{reason}"):
         read_bank(make_reader(changed), "bank")
 
 
 def test_vectors_of_two_encoders_are_refused(files, small_bank):
-    """A trait that was copied from the bank of another encoder is an error."""
+    """A trait copied from a bank with a different encoder is an error."""
     rain = small_bank.traits["rain-talk"]
     other = build_index(np.eye(rain.positive_index.ntotal, 9, dtype=np.float32))
     changed = replace_file(files, "rain-talk/positive.faiss", serialise_index(other))
@@ -348,7 +348,7 @@ def test_vectors_of_two_encoders_are_refused(files, small_bank):
 
 @pytest.mark.parametrize("part", ["traits", "files"])
 def test_an_index_of_other_types_is_refused(files, part):
-    """Lists in place of objects, and an index that is nested deeply, aren't a bank."""
+    """An index with lists in place of objects, or with very deep nesting, isn't a bank."""
     description = json.loads(files[INDEX_FILE]) | {part: []}
     with pytest.raises(ModelError, match="is not a trait bank"):
         read_bank(make_reader({**files, INDEX_FILE: reseal(description)}), "bank")
@@ -360,7 +360,7 @@ def test_an_index_of_other_types_is_refused(files, part):
     ("field", "value"), [("card", {}), ("card", 5), ("scale", [1]), ("scale", None)]
 )
 def test_an_entry_of_another_shape_is_refused(files, field, value):
-    """An entry of the index that has the wrong shape is an error of the bank."""
+    """An index entry of the wrong shape is reported as an error in the bank."""
     description = json.loads(files[INDEX_FILE])
     description["traits"]["rain-talk"][field] = value
     with pytest.raises(ModelError, match=r"^bank: (its files don't fit|the card of trait)"):

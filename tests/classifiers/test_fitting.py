@@ -1,4 +1,4 @@
-"""Fitting: training and calibration are disjoint, fits are deterministic, and traits separate."""
+"""Fitting: training and calibration texts are disjoint, and fits are deterministic."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LIBRARY_IDS = [card.id for card in find_cards()]
 
 @pytest.fixture(scope="module")
 def library():
-    """Return the cards of the library by id."""
+    """Return the library's cards, keyed by id."""
     return {card.id: card for card in find_cards()}
 
 
@@ -55,7 +55,7 @@ def shipped(library):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_no_calibration_text_is_a_training_text(library, shipped, name):
-    """For no trait is a text on both sides, either as a row or as a turn of one."""
+    """No trait has a text in both training and calibration, either as a row or as part of one."""
     card = library[name]
     training, calibration = split_clean_text(card, shipped)
     trained = {text for row in training for text in row.texts} | {*card.positives, *card.negatives}
@@ -66,7 +66,7 @@ def test_no_calibration_text_is_a_training_text(library, shipped, name):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_only_clean_text_is_used(library, shipped, name):
-    """A trait's own positives and those of related traits aren't clean text for it."""
+    """A trait's own positives and its related traits' positives aren't clean text for it."""
     card = library[name]
     rows = [row for side in split_clean_text(card, shipped) for row in side]
     origins = {row.origin for row in rows if row.polarity == "positive"}
@@ -77,7 +77,7 @@ def test_only_clean_text_is_used(library, shipped, name):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_the_library_alone_calibrates_the_default_level(library, shipped, name):
-    """Half of the shipped text supports the default level and the card's own."""
+    """Half of the shipped text is enough for the default level and for the card's own level."""
     training, calibration = split_clean_text(library[name], shipped)
     assert len(calibration) >= max(
         count_texts_needed(Level()), count_texts_needed(library[name].card.level)
@@ -100,7 +100,7 @@ def test_the_users_background_is_used_entirely_for_calibration(library, shipped,
 
 
 def test_the_background_is_conversations_and_exemplars(library, shipped):
-    """The background has every exemplar once and every conversation as one row, with origins."""
+    """The background has each exemplar once and each conversation as one row, with its origin."""
     kinds = {
         kind: sum(row.polarity == kind for row in shipped.shipped)
         for kind in ("clean", "negative", "positive")
@@ -117,7 +117,7 @@ TEXTS = st.lists(st.sampled_from(POOL), unique=True, max_size=4)
 
 @st.composite
 def draw_rows(draw):
-    """Draw rows of one or two texts, with no text in two rows, like the library's."""
+    """Draw rows of one or two texts; as in the library, no text is in two rows."""
     left = list(POOL)
     rows = []
     for size in draw(st.lists(st.integers(1, 2), max_size=8)):
@@ -135,7 +135,7 @@ def draw_rows(draw):
 @settings(max_examples=200)
 @given(draw_rows(), TEXTS, TEXTS)
 def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
-    """No text is on both sides even if a user's exemplars are copies of shipped text."""
+    """Training and calibration share no text, even if a user's exemplars copy shipped text."""
     card = LoadedCard(
         TraitCard(id="one", related=("two",)), tuple(positives), tuple(negatives), None
     )
@@ -148,7 +148,7 @@ def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
 
 
 def test_half_is_held_out_by_digest():
-    """A row's half depends on its text alone, and the halves are about equal."""
+    """A row's half depends only on its text, and the halves are about equal in size."""
     rows = [
         CleanRow((f"Sentence number {number}.",), "background", "clean") for number in range(2000)
     ]
@@ -166,7 +166,7 @@ def test_a_text_that_utf8_cannot_encode_is_assigned_too():
 
 
 def test_a_refit_gives_equal_bytes(small_cards, small_clean, small_bank, encoder):
-    """The same cards, clean text and encoder give the same bytes, in any order of cards."""
+    """The same cards, clean text and encoder give the same bytes, whatever the cards' order."""
     again = fit_bank(small_cards[::-1], small_clean, encoder, encoder.config)
     assert serialise_bank(again) == serialise_bank(small_bank)
     assert again.digest == small_bank.digest
@@ -175,7 +175,7 @@ def test_a_refit_gives_equal_bytes(small_cards, small_clean, small_bank, encoder
 def test_fitted_traits_are_kept_and_only_the_rest_is_fitted(
     small_cards, small_clean, small_bank, encoder, monkeypatch
 ):
-    """Kept traits are used unchanged, and the bank equals one that is fitted at once."""
+    """Kept traits are used unchanged, and the bank equals one that is fitted all at once."""
     fitted = []
     fit_trait = fitting._fit_trait
     monkeypatch.setattr(
@@ -191,7 +191,7 @@ def test_fitted_traits_are_kept_and_only_the_rest_is_fitted(
 
 
 def test_a_trait_does_not_depend_on_the_others(small_cards, small_clean, small_bank, encoder):
-    """A trait that is fitted alone equals the same trait in a bank of several."""
+    """A trait fitted on its own equals the same trait in a bank of several."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     alone = fit_bank([rain], small_clean, encoder, encoder.config).traits["rain-talk"]
     among = small_bank.traits["rain-talk"]
@@ -207,7 +207,7 @@ def test_a_trait_does_not_depend_on_the_others(small_cards, small_clean, small_b
 def test_calibration_scores_are_those_of_held_out_rows(
     small_cards, small_clean, small_bank, encoder
 ):
-    """A bank's calibration scores equal the scorer's scores of the held-out rows."""
+    """A bank's calibration scores equal the scores that the scorer gives the held-out rows."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     rows = split_clean_text(rain, small_clean)[1]
     found = Scorer(small_bank, encoder, {}).score(len(rows), present_as_answers(rows))
@@ -219,7 +219,7 @@ def test_calibration_scores_are_those_of_held_out_rows(
 
 
 def test_a_trait_of_the_thinking_is_calibrated_too(small_cards, small_clean, small_bank):
-    """Clean text is answers, and a trait of the thinking is calibrated on it too."""
+    """Clean text consists of answers, but thinking traits are calibrated on it too."""
     (machine,) = (card for card in small_cards if card.id == "machine-talk")
     assert machine.card.scope.channels == ("thinking",)
     scores = small_bank.traits["machine-talk"].calibration["combined"]
@@ -230,7 +230,7 @@ def test_a_trait_of_the_thinking_is_calibrated_too(small_cards, small_clean, sma
 
 
 def test_the_bank_separates_the_trait_from_plain_text(small_bank, encoder, plain):
-    """On unseen sentences, both dense signals rank the trait's above plain ones."""
+    """On unseen sentences, both dense signals rank those with the trait above plain ones."""
     rainy = [
         "Hear the rain drum on the window before you read this.",
         "The storm outside is all that I can think about.",
@@ -244,7 +244,7 @@ def test_the_bank_separates_the_trait_from_plain_text(small_bank, encoder, plain
 def test_exemplars_and_negatives_are_in_the_order_of_the_index(
     small_cards, small_clean, small_bank
 ):
-    """A card's own negatives come first and clean text follows, because neighbours are rows."""
+    """A card's own negatives come before clean text; neighbours are found by this row order."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     trait = small_bank.traits["rain-talk"]
     training = [text for row in split_clean_text(rain, small_clean)[0] for text in row.texts]
@@ -259,7 +259,7 @@ def test_exemplars_and_negatives_are_in_the_order_of_the_index(
 
 
 def test_negatives_are_fitted_in_the_windows_of_scoring(encoder, plain):
-    """A long clean answer is one negative for each window, but a long positive is one exemplar."""
+    """Each window of a long clean answer is a negative, but a long positive is one exemplar."""
     long = " ".join(plain(80))
     card = LoadedCard(
         TraitCard(id="rain-talk"),
@@ -287,7 +287,7 @@ def test_negatives_are_fitted_in_the_windows_of_scoring(encoder, plain):
 
 
 def test_a_long_clean_row_counts_by_its_highest_window(small_cards, small_clean, encoder, plain):
-    """In calibration, as in `filter`, one window in the middle of a long row decides."""
+    """In calibration, as in `filter`, one window in the middle of a long row sets its score."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     quiet = " ".join(plain(120))
     rows = (
@@ -321,7 +321,7 @@ def test_traits_without_dense_signals_need_no_encoder(small_clean):
 
 
 def test_every_text_is_an_answer():
-    """Each text of a row is one segment of it, and blank texts are skipped."""
+    """Each text in a row becomes one segment, and blank texts are skipped."""
     batch = present_as_answers(
         [
             CleanRow(("one", " ", "two"), "a", "clean"),
@@ -336,7 +336,7 @@ def test_every_text_is_an_answer():
 
 
 def draw_units(count, seed):
-    """Return random unit vectors, float32."""
+    """Return random float32 unit vectors."""
     vectors = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -344,7 +344,7 @@ def draw_units(count, seed):
 @settings(max_examples=60)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 6), st.integers(0, 99))
 def test_leave_one_out_equals_a_search_without_the_exemplar(positives, negatives, neighbours, seed):
-    """Each exemplar is contrasted with all others as if it were a text of the corpus."""
+    """Each exemplar is contrasted with all the others as if it were a text from the corpus."""
     one, other = draw_units(positives, seed), draw_units(negatives, seed + 1)
     found = leave_one_out(one, other, neighbours)
     for own, rest, values, sign in ((one, other, found[0], 1), (other, one, found[1], -1)):
@@ -357,14 +357,14 @@ def test_leave_one_out_equals_a_search_without_the_exemplar(positives, negatives
 
 
 def draw_pairs(count=12):
-    """Return unlike positives, and a negative for each that is much more like it."""
+    """Return dissimilar positives, and for each one a negative that is very close to it."""
     positives = np.eye(count, 24, dtype=np.float32)
     negatives = positives + 0.5 * np.eye(24, dtype=np.float32)[-1]
     return positives, negatives / np.linalg.norm(negatives, axis=1, keepdims=True)
 
 
 def test_exemplars_that_would_find_the_opposite_are_not_used():
-    """Unlike positives with a paired negative each give no inverted signal; the head stays."""
+    """If each positive is closest to its own negative, exemplars are unused and the head stays."""
     positives, negatives = draw_pairs()
     margins = np.concatenate(leave_one_out(positives, negatives, 5))
     assert margins[:12].max() < margins[12:].min()
@@ -379,7 +379,7 @@ def test_exemplars_that_would_find_the_opposite_are_not_used():
 
 
 def test_a_card_of_exemplars_that_find_nothing_is_refused(tmp_path):
-    """Without another signal the trait would find nothing at all, so it isn't fitted."""
+    """With no other signal, the trait would find nothing at all, so it isn't fitted."""
     positives, negatives = draw_pairs()
     texts = [f"text {number}" for number in range(24)]
     card = LoadedCard(
@@ -405,7 +405,7 @@ def test_a_used_slope_is_positive(positives, negatives, neighbours, seed):
 
 
 def test_the_scale_makes_logits_of_margins():
-    """For separate clouds, the logits of positives are above zero and those of negatives below."""
+    """For well-separated clouds, positives have logits above zero and negatives below zero."""
     positives, negatives = draw_units(20, 0), draw_units(60, 1)
     positives[:, 0] += 2
     positives /= np.linalg.norm(positives, axis=1, keepdims=True)
@@ -428,7 +428,7 @@ def test_the_scale_makes_logits_of_margins():
 
 
 def test_a_key_changes_with_what_a_trait_depends_on(small_cards, small_clean):
-    """The key covers card, texts, clean text, and the encoder if a dense signal needs it."""
+    """The key covers the card, its texts, clean text, and the encoder if the trait needs one."""
     rain, loops = small_cards[2], small_cards[0]
     key = compute_fit_key(rain, small_clean, {"model": "m"})
     assert key == compute_fit_key(replace(rain, folder=None), small_clean, {"model": "m"})
@@ -459,7 +459,7 @@ def test_a_card_can_be_limited_to_some_signals(small_cards):
 
 
 def test_a_bank_can_be_limited_to_some_signals(small_bank):
-    """Traits without the signals are left out, and combined scores and digest change."""
+    """Traits left with no signal are dropped, and the combined scores and the digest change."""
     only = limit_bank(small_bank, ["head", "lexicon"])
     assert list(only.traits) == ["machine-talk", "rain-talk"]
     rain, whole = only.traits["rain-talk"], small_bank.traits["rain-talk"]
@@ -472,7 +472,7 @@ def test_a_bank_can_be_limited_to_some_signals(small_bank):
 
 
 def test_an_opening_cuts_the_texts_to_fit_on():
-    """A trait with an opening is fitted on distinct openings, none on both sides."""
+    """A trait with an opening is fitted on distinct openings, none both positive and negative."""
     card = LoadedCard(
         TraitCard.model_validate({"id": "x", "scope": {"opening": 20}}),
         (

@@ -45,13 +45,13 @@ def library():
 
 
 def test_the_whole_library_is_found(library):
-    """Every folder with a card is loaded, and the order is that of the ids."""
+    """Every folder with a card is loaded, in the order of their ids."""
     assert [card.id for card in library] == SHIPPED
     assert len(library) >= 11
 
 
 def test_the_library_is_read_once_and_other_folders_every_time(library, card_folder):
-    """A shipped card is the same object each time, and a changed folder is read again."""
+    """A shipped card is the same object each time, but a changed folder is read again."""
     assert all(one is other for one, other in zip(find_cards(), library, strict=True))
     folder = card_folder("a", positives=DOZEN)
     (before,) = find_cards([str(folder)])
@@ -62,7 +62,7 @@ def test_the_library_is_read_once_and_other_folders_every_time(library, card_fol
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_card_is_complete(name):
-    """A card has a title, a long description, sources, and thirty texts of each kind."""
+    """A shipped card has a title, a long description, sources, and thirty texts of each kind."""
     (card,) = find_cards([name])
     assert card.id == card.folder.name == name
     assert card.card.title
@@ -75,7 +75,7 @@ def test_a_shipped_card_is_complete(name):
 
 
 def test_related_traits_name_each_other(library):
-    """Relations are mutual, except that a disclaimer here answers and so isn't a refusal."""
+    """Relations are mutual, except that an AI disclaimer, which still answers, is no refusal."""
     related = {card.id: set(card.card.related) for card in library}
     one_way = {
         (one, other)
@@ -87,12 +87,12 @@ def test_related_traits_name_each_other(library):
 
 
 def normalise(text):
-    """Return a text's letters in one case, to compare texts without spacing and punctuation."""
+    """Return a text in one case, without punctuation or extra spacing, for comparison."""
     return re.sub(r"\W+", " ", unicodedata.normalize("NFKC", text)).casefold().strip() or text
 
 
 def test_no_text_appears_in_two_files(library):
-    """No exemplar is in another file or in the background, even in another case or spacing."""
+    """No text is in the exemplars or background twice, even with different case or spacing."""
     texts = [
         (normalise(text), f"{card.id}/{kind}")
         for card in library
@@ -105,7 +105,7 @@ def test_no_text_appears_in_two_files(library):
 
 
 def test_the_background_is_conversations_with_answers():
-    """There are enough conversations for a calibration, each with a non-empty answer."""
+    """The background has enough conversations for calibration, and no answer is empty."""
     conversations = read_background()
     assert len(conversations) >= 300
     assert all(turns for turns in conversations)
@@ -113,13 +113,13 @@ def test_the_background_is_conversations_with_answers():
 
 
 def read_full_length():
-    """Return the rows of the background whose answers are as long as real ones."""
+    """Return the background rows whose answers are as long as real ones."""
     lines = (LIBRARY / "background-full-length.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 def test_the_full_length_background_is_as_long_as_real_answers():
-    """There are ninety conversations with different questions and answers of 250 to 900 words."""
+    """There are ninety conversations with distinct questions and answers of 250 to 900 words."""
     rows = read_full_length()
     assert len(rows) >= 90
     for row in rows:
@@ -141,7 +141,7 @@ def test_the_full_length_background_is_as_long_as_real_answers():
     [card.id for card in find_cards() if card.card.signals.lexicon or card.card.signals.repetition],
 )
 def test_the_full_length_background_shows_no_trait(library, name):
-    """No lexicon hits and no loop is long; a little vendor phrasing is clean."""
+    """No lexicon hits, except that a little vendor phrasing is allowed, and no loop is long."""
     card = next(card for card in library if card.id == name).card
     answers = [row["messages"][-1]["content"][: card.scope.opening] for row in read_full_length()]
     if card.signals.lexicon:
@@ -159,7 +159,7 @@ def test_the_full_length_background_shows_no_trait(library, name):
 
 
 def test_a_folder_with_a_dozen_positives_is_a_trait(card_folder):
-    """An id and twelve positives are a working trait."""
+    """An id and twelve positives make a working trait."""
     folder = card_folder(positives=DOZEN)
     (card,) = find_cards([str(folder)])
     assert (card.id, card.positives, card.negatives) == ("rain-talk", tuple(DOZEN), ())
@@ -168,7 +168,7 @@ def test_a_folder_with_a_dozen_positives_is_a_trait(card_folder):
 
 
 def test_a_folder_of_folders_and_names_of_the_library_are_found(card_folder):
-    """Names can mix paths and ids, and a trait that is named twice comes once."""
+    """Names can be a mix of paths and ids, and a trait that is named twice is loaded once."""
     first, second = (
         card_folder("rain-talk", positives=DOZEN),
         card_folder("sun-talk", positives=DOZEN),
@@ -180,7 +180,7 @@ def test_a_folder_of_folders_and_names_of_the_library_are_found(card_folder):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
-    """The message lists the library's traits; empty folders and paths into it are no traits."""
+    """The message lists the library's traits; empty folders and paths into it aren't traits."""
     for name in ("no-such-trait", str(tmp_path), "../quirks/ai-disclaimer", ""):
         with pytest.raises(
             CardError, match=r"is neither a trait folder(.|\n)*ai-disclaimer, coercion"
@@ -198,14 +198,14 @@ def test_two_cards_of_one_id_are_refused(card_folder):
 
 
 def refused(folder):
-    """Return the error of a folder that can't be loaded."""
+    """Return the error message for a folder that can't be loaded."""
     with pytest.raises(CardError) as caught:
         load_card(folder)
     return str(caught.value)
 
 
 def test_a_mistake_is_named_with_file_and_field(card_folder):
-    """The message names the file, every wrong field, and the known fields."""
+    """The message names the file, every wrong field and the known fields."""
     folder = card_folder(
         card="titel: x\nlevel: {confidence: 2}\nsignals: {lexicon: {patterns: ['(a)\\1']}}\n",
         positives=DOZEN,
@@ -250,7 +250,7 @@ def test_a_mistake_is_named_with_file_and_field(card_folder):
     ],
 )
 def test_yaml_that_is_not_plain_is_refused(card_folder, card, says):
-    """Aliases, duplicate keys, tags and syntax errors are refused with file and line or key."""
+    """Aliases, duplicate keys, tags and bad syntax are refused with the file and line or key."""
     folder = card_folder(card=card, positives=DOZEN)
     message = refused(folder)
     assert message.startswith(f"{folder / 'card.yaml'}: is not plain YAML: ")
@@ -258,7 +258,7 @@ def test_yaml_that_is_not_plain_is_refused(card_folder, card, says):
 
 
 def test_a_card_that_is_no_mapping_or_missing_is_refused(card_folder):
-    """A list and an empty, badly encoded, huge or missing file each have their own message."""
+    """A list and an empty, badly encoded, huge or missing file each get their own message."""
     folder = card_folder(positives=DOZEN)
     card = folder / "card.yaml"
     for data, says in (
@@ -275,7 +275,7 @@ def test_a_card_that_is_no_mapping_or_missing_is_refused(card_folder):
 
 
 def test_yaml_is_read_into_any_model(tmp_path):
-    """The function reads any model, and an empty file gives its defaults."""
+    """`read_yaml` reads a file into any model, and an empty file gives the model's defaults."""
 
     class Model(BaseModel):
         number: int = 3
@@ -310,7 +310,7 @@ def test_yaml_is_read_into_any_model(tmp_path):
     ids=lambda line: line[:16],
 )
 def test_a_bad_line_of_exemplars_is_named(card_folder, line):
-    """The message has the file and the line, blank lines included, as in an editor."""
+    """The message names the file and the line, counting blank lines as an editor does."""
     folder = card_folder(positives=DOZEN)
     path = folder / "positives.jsonl"
     path.write_text(json.dumps({"text": "a"}) + "\n\n" + line + "\n")
@@ -318,7 +318,7 @@ def test_a_bad_line_of_exemplars_is_named(card_folder, line):
 
 
 def test_exemplars_that_are_not_utf8_are_refused(card_folder):
-    """A line in another encoding is named with its file."""
+    """A line that isn't UTF-8 is named, along with its file."""
     folder = card_folder(positives=DOZEN)
     path = folder / "negatives.jsonl"
     path.write_bytes(b'{"text": "fine"}\n{"text": "caf\xe9"}\n')
@@ -326,7 +326,7 @@ def test_exemplars_that_are_not_utf8_are_refused(card_folder):
 
 
 def test_a_byte_order_mark_is_no_mistake(card_folder):
-    """Editors on Windows write one at the beginning of every file."""
+    """A byte order mark is accepted, because Windows editors write one at the start of files."""
     folder = card_folder(positives=DOZEN, negatives=["Fine."])
     expected = load_card(folder)
     for path in folder.iterdir():
@@ -336,7 +336,7 @@ def test_a_byte_order_mark_is_no_mistake(card_folder):
 
 @pytest.mark.parametrize("name", ["card.yaml", "positives.jsonl", "negatives.jsonl"])
 def test_a_file_of_a_card_that_cannot_be_read_is_named(card_folder, name):
-    """A broken link, a folder, a pipe and a disk that fails at the first byte are each named."""
+    """The errors for a broken link, a folder, a pipe and a failing disk name the path."""
     folder = card_folder(positives=DOZEN, negatives=["Fine."])
     path = folder / name
     path.unlink()
@@ -354,14 +354,14 @@ def test_a_file_of_a_card_that_cannot_be_read_is_named(card_folder, name):
 
 
 def test_huge_numbers_are_refused_in_words(card_folder):
-    """A number that Python doesn't write out is a mistake like another one."""
+    """A number too long for Python to print is reported like any other mistake."""
     folder = card_folder(card=f"title: 0x{'f' * 5000}\n", positives=DOZEN)
     assert "should be text but is a number of thousands of digits (int)" in refused(folder)
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\u00a0"])
 def test_only_a_newline_ends_a_line(tmp_path, mark):
-    """Other line ends of Unicode may be part of a JSON string."""
+    """Other Unicode line separators may be part of a JSON string."""
     path = tmp_path / "texts.jsonl"
     text = f"one{mark}two"
     path.write_text(
@@ -376,7 +376,7 @@ def test_only_a_newline_ends_a_line(tmp_path, mark):
 
 
 def test_texts_that_appear_twice_are_refused(card_folder):
-    """A text may not occur twice in one file, or as both a positive and a negative."""
+    """A text may not occur twice in a file, or as both a positive and a negative."""
     folder = card_folder(positives=[*DOZEN, DOZEN[3]])
     assert "positives.jsonl: the text 'It rains for the 3th day" in refused(folder)
     other = card_folder("sun-talk", positives=DOZEN, negatives=[DOZEN[5], "Fine."])
@@ -384,7 +384,7 @@ def test_texts_that_appear_twice_are_refused(card_folder):
 
 
 def test_too_few_positives_are_refused_for_fitted_signals_only(card_folder):
-    """Exemplars and heads are fitted from positives, and a lexicon needs none."""
+    """Exemplars and heads need positives to be fitted from; a lexicon needs none."""
     folder = card_folder(positives=DOZEN[: FEWEST_POSITIVES - 1])
     assert refused(folder).startswith(
         f"{folder / 'positives.jsonl'}: signal exemplars needs at least {FEWEST_POSITIVES} "
@@ -399,7 +399,7 @@ def test_too_few_positives_are_refused_for_fitted_signals_only(card_folder):
 
 
 def test_the_digest_covers_card_and_texts(card_folder):
-    """Any change to a card, its texts or their order changes the digest; the folder doesn't."""
+    """Changing a card, its texts or their order changes the digest; moving the folder doesn't."""
     first = load_card(card_folder("a", positives=DOZEN, negatives=["Fine."]))
     elsewhere = replace(first, folder=first.folder / "elsewhere")
     assert elsewhere.digest == first.digest
@@ -414,7 +414,7 @@ def test_the_digest_covers_card_and_texts(card_folder):
 
 
 def test_yaml_of_very_many_keys_is_refused_in_time(card_folder):
-    """A file of very many keys is checked in one pass, in little more time than YAML takes."""
+    """A file with very many keys is checked in one pass, in little more time than YAML takes."""
     card = "".join(f"k{number}: 1\n" for number in range(12_000))
     began = time.process_time()
     yaml.safe_load(card)
@@ -433,7 +433,7 @@ def test_yaml_of_very_many_keys_is_refused_in_time(card_folder):
     ],
 )
 def test_a_card_cannot_turn_remote_code_on(card_folder, card):
-    """No field of a card turns remote code on, at any depth."""
+    """No card field, at any depth, turns on remote code."""
     assert "trust_remote_code: is not known" in refused(
         card_folder(card=card + "\n", positives=DOZEN)
     )

@@ -1,4 +1,4 @@
-"""Scoring: each row's maximum and its span, scopes, combination, and independence of rows."""
+"""Scoring: each row's maximum and its span, scopes, combined scores, and row independence."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LONG = "The clerk sold the old maps and painted a red door. " * 30
 
 @dataclass
 class SegmentColumns:
-    """Segments as parallel columns, which the scorer reads."""
+    """Segments as parallel columns, as the scorer reads them."""
 
     rows: np.ndarray
     roles: list
@@ -117,7 +117,7 @@ def test_columns_are_in_order(scores):
 
 
 def test_scores_are_between_zero_and_one_or_missing(scores):
-    """A row with nothing in scope has NaN, because zero would mean that it was scored."""
+    """A row with nothing in scope scores NaN, because zero would mean that it was scored."""
     for name, values in scores.build_columns().items():
         present = values[~np.isnan(values)]
         assert ((present >= 0) & (present <= 1)).all(), name
@@ -137,14 +137,14 @@ def test_scores_are_between_zero_and_one_or_missing(scores):
 
 
 def test_only_segments_in_scope_count(scores):
-    """Rain in the user's turn and machines in an answer don't score, because of their scopes."""
+    """Rain in a user turn and machines in an answer don't score, because they are out of scope."""
     assert scores.signals["rain-talk"]["lexicon"].scores[0] == 0
     assert scores.signals["loops"]["repetition"].scores[3] == 1
     assert scores.signals["machine-talk"]["head"].best_spans.segment.tolist() == [-1, 2, -1, -1, -1]
 
 
 def test_spans_locate_the_evidence(scores):
-    """A span is a lexicon's hit, a loop, or the window of a dense signal."""
+    """A span is a lexicon hit, a loop, or the window that a dense signal scored."""
     lexicon = scores.signals["rain-talk"]["lexicon"].best_spans
     assert lexicon.segment[1] == 3
     assert TEXTS.texts[3][lexicon.start[1] : lexicon.end[1]] == "It is raining"
@@ -164,14 +164,14 @@ def test_spans_locate_the_evidence(scores):
 
 
 def test_a_trait_scores_higher_where_it_shows(scores):
-    """One sentence of rain deep inside a long answer makes the row score higher than others."""
+    """One sentence of rain deep inside a long answer makes its row score higher than the others."""
     rain = scores.combined["rain-talk"]
     assert rain[1] > 0.5 > rain[0]
     assert scores.combined["loops"].tolist()[:4:3] == [0.0, 1.0]
 
 
 def test_signals_equal_what_their_parts_compute(scores, scorer, small_bank):
-    """A row's score is the maximum of its windows' scores by head, neighbours, lexicon and loop."""
+    """For each signal, a row's score is the highest that the signal's parts give its windows."""
     trait = small_bank.traits["rain-talk"]
     card = trait.card.signals
     windows = scorer.encoder.cut_windows(TEXTS.texts[3:4])
@@ -211,7 +211,7 @@ def test_windows_lead_to_the_vectors_of_the_evidence(scores, small_bank):
 
 
 def test_other_rows_do_not_change_a_score(scorer, scores):
-    """A row scores the same to the last stored decimal alone and among others."""
+    """A row scores the same, to the last stored decimal, on its own and among others."""
     for row in range(5):
         inside = [index for index, other in enumerate(TEXTS.rows) if other == row]
         alone = scorer.score(
@@ -231,7 +231,7 @@ def test_other_rows_do_not_change_a_score(scorer, scores):
 
 
 def test_no_rows_and_rows_without_segments_have_columns(scorer):
-    """Without rows columns are empty, and without segments they are NaN."""
+    """Without rows, columns are empty; without segments, they are NaN."""
     assert all(
         values.shape == (0,) for values in scorer.score(0, make_segments()).build_columns().values()
     )
@@ -242,7 +242,7 @@ def test_no_rows_and_rows_without_segments_have_columns(scorer):
 
 
 def test_counts_are_those_of_all_models(scorer):
-    """The counts of encoder and classifiers are added up."""
+    """The encoder's and classifiers' counts are added up."""
     before = scorer.sum_counts()
     scorer.score(5, TEXTS)
     after = scorer.sum_counts()
@@ -264,7 +264,7 @@ PROBABILITIES = st.floats(0, 1, width=32)
     )
 )
 def test_the_combination_is_the_stated_one(signals):
-    """Dense logits are averaged, and the other signals join as independent evidence."""
+    """Dense logits are averaged, and the other signals are added as independent evidence."""
     dense = [
         np.clip(signals[name], 1e-6, 1 - 1e-6) for name in ("exemplars", "head") if name in signals
     ]
@@ -292,7 +292,7 @@ def test_more_evidence_never_lowers_the_combination(name, low, high, other):
 
 
 def test_a_missing_score_stays_missing_when_combined():
-    """NaN stays NaN, without a warning."""
+    """NaN stays NaN, and there is no warning."""
     nothing = np.array([np.nan, 0.5], np.float32)
     found = combine({"exemplars": nothing, "head": nothing, "lexicon": nothing})
     assert np.isnan(found[0])
@@ -300,7 +300,7 @@ def test_a_missing_score_stays_missing_when_combined():
 
 
 def test_the_logistic_function_does_not_overflow():
-    """Extreme logits equal scipy's results, NaN stays NaN, and nothing warns."""
+    """Extreme logits give the same results as scipy, NaN stays NaN, and there is no warning."""
     values = np.array([-1e6, -800.0, -3.0, 0.0, 3.0, 800.0, 1e6])
     assert apply_logistic(values) == pytest.approx(expit(values), abs=1e-15)
     assert np.isnan(apply_logistic(np.array([np.nan]))).all()
@@ -312,8 +312,8 @@ WINDOWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 8)), max_size=25)
 @settings(max_examples=150)
 @given(WINDOWS, st.booleans())
 def test_reduction_takes_the_first_of_the_largest(windows, dense):
-    """A row has its largest score and the span of the first window with it, or NaN and -1."""
-    windows = sorted(windows, key=lambda item: item[0])  # segments come in the order of rows
+    """A row gets its largest score and the span of the first window with it, or NaN and -1."""
+    windows = sorted(windows, key=lambda item: item[0])  # segments are in row order
     rows = [row for row, _ in windows]
     values = np.array([score / 8 for _, score in windows], np.float32)
     texts = make_segments(*((row, "assistant", "answer", "") for row in rows))
@@ -335,7 +335,7 @@ def test_reduction_takes_the_first_of_the_largest(windows, dense):
 
 
 def test_scores_are_rounded_before_they_are_compared():
-    """Windows tie if only bits that depend on the batch differ, and the first one counts."""
+    """Windows whose scores differ only in batch-dependent bits tie, and the first one counts."""
     texts = make_segments((0, "assistant", "answer", ""), (0, "assistant", "answer", ""))
     spans = np.array([[0, 1], [1, 2]], np.int32)
     found = reduce_to_rows(1, texts, [0, 1], np.array([0.5, 0.5 + 1e-6], np.float32), spans)
@@ -364,7 +364,7 @@ def test_scope_is_role_and_channel():
 
 
 def test_scores_are_given_by_trait_and_signal(scores):
-    """A trait's combined score is one of its scores."""
+    """Scores can be looked up by trait and signal, and `combined` is one of the signals."""
     for trait, signals in scores.signals.items():
         assert scores.get_scores(trait, "combined") is scores.combined[trait]
         for name, item in signals.items():
@@ -383,7 +383,7 @@ def test_only_dense_signals_need_the_encoder(small_bank):
 
 
 def test_a_scorer_refuses_another_encoder(small_bank, encoder):
-    """An encoder with other windows than the bank's is an error."""
+    """An encoder whose windows differ from the bank's is an error."""
     assert load_scorer(small_bank, encoder.config, encoder).encoder is encoder
     other = replace(encoder, config=replace(encoder.config, window_tokens=64))
     with pytest.raises(ModelError, match="bank was fitted with window_tokens"):
@@ -391,7 +391,7 @@ def test_a_scorer_refuses_another_encoder(small_bank, encoder):
 
 
 def test_sequence_classifiers_are_scored_beside_the_rest(tiny_checkpoint):
-    """A card with a checkpoint scores by its label's probability, within the scope."""
+    """A card with a checkpoint scores text in scope by the probability of the card's label."""
     folder = tiny_checkpoint(
         "BertForSequenceClassification",
         id2label={0: "dry", 1: "wet"},
@@ -420,7 +420,7 @@ def test_sequence_classifiers_are_scored_beside_the_rest(tiny_checkpoint):
 
 
 def test_a_scorer_refuses_a_classifier_with_other_files(tiny_checkpoint):
-    """A trait was calibrated with a checkpoint; a changed file of it is named."""
+    """If a file of a trait's checkpoint has changed since calibration, the error names the file."""
     folder = tiny_checkpoint(
         "BertForSequenceClassification",
         id2label={0: "wet", 1: "dry"},
@@ -461,7 +461,7 @@ def set_opening(bank, opening):
 
 
 def test_text_after_the_opening_changes_no_score(small_bank, encoder):
-    """With an opening, every signal reads the first characters alone."""
+    """With an opening, every signal reads only the first characters."""
     scorer = Scorer(set_opening(small_bank, 60), encoder, {})
     head = "The baker sold two recipes, painted a door, and swept the hall all day."
     short = scorer.score(1, make_segments((0, "assistant", "answer", head[:60])))
@@ -481,7 +481,7 @@ def test_text_after_the_opening_changes_no_score(small_bank, encoder):
 
 
 def test_traits_with_and_without_an_opening_share_a_run(small_bank, encoder):
-    """Traits score as they would alone, and rows have the vector of their whole text."""
+    """Each trait scores as it would alone, and a row's vector covers its whole text."""
     names = list(small_bank.traits)
     mixed = Bank(
         {**small_bank.traits, names[0]: set_opening(small_bank, 60).traits[names[0]]},
@@ -510,12 +510,12 @@ def test_a_score_that_is_not_finite_is_refused():
 
 def test_rows_without_a_score_are_counted(scores, small_bank):
     """A row counts as unscored if it has nothing in the scope of any trait."""
-    assert scores.count_unscored() == 2  # no text at all, and none of the assistant's
+    assert scores.count_unscored() == 2  # one row has no text at all, and one has no assistant text
     assert Scores(3, {"a": np.array([np.nan, 0.5, 0], np.float32)}).count_unscored() == 1
 
 
 def test_the_vector_of_a_row_is_the_mean_of_its_windows(scores, scorer):
-    """Vectors of rows have unit length, and rows without windows have zeros."""
+    """A row's vector has unit length, or is all zeros if the row has no windows."""
     vectors = scores.average_vectors().astype(np.float64)
     lengths = np.linalg.norm(vectors, axis=1)
     assert lengths == pytest.approx([1, 1, 0, 1, 0], abs=1e-2)
@@ -524,7 +524,7 @@ def test_the_vector_of_a_row_is_the_mean_of_its_windows(scores, scorer):
 
 
 def test_without_an_encoder_there_are_no_windows_and_no_vectors(small_bank):
-    """Both are caller errors that give the reason."""
+    """Asking for windows or vectors without an encoder is a caller error that gives the reason."""
     loops = Scorer(Bank({"loops": small_bank.traits["loops"]}, None, {}), None, {})
     with pytest.raises(ValueError, match="no windows: the scorer has no encoder"):
         loops.cut_windows(TEXTS)

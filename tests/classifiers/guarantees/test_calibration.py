@@ -1,4 +1,4 @@
-"""Thresholds: known values, scipy and scikit-learn as references, simulations of the guarantee."""
+"""Thresholds, checked against known values, scipy, scikit-learn and simulations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SCORES = st.lists(
 
 
 def make_level(rate=0.01, confidence=0.95):
-    """Return a level, by default 1 % at 95 %."""
+    """Return a level, by default a rate of 1 % with 95 % confidence."""
     return Level(max_false_positive_rate=rate, confidence=confidence)
 
 
@@ -44,7 +44,7 @@ def make_level(rate=0.01, confidence=0.95):
     [(0.01, 0.95, 299), (0.05, 0.95, 59), (0.001, 0.95, 2995), (0.01, 0.99, 459), (0.1, 0.9, 22)],
 )
 def test_known_numbers_of_texts(rate, confidence, needed):
-    """A level of 1 % at 95 % needs 299 clean texts, as tables of Wilks' formula have it."""
+    """A level of 1 % at 95 % needs 299 clean texts, as in published tables of Wilks' formula."""
     assert count_texts_needed(make_level(rate, confidence)) == needed
     assert count_allowed(needed, make_level(rate, confidence)) == 0
     assert count_allowed(needed - 1, make_level(rate, confidence)) == -1
@@ -55,7 +55,7 @@ def test_known_numbers_of_texts(rate, confidence, needed):
     [(1e-17, 0.95, 3e17), (5e-324, 0.95, 1e308), (0.5, 1e-20, 1), (1e-9, 0.95, 2_995_732_273)],
 )
 def test_tiny_rates_need_many_texts(rate, confidence, needed):
-    """The number of texts is finite for rates and confidences that 1 - x rounds away."""
+    """The number of texts is finite even for a rate or confidence x so small that 1 - x is 1."""
     assert count_texts_needed(make_level(rate, confidence)) == pytest.approx(needed, rel=0.9)
     origin = calibrate(np.zeros(10, np.float32), make_level(rate)).origin
     assert origin == ("missing" if needed > 10 else "calibrated")
@@ -72,7 +72,7 @@ def test_a_rate_allows_the_texts_that_it_says():
     ("total", "count"), [(298, -1), (299, 0), (472, 0), (473, 1), (628, 2), (773, 3)]
 )
 def test_known_numbers_of_exceedances(total, count):
-    """At 1 % and 95 %, one more text may exceed from 473, 628 and 773 texts on."""
+    """At 1 % and 95 %, one more text may exceed the threshold at 473, 628 and 773 texts."""
     assert count_allowed(total, make_level()) == count
 
 
@@ -80,8 +80,8 @@ def test_known_numbers_of_exceedances(total, count):
 @example(make_level(0.49999999999999994, 0.5))
 @example(make_level(0.25, 0.578125))
 def test_the_number_of_texts_is_the_smallest_that_will_do(wanted):
-    """With that many texts the bound is within the level, and with one fewer it isn't."""
-    # the tolerance is for levels at which the bound and the rate are equal
+    """With the number of texts needed, the bound is within the level; with one fewer, it isn't."""
+    # the tolerance allows for levels at which the bound equals the rate
     needed, rate = count_texts_needed(wanted), wanted.max_false_positive_rate
     assert compute_upper_bound(0, needed, wanted.confidence) <= rate * (1 + 1e-9)
     assert compute_upper_bound(0, needed - 1, wanted.confidence) >= rate * (1 - 1e-9)
@@ -89,7 +89,7 @@ def test_the_number_of_texts_is_the_smallest_that_will_do(wanted):
 
 @given(st.integers(0, 40), st.integers(1, 40), st.floats(0.5, 0.99))
 def test_the_bound_is_that_of_clopper_and_pearson(exceeding, more, confidence):
-    """The bound equals that of scipy's exact binomial test."""
+    """The bound equals the one from scipy's exact binomial test."""
     total = exceeding + more
     expected = (
         binomtest(exceeding, total, alternative="less").proportion_ci(confidence, "exact").high
@@ -99,7 +99,7 @@ def test_the_bound_is_that_of_clopper_and_pearson(exceeding, more, confidence):
 
 
 def test_the_threshold_is_one_step_above_the_highest_allowed_score():
-    """Of 299 texts none may exceed, so the threshold is one step above the highest score."""
+    """With 299 texts, none may exceed, so the threshold is a step above the highest score."""
     scores = np.arange(299) / 1000
     assert calibrate(scores, make_level()) == Threshold(
         0.2981, "calibrated", 299, 0, compute_upper_bound(0, 299, 0.95), 299
@@ -107,7 +107,7 @@ def test_the_threshold_is_one_step_above_the_highest_allowed_score():
 
 
 def test_more_texts_lower_the_threshold():
-    """Of 473 texts one may exceed, so the threshold is one step above the second highest score."""
+    """With 473 texts, one may exceed, so the threshold is a step above the second highest score."""
     scores = np.arange(473) / 1000
     found = calibrate(scores, make_level())
     assert (found.value, found.exceeding, found.clean) == (0.4711, 1, 473)
@@ -115,7 +115,7 @@ def test_more_texts_lower_the_threshold():
 
 
 def test_too_few_texts_give_no_threshold():
-    """Without enough clean text the threshold is missing and the needed number is reported."""
+    """Without enough clean texts, there is no threshold and the number needed is reported."""
     assert calibrate(np.zeros(298), make_level()) == Threshold(
         None, "missing", clean=298, needed=299
     )
@@ -124,7 +124,7 @@ def test_too_few_texts_give_no_threshold():
 
 
 def test_texts_without_a_score_do_not_count():
-    """A row with nothing in scope is no evidence of a low false positive rate."""
+    """A row with nothing in scope doesn't count as evidence of a low false positive rate."""
     scores = np.concatenate([np.full(100, np.nan), np.arange(299) / 1000])
     assert calibrate(scores, make_level()) == calibrate(scores[100:], make_level())
 
@@ -137,7 +137,7 @@ def test_a_threshold_above_one_never_fires():
 
 
 def test_float32_scores_fire_as_they_were_calibrated():
-    """On every step of the scale, stored float32 scores fire like the calibration's float64."""
+    """Across the scale, stored float32 scores fire just as the calibration's float64 scores do."""
     for tick in range(0, 10_000, 7):
         stored = np.full(299, np.float32(tick / 10_000))
         found = calibrate(stored, make_level())
@@ -148,7 +148,7 @@ def test_float32_scores_fire_as_they_were_calibrated():
 
 @given(SCORES, LEVELS)
 def test_no_more_exceed_than_are_allowed(scores, wanted):
-    """At most the allowed number of calibration texts reach the threshold, with ties or not."""
+    """At most the allowed number of calibration texts reach the threshold, even if scores tie."""
     values = np.array(scores)
     found = calibrate(values, wanted)
     if found.value is None:
@@ -180,7 +180,7 @@ def test_a_laxer_level_never_raises_the_threshold(scores, rate, more, confidence
 def measure_kept_share(draw, true_rate, total, wanted, draws):
     """Return the share of simulated calibrations whose threshold keeps to the level."""
     with pytest.MonkeyPatch.context() as patch:
-        # every draw asks for the same few bounds, and each takes scipy much longer than the rest
+        # every draw needs the same few bounds, which take scipy much longer than everything else
         patch.setattr(calibration, "compute_upper_bound", cache(compute_upper_bound))
         kept = [
             true_rate(calibrate(draw(total), wanted).value) <= wanted.max_false_positive_rate
@@ -193,7 +193,7 @@ def measure_kept_share(draw, true_rate, total, wanted, draws):
     ("total", "rate", "confidence"), [(299, 0.01, 0.95), (130, 0.05, 0.9), (60, 0.05, 0.95)]
 )
 def test_the_level_holds_with_the_stated_confidence(total, rate, confidence):
-    """Over many draws of calibration texts, the level holds about as often as stated."""
+    """Over many draws of calibration texts, the level holds at least about as often as stated."""
     generator = np.random.default_rng(7)
     draws = 3000
     share = measure_kept_share(
@@ -209,12 +209,12 @@ def test_the_level_holds_with_the_stated_confidence(total, rate, confidence):
     exact = beta.cdf(rate, count + 1, total - count)
     assert exact >= confidence
     assert share >= confidence - noise
-    # rounding up by a step adds a little
+    # rounding up to the next step adds a little
     assert share == pytest.approx(exact, abs=noise + 0.01)
 
 
 def test_the_level_holds_for_scores_full_of_ties():
-    """Scores with few values, like a lexicon's, put the threshold above a tie; the level holds."""
+    """The level holds even if scores have few distinct values, as a lexicon's do, and often tie."""
     generator = np.random.default_rng(11)
     values, chances = np.array([0.0, 0.3935, 0.6321, 0.8647]), np.array([0.97, 0.02, 0.006, 0.004])
     share = measure_kept_share(
@@ -233,7 +233,7 @@ def test_the_level_holds_for_scores_full_of_ties():
     st.lists(st.integers(0, 6), min_size=1, max_size=30),
 )
 def test_auroc_equals_scikit_learns(positives, negatives):
-    """Ties count as half, as in scikit-learn."""
+    """Ties count as one half, as they do in scikit-learn."""
     expected = roc_auc_score([1] * len(positives) + [0] * len(negatives), positives + negatives)
     assert compute_auroc(np.array(positives, float), np.array(negatives, float)) == pytest.approx(
         expected, abs=1e-12

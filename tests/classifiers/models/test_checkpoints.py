@@ -1,4 +1,4 @@
-"""Checkpoints: where they may come from, which are refused, and that their code never runs."""
+"""Checkpoints: where they may come from, which are refused, and why none of their code runs."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ COMMIT, WEIGHTS = PINNED[DEFAULT_ENCODER]
 
 
 def make_files(folder):
-    """Return the files of a local folder, with a made-up name and digests."""
+    """Return a local folder's model files, with a made-up name and digests."""
     return ModelFiles("tiny", "r", "w", folder)
 
 
 def test_a_device_is_never_guessed(monkeypatch):
-    """`auto` takes a GPU if there is one; `cuda` without a GPU is an error, not a slow run."""
+    """`auto` uses a GPU if there is one; `cuda` without a GPU is an error, not a slow run."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("cpu") == choose_device("auto") == CPU
     with pytest.raises(ModelError, match="--device is cuda, but torch finds no GPU"):
@@ -50,7 +50,7 @@ def test_a_device_is_never_guessed(monkeypatch):
 
 
 def test_precision_follows_the_device_unless_named(monkeypatch):
-    """`auto` is bf16 on a GPU that supports it and fp32 elsewhere."""
+    """`auto` means bf16 on a GPU that supports it, and fp32 everywhere else."""
     cuda = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert choose_dtype("auto", cuda) == choose_dtype("bf16", CPU) == torch.bfloat16
@@ -60,7 +60,7 @@ def test_precision_follows_the_device_unless_named(monkeypatch):
 
 
 def test_the_default_encoder_is_found_with_its_pinned_weights():
-    """Its full and its short name find the packaged model, with pinned commit and weights."""
+    """The full and short names both find the packaged model, at its pinned commit and weights."""
     files = find_model(DEFAULT_ENCODER)
     assert (files.name, files.revision, files.weights_sha256) == (DEFAULT_ENCODER, COMMIT, WEIGHTS)
     assert find_model("all-MiniLM-L6-v2") == find_model(DEFAULT_ENCODER, COMMIT) == files
@@ -81,7 +81,7 @@ def test_an_unpinned_revision_is_refused(revision):
 
 
 def test_another_revision_of_the_default_is_not_the_packaged_one():
-    """Another commit of the default encoder comes from the hub, which tests can't reach."""
+    """A different commit of the default encoder must come from the hub, which tests can't reach."""
     with pytest.raises(ModelError, match="needs a pinned revision"):
         find_model(DEFAULT_ENCODER, "main")
     with pytest.raises(ModelError, match=f"can't be downloaded at revision {'0' * 40}"):
@@ -99,7 +99,7 @@ def test_a_model_that_is_not_there_is_an_error_with_a_remedy():
 
 
 def test_the_hub_is_asked_for_one_commit_and_safe_files(monkeypatch, tiny_checkpoint):
-    """Only configuration, tokenizer and safetensors files are downloaded, at the named commit."""
+    """Only configuration, tokenizer and safetensors files are downloaded, at the commit given."""
     asked = []
 
     def fetch(name, **options):
@@ -121,7 +121,7 @@ def test_the_hub_is_asked_for_one_commit_and_safe_files(monkeypatch, tiny_checkp
 
 
 def test_downloaded_weights_must_be_the_pinned_ones(monkeypatch, tiny_checkpoint):
-    """Weights that the hub serves under the pinned commit are checked too."""
+    """Weights that the hub serves for the pinned commit are checked too."""
     folder = tiny_checkpoint()
     monkeypatch.setattr(checkpoints, "PACKAGED", {})
     monkeypatch.setattr(checkpoints, "snapshot_download", lambda name, **options: str(folder))
@@ -153,7 +153,7 @@ def test_altered_packaged_weights_are_refused(monkeypatch, tmp_path):
 
 
 def test_the_revision_of_a_folder_is_the_digest_of_its_files(tiny_checkpoint):
-    """A local checkpoint has no commit, so other weights are another revision."""
+    """A local checkpoint has no commit, so changed weights make it a different revision."""
     folder = tiny_checkpoint()
     before = find_model(str(folder))
     digests = digest_checkpoint(folder)
@@ -166,7 +166,7 @@ def test_the_revision_of_a_folder_is_the_digest_of_its_files(tiny_checkpoint):
 
 
 def test_pickled_weights_are_refused(tiny_checkpoint):
-    """A folder with pickled weights alone is refused."""
+    """A folder that has only pickled weights is refused."""
     folder = tiny_checkpoint()
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(
@@ -185,7 +185,7 @@ def test_a_revision_of_a_folder_is_refused(tiny_checkpoint):
 
 
 def test_a_slow_tokenizer_is_refused(tiny_checkpoint, monkeypatch):
-    """A tokenizer without offsets is an error with a remedy."""
+    """A tokenizer that can't give offsets raises an error with a remedy."""
     slow = SimpleNamespace(is_fast=False)
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: slow)
     with pytest.raises(ModelError, match=r"has no fast tokenizer(.|\n)*add a tokenizer\.json"):
@@ -201,7 +201,7 @@ def test_adapters_are_refused(tiny_checkpoint):
 
 
 def test_a_loaded_model_is_ready_for_inference(tiny_checkpoint):
-    """The weights equal the file's in the requested type, dropout is off, and nothing trains."""
+    """Loaded weights equal the file's in the requested type, with dropout and training off."""
     folder = tiny_checkpoint()
     model = load_model(transformers.AutoModel, make_files(folder), CPU, torch.bfloat16)
     tensors = load_file(folder / "model.safetensors")
@@ -215,7 +215,7 @@ def test_a_loaded_model_is_ready_for_inference(tiny_checkpoint):
     "lost", ["encoder.layer.0.attention.self.query.weight", "embeddings.word_embeddings.weight"]
 )
 def test_missing_weights_are_refused(tiny_checkpoint, lost):
-    """Weights that the file lacks are an error; transformers would fill in random ones."""
+    """Weights missing from the file are an error; transformers would fill in random values."""
     folder = tiny_checkpoint()
     tensors = load_file(folder / "model.safetensors")
     del tensors[lost]
@@ -225,7 +225,7 @@ def test_missing_weights_are_refused(tiny_checkpoint, lost):
 
 
 def test_an_encoder_needs_no_pooler_but_a_classifier_does(tiny_checkpoint):
-    """An encoder's vectors don't use the pooler, but a classifier's head does."""
+    """An encoder's vectors don't use the pooler, but a classification head does."""
     for kind, name, auto in (
         ("BertModel", "encoder", transformers.AutoModel),
         (
@@ -250,7 +250,7 @@ def test_an_encoder_needs_no_pooler_but_a_classifier_does(tiny_checkpoint):
 
 @pytest.mark.parametrize("model_type", ["bert", "made-up"])
 def test_code_in_a_checkpoint_is_never_run(tiny_checkpoint, tmp_path, model_type):
-    """A checkpoint that names its own module loads with transformers' class or not at all."""
+    """A checkpoint that names a module of its own loads with a transformers class or not at all."""
     folder = tiny_checkpoint()
     (folder / "modeling_evil.py").write_text(
         f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Evil: pass\nclass EvilConfig: pass\n"
@@ -270,7 +270,7 @@ def test_code_in_a_checkpoint_is_never_run(tiny_checkpoint, tmp_path, model_type
 
 
 def test_damaged_files_are_our_errors(tiny_checkpoint):
-    """Damaged weights, a damaged configuration and a missing tokenizer name the folder."""
+    """The errors for damaged weights or configuration and a missing tokenizer name the folder."""
     folder = tiny_checkpoint()
     (folder / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelError, match=f"^{folder}: can't be loaded"):
@@ -299,7 +299,7 @@ def test_the_tokenizer_is_the_fast_one(tiny_checkpoint):
 
 
 def test_a_full_memory_is_not_a_damaged_checkpoint(tiny_checkpoint, monkeypatch):
-    """Whoever can do with less memory must see that it ran out."""
+    """The caller must be able to tell that memory ran out, because it may manage with less."""
 
     def fail(*_, **__):
         raise MemoryError

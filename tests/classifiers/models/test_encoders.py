@@ -1,4 +1,4 @@
-"""The encoder: vectors equal to sentence-transformers' in any batch, and a kept token budget."""
+"""The encoder: its vectors equal sentence-transformers' in any batch, within the token budget."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ TEXTS = [
 
 
 def copy_encoder(encoder, **changes) -> Encoder:
-    """Return the session's encoder with fresh counts, so tests don't affect each other."""
+    """Return a copy of the session's encoder with fresh counts, which keeps tests independent."""
     return replace(encoder, counts=BatchCounts(), **changes)
 
 
 @pytest.fixture
 def last_layer(encoder):
-    """Return the encoder with only the last layer's states, as in sentence-transformers."""
+    """Return the encoder using only the last layer's states, as sentence-transformers does."""
     return copy_encoder(encoder, config=replace(encoder.config, layer_depths=(1.0,)))
 
 
 def test_vectors_are_those_of_sentence_transformers(last_layer):
-    """With the last layer alone, vectors equal the reference's to 1e-5, truncated texts too."""
+    """With only the last layer, vectors equal the reference's to 1e-5, even for truncated texts."""
     reference = sentence_transformers.SentenceTransformer(
         str(find_model(DEFAULT_ENCODER).folder), device="cpu"
     )
@@ -88,7 +88,7 @@ def test_layers_are_pooled_scaled_and_averaged(encoder):
     budget=st.integers(1, 600),
 )
 def test_the_batch_does_not_change_a_vector(encoder, alone, order, size, budget):
-    """A text's vector is the same to 1e-5 with any other texts, order and budget."""
+    """A text's vector is the same to 1e-5 whatever the other texts, the order and the budget."""
     chosen = order[:size]
     model = copy_encoder(encoder, token_budget=budget)
     windows = model.cut_windows([TEXTS[index] for index in chosen])
@@ -102,7 +102,7 @@ def test_the_batch_does_not_change_a_vector(encoder, alone, order, size, budget)
 
 @pytest.fixture(scope="module")
 def alone(encoder):
-    """Return the vector of each text's first window, each encoded by itself."""
+    """Return the vector of each text's first window, encoded on its own."""
     model = copy_encoder(encoder, token_budget=1)
     return np.concatenate([model.encode(model.cut_windows([text])[:1]) for text in TEXTS])
 
@@ -116,7 +116,7 @@ def test_vectors_have_unit_length(encoder):
 
 
 def test_nothing_encodes_to_nothing(encoder):
-    """Without windows, the result is an empty array of the right width and nothing is computed."""
+    """Without windows, nothing is computed and the result is an empty array of the right width."""
     model = copy_encoder(encoder)
     assert model.encode([]).shape == (0, 384)
     assert model.counts == BatchCounts()
@@ -124,7 +124,7 @@ def test_nothing_encodes_to_nothing(encoder):
 
 
 def test_whole_texts_are_truncated_to_the_models_limit(encoder):
-    """An exemplar is one window up to the model's limit; a corpus is cut into shorter windows."""
+    """An exemplar is one window, cut at the model's limit; a corpus is cut into shorter windows."""
     model = copy_encoder(encoder)
     whole = model.take_whole(TEXTS)
     assert [window.text for window in whole] == list(range(len(TEXTS)))
@@ -155,7 +155,7 @@ class Recorder:
         return mask.sum(1)
 
     def run(self, lengths):
-        """Run windows of these lengths and return the value that was kept for each."""
+        """Run windows of these lengths and return the value kept for each."""
         kept = np.full(len(lengths), -1)
         run_batches(self, [[1] * length for length in lengths], kept.__setitem__, None)
         return kept.tolist()
@@ -166,7 +166,7 @@ LENGTHS = st.lists(st.integers(1, 60), max_size=40)
 
 @given(LENGTHS, st.integers(1, 300))
 def test_the_token_budget_is_respected(lengths, budget):
-    """Batches of several windows keep to the budget, and every window runs and counts once."""
+    """Batches of several windows keep to the budget, and every window is run and counted once."""
     model = Recorder(budget)
     assert model.run(lengths) == lengths
     assert all(rows == 1 or rows * width <= budget for rows, width in model.shapes)
@@ -177,7 +177,7 @@ def test_the_token_budget_is_respected(lengths, budget):
 
 @given(LENGTHS, st.integers(60, 400), st.integers(60, 400))
 def test_out_of_memory_halves_batches_until_they_fit(lengths, budget, memory):
-    """If every window fits alone, all results arrive, in batches that fit the memory."""
+    """If every window fits on its own, all results arrive, in batches that fit in memory."""
     model = Recorder(budget, memory)
     assert model.run(lengths) == lengths
     assert all(rows * width <= memory for rows, width in model.shapes)
@@ -187,7 +187,7 @@ def test_out_of_memory_halves_batches_until_they_fit(lengths, budget, memory):
 
 
 def test_one_shortage_cuts_the_budget_once():
-    """After a cut, all pending batches are planned again, so they don't cut the budget further."""
+    """After a cut, all pending batches are planned again, so none cuts the budget further."""
     model = Recorder(budget=1000, memory=700)
     model.run([50] * 200)
     assert (model.failures, model.counts.budget_cuts, model.token_budget) == (1, 1, 500)
@@ -195,7 +195,7 @@ def test_one_shortage_cuts_the_budget_once():
 
 
 def test_a_smaller_budget_stays_for_the_next_call():
-    """The budget stays cut, because the device has no more memory the next time."""
+    """The budget stays cut, because the device won't have more memory the next time."""
     model = Recorder(budget=1000, memory=700)
     model.run([50] * 20)
     model.run([50] * 20)
@@ -216,7 +216,7 @@ def test_batches_run_at_the_same_time():
 
 @given(LENGTHS, st.integers(60, 400), st.integers(60, 400), st.integers(2, 4))
 def test_a_shortage_among_parallel_batches_loses_nothing(lengths, budget, memory, at_once):
-    """Batches that run while another runs out of memory keep their results, counted once."""
+    """If one batch runs out of memory, the results of parallel ones are kept and counted once."""
     model = Recorder(budget, memory)
     kept = np.full(len(lengths), -1)
     run_batches(model, [[1] * length for length in lengths], kept.__setitem__, None, at_once)
@@ -243,7 +243,7 @@ def test_a_window_that_never_fits_is_an_error():
 
 
 def test_an_encoder_survives_a_shortage(encoder, monkeypatch):
-    """An encoder that runs out of memory gives the same vectors, and its counts have the cuts."""
+    """An encoder that runs out of memory gives the same vectors, and counts its budget cuts."""
     texts = [f"Sentence number {number} is about roofs." for number in range(24)]
     model = copy_encoder(encoder, token_budget=512)
     expected = copy_encoder(encoder).encode(model.cut_windows(texts))
@@ -275,7 +275,7 @@ def test_an_encoder_survives_a_shortage(encoder, monkeypatch):
     ids=["Python", "Linux", "other systems"],
 )
 def test_a_shortage_of_main_memory_is_survived_and_reported(encoder, monkeypatch, error):
-    """A CPU too goes on with smaller batches and reports each cut; other errors are raised."""
+    """A CPU also goes on with smaller batches and reports each cut; other errors are raised."""
     model, cuts, forward = copy_encoder(encoder, token_budget=512), [], Encoder.forward
     listener = SimpleNamespace(expect=lambda _: None, batch=lambda *_: None, cut=cuts.append)
 
@@ -298,7 +298,7 @@ def test_a_shortage_of_main_memory_is_survived_and_reported(encoder, monkeypatch
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_vectors_that_are_not_finite_are_refused(encoder, monkeypatch, value):
-    """One NaN or infinity is an error, because it would look like a row without a score."""
+    """A single NaN or infinity is an error, because it would look like a row without a score."""
     forward = Encoder.forward
 
     def broken(self, tokens, mask):
@@ -313,7 +313,7 @@ def test_vectors_that_are_not_finite_are_refused(encoder, monkeypatch, value):
 
 
 def test_progress_hears_of_every_window(encoder):
-    """All windows are first expected and then reported as done, with all their tokens."""
+    """All windows are first announced and then reported as done, with all their tokens."""
     seen = {"expected": 0, "windows": 0, "tokens": 0}
 
     class Listener:
@@ -335,7 +335,7 @@ def test_progress_hears_of_every_window(encoder):
 
 
 def test_the_identity_holds_what_vectors_depend_on(encoder):
-    """The identity has model, weights, layers and windows, but not device or precision."""
+    """The identity covers the model, weights, layers and windows, but not device or precision."""
     expected = {
         "model": DEFAULT_ENCODER,
         "files": encoder.files.digests,
@@ -363,7 +363,7 @@ def test_loading_needs_no_network(monkeypatch):
 
 
 def test_cuda_is_refused_where_there_is_none(monkeypatch):
-    """A configured GPU never falls back to the CPU; the remedy names the option for that."""
+    """A missing GPU isn't silently replaced by the CPU; the remedy names the option for the CPU."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(
         ModelError, match=r"--device is cuda, but torch finds no GPU(.|\n)*--device cpu"
@@ -372,7 +372,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
 
 
 def test_pooling_is_the_checkpoints_own(tiny_checkpoint):
-    """A checkpoint configured for its first token pools that; any other pools the mean."""
+    """A checkpoint set to first-token pooling uses the first token; any other uses the mean."""
     folder = tiny_checkpoint()
     config = EncoderConfig(
         model=str(folder), device="cpu", layer_depths=(1.0,), window_tokens=16, window_overlap=4
@@ -392,7 +392,7 @@ def test_pooling_is_the_checkpoints_own(tiny_checkpoint):
 
 
 def test_half_precision_is_close(tiny_checkpoint):
-    """bf16 gives float32 vectors of unit length that are close to those of full precision."""
+    """bf16 gives float32 vectors of unit length that are close to the full-precision ones."""
     config = EncoderConfig(
         model=str(tiny_checkpoint()), device="cpu", window_tokens=16, window_overlap=4
     )
@@ -409,7 +409,7 @@ def test_half_precision_is_close(tiny_checkpoint):
 
 
 def test_the_limit_is_the_checkpoints_setting_or_its_positions(tiny_checkpoint):
-    """Windows that are longer than the model reads are refused when the encoder loads."""
+    """Windows longer than the model can read are refused when the encoder loads."""
     folder = tiny_checkpoint()
     config = EncoderConfig(model=str(folder), device="cpu", window_tokens=64, window_overlap=16)
     assert load_encoder(config).max_tokens == 64
@@ -424,14 +424,14 @@ def test_the_limit_is_the_checkpoints_setting_or_its_positions(tiny_checkpoint):
     ("size", "overlap"), [(128, 65), (128, -1), (4, 2), (3, 1), (2, 0), (0, 0), (-5, -3)]
 )
 def test_windows_that_do_not_advance_are_refused(encoder, size, overlap):
-    """A window must hold text besides special tokens, and more of it than the overlap."""
+    """A window must have room for text besides special tokens, and for more than the overlap."""
     with pytest.raises(ModelError, match=f"windows of {size} tokens can't overlap by {overlap}"):
         check_windows(size, overlap, 256, encoder.files)
 
 
 @given(st.integers(8, 40), st.data())
 def test_windows_that_are_accepted_can_be_cut(encoder, size, data):
-    """The tokenizer can cut every size and overlap that passes the check."""
+    """The tokenizer can cut windows of every size and overlap that passes the check."""
     overlap = data.draw(st.integers(0, size // 2))
     check_windows(size, overlap, 256, encoder.files)
     model = copy_encoder(
@@ -447,11 +447,11 @@ def test_windows_that_are_accepted_can_be_cut(encoder, size, data):
     [((1.0,), (6,)), ((0.01,), (1,)), ((1.0, 0.99), (6,)), ((0.5, 1.0), (3, 6))],
 )
 def test_depths_are_shares_of_the_layers(encoder, depths, layers):
-    """A depth rounds to a layer, at least the first, and a repeated layer counts once."""
+    """A depth is rounded to a layer, at least the first, and a repeated layer counts once."""
     assert replace(encoder, config=replace(encoder.config, layer_depths=depths)).layers == layers
 
 
 def test_padding_uses_an_id_that_the_model_has(encoder):
-    """A model without a padding token pads with id 0."""
+    """A model without a padding token is padded with id 0."""
     assert find_pad_id(encoder.model) == 0
     assert find_pad_id(Recorder(1).model) == 0

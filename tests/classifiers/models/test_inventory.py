@@ -1,4 +1,4 @@
-"""Inventories of checkpoints: every file that loading reads counts, and no other."""
+"""Checkpoint inventories: they list every file that loading reads, and no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from schemas.errors import ModelError
 
 
 def shard_weights(folder, inside="parts"):
-    """Move the weights of a checkpoint to two files in a folder of it, with an index."""
+    """Split a checkpoint's weights into two indexed files in a subfolder; return their names."""
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     (folder / inside).mkdir(parents=True)
@@ -40,7 +40,7 @@ def shard_weights(folder, inside="parts"):
 
 
 def encode(folder):
-    """Return the vector of one sentence by the encoder in a folder."""
+    """Return the vector that the encoder in a folder gives one sentence."""
     encoder = load_encoder(
         EncoderConfig(model=str(folder), device="cpu", window_tokens=16, window_overlap=4)
     )
@@ -66,7 +66,7 @@ def encode(folder):
     ],
 )
 def test_every_file_that_loading_reads_counts(tiny_checkpoint, name):
-    """A change of any of them changes the digest of that file, and of no other."""
+    """A change to any file that loading reads changes that file's digest and no other."""
     folder = tiny_checkpoint()
     (folder / name).parent.mkdir(exist_ok=True)
     if not (folder / name).exists():
@@ -79,7 +79,7 @@ def test_every_file_that_loading_reads_counts(tiny_checkpoint, name):
 
 
 def test_other_files_do_not_count(tiny_checkpoint):
-    """Notes, pickles, code and other weights beside the checkpoint aren't loaded."""
+    """Notes, pickles, code and other weights beside the checkpoint aren't digested."""
     folder = tiny_checkpoint()
     before = digest_checkpoint(folder)
     (folder / "onnx").mkdir()
@@ -102,7 +102,7 @@ def test_a_changed_activation_is_another_model(tiny_checkpoint):
 
 
 def test_sharded_weights_count_in_whatever_folder_they_are(tiny_checkpoint):
-    """The files that the index lists are digested, and they are the ones that are loaded."""
+    """The files that the index lists are the ones that are digested and loaded."""
     folder = tiny_checkpoint()
     vector = encode(folder)
     files = shard_weights(folder, "deep/parts")
@@ -119,7 +119,7 @@ def test_sharded_weights_count_in_whatever_folder_they_are(tiny_checkpoint):
 
 
 def test_a_single_file_of_weights_is_preferred(tiny_checkpoint):
-    """As transformers does, unless the configuration names the weights."""
+    """A single weights file wins, as in transformers, unless the configuration names another."""
     folder = tiny_checkpoint()
     data = (folder / "model.safetensors").read_bytes()
     shard_weights(folder)
@@ -133,7 +133,7 @@ def test_a_single_file_of_weights_is_preferred(tiny_checkpoint):
 
 
 def test_links_are_followed(tiny_checkpoint, tmp_path):
-    """A checkpoint of links, as the hub's cache has, is digested by content."""
+    """A checkpoint made of links, as in the hub's cache, is digested by its content."""
     folder = tiny_checkpoint()
     linked = tmp_path / "linked"
     linked.mkdir()
@@ -156,7 +156,7 @@ def test_links_are_followed(tiny_checkpoint, tmp_path):
     ],
 )
 def test_weights_elsewhere_or_absent_are_refused(tiny_checkpoint, weights, problem):
-    """An index may list only files of its folder that exist."""
+    """An index may list only files that exist and are in its folder."""
     folder = tiny_checkpoint()
     (folder / "model.safetensors").unlink()
     index = json.dumps({"weight_map": weights})
@@ -166,7 +166,7 @@ def test_weights_elsewhere_or_absent_are_refused(tiny_checkpoint, weights, probl
 
 
 def test_pooling_is_where_the_modules_say(tiny_checkpoint):
-    """Another folder of pooling settings counts and is used, in their old and their new form."""
+    """Pooling settings in a non-default folder are digested and used, in either format."""
     folder = tiny_checkpoint()
     assert find_pooling(folder) is None
     mean = encode(folder)
@@ -185,7 +185,7 @@ def test_pooling_is_where_the_modules_say(tiny_checkpoint):
     ids=["cut", "list", "number", "byte", "deep"],
 )
 def test_damaged_descriptions_are_refused(tmp_path, data):
-    """A description that isn't a JSON object is an error that names the file."""
+    """A description that isn't a JSON object raises an error that names the file."""
     (tmp_path / "config.json").write_bytes(data)
     with pytest.raises(ModelError, match=r"config\.json is not a JSON object"):
         read_description(tmp_path, "config.json")
@@ -195,6 +195,6 @@ def test_damaged_descriptions_are_refused(tmp_path, data):
 
 
 def test_several_digests_have_one(tmp_path):
-    """The digest of one file is its own; that of several is the SHA-256 of all."""
+    """A single digest is its own summary; several are summarised by the SHA-256 of all of them."""
     assert summarise_digests(["a"]) == "a"
     assert summarise_digests(["a", "b"]) == hashlib.sha256(b"ab").hexdigest()

@@ -1,4 +1,4 @@
-"""Exemplar search: FAISS against plain numpy, ties, and a round trip through bytes."""
+"""Exemplar search: FAISS checked against plain numpy, ties, and a round trip through bytes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from schemas.errors import ModelError
 
 
 def draw_units(count, dimension=16, seed=0):
-    """Return random unit vectors, float32."""
+    """Return random float32 unit vectors."""
     vectors = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def average_top(vectors, others, count):
-    """Return the means of the largest inner products, by plain numpy in float64."""
+    """Return the means of the largest inner products, computed with plain numpy in float64."""
     products = vectors.astype(np.float64) @ others.astype(np.float64).T
     return np.sort(products, axis=1)[:, ::-1][:, :count].mean(axis=1)
 
@@ -46,7 +46,7 @@ def average_top(vectors, others, count):
     st.integers(0, 1000),
 )
 def test_contrast_equals_that_of_numpy(positives, negatives, texts, neighbours, seed):
-    """Contrast equals numpy's, also with fewer exemplars than neighbours."""
+    """The contrast equals numpy's, even with fewer exemplars than neighbours."""
     one, other, vectors = (
         draw_units(positives, seed=seed),
         draw_units(negatives, seed=seed + 1),
@@ -64,13 +64,13 @@ def test_contrast_equals_that_of_numpy(positives, negatives, texts, neighbours, 
 
 
 def test_an_index_without_vectors_is_none():
-    """FAISS isn't asked to search among no vectors."""
+    """FAISS isn't asked to search an empty index."""
     assert build_optional_index(np.empty((0, 4), np.float32)) is None
     assert build_optional_index(np.eye(4, dtype=np.float32)).ntotal == 4
 
 
 def test_contrast_without_negatives_is_the_similarity_alone():
-    """No index and an empty index both leave the similarity to positives."""
+    """Without negatives, or with an empty index, the contrast is the similarity to positives."""
     vectors, positives = draw_units(3), draw_units(5, seed=1)
     empty = build_index(np.empty((0, 16), np.float32))
     expected = contrast(vectors, build_index(positives), None, 2)
@@ -81,7 +81,7 @@ def test_contrast_without_negatives_is_the_similarity_alone():
 @settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 1000))
 def test_the_nearest_equal_those_of_numpy(size, count, seed):
-    """Rows and similarities equal those of a full sort, nearest first."""
+    """Rows and similarities equal those from a full sort, nearest first."""
     index_vectors, vector = draw_units(size, seed=seed), draw_units(1, seed=seed + 1)[0]
     products = index_vectors.astype(np.float64) @ vector.astype(np.float64)
     order = np.argsort(-products, kind="stable")[:count]
@@ -95,7 +95,7 @@ def test_the_nearest_equal_those_of_numpy(size, count, seed):
 
 @pytest.mark.parametrize("count", [1, 3, 8, 20])
 def test_ties_are_ordered_by_row(count):
-    """Among equally near exemplars, the first rows are returned, in order."""
+    """Among equally near exemplars, the lowest rows are returned, in order."""
     vector = draw_units(1)[0]
     copies = np.stack([vector, -vector] * 10)
     found = find_nearest(vector, build_index(copies), count)
@@ -103,7 +103,7 @@ def test_ties_are_ordered_by_row(count):
 
 
 def test_nearly_equal_similarities_are_ties():
-    """Differences below the sixth decimal depend on the machine and don't order exemplars."""
+    """Differences below the sixth decimal depend on the machine, so they don't affect the order."""
     vector = np.zeros(16, np.float32)
     vector[0] = 1
     near = np.zeros((3, 16), np.float32)
@@ -122,7 +122,7 @@ def test_nearly_equal_similarities_are_ties():
     )
 )
 def test_bytes_read_back_to_the_same_index(vectors):
-    """An index that is read back has the same vectors and the same bytes."""
+    """An index that is read back has the same vectors and serialises to the same bytes."""
     index = build_index(vectors)
     data = serialise_index(index)
     again = deserialise_index(data)
@@ -144,7 +144,7 @@ def test_any_layout_of_the_vectors_will_do():
 
 
 def test_an_index_stays_on_the_cpu_unless_a_gpu_build_is_there(monkeypatch):
-    """An index moves to the first GPU if there is a GPU build of FAISS, and only then."""
+    """With `cuda`, an index moves to the first GPU, but only if FAISS is a GPU build."""
     index = build_index(draw_units(2))
     assert move_to_device(index, "cpu") is index
     monkeypatch.delattr(exemplars.faiss, "StandardGpuResources", raising=False)
@@ -158,7 +158,7 @@ def test_an_index_stays_on_the_cpu_unless_a_gpu_build_is_there(monkeypatch):
 
 
 def test_without_faiss_the_error_names_what_to_install(monkeypatch):
-    """FAISS is an extra with two builds, and the error names both."""
+    """FAISS is an optional dependency with two builds, and the error names both."""
     monkeypatch.setitem(sys.modules, "faiss", None)
     spec = importlib.util.spec_from_file_location("exemplars_without_faiss", exemplars.__file__)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Heads: scikit-learn's logistic regression as reference, hidden layers, weights and folds."""
+"""Heads: logistic regression checked against scikit-learn, hidden layers, weights and folds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from schemas.cards import HeadOptions
 
 
 def draw_clouds(count=80, dimension=12, seed=0, apart=1.0):
-    """Return two overlapping clouds of unit vectors, a quarter positive, unevenly weighted."""
+    """Return two overlapping clouds of unit vectors, a quarter positive, with uneven weights."""
     generator = np.random.default_rng(seed)
     labels = (np.arange(count) % 4 == 0).astype(float)
     vectors = generator.normal(size=(count, dimension))
@@ -44,7 +44,7 @@ def compute_probabilities(head, vectors):
 
 
 def train_once(data, options, strength=STRENGTHS[1]):
-    """Train a head with one strength; how the strength is chosen has a test of its own."""
+    """Train a head with a fixed strength; a separate test covers how the strength is chosen."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heads, "FOLDS", 1)
         patch.setattr(heads, "STRENGTHS", (strength, strength))
@@ -61,7 +61,7 @@ def train_once(data, options, strength=STRENGTHS[1]):
     st.sampled_from(STRENGTHS),
 )
 def test_a_linear_head_equals_scikit_learns(seed, count, apart, strength):
-    """Probabilities equal scikit-learn's to 1e-3, on training texts and on others."""
+    """Probabilities equal scikit-learn's to 1e-3, on training vectors and on unseen ones."""
     data = draw_clouds(count, seed=seed, apart=apart)
     head = train_once(data, HeadOptions(), strength)
     model = train_reference(data, strength)
@@ -71,9 +71,9 @@ def test_a_linear_head_equals_scikit_learns(seed, count, apart, strength):
 
 
 def test_the_strength_is_the_best_on_held_out_folds():
-    """Scikit-learn's weighted log loss on the same folds chooses the same strength."""
+    """The chosen strength has scikit-learn's lowest weighted log loss on the same folds."""
     chosen = set()
-    # draws for which the loss without weights would choose another strength
+    # draws for which the unweighted loss would choose a different strength
     for seed, apart in ((8, 4.0), (11, 2.0)):
         data = draw_clouds(48, 6, seed, apart)
         fold_of = np.empty(len(data.labels), int)
@@ -102,7 +102,7 @@ def test_the_strength_is_the_best_on_held_out_folds():
 
 
 def draw_corners(count=120, seed=0):
-    """Return points near the corners of a square, labelled as XOR, which no line separates."""
+    """Return points near a square's corners with XOR labels, which no line separates."""
     generator = np.random.default_rng(seed)
     signs = generator.choice([-1.0, 1.0], size=(count, 2))
     points = np.zeros((count, 6))
@@ -112,7 +112,7 @@ def draw_corners(count=120, seed=0):
 
 
 def test_a_hidden_layer_separates_what_no_line_can():
-    """On XOR, an mlp is right on nearly all unseen points, and a linear head isn't."""
+    """On XOR, an MLP gets nearly all unseen points right, and a linear head doesn't."""
     seen, unseen = draw_corners(60), draw_corners(seed=1)
     deep = train_once(seen, HeadOptions(kind="mlp", hidden=8))
     flat = train_once(seen, HeadOptions(kind="linear"))
@@ -122,7 +122,7 @@ def test_a_hidden_layer_separates_what_no_line_can():
 
 
 def test_training_is_deterministic(monkeypatch):
-    """The same texts give the same head to the last bit, with a hidden layer too."""
+    """The same vectors give exactly the same head, bit for bit, even with a hidden layer."""
     monkeypatch.setattr(heads, "FOLDS", 2)
     for options in (HeadOptions(), HeadOptions(kind="mlp", hidden=2)):
         one, other = (train_head(draw_corners(16), options) for _ in range(2))
@@ -136,7 +136,7 @@ def test_training_is_deterministic(monkeypatch):
 
 @pytest.mark.parametrize("positives", [0, 1])
 def test_too_few_of_a_label_take_the_second_strength(positives):
-    """With fewer than two positives no fold can be held out, so the default strength is used."""
+    """With fewer than two positives, no fold can be held out, so the default strength is used."""
     data = draw_clouds(20)
     labels = (np.arange(20) < positives).astype(float)
     head = train_head(Labelled(data.vectors, labels, np.ones(20)), HeadOptions())
@@ -162,7 +162,7 @@ def test_logits_are_layers_with_relu_between():
 
 @given(st.lists(st.sampled_from(["positive", "hard", "background"]), min_size=1, max_size=40))
 def test_weights_balance_labels_and_kinds_of_negatives(kinds):
-    """Positives weigh a half, hard negatives and background a quarter each."""
+    """Positives get half of the weight, and hard negatives and background a quarter each."""
     labels = np.array([kind == "positive" for kind in kinds], float)
     hard = np.array([kind == "hard" for kind in kinds])
     weights = balance_weights(labels, hard)
@@ -178,13 +178,13 @@ def test_weights_balance_labels_and_kinds_of_negatives(kinds):
 
 
 def test_weights_without_hard_negatives_balance_the_labels():
-    """Without hard negatives, three positives weigh as much as nine negatives."""
+    """Without hard negatives, three positives get as much weight in total as nine negatives."""
     weights = balance_weights(np.array([1.0] * 3 + [0.0] * 9))
     assert weights[:3].sum() == pytest.approx(weights[3:].sum()) == pytest.approx(6)
 
 
 def test_the_scale_of_a_margin_is_a_logistic_regression():
-    """Slope and offset equal scikit-learn's on the margin alone, and the slope is positive."""
+    """Slope and offset equal scikit-learn's fit on the margin alone, and the slope is positive."""
     generator = np.random.default_rng(5)
     labels = (np.arange(60) % 3 == 0).astype(float)
     margins = generator.normal(scale=0.2, size=60) + 0.3 * labels

@@ -1,4 +1,4 @@
-"""Quotation: pairs of marks, code and quoted lines; and answers that are wrapped as a whole."""
+"""Quotation: paired marks, code, quoted lines, and answers that are wrapped as a whole."""
 
 import json
 import time
@@ -13,7 +13,7 @@ from schemas.cards import LexiconOptions
 
 
 def find_hits(text, **options):
-    """Return the texts of the hits that count."""
+    """Return the text of each hit that counts."""
     lexicon = Lexicon(LexiconOptions.model_validate({"patterns": ["as an ai"], **options}))
     return [hit.text for hit in lexicon.find_hits(text)]
 
@@ -80,7 +80,7 @@ def test_a_hit_beside_a_quotation_counts(text):
 
 
 def test_quotation_marks_far_along_a_line_are_not_searched():
-    """A quotation opens at most `LINE_CONTEXT` characters before a hit."""
+    """A quotation mark counts only if it opens at most `LINE_CONTEXT` characters before the hit."""
     for distance, quoted in ((LINE_CONTEXT - 10, True), (LINE_CONTEXT + 10, False)):
         text = 'He: "' + "x" * distance + " as an AI" + '"'
         start = text.index("as an AI")
@@ -88,7 +88,7 @@ def test_quotation_marks_far_along_a_line_are_not_searched():
 
 
 def test_fences_are_found_by_offset():
-    """Fences given by the caller are those that the function finds itself."""
+    """`is_quoted` uses the fences that the caller passes in."""
     text = "a\n```\nas an AI\n```\n"
     assert find_fences(text) == [2, 15]
     assert find_fences("no fence") == []
@@ -123,7 +123,7 @@ WRAPPED = [
 
 @pytest.mark.parametrize("text", WRAPPED)
 def test_what_encloses_the_whole_answer_quotes_nothing(text):
-    """An answer as JSON, in tags, in a block of JSON or in quotation marks is the answer."""
+    """A whole answer in JSON, tags, a JSON block or quotation marks isn't taken for a quotation."""
     assert find_hits(text) == ["as an AI"]
 
 
@@ -139,7 +139,7 @@ NOT_WRAPPED = [
 
 @pytest.mark.parametrize("text", NOT_WRAPPED)
 def test_quotations_inside_an_answer_are_quotations(text):
-    """Marks that enclose a part, code that isn't JSON, and escaped marks in JSON quote a hit."""
+    """A hit is quoted by marks around part of a text, non-JSON code, or escaped marks in JSON."""
     assert find_hits(text) == []
 
 
@@ -152,18 +152,18 @@ INCHES = [
 
 @pytest.mark.parametrize("text", INCHES)
 def test_inch_marks_open_no_quotation(text):
-    """A straight mark after a digit or a letter isn't the first of a pair."""
+    """A straight mark after a digit or a letter doesn't open a quotation."""
     assert find_hits(text) == ["as an AI"]
 
 
 def test_a_quotation_may_end_after_a_digit():
-    """The second mark of a pair may follow anything."""
+    """The closing mark of a pair may follow any character."""
     assert find_hits('He wrote "as an AI, room 27" on it.') == []
     assert find_hits('He wrote "room 27" and then, as an AI, "left".') == ["as an AI"]
 
 
 def test_json_with_words_around_it_has_its_own_offsets():
-    """Only what is inside the JSON is in its strings; marks outside quote as they do elsewhere."""
+    """Hits inside an answer's JSON count; outside it, quotation marks quote as they usually do."""
     record = json.dumps({"answer": "Sure.", "note": "as an AI", "more": "and so on"})
     text = f'as an AI I "do".\n{record}\nSo "as an AI".'
     answer = read_answer(text)
@@ -172,7 +172,7 @@ def test_json_with_words_around_it_has_its_own_offsets():
 
 
 def test_json_that_can_not_be_read_is_text():
-    """Brackets without a string, and JSON nested beyond what can be parsed, are read as text."""
+    """Brackets without a string, and JSON nested too deeply to parse, are read as text."""
     assert not read_answer("{a: 1").is_json
     assert not read_answer("[" * 100_000 + "]" * 100_000).is_json
     assert not read_answer("").is_json
@@ -180,14 +180,14 @@ def test_json_that_can_not_be_read_is_text():
 
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=20), min_size=1, max_size=4))
 def test_every_string_of_a_json_answer_counts(value):
-    """Whatever is beside it, a hit in a value of a JSON answer counts."""
+    """A hit in a value of a JSON answer counts, whatever is beside it."""
     value = {name: text.replace('"', "'").replace("`", "'") for name, text in value.items()}
     text = json.dumps(value | {"answer": "as an AI"})
     assert find_hits(text)[-1:] == ["as an AI"]
 
 
 def test_many_hits_take_time_in_proportion():
-    """Ten times the hits of a long line take about ten times as long, not a hundred."""
+    """Ten times as many hits in a long line take about ten times as long, not a hundred times."""
     seconds = []
     for copies in (300, 3_000):
         text = 'He said "no". as an AI I went on. ' * copies

@@ -1,4 +1,4 @@
-"""Degenerate loops of any unit, and repetition that isn't a loop."""
+"""Degenerate loops, whatever their repeated unit, and repetition that isn't a loop."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_loop_of_any_unit_is_found(unit, start):
 @pytest.mark.parametrize("unit", ["a", "ab", "ha", "abcdefg", "雨"])
 @pytest.mark.parametrize("start", ["", START])
 def test_a_loop_of_characters_is_found(unit, start):
-    """A very long word counts as single letters."""
+    """A loop inside one very long word is found, because such a word is read letter by letter."""
     text = start + unit * (200 // len(unit))
     loop = find_loop(text, OPTIONS)
     assert loop.score > 0.9
@@ -59,13 +59,13 @@ def test_a_loop_of_characters_is_found(unit, start):
 
 
 def test_numbers_do_not_hide_a_loop():
-    """Digits and punctuation are skipped, so numbered copies are a loop."""
+    """Digits and punctuation are skipped, so numbered copies form a loop."""
     text = " ".join(f"{number}. Check the valve!" for number in range(40))
     assert find_loop(text, OPTIONS).score == 1.0
 
 
 def test_the_longer_the_loop_the_higher_the_score():
-    """The score is the loop's length as a share of `span` words, or of all words if fewer."""
+    """The score is the loop's share of `span` words, or of all words if the text has fewer."""
     sane = " ".join(f"w{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(100))
     scores = [
         find_loop(f"{sane} " + "stop it " * copies, OPTIONS).score
@@ -123,7 +123,7 @@ SANE = {
 
 @pytest.mark.parametrize("text", SANE.values(), ids=SANE)
 def test_meaningful_repetition_is_no_loop(text):
-    """Choruses, lists, tables, emphasis, ruled lines and runs of digits score zero."""
+    """Choruses, lists, tables, emphasis, ruled lines and runs of digits all score zero."""
     assert find_loop(text, OPTIONS) == (0.0, 0, 0)
 
 
@@ -137,7 +137,7 @@ def test_meaningful_repetition_is_no_loop(text):
     st.integers(FEWEST_COPIES, 8),
 )
 def test_every_unit_up_to_the_longest_is_found(unit, copies):
-    """Copies of a unit of different words are one loop over the text, if they are long enough."""
+    """Copies of a unit of distinct words are one loop over the whole text, if it is long enough."""
     text = " ".join(unit * copies)
     loop = find_loop(text, OPTIONS)
     if len(unit) * copies < FEWEST_WORDS:
@@ -155,7 +155,7 @@ def test_different_words_are_no_loop(numbers):
 
 @given(st.text(max_size=300))
 def test_any_text_has_a_score_and_a_span_inside_it(text):
-    """Scores are in [0, 1], spans inside the text, and a span is empty if the score is zero."""
+    """Scores are in [0, 1], spans are inside the text, and a span is empty if the score is zero."""
     loop = find_loop(text, OPTIONS)
     assert 0 <= loop.score <= 1
     assert 0 <= loop.start <= loop.end <= len(text)
@@ -163,7 +163,7 @@ def test_any_text_has_a_score_and_a_span_inside_it(text):
 
 
 def test_chance_repetitions_do_not_hide_a_loop():
-    """A loop after fifty thousand words, many of them repeated by chance, is found."""
+    """A loop is found even after fifty thousand words, many of them repeated by chance."""
     generator = np.random.default_rng(0)
     words = [
         f"w{chr(97 + number // 26)}{chr(97 + number % 26)}"
@@ -175,7 +175,7 @@ def test_chance_repetitions_do_not_hide_a_loop():
 
 
 def test_the_librarys_loops_are_separated_from_its_hard_negatives():
-    """More than 85 % of the loops score at least a half, and no hard negative does."""
+    """More than 85 % of the library's loops score at least 0.5, and none of its negatives does."""
     folder = LIBRARY / "degenerate-loop"
     positives, negatives = (
         [find_loop(text, OPTIONS).score for text in read_texts(folder / f"{kind}.jsonl")]
@@ -204,26 +204,26 @@ STRUCTURED = {
 
 @pytest.mark.parametrize("line", STRUCTURED.values(), ids=STRUCTURED)
 def test_structured_lines_that_differ_in_their_numbers_are_no_loop(line):
-    """Rows of tables, records and code count as different if their numbers differ."""
+    """Lines of tables, records and code count as different if their numbers differ."""
     text = START + "\n" + "\n".join(line(number) for number in range(1, 60))
     assert find_loop(text, OPTIONS).score < 0.5
 
 
 @pytest.mark.parametrize("line", STRUCTURED.values(), ids=STRUCTURED)
 def test_the_same_structured_line_over_and_over_is_a_loop(line):
-    """A line of code or of a table that is repeated with its numbers is a loop."""
+    """A line of code or of a table that is repeated with the same numbers is a loop."""
     text = "\n".join([line(7)] * 60)
     assert find_loop(text, OPTIONS).score > 0.9
 
 
 def test_a_list_that_repeats_its_item_is_a_loop_whatever_its_numbers():
-    """The number of a list item is skipped, though half of the line is a number."""
+    """A list item's number is skipped, even if it is half of the line."""
     text = "\n".join(f"{number}. Guillemot" for number in range(1, 60))
     assert find_loop(text, OPTIONS).score == 1.0
 
 
 def test_records_on_one_line_are_no_loop():
-    """Records that differ in their numbers aren't a loop, even if all are on one line."""
+    """Records that differ only in their numbers aren't a loop, even if they are all on one line."""
     rows = [
         {"id": number, "state": "calm", "side": "north", "kind": "buoy"} for number in range(40)
     ]
@@ -249,6 +249,6 @@ def test_numbers_alone_are_never_a_loop():
 
 
 def test_letters_that_grow_in_lower_case_keep_the_span_in_the_text():
-    """A letter with two characters in lower case doesn't move the span past the text's end."""
+    """A letter whose lowercase form is two characters doesn't move the span past the text's end."""
     loop = find_loop("İ" * 50, OPTIONS)
     assert (loop.start, loop.end) == (0, 50)

@@ -1,4 +1,4 @@
-"""Sequence classifiers: labels by name, softmax or sigmoid, and the same score in any batch."""
+"""Sequence classifiers: label names, softmax or sigmoid, and the same score in any batch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def compute_logits(classifier, window):
 
 
 def test_exclusive_labels_share_one(tiny_checkpoint):
-    """The probabilities of exclusive labels are a softmax and add up to one."""
+    """Mutually exclusive labels get softmax probabilities, which add up to one."""
     folder = tiny_checkpoint(KIND, **LABELS)
     found = {}
     for name, index in LABELS["label2id"].items():
@@ -52,7 +52,7 @@ def test_exclusive_labels_share_one(tiny_checkpoint):
 
 
 def test_independent_labels_have_a_sigmoid(tiny_checkpoint):
-    """In multi-label classification, each label has its own sigmoid."""
+    """In multi-label classification, each label gets its own sigmoid."""
     classifier = load(tiny_checkpoint(KIND, problem_type="multi_label_classification", **LABELS))
     windows = classifier.cut_windows(TEXTS)
     expected = [1 / (1 + np.exp(-compute_logits(classifier, window)[1])) for window in windows]
@@ -60,7 +60,7 @@ def test_independent_labels_have_a_sigmoid(tiny_checkpoint):
 
 
 def test_a_single_label_has_a_sigmoid(tiny_checkpoint):
-    """A single label has a sigmoid, because a softmax over one label is always one."""
+    """A single label gets a sigmoid, because a softmax over one label is always one."""
     classifier = load(tiny_checkpoint(KIND, id2label={0: "rainy"}, label2id={"rainy": 0}))
     windows = classifier.cut_windows(TEXTS)
     expected = [1 / (1 + np.exp(-compute_logits(classifier, window)[0])) for window in windows]
@@ -70,7 +70,7 @@ def test_a_single_label_has_a_sigmoid(tiny_checkpoint):
 
 
 def test_the_error_for_an_unknown_label_lists_the_known_ones(tiny_checkpoint):
-    """The error names the checkpoint and its labels, and labels are case-sensitive."""
+    """The error for an unknown label names the checkpoint and its labels; case matters."""
     folder = tiny_checkpoint(KIND, **LABELS)
     for label in ("Rainy", "1", "LABEL_1", ""):
         with pytest.raises(
@@ -82,14 +82,14 @@ def test_the_error_for_an_unknown_label_lists_the_known_ones(tiny_checkpoint):
 
 
 def test_an_encoder_is_no_classifier(tiny_checkpoint):
-    """A checkpoint without a classification head is an error, not a random head."""
+    """A checkpoint without a classification head is an error and doesn't get a random one."""
     folder = tiny_checkpoint("BertModel", **LABELS)
     with pytest.raises(ModelError, match="weights are missing for classifier"):
         load(folder)
 
 
 def test_unpinned_checkpoints_are_refused():
-    """A card with a model from the hub needs its commit."""
+    """A card that uses a model from the hub must give its commit."""
     with pytest.raises(ModelError, match="some/model: needs a pinned revision"):
         load_sequence_classifier(ClassifierOptions(model="some/model", label="x"), "cpu")
 
@@ -101,7 +101,7 @@ def test_windows_fit_the_checkpoint(tiny_checkpoint):
     assert max(len(window.ids) for window in windows) == 64
     assert len(windows) > 1
     for earlier, later in pairwise(windows):
-        assert earlier.ids[-17:-1] == later.ids[1:17]  # a quarter of the window
+        assert earlier.ids[-17:-1] == later.ids[1:17]  # the overlap is a quarter of the window
         assert later.start < earlier.end
     assert (windows[0].start, windows[-1].end) == (0, len(TEXTS[4].rstrip()))
 
@@ -109,7 +109,7 @@ def test_windows_fit_the_checkpoint(tiny_checkpoint):
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(len(TEXTS))), budget=st.integers(1, 500))
 def test_the_batch_does_not_change_a_score(shared, order, budget):
-    """A text's probability is the same to 1e-5 in any order and batch."""
+    """A text's probability is the same to 1e-5 in any order and any batch."""
     classifier, alone = shared
     classifier.token_budget = budget
     windows = classifier.cut_windows([TEXTS[index] for index in order])
@@ -125,7 +125,7 @@ def test_the_batch_does_not_change_a_score(shared, order, budget):
 
 @pytest.fixture
 def shared(tiny_checkpoint):
-    """Return a classifier, and its probability for the first window of each text alone."""
+    """Return a classifier, and its probability for each text's first window run on its own."""
     classifier = load(tiny_checkpoint(KIND, **LABELS))
     return classifier, np.concatenate(
         [classifier.compute_probabilities(classifier.cut_windows([text])[:1]) for text in TEXTS]

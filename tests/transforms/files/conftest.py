@@ -23,11 +23,11 @@ class Upload(io.BytesIO):
 
 
 class MemoryFileSystem(FileSystem):
-    """A store without folders whose objects have the scheme `memory`."""
+    """A store that has no folders and whose objects have the scheme `memory`."""
 
     @classmethod
     def scheme(cls):
-        """Return the scheme of the URIs."""
+        """Return the scheme of the store's URIs."""
         return "memory"
 
     def join(self, basepath, *paths):
@@ -64,7 +64,7 @@ class MemoryFileSystem(FileSystem):
         return io.BytesIO(OBJECTS[path])
 
     def copy(self, source_file_names, destination_file_names):
-        """Fail: no object is copied."""
+        """Fail, since no test copies objects."""
         raise NotImplementedError
 
     rename = copy
@@ -80,11 +80,11 @@ class MemoryFileSystem(FileSystem):
         return len(OBJECTS[path])
 
     def last_updated(self, path):
-        """Fail: no object has a time."""
+        """Fail, since objects have no modification time."""
         raise NotImplementedError
 
     def checksum(self, path):
-        """Fail: no object has a checksum."""
+        """Fail, since objects have no checksum."""
         raise NotImplementedError
 
     def metadata(self, path):
@@ -92,7 +92,7 @@ class MemoryFileSystem(FileSystem):
         return FileMetadata(path, self.size(path))
 
     def delete(self, paths):
-        """Delete objects, and everything below names that end with a slash."""
+        """Delete objects, and everything below any name that ends with a slash."""
         for path in paths:
             for uri in list(OBJECTS):
                 if uri == path or (path.endswith("/") and uri.startswith(path)):

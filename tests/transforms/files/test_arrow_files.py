@@ -1,4 +1,4 @@
-"""Arrow files and streams: their batches, their end, and types that Parquet lacks."""
+"""Arrow files and streams: their batches, their ends, and types that Parquet lacks."""
 
 import io
 
@@ -13,7 +13,7 @@ TABLE = pa.table({"text": ["a", "b", None], "n": [1, 2, 3]})
 
 
 class Unseekable(io.BytesIO):
-    """Bytes that are read from their beginning to their end, as those of an archive are."""
+    """Bytes that can only be read from start to finish, like those inside an archive."""
 
     def seekable(self) -> bool:
         """Return False."""
@@ -21,7 +21,7 @@ class Unseekable(io.BytesIO):
 
 
 def encode(table: pa.Table, stream: bool = True, codec: str | None = None) -> bytes:
-    """Return a table as a stream or a file with one row per batch."""
+    """Return a table as an Arrow stream or file with one row per batch."""
     sink = io.BytesIO()
     options = pa.ipc.IpcWriteOptions(compression=codec)
     new = pa.ipc.new_stream if stream else pa.ipc.new_file
@@ -38,14 +38,14 @@ def read(data: bytes) -> list[pa.RecordBatch]:
 @pytest.mark.parametrize("codec", [None, "zstd", "lz4"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_batches_are_read_in_order(stream, codec):
-    """Streams, files and compressed buffers are read alike."""
+    """Streams, files and compressed buffers all give the same batches."""
     batches = read(encode(TABLE, stream, codec))
     assert len(batches) == 3
     assert pa.Table.from_batches(batches) == TABLE
 
 
 def test_dictionaries_and_views_are_read():
-    """The texts of a dictionary are read, and the schema has plain text in place of views."""
+    """Dictionary-encoded texts are read, and the schema has plain text in place of views."""
     table = pa.table({"d": pa.array(["x", "y"]).dictionary_encode()})
     assert pa.Table.from_batches(read(encode(table))).to_pylist() == [{"d": "x"}, {"d": "y"}]
     views = pa.table({"v": pa.array(["x"], pa.string_view())})
@@ -55,7 +55,7 @@ def test_dictionaries_and_views_are_read():
 
 
 def test_a_file_with_its_schema_in_the_footer_is_read_from_its_end():
-    """Polars writes such files; one inside an archive can't be read, and the error says so."""
+    """Files in Polars' layout are read, except inside an archive, where the error says why."""
     frame = pl.DataFrame({"text": ["a", "b"], "kind": ["x", "y"]}).cast({"kind": pl.Categorical})
     sink = io.BytesIO()
     frame.write_ipc(sink)
@@ -72,7 +72,7 @@ def test_a_file_with_its_schema_in_the_footer_is_read_from_its_end():
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_every_cut_is_an_error(stream):
-    """Wherever a file is cut off, reading it fails instead of giving a shorter table."""
+    """A file that is cut off anywhere can't be read, rather than giving a shorter table."""
     data = encode(TABLE, stream)
     for size in range(8, len(data) - 1):
         with pytest.raises((InputError, pa.ArrowException, OSError)):
@@ -80,14 +80,14 @@ def test_every_cut_is_an_error(stream):
 
 
 def test_data_after_the_end_is_an_error():
-    """Two streams in one file would lose the rows of the second."""
+    """Two streams in one file are an error, since the second one's rows would be lost."""
     with pytest.raises(InputError, match="goes on after Arrow's end mark") as caught:
         read(encode(TABLE) * 2)
     assert caught.value.where == "x.arrow"
 
 
 def test_damaged_offsets_are_an_error():
-    """Offsets that point outside the text are found before the text is read."""
+    """Offsets that point outside the text raise an error before the text is read."""
     table = pa.table({"text": ["abcdefgh" * 4]})
     data = encode(table)
     offset = data.index((32).to_bytes(4, "little") + b"\0\0\0\0")
@@ -97,7 +97,7 @@ def test_damaged_offsets_are_an_error():
 
 
 def test_types_that_parquet_lacks_are_refused():
-    """The error names the column, since its rows couldn't be written."""
+    """A column that couldn't be written as Parquet raises an error that names it."""
     union = pa.schema([("ok", pa.string()), ("u", pa.dense_union([pa.field("a", pa.int8())]))])
     with pytest.raises(InputError, match=r"column 'u' is dense_union.* Parquet can't hold"):
         check_arrow_schema(union, "x.arrow")

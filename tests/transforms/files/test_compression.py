@@ -1,4 +1,4 @@
-"""Compressed files: signatures, reading, damage, and the windows of zstd."""
+"""Compressed files: signatures, reading, damage, and zstd windows."""
 
 import bz2
 import gzip
@@ -25,7 +25,7 @@ DATA = random.Random(3).randbytes(200_000) + b"a" * 200_000
 
 
 def pack_zstd_long(data: bytes, log: int = 28) -> bytes:
-    """Return data in a frame of zstd with a long window."""
+    """Return data in a zstd frame with a long window."""
     settings = zstandard.ZstdCompressionParameters.from_level(1, window_log=log)
     packer = zstandard.ZstdCompressor(compression_params=settings).compressobj()
     return packer.compress(data) + packer.flush()
@@ -55,7 +55,7 @@ def read_all(path, compression, max_bytes=1 << 30) -> bytes:
 
 @pytest.mark.parametrize(("compression", "data"), FILES)
 def test_files_are_recognised_and_read(tmp_path, compression, data):
-    """Every compression is recognised by its first bytes, and read whole."""
+    """Every compression is recognised by a file's first bytes, and the whole file is read."""
     (tmp_path / "x").write_bytes(data)
     assert find_compression(data) == compression
     assert read_all(tmp_path / "x", compression) == DATA
@@ -63,7 +63,7 @@ def test_files_are_recognised_and_read(tmp_path, compression, data):
 
 @pytest.mark.parametrize("text", [b"BZh", b"BZhello", b"{}", b"", b"\xfd7zX"])
 def test_similar_beginnings_are_not_compressed(text):
-    """A text that begins like a signature isn't taken for one."""
+    """Text that begins like a signature isn't taken for a compressed file."""
     assert find_compression(text) == "none"
 
 
@@ -77,14 +77,14 @@ def test_a_cut_file_is_an_error(tmp_path, compression, data):
 
 @pytest.mark.parametrize(("compression", "data"), [item for item in FILES if item[0] != "none"])
 def test_rubbish_behind_a_file_is_an_error(tmp_path, compression, data):
-    """Trailing bytes might be damaged rows, so they aren't ignored."""
+    """Trailing bytes are an error, since they might be damaged rows."""
     (tmp_path / "x").write_bytes(data + b"rubbish that is long enough")
     with pytest.raises(OSError, match=f"{compression}: "):
         read_all(tmp_path / "x", compression)
 
 
 def test_padding_behind_xz_is_no_rubbish(tmp_path):
-    """Streams of xz may be followed by zeros."""
+    """An xz stream may be followed by zeros."""
     (tmp_path / "x").write_bytes((lzma.compress(DATA) + b"\0" * 8) * 2)
     assert read_all(tmp_path / "x", "xz") == DATA * 2
 
@@ -100,7 +100,7 @@ def test_a_damaged_file_is_an_error(tmp_path, compression):
 
 
 def test_a_window_may_be_as_large_as_the_file_may_become(tmp_path):
-    """A frame that claims a larger window than its file may expand to is refused."""
+    """A frame that claims a window larger than its file may expand to is refused."""
     (tmp_path / "x").write_bytes(pack_zstd_long(DATA, log=30))
     assert read_window(io.BytesIO((tmp_path / "x").read_bytes())) == 1 << 30
     assert read_all(tmp_path / "x", "zstd", 1 << 30) == DATA
@@ -109,14 +109,14 @@ def test_a_window_may_be_as_large_as_the_file_may_become(tmp_path):
 
 
 def test_a_damaged_frame_has_no_window():
-    """Bytes that aren't a frame are left to the decoder."""
+    """Bytes that aren't a zstd frame are left to the decoder."""
     stream = io.BytesIO(b"\x28\xb5\x2f\xfd")
     assert read_window(stream) == 0
     assert stream.tell() == 0
 
 
 def test_long_windows_take_little_memory(tmp_path):
-    """A small file that expands far is decoded in parts."""
+    """A small file that expands a lot is decoded in parts."""
     (tmp_path / "x").write_bytes(pack_zstd_long(b"a" * (300 << 20)))
     with (tmp_path / "x").open("rb") as stream:
         decoder = module._LongWindows(stream, 1 << 30)
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
 
 
 def test_a_stream_is_bounded_by_the_size_of_its_file(monkeypatch):
-    """Bytes up to the limit are read, and one more raises an error that names the file."""
+    """A file up to the limit is read, and one byte more raises an error that names the file."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 10)
     limits = ShardLimits(expansion=2)
     stream = BoundedStream(io.BytesIO(b"a" * 20), "x.gz", 10, limits)

@@ -1,4 +1,4 @@
-"""Conversions: rows of JSON Lines as Parquet, and rows of Parquet as JSON Lines."""
+"""Conversions: JSON Lines rows to Parquet, and Parquet rows to JSON Lines."""
 
 import datetime as dt
 import json
@@ -28,7 +28,7 @@ CHAT = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "B
 
 
 def convert(*rows):
-    """Return rows as a table with the columns that they need."""
+    """Return rows as a table with the columns that hold them."""
     shapes = FieldShapes()
     for row in rows:
         shapes.observe(row)
@@ -70,12 +70,12 @@ def test_values_have_a_shape(value, shape):
     ],
 )
 def test_shapes_join_only_without_loss(shapes, joined):
-    """Integers that a float holds exactly are merged with floats; other mixtures become JSON."""
+    """Integers that a float holds exactly are joined with floats; other mixtures become JSON."""
     assert join_shapes(shapes) == joined
 
 
 def test_columns_have_the_types_of_their_values():
-    """Texts, numbers and messages become columns that a trainer can read."""
+    """Text, numbers and messages become columns that a trainer can read."""
     table = convert({"messages": CHAT, "id": 7, "score": 1}, {"id": 8, "score": 0.5})
     assert table.schema.field("messages").type == pa.list_(
         pa.struct([("role", pa.string()), ("content", pa.string())])
@@ -86,7 +86,7 @@ def test_columns_have_the_types_of_their_values():
 
 
 def test_mixed_values_become_json():
-    """A field whose values differ in shape is text that holds the JSON of each value."""
+    """A field whose values differ in shape becomes text that holds each value as JSON."""
     parts = [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
     table = convert({"messages": CHAT, "meta": {"b": 1, "a": [True]}}, {"messages": parts})
     assert table.column("meta").to_pylist() == ['{"b": 1, "a": [true]}', None]
@@ -98,7 +98,7 @@ def test_mixed_values_become_json():
 
 
 def test_lone_surrogates_are_replaced():
-    """Arrow's texts are UTF-8, so a lone surrogate becomes U+FFFD in texts and in JSON."""
+    """Arrow text is UTF-8, so a lone surrogate becomes U+FFFD in plain text and in JSON."""
     table = convert({"text": "a\ud800", "more": ["\udfff"]})
     assert table.to_pylist() == [{"text": "a\ufffd", "more": '["\ufffd"]'}]
 
@@ -118,7 +118,7 @@ def test_keys_that_cannot_be_columns_are_an_error(row, problem):
 
 
 def test_columns_are_settled_over_all_files(tmp_path):
-    """A key of a later file is a column too, and a line that isn't JSON is skipped."""
+    """A key that occurs only in a later file is a column too, and a non-JSON line is skipped."""
     (tmp_path / "a.jsonl").write_text('{"text": "One.", "n": 1}\nbroken\n')
     (tmp_path / "b.jsonl").write_text('{"text": "Two.", "n": 0.5, "more": null}\n')
     sources = survey((str(tmp_path),), ShardLimits()).sources
@@ -141,7 +141,7 @@ MESSAGES = st.lists(
 
 
 def restore(value, item):
-    """Return a value of a converted table as the JSON value that it came from."""
+    """Return the JSON value that a converted table's value came from."""
     if value is None:
         return None
     if item.metadata:
@@ -153,7 +153,7 @@ def restore(value, item):
 
 
 def drop_nulls(value):
-    """Return a row and its messages without keys that are null, which Parquet can't tell apart."""
+    """Return a row and its messages without null keys, since Parquet treats null as absent."""
     if isinstance(value, dict):
         return {name: below for name, below in value.items() if below is not None}
     return value
@@ -162,7 +162,7 @@ def drop_nulls(value):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), VALUES | MESSAGES, min_size=1), max_size=5))
 def test_every_value_can_be_restored(rows):
-    """Whatever the shape of a row, its Parquet form holds every value of it."""
+    """A row's Parquet form holds all of its values, whatever its shape."""
     table = convert(*rows)
     for row, found in zip(rows, table.to_pylist(), strict=True):
         restored = {item.name: restore(found[item.name], item) for item in table.schema}
@@ -176,7 +176,7 @@ def test_every_value_can_be_restored(rows):
 
 
 def test_rows_of_parquet_become_objects():
-    """Every column type has a form in JSON, at any depth."""
+    """Every column type can be written as JSON, at any depth."""
     when = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
     table = pa.table(
         {
@@ -205,12 +205,12 @@ def test_rows_of_parquet_become_objects():
 
 
 def test_odd_floats_are_written_as_python_writes_them():
-    """NaN and infinities stay, since null would be a different value; congener reads them back."""
+    """NaN and infinities are kept and read back, since null would be a different value."""
     (line,) = encode_rows(pa.table({"a": [[math.nan, math.inf]], "b": ["Ä"]}))
     assert line == '{"a": [NaN, Infinity], "b": "Ä"}'.encode()
 
 
 def test_far_dates_are_written():
-    """A date beyond Python's years has more digits."""
+    """A date beyond Python's range of years is written with more digits."""
     table = pa.table({"at": pa.array([400_000_000_000_000], pa.timestamp("s")), "n": [1]})
     assert encode_rows(table) == [b'{"at":"12677465-05-27 15:06:40","n":1}']

@@ -1,4 +1,4 @@
-"""CSV and TSV: headers, values as they are, and rows that can't be read."""
+"""CSV and TSV: headers, unchanged values, and rows that can't be read."""
 
 import io
 
@@ -13,7 +13,7 @@ from transforms.files.csv_files import CsvReader, build_table
 
 
 def read(data: bytes, uri: str = "x.csv"):
-    """Return the names of the columns and the rows."""
+    """Return the column names and the rows."""
     reader = CsvReader(io.BytesIO(data), uri)
     return reader.schema.names, list(reader.read_rows())
 
@@ -32,7 +32,7 @@ def read(data: bytes, uri: str = "x.csv"):
     ],
 )
 def test_the_header_says_what_separates_values(uri, data):
-    """Values are separated by commas, semicolons, tabs or bars; marks before them are no names."""
+    """The separator may be a comma, semicolon, tab or bar; marks before the header are skipped."""
     names, rows = read(data, uri)
     assert names == ["a", "b"]
     assert [(row.values, row.error) for row in rows] == [(["1", "2"], None)]
@@ -42,7 +42,7 @@ def test_the_header_says_what_separates_values(uri, data):
     st.lists(st.lists(st.text(st.sampled_from('a",;\n\r é')), min_size=2, max_size=2), max_size=5)
 )
 def test_values_come_back_as_they_were(rows):
-    """Quotes, separators and line breaks inside quoted values are part of them."""
+    """Quotes, separators and line breaks inside a quoted value are part of that value."""
     text = "a,b\n" + "".join(
         ",".join('"' + value.replace('"', '""') + '"' for value in row) + "\n" for row in rows
     )
@@ -63,7 +63,7 @@ def test_values_come_back_as_they_were(rows):
     ],
 )
 def test_a_bad_row_is_a_reject_and_the_next_is_read(line, error):
-    """The reason names the line, the reject keeps its bytes, and the rows around it are read."""
+    """A bad row becomes a reject with its line number and bytes, and the others are read."""
     _, rows = read(b"a,b\n1,2\n" + line + b"\n3,4\n")
     assert [row.error for row in rows] == [None, error, None]
     assert rows[1].encode() == line + b"\n"
@@ -72,7 +72,7 @@ def test_a_bad_row_is_a_reject_and_the_next_is_read(line, error):
 
 @pytest.mark.parametrize("data", [b'a,b\n1,2\n"x,3\n4,5\n', b'a,b\n1,2\n"x\n"y,3\n4,5\n'])
 def test_quotes_that_join_lines_are_an_error(data):
-    """A quote that isn't closed would hide the rows after it."""
+    """An unclosed quote is an error, since it would hide the rows after it."""
     with pytest.raises(InputError, match=r"the row on lines 3 to \d aren't balanced") as caught:
         read(data)
     assert caught.value.where == "x.csv"
@@ -89,7 +89,7 @@ def test_a_bad_header_is_refused(data, problem):
 
 
 def test_a_long_row_is_refused(monkeypatch):
-    """A row that never ends isn't read into memory."""
+    """A row that never ends is refused before it fills the memory."""
     monkeypatch.setattr(csv_files, "MAX_LINE_BYTES", 40)
     with pytest.raises(InputError, match=r"row longer than 0 MiB, which begins on line 2"):
         read(b'a,b\n"' + b"x\n" * 99)

@@ -1,4 +1,4 @@
-"""Dataset cards: the splits that they list, and the card of the clean files."""
+"""Dataset cards: the splits that they list, and the card for the clean files."""
 
 import pytest
 import yaml
@@ -7,7 +7,7 @@ from transforms.files.dataset_cards import build_card, parse_card, read_card
 
 
 def write_card(*configs):
-    """Return the text of a card with these configs."""
+    """Return the text of a dataset card with these configs."""
     return f"---\nlicense: mit\n{yaml.safe_dump({'configs': list(configs)})}---\n# Title\n"
 
 
@@ -40,12 +40,12 @@ TWO = write_card(
     ],
 )
 def test_a_source_belongs_to_the_splits_whose_globs_match_it(source, splits):
-    """One star matches within a folder, two match folders, and a file's name matches itself."""
+    """One star matches within a folder, two match across folders, and plain names match exactly."""
     assert parse_card(TWO).find_splits(source) == splits
 
 
 def test_globs_of_every_kind():
-    """A folder matches what is in it, and other characters match themselves."""
+    """A folder matches everything in it, and other characters match themselves."""
     files = [
         {"split": "folder", "path": "data/en/"},
         {"split": "one", "path": "q?.csv"},
@@ -85,12 +85,12 @@ def test_globs_of_every_kind():
     ],
 )
 def test_a_card_without_files_of_splits_is_none(text):
-    """Text without configs, or that isn't YAML, isn't a card."""
+    """Text that has no configs or isn't YAML isn't read as a dataset card."""
     assert parse_card(text) is None
 
 
 def test_a_card_describes_its_splits(tmp_path):
-    """The description names every config with its splits, and the card has the path of its file."""
+    """A card's description names every config and its splits, and the card keeps its path."""
     path = tmp_path / "README.md"
     path.write_bytes(b"\xef\xbb\xbf" + TWO.replace("\n", "\r\n").encode() + b"\xff")
     card = read_card(str(path))
@@ -99,7 +99,7 @@ def test_a_card_describes_its_splits(tmp_path):
 
 
 def test_the_card_of_clean_lists_the_files_that_exist():
-    """Splits keep their order, files are listed by their stems, and empty splits are left out."""
+    """Splits keep their order, files are listed by stem, and empty splits are left out."""
     card = parse_card(TWO)
     stems = [
         ("b-3", (("main", "held"),)),
@@ -129,7 +129,7 @@ def test_the_card_of_clean_lists_the_files_that_exist():
 
 
 def test_a_file_may_belong_to_several_splits():
-    """A file that two configs list is listed in both."""
+    """A file that two configs list is listed under both."""
     card = parse_card(
         write_card(
             {"config_name": "a", "data_files": "*.csv"},

@@ -1,4 +1,4 @@
-"""Files of the web and standard input, fetched from a server on this machine and from a pipe."""
+"""Web files and standard input, fetched from a local server and from a pipe."""
 
 import gzip
 import hashlib
@@ -18,7 +18,7 @@ from transforms.files.downloads import fetch
 from transforms.files.locations import STDIN
 from transforms.files.sources import survey
 
-pytestmark = pytest.mark.filterwarnings(  # Python leaves the socket of a failed request open
+pytestmark = pytest.mark.filterwarnings(  # Python leaves a failed request's socket open
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 
@@ -26,10 +26,10 @@ DATA = gzip.compress(b'{"text": "a"}\n{"text": "b"}\n')
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves one file, a redirect to it, a short answer, and errors."""
+    """Serves one file, a redirect to it, a truncated answer, and errors."""
 
     def do_GET(self) -> None:
-        """Answer a request, and count it."""
+        """Answer a request and record it."""
         self.server.requests.append(self.path)
         if self.path == "/moved":
             self.send_response(302)
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    """Serve on a free port; return the address and the list of requests."""
+    """Start a server on a free port; return its address and the list of requests."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         running.requests = []
         threading.Thread(target=running.serve_forever, daemon=True).start()
@@ -61,7 +61,7 @@ def server():
 
 
 def test_a_file_of_the_web_is_fetched_once(server):
-    """The copy has the content's digest and size, and later readers get the copy."""
+    """The copy has the content's digest and size, and later reads use the copy."""
     address, requests = server
     found = fetch(f"{address}/a.jsonl.gz")
     assert (found.size, found.sha256) == (len(DATA), hashlib.sha256(DATA).hexdigest())
@@ -73,7 +73,7 @@ def test_a_file_of_the_web_is_fetched_once(server):
 
 
 def test_a_file_of_the_web_is_a_source(server):
-    """The survey reads the file, and the manifest has the name and URI from the web."""
+    """The survey reads a web file, and the manifest has its name and URI on the web."""
     address, _ = server
     (source,) = survey([f"{address}/a.jsonl.gz"], ShardLimits()).sources
     assert (source.name, source.uri) == ("a.jsonl.gz", f"{address}/a.jsonl.gz")
@@ -84,7 +84,7 @@ def test_a_file_of_the_web_is_a_source(server):
 
 
 def test_redirects_are_followed_unless_they_drop_encryption(server):
-    """A redirect leads to the file, but never from https to http."""
+    """A redirect is followed, but never from https to http."""
     address, _ = server
     assert fetch(f"{address}/moved").size == len(DATA)
     downloads._require_encrypted("https://a/x", "https://b/y")
@@ -100,7 +100,7 @@ def test_redirects_are_followed_unless_they_drop_encryption(server):
     ],
 )
 def test_a_failed_download_is_explained(server, path, problem):
-    """The error names the status or the missing bytes, and the address."""
+    """The error gives the status or the number of missing bytes, and the address."""
     address, _ = server
     with pytest.raises(InputError, match=problem) as caught:
         storage.find(address + path)
@@ -120,7 +120,7 @@ def test_a_failed_download_is_explained(server, path, problem):
     ],
 )
 def test_a_page_that_shows_a_file_is_refused_with_the_file(page, file):
-    """The address in the browser isn't that of the data."""
+    """The page address that a browser shows is refused, since it isn't the data's address."""
     with pytest.raises(InputError, match="is a page of") as caught:
         fetch(page)
     assert caught.value.remedy == f"name {file}"
@@ -133,7 +133,7 @@ def test_a_server_that_is_away_is_an_error():
 
 
 def test_a_file_that_is_too_large_is_refused(server, monkeypatch):
-    """The download stops at the limit."""
+    """A download stops at the size limit."""
     monkeypatch.setattr(downloads, "LARGEST", 10)
     with pytest.raises(InputError, match="it is larger than"):
         fetch(f"{server[0]}/a.jsonl.gz")
@@ -154,7 +154,7 @@ def standard_input(monkeypatch):
 
 
 def test_standard_input_is_a_source(standard_input):
-    """A pipe is written to a file and read from there, even by worker processes."""
+    """Piped input is copied to a file and read from there, even by worker processes."""
     standard_input(DATA)
     (source,) = survey([STDIN], ShardLimits()).sources
     assert (source.name, source.rows, source.compression) == ("stdin", 2, "gzip")
@@ -166,7 +166,7 @@ def test_standard_input_is_a_source(standard_input):
 
 
 def test_a_terminal_is_no_corpus(standard_input):
-    """Without a pipe, the error says how to give one."""
+    """If nothing is piped in, the error says how to pipe something."""
     standard_input(None)
     with pytest.raises(InputError, match="is a terminal") as caught:
         fetch(STDIN)

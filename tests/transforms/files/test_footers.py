@@ -1,4 +1,4 @@
-"""Parquet footers: their claims are checked before data is read."""
+"""Parquet footers: what they claim is checked before any data is read."""
 
 import io
 
@@ -47,7 +47,7 @@ def test_a_sound_file_passes():
 
 
 class Footer:
-    """A footer with claims that no writer would make."""
+    """A made-up footer with claims that no writer would make."""
 
     def __init__(self, total, groups, columns=1):
         self.num_rows, self.num_columns, self.num_row_groups = total, columns, len(groups)
@@ -55,7 +55,7 @@ class Footer:
         self.metadata, self.schema_arrow = self, pa.schema([("text", pa.string())])
 
     def row_group(self, index):
-        """Return a row group's rows and bytes."""
+        """Return a row group's row and byte counts."""
         return type(
             "Group",
             (),
@@ -92,7 +92,7 @@ def test_expansion_is_counted_from_the_files_size():
 
 
 def test_columns_are_bounded(monkeypatch):
-    """A table with too many columns is refused before the rest of its schema is checked."""
+    """A table with too many columns is refused before the rest of the schema is checked."""
     monkeypatch.setattr(footers, "MAX_FIELDS", 20)
     check(write_bytes(pa.table({f"c{number}": [1] for number in range(20)})))
     with pytest.raises(InputError, match="has 21 columns, more than 20"):
@@ -116,19 +116,19 @@ def test_columns_are_bounded(monkeypatch):
     ],
 )
 def test_a_repeated_name_is_refused(table, name):
-    """Two fields of one name are refused, since a trainer could read either."""
+    """Two fields with the same name are refused, since a trainer might read either one."""
     with pytest.raises(InputError, match=f"two fields '{name}' at one level"):
         check(write_bytes(table))
 
 
 def test_nesting_is_bounded():
-    """Nesting beyond the limit is refused, since readers of the output would fail."""
+    """Nesting beyond the limit is refused, since readers of the output would fail on it."""
     with pytest.raises(InputError, match=f"nests more than {MAX_DEPTH}"):
         check(write_bytes(nested(MAX_DEPTH)))
 
 
 def test_page_checksums_are_verified():
-    """If a writer left checksums, a flipped bit in a page is an error."""
+    """If the writer stored checksums, a flipped bit in a page is an error."""
     table = pa.table({"text": [f"row {number}" for number in range(1_000)]})
     data = bytearray(
         write_bytes(table, compression="none", use_dictionary=False, write_page_checksum=True)
@@ -139,7 +139,7 @@ def test_page_checksums_are_verified():
 
 
 def test_views_become_plain_text_at_every_depth():
-    """Views become plain text and bytes; names, nullability and metadata stay."""
+    """Views become plain text and bytes; names, nullability and metadata are kept."""
     view = pa.list_(
         pa.struct(
             [

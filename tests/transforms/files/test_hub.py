@@ -1,4 +1,4 @@
-"""Data sets of the hub: addresses, and the client's requests to a server on this machine."""
+"""Hub data sets: their addresses, and the client's requests to a local server."""
 
 import json
 import os
@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def run_code(tmp_path):
-    """Return a function that runs code in a process whose hub is a server on this machine."""
+    """Return a function that runs code in a process that takes a local server for the hub."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
 
@@ -107,7 +107,7 @@ except InputError as error:
     "address", ["owner/birds", "owner/birds@v1/data", "owner/birds/data/*.jsonl"]
 )
 def test_a_data_set_is_read_at_a_pinned_commit(run_code, address):
-    """A revision becomes a commit in the URIs, and folders and globs choose the files."""
+    """The URIs have the commit in place of the revision, and folders and globs select the files."""
     printed = run_code(SURVEY.format(address=f"hf://datasets/{address}"))
     lines = [line.split() for line in printed.splitlines() if line.startswith(("data", "t"))]
     assert [line[0].removeprefix("data/") for line in lines] == [
@@ -130,7 +130,7 @@ def test_a_data_set_that_is_not_there_is_an_error(run_code):
 
 
 def test_a_hub_that_is_away_is_an_error(run_code):
-    """Without a network, the error says that the hub can't be read."""
+    """Without a network connection, the error says that the hub can't be read."""
     printed = run_code(SURVEY.format(address="hf://datasets/owner/birds"), HF_HUB_OFFLINE="1")
     assert "can't be read from the hub: " in printed
     assert "Traceback" not in printed
@@ -147,13 +147,13 @@ def test_a_hub_that_is_away_is_an_error(run_code):
     ],
 )
 def test_revisions_may_be_references(revision, found):
-    """The slashes of a reference belong to it, and the hub's converted branch has a short name."""
+    """A reference may contain slashes, and the hub's converted branch has a short name."""
     address = parse_address(f"hf://datasets/o/n@{revision}/default/train/0000.parquet")
     assert address == ("o/n", found, "default/train/0000.parquet")
 
 
 def test_addresses_have_a_repository_a_revision_and_a_path():
-    """Revisions that contain slashes are encoded; the path is optional."""
+    """Slashes in revisions are encoded, and the path is optional."""
     address = parse_address("hf://datasets/owner/birds@refs%2Fconvert%2Fparquet/data/a b.json")
     assert address == ("owner/birds", "refs/convert/parquet", "data/a b.json")
     assert str(address) == "hf://datasets/owner/birds@refs%2Fconvert%2Fparquet/data/a b.json"
@@ -163,7 +163,7 @@ def test_addresses_have_a_repository_a_revision_and_a_path():
 
 @pytest.mark.parametrize("uri", ["hf://datasets/birds", "hf://owner/model", "hf://spaces/o/n"])
 def test_other_addresses_of_the_hub_are_refused(uri):
-    """Only data sets are read; the remedy shows what an address looks like."""
+    """Only data sets can be read; the remedy shows what their addresses look like."""
     with pytest.raises(InputError, match="isn't the address of a data set") as caught:
         parse_address(uri)
     assert "hf://datasets/OWNER/NAME@REVISION/PATH" in caught.value.remedy

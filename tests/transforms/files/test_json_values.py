@@ -1,4 +1,4 @@
-"""JSON values that aren't on lines of their own: their bounds, in any blocks, and cut files."""
+"""JSON values that don't each have a line: finding them in any blocks, and truncated files."""
 
 import io
 import json
@@ -30,12 +30,12 @@ GAPS = st.sampled_from(["", "\n", " \n"])
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Return a function that sets the size of blocks."""
+    """Return a function that sets the block size."""
     return lambda size: monkeypatch.setattr(json_values, "BLOCK_BYTES", size)
 
 
 def read(reader, data: bytes, start: int = 0) -> list[tuple[int, bytes]]:
-    """Return all values from an offset on."""
+    """Return all values from an offset onwards."""
     stream = io.BytesIO(data)
     stream.seek(start)
     return list(reader(stream, "x.json", start))
@@ -43,7 +43,7 @@ def read(reader, data: bytes, start: int = 0) -> list[tuple[int, bytes]]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
 def test_elements_are_found_in_any_blocks(small_blocks, size):
-    """Every element is found with its own bytes, wherever blocks end and reading begins."""
+    """Every element is found with its exact bytes, wherever blocks end and reading begins."""
     small_blocks(size)
 
     @given(rows=st.lists(VALUES, max_size=5), indent=INDENTS, before=MARKS)
@@ -60,7 +60,7 @@ def test_elements_are_found_in_any_blocks(small_blocks, size):
 
 @pytest.mark.parametrize("size", [1, 3, 1 << 20])
 def test_objects_are_found_in_any_blocks(small_blocks, size):
-    """Objects one after another are found, with white space between them or without."""
+    """Consecutive objects are found, with or without white space between them."""
     small_blocks(size)
 
     @given(rows=st.lists(OBJECTS, max_size=5), indent=INDENTS, gap=GAPS)
@@ -75,7 +75,7 @@ def test_objects_are_found_in_any_blocks(small_blocks, size):
 
 @given(row=VALUES, indent=INDENTS)
 def test_joined_lines_hold_the_same_value(row, indent):
-    """Only line breaks are removed; strings and white space between tokens stay."""
+    """Joining lines removes only line breaks, not strings or white space between tokens."""
     text = json.dumps(row, indent=indent).replace("\n", "\r\n").encode()
     joined = join_lines(text)
     assert json.loads(joined) == row
@@ -98,7 +98,7 @@ def test_joined_lines_hold_the_same_value(row, indent):
     ],
 )
 def test_an_array_that_is_not_closed_once_is_refused(small_blocks, size, data, problem):
-    """The error says where the unclosed value begins, or which limit is exceeded."""
+    """The error says where the unclosed value begins or what else is wrong, and where."""
     small_blocks(size)
     with pytest.raises(InputError, match=problem) as caught:
         read(read_elements, data)
@@ -114,21 +114,21 @@ def test_an_array_that_is_not_closed_once_is_refused(small_blocks, size, data, p
     ],
 )
 def test_objects_that_are_not_closed_once_are_refused(small_blocks, size, data, problem):
-    """The error says where the unclosed object begins, or which limit is exceeded."""
+    """The error says where the unclosed object or the stray bracket is."""
     small_blocks(size)
     with pytest.raises(InputError, match=problem):
         read(read_objects, data)
 
 
 def test_a_damaged_element_does_not_hide_the_next(small_blocks):
-    """An element that isn't JSON is passed on to become a reject, and the rest is read."""
+    """An element that isn't JSON is passed on to become a reject, and the others are read."""
     small_blocks(4)
     found = read(read_elements, b'[{"a": [1}], {"b" 2}, , {"c": 3},]')
     assert [value for _, value in found] == [b'{"a": [1}]', b'{"b" 2}', b'{"c": 3}']
 
 
 def test_a_long_element_is_cut(monkeypatch, small_blocks):
-    """An element longer than the limit is cut one byte after it, and the next element is read."""
+    """An element longer than the limit is cut one byte past it, and the next element is read."""
     small_blocks(16)
     monkeypatch.setattr(json_values, "MAX_LINE_BYTES", 20)
     long = json.dumps({"a": "x" * 99}).encode()
@@ -139,6 +139,6 @@ def test_a_long_element_is_cut(monkeypatch, small_blocks):
     ("kind", "data"), [("array", b"[1, 2]"), ("jsonl", b"1\n2"), ("objects", b"")]
 )
 def test_the_kind_chooses_the_reader(kind, data):
-    """Each kind of file has its reader."""
+    """Each kind of file is read by its own reader."""
     found = [value for _, value in read_values(io.BytesIO(data), kind, "x")]
     assert found == ([b"1", b"2"] if data else [])

@@ -1,4 +1,4 @@
-"""Kinds of files by their content, and names for files that hold no rows."""
+"""File kinds, detected by content, and descriptions of files that hold no rows."""
 
 import bz2
 import gzip
@@ -21,7 +21,7 @@ FROM = {"from": "human", "value": "a"}
 
 @pytest.fixture
 def detect(tmp_path):
-    """Return a function that detects the kind of a file with this content and name."""
+    """Return a function that detects the kind of a file with a given content and name."""
 
     def find(data: bytes, name: str = "x"):
         path = tmp_path / name
@@ -51,14 +51,14 @@ def detect(tmp_path):
     ],
 )
 def test_json_is_told_apart_by_its_first_values(detect, text, kind):
-    """Lines, arrays and objects over several lines are recognised, compressed or not."""
+    """Lines, arrays and multi-line objects are recognised, compressed or not."""
     assert detect(text.encode()) == (kind, "none")
     assert detect(gzip.compress(text.encode())) == (kind, "gzip")
     assert str(detect(text.encode())) == kinds.KIND_NAMES[kind]
 
 
 def test_tables_are_found_by_content_or_name(detect):
-    """Parquet and Arrow are recognised by their content, and separated values by their name."""
+    """Parquet and Arrow are recognised by content, and CSV and TSV by name."""
     sink = io.BytesIO()
     pq.write_table(pa.table({"a": [1]}), sink)
     assert detect(sink.getvalue(), "odd.json").kind == "parquet"
@@ -105,11 +105,11 @@ def build_zip(name: str = "a.jsonl") -> bytes:
         (gzip.compress(b"PAR1data"), "Parquet inside gzip"),
         (b"", "is empty"),
     ],
-    # Archives contain the time, and both processes of `make test` must see the same names.
+    # not the contents: archives contain the time, and all test processes need the same ids
     ids=lambda value: value if isinstance(value, str) else "file",
 )
 def test_files_that_hold_no_rows_are_named(detect, tmp_path, data, problem):
-    """The error says what the file is and what to do."""
+    """The error says what the file is and what to do about it."""
     with pytest.raises(InputError, match=problem) as caught:
         detect(data, "x.jsonl")
     assert caught.value.where == str(tmp_path / "x.jsonl")
@@ -125,7 +125,7 @@ def test_files_that_hold_no_rows_are_named(detect, tmp_path, data, problem):
     ],
 )
 def test_lists_of_turns_are_refused_with_the_command(detect, text, remedy):
-    """Turns must not become rows, so the command gives each list a name."""
+    """Turns must not become rows, so the suggested command gives each list a name."""
     with pytest.raises(InputError, match="lists of turns for rows") as caught:
         detect(text.encode())
     assert remedy in caught.value.remedy
@@ -152,5 +152,5 @@ def test_rows_with_a_role_are_no_turns(detect):
     ],
 )
 def test_names_say_which_files_are_data(name, expected):
-    """A folder's data files are recognised by their suffixes, whatever the case."""
+    """A folder's data files are recognised by their suffixes, whatever their case."""
     assert is_data_file(name) is expected

@@ -1,4 +1,4 @@
-"""Names of sources, and paths of the same file."""
+"""Source names, and different paths of the same file."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from transforms.files.stems import build_stem
 
 
 def list_names(found):
-    """Return the names that files get, in order."""
+    """Return the names that files are given, in order."""
     return [file.name for file in name_files(found)]
 
 
@@ -40,7 +40,7 @@ def list_names(found):
     ],
 )
 def test_files_are_named_below_what_was_given(found, names):
-    """A name is the path below the given folder, glob or file, or below all of them together."""
+    """A file's name is its path below what was given, or below the common root of several."""
     assert list_names(found) == names
 
 
@@ -57,7 +57,7 @@ def test_a_name_does_not_depend_on_how_a_folder_is_written(tmp_path, monkeypatch
 
 @pytest.fixture
 def make_files(tmp_path):
-    """Return a function that makes a file and links to it, and names them in a given order."""
+    """Return a function that makes a file and links to it, and returns all of their names."""
 
     def make(file, links=(), hard=()):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def make_files(tmp_path):
 
 
 def test_a_link_to_a_file_of_the_input_is_left_out(make_files):
-    """If links and their target are given, the target is read and a notice names each link."""
+    """If links and their target are given, only the target is read, and notices name the links."""
     files = make_files("m.jsonl", links=["a.jsonl", "z.jsonl"])
     kept, notices = leave_out_repeats(files)
     assert [file.name for file in kept] == ["m.jsonl"]
@@ -87,7 +87,7 @@ def test_a_link_to_a_file_of_the_input_is_left_out(make_files):
 
 
 def test_a_second_spelling_is_left_out(make_files, tmp_path, monkeypatch):
-    """A file that is given by its relative and by its absolute path is read once."""
+    """A file that is given by both its relative and its absolute path is read once."""
     monkeypatch.chdir(tmp_path)
     files = [*make_files("m.jsonl"), NamedFile("m.jsonl", "m.jsonl")]
     kept, (notice,) = leave_out_repeats(files)
@@ -96,7 +96,7 @@ def test_a_second_spelling_is_left_out(make_files, tmp_path, monkeypatch):
 
 
 def test_a_hard_link_is_the_same_file(make_files):
-    """A second name for the same file on the disk is skipped, wherever it is."""
+    """A hard link to a file that has been named already is left out, wherever it is."""
     kept, notices = leave_out_repeats(make_files("x/a.jsonl", hard=["y/b.jsonl"]))
     assert [file.name for file in kept] == ["x/a.jsonl"]
     assert len(notices) == 1
@@ -111,7 +111,7 @@ def test_a_hard_link_is_the_same_file(make_files):
     ],
 )
 def test_a_file_of_two_splits_is_read_for_each(make_files, file, link):
-    """Without the second name, the rows would be missing from a split or a partition."""
+    """Two names in different splits or partitions are both read, or one would lack the rows."""
     files = make_files(file, links=[link])
     kept, (notice,) = leave_out_repeats(files)
     assert kept == files
@@ -120,7 +120,7 @@ def test_a_file_of_two_splits_is_read_for_each(make_files, file, link):
 
 
 def test_a_disk_without_numbers_for_files_makes_none_the_same(make_files, monkeypatch):
-    """Where every file has the number 0, only links and spellings of one path are the same file."""
+    """If every file's inode number is 0, only links and spellings of one path are the same file."""
     files = [*make_files("a.jsonl", links=["b.jsonl"]), *make_files("c.jsonl")]
     real = Path.stat
 
@@ -135,7 +135,7 @@ def test_a_disk_without_numbers_for_files_makes_none_the_same(make_files, monkey
 
 
 def test_a_doubled_slash_on_a_store_is_another_name():
-    """Stores keep `d//a` and `d/a` apart, and so do the names of their rows."""
+    """Object stores treat `d//a` and `d/a` as different, and so do source names."""
     uris = ["s3://bucket/d//a.jsonl", "s3://bucket/d/a.jsonl", "s3://bucket/d/./a.jsonl"]
     for pattern in ("s3://bucket/d", "s3://bucket/*"):
         named = [file.name for file in name_files({pattern: uris})]
@@ -143,7 +143,7 @@ def test_a_doubled_slash_on_a_store_is_another_name():
 
 
 def test_equal_files_and_objects_on_stores_are_all_read(tmp_path):
-    """Copies are different files, and so are objects; a dangling link is left to the reader."""
+    """Copies and objects count as different files; a dangling link is left for the reader."""
     files = [NamedFile(f"s3://bucket/{name}", name) for name in ("a.jsonl", "d//a.jsonl")]
     for name in ("x.jsonl", "y.jsonl"):
         (tmp_path / name).write_text("{}\n")
@@ -154,7 +154,7 @@ def test_equal_files_and_objects_on_stores_are_all_read(tmp_path):
 
 
 def test_many_repeated_files_are_few_notices(make_files):
-    """Every repeat is left out, but the notices name the first ones and count the others."""
+    """All repeated files are left out; notices name the first few and count the others."""
     files = make_files("in/a.jsonl", links=[f"in/l{number}.jsonl" for number in range(50)])
     kept, notices = leave_out_repeats(files)
     assert len(kept) == 1

@@ -1,4 +1,4 @@
-"""Beam's filesystems, tested on the local one; tests/stores has the real protocols."""
+"""Beam's filesystems, tested on the local one; tests/stores covers the real protocols."""
 
 import gc
 
@@ -33,14 +33,14 @@ from transforms.files.patterns import FoundFile
     ],
 )
 def test_errors_become_os_errors(error, kind):
-    """A client's error becomes an OSError of the right kind and keeps its message."""
+    """A client error becomes the right kind of OSError and keeps its message."""
     found = object_stores.convert_error(error)
     assert isinstance(found, kind)
     assert str(found)
 
 
 def test_an_error_without_a_message_is_named():
-    """An exception without a message is represented by its name."""
+    """An exception without a message is described by its class name."""
     assert str(object_stores.convert_error(RuntimeError())) == "RuntimeError()"
 
 
@@ -56,13 +56,13 @@ def test_objects_are_read_as_written(tmp_path):
 
 
 def test_a_missing_object_is_a_missing_file(tmp_path):
-    """A missing object is a missing file."""
+    """A missing object raises FileNotFoundError."""
     with pytest.raises(FileNotFoundError):
         object_stores.open_object(str(tmp_path / "x"))
 
 
 def test_large_objects_are_sent_in_parts(tmp_path, monkeypatch):
-    """No more than a part is given to the client at once."""
+    """The client is given no more than one part at a time."""
     sizes = []
     real = LocalFileSystem.create
 
@@ -87,7 +87,7 @@ def test_large_objects_are_sent_in_parts(tmp_path, monkeypatch):
 
 
 class Upload:
-    """A client's upload that publishes when it is closed, by anybody, as S3's does."""
+    """A client's upload that publishes its object whenever it is closed, as an S3 upload does."""
 
     log: list[str] = []  # noqa: RUF012
 
@@ -100,7 +100,7 @@ class Upload:
         raise self.refuse
 
     def terminate(self):
-        """Fail too, as on a lost connection."""
+        """Fail as well, as it would on a lost connection."""
         self.log.append("terminated")
         raise ConnectionError("gone as well")
 
@@ -115,7 +115,7 @@ class Upload:
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_a_failed_write_is_abandoned(monkeypatch, error):
-    """After an error or an interruption nothing completes the upload."""
+    """After an error or an interruption, nothing completes the upload."""
     Upload.log.clear()
     monkeypatch.setattr(LocalFileSystem, "create", lambda *_args, **_kwargs: Upload(error("cut")))
     with pytest.raises(error):
@@ -144,13 +144,13 @@ def test_below_and_remove(tmp_path):
 
 @pytest.mark.parametrize("folder", ["gs://bucket/run[1]", "s3://bucket/what?", "gs://bucket/*"])
 def test_a_folder_with_glob_signs_is_refused(folder):
-    """A folder with glob characters in its name isn't listed, since Beam can't quote them."""
+    """A folder with glob characters in its name isn't listed, since Beam can't escape them."""
     with pytest.raises(OSError, match="rename it"):
         object_stores.list_below(folder)
 
 
 def test_a_remaining_object_is_an_error(monkeypatch):
-    """An object that a client failed to delete without an error is reported."""
+    """An object that a client silently failed to delete is reported."""
     monkeypatch.setattr(object_stores, "exists", lambda _: False)
     monkeypatch.setattr(object_stores, "list_below", lambda *_: [FoundFile("gs://bucket/run/x", 1)])
     monkeypatch.setattr(LocalFileSystem, "delete", lambda *_: None)
@@ -159,7 +159,7 @@ def test_a_remaining_object_is_an_error(monkeypatch):
 
 
 def test_options_are_kept(monkeypatch):
-    """Given options are used, otherwise defaults; a worker's are never overwritten."""
+    """Given options, or else defaults, are used; a worker's options are never overwritten."""
     monkeypatch.setattr(FileSystems, "_pipeline_options", None)
     object_stores.use_options(PipelineOptions(["--s3_region_name", "somewhere"]))
     object_stores.exists("/")
@@ -175,7 +175,7 @@ def test_options_are_kept(monkeypatch):
 
 @pytest.mark.stores
 def test_s3_has_one_client():
-    """Calls share a client but no read position, and Beam's own S3 client is unchanged."""
+    """Calls share a client but not a read position, and Beam's own S3 client is unchanged."""
     object_stores.use_options(
         PipelineOptions(
             [
@@ -208,7 +208,7 @@ def test_s3_has_one_client():
 
 
 def test_objects_are_matched_without_folders(objects):
-    """Markers of folders, whose names end with a slash, aren't files."""
+    """Folder markers, whose names end with a slash, aren't files."""
     objects.update({"memory://b/run/": b"", "memory://b/run/a": b"12", "memory://b/run/c/d": b"3"})
     below = [FoundFile("memory://b/run/a", 2), FoundFile("memory://b/run/c/d", 1)]
     assert object_stores.list_below("memory://b/run") == below
@@ -217,7 +217,7 @@ def test_objects_are_matched_without_folders(objects):
 
 
 def test_reads_in_the_middle_raise_os_errors(objects, monkeypatch):
-    """An error after an object was opened is translated as well."""
+    """An error that occurs after an object was opened is translated as well."""
     objects["memory://b/x"] = b"0123"
     stream = object_stores.open_object("memory://b/x")
 
@@ -230,7 +230,7 @@ def test_reads_in_the_middle_raise_os_errors(objects, monkeypatch):
 
 
 def test_a_written_object_appears_once_complete(objects, monkeypatch):
-    """Nothing is visible while parts are uploaded, and the whole object is afterwards."""
+    """Nothing is visible while parts are being uploaded; afterwards, the whole object is."""
     monkeypatch.setattr(object_stores, "PART", 2)
     seen = []
     store = type(object_stores.find_filesystem("memory://b/x"))

@@ -1,4 +1,4 @@
-"""Keys and values in the names of folders."""
+"""Keys and values in folder names."""
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -25,12 +25,12 @@ from transforms.files.partitions import parse_folder, read_partitions
     ],
 )
 def test_the_name_of_a_folder(folder, parsed):
-    """A value is URL-decoded, and the default partition is null."""
+    """A value is URL-decoded, and the default partition is read as null."""
     assert parse_folder(folder) == parsed
 
 
 def test_the_folders_of_a_source():
-    """Every folder counts, but not the file's name; the innermost of two equal keys wins."""
+    """Every folder counts, but the file's name doesn't; the innermost of two equal keys wins."""
     assert read_partitions("teacher=a/x/date=1/teacher=b/source=c.parquet") == {
         "teacher": "b",
         "date": "1",

@@ -20,12 +20,12 @@ def test_glob_signs_are_found(name, sign):
     ("name", "hidden"), [(".work", True), ("_SUCCESS", True), ("a.b_c", False), ("a", False)]
 )
 def test_names_are_hidden_by_their_first_character(name, hidden):
-    """A leading dot or underscore hides a name; elsewhere they have no meaning."""
+    """A leading dot or underscore hides a name; elsewhere they have no special meaning."""
     assert is_hidden_name(name) is hidden
 
 
 def test_a_file_in_a_hidden_folder_is_hidden():
-    """Every folder below the root counts; the root itself and the folders above it don't."""
+    """A hidden folder below the root hides its files; the root and folders above it don't."""
     root = PurePosixPath("/data/.corpus")
     assert is_hidden(root / ".work" / "a.jsonl", root)
     assert is_hidden(root / "deep" / "_a.jsonl", root)
@@ -33,5 +33,5 @@ def test_a_file_in_a_hidden_folder_is_hidden():
 
 
 def test_found_files_sort_by_uri():
-    """Found files are ordered by their URIs, which makes surveys deterministic."""
+    """Files are sorted by URI, which makes surveys deterministic."""
     assert sorted([FoundFile("b", 1), FoundFile("a", 2)]) == [("a", 2), ("b", 1)]

@@ -1,4 +1,4 @@
-"""The schema that Parquet files share, notices about their differences, and errors."""
+"""The shared schema of Parquet files, notices about their differences, and errors."""
 
 import shlex
 import subprocess
@@ -16,14 +16,14 @@ MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])
 
 
 def describe(*schemas):
-    """Return files with these schemas, which aren't opened."""
+    """Return descriptions of files with these schemas; the files are never opened."""
     names = (f"{letter}.parquet" for letter in "abcdefghijklm")
     return [TableSchema(*pair) for pair in zip(names, schemas, strict=False)]
 
 
 @pytest.fixture
 def write_files(tmp_path):
-    """Return a function that writes a column `c` for each array and returns the files."""
+    """Return a function that writes each array as a file's column `c` and returns the files."""
 
     def write(*arrays):
         files = []
@@ -38,7 +38,7 @@ def write_files(tmp_path):
 
 
 def test_equal_schemas_are_shared_without_a_notice():
-    """Files whose schemas differ in metadata alone have nothing to reconcile."""
+    """Files whose schemas differ only in metadata need no reconciling."""
     one = pa.schema([("a", pa.string())], {"made by": "one"})
     two = pa.schema([("a", pa.string())], {"made by": "two"})
     shared, notices = reconcile(describe(one, two))
@@ -47,7 +47,7 @@ def test_equal_schemas_are_shared_without_a_notice():
 
 
 def test_what_was_reconciled_is_said():
-    """One notice names each difference, what it is read as, and the files that have it."""
+    """One notice lists each difference, what it is read as, and the files that have it."""
     one = pa.schema([("a", pa.string()), ("b", pa.int8())])
     two = pa.schema([("b", pa.int8()), ("a", pa.large_string())])
     three = pa.schema([pa.field("a", pa.string(), nullable=False)])
@@ -63,14 +63,14 @@ def test_what_was_reconciled_is_said():
 
 
 def test_only_some_differences_are_named():
-    """Only some are named; the others are counted."""
+    """The notice names the first few differences and counts the others."""
     one = pa.schema([(f"c{number}", pa.int8()) for number in range(DIFFERENCES_NAMED + 3)])
     _, (notice,) = reconcile(describe(one, pa.schema([])))
     assert notice.text.endswith("; and 3 more")
 
 
 def test_a_conflict_names_both_files_and_the_field():
-    """The error names the two files whose types conflict, not just the first file of the corpus."""
+    """The error names the two files whose types conflict, even if neither is the corpus's first."""
     item = pa.struct([("role", pa.string()), ("content", pa.list_(pa.string()))])
     files = describe(
         pa.schema([("id", pa.int8())]),
@@ -103,7 +103,7 @@ CONFLICTS = {
 
 @pytest.mark.parametrize("case", CONFLICTS)
 def test_the_suggested_command_mends_the_files(write_files, case):
-    """The command rewrites one file, even one with an odd name, and changes nothing else in it."""
+    """The suggested command rewrites one file and changes only the column in question."""
     *arrays, text, changed = CONFLICTS[case]
     files = write_files(*arrays)
     with pytest.raises(InputError) as caught:
@@ -121,7 +121,7 @@ def test_the_suggested_command_mends_the_files(write_files, case):
 
 
 def test_times_fit_the_finer_unit_or_are_refused(write_files):
-    """The time of a distant year doesn't fit nanoseconds, and the error names the file."""
+    """A time in a distant year doesn't fit in nanoseconds, and the error names its file."""
     near, far = (pa.array([time], pa.timestamp("ms")) for time in (10**12, 10**14))
     fine = pa.array([1], pa.timestamp("ns"))
     shared, (notice,) = reconcile(write_files(near, fine))
@@ -139,7 +139,7 @@ def test_times_fit_the_finer_unit_or_are_refused(write_files):
 
 
 def test_other_tables_are_reconciled_and_refused_alike():
-    """Arrow and CSV share schemas with Parquet; no command is suggested to rewrite them."""
+    """Arrow and CSV are reconciled with Parquet, but no command is suggested to rewrite them."""
     parquet = TableSchema("a.parquet", pa.schema([("n", pa.int8())]))
     arrow = TableSchema("b.arrow", pa.schema([("n", pa.int16())]), "arrow")
     assert reconcile([parquet, arrow]).schema == arrow.schema
@@ -150,7 +150,7 @@ def test_other_tables_are_reconciled_and_refused_alike():
 
 
 def test_too_many_columns_are_refused(monkeypatch):
-    """The shared schema of files with different columns has a limited width."""
+    """The shared schema of files with different columns may not have too many columns."""
     monkeypatch.setattr(reconciliation, "MAX_FIELDS", 3)
     files = describe(*(pa.schema([(name, pa.int8())]) for name in "abcd"))
     assert len(reconcile(files[:3]).schema) == 3

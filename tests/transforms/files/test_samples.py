@@ -1,4 +1,4 @@
-"""Samples: the first rows of a corpus's files, as the run reads them."""
+"""Samples: the first rows of each corpus file, as the run reads them."""
 
 import json
 
@@ -20,19 +20,19 @@ from transforms.records.formats import settle_layout
 
 
 def sample_folder(folder):
-    """Survey a folder, and read its sample."""
+    """Survey a folder and return its corpus with a sample of it."""
     limits = ShardLimits()
     corpus = survey([str(folder)], limits)
     return read_sample(corpus, settle_layout(corpus.schema, CorpusConfig()), limits)
 
 
 def write_lines(path, texts, **fields):
-    """Write rows of the format `text` as JSON Lines."""
+    """Write rows in the `text` format as JSON Lines."""
     path.write_text("".join(json.dumps({"text": text, **fields}) + "\n" for text in texts))
 
 
 def test_every_file_gives_its_first_rows(tmp_path, monkeypatch):
-    """The sample's rows are divided among the files, and each file gives its first rows."""
+    """A sample's rows are divided among the files, and each file gives its first rows."""
     monkeypatch.setattr(samples, "MOST_ROWS", 24)
     for name in ("a", "b"):
         write_lines(tmp_path / f"{name}.jsonl", [f"{name}{number}" for number in range(30)])
@@ -44,7 +44,7 @@ def test_every_file_gives_its_first_rows(tmp_path, monkeypatch):
 
 
 def test_the_rows_of_all_files_are_one_shard(tmp_path):
-    """The rows keep their files, their numbers there and their own bytes."""
+    """A sample's rows keep their files, their row numbers and their bytes."""
     for name in ("a", "b"):
         write_lines(tmp_path / f"{name}.jsonl", [f"{name}{number}" for number in range(2)])
     merged = sample_folder(tmp_path).merge()
@@ -56,7 +56,7 @@ def test_the_rows_of_all_files_are_one_shard(tmp_path):
 
 
 def test_parquet_of_all_files_is_one_shard(tmp_path):
-    """Tables whose schemas are reconciled are joined, and have no lines."""
+    """Tables with reconciled schemas are joined, and the sample has no lines."""
     for name, kind in (("a", pa.string()), ("b", pa.large_string())):
         table = pa.table({"text": pa.array([name], kind), "n": [1]})
         pq.write_table(table, tmp_path / f"{name}.parquet")
@@ -76,7 +76,7 @@ def test_many_files_are_sampled_evenly(tmp_path, monkeypatch):
 
 
 def test_long_rows_make_a_small_sample(tmp_path, monkeypatch):
-    """Fewer rows are read if they are long, but at least one of each file."""
+    """Fewer rows are read if they are long, but at least one from each file."""
     monkeypatch.setattr(samples, "MOST_BYTES", 4_000)
     write_lines(tmp_path / "a.jsonl", ["x" * 1_000] * 20)
     assert 1 <= sample_folder(tmp_path).rows < FEWEST_ROWS
@@ -85,7 +85,7 @@ def test_long_rows_make_a_small_sample(tmp_path, monkeypatch):
 
 
 def test_rows_of_json_lines_have_all_their_fields(tmp_path):
-    """Objects from JSON Lines keep fields that no format reads; bad lines aren't in the sample."""
+    """JSON Lines objects keep fields that no format reads, and bad lines aren't in the sample."""
     write_lines(tmp_path / "a.jsonl", ["x"], note={"b": [1]})
     with (tmp_path / "a.jsonl").open("a") as file:
         file.write("nonsense\n")
@@ -94,7 +94,7 @@ def test_rows_of_json_lines_have_all_their_fields(tmp_path):
 
 
 def test_rows_of_parquet_have_no_bytes(tmp_path):
-    """Objects from Parquet lack binary columns; a row with invalid UTF-8 is None."""
+    """Parquet objects have no binary columns, and a row with invalid UTF-8 is None."""
     text = pa.array([b"x", b"\xff"]).view(pa.string())
     table = pa.table({"text": text, "note": ["n", "m"], "image": [b"i", b"j"]})
     pq.write_table(table, tmp_path / "a.parquet")
@@ -104,7 +104,7 @@ def test_rows_of_parquet_have_no_bytes(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_columns_without_a_value_are_found(tmp_path, suffix):
-    """Unknown columns of text and of objects are listed, and columns of numbers aren't."""
+    """Unknown columns that hold text or objects are listed, and numeric ones aren't."""
     row = {"text": "x", "n": 1, "note": "y", "meta": {"a": [1]}}
     if suffix == "parquet":
         pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
@@ -117,7 +117,7 @@ def test_columns_without_a_value_are_found(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_the_sample_is_part_of_the_corpus(tmp_path, suffix):
-    """The sample's rows are those that the run reads, with its columns and types."""
+    """A sample's rows are the ones that the run reads, with the same columns and types."""
     table = pa.table({"text": [f"t{number}" for number in range(50)], "teacher": ["a"] * 50})
     if suffix == "parquet":
         pq.write_table(table, tmp_path / "a.parquet", row_group_size=7)

@@ -1,4 +1,4 @@
-"""Reading of shards: all rows in order with their types, and unreadable ones as rejects."""
+"""Reading shards: all rows in order with their types, and unreadable rows as rejects."""
 
 import datetime as dt
 import decimal
@@ -34,7 +34,7 @@ from transforms.write import encode_parquet
 
 
 def limits(rows=5_000, bytes_=32 << 20):
-    """Return limits, which may be smaller than a configuration allows."""
+    """Return shard limits, which may be smaller than a configuration allows."""
     return ShardLimits.model_construct(rows=rows, bytes=bytes_)
 
 
@@ -55,12 +55,12 @@ def read_all(path, cut=None, tasks_in=lambda tasks: tasks):
 
 
 def rows_of(shards):
-    """Return the rows of all shards; those of JSON Lines are parsed from their own bytes."""
+    """Return the rows of all shards; JSON Lines rows are parsed from their own bytes."""
     return [row for shard in shards for row in list_rows_of(shard)]
 
 
 def list_rows_of(shard):
-    """Return the rows of a shard, whose table and lines agree."""
+    """Return the rows of a shard, after checking that its table and lines agree."""
     rows = shard.table.to_pylist()
     if shard.lines is None:
         return rows
@@ -87,7 +87,7 @@ def list_rejects(shards):
 
 
 def write_groups(path, tables):
-    """Write each table as a row group."""
+    """Write each table as a row group of one Parquet file."""
     with pq.ParquetWriter(path, tables[0].schema) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=max(1, table.num_rows))
@@ -109,7 +109,7 @@ def numbered(begin, end, width):
     backwards=st.booleans(),
 )
 def test_parquet_is_read_whole_in_order(tmp_path_factory, groups, rows, size, backwards):
-    """Whatever the row groups and limits, the shards in order hold each row of the file once."""
+    """Whatever the row groups and limits, the shards in order hold each of the file's rows once."""
     path = tmp_path_factory.mktemp("parquet") / "x.parquet"
     starts = [sum(groups[:index]) for index in range(len(groups))]
     schema = pa.schema([("n", pa.int64()), ("text", pa.string())])
@@ -139,7 +139,7 @@ def test_parquet_is_read_whole_in_order(tmp_path_factory, groups, rows, size, ba
 def test_json_lines_are_read_whole_in_order(
     tmp_path_factory, json_lines, count, rows, size, ending, blanks, final
 ):
-    """Whatever the limits, compression and blank lines, the shards hold the rows in order."""
+    """Whatever the limits, compression and blank lines, the shards hold all rows in order."""
     path = tmp_path_factory.mktemp("lines") / f"x.jsonl{ending}"
     wanted = numbered(0, count, 80)
     written = [
@@ -161,7 +161,7 @@ def test_json_lines_are_read_whole_in_order(
     endings=st.lists(st.sampled_from(["", ".gz"]), min_size=8),
 )
 def test_many_files_are_read_whole_in_order(tmp_path_factory, json_lines, counts, rows, endings):
-    """Files that share shards and files that need several are read in order, with sources."""
+    """Files that share a shard or need several are read in order, and rows keep their sources."""
     folder, wanted = tmp_path_factory.mktemp("files"), []
     for index, count in enumerate(counts):
         name = f"{index}.jsonl{endings[index]}"
@@ -173,7 +173,7 @@ def test_many_files_are_read_whole_in_order(tmp_path_factory, json_lines, counts
 
 
 def test_small_parquet_files_share_a_shard(tmp_path):
-    """Small Parquet files become one table, each row with its source."""
+    """Small Parquet files are read into one table, and each row keeps its source."""
     for name in "ab":
         pq.write_table(pa.table({"text": [f"{name}0", f"{name}1"]}), tmp_path / f"{name}.parquet")
     _, (shard,) = read_all(tmp_path)
@@ -227,12 +227,12 @@ TYPES = pa.schema(
 
 
 def typed_row(number):
-    """Return a row with a value of every type, or nulls."""
+    """Return a row with a value of every type, or with nulls."""
     if number % 3 == 2:
         return {
             "required": number,
             "vector": [0.0, 0.0],
-        }  # pyarrow itself can't read back a null list of fixed size
+        }  # pyarrow itself can't read back a null fixed-size list
     return {
         "z_last_by_name": f"é{number}",
         "messages": [
@@ -261,7 +261,7 @@ def typed_row(number):
 
 @pytest.mark.parametrize("group", [7, 100])
 def test_types_columns_and_metadata_survive(tmp_path, group):
-    """Arrow types, nulls, the order of columns and metadata are read as written."""
+    """Arrow types, nulls, column order and metadata are read as they were written."""
     table = pa.Table.from_pylist([typed_row(number) for number in range(30)], TYPES)
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=group)
     schema, shards = read_all(tmp_path, limits(rows=4))
@@ -275,7 +275,7 @@ def test_types_columns_and_metadata_survive(tmp_path, group):
 
 
 def test_nested_json_survives(tmp_path, json_lines):
-    """Rows keep their bytes, whatever their other fields; only the columns to read form a table."""
+    """Rows keep their bytes, whatever fields they have; the table has only the columns to read."""
     rows = [
         {
             "messages": [
@@ -323,7 +323,7 @@ LENIENT = (
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
 def test_lines_pass_with_their_bytes(tmp_path, json_lines, ending):
-    """Numbers of any size, equal keys, deep nesting and white space keep every byte."""
+    """Rows with numbers of any size, equal keys, deep nesting or white space keep every byte."""
     json_lines(tmp_path / f"x.jsonl{ending}", LENIENT)
     _, (shard,) = read_all(tmp_path)
     assert shard.rejects == []
@@ -332,7 +332,7 @@ def test_lines_pass_with_their_bytes(tmp_path, json_lines, ending):
 
 
 def test_a_row_that_repeats_a_key_that_is_read_is_a_reject(tmp_path, json_lines):
-    """Other rows keep their numbers, and each misfit has its own reason."""
+    """Good rows keep their numbers, and each bad row is rejected for its own reason."""
     lines = [b'{"text": "a"}', b'{"text": "b", "text": "c"}', b'{"text": 3}', b'{"text": "d"}']
     json_lines(tmp_path / "x.jsonl", lines)
     _, (shard,) = read_all(tmp_path)
@@ -354,7 +354,7 @@ def test_a_lone_surrogate_is_replaced_in_the_text_alone(tmp_path, json_lines):
 
 
 def test_a_byte_order_mark_is_no_part_of_a_row(tmp_path, json_lines):
-    """The mark at a file's beginning is dropped, but a reject there keeps all its bytes."""
+    """A byte order mark at a file's start is dropped, except from a reject's raw bytes."""
     for name, first in (("a", b'{"text": "a"}'), ("b", b"broken")):
         json_lines(tmp_path / f"{name}.jsonl", [BOM + first, b'{"text": "b"}'])
     _, (shard,) = read_all(tmp_path)
@@ -363,7 +363,7 @@ def test_a_byte_order_mark_is_no_part_of_a_row(tmp_path, json_lines):
 
 
 def test_line_ends_of_windows_stay(tmp_path):
-    """A carriage return before a line break is one of the row's bytes."""
+    """A carriage return before a line break is kept as part of the row's bytes."""
     (tmp_path / "x.jsonl").write_bytes(b'{"text": "a"}\r\n\r\n{"text": "b"}\r\n')
     _, (shard,) = read_all(tmp_path)
     assert shard.lines == [b'{"text": "a"}\r', b'{"text": "b"}\r']
@@ -373,7 +373,7 @@ def test_line_ends_of_windows_stay(tmp_path):
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
 @pytest.mark.parametrize("rows", [100, 2])
 def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
-    """A line without a JSON object is a reject with row, offset and bytes."""
+    """A line without a JSON object is a reject with its row number, offset and bytes."""
     deep = b'{"text": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"
     bad = [b'{"text": "cut', b"[1]", b"17", b'{"text": "\xff"}', deep, b"{}{}"]
     good = [orjson.dumps({"text": f"good {number}"}) for number in range(len(bad))]
@@ -399,7 +399,7 @@ def test_bad_lines_are_rejects(tmp_path, json_lines, ending, rows):
 
 
 def test_only_conflicts_in_columns_that_are_read_are_rejects(tmp_path, json_lines):
-    """Text in place of messages is a reject; typed parts and unread fields are accepted."""
+    """Text in place of messages is rejected; typed parts and any unread fields are accepted."""
     rows = [
         {"messages": [{"role": "user", "content": "text"}], "n": 1},
         {"messages": [{"role": "user", "content": [{"type": "text"}]}], "n": 2},
@@ -419,7 +419,7 @@ def test_only_conflicts_in_columns_that_are_read_are_rejects(tmp_path, json_line
 
 
 def test_conflicts_are_settled_over_all_files(tmp_path, json_lines):
-    """If a file holds only the minority's kind of text, all its rows are rejects."""
+    """If all of a file's rows have the type that is rarer in the corpus, they are all rejects."""
     json_lines(tmp_path / "a.jsonl", [{"text": "1"}, {"text": "2"}, {"text": "3"}])
     json_lines(tmp_path / "b.jsonl", [{"text": 1}, {"text": 2}])
     _, (shard,) = read_all(tmp_path)
@@ -453,7 +453,7 @@ def test_a_line_too_long_is_one_reject(tmp_path, json_lines, monkeypatch, ending
 
 
 def test_a_long_line_at_the_end(tmp_path, json_lines, monkeypatch):
-    """A file that ends within an overlong line ends with one reject."""
+    """A file that ends inside an overlong line gives one reject for it."""
     monkeypatch.setattr(parsing, "MAX_LINE_BYTES", 1_000)
     json_lines(tmp_path / "x.jsonl", [{"text": "a"}, b'{"text": "' + b"b" * 2_000_000], b"")
     _, shards = read_all(tmp_path)
@@ -462,7 +462,7 @@ def test_a_long_line_at_the_end(tmp_path, json_lines, monkeypatch):
 
 
 def test_a_shard_may_have_only_rejects(tmp_path, json_lines):
-    """A shard without good rows has an empty table of the corpus's schema."""
+    """A shard without good rows has an empty table with the corpus's schema."""
     json_lines(tmp_path / "x.jsonl", [{"text": "a"}, b"broken", b"broken too"])
     schema, shards = read_all(tmp_path, limits(rows=1))
     assert [shard.table.num_rows for shard in shards] == [1, 0, 0]
@@ -471,7 +471,7 @@ def test_a_shard_may_have_only_rejects(tmp_path, json_lines):
 
 
 def test_a_file_that_shrank_is_an_error(tmp_path, json_lines):
-    """If rows are missing since the survey, the error names the file and the rows."""
+    """If a file has lost rows since the survey, the error names the file and the rows."""
     path = Path(json_lines(tmp_path / "x.jsonl", [{"text": "a"}] * 5))
     corpus = survey([str(path)], limits())
     path.write_bytes(b'{"text": "a"}\n')
@@ -481,7 +481,7 @@ def test_a_file_that_shrank_is_an_error(tmp_path, json_lines):
 
 
 def test_a_parquet_file_that_shrank_is_an_error(tmp_path):
-    """Rows missing from Parquet since the survey are an error too."""
+    """A Parquet file that has lost rows since the survey is an error too."""
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"text": ["a"] * 5}), path)
     corpus = survey([str(path)], limits())
@@ -491,7 +491,7 @@ def test_a_parquet_file_that_shrank_is_an_error(tmp_path):
 
 
 def test_a_file_that_is_gone_is_an_error(tmp_path, json_lines):
-    """The error for a file removed after the survey names it."""
+    """The error for a file that was removed after the survey names it."""
     path = Path(json_lines(tmp_path / "x.jsonl", [{"text": "a"}]))
     corpus = survey([str(path)], limits())
     path.unlink()
@@ -501,7 +501,7 @@ def test_a_file_that_is_gone_is_an_error(tmp_path, json_lines):
 
 @pytest.fixture
 def streams(monkeypatch):
-    """Collect the files that a reader opens, each with the number of files open at that time."""
+    """Collect each file that a reader opens, with how many files were open at the time."""
     opened, found = reading.storage.open_raw, []
 
     def watched(uri):
@@ -514,7 +514,7 @@ def streams(monkeypatch):
 
 
 def test_sources_are_closed_before_the_next_opens(tmp_path, json_lines, streams):
-    """If a shard has many small files, only one is open at a time, and none at the end."""
+    """If a shard has many small files, only one is open at a time, and none is left open."""
     for number in range(40):
         json_lines(tmp_path / f"{number:02}.jsonl{'.gz' if number % 2 else ''}", [{"text": "a"}])
     corpus = survey([str(tmp_path)], limits())
@@ -528,7 +528,7 @@ def test_sources_are_closed_before_the_next_opens(tmp_path, json_lines, streams)
 
 @pytest.mark.parametrize("name", ["x.jsonl.gz", "x.jsonl", "x.parquet"])
 def test_an_abandoned_task_closes_its_file(tmp_path, json_lines, streams, name):
-    """An abandoned reader closes its file."""
+    """A reader that is abandoned midway closes its file."""
     path = tmp_path / name
     if name.endswith("parquet"):
         pq.write_table(pa.Table.from_pylist(numbered(0, 50, 10)), path)
@@ -560,7 +560,7 @@ def test_a_sweep_opens_its_file_once(tmp_path, json_lines, streams, name):
 
 @pytest.mark.parametrize("name", ["x.jsonl.gz", "x.parquet"])
 def test_a_sweep_may_begin_in_its_middle(tmp_path, json_lines, name):
-    """A shard inside an archive or row group is read alone by skipping rows."""
+    """A shard in the middle of an archive or row group can be read by skipping rows before it."""
     path, rows = tmp_path / name, numbered(0, 50, 10)
     if name.endswith("parquet"):
         pq.write_table(pa.Table.from_pylist(rows), path)
@@ -576,7 +576,7 @@ LONG = "x" * (1 << 20)
 
 
 def repeated(count, nested):
-    """Return a table whose dictionary refers to one long text in every row."""
+    """Return a table whose rows all refer to one long text in a dictionary."""
     words = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([LONG]))
     if not nested:
         return pa.table({"text": words})
@@ -591,7 +591,7 @@ def repeated(count, nested):
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_dictionary_that_expands_too_far_is_refused(tmp_path, monkeypatch, nested, stored):
-    """A small file that expands to gigabytes is refused at the limit; a few rows pass."""
+    """A small file that expands to gigabytes is refused at the limit; one with few rows is read."""
     pq.write_table(
         repeated(5_000, nested), tmp_path / "bomb.parquet", store_schema=stored, compression="none"
     )
@@ -616,7 +616,7 @@ def test_a_dictionary_that_expands_too_far_is_refused(tmp_path, monkeypatch, nes
 
 
 def test_lists_of_very_many_equal_values_are_refused(tmp_path):
-    """Kilobytes that expand to a hundred million zeros are refused at the limit."""
+    """A file of a few kilobytes that expands to a hundred million zeros is refused at the limit."""
     zeros = pa.ListArray.from_arrays(
         pa.array(np.arange(1_001) * 100_000, pa.int32()), pa.array(np.zeros(100_000_000, np.int8))
     )
@@ -626,7 +626,7 @@ def test_lists_of_very_many_equal_values_are_refused(tmp_path):
 
 
 def test_skipped_rows_do_not_count(tmp_path):
-    """Rows that a resumed sweep skips don't count towards the limit of its shards."""
+    """Rows that a resumed sweep skips don't count towards its shards' limit."""
     pq.write_table(
         repeated(400, False), tmp_path / "a.parquet", store_schema=False, compression="none"
     )
@@ -636,7 +636,7 @@ def test_skipped_rows_do_not_count(tmp_path):
 
 
 def test_a_higher_expansion_accepts_the_dictionary(tmp_path):
-    """The limit is the configuration's."""
+    """The limit on expansion is the configured one."""
     pq.write_table(
         repeated(100, False), tmp_path / "a.parquet", store_schema=False, compression="none"
     )
@@ -654,7 +654,7 @@ def test_a_higher_expansion_accepts_the_dictionary(tmp_path):
 )
 @settings(deadline=None)
 def test_dictionaries_count_as_their_texts(lists, skipped):
-    """Dictionaries count as the text of their rows, even in lists, with nulls and in slices."""
+    """Dictionaries count as their rows' full texts, even in lists, with nulls and in slices."""
     whole = pa.array(lists, pa.list_(pa.string()))
     words = whole.flatten().dictionary_encode()
     coded = pa.ListArray.from_arrays(whole.offsets, words, mask=whole.is_null())[skipped:]
@@ -663,7 +663,7 @@ def test_dictionaries_count_as_their_texts(lists, skipped):
 
 
 def test_a_null_field_inside_a_list_is_read(tmp_path):
-    """A field of Arrow's null type is read, such as tool calls that no message has."""
+    """A field of Arrow's null type is read, such as `tool_calls` that are null in every message."""
     rows = [
         {
             "messages": [
@@ -678,7 +678,7 @@ def test_a_null_field_inside_a_list_is_read(tmp_path):
 @given(st.data(), st.dictionaries(st.sampled_from("xyz"), variants(), min_size=1))
 @settings(max_examples=40)
 def test_rows_of_any_types_are_written_as_they_were_read(tmp_path_factory, data, columns):
-    """Files whose types can be reconciled give all rows, with equal values, in one schema."""
+    """Files whose types can be reconciled give all their rows, with equal values, in one schema."""
     folder = tmp_path_factory.mktemp("types")
     expected = []
     for number in (0, 1):
@@ -720,7 +720,7 @@ def test_files_of_other_types_share_a_shard(tmp_path):
 
 
 def test_rows_are_whole_across_batches(tmp_path, monkeypatch):
-    """Batches smaller than a row group or a shard lose and repeat no row."""
+    """Batches smaller than a row group or a shard neither lose nor repeat rows."""
     monkeypatch.setattr(reading, "DECODED_ROWS", 7)
     write_groups(
         tmp_path / "a.parquet",
@@ -736,14 +736,14 @@ def test_rows_are_whole_across_batches(tmp_path, monkeypatch):
 
 
 def test_row_mask():
-    """The mask is true at the rows and false elsewhere."""
+    """The mask is true at the given rows and false elsewhere."""
     assert build_row_mask(4, [1, 3]).to_pylist() == [False, True, False, True]
     assert build_row_mask(2, []).to_pylist() == [False, False]
     assert len(build_row_mask(0, [])) == 0
 
 
 def test_positions_count_every_row_of_the_pieces():
-    """Positions count rejects, and a second file's positions continue after those of the first."""
+    """Positions count rejects, and a second file's positions continue from the first file's."""
     pieces = tuple(
         SourcePiece(name, name, "0" * 64, "jsonl", "none", Cut(begin, 0, 0), Cut(end, 9, 0))
         for name, begin, end in (("a", 10, 14), ("b", 0, 3))

@@ -1,4 +1,4 @@
-"""Schemas that hold the rows of two others, and tables converted to them."""
+"""Schemas that can hold the rows of two others, and tables converted to them."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +19,7 @@ from transforms.files.shared_schemas import (
 
 
 def build_valid(rows, kind):
-    """Return an array; Arrow builds some that aren't valid, with a dictionary in a null struct."""
+    """Return a valid array; Arrow builds invalid ones for dictionaries in null structs."""
     array = pa.array(rows, kind)
     try:
         array.validate(full=True)
@@ -30,7 +30,7 @@ def build_valid(rows, kind):
 
 @given(st.data(), variants())
 def test_two_types_are_merged_without_loss(data, drawn):
-    """Rows of either type have equal values in the merged type, however they are nested."""
+    """Rows of either type keep equal values in the merged type, however they are nested."""
     values, one, other = drawn
     tables = []
     for kind in (one, other):
@@ -48,7 +48,7 @@ def test_two_types_are_merged_without_loss(data, drawn):
 
 @given(st.data(), variants())
 def test_slices_and_files_are_brought_into_a_schema(tmp_path_factory, data, drawn):
-    """A slice of a table, and a table read from a file, have the original values."""
+    """Converting keeps the values, also in a slice and in a file that is written and read back."""
     values, one, other = drawn
     rows = [fit(value, one) for value in data.draw(st.lists(values, min_size=1, max_size=6))]
     table = pa.table({"c": build_valid(rows, one)})
@@ -90,7 +90,7 @@ def test_slices_and_files_are_brought_into_a_schema(tmp_path_factory, data, draw
     ],
 )
 def test_the_narrowest_type_that_holds_both(one, other, merged):
-    """Merging two types gives the same type in either order."""
+    """Merging two types gives the narrowest type that holds both, in either order."""
     assert merge_types(one, other) == merge_types(other, one) == merged
 
 
@@ -106,14 +106,14 @@ def test_the_narrowest_type_that_holds_both(one, other, merged):
     ],
 )
 def test_of_two_widths_of_offsets_the_first_counts(one, other, plain):
-    """Loaders take the types of the first file, and shards are too small to need wide offsets."""
+    """The first offset width wins: loaders use it, and shards are too small to need wide ones."""
     assert merge_types(one, other) == plain
     assert merge_types(other, one) == (plain if plain == other else other)
 
 
 @pytest.mark.parametrize("zone", ["+00:00", "Etc/UTC", "GMT"])
 def test_the_names_of_utc_are_one_zone(zone):
-    """The first name counts, and the times are the same."""
+    """The first file's name for UTC is used, and the times are unchanged."""
     one, other = pa.timestamp("us", "UTC"), pa.timestamp("ms", zone)
     assert merge_types(one, other) == one
     found = conform(pa.table({"t": pa.array([5], other)}), pa.schema([("t", one)]))
@@ -121,7 +121,7 @@ def test_the_names_of_utc_are_one_zone(zone):
 
 
 def test_maps_extensions_and_dictionaries_are_brought_into_a_type():
-    """Values are equal after the change, and nulls stay."""
+    """Conversion keeps values equal and nulls null."""
     pairs, number = [("a", 1)], b"0123456789abcdef"
     uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([number, None], pa.binary(16)))
     texts = pa.array(["x", None], pa.string_view())
@@ -162,7 +162,7 @@ def test_maps_extensions_and_dictionaries_are_brought_into_a_type():
     ],
 )
 def test_types_that_nothing_holds_without_loss(one, other):
-    """A conflict names the two types and the path of the field, however deep it is."""
+    """A conflict's error names both types and the field's path, however deep the field is."""
     with pytest.raises(TypeConflictError) as caught:
         merge_types(one, other)
     assert (caught.value.one, caught.value.other) == (one, other)
@@ -176,7 +176,7 @@ def test_types_that_nothing_holds_without_loss(one, other):
 
 
 def test_columns_of_either_are_kept():
-    """The first schema gives the order and metadata; a field that either may lack is nullable."""
+    """The first schema sets the order and metadata; a field that either may lack is nullable."""
     one = pa.schema(
         [pa.field("a", pa.string(), nullable=False), pa.field("b", pa.int8(), nullable=False)],
         {"made by": "one"},
@@ -193,7 +193,7 @@ def test_columns_of_either_are_kept():
 
 
 def test_a_time_without_a_place_is_an_error():
-    """A time of a distant year in seconds doesn't fit nanoseconds."""
+    """A time in seconds in a distant year doesn't fit in nanoseconds."""
     table = pa.table({"c": pa.array([10**11], pa.timestamp("s"))})
     with pytest.raises(pa.ArrowInvalid):
         conform(table, pa.schema([("c", pa.timestamp("ns"))]))

@@ -1,4 +1,4 @@
-"""Files beside the data: metadata, lists of files, and runs."""
+"""Files beside the data: metadata, file lists and runs."""
 
 import json
 
@@ -28,7 +28,7 @@ def names(uris, tmp_path) -> list[str]:
 
 
 def test_metadata_is_left_aside_and_named(folder, tmp_path):
-    """Files that describe data sets aren't data, unless they are named in full."""
+    """Files that describe data sets aren't read as data, unless they are named in full."""
     uris = folder({"a.jsonl": "", "dataset_infos.json": {}, "deep/croissant.json": {}})
     kept, notices = leave_out_side_files(uris, [])
     assert names(kept, tmp_path) == ["a.jsonl"]
@@ -39,7 +39,7 @@ def test_metadata_is_left_aside_and_named(folder, tmp_path):
 
 
 def test_a_saved_data_set_is_its_listed_files(folder, tmp_path):
-    """In a `save_to_disk` folder, the listed files are read, and cached results aren't."""
+    """In a `save_to_disk` folder, listed files are read and cached results aren't."""
     state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
     uris = folder(
         {
@@ -72,13 +72,13 @@ def test_a_missing_part_is_an_error(folder, files, missing):
 
 @pytest.mark.parametrize("content", ["", "[1]", {"_data_files": 3}, {"_data_files": [{"a": 1}]}])
 def test_a_state_of_another_program_lists_nothing(folder, tmp_path, content):
-    """A file with just the name of such a list hides no data."""
+    """A `state.json` that isn't a `save_to_disk` list doesn't hide any data."""
     uris = folder({"state.json": content, "a.arrow": ""})
     assert names(leave_out_side_files(uris, [])[0], tmp_path) == ["a.arrow"]
 
 
 def test_a_selection_of_rows_is_refused(folder, tmp_path):
-    """Rows that indices leave out or reorder would come back."""
+    """A data set saved with row indices is refused, since rows they leave out would come back."""
     state = {
         "_data_files": [{"filename": "a.arrow"}],
         "_indices_data_files": [{"filename": "indices.arrow"}],
@@ -100,7 +100,7 @@ def test_a_run_is_refused(folder, tmp_path):
 
 
 def test_an_unfinished_run_is_refused(tmp_path):
-    """A folder that a run is written to isn't an input."""
+    """A folder that a run is being written to isn't accepted as input."""
     refuse_unfinished_run(str(tmp_path))
     refuse_unfinished_run("gs://bucket/run")
     (tmp_path / ".work").mkdir()

@@ -1,4 +1,4 @@
-"""The survey of the input."""
+"""Surveys of the input."""
 
 import gzip
 
@@ -28,7 +28,7 @@ WIDE = ShardLimits()
 
 
 def limits(rows=5_000, bytes_=32 << 20):
-    """Return limits, which may be smaller than a configuration allows."""
+    """Return shard limits, which may be smaller than a configuration allows."""
     return ShardLimits.model_construct(rows=rows, bytes=bytes_)
 
 
@@ -40,7 +40,7 @@ def parquet(path, table, group=None):
 
 
 def test_a_survey_finds_files_rows_and_schema(tmp_path, json_lines):
-    """Files are ordered by path; each has its name below the common folder, digest and rows."""
+    """Files are sorted by path, and each has its digest, its rows and a name below the folder."""
     second = json_lines(tmp_path / "b" / "x.jsonl.zst", [{"text": "c", "n": 1.5}])
     first = json_lines(tmp_path / "a" / "x.jsonl", [{"text": "a"}, {"n": 2}])
     corpus = survey([str(tmp_path)], WIDE)
@@ -65,7 +65,7 @@ def test_other_files_are_ignored_and_listed(tmp_path, json_lines):
 
 
 def test_sources_are_in_the_order_of_their_outputs(tmp_path, json_lines):
-    """Sources are sorted like their outputs' names, which have no suffix before the number."""
+    """Sources sort like their output files' names, which have no suffix before the number."""
     names = ["a.b.jsonl", "a.jsonl", "a.x.jsonl", "a-b/c.jsonl", "a/c.jsonl", "teacher=x/a.jsonl"]
     for name in names:
         json_lines(tmp_path / name, [{"text": "a"}])
@@ -83,7 +83,7 @@ def test_sources_are_in_the_order_of_their_outputs(tmp_path, json_lines):
 
 
 def test_a_file_named_in_full_is_read_whatever_its_name(tmp_path, json_lines, monkeypatch):
-    """A file that is named itself may have any suffix, and any spelling of its path."""
+    """A file that is named in full may have any suffix, and its path any spelling."""
     json_lines(tmp_path / "corpus.txt", [{"text": "a"}])
     monkeypatch.chdir(tmp_path)
     for name in (str(tmp_path / "corpus.txt"), "corpus.txt", "./corpus.txt"):
@@ -91,7 +91,7 @@ def test_a_file_named_in_full_is_read_whatever_its_name(tmp_path, json_lines, mo
 
 
 def test_a_file_that_two_patterns_name_is_read_once(tmp_path, json_lines):
-    """Overlapping patterns don't duplicate a file."""
+    """A file that several patterns match is read once."""
     path = json_lines(tmp_path / "x.jsonl", [{"text": "a"}])
     assert len(survey([path, str(tmp_path), str(tmp_path / "*.jsonl")], WIDE).sources) == 1
 
@@ -107,19 +107,19 @@ def test_kind_is_decided_by_the_first_bytes(tmp_path):
 
 
 def survey_error(paths, limits=WIDE):
-    """Return the error of a survey."""
+    """Return the error that a survey raises."""
     with pytest.raises(InputError) as caught:
         survey([str(path) for path in paths], limits)
     return caught.value
 
 
 def test_an_empty_glob_is_refused(tmp_path):
-    """A glob without a match is an error that names it."""
+    """A glob without a match raises an error that names it."""
     assert survey_error([tmp_path / "*.jsonl"]).where == str(tmp_path / "*.jsonl")
 
 
 def test_a_folder_without_a_corpus_is_refused(tmp_path):
-    """The error for a folder of other files lists the suffixes that are read."""
+    """The error for a folder with no data files lists the suffixes that are read."""
     (tmp_path / "notes.md").write_text("about")
     error = survey_error([tmp_path])
     assert error.where == str(tmp_path)
@@ -127,7 +127,7 @@ def test_a_folder_without_a_corpus_is_refused(tmp_path):
 
 
 def test_an_empty_file_is_refused(tmp_path):
-    """The error for an empty file names it and suggests to remove it."""
+    """The error for an empty file names it and suggests removing it."""
     (tmp_path / "x.jsonl").touch()
     error = survey_error([tmp_path])
     assert (error.where, error.problem) == (str(tmp_path / "x.jsonl"), "is empty")
@@ -135,7 +135,7 @@ def test_an_empty_file_is_refused(tmp_path):
 
 
 def test_a_folder_of_other_files_says_what_they_are(tmp_path):
-    """The first file is named for what it is; if that isn't known, the names are listed."""
+    """The error says what the first file is, or lists the files' names if that isn't known."""
     (tmp_path / "notes.txt").write_text("hello\n")
     error = survey_error([tmp_path])
     assert f"files with other names: {tmp_path / 'notes.txt'}" in error.problem
@@ -145,7 +145,7 @@ def test_a_folder_of_other_files_says_what_they_are(tmp_path):
 
 
 def test_plain_text_comes_with_a_command(tmp_path):
-    """A text a line isn't JSON Lines, and the command makes it."""
+    """The error for a file with one plain text per line gives a command to make JSON Lines."""
     (tmp_path / "a.txt").write_text("hello\nworld\n")
     error = survey_error([tmp_path / "a.txt"])
     assert "not JSON" in error.problem
@@ -157,7 +157,7 @@ def test_plain_text_comes_with_a_command(tmp_path):
     [b"a,b\n1,2\n", b"\n\n\n", b'"text"\n3\n', b"\x00\x01\x02\x03", b'{"text": \n"a"\n', b"{}\n"],
 )
 def test_a_file_without_any_object_is_refused(tmp_path, json_lines, data):
-    """Tables, blank lines and binaries are refused by name, even beside files with rows."""
+    """A file of tables, blank lines or binary data is refused by name, even beside good files."""
     json_lines(tmp_path / "good.jsonl", [{"text": "a"}])
     (tmp_path / "x.jsonl").write_bytes(data)
     error = survey_error([tmp_path])
@@ -175,7 +175,7 @@ def test_a_file_without_any_object_is_refused(tmp_path, json_lines, data):
     ],
 )
 def test_the_first_line_that_cannot_be_read_is_explained(tmp_path, data, reason):
-    """The error for a file without an object says what is wrong with its first line."""
+    """The error for a file without an object says what is wrong with the first bad line."""
     (tmp_path / "x.jsonl").write_bytes(data)
     assert f"with a field{reason}" in survey_error([tmp_path]).problem
 
@@ -183,7 +183,7 @@ def test_the_first_line_that_cannot_be_read_is_explained(tmp_path, data, reason)
 @pytest.mark.parametrize("keep", [0.5, 0.99])
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
 def test_a_truncated_archive_is_refused(tmp_path, json_lines, ending, keep):
-    """An archive that ends too early is an error, not a shorter corpus."""
+    """An archive that ends too early is an error rather than a shorter corpus."""
     path = tmp_path / f"x.jsonl{ending}"
     json_lines(path, [{"text": f"row {number * 7919}"} for number in range(500)])
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
@@ -195,7 +195,7 @@ def test_a_truncated_archive_is_refused(tmp_path, json_lines, ending, keep):
 
 
 def test_a_damaged_archive_is_refused(tmp_path, json_lines):
-    """The archive's own checksum reveals a changed byte."""
+    """An archive's own checksum reveals a changed byte."""
     path = tmp_path / "x.jsonl.gz"
     json_lines(path, [{"text": f"row {number * 7919}"} for number in range(500)])
     data = bytearray(path.read_bytes())
@@ -224,7 +224,7 @@ def test_concatenated_archives_are_read_whole(tmp_path):
 
 
 def test_a_skippable_frame_may_be_first(tmp_path):
-    """Files from parallel zstd writers, which begin with an empty frame, are read."""
+    """Files from parallel zstd writers, which begin with a skippable frame, are read."""
     frame = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
     (tmp_path / "x.jsonl.zst").write_bytes(
         (frame + pa.compress(b'{"text": "a"}\n', codec="zstd", asbytes=True)) * 3
@@ -242,7 +242,7 @@ def test_utf_16_is_refused(tmp_path, order):
 
 
 def test_byte_order_marks_are_ignored(tmp_path):
-    """Byte order marks are ignored at the start of a file and of joined files."""
+    """Byte order marks are ignored at the start of a file, and where files have been joined."""
     (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "a"}\n\xef\xbb\xbf{"n": 1}\n')
     assert survey([str(tmp_path)], WIDE).schema.names == ["text", "n"]
     (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf[{"text": "a"}]')
@@ -251,7 +251,7 @@ def test_byte_order_marks_are_ignored(tmp_path):
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
 def test_a_bomb_is_refused_while_it_expands(tmp_path, json_lines, monkeypatch, ending):
-    """An archive that expands too far is refused early, even within one endless line."""
+    """An archive that expands too far is refused early, even inside one endless line."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 1 << 20)
     limits = ShardLimits(expansion=50)
     rows = [{"text": "a" * 1_000}] * 4_000
@@ -271,7 +271,7 @@ def test_a_bomb_is_refused_while_it_expands(tmp_path, json_lines, monkeypatch, e
 
 
 def test_a_damaged_footer_is_named(tmp_path):
-    """Whatever error pyarrow raises for a damaged footer, the file is named."""
+    """Whatever error pyarrow raises for a damaged footer, congener's error names the file."""
     path = tmp_path / "x.parquet"
     parquet(path, pa.table({"some_text": ["a"]}))
     path.write_bytes(path.read_bytes().replace(b"some_text", b"some\xff\xfeext"))
@@ -281,7 +281,7 @@ def test_a_damaged_footer_is_named(tmp_path):
 
 
 def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):
-    """Parquet and JSON Lines in one corpus are refused, naming a file of each."""
+    """Parquet and JSON Lines in one corpus are refused, and the error names a file of each."""
     json_lines(tmp_path / "a.jsonl", [{"text": "a"}])
     parquet(tmp_path / "b.parquet", pa.table({"text": ["a"]}))
     error = survey_error([tmp_path])
@@ -291,7 +291,7 @@ def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):
 
 
 def test_parquet_files_may_differ_without_harm(tmp_path):
-    """Files are converted to one schema, and a notice says so."""
+    """Files with differing types are converted to one schema, and a notice says so."""
     parquet(tmp_path / "a.parquet", pa.table({"text": ["a"], "n": pa.array([1], pa.int8())}))
     parquet(tmp_path / "b.parquet", pa.table({"n": [2], "text": ["b"], "more": [True]}))
     corpus = survey([str(tmp_path)], WIDE)
@@ -302,7 +302,7 @@ def test_parquet_files_may_differ_without_harm(tmp_path):
 
 
 def test_parquet_files_in_conflict_are_refused(tmp_path):
-    """The error names both files, the column and its types, and gives a command."""
+    """The error for conflicting types names both files, the column and its types."""
     first = parquet(tmp_path / "a.parquet", pa.table({"text": ["a"], "n": [1]}))
     second = parquet(tmp_path / "b.parquet", pa.table({"text": ["a"], "n": ["1"]}))
     error = survey_error([tmp_path])
@@ -314,7 +314,7 @@ def test_parquet_files_in_conflict_are_refused(tmp_path):
 
 
 def test_metadata_is_no_difference(tmp_path):
-    """Parquet files may differ in metadata; the first file's is kept."""
+    """Parquet files may differ in their metadata; the first file's is kept."""
     table = pa.table({"text": ["a"]})
     parquet(tmp_path / "a.parquet", table.replace_schema_metadata({"made by": "one"}))
     parquet(tmp_path / "b.parquet", table.replace_schema_metadata({"made by": "two"}))
@@ -322,7 +322,7 @@ def test_metadata_is_no_difference(tmp_path):
 
 
 def survey_rows(name, *rows):
-    """Return a source of JSON Lines with these rows."""
+    """Return a JSON Lines source with these rows."""
     kinds = ColumnKinds()
     for row in rows:
         kinds.observe(row)
@@ -330,14 +330,14 @@ def survey_rows(name, *rows):
 
 
 def test_json_files_share_a_merged_schema():
-    """The fields of all files, and their kinds, are counted together."""
+    """Fields and their kinds are counted over all files together."""
     sources = [survey_rows("x", {"a": 1}), survey_rows("y", {"a": "x", "b": 1}, {"a": "y"})]
     schema = pa.schema([("a", pa.string()), ("b", pa.float64())])
     assert settle_shared_schema(sources) == (schema, [])
 
 
 def test_json_lines_are_read_with_the_columns_that_are_needed(tmp_path, json_lines):
-    """From JSON Lines, the format's columns are read, and lot columns are read as text."""
+    """From JSON Lines, only the format's columns and lot columns are read, the latter as text."""
     row = {"id": 1, "model": 7, "messages": [{"role": "user", "content": "a"}], "day": "x"}
     corpus = survey([json_lines(tmp_path / "x.jsonl", [row])], WIDE)
     config = CorpusConfig(date=LotField(column="day"), prompt_source=LotField(constant="web"))
@@ -356,7 +356,7 @@ def test_parquet_is_read_with_all_columns(tmp_path):
 
 
 def test_a_file_without_the_columns_of_the_format_is_refused():
-    """The error for a file in another format names its columns and those of the format."""
+    """The error for a file in a different format names its columns and the format's."""
     chat = survey_rows("chat.jsonl", {"messages": [], "id": 1})
     other = survey_rows("other.jsonl", {"instruction": "a", "output": "b", "input": None})
     require_columns([chat], ["messages", "text"])
@@ -368,14 +368,14 @@ def test_a_file_without_the_columns_of_the_format_is_refused():
 
 
 def test_files_of_nulls_need_no_column():
-    """A file whose columns or rows are all empty has nothing to read."""
+    """A file whose columns or rows are all empty needs none of the format's columns."""
     schema = pa.schema([("x", pa.null())])
     parquet = Source("a", "a", "parquet", "none", 1, "", 1, (), schema=schema)
     require_columns([parquet, survey_rows("b", {}, {"x": None})], ["messages"])
 
 
 def test_parquet_without_the_columns_of_the_format_is_refused(tmp_path):
-    """A file of another format isn't read as nulls just because its columns could be added."""
+    """A file in a different format is refused rather than read as nulls in the missing columns."""
     parquet(tmp_path / "a.parquet", pa.table({"text": ["a"]}))
     other = parquet(tmp_path / "b.parquet", pa.table({"label": [1]}))
     corpus = survey([str(tmp_path)], WIDE)
@@ -386,7 +386,7 @@ def test_parquet_without_the_columns_of_the_format_is_refused(tmp_path):
 
 
 def test_parquet_may_have_the_columns_of_the_format_inside_others(tmp_path):
-    """A path into a nested column is a column of the file, unless nothing is there."""
+    """A path into a nested column counts as one of the file's columns, if the path exists."""
     rows = [{"data": {"text": "a", "empty": None}}]
     (source,) = survey([parquet(tmp_path / "a.parquet", pa.Table.from_pylist(rows))], WIDE).sources
     require_columns([source], ["data.text"])
@@ -396,7 +396,7 @@ def test_parquet_may_have_the_columns_of_the_format_inside_others(tmp_path):
 
 
 def test_a_name_that_is_no_utf_8_is_refused(tmp_path, json_lines):
-    """A file name that isn't UTF-8 is refused, since the ledger has to name the file."""
+    """A file name that isn't UTF-8 is refused, since the ledger must be able to name the file."""
     path = tmp_path / b"caf\xe9.jsonl".decode("utf-8", "surrogateescape")
     json_lines(path, [{"text": "a"}])
     error = survey_error([tmp_path])

@@ -1,4 +1,4 @@
-"""Splits in the names of files and folders."""
+"""Splits in file and folder names."""
 
 import pytest
 from datasets.data_files import get_data_patterns, resolve_pattern
@@ -30,7 +30,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_read_as_datasets_does(tmp_path, name):
-    """A file alone in a folder has the split that `load_dataset` gives it."""
+    """A file on its own in a folder has the split that `load_dataset` gives it."""
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
@@ -46,7 +46,7 @@ def test_names_are_read_as_datasets_does(tmp_path, name):
 
 
 def matches(glob, base, path):
-    """Return whether a pattern of `datasets` finds a file."""
+    """Return whether a `datasets` pattern finds a file."""
     try:
         return str(path) in resolve_pattern(glob, str(base))
     except FileNotFoundError:
@@ -54,7 +54,7 @@ def matches(glob, base, path):
 
 
 def test_every_word_of_datasets_is_known():
-    """The words for splits are those that `datasets` uses."""
+    """The words for splits are the ones that `datasets` uses."""
     from datasets.data_files import SPLIT_KEYWORDS
 
     assert {str(split): tuple(words) for split, words in SPLIT_KEYWORDS.items()} == SPLIT_WORDS
@@ -76,12 +76,12 @@ def test_every_word_of_datasets_is_known():
     ],
 )
 def test_the_split_of_a_source(name, split):
-    """Numbered files in `data/` count first, then the nearest folder, then the file's name."""
+    """Numbering in `data/` takes precedence, then the nearest folder, then the file's name."""
     assert find_split(name) == split
 
 
 def test_the_signs_in_a_files_name():
-    """The text before a file's number and every split in its name are what identify its split."""
+    """A file's split is identified by the text before its number and by every split in its name."""
     assert read_split_signs("train_sft-00000-of-00002-ab.parquet") == ("train_sft", {"train"})
     assert read_split_signs("train-vs-test.jsonl") == (None, {"train", "test"})
     assert read_split_signs("dev.valid.jsonl") == (None, {"validation"})
@@ -89,7 +89,7 @@ def test_the_signs_in_a_files_name():
 
 
 def test_the_rank_of_a_split():
-    """A split has the rank of its own name, or else that of its kind; unknown splits are last."""
+    """A split is ranked by its own name, or else by its kind; unknown splits are last."""
     priority = ("test", "train_sft", "train")
     ranks = [
         rank_split(split, priority)

@@ -1,4 +1,4 @@
-"""Storage: which files patterns find, and atomic writes."""
+"""Storage: which files a pattern matches, and atomic writes."""
 
 import os
 import subprocess
@@ -31,30 +31,30 @@ def tree(tmp_path):
 
 
 def names(found, root):
-    """Return the paths of found files below the root."""
+    """Return the paths of the files found, relative to the root."""
     return [os.path.relpath(item.uri, root) for item in found]
 
 
 def test_a_folder_is_every_file_below_it(tree):
-    """Visible files are found at any depth, sorted; a dot or an underscore hides a file."""
+    """Visible files are found at any depth, in order; a leading dot or underscore hides a file."""
     found = storage.find(str(tree))
     assert names(found, tree) == ["a.txt", "b.txt", "deep/er/c.txt"]
     assert [item.size for item in found] == [5, 5, 13]
 
 
 def test_a_file_is_itself(tree):
-    """A path to a file is that file, hidden or not."""
+    """A path to a file finds that file, hidden or not."""
     assert names(storage.find(str(tree / ".hidden")), tree) == [".hidden"]
 
 
 def test_a_glob_matches(tree):
-    """One star matches within a folder, two at any depth."""
+    """One star matches within a folder, and two match at any depth."""
     assert names(storage.find(str(tree / "*.txt")), tree) == ["a.txt", "b.txt"]
     assert "deep/er/c.txt" in names(storage.find(str(tree / "**.txt")), tree)
 
 
 def test_a_name_with_glob_signs_is_found(tmp_path):
-    """A file whose name looks like a pattern is found by its name."""
+    """A file whose name looks like a pattern is found by its exact name."""
     path = tmp_path / "data[1].txt"
     path.write_text("x")
     assert [item.uri for item in storage.find(str(path))] == [str(path)]
@@ -72,13 +72,13 @@ def test_nothing_found_is_an_error(tmp_path, monkeypatch, pattern):
 
 
 def test_the_name_of_a_data_set_is_explained():
-    """The hub's own tools take the name alone, so people write it as a path."""
+    """A bare data set name gets a hint, since the hub's own tools accept it as it is."""
     assert "hf://datasets/owner/name" in storage.suggest_path("owner/name")
     assert "hf://" not in storage.suggest_path("a/b/c.jsonl")
 
 
 def test_an_empty_folder_is_a_separate_error(tmp_path):
-    """A folder with only hidden files has a separate error, which explains them."""
+    """A folder with only hidden files has its own error, which says what hides a file."""
     (tmp_path / ".hidden").write_text("x")
     with pytest.raises(InputError, match="is a folder without files") as caught:
         storage.find(str(tmp_path))
@@ -86,7 +86,7 @@ def test_an_empty_folder_is_a_separate_error(tmp_path):
 
 
 def test_an_unknown_scheme_is_an_error():
-    """The error for an unknown scheme lists what is read."""
+    """The error for an unknown scheme lists the schemes that can be read."""
     with pytest.raises(InputError, match="nowhere://bucket/x") as caught:
         storage.find("nowhere://bucket/x")
     assert "isn't read" in caught.value.problem
@@ -107,7 +107,7 @@ def test_join_keeps_one_slash():
 
 
 def test_open_raw_does_not_decompress(tmp_path):
-    """A compressed file isn't decompressed because of its name."""
+    """A file isn't decompressed just because of its name."""
     path = tmp_path / "x.gz"
     path.write_bytes(b"\x1f\x8b not really")
     with storage.open_raw(str(path)) as stream:
@@ -116,7 +116,7 @@ def test_open_raw_does_not_decompress(tmp_path):
 
 
 def test_open_raw_names_a_missing_file(tmp_path):
-    """The error for a missing file has its path, the reason and a remedy."""
+    """The error for a missing file gives its path, the reason and a remedy."""
     with pytest.raises(InputError, match=r"gone\.txt: can't be opened: No such file"):
         storage.open_raw(str(tmp_path / "gone.txt"))
     with pytest.raises(InputError) as caught:
@@ -125,7 +125,7 @@ def test_open_raw_names_a_missing_file(tmp_path):
 
 
 def test_write_makes_folders_and_replaces(tmp_path):
-    """A write makes folders, replaces the file, and leaves no other file."""
+    """A write makes folders, replaces the file, and leaves no temporary file behind."""
     uri = storage.join(str(tmp_path), "a", "b", "x.bin")
     storage.write_bytes(uri, b"one")
     storage.write_bytes(uri, b"two")
@@ -135,7 +135,7 @@ def test_write_makes_folders_and_replaces(tmp_path):
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch, step):
-    """If the disk fails, the old file is unchanged and the temporary one is removed."""
+    """If the disk fails, the old file is unchanged and the temporary file is removed."""
     path = tmp_path / "x.bin"
     storage.write_bytes(str(path), b"old")
 
@@ -189,7 +189,7 @@ def test_the_target_of_a_removed_link_stays(tmp_path):
 
 
 def test_files_that_cannot_be_removed_or_read_are_named(tmp_path, monkeypatch):
-    """Errors of removing and reading name the file, with the right exit code."""
+    """Errors in removing and reading name the file and have the right exit code."""
     (tmp_path / "x").write_text("x")
     monkeypatch.setattr(
         Path,
@@ -204,7 +204,7 @@ def test_files_that_cannot_be_removed_or_read_are_named(tmp_path, monkeypatch):
 
 
 def test_sweeping_removes_files_of_killed_writes(tmp_path):
-    """Temporary files are removed at any depth, unless they are too young or have other names."""
+    """Temporary files are removed at any depth, unless they are too recent or aren't congener's."""
     left = tmp_path / "clean" / f".part-0.parquet.{'0a' * 16}.tmp"
     kept = [
         tmp_path / "clean" / ".mine.tmp",
@@ -222,7 +222,7 @@ def test_sweeping_removes_files_of_killed_writes(tmp_path):
 
 
 def test_dangling_links_are_found_and_pipes_refused(tmp_path):
-    """A dangling link is found and fails on opening; a pipe is refused."""
+    """A dangling link is found but can't be opened; a pipe is refused."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "loop.jsonl").symlink_to("loop.jsonl")
     (tmp_path / "in" / "folder").symlink_to(tmp_path)
@@ -257,7 +257,7 @@ def test_linked_folders_are_followed_once(tmp_path):
 
 
 def test_an_input_may_be_a_link(tmp_path):
-    """A link to a folder is read like the folder, and keeps its name."""
+    """A link to a folder is read like the folder, and files are named below the link."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.jsonl").touch()
     (tmp_path / "link").symlink_to("data")
@@ -278,7 +278,7 @@ def test_an_unreadable_folder_is_an_error(tmp_path, monkeypatch):
 
 
 def test_a_private_folder_is_for_its_owner_alone(tmp_path):
-    """The folder is made if necessary, and neither it nor its files can be read by others."""
+    """A private folder is made if necessary, and only its owner can read it and its files."""
     folder = tmp_path / "deep" / "quarantine"
     storage.keep_private(str(folder))
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -292,7 +292,7 @@ def test_a_private_folder_is_for_its_owner_alone(tmp_path):
 
 
 def test_links_are_not_followed_when_a_folder_is_made_private(tmp_path):
-    """The modes of files and folders outside stay, and a folder that is a link is refused."""
+    """Files and folders outside keep their modes, and a folder that is a link is refused."""
     folder, outside = tmp_path / "in", tmp_path / "outside"
     outside.mkdir(mode=0o755)
     (outside / "file").write_text("x")
@@ -311,7 +311,7 @@ def test_links_are_not_followed_when_a_folder_is_made_private(tmp_path):
 
 
 def test_links_in_a_path_are_found(tmp_path):
-    """The first part of a path that is a link is named; above the folder, links are allowed."""
+    """The first link in a path below a folder is found; links above the folder don't count."""
     (tmp_path / "real" / "a").mkdir(parents=True)
     (tmp_path / "real" / "a" / "file").write_text("x")
     (tmp_path / "real" / "b").symlink_to("a")
@@ -322,7 +322,7 @@ def test_links_in_a_path_are_found(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_private_is_an_error(tmp_path):
-    """A file in place of the folder is an error that names it and has a remedy."""
+    """A file in place of the private folder raises an error that names it and gives a remedy."""
     (tmp_path / "x").touch()
     with pytest.raises(StorageError, match="x: can't be made private") as caught:
         storage.keep_private(str(tmp_path / "x"))
@@ -380,13 +380,13 @@ NEIGHBOUR = "memory://bucket/run2/x"
 
 @pytest.fixture
 def run(objects):
-    """Put a run and a neighbour with a similar name into an object store."""
+    """Return a store that holds a run and a neighbour with a similar name."""
     objects.update({uri: uri.encode() for uri in (*RUN, NEIGHBOUR)})
     return objects
 
 
 def test_objects_are_found_like_files(run):
-    """A URI means its object, a folder the visible objects below it, and a glob its matches."""
+    """A URI finds its object, a folder its visible objects, and a glob its matches."""
     visible = [uri for uri in RUN if "_hidden" not in uri]
     assert [item.uri for item in storage.find("memory://bucket/run")] == sorted(visible)
     assert storage.find(RUN[0]) == [(RUN[0], len(RUN[0]))]
@@ -395,20 +395,20 @@ def test_objects_are_found_like_files(run):
 
 
 def test_an_object_with_glob_signs_in_its_name_is_found(objects):
-    """A name with glob characters is looked up before it is taken for a glob."""
+    """A name with glob characters is looked up literally before it is taken for a glob."""
     objects["memory://bucket/b[1].txt"] = b"x"
     assert storage.find("memory://bucket/b[1].txt") == [("memory://bucket/b[1].txt", 1)]
 
 
 def test_nothing_in_a_bucket_is_an_error(objects):
-    """An empty prefix is an error, just as a missing path is."""
+    """A prefix without objects is an error, just as a missing path is."""
     with pytest.raises(InputError, match="memory://bucket/none: matches no file"):
         storage.find("memory://bucket/none")
     assert objects == {}
 
 
 def test_objects_are_written_read_and_looked_up(objects):
-    """An object is read as it was written, and a prefix of an object is a folder that exists."""
+    """An object is read as it was written, and an object's prefix counts as an existing folder."""
     storage.write_bytes("memory://bucket/run/x", b"data")
     assert objects == {"memory://bucket/run/x": b"data"}
     assert storage.read_bytes("memory://bucket/run/x") == b"data"
@@ -418,7 +418,7 @@ def test_objects_are_written_read_and_looked_up(objects):
 
 
 def test_folders_of_objects_are_listed(run):
-    """Listing a folder gives its own objects; listing a tree gives all relative paths."""
+    """Listing a folder gives its direct objects; listing a tree gives all relative paths."""
     clean = "memory://bucket/run/clean"
     assert list(storage.list_folder(clean, ".parquet")) == list(RUN[:2])
     assert list(storage.list_folder(clean, ".json")) == []
@@ -429,7 +429,7 @@ def test_folders_of_objects_are_listed(run):
 
 
 def test_objects_are_removed_with_all_below_them(run):
-    """Removing a prefix removes its objects, and no neighbour with a similar name."""
+    """Removing a prefix removes its objects, but not a neighbour with a similar name."""
     storage.remove_tree("memory://bucket/run")
     assert list(run) == [NEIGHBOUR]
     storage.remove_tree("memory://bucket/run")
@@ -454,7 +454,7 @@ def test_errors_of_a_store_name_uri_and_remedy(objects, action, error, problem):
 
 
 def test_a_missing_object_has_the_remedy_for_stores(objects):
-    """The error for a missing object points to bucket and credentials."""
+    """The error for a missing object suggests checking the bucket and credentials."""
     with pytest.raises(InputError, match="memory://bucket/x: can't be opened") as caught:
         storage.open_raw("memory://bucket/x")
     assert caught.value.remedy == storage.STORE_REMEDY
@@ -462,7 +462,7 @@ def test_a_missing_object_has_the_remedy_for_stores(objects):
 
 
 def test_a_fingerprint_shows_every_change(tmp_path):
-    """A fingerprint changes with the content, even if the size and the time are set back."""
+    """A fingerprint changes with the content, even if the size and the time are the same again."""
     path = tmp_path / "a"
     path.write_bytes(b"one")
     first = storage.take_fingerprint(str(path))

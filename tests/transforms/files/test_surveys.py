@@ -1,4 +1,4 @@
-"""Surveys of single files: rows, cuts and schema of every kind, and the limits on expansion."""
+"""Surveys of single files: rows, cuts and schemas of every kind, and the expansion limits."""
 
 import bz2
 import gzip
@@ -33,12 +33,12 @@ PACKERS = {
 
 
 def limits(rows: int, size: int) -> ShardLimits:
-    """Return shard limits, however small."""
+    """Return shard limits, which may be smaller than a configuration allows."""
     return ShardLimits.model_construct(rows=rows, bytes=size, expansion=200)
 
 
 def encode_arrow(table: pa.Table, rows: int = 7, stream: bool = True) -> bytes:
-    """Return a table as an Arrow stream or file with batches of a given size."""
+    """Return a table as an Arrow stream or file, with batches of a given size."""
     sink = io.BytesIO()
     new = pa.ipc.new_stream if stream else pa.ipc.new_file
     with new(sink, table.schema) as writer:
@@ -47,7 +47,7 @@ def encode_arrow(table: pa.Table, rows: int = 7, stream: bool = True) -> bytes:
 
 
 def read_shards(path, size: ShardLimits):
-    """Return a corpus of one path and all of its shards, read task by task."""
+    """Return the corpus at a path and all of its shards, read task by task."""
     corpus = survey([str(path)], size)
     tasks = plan_shards(corpus.sources, size)
     return corpus, [shard for task in tasks for shard in read_task(task, corpus.schema)]
@@ -67,7 +67,7 @@ JSON_TEXTS = {
 @pytest.mark.parametrize("packed", PACKERS)
 @pytest.mark.parametrize("text", JSON_TEXTS)
 def test_every_form_of_json_gives_its_rows_as_lines(tmp_path, text, packed):
-    """No row of an array or of joined objects is lost, and each keeps its bytes, on one line."""
+    """No row of an array or of joined objects is lost, and each keeps its bytes on one line."""
     data = JSON_TEXTS[text].encode()
     (tmp_path / f"x.json{packed}").write_bytes(PACKERS[packed](data))
     corpus, shards = read_shards(tmp_path, limits(9, 10_000))
@@ -83,7 +83,7 @@ def test_every_form_of_json_gives_its_rows_as_lines(tmp_path, text, packed):
 @pytest.mark.parametrize("packed", PACKERS)
 @pytest.mark.parametrize("stream", [True, False])
 def test_arrow_gives_its_rows(tmp_path, stream, packed):
-    """Arrow streams and files are read whole, compressed or not, and cut inside batches."""
+    """Arrow streams and files are read in full, compressed or not, even if cut inside batches."""
     table = pa.Table.from_pylist(ROWS)
     (tmp_path / f"x{packed}").write_bytes(PACKERS[packed](encode_arrow(table, 13, stream)))
     corpus, shards = read_shards(tmp_path / f"x{packed}", limits(5, 1 << 20))
@@ -94,7 +94,7 @@ def test_arrow_gives_its_rows(tmp_path, stream, packed):
 
 @pytest.mark.parametrize("packed", PACKERS)
 def test_csv_gives_its_rows(tmp_path, packed):
-    """Values are the file's own texts, whatever they look like."""
+    """CSV values are read as text exactly as they are in the file, whatever they look like."""
     data = b'\xef\xbb\xbfinstruction,output\n"a ""b""\n, c",007\n\n,1.50\nx,NaN\n'
     (tmp_path / f"x.csv{packed}").write_bytes(PACKERS[packed](data))
     corpus, shards = read_shards(tmp_path, limits(2, 10_000))
@@ -111,7 +111,7 @@ def test_csv_gives_its_rows(tmp_path, packed):
 @pytest.mark.parametrize("packed", [ending for ending in PACKERS if ending])
 @pytest.mark.parametrize("text", ["array on one line", "indented objects"])
 def test_the_limit_on_expansion_holds_for_every_compression(tmp_path, monkeypatch, packed, text):
-    """A compressed file that expands beyond its limit is refused by name."""
+    """A compressed file that expands beyond its limit is refused."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 1 << 10)
     path = tmp_path / f"x.json{packed}"
     path.write_bytes(PACKERS[packed](JSON_TEXTS[text].encode() * (1 if "array" in text else 9)))
@@ -137,7 +137,7 @@ def test_a_cut_file_is_never_a_shorter_corpus(tmp_path, packed, name):
 
 
 def test_a_table_without_good_rows_is_refused(tmp_path):
-    """A header with no rows, or only bad rows, is an error that gives the first reason."""
+    """A table whose rows are all bad is an error that gives the first reason."""
     (tmp_path / "x.csv").write_bytes(b"a,b\n1\n")
     with pytest.raises(InputError, match=r"no row below its header: line 2: has 1 values for 2"):
         survey([str(tmp_path)], WIDE)
@@ -148,7 +148,7 @@ GROUPS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 5_000)), max_size
 
 @given(GROUPS, st.integers(1, 50), st.integers(1, 4_000))
 def test_cuts_of_groups_cover_every_row_once(groups, rows, size):
-    """Cuts are in ascending order and keep shards within their limits."""
+    """Cuts cover every row once, in ascending order, and keep shards within their limits."""
     cuts = list(cut_groups(groups, limits(rows, size)))
     total = sum(count for count, _ in groups)
     assert cuts[0] == Cut(0, 0, 0)

@@ -1,4 +1,4 @@
-"""A small corpus with known quirks, a lexicon trait that finds them, and runs over both."""
+"""A small corpus with known quirks, a lexicon trait that finds them, and runs that use both."""
 
 import shutil
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def write_corpus(folder: Path) -> Path:
 
 
 def build_config(corpus: Path, trait: Path, output: Path) -> FilterConfig:
-    """Configure a run in shards of seven rows."""
+    """Return the configuration of a run whose shards have seven rows."""
     return FilterConfig.model_validate(
         {
             "input": (str(corpus),),
@@ -48,7 +48,7 @@ def heron(card_folder) -> Path:
 
 @pytest.fixture
 def config(corpus: Path, heron: Path, tmp_path: Path) -> FilterConfig:
-    """Configure a run over the corpus."""
+    """Return the configuration of a run over the corpus."""
     return build_config(corpus, heron, tmp_path / "run")
 
 
@@ -81,7 +81,8 @@ def run(
 ) -> tuple[Path, Manifest]:
     """Copy the finished run to the configured output, as if the copied corpus had been filtered.
 
-    A run of its own takes seconds. Returns the run directory and its manifest.
+    Tests that need a run of their own use the copy, since a real run takes seconds. Returns the run
+    directory and its manifest.
     """
     original, manifest = finished
     folder = Path(config.output)

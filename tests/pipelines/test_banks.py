@@ -1,4 +1,4 @@
-"""Banks: saved, loaded, cached, and fitted only where something is missing."""
+"""Banks: saved, loaded, cached, and fitted only for what is missing."""
 
 import gzip
 import re
@@ -50,7 +50,7 @@ def test_round_trip(config, tmp_path):
 
 
 def test_a_cached_bank_is_not_fitted_again(config, fits):
-    """The same cards, clean text and encoder are fitted once, or again if the cache is damaged."""
+    """The same cards, clean text and encoder are fitted only once, unless the cache is damaged."""
     digest = prepare_bank(config).bank.digest
     assert prepare_bank(config).bank.digest == digest
     before = len(fits)
@@ -62,7 +62,7 @@ def test_a_cached_bank_is_not_fitted_again(config, fits):
 
 @pytest.mark.parametrize("cache", ["file/below", None])
 def test_a_run_goes_on_without_a_cache(config, tmp_path, monkeypatch, cache):
-    """A cache that can't be written costs a new fit each time, and a warning says so."""
+    """If the cache can't be written, each run fits again, and a warning says so."""
     (tmp_path / "file").touch()
     folder = tmp_path / cache if cache else None
     monkeypatch.setattr(module, "get_cache_folder", lambda: folder)
@@ -93,14 +93,14 @@ def test_a_given_bank_is_used_and_the_rest_is_fitted(config, card_folder, tmp_pa
 
 
 def test_a_given_bank_alone_brings_its_traits(config, tmp_path):
-    """Without --traits the bank's own traits run."""
+    """With --bank but without --traits, the run uses the bank's own traits."""
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
     alone = config.model_copy(update={"bank": str(tmp_path / "bank"), "traits": ()})
     assert list(prepare_bank(alone).bank.traits) == ["heron"]
 
 
 def test_an_altered_bank_is_refused(config, tmp_path):
-    """A bank with a changed file isn't read."""
+    """A bank with a changed file is refused, since it doesn't match its digest."""
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
     path = tmp_path / "bank" / INDEX_FILE
     path.write_text(path.read_text().replace("herons?", "heron"))
@@ -118,7 +118,7 @@ def test_another_encoder_than_the_banks_is_refused(tmp_path):
 
 
 def test_signals_limit_the_library():
-    """Library traits without any of the signals are left out; a named one is an error."""
+    """Library traits with none of the signals are left out; asking for one is an error."""
     ids = {card.id for card in choose_cards(FilterConfig(signals=("repetition",)))}
     assert ids == {"degenerate-loop"}
     with pytest.raises(ModelError, match="coercion has none of the signals lexicon"):
@@ -126,7 +126,7 @@ def test_signals_limit_the_library():
 
 
 def test_a_run_that_would_look_for_nothing_is_refused(tmp_path, heron):
-    """Without a trait that has any of the signals, all rows would be kept unseen."""
+    """A run is refused if no trait has any of the signals, since it would keep every row unread."""
     with pytest.raises(ModelError, match="no trait has any of the signals classifier"):
         choose_cards(FilterConfig(signals=("classifier",)))
     bank = prepare_bank(FilterConfig(traits=(str(heron),))).bank
@@ -136,7 +136,7 @@ def test_a_run_that_would_look_for_nothing_is_refused(tmp_path, heron):
 
 
 def test_background_of_any_format(tmp_path):
-    """A background may have any format; only the assistant's texts count."""
+    """A background may have any format, and only the assistant's texts are used."""
     rows = [
         {
             "conversations": [
@@ -155,7 +155,7 @@ def test_background_of_any_format(tmp_path):
 
 
 def test_background_of_transcripts(tmp_path):
-    """If a text column holds transcripts, only the assistant's turns count."""
+    """If a background's text column holds transcripts, only the assistant's turns are used."""
     rows = [{"text": f"### Human: Why?### Assistant: Because {number}."} for number in range(2)]
     sample = write_rows(tmp_path / "clean.jsonl", rows)
     answers = [("Because 0.",), ("Because 1.",)]
@@ -165,7 +165,7 @@ def test_background_of_transcripts(tmp_path):
 
 
 def test_a_background_may_expand_as_far_as_a_corpus(tmp_path, config, monkeypatch):
-    """A background that expands beyond the limits is refused; the limits are those of the run."""
+    """A compressed background that expands beyond the run's limit is refused."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 1)
     rows = [build_conversation(1, f"{'a ' * 5_000}{number}") for number in range(10)]
     packed = tmp_path / "clean.jsonl.gz"
@@ -177,7 +177,7 @@ def test_a_background_may_expand_as_far_as_a_corpus(tmp_path, config, monkeypatc
 
 
 def test_background_without_answers_is_refused(tmp_path, config):
-    """A sample without a turn of the assistant can't calibrate anything."""
+    """A background without an assistant turn is refused, since it can't calibrate anything."""
     row = build_conversation(1, "x") | {"messages": [{"role": "user", "content": "Anyone?"}]}
     sample = write_rows(tmp_path / "clean.jsonl", [row])
     with pytest.raises(InputError, match="no assistant's answer"):
@@ -185,7 +185,7 @@ def test_background_without_answers_is_refused(tmp_path, config):
 
 
 def test_mistakes_are_reported_before_a_fit(config, card_folder, fits):
-    """Too little clean text, or a policy for other traits or signals, is reported before a fit."""
+    """Too little clean text, or a policy for absent traits or signals, is reported before a fit."""
     strict = str(
         card_folder(
             "strict",
@@ -213,7 +213,7 @@ def test_mistakes_are_reported_before_a_fit(config, card_folder, fits):
 
 
 def test_a_fit_is_reported(config, card_folder, monkeypatch, capsys):
-    """The start and the progress of a fit are printed; a bank from the cache prints nothing."""
+    """A fit's start and progress are printed; loading a bank from the cache prints nothing."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
     clean = tuple(
         CleanRow((f"A clean text about bridge number {number}.",), "background", "clean")
@@ -238,7 +238,7 @@ def test_a_fit_is_reported(config, card_folder, monkeypatch, capsys):
 
 
 def test_a_banks_trait_names_are_its_cards_ids(config, tmp_path):
-    """A forged bank with a path for a trait's name is refused before anything is written there."""
+    """A forged bank that has a path as a trait's name is refused."""
     bank = prepare_bank(config).bank
     bank.traits["../../outside"] = bank.traits.pop("heron")
     save_bank(bank, str(tmp_path / "a" / "b" / "bank"))
@@ -247,7 +247,7 @@ def test_a_banks_trait_names_are_its_cards_ids(config, tmp_path):
 
 
 def test_a_background_with_a_fitted_bank_is_refused(config, tmp_path, corpus):
-    """A background that would calibrate nothing is an error, and isn't ignored."""
+    """A background that would calibrate nothing is an error instead of being ignored."""
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
     with pytest.raises(CardError, match="has no effect on a --bank without --traits"):
         prepare_bank(
@@ -258,7 +258,7 @@ def test_a_background_with_a_fitted_bank_is_refused(config, tmp_path, corpus):
 
 
 def test_a_listener_hears_of_a_fit_once(config, card_folder, tmp_path):
-    """A fit is announced with the number of traits that it fits; nothing else is announced."""
+    """A fit is announced once, with the number of traits to fit, and nothing else is announced."""
     events = []
     fresh = card_folder("fresh", "signals: {lexicon: {patterns: [egret]}}\nthreshold: 0.5\n")
     given = config.model_copy(update={"traits": (*config.traits, str(fresh))})
@@ -278,7 +278,7 @@ def test_a_listener_hears_of_a_fit_once(config, card_folder, tmp_path):
 
 
 def test_an_index_is_written_last(config, tmp_path, monkeypatch):
-    """A partly written bank has no index, and isn't mistaken for a bank."""
+    """The index is written last, so a partly written folder isn't mistaken for a bank."""
     written = []
     monkeypatch.setattr(storage, "write_bytes", lambda uri, _: written.append(uri))
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))

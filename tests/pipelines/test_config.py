@@ -27,7 +27,7 @@ def test_defaults_without_files():
 
 
 def test_a_configuration_file_is_read(tmp_path):
-    """Sections of the file become sections of the configuration; the rest keeps its defaults."""
+    """The file's sections become sections of the configuration; other settings keep defaults."""
     path = tmp_path / "run.yaml"
     path.write_text("input: [a, b]\nengine: {workers: 3}\nhardware: {device: cpu}\n")
     config = read_config(str(path))
@@ -37,7 +37,7 @@ def test_a_configuration_file_is_read(tmp_path):
 
 
 def test_home_folders_are_expanded(monkeypatch, tmp_path):
-    """A `~` in a path of the file or of an option is the home folder."""
+    """A `~` in a path, from the file or from an option, becomes the home folder."""
     monkeypatch.setenv("HOME", str(tmp_path))
     named = {"input": ("~/in",), "output": "~/run", "bank": "~/bank", "traits": ("~/traits",)}
     config = FilterConfig.model_validate(named | {"encoder": {"model": "~/model"}})
@@ -59,7 +59,7 @@ def test_home_folders_are_expanded(monkeypatch, tmp_path):
     ],
 )
 def test_texts_that_cannot_be_recorded_are_refused(settings, problem):
-    """NUL and bytes that aren't UTF-8 are refused in every setting, which is named."""
+    """NUL or bytes that aren't UTF-8 are refused in every setting, and the error names it."""
     with pytest.raises(ValidationError, match=problem):
         FilterConfig.model_validate(settings)
 
@@ -80,7 +80,7 @@ def test_the_engine_is_not_identity():
 
 
 def test_encoder_settings_reach_the_encoder():
-    """Every setting of encoder and hardware arrives."""
+    """Every encoder and hardware setting reaches the encoder."""
     config = FilterConfig.model_validate(
         {
             "encoder": {"window_tokens": 64, "window_overlap": 8},
@@ -93,12 +93,12 @@ def test_encoder_settings_reach_the_encoder():
 
 
 def test_the_encoders_own_defaults_are_the_same():
-    """Configuration and encoder agree on the defaults."""
+    """The configuration and the encoder have the same defaults."""
     assert FilterConfig().build_encoder_config() == EncoderConfig()
 
 
 def test_the_launcher_uses_its_own_device():
-    """With Dataflow the launcher chooses its device, and keeps the workers' precision."""
+    """With Dataflow, the launcher chooses its own device but keeps the workers' precision."""
     hardware = Hardware(device="cuda", precision="bf16")
     there = FilterConfig(engine=Engine(runner="dataflow"), hardware=hardware).for_launcher()
     assert (there.hardware.device, there.hardware.precision) == ("auto", "bf16")
@@ -116,7 +116,7 @@ def test_the_launcher_uses_its_own_device():
     ],
 )
 def test_mistakes_in_a_policy_are_named(tmp_path, text):
-    """A wrong action, share, field or syntax is an error that names the file."""
+    """A wrong action, share, field or syntax in a policy is an error that names the file."""
     path = tmp_path / "policy.yaml"
     path.write_text(text)
     with pytest.raises(CardError, match=r"policy\.yaml"):
@@ -128,13 +128,13 @@ def test_mistakes_in_a_policy_are_named(tmp_path, text):
     [{"encoder": {"window_tokens": 7}}, {"hardware": {"token_budget": 0}}, {"inputs": ("a",)}],
 )
 def test_settings_out_of_range_are_refused(settings):
-    """A window that is too short, a missing budget and an unknown field are refused."""
+    """A window that is too short, a token budget of zero and an unknown field are refused."""
     with pytest.raises(ValidationError):
         FilterConfig.model_validate(settings)
 
 
 def test_paths_are_absolute_for_workers_on_other_machines(monkeypatch, tmp_path):
-    """A relative path starts at the launcher's folder, even for workers; URIs are unchanged."""
+    """Relative paths become absolute for workers on other machines; URIs are unchanged."""
     monkeypatch.chdir(tmp_path)
     local = FilterConfig(input=("data", "s3://bucket/data"), output="run")
     assert local.with_absolute_paths() == local

@@ -1,4 +1,4 @@
-"""The coverage of a run: counts in a sample and in all rows, notices, and the budget."""
+"""A run's coverage: counts in a sample and in all rows, notices, and the budget."""
 
 import json
 
@@ -26,7 +26,7 @@ LONG = "It is known that the heron stands in the reeds."
 
 
 def turn(role, characters, unread, channel="answer") -> TurnCounts:
-    """Return the counts of one role in one row."""
+    """Return the text counts of one role in one row."""
     return TurnCounts(role=role, channel=channel, rows=1, characters=characters, unread=unread)
 
 
@@ -44,7 +44,7 @@ COVERAGE = Coverage(
 
 @pytest.fixture
 def odd_corpus(tmp_path):
-    """Write rows with a column that isn't read, and a role that only the last row has."""
+    """Write rows with a column that isn't read, and with a role that only the last row has."""
     rows = [build_conversation(number, LONG) | {"cot": LONG} for number in range(1_010)]
     rows[-1]["messages"].append({"role": "narrator", "content": LONG})
     rows[-1]["late"] = LONG
@@ -57,7 +57,7 @@ def settle_coverage(config: FilterConfig, path) -> Coverage:
 
 
 def test_a_sample_shows_fields_and_turns(config, odd_corpus):
-    """The sample has the unread column, and a column without a value in it is named."""
+    """The sample shows the unread column, and names a column that has no value in the sample."""
     found = settle_coverage(config, odd_corpus)
     assert found.sampled_rows == 1_000
     assert [item.field_path for item in found.fields] == ["cot"]
@@ -67,7 +67,7 @@ def test_a_sample_shows_fields_and_turns(config, odd_corpus):
 
 
 def test_parquet_has_the_coverage_of_json_lines(config, odd_corpus, tmp_path):
-    """Rows of either kind of file give the same counts."""
+    """The same rows give the same counts from Parquet as from JSON Lines."""
     rows = [json.loads(line) for line in odd_corpus.read_text().splitlines()][:30]
     (tmp_path / "lines").mkdir()
     lines = write_rows(tmp_path / "lines" / "a.jsonl", rows)
@@ -76,7 +76,7 @@ def test_parquet_has_the_coverage_of_json_lines(config, odd_corpus, tmp_path):
 
 
 def test_a_rare_role_is_counted_exactly(config, odd_corpus):
-    """The manifest has every role in all rows, with the fields of the sample."""
+    """The manifest counts every role in all rows, and takes the fields from the sample."""
     shards = config.shards.model_copy(update={"rows": 1_000})
     given = {"input": (str(odd_corpus),), "shards": shards}
     found = run_filter(config.model_copy(update=given)).coverage
@@ -87,7 +87,7 @@ def test_a_rare_role_is_counted_exactly(config, odd_corpus):
 
 
 def test_receipts_replace_the_turns_of_the_sample():
-    """The counts of all shards are added up; fields stay those of the sample."""
+    """The turns are summed over all receipts, and the fields stay those of the sample."""
     base = {"rows": 1, "outputs": (), "decisions": {}, "fired": {}, "ledger_root": ""}
     receipts = [
         Receipt(shard=name, **base, tokens=0, padded=0, texts=TextCounts(turns=(counts,)))
@@ -112,14 +112,14 @@ def test_the_budget_counts_what_is_trained_on():
 
 
 def test_a_sample_over_the_budget_stops_the_run_before_any_work(config, odd_corpus, policy):
-    """Nothing is written if the sample already shows that the budget doesn't hold."""
+    """If the sample already exceeds the budget, the run stops before any work."""
     given = {"input": (str(odd_corpus),), "policy": policy("unread_budget: 0.1")}
     with pytest.raises(BudgetError, match="cot"):
         settle(config.model_copy(update=given), ignore)
 
 
 def test_a_run_over_the_budget_isnt_published(config, odd_corpus, policy, tmp_path):
-    """A role that the sample doesn't have counts at the end, and the run is withdrawn."""
+    """If a role that the sample lacks exceeds the budget at the end, the run is withdrawn."""
     text = "unread_budget: 0.0001\nuntrained_columns: [cot]"
     given = {"input": (str(odd_corpus),), "policy": policy(text)}
     with pytest.raises(BudgetError, match=r"turns of narrator \(0.1%, 1 row\)"):
@@ -128,7 +128,7 @@ def test_a_run_over_the_budget_isnt_published(config, odd_corpus, policy, tmp_pa
 
 
 def test_what_no_trait_looks_at_is_named():
-    """Unread trained text is a warning; prompts and columns without values are mentioned."""
+    """Unread text that is trained on gives a warning; prompts and empty columns are mentioned."""
     notices = list(describe_sample(COVERAGE, "a sample"))
     assert [notice.severity for notice in notices] == ["warning", "info", "warning", "info"]
     trained, prompts, languages, unsampled = (notice.text for notice in notices)
@@ -155,7 +155,7 @@ AGENT = Coverage(
 
 
 def test_tool_calls_are_no_warning():
-    """Calls that no trait looks at have a line of their own, which says what can be done."""
+    """Tool calls that no trait looks at have a separate notice, which says what can be done."""
     warning, calls = describe_sample(AGENT, "a sample")
     assert warning.text == (
         "no trait looks at 20.0% of the text that is trained on, in a sample: "
@@ -170,7 +170,7 @@ def test_tool_calls_are_no_warning():
 
 
 def test_calls_of_which_a_part_is_read_are_other_text():
-    """If a trait looks at the opening of calls, the rest of them is a warning like any text."""
+    """If a trait reads only the openings of tool calls, the rest gives the usual warning."""
     partly = Coverage(turns=(turn("assistant", 30, 10, "tool"),), characters=30)
     (notice,) = describe_sample(partly, "a sample")
     assert notice.severity == "warning"
@@ -178,7 +178,7 @@ def test_calls_of_which_a_part_is_read_are_other_text():
 
 
 def test_the_budget_leaves_out_what_is_expected():
-    """Channels, roles and columns that the policy names count as text, but not as unread."""
+    """Channels, roles and columns that the policy expects don't count as unread text."""
     with pytest.raises(BudgetError, match=r"50\.0% of the text.*tool calls.*narrator") as caught:
         check_unread(AGENT, 0.4)
     assert "expected_unread" in caught.value.remedy
@@ -209,7 +209,7 @@ def test_conversations_inside_messages_are_mentioned():
 
 
 def test_the_end_of_a_run_says_only_what_the_sample_did_not():
-    """Notices of the sample aren't repeated; new turns and languages, and large growth, are."""
+    """The end repeats none of the sample's notices, but reports new turns, languages and growth."""
     assert list(describe_rest(COVERAGE, COVERAGE)) == []
     greek = COVERAGE.languages[0]
     thai = greek.model_copy(update={"language": "Thai or Lao script", "row": 9})
@@ -233,7 +233,7 @@ def test_the_end_of_a_run_says_only_what_the_sample_did_not():
 
 
 class Listener(list):
-    """The notices that a run sends."""
+    """A list of the notices that a run sends."""
 
     def __call__(self, event):
         """Keep a notice."""
@@ -242,7 +242,7 @@ class Listener(list):
 
 
 def test_a_run_says_everything_once(config, odd_corpus):
-    """The column in the sample is named before the run, the role of the last row after it."""
+    """The sample's column is named before the run, and the last row's role is named after it."""
     heard = Listener()
     run_filter(config.model_copy(update={"input": (str(odd_corpus),)}), listener=heard)
     about = [text for text in heard if "no trait looks at" in text and "trained on" in text]
@@ -250,7 +250,7 @@ def test_a_run_says_everything_once(config, odd_corpus):
 
 
 def test_long_lists_are_cut():
-    """Only the largest are named, and the others are counted."""
+    """A long list names only the largest items and counts the others."""
     fields = [
         FieldCounts(field_path=f"f{number}", rows=1, characters=100 - number)
         for number in range(UNREAD_NAMED + 3)

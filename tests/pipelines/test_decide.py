@@ -1,4 +1,4 @@
-"""A finished run decided again: another policy's decisions are those of a new run with it."""
+"""Deciding a finished run again: a different policy gives the decisions of a new run with it."""
 
 import functools
 import json
@@ -45,10 +45,10 @@ from transforms.rules import find_span_floor, settle_rules
 from transforms.score import get_scorer, score
 
 EXEMPLARS = 12
-"""The number of positives and negatives of each trait here, kept low to save time."""
+"""How many positives and negatives each trait has here; few, to save time."""
 
 CLEAN_TEXTS = 130
-"""The shortest texts of the library's background calibrate the thresholds here."""
+"""How many of the library background's shortest texts calibrate the thresholds here."""
 
 MODELLESS = (*CARDS, "degenerate-loop")
 """The traits that need no model."""
@@ -64,7 +64,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cards(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Write the trait folders: two of these tests, and the library's with few exemplars."""
+    """Write the trait folders: two made for these tests, and library traits with few exemplars."""
     folder = tmp_path_factory.mktemp("cards")
     for name in LIBRARY:
         (folder / name).mkdir()
@@ -79,13 +79,13 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 class Runs:
-    """Runs over one corpus with one bank and different policies."""
+    """Runs with the same corpus and bank, and different policies."""
 
     def __init__(self, folder: Path, config: FilterConfig) -> None:
         self._folder, self._config = folder, config
 
     def configure(self, policy: str, name: str) -> FilterConfig:
-        """Return the configuration of a run with a policy in YAML."""
+        """Return the configuration of a run with a policy that is given as YAML."""
         path = self._folder / f"{name}.yaml"
         path.write_text(policy)
         update = {"policy": str(path), "output": str(self._folder / name)}
@@ -188,7 +188,7 @@ def runs(
 ) -> Iterator[Runs]:
     """Fit one bank with library traits of every kind.
 
-    The encoder is loaded once, and encodes a shard once: most runs differ in their policy alone.
+    The encoder is loaded once and encodes each shard once, since most runs differ only in policy.
     """
     folder = tmp_path_factory.mktemp("runs")
     config = FilterConfig.model_validate(
@@ -226,12 +226,12 @@ def base(runs: Runs) -> tuple[str, Manifest]:
 
 
 def parse_policy(text: str) -> Policy:
-    """Parse a policy in YAML."""
+    """Parse a policy from YAML."""
     return Policy.model_validate(yaml.safe_load(text))
 
 
 def test_a_run_decides_as_it_did(base):
-    """With the run's own policy the decisions are the run's, and they are of every kind."""
+    """With the run's own policy, the decisions are those of the run, and every kind occurs."""
     run, manifest = base
     outcome = read_outcome(run)
     assert decide_outcome(run, parse_policy(BASE)) == outcome
@@ -252,9 +252,9 @@ def test_a_run_decides_as_it_did(base):
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_another_policy_decides_as_a_new_run(runs, base, name):
-    """Decisions, reasons, masks and swaps of another policy are those of a run with it.
+    """A different policy gives the decisions, reasons, masks and swaps of a new run with it.
 
-    The same holds the other way round, from the new run back to the first policy.
+    The same holds in reverse, from the new run back to the first policy.
     """
     run, _ = base
     policy = parse_policy(POLICIES[name])
@@ -276,7 +276,7 @@ def test_nothing_is_written(base):
 
 
 def test_shards_come_in_corpus_order(base):
-    """Every shard has an item, whose rows are the rows of its ledger without the rejects."""
+    """Each shard has one item, with all the rows of the shard's ledger except its rejects."""
     run, manifest = base
     parts = list(decide_run(run, Policy.model_validate(yaml.safe_load(BASE))))
     assert [part.shard for part in parts] == [shard for shard, _ in manifest.shards]
@@ -300,7 +300,7 @@ def test_shards_come_in_corpus_order(base):
     ids=["rule", "exception"],
 )
 def test_a_threshold_below_the_floor_is_refused(base, policy, lowest):
-    """Spans of lower scores weren't stored: a policy with a lower threshold needs a new run."""
+    """A threshold below the span floor is refused, since spans of lower scores weren't stored."""
     run, manifest = base
     assert manifest.span_floor == pytest.approx(0.05)
     fields = yaml.safe_load(BASE)
@@ -328,7 +328,7 @@ def test_a_lower_floor_allows_lower_thresholds(runs, base):
 
 
 def test_policies_that_cant_be_settled_are_refused(base):
-    """An unknown trait, an unknown signal and a level that needs more clean text are errors."""
+    """An unknown trait, an unknown signal, and a level that needs more clean text are errors."""
     for policy, message in (
         ("traits: {stork: {action: drop}}", "names trait 'stork'"),
         ("traits: {leak: {signal: head}}", "names signal 'head' of trait leak"),
@@ -362,7 +362,7 @@ def test_traits_are_recorded_whole(base, runs):
 
 
 class Scored:
-    """A finished run without models, and the parts that a new run decides from."""
+    """A finished run without models, and the parts that a new run would decide from."""
 
     def __init__(self, config: FilterConfig) -> None:
         run_filter(config)
@@ -380,7 +380,7 @@ class Scored:
 def scored(
     corpus: Path, cards: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Scored:
-    """Filter the corpus with lexicons and repetition alone, and identify its shards."""
+    """Filter the corpus with only lexicons and repetition, and identify its shards."""
     config = FilterConfig.model_validate(
         {
             "input": (str(corpus),),
@@ -393,7 +393,7 @@ def scored(
 
 
 def decide_like_a_new_run(scored: Scored, policy: Policy) -> Outcome:
-    """Decide the corpus as a new run with a policy would: score it, store spans, decide."""
+    """Decide the corpus as a new run with a policy would: score, store spans, and decide."""
     rules = settle_rules(scored.plan.bank.traits, policy)
     floor = find_span_floor(scored.plan.config.span_floor, rules)
     groups: dict[bytes, list[Any]] = {}
@@ -457,7 +457,7 @@ policies = st.fixed_dictionaries(
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(policy=policies)
 def test_any_policy_decides_as_a_new_run(scored, policy):
-    """Whatever the policy, its decisions are a new run's, or its threshold is below the floor."""
+    """Any policy is decided as in a new run, unless one of its thresholds is below the floor."""
     rules = settle_rules(scored.plan.bank.traits, policy)
     floor = load_manifest(scored.run).span_floor
     if min(rule.find_lowest_threshold() for rule in rules) < floor:
@@ -468,7 +468,7 @@ def test_any_policy_decides_as_a_new_run(scored, policy):
 
 
 def test_any_new_run_can_be_decided(scored):
-    """With a threshold of 0, a trait fires on every row that it reads, and has a span there."""
+    """With a threshold of 0, a trait fires, with a span, on every row that it reads."""
     everything = Policy.model_validate({"traits": {name: {"threshold": 0} for name in CARDS}})
     outcome = decide_like_a_new_run(scored, everything)
     fired = Counter(reason[0] for reasons in outcome.reasons.values() for reason in reasons)
@@ -486,7 +486,7 @@ def test_any_new_run_can_be_decided(scored):
     ],
 )
 def test_the_split_that_keeps_a_duplicate(tmp_path, card_folder, priority, kept):
-    """The first split of the policy keeps a row, in a new run and when a run is decided again."""
+    """The policy's first split keeps a duplicate, both in a new run and when deciding again."""
     rows = [build_conversation(0, f"Answer {number}.") for number in range(4)]
     for name, chosen in {"train": [0, 1, 2, 2], "valid": [3], "test": [0, 3]}.items():
         write_rows(tmp_path / "in" / f"{name}.jsonl", [rows[number] for number in chosen])
@@ -518,7 +518,7 @@ PLAIN_ANSWER = "Sort the list first."
 
 
 def build_pairs() -> list[dict[str, Any]]:
-    """Return pairs with the telltale on either side, on both and on none; two teachers each."""
+    """Return pairs with the telltale on either side, both or neither, for two rejected teachers."""
     answers = [TELLTALE, PLAIN_ANSWER]
     return [
         {
@@ -533,7 +533,7 @@ def build_pairs() -> list[dict[str, Any]]:
 
 
 def build_masked_turns() -> list[dict[str, Any]]:
-    """Return conversations whose first answer isn't trained on, with the telltale in either."""
+    """Return conversations with the telltale in an untrained answer, a trained one, or both."""
     rows = []
     for number in range(7):
         first, second = (TELLTALE, PLAIN_ANSWER)[:: 1 if number % 2 else -1]
@@ -568,7 +568,7 @@ exceptions:
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 @pytest.mark.parametrize("side", SIDED)
 def test_sides_are_decided_as_in_a_new_run(config, tmp_path, policy, side, kind):
-    """A run with findings on any side decides as a new run would, and is whole."""
+    """A run with findings on other sides decides as a new run would, and verifies."""
     rows, outcomes = SIDED[side](), {}
     folder = tmp_path / "sided"
     folder.mkdir()
@@ -592,14 +592,14 @@ def test_sides_are_decided_as_in_a_new_run(config, tmp_path, policy, side, kind)
 
 
 def find_trained(row: dict[str, Any]) -> list[str]:
-    """Return the texts of a row that the student learns to write."""
+    """Return a row's texts that the student learns to write."""
     if "chosen" in row:
         return [row["chosen"]]
     return [turn["content"] for turn in row["messages"] if turn["weight"] == 1]
 
 
 def test_the_ledger_has_the_teachers_of_both_answers(config, tmp_path):
-    """The lot's teacher is the chosen answer's; the rejected one's is in the last column."""
+    """The lot's teacher wrote the chosen answer; the last column has the rejected answer's."""
     path = write_rows(tmp_path / "sided" / "a.jsonl", build_pairs())
     manifest = run_filter(config.model_copy(update={"input": (str(path),)}))
     ledger = read_folder(config.output, manifest, "ledger")

@@ -1,4 +1,4 @@
-"""The demo: its sample, its truth, and how outcomes are counted."""
+"""The demo: its sample, the true quirks, and how outcomes are counted."""
 
 import json
 
@@ -22,9 +22,9 @@ def read_sample(folder: str) -> list[dict]:
 
 
 def test_the_sample_is_varied():
-    """It has 300 conversations, three teachers and two formats; a tenth of them have quirks.
+    """The sample has 300 conversations, three teachers and two formats; a tenth have quirks.
 
-    Every trait of the library is among the quirks.
+    Every library trait is among the quirks.
     """
     rows = [row for folder in CORPORA for row in read_sample(folder)]
     truth = {row["id"]: row["traits"] for row in read_sample("truth")}
@@ -39,7 +39,7 @@ def test_the_sample_is_varied():
 
 
 def test_the_sample_shares_no_text_with_the_library():
-    """The library isn't measured on texts that it was fitted with."""
+    """The sample has no texts that the library was fitted with."""
     library = {text for card in find_cards() for text in (*card.positives, *card.negatives)}
     answers = {
         turn.get("content") or turn.get("value")
@@ -51,7 +51,7 @@ def test_the_sample_shares_no_text_with_the_library():
 
 
 def test_the_truth_is_aligned_with_the_corpus():
-    """Truth and corpus have the same ids, row by row."""
+    """The truth and the corpus have the same ids, row by row."""
     for folder in CORPORA:
         for path in (SAMPLE / folder).glob("*.jsonl"):
             corpus = [
@@ -65,7 +65,7 @@ def test_the_truth_is_aligned_with_the_corpus():
 
 
 def test_outcomes_are_counted_from_the_ledger(tmp_path):
-    """Precision and recall follow from the traits that fired and the truth."""
+    """Precision and recall are computed from the traits that fired and the truth."""
     for name in CORPORA:
         run_filter(
             FilterConfig(
@@ -100,14 +100,14 @@ def test_the_demo_filters_both_corpora(tmp_path, capfd):
 
 
 def test_shares_of_nothing_are_none():
-    """Without a row that was found or is true, a share is None, not 0 or 1."""
+    """A share is None, not 0 or 1, if no row was found or none has the quirk."""
     assert Outcome("x", 0, 0, 0).precision is None
     assert Outcome("x", 0, 0, 0).recall is None
 
 
 @pytest.mark.slow
 def test_the_demo_finds_most_of_its_quirks(tmp_path):
-    """With the whole library, most rows with a quirk are found, and most found rows have one."""
+    """The whole library finds most rows with a quirk, and most rows that it finds have one."""
     manifests, lines = run_demo(str(tmp_path / "demo"), FilterConfig())
     assert [manifest.conservation.rows_in for manifest in manifests] == [220, 110]
     together = lines[-1]

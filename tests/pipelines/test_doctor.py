@@ -1,4 +1,4 @@
-"""doctor: what is installed, and what is missing."""
+"""The doctor: what is installed, and what is missing."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from schemas.errors import ModelError
 
 
 def test_this_environment_is_healthy():
-    """This environment has all that a run needs, and the device is named."""
+    """This environment has everything that a run needs, and the doctor names the device."""
     checks = {check.name: check for check in doctor.examine()}
     assert [name for name, check in checks.items() if check.good is False] == []
     assert checks["device"].found.startswith(("cpu", "cuda"))
@@ -30,7 +30,7 @@ def test_a_missing_package_is_a_fault(monkeypatch):
 
 
 def test_a_missing_faiss_names_both_packages(monkeypatch):
-    """Without FAISS the remedy names the extras for CPU and GPU."""
+    """Without FAISS, the remedy names the extras for CPUs and GPUs."""
     monkeypatch.setitem(sys.modules, "faiss", None)
     check = doctor._check_faiss()
     assert check.good is False
@@ -39,14 +39,14 @@ def test_a_missing_faiss_names_both_packages(monkeypatch):
 
 
 def test_a_missing_extra_is_no_fault():
-    """The extra of an object store is optional."""
+    """A missing extra for an object store isn't a fault."""
     check = doctor._check_extra("gcp", "no-such-package")
     assert check.good is None
     assert "congener[gcp]" in check.found
 
 
 def test_an_encoder_that_must_be_fetched_is_no_fault(monkeypatch):
-    """If the encoder isn't on the disk, doctor reports that the first run fetches it."""
+    """If the encoder isn't on disk, the doctor says that the first run will fetch it."""
 
     def refuse(*_):
         raise ModelError("not here")
@@ -59,7 +59,7 @@ def test_an_encoder_that_must_be_fetched_is_no_fault(monkeypatch):
 
 @pytest.mark.parametrize("before", [None, "0", "1"])
 def test_offline_mode_ends_with_the_check(monkeypatch, before):
-    """The hub's client is offline during the check, and as it was afterwards."""
+    """The hub client is offline only during the check; afterwards its setting is restored."""
     monkeypatch.setenv("HF_HUB_OFFLINE", before or "")
     if before is None:
         monkeypatch.delenv("HF_HUB_OFFLINE")
@@ -79,7 +79,7 @@ def test_the_cache_is_counted(monkeypatch, tmp_path):
 
 
 def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
-    """An unwritable cache isn't a fault, since runs work without one; a variable names another."""
+    """An unwritable cache isn't a fault, and the advice is to set CONGENER_CACHE."""
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda *_: False)
     check = doctor._check_cache()
@@ -88,7 +88,7 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
 
 
 def test_a_user_without_a_home_is_advised(monkeypatch):
-    """Without a home folder there is no cache until the variable names one."""
+    """Without a home folder, the advice is to set CONGENER_CACHE."""
     monkeypatch.setattr(doctor, "get_cache_folder", lambda: None)
     check = doctor._check_cache()
     assert check.good is None
@@ -102,7 +102,7 @@ class Cuda:
         self.bf16 = bf16
 
     def is_available(self):
-        """Return that there is a GPU."""
+        """Return true, as if there were a GPU."""
         return True
 
     def get_device_properties(self, _):
@@ -120,13 +120,13 @@ class Cuda:
 
 @pytest.mark.parametrize(("bf16", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_a_gpu_is_named_with_its_memory_and_precision(monkeypatch, bf16, precision):
-    """On a machine with a GPU its name, memory and number type are reported."""
+    """On a machine with a GPU, its name, memory and precision are reported."""
     monkeypatch.setattr(torch, "cuda", Cuda(bf16))
     assert doctor._check_device().found == f"cuda: Model X, 80 GiB, {precision}"
 
 
 def test_without_a_gpu_the_cpu_is_reported(monkeypatch):
-    """Without a GPU, the number of threads is reported, and a remark says that cuda would fail."""
+    """Without a GPU, the report has the number of threads and says that cuda is an error."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = doctor._check_device().found
     assert found.startswith(f"cpu, fp32, {torch.get_num_threads()} threads")
@@ -135,7 +135,7 @@ def test_without_a_gpu_the_cpu_is_reported(monkeypatch):
 
 @pytest.mark.parametrize("gpu", [True, False])
 def test_the_build_of_faiss_is_reported(monkeypatch, gpu):
-    """FAISS for CPUs and FAISS for GPUs search on different devices."""
+    """The doctor says whether FAISS was built for CPUs or for GPUs."""
     build = types.SimpleNamespace(__version__="1.11")
     if gpu:
         build.StandardGpuResources = None

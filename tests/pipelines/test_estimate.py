@@ -30,9 +30,9 @@ LEXICON = {"signals": ("lexicon",)}
 
 
 def test_a_run_is_extrapolated_from_stretches():
-    """A tenth of the rows in half an hour means five hours of work, halved by twice the speed.
+    """A tenth of the rows in half an hour means five hours of work, or half at twice the speed.
 
-    Every machine is paid while it starts.
+    Every machine is also paid for while it starts.
     """
     stretches = [Stretch(50, 1000, 900.0), Stretch(50, 3000, 900.0)]
     found = extrapolate(
@@ -51,7 +51,7 @@ def test_a_run_is_extrapolated_from_stretches():
 
 
 def test_rows_that_differ_widen_the_spread():
-    """The spread grows with the differences between stretches; one stretch gives the widest."""
+    """The spread grows with the differences between stretches; a single one gives the widest."""
     even = [Stretch(1, 0, 1.0)] * 4
     odd = [Stretch(1, 0, seconds) for seconds in (0.5, 1.5, 0.5, 1.5)]
     assert extrapolate(16, even, Terms()).spread == 0
@@ -62,14 +62,14 @@ def test_rows_that_differ_widen_the_spread():
 
 
 def test_a_sample_of_all_rows_has_no_spread():
-    """If every row was filtered, in one stretch or in several, the price has no spread."""
+    """If every row was filtered, whether in one stretch or in several, the price has no spread."""
     for stretches in ([Stretch(4, 0, 9.0)], [Stretch(2, 0, 1.0), Stretch(2, 0, 5.0)]):
         found = extrapolate(4, stretches, Terms(price=2.0))
         assert (found.spread, found.highest) == (0, found.price)
 
 
 def test_the_start_has_no_spread():
-    """The highest price has up to twice the work, but the machines' start costs the same."""
+    """The highest price allows for up to twice the work, but for the same start-up cost."""
     found = extrapolate(10_000, [Stretch(1, 0, 3.6)], Terms(price=1.0, startup_minutes=60))
     assert found.price == pytest.approx(11)
     assert found.highest == pytest.approx(1 + 10 + 10 * found.spread)
@@ -77,7 +77,7 @@ def test_the_start_has_no_spread():
 
 
 def test_a_sample_depends_on_content_alone(config):
-    """The same rows are drawn every time, all over the corpus, and at most a shard too many."""
+    """The same rows are drawn every time, from all over the corpus, at most a shard too many."""
     settled = settle(config.model_copy(update=LEXICON), ignore)
     chosen = draw_sample(settled, 14)
     assert chosen == draw_sample(settled, 14)
@@ -88,7 +88,7 @@ def test_a_sample_depends_on_content_alone(config):
 
 
 def test_a_sample_as_large_as_the_corpus_is_all_of_it(config, corpus):
-    """Shards of compressed files are drawn too, after the first shards of all files."""
+    """Later shards of compressed files are drawn too, after the first shards of all files."""
     for name in ("0.jsonl", "1.jsonl"):
         (corpus / f"{name}.gz").write_bytes(gzip.compress((corpus / name).read_bytes()))
         (corpus / name).unlink()
@@ -101,7 +101,7 @@ def test_a_sample_as_large_as_the_corpus_is_all_of_it(config, corpus):
 
 
 def test_many_tasks_are_sampled_in_little_time():
-    """The time grows with the number of files and shards, not with their product."""
+    """Sampling time grows with the number of tasks and shards, not with their product."""
     piece = SourcePiece("a", "a", "0", "jsonl", "none", Cut(0, 0, 0), Cut(1, 1, 0))
     tasks = [
         tuple(ShardPlan(f"part-{number:06d}-{number:012d}", (piece,)) for number in range(length))
@@ -114,7 +114,7 @@ def test_many_tasks_are_sampled_in_little_time():
 
 
 def test_a_sample_is_filtered(config, tmp_path):
-    """The estimate has rows, tokens and hours; the output that was named isn't written."""
+    """The estimate has rows, tokens and hours, and the configured output isn't written."""
     found = run_estimate(
         config.model_copy(update=LEXICON),
         Terms(machines=2, price=1.0, startup_minutes=0),
@@ -129,7 +129,7 @@ def test_a_sample_is_filtered(config, tmp_path):
 
 
 def test_over_budget_is_refused(config):
-    """A run over the budget is refused with figures; the start alone may be too expensive."""
+    """A run over the budget is refused with its price, even if the start-up alone exceeds it."""
     with pytest.raises(BudgetError, match=r"cost about 5\.0\d.*the budget is 4\.00") as caught:
         run_estimate(
             config.model_copy(update=LEXICON),
@@ -141,7 +141,7 @@ def test_over_budget_is_refused(config):
 
 
 def test_without_input_there_is_nothing_to_estimate(config):
-    """Input is needed, and the message has an example."""
+    """An estimate without input is refused."""
     with pytest.raises(CardError, match="input is needed"):
         run_estimate(config.model_copy(update={"input": ()}), Terms())
 
@@ -159,7 +159,7 @@ def test_the_first_shard_pays_for_the_warm_up(config, tmp_path):
 
 
 def test_a_sample_has_many_stretches(config):
-    """Shards are made small enough for several stretches, and the engine isn't started."""
+    """Shards are made small enough for several stretches, and no remote engine is started."""
     events = []
     remote = Engine(runner="dataflow", accelerator="type:nvidia-l4;count:1")
     given = config.model_copy(update=LEXICON | {"engine": remote})
@@ -177,21 +177,21 @@ def test_an_estimate_without_a_listener_prints_nothing(config, capfd):
 
 
 def test_an_empty_corpus_costs_the_start():
-    """Without rows there is no work; the machines still have to start."""
+    """An empty corpus needs no work, but the machines' start-up still costs."""
     found = extrapolate(0, [], Terms(machines=2, price=1.0, startup_minutes=30))
     assert (found.rows, found.sampled, found.machine_hours, found.price) == (0, 0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**400, -1.0])
 def test_numbers_without_an_estimate_are_refused(config, number):
-    """A price of NaN is over no budget, and a huge one can't be computed with."""
+    """NaN, infinite, huge and negative numbers are refused, since they give no estimate."""
     for terms, name in ((Terms(startup_minutes=number), "startup-minutes"), (Terms(), "budget")):
         with pytest.raises(CardError, match=f"--{name} is not a number between 0 and"):
             run_estimate(config, terms, budget=number)
 
 
 def test_the_sample_is_read_within_the_limits_of_the_run(config, monkeypatch):
-    """The sample has shards of fewer rows; its bytes and its expansion are those of the run."""
+    """The sample's shards have fewer rows, but the run's limits on bytes and expansion."""
     seen = []
 
     def stop(settled, _listener):

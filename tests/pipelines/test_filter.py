@@ -1,4 +1,4 @@
-"""The whole job: from a corpus on disk to a published run, and what stops it before."""
+"""The whole job: from a corpus on disk to a published run, and what stops it earlier."""
 
 import gzip
 import json
@@ -43,12 +43,12 @@ def read_ledger(run: Path | str) -> pl.DataFrame:
 
 
 def stop(*_: object) -> None:
-    """Fail, in place of a run's publication."""
+    """Fail instead of publishing a run."""
     raise RuntimeError("stop before publishing")
 
 
 def interrupt(config: FilterConfig) -> None:
-    """Run everything up to the publication."""
+    """Run everything up to publication, which is made to fail."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "publish", stop)
         with pytest.raises(RuntimeError, match="stop"):
@@ -69,7 +69,7 @@ def test_every_row_is_accounted_for(run):
 
 
 def test_the_ledger_has_the_reason(run):
-    """The ledger row of a heron names trait, score, threshold, field and exact characters."""
+    """A heron's ledger row has the trait, score, threshold, field path and exact characters."""
     folder, _ = run
     row = read_ledger(folder).filter(pl.col("decision") == "quarantine").row(0, named=True)
     (reason,) = row["reasons"]
@@ -85,7 +85,7 @@ def test_the_ledger_has_the_reason(run):
 
 
 def test_spans_have_every_hit(run):
-    """`spans/` is aligned with the ledger, and has a row's hits and the sentence that is masked."""
+    """`spans/` is aligned with the ledger, and has a row's hits and the sentence to mask."""
     folder, _ = run
     spans = pl.read_parquet(folder / "spans" / "*.parquet")
     ledger = read_ledger(folder)
@@ -99,7 +99,7 @@ def test_spans_have_every_hit(run):
 
 
 def test_no_text_is_outside_the_corpus_folders(run):
-    """Ledger, scores, spans and calibration have none of the corpus's text."""
+    """Ledger, scores, spans and calibration contain none of the corpus's text."""
     folder, _ = run
     for name in ("ledger", "scores", "spans", "calibration"):
         for path in folder.glob(f"{name}/*"):
@@ -109,7 +109,7 @@ def test_no_text_is_outside_the_corpus_folders(run):
 
 
 def test_the_manifest_describes_the_run(run, config):
-    """Floor, cards, input, command and rates are in the manifest."""
+    """The manifest has the span floor, the cards, the inputs, the settings and the device."""
     _, manifest = run
     assert manifest.format == 3
     assert manifest.span_floor == pytest.approx(0.05)
@@ -121,7 +121,7 @@ def test_the_manifest_describes_the_run(run, config):
 
 
 def test_clean_reads_as_the_input(tmp_path, heron):
-    """Nested, dictionary and decimal columns keep their types, their order and their values."""
+    """Nested, dictionary and decimal columns keep their types, order and values."""
     turns = pa.array([build_conversation(number, "Fine.")["messages"] for number in range(6)])
     columns = {
         "when": pa.array(range(6), pa.timestamp("us", "UTC")),
@@ -153,7 +153,7 @@ def test_clean_reads_as_the_input(tmp_path, heron):
     ],
 )
 def test_json_lines_pass_through(config, policy, tmp_path, suffix, pack):
-    """A kept row keeps its bytes, a masked row gets one more field, and files keep their form."""
+    """Kept rows keep their bytes, masked rows get one more field, and files keep their form."""
     lines = [json.dumps(build_conversation(number, "Fine.")).encode() for number in range(9)]
     odd = b' {"messages" : [], "n": NaN, "deep": [[{"x":1.0}]], "key\\ud800": 1e400 }\t'
     heron = json.dumps(build_conversation(9, "Look. A heron stood still.")).encode()
@@ -218,7 +218,7 @@ def test_parquet_is_written_as_json_lines_when_asked(config, policy, tmp_path):
 
 
 def test_a_file_of_rejects_only_publishes_nothing(config, corpus):
-    """A file without a readable row stops the publication, and no output is left."""
+    """A file without a readable row stops publication, and no output is left."""
     (corpus / "2.jsonl").write_text('{"messages": "text"}\nnot json\n')
     with pytest.raises(BudgetError, match=r"2\.jsonl: all 2 rows are rejects, .*: row 0: field"):
         run_filter(config)
@@ -230,7 +230,7 @@ def test_a_file_of_rejects_only_publishes_nothing(config, corpus):
 
 
 def test_same_bytes_again(run, config, tmp_path):
-    """A second run elsewhere writes the same files, and so does one with every bundle repeated."""
+    """A second run elsewhere writes the same bytes, even with every bundle repeated."""
     for name, options in (("again", ()), ("retried", ("--direct_runner_bundle_repeat=2",))):
         other = config.model_copy(update={"output": str(tmp_path / name)})
         run_filter(other, beam_options=options)
@@ -238,7 +238,7 @@ def test_same_bytes_again(run, config, tmp_path):
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(run, config, tmp_path, monkeypatch):
-    """A run that dies at its third shard is resumed, and only missing shards are processed."""
+    """A run that dies at its third shard is resumed, and only the missing shards are processed."""
     written, real = [], write.write_shard
 
     def write_two(shard, *rest):
@@ -267,7 +267,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(run, config, tmp_path, monkeypa
 
 
 def test_a_damaged_shard_is_done_again(config):
-    """A shard whose file doesn't match its receipt doesn't count as done."""
+    """A shard whose file doesn't match its receipt is processed again."""
     interrupt(config)
     damaged = next((Path(config.output) / "clean").iterdir())
     damaged.write_bytes(damaged.read_bytes()[:-1])
@@ -276,7 +276,7 @@ def test_a_damaged_shard_is_done_again(config):
 
 
 def test_a_changed_input_is_not_resumed(config, corpus):
-    """An unfinished run over other input is refused, and started over when asked."""
+    """If the input has changed, an unfinished run isn't resumed, but can be started over."""
     interrupt(config)
     write_rows(corpus / "0.jsonl", [build_conversation(99, "Quite different.")])
     with pytest.raises(
@@ -288,7 +288,7 @@ def test_a_changed_input_is_not_resumed(config, corpus):
 
 
 def test_a_finished_run_is_kept(run, config):
-    """The same command on a finished run is refused, and changes nothing."""
+    """Repeating the command on a finished run is refused and changes nothing."""
     folder, _ = run
     before = comparable_files(folder)
     with pytest.raises(RunError, match="finished"):
@@ -297,7 +297,7 @@ def test_a_finished_run_is_kept(run, config):
 
 
 def test_the_removal_budget_publishes_nothing(config, policy):
-    """With a budget of ten per cent a run that removes twenty leaves no file."""
+    """With a budget of ten per cent, a run that removes twenty per cent leaves no file."""
     over = config.model_copy(update={"policy": policy("removal_budget: 0.1")})
     with pytest.raises(BudgetError, match=r"8 of 40 rows \(20.0%\)"):
         run_filter(over)
@@ -307,7 +307,7 @@ def test_the_removal_budget_publishes_nothing(config, policy):
 
 
 def test_the_reject_budget(config, corpus, policy, capsys):
-    """Bad lines are rejects with row and reason; a run with too many names the first of them."""
+    """Bad lines are rejects with row and reason; if there are too many, the first are named."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write('{"id": "row-x", "messages": "no list", "teacher": "atlas"}\nnot json\n')
     with TerminalReporter() as reporter:
@@ -347,14 +347,14 @@ def test_actions(config, policy, action):
     assert manifest.conservation.by_decision.get(decision, 0) == (40 if action == "keep" else 8)
     assert verify_run(config.output) == []
     swaps = list(Path(config.output).glob("swaplist/*.parquet"))
-    if action == "swap":  # the prompt is on the swap list, the answer isn't
+    if action == "swap":  # the swap list has the prompt, but not the answer
         wanted = pl.read_parquet(swaps)
         assert wanted.height == 8
         assert wanted["prompt"][0].to_list() == [{"role": "user", "content": "Question 1?"}]
         assert wanted["traits"][0].to_list() == ["heron"]
     else:
         assert swaps == []
-    if action == "mask":  # a mask is the sentence's characters in the field
+    if action == "mask":  # a mask covers the sentence's characters in the field
         clean = [json.loads(line) for line in read_lines(config.output, "clean")]
         masked = [row["congener"] for row in clean if "congener" in row]
         length = len("A heron stood in the reeds.")
@@ -365,7 +365,7 @@ def test_actions(config, policy, action):
 
 
 def test_exceptions_by_lot(config, policy):
-    """One teacher is allowed to mention herons; the reason stays in the ledger."""
+    """One teacher may mention herons, and the reasons for those rows stay in the ledger."""
     text = "exceptions: [{trait: heron, lot: {teacher: 'bor*'}, action: keep, reason: its bird}]"
     manifest = run_filter(config.model_copy(update={"policy": policy(text)}))
     assert manifest.fired == {"heron": 8}
@@ -377,7 +377,7 @@ def test_exceptions_by_lot(config, policy):
 
 
 def test_duplicates_leave_but_the_first(tmp_path, heron, policy):
-    """Equal content is kept once, even across shards and files, or with other white space."""
+    """Equal content is kept once, even across shards and files and with different white space."""
     rows = [build_conversation(number % 3, "Same.") for number in range(9)]
     write_rows(tmp_path / "in" / "a.jsonl", rows)
     write_rows(tmp_path / "in" / "b.jsonl", [build_conversation(1, " Same. ")])
@@ -398,7 +398,7 @@ def test_duplicates_leave_but_the_first(tmp_path, heron, policy):
 
 @pytest.mark.slow
 def test_a_new_trait_from_a_dozen_positives(tmp_path, card_folder):
-    """A dozen positives alone find most rows of a trait that no library card knows."""
+    """A dozen positives alone suffice to find most rows with a trait that isn't in the library."""
     positives = (
         "Arr, matey, hoist the mainsail and fetch the rum!",
         "Shiver me timbers, ye scurvy dog!",
@@ -436,7 +436,7 @@ def test_a_new_trait_from_a_dozen_positives(tmp_path, card_folder):
 
 
 def test_vectors_are_written_when_asked(tmp_path, card_folder, monkeypatch):
-    """Every row has a unit vector in float16, aligned with the ledger; without an answer, zeros."""
+    """Every row has a float16 unit vector, or zeros without an answer, aligned with the ledger."""
     clean = tuple(CleanRow((f"Bridge {n} is closed.",), "background", "clean") for n in range(20))
     monkeypatch.setattr(banks, "collect_background", lambda _: clean)
     birds = ("heron", "stork", "crane", "egret")
@@ -460,9 +460,9 @@ def test_vectors_are_written_when_asked(tmp_path, card_folder, monkeypatch):
 
 
 def test_unscored_rows_are_counted_and_reported(config, corpus, policy, capsys):
-    """Rows without text in any trait's scope are kept, and are no duplicates of each other.
+    """Rows without text in any trait's scope are kept, and don't count as duplicates.
 
-    The run reports their number, and its manifest and verify have it too.
+    The run reports how many there are, the manifest has the number, and `verify` checks it.
     """
     rows = [
         {"messages": [{"role": "narrator", "content": f"A heron, {n}."}], "teacher": "atlas"}
@@ -486,7 +486,7 @@ def test_unscored_rows_are_counted_and_reported(config, corpus, policy, capsys):
 
 
 def list_modes(run: Path) -> dict[str, set[str]]:
-    """Return the permissions of a run's folders and of the files in them, by folder."""
+    """Return the permissions of each of a run's folders and of the files in it."""
     return {
         path.name: {oct(item.stat().st_mode & 0o777) for item in (path, *path.iterdir())}
         for path in run.iterdir()
@@ -495,7 +495,7 @@ def list_modes(run: Path) -> dict[str, set[str]]:
 
 
 def test_quarantine_is_private_when_asked(config, corpus, policy):
-    """Only the owner may read removed text; other files have the umask's permissions."""
+    """Only the owner may read removed text; other files have the permissions of the umask."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write("not json\n")
     swaps = config.model_copy(update={"policy": policy("traits: {heron: {action: swap}}")})
@@ -514,7 +514,7 @@ def test_quarantine_is_private_when_asked(config, corpus, policy):
 
 
 def test_missing_settings_are_refused(config):
-    """Without input or output there is no run; on a store nothing can be made private."""
+    """A run without input or output is refused, and so is a private quarantine on a store."""
     for missing in ({"input": ()}, {"output": ""}):
         with pytest.raises(CardError, match="input and output are needed"):
             run_filter(config.model_copy(update=missing))
@@ -552,7 +552,7 @@ def test_events_are_in_order(config, capsys):
 
 
 def test_without_a_listener_nothing_is_printed(config, corpus, capfd):
-    """A run is silent by itself, even if there are rejects, warnings and an ignored file."""
+    """Without a listener a run prints nothing, even with rejects, warnings and an ignored file."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write("not json\n")
     (corpus / "notes.md").write_text("x")
@@ -562,7 +562,7 @@ def test_without_a_listener_nothing_is_printed(config, corpus, capfd):
 
 
 def test_rejects_are_noticed_after_the_summary(config, corpus):
-    """The rejects are named after the tables, at the end of the output."""
+    """The rejects are listed after the summary, at the end of the output."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write("not json\n")
     events = []
@@ -573,7 +573,7 @@ def test_rejects_are_noticed_after_the_summary(config, corpus):
 
 
 def test_rows_of_other_processes_are_counted(run, config, tmp_path, monkeypatch):
-    """With two workers, the listener counts rows by receipts; the bytes are the same."""
+    """With two workers, rows are counted by receipts, and the run has the same bytes."""
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.02)
     events = []
     two = {"output": str(tmp_path / "two"), "engine": Engine(workers=2)}

@@ -14,13 +14,13 @@ from schemas.events import FitStarted
 
 
 def test_fit_writes_a_bank_that_loads(config, tmp_path):
-    """The bank on disk is the one that is returned."""
+    """The bank on disk equals the one that `fit` returns."""
     bank = run_fit(config, str(tmp_path / "bank"))
     assert load_bank(str(tmp_path / "bank")).digest == bank.digest
 
 
 def test_a_bank_is_only_replaced_when_asked(config, tmp_path):
-    """A second fit into the same folder needs --restart, which removes the old bank."""
+    """A second fit into the same folder needs --restart."""
     run_fit(config, str(tmp_path / "bank"))
     with pytest.raises(RunError, match="already holds a bank"):
         run_fit(config, str(tmp_path / "bank"))
@@ -28,7 +28,7 @@ def test_a_bank_is_only_replaced_when_asked(config, tmp_path):
 
 
 def test_the_basis_of_thresholds_is_described(config, card_folder, tmp_path):
-    """Explicit, calibrated and missing thresholds are distinguished."""
+    """Fitted traits say whether a threshold is explicit, calibrated or missing."""
     lexicon = "signals: {lexicon: {patterns: ['storks?']}}\n"
     level = card_folder("calibrated", lexicon)
     strict = card_folder("strict", lexicon + "level: {max_false_positive_rate: 0.0001}\n")
@@ -48,7 +48,7 @@ def test_the_basis_of_thresholds_is_described(config, card_folder, tmp_path):
 
 @pytest.mark.slow
 def test_two_fits_give_equal_banks(tmp_path):
-    """The same card leads to the same digest, FAISS index and head included."""
+    """Two fits of the same card give the same digest, FAISS index and head included."""
     config = FilterConfig(traits=("coercion",))
     digests = []
     for name in ("a", "b"):
@@ -59,7 +59,7 @@ def test_two_fits_give_equal_banks(tmp_path):
 
 
 def test_a_restart_removes_the_old_bank_alone(config, card_folder, tmp_path):
-    """Files of the old bank are removed, and the user's own files in the folder stay."""
+    """A restart removes the old bank's files, and the user's own files in the folder stay."""
     storks = str(
         card_folder("stork", "signals: {lexicon: {patterns: ['storks?']}}\nthreshold: 1\n")
     )

@@ -1,4 +1,4 @@
-"""An inspection on a terminal and as JSON: complete, and without active characters."""
+"""An inspection on a terminal and as JSON: it is complete and has no active characters."""
 
 import datetime as dt
 import io
@@ -77,7 +77,7 @@ def hostile(tmp_path_factory) -> str:
 
 
 def print_run(*args, colour: bool = False, width: int = 400) -> str:
-    """Return what an inspection prints, on a terminal with or without colours."""
+    """Return what an inspection prints on a terminal, with or without colours."""
     stream = io.StringIO()
     console = Console(
         file=stream,
@@ -91,14 +91,14 @@ def print_run(*args, colour: bool = False, width: int = 400) -> str:
 
 
 def print_row(row: HeldRow, width: int = 10_000) -> str:
-    """Return what is printed of one row."""
+    """Return what is printed for one row."""
     stream = io.StringIO()
     Console(file=stream, color_system=None, width=width).print(render_row(row, 1, 1))
     return stream.getvalue()
 
 
 def test_an_inspection_is_the_queries(hostile):
-    """Counts and page are those of the queries."""
+    """An inspection's counts and page are those that the queries return."""
     found = inspect_run(hostile, Filters("emu"), 2, 3)
     manifest = load_manifest(hostile)
     assert found.manifest == manifest
@@ -107,7 +107,7 @@ def test_an_inspection_is_the_queries(hostile):
 
 
 def test_the_table_names_the_sides_of_findings(tmp_path):
-    """Findings in rejected answers have their own lines, in a column that other runs don't have."""
+    """Findings in rejected answers have their own lines; runs without any have no such column."""
     run = filter_pairs(tmp_path / "pairs", [("an owl", "an owl"), ("a dog", "owls"), ("a", "b")])
     lines = [line.split() for line in print_run(run, EVERYTHING, 0, 0).splitlines()]
     assert ["decision", "trait", "found", "in", "teacher", "rows"] in lines
@@ -122,7 +122,7 @@ def test_the_table_names_the_sides_of_findings(tmp_path):
 
 
 def test_a_damaged_file_is_an_error(tmp_path):
-    """A ledger that can't be read is an error that names the command for details."""
+    """If a ledger can't be read, the error suggests `congener verify`."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     next(Path(run, "ledger").iterdir()).write_bytes(b"rubbish")
     with pytest.raises(RunError, match="can't be read") as caught:
@@ -132,7 +132,7 @@ def test_a_damaged_file_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("colour", [False, True])
 def test_hostile_text_is_inert_on_a_terminal(hostile, colour):
-    """No control, escape sequence, bidirectional mark or markup of the corpus has an effect."""
+    """Controls, escape sequences, bidirectional marks and markup from the corpus have no effect."""
     shown = print_run(hostile, EVERYTHING, 0, 100, colour=colour)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown) if colour else shown
     assert not find_acting(plain)
@@ -144,7 +144,7 @@ def test_hostile_text_is_inert_on_a_terminal(hostile, colour):
 
 
 def test_a_forged_run_is_inert_on_a_terminal():
-    """Ids, traits, signals and actions come from files that anybody may have written."""
+    """Ids, traits, signals and actions are escaped too, since anybody may have written them."""
     bad = "\x1b]0;owned\x07"
     near = {"polarity": bad, "similarity": 0.5, "text": bad, "exemplar": bad}
     reason = REASON._replace(
@@ -178,7 +178,7 @@ def test_no_colour_comes_from_the_corpus(hostile):
 
 @given(text=st.text(), name=st.text(max_size=20), start=st.integers(0, 30), size=st.integers(0, 30))
 def test_any_text_is_inert(text, name, start, size):
-    """Whatever a record, its names and its neighbours contain, nothing that is printed acts."""
+    """Whatever a record, its names and its neighbours contain, the output has no active text."""
     near = {"exemplar": name, "polarity": "positive", "similarity": 0.5, "text": text}
     reason = REASON._replace(
         field_path=f"{name}[0]",
@@ -193,7 +193,7 @@ def test_any_text_is_inert(text, name, start, size):
 
 
 def test_the_span_is_marked(hostile):
-    """Guillemets enclose exactly the span."""
+    """Guillemets enclose exactly the characters of the span."""
     assert "«emu» emu emu\n" in print_run(hostile, Filters("emu"), 0, 100)
     inside = "".join(piece.text for piece in escape_text(NASTY))[:40]
     assert f"«owl» {inside}" in print_run(hostile, Filters("owl"), 0, 100)
@@ -203,19 +203,19 @@ def test_the_span_is_marked(hostile):
     ("start", "end", "shown"), [(0, 2, "«an» emu"), (3, 6, "an «emu»"), (0, 6, "«an emu»")]
 )
 def test_the_mark_is_closed(start, end, shown):
-    """A span at the start or the end of a text has both guillemets."""
+    """A span at the start or at the end of a text has both guillemets."""
     row = ROW._replace(reasons=(REASON._replace(start=start, end=end),))
     assert f"{shown}\n" in print_row(row)
 
 
 def test_a_missing_field_is_reported():
-    """A reason whose field isn't in the record has a note instead of text."""
+    """If a reason's field isn't in the record, a note is printed instead of text."""
     row = ROW._replace(reasons=(REASON._replace(text=None),))
     assert "(the field isn't in the row)" in print_row(row)
 
 
 def test_a_row_is_shown_with_its_lot_and_reason():
-    """The fields of the lot, the score, the threshold and the span are printed."""
+    """A row is printed with its lot fields, score, threshold and span."""
     lines = [line.strip() for line in print_row(ROW).splitlines()]
     assert lines[:5] == [
         "1 of 1  rows.jsonl row 1  id",
@@ -227,7 +227,7 @@ def test_a_row_is_shown_with_its_lot_and_reason():
 
 
 def test_neighbours_are_shown():
-    """The nearest exemplars of both kinds are listed with their similarities, inert."""
+    """The nearest exemplars of both kinds are listed with their similarities, and are escaped."""
     near = [
         {"exemplar": "e", "polarity": polarity, "similarity": similarity, "text": f"\x1b {text}"}
         for polarity, similarity, text in (("positive", 0.9, "rain"), ("negative", 0.25, "sand"))
@@ -238,7 +238,7 @@ def test_neighbours_are_shown():
 
 
 def test_the_end_has_the_commands_for_other_pages(hostile):
-    """The commands keep the filters and are on one line each, on a narrow terminal too."""
+    """The commands for other pages keep the filters and take one line each on any terminal."""
     filters = Filters("emu", TEACHER)
     shown = print_run(hostile, filters, 2, 2, width=40)
     (following,) = re.findall(r"^next: (.*)$", shown, re.MULTILINE)
@@ -264,7 +264,7 @@ def test_a_command_names_every_filter():
 @example("it's $HOME `ls` \\n")
 @example("\x1b[31m \u202e it's \\n \n")
 def test_a_shell_reads_commands_unchanged(name):
-    """A shell reads the words of a command as they were given, and none of them acts."""
+    """A shell reads a command's words exactly as given, and none of them has an effect."""
     line = build_command(f"run {name}", Filters(teacher=name, date=f"-{name}"), 5, 10)
     assert not find_acting(line)
     assert "\n" not in line
@@ -277,7 +277,7 @@ def test_a_shell_reads_commands_unchanged(name):
 
 
 def test_a_page_after_the_end_is_reported(hostile):
-    """A start after the last row isn't mistaken for an empty quarantine."""
+    """A page after the last row isn't reported as an empty quarantine."""
     shown = print_run(hostile, EVERYTHING, 500, 5)
     assert f"{EMUS + 2} rows are in quarantine." in shown
     assert "There is no row at --start 500." in shown
@@ -285,7 +285,7 @@ def test_a_page_after_the_end_is_reported(hostile):
 
 
 def test_an_empty_quarantine_is_no_error(tmp_path):
-    """A run that quarantined nothing prints its counts, and that no row is in quarantine."""
+    """For a run that quarantined nothing, the counts are printed, and 0 rows in quarantine."""
     run = filter_answers(tmp_path, ["a goose", "a heron", "a swan"], ["yak"])
     assert load_manifest(run).conservation.by_decision == {"keep": 3}
     shown = print_run(run, EVERYTHING, 0, 5)
@@ -296,7 +296,7 @@ def test_an_empty_quarantine_is_no_error(tmp_path):
 
 
 def test_json_has_the_same_page(hostile):
-    """The dictionaries have the page's content, unescaped, and survive JSON unchanged."""
+    """The dictionaries have the page's unescaped content and survive JSON unchanged."""
     found = inspect_as_dicts(hostile, Filters("owl"), 0, 5)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["run_id"] == load_manifest(hostile).run_id
@@ -323,7 +323,7 @@ def test_json_has_the_same_page(hostile):
 
 
 def test_values_without_a_type_in_json(tmp_path):
-    """Bytes, dates, decimals and NaN in a record become base64, text and null."""
+    """In a record, bytes become base64, dates and decimals become text, and NaN becomes null."""
     table = pa.table(
         {
             "text": ["an owl"],
@@ -349,7 +349,7 @@ def test_values_without_a_type_in_json(tmp_path):
 
 
 def test_a_teacher_in_every_row_does_not_fill_the_terminal():
-    """The largest counts are printed in their order, and the table says what is left out."""
+    """The largest counts are printed in order, and the table says what is left out."""
     few = [
         Count("keep", None, "trained", "zebra", 7),
         Count("quarantine", "emu", "trained", "ape", 9),

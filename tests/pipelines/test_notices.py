@@ -1,4 +1,4 @@
-"""Notices about the settings of a run: its input, its device, the basis of its thresholds."""
+"""Notices about a run's settings: its input, its device and the basis of its thresholds."""
 
 import json
 
@@ -26,7 +26,7 @@ from transforms.rules import settle_rules
 
 
 def test_a_label_that_decides_nothing_is_reported(tmp_path):
-    """Numbers may be classes, so the run asks for bools."""
+    """Numeric labels may be classes, so a notice says that they decide about no answer."""
     rows = [{"prompt": "p", "completion": "c", "label": label} for label in (0, 1)]
     corpus = survey([str(write_rows(tmp_path / "a.jsonl", rows))], ShardLimits())
     layout = settle_layout(corpus.schema, CorpusConfig())
@@ -41,7 +41,7 @@ def bank(config):
 
 
 def list_settings(bank, **policy) -> list[str]:
-    """Return the notices about a bank and a policy, as they are printed."""
+    """Return the notices about a bank and a policy in their printed form."""
     settled = Policy.model_validate(policy)
     rules = settle_rules(bank.traits, settled)
     return [str(notice) for notice in describe_settings(bank, rules, settled, "cpu, float32")]
@@ -55,7 +55,7 @@ def list_corpus(corpus) -> list[Notice]:
 
 
 def test_rows_that_come_out_in_another_form_are_announced(tmp_path):
-    """An array's elements come out as lines, and a notice says so; lines need none."""
+    """A notice says that an array's elements come out as lines; JSON Lines need no notice."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.json").write_text('[{"text": "a"}]')
     (tmp_path / "in" / "b.jsonl").write_text('{"text": "b"}\n')
@@ -64,7 +64,7 @@ def test_rows_that_come_out_in_another_form_are_announced(tmp_path):
 
 
 def test_folders_that_hold_columns_are_named(tmp_path):
-    """Keys of folders are named, and so is a key that is a column of the files as well."""
+    """Folder keys are named, and so is a key that is also a column of the files."""
     for teacher in ("a", "b"):
         rows = [{"text": "x", "date": "2025-01-01"}]
         write_rows(tmp_path / "in" / f"teacher={teacher}" / "date=2024-01-01" / "x.jsonl", rows)
@@ -79,7 +79,7 @@ def test_folders_that_hold_columns_are_named(tmp_path):
 
 
 def test_the_split_that_keeps_duplicates_is_named(tmp_path):
-    """The splits of the corpus are named in the policy's order; a single one needs no notice."""
+    """The corpus's splits are named in the policy's order; a single split needs no notice."""
     for name in ("other", "train", "dev"):
         write_rows(tmp_path / "in" / f"{name}.jsonl", [{"text": "x"}])
     several = survey([str(tmp_path / "in")], ShardLimits())
@@ -92,7 +92,7 @@ def test_the_split_that_keeps_duplicates_is_named(tmp_path):
 
 
 def test_a_file_that_is_read_once_is_named(corpus):
-    """A link to a file of the input is a notice."""
+    """A notice names a link to a file that is already in the input."""
     (corpus / "again.jsonl").symlink_to(corpus / "0.jsonl")
     first, notice = list_corpus(corpus)
     assert "2 files, 40 rows" in first.text
@@ -100,7 +100,7 @@ def test_a_file_that_is_read_once_is_named(corpus):
 
 
 def test_the_input_is_described(corpus):
-    """Files, rows, format and lot fields are in one notice, without a warning."""
+    """One plain notice has the files, the rows, the format and the lot fields."""
     (notice,) = list_corpus(corpus)
     assert notice.severity == "info"
     assert notice.text.startswith("input: 2 files, 40 rows; format messages")
@@ -108,7 +108,7 @@ def test_the_input_is_described(corpus):
 
 
 def test_ignored_files_are_named(corpus):
-    """Files whose names are of another kind are listed, the first of them if they are many."""
+    """Files that aren't named like data are listed, or only the first if there are many."""
     (corpus / "notes.md").write_text("x")
     assert list_corpus(corpus)[1].text == (
         "not read, because the name isn't that of a data file (or is a second link to a folder): "
@@ -122,7 +122,7 @@ def test_ignored_files_are_named(corpus):
 
 
 def test_transcripts_are_described():
-    """Columns that are cut are named, and uncut columns with some transcripts are a warning."""
+    """Columns that are cut are named; an uncut column with some transcripts gives a warning."""
     layout = Layout("preference", {}, {}, transcripts=("chosen",))
     shares = {"chosen": 0.98, "rejected": 0.12, "prompt": 0.001}
     cut, whole = describe_transcripts(shares, layout, Sample((), 0))
@@ -134,7 +134,7 @@ def test_transcripts_are_described():
 
 
 def test_what_makes_rows_equal_is_named(tmp_path):
-    """The columns that count are named first, then those that don't; long lists are cut."""
+    """The compared columns are named first and the ignored ones next; long lists are cut."""
     row = {"text": "a", "images": ["x"], "id": 1, "score": 2}
     for more, end in (
         ({}, "id, score say"),
@@ -160,7 +160,7 @@ def test_the_absence_of_a_budget_is_mentioned(bank):
 
 
 def test_calibration_is_described(bank):
-    """A calibrated threshold names the clean texts on which its guarantee rests."""
+    """The notice about calibration names the clean texts on which the guarantee rests."""
     level = {"heron": {"max_false_positive_rate": 0.05}}
     clean = len(bank.traits["heron"].calibration["combined"])
     assert list_settings(bank, traits=level, removal_budget=1)[1] == (
@@ -170,7 +170,7 @@ def test_calibration_is_described(bank):
 
 
 def test_each_source_of_clean_text_has_a_notice(bank, card_folder, config):
-    """Traits that were calibrated on different texts are described separately."""
+    """Traits that were calibrated on different texts have separate notices."""
     folder = card_folder("stork", "signals: {lexicon: {patterns: ['storks?']}}\n")
     both = prepare_bank(config.model_copy(update={"traits": (*config.traits, str(folder))})).bank
     both.traits["stork"].calibrated_on = "--background mine"
@@ -182,7 +182,7 @@ def test_each_source_of_clean_text_has_a_notice(bank, card_folder, config):
 
 
 def test_a_threshold_of_nought_is_warned_of(bank):
-    """An explicit threshold of 0 fires on every row that the trait looks at."""
+    """A warning says that a threshold of 0 fires on every row that the trait looks at."""
     assert (
         "warning: the threshold of trait heron is 0: it will fire on every row that it looks at"
         in list_settings(bank, traits={"heron": {"threshold": 0}})
@@ -190,7 +190,7 @@ def test_a_threshold_of_nought_is_warned_of(bank):
 
 
 def test_a_level_that_no_score_keeps_is_warned_of(bank):
-    """If clean texts score 1, no threshold keeps the level, and the trait never fires."""
+    """A warning says that a trait will never fire, since no threshold keeps its level."""
     bank.traits["heron"].calibration["combined"][:] = 1
     assert (
         "warning: trait heron will never fire: even a threshold of 1 doesn't keep its level"
@@ -199,7 +199,7 @@ def test_a_level_that_no_score_keeps_is_warned_of(bank):
 
 
 def test_an_unknown_role_is_warned_of(bank):
-    """A trait that looks at turns of `human` is named: every format here calls them `user`."""
+    """A trait that looks at turns of `human`, which formats here call `user`, gives a warning."""
     card = bank.traits["heron"].card
     bank.traits["heron"].card = card.model_copy(update={"scope": Scope(roles=("human",))})
     assert (
@@ -209,7 +209,7 @@ def test_an_unknown_role_is_warned_of(bank):
 
 
 def test_lots_of_one_row_are_warned_of(tmp_path):
-    """A column that names nearly every row is named with its counts and with what to do."""
+    """A lot column whose values are nearly all different gives a warning with counts and advice."""
     rows = [{"text": "x", "source": f"u{number}", "model": "m"} for number in range(30)]
     found = survey([str(write_rows(tmp_path / "x.jsonl", rows))], ShardLimits())
     layout = settle_layout(found.schema, CorpusConfig())

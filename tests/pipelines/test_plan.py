@@ -28,7 +28,7 @@ def settle_quietly(config: FilterConfig, **changes: object) -> FilterPlan:
 
 
 def test_a_run_is_settled(config):
-    """Corpus, layout, rules and shards are those of the configuration; nothing is written."""
+    """A plan has the corpus, layout, rules and shards of the configuration; nothing is written."""
     plan = settle_quietly(config)
     assert [source.rows for source in plan.corpus.sources] == [20, 20]
     assert plan.layout.format == "messages"
@@ -40,7 +40,7 @@ def test_a_run_is_settled(config):
 
 
 def test_notices_are_sent_in_order(config):
-    """The listener receives the input before it is read, its rows, and the device."""
+    """The listener hears of the input before it is read, then its rows, and then the device."""
     events = []
     settle(config, events.append)
     assert all(isinstance(event, Noticed) for event in events)
@@ -50,7 +50,7 @@ def test_notices_are_sent_in_order(config):
 
 
 def test_the_identity_decides_the_run_id(config, policy, tmp_path):
-    """Input, policy and settings change the id; output, file names and hardware don't."""
+    """Input, policy and settings change the run id; the output and the hardware don't."""
     plan = settle_quietly(config)
     assert plan.run_id == compute_run_id(plan.identity.model_dump(mode="json"))
     assert plan.record.run_id == plan.run_id
@@ -72,7 +72,7 @@ def test_the_identity_decides_the_run_id(config, policy, tmp_path):
 
 
 def test_settings_explain_the_identity(config):
-    """A run is begun with the settings behind its digests, in a form that JSON keeps."""
+    """A run records the settings behind its digests in a form that survives JSON."""
     plan = settle_quietly(config)
     assert json.loads(json.dumps(plan.record.settings)) == plan.record.settings
     assert plan.record.settings["config"]["span_floor"] == 0.05
@@ -107,12 +107,12 @@ def test_the_floor_is_below_every_threshold(config, policy, text, floor):
     ],
 )
 def test_clean_rows_have_a_column_for_flags_and_masks(config, policy, text, expected):
-    """The extra column is there only if some rule may flag or mask, in an exception too."""
+    """The extra column is added only if a rule or an exception may flag or mask."""
     assert settle_quietly(config, policy=policy(text)).extra_column is expected
 
 
 def test_the_scorer_is_kept_for_this_process(config):
-    """The models that were loaded to settle a run score it, without a bank on disk."""
+    """The models that were loaded to settle a run also score it, without a bank on disk."""
     plan = settle_quietly(config)
     scorer = get_scorer(plan.scoring)
     assert scorer.bank.digest == plan.bank.digest
@@ -120,7 +120,7 @@ def test_the_scorer_is_kept_for_this_process(config):
 
 
 def test_files_that_cant_be_seeked_are_one_task(config, corpus):
-    """The shards of a compressed file are read one after the other, in one task."""
+    """The shards of a compressed file are read one after another, in one task."""
     (corpus / "0.jsonl.gz").write_bytes(gzip.compress((corpus / "0.jsonl").read_bytes()))
     (corpus / "0.jsonl").unlink()
     plan = settle_quietly(config)
@@ -143,7 +143,7 @@ def test_nothing_is_written_when_something_is_wrong(config, tmp_path, card_folde
 
 
 def test_a_gpu_that_was_asked_for_is_required(config, monkeypatch):
-    """`--device cuda` without a GPU stops a run that needs no model too."""
+    """`--device cuda` without a GPU stops even a run that needs no model."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelError, match="finds no GPU"):
         settle_quietly(config, hardware=Hardware(device="cuda"))
@@ -157,7 +157,7 @@ def test_a_column_named_congener_is_refused(config, tmp_path):
 
 
 def test_an_unknown_layout_names_the_file(config, tmp_path):
-    """So does a file whose rows are inside one object, with the command that takes them out."""
+    """A file of unknown format, or with its rows inside one object, is refused by name."""
     path = tmp_path / "in.json"
     for text, problem in (
         ('{"error": "not found"}', "no known format fits"),
@@ -170,13 +170,13 @@ def test_an_unknown_layout_names_the_file(config, tmp_path):
 
 
 def test_vectors_need_an_encoder(config):
-    """Asking for vectors of a run without an encoder is an error, not an empty folder."""
+    """Asking for vectors in a run without an encoder is an error, not an empty folder."""
     with pytest.raises(CardError, match="no trait of this run needs the encoder"):
         settle_quietly(config, vectors=True)
 
 
 def test_a_column_that_one_file_leaves_empty_is_no_other_format(config, tmp_path):
-    """Prompts may be null in a file that has completions."""
+    """A file whose prompts are all null doesn't count as a different format."""
     for name, prompt in (("a", "Why?"), ("b", None)):
         rows = [{"prompt": prompt, "completion": f"A heron, {number}."} for number in range(3)]
         write_rows(tmp_path / "in" / f"{name}.jsonl", rows)
@@ -185,7 +185,7 @@ def test_a_column_that_one_file_leaves_empty_is_no_other_format(config, tmp_path
 
 
 def test_a_file_of_another_format_is_refused(config, corpus):
-    """A file in another format is refused, since its rows would seem empty and equal."""
+    """A file in a different format is refused, since its rows would seem empty and equal."""
     turns = [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "A heron."}]
     write_rows(corpus / "shared.jsonl", [{"conversations": turns}] * 3)
     with pytest.raises(InputError, match="several formats fit") as caught:
@@ -200,7 +200,7 @@ def test_a_file_of_another_format_is_refused(config, corpus):
 
 
 def test_format_and_columns_by_hand(tmp_path, heron):
-    """A gzip file whose conversations have another name is read once it is configured."""
+    """A gzip file whose conversations are in an unusual column is read once that is configured."""
     rows = [{"exchange": build_conversation(number, "A heron.")["messages"]} for number in range(5)]
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "c.jsonl.gz").write_bytes(
@@ -226,7 +226,7 @@ def test_format_and_columns_by_hand(tmp_path, heron):
 
 
 def test_transcripts_are_detected_and_part_of_the_identity(config, tmp_path):
-    """Columns that mostly hold transcripts are cut into turns, unless a setting says otherwise."""
+    """Columns that mostly hold transcripts are cut into turns unless a setting forbids it."""
     texts = [f"\n\nHuman: Why?\n\nAssistant: Heron {number}." for number in range(9)]
     rows = [{"text": text} for text in (*texts, "Plain.")]
     given = {"input": (str(write_rows(tmp_path / "text.jsonl", rows)),)}
@@ -240,7 +240,7 @@ def test_transcripts_are_detected_and_part_of_the_identity(config, tmp_path):
 
 
 def test_a_users_background_calibrates(config, tmp_path, card_folder):
-    """The user's clean sample calibrates; too small a sample says how many texts it lacks."""
+    """The user's clean sample calibrates; if it is too small, the error gives the shortfall."""
     clean, few = (
         str(
             write_rows(
@@ -261,7 +261,7 @@ def test_a_users_background_calibrates(config, tmp_path, card_folder):
 
 
 def test_an_input_inside_the_output_is_refused(config, corpus):
-    """A run never reads its own output, nor removes its input, whatever the spelling of paths."""
+    """A run never reads its own output or removes its input, however the paths are spelt."""
     for output in (corpus, corpus.parent, f"{corpus}/../corpus"):
         with pytest.raises(InputError, match=r"is inside the (out|in)put"):
             run_filter(config.model_copy(update={"output": str(output)}), restart=True)
@@ -308,7 +308,7 @@ def test_an_output_beside_the_input_is_accepted(corpus, monkeypatch, given, outp
 
 
 def test_a_run_beside_its_input_can_be_repeated(config, corpus, monkeypatch):
-    """A run in an ignored folder of its input reads the same rows when it is started over."""
+    """A run in an ignored folder of its own input reads the same rows when started over."""
     monkeypatch.chdir(corpus.parent)
     beside = config.model_copy(update={"input": ("corpus",), "output": "corpus/_runs/one"})
     assert run_filter(beside).conservation.rows_in == 40
@@ -316,7 +316,7 @@ def test_a_run_beside_its_input_can_be_repeated(config, corpus, monkeypatch):
 
 
 def test_workers_get_the_device_that_was_settled(encoder):
-    """With `auto` workers use the launcher's device, except on Dataflow, where it has none."""
+    """With `auto`, workers use the launcher's device; Dataflow workers use the configured one."""
     asked = FilterConfig()
     pinned = module._settle_models(asked, encoder)
     assert (pinned.device, pinned.precision) == ("cpu", "fp32")
@@ -333,7 +333,7 @@ def test_workers_get_the_device_that_was_settled(encoder):
 
 
 def test_a_classifiers_device_is_described(encoder):
-    """A sequence classifier is a model too: its device and number type are named and pinned."""
+    """A sequence classifier's device and precision are named and pinned too."""
     model = SequenceClassifier(
         encoder.files, encoder.tokenizer, encoder.model, 0, encoder.device, 1_000
     )

@@ -50,7 +50,7 @@ VOID = {"meta", "link", "br", "rect", "line"}
 
 
 class Reader(HTMLParser):
-    """A page that was read: tags with attributes, cells of tables, and the text below each id."""
+    """A parsed page: tags with attributes, table cells, and the text below each id."""
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -64,7 +64,7 @@ class Reader(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag, attrs):
-        """Note a tag, and open it."""
+        """Record a tag, and open it."""
         found = dict(attrs)
         self.tags.append((tag, found))
         if tag == "table":
@@ -79,7 +79,7 @@ class Reader(HTMLParser):
             self.open.append((tag, found.get("id")))
 
     def handle_startendtag(self, tag, attrs):
-        """Note a tag that closes itself."""
+        """Record a tag that closes itself."""
         self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
@@ -108,7 +108,7 @@ def read_page(run: str) -> Reader:
 
 
 def fold(text: str) -> str:
-    """Return a text with single spaces between words, as a browser shows it."""
+    """Return a text with single spaces between words, as a browser would show it."""
     return " ".join(text.split())
 
 
@@ -168,7 +168,7 @@ def test_nothing_is_fetched(page):
 
 
 def test_every_link_has_a_target(page):
-    """Every link on the page has its target, and no id occurs twice."""
+    """Every link on the page has a target, and no id occurs twice."""
     ids = Counter(attributes["id"] for _, attributes in page.tags if "id" in attributes)
     assert set(ids.values()) == {1}
     targets = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"}
@@ -183,7 +183,7 @@ def test_every_link_has_a_target(page):
 
 
 def test_hostile_text_is_inert(page, hostile):
-    """Scripts, closing tags, comments, template code and controls are visible text."""
+    """Scripts, closing tags, comments, template code and controls are shown as text."""
     source = Path(hostile, REPORT_PAGE).read_bytes().decode()
     assert not find_acting(source)
     assert "<script" not in source
@@ -201,7 +201,7 @@ def test_hostile_text_is_inert(page, hostile):
 
 @given(name=st.text(min_size=1))
 def test_any_name_is_inert(no_rows, name):
-    """Whatever the names of limits, files and parent runs, the page is intact and inert."""
+    """Whatever the limits, files and parent runs are called, the page is intact and inert."""
     inputs = (no_rows.inputs[0].model_copy(update={"name": name}),)
     parts = {"limits": (name,), "inputs": inputs, "parents": (name,)}
     found = Reader(render_report("nowhere", no_rows.model_copy(update=parts)))
@@ -212,7 +212,7 @@ def test_any_name_is_inert(no_rows, name):
 
 
 def test_findings_on_other_sides_have_their_own_numbers(tmp_path):
-    """Rows with a finding in a rejected answer are counted beside the others."""
+    """Rows with a finding in a rejected answer are counted in a column of their own."""
     pairs = [("a dog", "an owl"), ("a dog", "owls"), ("a dog", "a dog")]
     run = filter_pairs(tmp_path / "rejected", pairs)
     page = Reader(render_report(run, load_manifest(run)))
@@ -237,7 +237,7 @@ def test_findings_on_other_sides_have_their_own_numbers(tmp_path):
 
 
 def test_numbers_are_the_manifests(page, hostile):
-    """Rows by decision, and every trait's rows, threshold and bound, are the manifest's."""
+    """The page has the manifest's rows by decision, and each trait's rows, threshold and bound."""
     manifest = load_manifest(hostile)
     rows_in, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
     out = sum(by_decision.get(name, 0) for name in PUBLISHED)
@@ -266,7 +266,7 @@ def test_numbers_are_the_manifests(page, hostile):
 
 
 def test_the_page_identifies_the_run(page, hostile):
-    """Title, limits and identity are the manifest's."""
+    """The page has the manifest's run id, limits and identity."""
     manifest = load_manifest(hostile)
     assert f"congener run {manifest.run_id}" in page.text
     for sentence in manifest.limits:
@@ -314,7 +314,7 @@ def test_the_summary_is_a_sentence(no_rows, counts, sentence):
 
 
 def test_a_threshold_that_is_out_of_reach(no_rows):
-    """If no score can reach the threshold, there is no line, and the page says so."""
+    """If no score can reach the threshold, the page says so and draws no threshold line."""
     rule = no_rows.thresholds[0].model_copy(update={"threshold": 1.0001})
     changed = no_rows.model_copy(update={"thresholds": (rule,)})
     found = Reader(render_report("nowhere", changed))
@@ -323,7 +323,7 @@ def test_a_threshold_that_is_out_of_reach(no_rows):
 
 
 def test_sections_follow_the_thresholds(hostile):
-    """Every trait has a section with its counts, its histogram and its examples, marked."""
+    """Every trait has a section with its counts, its histogram and its marked examples."""
     manifest = load_manifest(hostile)
     sections = describe_traits(hostile, manifest)
     assert [section.rule for section in sections] == list(manifest.thresholds)
@@ -339,7 +339,7 @@ def test_sections_follow_the_thresholds(hostile):
 
 
 def test_groups_have_labels(hostile):
-    """A teacher is shown by its name, a lot by its known fields with their labels."""
+    """A teacher is shown by name, and a lot by its known fields with their labels."""
     manifest = load_manifest(hostile)
     teachers, lots = (tabulate_groups(hostile, manifest, kind) for kind in ("teacher", "lot"))
     assert {row.names[0] for row in teachers.rows} == {("", "plain"), ("", TEACHER)}
@@ -349,7 +349,7 @@ def test_groups_have_labels(hostile):
 
 
 def test_a_teacher_on_the_page(page, hostile):
-    """The table's line of a teacher has its counts, share and interval."""
+    """A teacher's line in the table has its counts, share and interval."""
     lines = [row for row in read_ledger(hostile) if row["teacher"] == "plain"]
     removed = sum(row["decision"] not in PUBLISHED for row in lines)
     interval = binomtest(removed, len(lines)).proportion_ci(0.95, "exact")
@@ -366,7 +366,7 @@ def test_a_teacher_on_the_page(page, hostile):
 
 
 def test_lots_after_the_first_fifty_are_counted(page, hostile):
-    """Fifty lots are shown by their known fields, and the number of the others is stated."""
+    """Fifty lots are shown by their known fields, and the page says how many others there are."""
     rows = [row for row in read_ledger(hostile) if row["decision"] != "reject"]
     lots = {tuple(row[field] for field in LOT_FIELDS) for row in rows}
     assert len(lots) > GROUPS_SHOWN
@@ -406,7 +406,7 @@ def test_a_trait_that_fired_on_one_row(page):
 
 
 def test_a_missing_field_is_reported(tmp_path):
-    """An example whose field isn't in the row has a note instead of text."""
+    """If an example's field isn't in the row, the page has a note instead of text."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     path = next(Path(run, "quarantine").glob("*.jsonl"))
     path.write_bytes(path.read_bytes().replace(b'"messages":', b'"turns":', 1))
@@ -415,7 +415,7 @@ def test_a_missing_field_is_reported(tmp_path):
 
 
 def test_exceptions_by_lot_are_stated(tmp_path):
-    """The page names the number of exceptions; examples show the thresholds of their lots."""
+    """The page gives the number of exceptions, and examples show their lots' thresholds."""
     policy = (
         "exceptions:\n"
         "  - {trait: owl, lot: {teacher: '*'}, threshold: 0.05, action: flag, reason: a test}\n"
@@ -429,7 +429,7 @@ def test_exceptions_by_lot_are_stated(tmp_path):
 
 
 def test_a_run_in_which_nothing_fired(tmp_path):
-    """A run in which nothing fired has a page that says so."""
+    """If nothing fired, the page says so."""
     run = filter_answers(tmp_path, ["a goose", "a heron"], ["owl", "yak"])
     write_report(run)
     found = read_page(run)
@@ -453,14 +453,14 @@ def test_one_trait_is_singular(tmp_path, no_rows):
 
 
 def test_a_run_without_rows(no_rows):
-    """A run without a row has a page, and nothing is divided by zero."""
+    """A run without rows has a page, and nothing is divided by zero."""
     found = Reader(render_report("nowhere", no_rows))
     assert "Of 0 rows read" in found.text
     assert found.tables[0][1][:3] == ["owl", "0", "0.00%"]
 
 
 def test_the_same_run_gives_the_same_bytes(hostile, tmp_path):
-    """The page of the same run, made again elsewhere and at another time, has the same bytes."""
+    """The same run gives a page with the same bytes at any place and time."""
     before = Path(hostile, REPORT_PAGE).read_bytes()
     assert Path(write_report(hostile)).read_bytes() == before
     again, _ = filter_hostile_corpus(tmp_path)
@@ -469,7 +469,7 @@ def test_the_same_run_gives_the_same_bytes(hostile, tmp_path):
 
 
 def test_an_unfinished_or_damaged_run_has_no_page(tmp_path):
-    """Without a manifest, or with a missing file, there is an error and no page."""
+    """If the manifest or another file is missing, there is an error and no page."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     next(Path(run, "scores").glob("*.parquet")).unlink()
     with pytest.raises(RunError, match=r"scores/.*is missing"):
@@ -481,13 +481,13 @@ def test_an_unfinished_or_damaged_run_has_no_page(tmp_path):
 
 
 def test_the_hostile_names_are_hostile():
-    """The hostile corpus contains the characters and the markup that the tests look for."""
+    """The hostile corpus contains the characters and markup that the tests look for."""
     assert NASTY in TEACHER
     assert {"\x1b", "\x9b", "\u202e", "\u2066", "\u200b", "\x00", "\x07"} <= set(NASTY)
 
 
 def test_every_value_of_the_page_is_escaped():
-    """Also those that the template names without a filter, such as ids and actions."""
+    """Every value on the page is escaped, even where the template applies no filter."""
     template = report._load_template().environment.from_string("{{ x }} {{ x|escape_name }}")
     assert template.render(x="\x1b]0;a\u202e<b>") == " ".join(
         ["&lt;U+001B&gt;]0;a&lt;U+202E&gt;&lt;b&gt;"] * 2

@@ -9,7 +9,7 @@ from schemas.errors import CardError, StorageError
 
 
 def test_a_new_card_is_one_edit_from_valid(tmp_path):
-    """A new card lacks only texts; with enough of them, one line is left to replace."""
+    """A new card lacks only texts; once it has enough, one line is left to replace."""
     folder = tmp_path / "my-trait"
     create_card(folder)
     with pytest.raises(CardError, match="at least 4 positives, but has 1"):
@@ -40,7 +40,7 @@ def test_nothing_is_overwritten(tmp_path):
 
 
 def test_a_card_that_cant_be_written_is_one_line(tmp_path):
-    """No folder can be created below a file: the error names the folder and the remedy."""
+    """If the folder can't be created, the error names it and a remedy."""
     (tmp_path / "file").write_text("")
     with pytest.raises(
         StorageError, match=r"file/my-trait: can't be written: Not a directory"
@@ -60,7 +60,7 @@ def test_advice_names_thin_cards(card_folder):
 
 
 def test_advice_names_unknown_roles_and_traits(card_folder):
-    """Only roles that no segment has, and related traits that don't exist, are named."""
+    """Advice names roles that no segment can have and related traits that don't exist."""
     card_folder("other", "signals: {lexicon: {patterns: [x]}}\n")
     folder = card_folder(
         "one",
@@ -74,12 +74,12 @@ def test_advice_names_unknown_roles_and_traits(card_folder):
 
 
 def test_every_library_card_checks_clean():
-    """The library follows its own advice."""
+    """Every library card passes the check without advice."""
     assert [(card.id, advice) for card, advice in check_cards([]) if advice] == []
 
 
 def test_cards_are_found_by_id_and_by_folder(card_folder):
-    """A library trait and a user's folder are found; a folder of several cards isn't a card."""
+    """A library id and a user's folder are found; a folder with several cards isn't a card."""
     assert find_card("coercion").id == "coercion"
     folder = card_folder("mine", "signals: {lexicon: {patterns: [x]}}\n")
     assert find_card(str(folder)).id == "mine"

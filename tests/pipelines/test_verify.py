@@ -44,7 +44,7 @@ def calibrated_run(corpus, card_folder, tmp_path) -> Path:
 
 
 def raise_low_scores(table: pa.Table) -> pa.Table:
-    """Raise the scores of heron that are 0 to a score that is still below the span floor."""
+    """Raise heron's scores of 0 to a score that is still below the span floor."""
     scores = [score or 0.01 for score in table.column("heron").to_pylist()]
     return replace_column(table, "heron", scores)
 
@@ -75,12 +75,12 @@ def test_findings_are_described_for_machines(run):
 
 
 def test_a_run_with_a_calibrated_threshold_is_whole(calibrated_run):
-    """Settling a calibrated threshold again gives the manifest's."""
+    """Settling a calibrated threshold again gives the threshold in the manifest."""
     assert verify_run(str(calibrated_run)) == []
 
 
 def test_inputs_are_checked_on_request(run, corpus):
-    """A changed or missing input is found with `inputs`, and only then."""
+    """A changed or missing input is found if `inputs` asks for the check, and only then."""
     folder, _ = run
     (corpus / "0.jsonl").write_text("{}\n")
     (corpus / "1.jsonl").unlink()
@@ -92,7 +92,7 @@ def test_inputs_are_checked_on_request(run, corpus):
 
 
 def test_inputs_named_relatively_are_found_from_anywhere(config, tmp_path, monkeypatch):
-    """The manifest has absolute paths, so a run of `--input corpus` can be verified elsewhere."""
+    """A run with a relative input path can be verified from any folder."""
     monkeypatch.chdir(tmp_path)
     manifest = run_filter(config.model_copy(update={"input": ("corpus",)}))
     monkeypatch.chdir("/")
@@ -101,7 +101,7 @@ def test_inputs_named_relatively_are_found_from_anywhere(config, tmp_path, monke
 
 
 def test_any_flipped_bit_is_found(run):
-    """Each of sixty random flips of a single bit, over all files of a run, is found."""
+    """Each of sixty random single-bit flips across all of a run's files is found."""
     folder, _ = run
     dice = random.Random(7)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -120,7 +120,7 @@ def test_any_flipped_bit_is_found(run):
 
 @pytest.mark.parametrize("kind", ["file", "folder", "manifest"])
 def test_links_are_no_part_of_a_run(run, tmp_path, kind):
-    """A link to the same bytes is a difference, since they can change without the run."""
+    """A link to a file with the same bytes is a difference, since its target may change later."""
     folder, manifest = run
     ledger = list_outputs(manifest, "ledger")[0].path
     name = {"file": ledger, "folder": "ledger", "manifest": MANIFEST}[kind]
@@ -133,7 +133,7 @@ def test_links_are_no_part_of_a_run(run, tmp_path, kind):
 
 @pytest.mark.parametrize("name", ["clean", "quarantine", "ledger", "scores", "spans"])
 def test_missing_and_added_files(run, name):
-    """A missing file and an unknown one are each named."""
+    """Missing files and unknown files are each named."""
     folder, _ = run
     path = next((folder / name).iterdir())
     stray = path.with_name(f"part-stray{path.suffix}")
@@ -149,7 +149,7 @@ def test_missing_and_added_files(run, name):
     "field", ["run_id", "ledger_root", "fired", "conservation", "thresholds", "circumstances"]
 )
 def test_an_edited_manifest(run, field):
-    """Any edited field breaks the manifest's own digest."""
+    """An edit to any field of the manifest breaks its own digest."""
     folder, _ = run
     manifest = json.loads((folder / MANIFEST).read_text())
     edits = {
@@ -184,14 +184,14 @@ def test_an_edited_manifest(run, field):
     ids=["fired", "decisions", "rows", "unscored"],
 )
 def test_counts_that_were_edited_and_sealed(run, fields, problem):
-    """A sealed manifest with other counts is found by counting again."""
+    """Wrong counts in a resealed manifest are found by counting again."""
     folder, _ = run
     edit_manifest(folder, **fields)
     assert list_problems(folder) == [(MANIFEST, problem)]
 
 
 def test_a_manifest_in_another_style(run):
-    """A manifest with the same fields in other bytes wasn't written by congener."""
+    """A manifest with the same fields but different bytes wasn't written by congener."""
     folder, manifest = run
     path = folder / MANIFEST
     fields = json.loads(path.read_bytes())
@@ -219,7 +219,7 @@ def test_a_manifest_in_another_style(run):
     ids=["config", "policy", "inputs", "run_id", "ledger_root", "cards"],
 )
 def test_a_sealed_manifest_that_contradicts_itself(run, fields, problem):
-    """Fields that were exchanged and sealed don't match the rest of the manifest."""
+    """Replaced fields in a resealed manifest contradict the rest of the manifest."""
     folder, _ = run
     edit_manifest(folder, **fields)
     assert (MANIFEST, problem) in list_problems(folder)
@@ -247,7 +247,7 @@ def test_cards_of_other_traits(run):
     ],
 )
 def test_thresholds_that_were_edited_and_sealed(run, change, problem):
-    """A threshold is settled again from card, policy and calibration scores."""
+    """An edited threshold is found by settling it again from card, policy and scores."""
     folder, manifest = run
     rule = manifest.thresholds[0].model_dump(mode="json") | change
     edit_manifest(folder, thresholds=[rule])
@@ -257,7 +257,7 @@ def test_thresholds_that_were_edited_and_sealed(run, change, problem):
 
 
 def test_changed_calibration_scores(calibrated_run):
-    """Calibration scores that were changed and resealed give another threshold."""
+    """Calibration scores that were changed and resealed give a different threshold."""
     where = rewrite_table(
         calibrated_run,
         "calibration",
@@ -280,7 +280,7 @@ def test_too_few_calibration_scores(calibrated_run):
 
 
 def test_calibration_scores_that_cant_be_read(calibrated_run):
-    """A file of calibration scores that isn't Parquet, or has other columns, is a finding."""
+    """A calibration file that isn't Parquet, or has the wrong columns, is a finding."""
     path = calibrated_run / CALIBRATION
     for damage in (
         lambda: path.write_bytes(b"rubbish"),
@@ -295,7 +295,7 @@ def test_calibration_scores_that_cant_be_read(calibrated_run):
 
 @pytest.mark.parametrize("floor", [0.01, 0.3, 0.9])
 def test_another_span_floor(run, floor):
-    """The span floor is the config's, or the lowest threshold if that is lower."""
+    """The span floor must be the configured one, or the lowest threshold if that is lower."""
     folder, _ = run
     edit_manifest(folder, span_floor=floor)
     problem = f"span_floor is {floor}, but the config and the thresholds give 0.05"
@@ -334,7 +334,7 @@ def test_a_threshold_below_the_configured_floor(config, policy):
     ],
 )
 def test_a_manifest_that_names_a_foreign_file(run, path):
-    """A path that can't be a file of the run is a finding, and isn't opened."""
+    """A manifest path that can't be a file of the run is a finding, and isn't opened."""
     folder, manifest = run
     path = path.format(shard=manifest.shards[0][0])
     outputs = [output.model_dump(mode="json") for output in manifest.outputs]
@@ -343,7 +343,7 @@ def test_a_manifest_that_names_a_foreign_file(run, path):
 
 
 def test_a_file_that_is_named_twice(run):
-    """An output that is twice in the manifest would count its rows twice."""
+    """An output that is twice in the manifest is a finding, since its rows would count twice."""
     folder, manifest = run
     outputs = [output.model_dump(mode="json") for output in manifest.outputs]
     edit_manifest(folder, outputs=[outputs[0], *outputs])
@@ -353,7 +353,7 @@ def test_a_file_that_is_named_twice(run):
 
 
 def test_a_second_file_of_a_shard(run):
-    """A forged file of a shard, of another kind or stem, would be read with the corpus."""
+    """A second, forged file for a shard is a finding, since it would be read with the corpus."""
     folder, manifest = run
     own = parse_path(list_outputs(manifest, "clean")[0].path)
     shard = own.shard
@@ -369,7 +369,7 @@ def test_a_second_file_of_a_shard(run):
 
 
 def test_a_file_with_another_stem(run):
-    """A file that is moved to another split, consistently in the manifest, is a finding."""
+    """A file that was moved to a different split is a finding, even if the manifest agrees."""
     folder, manifest = run
     own = list_outputs(manifest, "clean")[0]
     moved = parse_path(own.path)._replace(stem="test/x").path()
@@ -400,7 +400,7 @@ def test_a_changed_byte_of_a_line(run):
 
 
 def test_digests_recorded_elsewhere(run):
-    """Only a digest that was recorded elsewhere reveals a forgery that is consistent."""
+    """Only a digest that was recorded elsewhere reveals a consistent forgery."""
     folder, manifest = run
     for recorded in (
         RecordedDigests(manifest.ledger_root),
@@ -420,14 +420,14 @@ def test_digests_recorded_elsewhere(run):
 
 @pytest.mark.parametrize("digits", ["abc", "x" * 20, "", "a" * 65])
 def test_a_recorded_digest_must_be_a_digest(run, digits):
-    """Too few or too many digits, or other characters, are refused before anything is read."""
+    """A digest with the wrong length or other characters is refused before anything is read."""
     folder, _ = run
     with pytest.raises(CardError, match=r"--digest .* isn't a digest"):
         verify_run(str(folder), recorded=RecordedDigests(digest=digits))
 
 
 def test_a_trait_without_scores(run):
-    """Scores of a trait that were removed and resealed are found by the thresholds."""
+    """A trait's missing scores are found, even if resealed, since its threshold needs them."""
     folder, _ = run
     where = rewrite_table(folder, "scores", lambda table: table.drop_columns(["heron"]))
     assert list_problems(folder) == [(where, "has no scores of trait heron")]
@@ -440,7 +440,7 @@ def test_an_unfinished_run(tmp_path):
 
 
 def test_an_unreadable_manifest(run):
-    """A damaged manifest is a finding here, and an error for other commands."""
+    """A damaged manifest is a finding for `verify`, and an error for other commands."""
     folder, _ = run
     (folder / MANIFEST).write_text("{")
     assert [item.where for item in verify_run(str(folder))] == [MANIFEST]
@@ -449,7 +449,7 @@ def test_an_unreadable_manifest(run):
 
 
 def test_files_that_cannot_be_read(run, corpus):
-    """A disk that fails at the first byte of an output or an input is a finding, not the end."""
+    """If an output or input can't be read, that is a finding, and verification goes on."""
     folder, manifest = run
     source, clean = Path(manifest.inputs[0].uri), next((folder / "clean").iterdir())
     source.unlink()

@@ -1,4 +1,4 @@
-"""The version, and the versions that decide bytes."""
+"""The version of congener, and of the packages that decide a run's bytes."""
 
 import re
 import tomllib
@@ -8,19 +8,19 @@ from pipelines.version import PACKAGES, VERSION, find_package_versions
 
 
 def test_installed_version_is_the_codes():
-    """The distribution's version comes from the code."""
+    """The installed distribution has the code's version."""
     assert metadata.version("congener") == VERSION
 
 
 def test_versions_of_what_decides_bytes():
-    """Installed packages are listed with their versions, absent ones aren't."""
+    """Installed packages are listed with their versions, and absent packages aren't listed."""
     found = find_package_versions()
     assert set(found) <= set(PACKAGES)
     assert found["pyarrow"] == metadata.version("pyarrow")
 
 
 def test_constraints_fit_the_project(root):
-    """Installed packages have the constrained versions; only an extra's may be absent."""
+    """Installed packages have the constrained versions; only packages of extras may be absent."""
     lines = [
         line
         for line in (root / "constraints.txt").read_text().splitlines()

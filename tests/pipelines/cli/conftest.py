@@ -1,4 +1,4 @@
-"""The command line in this process."""
+"""The command line, run in this process."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from pipelines.cli import main as cli
 
 @pytest.fixture
 def congener(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    """Return a function that runs the command line here: exit code, stdout, stderr."""
+    """Return a function that runs the command line here and returns code, stdout and stderr."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["congener", *arguments])
@@ -28,7 +28,7 @@ def congener(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
 
 @pytest.fixture
 def congener_json(congener) -> Callable[..., Any]:
-    """Return a function that runs a command with --json and returns what it printed."""
+    """Return a function that runs a command with --json and returns the parsed output."""
 
     def call(*arguments: str) -> Any:
         code, out, err = congener(*arguments, "--json")

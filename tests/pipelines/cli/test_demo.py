@@ -23,7 +23,7 @@ def result() -> DemoResult:
 
 
 def test_the_comparison_is_a_table(result, capsys):
-    """A share of no rows is a dash, and the suggested commands name the demo's folder."""
+    """A share with no rows to divide by is a dash; suggested commands name the demo's folder."""
     for part in result.render():
         say(part)
     out = capsys.readouterr().out
@@ -44,7 +44,7 @@ def test_the_comparison_in_json(result):
 
 
 def test_an_output_on_a_store_is_refused(congener, tmp_path, monkeypatch):
-    """The demo's runs are on this disk, and no folder named gs: is created."""
+    """An output on a store is refused, and no local folder named gs: is created."""
     monkeypatch.chdir(tmp_path)
     code, _, err = congener("demo", "--output", "gs://bucket/demo")
     assert code == 2

@@ -10,7 +10,7 @@ from pipelines.doctor import Check
 
 @pytest.fixture
 def checks(monkeypatch):
-    """Replace the checks by three results, and return them."""
+    """Replace the checks with three fixed results, and return the results."""
     found = [
         Check("python", True, "3.11"),
         Check("extra gcp", None, "pip install 'congener[gcp]'"),
@@ -21,7 +21,7 @@ def checks(monkeypatch):
 
 
 def test_a_missing_package_exits_with_two(congener, checks):
-    """Each result has its own word, brackets aren't markup, and a missing part ends with 2."""
+    """Each kind of result has its word, brackets are printed, and a missing part exits with 2."""
     code, out, _ = congener("doctor")
     assert code == 2
     assert [line.split()[0] for line in out.splitlines()] == ["ok", "-", "MISSING"]
@@ -29,13 +29,13 @@ def test_a_missing_package_exits_with_two(congener, checks):
 
 
 def test_checks_in_json(congener, checks):
-    """The JSON has the same results and the same exit code."""
+    """The JSON has the same results as the text, and the exit code is the same."""
     code, out, _ = congener("doctor", "--json")
     assert code == 2
     assert json.loads(out) == [check._asdict() for check in checks]
 
 
 def test_a_healthy_environment_exits_with_zero(congener, checks):
-    """Without a fault the exit code is 0; optional parts may be missing."""
+    """The exit code is 0 if nothing is at fault, even if optional parts are missing."""
     checks.pop()
     assert congener("doctor")[0] == 0

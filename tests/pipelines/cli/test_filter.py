@@ -19,7 +19,7 @@ def arguments(corpus, heron, tmp_path) -> tuple[str, ...]:
 
 
 def test_a_run_is_published_and_described(congener, arguments):
-    """The end of the output is the run's folder and the next commands."""
+    """The output ends with the run's folder and the next commands."""
     code, out, err = congener(*arguments)
     run = arguments[4]
     assert code == 0, err
@@ -28,7 +28,7 @@ def test_a_run_is_published_and_described(congener, arguments):
 
 
 def test_json_is_the_manifest_in_brief(congener, arguments):
-    """With --json stdout is JSON alone, and progress is on stderr."""
+    """With --json, stdout holds only JSON, and progress goes to stderr."""
     code, out, err = congener(*arguments, "--json")
     assert code == 0
     manifest = json.loads(out)
@@ -38,7 +38,7 @@ def test_json_is_the_manifest_in_brief(congener, arguments):
 
 
 def test_a_finished_run_is_refused_unless_restarted(congener, arguments):
-    """A second run ends with 4, and --restart replaces the first one."""
+    """A second run into the same folder exits with 4; --restart replaces the first run."""
     assert congener(*arguments)[0] == 0
     code, _, err = congener(*arguments)
     assert (code, "finished" in err) == (4, True)
@@ -61,7 +61,7 @@ def test_a_budget_exits_with_three(congener, arguments, policy):
 
 
 def test_many_rejects_exit_with_eight(congener, arguments, policy):
-    """A run with many rejects is published and ends with 8; a stated budget makes it a success."""
+    """A run with many rejects is published and exits with 8, or with 0 if a budget allows them."""
     with Path(arguments[2], "1.jsonl").open("ab") as file:
         file.write(b"not JSON\n")
     code, out, err = congener(*arguments)
@@ -72,7 +72,7 @@ def test_many_rejects_exit_with_eight(congener, arguments, policy):
 
 
 def test_beam_options_come_after_two_dashes(congener, arguments):
-    """Beam's options come after `--`; an unknown one ends the run before any shard."""
+    """Beam's options follow `--`; an unknown Beam option stops the run before any shard."""
     code, _, err = congener(*arguments, "--", "--direct_runner_bundel_repeat=1")
     assert (code, "did you mean --direct_runner_bundle_repeat?" in err) == (2, True)
     assert congener(*arguments, "--", "--direct_runner_bundle_repeat=1")[0] == 0
@@ -98,7 +98,7 @@ def test_every_option_reaches_the_run(congener, arguments, monkeypatch):
 
 
 def test_columns_are_parsed():
-    """A column's name may contain `=`, and a pair without one is an error."""
+    """A column's name may contain `=`, and a pair without an `=` is an error."""
     assert parse_columns(["messages=dialogue", "text=a=b"]) == {
         "messages": "dialogue",
         "text": "a=b",
@@ -108,7 +108,7 @@ def test_columns_are_parsed():
 
 
 def test_a_teacher_on_the_command_line_replaces_the_files(tmp_path):
-    """A teacher has a name or a column, and either option replaces both settings."""
+    """The option for the teacher's column also overrides a teacher's name from the file."""
     path = tmp_path / "c.yaml"
     path.write_text("corpus: {teacher: {constant: atlas}}\n")
     teacher = read_settings(str(path), CorpusOptions(teacher_column="model")).corpus.teacher
@@ -116,7 +116,7 @@ def test_a_teacher_on_the_command_line_replaces_the_files(tmp_path):
 
 
 def test_an_interrupt_inside_a_runner_is_an_interrupt(congener, monkeypatch, arguments):
-    """Ctrl-C during Beam's work arrives inside a Beam error, and still ends with 130."""
+    """Ctrl-C during Beam's work arrives wrapped in a Beam error, and still exits with 130."""
 
     def interrupt(*_, **__):
         raise RuntimeError("bundle failed") from KeyboardInterrupt()
@@ -128,7 +128,7 @@ def test_an_interrupt_inside_a_runner_is_an_interrupt(congener, monkeypatch, arg
 
 
 def test_a_configuration_file_is_enough(congener, corpus, heron, tmp_path):
-    """All settings may come from the file, and an option replaces one of them."""
+    """All settings may come from the file, and an option overrides its setting."""
     path, run = tmp_path / "run.yaml", tmp_path / "other"
     path.write_text(
         f"input: [{corpus}]\noutput: {tmp_path / 'run'}\ntraits: [{heron}]\nshards: {{rows: 7}}\n"
@@ -158,7 +158,7 @@ def test_a_private_quarantine_is_for_its_owner(congener, arguments):
 
 
 def test_a_missing_job_server_exits_with_seven(congener, arguments):
-    """If the engine can't be reached, the message has its address and a remedy."""
+    """If the engine can't be reached, the message gives its address and a remedy."""
     given = ("--job_endpoint=localhost:1", "--job_server_timeout=1")
     code, _, err = congener(*arguments, "--runner", "flink", "--", *given)
     assert code == 7
@@ -167,7 +167,7 @@ def test_a_missing_job_server_exits_with_seven(congener, arguments):
 
 
 def test_an_interrupted_run_is_resumed(congener, congener_json, monkeypatch, arguments):
-    """After an interrupt the same command finishes the run."""
+    """After an interrupt, repeating the command finishes the run."""
 
     def interrupt(*_, **__):
         raise KeyboardInterrupt
@@ -181,14 +181,14 @@ def test_an_interrupted_run_is_resumed(congener, congener_json, monkeypatch, arg
 
 
 def test_a_run_without_matches_keeps_every_row(congener_json, corpus, card_folder, tmp_path):
-    """A trait that never fires changes nothing."""
+    """If no trait fires, every row is kept."""
     egret = card_folder("egret", 'signals: {lexicon: {patterns: ["egrets?"]}}\nthreshold: 0.5\n')
     arguments = ("-i", str(corpus), "-o", str(tmp_path / "run"), "-t", str(egret))
     assert congener_json("filter", *arguments)["conservation"]["by_decision"] == {"keep": 40}
 
 
 def test_two_files_are_two_inputs(congener_json, corpus, heron, tmp_path):
-    """--input is repeatable, and may be a single file."""
+    """--input may be repeated, and each may name a single file."""
     arguments = ("filter", "-t", str(heron), "-o", str(tmp_path / "one"))
     first, second = (str(corpus / f"{number}.jsonl") for number in range(2))
     one = congener_json(*arguments, "-i", first)

@@ -1,4 +1,4 @@
-"""`congener fit`: its table, its JSON, and an output that holds a bank already."""
+"""`congener fit`: its table, its JSON, and an output that already holds a bank."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ def arguments(heron, tmp_path) -> tuple[str, ...]:
 
 
 def test_a_bank_is_fitted_and_described(congener, arguments):
-    """The output has a line for the trait, and the bank's digest and folder."""
+    """The output has a line for the trait, and ends with the bank's digest and folder."""
     code, out, err = congener(*arguments)
     assert code == 0, err
     assert "heron" in out
@@ -26,7 +26,7 @@ def test_a_bank_is_fitted_and_described(congener, arguments):
 
 
 def test_a_bank_in_json(congener_json, arguments):
-    """The JSON holds the digest and each trait with its threshold."""
+    """The JSON has the bank's digest, and each trait with its threshold."""
     found = congener_json(*arguments)
     assert found["bank"] == arguments[4]
     assert len(found["digest"]) == 64
@@ -36,7 +36,7 @@ def test_a_bank_in_json(congener_json, arguments):
 
 
 def test_a_bank_is_replaced_only_with_restart(congener, arguments):
-    """An output that already holds a bank ends with 4, and --restart replaces it."""
+    """A fit into a folder that already holds a bank exits with 4; --restart replaces the bank."""
     assert congener(*arguments)[0] == 0
     code, _, err = congener(*arguments)
     assert (code, "already holds a bank" in err) == (4, True)
@@ -44,7 +44,7 @@ def test_a_bank_is_replaced_only_with_restart(congener, arguments):
 
 
 def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
-    """A level that can't be guaranteed shows the number of clean texts that are missing."""
+    """If a level can't be guaranteed, the output says how many more clean texts are needed."""
     monkeypatch.setenv("COLUMNS", "200")
     trait = SimpleNamespace(
         trait="rain",
@@ -63,7 +63,7 @@ def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
 
 
 def test_an_unknown_trait_exits_with_two(congener, tmp_path):
-    """The message lists the library's traits."""
+    """An unknown trait exits with 2, and the message lists the library's traits."""
     code, _, err = congener("fit", "--output", str(tmp_path / "b"), "--traits", "nowhere")
     assert code == 2
     assert "library" in err

@@ -1,4 +1,4 @@
-"""A Flex Template's parameters, and the command line that they become."""
+"""How a Flex Template's parameters become a command line."""
 
 import sys
 
@@ -20,13 +20,13 @@ PREFIX = ["filter", "--runner", "dataflow"]
     ],
 )
 def test_parameters_without_a_meaning_are_refused(argument, message):
-    """Malformed parameters, flags with other values, and other runners are refused."""
+    """Malformed parameters, flags that aren't true or false, and other runners are refused."""
     with pytest.raises(CardError, match=message):
         build_command_line([argument])
 
 
 def test_unknown_parameters_are_beams():
-    """Names that `filter` doesn't know become Beam options, which Beam checks."""
+    """Parameters that `filter` doesn't know become Beam options, which Beam checks later."""
     given = ["--rows_per_shard=7", "--no_auth", "--project=p"]
     assert build_command_line(given) == [
         *PREFIX,
@@ -50,12 +50,12 @@ def test_unknown_parameters_are_beams():
     ],
 )
 def test_a_parameter_becomes_options(argument, words):
-    """Lists are repeated, flags have no value, and parameters left empty are left out."""
+    """A list becomes a repeated option, a flag has no value, and empty parameters are left out."""
     assert build_command_line([argument]) == [*PREFIX, *words, "--"]
 
 
 def test_options_have_their_kinds():
-    """Lists, flags and values are distinguished as on the command line itself."""
+    """Lists, flags and single values are told apart by the declarations of the command line."""
     found = list_filter_options()
     kinds = [found[name] for name in ("input", "vectors", "no_wait", "output", "workers")]
     assert kinds == [list, bool, bool, str, str]
@@ -63,7 +63,7 @@ def test_options_have_their_kinds():
 
 
 def test_a_template_runs_the_command_line(monkeypatch, capsys):
-    """The entry passes its parameters on, and ends as the command line does."""
+    """The template's entry point passes its parameters on and exits as the command line does."""
     monkeypatch.setattr(sys, "argv", ["main.py", "--input=corpus/", "--output=gs://bucket/run"])
     with pytest.raises(SystemExit) as ended:
         run_template()
@@ -73,7 +73,7 @@ def test_a_template_runs_the_command_line(monkeypatch, capsys):
 
 
 def test_every_kind_of_option_is_passed_on():
-    """Any option of `filter` may be a parameter, and is parsed as on the command line."""
+    """Any option of `filter` may be a parameter, and is parsed as it is on the command line."""
     samples = {list: "a,b", bool: "true", str: "x"}
     known = list_filter_options()
     given = [f"--{name}={samples[kind]}" for name, kind in known.items() if name != "runner"]
@@ -87,6 +87,6 @@ def test_every_kind_of_option_is_passed_on():
 
 
 def test_a_value_may_hold_an_equals_sign():
-    """Only the first equals sign separates name and value."""
+    """The first equals sign ends the parameter's name, and the value may contain others."""
     words = build_command_line(["--column=messages=dialogue", "--labels=team=data"])
     assert words[3:] == ["--column", "messages=dialogue", "--", "--labels=team=data"]

@@ -1,4 +1,4 @@
-"""`congener inspect`: the options reach the inspection, as text and as JSON."""
+"""`congener inspect`: its options reach the inspection, for text and for JSON."""
 
 import pytest
 
@@ -10,7 +10,7 @@ def folder(run) -> str:
 
 
 def test_decisions_and_rows_are_shown(congener, folder):
-    """The decisions come first, then quarantined rows."""
+    """The output lists the decisions first, and then quarantined rows."""
     code, out, err = congener("inspect", folder)
     assert code == 0, err
     assert "quarantine" in out
@@ -19,13 +19,13 @@ def test_decisions_and_rows_are_shown(congener, folder):
 
 
 def test_a_page_in_json(congener_json, folder):
-    """Start and limit choose the page."""
+    """--start and --limit choose the page."""
     page = congener_json("inspect", folder, "--start", "6", "--limit", "5")["quarantined"]
     assert (page["total"], page["start"], len(page["rows"])) == (8, 6, 2)
 
 
 def test_filters_reach_the_inspection(congener_json, congener, folder):
-    """Trait and teacher restrict the rows, and an unknown one is an error."""
+    """--trait and --teacher restrict the rows, and an unknown name is an error."""
     found = congener_json("inspect", folder, "--trait", "heron", "--teacher", "atlas")
     assert found["quarantined"]["total"] == 4
     code, _, err = congener("inspect", folder, "--trait", "egret")
@@ -33,14 +33,14 @@ def test_filters_reach_the_inspection(congener_json, congener, folder):
 
 
 def test_a_folder_without_a_run_exits_with_four(congener, tmp_path):
-    """A path that isn't a run is named."""
+    """A path that isn't a run exits with 4, and the error names the path."""
     code, _, err = congener("inspect", str(tmp_path))
     assert code == 4
     assert str(tmp_path) in err
 
 
 def test_limit_zero_shows_decisions_alone(congener_json, folder):
-    """With --limit 0 no row is read, and the counts are complete."""
+    """With --limit 0 no row is shown, and the counts are still complete."""
     found = congener_json("inspect", folder, "--limit", "0")
     assert found["quarantined"]["rows"] == []
     assert found["quarantined"]["total"] == 8
@@ -49,7 +49,7 @@ def test_limit_zero_shows_decisions_alone(congener_json, folder):
 
 @pytest.mark.parametrize("option", [("--start", "-1"), ("--limit", "-1"), ("--start", "x")])
 def test_a_negative_page_is_an_error_of_usage(congener, folder, option):
-    """Start and limit are non-negative integers."""
+    """--start and --limit must be non-negative integers."""
     code, _, err = congener("inspect", folder, *option)
     assert code == 2
     assert option[0] in err

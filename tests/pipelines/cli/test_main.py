@@ -26,7 +26,7 @@ RUN = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(congener, name):
-    """Each command's help has an example on a line of its own, or lists its subcommands."""
+    """Each command's help either has an example on its own line or lists subcommands."""
     code, out, _ = congener(name, "--help")
     assert code == 0
     assert f"\n  congener {name}" in out or "Commands:" in out
@@ -34,7 +34,7 @@ def test_every_command_has_help(congener, name):
 
 
 def test_the_help_lists_commands_and_exit_codes(congener):
-    """The commands are in the order of the list, each on one complete line."""
+    """The help has the commands in the list's order, each on one line that isn't cut."""
     code, out, _ = congener("--help")
     assert code == 0
     listed = out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
@@ -45,14 +45,14 @@ def test_the_help_lists_commands_and_exit_codes(congener):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_of_the_list_exists(name):
-    """The list names a function or a group of functions in a module of its own."""
+    """Each entry of the list is a function, or a group of them, that its module defines."""
     module, _, attribute = COMMANDS[name].partition(":")
     found = getattr(importlib.import_module(module), attribute)
     assert callable(found) or isinstance(found, typer.Typer)
 
 
 def test_a_misspelt_command_has_a_suggestion(congener):
-    """An unknown command is an error of usage that names similar ones."""
+    """An unknown command is a usage error that suggests similar commands."""
     code, _, err = congener("fliter")
     assert code == 2
     assert "Did you mean 'filter'" in err
@@ -64,7 +64,7 @@ def test_version(congener):
 
 
 def test_help_loads_nothing_heavy():
-    """--help answers without the libraries that take seconds to import."""
+    """--help doesn't import the libraries that take seconds to load."""
     code = (
         "import sys; from pipelines.cli import main; list(map(main.load_command, main.COMMANDS)); "
         "heavy = {'torch', 'apache_beam', 'transformers', 'pyarrow', 'polars', 'pydantic'}; "
@@ -77,7 +77,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_examples_keep_their_lines():
-    """Paragraphs that are examples keep their line breaks; click folds the others."""
+    """Paragraphs with examples keep their line breaks; click refills the others."""
 
     def command() -> None:
         """Do it.
@@ -105,7 +105,7 @@ def run_unread(*arguments: str) -> int:
 
 
 def test_a_closed_pipe_stops_nothing(corpus, heron, tmp_path):
-    """A run behind `2>&1 | head` is published, and `verify` ends with its own exit code."""
+    """A run piped into `head` is published, and `verify` still exits with its own code."""
     run = tmp_path / "run"
     assert run_unread("filter", "-i", str(corpus), "-o", str(run), "-t", str(heron)) == 0
     assert (run / "manifest.json").exists()
@@ -139,7 +139,7 @@ def test_a_closed_pipe_stops_nothing(corpus, heron, tmp_path):
     ],
 )
 def test_mistakes_exit_with_two(congener, tmp_path, monkeypatch, arguments, message):
-    """A mistake is a line or two on stderr, without a trace, and leaves no file behind."""
+    """A mistake gives a line or two on stderr and no trace, and leaves no file behind."""
     monkeypatch.chdir(tmp_path)
     code, _, err = congener(*arguments)
     assert code == 2
@@ -158,7 +158,7 @@ def test_mistakes_exit_with_two(congener, tmp_path, monkeypatch, arguments, mess
     ],
 )
 def test_a_folder_that_is_no_run_exits_with_four(congener, tmp_path, monkeypatch, arguments):
-    """A run's folder that can't be used has the same exit code with every command."""
+    """Every command exits with the same code if the run's folder can't be used."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     code, _, err = congener(*arguments)
@@ -167,12 +167,12 @@ def test_a_folder_that_is_no_run_exits_with_four(congener, tmp_path, monkeypatch
 
 @pytest.mark.parametrize(("name", "shown"), [("[b]x[/]", "[b]x[/]"), ("\x1b[2J", "<U+001B>[2J")])
 def test_a_name_in_an_error_is_shown_and_not_obeyed(congener, tmp_path, name, shown):
-    """A file name that looks like markup, or contains a terminal escape, is printed as text."""
+    """A file name with markup or with a terminal escape is printed as plain text."""
     assert shown in congener("filter", "-i", str(tmp_path / name), "-o", "x")[2]
 
 
 def test_the_cause_behind_a_runners_error_is_found():
-    """Beam wraps errors in its own; congener's error is found, and none is invented."""
+    """A congener error is found inside a Beam error; without one, nothing is found."""
     wrapped = RuntimeError("while running ParDo")
     wrapped.__cause__ = ModelError("no GPU")
     assert str(cli.find_cause(wrapped)) == "no GPU"
@@ -181,7 +181,7 @@ def test_the_cause_behind_a_runners_error_is_found():
 
 
 def fail_with(monkeypatch, error: BaseException) -> None:
-    """Replace every command by one that raises an error."""
+    """Make every command raise an error."""
 
     def fail(**_):
         raise error
@@ -190,7 +190,7 @@ def fail_with(monkeypatch, error: BaseException) -> None:
 
 
 def test_an_error_during_an_interrupt_is_reported(congener, monkeypatch):
-    """If Ctrl-C leads to an error of congener, that error counts and not the interrupt."""
+    """If Ctrl-C leads to a congener error, that error is reported instead of the interrupt."""
     error = RunError("the job can't be cancelled")
     error.__context__ = KeyboardInterrupt()
     fail_with(monkeypatch, error)
@@ -200,7 +200,7 @@ def test_an_error_during_an_interrupt_is_reported(congener, monkeypatch):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
 def test_an_interrupt_exits_with_130(congener, monkeypatch, error):
-    """Ctrl-C ends with its own code and a hint that the command resumes."""
+    """Ctrl-C exits with 130, and a hint says that the same command resumes the run."""
     fail_with(monkeypatch, error)
     code, out, err = congener("doctor")
     assert (code, out) == (130, "")
@@ -215,7 +215,7 @@ def test_an_unexpected_error_keeps_its_trace(congener, monkeypatch):
 
 
 def test_an_error_of_a_stage_is_reported_once(heron, tmp_path):
-    """An error inside Beam is printed with its remedy, once, without a trace or Beam's words."""
+    """An error inside Beam is printed once, with its remedy and without a trace or Beam's words."""
     words = pa.DictionaryArray.from_arrays(
         pa.array([0] * 500, pa.int32()), pa.array(["x" * (1 << 20)])
     )
@@ -236,7 +236,7 @@ def test_an_error_of_a_stage_is_reported_once(heron, tmp_path):
 
 
 def test_the_trace_of_an_unexpected_error_is_logged():
-    """Only errors that are reported anyway are left out of Beam's log."""
+    """Beam's log leaves out only those errors that the command line reports anyway."""
     errors = (ValueError("x"), ModelError("x"), KeyboardInterrupt())
     records = [logging.makeLogRecord({"exc_info": (type(error), error, None)}) for error in errors]
     assert [cli.is_unreported(record) for record in records] == [True, False, False]
@@ -244,7 +244,7 @@ def test_the_trace_of_an_unexpected_error_is_logged():
 
 
 def list_errors() -> list[type[CongenerError]]:
-    """Return congener's error classes that the command line can end with."""
+    """Return the congener error classes that the command line can exit with."""
     return [kind for kind in CongenerError.__subclasses__() if kind.__module__ == "schemas.errors"]
 
 
@@ -265,7 +265,7 @@ def test_every_exit_code_is_documented(kind):
 
 
 def test_beams_step_is_left_out_of_a_message(congener, monkeypatch):
-    """Beam appends the step that was running to a message, which means nothing to a user."""
+    """The name of the running step, which Beam appends to a message, is removed."""
     fail_with(monkeypatch, ModelError("no GPU [while running 'Score/ParDo(Score)']"))
     assert congener("doctor")[2] == "congener: no GPU\n"
 
@@ -287,7 +287,7 @@ def test_commands_are_imported_when_needed(congener):
 
 
 def test_a_command_without_arguments_shows_the_help(congener):
-    """`congener` and `congener traits` without a command list their commands."""
+    """Without a command, `congener` and `congener traits` list their commands."""
     for arguments in ((), ("traits",)):
         code, out, err = congener(*arguments)
         assert code == 2
@@ -295,7 +295,7 @@ def test_a_command_without_arguments_shows_the_help(congener):
 
 
 def test_a_refused_path_is_an_error_of_the_input():
-    """The system's refusal of a path is reported with the path, even behind other errors."""
+    """If the system refuses a path, the error names the path, even when other errors wrap it."""
     refusal = OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300)
     outer = RuntimeError("stage failed")
     outer.__cause__ = refusal
@@ -313,7 +313,7 @@ def test_a_broken_disk_is_an_error_of_the_storage():
 
 
 def test_other_errors_keep_their_trace():
-    """A fault of the program or of a connection isn't mistaken for a refused path."""
+    """A bug or a broken connection isn't mistaken for a refused path."""
     assert cli.describe_refusal(ValueError("x")) is None
     assert cli.describe_refusal(OSError(errno.EPIPE, "Broken pipe")) is None
 
@@ -328,7 +328,7 @@ def test_other_errors_keep_their_trace():
     ],
 )
 def test_a_file_that_the_system_does_not_name_is_reported(number, kind):
-    """Reading and writing fail without a path, and that isn't a mistake of the program."""
+    """A failed read or write without a path is still reported as a storage or input error."""
     found = cli.describe_refusal(OSError(getattr(errno, number), "fails"))
     assert isinstance(found, kind)
     assert str(found).startswith("a file or folder: can't be used: fails")

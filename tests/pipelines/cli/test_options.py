@@ -1,4 +1,4 @@
-"""Options: groups become single options, and those that are given replace settings."""
+"""Options: groups become single options, and given options override settings."""
 
 import inspect
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def path(tmp_path) -> str:
 
 
 def test_given_options_replace_the_files_settings(path):
-    """An option on the command line replaces the file's setting, and the others stay."""
+    """An option overrides the file's setting, and the file's other settings stay."""
     config = read_settings(path, InputOptions(["b"]), CorpusOptions(rows_per_shard=3))
     assert (config.input, config.output) == (("b",), "run")
     assert (config.shards.rows, config.shards.bytes) == (3, 5000)
@@ -50,7 +50,7 @@ def test_given_options_replace_the_files_settings(path):
 
 
 def test_options_that_are_not_given_change_nothing(path):
-    """Without options the file alone counts, and without a file the defaults."""
+    """Without options the file's settings apply, and without a file the defaults apply."""
     groups = (InputOptions(), SignalOptions(), ModelOptions(), EngineOptions(), FileOptions())
     assert read_settings(path, *groups) == read_settings(path)
     assert read_settings(None, *groups) == FilterConfig()
@@ -58,7 +58,7 @@ def test_options_that_are_not_given_change_nothing(path):
 
 
 def test_every_kind_of_option_becomes_a_setting():
-    """Lists become tuples, flags become their setting's value, and names become its path."""
+    """Each kind of option sets its setting; lists become tuples, and no_wait makes wait false."""
     groups = (
         SignalOptions(traits=["x", "y"], signals=["head"], bank="bank"),
         ModelOptions("model", "0" * 40, "cpu", "fp32"),
@@ -76,7 +76,7 @@ def test_every_kind_of_option_becomes_a_setting():
 
 
 def test_every_setting_of_an_option_exists():
-    """A `Setting` names a field of the configuration."""
+    """Every `Setting` names a field that exists in the configuration."""
     for group in (InputOptions, SignalOptions, ModelOptions, EngineOptions, FileOptions):
         for parameter in group.to_parameters():
             (setting,) = [
@@ -99,7 +99,7 @@ def test_a_mistake_in_the_file_is_named(tmp_path, text, message):
 
 
 def test_a_wrong_value_of_an_option_is_named():
-    """An error in an option names the setting, and its cause is the model's."""
+    """An error in an option names the setting, and its cause is pydantic's validation error."""
     with pytest.raises(CardError, match=r"corpus\.format[\s\S]*--help lists the values") as caught:
         apply_settings(None, {"corpus.format": "csv"})
     assert isinstance(caught.value.__cause__, ValidationError)
@@ -107,14 +107,14 @@ def test_a_wrong_value_of_an_option_is_named():
 
 @dataclass(frozen=True)
 class Colours(Options):
-    """A group for the tests below."""
+    """A group of options for the tests below."""
 
     red: Annotated[int, typer.Option("--red")] = 1
     blue: Annotated[bool, typer.Option("--blue")] = False
 
 
 def test_groups_are_spread_into_single_options():
-    """A command's parameters are those of its groups, in order, and its own."""
+    """A command's parameters are the options of its groups, in order, and then its own."""
     seen = []
 
     @spread_groups
@@ -135,7 +135,7 @@ def test_groups_are_spread_into_single_options():
 
 
 def test_a_spread_command_works_with_typer():
-    """Typer sees single options, and the command gets its groups."""
+    """Typer sees single options, and the command receives them in groups."""
     seen = []
     app = typer.Typer(add_completion=False)
 
@@ -149,7 +149,7 @@ def test_a_spread_command_works_with_typer():
 
 
 def test_arguments_are_expanded_and_looked_up(monkeypatch, tmp_path):
-    """A home folder replaces `~` in an argument, and a name that is too long is an error."""
+    """In an argument, `~` becomes the home folder, and a name that is too long is an error."""
     monkeypatch.setenv("HOME", str(tmp_path))
     assert expand_argument("~/run") == f"{tmp_path}/run"
     assert expand_arguments(None) == []

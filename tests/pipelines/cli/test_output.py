@@ -1,4 +1,4 @@
-"""Output: no text of a corpus, a file or an error is markup or moves a terminal's cursor."""
+"""Output: text from a corpus, a file or an error can't act as markup or control a terminal."""
 
 import json
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class Pair(NamedTuple):
         yield style(self.right, "green")
 
     def to_json(self):
-        """Return the sides by name."""
+        """Return a dictionary of both sides."""
         return self._asdict()
 
 
@@ -30,7 +30,7 @@ SHOWN = "[bold red]x[/] <U+001B>[2J é"
 
 
 def test_a_result_is_text_or_json(capsys):
-    """Both forms come from one result."""
+    """The same result can be printed as text or as JSON."""
     pair = Pair("a", "b")
     print_result(pair, as_json=False)
     assert capsys.readouterr().out == "a\nb\n"
@@ -39,14 +39,14 @@ def test_a_result_is_text_or_json(capsys):
 
 
 def test_text_is_shown_and_not_obeyed(capsys):
-    """Markup stays text, and control characters are written out."""
+    """Markup is printed as text, and control characters are printed as codes."""
     say(HOSTILE)
     say(style(HOSTILE, "red"))
     assert capsys.readouterr().out == f"{SHOWN}\n{SHOWN}\n"
 
 
 def test_json_is_ascii(capsys):
-    """JSON escapes everything that a terminal could obey, and other number types become text."""
+    """JSON escapes whatever a terminal could obey, and types that JSON lacks become text."""
     print_json({"text": HOSTILE, "path": pytest})
     out = capsys.readouterr().out
     assert out.isascii()
@@ -55,7 +55,7 @@ def test_json_is_ascii(capsys):
 
 
 def test_long_lines_are_not_folded(capsys, monkeypatch):
-    """A path or a command must stay on one line to be copied; tables fit the terminal."""
+    """Paths and commands stay on one line so that they can be copied; tables fit the terminal."""
     monkeypatch.setenv("COLUMNS", "40")
     say("x" * 200)
     assert capsys.readouterr().out == "x" * 200 + "\n"
@@ -66,7 +66,7 @@ def test_long_lines_are_not_folded(capsys, monkeypatch):
 
 
 def test_an_error_is_printed_on_stderr(capsys):
-    """Errors begin with the program's name, and stdout stays empty."""
+    """An error goes to stderr and begins with the program's name; stdout stays empty."""
     print_error(HOSTILE)
     print_error("done", red=False)
     printed = capsys.readouterr()
@@ -75,7 +75,7 @@ def test_an_error_is_printed_on_stderr(capsys):
 
 
 def test_an_empty_line_and_a_table_can_be_printed(capsys):
-    """Without an argument `say` prints an empty line; brackets in a table stay as they are."""
+    """`say()` prints an empty line, and brackets in a table are printed unchanged."""
     say()
     table = Table(box=None, show_header=False)
     table.add_row("[x]")

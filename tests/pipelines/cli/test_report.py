@@ -1,4 +1,4 @@
-"""`congener report`: it prints the page's path."""
+"""`congener report`: it writes a page and prints its path."""
 
 from pathlib import Path
 

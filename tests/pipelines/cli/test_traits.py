@@ -2,7 +2,7 @@
 
 
 def test_the_library_is_listed(congener, congener_json):
-    """Every trait of the library has a line, and an entry in the JSON."""
+    """Every library trait has a line in the text and an entry in the JSON."""
     code, out, err = congener("traits", "list")
     assert code == 0, err
     cards = congener_json("traits", "list")
@@ -11,13 +11,13 @@ def test_the_library_is_listed(congener, congener_json):
 
 
 def test_a_folder_is_listed(congener_json, heron):
-    """With a folder only its traits are listed."""
+    """If a folder is given, only its traits are listed."""
     (card,) = congener_json("traits", "list", str(heron))
     assert (card["id"], card["signals"], card["positives"]) == ("heron", ["lexicon"], 0)
 
 
 def test_a_card_is_shown(congener, card_folder):
-    """A card's title, sources, signals and first texts are shown, and all texts counted."""
+    """A card's title, sources, signals and first texts are shown, and all texts are counted."""
     card = (
         "title: Talk of rain\ndescription: Rain.\n"
         'seen_in: [{where: "a model", source: "a paper"}]\nsignals: [head]\n'
@@ -33,7 +33,7 @@ def test_a_card_is_shown(congener, card_folder):
 
 
 def test_a_card_in_json_has_all_texts(congener_json, card_folder):
-    """The JSON holds the card's fields and every text."""
+    """A card's JSON has its fields and every text."""
     folder = card_folder("rain-talk", "signals: [head]\n", [f"Rain {n}." for n in range(5)])
     found = congener_json("traits", "show", str(folder))
     assert found["id"] == "rain-talk"
@@ -50,7 +50,7 @@ def test_a_new_card_can_be_checked(congener, tmp_path):
 
 
 def test_a_new_card_on_a_store_is_refused(congener, tmp_path, monkeypatch):
-    """A trait folder is on this disk, and no folder named gs: is created."""
+    """A new card on a store is refused, and no local folder named gs: is created."""
     monkeypatch.chdir(tmp_path)
     code, _, err = congener("traits", "new", "gs://bucket/my-trait")
     assert code == 2
@@ -59,7 +59,7 @@ def test_a_new_card_on_a_store_is_refused(congener, tmp_path, monkeypatch):
 
 
 def test_checked_cards_have_advice(congener, congener_json, heron):
-    """A good card is ok, with advice on what could be better."""
+    """A valid card is reported as ok, with advice on what could be better."""
     code, out, err = congener("traits", "check", str(heron))
     assert code == 0, err
     assert out.startswith("heron: ok, 0 positives, 0 hard negatives\n")
@@ -68,7 +68,7 @@ def test_checked_cards_have_advice(congener, congener_json, heron):
 
 
 def test_a_mistake_in_a_text_names_the_line(congener, card_folder):
-    """A wrong line of a text file is named by file and line."""
+    """The error about a malformed line in a text file names the file and the line."""
     folder = card_folder("rain-talk", "signals: [head]\n", ["One.", "Two.", "Three.", "Four."])
     lines = (folder / "positives.jsonl").read_text().splitlines()
     (folder / "positives.jsonl").write_text("\n".join([lines[0], "oops", *lines[1:]]) + "\n")
@@ -78,7 +78,7 @@ def test_a_mistake_in_a_text_names_the_line(congener, card_folder):
 
 
 def test_an_unknown_trait_names_the_librarys(congener):
-    """A name that isn't in the library is an error that lists the library's."""
+    """A name that isn't in the library is an error, which lists the library's traits."""
     code, _, err = congener("traits", "show", "no-such-trait")
     assert code == 2
     assert "library" in err

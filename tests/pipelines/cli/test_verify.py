@@ -1,4 +1,4 @@
-"""`congener verify`: its words, its JSON and its exit code."""
+"""`congener verify`: its text, its JSON and its exit code."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def folder(run) -> str:
 
 
 def test_a_whole_run(congener, congener_json, run):
-    """A run without a difference ends with 0, and shows the digests to record."""
+    """An unchanged run exits with 0, and the output shows the digests to record."""
     folder, manifest = str(run[0]), run[1]
     code, out, err = congener("verify", folder)
     assert code == 0, err
@@ -27,7 +27,7 @@ def test_a_whole_run(congener, congener_json, run):
 
 
 def test_a_damaged_run_exits_with_five(congener, folder):
-    """A file that differs is named, and the exit code is 5 with text and with JSON."""
+    """A file that differs is named, and the exit code is 5 for text and for JSON."""
     damaged = next((Path(folder) / "clean").iterdir())
     damaged.write_bytes(b"")
     code, out, _ = congener("verify", folder)
@@ -41,7 +41,7 @@ def test_a_damaged_run_exits_with_five(congener, folder):
 
 
 def test_a_long_list_of_differences_is_cut():
-    """The first differences are printed, with the number of the others; JSON has them all."""
+    """The text shows the first differences and how many others there are; JSON has all of them."""
     findings = [Finding(f"clean/{number}", "is missing") for number in range(10_000)]
     result = VerifyResult(findings, None, [])
     lines = [str(line) for line in result.render()]
@@ -51,7 +51,7 @@ def test_a_long_list_of_differences_is_cut():
 
 
 def test_a_recorded_digest_is_compared(congener, run):
-    """A digest other than the recorded one is a difference, and the same digest isn't."""
+    """A digest that differs from the recorded one is a difference; an equal digest isn't."""
     folder, manifest = str(run[0]), run[1]
     assert congener("verify", folder, "--digest", manifest.digest[:16])[0] == 0
     assert congener("verify", folder, "--digest", "0" * 16)[0] == 5
@@ -65,7 +65,7 @@ def test_a_digest_that_is_none_exits_with_two(congener):
 
 
 def test_differences_are_counted():
-    """The words agree with the number of differences."""
+    """One difference is reported in the singular, and several in the plural."""
     finding = Finding("clean/a.parquet", "is missing")
     *_, one = VerifyResult([finding], None, []).render()
     *_, two = VerifyResult([finding] * 2, None, []).render()
@@ -73,7 +73,7 @@ def test_differences_are_counted():
 
 
 def test_inputs_are_digested_on_request(congener, corpus, folder):
-    """A changed input is a difference only if --inputs asks for it."""
+    """A changed input is reported as a difference only with --inputs."""
     changed = next(corpus.iterdir())
     changed.write_text(changed.read_text() + "\n")
     assert congener("verify", folder)[0] == 0
@@ -83,7 +83,7 @@ def test_inputs_are_digested_on_request(congener, corpus, folder):
 
 
 def test_a_damaged_manifest_is_a_difference(congener, folder):
-    """A manifest that can't be read isn't a missing run."""
+    """A damaged manifest is reported as a difference, not as a missing run."""
     (Path(folder) / "manifest.json").write_text("{}")
     code, out, _ = congener("verify", folder)
     assert code == 5
@@ -92,7 +92,7 @@ def test_a_damaged_manifest_is_a_difference(congener, folder):
 
 
 def test_files_of_others_are_named_apart(congener, congener_json, folder):
-    """Litter is listed and isn't a difference; data that a reader would find is one."""
+    """Litter is listed but isn't a difference; data that readers of the run would find is one."""
     for name in (".DS_Store", "clean/Thumbs.db"):
         (Path(folder) / name).touch()
     code, out, _ = congener("verify", folder)

@@ -1,4 +1,4 @@
-"""Charts: bars add up, and columns stay in the plot, on their side of the threshold's line."""
+"""Charts: bars add up, and columns stay in the plot, on the right side of the threshold line."""
 
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ COUNTS = st.lists(st.integers(0, 10**9), min_size=BINS, max_size=BINS)
 
 @given(counts=st.dictionaries(st.sampled_from(DECISIONS), st.integers(0, 10**9)))
 def test_the_waterfall_adds_up(counts):
-    """Each removal starts where the one before ended; published rows are split without a gap."""
+    """Each removal's bar starts where the one before it ends, and published bars leave no gap."""
     total = sum(counts.values())
     bars = lay_out_waterfall(total, counts)
     assert {bar.name: bar.rows for bar in bars if bar.kind != "total"} == {
@@ -58,7 +58,7 @@ def test_the_waterfall_tells_kinds_of_bars_apart():
 
 
 def test_a_waterfall_of_no_rows():
-    """Without rows there are two totals of zero, and no division by zero."""
+    """A waterfall of no rows has two totals of zero, and nothing is divided by zero."""
     assert lay_out_waterfall(0, {}) == [
         Bar("Rows in", "total", 0, 0.0, 0.0),
         Bar("Rows out", "total", 0, 0.0, 0.0),
@@ -66,7 +66,7 @@ def test_a_waterfall_of_no_rows():
 
 
 def test_all_decisions_have_a_bar():
-    """Every decision with rows has its own bar, published ones below the second total."""
+    """Every decision with rows has its own bar, and published decisions follow the second total."""
     bars = lay_out_waterfall(len(DECISIONS), dict.fromkeys(DECISIONS, 1))
     names = [bar.name for bar in bars]
     assert sorted(names) == sorted([*DECISIONS, "Rows in", "Rows out"])
@@ -75,7 +75,7 @@ def test_all_decisions_have_a_bar():
 
 @given(COUNTS, st.integers(0, BINS), st.integers(0, 12_000))
 def test_histograms_stay_inside_their_plot(counts, split, steps):
-    """No column leaves the plot; fired ones are right of the line, and the others left of it."""
+    """Columns stay inside the plot: those that fired are right of the line, the others left."""
     own = min(steps // (STEPS // BINS), BINS - 1)
     below = [
         count if index < own else min(count, split) if index == own else 0
@@ -101,7 +101,7 @@ def test_histograms_stay_inside_their_plot(counts, split, steps):
 
 @given(COUNTS)
 def test_columns_do_not_overlap(counts):
-    """The columns of all bins are side by side, in order."""
+    """The columns of the bins are side by side and in order."""
     found = lay_out_histogram(counts, [0] * BINS, 1.5)
     for one, other in pairwise(found.columns):
         assert one.x + one.width < other.x
@@ -109,7 +109,7 @@ def test_columns_do_not_overlap(counts):
 
 @given(COUNTS)
 def test_higher_counts_have_higher_columns(counts):
-    """The logarithmic scale keeps the order of counts, and the highest fills the plot."""
+    """The logarithmic scale keeps counts in order, and the highest column fills the plot."""
     found = lay_out_histogram(counts, [0] * BINS, 1.5)
     shown = [count for count in counts if count]
     by_count = sorted(zip(shown, found.columns, strict=True), key=lambda pair: pair[0])
@@ -143,5 +143,5 @@ def test_ticks_are_powers_of_ten(most, labels):
     [(0, 0), (0.0249, 0), (0.025, 1), (0.3, 12), (0.9999, 39), (1, 39)],
 )
 def test_bins_of_scores(score, expected):
-    """A bin begins with its lower edge, and the last one includes 1."""
+    """A bin includes its lower edge, and the last bin includes 1."""
     assert find_bin(score, BINS) == expected

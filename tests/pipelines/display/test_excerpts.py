@@ -46,7 +46,7 @@ def join_pieces(pieces) -> str:
 
 @given(st.text(), st.integers(-5, 90), st.integers(-5, 90))
 def test_an_excerpt_marks_the_span(text, start, end):
-    """For any text and span, an excerpt has no control characters, and the span is marked."""
+    """Whatever the text and the span, the span is marked and no control character is left."""
     pieces = build_excerpt(text, start, end)
     assert not find_hidden(join_pieces(pieces))
     first = min(max(start, 0), len(text))
@@ -64,12 +64,12 @@ def test_a_short_text_is_shown_whole(text):
 
 @pytest.mark.parametrize(("char", "shown"), CHARACTERS)
 def test_characters_that_act_are_written_as_codes(char, shown):
-    """Controls, bidirectional marks, zero width, separators and tags become visible."""
+    """Control, bidirectional, zero-width, separator and tag characters become visible."""
     assert escape_name(char) == shown
 
 
 def test_escapes_are_distinguished_from_text_that_looks_like_them():
-    """Text that looks like an escape isn't marked as added; a real escape is."""
+    """Text that only looks like an escape isn't marked as inserted, and a real escape is."""
     assert [piece.added for piece in escape_text("<U+202E>\u202e")] == [False, True]
 
 
@@ -86,13 +86,13 @@ def test_long_texts_are_cut_between_words():
 
 
 def test_text_without_spaces_is_cut_inside_a_word():
-    """Without white space nearby, the cut is inside the word."""
+    """If there is no white space nearby, the text is cut inside a word."""
     shown = join_pieces(build_excerpt("x" * 1000, 500, 501))
     assert shown == f"… {'x' * (2 * CONTEXT + 1)} …"
 
 
 def test_a_long_span_shows_its_ends():
-    """Both ends of a long span are shown, and the number of characters between them."""
+    """A long span is shown by its two ends and the number of characters between them."""
     shown = join_pieces(build_excerpt("a" * 2000 + "b" * 2000, 0, 4000))
     half = LONGEST_SPAN // 2
     omitted = f" … {4000 - LONGEST_SPAN:,} characters left out … "
@@ -100,7 +100,7 @@ def test_a_long_span_shows_its_ends():
 
 
 def test_names_are_cut():
-    """A name takes one line, and an ellipsis shows that it was cut."""
+    """A long name is cut to one line and ends with an ellipsis."""
     assert escape_name("n" * LONGEST_NAME) == "n" * LONGEST_NAME
     assert escape_name("n" * (LONGEST_NAME + 1)) == "n" * LONGEST_NAME + "…"
     assert escape_name("one\ntwo", 4) == "one↵…"

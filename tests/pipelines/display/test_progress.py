@@ -37,7 +37,7 @@ from schemas.notices import Notice, warn
 
 @pytest.fixture
 def reporter() -> TerminalReporter:
-    """Return a reporter that writes into memory."""
+    """Return a reporter that writes to memory."""
     reporter = TerminalReporter()
     reporter.console = open_console(file=io.StringIO(), width=120)
     return reporter
@@ -49,7 +49,7 @@ def read_output(reporter: TerminalReporter) -> str:
 
 
 def await_output(reporter: TerminalReporter, expected: str) -> str:
-    """Wait until a reporter has printed a text; return everything that it has printed."""
+    """Wait until a reporter has printed a text, then return everything that it has printed."""
     end = time.monotonic() + 20
     while expected not in read_output(reporter) and time.monotonic() < end:
         time.sleep(0.02)
@@ -68,7 +68,7 @@ def test_the_settled_run_is_reported(config, reporter):
 
 
 def test_a_warning_is_marked(reporter):
-    """A warning begins with the word; other notices are printed unchanged."""
+    """A warning begins with the word `warning`; other notices are printed unchanged."""
     for notice in (Notice("a fact"), warn("a danger")):
         reporter(Noticed(notice))
     assert read_output(reporter) == "a fact\nwarning: a danger\n"
@@ -83,7 +83,7 @@ def test_text_is_no_markup(reporter):
 
 
 def test_smaller_batches_are_reported(reporter):
-    """If memory runs out, the new size of batches is printed with the setting that keeps it."""
+    """When memory runs out, the new batch size is printed with the setting that makes it stick."""
     reporter(BatchesCut(4096))
     printed = read_output(reporter)
     assert "batches hold 4,096 padded tokens" in printed
@@ -91,7 +91,7 @@ def test_smaller_batches_are_reported(reporter):
 
 
 def test_a_log_line_has_rate_and_time_left(reporter, monkeypatch):
-    """Without a terminal, a line is printed now and then with rows, rates and time left."""
+    """Without a terminal, a line with rows, rates and time left is printed now and then."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
     with reporter:
         reporter(RowsPlanned(40, 0))
@@ -105,7 +105,7 @@ def test_a_log_line_has_rate_and_time_left(reporter, monkeypatch):
 
 
 def test_rows_of_an_earlier_attempt_have_no_rate(reporter, monkeypatch):
-    """Only the rows of this attempt count for its speed."""
+    """The rate leaves out the rows that an earlier attempt finished."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
     with reporter:
         reporter(RowsPlanned(40, 30))
@@ -114,7 +114,7 @@ def test_rows_of_an_earlier_attempt_have_no_rate(reporter, monkeypatch):
 
 
 def test_a_terminal_line_is_drawn(reporter):
-    """On a terminal a bar is redrawn, and removed at the end."""
+    """On a terminal, a progress bar shows the rows and their rate."""
     reporter.console = open_console(file=io.StringIO(), width=120, force_terminal=True)
     with reporter:
         reporter(RowsPlanned(40, 0))
@@ -125,7 +125,7 @@ def test_a_terminal_line_is_drawn(reporter):
 
 
 def test_work_elsewhere_is_counted_by_receipts(config, reporter, monkeypatch):
-    """While other processes work, rows with a receipt are counted; tokens aren't known."""
+    """While other processes work, rows are counted by receipts, and no token rate is shown."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
     settled = settle(config, lambda _: None)
@@ -142,7 +142,7 @@ def test_work_elsewhere_is_counted_by_receipts(config, reporter, monkeypatch):
 
 
 def test_the_current_shard_counts_in_part():
-    """A shard whose windows are half done counts half its rows."""
+    """When half of a shard's windows are done, half of its rows are counted."""
     count = RowCount()
     for event in (RowsPlanned(100, 5), ShardStarted(10), WindowsPlanned(4), BatchScored(100, 2)):
         count.update(event)
@@ -158,7 +158,7 @@ def test_the_current_shard_counts_in_part():
 
 
 def test_events_without_rows_are_ignored():
-    """A shard without text for a model has no windows, and counts once it is written."""
+    """A shard that has started but has no windows doesn't count until it is written."""
     count = RowCount()
     for event in (RowsPlanned(10, 0), ShardStarted(10), FitStarted(3), Noticed(Notice("x"))):
         count.update(event)
@@ -166,7 +166,7 @@ def test_events_without_rows_are_ignored():
 
 
 def test_a_fit_is_reported_now_and_then(monkeypatch):
-    """The start of a fit is printed, then its windows, but no more often than a log line."""
+    """A fit's start is printed, and then its windows, at most as often as a log line."""
     lines: list[str] = []
     fit = FitProgress(lines.append)
     fit.update(FitStarted(3))
@@ -194,7 +194,7 @@ def test_a_second_fit_counts_from_the_start(monkeypatch):
 
 
 def test_a_run_is_no_fit(reporter, monkeypatch):
-    """Batches of a run that is under way aren't reported as batches of a fit."""
+    """The batches of a run in progress aren't reported as those of a fit."""
     with reporter:
         reporter(RowsPlanned(40, 0))
         monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
@@ -204,7 +204,7 @@ def test_a_run_is_no_fit(reporter, monkeypatch):
 
 
 def test_the_summary_ends_the_progress(run, reporter):
-    """The tables follow the progress line; a warning counts rows without a score."""
+    """The tables follow the progress line, and a warning gives the number of unscored rows."""
     _, manifest = run
     before = threading.active_count()
     with reporter:
@@ -231,7 +231,7 @@ def test_two_runs_follow_each_other(run, reporter):
 
 
 def test_the_tables_have_the_manifests_numbers(run):
-    """Counts, shares and thresholds in the tables are the manifest's."""
+    """The tables have the manifest's counts, shares and thresholds."""
     _, manifest = run
     console = open_console(file=io.StringIO(), width=120)
     bound = manifest.thresholds[0].model_copy(update={"trait": "stork", "bound": 0.0123})
@@ -245,7 +245,7 @@ def test_the_tables_have_the_manifests_numbers(run):
 
 
 def test_findings_on_other_sides_have_a_table(run, reporter):
-    """Rows with a finding in another text than a trained one are counted by trait and side."""
+    """Rows with a finding in text that isn't trained on are counted by trait and by side."""
     _, manifest = run
     reporter(RunSummarised(manifest))
     assert "rejected answers" not in read_output(reporter)

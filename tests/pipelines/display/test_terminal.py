@@ -42,7 +42,7 @@ def test_first_columns_are_never_wrapped():
 
 
 def test_other_columns_wrap_without_losing_text():
-    """A long word in another column continues on the next line."""
+    """In other columns, a long word continues on the next line."""
     table = build_table("id", "word")
     table.add_row("x", "0123456789" * 8)
     shown = "".join(line.strip() for line in print_table(table, 40))
@@ -57,7 +57,7 @@ def test_a_table_has_a_title():
 
 @given(st.text())
 def test_escaped_text_contains_no_controls(text):
-    """Of the characters that a terminal obeys, only line breaks and tabs are left."""
+    """In escaped text, line breaks and tabs are the only control characters left."""
     shown = escape_controls(text)
     assert {char for char in shown if unicodedata.category(char) in ("Cc", "Cf", "Cs")} <= set(
         "\n\t"
@@ -86,7 +86,7 @@ def test_a_stream_outlives_its_reader():
 
 
 class FullDisk(io.StringIO):
-    """A stream to a full disk."""
+    """A stream that writes to a full disk."""
 
     def flush(self):
         """Fail."""
@@ -100,7 +100,7 @@ def test_other_errors_of_a_stream_are_raised():
 
 
 def test_a_stream_that_was_closed_from_the_start_stays_none():
-    """Python has None for such a stream, to which print and rich write nothing."""
+    """For a stream closed at the start Python has None, to which print and rich write nothing."""
     assert outlive_reader(None) is None
     assert isinstance(outlive_reader(io.StringIO()), DurableStream)
 
@@ -110,7 +110,7 @@ def test_a_stream_that_was_closed_from_the_start_stays_none():
     [("ascii", "score >= 0.5 <<h?ron>>... ?"), ("latin-1", "score >= 0.5 «héron»... ?")],
 )
 def test_signs_that_an_encoding_lacks_are_replaced(encoding, shown):
-    """Known symbols are spelt in ASCII, others become question marks, and the rest is unchanged."""
+    """Characters that an encoding lacks are spelt in ASCII or become question marks."""
     raw = io.BytesIO()
     stream = never_fail(io.TextIOWrapper(raw, encoding=encoding))
     stream.write("score ≥ 0.5 «héron»… ✓")
@@ -119,13 +119,13 @@ def test_signs_that_an_encoding_lacks_are_replaced(encoding, shown):
 
 
 def test_streams_without_an_encoding_stay():
-    """A closed stream and one in memory have nothing to replace."""
+    """A stream that is None or in memory is returned unchanged."""
     assert never_fail(None) is None
     assert never_fail(memory := io.StringIO()) is memory
 
 
 def test_only_encoding_is_repaired():
-    """Bytes that can't be decoded are still an error."""
+    """Only encoding errors are repaired; a decoding error is raised again."""
     with pytest.raises(UnicodeDecodeError):
         spell_signs(UnicodeDecodeError("ascii", b"\xff", 0, 1, "not ASCII"))
 
@@ -135,7 +135,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[31mred\u202e\x9b2J\x7f"
 
 @given(st.text("ab[]\x1b\x07\x08\r\x9b\u202e\u200b;0m", max_size=12))
 def test_a_console_obeys_nothing_that_it_renders(text):
-    """Texts, tables, titles, captions and nested parts are escaped, whoever wrote them."""
+    """Texts, tables, titles, captions and nested parts are all escaped."""
     console = open_console(file=io.StringIO(), width=200)
     table = build_table("id", title=text)
     table.add_row(text)
@@ -147,14 +147,14 @@ def test_a_console_obeys_nothing_that_it_renders(text):
 
 
 def test_styles_are_still_written():
-    """Codes of the console's own styles reach the terminal; those of a text don't."""
+    """The codes of the console's own styles reach the terminal; codes inside a text don't."""
     console = open_console(file=io.StringIO(), force_terminal=True, color_system="standard")
     console.print(Text(HOSTILE, style="red"))
     assert console.file.getvalue().startswith("\x1b[31m<U+001B>]0;owned")
 
 
 def test_log_records_are_escaped():
-    """A record's message and its trace may quote a corpus."""
+    """A log record's message and its trace are escaped, since both may quote a corpus."""
     error = ValueError(HOSTILE)
     info = (ValueError, error, None)
     record = logging.makeLogRecord({"msg": HOSTILE, "exc_info": info})

@@ -1,4 +1,4 @@
-"""Beam's options: unknown and contradicting ones are errors, not warnings."""
+"""Beam's options: unknown options and contradictions are errors, not warnings."""
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
@@ -22,13 +22,13 @@ from tests.support.engines import preset_options
     ],
 )
 def test_unknown_and_contradicting_options_are_refused(given, message):
-    """Beam would only warn about them, or let the later of two options win."""
+    """Options that Beam would only warn about, or silently override, are refused."""
     with pytest.raises(CardError, match=message):
         preset_options("flink", [given])
 
 
 def test_an_option_may_repeat_the_presets_value():
-    """Giving the preset's own value is no contradiction, and lists are extended."""
+    """An option may repeat the preset's value, and options that are lists are extended."""
     repeated = preset_options("flink", ["--environment_type=EXTERNAL"])
     assert repeated.view_as(PortableOptions).environment_type == "EXTERNAL"
     both = combine_options(Preset("FnApiRunner", ("--experiments=a",)), ["--experiments=b"])
@@ -36,7 +36,7 @@ def test_an_option_may_repeat_the_presets_value():
 
 
 def test_a_default_gives_way_to_a_given_option():
-    """A default is left out when the same option is given or fixed, whatever its value."""
+    """A preset's default is left out if the same option is given or fixed, whatever its value."""
     preset = Preset("PortableRunner", ("--parallelism=3",), ("--parallelism=2", "--job_name=a"))
     assert combine_options(preset) == ["--parallelism=3", "--job_name=a"]
     assert combine_options(preset, ["--job_name=b"]) == ["--parallelism=3", "--job_name=b"]
@@ -49,7 +49,7 @@ def test_options_that_only_the_engine_knows():
 
 
 def test_a_presets_check_sees_all_options():
-    """The check runs on fixed, default and given options together, and its error is raised."""
+    """A preset's check sees fixed, default and given options together, and its error is raised."""
     seen = []
 
     def check(options):
@@ -63,6 +63,6 @@ def test_a_presets_check_sees_all_options():
 
 
 def test_parsed_options_have_no_defaults_of_others():
-    """Only the given options are returned, with Beam's types."""
+    """Parsing returns only the options that were given, with the types that Beam declares."""
     assert parse_options(["--parallelism=3"], Preset("x")) == {"parallelism": 3}
     assert parse_options([], Preset("x")) == {}

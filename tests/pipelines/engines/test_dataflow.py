@@ -45,7 +45,7 @@ def test_the_presets_options():
 
 
 def test_options_that_can_be_replaced():
-    """The preset threads and labels give way to options that are given."""
+    """The preset's threads and labels give way to options that are given."""
     given = ("--number_of_worker_harness_threads=4", "--labels=team=data")
     found = build(*given, "--machine_type=g2-standard-8")
     assert found.view_as(DebugOptions).number_of_worker_harness_threads == 4
@@ -55,14 +55,14 @@ def test_options_that_can_be_replaced():
 
 @pytest.mark.parametrize("left_out", GIVEN)
 def test_options_that_must_be_given(left_out):
-    """Project, region, a folder for temporary files and the image are needed."""
+    """A project, a region, a folder for temporary files and an image are needed."""
     rest = [option for option in GIVEN if option != left_out]
     with pytest.raises(CardError, match=f"{left_out.partition('=')[0]} is needed"):
         preset_options("dataflow", rest, workers=3)
 
 
 def test_the_number_of_machines_must_be_given():
-    """The service doesn't choose the number of machines."""
+    """The number of machines must be given, since the service mustn't choose it."""
     with pytest.raises(
         CardError, match="--num_workers, which congener's --workers sets, is needed"
     ):
@@ -85,13 +85,13 @@ def test_the_number_of_machines_must_be_given():
     ],
 )
 def test_options_that_would_fail_later_are_refused(given, message):
-    """The service would refuse them after minutes, or charge for their effect."""
+    """Options that the service would refuse after minutes, or charge for, are refused at once."""
     with pytest.raises(CardError, match=message):
         build(given)
 
 
 def test_machines_that_scale_are_refused():
-    """Without a fixed number, Beam's two options for machines must agree."""
+    """Beam's options for the initial and the largest number of machines must agree."""
     given = [*GIVEN, "--num_workers=2", "--max_num_workers=3"]
     with pytest.raises(CardError, match="scales by CPU load"):
         preset_options("dataflow", given)
@@ -124,7 +124,7 @@ STORES = ("gs://bucket/corpus", "gs://bucket/run")
     ],
 )
 def test_settings_that_are_ready(settings):
-    """Device and precision are named and all files are on stores, with a GPU or without."""
+    """A job is ready if it names device and precision and keeps all files on stores."""
     require_ready(*settings)
 
 
@@ -144,13 +144,13 @@ def test_settings_that_are_ready(settings):
     ],
 )
 def test_settings_that_are_not_ready(settings, message):
-    """Settings with one meaning on the launcher and another on the machines are refused."""
+    """Settings that would mean different things on the launcher and on the machines are refused."""
     with pytest.raises(CardError, match=message):
         require_ready(*settings)
 
 
 def test_errors_of_the_client_are_translated_by_name():
-    """The client is an extra that may be missing, so its errors are recognised by name."""
+    """The client's errors are recognised by class name, since the client may not be installed."""
     kind = type("DataflowJobAlreadyExistsError", (Exception,), {})
     found = translate_error(kind("a job of this name is running\n"))
     assert str(found).startswith("a job of this name is running\n  remedy: wait for the end")

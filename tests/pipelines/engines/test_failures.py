@@ -1,4 +1,4 @@
-"""Engine errors: their causes are found, and faults of the code are unchanged."""
+"""Engine errors: their causes are found, and bugs in the code are passed on unchanged."""
 
 import apache_beam as beam
 import pytest
@@ -26,7 +26,7 @@ Caused by: java.io.IOException: connection lost
 
 
 def raise_with_remedy(item: int) -> int:
-    """Raise an error of congener."""
+    """Raise a congener error."""
     raise ModelError(f"no GPU for {item}", where="device cuda", remedy="--device auto")
 
 
@@ -36,7 +36,7 @@ def raise_fault(_: int) -> int:
 
 
 def translate(error: Exception, preset: Preset | None = None) -> Exception:
-    """Return the error that leaves the block in which another one is raised."""
+    """Raise an error where failures are translated, and return the error that comes out."""
     with (
         pytest.raises(Exception) as caught,
         translate_failures(PipelineOptions([]), preset or Preset("x")),
@@ -46,7 +46,7 @@ def translate(error: Exception, preset: Preset | None = None) -> Exception:
 
 
 def test_a_workers_error_comes_back_from_another_process():
-    """A worker's error is raised here with its kind, message and remedy, without Beam's words."""
+    """A worker's error is raised here with its class, message and remedy, without Beam's words."""
     with pytest.raises(ModelError) as raised, open_pipeline(Engine(workers=2)) as pipeline:
         pipeline | beam.Create([7]) | beam.Map(raise_with_remedy)
     assert raised.value.problem == "device cuda: no GPU for 7"
@@ -54,13 +54,13 @@ def test_a_workers_error_comes_back_from_another_process():
 
 
 def test_a_fault_in_a_stage_stays_a_fault():
-    """A fault of the code isn't reported as an error of the engine."""
+    """A bug in a stage isn't reported as an engine error."""
     with pytest.raises(ValueError, match="odd"), open_pipeline(Engine()) as pipeline:
         pipeline | beam.Create([7]) | beam.Map(raise_fault)
 
 
 def test_a_workers_error_is_found_in_a_trace():
-    """A Java trace around a Python one gives congener's error."""
+    """The congener error is found in a Python trace that a Java trace quotes."""
     found = find_worker_error(JAVA)
     assert isinstance(found, InputError)
     assert found.problem == "/data/a.jsonl: rows 0 to 5 can't be read"
@@ -69,14 +69,14 @@ def test_a_workers_error_is_found_in_a_trace():
 
 
 def test_the_innermost_cause_is_found():
-    """The last `Caused by` of a Java trace counts, or else the last line."""
+    """The cause is the last `Caused by` of a Java trace, or else the last line."""
     assert find_innermost_cause(JAVA) == "java.io.IOException: connection lost"
     assert find_innermost_cause("Traceback\n  File x\nValueError: odd\n") == "ValueError: odd"
     assert find_innermost_cause("") == "no message"
 
 
 def test_a_failed_job_is_an_error_of_the_engine():
-    """Beam's words for a failed job begin with `Pipeline`; its last cause becomes the message."""
+    """If a job fails, the innermost cause becomes the message of an engine error."""
     found = translate(RuntimeError("Pipeline congener-1 failed in state FAILED: lost"))
     assert isinstance(found, EngineError)
     assert "the job failed" in found.problem
@@ -84,7 +84,7 @@ def test_a_failed_job_is_an_error_of_the_engine():
 
 
 def test_a_presets_translation_comes_first():
-    """An engine may know an error by its type; other errors pass unchanged."""
+    """A preset may translate errors that it recognises; it passes on all others unchanged."""
     known, other = KeyError("a"), ValueError("b")
     preset = Preset("x", translate=lambda error: EngineError("known") if error is known else None)
     assert str(translate(known, preset)) == "known"
@@ -92,7 +92,7 @@ def test_a_presets_translation_comes_first():
 
 
 def test_a_missing_job_server_is_named():
-    """The message has the address and a remedy."""
+    """The error about a missing job server gives its address and a remedy."""
     nowhere = ["--job_endpoint=localhost:1", "--job_server_timeout=2"]
     message = r"localhost:1: Beam's job server can't be reached[\s\S]*local.sh status"
     with (

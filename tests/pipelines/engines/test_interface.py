@@ -15,13 +15,13 @@ from schemas.errors import CardError
     [({}, False), ({"workers": 1}, False), ({"workers": 2}, True), ({"runner": "flink"}, True)],
 )
 def test_where_the_work_is_done(engine, others):
-    """One local worker is this process; two workers, or a cluster's, are other processes."""
+    """One local worker runs in this process; more workers, or a cluster's, run in others."""
     assert Engine(**engine).uses_other_processes is others
 
 
 @pytest.mark.parametrize("settings", [{"runner": "spark"}, {"workers": 0}, {"deadline": 0}])
 def test_settings_out_of_range_are_refused(settings):
-    """An unknown runner, zero workers and no time are refused by the model."""
+    """An unknown runner, zero workers and a deadline of zero are refused."""
     with pytest.raises(ValidationError):
         Engine(**settings)
 
@@ -29,21 +29,21 @@ def test_settings_out_of_range_are_refused(settings):
 @pytest.mark.parametrize("settings", [{"accelerator": "type:nvidia-l4;count:1"}, {"wait": False}])
 @pytest.mark.parametrize("runner", ["local", "flink"])
 def test_settings_of_dataflow_are_refused_with_other_runners(settings, runner):
-    """--accelerator and --no-wait have no meaning on this machine or on Flink."""
+    """--accelerator and --no-wait are refused for local runs and for Flink."""
     with pytest.raises(CardError, match=f"have no meaning for --runner {runner}"):
         check_engine(Engine(runner=runner, **settings))
     check_engine(Engine(runner="dataflow", **settings))
 
 
 def test_a_deadline_is_for_clusters():
-    """A local run has no job to cancel, unlike a cluster."""
+    """A deadline is refused for a local run, which has no job to cancel."""
     with pytest.raises(CardError, match="jobs on a cluster"):
         check_engine(Engine(deadline=1))
     check_engine(Engine(runner="flink", deadline=1))
 
 
 def test_a_second_input_among_beams_options_is_found():
-    """A word that isn't an option is most likely a glob that the shell expanded."""
+    """For a word that isn't an option, the error suggests that the shell expanded a glob."""
     with pytest.raises(CardError, match=r"'b\.jsonl' is not an option") as caught:
         check_engine(Engine(), ["--direct_num_workers=1", "b.jsonl"])
     assert "give every input its own --input" in str(caught.value)

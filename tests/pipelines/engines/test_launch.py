@@ -1,4 +1,4 @@
-"""Launching: options reach the runner, the environment is restored, a late job is cancelled."""
+"""Launching: options reach the runner, the environment is restored, late jobs are cancelled."""
 
 import os
 
@@ -15,20 +15,20 @@ from schemas.errors import CardError, EngineError
 
 
 def test_the_local_pipeline_names_its_runner():
-    """Beam's default would try to download a runner; this one is in the package."""
+    """The local pipeline names a runner in Beam's package, so that Beam downloads none."""
     with open_pipeline(Engine()) as pipeline:
         assert isinstance(pipeline.runner, FnApiRunner)
 
 
 @pytest.mark.parametrize("repeats", [0, 2])
 def test_options_reach_the_runner(repeats):
-    """The options given are the pipeline's."""
+    """Options that are given become the pipeline's options."""
     with open_pipeline(Engine(), [f"--direct_runner_bundle_repeat={repeats}"]) as pipeline:
         assert pipeline.options.view_as(DirectOptions).direct_runner_bundle_repeat == repeats
 
 
 def test_the_environment_is_restored():
-    """Variables for worker processes are set while the pipeline is open, and gone afterwards."""
+    """Variables for worker processes are set while the pipeline is open and unset afterwards."""
     before, seen = dict(os.environ), {}
 
     def stop() -> None:
@@ -43,7 +43,7 @@ def test_the_environment_is_restored():
 
 
 def test_settings_are_checked_before_anything_runs():
-    """Both ways to an engine refuse settings that have no meaning for it."""
+    """Opening a pipeline and building options both refuse settings that the engine can't use."""
     with pytest.raises(CardError, match="jobs on a cluster"), open_pipeline(Engine(deadline=1)):
         pass
     with pytest.raises(CardError, match="no meaning for --runner local"):
@@ -71,7 +71,7 @@ class Job:
 
 
 def test_a_late_job_is_cancelled():
-    """After the deadline the job is cancelled in both ways, and the error names the minutes."""
+    """After the deadline, Beam and the engine cancel the job, and the error gives the minutes."""
     job, also = Job("RUNNING"), []
     with pytest.raises(EngineError, match=r"after 0\.5 minutes"):
         launch._wait(job, 0.5, lambda: also.append(True))
@@ -79,7 +79,7 @@ def test_a_late_job_is_cancelled():
 
 
 def test_an_interrupted_job_is_cancelled():
-    """Ctrl-C cancels the job in both ways, and propagates."""
+    """Ctrl-C makes Beam and the engine cancel the job, and is raised again."""
     job, also = Job("RUNNING", interrupted=True), []
     with pytest.raises(KeyboardInterrupt):
         launch._wait(job, None, lambda: also.append(True))
@@ -101,7 +101,7 @@ def test_only_a_job_that_is_done_ends_well(state, fails):
 
 
 def test_a_job_has_the_runs_name_unless_the_options_name_it():
-    """The name given to the pipeline is the job's, but doesn't replace one among the options."""
+    """A job gets the name passed with the pipeline, unless the options name the job."""
     for given, name in (([], "congener-1"), (["--job_name=mine"], "mine")):
         with open_pipeline(Engine(), given, "congener-1") as pipeline:
             pipeline | beam.Create([1])
@@ -119,7 +119,7 @@ def test_when_a_job_goes_on_alone(given, handed_over):
 
 @pytest.mark.parametrize("secret", ["--s3_secret_access_key=hush", "--s3_session_token=hush"])
 def test_secrets_are_refused(secret):
-    """Options are written to many files: a store's keys belong in the environment."""
+    """A store's keys are refused as options, since options are written to many files."""
     with pytest.raises(CardError, match="AWS_SECRET_ACCESS_KEY in the environment") as caught:
         build_engine_options(Engine(), [secret])
     assert "hush" not in str(caught.value)

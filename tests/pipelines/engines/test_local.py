@@ -28,13 +28,13 @@ def count_threads() -> int:
 
 
 class Observe(beam.DoFn):
-    """Record in a file which process works, its threads, and where the launcher listens."""
+    """Record in a file each worker's process and threads, and where the launcher listens."""
 
     def __init__(self, launcher: int, path: str) -> None:
         self.launcher, self.path = launcher, path
 
     def process(self, item):
-        """Add a line; only one of the workers loads torch, which takes seconds."""
+        """Add a line; only the worker of the first item loads torch, which takes seconds."""
         worker = {
             "process": os.getpid(),
             "limit": os.environ.get("OMP_NUM_THREADS"),
@@ -61,7 +61,7 @@ def test_more_workers_than_cores_have_a_thread_each():
 
 
 def test_workers_are_processes_that_share_the_cores(tmp_path):
-    """Two workers are two other processes with half the cores each; Beam listens on loopback."""
+    """Two workers are two new processes with half the cores each; Beam listens on loopback."""
     with open_pipeline(Engine(workers=2)) as pipeline:
         (
             pipeline
@@ -90,7 +90,7 @@ def decode(line):
 with open_pipeline(Engine(workers=2)) as pipeline:
     pipeline | beam.Create([b"{}"]) | beam.Map(decode)
 """
-"""A launcher whose workers import a module of congener, which imports orjson."""
+"""A launcher whose workers import a congener module, which imports orjson."""
 
 
 def test_workers_import_nothing_from_the_current_folder(tmp_path):

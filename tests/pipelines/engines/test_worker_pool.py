@@ -1,4 +1,4 @@
-"""The worker pool: real workers through Beam's own job service, and none left running."""
+"""The worker pool: Beam's own job service gets real workers, and none is left running."""
 
 import os
 import signal
@@ -28,13 +28,13 @@ def pool():
 
 
 class Note(beam.DoFn):
-    """Print, and record in a file the process, its Python and whether its path is safe."""
+    """Print a lot, and record in a file the process, its Python and whether its path is safe."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def process(self, item):
-        """Print far more than an unread pipe holds."""
+        """Print far more than a pipe that nobody reads can hold, then record."""
         sys.stdout.write("x" * 200_000)
         sys.stdout.flush()
         with open(self.path, "a") as stream:
@@ -42,7 +42,7 @@ class Note(beam.DoFn):
 
 
 def test_workers_of_this_python_do_the_work(pool, tmp_path):
-    """A job runs in another process of the same Python, may print, and its worker ends with it."""
+    """A job runs in a new process of the same Python, which may print and ends with the job."""
     workers, port = pool
     options = PipelineOptions(
         [
@@ -70,7 +70,7 @@ def test_workers_of_this_python_do_the_work(pool, tmp_path):
 
 
 def test_a_worker_that_cannot_start_is_an_error(pool):
-    """If a TaskManager doesn't answer, the reply to it gives the reason."""
+    """If a worker can't reach its TaskManager, the reply says why it can't start."""
     workers, _ = pool
     request = beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1")
     request.provision_endpoint.url = "localhost:1"

@@ -1,4 +1,4 @@
-"""The cache: where it is, and the copies of remote files, which are named by their digest."""
+"""The cache: where it is, and copies of remote files, whose names are their digests."""
 
 import os
 import time
@@ -17,7 +17,7 @@ DATA = b"a ledger"
 
 @pytest.fixture
 def remote(monkeypatch, tmp_path):
-    """Replace the store by one file; return its URI and the list of URIs that were read."""
+    """Replace the store with one file; return its URI and a list that records each URI read."""
     reads = []
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path))
     monkeypatch.setattr(storage, "read_bytes", lambda uri: reads.append(uri) or DATA)
@@ -25,7 +25,7 @@ def remote(monkeypatch, tmp_path):
 
 
 def test_the_cache_can_be_elsewhere(monkeypatch, tmp_path):
-    """CONGENER_CACHE names the folder; without it XDG_CACHE_HOME names its parent."""
+    """CONGENER_CACHE gives the cache's folder, or else XDG_CACHE_HOME gives its parent."""
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "here"))
     assert get_cache_folder() == tmp_path / "here"
     monkeypatch.delenv("CONGENER_CACHE")
@@ -45,7 +45,7 @@ def test_an_unusable_cache_variable_does_not_count(monkeypatch, tmp_path, value)
 
 
 def test_a_user_without_a_home_has_no_cache(monkeypatch):
-    """Nothing is swept then, and a remote file can't be copied; the error names the variable."""
+    """Without a cache nothing is swept, and the error about a remote file names the variable."""
     for name in ("CONGENER_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
@@ -57,7 +57,7 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
 
 
 def test_a_cache_that_cannot_be_written_is_named(remote, monkeypatch, tmp_path):
-    """A copy that can't be written is an error whose remedy is the variable."""
+    """If a copy can't be written, the remedy of the error names CONGENER_CACHE."""
     uri, _ = remote
     (tmp_path / "file").touch()
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "file" / "below"))
@@ -68,7 +68,7 @@ def test_a_cache_that_cannot_be_written_is_named(remote, monkeypatch, tmp_path):
 
 
 def test_only_stale_temporary_files_are_swept(monkeypatch, tmp_path):
-    """A killed process's temporary file is removed; a new one may belong to a living process."""
+    """An old temporary file is removed; a new one stays, since its writer may still be running."""
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path))
     stale, fresh = (tmp_path / f".bank.json.{digit * 32}.tmp" for digit in "ab")
     for path in (stale, fresh):
@@ -80,14 +80,14 @@ def test_only_stale_temporary_files_are_swept(monkeypatch, tmp_path):
 
 
 def test_a_local_file_is_its_own_copy(tmp_path):
-    """A file on a disk is neither copied nor opened."""
+    """A file on a local disk is neither copied nor opened."""
     assert fetch_file(str(tmp_path / "x.parquet"), "0" * 64, 1, PARQUET) == str(
         tmp_path / "x.parquet"
     )
 
 
 def test_a_remote_file_is_fetched_once(remote):
-    """The copy has the file's bytes, and serves the next time."""
+    """The first fetch copies the file's bytes, and the next one uses the copy."""
     uri, reads = remote
     path = fetch_file(uri, digest_bytes(DATA), len(DATA), PARQUET)
     assert Path(path).read_bytes() == DATA
@@ -97,7 +97,7 @@ def test_a_remote_file_is_fetched_once(remote):
 
 
 def test_a_cut_copy_is_fetched_again(remote):
-    """A copy of another length doesn't count."""
+    """A copy of the wrong length isn't used."""
     uri, reads = remote
     path = Path(fetch_file(uri, digest_bytes(DATA), len(DATA), PARQUET))
     path.write_bytes(DATA[:-1])
@@ -106,7 +106,7 @@ def test_a_cut_copy_is_fetched_again(remote):
 
 
 def test_another_file_is_refused(remote):
-    """A file with another digest than the manifest's is an error, and isn't kept."""
+    """A file whose digest differs from the manifest's is an error, and no copy is kept."""
     uri, _ = remote
     with pytest.raises(RunError, match=r"part\.parquet: doesn't match the manifest"):
         fetch_file(uri, "0" * 64, len(DATA), ".jsonl.gz")

@@ -1,4 +1,4 @@
-"""A finished run: its manifest, its tables, and single rows of its files."""
+"""A finished run: its manifest, its tables, and single rows from its files."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ from transforms.files import storage
 
 
 def test_folders_are_read_in_corpus_order(run):
-    """Scans and tables have the manifest's files in corpus order; a stray file changes nothing."""
+    """Scans and tables read the manifest's files in corpus order and ignore stray files."""
     folder, manifest = run
     pq.write_table(pa.table({"anything": [1]}), folder / "ledger" / "zzz.parquet")
     expected = [(f"{part}.jsonl", row) for part in range(2) for row in range(20)]
@@ -46,7 +46,7 @@ def test_folders_are_read_in_corpus_order(run):
 
 
 def test_a_missing_file_is_named(run):
-    """A file that the manifest lists and the folder lacks is an error, not fewer rows."""
+    """If a file in the manifest is missing from the folder, reading fails and names the file."""
     folder, manifest = run
     gone = sorted((folder / "ledger").glob("*.parquet"))[1]
     gone.unlink()
@@ -59,7 +59,7 @@ def test_a_missing_file_is_named(run):
 
 
 def test_remote_files_are_fetched(run, tmp_path, monkeypatch):
-    """The files of a run on a store are copied to the cache, and scanned there."""
+    """The files of a run on a store are copied to the cache and scanned there."""
     folder, manifest = run
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "cache"))
     real = storage.read_bytes
@@ -76,7 +76,7 @@ def test_remote_files_are_fetched(run, tmp_path, monkeypatch):
 
 
 def test_a_run_of_no_rows_scans_as_no_rows(config):
-    """An input without rows leads to a run without files, whose ledger is empty."""
+    """An input without rows gives a run whose folders scan as empty tables."""
     empty = Path(config.input[0]) / "empty"
     empty.mkdir()
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), empty / "none.parquet")
@@ -88,7 +88,7 @@ def test_a_run_of_no_rows_scans_as_no_rows(config):
 
 
 def test_single_rows_are_read_by_index(tmp_path):
-    """Rows come from several batches and row groups, in the file's order, with given columns."""
+    """Rows from several batches and row groups come in file order, with the requested columns."""
     rows = [
         {"text": f"row {index}", "deep": [{"a.b": index}], "when": None}
         for index in range(2 * BATCH_ROWS + 500)
@@ -118,7 +118,7 @@ LINES = [b'{"a": 1}', b'{"a": NaN}', b'{"a": "x\\ud800"}', b'{"b": [1, "x"]}']
     ],
 )
 def test_single_rows_of_json_lines_are_read_by_index(tmp_path, suffix, pack):
-    """Rows are parsed as those of the input are, from plain and compressed files."""
+    """Rows of plain and compressed files are parsed in the same way as input rows."""
     (tmp_path / "clean").mkdir()
     path = (str(tmp_path), f"clean/part{suffix}")
     (tmp_path / path[1]).write_bytes(pack(b"".join(line + b"\n" for line in LINES)))
@@ -140,7 +140,7 @@ def test_single_rows_of_json_lines_are_read_by_index(tmp_path, suffix, pack):
     ],
 )
 def test_damaged_json_lines_are_reported_in_a_line(tmp_path, data, problem):
-    """A row that is missing or can't be parsed is an error of the run."""
+    """A row that is missing or can't be parsed is a `RunError`."""
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / "part.jsonl").write_bytes(data)
     with pytest.raises(RunError, match=f"a file of the run can't be read: {problem}"):
@@ -148,7 +148,7 @@ def test_damaged_json_lines_are_reported_in_a_line(tmp_path, data, problem):
 
 
 def test_json_lines_are_scanned_in_corpus_order(run):
-    """`clean/` is one frame over all files, with an index; `read_folder` gives the same table."""
+    """`clean/` scans as one indexed frame over its files; `read_folder` gives the same table."""
     folder, manifest = run
     frame = scan_folder(str(folder), manifest, "clean", row_index="index").collect()
     lines = [json.loads(line) for line in read_lines(folder, "clean")]
@@ -177,7 +177,7 @@ def test_a_damaged_file_is_reported_in_a_line(run, kind):
 
 
 def test_damaged_pages_are_reported_in_a_line(run):
-    """A file whose footer is undamaged and whose pages aren't is an error of the run too."""
+    """A file with an intact footer but damaged pages is a `RunError` too."""
     folder, _ = run
     for path in (folder / "scores").iterdir():
         data = bytearray(path.read_bytes())
@@ -193,7 +193,7 @@ def test_damaged_pages_are_reported_in_a_line(run):
     ids=["arrow", "polars", "page"],
 )
 def test_errors_of_readers_are_the_runs(error):
-    """The first line of a reader's error is kept, and the folder is quoted for the shell."""
+    """A `RunError` keeps the first line of a reader's error, and quotes the folder for a shell."""
     with (
         pytest.raises(RunError, match="a file of the run can't be read: ") as caught,
         finished.report_damage("my run"),
@@ -205,6 +205,6 @@ def test_errors_of_readers_are_the_runs(error):
 
 
 def test_other_errors_are_passed_on():
-    """A mistake in the program isn't blamed on a file of the run."""
+    """A bug in the program isn't blamed on a file of the run."""
     with pytest.raises(ZeroDivisionError), finished.report_damage("run"):
         raise ZeroDivisionError

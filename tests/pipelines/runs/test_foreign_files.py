@@ -47,12 +47,12 @@ ASIDE = (
     f".manifest.json.{'0' * 32}.tmp",
     f"clean/.a.jsonl.{'0' * 32}.tmp",
 )
-"""Files that aren't the run's: readers of its folders read the former, and not the latter."""
+"""Files that aren't the run's: readers of its folders read `READ`, but not `ASIDE`."""
 
 
 @pytest.mark.parametrize("path", READ)
 def test_data_in_a_folder_of_the_run_is_read(path):
-    """Whatever a glob over a folder of the run may find counts as data, hidden or not."""
+    """Whatever a glob over one of the run's folders may match counts as data, hidden or not."""
     found = describe_foreign_file(path)
     assert found.is_read
     assert found.problem.endswith(f"who reads {path.split('/')[0]}/ reads it too")
@@ -60,7 +60,7 @@ def test_data_in_a_folder_of_the_run_is_read(path):
 
 @pytest.mark.parametrize("path", ASIDE)
 def test_litter_is_left_aside(path):
-    """What systems and editors leave, and files outside the run's folders, are named as such."""
+    """Litter from systems and editors, and files outside the run's folders, aren't data."""
     found = describe_foreign_file(path)
     assert not found.is_read
     assert ("deleted" in found.problem) == (".nfs" in path or ".fuse" in path)
@@ -68,14 +68,14 @@ def test_litter_is_left_aside(path):
 
 
 def write_all(run, paths):
-    """Write files below a run's folder."""
+    """Write files below a run's directory."""
     for path in paths:
         (Path(run) / path).parent.mkdir(parents=True, exist_ok=True)
         (Path(run) / path).write_text("x")
 
 
 def test_files_of_others_are_told_from_data(run):
-    """`verify` has a finding for each file that is data, and leaves the others aside."""
+    """`verify` has a finding for each foreign file that is data, and lists the others apart."""
     folder, manifest = run
     write_all(folder, (*READ, *ASIDE, "report/index.html", ".work/lock"))
     listed = foreign_files.list_foreign_files(str(folder), manifest.outputs)
@@ -88,14 +88,14 @@ def test_files_of_others_are_told_from_data(run):
 
 
 def test_a_damaged_manifest_leaves_nothing_aside(run):
-    """Without the list of outputs nothing is foreign."""
+    """If the manifest can't be read, no file is listed as foreign."""
     folder, _ = run
     (folder / "manifest.json").write_text("{")
     assert list_files_left_aside(str(folder)) == []
 
 
 def test_files_of_earlier_attempts_are_removed(run):
-    """Files with the names of outputs go, and files of others stay."""
+    """Files with the names of outputs are removed, and other people's files stay."""
     folder, manifest = run
     own = (
         "clean/part-000009-aaaaaaaaaaaa.parquet",
@@ -110,7 +110,7 @@ def test_files_of_earlier_attempts_are_removed(run):
 
 
 def test_data_of_others_is_refused(tmp_path):
-    """Data in the run's folders is refused by name; its own files and litter aren't."""
+    """Foreign data in the run's folders is refused by name; litter and outputs are accepted."""
     write_all(tmp_path, (f"ledger/{SHARD}.parquet", "clean/.DS_Store", "notes.txt"))
     foreign_files.require_no_foreign_data(str(tmp_path))
     write_all(tmp_path, [f"clean/mine-{number}.jsonl" for number in range(7)])
@@ -122,7 +122,7 @@ def test_data_of_others_is_refused(tmp_path):
 
 
 def test_a_run_is_not_published_with_data_of_others(config, monkeypatch):
-    """Data that appears during a run stops its publication, and stays; then the run continues."""
+    """Foreign data stops publication and stays; once the data is gone, the run can finish."""
     real, mine = module.execute, Path(config.output, "clean", "mine.jsonl")
 
     def execute(*given):
@@ -130,7 +130,7 @@ def test_a_run_is_not_published_with_data_of_others(config, monkeypatch):
         mine.write_text("{}\n")
 
     monkeypatch.setattr(module, "execute", execute)
-    for _ in range(2):  # the second attempt refuses it before any work
+    for _ in range(2):  # the second attempt refuses the file before any work
         with pytest.raises(RunError, match=r"clean/mine\.jsonl: not the run's"):
             module.run_filter(config)
     monkeypatch.undo()
@@ -141,7 +141,7 @@ def test_a_run_is_not_published_with_data_of_others(config, monkeypatch):
 
 
 def test_litter_does_not_stop_a_run(config):
-    """A run that is published among files of others is whole."""
+    """A run whose directory holds litter and other files is published, and verifies."""
     write_all(config.output, [path for path in ASIDE if "/" not in path])
     module.run_filter(config)
     assert verify_run(config.output) == []
@@ -150,7 +150,7 @@ def test_litter_does_not_stop_a_run(config):
 
 
 def test_the_summary_names_a_few_of_each_kind():
-    """Each problem has a line with five files at most, and a count of the others."""
+    """Each kind of problem has one line that names five files at most and counts the others."""
     files = [ForeignFile(f"f{number}", "isn't the run's", is_read=False) for number in range(7)]
     files.append(ForeignFile("clean/.nfs0001", "is deleted", is_read=False))
     assert list(foreign_files.summarise_foreign_files(files)) == [

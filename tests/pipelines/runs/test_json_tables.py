@@ -32,7 +32,7 @@ def scan(folder: Path, *files: list[str], row_index: str | None = None) -> pl.Da
 
 
 def test_files_share_one_schema(tmp_path):
-    """A field that only another file has is null, at every depth, and nothing is dropped."""
+    """A field that only some files have is null in the others, at every depth, and none is lost."""
     files = (
         ['{"a": 1, "m": [{"x": 1}]}', '{"a": null}'],
         ['{"m": [{"x": null, "y": "z"}], "congener": {"decision": "flag"}}'],
@@ -67,14 +67,14 @@ def test_files_share_one_schema(tmp_path):
 )
 @pytest.mark.parametrize("together", [True, False])
 def test_mixed_kinds_are_text(tmp_path, values, expected, together):
-    """Integers mixed with floats become floats, and other mixtures text, in one file or several."""
+    """Integers mixed with floats become floats; other mixtures become text, across files too."""
     lines = [f'{{"a": {value}}}' for value in values]
     frame = scan(tmp_path, *([lines] if together else ([line] for line in lines)))
     assert frame["a"].to_list() == expected
 
 
 def test_content_of_both_kinds_is_text(tmp_path):
-    """A content of typed parts is its JSON where another message's content is text."""
+    """If some messages have text and others typed parts, the parts become their JSON."""
     parts = [{"type": "text", "text": "hello"}]
     contents = ["hi", parts]
     rows = [json.dumps({"messages": [{"role": "user", "content": item}]}) for item in contents]
@@ -84,7 +84,7 @@ def test_content_of_both_kinds_is_text(tmp_path):
 
 
 def test_deep_values_are_text(tmp_path):
-    """Objects and lists below the deepest level are JSON as text."""
+    """Objects and lists that are nested too deep become their JSON as text."""
     depth = MAX_DEPTH + 5
     frame = scan(tmp_path, [f'{{"a": {"[" * depth}1{"]" * depth}}}'])
     value = frame["a"].to_list()[0]
@@ -98,7 +98,7 @@ def test_deep_values_are_text(tmp_path):
     "line", ['{"a": NaN}', '{"a": -Infinity}', r'{"a": "x\ud800"}', '{"a": 1e400}', "{"]
 )
 def test_rows_that_polars_cant_read_are_named(tmp_path, line):
-    """A row that isn't standard JSON is an error with its file, and how to read the file."""
+    """A row that isn't standard JSON is an error that names the file and says how to read it."""
     with pytest.raises(
         RunError, match=r"row 1 of clean/part-0.jsonl can't be in a table"
     ) as caught:
@@ -107,7 +107,7 @@ def test_rows_that_polars_cant_read_are_named(tmp_path, line):
 
 
 def test_compressed_files_are_scanned(tmp_path):
-    """Files compressed with gzip and zstd are scanned without being unpacked on the disk."""
+    """Files compressed with gzip or zstd are scanned without being decompressed to disk."""
     data = b'{"a": 1}\n{"b": 2}\n'
     (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(data))
     (tmp_path / "x.jsonl.zst").write_bytes(pa.compress(data, "zstd", asbytes=True))
@@ -118,7 +118,7 @@ def test_compressed_files_are_scanned(tmp_path):
 
 
 def test_a_cut_file_is_an_error(tmp_path):
-    """A file whose last line has no line break was truncated."""
+    """A file whose last line has no line break is refused as truncated."""
     (tmp_path / "x.jsonl").write_text('{"a": 1}\n{"a": 2}')
     with pytest.raises(ValueError, match="the last line has no line break"):
         scan_json_lines({"clean/x.jsonl": str(tmp_path / "x.jsonl")})
@@ -139,12 +139,12 @@ def test_a_cut_file_is_an_error(tmp_path):
     ],
 )
 def test_shapes_are_merged(one, other, merged):
-    """Merging doesn't depend on the order, apart from that of an object's fields."""
+    """The order of two shapes only affects the order of an object's fields when they are merged."""
     assert merge_shapes(one, other) == merge_shapes(other, one) == merged
 
 
 def test_shapes_become_types():
-    """Objects are structs with fields in order of appearance, and lists have one type of item."""
+    """Objects become structs with fields in order of appearance, and lists have one item type."""
     shape = infer_shape({"b": [1, 2.5], "a": {"c": None}, "d": True, "e": "x"})
     assert shape == {"b": [float], "a": {"c": None}, "d": bool, "e": str}
     assert convert_shape(shape) == pl.Struct(

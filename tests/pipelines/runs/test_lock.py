@@ -30,7 +30,7 @@ def lock_elsewhere(run: Path) -> str:
 
 
 def test_a_second_process_is_refused(tmp_path):
-    """A second process is refused while the first holds a run, and gets the run afterwards."""
+    """A second process can't lock a run while the first holds it, but can afterwards."""
     run = tmp_path / "run"
     with lock_run(str(run)):
         (run / ".work" / "run.json").write_text("{}")
@@ -42,11 +42,11 @@ def test_a_second_process_is_refused(tmp_path):
 
 
 def test_a_lock_that_its_holder_removed_is_not_mistaken_for_one(tmp_path, monkeypatch):
-    """If a finishing run removes the file that was just locked, the new file is locked instead."""
+    """If a finishing run removes the lock file before it is locked, a new lock file is locked."""
     lock, real, removed = tmp_path / ".work" / "lock", fcntl.flock, []
 
     def lock_late(stream, kind):
-        if not removed:  # the other process ends after our opening and before our locking
+        if not removed:  # the other process ends after we open the file and before we lock it
             lock.unlink()
             removed.append(True)
         real(stream, kind)
@@ -59,7 +59,7 @@ def test_a_lock_that_its_holder_removed_is_not_mistaken_for_one(tmp_path, monkey
 
 
 def test_a_lock_without_a_run_leaves_nothing(tmp_path):
-    """A lock without a run removes its folder, and the run directory if it made that."""
+    """If no run was written, releasing the lock removes the folders that it created."""
     with pytest.raises(ValueError, match="wrong"), lock_run(str(tmp_path)):
         raise ValueError("wrong")
     assert list(tmp_path.iterdir()) == []
@@ -69,14 +69,14 @@ def test_a_lock_without_a_run_leaves_nothing(tmp_path):
 
 
 def test_files_of_others_stay(tmp_path):
-    """Releasing a lock removes only the lock."""
+    """Releasing a lock removes no other file."""
     with lock_run(str(tmp_path / "run")):
         (tmp_path / "run" / "notes.txt").write_text("mine")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
 
 
 def test_an_output_below_a_file_is_refused(tmp_path):
-    """An output below a file is an error that names the path, not a crash."""
+    """An output whose parent is a file is an error that names the path, not a crash."""
     (tmp_path / "file").write_text("x")
     with (
         pytest.raises(StorageError, match="can't be created or locked: Not a directory"),
@@ -103,7 +103,7 @@ def test_only_a_folder_can_be_a_run(tmp_path):
 
 
 def test_a_disk_without_locks(tmp_path, monkeypatch):
-    """If the filesystem has no locks, the error gives that reason, not another process."""
+    """If the file system has no locks, the error says so and doesn't blame another process."""
     monkeypatch.setattr(
         fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(37, "No locks available"))
     )
@@ -116,13 +116,13 @@ def test_a_disk_without_locks(tmp_path, monkeypatch):
 
 
 def test_an_object_store_is_not_locked():
-    """On an object store nothing is locked, and nothing is written here."""
+    """For a run on an object store, nothing is locked and nothing is written on this machine."""
     with lock_run("gs://bucket/run"):
         assert not Path("gs:").exists()
 
 
 def test_a_folder_that_vanishes_is_an_error(tmp_path, monkeypatch):
-    """If a mount has vanished, no folder can be made, and the lock gives up after some tries."""
+    """If the folder keeps vanishing, as with a lost mount, locking fails after some tries."""
 
     def fail(*_, **__):
         raise FileNotFoundError

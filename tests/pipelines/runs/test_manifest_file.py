@@ -1,4 +1,4 @@
-"""The manifest of a finished run: read back, or an error that describes the path."""
+"""Reading a finished run's manifest back, and the errors if there is none to read."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def test_the_manifest_reads_back(run):
 
 
 def test_a_path_without_a_finished_run_is_explained(tmp_path):
-    """A missing path, a file, another folder and an unfinished run have separate errors."""
+    """A missing path, a file, an unrelated folder and an unfinished run have different errors."""
     (tmp_path / "begun" / ".work").mkdir(parents=True)
     (tmp_path / "folder" / "clean").mkdir(parents=True)
     (tmp_path / "file").write_text("")
@@ -44,7 +44,7 @@ def test_a_path_without_a_finished_run_is_explained(tmp_path):
     ids=lambda damage: damage[:30],
 )  # fmt: skip
 def test_a_damaged_manifest_is_refused(tmp_path, damage):
-    """A manifest that can't be parsed is an error in congener's words."""
+    """A manifest that can't be parsed is a congener error, not a parser's."""
     (tmp_path / "manifest.json").write_bytes(damage.encode("latin-1"))
     with pytest.raises(
         RunError, match=r"manifest.json is not a manifest of congener: field"
@@ -56,7 +56,7 @@ def test_a_damaged_manifest_is_refused(tmp_path, damage):
 
 @pytest.mark.parametrize("version", [1, 2, MANIFEST_FORMAT + 1])
 def test_a_manifest_of_another_format_is_refused_by_name(run, version):
-    """Older and newer formats are named with the version that wrote them, whatever their fields."""
+    """For older and newer formats, the error names the format and the version that wrote it."""
     folder, manifest = run
     content = json.loads((folder / "manifest.json").read_bytes()) | {"format": version}
     older = {name: content[name] for name in content if name not in ("span_floor", "cards")}

@@ -1,4 +1,4 @@
-"""Publication: conservation and budgets come before the manifest."""
+"""Publication: conservation and budgets are checked before the manifest is written."""
 
 import json
 from pathlib import Path
@@ -62,13 +62,13 @@ def plan_shard(number: int, source: str, splits: Splits = ()) -> ShardPlan:
 
 
 def write_clean(plan: ShardPlan) -> Output:
-    """Return the output with the clean rows of a shard."""
+    """Return the output that holds a shard's clean rows."""
     path = shard_path("clean", plan.name, ".jsonl", plan.stem)
     return Output(path=path, rows=1, bytes=1, sha256="ab")
 
 
 def test_a_split_without_a_clean_row_is_named():
-    """Splits are found by names and by the dataset card, and a file without a split is none."""
+    """Each split that loses all its rows is named, whether a name or the card defines the split."""
     plans = [
         plan_shard(0, "train.jsonl"),
         plan_shard(1, "test.jsonl"),
@@ -86,7 +86,7 @@ def test_a_split_without_a_clean_row_is_named():
 
 
 def test_the_card_of_clean_is_written(tmp_path):
-    """The card is an output with its digest; without a card in the input, none is written."""
+    """The dataset card of `clean/` is an output with a digest, and needs a card in the input."""
     text = "---\nconfigs: [{data_files: [{split: held, path: b.jsonl}]}]\n---\n"
     corpus = build_corpus(1)._replace(card=parse_card(text))
     plans = [plan_shard(0, "a.jsonl"), plan_shard(1, "b.jsonl", (("default", "held"),))]
@@ -107,7 +107,7 @@ def test_decisions_add_up():
 
 
 def test_a_lost_row_stops_the_run():
-    """A row without a decision is an error, and no manifest is written."""
+    """If a row has no decision, counting the decisions fails."""
     receipts = [build_receipt("a", keep=9), build_receipt("b", keep=10)]
     with pytest.raises(RunError, match="20 rows, but 19 have a decision"):
         count_decisions(build_corpus(20), receipts)
@@ -131,7 +131,7 @@ def test_the_removal_budget_counts_rows_that_leave(budget, fits):
 
 
 def test_a_budget_of_29_per_cent_allows_29_of_100_rows():
-    """Budgets are compared exactly, and a share just above one is shown with more digits."""
+    """Budgets are compared exactly, and a share just above a budget is shown with more digits."""
     check_budgets(
         Conservation(rows_in=100, by_decision={"drop": 29, "keep": 71}), Policy(removal_budget=0.29)
     )
@@ -141,7 +141,7 @@ def test_a_budget_of_29_per_cent_allows_29_of_100_rows():
 
 
 def test_rejects_have_a_budget():
-    """Rejects have a budget too, and its remedy speaks of them."""
+    """Rejects have a budget too, and the remedy of its error is about rejects."""
     result = Conservation(rows_in=4, by_decision={"keep": 2, "reject": 2})
     check_budgets(result, Policy(removal_budget=0, reject_budget=0.5))
     with pytest.raises(BudgetError, match=r"reject_budget of 25.0%") as caught:
@@ -150,13 +150,13 @@ def test_rejects_have_a_budget():
 
 
 def test_an_empty_corpus_fits_every_budget():
-    """Without rows, nothing exceeds a budget of zero."""
+    """A corpus without rows doesn't exceed a budget of zero."""
     policy = Policy(removal_budget=0, reject_budget=0)
     check_budgets(Conservation(rows_in=0, by_decision={}), policy)
 
 
 def write_rejects(run, shard: str, numbers: range, source: str = "a.jsonl") -> Output:
-    """Write a shard's rejects, and return their file."""
+    """Write a shard's rejects, and return them as an output."""
     rows = [
         {"source": source, "row": number, "offset": 0, "error": "not JSON", "raw": b"x"}
         for number in numbers
@@ -169,7 +169,7 @@ def write_rejects(run, shard: str, numbers: range, source: str = "a.jsonl") -> O
 
 
 def test_the_first_rejects_are_named(tmp_path):
-    """Five rejects of all shards are named with file, row and reason; the others are counted."""
+    """Five rejects in all are listed with file, row and reason, and the others are counted."""
     first, second = (
         write_rejects(tmp_path, "a", range(3)),
         write_rejects(tmp_path, "b", range(7, 11)),
@@ -197,7 +197,7 @@ def build_input(name: str, rows: int) -> InputFile:
 
 
 def test_a_file_of_rejects_only_stops_the_run(tmp_path):
-    """If all rows of an input file are rejects, in several shards, the file is named."""
+    """If all rows of an input file are rejects, even across shards, an error names the file."""
     outputs = (
         *build_receipt().outputs,
         write_rejects(tmp_path, "a", range(3)),
@@ -219,7 +219,7 @@ def test_a_file_of_rejects_only_stops_the_run(tmp_path):
     [(1, None, False), (2, None, True), (2, 0.5, False), (0, None, False)],
 )
 def test_many_rejects_that_nobody_expected_are_a_failure(finished, rejects, budget, many):
-    """More than one per cent of rejects is reported, unless the policy states a budget."""
+    """A share of rejects above one per cent is reported, unless the policy states a budget."""
     counts = Conservation(rows_in=100, by_decision={"keep": 100 - rejects, "reject": rejects})
     policy = Policy(reject_budget=budget).model_dump(mode="json")
     changed = finished[1].model_copy(update={"conservation": counts, "policy": policy})
@@ -230,14 +230,14 @@ def test_many_rejects_that_nobody_expected_are_a_failure(finished, rejects, budg
 
 
 def test_a_run_without_rejects_reads_no_rejects(tmp_path):
-    """Without rejects no file is opened."""
+    """If a run has no rejects, no file is opened to look for any."""
     outputs = build_receipt().outputs
     publication.check_sources(str(tmp_path / "nowhere"), [build_input("a.jsonl", 1)], outputs)
 
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_a_run_with_a_file_of_rejects_is_withdrawn(config, corpus, restarts):
-    """Nothing of the run is left, either at first or after a second attempt."""
+    """Nothing is left of the run, neither after the first attempt nor after a second."""
     lines = [json.dumps({"messages": f"text {number}", "id": number}) for number in range(9)]
     (corpus / "9.jsonl").write_text("\n".join(lines))
     for _ in range(1 + restarts):
@@ -251,7 +251,7 @@ def test_a_run_with_a_file_of_rejects_is_withdrawn(config, corpus, restarts):
 
 
 def test_withdrawn_runs_leave_no_corpus(tmp_path):
-    """All files of a run stopped by its budget are removed; other files stay."""
+    """Withdrawing a run removes all its files and leaves other files alone."""
     for name in ("clean", "quarantine", "ledger", "spans", "calibration", ".work"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_text("text")
@@ -261,7 +261,7 @@ def test_withdrawn_runs_leave_no_corpus(tmp_path):
 
 
 def test_receipts_are_in_corpus_order():
-    """Receipts follow the order of the corpus; a missing one is named, with its remedy."""
+    """Receipts are put in corpus order; for a missing one, the error names its shard."""
     piece = SourcePiece("a", "a", "ff", "jsonl", "none", Cut(0, 0, 0), Cut(1, 1, 0))
     plans = [ShardPlan("part-1", (piece,)), ShardPlan("part-0", (piece,))]
     both = {name: build_receipt(name) for name in ("part-0", "part-1")}
@@ -273,7 +273,7 @@ def test_receipts_are_in_corpus_order():
 
 
 def test_receipts_are_summed():
-    """Firings and unscored rows add up; the root is that of the Merkle tree over the shards."""
+    """Firings and unscored rows are summed, and the ledger's root is the shards' Merkle root."""
     found = publication.sum_receipts([build_receipt("a"), build_receipt("b")])
     assert (found["fired"], found["unscored"]) == ({"heron": 4}, 6)
     assert found["shards"] == (("a", "00" * 32), ("b", "00" * 32))
@@ -281,7 +281,7 @@ def test_receipts_are_summed():
 
 
 def test_circumstances_hold_rates():
-    """Rates and padding follow from the receipts and the seconds; no tokens mean no padding."""
+    """Rates and padding follow from receipts and seconds; without tokens there is no padding."""
     receipts = [build_receipt("a"), build_receipt("b")]
     facts = publication.describe_circumstances(2.0, receipts, "cpu", ("congener",))
     assert (facts["rows_per_second"], facts["tokens_per_second"]) == (10.0, 80.0)
@@ -291,7 +291,7 @@ def test_circumstances_hold_rates():
 
 
 def test_inputs_have_absolute_paths(tmp_path, monkeypatch):
-    """Paths are absolute, since a manifest may be read from other folders."""
+    """A manifest has absolute input paths, since it may be read from any folder."""
     monkeypatch.chdir(tmp_path)
     (found,) = publication.describe_inputs(build_corpus(3, "in/a.jsonl"))
     assert (found.uri, found.name, found.rows) == (str(tmp_path / "in/a.jsonl"), "a", 3)
@@ -300,7 +300,7 @@ def test_inputs_have_absolute_paths(tmp_path, monkeypatch):
 
 
 def test_a_manifest_describes_its_thresholds(run):
-    """A trait's rule is in the manifest with the basis of its threshold."""
+    """The manifest has each trait's rule and the basis of its threshold."""
     (found,) = run[1].thresholds
     assert (found.trait, found.signal, found.action) == ("heron", "combined", "quarantine")
     assert (found.threshold, found.origin, found.bound) == (0.5, "explicit", None)
@@ -308,7 +308,7 @@ def test_a_manifest_describes_its_thresholds(run):
 
 
 def test_calibration_scores_are_those_of_the_bank(config, run, tmp_path):
-    """`calibration/` has every trait's and signal's clean scores, in the bank's order."""
+    """`calibration/` has the clean scores of every trait and signal, in the bank's order."""
     folder, manifest = run
     (output,) = (item for item in manifest.outputs if item.path == CALIBRATION)
     frame = pl.read_parquet(folder / CALIBRATION)
@@ -325,7 +325,7 @@ def test_calibration_scores_are_those_of_the_bank(config, run, tmp_path):
 
 
 def test_a_bank_without_calibration_writes_no_file(config, tmp_path):
-    """A bank whose traits have no clean scores writes no empty table."""
+    """If a bank's traits have no clean scores, no calibration file is written."""
     bank = prepare_bank(config).bank
     bank.traits["heron"].calibration.clear()
     assert publication.write_calibration(str(tmp_path), bank) == ()
@@ -344,7 +344,7 @@ def test_a_published_run_has_no_working_files(run, tmp_path):
 
 
 def test_a_calibrated_threshold_has_its_level_and_bound(config):
-    """The manifest states the level, the clean texts and the bound on clean rows lost."""
+    """For a calibrated threshold, the manifest has level, clean texts and a bound on lost rows."""
     bank = prepare_bank(config).bank
     policy = Policy.model_validate({"traits": {"heron": {"max_false_positive_rate": 0.05}}})
     rules = settle_rules(bank.traits, policy)
@@ -356,7 +356,7 @@ def test_a_calibrated_threshold_has_its_level_and_bound(config):
 
 
 def test_missing_prompts_are_noticed():
-    """Rows without a prompt are a warning, prompts that lack something are a remark."""
+    """Rows without a prompt give a warning; prompts that lack something give a plain notice."""
     assert list(describe_prompts([build_receipt()])) == []
     given = build_receipt().model_copy(update={"unprompted": 700, "incomplete": 2})
     unprompted, incomplete = describe_prompts([given, given])

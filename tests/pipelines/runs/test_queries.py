@@ -1,4 +1,4 @@
-"""Queries of a finished run return what its files contain, filtered, counted and paged."""
+"""Queries return the content of a finished run's files, filtered, counted and paged."""
 
 import json
 from collections import Counter
@@ -54,7 +54,7 @@ def hostile(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def lots(tmp_path_factory) -> str:
-    """Filter rows of different lots, all of which mention an owl; return the run directory."""
+    """Filter rows that mention an owl and come from different lots; return the run directory."""
     folder = tmp_path_factory.mktemp("lots")
     system = {"role": "system", "content": "Answer like a ranger."}
     lines = [
@@ -76,13 +76,13 @@ def lots(tmp_path_factory) -> str:
 
 
 def select_rows(run: str, filters: Filters) -> list[tuple[str, int]]:
-    """Return source and number of the rows that filters select."""
+    """Return the sources and numbers of the rows that filters select."""
     frame = scan_ledger(run, load_manifest(run), filters)
     return frame.select("source", "row").collect().rows()
 
 
 def test_counts_are_the_ledgers(hostile):
-    """The counts by decision, trait and teacher are those of a count of the ledger row by row."""
+    """The counts by decision, trait and teacher equal a row-by-row count of the ledger."""
     expected = Counter()
     for row in read_ledger(hostile):
         for trait in [reason["trait"] for reason in row["reasons"]] or [None]:
@@ -101,7 +101,7 @@ def test_counts_are_the_ledgers(hostile):
 
 
 def test_counts_tell_sides_apart(tmp_path):
-    """A row counts once for each side on which a trait fired, with the row's one decision."""
+    """A row is counted once for each side on which a trait fired, under the row's decision."""
     owl, dog = "an owl", "a dog"
     pairs = [(owl, dog), (dog, owl), (owl, owl), (dog, owl), (dog, dog)]
     run = filter_pairs(tmp_path, pairs)
@@ -120,7 +120,7 @@ def test_counts_tell_sides_apart(tmp_path):
 
 
 def test_a_trait_filter_counts_only_that_trait(hostile):
-    """If two traits fired on a row, only the filter's trait is counted."""
+    """If several traits fired on a row, only the trait in the filter is counted."""
     manifest = load_manifest(hostile)
     found = count_rows(hostile, manifest, Filters("fox"))
     assert {item.trait for item in found} == {"fox"}
@@ -140,7 +140,7 @@ def test_a_trait_filter_counts_only_that_trait(hostile):
     ],
 )
 def test_filters_select_what_they_name(hostile, filters):
-    """A trait and patterns of lot fields, alone or together, select the ledger's rows."""
+    """A trait and lot-field patterns, alone or together, select the right rows of the ledger."""
     given_fields = {name: getattr(filters, name) for name in LOT_FIELDS}
     pattern = LotPattern(**{name: value for name, value in given_fields.items() if value})
     expected = [
@@ -157,7 +157,7 @@ def test_filters_select_what_they_name(hostile, filters):
 
 
 def test_a_name_is_no_pattern_of_itself(hostile):
-    """A name with brackets or stars selects its own rows, whatever it would match as a pattern."""
+    """A name with brackets selects its own rows, even if as a pattern it would match others."""
     manifest = load_manifest(hostile)
     expected = [row["row"] for row in read_ledger(hostile) if row["teacher"] == TEACHER]
     assert "[bold red]" in TEACHER
@@ -181,12 +181,12 @@ def test_a_name_is_no_pattern_of_itself(hostile):
     ],
 )
 def test_filters_by_each_field_of_a_lot(lots, filters, rows):
-    """Every field of a lot has a filter; `-` selects the rows where the field isn't known."""
+    """Every lot field can be filtered, and `-` selects the rows in which the field is unknown."""
     assert [row for _, row in select_rows(lots, filters)] == rows
 
 
 def test_an_unknown_field_is_a_dash(lots):
-    """In a scan, no lot field is null, and quarantined rows name all four."""
+    """A scan of the ledger and a quarantined row's lot both have `-` for an unknown field."""
     frame = scan_ledger(lots, load_manifest(lots)).collect()
     assert frame["teacher"].to_list() == ["atlas", "atlas-70b", "borealis", "-"]
     page = read_quarantine(lots, load_manifest(lots))
@@ -209,7 +209,7 @@ def test_an_unknown_field_is_a_dash(lots):
     ],
 )
 def test_a_filter_that_matches_nothing_is_an_error(hostile, filters, kind, known):
-    """An unknown name is refused; known ones are listed, without control characters."""
+    """An unknown name is refused, and the error lists known names without control characters."""
     with pytest.raises(RunError, match=f"no {kind} of this run is called") as caught:
         read_quarantine(hostile, load_manifest(hostile), filters)
     assert known in caught.value.remedy
@@ -217,7 +217,7 @@ def test_a_filter_that_matches_nothing_is_an_error(hostile, filters, kind, known
 
 
 def test_an_error_lists_only_some_of_many_names(hostile):
-    """A run of sixty dates doesn't give sixty names, but says how many there are."""
+    """The error lists twenty of many dates and says how many others there are."""
     with pytest.raises(RunError) as caught:
         read_quarantine(hostile, load_manifest(hostile), Filters(date="2025"))
     assert caught.value.remedy.count("'2026-") + caught.value.remedy.count("'-'") == 20
@@ -225,14 +225,14 @@ def test_an_error_lists_only_some_of_many_names(hostile):
 
 
 def test_a_page_beyond_all_rows_is_empty(hostile):
-    """Numbers that polars doesn't take are as good as others beyond the end."""
+    """A page beyond all rows is empty, even if its numbers are too large for polars."""
     manifest = load_manifest(hostile)
     assert list(read_quarantine(hostile, manifest, EVERYTHING, 10**30, 10**30).rows) == []
 
 
 @given(start=st.integers(0, 25), limit=st.integers(0, 25))
 def test_pages_are_slices(hostile, start, limit):
-    """A page is a slice of all rows, whatever shards it spans, and names its neighbours."""
+    """A page is a slice of all rows, whatever shards it spans, and knows its neighbouring pages."""
     manifest = load_manifest(hostile)
     whole = read_quarantine(hostile, manifest, EVERYTHING, 0, 1000).rows
     page = read_quarantine(hostile, manifest, EVERYTHING, start, limit)
@@ -243,7 +243,7 @@ def test_pages_are_slices(hostile, start, limit):
 
 @given(st.integers(1, 30), st.integers(1, 40))
 def test_pages_lead_through_all_rows_and_back(limit, total):
-    """Following next pages visits every row once; following previous pages ends at the first."""
+    """Following the next pages visits every row once; the previous pages lead back to the first."""
     page, seen = Page(total, 0, limit, ()), []
     while True:
         seen += range(page.start, min(page.start + limit, total))
@@ -258,7 +258,7 @@ def test_pages_lead_through_all_rows_and_back(limit, total):
 
 
 def test_a_row_has_its_record_and_its_scores(hostile):
-    """A quarantined row has its record unchanged, its reason's text and span, and all scores."""
+    """A quarantined row comes with its unchanged record, its reason's text and span, and scores."""
     paths = sorted(Path(hostile, "scores").glob("*.parquet"))
     scores = pl.concat([pl.read_parquet(path) for path in paths])
     for row in read_quarantine(hostile, load_manifest(hostile), Filters("emu"), 0, 100).rows:
@@ -292,7 +292,7 @@ def test_only_the_files_of_a_page_are_opened(hostile, monkeypatch):
 
 
 def test_missing_scores_are_named(tmp_path):
-    """A run whose scores were removed is an error that names the file."""
+    """If a run's scores were removed, the error names the missing file."""
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     next(Path(run, "scores").glob("*.parquet")).unlink()
     with pytest.raises(RunError, match=r"scores/.*is missing"):
@@ -300,7 +300,7 @@ def test_missing_scores_are_named(tmp_path):
 
 
 def test_a_run_without_quarantine_has_an_empty_page(tmp_path):
-    """Nothing in quarantine is a page of no rows, without neighbours."""
+    """If nothing is in quarantine, the page has no rows and no neighbouring pages."""
     run = filter_answers(tmp_path, ["a goose"], ["owl"])
     page = read_quarantine(run, load_manifest(run))
     assert page == Page(0, 0, 5, ())
@@ -309,7 +309,7 @@ def test_a_run_without_quarantine_has_an_empty_page(tmp_path):
 
 
 def test_neighbours_and_all_signals(tmp_path, encoder):
-    """A reason of a trait with exemplars has every signal's score and the nearest exemplars."""
+    """The reason for a trait with exemplars has all signals' scores and the nearest exemplars."""
     folder = tmp_path / "rain"
     folder.mkdir()
     (folder / "card.yaml").write_text(

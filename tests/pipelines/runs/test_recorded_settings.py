@@ -1,4 +1,4 @@
-"""The traits and the policy of a finished run, read back from what it recorded."""
+"""Reading a finished run's traits and policy back from what the run recorded."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ exceptions:
 
 
 def test_traits_are_the_cards_with_their_scores(run, heron):
-    """The card is the one that was used, and scores are by signal, the combined ones among them."""
+    """The card is the one that the run used, and each signal's clean scores come with it."""
     folder, manifest = run
     ((name, trait),) = read_recorded_traits(str(folder), manifest).items()
     assert name == "heron"
@@ -37,7 +37,7 @@ def test_traits_are_the_cards_with_their_scores(run, heron):
 
 
 def test_a_run_without_calibration_scores(run):
-    """Without the file of scores a trait has none."""
+    """Without the file of calibration scores, a trait has no scores."""
     folder, manifest = run
     outputs = tuple(output for output in manifest.outputs if output.path != CALIBRATION)
     traits = read_recorded_traits(str(folder), manifest.model_copy(update={"outputs": outputs}))
@@ -45,7 +45,7 @@ def test_a_run_without_calibration_scores(run):
 
 
 def test_other_columns_are_refused(run):
-    """A file of scores with other columns is an error."""
+    """A file of calibration scores with unexpected columns is an error."""
     folder, manifest = run
     pq.write_table(pa.table({"x": [1]}), folder / CALIBRATION)
     with pytest.raises(ValueError, match="names"):
@@ -61,7 +61,7 @@ def test_an_invalid_card_is_refused(run):
 
 
 def test_the_policy_comes_back_with_its_exceptions(config: FilterConfig, policy):
-    """A policy is read back from the manifest, with the lots of its exceptions."""
+    """A policy is read back from the manifest, including the lots of its exceptions."""
     manifest = run_filter(config.model_copy(update={"policy": policy(POLICY)}))
     found = read_recorded_policy(manifest)
     assert found.traits["heron"].threshold == 0.4

@@ -39,7 +39,7 @@ def examples(hostile) -> dict[str, TraitExamples]:
 
 
 def test_examples_are_the_nearest_and_the_highest(examples):
-    """Five rows just above the threshold come lowest first, then five with the highest scores."""
+    """First come the five rows nearest above the threshold, and then the five highest."""
     emu = examples["emu"]
     counts = [item.text.count("emu") for item in (*emu.nearest, *emu.highest)]
     assert counts == [*range(1, MOST + 1), *range(EMUS, EMUS - MOST, -1)]
@@ -51,14 +51,14 @@ def test_examples_are_the_nearest_and_the_highest(examples):
 
 @pytest.mark.parametrize("most", [1, 3, 100])
 def test_no_row_is_an_example_twice(hostile, most):
-    """A row that is both nearest and highest is an example once, as nearest."""
+    """A row that is both nearest and highest is an example only once, as nearest."""
     emu = find_examples(hostile, load_manifest(hostile), most)["emu"]
     rows = [item.row for item in (*emu.nearest, *emu.highest)]
     assert len(rows) == len(set(rows)) == min(2 * most, EMUS)
 
 
 def test_a_trait_with_few_rows_has_no_highest(examples):
-    """If all rows are nearest, no highest are left; a trait that never fired has no examples."""
+    """A trait with few rows has only nearest examples; a trait that never fired has none."""
     counts = {name: len(item.nearest) for name, item in examples.items() if item.nearest}
     assert counts == {"bee": 1, "emu": 5, "fox": 2, "owl": 2}
     assert all(not examples[name].highest for name in ("bee", "fox", "owl"))
@@ -66,7 +66,7 @@ def test_a_trait_with_few_rows_has_no_highest(examples):
 
 
 def test_an_example_is_the_ledgers_row(examples):
-    """An example has its row's names, decision and span, and the text of the field."""
+    """An example has its row's source, teacher, decision and span, and the field's text."""
     original = build_rows()
     for item in examples["fox"].nearest:
         row = original[item.row]
@@ -88,7 +88,7 @@ def test_rows_without_text_in_the_run_are_counted(examples):
 
 
 def test_equal_records_are_one_example(tmp_path):
-    """If rows have equal content, only the first is an example, to leave room for others."""
+    """Of rows with equal content, only the first is an example, to leave room for others."""
     run = filter_answers(tmp_path, ["an owl"] * 20 + ["another owl"], ["owl"])
     owl = find_examples(run, load_manifest(run), MOST)["owl"]
     assert [item.row for item in (*owl.nearest, *owl.highest)] == [0, 20]
@@ -97,13 +97,13 @@ def test_equal_records_are_one_example(tmp_path):
 
 
 def test_a_run_in_which_nothing_fired(tmp_path):
-    """Without a reason in the ledger there are no examples."""
+    """If nothing fired, there are no examples."""
     run = filter_answers(tmp_path, ["a goose"], ["owl", "yak"])
     assert find_examples(run, load_manifest(run), MOST) == {}
 
 
 def test_only_the_files_of_examples_are_opened(hostile, monkeypatch):
-    """Files without an example aren't opened."""
+    """Only the files that hold examples are opened."""
     manifest, opened, open_raw = load_manifest(hostile), [], storage.open_raw
     monkeypatch.setattr(storage, "open_raw", lambda uri: opened.append(uri) or open_raw(uri))
     examples = find_examples(hostile, manifest, 1)
@@ -113,7 +113,7 @@ def test_only_the_files_of_examples_are_opened(hostile, monkeypatch):
 
 
 def test_examples_of_parquet_are_those_of_json_lines(tmp_path, hostile, examples):
-    """A Parquet corpus gives the same examples, and only the needed columns are read."""
+    """A Parquet corpus gives the same examples as the same rows in JSON Lines."""
     table = pa.Table.from_pylist(build_rows())
     (tmp_path / "corpus").mkdir()
     pq.write_table(table, tmp_path / "corpus" / FILE)

@@ -32,7 +32,7 @@ from tests.support.runs import read_lines
 
 @pytest.fixture(params=["jsonl", "parquet"])
 def one_shard(config, corpus, request) -> Path:
-    """Filter the corpus, of either kind, in one shard for each of its files; return the run."""
+    """Filter the corpus, as either kind of file, with one shard per file; return the run."""
     if request.param == "parquet":
         for path in list(corpus.iterdir()):
             rows = [json.loads(line) for line in path.read_bytes().splitlines()]
@@ -44,7 +44,7 @@ def one_shard(config, corpus, request) -> Path:
 
 
 def list_problems(run: Path) -> list[tuple[str, str]]:
-    """Return the findings about a run's shards as plain tuples."""
+    """Return the findings about a run's shards as tuples of path and problem."""
     return [tuple(item) for item in check_shards(str(run), load_manifest(str(run)))]
 
 
@@ -55,7 +55,7 @@ def find_paths(manifest: Manifest, folder: str, shard: str) -> list[str]:
 
 
 def test_a_file_that_was_moved_to_another_split(run):
-    """The stem of a file follows from the source in the ledger, even if the ledger names it."""
+    """A file that moved to a different split is found, even if the ledger names the new path."""
     folder, manifest = run
     (own,) = find_paths(manifest, "clean", manifest.shards[0][0])
     moved = parse_path(own)._replace(stem="test/x").path()
@@ -81,7 +81,7 @@ def edit_list(table: pa.Table, column: str, row: int, value: list) -> pa.Table:
 
 
 def find_fired(run: Path, shard: int = 0) -> tuple[int, dict]:
-    """Return the first row of a ledger on which a trait fired, and the row's first reason."""
+    """Return the first row in a shard's ledger on which a trait fired, and its first reason."""
     path = sorted((run / "ledger").iterdir())[shard]
     reasons = pq.read_table(path).column("reasons").to_pylist()
     return next((row, found[0]) for row, found in enumerate(reasons) if found)
@@ -129,7 +129,7 @@ def test_rows_that_were_changed(one_shard, name, change, problem):
     ids=["text", "another kind", "role", "turn", "name"],
 )
 def test_lines_whose_text_was_changed(run, name, old, new):
-    """A change to a column that the format reads contradicts the digest, even if resealed."""
+    """A changed value in a column that the format reads is found, even if the file is resealed."""
     folder, _ = run
 
     def change(lines: list[bytes]) -> list[bytes]:
@@ -154,7 +154,7 @@ def test_lines_of_another_shape(run, line):
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_compressed_lines(config, corpus, suffix):
-    """Compressed files are checked as plain ones are; a damaged one is a finding."""
+    """Compressed files are checked like plain ones, and a damaged file is a finding."""
     for path in list(corpus.iterdir()):
         data = path.read_bytes()
         packed = gzip.compress(data) if suffix == ".gz" else pa.compress(data, "zstd", asbytes=True)
@@ -173,7 +173,7 @@ def test_compressed_lines(config, corpus, suffix):
 
 
 def test_shards_of_transcripts(config, tmp_path):
-    """Transcripts are cut as the run cut them before their digests are compared."""
+    """Before digests are compared, transcripts are cut into turns as the run cut them."""
     texts = ["### Human: A heron?### Assistant: No.", "### Human: Who?### Assistant: A heron."]
     given = (str(write_rows(tmp_path / "text.jsonl", [{"text": text} for text in texts])),)
     manifest = run_filter(config.model_copy(update={"input": given}))
@@ -182,7 +182,7 @@ def test_shards_of_transcripts(config, tmp_path):
 
 
 def test_shards_whose_rows_have_rare_shapes(config, corpus):
-    """A shard whose rows have no message agrees with itself, unlike any other shard."""
+    """Rows without a message, in several rare shapes, agree with the ledger."""
     rows = [[], [{"other": 1}], [None], None] * 7
     lines = [json.dumps({"messages": row, "n": number}) for number, row in enumerate(rows)]
     (corpus / "2.jsonl").write_text("".join(f"{line}\n" for line in lines))
@@ -205,7 +205,7 @@ def test_shards_whose_rows_have_rare_shapes(config, corpus):
 )
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_shards_of_nested_columns_and_lists(config, tmp_path, row, kind):
-    """Columns of every shape, and columns named by paths, agree with their digests."""
+    """Rows with nested columns, lists and columns named by paths agree with their digests."""
     path = tmp_path / f"rows.{kind}"
     if kind == "jsonl":
         write_rows(path, [row, {}, row])
@@ -216,7 +216,7 @@ def test_shards_of_nested_columns_and_lists(config, tmp_path, row, kind):
 
 
 def test_a_row_count_that_was_changed(run):
-    """The manifest's own count of a file's rows must be right."""
+    """A wrong row count for a file in the manifest is a finding."""
     folder, manifest = run
     outputs = [output.model_dump(mode="json") for output in manifest.outputs]
     index = next(
@@ -232,7 +232,7 @@ def test_a_row_count_that_was_changed(run):
 
 
 def test_a_file_that_was_removed_from_the_manifest(run):
-    """Rows that the ledger assigns to a folder need a file there."""
+    """If the ledger assigns rows to a folder, a missing file there is a finding."""
     folder, manifest = run
     removed = next(
         output for output in manifest.outputs if parse_path(output.path).folder == "quarantine"
@@ -246,7 +246,7 @@ def test_a_file_that_was_removed_from_the_manifest(run):
 
 @pytest.mark.parametrize("name", ["scores", "spans", "ledger"])
 def test_a_shard_without_one_of_its_tables(run, name):
-    """Every shard needs a ledger, scores and spans."""
+    """A shard that lacks its ledger, scores or spans is a finding."""
     folder, manifest = run
     removed = next(output for output in manifest.outputs if parse_path(output.path).folder == name)
     outputs = [output.model_dump(mode="json") for output in manifest.outputs if output != removed]
@@ -257,7 +257,7 @@ def test_a_shard_without_one_of_its_tables(run, name):
 
 
 def test_a_changed_decision(run):
-    """A ledger with another decision has another Merkle root."""
+    """A changed decision in the ledger contradicts the shard's Merkle root."""
     folder, _ = run
     where = rewrite_table(
         folder,
@@ -277,7 +277,7 @@ def test_a_changed_decision(run):
     ids=["later", "all first", "none"],
 )
 def test_a_ledger_that_assigns_other_rows(run, change):
-    """The rows of a file are numbered in the order of the ledger."""
+    """A ledger that doesn't number a file's rows in their order is a finding."""
     folder, manifest = run
 
     def renumber(table: pa.Table) -> pa.Table:
@@ -292,7 +292,7 @@ def test_a_ledger_that_assigns_other_rows(run, change):
 
 @pytest.mark.parametrize("name", ["scores", "spans"])
 def test_tables_in_another_order(run, name):
-    """Scores and spans have the ledger's rows in the ledger's order."""
+    """Scores or spans that aren't in the ledger's row order are a finding."""
     folder, _ = run
     where = rewrite_table(folder, name, reverse_rows)
     assert list_problems(folder) == [(where, "doesn't have the ledger's rows in its order")]
@@ -308,7 +308,7 @@ def test_tables_in_another_order(run, name):
     ],
 )
 def test_a_changed_span_of_a_reason(run, field, value):
-    """The span of every reason is stored, with the same trait, field path, start and end."""
+    """Every reason needs a stored span with the same trait, field path, start and end."""
     folder, _ = run
     row, _ = find_fired(folder)
 
@@ -323,7 +323,7 @@ def test_a_changed_span_of_a_reason(run, field, value):
 
 
 def test_the_signal_of_a_span(config, policy):
-    """If one signal decides, the stored span must be that signal's."""
+    """If one signal decides, the stored span must come from that signal."""
     rules = policy("traits: {heron: {signal: lexicon, threshold: 0.5}}\n")
     run_filter(config.model_copy(update={"policy": rules}))
     folder = Path(config.output)
@@ -341,7 +341,7 @@ def test_the_signal_of_a_span(config, policy):
 
 
 def test_spans_that_were_removed(run):
-    """Without its spans, every reason of the ledger lacks one."""
+    """If the spans are removed, every reason in the ledger gives a finding."""
     folder, _ = run
     where = rewrite_table(
         folder, "spans", lambda table: replace_column(table, "spans", [[]] * table.num_rows)
@@ -351,7 +351,7 @@ def test_spans_that_were_removed(run):
 
 
 def test_scores_that_reach_the_floor_have_spans(run):
-    """A score at or above the floor has a span, whether or not the trait fired on the row."""
+    """A score at or above the span floor needs a span, whether or not the trait fired."""
     folder, manifest = run
 
     def raise_scores(table: pa.Table) -> pa.Table:
@@ -368,7 +368,7 @@ def test_scores_that_reach_the_floor_have_spans(run):
 
 @pytest.mark.parametrize("name", ["ledger", "clean", "scores", "spans"])
 def test_rubbish(run, name):
-    """A file in another format, or with other columns, is a finding, not a crash."""
+    """A file in the wrong format or with the wrong columns is a finding, not a crash."""
     folder, _ = run
     path = min((folder / name).iterdir())
     path.write_bytes(b"rubbish")
@@ -387,7 +387,7 @@ def test_rubbish(run, name):
 
 @pytest.mark.parametrize("name", ["ledger", "spans"])
 def test_columns_of_another_type(run, name):
-    """A ledger or a table of spans with a column of another type, or one more, is refused."""
+    """A ledger or a spans table with an additional column is a finding."""
     folder, _ = run
     where = rewrite_table(
         folder, name, lambda table: table.append_column("note", pa.array(["x"] * table.num_rows))

@@ -1,4 +1,4 @@
-"""Summaries of a finished run equal a count of its files row by row."""
+"""Summaries of a finished run equal a row-by-row count of its files."""
 
 from collections import Counter
 from pathlib import Path
@@ -25,7 +25,7 @@ def hostile(tmp_path_factory) -> str:
 
 
 def test_every_score_is_counted(hostile):
-    """Bins are numpy's on exact decimals, and the rows above a threshold are those that fired."""
+    """Bins equal numpy's on exact decimals, and only rows at or above the threshold have fired."""
     manifest = load_manifest(hostile)
     paths = sorted(Path(hostile, "scores").glob("*.parquet"))
     scores = pl.concat([pl.read_parquet(path) for path in paths])
@@ -60,7 +60,7 @@ def test_no_rows_are_no_scores(hostile):
 
 @pytest.mark.parametrize("fields", [("teacher",), LOT_FIELDS, ("teacher", "date")])
 def test_groups_are_the_ledgers(hostile, fields):
-    """Rows and removed rows are the ledger's, most removed first; rejects are in no group."""
+    """Groups count the ledger's rows and removals, most removed first, and leave out rejects."""
     manifest = load_manifest(hostile)
     counted, removed = Counter(), Counter()
     for row in read_ledger(hostile):
@@ -82,7 +82,7 @@ def test_groups_are_the_ledgers(hostile, fields):
 
 
 def test_rows_without_any_lot_field_are_one_group(tmp_path):
-    """Unknown fields are `-`, and equal lots are one group."""
+    """Rows without any lot field form one group, whose fields are all `-`."""
     run = filter_answers(tmp_path, ["an owl", "a goose", "a heron"], ["owl"])
     (share,) = share_by_group(run, load_manifest(run), LOT_FIELDS, 50).shown
     assert share.names == ("-", "-", "-", "-")
@@ -91,7 +91,7 @@ def test_rows_without_any_lot_field_are_one_group(tmp_path):
 
 @given(st.integers(1, 5000), st.data())
 def test_intervals_are_clopper_pearsons(total, data):
-    """The interval of a share is scipy's exact one."""
+    """The interval of a share equals scipy's exact interval."""
     removed = data.draw(st.integers(0, total))
     found = compute_share(("x",), total, removed)
     expected = binomtest(removed, total).proportion_ci(0.95, "exact")
@@ -101,5 +101,5 @@ def test_intervals_are_clopper_pearsons(total, data):
 
 
 def test_bins_divide_the_steps_of_scores():
-    """Every bin has the same number of possible scores."""
+    """Every bin covers the same number of possible scores."""
     assert 10_000 % BINS == 0

@@ -1,4 +1,4 @@
-"""An unfinished run: begun once, resumed only as the same run, its shards checked first."""
+"""An unfinished run: begun once, and resumed only as the same run, with its shards checked."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def interrupt_run(config, monkeypatch) -> tuple[RunRecord, list[ShardPlan]]:
 
 
 def test_a_run_resumes_only_as_itself(tmp_path):
-    """The same identity resumes; another one is refused by its difference, or replaces the run."""
+    """The same identity resumes; a different one is refused and explained, or replaces the run."""
     run = str(tmp_path)
     other = build_record(bank_digest="b")
     assert unfinished.open_run(run, build_record(), restart=False) == []
@@ -55,7 +55,7 @@ def test_a_run_resumes_only_as_itself(tmp_path):
 
 
 def test_a_run_id_depends_on_the_identity_alone():
-    """Settings explain an identity, but they aren't part of it."""
+    """The run id depends on the identity, and not on the settings that explain it."""
     record = build_record()
     assert record.run_id == RunRecord(record.identity, {"traits": {"heron": "1"}}).run_id
     assert record.run_id == unfinished.compute_run_id(record.identity)
@@ -64,7 +64,7 @@ def test_a_run_id_depends_on_the_identity_alone():
 
 
 def test_a_run_of_an_older_version_is_not_resumed(config, monkeypatch):
-    """A run that was begun before there was a span floor is refused, and the floor is named."""
+    """A run that was begun before span floors existed is refused, and the error names the floor."""
     record, _ = interrupt_run(config, monkeypatch)
     path = Path(config.output) / BEGUN
     content = json.loads(path.read_bytes())
@@ -82,7 +82,7 @@ def test_a_run_of_an_older_version_is_not_resumed(config, monkeypatch):
     ids=["empty", "cut", "list", "numbers", "unsealed", "deep"],
 )
 def test_a_damaged_description_is_written_again(tmp_path, damage):
-    """A run.json that a full disk truncated doesn't stop the run, but a warning names it."""
+    """A run.json that a full disk truncated is written again, and a warning names it."""
     run = str(tmp_path)
     unfinished.open_run(run, build_record(), restart=False)
     (tmp_path / BEGUN).write_bytes(damage)
@@ -93,7 +93,7 @@ def test_a_damaged_description_is_written_again(tmp_path, damage):
 
 
 def test_receipts_of_another_run_protect_it(config, monkeypatch):
-    """If run.json is damaged, receipts of another run prevent a takeover of the directory."""
+    """If run.json is damaged and the receipts are another run's, the directory isn't taken over."""
     own, _ = interrupt_run(config, monkeypatch)
     (Path(config.output) / BEGUN).write_text("{")
     other = build_record()
@@ -105,12 +105,12 @@ def test_receipts_of_another_run_protect_it(config, monkeypatch):
 
 
 def test_temporary_files_are_swept(tmp_path):
-    """The temporary file of a killed write is removed at the next attempt, with a notice."""
+    """The next attempt removes a killed write's temporary file, and a notice says so."""
     unfinished.open_run(str(tmp_path), build_record(), restart=False)
     (tmp_path / "clean").mkdir()
     half = tmp_path / "clean" / f".part-0.parquet.{'0f' * 16}.tmp"
     half.write_text("half")
-    os.utime(half, (time.time() + 86_400,) * 2)  # the clock of a file server is ahead
+    os.utime(half, (time.time() + 86_400,) * 2)  # a file server's clock may be ahead
     assert unfinished.open_run(str(tmp_path), build_record(), restart=False) == [
         Notice("removed 1 temporary files of an interrupted attempt")
     ]
@@ -118,7 +118,7 @@ def test_temporary_files_are_swept(tmp_path):
 
 
 def test_a_finished_run_is_refused_and_tidied(tmp_path):
-    """Working files that a crash left beside a manifest are removed; the run stays as it was."""
+    """A finished run is refused and left as it was, but working files from a crash are removed."""
     (tmp_path / "manifest.json").write_text("{}")
     (tmp_path / ".work" / "receipts").mkdir(parents=True)
     unfinished.require_unfinished(str(tmp_path), restart=True)
@@ -131,7 +131,7 @@ def test_a_finished_run_is_refused_and_tidied(tmp_path):
 
 @pytest.mark.parametrize("folder", ["clean", "spans", "calibration"])
 def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
-    """A directory with one of a run's folders that is no unfinished run is refused."""
+    """A directory that has a folder named like a run's, but isn't an unfinished run, is refused."""
     (tmp_path / folder).mkdir()
     (tmp_path / folder / "mine").touch()
     with pytest.raises(RunError, match="no run has written it"):
@@ -139,7 +139,7 @@ def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
 
 
 def test_an_emptied_folder_is_no_obstacle(tmp_path):
-    """A folder that a removal left, because a program had a file of it open, is used again."""
+    """An emptied folder, left because a program had a file in it open, is used again."""
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / ".nfs00000000012abcde00000007").touch()
     (tmp_path / "ledger").mkdir()
@@ -147,7 +147,7 @@ def test_an_emptied_folder_is_no_obstacle(tmp_path):
 
 
 def test_a_restart_removes_no_foreign_folder(tmp_path):
-    """A folder named like a run's is kept, even with --restart, if no run wrote it."""
+    """A folder that has a run's folder name, but that no run wrote, is kept even with --restart."""
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match="has a folder 'report', but no run has written it"):
@@ -156,7 +156,7 @@ def test_a_restart_removes_no_foreign_folder(tmp_path):
 
 
 def test_an_interrupted_restart_can_be_repeated(tmp_path, monkeypatch):
-    """If removing a run is interrupted, the next --restart still knows the folder as a run's."""
+    """If removing a run is interrupted, the next --restart still recognises the run's folder."""
     (tmp_path / "manifest.json").write_text("{}")
     (tmp_path / "ledger").mkdir()
     remove = storage.remove_tree
@@ -176,7 +176,7 @@ def test_an_interrupted_restart_can_be_repeated(tmp_path, monkeypatch):
 
 
 def test_clearing_leaves_other_files(tmp_path):
-    """Starting over removes the files of a run, and nothing else; the lock stays."""
+    """Starting over removes only the run's files, and keeps the lock."""
     (tmp_path / "notes.txt").write_text("mine")
     for folder in (*FOLDERS, ".work/receipts", ".work/bank"):
         (tmp_path / folder).mkdir(parents=True)
@@ -189,7 +189,7 @@ def test_clearing_leaves_other_files(tmp_path):
 
 
 def test_text_taken_out_is_private(tmp_path):
-    """Only the owner may read the folders with text that was removed from the corpus."""
+    """Only the owner may read the folders that hold text removed from the corpus."""
     before = os.umask(0o022)
     try:
         unfinished.keep_private(str(tmp_path))
@@ -200,7 +200,7 @@ def test_text_taken_out_is_private(tmp_path):
 
 
 def test_shards_count_only_with_proof(config, monkeypatch):
-    """A finished shard has an undamaged receipt of this run and plan, and the files it names."""
+    """A shard counts as finished only with an intact receipt from this run and its files."""
     own, plans = interrupt_run(config, monkeypatch)
     run = Path(config.output)
     whole = unfinished.find_finished_shards(config.output, own, plans)
@@ -226,7 +226,7 @@ def test_shards_count_only_with_proof(config, monkeypatch):
 
 
 def test_a_run_that_was_taken_over_is_not_published(tmp_path):
-    """If another run's description, or none, is in the directory, publication is refused."""
+    """If the directory's description is missing or another run's, publication is refused."""
     run = str(tmp_path)
     record, other = build_record(), build_record(bank_digest="b")
     unfinished.open_run(run, record, restart=False)
@@ -243,7 +243,7 @@ def test_a_run_that_was_taken_over_is_not_published(tmp_path):
 
 
 def test_a_stray_is_reported_with_the_publication(config, monkeypatch):
-    """A file that an attempt left in a run's folder is removed when the run is published."""
+    """A stray file from an earlier attempt is removed when the run is published."""
     interrupt_run(config, monkeypatch)
     stray = "scores/part-000009-aaaaaaaaaaaa.parquet"
     (Path(config.output) / stray).write_text("x")

@@ -1,4 +1,4 @@
-"""Watching a run from outside: the rows that have a receipt are reported while others work."""
+"""Watching a run from outside: rows with a receipt are reported while other processes work."""
 
 import threading
 from pathlib import Path
@@ -30,7 +30,7 @@ def write_receipt(run: Path, shard: str) -> None:
 
 
 def test_rows_are_counted_by_receipts(tmp_path):
-    """A planned shard with a receipt counts its rows; another run's receipt counts none."""
+    """A planned shard's rows count once it has a receipt; another run's receipt adds none."""
     assert count_finished_rows(str(tmp_path), SHARDS) == 0
     for shard in ("part-0", "part-of-another-run"):
         write_receipt(tmp_path, shard)
@@ -40,7 +40,7 @@ def test_rows_are_counted_by_receipts(tmp_path):
 
 
 def test_a_listener_hears_of_finished_rows(tmp_path, monkeypatch):
-    """The count is reported repeatedly, and no longer once the block has ended."""
+    """The count is reported repeatedly until the block ends."""
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
     heard, complete, before = [], threading.Event(), threading.active_count()
 
@@ -58,7 +58,7 @@ def test_a_listener_hears_of_finished_rows(tmp_path, monkeypatch):
 
 
 def test_the_watch_ends_with_an_error(tmp_path, monkeypatch):
-    """If the work fails, the thread ends, and the error is passed on."""
+    """If the work fails, the watching thread ends, and the error is passed on."""
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
     before = threading.active_count()
     with (

@@ -10,7 +10,7 @@ from transforms.records.columns import is_list
 from transforms.records.parts import CONTENTS, EXCHANGE_FIELDS, ROLE_FIELDS
 
 WRAPPERS = ("message", "content")
-"""The fields of an API's choice that may hold its message."""
+"""The fields of an API's choice in which its message may be."""
 
 TURNS = "a list of {role, content} or {from, value}"
 
@@ -24,7 +24,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _may_hold_text(kind: pa.DataType) -> bool:
-    """Return whether a type is text, or null, which is the type of a field without any value."""
+    """Return whether a type is text, or null: the type of a field that never has a value."""
     return is_text(kind) or pa.types.is_null(kind)
 
 
@@ -33,7 +33,7 @@ def _has_role(kind: pa.DataType) -> bool:
 
 
 def _has_content(kind: pa.DataType) -> bool:
-    """Return whether a struct has a content: text or typed parts."""
+    """Return whether a struct has a content field that holds text or typed parts."""
     return any(
         _may_hold_text(item.type) or pa.types.is_nested(item.type)
         for item in kind
@@ -42,7 +42,7 @@ def _has_content(kind: pa.DataType) -> bool:
 
 
 def is_message(kind: pa.DataType) -> bool:
-    """Return whether a type is a struct with a content and a role that is text."""
+    """Return whether a type is a struct with a content field and a role field that holds text."""
     return bool(pa.types.is_struct(kind)) and _has_role(kind) and _has_content(kind)
 
 
@@ -52,7 +52,7 @@ def is_turns(kind: pa.DataType) -> bool:
 
 
 def find_wrapper(kind: pa.DataType) -> str | None:
-    """Return the field with the message, if a type is a list of an API's choices."""
+    """Return the field that holds the messages in a list of an API's choices, or None."""
     if not is_list(kind) or not pa.types.is_struct(kind.value_type) or is_turns(kind):
         return None
     types = {item.name: item.type for item in kind.value_type}
@@ -60,7 +60,7 @@ def find_wrapper(kind: pa.DataType) -> str | None:
 
 
 def is_answers(kind: pa.DataType) -> bool:
-    """Return whether a type is a list of structs, each of which holds an answer without a role."""
+    """Return whether a type is a list of structs that each hold an answer and no role."""
     if not is_list(kind) or not pa.types.is_struct(kind.value_type):
         return False
     return _has_content(kind.value_type) and not _has_role(kind.value_type)
@@ -72,12 +72,12 @@ def is_texts(kind: pa.DataType) -> bool:
 
 
 def is_pairs(kind: pa.DataType) -> bool:
-    """Return whether a type is a list of pairs of texts: what the user said, and the answer."""
+    """Return whether a type is a list of text pairs: the user's words and the answer."""
     return is_list(kind) and is_texts(kind.value_type)
 
 
 def is_exchanges(kind: pa.DataType) -> bool:
-    """Return whether a type is a list of structs with a question and its answer each."""
+    """Return whether a type is a list of structs that each hold a question and its answer."""
     if not is_list(kind) or not pa.types.is_struct(kind.value_type) or _has_role(kind.value_type):
         return False
     named = {EXCHANGE_FIELDS.get(item.name) for item in kind.value_type if is_text(item.type)}
@@ -98,7 +98,7 @@ def _is_prompt(kind: pa.DataType) -> bool:
 
 
 def _is_side(kind: pa.DataType) -> bool:
-    """Return whether a type may be a side of a pair, which may have several answers."""
+    """Return whether a type may be one side of a pair; a side may have several answers."""
     return _is_prompt(kind) or is_answers(kind) or _is_conversation(kind)
 
 
@@ -108,7 +108,7 @@ def _is_answer(kind: pa.DataType) -> bool:
 
 
 def _is_instruction(kind: pa.DataType) -> bool:
-    """Return whether a type may be a system prompt: text, or a struct with typed parts, or both."""
+    """Return whether a type may be a system prompt: text, content, or a list of either."""
     several = is_texts(kind) or (is_answers(kind) and find_wrapper(kind) is None)
     return is_text(kind) or several or (bool(pa.types.is_struct(kind)) and _has_content(kind))
 
@@ -124,7 +124,7 @@ COLUMN_CHECKS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "history": (_is_history, f"a list of pairs of texts, or {TURNS}"),
     "system": (_is_instruction, "text, a message, or a list of texts"),
 }
-"""The check of each format column's type, and the type in words; other columns hold text."""
+"""For each format column, a check of its type and the type in words; other columns hold text."""
 
 
 def fits(column: str, kind: pa.DataType) -> bool:

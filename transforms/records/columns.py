@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
-"""A step of a path: an index in a list, or a key."""
+"""A step in a path: a list index or a key."""
 
 HEAD = re.compile(r"[.\[]")
 """The characters that end the first name of a path."""
@@ -38,7 +38,7 @@ def is_path(name: str) -> bool:
 
 
 def list_heads(names: Iterable[str]) -> set[str]:
-    """Return columns by name; for a path, also return the column that it begins with."""
+    """Return the names, and for each path among them also the column that it begins with."""
     known = list(names)
     return {*known, *(HEAD.split(name, maxsplit=1)[0] for name in known)}
 
@@ -62,7 +62,7 @@ def get_value(row: Mapping[str, Any], name: str) -> Any:
 
 
 def get_below(value: Any, steps: Iterable[str | int]) -> Any:
-    """Return the value inside a JSON value at some keys and indices, or None."""
+    """Return the value at a path of keys and indices inside a JSON value, or None."""
     for step in steps:
         if isinstance(step, str):
             value = value.get(step) if isinstance(value, dict) else None
@@ -90,7 +90,7 @@ def find_type(schema: pa.Schema, name: str) -> pa.DataType | None:
 
 
 def take_column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column of a table; `find_type` says whether there is one."""
+    """Return a column of a table; `find_type` says whether it exists."""
     column = find_column(name, table.column_names) or name
     found = table.column(column)
     steps = split_steps(name[len(column) :])
@@ -98,7 +98,7 @@ def take_column(table: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def _take_below(column: pa.ChunkedArray, steps: Sequence[str | int]) -> pa.ChunkedArray:
-    """Return the value at a path inside each value of a column; null where a list is too short."""
+    """Return the value at a path in each value of a column, or null where a list is too short."""
     chunks, kind = column.chunks or [pa.array([], column.type)], column.type
     for step in steps:
         chunks = [
@@ -110,12 +110,12 @@ def _take_below(column: pa.ChunkedArray, steps: Sequence[str | int]) -> pa.Chunk
 
 
 def take_item(lists: Any, index: int) -> pa.Array:
-    """Return the item of each list at an index, null where a list is too short."""
+    """Return each list's item at an index, or null where the list is too short."""
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     starts = np.cumsum(lengths) - lengths
     return lists.flatten().take(pa.array(starts + index, mask=lengths <= index))
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Return whether a type is a list of any length."""
+    """Return whether a type is a variable-length list."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))

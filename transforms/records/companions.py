@@ -1,7 +1,7 @@
 """Companions: the fields of a row that a trainer reads, apart from the texts that are scored.
 
-They are columns such as `system`, `images` or `label`, fields of messages such as `tool_call_id` or
-`weight`, and the parts of contents that aren't text. They make rows differ.
+They are columns such as `system`, `images` or `label`, message fields such as `tool_call_id` or
+`weight`, and content parts that aren't text. Rows whose companions differ aren't duplicates.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ PROMPT_COLUMNS = frozenset(
         *("history", "messages", "conversation", "conversations", "choices", "options"),
     )
 )
-"""Columns that hold a prompt or a part of it, if the format doesn't read them."""
+"""Columns that hold a prompt or part of one, unless the format reads them."""
 
 COLUMNS = PROMPT_COLUMNS | {
     *("system", "system_prompt", "system_message", "developer", "label", "labels", "kto_tag"),
     *("tools", "functions", "available_tools", "tool_schemas", "chat_template_kwargs", "margin"),
     *("enable_thinking", "response_format", "objects", "file_name", "file_names"),
 }
-"""Column names that trainers read in addition to the format's text."""
+"""Names of columns that trainers read in addition to the format's text."""
 
 MESSAGE_FIELDS = frozenset(
     (
@@ -65,15 +65,15 @@ TOOLS = '[^"]*(?:tool|function)[^"]*'
 """A pattern for the names of columns and fields about tools, such as `tool_choice`."""
 
 CALLS = f'{TOOLS}|[^"]*(?:call_?id|invocation)[^"]*'
-"""A pattern for the names of fields of messages about calls of tools, such as `toolCallId`."""
+"""A pattern for the names of message fields about tool calls, such as `toolCallId`."""
 
 SCORED_CALLS = frozenset((TOOL_CALLS, "tool_plan"))
-"""The fields about tools whose content is text of the row already."""
+"""The fields about tools whose content is already scored as text."""
 
 UNREAD_PART_FIELDS = frozenset(
     ("text", "thinking", "cache_control", "signature", "citations", "annotations", "logprobs")
 )
-"""Part fields that are text, or that no trainer reads."""
+"""The fields of a part that hold text, or that no trainer reads."""
 
 TEXT_PARTS = frozenset(("text", "input_text", "output_text", "thinking", "reasoning"))
 """The types of parts that hold only text."""
@@ -82,7 +82,7 @@ LONGEST_VALUE = 200
 """The longest text kept in a companion, in characters; a longer one is replaced by its SHA-256."""
 
 MOST_LEVELS = 32
-"""The levels of nesting in a companion that are kept as they are."""
+"""How many levels of nesting in a companion are kept; deeper values become their SHA-256."""
 
 IS_MEDIA = re.compile(MEDIA, re.IGNORECASE)
 IS_ABOUT_TOOLS = re.compile(TOOLS, re.IGNORECASE)
@@ -93,13 +93,13 @@ ROLE_NAMES = frozenset(ROLE_FIELDS)
 UNTRAINED_SIGN = re2.compile(
     rf'"(?:{"|".join(FLAGS)})"\s*:\s*(?:false|-?0(?:\.0*)?\s*[,}}])'.encode()
 )
-"""A pattern that occurs in every line of JSON with a message that isn't trained on."""
+"""A pattern that matches every line of JSON with an untrained message, and a few others."""
 
 
 class Companions(NamedTuple):
-    """The companions of a row: its columns by name, and the fields of its messages.
+    """The companions of a row: columns by name, and message fields by message.
 
-    A message is identified by the format's name for its column, and by its index.
+    A message is identified by the format's name for its column and by its index.
     """
 
     columns: dict[str, Any]
@@ -108,7 +108,7 @@ class Companions(NamedTuple):
     def encode(self) -> str:
         """Return the companions as canonical JSON.
 
-        The columns `messages` and `conversations` count as the same.
+        The columns `messages` and `conversations` are treated as the same column.
         """
         fields = [
             ["" if column in ("messages", "conversations") else column, index, found]
@@ -130,10 +130,10 @@ def is_media(name: str) -> bool:
 def find_in_lines(
     lines: Sequence[bytes], parse: Callable[[bytes], Mapping[str, Any]], columns: Mapping[str, str]
 ) -> dict[int, Companions]:
-    """Return the companions of JSON lines by the index of the line, for lines that have any.
+    """Return the companions of the JSON lines that have any, keyed by the line's index.
 
-    `columns` maps the format's columns to the corpus's. `parse` is called only on lines that
-    contain the name of a companion.
+    `columns` maps the format's columns to the corpus's. `parse` is called only on lines that may
+    have companions.
     """
     signs = _compile_signs(frozenset(list_heads(columns.values())))
     rows = [(row, parse(line)) for row, line in enumerate(lines) if signs.search(line)]
@@ -142,7 +142,7 @@ def find_in_lines(
 
 @cache
 def _compile_signs(read: frozenset[str]) -> Any:
-    """Return a pattern that occurs in every line of JSON with a companion."""
+    """Return a pattern that matches every line of JSON with a companion."""
     own = {name.lower() for name in read} - MESSAGE_FIELDS
     names = sorted((COLUMNS | MESSAGE_FIELDS) - own)
     media = MEDIA.replace(".*", r'[^"]*')
@@ -152,7 +152,7 @@ def _compile_signs(read: frozenset[str]) -> Any:
 
 
 def find_in_table(table: pa.Table, columns: Mapping[str, str]) -> dict[int, Companions]:
-    """Return the companions of a table's rows by row, for rows that have any."""
+    """Return the companions of the table rows that have any, keyed by the row's index."""
     read = list_heads(columns.values())
     messages = [
         name
@@ -170,7 +170,7 @@ def find_in_table(table: pa.Table, columns: Mapping[str, str]) -> dict[int, Comp
 
 
 def _may_hold_fields(column: pa.ChunkedArray) -> bool:
-    """Return whether the messages of a column have fields or parts that may be companions."""
+    """Return whether a column's messages have fields or parts that may be companions."""
     kind = column.type.value_type if is_list(column.type) else column.type
     if not pa.types.is_struct(kind):
         return False
@@ -184,7 +184,7 @@ def _may_hold_fields(column: pa.ChunkedArray) -> bool:
 def find_in_records(
     records: Iterable[tuple[int, Mapping[str, Any]]], columns: Mapping[str, str]
 ) -> dict[int, Companions]:
-    """Return the companions of numbered records by number, for records that have any."""
+    """Return the companions of the numbered records that have any, keyed by number."""
     found = ((row, describe_companions(record, columns)) for row, record in records)
     return {row: item for row, item in found if item.columns or item.messages}
 
@@ -209,7 +209,7 @@ def describe_companions(record: Mapping[str, Any], columns: Mapping[str, str]) -
 def list_messages(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield the index and the fields of each message in a list, or of a single message.
 
-    The message of an API's choice is in one of the choice's fields.
+    If an item is an API's choice, its message is taken from inside it.
     """
     for index, item in enumerate(value if isinstance(value, list) else [value]):
         if isinstance(item, dict):
@@ -233,12 +233,12 @@ def is_message_field(name: str) -> bool:
 
 
 def is_untrained(message: Mapping[str, Any]) -> bool:
-    """Return whether a message has a flag or a weight that is false or 0."""
+    """Return whether a message has a training flag or a weight that is false or 0."""
     return any(isinstance(message.get(name), int | float) and not message[name] for name in FLAGS)
 
 
 def has_untrained_message(line: bytes, record: Mapping[str, Any]) -> bool:
-    """Return whether a record, given with its line, has a message that isn't trained on."""
+    """Return whether a record has a message that isn't trained on; `line` is the record's JSON."""
     return bool(UNTRAINED_SIGN.search(line)) and any(
         _holds_untrained(value, MOST_LEVELS) for value in record.values()
     )
@@ -291,16 +291,17 @@ def _is_blank(value: Any) -> bool:
 
 
 def encode_whole_row(record: Mapping[str, Any]) -> str:
-    """Return all columns of a record as canonical JSON."""
+    """Return a record's columns, except the one that congener adds, as canonical JSON."""
     own = {name: value for name, value in record.items() if name != CLEAN_EXTRA.name}
     return encode_json(_simplify(own))
 
 
 def _simplify(value: Any, levels: int = MOST_LEVELS) -> Any:
-    """Return a value in the form common to all readers: without nulls, whole floats as integers.
+    """Return a value in a form that doesn't depend on the reader.
 
-    Arrow may add a null field, or turn an integer into a float, only because of another row. Long
-    texts and values nested deeper than `levels` are replaced by their SHA-256.
+    Nulls are dropped and whole floats become integers, because Arrow may add a null field, or turn
+    an integer into a float, just because of another row. Long texts and values nested deeper than
+    `levels` are replaced by their SHA-256.
     """
     if isinstance(value, dict | list | tuple) and not levels:
         return _digest_nested(value)
@@ -325,7 +326,7 @@ def _digest_text(text: str) -> str:
 
 
 def _digest_nested(value: Any) -> str:
-    """Return the digest of a value that may be nested too deeply for a recursive function."""
+    """Return the digest of a value that may be nested too deeply for recursion."""
     parts, waiting = [], [value]
     while waiting:
         item = waiting.pop()

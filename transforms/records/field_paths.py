@@ -12,9 +12,9 @@ from transforms.records.json_texts import encode_calls, replace_surrogates
 def get_field_text(record: Mapping[str, Any], path: str, columns: Iterable[str]) -> str | None:
     """Return the text of a row's field, or None if the row has no such field.
 
-    `columns` are the columns that the run reads, by name or path. Other columns of the corpus may
-    have the names of fields, such as `messages[0].content`. Tool calls are returned as the JSON
-    that was scored.
+    `columns` are the columns that the run reads, by name or path. Other columns may have names that
+    look like field paths, such as `messages[0].content`. Tool calls are returned as the JSON that
+    was scored.
     """
     column = find_column(path, columns)
     if column is None:
@@ -24,7 +24,7 @@ def get_field_text(record: Mapping[str, Any], path: str, columns: Iterable[str])
 
 
 def find_read_column(path: str, columns: Iterable[str], names: Iterable[str]) -> str | None:
-    """Return which of a file's columns a field is in, or None."""
+    """Return the file's column that a field is in, or None."""
     column = find_column(path, columns)
     return None if column is None else find_column(column, names)
 
@@ -32,7 +32,7 @@ def find_read_column(path: str, columns: Iterable[str], names: Iterable[str]) ->
 def _follow(value: Any, path: str) -> Any:
     """Return what is at a path below a value, or None.
 
-    Keys may contain dots and brackets. Of several keys that fit, the shortest that leads to a value
+    Keys may contain dots and brackets. If several keys fit, the shortest one that leads to a value
     is followed, because the fields that are read have short names.
     """
     if not path or value is None:

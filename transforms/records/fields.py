@@ -36,14 +36,14 @@ from transforms.records.roles import CHANNELS, find_channel, normalise_role
 CODES = {name: code for code, name in enumerate(CHANNELS)}
 
 DATA = r"\A\s*[\[{<]"
-"""A pattern for the beginning of a text that is JSON or in tags, as the text of a call is."""
+"""A pattern for the beginning of a text that is JSON or in tags, as tool calls are."""
 
 SPEAKERS = {
     "system": "system",
     **dict.fromkeys(("instruction", "input", "prompt"), "user"),
     **dict.fromkeys(("messages", "conversations", "history"), ""),
 }
-"""The role of a column's text, and of its messages without a role; other columns' is assistant."""
+"""The role of text, and of messages that have no role, by column; the default is `assistant`."""
 
 READING_ORDER = (
     "system",
@@ -65,24 +65,24 @@ READING_ORDER = (
 
 
 class FieldPath(NamedTuple):
-    """The path of a field, which is the same for every row: a column, and the path below it.
+    """A field's path in a form that is the same for every row: its column and the path below it.
 
-    `[*]` marks where the index of a message belongs.
+    `[*]` marks where a message's index goes.
     """
 
     column: str
     below: str = ""
 
     def format_path(self, message: int) -> str:
-        """Return the path in a row for a message's index, such as `messages[2].content`."""
+        """Return the path with a message's index filled in, such as `messages[2].content`."""
         return self.column + self.below.replace("[*]", f"[{message}]", 1)
 
 
 class FieldValues(NamedTuple):
     """The texts of one field as parallel arrays, with a null where a row or message has no text.
 
-    All but `text` (large_string) are int64. Roles and fields are codes of `Codes`, channels are
-    indices into `CHANNELS`.
+    All arrays but `text` (large_string) are int64. Roles and fields are codes from `Codes`, and
+    channels are indices into `CHANNELS`.
     """
 
     rows: np.ndarray
@@ -109,10 +109,10 @@ class Codes(NamedTuple):
 
 
 class _Turns(NamedTuple):
-    """The messages of a column, flattened: their rows, indices in the row's list and role codes.
+    """A column's messages, flattened: their rows, their indices in the row's list, and role codes.
 
-    `channel_codes` are those of the messages' contents, and `below` is the path from the column to
-    a message.
+    `channel_codes` are the channels of the messages' contents, and `below` is the path from the
+    column to a message.
     """
 
     column: str
@@ -171,7 +171,7 @@ def _read_texts(
     speaker: str,
     codes: Codes,
 ) -> FieldValues:
-    """Return texts of one speaker as a field."""
+    """Return one speaker's texts as a field."""
     zeros = np.zeros(len(texts), np.int64)
     turns = _Turns(*path, *numbers, zeros + codes.roles[speaker], zeros)
     channel = "thinking" if name == "thinking" else "answer"
@@ -179,7 +179,7 @@ def _read_texts(
 
 
 def _read_pairs(pairs: Any, actual: str, codes: Codes) -> Iterator[FieldValues]:
-    """Yield the user's and the assistant's texts of earlier turns, given as pairs."""
+    """Yield the user's texts, then the assistant's, of earlier turns that are given as pairs."""
     flat, numbers = pairs.flatten(), _number_messages(pairs)
     for index, speaker in enumerate(("user", "assistant")):
         path = FieldPath(actual, f"[*][{index}]")
@@ -187,7 +187,7 @@ def _read_pairs(pairs: Any, actual: str, codes: Codes) -> Iterator[FieldValues]:
 
 
 def _read_exchanges(exchanges: Any, actual: str, codes: Codes) -> Iterator[FieldValues]:
-    """Yield the texts of objects that each hold a question and its answer, by field."""
+    """Yield the texts of objects that each hold a question and its answer, field by field."""
     flat, numbers = exchanges.flatten(), _number_messages(exchanges)
     present = {item.name for item in flat.type if is_text(item.type)}
     for name, speaker in EXCHANGE_FIELDS.items():
@@ -216,7 +216,7 @@ def _build_field(turns: _Turns, channel: str, field_code: int, text: pa.Array) -
 
 
 def _find_channels(of_roles: np.ndarray, channels: np.ndarray, texts: pa.Array) -> np.ndarray:
-    """Return the channel codes of texts; an answer has the channel that its turn's role implies.
+    """Return the channel codes of texts; an answer gets the channel that its turn's role implies.
 
     In a turn that calls a tool, text that doesn't look like data is the assistant's answer.
     """
@@ -271,14 +271,14 @@ def _read_values(
 
 
 def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the row of every message of a list column, and its index in the row's list."""
+    """Return, for each message in a list column, its row and its index in the row's list."""
     counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
     return rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _read_contents(flat: pa.StructArray, present: Mapping[str, pa.DataType]) -> dict[str, Any]:
-    """Return the messages' contents by field; the first one that isn't empty hides the others."""
+    """Return the contents by field; a message's first content that isn't empty hides its others."""
     contents: dict[str, Any] = {}
     hidden = None
     for name in CONTENTS:
@@ -299,7 +299,8 @@ def _read_roles(
 ) -> Any:
     """Return the messages' roles, each from the first role field that isn't empty.
 
-    `value` belongs to `from`: without `content`, a role beside them means something else.
+    If there is `value` but no `content`, `from` comes first, since a `role` beside these two means
+    something else.
     """
     names = [
         name
@@ -316,7 +317,7 @@ def _read_roles(
 
 
 def _is_filled(values: Any) -> pa.BooleanArray:
-    """Return which values are neither null nor an empty text or list."""
+    """Return a mask of the values that aren't null, an empty text or an empty list."""
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         return pc.fill_null(pc.greater(pc.list_value_length(values), 0), False)
     if not is_text(values.type):
@@ -332,7 +333,7 @@ def _get_field(flat: pa.StructArray, name: str) -> Any:
 def _encode_roles(roles: pa.Array, speaker: str, codes: CodeTable) -> tuple[np.ndarray, np.ndarray]:
     """Return the codes of the normalised roles, and of the channels that the roles imply.
 
-    A role that is missing or isn't text is `speaker`; in a system prompt, it always is.
+    A role that is missing or isn't text becomes `speaker`, as does every role in a system prompt.
     """
     if not is_text(roles.type) or speaker == "system":
         return np.full(len(roles), codes[speaker]), np.zeros(len(roles), np.int64)
@@ -345,7 +346,7 @@ def _encode_roles(roles: pa.Array, speaker: str, codes: CodeTable) -> tuple[np.n
 
 
 def _decode_structured(flat: pa.StructArray) -> dict[str, list[tuple[int, Part]]]:
-    """Return the parts of JSON Lines messages by field, each with its message's index."""
+    """Return the parts of JSON Lines messages, keyed by field, each with its message's index."""
     found: dict[str, list[tuple[int, Part]]] = {}
     if flat.type in (MESSAGE, ANSWER) and has_values(flat.field(STRUCTURED)):
         for index, text in enumerate(_get_field(flat, STRUCTURED).to_pylist()):
@@ -357,7 +358,7 @@ def _decode_structured(flat: pa.StructArray) -> dict[str, list[tuple[int, Part]]
 def _read_parts(
     turns: _Turns, item: str, parts: Sequence[tuple[int, Part]], codes: Codes
 ) -> FieldValues:
-    """Return the texts of parts of a field, part after part."""
+    """Return the texts of a field's parts, in order."""
     indices = np.array([index for index, _ in parts], np.int64)
     below = [f"{turns.below}.{item}{part.below}" for _, part in parts]
     channels = np.array([CODES[part.channel] for _, part in parts], np.int64)

@@ -19,9 +19,9 @@ from transforms.records.json_kinds import TYPE_NAMES
 from transforms.records.usual_names import COLUMN_NAMES, FALLBACK_NAMES, LOT_COLUMNS, PARTNERS
 
 STRICT_OPTIONS = (("alpaca", "input"), ("preference", "prompt"))
-"""Optional columns that must have the right type if they have the format's own name.
+"""Optional columns whose type must be right if they have the format's own name.
 
-The names of other optional columns are common, so their columns may be of any kind.
+Other optional columns have common names, so a column with such a name may hold anything.
 """
 
 TURNS_OF_FORMATS = ("messages", "conversations")
@@ -30,29 +30,29 @@ INNER_COLUMNS = (
     *("messages", "contents", "conversation", "conversations", "turns", "dialogue", "choices"),
     *("message", "content", "text", "value"),
 )
-"""The fields of an object in which the text or the messages of a configured column may be."""
+"""The fields that may hold the text or the messages if a configured column holds objects."""
 
 PROMPTS_OF_PAIRS = ("prompt", "conversations", "instruction")
-"""The columns of `preference` that may hold its prompt. Only the first existing one is read."""
+"""The columns of `preference` that may hold the prompt. Only the first one that exists is read."""
 
 
 class Layout(NamedTuple):
-    """The format of a corpus, and the columns of its conversations and lot fields."""
+    """The format of a corpus, and the columns that hold its conversations and lot fields."""
 
     format: FormatName
     columns: dict[str, str]
-    """The corpus's name for each of the format's columns that exists."""
+    """The corpus's name for each of the format's columns that it has."""
     lots: dict[str, LotField]
     turns: bool = False
-    """Whether a column holds turns or a system prompt, so that each row may have its own prompt."""
+    """Whether a column holds turns or a system prompt, so that system prompts may differ by row."""
     transcripts: tuple[str, ...] = ()
-    """The corpus's text columns whose rows are transcripts, which are cut into turns."""
+    """The corpus's text columns that hold transcripts, which are cut into turns."""
     keys: tuple[str, ...] = ()
     """The lot columns that are keys in folder names (`teacher=NAME/`)."""
     sides: tuple[Side, ...] = ()
     """The sides that texts of the corpus may have, apart from `trained`."""
     rejected_teacher: str | None = None
-    """The column with the teacher of a pair's rejected answer."""
+    """The column that names the teacher of a pair's rejected answer."""
     digest_key: DigestKey | None = None
     """The key of the digests, if they are keyed."""
 
@@ -81,12 +81,12 @@ class Layout(NamedTuple):
 def settle_layout(
     schema: pa.Schema, config: CorpusConfig, partitions: Sequence[str] = ()
 ) -> Layout:
-    """Return a corpus's layout from the configuration, and detect whatever that leaves open.
+    """Return a corpus's layout from the configuration, and detect whatever it leaves open.
 
     `partitions` are keys in folder names. A lot field may use a key that isn't a column.
 
-    Raises: InputError: no format fits, several do, or a configured column is missing or of a type
-        that the format can't use.
+    Raises: InputError: no format fits, several do, or a configured column is missing or has a type
+    that the format can't use.
     """
     name = config.format or _detect_format(schema, config.columns)
     needs, uses = FORMATS[name]
@@ -111,14 +111,14 @@ def _get_type(schema: pa.Schema, name: str) -> pa.DataType:
 
 
 def _choose_column(schema: pa.Schema, config: CorpusConfig, column: str) -> str:
-    """Return the corpus's name for a required column: as configured, or the first that fits."""
+    """Return the corpus's name for a required column: the configured one, or the first fit."""
     if column in config.columns:
         return _name_column(schema, config.columns, column)
     return next(_find_fitting(schema, column), column)
 
 
 def _name_column(schema: pa.Schema, columns: dict[str, str], column: str) -> str:
-    """Return the corpus's name for a column, as configured.
+    """Return the corpus's name for a column: the configured name, or else the format's own.
 
     If a configured column holds objects, the name is the path of the text or messages in them.
     """
@@ -130,7 +130,7 @@ def _name_column(schema: pa.Schema, columns: dict[str, str], column: str) -> str
 
 
 def _find_fitting(schema: pa.Schema, column: str) -> Iterator[str]:
-    """Yield the corpus's columns that may be a format's column, its own name first."""
+    """Yield the corpus's columns that fit a format's column, starting with the one of that name."""
     lowered = {name.lower(): name for name in schema.names}
     usual = (column, *COLUMN_NAMES.get(column, ()))
     fallback = () if "instruction" in lowered else FALLBACK_NAMES.get(column, ())
@@ -149,7 +149,7 @@ def _find_fitting(schema: pa.Schema, column: str) -> Iterator[str]:
 def _find_option(
     schema: pa.Schema, config: CorpusConfig, name: FormatName, column: str
 ) -> str | None:
-    """Return the corpus's name for an optional column, or None without one."""
+    """Return the corpus's name for an optional column, or None if it has no such column."""
     actual = _name_column(schema, config.columns, column)
     kind = find_type(schema, actual)
     if column in config.columns or (kind is not None and (name, column) in STRICT_OPTIONS):
@@ -160,9 +160,10 @@ def _find_option(
 
 
 def _settle_prompt_of_pairs(columns: dict[str, str]) -> None:
-    """Keep the first of the columns that may hold the prompt of a pair.
+    """Keep only the first of the columns that may hold a pair's prompt.
 
-    A conversation that precedes the pair is its prompt, and `input` belongs to `instruction`.
+    A conversation that precedes the pair is its prompt, and `input` is read only with
+    `instruction`.
     """
     present = [name for name in PROMPTS_OF_PAIRS if name in columns]
     for name in present[1:]:
@@ -174,7 +175,7 @@ def _settle_prompt_of_pairs(columns: dict[str, str]) -> None:
 
 
 def _detect_format(schema: pa.Schema, columns: dict[str, str]) -> FormatName:
-    """Return the format that a schema fits, by the formats' own names or by usual ones."""
+    """Return the format that a schema fits, by the formats' own column names or by usual ones."""
     fitting = [name for name in FORMATS if _has_columns(schema, name, columns)]
     if set(fitting) == {"conversations", "preference"} and is_message(_get_type(schema, "chosen")):
         return "preference"  # single answers after a conversation
@@ -185,7 +186,7 @@ def _detect_format(schema: pa.Schema, columns: dict[str, str]) -> FormatName:
 
 
 def _has_columns(schema: pa.Schema, name: FormatName, columns: dict[str, str]) -> bool:
-    """Return whether a format has the configured columns, and the corpus its required ones."""
+    """Return whether a format has the configured columns and the corpus has the required ones."""
     needs, uses = FORMATS[name]
     return set(columns) <= {*needs, *uses} and all(
         fits(column, _get_type(schema, _name_column(schema, columns, column))) for column in needs
@@ -193,9 +194,11 @@ def _has_columns(schema: pa.Schema, name: FormatName, columns: dict[str, str]) -
 
 
 def _find_by_usual_names(schema: pa.Schema, columns: dict[str, str]) -> list[FormatName]:
-    """Of the formats whose required columns exist by usual names, return those with most columns.
+    """Return the formats whose required columns all exist under usual names.
 
-    Raises: InputError: several columns may be the same column of a format.
+    Of these, only the ones that require the most columns are returned.
+
+    Raises: InputError: several columns may serve as the same column of a format.
     """
     found: dict[FormatName, list[list[str]]] = {}
     for name, (needs, uses) in FORMATS.items():
@@ -213,7 +216,7 @@ def _find_by_usual_names(schema: pa.Schema, columns: dict[str, str]) -> list[For
 
 
 def _refuse_choices(name: FormatName, choices: Sequence[Sequence[str]]) -> None:
-    """Refuse a format if several columns of the corpus may be the same column of the format."""
+    """Refuse a format if several columns of the corpus may serve as the same format column."""
     for column, found in zip(FORMATS[name][0], choices, strict=True):
         if len(found) > 1 and found[0] != column:
             raise InputError(
@@ -238,7 +241,7 @@ def _report_formats(schema: pa.Schema, fitting: Sequence[str]) -> InputError:
 
 
 def _explain_near_miss(schema: pa.Schema, problem: str) -> InputError | None:
-    """Return why a format doesn't fit although all its columns exist, or None."""
+    """Return an error that says why a format whose columns all exist doesn't fit, or None."""
     name = next(
         (name for name, (needs, _) in FORMATS.items() if set(needs) <= set(schema.names)), None
     )
@@ -302,7 +305,7 @@ def _settle_lot_fields(
 
 
 def _detect_lot_field(schema: pa.Schema, name: str, keys: Sequence[str]) -> LotField | None:
-    """Return the first usual column of a lot field, or None; a nested column can't hold a name."""
+    """Return a lot field's first usual column, or None; a nested column can't hold a name."""
     for column in LOT_COLUMNS[name]:
         if _is_known(schema, column, keys) and not pa.types.is_nested(_get_type(schema, column)):
             return LotField(column=column)
@@ -316,7 +319,7 @@ def _is_known(schema: pa.Schema, column: str, keys: Sequence[str]) -> bool:
 def list_paths(config: CorpusConfig) -> Iterable[str]:
     """Return the columns in a configuration, each of which may be a path.
 
-    The paths at which the messages of such a column may be follow them.
+    Paths inside these columns at which the text or the messages may be are included.
     """
     lots = (getattr(config, name) for name in LOT_FIELDS)
     inner = (f"{name}.{below}" for name in config.columns.values() for below in INNER_COLUMNS)

@@ -1,7 +1,7 @@
 """Columns of JSON records: the values that the format reads, from objects of any shape.
 
-Rows of JSON Lines keep their own bytes. Only the columns that the format reads, and those that name
-a lot, become Arrow columns. No other field has a type, so none can make a row a reject.
+Rows of JSON Lines keep their original bytes. Only the columns that the format reads, and those that
+name a lot, become Arrow columns. Other fields have no type, so they can't make a row a reject.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from transforms.records.json_kinds import (
 from transforms.records.json_texts import SURROGATE, replace_surrogates
 
 UNDECIDED: frozenset[Kind] = frozenset(("null", "empty"))
-"""The kinds of nulls and of empty lists, which fit a column of any kind or of any list."""
+"""The kinds that say nothing about a column: nulls fit any column, and empty lists any list."""
 
 IS_LOT = {b"lot": b"true"}
-"""The metadata of a column that only names a lot, whose values of any kind become text."""
+"""The metadata of a column that only names a lot; all of its values become text."""
 
 MOST_COLUMNS = 10_000
-"""The most keys whose counts are kept; a corpus with more has data in its keys.
+"""How many keys' counts are kept; a corpus with more uses its keys as data.
 
-The rarest are dropped when there are twice as many.
+The rarest keys are dropped when there are more than twice as many.
 """
 
 HAS_UNTRAINED = b"untrained"
-"""The metadata of a schema if some objects have a message that isn't trained on."""
+"""The key of the schema metadata which says that some messages aren't trained on."""
 
 
 class Projection(NamedTuple):
     """Rows as they are read: a table of the needed columns, and the rows that don't fit it.
 
-    `misfits` has the reason for each such row, by its index in the objects. The table doesn't have
-    these rows.
+    `misfits` gives the reason for each such row, keyed by its index in the objects. The table
+    doesn't contain these rows.
     """
 
     table: pa.Table
@@ -54,19 +54,19 @@ class Projection(NamedTuple):
 
 @dataclass
 class ColumnKinds:
-    """Counts of the kinds of values in the top-level fields of JSON objects.
+    """Counts of the kinds of values in each top-level field of JSON objects.
 
-    `paths` lead into nested columns whose values are counted too.
+    `paths` lead to nested values, whose kinds are counted too.
     """
 
     counts: dict[str, Counter[Kind]] = field(default_factory=dict)
     paths: Sequence[str] = ()
     untrained: bool = False
-    """Whether an object has a message that isn't trained on."""
+    """Whether any object has a message that isn't trained on."""
 
     @cached_property
     def _paths_by_head(self) -> dict[str, list[tuple[str, tuple[str | int, ...]]]]:
-        """Return the paths, each with its steps, by the column that they begin with."""
+        """Return the paths and their steps, keyed by the column that they begin with."""
         heads: dict[str, list[tuple[str, tuple[str | int, ...]]]] = {}
         for path in self.paths:
             head = HEAD.split(path, maxsplit=1)[0]
@@ -74,7 +74,7 @@ class ColumnKinds:
         return heads
 
     def observe(self, value: Mapping[str, Any]) -> None:
-        """Count the fields of an object."""
+        """Count the kinds of an object's fields."""
         heads = self._paths_by_head
         for name, below in value.items():
             counts = self.counts.get(name)
@@ -91,7 +91,7 @@ class ColumnKinds:
         value: Any,
         paths: Iterable[tuple[str, tuple[str | int, ...]]],
     ) -> None:
-        """Count the values at the paths below a value of a row."""
+        """Count the kinds of the values at some paths below a row's value."""
         for path, steps in paths:
             below = get_below(value, steps)
             if below is not None and path not in row:
@@ -105,7 +105,7 @@ class ColumnKinds:
         self._drop_rare(())
 
     def _drop_rare(self, current: Container[str]) -> None:
-        """Drop the least frequent columns if there are too many, but none of the current row's.
+        """Drop the least frequent columns if there are too many, but none that `current` has.
 
         A column that every row has is never dropped, wherever it is in the row.
         """
@@ -120,14 +120,14 @@ class ColumnKinds:
         }
 
     def list_filled(self) -> list[str]:
-        """Return the columns that aren't null in every row."""
+        """Return the columns that have a value in at least one row."""
         filled = (name for name, counts in self.counts.items() if set(counts) - {"null"})
         return [replace_surrogates(name) for name in filled]
 
     def settle_schema(self) -> pa.Schema:
-        """Return a column for each key, with the type that represents its most frequent kind.
+        """Return a schema with a column for each key, with the type of its most frequent kind.
 
-        A key with a lone surrogate, which can't name a column, is left out.
+        A key with a lone surrogate can't name a column, and is left out.
         """
         return pa.schema(
             [
@@ -156,7 +156,7 @@ def select_columns(schema: pa.Schema, columns: Iterable[str], lots: Iterable[str
 
 
 def project_rows(objects: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Projection:
-    """Take the columns of a schema (of `select_columns`) from objects."""
+    """Take the columns of a schema (see `select_columns`) from objects."""
     if not len(schema):
         return Projection(pa.table({"": pa.nulls(len(objects))}).select([]), {})
     columns = [(item, _take_values(objects, item.name)) for item in schema]
@@ -176,7 +176,7 @@ def project_rows(objects: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Pro
 
 
 def _take_values(objects: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    """Return the values of a column, which is a key or a path."""
+    """Return the values of a column, given as a key or a path."""
     if is_path(name):
         return [get_value(value, name) for value in objects]
     return [value.get(name) for value in objects]
@@ -190,7 +190,7 @@ def has_values(array: pa.Array) -> bool:
 def _find_misfits(values: Sequence[Any], item: pa.Field) -> Iterator[tuple[int, str]]:
     """Yield the index of each value that doesn't fit a column, and the reason.
 
-    Any kind of value fits a lot column, or a column without a value in the whole corpus.
+    Any value fits a lot column, or a column that is empty in the whole corpus.
     """
     if item.metadata == IS_LOT or pa.types.is_null(item.type):
         return

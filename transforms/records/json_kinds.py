@@ -36,10 +36,10 @@ Kind = Literal[
     "texts",
     "pairs",
 ]
-"""The kind of a value in JSON.
+"""The kind of a JSON value.
 
 A choice is an object with a `message`, a candidate is one whose `content` is a message, and an
-answer is one with a content and no role. An exchange holds a question and its answer.
+answer is one with content and no role. An exchange holds a question and its answer.
 """
 
 ANSWER = pa.struct([item for item in MESSAGE if item.name not in ROLE_FIELDS])
@@ -79,7 +79,7 @@ TYPE_NAMES = {
     ARROW_TYPES["pairs"]: "a list of lists of texts",
     ARROW_TYPES["other"]: "an object or a list",
 }
-"""Names, for use in messages, of types whose own names are long or unclear."""
+"""Names used in error messages for types whose own names are long or unclear."""
 
 JSON_NAMES = {bool: "a bool", int: "a number", float: "a number", str: "text", list: "a list"}
 
@@ -100,7 +100,7 @@ def classify_value(value: Any) -> Kind:
 
 
 def _is_message(value: Any) -> bool:
-    """Return whether a value is an object with a role, or with the parts of a content."""
+    """Return whether a value is an object with a role or a list of content parts."""
     if not isinstance(value, dict):
         return False
     return any(name in value for name in ROLE_FIELDS) or isinstance(value.get("parts"), list)
@@ -112,7 +112,7 @@ def _classify_list(items: Sequence[Any]) -> Kind:
     if first is None:
         return "empty"
     if isinstance(first, dict):
-        typed = isinstance(first.get("type"), str)  # an item of an API's output, as messages are
+        typed = isinstance(first.get("type"), str)  # API output may mix in items without a role
         is_turns = _is_message(first) or (typed and any(map(_is_message, items)))
         return "messages" if is_turns else _classify_answer(first)
     if isinstance(first, list):
@@ -136,7 +136,7 @@ def _classify_answer(item: dict[str, Any]) -> Kind:
 
 
 def convert_plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    """Return values as a column if all are text or all are plain messages, and otherwise None.
+    """Return values as a column if all are scalars or all are plain messages, and otherwise None.
 
     Arrow converts them several times as fast as `build_column`, with the same result.
     """
@@ -149,7 +149,7 @@ def convert_plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
 
 
 def explain_misfit(name: str, value: Any, kind: pa.DataType) -> str | None:
-    """Return why a value that isn't null doesn't fit a column of a type, or None."""
+    """Return why a value that isn't null doesn't fit a column's type, or None if it does."""
     if pa.types.is_string(kind):
         return None if isinstance(value, str) else describe_misfit(name, value, kind)
     if pa.types.is_struct(kind):
@@ -165,7 +165,7 @@ def explain_misfit(name: str, value: Any, kind: pa.DataType) -> str | None:
 
 
 def _explain_item(path: str, item: Any, kind: Kind, column: pa.DataType) -> str | None:
-    """Return why an item of a list, or a message alone, doesn't fit a column of a kind, or None."""
+    """Return why a list item or a single message doesn't fit a column, or None if it does."""
     if kind == "texts":
         return None if isinstance(item, str) else _describe_item(path, item, "text")
     if kind == "pairs":
@@ -186,7 +186,7 @@ def _explain_item(path: str, item: Any, kind: Kind, column: pa.DataType) -> str 
 
 
 def describe_misfit(name: str, value: Any, kind: pa.DataType) -> str:
-    """Return why a value whose kind isn't its column's is a misfit."""
+    """Return why a value of the wrong kind doesn't fit its column."""
     expected = "text" if pa.types.is_string(kind) else TYPE_NAMES.get(kind, str(kind))
     return _describe_item(name, value, expected)
 
@@ -196,18 +196,18 @@ def _describe_item(path: str, value: Any, expected: str) -> str:
 
 
 def describe_value(value: Any) -> str:
-    """Return the kind of a JSON value in words."""
+    """Return a JSON value's kind in words."""
     return "null" if value is None else JSON_NAMES.get(type(value), "an object")
 
 
 def build_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Return values that fit a type as an array of that type."""
+    """Return an array of a type from values that fit the type."""
     build = BUILDERS.get(KINDS[kind])
     return build(values) if build else pa.nulls(len(values), kind)
 
 
 def _build_wrapped(values: Sequence[Any], kind: Kind) -> pa.Array:
-    """Return lists of objects that each hold a message, as a choice and a candidate do."""
+    """Return an array of lists of objects that each hold a message: choices or candidates."""
     wrapper = WRAPPER_OF_KIND[kind]
     unwrapped = [value and [_unwrap(item, wrapper) for item in value] for value in values]
     field = pa.field(wrapper, MESSAGE)
@@ -220,7 +220,7 @@ def _unwrap(item: Any, wrapper: str) -> Any:
 
 
 def _build_single(values: Sequence[Any]) -> pa.Array:
-    """Return messages as structs, null where a value is null."""
+    """Return an array of single messages, null where a value is null."""
     flat = build_messages([[value] for value in values]).flatten()
     columns = [flat.field(item.name) for item in MESSAGE]
     mask = pa.array([value is None for value in values], pa.bool_())
@@ -228,7 +228,7 @@ def _build_single(values: Sequence[Any]) -> pa.Array:
 
 
 def _rewrap(lists: pa.ListArray, fields: Sequence[pa.Field], kind: pa.DataType) -> pa.ListArray:
-    """Return lists of messages as lists of structs with these fields; one field is a wrapper."""
+    """Return lists of messages as lists of structs with these fields; one may wrap the message."""
     flat = lists.values
     columns = [flat if item.type == MESSAGE else flat.field(item.name) for item in fields]
     structs = pa.StructArray.from_arrays(columns, fields=list(fields))
@@ -240,7 +240,7 @@ def _chain(values: Iterable[Any]) -> Iterable[Any]:
 
 
 def _build_lists(values: Sequence[Any], flat: pa.Array) -> pa.ListArray:
-    """Return an array of lists, null where a value is null, from the items of all."""
+    """Return an array of lists, null where a value is null; `flat` has the items of all lists."""
     offsets = [0]
     for value in values:
         offsets.append(offsets[-1] + len(value or ()))
@@ -251,7 +251,7 @@ def _build_lists(values: Sequence[Any], flat: pa.Array) -> pa.ListArray:
 
 
 def _format_scalar(value: Any) -> str | None:
-    """Return a value as text; an object or a list, which can't name a lot, is null."""
+    """Return a value as text, or None for an object or a list, which can't name a lot."""
     if value is None or isinstance(value, dict | list):
         return None
     return value if isinstance(value, str) else str(value)

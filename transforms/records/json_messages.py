@@ -24,12 +24,12 @@ PLAIN_FIELDS = (
     *ROLE_FIELDS,
     *("content", "value", "reasoning_content", "reasoning", "thinking", TOOL_CALLS),
 )
-"""The fields of a message whose texts have a column each."""
+"""The message fields that each have a column for their text."""
 
 STRUCTURED = "structured"
-"""The column for all other texts: JSON, a list of `[field, path below it, channel, text]`.
+"""The column for all other texts: a JSON list of `[field, path below it, channel, text]`.
 
-The role follows if it isn't the message's.
+The text is followed by its role if that isn't the message's.
 """
 
 MESSAGE = pa.struct([(name, pa.string()) for name in (*PLAIN_FIELDS, STRUCTURED)])
@@ -38,16 +38,16 @@ MESSAGE = pa.struct([(name, pa.string()) for name in (*PLAIN_FIELDS, STRUCTURED)
 MESSAGES = pa.list_(MESSAGE)
 
 MAX_CALL_DEPTH = 64
-"""The deepest nesting of tool calls, which recursive functions write as JSON."""
+"""The deepest nesting allowed in tool calls, which recursive functions write as JSON."""
 
 
 def convert_plain_messages(values: Sequence[Any]) -> pa.Array | None:
     """Return lists of messages as `MESSAGES`, or None if not all are plain.
 
-    Plain messages have one content, and no other text is read from them but `PLAIN_FIELDS`. Arrow
+    A plain message has at most one content field, and all of its texts are in `PLAIN_FIELDS`. Arrow
     converts them several times as fast as `build_messages`, with the same result.
 
-    Raises: pa.ArrowException: a field of a message isn't text.
+    Raises: pa.ArrowException: a message field isn't text.
     """
     lists = [value for value in values if value is not None]
     # Arrow itself would accept an empty text as a list, and an empty list as a message
@@ -74,12 +74,12 @@ def _find_keys(messages: Iterator[Mapping[str, Any]]) -> set[str]:
 
 
 def _have_several_spellings(present: set[str]) -> bool:
-    """Return whether messages with these keys may have two contents, or two roles and `value`."""
+    """Return whether messages with these keys may have two contents, or both `role` and `value`."""
     return len(present & set(CONTENTS)) > 1 or {"role", "value"} <= present
 
 
 def _is_filled(lists: Sequence[Any], name: str) -> bool:
-    """Return whether a message has a value that isn't null in a field."""
+    """Return whether any message has a value that isn't null in a field."""
     return any(
         message is not None and message.get(name) is not None
         for message in chain.from_iterable(lists)
@@ -102,17 +102,17 @@ def build_messages(values: Sequence[Sequence[Any] | None]) -> pa.Array:
 def _join_messages(
     columns: Sequence[pa.Array], offsets: pa.Array, values: Sequence[Any]
 ) -> pa.ListArray:
-    """Return the columns of messages as an array of `MESSAGES`, null where a value is null."""
+    """Return an array of `MESSAGES` from the messages' columns, null where a value is null."""
     flat = pa.StructArray.from_arrays(columns, fields=list(MESSAGE))
     mask = pa.array([value is None for value in values]) if None in values else None
     return pa.ListArray.from_arrays(offsets, flat, MESSAGES, mask=mask)
 
 
 def _choose_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a message that has one content, and no stray role.
+    """Return a message with only one content field and without a stray role.
 
-    The first content that isn't empty hides the others. A role without a content doesn't hide
-    `from`.
+    The first content that isn't empty hides the others. In a message with `from` and `value` but no
+    `content`, `role` means something else.
     """
     filled = [
         name
@@ -139,7 +139,7 @@ def _build_field(messages: Sequence[Mapping[str, Any]], name: str, present: set[
 
 
 def _build_structured(messages: Sequence[Mapping[str, Any]], present: set[str]) -> pa.Array:
-    """Return the texts that have no column of their own, as JSON."""
+    """Return a column of JSON that holds the texts without a column of their own."""
     names = [name for name in CHANNELS_OF_FIELDS if name in present and name != TOOL_CALLS]
     if not names:
         return pa.nulls(len(messages), pa.string())
@@ -158,7 +158,7 @@ def _encode_structured(message: Mapping[str, Any], names: Sequence[str]) -> str 
 def _split_structured(
     message: Mapping[str, Any], names: Sequence[str]
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the parts of the fields that have no column of their own for them."""
+    """Yield the parts that have no column of their own, each with its field."""
     for name in names:
         value = message.get(name)
         if value is not None and not (name in PLAIN_FIELDS and isinstance(value, str)):
@@ -166,7 +166,7 @@ def _split_structured(
 
 
 def find_deep_call(message: Mapping[str, Any]) -> str | None:
-    """Return the path below a message of a tool call with too many nested levels, or None."""
+    """Return the path within a message to a tool call that is nested too deeply, or None."""
     for name, part in _split_structured(message, list(CHANNELS_OF_FIELDS)):
         if part.channel == "tool" and _is_deeper(part.value, MAX_CALL_DEPTH):
             return f"{name}{part.below}"
@@ -174,7 +174,7 @@ def find_deep_call(message: Mapping[str, Any]) -> str | None:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Return whether a value nests more than this many objects and lists."""
+    """Return whether a value has more than this many levels of objects and lists."""
     if not isinstance(value, dict | list):
         return False
     items = value.values() if isinstance(value, dict) else value

@@ -23,12 +23,12 @@ def build_texts(texts: Sequence[str | None]) -> pa.Array:
 
 
 def replace_surrogates(text: str) -> str:
-    """Return a text of the same length with U+FFFD for each lone surrogate."""
+    """Replace each lone surrogate in a text by U+FFFD, which keeps the text's length."""
     return SURROGATE.sub("\ufffd", text)
 
 
 def encode_bytes(value: bytes) -> str:
-    """Return bytes as JSON has them: in base64."""
+    """Return bytes as they are written in JSON: in base64."""
     return base64.b64encode(value).decode()
 
 
@@ -36,7 +36,7 @@ def encode_calls(calls: Any) -> str | None:
     """Return tool calls as JSON with sorted keys and without nulls, or None if there are none.
 
     Calls that are text already are returned unchanged. Arrow may add a null field, or turn an
-    integer into a float, only because of another row. A row's text mustn't depend on its
+    integer into a float, just because of another row, but a row's text mustn't depend on its
     neighbours.
     """
     if isinstance(calls, str):
@@ -45,7 +45,7 @@ def encode_calls(calls: Any) -> str | None:
 
 
 def _drop_nulls(value: Any) -> Any:
-    """Return a value without null fields, its whole floats as integers."""
+    """Return a value without null fields and with whole floats as integers."""
     if isinstance(value, dict):
         return {name: _drop_nulls(below) for name, below in value.items() if below is not None}
     if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
@@ -54,7 +54,7 @@ def _drop_nulls(value: Any) -> Any:
 
 
 def encode_json(value: Any) -> str:
-    """Return a value as JSON with sorted keys, with U+FFFD for each lone surrogate."""
+    """Return a value as JSON with sorted keys and with U+FFFD for each lone surrogate."""
     try:
         return _dump_sorted(value)
     except TypeError:  # a lone surrogate
@@ -67,5 +67,5 @@ def _dump_sorted(value: Any) -> str:
 
 
 def _describe(value: Any) -> str:
-    """Return a value that JSON has no form for as text, as `--output-format jsonl` writes it."""
+    """Return text for a value that JSON can't represent, as `--output-format jsonl` does."""
     return encode_bytes(value) if isinstance(value, bytes) else str(value)

@@ -1,8 +1,8 @@
 """Languages: which texts aren't English, by their script and, in Latin script, by frequent words.
 
-This doesn't identify languages reliably. It tells scripts apart, and finds the texts in Latin
-script whose frequent words are those of another European language or of Indonesian. A text that is
-too short, or in which frequent words are rare, such as code, counts as English.
+This doesn't identify languages reliably. It tells scripts apart, and recognises texts in Latin
+script by the frequent words of 17 other languages. A text counts as English if it is too short or
+has few frequent words, as code does.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ SCRIPT_RANGES = {
     9: ((0x0E00, 0x0EFF),),
     OTHER: ((0x0530, 0x058F), (0x0780, 0x089F), (0x1000, 0x10FF), (0x1200, 0x1AFF)),
 }
-"""Ranges of code points by the index of their language in `LANGUAGES`."""
+"""Code point ranges, keyed by the index of their language in `LANGUAGES`."""
 
 HEAD = 300
-"""The number of characters, from the start of a text, that decide its language."""
+"""How many characters at the start of a text decide its language."""
 
 DENSE_BYTES = 1.25
-"""A text's script is examined if it has at least this many bytes per character in UTF-8."""
+"""A text's script is examined if the text has more than this many UTF-8 bytes per character."""
 
 SHORT_WORDS = ("the", "and", "you", "for", "are", "can", "was", "not", "has", "but")
-"""Three-letter words, of which nearly every English text of some length has two."""
+"""Three-letter words; nearly every English text that isn't very short has at least two of them."""
 
 SHORTEST = 40
-"""The fewest characters of a text in Latin script whose language is examined."""
+"""The fewest characters that a text in Latin script must have for its language to be examined."""
 
 FEWEST_WORDS = 3
 """How many frequent words of another language a text must have."""
@@ -93,7 +93,7 @@ FREQUENT_WORDS = tuple(
 """Frequent words of Spanish, French, German, Portuguese, Italian, Dutch, Swedish, Norwegian and
 Danish, Polish, Czech, Turkish, Indonesian, Vietnamese, Romanian, Finnish and Hungarian.
 
-Single letters are left out, since lists of letters and formulas have them too.
+Single letters are left out, since they also occur in lists and formulas.
 """
 
 ALL_FREQUENT = frozenset[str]().union(*FREQUENT_WORDS)
@@ -105,10 +105,10 @@ FEWEST_KINDS = 3
 def classify_rows(
     size: int, rows: np.ndarray, lengths: np.ndarray, heads: pa.LargeStringArray
 ) -> np.ndarray:
-    """Return the language of most characters of each row, as an index into `LANGUAGES`.
+    """Return the language of most of each row's characters, as an index into `LANGUAGES`.
 
-    `rows` has the row of each text, from 0 to `size` - 1, `lengths` its characters and `heads` its
-    first characters, of which `HEAD` are enough.
+    For each text, `rows` has its row, from 0 to `size` - 1, `lengths` its number of characters, and
+    `heads` its first characters, of which `HEAD` are enough.
     """
     codes = rows * len(LANGUAGES) + classify_texts(heads)
     counts = np.bincount(codes, lengths, size * len(LANGUAGES))
@@ -134,7 +134,7 @@ def classify_texts(text: pa.LargeStringArray) -> np.ndarray:
 
 
 def _count_short_words(text: pa.LargeStringArray) -> np.ndarray:
-    """Return how many of `SHORT_WORDS`, in lower case between spaces, each text has.
+    """Return how many of `SHORT_WORDS` each text has, in lower case and between spaces.
 
     The search runs over the bytes of all texts at once, which is several times as fast as a
     pattern.

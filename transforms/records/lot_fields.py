@@ -1,4 +1,4 @@
-"""Lot fields: the names in a column's values, and columns that name nearly every row."""
+"""Lot fields: the names in a column's values, and columns that make nearly every row a lot."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from transforms.records.formats import Layout
 from transforms.records.plain_values import list_values
 
 DAY_CHARACTERS = 10
-"""The number of characters of an ISO date that name the day."""
+"""How many characters at the start of an ISO date name the day."""
 
 FAR_DAY = re.compile(r"-?\d{4,}-\d\d-\d\d")
-"""The day of a date whose year has any number of digits."""
+"""A pattern for the day in a date whose year may have more than four digits."""
 
 EPOCH = re.compile(r"\d+(?:\.\d+)?")
 
@@ -26,25 +26,25 @@ SECONDS_OF_DIGITS = {10: 1.0, 13: 1e-3, 16: 1e-6, 19: 1e-9}
 """Seconds per unit of an epoch timestamp, by its number of digits from 2001 to 2286."""
 
 LONGEST_NAME = 200
-"""Characters of the longest value that is a name; a longer one is a text."""
+"""The longest value that counts as a name, in characters; a longer one counts as a text."""
 
 LONG_TEXT = "text:"
-"""The beginning of the name that a text has in a lot; its digest follows."""
+"""The prefix of the name that a lot gives to a text; the text's digest follows."""
 
 TEXT_HEX = 16
 
 PROMPT_HEX = 8
-"""The number of hex digits that name a system prompt in a lot."""
+"""How many hex digits name a system prompt in a lot."""
 
 FEWEST_ROWS = 4
-"""The fewest rows with a value for which different names prove anything."""
+"""The fewest rows with a name; with fewer, it proves nothing that their names differ."""
 
 NEARLY_ALL = 0.9
-"""If at least this share of the names differ, nearly every row is a lot of its own."""
+"""If at least this share of the names are different, nearly every row is a lot of its own."""
 
 
 def read_lot_column(name: str, column: pa.ChunkedArray, key: bytes | None = None) -> list[str]:
-    """Return a lot field's values as text; a value that occurs often is formatted once."""
+    """Return a lot field's values as text; a repeated text is formatted only once."""
     if not pa.types.is_string(column.type):
         return [format_lot_field(name, value, key) for value in list_values(column)]
     encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
@@ -54,13 +54,13 @@ def read_lot_column(name: str, column: pa.ChunkedArray, key: bytes | None = None
 
 
 def format_lot_field(name: str, value: object, key: bytes | None = None) -> str:
-    """Return a lot field as text: the day of a date, and the digest of a system prompt.
+    """Return a lot field's value as text; a date becomes its day, and a system prompt its digest.
 
-    A long value is a text of the corpus rather than a name, and is replaced by its digest.
+    A long value is text from the corpus rather than a name, and is replaced by its digest.
     """
     if value is None or value == "":
         return UNKNOWN
-    if name == "system_prompt":  # the ledger holds no text of the corpus
+    if name == "system_prompt":  # the ledger holds no text from the corpus
         return name_system_prompt(str(value), key)
     text = format_day(str(value)) if name == "date" else str(value)
     return text if len(text) <= LONGEST_NAME else _name_text(text, key)
@@ -71,7 +71,7 @@ def _name_text(text: str, key: bytes | None) -> str:
 
 
 def format_day(date: str) -> str:
-    """Return the day of a date (in UTC), which is ISO or an epoch in seconds or smaller units."""
+    """Return the day of an ISO date, or the UTC day of an epoch timestamp in any usual unit."""
     digits = len(date.partition(".")[0])
     if digits in SECONDS_OF_DIGITS and EPOCH.fullmatch(date):
         seconds = float(date) * SECONDS_OF_DIGITS[digits]
@@ -86,7 +86,7 @@ def name_system_prompt(text: str, key: bytes | None = None) -> str:
 
 
 def find_long_texts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, int]:
-    """Return the lot fields with values that are replaced by digests, and how many of each."""
+    """Return how many of each lot field's values are replaced by digests, if any are."""
     found = {
         name: sum(value.startswith(LONG_TEXT) for value in values)
         for name, values in _read_names(tables, layout)
@@ -95,7 +95,7 @@ def find_long_texts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, int
 
 
 def _read_names(tables: Sequence[pa.Table], layout: Layout) -> Iterator[tuple[str, list[str]]]:
-    """Yield the lot fields that are columns, each with the known values in some tables."""
+    """Yield each lot field that is a column, with its known values in some tables."""
     for name, field in layout.lots.items():
         column = field.column
         if column is not None and column not in layout.keys:
@@ -112,7 +112,7 @@ def _read_names(tables: Sequence[pa.Table], layout: Layout) -> Iterator[tuple[st
 
 
 def _list_names(name: str, column: pa.ChunkedArray) -> list[str]:
-    """Return the names in a column, without those of rows whose value isn't UTF-8."""
+    """Return the names in a column, leaving out rows whose value isn't UTF-8."""
     try:
         return read_lot_column(name, column)
     except UnicodeDecodeError:
@@ -124,9 +124,9 @@ def _list_names(name: str, column: pa.ChunkedArray) -> list[str]:
 
 
 def find_single_rows(tables: Sequence[pa.Table], layout: Layout) -> dict[str, tuple[int, int]]:
-    """Return the lot fields that make nearly every row of some tables a lot of its own.
+    """Return the lot fields that make nearly every row in some tables a lot of its own.
 
-    Each is returned with the number of its different names and of its rows with a name.
+    Each comes with its number of different names and its number of rows with a name.
     """
     found = {}
     for name, names in _read_names(tables, layout):

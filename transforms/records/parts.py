@@ -14,13 +14,16 @@ EXCHANGE_FIELDS = {
     **dict.fromkeys(("output", "response", "completion", "answer"), "assistant"),
     **dict.fromkeys(("assistant", "gpt", "bot", "chatbot"), "assistant"),
 }
-"""The fields of an exchange, which is a question and its answer in one object, and who speaks."""
+"""The fields of an exchange (a question and its answer in one object), each with its speaker."""
 
 CONTENTS = (
     *("content", "value", "parts", "text", "message"),
     *("answer", "response", "completion", "generation", "output", "generated_text"),
 )
-"""The fields that hold the content of a turn. If a message has several, the first is read."""
+"""The fields that hold a turn's content.
+
+If a message has several, the first one that isn't empty is read.
+"""
 
 THINKING_FIELDS = (
     "reasoning_content",
@@ -47,7 +50,7 @@ CHANNELS_OF_FIELDS = {
     **dict.fromkeys((*CONTENTS, *REMARKS), "answer"),
     **dict.fromkeys(("function_call", TOOL_CALLS), "tool"),
 }
-"""The fields of a message that are read, in the order of reading, each with its channel."""
+"""The message fields that are read, in reading order, each with its channel."""
 
 INHERITED = ""
 CHANNELS_OF_KEYS = {
@@ -57,37 +60,37 @@ CHANNELS_OF_KEYS = {
     **dict.fromkeys(("audio", "transcript"), INHERITED),
     **dict.fromkeys(("functionCall", "function_call", "toolUse"), "tool"),
 }
-"""The keys of a typed part that are read, in the order of reading, each with its channel."""
+"""The keys of a typed part that are read, in reading order, each with its channel."""
 
 CALL_TYPES = (
     *("tool_use", "server_tool_use", "mcp_tool_use"),
     *("tool_call", "tool-call", "function_call"),
 )
-"""The types of parts that are a whole tool call."""
+"""The types of the parts that are whole tool calls."""
 
 RESULT_TYPES = (
     *("tool_result", "tool-result", "tool_response", "tool_output"),
     *("function_call_output", "function_response", "function_result"),
 )
-"""The types of parts that are what a tool returned, whoever's message they are in.
+"""The types of the parts that hold what a tool returned, whoever's message they are in.
 
-Anthropic's further types, such as `web_search_tool_result`, end in the first of them.
+Anthropic's other types, such as `web_search_tool_result`, end in the first of these.
 """
 
 RESULT_KEYS = (
     *("functionResponse", "function_response", "toolResult", "codeExecutionResult"),
     "code_execution_result",
 )
-"""The keys of a part below which is what a tool returned."""
+"""The keys of a part that hold what a tool returned."""
 
 RESULT_CONTENTS = ("content", "output", "result", "response")
-"""The keys of a tool's result, in the order of reading."""
+"""The keys that are read from a tool's result, in reading order."""
 
 FREE_CONTENTS = RESULT_CONTENTS[1:]
-"""The keys of a result that may hold any value of JSON, which is then read as a whole."""
+"""The keys of a result that may hold any JSON value, which is then read as a whole."""
 
 THINKING_TYPES = ("thinking", "reasoning")
-"""The prefixes of the types of parts that are thinking."""
+"""The prefixes of the types of thinking parts."""
 
 MEDIA = "audio"
 """A key whose value holds text only if it is an object; a string is a file or its bytes."""
@@ -97,9 +100,9 @@ MAX_LEVELS = 8
 
 
 class Part(NamedTuple):
-    """A text or a tool call, its channel and its path below the field.
+    """A text or a tool call, with its channel and its path below the field.
 
-    `role` is who says it, if that isn't the speaker of the message.
+    `role` says who speaks, if that isn't the message's speaker.
     """
 
     below: str
@@ -111,7 +114,7 @@ class Part(NamedTuple):
 def split_field(name: str, value: Any) -> Iterator[Part]:
     """Yield the texts and the tool calls in a field of a message, in order.
 
-    Calls are yielded as they are, other parts as text.
+    Calls are yielded as they are, and other parts as text.
     """
     channel = CHANNELS_OF_FIELDS[name]
     if channel == "tool":
@@ -155,7 +158,7 @@ def _split_part(part: Mapping[str, Any], path: str, channel: str, levels: int) -
 
 
 def find_result(part: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
-    """Return what a tool returned, with the key of the part that it is below, or None.
+    """Return the key of a part that holds what a tool returned, and the result, or None.
 
     The key is empty if the part itself is the result.
     """
@@ -167,14 +170,14 @@ def find_result(part: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None
 
 
 def _split_result(result: Mapping[str, Any], path: str, levels: int) -> Iterator[Part]:
-    """Yield the texts of a tool's result, as the tool's; a value of JSON is one part as a whole."""
+    """Yield a tool result's texts with the tool's role; a JSON value is yielded as one part."""
     for key in RESULT_CONTENTS:
         value, below = result.get(key), f"{path}.{key}"
         texts = [
             part._replace(role="tool") for part in _split_value(value, below, "answer", levels)
         ]
         yield from texts
-        if isinstance(value, list):  # Bedrock's
+        if isinstance(value, list):  # the form of Bedrock's results
             for index, item in enumerate(value):
                 if isinstance(item, dict) and item.get("json"):
                     yield Part(f"{below}[{index}].json", "tool", item["json"], "tool")

@@ -1,4 +1,4 @@
-"""Values of Arrow as JSON has them: every type, every date, whatever packages are installed.
+"""Arrow values in JSON form: every type and every date, whatever packages are installed.
 
 pyarrow's own conversion fails on nanoseconds without pandas, on years beyond 9999, and on time
 zones that this machine doesn't know.
@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
-"""The decimal places of a second in each unit of time."""
+"""How many decimal places of a second each unit of time has."""
 
 DAY_SECONDS = 86_400
 
 CYCLE_DAYS, CYCLE_YEARS = 146_097, 400
-"""The Gregorian calendar repeats itself after these days."""
+"""The Gregorian calendar repeats after this many days, or this many years."""
 
 CYCLE_START = dt.date(2000, 1, 1)
 START_DAYS = (CYCLE_START - dt.date(1970, 1, 1)).days
@@ -36,10 +36,10 @@ def list_rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def list_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
-    """Return the values of a column as JSON has them, and bytes and decimals as Python has them.
+    """Return a column's values in JSON form, but bytes and decimals as Python objects.
 
-    Dates and times are text in ISO's form, those with a time zone in UTC. Durations are whole
-    numbers in their unit. A map is a list of pairs.
+    Dates and times are text in ISO format, in UTC if they have a time zone. Durations are whole
+    numbers of their unit. A map is a list of pairs.
 
     Raises: UnicodeDecodeError: a text isn't UTF-8.
     """
@@ -109,7 +109,7 @@ def _hide_nulls(values: list[Any], column: pa.Array) -> list[Any]:
 
 
 def _find_format(kind: pa.DataType) -> Callable[[int], Any]:
-    """Return a function that writes the number behind a value of a temporal type."""
+    """Return a function that formats the number behind a temporal value."""
     if pa.types.is_date32(kind):
         return format_day
     if pa.types.is_date64(kind):
@@ -123,13 +123,13 @@ def _find_format(kind: pa.DataType) -> Callable[[int], Any]:
 
 
 def format_time(number: int, places: int) -> str:
-    """Return a time since 1970 as text; `number` counts units with these decimal places."""
+    """Return a time as text; `number` counts units of 10**-`places` seconds since 1970."""
     day, rest = divmod(number, DAY_SECONDS * 10**places)
     return f"{format_day(day)} {_format_clock(rest, places)}"
 
 
 def format_day(day: int) -> str:
-    """Return the date of a day since 1970, in the Gregorian calendar at all times."""
+    """Return the date of a day, counted from 1970, in the Gregorian calendar of any year."""
     cycles, left = divmod(day - START_DAYS, CYCLE_DAYS)
     date = CYCLE_START + dt.timedelta(left)
     year = date.year + cycles * CYCLE_YEARS
@@ -137,7 +137,7 @@ def format_day(day: int) -> str:
 
 
 def _format_clock(number: int, places: int) -> str:
-    """Return a time of the day with as many decimal places as it needs."""
+    """Return a time of day with as many decimal places as it needs."""
     if number < 0:
         return f"-{_format_clock(-number, places)}"
     seconds, fraction = divmod(number, 10**places)

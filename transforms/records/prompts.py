@@ -25,29 +25,29 @@ from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
 
 SYSTEM_COLUMNS = ("system", "system_prompt", "system_message", "developer")
-"""Columns with a system prompt, if the format doesn't read them."""
+"""Columns that hold a system prompt, unless the format reads them."""
 
 ASKING_COLUMNS = ("instruction", "prompt", "question", "query", "problem", "input")
-"""Columns with the user's words, if the format doesn't read them."""
+"""Columns that hold the user's words, unless the format reads them."""
 
 TOOL_COLUMNS = ("tools", "functions", "available_tools", "tool_schemas")
-"""The columns with the tools that the teacher may call."""
+"""The columns that list the tools that the teacher may call."""
 
 FUNCTIONS = ("function", "functionCall", "function_call", "toolUse")
-"""The fields with the function of a call."""
+"""The fields that may hold a call's function."""
 
 ARGUMENTS = ("arguments", "input", "args", "parameters")
 CALL_IDS = ("id", "call_id", "tool_call_id", "toolUseId", "toolCallId")
 RESULT_IDS = ("tool_call_id", "tool_use_id", "call_id", "toolUseId", "toolCallId", "id")
 
 RESULT_PART = re.compile(r"(?:\[\*\])?(?:\.\w+)+\[(\d+)\]\.(?!text\b)")
-"""The path of a text in a part with the result of a call; the group is the index of the part."""
+"""A pattern for the path of a text in a call's result; the group is the index of its part."""
 
 
 class Prompt(NamedTuple):
-    """A prompt: its messages in the form of a chat API, its tools, and the names of what it lacks.
+    """A prompt: its messages in chat API form, its tools, and the names of what it lacks.
 
-    `missing` names the columns and fields that a list of texts can't carry, such as images, and
+    `missing` names the columns and fields that text can't carry, such as images. It includes
     `prompt` if there is no turn to answer.
     """
 
@@ -65,7 +65,7 @@ class Prompt(NamedTuple):
 class _Turn:
     """A message: its column, its index there, its role, its text and its tool calls as JSON.
 
-    `part` is the index of the part of a content that is the result of a call, or None.
+    `part` is the index of the content part that holds a call's result, or None.
     """
 
     column: str
@@ -88,7 +88,7 @@ class _Turn:
 
 
 class _End(NamedTuple):
-    """The first message that isn't part of a prompt: its column, and its index there."""
+    """The first message after a prompt: its column, and its index there."""
 
     column: str
     message: int
@@ -97,7 +97,7 @@ class _End(NamedTuple):
 def extract_prompt(segments: Segments, indices: Sequence[int]) -> list[dict[str, str]]:
     """Return the role and the text of each message before the last answer of a row.
 
-    `indices` are those of the row's segments. Thinking is left out, and tool calls are their JSON.
+    `indices` select the row's segments. Thinking is left out, and tool calls are given as JSON.
     For a preference pair, the first side with an answer is used. A prompt that the side repeats
     appears only once.
     """
@@ -108,7 +108,7 @@ def extract_prompt(segments: Segments, indices: Sequence[int]) -> list[dict[str,
 
 
 def describe_content(message: Mapping[str, Any]) -> str:
-    """Return the text of a prompt's message; a turn that only calls tools is the calls' JSON."""
+    """Return the text of a prompt's message, or its calls' JSON if it only calls tools."""
     return message["content"] or encode_json(message.get("tool_calls", ""))
 
 
@@ -118,9 +118,9 @@ def build_prompt(
     record: Mapping[str, Any],
     columns: Mapping[str, str],
 ) -> Prompt:
-    """Return the prompt of a row, with everything an answer needs that text can carry.
+    """Return a row's prompt, with everything that an answer needs and text can carry.
 
-    `record` is the whole row. `columns` has the corpus's column for each of the format's.
+    `record` is the whole row. `columns` maps the format's columns to the corpus's.
     """
     turns, end = _select_turns(segments, indices)
     missing: list[str] = []
@@ -164,7 +164,7 @@ def _get_role(segments: Segments, index: int) -> str:
 
 
 def _cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> Sequence[int]:
-    """Return the indices before the last answer and the answers directly before that one."""
+    """Return the indices that come before the last run of answers."""
     end = len(indices)
     while end and indices[end - 1] not in answers:
         end -= 1
@@ -174,11 +174,11 @@ def _cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> 
 
 
 def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
-    """Join the segments of each message: parts of a field directly, typed parts by a new line.
+    """Join each message's segments: pieces of one field directly, others by a line break.
 
-    Each result of a call is a turn of its own.
+    Each call's result is a turn of its own.
     The user's words in several columns, such as an instruction and its input, are one message,
-    because many chat templates refuse two messages of the user in a row.
+    because many chat templates refuse two user messages in a row.
     """
     turns: list[_Turn] = []
     before = None
@@ -206,7 +206,7 @@ def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
 def _describe_turns(
     turns: Sequence[_Turn], record: Mapping[str, Any], missing: list[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield messages with their tool calls, and with the ids by which results name them."""
+    """Yield messages with their tool calls, and with the ids by which results refer to calls."""
     columns = dict.fromkeys(turn.column for turn in turns)
     messages = {column: dict(list_messages(get_value(record, column))) for column in columns}
     waiting: dict[str, None] = {}
@@ -234,7 +234,7 @@ def _describe_turns(
 
 
 def _get_result(message: Mapping[str, Any], turn: _Turn) -> Mapping[str, Any]:
-    """Return the object that names the call of a turn: a part of the message, or the message."""
+    """Return the object that names a turn's call: a part of the message, or the message itself."""
     if turn.part is None:
         return message
     lists = (message[name] for name in CONTENTS if isinstance(message.get(name), list))
@@ -258,7 +258,7 @@ def _parse_json(text: str) -> Any:
 
 
 def _parse_call(call: Any) -> dict[str, Any]:
-    """Return a tool call of any provider as chat APIs take it, without a name if it has none."""
+    """Return any provider's tool call in chat API form; the name is empty if it has none."""
     call = call if isinstance(call, dict) else {"arguments": call}
     function = next((call[name] for name in FUNCTIONS if isinstance(call.get(name), dict)), call)
     given: Any = next((function[name] for name in ARGUMENTS if function.get(name) is not None), {})
@@ -268,7 +268,7 @@ def _parse_call(call: Any) -> dict[str, Any]:
 
 
 def _find_text(value: Mapping[str, Any], names: Iterable[str]) -> str:
-    """Return the first of some fields that holds text, or an empty text."""
+    """Return the text of the first of some fields that holds text, or an empty string."""
     return next((value[name] for name in names if isinstance(value.get(name), str)), "")
 
 
@@ -288,7 +288,7 @@ def _list_unsaid(
 
 
 def _is_said(part: Mapping[str, Any]) -> bool:
-    """Return whether a part is a tool call, or a result without media, which a prompt has."""
+    """Return whether a prompt includes a part: a tool call, or a result without media."""
     if result := find_result(part):
         content = result[1].get("content")
         items = content if isinstance(content, list) else []
@@ -297,7 +297,7 @@ def _is_said(part: Mapping[str, Any]) -> bool:
 
 
 def _add_columns(messages: list[dict[str, Any]], found: Mapping[str, Any]) -> Iterator[str]:
-    """Add the system prompt and the user's words in other columns; yield those not added."""
+    """Add the system prompt and the user's words from other columns; yield the columns left out."""
     texts = {name.lower(): str(value) for name, value in found.items() if isinstance(value, str)}
     roles = {message["role"] for message in messages}
     if "user" not in roles and (asked := [texts[name] for name in ASKING_COLUMNS if name in texts]):

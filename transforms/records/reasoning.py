@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 FINAL = r"(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>"
-"""The mark with which the answer of gpt-oss begins."""
+"""A pattern for the mark that begins gpt-oss's answer."""
 
 END = "<|end|>"
 
@@ -27,21 +27,21 @@ MODEL_MARKS = (
         rf"(?:<\|end\|>)?{FINAL}|<\|end\|>",
     ),
 )
-"""Marks of reasoning models, at the start and at the end of a block, as patterns.
+"""Patterns for the marks with which reasoning models begin and end a block.
 
-The first mark may be in the model's template, and the answer may end before the second.
+The first mark may be in the model's template instead, and the text may end before the second.
 """
 
 PROMPTED_TAGS = (
     *("thought", "thoughts", "reasoning", "scratchpad", "inner_monologue"),
     *("chain_of_thought", "cot", "antthinking"),
 )
-"""Tags that prompts ask for. Unless it begins the text, a single one is just a word."""
+"""Tags that prompts ask for. An unpaired tag is just a word, unless it begins the text."""
 
 MARKS = (*MODEL_MARKS, *((rf"<{tag}>", rf"</{tag}>") for tag in PROMPTED_TAGS))
 
 MARK = re.compile(
-    # the first character is checked first, which is several times as fast
+    # checking the first character first is several times as fast
     r"(?=[<\[◁])(?:"
     + "|".join(f"(?P<o{code}>{one})|(?P<c{code}>{two})" for code, (one, two) in enumerate(MARKS))
     + ")",
@@ -56,7 +56,7 @@ THINKING_SIGNS = (
     re.compile(rb"\[/?(?i:THINK)\]"),
     re.compile(b"\xe2\x97\x81/?(?i:think)"),
 )
-"""Patterns of bytes of which every text with a reasoning block matches at least one."""
+"""Byte patterns; every text with a reasoning block matches at least one of them."""
 
 ANSWER_TAGS = ("answer", "final_answer", "solution", "response", "output")
 
@@ -69,11 +69,11 @@ CLOSING_OF_ANSWER = re.compile(
     re.IGNORECASE,
 )
 LONGEST_CLOSING = 99
-"""Characters at the end of an answer in which its closing mark is looked for."""
+"""How many characters at the end of an answer are searched for its closing mark."""
 
 
 class _Mark(NamedTuple):
-    """A mark in a text: its index in `MARKS`, whether it is the first of the pair, its offsets."""
+    """A mark in a text: whether it opens a block, its index in `MARKS`, and its offsets."""
 
     opens: bool
     code: int
@@ -82,14 +82,14 @@ class _Mark(NamedTuple):
 
     @classmethod
     def decode(cls, mark: re.Match[str]) -> _Mark:
-        """Return a mark of `MARK`, whose groups are named by the mark's side and its index."""
+        """Return a mark from a match of `MARK`, whose group names give its side and index."""
         name = str(mark.lastgroup)
         return cls(name[0] == "o", int(name[1:]), *mark.span())
 
     def closes_model(self, text: str) -> bool:
-        """Return whether this is a model's closing mark, which is enough for a block.
+        """Return whether this is a model's closing mark, which is enough to find a block.
 
-        `<|end|>` isn't: it ends the turns of other models as well.
+        `<|end|>` isn't enough, since it also ends other models' turns.
         """
         model = not self.opens and self.code < len(MODEL_MARKS)
         return model and text[self.start : self.end].lower() != END
@@ -117,7 +117,7 @@ def split_reasoning(text: str) -> list[ChannelSpan]:
 
 
 def _unwrap(span: ChannelSpan) -> ChannelSpan:
-    """Return an answer beside reasoning without the marks around it, such as `<answer>`."""
+    """Strip the marks, such as `<answer>`, around an answer that accompanies reasoning."""
     opening = OPENING_OF_ANSWER.match(span.text)
     begin = opening.end() if opening else 0
     closing = CLOSING_OF_ANSWER.search(span.text, max(begin, len(span.text) - LONGEST_CLOSING))
@@ -127,10 +127,10 @@ def _unwrap(span: ChannelSpan) -> ChannelSpan:
 
 
 def find_thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the offsets of each reasoning block: its start and end, then those of its content.
+    """Yield the offsets of each reasoning block: its start and end, then its content's.
 
-    Without its second mark, a block of a model extends to the end of the text. Without its first
-    mark, it begins at the start of the text, unless another mark precedes it.
+    If a model's block lacks its closing mark, it extends to the end of the text. If it lacks its
+    opening mark, it begins at the start of the text, unless another mark precedes it.
     """
     marks = [_Mark.decode(mark) for mark in MARK.finditer(text)]
     if marks and marks[0].closes_model(text):
@@ -157,7 +157,7 @@ def find_thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
 def find_texts_with(texts: pa.LargeStringArray, signs: Iterable[re.Pattern[bytes]]) -> list[int]:
     """Return the ascending indices of the texts in which any of `signs` matches.
 
-    The search runs over Arrow's single buffer and creates no Python string for a text.
+    The search runs over Arrow's single buffer and creates no Python strings.
     """
     if not len(texts):
         return []

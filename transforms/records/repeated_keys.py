@@ -1,4 +1,4 @@
-"""Repeated keys: JSON objects that have a key twice, from which readers take different values."""
+"""Repeated keys: JSON objects that have a key twice, whose value depends on the reader."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class _Repeating(dict[str, Any]):
 def find_repeated_keys(
     lines: Sequence[bytes], objects: Sequence[Mapping[str, Any]], schema: pa.Schema
 ) -> dict[int, str]:
-    """Return, by index, why rows that repeat a key that is read are rejects.
+    """Return the reasons why rows that repeat a key that is read are rejects, by row index.
 
     `lines` are the bytes of `objects`, and `schema` has the columns that are read. A parsed object
-    has each key once, so only lines with more keys than their parsed objects are parsed again.
+    has each key once, so a line is parsed again only if it has more keys than its parsed object.
     """
     return {
         index: REASON.format(path)
@@ -55,7 +55,7 @@ def find_repeated_keys(
 def _has_more_keys(line: bytes, known: int) -> bool:
     """Return whether a line of JSON may have more keys than the given number."""
     more = line.count(b'":') - known
-    if more < 0:  # some keys have white space behind them
+    if more < 0:  # some keys have white space after them
         more = len(SPACED_KEY.findall(line)) - known
     return more > 0 and more > line.count(b'\\":')  # in a text, a quotation mark is escaped
 
@@ -85,7 +85,7 @@ def _list_objects(items: Sequence[Any]) -> list[Any]:
 
 
 def _find_path(line: bytes, schema: pa.Schema) -> str | None:
-    """Return the path of the first repeated key of a line that is read, or None."""
+    """Return the path of a line's first repeated key that is read, or None."""
     try:
         row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_build_object, parse_int=float)
     except (ValueError, RecursionError):
@@ -112,7 +112,7 @@ def _build_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _find_on_path(value: Any, steps: Iterable[str | int]) -> str | None:
-    """Return the path of a repeated key among those that lead to a column, or None."""
+    """Return the path of the first repeated key on the way to a column, or None."""
     path = ""
     for step in steps:
         path += f"[{step}]" if isinstance(step, int) else f".{step}"

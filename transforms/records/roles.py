@@ -16,7 +16,7 @@ CALL_NAMES = (
     "tool_caller",
     "tool_use",
 )
-"""Names that the assistant has where it calls a tool."""
+"""Names that a corpus gives to the assistant when it calls a tool."""
 
 THINKING_NAMES = (
     "thinking",
@@ -29,7 +29,7 @@ THINKING_NAMES = (
     "cot",
     "analysis",
 )
-"""Names that the assistant has where it thinks."""
+"""Names that a corpus gives to the assistant when it thinks."""
 
 NAMES_OF_ROLE = {
     "user": (
@@ -58,7 +58,7 @@ NAMES_OF_ROLE = {
 }
 
 ROLES = {name: role for role, names in NAMES_OF_ROLE.items() for name in names}
-"""Role names of other formats, in lower case, with the role of `messages` that each means."""
+"""Lower-case role names of other formats, each with the role of `messages` that it means."""
 
 KNOWN_ROLES = tuple(sorted(NAMES_OF_ROLE))
 
@@ -66,7 +66,7 @@ MODELS = (
     *("gpt", "chatgpt", "claude", "gemini", "gemma", "llama", "mistral", "mixtral"),
     *("qwen", "deepseek", "grok", "vicuna", "falcon"),
 )
-"""Models after which some corpora name the assistant, followed by a version, as in `gpt-4`."""
+"""Models that some corpora name the assistant after, usually with a version, as in `gpt-4`."""
 
 JOINTS = re.compile(r"[\W_]+")
 
@@ -88,8 +88,8 @@ CHANNEL_OF_NAME = {
 def normalise_role(name: str | None) -> str:
     """Return the role of `messages` that a name means.
 
-    Case, white space and punctuation in a name don't count. An unknown name
-    is returned in lower case, a missing one as an empty string.
+    Case, white space and punctuation in a name are ignored. An unknown name is returned in lower
+    case, and a missing one as an empty string.
     """
     squashed = _squash(name or "")
     role = "assistant" if squashed.startswith(MODELS) else (name or "").strip().lower()
@@ -97,13 +97,13 @@ def normalise_role(name: str | None) -> str:
 
 
 def find_channel(name: str | None) -> str:
-    """Return the channel of the text that a message of this role has as its content."""
+    """Return the channel of the content of a message with this role."""
     return CHANNEL_OF_NAME.get(_squash(name or ""), "answer")
 
 
 def find_unknown_roles(roles: Iterable[str]) -> list[str]:
-    """Return the roles, sorted, that aren't in `KNOWN_ROLES`.
+    """Return the roles that aren't in `KNOWN_ROLES`, sorted.
 
-    A corpus may have roles of its own, but a name that `ROLES` translates never occurs in segments.
+    A corpus may have roles of its own, but segments never have a role name that `ROLES` translates.
     """
     return sorted(set(roles) - set(KNOWN_ROLES))

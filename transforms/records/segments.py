@@ -39,21 +39,21 @@ ANSWER_COLUMNS = (
 """The formats' columns that hold a record's answer; the chosen side of a pair is first."""
 
 LONGEST_ROLE = 200
-"""Characters of a role in the content digest; a longer one is replaced by its SHA-256."""
+"""The longest role in a content digest, in characters; a longer one becomes its SHA-256."""
 
 COMPANIONS = "companions"
-"""The role of the companions' text in the content digest, which no real segment has."""
+"""The role of the companions' text in the content digest; no real segment has this role."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segments:
     """Segments of a table's rows as parallel arrays, in row order.
 
-    `rows` are indices into the table, `messages` into the row's list of messages or the turns of
-    its transcript. `starts` are offsets in characters: `starts + offset` is an offset in the field
-    as the trainer reads it. Roles, channels and fields are codes (int64) into `role_names`,
-    `CHANNELS` and `fields`. The properties `roles`, `channels`, `field_paths` and `texts` decode
-    them.
+    `rows` are indices into the table, and `messages` are indices into the row's list of messages or
+    its transcript's turns. `starts` are the offsets, in characters, at which the segments begin in
+    their fields as the trainer reads them. Roles, channels and fields are codes (int64) into
+    `role_names`, `CHANNELS` and `fields`. The properties `roles`, `channels`, `field_paths` and
+    `texts` decode them.
     """
 
     rows: np.ndarray
@@ -114,7 +114,7 @@ class Segments:
         return np.flatnonzero(role_fits[self.role_codes] & channel_fits[self.channel_codes])
 
     def select_rows(self, rows: Sequence[int]) -> Segments:
-        """Return the segments of some rows (ascending), which are renumbered from 0."""
+        """Return the segments of some rows (ascending), and renumber these rows from 0."""
         indices = np.flatnonzero(np.isin(self.rows, rows))
         return replace(self.take(indices), rows=np.searchsorted(rows, self.rows[indices]))
 
@@ -140,12 +140,12 @@ class Segments:
 
 
 def _take_texts(text: pa.Array, indices: np.ndarray) -> pa.Array:
-    """Return the texts with these indices, without a copy if they are all texts in order."""
+    """Return the texts with these indices, without copying if that is all texts in order."""
     return text if np.array_equal(indices, np.arange(len(text))) else text.take(pa.array(indices))
 
 
 def extract_segments(table: pa.Table, layout: Layout) -> Segments:
-    """Return the segments of a table's conversations, without those that are blank."""
+    """Return the segments of a table's conversations, leaving out blank ones."""
     codes = Codes(CodeTable(), CodeTable())
     columns = read_fields(table, layout, codes)
     fields = [field for column in columns for field in column]
@@ -177,20 +177,20 @@ def _concatenate(arrays: Sequence[Any]) -> np.ndarray:
 
 
 def _number_columns(columns: Sequence[Sequence[FieldValues]]) -> np.ndarray:
-    """Return the column number of every text of all fields, in order."""
+    """Return the column number of every text, in the order of the fields."""
     sizes = [sum(len(field.rows) for field in column) for column in columns]
     return np.repeat(np.arange(len(columns)), np.array(sizes, np.int64))
 
 
 def _find_blank(text: pa.Array) -> np.ndarray:
-    """Return which texts are null, empty or only white space (bool)."""
+    """Return a mask of the texts that are null, empty or only white space."""
     blank = pc.or_(pc.equal(pc.binary_length(text), 0), pc.utf8_is_space(text))
     found: np.ndarray = blank.fill_null(True).to_numpy(zero_copy_only=False)
     return found
 
 
 def _separate_turns(segments: Segments, columns: Collection[str]) -> Segments:
-    """Replace every transcript in these columns by its turns."""
+    """Replace every transcript in these columns with its turns."""
     chosen = np.array([field.column in columns for field in segments.fields], bool)
     if not chosen.any():
         return segments
@@ -203,7 +203,7 @@ def _separate_turns(segments: Segments, columns: Collection[str]) -> Segments:
 
 
 def _assign_roles(segments: Segments, found: dict[int, list[Turn]]) -> Segments:
-    """Replace the segments with these indices (ascending) by turns, each with its own role."""
+    """Replace the segments with these indices (ascending) by turns that have roles of their own."""
     parts = {index: [turn.part for turn in turns] for index, turns in found.items()}
     replaced, changed = _replace_by_parts(segments, parts)
     codes = CodeTable({name: code for code, name in enumerate(segments.role_names)})
@@ -214,7 +214,7 @@ def _assign_roles(segments: Segments, found: dict[int, list[Turn]]) -> Segments:
 
 
 def _separate_reasoning(segments: Segments) -> Segments:
-    """Replace every answer that contains reasoning blocks by its parts."""
+    """Replace every answer that contains reasoning blocks with its parts."""
     answers = segments.channel_codes == CHANNELS.index("answer")
     split = {
         index: split_reasoning(segments.text[index].as_py())
@@ -229,7 +229,7 @@ def _replace_by_parts(
 ) -> tuple[Segments, np.ndarray]:
     """Replace the segments with these indices (ascending) by their parts, in order.
 
-    The second result is which of the new segments are such parts (bool).
+    The second result is a mask of the new segments that are such parts.
     """
     counts = np.ones(len(segments), np.int64)
     counts[list(split)] = [len(parts) for parts in split.values()]
@@ -262,10 +262,10 @@ def digest_rows(
 
     For preference pairs the side is part of a segment's role. White space around a text is
     stripped, so a format's own padding doesn't count. The companions of a row count as one more
-    text. While a row's prompt isn't known, that text is the whole row, from `read_row`. A row
-    without segments has the digest of nothing. With a key, digests are HMACs.
+    text. If a row's prompt isn't known, that text is the whole row, from `read_row`. A row without
+    segments has the digest of no content. With a key, digests are HMACs.
 
-    A table read from JSON Lines lacks columns, so its companions and rows must be given.
+    A table read from JSON Lines lacks columns, so `companions` and `read_row` must be given.
     """
     size = table.num_rows
     if companions is None:
@@ -323,7 +323,7 @@ def list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
 def _find_rows_without_prompt(
     size: int, segments: Segments, companions: Mapping[int, Companions]
 ) -> list[int]:
-    """Return the rows that have answers, but no text or companion that is a prompt."""
+    """Return the rows that have segments, but no prompt among their segments or companions."""
     asks = np.array([name not in ("assistant", "system") for name in segments.role_names], bool)
     asked, spoken = np.zeros(size, bool), np.zeros(size, bool)
     spoken[segments.rows] = True

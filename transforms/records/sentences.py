@@ -10,11 +10,11 @@ STOP = re.compile(
     r"""(?<=[.!?…])(?<![.!?…]{2})(?P<more>[.!?…]*+)["'”’)\]*_]*+(?:\s+|\Z)"""
     r"""|(?<=[。！？])[。！？]*["'”’」』）]*\s*|(?<=\n)\n*)"""
 )
-"""A possible end of a sentence.
+"""A pattern for a possible end of a sentence.
 
-It is a run of stops with closing quotes or brackets before white space, a run of full-width stops,
-or a line break. It begins with one set of characters, which `re` searches for quickly. The
-possessive `*+` tries a run only once, because a run may be as long as the text.
+An end is a run of stops, perhaps with closing quotes or brackets, before white space; a run of
+full-width stops; or a line break. The pattern begins with a single set of characters, which `re`
+finds quickly. The possessive `*+` tries a run only once, because a run may be as long as the text.
 """
 
 ABBREVIATION = re.compile(
@@ -23,14 +23,14 @@ ABBREVIATION = re.compile(
     r"|jan|feb|aug|sept?|oct|nov|dec)\Z",
     re.IGNORECASE,
 )
-"""An abbreviation at the end of a text; also single letters, as in `e.g.` and `J. Smith`."""
+"""A pattern for a final abbreviation or single letters, as in `e.g.` and `J. Smith`."""
 
 LONGEST_ABBREVIATION = 12
 
 LONGEST_SENTENCE = 2_000
 """How many characters before and after a hit are searched for the ends of its sentence.
 
-The limit keeps the time for many hits in one text proportional to their number.
+With this limit, the time for many hits in one text is proportional to their number.
 """
 
 SEARCH_STEP = 100
@@ -38,12 +38,12 @@ SEARCH_STEP = 100
 
 
 def widen_hits(text: str, hits: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Widen hits, which are in the order of the text, to the sentences that they touch, each once.
+    """Widen hits, given in text order, to the sentences that they touch, without repetitions.
 
-    A hit that is plainly in the sentence of the one before isn't widened.
+    A hit that is clearly in the same sentence as the previous one isn't widened again.
     """
     widened: dict[tuple[int, int], None] = {}
-    known = (0, 0, 0)  # the end of a hit, and the start and the end of its one sentence
+    known = (0, 0, 0)  # the last hit's end, and its sentence's start and end
     for start, end in hits:
         before, first, last = known
         if (
@@ -63,9 +63,9 @@ def widen_hits(text: str, hits: Sequence[tuple[int, int]]) -> list[tuple[int, in
 def widen_to_sentences(text: str, start: int, end: int) -> tuple[int, int]:
     """Widen a span of a text to the sentences that it touches, and return its start and end.
 
-    Each side grows by at most `LONGEST_SENTENCE` characters. A stop inside a word or a number,
-    before a lower-case letter or after an abbreviation doesn't end a sentence. If in doubt, the
-    span is widened.
+    The span grows by at most `LONGEST_SENTENCE` characters on each side. A stop inside a word or a
+    number, before a lower-case letter or after an abbreviation doesn't end a sentence. If in doubt,
+    the span is widened.
     """
     first, last = max(0, start - LONGEST_SENTENCE), min(len(text), end + LONGEST_SENTENCE)
     after = _find_end(text, max(start, end - 1), last)
@@ -73,10 +73,10 @@ def widen_to_sentences(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _find_start(text: str, first: int, start: int) -> int:
-    """Return the offset after the last sentence that ends at or before `start`, at least `first`.
+    """Return the end of the last sentence that ends at or before `start`, but at least `first`.
 
-    The text is searched backwards in growing steps, each of which begins at a letter or a digit. A
-    sentence's end contains neither, so the search finds the same ends wherever it begins.
+    The text is searched backwards in growing steps, each of which begins at a letter or a digit.
+    The end of a sentence contains neither, so the same ends are found wherever a step begins.
     """
     step, begin = SEARCH_STEP, start
     while begin > first:
@@ -92,7 +92,7 @@ def _find_start(text: str, first: int, start: int) -> int:
 
 
 def _find_end(text: str, begin: int, last: int) -> int:
-    """Return the offset after the first sentence that ends after `begin`, at most `last`."""
+    """Return the end of the first sentence that ends after `begin`, but at most `last`."""
     ends = (
         match.end()
         for match in STOP.finditer(text, begin, last)
@@ -104,7 +104,8 @@ def _find_end(text: str, begin: int, last: int) -> int:
 def _is_inside_sentence(text: str, match: re.Match[str]) -> bool:
     """Return whether a sentence continues after a stop.
 
-    It does if the next word is in lower case or the word before is an abbreviation.
+    It does if the next word begins with a lower-case letter, or the previous word is an
+    abbreviation.
     """
     if match["more"] is None or "\n" in match[0] or match.end() == len(text):
         return False

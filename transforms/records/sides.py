@@ -17,7 +17,10 @@ from transforms.records.json_columns import HAS_UNTRAINED
 from transforms.records.segments import Segments
 
 LABELS = ("label", "kto_tag")
-"""The boolean columns that say whether an answer is wanted. A text's `label` is another one."""
+"""The boolean columns that say whether an answer is wanted.
+
+In the `text` format, `label` means something else.
+"""
 
 TEACHERS_OF_SIDES = tuple(
     tuple(pattern.format(side) for side in ("chosen", "rejected"))
@@ -26,17 +29,17 @@ TEACHERS_OF_SIDES = tuple(
         *("{}-model", "{}_model_name", "{}_policy", "{}_source_model"),
     )
 )
-"""The usual names of the two columns with the teachers of a pair, the chosen one first."""
+"""The usual names of the two columns that name a pair's teachers, the chosen side's first."""
 
 FLAG_CHECKS = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
-"""The checks for the types of columns whose values may be flags."""
+"""The checks for the types that a flag may have."""
 
 REJECTED = SIDES.index("rejected")
 UNTRAINED = SIDES.index("untrained")
 
 
 def settle_sides(schema: pa.Schema, layout: Layout, has_teacher: bool) -> Layout:
-    """Return a layout with the sides that texts may have, and the two teachers of pairs.
+    """Add the sides that texts may have, and the two teachers of pairs, to a layout.
 
     `has_teacher` says whether the user named the teacher.
     """
@@ -69,7 +72,7 @@ def _list_labels(layout: Layout) -> tuple[str, ...]:
 
 
 def find_unread_labels(schema: pa.Schema, layout: Layout) -> list[str]:
-    """Return the columns that are named like labels of answers and don't hold bools."""
+    """Return the columns that are named like answer labels but don't hold booleans."""
     if layout.format in ("text", "preference"):
         return []
     kinds = {name: schema.field(name).type for name in _list_labels(layout) if name in schema.names}
@@ -78,7 +81,7 @@ def find_unread_labels(schema: pa.Schema, layout: Layout) -> list[str]:
 
 
 def _has_flags(kind: pa.DataType) -> bool:
-    """Return whether a type is that of Parquet messages that carry a training flag."""
+    """Return whether a type holds messages that carry a training flag."""
     kind = kind.value_type if is_list(kind) else kind
     return pa.types.is_struct(kind) and any(
         item.name in FLAGS and any(check(item.type) for check in FLAG_CHECKS) for item in kind
@@ -88,7 +91,7 @@ def _has_flags(kind: pa.DataType) -> bool:
 def assign_sides(
     segments: Segments, layout: Layout, companions: Mapping[int, Companions]
 ) -> Segments:
-    """Return segments with their sides.
+    """Return the segments with their sides filled in.
 
     The rejected side of a pair and the answer of a row whose label is false are rejected. A message
     with a weight of 0 or a false flag is untrained, on either side.
@@ -114,7 +117,7 @@ def assign_sides(
 
 
 def _find_messages(segments: Segments, wanted: Iterable[tuple[int, str, int]]) -> list[int]:
-    """Return the segments of messages, each given by its row, its column and its index there."""
+    """Return the indices of some messages' segments, given each message's row, column and index."""
     messages = set(wanted)
     if not messages:
         return []
@@ -126,7 +129,7 @@ def _find_messages(segments: Segments, wanted: Iterable[tuple[int, str, int]]) -
 
 
 def _find_last_answer(segments: Segments, own: range) -> list[int]:
-    """Return the segments of a row after the last one whose role isn't the assistant's."""
+    """Return the indices of a row's segments after the last one that isn't the assistant's."""
     others = [
         index for index in own if segments.role_names[segments.role_codes[index]] != "assistant"
     ]

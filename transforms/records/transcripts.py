@@ -34,7 +34,7 @@ class Turn(NamedTuple):
 
 
 class _TurnMark(NamedTuple):
-    """The mark that begins a turn: the turn's role, and where the mark begins and ends."""
+    """The mark that begins a turn: the turn's role and channel, and the mark's start and end."""
 
     role: str
     channel: str
@@ -75,15 +75,15 @@ TEMPLATES = {
     "orders": r"\n[ \t]*\*{0,2}(?P<role>Instructions?|Input|Response)\*{0,2}:\*{0,2}",
     "rounds": r"\n(?:\[Round \d+\]\s{1,9})?(?P<role>问|答)[：:]",
 }
-"""For each family of chat templates, the pattern of the mark that begins a turn.
+"""For each family of chat templates, the pattern for the mark that begins a turn.
 
-A text is cut by the family whose mark comes first, and marks of other families are words.
+A text is cut at the marks of the family whose mark comes first; other families' marks are text.
 """
 
 PATTERNS = {name: re.compile(pattern) for name, pattern in TEMPLATES.items()}
 
 FIRST_SIGN = r"(?=[<\[\]#GCMUAS]|\n[ \t*]*[HUABCGSFhuabcgsfQIR\[问答])"
-"""The characters that may begin a mark. They are checked first, which is several times as fast."""
+"""A pattern for the start of a mark; checking this first is several times as fast."""
 
 FIRST_MARK = re.compile(
     rf"{FIRST_SIGN}(?:{'|'.join(TEMPLATES.values())})".replace("(?P<role>", "(?:").replace(
@@ -92,13 +92,13 @@ FIRST_MARK = re.compile(
 )
 
 LABELS = ("letters", "questions", "orders", "rounds")
-"""Templates whose marks are labels such as `Q:`, which must begin a transcript.
+"""Templates whose marks are labels such as `Q:`; their transcripts must begin with one.
 
-An answer may have such labels too, after other text.
+After other text, such labels may just be part of an answer.
 """
 
 WORDED = ("instruction", "question", "heading", "openchat", "vicuna", "lines", *LABELS)
-"""Templates whose marks are words, which a text may have by chance."""
+"""Templates whose marks are words that a text may contain by chance."""
 
 ODD_NAMES = {
     "q": "user",
@@ -109,7 +109,7 @@ ODD_NAMES = {
     "reserved_106": "user",
     "reserved_107": "assistant",
 }
-"""The roles of names that are found in marks alone."""
+"""The roles of names that occur only in marks."""
 
 BRACKET_ROLES = {
     "[INST]": "user",
@@ -121,13 +121,13 @@ BRACKET_ROLES = {
     "[TOOL_RESULTS]": "tool",
     "[/TOOL_RESULTS]": "assistant",
 }
-"""The role whose text follows each mark in brackets; text after others is the user's."""
+"""The role of the text that follows each mark in brackets; after any other, it is the user's."""
 
 HEADINGS = ("input", "context", "output")
-"""Marks that are only headings if they occur in an answer."""
+"""Names in marks that are just headings when they occur in an answer."""
 
 CONTINUATIONS = ("input", "context", "instructions")
-"""Names of marks in the user's turn that no other role has."""
+"""Names in marks that continue the user's turn and aren't names of a role."""
 
 EDGE_TOKENS = (
     "<|im_end|>",
@@ -179,7 +179,7 @@ EDGE_TOKENS = (
     "</assistant>",
     "</system>",
 )
-"""Tokens of templates that aren't part of a turn's text if they are at its start or end."""
+"""Template tokens that aren't part of a turn's text if they are at its start or end."""
 
 
 LAST_TOKENS = (*EDGE_TOKENS, "### End")
@@ -190,7 +190,7 @@ LAST_CHARACTERS = frozenset(token[-1] for token in LAST_TOKENS)
 
 
 def cut_transcript(text: str) -> list[Turn] | None:
-    """Cut a transcript into turns, without marks and blank turns; None if it isn't a transcript.
+    """Cut a transcript into turns without marks or blank turns; return None for any other text.
 
     Text before the first mark is a system prompt. A text is a transcript if it begins with a mark,
     or if it has marks of two roles and the first is within `LONGEST_PREAMBLE` characters. If the
@@ -209,8 +209,8 @@ def cut_transcript(text: str) -> list[Turn] | None:
 
 
 def _find_marks(text: str) -> list[_TurnMark]:
-    """Return the marks of the template that a text begins with, or nothing."""
-    padded = "\n" + text  # a mark may need the start of a line
+    """Return the marks of the template whose mark comes first in a text, or an empty list."""
+    padded = "\n" + text  # some marks must be at the start of a line
     first = FIRST_MARK.search(padded, 0, LONGEST_PREAMBLE + LONGEST_MARK)
     if first is None:
         return []
@@ -220,7 +220,7 @@ def _find_marks(text: str) -> list[_TurnMark]:
 
 
 def _is_transcript(text: str, template: str, marks: list[_TurnMark]) -> bool:
-    """Return whether marks make a text a transcript, and aren't just words of the text."""
+    """Return whether marks show that a text is a transcript, and aren't just words in it."""
     roles = {mark.role for mark in marks}
     if not marks or (template in WORDED and "assistant" not in roles):
         return False
@@ -231,7 +231,7 @@ def _is_transcript(text: str, template: str, marks: list[_TurnMark]) -> bool:
 
 
 def _read_marks(template: str, padded: str) -> Iterator[_TurnMark]:
-    """Yield the marks of a template in a text after a line break, with offsets in the text."""
+    """Yield a template's marks, with offsets in the text; `padded` is a line break and the text."""
     matches = list(PATTERNS[template].finditer(padded))
     if template == "lines":
         matches = _require_blank_lines(padded, matches)
@@ -247,9 +247,10 @@ def _read_marks(template: str, padded: str) -> Iterator[_TurnMark]:
 
 
 def _require_blank_lines(padded: str, matches: list[re.Match[str]]) -> list[re.Match[str]]:
-    """Return the first mark and those after blank lines, if blank lines separate the turns.
+    """Return only the first mark and those after blank lines, if blank lines separate the turns.
 
-    In such a text, a name at the start of a line without a blank one is part of a turn.
+    In such a text, a name at the start of a line that doesn't follow a blank line is part of a
+    turn.
     """
     after_blank = [
         match
@@ -293,7 +294,7 @@ def _find_last_token(text: str, start: int, end: int) -> str:
 
 
 def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, float]:
-    """Return the share of transcripts among the texts of each text column, over all tables."""
+    """Return, for each text column, the share of its texts in all tables that are transcripts."""
     return {
         name: _measure_column([take_column(table, name) for table in tables])
         for name in dict.fromkeys(layout.columns.values())
@@ -302,7 +303,7 @@ def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str,
 
 
 def _is_text_column(kinds: Sequence[pa.DataType | None]) -> bool:
-    """Return whether all tables have a column, and at least one has text in it."""
+    """Return whether all tables have a column, and it holds text in at least one of them."""
     return None not in kinds and any(kind is not None and is_text(kind) for kind in kinds)
 
 

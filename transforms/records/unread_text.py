@@ -1,8 +1,8 @@
 """Unread text: text that is in no trait's scope, and text that the format doesn't read.
 
-Not every string is text that a model could be trained on: ids, URLs, hashes, names of sources and
-base64 aren't. A field counts as text if its values have `FEWEST_WORDS` words or more on average, or
-if one has `LONG_WORDS` or more.
+Not every string is text that a model could be trained on: ids, URLs, hashes, source names and
+base64 aren't. A field counts as text if its values have at least `FEWEST_WORDS` words on average,
+or if one value has at least `LONG_WORDS`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FEWEST_WORDS = 3
 LONG_WORDS = 20
 
 LONGEST_WORD = 30
-"""A longer run of letters isn't a word but code, such as base64."""
+"""The most letters in a word; a longer run is data such as base64."""
 
 LOOKED_AT = 2_000
 """How many characters of a value are searched for words."""
@@ -38,14 +38,14 @@ MOST_PATHS = 6
 """If more fields than this inside one column hold text, only the column is reported."""
 
 MOST_FIELDS = 100
-"""Fields that are counted by name; a corpus with more has data in its keys."""
+"""How many fields are counted by name; a corpus with more uses its keys as data."""
 
 OTHER_FIELDS = "(other fields)"
 
 LONGEST_ROLE = 64
 
 LONGEST_PATH = 500
-"""Characters of a field path; a long key would be repeated for every text below it."""
+"""The longest field path, in characters; a long key would be repeated for every text below it."""
 
 INDEX = re.compile(r"\[\d+\]")
 STEP = re.compile(r"[.\[]")
@@ -58,9 +58,9 @@ UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u34
 
 
 def find_reach(segments: Segments, scopes: Iterable[Scope]) -> np.ndarray:
-    """Return how many characters of each segment, from its start, some trait looks at.
+    """Return how many characters at the start of each segment at least one trait reads.
 
-    The result is a float, and infinite for a segment that is read as a whole.
+    The numbers are floats, since a segment that is read as a whole gets infinity.
     """
     reach = np.zeros(len(segments))
     for scope in set(scopes):
@@ -70,14 +70,14 @@ def find_reach(segments: Segments, scopes: Iterable[Scope]) -> np.ndarray:
 
 
 class RowNames(NamedTuple):
-    """The source of each row, and the row's number there."""
+    """The source of each row, and the row's number in its source."""
 
     sources: Sequence[str]
     numbers: Sequence[int]
 
 
 def count_texts(segments: Segments, names: RowNames, scopes: Iterable[Scope]) -> TextCounts:
-    """Count the text of rows that some trait looks at, by role and channel and by language."""
+    """Count texts by role and channel, and rows by the language of the text that traits read."""
     reach = find_reach(segments, scopes)
     lengths = pc.utf8_length(segments.text).to_numpy(zero_copy_only=False).astype(np.int64)
     read = np.flatnonzero(reach)
@@ -89,9 +89,9 @@ def count_texts(segments: Segments, names: RowNames, scopes: Iterable[Scope]) ->
 
 
 def count_conversations(segments: Segments) -> Counter[str]:
-    """Count the contents of messages that hold a whole conversation, by the message's role.
+    """Count the messages whose content holds a whole conversation, by role.
 
-    Such a content isn't cut: the trainer reads all of it in the message's role.
+    Such content isn't cut, since the trainer reads all of it in the message's role.
     """
     below = np.array([bool(path.below) for path in segments.fields], bool)
     chosen = np.flatnonzero(below[segments.field_codes])
@@ -105,7 +105,7 @@ def count_conversations(segments: Segments) -> Counter[str]:
 
 
 def count_languages(languages: np.ndarray, names: RowNames) -> tuple[LanguageCounts, ...]:
-    """Count the rows in each language but English, and name the first of them."""
+    """Count the rows in each language but English, and name the first row in each."""
     found, first, counts = np.unique(languages, return_index=True, return_counts=True)
     return tuple(
         LanguageCounts(
@@ -124,9 +124,9 @@ def count_languages(languages: np.ndarray, names: RowNames) -> tuple[LanguageCou
 def count_turns(
     segments: Segments, lengths: np.ndarray, reach: np.ndarray
 ) -> tuple[TurnCounts, ...]:
-    """Count the characters of every role and channel, and those that no trait looks at.
+    """Count the characters of every role and channel, and those that no trait reads.
 
-    `lengths` are the characters of each segment, and `reach` how many of them are looked at.
+    For each segment, `lengths` has its number of characters, and `reach` how many of them are read.
     """
     if not len(segments):
         return ()
@@ -174,8 +174,8 @@ class _FieldText:
 def count_words(text: str) -> int:
     """Count the words at the start of a text.
 
-    A word is a run of two or more letters between white space, ignoring punctuation. Two letters
-    of a script without spaces count as one.
+    A word is a run of two or more letters between white space, ignoring punctuation. Two letters of
+    a script without spaces count as one word.
     """
     head = text[:LOOKED_AT]
     runs = [APOSTROPHES.sub("", run.strip(PUNCTUATION)) for run in head.split()]
@@ -196,8 +196,8 @@ class UnreadFields:
         """Add a row, given the field path and the channel of each of its segments."""
         texts, calls = set[str](), set[str]()
         for path, channel in read:
-            texts.update(list_prefixes(path))  # a string of JSON holds the fields below its path
-            if channel == "tool":  # calls are read as JSON, with all that is below their path
+            texts.update(list_prefixes(path))  # a JSON string may hold the field
+            if channel == "tool":  # calls are read as JSON, with everything below their path
                 calls.add(path)
         for path, text in list_strings(row):
             if path in texts or not text or text.isspace():
@@ -234,7 +234,7 @@ def _build_counts(path: str, found: Sequence[_FieldText]) -> FieldCounts:
 
 
 def _join_smallest(fields: list[FieldCounts], rows: int) -> Iterator[FieldCounts]:
-    """Yield the first `MOST_FIELDS` fields, and the others as one."""
+    """Yield the first `MOST_FIELDS` fields, and the rest as one."""
     yield from fields[:MOST_FIELDS]
     if others := fields[MOST_FIELDS:]:
         yield FieldCounts(
@@ -252,7 +252,7 @@ def list_prefixes(path: str) -> Iterator[str]:
 
 
 def list_strings(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the field path and the text of every string in a row, however deep.
+    """Yield the field path and the text of every string in a row, however deeply nested.
 
     Paths are cut to `LONGEST_PATH` characters.
     """

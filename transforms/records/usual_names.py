@@ -1,4 +1,4 @@
-"""Usual column names, which identify a format and the lot fields without options."""
+"""Usual column names, from which the format and the lot fields are detected without options."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
         *("thought", "thoughts", "rationale", "reasoning_trace", "think"),
     ),
 }
-"""Other names for the formats' columns; case doesn't count."""
+"""Other names for the formats' columns; case is ignored."""
 
 FALLBACK_NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("input", "inputs", "input_text", "user_prompt", "human", "user"),
@@ -59,10 +59,13 @@ FALLBACK_NAMES: Mapping[str, tuple[str, ...]] = {
         *("solution", "generated_solution", "assistant"),
     ),
 }
-"""Names that count if no usual name exists, and no column `instruction`, to which they belong."""
+"""Names that count only if the corpus has none of the usual names and no column `instruction`.
+
+With `instruction`, names such as `input` and `output` belong to the `alpaca` format.
+"""
 
 PARTNERS: Mapping[str, str] = {"user": "assistant"}
-"""Fallback names that count only beside another column: alone, `user` is who asked."""
+"""Fallback names that count only beside another column: a lone `user` says who asked."""
 
 LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "teacher": (
@@ -88,4 +91,4 @@ USUAL_PATHS = tuple(
         if is_path(name)
     )
 )
-"""The paths among these names, whose values in JSON Lines are counted like columns."""
+"""The paths among these names; in JSON Lines, their values are counted like columns."""

@@ -1,6 +1,6 @@
 """Measure the encoder loop against sentence-transformers on the CPU.
 
-Both have the same model folder, texts and maximal length.
+Both use the same model folder, texts and maximum length.
 """
 
 from __future__ import annotations

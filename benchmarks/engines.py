@@ -1,4 +1,4 @@
-"""Measure the gain of a second TaskManager, and the cost of engines beside the local runner.
+"""Measure the speed-up from a second TaskManager, and what Flink costs over the local runner.
 
 The gain is measured on shards that wait, because waiting isn't limited by the cores.
 """
@@ -44,19 +44,19 @@ class WaitAsAScorer(beam.DoFn):
 
 
 def wait_on_flink(managers: int, shards: int, seconds: float, folder: str) -> None:
-    """Read and identify real shards on the running cluster, and wait for each."""
+    """Read and identify real shards on the running cluster, and wait once for each shard."""
     limits = ShardLimits(rows=ROWS)
     corpus = survey([f"{folder}/corpus.parquet"], limits)
     layout = settle_layout(corpus.schema, CorpusConfig())
     tasks = plan_shards(corpus.sources, limits)
-    assert len(tasks) == shards  # one shard for a row group, so either TaskManager can get it
+    assert len(tasks) == shards  # one shard per row group, for either TaskManager
     with open_pipeline(Engine(runner="flink", workers=managers)) as pipeline:
         rows = pipeline | ReadShards(tasks, corpus.select_schema(layout)) | IdentifyRecords(layout)
         rows | beam.ParDo(WaitAsAScorer(seconds, folder))
 
 
 def write_corpus(folder: str, shards: int) -> None:
-    """Write real rows, one row group for a shard, and create the folder for the notes."""
+    """Write real rows, with one row group per shard, and create the folder for the notes."""
     table = pa.concat_tables([pq.read_table(path) for path in list_teacher_files()]).slice(
         0, shards * ROWS
     )
@@ -79,7 +79,7 @@ def call_script(*command: str) -> str:
 
 
 def read_flink_seconds() -> float:
-    """Return the seconds of the latest job, as Flink counted them."""
+    """Return how many seconds the latest job took, according to Flink."""
     url = "http://localhost:8081/jobs/overview"
     code = f"import urllib.request as r; print(r.urlopen('{url}').read().decode())"
     jobs = json.loads(call_script("run", sys.executable, "-c", code))["jobs"]
@@ -87,7 +87,7 @@ def read_flink_seconds() -> float:
 
 
 def measure_waiting(managers: int, shards: int, seconds: float) -> tuple[float, float, int]:
-    """Return the job's seconds, those from first to last shard, and the number of processes."""
+    """Return the seconds of the job and from first to last shard, and the number of processes."""
     call_script("up", "--task-managers", str(managers))
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -119,7 +119,7 @@ def measure_waiting(managers: int, shards: int, seconds: float) -> tuple[float, 
 
 
 def measure_command(options: list[str], inside: bool = False) -> tuple[float, float]:
-    """Filter all real rows without a model; return the seconds of the command and its pipeline."""
+    """Filter all real rows without a model, and time the command and its pipeline in seconds."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,

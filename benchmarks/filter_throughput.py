@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_parts(Path(folder), options.rows, options.parts)
         config = FilterConfig(output=f"{folder}/run", hardware=Hardware(device=options.device))
-        bank, encoder = prepare_bank(config)  # fits what isn't in the cache
+        bank, encoder = prepare_bank(config)  # fits whatever isn't in the cache yet
         scorer = load_scorer(bank, config.build_encoder_config(), encoder)
         configs = [
             config.model_copy(update={"input": (f"{folder}/{part}",)})
@@ -105,7 +105,7 @@ def main() -> None:
 def build_row(
     name: str, bare: Sequence[float], filter_: Sequence[float], target: float | None = None
 ) -> tuple[str, float, str, str]:
-    """Return a row of the table: the ratio of the sums, and the range of the parts' ratios."""
+    """Return a table row: the ratio of the sums, and the range of the parts' ratios."""
     share = sum(bare) / sum(filter_)
     return (
         name,
@@ -116,7 +116,7 @@ def build_row(
 
 
 def write_parts(folder: Path, rows: int, parts: int) -> None:
-    """Write `rows` rows, spread evenly over folders for the parts and files for the teachers."""
+    """Write `rows` rows, spread evenly over one folder per part and one file per teacher."""
     files = list_teacher_files()
     for number, file in enumerate(files):
         table = pq.read_table(file)
@@ -132,7 +132,7 @@ def write_parts(folder: Path, rows: int, parts: int) -> None:
 
 
 def cut_windows(config: FilterConfig, scorer: Scorer) -> Iterator[list[Window]]:
-    """Yield the windows of each shard, cut as the filter cuts them."""
+    """Yield each shard's windows, cut the way the filter cuts them."""
     corpus = survey(config.input, config.shards)
     layout = settle_layout(corpus.schema, config.corpus)
     for task in plan_shards(corpus.sources, config.shards):

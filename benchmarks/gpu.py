@@ -1,6 +1,6 @@
 """Measure the encoder and the exemplar search on a GPU.
 
-The encoder's speed is given as a share of what a bf16 matrix product reaches. The script needs
+The encoder's speed is given as a share of the speed of a bf16 matrix product. The script needs
 torch and transformers, but no Beam and no model files. FAISS is measured if it is installed.
 `--device cpu` runs tiny shapes to check the script.
 """
@@ -29,15 +29,15 @@ from classifiers.models.encoders import (
 from classifiers.models.windows import Window, pad_batch, plan_batches
 
 TEXT_TOKENS = (5.36, 1.18)
-"""Mean and standard deviation of the logarithm of an answer's number of tokens.
+"""The mean and standard deviation of the logarithm of an answer's length in tokens.
 
-They are those of the 40,223 answers in ../shared/data/teachers.
+Both come from the 40,223 answers in ../shared/data/teachers.
 """
 LONGEST_TEXT = 2_000
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
-"""The largest difference of a component from the CPU's unit vector in fp32.
+"""How much a component of a vector may differ from the CPU's result in fp32, by precision.
 
-Components are about 0.05.
+Vectors have unit length, and their components are about 0.05.
 """
 TOP = 5
 TORCH, FAISS = "torch matmul and topk", "FAISS IndexFlatIP"
@@ -45,7 +45,7 @@ Search = Callable[[], np.ndarray]
 
 
 class Scale(NamedTuple):
-    """The sizes of all shapes: those for a GPU, or tiny ones to check the script."""
+    """The sizes of all shapes: full ones for a GPU, or tiny ones to check the script."""
 
     encoders: Mapping[str, transformers.BertConfig]
     tokens: int
@@ -113,7 +113,7 @@ def main() -> int:
 def make_encoder(
     shape: transformers.BertConfig, device: torch.device, dtype: torch.dtype
 ) -> Encoder:
-    """Return an encoder with random weights that depend on the shape alone."""
+    """Return an encoder with random weights that depend only on its shape."""
     torch.manual_seed(0)
     model = (
         transformers.BertModel(shape, add_pooling_layer=False)
@@ -128,9 +128,9 @@ def make_encoder(
 
 
 def make_windows(tokens: int) -> list[Window]:
-    """Return windows of random ids with about `tokens` tokens in all.
+    """Return windows of random token ids, with about `tokens` tokens in total.
 
-    Their lengths are distributed like those of real answers that the filter has cut.
+    Their lengths are distributed as if the filter had cut real answers into windows.
     """
     generator = np.random.default_rng(0)
     windows: list[Window] = []
@@ -149,7 +149,7 @@ def make_windows(tokens: int) -> list[Window]:
 
 
 def make_case(device: torch.device, work: Callable[[], object]) -> Callable[[], float]:
-    """Return a case that runs `work`, waits for the device, and returns the seconds."""
+    """Return a case that runs `work`, waits for the device, and returns the elapsed seconds."""
 
     def case() -> float:
         def whole() -> None:
@@ -163,9 +163,10 @@ def make_case(device: torch.device, work: Callable[[], object]) -> Callable[[], 
 
 
 def count_operations(encoder: Encoder, lengths: Sequence[int]) -> float:
-    """Count the operations of a forward pass, without padding.
+    """Count the floating-point operations of a forward pass, leaving out padding.
 
-    There are two for each token and weight outside the embeddings, and attention's two products.
+    Each token takes two operations per weight outside the embeddings, and attention adds two matrix
+    products.
     """
     config, lengths_ = encoder.model.config, np.asarray(lengths, float)
     weights = sum(item.numel() for item in encoder.model.encoder.parameters())
@@ -180,7 +181,7 @@ def report_encoders(
 ) -> None:
     """Time `encode`, and its forward passes alone, against a large matrix product.
 
-    For the forward passes alone, the batches are on the device already.
+    When only the forward passes are timed, the batches are already on the device.
     """
     windows = make_windows(scale.tokens)
     lengths = [len(window.ids) for window in windows]
@@ -240,7 +241,7 @@ def build_encoder_rows(
 
 
 def report_vectors(report: Report, scale: Scale, device: torch.device) -> None:
-    """Compare vectors of the device with those of the CPU in fp32, for the smallest encoder."""
+    """Compare the device's vectors with the CPU's in fp32, for the smallest encoder."""
     name, shape = next(iter(scale.encoders.items()))
     windows = make_windows(min(scale.tokens, 20_000))
     expected = make_encoder(shape, torch.device("cpu"), torch.float32).encode(windows)
@@ -265,7 +266,7 @@ def report_vectors(report: Report, scale: Scale, device: torch.device) -> None:
 
 
 def report_search(report: Report, scale: Scale, device: torch.device, repetitions: int) -> None:
-    """Time exact inner-product search by torch and, if it is installed, by FAISS."""
+    """Time exact inner-product search with torch and, if it is installed, with FAISS."""
     report.say(
         f"## Exact search of the {TOP} nearest by inner product, fp32, "
         f"{scale.queries:,} queries of 384"
@@ -318,7 +319,7 @@ def prepare_torch(
 def search(exemplars: torch.Tensor, queries: torch.Tensor) -> np.ndarray:
     """Return the indices of the nearest exemplars.
 
-    Queries are searched in slices whose similarities take at most a gibibyte.
+    The queries are split into slices, so that a slice's similarities take at most one GiB.
     """
     step = max(1, (1 << 28) // len(exemplars))
     return (
@@ -331,7 +332,7 @@ def search(exemplars: torch.Tensor, queries: torch.Tensor) -> np.ndarray:
 def prepare_faiss(
     device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor
 ) -> tuple[str, Search | None]:
-    """Return FAISS's search, or None if FAISS isn't installed for the device."""
+    """Return FAISS's label, and its search or None if FAISS isn't installed for the device."""
     if importlib.util.find_spec("faiss") is None:
         return FAISS, None
     import faiss

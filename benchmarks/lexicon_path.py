@@ -34,7 +34,7 @@ def main() -> None:
         )
         time_filter(
             config, []
-        )  # fits what the cache has not, and reads the files into the page cache
+        )  # fits whatever isn't cached yet, and loads the files into the page cache
         times = interleave(
             {
                 "plain loop": lambda: time_call(lambda: copy_files(files, Path(folder, "copy"))),

@@ -1,6 +1,7 @@
-"""The parts that all benchmarks share: real text, interleaved timing, and tables of results.
+"""What all benchmarks share: real text, interleaved timing, and tables of results.
 
-This module imports only the standard library and numpy: gpu.py runs where little is installed.
+This module imports only the standard library and numpy, because gpu.py must run where little else
+is installed.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ PACKAGES = (
 
 
 def find_data(name: str) -> Path:
-    """Return a folder of the shared data, or leave with exit code 2 if there is none."""
+    """Return a shared data folder, or exit with code 2 if it doesn't exist."""
     if not (DATA / name).is_dir():
         sys.exit(fail(f"there is no ../shared/data/{name}/, which this benchmark reads"))
     return DATA / name
@@ -54,7 +55,7 @@ def fail(message: str) -> int:
 
 
 def list_teacher_files() -> list[Path]:
-    """Return the teachers' Parquet files in the order of their names."""
+    """Return the teachers' Parquet files, sorted by name."""
     return sorted(find_data("teachers").glob("*.parquet"))
 
 
@@ -76,9 +77,9 @@ def read_answers(count: int) -> list[str]:
 
 
 class Timed(NamedTuple):
-    """Seconds of each repetition of one case: those that count, and this process's processor time.
+    """The seconds of each repetition of a case: as the case reports them, and processor time.
 
-    On a shared machine processor time varies less.
+    Processor time covers this process only. It varies less on a shared machine.
     """
 
     seconds: list[float]
@@ -86,22 +87,22 @@ class Timed(NamedTuple):
 
     @property
     def median(self) -> float:
-        """Return the seconds of the median repetition."""
+        """Return the median of the reported seconds."""
         return statistics.median(self.seconds)
 
 
 def time_call(work: Callable[[], object]) -> float:
-    """Return the seconds that a call takes."""
+    """Return how many seconds a call takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def interleave(cases: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, Timed]:
-    """Run all cases in turn, `repetitions` times. Each case returns the seconds that count.
+    """Run all cases in turn, `repetitions` times. Each case returns the seconds to record.
 
-    Every second round runs in reverse order. So neither a machine that slows down nor a cache that
-    one case leaves warm favours the other.
+    Every second round runs in reverse order, so that no case gains from running before the machine
+    slows down or after another case has warmed a cache.
     """
     found = {name: Timed([], []) for name in cases}
     for round_ in range(repetitions):
@@ -118,9 +119,9 @@ def interleave(cases: Mapping[str, Callable[[], float]], repetitions: int) -> di
 
 
 def time_filter(config: Any, walls: list[float]) -> float:
-    """Filter into an empty run directory and return the seconds of the pipeline.
+    """Filter into an empty run directory and return how many seconds the pipeline took.
 
-    The seconds of the whole call are appended to `walls`.
+    The seconds that the whole call took are appended to `walls`.
     """
     from pipelines.filter import run_filter
 
@@ -132,7 +133,7 @@ def time_filter(config: Any, walls: list[float]) -> float:
 
 
 def compute_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, str]:
-    """Return the median of above / below over all rounds, and the range of the rounds as text."""
+    """Return the median over all rounds of above / below, and the range of the ratios as text."""
     rounds = [a / b for a, b in zip(above, below, strict=True)]
     return statistics.median(rounds), f"{min(rounds):.2f} to {max(rounds):.2f}"
 
@@ -144,9 +145,9 @@ def judge(value: float, target: float, at_least: bool = True) -> str:
 
 
 def parse_arguments(description: str, **options: object) -> argparse.Namespace:
-    """Parse the options of a script.
+    """Parse a script's options.
 
-    A keyword gives an option's name and its default, which also decides its type.
+    Each keyword argument is an option: its name, and its default, which also sets its type.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter

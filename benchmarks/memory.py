@@ -30,7 +30,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_encoder(folder / "encoder")
-        measure(folder, 1_000)  # fits what isn't in the cache, because fitting takes memory too
+        measure(folder, 1_000)  # fits whatever isn't in the cache, because fitting takes memory too
         peaks = {rows: measure(folder, rows) for rows in (options.small, options.large)}
     report = Report("memory", "Peak memory of the filter by size of the corpus")
     report.say(
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def write_encoder(folder: Path) -> None:
-    """Save a BERT of one narrow layer with random weights and the default encoder's tokenizer."""
+    """Save a BERT with one narrow layer, random weights and the default encoder's tokenizer."""
     torch.manual_seed(0)
     shape = BertConfig(
         hidden_size=32,
@@ -74,7 +74,7 @@ def write_encoder(folder: Path) -> None:
 
 
 def measure(folder: Path, rows: int) -> tuple[float, float]:
-    """Filter `rows` rows in a new process; return its peak memory in MiB, and its seconds."""
+    """Filter `rows` rows in a new process; return its peak memory in MiB, and how long it took."""
     write_corpus(folder / "corpus", rows)
     command = [sys.executable, "-m", "benchmarks.memory", "--child", str(folder)]
     answers: list[str] = []
@@ -108,8 +108,8 @@ def write_corpus(folder: Path, rows: int) -> None:
 def filter_here(folder: Path) -> None:
     """Filter in this process and print its peak memory in MiB.
 
-    The peak is read from /proc, because getrusage's maximum includes the parent's memory at the
-    start of this process.
+    The peak is read from /proc, because getrusage's maximum includes the memory that the parent
+    held when it started this process.
     """
     shutil.rmtree(folder / "run", ignore_errors=True)
     settings = EncoderSettings(model=str(folder / "encoder"))

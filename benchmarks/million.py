@@ -1,4 +1,4 @@
-"""Filter a million short rows: memory must not grow, no row may be lost, `verify` must pass."""
+"""Filter a million short rows: memory mustn't grow, no row may be lost, and `verify` must pass."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def filter_or_verify(folder: Path, verifying: bool) -> None:
 def read_peak() -> int:
     """Return the peak resident memory of this process in MiB.
 
-    getrusage's maximum would include the parent's memory at the start of this process.
+    getrusage's maximum would include the memory that the parent held when it started this process.
     """
     found = next(
         text

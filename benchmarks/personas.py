@@ -1,4 +1,4 @@
-"""Measure how well 32 + 32 exemplars find 68 persona traits, beside scikit-learn."""
+"""Measure how well 32 + 32 exemplars find 68 persona traits, compared with scikit-learn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ORACLE = "scikit-learn LogisticRegression(C=10), last layer"
 
 
 class Statements(NamedTuple):
-    """A trait's statements: vectors of the default layers and of the last layer, and labels."""
+    """A trait's statements: vectors from the default layers and from the last one, and labels."""
 
     ours: np.ndarray
     plain: np.ndarray
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def embed_statements(files: Sequence[Sequence[Mapping[str, object]]]) -> Iterator[Statements]:
-    """Yield the statements of every trait. All are embedded together."""
+    """Yield the statements of every trait. The statements of all traits are embedded together."""
     texts = list(dict.fromkeys(str(row["text"]) for rows in files for row in rows))
     index_of = {text: index for index, text in enumerate(texts)}
     ours, plain = (
@@ -99,7 +99,7 @@ def embed_statements(files: Sequence[Sequence[Mapping[str, object]]]) -> Iterato
 
 
 def embed(texts: Sequence[str], config: EncoderConfig) -> np.ndarray:
-    """Return the vectors of some texts, cached in the temporary folder for the next run."""
+    """Return the vectors of some texts, and cache them in the temporary folder for the next run."""
     encoder = load_encoder(config)
     cached = CACHE / f"personas-{digest_config([encoder.identity, texts])[:16]}.npy"
     if not cached.is_file():
@@ -125,7 +125,7 @@ def measure_scores(number: int, trait: Statements, exemplars: int, draw: int) ->
 
 
 def fit_scores(trait: Statements, chosen: np.ndarray, left: np.ndarray) -> dict[str, np.ndarray]:
-    """Return every score of the remaining statements, fitted on the chosen ones."""
+    """Fit on the chosen statements, and return every score for the remaining ones."""
     model = TraitModel(TraitCard(id="persona"), "")
     labels = trait.labels[chosen]
     positives, negatives = trait.ours[chosen][labels == 1], trait.ours[chosen][labels == 0]

@@ -27,7 +27,7 @@ HELDOUT = ROOT / "benchmarks" / "heldout"
 class Heldout(NamedTuple):
     """The held-out texts of a trait, and whether each shows it.
 
-    `left_out` counts texts that the library has too.
+    `left_out` is the number of texts that were left out because the library contains them.
     """
 
     texts: list[str]
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def read_heldout(trait: str, known: Collection[str]) -> Heldout:
-    """Read the held-out texts of a trait, without those that the library itself has."""
+    """Read a trait's held-out texts, leaving out those that the library itself contains."""
     entries = [
         json.loads(line)
         for line in (HELDOUT / f"{trait}.jsonl").read_text(encoding="utf-8").splitlines()
@@ -86,7 +86,7 @@ def read_heldout(trait: str, known: Collection[str]) -> Heldout:
 
 
 def score_texts(texts: Heldout, scorer: Scorer) -> Scores:
-    """Score texts, as answers of an assistant, by every trait of the bank."""
+    """Score texts, presented as an assistant's answers, for every trait in the bank."""
     return scorer.score(
         len(texts.texts),
         present_as_answers([CleanRow((text,), "heldout", "clean") for text in texts.texts]),
@@ -94,7 +94,7 @@ def score_texts(texts: Heldout, scorer: Scorer) -> Scores:
 
 
 def build_decision_row(rule: Rule, texts: Heldout, scores: Scores) -> tuple[object, ...]:
-    """Return the row of a trait in the table of decisions."""
+    """Return a trait's row in the table of decisions."""
     fired = fires(scores.get_scores(rule.trait, rule.signal), rule.threshold.value)
     hits, false = int((fired & texts.shown).sum()), int((fired & ~texts.shown).sum())
     positives, negatives = int(texts.shown.sum()), int((~texts.shown).sum())

@@ -1,4 +1,4 @@
-"""Count what the library flags in real answers that no choice of the library was based on."""
+"""Count what the library flags in real answers that played no part in developing it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from transforms.records.field_paths import get_field_text
 REPORT, DEVELOPMENT = 1, 0
 """The halves: the parity of a model's alphabetical rank and of a prompt's place in its file.
 
-Choices that were based on real answers used even models and even prompts only. The report uses odd
-ones, so it shares neither with them.
+Wherever real answers guided a choice, only even models and even prompts were used. The report uses
+odd ones, so it has no model and no prompt in common with them.
 """
 
 
 class Hit(NamedTuple):
-    """A trait that fired on a row, the signals that found wording, and the span of the best one."""
+    """A trait that fired on a row, the signals that found wording, and the best span."""
 
     trait: str
     score: float
@@ -79,9 +79,9 @@ def main() -> None:
 
 
 def write_sample(folder: Path, rows: int, parity: int) -> int:
-    """Write about `rows` rows, as many of each model, and return how many were written.
+    """Write about `rows` rows, equally many from each model, and return how many were written.
 
-    Each model has its own file, and begins with another prompt.
+    Each model has its own file, which begins with a different prompt.
     """
     folder.mkdir()
     files = list_teacher_files()[parity::2]
@@ -98,7 +98,7 @@ def write_sample(folder: Path, rows: int, parity: int) -> int:
 
 
 def read_hits(run: Path) -> Iterator[Hit]:
-    """Yield every reason in the ledger of a run: one for each trait that fired on a row."""
+    """Yield every reason in a run's ledger: one for each trait that fired on a row."""
     ledger = pa.concat_tables(
         [pq.read_table(file) for file in sorted(run.glob("ledger/*.parquet"))]
     )
@@ -122,7 +122,7 @@ def read_hits(run: Path) -> Iterator[Hit]:
 
 
 def build_row(trait: str, hits: Sequence[Hit], rows: int) -> tuple[object, ...]:
-    """Return the row of a trait in the table."""
+    """Return a trait's row in the table."""
     mine = [hit for hit in hits if hit.trait == trait]
     return trait, len(mine), f"{len(mine) / rows:.2%}", sum(bool(hit.wording) for hit in mine)
 

@@ -24,17 +24,17 @@ from schemas.runs import MANIFEST
 CLAIM = re.compile(
     r"\b(?:created|made|developed|built|trained|designed) by Anthropic\b", re.IGNORECASE
 )
-"""A claim that Anthropic made the speaker. It checks the library's patterns, so it isn't one."""
+"""A claim to be made by Anthropic. It checks the library's patterns, so it isn't one of them."""
 
 OWN = re.compile(r"claude-[23](?:-|$)")
-"""Teachers that Anthropic made. claude2-alpaca-13b is a student of one."""
+"""Anthropic's own models among the teachers. claude2-alpaca-13b is only a student of one."""
 
 
 def main() -> None:
     options = parse_arguments(
         __doc__ or "", run=str(Path(tempfile.gettempdir(), "congener-whole-corpus")), device="cpu"
     )
-    # The run takes hours on few cores: an interrupted one is resumed, a finished one is used.
+    # A run takes hours on few cores, so an unfinished one is resumed and a finished one reused.
     if not Path(options.run, MANIFEST).exists():
         run_filter(
             FilterConfig(
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def build_trait_rows(manifest: Manifest) -> list[tuple[str, int, str, str]]:
-    """Return a row of the table for every trait."""
+    """Return one table row per trait."""
     return [
         (rule.trait, manifest.fired.get(rule.trait, 0), rule.action, f"{rule.threshold:.4f}")
         for rule in manifest.thresholds
@@ -95,7 +95,7 @@ def build_trait_rows(manifest: Manifest) -> list[tuple[str, int, str, str]]:
 
 
 def count_unaccounted(manifest: Manifest) -> int:
-    """Return the rows read minus those for which the ledger has a decision."""
+    """Return how many of the rows read have no decision in the ledger."""
     return manifest.conservation.rows_in - sum(manifest.conservation.by_decision.values())
 
 

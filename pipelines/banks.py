@@ -56,14 +56,14 @@ from transforms.rules import check_policy, require_clean_texts
 
 
 class PreparedBank(NamedTuple):
-    """The bank of a run, and the encoder if a trait needs one."""
+    """A run's bank, and its encoder if a trait needs one."""
 
     bank: Bank
     encoder: Encoder | None
 
 
 class FitPlan(NamedTuple):
-    """The parts of a run's bank: cards, clean text, the encoder, and the traits fitted earlier."""
+    """What a run's bank is made from: cards, clean text, the encoder and traits fitted earlier."""
 
     cards: Sequence[LoadedCard]
     clean: CleanText
@@ -72,7 +72,7 @@ class FitPlan(NamedTuple):
 
 
 def save_bank(bank: Bank, uri: str) -> None:
-    """Write a bank's files, its index last."""
+    """Write a bank's files, with the index last."""
     files = serialise_bank(bank)
     for name in sorted(files, key=lambda name: (name == INDEX_FILE, name)):
         storage.write_bytes(storage.join(uri, name), files[name])
@@ -84,18 +84,18 @@ def load_bank(uri: str) -> Bank:
 
 
 def remove_bank(uri: str) -> None:
-    """Remove the files that a bank's index lists, and folders that are then empty.
+    """Remove the files that a bank's index lists, and any folders that this empties.
 
-    Other files in the folder, such as the user's cards, stay.
+    Other files in the folder, such as the user's cards, are kept.
 
-    Raises: ModelError: the index is damaged or of another format.
+    Raises: ModelError: the index is damaged or has a different format.
     """
     names = list_bank_files(lambda name: storage.read_bytes(storage.join(uri, name)), uri)
-    for name in names:  # the index goes first, so a partly removed bank doesn't look whole
+    for name in names:  # the index goes first, so a half-removed bank doesn't look whole
         storage.remove_tree(storage.join(uri, name))
     if storage.is_local(uri):
         for folder in {Path(uri, name).parent for name in names[1:]}:
-            with suppress(OSError):  # it has other files
+            with suppress(OSError):  # it still holds other files
                 folder.rmdir()
 
 
@@ -115,15 +115,16 @@ def tabulate_calibration(bank: Bank) -> pa.Table:
 def prepare_bank(
     config: FilterConfig, policy: Policy | None = None, listener: Listener = ignore
 ) -> PreparedBank:
-    """Return the bank of a run and its encoder.
+    """Return a run's bank and encoder.
 
     If the configuration names a bank but no traits, that bank is used unchanged. Otherwise the bank
-    has the cards of the configured traits. A card is fitted only if neither the given bank nor the
-    cache has it, for the same clean text and encoder. With a policy, thresholds that can't be
-    settled are reported before anything is fitted.
+    is made from the configured traits. A card is fitted only if it is in neither the given bank
+    nor, for the same clean text and encoder, the cache. If there is a policy, thresholds that can't
+    be settled are reported before anything is fitted.
 
-    Raises: ModelError: the bank was fitted with another encoder than the one loaded.
-    Raises: CardError: the policy names an unknown trait or signal, or a level lacks clean text.
+    Raises: ModelError: the bank was fitted with a different encoder from the one loaded.
+    Raises: CardError: the policy names an unknown trait or signal, or there is too little clean
+        text for a level.
     """
     given = load_bank(config.bank) if config.bank else None
     if given and not config.traits:
@@ -203,7 +204,7 @@ def _fit_through_cache(plan: FitPlan, config: FilterConfig, listener: Listener) 
 
 
 def _find_cached(plan: FitPlan) -> Path | None:
-    """Return the folder of the cache for a plan's bank, or None without a cache."""
+    """Return the cache folder for a plan's bank, or None if there is no cache."""
     cards, clean, encoder, _ = plan
     identity = encoder.identity if encoder else None
     keys = [compute_fit_key(card, clean, identity) for card in cards]
@@ -225,7 +226,7 @@ def _read_cached(folder: Path) -> Bank | None:
 
 
 def _save_cached(bank: Bank, folder: Path | None) -> str | None:
-    """Write a bank to the cache; return why it can't be written, and the remedy, or None."""
+    """Write a bank to the cache; if that fails, return the reason and the remedy."""
     if folder is None:
         return f"this user has no home folder ({CACHE_REMEDY})"
     try:
@@ -241,7 +242,7 @@ def gather_clean_text(
     """Gather the clean text that thresholds are calibrated on.
 
     It is the user's sample if there is one, and otherwise the held-out half of the library's
-    background. The sample may expand as far as `limits` say.
+    background. `limits` bounds how far compressed samples may expand.
     """
     shipped = collect_background(find_cards())
     if not background:
@@ -260,7 +261,7 @@ def gather_clean_text(
 def read_answers(
     patterns: Sequence[str], corpus: CorpusConfig, limits: ShardLimits | None = None
 ) -> list[tuple[str, ...]]:
-    """Read a corpus of any format; return each row's assistant texts."""
+    """Read a corpus in any format, and return each row's assistant texts."""
     limits = limits or ShardLimits()
     found = survey(patterns, limits, list_paths(corpus))
     layout = settle_layout(found.schema, _choose_background_format(corpus, found.schema))
@@ -279,7 +280,7 @@ def read_answers(
 
 
 def _choose_background_format(corpus: CorpusConfig, schema: pa.Schema) -> CorpusConfig:
-    """Return the corpus's format if the background has its columns; else let it be detected."""
+    """Return the corpus's format if the background fits it; otherwise have it detected."""
     if corpus.format and all(find_type(schema, name) for name in corpus.columns.values()):
         return CorpusConfig(format=corpus.format, columns=corpus.columns)
     return CorpusConfig()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class EncoderSettings(Strict):
-    """The encoder, and the windows that it cuts text into."""
+    """The encoder, and the windows that text is cut into for it."""
 
     model: str = DEFAULT_ENCODER
     revision: str | None = None
@@ -39,8 +39,7 @@ class EncoderSettings(Strict):
 class Hardware(Strict):
     """The device that models run on.
 
-    Of these settings, only the floating-point type that `precision` selects is part of a run's
-    identity.
+    Only the floating-point type that `precision` selects is part of a run's identity.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -59,15 +58,15 @@ class FilterConfig(Strict):
     policy: str | None = None
     background: tuple[str, ...] = ()
     vectors: bool = False
-    """Whether every row's vector is written too, in float16, for maps, clusters and neighbours."""
+    """Whether to write every row's vector too, in float16, for maps, clusters and neighbours."""
     span_floor: Threshold = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
-    """Spans are stored for scores at or above this, or the lowest threshold if it is lower."""
+    """Spans are stored for scores at or above this or the lowest threshold, whichever is lower."""
     output_format: OutputFormat = "input"
-    """The form of the rows in `clean/` and `quarantine/`, which is that of the input by default."""
+    """The file format of `clean/` and `quarantine/`; by default, the input's."""
     private_quarantine: bool = False
-    """Whether only the owner may read quarantine, rejects and swap list; for local disks."""
+    """Whether only the owner may read quarantine, rejects and swap list; local disks only."""
     digest_key: str | None = None
-    """The file, or the environment variable (`env:NAME`), with the key of the ledger's digests."""
+    """The file or environment variable (`env:NAME`) that holds the key for the ledger's digests."""
     corpus: CorpusConfig = CorpusConfig()
     shards: ShardLimits = ShardLimits()
     encoder: EncoderSettings = EncoderSettings()
@@ -99,7 +98,7 @@ class FilterConfig(Strict):
     def for_launcher(self) -> FilterConfig:
         """Return the settings for the process that launches the run.
 
-        With Dataflow the device is that of the machines, which the launcher may not have.
+        With Dataflow, the configured device is the machines', which the launcher may not have.
         """
         if self.engine.runner != "dataflow":
             return self
@@ -107,13 +106,13 @@ class FilterConfig(Strict):
         return self.model_copy(update={"hardware": hardware})
 
     def build_encoder_config(self) -> EncoderConfig:
-        """Return the encoder and hardware settings in the form that classifiers take."""
+        """Return the encoder and hardware settings in the form that `classifiers` expects."""
         from classifiers.models.encoders import EncoderConfig  # loads torch, which is slow
 
         return EncoderConfig(**self.encoder.model_dump(), **self.hardware.model_dump())
 
     def with_absolute_paths(self) -> FilterConfig:
-        """Return the configuration with paths that workers in other folders understand."""
+        """Return the configuration with absolute paths if workers may run in other folders."""
         if self.engine.runner == "local":
             return self
         return self.model_copy(
@@ -124,7 +123,7 @@ class FilterConfig(Strict):
         )
 
     def select_identity(self) -> dict[str, object]:
-        """Return the settings that decide a run's bytes, which exclude file paths and hardware."""
+        """Return the settings that determine a run's bytes, not those for paths and hardware."""
         return self.model_dump(
             mode="json",
             include={
@@ -140,7 +139,7 @@ class FilterConfig(Strict):
 
 
 def walk_texts(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every text in nested settings, with its path."""
+    """Yield the path and the text of every string in nested settings."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, dict):
@@ -152,12 +151,12 @@ def walk_texts(value: object, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def make_absolute(path: str) -> str:
-    """Return the absolute form of a local path, or a URI unchanged."""
+    """Make a local path absolute; return a URI unchanged."""
     return path if "://" in path else str(Path(path).absolute())
 
 
 def require_local_path(path: str) -> Path:
-    """Return a path that must be on this machine's disk.
+    """Return a path after checking that it is on this machine's disk.
 
     Raises: CardError: the path is a URI.
     """

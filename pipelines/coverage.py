@@ -28,7 +28,7 @@ from transforms.records.unread_text import (
 )
 
 UNREAD_NAMED = 8
-"""The most kinds of text that a notice names."""
+"""The largest number of kinds of text that a notice names."""
 
 UNREAD_REMEDY = (
     "name a column with --column, widen the scope of a trait, or raise the budget; name what the "
@@ -37,7 +37,7 @@ UNREAD_REMEDY = (
 )
 
 GROWTH = 0.01
-"""A share that is this much more than twice the sample's is reported after the run."""
+"""A share is reported after the run if it exceeds twice the sample's by more than this."""
 
 
 def measure_sample(
@@ -71,13 +71,13 @@ def measure_sample(
 
 
 def _find_unsampled(sample: Sample, corpus: Corpus, known: Collection[str]) -> tuple[str, ...]:
-    """Return the columns without a value in the sample, unless it is the whole corpus."""
+    """Return the columns that are empty in the sample, unless the sample is the whole corpus."""
     is_whole = sample.rows == sum(source.rows for source in corpus.sources)
     return () if is_whole else find_unsampled(corpus, known)
 
 
 def _extract_segments(shard: Shard, layout: Layout) -> tuple[Segments, dict[int, str]]:
-    """Return the segments of the rows that can be split, and the reasons for the other rows."""
+    """Return the segments of the rows that can be split, and say why the other rows can't be."""
 
     def attempt(rows: Sequence[int]) -> Segments:
         table = keep_rows(shard, rows).table
@@ -100,7 +100,7 @@ def _observe_fields(
 
 
 def complete_coverage(sampled: Coverage, receipts: Iterable[Receipt]) -> Coverage:
-    """Replace the counts of a sample's turns and languages by those of all rows."""
+    """Replace a sample's counts of turns and languages with the counts for all rows."""
     added = add_counts(receipt.texts for receipt in receipts)
     characters = sum(turn.characters for turn in added.turns)
     return sampled.model_copy(
@@ -113,7 +113,7 @@ def complete_coverage(sampled: Coverage, receipts: Iterable[Receipt]) -> Coverag
 
 
 def check_unread(coverage: Coverage, budget: float | None) -> None:
-    """Stop a run whose traits look at less of the text than its policy asks for.
+    """Stop a run whose traits leave more of the text unread than its policy allows.
 
     Raises: BudgetError: the share of the text that no trait looks at exceeds the budget.
     """
@@ -160,7 +160,7 @@ def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
 
 
 def describe_rest(sampled: Coverage, coverage: Coverage) -> Iterator[Notice]:
-    """Name the text in all rows that no trait looks at, as far as the sample didn't show it."""
+    """Name the text in all rows that no trait looks at, unless the sample already showed it."""
     known = {item.where: item.share for item in sampled.select_trained().list_unread()}
     counted = "all rows (the sample before the run didn't show it)"
     late = [
@@ -180,9 +180,9 @@ def _list_unexpected(coverage: Coverage) -> list[UnreadText]:
 
 
 def _describe_unread(unread: Sequence[UnreadText], counted: str) -> Iterator[Notice]:
-    """Warn of text that no trait looks at, and mention tool calls, for which few traits are made.
+    """Warn of text that no trait looks at; only mention tool calls, which few traits are made for.
 
-    What the policy expects is left out.
+    Text that the policy expects to be unread is left out.
     """
     calls = [item for item in unread if item.is_call and not item.is_expected]
     if others := [item for item in unread if not (item.is_call or item.is_expected)]:

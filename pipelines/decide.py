@@ -1,4 +1,4 @@
-"""Decide a finished run again from its scores, spans and lots, without a model or the corpus."""
+"""Decide on a finished run's rows again, without a model or the corpus."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from transforms.rules import Rule, settle_rules
 
 
 class ShardDecisions(NamedTuple):
-    """New decisions on a shard's rows but its rejects, and the rows' indexes in its ledger."""
+    """New decisions on a shard's rows except rejects, with the rows' indexes in its ledger."""
 
     shard: str
     ledger_rows: np.ndarray
@@ -34,9 +34,10 @@ class ShardDecisions(NamedTuple):
 
 
 def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
-    """Yield the decisions of another policy on a finished run, shard by shard, in corpus order.
+    """Yield a different policy's decisions on a finished run, shard by shard, in corpus order.
 
-    A new run with that policy would have the same decisions, reasons and masks. Nothing is written.
+    The scores, spans and lots that the run stored are enough. A new run with that policy would give
+    the same decisions, reasons and masks. Nothing is written.
 
     Raises: CardError: the policy can't be settled with the run's traits and calibration scores.
     Raises: RunError: the run isn't finished, or a threshold is below its span floor.
@@ -52,7 +53,7 @@ def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
 
 
 def settle_recorded_rules(run: str, manifest: Manifest, policy: Policy) -> list[Rule]:
-    """Settle the rules of another policy from what a finished run recorded.
+    """Settle a different policy's rules from what a finished run recorded.
 
     Raises: CardError: the rules can't be settled.
     Raises: RunError: a threshold is below the run's span floor.
@@ -109,10 +110,10 @@ def _read_lots(ledger: pa.Table) -> list[Lot]:
 def _find_repeats(
     run: str, manifest: Manifest, rules: Sequence[Rule], priority: Sequence[str]
 ) -> dict[str, dict[int, tuple[Lot, ...]]]:
-    """Return by shard the rows whose content another copy has, with the lots of those copies.
+    """Return, by shard, the rows that repeat earlier rows, with the lots of those earlier rows.
 
-    Copies are compared in the order of their splits' priority, then in that of the corpus. Rows are
-    counted without rejects.
+    Copies are ordered by the priority of their splits, then by their place in the corpus. Row
+    numbers don't count rejects.
     """
     columns = ["decision", "content_digest", *LOT_FIELDS]
     seen: dict[str, Seen] = {}
@@ -132,6 +133,6 @@ def _find_repeats(
 
 
 def _rank_ledger(run: str, output: Output, priority: Sequence[str]) -> int:
-    """Return the rank of the split that all rows of a shard have."""
+    """Return the rank of a shard's split, which all its rows share."""
     source: str = read_table(run, output, ["source"]).column("source")[0].as_py()
     return rank_split(find_split(source), priority)

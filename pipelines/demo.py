@@ -18,7 +18,7 @@ from schemas.runs import shard_path
 
 SAMPLE = Path(__file__).parent / "sample"
 CORPORA = ("chat", "sharegpt")
-"""The halves of the sample: OpenAI messages of two teachers, ShareGPT conversations of a third."""
+"""The two corpora: OpenAI messages from two teachers, ShareGPT conversations from a third."""
 
 ANY_TRAIT = "any trait"
 
@@ -75,7 +75,7 @@ def _with_any(traits: set[str]) -> list[str]:
 
 
 def _read_pairs(output: str) -> Iterator[tuple[set[str], set[str]]]:
-    """Yield the true traits of each sample row, and the traits that fired on it."""
+    """Yield, for each sample row, its true traits and the traits that fired on it."""
     for name in CORPORA:
         pattern = f"{output}/{name}/{shard_path('ledger', '*')}"
         ledger = pl.read_parquet(pattern).select("source", "row", "reasons")

@@ -15,14 +15,14 @@ from pipelines.runs.cache import CACHE_REMEDY, get_cache_folder
 from pipelines.version import PACKAGES, VERSION, find_package_versions
 
 NEEDED = tuple(name for name in PACKAGES if not name.startswith("faiss-"))
-"""Packages that every run needs; FAISS, which comes in two packages, is checked separately."""
+"""Packages that every run needs. FAISS comes in two packages, so it is checked separately."""
 GIB = 2**30
 
 
 class Check(NamedTuple):
     """The result of one check.
 
-    `good` is False if runs can't work, and None if something optional is missing.
+    `good` is False if runs can't work without it, and None if it is optional and missing.
     """
 
     name: str

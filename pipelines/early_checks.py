@@ -1,8 +1,8 @@
 """Checks that run before Beam and torch are loaded, so that a mistake is reported at once.
 
-Loading them takes seconds. A command calls one of these functions before it imports the module
-that does the work. That module checks everything again, and files on object stores for the first
-time, because reaching a store needs Beam.
+Loading those takes seconds. A command calls one of these functions before it imports the module
+that does the work. That module repeats all checks. It is the first to check files on object stores,
+because reaching a store needs Beam.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from transforms.files import storage
 from transforms.files.locations import STDIN, is_read_only, require_reachable
 
 BANK_INDEX = "bank.json"
-"""The file of a bank that is read first."""
+"""The file in a bank that is read first."""
 GLOB_SIGN = re.compile(r"[*?\[]")
 
 
@@ -43,7 +43,7 @@ def check_before_loading(
 
 
 def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> None:
-    """Check the settings of `congener filter` that don't depend on the content of files.
+    """Check the settings of `congener filter`, as far as that is possible without reading files.
 
     Raises: CongenerError: a setting is missing, or settings contradict each other.
     """
@@ -78,7 +78,7 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
 
 
 def _check_digest_key(config: FilterConfig) -> None:
-    """Refuse a key that the workers of an engine can't read."""
+    """Refuse a key that the engine's workers can't read."""
     reference, runner = config.digest_key, config.engine.runner
     if reference is None:
         return
@@ -106,7 +106,7 @@ def _require_writable_scheme(output: str) -> None:
 
 
 def require_outside(run: str, inputs: Sequence[str]) -> None:
-    """Refuse an output inside an input folder: the next attempt would read it as input.
+    """Refuse an output inside an input folder, because the next attempt would read it as input.
 
     Raises: InputError: the output is inside an input folder.
     """
@@ -139,7 +139,7 @@ def check_sources(config: FilterConfig) -> None:
 
 
 def check_fit(config: FilterConfig, output: str, restart: bool = False) -> None:
-    """Check the local files that `congener fit` reads, and its output.
+    """Check the local files that `congener fit` reads, and the folder that it writes to.
 
     Raises: CongenerError: a file is missing or has a mistake, or the output can't be used.
     """
@@ -166,7 +166,7 @@ def check_run(run: str) -> None:
 
 
 def check_manifest(run: str) -> None:
-    """Check that a local folder has a manifest, sound or not.
+    """Check that a local folder has a manifest, whether it is sound or not.
 
     Raises: RunError: the folder has no manifest.
     """
@@ -179,7 +179,8 @@ def check_output(output: str) -> None:
 
     Raises:
         RunError: the path is a file.
-        StorageError: the permissions of the folder, or of the one above it, forbid writing.
+        StorageError: the permissions of the folder, or of its nearest existing parent, forbid
+            writing.
     """
     if not storage.is_local(output):
         return
@@ -217,7 +218,10 @@ def _require_matches(patterns: Iterable[str]) -> None:
 
 
 def _may_match(pattern: str) -> bool:
-    """Return whether a local glob may match. Only `*` has one meaning in Beam and Python."""
+    """Return whether a local glob may match.
+
+    Only `*` means the same to Beam and to Python, so other wildcards are assumed to match.
+    """
     fixed = GLOB_SIGN.split(pattern, maxsplit=1)[0].rpartition("/")[0]
     if fixed and not Path(fixed).is_dir():
         return False
@@ -237,7 +241,7 @@ def _check_bank(bank: str | None) -> None:
 
 
 def _check_cards(config: FilterConfig) -> None:
-    """Refuse a trait or a policy that can't be read, and a policy for other traits."""
+    """Refuse a trait or policy that can't be read, and a policy that names other traits."""
     policy = read_policy(config.policy)
     if config.bank and not config.traits:
         return  # the bank's traits are used

@@ -24,17 +24,17 @@ from transforms.score import get_scorer, score
 from transforms.write import Destination, write_shard
 
 LARGEST = 10**15
-"""The largest number that an estimate is computed with."""
+"""The largest number that an option of an estimate may have."""
 
 STRETCHES = 20
-"""The number of stretches of rows that a sample is drawn from."""
+"""About how many stretches of rows a sample is drawn from."""
 
 
 class Terms(NamedTuple):
-    """The assumptions of an estimate.
+    """The assumptions behind an estimate.
 
     `speed` is how many times faster each machine is than this one. `price` is per machine and hour.
-    `startup_minutes` is the paid time before a machine starts to work.
+    `startup_minutes` is how long each machine is paid for before it starts to work.
     """
 
     machines: int = 1
@@ -54,10 +54,10 @@ class Stretch(NamedTuple):
 class Estimate(NamedTuple):
     """The size and cost of a run: rows, tokens, machine hours, hours of wall time, and the price.
 
-    `spread` is twice the standard error of the sample's seconds per row, as a share of the work,
-    corrected for a finite population: it is 0 once all rows are in the sample. It covers the
-    differences between rows, not an error in `speed`. `highest` is the price with that much more
-    work and the same cost of starting the machines.
+    `spread` is twice the standard error of the sample's mean seconds per row, as a share of that
+    mean. It is corrected for a finite population, so it is 0 once all rows are in the sample. It
+    covers the differences between rows, not an error in `speed`. `highest` is the price if the work
+    is larger by that share; starting the machines costs the same.
     """
 
     rows: int
@@ -79,7 +79,7 @@ def run_estimate(
 ) -> Estimate:
     """Filter a sample of the corpus in a temporary folder, and estimate the cost of the whole run.
 
-    Raises: BudgetError: the price at the upper end of the spread is over the budget.
+    Raises: BudgetError: the highest price is over the budget.
     Raises: CongenerError: the run can't be settled.
     """
     if not config.input:
@@ -105,9 +105,9 @@ def run_estimate(
 
 
 def require_sizes(numbers: Mapping[str, float]) -> None:
-    """Refuse numbers that no estimate can be computed with.
+    """Refuse numbers that are useless for an estimate.
 
-    Raises: CardError: one of them is infinite, NaN or far too large.
+    Raises: CardError: a number is negative, infinite, NaN or far too large.
     """
     for name, number in numbers.items():
         if not 0 <= number <= LARGEST:  # false for NaN
@@ -118,9 +118,9 @@ def require_sizes(numbers: Mapping[str, float]) -> None:
 
 
 def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]:
-    """Draw shards until they have enough rows: the first of every task, then the second, and so on.
+    """Draw shards until they have enough rows: first shards of all tasks, then second shards, etc.
 
-    Tasks are ordered by digest. A task's later shards can't be read without the ones before them.
+    Tasks are ordered by digest. A task's later shards can't be read without the earlier ones.
     """
     tasks = sorted(settled.tasks, key=lambda task: task[0].name.rsplit("-", 1)[1])
     taken, rows, deep_enough = Counter[int](), 0, list(range(len(tasks)))
@@ -136,9 +136,9 @@ def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]
 
 
 def measure_sample(settled: FilterPlan, sample: int) -> list[Stretch]:
-    """Filter the drawn shards, from reading to writing, and measure each.
+    """Filter the drawn shards, from reading to writing, and time each one.
 
-    The first shard is filtered twice, because its first time includes the warm-up.
+    The first shard is filtered twice, because the first time includes warming up.
     """
     chosen = draw_sample(settled, sample)
     for task in chosen[:1]:

@@ -1,4 +1,4 @@
-"""`congener filter`: turn a corpus into a run of clean shards, quarantine, ledger and manifest.
+"""`congener filter`: turn a corpus into a run: clean shards, quarantine, ledger and manifest.
 
 It has four steps: settle (pipelines/plan.py), open, execute, publish.
 """
@@ -41,7 +41,7 @@ from transforms.write import Destination, WriteShards
 class OpenedRun(NamedTuple):
     """A settled run whose directory is open.
 
-    `done` has the receipts of finished shards, and `began` is the time at which work began.
+    `done` holds the receipts of finished shards by shard, and `began` is when work began.
     """
 
     plan: FilterPlan
@@ -76,7 +76,7 @@ def run_filter(
 def open_run(plan: FilterPlan, restart: bool, listener: Listener) -> OpenedRun:
     """Begin or resume the run directory, and store the bank in it.
 
-    Raises: RunError: the directory holds another run, or folders that aren't a run's.
+    Raises: RunError: the directory holds a different run, or folders that no run has written.
     """
     run = plan.config.output
     _send(listener, unfinished.open_run(run, plan.record, restart))
@@ -101,7 +101,7 @@ def _send(listener: Listener, notices: Iterable[Notice]) -> None:
 def execute(
     opened: OpenedRun, beam_options: Sequence[str] = (), listener: Listener = ignore
 ) -> None:
-    """Run the pipeline over the tasks that have unfinished shards.
+    """Run the pipeline on the tasks that have unfinished shards.
 
     Raises: HandedOver: the job continues without this process.
     """
@@ -149,7 +149,7 @@ def build_pipeline(pipeline: beam.Pipeline, plan: FilterPlan, tasks: Sequence[ob
 
 
 def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollection | None:
-    """Find duplicates in the whole corpus, including finished shards, by reading it again."""
+    """Find duplicates by reading the whole corpus again, including finished shards."""
     if plan.policy.duplicates == "keep":
         return None
     rows = pipeline | "ReadForDuplicates" >> ReadShards(plan.tasks, plan.read_schema)
@@ -158,12 +158,12 @@ def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollect
 
 
 def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Manifest:
-    """Write the manifest if every row is accounted for, and the run may be published.
+    """Write the manifest if every row is accounted for and the budgets hold.
 
-    Raises: BudgetError: a budget doesn't hold, or an input file has only rejects. The run is
+    Raises: BudgetError: the run is over a budget, or an input file has only rejects. The run is
         removed.
-    Raises: RunError: shards are missing, another process has replaced the run, or others have
-        written data into its folders.
+    Raises: RunError: shards are missing, another process has replaced the run, or there is foreign
+        data in its folders.
     """
     plan, run = opened.plan, opened.plan.config.output
     receipts = publication.order_receipts(

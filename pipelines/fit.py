@@ -36,7 +36,7 @@ def run_fit(
 ) -> Bank:
     """Fit the configuration's traits and write the bank.
 
-    With `restart` an old bank is removed when the new one is ready. Other files stay.
+    With `restart`, an old bank is removed once the new one is ready. Other files are kept.
 
     Raises: CongenerError: a card or the encoder is wrong, the cards are inside the output, or the
         output already holds a bank.
@@ -60,7 +60,7 @@ def run_fit(
 
 
 def require_cards_outside(traits: Sequence[str], output: str) -> None:
-    """Refuse trait folders inside the output, which a bank's folders of the same names would join.
+    """Refuse trait folders inside the output, where they would mix with the bank's own folders.
 
     Raises: RunError: a trait folder is inside the output.
     """

@@ -33,10 +33,10 @@ from schemas.manifests import Manifest
 from schemas.scores import TEXTS_OF_SIDES
 
 EXEMPLAR_CHARACTERS = 160
-"""The maximum number of characters that are printed of an exemplar."""
+"""The maximum number of characters printed per exemplar."""
 
 COUNTS_SHOWN = 50
-"""The maximum number of counts that are printed; a corpus may have a teacher in every row."""
+"""The maximum number of counts printed; every row of a corpus may have its own teacher."""
 
 ROW_INDENT = 2
 REASON_INDENT = 4
@@ -53,7 +53,8 @@ class Inspection(NamedTuple):
 def inspect_run(run: str, filters: Filters, start: int, limit: int) -> Inspection:
     """Count a run's rows, and read a page of its quarantined rows.
 
-    Raises: RunError: the run isn't finished, a file is missing or damaged, or no row fits a filter.
+    Raises: RunError: the run isn't finished, a file is missing or damaged, or a filter matches no
+        row.
     """
     with report_damage(run):
         manifest = load_manifest(run)
@@ -82,7 +83,7 @@ def inspect_as_dicts(run: str, filters: Filters, start: int, limit: int) -> dict
 
 
 def _describe_row(row: HeldRow) -> dict[str, Any]:
-    """Return a row's fields, including those of its lot, under their names in the ledger."""
+    """Return a row's fields and its lot's fields, under the names that they have in the ledger."""
     return {
         "source": row.source,
         "row": row.row,
@@ -94,7 +95,7 @@ def _describe_row(row: HeldRow) -> dict[str, Any]:
 
 
 def _convert_to_json(value: Any) -> Any:
-    """Convert any value of a corpus: bytes to base64, numbers that aren't finite to null."""
+    """Convert any value from a corpus: bytes to base64, and infinities and NaN to null."""
     if isinstance(value, Mapping):
         return {str(key): _convert_to_json(below) for key, below in value.items()}
     if isinstance(value, list | tuple):
@@ -120,10 +121,10 @@ def print_inspection(console: Console, run: str, filters: Filters, start: int, l
 
 
 def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
-    """Tabulate the largest counts, in the order of all of them.
+    """Tabulate the largest counts, in the order in which the counts are given.
 
-    Names from the corpus become `Text`, in which rich ignores markup. There is a column of sides if
-    a trait fired on a text that isn't trained.
+    Names from the corpus become `Text`, in which rich ignores markup. If a trait fired on a text
+    that isn't trained on, a column says where it was found.
     """
     is_sided = any(count.side != "trained" for count in counts)
     table = build_table(
@@ -202,7 +203,7 @@ def _tabulate_neighbours(neighbours: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _mark_span(reason: HeldReason) -> Text:
-    """Show the text around a span, with the span between guillemets and bold; escapes are dim."""
+    """Show the text around a span, with the span in bold between guillemets and escapes dimmed."""
     if reason.text is None:
         return Text("(the field isn't in the row)", style="dim")
     text, inside = Text(), False
@@ -222,7 +223,7 @@ def _indent(part: RenderableType, columns: int) -> Padding:
 
 
 def render_end(page: Page, run: str, filters: Filters) -> Text:
-    """Show the number of quarantined rows, and the commands for the pages around this one."""
+    """Show the number of quarantined rows, and the commands for the next and previous page."""
     selected = " selected" if any(filters) else ""
     verb = "row is" if page.total == 1 else "rows are"
     lines = [f"{page.total:,}{selected} {verb} in quarantine."]
@@ -235,7 +236,7 @@ def render_end(page: Page, run: str, filters: Filters) -> Text:
 
 
 def build_command(run: str, filters: Filters, start: int, limit: int) -> str:
-    """Return the command line that shows a page."""
+    """Return the command that shows a page."""
     options = [
         f"--{name.replace('_', '-')}={_quote_word(value)}"
         for name, value in filters._asdict().items()
@@ -246,7 +247,7 @@ def build_command(run: str, filters: Filters, start: int, limit: int) -> str:
 
 
 def _quote_word(word: str) -> str:
-    """Quote a word for the shell; one with hidden characters needs bash's `$'...'`."""
+    """Quote a word for the shell, with bash's `$'...'` if it has hidden characters."""
     if not any(piece.added for piece in escape_text(word)):
         return shlex.quote(word)
     spelled = (

@@ -29,14 +29,14 @@ CONVERTED: dict[Kind, str] = {
     "arrow": "Arrow comes out as Parquet, with the same columns and types",
     "csv": "CSV comes out as Parquet, with every value as text, exactly as in the file",
 }
-"""Notices about kinds of files whose rows come out as another kind."""
+"""Notices about the kinds of files whose rows are written as a different kind."""
 
 RARE_TRANSCRIPTS = 0.01
-"""Transcripts that aren't cut are reported if they are at least this share of a column."""
+"""Uncut transcripts are reported if they make up at least this share of a column's texts."""
 
 
 def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
-    """Describe the input and its format, and name the files that aren't part of it."""
+    """Describe the input and its format, and name the files that were ignored."""
     rows = sum(source.rows for source in corpus.sources)
     yield Notice(f"input: {len(corpus.sources)} files, {rows:,} rows; {layout.describe()}")
     if layout.sides:
@@ -67,7 +67,7 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
 
 
 def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:
-    """Name the keys of partitions, and those that are columns too."""
+    """Name the partition keys, and those among them that are also columns."""
     if not corpus.partitions:
         return
     yield Notice(
@@ -111,7 +111,7 @@ def describe_single_rows(layout: Layout, sample: Sample) -> Iterator[Notice]:
 
 
 def describe_long_texts(layout: Layout, sample: Sample) -> Iterator[Notice]:
-    """Say which fields of lots hold texts, which the ledger has as digests only."""
+    """Say which lot fields hold long texts, of which the ledger stores only digests."""
     tables = [shard.table for shard in sample.shards]
     for name, count in find_long_texts(tables, layout).items():
         yield Notice(
@@ -121,7 +121,7 @@ def describe_long_texts(layout: Layout, sample: Sample) -> Iterator[Notice]:
 
 
 def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
-    """Name the columns that make rows differ where duplicates are removed, and the others."""
+    """Name the columns that are compared to find duplicates, and the columns that aren't."""
     read = list(dict.fromkeys(layout.columns.values()))
     others = [name for name in corpus.schema.names if name not in read]
     compared = read + [name for name in others if is_companion(name)]
@@ -162,7 +162,7 @@ def describe_settings(
 
 
 def describe_unused(bank: Bank) -> Iterator[Notice]:
-    """Warn of signals that would find the opposite of their trait, and aren't used."""
+    """Warn of signals that aren't used because they would find the opposite of their trait."""
     for name, trait in bank.traits.items():
         if trait.unused:
             yield warn(

@@ -63,15 +63,15 @@ class FilterPlan:
     corpus: Corpus
     layout: Layout
     sampled: Coverage
-    """Which text the traits read in a sample of the corpus."""
+    """Which text the traits read, measured on a sample of the corpus."""
     bank: Bank
     rules: tuple[Rule, ...]
     tasks: tuple[tuple[ShardPlan, ...], ...]
     encoder: EncoderConfig
-    """How workers run the models: with the device and the precision that were settled here."""
+    """How workers run the models, with the device and precision that were settled here."""
     device: str
     columns: pa.Schema | None = None
-    """The columns of the Parquet files that JSON Lines are converted to."""
+    """The columns of the Parquet output, if the input is JSON Lines."""
     classifiers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -81,7 +81,7 @@ class FilterPlan:
 
     @property
     def extra_column(self) -> bool:
-        """Return whether clean rows get the `congener` column, because a rule may flag or mask."""
+        """Return whether clean rows get a `congener` column: whether a rule may flag or mask."""
         sides = self.layout.sides
         return any(rule.list_actions(sides) & {"flag", "mask"} for rule in self.rules)
 
@@ -92,7 +92,7 @@ class FilterPlan:
 
     @property
     def span_floor(self) -> float:
-        """Return the score from which spans are stored."""
+        """Return the score at or above which spans are stored."""
         return find_span_floor(self.config.span_floor, self.rules)
 
     @property
@@ -131,7 +131,7 @@ class FilterPlan:
 
     @property
     def scoring(self) -> ScoringConfig:
-        """Return the configuration that a worker needs to score."""
+        """Return the configuration that a worker needs for scoring."""
         return ScoringConfig(
             bank_uri=storage.join(self.config.output, BANK),
             bank_digest=self.bank.digest,
@@ -144,7 +144,7 @@ class FilterPlan:
 def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     """Settle a run: survey the input, fit or load the bank, load the models, settle the thresholds.
 
-    Raises: CongenerError: one of these steps fails. Nothing has been written by then.
+    Raises: CongenerError: a step fails. In that case, nothing has been written to the output.
     """
     policy = read_policy(config.policy)
     listener(Noticed(Notice(f"reading {list_names(config.input)}")))
@@ -221,9 +221,9 @@ def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
 
 
 def _settle_layout(config: FilterConfig, corpus: Corpus) -> Layout:
-    """Settle the layout, and name the files if it can't be.
+    """Settle the layout; if that fails, the error names the files.
 
-    Raises: InputError: no format fits, or a file is one object with rows inside.
+    Raises: InputError: no format fits, or a file is a single object that contains the rows.
     """
     try:
         return settle_layout(corpus.schema, config.corpus, corpus.partitions)
@@ -238,10 +238,10 @@ def _settle_layout(config: FilterConfig, corpus: Corpus) -> Layout:
 def _settle_models(
     config: FilterConfig, model: Encoder | SequenceClassifier | None
 ) -> EncoderConfig:
-    """Name the settled device and precision, which keeps workers from falling back."""
+    """Set the device and precision that were settled, so that workers can't fall back to others."""
     asked = config.build_encoder_config()
     if model is None or config.engine.runner == "dataflow":
-        return asked  # a Dataflow run names both itself: its launcher has no GPU
+        return asked  # a Dataflow run sets both: its launcher has no GPU
     return replace(
         asked,
         device="cuda" if model.device.type == "cuda" else "cpu",
@@ -258,7 +258,7 @@ def _describe_device(model: Encoder | SequenceClassifier | None, config: FilterC
 
 
 def _require_apart(run: str, corpus: Corpus) -> None:
-    """Refuse an input inside the output: a run would read its own output, or remove its input."""
+    """Refuse an input inside the output, where a run would read its output or remove its input."""
     if not storage.is_local(run):
         return
     folder = Path(run).resolve()

@@ -25,9 +25,10 @@ SHOWN_CHARACTERS = 60
 
 
 def list_missed(cards: Sequence[LoadedCard], bank: Bank, scorer: Scorer) -> list[list[str]]:
-    """List for each card, in sentences, which of its texts the bank decides wrongly.
+    """List for each card, in sentences, which of its texts the bank gets wrong.
 
-    Raises: CardError: the bank has no such trait, or has it from another version of the card.
+    Raises: CardError: the bank lacks a card's trait, or has it from a different version of the
+        card.
     """
     for card in cards:
         _require_same_card(card, bank)
@@ -35,7 +36,7 @@ def list_missed(cards: Sequence[LoadedCard], bank: Bank, scorer: Scorer) -> list
 
 
 def load_for_check(uri: str) -> tuple[Bank, Scorer]:
-    """Load a bank with the encoder that it names, to score texts as answers.
+    """Load a bank and the encoder that it names, for scoring texts as answers.
 
     Raises: ModelError: the bank or one of its models can't be loaded.
     """
@@ -93,7 +94,7 @@ def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
 
 
 def _find_threshold(trait: TraitModel, signal: Any) -> float:
-    """Return a signal's threshold at the card's level; infinite if nothing reaches it."""
+    """Return a signal's threshold at the card's level, or infinity if it has no threshold."""
     policy = Policy(traits={trait.card.id: TraitRule(signal=signal)})
     (rule,) = settle_rules({trait.card.id: trait}, policy)
     return float(np.inf if rule.threshold.value is None else rule.threshold.value)

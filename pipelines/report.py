@@ -37,13 +37,13 @@ from schemas.shares import format_bound, format_exact, format_limit, format_perc
 from transforms.files import storage
 
 EXAMPLES = 5
-"""The maximum number of examples of each kind that are shown for a trait."""
+"""The maximum number of examples of each kind shown per trait."""
 
 GROUPS_SHOWN = 50
-"""The maximum number of teachers, and of lots, that the page lists."""
+"""The maximum number of teachers, and of lots, listed on the page."""
 
 GROUPINGS = {"teacher": ("teacher",), "lot": LOT_FIELDS}
-"""The groupings on the page, and the ledger columns that each groups by."""
+"""The groupings on the page, and the ledger columns by which each one groups."""
 
 FATES = {
     "quarantine": ("is in quarantine", "are in quarantine"),
@@ -51,20 +51,20 @@ FATES = {
     "duplicate": ("repeats an earlier row", "repeat an earlier row"),
     "reject": ("couldn't be read", "couldn't be read"),
 }
-"""The words for one row, and for several rows, that left the corpus, by decision."""
+"""The wording for one row and for several rows that left the corpus, by decision."""
 
 
 class Quotation(NamedTuple):
-    """An example, and its text around the span in pieces."""
+    """An example, and the pieces of its text around the span."""
 
     example: Example
     pieces: list[Piece]
 
 
 class TraitSection(NamedTuple):
-    """The contents of a trait's part of the page.
+    """The contents of a trait's section of the page.
 
-    `fired` has the rows on which it fired, for each side of the run's texts.
+    `fired` is the number of rows on which the trait fired, for each side of the texts.
     """
 
     rule: SettledThreshold
@@ -82,14 +82,14 @@ class TraitSection(NamedTuple):
 
 
 class GroupRow(NamedTuple):
-    """A line of a table of groups: labels and names of the group, and its share."""
+    """A line in a table of groups: the group's names with their labels, and its share."""
 
     names: list[tuple[str, str]]
     share: GroupShare
 
 
 class GroupTable(NamedTuple):
-    """A table of groups; the scale is the end of its widest interval."""
+    """A table of groups; `scale` is the highest upper bound of its intervals."""
 
     kind: str
     rows: list[GroupRow]
@@ -100,7 +100,8 @@ class GroupTable(NamedTuple):
 def write_report(run: str) -> str:
     """Write the page of a finished run, and return its path or URI.
 
-    Raises: RunError: the run isn't finished, or a file in its manifest is missing or damaged.
+    Raises: RunError: the run isn't finished, or a file that its manifest lists is missing or
+        damaged.
     """
     page = storage.join(run, REPORT_PAGE)
     with report_damage(run):
@@ -115,7 +116,7 @@ def render_report(run: str, manifest: Manifest) -> str:
 
 
 def _escape_hidden(value: object) -> object:
-    """Escape control characters in every value of the page. Markup is the template's own."""
+    """Escape control characters in every value on the page, except the template's own markup."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return escape_controls(value)
     return value
@@ -146,7 +147,7 @@ def _load_template() -> Template:
 
 
 def gather_contents(run: str, manifest: Manifest) -> dict[str, Any]:
-    """Gather the contents of the page, by their names in the template."""
+    """Gather the page's contents, under the names that the template uses."""
     rows_in, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
     return {
         "manifest": manifest,
@@ -167,14 +168,14 @@ def gather_contents(run: str, manifest: Manifest) -> dict[str, Any]:
 
 
 class UnreadRow(NamedTuple):
-    """A line of the table of text that no trait looks at."""
+    """A line in the table of text that no trait looks at."""
 
     text: UnreadText
     is_trained: bool
 
 
 def describe_unread(manifest: Manifest) -> list[UnreadRow]:
-    """List the text that no trait looks at, and whether the policy says that it is trained on."""
+    """List the text that no trait looks at, and say whether the policy has it trained on."""
     names = {item.where for item in manifest.coverage.select_trained().list_unread()}
     return [UnreadRow(item, item.where in names) for item in manifest.coverage.list_unread()]
 
@@ -204,7 +205,7 @@ def _sum_decisions(by_decision: Mapping[str, int], names: Iterable[str]) -> int:
 
 
 def describe_traits(run: str, manifest: Manifest) -> list[TraitSection]:
-    """Gather the section of every trait, in the order of the thresholds."""
+    """Gather every trait's section, in the order of the thresholds."""
     examples = find_examples(run, manifest, EXAMPLES)
     return [
         _describe_trait(rule, manifest, counts, examples.get(rule.trait, TraitExamples()))
@@ -237,7 +238,7 @@ def _cut_text(example: Example) -> list[Piece]:
 
 
 def tabulate_groups(run: str, manifest: Manifest, kind: str) -> GroupTable:
-    """Tabulate the teachers, or the lots, that lost the most rows."""
+    """Tabulate the teachers or lots that lost the most rows."""
     shares = share_by_group(run, manifest, GROUPINGS[kind], GROUPS_SHOWN)
     rows = [GroupRow(_label_names(shares.fields, share.names), share) for share in shares.shown]
     return GroupTable(
@@ -246,7 +247,7 @@ def tabulate_groups(run: str, manifest: Manifest, kind: str) -> GroupTable:
 
 
 def _label_names(fields: Sequence[str], names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the known names of a group, each with a label if the group has several fields."""
+    """Return a group's known names, each with a label if there are several fields."""
     if len(fields) == 1:
         return [("", names[0])]
     return [

@@ -18,10 +18,10 @@ from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 CARD_FILE = "card.yaml"
 
 ENOUGH_POSITIVES = 12
-"""The fewest positives with which detection begins to work."""
+"""The minimum number of positives for detection to work at all."""
 
 PLACEHOLDER = "Replace this line"
-"""The prefix of the placeholder texts in a new card."""
+"""How the placeholder texts in a new card begin."""
 
 CARD = """\
 # A trait card. All fields but `id` are optional; docs/trait-cards.md describes them.
@@ -100,9 +100,9 @@ def create_card(folder: Path) -> None:
 
 
 def check_cards(names: list[str], bank: str | None = None) -> list[CheckedCard]:
-    """Load cards by id or folder, and return each with advice for its author.
+    """Load cards by id or folder, and return each one with advice for its author.
 
-    With a bank that has the cards, the advice names the exemplars that it decides wrongly.
+    If a bank that has the cards is given, the advice also names the exemplars that it gets wrong.
 
     Raises: CardError: a card has a mistake, or isn't in the bank.
     Raises: ModelError: the bank can't be loaded.
@@ -119,7 +119,7 @@ def check_cards(names: list[str], bank: str | None = None) -> list[CheckedCard]:
 
 
 def list_advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
-    """List the parts of a card that are valid but unwise; `known` are the ids that it may name."""
+    """Advise on what is valid but unwise in a card; `known` are the ids that it may refer to."""
     return [*_advise_on_texts(card), *_advise_on_fields(card, known)]
 
 
@@ -154,7 +154,7 @@ def _advise_on_fields(card: LoadedCard, known: Sequence[str]) -> Iterator[str]:
 def find_card(name: str) -> LoadedCard:
     """Load one card, by id or folder.
 
-    Raises: CardError: the name matches no card, or several.
+    Raises: CardError: the name matches no card or several cards.
     """
     folder = Path(name)
     if (folder / CARD_FILE).is_file():

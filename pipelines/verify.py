@@ -43,7 +43,7 @@ from transforms.files.stems import is_stem
 from transforms.rules import Rule, find_span_floor, settle_rules
 
 SHORTEST_DIGEST = 16
-"""The fewest hex digits of a recorded digest that identify it."""
+"""The smallest number of hex digits that identify a recorded digest."""
 
 FLOAT_TOLERANCE = 1e-9
 
@@ -51,7 +51,7 @@ RECORDED_DIGEST = re.compile(rf"[0-9a-fA-F]{{{SHORTEST_DIGEST},64}}")
 
 
 class RecordedDigests(NamedTuple):
-    """Digests of a run that were recorded elsewhere, in full or only their first digits."""
+    """A run's digests as recorded elsewhere, either in full or only their first digits."""
 
     root: str | None = None
     digest: str | None = None
@@ -65,12 +65,12 @@ def verify_run(
 ) -> list[Finding]:
     """Return everything that differs from the manifest, or nothing if the run is whole.
 
-    With `inputs`, the input files are digested again, at the paths in the manifest. Only digests
-    `recorded` elsewhere can reveal that the whole run was replaced by another consistent one.
-    `digest_key` is the reference to the key of a run whose digests are keyed.
+    If `inputs` is set, the input files are digested again, at the paths in the manifest. Only
+    digests `recorded` elsewhere can reveal that the whole run was replaced by a different,
+    consistent one. If the run's digests are keyed, `digest_key` refers to the key.
 
     Raises: RunError: the run has no manifest.
-    Raises: CardError: a recorded digest isn't a digest, or the key isn't the run's.
+    Raises: CardError: a recorded digest is malformed, or the key isn't the run's.
     """
     recorded = recorded or RecordedDigests()
     _require_digests(recorded)
@@ -86,7 +86,7 @@ def verify_run(
         *_check_manifest(run, manifest),
         *_check_files(run, manifest),
     ]
-    # later checks would repeat the findings of earlier ones
+    # later checks would report the same problems again
     findings = findings or list(_check_rules(run, manifest))
     findings = findings or list(check_shards(run, manifest, key))
     for check in (_check_scores, _check_counts):
@@ -95,9 +95,9 @@ def verify_run(
 
 
 def list_files_left_aside(run: str) -> list[ForeignFile]:
-    """List the files that aren't the run's and that `verify_run` leaves out of its findings.
+    """List the foreign files that `verify_run` leaves out of its findings.
 
-    Without a manifest that can be read, there are none.
+    If the manifest can't be read, there are none.
     """
     try:
         outputs = load_manifest(run).outputs
@@ -120,7 +120,7 @@ def _read_key(manifest: Manifest, reference: str | None) -> bytes | None:
 
 
 def describe_outcome(manifest: Manifest, findings: Sequence[Finding]) -> dict[str, object]:
-    """Describe the outcome for machines."""
+    """Describe the outcome in a machine-readable form."""
     return {
         "whole": not findings,
         "run_id": manifest.run_id,
@@ -153,7 +153,7 @@ def _compare_recorded(manifest: Manifest, recorded: RecordedDigests) -> Iterator
 
 
 def _check_manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check that the manifest agrees with itself, and has the bytes that congener writes."""
+    """Check that the manifest is consistent and is written the way congener writes it."""
     if storage.find_link(run, MANIFEST):
         yield Finding(MANIFEST, "is a link, so its content isn't part of the run")
     if manifest.to_bytes() != storage.read_bytes(storage.join(run, MANIFEST)):
@@ -182,7 +182,7 @@ def _check_manifest(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_cards(manifest: Manifest) -> Iterator[Finding]:
-    """Check that the manifest has the card of every trait with a threshold, and no other."""
+    """Check that the manifest has the card of every trait with a threshold, and no other cards."""
     traits = {rule.trait for rule in manifest.thresholds}
     for trait in sorted(traits - set(manifest.cards)):
         yield Finding(MANIFEST, f"has no card of trait {trait}, which has a threshold")
@@ -194,7 +194,7 @@ def _check_cards(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check the bytes of every output, and that readers of the run find no other data."""
+    """Check the bytes of every output, and check that the run's folders hold no other data."""
     shards = {shard for shard, _ in manifest.shards}
     for output in manifest.outputs:
         if not _is_run_file(output, shards):
@@ -205,7 +205,7 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
             yield Finding(output.path, "is missing")
         elif problem := _find_change(uri, output):
             yield Finding(output.path, problem)
-    # a shard has only one file in a folder
+    # a shard has at most one file per folder
     counts = Counter(parse_path(output.path)[:2] for output in manifest.outputs)
     for folder, shard in (pair for pair, count in counts.items() if count > 1):
         yield Finding(MANIFEST, f"names more than one file {folder}/{shard}")
@@ -215,7 +215,7 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _find_change(uri: str, output: Output) -> str | None:
-    """Return why a file isn't the one of the manifest, or None if it is."""
+    """Return how a file differs from the manifest, or None if it doesn't."""
     try:
         data = storage.read_bytes(uri)
     except InputError as error:
@@ -226,7 +226,7 @@ def _find_change(uri: str, output: Output) -> str | None:
 
 
 def _is_run_file(output: Output, shards: set[str]) -> bool:
-    """Return whether a path names a shard's file, the calibration scores or the dataset card."""
+    """Return whether an output is a shard's file, the calibration scores or the dataset card."""
     folder, shard, suffix, stem = parse_path(output.path)
     return output.path in (CALIBRATION, CLEAN_CARD) or (
         folder in SHARD_FOLDERS
@@ -239,7 +239,7 @@ def _is_run_file(output: Output, shards: set[str]) -> bool:
 
 
 def _check_rules(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Settle the thresholds again, from the cards, the policy and the calibration scores."""
+    """Settle the thresholds again from the cards, the policy and the calibration scores."""
     try:
         rules = settle_rules(read_recorded_traits(run, manifest), read_recorded_policy(manifest))
     except ValidationError as error:
@@ -269,7 +269,7 @@ def _compare_thresholds(manifest: Manifest, rules: Sequence[Rule]) -> Iterator[F
 def _is_close(one: object, other: object) -> bool:
     """Return whether two values are equal.
 
-    Floats may differ in their last digits, because these depend on the versions of libraries.
+    Floats may differ in their last digits, which depend on library versions.
     """
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=FLOAT_TOLERANCE)
@@ -277,7 +277,7 @@ def _is_close(one: object, other: object) -> bool:
 
 
 def _check_floor(manifest: Manifest, rules: Sequence[Rule]) -> Iterator[Finding]:
-    """Check that the span floor is the configuration's, or the lowest threshold if lower."""
+    """Check that the span floor is the configured one, or the lowest threshold if that is lower."""
     configured = manifest.config.get("span_floor")
     if not isinstance(configured, int | float):
         yield Finding(MANIFEST, "config has no span_floor")
@@ -302,7 +302,7 @@ def _describe_rule(rule: Rule) -> dict[str, Any]:
 
 
 def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check that every trait has scores, and count the rows that have no score again."""
+    """Check that every trait has scores, and recount the rows that have no score."""
     columns = [score_column(rule.trait) for rule in manifest.thresholds]
     unscored = -manifest.conservation.by_decision.get("reject", 0)
     for output in list_outputs(manifest, "scores"):
@@ -319,7 +319,7 @@ def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Count the decisions, the rows on which each trait fired and the input rows again."""
+    """Recount the decisions, the rows on which each trait fired and the input rows."""
     decisions: Counter[str] = Counter()
     fired: Counter[str] = Counter()
     sources: Counter[str] = Counter()
@@ -333,7 +333,7 @@ def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:
         ("decisions", decisions, Counter(manifest.conservation.by_decision)),
         ("rows on which traits fired", fired, Counter(manifest.fired)),
     ):
-        if counted != stated:  # counters that differ only by zeros are equal
+        if counted != stated:  # counters that differ only in zero counts are equal
             problem = f"counts {name} as {dict(stated)}, but the ledger has {dict(counted)}"
             yield Finding(MANIFEST, problem)
     for source in manifest.inputs:
@@ -343,7 +343,7 @@ def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_inputs(manifest: Manifest) -> Iterator[Finding]:
-    """Digest the input files again, without holding one in memory."""
+    """Digest the input files again, without reading a whole file into memory."""
     for source in manifest.inputs:
         if not storage.exists(source.uri):
             yield Finding(source.uri, "this input no longer exists")

@@ -1,4 +1,4 @@
-"""The version of congener, and of the packages whose code decides a run's bytes."""
+"""The versions of congener and of the packages whose code affects a run's bytes."""
 
 from importlib import metadata
 
@@ -20,7 +20,7 @@ PACKAGES = (
 
 
 def find_package_versions() -> dict[str, str]:
-    """Return the versions of those packages that are installed, by name."""
+    """Return the version of each of those packages that is installed, by name."""
     installed = {}
     for name in PACKAGES:
         try:

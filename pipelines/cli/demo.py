@@ -71,7 +71,7 @@ class DemoResult(NamedTuple):
         return table
 
     def to_json(self) -> dict[str, Any]:
-        """Return the runs, their reports, and the outcomes."""
+        """Return the runs, their reports and the outcomes."""
         return {
             "runs": [manifest.run_id for manifest in self.manifests],
             "reports": self.pages,

@@ -21,7 +21,7 @@ WORDS = {True: "ok", False: "MISSING", None: "-"}
 
 
 class DoctorResult(NamedTuple):
-    """The checks of this environment."""
+    """The results of checking this environment."""
 
     checks: Sequence[Check]
 

@@ -54,7 +54,7 @@ class EstimateResult(NamedTuple):
     terms: Terms
 
     def render(self) -> Iterator[str]:
-        """Return the estimate in three lines: the rows, the work, the uncertainty."""
+        """Return the estimate in three lines: the rows, the work and the uncertainty."""
         found, machines = self.estimate, self.terms.machines
         yield (
             f"{found.rows:,} rows, about {found.tokens:,} tokens, "

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 MANY_REJECTS = 8
-"""The exit code of a published run with unexpectedly many rejects."""
+"""The exit code if a run is published but has unexpectedly many rejects."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class FilterResult(NamedTuple):
 
 
 def parse_columns(pairs: Sequence[str]) -> dict[str, str]:
-    """Return the names of the corpus's columns by those of the format's columns.
+    """Return a mapping from the format's column names to the corpus's.
 
     Raises: CardError: a pair isn't NAME=COLUMN.
     """

@@ -45,7 +45,7 @@ class FitResult(NamedTuple):
     traits: Sequence[FittedTrait]
 
     def render(self) -> Iterator[str | Table]:
-        """Return a table of traits, and the bank's digest."""
+        """Return a table of the traits, and the bank's digest."""
         table = build_table(
             "trait", "signals", "positives>", "negatives>", "clean texts>", "threshold>"
         )

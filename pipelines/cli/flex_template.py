@@ -14,7 +14,7 @@ DOCUMENTED = "see docs/operations.md, Dataflow"
 
 
 def run_template() -> None:
-    """Run `congener filter` with the parameters that a Flex Template's launcher gives."""
+    """Run `congener filter` with the parameters that a Flex Template's launcher passes."""
     sys.argv[1:] = build_command_line(sys.argv[1:])
     main()
 
@@ -22,12 +22,12 @@ def run_template() -> None:
 def build_command_line(arguments: Sequence[str]) -> list[str]:
     """Return the `congener filter` command line for a Flex Template's parameters.
 
-    The template's launcher passes all parameters as `--name=value`. Those that `filter` knows
-    become its options, and the others become Beam's. The items of a list are separated by commas,
-    and a flag is true or false.
+    The template's launcher passes all parameters as `--name=value`. Parameters that `filter` knows
+    become its options, and all others become Beam options. List items are separated by commas, and
+    flags are true or false.
 
-    Raises: CardError: an argument isn't `--name=value`, a flag isn't true or false, or another
-        runner is asked for.
+    Raises: CardError: an argument isn't `--name=value`, a flag isn't true or false, or a runner
+        other than Dataflow is given.
     """
     known = list_filter_options()
     own: list[str] = []
@@ -53,10 +53,10 @@ def _require_dataflow(value: str) -> None:
 
 
 def _to_options(name: str, value: str, kind: type) -> list[str]:
-    """Return the command line's words for one parameter."""
+    """Return the command line arguments for one parameter."""
     option = f"--{name.replace('_', '-')}"
     if not value:
-        return []  # the console sends parameters that were left empty
+        return []  # the console also sends parameters that were left empty
     if kind is list:
         return [word for item in value.split(",") for word in (option, item.strip())]
     if kind is not bool:
@@ -67,7 +67,7 @@ def _to_options(name: str, value: str, kind: type) -> list[str]:
 
 
 def list_filter_options() -> dict[str, type]:
-    """Return the options of `congener filter` with their kinds: list, bool (a flag) or str.
+    """Return the options of `congener filter` with their types: list, bool (a flag) or str.
 
     Names have underscores instead of hyphens.
     """

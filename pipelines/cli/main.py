@@ -49,7 +49,7 @@ COMMANDS = {
     "report": "pipelines.cli.report:report_run",
     "doctor": "pipelines.cli.doctor:examine_environment",
 }
-"""The function, or the group of functions, behind each command; it is imported when needed."""
+"""The function or group of functions behind each command; each is imported when needed."""
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 an unexpected error; 2 the input, a card, a policy, a model or an option is
@@ -62,7 +62,7 @@ USAGE = 2
 INTERRUPTED = 130
 
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Errors of the disk rather than of the given path."""
+"""Errors that are the disk's fault rather than the given path's."""
 
 UNNAMED = (
     *FULL_OR_BROKEN,
@@ -73,25 +73,25 @@ UNNAMED = (
     errno.ENFILE,
     errno.ENOENT,
 )
-"""Errors of files that are reported even if the system doesn't say which file."""
+"""File errors that are reported even if the system doesn't say which file they are about."""
 
 STEP = re.compile(r" \[while running '[^'\n]*'\]$")
-"""Beam's addition to the message of an error that a stage raises."""
+"""What Beam adds to the message of an error raised in a stage."""
 
 
 class CommandGroup(TyperGroup):
-    """The group of all commands, which imports a command when it is needed."""
+    """The group of all commands, which imports each command only when needed."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # names for suggestions
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        """Return the names of the commands in the order of the list."""
+        """Return the names of the commands, in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """Return the command with this name, or None if it does not exist."""
+        """Return the command with this name, or None if there is none."""
         return load_command(cmd_name) if cmd_name in COMMANDS else None
 
 
@@ -110,7 +110,7 @@ app = typer.Typer(
 
 @cache
 def load_command(name: str) -> Any:
-    """Import a command and return it in typer's form."""
+    """Import a command and convert it for typer."""
     module, _, attribute = COMMANDS[name].partition(":")
     command = getattr(importlib.import_module(module), attribute)
     if isinstance(command, typer.Typer):
@@ -121,7 +121,7 @@ def load_command(name: str) -> Any:
 
 
 def format_help(command: Callable[..., Any]) -> str:
-    """Return a command's docstring in which examples keep their line breaks in the help."""
+    """Return a command's docstring, marked up so that the help keeps line breaks in examples."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join(
         f"\b\n{text}" if text.startswith("congener ") else text for text in paragraphs
@@ -154,11 +154,11 @@ def main() -> None:
     )
     handler = logging.StreamHandler()
     handler.setFormatter(EscapingFormatter(logging.BASIC_FORMAT))
-    # Beam warns of every extra that isn't installed
+    # Beam warns about every extra that isn't installed
     logging.basicConfig(level=logging.ERROR, handlers=[handler])
     logging.getLogger("apache_beam.runners.common").addFilter(is_unreported)
     try:
-        code = app(standalone_mode=False)  # returns the code of a typer.Exit
+        code = app(standalone_mode=False)  # this is the code of a typer.Exit, if one was raised
     except Exception as error:  # noqa: BLE001
         _exit_after(error)
     except KeyboardInterrupt:
@@ -169,14 +169,14 @@ def main() -> None:
 def is_unreported(record: logging.LogRecord) -> bool:
     """Return whether a log record must be printed, because `main` won't report its error.
 
-    Beam logs every error that a stage raises, with its trace.
+    Beam logs every error that a stage raises, with its traceback.
     """
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, CongenerError | KeyboardInterrupt)
 
 
 def _exit_after(error: Exception) -> NoReturn:
-    """Print an error and exit with its code; an unexpected error is raised with its trace."""
+    """Print an error and exit with its code, or raise an unexpected error again."""
     if isinstance(error, typer.Abort):
         _exit_interrupted()
     if show := getattr(error, "show", None):  # a usage error
@@ -189,7 +189,7 @@ def _exit_after(error: Exception) -> NoReturn:
         _exit_interrupted()
     found = find_cause(error) or describe_machine_fault(error) or describe_refusal(error)
     if found is None:
-        sys.excepthook = _print_trace  # typer has put its own there
+        sys.excepthook = _print_trace  # typer has set its own hook
         raise error
     print_error(STEP.sub("", str(found)), red=found.exit_code != 0)
     sys.exit(found.exit_code)
@@ -211,8 +211,8 @@ def _exit_interrupted() -> NoReturn:
 def describe_refusal(error: BaseException) -> CongenerError | None:
     """Return the error to report if the system refused a path, or None.
 
-    Most code that opens a path reports a refusal itself, with more detail. This covers all other
-    code.
+    Most code that opens a path reports a refusal itself, in more detail. This function covers the
+    rest.
     """
     for item in walk_causes(error):
         if isinstance(item, OSError) and (item.filename is not None or item.errno in UNNAMED):
@@ -227,9 +227,10 @@ def describe_refusal(error: BaseException) -> CongenerError | None:
 
 
 def find_cause(error: BaseException | None) -> CongenerError | None:
-    """Return the first of congener's errors among an error and its causes.
+    """Return the first congener error among an error and its causes.
 
-    One that blames the input is replaced if the machine is at fault, such as without file handles.
+    If that error blames the input but the machine is at fault, such as for lack of file handles, it
+    is replaced.
     """
     found = next((item for item in walk_causes(error) if isinstance(item, CongenerError)), None)
     if found is not None and found.exit_code == USAGE and find_machine_fault(found):

@@ -1,8 +1,8 @@
-"""The options that commands share, in groups, and how they replace a configuration's settings.
+"""The options that commands share, in groups, and how they override a configuration's settings.
 
 A group is a dataclass whose fields are options. `spread_groups` turns the groups among a command's
-parameters into single options. A `Setting` in a field's annotation names the setting of the
-configuration that the option replaces.
+parameters into single options. A `Setting` in a field's annotation names the configuration setting
+that the option overrides.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def expand_argument(path: str) -> str:
-    """Return a path with the home folder in place of `~`, which a shell doesn't expand in quotes.
+    """Expand `~` in a path to the home folder, because a shell doesn't expand it in quotes.
 
     Raises: InputError: the system can't look up the path.
     """
@@ -33,7 +33,7 @@ def expand_argument(path: str) -> str:
 
 
 def expand_arguments(paths: list[str] | None) -> list[str]:
-    """Return paths with the home folder in place of `~`.
+    """Expand `~` in paths to the home folder.
 
     Raises: InputError: the system can't look up a path.
     """
@@ -61,9 +61,9 @@ BeamOptions = Annotated[
 
 
 class Setting(NamedTuple):
-    """The setting of the configuration that an option replaces when it is given.
+    """The configuration setting that an option overrides when it is given.
 
-    The option's own value replaces it, or `value` if the option is a flag.
+    The setting takes the option's own value, or `value` if the option is a flag.
     """
 
     path: str
@@ -87,7 +87,7 @@ class Options:
             )
 
     def to_settings(self) -> dict[str, Any]:
-        """Return the settings that the given options replace, by path."""
+        """Return the settings that the given options override, by path."""
         settings: dict[str, Any] = {}
         for name, hint in get_type_hints(type(self), include_extras=True).items():
             given = getattr(self, name)
@@ -199,7 +199,7 @@ class ModelOptions(Options):
 
 
 def read_settings(config: str | None, *groups: Options) -> FilterConfig:
-    """Read a configuration file and replace the settings that options give.
+    """Read a configuration file, and override its settings with those given as options.
 
     Raises: CardError: the file can't be read, or a setting is wrong.
     """
@@ -210,7 +210,7 @@ def read_settings(config: str | None, *groups: Options) -> FilterConfig:
 
 
 def apply_settings(config: str | None, changes: dict[str, Any]) -> FilterConfig:
-    """Read a configuration file, or take the defaults, and replace settings by path.
+    """Read a configuration file, or take the defaults, and override settings by path.
 
     Raises: CardError: the file can't be read, or a setting is wrong.
     """
@@ -236,7 +236,7 @@ def apply_settings(config: str | None, changes: dict[str, Any]) -> FilterConfig:
 
 
 def spread_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command that takes the options of its groups one by one, as typer needs them."""
+    """Return a command that takes the options in its groups one by one, as typer requires."""
     groups: dict[str, type[Options]] = {}
     parameters: list[inspect.Parameter] = []
     for name, kind in get_type_hints(command, include_extras=True).items():

@@ -20,7 +20,7 @@ class Result(Protocol):
         """Return the parts to print on a terminal, line by line or table by table."""
 
     def to_json(self) -> Any:
-        """Return the result in JSON's types."""
+        """Return the result as JSON types."""
 
 
 def print_result(result: Result, as_json: bool) -> None:
@@ -41,17 +41,17 @@ def say(part: RenderableType = "") -> None:
 
 
 def style(text: str, name: str) -> Text:
-    """Return a text in a style, such as `red`."""
+    """Return a text in a given style, such as `red`."""
     return Text(text, style=name)
 
 
 def print_json(value: Any) -> None:
-    """Print JSON on stdout. It is pure ASCII: everything else is escaped."""
+    """Print JSON on stdout. It is pure ASCII, with all other characters escaped."""
     sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
 
 
 def print_error(message: str, *, red: bool = True) -> None:
-    """Print a message on stderr, without reading markup, and with control characters escaped."""
+    """Print a message on stderr, with markup ignored and control characters escaped."""
     open_console(stderr=True, soft_wrap=True).print(
         Text(f"congener: {message}", style="red" if red else ""), markup=False
     )

@@ -1,4 +1,4 @@
-"""`congener traits`: options and output of its commands."""
+"""`congener traits`: the options and output of its commands."""
 
 from __future__ import annotations
 

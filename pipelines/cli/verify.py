@@ -20,7 +20,7 @@ DIFFERENT = 5
 """The exit code if anything differs."""
 
 FINDINGS_SHOWN = 100
-"""The maximum number of differences that are printed; a run may have a million files."""
+"""The maximum number of differences printed; a run may have a million files."""
 
 Inputs = Annotated[bool, typer.Option("--inputs", help="Also digest the input files again.")]
 Root = Annotated[
@@ -52,7 +52,7 @@ class VerifyResult(NamedTuple):
     left_aside: Sequence[ForeignFile]
 
     def render(self) -> Iterator[str | Text]:
-        """Return a line for each difference, for files that were left aside, and for the run."""
+        """Return a line for each difference, for each kind of foreign file, and for the run."""
         from pipelines.runs.foreign_files import summarise_foreign_files
 
         yield from summarise_foreign_files(self.left_aside)
@@ -99,7 +99,7 @@ def verify_run(
     congener verify run/ --digest 5d41402abc4b2a76   (detects a forgery that is consistent)
     congener verify run/ --digest-key digest.key   (a run whose digests are keyed)
     """
-    if not (root or digest):  # a wrong digest is reported before a wrong run
+    if not (root or digest):  # a malformed digest is reported before a missing run
         from pipelines.early_checks import check_manifest
 
         check_manifest(run)

@@ -1,1 +1,1 @@
-"""Output for people: progress, terminal tables, excerpts of records, page templates."""
+"""Output for people: progress, terminal tables, record excerpts and page templates."""

@@ -1,4 +1,4 @@
-"""Lay out a report's charts: compute the positions of bars, columns and axes in drawing units."""
+"""Lay out a report's charts by computing where bars, columns and axes are drawn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STEPS: int = 10**SCORE_DECIMALS
 """The number of steps between the scores 0 and 1."""
 
 LEAST_TOP = 9
-"""A histogram's axis reaches at least this count, because it needs two ticks."""
+"""A histogram's axis goes up to at least this count, because it needs two ticks."""
 
 COUNT_UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 
@@ -29,14 +29,14 @@ class Bar(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """The area of a histogram in its drawing."""
+    """The area that a histogram covers in its drawing."""
 
     left: float = 40.0
     top: float = 18.0
     width: float = 280.0
     height: float = 84.0
     gap: float = 0.75
-    """The space between two columns."""
+    """The gap between two columns."""
 
     @property
     def right(self) -> float:
@@ -53,7 +53,7 @@ PLOT = Plot()
 
 
 class Column(NamedTuple):
-    """A column of a histogram; `fired` if its rows reach the threshold."""
+    """A column of a histogram; `fired` says whether its rows reach the threshold."""
 
     x: float
     y: float
@@ -70,7 +70,7 @@ class Tick(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """A histogram's columns, ticks, and the x of the threshold's line (None if it is above 1)."""
+    """A histogram's columns and ticks, and the x of the threshold line (None if above 1)."""
 
     columns: list[Column]
     ticks: list[Tick]
@@ -78,7 +78,7 @@ class Histogram(NamedTuple):
 
 
 def lay_out_waterfall(rows_in: int, by_decision: Mapping[str, int]) -> list[Bar]:
-    """Return the bars: all rows, each removal, the published rows, and these by decision."""
+    """Return the bars: all rows, each removal, the published rows, and those by decision."""
     whole = max(rows_in, 1)
     left = rows_in
     bars = [Bar("Rows in", "total", rows_in, rows_in / whole, 0.0)]
@@ -99,10 +99,10 @@ def lay_out_waterfall(rows_in: int, by_decision: Mapping[str, int]) -> list[Bar]
 def lay_out_histogram(
     below: Sequence[int], above: Sequence[int], threshold: float, plot: Plot = PLOT
 ) -> Histogram:
-    """Lay out the counts of scores in bins of equal width from 0 to 1, on a logarithmic scale.
+    """Lay out a histogram of scores in bins of equal width from 0 to 1, on a logarithmic scale.
 
-    `below` and `above` count the rows on either side of the threshold. In the threshold's bin, its
-    line separates the two.
+    `below` and `above` count each bin's rows on either side of the threshold. Inside the
+    threshold's bin, the threshold line separates the two.
     """
     bins = len(below)
     most = max(LEAST_TOP, *map(sum, zip(below, above, strict=True)))
@@ -125,8 +125,8 @@ def lay_out_histogram(
 def find_bin(score: float, bins: int) -> int:
     """Return the bin of a score; the last bin includes 1.
 
-    Scores have four decimals. They are rounded to whole steps first, so that no bin depends on the
-    last bits of a float.
+    Scores have four decimals. They are first rounded to whole steps, so that the bin doesn't depend
+    on a float's last bits.
     """
     return min(round(score * STEPS) * bins // STEPS, bins - 1)
 
@@ -134,7 +134,7 @@ def find_bin(score: float, bins: int) -> int:
 def _lay_out_column(
     plot: Plot, bins: int, index: int, halved: bool, count: int, fired: bool, top: float
 ) -> Column:
-    """Lay out a column; in the threshold's bin it has half the width, on its side of the line."""
+    """Lay out a column; in the threshold's bin, it has half the width, on its side of the line."""
     step = plot.width / bins
     width = step / 2 if halved else step
     left = plot.left + (index + 1) * step - width if fired else plot.left + index * step

@@ -12,20 +12,20 @@ CONTEXT = 160
 """How many characters are shown on either side of a span."""
 
 LONGEST_SPAN = 640
-"""How many characters of a span are shown; a longer span is cut in the middle."""
+"""How many characters of a span are shown; a longer span loses its middle."""
 
 LONGEST_NAME = 120
-"""How many characters of a name are shown, such as a source or a teacher."""
+"""How many characters of a name, such as a source or a teacher, are shown."""
 
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """The Unicode categories of characters that are invisible or control the display.
 
-They are controls, formats (bidirectional marks, zero width, tags), surrogates and separators of
-lines and paragraphs.
+They are controls, format characters (bidirectional marks, zero-width characters, tags), surrogates,
+and line and paragraph separators.
 """
 
 LONGEST_WORD = 24
-"""The number of characters within which a cut looks for white space."""
+"""How far from a cut, in characters, white space is looked for."""
 
 WHITE_SPACE = re.compile(r"\s+")
 SYMBOLS = {"\n": "↵", "\t": "⇥"}
@@ -34,8 +34,8 @@ SYMBOLS = {"\n": "↵", "\t": "⇥"}
 class Piece(NamedTuple):
     """A part of an excerpt.
 
-    It is `marked` inside the span, and `added` if it isn't text of the record but an escape or an
-    ellipsis.
+    It is `marked` if it is inside the span, and `added` if it is an escape or an ellipsis rather
+    than the record's text.
     """
 
     text: str
@@ -44,7 +44,7 @@ class Piece(NamedTuple):
 
 
 def build_excerpt(text: str, start: int, end: int) -> list[Piece]:
-    """Cut a text around a span, and return pieces that are safe to show one after the other."""
+    """Cut a text around a span, and return the pieces, which are safe to show in sequence."""
     start = min(max(start, 0), len(text))
     end = min(max(end, start), len(text))
     first, last = _find_first(text, start), _find_last(text, end)
@@ -56,7 +56,7 @@ def build_excerpt(text: str, start: int, end: int) -> list[Piece]:
 
 
 def _find_first(text: str, start: int) -> int:
-    """Return where the text before a span begins: at a word, if one begins nearby."""
+    """Return where to start showing the text before a span: at a word, if one begins nearby."""
     cut = start - CONTEXT
     if cut <= 0:
         return 0
@@ -65,7 +65,7 @@ def _find_first(text: str, start: int) -> int:
 
 
 def _find_last(text: str, end: int) -> int:
-    """Return where the text after a span ends: after a word, if one ends nearby."""
+    """Return where to stop showing the text after a span: after a word, if one ends nearby."""
     cut = end + CONTEXT
     if cut >= len(text):
         return len(text)
@@ -84,7 +84,7 @@ def _show_span(text: str) -> Iterator[Piece]:
 
 
 def escape_text(text: str, marked: bool = False) -> Iterator[Piece]:
-    """Split a text into stretches of visible characters, and escapes of hidden ones."""
+    """Split a text into visible stretches and stretches of hidden characters, which are escaped."""
     for hidden, chars in groupby(text, lambda char: unicodedata.category(char) in HIDDEN):
         stretch = "".join(chars)
         yield Piece("".join(map(_escape, stretch)) if hidden else stretch, marked, hidden)
@@ -95,6 +95,6 @@ def _escape(char: str) -> str:
 
 
 def escape_name(text: str, longest: int = LONGEST_NAME) -> str:
-    """Return a text on one line, escaped, and cut after `longest` characters."""
+    """Return a text as one escaped line, cut after `longest` characters."""
     shown = "".join(piece.text for piece in escape_text(text[:longest]))
     return f"{shown}…" if len(text) > longest else shown

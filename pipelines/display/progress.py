@@ -1,4 +1,4 @@
-"""Progress on a terminal: notices, a line of progress, and tables at the end, all on stderr."""
+"""Progress on a terminal: notices, a progress line, and tables at the end, all on stderr."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from schemas.scores import TEXTS_OF_SIDES
 from schemas.shares import format_bound, format_percent
 
 LOG_SECONDS = 30.0
-"""The time between two lines of progress if there is no terminal on which to redraw one line."""
+"""How often to print progress if there is no terminal on which to redraw a line."""
 
 REDRAW_SECONDS = 0.3
 
@@ -39,7 +39,7 @@ REDRAW_SECONDS = 0.3
 class RowCount:
     """Counts the finished rows of a run from its events.
 
-    The rows of the shard that is being scored count in proportion to its windows that a model has
+    The shard that is being scored counts in part: by the share of its windows that a model has
     processed.
     """
 
@@ -76,7 +76,7 @@ class RowCount:
 class TerminalReporter:
     """Reports the events of a run on stderr; pass it as a listener.
 
-    As a context manager it stops its thread on the way out.
+    When used as a context manager, it stops its thread on exit.
     """
 
     def __init__(self) -> None:
@@ -117,11 +117,11 @@ class TerminalReporter:
             self._fit.update(event)
 
     def say(self, text: str) -> None:
-        """Print a line without interpreting its brackets as markup."""
+        """Print a line without interpreting square brackets as markup."""
         self.console.print(text, markup=False)
 
     def _start_thread(self) -> None:
-        self._stop_thread()  # of a run that failed
+        self._stop_thread()  # a run that failed may have left one
         self._stop.clear()
         draw = self._redraw if self.console.is_terminal else self._log
         self._thread = threading.Thread(target=draw, daemon=True)
@@ -183,7 +183,7 @@ class TerminalReporter:
 
 
 class FitProgress:
-    """Prints a line now and then while traits are fitted; a bank from the cache prints nothing."""
+    """Prints a line now and then while traits are fitted; prints nothing for a cached bank."""
 
     def __init__(self, say: Callable[[str], object]) -> None:
         self._say = say
@@ -226,7 +226,7 @@ def tabulate_decisions(manifest: Manifest) -> Table:
 
 
 def tabulate_traits(manifest: Manifest) -> Table:
-    """Tabulate the traits: the rows on which each fired, and its threshold with its basis."""
+    """Tabulate, for each trait, the rows on which it fired and its threshold with its basis."""
     headings = ("trait", "rows>", "action", "score ≥>", "origin", "clean lost>")
     table = build_table(*headings, title="traits")
     for item in manifest.thresholds:
@@ -242,7 +242,7 @@ def tabulate_traits(manifest: Manifest) -> Table:
 
 
 def tabulate_other_sides(manifest: Manifest) -> Table:
-    """Tabulate the rows on which traits fired in rejected answers and in untrained turns."""
+    """Tabulate how many rows have a finding in rejected answers or in untrained turns."""
     sides = [side for side in manifest.list_found_sides() if side != "trained"]
     table = build_table(
         "trait",

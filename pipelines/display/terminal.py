@@ -1,4 +1,4 @@
-"""Terminal output: tables, text without control characters, streams that survive closed pipes."""
+"""Terminal output: tables, escaped control characters, and streams that survive closed pipes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from rich.table import Table
 
 
 def build_table(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table with these columns; a name that ends in `>` aligns its column right.
+    """Return an empty table with these columns; a name that ends in `>` right-aligns its column.
 
-    The first column is never wrapped. The others wrap rather than lose text.
+    The first column is never wrapped. The other columns wrap, so that no text is cut off.
     """
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for index, name in enumerate(columns):
@@ -48,7 +48,7 @@ def escape_controls(text: str) -> str:
 
 
 class EscapeControls(RenderHook):
-    """Escapes control characters in everything that a console renders, whatever it comes from."""
+    """Escapes control characters in everything that a console renders, wherever it comes from."""
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """Return the renderables with their control characters escaped."""
@@ -68,14 +68,14 @@ class _Escaped:
 
 
 def open_console(**options: Any) -> Console:
-    """Return a console that escapes every character which a terminal would obey."""
+    """Return a console that escapes every character that a terminal would obey."""
     console = Console(highlight=False, **options)
     console.push_render_hook(EscapeControls())
     return console
 
 
 class EscapingFormatter(logging.Formatter):
-    """Escapes control characters in log records and their traces, which may quote a corpus."""
+    """Escapes control characters in log records and tracebacks, which may quote a corpus."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text that is safe on a terminal."""
@@ -83,13 +83,13 @@ class EscapingFormatter(logging.Formatter):
 
 
 SPELT = {"≥": ">=", "≤": "<=", "«": "<<", "»": ">>", "…": "...", "’": "'", "–": "-", "·": "*"}
-"""Replacements for characters of congener's own output on terminals that can't show them."""
+"""Replacements for characters in congener's own output that a terminal may lack."""
 
 
 def spell_signs(error: UnicodeError) -> tuple[str, int]:
-    """Replace characters that an encoding lacks: known ones with ASCII, others with `?`.
+    """Replace characters that an encoding lacks: those in `SPELT` with ASCII, others with `?`.
 
-    This is an error handler of the module `codecs`.
+    This is an error handler for the `codecs` module.
     """
     if not isinstance(error, UnicodeEncodeError):
         raise error
@@ -98,7 +98,7 @@ def spell_signs(error: UnicodeError) -> tuple[str, int]:
 
 
 def never_fail(stream: TextIO) -> TextIO:
-    """Let a stream replace the characters that its encoding lacks, and return it."""
+    """Make a stream replace the characters that its encoding lacks, and return the stream."""
     if isinstance(stream, io.TextIOWrapper):
         codecs.register_error("congener.spell", spell_signs)
         stream.reconfigure(errors="congener.spell")
@@ -108,7 +108,7 @@ def never_fail(stream: TextIO) -> TextIO:
 class DurableStream:
     """A stream that keeps working when its reader goes away.
 
-    Once a pipe is closed (`| head`), all output is discarded, and the work continues.
+    Once its pipe is closed (as by `| head`), all output is discarded and the work continues.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -133,7 +133,7 @@ class DurableStream:
             self._discard()
 
     def _discard(self) -> None:
-        """Point the descriptor at the null device, for buffered text and all text to come."""
+        """Point the descriptor at the null device, which swallows buffered and later text."""
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self._stream.fileno())
         os.close(null)
@@ -142,6 +142,6 @@ class DurableStream:
 def outlive_reader(stream: TextIO) -> TextIO:
     """Return a stream that keeps working when its reader goes away.
 
-    A stream that was closed from the start (`>&-`) is None in Python, and is returned unchanged.
+    A stream that was closed from the start (`>&-`) is None in Python and is returned unchanged.
     """
     return stream if stream is None else cast("TextIO", DurableStream(stream))

@@ -1,6 +1,6 @@
 """Check Beam's options: an option that is unknown or contradicts a preset is an error.
 
-Beam itself only warns of an unknown option, and lets a later option replace an earlier one.
+Beam itself only warns about an unknown option, and lets a later option override an earlier one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SYNTAX = "Beam's options come after -- and are written --name=value"
 
 
 def combine_options(preset: Preset, given: Sequence[str] = ()) -> list[str]:
-    """Return a preset's options together with those that the user gave.
+    """Return a preset's options combined with those that the user gave.
 
     Raises: CardError: an option is unknown, contradicts the preset, or fails the preset's check.
     """
@@ -37,12 +37,12 @@ def combine_options(preset: Preset, given: Sequence[str] = ()) -> list[str]:
 
 
 def parse_options(options: Sequence[str], preset: Preset) -> dict[str, Any]:
-    """Return the names and values of the given options as Beam parses them, without defaults.
+    """Return the names and values of the given options as Beam parses them, leaving out defaults.
 
     Raises: CardError: Beam doesn't know an option, or its value has the wrong type.
     """
     parser = _build_parser(preset.extra)
-    unset = Namespace(**dict.fromkeys(vars(parser.parse_args([]))))  # keeps argparse's defaults out
+    unset = Namespace(**dict.fromkeys(vars(parser.parse_args([]))))  # keeps out argparse's defaults
     found, unknown = parser.parse_known_args(list(options), unset)
     if unknown:
         close = difflib.get_close_matches(unknown[0].split("=")[0], parser.known, 1)
@@ -54,7 +54,7 @@ def parse_options(options: Sequence[str], preset: Preset) -> dict[str, Any]:
 
 
 def _require_agreement(name: str, value: Any, runner: str, fixed: dict[str, Any]) -> None:
-    """Refuse an option that contradicts a fixed one; a list only adds to it."""
+    """Refuse an option that contradicts a fixed one; lists are exempt, because they are merged."""
     if name == "runner":
         wanted = runner
     elif name in fixed and not isinstance(value, list) and value != fixed[name]:
@@ -68,7 +68,7 @@ def _require_agreement(name: str, value: Any, runner: str, fixed: dict[str, Any]
 
 
 class _Parser(_BeamArgumentParser):
-    """Beam's parser, which raises an error with a remedy instead of ending the process."""
+    """Beam's parser, except that it raises an error with a remedy instead of ending the process."""
 
     @property
     def known(self) -> list[str]:

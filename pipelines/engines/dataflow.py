@@ -22,13 +22,13 @@ REMEDIES = {
     "DataflowJobAlreadyExistsError": "wait for the end of the job; the same command then publishes "
     "the run, or resumes it",
 }
-"""Errors of the service's client, by name because the client is an extra, and their remedies."""
+"""Remedies for errors of the service's client, by the errors' names; the client is an extra."""
 
 DOCUMENTED = "see docs/operations.md, Dataflow"
 
 
 def make_dataflow_preset(engine: Engine) -> Preset:
-    """Return the preset for Dataflow, with a constant number of machines (`workers`)."""
+    """Return the preset for Dataflow, which uses a constant number of machines (`workers`)."""
     machines = (
         (f"--num_workers={engine.workers}", f"--max_num_workers={engine.workers}")
         if engine.workers
@@ -55,7 +55,7 @@ def make_dataflow_preset(engine: Engine) -> Preset:
 
 
 def translate_error(error: Exception) -> EngineError | None:
-    """Return an error with a remedy for a failed job or a refused second one, otherwise None."""
+    """Return an error with a remedy if a job failed or a second one was refused, otherwise None."""
     remedy = REMEDIES.get(type(error).__name__)
     return EngineError(str(error).strip(), remedy=remedy) if remedy else None
 
@@ -108,7 +108,7 @@ def _find_wrong_values(given: dict[str, Any], accelerator: str | None) -> Iterat
 def require_ready(
     uris: Iterable[str], device: str, precision: str, accelerator: str | None
 ) -> None:
-    """Refuse settings that mean one thing on the launcher and another on the machines.
+    """Refuse settings that mean something else on the launcher than on the machines.
 
     Raises: CardError: a URI is a local path, or device, precision and accelerator don't agree.
     """

@@ -1,4 +1,4 @@
-"""Turn the errors that an engine raises into errors with a remedy."""
+"""Turn errors raised by an engine into errors with a remedy."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RAISED = re.compile(
     r"(?: \[while running '[^'\n]*'.*)?$",
     re.MULTILINE,
 )
-"""An error of congener in a worker's trace: its class, its message and its remedy."""
+"""A congener error in a worker's traceback: its class, its message and its remedy."""
 
 
 @contextmanager
 def translate_failures(options: PipelineOptions, preset: Preset) -> Iterator[None]:
-    """Turn errors of an engine inside the block into errors with a remedy.
+    """Turn errors that an engine raises inside the block into errors with a remedy.
 
-    An error that may be a fault of the code is raised unchanged.
+    An error that may be caused by a bug is raised unchanged.
 
     Raises:
         CongenerError: a worker raised it.
@@ -46,7 +46,7 @@ def translate_failures(options: PipelineOptions, preset: Preset) -> Iterator[Non
 
 
 def _translate_runtime_error(error: Exception) -> CongenerError | None:
-    """Return the error behind a RuntimeError of Beam: congener's own, or a failed job."""
+    """Return the error behind one of Beam's RuntimeErrors: a congener error, or a failed job."""
     if not isinstance(error, RuntimeError):
         return None
     if found := find_worker_error(str(error)):
@@ -60,7 +60,7 @@ def _translate_runtime_error(error: Exception) -> CongenerError | None:
 
 
 def find_worker_error(trace: str) -> CongenerError | None:
-    """Return congener's error in a worker's trace, since only text comes back from a worker."""
+    """Return the congener error in a worker's traceback, since workers only send text back."""
     kinds = {kind.__name__: kind for kind in CongenerError.__subclasses__()}
     for name, problem, remedy in reversed(RAISED.findall(trace)):
         if name in kinds:
@@ -69,7 +69,7 @@ def find_worker_error(trace: str) -> CongenerError | None:
 
 
 def find_innermost_cause(trace: str) -> str:
-    """Return the innermost cause of a Java trace, or the last line of a Python one."""
+    """Return the innermost cause in a Java stack trace, or the last line of a Python traceback."""
     lines = [
         line.strip()
         for line in trace.splitlines()

@@ -1,4 +1,4 @@
-"""The Flink engine: its preset, and the cancelling of jobs."""
+"""The Flink engine: its preset, and how its jobs are cancelled."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 MASTER = "localhost:8081"
 JOB_ENDPOINT = "localhost:8099"
 WORKER_POOL = "localhost:50000"
-"""Addresses of Flink, Beam's job server and the Python worker pool of `deploy/flink/local.sh`."""
+"""Addresses of Flink, Beam's job server and the Python worker pool in `deploy/flink/local.sh`."""
 
 ENDED = ("FINISHED", "FAILED", "CANCELED")
 TIMEOUT = 30
-"""How many seconds to wait for an answer from Flink."""
+"""How many seconds to wait for Flink to answer."""
 
 
 def make_flink_preset(engine: Engine) -> Preset:
@@ -47,7 +47,8 @@ def make_flink_preset(engine: Engine) -> Preset:
 def cancel_job(options: PipelineOptions) -> None:
     """Cancel a job through Flink's REST interface.
 
-    When Beam's job server is asked to cancel a batch job, it forgets the job, which keeps running.
+    If Beam's job server is asked to cancel a batch job, it only forgets the job, which keeps
+    running.
 
     Raises: EngineError: Flink doesn't answer.
     """

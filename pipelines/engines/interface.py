@@ -1,7 +1,7 @@
 """The interface of the engines: the settings that choose one, and the preset that an engine offers.
 
-This module imports neither Beam nor another part of pipelines. An engine is a module with a
-function that makes its `Preset`; `launch` is the only module that knows all of them.
+This module imports neither Beam nor any other part of `pipelines`. An engine is a module with a
+function that makes its `Preset`; only the module `launch` knows all engines.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
-"""Stops Python from importing modules of the current folder, as `python -m` otherwise does.
+"""Stops Python from importing modules from the current folder, as `python -m` otherwise does.
 
-Every Python process that an engine starts has this in its environment: a corpus folder may hold an
-`orjson.py` or a package `transforms`.
+Every Python process that an engine starts has this in its environment, because a corpus folder may
+contain an `orjson.py` or a package named `transforms`.
 """
 
 
 class Engine(Strict):
     """The settings that say what runs the pipeline.
 
-    They aren't part of a run's identity: a run has the same bytes on every engine.
+    They aren't part of a run's identity, because a run has the same bytes on every engine.
     """
 
     runner: Literal["local", "flink", "dataflow"] = "local"
@@ -50,20 +50,20 @@ class Engine(Strict):
 
 @dataclass(frozen=True)
 class Preset:
-    """The way one engine uses Beam: a runner, its options and the engine's own hooks."""
+    """How an engine uses Beam: a runner, its options and the engine's own hooks."""
 
     runner: str
     """The name of Beam's runner."""
     fixed: tuple[str, ...] = ()
     """Options that the user can't change."""
     defaults: tuple[str, ...] = ()
-    """Options that the user can replace after `--`."""
+    """Options that the user can override after `--`."""
     extra: tuple[str, ...] = ()
-    """Names of options that the engine knows but Beam's Python half doesn't."""
+    """Names of options that the engine knows but Beam's Python code doesn't."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables for the processes that the runner starts."""
     check: Callable[[PipelineOptions], None] = lambda _: None
-    """Raises CardError for options that the engine would refuse later or that waste money."""
+    """Raises CardError for options that the engine would refuse later or that would waste money."""
     cancel: Callable[[PipelineOptions], None] = lambda _: None
     """Cancels a job that Beam's own cancellation doesn't stop."""
     translate: Callable[[Exception], EngineError | None] = lambda _: None
@@ -71,7 +71,7 @@ class Preset:
 
 
 def check_engine(engine: Engine, given: Sequence[str] = ()) -> None:
-    """Check settings, and Beam options after `--`, as far as that is possible without Beam.
+    """Check settings, and Beam options after `--`, as far as possible without importing Beam.
 
     Raises: CardError: a setting has no meaning for the runner, or an option doesn't begin with `-`.
     """

@@ -1,4 +1,4 @@
-"""Launch a pipeline on an engine: build its options, set its environment and wait for its end."""
+"""Launch a pipeline on an engine: build its options, set its environment and wait for it to end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PRESETS: dict[str, Callable[[Engine], Preset]] = {
 
 
 def build_engine_options(engine: Engine, given: Sequence[str] = ()) -> PipelineOptions:
-    """Return the engine's options together with those given, which also configure object stores.
+    """Return the engine's options combined with those given; both also configure object stores.
 
     Raises: CardError: a setting has no meaning here, an option is unknown or contradicts the
         preset, or an option holds a secret.
@@ -49,7 +49,7 @@ def build_engine_options(engine: Engine, given: Sequence[str] = ()) -> PipelineO
 
 
 def is_handed_over(options: PipelineOptions) -> bool:
-    """Return whether a job continues without its launcher, or is only saved as a template."""
+    """Return whether a job goes on without its launcher, or is only saved as a template."""
     return bool(
         options.view_as(StandardOptions).no_wait_until_finish
         or options.view_as(GoogleCloudOptions).template_location
@@ -62,9 +62,9 @@ def open_pipeline(
 ) -> Iterator[beam.Pipeline]:
     """Yield a pipeline, and run it on the engine when the block ends.
 
-    After the block, the pipeline has ended without an error, unless it was handed over. `name` is
-    the job's name if the options give none. Dataflow refuses a second job of the same name while
-    the first one runs.
+    Unless the pipeline was handed over, it has ended without an error after the block. `name` is
+    the job's name if the options don't give one. Dataflow refuses a second job with the same name
+    while the first one is running.
 
     Raises:
         CardError: the settings or the options are wrong.
@@ -85,7 +85,7 @@ def open_pipeline(
 
 
 def _wait(result: PipelineResult, deadline: float | None, cancel: Callable[[], None]) -> None:
-    """Wait for a job, and cancel it when the deadline has passed or the user interrupts."""
+    """Wait for a job, and cancel it if the deadline passes or the user interrupts it."""
     try:
         state = result.wait_until_finish(duration=int(deadline * 60_000) if deadline else None)
     except KeyboardInterrupt:
@@ -120,7 +120,7 @@ def _set_environment(changes: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def listen_on_loopback() -> Iterator[None]:
-    """Make the servers that Beam opens for its workers listen on loopback, not on every address."""
+    """Make the servers that Beam opens for its workers listen only on the loopback address."""
     server = grpc_server._Server  # noqa: SLF001
     original = server.add_insecure_port
 

@@ -8,7 +8,7 @@ from pipelines.engines.interface import SAFE_PATH, Engine, Preset
 
 
 def make_local_preset(engine: Engine) -> Preset:
-    """Return the preset for this process, or for `workers` processes that share the cores."""
+    """Return the preset for this process, or for `workers` processes that share the CPU cores."""
     if not engine.uses_other_processes:
         return Preset("FnApiRunner", ("--direct_num_workers=1",))
     workers = engine.workers or 1

@@ -1,8 +1,9 @@
 """A pool that starts Python workers when a Flink TaskManager on the same machine asks for them.
 
-TaskManagers ask through Beam's `EXTERNAL` environment. Beam has a pool too, but it listens on every
-address, runs the first `python` in PATH without the job's options, lets the workers' stdout fill a
-pipe that nobody reads, and stops the wrong worker when two TaskManagers share it.
+TaskManagers ask through Beam's `EXTERNAL` environment. Beam has a pool of its own. But that pool
+listens on every address, runs the first `python` in PATH without the job's options, lets the
+workers' stdout fill a pipe that nobody reads, and stops the wrong worker if two TaskManagers share
+the pool.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pipelines.engines.interface import SAFE_PATH
 LOG = logging.getLogger(__name__)
 WORKER = (sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main")
 PATIENCE = 10.0
-"""How many seconds a worker has to end after SIGTERM."""
+"""How many seconds a worker has to exit after SIGTERM."""
 PROVISION_TIMEOUT = 60
 """How many seconds to wait for the job's options."""
 
@@ -56,9 +57,9 @@ def build_worker_environment(request: beam_fn_api_pb2.StartWorkerRequest) -> dic
 
 
 class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
-    """Starts workers, and ends them when it is closed.
+    """Starts workers, and stops them when the pool is closed.
 
-    A worker ends by itself when its TaskManager closes the connection.
+    A worker exits on its own when its TaskManager closes the connection.
     """
 
     def __init__(self) -> None:
@@ -66,7 +67,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         self._lock = threading.Lock()
 
     def StartWorker(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Start a worker with this Python and the pool's stderr as its stdout."""
+        """Start a worker with this Python interpreter, and with the pool's stderr as its stdout."""
         try:
             environment = os.environ | build_worker_environment(request)
             worker = subprocess.Popen(  # noqa: S603
@@ -88,7 +89,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Do nothing: TaskManagers on a machine share worker ids, and workers end by themselves."""
+        """Do nothing: TaskManagers on a machine share worker ids, and workers exit on their own."""
         return beam_fn_api_pb2.StopWorkerResponse()
 
     def _await_end(self, worker: subprocess.Popen[bytes]) -> None:
@@ -103,7 +104,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
             return sorted(worker.pid for worker in self._workers)
 
     def close(self) -> None:
-        """End all workers."""
+        """Stop all workers."""
         with self._lock:
             workers = list(self._workers)
         for worker in workers:
@@ -116,7 +117,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
 
 def serve(port: int, host: str = "127.0.0.1") -> tuple[WorkerPool, grpc.Server, int]:
-    """Start a pool, and return it with its server and its port; port 0 chooses a free one."""
+    """Start a pool, and return it with its server and its port; port 0 means any free port."""
     pool = WorkerPool()
     server = grpc.server(ThreadPoolExecutor())
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "can run code (default: %(default)s)",
     )
     given = parser.parse_args(arguments)
-    # forced, because a warning of Beam's import has configured logging already
+    # forced, because a warning while importing Beam has already configured logging
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""The cache: fitted banks, and copies of the files of remote runs."""
+"""The cache, which holds fitted banks and copies of files from remote runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def get_cache_folder() -> Path | None:
     """Return the cache's folder, or None if this user has no home folder.
 
     It is CONGENER_CACHE if that is set, and otherwise a folder in the user's cache. XDG_CACHE_HOME
-    counts if it is an absolute path, as its specification says.
+    is used only if it is an absolute path, as its specification demands.
     """
     if named := os.environ.get("CONGENER_CACHE"):
         return Path(expand_home(named))
@@ -33,17 +33,17 @@ def get_cache_folder() -> Path | None:
 
 
 def sweep_cache() -> None:
-    """Remove temporary files that killed processes left in the cache, if it can be changed."""
+    """Remove temporary files that killed processes left in the cache, if the cache is writable."""
     if (folder := get_cache_folder()) is not None:
         with suppress(OSError, StorageError):
             storage.sweep(str(folder), STALE_SECONDS)
 
 
 def fetch_file(uri: str, sha256: str, size: int, suffix: str) -> str:
-    """Return the local path of a file: its own path, or that of a copy if the file is remote.
+    """Return the local path of a file or, if the file is remote, of a local copy.
 
-    A copy is named by its digest and the suffix, so a file that several runs or pages share is
-    fetched once.
+    A copy's name consists of its digest and the suffix, so a file that several runs or pages share
+    is fetched once.
 
     Raises:
         RunError: the file doesn't have the digest.

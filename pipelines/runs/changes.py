@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 MOST_SHOWN = 12
-"""The maximum number of differences that are listed; the others are counted."""
+"""The maximum number of differences listed; any others are only counted."""
 
 LONGEST_VALUE = 60
 SETTINGS_OF_DIGEST = {
@@ -14,7 +14,7 @@ SETTINGS_OF_DIGEST = {
     "policy_digest": "policy",
     "bank_digest": "traits",
 }
-"""Digests of a run's identity, and the settings that are listed in place of each."""
+"""The digests in a run's identity, each with the settings whose differences are listed instead."""
 
 
 def list_changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -46,7 +46,7 @@ def _compare(begun: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _compare_values(path: str, old: Any, new: Any) -> Iterator[str]:
-    """Yield the differences of nested settings by their paths."""
+    """Yield the differences between nested settings, each with its path."""
     if old == new:
         return
     if isinstance(old, dict) and isinstance(new, dict):

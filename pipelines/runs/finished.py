@@ -1,6 +1,6 @@
-"""A finished run: its manifest, its tables scanned lazily, and single rows of its files.
+"""Read a finished run: list its files, scan its tables lazily, and read single rows.
 
-Nothing here needs torch, so that looking at a run starts quickly.
+Nothing here needs torch, so commands that look at a run start quickly.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from transforms.files.json_lines import decode_lines, parse_line
 from transforms.records.plain_values import list_rows
 
 LONGEST_REASON = 300
-"""How many characters of the reason why a file can't be read are shown."""
+"""How many characters are shown of the reason why a file can't be read."""
 
 BATCH_ROWS = 1024
 PARALLEL_FETCHES = 4
@@ -35,7 +35,7 @@ PARALLEL_FETCHES = 4
 
 
 def list_outputs(manifest: Manifest, folder: str) -> list[Output]:
-    """Return the outputs in one of a run's folders, in the order of the corpus."""
+    """Return the outputs in one of a run's folders, in corpus order."""
     return [
         output
         for output in manifest.outputs
@@ -46,9 +46,9 @@ def list_outputs(manifest: Manifest, folder: str) -> list[Output]:
 def scan_folder(
     run: str, manifest: Manifest, folder: str, row_index: str | None = None
 ) -> pl.LazyFrame:
-    """Scan the files of one of a run's folders, in the order of the corpus.
+    """Scan the files in one of a run's folders, in corpus order.
 
-    Remote files are fetched first, and JSON Lines are read once for their schema.
+    Remote files are fetched first, and JSON Lines are read once in full to find their schema.
 
     Raises: RunError: a file is missing, or JSON Lines can't be read as a table.
     """
@@ -66,7 +66,7 @@ def scan_folder(
 
 
 def get_local_path(run: str, output: Output) -> str:
-    """Return the path of one of a run's files on this machine's disk. A remote file is fetched.
+    """Return the local path of one of a run's files, fetching it if it is remote.
 
     Raises: RunError: the file is missing, or doesn't match the manifest.
     """
@@ -78,7 +78,7 @@ def get_local_path(run: str, output: Output) -> str:
 def require_file(run: str, uri: str) -> None:
     """Check that a file of a run exists, if the run is on this machine's disk.
 
-    On a store, the attempt to read the file reports that it is missing.
+    On a store, a missing file is reported when it is read.
 
     Raises: RunError: the file doesn't exist.
     """
@@ -93,7 +93,7 @@ def require_file(run: str, uri: str) -> None:
 def read_json_lines(run: str, path: str) -> list[dict[str, Any]]:
     """Read the rows of one of a run's JSON Lines files.
 
-    Raises: ValueError: a line isn't a JSON object, or the last one has no line break.
+    Raises: ValueError: a line isn't a JSON object, or the last line has no line break.
     """
     return [_parse_row(*numbered) for numbered in enumerate(_read_lines(run, path))]
 
@@ -111,13 +111,13 @@ def _parse_row(number: int, line: bytes) -> dict[str, Any]:
 
 
 def read_table(run: str, output: Output, columns: list[str] | None = None) -> pa.Table:
-    """Read one of a run's Parquet files, all columns or some."""
+    """Read all or some columns of one of a run's Parquet files."""
     data = storage.read_bytes(storage.join(run, output.path))
     return pq.read_table(pa.BufferReader(data), columns=columns)
 
 
 def read_folder(run: str, manifest: Manifest, folder: str) -> pa.Table:
-    """Read all files of one of a run's folders, in the order of the corpus.
+    """Read all files in one of a run's folders, in corpus order.
 
     Raises: RunError: the manifest lists no file in the folder, a file is missing or damaged, or
         JSON Lines can't be read as a table.
@@ -139,11 +139,11 @@ def read_folder(run: str, manifest: Manifest, folder: str) -> pa.Table:
 def read_rows(
     run: str, path: str, indexes: Sequence[int], columns: Sequence[str] | None = None
 ) -> dict[int, dict[str, Any]]:
-    """Read single rows of one of a run's files, by their index in the file.
+    """Read single rows of one of a run's files, and return them by their index in the file.
 
-    Parquet is decoded only up to the last of them. For JSON Lines, `columns` has no effect.
+    Parquet is decoded only up to the last of these rows. For JSON Lines, `columns` is ignored.
 
-    Raises: RunError: the file is missing, or has no such row or a damaged one.
+    Raises: RunError: the file is missing, or a row is missing or damaged.
     """
     uri = storage.join(run, path)
     require_file(run, uri)
@@ -165,7 +165,7 @@ def read_rows(
 def _read_json_rows(run: str, path: str, indexes: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Read single rows of a JSON Lines file.
 
-    Raises: RunError: the file is damaged, or doesn't have all the rows.
+    Raises: RunError: the file is damaged, or lacks one of the rows.
     """
     with report_damage(run, ValueError):
         lines = _read_lines(run, path)
@@ -176,9 +176,9 @@ def _read_json_rows(run: str, path: str, indexes: Sequence[int]) -> dict[int, di
 
 @contextmanager
 def report_damage(run: str, *more: type[Exception]) -> Iterator[None]:
-    """Turn the error of whichever library fails on a damaged file of a run into a `RunError`.
+    """Turn any library's error about a damaged file of a run into a `RunError`.
 
-    `more` are errors of the reading code itself.
+    `more` are errors that congener's own reading code raises.
 
     Raises: RunError: a file can't be read.
     """

@@ -1,4 +1,4 @@
-"""Files in a run's folder that aren't the run's: data that a reader would add to it, and others."""
+"""Foreign files in a run's folder: data that readers would take for the run's, and other files."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ LITTER = re.compile(
     r"|system volume information",
     re.IGNORECASE,
 )
-"""Visible names of files and folders that systems and editors leave, and that hold no data."""
+"""Names of junk files and folders that systems and editors leave, apart from hidden ones."""
 
 UNCHECKED = ("report", WORK)
-"""Folders that have no file of the manifest."""
+"""Folders that aren't checked, because the manifest lists no files in them."""
 
 FEW = 5
-"""Files that are named before the others are only counted."""
+"""How many files are named; any others are only counted."""
 
 
 class ForeignFile(NamedTuple):
     """A file that isn't the run's.
 
-    `is_read` says whether somebody who reads one of the run's folders reads the file too.
+    `is_read` says whether readers of one of the run's folders would read the file too.
     """
 
     path: str
@@ -41,14 +41,14 @@ class ForeignFile(NamedTuple):
 
 
 def list_foreign_files(run: str, outputs: Collection[Output]) -> list[ForeignFile]:
-    """List the files in a run's folder that aren't its outputs, in the order of their paths."""
+    """List the files in a run's folder that aren't its outputs, ordered by path."""
     known = {MANIFEST, *(output.path for output in outputs)}
     paths = (path for path in storage.list_tree(run) if path.split("/")[0] not in UNCHECKED)
     return [describe_foreign_file(path) for path in paths if path not in known]
 
 
 def describe_foreign_file(path: str) -> ForeignFile:
-    """Say what a file in a run's folder is that isn't one of its outputs."""
+    """Describe a file in a run's folder that isn't one of the run's outputs."""
     *folders, name = path.split("/")
     if is_deleted_name(name):
         return ForeignFile(path, "is deleted, but a program still has it open", is_read=False)
@@ -65,7 +65,7 @@ def describe_foreign_file(path: str) -> ForeignFile:
 
 
 def remove_strays(run: str, outputs: Collection[Output]) -> list[str]:
-    """Remove the files of earlier attempts from a run's folders, and return their paths."""
+    """Remove files left by earlier attempts from a run's folders, and return their paths."""
     strays = [found.path for found in list_foreign_files(run, outputs) if _is_attempt(found.path)]
     for path in strays:
         storage.remove_tree(storage.join(run, path))
@@ -73,7 +73,7 @@ def remove_strays(run: str, outputs: Collection[Output]) -> list[str]:
 
 
 def _is_attempt(path: str) -> bool:
-    """Return whether an attempt at a run may have written a file: it has the name of an output."""
+    """Return whether a file may come from an earlier attempt, as its name is that of an output."""
     if storage.TEMPORARY.fullmatch(path.rpartition("/")[2]) or path in {CALIBRATION, CLEAN_CARD}:
         return True
     folder, shard, suffix, _ = parse_path(path)
@@ -81,9 +81,9 @@ def _is_attempt(path: str) -> bool:
 
 
 def require_no_foreign_data(run: str, outputs: Collection[Output] = ()) -> None:
-    """Refuse a run's folder that has data of others, which readers would take for the run's.
+    """Refuse a run's folder with foreign data in it, which readers would take for the run's.
 
-    Files with the names of outputs are the run's own.
+    Files that are named like outputs count as the run's own.
 
     Raises: RunError: there is such a file.
     """
@@ -99,7 +99,7 @@ def require_no_foreign_data(run: str, outputs: Collection[Output] = ()) -> None:
 
 
 def summarise_foreign_files(files: Sequence[ForeignFile]) -> Iterator[str]:
-    """Say in a line for each problem which files are left out of a check."""
+    """Yield one line per problem, which names the files that a check leaves out."""
     problems = Counter(file.problem for file in files)
     for problem in problems:
         paths = [file.path for file in files if file.problem == problem]

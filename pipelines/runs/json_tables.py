@@ -1,4 +1,4 @@
-"""JSON Lines of a finished run as a polars frame, with one schema for the rows of all files."""
+"""A finished run's JSON Lines as a polars frame, with one schema for the rows of all files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transforms.files import storage
 from transforms.files.json_lines import decode_lines
 
 Shape: TypeAlias = "type | dict[str, Shape] | list[Shape] | None"
-"""The type of JSON values: the fields of objects, the one type of a list's items, or a scalar."""
+"""The type of a JSON value: an object's fields, the one type of a list's items, or a scalar."""
 
 SCALARS: Mapping[type | None, pl.DataType] = {
     None: pl.Null(),
@@ -26,7 +26,7 @@ SCALARS: Mapping[type | None, pl.DataType] = {
 }
 
 MAX_DEPTH = 32
-"""How many levels of nesting have types; deeper values are JSON text."""
+"""How many levels of nesting have types; values at deeper levels become JSON text."""
 
 HIGHEST_INTEGER = 2**63 - 1
 NUMBERS = (int, float)
@@ -34,10 +34,10 @@ NO_FIELDS: Shape = {}
 
 
 def scan_json_lines(files: Mapping[str, str], row_index: str | None = None) -> pl.LazyFrame:
-    """Scan local files of JSON Lines, by their paths in the run.
+    """Scan local JSON Lines files, given by their paths in the run.
 
-    Every file is read once for the schema. A field is null where a row doesn't have it. If its
-    values have different kinds, it is text, in which the other values are JSON.
+    Every file is read once for the schema. A field is null in rows that lack it. If a field's
+    values are of different kinds, the field becomes text, and values that aren't text become JSON.
 
     Raises: RunError: polars can't read a row, because of a NaN, an infinity or a lone surrogate.
     Raises: ValueError: the last line of a file has no line break.
@@ -51,7 +51,7 @@ def scan_json_lines(files: Mapping[str, str], row_index: str | None = None) -> p
 
 
 def _parse_lines(path: str, local: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file by the rules of standard JSON, which are also those of polars."""
+    """Yield the rows of a file, parsed as standard JSON, since that is what polars accepts."""
     lines = decode_lines(storage.read_bytes(local), parse_path(path).suffix)
     for number, line in enumerate(lines):
         try:
@@ -78,7 +78,7 @@ def infer_shape(value: Any, depth: int = MAX_DEPTH) -> Shape:
 
 
 def merge_shapes(one: Shape, other: Shape) -> Shape:
-    """Return the type that holds the values of both: text if they are of different kinds."""
+    """Return a type that holds the values of both types: text if they are of different kinds."""
     if one == other or other is None:
         return one
     if one is None:
@@ -92,7 +92,7 @@ def merge_shapes(one: Shape, other: Shape) -> Shape:
 
 
 def convert_shape(shape: Shape) -> pl.DataType:
-    """Return the polars type for a type of JSON values."""
+    """Return the polars type for the type of a JSON value."""
     if isinstance(shape, dict):
         return pl.Struct({name: convert_shape(below) for name, below in shape.items()})
     return pl.List(convert_shape(shape[0])) if isinstance(shape, list) else SCALARS[shape]

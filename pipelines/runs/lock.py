@@ -23,9 +23,9 @@ HELD = (errno.EAGAIN, errno.EACCES)
 LOCK = "lock"
 
 TRIES = 100
-"""How often to try again when the last holder removes the file between opening and locking it.
+"""How often to try again if the last holder removes the file before it is locked.
 
-The limit matters if a mount has vanished, since the folder is then missing every time.
+There is a limit because the folder is missing every time if a mount has vanished.
 """
 
 
@@ -35,7 +35,7 @@ def lock_run(run: str) -> Iterator[None]:
 
     Folders that were created only for the lock are removed again.
 
-    Raises: RunError: another process holds the directory, or it isn't a folder.
+    Raises: RunError: another process holds the lock, or the path isn't a folder.
     """
     if not storage.is_local(run):
         yield
@@ -50,12 +50,12 @@ def lock_run(run: str) -> Iterator[None]:
 
 
 def _release(run: Path, stream: IO[str], made: bool) -> None:
-    """Give a lock up, and remove it with its folders if no run was begun.
+    """Release a lock, and remove the lock file and its folders if no run was begun.
 
-    Nothing is raised, because an error here would hide why a run failed, or fail a finished one.
-    The file is deleted before it is unlocked, or else it could be deleted when another process has
-    just locked it. A folder is removed after that, because some file systems keep a deleted file
-    in it until the file is closed.
+    Nothing is raised, because an error here would hide why a run failed, or make a finished run
+    fail. The file is deleted before it is unlocked, because otherwise it could be deleted after
+    another process has locked it. The folders are removed after that, because some file systems
+    keep a deleted file in its folder until it is closed.
     """
     folder = run / WORK
     with suppress(OSError):
@@ -64,7 +64,7 @@ def _release(run: Path, stream: IO[str], made: bool) -> None:
     with suppress(OSError):
         stream.close()
     for empty in (folder, run) if made else (folder,):
-        with suppress(OSError):  # it isn't empty: a run was begun, or it belongs to somebody
+        with suppress(OSError):  # it isn't empty: it holds a run or somebody's files
             empty.rmdir()
 
 
@@ -81,7 +81,7 @@ def require_folder(run: Path) -> None:
 
 
 def _acquire(path: Path) -> IO[str]:
-    """Open and lock a file; try again if the last holder has removed it in the meantime."""
+    """Open and lock a file; try again if the last holder removes it in between."""
     for _ in range(TRIES):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def _is_same(stream: IO[str], path: Path) -> bool:
 
 
 def _sign(stream: IO[str]) -> IO[str]:
-    """Write who holds the lock, for the message to a second process."""
+    """Write who holds the lock, for the error that a second process gets."""
     stream.truncate(0)
     stream.write(f"process {os.getpid()} on {platform.node()}")
     stream.flush()

@@ -42,7 +42,7 @@ LIMITS = (
         "trait left. Prefer to replace the teacher's completions."
     ),
 )
-"""The limits of every run, which every manifest states."""
+"""The limitations that apply to every run and that every manifest states."""
 
 BUDGET_REMEDIES = {
     "removal_budget": "look at the thresholds and at the traits that fired (the table above), then "
@@ -58,7 +58,8 @@ REJECTS_NAMED = 5
 REJECT_SHARE = 0.01
 """The share of rejects above which a published run counts as a failure.
 
-It applies if the policy has no `reject_budget`, so nobody has stated how many are expected.
+It applies if the policy has no `reject_budget`, that is, if nobody has stated how many rejects to
+expect.
 """
 
 
@@ -83,7 +84,7 @@ def count_decisions(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation
 def check_budgets(result: Conservation, policy: Policy) -> None:
     """Stop a run that removes or rejects more rows than its policy allows.
 
-    Raises: BudgetError: more rows are removed or rejected than that.
+    Raises: BudgetError: a budget is exceeded.
     """
     rejected = result.by_decision.get("reject", 0)
     removed = sum(result.by_decision.get(name, 0) for name in REMOVED) - rejected
@@ -101,7 +102,7 @@ def check_budgets(result: Conservation, policy: Policy) -> None:
 
 
 def check_sources(run: str, inputs: Sequence[InputFile], outputs: Sequence[Output]) -> None:
-    """Stop a run in which an input file has only rejects: it was read in the wrong format.
+    """Stop a run in which all rows of a file are rejects, which suggests the wrong format.
 
     Raises: BudgetError: all rows of a file are rejects.
     """
@@ -127,7 +128,7 @@ def _list_rejects(outputs: Sequence[Output]) -> list[Output]:
 
 
 def describe_rejects(run: str, outputs: Sequence[Output]) -> Iterator[Notice]:
-    """Name the first rejects of a run with their reasons, and count the others."""
+    """Name a run's first rejects with their reasons, and count the others."""
     files = _list_rejects(outputs)
     left = REJECTS_NAMED
     for output in files:
@@ -143,7 +144,7 @@ def describe_rejects(run: str, outputs: Sequence[Output]) -> Iterator[Notice]:
 
 
 def has_many_rejects(manifest: Manifest) -> bool:
-    """Return whether a run has more rejects than `REJECT_SHARE`, and its policy has no budget."""
+    """Return whether rejects exceed `REJECT_SHARE` in a run whose policy has no reject budget."""
     result = manifest.conservation
     rejected = result.by_decision.get("reject", 0)
     is_stated = manifest.policy["reject_budget"] is not None
@@ -162,9 +163,9 @@ def warn_of_many_rejects(manifest: Manifest) -> Iterator[Notice]:
 
 
 def withdraw_run(run: str) -> list[Notice]:
-    """Remove all of a run's files: a run stopped by its budget leaves no corpus behind.
+    """Remove all of a run's files, because a run stopped by a budget must leave no corpus behind.
 
-    Return notices about what can't be removed, since the budget is what the run fails for.
+    What can't be removed is returned as notices, because the error to raise is the budget's.
     """
     return [notice for name in (MANIFEST, *FOLDERS, WORK) for notice in _try_removal(run, name)]
 
@@ -215,7 +216,7 @@ def describe_inputs(corpus: Corpus) -> tuple[InputFile, ...]:
 
 
 def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) -> list[Receipt]:
-    """Return the receipts in the order of the corpus.
+    """Return the receipts in corpus order.
 
     Raises: RunError: a shard has no receipt.
     """
@@ -228,7 +229,7 @@ def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) 
 
 
 def describe_prompts(receipts: Sequence[Receipt]) -> Iterator[Notice]:
-    """Say how many rows to swap have no prompt on the swap list, or one that isn't whole."""
+    """Say how many rows to swap have no prompt or an incomplete prompt on the swap list."""
     if unprompted := sum(receipt.unprompted for receipt in receipts):
         yield warn(
             f"{unprompted:,} rows are held for another teacher, but aren't on the swap list: they "
@@ -258,7 +259,7 @@ def sum_receipts(receipts: Sequence[Receipt]) -> dict[str, Any]:
 def describe_circumstances(
     seconds: float, receipts: Sequence[Receipt], device: str, command: Sequence[str]
 ) -> dict[str, Any]:
-    """Describe where and how fast the run took place; equal runs may differ in this."""
+    """Describe where the run took place and how fast it was; equal runs may differ in this."""
     tokens = sum(receipt.tokens for receipt in receipts)
     padded = sum(receipt.padded for receipt in receipts)
     rows = sum(receipt.rows for receipt in receipts)
@@ -277,7 +278,7 @@ def describe_circumstances(
 
 
 def write_calibration(run: str, bank: Bank) -> tuple[Output, ...]:
-    """Write the calibration scores, from which thresholds for other levels can be settled later."""
+    """Write the calibration scores, so that thresholds for other levels can be settled later."""
     table = tabulate_calibration(bank)
     if not table.num_rows:
         return ()
@@ -289,7 +290,7 @@ def write_calibration(run: str, bank: Bank) -> tuple[Output, ...]:
 
 
 def warn_of_lost_splits(plans: Sequence[ShardPlan], outputs: Sequence[Output]) -> Iterator[Notice]:
-    """Warn of the splits of which no row is left: loaders won't find them in `clean/`."""
+    """Warn of splits that have no rows left, because loaders won't find them in `clean/`."""
     files = [parse_path(output.path) for output in outputs]
     clean = {file.shard for file in files if file.folder == "clean"}
     kept = {split for plan in plans if plan.name in clean for split in _list_splits(plan)}
@@ -300,7 +301,7 @@ def warn_of_lost_splits(plans: Sequence[ShardPlan], outputs: Sequence[Output]) -
 
 
 def _list_splits(plan: ShardPlan) -> list[str]:
-    """Return the splits of a shard, as the dataset card lists them or the file's name says."""
+    """Return a shard's splits, from the dataset card or else from the file's name."""
     listed = [split for piece in plan.pieces for _, split in piece.splits]
     return listed or ([plan.split] if plan.split else [])
 
@@ -323,12 +324,12 @@ def write_card(
 
 
 def publish_manifest(run: str, manifest: Manifest) -> Manifest:
-    """Write the sealed manifest, which makes the run finished."""
+    """Seal and write the manifest, which makes the run a finished one."""
     sealed = manifest.seal()
     storage.write_bytes(storage.join(run, MANIFEST), sealed.to_bytes())
     return sealed
 
 
 def remove_work(run: str) -> list[Notice]:
-    """Remove a finished run's working files. Return a notice if they can't be removed."""
+    """Remove a finished run's working files, and return a notice if that fails."""
     return list(_try_removal(run, WORK))

@@ -1,4 +1,4 @@
-"""Queries of a finished run: scans of its ledger, counts, and pages of quarantined rows."""
+"""Query a finished run: scan its ledger, count its rows, and page through quarantined rows."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from schemas.scores import SCORE_DECIMALS, SIDES, TIE_ORDER, Side, score_column,
 from transforms.records.field_paths import get_field_text
 
 FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
-"""The traits that fired on a row of the ledger."""
+"""The traits that fired on a ledger row."""
 
 FINDINGS = pl.col("reasons").list.eval(
     pl.element().struct.field("trait")
     + pl.element().struct.field("signal").str.extract("(@.*)").fill_null("")
 )
-"""The traits that fired on a row of the ledger, each with its side as in `name_finding`."""
+"""The traits that fired on a ledger row, each with its side, written as in `name_finding`."""
 
 SEPARATOR = "\x1f"
-"""Joins the traits of a row while rows are counted; no trait's id contains it."""
+"""Joins a row's traits while rows are counted; no trait id contains it."""
 
 MOST_ROWS = 2**32 - 1
-"""The largest number of rows that polars counts."""
+"""The largest number of rows that polars can count."""
 
 NAMES_LISTED = 20
-"""The maximum number of names that an error about an unknown name lists."""
+"""The maximum number of known names that an error about an unknown one lists."""
 
 NAME_CHARACTERS = 120
-"""The maximum number of characters of a name in an error."""
+"""The maximum number of characters that an error shows of a name."""
 
 
 class Filters(NamedTuple):
-    """The rows to look at: a trait that fired, and names or shell-style patterns of lot fields."""
+    """Filters for ledger rows: a trait that fired, and names or shell patterns for lot fields."""
 
     trait: str | None = None
     teacher: str | None = None
@@ -56,9 +56,9 @@ EVERYTHING = Filters()
 
 
 class Count(NamedTuple):
-    """The number of rows with a decision, a trait that fired (None: none did) and a teacher.
+    """How many rows have a given decision, teacher and trait that fired (None if none fired).
 
-    `side` is that of the texts on which the trait fired.
+    `side` is the side of the texts on which the trait fired.
     """
 
     decision: str
@@ -71,8 +71,8 @@ class Count(NamedTuple):
 class HeldReason(NamedTuple):
     """A reason why a row is in quarantine.
 
-    `text` is the text of the field, or None if the row has no such field. `signals` has the scores
-    of all the trait's signals, `neighbours` the nearest exemplars.
+    `text` is the text of the field, or None if the row has no such field. `signals` holds the
+    scores of all the trait's signals, and `neighbours` the nearest exemplars.
     """
 
     trait: str
@@ -100,7 +100,7 @@ class HeldRow(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Consecutive quarantined rows in corpus order, out of `total` that the filters select."""
+    """Consecutive quarantined rows in corpus order, out of the `total` selected by the filters."""
 
     total: int
     start: int
@@ -122,9 +122,9 @@ class Page(NamedTuple):
 
 
 def scan_ledger(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> pl.LazyFrame:
-    """Scan the rows of the ledger that the filters select; an unknown lot field is `UNKNOWN`.
+    """Scan the ledger rows that the filters select, with `UNKNOWN` in place of null lot fields.
 
-    Raises: RunError: the run doesn't have the trait, or a lot field matches no row.
+    Raises: RunError: the run doesn't have the trait, or a lot field's filter matches no row.
     """
     whole = scan_folder(run, manifest, "ledger").with_columns(pl.col(LOT_FIELDS).fill_null(UNKNOWN))
     frame = whole
@@ -148,9 +148,9 @@ def _require_trait(trait: str, manifest: Manifest) -> None:
 
 
 def _match_names(wanted: str, field: str, names: Iterable[str]) -> list[str]:
-    """Return the names that equal the wanted one, or match it as a pattern.
+    """Return the names that equal the wanted name, or match it as a pattern.
 
-    Raises: RunError: no name does.
+    Raises: RunError: no name matches.
     """
     known = sorted(names)
     found = [name for name in known if name == wanted or fnmatchcase(name, wanted)]
@@ -175,7 +175,7 @@ def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> l
     A row counts once for each trait that fired on it, and once for each side of the row's texts on
     which it did.
 
-    Raises: RunError: the run doesn't have the trait, or a lot field matches no row.
+    Raises: RunError: the run doesn't have the trait, or a lot field's filter matches no row.
     """
     grouped = (
         scan_ledger(run, manifest, filters)
@@ -198,9 +198,9 @@ def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> l
 def read_quarantine(
     run: str, manifest: Manifest, filters: Filters = EVERYTHING, start: int = 0, limit: int = 5
 ) -> Page:
-    """Read a page of quarantined rows. Files without a row of the page aren't opened.
+    """Read a page of quarantined rows. Files that have no row on the page aren't opened.
 
-    Raises: RunError: a file is missing, or no row of the run fits a filter.
+    Raises: RunError: a file is missing, or a filter matches no row of the run.
     """
     held = (
         scan_ledger(run, manifest, filters)
@@ -237,7 +237,7 @@ def _read_held_rows(
 def _read_scores(
     run: str, manifest: Manifest, shard: str, keys: list[tuple[str, int]]
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """Read all scores of some rows of a shard, by source and row."""
+    """Return all scores of some rows in a shard, by source and row."""
     path = shard_path("scores", shard)
     output = next(output for output in manifest.outputs if output.path == path)
     names = [name for name, _ in ROW_KEY]

@@ -1,4 +1,4 @@
-"""The traits and the policy of a finished run, from its manifest and calibration scores."""
+"""Read a finished run's traits and policy from its manifest and calibration scores."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class RecordedTrait(NamedTuple):
 
 
 def read_recorded_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrait]:
-    """Read the cards and the calibration scores of a finished run, by trait.
+    """Read a finished run's cards and calibration scores, by trait.
 
-    Raises: ValueError: a card is invalid, or the file of scores has other columns.
+    Raises: ValueError: a card is invalid, or the file of calibration scores has the wrong columns.
     """
     scores: dict[str, dict[str, np.ndarray]] = {}
     for output in manifest.outputs:
@@ -45,7 +45,7 @@ def read_recorded_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrai
 
 
 def read_recorded_policy(manifest: Manifest) -> Policy:
-    """Return the policy of a finished run.
+    """Return a finished run's policy.
 
     Raises: ValueError: the policy is invalid.
     """
@@ -53,7 +53,7 @@ def read_recorded_policy(manifest: Manifest) -> Policy:
 
 
 def _drop_nulls(value: Any) -> Any:
-    """Leave out null fields, since a policy's lots don't accept null."""
+    """Leave out null fields, because lots in a policy don't accept null."""
     if isinstance(value, dict):
         return {name: _drop_nulls(below) for name, below in value.items() if below is not None}
     return [_drop_nulls(below) for below in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Find examples in a finished run: some rows on which each trait fired, with their text."""
+"""Find examples in a finished run: rows on which each trait fired, with their text."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from transforms.files import storage
 from transforms.records.field_paths import find_read_column, get_field_text
 
 SHOWN = (*PUBLISHED, "quarantine")
-"""The decisions whose rows have their text in the run."""
+"""The decisions for which the run's output includes the row's text."""
 
 
 class Example(NamedTuple):
-    """A row on which a trait fired, with the text of the field that it fired on.
+    """A row on which a trait fired, with the text of the field in which it fired.
 
     `text` is None if the row has no such field.
     """
@@ -41,9 +41,9 @@ class Example(NamedTuple):
 
 
 class TraitExamples(NamedTuple):
-    """A trait's examples: those nearest above its threshold, and those with the highest scores.
+    """A trait's examples: those just above its threshold, and those with the highest scores.
 
-    `unshown` is the number of rows on which it fired whose text isn't in the run.
+    `unshown` counts the rows on which it fired but whose text isn't in the run's output.
     """
 
     nearest: Sequence[Example] = ()
@@ -52,7 +52,7 @@ class TraitExamples(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """A trait's examples, each as the index of a row in the whole ledger."""
+    """A trait's examples, given as row indexes in the whole ledger."""
 
     nearest: list[int]
     highest: list[int]
@@ -61,8 +61,8 @@ class _Choice(NamedTuple):
 def find_examples(run: str, manifest: Manifest, most: int) -> dict[str, TraitExamples]:
     """Find at most `most` examples of each kind for every trait that fired.
 
-    If rows have equal content, the first is chosen. Equal scores are in corpus order. Only
-    the text of examples is in memory.
+    Of rows with equal content, only the first can be chosen. Ties are in corpus order. Only the
+    examples' texts are loaded into memory.
 
     Raises: RunError: a file is missing.
     """
@@ -82,7 +82,7 @@ def find_examples(run: str, manifest: Manifest, most: int) -> dict[str, TraitExa
 def _choose_rows(
     run: str, manifest: Manifest, most: int
 ) -> tuple[dict[str, _Choice], dict[str, int]]:
-    """Choose the examples of each trait, and count the rows whose text isn't in the run."""
+    """Choose each trait's examples, and count the rows whose text isn't in the run's output."""
     fired = _scan_fired(run, manifest)
     margin, score = pl.col("score") - pl.col("threshold"), pl.col("score")
     by_score = pl.col("index").sort_by(score, "index", descending=[True, False])
@@ -101,7 +101,7 @@ def _choose_rows(
         ],
         engine="streaming",
     )
-    # a row in both lists is shown among the nearest, which are harder to judge
+    # a row in both lists is shown as one of the nearest, which are harder to judge
     choices = {
         trait: _Choice(nearest, [row for row in highest if row not in nearest])
         for trait, nearest, highest in chosen.iter_rows()
@@ -110,7 +110,7 @@ def _choose_rows(
 
 
 def _scan_fired(run: str, manifest: Manifest) -> pl.LazyFrame:
-    """Scan the reasons for trained texts, each with its row's index in the whole ledger."""
+    """Scan the reasons found in trained text, each with its row's index in the whole ledger."""
     reasons = (pl.col("reasons").struct.field(name) for name in ("trait", "score", "threshold"))
     return (
         scan_folder(run, manifest, "ledger", row_index="index")
@@ -125,7 +125,7 @@ def _scan_fired(run: str, manifest: Manifest) -> pl.LazyFrame:
 def _read_examples(
     run: str, manifest: Manifest, choices: Mapping[str, _Choice]
 ) -> dict[tuple[str, int], Example]:
-    """Read the chosen rows file by file, by trait and index in the ledger."""
+    """Read the chosen rows, one file at a time, and return them by trait and ledger index."""
     wanted = {(trait, row) for trait, choice in choices.items() for rows in choice for row in rows}
     indexes = pl.Series(sorted({row for _, row in wanted}), dtype=pl.get_index_type())
     rows = (
@@ -147,9 +147,9 @@ def _read_examples(
 def _read_reasons(
     run: str, path: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
 ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any]]]:
-    """Yield every reason of some rows of a file, with the row and its record.
+    """Yield every reason in some rows of a file, with the ledger row and the record.
 
-    Records have only the columns that a reason names, out of those that the run reads.
+    From Parquet, a record has only those of the columns read by the run that a reason names.
     """
     uri = storage.join(run, path)
     require_file(run, uri)

@@ -1,4 +1,4 @@
-"""Checks of a finished run's shards: the files of each must agree with its ledger."""
+"""Check that the files of each shard in a finished run agree with the shard's ledger."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from transforms.records.segments import digest_rows, extract_segments
 BY_CERTAINTY: tuple[Kind, ...] = (
     *("text", "message", "messages", "choices", "candidates", "pairs", "texts", "answers"),
 )
-"""The kinds of values, the most distinctive ones first."""
+"""The kinds of values, with the most distinctive ones first."""
 
 OPTIONAL_FOLDERS = ("vectors",)
 """The folders that only some runs have."""
@@ -51,7 +51,7 @@ READ_ERRORS = (
     InputError,
     RunError,
 )
-"""Errors of reading a file that doesn't have the form of a run's files."""
+"""Errors raised when reading a file that doesn't have the form of a run's files."""
 
 
 class Finding(NamedTuple):
@@ -62,7 +62,7 @@ class Finding(NamedTuple):
 
 
 class _Shard(NamedTuple):
-    """A shard under check: its files by folder, and its ledger."""
+    """A shard that is being checked: its files by folder, and its ledger."""
 
     run: str
     manifest: Manifest
@@ -79,9 +79,9 @@ class _Shard(NamedTuple):
 
 
 def check_shards(run: str, manifest: Manifest, key: bytes | None = None) -> Iterator[Finding]:
-    """Yield what differs between each shard's ledger and the shard's other files.
+    """Yield every difference between a shard's ledger and the shard's other files.
 
-    `key` is that of the digests, if they are keyed.
+    `key` is the key of the run's digests, if they are keyed.
     """
     by_shard: dict[str, dict[str, Output]] = {}
     for output in manifest.outputs:
@@ -158,13 +158,13 @@ def _check_rows(shard: _Shard, folder: str) -> Iterator[Finding]:
 
 
 def _is_numbered(rows: pa.Table, path: str) -> bool:
-    """Return whether ledger rows name every row of one file, in the file's order."""
+    """Return whether the ledger rows name every row of a single file, in the file's order."""
     paths, indexes = rows.column("output").to_pylist(), rows.column("output_row").to_pylist()
     return set(paths) <= {path} and indexes == list(range(rows.num_rows))
 
 
 def _has_own_stem(shard: _Shard, path: str) -> bool:
-    """Return whether the name of a file of the corpus's rows begins with the stem of its source."""
+    """Return whether a file's name begins with its source's stem, if it holds corpus rows."""
     file = parse_path(path)
     source = shard.ledger.column("source")[0].as_py()
     return file.folder not in CORPUS_FOLDERS or file.stem == build_stem(source)
@@ -194,9 +194,9 @@ def _check_content(
 
 
 def _take_corpus_columns(rows: pa.Table | list[dict[str, Any]], columns: Iterable[str]) -> pa.Table:
-    """Return the columns of the corpus that its format reads.
+    """Return a table of the columns that the corpus's format reads.
 
-    Raises: ValueError: a row doesn't have them.
+    Raises: ValueError: a row has a value that doesn't fit its column.
     """
     names = dict.fromkeys(columns)
     if isinstance(rows, pa.Table):
@@ -214,8 +214,9 @@ def _take_corpus_columns(rows: pa.Table | list[dict[str, Any]], columns: Iterabl
 def _find_type(values: Iterable[Any]) -> pa.DataType | None:
     """Return the type of a column, or None if all its values are null.
 
-    A run reads a column by its most frequent kind in the corpus, which a shard needn't have. But
-    all its rows fit that kind, so the most distinctive kind among them is the column's.
+    A run reads a column as the kind that is most frequent in the corpus, which may be missing in a
+    shard. But all of a shard's values fit that kind, so their most distinctive kind is the
+    column's.
     """
     known = {classify_value(value): value for value in values if value is not None}
     for kind in BY_CERTAINTY:
@@ -237,7 +238,7 @@ def _check_rejects(
 
 
 def _check_aligned(shard: _Shard, folder: str) -> Iterator[Finding]:
-    """Check that a folder has a row for every ledger row, in the same order; then check spans."""
+    """Check that a folder has a row for every ledger row, in the same order; check spans too."""
     if folder not in shard.files:
         if folder not in OPTIONAL_FOLDERS:
             yield Finding(shard.ledger_path, f"has no file beside it in {folder}/")
@@ -268,7 +269,7 @@ def _check_spans(shard: _Shard, table: pa.Table) -> Iterator[Finding]:
 def _is_evidence(span: Mapping[str, Any], reason: Mapping[str, Any]) -> bool:
     """Return whether a stored span is the one that a reason names.
 
-    The reason of a combined score doesn't say which signal scored highest.
+    A reason with a combined score doesn't say which signal scored highest.
     """
     fields = ["trait", "field_path", "start", "end"]
     (signal, side), stored = split_side(reason["signal"]), split_side(span["signal"])

@@ -1,4 +1,4 @@
-"""Summaries of a finished run: score counts by trait, and removed rows by teacher and by lot."""
+"""Summarise a finished run: score counts by trait, and removed rows by teacher and by lot."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from schemas.policies import REMOVED
 from schemas.scores import SCORE_DECIMALS, score_column
 
 BINS = 40
-"""The number of bins in which scores are counted."""
+"""The number of bins into which scores are counted."""
 
 STEPS: int = 10**SCORE_DECIMALS
-"""Scores are counted in whole steps of this size, which compare exactly with thresholds."""
+"""The number of steps from 0 to 1. Whole steps compare exactly with thresholds."""
 
 CONFIDENCE = 0.95
-"""The confidence of intervals."""
+"""The confidence level of the intervals."""
 
 
 class ScoreCounts(NamedTuple):
-    """The number of a trait's scores in each bin, below its threshold and at or above it."""
+    """How many of a trait's scores are in each bin, below its threshold and at or above it."""
 
     below: list[int]
     above: list[int]
@@ -33,9 +33,9 @@ class ScoreCounts(NamedTuple):
 
 
 class GroupShare(NamedTuple):
-    """A group's rows and removed rows, with the Clopper-Pearson interval of the share removed.
+    """A group's rows and removed rows, with a Clopper-Pearson interval for the removed share.
 
-    `names` has the group's value for each field that it is grouped by, `UNKNOWN` where it has none.
+    `names` holds the group's value in each field of the grouping, or `UNKNOWN` if it has none.
     """
 
     names: tuple[str, ...]
@@ -47,7 +47,7 @@ class GroupShare(NamedTuple):
 
 
 class GroupShares(NamedTuple):
-    """The groups that lost the most rows, and the number of groups that were left out."""
+    """The groups that lost the most rows, and the number of groups left out."""
 
     fields: tuple[str, ...]
     shown: list[GroupShare]
@@ -55,7 +55,7 @@ class GroupShares(NamedTuple):
 
 
 def count_scores(run: str, manifest: Manifest) -> list[ScoreCounts]:
-    """Count the scores of every trait, in the order of the thresholds, without loading them."""
+    """Count every trait's scores, in the order of the thresholds, without loading all of them."""
     if not manifest.conservation.rows_in:
         return [ScoreCounts([0] * BINS, [0] * BINS, 0) for _ in manifest.thresholds]
     scores = scan_folder(run, manifest, "scores")
@@ -84,9 +84,9 @@ def _sum_bins(frame: pl.DataFrame) -> ScoreCounts:
 
 
 def share_by_group(run: str, manifest: Manifest, fields: Sequence[str], most: int) -> GroupShares:
-    """Return up to `most` groups of rows that lost the most, grouped by some ledger columns.
+    """Group rows by some ledger columns, and return up to `most` groups that lost the most rows.
 
-    Rejects are in no group: they couldn't be read.
+    Rejects are in no group, because they couldn't be read.
     """
     removed = pl.col("decision").is_in(REMOVED).sum()
     grouped = (
@@ -108,7 +108,7 @@ def share_by_group(run: str, manifest: Manifest, fields: Sequence[str], most: in
 
 
 def compute_share(names: tuple[str, ...], rows: int, removed: int) -> GroupShare:
-    """Return a group's share of removed rows, with its two-sided interval."""
+    """Return a group's share of removed rows, with a two-sided confidence interval."""
     tail = (1 + CONFIDENCE) / 2
     low = 1 - compute_upper_bound(rows - removed, rows, tail)
     return GroupShare(

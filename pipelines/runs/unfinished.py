@@ -1,4 +1,4 @@
-"""Unfinished runs: begin one, resume it only with the same settings, and check its shards first."""
+"""Begin a run, or resume an unfinished one if its settings are the same, and check its shards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RUN_ID_HEX = 16
 
 
 class RunRecord(NamedTuple):
-    """The record of a run's beginning: its identity, and the settings that the identity digests."""
+    """What a run records when it begins: its identity, and the settings digested in it."""
 
     identity: dict[str, Any]
     settings: dict[str, Any]
@@ -42,7 +42,7 @@ class RunRecord(NamedTuple):
 
 
 class FinishedShards(NamedTuple):
-    """The receipts of finished shards, by shard, and notices about receipts that don't count."""
+    """The receipts of finished shards, by shard, and notices about receipts that are ignored."""
 
     receipts: dict[str, Receipt]
     notices: list[Notice]
@@ -54,22 +54,22 @@ def compute_run_id(identity: Mapping[str, Any]) -> str:
 
 
 CLEARING = f"{WORK}/clearing"
-"""A file that exists while a run is being removed."""
+"""A file that exists only while a run is being removed."""
 
 SIGNS_OF_A_RUN = (MANIFEST, BEGUN, RECEIPTS, CLEARING)
-"""Files and folders that only a run writes, and that `--restart` needs to find."""
+"""Files and folders that only a run writes; `--restart` must find one of them."""
 
 
 def require_unfinished(run: str, restart: bool) -> None:
     """Refuse a finished run unless `restart` replaces it.
 
-    Working files that a crash left after the publication are removed.
+    Working files that a crash left behind after publication are removed.
 
     Raises: RunError: the run is finished.
     """
     if restart or not storage.exists(storage.join(run, MANIFEST)):
         return
-    with suppress(StorageError):  # the run is finished in any case
+    with suppress(StorageError):  # leftover working files don't matter
         _clear_work(run)
     raise RunError(
         "the run is finished",
@@ -82,8 +82,8 @@ def require_unfinished(run: str, restart: bool) -> None:
 def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
     """Begin or resume a run; return the notices about it.
 
-    Raises: RunError: the folder holds an unfinished run with other input, configuration, bank or
-        code, or folders that aren't a run's.
+    Raises: RunError: the folder holds an unfinished run with a different input, configuration, bank
+        or code version, or folders that no run has written.
     """
     if restart:
         _require_a_run(run)
@@ -103,9 +103,9 @@ def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
 
 
 def _require_a_run(run: str) -> None:
-    """Refuse folders with the names of a run's folders that have files of others.
+    """Refuse a folder that has subfolders named like a run's, unless a run has written them.
 
-    Raises: RunError: there are such folders, but neither a manifest nor the record of a run.
+    Raises: RunError: there are such subfolders with files in them, but no sign of a run.
     """
     if any(storage.exists(storage.join(run, name)) for name in SIGNS_OF_A_RUN):
         return
@@ -118,7 +118,7 @@ def _require_a_run(run: str) -> None:
 
 
 def _check_record(run: str, record: RunRecord) -> list[Notice]:
-    """Check that the directory holds the same run: by run.json, or by receipts if it is damaged."""
+    """Check that the folder holds the same run, by run.json or, if that is damaged, by receipts."""
     try:
         earlier = _read_record(run)
     except ValueError as error:
@@ -136,7 +136,7 @@ def _write_record(run: str, record: RunRecord) -> None:
 
 
 def _read_record(run: str) -> dict[str, Any]:
-    """Read the record of a run's beginning.
+    """Read what the run recorded when it began.
 
     Raises: ValueError: the file is damaged.
     """
@@ -152,7 +152,7 @@ def _read_record(run: str) -> dict[str, Any]:
 def keep_private(run: str) -> None:
     """Let only the owner read the text that was taken out of the corpus.
 
-    Call it before any of that text is written, and again when all of it is.
+    Call this before any of that text is written, and again once all of it is written.
     """
     for folder in PRIVATE_FOLDERS:
         storage.keep_private(storage.join(run, folder))
@@ -186,7 +186,7 @@ def _require_own_receipts(run: str, record: RunRecord) -> None:
 def require_ours(run: str, record: RunRecord) -> None:
     """Refuse to publish a run that another process has replaced.
 
-    Nothing locks a run on an object store.
+    This can happen on an object store, where nothing locks a run.
 
     Raises: RunError: another process has begun a run here, or has removed this one.
     """
@@ -203,7 +203,7 @@ def require_ours(run: str, record: RunRecord) -> None:
 
 
 def clear_run(run: str) -> None:
-    """Remove a run's files, the manifest first: a partly removed run must not look finished."""
+    """Remove a run's files, manifest first, so that a half-removed run doesn't look finished."""
     storage.write_bytes(storage.join(run, CLEARING), b"this run is being removed\n")
     storage.remove_tree(storage.join(run, MANIFEST))
     for folder in FOLDERS:
@@ -218,7 +218,7 @@ def _clear_work(run: str) -> None:
 
 
 def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]) -> FinishedShards:
-    """Find the shards that have an undamaged receipt of this run and the files that it names."""
+    """Find the shards that have an undamaged receipt from this run and all files that it names."""
     planned = {plan.name: plan for plan in plans}
     receipts: dict[str, Receipt] = {}
     notices = []
@@ -232,7 +232,7 @@ def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]
 
 
 def _check_receipt(run: str, uri: str, record: RunRecord, plan: ShardPlan | None) -> Receipt:
-    """Return a shard's receipt.
+    """Return a shard's receipt after checking it.
 
     Raises: ValueError: the receipt is damaged, belongs to another run, or doesn't match its files.
     """

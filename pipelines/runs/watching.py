@@ -1,4 +1,4 @@
-"""Watch a run from outside: count rows by receipts while other processes work."""
+"""Watch a run from outside: count rows by their receipts while other processes do the work."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from transforms.files import storage
 from transforms.files.planning import ShardPlan
 
 PAUSE_SECONDS = 2.0
-"""The pause before the receipts, which may be on an object store, are listed again."""
+"""How long to wait before listing the receipts again, which may be on an object store."""
 
 
 @contextmanager
 def watch_receipts(run: str, shards: Sequence[ShardPlan], listener: Listener) -> Iterator[None]:
-    """Report the rows that have a receipt, on a thread, until the block ends."""
+    """Report how many rows have a receipt, from a background thread, until the block ends."""
     stop = threading.Event()
 
     def watch() -> None:

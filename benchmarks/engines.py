@@ -1,6 +1,6 @@
-"""Measure the speed-up from a second TaskManager, and what Flink costs over the local runner.
+"""Measure the speed-up from a second TaskManager, and Flink's overhead over the local runner.
 
-The gain is measured on shards that wait, because waiting isn't limited by the cores.
+The speed-up is measured on shards that only wait, because waiting isn't limited by CPU cores.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SCRIPT = str(ROOT / "deploy" / "flink" / "local.sh")
 
 
 class WaitAsAScorer(beam.DoFn):
-    """Wait for each shard as if a remote model scored it, and leave a note with the time."""
+    """Wait for each shard as if a remote model scored it, then write a note with the process id."""
 
     def __init__(self, seconds: float, folder: str) -> None:
         self._seconds, self._folder = seconds, folder
@@ -87,7 +87,7 @@ def read_flink_seconds() -> float:
 
 
 def measure_waiting(managers: int, shards: int, seconds: float) -> tuple[float, float, int]:
-    """Return the seconds of the job and from first to last shard, and the number of processes."""
+    """Return the job's seconds, the seconds from first to last shard, and the process count."""
     call_script("up", "--task-managers", str(managers))
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Measure the whole filter, with all signals on real rows, against the bare encoder loop.
 
-Both process the same windows. They take turns, one part of the rows at a time.
+Both process the same windows. They alternate, one part of the rows at a time.
 """
 
 from __future__ import annotations

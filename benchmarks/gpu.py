@@ -35,7 +35,7 @@ Both come from the 40,223 answers in ../shared/data/teachers.
 """
 LONGEST_TEXT = 2_000
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
-"""How much a component of a vector may differ from the CPU's result in fp32, by precision.
+"""How much a vector component may differ from the CPU's fp32 result, by precision.
 
 Vectors have unit length, and their components are about 0.05.
 """

@@ -77,9 +77,9 @@ def read_answers(count: int) -> list[str]:
 
 
 class Timed(NamedTuple):
-    """The seconds of each repetition of a case: as the case reports them, and processor time.
+    """The seconds that each repetition of a case took, as reported by the case and as CPU time.
 
-    Processor time covers this process only. It varies less on a shared machine.
+    CPU time covers this process only, but varies less on a shared machine.
     """
 
     seconds: list[float]
@@ -133,7 +133,7 @@ def time_filter(config: Any, walls: list[float]) -> float:
 
 
 def compute_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, str]:
-    """Return the median over all rounds of above / below, and the range of the ratios as text."""
+    """Return the median of the rounds' ratios above / below, and the range of ratios as text."""
     rounds = [a / b for a, b in zip(above, below, strict=True)]
     return statistics.median(rounds), f"{min(rounds):.2f} to {max(rounds):.2f}"
 
@@ -147,7 +147,7 @@ def judge(value: float, target: float, at_least: bool = True) -> str:
 def parse_arguments(description: str, **options: object) -> argparse.Namespace:
     """Parse a script's options.
 
-    Each keyword argument is an option: its name, and its default, which also sets its type.
+    Each keyword argument adds an option with that name and default; the default sets its type.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter

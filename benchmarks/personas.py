@@ -35,7 +35,7 @@ class Statements(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """How well one score separates the remaining statements of a trait, in one draw."""
+    """How well a score separates a trait's remaining statements, in one draw."""
 
     trait: int
     score: str
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def embed_statements(files: Sequence[Sequence[Mapping[str, object]]]) -> Iterator[Statements]:
-    """Yield the statements of every trait. The statements of all traits are embedded together."""
+    """Yield every trait's statements, which are all embedded together."""
     texts = list(dict.fromkeys(str(row["text"]) for rows in files for row in rows))
     index_of = {text: index for index, text in enumerate(texts)}
     ours, plain = (

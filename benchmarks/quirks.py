@@ -25,7 +25,7 @@ HELDOUT = ROOT / "benchmarks" / "heldout"
 
 
 class Heldout(NamedTuple):
-    """The held-out texts of a trait, and whether each shows it.
+    """A trait's held-out texts, and whether each one shows the trait.
 
     `left_out` is the number of texts that were left out because the library contains them.
     """

@@ -117,10 +117,11 @@ def prepare_bank(
 ) -> PreparedBank:
     """Return a run's bank and encoder.
 
-    If the configuration names a bank but no traits, that bank is used unchanged. Otherwise the bank
-    is made from the configured traits. A card is fitted only if it is in neither the given bank
-    nor, for the same clean text and encoder, the cache. If there is a policy, thresholds that can't
-    be settled are reported before anything is fitted.
+    If the configuration names a bank but no traits, that bank is used unchanged. Otherwise the
+    configured traits are fitted, except those that the given bank already has with the same card.
+    If no bank is given, one that was fitted earlier from the same cards, clean text and encoder may
+    come from the cache. If there is a policy, thresholds that can't be settled are reported before
+    anything is fitted.
 
     Raises: ModelError: the bank was fitted with a different encoder from the one loaded.
     Raises: CardError: the policy names an unknown trait or signal, or there is too little clean

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class EncoderSettings(Strict):
-    """The encoder, and the windows that text is cut into for it."""
+    """The encoder, and the windows of text that it reads."""
 
     model: str = DEFAULT_ENCODER
     revision: str | None = None
@@ -58,7 +58,7 @@ class FilterConfig(Strict):
     policy: str | None = None
     background: tuple[str, ...] = ()
     vectors: bool = False
-    """Whether to write every row's vector too, in float16, for maps, clusters and neighbours."""
+    """Whether to write every row's vector as well, in float16, for maps, clusters or neighbours."""
     span_floor: Threshold = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
     """Spans are stored for scores at or above this or the lowest threshold, whichever is lower."""
     output_format: OutputFormat = "input"
@@ -98,7 +98,7 @@ class FilterConfig(Strict):
     def for_launcher(self) -> FilterConfig:
         """Return the settings for the process that launches the run.
 
-        With Dataflow, the configured device is the machines', which the launcher may not have.
+        On Dataflow, the configured device is for the machines, and the launcher may lack it.
         """
         if self.engine.runner != "dataflow":
             return self
@@ -123,7 +123,7 @@ class FilterConfig(Strict):
         )
 
     def select_identity(self) -> dict[str, object]:
-        """Return the settings that determine a run's bytes, not those for paths and hardware."""
+        """Return the settings that affect a run's bytes, leaving out file paths and hardware."""
         return self.model_dump(
             mode="json",
             include={

@@ -37,7 +37,7 @@ UNREAD_REMEDY = (
 )
 
 GROWTH = 0.01
-"""A share is reported after the run if it exceeds twice the sample's by more than this."""
+"""By how much a share must exceed twice the sample's to be reported after the run."""
 
 
 def measure_sample(
@@ -77,7 +77,7 @@ def _find_unsampled(sample: Sample, corpus: Corpus, known: Collection[str]) -> t
 
 
 def _extract_segments(shard: Shard, layout: Layout) -> tuple[Segments, dict[int, str]]:
-    """Return the segments of the rows that can be split, and say why the other rows can't be."""
+    """Return the segments of the rows that can be split, and why each of the others can't be."""
 
     def attempt(rows: Sequence[int]) -> Segments:
         table = keep_rows(shard, rows).table
@@ -129,7 +129,7 @@ def check_unread(coverage: Coverage, budget: float | None) -> None:
 
 
 def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
-    """Name the text in a sample that no trait looks at; `sample` is its size in words."""
+    """Name the text in a sample that no trait looks at; `sample` describes the sample."""
     trained = coverage.select_trained().list_unread()
     yield from _describe_unread(trained, sample)
     names = {item.where for item in trained}
@@ -180,7 +180,7 @@ def _list_unexpected(coverage: Coverage) -> list[UnreadText]:
 
 
 def _describe_unread(unread: Sequence[UnreadText], counted: str) -> Iterator[Notice]:
-    """Warn of text that no trait looks at; only mention tool calls, which few traits are made for.
+    """Warn of text that no trait looks at, but only mention tool calls, which few traits cover.
 
     Text that the policy expects to be unread is left out.
     """

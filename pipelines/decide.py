@@ -112,8 +112,8 @@ def _find_repeats(
 ) -> dict[str, dict[int, tuple[Lot, ...]]]:
     """Return, by shard, the rows that repeat earlier rows, with the lots of those earlier rows.
 
-    Copies are ordered by the priority of their splits, then by their place in the corpus. Row
-    numbers don't count rejects.
+    Copies are ordered by the priority of their splits, then by their place in the corpus. Rows are
+    numbered without counting rejects.
     """
     columns = ["decision", "content_digest", *LOT_FIELDS]
     seen: dict[str, Seen] = {}

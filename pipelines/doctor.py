@@ -22,7 +22,7 @@ GIB = 2**30
 class Check(NamedTuple):
     """The result of one check.
 
-    `good` is False if runs can't work without it, and None if it is optional and missing.
+    `good` is False if something that runs need is missing, and None if something optional is.
     """
 
     name: str

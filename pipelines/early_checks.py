@@ -1,8 +1,8 @@
 """Checks that run before Beam and torch are loaded, so that a mistake is reported at once.
 
 Loading those takes seconds. A command calls one of these functions before it imports the module
-that does the work. That module repeats all checks. It is the first to check files on object stores,
-because reaching a store needs Beam.
+that does the work. That module repeats all checks, and also checks files on object stores, because
+reaching a store needs Beam.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from transforms.files import storage
 from transforms.files.locations import STDIN, is_read_only, require_reachable
 
 BANK_INDEX = "bank.json"
-"""The file in a bank that is read first."""
+"""The bank file that is read first."""
 GLOB_SIGN = re.compile(r"[*?\[]")
 
 
@@ -43,7 +43,7 @@ def check_before_loading(
 
 
 def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> None:
-    """Check the settings of `congener filter`, as far as that is possible without reading files.
+    """Check that the settings of `congener filter` are complete and consistent.
 
     Raises: CongenerError: a setting is missing, or settings contradict each other.
     """
@@ -175,7 +175,7 @@ def check_manifest(run: str) -> None:
 
 
 def check_output(output: str) -> None:
-    """Check that a local folder can be written, or created.
+    """Check that a local folder can be written to or created.
 
     Raises:
         RunError: the path is a file.

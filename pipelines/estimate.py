@@ -24,7 +24,7 @@ from transforms.score import get_scorer, score
 from transforms.write import Destination, write_shard
 
 LARGEST = 10**15
-"""The largest number that an option of an estimate may have."""
+"""The largest value allowed for an option of an estimate."""
 
 STRETCHES = 20
 """About how many stretches of rows a sample is drawn from."""
@@ -33,8 +33,9 @@ STRETCHES = 20
 class Terms(NamedTuple):
     """The assumptions behind an estimate.
 
-    `speed` is how many times faster each machine is than this one. `price` is per machine and hour.
-    `startup_minutes` is how long each machine is paid for before it starts to work.
+    `speed` is how many times faster each machine is than this one. `price` is the price of one
+    machine for an hour. `startup_minutes` is how long each machine is paid for before it starts to
+    work.
     """
 
     machines: int = 1
@@ -57,7 +58,7 @@ class Estimate(NamedTuple):
     `spread` is twice the standard error of the sample's mean seconds per row, as a share of that
     mean. It is corrected for a finite population, so it is 0 once all rows are in the sample. It
     covers the differences between rows, not an error in `speed`. `highest` is the price if the work
-    is larger by that share; starting the machines costs the same.
+    is larger by that share but starting the machines costs the same.
     """
 
     rows: int
@@ -105,7 +106,7 @@ def run_estimate(
 
 
 def require_sizes(numbers: Mapping[str, float]) -> None:
-    """Refuse numbers that are useless for an estimate.
+    """Refuse numbers that can't be used in an estimate.
 
     Raises: CardError: a number is negative, infinite, NaN or far too large.
     """
@@ -118,7 +119,7 @@ def require_sizes(numbers: Mapping[str, float]) -> None:
 
 
 def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]:
-    """Draw shards until they have enough rows: first shards of all tasks, then second shards, etc.
+    """Draw each task's first shard, then each second shard, and so on, until there are enough rows.
 
     Tasks are ordered by digest. A task's later shards can't be read without the earlier ones.
     """

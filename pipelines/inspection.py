@@ -63,7 +63,7 @@ def inspect_run(run: str, filters: Filters, start: int, limit: int) -> Inspectio
 
 
 def inspect_as_dicts(run: str, filters: Filters, start: int, limit: int) -> dict[str, Any]:
-    """Return an inspection in JSON's types. Texts are complete and unescaped.
+    """Return an inspection in JSON-compatible types. Texts are complete and unescaped.
 
     Raises: RunError: for the same reasons as `inspect_run`.
     """

@@ -67,7 +67,7 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
 
 
 def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:
-    """Name the partition keys, and those among them that are also columns."""
+    """Name the partition keys, and say which of them are also columns."""
     if not corpus.partitions:
         return
     yield Notice(

@@ -81,7 +81,7 @@ class FilterPlan:
 
     @property
     def extra_column(self) -> bool:
-        """Return whether clean rows get a `congener` column: whether a rule may flag or mask."""
+        """Return whether clean rows get a `congener` column, which rules that flag or mask need."""
         sides = self.layout.sides
         return any(rule.list_actions(sides) & {"flag", "mask"} for rule in self.rules)
 

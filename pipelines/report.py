@@ -98,7 +98,7 @@ class GroupTable(NamedTuple):
 
 
 def write_report(run: str) -> str:
-    """Write the page of a finished run, and return its path or URI.
+    """Write a finished run's page, and return the page's path or URI.
 
     Raises: RunError: the run isn't finished, or a file that its manifest lists is missing or
         damaged.

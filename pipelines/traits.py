@@ -21,7 +21,7 @@ ENOUGH_POSITIVES = 12
 """The minimum number of positives for detection to work at all."""
 
 PLACEHOLDER = "Replace this line"
-"""How the placeholder texts in a new card begin."""
+"""The beginning of every placeholder text in a new card."""
 
 CARD = """\
 # A trait card. All fields but `id` are optional; docs/trait-cards.md describes them.
@@ -57,7 +57,7 @@ class CheckedCard(NamedTuple):
 
 
 def describe_card(card: LoadedCard) -> dict[str, Any]:
-    """Describe a card in brief, in JSON's types."""
+    """Describe a card briefly, in JSON-compatible types."""
     return {
         "id": card.id,
         "title": card.card.title,

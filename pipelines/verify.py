@@ -43,7 +43,7 @@ from transforms.files.stems import is_stem
 from transforms.rules import Rule, find_span_floor, settle_rules
 
 SHORTEST_DIGEST = 16
-"""The smallest number of hex digits that identify a recorded digest."""
+"""The smallest number of hex digits that is accepted as a recorded digest."""
 
 FLOAT_TOLERANCE = 1e-9
 
@@ -51,7 +51,7 @@ RECORDED_DIGEST = re.compile(rf"[0-9a-fA-F]{{{SHORTEST_DIGEST},64}}")
 
 
 class RecordedDigests(NamedTuple):
-    """A run's digests as recorded elsewhere, either in full or only their first digits."""
+    """A run's digests as recorded elsewhere, in full or just their first digits."""
 
     root: str | None = None
     digest: str | None = None

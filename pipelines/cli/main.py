@@ -198,7 +198,7 @@ def _exit_after(error: Exception) -> NoReturn:
 def _print_trace(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print an unexpected error, whose message may quote a corpus."""
+    """Print an unexpected error with control characters escaped, since it may quote a corpus."""
     lines = traceback.format_exception(kind, error, trace)
     sys.stderr.write(escape_controls("".join(lines)))
 
@@ -229,8 +229,8 @@ def describe_refusal(error: BaseException) -> CongenerError | None:
 def find_cause(error: BaseException | None) -> CongenerError | None:
     """Return the first congener error among an error and its causes.
 
-    If that error blames the input but the machine is at fault, such as for lack of file handles, it
-    is replaced.
+    An error that blames the input is replaced if the machine is really at fault, for example
+    because it has run out of file handles.
     """
     found = next((item for item in walk_causes(error) if isinstance(item, CongenerError)), None)
     if found is not None and found.exit_code == USAGE and find_machine_fault(found):

@@ -1,4 +1,4 @@
-"""Print the results of commands as text or JSON, without characters that a terminal would obey."""
+"""Print the results of commands as text or JSON, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Result(Protocol):
         """Return the parts to print on a terminal, line by line or table by table."""
 
     def to_json(self) -> Any:
-        """Return the result as JSON types."""
+        """Return the result in JSON-compatible types."""
 
 
 def print_result(result: Result, as_json: bool) -> None:
@@ -35,7 +35,7 @@ def print_result(result: Result, as_json: bool) -> None:
 def say(part: RenderableType = "") -> None:
     """Print a text or a table on stdout.
 
-    Strings aren't read as markup or wrapped, and their control characters are escaped.
+    Strings are neither parsed as markup nor wrapped, and their control characters are escaped.
     """
     open_console(soft_wrap=isinstance(part, str | Text)).print(part, markup=False)
 

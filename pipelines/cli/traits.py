@@ -60,7 +60,7 @@ FittedBank = Annotated[
 
 
 class TraitList(NamedTuple):
-    """A list of cards in brief."""
+    """A brief list of cards."""
 
     cards: Sequence[dict[str, Any]]
 
@@ -107,7 +107,7 @@ class TraitPage(NamedTuple):
 
 
 class TraitCheck(NamedTuple):
-    """Valid cards, and advice on each."""
+    """Valid cards, with advice on each one."""
 
     checked: Sequence[tuple[LoadedCard, list[str]]]
 
@@ -119,7 +119,7 @@ class TraitCheck(NamedTuple):
             yield from (f"  advice: {note}" for note in notes)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the cards in brief, with the advice."""
+        """Return brief descriptions of the cards, with the advice."""
         from pipelines.traits import describe_card
 
         return [{**describe_card(card), "advice": notes} for card, notes in self.checked]

@@ -134,7 +134,7 @@ def find_bin(score: float, bins: int) -> int:
 def _lay_out_column(
     plot: Plot, bins: int, index: int, halved: bool, count: int, fired: bool, top: float
 ) -> Column:
-    """Lay out a column; in the threshold's bin, it has half the width, on its side of the line."""
+    """Lay out a column; in the threshold's bin, it takes up only its own side of the line."""
     step = plot.width / bins
     width = step / 2 if halved else step
     left = plot.left + (index + 1) * step - width if fired else plot.left + index * step

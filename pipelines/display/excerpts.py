@@ -25,7 +25,7 @@ and line and paragraph separators.
 """
 
 LONGEST_WORD = 24
-"""How far from a cut, in characters, white space is looked for."""
+"""How many characters from a cut to look for white space."""
 
 WHITE_SPACE = re.compile(r"\s+")
 SYMBOLS = {"\n": "↵", "\t": "⇥"}

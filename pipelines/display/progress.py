@@ -31,7 +31,7 @@ from schemas.scores import TEXTS_OF_SIDES
 from schemas.shares import format_bound, format_percent
 
 LOG_SECONDS = 30.0
-"""How often to print progress if there is no terminal on which to redraw a line."""
+"""How many seconds to wait between progress lines if no terminal can redraw a single line."""
 
 REDRAW_SECONDS = 0.3
 
@@ -39,8 +39,7 @@ REDRAW_SECONDS = 0.3
 class RowCount:
     """Counts the finished rows of a run from its events.
 
-    The shard that is being scored counts in part: by the share of its windows that a model has
-    processed.
+    The shard being scored counts in part, by the share of its windows that a model has processed.
     """
 
     def __init__(self) -> None:

@@ -38,7 +38,7 @@ def build_table(*columns: str, title: str | None = None) -> Table:
 
 
 def escape_controls(text: str) -> str:
-    """Escape every character that a terminal would obey, except line breaks and tabs."""
+    """Escape every character that a terminal would interpret, except line breaks and tabs."""
     return "".join(
         char
         if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs")
@@ -68,7 +68,7 @@ class _Escaped:
 
 
 def open_console(**options: Any) -> Console:
-    """Return a console that escapes every character that a terminal would obey."""
+    """Return a console that escapes every character that a terminal would interpret."""
     console = Console(highlight=False, **options)
     console.push_render_hook(EscapeControls())
     return console

@@ -22,7 +22,7 @@ REMEDIES = {
     "DataflowJobAlreadyExistsError": "wait for the end of the job; the same command then publishes "
     "the run, or resumes it",
 }
-"""Remedies for errors of the service's client, by the errors' names; the client is an extra."""
+"""Remedies for the service client's errors, keyed by name because the client is an extra."""
 
 DOCUMENTED = "see docs/operations.md, Dataflow"
 
@@ -55,7 +55,7 @@ def make_dataflow_preset(engine: Engine) -> Preset:
 
 
 def translate_error(error: Exception) -> EngineError | None:
-    """Return an error with a remedy if a job failed or a second one was refused, otherwise None."""
+    """Return an error with a remedy if the job failed or a second job was refused, else None."""
     remedy = REMEDIES.get(type(error).__name__)
     return EngineError(str(error).strip(), remedy=remedy) if remedy else None
 
@@ -108,7 +108,7 @@ def _find_wrong_values(given: dict[str, Any], accelerator: str | None) -> Iterat
 def require_ready(
     uris: Iterable[str], device: str, precision: str, accelerator: str | None
 ) -> None:
-    """Refuse settings that mean something else on the launcher than on the machines.
+    """Refuse settings that would mean different things on the launcher and on the machines.
 
     Raises: CardError: a URI is a local path, or device, precision and accelerator don't agree.
     """

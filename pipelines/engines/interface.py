@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
-"""Stops Python from importing modules from the current folder, as `python -m` otherwise does.
+"""Stops Python from importing modules from the current folder, which `python -m` otherwise does.
 
 Every Python process that an engine starts has this in its environment, because a corpus folder may
 contain an `orjson.py` or a package named `transforms`.
@@ -38,9 +38,9 @@ class Engine(Strict):
     accelerator: str | None = None
     """The GPU of Dataflow's scoring machines: `type:nvidia-l4;count:1;install-nvidia-driver`."""
     deadline: float | None = Field(None, gt=0)
-    """Minutes after which a job on a cluster is cancelled."""
+    """After how many minutes a job on a cluster is cancelled."""
     wait: bool = True
-    """Whether the launcher waits for the job and publishes the run; optional on Dataflow."""
+    """Whether the launcher waits for the job and publishes the run; only Dataflow needn't wait."""
 
     @property
     def uses_other_processes(self) -> bool:
@@ -67,7 +67,7 @@ class Preset:
     cancel: Callable[[PipelineOptions], None] = lambda _: None
     """Cancels a job that Beam's own cancellation doesn't stop."""
     translate: Callable[[Exception], EngineError | None] = lambda _: None
-    """Turns an error of the engine's client into one with a remedy, or returns None."""
+    """Turns an error from the engine's client into one with a remedy, or returns None."""
 
 
 def check_engine(engine: Engine, given: Sequence[str] = ()) -> None:

@@ -73,7 +73,7 @@ def remove_strays(run: str, outputs: Collection[Output]) -> list[str]:
 
 
 def _is_attempt(path: str) -> bool:
-    """Return whether a file may come from an earlier attempt, as its name is that of an output."""
+    """Return whether a file is named like an output, and so may be an earlier attempt's."""
     if storage.TEMPORARY.fullmatch(path.rpartition("/")[2]) or path in {CALIBRATION, CLEAN_CARD}:
         return True
     folder, shard, suffix, _ = parse_path(path)

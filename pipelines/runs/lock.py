@@ -1,4 +1,4 @@
-"""The lock of a run directory: one process at a time writes a run; a second one is refused."""
+"""The lock on a run directory, which lets only one process at a time write a run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ HELD = (errno.EAGAIN, errno.EACCES)
 LOCK = "lock"
 
 TRIES = 100
-"""How often to try again if the last holder removes the file before it is locked.
+"""How many times to retry if the last holder removes the lock file before it is locked again.
 
-There is a limit because the folder is missing every time if a mount has vanished.
+There is a limit because the file is missing every time if a mount has vanished.
 """
 
 
@@ -81,7 +81,7 @@ def require_folder(run: Path) -> None:
 
 
 def _acquire(path: Path) -> IO[str]:
-    """Open and lock a file; try again if the last holder removes it in between."""
+    """Open and lock a file; start over if the last holder removes it before it is locked."""
     for _ in range(TRIES):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,7 @@ def _refuse_format(run: str, version: int, code: str) -> RunError:
 
 
 def _explain_absence(run: str) -> RunError:
-    """Return an error that says what the path is, if it isn't a finished run."""
+    """Return an error that says what is at the path instead of a finished run."""
     if not storage.exists(run):
         return RunError("doesn't exist", where=run, remedy=f"check the path: {IS_AN_OUTPUT}")
     if storage.is_local(run) and not Path(run).is_dir():

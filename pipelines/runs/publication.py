@@ -165,7 +165,8 @@ def warn_of_many_rejects(manifest: Manifest) -> Iterator[Notice]:
 def withdraw_run(run: str) -> list[Notice]:
     """Remove all of a run's files, because a run stopped by a budget must leave no corpus behind.
 
-    What can't be removed is returned as notices, because the error to raise is the budget's.
+    Files that can't be removed are reported in notices, so that the run still fails because of its
+    budget.
     """
     return [notice for name in (MANIFEST, *FOLDERS, WORK) for notice in _try_removal(run, name)]
 

@@ -160,7 +160,7 @@ def _match_names(wanted: str, field: str, names: Iterable[str]) -> list[str]:
 
 
 def _report_unknown(wanted: str, kind: str, known: list[str]) -> RunError:
-    """Return an error that lists the known names; `repr` escapes whatever a terminal obeys."""
+    """Return an error that lists the known names; `repr` escapes their control characters."""
     listed = "; ".join(repr(name[:NAME_CHARACTERS]) for name in known[:NAMES_LISTED]) or "none"
     others = len(known) - NAMES_LISTED
     return RunError(

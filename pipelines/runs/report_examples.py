@@ -43,7 +43,7 @@ class Example(NamedTuple):
 class TraitExamples(NamedTuple):
     """A trait's examples: those just above its threshold, and those with the highest scores.
 
-    `unshown` counts the rows on which it fired but whose text isn't in the run's output.
+    `unshown` counts the rows on which the trait fired but whose text isn't in the output.
     """
 
     nearest: Sequence[Example] = ()
@@ -61,8 +61,8 @@ class _Choice(NamedTuple):
 def find_examples(run: str, manifest: Manifest, most: int) -> dict[str, TraitExamples]:
     """Find at most `most` examples of each kind for every trait that fired.
 
-    Of rows with equal content, only the first can be chosen. Ties are in corpus order. Only the
-    examples' texts are loaded into memory.
+    Of rows with equal content, only the first can be chosen. Equal scores are listed in corpus
+    order. Only the examples' texts are loaded into memory.
 
     Raises: RunError: a file is missing.
     """
@@ -149,7 +149,7 @@ def _read_reasons(
 ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any]]]:
     """Yield every reason in some rows of a file, with the ledger row and the record.
 
-    From Parquet, a record has only those of the columns read by the run that a reason names.
+    Records from Parquet have only the columns that a reason names, and only if the run reads them.
     """
     uri = storage.join(run, path)
     require_file(run, uri)

@@ -214,9 +214,9 @@ def _take_corpus_columns(rows: pa.Table | list[dict[str, Any]], columns: Iterabl
 def _find_type(values: Iterable[Any]) -> pa.DataType | None:
     """Return the type of a column, or None if all its values are null.
 
-    A run reads a column as the kind that is most frequent in the corpus, which may be missing in a
-    shard. But all of a shard's values fit that kind, so their most distinctive kind is the
-    column's.
+    A run reads a column as the most frequent kind in the corpus, of which a shard may have no
+    values. But all of a shard's values fit that kind, so the most distinctive kind among them is
+    the column's.
     """
     known = {classify_value(value): value for value in values if value is not None}
     for kind in BY_CERTAINTY:

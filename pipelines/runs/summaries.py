@@ -15,7 +15,7 @@ from schemas.policies import REMOVED
 from schemas.scores import SCORE_DECIMALS, score_column
 
 BINS = 40
-"""The number of bins into which scores are counted."""
+"""The number of bins in a histogram of scores."""
 
 STEPS: int = 10**SCORE_DECIMALS
 """The number of steps from 0 to 1. Whole steps compare exactly with thresholds."""

@@ -12,7 +12,7 @@ from transforms.files import storage
 from transforms.files.planning import ShardPlan
 
 PAUSE_SECONDS = 2.0
-"""How long to wait before listing the receipts again, which may be on an object store."""
+"""How many seconds to wait between listings of the receipts, which may be on a store."""
 
 
 @contextmanager

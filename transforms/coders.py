@@ -1,7 +1,7 @@
-"""The shard coder, which knows the size of a shard without encoding it.
+"""The shard coder, which estimates a shard's size without encoding it.
 
 Beam samples the sizes of elements by encoding them. For a shard of thousands of rows, that takes
-longer than deciding it.
+longer than deciding its rows.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ BYTES_PER_PLAN = 400
 
 
 def estimate_size(value: Any) -> int:
-    """Return the approximate size of a shard at any stage: the bytes of its table dominate."""
+    """Return a shard's approximate size at any stage, which is mostly the size of its table."""
     table = getattr(value, "table", None)
     return BYTES_PER_PLAN if table is None else int(table.nbytes)
 
 
 class ShardCoder(PickleCoder):
-    """Pickle, with the size of the shard's table as the estimate of its size."""
+    """A pickle coder that estimates a shard's size from its table."""
 
     def _create_impl(self) -> Any:
         pickled = PickleCoder().get_impl()
@@ -28,6 +28,6 @@ class ShardCoder(PickleCoder):
 
 
 def register_shard_coder(kind: type) -> type:
-    """Register the shard coder for a class and return the class. It is used as a decorator."""
+    """Register the shard coder for a class and return the class, for use as a decorator."""
     registry.register_coder(kind, ShardCoder)
     return kind

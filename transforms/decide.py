@@ -1,4 +1,4 @@
-"""Decide the rows of every shard by the settled rules."""
+"""Decide the rows of every shard according to the settled rules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DecidedShard(ScoredShard):
 def decide_shard(
     scored: ScoredShard, rules: Sequence[Rule], repeats: Mapping[int, Sequence[Lot]] | None = None
 ) -> DecidedShard:
-    """Decide a shard's rows; `repeats` has rows of its table with the lots of earlier copies."""
+    """Decide a shard's rows; `repeats` maps table rows to the lots of their earlier copies."""
     evidence = Evidence(scored.build_score_columns(), scored.spans, scored.lots)
     return DecidedShard(**vars(scored), decided=decide(evidence, rules, repeats))
 
@@ -46,9 +46,9 @@ class _Decide(beam.DoFn):
 
 @dataclass(eq=False)
 class DecideRecords(beam.PTransform):
-    """Decide the rows of every shard by the settled rules.
+    """Decide the rows of every shard according to the settled rules.
 
-    `repeats` maps a shard's name to its rows that repeat an earlier row, by position
+    `repeats` maps a shard's name to those of its rows that repeat an earlier row, given by position
     (`Shard.positions`). It contains no text.
     """
 

@@ -1,7 +1,7 @@
-"""Decide every row from scores, spans, lots and rules alone, and keep every reason.
+"""Decide every row using only scores, spans, lots and rules, and record every reason.
 
-`filter` calls `decide` on the shards that it scores. A finished run is decided again with the same
-function, from the run's own `scores/`, `spans/` and `ledger/`.
+`filter` calls `decide` on the shards that it scores. The same function decides a finished run
+again, from the run's own `scores/`, `spans/` and `ledger/`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from transforms.spans import Span, choose_evidence
 class Reason(NamedTuple):
     """Why a trait fired on a row: the score, the threshold, and the span that scored highest.
 
-    The signal's name ends in `@` and the side, if the text is rejected or untrained.
+    If the text is rejected or untrained, the signal's name ends in `@` and the side.
     """
 
     trait: str
@@ -37,14 +37,14 @@ class Reason(NamedTuple):
     end: int
     action: Action
     evidence: str
-    """The signal that scored highest, if the combined score counts."""
+    """The rule's signal, or the highest-scoring one if the rule uses the combined score."""
 
 
 @dataclass
 class Decisions:
-    """One decision for every row, and by row the reasons and the masks of rows that have any.
+    """One decision for every row, and the reasons and masks of the rows that have any.
 
-    `swaps` has the rows whose completion another teacher should write.
+    `swaps` contains the rows whose completions a different teacher should write.
     """
 
     decisions: list[str]
@@ -54,9 +54,10 @@ class Decisions:
 
 
 class Evidence(NamedTuple):
-    """The data from which rows are decided, aligned row by row.
+    """The data that decisions are based on, aligned row by row.
 
-    `scores` has float32 columns named by `score_column`, `spans` lists of `SIGNAL_SPAN`.
+    `scores` maps column names (see `score_column`) to float32 arrays. `spans` has a list of
+    `SIGNAL_SPAN` for every row.
     """
 
     scores: Mapping[str, np.ndarray]
@@ -69,11 +70,12 @@ def decide(
     rules: Sequence[Rule],
     repeats: Mapping[int, Sequence[Lot]] | None = None,
 ) -> Decisions:
-    """Decide every row, and remove duplicates.
+    """Decide every row, including whether it is a duplicate.
 
-    `repeats` has the rows that repeat earlier rows, with the lots of earlier copies whose decisions
-    may differ. Such a row is a duplicate if an earlier copy is published, or is held or dropped for
-    the same reasons as this row. Without lots, an earlier copy has the row's own decision.
+    `repeats` maps each row that repeats earlier rows to the lots of the earlier copies whose
+    decisions may differ from its own. Such a row is a duplicate if an earlier copy is published, or
+    is held or dropped for the same reasons as this row. If there are no lots, an earlier copy has
+    the same decision as this row.
     """
     result = _decide_alone(evidence, rules)
     for row in _find_duplicates(evidence, rules, result, repeats or {}):
@@ -94,7 +96,7 @@ def _decide_alone(evidence: Evidence, rules: Sequence[Rule]) -> Decisions:
                 result.masks.setdefault(row, []).extend(masks)
     for row, severity in strongest.items():
         result.decisions[row] = SEVERITY[severity]
-        if SEVERITY[severity] == "swap":  # the row is held until another completion is ready
+        if SEVERITY[severity] == "swap":  # the row is held until a new completion is ready
             result.swaps.add(row)
             result.decisions[row] = "quarantine"
     return result
@@ -132,7 +134,7 @@ def _take_as_copies(evidence: Evidence, rows: np.ndarray, lots: Sequence[Lot]) -
 def _find_fired(
     rule: Rule, evidence: Evidence, side: Side
 ) -> Iterator[tuple[int, Reason, list[Span]]]:
-    """Yield the rows on which a rule fires for a side's texts, with the reason and the masks."""
+    """Yield each row on which a rule fires for one side's texts, with the reason and the masks."""
     column = score_column(rule.trait, rule.signal, side)
     if side != "trained" and column not in evidence.scores:  # the corpus has no such text
         return

@@ -1,4 +1,4 @@
-"""The key of a run's digests: without it, nobody can guess a text by the digest in the ledger."""
+"""The key for a run's digests: without it, nobody can check a guessed text against the ledger."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from schemas.errors import CardError
 from transforms.files import storage
 
 ENVIRONMENT = "env:"
-"""The beginning of a reference to an environment variable; other references are files."""
+"""The prefix of a reference to an environment variable; any other reference is a file's path."""
 
 FEWEST_BYTES = 16
 CHECK_HEX = 16
-"""Hex digits of the digest by which a manifest knows its key."""
+"""The number of hex digits in the digest that identifies a key in a manifest."""
 
 REMEDY = "make a key: openssl rand -hex 32 > digest.key"
 
 
 class DigestKey(NamedTuple):
-    """A reference to a key, and the digest by which the run knows it.
+    """A reference to a key, and the digest that identifies the key in the run.
 
-    Workers get the reference, so the key is neither in the pipeline nor in the run.
+    Workers get only the reference, so the key itself is never stored in the pipeline or the run.
     """
 
     reference: str
@@ -32,7 +32,7 @@ class DigestKey(NamedTuple):
     def read(self) -> bytes:
         """Return the key.
 
-        Raises: CardError: it can't be read, or is another one than the run's.
+        Raises: CardError: the variable isn't set, or the key is too short or isn't the run's key.
         """
         key = read_key(self.reference)
         if check_key(key) != self.check:
@@ -45,15 +45,15 @@ class DigestKey(NamedTuple):
 
 
 def settle_key(reference: str | None) -> DigestKey | None:
-    """Return the key that a reference names, or None without a reference.
+    """Return the key that a reference names, or None if there is no reference.
 
-    Raises: CardError: the key can't be read, or is too short.
+    Raises: CardError: the variable isn't set, or the key is too short.
     """
     return None if reference is None else DigestKey(reference, check_key(read_key(reference)))
 
 
 def read_key(reference: str) -> bytes:
-    """Return the key in a file, or in an environment variable, without white space around it.
+    """Return the key in a file or an environment variable, without surrounding white space.
 
     Raises: CardError: the variable isn't set, or the key is too short to be secret.
     Raises: InputError: the file can't be read.
@@ -77,5 +77,5 @@ def _read_file(path: str) -> bytes:
 
 
 def check_key(key: bytes) -> str:
-    """Return the digest by which a manifest knows a key. It doesn't reveal the key."""
+    """Return the digest that identifies a key in a manifest without revealing the key."""
     return digest_bytes(b"congener digest key", key)[:CHECK_HEX]

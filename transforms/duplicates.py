@@ -1,4 +1,4 @@
-"""Find rows that repeat the content of an earlier row; digests and lots are shuffled, no text."""
+"""Find rows that repeat an earlier row's content; only digests and lots are shuffled, not text."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ EMPTY_DIGEST = digest_content(())
 """The content digest of a row without any text."""
 
 Seen = dict[tuple[tuple[float, Action], ...], Lot]
-"""The earlier copies of a row: a lot for every set of thresholds and actions that applies to one.
+"""The earlier copies of a row, as one lot for each combination of thresholds and actions.
 
-Rows of equal content have equal scores, so copies with the same thresholds and actions have the
+Rows with equal content have equal scores, so copies with the same thresholds and actions have the
 same decision.
 """
 
 
 class Position(NamedTuple):
-    """A row's position in the corpus: its shard, and its offset in the shard, rejects included.
+    """A row's position in the corpus: its shard, and its offset in the shard, counting rejects.
 
-    Positions of equal rank sort in corpus order, because shard names do. The lot is the row's, and
-    is set only if some rule has an exception for lots. The rank is that of the row's split; the
-    copies of the lowest rank are kept.
+    Positions of equal rank sort in corpus order, because shard names do. `lot` is the row's lot,
+    and is set only if some rule has an exception for lots. `rank` is the rank of the row's split;
+    of several copies, the first one with the lowest rank is kept.
     """
 
     shard: str
@@ -42,10 +42,10 @@ class Position(NamedTuple):
 
 
 class Repeat(NamedTuple):
-    """A row that repeats earlier rows, by its offset in its shard.
+    """A row that repeats earlier rows, given by its offset in its shard.
 
-    `lots` is empty if an earlier copy has the same decision as this row. Otherwise it has a lot for
-    each decision that an earlier copy may have.
+    `lots` is empty if an earlier copy has the same decision as this row. Otherwise it has one lot
+    for each decision that an earlier copy may have.
     """
 
     offset: int
@@ -67,9 +67,9 @@ def list_positions(
 
 
 def add_copy(seen: Seen, lot: Lot, rules: Sequence[Rule]) -> tuple[Lot, ...] | None:
-    """Return the lots of a `Repeat` for one more copy of a row, or None if it is the first one.
+    """Return the `Repeat` lots for one more copy of a row, or None if it is the first copy.
 
-    The copy is added to those that were seen.
+    The copy is added to `seen`.
     """
     treatment = tuple(rule.apply_exceptions(lot, side) for rule in rules for side in SIDES)
     earlier = None if not seen else () if treatment in seen else tuple(seen.values())
@@ -80,9 +80,9 @@ def add_copy(seen: Seen, lot: Lot, rules: Sequence[Rule]) -> tuple[Lot, ...] | N
 def list_repeats(
     group: tuple[bytes, Iterable[Position]], rules: Sequence[Rule] = ()
 ) -> Iterator[tuple[str, Repeat]]:
-    """Yield every copy of a digest except the first one, with the copy's shard.
+    """Yield every copy of a row except the first one, with the copy's shard.
 
-    The first copy is the first in the corpus among those of the lowest rank.
+    The first copy is the first one in the corpus that has the lowest rank.
     """
     seen: Seen = {}
     for copy in sorted(group[1], key=lambda position: (position.rank, position)):
@@ -96,7 +96,7 @@ class FindDuplicates(beam.PTransform):
     """Find the rows that repeat the content of an earlier row, as (shard name, repeats).
 
     The rules decide which copies may have different decisions. If copies are in several splits, the
-    one in the first split of `priority` is kept.
+    one whose split comes first in `priority` is kept.
     """
 
     rules: Sequence[Rule] = ()
@@ -105,7 +105,7 @@ class FindDuplicates(beam.PTransform):
     def expand(
         self, shards: beam.PCollection[IdentifiedShard]
     ) -> beam.PCollection[tuple[str, list[Repeat]]]:
-        """Group positions by digest, drop the first of each, and group the others by shard."""
+        """Group positions by digest, drop the first in each group, and group the rest by shard."""
         with_lots = any(rule.exceptions for rule in self.rules)
         return (
             shards

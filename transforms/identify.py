@@ -1,4 +1,4 @@
-"""Identify the rows of a shard: compute each one's content digest, record id and lot."""
+"""Identify the rows of a shard: compute each row's content digest, record id and lot."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from transforms.records.sides import assign_sides
 class IdentifiedShard(Shard):
     """A shard with the segments of its conversations, and every row's content digest and lot.
 
-    `columns` maps the format's columns to the corpus's. `names_rejected_teachers` says
-    whether the lots have the teachers of rejected answers.
+    `columns` maps the format's column names to the corpus's. `names_rejected_teachers` says whether
+    the lots include the teachers of rejected answers.
     """
 
     segments: Segments
@@ -85,23 +85,24 @@ def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
 
 
 def find_companions(shard: Shard, layout: Layout) -> dict[int, Companions]:
-    """Return the companions of a shard's rows, for rows that have any."""
+    """Return the companions of each row in a shard that has any."""
     if shard.lines is None:
         return find_in_table(shard.table, layout.columns)
     return find_in_lines(shard.lines, lambda line: parse_line(line)[0], layout.columns)
 
 
 def read_record(shard: Shard, row: int) -> dict[str, Any]:
-    """Return a row of a shard's table with all its columns, including those of JSON Lines."""
+    """Return a row with all its columns, even those that a JSON Lines shard's table leaves out."""
     if shard.lines is not None:
         return parse_line(shard.lines[row])[0]
     return list_rows(shard.table.slice(row, 1))[0]
 
 
 def require_valid(table: pa.Table) -> None:
-    """Check the text in all columns of a table: in a Parquet file it may be invalid UTF-8.
+    """Check that the text in all columns of a table is valid UTF-8, which Parquet doesn't ensure.
 
-    Other values count nothing here: a time beyond its day is odd, but comes out as it went in.
+    Other invalid values are accepted: a time of day beyond 24 hours is odd, but comes out as it
+    went in.
 
     Raises: pa.ArrowInvalid: a text isn't UTF-8.
     """
@@ -115,9 +116,9 @@ def require_valid(table: pa.Table) -> None:
 
 
 def _require_valid_texts(array: Any) -> None:
-    """Check the texts in an array at any depth.
+    """Check the texts in an array, at any depth of nesting.
 
-    Raises: pa.ArrowInvalid: a text isn't UTF-8, or the array contradicts itself.
+    Raises: pa.ArrowInvalid: a text isn't UTF-8, or the array is inconsistent.
     """
     if pa.types.is_dictionary(array.type):
         _require_valid_texts(array.dictionary_decode())  # without the texts of other rows
@@ -136,7 +137,7 @@ def _require_valid_texts(array: Any) -> None:
 
 
 def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
-    """Return a shard of these rows without rejects, or the same shard if these are all its rows."""
+    """Return a shard of only these rows, without rejects, or the same shard if these are all."""
     if len(rows) == identified.table.num_rows:
         return identified
     return IdentifiedShard(

@@ -2,7 +2,7 @@
 
 Beam copies its stages, so a stage can't hold a listener itself. It emits events to a named channel,
 and the caller that runs the pipeline listens to that channel. In worker processes, nobody listens,
-and events are dropped.
+so events are dropped.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def emit(channel: str, event: Event) -> None:
 
 @dataclass(frozen=True)
 class ModelProgress:
-    """The `Progress` of encoders and classifiers that reports batches as events."""
+    """A `Progress` for encoders and classifiers that reports batches as events."""
 
     listener: Listener
 
@@ -61,5 +61,5 @@ class ModelProgress:
         self.listener(BatchScored(tokens, windows))
 
     def cut(self, budget: int) -> None:
-        """Report that memory ran out, and how large batches are from now on."""
+        """Report that memory ran out, and how large batches may be from now on."""
         self.listener(BatchesCut(budget))

@@ -1,4 +1,4 @@
-"""Find rows on which work fails, by halving, and reject them; the other rows are processed."""
+"""Bisect a shard to find the rows on which work fails, reject them, and process the others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from transforms.records.plain_values import list_values
 Result = TypeVar("Result")
 
 FEWEST_TO_BLAME = 10
-"""If this many rows or more all fail, the fault isn't in the rows."""
+"""If at least this many rows all fail, the fault isn't in the rows."""
 
 LONGEST_REASON = 300
 
@@ -36,22 +36,22 @@ PAUSES = (0.2, 1.0, 3.0)
 ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")
 
 PANIC = "PanicException"
-"""The name of the exception for a Rust panic, as in tokenizers. It isn't an `Exception`."""
+"""The class name of a Rust panic, such as in tokenizers. It isn't a subclass of `Exception`."""
 
 
 def isolate_failures(
     size: int, attempt: Callable[[Sequence[int]], Result], stage: str
 ) -> tuple[Result, dict[int, str]]:
-    """Do work on rows 0 to `size` - 1 and, if it fails, on all rows that don't fail alone.
+    """Do work on rows 0 to `size` - 1 and, if it fails, on the rows that don't fail on their own.
 
     Returns the result of the work, and the reason for each row that was left out. A row is left out
-    if it fails alone twice, while others pass. A passing lack of threads or file handles costs
-    only time.
+    if it fails twice on its own while other rows pass. A temporary lack of threads or file handles
+    only costs time.
 
     Raises:
-        RowError: every row fails, and there are at least `FEWEST_TO_BLAME`.
+        RowError: every row fails, and there are at least `FEWEST_TO_BLAME` rows.
         MachineError: the machine lacks memory, threads or file handles, a device fails, or rows
-            that passed fail later.
+            that passed before now fail.
         Exception: the work's own error, if it can't be a row's fault.
     """
     rows = range(size)
@@ -74,10 +74,10 @@ def isolate_failures(
 
 
 def _work(attempt: Callable[[Sequence[int]], Result], rows: Sequence[int]) -> Result:
-    """Do work, and wait and do it again if threads or file handles are short.
+    """Do work, and try again after a pause if threads or file handles run out.
 
     Raises:
-        MachineError: they are still short, or the machine fails in another way.
+        MachineError: even the last attempt runs out of them, or the machine fails in another way.
         Exception: the work's own error.
     """
     for pause in (*PAUSES, None):
@@ -100,9 +100,10 @@ def _confirm_failing(
 ) -> dict[int, str]:
     """Return the suspects that fail once more, with the reasons.
 
-    After each failure, a row that passed must pass again: otherwise the row isn't the cause.
+    After each failure, a row that passed before is tried again: if it fails too, the suspect isn't
+    the cause.
 
-    Raises: MachineError: it doesn't pass any more.
+    Raises: MachineError: the row that passed before now fails.
     """
     others, reasons = set(suspects), dict[int, str]()
     control = next((row for row in rows if row not in others), None)
@@ -117,7 +118,7 @@ def _repeat(rows: Sequence[int], attempt: Callable[[Sequence[int]], Result], sta
     """Do work on rows that passed before.
 
     Raises:
-        MachineError: it fails with an error that might be a row's fault.
+        MachineError: the work fails with an error that might be a row's fault.
         Exception: the work's own error.
     """
     try:
@@ -150,8 +151,8 @@ def _find_failing(
 def may_be_row_fault(error: BaseException) -> bool:
     """Return whether an error may be the fault of a row.
 
-    A lack of memory, threads or handles, an error of a disk or a device, a module that can't be
-    loaded, and errors of congener that name another cause can't be.
+    It can't be if memory, threads or file handles run out, a disk or a device fails, a module can't
+    be loaded, or a congener error names another cause.
     """
     if isinstance(error, RowError):
         return True
@@ -163,7 +164,7 @@ def may_be_row_fault(error: BaseException) -> bool:
 
 
 def describe_failure(error: BaseException, stage: str) -> str:
-    """Return an error as the reason of a reject, without details that vary between processes."""
+    """Describe an error as a reject's reason, without details that vary between processes."""
     problem = (
         " ".join(filter(None, (error.where, error.problem)))
         if isinstance(error, RowError)
@@ -173,7 +174,7 @@ def describe_failure(error: BaseException, stage: str) -> str:
 
 
 def keep_rows(shard: Shard, rows: Sequence[int]) -> Shard:
-    """Return a shard of some rows of another, without rejects; `rows` are ascending indices."""
+    """Return a shard with only the given rows and no rejects; `rows` are ascending indices."""
     if len(rows) == shard.table.num_rows:
         return Shard(shard.plan, shard.table, shard.sources, shard.numbers, lines=shard.lines)
     table = shard.table.filter(build_row_mask(shard.table.num_rows, rows))
@@ -187,10 +188,10 @@ def keep_rows(shard: Shard, rows: Sequence[int]) -> Shard:
 
 
 def add_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
-    """Return part of a shard with all its rejects, and new ones for the rows that were left out.
+    """Return part of a shard with the whole shard's rejects, and new ones for rows left out of it.
 
-    `reasons` has the reason for each such row, by its index in the whole table. The rejects are in
-    the order of the input.
+    `reasons` maps the index of each such row in the whole table to its reason. The rejects are in
+    input order.
     """
     if not reasons:
         return replace_rejects(part, whole.rejects)
@@ -204,32 +205,32 @@ def add_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
 
 
 def replace_rejects(shard: Shard, rejects: list[Reject]) -> Shard:
-    """Return a shard with the rows of another and these rejects."""
+    """Return a plain `Shard` with the same rows and these rejects."""
     lines = shard.lines
     return Shard(shard.plan, shard.table, shard.sources, shard.numbers, rejects, lines)
 
 
 def _get_raw_row(shard: Shard, row: int) -> bytes:
-    """Return a row's own bytes, or its JSON form, cut to `RAW_LIMIT` bytes."""
+    """Return a row's original bytes, or else its JSON form, cut to `RAW_LIMIT` bytes."""
     return encode_row(shard.table, row) if shard.lines is None else shard.lines[row][:RAW_LIMIT]
 
 
 def encode_row(table: pa.Table, row: int) -> bytes:
     """Return a row as JSON, cut to `RAW_LIMIT` bytes.
 
-    A value that can't be converted is replaced by its bytes, escaped, or by the name of the error.
+    A value that can't be converted is replaced with its escaped bytes or the name of the error.
     """
     values = {name: _convert_value(table.column(name).slice(row, 1)) for name in table.column_names}
     return orjson.dumps(values, default=str)[:RAW_LIMIT]
 
 
 def _convert_value(column: pa.ChunkedArray) -> Any:
-    """Return the value of a column with one row."""
+    """Return the only value of a column, in a form that JSON can hold."""
     scalar = column[0]
     try:
         (value,) = list_values(column)
         orjson.dumps(value, default=str)
-    except Exception as error:  # noqa: BLE001 - any damage: the rest of the row is still of use
+    except Exception as error:  # noqa: BLE001 - whatever the damage, the rest is still useful
         is_text = isinstance(scalar, (pa.StringScalar, pa.LargeStringScalar))
         buffer = scalar.as_buffer() if is_text else None
         if buffer is None:

@@ -1,4 +1,4 @@
-"""Read: the shards of planned tasks, as Arrow tables."""
+"""The read stage, which reads the shards of planned tasks as Arrow tables."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class _Read(beam.DoFn):
 
 @dataclass(eq=False)
 class ReadShards(beam.PTransform):
-    """Read the shards of the given tasks, spread over the workers.
+    """Read the shards of the given tasks, spreading the tasks over the workers.
 
-    Only plans, which have a few hundred bytes each, are shuffled. A shard's rows stay on the worker
+    Only plans, which take a few hundred bytes each, are shuffled. A shard's rows stay on the worker
     that read them.
     """
 

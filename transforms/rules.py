@@ -16,7 +16,7 @@ from schemas.policies import LotException, Policy, SideAction, TraitRule
 from schemas.scores import COMBINED, Side, fires
 
 MOST_DIGITS = 10**12
-"""Numbers of texts from here on are shown rounded."""
+"""Counts of texts at or above this number are shown rounded."""
 
 
 class CalibratedTrait(Protocol):
@@ -28,11 +28,11 @@ class CalibratedTrait(Protocol):
 
     @property
     def calibration(self) -> Mapping[str, np.ndarray]:
-        """The scores of held-out clean texts by signal."""
+        """The scores of held-out clean texts, by signal."""
 
     @property
     def calibrated_on(self) -> str:
-        """The name of the clean texts."""
+        """The name of the set of clean texts."""
 
 
 class Rule(NamedTuple):
@@ -48,12 +48,13 @@ class Rule(NamedTuple):
     untrained: SideAction = "keep"
 
     def apply_exceptions(self, lot: Lot, side: Side = "trained") -> tuple[float, Action]:
-        """Return the threshold and the action for a lot's texts on a side.
+        """Return the threshold and the action for a lot's texts on one side.
 
-        Exceptions for trained texts set the threshold for all sides, and the action where it is the
-        one for trained texts. Exceptions for the side itself come after them. Where several match,
-        the last one that gives a threshold sets the threshold, and the last one that gives an
-        action sets the action. A missing threshold becomes infinite.
+        Exceptions for trained texts apply first. They set the threshold for every side, but the
+        action only for trained texts and for sides whose action is `as-trained`. Exceptions for the
+        side itself apply next. If several match, the last one that gives a threshold sets the
+        threshold, and the last one that gives an action sets the action. A missing threshold counts
+        as infinite.
         """
         threshold, action = self.threshold.value, self.action
         lot = lot.for_side(side)
@@ -70,14 +71,14 @@ class Rule(NamedTuple):
         return {"rejected": self.rejected, "untrained": self.untrained}.get(side, self.action)
 
     def list_actions(self, sides: Iterable[Side] = ()) -> set[Action]:
-        """Return every action that the rule can take if the corpus has these sides too."""
+        """Return every action that the rule can take if the corpus has texts on these sides too."""
         present: set[str] = {"trained", *sides}
         own = {self._get_side_action(side) for side in present}
         given = {item.action for item in self.exceptions if item.action and item.side in present}
         return {action for action in own | given if action != "as-trained"}
 
     def find_lowest_threshold(self) -> float:
-        """Return the lowest threshold that the rule has for any lot; infinite if it has none."""
+        """Return the rule's lowest threshold for any lot, or infinity if it has none."""
         given = (self.threshold.value, *(item.threshold for item in self.exceptions))
         return min((value for value in given if value is not None), default=np.inf)
 
@@ -95,7 +96,7 @@ def settle_rules(traits: Mapping[str, CalibratedTrait], policy: Policy) -> list[
 def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
     """Refuse a policy that names a trait or a signal that the run doesn't have.
 
-    Raises: CardError: the policy names one.
+    Raises: CardError: the policy names such a trait or signal.
     """
     known = [card.id for card in cards]
     named = {*policy.traits, *(exception.trait for exception in policy.exceptions)}
@@ -116,7 +117,7 @@ def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
 def require_clean_texts(card: TraitCard, rule: TraitRule, texts: int, origin: str) -> None:
     """Check that a trait's threshold can be settled from this number of held-out clean texts.
 
-    Raises: CardError: the trait's level needs more.
+    Raises: CardError: the trait's level needs more texts.
     """
     level = _choose_level(card, rule)
     if _find_explicit_threshold(card, rule) is None and texts < count_texts_needed(level):
@@ -124,7 +125,7 @@ def require_clean_texts(card: TraitCard, rule: TraitRule, texts: int, origin: st
 
 
 def find_span_floor(floor: float, rules: Iterable[Rule]) -> float:
-    """Return the score from which spans are stored: the floor, or the lowest threshold below it."""
+    """Return the lowest score whose spans are stored: the least of the floor and all thresholds."""
     return min([floor, *(rule.find_lowest_threshold() for rule in rules)])
 
 
@@ -168,7 +169,7 @@ def _choose_level(card: TraitCard, rule: TraitRule) -> Level:
 
 
 def _find_explicit_threshold(card: TraitCard, rule: TraitRule) -> float | None:
-    """Return the policy's threshold, or the card's unless the policy asks for a level."""
+    """Return the policy's threshold, or else the card's unless the policy asks for a level."""
     if rule.threshold is not None:
         return rule.threshold
     asks_for_level = rule.max_false_positive_rate is not None or rule.confidence is not None

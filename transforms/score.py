@@ -29,7 +29,7 @@ from transforms.spans import build_spans
 class ScoringConfig:
     """What a worker needs to score: the bank and its digest, and how to run models.
 
-    `span_floor` is the score from which spans are stored; progress events go to `channel`.
+    `span_floor` is the lowest score whose spans are stored; progress events go to `channel`.
     """
 
     bank_uri: str
@@ -42,11 +42,11 @@ class ScoringConfig:
 @register_shard_coder
 @dataclass(kw_only=True)
 class ScoredShard(IdentifiedShard):
-    """A shard with its scores, their spans (see `build_spans`), and what scoring took.
+    """A shard with its scores, their spans (see `build_spans`), and the cost of scoring.
 
     `other_scores` has the scores of rejected and untrained texts, if the corpus may have any.
-    `tokens` counts tokens without padding and `padded` with it. `budget_cuts` counts how often
-    memory ran out.
+    `tokens` counts tokens without padding, and `padded` counts them with padding. `budget_cuts`
+    counts how often memory ran out.
     """
 
     scores: Scores
@@ -57,7 +57,7 @@ class ScoredShard(IdentifiedShard):
     budget_cuts: int = 0
 
     def build_score_columns(self) -> dict[str, np.ndarray]:
-        """Return the columns of `scores/`: those of trained texts, then those of other sides."""
+        """Return the columns of `scores/`, with the trained texts' columns first."""
         columns = self.scores.build_columns()
         for side, scores in self.other_scores.items():
             columns |= {
@@ -66,7 +66,7 @@ class ScoredShard(IdentifiedShard):
         return columns
 
     def count_unscored(self) -> int:
-        """Return the number of rows that have nothing in the scope of any trait, on any side."""
+        """Return the number of rows without text in any trait's scope, on any side."""
         sides = {"trained": self.scores, **self.other_scores}
         combined = {
             f"{side}/{trait}": values
@@ -153,7 +153,7 @@ def score(
 
 
 def _score_sides(scorer: Scorer, size: int, segments: Segments) -> dict[Side, ScoredTexts]:
-    """Score the texts of each side separately, so no side hides another's score."""
+    """Score the texts of each side separately, so that no side hides another's score."""
     texts = {side: segments.select_side(side) for side in ("trained", *segments.other_sides)}
     return {side: (scorer.score(size, part), part) for side, part in texts.items()}
 

@@ -1,6 +1,7 @@
-"""Record where the scores of a shard come from, as spans in a narrow table without text.
+"""Record where a shard's scores come from, as spans in a narrow table without text.
 
-A policy can be applied again, with other thresholds and actions, from scores, spans and lots alone.
+From scores, spans and lots alone, a policy can be applied again with different thresholds and
+actions.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Span(NamedTuple):
 
 
 class _SignalSpan(NamedTuple):
-    """The span of a signal's score on a row, with the spans that a mask covers and the hits."""
+    """The span behind a signal's score on a row, with the spans that a mask covers and the hits."""
 
     row: int
     trait: str
@@ -48,12 +49,12 @@ def build_spans(
     floor: float,
     others: Mapping[Side, tuple[Scores, Segments]] | None = None,
 ) -> pa.ListArray:
-    """Return every row's signal spans, as lists of `SIGNAL_SPAN`; empty for scores below the floor.
+    """Return a list of `SIGNAL_SPAN` for every row, which is empty if no score reaches the floor.
 
-    A signal's span is stored where its own score reaches the floor, or where the trait's combined
-    score does and no other signal scored higher. Every rule with a threshold at or above the floor
-    therefore finds its evidence. `others` has the scores of rejected and untrained texts, and the
-    segments of these texts alone.
+    A signal's span is stored if its own score reaches the floor, or if the trait's combined score
+    does and no other signal scored higher. Every rule with a threshold at or above the floor
+    therefore finds its evidence. `others` maps the rejected and untrained sides to their own scores
+    and segments.
     """
     sides: dict[Side, tuple[Scores, Segments]] = {"trained": (scores, segments), **(others or {})}
     found = [
@@ -69,9 +70,9 @@ def build_spans(
 
 
 def choose_evidence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return each row's signal with the highest score; the narrowest span decides ties.
+    """Return each row's highest-scoring signal; of equal ones, the one with the narrowest span.
 
-    `scores` has the scores of one trait's signals by name. A NaN loses to every score.
+    `scores` maps the names of one trait's signals to their scores. A NaN loses to every score.
     """
     names = [name for name in TIE_ORDER if name in scores]
     stacked = np.stack([np.nan_to_num(scores[name], nan=-1.0) for name in names])
@@ -133,7 +134,7 @@ def _find_spans(
 
 
 def _group_hits(segments: Segments, hits: Hits) -> dict[int, Hits]:
-    """Return the hits of every row that has any."""
+    """Return the hits, grouped by row."""
     grouped: dict[int, Hits] = {}
     for segment in sorted(hits):
         grouped.setdefault(int(segments.rows[segment]), {})[segment] = hits[segment]
@@ -143,7 +144,7 @@ def _group_hits(segments: Segments, hits: Hits) -> dict[int, Hits]:
 def _describe_hits(
     segments: Segments, texts: Mapping[int, str], hits: Hits
 ) -> tuple[list[Span], list[Span]]:
-    """Return the spans that a mask of a row's hits covers, each once, and the hits themselves."""
+    """Return the spans that a mask for a row's hits covers, without repeats, and the hits."""
     masks: list[Span] = []
     spans: list[Span] = []
     for segment, found in hits.items():
@@ -157,10 +158,10 @@ def _describe_hits(
 
 
 def _mask_tool_calls(segments: Segments, segment: int) -> list[Span]:
-    """Return the whole field if the segment has tool calls, otherwise nothing.
+    """Return a span of the whole field if the segment holds tool calls, otherwise nothing.
 
-    An offset in the canonical JSON of tool calls isn't an offset in the field. The mask is as long
-    as that JSON.
+    The whole field is masked because an offset in the canonical JSON of tool calls isn't an offset
+    in the field. The mask is as long as that JSON.
     """
     if segments.channel_codes[segment] != CHANNELS.index("tool"):
         return []

@@ -33,7 +33,7 @@ REASON_FIELDS = tuple(item.name for item in outputs.REASON)
 
 
 class InputRow(NamedTuple):
-    """An input row: the index of a row of the shard's table, or of one of its rejects."""
+    """An input row, with its index in the shard's table or among the shard's rejects."""
 
     source: str
     number: int
@@ -43,7 +43,7 @@ class InputRow(NamedTuple):
 
 @dataclass
 class ShardTables:
-    """A shard's tables by folder, without empty ones, and the ledger's Merkle root.
+    """A shard's non-empty tables by folder, and the ledger's Merkle root.
 
     For a corpus of JSON Lines, `clean` and `quarantine` are JSON Lines too.
     """
@@ -57,8 +57,8 @@ def build_tables(
 ) -> ShardTables:
     """Build every table of a shard.
 
-    `extra_column` adds `congener` to the clean rows, for policies that flag or mask; `vectors` adds
-    the rows' vectors.
+    `extra_column` adds the column `congener` to the clean rows, for policies that flag or mask;
+    `vectors` adds a table of the rows' vectors.
     """
     decisions = shard.decided.decisions
     published = [row for row, decision in enumerate(decisions) if decision in PUBLISHED]
@@ -87,7 +87,7 @@ def build_tables(
 def _assign_outputs(
     shard: DecidedShard, published: Sequence[int], held: Sequence[int]
 ) -> dict[int, tuple[str, int]]:
-    """Return the file of each row of `clean/` and `quarantine/`, and the row's index in it."""
+    """Return the file of each row in `clean/` and `quarantine/`, and the row's index in it."""
     folders = {"clean": published, "quarantine": held}
     suffix = PARQUET if shard.lines is None else SUFFIX_OF_COMPRESSION[_choose_compression(shard)]
     plan = shard.plan
@@ -100,7 +100,7 @@ def _assign_outputs(
 
 
 def _order_rows(shard: DecidedShard) -> list[InputRow]:
-    """Return the rows of the table and the rejects together, in the order of the input."""
+    """Return the table's rows and the rejects together, in input order."""
     good = [
         InputRow(source, number, row, None)
         for row, (source, number) in enumerate(zip(shard.sources, shard.numbers, strict=True))
@@ -166,7 +166,7 @@ def _replace_unknown(value: str | None) -> str | None:
 
 
 def _digest_row(shard: DecidedShard, item: InputRow) -> str:
-    """Return the digest of a row's content, or of the bytes of a reject."""
+    """Return the digest of a row's content, or of a reject's bytes."""
     if item.row is None:
         key = None if shard.digest_key is None else shard.digest_key.read()
         return digest_bytes(shard.rejects[item.reject or 0].raw, key)
@@ -195,7 +195,7 @@ def _build_scores(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
 
 
 def _build_spans(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
-    """Return the spans aligned with the ledger; a reject has none."""
+    """Return the spans, aligned with the ledger; a reject has no spans."""
     spans = shard.spans
     if len(rows) != len(spans):
         taken = spans.take(pa.array([item.row for item in rows], pa.int64()))
@@ -206,7 +206,7 @@ def _build_spans(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
 def _build_vectors(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
     """Return the rows' vectors, aligned with the ledger.
 
-    A reject has zeros: Parquet readers fail on null lists of fixed size.
+    A reject's vector is all zeros, because Parquet readers fail on null lists of fixed size.
     """
     found = shard.scores.average_vectors()
     padded = np.concatenate([found, np.zeros((1, found.shape[1]), np.float16)])
@@ -216,7 +216,7 @@ def _build_vectors(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
 
 
 def _choose_compression(shard: DecidedShard) -> Compression:
-    """Return the compression of outputs for the shard's sources, or none if it differs."""
+    """Return the compression of the shard's outputs, or `none` if its sources differ in theirs."""
     found = {WRITTEN.get(piece.compression, piece.compression) for piece in shard.plan.pieces}
     return found.pop() if len(found) == 1 else "none"
 
@@ -224,7 +224,7 @@ def _choose_compression(shard: DecidedShard) -> Compression:
 def _build_lines(
     shard: DecidedShard, lines: Sequence[bytes], notes: Mapping[int, Mapping[str, Any] | None]
 ) -> JsonLines:
-    """Return the rows of `notes` with their own bytes; each row with a note gets one more field."""
+    """Return the original lines of the rows in `notes`, with a field added for each row's note."""
     noted = [
         lines[row] if note is None else append_field(lines[row], outputs.CLEAN_EXTRA.name, note)
         for row, note in notes.items()
@@ -255,7 +255,7 @@ def _build_clean(
 
 
 def _describe_change(shard: DecidedShard, row: int) -> dict[str, Any] | None:
-    """Return the note of a flagged or masked row, or None for a row that is kept."""
+    """Return the note for a flagged or masked row, or None for a row that is kept."""
     if shard.decided.decisions[row] == "keep":
         return None
     masks = [span._asdict() for span in shard.decided.masks.get(row, ())]
@@ -282,7 +282,7 @@ def _build_quarantine(shard: DecidedShard, held: Sequence[int], bank: Bank) -> p
 
 
 def _describe_row(shard: DecidedShard, row: int) -> dict[str, Any]:
-    """Return the columns that name a row and its lot."""
+    """Return the columns that identify a row and its lot."""
     return {
         "record_id": shard.record_ids[row],
         "source": shard.sources[row],
@@ -329,7 +329,7 @@ def _describe_neighbours(
 
 
 def _build_swaplist(shard: DecidedShard) -> pa.Table:
-    """Return the prompts of the rows that another teacher should answer.
+    """Return a table of the prompts that another teacher should answer.
 
     A row whose prompt has no text at all is left out.
     """

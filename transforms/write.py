@@ -1,4 +1,4 @@
-"""Write: each shard's files under deterministic names, then its receipt."""
+"""The write stage, which writes each shard's files under deterministic names, then its receipt."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ def encode_parquet(table: pa.Table) -> bytes:
 class Destination:
     """Where and how shards are written.
 
-    `extra_column` adds `congener` to the clean rows; `vectors` writes the rows' vectors. Receipts
-    carry the run's id, which is also the channel of progress events. `output_format` is the form of
-    the corpus's rows; JSON Lines become Parquet with the columns of `schema`.
+    `extra_column` adds the column `congener` to the clean rows, and `vectors` adds a table of the
+    rows' vectors. Receipts carry the run's id, which also names the channel for progress events.
+    `output_format` is the format in which the corpus's rows are written. If JSON Lines become
+    Parquet, `schema` gives the columns.
     """
 
     run: str
@@ -57,7 +58,7 @@ class Destination:
 
 
 def convert_rows(shard: DecidedShard, to: Destination) -> DecidedShard:
-    """Return a shard with its rows in the form in which they are written."""
+    """Return a shard with its rows in the format in which they will be written."""
     if to.output_format == "jsonl" and shard.lines is None:
         return replace(shard, lines=encode_rows(shard.table))
     if to.output_format == "parquet" and shard.lines is not None:
@@ -67,7 +68,7 @@ def convert_rows(shard: DecidedShard, to: Destination) -> DecidedShard:
 
 
 def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
-    """Write a shard's files, then its receipt; a retry writes equal bytes to the same names."""
+    """Write a shard's files, then its receipt; a retry writes the same bytes to the same names."""
     shard = convert_rows(shard, to)
     built = build_tables(shard, bank, to.extra_column, to.vectors)
     scopes = {trait.card.scope for trait in bank.traits.values()}
@@ -93,9 +94,9 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
 
 
 def count_prompts(held: int, listed: Any) -> dict[str, int]:
-    """Count rows held for another teacher that aren't listed, and prompts that aren't whole.
+    """Count rows held for another teacher but not on the swap list, and incomplete prompts on it.
 
-    `listed` is the table of the swap list, or None if it has no row.
+    `listed` is the swap list as a table, or None if it is empty.
     """
     if listed is None:
         return {"unprompted": held, "incomplete": 0}
@@ -104,7 +105,7 @@ def count_prompts(held: int, listed: Any) -> dict[str, int]:
 
 
 def count_decisions(shard: DecidedShard) -> dict[str, int]:
-    """Count the rows of a shard by decision, rejects included."""
+    """Count the rows of a shard by decision, including rejects."""
     counts = Counter(shard.decided.decisions) + Counter({"reject": len(shard.rejects)})
     return dict(sorted(counts.items()))
 
@@ -120,14 +121,14 @@ def count_fired(shard: DecidedShard) -> dict[str, int]:
 
 
 def encode_output(table: pa.Table | JsonLines) -> bytes:
-    """Return the bytes of an output's file."""
+    """Return the bytes of an output file."""
     return table.encode() if isinstance(table, JsonLines) else encode_parquet(table)
 
 
 def _write_tables(
     plan: ShardPlan, tables: dict[str, pa.Table | JsonLines], run: str
 ) -> Iterator[Output]:
-    """Encode tables in parallel and write them one after the other."""
+    """Encode tables in parallel and write them one after another."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         encoded = pool.map(encode_output, tables.values())
         for (folder, table), data in zip(tables.items(), encoded, strict=True):
@@ -151,7 +152,7 @@ class _Write(beam.DoFn):
 
 @dataclass(eq=False)
 class WriteShards(beam.PTransform):
-    """Write every shard; a retried bundle overwrites files with equal ones."""
+    """Write every shard; a retried bundle overwrites files with identical ones."""
 
     to: Destination
 

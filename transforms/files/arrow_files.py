@@ -1,4 +1,4 @@
-"""Arrow files and streams, such as those of `Dataset.save_to_disk`, read batch by batch."""
+"""Arrow files and streams, such as those `Dataset.save_to_disk` writes, read batch by batch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from transforms.files.footers import check_fields, replace_views
 
 FILE_MARK = b"ARROW1"
 FILE_HEAD_BYTES = 8
-"""The bytes that precede the batches of a file; what follows them is a stream."""
+"""How many bytes precede a file's batches; what follows them is laid out like a stream."""
 
 CONTINUATION = b"\xff\xff\xff\xff"
-"""The mark before the length of each message, such as the schema at the beginning of a stream."""
+"""The mark that precedes each message's length. A stream's first message is its schema."""
 
 CUT_REMEDY = "write it again: load the data set, and save it to another folder"
 
 
 class _Watched(io.RawIOBase):
-    """A stream that keeps the last bytes that were read, and notes a read beyond its end."""
+    """A stream that remembers the last bytes read, and whether a read went beyond its end."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -45,8 +45,8 @@ class _Watched(io.RawIOBase):
 class ArrowReader:
     """Reads the batches of an Arrow file or stream in order.
 
-    Polars writes files that have their schema in the footer alone. Such a file is read from its
-    end; all others are read from the beginning, as streams are.
+    Polars writes files whose schema is only in the footer. Such a file is read from its end; all
+    others are read from the beginning, like streams.
 
     Raises: InputError: a file must be read from its end, which compression prevents.
     """
@@ -67,7 +67,7 @@ class ArrowReader:
         self.schema = replace_views(self.own_schema)
 
     def read_batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the batches, whose content is checked.
+        """Yield the batches, checking the content of each.
 
         Raises:
             InputError: the file ends before its end mark, or goes on after it.
@@ -83,7 +83,7 @@ class ArrowReader:
             self._require_end()
 
     def _require_end(self) -> None:
-        """Check that the batches end with an end mark; without one, a reader reads too far."""
+        """Check that an end mark follows the batches, and that the file is complete."""
         problem = "ends without Arrow's end mark" if self._stream.is_exhausted else None
         if not problem and self._is_file:
             while self._stream.read(1 << 20):
@@ -99,7 +99,7 @@ class ArrowReader:
 
 
 def _open_from_end(stream: Any, uri: str) -> Any:
-    """Return a reader of a file that has its schema in the footer.
+    """Return a reader for a file whose schema is in the footer.
 
     Raises: InputError: the stream can't be read from its end.
     """
@@ -113,7 +113,7 @@ def _open_from_end(stream: Any, uri: str) -> Any:
 
 
 class _Prefixed(io.RawIOBase):
-    """Bytes, then a stream."""
+    """A stream with some bytes put in front of it."""
 
     def __init__(self, head: bytes, stream: Any) -> None:
         self._head, self._stream = head, stream

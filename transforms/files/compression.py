@@ -1,4 +1,4 @@
-"""Compressed files: which compression a file has, and reading it within limits.
+"""Compressed files: detecting a file's compression, and reading the file within limits.
 
 Every reader uses little memory, detects truncated archives, and raises only OSErrors.
 """
@@ -21,7 +21,7 @@ from transforms.files import storage
 Compression = Literal["none", "gzip", "zstd", "bz2", "xz"]
 
 WRITTEN: dict[Compression, Compression] = {"bz2": "zstd", "xz": "zstd"}
-"""The compression of outputs if few JSON Lines readers know the input's."""
+"""The compression to use for outputs if few JSON Lines readers support the input's."""
 
 SIGNATURES: dict[Compression, re.Pattern[bytes]] = {
     "gzip": re.compile(rb"\x1f\x8b"),
@@ -30,34 +30,34 @@ SIGNATURES: dict[Compression, re.Pattern[bytes]] = {
     "bz2": re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"),
     "xz": re.compile(rb"\xfd7zXZ\x00"),
 }
-"""The first bytes of each compression."""
+"""Patterns for the first bytes of each compression format."""
 
 SIGNATURE_BYTES = 16
 
 USUAL_WINDOW = 128 << 20
-"""The largest window of zstd that its decoder accepts by default; `--long` writes larger ones."""
+"""The largest window that a zstd decoder accepts by default; `zstd --long` uses larger ones."""
 
 LARGEST_WINDOW = 1 << 31
 
 READ_BYTES = 64 << 10
 
 FED_BYTES = 512
-"""How many bytes the decoder of long windows is given at a time. They expand to 22 MiB at most."""
+"""How many bytes the long-window decoder is given at a time. They expand to at most 22 MiB."""
 
 FAILURES = (OSError, EOFError, lzma.LZMAError, zstandard.ZstdError, pa.ArrowException)
 """The exceptions that decoders raise for truncated or damaged data."""
 
 
 def find_compression(head: bytes) -> Compression:
-    """Return the compression of a file by its first bytes."""
+    """Return a file's compression, recognised by its first bytes."""
     found = (name for name, pattern in SIGNATURES.items() if pattern.match(head))
     return next(found, "none")
 
 
 def open_decompressed(uri: str, compression: Compression, max_bytes: int) -> Any:
-    """Open a file for reading, decompressed. Reading it may raise an OSError.
+    """Open a file for reading its decompressed content. Reading it may raise an OSError.
 
-    The windows of zstd may be as large as `max_bytes`, to which the file may expand.
+    A zstd window may be as large as `max_bytes`, the limit on the decompressed size.
 
     Raises: InputError: the file can't be opened.
     """
@@ -68,7 +68,7 @@ def open_decompressed(uri: str, compression: Compression, max_bytes: int) -> Any
 
 
 class _Decompressed(io.RawIOBase):
-    """A decompressed stream, which raises an OSError if its data is truncated or damaged."""
+    """A decompressed stream that raises an OSError if its data is truncated or damaged."""
 
     def __init__(self, stream: Any, compression: Compression, max_bytes: int) -> None:
         self._stream, self._name = stream, compression
@@ -143,9 +143,9 @@ class _Streams:
 
 
 def read_window(stream: Any) -> int:
-    """Return the window of the first frame of data in a zstd file, or 0 if it is damaged.
+    """Return the window size of a zstd file's first data frame, or 0 if the frame is damaged.
 
-    The stream returns to its beginning.
+    The stream is moved back to its beginning.
     """
     try:
         while (head := stream.read(18))[1:4] == b"\x2a\x4d\x18":
@@ -158,7 +158,7 @@ def read_window(stream: Any) -> int:
 
 
 class _LongWindows:
-    """A reader of zstd files whose windows are larger than usual."""
+    """A reader for zstd files whose windows are larger than usual."""
 
     def __init__(self, stream: Any, max_bytes: int) -> None:
         self._stream, self._held, self._rest = stream, b"", b""
@@ -196,7 +196,7 @@ class BoundedStream(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Return up to `size` more bytes.
 
-        Raises: InputError: the file expands to more bytes than it may.
+        Raises: InputError: the file expands beyond its limit.
         """
         block: bytes = self._stream.read(size)
         self._left -= len(block)
@@ -207,7 +207,7 @@ class BoundedStream(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer with more bytes, and return their number.
 
-        Raises: InputError: the file expands to more bytes than it may.
+        Raises: InputError: the file expands beyond its limit.
         """
         block = self.read(len(buffer))
         buffer[: len(block)] = block
@@ -218,7 +218,7 @@ class BoundedStream(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Return whether the stream is, as a file without compression is."""
+        """Return whether the stream is seekable, as an uncompressed file is."""
         return bool(self._stream.seekable())
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

@@ -1,4 +1,4 @@
-"""Conversions between JSON Lines and Parquet, for runs that don't write the form of their input."""
+"""Conversions between JSON Lines and Parquet, for runs that change the corpus's format."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from transforms.records.json_texts import SURROGATE, encode_bytes, replace_surro
 from transforms.records.plain_values import list_rows
 
 Shape = Literal["null", "text", "bool", "integer", "long", "number", "messages", "json"]
-"""The shape of a JSON value, as far as Parquet has a type for it."""
+"""The shape of a JSON value: `json` if Parquet has no type for it."""
 
 EXACT = range(-(2**53), 2**53 + 1)
-"""The largest integer up to which float64 holds every integer exactly."""
+"""The range in which float64 represents every integer exactly."""
 
 INT64 = range(-(2**63), 2**63)
 
 MOST_COLUMNS = 10_000
-"""The most columns of a Parquet file; a corpus with more keys has data in its keys."""
+"""The most columns that a Parquet file may have; a corpus with more keys uses data as keys."""
 
 SCALAR_TYPES: Mapping[Shape, pa.DataType] = {
     "null": pa.null(),
@@ -43,12 +43,12 @@ SCALAR_TYPES: Mapping[Shape, pa.DataType] = {
 }
 
 JSON_TEXT = {b"congener": b"json"}
-"""The metadata of a column of texts whose values are JSON, since their kinds differ."""
+"""The metadata of a text column that holds JSON, because its values differ in kind."""
 
 
 @dataclass
 class FieldShapes:
-    """The shapes of the fields of JSON objects, and of the messages in them."""
+    """The shapes of fields in JSON objects, and of fields in the messages inside them."""
 
     shapes: dict[str, Counter[Shape]] = field(default_factory=dict)
     messages: dict[str, FieldShapes] = field(default_factory=dict)
@@ -64,9 +64,9 @@ class FieldShapes:
                     found.observe(message)
 
     def settle_schema(self) -> pa.Schema:
-        """Return the schema of a Parquet file for objects like those that were observed.
+        """Return the schema of a Parquet file that can hold the observed objects.
 
-        Raises: InputError: there are too many names, or one can't name a column.
+        Raises: InputError: there are too many names, or a name isn't valid for a column.
         """
         self.require_few_names()
         return pa.schema(self.settle_fields())
@@ -84,13 +84,13 @@ class FieldShapes:
             )
 
     def count_names(self) -> int:
-        """Return the number of names, including those of the messages."""
+        """Return the number of field names, including those in messages."""
         return len(self.shapes) + sum(item.count_names() for item in self.messages.values())
 
     def settle_fields(self) -> list[pa.Field]:
         """Return an Arrow field for each name, in order of appearance.
 
-        A field whose values differ in shape is text that holds JSON.
+        A field whose values differ in shape becomes text that holds JSON.
         """
         return [self._settle_field(name) for name in self.shapes]
 
@@ -108,7 +108,7 @@ class FieldShapes:
 
 
 def settle_columns(tasks: Iterable[Sequence[ShardPlan]], schema: pa.Schema) -> pa.Schema:
-    """Read all rows of JSON Lines, and return the schema of their Parquet files.
+    """Read all JSON Lines rows, and return the schema for writing them as Parquet.
 
     Raises: InputError: a file can't be read, or its keys can't be the columns of a Parquet file.
     """
@@ -122,7 +122,7 @@ def settle_columns(tasks: Iterable[Sequence[ShardPlan]], schema: pa.Schema) -> p
 
 
 def find_shape(value: Any) -> Shape:
-    """Return the shape of a JSON value; messages are a list of objects with a role."""
+    """Return the shape of a JSON value; messages are lists of objects with a role."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -142,7 +142,7 @@ def _is_message(value: Any) -> bool:
 
 
 def join_shapes(shapes: Iterable[Shape]) -> Shape:
-    """Return the shape that a column needs for values of all these shapes."""
+    """Return the shape of a column that can hold values of all these shapes."""
     found = set(shapes) - {"null"}
     if not found:
         return "null"
@@ -154,9 +154,9 @@ def join_shapes(shapes: Iterable[Shape]) -> Shape:
 
 
 def convert_lines(objects: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Return JSON objects as a table of a schema that `FieldShapes` has settled.
+    """Return JSON objects as a table with a schema that `FieldShapes` settled.
 
-    A missing key is null. A lone surrogate becomes U+FFFD, because Arrow's texts are UTF-8.
+    A missing key becomes null. A lone surrogate becomes U+FFFD, because Arrow stores text as UTF-8.
     """
     return pa.table(_build_columns(objects, list(schema)), schema=schema)
 
@@ -166,7 +166,7 @@ def _build_columns(
 ) -> list[pa.Array]:
     """Return an array for each field.
 
-    Only the keys that objects have are visited: of thousands of fields, each may have only a few.
+    Only the keys in each object are visited, since it may have only a few of thousands of fields.
     """
     found: dict[str, tuple[list[int], list[Any]]] = {item.name: ([], []) for item in fields}
     for row, value in enumerate(objects):
@@ -181,7 +181,7 @@ def _build_columns(
 def _spread_values(
     rows: Sequence[int], values: Sequence[Any], item: pa.Field, size: int
 ) -> pa.Array:
-    """Return an array of `size` values, of which those in `rows` aren't null."""
+    """Return an array of length `size` with the given values at `rows` and nulls elsewhere."""
     array = _build_array(values, item)
     if len(rows) == size:
         return array
@@ -207,12 +207,12 @@ def _build_array(values: Sequence[Any], item: pa.Field) -> pa.Array:
 
 
 def _write_json(value: Any) -> str:
-    """Return a value as JSON, in the order of its keys."""
+    """Return a value as JSON, without reordering its keys."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def encode_rows(table: pa.Table) -> list[bytes]:
-    """Return a table's rows as JSON objects, one a line.
+    """Return a table's rows as JSON objects, each on one line.
 
     Bytes are written in base64, and times, dates and decimals as text (see `list_values`).
     """
@@ -220,7 +220,7 @@ def encode_rows(table: pa.Table) -> list[bytes]:
 
 
 def _encode_object(row: Mapping[str, Any]) -> bytes:
-    """Return an object as JSON; NaN and infinity, which JSON lacks, are written as Python does."""
+    """Return an object as JSON; NaN and infinity, which JSON lacks, are in Python's notation."""
     if not _has_odd_float(row):
         return orjson.dumps(row, default=_encode_value)
     return json.dumps(row, ensure_ascii=False, default=_encode_value).encode()

@@ -1,4 +1,4 @@
-"""CSV and TSV: rows of text, each value exactly as the file has it."""
+"""CSV and TSV files, read as rows of text with every value exactly as it is in the file."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from transforms.files.json_lines import MAX_LINE_BYTES
 DELIMITERS = (",", "\t", ";", "|")
 
 SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
-"""A first line that names the separator to Excel."""
+"""A first line that tells Excel which separator the file uses."""
 
 csv.field_size_limit(MAX_LINE_BYTES)
 
 
 class CsvRow(NamedTuple):
-    """A row: its values, its text in the file, and why it is a reject, if it is one."""
+    """A row: its values, its text in the file, and the reason if it is a reject."""
 
     values: list[str]
     text: str
@@ -36,7 +36,7 @@ class CsvRow(NamedTuple):
 
 
 class _Lines:
-    """The lines of a file; the lines since the last row are kept, and all lines are counted."""
+    """A file's lines, which are counted; those read since the last row are kept."""
 
     def __init__(self, stream: Any, uri: str) -> None:
         self._text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
@@ -72,7 +72,7 @@ class _Lines:
 
 
 class CsvReader:
-    """Reads the header of a file with separated values, and then its rows."""
+    """Reads the header of a CSV or TSV file, and then its rows."""
 
     def __init__(self, stream: Any, uri: str) -> None:
         self._uri = uri
@@ -100,9 +100,9 @@ class CsvReader:
         return names
 
     def read_rows(self) -> Iterator[CsvRow]:
-        """Yield the rows; blank lines aren't rows.
+        """Yield the rows, skipping blank lines.
 
-        Raises: InputError: the quotes of a row that takes several lines aren't balanced.
+        Raises: InputError: a row that spans several lines has unbalanced quotes.
         """
         width = len(self.schema)
         while True:

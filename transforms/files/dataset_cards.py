@@ -1,7 +1,7 @@
-"""Dataset cards: which files belong to which split, as the README of a data set says it.
+"""Dataset cards: which files belong to which split, according to a data set's README.
 
-The library `datasets` of Hugging Face reads the splits from `configs` in the card, if it has any,
-and not from the names of the files.
+Hugging Face's `datasets` library takes the splits from the card's `configs`, if there are any,
+rather than from file names.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\
 
 DEFAULT_CONFIG = "default"
 DEFAULT_SPLIT = "train"
-"""The split of files for which a card names none."""
+"""The split of files for which a card names no split."""
 
 KEPT_KEYS = ("config_name", "default", "data_dir")
-"""The keys of a config that are still true of `clean/`."""
+"""The config keys whose values still apply to `clean/`."""
 
 GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]")
 
 Splits = tuple[tuple[str, str], ...]
-"""The splits of a file, each with the name of its config, sorted."""
+"""The splits of a file, as sorted pairs of config name and split name."""
 
 
 class CardSplit(NamedTuple):
@@ -40,7 +40,7 @@ class CardSplit(NamedTuple):
 
 
 class DatasetCard(NamedTuple):
-    """The configs of a card without their files, by name, and their splits."""
+    """A card's configs by name, without their lists of files, and all their splits."""
 
     uri: str
     configs: dict[str, dict[str, Any]]
@@ -64,12 +64,12 @@ class DatasetCard(NamedTuple):
 
 
 def read_card(uri: str) -> DatasetCard | None:
-    """Return the card in a file, or None if it names no files of splits."""
+    """Return the card in a file, or None if it lists no split files."""
     return parse_card(storage.read_bytes(uri).decode(errors="replace"), uri)
 
 
 def parse_card(text: str, uri: str = CARD) -> DatasetCard | None:
-    """Return the card in a text, or None if it names no files of splits."""
+    """Return the card in a text, or None if it lists no split files."""
     front = FRONT_MATTER.match(text)
     try:
         value = yaml.safe_load(front[1]) if front else None
@@ -93,7 +93,7 @@ def _get_name(config: Mapping[str, Any]) -> str:
 
 
 def _list_splits(config: Mapping[str, Any]) -> Iterator[CardSplit]:
-    """Yield the splits of a config, whose files are a glob, globs, or splits with globs."""
+    """Yield the splits of a config, whose files may be a glob, a list of globs, or named splits."""
     files = config.get("data_files")
     items = files if isinstance(files, list) else [files]
     folder = str(config.get("data_dir", "")).strip("/")
@@ -108,13 +108,13 @@ def _list_splits(config: Mapping[str, Any]) -> Iterator[CardSplit]:
 
 
 def _matches(source: str, pattern: str) -> bool:
-    """Return whether a source is named by a glob, or is in a folder that it names."""
+    """Return whether a glob matches a source, or a folder that contains the source."""
     pattern = pattern.removeprefix("./").rstrip("/")
     return re.fullmatch(f"{_translate(pattern)}(?:/.*)?", source, re.DOTALL) is not None
 
 
 def _translate(pattern: str) -> str:
-    """Return a glob as a regular expression; `**` matches folders, the other signs don't."""
+    """Return a glob as a regular expression; only `**` matches across folders."""
     parts, after = [], 0
     for sign in GLOB.finditer(pattern):
         parts += [re.escape(pattern[after : sign.start()]), _translate_sign(sign[0])]
@@ -131,9 +131,9 @@ def _translate_sign(sign: str) -> str:
 
 
 def build_card(card: DatasetCard, stems: Iterable[tuple[str, Splits]]) -> str | None:
-    """Return the card of `clean/`, which names the files of each split, or None without any.
+    """Return a card for `clean/` that lists each split's files, or None if no split has any.
 
-    `stems` has the path of each clean file without its shard, and the splits of its rows.
+    `stems` has each clean file's path without the shard's name, and the splits of its rows.
     """
     files: dict[str, dict[str, dict[str, None]]] = {}
     for stem, splits in stems:

@@ -1,4 +1,4 @@
-"""JSON files that are one object with rows inside: what they are, and how to take the rows out."""
+"""JSON files that are one object with rows inside: what they are, and how to extract the rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READ = {
     for column, names in COLUMN_NAMES.items()
     for name in (column, "conversations", *names)
 }
-"""The names of columns that formats read."""
+"""The names of columns that formats read, in lower case."""
 
 ROLES = frozenset(ROLE_FIELDS)
 
@@ -64,14 +64,14 @@ def explain_document(value: Mapping[str, Any], uri: str) -> InputError | None:
 
 
 def _holds_rows(name: str, items: Any) -> bool:
-    """Return whether a value is a list of objects, and no column of a format or list of turns."""
+    """Return whether a value is a list of objects that is neither a format's column nor turns."""
     if not isinstance(items, list) or not items or name.lower() in READ:
         return False
     return all(isinstance(item, dict) and ROLES.isdisjoint(item) for item in items)
 
 
 def _find_orient(value: Mapping[str, Any]) -> str | None:
-    """Return how pandas laid out a table in an object, or None if it didn't."""
+    """Return the layout of a pandas table in an object, or None if the object isn't one."""
     if {"columns", "data"} <= set(value) and all(
         isinstance(value[name], list) for name in ("columns", "data")
     ):
@@ -85,7 +85,7 @@ def _find_orient(value: Mapping[str, Any]) -> str | None:
 
 
 def _write_command(uri: str, orient: str) -> str:
-    """Return a command that writes the rows of a table of pandas as JSON Lines."""
+    """Return a command that writes the rows of a pandas table as JSON Lines."""
     code = (
         f"import pandas as pd; pd.read_json({uri!r}{orient})"
         '.to_json("rows.jsonl", orient="records", lines=True, force_ascii=False)'

@@ -1,4 +1,4 @@
-"""Inputs that are fetched to this machine once: single web files, and standard input."""
+"""Inputs that are copied to this machine once: single web files, and standard input."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HUB_PAGE = re.compile(
 GITHUB_PAGE = re.compile(r"https?://(?:www\.)?github\.com/([^/]+/[^/]+)/blob/([^?#]+)")
 
 SPOOLED = "CONGENER_STDIN"
-"""The variable that tells worker processes where standard input was written."""
+"""The environment variable that tells worker processes where standard input was saved."""
 
 LOCK = threading.Lock()
 
@@ -48,7 +48,7 @@ class Download(NamedTuple):
 
 
 def fetch(uri: str) -> Download:
-    """Return the copy of an input, which is fetched when this process first asks for it.
+    """Return the copy of an input, fetching it when this process first asks for it.
 
     Raises: InputError: the server refuses or breaks off, the file is too large, or there is no
         standard input.
@@ -84,9 +84,9 @@ def _fetch(uri: str) -> Download:
 
 
 def _refuse_page(uri: str) -> None:
-    """Refuse the address of a page that shows a data set or a file.
+    """Refuse the address of a web page that only shows a data set or a file.
 
-    Raises: InputError: it is one of the hub or of GitHub.
+    Raises: InputError: the address is a page on the hub or on GitHub.
     """
     if found := HUB_PAGE.match(uri):
         repository, revision, path = found.groups()
@@ -115,7 +115,7 @@ def _describe(error: Exception) -> str:
 
 
 def _copy(stream: Any, uri: str) -> Download:
-    """Copy a stream to a file of this process's folder."""
+    """Copy a stream to a file in this process's folder."""
     state, size = hashlib.sha256(), 0
     path = Path(_make_folder().name, hashlib.sha256(uri.encode()).hexdigest())
     with path.open("wb") as file:
@@ -130,7 +130,7 @@ def _copy(stream: Any, uri: str) -> Download:
 
 @cache
 def _make_folder() -> TemporaryDirectory[str]:
-    """Create the folder of this process's copies, which is removed when the process ends."""
+    """Create the folder for this process's copies, which is removed when the process ends."""
     return TemporaryDirectory(prefix="congener-input-", ignore_cleanup_errors=True)
 
 

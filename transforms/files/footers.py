@@ -15,22 +15,22 @@ from schemas.errors import InputError
 DAMAGE_REMEDY = "check that the file is complete, or write it again"
 
 MAX_DEPTH = 32
-"""The deepest nesting of structs and lists; Arrow and its readers fail at about a hundred."""
+"""The deepest nesting of structs and lists; Arrow and its readers fail at about 100 levels."""
 
 MAX_FIELDS = 10_000
-"""The most fields of a corpus, at all depths together."""
+"""The most fields that a corpus may have, counted at all depths."""
 
 
 def open_parquet(stream: Any) -> pq.ParquetFile:
-    """Open a Parquet file to read it group by group, and verify the checksums of its pages."""
+    """Open a Parquet file for reading group by group, verifying the checksums of its pages."""
     return pq.ParquetFile(stream, pre_buffer=False, page_checksum_verification=True)
 
 
 def check_footer(file: pq.ParquetFile, uri: str, size: int, limits: ShardLimits) -> None:
     """Check that a footer is consistent, and plausible for a file of `size` bytes.
 
-    Raises: InputError: the footer contradicts itself, or claims too many columns, rows or bytes,
-        too much nesting, or two fields of the same name.
+    Raises: InputError: the footer is inconsistent, or claims too many columns, rows or bytes, too
+        deep a nesting, or two fields of the same name.
     """
     footer = file.metadata
     groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
@@ -80,7 +80,7 @@ def check_fields(fields: Iterable[pa.Field], uri: str, depth: int = 1) -> None:
 
 
 def replace_views(schema: pa.Schema) -> pa.Schema:
-    """Return a schema with plain text and bytes instead of views, which Arrow can't filter.
+    """Return a schema with plain text and binary types instead of views, which Arrow can't filter.
 
     Parquet stores both in the same way.
     """

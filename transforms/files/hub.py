@@ -1,6 +1,6 @@
-"""Data sets of the Hugging Face hub, at a pinned commit, through the hub's own client.
+"""Data sets on the Hugging Face hub, read at a pinned commit through the hub's own client.
 
-The client needs seconds to import, so it is imported when the first `hf://` is read.
+The client takes seconds to import, so it is imported when the first `hf://` URI is read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ADDRESS = re.compile(
 )
 
 PARQUET, PARQUET_REVISION = "~parquet", "refs/convert/parquet"
-"""The short name of the branch to which the hub converts data sets, and the branch."""
+"""The short name of the branch with the hub's Parquet conversions, and its full name."""
 
 GLOBS = {r"\*\*": ".*", r"\*": "[^/]*", r"\?": "[^/]"}
 """The regular expressions for escaped glob characters."""
@@ -31,7 +31,7 @@ REMEDY = (
 
 
 class HubPath(NamedTuple):
-    """A path in a data set of the hub, at a revision, which is the default branch if None."""
+    """A path in a data set on the hub, at a revision; None means the default branch."""
 
     repository: str
     revision: str | None
@@ -45,7 +45,7 @@ class HubPath(NamedTuple):
 def parse_address(uri: str) -> HubPath:
     """Return the parts of an address.
 
-    Raises: InputError: it isn't one of a data set.
+    Raises: InputError: the address isn't a data set's.
     """
     found = ADDRESS.fullmatch(uri)
     if found is None:
@@ -60,7 +60,7 @@ def parse_address(uri: str) -> HubPath:
 
 
 def pin(uri: str) -> str:
-    """Return an address with the commit that its revision currently names.
+    """Return an address with its revision replaced by the commit that it currently names.
 
     Raises: InputError: the hub can't be reached, or has no such data set or revision.
     """
@@ -70,7 +70,7 @@ def pin(uri: str) -> str:
 
 
 def find(uri: str) -> list[FoundFile]:
-    """Return the files that an address, a folder or a glob names, at the pinned commit.
+    """Return the files that an address (a file, a folder or a glob) matches, at the pinned commit.
 
     Raises: InputError: the hub can't be reached, or has no such data set or revision.
     """
@@ -108,7 +108,7 @@ def _read_repository(
 
 @cache
 def fetch(uri: str) -> str:
-    """Return the path of a file in the client's own cache, where it is downloaded if necessary.
+    """Return a file's path in the client's own cache, downloading the file if necessary.
 
     Raises: InputError: the hub can't be reached, or has no such file.
     """

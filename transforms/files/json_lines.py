@@ -1,4 +1,4 @@
-"""JSON Lines: lines with their offsets, and limits on their length and on the size of a file."""
+"""JSON Lines: reading lines with their offsets, parsing them within limits, and writing them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from transforms.records.json_kinds import describe_value
 BOM = b"\xef\xbb\xbf"
 
 MAX_LINE_BYTES = 64 << 20
-"""A longer line is a reject: a record of that size is damaged, and larger than any shard."""
+"""The longest line that is accepted; a longer record is damaged, and larger than any shard."""
 
 BLOCK_BYTES = 1 << 20
 
 NOT_JSON = "not JSON"
-"""The beginning of the reason for a line that no parser reads."""
+"""The beginning of the reason for rejecting a line that no parser accepts."""
 GZIP_LEVEL = 6
 
 SUFFIX_OF_COMPRESSION: dict[Compression, str] = dict(
@@ -38,13 +38,13 @@ SUFFIX_OF_COMPRESSION: dict[Compression, str] = dict(
 COMPRESSION_OF_SUFFIX = {suffix: name for name, suffix in SUFFIX_OF_COMPRESSION.items()}
 
 MAX_PYTHON_DEPTH = 500
-"""The deepest nesting of a line that only Python's parser accepts.
+"""The deepest nesting allowed in a line that only Python's parser accepts.
 
-That parser fails at about twice this depth, depending on the depth of the program's own calls.
+That parser fails at about twice this depth, depending on how deep the program's own call stack is.
 """
 
 TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]')
-"""A string or a bracket of JSON."""
+"""A string or a bracket in JSON."""
 
 DEPTH_CHANGES = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 
@@ -79,7 +79,7 @@ def read_lines(stream: Any, start: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def observe_line(kinds: ColumnKinds, line: bytes) -> str | None:
-    """Count the fields of a line; return why the line is a reject, or None."""
+    """Count the kinds of values in a line's fields; return why the line is a reject, or None."""
     value, error = parse_line(line)
     if error is None:
         kinds.observe(value)
@@ -90,8 +90,8 @@ def observe_line(kinds: ColumnKinds, line: bytes) -> str | None:
 def parse_line(line: bytes) -> tuple[dict[str, Any], str | None]:
     """Return the object on a line, and the reason if the line is a reject.
 
-    Lines that only Python's parser accepts are accepted too: NaN, infinities, lone surrogates, and
-    integers of any size. Integers beyond 64 bits are read as floats.
+    Lines that only Python's parser accepts are accepted too: they may contain NaN, infinities, lone
+    surrogates, and integers of any size. Integers beyond 64 bits are read as floats.
     """
     if len(line) > MAX_LINE_BYTES:
         return {}, f"the line is longer than {MAX_LINE_BYTES >> 20} MiB"
@@ -123,19 +123,19 @@ def _is_too_deep(data: bytes) -> bool:
 
 
 def _parse_integer(digits: str) -> int | float:
-    """Return an integer, or a float beyond 64 bits as orjson does."""
-    if len(digits) > LONGEST_INTEGER:  # Python limits the digits that it converts
+    """Return an integer, or a float if it exceeds 64 bits, as orjson does."""
+    if len(digits) > LONGEST_INTEGER:  # Python limits how many digits it converts
         return float(digits)
     value = int(digits)
     return value if -(2**63) <= value < 2**64 else float(value)
 
 
 def append_field(line: bytes, name: str, value: Any) -> bytes:
-    """Return the line of an object with one more field at its end; all other bytes stay.
+    """Return an object's line with one more field at its end and all other bytes unchanged.
 
-    Floats in the value, which are scores, are rounded.
+    All floats in the value are scores, so they are rounded.
     """
-    end = len(line.rstrip()) - 1  # of the closing brace
+    end = len(line.rstrip()) - 1  # the index of the closing brace
     inside = line[:end].rstrip()
     comma = b"" if inside.endswith(b"{") else b","
     field = orjson.dumps(name) + b":" + orjson.dumps(_round_floats(value))
@@ -143,7 +143,7 @@ def append_field(line: bytes, name: str, value: Any) -> bytes:
 
 
 def _round_floats(value: Any) -> Any:
-    """Return a value with its floats rounded like scores; a float32 has no further decimals."""
+    """Return a value with its floats rounded like scores, without a float32's spurious decimals."""
     if isinstance(value, dict):
         return {name: _round_floats(below) for name, below in value.items()}
     if isinstance(value, list):
@@ -152,7 +152,7 @@ def _round_floats(value: Any) -> Any:
 
 
 class JsonLines(NamedTuple):
-    """Rows of JSON Lines, each with its own bytes except for the line break."""
+    """JSON Lines rows, each as its original bytes without the line break."""
 
     lines: list[bytes]
     compression: Compression
@@ -164,11 +164,11 @@ class JsonLines(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """Return the suffix of a file that holds them."""
+        """Return the suffix of a file with these rows."""
         return SUFFIX_OF_COMPRESSION[self.compression]
 
     def encode(self) -> bytes:
-        """Return the bytes of a file that holds them; equal lines give equal bytes."""
+        """Return the bytes of a file with these rows; equal rows give equal bytes."""
         data = b"".join(line + b"\n" for line in self.lines)
         if self.compression == "gzip":
             return gzip.compress(data, GZIP_LEVEL, mtime=0)
@@ -178,7 +178,7 @@ class JsonLines(NamedTuple):
 
 
 def decode_lines(data: bytes, suffix: str) -> list[bytes]:
-    """Return the lines in an output's bytes; the suffix of its file names the compression.
+    """Return the lines in an output file's bytes; the file's suffix names the compression.
 
     Raises: ValueError: the last line has no line break.
     """

@@ -1,6 +1,6 @@
-"""JSON values that aren't on lines of their own: elements of an array, and joined objects.
+"""JSON values that aren't on lines of their own: elements of an array, and concatenated objects.
 
-The bounds of values are found block by block, in linear time, without parsing the values.
+The boundaries of values are found block by block, in linear time, without parsing the values.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ STEPS = np.array([0, 0, 1, -1, 0], np.int64)
 """The change of depth at each structural character."""
 
 ARRAY, OBJECTS = 1, 0
-"""The depth at which values end: at commas in an array, otherwise at their closing brackets."""
+"""The depth at which values end: in an array at commas, otherwise at closing brackets."""
 
 CUT_REMEDY = "check that the file is complete: `jq empty FILE` names the place of a mistake"
 
 
 class TextPosition(NamedTuple):
-    """A position in a decompressed file: the byte from 0, and the line from 1."""
+    """A position in a decompressed file: the byte, counted from 0, and the line, counted from 1."""
 
     byte: int
     line: int
@@ -47,16 +47,16 @@ class TextPosition(NamedTuple):
 
 
 class Scanner:
-    """Follows the depth of nesting through the blocks of a file, ignoring strings."""
+    """Tracks the depth of nesting through the blocks of a file, ignoring strings."""
 
     def __init__(self, within: int) -> None:
         self._within = self._depth = within
         self._in_string = self._escaped = False
         self.last: int | None = None
-        """The index, in the last block, of the bracket that closed the array or closes nothing."""
+        """The index, in the last block, of the array's closing bracket or of an unmatched one."""
 
     def find_ends(self, block: bytes) -> list[int]:
-        """Return the indices after the values that end in a block, commas and brackets excluded."""
+        """Return the index where each value in a block ends, before any comma or array bracket."""
         signs, offsets = self._find_signs(block)
         steps = STEPS[signs]
         depths = self._depth + np.cumsum(steps)
@@ -75,7 +75,7 @@ class Scanner:
     def _find_signs(self, block: bytes) -> tuple[Any, Any]:
         """Return the structural characters outside strings, and their indices in the block."""
         plain = b"_" + block[1:] if self._escaped else block
-        if b"\\" in plain:  # pairs first: a backslash that is left escapes the next byte
+        if b"\\" in plain:  # a backslash that isn't in a pair escapes the next byte
             plain = plain.replace(b"\\\\", b"__").replace(b'\\"', b"__")
         self._escaped = plain.endswith(b"\\")
         signs = SIGNS[np.frombuffer(plain, np.uint8)]
@@ -105,7 +105,7 @@ class _Value:
             self._parts.append(part)
 
     def take(self) -> bytes:
-        """Return the value without white space around it, and begin the next."""
+        """Return the value without surrounding white space, and begin the next one."""
         value = b"".join(self._parts).rstrip(SPACE)
         self._parts, self._size = [], 0
         return value
@@ -116,11 +116,11 @@ class _Value:
 
 
 def read_values(stream: Any, kind: str, uri: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Yield the byte offset and the bytes of each value in a file of JSON Lines, array or objects.
+    """Yield the byte offset and the bytes of each value in a JSON file of any kind.
 
-    `start` is the stream's offset: 0, or that of a value.
+    `start` is the stream's offset: 0, or the offset of a value.
 
-    Raises: InputError: an array or an object isn't closed, or a bracket closes nothing.
+    Raises: InputError: an array or an object isn't closed, or a closing bracket is unmatched.
     """
     if kind == "jsonl":
         return read_lines(stream, start)
@@ -130,7 +130,7 @@ def read_values(stream: Any, kind: str, uri: str, start: int = 0) -> Iterator[tu
 def read_elements(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the byte offset and the bytes of each element of an array.
 
-    `start` is the stream's offset: 0, or that of an element. An element longer than
+    `start` is the stream's offset: 0, or the offset of an element. An element longer than
     `MAX_LINE_BYTES` is cut one byte after the limit.
 
     Raises: InputError: the file ends inside the array, or goes on after it.
@@ -143,11 +143,11 @@ def read_elements(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, 
 
 
 def read_objects(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Yield the byte offset and the bytes of each of the objects in a file, one after another.
+    """Yield the byte offset and the bytes of each object in a file of concatenated objects.
 
-    `start` is as for `read_elements`. White space between objects is ignored.
+    `start` means the same as for `read_elements`. White space between objects is ignored.
 
-    Raises: InputError: the file ends inside an object, or has a closing bracket too many.
+    Raises: InputError: the file ends inside an object, or has an unmatched closing bracket.
     """
     yield from _read_values(stream, b"", uri, OBJECTS, TextPosition(start, 1))
 
@@ -181,7 +181,7 @@ def _read_values(
 
 
 def _skip_space(block: bytes, index: int) -> int:
-    """Return the first index from `index` on that isn't white space."""
+    """Return the index of the first byte from `index` on that isn't white space."""
     found = INK.search(block, index)
     return found.start() if found else len(block)
 
@@ -189,9 +189,9 @@ def _skip_space(block: bytes, index: int) -> int:
 def _require_end(
     block: bytes, blocks: Iterator[bytes], uri: str, within: int, at: TextPosition
 ) -> None:
-    """Check that a bracket, which begins `block`, closes the array and ends the file.
+    """Check that the bracket at the start of `block` closes the array and ends the file.
 
-    Raises: InputError: it doesn't.
+    Raises: InputError: the bracket is unmatched, or the file goes on after it.
     """
     if within == OBJECTS or not block.startswith(b"]"):
         sign = block[:1].decode()
@@ -213,7 +213,7 @@ def _require_end(
 def refuse_lists(uri: str, name: str = "conversations", each: str = "") -> InputError:
     """Return the error for a file whose rows are bare lists of turns.
 
-    `name` is the column that they need, and `each` is the jq expression for one of them.
+    `name` is the column that the lists need, and `each` is the jq prefix that selects each list.
     """
     return InputError(
         "has lists of turns for rows, and a row is an object",

@@ -1,6 +1,6 @@
-"""Kinds of files, recognised by content, after decompression and past byte order marks.
+"""File kinds, recognised by content after decompression and after any byte order mark.
 
-Files that hold no rows, such as pointers and archives, are named for what they are.
+If a file holds no rows, such as a pointer or an archive, the error says what it is.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ KIND_NAMES: dict[Kind, str] = {
 }
 
 TABLES: tuple[Kind, ...] = ("parquet", "arrow", "csv")
-"""Kinds whose rows are read as tables and written as Parquet. The others are lines of JSON."""
+"""Kinds whose rows are read as tables and written as Parquet. The other kinds are JSON."""
 
 SWEPT: tuple[Kind, ...] = ("arrow", "csv")
-"""Kinds in which a row can't be reached without reading those before it."""
+"""Kinds in which a row can't be reached without reading the rows before it."""
 
 TABULAR = re.compile(r"\.[ct]sv(?:\.[a-z0-9]+)?\Z", re.IGNORECASE)
-"""A pattern for the names of files with separated values, whose content doesn't identify them."""
+"""A pattern for the names of CSV and TSV files, whose content doesn't identify them."""
 
 SUFFIX = re.compile(
     r"\.(?:parquet|pq|arrow|feather|jsonl|jsonlines|ndjson|json|csv|tsv)"
     r"(?:\.(?:gz|gzip|zst|zstd|bz2|xz|snappy))?\Z",
     re.IGNORECASE,
 )
-"""The suffixes of data files. A file that is named in full may have another name."""
+"""The suffixes of data files. A file that is named in full may have any suffix."""
 
 HEAD_BYTES = 64 << 10
 
 BLANK_BYTES = 1 << 20
-"""White space that a file may begin with; one with more is taken for JSON Lines without rows."""
+"""How much white space a file may begin with; one with more is taken for empty JSON Lines."""
 
 TURNS = {frozenset(("role", "content")): "messages", frozenset(("from", "value")): "conversations"}
 """The keys of a turn, and the column that a list of such turns needs."""
 
 
 class Foreign(NamedTuple):
-    """A kind of file that isn't read: the pattern of its first bytes, its name, and what to do."""
+    """A kind of file that can't be read: a pattern for its first bytes, its name and the remedy."""
 
     pattern: re.Pattern[bytes]
     name: str
@@ -142,7 +142,7 @@ class FileKind(NamedTuple):
 
 
 def is_data_file(uri: str) -> bool:
-    """Return whether a file in a folder counts as data because of its name."""
+    """Return whether the name of a file in a folder marks it as data."""
     return SUFFIX.search(uri) is not None
 
 
@@ -151,7 +151,7 @@ def detect_kind(uri: str, size: int, limits: ShardLimits) -> FileKind:
 
     Raises:
         InputError: the file can't be opened, is empty, or is of a kind that can't be read.
-        OSError: it can't be read or decompressed.
+        OSError: the file can't be read or decompressed.
     """
     with storage.open_raw(uri) as stream:
         signature = stream.read(SIGNATURE_BYTES)
@@ -175,9 +175,9 @@ def detect_kind(uri: str, size: int, limits: ShardLimits) -> FileKind:
 
 
 def _refuse_foreign(head: bytes, uri: str, compression: Compression) -> None:
-    """Refuse a file by its first bytes.
+    """Refuse a file if its first bytes show that it can't be read.
 
-    Raises: InputError: the bytes are those of a kind that isn't read.
+    Raises: InputError: the file is of a kind that can't be read, or is compressed twice.
     """
     inside = "" if compression == "none" else f" inside {compression}"
     if (second := find_compression(head)) != "none":
@@ -198,13 +198,13 @@ def _detect_binary(head: bytes, uri: str, compression: Compression) -> Kind | No
                 remedy="decompress it; Parquet is compressed by itself",
             )
         return "parquet"
-    # a stream begins with a message, whose length follows the mark of its beginning
+    # a stream begins with a message: a mark, and then the message's length
     is_stream = head.startswith(b"\xff\xff\xff\xff") and int.from_bytes(head[4:8], "little") > 0
     return "arrow" if is_stream or head.startswith(b"ARROW1\0\0") else None
 
 
 def _skip_blank(head: bytes, stream: Any) -> bytes:
-    """Return the text after white space and byte order marks, in the head or in what follows."""
+    """Return the text after leading white space and byte order marks, reading on if necessary."""
     text, read = head, 0
     while True:
         while (stripped := text.lstrip(SPACE).removeprefix(BOM)) != text:
@@ -215,7 +215,7 @@ def _skip_blank(head: bytes, stream: Any) -> bytes:
 
 
 def _detect_json(text: bytes, stream: Any, uri: str) -> Kind:
-    """Return the kind of a JSON text by its first values. The stream is at the file's beginning.
+    """Return a JSON text's kind from its first values. The stream is at the file's beginning.
 
     Raises: InputError: the rows are lists of turns.
     """
@@ -228,7 +228,7 @@ def _detect_json(text: bytes, stream: Any, uri: str) -> Kind:
         return "jsonl"
     try:
         (offset, value), *more = islice(read_objects(stream, uri), 2)
-    except (InputError, ValueError):  # no object ends, and the lines say why
+    except (InputError, ValueError):  # no object is complete; reading lines gives the reason
         return "jsonl"
     if more and more[0][1].startswith(b","):
         raise InputError(
@@ -244,7 +244,7 @@ def _detect_json(text: bytes, stream: Any, uri: str) -> Kind:
 def _refuse_turns(element: bytes, uri: str) -> None:
     """Refuse an array whose first element is a turn, or a list of turns.
 
-    Raises: InputError: the element is one of these.
+    Raises: InputError: the element is a turn, or a list of turns.
     """
     if element.startswith(b"["):
         raise refuse_lists(uri, each=".[] | ")

@@ -31,7 +31,7 @@ def is_local(uri: str) -> bool:
 
 
 def is_read_only(uri: str) -> bool:
-    """Return whether a URI is of the web, the hub or standard input."""
+    """Return whether a URI is standard input, or is on the web or the hub."""
     return uri.startswith(READ_ONLY)
 
 
@@ -41,15 +41,15 @@ def is_repository(given: str) -> bool:
 
 
 def expand_input(given: str) -> str:
-    """Return the URI of standard input for `-`, and otherwise a path without `~` at its start."""
+    """Return the URI of standard input for `-`, or else the path with its home folder expanded."""
     return STDIN if given == "-" else expand_home(given)
 
 
 def expand_home(given: str) -> str:
     """Return a path with `~` or `~user` at its start replaced by that home folder.
 
-    A URI of the scheme `file` becomes its path. A path whose first component exists under its own
-    name stays, and so does the path of a user who doesn't exist.
+    A `file://` URI becomes a path. A path is left unchanged if its first component is the name of
+    an existing file, or if the user doesn't exist.
     """
     if given.startswith(FILE):
         return unquote(given.removeprefix(FILE).removeprefix("localhost"))
@@ -68,7 +68,7 @@ def describe_unusable(text: str) -> str | None:
 
 
 def refuse_scheme(uri: str) -> InputError | None:
-    """Return the error for a URI with a scheme that nothing reads, or None."""
+    """Return the error for a URI whose scheme can't be read, or None."""
     if is_local(uri) or uri.startswith((*READ_ONLY, *STORES)):
         return None
     known = ", ".join((*STORES, *WEB[:1], HUB))

@@ -1,4 +1,4 @@
-"""Metadata of tables: what is copied from the input into every file of the output."""
+"""Table metadata, which is copied from the input into every output file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pyarrow as pa
 from schemas.notices import Notice, list_names, warn
 
 MOST_BYTES = 256 << 10
-"""Bytes of metadata that every file of the output may have; few tables have a tenth of them."""
+"""How many bytes of metadata an output file may have; few tables have a tenth as much."""
 
 
 def limit_metadata(schema: pa.Schema) -> tuple[pa.Schema, list[Notice]]:
-    """Return a schema whose metadata have at most `MOST_BYTES`, and a notice if some are left out.
+    """Return a schema with at most `MOST_BYTES` of metadata, and a notice if some is left out.
 
     The largest entries of the schema and of its fields are left out first. A run has a file for
     every shard, so a few megabytes of metadata would become gigabytes.
@@ -26,7 +26,7 @@ def limit_metadata(schema: pa.Schema) -> tuple[pa.Schema, list[Notice]]:
     for size, _ in entries:
         total += size
         if total > MOST_BYTES:
-            largest = min(largest, size - 1)  # of equal entries all are left out
+            largest = min(largest, size - 1)  # entries of equal size are all left out
             break
         largest = size
     else:
@@ -45,7 +45,7 @@ def _measure(key: bytes, value: bytes) -> int:
 
 
 def _list_entries(schema: pa.Schema) -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield the keys and values of a schema, and of its fields with the names of their columns."""
+    """Yield the metadata entries of a schema, and those of its fields with their columns' names."""
     for key, value in (schema.metadata or {}).items():
         yield "", key, value
     for item in schema:
@@ -64,7 +64,7 @@ def _list_fields(kind: pa.DataType) -> Iterable[pa.Field]:
 
 
 def _is_rebuilt(kind: pa.DataType) -> bool:
-    """Return whether a type is a struct or a list, whose fields are looked at."""
+    """Return whether a type is a struct or a list, whose fields' metadata is limited too."""
     checks = (pa.types.is_struct, pa.types.is_list, pa.types.is_large_list)
     return any(check(kind) for check in checks)
 
@@ -77,7 +77,7 @@ def _limit(metadata: Mapping[bytes, bytes] | None, largest: int) -> dict[bytes, 
 
 
 def _limit_field(item: pa.Field, largest: int) -> pa.Field:
-    """Return a field without the entries that are larger, in itself and below it."""
+    """Return a field without metadata entries larger than `largest`, at any depth."""
     metadata = _limit(item.metadata, largest)
     below = [_limit_field(field, largest) for field in _list_fields(item.type)]
     return pa.field(item.name, _replace_fields(item.type, below), item.nullable, metadata)

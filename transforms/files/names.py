@@ -1,4 +1,4 @@
-"""Names of sources: their paths below the given folders, and files that are given twice."""
+"""Source names: paths below the given folders, and files that are given more than once."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class NamedFile(NamedTuple):
 
 
 def name_files(found: Mapping[str, Sequence[str]]) -> list[NamedFile]:
-    """Name the files that each pattern found by their paths below the patterns' common folder.
+    """Return the patterns' files, each named with its path below the patterns' common folder.
 
-    The folder `in/` itself isn't part of a name, but `in/test/` is, whatever else is in `in/`.
-    Folders such as `teacher=NAME` at the end of the common folder are part of names too.
+    For the pattern `in/`, names leave out `in/` itself but keep a folder such as `test/` below it,
+    even if that folder contains all files. Folders such as `teacher=NAME` at the end of the common
+    folder's path are part of names too.
     """
     roots = [_find_root(pattern, uris).split("/") for pattern, uris in found.items()]
     shared = [parts[0] for parts in takewhile(_are_equal, zip(*roots, strict=False))]
@@ -42,7 +43,7 @@ def _are_equal(parts: Sequence[str]) -> bool:
 
 
 def _find_root(pattern: str, uris: Sequence[str]) -> str:
-    """Return the folder below which a pattern names files, without a slash at its end."""
+    """Return the folder that a pattern's files are named relative to, without a trailing slash."""
     full, found = _make_full(pattern), [_make_full(uri) for uri in uris]
     if found == [full]:
         return full.rpartition("/")[0]
@@ -59,10 +60,10 @@ def _make_full(uri: str) -> str:
 
 
 def leave_out_repeats(files: Sequence[NamedFile]) -> tuple[list[NamedFile], list[Notice]]:
-    """Return the files without second paths to the same file, and notices about those.
+    """Return the files without repeated paths to the same file, and notices about the repeats.
 
-    A file that belongs to two splits or partitions is read for each, since rows would be missing
-    from one of them otherwise.
+    A file that belongs to two splits or partitions is read for each of them, since otherwise one of
+    them would lack rows.
     """
     groups: dict[object, list[NamedFile]] = {}
     for file in files:
@@ -79,14 +80,14 @@ def leave_out_repeats(files: Sequence[NamedFile]) -> tuple[list[NamedFile], list
 
 
 def _identify_file(uri: str) -> object:
-    """Return the disk's own number of a file, which is the same for all its paths.
+    """Return a key that is the same for all paths of a file: its number on the disk, if it has one.
 
     Some network disks don't number their files. Files that differ in size or time are never taken
-    for one.
+    for the same file.
     """
     try:
         found = Path(uri).stat()
-    except (OSError, ValueError):  # it is on a store, or a dangling link
+    except (OSError, ValueError):  # the file is on a store, or is a dangling link
         return uri
     if not found.st_ino:
         return str(Path(uri).resolve())
@@ -94,7 +95,7 @@ def _identify_file(uri: str) -> object:
 
 
 def _compare_same(same: Sequence[NamedFile]) -> Iterator[tuple[Notice, list[str]]]:
-    """Yield notices about several paths of one file, each with the URIs that aren't read."""
+    """Yield notices about a file with several paths, each with the URIs that aren't read."""
     if len(same) == 1:
         return
     kept: dict[object, NamedFile] = {}

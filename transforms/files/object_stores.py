@@ -1,7 +1,7 @@
 """Object stores, through Beam's filesystems.
 
-Errors of their clients become OSErrors, and a failed write never leaves a partial object. Beam
-takes a second to import, so `storage` imports this module only when a path needs it.
+Client errors become OSErrors, and a failed write never leaves a partial object. Beam takes a second
+to import, so `storage` imports this module only when a path needs it.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ ERRORS_BY_CODE: dict[int, type[OSError]] = {
 def use_options(options: PipelineOptions) -> None:
     """Set the Beam options with which this process reaches stores, such as `--s3_endpoint_url`.
 
-    On workers the runner sets them.
+    On workers, the runner sets them.
     """
     FileSystems.set_options(options)
 
 
 def _get_options() -> Any:
-    """Return the options of this process or, on a worker, of the runner; None without either."""
-    options = FileSystems._pipeline_options  # noqa: SLF001 - Beam has no other access to them
+    """Return this process's options or, on a worker, the runner's; None if there are none."""
+    options = FileSystems._pipeline_options  # noqa: SLF001 - Beam offers no other access to them
     return RuntimeValueProvider.runtime_options if options is None else options
 
 
@@ -97,7 +97,7 @@ class SharedS3(S3FileSystem):
         return str(self._io().checksum(path))
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Delete objects, and all objects below names that end with a slash."""
+        """Delete objects; a name that ends with a slash means all objects below it."""
         for error in self._io().delete_paths(paths).values():
             if error is not None:
                 raise error
@@ -117,7 +117,8 @@ def find_filesystem(uri: str) -> FileSystem:
 def _translate_errors() -> Iterator[None]:
     """Raise every error of a store's client as an OSError; the clients share no exception class.
 
-    Raises: OSError: the client fails. It is a FileNotFoundError or a PermissionError where it can.
+    Raises: OSError: the client fails. It is a FileNotFoundError or a PermissionError if the cause
+        is known.
     """
     _ensure_options()
     try:
@@ -152,8 +153,8 @@ def match_files(pattern: str, limit: int | None = None) -> list[FoundFile]:
 def list_below(folder: str, limit: int | None = None) -> list[FoundFile]:
     """Return the objects below a folder, at any depth.
 
-    Raises: OSError: the store can't be listed, or the folder's name contains a glob sign, which
-        can't be quoted.
+    Raises: OSError: the store can't be listed, or the folder's name contains a glob character,
+        which can't be escaped.
     """
     if sign := find_glob_sign(folder):
         raise OSError(
@@ -173,7 +174,7 @@ def exists(uri: str) -> bool:
 
 
 def find_object(uri: str) -> list[FoundFile]:
-    """Return the object of exactly this name, or nothing. Glob signs have no meaning here.
+    """Return the object of exactly this name, or nothing. Glob characters aren't special here.
 
     Raises: OSError: the store doesn't answer.
     """
@@ -230,7 +231,7 @@ class _Reading(io.RawIOBase):
 def open_object(uri: str) -> io.BufferedReader:
     """Open an object for reading.
 
-    Raises: OSError: the object doesn't exist or can't be reached. Later reads raise it, too.
+    Raises: OSError: the object doesn't exist or can't be reached. Later reads may raise it, too.
     """
     return io.BufferedReader(_Reading(uri), 1 << 20)
 
@@ -259,7 +260,8 @@ def write(uri: str, data: bytes) -> None:
 def _abandon_upload(stream: Any) -> None:
     """End an upload without completing it.
 
-    If the stream were closed, by the garbage collector for instance, S3 would publish its parts.
+    If the stream were closed, by the garbage collector for instance, S3 would publish the parts
+    uploaded so far.
     """
     with suppress(Exception):  # if the store can't be reached, it drops the upload itself
         getattr(stream, "terminate", lambda: None)()

@@ -1,4 +1,4 @@
-"""Partitions: columns in the names of folders, as in `teacher=NAME/date=2025-08-01/`."""
+"""Partitions: columns in folder names, as in `teacher=NAME/date=2025-08-01/`."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def parse_folder(folder: str) -> tuple[str, str | None] | None:
 
 
 def read_partitions(source: str) -> dict[str, str | None]:
-    """Return the keys and values in the folders of a source; the innermost of equal keys counts."""
+    """Return the keys and values in a source's folders; if a key repeats, the innermost wins."""
     return dict(filter(None, map(parse_folder, source.split("/")[:-1])))

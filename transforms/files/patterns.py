@@ -1,4 +1,4 @@
-"""Globs and hidden names, which choose the files of a corpus on disks and stores."""
+"""Globs and hidden names, which determine a corpus's files on disks and stores."""
 
 from __future__ import annotations
 

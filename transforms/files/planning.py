@@ -1,4 +1,4 @@
-"""Planning: the deterministic cut of files into shards, and the tasks that read them."""
+"""Planning: cutting files into shards deterministically, and grouping shards into tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transforms.files.stems import build_stem
 from transforms.files.surveys import Cut
 
 NUMBER_DIGITS = 6
-"""The fewest digits in a shard's number. All numbers of a larger corpus have more."""
+"""The fewest digits in a shard's number. In a very large corpus, all numbers have more."""
 
 
 class SourcePiece(NamedTuple):
@@ -33,7 +33,7 @@ class SourcePiece(NamedTuple):
     begin: Cut
     end: Cut
     max_bytes: int = EXPANSION_FLOOR
-    """The bytes that its rows may take as Arrow arrays."""
+    """How many bytes the rows may take as Arrow arrays."""
     fingerprint: str = ""
     """The source's fingerprint during the survey."""
     splits: Splits = ()
@@ -61,17 +61,17 @@ class ShardPlan(NamedTuple):
 
     @property
     def stem(self) -> str:
-        """Return the path for its rows below `clean/`, which is that of its first source."""
+        """Return the path below `clean/` for the shard's rows, taken from its first source."""
         return build_stem(self.pieces[0].source) if self.pieces else ""
 
     @property
     def split(self) -> str | None:
-        """Return the split of its rows, if its sources' names contain one."""
+        """Return the split of the shard's rows, or None if its sources' names don't contain one."""
         return find_split(self.pieces[0].source) if self.pieces else None
 
     @property
     def partitions(self) -> dict[str, str | None]:
-        """Return the keys and values in the names of its folders."""
+        """Return the partition keys and values in the sources' folder names."""
         return read_partitions(self.pieces[0].source) if self.pieces else {}
 
 
@@ -79,8 +79,9 @@ def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[Sh
     """Return the corpus's shards, grouped into the tasks that read them.
 
     A task is usually one shard. In a compressed file, an Arrow or CSV file, or a large Parquet row
-    group, rows can't be reached without those before them, so the shards are one task, read in one
-    sweep. Small files of one folder and one split share a shard, each as a whole.
+    group, rows can't be reached without reading the rows before them, so all of its shards form one
+    task, which is read in one sweep. Small files from the same folder and split share a shard, and
+    aren't cut.
     """
     groups: list[list[tuple[SourcePiece, ...]]] = []
     small = _SmallFiles(limits)
@@ -115,7 +116,7 @@ def _cut_pieces(source: Source, limits: ShardLimits) -> list[SourcePiece]:
 
 
 class _SmallFiles:
-    """Whole files that share a shard, with their sizes added up."""
+    """Whole files that share a shard, with their total size."""
 
     def __init__(self, limits: ShardLimits) -> None:
         self._limits = limits
@@ -137,20 +138,20 @@ class _SmallFiles:
         self._bytes += piece.end.byte
 
     def take(self) -> list[list[tuple[SourcePiece, ...]]]:
-        """Return the files as a group of one shard, or nothing, and begin the next shard."""
+        """Return a group with the files as one shard, if there are any, and begin the next one."""
         groups = [[tuple(self._pieces)]] if self._pieces else []
         self._pieces, self._rows, self._bytes = [], 0, 0
         return groups
 
 
 def _read_neighbourhood(piece: SourcePiece) -> tuple[str, SplitSigns, Splits]:
-    """Return the folder and the split's parts of the name, which files of one shard share."""
+    """Return what the files of one shard must share: their folder and the signs of their split."""
     folder, _, file = piece.source.rpartition("/")
     return folder, read_split_signs(file), piece.splits
 
 
 def _group_sweeps(pieces: Sequence[SourcePiece]) -> list[list[tuple[SourcePiece, ...]]]:
-    """Group a file's pieces, each a shard, by the sweep that reads them."""
+    """Group a file's pieces, each of which is a shard, by the sweep that reads them."""
     sweeps: list[list[tuple[SourcePiece, ...]]] = []
     begun = Counter(piece.begin.group for piece in pieces)
     for piece in pieces:
@@ -168,14 +169,14 @@ def _group_sweeps(pieces: Sequence[SourcePiece]) -> list[list[tuple[SourcePiece,
 
 
 def _is_swept(piece: SourcePiece) -> bool:
-    """Return whether a piece can't be reached without the rows before it."""
+    """Return whether a piece can't be reached without reading the rows before it."""
     return piece.compression != "none" or piece.kind in SWEPT
 
 
 def _name_shards(
     groups: Sequence[Sequence[tuple[SourcePiece, ...]]],
 ) -> list[tuple[ShardPlan, ...]]:
-    """Return the plans of the shards, named by their numbers and by digests of their pieces."""
+    """Return the shards' plans, with names made of shard numbers and digests of the pieces."""
     count = sum(len(group) for group in groups)
     digits = max(NUMBER_DIGITS, len(str(count - 1)))
     number, tasks = 0, []

@@ -34,7 +34,7 @@ LONGEST_TYPE = 100
 
 
 class TableSchema(NamedTuple):
-    """The schema of a file of Parquet or another kind of table."""
+    """The schema of a Parquet file, or of a file with another kind of table."""
 
     uri: str
     schema: pa.Schema
@@ -51,8 +51,8 @@ class Reconciled(NamedTuple):
 def reconcile(files: Sequence[TableSchema]) -> Reconciled:
     """Return the schema that holds the rows of all files without loss.
 
-    Raises: InputError: no type holds the values that two files have in a column, the files have too
-        many columns together, or a time has no place in the unit that it shares.
+    Raises: InputError: no type can hold a column's values from two files, the files together have
+        too many columns, or a time doesn't fit the unit that the files share.
     """
     shared = files[0].schema
     for index, file in enumerate(files):
@@ -75,9 +75,9 @@ def reconcile(files: Sequence[TableSchema]) -> Reconciled:
 
 
 def _require_times_fit(file: TableSchema, shared: pa.Schema) -> None:
-    """Check that the times of a Parquet file fit a finer unit, as all other values do.
+    """Check that a Parquet file's times fit the finer unit that the files share.
 
-    Raises: InputError: one doesn't.
+    Raises: InputError: a time doesn't fit.
     """
     names = [
         item.name
@@ -107,7 +107,7 @@ def _holds_time(kind: pa.DataType) -> bool:
 
 
 def _describe_differences(files: Sequence[TableSchema], shared: pa.Schema) -> Iterator[Notice]:
-    """Say in one notice which fields differ in which files, and what they are read as."""
+    """Yield one notice that says which fields differ in which files, and what they are read as."""
     first: dict[Difference, str] = {}
     counts = Counter[Difference]()
     for file in files:
@@ -144,7 +144,7 @@ def _shorten(kind: object) -> str:
 def _explain_conflict(
     earlier: Sequence[TableSchema], file: TableSchema, conflict: TypeConflictError
 ) -> InputError:
-    """Return the error about two files that differ, with a command that brings them together."""
+    """Return the error for two files whose schemas conflict, with a command that resolves it."""
     pairs = ((item, _find_conflict(item, file)) for item in earlier)
     first, own = next(((item, found) for item, found in pairs if found), (earlier[0], conflict))
     return InputError(
@@ -166,7 +166,7 @@ def _find_conflict(one: TableSchema, other: TableSchema) -> TypeConflictError | 
 
 
 def _suggest_command(first: TableSchema, second: TableSchema, conflict: TypeConflictError) -> str:
-    """Return a command that rewrites one of two files: a cast, JSON as text, or another name."""
+    """Return a command that casts a column of one file, writes it as JSON text or renames it."""
     to_second = _is_wider(conflict.other, conflict.one)
     change, like = (first, second) if to_second else (second, first)
     column, file = conflict.path[0], json.dumps(change.uri)
@@ -197,7 +197,7 @@ def _suggest_command(first: TableSchema, second: TableSchema, conflict: TypeConf
 
 
 def _is_wider(one: pa.DataType, other: pa.DataType) -> bool:
-    """Return whether a cast to `one` rather than to `other` keeps the values: text, then floats."""
+    """Return whether `one` is the better target for a cast: text is best, then floats."""
     order = (_is_text, pa.types.is_floating)
     return [check(one) for check in order] > [check(other) for check in order]
 

@@ -1,7 +1,8 @@
 """Removal of files and folders on disks.
 
-Network and user-space file systems keep a file that is deleted while a program has it open. It has
-another name in its folder until it is closed, so the folder can't be removed before.
+Network and user-space file systems keep a file that is deleted while a program has it open. Until
+the program closes it, the file stays in its folder under another name, so the folder can't be
+removed.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 DELETED = re.compile(r"\.(nfs|fuse_hidden|smbdelete|__smb|__afs)[0-9A-Za-z]{4,}")
-"""The name of a deleted file that a program has open, on NFS, FUSE, SMB and AFS."""
+"""The names that NFS, FUSE, SMB and AFS give to deleted files that a program still has open."""
 
 
 def is_deleted_name(name: str) -> bool:
-    """Return whether a name is that of a deleted file that a program has open."""
+    """Return whether a name marks a deleted file that a program still has open."""
     return DELETED.fullmatch(name) is not None
 
 
 def remove(path: Path) -> None:
-    """Delete a file, or a folder with its content. A link's target stays.
+    """Delete a file, or a folder with its content. A link's target is kept.
 
-    A folder stays if it has only deleted files that a program has open.
+    A folder is kept if it contains only deleted files that a program still has open.
 
     Raises: OSError: the disk refuses. Everything that can be deleted is deleted.
     """
@@ -42,7 +43,7 @@ def remove(path: Path) -> None:
 
 
 def is_emptied(folder: Path) -> bool:
-    """Return whether a folder is missing, or has no files but deleted ones that are open.
+    """Return whether a folder is missing, or has no files except deleted ones that are still open.
 
     Raises: OSError: a folder can't be listed.
     """

@@ -1,4 +1,4 @@
-"""A sample of a corpus: the first rows of its files, read before the run as the run reads them."""
+"""A sample of a corpus: the first rows of its files, read in the same way as in the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from transforms.records.plain_values import list_rows
 MOST_FILES = 500
 MOST_ROWS = 1_000
 FEWEST_ROWS = 8
-"""The most rows of one file in the sample, however few files there are."""
+"""How many rows of each file to read if there are many files, unless the rows are long."""
 
 MOST_BYTES = 64 << 20
 """The size of the whole sample in bytes, estimated from the average row of each file."""
@@ -44,10 +44,7 @@ class Sample(NamedTuple):
         return sum(shard.table.num_rows for shard in self.shards)
 
     def merge(self) -> Shard | None:
-        """Return the rows of all files as one shard, which is read faster than many, or None.
-
-        There is none without rows.
-        """
+        """Return all rows as one shard, which is faster to read, or None if there are no rows."""
         if not self.shards:
             return None
         lines = [line for shard in self.shards for line in shard.lines or ()]
@@ -68,7 +65,7 @@ class Sample(NamedTuple):
 
 
 def read_sample(corpus: Corpus, layout: Layout, limits: ShardLimits) -> Sample:
-    """Read the first rows of every file, or of `MOST_FILES` files that are spread evenly.
+    """Read the first rows of every file, or of up to `MOST_FILES` evenly spread files.
 
     Raises: InputError: a file can't be read.
     """
@@ -86,7 +83,7 @@ def _spread(sources: Sequence[Source]) -> list[Source]:
 
 
 def _plan_piece(source: Source, files: int, limits: ShardLimits) -> ShardPlan:
-    """Return a piece with the first rows of a file, with fewer if the rows are long."""
+    """Return a plan for a file's first rows, with fewer of them if the rows are long."""
     average = max(1, source.cuts[-1].byte // max(1, source.rows))
     rows = min(
         source.rows,
@@ -108,9 +105,9 @@ def _plan_piece(source: Source, files: int, limits: ShardLimits) -> ShardPlan:
 
 
 def list_objects(shard: Shard) -> list[Mapping[str, Any] | None]:
-    """Return the rows of a shard with all their columns but those of bytes, such as images.
+    """Return a shard's rows with all columns except binary ones, such as images.
 
-    A row of Parquet that has invalid UTF-8 is None.
+    A Parquet row with invalid UTF-8 becomes None.
     """
     if shard.lines is not None:
         return [parse_line(line)[0] for line in shard.lines]
@@ -130,7 +127,7 @@ def _read_row(table: pa.Table) -> Mapping[str, Any] | None:
 
 
 def find_unsampled(corpus: Corpus, columns: Container[str]) -> tuple[str, ...]:
-    """Return the corpus's columns of text or nested values that aren't among some columns."""
+    """Return the corpus's columns with text or nested values that aren't in `columns`."""
     if corpus.sources[0].kinds is None:
         kinds = {item.name: item.type for item in corpus.schema}
         names = [name for name, kind in kinds.items() if is_text(kind) or pa.types.is_nested(kind)]

@@ -1,4 +1,4 @@
-"""Rows of a shard, read into Arrow tables of the settled schema; unreadable rows are rejects."""
+"""Shards, read into Arrow tables with the settled schema; unreadable rows become rejects."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Reject(NamedTuple):
 class Rows(NamedTuple):
     """Rows of a piece: the good ones, the row number of each in its source, and the rejects.
 
-    `lines` has the good rows' own bytes if the source is JSON Lines.
+    `lines` has the good rows' original bytes if the source is JSON Lines.
     """
 
     table: pa.Table
@@ -58,7 +58,7 @@ class Rows(NamedTuple):
 DECODED_ROWS = 256
 """How many Parquet rows are decoded before their size is checked.
 
-They may be large, since a dictionary can refer to one long text in every row.
+Even these rows may be large, since all of them can refer to one long text in a dictionary.
 """
 
 
@@ -66,7 +66,7 @@ class RowStream(Protocol):
     """A source that is read piece by piece."""
 
     def take(self, piece: SourcePiece) -> Rows:
-        """Return the rows of a piece, which must follow the pieces that were read before."""
+        """Return the rows of a piece, which must come after the pieces that were read before."""
 
     def close(self) -> None:
         """Close the source."""
@@ -75,10 +75,10 @@ class RowStream(Protocol):
 @register_shard_coder
 @dataclass
 class Shard:
-    """A shard as it was read: the table of its good rows, the source of each, and its rejects.
+    """A shard as it was read: the table of its good rows, the source of each row, and the rejects.
 
-    The table of a shard of Parquet has all columns of the corpus. The table of a shard of JSON
-    Lines has only the columns that are read, and `lines` has the rows' own bytes for the outputs.
+    A Parquet shard's table has all columns of the corpus. A JSON Lines shard's table has only the
+    columns that congener reads, and `lines` has the rows' original bytes for the outputs.
     """
 
     plan: ShardPlan
@@ -91,7 +91,7 @@ class Shard:
     def positions(self) -> list[int]:
         """Return the position of each good row among all of the shard's rows, rejects included.
 
-        It doesn't change when another row becomes a reject.
+        A row's position doesn't change when another row becomes a reject.
         """
         first, before = {}, 0
         for piece in self.plan.pieces:
@@ -104,7 +104,7 @@ class Shard:
 
 
 class TableRows:
-    """Rows of Parquet or Arrow, in batches of limited size from a row on."""
+    """The rows of a Parquet or Arrow file from a given row on, in batches of limited size."""
 
     def __init__(
         self, batches: Iterator[pa.RecordBatch], own: pa.Schema, wanted: pa.Schema, row: int
@@ -113,7 +113,7 @@ class TableRows:
         self._held: pa.RecordBatch | None = None
 
     def take(self, piece: SourcePiece) -> Rows:
-        """Return the rows of `piece`, and skip those before it.
+        """Return the rows of `piece`, skipping any rows before it.
 
         Raises: InputError: the rows expand to more bytes than the piece may take.
         """
@@ -138,7 +138,7 @@ class TableRows:
         return Rows(table, list(range(piece.begin.row, piece.end.row)), [])
 
     def _decode(self, end: int) -> pa.RecordBatch:
-        """Return the next rows before row `end` that are decoded together."""
+        """Return the next batch of decoded rows, ending at row `end` at the latest."""
         batch = self._held or next(self._batches)
         taken = batch.slice(0, end - self._row)
         self._held = batch.slice(len(taken)) if len(batch) > len(taken) else None
@@ -147,7 +147,7 @@ class TableRows:
 
 
 class ParquetRows(TableRows):
-    """Rows of a Parquet file from a row group on, decoded in batches to limit the memory."""
+    """The rows of a Parquet file from a given row group on, decoded in batches to save memory."""
 
     def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
         self._stream = storage.open_raw(piece.uri)
@@ -171,7 +171,7 @@ class ParquetRows(TableRows):
 
 
 class ArrowRows(TableRows):
-    """Rows of an Arrow file or stream from its beginning on."""
+    """The rows of an Arrow file or stream, from its beginning."""
 
     def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
         self._stream = open_decompressed(piece.uri, piece.compression, piece.max_bytes)
@@ -189,7 +189,7 @@ class ArrowRows(TableRows):
 
 
 class CsvRows:
-    """Rows of a file with separated values from its beginning on."""
+    """The rows of a CSV or TSV file, from its beginning."""
 
     def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
         self._stream = open_decompressed(piece.uri, piece.compression, piece.max_bytes)
@@ -199,7 +199,7 @@ class CsvRows:
         self._row = 0
 
     def take(self, piece: SourcePiece) -> Rows:
-        """Return the rows of `piece`, and skip those before it."""
+        """Return the rows of `piece`, skipping any rows before it."""
         for _ in range(self._row, piece.begin.row):
             next(self._rows)
         rows = [(row, next(self._rows)) for row in range(piece.begin.row, piece.end.row)]
@@ -231,7 +231,7 @@ class _Line(NamedTuple):
 
 
 class JsonRows:
-    """Rows of a JSON file from a byte offset on."""
+    """The rows of a JSON file from a given byte offset on."""
 
     def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
         self._stream = open_decompressed(piece.uri, piece.compression, piece.max_bytes)
@@ -243,7 +243,7 @@ class JsonRows:
         self._schema = schema
 
     def take(self, piece: SourcePiece) -> Rows:
-        """Return the rows of `piece`, and skip those before it."""
+        """Return the rows of `piece`, skipping any rows before it."""
         while self._row < piece.begin.row:
             next(self._lines)
             self._row += 1
@@ -265,7 +265,7 @@ class JsonRows:
         return Rows(table, [line.row for line in good], rejects, own)
 
     def _project(self, lines: Sequence[_Line]) -> Projection:
-        """Take the columns to read, and leave out rows that repeat a key in them."""
+        """Return the columns to read, without the rows that repeat one of these columns' keys."""
         values = [line.value for line in lines]
         repeated = find_repeated_keys([line.data for line in lines], values, self._schema)
         if not repeated:
@@ -311,7 +311,9 @@ def open_rows(piece: SourcePiece, schema: pa.Schema) -> RowStream:
 
 
 def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
-    """Yield the shards of one task in order. Only one source is open at a time, and only once.
+    """Yield the shards of one task in order.
+
+    Each source is opened only once, and only one is open at a time.
 
     Raises: InputError: a file can't be read, or has changed since the survey.
     """

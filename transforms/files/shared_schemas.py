@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 
 class TypeConflictError(Exception):
-    """Two types that no type holds without loss, and the path of the field that has them."""
+    """Two types that can't be merged without loss, and the path of their field."""
 
     def __init__(self, one: pa.DataType, other: pa.DataType, path: tuple[str, ...] = ()) -> None:
         super().__init__(f"{'.'.join(path)}: {one} against {other}")
@@ -18,11 +18,11 @@ class TypeConflictError(Exception):
 
 
 def merge_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema:
-    """Return a schema that holds the rows of both, with the first one's order and metadata.
+    """Return a schema that can hold the rows of both, with the first one's order and metadata.
 
-    A column that one of them lacks is nullable.
+    A column that is missing from one of them becomes nullable.
 
-    Raises: TypeConflictError: no type holds the values of a column.
+    Raises: TypeConflictError: no type can hold a column's values.
     """
     return pa.schema(_merge_fields(list(one), list(other)), one.metadata)
 
@@ -45,9 +45,9 @@ def _merge_field(one: pa.Field, other: pa.Field) -> pa.Field:
 
 
 def merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """Return the narrowest type that holds the values of both exactly.
+    """Return the narrowest type that can hold the values of both exactly.
 
-    Raises: TypeConflictError: there is none.
+    Raises: TypeConflictError: there is no such type.
     """
     if one.equals(other, check_metadata=True) or pa.types.is_null(other):
         return one
@@ -63,9 +63,9 @@ def merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 def _take_value_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the values of a dictionary or an extension, such as UUIDs.
+    """Return the value type of a dictionary or extension type, or any other type unchanged.
 
-    Different types of either can't be merged.
+    Two different dictionary or extension types (such as UUIDs) can't be merged themselves.
     """
     if isinstance(kind, pa.BaseExtensionType):
         return kind.storage_type
@@ -84,7 +84,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _merge_lists(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge lists; if their items have different names, the first one counts."""
+    """Merge lists; if their items have different names, the first name is kept."""
     if not (_is_list(one) and _is_list(other)):
         return None
     item = _merge_field(one.value_field, other.value_field.with_name(one.value_field.name))
@@ -96,7 +96,7 @@ def _merge_lists(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _merge_maps(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge maps, whose fields have the first one's names."""
+    """Merge maps, keeping the first map's field names."""
     if not (pa.types.is_map(one) and pa.types.is_map(other)):
         return None
     key = _merge_field(one.key_field, other.key_field.with_name(one.key_field.name))
@@ -105,7 +105,7 @@ def _merge_maps(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _merge_texts(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge types of text, or types of bytes: the first one's width, as loaders choose it."""
+    """Merge text types or binary types, keeping the first one's offset width, as loaders do."""
     for plain, large, view in (
         (pa.string(), pa.large_string(), pa.string_view()),
         (pa.binary(), pa.large_binary(), pa.binary_view()),
@@ -127,14 +127,14 @@ _DECIMALS = (
     (pa.decimal128, 38, 128),
     (pa.decimal256, 76, 256),
 )
-"""Types of decimals, with the most digits and the bits of each."""
+"""Decimal types, each with its largest number of digits and its width in bits."""
 
 _SIGNED = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
 _UNSIGNED = {8: pa.uint8(), 16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64()}
 
 
 def _merge_numbers(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge widths of whole numbers, of floats, or of decimals."""
+    """Merge integers, floats or decimals of different widths."""
     if pa.types.is_floating(one) and pa.types.is_floating(other):
         return max(one, other, key=lambda kind: kind.bit_width)
     if pa.types.is_decimal(one) and pa.types.is_decimal(other):
@@ -150,7 +150,7 @@ def _merge_numbers(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _merge_decimals(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge decimals: the digits before the point of one, and those behind it of the other."""
+    """Merge decimals, keeping the most digits before the point and the most after it."""
     scale = max(one.scale, other.scale)
     precision = max(one.precision - one.scale, other.precision - other.scale) + scale
     width = max(one.bit_width, other.bit_width)
@@ -167,13 +167,13 @@ _UNITS = ("s", "ms", "us", "ns")
 
 
 def _merge_times(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge units of time to the finer one, which distant times may not fit."""
+    """Merge time types to the finer unit, which distant times may not fit."""
     make = _choose_time(one, other)
     return make(max(one.unit, other.unit, key=_UNITS.index)) if make else None
 
 
 def _choose_time(one: pa.DataType, other: pa.DataType) -> Callable[[str], pa.DataType] | None:
-    """Return a function from a unit to the kind of time that both types are, if they are one."""
+    """Return a function from a unit to the kind of time that both types are, or None."""
     if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and _share_zone(one, other):
         return lambda unit: pa.timestamp(unit, one.tz)
     if pa.types.is_duration(one) and pa.types.is_duration(other):
@@ -184,7 +184,7 @@ def _choose_time(one: pa.DataType, other: pa.DataType) -> Callable[[str], pa.Dat
 
 
 def _share_zone(one: pa.DataType, other: pa.DataType) -> bool:
-    """Return whether two timestamps have the same time zone, of which UTC has several names."""
+    """Return whether two timestamps have the same time zone; UTC has several names."""
     return one.tz == other.tz or {one.tz, other.tz} <= NAMES_OF_UTC
 
 
@@ -192,11 +192,11 @@ MERGES = (
     *(_merge_structs, _merge_lists, _merge_maps),
     *(_merge_texts, _merge_numbers, _merge_times),
 )
-"""Functions that return the type that two share, or None if it isn't theirs to merge."""
+"""Functions that return the merged type of two types, or None for types of other kinds."""
 
 
 def has_types(own: pa.Schema, shared: pa.Schema) -> bool:
-    """Return whether a schema has the columns of another one, in its order and with its types."""
+    """Return whether a schema has the shared schema's columns, with the same order and types."""
     return own.names == shared.names and all(
         mine.nullable == item.nullable and mine.type.equals(item.type, check_metadata=True)
         for mine, item in zip(own, shared, strict=True)
@@ -243,7 +243,7 @@ def _conform_dictionary(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _conform_struct(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    # flattening makes fields of null structs null, where anything may be
+    # flattening nulls the fields of null structs, which may hold anything
     own = dict(zip((item.name for item in array.type), array.flatten(), strict=True))
     children = [
         _conform(own[item.name], item.type) if item.name in own else pa.nulls(len(array), item.type)
@@ -277,7 +277,7 @@ class Difference(NamedTuple):
 
 
 def list_differences(own: pa.Schema, shared: pa.Schema) -> Iterator[Difference]:
-    """Yield how a file's schema differs from the shared one."""
+    """Yield each difference between a file's schema and the shared one."""
     names = dict.fromkeys(own.names)
     if [name for name in shared.names if name in names] != list(names):
         yield Difference("", "columns in another order", "")

@@ -1,4 +1,4 @@
-"""Files beside the data: metadata, which is skipped, and runs, which can't be an input."""
+"""Files beside the data: metadata, which is skipped, and congener runs, which are refused."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from schemas.runs import MANIFEST, WORK
 from transforms.files import storage
 
 DATA_SET, SPLITS = "state.json", "dataset_dict.json"
-"""The files of `save_to_disk` that list the files of a data set, and the splits."""
+"""The names of the files in which `save_to_disk` lists a data set's files and its splits."""
 
 METADATA = (DATA_SET, SPLITS, "dataset_info.json", "dataset_infos.json", "croissant.json")
 """The names of files that describe data sets and hold no rows."""
 
 CACHE = re.compile(r"cache-[^/]*\.arrow\Z")
-"""The names of results that the library `datasets` keeps beside its data."""
+"""The names of cached results that the `datasets` library keeps beside its data."""
 
 FILES_NAMED = 5
 
@@ -31,7 +31,7 @@ def leave_out_side_files(
 ) -> tuple[set[str], list[Notice]]:
     """Return the files that hold data, and notices about the others.
 
-    Files that were named in full stay.
+    Files that were named in full are kept.
 
     Raises: InputError: a folder is a run, or lacks a file or a split that it lists.
     """
@@ -57,7 +57,7 @@ def leave_out_side_files(
 def refuse_unfinished_run(pattern: str) -> None:
     """Refuse a local folder that contains an unfinished run.
 
-    Raises: InputError: the folder is one.
+    Raises: InputError: the folder contains one.
     """
     if storage.is_local(pattern) and Path(pattern, WORK).is_dir():
         raise InputError(
@@ -91,7 +91,7 @@ def _refuse_runs(uris: Collection[str], named: Collection[str]) -> None:
 def _read_lists(uris: Collection[str]) -> set[str]:
     """Return the files listed in the folders that `save_to_disk` wrote.
 
-    Raises: InputError: one of them, or a split, is missing.
+    Raises: InputError: a listed file or split is missing.
     """
     listed: set[str] = set()
     for uri in sorted(uris):
@@ -111,7 +111,7 @@ def _read_lists(uris: Collection[str]) -> set[str]:
 
 
 def _refuse_selection(state: dict[str, Any], folder: str) -> None:
-    """Refuse a data set whose rows are a selection of those in its files.
+    """Refuse a data set that selects or reorders the rows in its files.
 
     Raises: InputError: the data set has a list of the rows that it selects.
     """
@@ -141,7 +141,7 @@ def _require_listed(files: Collection[str], uris: Collection[str], uri: str) -> 
 
 
 def _read_object(uri: str) -> dict[str, Any]:
-    """Return the object in a small JSON file, or an empty one if it holds none."""
+    """Return the object in a small JSON file, or an empty object if the file holds none."""
     try:
         value = orjson.loads(storage.read_bytes(uri))
     except orjson.JSONDecodeError:

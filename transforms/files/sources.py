@@ -1,4 +1,4 @@
-"""The survey of the input: its files, their rows and cuts, and one schema."""
+"""The survey of the input: its files, their rows and cuts, and their shared schema."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ class Source:
     cuts: tuple[Cut, ...]
     schema: Any = field(default=None, repr=False)
     kinds: ColumnKinds | None = field(default=None, repr=False)
-    """The kinds of values in the fields of JSON Lines."""
+    """The kinds of values in each field of JSON Lines."""
     fingerprint: str = ""
     """The file's fingerprint (`storage.take_fingerprint`) during the survey."""
     splits: Splits = ()
     """The splits that the dataset card lists the file under."""
 
     def list_filled(self) -> list[str]:
-        """Return the columns that some row may fill."""
+        """Return the columns in which some row may have a value."""
         if self.kinds is not None:
             return self.kinds.list_filled()
         return [item.name for item in self.schema or () if not pa.types.is_null(item.type)]
 
     def may_fill(self, column: str) -> bool:
-        """Return whether some row may have a value in a column, named by its name or a path."""
+        """Return whether some row may have a value in a column, given by its name or path."""
         if self.kinds is not None:
             return column in self.kinds.list_filled()
         kind = find_type(self.schema, column)
@@ -90,15 +90,16 @@ class Corpus(NamedTuple):
 
     @property
     def partitions(self) -> tuple[str, ...]:
-        """Return the keys in the names of folders (`teacher=NAME/`)."""
+        """Return the partition keys in folder names (`teacher=NAME/`)."""
         keys = (key for source in self.sources for key in read_partitions(source.name))
         return tuple(dict.fromkeys(keys))
 
 
 def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = ()) -> Corpus:
-    """Read every input file once, for its digest, rows and schema, and settle the corpus's schema.
+    """Read every input file to find its digest, rows and schema, and settle the corpus's schema.
 
-    The schema of JSON Lines has a column for each of `paths`, and each usual one, that rows have.
+    For JSON Lines, the schema also has a column for each path in `paths` or `USUAL_PATHS` that some
+    row has.
 
     Raises: InputError: a pattern matches nothing, a file can't be read, or the files can't share a
         schema.
@@ -112,7 +113,7 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
     files, repeats = leave_out_repeats([file for file in named if file.uri in chosen])
     notices += repeats
     card = _find_card(named)
-    # the order of the outputs' names, which differs from that of the URIs for a few odd names
+    # in the order of the outputs' names, which is the URIs' order except for a few odd names
     files.sort(key=lambda file: (f"{build_stem(file.name)}.part-", file.uri))
     wanted = tuple(dict.fromkeys((*filter(is_path, paths), *USUAL_PATHS)))
     with ThreadPoolExecutor(4) as pool:
@@ -128,7 +129,7 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
 
 
 def _find_card(files: Iterable[NamedFile]) -> DatasetCard | None:
-    """Return the dataset card beside the folders of the corpus, or None without one."""
+    """Return the dataset card in the corpus's common folder, or None if there is none."""
     uri = next((file.uri for file in files if file.name == CARD), None)
     return None if uri is None else read_card(uri)
 
@@ -136,9 +137,9 @@ def _find_card(files: Iterable[NamedFile]) -> DatasetCard | None:
 def _choose_files(
     found: Mapping[str, Sequence[str]],
 ) -> tuple[set[str], list[str], list[Notice]]:
-    """Return the files to read, those that are ignored because of their names, and notices.
+    """Return the files to read, the files ignored because of their names, and notices.
 
-    A file that a pattern names in full is read whatever its suffix.
+    A file that a pattern names in full is read, whatever its suffix.
     """
     for pattern in found:
         refuse_unfinished_run(pattern)
@@ -152,7 +153,7 @@ def _choose_files(
 
 
 def _refuse_other_files(others: Sequence[str], found: Iterable[str]) -> NoReturn:
-    """Refuse an input without data files, and say what one of its other files is.
+    """Refuse an input without data files; if possible, the error says what one of its files is.
 
     Raises: InputError: always.
     """
@@ -184,7 +185,7 @@ def _require_utf8_name(uri: str) -> None:
 def survey_file(
     uri: str, name: str, limits: ShardLimits, paths: Sequence[str] = USUAL_PATHS
 ) -> Source:
-    """Survey one file, whose kind is decided by its first bytes.
+    """Survey one file, detecting its kind from its content.
 
     Raises: InputError: the file can't be opened, is empty, truncated or of an unknown kind.
     """
@@ -221,10 +222,10 @@ def take_fingerprint(uri: str) -> str:
 
 
 def require_unchanged(uri: str, fingerprint: str) -> None:
-    """Check that nobody has written or replaced a file since its fingerprint was taken.
+    """Check that a file hasn't been written or replaced since its fingerprint was taken.
 
-    The digest in the manifest must be that of the bytes that were read, and shards are cut at the
-    rows that the survey found.
+    The digest in the manifest must match the bytes that were read, and shards are cut at rows that
+    the survey found.
 
     Raises: InputError: the file has changed, or can't be reached any more.
     """
@@ -250,8 +251,8 @@ def digest_stream(stream: Any) -> tuple[str, int]:
 def settle_shared_schema(sources: Sequence[Source]) -> Reconciled:
     """Return the schema of all sources.
 
-    Raises: InputError: no schema holds the rows of two tables without loss, or the sources are both
-        tables and JSON.
+    Raises: InputError: no schema can hold the rows of two tables without loss, or some sources are
+        tables and others JSON.
     """
     kinds = [source.kinds for source in sources if source.kinds is not None]
     if kinds and len(kinds) < len(sources):
@@ -271,9 +272,9 @@ def settle_shared_schema(sources: Sequence[Source]) -> Reconciled:
 
 
 def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
-    """Check that every file has one of the format's columns.
+    """Check that every file has at least one of the format's columns.
 
-    In a schema shared with other files, a file without these columns would be read as nulls.
+    A file without any would be read as nulls, because it shares the other files' schema.
 
     Raises: InputError: a file has none of the columns.
     """

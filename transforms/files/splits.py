@@ -1,6 +1,6 @@
 """Splits: train, validation and test, found in the names of files and folders.
 
-The names are interpreted as Hugging Face's library `datasets` does.
+The names are interpreted as Hugging Face's `datasets` library interprets them.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _NUMBERED = re.compile(r"(\w+(?:\.\w+)*)-[0-9]{5}-of-[0-9]{5}")
 
 
 class SplitSigns(NamedTuple):
-    """A file name's parts that identify its split: the text before the number, and split words."""
+    """The parts of a file name that identify a split: the text before a number, and split words."""
 
     numbered: str | None
     splits: frozenset[str]
 
 
 def read_split_signs(file: str) -> SplitSigns:
-    """Return the parts that identify a split in the name of a file without its folders."""
+    """Return the parts of a file name, given without its folders, that identify a split."""
     numbered = _NUMBERED.match(file)
     splits = frozenset(_SPLIT_OF_WORD[word] for word in _IN_FILE.findall(file))
     return SplitSigns(numbered and numbered[1], splits)
@@ -43,8 +43,8 @@ def read_split_signs(file: str) -> SplitSigns:
 def find_split(source: str) -> str | None:
     """Return the split of a source, or None if its name contains none.
 
-    A number such as `-00000-of-00001` in the folder `data/` counts most, then the nearest folder
-    with a word for a split, then the file's own name.
+    The text before a number such as `-00000-of-00001` in the folder `data/` takes precedence, then
+    the nearest folder with a split word, then the file's own name.
     """
     *folders, file = source.split("/")
     numbered = _NUMBERED.match(file)
@@ -60,7 +60,7 @@ def find_split(source: str) -> str | None:
 def rank_split(split: str | None, priority: Sequence[str]) -> int:
     """Return the rank of a split in a list of splits, which may name it or its kind.
 
-    `train_sft` is of the kind `train`. Splits that the list doesn't name are last.
+    `train_sft` is of the kind `train`. Splits that the list doesn't name rank last.
     """
     if split in priority:
         return priority.index(split)

@@ -1,7 +1,7 @@
-"""Stems: the folder and the name of a source, made safe for the files with its rows.
+"""Stems: the folders and names of sources, made safe for naming the files with their rows.
 
-The names of files in `clean/` and `quarantine/` begin with the stem of their source, so the files
-belong to the same split and have the same partition keys.
+The path of each file in `clean/` and `quarantine/` begins with its source's stem, so the file has
+the same split and partition keys as the source.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from transforms.files.partitions import parse_folder
 from transforms.files.splits import read_split_signs
 
 SAFE_SIGNS = frozenset("-._ =+,@%()~")
-"""The characters, besides letters and digits, that mean nothing in globs, shells and URIs."""
+"""The characters, besides letters and digits, that a stem may contain."""
 
 FILE_BYTES = 160
-"""The longest name of a source that is kept whole.
+"""The longest source name that is kept whole.
 
-A file that is being written adds 73 bytes, and most disks allow 255.
+The temporary name of an output file is up to 73 bytes longer, and most disks allow 255 bytes.
 """
 
 FOLDER_BYTES = 255
@@ -40,10 +40,10 @@ _SHARD = re.compile(rf"\.{SHARD_NAME.pattern}\Z")
 
 
 def build_stem(source: str) -> str:
-    """Return the path below `clean/` for the rows of a source, without the shard and the suffix.
+    """Return the path below `clean/` for a source's rows, without the shard name and the suffix.
 
-    Its names are the source's own unless they are unsafe or too long. Two sources may have the
-    same stem.
+    The names in it are the source's own unless they are unsafe or too long. Two sources may have
+    the same stem.
     """
     *folders, file = source.split("/")
     return "/".join(
@@ -58,7 +58,7 @@ def is_stem(path: str) -> bool:
 
 
 def _strip_suffixes(file: str) -> str:
-    """Return a file's name without the suffixes of its format, compression and earlier shard."""
+    """Return a file's name without the suffixes for its format, compression and earlier shard."""
     end = next(index for index in range(len(file) + 1) if _SUFFIX.fullmatch(file, index))
     earlier = _SHARD.search(file, 1, end)
     return file[: earlier.start() if earlier else end] or file
@@ -76,8 +76,7 @@ def _make_folder_safe(folder: str) -> str:
 def _make_safe(name: str, most: int) -> str:
     """Return a name of at most `most` bytes without unsafe characters.
 
-    If anything is left out, the name contains a digest of the whole name. It keeps the words for
-    splits.
+    If anything is left out, the result contains a digest of the whole name. Split words are kept.
     """
     digest = f"~{digest_bytes(name.encode())[:DIGEST_HEX]}~"
     hidden = len(name) - len(name.lstrip("._"))
@@ -90,12 +89,12 @@ def _make_safe(name: str, most: int) -> str:
 
 
 def _is_safe(char: str) -> bool:
-    # marks are parts of letters in many scripts
+    # combining marks are parts of letters in many scripts
     return char.isalnum() or char in SAFE_SIGNS or unicodedata.category(char).startswith("M")
 
 
 def _shorten(name: str, digest: str) -> str:
-    """Return the beginning and the end of a name, with the split words from between them."""
+    """Return the beginning and the end of a name, with any other split words between them."""
     data = name.encode()
     head, tail = (part.decode(errors="ignore") for part in (data[:HEAD_BYTES], data[-TAIL_BYTES:]))
     kept = read_split_signs(f"{head}{digest}{tail}.").splits

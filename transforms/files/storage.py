@@ -1,7 +1,7 @@
-"""Files on disks and object stores: finding, reading, and writing that is atomic.
+"""Files on disks and object stores: finding them, reading them, and writing them atomically.
 
-Paths on this machine are handled without Beam, except globs. Everything with a scheme, such as
-`gs://`, goes through `object_stores`, which is imported when it is first needed.
+Paths on this machine are handled without Beam, except globs. Object stores, such as `gs://`, are
+reached through `object_stores`, which is imported when it is first needed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 """The name of a file while it is being written."""
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
-"""Errors of a file system that can't sync folders."""
+"""Errors from file systems that can't sync folders."""
 
 UNKNOWN_SCHEME = "Unable to get filesystem"
-"""Beam's messages for an unknown scheme, and for one whose extra isn't installed."""
+"""A part of Beam's messages for an unknown scheme, and for one whose extra isn't installed."""
 
 READ_REMEDY = "check that the file exists and that you may read it"
 STORE_REMEDY = (
@@ -54,9 +54,9 @@ def join(root: str, *names: str) -> str:
 
 
 def find(pattern: str) -> list[FoundFile]:
-    """Return the files that a path, folder or glob names, sorted by URI.
+    """Return the files that a path, folder or glob matches, sorted by URI.
 
-    A folder means every file below it that isn't hidden.
+    A folder matches every file below it that isn't hidden.
 
     Raises: InputError: nothing matches, or the filesystem is unknown or can't be listed.
     """
@@ -109,7 +109,7 @@ def _walk_visible(root: Path) -> Iterator[Path]:
     """Yield the visible files below a folder, visiting each folder once.
 
     Links to folders are followed, after all real folders. A link to a folder that was listed
-    already, or to one above it, is yielded as a file.
+    already, or that contains such a folder, is yielded as a file.
 
     Raises: OSError: a folder can't be listed.
     """
@@ -207,13 +207,14 @@ def describe_failure(uri: str, error: OSError) -> str:
 def take_fingerprint(uri: str) -> str:
     """Return a text that changes whenever a file is written or replaced, whatever its content.
 
-    It has the size and the times of the last change of content and of status, which no program can
-    set back; on an object store, the size and the store's checksum.
+    For a local file, it consists of the size and the times of the last content and status changes;
+    no program can set the latter time back. On an object store, it consists of the size and the
+    store's checksum.
 
     Raises: OSError: the file can't be reached.
     """
     if uri.startswith(HUB):
-        return uri  # it has the commit
+        return uri  # the URI contains the commit
     if is_read_only(uri):
         return downloads.fetch(uri).sha256
     if not is_local(uri):
@@ -240,7 +241,7 @@ def read_bytes(uri: str) -> bytes:
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Write a file atomically: a reader sees the old content or the new.
+    """Write a file atomically: a reader sees either the old content or the new.
 
     On a disk, the file has a temporary name until it is complete. An object is written under its
     final name, because a store publishes it only when its upload completes.
@@ -285,7 +286,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def keep_private(folder: str) -> None:
-    """Restrict a local folder and all below it to its owner. The folder is made if necessary.
+    """Restrict a local folder and everything below it to its owner, creating it if necessary.
 
     The targets of links are left as they are.
 
@@ -311,9 +312,9 @@ def keep_private(folder: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Sync the names in a folder, or else a power failure may undo a rename or a removal.
+    """Sync the names in a folder, so that a power failure can't undo a rename or a removal.
 
-    Some network and user-space file systems can't; they do without.
+    Some network and user-space file systems don't support this, which is ignored.
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -328,8 +329,8 @@ def _sync_folder(folder: Path) -> None:
 def sweep(folder: str, older_than: float = 0) -> list[str]:
     """Remove the temporary files of killed processes below a local folder, and return their paths.
 
-    With `older_than`, files that are younger than that many seconds, or dated in the future, stay:
-    another process may be writing them.
+    With `older_than`, files that are younger than that many seconds, or dated in the future, are
+    kept, because another process may be writing them.
 
     Raises: StorageError: a file can't be removed.
     """
@@ -357,14 +358,14 @@ def _read_mtime(path: Path) -> float | None:
 
 
 def exists(uri: str) -> bool:
-    """Return whether a file or folder exists. On an object store, folders are prefixes of objects.
+    """Return whether a file or folder exists. On an object store, a folder is a name prefix.
 
     Raises: StorageError: the store doesn't answer.
     """
     if is_local(uri):
         return Path(uri).exists()
     if is_read_only(uri):
-        return uri != STDIN  # a pipe is gone after its run; others are asked when they are opened
+        return uri != STDIN  # a pipe is gone after its run; others are checked when opened
     stores = _load_stores()
     try:
         return bool(stores.exists(uri) or stores.list_below(uri, 1))
@@ -375,7 +376,7 @@ def exists(uri: str) -> bool:
 
 
 def has_files(folder: str) -> bool:
-    """Return whether a folder has files, below it too. Deleted ones that are open don't count.
+    """Return whether a folder has files at any depth, except deleted ones that are still open.
 
     Raises: StorageError: the folder can't be listed.
     """
@@ -390,7 +391,7 @@ def has_files(folder: str) -> bool:
 
 
 def list_folder(folder: str, suffix: str) -> Iterator[str]:
-    """Yield the URIs directly in `folder` that end with `suffix`, sorted; none if it is missing.
+    """Yield the URIs directly in `folder` that end with `suffix`, sorted; nothing if it is missing.
 
     Raises: StorageError: the store can't be listed.
     """
@@ -417,7 +418,7 @@ def find_link(folder: str, path: str) -> str | None:
 def list_tree(folder: str) -> list[str]:
     """Return the paths of all files below a folder, relative to it, sorted. Links aren't followed.
 
-    A folder that can't be listed is among them itself.
+    A folder that can't be listed is included as if it were a file.
 
     Raises: StorageError: the store can't be listed.
     """
@@ -450,7 +451,7 @@ def _list_below(folder: str) -> list[FoundFile]:
 def remove_tree(uri: str) -> None:
     """Delete a file, or a folder with its content, if it exists. The target of a link is kept.
 
-    A local folder stays if it has only deleted files that a program still has open.
+    A local folder is kept if it contains only deleted files that a program still has open.
 
     Raises: StorageError: the disk or the store refuses.
     """

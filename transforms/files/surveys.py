@@ -26,7 +26,7 @@ PLAIN_REMEDY = (
 
 
 class Cut(NamedTuple):
-    """A possible end of a shard: before this row, at this byte, in this row group (of Parquet)."""
+    """A place where a shard may end: before this row, at this byte, in this Parquet row group."""
 
     row: int
     byte: int
@@ -45,13 +45,13 @@ class SurveyedFile(NamedTuple):
 def survey_content(
     uri: str, found: FileKind, size: int, limits: ShardLimits, paths: Sequence[str] = ()
 ) -> SurveyedFile:
-    """Read a file of a known kind, of `size` bytes, once.
+    """Survey the content of a file whose kind and size in bytes are known.
 
     `paths` are the paths of nested JSON fields that may become columns.
 
     Raises: InputError: the file is truncated, has no row, or has a schema that can't be used.
-        OSError: it can't be read or decompressed.
-        pa.ArrowException: it is damaged.
+        OSError: the file can't be read or decompressed.
+        pa.ArrowException: the file is damaged.
     """
     if found.kind == "parquet":
         return _survey_parquet(uri, size, limits)
@@ -123,7 +123,7 @@ def _survey_values(
 
 
 class _RowCuts:
-    """Cuts before the rows that would exceed a shard."""
+    """Cuts before the rows that would make a shard exceed its limits."""
 
     def __init__(self, limits: ShardLimits) -> None:
         self._limits = limits
@@ -140,14 +140,14 @@ class _RowCuts:
         self.rows, self._end = self.rows + 1, offset + size
 
     def finish(self) -> tuple[Cut, ...]:
-        """Return all cuts, of which the last is after the last row."""
+        """Return all cuts, ending with the one after the last row."""
         return (*self._cuts, Cut(self.rows, self._end, 0))
 
 
 def cut_groups(sizes: Sequence[tuple[int, int]], limits: ShardLimits) -> Iterator[Cut]:
     """Yield cuts between row groups, and inside groups that are larger than a shard.
 
-    `sizes` are the rows and the bytes of each group.
+    `sizes` has the numbers of rows and bytes in each group.
     """
     row = offset = 0
     held_rows = held_bytes = 0

@@ -461,6 +461,6 @@ def test_files_that_cannot_be_read(run, corpus):
     (finding,) = verify_run(str(folder), inputs=True)
     assert finding.problem.startswith("this input can't be read: can't be opened: Is a directory")
     clean.unlink()
-    clean.symlink_to("/proc/self/mem")
+    clean.mkdir()
     (finding, *_) = verify_run(str(folder))
-    assert finding == (f"clean/{clean.name}", "can't be read: Input/output error")
+    assert finding == (f"clean/{clean.name}", "can't be opened: Is a directory")

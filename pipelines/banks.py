@@ -84,7 +84,7 @@ def load_bank(uri: str) -> Bank:
 
 
 def remove_bank(uri: str) -> None:
-    """Remove the files that a bank's index lists, and any folders that this empties.
+    """Remove the files that a bank's index lists, and any folders that are then empty.
 
     Other files in the folder, such as the user's cards, are kept.
 
@@ -119,8 +119,8 @@ def prepare_bank(
 
     If the configuration names a bank but no traits, that bank is used unchanged. Otherwise the
     configured traits are fitted, except those that the given bank already has with the same card.
-    If no bank is given, one that was fitted earlier from the same cards, clean text and encoder may
-    come from the cache. If there is a policy, thresholds that can't be settled are reported before
+    If no bank is given, the cache may have one that was fitted earlier from the same cards, clean
+    text and encoder. If there is a policy, thresholds that can't be settled are reported before
     anything is fitted.
 
     Raises: ModelError: the bank was fitted with a different encoder from the one loaded.
@@ -281,7 +281,7 @@ def read_answers(
 
 
 def _choose_background_format(corpus: CorpusConfig, schema: pa.Schema) -> CorpusConfig:
-    """Return the corpus's format if the background fits it; otherwise have it detected."""
+    """Use the corpus's format if the background has its columns; otherwise have it detected."""
     if corpus.format and all(find_type(schema, name) for name in corpus.columns.values()):
         return CorpusConfig(format=corpus.format, columns=corpus.columns)
     return CorpusConfig()

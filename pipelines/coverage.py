@@ -37,7 +37,7 @@ UNREAD_REMEDY = (
 )
 
 GROWTH = 0.01
-"""By how much a share must exceed twice the sample's to be reported after the run."""
+"""By how much a share must exceed twice the sample's share to be reported after the run."""
 
 
 def measure_sample(
@@ -77,7 +77,7 @@ def _find_unsampled(sample: Sample, corpus: Corpus, known: Collection[str]) -> t
 
 
 def _extract_segments(shard: Shard, layout: Layout) -> tuple[Segments, dict[int, str]]:
-    """Return the segments of the rows that can be split, and why each of the others can't be."""
+    """Return the segments of the rows that can be split, and why the others can't be split."""
 
     def attempt(rows: Sequence[int]) -> Segments:
         table = keep_rows(shard, rows).table

@@ -34,12 +34,12 @@ class Outcome:
 
     @property
     def precision(self) -> float | None:
-        """Return the share of the found rows that are right; None if no row was found."""
+        """Return the share of found rows that are right, or None if no row was found."""
         return self.right / self.found if self.found else None
 
     @property
     def recall(self) -> float | None:
-        """Return the share of the true rows that were found; None if there are no true rows."""
+        """Return the share of true rows that were found, or None if there are no true rows."""
         return self.right / self.true if self.true else None
 
 

@@ -1,4 +1,4 @@
-"""`congener filter`: turn a corpus into a run: clean shards, quarantine, ledger and manifest.
+"""`congener filter`: turn a corpus into a run, with clean shards, quarantine, ledger and manifest.
 
 It has four steps: settle (pipelines/plan.py), open, execute, publish.
 """
@@ -41,7 +41,7 @@ from transforms.write import Destination, WriteShards
 class OpenedRun(NamedTuple):
     """A settled run whose directory is open.
 
-    `done` holds the receipts of finished shards by shard, and `began` is when work began.
+    `done` maps finished shards to their receipts, and `began` is when work began.
     """
 
     plan: FilterPlan

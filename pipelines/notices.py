@@ -29,10 +29,10 @@ CONVERTED: dict[Kind, str] = {
     "arrow": "Arrow comes out as Parquet, with the same columns and types",
     "csv": "CSV comes out as Parquet, with every value as text, exactly as in the file",
 }
-"""Notices about the kinds of files whose rows are written as a different kind."""
+"""Notices about kinds of input files whose rows are written to a different kind of file."""
 
 RARE_TRANSCRIPTS = 0.01
-"""Uncut transcripts are reported if they make up at least this share of a column's texts."""
+"""The smallest share of uncut transcripts in a column that is worth a warning."""
 
 
 def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:

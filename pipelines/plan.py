@@ -107,7 +107,7 @@ class FilterPlan:
 
     @cached_property
     def identity(self) -> Identity:
-        """Return everything that decides the run's bytes."""
+        """Return everything that determines the run's bytes."""
         return Identity(
             code_version=VERSION,
             config_digest=digest_config(self.config.select_identity()),

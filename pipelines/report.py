@@ -175,7 +175,7 @@ class UnreadRow(NamedTuple):
 
 
 def describe_unread(manifest: Manifest) -> list[UnreadRow]:
-    """List the text that no trait looks at, and say whether the policy has it trained on."""
+    """List the text that no trait looks at, and say whether it is trained on under the policy."""
     names = {item.where for item in manifest.coverage.select_trained().list_unread()}
     return [UnreadRow(item, item.where in names) for item in manifest.coverage.list_unread()]
 

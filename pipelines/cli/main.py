@@ -62,7 +62,7 @@ USAGE = 2
 INTERRUPTED = 130
 
 FULL_OR_BROKEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Errors that are the disk's fault rather than the given path's."""
+"""Errors caused by the disk rather than by the given path."""
 
 UNNAMED = (
     *FULL_OR_BROKEN,
@@ -209,7 +209,7 @@ def _exit_interrupted() -> NoReturn:
 
 
 def describe_refusal(error: BaseException) -> CongenerError | None:
-    """Return the error to report if the system refused a path, or None.
+    """Return an error to report if the system refused a path, otherwise None.
 
     Most code that opens a path reports a refusal itself, in more detail. This function covers the
     rest.

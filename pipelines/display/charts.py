@@ -13,7 +13,7 @@ STEPS: int = 10**SCORE_DECIMALS
 """The number of steps between the scores 0 and 1."""
 
 LEAST_TOP = 9
-"""A histogram's axis goes up to at least this count, because it needs two ticks."""
+"""The lowest count at which a histogram's axis may end, so that it has two ticks."""
 
 COUNT_UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 
@@ -78,7 +78,7 @@ class Histogram(NamedTuple):
 
 
 def lay_out_waterfall(rows_in: int, by_decision: Mapping[str, int]) -> list[Bar]:
-    """Return the bars: all rows, each removal, the published rows, and those by decision."""
+    """Return bars for all rows, each removal, all published rows, and these split by decision."""
     whole = max(rows_in, 1)
     left = rows_in
     bars = [Bar("Rows in", "total", rows_in, rows_in / whole, 0.0)]

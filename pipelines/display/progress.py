@@ -225,7 +225,7 @@ def tabulate_decisions(manifest: Manifest) -> Table:
 
 
 def tabulate_traits(manifest: Manifest) -> Table:
-    """Tabulate, for each trait, the rows on which it fired and its threshold with its basis."""
+    """Tabulate how many rows each trait fired on, its action, and its threshold with its basis."""
     headings = ("trait", "rows>", "action", "score ≥>", "origin", "clean lost>")
     table = build_table(*headings, title="traits")
     for item in manifest.thresholds:

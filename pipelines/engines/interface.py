@@ -40,7 +40,7 @@ class Engine(Strict):
     deadline: float | None = Field(None, gt=0)
     """After how many minutes a job on a cluster is cancelled."""
     wait: bool = True
-    """Whether the launcher waits for the job and publishes the run; only Dataflow needn't wait."""
+    """Whether the launcher waits for the job and publishes the run; optional on Dataflow only."""
 
     @property
     def uses_other_processes(self) -> bool:

@@ -62,7 +62,7 @@ def open_pipeline(
 ) -> Iterator[beam.Pipeline]:
     """Yield a pipeline, and run it on the engine when the block ends.
 
-    If no error is raised, the pipeline has finished after the block or was handed over. `name` is
+    If the block ends without an error, the pipeline has finished or was handed over. `name` is
     the job's name if the options don't give one. Dataflow refuses a second job with the same name
     while the first one is running.
 

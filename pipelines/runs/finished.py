@@ -178,7 +178,7 @@ def _read_json_rows(run: str, path: str, indexes: Sequence[int]) -> dict[int, di
 def report_damage(run: str, *more: type[Exception]) -> Iterator[None]:
     """Turn any library's error about a damaged file of a run into a `RunError`.
 
-    `more` are errors that congener's own reading code raises.
+    `more` are further errors to catch, which congener's own reading code raises.
 
     Raises: RunError: a file can't be read.
     """

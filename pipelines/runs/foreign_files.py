@@ -99,7 +99,7 @@ def require_no_foreign_data(run: str, outputs: Collection[Output] = ()) -> None:
 
 
 def summarise_foreign_files(files: Sequence[ForeignFile]) -> Iterator[str]:
-    """Yield one line per problem, which names the files that a check leaves out."""
+    """Name the files that a check leaves out, in one line per problem."""
     problems = Counter(file.problem for file in files)
     for problem in problems:
         paths = [file.path for file in files if file.problem == problem]

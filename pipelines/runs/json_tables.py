@@ -34,7 +34,7 @@ NO_FIELDS: Shape = {}
 
 
 def scan_json_lines(files: Mapping[str, str], row_index: str | None = None) -> pl.LazyFrame:
-    """Scan local JSON Lines files, given by their paths in the run.
+    """Scan local JSON Lines files; `files` maps their paths in the run to local paths.
 
     Every file is read once for the schema. A field is null in rows that lack it. If a field's
     values are of different kinds, the field becomes text, and values that aren't text become JSON.

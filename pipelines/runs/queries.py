@@ -172,8 +172,8 @@ def _report_unknown(wanted: str, kind: str, known: list[str]) -> RunError:
 def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> list[Count]:
     """Count rows by decision, trait, side and teacher.
 
-    A row counts once for each trait that fired on it, and once for each side of the row's texts on
-    which it did.
+    A row counts once for each trait that fired on it, and separately for each side of its texts on
+    which the trait fired.
 
     Raises: RunError: the run doesn't have the trait, or a lot field's filter matches no row.
     """

@@ -1,4 +1,4 @@
-"""The trait bank: everything that scoring needs, in files whose digests are checked before use."""
+"""Trait banks: everything that scoring needs, in files whose digests are checked before use."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ INDEX_FILE = "bank.json"
 UNFIT = (
     AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError
 )  # fmt: skip
-"""Errors of reading files that have the right digests and don't make a bank."""
+"""The errors of reading files whose digests are right but which don't make up a bank."""
 
 
 @dataclass
 class TraitModel:
     """One fitted trait.
 
-    `positives` and `negatives` are the texts behind the rows of the exemplar indexes. `scale` holds
-    the slope and offset that turn a contrast into a logit. `calibration` holds the scores of
-    held-out clean texts, for each signal and for `combined`. `classifier` identifies the checkpoint
-    of the sequence classifier, if the trait has one. `unused` names signals of the user's card that
-    find nothing and that `card` is without.
+    `positives` and `negatives` are the texts that the vectors in the exemplar indexes belong to.
+    `scale` holds the slope and offset that turn a contrast into a logit. `calibration` holds the
+    scores of held-out clean texts for each signal and for `combined`. `classifier` identifies the
+    sequence classifier's checkpoint, if the trait has one. `unused` names the signals that were
+    removed from `card` because they would find nothing.
     """
 
     card: TraitCard
@@ -57,10 +57,11 @@ class TraitModel:
 
 @dataclass
 class Bank:
-    """Fitted traits by id.
+    """The fitted traits, keyed by id.
 
     `encoder` is the identity of the encoder that the traits were fitted with, if they need one.
-    `background` describes the clean text. `digest` is empty until the bank is serialised.
+    `background` describes the clean text that they were fitted on. `digest` is empty until the bank
+    is serialised.
     """
 
     traits: dict[str, TraitModel]
@@ -79,7 +80,7 @@ class Bank:
     def require_classifier(self, trait: str, identity: Mapping[str, Any]) -> None:
         """Check that a loaded sequence classifier is the one that a trait was calibrated with.
 
-        Raises: ModelError: the identities differ. The message names the first field that does.
+        Raises: ModelError: the identities differ. The message names the first field that differs.
         """
         remedy = "fit the bank again, or restore the classifier's files"
         _require_same(
@@ -112,7 +113,10 @@ def _describe_file(name: str, digests: Mapping[str, str]) -> str:
 
 
 def serialise_bank(bank: Bank) -> dict[str, bytes]:
-    """Return the bank's files by name, and set `bank.digest`. Equal banks have equal bytes."""
+    """Return the bank's files, keyed by name, and set `bank.digest`.
+
+    Equal banks have equal bytes.
+    """
     files: dict[str, bytes] = {}
     traits = {
         name: _serialise_trait(name, trait, files) for name, trait in sorted(bank.traits.items())
@@ -165,12 +169,12 @@ def _serialise_trait(name: str, trait: TraitModel, files: dict[str, bytes]) -> d
 def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
     """Read a bank through `read(name) -> bytes`, checking each file's digest before it is used.
 
-    Raises: ModelError: a file is missing or altered, the files don't fit together, or the bank has
-        a different format.
+    Raises: ModelError: a file is missing or was altered, the files don't fit together, or the bank
+    has a different format.
     """
     index = _read_index(read, where)
     try:
-        # cards are checked before any other file is read: a name that isn't an id may be a path
+        # check the cards before reading any other file: a name that isn't an id may be a path
         cards = _read_cards(index["traits"], where)
         traits = {
             name: _read_trait(
@@ -195,7 +199,8 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
 def _require_parts(trait: TraitModel) -> None:
     """Check that a trait has what its signals need.
 
-    Raises: ValueError: a part is missing, or has another size than the texts that it indexes.
+    Raises: ValueError: a part is missing, or an index doesn't have one vector for each of its
+    texts.
     """
     name, signals = trait.card.id, trait.card.signals
     if signals.exemplars and trait.positive_index is None:
@@ -211,7 +216,7 @@ def _require_parts(trait: TraitModel) -> None:
 
 
 def _require_one_dimension(bank: Bank) -> None:
-    """Check that all vectors of a bank are of one encoder.
+    """Check that all of a bank's vectors have one dimension, and that it names their encoder.
 
     Raises: ValueError: indexes or heads have different dimensions, or no encoder is named.
     """
@@ -264,7 +269,7 @@ def _read_index(read: Callable[[str], bytes], where: str) -> dict[str, Any]:
 
 
 def _describe(error: Exception) -> str:
-    """Return an error in one line."""
+    """Describe an error in one line."""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 

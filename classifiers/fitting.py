@@ -22,17 +22,18 @@ from schemas.errors import CardError
 from schemas.scores import COMBINED
 
 SIMILARITIES = 1 << 24
-"""The most similarities that are in memory at once; they take 64 MiB."""
+"""The most similarities that are held in memory at once; they take 64 MiB."""
 
 CALIBRATED_ROWS = 5_000
-"""Rows of clean text that are scored at once, as many as a shard has by default."""
+"""How many rows of clean text are scored at once; by default, a shard has as many."""
 
 
 class CleanRow(NamedTuple):
     """The texts of one clean record.
 
-    `origin` is `background`, or the trait to whose card the texts belong. `polarity` is `clean`, or
-    else `positive` or `negative` on that card. A card's own text is clean only for other traits.
+    `origin` is `background`, `user`, or the id of the trait whose card the texts belong to.
+    `polarity` is `positive` or `negative` for a card's texts, and otherwise `clean`. A card's own
+    text is clean only for other traits.
     """
 
     texts: tuple[str, ...]
@@ -59,14 +60,14 @@ class CleanText:
 
 
 class EncodedWindow(NamedTuple):
-    """A window of a negative: its text and its unit vector."""
+    """A window of a negative text: its characters and its unit vector."""
 
     text: str
     vector: np.ndarray
 
 
 class _Vectors(NamedTuple):
-    """Vectors by text: one for each positive, and one for each window of a negative."""
+    """Vectors, keyed by text: one for each positive, and one for each window of a negative."""
 
     positives: dict[str, np.ndarray]
     negatives: dict[str, list[EncodedWindow]]
@@ -91,8 +92,8 @@ class _Answers:
 def collect_background(library: Iterable[LoadedCard]) -> tuple[CleanRow, ...]:
     """Return the clean text that ships with congener.
 
-    It consists of the background conversations and of the exemplars of every library trait, which
-    are clean text for other traits.
+    It consists of the background conversations and the exemplars of every library trait, which are
+    clean text for other traits.
     """
     rows = [CleanRow(tuple(texts), "background", "clean") for texts in read_background()]
     for card in library:
@@ -118,7 +119,7 @@ def select_suitable(card: LoadedCard, rows: Iterable[CleanRow]) -> list[CleanRow
 
 
 def is_held_out(row: CleanRow) -> bool:
-    """Return whether a shipped row is for calibration: half of them are, chosen by digest."""
+    """Return whether a shipped row is held out for calibration; half are, chosen by digest."""
     return int(digest_bytes("\n".join(row.texts).encode("utf-8", "surrogatepass"))[:8], 16) % 2 == 0
 
 
@@ -134,7 +135,7 @@ def split_clean_text(card: LoadedCard, clean: CleanText) -> tuple[list[CleanRow]
 
 
 def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, Any] | None) -> str:
-    """Return a digest of everything that a fitted trait depends on: equal keys mean equal fits."""
+    """Return a digest of everything that a fitted trait depends on; equal keys mean equal fits."""
     options = card.card.signals.classifier
     classifier = find_model(options.model, options.revision).identity if options else None
     encoder = identity if uses_encoder(card.card) else None
@@ -147,15 +148,15 @@ def uses_encoder(card: TraitCard) -> bool:
 
 
 def limit_card(card: TraitCard, signals: Sequence[str]) -> TraitCard:
-    """Return the card reduced to these signals."""
+    """Return the card with only these of its signals."""
     kept = {name: getattr(card.signals, name) if name in signals else None for name in SIGNALS}
     return card.model_copy(update={"signals": Signals(**kept)})
 
 
 def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
-    """Return the bank reduced to these signals, without traits that have none of them.
+    """Return the bank with only these signals, and without traits that have none of them.
 
-    Combined calibration scores are computed again from the remaining signals.
+    The combined calibration scores are recomputed from the remaining signals.
     """
     traits = {
         name: _limit_trait(trait, signals)
@@ -187,7 +188,7 @@ def fit_bank(
 ) -> Bank:
     """Fit a bank of these cards; traits in `kept` are used unchanged.
 
-    Each text is encoded once, however many traits there are. The result is deterministic on one
+    Each text is encoded only once, however many traits use it. The result is deterministic on one
     machine.
     """
     kept = kept or {}
@@ -222,9 +223,9 @@ def _encode_texts(
     encoder: Encoder | None,
     progress: Progress | None,
 ) -> _Vectors:
-    """Encode every text once: positives as a whole, and negatives cut into windows like rows.
+    """Encode every text once: positives as a whole, and negatives in windows, as rows are.
 
-    Every window of a clean text is clean, and a long row scores as high as its highest window. A
+    Every window of a clean text is clean, and a long row's score is that of its highest window. A
     positive is one vector, because nobody knows which of its windows shows the trait.
     """
     parts = [collect_texts(card, clean) for card in cards]
@@ -246,7 +247,7 @@ def collect_texts(
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the positives, hard negatives and background texts to fit a card on.
 
-    Texts are cut to the scope's opening. A text that is in several groups stays in the first only.
+    Texts are cut to the scope's opening. A text that is in several groups stays only in the first.
     """
     opening = card.card.scope.opening
     background = (text for row in split_clean_text(card, clean)[0] for text in row.texts)
@@ -293,8 +294,8 @@ def _stack(windows: Sequence[EncodedWindow], dimension: int) -> np.ndarray:
 def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, hard: int) -> None:
     """Fit a trait's exemplar indexes and head from unit vectors.
 
-    The first `hard` negatives are the card's own. If positives are more like negatives than like
-    each other, a high contrast speaks against the trait, and the exemplars aren't used.
+    The first `hard` negatives are the card's own. If the positives are more like the negatives than
+    like each other, a high contrast speaks against the trait, so the exemplars aren't used.
     """
     labels = np.concatenate([np.ones(len(positives)), np.zeros(len(negatives))])
     weights = balance_weights(labels, np.arange(len(labels)) < len(positives) + hard)
@@ -318,7 +319,7 @@ def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, h
 def leave_one_out(
     positives: np.ndarray, negatives: np.ndarray, neighbours: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the contrast of each positive and negative, computed from all other exemplars."""
+    """Return each positive's and each negative's contrast, computed from all other exemplars."""
     return _contrast_others(positives, negatives, neighbours, 1.0), _contrast_others(
         negatives, positives, neighbours, -1.0
     )
@@ -329,8 +330,8 @@ def _contrast_others(
 ) -> np.ndarray:
     """Return each vector's mean similarity to the nearest `own` minus that to the nearest `others`.
 
-    A vector isn't its own neighbour. `sign` is 1 for positives and -1 for negatives, so a high
-    result always indicates the trait.
+    A vector doesn't count as its own neighbour. `sign` is 1 for positives and -1 for negatives, so
+    that a high result always indicates the trait.
     """
     if not len(own):
         return np.empty(0, np.float32)
@@ -344,10 +345,10 @@ def _contrast_others(
 
 
 def _average_nearest(vectors: np.ndarray, count: int) -> np.ndarray:
-    """Return each vector's mean similarity to the nearest `count` others, or zeros for none.
+    """Return each vector's mean similarity to its `count` nearest others, or 0 if `count` is 0.
 
-    The similarities are computed for a few vectors at a time. A matrix of all of them would take
-    the square of their number.
+    The similarities are computed for a few vectors at a time, because the size of the full matrix
+    is the square of their number.
     """
     near = np.zeros(len(vectors), np.float32)
     step = max(1, SIMILARITIES // len(vectors))
@@ -361,7 +362,7 @@ def _average_nearest(vectors: np.ndarray, count: int) -> np.ndarray:
 
 
 def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, scorer: Scorer) -> None:
-    """Score each trait's held-out clean rows like `filter`, and store the scores in the bank."""
+    """Score each trait's held-out clean rows as `filter` does, and store the scores in the bank."""
     held = {card.id: split_clean_text(card, clean)[1] for card in cards}
     everything = list(dict.fromkeys(row for rows in held.values() for row in rows))
     index_of = {row: index for index, row in enumerate(everything)}
@@ -378,7 +379,7 @@ def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, scorer
 
 
 def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[str, np.ndarray]]:
-    """Return the combined scores of clean rows and those of each signal, by trait."""
+    """Return the clean rows' scores by trait: the combined score and each signal's."""
     scores = scorer.score(len(rows), present_as_answers(rows))
     return {
         trait: {COMBINED: scores.combined[trait]}
@@ -388,16 +389,16 @@ def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[
 
 
 def scope_to_answers(trait: TraitModel) -> TraitModel:
-    """Return the trait with its scope set to answers, because all clean texts are answers.
+    """Return the trait with its scope set to answers, since all clean texts are answers.
 
-    Traits whose scope is thinking or the user's turns are therefore calibrated on answers.
+    So even traits that read thinking or the user's turns are calibrated on answers.
     """
     scope = Scope(opening=trait.card.scope.opening)
     return replace(trait, card=trait.card.model_copy(update={"scope": scope}))
 
 
 def present_as_answers(rows: Sequence[CleanRow]) -> _Answers:
-    """Return the rows in the scorer's form, with each nonblank text as an answer."""
+    """Return the rows in the form that the scorer takes, with each nonblank text as an answer."""
     flat = [(row, text) for row, item in enumerate(rows) for text in item.texts if text.strip()]
     return _Answers(
         np.array([row for row, _ in flat], np.int64),

@@ -1,4 +1,4 @@
-"""Trait cards on disk: congener's quirk library, and the user's own folders."""
+"""Trait cards on disk: congener's quirk library and the user's own folders."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class LoadedCard:
 class _PlainLoader(yaml.SafeLoader):
     """A safe YAML loader that refuses duplicate keys, aliases and tags.
 
-    The expansion of aliases can explode, and tags make values that no field takes.
+    Expanding aliases can use up all memory, and tags make values that no field accepts.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -70,7 +70,7 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        # the parent's method goes first, because its error for an unhashable key names the line
+        # the parent's method runs first, because its error for an unhashable key names the line
         found = super().construct_mapping(node, deep)
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key, times in Counter(keys).items():
@@ -80,10 +80,10 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def read_text_file(path: Path, limit: int | None = None) -> str:
-    """Return a text that a person wrote: UTF-8, with or without a byte order mark.
+    """Return the text of a file that a person wrote: UTF-8, with or without a byte order mark.
 
-    Raises: CardError: the path isn't a file, can't be read, isn't UTF-8, or the file has more than
-        `limit` bytes.
+    Raises: CardError: the path isn't a file, or the file can't be read, isn't UTF-8, or has more
+    than `limit` bytes.
     """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -110,7 +110,7 @@ def read_text_file(path: Path, limit: int | None = None) -> str:
 
 
 def read_yaml(path: Path, model: type[M]) -> M:
-    """Read a YAML file into a model; an empty file has no fields.
+    """Read a YAML file into a model; an empty file counts as one without fields.
 
     Raises: CardError: the file is missing, too large or not plain YAML, or one of its fields is
         wrong.
@@ -118,7 +118,7 @@ def read_yaml(path: Path, model: type[M]) -> M:
     text = read_text_file(path, CARD_BYTES)
     try:
         value = yaml.load(text, _PlainLoader)  # noqa: S506 - it is a SafeLoader
-    # the loader raises the others for malformed dates and numbers, and for deep nesting
+    # besides YAMLError, the loader raises these for malformed dates or numbers and deep nesting
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise CardError(f"is not plain YAML: {error}", where=str(path)) from error
     try:
@@ -132,7 +132,7 @@ def read_yaml(path: Path, model: type[M]) -> M:
 def read_texts(path: Path) -> tuple[str, ...]:
     """Read exemplars from a file with one {"text": …} per line.
 
-    Raises: CardError: the file can't be read, a line is something else, or a text appears twice.
+    Raises: CardError: the file can't be read, a line isn't of this form, or a text appears twice.
     """
     texts: list[str] = []
     # not splitlines, which would also split at U+2028 and other separators
@@ -160,7 +160,7 @@ def _read_text(line: str, where: str) -> str:
 def load_card(folder: Path) -> LoadedCard:
     """Load and check one trait folder.
 
-    Raises: CardError: there is a mistake in the card or its texts.
+    Raises: CardError: the card or its texts have a mistake.
     """
     card = read_yaml(folder / "card.yaml", TraitCard)
     texts = {
@@ -186,11 +186,11 @@ def load_card(folder: Path) -> LoadedCard:
 
 
 def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
-    """Load the named traits, or the whole library if there are no names, in the order of their ids.
+    """Load the named traits, or the whole library if no names are given, sorted by id.
 
     A name is a trait folder, a folder of trait folders, or the id of a trait in the library.
 
-    Raises: CardError: no trait has this name, a card has a mistake, or two cards have the same id.
+    Raises: CardError: a name matches no trait, a card has a mistake, or two cards have the same id.
     """
     folders = (
         [folder for name in names for folder in _find_folders(name)]
@@ -212,7 +212,7 @@ def find_cards(names: Sequence[str] = ()) -> list[LoadedCard]:
 
 @cache
 def _load_shipped(folder: Path) -> LoadedCard:
-    """Load a library card, once per process: parsing all of them takes 0.2 s."""
+    """Load a library card once per process, since parsing all of them takes 0.2 s."""
     return load_card(folder)
 
 
@@ -237,7 +237,7 @@ def _list_folders(folder: Path) -> list[Path]:
 
 
 def read_background() -> list[list[str]]:
-    """Return the library's clean conversations, each as the texts of its assistant turns."""
+    """Return the library's clean conversations, each as a list of its assistant turns' texts."""
     conversations = []
     for path in sorted(LIBRARY.glob("background-*.jsonl")):
         rows: Iterable[Any] = map(json.loads, path.read_text(encoding="utf-8").splitlines())

@@ -27,7 +27,7 @@ from schemas.cards import ClassifierOptions, Scope, SignalName
 from schemas.scores import COMBINED, SCORE_DECIMALS, score_column
 
 DENSE = ("exemplars", "head")
-"""The signals that are computed from the encoder's vectors, all in one pass."""
+"""The signals that are computed from the encoder's vectors, which are computed once for all."""
 
 
 class Texts(Protocol):
@@ -35,14 +35,14 @@ class Texts(Protocol):
 
     @property
     def rows(self) -> np.ndarray:
-        """Return each segment's row as ascending integers."""
+        """Return each segment's row; the rows are ascending integers."""
 
     @property
     def text(self) -> pa.LargeStringArray:
         """Return each segment's text."""
 
     def find_in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> np.ndarray:
-        """Return the indexes of the segments with these roles and channels, ascending."""
+        """Return the ascending indexes of the segments with these roles and channels."""
 
 
 class BestSpans(NamedTuple):
@@ -61,8 +61,8 @@ class SignalScores:
     """The scores of rows by one signal of one trait, and their evidence.
 
     `scores` is float32 [rows], with NaN for a row with nothing in scope. For dense signals,
-    `window` is the index of the highest-scoring window among the vectors. `hits` holds the start
-    and end of every lexicon hit, by segment.
+    `window` holds the index of each row's highest-scoring window. `hits` holds the start and end of
+    every lexicon hit, by segment.
     """
 
     scores: np.ndarray
@@ -76,7 +76,7 @@ class Scores:
     """The rounded scores of a shard's rows: `combined[trait]` and `signals[trait][signal]`.
 
     `vectors` holds the vectors of all windows, float32 [windows, dimension]. `vector_rows` holds
-    the row of each, or -1 for a window that doesn't count towards its row's vector.
+    each window's row, or -1 if the window doesn't count towards its row's vector.
     """
 
     size: int
@@ -109,14 +109,14 @@ class Scores:
         return result
 
     def count_unscored(self) -> int:
-        """Return the number of rows with nothing in the scope of any trait."""
+        """Return how many rows have nothing in any trait's scope."""
         scored = np.zeros(self.size, bool)
         for scores in self.combined.values():
             scored |= ~np.isnan(scores)
         return self.size - int(scored.sum())
 
     def get_scores(self, trait: str, signal: str) -> np.ndarray:
-        """Return a trait's scores by one signal, or its combined scores."""
+        """Return a trait's scores from one signal, or its combined scores."""
         return self.combined[trait] if signal == COMBINED else self.signals[trait][signal].scores
 
 
@@ -166,7 +166,7 @@ class Scorer:
         }
 
     def sum_counts(self) -> BatchCounts:
-        """Return how much all models have computed so far, in total."""
+        """Return how much all models together have computed so far."""
         parts = [model.counts for model in (self.encoder, *self.classifiers.values()) if model]
         return BatchCounts(
             *(
@@ -221,7 +221,7 @@ class Scorer:
             return
         windows, segments, cuts = self.cut_windows(texts)
         result.vectors = self.encoder.encode(windows, self.progress)
-        # a row's vector is that of its whole text, or of the shortest opening if all traits set one
+        # a row's vector covers its whole text, or the shortest opening if every trait sets one
         result.vector_rows = np.where(cuts == cuts[:1], texts.rows[segments], -1)
         for name in names:
             trait = self.bank.traits[name]
@@ -245,8 +245,8 @@ class Scorer:
     def cut_windows(self, texts: Texts) -> tuple[list[Window], np.ndarray, np.ndarray]:
         """Cut the segments in the scope of dense signals into windows.
 
-        Segments are cut once for each length of opening. The result is the windows, the segment of
-        each window, and the length of its opening, which is 0 for whole texts.
+        Segments are cut once for each opening length. The result consists of the windows, each
+        window's segment, and the length of its opening, which is 0 for whole texts.
 
         Raises: ValueError: the scorer has no encoder.
         """
@@ -333,11 +333,11 @@ def reduce_to_rows(
 ) -> SignalScores:
     """Reduce the scores of segments or windows to each row's maximum and its span.
 
-    If scores are equal, the first one counts. `segments` and `spans` hold the segment and the
-    characters behind each score. For dense signals, `windows` holds each score's index among the
+    If scores are equal, the first one counts. `segments` and `spans` hold the segment and the span
+    that each score belongs to. For dense signals, `windows` holds each score's index among the
     vectors.
 
-    Raises: RowError: a score isn't finite, which would look like a row with nothing in scope.
+    Raises: RowError: a score isn't finite; the row would look like one with nothing in scope.
     """
     require_finite(np.asarray(scores), "a signal")
     segments = np.asarray(segments, int)
@@ -367,7 +367,7 @@ def needs_encoder(bank: Bank) -> bool:
 def load_scorer(bank: Bank, config: EncoderConfig, encoder: Encoder | None = None) -> Scorer:
     """Load the models that the traits of a bank need.
 
-    Raises: ModelError: a model can't be loaded, or isn't the one of the bank.
+    Raises: ModelError: a model can't be loaded, or isn't the one that the bank was fitted with.
     """
     if encoder is None and needs_encoder(bank):
         encoder = load_encoder(config)

@@ -1,6 +1,6 @@
 """congener finds, measures and removes what a student model would inherit from its teacher's data.
 
-This module is for notebooks and for other people's pipelines. It is the only API that congener
+This module is for use in notebooks and in your own pipelines. It is the only API that congener
 promises to keep stable; the packages beside it (`schemas`, `classifiers`, `transforms`,
 `pipelines`) may change in any version.
 

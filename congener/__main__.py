@@ -1,4 +1,4 @@
-"""The `congener` command, which `python -m congener` runs too."""
+"""The `congener` command, which `python -m congener` also runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GONE = "the current folder no longer exists\n  remedy: change to another folder:
 
 
 def main() -> None:
-    """Run the command line with congener's own packages, and exit with its code."""
+    """Run the command line with congener's own packages, and exit with the command's code."""
     try:
         leave_out_current_folder()
         require_own_packages()
@@ -32,11 +32,11 @@ def main() -> None:
 
 
 def end_process(code: int) -> NoReturn:
-    """End the process without tearing the interpreter down.
+    """End the process without tearing down the interpreter.
 
-    Arrow, Polars and torch have threads that live until the process ends. A thread that drops its
-    last Python object while the interpreter is being torn down is ended by force, and C++ then
-    aborts the process, whose exit code is lost. `atexit` handlers run as usual.
+    Arrow, Polars and torch have threads that live until the process ends. If a thread drops its
+    last Python object while the interpreter is being torn down, the thread is ended by force. C++
+    then aborts the process, and the exit code is lost. `atexit` handlers run as usual.
     """
     atexit._run_exitfuncs()  # noqa: SLF001 - os._exit skips them
     for stream in (sys.stdout, sys.stderr):

@@ -70,8 +70,8 @@ def score_texts(
 
     The columns are `text` (the index in `texts`), `trait`, `score`, `threshold`, `fires`, and the
     span that scored highest: its `signal`, `start` and `end` (in characters of the text). `score`
-    is null for a text with nothing to score, such as white space. `settings` are those of the YAML
-    configuration: `traits`, `signals`, `bank`, `background`, `encoder`, `hardware`. Without
+    is null for a text with nothing to score, such as white space. `settings` are settings from the
+    YAML configuration: `traits`, `signals`, `bank`, `background`, `encoder` and `hardware`. Without
     `traits`, all library traits are used. The first call with new traits fits them, which takes
     minutes.
 
@@ -122,9 +122,9 @@ def filter_corpus(
 ) -> Run:
     """Filter a corpus into a run directory, like `congener filter`, and return the finished run.
 
-    `settings` are those of the YAML configuration, for instance `traits=["vendor-identity"]`,
-    `policy="policy.yaml"`, `hardware={"device": "cuda"}`. `progress` prints notices and progress on
-    stderr. The same call resumes an interrupted run.
+    `settings` are settings from the YAML configuration, such as `traits=["vendor-identity"]`,
+    `policy="policy.yaml"` or `hardware={"device": "cuda"}`. `progress` prints notices and progress
+    to stderr. Repeating the call resumes an interrupted run.
 
     Raises: CongenerError: a setting or an input is wrong, or the run exceeds its budgets.
     """
@@ -157,18 +157,19 @@ def open_run(run: str | PathLike[str]) -> Run:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its manifest, and its tables as lazy polars frames or as Arrow tables.
+    """A finished run: its manifest, and its tables as lazy Polars frames or as Arrow tables.
 
     The rows of `ledger`, `scores` and `spans` are aligned. docs/file-formats.md describes the
-    columns. `clean` and `quarantine` are JSON Lines if the input is. In their tables, a field whose
-    values differ in kind is then text, and a row with a NaN or a lone surrogate is an error.
+    columns. If the input is JSON Lines, so are `clean` and `quarantine`. In their tables, a field
+    whose values are of several kinds is then text, and a row with a NaN or a lone surrogate is an
+    error.
     """
 
     path: str
     manifest: Manifest
 
     def ledger(self) -> pl.LazyFrame:
-        """Scan the ledger: a row for every input row, with its decision and the reasons."""
+        """Scan the ledger: one row for every input row, with its decision and its reasons."""
         return self.scan("ledger")
 
     def scores(self) -> pl.LazyFrame:
@@ -176,7 +177,7 @@ class Run:
         return self.scan("scores")
 
     def quarantine(self) -> pl.LazyFrame:
-        """Scan the quarantined rows; the column `congener` says why each row is there.
+        """Scan the quarantined rows; the column `congener` says why each row was quarantined.
 
         Raises: CongenerError: JSON Lines can't be read as a table.
         """
@@ -192,7 +193,7 @@ class Run:
     def scan(self, folder: str) -> pl.LazyFrame:
         """Scan all files in one of the run's folders, or return an empty frame if it has none.
 
-        JSON Lines are read once beforehand to find their schema.
+        JSON Lines files are read once beforehand to find their schema.
 
         Raises: CongenerError: a file is missing, or JSON Lines can't be read as a table.
         """
@@ -201,7 +202,7 @@ class Run:
     def read(self, folder: str) -> pa.Table:
         """Read all files in one of the run's folders as an Arrow table.
 
-        Raises: CongenerError: the run has no file in that folder, one is missing or damaged, or
-            JSON Lines can't be read as a table.
+        Raises: CongenerError: the run has no files in that folder, a file is missing or damaged, or
+        JSON Lines can't be read as a table.
         """
         return read_folder(self.path, self.manifest, folder)

@@ -1,4 +1,4 @@
-"""Check that Python finds congener's own packages, whose plain names others may use too."""
+"""Check that Python finds congener's own packages, whose plain names other packages may share."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 PACKAGES = ("schemas", "classifiers", "transforms", "pipelines")
 INSTALL_FOLDER = Path(__file__).resolve().parents[1]
-"""The folder in which congener is installed."""
+"""The folder that congener is installed in."""
 
 
 def require_own_packages() -> None:
     """Check that congener's packages are imported from where congener is installed.
 
     Raises: ImportError: Python finds a package of the same name in a different folder or
-        distribution. The message is one line that names it and says what to do.
+    distribution, or none. The one-line message names the package and says what to do.
     """
     for name in PACKAGES:
         folder = find_package(name)
@@ -44,10 +44,10 @@ def find_package(name: str) -> Path | None:
 
 
 def leave_out_current_folder() -> None:
-    """Take the current folder off the import path, unless congener is installed there.
+    """Remove the current folder from the import path, unless congener is installed there.
 
-    `python -m congener` puts it first. A file beside a data set would then run as code if it had
-    the name of a module.
+    `python -m congener` puts this folder first. A file beside a data set would then be run as code
+    if it had the name of a module.
     """
     current = Path.cwd()
     if current != INSTALL_FOLDER:

@@ -14,11 +14,12 @@ from schemas.shares import count_within
 
 
 class Threshold(NamedTuple):
-    """A threshold and its origin.
+    """A threshold, and where it comes from.
 
-    A row fires when its rounded score is at or above `value`, which is None if `origin` is missing.
-    `exceeding` of the `clean` calibration texts fire. `bound` is the upper confidence bound on the
-    false positive rate. `needed` is the number of clean texts that the level requires.
+    A row fires if its rounded score is at or above `value`, which is None if `origin` is `missing`.
+    Of the `clean` calibration texts, `exceeding` reach the threshold. `bound` is the upper
+    confidence bound on the false positive rate. `needed` is the number of clean texts that the
+    level requires.
     """
 
     value: float | None
@@ -30,18 +31,18 @@ class Threshold(NamedTuple):
 
 
 def count_texts_needed(level: Level) -> int:
-    """Return the fewest clean texts that can support a level.
+    """Return the smallest number of clean texts that can support a level.
 
-    That is the smallest n with (1 - rate)^n ≤ 1 - confidence: none of the n texts may exceed the
-    threshold.
+    That is the smallest n with (1 - rate)^n ≤ 1 - confidence, where none of the n texts may exceed
+    the threshold.
     """
-    # log1p keeps the digits of a tiny rate, of which 1 - rate has none
+    # log1p keeps the digits of a tiny rate, which 1 - rate would lose
     texts = math.log1p(-level.confidence) / math.log1p(-level.max_false_positive_rate)
     return max(1, math.ceil(min(texts, sys.float_info.max)))
 
 
 def compute_upper_bound(exceeding: int, total: int, confidence: float) -> float:
-    """Return the one-sided Clopper-Pearson upper bound on a rate, from `exceeding` of `total`."""
+    """Return the one-sided Clopper-Pearson upper bound on a rate, given `exceeding` of `total`."""
     if exceeding >= total:
         return 1.0
     from scipy.stats import beta  # noqa: PLC0415 - it takes a second to load
@@ -66,9 +67,9 @@ def count_allowed(total: int, level: Level) -> int:
 def calibrate(scores: np.ndarray, level: Level) -> Threshold:
     """Choose the lowest threshold that keeps to the level, given scores of held-out clean text.
 
-    NaN scores are ignored. If k texts may exceed the threshold, it is one rounding step above the
-    (k+1)-th largest score. For n exchangeable scores, the share of clean rows above an order
-    statistic follows Beta(k+1, n-k) at worst (Wilks 1941), so the level holds with the stated
+    NaN scores are ignored. If k texts may exceed the threshold, the threshold is one rounding step
+    above the (k+1)-th largest score. For n exchangeable scores, the share of clean rows above an
+    order statistic follows Beta(k+1, n-k) at worst (Wilks 1941), so the level holds with the stated
     confidence over the draw of the calibration texts. A threshold above 1 never fires.
     """
     scores = np.sort(np.round(scores[~np.isnan(scores)].astype(np.float64), SCORE_DECIMALS))[::-1]
@@ -101,7 +102,7 @@ def compute_auroc(positives: np.ndarray, negatives: np.ndarray) -> float:
 
 
 def compute_recall(positives: np.ndarray, negatives: np.ndarray, rate: float) -> float:
-    """Return the share of positives that score above the cut-off for a false positive rate.
+    """Return the share of positives that score above the cut-off for this false positive rate.
 
     The cut-off is the lowest negative score that at most `rate` of the negatives exceed.
     """

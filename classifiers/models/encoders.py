@@ -30,30 +30,31 @@ from schemas.errors import ModelError, RowError, is_out_of_memory
 FEWEST_WINDOW_TOKENS = 8
 """The fewest tokens in a window.
 
-Special tokens take up some of them, and neighbouring windows can't share all the rest.
+Special tokens take up some of these, and neighbouring windows can't share all the others.
 """
 
 LAYER_DEPTHS = (1.0, 2 / 3, 1 / 2)
-"""The layers whose pooled states are averaged into a vector, as shares of the encoder's depth.
+"""The depths of the layers whose pooled states are averaged, as shares of the encoder's depth.
 
 The middle layers of an encoder that was trained for topical similarity still encode manner and
-stance. On 34 persona traits (32 + 32 exemplars), logistic regression gained 0.013 in AUROC over
-the last layer alone, and the gain holds on 34 other traits (benchmarks/personas.py).
+stance. On 34 persona traits (32 + 32 exemplars), logistic regression gained 0.013 in AUROC over the
+last layer alone, and the gain held up on 34 other traits (benchmarks/personas.py).
 """
 
 TOKEN_BUDGET = {"cpu": 2_048, "cuda": 131_072}
 """The most padded tokens in a batch.
 
-On a CPU, small batches stay in cache: a core processes 18 % more tokens/s at 2 k than at 4 k. At
-1 k it processes 3 % more again, but Python has twice as much to do. A GPU needs large batches.
+On a CPU, small batches stay in the cache: a core processes 18 % more tokens/s with a budget of 2 k
+than with 4 k. With 1 k it processes another 3 % more, but Python has twice as much to do. A GPU
+needs large batches.
 """
 
 
 class Progress(Protocol):
-    """A listener for the models' work on windows."""
+    """A listener that is told about the models' work on windows."""
 
     def expect(self, windows: int) -> None:
-        """Note that this many more windows will go through a model."""
+        """Note that a model will process this many more windows."""
 
     def batch(self, tokens: int, windows: int) -> None:
         """Note a finished batch. `tokens` excludes padding."""
@@ -66,7 +67,8 @@ class Progress(Protocol):
 class EncoderConfig:
     """The encoder to load, and how to run it.
 
-    Device, precision and token budget affect only the speed and the last digits of vectors.
+    The device, the precision and the token budget affect only the speed and the vectors' last
+    digits.
     """
 
     model: str = DEFAULT_ENCODER
@@ -101,7 +103,7 @@ class Encoder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Return the settings that vectors depend on, which a bank must share."""
+        """Return the settings that vectors depend on; a bank must have the same ones."""
         return {
             **self.files.identity,
             "pooling": self.pooling,
@@ -112,7 +114,7 @@ class Encoder:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Return the numbers of the layers that make up a vector, in the order of their depths.
+        """Return the numbers of the layers that make up a vector, in the order of `layer_depths`.
 
         If several depths round to the same layer, it is listed once.
         """
@@ -122,7 +124,7 @@ class Encoder:
         )
 
     def cut_windows(self, texts: Sequence[str]) -> list[Window]:
-        """Cut texts into overlapping windows, at least one per text, in the order of the texts."""
+        """Cut texts into overlapping windows, at least one per text, in text order."""
         return cut_windows(
             self.tokenizer, texts, self.config.window_tokens, self.config.window_overlap
         )
@@ -139,8 +141,8 @@ class Encoder:
     def encode(self, windows: Sequence[Window], progress: Progress | None = None) -> np.ndarray:
         """Return the vectors of windows, float32 [windows, dimension].
 
-        If memory runs out, the token budget is cut for good, `counts.budget_cuts` goes up, and the
-        batch is tried again in parts.
+        If memory runs out, the token budget is cut for good, `counts.budget_cuts` is incremented,
+        and the batch is retried in parts.
 
         Raises: RowError: a vector contains NaN or infinity.
         """
@@ -176,7 +178,7 @@ class Encoder:
 def compute_values(
     model: Any, windows: Sequence[Window], values: np.ndarray, progress: Progress | None
 ) -> np.ndarray:
-    """Fill an array [windows, …] with a loaded model's output for each window, and return it.
+    """Fill an array [windows, …] with a loaded model's outputs, and return it.
 
     Raises: RowError: a value is NaN or infinity.
     """
@@ -193,11 +195,11 @@ def run_batches(
     progress: Progress | None,
     at_once: int = 1,
 ) -> None:
-    """Run `runner.forward` on windows, given by token ids, and pass each batch's result to `keep`.
+    """Run `runner.forward` on windows, given as token ids, and pass each batch's result to `keep`.
 
     `keep` receives the indexes of the batch's windows and their values. Windows are sorted by
     length, and batches hold at most `runner.token_budget` padded tokens. `at_once` batches run at
-    the same time; if that is more than one, each runs on one core.
+    the same time; if there are several, each runs on one core.
 
     Raises: RuntimeError, MemoryError: the work failed, or a single window doesn't fit in memory.
     """
@@ -248,7 +250,7 @@ def require_finite(values: np.ndarray, where: str) -> None:
 
 
 def _plan(ids: Sequence[list[int]], indexes: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Return batches of these windows by ascending length, so that `pop` takes the longest."""
+    """Return batches of these windows in order of length, so that `pop` takes the longest."""
     batches = plan_batches([len(ids[index]) for index in indexes], budget)
     return [indexes[batch] for batch in reversed(batches)]
 
@@ -267,18 +269,19 @@ def _run_batch(runner: Any, batch: Sequence[list[int]]) -> np.ndarray:
 def count_parallel_batches(device: torch.device) -> int:
     """Return how many batches to run at the same time: one per torch thread, or one on a GPU.
 
-    Cores that share a batch wait for each other after every operation, and all of them wait when
-    another program takes up one core. With one batch per core, an encoder is 2.2 times as fast on
-    two busy cores.
+    Cores that share a batch wait for each other after every operation, so they all wait when
+    another program takes up one of them. On two busy cores, an encoder is 2.2 times as fast with
+    one batch per core.
     """
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 @contextmanager
 def _open_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool whose threads use one core each; a single thread uses as many as torch would.
+    """Yield a pool whose threads use one core each; a single thread uses as many as torch does.
 
-    `set_num_threads` also affects threads that start later, so the old number is restored.
+    `set_num_threads` also affects threads that start later, so the old number is restored
+    afterwards.
     """
     before = torch.get_num_threads()
     try:
@@ -301,8 +304,8 @@ def find_pad_id(model: torch.nn.Module) -> int:
 def load_encoder(config: EncoderConfig) -> Encoder:
     """Load the encoder that a configuration names.
 
-    Raises: ModelError: the model can't be found, loaded or run on the device, or can't read the
-        configured windows.
+    Raises: ModelError: the model can't be found, loaded or run on the device, or the configured
+    windows don't suit it.
     """
     device = choose_device(config.device)
     dtype = choose_dtype(config.precision, device)
@@ -345,7 +348,7 @@ def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> Non
 
 
 def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
-    """Return the model's token limit: its sentence-transformers setting, or its positions."""
+    """Return the model's token limit: its sentence-transformers setting, up to its positions."""
     stated = read_description(files.folder, "sentence_bert_config.json").get("max_seq_length")
     config: Any = model.config
     positions = getattr(config, "max_position_embeddings", None) or 512
@@ -353,7 +356,7 @@ def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
 
 
 def _find_pooling(files: ModelFiles) -> Literal["mean", "cls"]:
-    """Return the pooling that sentence-transformers' settings name, in their old or new form."""
+    """Return the pooling in sentence-transformers' settings, which have an old and a new form."""
     name = find_pooling(files.folder)
     settings = read_description(files.folder, name) if name else {}
     first = settings.get("pooling_mode_cls_token") or settings.get("pooling_mode") == "cls"

@@ -10,25 +10,26 @@ from typing import Any
 from schemas.errors import ModelError
 
 SETTINGS = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".codes")
-"""Suffixes of configurations and tokenizers: all such files beside the weights are digested.
+"""The suffixes of configuration and tokenizer files.
 
-Which of them are read depends on the kind of tokenizer.
+All such files beside the weights are digested, because the kind of tokenizer determines which are
+read.
 """
 
 SINGLE = "model.safetensors"
 SHARDED = "model.safetensors.index.json"
 POOLING = "1_Pooling"
-"""The folder of the pooling's settings if `modules.json` doesn't name another."""
+"""The folder of the pooling settings, unless `modules.json` names a different one."""
 
 
 def digest_checkpoint(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file that loading reads, by its path in the folder.
+    """Return the SHA-256 of every file that loading reads, keyed by its path in the folder.
 
-    These are the weights, in whatever folder they are, the configurations and the tokenizer's
-    files beside `config.json`, and the pooling's settings. Links are followed.
+    These files are the weights, whichever subfolder they are in; the configuration and tokenizer
+    files beside `config.json`; and the pooling settings. Links are followed.
 
-    Raises: ModelError: the weights are missing or not in safetensors, or a description of the
-        checkpoint can't be read.
+    Raises: ModelError: the weights are missing or aren't safetensors, or a JSON file that describes
+    the checkpoint can't be read.
     """
     names = [*_list_settings(folder), *list_weights(folder)]
     return {name: _digest_file(folder / name) for name in sorted(set(names))}
@@ -43,7 +44,7 @@ def _list_settings(folder: Path) -> list[str]:
 def list_weights(folder: Path) -> list[str]:
     """Return the paths of the weights that transformers loads from a folder.
 
-    Raises: ModelError: the folder has no safetensors weights, or lacks a file of them. Pickled
+    Raises: ModelError: the folder has no safetensors weights, or lacks one of their files. Pickled
         weights aren't loaded, because unpickling runs code.
     """
     chosen = str(
@@ -74,7 +75,7 @@ def list_weights(folder: Path) -> list[str]:
 
 
 def find_pooling(folder: Path) -> str | None:
-    """Return the path of sentence-transformers' pooling settings, or None without them."""
+    """Return the path of sentence-transformers' pooling settings, or None if there are none."""
     stated = [
         str(module.get("path", ""))
         for module in read_description(folder, "modules.json", list)
@@ -85,9 +86,9 @@ def find_pooling(folder: Path) -> str | None:
 
 
 def read_description(folder: Path, name: str, kind: type = dict) -> Any:
-    """Return the object or list of a JSON file of a checkpoint; an empty one if there is no file.
+    """Return the object or list in a checkpoint's JSON file, or an empty one without the file.
 
-    Raises: ModelError: the file isn't JSON of this kind, or can't be read.
+    Raises: ModelError: the file can't be read, or isn't JSON of this kind.
     """
     path = folder / name
     if not path.is_file():
@@ -108,7 +109,7 @@ def _report_damage(folder: Path, name: str, problem: str) -> ModelError:
 
 
 def summarise_digests(digests: list[str]) -> str:
-    """Return one digest for several: the SHA-256 of all of them, or the only one."""
+    """Return one digest for several: their joint SHA-256, or the only digest itself."""
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

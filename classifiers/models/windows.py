@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 CHARS_PER_CALL = 1 << 20
-"""The characters of text per call of the tokenizer, enough to keep its threads busy."""
+"""How many characters of text each call of the tokenizer gets: enough to keep its threads busy."""
 
 
 class Window(NamedTuple):
-    """A run of tokens from one text, with special tokens, and the characters that it covers.
+    """A run of tokens from one text, with special tokens, and the characters that the run covers.
 
     `text` is the index of the text among those that were cut.
     """
@@ -46,15 +46,15 @@ class BatchCounts:
 
     @property
     def padding_waste(self) -> float:
-        """Return the share of computed tokens that were padding."""
+        """Return the share of the computed tokens that were padding."""
         return 1 - self.tokens / self.padded if self.padded else 0.0
 
 
 def cut_windows(tokenizer: Any, texts: Sequence[str], size: int, overlap: int) -> list[Window]:
     """Cut texts into windows of at most `size` tokens, special tokens included.
 
-    Neighbouring windows share `overlap` tokens. Every text has at least one window. The
-    tokenizer's padding and truncation settings are changed.
+    Neighbouring windows share `overlap` tokens. Every text has at least one window. This changes
+    the tokenizer's padding and truncation settings.
     """
     tokenizer.no_padding()
     tokenizer.enable_truncation(size, stride=overlap)
@@ -86,7 +86,7 @@ def _list_windows(text: int, encoding: Any) -> Iterator[Window]:
 
 
 def plan_batches(lengths: Sequence[int], budget: int) -> list[np.ndarray]:
-    """Group windows, given by length, into batches of at most `budget` padded tokens.
+    """Group windows, given by their lengths, into batches of at most `budget` padded tokens.
 
     Each batch is an array of indexes into `lengths`. Windows are ordered from longest to shortest,
     and windows of equal length by index. A window longer than the budget is a batch by itself.

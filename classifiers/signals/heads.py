@@ -13,9 +13,9 @@ import torch
 from schemas.cards import HeadOptions
 
 STRENGTHS = (3.0, 10.0, 30.0, 100.0)
-"""The values of inverse regularisation (scikit-learn's C) to choose from.
+"""The inverse regularisation strengths (scikit-learn's C) to choose from.
 
-The order is ascending, because each fit starts from the one before.
+They are in ascending order, because each fit starts from the previous one.
 """
 
 FOLDS = 5
@@ -56,7 +56,7 @@ def balance_weights(labels: np.ndarray, hard: np.ndarray | None = None) -> np.nd
     """Return weights with mean 1 that give positives and negatives the same total weight.
 
     Hard negatives, given by the mask `hard`, get half of the negatives' weight. Otherwise the
-    hundreds of texts in a background would outweigh a card's own negatives.
+    hundreds of background texts would outweigh a card's own negatives.
     """
     groups = np.where(labels == 1, 0, 1 if hard is None else np.where(hard, 1, 2))
     shares = {0: 0.5, 1: 0.25, 2: 0.25} if len(np.unique(groups)) == 3 else {0: 0.5, 1: 0.5, 2: 0.5}
@@ -67,7 +67,7 @@ def balance_weights(labels: np.ndarray, hard: np.ndarray | None = None) -> np.nd
 
 
 def train_head(data: Labelled, options: HeadOptions) -> Head:
-    """Train a head deterministically, with the strength that is best on held-out folds.
+    """Train a head deterministically, with the strength that does best on held-out folds.
 
     The criterion is the weighted log loss. If a label has fewer than two texts, no fold can be held
     out, and the second strength is used.
@@ -79,7 +79,7 @@ def train_head(data: Labelled, options: HeadOptions) -> Head:
 
 
 def _measure_losses(data: Labelled, options: HeadOptions, folds: int) -> dict[float, float]:
-    """Return the weighted log loss on held-out folds for each strength.
+    """Return each strength's weighted log loss on held-out folds.
 
     The texts of each label are assigned to folds in turn.
     """
@@ -100,7 +100,7 @@ def _measure_losses(data: Labelled, options: HeadOptions, folds: int) -> dict[fl
 
 
 def _fit(data: Labelled, options: HeadOptions, strength: float, start: Head | None = None) -> Head:
-    """Fit a head with L-BFGS, from the layers of `start` if it is given.
+    """Fit a head with L-BFGS, starting from the layers of `start` if it is given.
 
     The objective is strength × weighted log loss + half the sum of squared weights. Biases aren't
     regularised.
@@ -139,7 +139,7 @@ def _copy_layers(head: Head) -> list[Layer]:
 
 
 def _initialise_layers(sizes: Sequence[int]) -> list[Layer]:
-    """Return zeros for a linear head, which has a convex loss, otherwise small seeded noise."""
+    """Return zeros for a linear head, whose loss is convex, or else small seeded noise."""
     generator = torch.Generator().manual_seed(0)
     spread = 0.0 if len(sizes) == 2 else 0.5
     return [

@@ -19,7 +19,7 @@ from classifiers.signals.quotation import Answer, is_quoted, read_answer
 from schemas.cards import LexiconOptions, Pattern, compile_pattern, join_patterns
 
 LOOK_BACK = 60
-"""The characters before a hit that are searched for a denial, within the hit's clause."""
+"""How many characters before a hit, within its clause, are searched for a denial."""
 
 DENIAL = re.compile(
     r"\b(?:not(?! (?:just|merely|only|simply)\b)|never|no(?!,)|nor|neither|without"
@@ -32,27 +32,27 @@ CLAUSE = re.compile(
     r"|,\s+(?=(?:i|as an?|since|because)\b)",
     re.IGNORECASE,
 )
-"""The end of a clause, and so of a denial.
+"""A pattern for the end of a clause, which also ends a denial.
 
-A comma ends it only before a new subject, so "avoid delve, tapestry" denies both words.
+A comma ends a clause only before a new subject, so "avoid delve, tapestry" denies both words.
 """
 
 PEEK = 8
-"""The characters after the start of a hit that show whether it begins a clause."""
+"""How many characters after the start of a hit show whether it begins a clause."""
 
 COUNTED = re.compile(
     r"(\\Q.*?(?:\\E|$)|\\[pPx]\{[^}]*\}|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])"
     r"|\{\d+(?:,\d*)?\}",
     re.DOTALL,
 )
-"""A counted repetition or, as a group, a quotation, an escape or a character class.
+"""A pattern for a counted repetition or, as a group, a quotation, an escape or a character class.
 
 Text that matches the group may look like a counted repetition, but isn't one.
 """
 
 
 class Hit(NamedTuple):
-    """A match of a pattern: the characters that it covers, their text, and the pattern."""
+    """A match of a pattern: the start and end of the match, its text, and the pattern."""
 
     start: int
     end: int
@@ -75,8 +75,8 @@ class Lexicon:
     def _look_up(self, around: str, start: int, end: int) -> Pattern:
         """Return the pattern that matches from `start` to `end`.
 
-        `around` is the match with one more character on each side, because RE2's anchors and word
-        boundaries look no further.
+        `around` is the match with one more character on each side, which is as far as RE2's anchors
+        and word boundaries look.
         """
         for pattern, compiled in zip(self.options.patterns, self._single, strict=True):
             if (match := compiled.match(around, start)) and match.end() == end:
@@ -91,10 +91,10 @@ class Lexicon:
     def find_hits(self, text: str) -> list[Hit]:
         """Return the hits that count, in order.
 
-        Hits that overlap a match of an `unless` pattern don't count, nor do quoted or denied hits
-        if the lexicon ignores them.
+        Hits that overlap a match of an `unless` pattern don't count. Nor do quoted or denied hits,
+        if the lexicon ignores those.
         """
-        # with one byte for each character, RE2 needn't count characters
+        # in bytes of ASCII text, RE2 needn't count characters to report offsets
         data = text.encode() if text.isascii() else text
         found = [self._make_hit(text, *match.span()) for match in self._find.finditer(data)]
         if not found:
@@ -118,8 +118,8 @@ class Lexicon:
     def score(self, text: str, hits: Sequence[Hit]) -> float:
         """Return 1 - exp(-weight / scale), where weight is the sum of the hits' capped weights.
 
-        With `per_words`, the weight is first divided by the text's length in units of that many
-        words.
+        With `per_words`, the weight is first divided by the text's length in words, in units of
+        `per_words`.
         """
         counted: dict[str, int] = {}
         weight = 0.0
@@ -132,11 +132,11 @@ class Lexicon:
 
 
 class LexiconScores(NamedTuple):
-    """The scores of texts with one lexicon.
+    """The scores that one lexicon gives to texts.
 
     `scores` is float32 [texts]. `spans` is int32 [texts, 2]: the start and end of the heaviest hit
-    (the first of several), or zeros if there is none. `hits` lists the start and end of all hits,
-    by text.
+    (the first one, if several tie), or zeros if there is none. `hits` lists the start and end of
+    every hit, keyed by text.
     """
 
     scores: np.ndarray
@@ -147,9 +147,9 @@ class LexiconScores(NamedTuple):
 def score_lexicons(lexicons: Sequence[Lexicon], texts: pa.LargeStringArray) -> list[LexiconScores]:
     """Score texts with every lexicon.
 
-    For each lexicon, a vectorised pass first rules out the texts that it can't hit. One pass for
-    all lexicons would be slower, because the automaton of the union outgrows RE2's memory (40 s
-    instead of 1.1 s on 40,000 answers).
+    For each lexicon, a vectorised pass first rules out the texts that can't have a hit. A single
+    pass for all lexicons would be slower (40 s instead of 1.1 s on 40,000 answers), because the
+    automaton of their union outgrows RE2's memory.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(
@@ -161,7 +161,7 @@ def score_lexicons(lexicons: Sequence[Lexicon], texts: pa.LargeStringArray) -> l
 
 
 def _find_candidates(lexicon: Lexicon, texts: pa.Array) -> list[int]:
-    """Return the texts that a lexicon may hit: all of them if Arrow's RE2 refuses its pattern."""
+    """Return the indexes of texts that may have hits: all, if Arrow's RE2 refuses the pattern."""
     try:
         found = pc.match_substring_regex(texts, lexicon.loose, ignore_case=True)
     except pa.ArrowInvalid:
@@ -187,7 +187,7 @@ def _score_texts(
 
 
 def loosen_counts(pattern: str) -> str:
-    """Return a pattern with `*` in place of every counted repetition.
+    """Replace every counted repetition in a pattern with `*`.
 
     The new pattern matches wherever `pattern` does, and its automaton is far smaller.
     """
@@ -195,7 +195,7 @@ def loosen_counts(pattern: str) -> str:
 
 
 def is_denied(text: str, start: int) -> bool:
-    """Return whether a hit that begins at `start` is denied by words before it in its clause."""
+    """Return whether a hit that begins at `start` is denied by earlier words in its clause."""
     begin = max(0, start - LOOK_BACK)
     for mark in CLAUSE.finditer(text, begin, start + PEEK):
         begin = min(mark.end(), start) if mark.start() <= start else begin

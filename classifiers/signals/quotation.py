@@ -1,4 +1,4 @@
-"""Quotation: whether a span of an answer is somebody else's words, or code."""
+"""Quotation: whether a span of an answer is somebody else's words or code."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import NamedTuple
 FENCE = re.compile(r"```|^[ \t]*~~~", re.MULTILINE)
 
 LINE_CONTEXT = 1_000
-"""The characters on each side of a span, in its line, that are searched for quotation marks."""
+"""How many characters on each side of a span, in its line, are searched for quotation marks."""
 
 WRAPPER = re.compile(
     r"\s*(?:<(?P<tag>[\w-]+)>(?P<tagged>.*)</(?P=tag)>|```\w*\n(?P<fenced>.*?)\n?```)\s*\Z",
     re.DOTALL,
 )
-"""An answer that is enclosed as a whole in one pair of tags or one code block."""
+"""A pattern for an answer that is entirely enclosed in one pair of tags or one code block."""
 
 PAIRED = (
     *(("“", "”"), ("„", "“"), ("„", "”"), ("«", "»"), ("‹", "›"), ("‚", "‘")),
@@ -32,40 +32,41 @@ REVERSED = ("»", "«")
 MARK = re.compile('"|&quot;')
 CURLY_MARK = re.compile("”")
 OPENING_MARK = re.compile('["“”„«»‹›‚「『`<&]')
-"""A character that every opening mark contains, except single quotation marks."""
+"""A pattern for the characters of which every opening mark but a single one contains one."""
 
 ESCAPED_MARK = re.compile(r'(?<!\\)(?:\\\\)*\\"')
-"""A straight quotation mark inside a JSON string."""
+"""A pattern for an escaped quotation mark inside a JSON string."""
 
-# Each pattern begins with its mark, which `re` finds quickly, and looks back past it.
+# Each pattern begins with its mark, which `re` finds quickly, and then looks behind the mark.
 SINGLE_OPENING = re.compile(
     r"'(?<![\w']')(?=[^\W\d])(?!(?:tis|twas|em|til|cause|bout|n)\b)|‘", re.IGNORECASE
 )
 SINGLE_CLOSING = re.compile(r"['’](?<=[\w.,!?…)]['’])(?![\w'])")
-"""Single marks at the edges of words. Those inside words are apostrophes."""
+"""A pattern for a closing single mark at the end of a word. Marks inside words are apostrophes."""
 
 STRING_END = re.compile(r'(?<!\\)(?:\\\\)*"')
-"""The quotation mark that begins or ends a JSON string."""
+"""A pattern for the quotation mark that begins or ends a JSON string."""
 
 JSON_OPENING = re.compile(r"[{\[]\s*[\"{\[]")
 RECORD_OPENING = re.compile(r"\s*[{\[]\s*(?:\{\s*)?[\"']")
-"""The beginning of an answer that is a record, even if it is damaged or in Python's notation."""
+"""A pattern for the start of an answer that is a record, even a damaged or a Python one."""
 
 JSON_SEPARATOR = re.compile(r"[\s,]*")
 
 MOST_OPENINGS = 20
-"""The most brackets in an answer that are tried as the beginning of JSON."""
+"""How many brackets in an answer are tried as the beginning of JSON."""
 
 JSON_SHARE = 0.5
-"""The share of an answer above which the JSON in it is the answer, despite words around it."""
+"""If more than this share of an answer is JSON, the whole answer counts as JSON."""
 
 
 class Answer(NamedTuple):
-    """The properties of a whole answer: its code fences, what it is wrapped in, and its JSON.
+    """The properties of a whole answer: its code fences, what encloses it, and its JSON.
 
-    `begin` and `end` are the offsets of the text inside tags, a code block and quotation marks that
-    enclose the whole answer. Being enclosed in these doesn't make text a quotation. `json_begin`
-    and `json_end` are the offsets of the JSON that makes up the answer, and equal if there is none.
+    `begin` and `end` are the offsets of the text inside any tags, code block or quotation marks
+    that enclose the whole answer. Such an enclosure doesn't make the text a quotation. `json_begin`
+    and `json_end` are the offsets of the JSON that makes up the answer, and are equal if there is
+    none.
     """
 
     fences: list[int]
@@ -81,7 +82,7 @@ class Answer(NamedTuple):
 
 
 def read_answer(text: str) -> Answer:
-    """Return the properties of a text as a whole."""
+    """Return the properties of a text, taken as a whole answer."""
     begin, end = _unwrap(text)
     found = _find_json(text, begin, end)
     if found is None:
@@ -102,7 +103,7 @@ def _unwrap(text: str) -> tuple[int, int]:
 def _find_json(text: str, begin: int, end: int) -> tuple[int, int] | None:
     """Return the offsets of the JSON that makes up most of a stretch, or None.
 
-    JSON that is cut short or has a mistake counts if the stretch begins with it.
+    JSON that is cut short or has a mistake counts only if the stretch begins with it.
     """
     if "{" not in text and "[" not in text:
         return None
@@ -115,7 +116,7 @@ def _find_json(text: str, begin: int, end: int) -> tuple[int, int] | None:
 
 
 def _list_json(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the offsets of each run of JSON objects and lists, except those inside others."""
+    """Yield the offsets of each run of JSON objects and lists that aren't inside others."""
     decoder, after = json.JSONDecoder(), begin
     for _ in range(MOST_OPENINGS):
         opening = JSON_OPENING.search(text, after, end)
@@ -141,7 +142,7 @@ def _skip(pattern: re.Pattern[str], text: str, start: int) -> int:
 
 
 def _strip_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
-    """Return the offsets inside quotation marks that enclose a whole stretch, if there are any."""
+    """Return the offsets of a stretch without any quotation marks that enclose all of it."""
     inner = text[begin:end]
     stripped = inner.strip()
     for opening, closing in (('"', '"'), ("'", "'"), ("‘", "’"), *PAIRED):
@@ -171,9 +172,8 @@ def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> 
     """Return whether a span is in quotation marks, in a quoted line, or in code.
 
     Quotation marks must be a pair in the span's line, at most `LINE_CONTEXT` characters away, so
-    the time for a text with many hits is proportional to its length. A mark after a letter or a
-    digit doesn't open a pair: it is an inch mark or an apostrophe. A caller with many spans can
-    pass the result of `read_answer`.
+    that each span takes a limited time. A mark after a letter or a digit doesn't open a pair: it is
+    an inch mark or an apostrophe. A caller with many spans can pass the result of `read_answer`.
     """
     answer = read_answer(text) if answer is None else answer
     in_json = answer.json_begin <= start < answer.json_end
@@ -211,7 +211,7 @@ def _is_between(before: str, after: str, mark: re.Pattern[str]) -> bool:
 
 
 def _list_pairs(before: str) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of marks that may quote a span, given the text before it."""
+    """Yield the pairs of marks that may enclose a span, given the text before the span."""
     opening, closing = before.find("«"), before.find("»")
     yield from PAIRED
     if closing >= 0 and (opening < 0 or closing < opening):
@@ -219,7 +219,7 @@ def _list_pairs(before: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_between_single(before: str, after: str) -> bool:
-    """Return whether a span is between single quotation marks, and not between apostrophes.
+    """Return whether a span is between single quotation marks rather than apostrophes.
 
     `before` ends with the first character of the span, and `after` begins with its last one.
     """

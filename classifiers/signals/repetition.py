@@ -1,4 +1,4 @@
-"""Degenerate loops: words that a text repeats again and again, directly one after the other."""
+"""Degenerate loops: words that a text repeats again and again, with nothing in between."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 from schemas.cards import RepetitionOptions
 
 LONGEST_PERIOD = 80
-"""The longest unit, in words, whose repetition counts: about a paragraph."""
+"""The longest unit whose repetition counts, in words: about a paragraph."""
 
 FEWEST_COPIES = 3
 """The fewest consecutive copies that make a loop. Two copies are normal, as in a chorus."""
 
 FEWEST_WORDS = 12
-"""The fewest words that make a loop. Shorter ones are emphasis ("no, no, no")."""
+"""The fewest words that make a loop. Fewer repeated words are emphasis ("no, no, no")."""
 
 LONG_WORD = 40
 WORD = re.compile(r"[^\W\d_]+")
 TOKEN = re.compile(r"[^\W\d_]+(?:_*\d\w*)?|\d+(?:[.,:/-]\d+)*")
-"""A name with a digit in it such as `step_2`, a word, or a number."""
+"""A pattern for a name with a digit in it (such as `step_2`), a word or a number."""
 
 NUMBERING = re.compile(r"\s*(?:[-*•]\s*)?\d+[.):]")
 DIGIT = re.compile(r"\d")
@@ -31,17 +31,17 @@ LINE = re.compile(r"[^\n]+")
 
 SYMBOL = re.compile(r"[<>{}\[\]|\\=;$&#_/]")
 KEY = re.compile(r"""["']\s*:""")
-"""The end of a key in a record, as JSON and Python write it."""
+"""A pattern for the end of a key in a record, as written in JSON and Python."""
 
 FEWEST_NUMBERS = 0.25
-"""The smallest share of numbers among the words and numbers of a structured line.
+"""A line is structured if at least this share of its words and numbers are numbers.
 
-A table row, a record and a line of code are structured. Such lines differ in their numbers. "Step
-2: I am sorry" is prose, with one number among five words and numbers.
+Table rows, records and lines of code are structured, and may differ only in their numbers. "Step 2:
+I am sorry" is prose: only one of its five words and numbers is a number.
 """
 
 MOST_SYMBOLS = 0.2
-"""The largest share of code and markup symbols among the characters of a line of prose."""
+"""The largest share of a prose line's characters that may be code and markup symbols."""
 
 
 class Loop(NamedTuple):
@@ -55,12 +55,12 @@ class Loop(NamedTuple):
 def find_loop(text: str, options: RepetitionOptions) -> Loop:
     """Return the longest loop in a text, or zeros if there is none.
 
-    The score is the number of words in the loop, as a share of `span` words, or of all words if
-    there are fewer. Words are compared case-insensitively. Punctuation is skipped, so that a ruled
-    line isn't a loop. Numbers are skipped in prose and at the beginning of a line, so that
-    numbering doesn't hide a loop. In structured lines, numbers are compared, so that the rows of a
-    table aren't a loop, but they never count as words. A word longer than `LONG_WORD` characters is
-    treated as a sequence of letters, and a line of single letters, such as a grid's row, as a word.
+    The score is the number of words in the loop, divided by `span` or by the text's number of
+    words, whichever is smaller. Case is ignored. Punctuation is skipped, so that a ruled line isn't
+    a loop. Numbers are skipped in prose and at the beginning of a line, so that numbering doesn't
+    hide a loop. In structured lines, numbers are compared, so that a table's rows aren't a loop,
+    but numbers never count as words. A word longer than `LONG_WORD` characters is treated as a
+    sequence of letters. A line of single letters, such as a row of a grid, is treated as one word.
     """
     tokens = [token for line in LINE.findall(text) for token in _split_line(line)]
     first, length = _find_longest_loop(tokens)
@@ -84,7 +84,7 @@ def _split_line(line: str) -> list[str]:
     found = (TOKEN if has_digit else WORD).findall(line, _skip_numbering(line) if has_digit else 0)
     longest = len(max(found, key=len, default=""))
     if not has_digit and 1 < longest <= LONG_WORD:
-        return [word.lower() for word in found]  # a much quicker path, which most lines take
+        return [word.lower() for word in found]  # a much faster path, which most lines take
     if _is_grid_row(found):
         return ["".join(found).lower()]
     structured = _is_structured(line, found)
@@ -106,7 +106,7 @@ def _locate_tokens(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_grid_row(words: Sequence[str]) -> bool:
-    """Return whether the words of a line are a few single letters, as in the row of a grid."""
+    """Return whether a line's words are just a few single letters, as in a row of a grid."""
     return 1 < len(words) <= LONG_WORD and all(len(word) == 1 and word.isalpha() for word in words)
 
 
@@ -134,7 +134,7 @@ def _is_structured(line: str, found: Sequence[str]) -> bool:
 
 
 def _find_longest_loop(tokens: Sequence[str]) -> tuple[int, int]:
-    """Return the index of the longest loop's first token, and its number of tokens.
+    """Return the index of the first token in the longest loop, and the loop's number of tokens.
 
     Loops of fewer than `FEWEST_WORDS` tokens may be missed.
     """
@@ -144,7 +144,7 @@ def _find_longest_loop(tokens: Sequence[str]) -> tuple[int, int]:
     for period in range(1, min(LONGEST_PERIOD, len(ids) // FEWEST_COPIES) + 1):
         same = ids[period:] == ids[:-period]
         needed = max(period * (FEWEST_COPIES - 1), FEWEST_WORDS - period, best[1] - period + 1)
-        if np.count_nonzero(same) < needed:  # rules out most periods without a search for runs
+        if np.count_nonzero(same) < needed:  # rules out most periods without searching for runs
             continue
         start, run = _find_longest_run(same)
         if run >= needed:

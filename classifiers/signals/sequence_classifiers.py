@@ -1,4 +1,4 @@
-"""Hugging Face sequence-classification checkpoints as a signal: one label's probability."""
+"""Sequence classifiers: the probability of one label of a Hugging Face checkpoint, as a signal."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class SequenceClassifier:
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the label's probability for each window of a padded batch.
 
-        Independent labels use a sigmoid, exclusive ones a softmax.
+        Independent labels use a sigmoid, and exclusive labels use a softmax.
         """
         logits = self.model(input_ids=tokens, attention_mask=mask).logits.float()
         independent = (

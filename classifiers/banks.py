@@ -27,7 +27,7 @@ INDEX_FILE = "bank.json"
 UNFIT = (
     AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError
 )  # fmt: skip
-"""The errors of reading files whose digests are right but which don't make up a bank."""
+"""The errors raised when files have the right digests but don't form a bank."""
 
 
 @dataclass

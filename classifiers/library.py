@@ -52,7 +52,7 @@ class LoadedCard:
 class _PlainLoader(yaml.SafeLoader):
     """A safe YAML loader that refuses duplicate keys, aliases and tags.
 
-    Expanding aliases can use up all memory, and tags make values that no field accepts.
+    Expanding aliases can use up all memory, and tags create values that no field accepts.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -110,7 +110,7 @@ def read_text_file(path: Path, limit: int | None = None) -> str:
 
 
 def read_yaml(path: Path, model: type[M]) -> M:
-    """Read a YAML file into a model; an empty file counts as one without fields.
+    """Read a YAML file into a model; an empty file is read as having no fields.
 
     Raises: CardError: the file is missing, too large or not plain YAML, or one of its fields is
         wrong.

@@ -27,7 +27,7 @@ from schemas.cards import ClassifierOptions, Scope, SignalName
 from schemas.scores import COMBINED, SCORE_DECIMALS, score_column
 
 DENSE = ("exemplars", "head")
-"""The signals that are computed from the encoder's vectors, which are computed once for all."""
+"""The signals that are computed from the encoder's vectors, which they share."""
 
 
 class Texts(Protocol):
@@ -58,11 +58,11 @@ class BestSpans(NamedTuple):
 
 @dataclass
 class SignalScores:
-    """The scores of rows by one signal of one trait, and their evidence.
+    """The scores that one signal of one trait gives to rows, and their evidence.
 
     `scores` is float32 [rows], with NaN for a row with nothing in scope. For dense signals,
     `window` holds the index of each row's highest-scoring window. `hits` holds the start and end of
-    every lexicon hit, by segment.
+    every lexicon hit, keyed by segment.
     """
 
     scores: np.ndarray
@@ -145,7 +145,7 @@ def combine(signals: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def round_scores(values: np.ndarray) -> np.ndarray:
-    """Round scores to `SCORE_DECIMALS`, float32."""
+    """Round scores to `SCORE_DECIMALS` decimals, as float32."""
     return np.round(values.astype(np.float64), SCORE_DECIMALS).astype(np.float32)
 
 

@@ -14,8 +14,8 @@ INSTALL_FOLDER = Path(__file__).resolve().parents[1]
 def require_own_packages() -> None:
     """Check that congener's packages are imported from where congener is installed.
 
-    Raises: ImportError: Python finds a package of the same name in a different folder or
-    distribution, or none. The one-line message names the package and says what to do.
+    Raises: ImportError: Python finds one of the packages in a different folder or distribution, or
+    not at all. The one-line message names the package and says what to do.
     """
     for name in PACKAGES:
         folder = find_package(name)

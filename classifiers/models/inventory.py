@@ -86,7 +86,7 @@ def find_pooling(folder: Path) -> str | None:
 
 
 def read_description(folder: Path, name: str, kind: type = dict) -> Any:
-    """Return the object or list in a checkpoint's JSON file, or an empty one without the file.
+    """Return the object or list in a checkpoint's JSON file, or an empty one if it's missing.
 
     Raises: ModelError: the file can't be read, or isn't JSON of this kind.
     """
@@ -109,7 +109,7 @@ def _report_damage(folder: Path, name: str, problem: str) -> ModelError:
 
 
 def summarise_digests(digests: list[str]) -> str:
-    """Return one digest for several: their joint SHA-256, or the only digest itself."""
+    """Return one digest for several: the SHA-256 of all, or a single digest unchanged."""
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -94,7 +94,7 @@ class Lexicon:
         Hits that overlap a match of an `unless` pattern don't count. Nor do quoted or denied hits,
         if the lexicon ignores those.
         """
-        # in bytes of ASCII text, RE2 needn't count characters to report offsets
+        # given ASCII text as bytes, RE2 needn't count characters to report offsets
         data = text.encode() if text.isascii() else text
         found = [self._make_hit(text, *match.span()) for match in self._find.finditer(data)]
         if not found:
@@ -118,8 +118,8 @@ class Lexicon:
     def score(self, text: str, hits: Sequence[Hit]) -> float:
         """Return 1 - exp(-weight / scale), where weight is the sum of the hits' capped weights.
 
-        With `per_words`, the weight is first divided by the text's length in words, in units of
-        `per_words`.
+        With `per_words`, the weight is first divided by the number of words / `per_words`, if that
+        is more than 1.
         """
         counted: dict[str, int] = {}
         weight = 0.0

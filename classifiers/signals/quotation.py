@@ -32,12 +32,12 @@ REVERSED = ("»", "«")
 MARK = re.compile('"|&quot;')
 CURLY_MARK = re.compile("”")
 OPENING_MARK = re.compile('["“”„«»‹›‚「『`<&]')
-"""A pattern for the characters of which every opening mark but a single one contains one."""
+"""A pattern that matches in every opening mark, except for single quotation marks."""
 
 ESCAPED_MARK = re.compile(r'(?<!\\)(?:\\\\)*\\"')
 """A pattern for an escaped quotation mark inside a JSON string."""
 
-# Each pattern begins with its mark, which `re` finds quickly, and then looks behind the mark.
+# Each pattern begins with its mark, which `re` finds quickly, then checks what precedes the mark.
 SINGLE_OPENING = re.compile(
     r"'(?<![\w']')(?=[^\W\d])(?!(?:tis|twas|em|til|cause|bout|n)\b)|‘", re.IGNORECASE
 )
@@ -49,7 +49,7 @@ STRING_END = re.compile(r'(?<!\\)(?:\\\\)*"')
 
 JSON_OPENING = re.compile(r"[{\[]\s*[\"{\[]")
 RECORD_OPENING = re.compile(r"\s*[{\[]\s*(?:\{\s*)?[\"']")
-"""A pattern for the start of an answer that is a record, even a damaged or a Python one."""
+"""A pattern for the start of an answer that is a JSON or Python record, even a damaged one."""
 
 JSON_SEPARATOR = re.compile(r"[\s,]*")
 
@@ -101,7 +101,7 @@ def _unwrap(text: str) -> tuple[int, int]:
 
 
 def _find_json(text: str, begin: int, end: int) -> tuple[int, int] | None:
-    """Return the offsets of the JSON that makes up most of a stretch, or None.
+    """Return the offsets of the JSON that makes up most of a stretch of text, or None.
 
     JSON that is cut short or has a mistake counts only if the stretch begins with it.
     """
@@ -142,7 +142,7 @@ def _skip(pattern: re.Pattern[str], text: str, start: int) -> int:
 
 
 def _strip_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
-    """Return the offsets of a stretch without any quotation marks that enclose all of it."""
+    """Narrow a stretch to the inside of quotation marks that enclose all of it, if any do."""
     inner = text[begin:end]
     stripped = inner.strip()
     for opening, closing in (('"', '"'), ("'", "'"), ("‘", "’"), *PAIRED):

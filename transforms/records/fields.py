@@ -278,7 +278,7 @@ def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_contents(flat: pa.StructArray, present: Mapping[str, pa.DataType]) -> dict[str, Any]:
-    """Return the contents by field; a message's first content that isn't empty hides its others."""
+    """Return the contents, by field; each message's first nonempty content hides its others."""
     contents: dict[str, Any] = {}
     hidden = None
     for name in CONTENTS:

@@ -111,7 +111,7 @@ def _get_type(schema: pa.Schema, name: str) -> pa.DataType:
 
 
 def _choose_column(schema: pa.Schema, config: CorpusConfig, column: str) -> str:
-    """Return the corpus's name for a required column: the configured one, or the first fit."""
+    """Return a required column's name in the corpus: the configured one, or the first that fits."""
     if column in config.columns:
         return _name_column(schema, config.columns, column)
     return next(_find_fitting(schema, column), column)
@@ -319,7 +319,7 @@ def _is_known(schema: pa.Schema, column: str, keys: Sequence[str]) -> bool:
 def list_paths(config: CorpusConfig) -> Iterable[str]:
     """Return the columns in a configuration, each of which may be a path.
 
-    Paths inside these columns at which the text or the messages may be are included.
+    This includes the paths inside these columns at which text or messages may be.
     """
     lots = (getattr(config, name) for name in LOT_FIELDS)
     inner = (f"{name}.{below}" for name in config.columns.values() for below in INNER_COLUMNS)

@@ -32,7 +32,7 @@ IS_LOT = {b"lot": b"true"}
 """The metadata of a column that only names a lot; all of its values become text."""
 
 MOST_COLUMNS = 10_000
-"""How many keys' counts are kept; a corpus with more uses its keys as data.
+"""How many keys are counted; a corpus with more keys uses them as data.
 
 The rarest keys are dropped when there are more than twice as many.
 """
@@ -91,7 +91,7 @@ class ColumnKinds:
         value: Any,
         paths: Iterable[tuple[str, tuple[str | int, ...]]],
     ) -> None:
-        """Count the kinds of the values at some paths below a row's value."""
+        """Count the kinds of the values at some paths inside a row's value."""
         for path, steps in paths:
             below = get_below(value, steps)
             if below is not None and path not in row:
@@ -125,7 +125,7 @@ class ColumnKinds:
         return [replace_surrogates(name) for name in filled]
 
     def settle_schema(self) -> pa.Schema:
-        """Return a schema with a column for each key, with the type of its most frequent kind.
+        """Return a schema with a column for each key, typed by the key's most frequent kind.
 
         A key with a lone surrogate can't name a column, and is left out.
         """

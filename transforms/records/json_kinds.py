@@ -62,7 +62,7 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     "texts": pa.list_(pa.string()),
     "pairs": pa.list_(pa.list_(pa.string())),
 }
-"""The type that represents each kind of column when the format is detected."""
+"""The Arrow type that represents each kind of column when the format is detected."""
 
 KINDS = {kind: name for name, kind in ARROW_TYPES.items() if name != "empty"}
 

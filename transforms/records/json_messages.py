@@ -45,7 +45,7 @@ def convert_plain_messages(values: Sequence[Any]) -> pa.Array | None:
     """Return lists of messages as `MESSAGES`, or None if not all are plain.
 
     A plain message has at most one content field, and all of its texts are in `PLAIN_FIELDS`. Arrow
-    converts them several times as fast as `build_messages`, with the same result.
+    converts plain messages several times as fast as `build_messages`, with the same result.
 
     Raises: pa.ArrowException: a message field isn't text.
     """
@@ -112,7 +112,7 @@ def _choose_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a message with only one content field and without a stray role.
 
     The first content that isn't empty hides the others. In a message with `from` and `value` but no
-    `content`, `role` means something else.
+    `content`, `role` means something else and is dropped.
     """
     filled = [
         name
@@ -158,7 +158,7 @@ def _encode_structured(message: Mapping[str, Any], names: Sequence[str]) -> str 
 def _split_structured(
     message: Mapping[str, Any], names: Sequence[str]
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the parts that have no column of their own, each with its field."""
+    """Yield the parts that have no column of their own, each with its field's name."""
     for name in names:
         value = message.get(name)
         if value is not None and not (name in PLAIN_FIELDS and isinstance(value, str)):

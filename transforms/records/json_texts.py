@@ -23,7 +23,7 @@ def build_texts(texts: Sequence[str | None]) -> pa.Array:
 
 
 def replace_surrogates(text: str) -> str:
-    """Replace each lone surrogate in a text by U+FFFD, which keeps the text's length."""
+    """Replace each lone surrogate in a text with U+FFFD, which keeps the text's length."""
     return SURROGATE.sub("\ufffd", text)
 
 
@@ -67,5 +67,5 @@ def _dump_sorted(value: Any) -> str:
 
 
 def _describe(value: Any) -> str:
-    """Return text for a value that JSON can't represent, as `--output-format jsonl` does."""
+    """Return text for a value that JSON can't represent, as `--output-format jsonl` writes it."""
     return encode_bytes(value) if isinstance(value, bytes) else str(value)

@@ -1,4 +1,4 @@
-"""Lot fields: the names in a column's values, and columns that make nearly every row a lot."""
+"""Lot fields: the names in a column's values, and columns that give most rows their own lot."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SECONDS_OF_DIGITS = {10: 1.0, 13: 1e-3, 16: 1e-6, 19: 1e-9}
 """Seconds per unit of an epoch timestamp, by its number of digits from 2001 to 2286."""
 
 LONGEST_NAME = 200
-"""The longest value that counts as a name, in characters; a longer one counts as a text."""
+"""The longest value that counts as a name, in characters; a longer one counts as text."""
 
 LONG_TEXT = "text:"
-"""The prefix of the name that a lot gives to a text; the text's digest follows."""
+"""The prefix of a long text's name in a lot; the text's digest follows."""
 
 TEXT_HEX = 16
 
@@ -37,7 +37,7 @@ PROMPT_HEX = 8
 """How many hex digits name a system prompt in a lot."""
 
 FEWEST_ROWS = 4
-"""The fewest rows with a name; with fewer, it proves nothing that their names differ."""
+"""With fewer named rows than this, it means nothing that all their names are different."""
 
 NEARLY_ALL = 0.9
 """If at least this share of the names are different, nearly every row is a lot of its own."""
@@ -86,7 +86,7 @@ def name_system_prompt(text: str, key: bytes | None = None) -> str:
 
 
 def find_long_texts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, int]:
-    """Return how many of each lot field's values are replaced by digests, if any are."""
+    """Return how many of each lot field's values are replaced by digests, for fields with any."""
     found = {
         name: sum(value.startswith(LONG_TEXT) for value in values)
         for name, values in _read_names(tables, layout)

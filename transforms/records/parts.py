@@ -46,7 +46,7 @@ REMARKS = ("refusal", "audio")
 TOOL_CALLS = "tool_calls"
 
 CHANNELS_OF_FIELDS = {
-    **dict.fromkeys(THINKING_FIELDS, "thinking"),  # thought precedes the answer
+    **dict.fromkeys(THINKING_FIELDS, "thinking"),  # thinking comes before the answer
     **dict.fromkeys((*CONTENTS, *REMARKS), "answer"),
     **dict.fromkeys(("function_call", TOOL_CALLS), "tool"),
 }
@@ -177,7 +177,7 @@ def _split_result(result: Mapping[str, Any], path: str, levels: int) -> Iterator
             part._replace(role="tool") for part in _split_value(value, below, "answer", levels)
         ]
         yield from texts
-        if isinstance(value, list):  # the form of Bedrock's results
+        if isinstance(value, list):  # as in Bedrock's results
             for index, item in enumerate(value):
                 if isinstance(item, dict) and item.get("json"):
                     yield Part(f"{below}[{index}].json", "tool", item["json"], "tool")

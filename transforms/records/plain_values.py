@@ -28,7 +28,7 @@ START_DAYS = (CYCLE_START - dt.date(1970, 1, 1)).days
 
 
 def list_rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
-    """Return the rows of a table as objects.
+    """Return the rows of a table as dictionaries.
 
     Raises: UnicodeDecodeError: a text isn't UTF-8.
     """

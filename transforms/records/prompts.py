@@ -268,7 +268,7 @@ def _parse_call(call: Any) -> dict[str, Any]:
 
 
 def _find_text(value: Mapping[str, Any], names: Iterable[str]) -> str:
-    """Return the text of the first of some fields that holds text, or an empty string."""
+    """Return the first text among some fields of an object, or an empty string."""
     return next((value[name] for name in names if isinstance(value.get(name), str)), "")
 
 

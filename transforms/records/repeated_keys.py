@@ -1,4 +1,4 @@
-"""Repeated keys: JSON objects that have a key twice, whose value depends on the reader."""
+"""Repeated keys: keys that a JSON object has twice, whose value then depends on the reader."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Repeating(dict[str, Any]):
 def find_repeated_keys(
     lines: Sequence[bytes], objects: Sequence[Mapping[str, Any]], schema: pa.Schema
 ) -> dict[int, str]:
-    """Return the reasons why rows that repeat a key that is read are rejects, by row index.
+    """Find rows that repeat a key that is read, and return why each is a reject, by row index.
 
     `lines` are the bytes of `objects`, and `schema` has the columns that are read. A parsed object
     has each key once, so a line is parsed again only if it has more keys than its parsed object.

@@ -58,7 +58,7 @@ NAMES_OF_ROLE = {
 }
 
 ROLES = {name: role for role, names in NAMES_OF_ROLE.items() for name in names}
-"""Lower-case role names of other formats, each with the role of `messages` that it means."""
+"""Lower-case role names of other formats, each with the `messages` role that it means."""
 
 KNOWN_ROLES = tuple(sorted(NAMES_OF_ROLE))
 
@@ -86,7 +86,7 @@ CHANNEL_OF_NAME = {
 
 
 def normalise_role(name: str | None) -> str:
-    """Return the role of `messages` that a name means.
+    """Return the `messages` role that a name means.
 
     Case, white space and punctuation in a name are ignored. An unknown name is returned in lower
     case, and a missing one as an empty string.

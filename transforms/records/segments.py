@@ -140,7 +140,7 @@ class Segments:
 
 
 def _take_texts(text: pa.Array, indices: np.ndarray) -> pa.Array:
-    """Return the texts with these indices, without copying if that is all texts in order."""
+    """Return the texts with these indices, without copying if these are all texts, in order."""
     return text if np.array_equal(indices, np.arange(len(text))) else text.take(pa.array(indices))
 
 
@@ -203,7 +203,7 @@ def _separate_turns(segments: Segments, columns: Collection[str]) -> Segments:
 
 
 def _assign_roles(segments: Segments, found: dict[int, list[Turn]]) -> Segments:
-    """Replace the segments with these indices (ascending) by turns that have roles of their own."""
+    """Replace the segments at these ascending indices with turns that have roles of their own."""
     parts = {index: [turn.part for turn in turns] for index, turns in found.items()}
     replaced, changed = _replace_by_parts(segments, parts)
     codes = CodeTable({name: code for code, name in enumerate(segments.role_names)})
@@ -227,7 +227,7 @@ def _separate_reasoning(segments: Segments) -> Segments:
 def _replace_by_parts(
     segments: Segments, split: dict[int, list[ChannelSpan]]
 ) -> tuple[Segments, np.ndarray]:
-    """Replace the segments with these indices (ascending) by their parts, in order.
+    """Replace the segments at these ascending indices with their parts, in order.
 
     The second result is a mask of the new segments that are such parts.
     """
@@ -260,10 +260,10 @@ def digest_rows(
 ) -> list[str]:
     """Return the digest of every row's canonical content.
 
-    For preference pairs the side is part of a segment's role. White space around a text is
+    For preference pairs, the side is part of a segment's role. White space around a text is
     stripped, so a format's own padding doesn't count. The companions of a row count as one more
     text. If a row's prompt isn't known, that text is the whole row, from `read_row`. A row without
-    segments has the digest of no content. With a key, digests are HMACs.
+    segments has the digest of an empty text. With a key, digests are HMACs.
 
     A table read from JSON Lines lacks columns, so `companions` and `read_row` must be given.
     """

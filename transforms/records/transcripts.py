@@ -127,7 +127,7 @@ HEADINGS = ("input", "context", "output")
 """Names in marks that are just headings when they occur in an answer."""
 
 CONTINUATIONS = ("input", "context", "instructions")
-"""Names in marks that continue the user's turn and aren't names of a role."""
+"""Names in marks that continue the user's turn but aren't role names."""
 
 EDGE_TOKENS = (
     "<|im_end|>",
@@ -231,7 +231,7 @@ def _is_transcript(text: str, template: str, marks: list[_TurnMark]) -> bool:
 
 
 def _read_marks(template: str, padded: str) -> Iterator[_TurnMark]:
-    """Yield a template's marks, with offsets in the text; `padded` is a line break and the text."""
+    """Yield a template's marks, with offsets in the text; `padded` has a line break before it."""
     matches = list(PATTERNS[template].finditer(padded))
     if template == "lines":
         matches = _require_blank_lines(padded, matches)
@@ -294,7 +294,7 @@ def _find_last_token(text: str, start: int, end: int) -> str:
 
 
 def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, float]:
-    """Return, for each text column, the share of its texts in all tables that are transcripts."""
+    """Return each text column's share of texts that are transcripts, over all tables."""
     return {
         name: _measure_column([take_column(table, name) for table in tables])
         for name in dict.fromkeys(layout.columns.values())

@@ -54,11 +54,11 @@ PUNCTUATION = "\"'“”‘’.,;:!?()[]{}<>*_`|-"
 APOSTROPHES = re.compile("['’-]")
 
 UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-"""Letters of scripts without spaces between words: Thai, Lao, Burmese, Khmer, Kana, Han."""
+"""Letters of scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Kana, Han."""
 
 
 def find_reach(segments: Segments, scopes: Iterable[Scope]) -> np.ndarray:
-    """Return how many characters at the start of each segment at least one trait reads.
+    """Return how much of each segment, in characters from its start, at least one trait reads.
 
     The numbers are floats, since a segment that is read as a whole gets infinity.
     """

@@ -22,10 +22,10 @@ from schemas.errors import CardError
 from schemas.scores import COMBINED
 
 SIMILARITIES = 1 << 24
-"""The most similarities that are held in memory at once; they take 64 MiB."""
+"""The largest number of similarities held in memory at once; they take 64 MiB."""
 
 CALIBRATED_ROWS = 5_000
-"""How many rows of clean text are scored at once; by default, a shard has as many."""
+"""How many rows of clean text are scored at once: as many as a shard has by default."""
 
 
 class CleanRow(NamedTuple):
@@ -391,7 +391,7 @@ def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[
 def scope_to_answers(trait: TraitModel) -> TraitModel:
     """Return the trait with its scope set to answers, since all clean texts are answers.
 
-    So even traits that read thinking or the user's turns are calibrated on answers.
+    Even traits that read thinking or the user's turns are therefore calibrated on answers.
     """
     scope = Scope(opening=trait.card.scope.opening)
     return replace(trait, card=trait.card.model_copy(update={"scope": scope}))

@@ -17,7 +17,7 @@ class Threshold(NamedTuple):
     """A threshold, and where it comes from.
 
     A row fires if its rounded score is at or above `value`, which is None if `origin` is `missing`.
-    Of the `clean` calibration texts, `exceeding` reach the threshold. `bound` is the upper
+    `exceeding` is how many of the `clean` calibration texts fire. `bound` is the upper
     confidence bound on the false positive rate. `needed` is the number of clean texts that the
     level requires.
     """
@@ -42,7 +42,7 @@ def count_texts_needed(level: Level) -> int:
 
 
 def compute_upper_bound(exceeding: int, total: int, confidence: float) -> float:
-    """Return the one-sided Clopper-Pearson upper bound on a rate, given `exceeding` of `total`."""
+    """Return the one-sided Clopper-Pearson upper bound on a rate, from `exceeding` in `total`."""
     if exceeding >= total:
         return 1.0
     from scipy.stats import beta  # noqa: PLC0415 - it takes a second to load

@@ -28,13 +28,13 @@ from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 from schemas.errors import ModelError, RowError, is_out_of_memory
 
 FEWEST_WINDOW_TOKENS = 8
-"""The fewest tokens in a window.
+"""The fewest tokens that a window may have.
 
-Special tokens take up some of these, and neighbouring windows can't share all the others.
+Special tokens take up some of a window, and neighbouring windows can't share all of the rest.
 """
 
 LAYER_DEPTHS = (1.0, 2 / 3, 1 / 2)
-"""The depths of the layers whose pooled states are averaged, as shares of the encoder's depth.
+"""The layers that are averaged into a vector, as shares of the encoder's depth.
 
 The middle layers of an encoder that was trained for topical similarity still encode manner and
 stance. On 34 persona traits (32 + 32 exemplars), logistic regression gained 0.013 in AUROC over the
@@ -42,7 +42,7 @@ last layer alone, and the gain held up on 34 other traits (benchmarks/personas.p
 """
 
 TOKEN_BUDGET = {"cpu": 2_048, "cuda": 131_072}
-"""The most padded tokens in a batch.
+"""The largest number of padded tokens in a batch.
 
 On a CPU, small batches stay in the cache: a core processes 18 % more tokens/s with a budget of 2 k
 than with 4 k. With 1 k it processes another 3 % more, but Python has twice as much to do. A GPU
@@ -124,7 +124,7 @@ class Encoder:
         )
 
     def cut_windows(self, texts: Sequence[str]) -> list[Window]:
-        """Cut texts into overlapping windows, at least one per text, in text order."""
+        """Cut texts into overlapping windows, at least one per text, in the order of the texts."""
         return cut_windows(
             self.tokenizer, texts, self.config.window_tokens, self.config.window_overlap
         )
@@ -348,7 +348,10 @@ def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> Non
 
 
 def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
-    """Return the model's token limit: its sentence-transformers setting, up to its positions."""
+    """Return how many tokens the model can read.
+
+    This is the limit in its sentence-transformers settings, but at most its number of positions.
+    """
     stated = read_description(files.folder, "sentence_bert_config.json").get("max_seq_length")
     config: Any = model.config
     positions = getattr(config, "max_position_embeddings", None) or 512
@@ -356,7 +359,7 @@ def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
 
 
 def _find_pooling(files: ModelFiles) -> Literal["mean", "cls"]:
-    """Return the pooling in sentence-transformers' settings, which have an old and a new form."""
+    """Return the pooling that the sentence-transformers settings name, in their old or new form."""
     name = find_pooling(files.folder)
     settings = read_description(files.folder, name) if name else {}
     first = settings.get("pooling_mode_cls_token") or settings.get("pooling_mode") == "cls"

@@ -317,7 +317,7 @@ def _read_roles(
 
 
 def _is_filled(values: Any) -> pa.BooleanArray:
-    """Return a mask of the values that aren't null, an empty text or an empty list."""
+    """Return a mask of the values that are neither null nor an empty text or list."""
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         return pc.fill_null(pc.greater(pc.list_value_length(values), 0), False)
     if not is_text(values.type):

@@ -1,4 +1,4 @@
-"""Lot fields: the names in a column's values, and columns that give most rows their own lot."""
+"""Lot fields: names in a column's values, and columns that make nearly every row its own lot."""
 
 from __future__ import annotations
 

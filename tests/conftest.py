@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the real encoder, a cache, trait folders, the repository's root."""
+"""Fixtures for all tests: the real encoder, a cache, trait folders and the repository's root."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ HELD_OUT = Path(__file__).resolve().parents[1] / "benchmarks" / "heldout"
 
 
 def read_labels(path: Path) -> dict[str, int]:
-    """Return the held-out texts of a trait, each with its label."""
+    """Return a mapping from a trait's held-out texts to their labels."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return {row["text"]: row["label"] for row in rows}
 

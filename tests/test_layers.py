@@ -1,4 +1,4 @@
-"""The rules of the house: layers, import circles, names, prints, sizes and mirrored tests."""
+"""House rules for the code: layers, import cycles, names, printing, sizes and mirrored tests."""
 
 import ast
 import graphlib
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 LAYERS = ("schemas", "classifiers", "transforms", "pipelines", "congener")
-"""The packages from the bottom to the top: each may import itself and those before it."""
+"""The packages from bottom to top; each may import only itself and the packages before it."""
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = [path for package in LAYERS for path in sorted((ROOT / package).rglob("*.py"))]
@@ -24,18 +24,18 @@ PYTHON = [
 
 
 def relative(path: Path) -> str:
-    """Return a path below the repository's root, for messages."""
+    """Return a path relative to the repository's root, for messages."""
     return path.relative_to(ROOT).as_posix()
 
 
 def module_name(path: Path) -> str:
-    """Return the dotted name under which a file is imported."""
+    """Return the dotted name by which a file is imported."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def mirror(path: Path) -> Path:
-    """Return the file of tests for a module; that of `__main__` is `test_main`."""
+    """Return the path of a module's test file; the one for `__main__` is `test_main.py`."""
     test = f"test_{path.stem.strip('_')}.py"
     return ROOT / "tests" / path.relative_to(ROOT).with_name(test)
 
@@ -50,9 +50,9 @@ STDLIB = sys.stdlib_module_names
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Yield the dotted names that a module imports, inside functions and under TYPE_CHECKING too.
+    """Yield the dotted names that a module imports, even in functions or under TYPE_CHECKING.
 
-    `from a import b` yields `a.b`, whether `b` is a module or a name in one.
+    `from a import b` yields `a.b`, whether `b` is a module or a name in `a`.
     """
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -63,7 +63,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def imported_modules(path: Path) -> set[str]:
-    """Return the modules of the house that a module imports."""
+    """Return the congener modules that a module imports."""
     known = set()
     for name in imports(path):
         candidates = (name, name.rpartition(".")[0])
@@ -72,7 +72,7 @@ def imported_modules(path: Path) -> set[str]:
 
 
 def find_cycle(graph: dict[str, set[str]]) -> list[str]:
-    """Return a cycle of modules that import the next one, from one back to itself, or nothing."""
+    """Return a cycle of imports, with the same module first and last, or an empty list."""
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
@@ -81,7 +81,7 @@ def find_cycle(graph: dict[str, set[str]]) -> list[str]:
 
 
 def definitions(kind: type | tuple[type, ...]) -> Iterator[tuple[Path, ast.AST]]:
-    """Yield every definition of one kind in the source, with its file."""
+    """Yield every definition of the given kind in the source, with its file."""
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, kind):
@@ -94,7 +94,7 @@ def count_lines(paths: list[Path]) -> int:
 
 
 def differ_by_a_letter(one: str, other: str) -> bool:
-    """Return whether one letter added, left out or replaced turns one name into the other."""
+    """Return whether adding, removing or replacing one letter turns one name into the other."""
     if len(one) > len(other):
         one, other = other, one
     if len(other) - len(one) > 1:
@@ -107,7 +107,7 @@ def differ_by_a_letter(one: str, other: str) -> bool:
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_imports_point_down(path):
-    """A layer imports itself and those below it, and Beam stays above classifiers."""
+    """A layer imports only itself and lower layers, and Beam stays above `classifiers`."""
     layer = path.relative_to(ROOT).parts[0]
     above = set(LAYERS[LAYERS.index(layer) + 1 :])
     if layer in ("schemas", "classifiers"):
@@ -116,14 +116,14 @@ def test_imports_point_down(path):
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    """The graph of all imports has no cycle, not even one that a function hides."""
+    """The graph of all imports has no cycle, not even one hidden in a function."""
     graph = {name: imported_modules(path) for name, path in NAMES.items()}
     assert sum(map(len, graph.values())) > len(graph), "modules import each other at all"
     assert " imports ".join(find_cycle(graph)) == ""
 
 
 def test_a_circle_is_found_and_named():
-    """A cycle is returned from one module to itself, and nothing for a graph without one."""
+    """A cycle starts and ends with the same module; a graph without a cycle gives an empty list."""
     graph = {"a": {"b", "d"}, "b": {"c"}, "c": {"a"}, "d": set()}
     cycle = find_cycle(graph)
     assert cycle[0] == cycle[-1]
@@ -156,7 +156,7 @@ def test_nothing_prints_on_workers_nor_unpickles(path):
 
 
 def test_no_other_distribution_owns_our_names():
-    """The top-level packages are congener's alone in this environment."""
+    """No other distribution in this environment has packages with our top-level names."""
     owners = metadata.packages_distributions()
     assert {name: set(owners.get(name, [])) - {"congener"} for name in LAYERS} == {
         name: set() for name in LAYERS
@@ -165,18 +165,18 @@ def test_no_other_distribution_owns_our_names():
 
 @pytest.mark.parametrize("layer", [layer for layer in LAYERS if (ROOT / layer).is_dir()])
 def test_packages_are_marked_as_typed(layer):
-    """Type checkers of other projects read the annotations of an installed package."""
+    """Each package has a `py.typed`, so that other projects' type checkers read annotations."""
     assert (ROOT / layer / "py.typed").is_file()
 
 
 def test_no_module_is_named_like_one_of_the_standard_library():
-    """Neither a module nor a package has a name that the standard library uses."""
+    """No module or package has the name of a standard library module."""
     taken = {relative(path) for name, path in NAMES.items() if set(name.split(".")) & STDLIB}
     assert taken == set()
 
 
 def test_no_two_classes_share_a_name():
-    """Every class of the source has a name of which there is only one."""
+    """Every class in the source has a unique name."""
     places = defaultdict(list)
     for path, node in definitions(ast.ClassDef):
         places[node.name].append(f"{relative(path)}:{node.lineno}")
@@ -184,7 +184,7 @@ def test_no_two_classes_share_a_name():
 
 
 def test_no_two_neighbours_differ_by_a_letter():
-    """Modules and packages of one folder can't be mistaken for each other."""
+    """The names of modules and packages in a folder differ by more than one letter."""
     folders = defaultdict(set)
     for name in NAMES:
         folder, _, last = name.rpartition(".")
@@ -212,12 +212,12 @@ def test_no_two_neighbours_differ_by_a_letter():
     ],
 )
 def test_names_that_differ_by_a_letter_are_recognised(one, other, expected):
-    """One letter more, less or other counts; two don't, and neither does the same name."""
+    """One letter added, removed or replaced counts as a difference by a letter; two don't."""
     assert differ_by_a_letter(one, other) is expected
 
 
 def test_functions_are_short():
-    """The median function has at most 10 lines, nine in ten at most 35, and none over 60."""
+    """Half of the functions have at most 10 lines, nine in ten at most 35, and all at most 60."""
     lengths = sorted(
         (node.end_lineno - node.lineno + 1, f"{relative(path)}:{node.lineno} {node.name}")
         for path, node in definitions((ast.FunctionDef, ast.AsyncFunctionDef))
@@ -241,7 +241,7 @@ def test_every_module_has_a_test_of_its_own():
 
 
 def test_the_design_says_what_every_module_has():
-    """The design's tables have a row for every module, except those in `cli/` for one command."""
+    """The design's tables have a row for every module, except `cli/` modules for one command."""
     design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     tables = {part.split("\n")[0]: part for part in design.split("### Modules of ")[1:]}
     for path in MODULES:
@@ -252,13 +252,13 @@ def test_the_design_says_what_every_module_has():
 
 
 def test_every_test_has_a_module_that_it_mirrors():
-    """No file of tests is left behind when its module moves."""
+    """Every test file mirrors a module, so that none is left behind when its module moves."""
     tests = {path for layer in LAYERS for path in (ROOT / "tests" / layer).rglob("test_*.py")}
     assert {relative(path) for path in tests - {mirror(path) for path in MODULES}} == set()
 
 
 def test_tests_import_no_layer_above_their_own():
-    """The tests of a layer need no package that is above it."""
+    """The tests of a layer import no package above it."""
     above = {
         f"{relative(path)}: {name}"
         for number, layer in enumerate(LAYERS)
@@ -270,7 +270,7 @@ def test_tests_import_no_layer_above_their_own():
 
 
 def test_tests_share_helpers_through_support_alone():
-    """No file imports from a module of tests, because tests are moved and split."""
+    """No test file imports from another test file, since tests may be moved and split."""
     paths = [path for path in PYTHON if path.relative_to(ROOT).parts[0] == "tests"]
     shared = {
         f"{relative(path)}: {name}"
@@ -283,6 +283,6 @@ def test_tests_share_helpers_through_support_alone():
 
 @pytest.mark.parametrize("layer", [layer for layer in LAYERS if (ROOT / layer).is_dir()])
 def test_tests_are_as_long_as_the_source(layer):
-    """Each package has at least one line of tests per line of source."""
+    """Each package has at least as many lines of tests as lines of source."""
     source = count_lines([path for path in MODULES if path.relative_to(ROOT).parts[0] == layer])
     assert count_lines(sorted((ROOT / "tests" / layer).rglob("*.py"))) >= source > 0

@@ -1,4 +1,4 @@
-"""Round trip: rows that a run keeps leave it as they came, whatever shape their fields have."""
+"""Round trip: rows that a run keeps come out unchanged, whatever shape their fields have."""
 
 import json
 import tempfile
@@ -55,7 +55,7 @@ SPELLINGS = st.sampled_from(((",", ":"), (", ", ": "), (" ,  ", " :\t")))
 
 @pytest.fixture(scope="module")
 def bank() -> Bank:
-    """Fit a trait that finds foxes, on clean text without any."""
+    """Fit a bank with a trait that finds foxes, on clean text that has none."""
     card = {"id": "fox", "signals": {"lexicon": {"patterns": ["fox(?:es)?"]}}, "threshold": 0.5}
     clean = CleanText((CleanRow(("A clean text.",), "background", "clean"),))
     loaded = [LoadedCard(TraitCard.model_validate(card), (), (), Path())]
@@ -63,9 +63,9 @@ def bank() -> Bank:
 
 
 def write_lines(path: Path, rows: Sequence[Mapping[str, Any]], spelling: Any, end: str) -> Path:
-    """Write rows as JSON Lines in one of the many spellings of JSON.
+    """Write rows as JSON Lines with the given separators and line ends.
 
-    Lone surrogates can only be written as escapes.
+    A row with lone surrogates is written with escapes, since UTF-8 can't encode them.
     """
     lines = []
     for row in rows:
@@ -77,7 +77,7 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, Any]], spelling: Any, en
 
 
 def filter_file(path: Path, bank: Bank, run: Path) -> list[Receipt]:
-    """Keep every row of a file, through all stages; return the receipts of its shards."""
+    """Take a file through all stages, keep every row, and return the receipts of its shards."""
     corpus = survey((str(path),), LIMITS)
     layout = settle_layout(corpus.schema, CorpusConfig())
     to = Destination(str(run), "", extra_column=True)
@@ -97,7 +97,7 @@ def read_clean(run: Path, receipts: Sequence[Receipt]) -> list[bytes]:
 
 
 def check_lines(bank: Bank, rows: Sequence[Mapping[str, Any]], spelling: Any, end: str) -> None:
-    """Check that JSON Lines which are kept are the lines of the input, byte for byte."""
+    """Check that kept JSON Lines equal the lines of the input byte for byte."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_lines(Path(folder, "rows.jsonl"), rows, spelling, end)
         receipts = filter_file(path, bank, Path(folder, "run"))
@@ -113,7 +113,7 @@ CHECKS = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck
 @settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
 @given(CORPUS, SPELLINGS, ENDS)
 def test_kept_lines_are_those_of_the_input(bank, rows, spelling, end):
-    """JSON of any shape beside the messages comes back byte for byte, and no row is a reject."""
+    """Rows whose other fields have any shape come out byte for byte, and none is a reject."""
     check_lines(bank, rows, spelling, end)
 
 
@@ -121,5 +121,5 @@ def test_kept_lines_are_those_of_the_input(bank, rows, spelling, end):
 @settings(max_examples=1_000, deadline=None, suppress_health_check=CHECKS)
 @given(CORPUS, SPELLINGS, ENDS)
 def test_a_thousand_corpora_come_back(bank, rows, spelling, end):
-    """A thousand generated corpora of JSON Lines come back byte for byte."""
+    """A thousand generated JSON Lines corpora come out byte for byte."""
     check_lines(bank, rows, spelling, end)

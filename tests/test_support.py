@@ -1,4 +1,4 @@
-"""The tools that tests share."""
+"""The helpers that tests share."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from tests.support.runs import comparable_files, read_lines
 
 
 def fail(element):
-    """Raise an error of ours."""
+    """Raise a congener error."""
     raise InputError(f"{element} is broken", remedy="mend it")
 
 
 def test_a_transform_returns_a_list():
-    """Elements go in, a list comes out, and the next transform takes it."""
+    """A transform on elements returns a list, to which the next transform can be applied."""
     created = EagerPipeline() | beam.Create([1, 2, 3])
     assert sorted(created) == [1, 2, 3]
     assert isinstance(created, EagerCollection)
@@ -33,12 +33,12 @@ def test_a_transform_returns_a_list():
 
 
 def test_no_elements_are_an_empty_list():
-    """An empty collection runs too."""
+    """An empty collection gives an empty list."""
     assert (EagerPipeline() | beam.Create([]) | beam.Map(str)) == []
 
 
 def test_side_inputs_reach_a_transform():
-    """A pipeline of several collections is built by a function."""
+    """A function can build a pipeline of several collections, for transforms with side inputs."""
 
     def build(pipeline):
         side = pipeline | "Side" >> beam.Create([10])
@@ -51,14 +51,14 @@ def test_side_inputs_reach_a_transform():
 
 
 def test_pipelines_do_not_share_their_results():
-    """Each run collects its own elements, and one that fails leaves none behind."""
+    """Each run collects its own elements, and a run that fails leaves none behind."""
     with pytest.raises(InputError, match="7 is broken"):
         apply(beam.Map(fail), [7])
     assert apply(beam.Map(str), [8]) == ["8"]
 
 
 def test_rows_are_written_as_json_lines(tmp_path):
-    """A conversation survives the file, and its teacher alternates."""
+    """Conversations survive being written to a file, and their teachers alternate."""
     rows = [build_conversation(number, answer) for number, answer in enumerate(ANSWERS)]
     path = write_rows(tmp_path / "deep" / "rows.jsonl", rows)
     assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == rows
@@ -79,7 +79,7 @@ def test_made_up_teachers_repeat_nothing():
 
 
 def test_runs_compare_without_their_circumstances(tmp_path):
-    """Two runs differ in when and where they ran, and are equal; any other byte counts."""
+    """Runs that differ only in when and where they ran are equal; any other change shows."""
     runs = []
     for number in range(3):
         manifest = {
@@ -101,7 +101,7 @@ def test_runs_compare_without_their_circumstances(tmp_path):
 
 
 def test_lines_of_a_run_are_read_in_order(tmp_path):
-    """Lines of all files come in the order of the shards, without their line feeds."""
+    """The lines of all files come in shard order, without their line feeds."""
     (tmp_path / "clean").mkdir()
     for shard, data in (("part-1", b'{"a": 3}\n'), ("part-0", b'{"a": 1}\r\n{"a": 2}\n')):
         (tmp_path / "clean" / f"{shard}.jsonl").write_bytes(data)
@@ -110,7 +110,7 @@ def test_lines_of_a_run_are_read_in_order(tmp_path):
 
 
 def test_listening_addresses_are_found():
-    """A socket on loopback is seen, in the kernel's hexadecimal."""
+    """A socket on loopback is found, with its address in the kernel's hexadecimal notation."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         before = listening_addresses(os.getpid())

@@ -1,4 +1,4 @@
-"""The training guide: its code runs with the trainers that it names, on files of real runs."""
+"""The training guide: its code runs on the files of real runs, with the trainers it names."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the trainers' own warnings aren't ours
+pytestmark = pytest.mark.filterwarnings("ignore")  # warnings from the trainers aren't our concern
 GUIDE = Path(__file__).parent.parent / "docs" / "training.md"
 MASKED = "A heron stood in the reeds."
 TEMPLATE = (
@@ -21,12 +21,12 @@ TEMPLATE = (
 
 
 def read_blocks() -> list[str]:
-    """Return the guide's blocks of Python code."""
+    """Return the guide's Python code blocks."""
     return re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def filter_rows(folder: Path, rows: list[dict[str, Any]]) -> str:
-    """Filter rows with a trait that masks herons, and return the run."""
+    """Filter rows with a trait that masks herons, and return the run directory."""
     card = folder / "heron" / "card.yaml"
     card.parent.mkdir(parents=True)
     card.write_text(f"id: heron\naction: mask\n{CARD}", encoding="utf-8")
@@ -45,7 +45,7 @@ def build_pair(number: int) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory) -> dict[str, Any]:
-    """Run the guide's code on two runs, with a tiny model; return the names that it defines."""
+    """Run the guide's code on two runs with a tiny model, and return the names that it defines."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("training")
@@ -63,7 +63,7 @@ def names(tmp_path_factory) -> dict[str, Any]:
         num_attention_heads=1,
         pad_token_id=tokenizer.pad_token_id,
     )
-    LlamaForCausalLM(shape).save_pretrained(folder / "tiny")  # TRL reads its files again
+    LlamaForCausalLM(shape).save_pretrained(folder / "tiny")  # TRL reads the files again
     tokenizer.save_pretrained(folder / "tiny")
     found = {
         "run": filter_rows(folder / "chat", conversations),
@@ -78,13 +78,13 @@ def names(tmp_path_factory) -> dict[str, Any]:
 
 
 def test_rows_load_with_the_field_of_masks(names):
-    """The rows have the fields of the input and `congener`, which is null where nothing fired."""
+    """Rows have the input's fields and `congener`, which is null where nothing fired."""
     assert names["rows"].column_names == ["id", "messages", "teacher", "congener"]
     assert [row["congener"] is None for row in names["rows"]] == [False, True, False, True]
 
 
 def test_masked_tokens_have_no_loss(names):
-    """Exactly the tokens of the masked sentence are labelled -100."""
+    """Only the tokens of the masked sentence are labelled -100."""
     tokenizer = names["tokenizer"]
     for number, row in enumerate(names["encoded"]):
         pairs = list(zip(row["input_ids"], row["labels"], strict=True))
@@ -94,7 +94,7 @@ def test_masked_tokens_have_no_loss(names):
 
 
 def test_trl_batches_keep_the_labels(names):
-    """The batch that TRL builds has the label -100 on the masked tokens and on padding alone."""
+    """In the batch that TRL builds, only masked tokens and padding have the label -100."""
     trainer = names["trainer"]
     batch = next(iter(trainer.get_train_dataloader()))
     hidden = (batch["labels"] == names["IGNORED"]) & (batch["attention_mask"] == 1)
@@ -104,14 +104,14 @@ def test_trl_batches_keep_the_labels(names):
 
 
 def test_trl_takes_pairs(names):
-    """TRL prepares the pairs of a run for preference training: prompt and both sides."""
+    """TRL can prepare a run's pairs for preference training."""
     assert names["dpo"].train_dataset.num_rows == 4
     batch = next(iter(names["dpo"].get_train_dataloader()))
     assert len(batch) > 0
 
 
 def test_a_template_that_changes_a_message_is_an_error(names):
-    """The recipe stops if it can't find a message's text, rather than mask another."""
+    """If the recipe can't find a message's text, it stops rather than mask the wrong characters."""
     row = {"messages": [{"role": "user", "content": "Question?"}]}
     with pytest.raises(ValueError, match="doesn't show this message"):
         list(names["find_masked_characters"](row, "[user] QUESTION?"))

@@ -39,7 +39,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(corpus, tmp_path_factory):
-    """Filter the corpus with the library's lexicons."""
+    """Filter the corpus with the library's lexicons, and return the run."""
     output = tmp_path_factory.mktemp("out") / "run"
     return filter_corpus(corpus, output, **LEXICONS)
 
@@ -57,7 +57,7 @@ def test_filter_and_open_give_the_same_run(run):
 
 
 def test_filtering_prints_nothing_unless_asked(corpus, tmp_path, capfd):
-    """A notebook sees no output; with `progress` it sees the notices and tables."""
+    """Filtering prints nothing by default, and notices and tables with `progress`."""
     filter_corpus(corpus, tmp_path / "quiet", **LEXICONS)
     assert capfd.readouterr() == ("", "")
     filter_corpus([corpus], tmp_path / "shown", progress=True, **LEXICONS)
@@ -65,7 +65,7 @@ def test_filtering_prints_nothing_unless_asked(corpus, tmp_path, capfd):
 
 
 def test_tables_are_aligned(run):
-    """Ledger and scores have a row for every input row, in the same order."""
+    """The ledger and the scores have a row for every input row, in the same order."""
     ledger, scores = run.ledger().collect(), run.scores().collect()
     assert ledger.select("source", "row").equals(scores.select("source", "row"))
     assert ledger["teacher"].to_list() == [teacher for teacher, _ in ROWS]
@@ -76,7 +76,7 @@ def test_tables_are_aligned(run):
 
 
 def test_tables_are_read_as_arrow(run):
-    """`read` gives Arrow; a folder without files is an error that names it."""
+    """`read` gives an Arrow table; for a folder without files, the error names the folder."""
     assert run.read("ledger").num_rows == len(ROWS)
     with pytest.raises(CongenerError, match="no rows in vectors/"):
         run.read("vectors")
@@ -107,7 +107,7 @@ def test_the_corpus_is_a_table_of_either_kind(corpus, tmp_path, kind):
 
 
 def test_rows_of_mixed_shapes_are_a_table(tmp_path):
-    """Fields that differ in kind from row to row are text, and rows that lack one have a null."""
+    """Fields that differ in kind between rows become text, and rows without the field have null."""
     more = [{"meta": 1}, {"meta": {"a": [1]}}, {}, {"meta": "x"}]
     rows = [{"text": f"Tern number {number}.", **item} for number, item in enumerate(more)]
     path = tmp_path / "rows.jsonl"
@@ -121,7 +121,7 @@ def test_rows_of_mixed_shapes_are_a_table(tmp_path):
 
 
 def test_rows_that_no_table_can_hold_are_an_error(tmp_path):
-    """A NaN passes through a run, but polars can't read it: the error names the row."""
+    """NaN passes through a run, but polars can't read it, and the error names the row."""
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "A tern.", "x": 1}\n{"text": "Terns.", "x": NaN}\n')
     run = filter_corpus(path, tmp_path / "run", **LEXICONS)
@@ -139,7 +139,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 
 def test_an_unknown_setting_is_refused(corpus, tmp_path):
-    """The error for a mistyped setting lists the settings."""
+    """A misspelt setting is an error that lists the known settings."""
     with pytest.raises(CongenerError, match="trait: is not known") as caught:
         filter_corpus(corpus, tmp_path / "run", trait=["vendor-identity"])
     assert "traits, signals" in str(caught.value)
@@ -163,7 +163,7 @@ def test_texts_are_scored_with_their_spans():
 
 
 def test_a_text_with_nothing_to_look_at_has_no_score():
-    """White space isn't an answer: its score is null, and it doesn't fire."""
+    """A text of white space has a null score and doesn't fire."""
     (row,) = score_texts(["  \n"], traits=["ai-disclaimer"], **LEXICONS).to_dicts()
     assert row["score"] is None
     assert row["fires"] is False
@@ -171,7 +171,7 @@ def test_a_text_with_nothing_to_look_at_has_no_score():
 
 
 def test_a_policy_sets_the_threshold():
-    """A policy's threshold and signal count for texts as they do for a corpus."""
+    """A policy's threshold applies to texts as it does to a corpus."""
     policy = Policy.model_validate({"traits": {"ai-disclaimer": {"threshold": 1.0}}})
     found = score_texts([ROWS[0][1]], policy=policy, traits=["ai-disclaimer"], **LEXICONS)
     assert found["threshold"].to_list() == [1.0]
@@ -179,7 +179,7 @@ def test_a_policy_sets_the_threshold():
 
 
 def test_without_traits_the_librarys_are_used():
-    """Every trait of the library with a lexicon has a row for each text, in one order."""
+    """Every library trait with a lexicon has a row for each text, in the same order."""
     found = score_texts([text for _, text in ROWS[:2]], **LEXICONS)
     first, second = (found.filter(text=text)["trait"].to_list() for text in (0, 1))
     assert first == second
@@ -188,7 +188,7 @@ def test_without_traits_the_librarys_are_used():
 
 
 def test_a_folder_without_rows_scans_as_nothing(run):
-    """A run without vectors has no file for them; scanning gives no rows."""
+    """Scanning the vectors of a run without vectors gives no rows."""
     assert run.scan("vectors").collect().height == 0
     assert run.scan("spans").collect().height == len(ROWS)
 

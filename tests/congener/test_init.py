@@ -1,4 +1,4 @@
-"""The public names: all exist, and none is loaded before it is used."""
+"""The public names: all of them exist, and none is loaded before it is used."""
 
 import subprocess
 import sys
@@ -18,13 +18,13 @@ def test_every_public_name_is_there():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    """A mistyped name is reported as for any module."""
+    """A misspelt name gives the same error as in any other module."""
     with pytest.raises(AttributeError, match="'congener' has no attribute 'scores'"):
         _ = congener.scores
 
 
 def test_importing_loads_no_heavy_library():
-    """`import congener` alone loads neither torch nor Beam nor any other package of congener."""
+    """`import congener` loads neither torch nor Beam nor any other congener package."""
     code = (
         "import sys, congener\n"
         "heavy = {'torch', 'apache_beam', 'transformers', 'pipelines', 'schemas'}\n"

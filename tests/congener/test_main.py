@@ -11,13 +11,13 @@ from pipelines.version import VERSION
 
 
 def test_the_console_script_is_this_module():
-    """The installed command calls `main`, which checks the origins of packages first."""
+    """The installed command calls `congener.__main__`, which first checks packages' origins."""
     (script,) = metadata.entry_points(group="console_scripts", name="congener")
     assert script.value == "congener.__main__:main"
 
 
 def test_python_m_prints_the_version():
-    """The module runs as a command."""
+    """`python -m congener` runs the command line."""
     command = [sys.executable, "-m", "congener", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"congener {VERSION}\n"
@@ -42,7 +42,7 @@ main()
     ],
 )
 def test_code_and_output_survive_an_abort_at_exit(tmp_path, arguments, code, out, err):
-    """Nothing that C or C++ code does at exit can change the exit code; Python's handlers run."""
+    """An abort in C code at exit doesn't change the exit code, and Python's exit handlers run."""
     command = [sys.executable, "-c", ABORTING, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (code, out)
@@ -57,7 +57,7 @@ def test_streams_that_a_shell_closed_change_no_code(closed):
 
 
 def test_an_unexpected_error_ends_with_1():
-    """The error is printed with its trace."""
+    """An unexpected error is printed with its trace and exits with 1."""
     code = (
         "import pipelines.cli.main as cli\n"
         "from congener.__main__ import main\n"
@@ -70,7 +70,7 @@ def test_an_unexpected_error_ends_with_1():
 
 
 def test_a_foreign_package_ends_with_2(monkeypatch, capsys):
-    """The line goes to stderr, without a traceback."""
+    """A foreign package exits with 2, and one line on stderr names the package."""
     monkeypatch.setattr("congener.origins.PACKAGES", ("json",))
     with pytest.raises(SystemExit) as caught:
         main()
@@ -79,7 +79,7 @@ def test_a_foreign_package_ends_with_2(monkeypatch, capsys):
 
 
 def test_a_folder_that_was_removed_ends_with_2(monkeypatch, capsys, tmp_path):
-    """Libraries need the current folder, so the error comes before they are loaded."""
+    """If the current folder was removed, the command exits with 2 before it loads libraries."""
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)

@@ -1,4 +1,4 @@
-"""Python finds congener's own packages, or one line names the folder of the others."""
+"""Python finds congener's own packages, or one line names the folder of the foreign ones."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ HOSTILE = "from pathlib import Path\nPath(r'{marker}').write_text('imported')\n"
 
 @pytest.fixture
 def hostile(tmp_path):
-    """Make packages with the names of congener's, which leave a marker if they are imported."""
+    """Make packages that have the names of congener's, and that leave a marker if imported."""
     marker = tmp_path / "marker"
     folder = tmp_path / "work"
     for name in (*PACKAGES, "orjson"):
@@ -38,18 +38,18 @@ def run_python(folder, *arguments, **environment):
 
 
 def test_own_packages_are_found():
-    """Here, every package comes from the place where congener is installed."""
+    """In this environment, every package comes from where congener is installed."""
     origins.require_own_packages()
     assert {find_package(name) for name in PACKAGES} == {INSTALL_FOLDER / name for name in PACKAGES}
 
 
 def test_a_package_that_does_not_exist_is_none():
-    """An unknown name is found nowhere."""
+    """A package that doesn't exist is found nowhere."""
     assert find_package("no_such_package_anywhere") is None
 
 
 def test_a_module_without_a_spec_is_found_nowhere(monkeypatch):
-    """A module that somebody made by hand has no origin."""
+    """A module that was made by hand has no origin."""
     module = type(sys)("by_hand")
     module.__spec__ = None
     monkeypatch.setitem(sys.modules, "by_hand", module)
@@ -57,14 +57,14 @@ def test_a_module_without_a_spec_is_found_nowhere(monkeypatch):
 
 
 def test_a_missing_package_is_reported(monkeypatch):
-    """An installation that lacks a package says which one."""
+    """If an installation lacks a package, the error names the package."""
     monkeypatch.setattr(origins, "PACKAGES", ("no_such_package_anywhere",))
     with pytest.raises(ImportError, match="has no package 'no_such_package_anywhere'"):
         origins.require_own_packages()
 
 
 def test_a_package_of_somebody_else_is_named_in_one_line(hostile):
-    """In a notebook beside a folder `schemas`, the first use names the folder of the import."""
+    """In a notebook beside a folder called `schemas`, the error at first use names that folder."""
     folder, marker = hostile
     code = "import congener\ntry:\n    congener.open_run\nexcept ImportError as e:\n    print(e)"
     code, out, err = run_python(folder, "-c", code)
@@ -86,7 +86,7 @@ def test_python_m_congener_leaves_the_current_folder_out(hostile):
 
 
 def test_a_package_on_pythonpath_is_refused(hostile, tmp_path):
-    """A package that PYTHONPATH puts first ends the command with 2 and one line."""
+    """If PYTHONPATH puts a foreign package first, the command exits with 2 and one line."""
     folder, marker = hostile
     code, out, err = run_python(
         tmp_path, "-m", "congener", "--version", PYTHONPATH=str(folder), PYTHONSAFEPATH="1"
@@ -98,7 +98,7 @@ def test_a_package_on_pythonpath_is_refused(hostile, tmp_path):
 
 
 def test_only_the_current_folder_leaves_the_path(monkeypatch, tmp_path):
-    """The folder's entry is removed in every spelling; other entries keep their order."""
+    """The current folder is removed from the path, however it is spelt; other entries stay."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", str(INSTALL_FOLDER), str(tmp_path), "/elsewhere", "."])
     leave_out_current_folder()
@@ -106,7 +106,7 @@ def test_only_the_current_folder_leaves_the_path(monkeypatch, tmp_path):
 
 
 def test_congeners_own_folder_stays_on_the_path(monkeypatch):
-    """In a checkout the current folder is where congener is installed."""
+    """The current folder stays on the path if congener is installed there, as in a checkout."""
     monkeypatch.chdir(INSTALL_FOLDER)
     monkeypatch.setattr(sys, "path", ["", "/elsewhere"])
     leave_out_current_folder()
@@ -114,5 +114,5 @@ def test_congeners_own_folder_stays_on_the_path(monkeypatch):
 
 
 def test_home_is_the_folder_of_the_packages():
-    """The check compares with the folder that holds this very module."""
+    """The folder that the check compares with holds the `origins` module itself."""
     assert Path(origins.__file__).resolve().is_relative_to(INSTALL_FOLDER)

@@ -1,4 +1,4 @@
-"""`datasets` loads `clean/` with the splits, the features and the rows that the input has."""
+"""`datasets` loads `clean/` with the same splits, features and rows as the input."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ LAYOUTS = {
 
 
 def write_file(path: Path, rows: list[dict[str, object]]) -> None:
-    """Write rows in the format and the compression that a name implies."""
+    """Write rows in the format and the compression that a file's name implies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         table = pa.Table.from_pylist(rows)
@@ -47,13 +47,13 @@ def write_file(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def load(path: Path, cache: Path) -> datasets.DatasetDict:
-    """Load a folder as a user who names just the folder does."""
+    """Load a folder as a user who gives only the folder would."""
     return datasets.load_dataset(str(path), cache_dir=str(cache))
 
 
 @pytest.fixture
 def settings(card_folder, tmp_path) -> FilterConfig:
-    """Configure a run that keeps every row, in shards of three rows."""
+    """Return the configuration of a run that keeps every row, with shards of three rows."""
     return FilterConfig(
         input=(str(tmp_path / "in"),),
         output=str(tmp_path / "run"),
@@ -73,7 +73,7 @@ CARDS = {
 
 @pytest.mark.parametrize("files", CARDS.values(), ids=CARDS)
 def test_clean_has_the_splits_of_the_dataset_card(tmp_path, settings, files):
-    """Splits that only a dataset card names are those of the clean rows, also a second time."""
+    """Clean rows keep splits that only a dataset card names, even if they are filtered again."""
     card = yaml.safe_dump({"configs": [{"config_name": "default", "data_files": files}]})
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "README.md").write_text(f"---\n{card}---\n# Herons\n")
@@ -96,7 +96,7 @@ def test_clean_has_the_splits_of_the_dataset_card(tmp_path, settings, files):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_clean_is_loaded_like_the_input(tmp_path, settings, layout):
-    """Splits, features and rows are the input's, in its order, whatever names its splits."""
+    """Clean files load with the input's splits, features and rows, however splits are named."""
     for number, name in enumerate(LAYOUTS[layout]):
         rows = [build_conversation(number * 10 + row, f"Answer {row}.") for row in range(5)]
         write_file(tmp_path / "in" / name, rows[: 5 if number % 2 else 1])
@@ -113,7 +113,7 @@ def test_clean_is_loaded_like_the_input(tmp_path, settings, layout):
 
 
 def test_files_that_differ_without_harm_are_loaded_as_one(tmp_path, settings):
-    """All clean files have the shared schema, so that a loader needn't cast, and equal values."""
+    """All clean files have the same schema and unchanged values, so a loader needn't cast."""
     rows = [build_conversation(number, "An answer.") for number in range(2)]
     table = pa.Table.from_pylist(rows)
     turn = pa.struct([("content", pa.large_string()), ("role", pa.string())])
@@ -135,7 +135,7 @@ def test_files_that_differ_without_harm_are_loaded_as_one(tmp_path, settings):
 
 
 def test_a_run_over_clean_keeps_the_names(tmp_path, settings):
-    """Filtering a run's output again gives files with the same names, except for the digests."""
+    """Filtering a run's output again gives files with the same names, apart from digests."""
     for name in HUB:
         write_file(tmp_path / "in" / name, [build_conversation(0, "An answer.")] * 5)
     run_filter(settings)

@@ -22,7 +22,7 @@ from schemas.cards import SignalName
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "dataflow"
 SETTLED = {"runner", "no_wait", "deadline", "json", "private_quarantine"}
-"""Options without a parameter: a template settles them, or they have no meaning on Dataflow."""
+"""Options that aren't parameters: a template sets them, or they have no meaning on Dataflow."""
 
 GOOD = {
     "input": "gs://bucket/a/*.jsonl,s3://bucket/b",
@@ -91,7 +91,7 @@ def test_parameters_are_the_options_of_filter(parameters):
 
 
 def test_every_parameter_is_described(parameters):
-    """Each has a label, a help text and an anchored expression."""
+    """Each parameter has a label, a help text and anchored expressions."""
     for parameter in parameters.values():
         assert parameter["label"]
         assert parameter["helpText"].endswith(".")
@@ -109,7 +109,7 @@ def test_every_parameter_is_described(parameters):
 
 @pytest.mark.parametrize("name", [name for name, value in GOOD.items() if value])
 def test_expressions_accept_good_values(parameters, name):
-    """A good value passes."""
+    """A parameter's expressions accept a good value."""
     assert accepts(parameters[name], GOOD[name])
 
 
@@ -117,12 +117,12 @@ def test_expressions_accept_good_values(parameters, name):
     ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
 )
 def test_expressions_refuse_bad_values(parameters, name, value):
-    """A bad value doesn't reach the launcher."""
+    """A parameter's expressions refuse a bad value, so that it never reaches the launcher."""
     assert not accepts(parameters[name], value)
 
 
 def test_expressions_and_code_name_the_same_choices(parameters):
-    """An expression has the same choices as the code."""
+    """Expressions allow the same choices as the code."""
     assert set(
         parameters["signals"]["regexes"][0].split("(")[1].rstrip(",").rstrip(")").split("|")
     ) == set(get_args(SignalName))
@@ -133,7 +133,7 @@ def test_expressions_and_code_name_the_same_choices(parameters):
 
 
 def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder):
-    """The command line parses all parameters, and those the launcher adds, into the right run."""
+    """All parameters, including those that the launcher adds, are parsed into the right run."""
     import pipelines.filter as module
 
     got = {}
@@ -146,7 +146,7 @@ def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder)
     policy, card = tmp_path / "policy.yaml", card_folder(card=LEXICON)
     policy.write_text("removal_budget: 0.5\n")
     given = GOOD | {
-        "teacher_column": "",  # excludes the teacher's name; empty means no value
+        "teacher_column": "",  # can't be combined with the teacher's name; empty means no value
         "policy": str(policy),
         "traits": f"vendor-identity,{card}",
     }
@@ -263,7 +263,7 @@ def launch(arguments, **environment) -> subprocess.CompletedProcess:
 
 
 def test_the_script_estimates_then_launches():
-    """The estimate with the budget comes before the run; options after -- are the run's alone."""
+    """The estimate with the budget comes before the run; only the run gets options after --."""
     ended = launch([*LAUNCH, *GPU], PRINT="1")
     assert ended.returncode == 0, ended.stderr
     estimate, run = (shlex.split(line) for line in ended.stdout.splitlines())
@@ -278,7 +278,7 @@ def test_the_script_estimates_then_launches():
 
 
 def test_what_the_script_prints_is_parsed_by_the_command_line(monkeypatch):
-    """Without an accelerator the run's command is valid, for CPUs in fp32."""
+    """Without an accelerator, the printed command is valid, for CPUs with fp32."""
     import pipelines.filter as module
 
     got = []
@@ -300,7 +300,7 @@ def test_what_the_script_prints_is_parsed_by_the_command_line(monkeypatch):
 
 @pytest.mark.parametrize("left_out", ["--budget", "--image", "--input"])
 def test_the_script_needs_its_options(left_out):
-    """Without a budget, an image or an input nothing is printed or run."""
+    """Without a budget, an image or an input, no command is printed or run."""
     index = LAUNCH.index(left_out)
     ended = launch(LAUNCH[:index] + LAUNCH[index + 2 :], PRINT="1")
     assert ended.returncode == 2
@@ -309,7 +309,7 @@ def test_the_script_needs_its_options(left_out):
 
 
 def test_over_budget_nothing_is_launch(tmp_path):
-    """If the estimate is over the budget, the script ends with its exit code, before the run."""
+    """If the estimate exceeds the budget, the script stops before the run with the same code."""
     (tmp_path / "congener").write_text(
         f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\n[ "$1" = filter ] || exit 3\n'
     )
@@ -320,7 +320,7 @@ def test_over_budget_nothing_is_launch(tmp_path):
 
 
 def read_instructions() -> list[tuple[str, str]]:
-    """Return the Dockerfile's instructions, continued lines joined."""
+    """Return the Dockerfile's instructions, with continued lines joined."""
     lines = (FOLDER / "Dockerfile").read_text().splitlines(keepends=True)
     text = "".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
     pairs = (line.split(None, 1) for line in text.splitlines() if line.strip())
@@ -328,7 +328,7 @@ def read_instructions() -> list[tuple[str, str]]:
 
 
 def test_the_image_holds_what_it_needs():
-    """Copied files exist, nothing is fetched from the net, and Beam's boot program is the entry."""
+    """Copied files exist, nothing is added from a URL, and the entry point is Beam's program."""
     found = read_instructions()
     copied = [
         word
@@ -351,7 +351,7 @@ def test_the_image_holds_what_it_needs():
 
 @pytest.mark.deploy
 def test_the_images_steps_in_a_clean_environment(tmp_path):
-    """The image's pip steps build an environment from the wheel that is consistent and runs."""
+    """From the wheel, the image's pip steps build a consistent environment that runs."""
     wheels = sorted((ROOT / "dist").glob("congener-*.whl"))
     assert len(wheels) == 1, "make build first"
     assert any(

@@ -1,4 +1,4 @@
-"""Flink on Kubernetes: each object against Kubernetes' schemas, and the parts together."""
+"""Flink on Kubernetes: each object fits the schemas of Kubernetes, and the parts fit together."""
 
 from pathlib import Path
 
@@ -42,12 +42,12 @@ def find_container(item, name: str):
     "item", OBJECTS, ids=lambda item: f"{item['kind']}-{item['metadata']['name']}"
 )
 def test_objects_hold_to_the_schemas(item, version):
-    """No object has a field that Kubernetes doesn't know, or a value of another type."""
+    """No object has a field that Kubernetes doesn't know or a value of the wrong type."""
     kubernetes_validate.validate(item, version, strict=True)
 
 
 def test_a_mistake_would_be_found():
-    """The check above can fail: a misspelt field is refused."""
+    """The check above can fail, since it refuses a misspelt field."""
     wrong = yaml.safe_load(yaml.safe_dump(find_object("Deployment", "congener-jobserver")))
     wrong["spec"]["replica"] = 1
     with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
@@ -60,7 +60,7 @@ def test_a_mistake_would_be_found():
     ids=lambda item: item["metadata"]["name"],
 )
 def test_selectors_find_their_pods(item):
-    """A Deployment selects its own pods, a Service the pods of one Deployment, with its ports."""
+    """A Deployment selects its own pods; a Service selects one Deployment's pods and ports."""
     if item["kind"] == "Deployment":
         assert (
             item["spec"]["selector"]["matchLabels"].items()
@@ -81,7 +81,7 @@ def test_selectors_find_their_pods(item):
 
 
 def test_the_gpu_is_the_workers():
-    """In a TaskManager's pod the container with Python has the GPU, not the one with Java."""
+    """In a TaskManager's pod, the Python container has the GPU, and the Java container doesn't."""
     taskmanager = find_object("Deployment", "congener-taskmanager")
     assert find_container(taskmanager, "worker")["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert "nvidia.com/gpu" not in find_container(taskmanager, "taskmanager")["resources"]["limits"]
@@ -89,7 +89,7 @@ def test_the_gpu_is_the_workers():
 
 @pytest.mark.parametrize("name", ["congener-taskmanager", "congener-filter"])
 def test_python_imports_nothing_from_the_current_folder(name):
-    """Every container that starts Python has the variable that the engines set, too."""
+    """Every container that starts Python sets the variable that the engines set."""
     kind = "Job" if name == "congener-filter" else "Deployment"
     part = find_container(find_object(kind, name), "launcher" if kind == "Job" else "worker")
     settings = {item["name"]: item["value"] for item in part["env"]}
@@ -98,7 +98,7 @@ def test_python_imports_nothing_from_the_current_folder(name):
 
 @pytest.mark.parametrize("item", PODS, ids=lambda item: item["metadata"]["name"])
 def test_pods_are_bounded_and_unprivileged(item):
-    """No container runs as root, gains rights or exceeds its memory; no pod has an API token."""
+    """Containers have limited memory and no root privileges, and pods have no API token."""
     pod = item["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -113,7 +113,7 @@ def test_pods_are_bounded_and_unprivileged(item):
 
 
 def test_the_run_finds_the_cluster():
-    """The preset allows the run's Beam options, which name the ports of job server and pool."""
+    """The preset allows the run's Beam options, which have the job server's and pool's ports."""
     run = find_container(find_object("Job", "congener-filter"), "launcher")
     given = run["args"][run["args"].index("--") + 1 :]
     preset = make_flink_preset(Engine(runner="flink", workers=2))
@@ -128,7 +128,7 @@ def test_the_run_finds_the_cluster():
 
 
 def test_restarts_are_the_local_clusters():
-    """Both clusters restart a failed job in the same way."""
+    """The Kubernetes cluster and the local cluster restart a failed job in the same way."""
     here = yaml.safe_load(
         (ROOT / "deploy" / "flink" / "flink-conf.yaml").read_text(encoding="utf-8")
     )
@@ -143,7 +143,7 @@ def test_restarts_are_the_local_clusters():
 
 
 def test_every_pod_is_behind_the_network_policy():
-    """Beam's servers run code for whoever reaches them, so only congener's pods may."""
+    """Only congener's pods can reach each other, since Beam's servers run anybody's code."""
     policy = find_object("NetworkPolicy", "congener")
     labels = policy["spec"]["podSelector"]["matchLabels"]
     assert all(
@@ -153,7 +153,7 @@ def test_every_pod_is_behind_the_network_policy():
 
 
 def test_no_job_is_attached_to_its_client():
-    """Flink cancels an attached job without heartbeats, and Beam's job server sends none."""
+    """No setting attaches jobs, since Flink cancels attached jobs without heartbeats."""
     here = yaml.safe_load(
         (ROOT / "deploy" / "flink" / "flink-conf.yaml").read_text(encoding="utf-8")
     )

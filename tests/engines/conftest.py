@@ -1,4 +1,4 @@
-"""Flink clusters on this machine, started by deploy/flink/local.sh, and a corpus for them."""
+"""Flink clusters on this machine, which deploy/flink/local.sh starts, and a corpus for them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def skip(reason: str) -> None:
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Wait until a condition returns something true, and return that."""
+    """Wait until a condition returns a true value, and return the value."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what} took longer than {seconds} s"
@@ -61,7 +61,7 @@ class Cluster:
         )
 
     def start_congener(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the command line in the cluster's network."""
+        """Start a congener command in the cluster's network."""
         command = [
             SCRIPT,
             "run",
@@ -91,11 +91,11 @@ class Cluster:
         return json.loads(self.run_python(code).stdout)
 
     def find_pid(self, part: str) -> int:
-        """Return the process id of a part."""
+        """Return the process id of one of the cluster's parts."""
         return int((self.state / "pid" / part).read_text())
 
     def list_pids(self) -> list[int]:
-        """Return the ids of all processes of the cluster's session."""
+        """Return the ids of all processes in the cluster's session."""
         found = subprocess.run(
             ["pgrep", "--session", str(self.find_pid("supervisor"))],
             capture_output=True,
@@ -107,7 +107,7 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Cluster]]:
-    """Return a function that starts a cluster of a Flink version; one runs at a time."""
+    """Return a function that starts a cluster of a Flink version; only one runs at a time."""
     for tool in ("java", "mvn", "unshare", "nsenter", "pgrep"):
         if shutil.which(tool) is None:
             skip(f"{tool} isn't installed")
@@ -137,9 +137,9 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write answers of four models in files of different sizes, some of them twice.
+    """Write answers of four models to files of different sizes, with some answers repeated.
 
-    They are real answers where the repository has real text beside it, and made up elsewhere.
+    The answers are real if the repository has real text beside it, and otherwise made up.
     """
     real = SCRIPT.parents[3] / "shared" / "data" / "teachers"
     if real.is_dir():

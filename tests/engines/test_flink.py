@@ -1,4 +1,4 @@
-"""Every engine gives a run the same bytes, even if parts of a cluster are killed during it."""
+"""Every engine gives a run the same bytes, even if parts of a cluster are killed."""
 
 import os
 import re
@@ -26,7 +26,7 @@ VERSIONS = ("1.19", NEWEST)
 
 @pytest.fixture(scope="session")
 def reference(corpus, tmp_path_factory):
-    """Run the corpus in this process: duplicates removed, shards of 150 rows."""
+    """Filter the corpus in this process, without duplicates and in shards of 150 rows."""
     run = tmp_path_factory.mktemp("reference") / "run"
     run_filter(
         FilterConfig.model_validate(
@@ -43,7 +43,7 @@ def reference(corpus, tmp_path_factory):
 
 
 def build_arguments(corpus: Path, run: Path) -> tuple[str, ...]:
-    """Return the command line of the reference run."""
+    """Return a command line that makes the reference run on Flink."""
     policy = ("--policy", str(corpus.parent / "policy.yaml"))
     paths = ("--input", str(corpus), "--output", str(run))
     return ("filter", *paths, *MODELLESS, *policy, "--rows-per-shard", "150", "--runner", "flink")
@@ -79,7 +79,7 @@ def test_two_processes_give_the_same_bytes(corpus, reference, tmp_path):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_flink_gives_the_same_bytes(clusters, corpus, reference, tmp_path, version):
-    """All files are equal to those of the local run, and both TaskManagers had shards."""
+    """All files equal those of the local run, and both TaskManagers processed shards."""
     cluster = clusters(version)
     finish(cluster.start_congener(*build_arguments(corpus, tmp_path / "run")))
     assert comparable_files(tmp_path / "run") == comparable_files(reference)
@@ -138,12 +138,12 @@ def test_the_encoder_gives_the_same_scores(clusters, corpus, tmp_path):
 
 
 def count_receipts(run: Path) -> int:
-    """Count the shards that are done."""
+    """Count the finished shards."""
     return len(list((run / RECEIPTS).glob("*.json")))
 
 
 def kill_halfway(process, run: Path, find_pids) -> None:
-    """Wait until some shards are done, then kill processes before the run ends."""
+    """Wait until some shards are done, and kill processes before the run ends."""
     wait_for(
         lambda: count_receipts(run) >= 2 or process.poll() is not None, 120, "the first shards"
     )
@@ -155,7 +155,7 @@ def kill_halfway(process, run: Path, find_pids) -> None:
 
 
 def test_a_killed_task_manager_is_survived(clusters, corpus, reference, tmp_path):
-    """If a TaskManager is killed in a run, the job recovers and writes the same bytes."""
+    """If a TaskManager is killed during a run, the job recovers and writes the same bytes."""
     cluster, run = clusters(NEWEST), tmp_path / "run"
     process = cluster.start_congener(*build_arguments(corpus, run))
     before = cluster.find_pid("taskmanager-1")
@@ -222,7 +222,7 @@ def test_a_failing_job_raises_its_workers_error(clusters):
 
 
 def test_a_job_past_its_deadline_is_cancelled(clusters):
-    """After the deadline, neither the launcher nor the cluster continues the job."""
+    """After the deadline, the launcher gives up and the cluster ends the job."""
     cluster = clusters(NEWEST)
     code = JOB.replace("WORK", "time.sleep(300)").replace("DEADLINE", "0.5")
     output = cluster.run_python(code).stdout
@@ -235,12 +235,12 @@ def test_a_job_past_its_deadline_is_cancelled(clusters):
 
 
 def test_status_counts_parts_and_down_ends_them(clusters):
-    """`status` exits with 0 if all parts are up, 1 if some are, 3 if none is; `down` ends all."""
+    """`status` exits with 0 if all parts are up, 1 if some are, 3 if none is; `down` stops all."""
     cluster = clusters(NEWEST)
     assert wait_for(lambda: cluster.call_script("status").returncode == 0, 60, "a whole cluster")
     assert cluster.call_script("up").returncode == 2
     pool = cluster.find_pid("pool")
-    os.kill(pool, signal.SIGSTOP)  # stopped, not ended, so that it isn't started again
+    os.kill(pool, signal.SIGSTOP)  # only stopped, so that the supervisor doesn't restart it
     os.kill(cluster.find_pid("jobserver"), signal.SIGKILL)
     assert cluster.call_script("status").returncode == 1
     os.kill(pool, signal.SIGCONT)
@@ -254,7 +254,7 @@ def test_status_counts_parts_and_down_ends_them(clusters):
 
 
 def test_another_programs_process_is_left_alone(clusters):
-    """After a reboot a noted id may be another program's, which `down` doesn't kill."""
+    """`down` doesn't kill a different program that has a recorded process id after a reboot."""
     cluster = clusters(NEWEST)
     cluster.call_script("down")
     with subprocess.Popen(["sleep", "60"]) as other:
@@ -266,7 +266,7 @@ def test_another_programs_process_is_left_alone(clusters):
 
 
 def test_jars_that_are_not_pinned_are_refused(clusters, tmp_path):
-    """A version without digests isn't fetched, and jars with other digests aren't used."""
+    """A version without pinned digests isn't fetched, and jars with wrong digests aren't used."""
     cluster = clusters(NEWEST)
     assert (
         "the jars of Flink 9.9 aren't pinned"

@@ -1,8 +1,8 @@
-"""Fuzz the readers: make valid files of every kind and format, damage them, read them to the end.
+"""Fuzz the readers: make valid files of each kind and format, damage them, and read them all.
 
-`python -m tests.faults.fuzzing --cases 200000` is the nightly run. A case depends on the seed and
-its number alone, so `--first NUMBER --cases 1` repeats a failure. Cases run in a child process. A
-native crash is one more finding, and the run continues with the next case.
+`python -m tests.faults.fuzzing --cases 200000` is the nightly run. A case depends only on the seed
+and its number, so `--first NUMBER --cases 1` repeats a failure. Cases run in a child process. A
+native crash counts as a finding, and the run continues with the next case.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from transforms.records.formats import Layout, settle_layout
 from transforms.write import encode_parquet
 
 MEMORY = 8 << 30
-"""A child's address space in bytes. Huge allocations fail instead of filling the machine."""
+"""The most address space of a child, in bytes, so that huge allocations fail."""
 
 CASES_PER_CHILD = 5_000
-"""Cases after which a new child continues, because the threads of surveys leak address space."""
+"""How many cases a child runs before a new one takes over, since surveys leak address space."""
 
 SECONDS_PER_MEGABYTE = 1.0
 STUCK = 60
-"""How many seconds without a finished case mean that a child hangs, even on a busy machine."""
+"""After how many seconds without a finished case a child counts as hanging."""
 
 
 class Case(NamedTuple):
-    """A file to read, the damage done to it, and its number of rows if that is known."""
+    """A file to read, the damage done to it, and the number of its rows if known."""
 
     name: str
     data: bytes
@@ -117,7 +117,7 @@ MORE: tuple[dict[str, Any], ...] = (
     {"created": "2026-01-01T00:00", "source": None, "tags": ["a", "b"], "empty": {}},
     {"calls": [{"function": {"name": "f", "arguments": {"x": [1, 2]}}}], "price": 0.1},
 )
-"""Columns that a corpus may have in addition to its format's."""
+"""Columns that a corpus may have in addition to those of its format."""
 
 
 def make_rows(draw: random.Random) -> list[dict[str, Any]]:
@@ -127,7 +127,7 @@ def make_rows(draw: random.Random) -> list[dict[str, Any]]:
     return [{**make(draw), **more} for _ in range(draw.choice((1, 5, 15, 40)))]
 
 
-# Damage to JSON rows: each function takes a line and returns lines
+# Damage to JSON rows: each function takes a line and returns a list of lines
 
 ODD_VALUES: tuple[bytes, ...] = (
     b"null", b"true", b"-1", b"1e400", b"NaN", b"-Infinity",
@@ -140,7 +140,7 @@ ODD_VALUES: tuple[bytes, ...] = (
 
 
 def _insert_odd_value(draw: random.Random, line: bytes) -> list[bytes]:
-    """Replace a value by an odd one."""
+    """Replace a value with an odd one."""
     colons = [offset for offset, char in enumerate(line) if char == ord(":")]
     if not colons:
         return [line]
@@ -189,7 +189,7 @@ LINES: tuple[Callable[[random.Random, bytes], list[bytes]], ...] = (
 
 
 def make_json_lines(draw: random.Random) -> tuple[bytes, list[str]]:
-    """Make JSON Lines of which some are damaged; return them and the damage."""
+    """Make JSON Lines and damage some of them; return the data and the damage."""
     lines = [orjson.dumps(row) for row in make_rows(draw)]
     damage = []
     for _ in range(draw.choice((0, 1, 1, 2, 5))):
@@ -204,7 +204,7 @@ def make_json_lines(draw: random.Random) -> tuple[bytes, list[str]]:
 
 
 def _choose_offset(draw: random.Random, size: int) -> int:
-    """Choose an offset, often near an end, where headers and footers are."""
+    """Choose an offset, often near the start or the end, where headers and footers are."""
     near = draw.choice((0, 0, 0, 1, 2))
     return min(
         size,
@@ -255,7 +255,7 @@ BYTES: tuple[Callable[[random.Random, bytearray], None], ...] = (
         draw, data, draw.choice((b"\x00", b"\xff", b"\x7f", b"\x80")) * draw.choice((1, 4, 8))
     ),
     lambda draw, data: _overwrite(draw, data, (1 << draw.randrange(64)).to_bytes(8, "little")),
-    # A long varint, as Thrift's footers have them.
+    # A long varint, like those in Parquet's Thrift footers.
     lambda draw, data: _overwrite(draw, data, b"\xff\xff\xff\xff" + bytes([draw.randrange(128)])),
     lambda draw, data: data.__setitem__(slice(_choose_offset(draw, len(data)), None), b""),
     lambda draw, data: data.__iadd__(draw.randbytes(draw.choice((1, 8, 100)))),
@@ -263,7 +263,7 @@ BYTES: tuple[Callable[[random.Random, bytearray], None], ...] = (
 
 
 def damage_bytes(draw: random.Random, data: bytes) -> tuple[bytes, list[str]]:
-    """Damage bytes one to four times; return them and the damage."""
+    """Damage bytes in one to four places; return the new bytes and the damage."""
     altered, damage = bytearray(data), []
     for _ in range(draw.choice((1, 1, 1, 2, 4))):
         kind = draw.randrange(len(BYTES))
@@ -276,7 +276,7 @@ def damage_bytes(draw: random.Random, data: bytes) -> tuple[bytes, list[str]]:
 
 
 def _compress(draw: random.Random, data: bytes, codec: str) -> bytes:
-    """Compress into one stream, or into two, one after the other."""
+    """Compress data into one stream, or into two concatenated streams."""
     cut = draw.choice((len(data), len(data), draw.randrange(len(data) + 1)))
     parts = (data[:cut], data[cut:]) if cut < len(data) else (data,)
     return b"".join(
@@ -288,7 +288,7 @@ def _compress(draw: random.Random, data: bytes, codec: str) -> bytes:
 
 
 def make_json_file(draw: random.Random) -> tuple[str, bytes, list[str]]:
-    """Make a file of JSON Lines, plain or compressed; return name, data and damage."""
+    """Make a JSON Lines file, plain or compressed; return name, data and damage."""
     data, damage = make_json_lines(draw)
     codec = draw.choice(("plain", "gzip", "zstd"))
     return (
@@ -307,7 +307,7 @@ TYPES = (
 
 
 def _retype(draw: random.Random, table: pa.Table) -> tuple[pa.Table, list[str]]:
-    """Change the types or the contents of some text columns; return the table and the damage."""
+    """Change the type or the content of some text columns; return the table and the damage."""
     damage = []
     for column_index, item in enumerate(table.schema):
         change = draw.randrange(8)
@@ -356,7 +356,7 @@ def make_parquet_file(draw: random.Random) -> tuple[str, bytes, list[str]]:
 
 
 def make_case(seed: int, number: int) -> Case:
-    """Make a case from a seed and the case's number."""
+    """Make a case from a seed and a case number."""
     return draw_case(random.Random(f"{seed}/{number}"))
 
 
@@ -373,13 +373,13 @@ def draw_case(draw: random.Random) -> Case:
 
 
 def count_known_rows(name: str, data: bytes) -> int | None:
-    """Count the rows of a JSON file without congener; None for damaged archives and Parquet."""
+    """Count a JSON file's rows without congener; return None if `unpack_lines` can't read it."""
     plain = unpack_lines(name, data)
     return None if plain is None else sum(bool(line.strip()) for line in plain.split(b"\n"))
 
 
 def unpack_lines(name: str, data: bytes) -> bytes | None:
-    """Unpack a JSON file without congener; return None for damaged archives, zstd and Parquet."""
+    """Unpack a JSON file without congener; return None for damaged gzip, zstd and Parquet."""
     if name.endswith((".zst", ".parquet")) or data.startswith(b"PAR1"):
         return None
     try:
@@ -392,9 +392,9 @@ def unpack_lines(name: str, data: bytes) -> bytes | None:
 
 
 class Outcome(NamedTuple):
-    """The end of a case: its kind, details and processor seconds.
+    """How a case ended: the kind of outcome, details and processor seconds.
 
-    `read` and `refused` are good. `lost`, `raised`, `slow` and `died` are faults.
+    The good kinds are `read` and `refused`. The faults are `lost`, `raised`, `slow` and `died`.
     """
 
     kind: str
@@ -403,7 +403,7 @@ class Outcome(NamedTuple):
 
 
 def run_case(case: Case, folder: Path) -> Outcome:
-    """Read the file of a case to its end."""
+    """Read a case's file to the end, and return the outcome."""
     path = folder / case.name
     path.write_bytes(case.data)
     began = time.process_time()
@@ -423,7 +423,7 @@ def run_case(case: Case, folder: Path) -> Outcome:
 
 
 def _read_case(path: Path, case: Case) -> str:
-    """Read a file and return a description of rows that were lost, empty if none were."""
+    """Read a file and return a description of lost or altered rows, or "" if there are none."""
     corpus = survey([str(path)], case.limits)
     (source,) = corpus.sources
     layout = _settle_layout(corpus)
@@ -442,14 +442,14 @@ def _read_case(path: Path, case: Case) -> str:
             numbers += [*found.numbers, *(reject.row for reject in found.rejects)]
     if sorted(numbers) != list(range(source.rows)):
         return f"{source.rows} rows surveyed, rows {sorted(numbers)[:50]} came out"
-    counted = source.kind in ("jsonl", "parquet")  # joined objects have more rows than lines
+    counted = source.kind in ("jsonl", "parquet")  # joined objects: fewer lines than rows
     if counted and case.rows is not None and case.rows != source.rows:
         return f"the file has {case.rows} rows, {source.rows} were surveyed"
     return ""
 
 
 def _settle_layout(corpus: Corpus) -> Layout | None:
-    """Return the layout of a corpus, or None if its columns have no format."""
+    """Return the layout of a corpus, or None if no format fits its columns."""
     try:
         return settle_layout(corpus.schema, CorpusConfig())
     except CongenerError:
@@ -457,7 +457,7 @@ def _settle_layout(corpus: Corpus) -> Layout | None:
 
 
 def _find_altered(shard: Shard, case: Case) -> str:
-    """Return a description of rows of JSON Lines that don't have their bytes, empty if all do."""
+    """Return a description of JSON Lines rows whose bytes were altered, or "" if there are none."""
     plain = unpack_lines(case.name, case.data) if shard.lines is not None else None
     if shard.lines is None or plain is None:
         return ""
@@ -479,9 +479,9 @@ def _find_altered(shard: Shard, case: Case) -> str:
 
 
 def _find_other_values(shard: Shard, case: Case) -> str:
-    """Return a description of elements and joined objects with other values, empty if none has.
+    """Return a description of array elements or joined objects that were altered, or "".
 
-    A file whose line breaks are damaged is read as objects, one after the other. Only the values
+    A file whose line breaks are damaged is read as a sequence of objects. Only the values
     before the first one that Python can't parse are compared.
     """
     plain = unpack_lines(case.name, case.data) if shard.lines is not None else None
@@ -497,7 +497,7 @@ def _find_other_values(shard: Shard, case: Case) -> str:
 
 
 def _parse_values(text: str) -> Iterator[Any]:
-    """Yield the elements of an array, or the values of a text one after the other."""
+    """Yield the elements of an array, or each value in a text that holds several."""
     decoder, offset = json.JSONDecoder(), 0
     while True:
         while offset < len(text) and (text[offset].isspace() or text[offset] in "[,]"):
@@ -513,7 +513,7 @@ def _parse_values(text: str) -> Iterator[Any]:
 
 
 def run_worker(seed: int, first: int, last: int) -> None:
-    """Run cases in this process; print the number of each before it, and its outcome after it."""
+    """Run cases in this process; print a case's number before it runs and its outcome after."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with tempfile.TemporaryDirectory() as folder:
         for number in range(first, last):
@@ -525,9 +525,9 @@ def run_worker(seed: int, first: int, last: int) -> None:
 
 
 def fuzz(seed: int, first: int, cases: int) -> Iterator[tuple[int, Outcome]]:
-    """Run cases in child processes and yield the number and the outcome of each.
+    """Run cases in child processes, and yield each case's number and outcome.
 
-    A child that dies or hangs is replaced by another.
+    A child that dies or hangs is replaced with a new one.
     """
     number, end = first, first + cases
     while number < end:
@@ -538,7 +538,7 @@ def fuzz(seed: int, first: int, cases: int) -> Iterator[tuple[int, Outcome]]:
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
             lines = _start_reading(child)
-            # The first line of a case is its number. There is none if the child has ended.
+            # A case's first line is its number. The line is empty if the child has ended.
             while number < last and _read_next(lines):
                 answer = _read_next(lines)
                 yield number, _parse_outcome(answer, child)
@@ -549,14 +549,14 @@ def fuzz(seed: int, first: int, cases: int) -> Iterator[tuple[int, Outcome]]:
 
 
 def _parse_outcome(answer: bytes, child: subprocess.Popen[bytes]) -> Outcome:
-    """Return the outcome that a child reported, or the child's own end if it reported none."""
+    """Return the outcome that a child reported, or describe how the child ended without one."""
     if answer:
         return Outcome(*json.loads(answer))
     return Outcome("died", _describe_end(child), 0.0)
 
 
 def _start_reading(child: subprocess.Popen[bytes]) -> queue.Queue[bytes]:
-    """Read the lines of a child in a thread. An empty line marks their end."""
+    """Read a child's lines in a thread. An empty line marks the end of its output."""
     lines: queue.Queue[bytes] = queue.Queue()
 
     def read() -> None:
@@ -569,7 +569,7 @@ def _start_reading(child: subprocess.Popen[bytes]) -> queue.Queue[bytes]:
 
 
 def _read_next(lines: queue.Queue[bytes]) -> bytes:
-    """Return the next line of a child, empty if the child has ended or hangs."""
+    """Return a child's next line, or an empty one if the child has ended or hangs."""
     try:
         return lines.get(timeout=STUCK)
     except queue.Empty:
@@ -584,7 +584,7 @@ def _describe_end(child: subprocess.Popen[bytes]) -> str:
 
 
 def main() -> int:
-    """Fuzz, print findings and the number of cases; return 1 if there is a finding."""
+    """Fuzz, print findings and the number of cases, and return 1 if there is a finding."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)

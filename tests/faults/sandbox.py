@@ -1,7 +1,7 @@
-"""Run filters in child processes in which one file operation fails or the process dies.
+"""Run filters in child processes and make one file operation fail or the process die.
 
-The children are forked from a parent that has everything imported. congener uses files through
-Python's `open` and `os`. The child wraps these functions, for the files below one folder.
+The children are forked from a parent that has everything imported. congener accesses files through
+Python's `open` and `os`, so a child wraps these functions for the files below one folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pipelines.config import FilterConfig
 
 KINDS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EACCES": errno.EACCES, "kill": 0}
 FINISHED, REFUSED, FAULT = 10, 11, 12
-"""The exit codes of a child: the run was finished before, an error of ours, another exception."""
+"""The exit codes of a child: the run was already finished, a congener error, any other error."""
 
 BUNDLES = "bundle by bundle"
 
@@ -42,8 +42,8 @@ ANSWERS = ("A heron stood in the reeds.", "Sort the list first.", "Paris is the 
 class Point(NamedTuple):
     """One file operation of a run.
 
-    `file` is relative to the watched folder, with a star for the random part of its name.
-    `occurrence` counts, from zero, the same operations on the same file.
+    `file` is relative to the watched folder, and has a star for the random part of its name.
+    `occurrence` numbers the repetitions of an operation on the same file, from zero.
     """
 
     operation: str
@@ -52,14 +52,14 @@ class Point(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """An error to raise at one point, by its name, or `kill`."""
+    """The name of an error to raise at one point, or `kill`."""
 
     point: Point
     kind: str
 
 
 class Attempt(NamedTuple):
-    """The end of a process: exit code (negative for a signal), stderr, and the points it passed."""
+    """How a process ended: exit code (negative for a signal), stderr and the points it passed."""
 
     code: int
     stderr: str
@@ -67,7 +67,7 @@ class Attempt(NamedTuple):
 
 
 class Watch:
-    """A counter of the file operations below a folder, which makes one of them fail."""
+    """A counter of file operations below a folder that can make one of them fail."""
 
     def __init__(self, root: str, fault: Fault | None) -> None:
         self.root, self.fault, self.points, self.counts = (
@@ -91,7 +91,7 @@ class Watch:
         return self.fault is not None and point == self.fault.point
 
     def fail(self) -> None:
-        """Die, or raise the error."""
+        """Kill this process, or raise the error."""
         if self.fault.kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)
@@ -99,7 +99,7 @@ class Watch:
         raise OSError(number, os.strerror(number))
 
     def wrap(self, module: Any, name: str, operation: str, argument: int = 0) -> None:
-        """Replace a function of a module by one that records its calls."""
+        """Replace a module's function with one that records its calls."""
         real = getattr(module, name)
 
         @functools.wraps(real)
@@ -112,7 +112,7 @@ class Watch:
         setattr(module, name, count_call)
 
     def install(self) -> None:
-        """Wrap all functions that open, write, flush, sync, rename, make and delete."""
+        """Wrap all functions that open, write, flush, sync, rename, create or delete files."""
         for name, operation in (
             ("open", "open"),
             ("fsync", "fsync"),
@@ -136,9 +136,9 @@ class Watch:
 
 
 class Watched:
-    """A stream whose writes and flushes are recorded.
+    """A stream that records its writes and flushes.
 
-    A write that fails has already written half of its data.
+    A write that fails writes half of its data first.
     """
 
     def __init__(self, stream: Any, watch: Watch, path: Any) -> None:
@@ -170,7 +170,7 @@ class Watched:
 
 @contextmanager
 def open_bundle_pipeline(*_: object) -> Iterator[Any]:
-    """Replace the run's pipeline by one on Beam's oldest local runner.
+    """Open a pipeline on Beam's oldest local runner in place of the run's own.
 
     That runner cuts and orders bundles differently.
     """
@@ -182,7 +182,7 @@ def open_bundle_pipeline(*_: object) -> Iterator[Any]:
 
 
 def choose_exit_code(error: Exception | None) -> int:
-    """Return the exit code for an error of ours, or for the lack of one."""
+    """Return the exit code for a congener error, or for None if the error was any other."""
     if error is None:
         return FAULT
     return FINISHED if "the run is finished" in str(error) else REFUSED
@@ -196,7 +196,7 @@ def run_here(
     notes: str,
     engine: tuple[str, ...],
 ) -> None:
-    """Run a filter, write its points and stderr to `notes`, and end this process."""
+    """Run a filter, write the points it passed and its stderr to `notes`, and end this process."""
     from pipelines import filter as module
     from pipelines.cli.main import find_cause
 
@@ -219,7 +219,7 @@ def run_here(
 
 
 def warm() -> None:
-    """Do in the parent what all runs have in common: imports, the library, package versions."""
+    """Do once in the parent what all runs need: imports, the library and package versions."""
     import apache_beam.io.localfilesystem
     import apache_beam.runners.portability.fn_api_runner  # noqa: F401
 
@@ -232,7 +232,7 @@ def warm() -> None:
     banks.find_cards = lambda names=(): real(names) if names else library
     plan.find_package_versions = lambda: versions
     gc.collect()
-    gc.freeze()  # a collection in a child would copy every page that it visits
+    gc.freeze()  # a garbage collection in a child would copy every page that it visits
     gc.disable()
 
 
@@ -256,8 +256,8 @@ class Nursery:
     ) -> int:
         """Start a run below `root` and return the id of its process.
 
-        `engine` holds Beam's options, or `BUNDLES` alone for the other runner. The notes of the run
-        are written beside `root`.
+        `engine` holds Beam's options, or only `BUNDLES` for Beam's oldest local runner. The run's
+        notes are written beside `root`.
         """
         job = (config, str(root), restart, fault, f"{root}.notes", engine)
         Path(f"{root}.notes").write_text("")
@@ -270,7 +270,7 @@ class Nursery:
         return bool(select.select([self._zygote.stdout], [], [], seconds)[0])
 
     def await_outcome(self, root: Path) -> Attempt:
-        """Wait for the run that was started and return its outcome."""
+        """Wait for the run in progress, and return its outcome."""
         if not self.has_ended(600):
             raise TimeoutError("a run hangs")
         code, computed = self._zygote.stdout.readline().split()
@@ -292,7 +292,7 @@ class Nursery:
 
 
 def write_small_root(root: Path, rows: int = 8) -> FilterConfig:
-    """Write a small corpus and a lexicon trait below `root`; return a run's configuration.
+    """Write a small corpus and a lexicon trait below `root`; return the configuration of a run.
 
     The run has two shards. Row 5 can't be read.
     """

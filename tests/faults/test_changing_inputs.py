@@ -1,4 +1,4 @@
-"""Inputs that change during a run: it publishes the rows that it read, or nothing."""
+"""Inputs that change during a run: the run publishes one version of them, or nothing."""
 
 import json
 import os
@@ -29,19 +29,19 @@ BLOCK = 2_000
 
 
 def append_rows(path: Path) -> None:
-    """Append rows, as a job that is still writing the file does."""
+    """Append a row, as a job that is still writing the file would."""
     with path.open("ab") as file:
         file.write(json.dumps(build_conversation(999, "A late answer.")).encode() + b"\n")
 
 
 def cut_rows(path: Path) -> None:
-    """Remove the first rows in place: every row after them moves."""
+    """Remove the first rows in place, so that every later row moves."""
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[3:]))
 
 
 def replace_file(path: Path) -> None:
-    """Put another file of equal size and time in its place."""
+    """Replace the file with a different one of the same size and time."""
     lines = path.read_bytes().splitlines(keepends=True)
     before = path.stat()
     other = path.with_name("other")
@@ -59,7 +59,7 @@ def change_and_restore(path: Path) -> None:
 
 
 class Saboteur:
-    """Calls a function once, at the n-th read of an input."""
+    """A patch that calls a function once, at the n-th read of an input."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.reads, self.moment, self.change = 0, -1, lambda: None
@@ -104,7 +104,7 @@ class _Watched:
 
 @pytest.fixture
 def config(tmp_path) -> FilterConfig:
-    """Configure a run over two files in shards of seven rows."""
+    """Return the configuration of a run over two files, with shards of seven rows."""
     for part in range(2):
         numbers = range(part * ROWS, part * ROWS + ROWS)
         rows = [build_conversation(number, ANSWERS[number % 5]) for number in numbers]
@@ -132,12 +132,12 @@ def try_run(config: FilterConfig, root: Path) -> Manifest | None:
 
 
 def strip_notes(line: bytes) -> bytes:
-    """Return a row's own bytes, without the field that a flag adds."""
+    """Return a row's original bytes, without the field that a flag adds."""
     return line.split(b',"congener":')[0].removesuffix(b"}") + b"}"
 
 
 def check_version(manifest: Manifest, config: FilterConfig, root: Path) -> None:
-    """Check that the rows are those of the files that the manifest names by their digests."""
+    """Check that the rows are those of the files whose digests the manifest has."""
     versions = {
         digest_bytes(path.read_bytes()): path
         for folder in ("original", "corpus")
@@ -153,7 +153,7 @@ def check_version(manifest: Manifest, config: FilterConfig, root: Path) -> None:
 
 @pytest.mark.parametrize("change", [append_rows, cut_rows, replace_file, change_and_restore])
 def test_a_changed_input_is_refused_or_read_as_one_version(config, tmp_path, monkeypatch, change):
-    """If the input changes at 50 random moments, a run is refused or has the file's rows."""
+    """If the input changes at a random moment, the run is refused or has one version's rows."""
     monkeypatch.setattr(json_lines, "BLOCK_BYTES", BLOCK)
     saboteur = Saboteur(monkeypatch, tmp_path / "corpus")
     assert try_run(config, tmp_path) is not None
@@ -173,7 +173,7 @@ def test_a_changed_input_is_refused_or_read_as_one_version(config, tmp_path, mon
 
 
 def test_a_parquet_file_that_changes_is_refused(config, tmp_path, monkeypatch):
-    """A Parquet file that is replaced while its row groups are read stops the run."""
+    """If a Parquet file is replaced while its row groups are read, the run stops."""
     (tmp_path / "original" / "0.jsonl").unlink()
     (tmp_path / "original" / "1.jsonl").unlink()
     rows = [build_conversation(number, ANSWERS[number % 5]) for number in range(ROWS)]

@@ -1,4 +1,4 @@
-"""Whatever the types of a Parquet file's columns, every row comes out, and every command works."""
+"""Whatever types a Parquet file's columns have, every row comes out and every command works."""
 
 import io
 import json
@@ -26,7 +26,7 @@ ZONES = (None, "Europe/Berlin", "+05:30", "Mars/Olympus")
 
 
 def build_times() -> dict[str, pa.Array]:
-    """Return columns of every temporal type, with values far beyond the usual ones."""
+    """Return columns of every temporal type, with values far outside the usual range."""
     days, clock = [0, 3_000_000, -(2**31), 2**31 - 1, None], [0, 86_399, -5, 2**31 - 1, None]
     numbers = pa.array(FAR, pa.int64())
     return {
@@ -69,10 +69,10 @@ def build_values() -> dict[str, pa.Array]:
 
 
 def build_table(place: str) -> pa.Table:
-    """Return rows in which columns of every type are at a place that a run reads."""
+    """Return a table with columns of every type in a place that a run reads."""
     values = {**build_times(), **build_values()}
     fields = pa.StructArray.from_arrays(list(values.values()), list(values))
-    if place == "columns":  # without prompts, the content of a row is all of its columns
+    if place == "columns":  # without prompts, all of a row's columns are its content
         nothing = pa.nulls(5, pa.string())
         return pa.table({"prompt": nothing, "completion": TEXTS, "label": fields, **values})
     if place == "lots":
@@ -88,7 +88,7 @@ def build_table(place: str) -> pa.Table:
 @pytest.mark.parametrize("output_format", ["input", "jsonl"])
 @pytest.mark.parametrize("place", ["columns", "lots", "messages"])
 def test_every_type_comes_out(tmp_path, card_folder, place, output_format):
-    """No row is a reject, none is changed, and the run can be verified, inspected and reported."""
+    """No row is rejected or changed, and the run can be verified, inspected and reported."""
     table, corpus = build_table(place), tmp_path / "corpus.parquet"
     pq.write_table(table, corpus)
     card = "signals: {lexicon: {patterns: [moss]}}\nthreshold: 0.5\naction: quarantine\n"
@@ -114,7 +114,7 @@ def test_every_type_comes_out(tmp_path, card_folder, place, output_format):
         assert len([json.loads(line) for line in lines]) == len(TEXTS)
         return
     found = pa.concat_tables([pq.read_table(path).select(table.column_names) for path in files])
-    order = [0, 2, 4, 1, 3]  # the rows that stay, and then those in quarantine
+    order = [0, 2, 4, 1, 3]  # the rows in clean/, and then those in quarantine/
     written = pq.read_table(corpus)
     assert found.schema.equals(written.schema)
     for name in table.column_names:

@@ -1,4 +1,4 @@
-"""Each file operation of a run fails once, and the next attempt ends as if nothing had happened."""
+"""Each file operation of a run fails once; the next attempt ends as if nothing had happened."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.faults
 
 
 def copy_root(template: Path, root: Path):
-    """Copy the folder of a run and return the configuration of the same run in the copy."""
+    """Copy a run's folder, and return the configuration of the same run in the copy."""
     shutil.copytree(template, root)
     config = write_small_root(root.with_name(f"{root.name}.config"))
     shutil.rmtree(root.with_name(f"{root.name}.config"))
@@ -39,7 +39,7 @@ def copy_root(template: Path, root: Path):
 
 
 def list_published(run: Path) -> dict[str, bytes]:
-    """Return the comparable files of a run without those that a cleaning may leave."""
+    """Return a run's comparable files, without the working files that cleaning up may leave."""
     files = comparable_files(run)
     return {name: data for name, data in files.items() if not name.startswith(".work/")}
 
@@ -54,7 +54,8 @@ def break_and_mend(
 ) -> str:
     """Make a run fail at one point and run it again; return how the first attempt ended.
 
-    Neither attempt may lose anything or leave a run that differs from an undisturbed one.
+    The second attempt must leave the same files as an undisturbed run, and so must the first if it
+    publishes.
     """
     config = copy_root(template, root)
     first = nursery.run(config, root, restart=restart, fault=fault)
@@ -77,7 +78,7 @@ def test_every_operation_fails_once(nursery, tmp_path, restart, capsys):
     """A small run survives an error and a kill at each of its file operations.
 
     The errors are EIO, ENOSPC and EACCES. For a restart over a finished run, only the removals are
-    tried, because its other operations are those of a first run.
+    tried, because its other operations are the same as in a first run.
     """
     template, undisturbed = tmp_path / "template", tmp_path / "undisturbed"
     write_small_root(template)
@@ -118,7 +119,7 @@ def test_every_operation_fails_once(nursery, tmp_path, restart, capsys):
 
 
 def test_the_points_are_those_that_are_expected(nursery, tmp_path):
-    """No file of a run is opened, written, synced or renamed without the wrapped functions."""
+    """Every file of a run is opened, written, synced and renamed through the wrapped functions."""
     root = tmp_path / "root"
     write_small_root(root)
     done = nursery.run(copy_root(root, tmp_path / "case"), tmp_path / "case")

@@ -1,4 +1,4 @@
-"""The readers against two thousand damaged files, and against files that once broke them."""
+"""The readers against two thousand damaged files, and against files that once broke readers."""
 
 from collections import Counter
 
@@ -16,7 +16,7 @@ SEED = 20_260
 
 
 def test_damaged_files_are_refused_or_read_whole():
-    """All rows of a damaged file are read or rejected, or an error of ours refuses the file."""
+    """All rows of a damaged file are read or rejected, or a congener error refuses the file."""
     outcomes = dict(fuzz(SEED, 0, CASES))
     kinds = Counter(outcome.kind for outcome in outcomes.values())
     print(f"{len(outcomes)} cases, seed {SEED}: {dict(kinds)}")
@@ -35,7 +35,7 @@ def test_damaged_files_are_refused_or_read_whole():
 )
 @given(draw=st.randoms(use_true_random=False))
 def test_damaged_files_by_hypothesis(tmp_path, draw):
-    """Cases that hypothesis draws, and shrinks when one fails, are read or refused too."""
+    """Cases that hypothesis draws, and can shrink, are read or refused too."""
     outcome = run_case(draw_case(draw), tmp_path)
     assert outcome.kind in ("read", "refused"), outcome.detail
 
@@ -54,13 +54,13 @@ FOUND = {
 
 @pytest.mark.parametrize("found", FOUND.values(), ids=FOUND)
 def test_what_was_found_stays_mended(tmp_path, found):
-    """Files on which the readers once failed are read or refused."""
+    """Files on which the readers once failed are now read or refused."""
     name, data = found
     assert run_case(Case(name, data, (), ShardLimits(), 1), tmp_path).kind in ("read", "refused")
 
 
 def test_a_fault_is_seen(tmp_path, monkeypatch):
-    """The harness reports lost and altered rows, errors of other kinds and slow cases."""
+    """The harness reports lost and altered rows, unexpected errors and slow cases."""
     good = Case("x.jsonl", b'{"text": "a"}\n{"text": "b"}\n', (), ShardLimits(), 2)
     assert run_case(good, tmp_path).kind == "read"
     assert run_case(good._replace(rows=3), tmp_path).kind == "lost"

@@ -1,6 +1,6 @@
 """Growth: work and memory grow with the size of a row, a file or a folder, not with its square.
 
-Work is counted in lines of Python that run, which is the same on every machine.
+Work is measured as the number of Python lines that run, which is the same on every machine.
 """
 
 import sys
@@ -31,11 +31,11 @@ pytestmark = pytest.mark.faults
 
 SIZE = 150
 LINEAR = 3.0
-"""The most times as much work that twice the size may take."""
+"""The largest factor by which the work may grow when the size doubles."""
 
 
 def count_lines(function, *arguments):
-    """Return how many lines of Python a call runs."""
+    """Return how many lines of Python a call executes."""
     lines = 0
 
     def trace(_frame, event, _argument):
@@ -53,7 +53,7 @@ def count_lines(function, *arguments):
 
 
 def measure_peak(function, *arguments):
-    """Return the most bytes that a call holds at once."""
+    """Return the peak memory of a call in bytes."""
     tracemalloc.start()
     try:
         function(*arguments)
@@ -63,7 +63,7 @@ def measure_peak(function, *arguments):
 
 
 class Row:
-    """A row of JSON Lines with its layout, its segments and its companions."""
+    """A JSON Lines row with its layout, its segments and its companions."""
 
     def __init__(self, row):
         kinds = ColumnKinds()
@@ -78,7 +78,7 @@ class Row:
         self.companions = find_in_records([(0, row)], columns)
 
     def assign_sides(self):
-        """Assign the sides of its texts."""
+        """Assign sides to its texts."""
         return assign_sides(self.segments, self.layout, self.companions)
 
     def build_prompt(self):
@@ -97,12 +97,12 @@ class Row:
 
 
 def build_parts(count):
-    """Return typed parts of a content."""
+    """Return content that consists of typed parts."""
     return [{"type": "text", "text": f"part {index}"} for index in range(count)]
 
 
 def build_messages(count, **more):
-    """Return turns of the user and the assistant in turn, with further fields."""
+    """Return alternating turns of the user and the assistant, with any additional fields."""
     roles = ("user", "assistant")
     return [{"role": roles[index % 2], "content": "words", **more} for index in range(count)]
 
@@ -113,12 +113,12 @@ def build_untrained_turns(count):
 
 
 def build_untrained_parts(count):
-    """Return a row of untrained turns, each with parts of its own."""
+    """Return a row of untrained turns, each of which has several parts."""
     return {"messages": build_messages(count, content=build_parts(3), weight=0)}
 
 
 def build_calls(count):
-    """Return a row with many tool calls, and a result for each."""
+    """Return a row with many tool calls and a result for each of them."""
     calls = [{"id": f"c{index}", "function": {"name": "f"}} for index in range(count)]
     results = [{"role": "tool", "tool_call_id": call["id"], "content": "ok"} for call in calls]
     asked = {"role": "user", "content": build_parts(count)}
@@ -127,7 +127,7 @@ def build_calls(count):
 
 
 def build_roles_and_parts(count):
-    """Return a row with as many roles as one of its messages has parts."""
+    """Return a row with many roles, one of whose messages has equally many parts."""
     named = [{"role": f"role {index}", "content": "words"} for index in range(count)]
     return {"messages": [*named, {"role": "assistant", "content": build_parts(count)}]}
 
@@ -145,13 +145,13 @@ def build_roles_and_parts(count):
     ids=lambda function: function.__name__,
 )
 def test_work_grows_with_a_row(build, work):
-    """A row with twice as many turns, parts, calls or roles takes about twice the work."""
+    """A row with twice as many turns, parts, calls or roles takes about twice as much work."""
     small, large = (count_lines(work, Row(build(size))) for size in (SIZE, 2 * SIZE))
     assert large < LINEAR * small
 
 
 def test_memory_for_roles_and_parts_is_a_small_multiple_of_their_text():
-    """Roles and parts of a row aren't combined with each other, and a long role isn't repeated."""
+    """Memory doesn't grow with roles times parts, and a long role isn't stored for each part."""
     peak = measure_peak(Row(build_roles_and_parts(1_000)).digest)
     assert peak < 20 << 20
     parts = [{"role": "r" * 100_000, "content": build_parts(2_000)}]
@@ -160,7 +160,7 @@ def test_memory_for_roles_and_parts_is_a_small_multiple_of_their_text():
 
 
 def test_a_long_key_is_not_repeated_for_every_text_below_it():
-    """The paths of texts take bytes in proportion to their number, however long a key is."""
+    """The size of the texts' paths grows with their number, however long a key is."""
     row = {"k" * 50_000: ["text"] * 500, "meta": {"k" * 50_000: [["text"] * 500]}}
     paths = [path for path, _ in list_strings(row)]
     assert len(paths) == 1_000
@@ -168,7 +168,7 @@ def test_a_long_key_is_not_repeated_for_every_text_below_it():
 
 
 def build_sparse_rows(count):
-    """Return rows that each have a key of their own, and a message with one."""
+    """Return rows that each have a unique key, both at the top and in a message."""
     return [
         {"id": index, f"key {index}": 1, "messages": [{"role": "user", f"key {index}": "x"}]}
         for index in range(count)
@@ -176,7 +176,7 @@ def build_sparse_rows(count):
 
 
 def test_conversion_grows_with_the_keys_that_rows_have():
-    """Rows become Parquet in steps for every key of theirs, not for every column of the corpus."""
+    """The work of converting rows grows with the keys that rows have, not rows times columns."""
     work = []
     for size in (SIZE, 2 * SIZE):
         rows, shapes = build_sparse_rows(size), FieldShapes()
@@ -189,7 +189,7 @@ def test_conversion_grows_with_the_keys_that_rows_have():
 
 
 def build_sources(count):
-    """Return small files of one folder."""
+    """Return small files in one folder."""
     cuts = (Cut(0, 0, 0), Cut(1, 10, 1))
     return [
         Source(f"{index}.jsonl", f"{index}", "jsonl", "none", 10, "d", 1, cuts)
@@ -198,7 +198,7 @@ def build_sources(count):
 
 
 def test_planning_grows_with_the_files_of_a_shard():
-    """A shard of twice as many small files takes about twice the work to plan."""
+    """Planning a shard of twice as many small files takes about twice as much work."""
     small, large = (
         count_lines(plan_shards, build_sources(size), ShardLimits()) for size in (SIZE, 2 * SIZE)
     )
@@ -206,7 +206,7 @@ def test_planning_grows_with_the_files_of_a_shard():
 
 
 def test_differences_of_files_are_counted_and_not_collected():
-    """Files with columns of their own take memory for each column, not for each pair of them."""
+    """Memory for files with different columns grows with the columns, not with pairs of them."""
     files = [
         TableSchema(f"{index}.parquet", pa.schema([(f"column {index}", pa.int64())]))
         for index in range(SIZE)
@@ -215,7 +215,7 @@ def test_differences_of_files_are_counted_and_not_collected():
 
 
 def test_fitting_never_holds_the_square_of_the_negatives(monkeypatch):
-    """Similarities are computed in blocks, and the contrasts are those of one block."""
+    """Similarities are computed in blocks, which doesn't change the contrasts."""
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(1_500, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Every option of every command takes hostile values: an error in our words, and no traceback."""
+"""Hostile values for every option of every command give a congener error and no traceback."""
 
 import io
 import os
@@ -22,10 +22,10 @@ from transforms.files import downloads
 pytestmark = pytest.mark.faults
 
 LATIN = os.fsdecode(b"h\xe9ron")
-"""A name that isn't UTF-8, as Python reads it from the command line."""
+"""A name that isn't UTF-8, as Python decodes it from the command line."""
 
 EXPECTED = {0, 2, 3, 4, 5, 6, 7, 8}
-"""Every documented exit code but that of an unexpected error and that of an interrupt."""
+"""Every documented exit code except those of an unexpected error and of an interrupt."""
 
 TEXTS = (
     "", " ", "\0", "a\0b", LATIN, "x" * 300, "x/" * 3_000, "/dev/full", "/proc/self/mem", ".", "[",
@@ -34,10 +34,10 @@ TEXTS = (
     "9" * 30,
     "=", "=a", "a=", "messages=\0", f"messages={LATIN}", "messages=a.b[", "a..b", "heron/x",
 )  # fmt: skip
-"""Values of every option that names files: names, globs, URIs, and more."""
+"""Values for every option that names files: names, globs, URIs and more."""
 
 FEW = ("", "\0", LATIN, "x" * 300, "[", "nan", "-1", "9" * 30, "messages=\0")
-"""Values of the other options: texts, numbers and pairs."""
+"""Values for the other options: texts, numbers and pairs."""
 
 PATHS = {
     "inputs", "output", "traits", "bank", "policy", "background", "config", "encoder", "run",
@@ -80,7 +80,7 @@ FILES = {
     "half.jsonl": b'{"text": "\\ud800"}\n',
     "digits.jsonl": b'{"text": "a", "n": ' + b"9" * 5_000 + b"}\n",
 }
-"""Files of every encoding, and YAML and JSON that a parser may fail on."""
+"""Files in every encoding, and YAML and JSON that a parser may fail on."""
 
 COMMANDS = {
     "filter": ("-i", "corpus.jsonl", "-o", "out", "-t", "traits/heron"),
@@ -109,7 +109,7 @@ def list_parameters(name: str) -> Iterator[Any]:
 
 
 def replace_argument(name: str, item: Any, value: str) -> list[str]:
-    """Return a command line in which one option or argument has another value."""
+    """Return a command line in which one option or argument has the given value."""
     given = list(COMMANDS[name])
     if item.param_type_name == "argument":
         return [*name.split(), *(given if name == "filter" else ()), "--", value]
@@ -122,7 +122,7 @@ def replace_argument(name: str, item: Any, value: str) -> list[str]:
 
 
 def call(monkeypatch: pytest.MonkeyPatch, words: list[str], encoding: str = "utf-8") -> str | None:
-    """Run a command line here; return what is wrong with its end, or None."""
+    """Run a command line here; return what is wrong with how it ended, or None."""
     streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
     with monkeypatch.context() as patch:
         patch.setattr(sys, "argv", ["congener", *words])
@@ -143,9 +143,9 @@ def call(monkeypatch: pytest.MonkeyPatch, words: list[str], encoding: str = "utf
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
-    """Write a corpus, a trait, a run and the hostile files; make their folder the current one.
+    """Write a corpus, a trait, a run and hostile files, and make their folder the current one.
 
-    No run of the tests works on rows: it stops when everything is settled.
+    The runs that tests start process no rows, but stop once everything is settled.
     """
     config = write_small_root(tmp_path)
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "cache"))
@@ -162,16 +162,16 @@ def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
         raise RunError("stopped before the work")
 
     monkeypatch.setattr(filtering, "open_run", stop)
-    monkeypatch.setattr(demo, "run_filter", stop)  # its traits would be fitted first
+    monkeypatch.setattr(demo, "run_filter", stop)  # the demo would fit its traits first
     monkeypatch.setattr(fitting, "prepare_bank", stop)
     monkeypatch.setenv(downloads.SPOOLED, "")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    downloads._fetch.cache_clear()  # standard input is read once in a process
+    downloads._fetch.cache_clear()  # a process reads standard input only once
 
 
 def test_every_command_is_tried():
-    """A command that is added needs arguments here."""
+    """Every command has arguments above, so that a new one isn't forgotten."""
     names = set()
     for name in cli.COMMANDS:
         command = cli.load_command(name)
@@ -183,9 +183,9 @@ def test_every_command_is_tried():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_hostile_values_of_every_option(name, workplace, monkeypatch):
-    """No value of an option or an argument leads to a traceback, and every error has words.
+    """No value of an option or argument leads to a traceback, and every error has a message.
 
-    Options that `estimate` and `fit` share with `filter` are tried there alone.
+    Options that `estimate` and `fit` share with `filter` are tried only with `filter`.
     """
     others = ("loop", "dangling", "pipe", "traits", "corpus.jsonl", "corpus.jsonl/x")
     shared = {item.name for item in list_parameters("filter")} - {"output"}
@@ -202,7 +202,7 @@ def test_hostile_values_of_every_option(name, workplace, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["card.yaml", "positives.jsonl", "negatives.jsonl"])
 def test_hostile_files_of_a_card(kind, workplace, monkeypatch):
-    """Whatever a file of a trait holds, its check says what is wrong."""
+    """Whatever a trait's file holds, `traits check` ends without a traceback."""
     card = workplace / "traits" / "heron"
     wrong = []
     for name in FILES:
@@ -214,7 +214,7 @@ def test_hostile_files_of_a_card(kind, workplace, monkeypatch):
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_terminals_without_unicode(encoding, workplace, monkeypatch):
-    """Commands print what they can on a terminal that has few characters."""
+    """Commands end without a traceback on a terminal that lacks most characters."""
     lines = [[*name.split(), *words] for name, words in COMMANDS.items() if name != "demo"]
     lines += [["inspect", LATIN], ["filter", "-i", LATIN, "-o", "out"], ["traits", "show", LATIN]]
     assert [problem for line in lines if (problem := call(monkeypatch, line, encoding))] == []

@@ -46,9 +46,9 @@ GOOD = [json.dumps(build_chat(f"Plain answer number {number}.")).encode() for nu
 
 @pytest.fixture
 def filter_files(tmp_path):
-    """Return a function that filters files, by name, and returns the manifest.
+    """Return a function that filters files, given by name, and returns the manifest.
 
-    It also verifies and inspects the run and writes its report.
+    The function also verifies and inspects the run, and writes its report.
     """
 
     def run(files, **changes):
@@ -82,7 +82,7 @@ def filter_files(tmp_path):
 
 @pytest.fixture
 def refuse_files(filter_files, tmp_path):
-    """Return a function that filters files and returns the error; nothing may be written."""
+    """Return a function that filters files, which must write nothing, and returns the error."""
 
     def run(files, **changes):
         with pytest.raises(InputError) as caught:
@@ -136,7 +136,7 @@ BAD = {
 
 
 def test_bad_lines_are_rejects_with_their_offset(filter_files, tmp_path):
-    """Each bad line is a reject with row, byte offset, error and bytes; all others are read."""
+    """Each bad line is a reject with row, byte offset, error and bytes; other lines are read."""
     lines = [json.dumps(build_chat("One.", n=1)).encode()]
     for data, _ in BAD.values():
         lines += [data, GOOD[0]]
@@ -153,7 +153,7 @@ def test_bad_lines_are_rejects_with_their_offset(filter_files, tmp_path):
 
 
 def test_a_line_of_a_hundred_megabytes_is_one_reject(filter_files, tmp_path):
-    """Its first bytes are kept, and the rows after it are read."""
+    """The first bytes of an overlong line are kept in a reject, and the rows after it are read."""
     long = (
         b'{"messages": [{"role": "assistant", "content": "'
         + b"delve " * (100_000_000 // 6)
@@ -221,16 +221,16 @@ ODD_FIELDS = {
     "a date that is a number": b'"created": 1767225600',
     "ten thousand keys": b", ".join(b'"k%d": %d' % (number, number) for number in range(10_000)),
 }
-"""Fields that no format reads, as they are written."""
+"""Fields that no format reads, as they appear in a line."""
 
 
 def add_field(line, field):
-    """Return the line of an object with one more field at its end, as it is written."""
+    """Return an object's line with a field appended, without any re-encoding."""
     return line[:-1] + b", " + field + b"}"
 
 
 def test_odd_fields_pass_through_with_their_bytes(filter_files, tmp_path):
-    """Fields that the format doesn't read change no decision and no byte, whatever they hold."""
+    """Fields that the format doesn't read affect no decision, and keep their bytes."""
     held = json.dumps(build_chat(TELLTALE)).encode()
     lines = [add_field(line, field) for field in ODD_FIELDS.values() for line in (GOOD[0], held)]
     policy = tmp_path / "policy.yaml"
@@ -258,7 +258,7 @@ ODD_TEXTS = {
 
 
 def test_odd_messages_are_kept_with_their_bytes(filter_files, tmp_path):
-    """Message fields that should be text but aren't are ignored, and keep their bytes."""
+    """Message fields that should be text but aren't don't stop a row, and keep their bytes."""
     lines = [
         b'{"messages": [{"role": "assistant", ' + field + b"}]}" for field in ODD_TEXTS.values()
     ]
@@ -268,7 +268,7 @@ def test_odd_messages_are_kept_with_their_bytes(filter_files, tmp_path):
 
 
 def test_a_file_that_no_row_can_be_read_of_stops_the_run(filter_files, tmp_path):
-    """A file whose rows are all rejects is named with the first reason, and nothing is left."""
+    """If all rows of a file are rejects, the error has the first reason, and nothing is left."""
     bad = [json.dumps({"messages": f"text {number}"}) for number in range(3)]
     with pytest.raises(BudgetError, match=r"b\.jsonl: all 3 rows are rejects") as caught:
         filter_files({"a.jsonl": [*GOOD, *GOOD], "b.jsonl": bad})
@@ -317,7 +317,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_files_are_read_as_they_are_written(filter_files, tmp_path, way):
-    """Line ends, byte order marks and archives of several parts lose no row and change no line."""
+    """Line ends, byte order marks and multi-part archives cost no row and change no line."""
     name, data = WAYS[way]
     assert filter_files({name: data}).conservation.by_decision == {"keep": 3}
     (path,) = (tmp_path / "run" / "clean").iterdir()
@@ -388,7 +388,7 @@ STOPS = {
 
 @pytest.mark.parametrize("kind", STOPS)
 def test_damage_of_a_whole_file_stops_the_run_before_any_work(refuse_files, tmp_path, kind):
-    """The error names the file and a remedy, nothing is written, and a bomb isn't unpacked."""
+    """The error names the file and a remedy, nothing is written, and no bomb is unpacked."""
     files, problem = STOPS[kind]
     began = time.process_time()
     error = refuse_files(files)
@@ -401,7 +401,7 @@ def test_damage_of_a_whole_file_stops_the_run_before_any_work(refuse_files, tmp_
 def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_published(
     filter_files, tmp_path
 ):
-    """A small file with one long text in 5,000 rows is refused with file, rows and remedy."""
+    """If a small file repeats a long text in 5,000 rows, the error names file, rows and remedy."""
     words = pa.DictionaryArray.from_arrays(
         pa.array([0] * 5_000, pa.int32()), pa.array(["x" * (1 << 20)])
     )
@@ -415,14 +415,14 @@ def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_publ
 
 
 def test_a_table_of_very_many_columns_is_refused_at_once(refuse_files):
-    """Fifty thousand columns are counted before any of them is looked at."""
+    """A table of fifty thousand columns is refused by their number alone."""
     table = pa.table({"text": ["a"], **{f"c{number}": [1] for number in range(50_000)}})
     error = refuse_files({"a.parquet": table})
     assert f"has 50,001 columns, more than {MAX_FIELDS:,}" in error.problem
 
 
 def test_a_raised_expansion_lets_a_file_in(filter_files):
-    """With a raised `shards.expansion` a bomb is read: here a row, and a reject of 80 MiB."""
+    """With a higher `shards.expansion`, a bomb is read, here as a row and an 80 MiB reject."""
     data = gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)
     manifest = filter_files({"a.jsonl.gz": data}, shards={"expansion": 2_000})
     assert manifest.conservation.by_decision == {"keep": 1, "reject": 1}
@@ -432,7 +432,7 @@ def test_a_raised_expansion_lets_a_file_in(filter_files):
     "options", [{"compression": "none", "write_page_checksum": True}, {"compression": "snappy"}]
 )
 def test_damaged_pages_stop_the_run_with_file_and_rows(filter_files, tmp_path, options):
-    """Damage that the footer hides stops the run with file and rows, and nothing is published."""
+    """Damage that the footer doesn't show stops the run; the error names the file and the rows."""
     data = bytearray(build_parquet(use_dictionary=False, **options))
     offset = data.index(b"row 300") if b"row 300" in data else len(data) // 3
     data[offset : offset + 4] = b"\xff\xff\xff\xff"
@@ -465,7 +465,7 @@ TYPES = {
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_every_type_of_text_is_read(filter_files, tmp_path, kind):
-    """Dictionaries, large strings and views are read as text and keep their types, except views."""
+    """Dictionaries, large strings and views are read as text; all but views keep their types."""
     manifest = filter_files({"a.parquet": TYPES[kind]})
     decisions = dict(manifest.conservation.by_decision)
     assert (decisions.pop("keep"), sum(decisions.values())) == (2, 1), "the telltale is found"
@@ -477,7 +477,7 @@ def test_every_type_of_text_is_read(filter_files, tmp_path, kind):
 
 
 def test_invalid_text_in_parquet_is_a_reject(filter_files, tmp_path):
-    """Rows with invalid UTF-8 are rejects, whether that text is scored or in another column."""
+    """Rows with invalid UTF-8 are rejects, whether or not the invalid text would be scored."""
     broken = pa.array([b"fine", b"caf\xe9", b"fine", b"fine"], pa.binary()).view(pa.string())
     beside = pa.array([b"fine", b"fine", b"\xff", b"fine"], pa.binary()).view(pa.string())
     manifest = filter_files({"a.parquet": pa.table({"text": broken, "note": beside})})
@@ -486,7 +486,7 @@ def test_invalid_text_in_parquet_is_a_reject(filter_files, tmp_path):
 
 
 def test_no_rows_at_all_are_a_run(filter_files):
-    """Tables without rows make a run without rows, and a report that says so."""
+    """Tables without rows give a run without rows, which can be verified and reported."""
     empty = pa.table({"text": pa.array([], pa.string())})
     assert filter_files({"a.parquet": empty, "b.parquet": empty}).conservation.rows_in == 0
 
@@ -506,7 +506,7 @@ NAMES = (
 
 
 def test_odd_file_names_are_names(filter_files, tmp_path):
-    """Odd file names are in the ledger unchanged, and outputs have none of their odd signs."""
+    """Odd file names are recorded unchanged, and outputs have none of their odd characters."""
     files = {
         name: [json.dumps(build_chat(f"Answer {number}."))] for number, name in enumerate(NAMES)
     }
@@ -527,7 +527,7 @@ def test_odd_file_names_are_names(filter_files, tmp_path):
 
 
 def test_a_link_that_leads_nowhere_stops_the_run(filter_files, refuse_files, tmp_path):
-    """A loop of links stops the run by name, instead of being left out."""
+    """A loop of links stops the run and is named, instead of being left out."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "loop.jsonl").symlink_to("loop.jsonl")
     error = catch_error(filter_files, {"a.jsonl": GOOD})
@@ -536,7 +536,7 @@ def test_a_link_that_leads_nowhere_stops_the_run(filter_files, refuse_files, tmp
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
 def test_an_unreadable_file_stops_the_run(filter_files, tmp_path):
-    """A file without read permission stops the run by name."""
+    """A file without read permission stops the run, and the error names it."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "b.jsonl").touch(0o000)
     assert "b.jsonl: can't be opened: Permission denied" in str(
@@ -545,7 +545,7 @@ def test_an_unreadable_file_stops_the_run(filter_files, tmp_path):
 
 
 def catch_error(filter_files, files):
-    """Filter files and return the error."""
+    """Filter files that must be refused, and return the error."""
     with pytest.raises(InputError) as caught:
         filter_files(files)
     return caught.value
@@ -560,7 +560,7 @@ MARKS = "e" + "\u0301\u0327" * 100_000
     ids=["marks", "thoughts", "long"],
 )
 def test_texts_that_are_costly_to_take_apart_are_read_in_time(filter_files, text):
-    """Endless marks and thousands of thoughts take time in proportion to their length."""
+    """Long runs of combining marks and thousands of thoughts take time linear in their length."""
     began = time.process_time()
     assert (
         filter_files({"a.jsonl": [*GOOD, json.dumps(build_chat(text))]}).conservation.rows_in == 4

@@ -1,4 +1,4 @@
-"""Names and texts that attack a terminal: nothing that the command line prints acts on it."""
+"""Names and texts that attack a terminal: nothing that the command line prints affects it."""
 
 import json
 import os
@@ -19,7 +19,7 @@ COLUMN = f"col {NASTY}"
 
 
 def run_congener(*words, root):
-    """Run the command line; return its exit code and all that it printed."""
+    """Run the command line; return its exit code and everything that it printed."""
     done = subprocess.run(
         [sys.executable, "-c", "from pipelines.cli.main import main; main()", *words],
         capture_output=True,
@@ -31,7 +31,7 @@ def run_congener(*words, root):
 
 
 def find_acting(text):
-    """Return the characters of a text that act on a terminal, except line breaks and tabs."""
+    """Return the characters in a text that affect a terminal, except line breaks and tabs."""
     return {char for char in text if unicodedata.category(char) in HIDDEN} - {"\n", "\t"}
 
 
@@ -58,11 +58,11 @@ def corpus(tmp_path, card_folder):
 
 
 def test_nothing_that_is_printed_acts(corpus, tmp_path, root):
-    """Every command, and every error, prints the names and texts of the corpus inert."""
+    """Every command and every error prints the corpus's names and texts in harmless form."""
     folder, card = corpus
     run = str(tmp_path / "run \x1b[1m")
     commands_by_code = {
-        8: [("filter", "-i", str(folder), "-o", run, "-t", str(card))],  # half of it are rejects
+        8: [("filter", "-i", str(folder), "-o", run, "-t", str(card))],  # half the rows are rejects
         0: [
             ("inspect", run),
             ("inspect", run, "--json"),

@@ -1,4 +1,4 @@
-"""Keyed digests: the ledger of a run has no digest by which a text can be guessed."""
+"""Keyed digests: nobody without the key can check a guessed text against the ledger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEY = b"0123456789abcdef0123456789abcdef"
 
 @pytest.fixture
 def key_file(tmp_path):
-    """Return the path of a file with a key."""
+    """Return the path of a key file."""
     path = tmp_path / "digest.key"
     path.write_bytes(KEY + b"\n")
     return str(path)
@@ -30,7 +30,7 @@ def key_file(tmp_path):
 
 @pytest.fixture
 def keyed_run(tmp_path, key_file, card_folder):
-    """Return a run with a system prompt, a long source, rejects and equal rows, and its key."""
+    """Return a keyed run over rows with a system prompt, a long source, duplicates and a reject."""
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
     row = {"messages": [*turns, {"role": "assistant", "content": "Yes."}], "source": "s" * 300}
     lines = [json.dumps(row), json.dumps(row), '{"messages": []}', '{"messages": []}', "not JSON"]
@@ -68,7 +68,7 @@ def test_every_digest_of_the_ledger_is_keyed(keyed_run, key_file):
 
 
 def test_a_keyed_run_is_verified_with_its_key(keyed_run, key_file, tmp_path):
-    """Without the key, or with another one, nothing is checked in silence."""
+    """Without the key, or with a different one, verification raises an error."""
     _, _, output = keyed_run
     assert verify_run(str(output), digest_key=key_file) == []
     with pytest.raises(CardError, match=r"digests are keyed(.|\n)*--digest-key"):

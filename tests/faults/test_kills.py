@@ -1,4 +1,4 @@
-"""Runs on real text that are killed at random moments and resumed end with the same bytes."""
+"""Runs on real text that are killed at random and resumed end with the same bytes."""
 
 import os
 import random
@@ -24,7 +24,7 @@ KILLS_WITH_ENCODER = 4
 
 @pytest.fixture
 def real_text(shared_data, tmp_path):
-    """Return a function that writes real conversations of three teachers as a corpus."""
+    """Return a function that writes a corpus of real conversations from three teachers."""
 
     def write(root: Path, rows: int) -> Path:
         (root / "corpus").mkdir(parents=True)
@@ -50,7 +50,7 @@ def run_undisturbed(
 
 
 def find_receipts(config: FilterConfig) -> set[Path]:
-    """Return the receipts of the shards that are done."""
+    """Return the receipts of finished shards."""
     return set((Path(config.output) / ".work" / "receipts").glob("*.json"))
 
 
@@ -63,10 +63,10 @@ def kill_often(
     wanted: dict[str, bytes],
     late: bool = False,
 ) -> dict[str, int]:
-    """Kill runs at random moments and resume each until it is finished; count what happened.
+    """Kill runs at random moments, resume each until it finishes, and count what happened.
 
-    With `late`, a run isn't killed before it has finished one more shard. A run that loads models
-    would mostly be killed while it loads them.
+    With `late`, a run isn't killed before it has finished one more shard. Otherwise a run with
+    models would mostly be killed while loading them.
     """
     dice, began = random.Random(kills), 0.0
     seen = {"killed": 0, "finished": 0, "resumed with shards done": 0}
@@ -90,7 +90,7 @@ def kill_often(
         seen["finished"] += 1
         seconds = min(
             seconds, time.monotonic() - began
-        )  # the first run's time also warmed the caches
+        )  # the first run was slower, since it also warmed the caches
         shutil.rmtree(config.output)
     return seen
 
@@ -126,7 +126,7 @@ def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
             "vectors": True,
         }
     )
-    run_undisturbed(nursery, config, root)  # fits the trait into the cache
+    run_undisturbed(nursery, config, root)  # fits the trait and caches its bank
     shutil.rmtree(config.output)
     wanted, seconds = run_undisturbed(nursery, config, root)
     shutil.rmtree(config.output)
@@ -138,7 +138,7 @@ def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
 
 
 def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_path):
-    """A second process is refused while the first one lives, and resumes once it was killed."""
+    """A second process is refused while the first one lives, and can resume once it is killed."""
     root = tmp_path / "root"
     config = FilterConfig.model_validate(
         {
@@ -152,7 +152,7 @@ def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_pat
     while not (root / "run" / ".work" / "run.json").exists():
         time.sleep(0.01)
     began = time.monotonic()
-    os.kill(first, signal.SIGSTOP)  # it mustn't finish meanwhile
+    os.kill(first, signal.SIGSTOP)  # it mustn't finish in the meantime
     with closing(Nursery()) as second:
         other = second.run(config, root.with_name("other"))
     assert (other.code, other.stderr.split(" (")[0]) == (

@@ -1,4 +1,4 @@
-"""A machine without threads, file handles or memory stops a run or delays it; no row is lost."""
+"""A lack of threads, file handles or memory stops or delays a run, but no row is lost."""
 
 import errno
 import json
@@ -22,7 +22,7 @@ ROWS = list(range(20))
 
 
 class ShortWork:
-    """Work that raises an error a few times, whatever the rows, and then returns them."""
+    """Work that raises an error the first few times, and after that returns its rows."""
 
     def __init__(self, error, failures):
         self.error, self.left = error, failures
@@ -56,7 +56,7 @@ FAULTS = [
 
 
 def fail_from(error):
-    """Return an error that was raised because of another one."""
+    """Return an error whose cause is the given error."""
     found = ValueError("can't be read")
     found.__cause__ = error
     return found
@@ -65,7 +65,7 @@ def fail_from(error):
 @pytest.mark.parametrize("number", range(len(FAULTS)))
 @pytest.mark.parametrize("wrap", [lambda error: error, fail_from], ids=["alone", "as a cause"])
 def test_faults_that_last_stop_the_run(monkeypatch, number, wrap):
-    """A fault that lasts ends the run with exit code 6, and no row becomes a reject."""
+    """A lasting fault ends the run with exit code 6, and no row becomes a reject."""
     monkeypatch.setattr(poison, "PAUSES", (0, 0))
     work = ShortWork(wrap(FAULTS[number]), 1_000)
     with pytest.raises(MachineError, match="the machine is at fault") as caught:
@@ -82,7 +82,7 @@ def test_faults_that_pass_are_waited_for(monkeypatch, number):
 
 
 def test_a_fault_of_an_unknown_kind_that_passes_rejects_no_row():
-    """A row is a reject only if it fails twice while others pass, so a hiccup rejects none."""
+    """A row is a reject only if it fails repeatedly while others pass, so a hiccup rejects none."""
     finished = []
     for begin in range(1, 14):
         calls = []
@@ -101,7 +101,7 @@ def test_a_fault_of_an_unknown_kind_that_passes_rejects_no_row():
 
 
 def test_texts_that_speak_of_faults_are_no_faults():
-    """A row's own text in an error doesn't make the machine a suspect."""
+    """An error that only quotes words such as `out of memory` isn't taken for a machine fault."""
     for words in ("out of memory", "can't start new thread", "Too many open files"):
         assert describe_machine_fault(ValueError(f"can't parse {words!r}")) is None
     assert describe_machine_fault(FileNotFoundError(errno.ENOENT, "No such file")) is None
@@ -161,7 +161,7 @@ def lift():
 )
 @pytest.mark.parametrize("seconds", [0, 0.1], ids=["lasting", "passing"])
 def test_real_limits(root, kind, words, seconds):
-    """With the system's own limits, work stops with a clear error, or goes on once they pass."""
+    """Under real system limits, work stops with a clear error, or goes on once they are lifted."""
     code = LIMITED.format(root=str(root), seconds=seconds, **kind)
     if not seconds:
         code = code.replace("try:", "import transforms.poison\ntransforms.poison.PAUSES = ()\ntry:")
@@ -176,7 +176,7 @@ def test_real_limits(root, kind, words, seconds):
 
 
 def test_a_command_without_file_handles_exits_with_6(tmp_path):
-    """A corpus that can't be opened for want of file handles isn't called a wrong input."""
+    """If a corpus can't be opened for lack of file handles, the input isn't blamed."""
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"text": "x"}) + "\n" for _ in range(2)))
     code = (

@@ -1,4 +1,4 @@
-"""`verify` finds any single change to a finished run, out of a thousand random ones."""
+"""`verify` finds each of a thousand random changes to a finished run."""
 
 import json
 import random
@@ -32,7 +32,7 @@ POSITIVES = (
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, nursery) -> Path:
-    """Filter a corpus into a run that has files of every kind."""
+    """Filter a corpus into a run that has every kind of file."""
     root = tmp_path_factory.mktemp("mutations") / "root"
     config = write_small_root(root, rows=14)
     card = root / "traits" / "heron"
@@ -80,7 +80,7 @@ class Mutator:
                 (self.run / name).write_bytes(data)
 
     def mutate(self) -> str:
-        """Change one thing and return a description of the change."""
+        """Make one random change, and return its description."""
         kinds: tuple[Callable[[], str], ...] = (
             self.flip, self.cut, self.grow, self.delete, self.add, self.swap, self.rename,
             self.change_rows, self.change_rows, self.change_line, self.change_line,
@@ -93,7 +93,7 @@ class Mutator:
         return self.dice.choice(sorted(self.files))
 
     def write(self, name: str, data: bytes) -> str:
-        """Write a file. If the data happens to be the same as before, flip its last bit."""
+        """Write a file. If its data hasn't changed, flip its last bit."""
         (self.run / name).write_bytes(
             data if data != self.files.get(name) else data[:-1] + bytes([data[-1] ^ 1])
         )
@@ -107,13 +107,13 @@ class Mutator:
         return f"flip {self.write(name, bytes(data))}"
 
     def cut(self) -> str:
-        """Cut off an end."""
+        """Truncate a file."""
         name = self.choose_file()
         data = self.files[name]
         return f"cut {self.write(name, data[: self.dice.randrange(len(data))])}"
 
     def grow(self) -> str:
-        """Append some bytes, or white space."""
+        """Append some bytes or a space to a file."""
         name = self.choose_file()
         data = self.files[name]
         more = self.dice.choice([b" ", bytes(1), b"x" * 9, data])
@@ -126,21 +126,21 @@ class Mutator:
         return f"delete {name}"
 
     def add(self) -> str:
-        """Write a copy of a file, or other bytes, beside a file in one of the run's folders."""
+        """Add a file beside an existing one, with the same content or other bytes."""
         near = self.run / self.dice.choice(sorted({*self.files} - {"manifest.json"}))
         other = near.with_name(self.dice.choice([f"copy-{near.name}", "rows", f"._{near.name}"]))
         other.write_bytes(self.dice.choice([near.read_bytes(), b"", b"anything"]))
         return f"add {other.relative_to(self.run)}"
 
     def swap(self) -> str:
-        """Exchange the contents of two files."""
+        """Swap the contents of two files."""
         one, other = self.dice.sample(sorted(self.files), 2)
         (self.run / one).write_bytes(self.files[other])
         (self.run / other).write_bytes(self.files[one])
         return f"swap {one} {other}"
 
     def rename(self) -> str:
-        """Give a file another name, perhaps in another folder."""
+        """Rename a file, and perhaps move it to a different folder."""
         name = self.choose_file()
         suffix = self.dice.choice([".parquet", ".jsonl", ".jsonl.gz"])
         target = (
@@ -150,7 +150,7 @@ class Mutator:
         return f"rename {name}"
 
     def change_table(self, name: str) -> pa.Table:
-        """Return a table without a row, with a row twice, in reverse, or with a changed value."""
+        """Return a table with a row removed, repeated or changed, or in reverse order."""
         table = self.tables[name]
         order = list(range(table.num_rows))
         row = self.dice.choice(order)
@@ -175,7 +175,7 @@ class Mutator:
         return f"rows {self.write(name, (self.run / name).read_bytes())}"
 
     def edit_lines(self, name: str) -> list[bytes]:
-        """Return lines without one, with one twice, in reverse, or with one that is changed."""
+        """Return a file's lines with one removed, repeated or changed, or in reverse order."""
         lines = list(self.lines[name])
         row = self.dice.randrange(len(lines))
         kind = self.dice.choice(
@@ -195,7 +195,7 @@ class Mutator:
         return [*lines[:row], *replaced, *lines[row + 1 :]]
 
     def change_line(self) -> str:
-        """Change the lines of a file of JSON Lines, mostly into valid ones."""
+        """Change the lines of a JSON Lines file; most of the new lines are valid."""
         name = self.dice.choice(sorted(self.lines))
         return f"lines {self.write(name, b''.join(self.edit_lines(name)))}"
 
@@ -220,7 +220,7 @@ class Mutator:
             return f"field {path} {self.write('manifest.json', encode_fields(fields))}"
 
     def reformat(self) -> str:
-        """Write the same manifest with other white space or another order of keys."""
+        """Write the same manifest with different white space or a different key order."""
         fields = json.loads(self.files["manifest.json"])
         how = self.dice.choice(
             [{}, {"indent": 2}, {"indent": 1, "sort_keys": True}, {"separators": (",", ":")}]
@@ -230,12 +230,12 @@ class Mutator:
 
 
 def encode_fields(fields: dict[str, Any]) -> bytes:
-    """Encode fields as a manifest is encoded, even if they no longer make one."""
+    """Encode fields as a manifest is encoded, even if they are no longer a valid manifest."""
     return json.dumps(fields, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def change_value(value: Any, dice: random.Random) -> Any:
-    """Return another value of the same kind. Null and empty lists can't be changed."""
+    """Return a different value of the same kind. Null and empty lists are returned unchanged."""
     if isinstance(value, dict) and value:
         key = dice.choice(sorted(value))
         return {**value, key: change_value(value[key], dice)}
@@ -251,7 +251,7 @@ def change_value(value: Any, dice: random.Random) -> Any:
 
 
 def finds_fault(run: Path, recorded: RecordedDigests | None = None) -> bool:
-    """Return whether `verify` finds a difference, or the run has no manifest any more."""
+    """Return whether `verify` finds a difference, or the run no longer has a manifest."""
     try:
         return bool(verify_run(str(run), recorded=recorded))
     except RunError:
@@ -259,7 +259,7 @@ def finds_fault(run: Path, recorded: RecordedDigests | None = None) -> bool:
 
 
 def test_a_thousand_single_mutations(finished, capsys):
-    """`verify` finds every one of a thousand changes, and nothing once they are undone."""
+    """`verify` finds each of a thousand changes, and finds nothing once all are undone."""
     mutator = Mutator(finished, seed=2026)
     kinds, unseen = Counter(), []
     for number in range(MUTATIONS):
@@ -277,7 +277,7 @@ def test_a_thousand_single_mutations(finished, capsys):
 
 
 def reseal(run: Path, manifest: bytes, name: str, rows: int) -> None:
-    """Write a manifest that fits a changed table, with a new seal."""
+    """Write a sealed manifest that agrees with a changed file."""
     fields, data = json.loads(manifest), (run / name).read_bytes()
     for output in fields["outputs"]:
         if output["path"] == name:
@@ -286,7 +286,7 @@ def reseal(run: Path, manifest: bytes, name: str, rows: int) -> None:
 
 
 def forge(mutator: Mutator, run: Path, name: str) -> int | None:
-    """Change the rows of a file; return the number of rows, or None if they are the same."""
+    """Change a file's rows; return how many there are now, or None if nothing changed."""
     if name in mutator.tables:
         table = mutator.change_table(name)
         if table.equals(mutator.tables[name]):
@@ -300,7 +300,7 @@ def forge(mutator: Mutator, run: Path, name: str) -> int | None:
 
 @pytest.mark.parametrize("folder", ["clean", "quarantine"])
 def test_texts_of_resealed_lines_are_found(finished, folder):
-    """Any other text, role or order of lines is found by the ledger's content digests."""
+    """A changed text or role in a resealed line contradicts the ledger's content digest."""
     mutator = Mutator(finished, seed=3)
     for name in (name for name in mutator.lines if name.startswith(f"{folder}/")):
         lines = mutator.lines[name]
@@ -317,7 +317,7 @@ def test_texts_of_resealed_lines_are_found(finished, folder):
 
 
 def test_forgeries_that_agree_with_themselves(finished, capsys):
-    """A recorded digest reveals every resealed change, and the run itself those of its ledger."""
+    """A recorded digest reveals every resealed change; a change to the ledger needs none."""
     mutator = Mutator(finished, seed=7)
     recorded = RecordedDigests(digest=json.loads(mutator.files["manifest.json"])["digest"])
     alone = Counter()

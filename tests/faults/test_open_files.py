@@ -1,4 +1,4 @@
-"""A disk that keeps deleted files while they are open, as NFS, bindfs and sshfs do."""
+"""A disk that keeps deleted files as long as they are open, as NFS, bindfs and sshfs do."""
 
 import errno
 import os
@@ -33,16 +33,16 @@ def is_open(path: str) -> bool:
 
 
 def locate(path: Any, dir_fd: int | None) -> str:
-    """Return the path that a call names below an open folder, or in the current one."""
+    """Return the path that a call refers to, relative to its open folder if it has one."""
     above = os.readlink(f"/proc/self/fd/{dir_fd}") if dir_fd is not None else ""
     return os.path.join(above, os.fspath(path))
 
 
 @pytest.fixture(autouse=True)
 def silly_disk(monkeypatch) -> None:
-    """Rename open files in place of deleting them, until they are closed.
+    """Make deleting an open file only rename it, until the file is closed.
 
-    A folder can't be removed while it has such a file. The other functions of `os` are real.
+    A folder can't be removed while it holds such a file. All other functions of `os` are real.
     """
     unlink, rmdir, listdir, number = os.unlink, os.rmdir, os.listdir, count()
 
@@ -74,7 +74,7 @@ def root(tmp_path) -> tuple[Path, Any]:
 
 
 def test_the_disk_keeps_open_files(tmp_path):
-    """The disk of these tests does what such disks do."""
+    """The fake disk of these tests behaves as such disks do."""
     with (tmp_path / "open").open("w"):
         (tmp_path / "open").unlink()
         (kept,) = tmp_path.iterdir()
@@ -86,7 +86,7 @@ def test_the_disk_keeps_open_files(tmp_path):
 
 
 def test_a_run_succeeds_and_leaves_nothing(root):
-    """A run is published, and its working folder is gone although the lock was open."""
+    """A run is published, and its working folder is removed even though the lock was open."""
     run, config = root
     run_filter(config)
     assert not (run / ".work").exists()
@@ -97,7 +97,7 @@ def test_a_run_succeeds_and_leaves_nothing(root):
 
 
 def test_a_restart_goes_on_past_open_files(root):
-    """A run is replaced while somebody reads its old rows, whose file stays until it is closed."""
+    """A run can be replaced while a program reads its old rows; that file stays until closed."""
     run, config = root
     run_filter(config)
     (clean, *_) = (run / "clean").iterdir()
@@ -112,7 +112,7 @@ def test_a_restart_goes_on_past_open_files(root):
 
 
 def test_a_restart_that_fails_can_be_repeated(root, monkeypatch):
-    """If a restart fails where an open file is left, the folder is still taken for a run's."""
+    """If a restart fails and leaves an open file, the next run still accepts the folder."""
     run, config = root
     run_filter(config)
     (clean, *_) = (run / "clean").iterdir()
@@ -133,7 +133,7 @@ def test_a_restart_that_fails_can_be_repeated(root, monkeypatch):
 
 
 def test_the_real_error_is_reported(root, tmp_path):
-    """The error that stops a run isn't hidden by one of the cleaning, and nothing is left."""
+    """An error in cleaning up doesn't hide the error that stopped a run, and nothing is left."""
     run, config = root
     with pytest.raises(ZeroDivisionError), lock_run(str(run)):
         raise ZeroDivisionError
@@ -152,7 +152,7 @@ def refuse(_path: str) -> None:
 
 
 def test_a_cleaning_that_fails_does_not_fail_the_run(root, monkeypatch):
-    """A finished run is finished, and a notice says what couldn't be removed."""
+    """A run succeeds even if cleaning up fails, and a notice says what couldn't be removed."""
     run, config = root
     texts: list[str] = []
     real: Callable[[Path], None] = storage.removals.remove
@@ -172,7 +172,7 @@ def test_a_cleaning_that_fails_does_not_fail_the_run(root, monkeypatch):
 
 
 def test_a_budget_is_reported_if_nothing_can_be_removed(root, tmp_path, monkeypatch):
-    """The budget is the error if its rows can't be removed either, and a notice names them."""
+    """If a run exceeds its budget and its files can't be removed, the budget is still the error."""
     _, config = root
     policy = tmp_path / "policy.yaml"
     policy.write_text("removal_budget: 0\nreject_budget: 1\n")

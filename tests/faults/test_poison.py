@@ -1,4 +1,4 @@
-"""Rows on which tokenizer, model or pattern fail are rejected, and no other byte changes."""
+"""Rows on which a tokenizer, model or pattern fails are rejected, and no other row changes."""
 
 import json
 
@@ -30,7 +30,7 @@ PanicError.__name__ = "PanicException"
 
 @pytest.fixture
 def config(tmp_path, card_folder) -> FilterConfig:
-    """Write a corpus and a trait with three signals; three rows hold a word that tests poison."""
+    """Write a corpus and a trait with three signals; three rows hold the word that tests poison."""
     rows = []
     for row in range(ROWS):
         word = "Xylophone" if row in POISON else "Number"
@@ -62,7 +62,7 @@ def config(tmp_path, card_folder) -> FilterConfig:
 
 
 def poison_encoder(monkeypatch, encoder_word: int, value: float) -> None:
-    """Make the encoder return `value` for every window that holds a token."""
+    """Make the encoder return `value` for every window that holds the given token."""
     forward = Encoder.forward
 
     def forward_with_poison(self, tokens, mask):
@@ -74,7 +74,7 @@ def poison_encoder(monkeypatch, encoder_word: int, value: float) -> None:
 
 
 def read_rows(run, folder: str) -> list[dict]:
-    """Return the rows of a folder in order."""
+    """Return the rows of a run's folder in order."""
     if folder in CORPUS_FOLDERS:
         return [json.loads(line) for line in read_lines(run, folder)]
     return [
@@ -85,9 +85,9 @@ def read_rows(run, folder: str) -> list[dict]:
 
 
 def assert_only_poison_differs(tmp_path, config, word: str) -> None:
-    """Assert that the poisoned rows are rejects, and all others as in an undisturbed run.
+    """Assert that the poisoned rows are rejects, and that all others are as in an undisturbed run.
 
-    Compared are scores, vectors, decisions and reasons.
+    It compares scores, vectors, decisions and reasons.
     """
     poisoned = {
         name: read_rows(tmp_path / "run", name)
@@ -123,13 +123,13 @@ def assert_only_poison_differs(tmp_path, config, word: str) -> None:
 
 @pytest.fixture
 def plain(config, tmp_path) -> None:
-    """Filter the same corpus undisturbed, into another folder."""
+    """Filter the same corpus undisturbed into a separate folder."""
     run_filter(config.model_copy(update={"output": str(tmp_path / "plain")}))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_model_that_gives_no_numbers(config, plain, tmp_path, monkeypatch, encoder, value):
-    """Rows for which the encoder returns NaN or infinity are rejects; others keep their bytes."""
+    """Rows for which the encoder returns NaN or infinity are rejects; other rows don't change."""
     word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
     poison_encoder(monkeypatch, word, value)
     assert run_filter(config).conservation.by_decision["reject"] == len(POISON)
@@ -170,7 +170,7 @@ def test_a_pattern_that_fails(config, plain, tmp_path, monkeypatch):
 
 
 def test_the_same_bytes_again_and_under_retries(config, tmp_path, monkeypatch, encoder):
-    """A second run, whose bundles are all repeated, rejects the same rows with the same bytes."""
+    """A second run in which every bundle is repeated has the same bytes, rejects included."""
     word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
     poison_encoder(monkeypatch, word, float("nan"))
     run_filter(config)
@@ -182,7 +182,7 @@ def test_the_same_bytes_again_and_under_retries(config, tmp_path, monkeypatch, e
 
 
 def test_a_reject_budget_stops_the_run(config, tmp_path, monkeypatch, encoder):
-    """Three rejects of forty exceed a budget of five per cent, and not one of ten."""
+    """Three rejects in forty rows exceed a budget of five per cent, but not one of ten per cent."""
     word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
     poison_encoder(monkeypatch, word, float("nan"))
     for budget in (0.05, 0.1):
@@ -200,7 +200,7 @@ def test_a_reject_budget_stops_the_run(config, tmp_path, monkeypatch, encoder):
 
 
 def test_a_model_that_is_broken_stops_the_run(config, monkeypatch, encoder):
-    """If no row can be scored, the run stops: the rows aren't at fault."""
+    """If no row can be scored, the run stops, since the rows aren't at fault."""
     monkeypatch.setattr(
         Encoder,
         "forward",
@@ -211,7 +211,7 @@ def test_a_model_that_is_broken_stops_the_run(config, monkeypatch, encoder):
 
 
 def test_lack_of_memory_makes_batches_smaller_and_is_reported(config, plain, tmp_path, monkeypatch):
-    """Without enough memory a run continues with smaller batches, reports it and scores alike."""
+    """If memory is short, a run reports smaller batches and continues, with the same scores."""
     forward = Encoder.forward
 
     def forward_short_of_memory(self, tokens, mask):

@@ -1,4 +1,4 @@
-"""A run has the same bytes however often a runner repeats its work and however it cuts bundles."""
+"""A run has the same bytes however often a runner repeats work and however it cuts bundles."""
 
 import gzip
 import json
@@ -38,7 +38,7 @@ SHARD_FILE = re.compile(r"/part-[^/]*\.(parquet|jsonl(\.gz|\.zst)?)$")
 
 
 def build_line(number: int) -> str:
-    """Return a row as JSON. Some rows are repeated and some can't be read."""
+    """Return a row's line. Some numbers give equal rows, and some give lines that can't be read."""
     if number % 11 == 7:
         return "{broken"
     turns = [
@@ -84,7 +84,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def configured(root):
-    """Return a function that configures a run with all signals and vectors, or lexicons alone."""
+    """Return a function that configures a run with all signals and vectors, or only lexicons."""
 
     def configure(encoder: bool) -> FilterConfig:
         base = {
@@ -101,7 +101,7 @@ def configured(root):
 
 @pytest.fixture(scope="module", params=[False, True], ids=["lexicons", "encoder and vectors"])
 def undisturbed(request, nursery, root, configured):
-    """Run undisturbed; return the configuration, the files and how often each was published."""
+    """Run once undisturbed; return the configuration, files and each file's publication count."""
     config = configured(request.param)
     done = nursery.run(config, root)
     assert done.code == 0, done.stderr
@@ -117,7 +117,7 @@ def undisturbed(request, nursery, root, configured):
 
 
 def count_publications(points) -> Counter:
-    """Count how often each file of a shard was renamed to its name."""
+    """Count how often each shard file was renamed to its final name."""
     return Counter(
         point.file
         for point in points

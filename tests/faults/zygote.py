@@ -1,7 +1,8 @@
 """A warm process that forks a child for each run.
 
 It reads pickled jobs from stdin and writes the outcomes to stdout. The fork server of
-multiprocessing can't be used: two threads that wait for its children take each other's.
+multiprocessing can't be used, because threads that wait for its children receive each other's
+results.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tests.faults.sandbox import run_here, warm
 
 
 def main() -> None:
-    """Fork a child for every job; write its id, and later its exit code and processor seconds."""
+    """Fork a child for every job; write its process id, and later its exit code and CPU seconds."""
     answers = os.dup(1)
     os.dup2(2, 1)  # a run's output must not mix with the answers
     warm()

@@ -1,4 +1,4 @@
-"""Trait cards: the accepted forms of each field, and messages that name a wrong field."""
+"""Trait cards: the accepted forms of each field, and errors that name a wrong field."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_id_alone_is_a_card():
 
 
 def test_an_unknown_field_is_refused_at_every_depth():
-    """A typo in the card or any of its parts is an error that names the field."""
+    """A misspelt field in the card or in any of its parts is an error that names the field."""
     assert "titel" in refused(titel="x")
     assert "scope.role" in refused(scope={"role": ["user"]})
     assert "level.confidance" in refused(level={"confidance": 0.9})
@@ -79,7 +79,7 @@ def test_an_unknown_field_is_refused_at_every_depth():
     ],
 )
 def test_an_id_is_a_slug(name):
-    """An id holds only lower case, digits and single hyphens, because files are named by it."""
+    """An id may have only lower-case letters, digits and single hyphens, since files use it."""
     with pytest.raises(ValidationError, match="id"):
         TraitCard(id=name)
 
@@ -94,7 +94,7 @@ def test_signals_as_a_list_and_as_a_mapping_are_the_same():
 
 
 def test_signal_names_come_in_the_order_of_the_score_columns():
-    """The order of the signals on the card makes no difference."""
+    """The signals' names have the order of the score columns, whatever their order on the card."""
     options = {
         "repetition": {},
         "lexicon": {"patterns": ["x"]},
@@ -108,17 +108,17 @@ def test_signal_names_come_in_the_order_of_the_score_columns():
 
 
 def test_every_signal_has_a_name_and_options():
-    """The names, the order of columns and the fields of a card agree."""
+    """The signal names, the order of the score columns and the fields of a card agree."""
     assert get_args(SignalName) == SIGNALS == tuple(Signals.model_fields)
 
 
 def test_compiled_patterns_are_cached():
-    """A pattern that many lexicons share is compiled once."""
+    """A pattern that many lexicons share is compiled only once."""
     assert compile_pattern(r"\bcached\b") is compile_pattern(r"\bcached\b")
 
 
 def test_signals_that_are_none_or_unknown_are_refused():
-    """A trait needs at least one signal, and every name must be a known one."""
+    """A trait needs at least one signal, and every signal must have a known name."""
     assert "name at least one of exemplars, head, classifier, lexicon, repetition" in refused(
         signals=[]
     )
@@ -130,7 +130,7 @@ def test_signals_that_are_none_or_unknown_are_refused():
 
 
 def test_a_list_of_mappings_is_refused_with_the_field():
-    """`- lexicon: {…}` is a natural slip, and it is an ordinary validation error."""
+    """The natural slip `- lexicon: {…}` gives an ordinary validation error."""
     assert "signals" in refused(signals=[{"lexicon": {"patterns": ["x"]}}])
 
 
@@ -148,7 +148,7 @@ def test_a_list_of_mappings_is_refused_with_the_field():
     ],
 )
 def test_a_pattern_that_is_not_re2_is_refused(pattern):
-    """Back-references, look-around and mistakes are refused, and the message has the pattern."""
+    """Back-references, look-around and malformed patterns are refused; the error quotes them."""
     with pytest.raises(ValueError, match=r"not linear-time \(RE2\) syntax") as caught:
         compile_pattern(pattern)
     assert repr(pattern) in str(caught.value)
@@ -162,7 +162,7 @@ def test_a_pattern_that_is_not_re2_is_refused(pattern):
 
 @pytest.mark.parametrize("pattern", ["", "a*", "a?", "(?:)", "a|", "^", "$", r"\b", r"\B", r"a|\b"])
 def test_a_pattern_that_matches_the_empty_string_is_refused(pattern):
-    """A pattern with an empty match would hit every text."""
+    """A pattern that matches the empty string is refused, since it would hit every text."""
     with pytest.raises(ValueError, match="matches the empty string"):
         check_pattern(pattern)
     assert "signals.lexicon.patterns.0.match" in refused(
@@ -172,25 +172,25 @@ def test_a_pattern_that_matches_the_empty_string_is_refused(pattern):
 
 @given(st.text(min_size=1, max_size=20))
 def test_a_literal_is_a_pattern_that_finds_itself(text):
-    """Any escaped text is an accepted pattern that matches the text."""
+    """Any text, once escaped, is a valid pattern that matches the text."""
     pattern = re.escape(text) if "\x00" not in text else "x"
     assert check_pattern(pattern) == pattern
     assert compile_pattern(pattern).search(text if "\x00" not in text else "x")
 
 
 def test_patterns_match_without_regard_to_case():
-    """Every pattern is case-insensitive, beyond ASCII too."""
+    """Every pattern is case-insensitive, even beyond ASCII."""
     assert compile_pattern("as an ai").search("As An AI")
     assert compile_pattern("É").search("é")
 
 
 def test_a_lexicon_has_patterns():
-    """An empty list of patterns is refused, because it would match everywhere."""
+    """A lexicon without patterns is refused, since it would match everywhere."""
     assert "signals.lexicon.patterns" in refused(signals={"lexicon": {"patterns": []}})
 
 
 def test_patterns_are_strings_or_mappings():
-    """A bare string is a pattern of weight 1 that counts at most once."""
+    """A plain string becomes a pattern of weight 1 that counts at most once."""
     options = LexiconOptions.model_validate(
         {"patterns": ["a", {"match": "b", "weight": 0.5, "cap": 3}]}
     )
@@ -223,12 +223,12 @@ def test_patterns_are_strings_or_mappings():
     ],
 )
 def test_values_out_of_range_are_refused(field, value):
-    """A number out of bounds or an unknown word is refused, and the message names the field."""
+    """A number out of range or an unknown word is refused, and the error names the field."""
     assert field in refused(**{field: value})
 
 
 def test_seen_in_takes_a_string_a_list_or_mappings():
-    """A sighting without a source gets the source `unstated`."""
+    """`seen_in` takes text, a list or mappings; an entry without a source gets `unstated`."""
     assert TraitCard.model_validate({"id": "a", "seen_in": "here"}).seen_in[0].source == "unstated"
     mixed = TraitCard.model_validate(
         {"id": "a", "seen_in": ["here", {"where": "there", "source": "a paper"}]}
@@ -241,7 +241,7 @@ def test_seen_in_takes_a_string_a_list_or_mappings():
 
 
 def test_a_card_is_frozen_and_survives_its_json():
-    """A card can't be changed, and its JSON reads back as an equal card."""
+    """A card can't be changed, and reading its JSON back gives an equal card."""
     card = TraitCard.model_validate(
         {
             "id": "a",
@@ -258,7 +258,7 @@ def test_a_card_is_frozen_and_survives_its_json():
 
 @pytest.mark.parametrize("value", [True, False])
 def test_a_boolean_is_not_read_as_a_number(value):
-    """YAML's `threshold: yes` isn't read as 1.0, nor `neighbours: on` as 1, at any depth."""
+    """At any depth, a boolean such as YAML's `threshold: yes` is refused where a number belongs."""
     message = f"doesn't take {str(value).lower()}; YAML reads yes, no, on and off as"
     for field, fields in {
         "threshold": {"threshold": value},
@@ -270,7 +270,7 @@ def test_a_boolean_is_not_read_as_a_number(value):
 
 
 def test_boolean_fields_and_fields_of_any_type_take_booleans():
-    """Only fields of another type refuse true and false."""
+    """A field of type bool or Any accepts true and false."""
 
     class Model(Strict):
         choice: bool
@@ -280,7 +280,7 @@ def test_boolean_fields_and_fields_of_any_type_take_booleans():
 
 
 def test_the_reason_for_a_bad_pattern_is_readable_text():
-    """RE2 gives its reason as bytes, and the message has it as text."""
+    """RE2 gives its reason as bytes, and the error has the reason as text."""
     assert "syntax: invalid perl operator: (?<=" in refused(
         signals={"lexicon": {"patterns": ["(?<=x)y"]}}
     )
@@ -295,7 +295,7 @@ def test_the_reason_for_a_bad_pattern_is_readable_text():
     ids=["quotation", "size"],
 )
 def test_patterns_that_cannot_be_searched_together_are_refused(patterns, reason):
-    """Patterns that are right one by one are a mistake if RE2 refuses their union."""
+    """Patterns that are valid one by one are refused if RE2 can't compile their union."""
     for pattern in patterns:
         check_pattern(pattern)
     for field in ("patterns", "unless"):
@@ -305,13 +305,13 @@ def test_patterns_that_cannot_be_searched_together_are_refused(patterns, reason)
 
 
 def test_joined_patterns_match_what_each_matches():
-    """The union finds the hits of all, and an alternative in one doesn't reach the others."""
+    """A union matches what each pattern matches; an alternation stays within its own pattern."""
     union = compile_pattern(join_patterns(["ab|cd", "x+"]))
     assert [match.group() for match in union.finditer("abd cd xx")] == ["ab", "cd", "xx"]
 
 
 def test_no_trait_is_called_like_a_column_of_a_run():
-    """Scores of such a trait couldn't be told from the table's own column of that name."""
+    """A trait id may not be a column name of a run, since its score column would clash."""
     tables = (LEDGER_OF_PAIRS, SPANS, REJECTS, SWAPLIST, CALIBRATION_SCORES)
     slugs = TypeAdapter(Slug)
     for name in {name for table in tables for name in table.names} | {COMBINED, "vector"}:
@@ -322,5 +322,5 @@ def test_no_trait_is_called_like_a_column_of_a_run():
                 TraitCard(id=name)
         else:
             with pytest.raises(ValidationError):
-                slugs.validate_python(name)  # no id has its underscore
+                slugs.validate_python(name)  # ids have no underscores
     assert TraitCard(id="source-trait").id == "source-trait"

@@ -20,7 +20,7 @@ from schemas.lots import LOT_FIELDS
 
 
 def test_every_format_has_columns():
-    """Every format requires a column, and its optional columns are different ones."""
+    """Every format requires at least one column, which isn't also optional."""
     assert set(FORMATS) == set(get_args(FormatName))
     for needs, uses in FORMATS.values():
         assert needs
@@ -28,7 +28,7 @@ def test_every_format_has_columns():
 
 
 def test_no_two_formats_need_the_same_columns():
-    """Detection relies on column names, so no two formats may require the same."""
+    """No two formats require the same columns, since detection relies on column names."""
     needed = [needs for needs, _ in FORMATS.values()]
     assert len(set(needed)) == len(needed)
 
@@ -47,7 +47,7 @@ def test_a_lot_field_is_a_column_or_a_constant():
 
 
 def test_mapped_columns_belong_to_a_format():
-    """Only a format's own columns can be mapped; the error lists them."""
+    """Only the columns of formats can be mapped, and the error lists these columns."""
     config = CorpusConfig(format="messages", columns={"messages": "dialogue"})
     assert config.columns == {"messages": "dialogue"}
     with pytest.raises(
@@ -79,14 +79,14 @@ def test_unknown_formats_and_fields_are_refused(fields):
 
 @pytest.mark.parametrize("fields", [{"rows": 0}, {"bytes": 100}, {"rows": -1}, {"files": 3}])
 def test_shard_limits_have_bounds(fields):
-    """A shard has room for at least one row and one kibibyte."""
+    """The limits of a shard must allow at least one row and one kibibyte."""
     with pytest.raises(ValidationError):
         ShardLimits.model_validate(fields)
     assert ShardLimits() == ShardLimits(rows=5_000, bytes=32 << 20)
 
 
 def test_a_file_may_expand_to_a_multiple_of_its_size_or_to_the_floor():
-    """Small files may expand to the floor, larger ones to `expansion` times their size."""
+    """A small file may expand to the floor, and a larger file to `expansion` times its size."""
     limits = ShardLimits(expansion=3)
     assert limits.compute_max_bytes(10) == EXPANSION_FLOOR == 64 << 20
     assert limits.compute_max_bytes(EXPANSION_FLOOR) == 3 * EXPANSION_FLOOR

@@ -64,7 +64,7 @@ def test_content_digests_ignore_the_unicode_form(utterances):
 
 @given(UTTERANCES, st.text(" \n\t\u00a0", max_size=3), st.text(" \n\t\u00a0", max_size=3))
 def test_white_space_around_a_text_is_no_content(utterances, before, after):
-    """White space around a text leaves its digest alone; white space inside changes it."""
+    """White space around a text doesn't affect its digest, but white space inside it does."""
     padded = [item._replace(text=before + item.text + after) for item in utterances]
     assert digest_content(padded) == digest_content(utterances)
     assert digest_content([Utterance("user", "answer", "a b")]) != digest_content(
@@ -74,7 +74,7 @@ def test_white_space_around_a_text_is_no_content(utterances, before, after):
 
 @given(st.lists(st.tuples(st.integers(0, 3), ROLES, CHANNELS, st.text(max_size=8)), max_size=8))
 def test_digests_by_row_are_those_of_each_row(flat):
-    """Digesting rows together gives the digest that each row has alone."""
+    """Digesting rows together gives each row the same digest as digesting it alone."""
     ordered = sorted(flat, key=lambda item: item[0])
     alone = [
         digest_content([Utterance(*rest) for row, *rest in ordered if row == wanted])
@@ -93,7 +93,7 @@ def test_digests_by_row_are_those_of_each_row(flat):
 
 
 def test_compatibility_forms_are_different_content():
-    """A ligature and its letters have different digests: NFC keeps them apart."""
+    """A ligature and its letters have different digests, since NFC keeps them apart."""
     assert digest_content([Utterance("user", "answer", "ﬁ")]) != digest_content(
         [Utterance("user", "answer", "fi")]
     )
@@ -111,8 +111,8 @@ def test_different_conversations_have_different_digests(one, other):
 
 @given(st.text(max_size=10), st.text(max_size=10))
 def test_two_utterances_are_not_one(first, second):
-    """Two utterances differ from one that contains both texts and the separators."""
-    first, second = f"({first}", f"{second})"  # stripping finds nothing at the ends
+    """The digest of two utterances differs from that of one with both texts and the separators."""
+    first, second = f"({first}", f"{second})"  # so that there is nothing to strip
     apart = [Utterance("user", "answer", first), Utterance("user", "answer", second)]
     size = len(unicodedata.normalize("NFC", second).encode())
     joined = f"{first}\x1euser\x1fanswer\x1f{size}\x1f{second}"
@@ -121,7 +121,7 @@ def test_two_utterances_are_not_one(first, second):
 
 
 def test_the_content_digest_follows_its_definition():
-    """The digest is SHA-256 of role, channel, length and text, so other tools can compute it."""
+    """The digest is the SHA-256 of roles, channels, lengths and texts, as documented."""
     expected = hashlib.sha256(
         "user\x1fanswer\x1f2\x1fé\x1eassistant\x1fthinking\x1f2\x1fok\x1e".encode()
     ).hexdigest()
@@ -155,13 +155,13 @@ STARTER = st.sampled_from(["", "a", "é", "\u1100", "\uac00", "ạ", "日", "\u0
 
 @given(st.lists(st.tuples(STARTER, st.lists(MARK, max_size=6), st.integers(1, 40)), max_size=4))
 def test_long_runs_of_marks_have_the_same_normal_form(parts):
-    """Sorting a long run of marks first doesn't change the normal form of a text."""
+    """Sorting long runs of marks before normalising doesn't change a text's normal form."""
     text = "".join(start + "".join(marks) * times for start, marks, times in parts)
     assert normalise_text(text) == unicodedata.normalize("NFC", text)
 
 
 def test_every_mark_is_found():
-    """The search for marks finds every character that normalising may move."""
+    """The search for marks finds every character that normalisation may move."""
     for code in range(sys.maxunicode + 1):
         if unicodedata.combining(unicodedata.normalize("NFD", chr(code))[0]):
             assert MARKS.search(chr(code).encode() * LONGEST_MARK_RUN), hex(code)
@@ -169,7 +169,7 @@ def test_every_mark_is_found():
 
 @pytest.mark.parametrize("marks", ["\u0301\u0327", "\u0344\u0327", "\u0f73\u0327", "\u0301"])
 def test_long_runs_of_marks_take_little_time(marks):
-    """A run of 160,000 unsorted marks, which Python normalises in minutes, takes two seconds."""
+    """A run of 160,000 unsorted marks, which takes Python minutes, is digested in two seconds."""
     text = "a" + marks * (160_000 // len(marks))
     began = time.process_time()
     digest = digest_content([Utterance("user", "answer", text)])
@@ -180,7 +180,7 @@ def test_long_runs_of_marks_take_little_time(marks):
 
 
 def test_white_space_is_what_strip_removes():
-    """The list contains exactly the characters that Python treats as white space."""
+    """`STRIPPED` contains exactly the characters that Python treats as white space."""
     assert set(STRIPPED) == {sign for sign in map(chr, range(0x110000)) if sign.isspace()}
 
 
@@ -209,7 +209,7 @@ def test_config_digests_differ_as_the_values_do(one, other):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [float("-inf")]}])
 def test_numbers_that_json_lacks_are_refused(value):
-    """NaN and infinities raise an error: JSON has no spelling for them."""
+    """NaN and infinities raise an error, since JSON has no spelling for them."""
     with pytest.raises(ValueError, match="JSON"):
         canonicalise_json(value)
 
@@ -234,13 +234,13 @@ def rfc6962_root(leaves):
 
 @given(LEAVES)
 def test_the_merkle_root_is_that_of_rfc_6962(leaves):
-    """The root equals that of the recursive definition."""
+    """The root equals the root by the recursive definition."""
     assert compute_merkle_root(leaves) == rfc6962_root(leaves)
 
 
 @given(LEAVES, st.data())
 def test_the_merkle_root_changes_with_any_leaf(leaves, data):
-    """A flipped bit, a missing leaf and an additional one each change the root."""
+    """A flipped bit, a missing leaf and an additional leaf each change the root."""
     index = data.draw(st.integers(0, len(leaves) - 1))
     bit = data.draw(st.integers(0, 255))
     number = int.from_bytes(leaves[index], "big") ^ (1 << bit)
@@ -255,14 +255,14 @@ def test_the_merkle_root_changes_with_any_leaf(leaves, data):
 
 @given(LEAVES, st.randoms())
 def test_the_merkle_root_changes_with_any_order(leaves, random):
-    """The same leaves in another order have another root."""
+    """The same leaves in a different order have a different root."""
     shuffled = random.sample(leaves, len(leaves))
     assume(shuffled != leaves)
     assert compute_merkle_root(shuffled) != compute_merkle_root(leaves)
 
 
 def test_an_empty_tree_has_a_root():
-    """Without leaves the root is SHA-256 of no bytes; a single leaf is its own root."""
+    """Without leaves, the root is the SHA-256 of no bytes; a single leaf is its own root."""
     assert compute_merkle_root([]) == hashlib.sha256(b"").digest()
     assert compute_merkle_root([hash_leaf("a")]) == hash_leaf("a")
 
@@ -277,7 +277,7 @@ def test_a_leaf_differs_from_every_node(one, other):
 
 
 def test_a_key_makes_hmacs_of_digests():
-    """Digests of bytes and of rows are HMACs; a row without utterances keeps its plain digest."""
+    """With a key, digests are HMACs; only a row without utterances keeps its plain digest."""
     assert digest_bytes(b"x", b"k") == hmac.new(b"k", b"x", "sha256").hexdigest()
     speakers = pa.array(["user\x1fanswer"], pa.large_string())
     texts = pa.array(["a"], pa.large_string())
@@ -292,7 +292,7 @@ MARKED = st.text("a\x1b\x1e\x1f/012", max_size=3)
 
 @given(st.tuples(MARKED, MARKED), st.tuples(MARKED, MARKED))
 def test_no_role_is_mistaken_for_more_than_a_role(one, other):
-    """Separators inside roles don't make two conversations equal."""
+    """Separators inside roles don't give different conversations the same digest."""
     found = [
         digest_content([Utterance(role, "answer", "a") for role in roles]) for roles in (one, other)
     ]

@@ -1,4 +1,4 @@
-"""Errors: their parts, their exit codes, and that they survive pickling between workers."""
+"""Errors: their parts, their exit codes, and their survival of pickling between workers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ KINDS = [
 @pytest.mark.parametrize("where", [None, "a.jsonl line 3"])
 @pytest.mark.parametrize("remedy", [None, "write it again"])
 def test_errors_survive_pickling(kind, where, remedy):
-    """An error raised in a worker arrives as the same kind, with the same parts."""
+    """An error keeps its class and its parts when it is pickled."""
     error = kind("is broken", where=where, remedy=remedy)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         again = pickle.loads(pickle.dumps(error, protocol))
@@ -53,7 +53,7 @@ def test_errors_survive_pickling(kind, where, remedy):
 
 
 def test_an_error_says_where_what_and_what_to_do():
-    """The file comes first and the remedy last, on its own line; missing parts leave no trace."""
+    """The place comes first and the remedy last, on its own line; missing parts are left out."""
     assert str(CardError("is broken")) == "is broken"
     assert str(CardError("is broken", where="card.yaml")) == "card.yaml: is broken"
     assert (
@@ -66,7 +66,8 @@ def test_an_error_says_where_what_and_what_to_do():
 def test_exit_codes_tell_the_kinds_of_failure_apart():
     """A script can tell a bad input from an exceeded budget, an unusable run and a failing disk.
 
-    A job that is handed over is no failure. 5 is the code of `congener verify`, which raises none.
+    A job that is handed over isn't a failure. Code 5 isn't here, because `congener verify` exits
+    with it without raising an error.
     """
     assert [kind.exit_code for kind in KINDS] == [2, 2, 2, 2, 3, 4, 6, 6, 2, 7, 0]
 
@@ -83,7 +84,7 @@ def test_exit_codes_tell_the_kinds_of_failure_apart():
     ],
 )
 def test_lack_of_memory_is_distinguished_from_other_errors(error, lacking):
-    """Each library's error is recognised; another error that mentions memory isn't."""
+    """Each library's out-of-memory error is recognised, and other mentions of memory aren't."""
     assert errors.is_out_of_memory(error) is lacking
 
 
@@ -99,7 +100,7 @@ def test_lack_of_memory_is_distinguished_from_other_errors(error, lacking):
     ],
 )
 def test_faults_of_the_machine_are_distinguished(error, reason):
-    """The system's shortages are the machine's fault, and errors about content aren't."""
+    """Shortages of the system are machine faults, and errors about content aren't."""
     wrapped = InputError("can't be read")
     wrapped.__cause__ = error
     found = errors.describe_machine_fault(wrapped)
@@ -109,7 +110,7 @@ def test_faults_of_the_machine_are_distinguished(error, reason):
 
 
 def test_every_error_of_the_module_is_tested_here():
-    """This file lists every kind of error; only a job that is handed over ends with 0."""
+    """`KINDS` lists every error class, and only a handed-over job exits with 0."""
     found = {
         item
         for item in vars(errors).values()

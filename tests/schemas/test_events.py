@@ -1,4 +1,4 @@
-"""Events and the listener of a run that nobody watches."""
+"""Events, and the listener for a run that nobody watches."""
 
 import inspect
 import pickle
@@ -14,7 +14,7 @@ KINDS = get_args(Event)
 
 
 def test_every_kind_of_event_is_in_the_union():
-    """A listener that handles the members of `Event` handles all events of the module."""
+    """The members of `Event` are all the events that the module defines."""
     defined = {
         item
         for _, item in inspect.getmembers(events, inspect.isclass)
@@ -25,14 +25,14 @@ def test_every_kind_of_event_is_in_the_union():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_events_are_plain_values(kind):
-    """An event is a named tuple that can be compared, pickled and ignored."""
+    """Events can be compared, pickled and ignored."""
     event = kind(*range(len(kind._fields)))
     assert pickle.loads(pickle.dumps(event)) == event
     assert ignore(event) is None
 
 
 def test_events_are_told_apart_by_class():
-    """Events of equal fields compare equal as tuples, so listeners match on the class."""
+    """Events with equal fields compare equal as tuples, so listeners must match on the class."""
     assert len({kind.__name__ for kind in KINDS}) == len(KINDS)
     assert RowsPlanned(rows=9, rows_done=2) == (9, 2)
     assert Noticed(Notice("text")).notice.severity == "info"

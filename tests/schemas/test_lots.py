@@ -10,19 +10,19 @@ LOT = Lot("llama-3-70b", "web", UNKNOWN, "2025-03-04")
 
 
 def test_a_pattern_has_the_fields_of_a_lot():
-    """Patterns have the fields of a lot except one, in the order of the ledger's columns."""
+    """A pattern has a lot's fields, except the rejected teacher, in the ledger's column order."""
     assert tuple(LotPattern.model_fields) == LOT_FIELDS
     assert Lot._fields == (*LOT_FIELDS, REJECTED_TEACHER)
     assert LOT_FIELDS == ("teacher", "prompt_source", "system_prompt", "date")
 
 
 def test_a_field_that_is_not_known_is_a_dash():
-    """A lot without any values has the value for unknown in each field."""
+    """Each field of an empty lot has the value for unknown."""
     assert Lot() == (UNKNOWN,) * 5 == ("-",) * 5
 
 
 def test_a_rejected_answer_has_the_lot_of_its_own_teacher():
-    """The teacher of a side is its own if it is known, and the row's otherwise."""
+    """A rejected answer's lot has that answer's own teacher if known, or else the row's."""
     lot = Lot("m", date="2026", rejected_teacher="n")
     assert lot.for_side("rejected") == Lot("n", date="2026", rejected_teacher="n")
     assert lot.for_side("trained") is lot.for_side("untrained") is lot
@@ -47,18 +47,18 @@ def test_a_rejected_answer_has_the_lot_of_its_own_teacher():
     ],
 )
 def test_a_lot_matches_shell_patterns(pattern, matches):
-    """Every field of the pattern must match the whole field of the lot, and case counts."""
+    """Every pattern must match its whole field of the lot, and matching is case-sensitive."""
     assert LOT.matches(LotPattern(**pattern)) == matches
 
 
 @pytest.mark.parametrize("pattern", [{"teacher": None}, {"teacher": "gpt-*", "date": None}])
 def test_an_empty_field_is_a_mistake(pattern):
-    """`teacher:` with nothing after it is refused, since it could mean all lots or none."""
+    """`teacher:` without a value is refused, since it could mean all lots or none."""
     with pytest.raises(ValidationError, match="leave it out to match every lot"):
         LotPattern(**pattern)
 
 
 def test_unknown_fields_are_refused():
-    """A misspelt field doesn't become a pattern for every lot."""
+    """A misspelt field is an error, instead of a pattern that matches every lot."""
     with pytest.raises(ValidationError, match="model"):
         LotPattern(model="x")

@@ -84,13 +84,13 @@ def build_manifest(**fields):
 
 @given(st.dictionaries(st.sampled_from(DECISIONS), st.integers(0, 1000)), st.integers(-2, 2))
 def test_conservation_holds_only_when_the_counts_add_up(counts, off):
-    """One row too many or too few is noticed."""
+    """Conservation fails if the counts have even one row too many or too few."""
     total = sum(counts.values())
     assert Conservation(rows_in=total + off, by_decision=counts).holds() == (off == 0)
 
 
 def test_a_sealed_manifest_has_its_digest():
-    """Sealing changes the digest and nothing else, and sealing twice changes nothing."""
+    """Sealing changes only the digest, and sealing again changes nothing."""
     plain = build_manifest()
     sealed = plain.seal()
     assert plain.digest == ""
@@ -125,12 +125,12 @@ def test_a_sealed_manifest_has_its_digest():
     ],
 )
 def test_the_digest_changes_with_every_field(change):
-    """No field can change under the same digest."""
+    """A change to any field changes the digest."""
     assert build_manifest(**change).compute_digest() != build_manifest().compute_digest()
 
 
 def test_every_field_is_in_the_list_above():
-    """The parameters above change every field of the model but the digest."""
+    """The parameters above change every field of the model except the digest."""
     (mark,) = test_the_digest_changes_with_every_field.pytestmark
     assert {name for change in mark.args[1] for name in change} == set(Manifest.model_fields) - {
         "digest"
@@ -138,7 +138,7 @@ def test_every_field_is_in_the_list_above():
 
 
 def test_a_manifest_reads_back_from_its_json():
-    """The manifest that is read from its JSON is equal, with the same digest."""
+    """Reading a manifest's JSON back gives an equal manifest with the same digest."""
     sealed = build_manifest().seal()
     for data in (sealed.model_dump_json(), sealed.to_bytes()):
         again = Manifest.model_validate_json(data)
@@ -147,7 +147,7 @@ def test_a_manifest_reads_back_from_its_json():
 
 
 def test_unknown_fields_and_missing_ones_are_refused():
-    """A manifest of another shape is refused."""
+    """A manifest with an unknown, missing or invalid field is refused."""
     value = build_manifest().model_dump(mode="json")
     with pytest.raises(ValidationError, match="mood"):
         Manifest.model_validate({**value, "mood": "good"})
@@ -162,12 +162,12 @@ def test_unknown_fields_and_missing_ones_are_refused():
 
 
 def test_the_format_is_that_of_spans_and_four_lot_columns():
-    """Format 4 has spans, cards, the lots' columns and models' files; earlier runs lack some."""
+    """The format is 4, which has spans, cards, four lot columns and the files of models."""
     assert build_manifest().format == MANIFEST_FORMAT == 4
 
 
 def test_a_manifest_has_one_encoding():
-    """Equal manifests have equal bytes, in UTF-8, with a line break at the end."""
+    """Equal manifests have equal bytes, which are UTF-8 and end with a line break."""
     data = build_manifest(limits=("Grüße",)).to_bytes()
     assert data == build_manifest(limits=("Grüße",)).to_bytes()
     assert data.endswith(b"}\n")
@@ -175,9 +175,9 @@ def test_a_manifest_has_one_encoding():
 
 
 def test_rows_are_counted_by_side():
-    """A trait's rows are those of the side that is asked for; a side without findings is left out.
+    """A trait's rows are counted on the given side; a side without findings isn't listed.
 
-    Trained texts are always listed.
+    The side of trained texts is always listed.
     """
     manifest = build_manifest(fired={"rain-talk": 2, "rain-talk@untrained": 1, "owl@rejected": 3})
     assert manifest.list_found_sides() == ("trained", "rejected", "untrained")

@@ -11,21 +11,21 @@ from schemas.notices import (
 
 
 def test_a_notice_is_its_sentence():
-    """A notice without a severity is written as plain text."""
+    """A notice without a given severity is printed as plain text."""
     notice = Notice("There is no removal budget.")
     assert str(notice) == notice.text == "There is no removal budget."
     assert notice.severity == "info"
 
 
 def test_a_warning_is_marked():
-    """A warning is written with a mark before its text, and its text is without it."""
+    """A warning is printed with `warning:` before its text."""
     notice = warn("There is no removal budget.")
     assert notice == Notice("There is no removal budget.", "warning")
     assert str(notice) == f"warning: {notice.text}"
 
 
 def test_long_lists_of_names_are_cut():
-    """The first names are listed, each shortened, and the number of the others is given."""
+    """A long list gives the first names, each shortened, and the number of the others."""
     assert list_names(["a", "b"]) == "a, b"
     assert list_names([str(number) for number in range(100_000)], 2) == "0, 1 and 99,998 more"
     assert list_names({"a": 1, "b": 2}, 1) == "a and 1 more"
@@ -34,13 +34,13 @@ def test_long_lists_of_names_are_cut():
 
 
 def test_long_names_are_shortened():
-    """A name up to the limit is whole, and a longer one ends in an ellipsis."""
+    """A name up to the limit is kept whole, and a longer name ends in an ellipsis."""
     assert shorten_name("x" * 10, 10) == "x" * 10
     assert shorten_name("x" * 11, 10) == f"{'x' * 9}…"
 
 
 def test_many_notices_of_a_kind_are_limited():
-    """The last notice that is kept says how many others there are, with its own severity."""
+    """The last notice that is kept says how many more there are, and keeps its severity."""
     notices = [warn(f"{number} is odd") for number in range(1_000)]
     assert limit_notices(notices[:3], 3) == notices[:3]
     *first, last = limit_notices(notices, 3)

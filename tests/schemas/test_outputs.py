@@ -1,4 +1,4 @@
-"""The Arrow schemas of a run: names that readers rely on, and no text where none may be."""
+"""The Arrow schemas of a run: names that readers rely on, and tables that hold no text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def list_names(struct):
 
 
 def test_the_ledger_keeps_its_columns():
-    """Readers rely on these names and their order; columns may be appended, never renamed."""
+    """The ledger keeps the names and order of its columns; new columns may only be appended."""
     expected = [*ROW_COLUMNS, "content_digest", "decision", "reasons", "output", "output_row"]
     assert LEDGER.names[: len(expected)] == expected
     assert LEDGER.field("row").type == pa.int64()
@@ -41,13 +41,13 @@ def test_the_ledger_keeps_its_columns():
 
 
 def test_the_ledger_holds_no_text():
-    """A reason points into the text without quoting it, so the ledger can be published."""
+    """The ledger holds no text, since a reason points into the text without quoting it."""
     assert list_names(REASON) == ["trait", "signal", "score", "threshold", *SPAN_FIELDS]
     assert not TEXT_FIELDS & {*LEDGER.names, *list_names(REASON)}
 
 
 def test_spans_hold_no_text():
-    """Spans are aligned with the ledger and contain only offsets."""
+    """Spans have the ledger's source and row, and otherwise hold offsets but no text."""
     assert SPANS.names == ["source", "row", "spans"]
     assert SPANS.field("spans").type == pa.list_(SIGNAL_SPAN)
     fields = ["trait", "signal", "score", *SPAN_FIELDS, "masks", "hits"]
@@ -58,7 +58,7 @@ def test_spans_hold_no_text():
 
 
 def test_evidence_is_a_reason_with_more():
-    """Quarantined rows have the ledger's reasons, the action, and the nearest exemplars."""
+    """Quarantined rows have the ledger's reasons, with the action and the nearest exemplars."""
     assert list_names(EVIDENCE) == [*list_names(REASON), "action", "neighbours"]
     assert EVIDENCE.field("neighbours").type.value_type == NEIGHBOUR
     assert list_names(NEIGHBOUR) == ["exemplar", "polarity", "similarity", "text"]
@@ -67,7 +67,7 @@ def test_evidence_is_a_reason_with_more():
 
 
 def test_extra_columns_have_one_name():
-    """The column that congener adds to the corpus is `congener` in all files."""
+    """The column that congener adds to corpus files is always called `congener`."""
     assert QUARANTINE_EXTRA.name == CLEAN_EXTRA.name == "congener"
     assert list_names(CLEAN_EXTRA.type) == ["decision", "weight", "masks"]
     assert CLEAN_EXTRA.type.field("masks").type.value_type == SPAN
@@ -80,13 +80,13 @@ def test_rejects_keep_the_raw_bytes():
 
 
 def test_the_swap_list_can_be_sent_to_a_teacher():
-    """Each row has its prompt as messages, and the traits for which it is listed."""
+    """Each row of the swap list has a prompt as messages, and the traits that fired."""
     assert SWAPLIST.names == [*ROW_COLUMNS, "traits", "prompt", "request", "complete", "missing"]
     assert list_names(SWAPLIST.field("prompt").type.value_type) == ["role", "content"]
 
 
 def test_scores_have_the_ledgers_key_and_the_columns_given():
-    """Source and row align the scores with the ledger; a float32 column follows for each score."""
+    """Scores have the ledger's source and row, and a float32 column for each score."""
     schema = build_scores_schema(["rain-talk", "rain-talk/head"])
     assert schema.names == ["source", "row", "rain-talk", "rain-talk/head"]
     types = [schema.field(name).type for name in schema.names]
@@ -95,6 +95,6 @@ def test_scores_have_the_ledgers_key_and_the_columns_given():
 
 
 def test_calibration_scores_are_by_trait_and_signal():
-    """The clean texts' scores are in one long table, without the texts."""
+    """The scores of the clean texts are in one long table without the texts."""
     assert CALIBRATION_SCORES.names == ["trait", "signal", "score"]
     assert CALIBRATION_SCORES.field("score").type == pa.float32()

@@ -22,7 +22,7 @@ from schemas.policies import (
 
 
 def test_every_action_has_a_severity_and_is_a_decision():
-    """The order of severity has every action once, and every action is a decision."""
+    """`SEVERITY` lists every action once, and every action is a decision."""
     assert sorted(SEVERITY) == sorted(get_args(Action))
     assert set(SEVERITY) <= set(DECISIONS)
     assert set(DECISIONS) - set(SEVERITY) == {"duplicate", "reject"}
@@ -38,7 +38,7 @@ def test_published_rows_stay_in_the_corpus():
 
 
 def test_an_empty_policy_overrides_nothing():
-    """Without rules the cards decide, there are no budgets, and duplicates stay."""
+    """An empty policy leaves the rules to the cards, sets no budget and keeps duplicates."""
     policy = Policy()
     assert policy == Policy(
         traits={}, exceptions=(), removal_budget=None, reject_budget=None, duplicates="keep"
@@ -53,7 +53,7 @@ def test_an_empty_policy_overrides_nothing():
 
 
 def test_a_trait_without_a_rule_is_the_default_rule():
-    """`rain-talk:` with nothing after it in YAML names the trait and overrides nothing."""
+    """A trait without a value in YAML has a rule that overrides nothing."""
     assert Policy.model_validate({"traits": {"rain-talk": None}}).traits == {
         "rain-talk": TraitRule()
     }
@@ -61,7 +61,7 @@ def test_a_trait_without_a_rule_is_the_default_rule():
 
 @pytest.mark.parametrize("signal", ["combined", *SIGNALS])
 def test_a_rule_may_use_any_signal(signal):
-    """The combined score and each signal alone can decide."""
+    """A rule may use the combined score or any single signal."""
     assert Policy.model_validate({"traits": {"a": {"signal": signal}}}).traits["a"].signal == signal
 
 
@@ -85,13 +85,13 @@ def test_a_rule_may_use_any_signal(signal):
     ],
 )
 def test_mistakes_are_refused_by_field(field, value):
-    """The message names the field that is wrong."""
+    """The error about a wrong value names the field."""
     with pytest.raises(ValidationError, match=field):
         Policy.model_validate({field: value})
 
 
 def test_an_exception_has_a_trait_a_lot_and_a_reason():
-    """Every exception names a trait or all of them, a lot, and a reason."""
+    """Every exception needs a trait or `*`, a lot, and a reason."""
     pattern = LotPattern(teacher="gpt-*")
     found = LotException(trait="*", lot=pattern, action="keep", reason="audited").lot
     assert (found.teacher, found.prompt_source, found.system_prompt, found.date) == (
@@ -115,7 +115,7 @@ def test_a_policy_is_frozen():
 
 
 def test_an_exception_changes_something():
-    """An exception without an action or a threshold is refused, and so is a threshold of yes."""
+    """An exception needs an action or a threshold, and a threshold of `yes` is refused."""
     given = {"trait": "heron", "lot": {"teacher": "a"}, "reason": "known"}
     with pytest.raises(ValidationError, match="neither an action nor a threshold"):
         LotException.model_validate(given)
@@ -126,7 +126,7 @@ def test_an_exception_changes_something():
 
 @pytest.mark.parametrize("lot", [{"teacher": None}, {"teacher": "gpt-*", "date": None}])
 def test_an_empty_field_of_a_lot_is_a_mistake(lot):
-    """An exception for lots without a teacher must not apply to the lots of all teachers."""
+    """An empty lot field is refused, since the exception would apply to more lots than meant."""
     with pytest.raises(ValidationError, match="leave it out to match every lot"):
         LotException.model_validate({"trait": "heron", "lot": lot, "action": "drop", "reason": "x"})
 
@@ -139,7 +139,7 @@ def test_a_traits_rule_is_found():
 
 
 def test_sides_are_open_unless_set():
-    """By default, policies and rules don't mention sides, and an exception is for trained texts."""
+    """By default, policies and rules leave sides unset, and exceptions are for trained texts."""
     policy = Policy.model_validate(
         {
             "traits": {"owl": {"sides": {"rejected": "as-trained"}}},

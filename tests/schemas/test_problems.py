@@ -1,4 +1,4 @@
-"""Pydantic's errors in words for the author of a file."""
+"""Pydantic's errors, worded for the author of a file."""
 
 import datetime as dt
 
@@ -23,7 +23,7 @@ class Leaf(Strict):
 
 
 class Branch(Strict):
-    """A model that contains others: alone, in a list and by key."""
+    """A model that contains other models: one alone, a list of them, and a mapping."""
 
     leaf: Leaf | None = None
     leaves: tuple[Leaf, ...] = Field((), min_length=1)
@@ -31,7 +31,7 @@ class Branch(Strict):
 
 
 def validate(value: object) -> ValidationError:
-    """Return the error of an invalid value for a branch."""
+    """Validate an invalid value as a branch, and return the error."""
     with pytest.raises(ValidationError) as caught:
         Branch.model_validate(value)
     return caught.value
@@ -74,14 +74,14 @@ def validate(value: object) -> ValidationError:
     ],
 )
 def test_a_mistake_in_words(value, words, fields):
-    """The words name the field's path and the mistake; the remedy lists the fields at that path."""
+    """The description gives the field's path and the mistake; the known fields there are listed."""
     error = validate(value)
     assert describe_problems(error) == words
     assert list_known_fields(error, Branch) == fields
 
 
 def test_every_mistake_is_described_once():
-    """Mistakes are listed in turn; a list with an invalid item isn't called too short."""
+    """Each mistake is described once; a list with an invalid item isn't also called too short."""
     assert describe_problems(validate({"leaves": [{"size": "x"}], "twig": 1})).split("; ") == [
         (
             "field leaves.0.size: Input should be a valid integer, unable to parse string as an "
@@ -92,7 +92,7 @@ def test_every_mistake_is_described_once():
 
 
 def test_only_the_first_mistakes_are_described():
-    """A file full of mistakes gives a message of bounded length, which counts the rest."""
+    """A file full of mistakes gives a short message that counts the mistakes left out."""
     words = describe_problems(
         validate({f"twig{number}": 1 for number in range(MOST_DESCRIBED + 1_234)})
     )
@@ -101,7 +101,7 @@ def test_only_the_first_mistakes_are_described():
 
 
 def test_a_location_leads_to_the_innermost_model():
-    """A location in a plain field, or in one that doesn't exist, ends at the model around it."""
+    """The location of a plain or unknown field leads to the model that encloses it."""
     assert find_model(Branch, ()) == (Branch, "")
     assert find_model(Branch, ("leaf", "size")) == (Leaf, "leaf")
     assert find_model(Branch, ("leaves", 1, "size")) == (Leaf, "leaves.1")
@@ -119,7 +119,7 @@ def test_a_location_leads_to_the_innermost_model():
     ids=["short", "huge", "long"],
 )
 def test_a_value_is_shown_in_part(value, shown):
-    """A value of any size has a short message."""
+    """A value of any size gives a short message."""
     assert f"should be text but is {shown}: in YAML" in describe_problems(
         validate({"leaf": {"name": value}, "leaves": [{}]})
     )

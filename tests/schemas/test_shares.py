@@ -1,4 +1,4 @@
-"""Shares are compared exactly, and their text agrees with the comparison."""
+"""Shares are compared exactly, and the text that shows them agrees with the comparison."""
 
 from fractions import Fraction
 
@@ -23,7 +23,7 @@ PERCENT = st.integers(0, 10_000).map(lambda number: (Fraction(number, 10_000), n
 
 @given(PERCENT, st.integers(1, 100_000))
 def test_limits_are_the_decimals_that_were_written(limit, whole):
-    """As many rows as a limit allows are allowed, and one more isn't."""
+    """A limit allows exactly as many rows as its written decimals say, and no more."""
     exact, written = limit
     allowed = exact.numerator * whole // exact.denominator
     assert count_within(whole, written) == allowed
@@ -61,7 +61,7 @@ def test_an_excess_looks_like_one(limit, more, whole):
     ],
 )
 def test_a_share_has_the_digits_that_it_needs(share, limit, shown):
-    """A share has as many digits as it takes to tell it from its limit."""
+    """A share is shown with as many digits as it takes to tell it from its limit."""
     assert (format_excess(share, limit), format_limit(limit)) == shown
 
 
@@ -76,7 +76,7 @@ def test_all_digits_can_be_shown(share, shown):
 
 @given(st.floats(0, 1), st.integers(0, 6))
 def test_bounds_are_rounded_up(share, decimals):
-    """A bound is never shown as less than it is, nor by a step more."""
+    """A bound is shown as at least its value, and less than one step above it."""
     shown = Fraction(format_bound(share, decimals).rstrip("%")) / 100
     assert to_exact(share) <= shown < to_exact(share) + Fraction(1, 10 ** (decimals + 2))
     assert round_up(0.86474, 4) == 0.8648
@@ -96,7 +96,7 @@ def test_bounds_are_rounded_up(share, decimals):
     ],
 )
 def test_only_nothing_and_all_are_rounded_to_themselves(share, shown):
-    """A small share isn't written as 0 %, nor a large one as 100 %."""
+    """Only a share of nothing is shown as 0 %, and only a share of everything as 100 %."""
     assert format_percent(share) == shown
 
 
@@ -104,5 +104,5 @@ def test_only_nothing_and_all_are_rounded_to_themselves(share, shown):
     ("share", "shown"), [(0.0004, "<0.1%"), (0.9997, ">99.9%"), (0.296, "29.6%"), (1, "100.0%")]
 )
 def test_percentages_may_have_fewer_decimals(share, shown):
-    """With one decimal, too, only nothing and all are shown as 0 % and 100 %."""
+    """Even with one decimal, only nothing is shown as 0 % and only everything as 100 %."""
     assert format_percent(share, 1) == shown

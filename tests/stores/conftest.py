@@ -1,4 +1,4 @@
-"""Two object stores on loopback that speak their real protocols, behind proxies that can fail."""
+"""Two object stores on loopback that speak the real protocols, behind proxies that can fail."""
 
 import json
 import os
@@ -25,7 +25,7 @@ BUCKET = "congener-test"
 
 @dataclass
 class Store:
-    """An object store behind a proxy, with functions that reach it without congener's own code."""
+    """An object store behind a proxy, with functions that access it without congener's own code."""
 
     scheme: str
     proxy: Proxy
@@ -35,16 +35,16 @@ class Store:
     folder: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def uri(self, *names: str) -> str:
-        """Return the URI of a name in this test's folder."""
+        """Return the URI of a path in this test's folder."""
         return "/".join([f"{self.scheme}://{BUCKET}", self.folder, *names])
 
     def put_objects(self, *names: str, data: bytes = b"x") -> None:
-        """Store the same data under some names in this test's folder."""
+        """Store the same data under each of the given names in this test's folder."""
         for name in names:
             self.put(f"{self.folder}/{name}", data)
 
     def list_names(self, folder: str = "") -> list[str]:
-        """List this test's objects by their names in its folder."""
+        """List this test's objects by their names within its folder."""
         prefix = f"{self.folder}/"
         return [name.removeprefix(prefix) for name in self.names(f"{prefix}{folder}")]
 
@@ -55,14 +55,14 @@ class Store:
 
 @pytest.fixture(scope="session")
 def environment() -> Iterator[pytest.MonkeyPatch]:
-    """Yield a patch of the environment that lasts for the session, for child processes too."""
+    """Yield a patch of the environment for the whole session, which child processes inherit."""
     with pytest.MonkeyPatch.context() as patch:
         yield patch
 
 
 @pytest.fixture(scope="session")
 def s3(environment: pytest.MonkeyPatch) -> Iterator[Store]:
-    """Serve S3 with moto."""
+    """Serve S3 with moto, and yield it as a store."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -100,9 +100,9 @@ def s3(environment: pytest.MonkeyPatch) -> Iterator[Store]:
 def gs(
     environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Store]:
-    """Serve Google's store with fake-gcs-server, to a service account.
+    """Serve Google's store with fake-gcs-server, for clients that use a service account.
 
-    The tokens of the account come from a server of the tests.
+    The account's tokens come from a server that the tests run.
     """
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
@@ -176,7 +176,7 @@ def wait_for(port: int) -> None:
 
 
 class Tokens(BaseHTTPRequestHandler):
-    """A handler that issues access tokens as Google's endpoint does."""
+    """A handler that issues access tokens like Google's endpoint."""
 
     def do_POST(self) -> None:
         """Answer every request with a token."""
@@ -217,7 +217,7 @@ def make_service_account(token_uri: str) -> dict[str, str]:
 
 @pytest.fixture(params=["s3", "gs"])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """Return each store in turn, with a reset proxy and an empty folder for this test."""
+    """Return each store in turn, with a reset proxy and an empty folder for the test."""
     found: Store = request.getfixturevalue(request.param)
     found.proxy.reset()
     found.folder = uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""An HTTP proxy before an object store that records requests and can cut, stall or refuse them."""
+"""An HTTP proxy in front of an object store; it records requests and can make them fail."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, NamedTuple
 
 Fate = Literal["cut", "stall"] | int | None
-"""How a request fails: its line is cut or stalls within its body, or a status refuses it.
+"""How a request fails: its connection is cut or stalls within its body, or a status refuses it.
 
-None passes the request on.
+With None, the request is passed on.
 """
 
 HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
@@ -29,7 +29,7 @@ class Request(NamedTuple):
 
 
 class Proxy(ThreadingHTTPServer):
-    """A proxy for the server at port `upstream`. `fate(request)` decides how each request fails."""
+    """A proxy for the server at port `upstream`; `fate(request)` decides if and how one fails."""
 
     daemon_threads = True
 
@@ -47,7 +47,7 @@ class Proxy(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def reset(self) -> None:
-        """Pass on all requests from now on, and forget those seen."""
+        """Pass on all requests from now on, and forget those seen so far."""
         self.fate = lambda _: None
         self.released.set()
         self.stalled, self.released = threading.Event(), threading.Event()
@@ -59,7 +59,7 @@ class Proxy(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: object) -> None:
-        """Ignore clients that are gone, since tests kill them."""
+        """Ignore clients that have disconnected, since tests kill them."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         upstream.close()
 
     def _send_half(self, body: bytes, fate: Fate) -> None:
-        """Pass on half of the body, then cut both lines, for a stall once the test releases it."""
+        """Pass on half of the body, wait for the test if stalling, and cut both connections."""
         with socket.create_connection(("127.0.0.1", self.server.upstream)) as upstream:
             head = "".join(
                 f"{name}: {value}\r\n"
@@ -128,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _imitate_service(
     path: str, headers: dict[str, str], body: bytes
 ) -> tuple[str, dict[str, str], bytes]:
-    """Make up for two differences between Google's store and its emulator.
+    """Make up for two differences between Google's store and the emulator.
 
     The service lists a thousand names a page by default. The emulator ignores parts of a batch
     that have no Content-ID, which the service doesn't require and Google's client doesn't send.

@@ -1,4 +1,4 @@
-"""Jobs on Dataflow, with a service of the tests in place of Google's.
+"""Jobs on Dataflow, with a local service in place of Google's.
 
 The service answers the REST calls that Beam's client makes, reads the pipeline that was staged on
 the store, and runs it on Beam's local runner. It can't test images, GPUs, scaling, or the checks
@@ -31,7 +31,7 @@ SCORE = "Score/ParDo(_Score)"
 class Service(ThreadingHTTPServer):
     """The part of Dataflow's REST interface that a launcher uses.
 
-    `run` says whether the service runs jobs, and `fail` whether they fail.
+    `run` says whether the service runs jobs, and `fail` says whether they fail.
     """
 
     daemon_threads = True
@@ -43,7 +43,7 @@ class Service(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def create(self, job: dict) -> dict:
-        """Accept a job, or return the active one of that name, as the real service does."""
+        """Accept a job, or return the active job of the same name, as the real service does."""
         for known in self.jobs:
             if known["name"] == job["name"] and self.states[known["id"]] == "RUNNING":
                 return self.describe(known)
@@ -111,7 +111,7 @@ def service(gs):
 
 @pytest.fixture
 def config(gs, card_folder) -> FilterConfig:
-    """Configure a run of three machines over 40 rows on the store."""
+    """Return the configuration of a run on three machines over 40 rows on the store."""
     gs.folder = f"dataflow-{threading.get_ident()}-{len(gs.names(''))}"
     rows = [build_conversation(number, ANSWERS[number % 5]) for number in range(40)]
     gs.put_objects("corpus.jsonl", data="".join(json.dumps(row) + "\n" for row in rows).encode())
@@ -129,7 +129,7 @@ def config(gs, card_folder) -> FilterConfig:
 
 @pytest.fixture
 def options(service, gs) -> list[str]:
-    """Return the options of a launch."""
+    """Return the Beam options for a launch."""
     return [
         "--project=project",
         "--region=europe-west4",
@@ -140,7 +140,7 @@ def options(service, gs) -> list[str]:
 
 
 def score_on_gpu(config: FilterConfig) -> FilterConfig:
-    """Return the configuration with scoring on GPUs and a launcher that doesn't wait."""
+    """Return the configuration, changed to score on GPUs and to launch without waiting."""
     value = config.model_dump() | {"hardware": {"device": "cuda", "precision": "bf16"}}
     value["engine"] |= {"accelerator": ACCELERATOR, "wait": False}
     return FilterConfig.model_validate(value)
@@ -148,14 +148,14 @@ def score_on_gpu(config: FilterConfig) -> FilterConfig:
 
 @pytest.fixture
 def job(service, config, options) -> dict:
-    """Hand over a run on GPUs and return the job's description as the service received it."""
+    """Hand over a run on GPUs, and return the job description that the service received."""
     with pytest.raises(HandedOver, match="publishes the run"):
         run_filter(score_on_gpu(config), beam_options=options)
     return service.jobs[0]
 
 
 def test_the_job_that_the_service_gets(job, gs):
-    """The job names our image, three machines with two threads each, and stages a pipeline."""
+    """The job has our image and three machines with two threads each, and stages a pipeline."""
     from google.cloud.dataflow_v1beta3 import JobType
 
     environment = job["environment"]
@@ -177,7 +177,7 @@ def test_the_job_that_the_service_gets(job, gs):
 
 
 def test_the_pipeline_that_is_staged(job, service):
-    """The staged pipeline has all stages, asks for a GPU to score, and needs no artifacts."""
+    """The staged pipeline has all stages, requests a GPU for scoring, and needs no artifacts."""
     components = service.read_pipeline(job).components
     hints = {
         transform.unique_name: dict(
@@ -204,7 +204,7 @@ def test_the_pipeline_that_is_staged(job, service):
 
 
 def test_the_launcher_waits_and_publishes(service, config, options):
-    """The launcher that waited publishes the run, which passes `verify`."""
+    """A launcher that waits publishes the run, which passes `verify`."""
     service.run = True
     manifest = run_filter(config, beam_options=options)
     assert manifest.conservation.by_decision == {"keep": 32, "quarantine": 8}
@@ -213,7 +213,7 @@ def test_the_launcher_waits_and_publishes(service, config, options):
 
 
 def test_the_same_command_publishes_later(service, config, options, gs):
-    """Once a handed-over job has ended, the same command publishes the run and launches nothing."""
+    """Once a handed-over job has ended, the same command publishes the run without a launch."""
     service.run = True
     waiting = config.model_copy(update={"engine": config.engine.model_copy(update={"wait": False})})
     with pytest.raises(HandedOver):
@@ -230,7 +230,7 @@ def test_the_same_command_publishes_later(service, config, options, gs):
 
 
 def test_a_second_launch_is_refused(service, config, options):
-    """While the job runs, the same command is refused, because job and run have the same name."""
+    """While a job is active, the same command is refused, since its job has the same name."""
     waiting = config.model_copy(update={"engine": config.engine.model_copy(update={"wait": False})})
     with pytest.raises(HandedOver):
         run_filter(waiting, beam_options=options)
@@ -251,7 +251,7 @@ def test_a_job_that_fails(service, config, options, gs):
 
 
 def test_a_template_is_written(service, config, options, gs):
-    """With a template's location the job's description is written there, and no job is launched."""
+    """With a template location, the job description is written there and no job is launched."""
     with pytest.raises(HandedOver):
         run_filter(config, beam_options=[*options, f"--template_location={gs.uri('job_object')}"])
     assert service.jobs == []

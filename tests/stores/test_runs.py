@@ -1,4 +1,4 @@
-"""Whole runs on both stores, from corpus to report, which equal local runs byte for byte."""
+"""Whole runs on both stores, from corpus to report; they equal local runs byte for byte."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def heron(card_folder) -> str:
 
 @pytest.fixture
 def config(store, heron) -> FilterConfig:
-    """Put 40 rows on the store, in two files, and configure a run over them, in six shards."""
+    """Put 40 rows in two files on the store, and configure a run over them in six shards."""
     for part in range(2):
         rows = [
             build_conversation(number, ANSWERS[number % 5])
@@ -58,7 +58,7 @@ def config(store, heron) -> FilterConfig:
 
 @pytest.fixture
 def local(tmp_path, heron) -> Path:
-    """Make the same run on the local disk."""
+    """Make the same run on the local disk, and return its directory."""
     for part in range(2):
         write_rows(
             tmp_path / "corpus" / f"{part}.jsonl",
@@ -75,19 +75,19 @@ def local(tmp_path, heron) -> Path:
 
 
 def read_remote_files(store) -> dict[str, bytes]:
-    """Read a run on a store with the store's own client, as comparable files."""
+    """Read a run with the store's own client, and return its comparable files."""
     return mask_circumstances(
         {name.removeprefix("run/"): store.read_object(name) for name in store.list_names("run/")}
     )
 
 
 def cut_power(*_):
-    """Fail as after a power cut."""
+    """Raise an error in place of a power cut."""
     raise RuntimeError("power cut")
 
 
 def test_a_run_on_a_store_equals_a_local_one(store, config, local):
-    """A run whose input, bank and output are on the store gives a local run's bytes."""
+    """A run whose input, bank and output are on the store has the same bytes as a local run."""
     run_fit(config, store.uri("bank"))
     with pytest.raises(RunError, match="already holds a bank"):
         run_fit(config, store.uri("bank"))
@@ -108,7 +108,7 @@ def test_a_run_on_a_store_equals_a_local_one(store, config, local):
 
 
 def test_a_bank_with_indexes(store, card_folder):
-    """A bank with FAISS indexes and heads is written to the store, read back and used there."""
+    """A bank with FAISS indexes and heads is written to the store, read back and used."""
     texts = [
         f"The heron waited {count} minutes in the reeds before it struck." for count in range(12)
     ]
@@ -138,7 +138,7 @@ def test_a_bank_with_indexes(store, card_folder):
 
 
 def test_verify_finds_changes(store, config):
-    """`verify` names a changed, a missing and a foreign object."""
+    """`verify` names changed, missing and foreign objects."""
     manifest = run_filter(config)
     clean, ledger = (
         next(out.path for out in manifest.outputs if out.path.startswith(folder))
@@ -156,7 +156,7 @@ def test_verify_finds_changes(store, config):
 
 
 def test_a_run_is_resumed(store, config, local, monkeypatch):
-    """A run that dies at its third shard is resumed without doing the first two again."""
+    """A run that dies at its third shard is resumed without repeating the first two."""
     written, real = [], write.write_shard
 
     def counted(decided, *rest):
@@ -176,7 +176,7 @@ def test_a_run_is_resumed(store, config, local, monkeypatch):
 
 
 def test_a_finished_run_is_refused_or_replaced(store, config, heron):
-    """A finished run is refused, and `--restart` replaces all of it and nothing else."""
+    """A finished run is refused; `--restart` replaces all of the run and nothing else."""
     run_filter(config)
     before = read_remote_files(store)
     with pytest.raises(RunError, match="finished"):
@@ -189,7 +189,7 @@ def test_a_finished_run_is_refused_or_replaced(store, config, heron):
 
 
 def test_a_foreign_folder_is_refused(store, config):
-    """Folders named like those of a run are refused if no run wrote them, as on a disk."""
+    """As on a disk, folders named like those of a run are refused if no run wrote them."""
     store.put_objects("run/clean/mine.parquet")
     with pytest.raises(RunError, match="no run has written it"):
         run_filter(config)
@@ -206,7 +206,7 @@ def test_a_run_over_budget_leaves_nothing(store, config, tmp_path):
 
 
 def test_two_writers(store, config, monkeypatch, tmp_path):
-    """Of two runs with one output, the one that began first doesn't publish over the other."""
+    """If a second run takes over a run's output, the first one doesn't publish over it."""
     import pipelines.filter as module
 
     policy = tmp_path / "policy.yaml"
@@ -234,14 +234,14 @@ def test_an_output_that_looks_like_a_pattern(store, config, name):
 
 
 def test_a_missing_bank_is_named(store, config):
-    """A missing bank is an error that names it."""
+    """A missing bank is an error that names the bank."""
     with pytest.raises(ModelError, match="is not a trait bank") as caught:
         run_filter(config.model_copy(update={"bank": store.uri("none"), "traits": ()}))
     assert caught.value.where == store.uri("none")
 
 
 def test_options_say_where_the_store_is(s3, monkeypatch, heron):
-    """With only the keys in the environment, Beam's options after `--` say where S3 is."""
+    """If the environment has only the keys, Beam's options after `--` can say where S3 is."""
     s3.proxy.reset()
     for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name)
@@ -252,7 +252,7 @@ def test_options_say_where_the_store_is(s3, monkeypatch, heron):
 
 
 def count_receipts(store) -> int:
-    """Count the shards that are finished."""
+    """Count the finished shards."""
     return len(store.list_names("run/.work/receipts/"))
 
 

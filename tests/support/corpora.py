@@ -21,7 +21,7 @@ QUIRKS = ("As an AI language model, I can't say. ", "I'm sorry, but I can't help
 
 
 def build_conversation(number: int, answer: str) -> dict[str, object]:
-    """Return a row in the `messages` format; odd and even numbers have different teachers."""
+    """Return a row in the `messages` format, with one teacher for odd numbers, one for even."""
     turns = [
         {"role": "user", "content": f"Question {number}?"},
         {"role": "assistant", "content": answer},
@@ -42,10 +42,10 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
 
 
 def build_teachers(teachers: Iterable[str], rows: int, seed: int = 0) -> dict[str, pa.Table]:
-    """Return a table of made-up conversations for each teacher, as long as real answers.
+    """Return a table for each teacher, with made-up conversations that are as long as real ones.
 
-    This is for machines without the real text. Every answer differs from all others, and some of
-    them mention what the library's traits look for. The same seed gives the same tables.
+    This is for machines without the real text. All answers are different, and some have the quirks
+    that the library's traits look for. The same seed gives the same tables.
     """
     dice = random.Random(seed)
     tables = {}

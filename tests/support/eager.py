@@ -1,4 +1,4 @@
-"""Beam pipelines that run at once: `|` returns a list, so the test of a transform is one line."""
+"""Beam pipelines that run at once: `|` returns a list, so a transform's test takes one line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 _results: dict[str, list[Any]] = {}
-"""The elements of every pipeline in progress; Beam's in-process workers share it with the test."""
+"""The elements of each pipeline in progress, which Beam's in-process workers and tests share."""
 
 
 class _Collect(beam.DoFn):
-    """Append every element to the list of one pipeline."""
+    """Append every element to one pipeline's list."""
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -24,18 +24,18 @@ class _Collect(beam.DoFn):
 
 
 class EagerPipeline:
-    """A pipeline on Beam's own runner in this process that runs whenever a transform is applied.
+    """A pipeline that Beam's runner runs in this process whenever a transform is applied.
 
     `EagerPipeline() | beam.Create([1, 2]) | beam.Map(str)` is the list `["1", "2"]`. Each `|` runs
-    a pipeline of its own, so every element is pickled and coded between two transforms. Beam
-    promises no order: compare sorted lists where there is more than one element.
+    a separate pipeline, so every element is encoded and decoded between transforms. Beam promises
+    no order, so compare sorted lists if there may be more than one element.
     """
 
     def __or__(self, transform: beam.PTransform) -> EagerCollection:
         return self.run(lambda pipeline: pipeline | transform)
 
     def run(self, build: Callable[[beam.Pipeline], beam.PCollection]) -> EagerCollection:
-        """Run what `build` applies to a pipeline and return the elements of the result.
+        """Run a pipeline that `build` extends, and return the elements of its result.
 
         This is for transforms that take another collection as a side input.
         """

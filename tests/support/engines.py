@@ -1,4 +1,4 @@
-"""The options that a preset leads to, and the addresses on which a process listens."""
+"""The options that a preset gives, and the addresses on which a process listens."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pipelines.engines.interface import Engine
 from pipelines.engines.launch import PRESETS
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
-"""127.0.0.1 and its form in IPv6, in the kernel's hexadecimal."""
+"""127.0.0.1 and its IPv6 form, in the kernel's hexadecimal notation."""
 
 
 def preset_options(runner: str, given: Sequence[str] = (), **settings: Any) -> PipelineOptions:
-    """Return the options that a runner's preset leads to, with Beam's options given after `--`."""
+    """Return the options that a runner's preset gives, combined with Beam options after `--`."""
     preset = PRESETS[runner](Engine(runner=runner, **settings))
     return PipelineOptions(combine_options(preset, given))
 
 
 def listening_addresses(pid: int) -> set[str]:
-    """Return the addresses on which a process listens, in the kernel's hexadecimal."""
+    """Return the addresses on which a process listens, in the kernel's hexadecimal notation."""
     inodes = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.exists()}
     rows = [
         line.split()

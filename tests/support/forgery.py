@@ -1,4 +1,4 @@
-"""Changes to a finished run that its manifest is then made to agree with, as a forger would."""
+"""Changes to a finished run, after which its manifest is made to agree, as a forger would do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def edit_manifest(run: Path, **fields: Any) -> None:
 
 
 def reseal_file(run: Path, path: str) -> None:
-    """Make the manifest agree with a changed file: its digest and its size."""
+    """Make the manifest agree with the digest and the size of a changed file."""
     outputs = json.loads((run / MANIFEST).read_bytes())["outputs"]
     data = (run / path).read_bytes()
     for output in outputs:
@@ -32,7 +32,7 @@ def reseal_file(run: Path, path: str) -> None:
 
 
 def rewrite_table(run: Path, folder: str, change: Callable[[pa.Table], pa.Table]) -> str:
-    """Change the table of a folder's first file, reseal it, and return its path in the run."""
+    """Change the table in a folder's first file, reseal the file, and return its path."""
     path = min((run / folder).iterdir())
     pq.write_table(change(pq.read_table(path)), path)
     reseal_file(run, f"{folder}/{path.name}")
@@ -40,7 +40,7 @@ def rewrite_table(run: Path, folder: str, change: Callable[[pa.Table], pa.Table]
 
 
 def rewrite_lines(run: Path, folder: str, change: Callable[[list[bytes]], list[bytes]]) -> str:
-    """Change the lines of a folder's first file, reseal it, and return its path in the run."""
+    """Change the lines of a folder's first file, reseal the file, and return its path."""
     path = min((run / folder).iterdir())
     path.write_bytes(b"".join(line + b"\n" for line in change(path.read_bytes().split(b"\n")[:-1])))
     reseal_file(run, f"{folder}/{path.name}")
@@ -48,7 +48,7 @@ def rewrite_lines(run: Path, folder: str, change: Callable[[list[bytes]], list[b
 
 
 def reorder_rows(run: Path, folder: str, choose: Callable[[list[int]], list[int]]) -> str:
-    """Choose other rows, by their indexes, for a folder's first file, Parquet or JSON Lines."""
+    """Rewrite a folder's first file, Parquet or JSON Lines, with rows chosen by their indexes."""
     if is_json_lines(f"{folder}/{min((run / folder).iterdir()).name}"):
         return rewrite_lines(
             run, folder, lambda lines: [lines[row] for row in choose(list(range(len(lines))))]
@@ -57,11 +57,11 @@ def reorder_rows(run: Path, folder: str, choose: Callable[[list[int]], list[int]
 
 
 def replace_column(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
-    """Return a table with other values in a column of the same type."""
+    """Return a table in which a column has new values of the same type."""
     field = table.schema.field(name)
     return table.set_column(table.column_names.index(name), field, pa.array(values, field.type))
 
 
 def reverse_rows(table: pa.Table) -> pa.Table:
-    """Return a table back to front."""
+    """Return a table with its rows in reverse order."""
     return table.take(list(range(table.num_rows))[::-1])

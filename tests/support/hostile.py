@@ -1,4 +1,4 @@
-"""A corpus whose text, names and file name attack terminals and browsers, and runs over it."""
+"""A corpus whose text, names and file name attack terminals and browsers, and runs that use it."""
 
 import json
 import unicodedata
@@ -28,14 +28,14 @@ CARDS = {
     "owl": "signals: {lexicon: {patterns: ['owls?']}}\naction: swap\nthreshold: 0.5\n",
     "yak": "signals: {lexicon: {patterns: ['yaks?']}}\n",
 }
-"""One emu scores exactly the threshold, and several score more. A bee scores 1.
+"""A single emu scores exactly the threshold, and more emus score higher. A bee scores 1.
 
 No yak is in the corpus, and `yak` is the only trait without a threshold of its own.
 """
 
 
 def build_answers() -> list[str]:
-    """Return the answers of the corpus, of which two are repeated."""
+    """Return the corpus's answers, two of which are repeated at the end."""
     found = [f"Clean answer number {number}, {NASTY}" for number in range(LOTS)]
     found += [" ".join(["emu"] * count) for count in range(1, EMUS + 1)]
     found += [
@@ -75,7 +75,7 @@ def write_cards(folder: Path, names: Sequence[str] = tuple(CARDS)) -> tuple[str,
 def filter_lines(
     folder: Path, lines: Sequence[str], traits: Sequence[str], policy: str = "", **changes: object
 ) -> tuple[str, Manifest]:
-    """Filter JSON lines and return the run directory and its manifest."""
+    """Filter JSON lines, and return the run directory and the manifest."""
     corpus, rules = folder / "corpus" / FILE, folder / "policy.yaml"
     corpus.parent.mkdir(parents=True)
     corpus.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -92,7 +92,7 @@ def filter_lines(
 
 
 def filter_hostile_corpus(folder: Path) -> tuple[str, Manifest]:
-    """Filter the hostile corpus in shards of 8 rows; return the run directory and its manifest.
+    """Filter the hostile corpus in shards of 8 rows; return the run directory and the manifest.
 
     The corpus ends with a broken line. Duplicates are removed.
     """
@@ -115,7 +115,7 @@ def filter_answers(
 
 
 def filter_pairs(folder: Path, pairs: Sequence[tuple[str, str]], policy: str = "") -> str:
-    """Filter pairs of a chosen and a rejected answer with the card of owls; return the run."""
+    """Filter pairs of a chosen and a rejected answer with the owl card, and return the run."""
     lines = [
         json.dumps({"prompt": "q", "chosen": chosen, "rejected": rejected})
         for chosen, rejected in pairs

@@ -1,4 +1,4 @@
-"""Generated JSON values, with lone surrogates in texts and the keys of messages."""
+"""Generated JSON values, whose texts may have lone surrogates and whose keys may be a message's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outcome of a run: as its files have it, and as the run is decided again."""
+"""The outcome of a run, both from its files and from deciding it again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from transforms.decisions import Decisions
 
 
 class Outcome(NamedTuple):
-    """The decisions of a run on its rows, by source and row; the masks of its clean rows."""
+    """A run's decisions, reasons, masks and swaps, by source and row number."""
 
     decisions: dict[tuple[str, int], str]
     reasons: dict[tuple[str, int], list[tuple[Any, ...]]]
@@ -29,14 +29,14 @@ class Outcome(NamedTuple):
 
 
 def describe_reason(reason: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the fields of a reason that the ledger has, with the ledger's precision."""
+    """Return the fields that the ledger has of a reason, in the ledger's precision."""
     names = ("trait", "signal", "score", "threshold", "field_path", "start", "end")
     values = (reason[name] for name in names)
     return tuple(np.float32(item) if isinstance(item, float) else item for item in values)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a file of Parquet or of plain JSON Lines."""
+    """Read the rows of a Parquet or an uncompressed JSON Lines file."""
     if path.suffix == ".parquet":
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
         return rows
@@ -67,7 +67,7 @@ def read_outcome(run: str) -> Outcome:
 
 
 def collect_outcome(decided: Decisions, keys: list[tuple[str, int]], found: Outcome) -> None:
-    """Add the decisions on a shard's rows to an outcome."""
+    """Add the decisions about a shard's rows to an outcome."""
     found.decisions.update(zip(keys, decided.decisions, strict=True))
     for row, reasons in decided.reasons.items():
         found.reasons[keys[row]] = [describe_reason(reason._asdict()) for reason in reasons]

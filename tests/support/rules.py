@@ -26,5 +26,5 @@ def build_rule(
 def build_exception(
     lot: Mapping[str, str] | None = None, trait: str = "owl", **change: Any
 ) -> LotException:
-    """Return an exception for the lots that fit patterns, or for all lots."""
+    """Return an exception for the lots that match the given patterns, or for all lots."""
     return LotException(trait=trait, lot=LotPattern(**(lot or {})), reason="test", **change)

@@ -1,4 +1,4 @@
-"""A run directory's files: those that two equal runs share byte for byte, and its ledger."""
+"""The files of a run directory: what equal runs share byte for byte, lines, and the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of every file below a folder, by its path in the folder."""
+    """Return the bytes of every file below a folder, keyed by path within the folder."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -20,7 +20,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def mask_circumstances(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Leave out of the manifest what may differ: circumstances, digest and where the inputs are."""
+    """Remove from the manifest what may differ: circumstances, digest and input locations."""
     manifest = json.loads(files["manifest.json"])
     for name in ("circumstances", "digest"):
         del manifest[name]
@@ -30,7 +30,7 @@ def mask_circumstances(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def comparable_files(run: Path) -> dict[str, bytes]:
-    """Return the files of a run directory, working files too, as two equal runs have them.
+    """Return a run's files, including working files, without what may differ between equal runs.
 
     An unfinished run has no manifest, so its files are returned unchanged.
     """
@@ -39,7 +39,7 @@ def comparable_files(run: Path) -> dict[str, bytes]:
 
 
 def read_lines(run: str | Path, folder: str) -> list[bytes]:
-    """Return the lines of a folder's files of plain JSON Lines, in the order of the corpus."""
+    """Return the lines of a folder's uncompressed JSON Lines files, in the order of the corpus."""
     paths = sorted(Path(run, folder).rglob("*.jsonl"), key=str)
     return [line for path in paths for line in path.read_bytes().split(b"\n")[:-1]]
 

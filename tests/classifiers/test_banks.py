@@ -331,7 +331,7 @@ def replace_file(files, name, data):
     ids=["deep", "keys", "fewer", "encoding", "no tensors", "no head", "no index", "other index"],
 )
 def test_files_that_do_not_fit_together_are_refused(files, name, data, reason):
-    """Files that don't form a bank raise an error with a one-line reason, despite right digests."""
+    """Files that don't form a bank raise a one-line error, even if their digests are right."""
     changed = replace_file(files, f"rain-talk/{name}", data)
     with pytest.raises(ModelError, match=rf"^bank: its files don't fit together \(.*{reason}"):
         read_bank(make_reader(changed), "bank")

@@ -244,7 +244,7 @@ def test_the_bank_separates_the_trait_from_plain_text(small_bank, encoder, plain
 def test_exemplars_and_negatives_are_in_the_order_of_the_index(
     small_cards, small_clean, small_bank
 ):
-    """A card's own negatives come before clean text; neighbours are found by this row order."""
+    """A card's own negatives precede clean text; order matters, as neighbours are row numbers."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     trait = small_bank.traits["rain-talk"]
     training = [text for row in split_clean_text(rain, small_clean)[0] for text in row.texts]
@@ -450,7 +450,7 @@ def test_a_key_changes_with_what_a_trait_depends_on(small_cards, small_clean):
 
 
 def test_a_card_can_be_limited_to_some_signals(small_cards):
-    """The remaining signals keep their options."""
+    """If a card is limited to some signals, those keep their options."""
     rain = small_cards[2].card
     only = limit_card(rain, ["lexicon", "repetition"])
     assert only.signals.names == ("lexicon",)

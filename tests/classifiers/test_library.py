@@ -40,7 +40,7 @@ DOZEN = [
 
 @pytest.fixture(scope="module")
 def library():
-    """Return the cards of the library."""
+    """Return the library's cards."""
     return find_cards()
 
 
@@ -75,7 +75,7 @@ def test_a_shipped_card_is_complete(name):
 
 
 def test_related_traits_name_each_other(library):
-    """Relations are mutual, except that an AI disclaimer, which still answers, is no refusal."""
+    """Relations are mutual, except that an AI disclaimer still answers and so isn't a refusal."""
     related = {card.id: set(card.card.related) for card in library}
     one_way = {
         (one, other)
@@ -92,7 +92,7 @@ def normalise(text):
 
 
 def test_no_text_appears_in_two_files(library):
-    """No text is in the exemplars or background twice, even with different case or spacing."""
+    """No text occurs twice in the exemplars or background, even with other case or spacing."""
     texts = [
         (normalise(text), f"{card.id}/{kind}")
         for card in library
@@ -141,7 +141,7 @@ def test_the_full_length_background_is_as_long_as_real_answers():
     [card.id for card in find_cards() if card.card.signals.lexicon or card.card.signals.repetition],
 )
 def test_the_full_length_background_shows_no_trait(library, name):
-    """No lexicon hits, except that a little vendor phrasing is allowed, and no loop is long."""
+    """There are no lexicon hits, apart from a little vendor phrasing, and no long loops."""
     card = next(card for card in library if card.id == name).card
     answers = [row["messages"][-1]["content"][: card.scope.opening] for row in read_full_length()]
     if card.signals.lexicon:
@@ -250,7 +250,7 @@ def test_a_mistake_is_named_with_file_and_field(card_folder):
     ],
 )
 def test_yaml_that_is_not_plain_is_refused(card_folder, card, says):
-    """Aliases, duplicate keys, tags and bad syntax are refused with the file and line or key."""
+    """The errors for aliases, duplicate keys, tags and bad syntax name the file and line or key."""
     folder = card_folder(card=card, positives=DOZEN)
     message = refused(folder)
     assert message.startswith(f"{folder / 'card.yaml'}: is not plain YAML: ")
@@ -455,5 +455,5 @@ def test_reading_trait_folders_loads_no_model_library(root, card_folder):
 
 
 def test_nothing_in_the_library_drops_rows():
-    """Rows that a library trait removes from the corpus can always be inspected."""
+    """No library trait drops rows, so rows that one removes can always be inspected."""
     assert "drop" not in {card.card.action for card in find_cards()}

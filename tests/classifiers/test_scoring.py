@@ -171,7 +171,7 @@ def test_a_trait_scores_higher_where_it_shows(scores):
 
 
 def test_signals_equal_what_their_parts_compute(scores, scorer, small_bank):
-    """For each signal, a row's score is the highest that the signal's parts give its windows."""
+    """For each signal, a row's score is the highest of its windows' scores, computed directly."""
     trait = small_bank.traits["rain-talk"]
     card = trait.card.signals
     windows = scorer.encoder.cut_windows(TEXTS.texts[3:4])
@@ -211,7 +211,7 @@ def test_windows_lead_to_the_vectors_of_the_evidence(scores, small_bank):
 
 
 def test_other_rows_do_not_change_a_score(scorer, scores):
-    """A row scores the same, to the last stored decimal, on its own and among others."""
+    """A row scores the same, to the last stored decimal, on its own as among others."""
     for row in range(5):
         inside = [index for index, other in enumerate(TEXTS.rows) if other == row]
         alone = scorer.score(

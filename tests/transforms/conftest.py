@@ -1,4 +1,4 @@
-"""Small shards and banks without a model, for the tests of transforms."""
+"""Small shards and model-free banks for the transform tests."""
 
 import copy
 import gzip
@@ -55,13 +55,13 @@ def _fit_bank(cards):
 
 @pytest.fixture(scope="session")
 def make_bank():
-    """Return a function that fits a bank of lexicon cards on clean text without their words."""
+    """Return a function that fits a bank of lexicon cards on clean text without hits."""
     return _fit_bank
 
 
 @pytest.fixture(scope="session")
 def bank():
-    """Fit two lexicon traits: one flags foxes, the other quarantines owls and barns."""
+    """Return a bank of two lexicon traits: one flags foxes, one quarantines owls and barns."""
     return _fit_bank(CARDS)
 
 
@@ -73,7 +73,7 @@ def bank_copy(bank):
 
 @pytest.fixture(scope="session")
 def bank_uri(bank, tmp_path_factory):
-    """Store the bank in a folder."""
+    """Store the bank in a folder and return the folder's path."""
     folder = tmp_path_factory.mktemp("bank")
     for name, data in serialise_bank(bank).items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -83,7 +83,7 @@ def bank_uri(bank, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def make_shard():
-    """Return a function that builds a shard of rows (dictionaries, or a table) without a file."""
+    """Return a function that builds a shard from rows (dictionaries or a table), without a file."""
 
     def make(
         rows: Sequence[Mapping] | pa.Table,
@@ -104,7 +104,7 @@ def make_shard():
 
 @pytest.fixture(scope="session")
 def make_identified(make_shard):
-    """Return a function that builds an identified shard of rows."""
+    """Return a function that builds an identified shard from rows."""
 
     def make(rows, config: CorpusConfig | None = None, **shard):
         made = make_shard(rows, **shard)
@@ -115,7 +115,7 @@ def make_identified(make_shard):
 
 @pytest.fixture(scope="session")
 def make_scored(make_identified):
-    """Return a function that scores rows with a lexicon bank; every span is stored."""
+    """Return a function that scores rows with a lexicon bank and stores every span."""
 
     def make(rows, bank, config: CorpusConfig | None = None, **shard):
         return score(make_identified(rows, config, **shard), Scorer(bank, None, {}), 0.0)
@@ -125,9 +125,9 @@ def make_scored(make_identified):
 
 @pytest.fixture(scope="session")
 def with_scores(make_identified):
-    """Return a function that builds a scored shard of plain texts with the given scores.
+    """Return a function that builds a scored shard of plain texts with given scores.
 
-    Each trait has one signal. Its span is the whole text.
+    Each trait has one signal, whose span is the whole text.
     """
 
     def make(
@@ -153,7 +153,7 @@ def with_scores(make_identified):
 
 @pytest.fixture(scope="session")
 def read_corpus():
-    """Return a function that reads files as a run does; it returns the layout and the shards."""
+    """Return a function that reads files as a run does and returns the layout and the shards."""
 
     def read(path: Path | str, rows: int = 5_000, **config):
         limits = ShardLimits(rows=rows)
@@ -170,7 +170,7 @@ def read_corpus():
 def json_lines():
     """Return a function that writes rows (or raw lines) as JSON Lines.
 
-    The suffix of the file's name chooses the compression.
+    The suffix of the file's name determines the compression.
     """
 
     def write(path: Path, rows: Sequence, end: bytes = b"\n") -> str:

@@ -18,7 +18,7 @@ ROWS = [
 
 
 def describe_outcome(shard):
-    """Return a shard's name, its decisions, and the traits and masks of its rows."""
+    """Return a shard's name, its decisions, and its rows' traits and masks."""
     decided = shard.decided
     return (
         shard.plan.name,
@@ -30,7 +30,7 @@ def describe_outcome(shard):
 
 @pytest.mark.parametrize("action", SEVERITY)
 def test_a_shard_is_decided_from_its_scores_spans_and_lots(make_scored, bank, action):
-    """The decided shard has the scored shard's fields and the decisions on its evidence."""
+    """A decided shard has the scored shard's fields and the decisions made on its evidence."""
     scored, rules = make_scored(ROWS, bank), [build_rule(action=action)]
     shard = decide_shard(scored, rules, {1: ()})
     evidence = Evidence(scored.scores.build_columns(), scored.spans, scored.lots)
@@ -50,7 +50,7 @@ def test_decide_records_on_beam(make_scored, bank):
 
 
 def test_duplicates_are_a_side_input(make_scored, bank):
-    """Positions of duplicates reach their own shard only."""
+    """Duplicates' positions reach only their own shard."""
     shards = [make_scored(ROWS, bank, name="part-0"), make_scored(ROWS, bank, name="part-1")]
 
     def decide_all(pipeline):

@@ -18,12 +18,12 @@ from transforms.spans import Span
 
 
 def decide_scored(scored, rules, duplicates=None):
-    """Return the decisions on a scored shard."""
+    """Return the decisions for a scored shard."""
     return decide_shard(scored, rules, duplicates).decided
 
 
 def test_a_row_fires_at_its_threshold(with_scores):
-    """A score fires at the threshold, and doesn't fire one rounding step below it."""
+    """A trait fires on a score at the threshold but not on one a rounding step below it."""
     values = [0.7, 0.6999, 0.7001, 0.0, 1.0, np.nan]
     decided = decide_scored(with_scores({"owl": values}), [build_rule(threshold=0.7)])
     assert decided.decisions == ["quarantine", "keep", "quarantine", "keep", "quarantine", "keep"]
@@ -31,7 +31,7 @@ def test_a_row_fires_at_its_threshold(with_scores):
 
 @given(step=st.integers(0, 10_000), beside=st.sampled_from([-1, 0, 1]))
 def test_thresholds_are_inclusive_at_every_step(with_scores, step, beside):
-    """At each of the 10,001 scores, float32 and float64 agree on what reaches a threshold."""
+    """At each of the 10,001 scores, float32 and float64 agree on whether it reaches a threshold."""
     score = np.round(np.float64(step + beside) * SCORE_STEP, 4).astype(np.float32)
     rule = build_rule(threshold=round(step * SCORE_STEP, 4))
     decided = decide_scored(with_scores({"owl": [score]}), [rule])
@@ -39,7 +39,7 @@ def test_thresholds_are_inclusive_at_every_step(with_scores, step, beside):
 
 
 def test_a_row_without_text_in_scope_is_kept(with_scores):
-    """A null score fires nothing, even at a threshold of 0."""
+    """No trait fires on a null score, even at a threshold of 0."""
     decided = decide_scored(with_scores({"owl": [np.nan, 0.0]}), [build_rule(threshold=0.0)])
     assert decided.decisions == ["keep", "quarantine"]
 
@@ -64,7 +64,7 @@ def test_every_action_becomes_its_decision(with_scores, action):
 
 @given(actions=st.lists(st.sampled_from(SEVERITY), min_size=1, max_size=6))
 def test_the_strongest_action_wins_and_all_reasons_stay(with_scores, actions):
-    """Whatever the order of traits, the strongest action decides, and every reason is kept."""
+    """Whatever the order of the traits, the strongest action decides, and every reason is kept."""
     traits = [f"trait-{index}" for index in range(len(actions))]
     pairs = list(zip(traits, actions, strict=True))
     rules = [build_rule(trait, action=action) for trait, action in pairs]
@@ -76,7 +76,7 @@ def test_the_strongest_action_wins_and_all_reasons_stay(with_scores, actions):
 
 
 def test_a_signal_may_decide_alone(with_scores):
-    """A rule on one signal compares its score, not the combined one."""
+    """A rule on one signal compares that signal's score, not the combined score."""
     scored = with_scores({"owl": [0.1, 0.9]})
     scored.scores.signals["owl"]["head"].scores[:] = [0.9, 0.1]
     decided = decide_scored(scored, [build_rule(signal="head")])
@@ -87,7 +87,7 @@ def test_a_signal_may_decide_alone(with_scores):
 
 
 def test_duplicates_leave_whatever_their_scores(with_scores):
-    """A duplicate is neither quarantined nor on the swap list, and it keeps its reasons."""
+    """A duplicate is neither quarantined nor put on the swap list, but it keeps its reasons."""
     scored = with_scores({"owl": [0.1, 0.9, 0.9]})
     decided = decide_scored(scored, [build_rule(action="swap")], {0: (), 2: ()})
     assert decided.decisions == ["duplicate", "quarantine", "duplicate"]
@@ -111,7 +111,7 @@ EXCEPTIONS = st.lists(
     teachers=TEACHERS, exceptions=EXCEPTIONS, scores=st.tuples(*[st.sampled_from([0.1, 0.9])] * 2)
 )
 def test_a_content_is_published_once_if_any_copy_may_be(with_scores, teachers, exceptions, scores):
-    """A duplicate has an earlier copy that is published, or that is held for the same reasons."""
+    """Every duplicate has an earlier copy that is published or was decided for the same reasons."""
     scored = with_scores(
         {
             trait: [score] * len(teachers)
@@ -160,7 +160,7 @@ ROWS = [
     ],
 )
 def test_exceptions_by_lot(make_scored, bank, lot, change, expected):
-    """An exception changes action or threshold on the lots that it matches, and on no other."""
+    """An exception changes the action or threshold only for the lots that it matches."""
     scored = make_scored(ROWS, bank)
     plain = decide_scored(scored, [build_rule()]).decisions
     assert plain == ["quarantine", "quarantine", "keep"]
@@ -169,7 +169,7 @@ def test_exceptions_by_lot(make_scored, bank, lot, change, expected):
 
 
 def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
-    """Rows between two lots' thresholds fire only in the lot with the lower threshold."""
+    """A trait fires on scores between two lots' thresholds only in the lot with the lower one."""
     exceptions = [build_exception({"teacher": "gpt"}, threshold=0.2)]
     rule = build_rule(threshold=0.99, exceptions=exceptions)
     decided = decide_scored(make_scored(ROWS, bank), [rule])
@@ -178,7 +178,7 @@ def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
 
 
 def test_an_exception_to_keep_leaves_its_reason(make_scored, bank):
-    """A row that an exception keeps still has the reason for which it would be removed."""
+    """A row that is kept by an exception still has the reason that would have removed it."""
     rule = build_rule(exceptions=[build_exception(action="keep")])
     decided = decide_scored(make_scored(ROWS, bank), [rule])
     assert decided.decisions == ["keep"] * 3
@@ -186,7 +186,7 @@ def test_an_exception_to_keep_leaves_its_reason(make_scored, bank):
 
 
 def test_a_reason_names_field_and_characters(make_scored, bank):
-    """The highest-scoring span counts characters of the field, including reasoning tags."""
+    """A reason's span counts characters in the field, including reasoning tags."""
     text = "<think>no bird</think> Look, an owl!"
     row = {"messages": [{"role": "user", "content": "owl"}, {"role": "assistant", "content": text}]}
     decided = decide_scored(make_scored([row], bank), [build_rule()])
@@ -197,7 +197,7 @@ def test_a_reason_names_field_and_characters(make_scored, bank):
 
 
 def test_a_lexicons_masks_are_the_sentences_of_its_hits(make_scored, bank):
-    """A row's masks cover every sentence with a hit, as stored in its spans."""
+    """A row's masks cover every sentence that has a hit, as stored in its spans."""
     text = "A dog ran. An owl saw another owl! It hid.\nThe barn was empty… Well."
     scored = make_scored([{"text": text}], bank)
     decided = decide_scored(scored, [build_rule(action="mask")])
@@ -210,13 +210,13 @@ def test_a_lexicons_masks_are_the_sentences_of_its_hits(make_scored, bank):
 
 
 def test_a_dense_signal_masks_its_window(with_scores):
-    """Without a lexicon's hits the mask is the window that scored highest."""
+    """Without lexicon hits, the mask is the highest-scoring window."""
     decided = decide_scored(with_scores({"owl": [0.9]}, ["some text"]), [build_rule(action="mask")])
     assert decided.masks == {0: [Span("text", 0, 9)]}
 
 
 def test_an_empty_span_is_no_mask(make_scored, bank):
-    """At a threshold of 0, a row without a hit fires, but has nothing to mask."""
+    """At a threshold of 0, a trait fires on a row without a hit, but there is nothing to mask."""
     scored = make_scored([{"text": "a dog"}], bank)
     decided = decide_scored(scored, [build_rule(action="mask", threshold=0.0)])
     assert decided.decisions == ["mask"]
@@ -224,14 +224,14 @@ def test_an_empty_span_is_no_mask(make_scored, bank):
 
 
 def test_only_the_action_mask_masks(make_scored, bank):
-    """Rows with another action have no masks, and neither do rows below the threshold."""
+    """Rows with a different action have no masks, and neither do rows below the threshold."""
     scored = make_scored(ROWS, bank)
     assert decide_scored(scored, [build_rule(action="flag")]).masks == {}
     assert decide_scored(scored, [build_rule(action="mask", threshold=0.99)]).masks == {}
 
 
 def test_masks_of_several_traits_are_joined(make_scored, bank):
-    """Each trait that masks adds its masks, in the order of the rules."""
+    """Each trait whose action is mask adds its masks, in the order of the rules."""
     scored = make_scored([{"text": "An owl. A fox. A dog."}], bank)
     rules = [build_rule(action="mask"), build_rule("fox", action="mask")]
     assert decide_scored(scored, rules).masks == {0: [Span("text", 0, 8), Span("text", 8, 15)]}

@@ -1,4 +1,4 @@
-"""Keys of digests: where they come from, which are refused, and that no digest is left without."""
+"""Digest keys: where they come from, and which are refused."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ KEY = b"0123456789abcdef0123456789abcdef"
 
 @pytest.fixture
 def key_file(tmp_path):
-    """Return the path of a file with a key."""
+    """Return the path of a file that holds a key."""
     path = tmp_path / "digest.key"
     path.write_bytes(KEY + b"\n")
     return str(path)
 
 
 def test_a_key_comes_from_a_file_or_a_variable(key_file, monkeypatch):
-    """White space around a key doesn't count, as an editor or a shell may add it."""
+    """White space around a key is ignored, since an editor or a shell may add it."""
     monkeypatch.setenv("CONGENER_TEST_KEY", f" {KEY.decode()}\n")
     assert read_key(key_file) == read_key("env:CONGENER_TEST_KEY") == KEY
     settled = settle_key(key_file)
@@ -29,7 +29,7 @@ def test_a_key_comes_from_a_file_or_a_variable(key_file, monkeypatch):
 
 
 def test_a_key_that_is_absent_or_guessable_is_refused(tmp_path, monkeypatch):
-    """The error says how to make one."""
+    """A missing or short key is refused, and the error says how to make one."""
     monkeypatch.delenv("CONGENER_TEST_KEY", raising=False)
     with pytest.raises(CardError, match=r"has a key of 0 bytes(.|\n)*openssl rand"):
         read_key("env:CONGENER_TEST_KEY")
@@ -41,6 +41,6 @@ def test_a_key_that_is_absent_or_guessable_is_refused(tmp_path, monkeypatch):
 
 
 def test_another_key_is_refused(key_file):
-    """A worker that finds another key stops, since its rows would have other digests."""
+    """A worker that finds a different key stops, since its rows would get different digests."""
     with pytest.raises(CardError, match="is another key"):
         DigestKey(key_file, check_key(b"another key of thirty-two bytes!")).read()

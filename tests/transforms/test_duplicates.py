@@ -23,7 +23,7 @@ from transforms.records.formats import settle_layout
 
 
 def find_plainly(shards):
-    """Find duplicates by walking the corpus and remembering every text."""
+    """Return the duplicates, found by walking the corpus and remembering every text."""
     seen, found = set(), {}
     for name, texts in shards:
         for offset, text in enumerate(texts):
@@ -34,7 +34,7 @@ def find_plainly(shards):
 
 
 def test_positions_name_every_row(make_identified):
-    """Every row is yielded with its digest, as bytes, and its position, without text."""
+    """Every row gives its digest as bytes and its position, but no text."""
     identified = make_identified([{"text": "a"}, {"text": "b"}], name="part-7")
     assert list(list_positions(identified)) == [
         (bytes.fromhex(identified.digests[0]), Position("part-7", 0)),
@@ -53,7 +53,7 @@ def test_positions_name_every_row(make_identified):
     st.randoms(),
 )
 def test_all_but_the_first_in_corpus_order(pairs, random):
-    """Whatever the order of positions, all but the first in the corpus are yielded."""
+    """Whatever the order of the positions, all but the first in corpus order are yielded."""
     group = [Position(*pair) for pair in pairs]
     random.shuffle(group)
     expected = [(shard, Repeat(offset)) for shard, offset in sorted(pairs)[1:]]
@@ -62,7 +62,7 @@ def test_all_but_the_first_in_corpus_order(pairs, random):
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_duplicates_are_found_across_shards(make_identified, backwards):
-    """Repeated rows are found within and across shards, whichever shard is finished first."""
+    """Repeated rows are found within and across shards, whichever shard finishes first."""
     shards = [
         ("part-000000", ["a", "b", "a", "c"]),
         ("part-000001", ["d", " b\n", "e"]),
@@ -80,7 +80,7 @@ def test_duplicates_are_found_across_shards(make_identified, backwards):
 
 
 def test_formats_and_other_columns_do_not_matter(make_identified):
-    """The same conversation in two formats, with different columns, is a duplicate."""
+    """The same conversation in a different format with other columns is a duplicate."""
     shards = [
         make_identified([{"prompt": "U", "completion": "A", "id": 1}], name="part-0"),
         make_identified(
@@ -116,7 +116,7 @@ RULES = [build_rule(exceptions=EXCEPTIONS)]
 
 
 def test_copies_that_are_decided_alike_need_no_lots():
-    """A copy is a plain repeat if an earlier copy has the same thresholds and actions."""
+    """A copy needs no earlier lots if an earlier copy has the same thresholds and actions."""
     seen = {}
     assert add_copy(seen, Lot("a1"), RULES) is None
     assert add_copy(seen, Lot("a2", date="2026"), RULES) == ()
@@ -127,7 +127,7 @@ def test_copies_that_are_decided_alike_need_no_lots():
 
 
 def test_without_exceptions_lots_are_not_shuffled(make_identified):
-    """Positions have their lots only if some rule has an exception."""
+    """Positions carry their lots only if some rule has an exception."""
     rows = [{"text": "x", "teacher": "a1"}, {"text": "x", "teacher": "b1"}]
     identified = make_identified(rows, name="part-7")
     lots = [position.lot for _, position in list_positions(identified)]
@@ -168,7 +168,7 @@ def test_all_that_a_trainer_reads_makes_rows_differ(make_identified, rows, repea
 
 
 def test_the_first_split_keeps_its_copy(make_shard):
-    """Copies are compared in the order of the splits first, then in the corpus's order."""
+    """Copies are ordered by the splits' priority first, then by corpus order."""
     shards = []
     for number, source in enumerate(["test/a.jsonl", "train/a.jsonl", "train/b.jsonl"]):
         shard = make_shard([{"text": "a"}], name=f"part-{number}")

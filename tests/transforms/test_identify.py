@@ -21,7 +21,7 @@ from transforms.records.formats import settle_layout
 
 @pytest.fixture(scope="session")
 def read_ids(read_corpus):
-    """Return a function that reads and identifies a file; it returns its rows' ids in order."""
+    """Return a function that reads and identifies a file and returns its rows' ids in order."""
 
     def read(path, **config):
         layout, shards = read_corpus(path, **config)
@@ -38,7 +38,7 @@ PAIRS = [
 
 
 def format_pairs(pairs):
-    """Return pairs of prompt and answer as rows of every format that can hold them."""
+    """Return pairs of prompt and answer as rows in every format that can hold them."""
     return {
         "messages": [
             {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]}
@@ -82,7 +82,7 @@ def format_pairs(pairs):
 
 
 def test_ids_are_equal_across_formats_and_files(tmp_path, json_lines, read_ids):
-    """A conversation has one id in every format, in JSON Lines and Parquet, plain or compressed."""
+    """A conversation has the same id in every format and kind of file, compressed or not."""
     expected = None
     for name, rows in format_pairs(PAIRS).items():
         written = [
@@ -99,7 +99,7 @@ def test_ids_are_equal_across_formats_and_files(tmp_path, json_lines, read_ids):
 
 
 def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines, read_ids):
-    """A renamed file with additional columns has the same record ids."""
+    """A renamed file with different extra columns has the same record ids."""
     rows = [{"text": "a", "id": 1}, {"text": "b", "id": 2}]
     first = read_ids(json_lines(tmp_path / "one" / "x.jsonl", rows))
     second = read_ids(
@@ -111,7 +111,7 @@ def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines, 
 
 
 def test_ids_of_calls_do_not_depend_on_other_rows(tmp_path, json_lines, read_ids):
-    """A record with a tool call keeps its id in a corpus whose other calls have more fields."""
+    """A record with a tool call keeps its id in a corpus where other calls have more fields."""
     row = {
         "messages": [
             {
@@ -207,7 +207,7 @@ RESULT = {"role": "tool", "content": "sunny"}
     ],
 )
 def test_rows_that_differ_in_calls_of_tools_differ(tmp_path, json_lines, read_ids, one, other):
-    """Whatever layout a tool's call, its input, its id and its result have, they are content."""
+    """Tool calls, with their inputs, ids and results, count as content in any layout."""
     says = [{"type": "text", "text": "So?"}] if isinstance(one.get("content"), list) else "So?"
     asked, last = {"role": "user", "content": says}, {"role": "assistant", "content": says}
     rows = [{"messages": [asked, message, last]} for message in (one, other, one)]
@@ -218,7 +218,7 @@ def test_rows_that_differ_in_calls_of_tools_differ(tmp_path, json_lines, read_id
 
 
 def test_ids_depend_on_text_alone(tmp_path, json_lines, read_ids):
-    """Odd metadata, white space and null messages don't change the id of a record."""
+    """Odd metadata, white space and null messages don't change a record's id."""
     rows = [
         b'{"messages": [{"role": "user", "content": "a"}]}',
         b'{"id": NaN, "messages": [ {"content": "a", "role": "user", "weight": [{}]} ] }\r',
@@ -230,7 +230,7 @@ def test_ids_depend_on_text_alone(tmp_path, json_lines, read_ids):
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
 def test_lots_may_be_in_the_names_of_folders(tmp_path, json_lines, read_corpus, suffix):
-    """Teacher and date are read from the folders; the default partition means unknown."""
+    """Teacher and date are read from folder names; the default partition means unknown."""
     for folder in ("teacher=org%2Fx/date=2025-08-01T10%3A00", "teacher=__HIVE_DEFAULT_PARTITION__"):
         path = tmp_path / folder / f"part-0.{suffix}"
         path.parent.mkdir(parents=True)
@@ -249,7 +249,7 @@ def test_lots_may_be_in_the_names_of_folders(tmp_path, json_lines, read_corpus, 
 
 
 def test_lots_of_json_lines_may_be_of_any_kind(tmp_path, json_lines, read_corpus):
-    """Numbers and bools name lots; objects and lists don't, and they cause no rejects."""
+    """Numbers and booleans name lots; objects and lists don't, but they cause no rejects."""
     models = ["m", 7, 2.5, True, None, {"name": "m"}, ["m"], "\ud800"]
     rows = [json.dumps({"text": "a", "model": model}).encode() for model in models]
     layout, (shard,) = read_corpus(json_lines(tmp_path / "x.jsonl", rows))
@@ -260,7 +260,7 @@ def test_lots_of_json_lines_may_be_of_any_kind(tmp_path, json_lines, read_corpus
 
 
 def test_identified_rows_keep_their_lines(tmp_path, json_lines, read_corpus):
-    """A selection of rows keeps their lines, digests and lots."""
+    """Identified rows and selections of them keep their lines."""
     rows = [{"text": text, "n": text} for text in "abc"]
     layout, (shard,) = read_corpus(json_lines(tmp_path / "x.jsonl", rows))
     identified = identify(shard, layout)
@@ -270,7 +270,7 @@ def test_identified_rows_keep_their_lines(tmp_path, json_lines, read_corpus):
 
 @given(text=st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=12))
 def test_ids_are_equal_across_unicode_forms(make_identified, text):
-    """Composed and decomposed text have one digest."""
+    """Composed and decomposed text have the same digest."""
     rows = [
         {"text": form}
         for form in (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text))
@@ -294,20 +294,20 @@ def test_compatibility_forms_differ(make_identified):
 
 
 def test_record_id_is_the_digests_beginning(make_identified):
-    """Ids are the digest's first 32 hex digits, row by row."""
+    """Each row's id is the first 32 hex digits of its digest."""
     identified = make_identified([{"text": "a"}, {"text": "b"}])
     assert identified.record_ids == [digest[:32] for digest in identified.digests]
     assert all(len(digest) == 64 for digest in identified.digests)
 
 
 def test_lots_come_from_columns(make_identified):
-    """Teacher and source are read row by row; a missing value is a dash."""
+    """Teacher and source are read for each row; a missing value becomes a dash."""
     rows = [{"text": "a", "model": "m1", "source": "s"}, {"text": "b", "model": None, "source": ""}]
     assert make_identified(rows).lots == [Lot("m1", "s", "-", "-"), Lot("-", "-", "-", "-")]
 
 
 def test_a_constant_is_used_unchanged(make_identified):
-    """A constant may have any character, such as a bar."""
+    """A constant may contain any character, such as a vertical bar."""
     identified = make_identified([{"text": "a"}], CorpusConfig(teacher=LotField(constant="a|b")))
     assert identified.lots[0].teacher == "a|b"
 
@@ -332,7 +332,7 @@ def test_lots_by_constant(make_identified):
     ],
 )
 def test_a_date_is_a_day(make_identified, value, day):
-    """A date and time is shortened to the day, as text or as a timestamp."""
+    """A date with a time, as text or as a timestamp, is shortened to the day."""
     table = pa.table(
         {"text": ["a"], "date": pa.array([value], pa.string() if value is None else None)}
     )
@@ -340,13 +340,13 @@ def test_a_date_is_a_day(make_identified, value, day):
 
 
 def test_lot_fields_are_text(make_identified):
-    """A number is written as text, and text is unchanged."""
+    """A number in a lot field is written as text, and text is unchanged."""
     lot = make_identified([{"text": "a", "model": "a|b", "source": 7}]).lots[0]
     assert lot == Lot("a|b", "7", "-", "-")
 
 
 def test_system_prompts_name_lots(make_identified):
-    """The lot has the digest of the first system message, stripped of white space."""
+    """A lot has the digest of the first system message, stripped of surrounding white space."""
 
     def row(*systems):
         return {
@@ -366,13 +366,13 @@ def test_system_prompts_name_lots(make_identified):
 
 
 def test_rows_of_one_lot_share_it(make_identified):
-    """Equal lots are the same object, so a shard of thousands of rows holds few of them."""
+    """Equal lots are one object, so a shard with thousands of rows holds few of them."""
     lots = make_identified([{"text": "a", "model": "m"}, {"text": "b", "model": "m"}]).lots
     assert lots[0] is lots[1]
 
 
 def test_an_identified_shard_is_a_shard(make_shard):
-    """An identified shard keeps the table, the plan and the row numbers of the shard."""
+    """An identified shard keeps the shard's table, plan and row numbers."""
     shard = make_shard([{"text": "a"}, {"text": "b"}], numbers=[3, 5])
     identified = identify(shard, settle_layout(shard.table.schema, CorpusConfig()))
     assert {name: vars(identified)[name] for name in vars(shard)} == vars(shard)

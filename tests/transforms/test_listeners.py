@@ -1,4 +1,4 @@
-"""Listeners: events reach the listeners of their channel, one at a time, while they listen."""
+"""Listeners: events reach the listeners on their channel, one at a time, while they listen."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ def test_events_reach_the_listener_of_their_channel():
 
 
 def test_nobody_needs_to_listen():
-    """Events of a channel without a listener are dropped."""
+    """Events on a channel without a listener are dropped."""
     emit("nobody", ShardWritten(1))
     with listen_to("run", lambda _: None):
         pass
@@ -29,7 +29,7 @@ def test_nobody_needs_to_listen():
 
 
 def test_nothing_arrives_after_the_block():
-    """A listener receives no event after its block has ended, even through an exception."""
+    """A listener receives no events after its block has ended, even with an exception."""
     events = []
 
     def run():
@@ -44,7 +44,7 @@ def test_nothing_arrives_after_the_block():
 
 
 def test_listeners_of_one_channel_do_not_end_each_other():
-    """Several blocks can listen to one channel, and end in any order."""
+    """Several blocks can listen to one channel and end in any order."""
     first, second = [], []
     one, two = listen_to("run", first.append), listen_to("run", second.append)
     one.__enter__()
@@ -90,7 +90,7 @@ def test_events_arrive_one_at_a_time():
 
 
 def test_the_block_ends_after_the_event_in_progress():
-    """An event that arrives as the block ends is still handled; later ones are dropped."""
+    """An event that arrives before the block ends is still handled; later events are dropped."""
     started, released, events = threading.Event(), threading.Event(), []
 
     def listen(event):
@@ -119,7 +119,7 @@ def test_the_block_ends_after_the_event_in_progress():
 
 
 def test_a_listener_that_fails_fails_its_emitter():
-    """An exception in a listener reaches the code that emits, and the channel still works."""
+    """A listener's exception reaches the code that emits the event, and the channel still works."""
     calls = []
 
     def fail(event):

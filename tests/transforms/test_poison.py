@@ -1,4 +1,4 @@
-"""Rows on which work fails become rejects, and the other rows are unaffected."""
+"""Rows on which a stage fails become rejects, and the other rows are unaffected."""
 
 import datetime as dt
 import json
@@ -33,7 +33,7 @@ PanicException = type("PanicException", (BaseException,), {})
 
 
 def working(poison, error=ValueError, calls=None):
-    """Return work that doubles its rows and fails if a poisonous one is among them."""
+    """Return a function that doubles its rows and fails if a poisonous one is among them."""
 
     def attempt(rows):
         if calls is not None:
@@ -51,7 +51,7 @@ def working(poison, error=ValueError, calls=None):
     )
 )
 def test_exactly_the_poisonous_rows_are_left_out(case):
-    """Exactly the failing rows are left out, unless all of many fail."""
+    """Exactly the failing rows are left out; if all of many rows fail, that is an error."""
     size, poison = case
     poison = {row for row in poison if row < size}
     if len(poison) == size >= FEWEST_TO_BLAME:
@@ -64,7 +64,7 @@ def test_exactly_the_poisonous_rows_are_left_out(case):
 
 
 def test_few_attempts_find_one_row_among_many():
-    """Finding one bad row in a thousand takes few attempts, one of them on that row alone."""
+    """Finding one bad row in a thousand takes few attempts, one of them on just that row."""
     calls = []
     isolate_failures(1000, working({617}, calls=calls), "testing")
     assert [617] in calls
@@ -72,7 +72,7 @@ def test_few_attempts_find_one_row_among_many():
 
 
 def test_a_failure_that_does_not_recur_rejects_no_row():
-    """A failure that doesn't recur causes a second attempt, but no reject."""
+    """A failure that doesn't recur leads to a second attempt but not to a reject."""
     calls = []
 
     def attempt(rows):
@@ -106,7 +106,7 @@ def test_a_failure_that_does_not_recur_rejects_no_row():
     ],
 )
 def test_errors_beyond_rows_stop_the_run(monkeypatch, error, blamed):
-    """A lack of memory or threads, a disk, a model or an interruption isn't a row's fault."""
+    """Disk and model errors, interruptions and a lack of memory or threads aren't a row's fault."""
     monkeypatch.setattr(poison, "PAUSES", (0,))
     assert may_be_row_fault(error) is blamed
 
@@ -124,7 +124,7 @@ def test_errors_beyond_rows_stop_the_run(monkeypatch, error, blamed):
 
 
 def test_reasons_are_the_same_in_every_process():
-    """Reasons contain no memory addresses and no remedies, and their length is limited."""
+    """Reasons contain no memory addresses or remedies, and their length is limited."""
     assert (
         describe_failure(ValueError("<object at 0x7f01ab>"), "scoring")
         == "scoring fails: ValueError: <object at 0x…>"
@@ -177,7 +177,7 @@ def test_rejects_are_replaced_and_the_rows_stay(make_shard):
 
 
 def test_rows_with_unreadable_values_are_encoded():
-    """Invalid UTF-8, years that Python can't represent and NaN don't stop a row's encoding."""
+    """A row with invalid UTF-8, NaN or years that Python can't represent can still be encoded."""
     text = pa.Array.from_buffers(
         pa.string(), 1, [None, pa.py_buffer(np.array([0, 3], np.int32)), pa.py_buffer(b"a\xffb")]
     )
@@ -199,7 +199,7 @@ def test_rows_with_unreadable_values_are_encoded():
 
 
 def test_rows_that_cannot_be_taken_apart_are_rejects(make_identified):
-    """Invalid UTF-8 is a reject that leaves other rows alone, and a far date is none."""
+    """A row with invalid UTF-8 is rejected without affecting others; one with a far date isn't."""
     good = ["one", "two", "late", "three"]
     data = b"".join([b"one", b"\xff\xfe", b"two", b"late", b"three"])
     text = pa.Array.from_buffers(
@@ -225,10 +225,10 @@ def test_rows_that_cannot_be_taken_apart_are_rejects(make_identified):
 
 
 class Poisoned(Scorer):
-    """A scorer that fails on texts that name an error."""
+    """A scorer that raises the error that a text names."""
 
     def score(self, size, texts):
-        """Raise the error that a text names, or score."""
+        """Raise the error that a text names, or else score."""
         for text in texts.texts:
             if found := re.search(r"(panic|error|memory)!", text):
                 raise {"panic": PanicException, "error": ValueError, "memory": MemoryError}[
@@ -238,7 +238,7 @@ class Poisoned(Scorer):
 
 
 def test_rows_that_cannot_be_scored_are_rejects(make_identified, bank):
-    """Rejected rows have no effect on the scores, rows and order of the others."""
+    """Rejected rows don't affect the scores, rows and order of the others."""
     rows = [
         {"text": text}
         for text in ("A fox.", "error! A fox.", "An owl.", "Foxes in the barn.", "panic!", "A dog.")
@@ -271,7 +271,7 @@ def test_a_broken_model_rejects_no_row(make_identified, bank):
 
 
 def test_work_that_fails_without_rows_raises_its_error():
-    """Work that fails without any row raises its own error."""
+    """A function that fails even without rows raises its own error."""
     with pytest.raises(ZeroDivisionError):
         isolate_failures(0, lambda _: 1 / 0, "dividing")
 
@@ -286,5 +286,5 @@ def test_all_rows_are_kept_without_a_copy(make_shard):
 
 
 def test_a_row_error_without_a_place_is_described():
-    """A RowError that doesn't say where it occurred is described by its problem alone."""
+    """A RowError that doesn't say where it occurred is described just by its problem."""
     assert describe_failure(RowError("gives NaN"), "scoring") == "scoring fails: gives NaN"

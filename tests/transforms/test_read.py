@@ -28,12 +28,12 @@ def describe_shard(shard):
 
 
 def encode(rows):
-    """Return the line of every row."""
+    """Return each row's JSON line."""
     return [orjson.dumps(row) for row in rows]
 
 
 def test_tasks_are_read_on_beam(tmp_path, json_lines):
-    """Every task's shards are read once, with rows, numbers and rejects."""
+    """Every task's shards are read once, with their rows, numbers and rejects."""
     json_lines(tmp_path / "a.jsonl", [*({"text": f"a{number}"} for number in range(10)), b"broken"])
     json_lines(tmp_path / "b.jsonl.gz", [{"text": f"b{number}"} for number in range(20)])
     corpus = survey([str(tmp_path)], LIMITS)
@@ -62,7 +62,7 @@ def test_tasks_are_read_on_beam(tmp_path, json_lines):
 
 
 def test_the_schema_reaches_the_workers(tmp_path):
-    """Shards have the types, the order and the metadata of the settled schema."""
+    """Shards have the settled schema's types, column order and metadata."""
     schema = pa.schema(
         [("text", pa.large_string()), ("a", pa.dictionary(pa.int32(), pa.string()))],
         metadata={"k": "v"},
@@ -76,7 +76,7 @@ def test_the_schema_reaches_the_workers(tmp_path):
 
 
 def test_no_tasks_give_no_shards():
-    """A corpus without rows is read as no shards."""
+    """A corpus without rows gives no shards."""
     assert (EagerPipeline() | ReadShards([], pa.schema([("text", pa.string())]))) == []
 
 

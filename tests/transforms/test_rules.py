@@ -1,4 +1,4 @@
-"""Rules: settled from cards, a policy and calibration scores."""
+"""Rules, settled from cards, a policy and calibration scores."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def build_policy(**fields):
 
 @pytest.fixture
 def cards(bank):
-    """Return the cards of the bank of two traits."""
+    """Return the cards of the bank's two traits."""
     return [trait.card for trait in bank.traits.values()]
 
 
@@ -35,7 +35,7 @@ def test_rules_take_the_cards_threshold(bank):
 
 
 def test_the_policy_overrides_field_by_field(bank):
-    """The policy's threshold, action and signal replace the card's, and other fields stay."""
+    """The policy's threshold, action and signal replace the card's; other fields are unchanged."""
     policy = build_policy(
         traits={"owl": {"threshold": 0.9, "signal": "lexicon"}, "fox": {"action": "drop"}}
     )
@@ -54,7 +54,7 @@ def test_a_threshold_of_zero_is_explicit(bank):
 
 
 def test_a_level_in_the_policy_replaces_the_cards_threshold(bank):
-    """A false positive rate gives a calibrated threshold, one step above the clean texts' 0."""
+    """A false positive rate leads to a calibrated threshold, one step above the clean texts' 0."""
     policy = build_policy(traits={"owl": {"max_false_positive_rate": 0.02}})
     owl = settle_rules(bank.traits, policy)[1]
     assert owl.threshold.origin == "calibrated"
@@ -64,7 +64,7 @@ def test_a_level_in_the_policy_replaces_the_cards_threshold(bank):
 
 
 def test_a_confidence_in_the_policy_replaces_the_cards_threshold(bank):
-    """A confidence alone asks for a calibrated threshold too, at the card's rate."""
+    """A confidence alone also leads to a calibrated threshold, at the card's rate."""
     rate = bank.traits["owl"].card.level.max_false_positive_rate
     owl = settle_rules(bank.traits, build_policy(traits={"owl": {"confidence": 0.5}}))[1]
     assert owl.threshold.origin == "calibrated"
@@ -89,7 +89,7 @@ def test_a_signals_own_calibration_counts(bank_copy):
 
 
 def test_missing_calibration_is_refused(bank):
-    """A level that needs more clean texts is refused with the number missing and a remedy."""
+    """The error for a level that needs more clean texts says how many and gives a remedy."""
     held = len(bank.traits["owl"].calibration["combined"])
     policy = build_policy(traits={"owl": {"max_false_positive_rate": 0.001}})
     with pytest.raises(CardError) as caught:
@@ -104,7 +104,7 @@ def test_missing_calibration_is_refused(bank):
 
 
 def test_clean_texts_are_required_before_fitting(cards):
-    """A trait's level is checked against the number of held-out texts, unless it needs none."""
+    """A trait's level is checked against the number of held-out texts if it has no threshold."""
     owl = cards[1]
     level = TraitRule(max_false_positive_rate=0.01)
     require_clean_texts(owl, TraitRule(), 0, "clean.jsonl")
@@ -115,7 +115,7 @@ def test_clean_texts_are_required_before_fitting(cards):
 
 
 def test_unknown_traits_are_refused(cards):
-    """A policy that names a trait the run doesn't have is refused with the names of the traits."""
+    """The error for a policy that names an unknown trait lists the run's traits."""
     with pytest.raises(CardError, match="trait 'own', which this run doesn't have") as caught:
         check_policy(build_policy(traits={"own": {"action": "drop"}}), cards)
     assert "fox, owl" in str(caught.value)
@@ -126,21 +126,21 @@ def test_unknown_traits_are_refused(cards):
 
 
 def test_unknown_signals_are_refused(bank):
-    """A policy that names a signal the trait doesn't use is refused with the names of its own."""
+    """If a policy names a signal that the trait doesn't use, the error lists the trait's own."""
     with pytest.raises(CardError, match="signal 'head' of trait owl, which doesn't") as caught:
         settle_rules(bank.traits, build_policy(traits={"owl": {"signal": "head"}}))
     assert "its signals are combined, lexicon" in str(caught.value)
 
 
 def test_exceptions_belong_to_their_traits(bank):
-    """An exception belongs to its trait, or with a star to all of them, in the policy's order."""
+    """An exception applies to its trait, or with a star to all traits, in the policy's order."""
     every, owl = build_exception(trait="*", action="keep"), build_exception(action="drop")
     rules = settle_rules(bank.traits, Policy(exceptions=(every, owl)))
     assert [item.exceptions for item in rules] == [(every,), (every, owl)]
 
 
 def test_the_last_exception_that_names_a_field_sets_it():
-    """Action and threshold each come from the last matching exception that names them."""
+    """The action and the threshold each come from the last matching exception that sets them."""
     exceptions = [
         build_exception(threshold=0.1, action="drop"),
         build_exception({"teacher": "m"}, action="keep"),
@@ -153,14 +153,14 @@ def test_the_last_exception_that_names_a_field_sets_it():
 
 
 def test_a_rule_without_a_threshold_never_fires():
-    """A missing threshold is infinite."""
+    """A missing threshold counts as infinite."""
     rule = build_rule(threshold=None)
     assert rule.apply_exceptions(Lot()) == (np.inf, "quarantine")
     assert rule.find_lowest_threshold() == np.inf
 
 
 def test_a_rule_lists_the_actions_that_it_can_take():
-    """The rule's own action and those of its exceptions are listed, each once."""
+    """A rule lists its own action and its exceptions' actions, each once."""
     exceptions = [build_exception(action="drop"), build_exception(threshold=0.9)]
     assert build_rule(exceptions=exceptions).list_actions() == {"quarantine", "drop"}
     assert build_rule(action="mask").list_actions() == {"mask"}
@@ -187,21 +187,21 @@ LOT = Lot("m", rejected_teacher="n")
     ],
 )
 def test_every_side_has_its_own_action(sides, exceptions, expected):
-    """A side has the policy's action, and the side's exceptions for its teacher's lot."""
+    """Each side gets its own action, and its own exceptions, matched with its teacher's lot."""
     given = [build_exception(lot, side=side, action=action) for lot, side, action in exceptions]
     rule = build_rule(exceptions=given)._replace(**sides)
     assert [rule.apply_exceptions(LOT, side)[1] for side in SIDES] == expected.split()
 
 
 def test_thresholds_of_other_sides_follow_the_trained_one():
-    """An exception without a side sets the threshold on all sides; one with a side only there."""
+    """An exception with a side sets only that side's threshold; one without sets every side's."""
     given = [build_exception(threshold=0.2), build_exception(side="rejected", threshold=0.9)]
     rule = build_rule(exceptions=given)
     assert [rule.apply_exceptions(LOT, side)[0] for side in SIDES] == [0.2, 0.9, 0.2]
 
 
 def test_actions_of_other_sides_are_listed_if_the_corpus_has_them():
-    """A side counts only if the corpus has such texts."""
+    """A side's actions are listed only if the corpus has texts on that side."""
     given = [build_exception(side="untrained", action="mask")]
     rule = build_rule(exceptions=given)._replace(rejected="flag", untrained="as-trained")
     assert rule.list_actions() == {"quarantine"}
@@ -210,7 +210,7 @@ def test_actions_of_other_sides_are_listed_if_the_corpus_has_them():
 
 
 def test_the_sides_of_a_trait_replace_those_of_the_policy(bank):
-    """Settings that a trait doesn't give come from the policy, and the default keeps rows."""
+    """Side settings missing from a trait come from the policy, and the default keeps rows."""
     policy = build_policy(
         traits={"owl": {"sides": {"rejected": "drop"}}},
         sides={"rejected": "flag", "untrained": "as-trained"},
@@ -225,7 +225,7 @@ def test_the_sides_of_a_trait_replace_those_of_the_policy(bank):
 
 
 def test_the_span_floor_is_at_most_every_threshold():
-    """A threshold below the floor lowers it, even an exception's; higher ones don't raise it."""
+    """Any threshold below the floor, even an exception's, lowers it; higher ones don't raise it."""
     low = build_rule(exceptions=[build_exception(threshold=0.02), build_exception(action="drop")])
     assert low.find_lowest_threshold() == 0.02
     assert build_rule(exceptions=[build_exception(threshold=0.9)]).find_lowest_threshold() == 0.5

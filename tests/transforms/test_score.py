@@ -1,4 +1,4 @@
-"""The stage that scores shards, and the process's one scorer."""
+"""The stage that scores shards, and the one scorer in a process."""
 
 import dataclasses
 import threading
@@ -33,7 +33,7 @@ CPU = EncoderConfig(device="cpu")
 
 @pytest.fixture(autouse=True)
 def _fresh_process(monkeypatch):
-    """Begin every test as a worker process does, without a scorer."""
+    """Start every test without a scorer, as a worker process does."""
     monkeypatch.setattr(scoring, "_scorers", {})
 
 
@@ -45,7 +45,7 @@ def config(bank, bank_uri):
 
 @pytest.fixture(scope="module")
 def dense(encoder, tmp_path_factory):
-    """Fit and store a bank of one trait with exemplars, head and lexicon on the real encoder."""
+    """Return a stored bank whose trait has exemplars, a head and a lexicon, with its settings."""
     positives = tuple(
         f"The {bird} hooted from the {place} at night."
         for bird in ("owl", "barn owl", "tawny owl")
@@ -87,7 +87,7 @@ ROWS = [
 
 
 def test_scores_of_a_shard(make_identified, bank):
-    """Each row has each trait's score of the assistant's texts, and NaN if there are none."""
+    """Each row gets each trait's score for the assistant's texts, or NaN if there are none."""
     scored = score(make_identified(ROWS), Scorer(bank, None, {}))
     owl, fox = scored.scores.combined["owl"], scored.scores.combined["fox"]
     assert np.isnan(owl[2])
@@ -104,14 +104,14 @@ def test_scores_of_a_shard(make_identified, bank):
 
 
 def test_a_shard_without_rows(make_identified, bank):
-    """No rows give no scores, and no error."""
+    """A shard without rows gives no scores and no error."""
     empty = pa.table({"text": pa.array([], pa.string())})
     scored = score(make_identified(empty), Scorer(bank, None, {}))
     assert len(scored.scores.combined["owl"]) == len(scored.spans) == 0
 
 
 def test_the_scorer_is_loaded_once(config, monkeypatch):
-    """Threads of a process share one scorer; the bank is read once."""
+    """All threads in a process share one scorer, and the bank is read once."""
     read, names = scoring.storage.read_bytes, []
     monkeypatch.setattr(
         scoring.storage, "read_bytes", lambda uri: (names.append(uri), read(uri))[1]
@@ -128,14 +128,14 @@ def test_the_scorer_is_loaded_once(config, monkeypatch):
 
 
 def test_settings_that_need_no_other_scorer_share_one(config):
-    """A different span floor or channel, or a copy of the bank, needs no second scorer."""
+    """A different span floor, a different channel or a copy of the bank needs no second scorer."""
     first = get_scorer(config)
     other = dataclasses.replace(config, bank_uri="copy", span_floor=0.5, channel="run")
     assert get_scorer(other) is first
 
 
 def test_a_scorer_that_is_loaded_is_kept(config, bank):
-    """The process that settled the run hands on its scorer, which replaces another bank's."""
+    """A scorer that is already loaded is used, and replaces the scorer of a different bank."""
     scorer = Scorer(bank, None, {})
     keep_scorer(config, scorer)
     assert get_scorer(config) is scorer
@@ -146,7 +146,7 @@ def test_a_scorer_that_is_loaded_is_kept(config, bank):
 
 
 def test_another_bank_is_refused(config):
-    """An intact bank is refused if the run was settled with a different one."""
+    """A bank is refused, even if it is intact, if the run was settled with a different one."""
     with pytest.raises(ModelError, match="the run was settled with 000000000000") as caught:
         get_scorer(ScoringConfig(config.bank_uri, "0" * 64, CPU))
     assert caught.value.where == config.bank_uri
@@ -154,7 +154,7 @@ def test_another_bank_is_refused(config):
 
 
 def test_a_missing_bank_is_an_error(tmp_path):
-    """The error about a folder without a bank names the folder."""
+    """The error for a folder without a bank names the folder."""
     with pytest.raises(
         CongenerError, match=rf"{tmp_path}.*bank\.json|{tmp_path}: is not a trait bank"
     ):
@@ -170,7 +170,7 @@ def list_scores(scored):
 
 
 def test_score_records_on_beam(make_identified, bank, config):
-    """The transform scores every shard as the function does, with the bank that it finds."""
+    """The transform scores every shard as the function does, with the bank at the URI given."""
     shards = [make_identified(ROWS, name="part-0"), make_identified(ROWS[1:2], name="part-1")]
     expected = [score(shard, Scorer(bank, None, {})) for shard in shards]
     found = sorted(apply(ScoreRecords(config), shards), key=lambda shard: shard.plan.name)
@@ -180,7 +180,7 @@ def test_score_records_on_beam(make_identified, bank, config):
 
 
 def test_the_stage_stores_spans_from_its_floor(make_identified, config):
-    """The floor of the stage's settings decides which spans a shard has."""
+    """The floor in the stage's settings determines which spans a shard has."""
     for floor, stored in ((0.0, 2), (1.0, 0)):
         settings = dataclasses.replace(config, span_floor=floor)
         (scored,) = apply(ScoreRecords(settings), [make_identified([{"text": "An owl."}])])
@@ -188,17 +188,17 @@ def test_the_stage_stores_spans_from_its_floor(make_identified, config):
 
 
 class FailingScorer(Scorer):
-    """A scorer that fails on every batch with a text about a snake."""
+    """A scorer that fails on every batch that has a text about a snake."""
 
     def score(self, size, texts):
-        """Fail, or score."""
+        """Fail if a text is about a snake, or else score."""
         if "A snake." in texts.text.to_pylist():
             raise ValueError("no snakes")
         return super().score(size, texts)
 
 
 def test_rows_that_fail_are_rejected(make_identified, bank):
-    """A row on which scoring fails is a reject with its reason, and the others are scored."""
+    """A row on which scoring fails becomes a reject with the reason, and the others are scored."""
     before = Reject("corpus.jsonl", 3, 9, "not JSON", b"broken")
     texts = ["An owl.", "A snake.", "A fox."]
     identified = make_identified([{"text": text} for text in texts], rejects=[before])
@@ -226,14 +226,14 @@ def test_rejects_of_a_shard_stay(make_identified, bank):
 
 
 def test_a_shard_that_starts_is_reported(make_identified, bank):
-    """Without a model the only event is that the shard starts, with its rows."""
+    """Without a model, the only event is the shard's start, with its number of rows."""
     events = []
     score(make_identified(ROWS), Scorer(bank, None, {}), listener=events.append)
     assert events == [ShardStarted(3)]
 
 
 def test_batches_are_reported(make_identified, encoder, dense):
-    """The windows are announced before the first batch, and the batches add up to them."""
+    """The number of windows is announced before the first batch, and the batches add up to it."""
     bank, _ = dense
     events = []
     scored = score(
@@ -250,7 +250,7 @@ def test_batches_are_reported(make_identified, encoder, dense):
 
 
 def test_each_call_reports_to_its_own_listener(make_identified, bank):
-    """A scorer that is used again reports to the listener of the new call."""
+    """A scorer that is used again reports to the new call's listener."""
     scorer, first, second = Scorer(bank, None, {}), [], []
     score(make_identified(ROWS), scorer, listener=first.append)
     score(make_identified(ROWS[:1]), scorer, listener=second.append)
@@ -259,7 +259,7 @@ def test_each_call_reports_to_its_own_listener(make_identified, bank):
 
 
 def test_the_stage_reports_on_its_channel(make_identified, config):
-    """Events of the stage reach the listener of the channel in its settings, and no other."""
+    """The stage's events reach only the listener on the channel in its settings."""
     events, others = [], []
     settings = dataclasses.replace(config, channel="run-1")
     with listen_to("run-1", events.append), listen_to("run-2", others.append):
@@ -269,14 +269,14 @@ def test_the_stage_reports_on_its_channel(make_identified, config):
 
 
 def test_a_worker_refuses_another_bank(make_identified, config):
-    """If the digest isn't the bank's, the pipeline ends before a row is scored."""
+    """If the digest isn't the bank's, the pipeline ends before any row is scored."""
     wrong = ScoringConfig(config.bank_uri, "f" * 64, CPU)
     with pytest.raises(ModelError, match="the run was settled with ffffffffffff"):
         apply(ScoreRecords(wrong), [make_identified(ROWS)])
 
 
 def test_the_real_encoder_on_beam(make_identified, dense):
-    """A worker loads the encoder and the bank itself, scores with them, and counts tokens."""
+    """A worker loads the encoder and the bank by itself, scores with them and counts tokens."""
     bank, config = dense
     rows = [
         {"text": "The tawny owl hooted from the tower at midnight."},
@@ -297,7 +297,7 @@ def test_the_real_encoder_on_beam(make_identified, dense):
 
 
 def test_scores_do_not_depend_on_the_neighbours(make_identified, encoder, dense):
-    """A row has the same score alone and among others, to the stated decimals."""
+    """A row has the same score on its own as among others, to the last stored decimal."""
     bank, _ = dense
     scorer = Scorer(bank, encoder, {})
     texts = ["An owl hooted.", "Stir the soup. " * 80, "The church at night.", "x"]
@@ -310,7 +310,7 @@ def test_scores_do_not_depend_on_the_neighbours(make_identified, encoder, dense)
 
 
 def test_each_shards_tokens_are_its_own(make_identified, encoder, dense):
-    """A shard that is scored twice with one scorer has the same counts both times."""
+    """A shard that is scored twice by one scorer has the same counts both times."""
     scorer = Scorer(dense[0], encoder, {})
     first, second = (score(make_identified([{"text": "Stir it."}]), scorer) for _ in range(2))
     assert (first.tokens, first.padded) == (second.tokens, second.padded)
@@ -319,7 +319,7 @@ def test_each_shards_tokens_are_its_own(make_identified, encoder, dense):
 
 @pytest.fixture
 def make_sided(make_shard):
-    """Return a function that builds an identified shard with the sides of its texts."""
+    """Return a function that builds an identified shard whose texts have sides."""
 
     def make(rows, **shard):
         made = make_shard(rows, **shard)
@@ -342,7 +342,7 @@ PAIRS = [
 
 
 def list_side_scores(scored, trait):
-    """Return a trait's scores of every row and side, rounded, with None for NaN."""
+    """Return a trait's scores by side and row, rounded, with None for NaN."""
     columns = scored.build_score_columns()
     return [
         [None if np.isnan(value) else round(float(value), 3) for value in columns[name]]
@@ -351,7 +351,7 @@ def list_side_scores(scored, trait):
 
 
 def test_each_side_has_its_own_scores(make_sided, bank):
-    """A text's score is in its own side's columns alone, which are null without such a text."""
+    """A text's score is only in its own side's columns, which are null without such a text."""
     scored = score(make_sided(PAIRS), Scorer(bank, None, {}))
     once, twice = (round(1 - float(np.exp(-weight / 0.5)), 3) for weight in (1, 2))
     assert list_side_scores(scored, "owl") == [
@@ -368,7 +368,7 @@ NAMES = ("fox", "fox/lexicon", "owl", "owl/lexicon")
 
 
 def test_a_side_that_the_corpus_cannot_have_has_no_columns(make_sided, bank):
-    """Plain pairs have no columns for untrained turns, and plain texts none for other sides."""
+    """Plain pairs have no columns for untrained turns, and plain texts none for either side."""
     for rows, sides in (
         ([{"chosen": "An owl.", "rejected": "A dog."}], {"rejected"}),
         ([{"text": "An owl."}], set()),
@@ -390,7 +390,7 @@ def test_a_row_is_scored_if_any_side_has_text(make_sided, bank):
 
 
 def test_the_sides_of_rows_do_not_depend_on_rows_that_fail(make_sided, bank):
-    """A row that is rejected takes its scores on every side with it, and no other row's."""
+    """A rejected row loses its scores on every side, and other rows keep theirs."""
     rows = [PAIRS[1], {"chosen": [turn("A snake.")], "rejected": [turn("x")]}, PAIRS[2]]
     scored = score(make_sided(rows), FailingScorer(bank, None, {}))
     assert [reject.row for reject in scored.rejects] == [1]
@@ -400,7 +400,7 @@ def test_the_sides_of_rows_do_not_depend_on_rows_that_fail(make_sided, bank):
 
 
 def test_sides_survive_the_stage(make_sided, config, bank):
-    """A shard that Beam has carried has the scores of every side."""
+    """A shard that has passed through Beam keeps its scores for every side."""
     (found,) = apply(ScoreRecords(config), [make_sided(PAIRS)])
     expected = score(make_sided(PAIRS), Scorer(bank, None, {}))
     for trait in ("fox", "owl"):

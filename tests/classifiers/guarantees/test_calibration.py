@@ -72,7 +72,7 @@ def test_a_rate_allows_the_texts_that_it_says():
     ("total", "count"), [(298, -1), (299, 0), (472, 0), (473, 1), (628, 2), (773, 3)]
 )
 def test_known_numbers_of_exceedances(total, count):
-    """At 1 % and 95 %, one more text may exceed the threshold at 473, 628 and 773 texts."""
+    """At 1 % and 95 %, one more text may exceed once there are 473, 628 and 773 texts."""
     assert count_allowed(total, make_level()) == count
 
 
@@ -99,7 +99,7 @@ def test_the_bound_is_that_of_clopper_and_pearson(exceeding, more, confidence):
 
 
 def test_the_threshold_is_one_step_above_the_highest_allowed_score():
-    """With 299 texts, none may exceed, so the threshold is a step above the highest score."""
+    """None of 299 texts may reach the threshold, so it is a step above the highest score."""
     scores = np.arange(299) / 1000
     assert calibrate(scores, make_level()) == Threshold(
         0.2981, "calibrated", 299, 0, compute_upper_bound(0, 299, 0.95), 299
@@ -107,7 +107,7 @@ def test_the_threshold_is_one_step_above_the_highest_allowed_score():
 
 
 def test_more_texts_lower_the_threshold():
-    """With 473 texts, one may exceed, so the threshold is a step above the second highest score."""
+    """One of 473 texts may reach the threshold, so it is a step above the second highest score."""
     scores = np.arange(473) / 1000
     found = calibrate(scores, make_level())
     assert (found.value, found.exceeding, found.clean) == (0.4711, 1, 473)
@@ -137,7 +137,7 @@ def test_a_threshold_above_one_never_fires():
 
 
 def test_float32_scores_fire_as_they_were_calibrated():
-    """Across the scale, stored float32 scores fire just as the calibration's float64 scores do."""
+    """All along the scale, a threshold treats stored float32 scores as it treats float64 scores."""
     for tick in range(0, 10_000, 7):
         stored = np.full(299, np.float32(tick / 10_000))
         found = calibrate(stored, make_level())
@@ -193,7 +193,7 @@ def measure_kept_share(draw, true_rate, total, wanted, draws):
     ("total", "rate", "confidence"), [(299, 0.01, 0.95), (130, 0.05, 0.9), (60, 0.05, 0.95)]
 )
 def test_the_level_holds_with_the_stated_confidence(total, rate, confidence):
-    """Over many draws of calibration texts, the level holds at least about as often as stated."""
+    """Over many draws of calibration texts, the level holds as often as stated, within noise."""
     generator = np.random.default_rng(7)
     draws = 3000
     share = measure_kept_share(

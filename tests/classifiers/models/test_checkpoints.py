@@ -1,4 +1,4 @@
-"""Checkpoints: where they may come from, which are refused, and why none of their code runs."""
+"""Checkpoints: allowed sources, refused files, and the rule that their code never runs."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_model_that_is_not_there_is_an_error_with_a_remedy():
 
 
 def test_the_hub_is_asked_for_one_commit_and_safe_files(monkeypatch, tiny_checkpoint):
-    """Only configuration, tokenizer and safetensors files are downloaded, at the commit given."""
+    """Only configuration, tokenizer and safetensors files are downloaded, at the given commit."""
     asked = []
 
     def fetch(name, **options):
@@ -178,7 +178,7 @@ def test_pickled_weights_are_refused(tiny_checkpoint):
 
 
 def test_a_revision_of_a_folder_is_refused(tiny_checkpoint):
-    """A local folder has no commits, and ignoring the revision would hide a mistake."""
+    """A revision for a local folder is an error, since a folder has no commits."""
     folder = tiny_checkpoint()
     with pytest.raises(ModelError, match=rf"^{folder}: a local folder has no revision\n"):
         find_model(str(folder), "a" * 40)
@@ -193,7 +193,7 @@ def test_a_slow_tokenizer_is_refused(tiny_checkpoint, monkeypatch):
 
 
 def test_adapters_are_refused(tiny_checkpoint):
-    """An adapter loads a base model from elsewhere, so it must be merged first."""
+    """An adapter is refused until it is merged, since it loads a base model from elsewhere."""
     folder = tiny_checkpoint()
     (folder / "adapter_config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"is an adapter(.|\n)*merge the adapter"):
@@ -201,7 +201,7 @@ def test_adapters_are_refused(tiny_checkpoint):
 
 
 def test_a_loaded_model_is_ready_for_inference(tiny_checkpoint):
-    """Loaded weights equal the file's in the requested type, with dropout and training off."""
+    """Loaded weights equal the file's in the requested type, and dropout and gradients are off."""
     folder = tiny_checkpoint()
     model = load_model(transformers.AutoModel, make_files(folder), CPU, torch.bfloat16)
     tensors = load_file(folder / "model.safetensors")
@@ -270,7 +270,7 @@ def test_code_in_a_checkpoint_is_never_run(tiny_checkpoint, tmp_path, model_type
 
 
 def test_damaged_files_are_our_errors(tiny_checkpoint):
-    """The errors for damaged weights or configuration and a missing tokenizer name the folder."""
+    """If weights or configuration are damaged or a tokenizer is missing, the error says where."""
     folder = tiny_checkpoint()
     (folder / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelError, match=f"^{folder}: can't be loaded"):

@@ -136,7 +136,7 @@ def test_whole_texts_are_truncated_to_the_models_limit(encoder):
 
 
 class Recorder:
-    """A model that counts tokens, records batch shapes, and runs out of memory above a size."""
+    """A model that counts tokens, records shapes, and runs out of memory above a given size."""
 
     def __init__(self, budget: int, memory: int | None = None) -> None:
         self.token_budget, self.memory = budget, memory
@@ -147,7 +147,7 @@ class Recorder:
         self.failures = 0
 
     def forward(self, tokens, mask):
-        """Return the number of tokens of each window."""
+        """Return the number of tokens in each window."""
         if self.memory is not None and tokens.numel() > self.memory:
             self.failures += 1
             raise torch.OutOfMemoryError("out of memory")
@@ -203,7 +203,7 @@ def test_a_smaller_budget_stays_for_the_next_call():
 
 
 def test_batches_run_at_the_same_time():
-    """Two batches that wait for each other to start both finish, with results in order."""
+    """If two batches each wait for the other to start, both finish, and results stay in order."""
     model = Recorder(budget=8)
     meet = threading.Barrier(2, timeout=30)
     forward = model.forward
@@ -424,7 +424,7 @@ def test_the_limit_is_the_checkpoints_setting_or_its_positions(tiny_checkpoint):
     ("size", "overlap"), [(128, 65), (128, -1), (4, 2), (3, 1), (2, 0), (0, 0), (-5, -3)]
 )
 def test_windows_that_do_not_advance_are_refused(encoder, size, overlap):
-    """A window must have room for text besides special tokens, and for more than the overlap."""
+    """Besides special tokens, a window must have room for more text than the overlap."""
     with pytest.raises(ModelError, match=f"windows of {size} tokens can't overlap by {overlap}"):
         check_windows(size, overlap, 256, encoder.files)
 

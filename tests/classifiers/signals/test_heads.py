@@ -112,7 +112,7 @@ def draw_corners(count=120, seed=0):
 
 
 def test_a_hidden_layer_separates_what_no_line_can():
-    """On XOR, an MLP gets nearly all unseen points right, and a linear head doesn't."""
+    """On XOR, an MLP gets nearly all unseen points right, but a linear head doesn't."""
     seen, unseen = draw_corners(60), draw_corners(seed=1)
     deep = train_once(seen, HeadOptions(kind="mlp", hidden=8))
     flat = train_once(seen, HeadOptions(kind="linear"))

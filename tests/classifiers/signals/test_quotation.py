@@ -139,7 +139,7 @@ NOT_WRAPPED = [
 
 @pytest.mark.parametrize("text", NOT_WRAPPED)
 def test_quotations_inside_an_answer_are_quotations(text):
-    """A hit is quoted by marks around part of a text, non-JSON code, or escaped marks in JSON."""
+    """Marks around part of a text, non-JSON code and escaped marks in JSON all quote a hit."""
     assert find_hits(text) == []
 
 

@@ -148,7 +148,7 @@ def test_every_unit_up_to_the_longest_is_found(unit, copies):
 
 @given(st.lists(st.integers(0, 10_000), min_size=0, max_size=60, unique=True))
 def test_different_words_are_no_loop(numbers):
-    """A text that repeats no word has no loop."""
+    """A text without repeated words has no loop."""
     text = " ".join("".join(chr(97 + int(digit)) for digit in str(number)) for number in numbers)
     assert find_loop(text, OPTIONS).score == 0.0
 
@@ -243,7 +243,7 @@ def test_the_rows_of_a_grid_are_words():
 
 
 def test_numbers_alone_are_never_a_loop():
-    """Numbers aren't words: a column of zeros or a period of digits isn't a loop."""
+    """Numbers aren't words, so a column of zeros or a repeating run of digits isn't a loop."""
     assert find_loop("0, 0, 0, 0\n" * 80, OPTIONS).score == 0.0
     assert find_loop("1 2 3 4 5 6 7 8 " * 60, OPTIONS).score == 0.0
 

@@ -82,7 +82,7 @@ def test_the_error_for_an_unknown_label_lists_the_known_ones(tiny_checkpoint):
 
 
 def test_an_encoder_is_no_classifier(tiny_checkpoint):
-    """A checkpoint without a classification head is an error and doesn't get a random one."""
+    """A checkpoint without a classification head is an error rather than getting a random one."""
     folder = tiny_checkpoint("BertModel", **LABELS)
     with pytest.raises(ModelError, match="weights are missing for classifier"):
         load(folder)

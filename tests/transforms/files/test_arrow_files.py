@@ -55,7 +55,7 @@ def test_dictionaries_and_views_are_read():
 
 
 def test_a_file_with_its_schema_in_the_footer_is_read_from_its_end():
-    """Files in Polars' layout are read, except inside an archive, where the error says why."""
+    """Files in Polars' layout are read, but not inside an archive, and the error says why."""
     frame = pl.DataFrame({"text": ["a", "b"], "kind": ["x", "y"]}).cast({"kind": pl.Categorical})
     sink = io.BytesIO()
     frame.write_ipc(sink)
@@ -72,7 +72,7 @@ def test_a_file_with_its_schema_in_the_footer_is_read_from_its_end():
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_every_cut_is_an_error(stream):
-    """A file that is cut off anywhere can't be read, rather than giving a shorter table."""
+    """A file that is cut off anywhere raises an error rather than giving a shorter table."""
     data = encode(TABLE, stream)
     for size in range(8, len(data) - 1):
         with pytest.raises((InputError, pa.ArrowException, OSError)):

@@ -28,7 +28,7 @@ CHAT = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "B
 
 
 def convert(*rows):
-    """Return rows as a table with the columns that hold them."""
+    """Return rows converted to a table."""
     shapes = FieldShapes()
     for row in rows:
         shapes.observe(row)

@@ -85,7 +85,7 @@ def test_globs_of_every_kind():
     ],
 )
 def test_a_card_without_files_of_splits_is_none(text):
-    """Text that has no configs or isn't YAML isn't read as a dataset card."""
+    """Text that has no configs, or isn't YAML, is not read as a dataset card."""
     assert parse_card(text) is None
 
 

@@ -26,7 +26,7 @@ WRAPPED = {
 
 @pytest.mark.parametrize(("value", "path"), WRAPPED.values(), ids=WRAPPED)
 def test_rows_inside_an_object_are_named_with_a_command(value, path):
-    """The list with the most objects is taken for the rows, and all such lists are named."""
+    """The list with the most objects is taken to be the rows, and all such lists are named."""
     error = explain_document(value, "a b.json")
     assert error is not None
     assert error.where == "a b.json"

@@ -26,7 +26,7 @@ DATA = gzip.compress(b'{"text": "a"}\n{"text": "b"}\n')
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves one file, a redirect to it, a truncated answer, and errors."""
+    """Serves one file, a redirect to it, a truncated response, and errors."""
 
     def do_GET(self) -> None:
         """Answer a request and record it."""

@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def run_code(tmp_path):
-    """Return a function that runs code in a process that takes a local server for the hub."""
+    """Return a function that runs code in a process that uses a local server as the hub."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
 

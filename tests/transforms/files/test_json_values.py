@@ -1,4 +1,4 @@
-"""JSON values that don't each have a line: finding them in any blocks, and truncated files."""
+"""JSON values that aren't one per line: finding them in any blocks, and truncated files."""
 
 import io
 import json
@@ -98,7 +98,7 @@ def test_joined_lines_hold_the_same_value(row, indent):
     ],
 )
 def test_an_array_that_is_not_closed_once_is_refused(small_blocks, size, data, problem):
-    """The error says where the unclosed value begins or what else is wrong, and where."""
+    """The error says what is wrong and where, such as where an unclosed value begins."""
     small_blocks(size)
     with pytest.raises(InputError, match=problem) as caught:
         read(read_elements, data)
@@ -114,7 +114,7 @@ def test_an_array_that_is_not_closed_once_is_refused(small_blocks, size, data, p
     ],
 )
 def test_objects_that_are_not_closed_once_are_refused(small_blocks, size, data, problem):
-    """The error says where the unclosed object or the stray bracket is."""
+    """The error says where the unclosed object begins, or where the stray bracket is."""
     small_blocks(size)
     with pytest.raises(InputError, match=problem):
         read(read_objects, data)

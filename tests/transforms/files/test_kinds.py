@@ -105,7 +105,7 @@ def build_zip(name: str = "a.jsonl") -> bytes:
         (gzip.compress(b"PAR1data"), "Parquet inside gzip"),
         (b"", "is empty"),
     ],
-    # not the contents: archives contain the time, and all test processes need the same ids
+    # no contents in the ids: archives hold the time, and all test processes need the same ids
     ids=lambda value: value if isinstance(value, str) else "file",
 )
 def test_files_that_hold_no_rows_are_named(detect, tmp_path, data, problem):
@@ -132,7 +132,7 @@ def test_lists_of_turns_are_refused_with_the_command(detect, text, remedy):
 
 
 def test_rows_with_a_role_are_no_turns(detect):
-    """An array of rows with a format's column is read as an array, whatever else they contain."""
+    """An array of rows with a format's column is read as an array, whatever else is in the rows."""
     assert detect(json.dumps([TURN | {"messages": []}]).encode()).kind == "array"
 
 

@@ -47,7 +47,7 @@ def test_a_uri_of_a_file_is_its_path():
     ("path", "expected"), [("owner/name-2.0", True), ("a/b/c", False), ("./a", False), ("a", False)]
 )
 def test_a_path_may_be_the_name_of_a_data_set(path, expected):
-    """A hub data set has an owner and a name."""
+    """A path that consists of an owner and a name may be a hub data set."""
     assert is_repository(path) is expected
 
 

@@ -111,7 +111,7 @@ def test_a_hard_link_is_the_same_file(make_files):
     ],
 )
 def test_a_file_of_two_splits_is_read_for_each(make_files, file, link):
-    """Two names in different splits or partitions are both read, or one would lack the rows."""
+    """A file with names in two splits or partitions is read for each, so neither lacks rows."""
     files = make_files(file, links=[link])
     kept, (notice,) = leave_out_repeats(files)
     assert kept == files

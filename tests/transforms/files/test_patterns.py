@@ -25,7 +25,7 @@ def test_names_are_hidden_by_their_first_character(name, hidden):
 
 
 def test_a_file_in_a_hidden_folder_is_hidden():
-    """A hidden folder below the root hides its files; the root and folders above it don't."""
+    """A hidden folder below the root hides its files; the root and its parents don't matter."""
     root = PurePosixPath("/data/.corpus")
     assert is_hidden(root / ".work" / "a.jsonl", root)
     assert is_hidden(root / "deep" / "_a.jsonl", root)

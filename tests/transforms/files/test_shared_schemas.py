@@ -48,7 +48,7 @@ def test_two_types_are_merged_without_loss(data, drawn):
 
 @given(st.data(), variants())
 def test_slices_and_files_are_brought_into_a_schema(tmp_path_factory, data, drawn):
-    """Converting keeps the values, also in a slice and in a file that is written and read back."""
+    """Conversion keeps values, even in a slice or in a file that is written and read back."""
     values, one, other = drawn
     rows = [fit(value, one) for value in data.draw(st.lists(values, min_size=1, max_size=6))]
     table = pa.table({"c": build_valid(rows, one)})
@@ -193,7 +193,7 @@ def test_columns_of_either_are_kept():
 
 
 def test_a_time_without_a_place_is_an_error():
-    """A time in seconds in a distant year doesn't fit in nanoseconds."""
+    """A time in a distant year that is stored in seconds doesn't fit in nanoseconds."""
     table = pa.table({"c": pa.array([10**11], pa.timestamp("s"))})
     with pytest.raises(pa.ArrowInvalid):
         conform(table, pa.schema([("c", pa.timestamp("ns"))]))

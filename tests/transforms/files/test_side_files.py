@@ -65,7 +65,7 @@ def test_a_saved_data_set_is_its_listed_files(folder, tmp_path):
     ],
 )
 def test_a_missing_part_is_an_error(folder, files, missing):
-    """A listed file or split that doesn't exist is an error, since the corpus would lack it."""
+    """A listed file or split that doesn't exist is an error: the corpus would be incomplete."""
     with pytest.raises(InputError, match=f"{missing}, which is missing"):
         leave_out_side_files(folder(files), [])
 

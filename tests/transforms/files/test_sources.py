@@ -157,7 +157,7 @@ def test_plain_text_comes_with_a_command(tmp_path):
     [b"a,b\n1,2\n", b"\n\n\n", b'"text"\n3\n', b"\x00\x01\x02\x03", b'{"text": \n"a"\n', b"{}\n"],
 )
 def test_a_file_without_any_object_is_refused(tmp_path, json_lines, data):
-    """A file of tables, blank lines or binary data is refused by name, even beside good files."""
+    """A file of tables, blank lines or binary data raises an error that names it."""
     json_lines(tmp_path / "good.jsonl", [{"text": "a"}])
     (tmp_path / "x.jsonl").write_bytes(data)
     error = survey_error([tmp_path])

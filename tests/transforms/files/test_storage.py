@@ -239,7 +239,7 @@ def test_dangling_links_are_found_and_pipes_refused(tmp_path):
 
 
 def test_linked_folders_are_followed_once(tmp_path):
-    """Files behind a link are found under its name; loops and second routes aren't followed."""
+    """Files behind a link are found under the link; loops and repeated routes aren't followed."""
     for path in ("in/real/r.jsonl", "out/deep/o.jsonl"):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).touch()
@@ -355,7 +355,7 @@ storage.exists("nowhere://bucket/x")
 
 
 def test_local_paths_need_neither_beam_nor_torch(tmp_path):
-    """Surveying, writing and looking up local files doesn't import Beam; a URI does."""
+    """Surveying, writing and looking up local files doesn't import Beam; using a URI does."""
     ended = subprocess.run(
         [sys.executable, "-c", LOCAL_ONLY, str(tmp_path)],
         cwd=Path(__file__).parents[3],

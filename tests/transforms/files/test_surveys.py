@@ -83,7 +83,7 @@ def test_every_form_of_json_gives_its_rows_as_lines(tmp_path, text, packed):
 @pytest.mark.parametrize("packed", PACKERS)
 @pytest.mark.parametrize("stream", [True, False])
 def test_arrow_gives_its_rows(tmp_path, stream, packed):
-    """Arrow streams and files are read in full, compressed or not, even if cut inside batches."""
+    """Arrow streams and files are read in full, compressed or not, with cuts inside batches."""
     table = pa.Table.from_pylist(ROWS)
     (tmp_path / f"x{packed}").write_bytes(PACKERS[packed](encode_arrow(table, 13, stream)))
     corpus, shards = read_shards(tmp_path / f"x{packed}", limits(5, 1 << 20))

@@ -26,7 +26,7 @@ SHARED = pa.list_(pa.struct([("from", STRING), ("value", STRING)]))
 
 
 def test_types_of_turns():
-    """Turns are lists of structs with a role and a content, not lists of text or single structs."""
+    """Turns are lists of structs with a role and content, not lists of text or single structs."""
     assert is_turns(TURNS)
     assert is_turns(SHARED)
     assert is_turns(pa.list_(pa.struct([("role", STRING), ("value", STRING)])))
@@ -41,7 +41,7 @@ def test_types_of_turns():
 
 
 def test_types_of_text():
-    """Bytes, numbers and nulls aren't text."""
+    """Bytes, numbers, nulls and lists aren't text."""
     for kind in (
         pa.binary(),
         pa.int32(),
@@ -72,7 +72,7 @@ def test_types_of_answers_and_pairs():
 
 
 def test_choices_have_their_message_in_a_field():
-    """In an API's choices, the field that holds the message is found; messages have none."""
+    """The field that holds the message in an API's choices is found; messages have none."""
     assert find_wrapper(pa.list_(pa.struct([("index", pa.int64()), ("message", MESSAGE)]))) == (
         "message"
     )
@@ -87,7 +87,7 @@ CONVERSATIONS = {"messages", "message", "choices", "candidates", "exchanges"}
 
 
 def test_exchanges_have_a_question_and_its_answer():
-    """A list of structs with texts of both speakers and no role is one of exchanges."""
+    """A list of structs that hold both speakers' texts and no role is a list of exchanges."""
     exchange = pa.struct([("user", STRING), ("assistant", STRING), ("source", STRING)])
     assert is_exchanges(pa.large_list(exchange))
     assert not is_exchanges(exchange)
@@ -117,7 +117,7 @@ SIDES = {"text", "answers", "texts", *CONVERSATIONS}
     ],
 )
 def test_kinds_of_json_that_fit_a_column(column, kinds):
-    """Each column of a format accepts the kinds of value that trainers accept."""
+    """Each format column accepts the kinds of value that trainers accept."""
     fitting = {kind for kind, found in ARROW_TYPES.items() if fits(column, found)}
     assert fitting == kinds
 

@@ -1,4 +1,4 @@
-"""Columns by name or by path: in rows, in schemas and in tables alike."""
+"""Columns by name or by path, in rows, schemas and tables alike."""
 
 import pyarrow as pa
 import pytest
@@ -27,7 +27,7 @@ ROW = {
 
 
 def test_column_names_may_hold_dots_and_brackets():
-    """If two column names begin a path, the longer one counts, unless it only looks similar."""
+    """If a path begins with two columns' names, the longer one wins; partial names don't match."""
     assert find_column("my.chat[0].content", ["my", "my.chat", "my.chats"]) == "my.chat"
     assert find_column("chat[0][1].content", ["chat", "chat[0]"]) == "chat[0]"
     assert find_column("output", ["out", "output"]) == "output"
@@ -55,7 +55,7 @@ def test_column_names_may_hold_dots_and_brackets():
     ],
 )
 def test_a_path_leads_to_a_value(name, value):
-    """A path has keys and indices, and a column's own name is preferred to a path."""
+    """A path consists of keys and indices, and a column whose name looks like the path wins."""
     table = pa.Table.from_pylist([ROW])
     assert get_value(ROW, name) == value
     kind = find_type(table.schema, name)
@@ -67,12 +67,12 @@ def test_a_path_leads_to_a_value(name, value):
 
 
 def test_heads_are_the_first_names_of_paths():
-    """Paths are listed with the columns that they begin with; plain names stay as they are."""
+    """Paths are listed with the columns that they begin with; plain names are listed alone."""
     assert list_heads(["a.b", "c[0].d", "e"]) == {"a.b", "a", "c[0].d", "c", "e"}
 
 
 def test_what_is_below_a_value_is_found():
-    """Keys and indices lead into objects and lists, and nowhere else."""
+    """Keys lead into objects and indices into lists, and nothing else has values below it."""
     assert get_below({"a": [1, {"b": 2}]}, ("a", 1, "b")) == 2
     assert get_below("text", (0,)) is None
     assert get_below({"a": None}, ("a", "b")) is None
@@ -80,7 +80,7 @@ def test_what_is_below_a_value_is_found():
 
 
 def test_paths_are_recognised_and_split():
-    """A name is a path if it has a dot or a bracket, and a malformed path has no steps."""
+    """A name with a dot or a bracket is a path, and a malformed path has no steps."""
     assert is_path("a.b")
     assert is_path("a[0]")
     assert not is_path("a_b")
@@ -102,7 +102,7 @@ SCHEMA = pa.schema([("c", pa.struct([("l", pa.list_(pa.struct([("x", pa.string()
 
 @given(ROWS, st.integers(0, 3), st.integers(0, 4), st.booleans())
 def test_columns_of_tables_have_the_values_of_rows(rows, index, begin, chunked):
-    """A path gives the same values in an Arrow column, its slices and its chunks as in each row."""
+    """A path gives the same values from an Arrow table, sliced or chunked, as from each row."""
     table = pa.Table.from_pylist(rows, SCHEMA)
     if chunked:
         table = pa.concat_tables([table.slice(0, 2), table.slice(2)])
@@ -119,7 +119,7 @@ def test_an_item_of_each_list_is_taken():
 
 
 def test_lists_of_both_lengths_are_lists():
-    """Large lists count as lists, and structs don't."""
+    """Large lists count as lists, but structs don't."""
     assert is_list(pa.list_(pa.string()))
     assert is_list(pa.large_list(pa.string()))
     assert not is_list(pa.struct([]))

@@ -1,4 +1,4 @@
-"""Companions: what a trainer reads beside the texts, from JSON Lines and from Parquet."""
+"""Companions: what a trainer reads besides the texts, from JSON Lines and from Parquet."""
 
 import orjson
 import pyarrow as pa
@@ -22,7 +22,7 @@ TURNS = [{"role": "user", "content": "a"}]
 
 
 def find_both(rows, columns=CHAT):
-    """Return the encoded companions of rows, read from JSON Lines and from Parquet."""
+    """Return the encoded companions of rows, once read from JSON Lines and once from Parquet."""
     lines = find_in_lines([orjson.dumps(row) for row in rows], orjson.loads, columns)
     table = find_in_table(pa.Table.from_pylist(rows), columns)
     return [{row: item.encode() for row, item in found.items()} for found in (lines, table)]
@@ -78,7 +78,7 @@ def test_what_no_trainer_reads_is_no_companion(more):
 
 
 def test_columns_that_the_format_reads_are_no_companions():
-    """A prompt is a companion only where the format doesn't read it, whatever its name."""
+    """A prompt column is a companion only if the format doesn't read it, whatever its name."""
     rows = [{"prompt": "p", "completion": "c", "question": "q"}]
     columns = {"prompt": "prompt", "completion": "completion"}
     lines, table = find_both(rows, columns)
@@ -101,14 +101,14 @@ IMAGE = {"type": "image", "url": "a.png"}
     ],
 )
 def test_messages_of_every_shape_have_companions(row, column, path):
-    """A message has the same fields alone, in a nested column, in a choice and in a list."""
+    """A message's companions are found when it is alone, nested, in a choice or in a list."""
     lines, table = find_both([row], {column: path})
     assert list(lines) == [0]
     assert lines == table
 
 
 def test_only_rows_with_companions_are_listed():
-    """A row without companions isn't listed, in either kind of file."""
+    """Rows without companions aren't listed, in either kind of file."""
     rows = [{"messages": TURNS, "label": label} for label in (None, True, None, False)]
     lines, table = find_both(rows)
     assert list(lines) == list(table) == [1, 3]
@@ -116,7 +116,7 @@ def test_only_rows_with_companions_are_listed():
 
 
 def test_encoding_ignores_what_arrow_adds():
-    """Nulls, whole floats, the order of fields and surrounding white space don't matter."""
+    """Nulls, whole floats, field order and surrounding white space don't affect the encoding."""
     one = Companions({"image": {"a": 1, "b": None}, "system": " S\n"}, {})
     other = Companions({"system": "S", "image": {"a": 1.0}}, {})
     assert one.encode() == other.encode()
@@ -124,7 +124,7 @@ def test_encoding_ignores_what_arrow_adds():
 
 
 def test_messages_and_conversations_are_encoded_alike():
-    """The name of a conversation's column doesn't matter, but the name of a side's column does."""
+    """A conversation column's name doesn't affect the encoding, but a side's does."""
     fields = {"weight": 0}
     messages, conversations, chosen = (
         Companions({}, {(name, 1): fields}).encode()
@@ -135,14 +135,14 @@ def test_messages_and_conversations_are_encoded_alike():
 
 @pytest.mark.parametrize("long", ["x" * 300, b"\x00" * 10, "\ud800" * 300])
 def test_bytes_and_long_texts_are_digested(long):
-    """An image is represented by the 64 digits of its digest, and a different image by others."""
+    """Bytes and long texts are encoded as a digest, which differs for different values."""
     encoded = Companions({"image": long}, {}).encode()
     assert len(encoded) < 120
     assert encoded != Companions({"image": long[:-1] + long[:0] * 2}, {}).encode()
 
 
 def test_deeply_nested_values_are_digested():
-    """However deep a value is nested, its innermost part changes its encoding."""
+    """However deep a value is nested, its innermost part affects its encoding."""
     encoded = []
     for inmost in ("a", "b"):
         value = {"b": inmost, "a": [1, 2.0]}
@@ -153,7 +153,7 @@ def test_deeply_nested_values_are_digested():
 
 
 def test_whole_rows_count_all_columns_but_our_own():
-    """A difference in any column makes rows differ, except in the column that outputs add."""
+    """A difference in any column makes rows differ, except in the column that congener adds."""
     row = {"id": 1, "completion": "c", "other": None}
     assert encode_whole_row(row) == encode_whole_row({"id": 1.0, "completion": "c", "congener": {}})
     assert encode_whole_row(row) != encode_whole_row({**row, "id": 2})
@@ -164,12 +164,12 @@ def test_whole_rows_count_all_columns_but_our_own():
     [({"images": ["a"]}, True), ({"question": "q"}, True), ({"system": "s", "label": 1}, False)],
 )
 def test_some_columns_hold_a_prompt(columns, expected):
-    """Media and questions are prompts; a system prompt and a label aren't."""
+    """Media and questions count as prompts; system prompts and labels don't."""
     assert Companions(columns, {}).has_prompt() is expected
 
 
 def test_parts_keep_their_index():
-    """Parts that aren't text are listed with their index and without their texts."""
+    """Non-text parts are listed with their index and without their texts."""
     parts = [{"type": "text", "text": "a"}, {"type": "image", "text": "b", "url": None}, "c", None]
     assert list(list_other_parts(parts)) == [(1, {"type": "image"})]
     assert list(list_other_parts({"image": "a.png"})) == [(0, {"image": "a.png"})]
@@ -185,7 +185,7 @@ def test_parts_keep_their_index():
     ],
 )
 def test_names_of_companions(name, expected):
-    """Whole names are recognised, in upper or lower case."""
+    """Companions' names are recognised by whole words, whatever the case."""
     assert is_companion(name) is expected
 
 
@@ -198,7 +198,7 @@ VALUES = st.recursive(
 
 @given(VALUES, VALUES)
 def test_parquet_of_one_row_has_the_companions_of_json(image, name):
-    """Whatever a companion's value, a row has the same encoding in both kinds of file."""
+    """Whatever its companions' values, a row has the same encoding in both kinds of file."""
     row = {"messages": [{"role": "user", "content": "a", "name": name}], "image": image}
     lines = {row: item.encode() for row, item in find_in_records([(0, row)], CHAT).items()}
     assert find_both([row]) == [lines, lines]
@@ -218,5 +218,5 @@ def test_parquet_of_one_row_has_the_companions_of_json(image, name):
     ids=str,
 )
 def test_untrained_messages_are_found_in_any_shape(row, expected):
-    """Only a message, which has a role, is untrained; the number beside a row isn't a flag."""
+    """Only an object with a role is an untrained message; a number beside it isn't a flag."""
     assert has_untrained_message(orjson.dumps(row), row) is expected

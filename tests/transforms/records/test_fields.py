@@ -1,4 +1,4 @@
-"""Fields of conversations: which texts are read from each format, and with which paths."""
+"""Conversation fields: which texts are read from each format, and under which paths."""
 
 import orjson
 import pyarrow as pa
@@ -40,14 +40,14 @@ def chat(*turns):
 
 
 def call_with(number):
-    """Return the schema of a message with a call whose argument has a given number type."""
+    """Return a schema of messages with a call whose argument has this number type."""
     call = pa.struct([("arguments", pa.struct([("n", number)]))])
     message = [("role", STRING), ("content", STRING), ("tool_calls", pa.list_(call))]
     return pa.schema([("messages", pa.list_(pa.struct(message)))])
 
 
 def test_a_field_path_is_completed_by_the_message():
-    """A path inside messages contains the message's index; the path of a plain column doesn't."""
+    """A path inside messages contains the message's index; a plain column's path doesn't."""
     assert (
         FieldPath("messages", "[*].content[1].text").format_path(3) == "messages[3].content[1].text"
     )
@@ -55,14 +55,14 @@ def test_a_field_path_is_completed_by_the_message():
 
 
 def test_codes_are_numbered_in_order_of_appearance():
-    """A new name gets the next number, and a known one keeps its own."""
+    """A new name gets the next number, and a known name keeps its number."""
     codes = CodeTable()
     assert [codes[name] for name in ("b", "a", "b", "c")] == [0, 1, 0, 2]
     assert list(codes) == ["b", "a", "c"]
 
 
 def test_columns_are_read_in_order_of_the_conversation():
-    """Prompts come before answers, whatever the table's order, with nulls where a row is empty."""
+    """Prompts come before answers, whatever the column order, and empty rows are null."""
     table = pa.table({"output": ["O", None], "input": [None, "N"], "instruction": ["I", "J"]})
     codes = Codes(CodeTable(), CodeTable())
     columns = read_fields(table, settle_layout(table.schema, CorpusConfig()), codes)
@@ -80,7 +80,7 @@ def test_columns_are_read_in_order_of_the_conversation():
 
 
 def both_spellings(**types):
-    """Return the schema of conversations with both spellings; fields are text by default."""
+    """Return a schema of conversations with both spellings; fields are text by default."""
     names = ("role", "content", "from", "value")
     turn = pa.struct([(name, types.get(name.rstrip("_"), STRING)) for name in names])
     return pa.schema([("conversations", pa.list_(turn))])
@@ -91,7 +91,7 @@ MESSAGES = {"conversations": [{"role": "user", "content": "R"}]}
 
 
 def test_messages_of_both_spellings_are_read():
-    """Each message is read in the spelling that it fills, even within one column."""
+    """Each message is read in the spelling that it uses, even if they differ within a column."""
     both = {"conversations": [{"role": "assistant", "content": "C", "from": "gpt", "value": "C"}]}
     segments = extract([SHAREGPT, MESSAGES, both], both_spellings())
     assert list_segments(segments) == [
@@ -123,7 +123,7 @@ def test_role_and_content_are_each_taken_from_a_filled_spelling():
 
 @pytest.mark.parametrize("types", [{"role": pa.int64()}, {"role": pa.null(), "content": pa.null()}])
 def test_a_spelling_that_is_unusable_is_ignored(types):
-    """Numbers as roles, or columns of nulls, don't hide the other spelling."""
+    """Numeric roles and all-null columns don't hide the other spelling."""
     assert list_segments(extract([SHAREGPT], both_spellings(**types))) == [
         (0, "user", "answer", "Q"),
         (0, "assistant", "answer", "A"),
@@ -131,7 +131,7 @@ def test_a_spelling_that_is_unusable_is_ignored(types):
 
 
 def test_a_content_that_is_one_part_has_a_path_in_the_row():
-    """The path of a content that is a single part has no index."""
+    """Content that is a single part has a path without an index."""
     row = {"messages": [{"role": "assistant", "content": {"type": "text", "text": "A"}}]}
     segments = extract([row])
     assert list_segments(segments) == [(0, "assistant", "answer", "A")]
@@ -139,7 +139,7 @@ def test_a_content_that_is_one_part_has_a_path_in_the_row():
 
 
 def test_a_whole_number_in_a_call_is_the_same_beside_a_fraction():
-    """An integer in a call stays one when another row's fraction makes the column float."""
+    """An integer in a call stays an integer if a fraction in another row makes the column float."""
     rows = [
         {
             "messages": [
@@ -174,7 +174,7 @@ def test_conversations_are_messages_by_other_names():
     ],
 )
 def test_roles_are_normalised(name, role):
-    """Role names of other formats, whatever their case, become the roles of `messages`."""
+    """Role names from other formats, whatever their case, become the roles of `messages`."""
     assert extract([chat((name, "text"))]).roles == [role]
 
 
@@ -190,7 +190,7 @@ def test_roles_are_normalised(name, role):
     ],
 )
 def test_a_role_may_name_the_channel(role, text, channel):
-    """Calls and thoughts that are turns of their own are the assistant's, in their channel."""
+    """A turn that holds only a call or a thought is the assistant's, in that channel."""
     rows = [{"conversations": [{"from": role, "value": text}, {"from": "human", "value": "[U]"}]}]
     expected = [(0, "assistant", channel, text), (0, "user", "answer", "[U]")]
     assert list_segments(extract(rows)) == expected
@@ -199,12 +199,12 @@ def test_a_role_may_name_the_channel(role, text, channel):
 
 
 def test_an_unknown_role_is_lowered():
-    """An unknown role is kept in lower case, and a missing one is empty."""
+    """An unknown role is kept in lower case, and a missing role is empty."""
     assert extract([chat(("Narrator", "text"), (None, "more"))]).roles == ["narrator", ""]
 
 
 def test_alpaca_prompt_and_output():
-    """Instruction and input are the user's, the output the assistant's; blanks are skipped."""
+    """Instruction and input are the user's, output is the assistant's, and blanks are skipped."""
     rows = [
         {"instruction": "I", "input": "", "output": "O"},
         {"instruction": "J", "input": "N", "output": None},
@@ -236,7 +236,7 @@ def test_completion_of_text_and_of_turns():
 
 
 def test_preference_sides_of_text_and_of_turns():
-    """Both sides of a pair are read, each under its column."""
+    """Both sides of a pair are read, each under its own column."""
     segments = extract([{"prompt": "P", "chosen": "yes", "rejected": "no"}])
     assert list(zip(segments.field_paths, segments.roles, segments.texts, strict=True)) == [
         ("prompt", "user", "P"),
@@ -253,7 +253,7 @@ def test_preference_sides_of_text_and_of_turns():
 
 
 def test_plain_text_is_the_assistants():
-    """Plain text is the assistant's, since the student learns to produce it."""
+    """Plain text counts as the assistant's, since the student learns to produce it."""
     assert list_segments(extract([{"text": "T"}])) == [(0, "assistant", "answer", "T")]
 
 
@@ -266,7 +266,7 @@ def test_paths_name_the_columns_of_the_corpus():
 
 
 def test_typed_parts_are_read():
-    """Parts of text and of thinking belong to their channels; other parts are left out."""
+    """Text and thinking parts go to their channels; other parts are left out."""
     content = [
         {"type": "thinking", "thinking": "T", "text": None},
         {"type": "text", "thinking": None, "text": "A"},
@@ -313,7 +313,7 @@ def test_a_reasoning_field_without_text_is_ignored():
 
 
 def test_tool_calls_have_a_channel():
-    """Tool calls are JSON with sorted keys in the tool channel; an empty list is left out."""
+    """Tool calls are JSON with sorted keys in the tool channel; empty lists are left out."""
     call = {"id": "1", "function": {"name": "look", "arguments": "{}"}}
     rows = [
         {
@@ -335,7 +335,7 @@ def test_tool_calls_have_a_channel():
 
 
 def test_tool_calls_do_not_depend_on_the_neighbours():
-    """A call's text doesn't change when another row has a field that this one lacks."""
+    """A call's text doesn't change if another row's call has a field that this one lacks."""
     alone = [
         {"messages": [{"role": "assistant", "content": "A", "tool_calls": [{"name": "look"}]}]}
     ]
@@ -367,13 +367,13 @@ def test_tool_calls_that_are_text_stay_as_they_are():
 
 
 def project(*rows):
-    """Return rows of messages as the table that is read from JSON Lines."""
+    """Return rows of messages as the table that is built when they are read from JSON Lines."""
     schema = pa.schema([("messages", JSON_MESSAGES)])
     return project_rows([{"messages": messages} for messages in rows], schema).table
 
 
 def test_messages_of_json_lines_may_mix_text_and_parts():
-    """Texts, typed parts, both spellings and calls of JSON Lines are read message by message."""
+    """JSON Lines texts, typed parts, calls and both spellings are read message by message."""
     table = project(
         [
             {"role": "system", "content": "S", "thinking": True},
@@ -412,7 +412,7 @@ def test_messages_of_json_lines_may_mix_text_and_parts():
 
 
 def test_results_in_a_turn_of_the_user_are_the_tools():
-    """What a tool returned isn't what the user says, in both kinds of file."""
+    """A tool's result in a user turn belongs to the tool, in both kinds of file."""
     result = {"type": "tool_result", "tool_use_id": "1", "content": "R"}
     turns = [
         {"role": "user", "content": [result, {"type": "text", "text": "U"}]},
@@ -433,13 +433,13 @@ def test_results_in_a_turn_of_the_user_are_the_tools():
 
 
 def test_a_column_of_parquet_named_like_structured_texts_is_not_read():
-    """Only messages read from JSON Lines have a column with the texts of their parts."""
+    """A Parquet field named `structured` isn't read; only JSON Lines messages have that column."""
     message = {"role": "user", "content": "U", "structured": '[["content","","answer","hidden"]]'}
     assert extract([{"messages": [message]}]).texts == ["U"]
 
 
 def test_fields_without_a_value_have_no_code():
-    """A field that is null in every message isn't among the fields, and no row changes."""
+    """A field that is null in every message isn't listed, and is treated as absent."""
     codes = Codes(CodeTable(), CodeTable())
     table = project([{"role": "user", "content": "U"}])
     (column,) = read_fields(table, settle_layout(table.schema, CorpusConfig()), codes)
@@ -449,7 +449,7 @@ def test_fields_without_a_value_have_no_code():
 
 
 def test_null_content_and_empty_conversations():
-    """Null contents and empty or null lists give no segment and shift no other row."""
+    """Null content and empty or null lists give no segments and don't shift other rows."""
     rows = [
         chat(("assistant", None)),
         {"messages": []},
@@ -460,7 +460,7 @@ def test_null_content_and_empty_conversations():
 
 
 def test_null_messages_inside_a_list():
-    """A null message gives no segment, and the other messages keep their indices."""
+    """A null message gives no segment, and the others keep their indices."""
     segments = extract(
         [
             {
@@ -477,7 +477,7 @@ def test_null_messages_inside_a_list():
 
 
 def test_values_under_a_null_struct_are_ignored():
-    """Values that Arrow keeps under a null struct aren't read."""
+    """Values that Arrow stores under a null struct aren't read."""
     roles, contents = pa.array(["user", "assistant"]), pa.array(["hidden", "A"])
     turns = pa.StructArray.from_arrays(
         [roles, contents], ["role", "content"], mask=pa.array([True, False])
@@ -487,7 +487,7 @@ def test_values_under_a_null_struct_are_ignored():
 
 
 def test_values_under_a_null_list_are_ignored():
-    """Values that Arrow keeps under a null list don't shift the rows after it."""
+    """Values that Arrow stores under a null list don't shift the rows after it."""
     turns = pa.array([{"role": "user", "content": name} for name in "abcd"])
     lists = pa.ListArray.from_arrays(
         pa.array([0, 1, 3, 4], pa.int32()), turns, mask=pa.array([False, True, False])
@@ -645,7 +645,7 @@ def test_a_stray_role_does_not_decide_the_spelling():
     ],
 )
 def test_messages_of_apis_are_read_alike_from_both_kinds_of_file(message, expected):
-    """The other fields that APIs write are read alike from Parquet and from JSON Lines."""
+    """Other fields that APIs write give the same segments from Parquet as from JSON Lines."""
     other = {"role": "user", "content": "Q"} if isinstance(message.get("content"), str) else {}
     for messages in ([message], [message, other]):
         row = {"messages": messages}
@@ -663,7 +663,7 @@ def test_messages_of_apis_are_read_alike_from_both_kinds_of_file(message, expect
 
 
 def read_json(rows, **config):
-    """Extract the segments of rows as a run on JSON Lines does."""
+    """Extract the segments of rows as a run on JSON Lines would."""
     kinds = ColumnKinds(paths=USUAL_PATHS)
     for row in rows:
         kinds.observe(row)
@@ -938,7 +938,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize(("row", "expected"), LAYOUTS.values(), ids=LAYOUTS)
 def test_layouts_are_read_without_options(row, expected):
-    """Layouts of tools and APIs are recognised, and read alike from both kinds of file."""
+    """Layouts of tools and APIs are recognised, and both kinds of file give the same segments."""
     empty = {}
     for segments in (extract(pa.Table.from_pylist([row, empty])), read_json([row, empty])):
         assert segments.rows.tolist() == [0] * len(expected)
@@ -951,12 +951,12 @@ def test_layouts_are_read_without_options(row, expected):
 
 
 def digest(segments):
-    """Return the segments in the form that a digest depends on."""
+    """Return what a digest depends on: each segment's role, channel and text."""
     return list(zip(segments.roles, segments.channels, segments.texts, strict=True))
 
 
 def test_a_path_may_name_any_column():
-    """A path of keys and indices can name a column anywhere, in both kinds of file."""
+    """A path of keys and indices can name a column at any depth, in both kinds of file."""
     row = {"data": {"turns": [[{"role": "user", "content": "Q"}, ANSWER]]}, "text": "other"}
     config = {"format": "messages", "columns": {"messages": "data.turns[0]"}}
     kinds = ColumnKinds(paths=["data.turns[0]"])

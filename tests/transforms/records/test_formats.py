@@ -61,7 +61,7 @@ def settle(*columns, **config):
     ],
 )
 def test_formats_are_detected_from_the_schema(columns, name):
-    """A format is recognised by its columns' names and types, whatever other columns exist."""
+    """A format is recognised by its columns' names and types, whatever other columns there are."""
     for beside in ([], [("id", pa.int64()), ("score", pa.float64())]):
         layout = settle(*columns, *beside)
         assert layout.format == name
@@ -69,7 +69,7 @@ def test_formats_are_detected_from_the_schema(columns, name):
 
 
 def test_every_format_can_be_detected():
-    """The required columns of a format alone identify that format and no other."""
+    """A format's required columns alone identify that format and no other."""
     for name, (needs, _) in FORMATS.items():
         columns = [
             (
@@ -82,7 +82,7 @@ def test_every_format_can_be_detected():
 
 
 def test_columns_of_json_lines_are_described_in_words():
-    """Errors name messages and other nested columns of JSON Lines without their Arrow types."""
+    """Errors describe nested JSON Lines columns, such as messages, without their Arrow types."""
     columns = ("messages", MESSAGES), ("text", STRING), ("meta", ARROW_TYPES["other"])
     with pytest.raises(InputError) as caught:
         settle(*columns)
@@ -103,7 +103,7 @@ def test_an_empty_column_of_json_lines_is_explained():
 
 
 def test_ambiguity_is_refused_naming_the_candidates():
-    """If several formats fit, the error names them, the columns and the option."""
+    """If several formats fit, the error names them, the columns and the option to choose one."""
     with pytest.raises(InputError) as caught:
         settle(("messages", TURNS), ("text", STRING), ("note", STRING))
     problem = str(caught.value)
@@ -120,12 +120,12 @@ def test_ambiguity_is_settled_by_the_configuration():
 
 
 def test_a_column_of_the_wrong_type_does_not_fit():
-    """A text column named `messages` is no conversation: the `text` column decides."""
+    """A text column named `messages` isn't a conversation, so the `text` column decides."""
     assert settle(("messages", STRING), ("text", STRING)).format == "text"
 
 
 def test_unknown_columns_are_refused_and_named():
-    """If no format fits, the error lists the columns with types and what formats need."""
+    """If no format fits, the error lists the columns with their types and what formats need."""
     with pytest.raises(InputError) as caught:
         settle(("body", STRING), ("count", pa.int64()))
     problem = str(caught.value)
@@ -135,7 +135,7 @@ def test_unknown_columns_are_refused_and_named():
 
 
 def test_columns_set_by_hand_are_used():
-    """Required and optional columns of a format may have other names in the corpus."""
+    """A format's required and optional columns may have other names in the corpus."""
     layout = settle(("dialogue", TURNS), format="messages", columns={"messages": "dialogue"})
     assert layout.columns == {"messages": "dialogue"}
     renamed = settle(
@@ -155,7 +155,7 @@ def test_an_optional_column_may_be_absent():
 
 
 def test_a_missing_column_is_named():
-    """If a required column is missing, the error names it, the columns and the option."""
+    """If a required column is missing, the error names it, the columns and the option to set it."""
     with pytest.raises(
         InputError, match=r"alpaca needs column 'output', but the corpus has instruction, text"
     ) as caught:
@@ -166,7 +166,7 @@ def test_a_missing_column_is_named():
 
 
 def test_a_column_of_an_unusable_type_is_named():
-    """A configured column whose type the format can't use is refused with that type."""
+    """A configured column whose type the format can't use raises an error that names the type."""
     with pytest.raises(
         InputError,
         match=r"column 'dialogue' is int64, which format messages can't use as 'messages'",
@@ -195,13 +195,13 @@ def test_the_first_usual_name_wins():
 
 
 def test_a_nested_column_names_no_lot():
-    """A struct named `source` is ignored, since it isn't a name."""
+    """A column `source` of structs is ignored, since a struct can't name a lot."""
     layout = settle(("text", STRING), ("source", pa.struct([("url", STRING)])), ("dataset", STRING))
     assert layout.lots == {"prompt_source": LotField(column="dataset")}
 
 
 def test_lot_fields_set_by_hand():
-    """A configured constant or column is used even if a usual name exists."""
+    """A configured constant or column is used even if a column has a usual name."""
     layout = settle(
         ("text", STRING),
         ("model", STRING),
@@ -213,7 +213,7 @@ def test_lot_fields_set_by_hand():
 
 
 def test_a_missing_lot_column_is_named():
-    """A lot field with a missing column is refused, naming the columns that exist."""
+    """If a lot field's column is missing, the error names the columns that exist."""
     with pytest.raises(
         InputError,
         match="teacher is configured to come from column 'who', but the corpus has text, model",
@@ -222,7 +222,7 @@ def test_a_missing_lot_column_is_named():
 
 
 def test_keys_of_folders_may_name_lots():
-    """A key is found like a column, unless a column has its name or comes earlier in the list."""
+    """A folder key is found like a column, unless a column has its name or a preferred one."""
     schema = pa.schema([("text", STRING), ("date", STRING), ("model", STRING)])
     layout = settle_layout(schema, CorpusConfig(), ("teacher", "date", "source", "other"))
     assert layout.lots == {
@@ -235,7 +235,7 @@ def test_keys_of_folders_may_name_lots():
 
 
 def test_a_key_of_folders_may_be_configured():
-    """The configuration can name a key of folders as if it were a column."""
+    """The configuration can name a folder key as if it were a column."""
     config = CorpusConfig(teacher=LotField(column="provider"))
     layout = settle_layout(pa.schema([("text", STRING)]), config, ("provider",))
     assert (layout.lots["teacher"].column, layout.keys) == ("provider", ("provider",))
@@ -244,7 +244,7 @@ def test_a_key_of_folders_may_be_configured():
 
 
 def test_layout_describes_itself():
-    """The description contains format, columns and lot fields."""
+    """A layout's description contains its format, columns and lot fields."""
     lots = {"teacher": LotField(column="model"), "date": LotField(constant="2025-01")}
     line = Layout("alpaca", {"instruction": "q", "output": "a"}, lots).describe()
     assert line == "format alpaca (columns a, q); lots by teacher=column model, date='2025-01'"
@@ -256,7 +256,7 @@ def test_layout_describes_itself():
 
 
 def test_lots_by_system_prompt_are_described():
-    """System prompts of turns form lots, unless a column names the prompt."""
+    """System turns form lots, unless a configured column gives the system prompt."""
     assert settle(("messages", TURNS)).describe().endswith("lots by system_prompt=each row's own")
     named = settle(
         ("messages", TURNS), ("preamble", STRING), system_prompt=LotField(column="preamble")
@@ -287,14 +287,14 @@ def test_lots_by_system_prompt_are_described():
     ],
 )
 def test_a_column_of_another_type_is_explained(columns, message, remedy):
-    """If only a column's type is wrong, the error names its type and the one it needs."""
+    """If only a column's type is wrong, the error names its type and the type it needs."""
     with pytest.raises(InputError, match=message) as caught:
         settle(*columns)
     assert remedy in caught.value.remedy
 
 
 def test_optional_columns_must_fit_too():
-    """An optional column of a wrong type is refused, and one of nulls is accepted."""
+    """An optional column of the wrong type is refused, and an all-null one is accepted."""
     schema = pa.schema(
         [
             ("chosen", pa.string()),
@@ -386,7 +386,7 @@ def test_optional_columns_must_fit_too():
     ],
 )
 def test_usual_names_are_found(columns, name, found):
-    """If no format's own names fit, columns are found by other usual names, whatever their case."""
+    """If no format's own names fit, columns are found by other usual names, in any case."""
     layout = settle(*columns)
     assert (layout.format, layout.columns) == (name, found)
 
@@ -400,7 +400,7 @@ def test_own_names_win():
 
 
 def test_a_user_is_no_prompt_without_an_assistant():
-    """The column `user` names who asked, unless the answer is in a column `assistant`."""
+    """A column `user` names a person, not a prompt, unless a column `assistant` has the answer."""
     with pytest.raises(InputError, match="no known format fits"):
         settle(("user", STRING), ("response", STRING))
     assert settle(("user", STRING), ("assistant", STRING)).columns["prompt"] == "user"
@@ -411,7 +411,7 @@ def test_a_user_is_no_prompt_without_an_assistant():
 
 
 def test_several_usual_names_are_refused():
-    """If two columns fit one column of the format, the error names them and the option."""
+    """If two columns fit one format column, the error names both and the option to choose one."""
     with pytest.raises(
         InputError, match="column 'completion' may be any of response, generation"
     ) as caught:
@@ -423,7 +423,7 @@ def test_several_usual_names_are_refused():
 
 
 def test_a_configured_column_helps_to_detect_the_format():
-    """If a column is named, only the formats that have it are candidates."""
+    """If a column is configured, only formats that have it are candidates."""
     columns = ("messages", TURNS), ("text", STRING), ("notes", STRING)
     layout = settle(*columns, columns={"thinking": "notes"})
     assert (layout.format, layout.columns) == ("text", {"text": "text", "thinking": "notes"})
@@ -431,7 +431,7 @@ def test_a_configured_column_helps_to_detect_the_format():
 
 
 def test_a_configured_option_must_exist_and_fit():
-    """A named optional column is refused if it is missing or of the wrong type."""
+    """A configured optional column is refused if it is missing or has the wrong type."""
     columns = ("prompt", STRING), ("completion", STRING), ("steps", pa.list_(STRING))
     with pytest.raises(InputError, match="completion needs column 'cot'"):
         settle(*columns, format="completion", columns={"thinking": "cot"})
@@ -442,7 +442,7 @@ def test_a_configured_option_must_exist_and_fit():
 
 
 def test_optional_columns_of_other_types_are_left_alone():
-    """A column that happens to have an optional column's name isn't read if it doesn't fit."""
+    """A column that only happens to have an optional column's name isn't read if it doesn't fit."""
     columns = ("messages", TURNS), ("system", pa.int64()), ("tools", pa.list_(STRING))
     assert settle(*columns).columns == {"messages": "messages"}
     columns = ("instruction", STRING), ("output", STRING), ("history", STRING)
@@ -453,12 +453,12 @@ def test_optional_columns_of_other_types_are_left_alone():
     "name", ["model_name", "generation_model", "generated_by", "assistant_model", "model_id"]
 )
 def test_more_names_of_teachers_are_found(name):
-    """The names that other tools give the teacher's column are found too."""
+    """Names that other tools give the teacher column are found too."""
     assert settle(("text", STRING), (name, STRING)).lots["teacher"].column == name
 
 
 def test_lots_may_be_nested():
-    """A usual path can name the teacher, and a configured path any lot field."""
+    """The teacher can be found at a usual path, and any lot field at a configured one."""
     metadata = pa.struct([("model", STRING), ("run", pa.struct([("day", STRING)]))])
     columns = ("text", STRING), ("metadata", metadata)
     assert settle(*columns).lots == {"teacher": LotField(column="metadata.model")}
@@ -469,7 +469,7 @@ def test_lots_may_be_nested():
 
 
 def test_a_configuration_lists_its_columns():
-    """The configured columns of the format and of the lots are listed, and so are paths."""
+    """Configured format and lot columns are listed, with the paths at which messages may be."""
     config = CorpusConfig(
         format="messages", columns={"messages": "a.b"}, teacher=LotField(column="c.d")
     )
@@ -479,7 +479,7 @@ def test_a_configuration_lists_its_columns():
 
 
 def test_system_prompts_in_a_column_form_lots():
-    """A column of system prompts gives each row its own, as turns do."""
+    """A column of system prompts forms lots by each row's own prompt, as system turns do."""
     columns = ("instruction", STRING), ("output", STRING), ("system", STRING)
     assert "system_prompt=each row's own" in settle(*columns).describe()
 
@@ -497,7 +497,7 @@ def test_system_prompts_in_a_column_form_lots():
     ],
 )
 def test_a_configured_column_may_hold_messages_in_a_field(kind, path):
-    """A role is mapped to the messages or the text inside a column of objects."""
+    """If a configured column holds objects, the messages or text inside them are read."""
     columns = ("input", kind), ("chosen", STRING), ("rejected", STRING)
     config = {"format": "preference", "columns": {"prompt": "input"}}
     assert settle(*columns, **config).columns["prompt"] == path
@@ -505,7 +505,7 @@ def test_a_configured_column_may_hold_messages_in_a_field(kind, path):
 
 
 def test_a_configured_column_without_messages_inside_is_refused():
-    """The error is about the column that was named, and says what it would have to hold."""
+    """The error is about the column that was configured, and says what it needs to hold."""
     columns = ("input", pa.struct([("a", STRING)])), ("chosen", STRING), ("rejected", STRING)
     with pytest.raises(InputError, match=r"column 'input' is struct.* as 'prompt': it needs text"):
         settle(*columns, format="preference", columns={"prompt": "input"})
@@ -513,7 +513,7 @@ def test_a_configured_column_without_messages_inside_is_refused():
 
 @pytest.mark.parametrize("name", ["rejected", "rejected_responses", "non_preferred_outputs"])
 def test_a_side_may_have_several_answers(name):
-    """A list of texts or of objects with an answer each is a side of a pair, by usual names too."""
+    """A side of a pair may be a list of texts or of answer objects, under usual names too."""
     for kind in (pa.list_(STRING), pa.list_(pa.struct([("text", STRING), ("score", STRING)]))):
         layout = settle(("prompt", STRING), ("chosen", STRING), (name, kind))
         assert (layout.format, layout.columns["rejected"]) == ("preference", name)

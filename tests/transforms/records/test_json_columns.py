@@ -1,4 +1,4 @@
-"""Columns of JSON records: their kinds, the rows that fit them, and the values read from a row."""
+"""JSON columns: their kinds, the rows that fit them, and the values read from each row."""
 
 import json
 from collections import Counter
@@ -25,7 +25,7 @@ TURN = {"role": "user", "content": "U"}
 
 
 def count(*rows):
-    """Return the kinds of these rows."""
+    """Return the column kinds of these rows."""
     kinds = ColumnKinds()
     for row in rows:
         kinds.observe(row)
@@ -38,7 +38,7 @@ def settle_values(*values):
 
 
 def project(rows, lots=(), **types):
-    """Project rows onto a column of messages or columns of these types, and onto lots."""
+    """Project rows onto columns of these types, by default a messages column, and onto lots."""
     schema = pa.schema(list((types or {"messages": MESSAGES}).items()))
     return project_rows(rows, select_columns(schema, schema.names, lots))
 
@@ -59,12 +59,12 @@ def project(rows, lots=(), **types):
     ],
 )
 def test_kinds_become_arrow_types(values, kind):
-    """Each kind has an Arrow type; nulls and empty lists fit all and decide nothing."""
+    """Each kind has an Arrow type; nulls and empty lists fit every kind and decide nothing."""
     assert settle_values(*values) == kind
 
 
 def test_the_majority_wins():
-    """The kind that most rows have wins, and on a tie the one that occurs first."""
+    """The kind that most rows have wins; on a tie, the one that occurs first does."""
     assert settle_values("a", 1, 1) == pa.float64()
     assert settle_values(1, "a", "b") == pa.string()
     assert settle_values("a", 1) == pa.string()
@@ -75,20 +75,20 @@ def test_the_majority_wins():
 
 
 def test_columns_are_in_order_of_first_appearance():
-    """Columns are in order of the first row that has them, including those with odd names."""
+    """Columns are in the order in which they first appear, including those with odd names."""
     kinds = count({"b": 1, "": 2}, {"c.d[0]": 3, "": 4})
     assert kinds.settle_schema().names == ["b", "", "c.d[0]"]
 
 
 def test_keys_with_a_surrogate_are_no_columns():
-    """A key that can't be encoded isn't in the schema, and is shown with a replacement."""
+    """A key that can't be encoded isn't in the schema, and is shown with U+FFFD in it."""
     kinds = count({"a\ud800": 1, "b": 2})
     assert kinds.settle_schema().names == ["b"]
     assert kinds.list_filled() == ["a\ufffd", "b"]
 
 
 def test_columns_with_a_value_are_filled():
-    """A column is filled if some row has a value or a list in it, even an empty list."""
+    """A column counts as filled if some row has a value in it, even an empty list."""
     kinds = count({"a": None, "b": []}, {"a": None, "c": 0}, {"d": ""})
     assert kinds.list_filled() == ["b", "c", "d"]
 
@@ -98,7 +98,7 @@ ROWS = st.lists(st.dictionaries(st.sampled_from("pqr"), JSON, max_size=3), max_s
 
 @given(ROWS, st.integers(0, 6))
 def test_merge_equals_the_whole(rows, cut):
-    """Wherever rows are split into two files, the settled schema is the same."""
+    """The settled schema is the same wherever rows are split between two files."""
     merged = count(*rows[:cut])
     merged.merge(count(*rows[cut:]))
     assert merged == count(*rows)
@@ -107,14 +107,14 @@ def test_merge_equals_the_whole(rows, cut):
 
 @given(st.lists(JSON, min_size=1, max_size=6))
 def test_something_always_fits(values):
-    """The settled kind is one that occurs, or null if no value decides it."""
+    """The settled kind is one of those that occur, or null if no value decides it."""
     kinds = {ARROW_TYPES[classify_value(value)] for value in values}
     assert settle_values(*values) in kinds | {pa.null()}
     assert settle_values(*values) != pa.null() or kinds == {pa.null()}
 
 
 def test_columns_of_every_row_are_counted_among_very_many_keys(monkeypatch):
-    """If keys are data, the rarest are dropped, but no column that every row has."""
+    """If keys are data, the rarest are dropped, but columns that every row has are kept."""
     monkeypatch.setattr(json_columns, "MOST_COLUMNS", 10)
     kinds = count(
         *({**{f"k{row}-{key}": 1 for key in range(30)}, "messages": [TURN]} for row in range(50))
@@ -130,13 +130,13 @@ def test_columns_of_every_row_are_counted_among_very_many_keys(monkeypatch):
 
 
 def test_ten_thousand_keys_are_all_counted():
-    """A corpus with many columns, each in every row, has them all in its schema."""
+    """Even very many columns are all in the schema if every row has them."""
     row = {f"k{key}": key for key in range(MOST_COLUMNS + 500)}
     assert len(count(row, row).settle_schema()) == len(row)
 
 
 def test_paths_are_counted_as_columns():
-    """The values at a path count like a column's, unless a column has the path as its own name."""
+    """Values at a path count like a column's, unless a column's name equals the path."""
     kinds = ColumnKinds(paths=["a.b", "a.c[1].d", "e.f"])
     for row in (
         {"a": {"b": "x", "c": [{}, {"d": [TURN]}]}},
@@ -151,7 +151,7 @@ def test_paths_are_counted_as_columns():
 
 
 def test_a_path_is_projected_like_a_column():
-    """Values below a column are read under the path's name, and misfits are found there."""
+    """Values at a path are read into a column with the path's name, and misfits are found there."""
     rows = [{"a": {"b": "x"}}, {"a": {"b": 3}}, {"a": 1}, {"a.b": "own", "a": {"b": "y"}}]
     found = project(rows, **{"a.b": pa.string()})
     assert found.table.column("a.b").to_pylist() == ["x", None, "own"]
@@ -159,7 +159,7 @@ def test_a_path_is_projected_like_a_column():
 
 
 def test_the_columns_of_format_and_lots_are_selected():
-    """The format's columns have their own types, and lot columns are marked as text."""
+    """The format's columns keep their types, and lot columns become text and are marked."""
     schema = pa.schema([("id", pa.float64()), ("text", pa.string()), ("model", pa.bool_())])
     selected = select_columns(schema, ["text", "text"], ["model", "text", "model"])
     assert selected == pa.schema([("text", pa.string()), ("model", pa.string())])
@@ -167,14 +167,14 @@ def test_the_columns_of_format_and_lots_are_selected():
 
 
 def test_a_projection_has_the_columns_of_the_schema():
-    """Fields that the schema doesn't name are left out, and those that a row lacks are null."""
+    """Fields that aren't in the schema are left out, and fields that a row lacks are null."""
     found = project([{"b": "x", "c": 1}, {"a": "y"}], a=pa.string(), b=pa.string())
     assert found.misfits == {}
     assert found.table.to_pylist() == [{"a": None, "b": "x"}, {"a": "y", "b": None}]
 
 
 def test_a_projection_without_columns_has_its_rows():
-    """A schema without columns gives a table of as many rows as there are objects."""
+    """A schema without columns gives a table with as many rows as there are objects."""
     found = project_rows([{"a": 1}, {}], pa.schema([]))
     assert (found.table.num_rows, found.table.num_columns, found.misfits) == (2, 0, {})
     assert project([]).table.schema == pa.schema([("messages", MESSAGES)])
@@ -210,7 +210,7 @@ def test_a_column_without_a_value_in_the_corpus_is_null():
     ],
 )
 def test_a_misfit_names_its_field(row, problem):
-    """A row with another kind of value in a column of the format is left out with the reason."""
+    """A row with the wrong kind of value in a format column is left out, with the reason."""
     good = [{"text": "a", "messages": [TURN]}, {"text": "b", "messages": []}]
     found = project([good[0], row, good[1]], messages=MESSAGES, text=pa.string())
     assert list(found.misfits) == [1]
@@ -234,7 +234,7 @@ def test_a_misfit_names_its_field(row, problem):
     ],
 )
 def test_nulls_absent_fields_and_fields_that_are_not_read_fit(row):
-    """The only misfits are columns and messages of the wrong kind."""
+    """Nulls, absent fields and unread fields fit, whatever their kind."""
     found = project([row, {"messages": [TURN]}])
     assert found.misfits == {}
     assert found.table.num_rows == 2
@@ -251,7 +251,7 @@ def nested(levels, kind):
 
 @pytest.mark.parametrize("kind", ["object", "list"])
 def test_tool_calls_nested_too_deeply_are_misfits(kind):
-    """Calls up to the limit are written as JSON, and deeper ones are misfits."""
+    """Calls nested up to the limit are written as JSON, and deeper ones are misfits."""
     rows = [
         {"messages": [TURN, {"role": "assistant", "tool_calls": nested(levels, kind)}]}
         for levels in (MAX_CALL_DEPTH, MAX_CALL_DEPTH + 1, 900)
@@ -266,7 +266,7 @@ def test_tool_calls_nested_too_deeply_are_misfits(kind):
 @pytest.mark.parametrize("name", ["content", "metadata", "thinking"])
 @pytest.mark.parametrize("kind", ["object", "list"])
 def test_other_fields_may_be_nested_at_any_depth(name, kind):
-    """Nesting in a part of a content, or in a field that isn't text, has no limit."""
+    """Nesting inside content parts or in fields that aren't text has no limit."""
     found = project([{"messages": [{"role": "user", name: nested(900, kind)}]}])
     assert found.misfits == {}
     found.table.validate(full=True)
@@ -287,7 +287,7 @@ def test_other_fields_may_be_nested_at_any_depth(name, kind):
     ],
 )
 def test_lots_are_formatted(value, text):
-    """A number or a bool names a lot by its text; an object or a list names none."""
+    """A number or a boolean names a lot by its text; an object or a list names no lot."""
     for others in ([], [{"model": 1, "text": "b"}]):
         found = project([{"model": value, "text": "a"}, *others], ["model"], text=pa.string())
         assert found.misfits == {}
@@ -295,7 +295,7 @@ def test_lots_are_formatted(value, text):
 
 
 def test_a_column_of_format_and_lot_is_the_formats():
-    """A column that is both read and a lot field must have the format's kind of value."""
+    """A column that is both read and a lot field must hold the kind of value the format needs."""
     found = project([{"text": "a"}, {"text": 1}], ["text"], text=pa.string())
     assert list(found.misfits) == [1]
 
@@ -322,7 +322,7 @@ TYPES = {"messages": MESSAGES, "prompt": pa.string()}
 
 @given(OBJECTS)
 def test_a_row_is_read_the_same_whatever_its_neighbours(rows):
-    """Rows give the same table and the same reasons together as one by one."""
+    """Rows give the same table and the same reasons whether read together or one by one."""
     whole = project(rows, ["model"], **TYPES)
     whole.table.validate(full=True)
     alone = [project([row], ["model"], **TYPES) for row in rows]
@@ -334,7 +334,7 @@ def test_a_row_is_read_the_same_whatever_its_neighbours(rows):
 
 
 def test_an_array_without_a_value_is_known():
-    """An array has values unless it is empty or all are null."""
+    """An array has values unless it is empty or all-null."""
     assert has_values(pa.array([None, ""]))
     assert not has_values(pa.array([None], pa.string()))
     assert not has_values(pa.array([], pa.string()))

@@ -1,4 +1,4 @@
-"""Kinds of JSON values, and the columns that are built from them."""
+"""Kinds of JSON values, and the columns built from them."""
 
 import math
 
@@ -60,7 +60,7 @@ TURN = {"role": "user", "content": "U"}
     ],
 )
 def test_values_have_a_kind(value, kind):
-    """The first item that isn't null decides whether a list has messages."""
+    """The first non-null item decides whether a list holds messages."""
     assert classify_value(value) == kind
 
 
@@ -77,25 +77,25 @@ def test_values_have_a_kind(value, kind):
     ],
 )
 def test_values_are_described_in_words(value, words):
-    """A description names the kind of a value."""
+    """A description names a value's kind."""
     assert describe_value(value) == words
 
 
 def test_long_types_have_names():
-    """The types of messages and of other nested values have short names."""
+    """The types of messages and other nested values have short names."""
     assert TYPE_NAMES[MESSAGES] == "a list of messages"
     assert TYPE_NAMES[ARROW_TYPES["other"]] == "an object or a list"
 
 
 def test_every_kind_has_a_type_of_its_own():
-    """Only nulls and empty lists, which fit every column, share a type."""
+    """No two kinds share a type, except nulls and empty lists, which fit every column."""
     assert len(set(ARROW_TYPES.values())) == len(ARROW_TYPES) - 1
     assert set(KINDS) == set(ARROW_TYPES.values())
     assert set(BUILDERS) == set(ARROW_TYPES) - {"null", "empty", "bool", "number", "other"}
 
 
 def read(kind, *values):
-    """Return values as a column of some kind has them, without their nulls."""
+    """Return values as they are in a column of this kind, without null fields."""
     column = build_column(values, ARROW_TYPES[kind])
     assert column.type == ARROW_TYPES[kind]
     column.validate(full=True)
@@ -110,7 +110,7 @@ def drop_nulls(value):
 
 
 def test_columns_of_each_kind_are_built():
-    """Each kind gives lists or structs of the fields that are read, and null for a null value."""
+    """A column of each kind holds only the fields that are read, and null for a null value."""
     turn = {"role": "assistant", "content": "A"}
     assert read("message", turn, None) == [turn, None]
     assert read("messages", [turn, None], None) == [[turn, {}], None]
@@ -152,12 +152,12 @@ def test_columns_of_each_kind_are_built():
     ],
 )
 def test_misfits_are_explained(kind, value, problem):
-    """A value or an item of the wrong kind is named, together with the column's kind."""
+    """The reason for a misfit names the field or item, its kind and the expected kind."""
     assert str(explain_misfit("f", value, ARROW_TYPES[kind])).startswith(problem)
 
 
 def test_deep_calls_are_misfits_of_every_kind_with_messages():
-    """The path of a call with too many levels is named in choices and single messages too."""
+    """If a call is nested too deeply, the reason names its path, even in choices."""
     call = "x"
     for _ in range(MAX_CALL_DEPTH + 1):
         call = [call]
@@ -186,14 +186,14 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_every_value_fits_the_column_of_its_kind_or_is_explained(value):
-    """Any value that isn't a misfit can be built into a column of its kind."""
+    """Any value that isn't a misfit can be put into a column of its kind."""
     kind = classify_value(value)
     if kind in BUILDERS and explain_misfit("f", value, ARROW_TYPES[kind]) is None:
         assert len(read(kind, value)) == 1
 
 
 def test_only_texts_and_plain_messages_are_converted_quickly():
-    """Other kinds use the slower conversion, which looks at each value."""
+    """Only texts and plain messages are converted quickly; other kinds are read one by one."""
     assert convert_plain(["a", None], pa.string()).to_pylist() == ["a", None]
     assert convert_plain([[TURN]], MESSAGES).type == MESSAGES
     assert convert_plain([["a"]], ARROW_TYPES["texts"]) is None
@@ -201,6 +201,6 @@ def test_only_texts_and_plain_messages_are_converted_quickly():
 
 
 def test_a_misfit_names_the_columns_kind():
-    """The reason names the kinds of the value and of the column."""
+    """The reason names the value's kind and the column's kind."""
     found = describe_misfit("f", 3, ARROW_TYPES["answers"])
     assert found == "field 'f': a number where the corpus has a list of objects with an answer each"

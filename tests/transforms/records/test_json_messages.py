@@ -21,7 +21,7 @@ TURN = {"role": "user", "content": "U"}
 
 
 def read_messages(*messages):
-    """Return the messages that are read from one row, without nulls, structured fields as lists."""
+    """Return the messages read from one row, without nulls and with structured texts parsed."""
     (found,) = build_messages([list(messages)]).to_pylist()
     read = [
         {name: value for name, value in message.items() if value is not None} for message in found
@@ -41,7 +41,7 @@ def nested(levels, kind=dict):
 
 
 def test_messages_have_their_texts():
-    """Texts are read, and values of any other kind become null."""
+    """Texts are read, and values of most other kinds become null."""
     texts = dict.fromkeys(
         ("role", "content", "reasoning_content", "reasoning", "thinking", "tool_calls"), "T"
     )
@@ -77,14 +77,14 @@ def test_a_field_named_like_the_column_of_structured_texts_is_not_read():
     ],
 )
 def test_contents_that_are_structured_have_their_texts(name, content, parts):
-    """The texts of typed parts are kept, each with its field, its path and its channel."""
+    """The texts of typed parts are kept, each with its field, path and channel."""
     (message,) = read_messages({"role": "user", name: content})
     expected = [[name, below, "answer", text] for below, text in parts]
     assert message == {"role": "user"} | ({STRUCTURED: expected} if parts else {})
 
 
 def test_other_fields_are_in_the_order_of_reading():
-    """Thoughts come before contents, whatever the message's order, and calls after them."""
+    """Thoughts come before content and calls after it, whatever the order in the message."""
     message = {
         "function_call": {"name": "f", "arguments": None},
         "refusal": "No.",
@@ -135,7 +135,7 @@ def test_other_fields_are_in_the_order_of_reading():
     ],
 )
 def test_one_spelling_of_a_message_is_read(message, read):
-    """The first content hides the others, and a role without one doesn't hide `from`."""
+    """The first content field hides the others, and a role without content doesn't hide `from`."""
     assert read_messages(message) == [read]
     assert read_messages(message, {"role": "x", "content": [1], "value": "y"})[0] == read
 
@@ -152,12 +152,12 @@ def test_one_spelling_of_a_message_is_read(message, read):
     ],
 )
 def test_messages_with_other_fields_are_not_plain(message):
-    """Messages with more than the usual texts use the slower conversion."""
+    """Messages with unusual fields aren't converted by the quick conversion."""
     assert convert_plain_messages([[TURN], [message]]) is None
 
 
 def test_null_fields_do_not_make_a_message_unusual():
-    """Empty fields that an API writes into every message don't slow the conversion."""
+    """Empty fields that an API writes into every message don't prevent the quick conversion."""
     message = {**TURN, "refusal": None, "audio": None, "function_call": None, "tool_calls": None}
     assert convert_plain_messages([[message]]).to_pylist()[0][0]["content"] == "U"
 
@@ -173,7 +173,7 @@ PLAIN = st.fixed_dictionaries(
 
 @given(st.lists(st.none() | st.lists(st.none() | PLAIN, max_size=3), max_size=4))
 def test_plain_messages_are_converted_as_others_are(values):
-    """Both conversions give the same array wherever the quick one applies."""
+    """Both conversions give the same array whenever the quick one applies."""
     quick = convert_plain_messages(values)
     if quick is not None:
         assert quick.to_pylist() == build_messages(values).to_pylist()
@@ -184,12 +184,12 @@ def test_plain_messages_are_converted_as_others_are(values):
 
 @pytest.mark.parametrize("value", ["", {}, [[]], ["text"], 3])
 def test_other_values_are_no_plain_messages(value):
-    """A value that isn't a list of objects isn't converted."""
+    """A value that isn't a list of objects isn't converted by the quick conversion."""
     assert convert_plain_messages([[TURN], value]) is None
 
 
 def test_an_array_of_messages_is_that_of_its_type():
-    """Empty and null lists give arrays of the same type."""
+    """Empty and null lists give arrays of the type for messages."""
     assert build_messages([]).type == MESSAGES
     assert build_messages([None, [], [{}]]).to_pylist() == [
         None,
@@ -210,7 +210,7 @@ def test_an_array_of_messages_is_that_of_its_type():
     ],
 )
 def test_deep_calls_are_found(build, path, kind):
-    """A call that is nested too deep to be written as JSON is named by its path."""
+    """A call that is nested too deeply to be written as JSON is reported by its path."""
     assert find_deep_call(build(nested(MAX_CALL_DEPTH + 1, kind))) == path
     assert find_deep_call(build(nested(MAX_CALL_DEPTH - 1, kind))) is None
     assert find_deep_call({"content": nested(900, kind), "metadata": nested(900, kind)}) is None

@@ -1,4 +1,4 @@
-"""Languages: the script of a text, and frequent words of languages other than English."""
+"""Languages: a text's script, and frequent words of languages other than English."""
 
 import numpy as np
 import pyarrow as pa
@@ -55,39 +55,39 @@ ENGLISH_TEXTS = (
 
 
 def name_languages(*texts):
-    """Return the names of the languages of some texts."""
+    """Return the names of the languages that texts are in."""
     return [LANGUAGES[code] for code in classify_texts(pa.array(texts, pa.large_string()))]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_scripts_are_told_apart(name):
-    """A text is in the script of most of its letters, even beside some English."""
+    """A text's script is that of most of its letters, even if it has some English in it."""
     assert name_languages(SCRIPTS[name], f"{SCRIPTS[name]} (GPT)") == [name, name]
 
 
 @pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN)
 def test_other_languages_in_latin_script(text):
-    """Frequent words of another language are found at the beginning of a text of any length."""
+    """A language is recognised by frequent words at the beginning of a text, however long it is."""
     assert name_languages(text, text + " " * HEAD + "the and of" * 99) == [LANGUAGES[LATIN]] * 2
 
 
 def test_english_and_unknown_text():
-    """English with foreign words, code, lists, symbols and empty texts count as English."""
+    """English with foreign words, code, lists, symbols and empty text all count as English."""
     assert name_languages(*ENGLISH_TEXTS) == [LANGUAGES[ENGLISH]] * len(ENGLISH_TEXTS)
 
 
 def test_a_quotation_in_english_stays_english():
-    """An English text is English even if it quotes a sentence of another language."""
+    """An English text counts as English even if it quotes a sentence in another language."""
     assert not is_foreign(f"He said: {FOREIGN['fr']} And that was all that we have of it, I think.")
 
 
 def test_no_frequent_word_is_a_single_letter():
-    """A list of letters isn't a language."""
+    """No frequent word is a single letter, so a list of letters isn't taken for a language."""
     assert all(len(word) > 1 for words in FREQUENT_WORDS for word in words)
 
 
 def test_a_row_has_the_language_of_most_of_its_text():
-    """The characters of a row's texts are added up by language; a row without text is English."""
+    """A row has the language of most characters in its texts, or English if it has no text."""
     chinese, english = SCRIPTS["Chinese or Japanese script"], ENGLISH_TEXTS[0]
     texts = pa.array([chinese, english, chinese * 9, "Yes."], pa.large_string())
     lengths = pc.utf8_length(texts).to_numpy()

@@ -51,7 +51,7 @@ def test_a_prompt_never_contains_the_last_answer():
 
 
 def test_parts_of_a_message_are_joined():
-    """The texts around reasoning are joined into one message, and so are typed parts."""
+    """Texts around reasoning are joined into one message, and so are typed parts."""
     parts = [{"type": "text", "text": "X"}, {"type": "text", "text": "Y"}]
     rows = [
         chat(("user", " U <think>no</think> more "), ("user", "V"), ("assistant", "A")),
@@ -147,13 +147,13 @@ ANSWERED = [*ASKED, {"role": "assistant", "content": "A"}, {"role": "user", "con
     ],
 )
 def test_prompts_of_every_format(row, prompt):
-    """The prompt contains no side of a pair, and appears only once if a side repeats it."""
+    """A pair's prompt contains neither side, and appears only once if the sides repeat it."""
     segments = extract([row])
     assert extract_prompt(segments, range(len(segments))) == prompt
 
 
 def build(row):
-    """Build the prompt of a row of JSON Lines, with the format detected."""
+    """Build the prompt of a JSON Lines row, with the format detected."""
     kinds = ColumnKinds()
     kinds.observe(row)
     schema = kinds.settle_schema()
@@ -164,7 +164,7 @@ def build(row):
 
 
 def call(name, arguments, **more):
-    """Return a tool call as chat APIs take it."""
+    """Return a tool call as chat APIs expect it."""
     return {"type": "function", "function": {"name": name, "arguments": arguments}, **more}
 
 
@@ -194,7 +194,7 @@ ASSISTANT = {"role": "assistant", "content": "A"}
     ids=["chat", "objects", "parts"],
 )
 def test_calls_and_results_are_as_a_chat_api_takes_them(turns):
-    """Calls of every provider get an id, a function and arguments as text; results name the id."""
+    """Every provider's calls get an id, a function and text arguments, and results name the id."""
     row = {"messages": [{"role": "user", "content": "U"}, *turns, ASSISTANT]}
     prompt = build(row)
     assert prompt.messages == [
@@ -207,12 +207,12 @@ def test_calls_and_results_are_as_a_chat_api_takes_them(turns):
 
 
 def use(name, number):
-    """Return a call as a part of Anthropic's."""
+    """Return a call as a part in Anthropic's format."""
     return {"type": "tool_use", "id": number, "name": name, "input": {}}
 
 
 def test_results_in_a_users_turn_are_messages_of_tools():
-    """Each result among the parts of a turn is a message with its call's id; the words follow."""
+    """Each result in a user turn becomes a tool message with its call's id, before the text."""
     turns = [
         {"role": "user", "content": [{"type": "text", "text": "U"}]},
         {"role": "assistant", "content": [use("look", "c1"), use("hear", "c2")]},
@@ -240,7 +240,7 @@ def test_results_in_a_users_turn_are_messages_of_tools():
 
 
 def test_results_of_gemini_name_their_calls_in_order():
-    """A result without an id belongs to the next call, and a value of JSON is its content."""
+    """A result without an id belongs to the next call, and a JSON value becomes its content."""
     look = {"functionCall": {"name": "look", "args": {"at": "a"}}}
     result = {"functionResponse": {"name": "look", "response": {"seen": "R"}}}
     turns = [
@@ -262,7 +262,7 @@ def test_results_of_gemini_name_their_calls_in_order():
 
 
 def test_a_picture_in_a_result_is_missing():
-    """A result with an image is a message without it, and the prompt isn't whole."""
+    """An image in a tool result can't be carried over, so it is listed as missing."""
     image = {"type": "image", "source": {"data": "UklG"}}
     content = [{"type": "text", "text": "R"}, image]
     turns = [
@@ -278,7 +278,7 @@ def test_a_picture_in_a_result_is_missing():
 
 
 def test_calls_without_ids_get_one_each():
-    """Ids are generated in order, and results are matched to them in order."""
+    """Missing ids are generated in order, and results are matched to calls in order."""
     calls = [{"name": "look", "arguments": {}}, {"name": "hear", "arguments": "x"}]
     turns = [
         {"role": "user", "content": "U", "name": "Ann"},
@@ -297,7 +297,7 @@ def test_calls_without_ids_get_one_each():
 
 
 def test_messages_in_a_nested_column_keep_their_ids():
-    """A result in a nested column names its call, as a result in a plain list does."""
+    """In a nested column, a result names its call just as it does in a plain one."""
     turns = [
         {"role": "user", "content": "U", "name": "Ann"},
         {"role": "assistant", "tool_calls": [LOOK]},
@@ -315,7 +315,7 @@ def test_messages_in_a_nested_column_keep_their_ids():
 
 
 def test_a_prompt_ends_before_a_call_that_is_the_answer():
-    """A call at the end is an answer, and a result without a call is marked."""
+    """A call at the end is the answer, and a result without a call is listed as missing its id."""
     row = {
         "messages": [{"role": "user", "content": "U"}, {"role": "assistant", "tool_calls": [LOOK]}]
     }
@@ -360,12 +360,12 @@ IMAGE = {"type": "image_url", "image_url": {"url": "a.png"}}
     ],
 )
 def test_what_texts_cant_carry_is_named(row, missing):
-    """Media, unplaced columns and a missing prompt are named; media of answers aren't."""
+    """Media, unplaced columns and a missing prompt are listed; media in answers aren't."""
     assert build(row).missing == missing
 
 
 def test_system_prompt_question_and_tools_in_columns_of_their_own():
-    """Columns outside the format complete the prompt, unless its messages include them already."""
+    """Columns outside the format complete the prompt, unless its messages already include them."""
     row = {"chosen": "A", "rejected": "B", "system": "S", "instruction": "U", "input": "V"}
     prompt = build({**row, "tools": '[{"name": "look"}]'})
     assert prompt.messages == [

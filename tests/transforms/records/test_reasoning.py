@@ -1,4 +1,4 @@
-"""Reasoning blocks: how texts are split, and how texts with blocks are found."""
+"""Reasoning blocks: how texts are split, and how texts that have blocks are found."""
 
 import re
 import tracemalloc
@@ -124,7 +124,7 @@ TAGS = re.compile(r"</?think(?:ing)?>|\s")
 
 @given(PIECES)
 def test_spans_are_where_they_say(text):
-    """Every span is at its offset, in order, with only tags and white space between spans."""
+    """Spans are at their offsets, in order, with only tags and white space between them."""
     end, outside = 0, ""
     for _, start, part in split_reasoning(text):
         assert text[start : start + len(part)] == part
@@ -135,7 +135,7 @@ def test_spans_are_where_they_say(text):
 
 @given(st.lists(st.text("<think/é ", max_size=12), max_size=8), st.integers(0, 8))
 def test_signs_are_found_as_python_finds_them(texts, begin):
-    """The search finds the texts that contain a marker, and ignores one that spans two texts."""
+    """The search finds texts that contain a marker, and ignores a marker that spans two texts."""
     array = pa.array(texts, pa.large_string()).slice(begin)
     signs = (b"<think", b"</", "é".encode())
     assert find_texts_with(array, map(re.compile, signs)) == [
@@ -169,7 +169,7 @@ def test_blocks_are_those_of_one_pattern(text):
 
 
 def test_a_long_thought_takes_little_memory():
-    """Finding a block without an opening tag takes no memory per character."""
+    """Finding a block without an opening tag doesn't take memory in proportion to its length."""
     text = "a" * (8 << 20) + "</think>b"
     tracemalloc.start()
     assert list(find_thinking_blocks(text)) == [(0, len(text) - 1, 0, 8 << 20)]
@@ -183,7 +183,7 @@ SAMPLES = {
     MODEL_MARKS[-1][0]: "<|channel|>analysis<|message|>",
     MODEL_MARKS[-1][1]: "<|channel|>final<|message|>",
 }
-"""Texts for patterns that have more than one."""
+"""The text to use for each pattern that matches more than one."""
 
 
 def write_mark(pattern):
@@ -194,7 +194,7 @@ def write_mark(pattern):
 @pytest.mark.parametrize("case", [str, str.upper, str.title])
 @pytest.mark.parametrize(("opening", "closing"), MARKS)
 def test_every_pair_of_marks_is_found(opening, closing, case):
-    """Blocks of every kind are found, whatever their case, and the quick search misses no mark."""
+    """Marks of every kind are found, whatever their case, and by the quick search too."""
     one, two = case(write_mark(opening)), case(write_mark(closing))
     text = f"{one}why{two}so"
     assert split_reasoning(text) == [

@@ -1,4 +1,4 @@
-"""Repeated keys: rows from which JSON readers would take different values are found."""
+"""Repeated keys: finding rows from which JSON readers would take different values."""
 
 import json
 
@@ -14,7 +14,7 @@ GOOD = b'{"messages": [{"role": "user", "content": "Q"}], "model": "m"}'
 
 
 def find(*lines, columns=("messages",), lots=(), paths=()):
-    """Find the repeated keys of lines, read as a run reads them."""
+    """Find the repeated keys in lines that are read as a run reads them."""
     objects = [orjson.loads(line.removeprefix(b"\xef\xbb\xbf")) for line in lines]
     kinds = ColumnKinds(paths=paths)
     for value in objects:
@@ -47,7 +47,7 @@ def find(*lines, columns=("messages",), lots=(), paths=()):
     ],
 )
 def test_keys_that_are_read_twice_are_found(line, path):
-    """The reason names the path of the key, and other lines are unaffected."""
+    """The reason names the repeated key's path, and other lines are unaffected."""
     found = find(GOOD, line, GOOD, lots=["model"])
     assert found == {1: f"field {path!r} occurs twice, and readers of JSON differ on which counts"}
 
@@ -64,7 +64,7 @@ def test_keys_that_are_read_twice_are_found(line, path):
     ],
 )
 def test_other_keys_may_be_repeated(line):
-    """Unread keys, and words in texts that look like keys, cause no rejects."""
+    """Repeated keys that aren't read, and words in texts that look like keys, cause no rejects."""
     assert find(GOOD, line) == {}
 
 

@@ -1,4 +1,4 @@
-"""Roles: their names in other formats, and names that no segment can have."""
+"""Roles: their names in other formats, and role names that no segment can have."""
 
 import pytest
 
@@ -44,12 +44,12 @@ from transforms.records.roles import (
     ],
 )
 def test_names_become_roles(name, role):
-    """Names of other formats are translated, whatever their case; unknown ones are lower-cased."""
+    """Other formats' names are translated, whatever their case; unknown names are lower-cased."""
     assert normalise_role(name) == role
 
 
 def test_roles_are_normalised_once_and_for_all():
-    """Normalising a role twice changes nothing more, and every translated name is lower case."""
+    """Normalising a normalised role changes nothing, and every translated name is lower-case."""
     assert {normalise_role(role) for role in ROLES.values()} == set(KNOWN_ROLES)
     assert all(name == name.lower() and normalise_role(name) in KNOWN_ROLES for name in ROLES)
 
@@ -69,12 +69,12 @@ def test_roles_are_normalised_once_and_for_all():
     ],
 )
 def test_some_names_are_those_of_calls_and_thoughts(name, channel):
-    """A role that means a call or a thought names the channel of the message's content."""
+    """A role that means a call or a thought sets the channel of the message's content."""
     assert find_channel(name) == channel
 
 
 def test_every_name_has_one_role():
-    """No name is listed under two roles, not even in another spelling."""
+    """No name is listed under two roles, even in a different spelling."""
     names = [name.replace("_", "") for names in NAMES_OF_ROLE.values() for name in names]
     assert len(set(names)) == len(names)
     assert set(CALL_NAMES) | set(THINKING_NAMES) <= set(NAMES_OF_ROLE["assistant"])

@@ -72,7 +72,7 @@ CALLS = st.lists(
 
 
 def build_turns(role, content, contents):
-    """Return a strategy for messages with one spelling and one kind of content."""
+    """Return a strategy for messages with a given spelling and kind of content."""
     extras = {"reasoning": TEXTS, "thinking": TEXTS, "tool_calls": CALLS}
     turn = st.fixed_dictionaries({role: ROLE_NAMES, content: contents}, optional=extras)
     return st.lists(st.none() | turn, max_size=4).filter(any)
@@ -89,7 +89,7 @@ CONVERSATIONS = st.one_of(
 
 @given(st.lists(CONVERSATIONS, max_size=5))
 def test_rows_of_json_lines_have_the_segments_of_parquet(conversations):
-    """Rows of every shape have the same segments together as each has in a table of its own."""
+    """Rows of any shape have the same segments together as each has in its own table."""
     schema = pa.schema([("conversations", MESSAGES)])
     rows = [{"conversations": turns} for turns in conversations]
     together = extract(project_rows(rows, schema).table)
@@ -153,7 +153,7 @@ PARTS_OF_TURN = st.lists(st.tuples(st.sampled_from(["text", "thinking"]), PIECES
 
 @given(st.lists(st.tuples(PIECES, st.none() | PIECES, PARTS_OF_TURN), max_size=3))
 def test_paths_and_starts_lead_to_the_text(turns):
-    """In every format, path and start lead from the row to the segment's characters."""
+    """In every format, a segment's path and start lead from the row to its characters."""
     answers = [{"role": "assistant", "content": content} for content, *_ in turns]
     plain = [
         {"role": "assistant", "content": content, "reasoning_content": reason}
@@ -226,7 +226,7 @@ def test_selected_rows_are_renumbered():
 
 
 def test_the_segments_of_a_row():
-    """A row has a range of segments, which may be empty."""
+    """A row's segments are a range, which may be empty."""
     segments = extract(
         [chat(("user", "U"), ("assistant", "A")), {"messages": []}, chat(("user", "V"))]
     )
@@ -234,14 +234,14 @@ def test_the_segments_of_a_row():
 
 
 def digest(rows, **config):
-    """Digest the content of rows."""
+    """Return the content digests of rows."""
     table = pa.Table.from_pylist(rows)
     layout = settle_layout(table.schema, CorpusConfig(**config))
     return digest_rows(table, extract_segments(table, layout), layout)
 
 
 def test_digest_ignores_surrounding_white_space_only():
-    """White space around a text doesn't change the digest; white space inside does."""
+    """White space around a text doesn't change the digest; white space inside it does."""
     one, padded, other = digest([{"text": "a b"}, {"text": "\n a b \n"}, {"text": "a  b"}])
     assert one == padded
     assert one != other
@@ -261,7 +261,7 @@ def test_digest_depends_on_role_channel_and_order():
 
 
 def test_digest_depends_on_the_side_of_a_pair():
-    """Exchanging the sides of a pair changes the digest, whether they are text or turns."""
+    """Swapping the sides of a pair changes the digest, whether they are text or turns."""
     for yes, no in (
         ("yes", "no"),
         ([{"role": "assistant", "content": "yes"}], [{"role": "assistant", "content": "no"}]),
@@ -276,7 +276,7 @@ def test_digest_depends_on_the_side_of_a_pair():
 
 
 def test_digest_depends_on_the_side_under_other_names():
-    """The side still counts when the columns have other names."""
+    """The side still affects the digest when the columns have other names."""
     columns = {"chosen": "good", "rejected": "bad"}
     first, second = digest(
         [{"good": "x", "bad": "y"}, {"good": "y", "bad": "x"}], format="preference", columns=columns
@@ -285,14 +285,14 @@ def test_digest_depends_on_the_side_under_other_names():
 
 
 def test_digest_of_a_part_is_that_of_its_text():
-    """A single text part has the digest of the text itself."""
+    """A single text part has the same digest as the text itself."""
     assert digest([chat(("user", [{"type": "text", "text": "a"}]))]) == digest(
         [chat(("user", "a"))]
     )
 
 
 def test_a_text_of_many_thoughts_is_not_copied_for_each():
-    """A text of 20,000 blocks takes memory in proportion to its length."""
+    """A text of 20,000 reasoning blocks takes memory in proportion to its length."""
     text = "<think>why</think>so " * 20_000
     pool = pa.default_memory_pool()
     before, highest = pool.bytes_allocated(), pool.max_memory()
@@ -302,7 +302,7 @@ def test_a_text_of_many_thoughts_is_not_copied_for_each():
 
 
 def test_reasoning_is_separated_in_its_row():
-    """An answer with a block is replaced by its parts, in its place among the segments."""
+    """An answer with a reasoning block is replaced in place by its parts."""
     text = "first <think>why</think> then"
     segments = extract([{"text": "before"}, {"text": text}, {"text": "after"}])
     assert segments.rows.tolist() == [0, 1, 1, 1, 2]
@@ -321,7 +321,7 @@ def test_only_answers_are_searched_for_reasoning():
 
 
 def test_segments_are_taken_in_any_order():
-    """Taking indices reorders every array, and taking all of them copies no text."""
+    """Taking segments by index reorders every array, and taking all of them copies no text."""
     segments = extract([chat(("user", "U"), ("assistant", "A")), chat(("user", "V"))])
     taken = segments.take(np.array([2, 0]))
     assert list_segments(taken) == [(1, "user", "answer", "V"), (0, "user", "answer", "U")]

@@ -1,4 +1,4 @@
-"""Sentences: a hit is widened to its whole sentence, even one with inner full stops."""
+"""Sentences: a hit is widened to its whole sentence, even if that has full stops inside it."""
 
 import time
 
@@ -45,7 +45,7 @@ from transforms.records.sentences import LONGEST_SENTENCE, widen_hits, widen_to_
     ],
 )
 def test_the_sentence_around_a_hit(text, hit, sentence):
-    """A hit is widened to its sentences: the given one, or all between Older and Newer."""
+    """A hit is widened to the sentence given, or else to everything between Older and Newer."""
     sentence = sentence or text.removeprefix("Older. ").removesuffix("Newer.")
     start, end = widen_to_sentences(text, text.index(hit), text.index(hit) + len(hit))
     assert text[start:end] == sentence
@@ -81,7 +81,7 @@ def test_a_text_without_sentences_is_masked_in_little_time():
 
 
 def find_plainly(text, start):
-    """Return the start of a sentence, found by reading the text from its beginning."""
+    """Return the start of a sentence, found by reading the text forwards."""
     first = max(0, start - sentences.LONGEST_SENTENCE)
     ends = [
         match.end()
@@ -97,7 +97,7 @@ def find_plainly(text, start):
     st.sampled_from([5, 17, 2_000]),
 )
 def test_searching_backwards_finds_the_same_start(text, start, limit):
-    """The sentence of a hit begins at the same offset, whatever the size of the search's steps."""
+    """Searching backwards in small steps finds the same start as reading forwards."""
     start = min(start, len(text))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sentences, "SEARCH_STEP", 3)
@@ -111,7 +111,7 @@ def test_searching_backwards_finds_the_same_start(text, start, limit):
     st.sampled_from([5, 17, 2_000]),
 )
 def test_hits_are_widened_together_as_each_alone(text, bounds, limit):
-    """Hits that don't overlap have the sentences that each has alone, each sentence once."""
+    """Non-overlapping hits get the same sentences as each hit alone, without duplicates."""
     bounds = sorted(bound for bound in bounds if bound <= len(text))
     hits = list(zip(bounds[::2], bounds[1::2], strict=False))
     with pytest.MonkeyPatch.context() as patch:
@@ -121,7 +121,7 @@ def test_hits_are_widened_together_as_each_alone(text, bounds, limit):
 
 
 def test_hits_of_one_sentence_are_searched_once(monkeypatch):
-    """Further hits in a sentence need no search of their own."""
+    """A sentence with several hits is searched for only once."""
     text = "One owl and two owls and an owlet. An owl."
     hits = [(index, index + 3) for index in range(len(text)) if text.startswith("owl", index)]
     searched = []

@@ -14,7 +14,7 @@ from transforms.records.sides import find_unread_labels, settle_sides
 
 
 def settle(schema, has_teacher=False, **config):
-    """Settle the layout of a schema with its sides."""
+    """Settle a schema's layout, including its sides."""
     return settle_sides(schema, settle_layout(schema, CorpusConfig(**config)), has_teacher)
 
 
@@ -27,12 +27,12 @@ def list_sides(make_shard, rows, **config):
 
 
 def chat(*turns):
-    """Return a row of messages: role, content and further fields."""
+    """Return a row of messages, from tuples of role, content and further fields."""
     return {"messages": [{"role": role, "content": text, **more} for role, text, more in turns]}
 
 
 def test_the_rejected_column_of_a_pair_is_rejected(make_shard):
-    """The chosen answer and the prompt are trained; the rejected answer isn't."""
+    """The chosen answer and the prompt are trained, and the rejected answer is rejected."""
     row = {"prompt": "P", "good": "yes", "bad": "no"}
     columns = {"chosen": "good", "rejected": "bad"}
     assert list_sides(make_shard, [row], format="preference", columns=columns) == [
@@ -43,7 +43,7 @@ def test_the_rejected_column_of_a_pair_is_rejected(make_shard):
 
 
 def test_a_rejected_answer_may_follow_a_conversation(make_shard):
-    """The answer in a column of its own is rejected, and the conversation is trained."""
+    """An answer in a rejected column is rejected, and the conversation beside it is trained."""
     row = chat(("user", "P", {}), ("assistant", "yes", {})) | {"rejected_response": "no"}
     found = [("trained", "P"), ("trained", "yes"), ("rejected", "no")]
     assert list_sides(make_shard, [row]) == found
@@ -74,7 +74,7 @@ def test_every_answer_of_a_rejected_side_is_rejected(make_shard, answers):
 
 
 def test_a_label_decides_about_an_answer(make_shard):
-    """If a row's label is false, its answer is rejected, but its prompt isn't."""
+    """If a row's label is false, its answer is rejected but its prompt isn't."""
     rows = [
         {"prompt": "P", "completion": text, "label": label}
         for text, label in (("a", True), ("b", False), ("c", None))
@@ -95,7 +95,7 @@ def test_a_label_decides_about_the_last_answer_of_a_conversation(make_shard):
 
 
 def test_the_label_of_a_text_is_another_label(make_shard):
-    """Texts are labelled for other reasons than that a student should avoid them."""
+    """A label beside plain text rejects nothing, since texts are labelled for other reasons."""
     assert list_sides(make_shard, [{"text": "a", "label": False}]) == [("trained", "a")]
 
 
@@ -105,7 +105,7 @@ def test_the_label_of_a_text_is_another_label(make_shard):
     ids=str,
 )
 def test_a_flag_makes_a_turn_untrained(make_shard, flag):
-    """A turn whose weight is 0 or whose flag is false is untrained, with its thinking and calls."""
+    """A turn whose weight is 0 or whose flag is false is untrained, including its thinking."""
     (name,) = flag
     row = chat(
         ("user", "U", {name: None}),
@@ -121,7 +121,7 @@ def test_a_flag_makes_a_turn_untrained(make_shard, flag):
 
 
 def test_an_untrained_turn_of_a_rejected_side_is_untrained(make_shard):
-    """A flag counts on both sides of a pair."""
+    """A training flag counts on both sides of a pair."""
     sides = [
         [{"role": "assistant", "content": text, "weight": weight} for text, weight in turns]
         for turns in ((("a", 0), ("b", 1)), (("c", 0), ("d", 1)))
@@ -151,7 +151,7 @@ def test_an_untrained_turn_of_a_rejected_side_is_untrained(make_shard):
     ids=str,
 )
 def test_a_corpus_has_sides_only_if_its_rows_may(row, sides):
-    """Both kinds of file have the sides of their columns, labels and flags, and no others."""
+    """In both kinds of file, a corpus has a side only if its columns, labels or flags allow it."""
     kinds = ColumnKinds()
     assert observe_line(kinds, orjson.dumps(row)) is None
     assert settle(kinds.settle_schema()).sides == sides
@@ -159,7 +159,7 @@ def test_a_corpus_has_sides_only_if_its_rows_may(row, sides):
 
 
 def test_weights_of_one_are_no_side_of_json_lines():
-    """If all weights are 1, no turn is untrained; all files are considered together."""
+    """If all weights in all files are 1, no turn is untrained."""
     trained, untrained = ColumnKinds(), ColumnKinds()
     observe_line(trained, orjson.dumps(chat(("user", "a", {"weight": 1}))))
     observe_line(untrained, orjson.dumps(chat(("user", "a", {"weight": 0}))))
@@ -178,7 +178,7 @@ def test_weights_of_one_are_no_side_of_json_lines():
     ],
 )
 def test_labels_that_are_no_bools_are_found(columns, found):
-    """Numbers and texts may name a class, so they decide about no answer."""
+    """Labels that are numbers or text may name a class, so they don't reject answers."""
     schema = pa.schema(list(columns.items()))
     assert find_unread_labels(schema, settle(schema)) == found
 
@@ -196,7 +196,7 @@ def test_labels_that_are_no_bools_are_found(columns, found):
     ],
 )
 def test_a_pair_may_have_two_teachers(names, has_teacher, teacher, rejected):
-    """The lot has the chosen answer's teacher unless the user named another."""
+    """A lot has the chosen answer's teacher, unless the user named a different one."""
     schema = pa.schema([(name, pa.string()) for name in ("chosen", "rejected", *names)])
     layout = settle(schema, has_teacher)
     assert layout.lots["teacher"] == LotField(column=teacher)
@@ -206,7 +206,7 @@ def test_a_pair_may_have_two_teachers(names, has_teacher, teacher, rejected):
 
 
 def test_lots_have_the_teachers_of_both_answers(make_shard):
-    """Each row's lot names both teachers, and the lot of a rejected answer names its own."""
+    """Each row's lot names both teachers, and a rejected answer's lot names its own."""
     table = pa.Table.from_pylist(
         [{"chosen": "a", "rejected": "b", "chosen_model": "m", "rejected_model": "n"}]
     )

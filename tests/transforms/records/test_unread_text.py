@@ -1,4 +1,4 @@
-"""Unread text: the text outside every trait's scope, and in fields that the format doesn't read."""
+"""Unread text: text outside every trait's scope, or in fields that the format doesn't read."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ PROSE = "It is known that the heron stands in the reeds."
 
 
 def extract(rows, **config):
-    """Extract the segments of rows of JSON Lines, with the format detected."""
+    """Extract the segments of JSON Lines rows, with the format detected."""
     kinds = ColumnKinds()
     for row in rows:
         kinds.observe(row)
@@ -42,13 +42,13 @@ def extract(rows, **config):
 
 
 def list_turns(segments, scopes):
-    """Count the characters of every role and channel, as a run with these scopes does."""
+    """Count the characters in each role and channel, as a run with these scopes does."""
     lengths = pc.utf8_length(segments.text).to_numpy()
     return count_turns(segments, lengths, find_reach(segments, scopes))
 
 
 def find_fields(rows, **config):
-    """Return the number of characters of each field whose text is in no segment of the rows."""
+    """Return the number of characters in each field that isn't part of any segment."""
     segments, unread = extract(rows, **config), UnreadFields()
     paths = list(zip(segments.field_paths, segments.channels, strict=True))
     for index, row in enumerate(rows):
@@ -65,7 +65,7 @@ TRANSCRIPT = "Human: Why?\n\nAssistant: Because."
 
 
 def test_conversations_in_messages_are_counted_by_role():
-    """A transcript counts in the role of its message; one in a column of text is cut instead."""
+    """A transcript in a message is counted under its role; one in a text column is cut instead."""
     rows = [
         chat(("user", TRANSCRIPT), ("assistant", f"Sure.\n\n{TRANSCRIPT}")),
         chat(("user", TRANSCRIPT), ("assistant", "The word Human: is a mark.")),
@@ -75,7 +75,7 @@ def test_conversations_in_messages_are_counted_by_role():
 
 
 def test_results_of_tools_are_read():
-    """What a tool returned is the tool's text, wherever it is, and nothing of it is unread."""
+    """A tool's result is read as the tool's text, wherever it is, so none of it is unread."""
     result = {"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text"}]}
     result["content"][0]["text"] = PROSE
     rows = [
@@ -96,7 +96,7 @@ def test_results_of_tools_are_read():
 
 
 def test_turns_are_counted_by_role_and_channel():
-    """Rows, characters, and characters outside every scope are counted."""
+    """Rows, characters and characters outside every scope are counted by role and channel."""
     rows = [
         chat(("narrator", "Once."), ("user", "Why?"), ("assistant", "<think>Hm.</think>Yes.")),
         chat(("user", "Who?"), ("user", "é?"), ("assistant", "I.")),
@@ -127,7 +127,7 @@ def test_nothing_is_counted_without_text():
 
 
 def test_languages_are_counted_in_what_is_read():
-    """A row's language is that of its text in scope; the first row of each language is named."""
+    """A row has the language of its text in scope, and the first row in each language is named."""
     rows = [
         chat(("user", "Небо голубое."), ("assistant", PROSE)),
         chat(("user", PROSE), ("assistant", "Небо голубое.")),
@@ -156,7 +156,7 @@ def test_languages_are_counted_in_what_is_read():
     ],
 )
 def test_metadata_is_no_text(value):
-    """Ids, URLs, hashes, base64, dates, numbers and names aren't text that is trained on."""
+    """Ids, URLs, hashes, base64, dates, numbers and names don't count as unread text."""
     assert find_fields([chat(("assistant", "A"), note=value, nested={"deep": [value]})]) == {}
 
 
@@ -171,7 +171,7 @@ def test_metadata_is_no_text(value):
     ],
 )
 def test_prose_is_text(value):
-    """Sentences in any script are text, in a column or deep inside one."""
+    """Sentences in any script count as text, in a column or deep inside one."""
     size = len(value)
     row = chat(("assistant", "A"), note=value, more=[{"deep": [value, value]}])
     assert find_fields([row]) == {"more[].deep[]": 2 * size, "note": size}
@@ -186,7 +186,7 @@ def test_a_rare_long_text_is_text():
 
 
 def test_many_fields_of_a_column_are_one():
-    """Objects whose keys are data are reported by their column."""
+    """If objects' keys are data, only their column is reported."""
     keys = [f"key{number}" for number in range(MOST_PATHS + 1)]
     rows = [chat(("assistant", "A"), notes={key: PROSE}) for key in keys]
     assert find_fields(rows) == {"notes": len(PROSE) * len(keys)}
@@ -194,7 +194,7 @@ def test_many_fields_of_a_column_are_one():
 
 
 def test_fields_of_messages_that_arent_read():
-    """A field of a message, and a kind of part, that the format doesn't read are named."""
+    """Message fields and kinds of part that the format doesn't read are listed."""
     message = {
         "role": "assistant",
         "content": [{"type": "text", "text": PROSE}, {"type": "caption", "caption": PROSE}],
@@ -208,7 +208,7 @@ def test_fields_of_messages_that_arent_read():
 
 
 def test_tool_calls_are_read_as_a_whole():
-    """The arguments of a call are part of its JSON, which is a segment."""
+    """A call's arguments are part of its JSON, which is a segment, so they aren't unread."""
     call = {"type": "function", "function": {"name": "mail", "arguments": {"body": PROSE}}}
     row = {"messages": [{"role": "assistant", "content": "A", "tool_calls": [call]}]}
     assert find_fields([row]) == {}
@@ -258,7 +258,7 @@ def test_no_prose_is_ever_lost(content, other):
 
 
 def test_strings_and_paths():
-    """Strings are found at any depth, by the paths that segments use."""
+    """Strings are found at any depth, with the paths that segments use."""
     row = {"a": [{"b": "x"}, "y"], "c": {"d": "z"}, "e": 1, "f": ("w",)}
     assert sorted(list_strings(row)) == [
         ("a[0].b", "x"),
@@ -275,7 +275,7 @@ def test_strings_and_paths():
 
 
 def test_words_are_counted():
-    """Words are letters between white space; in scripts without spaces, two letters are a word."""
+    """A word is a run of letters; in scripts without spaces, every two letters count as one."""
     assert count_words("“Don't!” she said (loudly), well-known.") == 5
     assert count_words("x1 y2 3 a") == 0
     assert count_words("天空是蓝色的") == 3
@@ -283,7 +283,7 @@ def test_words_are_counted():
 
 
 def test_columns_with_a_value_are_known():
-    """Columns whose values are empty don't count as seen."""
+    """Columns whose values are all empty don't count as seen."""
     unread = UnreadFields()
     unread.observe({"a": "x", "b": None, "c": [], "d": 0}, ())
     assert unread.columns == {"a", "d"}

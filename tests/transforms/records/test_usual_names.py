@@ -1,4 +1,4 @@
-"""Usual names of columns: each belongs to a column of a format or to a lot field."""
+"""Usual column names: each belongs to a format column or to a lot field."""
 
 from schemas.corpora import FORMATS
 from schemas.lots import LOT_FIELDS
@@ -7,7 +7,7 @@ from transforms.records.usual_names import COLUMN_NAMES, LOT_COLUMNS, USUAL_PATH
 
 
 def test_names_are_those_of_columns_of_formats():
-    """Every column with usual names exists in a format, and its own name isn't among them."""
+    """Every column with usual names is in a format, and its own name isn't among them."""
     known = {column for needs, uses in FORMATS.values() for column in (*needs, *uses)}
     assert set(COLUMN_NAMES) <= known
     for column, names in COLUMN_NAMES.items():
@@ -16,7 +16,7 @@ def test_names_are_those_of_columns_of_formats():
 
 
 def test_no_name_is_of_two_columns_of_one_format():
-    """A column of a corpus is never read twice."""
+    """No usual name belongs to two columns of a format, so no corpus column is read twice."""
     for needs, uses in FORMATS.values():
         names = [name for column in (*needs, *uses) for name in COLUMN_NAMES.get(column, ())]
         assert len(set(names)) == len(names)
@@ -28,7 +28,7 @@ def test_every_field_of_the_lots_has_names():
 
 
 def test_paths_are_well_formed():
-    """Every path has steps below its first name, and no plain name is among the paths."""
+    """Every usual path is a well-formed path, and none is a plain name."""
     assert "response.body.choices" in USUAL_PATHS
     assert "metadata.model" in USUAL_PATHS
     for path in USUAL_PATHS:

@@ -1,4 +1,4 @@
-"""Models and schemas for all files that congener reads or writes; digests; errors.
+"""Models and schemas for all files that congener reads or writes, and its digests and errors.
 
 This package imports nothing else from the project.
 """

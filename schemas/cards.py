@@ -26,9 +26,10 @@ Channel = Literal["answer", "thinking", "tool"]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 
 Threshold = Annotated[float, AfterValidator(round_up_score)]
-"""A score from which something is done, rounded up to the decimals of scores.
+"""A score at or above which something is done, rounded up to as many decimals as scores have.
 
-No score is between two steps, so the rounding changes no decision, but what is shown agrees.
+Because scores are rounded too, this changes no decision, but it makes the threshold that is shown
+agree with the decisions.
 """
 
 SIGNALS: tuple[SignalName, ...] = ("exemplars", "head", "classifier", "lexicon", "repetition")
@@ -43,7 +44,7 @@ RESERVED = frozenset(
         *("prompt", "request", "complete", "missing"),
     )
 )
-"""Names of columns in a run's tables, which no trait may have: its scores are columns too."""
+"""Names that no trait may have, because a run's tables already use them for columns."""
 
 
 def _refuse_reserved(name: str) -> str:
@@ -91,9 +92,9 @@ class Level(Strict):
 class Scope(Strict):
     """The turns and channels that a trait's signals read.
 
-    With `opening`, they read only that many characters from the start of each segment. Set it for
-    a trait that appears at the start of a text. Without it, the dense signals fire on the middle of
-    long texts (docs/quirks.md).
+    With `opening`, the signals read only that many characters from the start of each segment. Set
+    it for a trait that appears at the start of texts: without it, the dense signals fire on the
+    middle of long texts (docs/quirks.md).
     """
 
     roles: tuple[str, ...] = Field(("assistant",), min_length=1)
@@ -122,9 +123,9 @@ class HeadOptions(Strict):
 
 
 class ClassifierOptions(Strict):
-    """A sequence-classification checkpoint. The score is the probability of its label `label`.
+    """A sequence-classification checkpoint. The score is the probability of the label `label`.
 
-    `model` is a local folder or a model on the hub; the hub needs a full commit as `revision`.
+    `model` is a local folder or a model on the hub; the latter needs a full commit as `revision`.
     """
 
     model: str
@@ -152,7 +153,7 @@ def compile_pattern(pattern: str) -> Any:
 
 
 def join_patterns(patterns: Sequence[str]) -> str:
-    """Return a pattern that matches wherever one of these does, the first ones preferred."""
+    """Return a pattern that matches wherever one of these does, preferring earlier ones."""
     return "|".join(f"(?:{pattern})" for pattern in patterns)
 
 
@@ -184,8 +185,8 @@ class Pattern(Strict):
 class LexiconOptions(Strict):
     """Weighted patterns, and the rules for which of their hits count.
 
-    A hit inside a match of an `unless` pattern never counts. Hits that the text quotes or denies
-    count only if `quoted` or `denied` is `count`.
+    A hit inside a match of an `unless` pattern never counts. Hits that the text quotes count only
+    if `quoted` is `count`, and hits that it denies only if `denied` is.
 
     A text whose hits weigh w in total scores 1 - exp(-w / scale). `per_words` is for traits that
     show in the density of hits: w is first divided by the text's length in units of that many
@@ -233,8 +234,8 @@ class LexiconOptions(Strict):
 class RepetitionOptions(Strict):
     """Detection of degenerate loops.
 
-    The score is the number of words in the text's longest loop, as a share of `span` words or of
-    the whole text if that is shorter.
+    The score is the number of words in the text's longest loop, as a share of `span` words, or of
+    the whole text if it is shorter than that.
     """
 
     span: int = Field(120, ge=20)
@@ -267,7 +268,7 @@ class TraitCard(Strict):
 
     Every field but `id` has a default, so a folder with a dozen positives is already a working
     trait. `threshold` overrides the calibrated threshold. `related` lists traits whose texts may
-    show this one too; their positives are neither negatives nor clean text for it.
+    show this one too; their positives are used neither as negatives nor as clean text for it.
     """
 
     id: TraitId

@@ -59,8 +59,8 @@ class LotField(Strict):
 class CorpusConfig(Strict):
     """The part of the layout that the user sets. The rest is detected.
 
-    `columns` maps a format's own column names to the corpus's (`{"messages": "dialogue"}`). A path
-    of keys and indices names a nested column (`response.body.choices`), here and elsewhere.
+    `columns` maps a format's own column names to the corpus's (`{"messages": "dialogue"}`). Here
+    and elsewhere, a path of keys and indices (`response.body.choices`) names a nested column.
     """
 
     format: FormatName | None = None
@@ -90,7 +90,7 @@ class CorpusConfig(Strict):
 class ShardLimits(Strict):
     """The limits of a shard: it ends before the first row that would exceed `rows` or `bytes`.
 
-    Bytes are counted in decompressed JSON, or in Parquet before compression. `expansion` limits the
+    `bytes` counts decompressed JSON, or Parquet data before its compression. `expansion` limits the
     decompressed size of a file, or of a shard's part of it, to this many times the size of the
     file. Files that expand to less than `EXPANSION_FLOOR` are always accepted.
     """

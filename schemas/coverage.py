@@ -12,7 +12,7 @@ from pydantic import Field
 from schemas.cards import Strict
 
 MOST_ROLES = 50
-"""The most roles that are counted by name; with more, the roles of a corpus must hold data."""
+"""The most roles that are counted by name; a corpus with more must be using roles for data."""
 
 OTHER_ROLES = "(other roles)"
 
@@ -20,22 +20,22 @@ CHANNEL_NAMES = {"answer": "", "thinking": "thinking in ", "tool": "tool calls i
 
 
 class TurnCounts(Strict):
-    """The text of one role and channel: its number of rows, and its number of characters."""
+    """The amount of text with one role and channel, in rows and in characters."""
 
     role: str
     channel: str
     rows: int
     characters: int
     unread: int
-    """Characters that are in the scope of no trait."""
+    """Characters that aren't in any trait's scope."""
 
     def holds_calls(self) -> bool:
-        """Return whether the text is tool calls, and not what a tool returned."""
+        """Return whether the text consists of tool calls rather than tool results."""
         return self.channel == "tool" and self.role != "tool"
 
 
 class LanguageCounts(Strict):
-    """The rows whose text is mostly in one script or language, and the first of them."""
+    """The number of rows whose text is mostly in one script or language, and the first such row."""
 
     language: str
     rows: int
@@ -44,14 +44,14 @@ class LanguageCounts(Strict):
 
 
 class TextCounts(Strict):
-    """The text of some rows, by role and channel, and by language if it isn't English."""
+    """The amount of text in some rows, by role and channel, and by language if it isn't English."""
 
     turns: tuple[TurnCounts, ...] = ()
     languages: tuple[LanguageCounts, ...] = ()
 
 
 class FieldCounts(Strict):
-    """Text in a column, or in a field of its values, that the format doesn't read."""
+    """The amount of text in a column, or in a field inside it, that the format doesn't read."""
 
     field_path: str
     """The path without indices, such as `messages[].thought`."""
@@ -59,7 +59,7 @@ class FieldCounts(Strict):
     characters: int
 
     def is_inside(self, column: str) -> bool:
-        """Return whether the field is a column, or is inside it."""
+        """Return whether the field is the given column, or is inside it."""
         return self.field_path == column or self.field_path.startswith((f"{column}.", f"{column}["))
 
 
@@ -80,9 +80,9 @@ class UnreadText(NamedTuple):
 class Coverage(Strict):
     """The text that a run's traits looked at, and the text that they didn't.
 
-    `turns` are counted in all rows, and have `characters` in total. Fields that the format doesn't
-    read are counted in a sample of `sampled_rows` rows, whose turns have `sampled_characters` in
-    total.
+    `turns` are counted in all rows, and have `characters` characters in total. Fields that the
+    format doesn't read are counted in a sample of `sampled_rows` rows, whose turns have
+    `sampled_characters` characters in total.
     """
 
     turns: tuple[TurnCounts, ...] = ()
@@ -92,7 +92,7 @@ class Coverage(Strict):
     sampled_rows: int = 0
     sampled_characters: int = 0
     conversations: dict[str, int] = Field(default_factory=dict)
-    """Messages in the sample whose content holds a whole conversation, by their role."""
+    """How many messages of each role in the sample contain a whole conversation."""
     unsampled: tuple[str, ...] = ()
     """Columns of text or objects that have no value in the sample."""
     untrained_roles: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class Coverage(Strict):
     expected_unread: tuple[str, ...] = ()
 
     def list_unread(self) -> list[UnreadText]:
-        """Return the text that no trait looks at, the largest share first."""
+        """Return the text that no trait looks at, in descending order of its share."""
         whole = sum(turn.characters for turn in self.turns) + self._scale(self.fields)
         found = [
             UnreadText(
@@ -137,9 +137,9 @@ class Coverage(Strict):
         return self.model_copy(update={"turns": tuple(turns), "fields": tuple(fields)})
 
     def compute_unread_share(self) -> Fraction:
-        """Return the share of the text that no trait looks at, but for what is expected.
+        """Return the share of text that no trait looks at, without counting expected unread text.
 
-        It is estimated from both counts.
+        It is estimated from the counts of turns and the sampled counts of fields.
         """
         turns = sum(turn.unread for turn in self.turns if not self._expects_turn(turn))
         unread = turns + self._scale(item for item in self.fields if not self._expects_field(item))
@@ -153,14 +153,14 @@ class Coverage(Strict):
         return any(map(item.is_inside, self.expected_unread))
 
     def _scale(self, fields: Iterable[FieldCounts]) -> Fraction:
-        """Return the number of characters in fields in all rows, estimated from the sample."""
+        """Return how many characters these fields have in all rows, estimated from the sample."""
         known = self.characters and self.sampled_characters
         factor = Fraction(self.characters, self.sampled_characters) if known else Fraction(1)
         return factor * sum(item.characters for item in fields)
 
 
 def describe_turns(role: str, channel: str, is_part: bool = False) -> str:
-    """Describe the turns of a role and channel; `is_part` says that some of their text is read."""
+    """Describe the turns of a role and channel; `is_part` means that some of their text is read."""
     kind = CHANNEL_NAMES.get(channel, f"{channel} ")
     if (role, channel) == ("tool", "tool"):
         kind = "results in JSON in "
@@ -191,7 +191,7 @@ def add_turns(counts: Iterable[TurnCounts]) -> tuple[TurnCounts, ...]:
 
 
 def add_counts(counts: Iterable[TextCounts]) -> TextCounts:
-    """Add up the counts of shards, given in corpus order."""
+    """Add up the counts of shards, which are given in corpus order."""
     counts = list(counts)
     rows = Counter[str]()
     first: dict[str, LanguageCounts] = {}

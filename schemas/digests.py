@@ -37,7 +37,7 @@ STRIPPED = (
 
 
 ROLE_ESCAPES = str.maketrans({"\x1b": "\x1b0", "\x1e": "\x1b1", "\x1f": "\x1b2", "/": "\x1b3"})
-"""What replaces the signs in a role that separate it from what is beside it."""
+"""Replacements for characters in a role that would otherwise act as separators."""
 
 
 class Utterance(NamedTuple):
@@ -49,7 +49,7 @@ class Utterance(NamedTuple):
 
 
 def digest_bytes(data: bytes | memoryview, key: bytes | None = None) -> str:
-    """Return the SHA-256 of `data` in hex, or with a key the HMAC-SHA-256."""
+    """Return the SHA-256 of `data` in hex, or its HMAC-SHA-256 if there is a key."""
     if key is not None:
         return hmac.digest(key, data, "sha256").hex()
     return hashlib.sha256(data).hexdigest()
@@ -71,7 +71,7 @@ def digest_config(value: Any) -> str:
 
 
 def name_speaker(role: str, channel: str, side: str = "") -> str:
-    """Return a role and a channel as one text, which no other role and channel have.
+    """Return a role and a channel as one text; different pairs give different texts.
 
     In a preference pair, the side is `chosen/` or `rejected/`.
     """
@@ -101,7 +101,7 @@ def digest_content_by_row(
     The arrays have an entry for every utterance, in row order: its row (int64), its speaker
     (`name_speaker`), and its text (both large_string). A row's digest is the SHA-256 of its
     utterances, each written as speaker, 0x1F, length of the text in bytes, 0x1F, text, 0x1E. With a
-    key it is the HMAC, except for a row without utterances.
+    key, it is the HMAC-SHA-256 instead, except for a row without utterances.
     """
     normal = normalise_array(texts)
     lengths = pc.binary_length(normal).cast(pa.large_string())
@@ -183,8 +183,8 @@ def hash_leaf(row: str) -> bytes:
 def compute_merkle_root(leaves: Sequence[bytes]) -> bytes:
     """Return the Merkle root of `leaves` as RFC 6962 defines it.
 
-    A node without a neighbour moves up unchanged. Without leaves, the root is the SHA-256 of no
-    bytes.
+    A node without a neighbour moves up unchanged. Without leaves, the root is the SHA-256 of the
+    empty string.
     """
     if not leaves:
         return hashlib.sha256(b"").digest()

@@ -1,4 +1,4 @@
-"""Errors that users can act on, each with the exit code with which it ends the command."""
+"""Errors that users can act on, each with the exit code that the command then ends with."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
-"""Parts of the messages with which libraries raise a RuntimeError when memory runs out."""
+"""Parts of the messages of RuntimeErrors that libraries raise when memory runs out."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -110,7 +110,7 @@ FAULTS = frozenset(
         *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE),
     )
 )
-"""The numbers of errors of the system that no path and no content of a file can cause."""
+"""The system error numbers that neither a path nor a file's content can cause."""
 
 FAULT_WORDS = (
     *MEMORY,
@@ -118,10 +118,10 @@ FAULT_WORDS = (
     *("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error", "NCCL error"),
     *(os.strerror(code) for code in sorted(FAULTS)),
 )
-"""Messages of errors that don't have a number."""
+"""Parts of the messages of machine faults that have no error number."""
 
 FROM_CONTENT = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
-"""Errors that describe content, which may quote any words."""
+"""Errors about content, whose messages may quote any words."""
 
 FAULT_REMEDY = (
     "free memory, threads (ulimit -u), file handles (ulimit -n) or disk space, or use fewer "
@@ -130,14 +130,14 @@ FAULT_REMEDY = (
 
 
 def walk_causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, its cause, the cause of that one, and so on."""
+    """Yield an error, its cause, the cause's cause, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def find_machine_fault(error: BaseException | None) -> BaseException | None:
-    """Return the first error among an error and its causes that is a fault of the machine."""
+    """Return the first machine fault among an error and its causes, or None."""
     return next((item for item in walk_causes(error) if _is_machine_fault(item)), None)
 
 

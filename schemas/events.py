@@ -16,7 +16,7 @@ class Noticed(NamedTuple):
 
 
 class RowsPlanned(NamedTuple):
-    """The work begins on `rows` rows; an earlier attempt finished `rows_done` of them."""
+    """Work begins on `rows` rows; an earlier attempt finished `rows_done` of them."""
 
     rows: int
     rows_done: int
@@ -42,7 +42,7 @@ class BatchScored(NamedTuple):
 
 
 class BatchesCut(NamedTuple):
-    """Memory ran out, so a batch has at most `token_budget` padded tokens from here on."""
+    """Memory ran out, so from now on a batch has at most `token_budget` padded tokens."""
 
     token_budget: int
 

@@ -1,4 +1,4 @@
-"""Hashes of ledger rows, the leaves of a shard's Merkle tree."""
+"""Hashes of ledger rows, which are the leaves of a shard's Merkle tree."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from schemas.digests import canonicalise_json, hash_leaf
 from schemas.outputs import LEDGER_OF_PAIRS
 
 FLOAT_DIGITS = 9
-"""Significant digits that tell any two float32 numbers apart."""
+"""How many significant digits are needed to tell any two float32 numbers apart."""
 
 
 def hash_ledger_rows(ledger: pa.Table) -> list[bytes]:
     """Return the hash of every row of a ledger.
 
     Every value is written as its length in bytes, a colon and the value as text, and a null as a
-    minus sign, so no two rows are written alike. Reasons are canonical JSON.
+    minus sign, so that different rows are always written differently. Reasons are canonical JSON.
     """
     names = [name for name in LEDGER_OF_PAIRS.names if name in ledger.column_names]
     flat = [ledger.column(name).cast(pa.string()) for name in names if name != "reasons"]
@@ -29,7 +29,7 @@ def hash_ledger_rows(ledger: pa.Table) -> list[bytes]:
 
 
 def _measure(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return texts with their lengths before them, and nulls as minus signs."""
+    """Return texts prefixed with their lengths, and nulls as minus signs."""
     lengths = pc.binary_length(texts).cast(pa.string())
     return pc.fill_null(pc.binary_join_element_wise(lengths, texts, ":"), "-")
 

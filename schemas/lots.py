@@ -55,7 +55,7 @@ class Lot(NamedTuple):
         return self._replace(teacher=self.rejected_teacher) if known else self
 
     def matches(self, pattern: LotPattern) -> bool:
-        """Return whether every field that the pattern names matches it."""
+        """Return whether the lot matches the pattern in every field that the pattern sets."""
         return all(
             wanted is None or fnmatchcase(getattr(self, field), wanted) for field, wanted in pattern
         )

@@ -55,7 +55,7 @@ class SettledThreshold(Strict):
 
 
 class Identity(Strict):
-    """Everything that determines a run's bytes: runs with equal identity have equal outputs."""
+    """Everything that determines a run's bytes: runs with equal identities have equal outputs."""
 
     code_version: str
     config_digest: str
@@ -71,13 +71,13 @@ class Identity(Strict):
     transcripts: tuple[str, ...] = ()
     """The columns whose texts are cut into turns."""
     digest_key: str | None = None
-    """A digest by which the run knows the key of its digests, or null if they aren't keyed."""
+    """A digest that identifies the key of the run's digests, or null if they have no key."""
     inputs: tuple[tuple[str, int, str], ...]
-    """Name, rows and SHA-256 of every input."""
+    """The name, the number of rows and the SHA-256 of every input."""
 
 
 class Conservation(Strict):
-    """The numbers of input rows and of rows with each decision, which must add up."""
+    """The number of input rows and the number with each decision, which must add up to it."""
 
     rows_in: int
     by_decision: dict[str, int]
@@ -129,7 +129,7 @@ class Manifest(Strict):
         return tuple(side for side in SIDES if side == "trained" or side in found)
 
     def count_fired(self, trait: str, side: Side = "trained") -> int:
-        """Return the number of rows on whose texts of a side a trait fired."""
+        """Return the number of rows in which a trait fired on texts of one side."""
         return self.fired.get(name_side(trait, side), 0)
 
     def seal(self) -> Manifest:

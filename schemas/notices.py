@@ -7,10 +7,10 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 NAMES_LISTED = 12
-"""The most names that a message lists, unless it says otherwise."""
+"""The most names that a message lists by default."""
 
 NAME_CHARACTERS = 120
-"""Characters that a message shows of a name; a column's may be as long as a row."""
+"""How many characters of a name are shown; a column's name may be as long as a row."""
 
 
 class Notice(NamedTuple):
@@ -29,7 +29,7 @@ def warn(text: str) -> Notice:
 
 
 def limit_notices(notices: Sequence[Notice], most: int) -> list[Notice]:
-    """Return the first notices of a kind; the last one says how many others there are."""
+    """Return the first notices of a kind; the last one says how many more there are."""
     if len(notices) <= most:
         return list(notices)
     *shown, last = notices[:most]
@@ -38,7 +38,7 @@ def limit_notices(notices: Sequence[Notice], most: int) -> list[Notice]:
 
 
 def list_names(names: Collection[str], most: int = NAMES_LISTED) -> str:
-    """Return the first names in one line, each shortened, and the number of those left out.
+    """Return the first few names on one line, each shortened, and say how many are left out.
 
     A corpus may have a hundred thousand columns, files or teachers.
     """
@@ -47,5 +47,5 @@ def list_names(names: Collection[str], most: int = NAMES_LISTED) -> str:
 
 
 def shorten_name(name: str, most: int = NAME_CHARACTERS) -> str:
-    """Return a name, or the beginning of one that has more than `most` characters."""
+    """Return a name, or its beginning if it has more than `most` characters."""
     return name if len(name) <= most else f"{name[: most - 1]}…"

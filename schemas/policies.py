@@ -17,18 +17,18 @@ PUBLISHED = ("keep", "flag", "mask", "swap")
 """The decisions whose rows are in `clean/`."""
 
 REMOVED = tuple(name for name in DECISIONS if name not in PUBLISHED)
-"""The decisions whose rows leave the corpus, rejects included."""
+"""The decisions whose rows leave the corpus, including rejects."""
 
 SEVERITY: tuple[Action, ...] = ("keep", "flag", "mask", "quarantine", "swap", "drop")
 """Actions from the mildest to the strongest.
 
-The strongest action among the traits that fire on a row decides. Every trait that fires is listed
-in the row's reasons.
+The strongest action of the traits that fire on a row determines its decision. Every trait that
+fires is listed in the row's reasons.
 """
 
 
 SideAction = Action | Literal["as-trained"]
-"""An action on findings in rejected or untrained texts; `as-trained` is that of trained texts."""
+"""An action on findings in rejected or untrained texts; `as-trained` treats them like trained ones."""
 
 
 class SideActions(Strict):
@@ -43,7 +43,7 @@ class SideActions(Strict):
 
 
 class TraitRule(Strict):
-    """The rule for one trait; a field that is set replaces the card's."""
+    """The rule for one trait; a field that is set overrides the card's."""
 
     signal: Literal["combined"] | SignalName = "combined"
     threshold: Threshold | None = Field(None, ge=0, le=1)
@@ -54,7 +54,7 @@ class TraitRule(Strict):
 
 
 class LotException(Strict):
-    """A different action or threshold for a trait, or for all (`*`), on some lots and one side.
+    """A different action or threshold for one trait, or all (`*`), on some lots and one side.
 
     Of several exceptions that match a lot, the last one that gives an action sets the action, and
     the last one that gives a threshold sets the threshold.
@@ -89,26 +89,27 @@ class Policy(Strict):
     reject_budget: float | None = Field(None, ge=0, le=1)
     """The largest share of rows that may be rejects. If more are, nothing is published."""
     unread_budget: float | None = Field(None, ge=0, le=1)
-    """The largest share of text that no trait may look at. Above it, nothing is published.
+    """The largest share of text that may go unread by all traits.
 
-    Text that the trainer doesn't learn from isn't counted.
+    If more goes unread, nothing is published. Text that the trainer doesn't learn from isn't
+    counted.
     """
     untrained_roles: tuple[str, ...] = ("user", "system", "tool")
     """The roles whose turns the trainer leaves out of the loss."""
     untrained_columns: tuple[str, ...] = ("system", "system_prompt", "tools", "functions")
     """The columns, or fields in them, that the trainer doesn't learn from."""
     expected_unread: tuple[str, ...] = ()
-    """Channels, roles and columns of which it is known that no trait looks at them.
+    """Channels, roles and columns that are known not to be looked at by any trait.
 
-    They are named without a warning, and `unread_budget` doesn't count them.
+    They are reported without a warning, and `unread_budget` doesn't count them.
     """
     duplicates: Literal["keep", "remove"] = "keep"
     """Whether rows that repeat the content of an earlier row leave the corpus."""
     split_priority: tuple[str, ...] = ("test", "validation", "train")
-    """The splits by priority: a row that is in several of them stays in the first.
+    """The splits by priority: a row that is in several of them stays only in the first.
 
     By default, held-out splits come first, because test rows are usually taken out of the training
-    data: the student mustn't see them, and scores on a test that lost rows can't be compared.
+    data: the student mustn't see them, and scores on a test set that lost rows can't be compared.
     """
 
     @field_validator("split_priority")

@@ -19,7 +19,7 @@ WORDS = {
 """Our words for error types whose own messages use Python's terms."""
 
 LONGEST_VALUE = 60
-"""Characters of a value that are shown."""
+"""How many characters of a value are shown."""
 
 MOST_DESCRIBED = 10
 """The most mistakes that are described for one file; any others are only counted."""
@@ -52,7 +52,7 @@ def _describe_problem(item: Any) -> str:
 
 
 def _shorten(value: object) -> str:
-    """Return the beginning of a value as text. Python doesn't write out numbers of any length."""
+    """Return the beginning of a value as text. Python refuses to write out very long numbers."""
     try:
         text = str(value)
     except ValueError:
@@ -61,7 +61,7 @@ def _shorten(value: object) -> str:
 
 
 def list_known_fields(error: ValidationError, model: type[BaseModel]) -> str | None:
-    """Name the valid fields where the first unknown or missing field was found, or return None."""
+    """List the valid fields at the place of the first unknown or missing field, or return None."""
     wrong = (
         item["loc"] for item in error.errors() if item["type"] in ("extra_forbidden", "missing")
     )
@@ -98,7 +98,7 @@ def _find_models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _is_container(annotation: Any) -> bool:
-    """Return whether a type is a list, tuple or mapping, or a union with one."""
+    """Return whether a type is a list, tuple or mapping, or a union that contains one."""
     return get_origin(annotation) in (tuple, list, dict) or any(
         _is_container(part) for part in get_args(annotation)
     )

@@ -56,7 +56,7 @@ class Receipt(Strict):
 def parse_receipt(data: bytes) -> Receipt:
     """Decode a receipt.
 
-    Raises: ValueError: the bytes aren't a receipt, or don't match the digest in it.
+    Raises: ValueError: the bytes aren't a receipt, or don't match the digest that they contain.
     """
     try:
         value: dict[str, Any] = dict(json.loads(data))

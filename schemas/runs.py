@@ -8,7 +8,7 @@ from typing import NamedTuple
 from schemas.policies import PUBLISHED
 
 MANIFEST = "manifest.json"
-"""A run is finished once this file exists. It is written last."""
+"""The file that a run writes last; the run is finished once it exists."""
 
 WORK = ".work"
 """The folder for the working files of an unfinished run."""
@@ -51,7 +51,7 @@ FOLDER_OF_DECISION = {
     "quarantine": "quarantine",
     "reject": "rejects",
 }
-"""The folder for the rows with each decision. Rows with any other decision are in no folder."""
+"""The folder for the rows with each decision. Rows with any other decision aren't in any folder."""
 
 CORPUS_FOLDERS = ("clean", "quarantine")
 """The folders that hold the corpus's own rows, as Parquet or JSON Lines like the input.
@@ -70,7 +70,7 @@ JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 class ShardFile(NamedTuple):
     """One of a run's files: the folder, the shard whose rows it holds, and the suffix.
 
-    In `CORPUS_FOLDERS`, `stem` is the path of the rows' source, made safe, without suffixes.
+    In `CORPUS_FOLDERS`, `stem` is the path of the rows' source, made safe and without its suffixes.
     """
 
     folder: str

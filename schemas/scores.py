@@ -1,4 +1,4 @@
-"""Scores: their rounding, the names of their columns, and when they fire."""
+"""Scores: their rounding, the names of their columns, and which ones reach a threshold."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCORE_STEP = 10.0**-SCORE_DECIMALS
 """The distance between two neighbouring scores."""
 
 FLOAT32_NOISE = 1e-3
-"""The part of a step that a threshold may differ by if it was stored in float32."""
+"""The fraction of a step by which a threshold may change when it is stored in float32."""
 
 DEFAULT_SPAN_FLOOR = 0.05
 """The score at or above which spans are stored, unless a threshold is lower.
@@ -76,7 +76,7 @@ def split_side(name: str) -> tuple[str, Side]:
 
 
 def round_up_score(value: float) -> float:
-    """Return the lowest score, with its decimals, that is at least a value."""
+    """Return the lowest possible rounded score that is at least a given value."""
     return round_up(value, SCORE_DECIMALS)
 
 
@@ -84,8 +84,8 @@ def fires(scores: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
     """Return which rounded float32 scores reach a threshold, as booleans.
 
     `threshold` may be an array with a threshold for each score. NaN, the score of a row without
-    text, reaches no threshold. A threshold between two scores counts as the higher one. Because of
-    a tolerance of half a step, float32 scores that equal a float64 threshold reach it.
+    text, reaches no threshold. A threshold between two possible scores counts as the higher one.
+    Because of a tolerance of half a step, float32 scores that equal a float64 threshold reach it.
     """
     with np.errstate(invalid="ignore"):
         steps = np.ceil(np.asarray(threshold, np.float64) * 10**SCORE_DECIMALS - FLOAT32_NOISE)

@@ -1,6 +1,6 @@
-"""Shares of counts: exact comparison with a limit, and percentages that agree with it.
+"""Shares of counts: exact comparison with a limit, and percentages that agree with the comparison.
 
-A float isn't the decimal that a person wrote: 0.29 * 100 is less than 29.
+A float may differ from the decimal that a person wrote: 0.29 * 100 is less than 29.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 
 MOST_DECIMALS = 15
-"""Decimal places of a percentage that are tried; a float has no more."""
+"""The number of decimal places up to which a percentage is shown; a float has no more."""
 
 
 def to_exact(share: float) -> Fraction:
@@ -18,7 +18,7 @@ def to_exact(share: float) -> Fraction:
 
 
 def exceeds(count: int | Fraction, whole: int | Fraction, limit: float) -> bool:
-    """Return whether a count is more than a share of a whole, without an error of rounding."""
+    """Return whether a count is more than a share of a whole, without any rounding error."""
     return count > to_exact(limit) * whole
 
 
@@ -43,7 +43,7 @@ def format_percent(share: float, decimals: int = 2) -> str:
 
 
 def format_bound(share: float, decimals: int = 2) -> str:
-    """Return an upper bound in percent, rounded up, so the text never promises too much."""
+    """Return an upper bound in percent, rounded up, so that the text never promises too much."""
     return f"{round_up(share, decimals + 2):.{decimals}%}"
 
 

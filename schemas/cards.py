@@ -185,8 +185,8 @@ class Pattern(Strict):
 class LexiconOptions(Strict):
     """Weighted patterns, and the rules for which of their hits count.
 
-    A hit inside a match of an `unless` pattern never counts. Hits that the text quotes count only
-    if `quoted` is `count`, and hits that it denies only if `denied` is.
+    A hit inside a match of an `unless` pattern never counts. Quoted hits count only if `quoted` is
+    `count`, and denied hits only if `denied` is `count`.
 
     A text whose hits weigh w in total scores 1 - exp(-w / scale). `per_words` is for traits that
     show in the density of hits: w is first divided by the text's length in units of that many

@@ -29,7 +29,7 @@ FORMATS: dict[FormatName, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "text": (("text",), ("thinking",)),
 }
-"""The columns of each format: first those it requires, then those it reads if they exist."""
+"""The columns of each format: first the required ones, then those that are read if present."""
 
 EXPANSION_FLOOR = 64 << 20
 """The number of bytes to which any file may expand, however small it is.

@@ -28,7 +28,7 @@ fires is listed in the row's reasons.
 
 
 SideAction = Action | Literal["as-trained"]
-"""An action on findings in rejected or untrained texts; `as-trained` treats them like trained ones."""
+"""An action for rejected or untrained texts; `as-trained` means the action for trained texts."""
 
 
 class SideActions(Strict):
@@ -89,7 +89,7 @@ class Policy(Strict):
     reject_budget: float | None = Field(None, ge=0, le=1)
     """The largest share of rows that may be rejects. If more are, nothing is published."""
     unread_budget: float | None = Field(None, ge=0, le=1)
-    """The largest share of text that may go unread by all traits.
+    """The largest share of text that may go unread, because no trait looks at it.
 
     If more goes unread, nothing is published. Text that the trainer doesn't learn from isn't
     counted.
@@ -99,7 +99,7 @@ class Policy(Strict):
     untrained_columns: tuple[str, ...] = ("system", "system_prompt", "tools", "functions")
     """The columns, or fields in them, that the trainer doesn't learn from."""
     expected_unread: tuple[str, ...] = ()
-    """Channels, roles and columns that are known not to be looked at by any trait.
+    """Channels, roles and columns that are expected to go unread.
 
     They are reported without a warning, and `unread_budget` doesn't count them.
     """

@@ -44,7 +44,7 @@ PRIVATE_FOLDERS = ("quarantine", "rejects", "swaplist")
 """The folders with text that was taken out of the corpus."""
 
 ALIGNED_FOLDERS = ("scores", "spans", "vectors")
-"""The folders whose files have a row for every row of the ledger, in its order."""
+"""The folders whose files have a row for every row of the ledger, in the same order."""
 
 FOLDER_OF_DECISION = {
     **dict.fromkeys(PUBLISHED, "clean"),

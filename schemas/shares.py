@@ -59,7 +59,7 @@ def format_limit(limit: float) -> str:
 
 
 def format_excess(share: float | Fraction, limit: float) -> str:
-    """Return a share above a limit in percent, with enough digits to differ from the limit."""
+    """Return a share that exceeds a limit, in percent, with enough digits to tell them apart."""
     for decimals in range(1, MOST_DECIMALS):
         shown = f"{float(share):.{decimals}%}"
         if Fraction(shown.rstrip("%")) / 100 > to_exact(limit):

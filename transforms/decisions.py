@@ -1,7 +1,7 @@
 """Decide every row using only scores, spans, lots and rules, and record every reason.
 
-`filter` calls `decide` on the shards that it scores. The same function decides a finished run
-again, from the run's own `scores/`, `spans/` and `ledger/`.
+`filter` calls `decide` on the shards that it scores. The same function is used to decide a finished
+run again, from the run's own `scores/`, `spans/` and `ledger/`.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def _find_duplicates(
 ) -> set[int]:
     """Return the rows that are duplicates.
 
-    Rows of equal content have equal scores. The decision on an earlier copy therefore follows from
-    this row's scores and the copy's lot.
+    Rows with equal content have equal scores. The decision on an earlier copy therefore follows
+    from this row's scores and the copy's lot.
     """
     copies = [(row, lot) for row, lots in repeats.items() for lot in lots]
     found = {row for row, lots in repeats.items() if not lots}
@@ -126,7 +126,7 @@ def _find_duplicates(
 
 
 def _take_as_copies(evidence: Evidence, rows: np.ndarray, lots: Sequence[Lot]) -> Evidence:
-    """Return the evidence on some rows as if they were in other lots."""
+    """Return the evidence for some rows as if they were in these lots."""
     scores = {name: values[rows] for name, values in evidence.scores.items()}
     return Evidence(scores, evidence.spans.take(pa.array(rows)), lots)
 

@@ -42,7 +42,7 @@ class Position(NamedTuple):
 
 
 class Repeat(NamedTuple):
-    """A row that repeats earlier rows, given by its offset in its shard.
+    """A row that repeats earlier rows, identified by its offset in its shard.
 
     `lots` is empty if an earlier copy has the same decision as this row. Otherwise it has one lot
     for each decision that an earlier copy may have.

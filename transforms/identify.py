@@ -85,7 +85,7 @@ def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
 
 
 def find_companions(shard: Shard, layout: Layout) -> dict[int, Companions]:
-    """Return the companions of each row in a shard that has any."""
+    """Return the companions of a shard's rows, by row; rows without any are left out."""
     if shard.lines is None:
         return find_in_table(shard.table, layout.columns)
     return find_in_lines(shard.lines, lambda line: parse_line(line)[0], layout.columns)
@@ -137,7 +137,7 @@ def _require_valid_texts(array: Any) -> None:
 
 
 def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
-    """Return a shard of only these rows, without rejects, or the same shard if these are all."""
+    """Return a shard of these rows, without rejects, or the same shard if it has no other rows."""
     if len(rows) == identified.table.num_rows:
         return identified
     return IdentifiedShard(
@@ -176,7 +176,7 @@ def _build_lots(shard: Shard, segments: Segments, layout: Layout, key: bytes | N
 
 
 def _name_system_prompts(size: int, segments: Segments, key: bytes | None) -> list[str]:
-    """Return the name of each row's first system prompt."""
+    """Return the digest that names each row's first system prompt, or `UNKNOWN` without one."""
     names = [UNKNOWN] * size
     for segment in segments.find_in_scope(("system",), CHANNELS).tolist():
         row = int(segments.rows[segment])

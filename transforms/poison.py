@@ -77,7 +77,7 @@ def _work(attempt: Callable[[Sequence[int]], Result], rows: Sequence[int]) -> Re
     """Do work, and try again after a pause if threads or file handles run out.
 
     Raises:
-        MachineError: even the last attempt runs out of them, or the machine fails in another way.
+        MachineError: they run out in every attempt, or the machine fails in another way.
         Exception: the work's own error.
     """
     for pause in (*PAUSES, None):
@@ -98,7 +98,7 @@ def _confirm_failing(
     attempt: Callable[[Sequence[int]], object],
     stage: str,
 ) -> dict[int, str]:
-    """Return the suspects that fail once more, with the reasons.
+    """Return the suspects that fail again, with the reasons.
 
     After each failure, a row that passed before is tried again: if it fails too, the suspect isn't
     the cause.
@@ -188,7 +188,7 @@ def keep_rows(shard: Shard, rows: Sequence[int]) -> Shard:
 
 
 def add_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
-    """Return part of a shard with the whole shard's rejects, and new ones for rows left out of it.
+    """Return `part` with all rejects of `whole`, and new ones for the rows that were left out.
 
     `reasons` maps the index of each such row in the whole table to its reason. The rejects are in
     input order.

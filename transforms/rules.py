@@ -36,7 +36,7 @@ class CalibratedTrait(Protocol):
 
 
 class Rule(NamedTuple):
-    """A trait's rule: the signal whose score counts, its threshold, and the action."""
+    """A trait's rule: the signal whose score is used, its threshold, and the action."""
 
     trait: str
     signal: str

@@ -1,6 +1,6 @@
 """Record where a shard's scores come from, as spans in a narrow table without text.
 
-From scores, spans and lots alone, a policy can be applied again with different thresholds and
+Scores, spans and lots are all that is needed to apply a policy again with different thresholds and
 actions.
 """
 
@@ -70,7 +70,7 @@ def build_spans(
 
 
 def choose_evidence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return each row's highest-scoring signal; of equal ones, the one with the narrowest span.
+    """Return each row's highest-scoring signal; ties go to the one with the narrowest span.
 
     `scores` maps the names of one trait's signals to their scores. A NaN loses to every score.
     """

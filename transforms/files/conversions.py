@@ -22,7 +22,7 @@ from transforms.records.json_texts import SURROGATE, encode_bytes, replace_surro
 from transforms.records.plain_values import list_rows
 
 Shape = Literal["null", "text", "bool", "integer", "long", "number", "messages", "json"]
-"""The shape of a JSON value: `json` if Parquet has no type for it."""
+"""The shape of a JSON value: `json` if Parquet has no matching type."""
 
 EXACT = range(-(2**53), 2**53 + 1)
 """The range in which float64 represents every integer exactly."""

@@ -18,7 +18,7 @@ from transforms.files.json_lines import MAX_LINE_BYTES
 DELIMITERS = (",", "\t", ";", "|")
 
 SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
-"""A first line that tells Excel which separator the file uses."""
+"""A pattern for a first line that tells Excel which separator the file uses."""
 
 csv.field_size_limit(MAX_LINE_BYTES)
 
@@ -31,7 +31,7 @@ class CsvRow(NamedTuple):
     error: str | None
 
     def encode(self) -> bytes:
-        """Return the bytes of the row in the file."""
+        """Return the row's bytes as they are in the file."""
         return self.text.encode(errors="surrogateescape")
 
 

@@ -56,7 +56,7 @@ class DatasetCard(NamedTuple):
         return tuple(sorted(found))
 
     def describe(self) -> str:
-        """Return the configs and their splits in one line."""
+        """Return the configs and their splits on one line."""
         names: dict[str, list[str]] = {}
         for item in self.splits:
             names.setdefault(item.config, []).append(item.split)

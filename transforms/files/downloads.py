@@ -50,8 +50,8 @@ class Download(NamedTuple):
 def fetch(uri: str) -> Download:
     """Return the copy of an input, fetching it when this process first asks for it.
 
-    Raises: InputError: the server refuses or breaks off, the file is too large, or there is no
-        standard input.
+    Raises: InputError: the server refuses the request or breaks off, the file is too large, or
+    there is no standard input.
     """
     with LOCK:
         return _fetch(uri)

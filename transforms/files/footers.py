@@ -55,7 +55,7 @@ def check_footer(file: pq.ParquetFile, uri: str, size: int, limits: ShardLimits)
 
 
 def check_fields(fields: Iterable[pa.Field], uri: str, depth: int = 1) -> None:
-    """Check the names and the depth of fields.
+    """Check the names and the nesting depth of fields.
 
     Raises: InputError: two fields have the same name, or they are nested too deeply.
     """

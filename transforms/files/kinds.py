@@ -54,7 +54,7 @@ BLANK_BYTES = 1 << 20
 """How much white space a file may begin with; one with more is taken for empty JSON Lines."""
 
 TURNS = {frozenset(("role", "content")): "messages", frozenset(("from", "value")): "conversations"}
-"""The keys of a turn, and the column that a list of such turns needs."""
+"""The keys of a turn, and the name of the column that should hold a list of such turns."""
 
 
 class Foreign(NamedTuple):

@@ -36,7 +36,7 @@ def is_read_only(uri: str) -> bool:
 
 
 def is_repository(given: str) -> bool:
-    """Return whether a path may be the name of a data set on the hub, OWNER/NAME."""
+    """Return whether a path may be the name of a data set on the hub (OWNER/NAME)."""
     return REPOSITORY.fullmatch(given) is not None
 
 
@@ -46,7 +46,7 @@ def expand_input(given: str) -> str:
 
 
 def expand_home(given: str) -> str:
-    """Return a path with `~` or `~user` at its start replaced by that home folder.
+    """Return a path with `~` or `~user` at its start replaced by that user's home folder.
 
     A `file://` URI becomes a path. A path is left unchanged if its first component is the name of
     an existing file, or if the user doesn't exist.

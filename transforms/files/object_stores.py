@@ -195,7 +195,7 @@ def take_fingerprint(uri: str) -> str:
 
 
 class _Reading(io.RawIOBase):
-    """An object opened for reading; every operation raises its errors as OSError."""
+    """An object opened for reading; every operation raises its errors as OSErrors."""
 
     def __init__(self, uri: str) -> None:
         with _translate_errors():

@@ -49,7 +49,7 @@ class Reconciled(NamedTuple):
 
 
 def reconcile(files: Sequence[TableSchema]) -> Reconciled:
-    """Return the schema that holds the rows of all files without loss.
+    """Return a schema that can hold the rows of all files without loss.
 
     Raises: InputError: no type can hold a column's values from two files, the files together have
         too many columns, or a time doesn't fit the unit that the files share.

@@ -65,7 +65,7 @@ class Sample(NamedTuple):
 
 
 def read_sample(corpus: Corpus, layout: Layout, limits: ShardLimits) -> Sample:
-    """Read the first rows of every file, or of up to `MOST_FILES` evenly spread files.
+    """Read the first rows of every file, or of `MOST_FILES` evenly spread files if there are more.
 
     Raises: InputError: a file can't be read.
     """
@@ -127,7 +127,7 @@ def _read_row(table: pa.Table) -> Mapping[str, Any] | None:
 
 
 def find_unsampled(corpus: Corpus, columns: Container[str]) -> tuple[str, ...]:
-    """Return the corpus's columns with text or nested values that aren't in `columns`."""
+    """Return the names of the corpus's text and nested columns that aren't in `columns`."""
     if corpus.sources[0].kinds is None:
         kinds = {item.name: item.type for item in corpus.schema}
         names = [name for name, kind in kinds.items() if is_text(kind) or pa.types.is_nested(kind)]

@@ -89,7 +89,7 @@ class Shard:
     lines: list[bytes] | None = None
 
     def positions(self) -> list[int]:
-        """Return the position of each good row among all of the shard's rows, rejects included.
+        """Return the position of each good row among all of the shard's rows, including rejects.
 
         A row's position doesn't change when another row becomes a reject.
         """
@@ -265,7 +265,7 @@ class JsonRows:
         return Rows(table, [line.row for line in good], rejects, own)
 
     def _project(self, lines: Sequence[_Line]) -> Projection:
-        """Return the columns to read, without the rows that repeat one of these columns' keys."""
+        """Return the columns to read, leaving out rows in which one of their keys is repeated."""
         values = [line.value for line in lines]
         repeated = find_repeated_keys([line.data for line in lines], values, self._schema)
         if not repeated:

@@ -1,4 +1,4 @@
-"""A schema that holds the rows of two others without loss, and tables converted to it."""
+"""Merging schemas without loss, and converting tables to the merged schema."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 def _take_value_type(kind: pa.DataType) -> pa.DataType:
     """Return the value type of a dictionary or extension type, or any other type unchanged.
 
-    Two different dictionary or extension types (such as UUIDs) can't be merged themselves.
+    Two different dictionary or extension types (such as UUIDs) can't be merged directly.
     """
     if isinstance(kind, pa.BaseExtensionType):
         return kind.storage_type
@@ -173,7 +173,7 @@ def _merge_times(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _choose_time(one: pa.DataType, other: pa.DataType) -> Callable[[str], pa.DataType] | None:
-    """Return a function from a unit to the kind of time that both types are, or None."""
+    """Return a function that makes both types' kind of time from a unit, or None if they differ."""
     if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and _share_zone(one, other):
         return lambda unit: pa.timestamp(unit, one.tz)
     if pa.types.is_duration(one) and pa.types.is_duration(other):

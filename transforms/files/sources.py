@@ -187,7 +187,7 @@ def survey_file(
 ) -> Source:
     """Survey one file, detecting its kind from its content.
 
-    Raises: InputError: the file can't be opened, is empty, truncated or of an unknown kind.
+    Raises: InputError: the file can't be opened, is empty or truncated, or is of an unknown kind.
     """
     fingerprint = take_fingerprint(uri)
     found = None

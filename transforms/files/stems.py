@@ -65,7 +65,7 @@ def _strip_suffixes(file: str) -> str:
 
 
 def _make_folder_safe(folder: str) -> str:
-    """Return a safe name for a folder. In `KEY=VALUE` the value is percent-encoded."""
+    """Return a safe name for a folder. In `KEY=VALUE`, the value is percent-encoded."""
     if not parse_folder(folder):
         return _make_safe(folder, FOLDER_BYTES)
     key, _, value = folder.partition("=")

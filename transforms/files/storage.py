@@ -1,7 +1,7 @@
 """Files on disks and object stores: finding them, reading them, and writing them atomically.
 
-Paths on this machine are handled without Beam, except globs. Object stores, such as `gs://`, are
-reached through `object_stores`, which is imported when it is first needed.
+Paths on this machine are handled without Beam, except globs. URIs of object stores, such as
+`gs://`, are handled by `object_stores`, which is imported when it is first needed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WRITE_REMEDY = (
 
 
 def _load_stores() -> Any:
-    """Return the module of object stores, which imports Beam."""
+    """Return the object store module, which imports Beam."""
     from transforms.files import object_stores  # noqa: PLC0415 - Beam takes a second to import
 
     return object_stores
@@ -148,7 +148,7 @@ def _describe_file(path: Path) -> FoundFile:
 
 
 def pin(pattern: str) -> str:
-    """Return a pattern pinned to its current commit if it is on the hub, or unchanged.
+    """Return a hub pattern pinned to its current commit, or any other pattern unchanged.
 
     Raises: InputError: the hub can't be reached.
     """
@@ -286,7 +286,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def keep_private(folder: str) -> None:
-    """Restrict a local folder and everything below it to its owner, creating it if necessary.
+    """Restrict a local folder and its content to its owner, creating the folder if necessary.
 
     The targets of links are left as they are.
 
@@ -327,7 +327,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: str, older_than: float = 0) -> list[str]:
-    """Remove the temporary files of killed processes below a local folder, and return their paths.
+    """Remove temporary files that killed processes left below a local folder; return their paths.
 
     With `older_than`, files that are younger than that many seconds, or dated in the future, are
     kept, because another process may be writing them.
@@ -407,7 +407,7 @@ def list_folder(folder: str, suffix: str) -> Iterator[str]:
 
 
 def find_link(folder: str, path: str) -> str | None:
-    """Return the first part of a path below a local folder that is a link, or None."""
+    """Return the shortest leading part of `path`, below a local folder, that is a link, or None."""
     if not is_local(folder):
         return None
     parts = PurePosixPath(path).parts
@@ -416,7 +416,7 @@ def find_link(folder: str, path: str) -> str | None:
 
 
 def list_tree(folder: str) -> list[str]:
-    """Return the paths of all files below a folder, relative to it, sorted. Links aren't followed.
+    """Return the sorted relative paths of all files below a folder. Links aren't followed.
 
     A folder that can't be listed is included as if it were a file.
 

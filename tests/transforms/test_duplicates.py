@@ -116,7 +116,7 @@ RULES = [build_rule(exceptions=EXCEPTIONS)]
 
 
 def test_copies_that_are_decided_alike_need_no_lots():
-    """A copy needs no earlier lots if an earlier copy has the same thresholds and actions."""
+    """A copy is a plain duplicate if an earlier copy's lot has the same thresholds and actions."""
     seen = {}
     assert add_copy(seen, Lot("a1"), RULES) is None
     assert add_copy(seen, Lot("a2", date="2026"), RULES) == ()

@@ -51,7 +51,7 @@ def working(poison, error=ValueError, calls=None):
     )
 )
 def test_exactly_the_poisonous_rows_are_left_out(case):
-    """Exactly the failing rows are left out; if all of many rows fail, that is an error."""
+    """Exactly the failing rows are left out, but if all of many rows fail, an error is raised."""
     size, poison = case
     poison = {row for row in poison if row < size}
     if len(poison) == size >= FEWEST_TO_BLAME:
@@ -260,7 +260,7 @@ def test_rows_that_cannot_be_scored_are_rejects(make_identified, bank):
 
 
 def test_a_broken_model_rejects_no_row(make_identified, bank):
-    """If all of many rows fail, the run stops with the first reason."""
+    """If every one of many rows fails, the run stops with the first reason."""
     with pytest.raises(
         RowError, match=r"scoring fails on every one of 12 rows.*ValueError: as told"
     ):

@@ -187,7 +187,7 @@ LOT = Lot("m", rejected_teacher="n")
     ],
 )
 def test_every_side_has_its_own_action(sides, exceptions, expected):
-    """Each side gets its own action, and its own exceptions, matched with its teacher's lot."""
+    """Each side gets its own action and the exceptions that match its teacher's lot."""
     given = [build_exception(lot, side=side, action=action) for lot, side, action in exceptions]
     rule = build_rule(exceptions=given)._replace(**sides)
     assert [rule.apply_exceptions(LOT, side)[1] for side in SIDES] == expected.split()

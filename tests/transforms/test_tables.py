@@ -85,7 +85,7 @@ def test_every_row_is_in_the_folder_of_its_decision(build, bank):
 
 
 def test_a_dropped_row_is_in_no_folder(build, bank):
-    """A dropped row's text is in no file, but its reason is in the ledger and its score is kept."""
+    """A dropped row's text isn't kept, but its reason is in the ledger and its score is kept."""
     made = build(ROWS, bank, {"fox": "drop", "owl": "quarantine"})
     assert made.tables["clean"].column("n").to_pylist() == [0, 4]
     assert made.tables["quarantine"].column("n").to_pylist() == [1]

@@ -72,7 +72,7 @@ def test_a_rate_allows_the_texts_that_it_says():
     ("total", "count"), [(298, -1), (299, 0), (472, 0), (473, 1), (628, 2), (773, 3)]
 )
 def test_known_numbers_of_exceedances(total, count):
-    """At 1 % and 95 %, one more text may exceed once there are 473, 628 and 773 texts."""
+    """At 1 % and 95 %, the number of allowed exceedances rises at 473, 628 and 773 texts."""
     assert count_allowed(total, make_level()) == count
 
 

@@ -153,7 +153,7 @@ def restore(value, item):
 
 
 def drop_nulls(value):
-    """Return a row and its messages without null keys, since Parquet treats null as absent."""
+    """Return a row and its messages without null keys: Parquet can't tell null from absent."""
     if isinstance(value, dict):
         return {name: below for name, below in value.items() if below is not None}
     return value

@@ -107,7 +107,7 @@ except InputError as error:
     "address", ["owner/birds", "owner/birds@v1/data", "owner/birds/data/*.jsonl"]
 )
 def test_a_data_set_is_read_at_a_pinned_commit(run_code, address):
-    """The URIs have the commit in place of the revision, and folders and globs select the files."""
+    """URIs have a commit in place of the revision, and folders and globs select files."""
     printed = run_code(SURVEY.format(address=f"hf://datasets/{address}"))
     lines = [line.split() for line in printed.splitlines() if line.startswith(("data", "t"))]
     assert [line[0].removeprefix("data/") for line in lines] == [

@@ -54,7 +54,7 @@ def matches(glob, base, path):
 
 
 def test_every_word_of_datasets_is_known():
-    """The words for splits are the ones that `datasets` uses."""
+    """The words that identify splits are the ones that `datasets` uses."""
     from datasets.data_files import SPLIT_KEYWORDS
 
     assert {str(split): tuple(words) for split, words in SPLIT_KEYWORDS.items()} == SPLIT_WORDS
@@ -81,7 +81,7 @@ def test_the_split_of_a_source(name, split):
 
 
 def test_the_signs_in_a_files_name():
-    """A file's split is identified by the text before its number and by every split in its name."""
+    """A file's split is identified by the text before its number and by split words in its name."""
     assert read_split_signs("train_sft-00000-of-00002-ab.parquet") == ("train_sft", {"train"})
     assert read_split_signs("train-vs-test.jsonl") == (None, {"train", "test"})
     assert read_split_signs("dev.valid.jsonl") == (None, {"validation"})

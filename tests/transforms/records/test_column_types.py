@@ -72,7 +72,7 @@ def test_types_of_answers_and_pairs():
 
 
 def test_choices_have_their_message_in_a_field():
-    """The field that holds the message in an API's choices is found; messages have none."""
+    """In an API's choices, the field with the message is found; messages have no such field."""
     assert find_wrapper(pa.list_(pa.struct([("index", pa.int64()), ("message", MESSAGE)]))) == (
         "message"
     )

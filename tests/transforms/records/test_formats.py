@@ -256,7 +256,7 @@ def test_layout_describes_itself():
 
 
 def test_lots_by_system_prompt_are_described():
-    """System turns form lots, unless a configured column gives the system prompt."""
+    """Lots are formed by system turns, unless a configured column gives the system prompt."""
     assert settle(("messages", TURNS)).describe().endswith("lots by system_prompt=each row's own")
     named = settle(
         ("messages", TURNS), ("preamble", STRING), system_prompt=LotField(column="preamble")
@@ -479,7 +479,7 @@ def test_a_configuration_lists_its_columns():
 
 
 def test_system_prompts_in_a_column_form_lots():
-    """A column of system prompts forms lots by each row's own prompt, as system turns do."""
+    """Lots are formed by a column of system prompts just as they are by system turns."""
     columns = ("instruction", STRING), ("output", STRING), ("system", STRING)
     assert "system_prompt=each row's own" in settle(*columns).describe()
 

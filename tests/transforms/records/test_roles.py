@@ -92,6 +92,6 @@ def test_unknown_roles_are_found():
 
 
 def test_channels_are_distinct():
-    """A channel's code is its index, so the first is always the answer."""
+    """A channel's code is its index, so the first channel is always the answer."""
     assert CHANNELS[0] == "answer"
     assert len(set(CHANNELS)) == len(CHANNELS) == 3

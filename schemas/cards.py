@@ -125,7 +125,8 @@ class HeadOptions(Strict):
 class ClassifierOptions(Strict):
     """A sequence-classification checkpoint. The score is the probability of the label `label`.
 
-    `model` is a local folder or a model on the hub; the latter needs a full commit as `revision`.
+    `model` is a local folder or a model on the hub; the latter needs a full commit hash as
+    `revision`.
     """
 
     model: str

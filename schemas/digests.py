@@ -26,7 +26,7 @@ MARKS = re2.compile(rf"\pM{{{LONGEST_MARK_RUN},}}")
 RECORD_ID_HEX = 32
 """The number of hex digits in a record id: the first 128 bits of the content digest.
 
-For 10^15 records the chance of a collision is below 10^-8.
+For 10^15 records, the chance of a collision is below 10^-8.
 """
 
 STRIPPED = (

@@ -77,7 +77,7 @@ class Identity(Strict):
 
 
 class Conservation(Strict):
-    """The number of input rows and the number with each decision, which must add up to it."""
+    """The number of input rows, and the numbers of rows by decision, which must add up to it."""
 
     rows_in: int
     by_decision: dict[str, int]

@@ -13,7 +13,7 @@ MOST_DECIMALS = 15
 
 
 def to_exact(share: float) -> Fraction:
-    """Return the decimal that a float was written as, as a fraction."""
+    """Return the exact fraction for the decimal that a float was written as."""
     return Fraction(repr(float(share)))
 
 

@@ -33,7 +33,7 @@ GZIP_LEVEL = 6
 SUFFIX_OF_COMPRESSION: dict[Compression, str] = dict(
     zip(("none", "gzip", "zstd"), JSON_LINES, strict=True)
 )
-"""The suffix of an output for each compression."""
+"""The suffix of an output file for each compression."""
 
 COMPRESSION_OF_SUFFIX = {suffix: name for name, suffix in SUFFIX_OF_COMPRESSION.items()}
 

@@ -44,7 +44,7 @@ class Sample(NamedTuple):
         return sum(shard.table.num_rows for shard in self.shards)
 
     def merge(self) -> Shard | None:
-        """Return all rows as one shard, which is faster to read, or None if there are no rows."""
+        """Return all rows as one shard, which is faster to process, or None without rows."""
         if not self.shards:
             return None
         lines = [line for shard in self.shards for line in shard.lines or ()]

@@ -257,7 +257,7 @@ def _conform_list(array: pa.Array, kind: pa.DataType) -> pa.Array:
         values = _conform(array.values.slice(array.offset * kind.list_size), kind.value_type)
         values = values.slice(0, len(array) * kind.list_size)
         return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=array.is_null())
-    # flattening leaves out the values under null lists
+    # flattening leaves out the values of null lists
     lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int64())
     zero = pa.array([0], pa.int64())
     ends = pc.cumulative_sum(lengths)

@@ -180,7 +180,7 @@ def _find_remote(pattern: str) -> list[FoundFile]:
 
 
 def open_raw(uri: str) -> Any:
-    """Open a file for reading bytes, without decompression.
+    """Open a file for reading its raw bytes, without decompression.
 
     Raises: InputError: the file can't be opened.
     """

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub client is imported: no test may reach a network
+os.environ["HF_HUB_OFFLINE"] = "1"  # set before the hub client is imported: tests run offline
 
 import pytest
 import torch
@@ -15,11 +15,11 @@ from hypothesis import settings
 
 from classifiers.models.encoders import Encoder, EncoderConfig, load_encoder
 
-# The first example of a test pays for imports and caches, so examples have no deadline.
+# A test's first example includes imports and filling caches, so examples have no deadline.
 settings.register_profile("congener", settings.default, deadline=None)
 settings.load_profile("congener")
 
-# Workers share the cores, and on tensors this small threads would mostly wait for each other.
+# Test processes share the cores, and with such small tensors, threads would mostly wait.
 torch.set_num_threads(1)
 
 CardFolder = Callable[..., Path]
@@ -39,7 +39,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Cache fitted banks in a folder of this session, or in CONGENER_TEST_CACHE if that is set.
 
-    No test sees the banks of other runs unless the caller asks for it.
+    Unless that variable is set, no test sees the banks of earlier sessions.
     """
     named = os.environ.get("CONGENER_TEST_CACHE")
     folder = Path(named) if named else tmp_path_factory.mktemp("cache")
@@ -65,16 +65,16 @@ def shared_data(root: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def encoder() -> Encoder:
-    """Load the default encoder on the CPU, once in a session."""
+    """Load the default encoder on the CPU, once per session."""
     return load_encoder(EncoderConfig(device="cpu"))
 
 
 @pytest.fixture
 def card_folder(tmp_path: Path) -> CardFolder:
-    """Return a function that writes a trait folder below `tmp_path / "traits"` and returns it.
+    """Return a function that writes a trait folder in `tmp_path / "traits"` and returns its path.
 
-    `card` is YAML without the id. `positives` and `negatives` are texts; without texts there is no
-    file for them.
+    `card` is YAML without the id. `positives` and `negatives` are texts; no file is written for an
+    empty list.
     """
 
     def write(

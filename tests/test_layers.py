@@ -107,7 +107,7 @@ def differ_by_a_letter(one: str, other: str) -> bool:
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_imports_point_down(path):
-    """A layer imports only itself and lower layers, and Beam stays above `classifiers`."""
+    """A layer imports only itself and lower layers; `schemas` and `classifiers` need no Beam."""
     layer = path.relative_to(ROOT).parts[0]
     above = set(LAYERS[LAYERS.index(layer) + 1 :])
     if layer in ("schemas", "classifiers"):
@@ -241,7 +241,7 @@ def test_every_module_has_a_test_of_its_own():
 
 
 def test_the_design_says_what_every_module_has():
-    """The design's tables have a row for every module, except `cli/` modules for one command."""
+    """The design's tables list every module, except modules in `cli/` for a single command."""
     design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     tables = {part.split("\n")[0]: part for part in design.split("### Modules of ")[1:]}
     for path in MODULES:

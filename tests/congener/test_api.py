@@ -107,7 +107,7 @@ def test_the_corpus_is_a_table_of_either_kind(corpus, tmp_path, kind):
 
 
 def test_rows_of_mixed_shapes_are_a_table(tmp_path):
-    """Fields that differ in kind between rows become text, and rows without the field have null."""
+    """Fields whose kind differs between rows become text, and a missing field becomes null."""
     more = [{"meta": 1}, {"meta": {"a": [1]}}, {}, {"meta": "x"}]
     rows = [{"text": f"Tern number {number}.", **item} for number, item in enumerate(more)]
     path = tmp_path / "rows.jsonl"
@@ -139,7 +139,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 
 def test_an_unknown_setting_is_refused(corpus, tmp_path):
-    """A misspelt setting is an error that lists the known settings."""
+    """A misspelt setting gives an error that lists the known settings."""
     with pytest.raises(CongenerError, match="trait: is not known") as caught:
         filter_corpus(corpus, tmp_path / "run", trait=["vendor-identity"])
     assert "traits, signals" in str(caught.value)
@@ -163,7 +163,7 @@ def test_texts_are_scored_with_their_spans():
 
 
 def test_a_text_with_nothing_to_look_at_has_no_score():
-    """A text of white space has a null score and doesn't fire."""
+    """A text of only white space has a null score, and no trait fires on it."""
     (row,) = score_texts(["  \n"], traits=["ai-disclaimer"], **LEXICONS).to_dicts()
     assert row["score"] is None
     assert row["fires"] is False

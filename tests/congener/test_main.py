@@ -70,7 +70,7 @@ def test_an_unexpected_error_ends_with_1():
 
 
 def test_a_foreign_package_ends_with_2(monkeypatch, capsys):
-    """A foreign package exits with 2, and one line on stderr names the package."""
+    """If a package is foreign, the exit code is 2, and stderr names the package."""
     monkeypatch.setattr("congener.origins.PACKAGES", ("json",))
     with pytest.raises(SystemExit) as caught:
         main()
@@ -79,7 +79,7 @@ def test_a_foreign_package_ends_with_2(monkeypatch, capsys):
 
 
 def test_a_folder_that_was_removed_ends_with_2(monkeypatch, capsys, tmp_path):
-    """If the current folder was removed, the command exits with 2 before it loads libraries."""
+    """If the current folder was removed, the command exits with 2 before loading libraries."""
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)

@@ -114,5 +114,5 @@ def test_congeners_own_folder_stays_on_the_path(monkeypatch):
 
 
 def test_home_is_the_folder_of_the_packages():
-    """The folder that the check compares with holds the `origins` module itself."""
+    """The install folder, with which the check compares, contains the `origins` module."""
     assert Path(origins.__file__).resolve().is_relative_to(INSTALL_FOLDER)

@@ -147,6 +147,6 @@ def test_a_run_over_clean_keeps_the_names(tmp_path, settings):
 
 
 def list_names(run: str) -> list[str]:
-    """Return the names of clean files without digests."""
+    """Return the names of the clean files, with the digests removed."""
     paths = sorted(Path(run, "clean").rglob("*.parquet"))
     return [path.relative_to(run).as_posix().rpartition("-")[0] for path in paths]

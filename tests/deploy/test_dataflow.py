@@ -80,7 +80,7 @@ def parameters() -> dict[str, dict]:
 
 
 def accepts(parameter: dict, value: str) -> bool:
-    """Return whether the whole value matches every one of a parameter's expressions."""
+    """Return whether all of a parameter's expressions match the whole value."""
     return all(re.fullmatch(pattern, value) for pattern in parameter["regexes"])
 
 
@@ -195,7 +195,7 @@ def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder)
 
 
 def test_the_entry_is_three_lines():
-    """`main.py` defines nothing, so that nothing is pickled; a mistake ends with exit code 2."""
+    """`main.py` defines nothing, so that nothing is pickled, and a mistake gives exit code 2."""
     assert len((FOLDER / "main.py").read_text().split("\n\n")) == 3
     command = [
         sys.executable,
@@ -309,7 +309,7 @@ def test_the_script_needs_its_options(left_out):
 
 
 def test_over_budget_nothing_is_launch(tmp_path):
-    """If the estimate exceeds the budget, the script stops before the run with the same code."""
+    """If the estimate exceeds the budget, the script exits with its code and launches nothing."""
     (tmp_path / "congener").write_text(
         f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\n[ "$1" = filter ] || exit 3\n'
     )
@@ -351,7 +351,7 @@ def test_the_image_holds_what_it_needs():
 
 @pytest.mark.deploy
 def test_the_images_steps_in_a_clean_environment(tmp_path):
-    """From the wheel, the image's pip steps build a consistent environment that runs."""
+    """The image's pip steps build an environment from the wheel in which the launcher runs."""
     wheels = sorted((ROOT / "dist").glob("congener-*.whl"))
     assert len(wheels) == 1, "make build first"
     assert any(

@@ -20,7 +20,7 @@ import pytest
 from tests.support.corpora import build_teachers
 
 REQUIRED = "CONGENER_REQUIRE_ENGINES"
-"""The variable that makes tests fail instead of skipping; `make test-engines` and CI set it."""
+"""The variable that makes tests fail instead of being skipped, as in `make test-engines` and CI."""
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "flink" / "local.sh"
 MODELLESS = ("--signals", "lexicon", "--signals", "repetition")
@@ -107,7 +107,7 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Cluster]]:
-    """Return a function that starts a cluster of a Flink version; only one runs at a time."""
+    """Return a function that starts a cluster with a given version of Flink, one at a time."""
     for tool in ("java", "mvn", "unshare", "nsenter", "pgrep"):
         if shutil.which(tool) is None:
             skip(f"{tool} isn't installed")

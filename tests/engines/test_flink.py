@@ -26,7 +26,7 @@ VERSIONS = ("1.19", NEWEST)
 
 @pytest.fixture(scope="session")
 def reference(corpus, tmp_path_factory):
-    """Filter the corpus in this process, without duplicates and in shards of 150 rows."""
+    """Filter the corpus in this process, with duplicates removed and 150 rows per shard."""
     run = tmp_path_factory.mktemp("reference") / "run"
     run_filter(
         FilterConfig.model_validate(
@@ -254,7 +254,7 @@ def test_status_counts_parts_and_down_ends_them(clusters):
 
 
 def test_another_programs_process_is_left_alone(clusters):
-    """`down` doesn't kill a different program that has a recorded process id after a reboot."""
+    """`down` doesn't kill another program that got a recorded process id after a reboot."""
     cluster = clusters(NEWEST)
     cluster.call_script("down")
     with subprocess.Popen(["sleep", "60"]) as other:
@@ -266,7 +266,7 @@ def test_another_programs_process_is_left_alone(clusters):
 
 
 def test_jars_that_are_not_pinned_are_refused(clusters, tmp_path):
-    """A version without pinned digests isn't fetched, and jars with wrong digests aren't used."""
+    """Versions of Flink without pinned digests and jars with wrong digests are refused."""
     cluster = clusters(NEWEST)
     assert (
         "the jars of Flink 9.9 aren't pinned"

@@ -41,7 +41,7 @@ from transforms.records.formats import Layout, settle_layout
 from transforms.write import encode_parquet
 
 MEMORY = 8 << 30
-"""The most address space of a child, in bytes, so that huge allocations fail."""
+"""The limit on a child's address space in bytes, so that huge allocations fail."""
 
 CASES_PER_CHILD = 5_000
 """How many cases a child runs before a new one takes over, since surveys leak address space."""
@@ -442,7 +442,7 @@ def _read_case(path: Path, case: Case) -> str:
             numbers += [*found.numbers, *(reject.row for reject in found.rejects)]
     if sorted(numbers) != list(range(source.rows)):
         return f"{source.rows} rows surveyed, rows {sorted(numbers)[:50]} came out"
-    counted = source.kind in ("jsonl", "parquet")  # joined objects: fewer lines than rows
+    counted = source.kind in ("jsonl", "parquet")  # objects on one line are several rows
     if counted and case.rows is not None and case.rows != source.rows:
         return f"the file has {case.rows} rows, {source.rows} were surveyed"
     return ""
@@ -481,8 +481,8 @@ def _find_altered(shard: Shard, case: Case) -> str:
 def _find_other_values(shard: Shard, case: Case) -> str:
     """Return a description of array elements or joined objects that were altered, or "".
 
-    A file whose line breaks are damaged is read as a sequence of objects. Only the values
-    before the first one that Python can't parse are compared.
+    A file whose line breaks are damaged is read as a sequence of objects. Values after the first
+    one that Python can't parse aren't compared.
     """
     plain = unpack_lines(case.name, case.data) if shard.lines is not None else None
     if shard.lines is None or plain is None:

@@ -182,7 +182,7 @@ def open_bundle_pipeline(*_: object) -> Iterator[Any]:
 
 
 def choose_exit_code(error: Exception | None) -> int:
-    """Return the exit code for a congener error, or for None if the error was any other."""
+    """Return the exit code for a congener error, or for any other error if None is given."""
     if error is None:
         return FAULT
     return FINISHED if "the run is finished" in str(error) else REFUSED
@@ -237,7 +237,7 @@ def warm() -> None:
 
 
 class Nursery:
-    """A warm process that forks one run at a time. Two threads can't share it."""
+    """A warm process that forks one run at a time. Threads can't share one."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.faults.zygote"]
@@ -256,7 +256,7 @@ class Nursery:
     ) -> int:
         """Start a run below `root` and return the id of its process.
 
-        `engine` holds Beam's options, or only `BUNDLES` for Beam's oldest local runner. The run's
+        `engine` holds Beam's options, or just `BUNDLES` for Beam's oldest local runner. The run's
         notes are written beside `root`.
         """
         job = (config, str(root), restart, fault, f"{root}.notes", engine)

@@ -137,7 +137,7 @@ def strip_notes(line: bytes) -> bytes:
 
 
 def check_version(manifest: Manifest, config: FilterConfig, root: Path) -> None:
-    """Check that the rows are those of the files whose digests the manifest has."""
+    """Check that the rows come from exactly those files whose digests are in the manifest."""
     versions = {
         digest_bytes(path.read_bytes()): path
         for folder in ("original", "corpus")

@@ -78,20 +78,20 @@ class Row:
         self.companions = find_in_records([(0, row)], columns)
 
     def assign_sides(self):
-        """Assign sides to its texts."""
+        """Assign sides to the row's texts."""
         return assign_sides(self.segments, self.layout, self.companions)
 
     def build_prompt(self):
-        """Build its prompt."""
+        """Build the row's prompt."""
         indices = range(len(self.segments))
         return build_prompt(self.segments, indices, self.row, self.layout.columns)
 
     def digest(self):
-        """Compute its content digest."""
+        """Compute the row's content digest."""
         return digest_rows(self.table, self.segments, self.layout, self.companions)
 
     def count_turns(self):
-        """Count its text by role and channel."""
+        """Count the row's text by role and channel."""
         lengths = np.ones(len(self.segments), np.int64)
         return count_turns(self.segments, lengths, find_reach(self.segments, [Scope()]))
 
@@ -151,7 +151,7 @@ def test_work_grows_with_a_row(build, work):
 
 
 def test_memory_for_roles_and_parts_is_a_small_multiple_of_their_text():
-    """Memory doesn't grow with roles times parts, and a long role isn't stored for each part."""
+    """Roles and parts don't multiply in memory, and a long role isn't stored for each part."""
     peak = measure_peak(Row(build_roles_and_parts(1_000)).digest)
     assert peak < 20 << 20
     parts = [{"role": "r" * 100_000, "content": build_parts(2_000)}]
@@ -160,7 +160,7 @@ def test_memory_for_roles_and_parts_is_a_small_multiple_of_their_text():
 
 
 def test_a_long_key_is_not_repeated_for_every_text_below_it():
-    """The size of the texts' paths grows with their number, however long a key is."""
+    """The total size of paths depends on the number of texts, not on the length of a key."""
     row = {"k" * 50_000: ["text"] * 500, "meta": {"k" * 50_000: [["text"] * 500]}}
     paths = [path for path, _ in list_strings(row)]
     assert len(paths) == 1_000
@@ -176,7 +176,7 @@ def build_sparse_rows(count):
 
 
 def test_conversion_grows_with_the_keys_that_rows_have():
-    """The work of converting rows grows with the keys that rows have, not rows times columns."""
+    """Converting a row takes work for each of its own keys, not for every column of the corpus."""
     work = []
     for size in (SIZE, 2 * SIZE):
         rows, shapes = build_sparse_rows(size), FieldShapes()

@@ -96,7 +96,7 @@ COMMANDS = {
     "traits new": ("new",),
     "traits check": ("traits/heron",),
 }
-"""Arguments with which each command works."""
+"""For each command, arguments with which it succeeds."""
 
 
 def list_parameters(name: str) -> Iterator[Any]:

@@ -82,7 +82,7 @@ def filter_files(tmp_path):
 
 @pytest.fixture
 def refuse_files(filter_files, tmp_path):
-    """Return a function that filters files, which must write nothing, and returns the error."""
+    """Return a function that filters files that must be refused, and returns the error."""
 
     def run(files, **changes):
         with pytest.raises(InputError) as caught:
@@ -190,7 +190,7 @@ ODD_BUT_GOOD = {
 
 
 def test_odd_rows_are_kept(filter_files, tmp_path):
-    """Rows with empty conversations, missing contents or unknown roles are kept, byte for byte."""
+    """Rows with empty conversations, missing content or unknown roles are kept byte for byte."""
     lines = [
         line if isinstance(line, bytes) else line.encode()
         for line in (*GOOD, *ODD_BUT_GOOD.values())
@@ -258,7 +258,7 @@ ODD_TEXTS = {
 
 
 def test_odd_messages_are_kept_with_their_bytes(filter_files, tmp_path):
-    """Message fields that should be text but aren't don't stop a row, and keep their bytes."""
+    """A row with message fields that should be text but aren't is kept byte for byte."""
     lines = [
         b'{"messages": [{"role": "assistant", ' + field + b"}]}" for field in ODD_TEXTS.values()
     ]
@@ -317,7 +317,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_files_are_read_as_they_are_written(filter_files, tmp_path, way):
-    """Line ends, byte order marks and multi-part archives cost no row and change no line."""
+    """No row is lost or changed by line ends, byte order marks or multi-part archives."""
     name, data = WAYS[way]
     assert filter_files({name: data}).conservation.by_decision == {"keep": 3}
     (path,) = (tmp_path / "run" / "clean").iterdir()
@@ -388,7 +388,7 @@ STOPS = {
 
 @pytest.mark.parametrize("kind", STOPS)
 def test_damage_of_a_whole_file_stops_the_run_before_any_work(refuse_files, tmp_path, kind):
-    """The error names the file and a remedy, nothing is written, and no bomb is unpacked."""
+    """If a whole file is damaged or a bomb, the error names it, and nothing is written."""
     files, problem = STOPS[kind]
     began = time.process_time()
     error = refuse_files(files)
@@ -415,14 +415,14 @@ def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_publ
 
 
 def test_a_table_of_very_many_columns_is_refused_at_once(refuse_files):
-    """A table of fifty thousand columns is refused by their number alone."""
+    """A table of fifty thousand columns is refused as soon as they are counted."""
     table = pa.table({"text": ["a"], **{f"c{number}": [1] for number in range(50_000)}})
     error = refuse_files({"a.parquet": table})
     assert f"has 50,001 columns, more than {MAX_FIELDS:,}" in error.problem
 
 
 def test_a_raised_expansion_lets_a_file_in(filter_files):
-    """With a higher `shards.expansion`, a bomb is read, here as a row and an 80 MiB reject."""
+    """With a higher `shards.expansion`, even a bomb is read, here as a row and a huge reject."""
     data = gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)
     manifest = filter_files({"a.jsonl.gz": data}, shards={"expansion": 2_000})
     assert manifest.conservation.by_decision == {"keep": 1, "reject": 1}
@@ -506,7 +506,7 @@ NAMES = (
 
 
 def test_odd_file_names_are_names(filter_files, tmp_path):
-    """Odd file names are recorded unchanged, and outputs have none of their odd characters."""
+    """Odd file names are recorded unchanged, and output names have no odd characters."""
     files = {
         name: [json.dumps(build_chat(f"Answer {number}."))] for number, name in enumerate(NAMES)
     }
@@ -527,7 +527,7 @@ def test_odd_file_names_are_names(filter_files, tmp_path):
 
 
 def test_a_link_that_leads_nowhere_stops_the_run(filter_files, refuse_files, tmp_path):
-    """A loop of links stops the run and is named, instead of being left out."""
+    """A symbolic link that loops isn't skipped, but stops the run with an error that names it."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "loop.jsonl").symlink_to("loop.jsonl")
     error = catch_error(filter_files, {"a.jsonl": GOOD})

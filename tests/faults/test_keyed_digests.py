@@ -48,7 +48,7 @@ def keyed_run(tmp_path, key_file, card_folder):
 
 
 def test_every_digest_of_the_ledger_is_keyed(keyed_run, key_file):
-    """Contents, rejects, system prompts and long values can't be recomputed without the key."""
+    """Digests of content, rejects, system prompts and long values depend on the key."""
     _, manifest, output = keyed_run
     (file,) = (output / "ledger").iterdir()
     rows = pq.read_table(file).to_pylist()

@@ -22,7 +22,7 @@ ROWS = list(range(20))
 
 
 class ShortWork:
-    """Work that raises an error the first few times, and after that returns its rows."""
+    """Work that raises an error the first few times, and then returns its rows."""
 
     def __init__(self, error, failures):
         self.error, self.left = error, failures
@@ -82,7 +82,7 @@ def test_faults_that_pass_are_waited_for(monkeypatch, number):
 
 
 def test_a_fault_of_an_unknown_kind_that_passes_rejects_no_row():
-    """A row is a reject only if it fails repeatedly while others pass, so a hiccup rejects none."""
+    """A row is rejected only if it fails repeatedly while others pass, not for a passing fault."""
     finished = []
     for begin in range(1, 14):
         calls = []

@@ -30,7 +30,7 @@ PanicError.__name__ = "PanicException"
 
 @pytest.fixture
 def config(tmp_path, card_folder) -> FilterConfig:
-    """Write a corpus and a trait with three signals; three rows hold the word that tests poison."""
+    """Write a corpus and a trait with three signals; three rows hold the poisoned word."""
     rows = []
     for row in range(ROWS):
         word = "Xylophone" if row in POISON else "Number"
@@ -140,7 +140,7 @@ def test_a_model_that_gives_no_numbers(config, plain, tmp_path, monkeypatch, enc
     "error", [RuntimeError("no kernel"), PanicError("index out of bounds")], ids=["error", "panic"]
 )
 def test_a_tokenizer_that_fails(config, plain, tmp_path, monkeypatch, error):
-    """Rows on which the tokenizer raises or panics are rejects."""
+    """Rows on which the tokenizer raises an error or panics are rejects."""
     windows = Encoder.cut_windows
 
     def fail_on_xylophones(self, texts):
@@ -154,7 +154,7 @@ def test_a_tokenizer_that_fails(config, plain, tmp_path, monkeypatch, error):
 
 
 def test_a_pattern_that_fails(config, plain, tmp_path, monkeypatch):
-    """Rows on which a lexicon raises are rejects."""
+    """Rows on which a lexicon raises an error are rejects."""
     from classifiers import scoring
 
     real = scoring.score_lexicons

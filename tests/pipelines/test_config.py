@@ -74,7 +74,7 @@ def test_hardware_and_paths_are_not_identity():
 
 
 def test_the_engine_is_not_identity():
-    """The same run on another engine is the same run."""
+    """Running on a different engine doesn't change a run's identity."""
     engine = Engine(runner="flink", workers=9)
     assert FilterConfig(engine=engine).select_identity() == FilterConfig().select_identity()
 
@@ -116,7 +116,7 @@ def test_the_launcher_uses_its_own_device():
     ],
 )
 def test_mistakes_in_a_policy_are_named(tmp_path, text):
-    """A wrong action, share, field or syntax in a policy is an error that names the file."""
+    """A wrong action, share, field or syntax in a policy gives an error that names the file."""
     path = tmp_path / "policy.yaml"
     path.write_text(text)
     with pytest.raises(CardError, match=r"policy\.yaml"):
@@ -145,14 +145,14 @@ def test_paths_are_absolute_for_workers_on_other_machines(monkeypatch, tmp_path)
 
 @pytest.mark.parametrize("read", [read_config, read_policy, require_local_path])
 def test_files_that_must_be_on_this_disk(read):
-    """Configurations, policies and trait folders aren't looked for on object stores."""
+    """Configurations, policies and trait folders on object stores are refused."""
     with pytest.raises(CardError, match="must be on this machine's disk") as caught:
         read("gs://bucket/policy.yaml")
     assert caught.value.where == "gs://bucket/policy.yaml"
 
 
 def test_a_configuration_loads_no_model_library():
-    """A configuration is read before torch, Beam and transformers are imported."""
+    """Importing the configuration loads neither torch nor Beam nor transformers."""
     code = (
         "import sys; import pipelines.config; "
         "print({'torch', 'apache_beam', 'transformers'} & set(sys.modules))"

@@ -209,7 +209,7 @@ def test_conversations_inside_messages_are_mentioned():
 
 
 def test_the_end_of_a_run_says_only_what_the_sample_did_not():
-    """The end repeats none of the sample's notices, but reports new turns, languages and growth."""
+    """Final notices repeat none of the sample's, but report new turns, languages and growth."""
     assert list(describe_rest(COVERAGE, COVERAGE)) == []
     greek = COVERAGE.languages[0]
     thai = greek.model_copy(update={"language": "Thai or Lao script", "row": 9})

@@ -1,4 +1,4 @@
-"""Deciding a finished run again: a different policy gives the decisions of a new run with it."""
+"""Deciding a finished run again: any policy gives the same decisions as in a new run."""
 
 import functools
 import json
@@ -48,7 +48,7 @@ EXEMPLARS = 12
 """How many positives and negatives each trait has here; few, to save time."""
 
 CLEAN_TEXTS = 130
-"""How many of the library background's shortest texts calibrate the thresholds here."""
+"""How many texts, the shortest of the library's background, calibrate thresholds here."""
 
 MODELLESS = (*CARDS, "degenerate-loop")
 """The traits that need no model."""
@@ -252,7 +252,7 @@ def test_a_run_decides_as_it_did(base):
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_another_policy_decides_as_a_new_run(runs, base, name):
-    """A different policy gives the decisions, reasons, masks and swaps of a new run with it.
+    """A different policy gives the same decisions, reasons, masks and swaps as in a new run.
 
     The same holds in reverse, from the new run back to the first policy.
     """
@@ -568,7 +568,7 @@ exceptions:
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 @pytest.mark.parametrize("side", SIDED)
 def test_sides_are_decided_as_in_a_new_run(config, tmp_path, policy, side, kind):
-    """A run with findings on other sides decides as a new run would, and verifies."""
+    """Findings on other sides are decided as in a new run, and the runs pass `verify`."""
     rows, outcomes = SIDED[side](), {}
     folder = tmp_path / "sided"
     folder.mkdir()
@@ -592,14 +592,14 @@ def test_sides_are_decided_as_in_a_new_run(config, tmp_path, policy, side, kind)
 
 
 def find_trained(row: dict[str, Any]) -> list[str]:
-    """Return a row's texts that the student learns to write."""
+    """Return the texts in a row that the student learns to write."""
     if "chosen" in row:
         return [row["chosen"]]
     return [turn["content"] for turn in row["messages"] if turn["weight"] == 1]
 
 
 def test_the_ledger_has_the_teachers_of_both_answers(config, tmp_path):
-    """The lot's teacher wrote the chosen answer; the last column has the rejected answer's."""
+    """The lot's teacher wrote the chosen answer; the last column has the other one's teacher."""
     path = write_rows(tmp_path / "sided" / "a.jsonl", build_pairs())
     manifest = run_filter(config.model_copy(update={"input": (str(path),)}))
     ledger = read_folder(config.output, manifest, "ledger")

@@ -128,7 +128,7 @@ def test_files_on_stores_are_left_to_the_verb():
     ],
 )
 def test_each_mistake_has_its_error(config, change, kind):
-    """Each mistake raises the error class, and so gives the exit code, that the command would."""
+    """Each mistake raises the same class of error as the command itself would."""
     with pytest.raises(kind):
         check_before_loading(config.model_copy(update=change))
 

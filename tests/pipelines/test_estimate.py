@@ -51,7 +51,7 @@ def test_a_run_is_extrapolated_from_stretches():
 
 
 def test_rows_that_differ_widen_the_spread():
-    """The spread grows with the differences between stretches; a single one gives the widest."""
+    """The spread grows with the differences between stretches, and is widest for a single one."""
     even = [Stretch(1, 0, 1.0)] * 4
     odd = [Stretch(1, 0, seconds) for seconds in (0.5, 1.5, 0.5, 1.5)]
     assert extrapolate(16, even, Terms()).spread == 0
@@ -69,7 +69,7 @@ def test_a_sample_of_all_rows_has_no_spread():
 
 
 def test_the_start_has_no_spread():
-    """The highest price allows for up to twice the work, but for the same start-up cost."""
+    """The highest price allows for up to twice the work, but the start-up cost stays the same."""
     found = extrapolate(10_000, [Stretch(1, 0, 3.6)], Terms(price=1.0, startup_minutes=60))
     assert found.price == pytest.approx(11)
     assert found.highest == pytest.approx(1 + 10 + 10 * found.spread)
@@ -77,7 +77,7 @@ def test_the_start_has_no_spread():
 
 
 def test_a_sample_depends_on_content_alone(config):
-    """The same rows are drawn every time, from all over the corpus, at most a shard too many."""
+    """Every draw gives the same rows from all over the corpus, at most a shard too many."""
     settled = settle(config.model_copy(update=LEXICON), ignore)
     chosen = draw_sample(settled, 14)
     assert chosen == draw_sample(settled, 14)
@@ -129,7 +129,7 @@ def test_a_sample_is_filtered(config, tmp_path):
 
 
 def test_over_budget_is_refused(config):
-    """A run over the budget is refused with its price, even if the start-up alone exceeds it."""
+    """If the estimate exceeds the budget, the error gives the price and the budget."""
     with pytest.raises(BudgetError, match=r"cost about 5\.0\d.*the budget is 4\.00") as caught:
         run_estimate(
             config.model_copy(update=LEXICON),

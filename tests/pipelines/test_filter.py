@@ -180,7 +180,7 @@ def test_json_lines_pass_through(config, policy, tmp_path, suffix, pack):
 
 
 def test_json_lines_are_written_as_parquet_when_asked(config, tmp_path):
-    """With the format `parquet`, rows get typed columns, and the run verifies."""
+    """With the format `parquet`, rows get typed columns, and the run passes `verify`."""
     given = config.model_copy(update={"output_format": "parquet"})
     interrupt(given)
     manifest = run_filter(given)
@@ -340,7 +340,7 @@ def test_the_reject_budget(config, corpus, policy, capsys):
 
 @pytest.mark.parametrize("action", ["keep", "flag", "mask", "quarantine", "drop", "swap"])
 def test_actions(config, policy, action):
-    """Each action leads to its decision; a swap without a donor waits in quarantine."""
+    """Each action gives its decision, except that a row to swap without a donor is quarantined."""
     decision = "quarantine" if action == "swap" else action
     text = policy(f"traits: {{heron: {{action: {action}}}}}")
     manifest = run_filter(config.model_copy(update={"policy": text}))

@@ -82,7 +82,7 @@ def test_a_failed_restart_keeps_the_old_bank(config, tmp_path):
 
 
 def test_cards_inside_the_output_are_refused(config, tmp_path):
-    """A bank isn't written into the folder of its own cards."""
+    """A bank isn't written into a folder that holds its own cards."""
     folder = tmp_path / "own"
     shutil.copytree(config.traits[0], folder / "heron")
     inside = config.model_copy(update={"traits": (str(folder / "heron"),)})
@@ -119,7 +119,7 @@ def test_a_fit_is_announced_to_the_listener(config, tmp_path, card_folder, capfd
 
 
 def test_a_fitted_trait_is_described(config, tmp_path):
-    """Exemplars, signals, threshold and the origin of the clean text are listed."""
+    """A fitted trait is described with its exemplars, signals, threshold and clean texts."""
     bank = run_fit(config, str(tmp_path / "bank"))
     (found,) = describe_fitted_traits(bank)
     assert (found.trait, found.positives, found.negatives) == ("heron", 0, 0)

@@ -251,7 +251,7 @@ def test_the_end_has_the_commands_for_other_pages(hostile):
 
 
 def test_a_command_names_every_filter():
-    """Each filter is an option of the command line."""
+    """The command for a page has an option for each filter."""
     filters = Filters("emu", "plain", "forum", "01234567", "2026-*")
     assert build_command("run", filters, 0, 5) == (
         "congener inspect run --trait=emu --teacher=plain --prompt-source=forum "

@@ -26,7 +26,7 @@ from transforms.rules import settle_rules
 
 
 def test_a_label_that_decides_nothing_is_reported(tmp_path):
-    """Numeric labels may be classes, so a notice says that they decide about no answer."""
+    """A notice says that numeric labels, which may be classes, don't decide about answers."""
     rows = [{"prompt": "p", "completion": "c", "label": label} for label in (0, 1)]
     corpus = survey([str(write_rows(tmp_path / "a.jsonl", rows))], ShardLimits())
     layout = settle_layout(corpus.schema, CorpusConfig())

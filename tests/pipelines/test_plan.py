@@ -23,7 +23,7 @@ from transforms.score import get_scorer
 
 
 def settle_quietly(config: FilterConfig, **changes: object) -> FilterPlan:
-    """Settle a run with some settings changed."""
+    """Settle a run with some of its settings changed."""
     return settle(config.model_copy(update=changes), ignore)
 
 
@@ -157,7 +157,7 @@ def test_a_column_named_congener_is_refused(config, tmp_path):
 
 
 def test_an_unknown_layout_names_the_file(config, tmp_path):
-    """A file of unknown format, or with its rows inside one object, is refused by name."""
+    """The error names a file of unknown format, or one whose rows are inside an object."""
     path = tmp_path / "in.json"
     for text, problem in (
         ('{"error": "not found"}', "no known format fits"),

@@ -460,7 +460,7 @@ def test_a_run_without_rows(no_rows):
 
 
 def test_the_same_run_gives_the_same_bytes(hostile, tmp_path):
-    """The same run gives a page with the same bytes at any place and time."""
+    """A run's page has the same bytes wherever and whenever it is made."""
     before = Path(hostile, REPORT_PAGE).read_bytes()
     assert Path(write_report(hostile)).read_bytes() == before
     again, _ = filter_hostile_corpus(tmp_path)

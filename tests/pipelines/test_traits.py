@@ -40,7 +40,7 @@ def test_nothing_is_overwritten(tmp_path):
 
 
 def test_a_card_that_cant_be_written_is_one_line(tmp_path):
-    """If the folder can't be created, the error names it and a remedy."""
+    """If the folder can't be created, the error names it and gives a remedy."""
     (tmp_path / "file").write_text("")
     with pytest.raises(
         StorageError, match=r"file/my-trait: can't be written: Not a directory"

@@ -1,4 +1,4 @@
-"""Verify finds any change to a finished run."""
+"""`verify` finds any change to a finished run."""
 
 import json
 import random
@@ -280,7 +280,7 @@ def test_too_few_calibration_scores(calibrated_run):
 
 
 def test_calibration_scores_that_cant_be_read(calibrated_run):
-    """A calibration file that isn't Parquet, or has the wrong columns, is a finding."""
+    """A calibration file that isn't Parquet, or has the wrong columns, is reported."""
     path = calibrated_run / CALIBRATION
     for damage in (
         lambda: path.write_bytes(b"rubbish"),
@@ -334,7 +334,7 @@ def test_a_threshold_below_the_configured_floor(config, policy):
     ],
 )
 def test_a_manifest_that_names_a_foreign_file(run, path):
-    """A manifest path that can't be a file of the run is a finding, and isn't opened."""
+    """A path in the manifest that can't be a file of the run is reported, and isn't opened."""
     folder, manifest = run
     path = path.format(shard=manifest.shards[0][0])
     outputs = [output.model_dump(mode="json") for output in manifest.outputs]
@@ -343,7 +343,7 @@ def test_a_manifest_that_names_a_foreign_file(run, path):
 
 
 def test_a_file_that_is_named_twice(run):
-    """An output that is twice in the manifest is a finding, since its rows would count twice."""
+    """An output that is twice in the manifest is reported, since its rows would count twice."""
     folder, manifest = run
     outputs = [output.model_dump(mode="json") for output in manifest.outputs]
     edit_manifest(folder, outputs=[outputs[0], *outputs])
@@ -353,7 +353,7 @@ def test_a_file_that_is_named_twice(run):
 
 
 def test_a_second_file_of_a_shard(run):
-    """A second, forged file for a shard is a finding, since it would be read with the corpus."""
+    """A second, forged file for a shard is reported, since it would be read with the corpus."""
     folder, manifest = run
     own = parse_path(list_outputs(manifest, "clean")[0].path)
     shard = own.shard
@@ -369,7 +369,7 @@ def test_a_second_file_of_a_shard(run):
 
 
 def test_a_file_with_another_stem(run):
-    """A file that was moved to a different split is a finding, even if the manifest agrees."""
+    """A file that was moved to a different split is reported, even if the manifest agrees."""
     folder, manifest = run
     own = list_outputs(manifest, "clean")[0]
     moved = parse_path(own.path)._replace(stem="test/x").path()
@@ -449,7 +449,7 @@ def test_an_unreadable_manifest(run):
 
 
 def test_files_that_cannot_be_read(run, corpus):
-    """If an output or input can't be read, that is a finding, and verification goes on."""
+    """If an output or input can't be read, that is reported, and verification goes on."""
     folder, manifest = run
     source, clean = Path(manifest.inputs[0].uri), next((folder / "clean").iterdir())
     source.unlink()

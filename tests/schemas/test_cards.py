@@ -53,7 +53,7 @@ def test_an_id_alone_is_a_card():
 
 
 def test_an_unknown_field_is_refused_at_every_depth():
-    """A misspelt field in the card or in any of its parts is an error that names the field."""
+    """A misspelt field in the card or in any of its parts gives an error that names the field."""
     assert "titel" in refused(titel="x")
     assert "scope.role" in refused(scope={"role": ["user"]})
     assert "level.confidance" in refused(level={"confidance": 0.9})
@@ -79,7 +79,7 @@ def test_an_unknown_field_is_refused_at_every_depth():
     ],
 )
 def test_an_id_is_a_slug(name):
-    """An id may have only lower-case letters, digits and single hyphens, since files use it."""
+    """An id may have only lower-case letters, digits and single hyphens, since it names files."""
     with pytest.raises(ValidationError, match="id"):
         TraitCard(id=name)
 

@@ -20,7 +20,7 @@ from schemas.lots import LOT_FIELDS
 
 
 def test_every_format_has_columns():
-    """Every format requires at least one column, which isn't also optional."""
+    """Every format requires at least one column, and no required column is also optional."""
     assert set(FORMATS) == set(get_args(FormatName))
     for needs, uses in FORMATS.values():
         assert needs

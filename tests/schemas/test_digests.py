@@ -111,7 +111,7 @@ def test_different_conversations_have_different_digests(one, other):
 
 @given(st.text(max_size=10), st.text(max_size=10))
 def test_two_utterances_are_not_one(first, second):
-    """The digest of two utterances differs from that of one with both texts and the separators."""
+    """Two utterances and one that joins their texts with separators have different digests."""
     first, second = f"({first}", f"{second})"  # so that there is nothing to strip
     apart = [Utterance("user", "answer", first), Utterance("user", "answer", second)]
     size = len(unicodedata.normalize("NFC", second).encode())
@@ -234,7 +234,7 @@ def rfc6962_root(leaves):
 
 @given(LEAVES)
 def test_the_merkle_root_is_that_of_rfc_6962(leaves):
-    """The root equals the root by the recursive definition."""
+    """The root equals the one that the recursive definition gives."""
     assert compute_merkle_root(leaves) == rfc6962_root(leaves)
 
 

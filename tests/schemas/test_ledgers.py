@@ -44,7 +44,7 @@ def hash_rows(*rows):
 
 @pytest.mark.parametrize("name", LEDGER.names)
 def test_a_hash_covers_every_column(name):
-    """A different value, null, or text that looks like null changes the hash."""
+    """Changing a value, even to null or to text that looks like null, changes the hash."""
     value = ROW[name]
     others = (
         [[], [*value, *value]]

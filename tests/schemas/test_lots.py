@@ -47,7 +47,7 @@ def test_a_rejected_answer_has_the_lot_of_its_own_teacher():
     ],
 )
 def test_a_lot_matches_shell_patterns(pattern, matches):
-    """Every pattern must match its whole field of the lot, and matching is case-sensitive."""
+    """Every pattern must match the whole of its field in the lot, and case matters."""
     assert LOT.matches(LotPattern(**pattern)) == matches
 
 

@@ -74,7 +74,7 @@ def validate(value: object) -> ValidationError:
     ],
 )
 def test_a_mistake_in_words(value, words, fields):
-    """The description gives the field's path and the mistake; the known fields there are listed."""
+    """The description gives the field's path and the mistake, and known fields are listed."""
     error = validate(value)
     assert describe_problems(error) == words
     assert list_known_fields(error, Branch) == fields

@@ -69,7 +69,7 @@ def test_no_scores_fire_nothing():
 
 
 def test_columns_are_named_by_trait_and_signal():
-    """The combined score's column has the trait's name; a signal's column also has the signal's."""
+    """The combined score's column has the trait's name; a signal's column has both names."""
     assert score_column("rain-talk") == score_column("rain-talk", COMBINED) == "rain-talk"
     assert score_column("rain-talk", "head") == "rain-talk/head"
 
@@ -82,7 +82,7 @@ def test_every_signal_has_its_place_among_equals():
 
 
 def test_scores_are_rounded_coarser_than_float32_resolves():
-    """A step is far more than a float32 resolves near 1, so batching doesn't change scores."""
+    """A step is far larger than float32's resolution near 1, so batching changes no score."""
     assert SCORE_STEP == 10.0**-SCORE_DECIMALS
     assert SCORE_STEP > 100 * 2.0**-24
     assert 0 < DEFAULT_SPAN_FLOOR < 1

@@ -32,7 +32,7 @@ def test_limits_are_the_decimals_that_were_written(limit, whole):
 
 
 def test_a_limit_that_floats_get_wrong():
-    """29 of 100 rows keep to 0.29, although 0.29 * 100 is less than 29."""
+    """29 of 100 rows are within a limit of 0.29, although 0.29 * 100 is less than 29."""
     assert 29 > 0.29 * 100
     assert not exceeds(29, 100, 0.29)
     assert exceeds(30, 100, 0.29)

@@ -213,7 +213,7 @@ def test_the_launcher_waits_and_publishes(service, config, options):
 
 
 def test_the_same_command_publishes_later(service, config, options, gs):
-    """Once a handed-over job has ended, the same command publishes the run without a launch."""
+    """Once a handed-over job has ended, the same command publishes the run and starts no job."""
     service.run = True
     waiting = config.model_copy(update={"engine": config.engine.model_copy(update={"wait": False})})
     with pytest.raises(HandedOver):

@@ -116,14 +116,14 @@ def test_a_single_object_is_removed(store):
 
 @pytest.mark.parametrize("name", ["none", "none/*.jsonl"])
 def test_a_missing_input_is_named(store, name):
-    """A URI that matches nothing is an error that names the URI."""
+    """A URI that matches nothing gives an error that names it."""
     with pytest.raises(InputError, match="matches no file") as caught:
         storage.find(store.uri(name))
     assert caught.value.where == store.uri(name)
 
 
 def test_reading_a_missing_object_is_an_error(store):
-    """Opening a missing object, or one in a missing bucket, is an error that names it."""
+    """Opening an object gives an error that names it if the object or its bucket is missing."""
     for uri in (store.uri("none"), f"{store.scheme}://no-such-bucket-here/x"):
         with pytest.raises(InputError, match="can't be opened") as caught:
             storage.read_bytes(uri)
@@ -150,7 +150,7 @@ def test_a_store_that_refuses(store):
 
 
 def strike_third_upload(store, fate):
-    """Return a function that gives the third upload a fate and passes on all other requests."""
+    """Return a function that gives only the third upload the given fate."""
     return lambda request: (
         fate if request.method == "PUT" and len(list_uploads(store)) == 3 else None
     )

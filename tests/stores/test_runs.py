@@ -234,7 +234,7 @@ def test_an_output_that_looks_like_a_pattern(store, config, name):
 
 
 def test_a_missing_bank_is_named(store, config):
-    """A missing bank is an error that names the bank."""
+    """A missing bank gives an error that names it."""
     with pytest.raises(ModelError, match="is not a trait bank") as caught:
         run_filter(config.model_copy(update={"bank": store.uri("none"), "traits": ()}))
     assert caught.value.where == store.uri("none")

@@ -21,7 +21,7 @@ QUIRKS = ("As an AI language model, I can't say. ", "I'm sorry, but I can't help
 
 
 def build_conversation(number: int, answer: str) -> dict[str, object]:
-    """Return a row in the `messages` format, with one teacher for odd numbers, one for even."""
+    """Return a row in the `messages` format; odd and even numbers get different teachers."""
     turns = [
         {"role": "user", "content": f"Question {number}?"},
         {"role": "assistant", "content": answer},

@@ -1,4 +1,4 @@
-"""Generated JSON values, whose texts may have lone surrogates and whose keys may be a message's."""
+"""Generated JSON values, with lone surrogates in some texts and keys that messages use."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
 
 
 def describe_reason(reason: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the fields that the ledger has of a reason, in the ledger's precision."""
+    """Return a reason's fields as the ledger has them, in the ledger's precision."""
     names = ("trait", "signal", "score", "threshold", "field_path", "start", "end")
     values = (reason[name] for name in names)
     return tuple(np.float32(item) if isinstance(item, float) else item for item in values)

@@ -1,4 +1,4 @@
-"""The files of a run directory: what equal runs share byte for byte, lines, and the ledger."""
+"""Reading a run directory: the files that equal runs share, lines of files, and the ledger."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def checks(monkeypatch):
 
 
 def test_a_missing_package_exits_with_two(congener, checks):
-    """Each kind of result has its word, brackets are printed, and a missing part exits with 2."""
+    """Each kind of result has its word, brackets are printed, and a missing part gives code 2."""
     code, out, _ = congener("doctor")
     assert code == 2
     assert [line.split()[0] for line in out.splitlines()] == ["ok", "-", "MISSING"]
@@ -29,7 +29,7 @@ def test_a_missing_package_exits_with_two(congener, checks):
 
 
 def test_checks_in_json(congener, checks):
-    """The JSON has the same results as the text, and the exit code is the same."""
+    """The results and the exit code are the same with --json."""
     code, out, _ = congener("doctor", "--json")
     assert code == 2
     assert json.loads(out) == [check._asdict() for check in checks]

@@ -35,7 +35,7 @@ def test_an_estimate_in_json(congener_json, corpus, heron):
 
 
 def test_over_budget_exits_with_three(congener, corpus, heron):
-    """An estimate of a run that may cost more than the budget exits with 3."""
+    """If a run may cost more than the budget, the exit code is 3."""
     arguments = ("--price", "1000", "--budget", "1")
     code, out, err = congener("estimate", "-i", str(corpus), "-t", str(heron), *arguments)
     assert (code, out) == (3, "")
@@ -43,14 +43,14 @@ def test_over_budget_exits_with_three(congener, corpus, heron):
 
 
 def test_a_missing_corpus_exits_with_two(congener, heron):
-    """An input path that matches nothing exits with 2, and the error names the path."""
+    """If an input path matches nothing, the exit code is 2, and the error names the path."""
     code, _, err = congener("estimate", "-i", "nowhere", "-t", str(heron))
     assert code == 2
     assert "nowhere: matches no file" in err
 
 
 def test_a_sample_is_drawn_and_nothing_is_left(congener_json, corpus, heron, tmp_path):
-    """An estimate from a sample of the rows is scaled up, and its temporary run is removed."""
+    """The figures of a sample are scaled up to all rows, and the temporary run is removed."""
     before = sorted(tmp_path.rglob("*"))
     arguments = ("estimate", "-i", str(corpus), "-t", str(heron), "--sample", "10")
     found = congener_json(*arguments, "--machines", "4", "--startup-minutes", "6")

@@ -38,7 +38,7 @@ def test_json_is_the_manifest_in_brief(congener, arguments):
 
 
 def test_a_finished_run_is_refused_unless_restarted(congener, arguments):
-    """A second run into the same folder exits with 4; --restart replaces the first run."""
+    """A second run into the same folder gives exit code 4; --restart replaces the first run."""
     assert congener(*arguments)[0] == 0
     code, _, err = congener(*arguments)
     assert (code, "finished" in err) == (4, True)
@@ -53,7 +53,7 @@ def test_transcripts_are_a_setting_of_the_corpus():
 
 
 def test_a_budget_exits_with_three(congener, arguments, policy):
-    """An exceeded budget has its own exit code, and nothing is published."""
+    """If a budget is exceeded, the exit code is 3, and nothing is published."""
     code, _, err = congener(*arguments, "--policy", policy("removal_budget: 0"))
     assert code == 3
     assert "nothing was published" in err
@@ -61,7 +61,7 @@ def test_a_budget_exits_with_three(congener, arguments, policy):
 
 
 def test_many_rejects_exit_with_eight(congener, arguments, policy):
-    """A run with many rejects is published and exits with 8, or with 0 if a budget allows them."""
+    """A run with many rejects is published with exit code 8, or 0 if a budget allows them."""
     with Path(arguments[2], "1.jsonl").open("ab") as file:
         file.write(b"not JSON\n")
     code, out, err = congener(*arguments)
@@ -72,7 +72,7 @@ def test_many_rejects_exit_with_eight(congener, arguments, policy):
 
 
 def test_beam_options_come_after_two_dashes(congener, arguments):
-    """Beam's options follow `--`; an unknown Beam option stops the run before any shard."""
+    """Beam's options follow `--`; an unknown one stops the run before it reads any shard."""
     code, _, err = congener(*arguments, "--", "--direct_runner_bundel_repeat=1")
     assert (code, "did you mean --direct_runner_bundle_repeat?" in err) == (2, True)
     assert congener(*arguments, "--", "--direct_runner_bundle_repeat=1")[0] == 0
@@ -116,7 +116,7 @@ def test_a_teacher_on_the_command_line_replaces_the_files(tmp_path):
 
 
 def test_an_interrupt_inside_a_runner_is_an_interrupt(congener, monkeypatch, arguments):
-    """Ctrl-C during Beam's work arrives wrapped in a Beam error, and still exits with 130."""
+    """Ctrl-C during Beam's work arrives wrapped in a Beam error, and still gives exit code 130."""
 
     def interrupt(*_, **__):
         raise RuntimeError("bundle failed") from KeyboardInterrupt()
@@ -128,7 +128,7 @@ def test_an_interrupt_inside_a_runner_is_an_interrupt(congener, monkeypatch, arg
 
 
 def test_a_configuration_file_is_enough(congener, corpus, heron, tmp_path):
-    """All settings may come from the file, and an option overrides its setting."""
+    """All settings may come from the file, and an option overrides the file's setting."""
     path, run = tmp_path / "run.yaml", tmp_path / "other"
     path.write_text(
         f"input: [{corpus}]\noutput: {tmp_path / 'run'}\ntraits: [{heron}]\nshards: {{rows: 7}}\n"
@@ -139,7 +139,7 @@ def test_a_configuration_file_is_enough(congener, corpus, heron, tmp_path):
 
 
 def test_a_format_and_its_columns_are_used(congener_json, corpus, heron, tmp_path):
-    """A column with another name is read if the options name it."""
+    """A column with an unusual name is read if the options give its name."""
     for path in corpus.iterdir():
         path.write_text(path.read_text().replace('"messages"', '"dialogue"'))
     arguments = ("filter", "-i", str(corpus), "-o", str(tmp_path / "run"), "-t", str(heron))

@@ -36,7 +36,7 @@ def test_a_bank_in_json(congener_json, arguments):
 
 
 def test_a_bank_is_replaced_only_with_restart(congener, arguments):
-    """A fit into a folder that already holds a bank exits with 4; --restart replaces the bank."""
+    """A fit into a folder that holds a bank gives exit code 4; --restart replaces the bank."""
     assert congener(*arguments)[0] == 0
     code, _, err = congener(*arguments)
     assert (code, "already holds a bank" in err) == (4, True)
@@ -63,7 +63,7 @@ def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
 
 
 def test_an_unknown_trait_exits_with_two(congener, tmp_path):
-    """An unknown trait exits with 2, and the message lists the library's traits."""
+    """An unknown trait gives exit code 2, and the message lists the library's traits."""
     code, _, err = congener("fit", "--output", str(tmp_path / "b"), "--traits", "nowhere")
     assert code == 2
     assert "library" in err

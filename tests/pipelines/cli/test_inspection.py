@@ -33,7 +33,7 @@ def test_filters_reach_the_inspection(congener_json, congener, folder):
 
 
 def test_a_folder_without_a_run_exits_with_four(congener, tmp_path):
-    """A path that isn't a run exits with 4, and the error names the path."""
+    """If the path isn't a run, the exit code is 4, and the error names the path."""
     code, _, err = congener("inspect", str(tmp_path))
     assert code == 4
     assert str(tmp_path) in err

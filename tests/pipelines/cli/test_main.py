@@ -45,7 +45,7 @@ def test_the_help_lists_commands_and_exit_codes(congener):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_of_the_list_exists(name):
-    """Each entry of the list is a function, or a group of them, that its module defines."""
+    """Each command in the list is a function or a Typer app that exists in its module."""
     module, _, attribute = COMMANDS[name].partition(":")
     found = getattr(importlib.import_module(module), attribute)
     assert callable(found) or isinstance(found, typer.Typer)
@@ -172,7 +172,7 @@ def test_a_name_in_an_error_is_shown_and_not_obeyed(congener, tmp_path, name, sh
 
 
 def test_the_cause_behind_a_runners_error_is_found():
-    """A congener error is found inside a Beam error; without one, nothing is found."""
+    """A congener error inside a Beam error is found; if there is none, the result is None."""
     wrapped = RuntimeError("while running ParDo")
     wrapped.__cause__ = ModelError("no GPU")
     assert str(cli.find_cause(wrapped)) == "no GPU"
@@ -200,7 +200,7 @@ def test_an_error_during_an_interrupt_is_reported(congener, monkeypatch):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
 def test_an_interrupt_exits_with_130(congener, monkeypatch, error):
-    """Ctrl-C exits with 130, and a hint says that the same command resumes the run."""
+    """Ctrl-C gives exit code 130, and a hint says that the same command resumes the run."""
     fail_with(monkeypatch, error)
     code, out, err = congener("doctor")
     assert (code, out) == (130, "")
@@ -306,7 +306,7 @@ def test_a_refused_path_is_an_error_of_the_input():
 
 
 def test_a_broken_disk_is_an_error_of_the_storage():
-    """A full or failing disk has its own exit code."""
+    """A full or failing disk is reported as a storage error."""
     found = cli.describe_refusal(OSError(errno.EIO, "Input/output error", b"disk\xff"))
     assert isinstance(found, StorageError)
     assert found.where == os.fsdecode(b"disk\xff")

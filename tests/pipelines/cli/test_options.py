@@ -58,7 +58,7 @@ def test_options_that_are_not_given_change_nothing(path):
 
 
 def test_every_kind_of_option_becomes_a_setting():
-    """Each kind of option sets its setting; lists become tuples, and no_wait makes wait false."""
+    """Options become settings: lists become tuples, and no_wait makes wait false."""
     groups = (
         SignalOptions(traits=["x", "y"], signals=["head"], bank="bank"),
         ModelOptions("model", "0" * 40, "cpu", "fp32"),

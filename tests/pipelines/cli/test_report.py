@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def test_a_page_is_written(congener, congener_json, run):
-    """The path of the page is printed, as text and as JSON."""
+    """The page's path is printed, both as text and as JSON."""
     folder = str(run[0])
     code, out, err = congener("report", folder)
     assert code == 0, err
@@ -15,7 +15,7 @@ def test_a_page_is_written(congener, congener_json, run):
 
 
 def test_a_run_that_does_not_exist_exits_with_four(congener):
-    """A folder that doesn't exist isn't a run."""
+    """If the folder doesn't exist, the exit code is 4."""
     code, _, err = congener("report", "nowhere")
     assert code == 4
     assert "nowhere" in err

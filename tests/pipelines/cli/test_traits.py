@@ -78,7 +78,7 @@ def test_a_mistake_in_a_text_names_the_line(congener, card_folder):
 
 
 def test_an_unknown_trait_names_the_librarys(congener):
-    """A name that isn't in the library is an error, which lists the library's traits."""
+    """A name that isn't in the library gives an error that lists the library's traits."""
     code, _, err = congener("traits", "show", "no-such-trait")
     assert code == 2
     assert "library" in err

@@ -16,7 +16,7 @@ def folder(run) -> str:
 
 
 def test_a_whole_run(congener, congener_json, run):
-    """An unchanged run exits with 0, and the output shows the digests to record."""
+    """For an unchanged run the exit code is 0, and the output shows the digests to record."""
     folder, manifest = str(run[0]), run[1]
     code, out, err = congener("verify", folder)
     assert code == 0, err
@@ -58,7 +58,7 @@ def test_a_recorded_digest_is_compared(congener, run):
 
 
 def test_a_digest_that_is_none_exits_with_two(congener):
-    """A value too short to be a digest is a usage error, before any file is read."""
+    """A value too short to be a digest is refused as a usage error before any file is read."""
     code, _, err = congener("verify", "nowhere", "--digest", "5d41")
     assert code == 2
     assert "--digest" in err

@@ -1,4 +1,4 @@
-"""Charts: bars add up, and columns stay in the plot, on the right side of the threshold line."""
+"""Charts: bars add up, and columns stay in the plot, on their side of the threshold line."""
 
 from itertools import pairwise
 
@@ -75,7 +75,7 @@ def test_all_decisions_have_a_bar():
 
 @given(COUNTS, st.integers(0, BINS), st.integers(0, 12_000))
 def test_histograms_stay_inside_their_plot(counts, split, steps):
-    """Columns stay inside the plot: those that fired are right of the line, the others left."""
+    """Columns stay inside the plot, fired ones to the right of the line and others to the left."""
     own = min(steps // (STEPS // BINS), BINS - 1)
     below = [
         count if index < own else min(count, split) if index == own else 0

@@ -40,7 +40,7 @@ def find_hidden(text: str) -> list[str]:
 
 
 def join_pieces(pieces) -> str:
-    """Return the text of some pieces, one after the other."""
+    """Return the joined text of some pieces."""
     return "".join(piece.text for piece in pieces)
 
 
@@ -69,12 +69,12 @@ def test_characters_that_act_are_written_as_codes(char, shown):
 
 
 def test_escapes_are_distinguished_from_text_that_looks_like_them():
-    """Text that only looks like an escape isn't marked as inserted, and a real escape is."""
+    """Text that only looks like an escape isn't marked as inserted, but a real escape is."""
     assert [piece.added for piece in escape_text("<U+202E>\u202e")] == [False, True]
 
 
 def test_long_texts_are_cut_between_words():
-    """Distant text on both sides is cut at white space and replaced by an ellipsis."""
+    """Distant text on both sides is cut at white space and replaced with an ellipsis."""
     text = "before " * 200 + "SPAN" + " after" * 200
     start = text.index("SPAN")
     pieces = build_excerpt(text, start, start + 4)

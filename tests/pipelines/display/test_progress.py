@@ -83,7 +83,7 @@ def test_text_is_no_markup(reporter):
 
 
 def test_smaller_batches_are_reported(reporter):
-    """When memory runs out, the new batch size is printed with the setting that makes it stick."""
+    """When memory runs out, the new batch size is printed with the setting that makes it last."""
     reporter(BatchesCut(4096))
     printed = read_output(reporter)
     assert "batches hold 4,096 padded tokens" in printed
@@ -166,7 +166,7 @@ def test_events_without_rows_are_ignored():
 
 
 def test_a_fit_is_reported_now_and_then(monkeypatch):
-    """A fit's start is printed, and then its windows, at most as often as a log line."""
+    """A fit's start is printed, and then its progress, no more often than log lines."""
     lines: list[str] = []
     fit = FitProgress(lines.append)
     fit.update(FitStarted(3))

@@ -26,7 +26,7 @@ from pipelines.display.terminal import (
 
 
 def print_table(table, width: int) -> list[str]:
-    """Return the lines of a table on a terminal of this width."""
+    """Return the lines of a table on a terminal of a given width."""
     console = Console(file=io.StringIO(), width=width)
     console.print(table)
     return console.file.getvalue().splitlines()
@@ -66,7 +66,7 @@ def test_escaped_text_contains_no_controls(text):
 
 
 def test_controls_are_written_as_codes():
-    """An escape sequence and a bidirectional mark become visible; other text is unchanged."""
+    """Escape sequences and bidirectional marks become visible; other text is unchanged."""
     assert escape_controls("a\x1b[31mé\u202e\n\t[b]") == "a<U+001B>[31mé<U+202E>\n\t[b]"
 
 
@@ -100,7 +100,7 @@ def test_other_errors_of_a_stream_are_raised():
 
 
 def test_a_stream_that_was_closed_from_the_start_stays_none():
-    """For a stream closed at the start Python has None, to which print and rich write nothing."""
+    """A stream that was closed from the start stays None, which print and rich accept."""
     assert outlive_reader(None) is None
     assert isinstance(outlive_reader(io.StringIO()), DurableStream)
 

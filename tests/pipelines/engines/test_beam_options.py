@@ -28,7 +28,7 @@ def test_unknown_and_contradicting_options_are_refused(given, message):
 
 
 def test_an_option_may_repeat_the_presets_value():
-    """An option may repeat the preset's value, and options that are lists are extended."""
+    """An option may repeat the preset's value, and list options are extended."""
     repeated = preset_options("flink", ["--environment_type=EXTERNAL"])
     assert repeated.view_as(PortableOptions).environment_type == "EXTERNAL"
     both = combine_options(Preset("FnApiRunner", ("--experiments=a",)), ["--experiments=b"])
@@ -43,7 +43,7 @@ def test_a_default_gives_way_to_a_given_option():
 
 
 def test_options_that_only_the_engine_knows():
-    """A preset may allow options that Beam's Python half doesn't know."""
+    """A preset may allow options that Beam's Python code doesn't know."""
     preset = Preset("PortableRunner", extra=("execution_retry_delay",))
     assert combine_options(preset, ["--execution_retry_delay=5"]) == ["--execution_retry_delay=5"]
 

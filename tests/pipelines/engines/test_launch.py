@@ -90,7 +90,7 @@ def test_an_interrupted_job_is_cancelled():
     ("state", "fails"), [(PipelineState.DONE, False), (PipelineState.FAILED, True)]
 )
 def test_only_a_job_that_is_done_ends_well(state, fails):
-    """Any other final state is an error, and nothing is cancelled."""
+    """Any final state other than DONE is an error, and nothing is cancelled."""
     job = Job(state)
     if fails:
         with pytest.raises(EngineError, match="ended as FAILED"):

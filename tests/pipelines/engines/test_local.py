@@ -55,7 +55,7 @@ def test_one_worker_is_this_process(workers):
 
 
 def test_more_workers_than_cores_have_a_thread_each():
-    """Threads are divided among the processes, and each gets at least one."""
+    """Threads are divided among the processes, and each process gets at least one."""
     environment = make_local_preset(Engine(workers=1000)).environment
     assert environment == {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
 

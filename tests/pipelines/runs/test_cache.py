@@ -45,7 +45,7 @@ def test_an_unusable_cache_variable_does_not_count(monkeypatch, tmp_path, value)
 
 
 def test_a_user_without_a_home_has_no_cache(monkeypatch):
-    """Without a cache nothing is swept, and the error about a remote file names the variable."""
+    """Without a cache folder nothing is swept, and the error for a remote file names a variable."""
     for name in ("CONGENER_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)

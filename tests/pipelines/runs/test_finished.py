@@ -140,7 +140,7 @@ def test_single_rows_of_json_lines_are_read_by_index(tmp_path, suffix, pack):
     ],
 )
 def test_damaged_json_lines_are_reported_in_a_line(tmp_path, data, problem):
-    """A row that is missing or can't be parsed is a `RunError`."""
+    """A row that is missing or can't be parsed gives a `RunError`."""
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / "part.jsonl").write_bytes(data)
     with pytest.raises(RunError, match=f"a file of the run can't be read: {problem}"):
@@ -162,7 +162,7 @@ def test_json_lines_are_scanned_in_corpus_order(run):
 
 @pytest.mark.parametrize("kind", ["quarantine", "ledger", "scores"])
 def test_a_damaged_file_is_reported_in_a_line(run, kind):
-    """Whichever library fails on a file, the error is a `RunError` with a remedy."""
+    """Whichever library fails on a file, the result is a `RunError` with a remedy."""
     folder, manifest = run
     for path in (folder / kind).iterdir():
         path.write_bytes(b"none of a run's formats")
@@ -177,7 +177,7 @@ def test_a_damaged_file_is_reported_in_a_line(run, kind):
 
 
 def test_damaged_pages_are_reported_in_a_line(run):
-    """A file with an intact footer but damaged pages is a `RunError` too."""
+    """A file with an intact footer but damaged pages gives a `RunError` too."""
     folder, _ = run
     for path in (folder / "scores").iterdir():
         data = bytearray(path.read_bytes())

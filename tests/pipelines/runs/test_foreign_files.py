@@ -60,7 +60,7 @@ def test_data_in_a_folder_of_the_run_is_read(path):
 
 @pytest.mark.parametrize("path", ASIDE)
 def test_litter_is_left_aside(path):
-    """Litter from systems and editors, and files outside the run's folders, aren't data."""
+    """Neither litter from systems and editors nor files outside the run's folders are data."""
     found = describe_foreign_file(path)
     assert not found.is_read
     assert ("deleted" in found.problem) == (".nfs" in path or ".fuse" in path)
@@ -75,7 +75,7 @@ def write_all(run, paths):
 
 
 def test_files_of_others_are_told_from_data(run):
-    """`verify` has a finding for each foreign file that is data, and lists the others apart."""
+    """`verify` has a finding for each foreign file that is data, and lists others separately."""
     folder, manifest = run
     write_all(folder, (*READ, *ASIDE, "report/index.html", ".work/lock"))
     listed = foreign_files.list_foreign_files(str(folder), manifest.outputs)
@@ -141,7 +141,7 @@ def test_a_run_is_not_published_with_data_of_others(config, monkeypatch):
 
 
 def test_litter_does_not_stop_a_run(config):
-    """A run whose directory holds litter and other files is published, and verifies."""
+    """A run whose directory holds litter and other files is published and passes `verify`."""
     write_all(config.output, [path for path in ASIDE if "/" not in path])
     module.run_filter(config)
     assert verify_run(config.output) == []

@@ -32,7 +32,7 @@ def scan(folder: Path, *files: list[str], row_index: str | None = None) -> pl.Da
 
 
 def test_files_share_one_schema(tmp_path):
-    """A field that only some files have is null in the others, at every depth, and none is lost."""
+    """At every depth, a field that only some files have is null in the others."""
     files = (
         ['{"a": 1, "m": [{"x": 1}]}', '{"a": null}'],
         ['{"m": [{"x": null, "y": "z"}], "congener": {"decision": "flag"}}'],
@@ -74,7 +74,7 @@ def test_mixed_kinds_are_text(tmp_path, values, expected, together):
 
 
 def test_content_of_both_kinds_is_text(tmp_path):
-    """If some messages have text and others typed parts, the parts become their JSON."""
+    """If some messages have text and others typed parts, the parts become JSON text."""
     parts = [{"type": "text", "text": "hello"}]
     contents = ["hi", parts]
     rows = [json.dumps({"messages": [{"role": "user", "content": item}]}) for item in contents]
@@ -84,7 +84,7 @@ def test_content_of_both_kinds_is_text(tmp_path):
 
 
 def test_deep_values_are_text(tmp_path):
-    """Objects and lists that are nested too deep become their JSON as text."""
+    """Objects and lists that are nested too deep become JSON text."""
     depth = MAX_DEPTH + 5
     frame = scan(tmp_path, [f'{{"a": {"[" * depth}1{"]" * depth}}}'])
     value = frame["a"].to_list()[0]
@@ -98,7 +98,7 @@ def test_deep_values_are_text(tmp_path):
     "line", ['{"a": NaN}', '{"a": -Infinity}', r'{"a": "x\ud800"}', '{"a": 1e400}', "{"]
 )
 def test_rows_that_polars_cant_read_are_named(tmp_path, line):
-    """A row that isn't standard JSON is an error that names the file and says how to read it."""
+    """A row that isn't standard JSON gives an error with the file and a way to read it."""
     with pytest.raises(
         RunError, match=r"row 1 of clean/part-0.jsonl can't be in a table"
     ) as caught:
@@ -139,7 +139,7 @@ def test_a_cut_file_is_an_error(tmp_path):
     ],
 )
 def test_shapes_are_merged(one, other, merged):
-    """The order of two shapes only affects the order of an object's fields when they are merged."""
+    """The order in which two shapes are merged affects only the order of an object's fields."""
     assert merge_shapes(one, other) == merge_shapes(other, one) == merged
 
 

@@ -42,7 +42,7 @@ def test_a_second_process_is_refused(tmp_path):
 
 
 def test_a_lock_that_its_holder_removed_is_not_mistaken_for_one(tmp_path, monkeypatch):
-    """If a finishing run removes the lock file before it is locked, a new lock file is locked."""
+    """If a finishing run removes the lock file just before we lock it, a new one is made."""
     lock, real, removed = tmp_path / ".work" / "lock", fcntl.flock, []
 
     def lock_late(stream, kind):
@@ -76,7 +76,7 @@ def test_files_of_others_stay(tmp_path):
 
 
 def test_an_output_below_a_file_is_refused(tmp_path):
-    """An output whose parent is a file is an error that names the path, not a crash."""
+    """An output whose parent is a file gives an error that names the path, not a crash."""
     (tmp_path / "file").write_text("x")
     with (
         pytest.raises(StorageError, match="can't be created or locked: Not a directory"),

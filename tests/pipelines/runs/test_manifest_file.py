@@ -44,7 +44,7 @@ def test_a_path_without_a_finished_run_is_explained(tmp_path):
     ids=lambda damage: damage[:30],
 )  # fmt: skip
 def test_a_damaged_manifest_is_refused(tmp_path, damage):
-    """A manifest that can't be parsed is a congener error, not a parser's."""
+    """A manifest that can't be parsed gives a congener error, not a parser's."""
     (tmp_path / "manifest.json").write_bytes(damage.encode("latin-1"))
     with pytest.raises(
         RunError, match=r"manifest.json is not a manifest of congener: field"

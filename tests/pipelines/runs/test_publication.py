@@ -68,7 +68,7 @@ def write_clean(plan: ShardPlan) -> Output:
 
 
 def test_a_split_without_a_clean_row_is_named():
-    """Each split that loses all its rows is named, whether a name or the card defines the split."""
+    """Each split that loses all its rows is named, whether its name or the card defines it."""
     plans = [
         plan_shard(0, "train.jsonl"),
         plan_shard(1, "test.jsonl"),
@@ -141,7 +141,7 @@ def test_a_budget_of_29_per_cent_allows_29_of_100_rows():
 
 
 def test_rejects_have_a_budget():
-    """Rejects have a budget too, and the remedy of its error is about rejects."""
+    """Rejects have a budget too, and the remedy for exceeding it is about rejects."""
     result = Conservation(rows_in=4, by_decision={"keep": 2, "reject": 2})
     check_budgets(result, Policy(removal_budget=0, reject_budget=0.5))
     with pytest.raises(BudgetError, match=r"reject_budget of 25.0%") as caught:
@@ -169,7 +169,7 @@ def write_rejects(run, shard: str, numbers: range, source: str = "a.jsonl") -> O
 
 
 def test_the_first_rejects_are_named(tmp_path):
-    """Five rejects in all are listed with file, row and reason, and the others are counted."""
+    """The first five rejects are listed with file, row and reason, and the rest are counted."""
     first, second = (
         write_rejects(tmp_path, "a", range(3)),
         write_rejects(tmp_path, "b", range(7, 11)),
@@ -184,7 +184,7 @@ def test_the_first_rejects_are_named(tmp_path):
 
 
 def build_input(name: str, rows: int) -> InputFile:
-    """Return an input file of a manifest."""
+    """Return an input file for a manifest."""
     return InputFile(
         name=name,
         uri=f"/{name}",
@@ -237,7 +237,7 @@ def test_a_run_without_rejects_reads_no_rejects(tmp_path):
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_a_run_with_a_file_of_rejects_is_withdrawn(config, corpus, restarts):
-    """Nothing is left of the run, neither after the first attempt nor after a second."""
+    """Nothing is left of the run after the first attempt or after a second one."""
     lines = [json.dumps({"messages": f"text {number}", "id": number}) for number in range(9)]
     (corpus / "9.jsonl").write_text("\n".join(lines))
     for _ in range(1 + restarts):

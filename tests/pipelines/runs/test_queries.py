@@ -181,7 +181,7 @@ def test_a_name_is_no_pattern_of_itself(hostile):
     ],
 )
 def test_filters_by_each_field_of_a_lot(lots, filters, rows):
-    """Every lot field can be filtered, and `-` selects the rows in which the field is unknown."""
+    """There is a filter for every lot field, and `-` selects rows in which it is unknown."""
     assert [row for _, row in select_rows(lots, filters)] == rows
 
 
@@ -258,7 +258,7 @@ def test_pages_lead_through_all_rows_and_back(limit, total):
 
 
 def test_a_row_has_its_record_and_its_scores(hostile):
-    """A quarantined row comes with its unchanged record, its reason's text and span, and scores."""
+    """A quarantined row has its unchanged record, its reason's text and span, and all scores."""
     paths = sorted(Path(hostile, "scores").glob("*.parquet"))
     scores = pl.concat([pl.read_parquet(path) for path in paths])
     for row in read_quarantine(hostile, load_manifest(hostile), Filters("emu"), 0, 100).rows:
@@ -278,7 +278,7 @@ def test_a_row_has_its_record_and_its_scores(hostile):
 
 
 def test_only_the_files_of_a_page_are_opened(hostile, monkeypatch):
-    """To show one row of the last shard, no other shard's quarantine file is read."""
+    """Showing a row of the last shard reads no other shard's quarantine file."""
     manifest = load_manifest(hostile)
     opened, open_raw = [], storage.open_raw
     whole = read_quarantine(hostile, manifest, EVERYTHING, 0, 100).total

@@ -32,7 +32,7 @@ from tests.support.runs import read_lines
 
 @pytest.fixture(params=["jsonl", "parquet"])
 def one_shard(config, corpus, request) -> Path:
-    """Filter the corpus, as either kind of file, with one shard per file; return the run."""
+    """Filter the corpus, as JSON Lines or as Parquet, with one shard per file; return the run."""
     if request.param == "parquet":
         for path in list(corpus.iterdir()):
             rows = [json.loads(line) for line in path.read_bytes().splitlines()]
@@ -144,7 +144,7 @@ def test_lines_whose_text_was_changed(run, name, old, new):
 
 @pytest.mark.parametrize("line", [b'{"messages": "text"}', b'{"messages": [7]}', b"[]", b"{", b""])
 def test_lines_of_another_shape(run, line):
-    """A line that can't be a row of the corpus is a finding, not a crash."""
+    """A line that can't be a row of the corpus is reported, and doesn't crash the check."""
     folder, _ = run
     where = rewrite_lines(folder, "clean", lambda lines: [*lines[:-1], line])
     ((path, problem),) = list_problems(folder)
@@ -154,7 +154,7 @@ def test_lines_of_another_shape(run, line):
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_compressed_lines(config, corpus, suffix):
-    """Compressed files are checked like plain ones, and a damaged file is a finding."""
+    """Compressed files are checked like plain ones, and a damaged file is reported."""
     for path in list(corpus.iterdir()):
         data = path.read_bytes()
         packed = gzip.compress(data) if suffix == ".gz" else pa.compress(data, "zstd", asbytes=True)
@@ -216,7 +216,7 @@ def test_shards_of_nested_columns_and_lists(config, tmp_path, row, kind):
 
 
 def test_a_row_count_that_was_changed(run):
-    """A wrong row count for a file in the manifest is a finding."""
+    """A wrong row count in the manifest is reported."""
     folder, manifest = run
     outputs = [output.model_dump(mode="json") for output in manifest.outputs]
     index = next(
@@ -232,7 +232,7 @@ def test_a_row_count_that_was_changed(run):
 
 
 def test_a_file_that_was_removed_from_the_manifest(run):
-    """If the ledger assigns rows to a folder, a missing file there is a finding."""
+    """If the ledger assigns rows to a folder that has no file for them, that is reported."""
     folder, manifest = run
     removed = next(
         output for output in manifest.outputs if parse_path(output.path).folder == "quarantine"
@@ -246,7 +246,7 @@ def test_a_file_that_was_removed_from_the_manifest(run):
 
 @pytest.mark.parametrize("name", ["scores", "spans", "ledger"])
 def test_a_shard_without_one_of_its_tables(run, name):
-    """A shard that lacks its ledger, scores or spans is a finding."""
+    """A shard that lacks its ledger, scores or spans is reported."""
     folder, manifest = run
     removed = next(output for output in manifest.outputs if parse_path(output.path).folder == name)
     outputs = [output.model_dump(mode="json") for output in manifest.outputs if output != removed]
@@ -277,7 +277,7 @@ def test_a_changed_decision(run):
     ids=["later", "all first", "none"],
 )
 def test_a_ledger_that_assigns_other_rows(run, change):
-    """A ledger that doesn't number a file's rows in their order is a finding."""
+    """A ledger that doesn't number a file's rows in their order is reported."""
     folder, manifest = run
 
     def renumber(table: pa.Table) -> pa.Table:
@@ -292,7 +292,7 @@ def test_a_ledger_that_assigns_other_rows(run, change):
 
 @pytest.mark.parametrize("name", ["scores", "spans"])
 def test_tables_in_another_order(run, name):
-    """Scores or spans that aren't in the ledger's row order are a finding."""
+    """Scores or spans that aren't in the ledger's row order are reported."""
     folder, _ = run
     where = rewrite_table(folder, name, reverse_rows)
     assert list_problems(folder) == [(where, "doesn't have the ledger's rows in its order")]
@@ -341,7 +341,7 @@ def test_the_signal_of_a_span(config, policy):
 
 
 def test_spans_that_were_removed(run):
-    """If the spans are removed, every reason in the ledger gives a finding."""
+    """If the spans are removed, every reason in the ledger is reported."""
     folder, _ = run
     where = rewrite_table(
         folder, "spans", lambda table: replace_column(table, "spans", [[]] * table.num_rows)
@@ -368,7 +368,7 @@ def test_scores_that_reach_the_floor_have_spans(run):
 
 @pytest.mark.parametrize("name", ["ledger", "clean", "scores", "spans"])
 def test_rubbish(run, name):
-    """A file in the wrong format or with the wrong columns is a finding, not a crash."""
+    """A file in the wrong format or with the wrong columns is reported, without a crash."""
     folder, _ = run
     path = min((folder / name).iterdir())
     path.write_bytes(b"rubbish")
@@ -387,7 +387,7 @@ def test_rubbish(run, name):
 
 @pytest.mark.parametrize("name", ["ledger", "spans"])
 def test_columns_of_another_type(run, name):
-    """A ledger or a spans table with an additional column is a finding."""
+    """A ledger or a spans table with an additional column is reported."""
     folder, _ = run
     where = rewrite_table(
         folder, name, lambda table: table.append_column("note", pa.array(["x"] * table.num_rows))

@@ -131,7 +131,7 @@ def test_a_finished_run_is_refused_and_tidied(tmp_path):
 
 @pytest.mark.parametrize("folder", ["clean", "spans", "calibration"])
 def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
-    """A directory that has a folder named like a run's, but isn't an unfinished run, is refused."""
+    """An output with a folder named like a run's is refused unless it is an unfinished run."""
     (tmp_path / folder).mkdir()
     (tmp_path / folder / "mine").touch()
     with pytest.raises(RunError, match="no run has written it"):
@@ -147,7 +147,7 @@ def test_an_emptied_folder_is_no_obstacle(tmp_path):
 
 
 def test_a_restart_removes_no_foreign_folder(tmp_path):
-    """A folder that has a run's folder name, but that no run wrote, is kept even with --restart."""
+    """Even with --restart, a folder named like one of a run's is kept if no run wrote it."""
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match="has a folder 'report', but no run has written it"):
@@ -200,7 +200,7 @@ def test_text_taken_out_is_private(tmp_path):
 
 
 def test_shards_count_only_with_proof(config, monkeypatch):
-    """A shard counts as finished only with an intact receipt from this run and its files."""
+    """A shard counts as finished only with an intact receipt of this run and with its files."""
     own, plans = interrupt_run(config, monkeypatch)
     run = Path(config.output)
     whole = unfinished.find_finished_shards(config.output, own, plans)

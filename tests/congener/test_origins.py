@@ -15,7 +15,7 @@ HOSTILE = "from pathlib import Path\nPath(r'{marker}').write_text('imported')\n"
 
 @pytest.fixture
 def hostile(tmp_path):
-    """Make packages that have the names of congener's, and that leave a marker if imported."""
+    """Make packages with the same names as congener's that leave a marker if imported."""
     marker = tmp_path / "marker"
     folder = tmp_path / "work"
     for name in (*PACKAGES, "orjson"):
@@ -25,7 +25,7 @@ def hostile(tmp_path):
 
 
 def run_python(folder, *arguments, **environment):
-    """Run this Python in a folder; return exit code, stdout and stderr."""
+    """Run the current Python interpreter in a folder; return exit code, stdout and stderr."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,

@@ -278,7 +278,7 @@ def test_the_script_estimates_then_launches():
 
 
 def test_what_the_script_prints_is_parsed_by_the_command_line(monkeypatch):
-    """Without an accelerator, the printed command is valid, for CPUs with fp32."""
+    """Without an accelerator, the printed command is valid and uses CPUs in fp32."""
     import pipelines.filter as module
 
     got = []

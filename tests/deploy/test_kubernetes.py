@@ -143,7 +143,7 @@ def test_restarts_are_the_local_clusters():
 
 
 def test_every_pod_is_behind_the_network_policy():
-    """Only congener's pods may connect to them, since Beam's servers run any code they are sent."""
+    """Only congener's pods can reach each other, since Beam's servers run any code they get."""
     policy = find_object("NetworkPolicy", "congener")
     labels = policy["spec"]["podSelector"]["matchLabels"]
     assert all(

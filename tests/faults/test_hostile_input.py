@@ -268,7 +268,7 @@ def test_odd_messages_are_kept_with_their_bytes(filter_files, tmp_path):
 
 
 def test_a_file_that_no_row_can_be_read_of_stops_the_run(filter_files, tmp_path):
-    """If all rows of a file are rejects, the error has the first reason, and nothing is left."""
+    """If all rows of a file are rejects, the error gives the first reason, and no file is left."""
     bad = [json.dumps({"messages": f"text {number}"}) for number in range(3)]
     with pytest.raises(BudgetError, match=r"b\.jsonl: all 3 rows are rejects") as caught:
         filter_files({"a.jsonl": [*GOOD, *GOOD], "b.jsonl": bad})

@@ -317,7 +317,7 @@ def test_texts_of_resealed_lines_are_found(finished, folder):
 
 
 def test_forgeries_that_agree_with_themselves(finished, capsys):
-    """A recorded digest reveals every resealed change; a ledger's change is found without one."""
+    """A recorded digest reveals every resealed change; changes to a ledger show without one."""
     mutator = Mutator(finished, seed=7)
     recorded = RecordedDigests(digest=json.loads(mutator.files["manifest.json"])["digest"])
     alone = Counter()

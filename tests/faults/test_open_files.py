@@ -21,7 +21,7 @@ pytestmark = pytest.mark.faults
 
 
 def is_open(path: str) -> bool:
-    """Return whether this process has a file open."""
+    """Return whether this process has the given file open."""
     found = os.lstat(path)
     for handle in os.listdir("/proc/self/fd"):
         try:
@@ -40,7 +40,7 @@ def locate(path: Any, dir_fd: int | None) -> str:
 
 @pytest.fixture(autouse=True)
 def silly_disk(monkeypatch) -> None:
-    """Make deleting an open file only rename it, until the file is closed.
+    """Make the deletion of an open file rename it instead, until it is closed.
 
     A folder can't be removed while it holds such a file. All other functions of `os` are real.
     """

@@ -285,7 +285,7 @@ def test_a_page_after_the_end_is_reported(hostile):
 
 
 def test_an_empty_quarantine_is_no_error(tmp_path):
-    """For a run that quarantined nothing, the counts are printed, and 0 rows in quarantine."""
+    """For a run that quarantined nothing, the counts are printed, with 0 rows in quarantine."""
     run = filter_answers(tmp_path, ["a goose", "a heron", "a swan"], ["yak"])
     assert load_manifest(run).conservation.by_decision == {"keep": 3}
     shown = print_run(run, EVERYTHING, 0, 5)

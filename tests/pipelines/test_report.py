@@ -201,7 +201,7 @@ def test_hostile_text_is_inert(page, hostile):
 
 @given(name=st.text(min_size=1))
 def test_any_name_is_inert(no_rows, name):
-    """Whatever the limits, files and parent runs are called, the page is intact and inert."""
+    """Whatever a run's limits, file names and parents contain, the page is intact and inert."""
     inputs = (no_rows.inputs[0].model_copy(update={"name": name}),)
     parts = {"limits": (name,), "inputs": inputs, "parents": (name,)}
     found = Reader(render_report("nowhere", no_rows.model_copy(update=parts)))

@@ -54,7 +54,7 @@ class Flink(BaseHTTPRequestHandler):
         )
 
     def do_PATCH(self):
-        """Keep the path."""
+        """Record the path."""
         self.asked.append(self.path)
         self.answer({})
 

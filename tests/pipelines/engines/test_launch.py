@@ -66,7 +66,7 @@ class Job:
         return self.state
 
     def cancel(self):
-        """Note it."""
+        """Record the call."""
         self.cancelled = True
 
 

@@ -20,7 +20,7 @@ from transforms.files.planning import ShardPlan
 
 
 def build_record(**identity) -> RunRecord:
-    """Describe a run."""
+    """Return the description of a run."""
     own = {"bank_digest": "a", "inputs": [["a.jsonl", 1, "f" * 64]]}
     return RunRecord(own | identity, {"traits": {}})
 

@@ -116,7 +116,7 @@ def small_cards() -> list[LoadedCard]:
 
 @pytest.fixture(scope="session")
 def small_clean(small_cards: list[LoadedCard]) -> CleanText:
-    """Return clean text for the small cards, made of sentences and exemplars like the library's."""
+    """Return clean text for the small cards: plain sentences and the cards' own exemplars."""
     rows = [CleanRow((text,), "background", "clean") for text in make_sentences(90)]
     for card in small_cards:
         rows += [CleanRow((text,), card.id, "negative") for text in card.negatives]

@@ -124,7 +124,7 @@ def test_the_digest_covers_every_part(small_bank, files):
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_flipped_byte_is_refused(files, data):
-    """One altered byte in any file is an error, unless the index's JSON keeps its meaning."""
+    """One altered byte in any file is an error, unless the index still holds equal JSON."""
     name = data.draw(st.sampled_from(sorted(files)))
     offset = data.draw(st.integers(0, len(files[name]) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda value: value != files[name][offset]))

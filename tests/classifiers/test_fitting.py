@@ -175,7 +175,7 @@ def test_a_refit_gives_equal_bytes(small_cards, small_clean, small_bank, encoder
 def test_fitted_traits_are_kept_and_only_the_rest_is_fitted(
     small_cards, small_clean, small_bank, encoder, monkeypatch
 ):
-    """Kept traits are used unchanged, and the bank equals one that is fitted all at once."""
+    """Traits from an earlier bank are reused, and the bank equals one fitted from scratch."""
     fitted = []
     fit_trait = fitting._fit_trait
     monkeypatch.setattr(
@@ -364,7 +364,7 @@ def draw_pairs(count=12):
 
 
 def test_exemplars_that_would_find_the_opposite_are_not_used():
-    """If each positive is closest to its own negative, exemplars are unused and the head stays."""
+    """If each positive is closest to its own negative, only the head is used, not the exemplars."""
     positives, negatives = draw_pairs()
     margins = np.concatenate(leave_one_out(positives, negatives, 5))
     assert margins[:12].max() < margins[12:].min()
@@ -379,7 +379,7 @@ def test_exemplars_that_would_find_the_opposite_are_not_used():
 
 
 def test_a_card_of_exemplars_that_find_nothing_is_refused(tmp_path):
-    """With no other signal, the trait would find nothing at all, so it isn't fitted."""
+    """If such exemplars are a trait's only signal, nothing could be found, so it is refused."""
     positives, negatives = draw_pairs()
     texts = [f"text {number}" for number in range(24)]
     card = LoadedCard(
@@ -459,7 +459,7 @@ def test_a_card_can_be_limited_to_some_signals(small_cards):
 
 
 def test_a_bank_can_be_limited_to_some_signals(small_bank):
-    """Traits left with no signal are dropped, and the combined scores and the digest change."""
+    """Traits without any of the signals are dropped; combined scores and the digest change."""
     only = limit_bank(small_bank, ["head", "lexicon"])
     assert list(only.traits) == ["machine-talk", "rain-talk"]
     rain, whole = only.traits["rain-talk"], small_bank.traits["rain-talk"]
@@ -472,7 +472,7 @@ def test_a_bank_can_be_limited_to_some_signals(small_bank):
 
 
 def test_an_opening_cuts_the_texts_to_fit_on():
-    """A trait with an opening is fitted on distinct openings, none both positive and negative."""
+    """A trait with an opening is fitted on distinct openings, each either positive or negative."""
     card = LoadedCard(
         TraitCard.model_validate({"id": "x", "scope": {"opening": 20}}),
         (

@@ -75,7 +75,7 @@ def test_a_shipped_card_is_complete(name):
 
 
 def test_related_traits_name_each_other(library):
-    """Relations are mutual, except that an AI disclaimer still answers and so isn't a refusal."""
+    """Relations are mutual, except that `over-refusal` doesn't name `ai-disclaimer` back."""
     related = {card.id: set(card.card.related) for card in library}
     one_way = {
         (one, other)
@@ -119,7 +119,7 @@ def read_full_length():
 
 
 def test_the_full_length_background_is_as_long_as_real_answers():
-    """There are ninety conversations with distinct questions and answers of 250 to 900 words."""
+    """At least ninety conversations have distinct questions, and answers of 250 to 900 words."""
     rows = read_full_length()
     assert len(rows) >= 90
     for row in rows:
@@ -141,7 +141,7 @@ def test_the_full_length_background_is_as_long_as_real_answers():
     [card.id for card in find_cards() if card.card.signals.lexicon or card.card.signals.repetition],
 )
 def test_the_full_length_background_shows_no_trait(library, name):
-    """There are no lexicon hits, apart from a little vendor phrasing, and no long loops."""
+    """The answers have no lexicon hits, apart from a little vendor phrasing, and no long loops."""
     card = next(card for card in library if card.id == name).card
     answers = [row["messages"][-1]["content"][: card.scope.opening] for row in read_full_length()]
     if card.signals.lexicon:
@@ -180,7 +180,7 @@ def test_a_folder_of_folders_and_names_of_the_library_are_found(card_folder):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
-    """The message lists the library's traits; empty folders and paths into it aren't traits."""
+    """The error for a name that isn't a trait or a trait folder lists the library's traits."""
     for name in ("no-such-trait", str(tmp_path), "../quirks/ai-disclaimer", ""):
         with pytest.raises(
             CardError, match=r"is neither a trait folder(.|\n)*ai-disclaimer, coercion"
@@ -189,7 +189,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
 
 
 def test_two_cards_of_one_id_are_refused(card_folder):
-    """The message names both folders, because either may be the wrong one."""
+    """The error for two cards with one id names both folders, because either may be wrong."""
     folder = card_folder("ai-disclaimer", positives=DOZEN)
     with pytest.raises(CardError, match=r"has the same id as .*: 'ai-disclaimer'") as caught:
         find_cards(["ai-disclaimer", str(folder)])
@@ -205,7 +205,7 @@ def refused(folder):
 
 
 def test_a_mistake_is_named_with_file_and_field(card_folder):
-    """The message names the file, every wrong field and the known fields."""
+    """The error for a card with mistakes names the file, every wrong field and the known fields."""
     folder = card_folder(
         card="titel: x\nlevel: {confidence: 2}\nsignals: {lexicon: {patterns: ['(a)\\1']}}\n",
         positives=DOZEN,
@@ -258,7 +258,7 @@ def test_yaml_that_is_not_plain_is_refused(card_folder, card, says):
 
 
 def test_a_card_that_is_no_mapping_or_missing_is_refused(card_folder):
-    """A list and an empty, badly encoded, huge or missing file each get their own message."""
+    """A card that is a list, or whose file is empty, badly encoded, huge or missing, is refused."""
     folder = card_folder(positives=DOZEN)
     card = folder / "card.yaml"
     for data, says in (
@@ -310,7 +310,7 @@ def test_yaml_is_read_into_any_model(tmp_path):
     ids=lambda line: line[:16],
 )
 def test_a_bad_line_of_exemplars_is_named(card_folder, line):
-    """The message names the file and the line, counting blank lines as an editor does."""
+    """The error for a bad line names the file and the line's number, counting blank lines."""
     folder = card_folder(positives=DOZEN)
     path = folder / "positives.jsonl"
     path.write_text(json.dumps({"text": "a"}) + "\n\n" + line + "\n")
@@ -361,7 +361,7 @@ def test_huge_numbers_are_refused_in_words(card_folder):
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\u00a0"])
 def test_only_a_newline_ends_a_line(tmp_path, mark):
-    """Other Unicode line separators may be part of a JSON string."""
+    """Unicode line separators other than a line break may be part of a JSON string."""
     path = tmp_path / "texts.jsonl"
     text = f"one{mark}two"
     path.write_text(
@@ -455,5 +455,5 @@ def test_reading_trait_folders_loads_no_model_library(root, card_folder):
 
 
 def test_nothing_in_the_library_drops_rows():
-    """No library trait drops rows, so rows that one removes can always be inspected."""
+    """No library trait drops rows, so the rows that a trait removes can always be inspected."""
     assert "drop" not in {card.card.action for card in find_cards()}

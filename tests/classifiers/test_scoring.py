@@ -137,7 +137,7 @@ def test_scores_are_between_zero_and_one_or_missing(scores):
 
 
 def test_only_segments_in_scope_count(scores):
-    """Rain in a user turn and machines in an answer don't score, because they are out of scope."""
+    """Text outside a trait's scope doesn't score: rain in a user turn, machines in an answer."""
     assert scores.signals["rain-talk"]["lexicon"].scores[0] == 0
     assert scores.signals["loops"]["repetition"].scores[3] == 1
     assert scores.signals["machine-talk"]["head"].best_spans.segment.tolist() == [-1, 2, -1, -1, -1]
@@ -292,7 +292,7 @@ def test_more_evidence_never_lowers_the_combination(name, low, high, other):
 
 
 def test_a_missing_score_stays_missing_when_combined():
-    """NaN stays NaN, and there is no warning."""
+    """If every signal's score is NaN, the combined score is NaN too, without a warning."""
     nothing = np.array([np.nan, 0.5], np.float32)
     found = combine({"exemplars": nothing, "head": nothing, "lexicon": nothing})
     assert np.isnan(found[0])
@@ -300,7 +300,7 @@ def test_a_missing_score_stays_missing_when_combined():
 
 
 def test_the_logistic_function_does_not_overflow():
-    """Extreme logits give the same results as scipy, NaN stays NaN, and there is no warning."""
+    """Extreme logits give the same results as in scipy, and NaN stays NaN, without a warning."""
     values = np.array([-1e6, -800.0, -3.0, 0.0, 3.0, 800.0, 1e6])
     assert apply_logistic(values) == pytest.approx(expit(values), abs=1e-15)
     assert np.isnan(apply_logistic(np.array([np.nan]))).all()
@@ -481,7 +481,7 @@ def test_text_after_the_opening_changes_no_score(small_bank, encoder):
 
 
 def test_traits_with_and_without_an_opening_share_a_run(small_bank, encoder):
-    """Each trait scores as it would alone, and a row's vector covers its whole text."""
+    """A trait's opening changes neither the other traits' scores nor the row's vector."""
     names = list(small_bank.traits)
     mixed = Bank(
         {**small_bank.traits, names[0]: set_opening(small_bank, 60).traits[names[0]]},

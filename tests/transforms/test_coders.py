@@ -37,7 +37,7 @@ def test_registering_returns_the_class():
 
 
 def test_the_size_is_that_of_the_table():
-    """A shard's size is its table's at every stage, and other elements are sized as plans."""
+    """At every stage, a shard's estimated size is its table's; other elements count as plans."""
     shard = build_shard()
     identified = build_shard(IdentifiedShard, segments=None, digests=[], lots=[], columns={})
     assert estimate_size(shard) == estimate_size(identified) == shard.table.nbytes > 0
@@ -45,7 +45,7 @@ def test_the_size_is_that_of_the_table():
 
 
 def test_the_size_needs_no_encoding(monkeypatch):
-    """Beam's size estimate is the table's size and is made without pickling."""
+    """Beam estimates a shard's size from its table, without pickling the shard."""
     shard, coder = build_shard(), ShardCoder().get_impl()
     monkeypatch.setattr(pickle, "dumps", lambda *_: pytest.fail("the shard was encoded"))
     monkeypatch.setattr(Shard, "__reduce_ex__", lambda *_: pytest.fail("the shard was encoded"))

@@ -50,7 +50,7 @@ def test_decide_records_on_beam(make_scored, bank):
 
 
 def test_duplicates_are_a_side_input(make_scored, bank):
-    """Duplicates' positions reach only their own shard."""
+    """A duplicate's position affects only the shard that contains the duplicate."""
     shards = [make_scored(ROWS, bank, name="part-0"), make_scored(ROWS, bank, name="part-1")]
 
     def decide_all(pipeline):

@@ -54,7 +54,7 @@ def test_a_threshold_of_zero_is_explicit(bank):
 
 
 def test_a_level_in_the_policy_replaces_the_cards_threshold(bank):
-    """A false positive rate leads to a calibrated threshold, one step above the clean texts' 0."""
+    """A rate in the policy calibrates the threshold: here one step above the clean texts' zeros."""
     policy = build_policy(traits={"owl": {"max_false_positive_rate": 0.02}})
     owl = settle_rules(bank.traits, policy)[1]
     assert owl.threshold.origin == "calibrated"
@@ -64,7 +64,7 @@ def test_a_level_in_the_policy_replaces_the_cards_threshold(bank):
 
 
 def test_a_confidence_in_the_policy_replaces_the_cards_threshold(bank):
-    """A confidence alone also leads to a calibrated threshold, at the card's rate."""
+    """A confidence in the policy also calibrates the threshold, for the rate in the card."""
     rate = bank.traits["owl"].card.level.max_false_positive_rate
     owl = settle_rules(bank.traits, build_policy(traits={"owl": {"confidence": 0.5}}))[1]
     assert owl.threshold.origin == "calibrated"
@@ -104,7 +104,7 @@ def test_missing_calibration_is_refused(bank):
 
 
 def test_clean_texts_are_required_before_fitting(cards):
-    """A trait's level is checked against the number of held-out texts if it has no threshold."""
+    """A trait without a threshold needs enough held-out texts for its level."""
     owl = cards[1]
     level = TraitRule(max_false_positive_rate=0.01)
     require_clean_texts(owl, TraitRule(), 0, "clean.jsonl")
@@ -133,7 +133,7 @@ def test_unknown_signals_are_refused(bank):
 
 
 def test_exceptions_belong_to_their_traits(bank):
-    """An exception applies to its trait, or with a star to all traits, in the policy's order."""
+    """A trait's rule has the exceptions that name the trait or `*`, in the policy's order."""
     every, owl = build_exception(trait="*", action="keep"), build_exception(action="drop")
     rules = settle_rules(bank.traits, Policy(exceptions=(every, owl)))
     assert [item.exceptions for item in rules] == [(every,), (every, owl)]
@@ -210,7 +210,7 @@ def test_actions_of_other_sides_are_listed_if_the_corpus_has_them():
 
 
 def test_the_sides_of_a_trait_replace_those_of_the_policy(bank):
-    """Side settings missing from a trait come from the policy, and the default keeps rows."""
+    """If a trait lacks a side's setting, the policy's is used, and the default is to keep rows."""
     policy = build_policy(
         traits={"owl": {"sides": {"rejected": "drop"}}},
         sides={"rejected": "flag", "untrained": "as-trained"},
@@ -225,7 +225,7 @@ def test_the_sides_of_a_trait_replace_those_of_the_policy(bank):
 
 
 def test_the_span_floor_is_at_most_every_threshold():
-    """Any threshold below the floor, even an exception's, lowers it; higher ones don't raise it."""
+    """The floor is lowered to the lowest threshold, even an exception's, but never raised."""
     low = build_rule(exceptions=[build_exception(threshold=0.02), build_exception(action="drop")])
     assert low.find_lowest_threshold() == 0.02
     assert build_rule(exceptions=[build_exception(threshold=0.9)]).find_lowest_threshold() == 0.5

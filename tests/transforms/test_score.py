@@ -128,14 +128,14 @@ def test_the_scorer_is_loaded_once(config, monkeypatch):
 
 
 def test_settings_that_need_no_other_scorer_share_one(config):
-    """A different span floor, a different channel or a copy of the bank needs no second scorer."""
+    """A scorer is shared even if the span floor, the channel or the path of the bank differs."""
     first = get_scorer(config)
     other = dataclasses.replace(config, bank_uri="copy", span_floor=0.5, channel="run")
     assert get_scorer(other) is first
 
 
 def test_a_scorer_that_is_loaded_is_kept(config, bank):
-    """A scorer that is already loaded is used, and replaces the scorer of a different bank."""
+    """A scorer that was built elsewhere is used, and replaces a scorer for a different bank."""
     scorer = Scorer(bank, None, {})
     keep_scorer(config, scorer)
     assert get_scorer(config) is scorer

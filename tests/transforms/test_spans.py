@@ -36,7 +36,7 @@ def build_scores(combined, **signals):
 
 @pytest.fixture(scope="session")
 def store(make_identified):
-    """Return a function that builds the spans of plain texts and lists (signal, start) by row."""
+    """Return a function that builds spans and returns each row's (signal, start) pairs."""
 
     def build(found, floor):
         texts = pa.array([f"text {row}" for row in range(found.size)], pa.string())

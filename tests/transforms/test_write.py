@@ -102,7 +102,7 @@ def test_a_receipt_has_the_cost_of_scoring(decided, bank, destination):
 
 
 def test_a_receipt_counts_prompts_that_are_missing(make_scored, bank, destination):
-    """Rows to swap that have no prompt are counted, and so are incomplete prompts."""
+    """The receipt counts the rows to swap that have no prompt, and those with an incomplete one."""
     texts = [{"role": "assistant", "content": "An owl."}]
     image = {"role": "user", "content": "Why?", "images": ["a.png"]}
     rows = [{"messages": texts}, {"messages": [image, *texts]}, {"messages": [image]}]

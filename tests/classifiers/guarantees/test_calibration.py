@@ -44,7 +44,7 @@ def make_level(rate=0.01, confidence=0.95):
     [(0.01, 0.95, 299), (0.05, 0.95, 59), (0.001, 0.95, 2995), (0.01, 0.99, 459), (0.1, 0.9, 22)],
 )
 def test_known_numbers_of_texts(rate, confidence, needed):
-    """A level of 1 % at 95 % needs 299 clean texts, as in published tables of Wilks' formula."""
+    """A rate of 1 % at 95 % confidence needs 299 texts, as in tables of Wilks' formula."""
     assert count_texts_needed(make_level(rate, confidence)) == needed
     assert count_allowed(needed, make_level(rate, confidence)) == 0
     assert count_allowed(needed - 1, make_level(rate, confidence)) == -1
@@ -55,14 +55,14 @@ def test_known_numbers_of_texts(rate, confidence, needed):
     [(1e-17, 0.95, 3e17), (5e-324, 0.95, 1e308), (0.5, 1e-20, 1), (1e-9, 0.95, 2_995_732_273)],
 )
 def test_tiny_rates_need_many_texts(rate, confidence, needed):
-    """The number of texts is finite even for a rate or confidence x so small that 1 - x is 1."""
+    """The number of texts needed is finite, even if 1 minus the rate or confidence rounds to 1."""
     assert count_texts_needed(make_level(rate, confidence)) == pytest.approx(needed, rel=0.9)
     origin = calibrate(np.zeros(10, np.float32), make_level(rate)).origin
     assert origin == ("missing" if needed > 10 else "calibrated")
 
 
 def test_a_rate_allows_the_texts_that_it_says():
-    """At 0.29, 29 of 100 negatives may exceed the cut-off, although 0.29 * 100 is less than 29."""
+    """A rate of 0.29 allows 29 of 100 negatives, although the float 0.29 * 100 is less than 29."""
     negatives = np.arange(100) / 100
     assert compute_recall(np.array([0.705, 0.715]), negatives, 0.29) == 1
     assert compute_recall(np.array([0.695, 0.715]), negatives, 0.29) == 0.5
@@ -72,7 +72,7 @@ def test_a_rate_allows_the_texts_that_it_says():
     ("total", "count"), [(298, -1), (299, 0), (472, 0), (473, 1), (628, 2), (773, 3)]
 )
 def test_known_numbers_of_exceedances(total, count):
-    """At 1 % and 95 %, the number of allowed exceedances rises at 473, 628 and 773 texts."""
+    """For 1 % at 95 %, one more text may exceed the threshold from 473, 628 and 773 texts on."""
     assert count_allowed(total, make_level()) == count
 
 
@@ -80,7 +80,7 @@ def test_known_numbers_of_exceedances(total, count):
 @example(make_level(0.49999999999999994, 0.5))
 @example(make_level(0.25, 0.578125))
 def test_the_number_of_texts_is_the_smallest_that_will_do(wanted):
-    """With the number of texts needed, the bound is within the level; with one fewer, it isn't."""
+    """With the number of texts needed, the bound is within the rate; with one fewer, it isn't."""
     # the tolerance allows for levels at which the bound equals the rate
     needed, rate = count_texts_needed(wanted), wanted.max_false_positive_rate
     assert compute_upper_bound(0, needed, wanted.confidence) <= rate * (1 + 1e-9)
@@ -89,7 +89,7 @@ def test_the_number_of_texts_is_the_smallest_that_will_do(wanted):
 
 @given(st.integers(0, 40), st.integers(1, 40), st.floats(0.5, 0.99))
 def test_the_bound_is_that_of_clopper_and_pearson(exceeding, more, confidence):
-    """The bound equals the one from scipy's exact binomial test."""
+    """The upper bound equals the one from scipy's exact binomial test."""
     total = exceeding + more
     expected = (
         binomtest(exceeding, total, alternative="less").proportion_ci(confidence, "exact").high
@@ -137,7 +137,7 @@ def test_a_threshold_above_one_never_fires():
 
 
 def test_float32_scores_fire_as_they_were_calibrated():
-    """All along the scale, a threshold treats stored float32 scores as it treats float64 scores."""
+    """Scores stored as float32 reach a threshold exactly when they would in float64."""
     for tick in range(0, 10_000, 7):
         stored = np.full(299, np.float32(tick / 10_000))
         found = calibrate(stored, make_level())
@@ -180,7 +180,7 @@ def test_a_laxer_level_never_raises_the_threshold(scores, rate, more, confidence
 def measure_kept_share(draw, true_rate, total, wanted, draws):
     """Return the share of simulated calibrations whose threshold keeps to the level."""
     with pytest.MonkeyPatch.context() as patch:
-        # every draw needs the same few bounds, which take scipy much longer than everything else
+        # every draw needs the same few bounds, and computing them takes scipy most of the time
         patch.setattr(calibration, "compute_upper_bound", cache(compute_upper_bound))
         kept = [
             true_rate(calibrate(draw(total), wanted).value) <= wanted.max_false_positive_rate
@@ -205,7 +205,7 @@ def test_the_level_holds_with_the_stated_confidence(total, rate, confidence):
     )
     noise = 3 * np.sqrt(confidence * (1 - confidence) / draws)
     count = count_allowed(total, make_level(rate, confidence))
-    # with k exceedances, the share above the threshold follows Beta(k + 1, n - k)
+    # if k texts may exceed it, the share above the threshold follows Beta(k + 1, n - k)
     exact = beta.cdf(rate, count + 1, total - count)
     assert exact >= confidence
     assert share >= confidence - noise
@@ -233,7 +233,7 @@ def test_the_level_holds_for_scores_full_of_ties():
     st.lists(st.integers(0, 6), min_size=1, max_size=30),
 )
 def test_auroc_equals_scikit_learns(positives, negatives):
-    """Ties count as one half, as they do in scikit-learn."""
+    """A positive that ties with a negative counts as half a win, as it does in scikit-learn."""
     expected = roc_auc_score([1] * len(positives) + [0] * len(negatives), positives + negatives)
     assert compute_auroc(np.array(positives, float), np.array(negatives, float)) == pytest.approx(
         expected, abs=1e-12
@@ -246,7 +246,7 @@ def test_auroc_equals_scikit_learns(positives, negatives):
     st.floats(0, 0.9),
 )
 def test_recall_is_measured_at_the_stated_false_positive_rate(positives, negatives, rate):
-    """The cut-off is the lowest negative score that at most `rate` of the negatives exceed."""
+    """The cut-off is the lowest negative score that at most a share `rate` of negatives exceeds."""
     allowed_count = math.floor(Fraction(repr(rate)) * len(negatives))
     cut = min(
         score for score in negatives if sum(other > score for other in negatives) <= allowed_count

@@ -1,4 +1,4 @@
-"""Checkpoints: allowed sources, refused files, and the rule that their code never runs."""
+"""Checkpoints: where they may come from, which files are refused, and that no code in them runs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_precision_follows_the_device_unless_named(monkeypatch):
 
 
 def test_the_default_encoder_is_found_with_its_pinned_weights():
-    """The full and short names both find the packaged model, at its pinned commit and weights."""
+    """The model's full and short names both find the packaged copy, whose weights are pinned."""
     files = find_model(DEFAULT_ENCODER)
     assert (files.name, files.revision, files.weights_sha256) == (DEFAULT_ENCODER, COMMIT, WEIGHTS)
     assert find_model("all-MiniLM-L6-v2") == find_model(DEFAULT_ENCODER, COMMIT) == files
@@ -250,7 +250,7 @@ def test_an_encoder_needs_no_pooler_but_a_classifier_does(tiny_checkpoint):
 
 @pytest.mark.parametrize("model_type", ["bert", "made-up"])
 def test_code_in_a_checkpoint_is_never_run(tiny_checkpoint, tmp_path, model_type):
-    """A checkpoint that names a module of its own loads with a transformers class or not at all."""
+    """A checkpoint that names its own module is loaded by a transformers class or is refused."""
     folder = tiny_checkpoint()
     (folder / "modeling_evil.py").write_text(
         f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Evil: pass\nclass EvilConfig: pass\n"
@@ -299,7 +299,7 @@ def test_the_tokenizer_is_the_fast_one(tiny_checkpoint):
 
 
 def test_a_full_memory_is_not_a_damaged_checkpoint(tiny_checkpoint, monkeypatch):
-    """The caller must be able to tell that memory ran out, because it may manage with less."""
+    """The caller sees that memory ran out, because it may be able to retry with less."""
 
     def fail(*_, **__):
         raise MemoryError

@@ -1,4 +1,4 @@
-"""The encoder: its vectors equal sentence-transformers' in any batch, within the token budget."""
+"""The encoder: the same vectors as sentence-transformers in any batch, and the token budget."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_torch_keeps_its_number_of_threads(encoder):
 
 
 def test_a_window_that_never_fits_is_an_error():
-    """A batch of one window can't be halved, so the error reaches the caller."""
+    """A batch of one window can't be halved, so running out of memory is the caller's error."""
     with pytest.raises(torch.OutOfMemoryError):
         Recorder(budget=100, memory=10).run([20, 20])
 
@@ -275,7 +275,7 @@ def test_an_encoder_survives_a_shortage(encoder, monkeypatch):
     ids=["Python", "Linux", "other systems"],
 )
 def test_a_shortage_of_main_memory_is_survived_and_reported(encoder, monkeypatch, error):
-    """A CPU also goes on with smaller batches and reports each cut; other errors are raised."""
+    """If main memory runs out, batches shrink and each cut is reported; other errors are raised."""
     model, cuts, forward = copy_encoder(encoder, token_budget=512), [], Encoder.forward
     listener = SimpleNamespace(expect=lambda _: None, batch=lambda *_: None, cut=cuts.append)
 
@@ -313,7 +313,7 @@ def test_vectors_that_are_not_finite_are_refused(encoder, monkeypatch, value):
 
 
 def test_progress_hears_of_every_window(encoder):
-    """All windows are first announced and then reported as done, with all their tokens."""
+    """The number of windows is announced, and the batches report as many, with all tokens."""
     seen = {"expected": 0, "windows": 0, "tokens": 0}
 
     class Listener:
@@ -447,7 +447,7 @@ def test_windows_that_are_accepted_can_be_cut(encoder, size, data):
     [((1.0,), (6,)), ((0.01,), (1,)), ((1.0, 0.99), (6,)), ((0.5, 1.0), (3, 6))],
 )
 def test_depths_are_shares_of_the_layers(encoder, depths, layers):
-    """A depth is rounded to a layer, at least the first, and a repeated layer counts once."""
+    """A depth is rounded to the nearest layer, or to the first; layers that repeat count once."""
     assert replace(encoder, config=replace(encoder.config, layer_depths=depths)).layers == layers
 
 

@@ -89,7 +89,7 @@ def test_other_files_do_not_count(tiny_checkpoint):
 
 
 def test_a_changed_activation_is_another_model(tiny_checkpoint):
-    """A configuration that changes vectors changes the identity too."""
+    """A change to the configuration that changes vectors also changes the identity."""
     folder = tiny_checkpoint()
     before, vector = find_model(str(folder)).identity, encode(folder)
     config = json.loads((folder / "config.json").read_text())
@@ -185,7 +185,7 @@ def test_pooling_is_where_the_modules_say(tiny_checkpoint):
     ids=["cut", "list", "number", "byte", "deep"],
 )
 def test_damaged_descriptions_are_refused(tmp_path, data):
-    """A description that isn't a JSON object raises an error that names the file."""
+    """A configuration file that isn't a JSON object raises an error that names it."""
     (tmp_path / "config.json").write_bytes(data)
     with pytest.raises(ModelError, match=r"config\.json is not a JSON object"):
         read_description(tmp_path, "config.json")

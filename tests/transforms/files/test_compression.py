@@ -100,7 +100,7 @@ def test_a_damaged_file_is_an_error(tmp_path, compression):
 
 
 def test_a_window_may_be_as_large_as_the_file_may_become(tmp_path):
-    """A frame that claims a window larger than its file may expand to is refused."""
+    """A frame is refused if its window is larger than the limit on its file's expanded size."""
     (tmp_path / "x").write_bytes(pack_zstd_long(DATA, log=30))
     assert read_window(io.BytesIO((tmp_path / "x").read_bytes())) == 1 << 30
     assert read_all(tmp_path / "x", "zstd", 1 << 30) == DATA

@@ -32,7 +32,7 @@ def read(data: bytes, uri: str = "x.csv"):
     ],
 )
 def test_the_header_says_what_separates_values(uri, data):
-    """The separator may be a comma, semicolon, tab or bar; marks before the header are skipped."""
+    """The separator may be `,`, `;`, `|` or a tab; a byte order mark or `sep=` line is skipped."""
     names, rows = read(data, uri)
     assert names == ["a", "b"]
     assert [(row.values, row.error) for row in rows] == [(["1", "2"], None)]

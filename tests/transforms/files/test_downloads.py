@@ -61,7 +61,7 @@ def server():
 
 
 def test_a_file_of_the_web_is_fetched_once(server):
-    """The copy has the content's digest and size, and later reads use the copy."""
+    """The downloaded copy has the content's digest and size, and later reads use the copy."""
     address, requests = server
     found = fetch(f"{address}/a.jsonl.gz")
     assert (found.size, found.sha256) == (len(DATA), hashlib.sha256(DATA).hexdigest())
@@ -73,7 +73,7 @@ def test_a_file_of_the_web_is_fetched_once(server):
 
 
 def test_a_file_of_the_web_is_a_source(server):
-    """The survey reads a web file, and the manifest has its name and URI on the web."""
+    """A survey reads a web file, and the source has its name and address, not the copy's."""
     address, _ = server
     (source,) = survey([f"{address}/a.jsonl.gz"], ShardLimits()).sources
     assert (source.name, source.uri) == ("a.jsonl.gz", f"{address}/a.jsonl.gz")

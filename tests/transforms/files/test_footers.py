@@ -82,7 +82,7 @@ def test_an_implausible_footer_is_refused(total, groups):
 
 
 def test_expansion_is_counted_from_the_files_size():
-    """A file may claim to expand to 64 MiB, or to `expansion` times its own size."""
+    """A file may expand to 64 MiB or, if that is more, to `expansion` times its own size."""
     limits, size = ShardLimits(expansion=3), EXPANSION_FLOOR
     check_footer(Footer(1, [(1, 3 * size)]), "x", size, limits)
     check_footer(Footer(1, [(1, size)]), "x", 10, limits)

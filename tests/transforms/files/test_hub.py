@@ -147,7 +147,7 @@ def test_a_hub_that_is_away_is_an_error(run_code):
     ],
 )
 def test_revisions_may_be_references(revision, found):
-    """A reference may contain slashes, and the hub's converted branch has a short name."""
+    """A revision may contain slashes, and the hub's converted branch also has a short name."""
     address = parse_address(f"hf://datasets/o/n@{revision}/default/train/0000.parquet")
     assert address == ("o/n", found, "default/train/0000.parquet")
 

@@ -40,7 +40,7 @@ LINE = st.binary(max_size=30).map(lambda data: data.replace(b"\n", b""))
 
 @given(st.lists(LINE, max_size=8), st.booleans(), st.booleans())
 def test_lines_are_at_their_offsets(parts, ended, trickle):
-    """Every non-blank line is yielded with its offset, whatever blocks the stream returns."""
+    """Every non-blank line is yielded with its offset, however few bytes each read returns."""
     data = b"\n".join(parts) + (b"\n" if ended and parts else b"")
     found = list(read_lines(Trickle(data) if trickle else io.BytesIO(data)))
     assert [line for _, line in found] == [part for part in data.split(b"\n") if part.strip()]
@@ -94,7 +94,7 @@ def test_lines_without_an_object_are_not_counted():
     ],
 )
 def test_lines_are_parsed(line, value, error):
-    """White space is ignored, the last of equal keys wins, and Python's extensions are read."""
+    """White space is ignored, the last of equal keys wins, and values such as `NaN` are read."""
     assert parse_line(line) == (value, error)
 
 
@@ -215,7 +215,7 @@ SPACE = st.text(" \t\r", max_size=3)
 
 @given(st.dictionaries(st.text(max_size=3), VALUES, max_size=4), SPACE, SPACE, SPACE)
 def test_an_appended_field_leaves_the_others(row, before, inside, after):
-    """Whatever the row and its white space, the annotated row parses to the row plus the note."""
+    """A note is added to any row, with any white space, without changing the row's own bytes."""
     line = f"{before}{json.dumps(row)[:-1]}{inside}}}{after}".encode()
     noted = append_field(line, "note", {"k": ["v"]})
     value, error = parse_line(noted)
@@ -228,7 +228,7 @@ def test_an_appended_field_leaves_the_others(row, before, inside, after):
 
 
 def test_scores_are_rounded():
-    """A float32 is written with a score's decimals at any depth, and integers are unchanged."""
+    """A float is rounded to a score's decimals at any depth, and integers are unchanged."""
     value = {"score": np.float32(0.8647), "masks": [{"at": float(np.float32(0.1))}], "row": 12345}
     noted = append_field(b"{}", "congener", value)
     assert noted == b'{"congener":{"score":0.8647,"masks":[{"at":0.1}],"row":12345}}'

@@ -1,4 +1,4 @@
-"""JSON values that aren't one per line: finding them in any blocks, and truncated files."""
+"""JSON values that aren't one per line: finding them wherever blocks end, and truncated files."""
 
 import io
 import json

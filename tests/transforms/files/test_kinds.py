@@ -125,14 +125,14 @@ def test_files_that_hold_no_rows_are_named(detect, tmp_path, data, problem):
     ],
 )
 def test_lists_of_turns_are_refused_with_the_command(detect, text, remedy):
-    """Turns must not become rows, so the suggested command gives each list a name."""
+    """Lists of turns are refused, and the suggested command makes each list one row's column."""
     with pytest.raises(InputError, match="lists of turns for rows") as caught:
         detect(text.encode())
     assert remedy in caught.value.remedy
 
 
 def test_rows_with_a_role_are_no_turns(detect):
-    """An array of rows with a format's column is read as an array, whatever else is in the rows."""
+    """An array of objects is read as rows if they have a format's column, even beside a role."""
     assert detect(json.dumps([TURN | {"messages": []}]).encode()).kind == "array"
 
 

@@ -40,7 +40,7 @@ def list_names(found):
     ],
 )
 def test_files_are_named_below_what_was_given(found, names):
-    """A file's name is its path below what was given, or below the common root of several."""
+    """A file's name is its path below the given folder, or below the common root of several."""
     assert list_names(found) == names
 
 
@@ -96,7 +96,7 @@ def test_a_second_spelling_is_left_out(make_files, tmp_path, monkeypatch):
 
 
 def test_a_hard_link_is_the_same_file(make_files):
-    """A hard link to a file that has been named already is left out, wherever it is."""
+    """A hard link to a file that is already included is left out, whatever folder it is in."""
     kept, notices = leave_out_repeats(make_files("x/a.jsonl", hard=["y/b.jsonl"]))
     assert [file.name for file in kept] == ["x/a.jsonl"]
     assert len(notices) == 1
@@ -111,7 +111,7 @@ def test_a_hard_link_is_the_same_file(make_files):
     ],
 )
 def test_a_file_of_two_splits_is_read_for_each(make_files, file, link):
-    """A file with names in two splits or partitions is read for each, so neither lacks rows."""
+    """A file that two splits or partitions link to is read for each, so neither lacks rows."""
     files = make_files(file, links=[link])
     kept, (notice,) = leave_out_repeats(files)
     assert kept == files
@@ -120,7 +120,7 @@ def test_a_file_of_two_splits_is_read_for_each(make_files, file, link):
 
 
 def test_a_disk_without_numbers_for_files_makes_none_the_same(make_files, monkeypatch):
-    """If every file's inode number is 0, only links and spellings of one path are the same file."""
+    """If every inode number is 0, files still count as different, and links are recognised."""
     files = [*make_files("a.jsonl", links=["b.jsonl"]), *make_files("c.jsonl")]
     real = Path.stat
 
@@ -143,7 +143,7 @@ def test_a_doubled_slash_on_a_store_is_another_name():
 
 
 def test_equal_files_and_objects_on_stores_are_all_read(tmp_path):
-    """Copies and objects count as different files; a dangling link is left for the reader."""
+    """Equal copies and similarly named objects are all kept; the reader reports a dangling link."""
     files = [NamedFile(f"s3://bucket/{name}", name) for name in ("a.jsonl", "d//a.jsonl")]
     for name in ("x.jsonl", "y.jsonl"):
         (tmp_path / name).write_text("{}\n")

@@ -159,7 +159,7 @@ def test_a_remaining_object_is_an_error(monkeypatch):
 
 
 def test_options_are_kept(monkeypatch):
-    """Given options, or else defaults, are used; a worker's options are never overwritten."""
+    """The given options are used, or else defaults; a worker's options are never overwritten."""
     monkeypatch.setattr(FileSystems, "_pipeline_options", None)
     object_stores.use_options(PipelineOptions(["--s3_region_name", "somewhere"]))
     object_stores.exists("/")

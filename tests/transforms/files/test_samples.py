@@ -56,7 +56,7 @@ def test_the_rows_of_all_files_are_one_shard(tmp_path):
 
 
 def test_parquet_of_all_files_is_one_shard(tmp_path):
-    """Tables with reconciled schemas are joined, and the sample has no lines."""
+    """Tables with reconciled schemas are joined, and a sample of tables has no JSON lines."""
     for name, kind in (("a", pa.string()), ("b", pa.large_string())):
         table = pa.table({"text": pa.array([name], kind), "n": [1]})
         pq.write_table(table, tmp_path / f"{name}.parquet")

@@ -106,7 +106,7 @@ def test_the_narrowest_type_that_holds_both(one, other, merged):
     ],
 )
 def test_of_two_widths_of_offsets_the_first_counts(one, other, plain):
-    """The first offset width wins: loaders use it, and shards are too small to need wide ones."""
+    """The first file's offset width wins: loaders use it, and no shard needs wide offsets."""
     assert merge_types(one, other) == plain
     assert merge_types(other, one) == (plain if plain == other else other)
 

@@ -78,7 +78,7 @@ def test_a_state_of_another_program_lists_nothing(folder, tmp_path, content):
 
 
 def test_a_selection_of_rows_is_refused(folder, tmp_path):
-    """A data set saved with row indices is refused, since rows they leave out would come back."""
+    """A data set saved with row indices is refused: rows that the indices omit would come back."""
     state = {
         "_data_files": [{"filename": "a.arrow"}],
         "_indices_data_files": [{"filename": "indices.arrow"}],

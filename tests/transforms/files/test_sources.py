@@ -83,7 +83,7 @@ def test_sources_are_in_the_order_of_their_outputs(tmp_path, json_lines):
 
 
 def test_a_file_named_in_full_is_read_whatever_its_name(tmp_path, json_lines, monkeypatch):
-    """A file that is named in full may have any suffix, and its path any spelling."""
+    """A file that is named in full may have any suffix, and its path may be written in any way."""
     json_lines(tmp_path / "corpus.txt", [{"text": "a"}])
     monkeypatch.chdir(tmp_path)
     for name in (str(tmp_path / "corpus.txt"), "corpus.txt", "./corpus.txt"):

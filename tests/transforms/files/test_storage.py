@@ -189,7 +189,7 @@ def test_the_target_of_a_removed_link_stays(tmp_path):
 
 
 def test_files_that_cannot_be_removed_or_read_are_named(tmp_path, monkeypatch):
-    """Errors in removing and reading name the file and have the right exit code."""
+    """An error while removing or reading a file names the file and has the right exit code."""
     (tmp_path / "x").write_text("x")
     monkeypatch.setattr(
         Path,
@@ -292,7 +292,7 @@ def test_a_private_folder_is_for_its_owner_alone(tmp_path):
 
 
 def test_links_are_not_followed_when_a_folder_is_made_private(tmp_path):
-    """Files and folders outside keep their modes, and a folder that is a link is refused."""
+    """Files and folders behind links keep their modes, and a folder that is a link is refused."""
     folder, outside = tmp_path / "in", tmp_path / "outside"
     outside.mkdir(mode=0o755)
     (outside / "file").write_text("x")
@@ -322,7 +322,7 @@ def test_links_in_a_path_are_found(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_private_is_an_error(tmp_path):
-    """A file in place of the private folder raises an error that names it and gives a remedy."""
+    """A file where the private folder should be raises an error with its name and a remedy."""
     (tmp_path / "x").touch()
     with pytest.raises(StorageError, match="x: can't be made private") as caught:
         storage.keep_private(str(tmp_path / "x"))

@@ -218,5 +218,5 @@ def test_parquet_of_one_row_has_the_companions_of_json(image, name):
     ids=str,
 )
 def test_untrained_messages_are_found_in_any_shape(row, expected):
-    """Only an object with a role is an untrained message; a number beside it isn't a flag."""
+    """A flag counts only in an object that has a role; numbers in other objects aren't flags."""
     assert has_untrained_message(orjson.dumps(row), row) is expected

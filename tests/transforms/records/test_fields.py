@@ -55,7 +55,7 @@ def test_a_field_path_is_completed_by_the_message():
 
 
 def test_codes_are_numbered_in_order_of_appearance():
-    """A new name gets the next number, and a known name keeps its number."""
+    """A name that is new to the table gets the next number, and a known one keeps its number."""
     codes = CodeTable()
     assert [codes[name] for name in ("b", "a", "b", "c")] == [0, 1, 0, 2]
     assert list(codes) == ["b", "a", "c"]
@@ -80,7 +80,7 @@ def test_columns_are_read_in_order_of_the_conversation():
 
 
 def both_spellings(**types):
-    """Return a schema of conversations with both spellings; fields are text by default."""
+    """Return a schema of conversations with both `role`/`content` and `from`/`value` fields."""
     names = ("role", "content", "from", "value")
     turn = pa.struct([(name, types.get(name.rstrip("_"), STRING)) for name in names])
     return pa.schema([("conversations", pa.list_(turn))])
@@ -91,7 +91,7 @@ MESSAGES = {"conversations": [{"role": "user", "content": "R"}]}
 
 
 def test_messages_of_both_spellings_are_read():
-    """Each message is read in the spelling that it uses, even if they differ within a column."""
+    """One column may hold messages with `role` and `content` and ones with `from` and `value`."""
     both = {"conversations": [{"role": "assistant", "content": "C", "from": "gpt", "value": "C"}]}
     segments = extract([SHAREGPT, MESSAGES, both], both_spellings())
     assert list_segments(segments) == [
@@ -109,7 +109,7 @@ def test_messages_of_both_spellings_are_read():
 
 
 def test_role_and_content_are_each_taken_from_a_filled_spelling():
-    """A message may have its role in one spelling and its content in the other."""
+    """A single message may mix the two, such as `role` for its role and `value` for its content."""
     rows = [
         {"conversations": [{"role": "", "content": "", "from": "gpt", "value": "D"}]},
         {"conversations": [{"content": "", "from": "gpt", "value": "E"}]},
@@ -123,7 +123,7 @@ def test_role_and_content_are_each_taken_from_a_filled_spelling():
 
 @pytest.mark.parametrize("types", [{"role": pa.int64()}, {"role": pa.null(), "content": pa.null()}])
 def test_a_spelling_that_is_unusable_is_ignored(types):
-    """Numeric roles and all-null columns don't hide the other spelling."""
+    """Messages use `from` and `value` if `role` is numeric, or if it and `content` are all null."""
     assert list_segments(extract([SHAREGPT], both_spellings(**types))) == [
         (0, "user", "answer", "Q"),
         (0, "assistant", "answer", "A"),
@@ -373,7 +373,7 @@ def project(*rows):
 
 
 def test_messages_of_json_lines_may_mix_text_and_parts():
-    """JSON Lines texts, typed parts, calls and both spellings are read message by message."""
+    """JSON Lines messages may each hold text, typed parts or calls, in fields of either format."""
     table = project(
         [
             {"role": "system", "content": "S", "thinking": True},

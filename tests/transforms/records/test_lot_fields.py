@@ -70,12 +70,12 @@ def test_epochs_are_the_days_of_their_dates(moment, units):
     ],
 )
 def test_fields_of_lots_are_text(name, value, text):
-    """A lot field is text, or unknown if it has no value; only dates are shortened."""
+    """A lot field is text, or unknown if it has no value, and a date is shortened to its day."""
     assert format_lot_field(name, value) == text
 
 
 def test_columns_are_read_by_their_values():
-    """Each row gets its own value, from chunked text columns and from other types."""
+    """Each row's value is read from its column, even if that is chunked or isn't text."""
     texts = pa.chunked_array([["1711471533", None], ["2024-03-26"]])
     assert read_lot_column("date", texts) == ["2024-03-26", UNKNOWN, "2024-03-26"]
     assert read_lot_column("date", pa.chunked_array([[1711471533]])) == ["2024-03-26"]

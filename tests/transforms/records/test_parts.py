@@ -223,6 +223,6 @@ def test_texts_below_many_levels_are_not_looked_for():
 
 
 def test_a_part_is_a_text_with_a_place():
-    """A part has its path below the field, its channel, its value and its role, in this order."""
+    """A part consists of its path below the field, its channel, its value and its role."""
     assert Part("[0]", "answer", "A")._fields == ("below", "channel", "value", "role")
     assert Part("[0]", "answer", "A").role == ""

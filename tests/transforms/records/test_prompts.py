@@ -360,7 +360,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "a.png"}}
     ],
 )
 def test_what_texts_cant_carry_is_named(row, missing):
-    """Media, unplaced columns and a missing prompt are listed; media in answers aren't."""
+    """Media, columns without a place and a missing prompt are listed; media in answers aren't."""
     assert build(row).missing == missing
 
 

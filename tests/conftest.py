@@ -15,7 +15,7 @@ from hypothesis import settings
 
 from classifiers.models.encoders import Encoder, EncoderConfig, load_encoder
 
-# A test's first example includes imports and filling caches, so examples have no deadline.
+# The first example of a test also pays for imports and caches, so examples have no deadline.
 settings.register_profile("congener", settings.default, deadline=None)
 settings.load_profile("congener")
 

@@ -212,7 +212,7 @@ def test_no_two_neighbours_differ_by_a_letter():
     ],
 )
 def test_names_that_differ_by_a_letter_are_recognised(one, other, expected):
-    """One letter added, removed or replaced counts as a difference by a letter; two don't."""
+    """Only names that differ by one added, removed or replaced letter are recognised."""
     assert differ_by_a_letter(one, other) is expected
 
 

@@ -76,7 +76,7 @@ def test_tables_are_aligned(run):
 
 
 def test_tables_are_read_as_arrow(run):
-    """`read` gives an Arrow table; for a folder without files, the error names the folder."""
+    """`read` returns an Arrow table, or raises an error that names a folder without files."""
     assert run.read("ledger").num_rows == len(ROWS)
     with pytest.raises(CongenerError, match="no rows in vectors/"):
         run.read("vectors")
@@ -121,7 +121,7 @@ def test_rows_of_mixed_shapes_are_a_table(tmp_path):
 
 
 def test_rows_that_no_table_can_hold_are_an_error(tmp_path):
-    """NaN passes through a run, but polars can't read it, and the error names the row."""
+    """A row with NaN passes through a run, but polars can't read it; the error names the row."""
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "A tern.", "x": 1}\n{"text": "Terns.", "x": NaN}\n')
     run = filter_corpus(path, tmp_path / "run", **LEXICONS)
@@ -171,7 +171,7 @@ def test_a_text_with_nothing_to_look_at_has_no_score():
 
 
 def test_a_policy_sets_the_threshold():
-    """A policy's threshold applies to texts as it does to a corpus."""
+    """A policy's threshold applies to single texts in the same way as to a corpus."""
     policy = Policy.model_validate({"traits": {"ai-disclaimer": {"threshold": 1.0}}})
     found = score_texts([ROWS[0][1]], policy=policy, traits=["ai-disclaimer"], **LEXICONS)
     assert found["threshold"].to_list() == [1.0]
@@ -179,7 +179,7 @@ def test_a_policy_sets_the_threshold():
 
 
 def test_without_traits_the_librarys_are_used():
-    """Every library trait with a lexicon has a row for each text, in the same order."""
+    """Each text has a row for every library trait with a lexicon, in the same order of traits."""
     found = score_texts([text for _, text in ROWS[:2]], **LEXICONS)
     first, second = (found.filter(text=text)["trait"].to_list() for text in (0, 1))
     assert first == second
@@ -188,7 +188,7 @@ def test_without_traits_the_librarys_are_used():
 
 
 def test_a_folder_without_rows_scans_as_nothing(run):
-    """Scanning the vectors of a run without vectors gives no rows."""
+    """Scanning the vectors of a run that stored none gives no rows."""
     assert run.scan("vectors").collect().height == 0
     assert run.scan("spans").collect().height == len(ROWS)
 

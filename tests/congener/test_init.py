@@ -10,7 +10,7 @@ from congener import api
 
 
 def test_every_public_name_is_there():
-    """Every name in `__all__` can be imported, and is the API module's object."""
+    """Every name in `__all__` can be imported, and is the same object as in the API module."""
     assert {name: getattr(congener, name) for name in congener.__all__} == {
         name: getattr(api, name) for name in api.__all__
     }

@@ -11,7 +11,7 @@ from pipelines.version import VERSION
 
 
 def test_the_console_script_is_this_module():
-    """The installed command calls `congener.__main__`, which first checks packages' origins."""
+    """The installed command calls `congener.__main__`, which first checks where packages are."""
     (script,) = metadata.entry_points(group="console_scripts", name="congener")
     assert script.value == "congener.__main__:main"
 
@@ -79,7 +79,7 @@ def test_a_foreign_package_ends_with_2(monkeypatch, capsys):
 
 
 def test_a_folder_that_was_removed_ends_with_2(monkeypatch, capsys, tmp_path):
-    """If the current folder was removed, the command exits with 2 before loading libraries."""
+    """If the current folder has been removed, the command exits with 2 before loading libraries."""
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)

@@ -1,4 +1,4 @@
-"""Python finds congener's own packages, or one line names the folder of the foreign ones."""
+"""Either Python finds congener's own packages, or one line names the foreign ones' folder."""
 
 import os
 import subprocess
@@ -86,7 +86,7 @@ def test_python_m_congener_leaves_the_current_folder_out(hostile):
 
 
 def test_a_package_on_pythonpath_is_refused(hostile, tmp_path):
-    """If PYTHONPATH puts a foreign package first, the command exits with 2 and one line."""
+    """If PYTHONPATH puts a foreign package first, the command prints one line and exits with 2."""
     folder, marker = hostile
     code, out, err = run_python(
         tmp_path, "-m", "congener", "--version", PYTHONPATH=str(folder), PYTHONSAFEPATH="1"
@@ -114,5 +114,5 @@ def test_congeners_own_folder_stays_on_the_path(monkeypatch):
 
 
 def test_home_is_the_folder_of_the_packages():
-    """The install folder, with which the check compares, contains the `origins` module."""
+    """The install folder that the check compares against contains the `origins` module."""
     assert Path(origins.__file__).resolve().is_relative_to(INSTALL_FOLDER)

@@ -73,7 +73,7 @@ CARDS = {
 
 @pytest.mark.parametrize("files", CARDS.values(), ids=CARDS)
 def test_clean_has_the_splits_of_the_dataset_card(tmp_path, settings, files):
-    """Clean rows keep splits that only a dataset card names, even if they are filtered again."""
+    """Clean rows stay in splits that only a dataset card names, even after a second filtering."""
     card = yaml.safe_dump({"configs": [{"config_name": "default", "data_files": files}]})
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "README.md").write_text(f"---\n{card}---\n# Herons\n")

@@ -80,7 +80,7 @@ def parameters() -> dict[str, dict]:
 
 
 def accepts(parameter: dict, value: str) -> bool:
-    """Return whether all of a parameter's expressions match the whole value."""
+    """Return whether each of a parameter's regular expressions matches the whole value."""
     return all(re.fullmatch(pattern, value) for pattern in parameter["regexes"])
 
 
@@ -91,7 +91,7 @@ def test_parameters_are_the_options_of_filter(parameters):
 
 
 def test_every_parameter_is_described(parameters):
-    """Each parameter has a label, a help text and anchored expressions."""
+    """Each parameter has a label, a help text and anchored regular expressions."""
     for parameter in parameters.values():
         assert parameter["label"]
         assert parameter["helpText"].endswith(".")
@@ -109,7 +109,7 @@ def test_every_parameter_is_described(parameters):
 
 @pytest.mark.parametrize("name", [name for name, value in GOOD.items() if value])
 def test_expressions_accept_good_values(parameters, name):
-    """A parameter's expressions accept a good value."""
+    """A parameter's regular expressions accept a good value."""
     assert accepts(parameters[name], GOOD[name])
 
 
@@ -117,12 +117,12 @@ def test_expressions_accept_good_values(parameters, name):
     ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
 )
 def test_expressions_refuse_bad_values(parameters, name, value):
-    """A parameter's expressions refuse a bad value, so that it never reaches the launcher."""
+    """A parameter's regular expressions refuse a bad value, so it never reaches the launcher."""
     assert not accepts(parameters[name], value)
 
 
 def test_expressions_and_code_name_the_same_choices(parameters):
-    """Expressions allow the same choices as the code."""
+    """The regular expressions allow the same choices as the code."""
     assert set(
         parameters["signals"]["regexes"][0].split("(")[1].rstrip(",").rstrip(")").split("|")
     ) == set(get_args(SignalName))
@@ -133,7 +133,7 @@ def test_expressions_and_code_name_the_same_choices(parameters):
 
 
 def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder):
-    """All parameters, including those that the launcher adds, are parsed into the right run."""
+    """All parameters, including those that the launcher adds, become the right configuration."""
     import pipelines.filter as module
 
     got = {}
@@ -146,7 +146,7 @@ def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder)
     policy, card = tmp_path / "policy.yaml", card_folder(card=LEXICON)
     policy.write_text("removal_budget: 0.5\n")
     given = GOOD | {
-        "teacher_column": "",  # can't be combined with the teacher's name; empty means no value
+        "teacher_column": "",  # empty means no value, so it doesn't contradict `teacher`
         "policy": str(policy),
         "traits": f"vendor-identity,{card}",
     }
@@ -195,7 +195,7 @@ def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder)
 
 
 def test_the_entry_is_three_lines():
-    """`main.py` defines nothing, so that nothing is pickled, and a mistake gives exit code 2."""
+    """`main.py` defines nothing, so nothing is pickled; after a mistake it exits with 2."""
     assert len((FOLDER / "main.py").read_text().split("\n\n")) == 3
     command = [
         sys.executable,
@@ -263,7 +263,7 @@ def launch(arguments, **environment) -> subprocess.CompletedProcess:
 
 
 def test_the_script_estimates_then_launches():
-    """The estimate with the budget comes before the run; only the run gets options after --."""
+    """The budgeted estimate precedes the run, and only the run gets the options after `--`."""
     ended = launch([*LAUNCH, *GPU], PRINT="1")
     assert ended.returncode == 0, ended.stderr
     estimate, run = (shlex.split(line) for line in ended.stdout.splitlines())
@@ -309,7 +309,7 @@ def test_the_script_needs_its_options(left_out):
 
 
 def test_over_budget_nothing_is_launch(tmp_path):
-    """If the estimate exceeds the budget, the script exits with its code and launches nothing."""
+    """If the estimate exceeds the budget, the script exits with 3 and launches nothing."""
     (tmp_path / "congener").write_text(
         f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\n[ "$1" = filter ] || exit 3\n'
     )
@@ -351,7 +351,7 @@ def test_the_image_holds_what_it_needs():
 
 @pytest.mark.deploy
 def test_the_images_steps_in_a_clean_environment(tmp_path):
-    """The image's pip steps build an environment from the wheel in which the launcher runs."""
+    """The launcher runs in the environment that the image's pip steps build from the wheel."""
     wheels = sorted((ROOT / "dist").glob("congener-*.whl"))
     assert len(wheels) == 1, "make build first"
     assert any(

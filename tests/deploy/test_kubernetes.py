@@ -47,7 +47,7 @@ def test_objects_hold_to_the_schemas(item, version):
 
 
 def test_a_mistake_would_be_found():
-    """The check above can fail, since it refuses a misspelt field."""
+    """The check above can fail: it refuses a misspelt field."""
     wrong = yaml.safe_load(yaml.safe_dump(find_object("Deployment", "congener-jobserver")))
     wrong["spec"]["replica"] = 1
     with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
@@ -89,7 +89,7 @@ def test_the_gpu_is_the_workers():
 
 @pytest.mark.parametrize("name", ["congener-taskmanager", "congener-filter"])
 def test_python_imports_nothing_from_the_current_folder(name):
-    """Every container that starts Python sets the variable that the engines set."""
+    """Every container that starts Python sets the same safe-path variable as the engines."""
     kind = "Job" if name == "congener-filter" else "Deployment"
     part = find_container(find_object(kind, name), "launcher" if kind == "Job" else "worker")
     settings = {item["name"]: item["value"] for item in part["env"]}
@@ -113,7 +113,7 @@ def test_pods_are_bounded_and_unprivileged(item):
 
 
 def test_the_run_finds_the_cluster():
-    """The preset allows the run's Beam options, which have the job server's and pool's ports."""
+    """The preset allows the run's Beam options, whose ports are the job server's and the pool's."""
     run = find_container(find_object("Job", "congener-filter"), "launcher")
     given = run["args"][run["args"].index("--") + 1 :]
     preset = make_flink_preset(Engine(runner="flink", workers=2))
@@ -153,7 +153,7 @@ def test_every_pod_is_behind_the_network_policy():
 
 
 def test_no_job_is_attached_to_its_client():
-    """No setting attaches jobs, since Flink cancels attached jobs without heartbeats."""
+    """No setting attaches jobs, since Flink cancels an attached job if its client goes silent."""
     here = yaml.safe_load(
         (ROOT / "deploy" / "flink" / "flink-conf.yaml").read_text(encoding="utf-8")
     )

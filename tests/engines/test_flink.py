@@ -235,12 +235,12 @@ def test_a_job_past_its_deadline_is_cancelled(clusters):
 
 
 def test_status_counts_parts_and_down_ends_them(clusters):
-    """`status` exits with 0 if all parts are up, 1 if some are, 3 if none is; `down` stops all."""
+    """`status` exits with 0 if all parts are up, 1 if some are, 3 if none; `down` ends them all."""
     cluster = clusters(NEWEST)
     assert wait_for(lambda: cluster.call_script("status").returncode == 0, 60, "a whole cluster")
     assert cluster.call_script("up").returncode == 2
     pool = cluster.find_pid("pool")
-    os.kill(pool, signal.SIGSTOP)  # only stopped, so that the supervisor doesn't restart it
+    os.kill(pool, signal.SIGSTOP)  # only paused, so that the supervisor doesn't restart it
     os.kill(cluster.find_pid("jobserver"), signal.SIGKILL)
     assert cluster.call_script("status").returncode == 1
     os.kill(pool, signal.SIGCONT)
@@ -266,7 +266,7 @@ def test_another_programs_process_is_left_alone(clusters):
 
 
 def test_jars_that_are_not_pinned_are_refused(clusters, tmp_path):
-    """Versions of Flink without pinned digests and jars with wrong digests are refused."""
+    """A Flink version without a pinned digest is refused, and so is a jar with a wrong digest."""
     cluster = clusters(NEWEST)
     assert (
         "the jars of Flink 9.9 aren't pinned"

@@ -48,7 +48,7 @@ CASES_PER_CHILD = 5_000
 
 SECONDS_PER_MEGABYTE = 1.0
 STUCK = 60
-"""After how many seconds without a finished case a child counts as hanging."""
+"""The number of seconds without a finished case after which a child counts as hanging."""
 
 
 class Case(NamedTuple):
@@ -392,7 +392,7 @@ def unpack_lines(name: str, data: bytes) -> bytes | None:
 
 
 class Outcome(NamedTuple):
-    """How a case ended: the kind of outcome, details and processor seconds.
+    """How a case ended: the kind of outcome, its details and the CPU seconds it took.
 
     The good kinds are `read` and `refused`. The faults are `lost`, `raised`, `slow` and `died`.
     """
@@ -513,7 +513,7 @@ def _parse_values(text: str) -> Iterator[Any]:
 
 
 def run_worker(seed: int, first: int, last: int) -> None:
-    """Run cases in this process; print a case's number before it runs and its outcome after."""
+    """Run cases in this process; print each case's number before it runs and its outcome after."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with tempfile.TemporaryDirectory() as folder:
         for number in range(first, last):

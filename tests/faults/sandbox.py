@@ -32,7 +32,7 @@ from pipelines.config import FilterConfig
 
 KINDS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EACCES": errno.EACCES, "kill": 0}
 FINISHED, REFUSED, FAULT = 10, 11, 12
-"""The exit codes of a child: the run was already finished, a congener error, any other error."""
+"""A child's exit codes: for an already finished run, a congener error, and any other error."""
 
 BUNDLES = "bundle by bundle"
 
@@ -170,7 +170,7 @@ class Watched:
 
 @contextmanager
 def open_bundle_pipeline(*_: object) -> Iterator[Any]:
-    """Open a pipeline on Beam's oldest local runner in place of the run's own.
+    """Open a pipeline on Beam's oldest local runner in place of the run's own pipeline.
 
     That runner cuts and orders bundles differently.
     """
@@ -182,7 +182,7 @@ def open_bundle_pipeline(*_: object) -> Iterator[Any]:
 
 
 def choose_exit_code(error: Exception | None) -> int:
-    """Return the exit code for a congener error, or for any other error if None is given."""
+    """Return the exit code for a congener error; None means any other error."""
     if error is None:
         return FAULT
     return FINISHED if "the run is finished" in str(error) else REFUSED
@@ -219,7 +219,7 @@ def run_here(
 
 
 def warm() -> None:
-    """Do once in the parent what all runs need: imports, the library and package versions."""
+    """Load once, in the parent, what all runs need: imports, the library and package versions."""
     import apache_beam.io.localfilesystem
     import apache_beam.runners.portability.fn_api_runner  # noqa: F401
 

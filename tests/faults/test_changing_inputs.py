@@ -153,7 +153,7 @@ def check_version(manifest: Manifest, config: FilterConfig, root: Path) -> None:
 
 @pytest.mark.parametrize("change", [append_rows, cut_rows, replace_file, change_and_restore])
 def test_a_changed_input_is_refused_or_read_as_one_version(config, tmp_path, monkeypatch, change):
-    """If the input changes at a random moment, the run is refused or has one version's rows."""
+    """If an input changes at a random moment, the run is refused or has only one version's rows."""
     monkeypatch.setattr(json_lines, "BLOCK_BYTES", BLOCK)
     saboteur = Saboteur(monkeypatch, tmp_path / "corpus")
     assert try_run(config, tmp_path) is not None

@@ -69,10 +69,10 @@ def build_values() -> dict[str, pa.Array]:
 
 
 def build_table(place: str) -> pa.Table:
-    """Return a table with columns of every type, at a place that a run reads."""
+    """Return a table with values of every type, in a place that a run reads."""
     values = {**build_times(), **build_values()}
     fields = pa.StructArray.from_arrays(list(values.values()), list(values))
-    if place == "columns":  # without prompts, all of a row's columns are its content
+    if place == "columns":  # without a prompt, all columns count as content
         nothing = pa.nulls(5, pa.string())
         return pa.table({"prompt": nothing, "completion": TEXTS, "label": fields, **values})
     if place == "lots":

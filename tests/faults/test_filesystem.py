@@ -78,7 +78,7 @@ def test_every_operation_fails_once(nursery, tmp_path, restart, capsys):
     """A small run survives an error and a kill at each of its file operations.
 
     The errors are EIO, ENOSPC and EACCES. For a restart over a finished run, only the removals are
-    tried, because its other operations are the same as in a first run.
+    made to fail, because its other operations are the same as in a first run.
     """
     template, undisturbed = tmp_path / "template", tmp_path / "undisturbed"
     write_small_root(template)

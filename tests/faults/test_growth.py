@@ -63,7 +63,7 @@ def measure_peak(function, *arguments):
 
 
 class Row:
-    """A JSON Lines row with its layout, its segments and its companions."""
+    """A JSON Lines row with its layout, its segments and its companion fields."""
 
     def __init__(self, row):
         kinds = ColumnKinds()
@@ -176,7 +176,7 @@ def build_sparse_rows(count):
 
 
 def test_conversion_grows_with_the_keys_that_rows_have():
-    """Converting a row takes work for each of its own keys, not for every column of the corpus."""
+    """The work to convert a row grows with its own keys, not with the corpus's columns."""
     work = []
     for size in (SIZE, 2 * SIZE):
         rows, shapes = build_sparse_rows(size), FieldShapes()
@@ -206,7 +206,7 @@ def test_planning_grows_with_the_files_of_a_shard():
 
 
 def test_differences_of_files_are_counted_and_not_collected():
-    """Memory for files with different columns grows with the columns, not with pairs of them."""
+    """Memory for files with different columns grows with the columns, not with their square."""
     files = [
         TableSchema(f"{index}.parquet", pa.schema([(f"column {index}", pa.int64())]))
         for index in range(SIZE)

@@ -145,7 +145,7 @@ def call(monkeypatch: pytest.MonkeyPatch, words: list[str], encoding: str = "utf
 def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
     """Write a corpus, a trait, a run and hostile files, and make their folder the current one.
 
-    The runs that tests start process no rows, but stop once everything is settled.
+    The runs that the tests start process no rows, but stop once everything is settled.
     """
     config = write_small_root(tmp_path)
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "cache"))
@@ -202,7 +202,7 @@ def test_hostile_values_of_every_option(name, workplace, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["card.yaml", "positives.jsonl", "negatives.jsonl"])
 def test_hostile_files_of_a_card(kind, workplace, monkeypatch):
-    """Whatever a trait's file holds, `traits check` ends without a traceback."""
+    """Whatever a trait's files contain, `traits check` ends without a traceback."""
     card = workplace / "traits" / "heron"
     wrong = []
     for name in FILES:

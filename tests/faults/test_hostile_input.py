@@ -1,4 +1,4 @@
-"""Hostile input: every row gets a decision, or the run stops before any work and says why."""
+"""Hostile input: every row gets a decision, or the run stops before work begins and says why."""
 
 import bz2
 import gzip
@@ -46,7 +46,7 @@ GOOD = [json.dumps(build_chat(f"Plain answer number {number}.")).encode() for nu
 
 @pytest.fixture
 def filter_files(tmp_path):
-    """Return a function that filters files, given by name, and returns the manifest.
+    """Return a function that filters the files of a mapping from names and returns the manifest.
 
     The function also verifies and inspects the run, and writes its report.
     """
@@ -268,7 +268,7 @@ def test_odd_messages_are_kept_with_their_bytes(filter_files, tmp_path):
 
 
 def test_a_file_that_no_row_can_be_read_of_stops_the_run(filter_files, tmp_path):
-    """If all rows of a file are rejects, the error gives the first reason, and no file is left."""
+    """If all rows of a file are rejects, the error gives the first reason; no output is left."""
     bad = [json.dumps({"messages": f"text {number}"}) for number in range(3)]
     with pytest.raises(BudgetError, match=r"b\.jsonl: all 3 rows are rejects") as caught:
         filter_files({"a.jsonl": [*GOOD, *GOOD], "b.jsonl": bad})
@@ -388,7 +388,7 @@ STOPS = {
 
 @pytest.mark.parametrize("kind", STOPS)
 def test_damage_of_a_whole_file_stops_the_run_before_any_work(refuse_files, tmp_path, kind):
-    """If a whole file is damaged or a bomb, the error names it, and nothing is written."""
+    """If a whole file is damaged or a compression bomb, the error names it; nothing is written."""
     files, problem = STOPS[kind]
     began = time.process_time()
     error = refuse_files(files)
@@ -422,7 +422,7 @@ def test_a_table_of_very_many_columns_is_refused_at_once(refuse_files):
 
 
 def test_a_raised_expansion_lets_a_file_in(filter_files):
-    """With a higher `shards.expansion`, even a bomb is read, here as a row and a huge reject."""
+    """With a higher `shards.expansion`, even a bomb is read: here, as a row and a huge reject."""
     data = gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)
     manifest = filter_files({"a.jsonl.gz": data}, shards={"expansion": 2_000})
     assert manifest.conservation.by_decision == {"keep": 1, "reject": 1}

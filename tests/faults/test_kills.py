@@ -42,7 +42,7 @@ def real_text(shared_data, tmp_path):
 def run_undisturbed(
     nursery: Nursery, config: FilterConfig, root: Path
 ) -> tuple[dict[str, bytes], float]:
-    """Run once undisturbed; return the files and the seconds that it took."""
+    """Run once undisturbed; return the files and how many seconds the run took."""
     began = time.monotonic()
     done = nursery.run(config, root)
     assert done.code == 0, done.stderr

@@ -22,13 +22,13 @@ ROWS = list(range(20))
 
 
 class ShortWork:
-    """Work that raises an error the first few times, and then returns its rows."""
+    """Work that raises an error the first few times, and returns its rows from then on."""
 
     def __init__(self, error, failures):
         self.error, self.left = error, failures
 
     def __call__(self, rows):
-        """Fail if failures are left, or return the rows."""
+        """Raise the error while any failures are left, and then return the rows."""
         if self.left:
             self.left -= 1
             raise self.error
@@ -161,7 +161,7 @@ def lift():
 )
 @pytest.mark.parametrize("seconds", [0, 0.1], ids=["lasting", "passing"])
 def test_real_limits(root, kind, words, seconds):
-    """Under real system limits, work stops with a clear error, or goes on once they are lifted."""
+    """Work under real system limits goes on once they are lifted, or stops with a clear error."""
     code = LIMITED.format(root=str(root), seconds=seconds, **kind)
     if not seconds:
         code = code.replace("try:", "import transforms.poison\ntransforms.poison.PAUSES = ()\ntry:")

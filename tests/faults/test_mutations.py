@@ -93,7 +93,7 @@ class Mutator:
         return self.dice.choice(sorted(self.files))
 
     def write(self, name: str, data: bytes) -> str:
-        """Write a file. If its data hasn't changed, flip its last bit."""
+        """Write data to a file, with the last bit flipped if the data is the original."""
         (self.run / name).write_bytes(
             data if data != self.files.get(name) else data[:-1] + bytes([data[-1] ^ 1])
         )
@@ -317,7 +317,7 @@ def test_texts_of_resealed_lines_are_found(finished, folder):
 
 
 def test_forgeries_that_agree_with_themselves(finished, capsys):
-    """A recorded digest reveals every resealed change; changes to a ledger show without one."""
+    """A recorded digest reveals every resealed change; ledger changes show even without one."""
     mutator = Mutator(finished, seed=7)
     recorded = RecordedDigests(digest=json.loads(mutator.files["manifest.json"])["digest"])
     alone = Counter()

@@ -1,4 +1,4 @@
-"""A disk that keeps deleted files as long as they are open, as NFS, bindfs and sshfs do."""
+"""A disk that keeps deleted files for as long as they are open, like NFS, bindfs and sshfs."""
 
 import errno
 import os
@@ -33,7 +33,7 @@ def is_open(path: str) -> bool:
 
 
 def locate(path: Any, dir_fd: int | None) -> str:
-    """Return the path that a call refers to, relative to its open folder if it has one."""
+    """Return the path that a call refers to, below the folder of its file descriptor if given."""
     above = os.readlink(f"/proc/self/fd/{dir_fd}") if dir_fd is not None else ""
     return os.path.join(above, os.fspath(path))
 
@@ -74,7 +74,7 @@ def root(tmp_path) -> tuple[Path, Any]:
 
 
 def test_the_disk_keeps_open_files(tmp_path):
-    """The fake disk of these tests behaves as such disks do."""
+    """The fake disk of these tests behaves like a disk that keeps deleted files while open."""
     with (tmp_path / "open").open("w"):
         (tmp_path / "open").unlink()
         (kept,) = tmp_path.iterdir()
@@ -97,7 +97,7 @@ def test_a_run_succeeds_and_leaves_nothing(root):
 
 
 def test_a_restart_goes_on_past_open_files(root):
-    """A run can be replaced while a program reads its old rows, whose file stays until closed."""
+    """A run can be replaced while a program reads its old rows; their file stays until closed."""
     run, config = root
     run_filter(config)
     (clean, *_) = (run / "clean").iterdir()

@@ -1,4 +1,4 @@
-"""A run's coverage: counts in a sample and in all rows, notices, and the budget."""
+"""A run's coverage: counts for a sample and for all rows, notices, and the budget."""
 
 import json
 
@@ -76,7 +76,7 @@ def test_parquet_has_the_coverage_of_json_lines(config, odd_corpus, tmp_path):
 
 
 def test_a_rare_role_is_counted_exactly(config, odd_corpus):
-    """The manifest counts every role in all rows, and takes the fields from the sample."""
+    """The manifest counts every role across all rows, and takes the fields from the sample."""
     shards = config.shards.model_copy(update={"rows": 1_000})
     given = {"input": (str(odd_corpus),), "shards": shards}
     found = run_filter(config.model_copy(update=given)).coverage
@@ -112,7 +112,7 @@ def test_the_budget_counts_what_is_trained_on():
 
 
 def test_a_sample_over_the_budget_stops_the_run_before_any_work(config, odd_corpus, policy):
-    """If the sample already exceeds the budget, the run stops before any work."""
+    """If the sample already exceeds the budget, the run stops before work begins."""
     given = {"input": (str(odd_corpus),), "policy": policy("unread_budget: 0.1")}
     with pytest.raises(BudgetError, match="cot"):
         settle(config.model_copy(update=given), ignore)
@@ -128,7 +128,7 @@ def test_a_run_over_the_budget_isnt_published(config, odd_corpus, policy, tmp_pa
 
 
 def test_what_no_trait_looks_at_is_named():
-    """Unread text that is trained on gives a warning; prompts and empty columns are mentioned."""
+    """Unread trained text gives a warning; unread prompts and empty columns give plain notices."""
     notices = list(describe_sample(COVERAGE, "a sample"))
     assert [notice.severity for notice in notices] == ["warning", "info", "warning", "info"]
     trained, prompts, languages, unsampled = (notice.text for notice in notices)
@@ -209,7 +209,7 @@ def test_conversations_inside_messages_are_mentioned():
 
 
 def test_the_end_of_a_run_says_only_what_the_sample_did_not():
-    """Final notices repeat none of the sample's, but report new turns, languages and growth."""
+    """Final notices repeat none of the sample's, but report new or grown turns and languages."""
     assert list(describe_rest(COVERAGE, COVERAGE)) == []
     greek = COVERAGE.languages[0]
     thai = greek.model_copy(update={"language": "Thai or Lao script", "row": 9})
@@ -242,7 +242,7 @@ class Listener(list):
 
 
 def test_a_run_says_everything_once(config, odd_corpus):
-    """The sample's column is named before the run, and the last row's role is named after it."""
+    """The unread column is named before the run, and the role in the last row is named after it."""
     heard = Listener()
     run_filter(config.model_copy(update={"input": (str(odd_corpus),)}), listener=heard)
     about = [text for text in heard if "no trait looks at" in text and "trained on" in text]

@@ -45,10 +45,10 @@ from transforms.rules import find_span_floor, settle_rules
 from transforms.score import get_scorer, score
 
 EXEMPLARS = 12
-"""How many positives and negatives each trait has here; few, to save time."""
+"""How many positives and negatives each trait has here. There are few of them, to save time."""
 
 CLEAN_TEXTS = 130
-"""How many texts, the shortest of the library's background, calibrate thresholds here."""
+"""How many of the library's shortest background texts calibrate thresholds here."""
 
 MODELLESS = (*CARDS, "degenerate-loop")
 """The traits that need no model."""
@@ -79,7 +79,7 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 class Runs:
-    """Runs with the same corpus and bank, and different policies."""
+    """Runs with the same corpus and bank but different policies."""
 
     def __init__(self, folder: Path, config: FilterConfig) -> None:
         self._folder, self._config = folder, config
@@ -231,7 +231,7 @@ def parse_policy(text: str) -> Policy:
 
 
 def test_a_run_decides_as_it_did(base):
-    """With the run's own policy, the decisions are those of the run, and every kind occurs."""
+    """With the run's own policy, its decisions come out again; every kind of decision occurs."""
     run, manifest = base
     outcome = read_outcome(run)
     assert decide_outcome(run, parse_policy(BASE)) == outcome

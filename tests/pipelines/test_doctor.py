@@ -126,7 +126,7 @@ def test_a_gpu_is_named_with_its_memory_and_precision(monkeypatch, bf16, precisi
 
 
 def test_without_a_gpu_the_cpu_is_reported(monkeypatch):
-    """Without a GPU, the report has the number of threads and says that cuda is an error."""
+    """Without a GPU, the report gives the number of threads and says that cuda is an error."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = doctor._check_device().found
     assert found.startswith(f"cpu, fp32, {torch.get_num_threads()} threads")

@@ -149,7 +149,7 @@ def test_each_mistake_has_its_error(config, change, kind):
     ],
 )
 def test_globs_are_matched_where_python_can(corpus, tmp_path, monkeypatch, pattern, matches):
-    """Globs that Beam reads differently are left to Beam, unless their folder doesn't exist."""
+    """Globs that Beam and Python read differently are left to Beam if their folder exists."""
     (corpus / ".hidden").write_text("")
     for given in (pattern, str(tmp_path / pattern)):
         monkeypatch.chdir(tmp_path)
@@ -163,7 +163,7 @@ def test_globs_are_matched_where_python_can(corpus, tmp_path, monkeypatch, patte
 
 
 def test_a_policy_for_other_traits_is_refused(config, policy):
-    """A policy that names a trait unknown to the run is refused before any work."""
+    """A policy that names a trait unknown to the run is refused before work begins."""
     path = policy("traits: {egret: {action: drop}}")
     with pytest.raises(CardError, match="egret"):
         check_sources(config.model_copy(update={"policy": path}))

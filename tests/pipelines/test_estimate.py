@@ -77,7 +77,7 @@ def test_the_start_has_no_spread():
 
 
 def test_a_sample_depends_on_content_alone(config):
-    """Every draw gives the same rows from all over the corpus, at most a shard too many."""
+    """Every draw gives the same rows from all over the corpus, and less than a shard too many."""
     settled = settle(config.model_copy(update=LEXICON), ignore)
     chosen = draw_sample(settled, 14)
     assert chosen == draw_sample(settled, 14)
@@ -177,7 +177,7 @@ def test_an_estimate_without_a_listener_prints_nothing(config, capfd):
 
 
 def test_an_empty_corpus_costs_the_start():
-    """An empty corpus needs no work, but the machines' start-up still costs."""
+    """An empty corpus needs no work, but starting the machines still costs money."""
     found = extrapolate(0, [], Terms(machines=2, price=1.0, startup_minutes=30))
     assert (found.rows, found.sampled, found.machine_hours, found.price) == (0, 0, 1.0, 1.0)
 
@@ -191,7 +191,7 @@ def test_numbers_without_an_estimate_are_refused(config, number):
 
 
 def test_the_sample_is_read_within_the_limits_of_the_run(config, monkeypatch):
-    """The sample's shards have fewer rows, but the run's limits on bytes and expansion."""
+    """The sample's shards have fewer rows than the run's, but the same bytes and expansion."""
     seen = []
 
     def stop(settled, _listener):

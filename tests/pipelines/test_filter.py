@@ -56,7 +56,7 @@ def interrupt(config: FilterConfig) -> None:
 
 
 def test_every_row_is_accounted_for(run):
-    """Of forty rows, eight herons are in quarantine and the others are clean."""
+    """Of forty rows, the eight with herons are in quarantine, and the others are clean."""
     folder, manifest = run
     assert manifest.conservation.rows_in == 40
     assert manifest.conservation.by_decision == {"keep": 32, "quarantine": 8}
@@ -69,7 +69,7 @@ def test_every_row_is_accounted_for(run):
 
 
 def test_the_ledger_has_the_reason(run):
-    """A heron's ledger row has the trait, score, threshold, field path and exact characters."""
+    """The ledger row of a heron has its trait, score, threshold, field path and exact offsets."""
     folder, _ = run
     row = read_ledger(folder).filter(pl.col("decision") == "quarantine").row(0, named=True)
     (reason,) = row["reasons"]
@@ -340,7 +340,7 @@ def test_the_reject_budget(config, corpus, policy, capsys):
 
 @pytest.mark.parametrize("action", ["keep", "flag", "mask", "quarantine", "drop", "swap"])
 def test_actions(config, policy, action):
-    """Each action gives its decision, except that a row to swap without a donor is quarantined."""
+    """Each action leads to the decision of that name, but a swap without a donor to quarantine."""
     decision = "quarantine" if action == "swap" else action
     text = policy(f"traits: {{heron: {{action: {action}}}}}")
     manifest = run_filter(config.model_copy(update={"policy": text}))
@@ -436,7 +436,7 @@ def test_a_new_trait_from_a_dozen_positives(tmp_path, card_folder):
 
 
 def test_vectors_are_written_when_asked(tmp_path, card_folder, monkeypatch):
-    """Every row has a float16 unit vector, or zeros without an answer, aligned with the ledger."""
+    """Every ledger row has a float16 vector of unit length, or of zeros if there is no answer."""
     clean = tuple(CleanRow((f"Bridge {n} is closed.",), "background", "clean") for n in range(20))
     monkeypatch.setattr(banks, "collect_background", lambda _: clean)
     birds = ("heron", "stork", "crane", "egret")
@@ -573,7 +573,7 @@ def test_rejects_are_noticed_after_the_summary(config, corpus):
 
 
 def test_rows_of_other_processes_are_counted(run, config, tmp_path, monkeypatch):
-    """With two workers, rows are counted by receipts, and the run's bytes are as with one."""
+    """With two workers, rows are counted from receipts; the bytes are the same as with one."""
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.02)
     events = []
     two = {"output": str(tmp_path / "two"), "engine": Engine(workers=2)}

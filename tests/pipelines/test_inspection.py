@@ -132,7 +132,7 @@ def test_a_damaged_file_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("colour", [False, True])
 def test_hostile_text_is_inert_on_a_terminal(hostile, colour):
-    """Controls, escape sequences, bidirectional marks and markup from the corpus have no effect."""
+    """Control characters, escapes, bidirectional marks and markup in the corpus have no effect."""
     shown = print_run(hostile, EVERYTHING, 0, 100, colour=colour)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown) if colour else shown
     assert not find_acting(plain)

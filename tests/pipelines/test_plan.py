@@ -1,4 +1,4 @@
-"""The plan of a run: settings are settled, and mistakes are found, before any work."""
+"""The plan of a run: settings are settled, and mistakes are found, before work begins."""
 
 import gzip
 import json
@@ -40,7 +40,7 @@ def test_a_run_is_settled(config):
 
 
 def test_notices_are_sent_in_order(config):
-    """The listener hears of the input before it is read, then its rows, and then the device."""
+    """The listener hears of the input before it is read, then of its rows and of the device."""
     events = []
     settle(config, events.append)
     assert all(isinstance(event, Noticed) for event in events)
@@ -129,7 +129,7 @@ def test_files_that_cant_be_seeked_are_one_task(config, corpus):
 
 
 def test_nothing_is_written_when_something_is_wrong(config, tmp_path, card_folder):
-    """A bad glob, card, bank or policy stops the run before any work."""
+    """A bad glob, card, bank or policy stops the run before work begins."""
     wrong = {
         "input": ((str(tmp_path / "*.nothing"),), InputError, "matches no file"),
         "traits": ((str(card_folder("bad", "threshold: 7\n")),), CardError, "field threshold"),
@@ -150,7 +150,7 @@ def test_a_gpu_that_was_asked_for_is_required(config, monkeypatch):
 
 
 def test_a_column_named_congener_is_refused(config, tmp_path):
-    """A corpus that already has the extra column is refused before any work."""
+    """A corpus that already has the extra column is refused before work begins."""
     path = write_rows(tmp_path / "in.jsonl", [build_conversation(1, "Fine.") | {"congener": "x"}])
     with pytest.raises(InputError, match="already has a column 'congener'"):
         settle_quietly(config, input=(str(path),))

@@ -183,7 +183,7 @@ def test_every_link_has_a_target(page):
 
 
 def test_hostile_text_is_inert(page, hostile):
-    """Scripts, closing tags, comments, template code and controls are shown as text."""
+    """Scripts, closing tags, comments, template code and control characters are shown as text."""
     source = Path(hostile, REPORT_PAGE).read_bytes().decode()
     assert not find_acting(source)
     assert "<script" not in source
@@ -201,7 +201,7 @@ def test_hostile_text_is_inert(page, hostile):
 
 @given(name=st.text(min_size=1))
 def test_any_name_is_inert(no_rows, name):
-    """Whatever a run's limits, file names and parents contain, the page is intact and inert."""
+    """Whatever a run's limits, file names and parent runs contain, the page is valid and inert."""
     inputs = (no_rows.inputs[0].model_copy(update={"name": name}),)
     parts = {"limits": (name,), "inputs": inputs, "parents": (name,)}
     found = Reader(render_report("nowhere", no_rows.model_copy(update=parts)))
@@ -237,7 +237,7 @@ def test_findings_on_other_sides_have_their_own_numbers(tmp_path):
 
 
 def test_numbers_are_the_manifests(page, hostile):
-    """The page has the manifest's rows by decision, and each trait's rows, threshold and bound."""
+    """The page shows the run's rows by decision, and each trait's rows, threshold and bound."""
     manifest = load_manifest(hostile)
     rows_in, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
     out = sum(by_decision.get(name, 0) for name in PUBLISHED)

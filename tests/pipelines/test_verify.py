@@ -55,7 +55,7 @@ def list_problems(run: Path) -> list[tuple[str, str]]:
 
 
 def test_a_whole_run_has_no_findings(run):
-    """An untouched run is whole, and its machine-readable description says so."""
+    """An untouched run has no findings, and its machine-readable description says so."""
     folder, manifest = run
     assert verify_run(str(folder)) == []
     outcome = describe_outcome(manifest, [])

@@ -34,7 +34,7 @@ def test_long_lists_of_names_are_cut():
 
 
 def test_long_names_are_shortened():
-    """A name up to the limit is kept whole, and a longer name ends in an ellipsis."""
+    """A name no longer than the limit is kept whole, and a longer name ends in an ellipsis."""
     assert shorten_name("x" * 10, 10) == "x" * 10
     assert shorten_name("x" * 11, 10) == f"{'x' * 9}…"
 

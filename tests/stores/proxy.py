@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 Fate = Literal["cut", "stall"] | int | None
 """How a request fails: its connection is cut or stalls within its body, or a status refuses it.
 
-With None, the request is passed on.
+None means that the request is passed on.
 """
 
 HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
@@ -29,7 +29,7 @@ class Request(NamedTuple):
 
 
 class Proxy(ThreadingHTTPServer):
-    """A proxy for the server at port `upstream`; `fate(request)` decides if and how one fails."""
+    """A proxy for the server at port `upstream`; `fate(request)` decides how a request fails."""
 
     daemon_threads = True
 

@@ -111,7 +111,7 @@ def service(gs):
 
 @pytest.fixture
 def config(gs, card_folder) -> FilterConfig:
-    """Return the configuration of a run on three machines over 40 rows on the store."""
+    """Return the configuration of a run that filters 40 rows from the store on three machines."""
     gs.folder = f"dataflow-{threading.get_ident()}-{len(gs.names(''))}"
     rows = [build_conversation(number, ANSWERS[number % 5]) for number in range(40)]
     gs.put_objects("corpus.jsonl", data="".join(json.dumps(row) + "\n" for row in rows).encode())

@@ -227,7 +227,7 @@ def test_two_writers(store, config, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["run[1]", "what?"])
 def test_an_output_that_looks_like_a_pattern(store, config, name):
-    """An output whose name Beam would read as a pattern is refused before any work."""
+    """An output whose name Beam would read as a pattern is refused before work begins."""
     with pytest.raises(StorageError, match="rename it"):
         run_filter(config.model_copy(update={"output": store.uri(name)}))
     assert store.list_names() == ["corpus/0.jsonl", "corpus/1.jsonl"]

@@ -21,7 +21,7 @@ def checks(monkeypatch):
 
 
 def test_a_missing_package_exits_with_two(congener, checks):
-    """Each kind of result has its word, brackets are printed, and a missing part gives code 2."""
+    """Results begin with ok, - or MISSING; brackets are printed; a missing part gives code 2."""
     code, out, _ = congener("doctor")
     assert code == 2
     assert [line.split()[0] for line in out.splitlines()] == ["ok", "-", "MISSING"]

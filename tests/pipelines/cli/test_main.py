@@ -34,7 +34,7 @@ def test_every_command_has_help(congener, name):
 
 
 def test_the_help_lists_commands_and_exit_codes(congener):
-    """The help has the commands in the list's order, each on one line that isn't cut."""
+    """The help lists the commands in the list's order, each on one line that isn't cut."""
     code, out, _ = congener("--help")
     assert code == 0
     listed = out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
@@ -295,7 +295,7 @@ def test_a_command_without_arguments_shows_the_help(congener):
 
 
 def test_a_refused_path_is_an_error_of_the_input():
-    """If the system refuses a path, the error names the path, even when other errors wrap it."""
+    """If the system refuses a path, the error names it, even if the refusal is a wrapped cause."""
     refusal = OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300)
     outer = RuntimeError("stage failed")
     outer.__cause__ = refusal

@@ -46,7 +46,7 @@ def test_text_is_shown_and_not_obeyed(capsys):
 
 
 def test_json_is_ascii(capsys):
-    """JSON escapes whatever a terminal could obey, and types that JSON lacks become text."""
+    """JSON output escapes all terminal control characters; types that JSON lacks become text."""
     print_json({"text": HOSTILE, "path": pytest})
     out = capsys.readouterr().out
     assert out.isascii()

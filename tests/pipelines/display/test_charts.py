@@ -1,4 +1,4 @@
-"""Charts: bars add up, and columns stay in the plot, on their side of the threshold line."""
+"""Charts: bars add up, and columns stay in the plot and on the correct side of the threshold."""
 
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ COUNTS = st.lists(st.integers(0, 10**9), min_size=BINS, max_size=BINS)
 
 @given(counts=st.dictionaries(st.sampled_from(DECISIONS), st.integers(0, 10**9)))
 def test_the_waterfall_adds_up(counts):
-    """Each removal's bar starts where the one before it ends, and published bars leave no gap."""
+    """Removal bars lead from the first total to the second, which the published bars fill."""
     total = sum(counts.values())
     bars = lay_out_waterfall(total, counts)
     assert {bar.name: bar.rows for bar in bars if bar.kind != "total"} == {

@@ -57,7 +57,7 @@ def await_output(reporter: TerminalReporter, expected: str) -> str:
 
 
 def test_the_settled_run_is_reported(config, reporter):
-    """Format, lots, device and the absence of a budget are reported before the work."""
+    """Format, lots, device and the absence of a budget are reported before work begins."""
     settle(config, reporter)
     printed = read_output(reporter)
     assert printed.startswith(f"reading {config.input[0]}\ninput: 2 files, 40 rows")
@@ -83,7 +83,7 @@ def test_text_is_no_markup(reporter):
 
 
 def test_smaller_batches_are_reported(reporter):
-    """When memory runs out, the new batch size is printed with the setting that makes it last."""
+    """When memory runs out, the new batch size is printed with the setting to keep it."""
     reporter(BatchesCut(4096))
     printed = read_output(reporter)
     assert "batches hold 4,096 padded tokens" in printed
@@ -125,7 +125,7 @@ def test_a_terminal_line_is_drawn(reporter):
 
 
 def test_work_elsewhere_is_counted_by_receipts(config, reporter, monkeypatch):
-    """While other processes work, rows are counted by receipts, and no token rate is shown."""
+    """While other processes work, rows are counted from receipts; no token rate is shown."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
     settled = settle(config, lambda _: None)
@@ -166,7 +166,7 @@ def test_events_without_rows_are_ignored():
 
 
 def test_a_fit_is_reported_now_and_then(monkeypatch):
-    """A fit's start is printed, and then its progress, no more often than log lines."""
+    """The start of a fit is printed, and then its progress at the interval of log lines."""
     lines: list[str] = []
     fit = FitProgress(lines.append)
     fit.update(FitStarted(3))

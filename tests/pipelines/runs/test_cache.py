@@ -45,7 +45,7 @@ def test_an_unusable_cache_variable_does_not_count(monkeypatch, tmp_path, value)
 
 
 def test_a_user_without_a_home_has_no_cache(monkeypatch):
-    """Without a cache folder nothing is swept, and the error for a remote file names a variable."""
+    """Without a cache folder nothing is swept; for a remote file, the error says what to set."""
     for name in ("CONGENER_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
@@ -106,7 +106,7 @@ def test_a_cut_copy_is_fetched_again(remote):
 
 
 def test_another_file_is_refused(remote):
-    """A file whose digest differs from the manifest's is an error, and no copy is kept."""
+    """A file whose digest differs from the manifest's raises an error, and no copy is kept."""
     uri, _ = remote
     with pytest.raises(RunError, match=r"part\.parquet: doesn't match the manifest"):
         fetch_file(uri, "0" * 64, len(DATA), ".jsonl.gz")

@@ -148,7 +148,7 @@ def test_damaged_json_lines_are_reported_in_a_line(tmp_path, data, problem):
 
 
 def test_json_lines_are_scanned_in_corpus_order(run):
-    """`clean/` scans as one indexed frame over its files; `read_folder` gives the same table."""
+    """Scanning `clean/` gives one numbered frame over all files; `read_folder` gives its rows."""
     folder, manifest = run
     frame = scan_folder(str(folder), manifest, "clean", row_index="index").collect()
     lines = [json.loads(line) for line in read_lines(folder, "clean")]
@@ -193,7 +193,7 @@ def test_damaged_pages_are_reported_in_a_line(run):
     ids=["arrow", "polars", "page"],
 )
 def test_errors_of_readers_are_the_runs(error):
-    """A `RunError` keeps the first line of a reader's error, and quotes the folder for a shell."""
+    """A `RunError` has the first line of a reader's error, and its folder is shell-quoted."""
     with (
         pytest.raises(RunError, match="a file of the run can't be read: ") as caught,
         finished.report_damage("my run"),

@@ -1,4 +1,4 @@
-"""Files in a run's folder that aren't the run's."""
+"""Files in a run's directory that aren't part of the run."""
 
 import shutil
 from pathlib import Path
@@ -47,12 +47,12 @@ ASIDE = (
     f".manifest.json.{'0' * 32}.tmp",
     f"clean/.a.jsonl.{'0' * 32}.tmp",
 )
-"""Files that aren't the run's: readers of its folders read `READ`, but not `ASIDE`."""
+"""Foreign files: whoever reads the run's folders also reads those in `READ`, but not in `ASIDE`."""
 
 
 @pytest.mark.parametrize("path", READ)
 def test_data_in_a_folder_of_the_run_is_read(path):
-    """Whatever a glob over one of the run's folders may match counts as data, hidden or not."""
+    """Any file that a glob over a folder of the run may match counts as data, hidden or not."""
     found = describe_foreign_file(path)
     assert found.is_read
     assert found.problem.endswith(f"who reads {path.split('/')[0]}/ reads it too")
@@ -130,7 +130,7 @@ def test_a_run_is_not_published_with_data_of_others(config, monkeypatch):
         mine.write_text("{}\n")
 
     monkeypatch.setattr(module, "execute", execute)
-    for _ in range(2):  # the second attempt refuses the file before any work
+    for _ in range(2):  # the second attempt refuses the file before work begins
         with pytest.raises(RunError, match=r"clean/mine\.jsonl: not the run's"):
             module.run_filter(config)
     monkeypatch.undo()

@@ -98,7 +98,7 @@ def test_deep_values_are_text(tmp_path):
     "line", ['{"a": NaN}', '{"a": -Infinity}', r'{"a": "x\ud800"}', '{"a": 1e400}', "{"]
 )
 def test_rows_that_polars_cant_read_are_named(tmp_path, line):
-    """A row that isn't standard JSON gives an error with the file and a way to read it."""
+    """If a row isn't standard JSON, the error names the row and says how else to read the file."""
     with pytest.raises(
         RunError, match=r"row 1 of clean/part-0.jsonl can't be in a table"
     ) as caught:
@@ -144,7 +144,7 @@ def test_shapes_are_merged(one, other, merged):
 
 
 def test_shapes_become_types():
-    """Objects become structs with fields in order of appearance, and lists have one item type."""
+    """Objects become structs with fields in order of appearance; a list gets one item type."""
     shape = infer_shape({"b": [1, 2.5], "a": {"c": None}, "d": True, "e": "x"})
     assert shape == {"b": [float], "a": {"c": None}, "d": bool, "e": str}
     assert convert_shape(shape) == pl.Struct(

@@ -68,7 +68,7 @@ def write_clean(plan: ShardPlan) -> Output:
 
 
 def test_a_split_without_a_clean_row_is_named():
-    """Each split that loses all its rows is named, whether its name or the card defines it."""
+    """Each split that loses all its rows is named, whether a file name or the card defines it."""
     plans = [
         plan_shard(0, "train.jsonl"),
         plan_shard(1, "test.jsonl"),
@@ -273,7 +273,7 @@ def test_receipts_are_in_corpus_order():
 
 
 def test_receipts_are_summed():
-    """Firings and unscored rows are summed, and the ledger's root is the shards' Merkle root."""
+    """Firings and unscored rows are summed, and the ledger root is computed from the shards'."""
     found = publication.sum_receipts([build_receipt("a"), build_receipt("b")])
     assert (found["fired"], found["unscored"]) == ({"heron": 4}, 6)
     assert found["shards"] == (("a", "00" * 32), ("b", "00" * 32))
@@ -281,7 +281,7 @@ def test_receipts_are_summed():
 
 
 def test_circumstances_hold_rates():
-    """Rates and padding follow from receipts and seconds; without tokens there is no padding."""
+    """Rates and padding are computed from receipts and seconds; no tokens means no padding."""
     receipts = [build_receipt("a"), build_receipt("b")]
     facts = publication.describe_circumstances(2.0, receipts, "cpu", ("congener",))
     assert (facts["rows_per_second"], facts["tokens_per_second"]) == (10.0, 80.0)
@@ -356,7 +356,7 @@ def test_a_calibrated_threshold_has_its_level_and_bound(config):
 
 
 def test_missing_prompts_are_noticed():
-    """Rows without a prompt give a warning; prompts that lack something give a plain notice."""
+    """Rows without a prompt for the swap list give a warning; incomplete prompts give a notice."""
     assert list(describe_prompts([build_receipt()])) == []
     given = build_receipt().model_copy(update={"unprompted": 700, "incomplete": 2})
     unprompted, incomplete = describe_prompts([given, given])

@@ -140,7 +140,7 @@ def test_a_trait_filter_counts_only_that_trait(hostile):
     ],
 )
 def test_filters_select_what_they_name(hostile, filters):
-    """A trait and lot-field patterns, alone or together, select the right rows of the ledger."""
+    """A trait filter and lot-field patterns, alone or together, select the right ledger rows."""
     given_fields = {name: getattr(filters, name) for name in LOT_FIELDS}
     pattern = LotPattern(**{name: value for name, value in given_fields.items() if value})
     expected = [
@@ -186,7 +186,7 @@ def test_filters_by_each_field_of_a_lot(lots, filters, rows):
 
 
 def test_an_unknown_field_is_a_dash(lots):
-    """A scan of the ledger and a quarantined row's lot both have `-` for an unknown field."""
+    """A scan of the ledger and a quarantined row's lot both show an unknown field as `-`."""
     frame = scan_ledger(lots, load_manifest(lots)).collect()
     assert frame["teacher"].to_list() == ["atlas", "atlas-70b", "borealis", "-"]
     page = read_quarantine(lots, load_manifest(lots))
@@ -225,7 +225,7 @@ def test_an_error_lists_only_some_of_many_names(hostile):
 
 
 def test_a_page_beyond_all_rows_is_empty(hostile):
-    """A page beyond all rows is empty, even if its numbers are too large for polars."""
+    """A page beyond all rows is empty, even if its start and limit are too large for polars."""
     manifest = load_manifest(hostile)
     assert list(read_quarantine(hostile, manifest, EVERYTHING, 10**30, 10**30).rows) == []
 

@@ -37,7 +37,7 @@ def test_traits_are_the_cards_with_their_scores(run, heron):
 
 
 def test_a_run_without_calibration_scores(run):
-    """Without the file of calibration scores, a trait has no scores."""
+    """Without the calibration file, a trait has no clean scores."""
     folder, manifest = run
     outputs = tuple(output for output in manifest.outputs if output.path != CALIBRATION)
     traits = read_recorded_traits(str(folder), manifest.model_copy(update={"outputs": outputs}))

@@ -39,7 +39,7 @@ def examples(hostile) -> dict[str, TraitExamples]:
 
 
 def test_examples_are_the_nearest_and_the_highest(examples):
-    """First come the five rows nearest above the threshold, and then the five highest."""
+    """The first examples are the five rows nearest above the threshold; the five highest follow."""
     emu = examples["emu"]
     counts = [item.text.count("emu") for item in (*emu.nearest, *emu.highest)]
     assert counts == [*range(1, MOST + 1), *range(EMUS, EMUS - MOST, -1)]

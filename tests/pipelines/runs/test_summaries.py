@@ -60,7 +60,7 @@ def test_no_rows_are_no_scores(hostile):
 
 @pytest.mark.parametrize("fields", [("teacher",), LOT_FIELDS, ("teacher", "date")])
 def test_groups_are_the_ledgers(hostile, fields):
-    """Groups count the ledger's rows and removals, most removed first, and leave out rejects."""
+    """Groups count rows and removals, without rejects, and are sorted by removals, most first."""
     manifest = load_manifest(hostile)
     counted, removed = Counter(), Counter()
     for row in read_ledger(hostile):

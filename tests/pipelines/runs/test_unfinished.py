@@ -93,7 +93,7 @@ def test_a_damaged_description_is_written_again(tmp_path, damage):
 
 
 def test_receipts_of_another_run_protect_it(config, monkeypatch):
-    """If run.json is damaged and the receipts are another run's, the directory isn't taken over."""
+    """A directory with a damaged run.json and a different run's receipts isn't taken over."""
     own, _ = interrupt_run(config, monkeypatch)
     (Path(config.output) / BEGUN).write_text("{")
     other = build_record()
@@ -131,7 +131,7 @@ def test_a_finished_run_is_refused_and_tidied(tmp_path):
 
 @pytest.mark.parametrize("folder", ["clean", "spans", "calibration"])
 def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
-    """An output with a folder named like a run's is refused unless it is an unfinished run."""
+    """An output that has a folder named like a run's is refused, unless a run wrote it."""
     (tmp_path / folder).mkdir()
     (tmp_path / folder / "mine").touch()
     with pytest.raises(RunError, match="no run has written it"):
@@ -139,7 +139,7 @@ def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
 
 
 def test_an_emptied_folder_is_no_obstacle(tmp_path):
-    """An emptied folder, left because a program had a file in it open, is used again."""
+    """An empty folder that remained because a program had a file in it open is used again."""
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / ".nfs00000000012abcde00000007").touch()
     (tmp_path / "ledger").mkdir()
@@ -226,7 +226,7 @@ def test_shards_count_only_with_proof(config, monkeypatch):
 
 
 def test_a_run_that_was_taken_over_is_not_published(tmp_path):
-    """If the directory's description is missing or another run's, publication is refused."""
+    """If the directory's description is missing or a different run's, publication is refused."""
     run = str(tmp_path)
     record, other = build_record(), build_record(bank_digest="b")
     unfinished.open_run(run, record, restart=False)

@@ -14,7 +14,7 @@ BYTES_PER_PLAN = 400
 
 
 def estimate_size(value: Any) -> int:
-    """Return a shard's approximate size at any stage, which is mostly the size of its table."""
+    """Return the approximate size of a shard at any stage; most of it is the table's."""
     table = getattr(value, "table", None)
     return BYTES_PER_PLAN if table is None else int(table.nbytes)
 

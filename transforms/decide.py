@@ -49,7 +49,7 @@ class DecideRecords(beam.PTransform):
     """Decide the rows of every shard according to the settled rules.
 
     `repeats` maps a shard's name to the rows in it that repeat an earlier row, identified by
-    position (`Shard.positions`). It contains no text.
+    position (`Shard.positions`). The repeats contain no text.
     """
 
     rules: Sequence[Rule]

@@ -74,8 +74,8 @@ def decide(
 
     `repeats` maps each row that repeats earlier rows to the lots of the earlier copies whose
     decisions may differ from its own. Such a row is a duplicate if an earlier copy is published, or
-    is held or dropped for the same reasons as this row. If there are no lots, an earlier copy has
-    the same decision as this row.
+    is held or dropped for the same reasons as this row. An empty collection of lots means that an
+    earlier copy has the same decision as this row.
     """
     result = _decide_alone(evidence, rules)
     for row in _find_duplicates(evidence, rules, result, repeats or {}):
@@ -126,7 +126,7 @@ def _find_duplicates(
 
 
 def _take_as_copies(evidence: Evidence, rows: np.ndarray, lots: Sequence[Lot]) -> Evidence:
-    """Return the evidence for some rows as if they were in these lots."""
+    """Return the evidence for the given rows, with their lots replaced by the given ones."""
     scores = {name: values[rows] for name, values in evidence.scores.items()}
     return Evidence(scores, evidence.spans.take(pa.array(rows)), lots)
 

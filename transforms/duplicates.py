@@ -95,8 +95,8 @@ def list_repeats(
 class FindDuplicates(beam.PTransform):
     """Find the rows that repeat the content of an earlier row, as (shard name, repeats).
 
-    The rules decide which copies may have different decisions. If copies are in several splits, the
-    one whose split comes first in `priority` is kept.
+    The rules determine which copies may have different decisions. If copies are in several splits,
+    the one whose split comes first in `priority` is kept.
     """
 
     rules: Sequence[Rule] = ()

@@ -121,7 +121,7 @@ def _require_valid_texts(array: Any) -> None:
     Raises: pa.ArrowInvalid: a text isn't UTF-8, or the array is inconsistent.
     """
     if pa.types.is_dictionary(array.type):
-        _require_valid_texts(array.dictionary_decode())  # without the texts of other rows
+        _require_valid_texts(array.dictionary_decode())  # leaves out the texts of other rows
     elif is_text(array.type):
         array.validate(full=True)
     elif isinstance(array.type, pa.BaseExtensionType):
@@ -137,7 +137,7 @@ def _require_valid_texts(array: Any) -> None:
 
 
 def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
-    """Return a shard of these rows, without rejects, or the same shard if it has no other rows."""
+    """Return the shard with only these rows and without rejects, or unchanged if they are all."""
     if len(rows) == identified.table.num_rows:
         return identified
     return IdentifiedShard(
@@ -176,7 +176,7 @@ def _build_lots(shard: Shard, segments: Segments, layout: Layout, key: bytes | N
 
 
 def _name_system_prompts(size: int, segments: Segments, key: bytes | None) -> list[str]:
-    """Return the digest that names each row's first system prompt, or `UNKNOWN` without one."""
+    """Return the digest of each row's first system prompt, or `UNKNOWN` for a row without one."""
     names = [UNKNOWN] * size
     for segment in segments.find_in_scope(("system",), CHANNELS).tolist():
         row = int(segments.rows[segment])

@@ -36,13 +36,13 @@ PAUSES = (0.2, 1.0, 3.0)
 ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")
 
 PANIC = "PanicException"
-"""The class name of a Rust panic, such as in tokenizers. It isn't a subclass of `Exception`."""
+"""The class of a Rust panic, in a tokenizer for instance; it isn't a subclass of `Exception`."""
 
 
 def isolate_failures(
     size: int, attempt: Callable[[Sequence[int]], Result], stage: str
 ) -> tuple[Result, dict[int, str]]:
-    """Do work on rows 0 to `size` - 1 and, if it fails, on the rows that don't fail on their own.
+    """Do work on rows 0 to `size` - 1, leaving out rows that make the work fail.
 
     Returns the result of the work, and the reason for each row that was left out. A row is left out
     if it fails twice on its own while other rows pass. A temporary lack of threads or file handles
@@ -115,7 +115,7 @@ def _confirm_failing(
 
 
 def _repeat(rows: Sequence[int], attempt: Callable[[Sequence[int]], Result], stage: str) -> Result:
-    """Do work on rows that passed before.
+    """Do work again on rows on which it has succeeded before.
 
     Raises:
         MachineError: the work fails with an error that might be a row's fault.
@@ -151,8 +151,8 @@ def _find_failing(
 def may_be_row_fault(error: BaseException) -> bool:
     """Return whether an error may be the fault of a row.
 
-    It can't be if memory, threads or file handles run out, a disk or a device fails, a module can't
-    be loaded, or a congener error names another cause.
+    No row is at fault if memory, threads or file handles run out, a disk or a device fails, a
+    module can't be loaded, or a congener error names another cause.
     """
     if isinstance(error, RowError):
         return True
@@ -225,7 +225,7 @@ def encode_row(table: pa.Table, row: int) -> bytes:
 
 
 def _convert_value(column: pa.ChunkedArray) -> Any:
-    """Return the only value of a column, in a form that JSON can hold."""
+    """Return the value of a column with one row, in a form that JSON can hold."""
     scalar = column[0]
     try:
         (value,) = list_values(column)

@@ -32,7 +32,7 @@ class Span(NamedTuple):
 
 
 class _SignalSpan(NamedTuple):
-    """The span behind a signal's score on a row, with the spans that a mask covers and the hits."""
+    """The span behind a signal's score on a row, the spans that a mask covers, and the hits."""
 
     row: int
     trait: str
@@ -161,7 +161,7 @@ def _mask_tool_calls(segments: Segments, segment: int) -> list[Span]:
     """Return a span of the whole field if the segment holds tool calls, otherwise nothing.
 
     The whole field is masked because an offset in the canonical JSON of tool calls isn't an offset
-    in the field. The mask is as long as that JSON.
+    in the field. The mask is as long as the canonical JSON.
     """
     if segments.channel_codes[segment] != CHANNELS.index("tool"):
         return []

@@ -32,7 +32,7 @@ from transforms.tables import build_tables
 
 
 def encode_parquet(table: pa.Table) -> bytes:
-    """Encode a table as zstd Parquet; in one version of pyarrow, equal tables give equal bytes."""
+    """Encode a table as zstd Parquet; with one pyarrow version, equal tables give equal bytes."""
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="zstd", write_page_index=False)
     return stream.getvalue()
@@ -94,9 +94,10 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
 
 
 def count_prompts(held: int, listed: Any) -> dict[str, int]:
-    """Count rows held for another teacher but not on the swap list, and incomplete prompts on it.
+    """Count the held rows that the swap list lacks, and the incomplete prompts on the list.
 
-    `listed` is the swap list as a table, or None if it is empty.
+    `held` is the number of rows held for a different teacher. `listed` is the swap list as a table,
+    or None if it is empty.
     """
     if listed is None:
         return {"unprompted": held, "incomplete": 0}

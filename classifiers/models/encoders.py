@@ -45,7 +45,7 @@ TOKEN_BUDGET = {"cpu": 2_048, "cuda": 131_072}
 """The largest number of padded tokens in a batch.
 
 On a CPU, small batches stay in the cache: a core processes 18 % more tokens/s with a budget of 2 k
-than with 4 k. With 1 k it processes another 3 % more, but Python has twice as much to do. A GPU
+than with 4 k. With 1 k, it gains another 3 %, but Python has twice as much to do. A GPU
 needs large batches.
 """
 
@@ -98,7 +98,7 @@ class Encoder:
 
     @property
     def dimension(self) -> int:
-        """Return the length of a vector."""
+        """Return the number of dimensions of a vector."""
         return int(self.model.config.hidden_size)  # type: ignore[union-attr, arg-type]
 
     @property

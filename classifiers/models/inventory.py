@@ -109,7 +109,7 @@ def _report_damage(folder: Path, name: str, problem: str) -> ModelError:
 
 
 def summarise_digests(digests: list[str]) -> str:
-    """Return one digest for several: the SHA-256 of all, or a single digest unchanged."""
+    """Combine digests into one: the SHA-256 of all of them, or a single digest unchanged."""
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -45,7 +45,7 @@ COUNTED = re.compile(
     r"|\{\d+(?:,\d*)?\}",
     re.DOTALL,
 )
-"""A pattern for a counted repetition or, as a group, a quotation, an escape or a character class.
+"""A pattern for a counted repetition; its group matches a quotation, escape or character class.
 
 Text that matches the group may look like a counted repetition, but isn't one.
 """
@@ -118,8 +118,8 @@ class Lexicon:
     def score(self, text: str, hits: Sequence[Hit]) -> float:
         """Return 1 - exp(-weight / scale), where weight is the sum of the hits' capped weights.
 
-        With `per_words`, the weight is first divided by the number of words / `per_words`, if that
-        is more than 1.
+        With `per_words`, the weight is first divided by (number of words / `per_words`), if this
+        quotient is more than 1.
         """
         counted: dict[str, int] = {}
         weight = 0.0

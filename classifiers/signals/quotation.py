@@ -32,7 +32,7 @@ REVERSED = ("»", "«")
 MARK = re.compile('"|&quot;')
 CURLY_MARK = re.compile("”")
 OPENING_MARK = re.compile('["“”„«»‹›‚「『`<&]')
-"""A pattern that matches in every opening mark, except for single quotation marks."""
+"""A pattern that finds a character of every opening mark except single quotation marks."""
 
 ESCAPED_MARK = re.compile(r'(?<!\\)(?:\\\\)*\\"')
 """A pattern for an escaped quotation mark inside a JSON string."""

@@ -14,7 +14,7 @@ from transforms.files.footers import check_fields, replace_views
 
 FILE_MARK = b"ARROW1"
 FILE_HEAD_BYTES = 8
-"""How many bytes precede a file's batches; what follows them is laid out like a stream."""
+"""How many bytes precede a file's batches; after these bytes, a file is laid out like a stream."""
 
 CONTINUATION = b"\xff\xff\xff\xff"
 """The mark that precedes each message's length. A stream's first message is its schema."""

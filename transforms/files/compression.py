@@ -21,7 +21,7 @@ from transforms.files import storage
 Compression = Literal["none", "gzip", "zstd", "bz2", "xz"]
 
 WRITTEN: dict[Compression, Compression] = {"bz2": "zstd", "xz": "zstd"}
-"""The compression to use for outputs if few JSON Lines readers support the input's."""
+"""The outputs' compression when few JSON Lines readers support that of the input."""
 
 SIGNATURES: dict[Compression, re.Pattern[bytes]] = {
     "gzip": re.compile(rb"\x1f\x8b"),

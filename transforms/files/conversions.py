@@ -22,7 +22,7 @@ from transforms.records.json_texts import SURROGATE, encode_bytes, replace_surro
 from transforms.records.plain_values import list_rows
 
 Shape = Literal["null", "text", "bool", "integer", "long", "number", "messages", "json"]
-"""The shape of a JSON value: `json` if Parquet has no matching type."""
+"""The shape of a JSON value; it is `json` if Parquet has no matching type."""
 
 EXACT = range(-(2**53), 2**53 + 1)
 """The range in which float64 represents every integer exactly."""
@@ -166,7 +166,8 @@ def _build_columns(
 ) -> list[pa.Array]:
     """Return an array for each field.
 
-    Only the keys in each object are visited, since it may have only a few of thousands of fields.
+    Only the keys in each object are visited, since an object may have only a few of the thousands
+    of fields.
     """
     found: dict[str, tuple[list[int], list[Any]]] = {item.name: ([], []) for item in fields}
     for row, value in enumerate(objects):

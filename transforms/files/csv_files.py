@@ -142,7 +142,7 @@ class CsvReader:
 
 
 def build_table(rows: list[CsvRow], schema: pa.Schema) -> pa.Table:
-    """Return rows without errors as a table."""
+    """Return rows as a table; none of them may be a reject."""
     columns = zip(*(row.values for row in rows), strict=True) if rows else [[] for _ in schema]
     arrays = [pa.array(list(values), pa.string()) for values in columns]
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -93,7 +93,7 @@ def _get_name(config: Mapping[str, Any]) -> str:
 
 
 def _list_splits(config: Mapping[str, Any]) -> Iterator[CardSplit]:
-    """Yield the splits of a config, whose files may be a glob, a list of globs, or named splits."""
+    """Yield a config's splits; its `data_files` may be a glob, a list of globs, or named splits."""
     files = config.get("data_files")
     items = files if isinstance(files, list) else [files]
     folder = str(config.get("data_dir", "")).strip("/")

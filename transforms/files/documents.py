@@ -21,7 +21,7 @@ READ = {
     for column, names in COLUMN_NAMES.items()
     for name in (column, "conversations", *names)
 }
-"""The names of columns that formats read, in lower case."""
+"""The lower-case names of the columns that formats read."""
 
 ROLES = frozenset(ROLE_FIELDS)
 
@@ -64,7 +64,7 @@ def explain_document(value: Mapping[str, Any], uri: str) -> InputError | None:
 
 
 def _holds_rows(name: str, items: Any) -> bool:
-    """Return whether a value is a list of objects that is neither a format's column nor turns."""
+    """Return whether a value is a list of objects, but neither a format's column nor turns."""
     if not isinstance(items, list) or not items or name.lower() in READ:
         return False
     return all(isinstance(item, dict) and ROLES.isdisjoint(item) for item in items)

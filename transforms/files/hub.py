@@ -19,7 +19,7 @@ ADDRESS = re.compile(
 )
 
 PARQUET, PARQUET_REVISION = "~parquet", "refs/convert/parquet"
-"""The short name of the branch with the hub's Parquet conversions, and its full name."""
+"""The short and the full name of the branch that holds the hub's Parquet conversions."""
 
 GLOBS = {r"\*\*": ".*", r"\*": "[^/]*", r"\?": "[^/]"}
 """The regular expressions for escaped glob characters."""

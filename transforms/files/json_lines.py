@@ -22,7 +22,7 @@ from transforms.records.json_kinds import describe_value
 BOM = b"\xef\xbb\xbf"
 
 MAX_LINE_BYTES = 64 << 20
-"""The longest line that is accepted; a longer record is damaged, and larger than any shard."""
+"""The longest line that is accepted, in bytes. A longer line fits no shard and is rejected."""
 
 BLOCK_BYTES = 1 << 20
 

@@ -27,7 +27,7 @@ STEPS = np.array([0, 0, 1, -1, 0], np.int64)
 """The change of depth at each structural character."""
 
 ARRAY, OBJECTS = 1, 0
-"""The depth at which values end: in an array at commas, otherwise at closing brackets."""
+"""The depth at which a value ends: at a comma in an array, otherwise at a closing bracket."""
 
 CUT_REMEDY = "check that the file is complete: `jq empty FILE` names the place of a mistake"
 

@@ -1,4 +1,4 @@
-"""Paths and URIs as people write them: home folders, and names that the system can't look up."""
+"""Paths and URIs as people write them, some with `~` or with names that can't be looked up."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def describe_unusable(text: str) -> str | None:
 
 
 def refuse_scheme(uri: str) -> InputError | None:
-    """Return the error for a URI whose scheme can't be read, or None."""
+    """Return the error for a URI whose scheme can't be read, or None if it can."""
     if is_local(uri) or uri.startswith((*READ_ONLY, *STORES)):
         return None
     known = ", ".join((*STORES, *WEB[:1], HUB))

@@ -23,7 +23,7 @@ from apache_beam.options.value_provider import RuntimeValueProvider
 from transforms.files.patterns import FoundFile, find_glob_sign
 
 PART = 16 << 20
-"""The size of an upload request in bytes. A broken connection costs one request."""
+"""The size of an upload request in bytes. If a connection breaks, at most one request is lost."""
 
 ERRORS_BY_CODE: dict[int, type[OSError]] = {
     401: PermissionError,
@@ -117,8 +117,8 @@ def find_filesystem(uri: str) -> FileSystem:
 def _translate_errors() -> Iterator[None]:
     """Raise every error of a store's client as an OSError; the clients share no exception class.
 
-    Raises: OSError: the client fails. It is a FileNotFoundError or a PermissionError if the cause
-        is known.
+    Raises: OSError: the client fails. If the cause is known, the error is a FileNotFoundError or a
+        PermissionError.
     """
     _ensure_options()
     try:

@@ -19,7 +19,7 @@ from transforms.files.stems import build_stem
 from transforms.files.surveys import Cut
 
 NUMBER_DIGITS = 6
-"""The fewest digits in a shard's number. In a very large corpus, all numbers have more."""
+"""The fewest digits in a shard's number. In a very large corpus, all numbers have more digits."""
 
 
 class SourcePiece(NamedTuple):
@@ -145,7 +145,7 @@ class _SmallFiles:
 
 
 def _read_neighbourhood(piece: SourcePiece) -> tuple[str, SplitSigns, Splits]:
-    """Return what the files of one shard must share: their folder and the signs of their split."""
+    """Return what the files of one shard must share: folder, split words and splits in the card."""
     folder, _, file = piece.source.rpartition("/")
     return folder, read_split_signs(file), piece.splits
 

@@ -44,7 +44,7 @@ class Sample(NamedTuple):
         return sum(shard.table.num_rows for shard in self.shards)
 
     def merge(self) -> Shard | None:
-        """Return all rows as one shard, which is faster to process, or None without rows."""
+        """Return all rows as one shard, which is faster to process, or None if there are none."""
         if not self.shards:
             return None
         lines = [line for shard in self.shards for line in shard.lines or ()]
@@ -57,7 +57,7 @@ class Sample(NamedTuple):
         )
 
     def describe(self) -> str:
-        """Return the size of the sample in words."""
+        """Return a phrase that says how large the sample is."""
         files = (
             f"{len(self.shards):,} of {self.files:,}" if len(self.shards) < self.files else "all"
         )

@@ -44,7 +44,7 @@ class Reject(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows of a piece: the good ones, the row number of each in its source, and the rejects.
+    """A piece's rows: the good rows, the number of each in its source, and the rejects.
 
     `lines` has the good rows' original bytes if the source is JSON Lines.
     """
@@ -265,7 +265,7 @@ class JsonRows:
         return Rows(table, [line.row for line in good], rejects, own)
 
     def _project(self, lines: Sequence[_Line]) -> Projection:
-        """Return the columns to read, leaving out rows in which one of their keys is repeated."""
+        """Return the columns to read, leaving out rows that repeat the key of such a column."""
         values = [line.value for line in lines]
         repeated = find_repeated_keys([line.data for line in lines], values, self._schema)
         if not repeated:
@@ -285,7 +285,7 @@ class JsonRows:
 
 
 def measure_expanded(array: pa.Array) -> int:
-    """Return the bytes of an array with every dictionary index replaced by its text."""
+    """Return an array's size in bytes, counting the text behind every dictionary index."""
     kind = array.type
     if pa.types.is_struct(kind):
         return sum(measure_expanded(array.field(index)) for index in range(kind.num_fields))
@@ -298,7 +298,7 @@ def measure_expanded(array: pa.Array) -> int:
 
 
 def open_rows(piece: SourcePiece, schema: pa.Schema) -> RowStream:
-    """Open the source of `piece` at or before its first row.
+    """Open the source of a piece, positioned at or before the piece's first row.
 
     Raises: InputError: the source can't be opened.
     """

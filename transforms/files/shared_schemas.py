@@ -18,9 +18,9 @@ class TypeConflictError(Exception):
 
 
 def merge_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema:
-    """Return a schema that can hold the rows of both, with the first one's order and metadata.
+    """Return a schema that can hold both schemas' rows, with the first one's order and metadata.
 
-    A column that is missing from one of them becomes nullable.
+    A column that only one schema has becomes nullable.
 
     Raises: TypeConflictError: no type can hold a column's values.
     """
@@ -173,7 +173,7 @@ def _merge_times(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _choose_time(one: pa.DataType, other: pa.DataType) -> Callable[[str], pa.DataType] | None:
-    """Return a function that makes both types' kind of time from a unit, or None if they differ."""
+    """Return a function from a unit to a type of both types' kind, or None if the kinds differ."""
     if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and _share_zone(one, other):
         return lambda unit: pa.timestamp(unit, one.tz)
     if pa.types.is_duration(one) and pa.types.is_duration(other):
@@ -196,7 +196,7 @@ MERGES = (
 
 
 def has_types(own: pa.Schema, shared: pa.Schema) -> bool:
-    """Return whether a schema has the shared schema's columns, with the same order and types."""
+    """Return whether a schema has the shared schema's columns and types, in the same order."""
     return own.names == shared.names and all(
         mine.nullable == item.nullable and mine.type.equals(item.type, check_metadata=True)
         for mine, item in zip(own, shared, strict=True)
@@ -243,7 +243,7 @@ def _conform_dictionary(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _conform_struct(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    # flattening nulls the fields of null structs, which may hold anything
+    # the fields of null structs may hold anything; flattening makes them null
     own = dict(zip((item.name for item in array.type), array.flatten(), strict=True))
     children = [
         _conform(own[item.name], item.type) if item.name in own else pa.nulls(len(array), item.type)

@@ -58,7 +58,7 @@ def is_stem(path: str) -> bool:
 
 
 def _strip_suffixes(file: str) -> str:
-    """Return a file's name without the suffixes for its format, compression and earlier shard."""
+    """Return a file's name without its format, compression and earlier shard suffixes."""
     end = next(index for index in range(len(file) + 1) if _SUFFIX.fullmatch(file, index))
     earlier = _SHARD.search(file, 1, end)
     return file[: earlier.start() if earlier else end] or file

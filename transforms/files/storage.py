@@ -271,14 +271,14 @@ def _write_local(path: Path, data: bytes) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError:
-        with suppress(OSError):  # report the first error; the next attempt sweeps the file
+        with suppress(OSError):  # report the first error; the next attempt removes the file
             temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents, and sync each name to the disk before it is used."""
+    """Make a folder and its parents, and sync each one's name to the disk before using it."""
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -314,7 +314,7 @@ def keep_private(folder: str) -> None:
 def _sync_folder(folder: Path) -> None:
     """Sync the names in a folder, so that a power failure can't undo a rename or a removal.
 
-    Some network and user-space file systems don't support this, which is ignored.
+    Network and user-space file systems that don't support this are left unsynced.
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -365,7 +365,7 @@ def exists(uri: str) -> bool:
     if is_local(uri):
         return Path(uri).exists()
     if is_read_only(uri):
-        return uri != STDIN  # a pipe is gone after its run; others are checked when opened
+        return uri != STDIN  # a pipe can't be read again; other inputs are checked when opened
     stores = _load_stores()
     try:
         return bool(stores.exists(uri) or stores.list_below(uri, 1))
@@ -391,7 +391,7 @@ def has_files(folder: str) -> bool:
 
 
 def list_folder(folder: str, suffix: str) -> Iterator[str]:
-    """Yield the URIs directly in `folder` that end with `suffix`, sorted; nothing if it is missing.
+    """Yield the sorted URIs directly in a folder that end with `suffix`; a missing folder has none.
 
     Raises: StorageError: the store can't be listed.
     """
@@ -407,7 +407,7 @@ def list_folder(folder: str, suffix: str) -> Iterator[str]:
 
 
 def find_link(folder: str, path: str) -> str | None:
-    """Return the shortest leading part of `path`, below a local folder, that is a link, or None."""
+    """Return the first link on a relative path below a local folder, as a path, or None."""
     if not is_local(folder):
         return None
     parts = PurePosixPath(path).parts

@@ -10,7 +10,7 @@ from transforms.records.columns import is_list
 from transforms.records.parts import CONTENTS, EXCHANGE_FIELDS, ROLE_FIELDS
 
 WRAPPERS = ("message", "content")
-"""The fields of an API's choice in which its message may be."""
+"""The fields of an API choice that may hold its message."""
 
 TURNS = "a list of {role, content} or {from, value}"
 
@@ -24,7 +24,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _may_hold_text(kind: pa.DataType) -> bool:
-    """Return whether a type is text, or null: the type of a field that never has a value."""
+    """Return whether a type is text or null; a field that never has a value is of type null."""
     return is_text(kind) or pa.types.is_null(kind)
 
 
@@ -124,7 +124,7 @@ COLUMN_CHECKS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "history": (_is_history, f"a list of pairs of texts, or {TURNS}"),
     "system": (_is_instruction, "text, a message, or a list of texts"),
 }
-"""For each format column, a check of its type and the type in words; other columns hold text."""
+"""For each format column that isn't always text, a check and a description of its type."""
 
 
 def fits(column: str, kind: pa.DataType) -> bool:

@@ -299,8 +299,8 @@ def _read_roles(
 ) -> Any:
     """Return the messages' roles, each from the first role field that isn't empty.
 
-    If there is `value` but no `content`, `from` comes first, since a `role` beside these two means
-    something else.
+    If there is `value` but no `content`, `from` comes first, since a `role` beside `from` and
+    `value` means something else.
     """
     names = [
         name

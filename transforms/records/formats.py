@@ -41,7 +41,7 @@ class Layout(NamedTuple):
 
     format: FormatName
     columns: dict[str, str]
-    """The corpus's name for each of the format's columns that it has."""
+    """The corpus's name for each format column that the corpus has."""
     lots: dict[str, LotField]
     turns: bool = False
     """Whether a column holds turns or a system prompt, so that system prompts may differ by row."""
@@ -162,7 +162,7 @@ def _find_option(
 def _settle_prompt_of_pairs(columns: dict[str, str]) -> None:
     """Keep only the first of the columns that may hold a pair's prompt.
 
-    A conversation that precedes the pair is its prompt, and `input` is read only with
+    A `conversations` column beside the pair becomes its prompt, and `input` is read only with
     `instruction`.
     """
     present = [name for name in PROMPTS_OF_PAIRS if name in columns]
@@ -178,7 +178,7 @@ def _detect_format(schema: pa.Schema, columns: dict[str, str]) -> FormatName:
     """Return the format that a schema fits, by the formats' own column names or by usual ones."""
     fitting = [name for name in FORMATS if _has_columns(schema, name, columns)]
     if set(fitting) == {"conversations", "preference"} and is_message(_get_type(schema, "chosen")):
-        return "preference"  # single answers after a conversation
+        return "preference"  # the pair's sides are single answers after a conversation
     fitting = fitting or _find_by_usual_names(schema, columns)
     if len(fitting) == 1:
         return fitting[0]

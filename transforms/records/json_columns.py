@@ -38,7 +38,7 @@ The rarest keys are dropped when there are more than twice as many.
 """
 
 HAS_UNTRAINED = b"untrained"
-"""The key of the schema metadata which says that some messages aren't trained on."""
+"""The schema metadata key which says that some messages aren't trained on."""
 
 
 class Projection(NamedTuple):

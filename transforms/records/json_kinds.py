@@ -228,7 +228,7 @@ def _build_single(values: Sequence[Any]) -> pa.Array:
 
 
 def _rewrap(lists: pa.ListArray, fields: Sequence[pa.Field], kind: pa.DataType) -> pa.ListArray:
-    """Return lists of messages as lists of structs with these fields; one may wrap the message."""
+    """Return lists of messages as lists of structs; a field of `MESSAGE` type holds the message."""
     flat = lists.values
     columns = [flat if item.type == MESSAGE else flat.field(item.name) for item in fields]
     structs = pa.StructArray.from_arrays(columns, fields=list(fields))

@@ -29,7 +29,7 @@ PLAIN_FIELDS = (
 STRUCTURED = "structured"
 """The column for all other texts: a JSON list of `[field, path below it, channel, text]`.
 
-The text is followed by its role if that isn't the message's.
+If the text's role differs from the message's, the role follows the text.
 """
 
 MESSAGE = pa.struct([(name, pa.string()) for name in (*PLAIN_FIELDS, STRUCTURED)])

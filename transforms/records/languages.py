@@ -107,8 +107,8 @@ def classify_rows(
 ) -> np.ndarray:
     """Return the language of most of each row's characters, as an index into `LANGUAGES`.
 
-    For each text, `rows` has its row, from 0 to `size` - 1, `lengths` its number of characters, and
-    `heads` its first characters, of which `HEAD` are enough.
+    For each text, `rows` holds its row (0 to `size` - 1); `lengths` holds its number of characters;
+    and `heads` holds its beginning, of which `HEAD` characters are enough.
     """
     codes = rows * len(LANGUAGES) + classify_texts(heads)
     counts = np.bincount(codes, lengths, size * len(LANGUAGES))

@@ -63,7 +63,7 @@ class Prompt(NamedTuple):
 
 @dataclass
 class _Turn:
-    """A message: its column, its index there, its role, its text and its tool calls as JSON.
+    """A message: its column and its index there, its role, its text, and its tool calls as JSON.
 
     `part` is the index of the content part that holds a call's result, or None.
     """
@@ -149,7 +149,7 @@ def _select_turns(segments: Segments, indices: Sequence[int]) -> tuple[list[_Tur
     side = [index for index in spoken if columns[index] == answering]
     kept = _cut_before_last_answer(side, answers)
     before = _join_turns(segments, kept)
-    if any(turn.role == "system" for turn in before):  # trainers prefer it to the column's
+    if any(turn.role == "system" for turn in before):  # trainers prefer this prompt to a column's
         asked = [turn for turn in asked if turn.role != "system"]
     repeated = len(before) >= len(asked) and all(
         one.has_words_of(other) for one, other in zip(asked, before, strict=False)
@@ -297,7 +297,7 @@ def _is_said(part: Mapping[str, Any]) -> bool:
 
 
 def _add_columns(messages: list[dict[str, Any]], found: Mapping[str, Any]) -> Iterator[str]:
-    """Add the system prompt and the user's words from other columns; yield the columns left out."""
+    """Add a system prompt and the user's words from other columns; yield columns left unused."""
     texts = {name.lower(): str(value) for name, value in found.items() if isinstance(value, str)}
     roles = {message["role"] for message in messages}
     if "user" not in roles and (asked := [texts[name] for name in ASKING_COLUMNS if name in texts]):

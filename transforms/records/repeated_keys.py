@@ -57,7 +57,7 @@ def _has_more_keys(line: bytes, known: int) -> bool:
     more = line.count(b'":') - known
     if more < 0:  # some keys have white space after them
         more = len(SPACED_KEY.findall(line)) - known
-    return more > 0 and more > line.count(b'\\":')  # in a text, a quotation mark is escaped
+    return more > 0 and more > line.count(b'\\":')  # inside a string, a quotation mark is escaped
 
 
 def _count_keys(value: Mapping[str, Any]) -> int:
@@ -85,7 +85,7 @@ def _list_objects(items: Sequence[Any]) -> list[Any]:
 
 
 def _find_path(line: bytes, schema: pa.Schema) -> str | None:
-    """Return the path of a line's first repeated key that is read, or None."""
+    """Return the path of the first key on a line that is read and repeated, or None."""
     try:
         row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_build_object, parse_int=float)
     except (ValueError, RecursionError):
@@ -126,7 +126,7 @@ def _find_on_path(value: Any, steps: Iterable[str | int]) -> str | None:
 
 
 def _find_below(value: Any, path: str) -> str | None:
-    """Return the path of the first repeated key below a column that is read, or None."""
+    """Return the path of the first repeated key below a column that congener reads, or None."""
     waiting = [(value, path)]
     while waiting:
         item, at = waiting.pop()

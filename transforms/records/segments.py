@@ -140,7 +140,7 @@ class Segments:
 
 
 def _take_texts(text: pa.Array, indices: np.ndarray) -> pa.Array:
-    """Return the texts with these indices, without copying if these are all texts, in order."""
+    """Return the texts with these indices, without a copy if they select all texts in order."""
     return text if np.array_equal(indices, np.arange(len(text))) else text.take(pa.array(indices))
 
 

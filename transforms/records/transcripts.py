@@ -121,7 +121,7 @@ BRACKET_ROLES = {
     "[TOOL_RESULTS]": "tool",
     "[/TOOL_RESULTS]": "assistant",
 }
-"""The role of the text that follows each mark in brackets; after any other, it is the user's."""
+"""The role of the text after each mark in brackets; after any other mark, it is the user's."""
 
 HEADINGS = ("input", "context", "output")
 """Names in marks that are just headings when they occur in an answer."""
@@ -231,7 +231,7 @@ def _is_transcript(text: str, template: str, marks: list[_TurnMark]) -> bool:
 
 
 def _read_marks(template: str, padded: str) -> Iterator[_TurnMark]:
-    """Yield a template's marks, with offsets in the text; `padded` has a line break before it."""
+    """Yield a template's marks, with offsets in the text; `padded` is a line break and the text."""
     matches = list(PATTERNS[template].finditer(padded))
     if template == "lines":
         matches = _require_blank_lines(padded, matches)

@@ -126,7 +126,8 @@ def count_turns(
 ) -> tuple[TurnCounts, ...]:
     """Count the characters of every role and channel, and those that no trait reads.
 
-    For each segment, `lengths` has its number of characters, and `reach` how many of them are read.
+    `lengths` holds the number of characters in each segment; `reach` holds how many of these are
+    read.
     """
     if not len(segments):
         return ()

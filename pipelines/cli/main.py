@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -149,9 +150,10 @@ def congener(
 
 def main() -> None:
     """Run the command line, even if nobody reads its output, and exit with the command's code."""
-    sys.stdout, sys.stderr = (
-        outlive_reader(never_fail(stream)) for stream in (sys.stdout, sys.stderr)
-    )
+    # Python has no stream in place of one that the shell closed (`>&-`)
+    null = Path(os.devnull)
+    given = [stream or null.open("w") for stream in (sys.stdout, sys.stderr)]  # noqa: SIM115
+    sys.stdout, sys.stderr = (outlive_reader(never_fail(stream)) for stream in given)
     handler = logging.StreamHandler()
     handler.setFormatter(EscapingFormatter(logging.BASIC_FORMAT))
     # Beam warns about every extra that isn't installed

@@ -30,7 +30,7 @@ from schemas.events import (
     ShardStarted,
     ShardWritten,
 )
-from schemas.manifests import Manifest
+from schemas.manifests import MANIFEST_FORMAT, Manifest
 from tests.support.corpora import ANSWERS, build_conversation, write_rows
 from tests.support.runs import comparable_files, read_lines
 from transforms import write
@@ -111,7 +111,7 @@ def test_no_text_is_outside_the_corpus_folders(run):
 def test_the_manifest_describes_the_run(run, config):
     """The manifest has the span floor, the cards, the inputs, the settings and the device."""
     _, manifest = run
-    assert manifest.format == 3
+    assert manifest.format == MANIFEST_FORMAT
     assert manifest.span_floor == pytest.approx(0.05)
     assert manifest.cards["heron"]["signals"]["lexicon"]["patterns"][0]["match"] == "herons?"
     assert [item.name for item in manifest.inputs] == ["0.jsonl", "1.jsonl"]

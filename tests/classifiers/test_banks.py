@@ -144,7 +144,7 @@ def is_same_json(one, other):
 
 
 def test_a_changed_file_is_named(files):
-    """The message names the altered file and the bank."""
+    """The error for an altered file names the file and the bank."""
     name = "rain-talk/tensors.safetensors"
     with pytest.raises(
         ModelError, match=rf"^the-bank: {name} doesn't match its digest\n  remedy: fit it again"
@@ -204,7 +204,7 @@ def test_a_nan_in_the_index_is_refused(files):
 
 
 def test_another_encoder_is_refused_by_field(small_bank, encoder):
-    """The message names the first field that differs, with both values."""
+    """The error for a different encoder names the first field that differs, with both values."""
     small_bank.require_encoder(encoder.identity)
     for name in encoder.identity.keys() - {"files"}:
         with pytest.raises(ModelError, match=rf"fitted with {name} .*loaded encoder has 'other'"):
@@ -216,7 +216,7 @@ def test_another_encoder_is_refused_by_field(small_bank, encoder):
 
 
 def test_an_encoder_with_other_files_is_refused_by_file(small_bank, encoder):
-    """The message names the first file that was changed, added or removed."""
+    """The error for an encoder with different files names the first file that differs."""
     files = encoder.identity["files"]
     for now, problem in (
         (
@@ -231,7 +231,7 @@ def test_an_encoder_with_other_files_is_refused_by_file(small_bank, encoder):
 
 
 def test_the_encoder_is_compared_as_it_was_written(files, encoder):
-    """An encoder identity that has been through JSON equals the loaded encoder's."""
+    """An encoder identity that was written as JSON and read back equals the loaded encoder's."""
     read_bank(make_reader(files), "bank").require_encoder(encoder.identity)
 
 

@@ -117,7 +117,7 @@ TEXTS = st.lists(st.sampled_from(POOL), unique=True, max_size=4)
 
 @st.composite
 def draw_rows(draw):
-    """Draw rows of one or two texts; as in the library, no text is in two rows."""
+    """Draw rows of one or two texts; no text is in two rows, as in the library."""
     left = list(POOL)
     rows = []
     for size in draw(st.lists(st.integers(1, 2), max_size=8)):
@@ -287,7 +287,7 @@ def test_negatives_are_fitted_in_the_windows_of_scoring(encoder, plain):
 
 
 def test_a_long_clean_row_counts_by_its_highest_window(small_cards, small_clean, encoder, plain):
-    """In calibration, as in `filter`, one window in the middle of a long row sets its score."""
+    """In calibration, as in `filter`, a window in the middle of a long row can set its score."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     quiet = " ".join(plain(120))
     rows = (
@@ -379,7 +379,7 @@ def test_exemplars_that_would_find_the_opposite_are_not_used():
 
 
 def test_a_card_of_exemplars_that_find_nothing_is_refused(tmp_path):
-    """If such exemplars are a trait's only signal, nothing could be found, so it is refused."""
+    """A card is refused if its only signal is exemplars that find nothing."""
     positives, negatives = draw_pairs()
     texts = [f"text {number}" for number in range(24)]
     card = LoadedCard(
@@ -428,7 +428,7 @@ def test_the_scale_makes_logits_of_margins():
 
 
 def test_a_key_changes_with_what_a_trait_depends_on(small_cards, small_clean):
-    """The key covers the card, its texts, clean text, and the encoder if the trait needs one."""
+    """A fit's key covers the card, its texts, clean text and any encoder that the trait needs."""
     rain, loops = small_cards[2], small_cards[0]
     key = compute_fit_key(rain, small_clean, {"model": "m"})
     assert key == compute_fit_key(replace(rain, folder=None), small_clean, {"model": "m"})

@@ -481,7 +481,7 @@ def test_text_after_the_opening_changes_no_score(small_bank, encoder):
 
 
 def test_traits_with_and_without_an_opening_share_a_run(small_bank, encoder):
-    """A trait's opening changes neither the other traits' scores nor the row's vector."""
+    """A trait's opening changes neither other traits' scores nor a row's vector."""
     names = list(small_bank.traits)
     mixed = Bank(
         {**small_bank.traits, names[0]: set_opening(small_bank, 60).traits[names[0]]},

@@ -65,7 +65,7 @@ def destination(tmp_path, bank_uri):
 
 
 def test_rows_are_counted_by_decision_and_by_trait(decided):
-    """A reject counts as a decision, and a row with two reasons for a trait counts once."""
+    """A reject counts as a decision; a row with two reasons for one trait counts once for it."""
     counted = dict.fromkeys(("duplicate", "keep", "mask", "quarantine", "reject"), 1)
     assert count_decisions(decided) == counted
     assert count_fired(decided) == {"fox": 1, "owl": 1}
@@ -75,7 +75,7 @@ def test_rows_are_counted_by_decision_and_by_trait(decided):
 
 
 def test_a_shard_writes_its_files_and_its_receipt(tmp_path, decided, bank, destination):
-    """Each table is written to a file; the receipt has its rows, bytes and digest, and counts."""
+    """Each table is written to a file, and the receipt has each file's rows, size and digest."""
     receipt = write_shard(decided, bank, destination)
     name, run = decided.plan.name, tmp_path / "run"
     files = read_files(run)
@@ -114,7 +114,7 @@ def test_a_receipt_counts_prompts_that_are_missing(make_scored, bank, destinatio
 
 
 def test_a_written_shard_is_reported(decided, bank, destination):
-    """An event with the shard's rows, including rejects, is sent on the run id's channel."""
+    """An event that counts the shard's rows, including rejects, is sent on the run id's channel."""
     events = []
     with listen_to(RUN_ID, events.append):
         write_shard(decided, bank, destination)

@@ -62,7 +62,7 @@ def test_tiny_rates_need_many_texts(rate, confidence, needed):
 
 
 def test_a_rate_allows_the_texts_that_it_says():
-    """A rate of 0.29 allows 29 of 100 negatives, although the float 0.29 * 100 is less than 29."""
+    """A rate of 0.29 lets 29 of 100 negatives exceed the cut-off, despite float rounding."""
     negatives = np.arange(100) / 100
     assert compute_recall(np.array([0.705, 0.715]), negatives, 0.29) == 1
     assert compute_recall(np.array([0.695, 0.715]), negatives, 0.29) == 0.5
@@ -72,7 +72,7 @@ def test_a_rate_allows_the_texts_that_it_says():
     ("total", "count"), [(298, -1), (299, 0), (472, 0), (473, 1), (628, 2), (773, 3)]
 )
 def test_known_numbers_of_exceedances(total, count):
-    """For 1 % at 95 %, one more text may exceed the threshold from 473, 628 and 773 texts on."""
+    """At 1 % and 95 %, one exceedance is allowed from 473 texts, two from 628, three from 773."""
     assert count_allowed(total, make_level()) == count
 
 
@@ -99,7 +99,7 @@ def test_the_bound_is_that_of_clopper_and_pearson(exceeding, more, confidence):
 
 
 def test_the_threshold_is_one_step_above_the_highest_allowed_score():
-    """None of 299 texts may reach the threshold, so it is a step above the highest score."""
+    """None of 299 texts may reach the threshold, which is a step above the highest score."""
     scores = np.arange(299) / 1000
     assert calibrate(scores, make_level()) == Threshold(
         0.2981, "calibrated", 299, 0, compute_upper_bound(0, 299, 0.95), 299
@@ -107,7 +107,7 @@ def test_the_threshold_is_one_step_above_the_highest_allowed_score():
 
 
 def test_more_texts_lower_the_threshold():
-    """One of 473 texts may reach the threshold, so it is a step above the second highest score."""
+    """One of 473 texts may reach the threshold, which is a step above the second highest score."""
     scores = np.arange(473) / 1000
     found = calibrate(scores, make_level())
     assert (found.value, found.exceeding, found.clean) == (0.4711, 1, 473)
@@ -205,11 +205,11 @@ def test_the_level_holds_with_the_stated_confidence(total, rate, confidence):
     )
     noise = 3 * np.sqrt(confidence * (1 - confidence) / draws)
     count = count_allowed(total, make_level(rate, confidence))
-    # if k texts may exceed it, the share above the threshold follows Beta(k + 1, n - k)
+    # if k of n texts may reach the threshold, the share above it follows Beta(k + 1, n - k)
     exact = beta.cdf(rate, count + 1, total - count)
     assert exact >= confidence
     assert share >= confidence - noise
-    # rounding up to the next step adds a little
+    # rounding a threshold up to the next step makes the level hold slightly more often
     assert share == pytest.approx(exact, abs=noise + 0.01)
 
 

@@ -43,7 +43,7 @@ TEXTS = [
 
 
 def copy_encoder(encoder, **changes) -> Encoder:
-    """Return a copy of the session's encoder with fresh counts, which keeps tests independent."""
+    """Return a copy of the session's encoder with counts of its own, so tests stay independent."""
     return replace(encoder, counts=BatchCounts(), **changes)
 
 
@@ -124,7 +124,7 @@ def test_nothing_encodes_to_nothing(encoder):
 
 
 def test_whole_texts_are_truncated_to_the_models_limit(encoder):
-    """An exemplar is one window, cut at the model's limit; a corpus is cut into shorter windows."""
+    """An exemplar is one window, cut at the model's limit; corpus text is cut into shorter ones."""
     model = copy_encoder(encoder)
     whole = model.take_whole(TEXTS)
     assert [window.text for window in whole] == list(range(len(TEXTS)))
@@ -155,7 +155,7 @@ class Recorder:
         return mask.sum(1)
 
     def run(self, lengths):
-        """Run windows of these lengths and return the value kept for each."""
+        """Run windows of these lengths and return the result for each window."""
         kept = np.full(len(lengths), -1)
         run_batches(self, [[1] * length for length in lengths], kept.__setitem__, None)
         return kept.tolist()
@@ -187,7 +187,7 @@ def test_out_of_memory_halves_batches_until_they_fit(lengths, budget, memory):
 
 
 def test_one_shortage_cuts_the_budget_once():
-    """After a cut, all pending batches are planned again, so none cuts the budget further."""
+    """After a budget cut, all pending batches are planned again, so none causes a second cut."""
     model = Recorder(budget=1000, memory=700)
     model.run([50] * 200)
     assert (model.failures, model.counts.budget_cuts, model.token_budget) == (1, 1, 500)
@@ -195,7 +195,7 @@ def test_one_shortage_cuts_the_budget_once():
 
 
 def test_a_smaller_budget_stays_for_the_next_call():
-    """The budget stays cut, because the device won't have more memory the next time."""
+    """The token budget stays reduced, because the device won't have more memory next time."""
     model = Recorder(budget=1000, memory=700)
     model.run([50] * 20)
     model.run([50] * 20)
@@ -237,7 +237,7 @@ def test_torch_keeps_its_number_of_threads(encoder):
 
 
 def test_a_window_that_never_fits_is_an_error():
-    """A batch of one window can't be halved, so running out of memory is the caller's error."""
+    """A batch of one window can't be halved, so its out-of-memory error reaches the caller."""
     with pytest.raises(torch.OutOfMemoryError):
         Recorder(budget=100, memory=10).run([20, 20])
 
@@ -313,7 +313,7 @@ def test_vectors_that_are_not_finite_are_refused(encoder, monkeypatch, value):
 
 
 def test_progress_hears_of_every_window(encoder):
-    """The number of windows is announced, and the batches report as many, with all tokens."""
+    """The number of windows is announced, and the batches then report all windows and tokens."""
     seen = {"expected": 0, "windows": 0, "tokens": 0}
 
     class Listener:
@@ -447,7 +447,7 @@ def test_windows_that_are_accepted_can_be_cut(encoder, size, data):
     [((1.0,), (6,)), ((0.01,), (1,)), ((1.0, 0.99), (6,)), ((0.5, 1.0), (3, 6))],
 )
 def test_depths_are_shares_of_the_layers(encoder, depths, layers):
-    """A depth is rounded to the nearest layer, or to the first; layers that repeat count once."""
+    """A depth is rounded to the nearest layer, at least layer 1; a repeated layer counts once."""
     assert replace(encoder, config=replace(encoder.config, layer_depths=depths)).layers == layers
 
 

@@ -95,7 +95,7 @@ def test_the_nearest_equal_those_of_numpy(size, count, seed):
 
 @pytest.mark.parametrize("count", [1, 3, 8, 20])
 def test_ties_are_ordered_by_row(count):
-    """Among equally near exemplars, the lowest rows are returned, in order."""
+    """Of equally near exemplars, those with the lowest row numbers are returned, in order."""
     vector = draw_units(1)[0]
     copies = np.stack([vector, -vector] * 10)
     found = find_nearest(vector, build_index(copies), count)
@@ -103,7 +103,7 @@ def test_ties_are_ordered_by_row(count):
 
 
 def test_nearly_equal_similarities_are_ties():
-    """Differences below the sixth decimal depend on the machine, so they don't affect the order."""
+    """Differences after the sixth decimal depend on the machine, so they don't affect the order."""
     vector = np.zeros(16, np.float32)
     vector[0] = 1
     near = np.zeros((3, 16), np.float32)

@@ -33,7 +33,7 @@ def draw_clouds(count=80, dimension=12, seed=0, apart=1.0):
 
 
 def train_reference(data, strength):
-    """Train scikit-learn's logistic regression on the same objective."""
+    """Train scikit-learn's logistic regression with the same objective as a head."""
     model = LogisticRegression(C=strength, tol=1e-8, max_iter=10_000)
     return model.fit(data.vectors.astype(np.float64), data.labels, sample_weight=data.weights)
 

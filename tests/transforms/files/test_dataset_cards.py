@@ -90,7 +90,7 @@ def test_a_card_without_files_of_splits_is_none(text):
 
 
 def test_a_card_describes_its_splits(tmp_path):
-    """A card describes itself by its configs and their splits, and knows its own path."""
+    """A card's description lists its configs and their splits, and the card knows its own path."""
     path = tmp_path / "README.md"
     path.write_bytes(b"\xef\xbb\xbf" + TWO.replace("\n", "\r\n").encode() + b"\xff")
     card = read_card(str(path))

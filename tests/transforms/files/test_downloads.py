@@ -100,7 +100,7 @@ def test_redirects_are_followed_unless_they_drop_encryption(server):
     ],
 )
 def test_a_failed_download_is_explained(server, path, problem):
-    """The error gives the status or the number of missing bytes, and the address."""
+    """The error for a failed download gives the status or the bytes received, and the address."""
     address, _ = server
     with pytest.raises(InputError, match=problem) as caught:
         storage.find(address + path)

@@ -109,7 +109,7 @@ def build_zip(name: str = "a.jsonl") -> bytes:
     ids=lambda value: value if isinstance(value, str) else "file",
 )
 def test_files_that_hold_no_rows_are_named(detect, tmp_path, data, problem):
-    """The error says what the file is and what to do about it."""
+    """The error for a file without rows says what the file is and what to do about it."""
     with pytest.raises(InputError, match=problem) as caught:
         detect(data, "x.jsonl")
     assert caught.value.where == str(tmp_path / "x.jsonl")
@@ -132,7 +132,7 @@ def test_lists_of_turns_are_refused_with_the_command(detect, text, remedy):
 
 
 def test_rows_with_a_role_are_no_turns(detect):
-    """An array of objects is read as rows if they have a format's column, even beside a role."""
+    """Objects in an array are rows if they have a format's column, even if they have a role too."""
     assert detect(json.dumps([TURN | {"messages": []}]).encode()).kind == "array"
 
 

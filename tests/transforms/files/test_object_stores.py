@@ -100,7 +100,7 @@ class Upload:
         raise self.refuse
 
     def terminate(self):
-        """Fail as well, as it would on a lost connection."""
+        """Fail too, as on a lost connection."""
         self.log.append("terminated")
         raise ConnectionError("gone as well")
 
@@ -125,7 +125,7 @@ def test_a_failed_write_is_abandoned(monkeypatch, error):
 
 
 def test_below_and_remove(tmp_path):
-    """A folder's objects are listed at any depth; removing one leaves its neighbours."""
+    """A folder's objects are listed at any depth; removing an object leaves the others."""
     for name in ("run/a", "run/deep/b", "run2/c"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)

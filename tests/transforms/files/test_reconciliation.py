@@ -47,7 +47,7 @@ def test_equal_schemas_are_shared_without_a_notice():
 
 
 def test_what_was_reconciled_is_said():
-    """One notice lists each differing field, the type it is read as, and the files it is in."""
+    """One notice lists each field that differs, the type it is read as, and the files it is in."""
     one = pa.schema([("a", pa.string()), ("b", pa.int8())])
     two = pa.schema([("b", pa.int8()), ("a", pa.large_string())])
     three = pa.schema([pa.field("a", pa.string(), nullable=False)])

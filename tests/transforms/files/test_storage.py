@@ -322,7 +322,7 @@ def test_links_in_a_path_are_found(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_private_is_an_error(tmp_path):
-    """A file where the private folder should be raises an error with its name and a remedy."""
+    """If a file is where the private folder should be, the error names it and gives a remedy."""
     (tmp_path / "x").touch()
     with pytest.raises(StorageError, match="x: can't be made private") as caught:
         storage.keep_private(str(tmp_path / "x"))
@@ -380,13 +380,13 @@ NEIGHBOUR = "memory://bucket/run2/x"
 
 @pytest.fixture
 def run(objects):
-    """Return a store that holds a run and a neighbour with a similar name."""
+    """Return a store that holds a run and an object beside it with a similar name."""
     objects.update({uri: uri.encode() for uri in (*RUN, NEIGHBOUR)})
     return objects
 
 
 def test_objects_are_found_like_files(run):
-    """A URI finds its object, a folder its visible objects, and a glob its matches."""
+    """A URI finds its object, a folder finds its visible objects, and a glob finds its matches."""
     visible = [uri for uri in RUN if "_hidden" not in uri]
     assert [item.uri for item in storage.find("memory://bucket/run")] == sorted(visible)
     assert storage.find(RUN[0]) == [(RUN[0], len(RUN[0]))]
@@ -429,7 +429,7 @@ def test_folders_of_objects_are_listed(run):
 
 
 def test_objects_are_removed_with_all_below_them(run):
-    """Removing a prefix removes its objects, but not a neighbour with a similar name."""
+    """Removing a prefix removes the objects below it, but not those with a similar prefix."""
     storage.remove_tree("memory://bucket/run")
     assert list(run) == [NEIGHBOUR]
     storage.remove_tree("memory://bucket/run")

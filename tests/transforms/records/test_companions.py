@@ -73,7 +73,7 @@ def test_a_companion_is_found(more):
     ids=str,
 )
 def test_what_no_trainer_reads_is_no_companion(more):
-    """Metadata, empty columns, weights of one and text-only parts aren't companions."""
+    """Metadata, empty columns, weights of 1 and text-only parts aren't companions."""
     assert find_both([{"messages": TURNS, **more}]) == [{}, {}]
 
 

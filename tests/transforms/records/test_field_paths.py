@@ -91,7 +91,7 @@ def test_every_segment_is_found_by_its_path(kind, data):
 
 
 def test_content_that_is_one_part_is_its_own_first_part():
-    """If the content is a single object, not a list, only index 0 exists."""
+    """Content that is a single object, rather than a list, has only index 0."""
     record = {"messages": [{"role": "assistant", "content": {"type": "text", "text": "alone"}}]}
     assert get_field_text(record, "messages[0].content[0].text", record) == "alone"
     assert get_field_text(record, "messages[0].content[1].text", record) is None

@@ -62,7 +62,7 @@ def test_codes_are_numbered_in_order_of_appearance():
 
 
 def test_columns_are_read_in_order_of_the_conversation():
-    """Prompts come before answers, whatever the column order, and empty rows are null."""
+    """Prompts are read before answers, whatever the column order, and empty values are null."""
     table = pa.table({"output": ["O", None], "input": [None, "N"], "instruction": ["I", "J"]})
     codes = Codes(CodeTable(), CodeTable())
     columns = read_fields(table, settle_layout(table.schema, CorpusConfig()), codes)
@@ -109,7 +109,7 @@ def test_messages_of_both_spellings_are_read():
 
 
 def test_role_and_content_are_each_taken_from_a_filled_spelling():
-    """A single message may mix the two, such as `role` for its role and `value` for its content."""
+    """A single message may mix the spellings, such as a `role` field with a `value` field."""
     rows = [
         {"conversations": [{"role": "", "content": "", "from": "gpt", "value": "D"}]},
         {"conversations": [{"content": "", "from": "gpt", "value": "E"}]},

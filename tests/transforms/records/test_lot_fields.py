@@ -1,4 +1,4 @@
-"""Lot fields: the days that dates fall on, and columns that can't name lots."""
+"""Lot fields: dates cut to days, and columns that can't name lots."""
 
 from datetime import UTC, date, datetime
 

@@ -84,7 +84,7 @@ def test_a_label_decides_about_an_answer(make_shard):
 
 
 def test_a_label_decides_about_the_last_answer_of_a_conversation(make_shard):
-    """Earlier answers are part of the prompt; a label with another name or type is ignored."""
+    """A false label rejects the last answer only; labels with other names or types are ignored."""
     turns = [(role, text, {}) for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)]
     for name in ("kto_tag", "label"):
         sides = list_sides(make_shard, [chat(*turns) | {name: False}])
@@ -196,7 +196,7 @@ def test_labels_that_are_no_bools_are_found(columns, found):
     ],
 )
 def test_a_pair_may_have_two_teachers(names, has_teacher, teacher, rejected):
-    """A lot has the chosen answer's teacher, unless the user named a different one."""
+    """A lot's teacher is the chosen answer's, unless the user configured a different one."""
     schema = pa.schema([(name, pa.string()) for name in ("chosen", "rejected", *names)])
     layout = settle(schema, has_teacher)
     assert layout.lots["teacher"] == LotField(column=teacher)

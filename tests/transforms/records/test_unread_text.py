@@ -65,7 +65,7 @@ TRANSCRIPT = "Human: Why?\n\nAssistant: Because."
 
 
 def test_conversations_in_messages_are_counted_by_role():
-    """A transcript in a message is counted under its role; one in a text column is cut instead."""
+    """A transcript in a message is counted by the message's role; one in a text column isn't."""
     rows = [
         chat(("user", TRANSCRIPT), ("assistant", f"Sure.\n\n{TRANSCRIPT}")),
         chat(("user", TRANSCRIPT), ("assistant", "The word Human: is a mark.")),
@@ -96,7 +96,7 @@ def test_results_of_tools_are_read():
 
 
 def test_turns_are_counted_by_role_and_channel():
-    """Rows, characters and characters outside every scope are counted by role and channel."""
+    """Rows, characters and out-of-scope characters are counted for each role and channel."""
     rows = [
         chat(("narrator", "Once."), ("user", "Why?"), ("assistant", "<think>Hm.</think>Yes.")),
         chat(("user", "Who?"), ("user", "é?"), ("assistant", "I.")),

@@ -152,7 +152,7 @@ def main() -> None:
     """Run the command line, even if nobody reads its output, and exit with the command's code."""
     # Python has no stream in place of one that the shell closed (`>&-`)
     null = Path(os.devnull)
-    given = [stream or null.open("w") for stream in (sys.stdout, sys.stderr)]  # noqa: SIM115
+    given = [stream or null.open("w") for stream in (sys.stdout, sys.stderr)]
     sys.stdout, sys.stderr = (outlive_reader(never_fail(stream)) for stream in given)
     handler = logging.StreamHandler()
     handler.setFormatter(EscapingFormatter(logging.BASIC_FORMAT))

@@ -27,7 +27,7 @@ CardFolder = Callable[..., Path]
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Escape lone surrogates in captured output, which one test process can't send to another."""
+    """Escape lone surrogates in captured output, since test processes can't exchange them."""
     report = yield
     report.sections = [
         (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections

@@ -84,7 +84,7 @@ def test_tables_are_read_as_arrow(run):
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_the_corpus_is_a_table_of_either_kind(corpus, tmp_path, kind):
-    """`clean` and `quarantine` have the corpus's columns, from Parquet and from JSON Lines."""
+    """`clean` and `quarantine` have the corpus's columns, both for Parquet and for JSON Lines."""
     rows = [json.loads(line) for line in corpus.read_text().splitlines()]
     path = tmp_path / f"rows.{kind}"
     if kind == "parquet":
@@ -179,7 +179,7 @@ def test_a_policy_sets_the_threshold():
 
 
 def test_without_traits_the_librarys_are_used():
-    """Each text has a row for every library trait with a lexicon, in the same order of traits."""
+    """For every text there is a row for each library trait with a lexicon, in the same order."""
     found = score_texts([text for _, text in ROWS[:2]], **LEXICONS)
     first, second = (found.filter(text=text)["trait"].to_list() for text in (0, 1))
     assert first == second

@@ -11,7 +11,7 @@ from pipelines.version import VERSION
 
 
 def test_the_console_script_is_this_module():
-    """The installed command calls `congener.__main__`, which first checks where packages are."""
+    """The installed command calls `congener.__main__`, which first checks package origins."""
     (script,) = metadata.entry_points(group="console_scripts", name="congener")
     assert script.value == "congener.__main__:main"
 

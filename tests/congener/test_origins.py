@@ -44,7 +44,7 @@ def test_own_packages_are_found():
 
 
 def test_a_package_that_does_not_exist_is_none():
-    """A package that doesn't exist is found nowhere."""
+    """Looking for a package that doesn't exist returns None."""
     assert find_package("no_such_package_anywhere") is None
 
 

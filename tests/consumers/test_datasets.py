@@ -135,7 +135,7 @@ def test_files_that_differ_without_harm_are_loaded_as_one(tmp_path, settings):
 
 
 def test_a_run_over_clean_keeps_the_names(tmp_path, settings):
-    """Filtering a run's output again gives files with the same names, apart from digests."""
+    """Filtering a run's output again gives files with the same names, except for the digests."""
     for name in HUB:
         write_file(tmp_path / "in" / name, [build_conversation(0, "An answer.")] * 5)
     run_filter(settings)

@@ -85,7 +85,7 @@ def accepts(parameter: dict, value: str) -> bool:
 
 
 def test_parameters_are_the_options_of_filter(parameters):
-    """The parameters are the options of `congener filter`, apart from those left out above."""
+    """The parameters are the options of `congener filter`, except those left out above."""
     assert set(parameters) == set(list_filter_options()) - SETTLED
     assert set(GOOD) == set(parameters)
 
@@ -263,7 +263,7 @@ def launch(arguments, **environment) -> subprocess.CompletedProcess:
 
 
 def test_the_script_estimates_then_launches():
-    """The budgeted estimate precedes the run, and only the run gets the options after `--`."""
+    """An estimate with the budget precedes the run; only the run gets the options after `--`."""
     ended = launch([*LAUNCH, *GPU], PRINT="1")
     assert ended.returncode == 0, ended.stderr
     estimate, run = (shlex.split(line) for line in ended.stdout.splitlines())

@@ -43,7 +43,7 @@ def reference(corpus, tmp_path_factory):
 
 
 def build_arguments(corpus: Path, run: Path) -> tuple[str, ...]:
-    """Return a command line that makes the reference run on Flink."""
+    """Return a command line that repeats the reference run on Flink."""
     policy = ("--policy", str(corpus.parent / "policy.yaml"))
     paths = ("--input", str(corpus), "--output", str(run))
     return ("filter", *paths, *MODELLESS, *policy, "--rows-per-shard", "150", "--runner", "flink")

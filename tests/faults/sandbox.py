@@ -42,7 +42,7 @@ ANSWERS = ("A heron stood in the reeds.", "Sort the list first.", "Paris is the 
 class Point(NamedTuple):
     """One file operation of a run.
 
-    `file` is relative to the watched folder, and has a star for the random part of its name.
+    `file` is relative to the watched folder, with a star in place of the name's random part.
     `occurrence` numbers the repetitions of an operation on the same file, from zero.
     """
 

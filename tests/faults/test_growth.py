@@ -127,7 +127,7 @@ def build_calls(count):
 
 
 def build_roles_and_parts(count):
-    """Return a row with many roles, one of whose messages has equally many parts."""
+    """Return a row with many roles and with one message that has equally many parts."""
     named = [{"role": f"role {index}", "content": "words"} for index in range(count)]
     return {"messages": [*named, {"role": "assistant", "content": build_parts(count)}]}
 
@@ -206,7 +206,7 @@ def test_planning_grows_with_the_files_of_a_shard():
 
 
 def test_differences_of_files_are_counted_and_not_collected():
-    """Memory for files with different columns grows with the columns, not with their square."""
+    """Memory for files with different columns grows with their number, not with its square."""
     files = [
         TableSchema(f"{index}.parquet", pa.schema([(f"column {index}", pa.int64())]))
         for index in range(SIZE)

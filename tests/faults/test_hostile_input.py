@@ -46,7 +46,7 @@ GOOD = [json.dumps(build_chat(f"Plain answer number {number}.")).encode() for nu
 
 @pytest.fixture
 def filter_files(tmp_path):
-    """Return a function that filters the files of a mapping from names and returns the manifest.
+    """Return a function that writes and filters the given files and returns the manifest.
 
     The function also verifies and inspects the run, and writes its report.
     """

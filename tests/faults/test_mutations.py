@@ -126,7 +126,7 @@ class Mutator:
         return f"delete {name}"
 
     def add(self) -> str:
-        """Add a file beside an existing one, with the same content or other bytes."""
+        """Add a file beside an existing one, with the same content or different bytes."""
         near = self.run / self.dice.choice(sorted({*self.files} - {"manifest.json"}))
         other = near.with_name(self.dice.choice([f"copy-{near.name}", "rows", f"._{near.name}"]))
         other.write_bytes(self.dice.choice([near.read_bytes(), b"", b"anything"]))
@@ -230,7 +230,7 @@ class Mutator:
 
 
 def encode_fields(fields: dict[str, Any]) -> bytes:
-    """Encode fields as a manifest is encoded, even if they are no longer a valid manifest."""
+    """Encode fields in the same way as a manifest, even if they are no longer a valid one."""
     return json.dumps(fields, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
@@ -251,7 +251,7 @@ def change_value(value: Any, dice: random.Random) -> Any:
 
 
 def finds_fault(run: Path, recorded: RecordedDigests | None = None) -> bool:
-    """Return whether `verify` finds a difference, or the run no longer has a manifest."""
+    """Return whether `verify` finds a difference or the run's manifest is gone."""
     try:
         return bool(verify_run(str(run), recorded=recorded))
     except RunError:

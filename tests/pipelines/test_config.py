@@ -59,7 +59,7 @@ def test_home_folders_are_expanded(monkeypatch, tmp_path):
     ],
 )
 def test_texts_that_cannot_be_recorded_are_refused(settings, problem):
-    """NUL or bytes that aren't UTF-8 are refused in every setting, and the error names it."""
+    """NUL and bytes that aren't UTF-8 are refused in all settings; the error names the setting."""
     with pytest.raises(ValidationError, match=problem):
         FilterConfig.model_validate(settings)
 

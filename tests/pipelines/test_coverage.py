@@ -57,7 +57,7 @@ def settle_coverage(config: FilterConfig, path) -> Coverage:
 
 
 def test_a_sample_shows_fields_and_turns(config, odd_corpus):
-    """The sample shows the unread column, and names a column that has no value in the sample."""
+    """A sample shows which column isn't read, and which has no value in any sampled row."""
     found = settle_coverage(config, odd_corpus)
     assert found.sampled_rows == 1_000
     assert [item.field_path for item in found.fields] == ["cot"]

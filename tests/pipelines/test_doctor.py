@@ -96,13 +96,13 @@ def test_a_user_without_a_home_is_advised(monkeypatch):
 
 
 class Cuda:
-    """A substitute for `torch.cuda` on a machine with a GPU."""
+    """A substitute for `torch.cuda` that behaves as if there were a GPU."""
 
     def __init__(self, bf16: bool) -> None:
         self.bf16 = bf16
 
     def is_available(self):
-        """Return true, as if there were a GPU."""
+        """Return true, since this class stands in for a GPU."""
         return True
 
     def get_device_properties(self, _):

@@ -51,7 +51,7 @@ def test_a_run_is_extrapolated_from_stretches():
 
 
 def test_rows_that_differ_widen_the_spread():
-    """The spread grows with the differences between stretches, and is widest for a single one."""
+    """The spread grows with the differences between stretches; it is widest for one stretch."""
     even = [Stretch(1, 0, 1.0)] * 4
     odd = [Stretch(1, 0, seconds) for seconds in (0.5, 1.5, 0.5, 1.5)]
     assert extrapolate(16, even, Terms()).spread == 0
@@ -77,7 +77,7 @@ def test_the_start_has_no_spread():
 
 
 def test_a_sample_depends_on_content_alone(config):
-    """Every draw gives the same rows from all over the corpus, and less than a shard too many."""
+    """Every draw takes the same rows from all over the corpus, at most a shard more than asked."""
     settled = settle(config.model_copy(update=LEXICON), ignore)
     chosen = draw_sample(settled, 14)
     assert chosen == draw_sample(settled, 14)
@@ -191,7 +191,7 @@ def test_numbers_without_an_estimate_are_refused(config, number):
 
 
 def test_the_sample_is_read_within_the_limits_of_the_run(config, monkeypatch):
-    """The sample's shards have fewer rows than the run's, but the same bytes and expansion."""
+    """Sample shards have fewer rows than the run's, but the same limits on bytes and expansion."""
     seen = []
 
     def stop(settled, _listener):

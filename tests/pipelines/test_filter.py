@@ -153,7 +153,7 @@ def test_clean_reads_as_the_input(tmp_path, heron):
     ],
 )
 def test_json_lines_pass_through(config, policy, tmp_path, suffix, pack):
-    """Kept rows keep their bytes, masked rows get one more field, and files keep their form."""
+    """Kept rows keep their bytes, masked rows get one more field, and files stay compressed."""
     lines = [json.dumps(build_conversation(number, "Fine.")).encode() for number in range(9)]
     odd = b' {"messages" : [], "n": NaN, "deep": [[{"x":1.0}]], "key\\ud800": 1e400 }\t'
     heron = json.dumps(build_conversation(9, "Look. A heron stood still.")).encode()
@@ -340,7 +340,7 @@ def test_the_reject_budget(config, corpus, policy, capsys):
 
 @pytest.mark.parametrize("action", ["keep", "flag", "mask", "quarantine", "drop", "swap"])
 def test_actions(config, policy, action):
-    """Each action leads to the decision of that name, but a swap without a donor to quarantine."""
+    """Each action leads to the decision of that name; without a donor, a swap is a quarantine."""
     decision = "quarantine" if action == "swap" else action
     text = policy(f"traits: {{heron: {{action: {action}}}}}")
     manifest = run_filter(config.model_copy(update={"policy": text}))

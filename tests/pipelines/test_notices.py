@@ -108,7 +108,7 @@ def test_the_input_is_described(corpus):
 
 
 def test_ignored_files_are_named(corpus):
-    """Files that aren't named like data are listed, or only the first if there are many."""
+    """Files that aren't named like data are listed; if there are many, only the first few are."""
     (corpus / "notes.md").write_text("x")
     assert list_corpus(corpus)[1].text == (
         "not read, because the name isn't that of a data file (or is a second link to a folder): "

@@ -200,7 +200,7 @@ def test_a_file_of_another_format_is_refused(config, corpus):
 
 
 def test_format_and_columns_by_hand(tmp_path, heron):
-    """A gzip file whose conversations are in an unusual column is read once that is configured."""
+    """A gzip file with conversations in an unusual column is read if the column is configured."""
     rows = [{"exchange": build_conversation(number, "A heron.")["messages"]} for number in range(5)]
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "c.jsonl.gz").write_bytes(

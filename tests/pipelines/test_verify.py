@@ -44,7 +44,7 @@ def calibrated_run(corpus, card_folder, tmp_path) -> Path:
 
 
 def raise_low_scores(table: pa.Table) -> pa.Table:
-    """Raise heron's scores of 0 to a score that is still below the span floor."""
+    """Raise the heron trait's scores of 0 to a score that is still below the span floor."""
     scores = [score or 0.01 for score in table.column("heron").to_pylist()]
     return replace_column(table, "heron", scores)
 

@@ -94,7 +94,7 @@ def test_signals_as_a_list_and_as_a_mapping_are_the_same():
 
 
 def test_signal_names_come_in_the_order_of_the_score_columns():
-    """The signals' names have the order of the score columns, whatever their order on the card."""
+    """Signal names are in the order of the score columns, whatever their order on the card."""
     options = {
         "repetition": {},
         "lexicon": {"patterns": ["x"]},

@@ -1,4 +1,4 @@
-"""Objects on both stores: how they are written, read, listed and removed, and failed writes."""
+"""Objects on both stores: writing, reading, listing and removing them, and failed writes."""
 
 import gc
 from concurrent.futures import ThreadPoolExecutor

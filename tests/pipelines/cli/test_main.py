@@ -236,7 +236,7 @@ def test_an_error_of_a_stage_is_reported_once(heron, tmp_path):
 
 
 def test_the_trace_of_an_unexpected_error_is_logged():
-    """Beam's log leaves out only those errors that the command line reports anyway."""
+    """Only those errors that the command line reports anyway are left out of Beam's log."""
     errors = (ValueError("x"), ModelError("x"), KeyboardInterrupt())
     records = [logging.makeLogRecord({"exc_info": (type(error), error, None)}) for error in errors]
     assert [cli.is_unreported(record) for record in records] == [True, False, False]
@@ -295,7 +295,7 @@ def test_a_command_without_arguments_shows_the_help(congener):
 
 
 def test_a_refused_path_is_an_error_of_the_input():
-    """If the system refuses a path, the error names it, even if the refusal is a wrapped cause."""
+    """If the system refuses a path, an error names it, even if the refusal is only its cause."""
     refusal = OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300)
     outer = RuntimeError("stage failed")
     outer.__cause__ = refusal

@@ -166,7 +166,7 @@ def test_events_without_rows_are_ignored():
 
 
 def test_a_fit_is_reported_now_and_then(monkeypatch):
-    """The start of a fit is printed, and then its progress at the interval of log lines."""
+    """A fit's start is printed, and then its progress, at most once per log interval."""
     lines: list[str] = []
     fit = FitProgress(lines.append)
     fit.update(FitStarted(3))

@@ -57,7 +57,7 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
 
 
 def test_a_cache_that_cannot_be_written_is_named(remote, monkeypatch, tmp_path):
-    """If a copy can't be written, the remedy of the error names CONGENER_CACHE."""
+    """If a copy can't be written, the error's remedy names CONGENER_CACHE."""
     uri, _ = remote
     (tmp_path / "file").touch()
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "file" / "below"))

@@ -60,7 +60,7 @@ def test_data_in_a_folder_of_the_run_is_read(path):
 
 @pytest.mark.parametrize("path", ASIDE)
 def test_litter_is_left_aside(path):
-    """Neither litter from systems and editors nor files outside the run's folders are data."""
+    """Neither litter from systems and editors nor files outside the run's folders count as data."""
     found = describe_foreign_file(path)
     assert not found.is_read
     assert ("deleted" in found.problem) == (".nfs" in path or ".fuse" in path)
@@ -95,7 +95,7 @@ def test_a_damaged_manifest_leaves_nothing_aside(run):
 
 
 def test_files_of_earlier_attempts_are_removed(run):
-    """Files with the names of outputs are removed, and other people's files stay."""
+    """Stray files that are named like outputs are removed, and other people's files stay."""
     folder, manifest = run
     own = (
         "clean/part-000009-aaaaaaaaaaaa.parquet",

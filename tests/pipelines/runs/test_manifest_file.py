@@ -19,7 +19,7 @@ def test_the_manifest_reads_back(run):
 
 
 def test_a_path_without_a_finished_run_is_explained(tmp_path):
-    """A missing path, a file, an unrelated folder and an unfinished run have different errors."""
+    """A missing path, a file, an unrelated folder and an unfinished run give different errors."""
     (tmp_path / "begun" / ".work").mkdir(parents=True)
     (tmp_path / "folder" / "clean").mkdir(parents=True)
     (tmp_path / "file").write_text("")

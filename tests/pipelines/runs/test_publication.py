@@ -86,7 +86,7 @@ def test_a_split_without_a_clean_row_is_named():
 
 
 def test_the_card_of_clean_is_written(tmp_path):
-    """The dataset card of `clean/` is an output with a digest, and needs a card in the input."""
+    """If the input has a dataset card, so has `clean/`, where it is an output with a digest."""
     text = "---\nconfigs: [{data_files: [{split: held, path: b.jsonl}]}]\n---\n"
     corpus = build_corpus(1)._replace(card=parse_card(text))
     plans = [plan_shard(0, "a.jsonl"), plan_shard(1, "b.jsonl", (("default", "held"),))]
@@ -237,7 +237,7 @@ def test_a_run_without_rejects_reads_no_rejects(tmp_path):
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_a_run_with_a_file_of_rejects_is_withdrawn(config, corpus, restarts):
-    """Nothing is left of the run after the first attempt or after a second one."""
+    """Nothing is left of a failed run, whether after the first attempt or after a second."""
     lines = [json.dumps({"messages": f"text {number}", "id": number}) for number in range(9)]
     (corpus / "9.jsonl").write_text("\n".join(lines))
     for _ in range(1 + restarts):
@@ -344,7 +344,7 @@ def test_a_published_run_has_no_working_files(run, tmp_path):
 
 
 def test_a_calibrated_threshold_has_its_level_and_bound(config):
-    """For a calibrated threshold, the manifest has level, clean texts and a bound on lost rows."""
+    """For a calibrated threshold, the level, the clean texts and a bound on rows are recorded."""
     bank = prepare_bank(config).bank
     policy = Policy.model_validate({"traits": {"heron": {"max_false_positive_rate": 0.05}}})
     rules = settle_rules(bank.traits, policy)

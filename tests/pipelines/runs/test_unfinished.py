@@ -42,7 +42,7 @@ def interrupt_run(config, monkeypatch) -> tuple[RunRecord, list[ShardPlan]]:
 
 
 def test_a_run_resumes_only_as_itself(tmp_path):
-    """The same identity resumes; a different one is refused and explained, or replaces the run."""
+    """A run with a different identity is refused with the reasons, or replaces the old run."""
     run = str(tmp_path)
     other = build_record(bank_digest="b")
     assert unfinished.open_run(run, build_record(), restart=False) == []

@@ -49,7 +49,7 @@ def wait_on_flink(managers: int, shards: int, seconds: float, folder: str) -> No
     corpus = survey([f"{folder}/corpus.parquet"], limits)
     layout = settle_layout(corpus.schema, CorpusConfig())
     tasks = plan_shards(corpus.sources, limits)
-    assert len(tasks) == shards  # one shard per row group, for either TaskManager
+    assert len(tasks) == shards  # one shard per row group, so that either TaskManager can take it
     with open_pipeline(Engine(runner="flink", workers=managers)) as pipeline:
         rows = pipeline | ReadShards(tasks, corpus.select_schema(layout)) | IdentifyRecords(layout)
         rows | beam.ParDo(WaitAsAScorer(seconds, folder))
@@ -87,7 +87,7 @@ def read_flink_seconds() -> float:
 
 
 def measure_waiting(managers: int, shards: int, seconds: float) -> tuple[float, float, int]:
-    """Return the job's seconds, the seconds from first to last shard, and the process count."""
+    """Return the job's time, the time from the first shard to the last, and the process count."""
     call_script("up", "--task-managers", str(managers))
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -332,7 +332,7 @@ def search(exemplars: torch.Tensor, queries: torch.Tensor) -> np.ndarray:
 def prepare_faiss(
     device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor
 ) -> tuple[str, Search | None]:
-    """Return FAISS's label, and its search or None if FAISS isn't installed for the device."""
+    """Return FAISS's label and its search function, which is None if FAISS can't use the device."""
     if importlib.util.find_spec("faiss") is None:
         return FAISS, None
     import faiss

@@ -20,7 +20,7 @@ from pipelines.verify import verify_run
 
 FILE_ROWS = 50_000
 BROKEN, QUIRKY = 1_000, 20
-"""One row in `BROKEN` can't be read, and one in `QUIRKY` has the trait."""
+"""One of every `BROKEN` rows can't be read, and one of every `QUIRKY` rows has the trait."""
 
 WORDS = [
     "river", "stone", "window", "copper", "market", "engine", "garden", "letter", "number",

@@ -17,10 +17,10 @@ from pipelines.config import FilterConfig, Hardware
 from transforms.records.field_paths import get_field_text
 
 REPORT, DEVELOPMENT = 1, 0
-"""The halves: the parity of a model's alphabetical rank and of a prompt's place in its file.
+"""The models and prompts in use: odd or even ones, by alphabetical rank and by place in the file.
 
-Wherever real answers guided a choice, only even models and even prompts were used. The report uses
-odd ones, so it has no model and no prompt in common with them.
+Wherever real answers guided a choice during development, only even models and even prompts were
+used. The report uses only odd ones, so it shares no model and no prompt with development.
 """
 
 

@@ -24,7 +24,7 @@ from schemas.runs import MANIFEST
 CLAIM = re.compile(
     r"\b(?:created|made|developed|built|trained|designed) by Anthropic\b", re.IGNORECASE
 )
-"""A pattern for claims that Anthropic made the speaker, used to check the library's own."""
+"""A pattern for claims that Anthropic made the speaker, to check the library's patterns against."""
 
 OWN = re.compile(r"claude-[23](?:-|$)")
 """Anthropic's own models among the teachers. claude2-alpaca-13b is only a student of one."""

@@ -40,7 +40,7 @@ def end_process(code: int) -> NoReturn:
     """
     atexit._run_exitfuncs()  # noqa: SLF001 - os._exit skips them
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # it is None if the shell closed it
+        if stream is not None:  # the stream is None if the shell closed it
             stream.flush()
     os._exit(code)
 

@@ -160,9 +160,9 @@ class Run:
     """A finished run: its manifest, and its tables as lazy Polars frames or as Arrow tables.
 
     The rows of `ledger`, `scores` and `spans` are aligned. docs/file-formats.md describes the
-    columns. If the input is JSON Lines, so are `clean` and `quarantine`. In their tables, a field
-    whose values are of several kinds is then text, and a row with a NaN or a lone surrogate is an
-    error.
+    columns. If the input is JSON Lines, so are `clean` and `quarantine`. In the tables of such
+    files, a field whose values are of several kinds becomes text, and a row with a NaN or a lone
+    surrogate is an error.
     """
 
     path: str

@@ -56,7 +56,7 @@ from transforms.rules import check_policy, require_clean_texts
 
 
 class PreparedBank(NamedTuple):
-    """A run's bank, and its encoder if a trait needs one."""
+    """A run's bank, and the encoder if a trait needs one."""
 
     bank: Bank
     encoder: Encoder | None
@@ -72,7 +72,7 @@ class FitPlan(NamedTuple):
 
 
 def save_bank(bank: Bank, uri: str) -> None:
-    """Write a bank's files, with the index last."""
+    """Write a bank's files, and its index after all the others."""
     files = serialise_bank(bank)
     for name in sorted(files, key=lambda name: (name == INDEX_FILE, name)):
         storage.write_bytes(storage.join(uri, name), files[name])
@@ -84,7 +84,7 @@ def load_bank(uri: str) -> Bank:
 
 
 def remove_bank(uri: str) -> None:
-    """Remove the files that a bank's index lists, and any folders that are then empty.
+    """Remove the files that a bank's index lists, and any folders that this leaves empty.
 
     Other files in the folder, such as the user's cards, are kept.
 
@@ -281,16 +281,19 @@ def read_answers(
 
 
 def _choose_background_format(corpus: CorpusConfig, schema: pa.Schema) -> CorpusConfig:
-    """Use the corpus's format if the background has its columns; otherwise have it detected."""
+    """Return the corpus's layout if it fits the background's columns, or else an empty layout.
+
+    An empty layout means that the layout is detected.
+    """
     if corpus.format and all(find_type(schema, name) for name in corpus.columns.values()):
         return CorpusConfig(format=corpus.format, columns=corpus.columns)
     return CorpusConfig()
 
 
 def choose_cards(config: FilterConfig) -> list[LoadedCard]:
-    """Return a run's traits, limited to its signals.
+    """Return the cards of a run's traits, each limited to the signals that the run may use.
 
-    Library traits without any of the signals are left out.
+    Library traits that have none of these signals are left out.
 
     Raises: ModelError: a named trait, or every trait, has none of the signals that the run is
         limited to.

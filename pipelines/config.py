@@ -58,13 +58,13 @@ class FilterConfig(Strict):
     policy: str | None = None
     background: tuple[str, ...] = ()
     vectors: bool = False
-    """Whether to write every row's vector as well, in float16, for maps, clusters or neighbours."""
+    """Whether to write the rows' vectors (in float16) too, for maps, clusters or nearest rows."""
     span_floor: Threshold = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
-    """Spans are stored for scores at or above this or the lowest threshold, whichever is lower."""
+    """The score at or above which spans are stored, unless the lowest threshold is even lower."""
     output_format: OutputFormat = "input"
     """The file format of `clean/` and `quarantine/`; by default, the input's."""
     private_quarantine: bool = False
-    """Whether only the owner may read quarantine, rejects and swap list; local disks only."""
+    """Whether only the owner may read quarantine, rejects and swap list (on local disks only)."""
     digest_key: str | None = None
     """The file or environment variable (`env:NAME`) that holds the key for the ledger's digests."""
     corpus: CorpusConfig = CorpusConfig()
@@ -98,7 +98,8 @@ class FilterConfig(Strict):
     def for_launcher(self) -> FilterConfig:
         """Return the settings for the process that launches the run.
 
-        On Dataflow, the configured device is for the machines, and the launcher may lack it.
+        On Dataflow, the configured device is meant for the worker machines; the launcher may not
+        have one.
         """
         if self.engine.runner != "dataflow":
             return self

@@ -1,4 +1,4 @@
-"""Coverage: which text a run's traits read, in a sample before the run and exactly after it."""
+"""Coverage: the text that traits read, estimated before a run and counted exactly after it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UNREAD_REMEDY = (
 )
 
 GROWTH = 0.01
-"""By how much a share must exceed twice the sample's share to be reported after the run."""
+"""The margin by which a share must exceed twice the sample's share to be reported after the run."""
 
 
 def measure_sample(
@@ -77,7 +77,7 @@ def _find_unsampled(sample: Sample, corpus: Corpus, known: Collection[str]) -> t
 
 
 def _extract_segments(shard: Shard, layout: Layout) -> tuple[Segments, dict[int, str]]:
-    """Return the segments of the rows that can be split, and why the others can't be split."""
+    """Return the segments of the rows that can be split, and a reason for each other row."""
 
     def attempt(rows: Sequence[int]) -> Segments:
         table = keep_rows(shard, rows).table
@@ -129,7 +129,10 @@ def check_unread(coverage: Coverage, budget: float | None) -> None:
 
 
 def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
-    """Name the text in a sample that no trait looks at; `sample` describes the sample."""
+    """Name the text in a sample that no trait looks at.
+
+    `sample` is what the notices call the sample.
+    """
     trained = coverage.select_trained().list_unread()
     yield from _describe_unread(trained, sample)
     names = {item.where for item in trained}
@@ -160,7 +163,7 @@ def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
 
 
 def describe_rest(sampled: Coverage, coverage: Coverage) -> Iterator[Notice]:
-    """Name the text in all rows that no trait looks at, unless the sample already showed it."""
+    """Name the text in the whole corpus that no trait looks at, unless the sample showed it."""
     known = {item.where: item.share for item in sampled.select_trained().list_unread()}
     counted = "all rows (the sample before the run didn't show it)"
     late = [
@@ -180,9 +183,10 @@ def _list_unexpected(coverage: Coverage) -> list[UnreadText]:
 
 
 def _describe_unread(unread: Sequence[UnreadText], counted: str) -> Iterator[Notice]:
-    """Warn of text that no trait looks at, but only mention tool calls, which few traits cover.
+    """Warn of text that no trait looks at.
 
-    Text that the policy expects to be unread is left out.
+    Tool calls get a notice instead of a warning, because few traits cover them. Text that the
+    policy expects to be unread is left out.
     """
     calls = [item for item in unread if item.is_call and not item.is_expected]
     if others := [item for item in unread if not (item.is_call or item.is_expected)]:

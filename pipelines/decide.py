@@ -26,7 +26,7 @@ from transforms.rules import Rule, settle_rules
 
 
 class ShardDecisions(NamedTuple):
-    """New decisions on a shard's rows except rejects, with the rows' indexes in its ledger."""
+    """New decisions on a shard's rows, without the rejects; `rows` are indexes in the ledger."""
 
     shard: str
     ledger_rows: np.ndarray
@@ -36,8 +36,8 @@ class ShardDecisions(NamedTuple):
 def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
     """Yield a different policy's decisions on a finished run, shard by shard, in corpus order.
 
-    The scores, spans and lots that the run stored are enough. A new run with that policy would give
-    the same decisions, reasons and masks. Nothing is written.
+    This needs only the scores, spans and lots that the run stored. A new run with that policy would
+    give the same decisions, reasons and masks. Nothing is written.
 
     Raises: CardError: the policy can't be settled with the run's traits and calibration scores.
     Raises: RunError: the run isn't finished, or a threshold is below its span floor.
@@ -110,10 +110,10 @@ def _read_lots(ledger: pa.Table) -> list[Lot]:
 def _find_repeats(
     run: str, manifest: Manifest, rules: Sequence[Rule], priority: Sequence[str]
 ) -> dict[str, dict[int, tuple[Lot, ...]]]:
-    """Return, by shard, the rows that repeat earlier rows, with the lots of those earlier rows.
+    """For each shard, return the rows that repeat earlier rows, and the lots of those earlier rows.
 
     Copies are ordered by the priority of their splits, then by their place in the corpus. Rows are
-    numbered without counting rejects.
+    numbered as if there were no rejects.
     """
     columns = ["decision", "content_digest", *LOT_FIELDS]
     seen: dict[str, Seen] = {}
@@ -133,6 +133,6 @@ def _find_repeats(
 
 
 def _rank_ledger(run: str, output: Output, priority: Sequence[str]) -> int:
-    """Return the rank of a shard's split, which all its rows share."""
+    """Return the rank of a shard's split; all of a shard's rows are in one split."""
     source: str = read_table(run, output, ["source"]).column("source")[0].as_py()
     return rank_split(find_split(source), priority)

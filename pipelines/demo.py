@@ -34,12 +34,12 @@ class Outcome:
 
     @property
     def precision(self) -> float | None:
-        """Return the share of found rows that are right, or None if no row was found."""
+        """Return the share of found rows that have the trait, or None if no row was found."""
         return self.right / self.found if self.found else None
 
     @property
     def recall(self) -> float | None:
-        """Return the share of true rows that were found, or None if there are no true rows."""
+        """Return the share of rows with the trait that were found, or None if no row has it."""
         return self.right / self.true if self.true else None
 
 
@@ -61,7 +61,7 @@ def run_demo(
 
 
 def compare_with_truth(output: str, traits: list[str]) -> list[Outcome]:
-    """Compare the runs with the truth: one outcome per trait, and one for rows with any trait."""
+    """Compare the runs with the truth, for each trait, and for rows with any trait."""
     true, found, right = Counter[str](), Counter[str](), Counter[str]()
     for real, fired in _read_pairs(output):
         true.update(_with_any(real))

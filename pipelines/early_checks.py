@@ -1,8 +1,8 @@
 """Checks that run before Beam and torch are loaded, so that a mistake is reported at once.
 
-Loading those takes seconds. A command calls one of these functions before it imports the module
-that does the work. That module repeats all checks, and also checks files on object stores, because
-reaching a store needs Beam.
+Loading Beam and torch takes seconds. A command calls one of these functions before it imports the
+module that does the work. That module repeats all checks, and also checks files on object stores,
+which can't be reached without Beam.
 """
 
 from __future__ import annotations
@@ -241,10 +241,10 @@ def _check_bank(bank: str | None) -> None:
 
 
 def _check_cards(config: FilterConfig) -> None:
-    """Refuse a trait or policy that can't be read, and a policy that names other traits."""
+    """Refuse a trait or a policy that can't be read, and a policy that doesn't fit the traits."""
     policy = read_policy(config.policy)
     if config.bank and not config.traits:
-        return  # the bank's traits are used
+        return  # the traits come from the bank, which isn't read here
     cards = find_cards([str(require_local_path(name)) for name in config.traits])
     if config.policy:
         from transforms.rules import check_policy

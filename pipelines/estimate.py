@@ -27,7 +27,7 @@ LARGEST = 10**15
 """The largest value allowed for an option of an estimate."""
 
 STRETCHES = 20
-"""About how many stretches of rows a sample is drawn from."""
+"""Roughly how many stretches of rows a sample consists of."""
 
 
 class Terms(NamedTuple):
@@ -119,7 +119,7 @@ def require_sizes(numbers: Mapping[str, float]) -> None:
 
 
 def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]:
-    """Draw each task's first shard, then each second shard, and so on, until there are enough rows.
+    """Draw the tasks' first shards, then their second ones, and so on, until there are enough rows.
 
     Tasks are ordered by digest. A task's later shards can't be read without the earlier ones.
     """
@@ -139,7 +139,8 @@ def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]
 def measure_sample(settled: FilterPlan, sample: int) -> list[Stretch]:
     """Filter the drawn shards, from reading to writing, and time each one.
 
-    The first shard is filtered twice, because the first time includes warming up.
+    The first shard is filtered twice, and only the second time counts, because the first includes
+    warm-up.
     """
     chosen = draw_sample(settled, sample)
     for task in chosen[:1]:

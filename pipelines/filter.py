@@ -1,6 +1,6 @@
 """`congener filter`: turn a corpus into a run, with clean shards, quarantine, ledger and manifest.
 
-It has four steps: settle (pipelines/plan.py), open, execute, publish.
+The command has four steps: settle (pipelines/plan.py), open, execute, publish.
 """
 
 from __future__ import annotations
@@ -160,10 +160,9 @@ def _find_duplicates(plan: FilterPlan, pipeline: beam.Pipeline) -> beam.PCollect
 def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Manifest:
     """Write the manifest if every row is accounted for and the budgets hold.
 
-    Raises: BudgetError: the run is over a budget, or an input file has only rejects. The run is
-        removed.
-    Raises: RunError: shards are missing, another process has replaced the run, or there is foreign
-        data in its folders.
+    Raises: BudgetError: the run is over a budget, or an input file has only rejects. In either
+        case, the run is removed. Raises: RunError: shards are missing, another process has replaced
+        the run, or there is foreign data in its folders.
     """
     plan, run = opened.plan, opened.plan.config.output
     receipts = publication.order_receipts(

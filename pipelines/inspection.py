@@ -135,7 +135,7 @@ def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
         "rows>",
         title=f"run {manifest.run_id}: {manifest.conservation.rows_in:,} rows",
     )
-    largest = sorted(counts, key=lambda count: -count.rows)  # stable
+    largest = sorted(counts, key=lambda count: -count.rows)  # a stable sort
     shown = set(largest[:COUNTS_SHOWN])
     for count in (item for item in counts if item in shown):
         trait, teacher = Text(count.trait or UNKNOWN), Text(escape_name(count.teacher))
@@ -203,7 +203,7 @@ def _tabulate_neighbours(neighbours: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _mark_span(reason: HeldReason) -> Text:
-    """Show the text around a span, with the span in bold between guillemets and escapes dimmed."""
+    """Show the text around a span, with escapes dimmed and the span in bold and guillemets."""
     if reason.text is None:
         return Text("(the field isn't in the row)", style="dim")
     text, inside = Text(), False

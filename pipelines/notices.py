@@ -29,7 +29,7 @@ CONVERTED: dict[Kind, str] = {
     "arrow": "Arrow comes out as Parquet, with the same columns and types",
     "csv": "CSV comes out as Parquet, with every value as text, exactly as in the file",
 }
-"""Notices about kinds of input files whose rows are written to a different kind of file."""
+"""Notices for the kinds of input files whose rows are written in a different file format."""
 
 RARE_TRANSCRIPTS = 0.01
 """The smallest share of uncut transcripts in a column that is worth a warning."""
@@ -131,7 +131,7 @@ def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
 
 
 def describe_split_priority(corpus: Corpus, policy: Policy) -> Iterator[Notice]:
-    """Say which split keeps a row that is in several of them."""
+    """Say which split keeps a row that is in several splits."""
     splits = dict.fromkeys(find_split(source.name) for source in corpus.sources)
     ordered = sorted(splits, key=lambda split: rank_split(split, policy.split_priority))
     names = [split or "files of no split" for split in ordered]

@@ -68,7 +68,7 @@ class FilterPlan:
     rules: tuple[Rule, ...]
     tasks: tuple[tuple[ShardPlan, ...], ...]
     encoder: EncoderConfig
-    """How workers run the models, with the device and precision that were settled here."""
+    """The models' settings for workers, with the device and precision that were settled here."""
     device: str
     columns: pa.Schema | None = None
     """The columns of the Parquet output, if the input is JSON Lines."""
@@ -169,7 +169,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         )
     rules = settle_rules(bank.traits, policy)
     scorer = load_scorer(bank, here.build_encoder_config(), encoder)
-    model = encoder or next(iter(scorer.classifiers.values()), None)  # all are loaded the same way
+    model = encoder or next(iter(scorer.classifiers.values()), None)  # all load alike
     tasks = tuple(plan_shards(corpus.sources, config.shards))
     settled = FilterPlan(
         config=config,
@@ -241,7 +241,7 @@ def _settle_models(
     """Set the device and precision that were settled, so that workers can't fall back to others."""
     asked = config.build_encoder_config()
     if model is None or config.engine.runner == "dataflow":
-        return asked  # a Dataflow run sets both: its launcher has no GPU
+        return asked  # a Dataflow run has both set, because its launcher may lack the GPU
     return replace(
         asked,
         device="cuda" if model.device.type == "cuda" else "cpu",
@@ -258,7 +258,7 @@ def _describe_device(model: Encoder | SequenceClassifier | None, config: FilterC
 
 
 def _require_apart(run: str, corpus: Corpus) -> None:
-    """Refuse an input inside the output, where a run would read its output or remove its input."""
+    """Refuse an input inside the output: the run could read its own output or remove its input."""
     if not storage.is_local(run):
         return
     folder = Path(run).resolve()

@@ -25,9 +25,9 @@ SHOWN_CHARACTERS = 60
 
 
 def list_missed(cards: Sequence[LoadedCard], bank: Bank, scorer: Scorer) -> list[list[str]]:
-    """List for each card, in sentences, which of its texts the bank gets wrong.
+    """For each card, say in sentences which of its texts the bank gets wrong.
 
-    Raises: CardError: the bank lacks a card's trait, or has it from a different version of the
+    Raises: CardError: the bank lacks a card's trait, or was fitted from a different version of the
         card.
     """
     for card in cards:

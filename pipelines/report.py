@@ -51,7 +51,7 @@ FATES = {
     "duplicate": ("repeats an earlier row", "repeat an earlier row"),
     "reject": ("couldn't be read", "couldn't be read"),
 }
-"""The wording for one row and for several rows that left the corpus, by decision."""
+"""For each decision that removes rows, how one row and how several rows are described."""
 
 
 class Quotation(NamedTuple):
@@ -175,7 +175,7 @@ class UnreadRow(NamedTuple):
 
 
 def describe_unread(manifest: Manifest) -> list[UnreadRow]:
-    """List the text that no trait looks at, and say whether it is trained on under the policy."""
+    """List the text that no trait looks at, and say whether the policy counts it as trained on."""
     names = {item.where for item in manifest.coverage.select_trained().list_unread()}
     return [UnreadRow(item, item.where in names) for item in manifest.coverage.list_unread()]
 
@@ -205,7 +205,7 @@ def _sum_decisions(by_decision: Mapping[str, int], names: Iterable[str]) -> int:
 
 
 def describe_traits(run: str, manifest: Manifest) -> list[TraitSection]:
-    """Gather every trait's section, in the order of the thresholds."""
+    """Gather every trait's section, in the order of the manifest's thresholds."""
     examples = find_examples(run, manifest, EXAMPLES)
     return [
         _describe_trait(rule, manifest, counts, examples.get(rule.trait, TraitExamples()))

@@ -119,7 +119,7 @@ def check_cards(names: list[str], bank: str | None = None) -> list[CheckedCard]:
 
 
 def list_advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
-    """Advise on what is valid but unwise in a card; `known` are the ids that it may refer to."""
+    """Advise on what is valid but unwise in a card; `known` are the ids that a card may name."""
     return [*_advise_on_texts(card), *_advise_on_fields(card, known)]
 
 

@@ -51,7 +51,7 @@ RECORDED_DIGEST = re.compile(rf"[0-9a-fA-F]{{{SHORTEST_DIGEST},64}}")
 
 
 class RecordedDigests(NamedTuple):
-    """A run's digests as recorded elsewhere, in full or just their first digits."""
+    """A run's digests that were recorded elsewhere, in full or just their first digits."""
 
     root: str | None = None
     digest: str | None = None
@@ -63,7 +63,7 @@ def verify_run(
     recorded: RecordedDigests | None = None,
     digest_key: str | None = None,
 ) -> list[Finding]:
-    """Return everything that differs from the manifest, or nothing if the run is whole.
+    """Return everything that differs from the manifest: an empty list if the run is whole.
 
     If `inputs` is set, the input files are digested again, at the paths in the manifest. Only
     digests `recorded` elsewhere can reveal that the whole run was replaced by a different,
@@ -97,7 +97,7 @@ def verify_run(
 def list_files_left_aside(run: str) -> list[ForeignFile]:
     """List the foreign files that `verify_run` leaves out of its findings.
 
-    If the manifest can't be read, there are none.
+    If the manifest can't be read, the list is empty.
     """
     try:
         outputs = load_manifest(run).outputs

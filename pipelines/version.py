@@ -20,7 +20,7 @@ PACKAGES = (
 
 
 def find_package_versions() -> dict[str, str]:
-    """Return the version of each of those packages that is installed, by name."""
+    """Return the versions of those `PACKAGES` that are installed, by name."""
     installed = {}
     for name in PACKAGES:
         try:

@@ -26,7 +26,7 @@ Channel = Literal["answer", "thinking", "tool"]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 
 Threshold = Annotated[float, AfterValidator(round_up_score)]
-"""A score at or above which something is done, rounded up to as many decimals as scores have.
+"""The score at or above which something is done, rounded up to as many decimals as scores have.
 
 Because scores are rounded too, this changes no decision, but it makes the threshold that is shown
 agree with the decisions.
@@ -81,8 +81,9 @@ class Strict(BaseModel):
 class Level(Strict):
     """The false positive rate that a threshold must keep to.
 
-    `max_false_positive_rate` is the largest acceptable share of clean rows that fire. The share
-    stays below it with probability `confidence` over the draw of the calibration texts.
+    `max_false_positive_rate` is the largest acceptable share of clean rows on which the trait
+    fires. With probability `confidence` over the draw of the calibration texts, the true share
+    stays below this maximum.
     """
 
     max_false_positive_rate: float = Field(0.01, gt=0, lt=1)
@@ -154,7 +155,7 @@ def compile_pattern(pattern: str) -> Any:
 
 
 def join_patterns(patterns: Sequence[str]) -> str:
-    """Return a pattern that matches wherever one of these does, preferring earlier ones."""
+    """Join patterns into one that matches wherever any of them does, trying earlier ones first."""
     return "|".join(f"(?:{pattern})" for pattern in patterns)
 
 

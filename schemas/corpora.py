@@ -32,9 +32,10 @@ FORMATS: dict[FormatName, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """The columns of each format: first the required ones, then those that are read if present."""
 
 EXPANSION_FLOOR = 64 << 20
-"""The number of bytes to which any file may expand, however small it is.
+"""The number of bytes to which even the smallest compressed file may expand.
 
-It is about the size of the largest row that is accepted, and costs little memory or time.
+This is about the size of the largest row that is accepted, and a file of that size takes little
+memory or time.
 """
 
 EXPANSION_REMEDY = (

@@ -12,7 +12,7 @@ from pydantic import Field
 from schemas.cards import Strict
 
 MOST_ROLES = 50
-"""The most roles that are counted by name; a corpus with more must be using roles for data."""
+"""The largest number of roles counted by name; a corpus with more must keep data in its roles."""
 
 OTHER_ROLES = "(other roles)"
 
@@ -64,7 +64,7 @@ class FieldCounts(Strict):
 
 
 class UnreadText(NamedTuple):
-    """Text that no trait looks at: where it is, its rows, and its share of all text.
+    """Text that no trait looks at: where it is, how many rows have it, and its share of all text.
 
     Text is expected if the policy names it in `expected_unread`.
     """
@@ -80,7 +80,7 @@ class UnreadText(NamedTuple):
 class Coverage(Strict):
     """The text that a run's traits looked at, and the text that they didn't.
 
-    `turns` are counted in all rows, and have `characters` characters in total. Fields that the
+    `turns` are counted across all rows, and have `characters` characters in total. Fields that the
     format doesn't read are counted in a sample of `sampled_rows` rows, whose turns have
     `sampled_characters` characters in total.
     """
@@ -137,7 +137,7 @@ class Coverage(Strict):
         return self.model_copy(update={"turns": tuple(turns), "fields": tuple(fields)})
 
     def compute_unread_share(self) -> Fraction:
-        """Return the share of text that no trait looks at, without counting expected unread text.
+        """Return the share of text that no trait looks at, leaving out what the policy expects.
 
         It is estimated from the counts of turns and the sampled counts of fields.
         """
@@ -153,7 +153,7 @@ class Coverage(Strict):
         return any(map(item.is_inside, self.expected_unread))
 
     def _scale(self, fields: Iterable[FieldCounts]) -> Fraction:
-        """Return how many characters these fields have in all rows, estimated from the sample."""
+        """Estimate from the sample how many characters these fields have across all rows."""
         known = self.characters and self.sampled_characters
         factor = Fraction(self.characters, self.sampled_characters) if known else Fraction(1)
         return factor * sum(item.characters for item in fields)

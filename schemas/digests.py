@@ -71,9 +71,9 @@ def digest_config(value: Any) -> str:
 
 
 def name_speaker(role: str, channel: str, side: str = "") -> str:
-    """Return a role and a channel as one text; different pairs give different texts.
+    """Join a side, a role and a channel into one text, which differs if any of them does.
 
-    In a preference pair, the side is `chosen/` or `rejected/`.
+    The side is `chosen/` or `rejected/` in a preference pair, and otherwise empty.
     """
     return f"{side}{role.translate(ROLE_ESCAPES)}\x1f{channel}"
 

@@ -54,7 +54,7 @@ class ShardWritten(NamedTuple):
 
 
 class RowsFinished(NamedTuple):
-    """A process that doesn't do the work itself has counted the rows with receipts."""
+    """A process that watches others do the work has counted the rows of finished shards."""
 
     rows: int
 
@@ -66,7 +66,7 @@ class FitStarted(NamedTuple):
 
 
 class RunSummarised(NamedTuple):
-    """All rows are decided, and nothing is published yet."""
+    """All rows are decided, but nothing is published yet."""
 
     manifest: Manifest
 

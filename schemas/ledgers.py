@@ -18,8 +18,9 @@ FLOAT_DIGITS = 9
 def hash_ledger_rows(ledger: pa.Table) -> list[bytes]:
     """Return the hash of every row of a ledger.
 
-    Every value is written as its length in bytes, a colon and the value as text, and a null as a
-    minus sign, so that different rows are always written differently. Reasons are canonical JSON.
+    Every value is written as its length in bytes, a colon, and the value as text; a null is written
+    as a minus sign. Different rows are therefore always written differently. Reasons are canonical
+    JSON.
     """
     names = [name for name in LEDGER_OF_PAIRS.names if name in ledger.column_names]
     flat = [ledger.column(name).cast(pa.string()) for name in names if name != "reasons"]

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 NAMES_LISTED = 12
-"""The most names that a message lists by default."""
+"""The largest number of names that a message lists by default."""
 
 NAME_CHARACTERS = 120
 """How many characters of a name are shown; a column's name may be as long as a row."""

@@ -44,7 +44,7 @@ LEDGER = pa.schema(
 )
 
 REJECTED_TEACHER = "rejected_teacher"
-"""The ledger's last column if the corpus has pairs and names the teachers of rejected answers."""
+"""The ledger's last column, if the corpus has pairs and says who wrote their rejected answers."""
 
 LEDGER_OF_PAIRS = LEDGER.append(pa.field(REJECTED_TEACHER, pa.string()))
 
@@ -58,7 +58,7 @@ SIGNAL_SPAN = pa.struct(
         ("hits", pa.list_(SPAN)),
     ]
 )
-"""The span of a signal's score on a row.
+"""The span to which a signal gave its highest score on a row.
 
 `hits` lists every lexicon hit in the row. `masks` lists what a mask covers if that isn't the span
 itself: the sentences around the hits, or all of a message's tool calls.
@@ -103,7 +103,7 @@ CLEAN_EXTRA = pa.field(
         [("decision", pa.string()), ("weight", pa.float32()), ("masks", pa.list_(SPAN))],
     ),
 )
-"""The column that `clean/` adds if the policy can flag or mask.
+"""The column that `clean/` adds to the columns of the corpus if the policy can flag or mask.
 
 In JSON Lines, only flagged and masked rows have the field.
 """

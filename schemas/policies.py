@@ -11,7 +11,7 @@ from schemas.lots import LotPattern
 from schemas.scores import Side
 
 DECISIONS = ("keep", "flag", "mask", "swap", "quarantine", "drop", "duplicate", "reject")
-"""The decisions: every input row has exactly one, so their counts add up to the rows read."""
+"""The decisions: every input row has exactly one, so their counts add up to the number of rows."""
 
 PUBLISHED = ("keep", "flag", "mask", "swap")
 """The decisions whose rows are in `clean/`."""
@@ -54,7 +54,7 @@ class TraitRule(Strict):
 
 
 class LotException(Strict):
-    """A different action or threshold for one trait, or all (`*`), on some lots and one side.
+    """A different action or threshold for one trait, or for all (`*`), on some lots and one side.
 
     Of several exceptions that match a lot, the last one that gives an action sets the action, and
     the last one that gives a threshold sets the threshold.
@@ -108,8 +108,9 @@ class Policy(Strict):
     split_priority: tuple[str, ...] = ("test", "validation", "train")
     """The splits by priority: a row that is in several of them stays only in the first.
 
-    By default, held-out splits come first, because test rows are usually taken out of the training
-    data: the student mustn't see them, and scores on a test set that lost rows can't be compared.
+    By default, held-out splits come first, so that a row in both the test set and the training data
+    stays in the test set: the student mustn't see test rows, and scores on a test set that has lost
+    rows can't be compared with scores on the whole set.
     """
 
     @field_validator("split_priority")

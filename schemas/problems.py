@@ -16,13 +16,13 @@ WORDS = {
     "extra_forbidden": "is not known",
     "missing": "is needed",
 }
-"""Our words for error types whose own messages use Python's terms."""
+"""Messages for the types of errors whose own messages use Python's terms."""
 
 LONGEST_VALUE = 60
 """How many characters of a value are shown."""
 
 MOST_DESCRIBED = 10
-"""The most mistakes that are described for one file; any others are only counted."""
+"""The largest number of mistakes that are described in a file; any others are only counted."""
 
 
 def describe_problems(error: ValidationError) -> str:
@@ -61,7 +61,7 @@ def _shorten(value: object) -> str:
 
 
 def list_known_fields(error: ValidationError, model: type[BaseModel]) -> str | None:
-    """List the valid fields at the place of the first unknown or missing field, or return None."""
+    """List the fields that are valid where the first unknown or missing one is, or return None."""
     wrong = (
         item["loc"] for item in error.errors() if item["type"] in ("extra_forbidden", "missing")
     )

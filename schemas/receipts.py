@@ -42,7 +42,7 @@ class Receipt(Strict):
     unscored: int = 0
     """Rows without text in any trait's scope."""
     unprompted: int = 0
-    """Rows held for another teacher that aren't on the swap list, because no prompt is known."""
+    """Rows that wait for a donor but aren't on the swap list, because they have no prompt."""
     incomplete: int = 0
     """Prompts on the swap list that lack something, such as an image."""
     texts: TextCounts = TextCounts()

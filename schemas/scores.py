@@ -43,7 +43,7 @@ COMBINED = "combined"
 """The signal name of a trait's combined score."""
 
 TIE_ORDER = ("lexicon", "repetition", "classifier", "exemplars", "head")
-"""Signals from narrowest to widest span; if scores are equal, the first is the evidence."""
+"""Signals from the narrowest spans to the widest; of equal scores, the first is the evidence."""
 
 
 def score_column(trait: str, signal: str = COMBINED, side: Side = "trained") -> str:

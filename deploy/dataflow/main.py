@@ -1,4 +1,4 @@
-"""The Flex Template's entry point; all other code is in the package, so nothing is pickled."""
+"""The Flex Template's entry point; it defines nothing itself, so Beam has nothing to pickle."""
 
 from pipelines.cli.flex_template import run_template
 

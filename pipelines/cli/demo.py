@@ -35,7 +35,7 @@ Output = Annotated[
 
 
 class DemoResult(NamedTuple):
-    """The demo's runs, their reports, and how they compare with the truth."""
+    """The demo's runs, their reports, and how well the runs agree with the truth."""
 
     output: str
     manifests: Sequence[Manifest]

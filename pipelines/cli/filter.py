@@ -102,7 +102,7 @@ class CorpusOptions(Options):
     ] = None
 
     def to_settings(self) -> dict[str, Any]:
-        """Return the settings, including those that combine several options.
+        """Return the settings, including those that are set by several options together.
 
         Raises: CardError: a --column isn't NAME=COLUMN.
         """

@@ -50,7 +50,7 @@ COMMANDS = {
     "report": "pipelines.cli.report:report_run",
     "doctor": "pipelines.cli.doctor:examine_environment",
 }
-"""The function or group of functions behind each command; each is imported when needed."""
+"""For each command, the function or group of functions to import when the command is called."""
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 an unexpected error; 2 the input, a card, a policy, a model or an option is
@@ -149,7 +149,7 @@ def congener(
 
 
 def main() -> None:
-    """Run the command line, even if nobody reads its output, and exit with the command's code."""
+    """Run the command line to its end, even if nobody reads the output, and exit with its code."""
     # Python has no stream in place of one that the shell closed (`>&-`)
     null = Path(os.devnull)
     given = [stream or null.open("w") for stream in (sys.stdout, sys.stderr)]
@@ -178,7 +178,7 @@ def is_unreported(record: logging.LogRecord) -> bool:
 
 
 def _exit_after(error: Exception) -> NoReturn:
-    """Print an error and exit with its code, or raise an unexpected error again."""
+    """Print an error and exit with its code, or raise the error again if it is unexpected."""
     if isinstance(error, typer.Abort):
         _exit_interrupted()
     if show := getattr(error, "show", None):  # a usage error
@@ -211,7 +211,7 @@ def _exit_interrupted() -> NoReturn:
 
 
 def describe_refusal(error: BaseException) -> CongenerError | None:
-    """Return an error to report if the system refused a path, otherwise None.
+    """Return an error to report if the system refused access to a path, and None otherwise.
 
     Most code that opens a path reports a refusal itself, in more detail. This function covers the
     rest.

@@ -61,9 +61,10 @@ BeamOptions = Annotated[
 
 
 class Setting(NamedTuple):
-    """The configuration setting that an option overrides when it is given.
+    """The configuration setting that an option overrides.
 
-    The setting takes the option's own value, or `value` if the option is a flag.
+    If the option is given, the setting takes the option's value, or `value` if the option is a
+    flag.
     """
 
     path: str
@@ -87,7 +88,7 @@ class Options:
             )
 
     def to_settings(self) -> dict[str, Any]:
-        """Return the settings that the given options override, by path."""
+        """Return the values that the given options set, by the path of each setting."""
         settings: dict[str, Any] = {}
         for name, hint in get_type_hints(type(self), include_extras=True).items():
             given = getattr(self, name)
@@ -236,7 +237,7 @@ def apply_settings(config: str | None, changes: dict[str, Any]) -> FilterConfig:
 
 
 def spread_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command that takes the options in its groups one by one, as typer requires."""
+    """Return the command with each option in its groups as a parameter, as typer requires."""
     groups: dict[str, type[Options]] = {}
     parameters: list[inspect.Parameter] = []
     for name, kind in get_type_hints(command, include_extras=True).items():

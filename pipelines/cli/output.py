@@ -17,7 +17,7 @@ class Result(Protocol):
     """The result of a command, which can be printed as text or as JSON."""
 
     def render(self) -> Iterable[RenderableType]:
-        """Return the parts to print on a terminal, line by line or table by table."""
+        """Return the lines and tables to print on a terminal."""
 
     def to_json(self) -> Any:
         """Return the result in JSON-compatible types."""

@@ -52,7 +52,7 @@ class VerifyResult(NamedTuple):
     left_aside: Sequence[ForeignFile]
 
     def render(self) -> Iterator[str | Text]:
-        """Return a line for each difference, for each kind of foreign file, and for the run."""
+        """Return a line for each difference, each kind of foreign file, and the run itself."""
         from pipelines.runs.foreign_files import summarise_foreign_files
 
         yield from summarise_foreign_files(self.left_aside)

@@ -78,7 +78,7 @@ class Histogram(NamedTuple):
 
 
 def lay_out_waterfall(rows_in: int, by_decision: Mapping[str, int]) -> list[Bar]:
-    """Return bars for all rows, each removal, all published rows, and these split by decision."""
+    """Return bars for the rows in, each removal, the rows out, and each decision on rows out."""
     whole = max(rows_in, 1)
     left = rows_in
     bars = [Bar("Rows in", "total", rows_in, rows_in / whole, 0.0)]
@@ -101,8 +101,8 @@ def lay_out_histogram(
 ) -> Histogram:
     """Lay out a histogram of scores in bins of equal width from 0 to 1, on a logarithmic scale.
 
-    `below` and `above` count each bin's rows on either side of the threshold. Inside the
-    threshold's bin, the threshold line separates the two.
+    `below` and `above` count each bin's rows on either side of the threshold. In the bin that
+    contains the threshold, the threshold line separates the two counts.
     """
     bins = len(below)
     most = max(LEAST_TOP, *map(sum, zip(below, above, strict=True)))
@@ -134,7 +134,7 @@ def find_bin(score: float, bins: int) -> int:
 def _lay_out_column(
     plot: Plot, bins: int, index: int, halved: bool, count: int, fired: bool, top: float
 ) -> Column:
-    """Lay out a column; in the threshold's bin, it takes up only its own side of the line."""
+    """Lay out a column; in the threshold's bin, it is confined to its own side of the line."""
     step = plot.width / bins
     width = step / 2 if halved else step
     left = plot.left + (index + 1) * step - width if fired else plot.left + index * step

@@ -25,7 +25,7 @@ and line and paragraph separators.
 """
 
 LONGEST_WORD = 24
-"""How many characters from a cut to look for white space."""
+"""How far from a cut to look for white space, in characters."""
 
 WHITE_SPACE = re.compile(r"\s+")
 SYMBOLS = {"\n": "↵", "\t": "⇥"}

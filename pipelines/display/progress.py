@@ -31,7 +31,7 @@ from schemas.scores import TEXTS_OF_SIDES
 from schemas.shares import format_bound, format_percent
 
 LOG_SECONDS = 30.0
-"""How many seconds to wait between progress lines if no terminal can redraw a single line."""
+"""How many seconds to wait between progress lines that aren't redrawn in place."""
 
 REDRAW_SECONDS = 0.3
 
@@ -39,7 +39,8 @@ REDRAW_SECONDS = 0.3
 class RowCount:
     """Counts the finished rows of a run from its events.
 
-    The shard being scored counts in part, by the share of its windows that a model has processed.
+    A shard that is being scored counts in part, in proportion to the windows that a model has
+    processed.
     """
 
     def __init__(self) -> None:
@@ -120,7 +121,7 @@ class TerminalReporter:
         self.console.print(text, markup=False)
 
     def _start_thread(self) -> None:
-        self._stop_thread()  # a run that failed may have left one
+        self._stop_thread()  # a failed run may have left a thread
         self._stop.clear()
         draw = self._redraw if self.console.is_terminal else self._log
         self._thread = threading.Thread(target=draw, daemon=True)

@@ -133,7 +133,7 @@ class DurableStream:
             self._discard()
 
     def _discard(self) -> None:
-        """Point the descriptor at the null device, which swallows buffered and later text."""
+        """Point the descriptor at the null device, so that buffered and later text is discarded."""
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self._stream.fileno())
         os.close(null)

@@ -22,7 +22,7 @@ REMEDIES = {
     "DataflowJobAlreadyExistsError": "wait for the end of the job; the same command then publishes "
     "the run, or resumes it",
 }
-"""Remedies for the service client's errors, keyed by name because the client is an extra."""
+"""Remedies for the client's errors, by class name, because the client may not be installed."""
 
 DOCUMENTED = "see docs/operations.md, Dataflow"
 
@@ -55,7 +55,7 @@ def make_dataflow_preset(engine: Engine) -> Preset:
 
 
 def translate_error(error: Exception) -> EngineError | None:
-    """Return an error with a remedy if the job failed or a second job was refused, else None."""
+    """Return an error with a remedy for a failed or a refused job, or None for any other error."""
     remedy = REMEDIES.get(type(error).__name__)
     return EngineError(str(error).strip(), remedy=remedy) if remedy else None
 
@@ -110,7 +110,8 @@ def require_ready(
 ) -> None:
     """Refuse settings that would mean different things on the launcher and on the machines.
 
-    Raises: CardError: a URI is a local path, or device, precision and accelerator don't agree.
+    Raises: CardError: one of `uris` is a local path, or device, precision and accelerator don't
+        agree.
     """
     for uri in uris:
         if storage.is_local(uri):

@@ -17,7 +17,7 @@ RAISED = re.compile(
     r"(?: \[while running '[^'\n]*'.*)?$",
     re.MULTILINE,
 )
-"""A congener error in a worker's traceback: its class, its message and its remedy."""
+"""The pattern of a congener error in a worker's traceback: its class, message and remedy."""
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def cancel_job(options: PipelineOptions) -> None:
         for job in _request(master, "/jobs/overview")["jobs"]:
             if job["name"] == name and job["state"] not in ENDED:
                 _request(master, f"/jobs/{job['jid']}?mode=cancel", "PATCH")
-    except OSError as error:  # URLError is one
+    except OSError as error:  # a URLError is an OSError
         raise EngineError(
             f"the job {name} can't be cancelled: {error}",
             where=master,

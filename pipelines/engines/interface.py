@@ -36,11 +36,11 @@ class Engine(Strict):
     workers: int | None = Field(None, ge=1)
     """Processes (local, default 1), parallel tasks (flink, default 2) or machines (dataflow)."""
     accelerator: str | None = None
-    """The GPU of Dataflow's scoring machines: `type:nvidia-l4;count:1;install-nvidia-driver`."""
+    """The GPU of Dataflow machines, such as `type:nvidia-l4;count:1;install-nvidia-driver`."""
     deadline: float | None = Field(None, gt=0)
-    """After how many minutes a job on a cluster is cancelled."""
+    """The number of minutes after which a job on a cluster is cancelled."""
     wait: bool = True
-    """Whether the launcher waits for the job and publishes the run; optional on Dataflow only."""
+    """Whether the launcher waits for the job and publishes the run; only Dataflow allows False."""
 
     @property
     def uses_other_processes(self) -> bool:
@@ -71,7 +71,7 @@ class Preset:
 
 
 def check_engine(engine: Engine, given: Sequence[str] = ()) -> None:
-    """Check settings, and Beam options after `--`, as far as possible without importing Beam.
+    """Check the settings and the Beam options after `--` as far as possible without Beam.
 
     Raises: CardError: a setting has no meaning for the runner, or an option doesn't begin with `-`.
     """

@@ -31,7 +31,9 @@ PRESETS: dict[str, Callable[[Engine], Preset]] = {
 
 
 def build_engine_options(engine: Engine, given: Sequence[str] = ()) -> PipelineOptions:
-    """Return the engine's options combined with those given; both also configure object stores.
+    """Return the engine's options combined with those that the user gave.
+
+    The options also configure access to object stores.
 
     Raises: CardError: a setting has no meaning here, an option is unknown or contradicts the
         preset, or an option holds a secret.
@@ -62,9 +64,9 @@ def open_pipeline(
 ) -> Iterator[beam.Pipeline]:
     """Yield a pipeline, and run it on the engine when the block ends.
 
-    If the block ends without an error, the pipeline has finished or was handed over. `name` is
-    the job's name if the options don't give one. Dataflow refuses a second job with the same name
-    while the first one is running.
+    If the block ends without an error, the pipeline has finished or was handed over. `name` is the
+    job's name if the options don't give one. Dataflow refuses a second job with the same name while
+    the first one is active.
 
     Raises:
         CardError: the settings or the options are wrong.

@@ -1,9 +1,9 @@
 """A pool that starts Python workers when a Flink TaskManager on the same machine asks for them.
 
-TaskManagers ask through Beam's `EXTERNAL` environment. Beam has a pool of its own. But that pool
+TaskManagers ask through Beam's `EXTERNAL` environment. Beam's own pool isn't used, because it
 listens on every address, runs the first `python` in PATH without the job's options, lets the
 workers' stdout fill a pipe that nobody reads, and stops the wrong worker if two TaskManagers share
-the pool.
+it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pipelines.engines.interface import SAFE_PATH
 LOG = logging.getLogger(__name__)
 WORKER = (sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main")
 PATIENCE = 10.0
-"""How many seconds a worker has to exit after SIGTERM."""
+"""How many seconds a worker is given to exit after SIGTERM."""
 PROVISION_TIMEOUT = 60
 """How many seconds to wait for the job's options."""
 
@@ -67,7 +67,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         self._lock = threading.Lock()
 
     def StartWorker(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        """Start a worker with this Python interpreter, and with the pool's stderr as its stdout."""
+        """Start a worker with this Python interpreter, and send its stdout to the pool's stderr."""
         try:
             environment = os.environ | build_worker_environment(request)
             worker = subprocess.Popen(  # noqa: S603

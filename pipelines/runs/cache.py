@@ -14,7 +14,7 @@ from transforms.files.locations import expand_home
 CACHE_REMEDY = "set CONGENER_CACHE to a folder where you may write"
 
 STALE_SECONDS = 3600.0
-"""How old a temporary file in the cache must be to count as left by a killed process."""
+"""The age from which a temporary file in the cache counts as left behind by a killed process."""
 
 
 def get_cache_folder() -> Path | None:

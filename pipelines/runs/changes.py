@@ -14,7 +14,7 @@ SETTINGS_OF_DIGEST = {
     "policy_digest": "policy",
     "bank_digest": "traits",
 }
-"""The digests in a run's identity, each with the settings whose differences are listed instead."""
+"""For each digest in a run's identity, the settings whose differences are listed in its place."""
 
 
 def list_changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Foreign files in a run's folder: data that readers would take for the run's, and other files."""
+"""Find foreign files in a run's folder, some of which readers would take to be part of the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LITTER = re.compile(
     r"|system volume information",
     re.IGNORECASE,
 )
-"""Names of junk files and folders that systems and editors leave, apart from hidden ones."""
+"""Names of junk files and folders that systems and editors leave behind, except hidden ones."""
 
 UNCHECKED = ("report", WORK)
 """Folders that aren't checked, because the manifest lists no files in them."""
@@ -30,7 +30,7 @@ FEW = 5
 
 
 class ForeignFile(NamedTuple):
-    """A file that isn't the run's.
+    """A file that isn't part of the run.
 
     `is_read` says whether readers of one of the run's folders would read the file too.
     """
@@ -41,7 +41,7 @@ class ForeignFile(NamedTuple):
 
 
 def list_foreign_files(run: str, outputs: Collection[Output]) -> list[ForeignFile]:
-    """List the files in a run's folder that aren't its outputs, ordered by path."""
+    """List the files in a run's folder that aren't outputs of the run, ordered by path."""
     known = {MANIFEST, *(output.path for output in outputs)}
     paths = (path for path in storage.list_tree(run) if path.split("/")[0] not in UNCHECKED)
     return [describe_foreign_file(path) for path in paths if path not in known]
@@ -65,7 +65,7 @@ def describe_foreign_file(path: str) -> ForeignFile:
 
 
 def remove_strays(run: str, outputs: Collection[Output]) -> list[str]:
-    """Remove files left by earlier attempts from a run's folders, and return their paths."""
+    """Remove from a run's folders what earlier attempts left, and return the files' paths."""
     strays = [found.path for found in list_foreign_files(run, outputs) if _is_attempt(found.path)]
     for path in strays:
         storage.remove_tree(storage.join(run, path))
@@ -73,7 +73,7 @@ def remove_strays(run: str, outputs: Collection[Output]) -> list[str]:
 
 
 def _is_attempt(path: str) -> bool:
-    """Return whether a file is named like an output, and so may be an earlier attempt's."""
+    """Return whether a file is named like an output: an earlier attempt may have left it."""
     if storage.TEMPORARY.fullmatch(path.rpartition("/")[2]) or path in {CALIBRATION, CLEAN_CARD}:
         return True
     folder, shard, suffix, _ = parse_path(path)
@@ -81,9 +81,9 @@ def _is_attempt(path: str) -> bool:
 
 
 def require_no_foreign_data(run: str, outputs: Collection[Output] = ()) -> None:
-    """Refuse a run's folder with foreign data in it, which readers would take for the run's.
+    """Refuse a run whose folders hold foreign data, which readers would take to be part of the run.
 
-    Files that are named like outputs count as the run's own.
+    A file that is named like an output isn't foreign data: an earlier attempt may have left it.
 
     Raises: RunError: there is such a file.
     """
@@ -99,7 +99,7 @@ def require_no_foreign_data(run: str, outputs: Collection[Output] = ()) -> None:
 
 
 def summarise_foreign_files(files: Sequence[ForeignFile]) -> Iterator[str]:
-    """Name the files that a check leaves out, in one line per problem."""
+    """Name the foreign files that a check leaves aside, in one line per problem."""
     problems = Counter(file.problem for file in files)
     for problem in problems:
         paths = [file.path for file in files if file.problem == problem]

@@ -26,7 +26,7 @@ SCALARS: Mapping[type | None, pl.DataType] = {
 }
 
 MAX_DEPTH = 32
-"""How many levels of nesting have types; values at deeper levels become JSON text."""
+"""How many levels of nesting keep their types; values at deeper levels become JSON text."""
 
 HIGHEST_INTEGER = 2**63 - 1
 NUMBERS = (int, float)

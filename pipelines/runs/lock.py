@@ -23,9 +23,9 @@ HELD = (errno.EAGAIN, errno.EACCES)
 LOCK = "lock"
 
 TRIES = 100
-"""How many times to retry if the last holder removes the lock file before it is locked again.
+"""How many times to retry if the lock file is removed by its last holder before it is locked.
 
-There is a limit because the file is missing every time if a mount has vanished.
+There is a limit because every attempt fails in this way if a mount has vanished.
 """
 
 
@@ -64,7 +64,7 @@ def _release(run: Path, stream: IO[str], made: bool) -> None:
     with suppress(OSError):
         stream.close()
     for empty in (folder, run) if made else (folder,):
-        with suppress(OSError):  # it isn't empty: it holds a run or somebody's files
+        with suppress(OSError):  # the folder isn't empty: it holds a run or somebody's files
             empty.rmdir()
 
 
@@ -81,7 +81,7 @@ def require_folder(run: Path) -> None:
 
 
 def _acquire(path: Path) -> IO[str]:
-    """Open and lock a file; start over if the last holder removes it before it is locked."""
+    """Open and lock a file; start over if the previous holder removes it before it is locked."""
     for _ in range(TRIES):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def _is_same(stream: IO[str], path: Path) -> bool:
 
 
 def _sign(stream: IO[str]) -> IO[str]:
-    """Write who holds the lock, for the error that a second process gets."""
+    """Write into the lock file who holds it, for the error that a second process reports."""
     stream.truncate(0)
     stream.write(f"process {os.getpid()} on {platform.node()}")
     stream.flush()

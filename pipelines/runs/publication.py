@@ -230,7 +230,7 @@ def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) 
 
 
 def describe_prompts(receipts: Sequence[Receipt]) -> Iterator[Notice]:
-    """Say how many rows to swap have no prompt or an incomplete prompt on the swap list."""
+    """Say how many rows have no prompt on the swap list, and how many prompts are incomplete."""
     if unprompted := sum(receipt.unprompted for receipt in receipts):
         yield warn(
             f"{unprompted:,} rows are held for another teacher, but aren't on the swap list: they "
@@ -260,7 +260,7 @@ def sum_receipts(receipts: Sequence[Receipt]) -> dict[str, Any]:
 def describe_circumstances(
     seconds: float, receipts: Sequence[Receipt], device: str, command: Sequence[str]
 ) -> dict[str, Any]:
-    """Describe where the run took place and how fast it was; equal runs may differ in this."""
+    """Describe where the run took place and how fast it was, which doesn't affect its outputs."""
     tokens = sum(receipt.tokens for receipt in receipts)
     padded = sum(receipt.padded for receipt in receipts)
     rows = sum(receipt.rows for receipt in receipts)
@@ -325,7 +325,7 @@ def write_card(
 
 
 def publish_manifest(run: str, manifest: Manifest) -> Manifest:
-    """Seal and write the manifest, which makes the run a finished one."""
+    """Add the manifest's digest and write the manifest, which finishes the run."""
     sealed = manifest.seal()
     storage.write_bytes(storage.join(run, MANIFEST), sealed.to_bytes())
     return sealed

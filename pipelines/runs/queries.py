@@ -56,7 +56,7 @@ EVERYTHING = Filters()
 
 
 class Count(NamedTuple):
-    """How many rows have a given decision, teacher and trait that fired (None if none fired).
+    """The number of rows with this decision, teacher and fired trait (None if none fired).
 
     `side` is the side of the texts on which the trait fired.
     """
@@ -100,7 +100,7 @@ class HeldRow(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Consecutive quarantined rows in corpus order, out of the `total` selected by the filters."""
+    """Consecutive quarantined rows in corpus order; the filters select `total` rows in all."""
 
     total: int
     start: int
@@ -148,7 +148,7 @@ def _require_trait(trait: str, manifest: Manifest) -> None:
 
 
 def _match_names(wanted: str, field: str, names: Iterable[str]) -> list[str]:
-    """Return the names that equal the wanted name, or match it as a pattern.
+    """Return the names that equal `wanted` or match it as a pattern.
 
     Raises: RunError: no name matches.
     """

@@ -164,7 +164,7 @@ def _is_numbered(rows: pa.Table, path: str) -> bool:
 
 
 def _has_own_stem(shard: _Shard, path: str) -> bool:
-    """Return whether a file's name begins with its source's stem, if it holds corpus rows."""
+    """Return whether a file's name begins with its source's stem, or needn't in its folder."""
     file = parse_path(path)
     source = shard.ledger.column("source")[0].as_py()
     return file.folder not in CORPUS_FOLDERS or file.stem == build_stem(source)
@@ -214,9 +214,9 @@ def _take_corpus_columns(rows: pa.Table | list[dict[str, Any]], columns: Iterabl
 def _find_type(values: Iterable[Any]) -> pa.DataType | None:
     """Return the type of a column, or None if all its values are null.
 
-    A run reads a column as the most frequent kind in the corpus, of which a shard may have no
-    values. But all of a shard's values fit that kind, so the most distinctive kind among them is
-    the column's.
+    A run gives a column the most frequent kind of its values in the corpus. A shard may have no
+    value of that kind, but all of its values fit it. The most distinctive kind in the shard is
+    therefore the column's.
     """
     known = {classify_value(value): value for value in values if value is not None}
     for kind in BY_CERTAINTY:
@@ -238,7 +238,10 @@ def _check_rejects(
 
 
 def _check_aligned(shard: _Shard, folder: str) -> Iterator[Finding]:
-    """Check that a folder has a row for every ledger row, in the same order; check spans too."""
+    """Check that a folder has a row for every ledger row, in the same order.
+
+    In `spans/`, check the spans too.
+    """
     if folder not in shard.files:
         if folder not in OPTIONAL_FOLDERS:
             yield Finding(shard.ledger_path, f"has no file beside it in {folder}/")
@@ -284,7 +287,7 @@ def _check_floor(shard: _Shard) -> Iterator[Finding]:
     traits = np.array(pc.struct_field(pc.list_flatten(spans), "trait").to_pylist(), object)
     for trait in (rule.trait for rule in shard.manifest.thresholds):
         if score_column(trait) not in scores.column_names:
-            continue  # another check reports it
+            continue  # another check reports the missing column
         values = scores.column(score_column(trait)).to_numpy().astype(np.float32)
         reached = np.flatnonzero(fires(values, shard.manifest.span_floor))
         lacking = np.setdiff1d(reached, rows[traits == trait])

@@ -18,7 +18,7 @@ BINS = 40
 """The number of bins in a histogram of scores."""
 
 STEPS: int = 10**SCORE_DECIMALS
-"""The number of steps from 0 to 1. Whole steps compare exactly with thresholds."""
+"""The number of steps from 0 to 1. Scores counted in whole steps can be compared exactly."""
 
 CONFIDENCE = 0.95
 """The confidence level of the intervals."""
@@ -55,7 +55,7 @@ class GroupShares(NamedTuple):
 
 
 def count_scores(run: str, manifest: Manifest) -> list[ScoreCounts]:
-    """Count every trait's scores, in the order of the thresholds, without loading all of them."""
+    """Count every trait's scores, in the order of the thresholds, loading a part at a time."""
     if not manifest.conservation.rows_in:
         return [ScoreCounts([0] * BINS, [0] * BINS, 0) for _ in manifest.thresholds]
     scores = scan_folder(run, manifest, "scores")
@@ -84,7 +84,7 @@ def _sum_bins(frame: pl.DataFrame) -> ScoreCounts:
 
 
 def share_by_group(run: str, manifest: Manifest, fields: Sequence[str], most: int) -> GroupShares:
-    """Group rows by some ledger columns, and return up to `most` groups that lost the most rows.
+    """Group rows by some ledger columns, and return the `most` groups that lost the most rows.
 
     Rejects are in no group, because they couldn't be read.
     """

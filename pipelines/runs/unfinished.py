@@ -30,7 +30,7 @@ RUN_ID_HEX = 16
 
 
 class RunRecord(NamedTuple):
-    """What a run records when it begins: its identity, and the settings digested in it."""
+    """What a run records when it begins: its identity, and the settings behind its digests."""
 
     identity: dict[str, Any]
     settings: dict[str, Any]
@@ -57,7 +57,7 @@ CLEARING = f"{WORK}/clearing"
 """A file that exists only while a run is being removed."""
 
 SIGNS_OF_A_RUN = (MANIFEST, BEGUN, RECEIPTS, CLEARING)
-"""Files and folders that only a run writes; `--restart` must find one of them."""
+"""Files and folders that only a run writes: a folder with any of them holds a run."""
 
 
 def require_unfinished(run: str, restart: bool) -> None:
@@ -118,7 +118,7 @@ def _require_a_run(run: str) -> None:
 
 
 def _check_record(run: str, record: RunRecord) -> list[Notice]:
-    """Check that the folder holds the same run, by run.json or, if that is damaged, by receipts."""
+    """Check in run.json, or in the receipts if it is damaged, that the folder holds this run."""
     try:
         earlier = _read_record(run)
     except ValueError as error:
@@ -218,7 +218,7 @@ def _clear_work(run: str) -> None:
 
 
 def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]) -> FinishedShards:
-    """Find the shards that have an undamaged receipt from this run and all files that it names."""
+    """Find the shards with a sound receipt from this run and all files that the receipt names."""
     planned = {plan.name: plan for plan in plans}
     receipts: dict[str, Receipt] = {}
     notices = []

@@ -17,7 +17,7 @@ PAUSE_SECONDS = 2.0
 
 @contextmanager
 def watch_receipts(run: str, shards: Sequence[ShardPlan], listener: Listener) -> Iterator[None]:
-    """Report how many rows have a receipt, from a background thread, until the block ends."""
+    """Report in a background thread, until the block ends, how many rows are finished."""
     stop = threading.Event()
 
     def watch() -> None:

@@ -216,7 +216,7 @@ def _require_parts(trait: TraitModel) -> None:
 
 
 def _require_one_dimension(bank: Bank) -> None:
-    """Check that a bank's vectors all have the same dimension, and that it names their encoder.
+    """Check that all vectors in a bank have one dimension, and that the bank names their encoder.
 
     Raises: ValueError: indexes or heads have different dimensions, or no encoder is named.
     """

@@ -347,8 +347,8 @@ def _contrast_others(
 def _average_nearest(vectors: np.ndarray, count: int) -> np.ndarray:
     """Return each vector's mean similarity to its `count` nearest others, or 0 if `count` is 0.
 
-    The similarities are computed for a few vectors at a time, because the size of the full matrix
-    is the square of their number.
+    The similarities are computed for a few vectors at a time, because the full matrix grows with
+    the square of their number.
     """
     near = np.zeros(len(vectors), np.float32)
     step = max(1, SIMILARITIES // len(vectors))

@@ -337,7 +337,8 @@ def reduce_to_rows(
     that each score belongs to. For dense signals, `windows` holds each score's index among the
     vectors.
 
-    Raises: RowError: a score isn't finite; the row would look like one with nothing in scope.
+    Raises: RowError: a score isn't finite; without this error, its row would look like one with
+        nothing in scope.
     """
     require_finite(np.asarray(scores), "a signal")
     segments = np.asarray(segments, int)

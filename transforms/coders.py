@@ -1,6 +1,6 @@
 """The shard coder, which estimates a shard's size without encoding it.
 
-Beam samples the sizes of elements by encoding them. For a shard of thousands of rows, that takes
+To estimate sizes, Beam encodes some of the elements. Encoding a shard with thousands of rows takes
 longer than deciding its rows.
 """
 

@@ -20,7 +20,7 @@ EMPTY_DIGEST = digest_content(())
 """The content digest of a row without any text."""
 
 Seen = dict[tuple[tuple[float, Action], ...], Lot]
-"""The earlier copies of a row, as one lot for each combination of thresholds and actions.
+"""The earlier copies of a row, represented by one lot for each set of thresholds and actions.
 
 Rows with equal content have equal scores, so copies with the same thresholds and actions have the
 same decision.

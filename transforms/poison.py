@@ -26,7 +26,7 @@ from transforms.records.plain_values import list_values
 Result = TypeVar("Result")
 
 FEWEST_TO_BLAME = 10
-"""If at least this many rows all fail, the fault isn't in the rows."""
+"""If a shard has at least this many rows and all of them fail, the fault isn't in the rows."""
 
 LONGEST_REASON = 300
 
@@ -50,8 +50,8 @@ def isolate_failures(
 
     Raises:
         RowError: every row fails, and there are at least `FEWEST_TO_BLAME` rows.
-        MachineError: the machine lacks memory, threads or file handles, a device fails, or rows
-            that passed before now fail.
+        MachineError: memory, threads or file handles run out; a device fails; or rows that passed
+            before now fail.
         Exception: the work's own error, if it can't be a row's fault.
     """
     rows = range(size)

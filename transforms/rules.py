@@ -169,7 +169,7 @@ def _choose_level(card: TraitCard, rule: TraitRule) -> Level:
 
 
 def _find_explicit_threshold(card: TraitCard, rule: TraitRule) -> float | None:
-    """Return the policy's threshold if it has one, else the card's if the policy sets no level."""
+    """Return the policy's threshold or, if the policy sets no threshold or level, the card's."""
     if rule.threshold is not None:
         return rule.threshold
     asks_for_level = rule.max_false_positive_rate is not None or rule.confidence is not None

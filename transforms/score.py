@@ -111,7 +111,7 @@ def get_scorer(config: ScoringConfig) -> Scorer:
 
 
 def keep_scorer(config: ScoringConfig, scorer: Scorer) -> None:
-    """Make a scorer that is already loaded this process's scorer."""
+    """Use a scorer that is already loaded as this process's scorer."""
     with _lock:
         _scorers.clear()
         _scorers[config.bank_digest, config.encoder] = scorer

@@ -43,7 +43,7 @@ class InputRow(NamedTuple):
 
 @dataclass
 class ShardTables:
-    """A shard's non-empty tables by folder, and the ledger's Merkle root.
+    """A shard's non-empty tables, keyed by folder, and the ledger's Merkle root.
 
     For a corpus of JSON Lines, `clean` and `quarantine` are JSON Lines too.
     """
@@ -216,7 +216,7 @@ def _build_vectors(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
 
 
 def _choose_compression(shard: DecidedShard) -> Compression:
-    """Return the compression of the shard's outputs, or `none` if its sources differ in theirs."""
+    """Return the compression for a shard's outputs: its sources', or `none` if they differ."""
     found = {WRITTEN.get(piece.compression, piece.compression) for piece in shard.plan.pieces}
     return found.pop() if len(found) == 1 else "none"
 

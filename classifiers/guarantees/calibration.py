@@ -33,8 +33,8 @@ class Threshold(NamedTuple):
 def count_texts_needed(level: Level) -> int:
     """Return the smallest number of clean texts that can support a level.
 
-    That is the smallest n with (1 - rate)^n ≤ 1 - confidence, where none of the n texts may exceed
-    the threshold.
+    That is the smallest n with (1 - rate)^n ≤ 1 - confidence, in which case none of the n texts may
+    exceed the threshold.
     """
     # log1p keeps the digits of a tiny rate, which 1 - rate would lose
     texts = math.log1p(-level.confidence) / math.log1p(-level.max_false_positive_rate)
@@ -42,7 +42,7 @@ def count_texts_needed(level: Level) -> int:
 
 
 def compute_upper_bound(exceeding: int, total: int, confidence: float) -> float:
-    """Return the one-sided Clopper-Pearson upper bound on a rate, from `exceeding` in `total`."""
+    """Return the one-sided Clopper-Pearson upper bound on a rate, given `exceeding` of `total`."""
     if exceeding >= total:
         return 1.0
     from scipy.stats import beta  # noqa: PLC0415 - it takes a second to load

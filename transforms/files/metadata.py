@@ -45,7 +45,7 @@ def _measure(key: bytes, value: bytes) -> int:
 
 
 def _list_entries(schema: pa.Schema) -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield the metadata entries of a schema, and those of its fields with their columns' names."""
+    """Yield the metadata entries of a schema, then its fields' entries with the columns' names."""
     for key, value in (schema.metadata or {}).items():
         yield "", key, value
     for item in schema:

@@ -47,7 +47,7 @@ def _get_options() -> Any:
 
 
 def _ensure_options() -> None:
-    """Set default options unless there are some already.
+    """Set default options unless some are set already.
 
     Without options, S3 can't be reached and Google's client parses `sys.argv`.
     """

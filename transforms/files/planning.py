@@ -79,9 +79,9 @@ def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[Sh
     """Return the corpus's shards, grouped into the tasks that read them.
 
     A task is usually one shard. In a compressed file, an Arrow or CSV file, or a large Parquet row
-    group, rows can't be reached without reading the rows before them, so all of its shards form one
-    task, which is read in one sweep. Small files from the same folder and split share a shard, and
-    aren't cut.
+    group, rows can't be reached without reading the rows before them, so all shards of such a file
+    or group form one task, which is read in one sweep. Small files from the same folder and split
+    share a shard, and aren't cut.
     """
     groups: list[list[tuple[SourcePiece, ...]]] = []
     small = _SmallFiles(limits)
@@ -138,7 +138,7 @@ class _SmallFiles:
         self._bytes += piece.end.byte
 
     def take(self) -> list[list[tuple[SourcePiece, ...]]]:
-        """Return a group with the files as one shard, if there are any, and begin the next one."""
+        """Return the files as a group of one shard, if there are any, and begin the next shard."""
         groups = [[tuple(self._pieces)]] if self._pieces else []
         self._pieces, self._rows, self._bytes = [], 0, 0
         return groups

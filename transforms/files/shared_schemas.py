@@ -173,7 +173,7 @@ def _merge_times(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _choose_time(one: pa.DataType, other: pa.DataType) -> Callable[[str], pa.DataType] | None:
-    """Return a function from a unit to a type of both types' kind, or None if the kinds differ."""
+    """Return a function that makes types of this kind from a unit, or None if the kinds differ."""
     if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and _share_zone(one, other):
         return lambda unit: pa.timestamp(unit, one.tz)
     if pa.types.is_duration(one) and pa.types.is_duration(other):
@@ -204,7 +204,7 @@ def has_types(own: pa.Schema, shared: pa.Schema) -> bool:
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a table converted to a schema that its own was merged into, with equal values.
+    """Convert a table to a schema into which its own schema was merged; no value changes.
 
     Raises: pa.ArrowInvalid: a time doesn't fit a finer unit.
     """

@@ -20,7 +20,7 @@ from typing import Any
 from schemas.errors import InputError, StorageError
 from transforms.files import downloads, hub, removals
 from transforms.files.locations import HUB, STDIN, is_read_only, is_repository, refuse_scheme
-from transforms.files.locations import is_local as is_local  # noqa: PLC0414 - passed on
+from transforms.files.locations import is_local as is_local  # noqa: PLC0414 - re-exported
 from transforms.files.patterns import FoundFile, find_glob_sign, is_hidden, is_hidden_name
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
@@ -197,7 +197,7 @@ def open_raw(uri: str) -> Any:
 
 
 def describe_failure(uri: str, error: OSError) -> str:
-    """Return why a file can't be opened, in words."""
+    """Describe why a file can't be opened."""
     reason = error.strerror or error
     if is_local(uri) and Path(uri).is_symlink() and not Path(uri).exists():
         return f"is a broken link to {Path(uri).readlink()}: {reason}"

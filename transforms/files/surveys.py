@@ -123,7 +123,7 @@ def _survey_values(
 
 
 class _RowCuts:
-    """Cuts before the rows that would make a shard exceed its limits."""
+    """Collects a file's cuts, one before each row that would make a shard exceed its limits."""
 
     def __init__(self, limits: ShardLimits) -> None:
         self._limits = limits

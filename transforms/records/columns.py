@@ -38,7 +38,7 @@ def is_path(name: str) -> bool:
 
 
 def list_heads(names: Iterable[str]) -> set[str]:
-    """Return the names, and for each path among them also the column that it begins with."""
+    """Return the names, and the column that each path among them begins with."""
     known = list(names)
     return {*known, *(HEAD.split(name, maxsplit=1)[0] for name in known)}
 
@@ -90,7 +90,7 @@ def find_type(schema: pa.Schema, name: str) -> pa.DataType | None:
 
 
 def take_column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column of a table; `find_type` says whether it exists."""
+    """Return a column of a table, which must exist (see `find_type`)."""
     column = find_column(name, table.column_names) or name
     found = table.column(column)
     steps = split_steps(name[len(column) :])

@@ -93,7 +93,7 @@ ROLE_NAMES = frozenset(ROLE_FIELDS)
 UNTRAINED_SIGN = re2.compile(
     rf'"(?:{"|".join(FLAGS)})"\s*:\s*(?:false|-?0(?:\.0*)?\s*[,}}])'.encode()
 )
-"""A pattern that matches every line of JSON with an untrained message, and a few others."""
+"""A pattern that matches every line of JSON with an untrained message, and a few other lines."""
 
 
 class Companions(NamedTuple):

@@ -1,4 +1,4 @@
-"""Lookup of fields in single rows, by the field paths in reasons and spans."""
+"""Look-up of a row's fields by the field paths that reasons and spans contain."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ SPEAKERS = {
     **dict.fromkeys(("instruction", "input", "prompt"), "user"),
     **dict.fromkeys(("messages", "conversations", "history"), ""),
 }
-"""The role of text, and of messages that have no role, by column; the default is `assistant`."""
+"""The role of a column's text and of its messages without a role; the default is `assistant`."""
 
 READING_ORDER = (
     "system",
@@ -179,7 +179,7 @@ def _read_texts(
 
 
 def _read_pairs(pairs: Any, actual: str, codes: Codes) -> Iterator[FieldValues]:
-    """Yield the user's texts, then the assistant's, of earlier turns that are given as pairs."""
+    """Yield the texts of earlier turns given as pairs: the user's, then the assistant's."""
     flat, numbers = pairs.flatten(), _number_messages(pairs)
     for index, speaker in enumerate(("user", "assistant")):
         path = FieldPath(actual, f"[*][{index}]")
@@ -278,7 +278,7 @@ def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_contents(flat: pa.StructArray, present: Mapping[str, pa.DataType]) -> dict[str, Any]:
-    """Return the contents, by field; each message's first nonempty content hides its others."""
+    """Return the contents, keyed by field; a message's first nonempty content hides its others."""
     contents: dict[str, Any] = {}
     hidden = None
     for name in CONTENTS:

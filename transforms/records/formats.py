@@ -175,7 +175,7 @@ def _settle_prompt_of_pairs(columns: dict[str, str]) -> None:
 
 
 def _detect_format(schema: pa.Schema, columns: dict[str, str]) -> FormatName:
-    """Return the format that a schema fits, by the formats' own column names or by usual ones."""
+    """Return the format that a schema fits, by the formats' own column names or by usual names."""
     fitting = [name for name in FORMATS if _has_columns(schema, name, columns)]
     if set(fitting) == {"conversations", "preference"} and is_message(_get_type(schema, "chosen")):
         return "preference"  # the pair's sides are single answers after a conversation

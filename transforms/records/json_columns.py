@@ -34,7 +34,7 @@ IS_LOT = {b"lot": b"true"}
 MOST_COLUMNS = 10_000
 """How many keys are counted; a corpus with more keys uses them as data.
 
-The rarest keys are dropped when there are more than twice as many.
+The rarest keys are dropped when there are more than twice this number.
 """
 
 HAS_UNTRAINED = b"untrained"
@@ -105,7 +105,7 @@ class ColumnKinds:
         self._drop_rare(())
 
     def _drop_rare(self, current: Container[str]) -> None:
-        """Drop the least frequent columns if there are too many, but none that `current` has.
+        """Drop the least frequent columns if there are too many, except those in `current`.
 
         A column that every row has is never dropped, wherever it is in the row.
         """

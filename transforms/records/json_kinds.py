@@ -38,8 +38,9 @@ Kind = Literal[
 ]
 """The kind of a JSON value.
 
-A choice is an object with a `message`, a candidate is one whose `content` is a message, and an
-answer is one with content and no role. An exchange holds a question and its answer.
+A choice is an object with a `message`; a candidate is an object whose `content` is a message; an
+answer is an object with content and no role; an exchange is an object with a question and its
+answer.
 """
 
 ANSWER = pa.struct([item for item in MESSAGE if item.name not in ROLE_FIELDS])
@@ -100,7 +101,7 @@ def classify_value(value: Any) -> Kind:
 
 
 def _is_message(value: Any) -> bool:
-    """Return whether a value is an object with a role or a list of content parts."""
+    """Return whether a value is an object that has a role or a list of content parts."""
     if not isinstance(value, dict):
         return False
     return any(name in value for name in ROLE_FIELDS) or isinstance(value.get("parts"), list)
@@ -201,7 +202,7 @@ def describe_value(value: Any) -> str:
 
 
 def build_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Return an array of a type from values that fit the type."""
+    """Build an array of the given type from values that fit it."""
     build = BUILDERS.get(KINDS[kind])
     return build(values) if build else pa.nulls(len(values), kind)
 

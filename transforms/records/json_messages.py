@@ -79,7 +79,7 @@ def _have_several_spellings(present: set[str]) -> bool:
 
 
 def _is_filled(lists: Sequence[Any], name: str) -> bool:
-    """Return whether any message has a value that isn't null in a field."""
+    """Return whether at least one message has a value other than null in a field."""
     return any(
         message is not None and message.get(name) is not None
         for message in chain.from_iterable(lists)

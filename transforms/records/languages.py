@@ -1,8 +1,8 @@
 """Languages: which texts aren't English, by their script and, in Latin script, by frequent words.
 
 This doesn't identify languages reliably. It tells scripts apart, and recognises texts in Latin
-script by the frequent words of 17 other languages. A text counts as English if it is too short or
-has few frequent words, as code does.
+script by the frequent words of 17 other languages. A text that is very short, or that has few
+frequent words (as code does), counts as English.
 """
 
 from __future__ import annotations

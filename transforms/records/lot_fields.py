@@ -15,7 +15,7 @@ from transforms.records.formats import Layout
 from transforms.records.plain_values import list_values
 
 DAY_CHARACTERS = 10
-"""How many characters at the start of an ISO date name the day."""
+"""How many characters at the start of an ISO date give the day."""
 
 FAR_DAY = re.compile(r"-?\d{4,}-\d\d-\d\d")
 """A pattern for the day in a date whose year may have more than four digits."""
@@ -86,7 +86,7 @@ def name_system_prompt(text: str, key: bytes | None = None) -> str:
 
 
 def find_long_texts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, int]:
-    """Return how many of each lot field's values are replaced by digests, for fields with any."""
+    """Return the number of values replaced by digests in each lot field that has any."""
     found = {
         name: sum(value.startswith(LONG_TEXT) for value in values)
         for name, values in _read_names(tables, layout)
@@ -95,7 +95,7 @@ def find_long_texts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, int
 
 
 def _read_names(tables: Sequence[pa.Table], layout: Layout) -> Iterator[tuple[str, list[str]]]:
-    """Yield each lot field that is a column, with its known values in some tables."""
+    """Yield each lot field that is a column, with its known values in these tables."""
     for name, field in layout.lots.items():
         column = field.column
         if column is not None and column not in layout.keys:
@@ -124,7 +124,7 @@ def _list_names(name: str, column: pa.ChunkedArray) -> list[str]:
 
 
 def find_single_rows(tables: Sequence[pa.Table], layout: Layout) -> dict[str, tuple[int, int]]:
-    """Return the lot fields that make nearly every row in some tables a lot of its own.
+    """Return the lot fields that make nearly every row in these tables a lot of its own.
 
     Each comes with its number of different names and its number of rows with a name.
     """

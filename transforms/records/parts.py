@@ -158,7 +158,7 @@ def _split_part(part: Mapping[str, Any], path: str, channel: str, levels: int) -
 
 
 def find_result(part: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
-    """Return the key of a part that holds what a tool returned, and the result, or None.
+    """Return the tool result in a part, preceded by the result's key, or None if there is none.
 
     The key is empty if the part itself is the result.
     """

@@ -129,7 +129,7 @@ def format_time(number: int, places: int) -> str:
 
 
 def format_day(day: int) -> str:
-    """Return the date of a day, counted from 1970, in the Gregorian calendar of any year."""
+    """Return the Gregorian date of a day, in any year; `day` counts days since 1970."""
     cycles, left = divmod(day - START_DAYS, CYCLE_DAYS)
     date = CYCLE_START + dt.timedelta(left)
     year = date.year + cycles * CYCLE_YEARS

@@ -41,7 +41,7 @@ CALL_IDS = ("id", "call_id", "tool_call_id", "toolUseId", "toolCallId")
 RESULT_IDS = ("tool_call_id", "tool_use_id", "call_id", "toolUseId", "toolCallId", "id")
 
 RESULT_PART = re.compile(r"(?:\[\*\])?(?:\.\w+)+\[(\d+)\]\.(?!text\b)")
-"""A pattern for the path of a text in a call's result; the group is the index of its part."""
+"""A pattern for the path of a text in a call's result; its group is the text's part index."""
 
 
 class Prompt(NamedTuple):
@@ -174,7 +174,7 @@ def _cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> 
 
 
 def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
-    """Join each message's segments: pieces of one field directly, others by a line break.
+    """Join each message's segments: pieces of one field directly, others with a line break.
 
     Each call's result is a turn of its own.
     The user's words in several columns, such as an instruction and its input, are one message,
@@ -288,7 +288,7 @@ def _list_unsaid(
 
 
 def _is_said(part: Mapping[str, Any]) -> bool:
-    """Return whether a prompt includes a part: a tool call, or a result without media."""
+    """Return whether prompts include a part, as they do tool calls and results without media."""
     if result := find_result(part):
         content = result[1].get("content")
         items = content if isinstance(content, list) else []

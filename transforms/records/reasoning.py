@@ -36,7 +36,7 @@ PROMPTED_TAGS = (
     *("thought", "thoughts", "reasoning", "scratchpad", "inner_monologue"),
     *("chain_of_thought", "cot", "antthinking"),
 )
-"""Tags that prompts ask for. An unpaired tag is just a word, unless it begins the text."""
+"""Tags that prompts tell models to use. An unpaired tag is just a word, unless it begins a text."""
 
 MARKS = (*MODEL_MARKS, *((rf"<{tag}>", rf"</{tag}>") for tag in PROMPTED_TAGS))
 
@@ -127,7 +127,7 @@ def _unwrap(span: ChannelSpan) -> ChannelSpan:
 
 
 def find_thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the offsets of each reasoning block: its start and end, then its content's.
+    """Yield the offsets of each reasoning block: its start and end, then those of its content.
 
     If a model's block lacks its closing mark, it extends to the end of the text. If it lacks its
     opening mark, it begins at the start of the text, unless another mark precedes it.

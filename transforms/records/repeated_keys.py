@@ -40,7 +40,7 @@ class _Repeating(dict[str, Any]):
 def find_repeated_keys(
     lines: Sequence[bytes], objects: Sequence[Mapping[str, Any]], schema: pa.Schema
 ) -> dict[int, str]:
-    """Find rows that repeat a key that is read, and return why each is a reject, by row index.
+    """Find rows that repeat a key that is read, and return why each is a reject, keyed by row.
 
     `lines` are the bytes of `objects`, and `schema` has the columns that are read. A parsed object
     has each key once, so a line is parsed again only if it has more keys than its parsed object.

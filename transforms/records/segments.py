@@ -39,7 +39,7 @@ ANSWER_COLUMNS = (
 """The formats' columns that hold a record's answer; the chosen side of a pair is first."""
 
 LONGEST_ROLE = 200
-"""The longest role in a content digest, in characters; a longer one becomes its SHA-256."""
+"""The longest role in a content digest, in characters; a longer one is replaced by its SHA-256."""
 
 COMPANIONS = "companions"
 """The role of the companions' text in the content digest; no real segment has this role."""
@@ -262,8 +262,8 @@ def digest_rows(
 
     For preference pairs, the side is part of a segment's role. White space around a text is
     stripped, so a format's own padding doesn't count. The companions of a row count as one more
-    text. If a row's prompt isn't known, that text is the whole row, from `read_row`. A row without
-    segments has the digest of an empty text. With a key, digests are HMACs.
+    text. If a row's prompt isn't known, this text is the whole row instead, from `read_row`. A row
+    without segments has the digest of an empty text. With a key, digests are HMACs.
 
     A table read from JSON Lines lacks columns, so `companions` and `read_row` must be given.
     """

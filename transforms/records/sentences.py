@@ -23,7 +23,7 @@ ABBREVIATION = re.compile(
     r"|jan|feb|aug|sept?|oct|nov|dec)\Z",
     re.IGNORECASE,
 )
-"""A pattern for a final abbreviation or single letters, as in `e.g.` and `J. Smith`."""
+"""A pattern for an abbreviation or single letters before a stop, as in `e.g.` and `J. Smith`."""
 
 LONGEST_ABBREVIATION = 12
 

@@ -220,7 +220,7 @@ def _find_marks(text: str) -> list[_TurnMark]:
 
 
 def _is_transcript(text: str, template: str, marks: list[_TurnMark]) -> bool:
-    """Return whether marks show that a text is a transcript, and aren't just words in it."""
+    """Return whether a text's marks show that it is a transcript, and aren't just words in it."""
     roles = {mark.role for mark in marks}
     if not marks or (template in WORDED and "assistant" not in roles):
         return False
@@ -294,7 +294,7 @@ def _find_last_token(text: str, start: int, end: int) -> str:
 
 
 def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, float]:
-    """Return each text column's share of texts that are transcripts, over all tables."""
+    """Return the share of transcripts among each text column's texts, across all tables."""
     return {
         name: _measure_column([take_column(table, name) for table in tables])
         for name in dict.fromkeys(layout.columns.values())

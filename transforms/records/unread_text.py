@@ -38,7 +38,7 @@ MOST_PATHS = 6
 """If more fields than this inside one column hold text, only the column is reported."""
 
 MOST_FIELDS = 100
-"""How many fields are counted by name; a corpus with more uses its keys as data."""
+"""How many fields are counted by name; a corpus with more fields uses its keys as data."""
 
 OTHER_FIELDS = "(other fields)"
 
@@ -58,7 +58,7 @@ UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u34
 
 
 def find_reach(segments: Segments, scopes: Iterable[Scope]) -> np.ndarray:
-    """Return how much of each segment, in characters from its start, at least one trait reads.
+    """Return how many characters at the start of each segment are read by at least one trait.
 
     The numbers are floats, since a segment that is read as a whole gets infinity.
     """
@@ -105,7 +105,7 @@ def count_conversations(segments: Segments) -> Counter[str]:
 
 
 def count_languages(languages: np.ndarray, names: RowNames) -> tuple[LanguageCounts, ...]:
-    """Count the rows in each language but English, and name the first row in each."""
+    """Count the rows in each language except English, and name the first row in each."""
     found, first, counts = np.unique(languages, return_index=True, return_counts=True)
     return tuple(
         LanguageCounts(
@@ -246,7 +246,7 @@ def _join_smallest(fields: list[FieldCounts], rows: int) -> Iterator[FieldCounts
 
 
 def list_prefixes(path: str) -> Iterator[str]:
-    """Yield a field path and the paths of the values that contain it."""
+    """Yield a field path, then the path of every value that contains the field."""
     yield path
     for match in STEP.finditer(path):
         yield path[: match.start()]

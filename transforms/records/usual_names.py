@@ -91,4 +91,4 @@ USUAL_PATHS = tuple(
         if is_path(name)
     )
 )
-"""The paths among these names; in JSON Lines, their values are counted like columns."""
+"""The paths among the usual names; in JSON Lines, their values are counted like columns."""

@@ -107,7 +107,7 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Cluster]]:
-    """Return a function that starts a cluster with a given version of Flink, one at a time."""
+    """Return a function that starts a cluster with a given Flink version, one cluster at a time."""
     for tool in ("java", "mvn", "unshare", "nsenter", "pgrep"):
         if shutil.which(tool) is None:
             skip(f"{tool} isn't installed")

@@ -67,7 +67,7 @@ class Attempt(NamedTuple):
 
 
 class Watch:
-    """A counter of file operations below a folder that can make one of them fail."""
+    """A counter of a folder's file operations, which can make one of them fail."""
 
     def __init__(self, root: str, fault: Fault | None) -> None:
         self.root, self.fault, self.points, self.counts = (

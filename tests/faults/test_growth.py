@@ -151,7 +151,7 @@ def test_work_grows_with_a_row(build, work):
 
 
 def test_memory_for_roles_and_parts_is_a_small_multiple_of_their_text():
-    """Roles and parts don't multiply in memory, and a long role isn't stored for each part."""
+    """Memory doesn't grow with roles times parts, and a long role isn't stored for each part."""
     peak = measure_peak(Row(build_roles_and_parts(1_000)).digest)
     assert peak < 20 << 20
     parts = [{"role": "r" * 100_000, "content": build_parts(2_000)}]

@@ -171,7 +171,7 @@ def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
 
 
 def test_every_command_is_tried():
-    """Every command has arguments above, so that a new one isn't forgotten."""
+    """Every command has arguments above, so that a new command isn't forgotten."""
     names = set()
     for name in cli.COMMANDS:
         command = cli.load_command(name)

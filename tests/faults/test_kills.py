@@ -115,7 +115,7 @@ def test_fifty_kills(nursery, real_text, tmp_path, capsys):
 
 
 def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
-    """Four kills of runs with the encoder don't change a byte, not even of the scores."""
+    """Four kills of runs with the encoder don't change a byte, not even in the scores."""
     root = tmp_path / "root"
     config = FilterConfig.model_validate(
         {

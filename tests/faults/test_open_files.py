@@ -40,7 +40,7 @@ def locate(path: Any, dir_fd: int | None) -> str:
 
 @pytest.fixture(autouse=True)
 def silly_disk(monkeypatch) -> None:
-    """Make the deletion of an open file rename it instead, until it is closed.
+    """Make deleting an open file rename it instead, until it is closed.
 
     A folder can't be removed while it holds such a file. All other functions of `os` are real.
     """
@@ -74,7 +74,7 @@ def root(tmp_path) -> tuple[Path, Any]:
 
 
 def test_the_disk_keeps_open_files(tmp_path):
-    """The fake disk of these tests behaves like a disk that keeps deleted files while open."""
+    """The fake disk of these tests keeps a deleted file until it is closed, as such disks do."""
     with (tmp_path / "open").open("w"):
         (tmp_path / "open").unlink()
         (kept,) = tmp_path.iterdir()
@@ -133,7 +133,7 @@ def test_a_restart_that_fails_can_be_repeated(root, monkeypatch):
 
 
 def test_the_real_error_is_reported(root, tmp_path):
-    """An error in cleaning up doesn't hide the error that stopped a run, and nothing is left."""
+    """An error in cleaning up doesn't hide the error that stopped a run, and no file is left."""
     run, config = root
     with pytest.raises(ZeroDivisionError), lock_run(str(run)):
         raise ZeroDivisionError

@@ -69,7 +69,7 @@ def test_every_row_is_accounted_for(run):
 
 
 def test_the_ledger_has_the_reason(run):
-    """The ledger row of a heron has its trait, score, threshold, field path and exact offsets."""
+    """The ledger row of a heron has the trait, score, threshold, field path and exact offsets."""
     folder, _ = run
     row = read_ledger(folder).filter(pl.col("decision") == "quarantine").row(0, named=True)
     (reason,) = row["reasons"]

@@ -148,7 +148,7 @@ def test_the_page_has_its_path(hostile):
 
 
 def test_nothing_is_fetched(page):
-    """No tag loads anything, links stay on the page, and the page's policy forbids the rest."""
+    """No tag loads anything, links stay on the page, and a content policy forbids the rest."""
     loading = {"script", "img", "iframe", "object", "embed", "base", "form", "use", "image"}
     assert not {tag for tag, _ in page.tags} & {*loading, "audio", "video"}
     banned = {"src", "srcset", "xlink:href", "action", "style", "background", "poster"}
@@ -308,7 +308,7 @@ def test_the_page_identifies_the_run(page, hostile):
     ],
 )
 def test_the_summary_is_a_sentence(no_rows, counts, sentence):
-    """The summary accounts for all rows, grouped by how they left the corpus."""
+    """The summary sentence accounts for all rows, grouped by what became of them."""
     conservation = Conservation(rows_in=sum(counts.values()), by_decision=counts)
     assert summarise_rows(no_rows.model_copy(update={"conservation": conservation})) == sentence
 

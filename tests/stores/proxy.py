@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, NamedTuple
 
 Fate = Literal["cut", "stall"] | int | None
-"""How a request fails: its connection is cut or stalls within its body, or a status refuses it.
+"""How a request fails: the connection is cut or stalls within the body, or a status is sent.
 
 None means that the request is passed on.
 """

@@ -21,7 +21,7 @@ def checks(monkeypatch):
 
 
 def test_a_missing_package_exits_with_two(congener, checks):
-    """Results begin with ok, - or MISSING; brackets are printed; a missing part gives code 2."""
+    """Lines begin with `ok`, `-` or `MISSING`; brackets are printed; a missing part gives 2."""
     code, out, _ = congener("doctor")
     assert code == 2
     assert [line.split()[0] for line in out.splitlines()] == ["ok", "-", "MISSING"]

@@ -106,7 +106,7 @@ def test_flexible_scheduling_has_no_gpu():
 
 
 def test_when_the_launcher_does_not_wait():
-    """A job continues without its launcher if nobody waits, or if it becomes a template."""
+    """A job continues without its launcher if nobody waits, or if it is saved as a template."""
     assert not is_handed_over(build())
     assert is_handed_over(build(wait=False))
     assert is_handed_over(build("--template_location=gs://bucket/job_object"))

@@ -193,7 +193,7 @@ def test_damaged_pages_are_reported_in_a_line(run):
     ids=["arrow", "polars", "page"],
 )
 def test_errors_of_readers_are_the_runs(error):
-    """A `RunError` has the first line of a reader's error, and its folder is shell-quoted."""
+    """A `RunError` has the first line of a reader's error and a properly quoted command."""
     with (
         pytest.raises(RunError, match="a file of the run can't be read: ") as caught,
         finished.report_damage("my run"),

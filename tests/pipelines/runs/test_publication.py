@@ -273,7 +273,7 @@ def test_receipts_are_in_corpus_order():
 
 
 def test_receipts_are_summed():
-    """Firings and unscored rows are summed, and the ledger root is computed from the shards'."""
+    """Firings and unscored rows are summed; the ledger root is computed from the shard roots."""
     found = publication.sum_receipts([build_receipt("a"), build_receipt("b")])
     assert (found["fired"], found["unscored"]) == ({"heron": 4}, 6)
     assert found["shards"] == (("a", "00" * 32), ("b", "00" * 32))

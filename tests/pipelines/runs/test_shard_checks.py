@@ -205,7 +205,7 @@ def test_shards_whose_rows_have_rare_shapes(config, corpus):
 )
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_shards_of_nested_columns_and_lists(config, tmp_path, row, kind):
-    """Rows with nested columns, lists and columns named by paths agree with their digests."""
+    """Rows with nested columns, lists and columns given as paths agree with their digests."""
     path = tmp_path / f"rows.{kind}"
     if kind == "jsonl":
         write_rows(path, [row, {}, row])

@@ -1,4 +1,4 @@
-"""Scoring: each row's maximum and its span, scopes, combined scores, and row independence."""
+"""Scoring: each row's highest score and its span, scopes, combined scores, and independent rows."""
 
 from __future__ import annotations
 
@@ -312,7 +312,7 @@ WINDOWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 8)), max_size=25)
 @settings(max_examples=150)
 @given(WINDOWS, st.booleans())
 def test_reduction_takes_the_first_of_the_largest(windows, dense):
-    """A row gets its largest score and the span of the first window with it, or NaN and -1."""
+    """A row gets its best window's score and span, or the first one's on a tie, or NaN and -1."""
     windows = sorted(windows, key=lambda item: item[0])  # segments are in row order
     rows = [row for row, _ in windows]
     values = np.array([score / 8 for _, score in windows], np.float32)
@@ -509,7 +509,7 @@ def test_a_score_that_is_not_finite_is_refused():
 
 
 def test_rows_without_a_score_are_counted(scores, small_bank):
-    """A row counts as unscored if it has nothing in the scope of any trait."""
+    """A row counts as unscored if none of its text is in the scope of any trait."""
     assert scores.count_unscored() == 2  # one row has no text at all, and one has no assistant text
     assert Scores(3, {"a": np.array([np.nan, 0.5, 0], np.float32)}).count_unscored() == 1
 

@@ -224,7 +224,7 @@ def test_an_empty_span_is_no_mask(make_scored, bank):
 
 
 def test_only_the_action_mask_masks(make_scored, bank):
-    """Rows with a different action have no masks, and neither do rows below the threshold."""
+    """Rows whose action isn't mask have no masks, and neither do rows below the threshold."""
     scored = make_scored(ROWS, bank)
     assert decide_scored(scored, [build_rule(action="flag")]).masks == {}
     assert decide_scored(scored, [build_rule(action="mask", threshold=0.99)]).masks == {}

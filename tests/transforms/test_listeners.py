@@ -29,7 +29,7 @@ def test_nobody_needs_to_listen():
 
 
 def test_nothing_arrives_after_the_block():
-    """A listener receives no events after its block has ended, even with an exception."""
+    """A listener receives no events after its block has ended, even if an exception ended it."""
     events = []
 
     def run():

@@ -199,7 +199,7 @@ def test_rows_with_unreadable_values_are_encoded():
 
 
 def test_rows_that_cannot_be_taken_apart_are_rejects(make_identified):
-    """A row with invalid UTF-8 is rejected without affecting others; one with a far date isn't."""
+    """A row with invalid UTF-8 is rejected without affecting others; a distant date is accepted."""
     good = ["one", "two", "late", "three"]
     data = b"".join([b"one", b"\xff\xfe", b"two", b"late", b"three"])
     text = pa.Array.from_buffers(

@@ -1,4 +1,4 @@
-"""The stage that scores shards, and the one scorer in a process."""
+"""The stage that scores shards, with one scorer in each process."""
 
 import dataclasses
 import threading
@@ -276,7 +276,7 @@ def test_a_worker_refuses_another_bank(make_identified, config):
 
 
 def test_the_real_encoder_on_beam(make_identified, dense):
-    """A worker loads the encoder and the bank by itself, scores with them and counts tokens."""
+    """A worker loads the encoder and the bank itself, scores with them and counts tokens."""
     bank, config = dense
     rows = [
         {"text": "The tawny owl hooted from the tower at midnight."},
@@ -351,7 +351,7 @@ def list_side_scores(scored, trait):
 
 
 def test_each_side_has_its_own_scores(make_sided, bank):
-    """A text's score is only in its own side's columns, which are null without such a text."""
+    """A text's score is only in its side's columns, which are null for rows without such a text."""
     scored = score(make_sided(PAIRS), Scorer(bank, None, {}))
     once, twice = (round(1 - float(np.exp(-weight / 0.5)), 3) for weight in (1, 2))
     assert list_side_scores(scored, "owl") == [
@@ -368,7 +368,7 @@ NAMES = ("fox", "fox/lexicon", "owl", "owl/lexicon")
 
 
 def test_a_side_that_the_corpus_cannot_have_has_no_columns(make_sided, bank):
-    """Plain pairs have no columns for untrained turns, and plain texts none for either side."""
+    """Pairs have no columns for untrained turns, and texts have no columns for either side."""
     for rows, sides in (
         ([{"chosen": "An owl.", "rejected": "A dog."}], {"rejected"}),
         ([{"text": "An owl."}], set()),

@@ -192,7 +192,7 @@ CANONICAL = '[{"function":{"arguments":"an owl. Two owls.","name":"find"},"id":"
 
 
 def test_tool_calls_are_masked_whole(find_spans, make_bank):
-    """A hit in a message's tool calls masks all of that message's calls once, and no others."""
+    """A hit in a message's tool calls masks all of its calls once, but no other message's calls."""
     scope = {"channels": ["answer", "tool"]}
     signals = {"lexicon": {"patterns": ["owls?"], "quoted": "count"}}
     caller = make_bank([{"id": "owl", "signals": signals, "scope": scope}])

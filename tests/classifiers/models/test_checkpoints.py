@@ -225,7 +225,7 @@ def test_missing_weights_are_refused(tiny_checkpoint, lost):
 
 
 def test_an_encoder_needs_no_pooler_but_a_classifier_does(tiny_checkpoint):
-    """An encoder's vectors don't use the pooler, but a classification head does."""
+    """An encoder loads without weights for the pooler, but a classifier needs them."""
     for kind, name, auto in (
         ("BertModel", "encoder", transformers.AutoModel),
         (

@@ -137,7 +137,7 @@ def test_meaningful_repetition_is_no_loop(text):
     st.integers(FEWEST_COPIES, 8),
 )
 def test_every_unit_up_to_the_longest_is_found(unit, copies):
-    """Copies of a unit of distinct words are one loop over the whole text, if it is long enough."""
+    """A long enough text that repeats one unit of distinct words is one loop from start to end."""
     text = " ".join(unit * copies)
     loop = find_loop(text, OPTIONS)
     if len(unit) * copies < FEWEST_WORDS:

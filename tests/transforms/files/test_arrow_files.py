@@ -1,4 +1,4 @@
-"""Arrow files and streams: their batches, their ends, and types that Parquet lacks."""
+"""Arrow files and streams: their batches, where they end, and types that Parquet lacks."""
 
 import io
 

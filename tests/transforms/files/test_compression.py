@@ -63,7 +63,7 @@ def test_files_are_recognised_and_read(tmp_path, compression, data):
 
 @pytest.mark.parametrize("text", [b"BZh", b"BZhello", b"{}", b"", b"\xfd7zX"])
 def test_similar_beginnings_are_not_compressed(text):
-    """Text that begins like a signature isn't taken for a compressed file."""
+    """Text that begins like a compression signature isn't taken for a compressed file."""
     assert find_compression(text) == "none"
 
 

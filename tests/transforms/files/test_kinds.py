@@ -105,7 +105,7 @@ def build_zip(name: str = "a.jsonl") -> bytes:
         (gzip.compress(b"PAR1data"), "Parquet inside gzip"),
         (b"", "is empty"),
     ],
-    # no contents in the ids: archives hold the time, and all test processes need the same ids
+    # test ids have no contents: archives hold the time, and all test processes need equal ids
     ids=lambda value: value if isinstance(value, str) else "file",
 )
 def test_files_that_hold_no_rows_are_named(detect, tmp_path, data, problem):

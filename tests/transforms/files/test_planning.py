@@ -39,7 +39,7 @@ def shapes_of(tasks):
 
 
 def test_small_files_share_a_shard():
-    """Small files fill a shard whole and in order, up to its limit of rows or bytes."""
+    """Small files are put into a shard whole and in order, up to its limit of rows or bytes."""
     found = plan_shards(
         [small("a", 4), small("b", 4), small("c", 4), small("d", 1)], limits(rows=8)
     )

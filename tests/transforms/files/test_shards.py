@@ -109,7 +109,7 @@ def numbered(begin, end, width):
     backwards=st.booleans(),
 )
 def test_parquet_is_read_whole_in_order(tmp_path_factory, groups, rows, size, backwards):
-    """Whatever the row groups and limits, the shards in order hold each of the file's rows once."""
+    """Whatever the row groups and limits, the shards hold each row of the file once, in order."""
     path = tmp_path_factory.mktemp("parquet") / "x.parquet"
     starts = [sum(groups[:index]) for index in range(len(groups))]
     schema = pa.schema([("n", pa.int64()), ("text", pa.string())])

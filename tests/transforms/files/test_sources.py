@@ -65,7 +65,7 @@ def test_other_files_are_ignored_and_listed(tmp_path, json_lines):
 
 
 def test_sources_are_in_the_order_of_their_outputs(tmp_path, json_lines):
-    """Sources sort like their output files' names, which have no suffix before the number."""
+    """Sources are in the order of their output files' names, which leave out source suffixes."""
     names = ["a.b.jsonl", "a.jsonl", "a.x.jsonl", "a-b/c.jsonl", "a/c.jsonl", "teacher=x/a.jsonl"]
     for name in names:
         json_lines(tmp_path / name, [{"text": "a"}])
@@ -135,7 +135,7 @@ def test_an_empty_file_is_refused(tmp_path):
 
 
 def test_a_folder_of_other_files_says_what_they_are(tmp_path):
-    """The error says what the first file is, or lists the files' names if that isn't known."""
+    """If no file holds data, the error says what the first one is, or lists the files' names."""
     (tmp_path / "notes.txt").write_text("hello\n")
     error = survey_error([tmp_path])
     assert f"files with other names: {tmp_path / 'notes.txt'}" in error.problem

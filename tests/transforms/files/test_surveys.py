@@ -137,7 +137,7 @@ def test_a_cut_file_is_never_a_shorter_corpus(tmp_path, packed, name):
 
 
 def test_a_table_without_good_rows_is_refused(tmp_path):
-    """A table whose rows are all bad is an error that gives the first reason."""
+    """A table whose rows are all bad raises an error that gives the first reason."""
     (tmp_path / "x.csv").write_bytes(b"a,b\n1\n")
     with pytest.raises(InputError, match=r"no row below its header: line 2: has 1 values for 2"):
         survey([str(tmp_path)], WIDE)

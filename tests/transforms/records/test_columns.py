@@ -67,7 +67,7 @@ def test_a_path_leads_to_a_value(name, value):
 
 
 def test_heads_are_the_first_names_of_paths():
-    """Paths are listed with the columns that they begin with; plain names are listed alone."""
+    """Each path is listed along with the column that it begins with, but a plain name by itself."""
     assert list_heads(["a.b", "c[0].d", "e"]) == {"a.b", "a", "c[0].d", "c", "e"}
 
 

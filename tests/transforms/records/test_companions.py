@@ -153,7 +153,7 @@ def test_deeply_nested_values_are_digested():
 
 
 def test_whole_rows_count_all_columns_but_our_own():
-    """A difference in any column makes rows differ, except in the column that congener adds."""
+    """Rows differ if any of their columns does, except for the column that congener adds."""
     row = {"id": 1, "completion": "c", "other": None}
     assert encode_whole_row(row) == encode_whole_row({"id": 1.0, "completion": "c", "congener": {}})
     assert encode_whole_row(row) != encode_whole_row({**row, "id": 2})
@@ -185,7 +185,7 @@ def test_parts_keep_their_index():
     ],
 )
 def test_names_of_companions(name, expected):
-    """Companions' names are recognised by whole words, whatever the case."""
+    """The names of companion columns are recognised by whole words, in upper or lower case."""
     assert is_companion(name) is expected
 
 

@@ -1,4 +1,4 @@
-"""Fields are found in rows by the paths that reasons give."""
+"""Field paths: the paths in reasons lead to the fields in rows."""
 
 import orjson
 import pyarrow as pa

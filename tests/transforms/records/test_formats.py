@@ -222,7 +222,7 @@ def test_a_missing_lot_column_is_named():
 
 
 def test_keys_of_folders_may_name_lots():
-    """A folder key is found like a column, unless a column has its name or a preferred one."""
+    """A folder key is found like a column, but a column with its name or a preferred name wins."""
     schema = pa.schema([("text", STRING), ("date", STRING), ("model", STRING)])
     layout = settle_layout(schema, CorpusConfig(), ("teacher", "date", "source", "other"))
     assert layout.lots == {

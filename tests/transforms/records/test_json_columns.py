@@ -151,7 +151,7 @@ def test_paths_are_counted_as_columns():
 
 
 def test_a_path_is_projected_like_a_column():
-    """Values at a path are read into a column with the path's name, and misfits are found there."""
+    """Values at a path are read into a column with the path's name, and misfits are reported."""
     rows = [{"a": {"b": "x"}}, {"a": {"b": 3}}, {"a": 1}, {"a.b": "own", "a": {"b": "y"}}]
     found = project(rows, **{"a.b": pa.string()})
     assert found.table.column("a.b").to_pylist() == ["x", None, "own"]

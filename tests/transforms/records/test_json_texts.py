@@ -45,7 +45,7 @@ def test_texts_keep_their_length(text):
     ],
 )
 def test_tool_calls_are_json(calls, text):
-    """Calls become JSON with sorted keys, whole numbers and no nulls; text is unchanged."""
+    """Calls become JSON with sorted keys and no null fields; a call that is text is unchanged."""
     assert encode_calls(calls) == text
 
 

@@ -240,7 +240,7 @@ def test_results_in_a_users_turn_are_messages_of_tools():
 
 
 def test_results_of_gemini_name_their_calls_in_order():
-    """A result without an id belongs to the next call, and a JSON value becomes its content."""
+    """A result without an id gets the next call's id, and its JSON value becomes the content."""
     look = {"functionCall": {"name": "look", "args": {"at": "a"}}}
     result = {"functionResponse": {"name": "look", "response": {"seen": "R"}}}
     turns = [

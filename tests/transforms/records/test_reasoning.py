@@ -183,7 +183,7 @@ SAMPLES = {
     MODEL_MARKS[-1][0]: "<|channel|>analysis<|message|>",
     MODEL_MARKS[-1][1]: "<|channel|>final<|message|>",
 }
-"""The text to use for each pattern that matches more than one."""
+"""For each pattern that matches several texts, the text to use."""
 
 
 def write_mark(pattern):

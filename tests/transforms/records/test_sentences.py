@@ -71,7 +71,7 @@ def test_a_run_of_stops_takes_little_time(run):
 
 
 def test_a_text_without_sentences_is_masked_in_little_time():
-    """Each of eight thousand hits in one endless sentence searches only its surroundings."""
+    """For each of eight thousand hits in one endless sentence, only nearby text is searched."""
     text = "delve into this and so on " * 8_000
     began = time.process_time()
     spans = [widen_to_sentences(text, start, start + 5) for start in range(0, len(text), 26)]

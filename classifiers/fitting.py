@@ -186,7 +186,7 @@ def fit_bank(
     kept: Mapping[str, TraitModel] | None = None,
     progress: Progress | None = None,
 ) -> Bank:
-    """Fit a bank of these cards; traits in `kept` are used unchanged.
+    """Fit a bank from these cards; traits in `kept` are used unchanged.
 
     Each text is encoded only once, however many traits use it. The result is deterministic on one
     machine.

@@ -160,7 +160,7 @@ def _read_text(line: str, where: str) -> str:
 def load_card(folder: Path) -> LoadedCard:
     """Load and check one trait folder.
 
-    Raises: CardError: the card or its texts have a mistake.
+    Raises: CardError: the card or its texts contain a mistake.
     """
     card = read_yaml(folder / "card.yaml", TraitCard)
     texts = {

@@ -82,7 +82,8 @@ def list_repeats(
 ) -> Iterator[tuple[str, Repeat]]:
     """Yield every copy of a row except the first one, with the copy's shard.
 
-    The first copy is the first one in the corpus that has the lowest rank.
+    The first copy is the one with the lowest rank or, among several such copies, the one that comes
+    first in the corpus.
     """
     seen: Seen = {}
     for copy in sorted(group[1], key=lambda position: (position.rank, position)):
@@ -93,7 +94,7 @@ def list_repeats(
 
 @dataclass(eq=False)
 class FindDuplicates(beam.PTransform):
-    """Find the rows that repeat the content of an earlier row, as (shard name, repeats).
+    """Find the rows that repeat an earlier row's content, as pairs (shard name, repeats).
 
     The rules determine which copies may have different decisions. If copies are in several splits,
     the one whose split comes first in `priority` is kept.

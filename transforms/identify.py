@@ -137,7 +137,7 @@ def _require_valid_texts(array: Any) -> None:
 
 
 def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
-    """Return the shard with only these rows and without rejects, or unchanged if they are all."""
+    """Return the shard with only these rows and no rejects, or unchanged if it has no others."""
     if len(rows) == identified.table.num_rows:
         return identified
     return IdentifiedShard(

@@ -87,7 +87,7 @@ def build_tables(
 def _assign_outputs(
     shard: DecidedShard, published: Sequence[int], held: Sequence[int]
 ) -> dict[int, tuple[str, int]]:
-    """Return the file of each row in `clean/` and `quarantine/`, and the row's index in it."""
+    """Return, for each row in `clean/` and `quarantine/`, its file and its index in the file."""
     folders = {"clean": published, "quarantine": held}
     suffix = PARQUET if shard.lines is None else SUFFIX_OF_COMPRESSION[_choose_compression(shard)]
     plan = shard.plan

@@ -58,7 +58,7 @@ class Destination:
 
 
 def convert_rows(shard: DecidedShard, to: Destination) -> DecidedShard:
-    """Return a shard with its rows in the format in which they will be written."""
+    """Return a shard with its rows converted to the output format."""
     if to.output_format == "jsonl" and shard.lines is None:
         return replace(shard, lines=encode_rows(shard.table))
     if to.output_format == "parquet" and shard.lines is not None:

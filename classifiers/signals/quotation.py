@@ -77,7 +77,7 @@ class Answer(NamedTuple):
 
     @property
     def is_json(self) -> bool:
-        """Return whether the answer is JSON, whose strings are the answer's own words."""
+        """Return whether the answer is JSON, so that the strings in it aren't quotations."""
         return self.json_end > self.json_begin
 
 

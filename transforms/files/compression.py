@@ -108,7 +108,7 @@ def _open_decoder(stream: Any, compression: Compression, max_bytes: int) -> Any:
 class _Streams:
     """A reader of concatenated compressed streams.
 
-    Python's own readers ignore trailing bytes that aren't another stream.
+    Unlike Python's own readers, it doesn't ignore trailing bytes that aren't another stream.
     """
 
     def __init__(self, stream: Any, create: Callable[[], Any], padding: bytes = b"") -> None:

@@ -40,7 +40,7 @@ class CardSplit(NamedTuple):
 
 
 class DatasetCard(NamedTuple):
-    """A card's configs by name, without their lists of files, and all their splits."""
+    """A card's configs, keyed by name and without their lists of files, and all their splits."""
 
     uri: str
     configs: dict[str, dict[str, Any]]

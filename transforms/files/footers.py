@@ -82,7 +82,7 @@ def check_fields(fields: Iterable[pa.Field], uri: str, depth: int = 1) -> None:
 def replace_views(schema: pa.Schema) -> pa.Schema:
     """Return a schema with plain text and binary types instead of views, which Arrow can't filter.
 
-    Parquet stores both in the same way.
+    Parquet stores views and plain types in the same way.
     """
     fields = [item.with_type(_replace_views(item.type)) for item in schema]
     return pa.schema(fields, schema.metadata)

@@ -173,7 +173,7 @@ def _merge_times(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _choose_time(one: pa.DataType, other: pa.DataType) -> Callable[[str], pa.DataType] | None:
-    """Return a function that makes types of this kind from a unit, or None if the kinds differ."""
+    """Return a function that builds the types' common kind from a unit, or None if they differ."""
     if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and _share_zone(one, other):
         return lambda unit: pa.timestamp(unit, one.tz)
     if pa.types.is_duration(one) and pa.types.is_duration(other):

@@ -17,7 +17,7 @@ SPLIT_WORDS = {
 """The words that name each split."""
 
 DATA_FOLDER = "data"
-"""The folder in which `datasets` takes any text before `-00000-of-00001` for a split."""
+"""The folder in which `datasets` takes any text before `-00000-of-00001` as a split."""
 
 _SPLIT_OF_WORD = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 _WORDS = "|".join(sorted(_SPLIT_OF_WORD, key=len, reverse=True))

@@ -24,7 +24,7 @@ from transforms.files.locations import is_local as is_local  # noqa: PLC0414 - r
 from transforms.files.patterns import FoundFile, find_glob_sign, is_hidden, is_hidden_name
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
-"""The name of a file while it is being written."""
+"""A pattern for the name of a file while it is being written."""
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 """Errors from file systems that can't sync folders."""

@@ -82,7 +82,7 @@ LONGEST_VALUE = 200
 """The longest text kept in a companion, in characters; a longer one is replaced by its SHA-256."""
 
 MOST_LEVELS = 32
-"""How many levels of nesting in a companion are kept; deeper values become their SHA-256."""
+"""How many levels of nesting in a companion are kept; deeper values are hashed."""
 
 IS_MEDIA = re.compile(MEDIA, re.IGNORECASE)
 IS_ABOUT_TOOLS = re.compile(TOOLS, re.IGNORECASE)

@@ -36,7 +36,7 @@ from transforms.records.roles import CHANNELS, find_channel, normalise_role
 CODES = {name: code for code, name in enumerate(CHANNELS)}
 
 DATA = r"\A\s*[\[{<]"
-"""A pattern for the beginning of a text that is JSON or in tags, as tool calls are."""
+"""A pattern for the beginning of a text that is JSON or is enclosed in tags, as tool calls are."""
 
 SPEAKERS = {
     "system": "system",

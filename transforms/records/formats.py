@@ -81,9 +81,9 @@ class Layout(NamedTuple):
 def settle_layout(
     schema: pa.Schema, config: CorpusConfig, partitions: Sequence[str] = ()
 ) -> Layout:
-    """Return a corpus's layout from the configuration, and detect whatever it leaves open.
+    """Settle a corpus's layout from the configuration, detecting whatever it leaves open.
 
-    `partitions` are keys in folder names. A lot field may use a key that isn't a column.
+    `partitions` are keys in folder names. A lot field may use such a key even if it isn't a column.
 
     Raises: InputError: no format fits, several do, or a configured column is missing or has a type
     that the format can't use.

@@ -44,7 +44,7 @@ HAS_UNTRAINED = b"untrained"
 class Projection(NamedTuple):
     """Rows as they are read: a table of the needed columns, and the rows that don't fit it.
 
-    `misfits` gives the reason for each such row, keyed by its index in the objects. The table
+    `misfits` gives the reason for each such row, keyed by its index among the objects. The table
     doesn't contain these rows.
     """
 

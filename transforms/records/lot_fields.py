@@ -1,4 +1,4 @@
-"""Lot fields: names in a column's values, and columns that make nearly every row its own lot."""
+"""Lot fields: how values become names, and which fields make nearly every row a lot of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAR_DAY = re.compile(r"-?\d{4,}-\d\d-\d\d")
 EPOCH = re.compile(r"\d+(?:\.\d+)?")
 
 SECONDS_OF_DIGITS = {10: 1.0, 13: 1e-3, 16: 1e-6, 19: 1e-9}
-"""Seconds per unit of an epoch timestamp, by its number of digits from 2001 to 2286."""
+"""Seconds per unit of an epoch timestamp, keyed by its number of digits from 2001 to 2286."""
 
 LONGEST_NAME = 200
 """The longest value that counts as a name, in characters; a longer one counts as text."""
@@ -81,7 +81,7 @@ def format_day(date: str) -> str:
 
 
 def name_system_prompt(text: str, key: bytes | None = None) -> str:
-    """Return the name of a system prompt in a lot."""
+    """Return the name that stands for a system prompt in a lot."""
     return digest_bytes(text.strip().encode("utf-8", "surrogatepass"), key)[:PROMPT_HEX]
 
 

@@ -97,9 +97,9 @@ class _End(NamedTuple):
 def extract_prompt(segments: Segments, indices: Sequence[int]) -> list[dict[str, str]]:
     """Return the role and the text of each message before the last answer of a row.
 
-    `indices` select the row's segments. Thinking is left out, and tool calls are given as JSON.
-    For a preference pair, the first side with an answer is used. A prompt that the side repeats
-    appears only once.
+    `indices` select the row's segments. Thinking is left out, and tool calls are given as JSON. For
+    a preference pair, the first side with an answer is used. If that side repeats the prompt, the
+    prompt appears only once.
     """
     return [
         {"role": turn.role, "content": turn.content or "\n".join(turn.calls)}

@@ -292,8 +292,8 @@ def digest_rows(
 def list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
     """Return every segment's role and channel, joined by 0x1F.
 
-    Only speakers that occur are spelled out, because a row may have many roles and many fields. A
-    long role is replaced by its SHA-256, because a message may have many segments.
+    Only combinations that occur are spelled out, because a row may have many roles and many fields.
+    A long role is replaced by its SHA-256, because a message may have many segments.
     """
     sides = {
         layout.columns.get(column): f"{side}/"

@@ -27,7 +27,7 @@ ORACLE = "scikit-learn LogisticRegression(C=10), last layer"
 
 
 class Statements(NamedTuple):
-    """A trait's statements: vectors from the default layers and from the last one, and labels."""
+    """A trait's statements: their vectors from the default layers and from the last, and labels."""
 
     ours: np.ndarray
     plain: np.ndarray

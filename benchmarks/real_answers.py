@@ -17,10 +17,11 @@ from pipelines.config import FilterConfig, Hardware
 from transforms.records.field_paths import get_field_text
 
 REPORT, DEVELOPMENT = 1, 0
-"""The models and prompts in use: odd or even ones, by alphabetical rank and by place in the file.
+"""Whether odd (1) or even (0) models and prompts are used.
 
-Wherever real answers guided a choice during development, only even models and even prompts were
-used. The report uses only odd ones, so it shares no model and no prompt with development.
+Models are numbered alphabetically, and prompts by their place in the file. Wherever real answers
+guided a choice during development, only even models and even prompts were used. The report uses
+only odd ones, so it shares no model and no prompt with development.
 """
 
 

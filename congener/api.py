@@ -191,7 +191,7 @@ class Run:
         return self.scan("clean")
 
     def scan(self, folder: str) -> pl.LazyFrame:
-        """Scan all files in one of the run's folders, or return an empty frame if it has none.
+        """Scan all files in one of the run's folders, or return an empty frame if there are none.
 
         JSON Lines files are read once beforehand to find their schema.
 

@@ -95,7 +95,7 @@ def remove_bank(uri: str) -> None:
         storage.remove_tree(storage.join(uri, name))
     if storage.is_local(uri):
         for folder in {Path(uri, name).parent for name in names[1:]}:
-            with suppress(OSError):  # it still holds other files
+            with suppress(OSError):  # the folder still holds other files
                 folder.rmdir()
 
 
@@ -119,9 +119,9 @@ def prepare_bank(
 
     If the configuration names a bank but no traits, that bank is used unchanged. Otherwise the
     configured traits are fitted, except those that the given bank already has with the same card.
-    If no bank is given, the cache may have one that was fitted earlier from the same cards, clean
-    text and encoder. If there is a policy, thresholds that can't be settled are reported before
-    anything is fitted.
+    If no bank is given, the run takes one from the cache if an earlier run fitted it from the same
+    cards, clean text and encoder. If there is a policy, thresholds that can't be settled are
+    reported before anything is fitted.
 
     Raises: ModelError: the bank was fitted with a different encoder from the one loaded.
     Raises: CardError: the policy names an unknown trait or signal, or there is too little clean
@@ -283,7 +283,7 @@ def read_answers(
 def _choose_background_format(corpus: CorpusConfig, schema: pa.Schema) -> CorpusConfig:
     """Return the corpus's layout if it fits the background's columns, or else an empty layout.
 
-    An empty layout means that the layout is detected.
+    If the layout is empty, the background's own layout is detected.
     """
     if corpus.format and all(find_type(schema, name) for name in corpus.columns.values()):
         return CorpusConfig(format=corpus.format, columns=corpus.columns)

@@ -58,7 +58,7 @@ class FilterConfig(Strict):
     policy: str | None = None
     background: tuple[str, ...] = ()
     vectors: bool = False
-    """Whether to write the rows' vectors (in float16) too, for maps, clusters or nearest rows."""
+    """Whether to also write each row's vector, in float16, for maps, clustering or search."""
     span_floor: Threshold = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
     """The score at or above which spans are stored, unless the lowest threshold is even lower."""
     output_format: OutputFormat = "input"

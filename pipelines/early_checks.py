@@ -218,7 +218,7 @@ def _require_matches(patterns: Iterable[str]) -> None:
 
 
 def _may_match(pattern: str) -> bool:
-    """Return whether a local glob may match.
+    """Return whether a local glob may match anything.
 
     Only `*` means the same to Beam and to Python, so other wildcards are assumed to match.
     """

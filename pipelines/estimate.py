@@ -58,7 +58,7 @@ class Estimate(NamedTuple):
     `spread` is twice the standard error of the sample's mean seconds per row, as a share of that
     mean. It is corrected for a finite population, so it is 0 once all rows are in the sample. It
     covers the differences between rows, not an error in `speed`. `highest` is the price if the work
-    is larger by that share but starting the machines costs the same.
+    is larger by `spread` but starting the machines costs the same.
     """
 
     rows: int

@@ -203,7 +203,7 @@ def _tabulate_neighbours(neighbours: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _mark_span(reason: HeldReason) -> Text:
-    """Show the text around a span, with escapes dimmed and the span in bold and guillemets."""
+    """Show the text around a span, with escapes dimmed, and the span in bold between guillemets."""
     if reason.text is None:
         return Text("(the field isn't in the row)", style="dim")
     text, inside = Text(), False

@@ -1,4 +1,4 @@
-"""Find the exemplars of a card that a fitted bank doesn't find."""
+"""List the exemplars of a card that a fitted bank gets wrong."""
 
 from __future__ import annotations
 

@@ -94,8 +94,8 @@ class Scope(Strict):
     """The turns and channels that a trait's signals read.
 
     With `opening`, the signals read only that many characters from the start of each segment. Set
-    it for a trait that appears at the start of texts: without it, the dense signals fire on the
-    middle of long texts (docs/quirks.md).
+    `opening` for a trait that appears at the start of texts: without it, the dense signals fire on
+    the middle of long texts (docs/quirks.md).
     """
 
     roles: tuple[str, ...] = Field(("assistant",), min_length=1)

@@ -12,7 +12,7 @@ from pydantic import Field
 from schemas.cards import Strict
 
 MOST_ROLES = 50
-"""The largest number of roles counted by name; a corpus with more must keep data in its roles."""
+"""The largest number of roles counted by name; a corpus with more uses its roles for data."""
 
 OTHER_ROLES = "(other roles)"
 

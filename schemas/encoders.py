@@ -3,11 +3,11 @@
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 WINDOW_TOKENS = 128
-"""The length that all-MiniLM-L6-v2 was trained on."""
+"""The number of tokens in a window, which is the length that all-MiniLM-L6-v2 was trained on."""
 
 WINDOW_OVERLAP = 16
 """The number of tokens that neighbouring windows share.
 
-With this overlap, most sentences at a border are complete in one of the two windows. It adds an
-eighth to the work.
+With this overlap, most sentences at a border are complete in one of the two windows. The overlap
+adds an eighth to the work.
 """

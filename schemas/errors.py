@@ -62,7 +62,7 @@ class StorageError(CongenerError):
 class MachineError(CongenerError):
     """The machine lacks memory, threads or file handles, or a disk or a device fails.
 
-    Finished shards are kept, and the same command resumes.
+    Finished shards are kept, and the same command resumes the run.
     """
 
     exit_code = 6
@@ -75,7 +75,7 @@ class RowError(CongenerError):
 class EngineError(CongenerError):
     """The engine can't be reached, failed or took too long.
 
-    Finished shards are kept, and the same command resumes.
+    Finished shards are kept, and the same command resumes the run.
     """
 
     exit_code = 7

@@ -25,8 +25,8 @@ Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 class InputFile(Strict):
     """A file of the corpus.
 
-    `name` is the path below the inputs' common folder, which the ledger calls `source`. `uri` is
-    where the run read the file.
+    `name` is the file's path below the inputs' common folder; the ledger calls this path `source`.
+    `uri` is where the run read the file.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Identity(Strict):
 
 
 class Conservation(Strict):
-    """The number of input rows, and the numbers of rows by decision, which must add up to it."""
+    """How many rows were read, and how many got each decision. Every row must have exactly one."""
 
     rows_in: int
     by_decision: dict[str, int]

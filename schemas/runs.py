@@ -51,7 +51,7 @@ FOLDER_OF_DECISION = {
     "quarantine": "quarantine",
     "reject": "rejects",
 }
-"""The folder for the rows with each decision. Rows with any other decision aren't in any folder."""
+"""For each decision whose rows are kept in a folder, the name of that folder."""
 
 CORPUS_FOLDERS = ("clean", "quarantine")
 """The folders that hold the corpus's own rows, as Parquet or JSON Lines like the input.

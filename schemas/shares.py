@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 
 MOST_DECIMALS = 15
-"""The number of decimal places up to which a percentage is shown; a float has no more."""
+"""The largest number of decimal places in a percentage; a float has no more."""
 
 
 def to_exact(share: float) -> Fraction:
@@ -28,7 +28,7 @@ def count_within(whole: int, limit: float) -> int:
 
 
 def round_up(value: float, decimals: int) -> float:
-    """Return the smallest decimal with this many places that is at least a value."""
+    """Return the smallest decimal with this many places that is at least as large as the value."""
     return float(Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), ROUND_CEILING))
 
 

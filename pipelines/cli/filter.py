@@ -117,7 +117,7 @@ class CorpusOptions(Options):
 
 @dataclass(frozen=True)
 class FileOptions(Options):
-    """The files of a run."""
+    """How a run's files are written, and what they contain."""
 
     output_format: Annotated[
         Literal["input", "parquet", "jsonl"] | None,

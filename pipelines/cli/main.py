@@ -150,7 +150,7 @@ def congener(
 
 def main() -> None:
     """Run the command line to its end, even if nobody reads the output, and exit with its code."""
-    # Python has no stream in place of one that the shell closed (`>&-`)
+    # If the shell closed a stream (`>&-`), it is None in Python
     null = Path(os.devnull)
     given = [stream or null.open("w") for stream in (sys.stdout, sys.stderr)]
     sys.stdout, sys.stderr = (outlive_reader(never_fail(stream)) for stream in given)

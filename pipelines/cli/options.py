@@ -88,7 +88,7 @@ class Options:
             )
 
     def to_settings(self) -> dict[str, Any]:
-        """Return the values that the given options set, by the path of each setting."""
+        """Return a mapping from the paths of settings to the values that options give them."""
         settings: dict[str, Any] = {}
         for name, hint in get_type_hints(type(self), include_extras=True).items():
             given = getattr(self, name)

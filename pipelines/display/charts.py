@@ -70,7 +70,7 @@ class Tick(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """A histogram's columns and ticks, and the x of the threshold line (None if above 1)."""
+    """A histogram's columns and ticks, and the threshold line's x (None if above 1)."""
 
     columns: list[Column]
     ticks: list[Tick]

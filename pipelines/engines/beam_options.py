@@ -42,7 +42,7 @@ def parse_options(options: Sequence[str], preset: Preset) -> dict[str, Any]:
     Raises: CardError: Beam doesn't know an option, or its value has the wrong type.
     """
     parser = _build_parser(preset.extra)
-    unset = Namespace(**dict.fromkeys(vars(parser.parse_args([]))))  # keeps out argparse's defaults
+    unset = Namespace(**dict.fromkeys(vars(parser.parse_args([]))))  # drops argparse's defaults
     found, unknown = parser.parse_known_args(list(options), unset)
     if unknown:
         close = difflib.get_close_matches(unknown[0].split("=")[0], parser.known, 1)

@@ -164,7 +164,7 @@ def _is_numbered(rows: pa.Table, path: str) -> bool:
 
 
 def _has_own_stem(shard: _Shard, path: str) -> bool:
-    """Return whether a file's name begins with its source's stem, or needn't in its folder."""
+    """Return whether a file's name begins with its source's stem; True outside corpus folders."""
     file = parse_path(path)
     source = shard.ledger.column("source")[0].as_py()
     return file.folder not in CORPUS_FOLDERS or file.stem == build_stem(source)

@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 
 
 class ScoreCounts(NamedTuple):
-    """How many of a trait's scores are in each bin, below its threshold and at or above it."""
+    """How many of a trait's scores in each bin are below its threshold, and how many aren't."""
 
     below: list[int]
     above: list[int]

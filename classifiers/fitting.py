@@ -45,8 +45,8 @@ class CleanRow(NamedTuple):
 class CleanText:
     """Clean text for fitting and calibration; a threshold's guarantee holds for text like it.
 
-    `user` is the user's sample, which is used only for calibration. Without it, half of `shipped`,
-    chosen by digest, is held out for calibration.
+    `user` is the user's sample, which is used only for calibration. Without a sample, half of
+    `shipped`, chosen by digest, is held out for calibration.
     """
 
     shipped: tuple[CleanRow, ...]

@@ -24,7 +24,7 @@ M = TypeVar("M", bound=BaseModel)
 CARD_BYTES = 1 << 20
 CORE_TAG = "tag:yaml.org,2002:"
 FEWEST_POSITIVES = 4
-"""The fewest positives for an `exemplars` or `head` signal. A dozen works well."""
+"""The fewest positives for an `exemplars` or `head` signal. A dozen positives work well."""
 
 
 @dataclass(frozen=True)

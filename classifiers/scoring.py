@@ -130,8 +130,8 @@ def combine(signals: Mapping[str, np.ndarray]) -> np.ndarray:
     """Combine the scores of a trait's signals into one score in [0, 1].
 
     The logits of the dense signals are averaged, because they err differently
-    (benchmarks/personas.py). The result and the other signals are combined as independent evidence:
-    1 - Π(1 - score).
+    (benchmarks/personas.py). The result and the other signals' scores are combined as independent
+    evidence: 1 - Π(1 - score).
     """
     dense = [
         np.clip(signals[name].astype(np.float64), 1e-6, 1 - 1e-6)

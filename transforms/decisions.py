@@ -1,7 +1,7 @@
 """Decide every row using only scores, spans, lots and rules, and record every reason.
 
-`filter` calls `decide` on the shards that it scores. The same function is used to decide a finished
-run again, from the run's own `scores/`, `spans/` and `ledger/`.
+`filter` calls `decide` on the shards that it scores. `decide` is also used to decide a finished run
+again, from the run's own `scores/`, `spans/` and `ledger/`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Decisions:
 class Evidence(NamedTuple):
     """The data that decisions are based on, aligned row by row.
 
-    `scores` maps column names (see `score_column`) to float32 arrays. `spans` has a list of
+    `scores` maps column names (see `score_column`) to float32 arrays. `spans` holds a list of
     `SIGNAL_SPAN` for every row.
     """
 

@@ -44,8 +44,8 @@ class Position(NamedTuple):
 class Repeat(NamedTuple):
     """A row that repeats earlier rows, identified by its offset in its shard.
 
-    `lots` is empty if an earlier copy has the same decision as this row. Otherwise it has one lot
-    for each decision that an earlier copy may have.
+    `lots` is empty if an earlier copy has the same decision as this row. Otherwise, `lots` holds
+    one lot for each decision that an earlier copy may have.
     """
 
     offset: int

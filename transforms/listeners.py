@@ -1,8 +1,8 @@
 """Listeners: how a stage that runs in this process reports its progress.
 
-Beam copies its stages, so a stage can't hold a listener itself. It emits events to a named channel,
-and the caller that runs the pipeline listens to that channel. In worker processes, nobody listens,
-so events are dropped.
+Beam copies its stages, so a stage can't hold a listener itself. Instead, the stage emits events to
+a named channel, and the caller that runs the pipeline listens to that channel. In worker processes,
+nobody listens, so events are dropped.
 """
 
 from __future__ import annotations

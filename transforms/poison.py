@@ -152,7 +152,7 @@ def may_be_row_fault(error: BaseException) -> bool:
     """Return whether an error may be the fault of a row.
 
     No row is at fault if memory, threads or file handles run out, a disk or a device fails, a
-    module can't be loaded, or a congener error names another cause.
+    module can't be loaded, or a congener error names a different cause.
     """
     if isinstance(error, RowError):
         return True

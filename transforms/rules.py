@@ -50,11 +50,11 @@ class Rule(NamedTuple):
     def apply_exceptions(self, lot: Lot, side: Side = "trained") -> tuple[float, Action]:
         """Return the threshold and the action for a lot's texts on one side.
 
-        Exceptions for trained texts apply first. They set the threshold for every side, but the
-        action only for trained texts and for sides whose action is `as-trained`. Exceptions for the
-        side itself apply next. If several match, the last one that gives a threshold sets the
-        threshold, and the last one that gives an action sets the action. A missing threshold counts
-        as infinite.
+        Exceptions for trained texts apply first. These exceptions set the threshold for every side,
+        but the action only for trained texts and for sides whose action is `as-trained`. Exceptions
+        for the side itself apply next. If several exceptions match, the last one that gives a
+        threshold sets the threshold, and the last one that gives an action sets the action. A
+        missing threshold counts as infinite.
         """
         threshold, action = self.threshold.value, self.action
         lot = lot.for_side(side)

@@ -44,7 +44,7 @@ class ScoringConfig:
 class ScoredShard(IdentifiedShard):
     """A shard with its scores, their spans (see `build_spans`), and the cost of scoring.
 
-    `other_scores` has the scores of rejected and untrained texts, if the corpus may have any.
+    `other_scores` holds the scores of rejected and untrained texts, if the corpus may have any.
     `tokens` counts tokens without padding, and `padded` counts them with padding. `budget_cuts`
     counts how often memory ran out.
     """
@@ -86,7 +86,7 @@ _lock = threading.Lock()
 def get_scorer(config: ScoringConfig) -> Scorer:
     """Return this process's scorer for a bank, loading it on first use.
 
-    Threads share it, because models are large.
+    Threads share the scorer, because models are large.
 
     Raises: ModelError: the bank isn't the one that the run was settled with, or a model can't be
         loaded.

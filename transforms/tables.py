@@ -45,7 +45,7 @@ class InputRow(NamedTuple):
 class ShardTables:
     """A shard's non-empty tables, keyed by folder, and the ledger's Merkle root.
 
-    For a corpus of JSON Lines, `clean` and `quarantine` are JSON Lines too.
+    For a JSON Lines corpus, `clean` and `quarantine` are also JSON Lines.
     """
 
     tables: dict[str, pa.Table | JsonLines]
@@ -329,7 +329,7 @@ def _describe_neighbours(
 
 
 def _build_swaplist(shard: DecidedShard) -> pa.Table:
-    """Return a table of the prompts that another teacher should answer.
+    """Return a table of the prompts that a different teacher should answer.
 
     A row whose prompt has no text at all is left out.
     """

@@ -45,8 +45,8 @@ TOKEN_BUDGET = {"cpu": 2_048, "cuda": 131_072}
 """The largest number of padded tokens in a batch.
 
 On a CPU, small batches stay in the cache: a core processes 18 % more tokens/s with a budget of 2 k
-than with 4 k. With 1 k, it gains another 3 %, but Python has twice as much to do. A GPU
-needs large batches.
+than with 4 k. With a budget of 1 k, a core gains another 3 %, but Python has twice as much to do. A
+GPU needs large batches.
 """
 
 
@@ -103,7 +103,7 @@ class Encoder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Return the settings that vectors depend on; a bank must have the same ones."""
+        """Return the settings that vectors depend on; a bank must have the same settings."""
         return {
             **self.files.identity,
             "pooling": self.pooling,
@@ -350,7 +350,8 @@ def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> Non
 def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
     """Return how many tokens the model can read.
 
-    This is the limit in its sentence-transformers settings, but at most its number of positions.
+    This is the limit in the model's sentence-transformers settings, but at most the model's number
+    of positions.
     """
     stated = read_description(files.folder, "sentence_bert_config.json").get("max_seq_length")
     config: Any = model.config

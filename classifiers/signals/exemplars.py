@@ -64,9 +64,9 @@ def deserialise_index(data: bytes) -> Any:
 def contrast(vectors: np.ndarray, positives: Any, negatives: Any, neighbours: int) -> np.ndarray:
     """Return the mean similarity to the nearest positives minus that to the nearest negatives.
 
-    The result is float32 [vectors]. Without negatives, it is just the similarity to the positives.
-    On 68 persona traits (32 + 32 exemplars), AUROC was 0.90 with the mean of five neighbours and
-    0.74 with the single nearest positive.
+    The result is float32 [vectors]. Without negatives, the result is just the similarity to the
+    positives. On 68 persona traits (32 + 32 exemplars), AUROC was 0.90 with the mean of five
+    neighbours and 0.74 with the single nearest positive.
     """
     near = _average_top(vectors, positives, neighbours)
     return (

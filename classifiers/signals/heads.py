@@ -15,7 +15,7 @@ from schemas.cards import HeadOptions
 STRENGTHS = (3.0, 10.0, 30.0, 100.0)
 """The inverse regularisation strengths (scikit-learn's C) to choose from.
 
-They are in ascending order, because each fit starts from the previous one.
+The strengths are in ascending order, because each fit starts from the previous one.
 """
 
 FOLDS = 5

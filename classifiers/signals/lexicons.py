@@ -91,8 +91,8 @@ class Lexicon:
     def find_hits(self, text: str) -> list[Hit]:
         """Return the hits that count, in order.
 
-        Hits that overlap a match of an `unless` pattern don't count. Nor do quoted or denied hits,
-        if the lexicon ignores those.
+        Hits that overlap a match of an `unless` pattern don't count; nor do quoted or denied hits,
+        if the lexicon ignores such hits.
         """
         # given ASCII text as bytes, RE2 needn't count characters to report offsets
         data = text.encode() if text.isascii() else text

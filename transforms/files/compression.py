@@ -42,7 +42,7 @@ LARGEST_WINDOW = 1 << 31
 READ_BYTES = 64 << 10
 
 FED_BYTES = 512
-"""How many bytes the long-window decoder is given at a time. They expand to at most 22 MiB."""
+"""How many bytes the long-window decoder is given at a time; they expand to at most 22 MiB."""
 
 FAILURES = (OSError, EOFError, lzma.LZMAError, zstandard.ZstdError, pa.ArrowException)
 """The exceptions that decoders raise for truncated or damaged data."""
@@ -55,7 +55,7 @@ def find_compression(head: bytes) -> Compression:
 
 
 def open_decompressed(uri: str, compression: Compression, max_bytes: int) -> Any:
-    """Open a file for reading its decompressed content. Reading it may raise an OSError.
+    """Open a file for reading its decompressed content. Reading the content may raise an OSError.
 
     A zstd window may be as large as `max_bytes`, the limit on the decompressed size.
 
@@ -108,7 +108,7 @@ def _open_decoder(stream: Any, compression: Compression, max_bytes: int) -> Any:
 class _Streams:
     """A reader of concatenated compressed streams.
 
-    Unlike Python's own readers, it doesn't ignore trailing bytes that aren't another stream.
+    Unlike Python's own readers, this one doesn't ignore trailing bytes that aren't a stream.
     """
 
     def __init__(self, stream: Any, create: Callable[[], Any], padding: bytes = b"") -> None:

@@ -133,7 +133,7 @@ def _translate_sign(sign: str) -> str:
 def build_card(card: DatasetCard, stems: Iterable[tuple[str, Splits]]) -> str | None:
     """Return a card for `clean/` that lists each split's files, or None if no split has any.
 
-    `stems` has each clean file's path without the shard's name, and the splits of its rows.
+    `stems` holds each clean file's path without the shard name, and the splits of the file's rows.
     """
     files: dict[str, dict[str, dict[str, None]]] = {}
     for stem, splits in stems:

@@ -40,7 +40,8 @@ COMPRESSION_OF_SUFFIX = {suffix: name for name, suffix in SUFFIX_OF_COMPRESSION.
 MAX_PYTHON_DEPTH = 500
 """The deepest nesting allowed in a line that only Python's parser accepts.
 
-That parser fails at about twice this depth, depending on how deep the program's own call stack is.
+Python's parser fails at about twice this depth, depending on how deep the program's own call stack
+is.
 """
 
 TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]')

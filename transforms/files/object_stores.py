@@ -231,7 +231,7 @@ class _Reading(io.RawIOBase):
 def open_object(uri: str) -> io.BufferedReader:
     """Open an object for reading.
 
-    Raises: OSError: the object doesn't exist or can't be reached. Later reads may raise it, too.
+    Raises: OSError: the object doesn't exist or can't be reached. Later reads may raise it as well.
     """
     return io.BufferedReader(_Reading(uri), 1 << 20)
 

@@ -46,7 +46,7 @@ class SourcePiece(NamedTuple):
 
 
 class ShardPlan(NamedTuple):
-    """A shard before it is read. Its name consists of its number and a digest of its pieces.
+    """A shard before it is read. Its name consists of the shard number and a digest of the pieces.
 
     All pieces are from one folder and one split.
     """

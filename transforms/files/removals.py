@@ -23,11 +23,11 @@ def is_deleted_name(name: str) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Delete a file, or a folder with its content. A link's target is kept.
+    """Delete a file, or a folder with its content. The target of a link isn't deleted.
 
     A folder is kept if it contains only deleted files that a program still has open.
 
-    Raises: OSError: the disk refuses. Everything that can be deleted is deleted.
+    Raises: OSError: the disk refuses to delete something; everything else has been deleted.
     """
     refused: list[OSError] = []
 

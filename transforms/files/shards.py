@@ -46,7 +46,7 @@ class Reject(NamedTuple):
 class Rows(NamedTuple):
     """A piece's rows: the good rows, the number of each in its source, and the rejects.
 
-    `lines` has the good rows' original bytes if the source is JSON Lines.
+    `lines` holds the good rows' original bytes if the source is JSON Lines.
     """
 
     table: pa.Table
@@ -78,7 +78,7 @@ class Shard:
     """A shard as it was read: the table of its good rows, the source of each row, and the rejects.
 
     A Parquet shard's table has all columns of the corpus. A JSON Lines shard's table has only the
-    columns that congener reads, and `lines` has the rows' original bytes for the outputs.
+    columns that congener reads, and `lines` holds the rows' original bytes for the outputs.
     """
 
     plan: ShardPlan

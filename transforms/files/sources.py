@@ -274,7 +274,7 @@ def settle_shared_schema(sources: Sequence[Source]) -> Reconciled:
 def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:
     """Check that every file has at least one of the format's columns.
 
-    A file without any would be read as nulls, because it shares the other files' schema.
+    A file without any of them would be read as nulls, because it shares the other files' schema.
 
     Raises: InputError: a file has none of the columns.
     """

@@ -449,7 +449,7 @@ def _list_below(folder: str) -> list[FoundFile]:
 
 
 def remove_tree(uri: str) -> None:
-    """Delete a file, or a folder with its content, if it exists. The target of a link is kept.
+    """Delete a file, or a folder with its content, if it exists. A link's target isn't deleted.
 
     A local folder is kept if it contains only deleted files that a program still has open.
 

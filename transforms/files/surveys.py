@@ -147,7 +147,7 @@ class _RowCuts:
 def cut_groups(sizes: Sequence[tuple[int, int]], limits: ShardLimits) -> Iterator[Cut]:
     """Yield cuts between row groups, and inside groups that are larger than a shard.
 
-    `sizes` has the numbers of rows and bytes in each group.
+    `sizes` holds the numbers of rows and bytes in each group.
     """
     row = offset = 0
     held_rows = held_bytes = 0

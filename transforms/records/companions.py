@@ -1,7 +1,7 @@
 """Companions: the fields of a row that a trainer reads, apart from the texts that are scored.
 
-They are columns such as `system`, `images` or `label`, message fields such as `tool_call_id` or
-`weight`, and content parts that aren't text. Rows whose companions differ aren't duplicates.
+Companions are columns such as `system`, `images` or `label`, message fields such as `tool_call_id`
+or `weight`, and content parts that aren't text. Rows whose companions differ aren't duplicates.
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ def _has_columns(schema: pa.Schema, name: FormatName, columns: dict[str, str]) -
 def _find_by_usual_names(schema: pa.Schema, columns: dict[str, str]) -> list[FormatName]:
     """Return the formats whose required columns all exist under usual names.
 
-    Of these, only the ones that require the most columns are returned.
+    If there are several, only the ones that require the most columns are returned.
 
     Raises: InputError: several columns may serve as the same column of a format.
     """
@@ -319,7 +319,7 @@ def _is_known(schema: pa.Schema, column: str, keys: Sequence[str]) -> bool:
 def list_paths(config: CorpusConfig) -> Iterable[str]:
     """Return the columns in a configuration, each of which may be a path.
 
-    This includes the paths inside these columns at which text or messages may be.
+    The result includes the paths inside these columns at which text or messages may be.
     """
     lots = (getattr(config, name) for name in LOT_FIELDS)
     inner = (f"{name}.{below}" for name in config.columns.values() for below in INNER_COLUMNS)

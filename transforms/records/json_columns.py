@@ -45,7 +45,7 @@ class Projection(NamedTuple):
     """Rows as they are read: a table of the needed columns, and the rows that don't fit it.
 
     `misfits` gives the reason for each such row, keyed by its index among the objects. The table
-    doesn't contain these rows.
+    leaves these rows out.
     """
 
     table: pa.Table

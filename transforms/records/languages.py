@@ -1,8 +1,8 @@
 """Languages: which texts aren't English, by their script and, in Latin script, by frequent words.
 
-This doesn't identify languages reliably. It tells scripts apart, and recognises texts in Latin
-script by the frequent words of 17 other languages. A text that is very short, or that has few
-frequent words (as code does), counts as English.
+Languages aren't identified reliably: scripts are told apart, and texts in Latin script are
+recognised by the frequent words of 17 languages other than English. A text that is very short, or
+that has few frequent words (as code does), counts as English.
 """
 
 from __future__ import annotations

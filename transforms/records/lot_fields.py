@@ -126,7 +126,7 @@ def _list_names(name: str, column: pa.ChunkedArray) -> list[str]:
 def find_single_rows(tables: Sequence[pa.Table], layout: Layout) -> dict[str, tuple[int, int]]:
     """Return the lot fields that make nearly every row in these tables a lot of its own.
 
-    Each comes with its number of different names and its number of rows with a name.
+    Each field comes with its number of different names and the number of rows that have a name.
     """
     found = {}
     for name, names in _read_names(tables, layout):

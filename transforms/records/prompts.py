@@ -1,4 +1,4 @@
-"""Prompts: the messages of a record before its last answer, for another teacher to answer."""
+"""Prompts: the messages of a record before its last answer, for a different teacher to answer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RESULT_PART = re.compile(r"(?:\[\*\])?(?:\.\w+)+\[(\d+)\]\.(?!text\b)")
 class Prompt(NamedTuple):
     """A prompt: its messages in chat API form, its tools, and the names of what it lacks.
 
-    `missing` names the columns and fields that text can't carry, such as images. It includes
+    `missing` names the columns and fields that text can't carry, such as images. `missing` includes
     `prompt` if there is no turn to answer.
     """
 

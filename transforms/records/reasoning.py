@@ -129,8 +129,8 @@ def _unwrap(span: ChannelSpan) -> ChannelSpan:
 def find_thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
     """Yield the offsets of each reasoning block: its start and end, then those of its content.
 
-    If a model's block lacks its closing mark, it extends to the end of the text. If it lacks its
-    opening mark, it begins at the start of the text, unless another mark precedes it.
+    If a model's block lacks its closing mark, it extends to the end of the text. If the block lacks
+    its opening mark, it begins at the start of the text, unless another mark precedes it.
     """
     marks = [_Mark.decode(mark) for mark in MARK.finditer(text)]
     if marks and marks[0].closes_model(text):

@@ -42,8 +42,9 @@ def find_repeated_keys(
 ) -> dict[int, str]:
     """Find rows that repeat a key that is read, and return why each is a reject, keyed by row.
 
-    `lines` are the bytes of `objects`, and `schema` has the columns that are read. A parsed object
-    has each key once, so a line is parsed again only if it has more keys than its parsed object.
+    `lines` are the bytes of `objects`, and `schema` holds the columns that are read. A parsed
+    object has each key once, so a line is parsed again only if it has more keys than its parsed
+    object.
     """
     return {
         index: REASON.format(path)

@@ -76,7 +76,8 @@ def _find_start(text: str, first: int, start: int) -> int:
     """Return the end of the last sentence that ends at or before `start`, but at least `first`.
 
     The text is searched backwards in growing steps, each of which begins at a letter or a digit.
-    The end of a sentence contains neither, so the same ends are found wherever a step begins.
+    The end of a sentence contains no letter or digit, so the same ends are found wherever a step
+    begins.
     """
     step, begin = SEARCH_STEP, start
     while begin > first:
@@ -104,8 +105,8 @@ def _find_end(text: str, begin: int, last: int) -> int:
 def _is_inside_sentence(text: str, match: re.Match[str]) -> bool:
     """Return whether a sentence continues after a stop.
 
-    It does if the next word begins with a lower-case letter, or the previous word is an
-    abbreviation.
+    The sentence continues if the next word begins with a lower-case letter, or the previous word is
+    an abbreviation.
     """
     if match["more"] is None or "\n" in match[0] or match.end() == len(text):
         return False

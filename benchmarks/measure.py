@@ -133,7 +133,7 @@ def time_filter(config: Any, walls: list[float]) -> float:
 
 
 def compute_ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, str]:
-    """Return the median of the rounds' ratios above / below, and the range of ratios as text."""
+    """Return the median of the rounds' ratios `above` / `below`, and their range as text."""
     rounds = [a / b for a, b in zip(above, below, strict=True)]
     return statistics.median(rounds), f"{min(rounds):.2f} to {max(rounds):.2f}"
 

@@ -15,7 +15,7 @@ def require_own_packages() -> None:
     """Check that congener's packages are imported from where congener is installed.
 
     Raises: ImportError: Python finds one of the packages in a different folder or distribution, or
-    not at all. The one-line message names the package and says what to do.
+        not at all. The one-line message names the package and says what to do.
     """
     for name in PACKAGES:
         folder = find_package(name)

@@ -295,8 +295,8 @@ def choose_cards(config: FilterConfig) -> list[LoadedCard]:
 
     Library traits that have none of these signals are left out.
 
-    Raises: ModelError: a named trait, or every trait, has none of the signals that the run is
-        limited to.
+    Raises: ModelError: a trait that was named has none of the signals that the run may use, or no
+        trait has any of them.
     """
     cards = find_cards([str(require_local_path(name)) for name in config.traits])
     if not config.signals:

@@ -43,7 +43,7 @@ GROUPS_SHOWN = 50
 """The maximum number of teachers, and of lots, listed on the page."""
 
 GROUPINGS = {"teacher": ("teacher",), "lot": LOT_FIELDS}
-"""The groupings on the page, and the ledger columns by which each one groups."""
+"""Each grouping on the page, with the ledger columns that rows are grouped by."""
 
 FATES = {
     "quarantine": ("is in quarantine", "are in quarantine"),

@@ -44,7 +44,7 @@ class LanguageCounts(Strict):
 
 
 class TextCounts(Strict):
-    """The amount of text in some rows, by role and channel, and by language if it isn't English."""
+    """The amount of text in some rows, by role and channel, and by language if not English."""
 
     turns: tuple[TurnCounts, ...] = ()
     languages: tuple[LanguageCounts, ...] = ()

@@ -70,7 +70,7 @@ class Tick(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """A histogram's columns and ticks, and the threshold line's x (None if above 1)."""
+    """A histogram's columns and ticks, and the threshold line's x, or None if it lies above 1."""
 
     columns: list[Column]
     ticks: list[Tick]
@@ -78,7 +78,7 @@ class Histogram(NamedTuple):
 
 
 def lay_out_waterfall(rows_in: int, by_decision: Mapping[str, int]) -> list[Bar]:
-    """Return bars for the rows in, each removal, the rows out, and each decision on rows out."""
+    """Return the bars: rows in, one per removal, rows out, and one per published decision."""
     whole = max(rows_in, 1)
     left = rows_in
     bars = [Bar("Rows in", "total", rows_in, rows_in / whole, 0.0)]

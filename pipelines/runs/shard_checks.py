@@ -106,7 +106,7 @@ def _guard(output: Output, findings: Iterable[Finding]) -> Iterator[Finding]:
 def _check_ledger(
     run: str, manifest: Manifest, files: Mapping[str, Output], root: str, key: bytes | None
 ) -> Iterator[Finding]:
-    """Check a shard's ledger, and the shard's other files against the ledger."""
+    """Check a shard's ledger, then check the shard's other files against it."""
     ledger = read_table(run, files["ledger"])
     if not any(ledger.schema.equals(schema) for schema in (LEDGER, LEDGER_OF_PAIRS)):
         yield Finding(files["ledger"].path, "doesn't have the columns of a ledger")

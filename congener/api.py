@@ -203,6 +203,6 @@ class Run:
         """Read all files in one of the run's folders as an Arrow table.
 
         Raises: CongenerError: the run has no files in that folder, a file is missing or damaged, or
-        JSON Lines can't be read as a table.
+            JSON Lines can't be read as a table.
         """
         return read_folder(self.path, self.manifest, folder)

@@ -119,8 +119,8 @@ def prepare_bank(
 
     If the configuration names a bank but no traits, that bank is used unchanged. Otherwise the
     configured traits are fitted, except those that the given bank already has with the same card.
-    If no bank is given, the run takes one from the cache if an earlier run fitted it from the same
-    cards, clean text and encoder. If there is a policy, thresholds that can't be settled are
+    If no bank is given, but an earlier run fitted one from the same cards, clean text and encoder,
+    that one is taken from the cache. If there is a policy, thresholds that can't be settled are
     reported before anything is fitted.
 
     Raises: ModelError: the bank was fitted with a different encoder from the one loaded.

@@ -1,4 +1,4 @@
-"""`congener estimate`: the time and price of a run, from a sample that is filtered here."""
+"""`congener estimate`: estimate a run's time and price from a sample that is filtered here."""
 
 from __future__ import annotations
 

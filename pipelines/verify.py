@@ -319,7 +319,7 @@ def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Recount the decisions, the rows on which each trait fired and the input rows."""
+    """Recount the input rows, the decisions, and the rows on which each trait fired."""
     decisions: Counter[str] = Counter()
     fired: Counter[str] = Counter()
     sources: Counter[str] = Counter()

@@ -139,7 +139,7 @@ def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
     untrained = [item for item in coverage.list_unread() if item.where not in names]
     expected = [item for item in trained if item.is_expected]
     for items, reason in (
-        (untrained, "from which the trainer doesn't learn according to the policy"),
+        (untrained, "which the policy says isn't trained on"),
         (expected, "as the policy expects"),
     ):
         if items:

@@ -245,7 +245,7 @@ def test_a_run_says_everything_once(config, odd_corpus):
     """The unread column is named before the run, and the role in the last row is named after it."""
     heard = Listener()
     run_filter(config.model_copy(update={"input": (str(odd_corpus),)}), listener=heard)
-    about = [text for text in heard if "no trait looks at" in text and "trained on" in text]
+    about = [text for text in heard if "of the text that is trained on" in text]
     assert [("cot" in text, "narrator" in text) for text in about] == [(True, False), (False, True)]
 
 

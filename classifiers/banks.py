@@ -229,7 +229,9 @@ def _require_one_dimension(bank: Bank) -> None:
         )
     }
     if len(found) > 1 or (found and not isinstance(bank.encoder, dict)):
-        raise ValueError(f"its vectors have the dimensions {sorted(found)}")
+        raise ValueError(
+            f"its vectors have dimensions {sorted(found)}, or it names no encoder for them"
+        )
 
 
 def list_bank_files(read: Callable[[str], bytes], where: str) -> list[str]:

@@ -71,13 +71,13 @@ def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:
     if not corpus.partitions:
         return
     yield Notice(
-        f"folders hold columns: {list_names(corpus.partitions)}; clean/ keeps the folders, "
+        f"folder names give columns: {list_names(corpus.partitions)}; clean/ keeps the folders, "
         "and lots may use the columns"
     )
     both = [key for key in corpus.partitions if corpus.schema.get_field_index(key) >= 0]
     if both:
         verb = "is a column of the files and a key" if len(both) == 1 else "are columns and keys"
-        yield Notice(f"{list_names(both)} {verb} of folders: the column counts")
+        yield Notice(f"{list_names(both)} {verb} of folder names: the column is used")
 
 
 def describe_transcripts(
@@ -126,8 +126,8 @@ def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
     others = [name for name in corpus.schema.names if name not in read]
     compared = read + [name for name in others if is_companion(name)]
     left = [name for name in others if not is_companion(name)]
-    text = f"duplicates: rows are equal if {list_names(compared)} are"
-    return Notice(f"{text}, whatever {list_names(left)} say" if left else text)
+    text = f"duplicates: rows are equal if they agree in {list_names(compared)}"
+    return Notice(f"{text}; not compared: {list_names(left)}" if left else text)
 
 
 def describe_split_priority(corpus: Corpus, policy: Policy) -> Iterator[Notice]:

@@ -22,7 +22,7 @@ LONGEST_VALUE = 60
 """How many characters of a value are shown."""
 
 MOST_DESCRIBED = 10
-"""The largest number of mistakes that are described in a file; any others are only counted."""
+"""How many of a file's mistakes are described at most; any others are only counted."""
 
 
 def describe_problems(error: ValidationError) -> str:

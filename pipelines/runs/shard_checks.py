@@ -215,8 +215,8 @@ def _find_type(values: Iterable[Any]) -> pa.DataType | None:
     """Return the type of a column, or None if all its values are null.
 
     A run gives a column the most frequent kind of its values in the corpus. A shard may have no
-    value of that kind, but all of its values fit it. The most distinctive kind in the shard is
-    therefore the column's.
+    value of that kind, but every value in the shard fits that kind. The most distinctive kind in
+    the shard is therefore the column's.
     """
     known = {classify_value(value): value for value in values if value is not None}
     for kind in BY_CERTAINTY:

@@ -342,7 +342,7 @@ def test_vectors_of_two_encoders_are_refused(files, small_bank):
     rain = small_bank.traits["rain-talk"]
     other = build_index(np.eye(rain.positive_index.ntotal, 9, dtype=np.float32))
     changed = replace_file(files, "rain-talk/positive.faiss", serialise_index(other))
-    with pytest.raises(ModelError, match=r"its vectors have the dimensions \[9, "):
+    with pytest.raises(ModelError, match=r"its vectors have dimensions \[9, "):
         read_bank(make_reader(changed), "bank")
 
 

@@ -76,7 +76,7 @@ def test_parquet_has_the_coverage_of_json_lines(config, odd_corpus, tmp_path):
 
 
 def test_a_rare_role_is_counted_exactly(config, odd_corpus):
-    """The manifest counts every role across all rows, and takes the fields from the sample."""
+    """In the manifest, roles are counted across all rows, and unread fields in the sample."""
     shards = config.shards.model_copy(update={"rows": 1_000})
     given = {"input": (str(odd_corpus),), "shards": shards}
     found = run_filter(config.model_copy(update=given)).coverage
@@ -119,7 +119,7 @@ def test_a_sample_over_the_budget_stops_the_run_before_any_work(config, odd_corp
 
 
 def test_a_run_over_the_budget_isnt_published(config, odd_corpus, policy, tmp_path):
-    """If a role that the sample lacks exceeds the budget at the end, the run is withdrawn."""
+    """A run isn't published if a role that the sample lacks takes it over the budget."""
     text = "unread_budget: 0.0001\nuntrained_columns: [cot]"
     given = {"input": (str(odd_corpus),), "policy": policy(text)}
     with pytest.raises(BudgetError, match=r"turns of narrator \(0.1%, 1 row\)"):

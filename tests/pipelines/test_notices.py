@@ -70,11 +70,11 @@ def test_folders_that_hold_columns_are_named(tmp_path):
         write_rows(tmp_path / "in" / f"teacher={teacher}" / "date=2024-01-01" / "x.jsonl", rows)
     first, *notices = list_corpus(tmp_path / "in")
     assert "lots by teacher=folders teacher, date=column date" in first.text
-    keys = "folders hold columns: teacher, date; clean/ keeps the folders, "
+    keys = "folder names give columns: teacher, date; clean/ keeps the folders, "
     keys += "and lots may use the columns"
     assert [notice.text for notice in notices] == [
         keys,
-        "date is a column of the files and a key of folders: the column counts",
+        "date is a column of the files and a key of folder names: the column is used",
     ]
 
 
@@ -137,13 +137,14 @@ def test_what_makes_rows_equal_is_named(tmp_path):
     """The compared columns are named first and the ignored ones next; long lists are cut."""
     row = {"text": "a", "images": ["x"], "id": 1, "score": 2}
     for more, end in (
-        ({}, "id, score say"),
-        ({f"n{n}": n for n in range(20)}, "n9 and 10 more say"),
+        ({}, ": id, score"),
+        ({f"n{n}": n for n in range(20)}, "n9 and 10 more"),
     ):
         (tmp_path / "a.jsonl").write_text(json.dumps(row | more) + "\n")
         found = survey([str(tmp_path)], ShardLimits())
         notice = describe_comparison(found, settle_layout(found.schema, CorpusConfig()))
-        assert notice.text.startswith("duplicates: rows are equal if text, images are, whatever id")
+        assert notice.text.startswith("duplicates: rows are equal if they agree in text, images;")
+        assert "; not compared: id, " in notice.text
         assert notice.text.endswith(end)
 
 

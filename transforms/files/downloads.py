@@ -71,14 +71,14 @@ def _fetch(uri: str) -> Download:
         raise InputError(
             f"can't be downloaded: {_describe(error)}",
             where=uri,
-            remedy="check the address in a browser, or download the file and name the copy",
+            remedy="check the address in a browser, or download the file and give its path",
         ) from error
     if expected is not None and int(expected) != found.size:
         raise InputError(
             f"can't be downloaded: the connection ended after {found.size:,} of "
             f"{int(expected):,} bytes",
             where=uri,
-            remedy="try again, or download the file and name the copy",
+            remedy="try again, or download the file and give its path",
         )
     return found
 

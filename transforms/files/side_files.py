@@ -63,7 +63,7 @@ def refuse_unfinished_run(pattern: str) -> None:
         raise InputError(
             "is an unfinished run of congener",
             where=pattern,
-            remedy="let the run finish, and name its folder clean/",
+            remedy="let the run finish, then give its clean/ folder as the input",
         )
 
 

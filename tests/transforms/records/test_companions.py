@@ -22,7 +22,7 @@ TURNS = [{"role": "user", "content": "a"}]
 
 
 def find_both(rows, columns=CHAT):
-    """Return the encoded companions of rows, once read from JSON Lines and once from Parquet."""
+    """Return the rows' encoded companions, as read from JSON Lines and as read from Parquet."""
     lines = find_in_lines([orjson.dumps(row) for row in rows], orjson.loads, columns)
     table = find_in_table(pa.Table.from_pylist(rows), columns)
     return [{row: item.encode() for row, item in found.items()} for found in (lines, table)]

@@ -26,7 +26,7 @@ from transforms.rules import Rule, settle_rules
 
 
 class ShardDecisions(NamedTuple):
-    """New decisions on a shard's rows, without the rejects; `ledger_rows` are indexes in the ledger."""
+    """New decisions on the rows that aren't rejects; `ledger_rows` are indexes in the ledger."""
 
     shard: str
     ledger_rows: np.ndarray

@@ -51,7 +51,7 @@ GPU needs large batches.
 
 
 class Progress(Protocol):
-    """A listener that is told about the models' work on windows."""
+    """A listener that receives the progress of the models' work on windows."""
 
     def expect(self, windows: int) -> None:
         """Note that a model will process this many more windows."""

@@ -102,7 +102,7 @@ class Cuda:
         self.bf16 = bf16
 
     def is_available(self):
-        """Return true, since this class stands in for a GPU."""
+        """Return true, since this class replaces a GPU."""
         return True
 
     def get_device_properties(self, _):

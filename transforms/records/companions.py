@@ -56,8 +56,8 @@ FLAGS = (*WEIGHTS, "train", "training", "trainable", "loss", "loss_mask")
 """Message fields that are false or 0 if the message isn't trained on."""
 
 MEDIA = (
-    "(?:images?|pictures?|photos?|img|screenshots?|videos?|frames|audios?|speech|sounds?|wavs?|pdfs?"
-    "|pixel_values)(?:[_-].*)?"
+    "(?:images?|pictures?|photos?|img|screenshots?|videos?|frames|audios?|speech|sounds?"
+    "|wavs?|pdfs?|pixel_values)(?:[_-].*)?"
 )
 """A pattern for the names of media columns and fields, such as `image_url`."""
 

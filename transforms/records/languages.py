@@ -1,6 +1,6 @@
 """Languages: which texts aren't English, by their script and, in Latin script, by frequent words.
 
-Languages aren't identified reliably: scripts are told apart, and texts in Latin script are
+Languages aren't identified reliably: scripts are distinguished, and texts in Latin script are
 recognised by the frequent words of 17 languages other than English. A text that is very short, or
 that has few frequent words (as code does), counts as English.
 """

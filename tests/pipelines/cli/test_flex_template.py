@@ -55,7 +55,7 @@ def test_a_parameter_becomes_options(argument, words):
 
 
 def test_options_have_their_kinds():
-    """Lists, flags and single values are told apart by how the command line declares them."""
+    """Lists, flags and single values are distinguished by how the command line declares them."""
     found = list_filter_options()
     kinds = [found[name] for name in ("input", "vectors", "no_wait", "output", "workers")]
     assert kinds == [list, bool, bool, str, str]

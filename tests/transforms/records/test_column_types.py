@@ -57,7 +57,7 @@ def test_types_of_text():
 
 
 def test_types_of_answers_and_pairs():
-    """Lists of texts, answers and pairs are told apart, even if they are large lists."""
+    """Lists of texts, answers and pairs are distinguished, even if they are large lists."""
     answers = pa.large_list(pa.struct([("answer", STRING), ("model", STRING)]))
     pairs = pa.list_(pa.large_list(pa.large_string()))
     assert is_answers(answers)

@@ -1,4 +1,4 @@
-"""The shard coder: all stages use it, and it sizes shards without encoding them."""
+"""The shard coder, which all stages use, and which sizes shards without encoding them."""
 
 import pickle
 
@@ -37,7 +37,7 @@ def test_registering_returns_the_class():
 
 
 def test_the_size_is_that_of_the_table():
-    """At every stage, a shard's estimated size is its table's; other elements count as plans."""
+    """At every stage, a shard's size is its table's size; other elements are sized as plans."""
     shard = build_shard()
     identified = build_shard(IdentifiedShard, segments=None, digests=[], lots=[], columns={})
     assert estimate_size(shard) == estimate_size(identified) == shard.table.nbytes > 0

@@ -99,7 +99,7 @@ def test_ids_are_equal_across_formats_and_files(tmp_path, json_lines, read_ids):
 
 
 def test_ids_do_not_depend_on_other_columns_or_file_names(tmp_path, json_lines, read_ids):
-    """A renamed file with different extra columns has the same record ids."""
+    """Renaming a file and changing its extra columns leaves the record ids unchanged."""
     rows = [{"text": "a", "id": 1}, {"text": "b", "id": 2}]
     first = read_ids(json_lines(tmp_path / "one" / "x.jsonl", rows))
     second = read_ids(

@@ -33,7 +33,7 @@ PanicException = type("PanicException", (BaseException,), {})
 
 
 def working(poison, error=ValueError, calls=None):
-    """Return a function that doubles its rows and fails if a poisonous one is among them."""
+    """Return a function that doubles its rows and fails if a poisonous row is among them."""
 
     def attempt(rows):
         if calls is not None:
@@ -225,10 +225,10 @@ def test_rows_that_cannot_be_taken_apart_are_rejects(make_identified):
 
 
 class Poisoned(Scorer):
-    """A scorer that raises the error that a text names."""
+    """A scorer that raises whichever error a text names."""
 
     def score(self, size, texts):
-        """Raise the error that a text names, or else score."""
+        """Raise the error that a text names, if any, or else score."""
         for text in texts.texts:
             if found := re.search(r"(panic|error|memory)!", text):
                 raise {"panic": PanicException, "error": ValueError, "memory": MemoryError}[

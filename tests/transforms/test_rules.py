@@ -54,7 +54,7 @@ def test_a_threshold_of_zero_is_explicit(bank):
 
 
 def test_a_level_in_the_policy_replaces_the_cards_threshold(bank):
-    """A rate in the policy calibrates the threshold: here one step above the clean texts' zeros."""
+    """A rate in the policy calibrates the threshold, here to one step above clean scores of 0."""
     policy = build_policy(traits={"owl": {"max_false_positive_rate": 0.02}})
     owl = settle_rules(bank.traits, policy)[1]
     assert owl.threshold.origin == "calibrated"
@@ -126,7 +126,7 @@ def test_unknown_traits_are_refused(cards):
 
 
 def test_unknown_signals_are_refused(bank):
-    """If a policy names a signal that the trait doesn't use, the error lists the trait's own."""
+    """The error for a signal that the trait doesn't use lists the signals that it uses."""
     with pytest.raises(CardError, match="signal 'head' of trait owl, which doesn't") as caught:
         settle_rules(bank.traits, build_policy(traits={"owl": {"signal": "head"}}))
     assert "its signals are combined, lexicon" in str(caught.value)
@@ -194,7 +194,7 @@ def test_every_side_has_its_own_action(sides, exceptions, expected):
 
 
 def test_thresholds_of_other_sides_follow_the_trained_one():
-    """An exception with a side sets only that side's threshold; one without sets every side's."""
+    """An exception sets the threshold of the side it names, or of every side if it names none."""
     given = [build_exception(threshold=0.2), build_exception(side="rejected", threshold=0.9)]
     rule = build_rule(exceptions=given)
     assert [rule.apply_exceptions(LOT, side)[0] for side in SIDES] == [0.2, 0.9, 0.2]
@@ -210,7 +210,7 @@ def test_actions_of_other_sides_are_listed_if_the_corpus_has_them():
 
 
 def test_the_sides_of_a_trait_replace_those_of_the_policy(bank):
-    """If a trait lacks a side's setting, the policy's is used, and the default is to keep rows."""
+    """The policy's action for a side applies if the trait has none; the default is `keep`."""
     policy = build_policy(
         traits={"owl": {"sides": {"rejected": "drop"}}},
         sides={"rejected": "flag", "untrained": "as-trained"},
@@ -225,7 +225,7 @@ def test_the_sides_of_a_trait_replace_those_of_the_policy(bank):
 
 
 def test_the_span_floor_is_at_most_every_threshold():
-    """The floor is lowered to the lowest threshold, even an exception's, but never raised."""
+    """The floor is lowered to the lowest threshold of rules and exceptions, but never raised."""
     low = build_rule(exceptions=[build_exception(threshold=0.02), build_exception(action="drop")])
     assert low.find_lowest_threshold() == 0.02
     assert build_rule(exceptions=[build_exception(threshold=0.9)]).find_lowest_threshold() == 0.5

@@ -146,7 +146,7 @@ def test_a_scorer_that_is_loaded_is_kept(config, bank):
 
 
 def test_another_bank_is_refused(config):
-    """A bank is refused, even if it is intact, if the run was settled with a different one."""
+    """A bank is refused, even if it is intact, if the run was settled with a different bank."""
     with pytest.raises(ModelError, match="the run was settled with 000000000000") as caught:
         get_scorer(ScoringConfig(config.bank_uri, "0" * 64, CPU))
     assert caught.value.where == config.bank_uri
@@ -180,7 +180,7 @@ def test_score_records_on_beam(make_identified, bank, config):
 
 
 def test_the_stage_stores_spans_from_its_floor(make_identified, config):
-    """The floor in the stage's settings determines which spans a shard has."""
+    """The span floor in the stage's settings determines which spans a shard has."""
     for floor, stored in ((0.0, 2), (1.0, 0)):
         settings = dataclasses.replace(config, span_floor=floor)
         (scored,) = apply(ScoreRecords(settings), [make_identified([{"text": "An owl."}])])
@@ -188,7 +188,7 @@ def test_the_stage_stores_spans_from_its_floor(make_identified, config):
 
 
 class FailingScorer(Scorer):
-    """A scorer that fails on every batch that has a text about a snake."""
+    """A scorer that fails on every batch with a text about a snake."""
 
     def score(self, size, texts):
         """Fail if a text is about a snake, or else score."""
@@ -351,7 +351,7 @@ def list_side_scores(scored, trait):
 
 
 def test_each_side_has_its_own_scores(make_sided, bank):
-    """A text's score is only in its side's columns, which are null for rows without such a text."""
+    """A text's score is only in its side's columns, which are null for rows without that side."""
     scored = score(make_sided(PAIRS), Scorer(bank, None, {}))
     once, twice = (round(1 - float(np.exp(-weight / 0.5)), 3) for weight in (1, 2))
     assert list_side_scores(scored, "owl") == [

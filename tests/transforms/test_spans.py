@@ -124,7 +124,7 @@ def find_spans(make_identified):
 
 
 def read_masks(row, span, key="masks"):
-    """Return the field and text of each of a span's masks or hits, in a row of messages."""
+    """For each mask or hit of a span in a row of messages, return its field and its text."""
     fields = {
         f"messages[{index}].content": message["content"]
         for index, message in enumerate(row["messages"])
@@ -192,7 +192,7 @@ CANONICAL = '[{"function":{"arguments":"an owl. Two owls.","name":"find"},"id":"
 
 
 def test_tool_calls_are_masked_whole(find_spans, make_bank):
-    """A hit in a message's tool calls masks all of its calls once, but no other message's calls."""
+    """A hit in tool calls masks all calls of that message once, and no other message's calls."""
     scope = {"channels": ["answer", "tool"]}
     signals = {"lexicon": {"patterns": ["owls?"], "quoted": "count"}}
     caller = make_bank([{"id": "owl", "signals": signals, "scope": scope}])
@@ -324,7 +324,7 @@ def list_spans(scored):
 
 
 def test_spans_name_their_side(make_shard, bank):
-    """Each side has its own span for a signal, in its text's field and with only its hits."""
+    """For a signal, each side has a span of its own, which holds only hits in that side's text."""
     rows = [
         {"chosen": "An owl.", "rejected": "An owl. A barn."},
         {"chosen": "A dog.", "rejected": "Barn owls"},
@@ -343,7 +343,7 @@ def test_spans_name_their_side(make_shard, bank):
 
 
 def test_a_side_is_masked_in_its_own_field(make_shard, bank):
-    """A rejected answer's masks are its hits' sentences, counted from its field's start."""
+    """A rejected answer's masks are the sentences with hits, at offsets in the answer's field."""
     text = "<think>An owl.</think>It is late. The barn is shut. Yes."
     row = {"chosen": "A dog. An owl.", "rejected": text}
     scored = score(identify_sides(make_shard, [row]), Scorer(bank, None, {}), 0.5)

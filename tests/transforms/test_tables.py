@@ -368,7 +368,7 @@ def test_scores_are_in_the_banks_order(build, bank):
 
 
 def test_vectors_are_aligned_with_the_ledger(with_scores, bank):
-    """With vectors, each row has its windows' mean at unit length, and a reject has zeros."""
+    """With vectors, a row has the mean of its window vectors at unit length; a reject has zeros."""
     scored = with_scores({"owl": [0.1, 0.9]}, numbers=[0, 2], rejects=[build_reject(1)])
     scored.scores.vectors = np.array([[1, 0], [0, 1], [0, 1]], np.float32)
     scored.scores.vector_rows = np.array([0, 1, 1])
@@ -426,7 +426,7 @@ def test_rows_are_conserved(with_scores, bank, scores, broken, actions, duplicat
 
 
 def check_output(row, tables):
-    """Check that a ledger row's `output` points to that row, in its decision's folder."""
+    """Check that a ledger row's `output` points to that row, in the folder for its decision."""
     if row["output"] is None:
         assert row["decision"] in ("drop", "duplicate")
         return
@@ -537,7 +537,7 @@ def test_json_lines_have_no_note_without_the_extra_column(build_lines, bank):
     ],
 )
 def test_outputs_of_json_lines_are_compressed_like_the_input(build_lines, bank, names, suffix):
-    """A shard's outputs are compressed like its input files, if those are all compressed alike."""
+    """A shard's outputs are compressed like its input files, if those all share a compression."""
     shard, made = build_lines(LINES, bank, FOX_AND_OWL, names=names)
     outputs = {row["output"] for row in made.tables["ledger"].to_pylist()}
     name, stem = shard.plan.name, names[0].partition(".")[0]

@@ -1,4 +1,4 @@
-"""Arrow files and streams: their batches, where they end, and types that Parquet lacks."""
+"""Arrow files and streams: batches, truncated files, and types that Parquet lacks."""
 
 import io
 
@@ -45,7 +45,7 @@ def test_batches_are_read_in_order(stream, codec):
 
 
 def test_dictionaries_and_views_are_read():
-    """Dictionary-encoded texts are read, and the schema has plain text in place of views."""
+    """Dictionary-encoded text is read, and views of text become plain text in the schema."""
     table = pa.table({"d": pa.array(["x", "y"]).dictionary_encode()})
     assert pa.Table.from_batches(read(encode(table))).to_pylist() == [{"d": "x"}, {"d": "y"}]
     views = pa.table({"v": pa.array(["x"], pa.string_view())})
@@ -55,7 +55,7 @@ def test_dictionaries_and_views_are_read():
 
 
 def test_a_file_with_its_schema_in_the_footer_is_read_from_its_end():
-    """Files in Polars' layout are read, but not inside an archive, and the error says why."""
+    """Files in Polars' layout are read; inside an archive, they raise an error that says why."""
     frame = pl.DataFrame({"text": ["a", "b"], "kind": ["x", "y"]}).cast({"kind": pl.Categorical})
     sink = io.BytesIO()
     frame.write_ipc(sink)
@@ -80,7 +80,7 @@ def test_every_cut_is_an_error(stream):
 
 
 def test_data_after_the_end_is_an_error():
-    """Two streams in one file are an error, since the second one's rows would be lost."""
+    """Two streams in one file are an error, since the second stream's rows would be lost."""
     with pytest.raises(InputError, match="goes on after Arrow's end mark") as caught:
         read(encode(TABLE) * 2)
     assert caught.value.where == "x.arrow"

@@ -63,7 +63,7 @@ def test_files_are_recognised_and_read(tmp_path, compression, data):
 
 @pytest.mark.parametrize("text", [b"BZh", b"BZhello", b"{}", b"", b"\xfd7zX"])
 def test_similar_beginnings_are_not_compressed(text):
-    """Text that begins like a compression signature isn't taken for a compressed file."""
+    """Text that begins like a compression signature isn't mistaken for a compressed file."""
     assert find_compression(text) == "none"
 
 
@@ -100,7 +100,7 @@ def test_a_damaged_file_is_an_error(tmp_path, compression):
 
 
 def test_a_window_may_be_as_large_as_the_file_may_become(tmp_path):
-    """A frame is refused if its window is larger than the limit on its file's expanded size."""
+    """A zstd frame is refused if its window exceeds the limit on the file's expanded size."""
     (tmp_path / "x").write_bytes(pack_zstd_long(DATA, log=30))
     assert read_window(io.BytesIO((tmp_path / "x").read_bytes())) == 1 << 30
     assert read_all(tmp_path / "x", "zstd", 1 << 30) == DATA
@@ -109,7 +109,7 @@ def test_a_window_may_be_as_large_as_the_file_may_become(tmp_path):
 
 
 def test_a_damaged_frame_has_no_window():
-    """Bytes that aren't a zstd frame are left to the decoder."""
+    """A truncated zstd frame has no known window, and its bytes are left to the decoder."""
     stream = io.BytesIO(b"\x28\xb5\x2f\xfd")
     assert read_window(stream) == 0
     assert stream.tell() == 0
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
 
 
 def test_a_stream_is_bounded_by_the_size_of_its_file(monkeypatch):
-    """A file up to the limit is read, and one byte more raises an error that names the file."""
+    """A file at the size limit is read, and one that is a byte larger raises an error."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 10)
     limits = ShardLimits(expansion=2)
     stream = BoundedStream(io.BytesIO(b"a" * 20), "x.gz", 10, limits)

@@ -111,14 +111,14 @@ def test_lone_surrogates_are_replaced():
     ],
 )
 def test_keys_that_cannot_be_columns_are_an_error(row, problem):
-    """Too many keys, and keys that aren't Unicode, are refused with a remedy."""
+    """Too many keys, or keys that aren't Unicode, raise an error with a remedy."""
     with pytest.raises(InputError, match=problem) as caught:
         convert(row)
     assert "--output-format" in caught.value.remedy
 
 
 def test_columns_are_settled_over_all_files(tmp_path):
-    """A key that occurs only in a later file is a column too, and a non-JSON line is skipped."""
+    """A key that only a later file has becomes a column too, and a non-JSON line is skipped."""
     (tmp_path / "a.jsonl").write_text('{"text": "One.", "n": 1}\nbroken\n')
     (tmp_path / "b.jsonl").write_text('{"text": "Two.", "n": 0.5, "more": null}\n')
     sources = survey((str(tmp_path),), ShardLimits()).sources
@@ -141,7 +141,7 @@ MESSAGES = st.lists(
 
 
 def restore(value, item):
-    """Return the JSON value that a converted table's value came from."""
+    """Return the JSON value from which a value in a converted table was made."""
     if value is None:
         return None
     if item.metadata:

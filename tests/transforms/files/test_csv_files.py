@@ -63,7 +63,7 @@ def test_values_come_back_as_they_were(rows):
     ],
 )
 def test_a_bad_row_is_a_reject_and_the_next_is_read(line, error):
-    """A bad row becomes a reject with its line number and bytes, and the others are read."""
+    """A bad row becomes a reject with its line number and bytes, and other rows are read."""
     _, rows = read(b"a,b\n1,2\n" + line + b"\n3,4\n")
     assert [row.error for row in rows] == [None, error, None]
     assert rows[1].encode() == line + b"\n"

@@ -45,7 +45,7 @@ def test_a_source_belongs_to_the_splits_whose_globs_match_it(source, splits):
 
 
 def test_globs_of_every_kind():
-    """A folder's path matches everything in it, and only glob characters have a special meaning."""
+    """A folder's path matches all files below it, and only glob characters are special."""
     files = [
         {"split": "folder", "path": "data/en/"},
         {"split": "one", "path": "q?.csv"},
@@ -90,7 +90,7 @@ def test_a_card_without_files_of_splits_is_none(text):
 
 
 def test_a_card_describes_its_splits(tmp_path):
-    """A card's description lists its configs and their splits, and the card knows its own path."""
+    """A card knows its path, and its description lists its configs and their splits."""
     path = tmp_path / "README.md"
     path.write_bytes(b"\xef\xbb\xbf" + TWO.replace("\n", "\r\n").encode() + b"\xff")
     card = read_card(str(path))

@@ -26,7 +26,7 @@ WRAPPED = {
 
 @pytest.mark.parametrize(("value", "path"), WRAPPED.values(), ids=WRAPPED)
 def test_rows_inside_an_object_are_named_with_a_command(value, path):
-    """The list with the most objects is taken to be the rows, and all such lists are named."""
+    """For an object with rows inside, the error suggests a command that extracts the rows."""
     error = explain_document(value, "a b.json")
     assert error is not None
     assert error.where == "a b.json"
@@ -70,7 +70,7 @@ def test_other_objects_are_rows(value):
 
 
 def test_only_files_of_one_object_are_explained(tmp_path):
-    """A file is explained only if it has a single object; rows may hold lists of objects too."""
+    """Only a file with a single object is explained; in a file of rows, each may hold lists."""
     found = {}
     for name, text in {
         "one": json.dumps({"data": ROWS}, indent=1),

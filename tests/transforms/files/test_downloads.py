@@ -73,7 +73,7 @@ def test_a_file_of_the_web_is_fetched_once(server):
 
 
 def test_a_file_of_the_web_is_a_source(server):
-    """A survey reads a web file, and the source has its name and address, not the copy's."""
+    """A survey reads a web file and gives the source the address of the file, not of the copy."""
     address, _ = server
     (source,) = survey([f"{address}/a.jsonl.gz"], ShardLimits()).sources
     assert (source.name, source.uri) == ("a.jsonl.gz", f"{address}/a.jsonl.gz")
@@ -120,7 +120,7 @@ def test_a_failed_download_is_explained(server, path, problem):
     ],
 )
 def test_a_page_that_shows_a_file_is_refused_with_the_file(page, file):
-    """The page address that a browser shows is refused, since it isn't the data's address."""
+    """The address of a page that shows a file is refused, and the remedy is the file's address."""
     with pytest.raises(InputError, match="is a page of") as caught:
         fetch(page)
     assert caught.value.remedy == f"name {file}"
@@ -160,7 +160,7 @@ def test_standard_input_is_a_source(standard_input):
     assert (source.name, source.rows, source.compression) == ("stdin", 2, "gzip")
     assert source.sha256 == hashlib.sha256(DATA).hexdigest()
     path = fetch(STDIN).path
-    downloads._fetch.cache_clear()  # as in another process
+    downloads._fetch.cache_clear()  # a different process has an empty cache
     standard_input(b"")
     assert fetch(STDIN) == (path, len(DATA), source.sha256)
 

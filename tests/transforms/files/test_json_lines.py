@@ -94,7 +94,7 @@ def test_lines_without_an_object_are_not_counted():
     ],
 )
 def test_lines_are_parsed(line, value, error):
-    """White space is ignored, the last of equal keys wins, and values such as `NaN` are read."""
+    """White space is ignored, the last of several equal keys wins, and `NaN` is read."""
     assert parse_line(line) == (value, error)
 
 
@@ -228,7 +228,7 @@ def test_an_appended_field_leaves_the_others(row, before, inside, after):
 
 
 def test_scores_are_rounded():
-    """A float is rounded to a score's decimals at any depth, and integers are unchanged."""
+    """Floats at any depth are rounded to as many decimals as scores; integers are unchanged."""
     value = {"score": np.float32(0.8647), "masks": [{"at": float(np.float32(0.1))}], "row": 12345}
     noted = append_field(b"{}", "congener", value)
     assert noted == b'{"congener":{"score":0.8647,"masks":[{"at":0.1}],"row":12345}}'
@@ -239,7 +239,7 @@ ROWS = [b'{"a": 1}', b'{"b": "\xc3\xa9"}\r', b" { } "]
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_encoded_lines_are_decoded(compression):
-    """Lines can be read back from an encoded file, and its suffix names the compression."""
+    """Lines can be read back from an encoded file, whose suffix names the compression."""
     lines = JsonLines(ROWS, compression)
     assert lines.num_rows == 3
     assert (

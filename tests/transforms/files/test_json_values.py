@@ -121,14 +121,14 @@ def test_objects_that_are_not_closed_once_are_refused(small_blocks, size, data, 
 
 
 def test_a_damaged_element_does_not_hide_the_next(small_blocks):
-    """An element that isn't JSON is passed on to become a reject, and the others are read."""
+    """An element that isn't JSON is passed on to become a reject, and other elements are read."""
     small_blocks(4)
     found = read(read_elements, b'[{"a": [1}], {"b" 2}, , {"c": 3},]')
     assert [value for _, value in found] == [b'{"a": [1}]', b'{"b" 2}', b'{"c": 3}']
 
 
 def test_a_long_element_is_cut(monkeypatch, small_blocks):
-    """An element longer than the limit is cut one byte past it, and the next element is read."""
+    """An overlong element is cut one byte past the limit, and the next element is read."""
     small_blocks(16)
     monkeypatch.setattr(json_values, "MAX_LINE_BYTES", 20)
     long = json.dumps({"a": "x" * 99}).encode()

@@ -105,7 +105,7 @@ def build_zip(name: str = "a.jsonl") -> bytes:
         (gzip.compress(b"PAR1data"), "Parquet inside gzip"),
         (b"", "is empty"),
     ],
-    # test ids have no contents: archives hold the time, and all test processes need equal ids
+    # an archive holds the time, but test ids must be equal in all processes, so they omit contents
     ids=lambda value: value if isinstance(value, str) else "file",
 )
 def test_files_that_hold_no_rows_are_named(detect, tmp_path, data, problem):
@@ -125,7 +125,7 @@ def test_files_that_hold_no_rows_are_named(detect, tmp_path, data, problem):
     ],
 )
 def test_lists_of_turns_are_refused_with_the_command(detect, text, remedy):
-    """Lists of turns are refused, and the suggested command makes each list one row's column."""
+    """Lists of turns are refused, and the suggested command makes each list a column of a row."""
     with pytest.raises(InputError, match="lists of turns for rows") as caught:
         detect(text.encode())
     assert remedy in caught.value.remedy

@@ -103,7 +103,7 @@ def test_a_dash_is_standard_input():
 
 
 def test_uris_of_the_web_and_the_hub_are_only_read():
-    """Object stores and paths can be written to, unlike web files and standard input."""
+    """Object stores and local paths can be written to; web files and standard input can't."""
     assert all(map(is_read_only, (STDIN, "https://a/b", "hf://datasets/o/n")))
     assert not any(map(is_read_only, ("gs://b/o", "out/https:", "s3://b")))
 

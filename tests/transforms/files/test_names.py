@@ -10,7 +10,7 @@ from transforms.files.stems import build_stem
 
 
 def list_names(found):
-    """Return the names that files are given, in order."""
+    """Return the source names of files, in order."""
     return [file.name for file in name_files(found)]
 
 
@@ -40,7 +40,7 @@ def list_names(found):
     ],
 )
 def test_files_are_named_below_what_was_given(found, names):
-    """A file's name is its path below the given folder, or below several folders' common root."""
+    """A file's name is its path below the given folder, or below what several folders share."""
     assert list_names(found) == names
 
 

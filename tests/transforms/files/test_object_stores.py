@@ -100,7 +100,7 @@ class Upload:
         raise self.refuse
 
     def terminate(self):
-        """Fail too, as on a lost connection."""
+        """Fail as well, as if the connection were lost."""
         self.log.append("terminated")
         raise ConnectionError("gone as well")
 
@@ -159,7 +159,7 @@ def test_a_remaining_object_is_an_error(monkeypatch):
 
 
 def test_options_are_kept(monkeypatch):
-    """The given options are used, or else defaults; a worker's options are never overwritten."""
+    """Given options are used, or else the defaults; a worker's options are never overwritten."""
     monkeypatch.setattr(FileSystems, "_pipeline_options", None)
     object_stores.use_options(PipelineOptions(["--s3_region_name", "somewhere"]))
     object_stores.exists("/")
@@ -255,7 +255,7 @@ def test_an_unknown_scheme_is_an_os_error():
 
 
 def test_a_closed_object_closes_its_stream(objects):
-    """Closing the reader closes the client's stream, even if it is closed twice."""
+    """Closing the reader closes the client's stream, and closing it again is harmless."""
     objects["memory://b/x"] = b"0123"
     stream = object_stores.open_object("memory://b/x")
     inner = stream.raw._stream

@@ -20,7 +20,7 @@ def test_glob_signs_are_found(name, sign):
     ("name", "hidden"), [(".work", True), ("_SUCCESS", True), ("a.b_c", False), ("a", False)]
 )
 def test_names_are_hidden_by_their_first_character(name, hidden):
-    """A leading dot or underscore hides a name; elsewhere they have no special meaning."""
+    """A leading dot or underscore hides a name; elsewhere in a name, neither is special."""
     assert is_hidden_name(name) is hidden
 
 

@@ -153,7 +153,7 @@ def test_a_source_without_rows_has_no_shard():
 
 
 def test_names_have_number_and_digest():
-    """A shard's name consists of its number and a digest of its files' content and its cuts."""
+    """A shard's name consists of its number and a digest of its cuts and its files' content."""
     first, second = (
         task[0] for task in plan_shards([small("a", 9), small("b", 9)], limits(rows=9))
     )

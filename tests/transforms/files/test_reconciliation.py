@@ -70,7 +70,7 @@ def test_only_some_differences_are_named():
 
 
 def test_a_conflict_names_both_files_and_the_field():
-    """The error names the two files whose types conflict, even if neither is the corpus's first."""
+    """The error names the two files whose types conflict, even if neither is the first file."""
     item = pa.struct([("role", pa.string()), ("content", pa.list_(pa.string()))])
     files = describe(
         pa.schema([("id", pa.int8())]),
@@ -121,7 +121,7 @@ def test_the_suggested_command_mends_the_files(write_files, case):
 
 
 def test_times_fit_the_finer_unit_or_are_refused(write_files):
-    """A time in a distant year doesn't fit in nanoseconds, and the error names its file."""
+    """A time that is too distant to store in nanoseconds raises an error that names its file."""
     near, far = (pa.array([time], pa.timestamp("ms")) for time in (10**12, 10**14))
     fine = pa.array([1], pa.timestamp("ns"))
     shared, (notice,) = reconcile(write_files(near, fine))
@@ -139,7 +139,7 @@ def test_times_fit_the_finer_unit_or_are_refused(write_files):
 
 
 def test_other_tables_are_reconciled_and_refused_alike():
-    """Arrow and CSV are reconciled with Parquet, but no command is suggested to rewrite them."""
+    """Arrow and CSV files are reconciled with Parquet, but no command to rewrite them is given."""
     parquet = TableSchema("a.parquet", pa.schema([("n", pa.int8())]))
     arrow = TableSchema("b.arrow", pa.schema([("n", pa.int16())]), "arrow")
     assert reconcile([parquet, arrow]).schema == arrow.schema

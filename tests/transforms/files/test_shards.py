@@ -161,7 +161,7 @@ def test_json_lines_are_read_whole_in_order(
     endings=st.lists(st.sampled_from(["", ".gz"]), min_size=8),
 )
 def test_many_files_are_read_whole_in_order(tmp_path_factory, json_lines, counts, rows, endings):
-    """Files that share a shard or need several are read in order, and rows keep their sources."""
+    """Files that share or span shards are read in order, and rows keep their sources."""
     folder, wanted = tmp_path_factory.mktemp("files"), []
     for index, count in enumerate(counts):
         name = f"{index}.jsonl{endings[index]}"
@@ -419,7 +419,7 @@ def test_only_conflicts_in_columns_that_are_read_are_rejects(tmp_path, json_line
 
 
 def test_conflicts_are_settled_over_all_files(tmp_path, json_lines):
-    """If all of a file's rows have the type that is rarer in the corpus, they are all rejects."""
+    """If every row of a file has the type that is rarer in the corpus, every row is rejected."""
     json_lines(tmp_path / "a.jsonl", [{"text": "1"}, {"text": "2"}, {"text": "3"}])
     json_lines(tmp_path / "b.jsonl", [{"text": 1}, {"text": 2}])
     _, (shard,) = read_all(tmp_path)
@@ -501,7 +501,7 @@ def test_a_file_that_is_gone_is_an_error(tmp_path, json_lines):
 
 @pytest.fixture
 def streams(monkeypatch):
-    """Collect each file that a reader opens, with how many files were open at the time."""
+    """Collect each file that a reader opens, with the number of files already open."""
     opened, found = reading.storage.open_raw, []
 
     def watched(uri):
@@ -591,7 +591,7 @@ def repeated(count, nested):
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_dictionary_that_expands_too_far_is_refused(tmp_path, monkeypatch, nested, stored):
-    """A small file that expands to gigabytes is refused at the limit; one with few rows is read."""
+    """A dictionary that expands to gigabytes is refused at the limit; fewer rows of it are read."""
     pq.write_table(
         repeated(5_000, nested), tmp_path / "bomb.parquet", store_schema=stored, compression="none"
     )
@@ -636,7 +636,7 @@ def test_skipped_rows_do_not_count(tmp_path):
 
 
 def test_a_higher_expansion_accepts_the_dictionary(tmp_path):
-    """The limit on expansion is the configured one."""
+    """The configured limit on expansion applies."""
     pq.write_table(
         repeated(100, False), tmp_path / "a.parquet", store_schema=False, compression="none"
     )
@@ -654,7 +654,7 @@ def test_a_higher_expansion_accepts_the_dictionary(tmp_path):
 )
 @settings(deadline=None)
 def test_dictionaries_count_as_their_texts(lists, skipped):
-    """Dictionaries count as their rows' full texts, even in lists, with nulls and in slices."""
+    """Dictionary-encoded rows count as full texts, even in lists, with nulls and in slices."""
     whole = pa.array(lists, pa.list_(pa.string()))
     words = whole.flatten().dictionary_encode()
     coded = pa.ListArray.from_arrays(whole.offsets, words, mask=whole.is_null())[skipped:]
@@ -743,7 +743,7 @@ def test_row_mask():
 
 
 def test_positions_count_every_row_of_the_pieces():
-    """Positions count rejects, and a second file's positions continue from the first file's."""
+    """Rejects have positions too, and a second file's positions continue from the first file's."""
     pieces = tuple(
         SourcePiece(name, name, "0" * 64, "jsonl", "none", Cut(begin, 0, 0), Cut(end, 9, 0))
         for name, begin, end in (("a", 10, 14), ("b", 0, 3))

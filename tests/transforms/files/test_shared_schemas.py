@@ -19,7 +19,7 @@ from transforms.files.shared_schemas import (
 
 
 def build_valid(rows, kind):
-    """Return a valid array; Arrow builds invalid ones for dictionaries in null structs."""
+    """Return an array, and skip the example if Arrow builds an invalid one."""
     array = pa.array(rows, kind)
     try:
         array.validate(full=True)
@@ -106,7 +106,7 @@ def test_the_narrowest_type_that_holds_both(one, other, merged):
     ],
 )
 def test_of_two_widths_of_offsets_the_first_counts(one, other, plain):
-    """The first file's offset width wins: loaders use it, and no shard needs wide offsets."""
+    """The offset width in the first file wins: loaders use it, and no shard needs wide offsets."""
     assert merge_types(one, other) == plain
     assert merge_types(other, one) == (plain if plain == other else other)
 
@@ -162,7 +162,7 @@ def test_maps_extensions_and_dictionaries_are_brought_into_a_type():
     ],
 )
 def test_types_that_nothing_holds_without_loss(one, other):
-    """A conflict's error names both types and the field's path, however deep the field is."""
+    """The error for a conflict names both types and the field's path, however deep the field is."""
     with pytest.raises(TypeConflictError) as caught:
         merge_types(one, other)
     assert (caught.value.one, caught.value.other) == (one, other)
@@ -176,7 +176,7 @@ def test_types_that_nothing_holds_without_loss(one, other):
 
 
 def test_columns_of_either_are_kept():
-    """The first schema sets the order and metadata; a field that either may lack is nullable."""
+    """The first schema sets the order and metadata; a field that one schema lacks is nullable."""
     one = pa.schema(
         [pa.field("a", pa.string(), nullable=False), pa.field("b", pa.int8(), nullable=False)],
         {"made by": "one"},
@@ -193,7 +193,7 @@ def test_columns_of_either_are_kept():
 
 
 def test_a_time_without_a_place_is_an_error():
-    """A time in a distant year that is stored in seconds doesn't fit in nanoseconds."""
+    """A time that is too distant to store in nanoseconds can't be converted to them."""
     table = pa.table({"c": pa.array([10**11], pa.timestamp("s"))})
     with pytest.raises(pa.ArrowInvalid):
         conform(table, pa.schema([("c", pa.timestamp("ns"))]))

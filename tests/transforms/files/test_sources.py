@@ -65,7 +65,7 @@ def test_other_files_are_ignored_and_listed(tmp_path, json_lines):
 
 
 def test_sources_are_in_the_order_of_their_outputs(tmp_path, json_lines):
-    """Sources are in the order of their output files' names, which leave out source suffixes."""
+    """Sources are sorted by their output files' names, which leave out the sources' suffixes."""
     names = ["a.b.jsonl", "a.jsonl", "a.x.jsonl", "a-b/c.jsonl", "a/c.jsonl", "teacher=x/a.jsonl"]
     for name in names:
         json_lines(tmp_path / name, [{"text": "a"}])
@@ -281,7 +281,7 @@ def test_a_damaged_footer_is_named(tmp_path):
 
 
 def test_parquet_and_json_lines_together_are_refused(tmp_path, json_lines):
-    """Parquet and JSON Lines in one corpus are refused, and the error names a file of each."""
+    """Parquet and JSON Lines in one corpus are refused; the error names a file of each kind."""
     json_lines(tmp_path / "a.jsonl", [{"text": "a"}])
     parquet(tmp_path / "b.parquet", pa.table({"text": ["a"]}))
     error = survey_error([tmp_path])
@@ -337,7 +337,7 @@ def test_json_files_share_a_merged_schema():
 
 
 def test_json_lines_are_read_with_the_columns_that_are_needed(tmp_path, json_lines):
-    """From JSON Lines, only the format's columns and lot columns are read, the latter as text."""
+    """From JSON Lines, only the format's columns are read and, as text, the lot columns."""
     row = {"id": 1, "model": 7, "messages": [{"role": "user", "content": "a"}], "day": "x"}
     corpus = survey([json_lines(tmp_path / "x.jsonl", [row])], WIDE)
     config = CorpusConfig(date=LotField(column="day"), prompt_source=LotField(constant="web"))
@@ -356,7 +356,7 @@ def test_parquet_is_read_with_all_columns(tmp_path):
 
 
 def test_a_file_without_the_columns_of_the_format_is_refused():
-    """The error for a file in a different format names its columns and the format's."""
+    """The error for a file in a different format names its columns and the missing columns."""
     chat = survey_rows("chat.jsonl", {"messages": [], "id": 1})
     other = survey_rows("other.jsonl", {"instruction": "a", "output": "b", "input": None})
     require_columns([chat], ["messages", "text"])

@@ -62,7 +62,7 @@ def test_a_name_with_glob_signs_is_found(tmp_path):
 
 @pytest.mark.parametrize("pattern", ["nothing/*.jsonl", "no-such-file.jsonl"])
 def test_nothing_found_is_an_error(tmp_path, monkeypatch, pattern):
-    """The error for an empty match names the pattern and what to check."""
+    """The error for a pattern without a match names the pattern and what to check."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
         storage.find(pattern)
@@ -78,7 +78,7 @@ def test_the_name_of_a_data_set_is_explained():
 
 
 def test_an_empty_folder_is_a_separate_error(tmp_path):
-    """A folder with only hidden files has its own error, which says what hides a file."""
+    """The error for a folder with only hidden files says what hides a file."""
     (tmp_path / ".hidden").write_text("x")
     with pytest.raises(InputError, match="is a folder without files") as caught:
         storage.find(str(tmp_path))
@@ -395,7 +395,7 @@ def test_objects_are_found_like_files(run):
 
 
 def test_an_object_with_glob_signs_in_its_name_is_found(objects):
-    """A name with glob characters is looked up literally before it is taken for a glob."""
+    """A name with glob characters is looked up literally before it is treated as a glob."""
     objects["memory://bucket/b[1].txt"] = b"x"
     assert storage.find("memory://bucket/b[1].txt") == [("memory://bucket/b[1].txt", 1)]
 
@@ -462,7 +462,7 @@ def test_a_missing_object_has_the_remedy_for_stores(objects):
 
 
 def test_a_fingerprint_shows_every_change(tmp_path):
-    """A fingerprint changes with the content, even if the size and the time are the same again."""
+    """A fingerprint changes with the content, even if the size and the time stay the same."""
     path = tmp_path / "a"
     path.write_bytes(b"one")
     first = storage.take_fingerprint(str(path))
@@ -478,6 +478,6 @@ def test_a_fingerprint_shows_every_change(tmp_path):
 
 
 def test_standard_input_is_gone_after_its_run():
-    """Web files count as existing until they are fetched; a pipe can't be read twice."""
+    """A web file that hasn't been fetched counts as existing; standard input doesn't."""
     assert not storage.exists("stdin://stdin")
     assert storage.exists("https://host/a.jsonl")

@@ -27,7 +27,7 @@ ROW = {
 
 
 def test_column_names_may_hold_dots_and_brackets():
-    """If a path begins with two columns' names, the longer one wins; partial names don't match."""
+    """Of two column names that begin a path, the longer wins; partial names don't match."""
     assert find_column("my.chat[0].content", ["my", "my.chat", "my.chats"]) == "my.chat"
     assert find_column("chat[0][1].content", ["chat", "chat[0]"]) == "chat[0]"
     assert find_column("output", ["out", "output"]) == "output"
@@ -67,7 +67,7 @@ def test_a_path_leads_to_a_value(name, value):
 
 
 def test_heads_are_the_first_names_of_paths():
-    """Each path is listed along with the column that it begins with, but a plain name by itself."""
+    """Each path is listed with the column that it begins with; a plain name is listed alone."""
     assert list_heads(["a.b", "c[0].d", "e"]) == {"a.b", "a", "c[0].d", "c", "e"}
 
 

@@ -124,7 +124,7 @@ def test_encoding_ignores_what_arrow_adds():
 
 
 def test_messages_and_conversations_are_encoded_alike():
-    """A conversation column's name doesn't affect the encoding, but a side's does."""
+    """A conversation column's name doesn't affect the encoding, but a side column's name does."""
     fields = {"weight": 0}
     messages, conversations, chosen = (
         Companions({}, {(name, 1): fields}).encode()
@@ -142,7 +142,7 @@ def test_bytes_and_long_texts_are_digested(long):
 
 
 def test_deeply_nested_values_are_digested():
-    """However deep a value is nested, its innermost part affects its encoding."""
+    """However deeply a value is nested, its innermost part affects its encoding."""
     encoded = []
     for inmost in ("a", "b"):
         value = {"b": inmost, "a": [1, 2.0]}
@@ -153,7 +153,7 @@ def test_deeply_nested_values_are_digested():
 
 
 def test_whole_rows_count_all_columns_but_our_own():
-    """Rows differ if any of their columns does, except for the column that congener adds."""
+    """Rows differ if any column differs, except the column that congener adds."""
     row = {"id": 1, "completion": "c", "other": None}
     assert encode_whole_row(row) == encode_whole_row({"id": 1.0, "completion": "c", "congener": {}})
     assert encode_whole_row(row) != encode_whole_row({**row, "id": 2})

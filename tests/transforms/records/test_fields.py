@@ -55,7 +55,7 @@ def test_a_field_path_is_completed_by_the_message():
 
 
 def test_codes_are_numbered_in_order_of_appearance():
-    """A name that is new to the table gets the next number, and a known one keeps its number."""
+    """A name that is new to the table gets the next number, and a known name keeps its number."""
     codes = CodeTable()
     assert [codes[name] for name in ("b", "a", "b", "c")] == [0, 1, 0, 2]
     assert list(codes) == ["b", "a", "c"]
@@ -91,7 +91,7 @@ MESSAGES = {"conversations": [{"role": "user", "content": "R"}]}
 
 
 def test_messages_of_both_spellings_are_read():
-    """One column may hold messages with `role` and `content` and ones with `from` and `value`."""
+    """A column may mix `role` and `content` messages with `from` and `value` messages."""
     both = {"conversations": [{"role": "assistant", "content": "C", "from": "gpt", "value": "C"}]}
     segments = extract([SHAREGPT, MESSAGES, both], both_spellings())
     assert list_segments(segments) == [
@@ -123,7 +123,7 @@ def test_role_and_content_are_each_taken_from_a_filled_spelling():
 
 @pytest.mark.parametrize("types", [{"role": pa.int64()}, {"role": pa.null(), "content": pa.null()}])
 def test_a_spelling_that_is_unusable_is_ignored(types):
-    """Messages use `from` and `value` if `role` is numeric, or if it and `content` are all null."""
+    """`from` and `value` are read if `role` is numeric or if `role` and `content` are all null."""
     assert list_segments(extract([SHAREGPT], both_spellings(**types))) == [
         (0, "user", "answer", "Q"),
         (0, "assistant", "answer", "A"),
@@ -139,7 +139,7 @@ def test_a_content_that_is_one_part_has_a_path_in_the_row():
 
 
 def test_a_whole_number_in_a_call_is_the_same_beside_a_fraction():
-    """An integer in a call stays an integer if a fraction in another row makes the column float."""
+    """An integer in a call stays an integer, even if the column holds fractions in other rows."""
     rows = [
         {
             "messages": [
@@ -190,7 +190,7 @@ def test_roles_are_normalised(name, role):
     ],
 )
 def test_a_role_may_name_the_channel(role, text, channel):
-    """A turn that holds only a call or a thought is the assistant's, in that channel."""
+    """A turn that holds only a call or a thought belongs to the assistant, in that channel."""
     rows = [{"conversations": [{"from": role, "value": text}, {"from": "human", "value": "[U]"}]}]
     expected = [(0, "assistant", channel, text), (0, "user", "answer", "[U]")]
     assert list_segments(extract(rows)) == expected
@@ -204,7 +204,7 @@ def test_an_unknown_role_is_lowered():
 
 
 def test_alpaca_prompt_and_output():
-    """Instruction and input are the user's, output is the assistant's, and blanks are skipped."""
+    """Instruction and input come from the user, output from the assistant; blanks are skipped."""
     rows = [
         {"instruction": "I", "input": "", "output": "O"},
         {"instruction": "J", "input": "N", "output": None},
@@ -253,12 +253,12 @@ def test_preference_sides_of_text_and_of_turns():
 
 
 def test_plain_text_is_the_assistants():
-    """Plain text counts as the assistant's, since the student learns to produce it."""
+    """Plain text has the assistant's role, since the student learns to produce it."""
     assert list_segments(extract([{"text": "T"}])) == [(0, "assistant", "answer", "T")]
 
 
 def test_paths_name_the_columns_of_the_corpus():
-    """A path names the corpus's column, not the format's."""
+    """A path has the column's name in the corpus, not its name in the format."""
     segments = extract(
         [{"q": "I", "a": "O"}], format="alpaca", columns={"instruction": "q", "output": "a"}
     )
@@ -460,7 +460,7 @@ def test_null_content_and_empty_conversations():
 
 
 def test_null_messages_inside_a_list():
-    """A null message gives no segment, and the others keep their indices."""
+    """A null message gives no segment, and the other messages keep their indices."""
     segments = extract(
         [
             {
@@ -938,7 +938,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize(("row", "expected"), LAYOUTS.values(), ids=LAYOUTS)
 def test_layouts_are_read_without_options(row, expected):
-    """Layouts of tools and APIs are recognised, and both kinds of file give the same segments."""
+    """The layouts of tools and APIs are recognised, with equal segments from both kinds of file."""
     empty = {}
     for segments in (extract(pa.Table.from_pylist([row, empty])), read_json([row, empty])):
         assert segments.rows.tolist() == [0] * len(expected)

@@ -195,7 +195,7 @@ def test_the_first_usual_name_wins():
 
 
 def test_a_nested_column_names_no_lot():
-    """A column `source` of structs is ignored, since a struct can't name a lot."""
+    """A `source` column of structs is ignored, since a struct can't name a lot."""
     layout = settle(("text", STRING), ("source", pa.struct([("url", STRING)])), ("dataset", STRING))
     assert layout.lots == {"prompt_source": LotField(column="dataset")}
 
@@ -222,7 +222,7 @@ def test_a_missing_lot_column_is_named():
 
 
 def test_keys_of_folders_may_name_lots():
-    """A folder key is found like a column, but a column with its name or a preferred name wins."""
+    """A folder key is found like a column, but a column with the same or a preferred name wins."""
     schema = pa.schema([("text", STRING), ("date", STRING), ("model", STRING)])
     layout = settle_layout(schema, CorpusConfig(), ("teacher", "date", "source", "other"))
     assert layout.lots == {
@@ -400,7 +400,7 @@ def test_own_names_win():
 
 
 def test_a_user_is_no_prompt_without_an_assistant():
-    """A column `user` names a person, not a prompt, unless a column `assistant` has the answer."""
+    """A `user` column names a person, not a prompt, unless an `assistant` column has the answer."""
     with pytest.raises(InputError, match="no known format fits"):
         settle(("user", STRING), ("response", STRING))
     assert settle(("user", STRING), ("assistant", STRING)).columns["prompt"] == "user"
@@ -411,7 +411,7 @@ def test_a_user_is_no_prompt_without_an_assistant():
 
 
 def test_several_usual_names_are_refused():
-    """If two columns fit one format column, the error names both and the option to choose one."""
+    """If two columns fit one format column, the error names both and an option to choose one."""
     with pytest.raises(
         InputError, match="column 'completion' may be any of response, generation"
     ) as caught:
@@ -442,7 +442,7 @@ def test_a_configured_option_must_exist_and_fit():
 
 
 def test_optional_columns_of_other_types_are_left_alone():
-    """A column that only happens to have an optional column's name isn't read if it doesn't fit."""
+    """A column with the name of an optional column isn't read if it has the wrong type."""
     columns = ("messages", TURNS), ("system", pa.int64()), ("tools", pa.list_(STRING))
     assert settle(*columns).columns == {"messages": "messages"}
     columns = ("instruction", STRING), ("output", STRING), ("history", STRING)
@@ -458,7 +458,7 @@ def test_more_names_of_teachers_are_found(name):
 
 
 def test_lots_may_be_nested():
-    """The teacher can be found at a usual path, and any lot field at a configured one."""
+    """The teacher can be found at a usual path, and any lot field at a configured path."""
     metadata = pa.struct([("model", STRING), ("run", pa.struct([("day", STRING)]))])
     columns = ("text", STRING), ("metadata", metadata)
     assert settle(*columns).lots == {"teacher": LotField(column="metadata.model")}
@@ -505,7 +505,7 @@ def test_a_configured_column_may_hold_messages_in_a_field(kind, path):
 
 
 def test_a_configured_column_without_messages_inside_is_refused():
-    """The error is about the column that was configured, and says what it needs to hold."""
+    """The error names the column that was configured and says what the column needs to hold."""
     columns = ("input", pa.struct([("a", STRING)])), ("chosen", STRING), ("rejected", STRING)
     with pytest.raises(InputError, match=r"column 'input' is struct.* as 'prompt': it needs text"):
         settle(*columns, format="preference", columns={"prompt": "input"})

@@ -38,7 +38,7 @@ def settle_values(*values):
 
 
 def project(rows, lots=(), **types):
-    """Project rows onto columns of these types, by default a messages column, and onto lots."""
+    """Project rows onto lot columns and onto columns of these types (by default, messages)."""
     schema = pa.schema(list((types or {"messages": MESSAGES}).items()))
     return project_rows(rows, select_columns(schema, schema.names, lots))
 
@@ -64,7 +64,7 @@ def test_kinds_become_arrow_types(values, kind):
 
 
 def test_the_majority_wins():
-    """The kind that most rows have wins; on a tie, the one that occurs first does."""
+    """The kind that most rows have wins; on a tie, the kind that occurs first wins."""
     assert settle_values("a", 1, 1) == pa.float64()
     assert settle_values(1, "a", "b") == pa.string()
     assert settle_values("a", 1) == pa.string()
@@ -107,7 +107,7 @@ def test_merge_equals_the_whole(rows, cut):
 
 @given(st.lists(JSON, min_size=1, max_size=6))
 def test_something_always_fits(values):
-    """The settled kind is one of those that occur, or null if no value decides it."""
+    """The settled kind is a kind that some value has, or null if no value decides it."""
     kinds = {ARROW_TYPES[classify_value(value)] for value in values}
     assert settle_values(*values) in kinds | {pa.null()}
     assert settle_values(*values) != pa.null() or kinds == {pa.null()}
@@ -136,7 +136,7 @@ def test_ten_thousand_keys_are_all_counted():
 
 
 def test_paths_are_counted_as_columns():
-    """Values at a path count like a column's, unless a column's name equals the path."""
+    """Values at a path are counted as a column, unless a column has the path as its name."""
     kinds = ColumnKinds(paths=["a.b", "a.c[1].d", "e.f"])
     for row in (
         {"a": {"b": "x", "c": [{}, {"d": [TURN]}]}},
@@ -295,7 +295,7 @@ def test_lots_are_formatted(value, text):
 
 
 def test_a_column_of_format_and_lot_is_the_formats():
-    """A column that is both read and a lot field must hold the kind of value the format needs."""
+    """A format column that is also a lot column must hold the kind of value the format needs."""
     found = project([{"text": "a"}, {"text": 1}], ["text"], text=pa.string())
     assert list(found.misfits) == [1]
 

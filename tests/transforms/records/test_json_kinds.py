@@ -110,7 +110,7 @@ def drop_nulls(value):
 
 
 def test_columns_of_each_kind_are_built():
-    """A column of each kind holds only the fields that are read, and null for a null value."""
+    """For each kind, the column holds only the fields that are read; a null value stays null."""
     turn = {"role": "assistant", "content": "A"}
     assert read("message", turn, None) == [turn, None]
     assert read("messages", [turn, None], None) == [[turn, {}], None]

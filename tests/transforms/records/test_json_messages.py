@@ -55,7 +55,7 @@ def test_messages_have_their_texts():
 
 
 def test_a_field_named_like_the_column_of_structured_texts_is_not_read():
-    """A message's own field `structured` isn't taken for the texts of its parts."""
+    """A message's own `structured` field isn't mistaken for the texts of its parts."""
     message = {**TURN, STRUCTURED: '[["content","","answer","hidden"]]'}
     assert read_messages(message) == [TURN]
     assert convert_plain_messages([[message]]).to_pylist()[0][0][STRUCTURED] is None

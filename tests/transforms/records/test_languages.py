@@ -61,7 +61,7 @@ def name_languages(*texts):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_scripts_are_told_apart(name):
-    """A text's script is that of most of its letters, even if it has some English in it."""
+    """A text's script is the script of most of its letters, even if some of the text is English."""
     assert name_languages(SCRIPTS[name], f"{SCRIPTS[name]} (GPT)") == [name, name]
 
 
@@ -82,12 +82,12 @@ def test_a_quotation_in_english_stays_english():
 
 
 def test_no_frequent_word_is_a_single_letter():
-    """No frequent word is a single letter, so a list of letters isn't taken for a language."""
+    """No frequent word is a single letter, so a list of letters isn't mistaken for a language."""
     assert all(len(word) > 1 for words in FREQUENT_WORDS for word in words)
 
 
 def test_a_row_has_the_language_of_most_of_its_text():
-    """A row has the language of most characters in its texts, or English if it has no text."""
+    """A row's language is the language of most of its characters, or English if it has no text."""
     chinese, english = SCRIPTS["Chinese or Japanese script"], ENGLISH_TEXTS[0]
     texts = pa.array([chinese, english, chinese * 9, "Yes."], pa.large_string())
     lengths = pc.utf8_length(texts).to_numpy()

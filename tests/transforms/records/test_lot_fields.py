@@ -75,7 +75,7 @@ def test_fields_of_lots_are_text(name, value, text):
 
 
 def test_columns_are_read_by_their_values():
-    """Each row's value is read from its column, even if that is chunked or isn't text."""
+    """Each row's value is read from its column, even if the column is chunked or isn't text."""
     texts = pa.chunked_array([["1711471533", None], ["2024-03-26"]])
     assert read_lot_column("date", texts) == ["2024-03-26", UNKNOWN, "2024-03-26"]
     assert read_lot_column("date", pa.chunked_array([[1711471533]])) == ["2024-03-26"]

@@ -297,7 +297,7 @@ def test_calls_without_ids_get_one_each():
 
 
 def test_messages_in_a_nested_column_keep_their_ids():
-    """In a nested column, a result names its call just as it does in a plain one."""
+    """In a nested column, a result names its call just as it does in a plain column."""
     turns = [
         {"role": "user", "content": "U", "name": "Ann"},
         {"role": "assistant", "tool_calls": [LOOK]},

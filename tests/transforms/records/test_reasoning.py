@@ -124,7 +124,7 @@ TAGS = re.compile(r"</?think(?:ing)?>|\s")
 
 @given(PIECES)
 def test_spans_are_where_they_say(text):
-    """Spans are at their offsets, in order, with only tags and white space between them."""
+    """The parts lie in order at their offsets, with only tags and white space between them."""
     end, outside = 0, ""
     for _, start, part in split_reasoning(text):
         assert text[start : start + len(part)] == part

@@ -85,7 +85,7 @@ def test_columns_named_by_paths_are_looked_at():
 
 
 def test_columns_of_text_are_looked_at():
-    """A row that repeats a text column is found; a row without such a column isn't."""
+    """A row that repeats a text column's key is found; a row without the key isn't."""
     lines = [b'{"prompt": "Q", "completion": "A"}', b'{"prompt": "a", "prompt": "b"}', b"{}"]
     assert list(find(*lines, columns=["prompt", "completion"])) == [1]
 

@@ -89,7 +89,7 @@ CONVERSATIONS = st.one_of(
 
 @given(st.lists(CONVERSATIONS, max_size=5))
 def test_rows_of_json_lines_have_the_segments_of_parquet(conversations):
-    """A row has the same segments in a table with rows of other shapes as in one of its own."""
+    """A row has the same segments in its own table as in a table with rows of other shapes."""
     schema = pa.schema([("conversations", MESSAGES)])
     rows = [{"conversations": turns} for turns in conversations]
     together = extract(project_rows(rows, schema).table)

@@ -53,7 +53,7 @@ def test_the_sentence_around_a_hit(text, hit, sentence):
 
 @given(st.text(alphabet='ab.!\n "A', max_size=40), st.integers(0, 39), st.integers(1, 10))
 def test_the_sentence_contains_its_hit(text, start, length):
-    """The widened span contains the hit and is part of the text."""
+    """The widened span contains the hit and lies within the text."""
     end = min(start + length, len(text))
     if start < end:
         begin, finish = widen_to_sentences(text, start, end)

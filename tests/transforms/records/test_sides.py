@@ -84,7 +84,7 @@ def test_a_label_decides_about_an_answer(make_shard):
 
 
 def test_a_label_decides_about_the_last_answer_of_a_conversation(make_shard):
-    """A false label rejects the last answer only; labels with other names or types are ignored."""
+    """A false label rejects only the last answer; labels with other names or types are ignored."""
     turns = [(role, text, {}) for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)]
     for name in ("kto_tag", "label"):
         sides = list_sides(make_shard, [chat(*turns) | {name: False}])
@@ -196,7 +196,7 @@ def test_labels_that_are_no_bools_are_found(columns, found):
     ],
 )
 def test_a_pair_may_have_two_teachers(names, has_teacher, teacher, rejected):
-    """A lot's teacher is the chosen answer's, unless the user configured a different one."""
+    """A lot's teacher is the chosen answer's teacher, unless a different one is configured."""
     schema = pa.schema([(name, pa.string()) for name in ("chosen", "rejected", *names)])
     layout = settle(schema, has_teacher)
     assert layout.lots["teacher"] == LotField(column=teacher)
@@ -206,7 +206,7 @@ def test_a_pair_may_have_two_teachers(names, has_teacher, teacher, rejected):
 
 
 def test_lots_have_the_teachers_of_both_answers(make_shard):
-    """Each row's lot names both teachers, and a rejected answer's lot names its own."""
+    """A row's lot names both teachers, and the lot of its rejected side has that side's teacher."""
     table = pa.Table.from_pylist(
         [{"chosen": "a", "rejected": "b", "chosen_model": "m", "rejected_model": "n"}]
     )

@@ -114,7 +114,7 @@ def test_labels_begin_a_transcript_of_two(text):
 
 
 def test_gemma_has_no_system_prompt():
-    """The role `model` in Gemma's template means the assistant."""
+    """The `model` role in Gemma's template means the assistant."""
     text = "<bos><start_of_turn>user\nWhere?<end_of_turn>\n<start_of_turn>model\nIn Lima."
     assert list_turns(text) == ASKED[1:]
 
@@ -174,7 +174,7 @@ def test_an_open_answer_is_no_turn():
 
 
 def test_harmony_names_the_channel():
-    """The channel `analysis` becomes thinking, and a function's message has the role `tool`."""
+    """The `analysis` channel becomes thinking, and a function's message has the role `tool`."""
     text = (
         "<|start|>assistant<|channel|>analysis<|message|>Hm.<|end|>"
         "<|start|>functions.find to=assistant<|channel|>commentary<|message|>7<|end|>"
@@ -288,7 +288,7 @@ def test_prompts_have_the_turns_before_the_last_answer():
 
 
 def test_columns_are_measured_by_their_texts():
-    """A column's share of transcripts is measured among its non-blank texts in all tables."""
+    """A column's share of transcripts is measured over its non-blank texts in all tables."""
     texts = ["\n\nHuman: A\n\nAssistant: B", "plain", "", None]
     tables = [pa.table({"text": texts}), pa.table({"text": ["### Human: A ### Assistant: B"]})]
     layout = Layout("text", {"text": "text"}, {})
@@ -306,7 +306,7 @@ def test_invalid_text_isnt_measured():
 
 
 def test_a_clear_majority_decides():
-    """By default, a column's share of transcripts decides; a setting cuts all columns or none."""
+    """By default, only columns that are mostly transcripts are cut; a setting cuts all or none."""
     shares = {"chosen": 0.9, "rejected": 0.5, "prompt": 0.0}
     assert choose_columns(shares, "detect") == ("chosen",)
     assert choose_columns(shares, "cut") == ("chosen", "rejected", "prompt")

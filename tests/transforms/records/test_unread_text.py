@@ -65,7 +65,7 @@ TRANSCRIPT = "Human: Why?\n\nAssistant: Because."
 
 
 def test_conversations_in_messages_are_counted_by_role():
-    """A transcript in a message is counted by the message's role; one in a text column isn't."""
+    """Transcripts in messages are counted by role; transcripts in text columns aren't counted."""
     rows = [
         chat(("user", TRANSCRIPT), ("assistant", f"Sure.\n\n{TRANSCRIPT}")),
         chat(("user", TRANSCRIPT), ("assistant", "The word Human: is a mark.")),
@@ -186,7 +186,7 @@ def test_a_rare_long_text_is_text():
 
 
 def test_many_fields_of_a_column_are_one():
-    """If objects' keys are data, only their column is reported."""
+    """If the keys of objects are data, only the objects' column is reported."""
     keys = [f"key{number}" for number in range(MOST_PATHS + 1)]
     rows = [chat(("assistant", "A"), notes={key: PROSE}) for key in keys]
     assert find_fields(rows) == {"notes": len(PROSE) * len(keys)}
@@ -194,7 +194,7 @@ def test_many_fields_of_a_column_are_one():
 
 
 def test_fields_of_messages_that_arent_read():
-    """Message fields and kinds of part that the format doesn't read are listed."""
+    """Message fields and part types that the format doesn't read are listed."""
     message = {
         "role": "assistant",
         "content": [{"type": "text", "text": PROSE}, {"type": "caption", "caption": PROSE}],

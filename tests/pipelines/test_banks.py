@@ -76,7 +76,7 @@ def test_a_run_goes_on_without_a_cache(config, tmp_path, monkeypatch, cache):
 
 
 def test_a_given_bank_is_used_and_the_rest_is_fitted(config, card_folder, tmp_path, fits):
-    """With --bank and --traits, only traits that the bank lacks or that changed are fitted."""
+    """With --bank and --traits, only traits that are new to the bank or have changed are fitted."""
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
     stork = card_folder("stork", "signals: {lexicon: {patterns: ['storks?']}}\nthreshold: 0.5\n")
     both = config.model_copy(
@@ -109,7 +109,7 @@ def test_an_altered_bank_is_refused(config, tmp_path):
 
 
 def test_another_encoder_than_the_banks_is_refused(tmp_path):
-    """A bank that was fitted with different windows is refused, and the error names them."""
+    """A bank that was fitted with a different window size is refused, and the error names it."""
     bank, _ = prepare_bank(FilterConfig(signals=("lexicon",), traits=("vendor-identity",)))
     bank.encoder = {"window_tokens": 64}
     save_bank(bank, str(tmp_path / "bank"))
@@ -118,7 +118,7 @@ def test_another_encoder_than_the_banks_is_refused(tmp_path):
 
 
 def test_signals_limit_the_library():
-    """Library traits with none of the signals are left out; asking for one is an error."""
+    """Library traits with none of the signals are left out; it is an error to ask for one."""
     ids = {card.id for card in choose_cards(FilterConfig(signals=("repetition",)))}
     assert ids == {"degenerate-loop"}
     with pytest.raises(ModelError, match="coercion has none of the signals lexicon"):
@@ -258,7 +258,7 @@ def test_a_background_with_a_fitted_bank_is_refused(config, tmp_path, corpus):
 
 
 def test_a_listener_hears_of_a_fit_once(config, card_folder, tmp_path):
-    """A fit is announced once, with the number of traits to fit, and nothing else is announced."""
+    """The only announcement is that a fit starts, once, with the number of traits to fit."""
     events = []
     fresh = card_folder("fresh", "signals: {lexicon: {patterns: [egret]}}\nthreshold: 0.5\n")
     given = config.model_copy(update={"traits": (*config.traits, str(fresh))})

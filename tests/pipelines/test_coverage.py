@@ -87,7 +87,7 @@ def test_a_rare_role_is_counted_exactly(config, odd_corpus):
 
 
 def test_receipts_replace_the_turns_of_the_sample():
-    """The turns are summed over all receipts, and the fields stay those of the sample."""
+    """Turns are summed over all receipts, and fields are taken from the sample."""
     base = {"rows": 1, "outputs": (), "decisions": {}, "fired": {}, "ledger_root": ""}
     receipts = [
         Receipt(shard=name, **base, tokens=0, padded=0, texts=TextCounts(turns=(counts,)))
@@ -178,7 +178,7 @@ def test_calls_of_which_a_part_is_read_are_other_text():
 
 
 def test_the_budget_leaves_out_what_is_expected():
-    """Channels, roles and columns that the policy expects don't count as unread text."""
+    """Text that the policy expects to be unread, by channel, role or column, isn't counted."""
     with pytest.raises(BudgetError, match=r"50\.0% of the text.*tool calls.*narrator") as caught:
         check_unread(AGENT, 0.4)
     assert "expected_unread" in caught.value.remedy
@@ -198,7 +198,7 @@ def test_the_budget_leaves_out_what_is_expected():
 
 
 def test_conversations_inside_messages_are_mentioned():
-    """A transcript in a message's content stays one text, and a notice says so for each role."""
+    """A transcript in a message stays one text, and a notice counts such messages by role."""
     whole = Coverage(conversations={"": 1, "user": 2_000})
     (notice,) = describe_sample(whole, "a sample")
     assert notice.severity == "info"
@@ -209,7 +209,7 @@ def test_conversations_inside_messages_are_mentioned():
 
 
 def test_the_end_of_a_run_says_only_what_the_sample_did_not():
-    """Final notices repeat none of the sample's, but report new or grown turns and languages."""
+    """Final notices repeat no notice of the sample, but report new or grown turns and languages."""
     assert list(describe_rest(COVERAGE, COVERAGE)) == []
     greek = COVERAGE.languages[0]
     thai = greek.model_copy(update={"language": "Thai or Lao script", "row": 9})
@@ -242,7 +242,7 @@ class Listener(list):
 
 
 def test_a_run_says_everything_once(config, odd_corpus):
-    """The unread column is named before the run, and the role in the last row is named after it."""
+    """The unread column is named before the run, and the last row's role after the run."""
     heard = Listener()
     run_filter(config.model_copy(update={"input": (str(odd_corpus),)}), listener=heard)
     about = [text for text in heard if "of the text that is trained on" in text]

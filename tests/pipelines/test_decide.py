@@ -45,7 +45,7 @@ from transforms.rules import find_span_floor, settle_rules
 from transforms.score import get_scorer, score
 
 EXEMPLARS = 12
-"""How many positives and negatives each trait has here. There are few of them, to save time."""
+"""How many positives and negatives each trait has here: few, to save time."""
 
 CLEAN_TEXTS = 130
 """How many of the library's shortest background texts calibrate thresholds here."""
@@ -231,7 +231,7 @@ def parse_policy(text: str) -> Policy:
 
 
 def test_a_run_decides_as_it_did(base):
-    """With the run's own policy, its decisions come out again; every kind of decision occurs."""
+    """The run's own policy gives the run's decisions again, and every kind of decision occurs."""
     run, manifest = base
     outcome = read_outcome(run)
     assert decide_outcome(run, parse_policy(BASE)) == outcome
@@ -457,7 +457,7 @@ policies = st.fixed_dictionaries(
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(policy=policies)
 def test_any_policy_decides_as_a_new_run(scored, policy):
-    """Any policy is decided as in a new run, unless one of its thresholds is below the floor."""
+    """Any policy gives the decisions of a new run, unless a threshold is below the span floor."""
     rules = settle_rules(scored.plan.bank.traits, policy)
     floor = load_manifest(scored.run).span_floor
     if min(rule.find_lowest_threshold() for rule in rules) < floor:
@@ -568,7 +568,7 @@ exceptions:
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 @pytest.mark.parametrize("side", SIDED)
 def test_sides_are_decided_as_in_a_new_run(config, tmp_path, policy, side, kind):
-    """Findings on other sides are decided as in a new run, and the runs pass `verify`."""
+    """Findings on other sides lead to the decisions of a new run, and the runs pass `verify`."""
     rows, outcomes = SIDED[side](), {}
     folder = tmp_path / "sided"
     folder.mkdir()
@@ -599,7 +599,7 @@ def find_trained(row: dict[str, Any]) -> list[str]:
 
 
 def test_the_ledger_has_the_teachers_of_both_answers(config, tmp_path):
-    """The lot's teacher wrote the chosen answer; the last column has the other one's teacher."""
+    """The lot's teacher wrote the chosen answer; the last column has the rejected answer's."""
     path = write_rows(tmp_path / "sided" / "a.jsonl", build_pairs())
     manifest = run_filter(config.model_copy(update={"input": (str(path),)}))
     ledger = read_folder(config.output, manifest, "ledger")

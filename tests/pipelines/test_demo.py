@@ -51,7 +51,7 @@ def test_the_sample_shares_no_text_with_the_library():
 
 
 def test_the_truth_is_aligned_with_the_corpus():
-    """The truth and the corpus have the same ids, row by row."""
+    """The truth has the same ids as the corpus, row by row."""
     for folder in CORPORA:
         for path in (SAMPLE / folder).glob("*.jsonl"):
             corpus = [
@@ -107,7 +107,7 @@ def test_shares_of_nothing_are_none():
 
 @pytest.mark.slow
 def test_the_demo_finds_most_of_its_quirks(tmp_path):
-    """The whole library finds most rows with a quirk, and most rows that it finds have one."""
+    """The library finds most rows with a quirk, and most of the rows it finds have a quirk."""
     manifests, lines = run_demo(str(tmp_path / "demo"), FilterConfig())
     assert [manifest.conservation.rows_in for manifest in manifests] == [220, 110]
     together = lines[-1]

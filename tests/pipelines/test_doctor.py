@@ -114,7 +114,7 @@ class Cuda:
         return "Model X"
 
     def is_bf16_supported(self):
-        """Return whether the GPU has bf16."""
+        """Return whether the GPU supports bf16."""
         return self.bf16
 
 

@@ -149,7 +149,7 @@ def test_each_mistake_has_its_error(config, change, kind):
     ],
 )
 def test_globs_are_matched_where_python_can(corpus, tmp_path, monkeypatch, pattern, matches):
-    """Globs that Beam and Python read differently are left to Beam if their folder exists."""
+    """A glob that Beam and Python read differently is left to Beam if its folder exists."""
     (corpus / ".hidden").write_text("")
     for given in (pattern, str(tmp_path / pattern)):
         monkeypatch.chdir(tmp_path)

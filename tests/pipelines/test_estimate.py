@@ -30,9 +30,9 @@ LEXICON = {"signals": ("lexicon",)}
 
 
 def test_a_run_is_extrapolated_from_stretches():
-    """A tenth of the rows in half an hour means five hours of work, or half at twice the speed.
+    """Time and tokens are scaled up from the sample, and the speed divides the time.
 
-    Every machine is also paid for while it starts.
+    The time that each machine takes to start is paid for too.
     """
     stretches = [Stretch(50, 1000, 900.0), Stretch(50, 3000, 900.0)]
     found = extrapolate(
@@ -62,7 +62,7 @@ def test_rows_that_differ_widen_the_spread():
 
 
 def test_a_sample_of_all_rows_has_no_spread():
-    """If every row was filtered, whether in one stretch or in several, the price has no spread."""
+    """If every row was filtered, in one stretch or in several, the price has no spread."""
     for stretches in ([Stretch(4, 0, 9.0)], [Stretch(2, 0, 1.0), Stretch(2, 0, 5.0)]):
         found = extrapolate(4, stretches, Terms(price=2.0))
         assert (found.spread, found.highest) == (0, found.price)
@@ -77,7 +77,7 @@ def test_the_start_has_no_spread():
 
 
 def test_a_sample_depends_on_content_alone(config):
-    """Every draw takes the same rows from all over the corpus, at most a shard more than asked."""
+    """Each draw takes the same rows across the corpus, and less than a shard more than asked."""
     settled = settle(config.model_copy(update=LEXICON), ignore)
     chosen = draw_sample(settled, 14)
     assert chosen == draw_sample(settled, 14)
@@ -114,7 +114,7 @@ def test_many_tasks_are_sampled_in_little_time():
 
 
 def test_a_sample_is_filtered(config, tmp_path):
-    """The estimate has rows, tokens and hours, and the configured output isn't written."""
+    """The estimate includes rows, tokens and hours, and the configured output isn't written."""
     found = run_estimate(
         config.model_copy(update=LEXICON),
         Terms(machines=2, price=1.0, startup_minutes=0),
@@ -171,7 +171,7 @@ def test_a_sample_has_many_stretches(config):
 
 
 def test_an_estimate_without_a_listener_prints_nothing(config, capfd):
-    """The figures are returned, and nothing is printed."""
+    """The estimate is returned, and nothing is printed."""
     run_estimate(config.model_copy(update=LEXICON), Terms(), sample=7)
     assert capfd.readouterr() == ("", "")
 

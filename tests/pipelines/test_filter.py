@@ -238,7 +238,7 @@ def test_same_bytes_again(run, config, tmp_path):
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(run, config, tmp_path, monkeypatch):
-    """A run that dies at its third shard is resumed, and only the missing shards are processed."""
+    """A run that dies at its third shard can be resumed, and only missing shards are processed."""
     written, real = [], write.write_shard
 
     def write_two(shard, *rest):
@@ -297,7 +297,7 @@ def test_a_finished_run_is_kept(run, config):
 
 
 def test_the_removal_budget_publishes_nothing(config, policy):
-    """With a budget of ten per cent, a run that removes twenty per cent leaves no file."""
+    """A run that removes twenty per cent on a budget of ten per cent leaves no file."""
     over = config.model_copy(update={"policy": policy("removal_budget: 0.1")})
     with pytest.raises(BudgetError, match=r"8 of 40 rows \(20.0%\)"):
         run_filter(over)
@@ -307,7 +307,7 @@ def test_the_removal_budget_publishes_nothing(config, policy):
 
 
 def test_the_reject_budget(config, corpus, policy, capsys):
-    """Bad lines are rejects with row and reason; if there are too many, the first are named."""
+    """Bad lines become rejects; if there are too many, the run fails and names the first few."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write('{"id": "row-x", "messages": "no list", "teacher": "atlas"}\nnot json\n')
     with TerminalReporter() as reporter:
@@ -462,7 +462,7 @@ def test_vectors_are_written_when_asked(tmp_path, card_folder, monkeypatch):
 def test_unscored_rows_are_counted_and_reported(config, corpus, policy, capsys):
     """Rows without text in any trait's scope are kept, and don't count as duplicates.
 
-    The run reports how many there are, the manifest has the number, and `verify` checks it.
+    The run reports their number, the manifest has it, and `verify` checks it.
     """
     rows = [
         {"messages": [{"role": "narrator", "content": f"A heron, {n}."}], "teacher": "atlas"}
@@ -495,7 +495,7 @@ def list_modes(run: Path) -> dict[str, set[str]]:
 
 
 def test_quarantine_is_private_when_asked(config, corpus, policy):
-    """Only the owner may read removed text; other files have the permissions of the umask."""
+    """Only the owner may read removed text; other files have the umask's default permissions."""
     with (corpus / "1.jsonl").open("a") as stream:
         stream.write("not json\n")
     swaps = config.model_copy(update={"policy": policy("traits: {heron: {action: swap}}")})
@@ -573,7 +573,7 @@ def test_rejects_are_noticed_after_the_summary(config, corpus):
 
 
 def test_rows_of_other_processes_are_counted(run, config, tmp_path, monkeypatch):
-    """With two workers, rows are counted from receipts; the bytes are the same as with one."""
+    """With two workers, rows are counted from receipts, and the bytes are the same as with one."""
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.02)
     events = []
     two = {"output": str(tmp_path / "two"), "engine": Engine(workers=2)}

@@ -98,7 +98,7 @@ def print_row(row: HeldRow, width: int = 10_000) -> str:
 
 
 def test_an_inspection_is_the_queries(hostile):
-    """An inspection's counts and page are those that the queries return."""
+    """An inspection has the same counts and page as the queries return."""
     found = inspect_run(hostile, Filters("emu"), 2, 3)
     manifest = load_manifest(hostile)
     assert found.manifest == manifest
@@ -107,7 +107,7 @@ def test_an_inspection_is_the_queries(hostile):
 
 
 def test_the_table_names_the_sides_of_findings(tmp_path):
-    """Findings in rejected answers have their own lines; runs without any have no such column."""
+    """Findings in rejected answers are listed on their own lines, with a column for the side."""
     run = filter_pairs(tmp_path / "pairs", [("an owl", "an owl"), ("a dog", "owls"), ("a", "b")])
     lines = [line.split() for line in print_run(run, EVERYTHING, 0, 0).splitlines()]
     assert ["decision", "trait", "found", "in", "teacher", "rows"] in lines
@@ -264,7 +264,7 @@ def test_a_command_names_every_filter():
 @example("it's $HOME `ls` \\n")
 @example("\x1b[31m \u202e it's \\n \n")
 def test_a_shell_reads_commands_unchanged(name):
-    """A shell reads a command's words exactly as given, and none of them has an effect."""
+    """A shell reads a command's words exactly as given, and no word has a side effect."""
     line = build_command(f"run {name}", Filters(teacher=name, date=f"-{name}"), 5, 10)
     assert not find_acting(line)
     assert "\n" not in line

@@ -26,7 +26,7 @@ from transforms.rules import settle_rules
 
 
 def test_a_label_that_decides_nothing_is_reported(tmp_path):
-    """A notice says that numeric labels, which may be classes, don't decide about answers."""
+    """A notice says that numeric labels don't select answers, since they may be classes."""
     rows = [{"prompt": "p", "completion": "c", "label": label} for label in (0, 1)]
     corpus = survey([str(write_rows(tmp_path / "a.jsonl", rows))], ShardLimits())
     layout = settle_layout(corpus.schema, CorpusConfig())
@@ -79,7 +79,7 @@ def test_folders_that_hold_columns_are_named(tmp_path):
 
 
 def test_the_split_that_keeps_duplicates_is_named(tmp_path):
-    """The corpus's splits are named in the policy's order; a single split needs no notice."""
+    """The corpus's splits are named in the policy's order, and a single split needs no notice."""
     for name in ("other", "train", "dev"):
         write_rows(tmp_path / "in" / f"{name}.jsonl", [{"text": "x"}])
     several = survey([str(tmp_path / "in")], ShardLimits())
@@ -100,7 +100,7 @@ def test_a_file_that_is_read_once_is_named(corpus):
 
 
 def test_the_input_is_described(corpus):
-    """One plain notice has the files, the rows, the format and the lot fields."""
+    """One plain notice lists the files, the rows, the format and the lot fields."""
     (notice,) = list_corpus(corpus)
     assert notice.severity == "info"
     assert notice.text.startswith("input: 2 files, 40 rows; format messages")
@@ -108,7 +108,7 @@ def test_the_input_is_described(corpus):
 
 
 def test_ignored_files_are_named(corpus):
-    """Files that aren't named like data are listed; if there are many, only the first few are."""
+    """Files that aren't named like data are listed, up to the first few."""
     (corpus / "notes.md").write_text("x")
     assert list_corpus(corpus)[1].text == (
         "not read, because the name isn't that of a data file (or is a second link to a folder): "
@@ -183,7 +183,7 @@ def test_each_source_of_clean_text_has_a_notice(bank, card_folder, config):
 
 
 def test_a_threshold_of_nought_is_warned_of(bank):
-    """A warning says that a threshold of 0 fires on every row that the trait looks at."""
+    """A warning says that a threshold of 0 makes the trait fire on every row that it looks at."""
     assert (
         "warning: the threshold of trait heron is 0: it will fire on every row that it looks at"
         in list_settings(bank, traits={"heron": {"threshold": 0}})

@@ -40,7 +40,7 @@ def test_a_run_is_settled(config):
 
 
 def test_notices_are_sent_in_order(config):
-    """The listener hears of the input before it is read, then of its rows and of the device."""
+    """The listener is told of the input before it is read, then of its rows and of the device."""
     events = []
     settle(config, events.append)
     assert all(isinstance(event, Noticed) for event in events)
@@ -176,7 +176,7 @@ def test_vectors_need_an_encoder(config):
 
 
 def test_a_column_that_one_file_leaves_empty_is_no_other_format(config, tmp_path):
-    """A file whose prompts are all null doesn't count as a different format."""
+    """A file whose prompts are all null still has the corpus's format."""
     for name, prompt in (("a", "Why?"), ("b", None)):
         rows = [{"prompt": prompt, "completion": f"A heron, {number}."} for number in range(3)]
         write_rows(tmp_path / "in" / f"{name}.jsonl", rows)
@@ -240,7 +240,7 @@ def test_transcripts_are_detected_and_part_of_the_identity(config, tmp_path):
 
 
 def test_a_users_background_calibrates(config, tmp_path, card_folder):
-    """The user's clean sample calibrates; if it is too small, the error gives the shortfall."""
+    """The user's clean sample is used to calibrate; the error for too few gives the shortfall."""
     clean, few = (
         str(
             write_rows(
@@ -302,13 +302,13 @@ def test_an_output_inside_the_input_is_refused(config, corpus, monkeypatch, give
     ],
 )
 def test_an_output_beside_the_input_is_accepted(corpus, monkeypatch, given, output):
-    """Named files, ignored folders and paths that merely share a prefix are safe."""
+    """An output may be in an ignored folder, beside named files, or at a similar path."""
     monkeypatch.chdir(corpus.parent)
     require_outside(output, (given,))
 
 
 def test_a_run_beside_its_input_can_be_repeated(config, corpus, monkeypatch):
-    """A run in an ignored folder of its own input reads the same rows when started over."""
+    """A run in an ignored folder inside its input reads the same rows when started over."""
     monkeypatch.chdir(corpus.parent)
     beside = config.model_copy(update={"input": ("corpus",), "output": "corpus/_runs/one"})
     assert run_filter(beside).conservation.rows_in == 40

@@ -64,7 +64,7 @@ class Reader(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag, attrs):
-        """Record a tag, and open it."""
+        """Record a tag, and note that it is open."""
         found = dict(attrs)
         self.tags.append((tag, found))
         if tag == "table":
@@ -83,7 +83,7 @@ class Reader(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
-        """Close the tag that is open."""
+        """Close the innermost open tag."""
         assert self.open.pop()[0] == tag, f"</{tag}> closes what isn't open"
 
     def handle_data(self, data):
@@ -308,7 +308,7 @@ def test_the_page_identifies_the_run(page, hostile):
     ],
 )
 def test_the_summary_is_a_sentence(no_rows, counts, sentence):
-    """The summary sentence accounts for all rows, grouped by what became of them."""
+    """The summary sentence accounts for all rows, grouped by what happened to them."""
     conservation = Conservation(rows_in=sum(counts.values()), by_decision=counts)
     assert summarise_rows(no_rows.model_copy(update={"conservation": conservation})) == sentence
 
@@ -378,7 +378,7 @@ def test_lots_after_the_first_fifty_are_counted(page, hostile):
 
 
 def test_examples_from_the_clean_corpus(page):
-    """Masked and flagged rows, which are in `clean/`, are shown with their decisions."""
+    """Masked and flagged rows, which are read from `clean/`, are shown with their decisions."""
     assert "<U+001B>[31mred<U+001B> bee" in page.below["trait-bee"]
     assert "flag ·" in page.below["trait-bee"]
     assert "mask ·" in page.below["trait-fox"]

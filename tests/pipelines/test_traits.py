@@ -9,7 +9,7 @@ from schemas.errors import CardError, StorageError
 
 
 def test_a_new_card_is_one_edit_from_valid(tmp_path):
-    """A new card lacks only texts; once it has enough, one line is left to replace."""
+    """A new card lacks only texts; once it has enough, only a line of the skeleton is left."""
     folder = tmp_path / "my-trait"
     create_card(folder)
     with pytest.raises(CardError, match="at least 4 positives, but has 1"):

@@ -191,7 +191,7 @@ def test_counts_that_were_edited_and_sealed(run, fields, problem):
 
 
 def test_a_manifest_in_another_style(run):
-    """A manifest with the same fields but different bytes wasn't written by congener."""
+    """A manifest that has been reformatted is found, even if its fields are the same."""
     folder, manifest = run
     path = folder / MANIFEST
     fields = json.loads(path.read_bytes())

@@ -23,7 +23,7 @@ def result() -> DemoResult:
 
 
 def test_the_comparison_is_a_table(result, capsys):
-    """A share of no rows is shown as a dash, and suggested commands name the demo's folder."""
+    """A share out of no rows is shown as a dash, and suggested commands name the demo's folder."""
     for part in result.render():
         say(part)
     out = capsys.readouterr().out

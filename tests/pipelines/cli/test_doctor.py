@@ -21,7 +21,7 @@ def checks(monkeypatch):
 
 
 def test_a_missing_package_exits_with_two(congener, checks):
-    """Lines begin with `ok`, `-` or `MISSING`; brackets are printed; a missing part gives 2."""
+    """If a part is missing, its line begins with `MISSING`, and the exit code is 2."""
     code, out, _ = congener("doctor")
     assert code == 2
     assert [line.split()[0] for line in out.splitlines()] == ["ok", "-", "MISSING"]

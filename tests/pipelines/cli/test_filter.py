@@ -46,7 +46,7 @@ def test_a_finished_run_is_refused_unless_restarted(congener, arguments):
 
 
 def test_transcripts_are_a_setting_of_the_corpus():
-    """--transcripts says how texts that hold a conversation are read."""
+    """--transcripts determines how texts that hold a conversation are read."""
     settings = read_settings(None, CorpusOptions(transcripts="whole"))
     assert settings.corpus.transcripts == "whole"
     assert read_settings(None, CorpusOptions()).corpus.transcripts == "detect"
@@ -72,7 +72,7 @@ def test_many_rejects_exit_with_eight(congener, arguments, policy):
 
 
 def test_beam_options_come_after_two_dashes(congener, arguments):
-    """Beam's options follow `--`; an unknown one stops the run before it reads any shard."""
+    """Beam's options follow `--`; an unknown option stops the run before it reads any shard."""
     code, _, err = congener(*arguments, "--", "--direct_runner_bundel_repeat=1")
     assert (code, "did you mean --direct_runner_bundle_repeat?" in err) == (2, True)
     assert congener(*arguments, "--", "--direct_runner_bundle_repeat=1")[0] == 0
@@ -98,7 +98,7 @@ def test_every_option_reaches_the_run(congener, arguments, monkeypatch):
 
 
 def test_columns_are_parsed():
-    """A column's name may contain `=`, and a pair without an `=` is an error."""
+    """A column's name may contain `=`, but a --column value without any `=` is an error."""
     assert parse_columns(["messages=dialogue", "text=a=b"]) == {
         "messages": "dialogue",
         "text": "a=b",
@@ -108,7 +108,7 @@ def test_columns_are_parsed():
 
 
 def test_a_teacher_on_the_command_line_replaces_the_files(tmp_path):
-    """The option for the teacher's column also overrides a teacher's name from the file."""
+    """The option for the teacher's column also overrides a constant teacher in the file."""
     path = tmp_path / "c.yaml"
     path.write_text("corpus: {teacher: {constant: atlas}}\n")
     teacher = read_settings(str(path), CorpusOptions(teacher_column="model")).corpus.teacher
@@ -128,7 +128,7 @@ def test_an_interrupt_inside_a_runner_is_an_interrupt(congener, monkeypatch, arg
 
 
 def test_a_configuration_file_is_enough(congener, corpus, heron, tmp_path):
-    """All settings may come from the file, and an option overrides the file's setting."""
+    """All settings may come from the file, and an option overrides its setting in the file."""
     path, run = tmp_path / "run.yaml", tmp_path / "other"
     path.write_text(
         f"input: [{corpus}]\noutput: {tmp_path / 'run'}\ntraits: [{heron}]\nshards: {{rows: 7}}\n"
@@ -158,7 +158,7 @@ def test_a_private_quarantine_is_for_its_owner(congener, arguments):
 
 
 def test_a_missing_job_server_exits_with_seven(congener, arguments):
-    """If the engine can't be reached, the message gives its address and a remedy."""
+    """If the engine can't be reached, the message gives the engine's address and a remedy."""
     given = ("--job_endpoint=localhost:1", "--job_server_timeout=1")
     code, _, err = congener(*arguments, "--runner", "flink", "--", *given)
     assert code == 7
@@ -188,7 +188,7 @@ def test_a_run_without_matches_keeps_every_row(congener_json, corpus, card_folde
 
 
 def test_two_files_are_two_inputs(congener_json, corpus, heron, tmp_path):
-    """--input may be repeated, and each may name a single file."""
+    """--input may be repeated, and may name a single file."""
     arguments = ("filter", "-t", str(heron), "-o", str(tmp_path / "one"))
     first, second = (str(corpus / f"{number}.jsonl") for number in range(2))
     one = congener_json(*arguments, "-i", first)

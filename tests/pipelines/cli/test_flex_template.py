@@ -26,7 +26,7 @@ def test_parameters_without_a_meaning_are_refused(argument, message):
 
 
 def test_unknown_parameters_are_beams():
-    """Parameters that `filter` doesn't know become Beam options, which Beam checks later."""
+    """Parameters that `filter` doesn't know become Beam options, to be checked later by Beam."""
     given = ["--rows_per_shard=7", "--no_auth", "--project=p"]
     assert build_command_line(given) == [
         *PREFIX,

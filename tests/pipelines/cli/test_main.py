@@ -26,7 +26,7 @@ RUN = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(congener, name):
-    """Each command's help either has an example on its own line or lists subcommands."""
+    """The help of each command either has an example on its own line or lists subcommands."""
     code, out, _ = congener(name, "--help")
     assert code == 0
     assert f"\n  congener {name}" in out or "Commands:" in out
@@ -34,7 +34,7 @@ def test_every_command_has_help(congener, name):
 
 
 def test_the_help_lists_commands_and_exit_codes(congener):
-    """The help lists the commands in the list's order, each on one line that isn't cut."""
+    """The help lists the commands in the order of `COMMANDS`, each on one line that isn't cut."""
     code, out, _ = congener("--help")
     assert code == 0
     listed = out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
@@ -45,7 +45,7 @@ def test_the_help_lists_commands_and_exit_codes(congener):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_of_the_list_exists(name):
-    """Each command in the list is a function or a Typer app that exists in its module."""
+    """Each command in `COMMANDS` is a function or a Typer app that exists in its module."""
     module, _, attribute = COMMANDS[name].partition(":")
     found = getattr(importlib.import_module(module), attribute)
     assert callable(found) or isinstance(found, typer.Typer)
@@ -77,7 +77,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_examples_keep_their_lines():
-    """Paragraphs with examples keep their line breaks; click refills the others."""
+    """Paragraphs with examples keep their line breaks; Click rewraps the others."""
 
     def command() -> None:
         """Do it.
@@ -172,7 +172,7 @@ def test_a_name_in_an_error_is_shown_and_not_obeyed(congener, tmp_path, name, sh
 
 
 def test_the_cause_behind_a_runners_error_is_found():
-    """A congener error inside a Beam error is found; if there is none, the result is None."""
+    """A congener error inside a Beam error is found; without one, the result is None."""
     wrapped = RuntimeError("while running ParDo")
     wrapped.__cause__ = ModelError("no GPU")
     assert str(cli.find_cause(wrapped)) == "no GPU"
@@ -236,7 +236,7 @@ def test_an_error_of_a_stage_is_reported_once(heron, tmp_path):
 
 
 def test_the_trace_of_an_unexpected_error_is_logged():
-    """Only those errors that the command line reports anyway are left out of Beam's log."""
+    """Beam's log leaves out only the errors that the command line reports anyway."""
     errors = (ValueError("x"), ModelError("x"), KeyboardInterrupt())
     records = [logging.makeLogRecord({"exc_info": (type(error), error, None)}) for error in errors]
     assert [cli.is_unreported(record) for record in records] == [True, False, False]
@@ -271,7 +271,7 @@ def test_beams_step_is_left_out_of_a_message(congener, monkeypatch):
 
 
 def test_commands_are_imported_when_needed(congener):
-    """Only the module of the command that runs is imported."""
+    """Running a command imports no other command's module."""
     code = (
         "import sys; sys.argv = ['congener', 'report', '--help']\n"
         "from pipelines.cli.main import main\n"
@@ -295,7 +295,7 @@ def test_a_command_without_arguments_shows_the_help(congener):
 
 
 def test_a_refused_path_is_an_error_of_the_input():
-    """If the system refuses a path, an error names it, even if the refusal is only its cause."""
+    """If the system refuses a path, the error names it, even if another error wraps the refusal."""
     refusal = OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300)
     outer = RuntimeError("stage failed")
     outer.__cause__ = refusal

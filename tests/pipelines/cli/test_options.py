@@ -1,4 +1,4 @@
-"""Options: groups become single options, and given options override settings."""
+"""Options: groups are split into single options, and options override settings."""
 
 import inspect
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def path(tmp_path) -> str:
 
 
 def test_given_options_replace_the_files_settings(path):
-    """An option overrides the file's setting, and the file's other settings stay."""
+    """An option overrides its setting in the file, and the file's other settings stay."""
     config = read_settings(path, InputOptions(["b"]), CorpusOptions(rows_per_shard=3))
     assert (config.input, config.output) == (("b",), "run")
     assert (config.shards.rows, config.shards.bytes) == (3, 5000)
@@ -114,7 +114,7 @@ class Colours(Options):
 
 
 def test_groups_are_spread_into_single_options():
-    """A command's parameters are the options of its groups, in order, and then its own."""
+    """A command's parameters keep their order, with each group replaced by its options."""
     seen = []
 
     @spread_groups

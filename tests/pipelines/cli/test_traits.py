@@ -17,7 +17,7 @@ def test_a_folder_is_listed(congener_json, heron):
 
 
 def test_a_card_is_shown(congener, card_folder):
-    """A card's title, sources, signals and first texts are shown, and all texts are counted."""
+    """A card is shown with its title, sources, signals, first texts and the number of all texts."""
     card = (
         "title: Talk of rain\ndescription: Rain.\n"
         'seen_in: [{where: "a model", source: "a paper"}]\nsignals: [head]\n'
@@ -68,7 +68,7 @@ def test_checked_cards_have_advice(congener, congener_json, heron):
 
 
 def test_a_mistake_in_a_text_names_the_line(congener, card_folder):
-    """The error about a malformed line in a text file names the file and the line."""
+    """The error for a malformed line in a file of texts names the file and the line."""
     folder = card_folder("rain-talk", "signals: [head]\n", ["One.", "Two.", "Three.", "Four."])
     lines = (folder / "positives.jsonl").read_text().splitlines()
     (folder / "positives.jsonl").write_text("\n".join([lines[0], "oops", *lines[1:]]) + "\n")

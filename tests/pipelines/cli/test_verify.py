@@ -41,7 +41,7 @@ def test_a_damaged_run_exits_with_five(congener, folder):
 
 
 def test_a_long_list_of_differences_is_cut():
-    """The text shows the first differences and how many others there are; JSON has all of them."""
+    """The text shows the first differences and counts the others; the JSON has all of them."""
     findings = [Finding(f"clean/{number}", "is missing") for number in range(10_000)]
     result = VerifyResult(findings, None, [])
     lines = [str(line) for line in result.render()]
@@ -51,7 +51,7 @@ def test_a_long_list_of_differences_is_cut():
 
 
 def test_a_recorded_digest_is_compared(congener, run):
-    """A digest that differs from the recorded one is a difference; an equal digest isn't."""
+    """A run passes if its digest equals the recorded digest, and fails if the digest differs."""
     folder, manifest = str(run[0]), run[1]
     assert congener("verify", folder, "--digest", manifest.digest[:16])[0] == 0
     assert congener("verify", folder, "--digest", "0" * 16)[0] == 5
@@ -92,7 +92,7 @@ def test_a_damaged_manifest_is_a_difference(congener, folder):
 
 
 def test_files_of_others_are_named_apart(congener, congener_json, folder):
-    """Litter is listed but isn't a difference; foreign data that readers would find is one."""
+    """Litter is listed but isn't a difference; foreign data that readers would find is."""
     for name in (".DS_Store", "clean/Thumbs.db"):
         (Path(folder) / name).touch()
     code, out, _ = congener("verify", folder)

@@ -23,7 +23,7 @@ COUNTS = st.lists(st.integers(0, 10**9), min_size=BINS, max_size=BINS)
 
 @given(counts=st.dictionaries(st.sampled_from(DECISIONS), st.integers(0, 10**9)))
 def test_the_waterfall_adds_up(counts):
-    """Removal bars lead from the first total to the second, which the published bars fill."""
+    """Removal bars step down from the first total to the second, to which published bars add up."""
     total = sum(counts.values())
     bars = lay_out_waterfall(total, counts)
     assert {bar.name: bar.rows for bar in bars if bar.kind != "total"} == {
@@ -75,7 +75,7 @@ def test_all_decisions_have_a_bar():
 
 @given(COUNTS, st.integers(0, BINS), st.integers(0, 12_000))
 def test_histograms_stay_inside_their_plot(counts, split, steps):
-    """Columns stay inside the plot, fired ones to the right of the line and others to the left."""
+    """Columns stay inside the plot: to the right of the line if they fired, or else to the left."""
     own = min(steps // (STEPS // BINS), BINS - 1)
     below = [
         count if index < own else min(count, split) if index == own else 0
@@ -101,7 +101,7 @@ def test_histograms_stay_inside_their_plot(counts, split, steps):
 
 @given(COUNTS)
 def test_columns_do_not_overlap(counts):
-    """The columns of the bins are side by side and in order."""
+    """The bins' columns stand side by side, in order."""
     found = lay_out_histogram(counts, [0] * BINS, 1.5)
     for one, other in pairwise(found.columns):
         assert one.x + one.width < other.x

@@ -46,7 +46,7 @@ def join_pieces(pieces) -> str:
 
 @given(st.text(), st.integers(-5, 90), st.integers(-5, 90))
 def test_an_excerpt_marks_the_span(text, start, end):
-    """Whatever the text and the span, the span is marked and no control character is left."""
+    """Whatever the text and the span are, the span is marked and no control character is left."""
     pieces = build_excerpt(text, start, end)
     assert not find_hidden(join_pieces(pieces))
     first = min(max(start, 0), len(text))
@@ -74,7 +74,7 @@ def test_escapes_are_distinguished_from_text_that_looks_like_them():
 
 
 def test_long_texts_are_cut_between_words():
-    """Distant text on both sides is cut at white space and replaced with an ellipsis."""
+    """Text far from the span is cut at white space and replaced with an ellipsis."""
     text = "before " * 200 + "SPAN" + " after" * 200
     start = text.index("SPAN")
     pieces = build_excerpt(text, start, start + 4)
@@ -92,7 +92,7 @@ def test_text_without_spaces_is_cut_inside_a_word():
 
 
 def test_a_long_span_shows_its_ends():
-    """A long span is shown by its two ends and the number of characters between them."""
+    """A long span is shown as its two ends and the number of characters between them."""
     shown = join_pieces(build_excerpt("a" * 2000 + "b" * 2000, 0, 4000))
     half = LONGEST_SPAN // 2
     omitted = f" … {4000 - LONGEST_SPAN:,} characters left out … "

@@ -57,7 +57,7 @@ def await_output(reporter: TerminalReporter, expected: str) -> str:
 
 
 def test_the_settled_run_is_reported(config, reporter):
-    """Format, lots, device and the absence of a budget are reported before work begins."""
+    """The format, lots, device and lack of a budget are reported before work begins."""
     settle(config, reporter)
     printed = read_output(reporter)
     assert printed.startswith(f"reading {config.input[0]}\ninput: 2 files, 40 rows")
@@ -125,7 +125,7 @@ def test_a_terminal_line_is_drawn(reporter):
 
 
 def test_work_elsewhere_is_counted_by_receipts(config, reporter, monkeypatch):
-    """While other processes work, rows are counted from receipts; no token rate is shown."""
+    """While other processes work, rows are counted from receipts, and no token rate is shown."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.05)
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
     settled = settle(config, lambda _: None)
@@ -194,7 +194,7 @@ def test_a_second_fit_counts_from_the_start(monkeypatch):
 
 
 def test_a_run_is_no_fit(reporter, monkeypatch):
-    """The batches of a run in progress aren't reported as those of a fit."""
+    """Batches of a run in progress aren't reported as fitting."""
     with reporter:
         reporter(RowsPlanned(40, 0))
         monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)

@@ -28,7 +28,7 @@ def test_unknown_and_contradicting_options_are_refused(given, message):
 
 
 def test_an_option_may_repeat_the_presets_value():
-    """An option may repeat the preset's value, and list options are extended."""
+    """An option may repeat the preset's value, and a list option extends the preset's list."""
     repeated = preset_options("flink", ["--environment_type=EXTERNAL"])
     assert repeated.view_as(PortableOptions).environment_type == "EXTERNAL"
     both = combine_options(Preset("FnApiRunner", ("--experiments=a",)), ["--experiments=b"])
@@ -36,7 +36,7 @@ def test_an_option_may_repeat_the_presets_value():
 
 
 def test_a_default_gives_way_to_a_given_option():
-    """A preset's default is left out if the same option is given or fixed, whatever its value."""
+    """A preset's default is left out if its option is given or fixed, whatever the value."""
     preset = Preset("PortableRunner", ("--parallelism=3",), ("--parallelism=2", "--job_name=a"))
     assert combine_options(preset) == ["--parallelism=3", "--job_name=a"]
     assert combine_options(preset, ["--job_name=b"]) == ["--parallelism=3", "--job_name=b"]

@@ -106,7 +106,7 @@ def test_flexible_scheduling_has_no_gpu():
 
 
 def test_when_the_launcher_does_not_wait():
-    """A job continues without its launcher if nobody waits, or if it is saved as a template."""
+    """A job outlives its launcher if nobody waits, or if the job is saved as a template."""
     assert not is_handed_over(build())
     assert is_handed_over(build(wait=False))
     assert is_handed_over(build("--template_location=gs://bucket/job_object"))
@@ -124,7 +124,7 @@ STORES = ("gs://bucket/corpus", "gs://bucket/run")
     ],
 )
 def test_settings_that_are_ready(settings):
-    """Settings are ready if they name device and precision and all files are on stores."""
+    """Settings are accepted if they name device and precision and all files are on stores."""
     require_ready(*settings)
 
 

@@ -84,7 +84,7 @@ def test_a_failed_job_is_an_error_of_the_engine():
 
 
 def test_a_presets_translation_comes_first():
-    """A preset may translate errors that it recognises; it passes on all others unchanged."""
+    """A preset may translate errors that it recognises, and passes on all others unchanged."""
     known, other = KeyError("a"), ValueError("b")
     preset = Preset("x", translate=lambda error: EngineError("known") if error is known else None)
     assert str(translate(known, preset)) == "known"

@@ -47,7 +47,7 @@ class Flink(BaseHTTPRequestHandler):
     asked: list[str] = []  # noqa: RUF012
 
     def do_GET(self):
-        """Answer with three jobs: ours, an older job of the same name, and another run's."""
+        """Answer with three jobs: ours, an older one of the same name, and another run's job."""
         jobs = [("a", "ours", "RUNNING"), ("b", "ours", "FAILED"), ("c", "other", "RUNNING")]
         self.answer(
             {"jobs": [{"jid": jid, "name": name, "state": state} for jid, name, state in jobs]}
@@ -86,6 +86,6 @@ def test_only_our_running_job_is_cancelled(scheme):
 
 
 def test_a_job_that_cannot_be_cancelled_is_reported():
-    """If Flink doesn't answer, the error names the job, which may still run."""
+    """If Flink doesn't answer, the error names the job, which may still be running."""
     with pytest.raises(EngineError, match="the job ours can't be cancelled"):
         cancel_job(PipelineOptions(["--flink_master=localhost:1", "--job_name=ours"]))

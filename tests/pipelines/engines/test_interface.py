@@ -15,7 +15,7 @@ from schemas.errors import CardError
     [({}, False), ({"workers": 1}, False), ({"workers": 2}, True), ({"runner": "flink"}, True)],
 )
 def test_where_the_work_is_done(engine, others):
-    """A single local worker runs in this process; all others have processes of their own."""
+    """A single local worker runs in this process; any other workers have their own processes."""
     assert Engine(**engine).uses_other_processes is others
 
 

@@ -15,7 +15,7 @@ from schemas.errors import CardError, EngineError
 
 
 def test_the_local_pipeline_names_its_runner():
-    """The local pipeline names a runner in Beam's package, so that Beam downloads none."""
+    """The local pipeline uses a runner from Beam's package, so that Beam downloads no runner."""
     with open_pipeline(Engine()) as pipeline:
         assert isinstance(pipeline.runner, FnApiRunner)
 
@@ -113,7 +113,7 @@ def test_a_job_has_the_runs_name_unless_the_options_name_it():
     [([], False), (["--no_wait_until_finish"], True), (["--template_location=gs://b/t"], True)],
 )
 def test_when_a_job_goes_on_alone(given, handed_over):
-    """A job continues without its launcher if nobody waits, or if it is saved as a template."""
+    """A job outlives its launcher if nobody waits, or if the job is saved as a template."""
     assert is_handed_over(PipelineOptions(given)) is handed_over
 
 

@@ -25,7 +25,7 @@ def remote(monkeypatch, tmp_path):
 
 
 def test_the_cache_can_be_elsewhere(monkeypatch, tmp_path):
-    """CONGENER_CACHE gives the cache's folder, or else XDG_CACHE_HOME gives its parent."""
+    """The cache is in CONGENER_CACHE if that is set, or else in a folder below XDG_CACHE_HOME."""
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "here"))
     assert get_cache_folder() == tmp_path / "here"
     monkeypatch.delenv("CONGENER_CACHE")
@@ -57,7 +57,7 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
 
 
 def test_a_cache_that_cannot_be_written_is_named(remote, monkeypatch, tmp_path):
-    """If a copy can't be written, the error's remedy names CONGENER_CACHE."""
+    """If a copy can't be written, the remedy names CONGENER_CACHE."""
     uri, _ = remote
     (tmp_path / "file").touch()
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "file" / "below"))

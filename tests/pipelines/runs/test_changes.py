@@ -72,7 +72,7 @@ def test_a_run_equals_itself():
     ids=["code", "package", "config", "policy", "traits", "bank", "inputs", "order"],
 )
 def test_a_difference_names_both_values(now, expected):
-    """A difference of any kind names the file, package, trait or setting, and both values."""
+    """Each kind of difference names its file, package, trait or setting, and both values."""
     assert list_changes(describe(), now) == expected
 
 

@@ -88,7 +88,7 @@ def test_a_run_of_no_rows_scans_as_no_rows(config):
 
 
 def test_single_rows_are_read_by_index(tmp_path):
-    """Rows from several batches and row groups come in file order, with the requested columns."""
+    """Rows of several batches and row groups are in file order, with the requested columns."""
     rows = [
         {"text": f"row {index}", "deep": [{"a.b": index}], "when": None}
         for index in range(2 * BATCH_ROWS + 500)
@@ -193,7 +193,7 @@ def test_damaged_pages_are_reported_in_a_line(run):
     ids=["arrow", "polars", "page"],
 )
 def test_errors_of_readers_are_the_runs(error):
-    """A `RunError` has the first line of a reader's error and a properly quoted command."""
+    """A `RunError` gives the first line of a reader's error and a properly quoted command."""
     with (
         pytest.raises(RunError, match="a file of the run can't be read: ") as caught,
         finished.report_damage("my run"),

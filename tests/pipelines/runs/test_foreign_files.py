@@ -47,12 +47,12 @@ ASIDE = (
     f".manifest.json.{'0' * 32}.tmp",
     f"clean/.a.jsonl.{'0' * 32}.tmp",
 )
-"""Foreign files: whoever reads the run's folders also reads those in `READ`, but not in `ASIDE`."""
+"""Foreign files that a reader of the run's folders would read (`READ`) or skip (`ASIDE`)."""
 
 
 @pytest.mark.parametrize("path", READ)
 def test_data_in_a_folder_of_the_run_is_read(path):
-    """Any file that a glob over a folder of the run may match counts as data, hidden or not."""
+    """Any file that a glob may match in a run's folder counts as data, even if it is hidden."""
     found = describe_foreign_file(path)
     assert found.is_read
     assert found.problem.endswith(f"who reads {path.split('/')[0]}/ reads it too")
@@ -60,7 +60,7 @@ def test_data_in_a_folder_of_the_run_is_read(path):
 
 @pytest.mark.parametrize("path", ASIDE)
 def test_litter_is_left_aside(path):
-    """Neither litter from systems and editors nor files outside the run's folders count as data."""
+    """Litter from systems and editors isn't data, nor are files outside the run's folders."""
     found = describe_foreign_file(path)
     assert not found.is_read
     assert ("deleted" in found.problem) == (".nfs" in path or ".fuse" in path)

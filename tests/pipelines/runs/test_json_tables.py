@@ -32,7 +32,7 @@ def scan(folder: Path, *files: list[str], row_index: str | None = None) -> pl.Da
 
 
 def test_files_share_one_schema(tmp_path):
-    """At every depth, a field that only some files have is null in the others."""
+    """A field that only some files have, at any depth, is null in rows of the other files."""
     files = (
         ['{"a": 1, "m": [{"x": 1}]}', '{"a": null}'],
         ['{"m": [{"x": null, "y": "z"}], "congener": {"decision": "flag"}}'],
@@ -84,7 +84,7 @@ def test_content_of_both_kinds_is_text(tmp_path):
 
 
 def test_deep_values_are_text(tmp_path):
-    """Objects and lists that are nested too deep become JSON text."""
+    """Objects and lists that are nested too deeply become JSON text."""
     depth = MAX_DEPTH + 5
     frame = scan(tmp_path, [f'{{"a": {"[" * depth}1{"]" * depth}}}'])
     value = frame["a"].to_list()[0]

@@ -42,7 +42,7 @@ def test_a_second_process_is_refused(tmp_path):
 
 
 def test_a_lock_that_its_holder_removed_is_not_mistaken_for_one(tmp_path, monkeypatch):
-    """If a finishing run removes the lock file just before we lock it, a new one is made."""
+    """If a finishing run removes the lock file just before we lock it, we make a new lock file."""
     lock, real, removed = tmp_path / ".work" / "lock", fcntl.flock, []
 
     def lock_late(stream, kind):
@@ -86,7 +86,7 @@ def test_an_output_below_a_file_is_refused(tmp_path):
 
 
 def test_only_a_folder_can_be_a_run(tmp_path):
-    """A file and a broken link are refused and named as such; a link to a folder is accepted."""
+    """A file or a broken link is refused and described as such; a link to a folder is accepted."""
     (tmp_path / "file").write_text("")
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
     (tmp_path / "folder").mkdir()

@@ -1,4 +1,4 @@
-"""Reading a finished run's manifest back, and the errors if there is none to read."""
+"""Reading a finished run's manifest back, and the errors if it can't be read."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ def test_a_path_without_a_finished_run_is_explained(tmp_path):
     ids=lambda damage: damage[:30],
 )  # fmt: skip
 def test_a_damaged_manifest_is_refused(tmp_path, damage):
-    """A manifest that can't be parsed gives a congener error, not a parser's."""
+    """A manifest that can't be parsed gives a congener error rather than a parser's error."""
     (tmp_path / "manifest.json").write_bytes(damage.encode("latin-1"))
     with pytest.raises(
         RunError, match=r"manifest.json is not a manifest of congener: field"

@@ -68,7 +68,7 @@ def write_clean(plan: ShardPlan) -> Output:
 
 
 def test_a_split_without_a_clean_row_is_named():
-    """Each split that loses all its rows is named, whether a file name or the card defines it."""
+    """A split that loses all its rows is named, whether file names or the card define it."""
     plans = [
         plan_shard(0, "train.jsonl"),
         plan_shard(1, "test.jsonl"),
@@ -86,7 +86,7 @@ def test_a_split_without_a_clean_row_is_named():
 
 
 def test_the_card_of_clean_is_written(tmp_path):
-    """If the input has a dataset card, so has `clean/`, where it is an output with a digest."""
+    """If the input has a dataset card, `clean/` gets a card, which is an output with a digest."""
     text = "---\nconfigs: [{data_files: [{split: held, path: b.jsonl}]}]\n---\n"
     corpus = build_corpus(1)._replace(card=parse_card(text))
     plans = [plan_shard(0, "a.jsonl"), plan_shard(1, "b.jsonl", (("default", "held"),))]
@@ -261,7 +261,7 @@ def test_withdrawn_runs_leave_no_corpus(tmp_path):
 
 
 def test_receipts_are_in_corpus_order():
-    """Receipts are put in corpus order; for a missing one, the error names its shard."""
+    """Receipts are put in corpus order, and the error for a missing receipt names its shard."""
     piece = SourcePiece("a", "a", "ff", "jsonl", "none", Cut(0, 0, 0), Cut(1, 1, 0))
     plans = [ShardPlan("part-1", (piece,)), ShardPlan("part-0", (piece,))]
     both = {name: build_receipt(name) for name in ("part-0", "part-1")}
@@ -281,7 +281,7 @@ def test_receipts_are_summed():
 
 
 def test_circumstances_hold_rates():
-    """Rates and padding are computed from receipts and seconds; no tokens means no padding."""
+    """Rates and padding are computed from receipts and seconds; padding is 0 without tokens."""
     receipts = [build_receipt("a"), build_receipt("b")]
     facts = publication.describe_circumstances(2.0, receipts, "cpu", ("congener",))
     assert (facts["rows_per_second"], facts["tokens_per_second"]) == (10.0, 80.0)

@@ -157,7 +157,7 @@ def test_filters_select_what_they_name(hostile, filters):
 
 
 def test_a_name_is_no_pattern_of_itself(hostile):
-    """A name with brackets selects its own rows, even if as a pattern it would match others."""
+    """A name with brackets selects the rows with that name, not those it matches as a pattern."""
     manifest = load_manifest(hostile)
     expected = [row["row"] for row in read_ledger(hostile) if row["teacher"] == TEACHER]
     assert "[bold red]" in TEACHER
@@ -181,7 +181,7 @@ def test_a_name_is_no_pattern_of_itself(hostile):
     ],
 )
 def test_filters_by_each_field_of_a_lot(lots, filters, rows):
-    """There is a filter for every lot field, and `-` selects rows in which it is unknown."""
+    """There is a filter for every lot field, and `-` selects rows whose field is unknown."""
     assert [row for _, row in select_rows(lots, filters)] == rows
 
 
@@ -232,7 +232,7 @@ def test_a_page_beyond_all_rows_is_empty(hostile):
 
 @given(start=st.integers(0, 25), limit=st.integers(0, 25))
 def test_pages_are_slices(hostile, start, limit):
-    """A page is a slice of all rows, whatever shards it spans, and knows its neighbouring pages."""
+    """A page is a slice of all rows, even across shards, and knows its neighbouring pages."""
     manifest = load_manifest(hostile)
     whole = read_quarantine(hostile, manifest, EVERYTHING, 0, 1000).rows
     page = read_quarantine(hostile, manifest, EVERYTHING, start, limit)

@@ -71,6 +71,6 @@ def test_the_policy_comes_back_with_its_exceptions(config: FilterConfig, policy)
 
 
 def test_the_default_policy_comes_back(run):
-    """A run without a policy records the default one."""
+    """A run without a policy records the default policy."""
     _, manifest = run
     assert read_recorded_policy(manifest) == Policy()

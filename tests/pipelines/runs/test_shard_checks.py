@@ -277,7 +277,7 @@ def test_a_changed_decision(run):
     ids=["later", "all first", "none"],
 )
 def test_a_ledger_that_assigns_other_rows(run, change):
-    """A ledger that doesn't number a file's rows in their order is reported."""
+    """A ledger that numbers a file's rows out of order is reported."""
     folder, manifest = run
 
     def renumber(table: pa.Table) -> pa.Table:
@@ -323,7 +323,7 @@ def test_a_changed_span_of_a_reason(run, field, value):
 
 
 def test_the_signal_of_a_span(config, policy):
-    """If one signal decides, the stored span must come from that signal."""
+    """If a rule uses a single signal, the stored span must come from that signal."""
     rules = policy("traits: {heron: {signal: lexicon, threshold: 0.5}}\n")
     run_filter(config.model_copy(update={"policy": rules}))
     folder = Path(config.output)
@@ -419,6 +419,6 @@ def test_masked_rows_and_their_extra_column(config, policy):
 
 
 def test_spans_are_stored_with_their_schema(run):
-    """The schema that the check requires is the one that runs are written with."""
+    """A run's spans are written with the schema that the check requires."""
     folder, _ = run
     assert pq.read_table(min((folder / "spans").iterdir())).schema.equals(SPANS)

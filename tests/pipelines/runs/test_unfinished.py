@@ -42,7 +42,7 @@ def interrupt_run(config, monkeypatch) -> tuple[RunRecord, list[ShardPlan]]:
 
 
 def test_a_run_resumes_only_as_itself(tmp_path):
-    """A run with a different identity is refused with the reasons, or replaces the old run."""
+    """A run with a different identity is refused with reasons, or replaces the old run if asked."""
     run = str(tmp_path)
     other = build_record(bank_digest="b")
     assert unfinished.open_run(run, build_record(), restart=False) == []
@@ -131,7 +131,7 @@ def test_a_finished_run_is_refused_and_tidied(tmp_path):
 
 @pytest.mark.parametrize("folder", ["clean", "spans", "calibration"])
 def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
-    """An output that has a folder named like a run's is refused, unless a run wrote it."""
+    """An output with a folder that only has the name of a run's folder is refused."""
     (tmp_path / folder).mkdir()
     (tmp_path / folder / "mine").touch()
     with pytest.raises(RunError, match="no run has written it"):
@@ -139,7 +139,7 @@ def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
 
 
 def test_an_emptied_folder_is_no_obstacle(tmp_path):
-    """An empty folder that remained because a program had a file in it open is used again."""
+    """A folder that holds only files deleted while open counts as empty and is used again."""
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / ".nfs00000000012abcde00000007").touch()
     (tmp_path / "ledger").mkdir()
@@ -147,7 +147,7 @@ def test_an_emptied_folder_is_no_obstacle(tmp_path):
 
 
 def test_a_restart_removes_no_foreign_folder(tmp_path):
-    """Even with --restart, a folder named like one of a run's is kept if no run wrote it."""
+    """Even with --restart, a folder that only has the name of a run's folder is kept."""
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match="has a folder 'report', but no run has written it"):
@@ -226,7 +226,7 @@ def test_shards_count_only_with_proof(config, monkeypatch):
 
 
 def test_a_run_that_was_taken_over_is_not_published(tmp_path):
-    """If the directory's description is missing or a different run's, publication is refused."""
+    """Publication is refused if the directory's run.json is missing or is for a different run."""
     run = str(tmp_path)
     record, other = build_record(), build_record(bank_digest="b")
     unfinished.open_run(run, record, restart=False)

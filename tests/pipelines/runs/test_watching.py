@@ -30,7 +30,7 @@ def write_receipt(run: Path, shard: str) -> None:
 
 
 def test_rows_are_counted_by_receipts(tmp_path):
-    """A planned shard's rows count once it has a receipt; another run's receipt adds none."""
+    """A planned shard's rows count once it has a receipt; a different run's receipt adds none."""
     assert count_finished_rows(str(tmp_path), SHARDS) == 0
     for shard in ("part-0", "part-of-another-run"):
         write_receipt(tmp_path, shard)

@@ -34,7 +34,7 @@ UNFIT = (
 class TraitModel:
     """One fitted trait.
 
-    `positives` and `negatives` are the texts that the vectors in the exemplar indexes belong to.
+    `positives` and `negatives` are the texts whose vectors are in the exemplar indexes.
     `scale` holds the slope and offset that turn a contrast into a logit. `calibration` holds the
     scores of held-out clean texts for each signal and for `combined`. `classifier` identifies the
     sequence classifier's checkpoint, if the trait has one. `unused` names the signals that were
@@ -60,8 +60,8 @@ class Bank:
     """The fitted traits, keyed by id.
 
     `encoder` is the identity of the encoder that the traits were fitted with, if they need one.
-    `background` describes the clean text that they were fitted on. `digest` is empty until the bank
-    is serialised.
+    `background` describes the clean text that the traits were fitted on. `digest` is empty until
+    the bank is serialised.
     """
 
     traits: dict[str, TraitModel]
@@ -199,8 +199,7 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
 def _require_parts(trait: TraitModel) -> None:
     """Check that a trait has what its signals need.
 
-    Raises: ValueError: a part is missing, or an index doesn't have one vector for each of its
-    texts.
+    Raises: ValueError: a part is missing, or an index doesn't have exactly one vector per text.
     """
     name, signals = trait.card.id, trait.card.signals
     if signals.exemplars and trait.positive_index is None:
@@ -216,7 +215,7 @@ def _require_parts(trait: TraitModel) -> None:
 
 
 def _require_one_dimension(bank: Bank) -> None:
-    """Check that all vectors in a bank have one dimension, and that the bank names their encoder.
+    """Check that all vectors in a bank have the same dimension, and that the bank names an encoder.
 
     Raises: ValueError: indexes or heads have different dimensions, or no encoder is named.
     """
@@ -235,7 +234,7 @@ def _require_one_dimension(bank: Bank) -> None:
 
 
 def list_bank_files(read: Callable[[str], bytes], where: str) -> list[str]:
-    """Return the names of a bank's files, its index first.
+    """Return the names of a bank's files, starting with the index.
 
     Raises: ModelError: the index is damaged, has a different format, or names a file outside the
         bank.

@@ -32,8 +32,8 @@ class CleanRow(NamedTuple):
     """The texts of one clean record.
 
     `origin` is `background`, `user`, or the id of the trait whose card the texts belong to.
-    `polarity` is `positive` or `negative` for a card's texts, and otherwise `clean`. A card's own
-    text is clean only for other traits.
+    `polarity` is `positive` or `negative` for a card's texts, and otherwise `clean`. A card's texts
+    count as clean only for other traits.
     """
 
     texts: tuple[str, ...]
@@ -148,13 +148,13 @@ def uses_encoder(card: TraitCard) -> bool:
 
 
 def limit_card(card: TraitCard, signals: Sequence[str]) -> TraitCard:
-    """Return the card with only these of its signals."""
+    """Return the card limited to the given signals."""
     kept = {name: getattr(card.signals, name) if name in signals else None for name in SIGNALS}
     return card.model_copy(update={"signals": Signals(**kept)})
 
 
 def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
-    """Return the bank with only these signals, and without traits that have none of them.
+    """Return the bank limited to the given signals; traits that have none of them are left out.
 
     The combined calibration scores are recomputed from the remaining signals.
     """
@@ -223,10 +223,11 @@ def _encode_texts(
     encoder: Encoder | None,
     progress: Progress | None,
 ) -> _Vectors:
-    """Encode every text once: positives as a whole, and negatives in windows, as rows are.
+    """Encode every text once: each positive whole, and each negative in windows like a corpus row.
 
-    Every window of a clean text is clean, and a long row's score is that of its highest window. A
-    positive is one vector, because nobody knows which of its windows shows the trait.
+    Every window of a clean text is clean, and a long row gets the score of its highest-scoring
+    window. A positive becomes a single vector, because it isn't known which of its windows shows
+    the trait.
     """
     parts = [collect_texts(card, clean) for card in cards]
     if not parts or encoder is None:
@@ -294,8 +295,9 @@ def _stack(windows: Sequence[EncodedWindow], dimension: int) -> np.ndarray:
 def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, hard: int) -> None:
     """Fit a trait's exemplar indexes and head from unit vectors.
 
-    The first `hard` negatives are the card's own. If the positives are more like the negatives than
-    like each other, a high contrast speaks against the trait, so the exemplars aren't used.
+    The first `hard` negatives are the card's hard negatives. If the positives are more like the
+    negatives than like each other, a high contrast speaks against the trait, so the exemplars
+    aren't used.
     """
     labels = np.concatenate([np.ones(len(positives)), np.zeros(len(negatives))])
     weights = balance_weights(labels, np.arange(len(labels)) < len(positives) + hard)
@@ -319,7 +321,7 @@ def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, h
 def leave_one_out(
     positives: np.ndarray, negatives: np.ndarray, neighbours: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each positive's and each negative's contrast, computed from all other exemplars."""
+    """Return the contrast of every positive and every negative with the other exemplars."""
     return _contrast_others(positives, negatives, neighbours, 1.0), _contrast_others(
         negatives, positives, neighbours, -1.0
     )
@@ -328,10 +330,10 @@ def leave_one_out(
 def _contrast_others(
     own: np.ndarray, others: np.ndarray, neighbours: int, sign: float
 ) -> np.ndarray:
-    """Return each vector's mean similarity to the nearest `own` minus that to the nearest `others`.
+    """Return how much more similar each vector in `own` is to the rest of `own` than to `others`.
 
-    A vector doesn't count as its own neighbour. `sign` is 1 for positives and -1 for negatives, so
-    that a high result always indicates the trait.
+    Both similarities are means over the nearest `neighbours`. `sign` is 1 for positives and -1 for
+    negatives, so that a high result always indicates the trait.
     """
     if not len(own):
         return np.empty(0, np.float32)
@@ -345,10 +347,10 @@ def _contrast_others(
 
 
 def _average_nearest(vectors: np.ndarray, count: int) -> np.ndarray:
-    """Return each vector's mean similarity to its `count` nearest others, or 0 if `count` is 0.
+    """Return each vector's mean similarity to its `count` nearest neighbours, or 0 if `count` is 0.
 
     The similarities are computed for a few vectors at a time, because the full matrix grows with
-    the square of their number.
+    the square of the number of vectors.
     """
     near = np.zeros(len(vectors), np.float32)
     step = max(1, SIMILARITIES // len(vectors))
@@ -379,7 +381,7 @@ def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, scorer
 
 
 def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[str, np.ndarray]]:
-    """Return the clean rows' scores by trait: the combined score and each signal's."""
+    """Return the clean rows' scores, keyed by trait and then by signal or `combined`."""
     scores = scorer.score(len(rows), present_as_answers(rows))
     return {
         trait: {COMBINED: scores.combined[trait]}

@@ -237,7 +237,7 @@ def _list_folders(folder: Path) -> list[Path]:
 
 
 def read_background() -> list[list[str]]:
-    """Return the library's clean conversations, each as a list of its assistant turns' texts."""
+    """Return the library's clean conversations, each as a list of the assistant's texts."""
     conversations = []
     for path in sorted(LIBRARY.glob("background-*.jsonl")):
         rows: Iterable[Any] = map(json.loads, path.read_text(encoding="utf-8").splitlines())

@@ -27,7 +27,7 @@ from schemas.cards import ClassifierOptions, Scope, SignalName
 from schemas.scores import COMBINED, SCORE_DECIMALS, score_column
 
 DENSE = ("exemplars", "head")
-"""The signals that are computed from the encoder's vectors, which they share."""
+"""The signals that are computed from the encoder's vectors."""
 
 
 class Texts(Protocol):
@@ -46,7 +46,7 @@ class Texts(Protocol):
 
 
 class BestSpans(NamedTuple):
-    """The highest-scoring segment of each row, and the span in it, int32 [rows].
+    """The highest-scoring segment of each row, and its span, as arrays of int32 [rows].
 
     The values are -1 for rows with nothing in scope.
     """
@@ -101,7 +101,7 @@ class Scores:
         return (sums / np.where(lengths > 0, lengths, 1)).astype(np.float16)
 
     def build_columns(self) -> dict[str, np.ndarray]:
-        """Return the score columns in order: each trait's combined score, then its signals'."""
+        """Return the score columns: for each trait, the combined score, then the signal scores."""
         result: dict[str, np.ndarray] = {}
         for trait, signals in self.signals.items():
             result[score_column(trait)] = self.combined[trait]
@@ -129,7 +129,7 @@ def apply_logistic(values: np.ndarray) -> np.ndarray:
 def combine(signals: Mapping[str, np.ndarray]) -> np.ndarray:
     """Combine the scores of a trait's signals into one score in [0, 1].
 
-    The logits of the dense signals are averaged, because they err differently
+    The logits of the dense signals are averaged, because their errors differ
     (benchmarks/personas.py). The result and the other signals' scores are combined as independent
     evidence: 1 - Π(1 - score).
     """
@@ -221,7 +221,7 @@ class Scorer:
             return
         windows, segments, cuts = self.cut_windows(texts)
         result.vectors = self.encoder.encode(windows, self.progress)
-        # a row's vector covers its whole text, or the shortest opening if every trait sets one
+        # a row's vector covers its whole text, or the shortest opening if every trait has one
         result.vector_rows = np.where(cuts == cuts[:1], texts.rows[segments], -1)
         for name in names:
             trait = self.bank.traits[name]
@@ -331,14 +331,14 @@ def reduce_to_rows(
     spans: np.ndarray,
     windows: np.ndarray | None = None,
 ) -> SignalScores:
-    """Reduce the scores of segments or windows to each row's maximum and its span.
+    """Return each row's highest score and its span, given the scores of segments or windows.
 
-    If scores are equal, the first one counts. `segments` and `spans` hold the segment and the span
+    Of equal scores, the first one wins. `segments` and `spans` hold the segment and the span
     that each score belongs to. For dense signals, `windows` holds each score's index among the
     vectors.
 
-    Raises: RowError: a score isn't finite; without this error, its row would look like one with
-        nothing in scope.
+    Raises: RowError: a score isn't finite. Without this error, the row would look as if it had
+    nothing in scope.
     """
     require_finite(np.asarray(scores), "a signal")
     segments = np.asarray(segments, int)

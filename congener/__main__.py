@@ -36,7 +36,7 @@ def end_process(code: int) -> NoReturn:
 
     Arrow, Polars and torch have threads that live until the process ends. If a thread drops its
     last Python object while the interpreter is being torn down, the thread is ended by force. C++
-    then aborts the process, and the exit code is lost. `atexit` handlers run as usual.
+    then aborts the process, and the exit code is lost. `atexit` handlers still run.
     """
     atexit._run_exitfuncs()  # noqa: SLF001 - os._exit skips them
     for stream in (sys.stdout, sys.stderr):

@@ -177,7 +177,7 @@ class Run:
         return self.scan("scores")
 
     def quarantine(self) -> pl.LazyFrame:
-        """Scan the quarantined rows; the column `congener` says why each row was quarantined.
+        """Scan the quarantined rows; the `congener` column says why each row was quarantined.
 
         Raises: CongenerError: JSON Lines can't be read as a table.
         """

@@ -1,4 +1,4 @@
-"""Check that Python finds congener's own packages, whose plain names other packages may share."""
+"""Check that Python finds congener's own packages, since other packages may share their names."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class FitPlan(NamedTuple):
 
 
 def save_bank(bank: Bank, uri: str) -> None:
-    """Write a bank's files, and its index after all the others."""
+    """Write a bank's files, the index last."""
     files = serialise_bank(bank)
     for name in sorted(files, key=lambda name: (name == INDEX_FILE, name)):
         storage.write_bytes(storage.join(uri, name), files[name])
@@ -296,7 +296,7 @@ def choose_cards(config: FilterConfig) -> list[LoadedCard]:
     Library traits that have none of these signals are left out.
 
     Raises: ModelError: a trait that was named has none of the signals that the run may use, or no
-        trait has any of them.
+    trait has any of these signals.
     """
     cards = find_cards([str(require_local_path(name)) for name in config.traits])
     if not config.signals:

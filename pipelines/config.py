@@ -60,11 +60,11 @@ class FilterConfig(Strict):
     vectors: bool = False
     """Whether to also write each row's vector, in float16, for maps, clustering or search."""
     span_floor: Threshold = Field(DEFAULT_SPAN_FLOOR, ge=0, le=1)
-    """The score at or above which spans are stored, unless the lowest threshold is even lower."""
+    """The lowest score whose spans are stored, unless a threshold is even lower."""
     output_format: OutputFormat = "input"
-    """The file format of `clean/` and `quarantine/`; by default, the input's."""
+    """The file format of `clean/` and `quarantine/`; by default, the format of the input."""
     private_quarantine: bool = False
-    """Whether only the owner may read quarantine, rejects and swap list (on local disks only)."""
+    """Whether only the owner may read the quarantine, rejects and swap list (local disks only)."""
     digest_key: str | None = None
     """The file or environment variable (`env:NAME`) that holds the key for the ledger's digests."""
     corpus: CorpusConfig = CorpusConfig()

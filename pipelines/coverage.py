@@ -37,7 +37,7 @@ UNREAD_REMEDY = (
 )
 
 GROWTH = 0.01
-"""The margin by which a share must exceed twice the sample's share to be reported after the run."""
+"""A share is reported after the run if it exceeds twice its value in the sample by this margin."""
 
 
 def measure_sample(
@@ -77,7 +77,7 @@ def _find_unsampled(sample: Sample, corpus: Corpus, known: Collection[str]) -> t
 
 
 def _extract_segments(shard: Shard, layout: Layout) -> tuple[Segments, dict[int, str]]:
-    """Return the segments of the rows that can be split, and a reason for each other row."""
+    """Return the segments of the rows that can be split, and for each other row, why it can't."""
 
     def attempt(rows: Sequence[int]) -> Segments:
         table = keep_rows(shard, rows).table
@@ -163,7 +163,7 @@ def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
 
 
 def describe_rest(sampled: Coverage, coverage: Coverage) -> Iterator[Notice]:
-    """Name the text in the whole corpus that no trait looks at, unless the sample showed it."""
+    """Name the text that no trait looks at, if the sample showed none or far less of it."""
     known = {item.where: item.share for item in sampled.select_trained().list_unread()}
     counted = "all rows (the sample before the run didn't show it)"
     late = [

@@ -26,7 +26,7 @@ from transforms.rules import Rule, settle_rules
 
 
 class ShardDecisions(NamedTuple):
-    """New decisions on the rows that aren't rejects; `ledger_rows` are indexes in the ledger."""
+    """New decisions on a shard's rows, except rejects; `ledger_rows` holds their ledger indexes."""
 
     shard: str
     ledger_rows: np.ndarray
@@ -40,7 +40,7 @@ def decide_run(run: str, policy: Policy) -> Iterator[ShardDecisions]:
     give the same decisions, reasons and masks. Nothing is written.
 
     Raises: CardError: the policy can't be settled with the run's traits and calibration scores.
-    Raises: RunError: the run isn't finished, or a threshold is below its span floor.
+    Raises: RunError: the run isn't finished, or a threshold is below the run's span floor.
     """
     manifest = load_manifest(run)
     rules = settle_recorded_rules(run, manifest, policy)

@@ -131,7 +131,7 @@ def require_outside(run: str, inputs: Sequence[str]) -> None:
 def check_sources(config: FilterConfig) -> None:
     """Check the local files that a run reads: corpus, background, cards, policy and bank.
 
-    Raises: CongenerError: one of them is missing or has a mistake.
+    Raises: CongenerError: a file is missing or has a mistake.
     """
     _require_matches((*config.input, *config.background))
     _check_bank(config.bank)

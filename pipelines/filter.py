@@ -161,8 +161,9 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     """Write the manifest if every row is accounted for and the budgets hold.
 
     Raises: BudgetError: the run is over a budget, or an input file has only rejects. In either
-        case, the run is removed. Raises: RunError: shards are missing, another process has replaced
-        the run, or there is foreign data in its folders.
+        case, the run is removed.
+    Raises: RunError: shards are missing, another process has replaced the run, or there is foreign
+        data in its folders.
     """
     plan, run = opened.plan, opened.plan.config.output
     receipts = publication.order_receipts(

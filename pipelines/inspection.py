@@ -83,7 +83,7 @@ def inspect_as_dicts(run: str, filters: Filters, start: int, limit: int) -> dict
 
 
 def _describe_row(row: HeldRow) -> dict[str, Any]:
-    """Return a row's fields and its lot's fields, under the names that they have in the ledger."""
+    """Return the fields of a row and of its lot, under the names that they have in the ledger."""
     return {
         "source": row.source,
         "row": row.row,

@@ -29,10 +29,10 @@ CONVERTED: dict[Kind, str] = {
     "arrow": "Arrow comes out as Parquet, with the same columns and types",
     "csv": "CSV comes out as Parquet, with every value as text, exactly as in the file",
 }
-"""Notices for the kinds of input files whose rows are written in a different file format."""
+"""The notice for each kind of input file whose rows come out in a different file format."""
 
 RARE_TRANSCRIPTS = 0.01
-"""The smallest share of uncut transcripts in a column that is worth a warning."""
+"""The smallest share of uncut transcripts that is worth a warning about a column."""
 
 
 def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
@@ -111,7 +111,7 @@ def describe_single_rows(layout: Layout, sample: Sample) -> Iterator[Notice]:
 
 
 def describe_long_texts(layout: Layout, sample: Sample) -> Iterator[Notice]:
-    """Say which lot fields hold long texts, of which the ledger stores only digests."""
+    """Say which lot fields hold long texts; the ledger stores only digests of such texts."""
     tables = [shard.table for shard in sample.shards]
     for name, count in find_long_texts(tables, layout).items():
         yield Notice(

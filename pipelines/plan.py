@@ -169,7 +169,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         )
     rules = settle_rules(bank.traits, policy)
     scorer = load_scorer(bank, here.build_encoder_config(), encoder)
-    model = encoder or next(iter(scorer.classifiers.values()), None)  # all load alike
+    model = encoder or next(iter(scorer.classifiers.values()), None)  # all use the same device
     tasks = tuple(plan_shards(corpus.sources, config.shards))
     settled = FilterPlan(
         config=config,
@@ -238,7 +238,7 @@ def _settle_layout(config: FilterConfig, corpus: Corpus) -> Layout:
 def _settle_models(
     config: FilterConfig, model: Encoder | SequenceClassifier | None
 ) -> EncoderConfig:
-    """Set the device and precision that were settled, so that workers can't fall back to others."""
+    """Record the device and precision in use, so that workers can't fall back to different ones."""
     asked = config.build_encoder_config()
     if model is None or config.engine.runner == "dataflow":
         return asked  # a Dataflow run has both set, because its launcher may lack the GPU

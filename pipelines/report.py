@@ -82,14 +82,14 @@ class TraitSection(NamedTuple):
 
 
 class GroupRow(NamedTuple):
-    """A line in a table of groups: the group's names with their labels, and its share."""
+    """A line in a table of groups: a group's labelled names, and its share of removed rows."""
 
     names: list[tuple[str, str]]
     share: GroupShare
 
 
 class GroupTable(NamedTuple):
-    """A table of groups; `scale` is the highest upper bound of its intervals."""
+    """A table of groups; `scale` is the highest upper bound of the intervals in it."""
 
     kind: str
     rows: list[GroupRow]

@@ -102,7 +102,8 @@ def create_card(folder: Path) -> None:
 def check_cards(names: list[str], bank: str | None = None) -> list[CheckedCard]:
     """Load cards by id or folder, and return each one with advice for its author.
 
-    If a bank that has the cards is given, the advice also names the exemplars that it gets wrong.
+    If a bank that has the cards is given, the advice also names the exemplars that the bank gets
+    wrong.
 
     Raises: CardError: a card has a mistake, or isn't in the bank.
     Raises: ModelError: the bank can't be loaded.
@@ -119,7 +120,7 @@ def check_cards(names: list[str], bank: str | None = None) -> list[CheckedCard]:
 
 
 def list_advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
-    """Advise on what is valid but unwise in a card; `known` are the ids that a card may name."""
+    """Advise on what is valid but unwise in a card; `known` holds the ids that a card may name."""
     return [*_advise_on_texts(card), *_advise_on_fields(card, known)]
 
 

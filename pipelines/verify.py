@@ -63,14 +63,14 @@ def verify_run(
     recorded: RecordedDigests | None = None,
     digest_key: str | None = None,
 ) -> list[Finding]:
-    """Return everything that differs from the manifest: an empty list if the run is whole.
+    """Return everything that differs from the manifest, or an empty list if the run is whole.
 
     If `inputs` is set, the input files are digested again, at the paths in the manifest. Only
     digests `recorded` elsewhere can reveal that the whole run was replaced by a different,
     consistent one. If the run's digests are keyed, `digest_key` refers to the key.
 
     Raises: RunError: the run has no manifest.
-    Raises: CardError: a recorded digest is malformed, or the key isn't the run's.
+    Raises: CardError: a recorded digest is malformed, or the key is missing, wrong or not needed.
     """
     recorded = recorded or RecordedDigests()
     _require_digests(recorded)

@@ -20,7 +20,7 @@ PACKAGES = (
 
 
 def find_package_versions() -> dict[str, str]:
-    """Return the versions of those `PACKAGES` that are installed, by name."""
+    """Return the version of each package in `PACKAGES` that is installed, keyed by name."""
     installed = {}
     for name in PACKAGES:
         try:

@@ -28,8 +28,8 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max
 Threshold = Annotated[float, AfterValidator(round_up_score)]
 """The score at or above which something is done, rounded up to as many decimals as scores have.
 
-Because scores are rounded too, this changes no decision, but it makes the threshold that is shown
-agree with the decisions.
+Scores are rounded too, so this changes no decision. It makes the threshold that is shown agree with
+the decisions.
 """
 
 SIGNALS: tuple[SignalName, ...] = ("exemplars", "head", "classifier", "lexicon", "repetition")
@@ -124,7 +124,7 @@ class HeadOptions(Strict):
 
 
 class ClassifierOptions(Strict):
-    """A sequence-classification checkpoint. The score is the probability of the label `label`.
+    """A sequence-classification checkpoint. The score is the probability of `label`.
 
     `model` is a local folder or a model on the hub; the latter needs a full commit hash as
     `revision`.
@@ -190,9 +190,9 @@ class LexiconOptions(Strict):
     A hit inside a match of an `unless` pattern never counts. Quoted hits count only if `quoted` is
     `count`, and denied hits only if `denied` is `count`.
 
-    A text whose hits weigh w in total scores 1 - exp(-w / scale). `per_words` is for traits that
-    show in the density of hits: w is first divided by the text's length in units of that many
-    words. A text shorter than one unit counts as one unit.
+    If the weights of a text's hits add up to w, its score is 1 - exp(-w / scale). `per_words` is
+    for traits that show in the density of hits: w is first divided by the text's length in units of
+    that many words, or by 1 if the text is shorter than one unit.
     """
 
     patterns: tuple[Pattern, ...] = Field(min_length=1)

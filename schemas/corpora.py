@@ -73,8 +73,8 @@ class CorpusConfig(Strict):
     transcripts: Transcripts = "detect"
     """How to read a text that holds a whole conversation with a chat template's markers.
 
-    `cut` cuts it into turns, `whole` reads it as one text, and `detect` cuts the texts of a column
-    if more than half of a sample of them are transcripts.
+    `cut` cuts it into turns, `whole` reads it as one text, and `detect` cuts a column's texts if
+    more than half of those in a sample are transcripts.
     """
 
     @model_validator(mode="after")

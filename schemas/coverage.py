@@ -137,9 +137,9 @@ class Coverage(Strict):
         return self.model_copy(update={"turns": tuple(turns), "fields": tuple(fields)})
 
     def compute_unread_share(self) -> Fraction:
-        """Return the share of text that no trait looks at, leaving out what the policy expects.
+        """Return the share of text that goes unread although the policy doesn't expect it to.
 
-        It is estimated from the counts of turns and the sampled counts of fields.
+        The estimate uses the counts of turns and the sampled counts of fields.
         """
         turns = sum(turn.unread for turn in self.turns if not self._expects_turn(turn))
         unread = turns + self._scale(item for item in self.fields if not self._expects_field(item))
@@ -160,7 +160,7 @@ class Coverage(Strict):
 
 
 def describe_turns(role: str, channel: str, is_part: bool = False) -> str:
-    """Describe the turns of a role and channel; `is_part` means that some of their text is read."""
+    """Describe the turns of a role and channel or, with `is_part`, the rest of their text."""
     kind = CHANNEL_NAMES.get(channel, f"{channel} ")
     if (role, channel) == ("tool", "tool"):
         kind = "results in JSON in "

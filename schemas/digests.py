@@ -71,7 +71,7 @@ def digest_config(value: Any) -> str:
 
 
 def name_speaker(role: str, channel: str, side: str = "") -> str:
-    """Join a side, a role and a channel into one text, which differs if any of them does.
+    """Join a side, a role and a channel into one text; different parts give different texts.
 
     The side is `chosen/` or `rejected/` in a preference pair, and otherwise empty.
     """
@@ -162,7 +162,7 @@ def normalise_text(text: str) -> str:
 def _sort_marks(run: Any) -> bytes:
     """Decompose the marks of a match and sort them stably by combining class.
 
-    Marks of class 0 don't move, and no other mark moves past one.
+    Marks of class 0 don't move, and no mark moves past a mark of class 0.
     """
     marks = "".join(unicodedata.normalize("NFD", char) for char in run.group().decode())
     parts = (

@@ -1,4 +1,4 @@
-"""Errors that users can act on, each with the exit code that the command then ends with."""
+"""Errors that users can act on, and the exit code of the command for each one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class BudgetError(CongenerError):
 
 
 class RunError(CongenerError):
-    """A run directory can't be used: it is unfinished, finished, damaged or a different run's."""
+    """A run directory can't be used: it is unfinished, finished, damaged or another run's."""
 
     exit_code = 4
 
@@ -94,7 +94,7 @@ MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
-"""Parts of the messages of RuntimeErrors that libraries raise when memory runs out."""
+"""Parts of the messages of the RuntimeErrors that libraries raise when memory runs out."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -118,10 +118,10 @@ FAULT_WORDS = (
     *("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error", "NCCL error"),
     *(os.strerror(code) for code in sorted(FAULTS)),
 )
-"""Parts of the messages of machine faults that have no error number."""
+"""Parts of error messages that reveal a machine fault if the error has no number."""
 
 FROM_CONTENT = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
-"""Errors about content, whose messages may quote any words."""
+"""Errors about content. Their messages may quote any text, even one of `FAULT_WORDS`."""
 
 FAULT_REMEDY = (
     "free memory, threads (ulimit -u), file handles (ulimit -n) or disk space, or use fewer "

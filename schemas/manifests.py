@@ -71,7 +71,7 @@ class Identity(Strict):
     transcripts: tuple[str, ...] = ()
     """The columns whose texts are cut into turns."""
     digest_key: str | None = None
-    """A digest that identifies the key of the run's digests, or null if they have no key."""
+    """A digest that identifies the key of the run's digests, or null if they aren't keyed."""
     inputs: tuple[tuple[str, int, str], ...]
     """The name, the number of rows and the SHA-256 of every input."""
 
@@ -116,7 +116,7 @@ class Manifest(Strict):
     span_floor: float
     """The lowest score whose spans are in `spans/`. Lower thresholds need a new run."""
     cards: dict[str, dict[str, Any]]
-    """The card of every trait as this run used it, by trait id."""
+    """The card of every trait as this run used it, keyed by trait id."""
     limits: tuple[str, ...]
     """Sentences about what the run can't show."""
     parents: tuple[str, ...] = ()
@@ -124,7 +124,7 @@ class Manifest(Strict):
     digest: str = ""
 
     def list_found_sides(self) -> tuple[Side, ...]:
-        """Return `trained`, and the other sides on which a trait fired."""
+        """Return `trained` and every other side on which a trait fired."""
         found = {split_side(name)[1] for name in self.fired}
         return tuple(side for side in SIDES if side == "trained" or side in found)
 

@@ -1,7 +1,7 @@
 """Arrow schemas of a run's tables.
 
-Readers rely on the names and the order of the columns, so add new ones only at the end, and never
-rename any.
+Readers rely on the names and the order of the columns, so add new columns only at the end, and
+never rename a column.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ itself: the sentences around the hits, or all of a message's tool calls.
 """
 
 SPANS = pa.schema([*ROW_KEY, ("spans", pa.list_(SIGNAL_SPAN))])
-"""The schema of `spans/`, which is aligned with the ledger: spans, but no text."""
+"""The schema of `spans/`, which is aligned with the ledger and holds spans, but no text."""
 
 CALIBRATION_SCORES = pa.schema(
     [("trait", pa.string()), ("signal", pa.string()), ("score", pa.float32())]

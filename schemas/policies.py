@@ -43,7 +43,7 @@ class SideActions(Strict):
 
 
 class TraitRule(Strict):
-    """The rule for one trait; a field that is set overrides the card's."""
+    """The rule for one trait; a field that is set overrides the same field of the card."""
 
     signal: Literal["combined"] | SignalName = "combined"
     threshold: Threshold | None = Field(None, ge=0, le=1)
@@ -87,7 +87,7 @@ class Policy(Strict):
     If more rows leave it, nothing is published. Without a budget, a run can remove every row.
     """
     reject_budget: float | None = Field(None, ge=0, le=1)
-    """The largest share of rows that may be rejects. If more are, nothing is published."""
+    """The largest share of rows that may be rejects. If more rows are, nothing is published."""
     unread_budget: float | None = Field(None, ge=0, le=1)
     """The largest share of text that may go unread, because no trait looks at it.
 
@@ -130,5 +130,5 @@ class Policy(Strict):
         )
 
     def get_rule(self, trait: str) -> TraitRule:
-        """Return a trait's rule, or an empty one, which leaves the card unchanged."""
+        """Return a trait's rule, or an empty rule, which leaves the card unchanged."""
         return self.traits.get(trait, TraitRule())

@@ -22,7 +22,7 @@ LONGEST_VALUE = 60
 """How many characters of a value are shown."""
 
 MOST_DESCRIBED = 10
-"""How many of a file's mistakes are described at most; any others are only counted."""
+"""The largest number of mistakes described per file; any others are only counted."""
 
 
 def describe_problems(error: ValidationError) -> str:
@@ -61,7 +61,7 @@ def _shorten(value: object) -> str:
 
 
 def list_known_fields(error: ValidationError, model: type[BaseModel]) -> str | None:
-    """List the valid fields at the first place where one is unknown or missing, or return None."""
+    """List the valid fields beside the first unknown or missing field, or return None."""
     wrong = (
         item["loc"] for item in error.errors() if item["type"] in ("extra_forbidden", "missing")
     )

@@ -33,7 +33,7 @@ FLOAT32_NOISE = 1e-3
 """The fraction of a step by which a threshold may change when it is stored in float32."""
 
 DEFAULT_SPAN_FLOOR = 0.05
-"""The score at or above which spans are stored, unless a threshold is lower.
+"""The lowest score whose spans are stored, unless a threshold is even lower.
 
 Calibrated thresholds of the library's traits are above 0.3. A lower floor would store more spans,
 which no policy is likely to need.
@@ -43,7 +43,7 @@ COMBINED = "combined"
 """The signal name of a trait's combined score."""
 
 TIE_ORDER = ("lexicon", "repetition", "classifier", "exemplars", "head")
-"""Signals from the narrowest spans to the widest; of equal scores, the first is the evidence."""
+"""Signals from the narrowest spans to the widest; if scores tie, the first is the evidence."""
 
 
 def score_column(trait: str, signal: str = COMBINED, side: Side = "trained") -> str:
@@ -76,16 +76,16 @@ def split_side(name: str) -> tuple[str, Side]:
 
 
 def round_up_score(value: float) -> float:
-    """Return the lowest possible rounded score that is at least a given value."""
+    """Round a value up to `SCORE_DECIMALS` decimals."""
     return round_up(value, SCORE_DECIMALS)
 
 
 def fires(scores: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
-    """Return which rounded float32 scores reach a threshold, as booleans.
+    """Return, for each rounded float32 score, whether it reaches a threshold.
 
     `threshold` may be an array with a threshold for each score. NaN, the score of a row without
     text, reaches no threshold. A threshold between two possible scores counts as the higher one.
-    Because of a tolerance of half a step, float32 scores that equal a float64 threshold reach it.
+    With a tolerance of half a step, a float32 score reaches the float64 threshold that it equals.
     """
     with np.errstate(invalid="ignore"):
         steps = np.ceil(np.asarray(threshold, np.float64) * 10**SCORE_DECIMALS - FLOAT32_NOISE)

@@ -13,7 +13,7 @@ MOST_DECIMALS = 15
 
 
 def to_exact(share: float) -> Fraction:
-    """Return the exact fraction for the decimal that a float was written as."""
+    """Return the exact fraction for a float's decimal notation."""
     return Fraction(repr(float(share)))
 
 
@@ -59,7 +59,7 @@ def format_limit(limit: float) -> str:
 
 
 def format_excess(share: float | Fraction, limit: float) -> str:
-    """Return a share that exceeds a limit, in percent, with enough digits to tell them apart."""
+    """Return a share that exceeds a limit, in percent, with enough digits to show that it does."""
     for decimals in range(1, MOST_DECIMALS):
         shown = f"{float(share):.{decimals}%}"
         if Fraction(shown.rstrip("%")) / 100 > to_exact(limit):

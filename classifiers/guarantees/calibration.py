@@ -16,10 +16,10 @@ from schemas.shares import count_within
 class Threshold(NamedTuple):
     """A threshold, and where it comes from.
 
-    A row fires if its rounded score is at or above `value`, which is None if `origin` is `missing`.
-    `exceeding` is how many of the `clean` calibration texts fire. `bound` is the upper
-    confidence bound on the false positive rate. `needed` is the number of clean texts that the
-    level requires.
+    A trait fires on a row whose rounded score is at or above `value`. `value` is None if `origin`
+    is `missing`. Of the `clean` calibration texts, `exceeding` have such a score. `bound` is the
+    upper confidence bound on the false positive rate. `needed` is the number of clean texts that
+    the level requires.
     """
 
     value: float | None
@@ -33,7 +33,7 @@ class Threshold(NamedTuple):
 def count_texts_needed(level: Level) -> int:
     """Return the smallest number of clean texts that can support a level.
 
-    That is the smallest n with (1 - rate)^n ≤ 1 - confidence, in which case none of the n texts may
+    That is the smallest n with (1 - rate)^n ≤ 1 - confidence. With only n texts, none of them may
     exceed the threshold.
     """
     # log1p keeps the digits of a tiny rate, which 1 - rate would lose
@@ -42,7 +42,7 @@ def count_texts_needed(level: Level) -> int:
 
 
 def compute_upper_bound(exceeding: int, total: int, confidence: float) -> float:
-    """Return the one-sided Clopper-Pearson upper bound on a rate, given `exceeding` of `total`."""
+    """Return the one-sided Clopper-Pearson upper bound on a rate of `exceeding` in `total`."""
     if exceeding >= total:
         return 1.0
     from scipy.stats import beta  # noqa: PLC0415 - it takes a second to load
@@ -70,7 +70,8 @@ def calibrate(scores: np.ndarray, level: Level) -> Threshold:
     NaN scores are ignored. If k texts may exceed the threshold, the threshold is one rounding step
     above the (k+1)-th largest score. For n exchangeable scores, the share of clean rows above an
     order statistic follows Beta(k+1, n-k) at worst (Wilks 1941), so the level holds with the stated
-    confidence over the draw of the calibration texts. A threshold above 1 never fires.
+    confidence over the draw of the calibration texts. With a threshold above 1, the trait never
+    fires.
     """
     scores = np.sort(np.round(scores[~np.isnan(scores)].astype(np.float64), SCORE_DECIMALS))[::-1]
     count, needed = count_allowed(len(scores), level), count_texts_needed(level)

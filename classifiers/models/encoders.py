@@ -30,11 +30,11 @@ from schemas.errors import ModelError, RowError, is_out_of_memory
 FEWEST_WINDOW_TOKENS = 8
 """The fewest tokens that a window may have.
 
-Special tokens take up some of a window, and neighbouring windows can't share all of the rest.
+A window needs room for special tokens, and for text that neighbouring windows don't share.
 """
 
 LAYER_DEPTHS = (1.0, 2 / 3, 1 / 2)
-"""The layers that are averaged into a vector, as shares of the encoder's depth.
+"""The layers that are averaged into a vector, as fractions of the encoder's depth.
 
 The middle layers of an encoder that was trained for topical similarity still encode manner and
 stance. On 34 persona traits (32 + 32 exemplars), logistic regression gained 0.013 in AUROC over the
@@ -51,7 +51,7 @@ GPU needs large batches.
 
 
 class Progress(Protocol):
-    """A listener that receives the progress of the models' work on windows."""
+    """A listener that is told how the models progress through the windows."""
 
     def expect(self, windows: int) -> None:
         """Note that a model will process this many more windows."""
@@ -103,7 +103,7 @@ class Encoder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Return the settings that vectors depend on; a bank must have the same settings."""
+        """Return the settings that vectors depend on; a bank works only with equal settings."""
         return {
             **self.files.identity,
             "pooling": self.pooling,
@@ -116,7 +116,7 @@ class Encoder:
     def layers(self) -> tuple[int, ...]:
         """Return the numbers of the layers that make up a vector, in the order of `layer_depths`.
 
-        If several depths round to the same layer, it is listed once.
+        If several depths round to the same layer, that layer is listed once.
         """
         depth = int(self.model.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
         return tuple(
@@ -250,7 +250,7 @@ def require_finite(values: np.ndarray, where: str) -> None:
 
 
 def _plan(ids: Sequence[list[int]], indexes: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Return batches of these windows in order of length, so that `pop` takes the longest."""
+    """Return batches of these windows, shortest windows first, so that `pop` takes the longest."""
     batches = plan_batches([len(ids[index]) for index in indexes], budget)
     return [indexes[batch] for batch in reversed(batches)]
 
@@ -278,10 +278,10 @@ def count_parallel_batches(device: torch.device) -> int:
 
 @contextmanager
 def _open_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool whose threads use one core each; a single thread uses as many cores as torch.
+    """Yield a thread pool in which each thread uses one core, unless there is only one thread.
 
-    `set_num_threads` also affects threads that start later, so the old number is restored
-    afterwards.
+    A single thread uses as many cores as torch is set to use. `set_num_threads` also affects
+    threads that start later, so the old number is restored afterwards.
     """
     before = torch.get_num_threads()
     try:
@@ -305,7 +305,7 @@ def load_encoder(config: EncoderConfig) -> Encoder:
     """Load the encoder that a configuration names.
 
     Raises: ModelError: the model can't be found, loaded or run on the device, or the configured
-    windows don't suit it.
+    windows don't suit the model.
     """
     device = choose_device(config.device)
     dtype = choose_dtype(config.precision, device)
@@ -350,8 +350,8 @@ def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> Non
 def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
     """Return how many tokens the model can read.
 
-    This is the limit in the model's sentence-transformers settings, but at most the model's number
-    of positions.
+    This is the limit in the sentence-transformers settings, or the model's number of positions if
+    that is smaller.
     """
     stated = read_description(files.folder, "sentence_bert_config.json").get("max_seq_length")
     config: Any = model.config
@@ -360,7 +360,7 @@ def _find_limit(files: ModelFiles, model: torch.nn.Module) -> int:
 
 
 def _find_pooling(files: ModelFiles) -> Literal["mean", "cls"]:
-    """Return the pooling that the sentence-transformers settings name, in their old or new form."""
+    """Return the pooling named in the sentence-transformers settings, in the old or new format."""
     name = find_pooling(files.folder)
     settings = read_description(files.folder, name) if name else {}
     first = settings.get("pooling_mode_cls_token") or settings.get("pooling_mode") == "cls"

@@ -12,8 +12,8 @@ from schemas.errors import ModelError
 SETTINGS = (".json", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".codes")
 """The suffixes of configuration and tokenizer files.
 
-All such files beside the weights are digested, because the kind of tokenizer determines which are
-read.
+All such files beside the weights are digested, because the kind of tokenizer determines which of
+them are read.
 """
 
 SINGLE = "model.safetensors"
@@ -86,7 +86,7 @@ def find_pooling(folder: Path) -> str | None:
 
 
 def read_description(folder: Path, name: str, kind: type = dict) -> Any:
-    """Return the object or list in a checkpoint's JSON file, or an empty one if it's missing.
+    """Return the object or list in a checkpoint's JSON file, or an empty one if there is no file.
 
     Raises: ModelError: the file can't be read, or isn't JSON of this kind.
     """

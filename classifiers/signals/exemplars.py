@@ -1,4 +1,4 @@
-"""Exemplar search: exact inner-product neighbours among positives and negatives, found by FAISS."""
+"""Exemplar search: FAISS finds the positives and negatives nearest to a text, by inner product."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.errors import ModelError
 
 try:
     import faiss
-except ImportError as error:  # an extra, because its two wheels can't share an environment
+except ImportError as error:  # FAISS is an extra: its two wheels can't share an environment
     raise ModelError(
         "FAISS isn't installed",
         remedy="pip install 'congener[cpu]', or 'congener[gpu]' on a CUDA machine",
@@ -25,7 +25,7 @@ class Neighbour(NamedTuple):
 
 
 def build_index(vectors: np.ndarray) -> Any:
-    """Build an exact inner-product index of unit vectors, whose ids are their row numbers."""
+    """Build an exact inner-product index of unit vectors; row numbers serve as ids."""
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(np.ascontiguousarray(vectors, np.float32))
     return index
@@ -57,16 +57,16 @@ def serialise_index(index: Any) -> bytes:
 
 
 def deserialise_index(data: bytes) -> Any:
-    """Return an index from its bytes, whose digest must be verified first: FAISS checks nothing."""
+    """Return an index from its bytes; check their digest first, since FAISS checks nothing."""
     return faiss.deserialize_index(np.frombuffer(data, np.uint8))
 
 
 def contrast(vectors: np.ndarray, positives: Any, negatives: Any, neighbours: int) -> np.ndarray:
-    """Return the mean similarity to the nearest positives minus that to the nearest negatives.
+    """Return how much more similar each vector is to the nearest positives than to the negatives.
 
-    The result is float32 [vectors]. Without negatives, the result is just the similarity to the
-    positives. On 68 persona traits (32 + 32 exemplars), AUROC was 0.90 with the mean of five
-    neighbours and 0.74 with the single nearest positive.
+    The result is the difference of two mean similarities, float32 [vectors]. Without negatives, it
+    is just the mean similarity to the nearest positives. On 68 persona traits (32 + 32 exemplars),
+    AUROC was 0.90 with the mean of five neighbours and 0.74 with the single nearest positive.
     """
     near = _average_top(vectors, positives, neighbours)
     return (

@@ -139,7 +139,7 @@ def _copy_layers(head: Head) -> list[Layer]:
 
 
 def _initialise_layers(sizes: Sequence[int]) -> list[Layer]:
-    """Return zeros for a linear head, whose loss is convex, or else small seeded noise."""
+    """Return zeros for a linear head, whose loss is convex, and small seeded noise otherwise."""
     generator = torch.Generator().manual_seed(0)
     spread = 0.0 if len(sizes) == 2 else 0.5
     return [

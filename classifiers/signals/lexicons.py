@@ -94,7 +94,7 @@ class Lexicon:
         Hits that overlap a match of an `unless` pattern don't count; nor do quoted or denied hits,
         if the lexicon ignores such hits.
         """
-        # given ASCII text as bytes, RE2 needn't count characters to report offsets
+        # if ASCII text is passed as bytes, RE2 needn't convert its offsets to characters
         data = text.encode() if text.isascii() else text
         found = [self._make_hit(text, *match.span()) for match in self._find.finditer(data)]
         if not found:
@@ -161,7 +161,7 @@ def score_lexicons(lexicons: Sequence[Lexicon], texts: pa.LargeStringArray) -> l
 
 
 def _find_candidates(lexicon: Lexicon, texts: pa.Array) -> list[int]:
-    """Return the indexes of texts that may have hits: all, if Arrow's RE2 refuses the pattern."""
+    """Return the indexes of texts that may have hits; all, if Arrow's RE2 refuses the pattern."""
     try:
         found = pc.match_substring_regex(texts, lexicon.loose, ignore_case=True)
     except pa.ArrowInvalid:

@@ -24,7 +24,7 @@ PAIRED = (
     *(("「", "」"), ("『", "』"), ("``", "''")),
     *((f"<{tag}>", f"</{tag}>") for tag in ("code", "pre", "blockquote", "q")),
 )
-"""Quotation marks whose opening and closing characters differ, and tags that quote."""
+"""Quotation marks whose opening and closing characters differ, and tags for quotations and code."""
 
 REVERSED = ("»", "«")
 """Guillemets that point inwards, as in German and Danish."""
@@ -32,7 +32,7 @@ REVERSED = ("»", "«")
 MARK = re.compile('"|&quot;')
 CURLY_MARK = re.compile("”")
 OPENING_MARK = re.compile('["“”„«»‹›‚「『`<&]')
-"""A pattern that finds a character of every opening mark except single quotation marks."""
+"""A pattern that matches a character of every opening mark, except single quotation marks."""
 
 ESCAPED_MARK = re.compile(r'(?<!\\)(?:\\\\)*\\"')
 """A pattern for an escaped quotation mark inside a JSON string."""
@@ -82,7 +82,7 @@ class Answer(NamedTuple):
 
 
 def read_answer(text: str) -> Answer:
-    """Return the properties of a text, taken as a whole answer."""
+    """Return the properties of a text that is a whole answer."""
     begin, end = _unwrap(text)
     found = _find_json(text, begin, end)
     if found is None:
@@ -116,7 +116,7 @@ def _find_json(text: str, begin: int, end: int) -> tuple[int, int] | None:
 
 
 def _list_json(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the offsets of each run of JSON objects and lists that aren't inside others."""
+    """Yield the offsets of each run of outermost JSON objects and lists."""
     decoder, after = json.JSONDecoder(), begin
     for _ in range(MOST_OPENINGS):
         opening = JSON_OPENING.search(text, after, end)
@@ -142,7 +142,7 @@ def _skip(pattern: re.Pattern[str], text: str, start: int) -> int:
 
 
 def _strip_quotes(text: str, begin: int, end: int) -> tuple[int, int]:
-    """Narrow a stretch to the inside of quotation marks that enclose all of it, if any do."""
+    """Return the offsets of a stretch without any quotation marks that enclose all of it."""
     inner = text[begin:end]
     stripped = inner.strip()
     for opening, closing in (('"', '"'), ("'", "'"), ("‘", "’"), *PAIRED):
@@ -171,7 +171,7 @@ def find_fences(text: str) -> list[int]:
 def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> bool:
     """Return whether a span is in quotation marks, in a quoted line, or in code.
 
-    Quotation marks must be a pair in the span's line, at most `LINE_CONTEXT` characters away, so
+    Both marks of a pair must be in the span's line and at most `LINE_CONTEXT` characters away, so
     that checking a span takes a limited time. A mark after a letter or a digit doesn't open a pair:
     it is an inch mark or an apostrophe. A caller with many spans can pass the result of
     `read_answer`.
@@ -231,7 +231,7 @@ def _is_between_single(before: str, after: str) -> bool:
 
 
 def _cut_to_string(before: str, after: str) -> tuple[str, str]:
-    """Return the text before and after a span, within the JSON string that holds the span."""
+    """Cut the text before and after a span to the JSON string that contains the span."""
     begin = max((match.end() for match in STRING_END.finditer(before)), default=0)
     end = STRING_END.search(after)
     return before[begin:], after[: end.start()] if end else after

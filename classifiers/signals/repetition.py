@@ -41,7 +41,7 @@ I am sorry" is prose: only one of its five words and numbers is a number.
 """
 
 MOST_SYMBOLS = 0.2
-"""The largest share of a prose line's characters that may be code and markup symbols."""
+"""The largest share of code and markup symbols among the characters of a line of prose."""
 
 
 class Loop(NamedTuple):

@@ -1,4 +1,4 @@
-"""Sequence classifiers: the probability of one label of a Hugging Face checkpoint, as a signal."""
+"""Sequence classifiers: Hugging Face models that score a text by the probability of one label."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ fetch() {
 
 alive() { [ -f "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null && ! foreign "$1"; }
 
-foreign() { # whether the process belongs to another program, which can happen after a reboot
+foreign() { # whether the process id belongs to a different program, as it may after a reboot
   local words; words=/proc/$(cat "$1")/cmdline
   [ -r "$words" ] && ! tr '\0' ' ' <"$words" | grep -q "local.sh supervise"
 }
@@ -178,7 +178,7 @@ supervise() {
   wait
 }
 
-down() { # end the supervisor's session, which everything that it started belongs to
+down() { # end the supervisor's session, and with it everything that the supervisor started
   if [ -f "$state/pid/supervisor" ] && ! foreign "$state/pid/supervisor"; then
     local session deadline=$((SECONDS + 15))
     session=$(cat "$state/pid/supervisor")
@@ -199,7 +199,7 @@ status() {
   parts || exit 1
 }
 
-main() { # a function, because bash reads it as a whole, and the file may then change while it runs
+main() { # bash reads a function whole, so the file may change while this one runs
   local command=${1:-help}
   [ $# = 0 ] || shift
   case $command in

@@ -191,7 +191,7 @@ def _exit_after(error: Exception) -> NoReturn:
         _exit_interrupted()
     found = find_cause(error) or describe_machine_fault(error) or describe_refusal(error)
     if found is None:
-        sys.excepthook = _print_trace  # typer has set its own hook
+        sys.excepthook = _print_trace  # replaces the hook that typer has set
         raise error
     print_error(STEP.sub("", str(found)), red=found.exit_code != 0)
     sys.exit(found.exit_code)

@@ -211,7 +211,7 @@ def read_settings(config: str | None, *groups: Options) -> FilterConfig:
 
 
 def apply_settings(config: str | None, changes: dict[str, Any]) -> FilterConfig:
-    """Read a configuration file, or take the defaults, and override settings by path.
+    """Read a configuration file, or take the defaults, and override the settings at some paths.
 
     Raises: CardError: the file can't be read, or a setting is wrong.
     """

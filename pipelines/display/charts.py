@@ -78,7 +78,7 @@ class Histogram(NamedTuple):
 
 
 def lay_out_waterfall(rows_in: int, by_decision: Mapping[str, int]) -> list[Bar]:
-    """Return the bars: rows in, one per removal, rows out, and one per published decision."""
+    """Return the bars: rows in, each kind of removal, rows out, and each published decision."""
     whole = max(rows_in, 1)
     left = rows_in
     bars = [Bar("Rows in", "total", rows_in, rows_in / whole, 0.0)]
@@ -134,7 +134,7 @@ def find_bin(score: float, bins: int) -> int:
 def _lay_out_column(
     plot: Plot, bins: int, index: int, halved: bool, count: int, fired: bool, top: float
 ) -> Column:
-    """Lay out a column; in the threshold's bin, it is confined to its own side of the line."""
+    """Lay out a column; in the bin with the threshold, it stays on its own side of the line."""
     step = plot.width / bins
     width = step / 2 if halved else step
     left = plot.left + (index + 1) * step - width if fired else plot.left + index * step

@@ -83,7 +83,7 @@ class EscapingFormatter(logging.Formatter):
 
 
 SPELT = {"≥": ">=", "≤": "<=", "«": "<<", "»": ">>", "…": "...", "’": "'", "–": "-", "·": "*"}
-"""Replacements for characters in congener's own output that a terminal may lack."""
+"""ASCII replacements for characters in congener's own output that a terminal may not support."""
 
 
 def spell_signs(error: UnicodeError) -> tuple[str, int]:

@@ -54,7 +54,7 @@ def parse_options(options: Sequence[str], preset: Preset) -> dict[str, Any]:
 
 
 def _require_agreement(name: str, value: Any, runner: str, fixed: dict[str, Any]) -> None:
-    """Refuse an option that contradicts a fixed one; lists are merged, so they can't do so."""
+    """Refuse an option that contradicts a fixed one; lists never do, since they are merged."""
     if name == "runner":
         wanted = runner
     elif name in fixed and not isinstance(value, list) and value != fixed[name]:

@@ -60,7 +60,7 @@ def _translate_runtime_error(error: Exception) -> CongenerError | None:
 
 
 def find_worker_error(trace: str) -> CongenerError | None:
-    """Return the congener error in a worker's traceback, since a worker sends back only text."""
+    """Rebuild the congener error from a worker's traceback; a worker sends back only text."""
     kinds = {kind.__name__: kind for kind in CongenerError.__subclasses__()}
     for name, problem, remedy in reversed(RAISED.findall(trace)):
         if name in kinds:

@@ -1,4 +1,4 @@
-"""The interface of the engines: the settings that choose one, and the preset that an engine offers.
+"""The interface of the engines: the settings that choose an engine, and the preset that it offers.
 
 This module imports neither Beam nor any other part of `pipelines`. An engine is a module with a
 function that makes its `Preset`; only the module `launch` knows all engines.
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
-"""Stops Python from importing modules from the current folder, which `python -m` otherwise does.
+"""The environment variable that keeps `python -m` from importing from the current folder.
 
-Every Python process that an engine starts has this in its environment, because a corpus folder may
-contain an `orjson.py` or a package named `transforms`.
+Every Python process that an engine starts has this variable, because a corpus folder may contain an
+`orjson.py` or a package named `transforms`.
 """
 
 

@@ -85,7 +85,7 @@ def require_no_foreign_data(run: str, outputs: Collection[Output] = ()) -> None:
 
     A file that is named like an output isn't foreign data: an earlier attempt may have left it.
 
-    Raises: RunError: there is such a file.
+    Raises: RunError: a folder holds foreign data.
     """
     found = [file for file in list_foreign_files(run, outputs) if file.is_read]
     others = [file.path for file in found if not _is_attempt(file.path)]

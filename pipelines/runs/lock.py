@@ -23,7 +23,7 @@ HELD = (errno.EAGAIN, errno.EACCES)
 LOCK = "lock"
 
 TRIES = 100
-"""How many times to retry if the lock file is removed by its last holder before it is locked.
+"""How many times to retry if the last holder removes the lock file before this process locks it.
 
 There is a limit because every attempt fails in this way if a mount has vanished.
 """

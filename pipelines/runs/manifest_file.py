@@ -19,7 +19,7 @@ from transforms.files import storage
 DAMAGED = "restore it from a copy of the run, or make the run again with --restart"
 IS_AN_OUTPUT = "name the folder that was given to congener filter as --output"
 LONGEST_PROBLEM = 300
-"""The maximum number of characters that an error shows of a manifest's problems."""
+"""How many characters of a manifest's problems an error shows."""
 
 
 def load_manifest(run: str) -> Manifest:

@@ -302,7 +302,7 @@ def warn_of_lost_splits(plans: Sequence[ShardPlan], outputs: Sequence[Output]) -
 
 
 def _list_splits(plan: ShardPlan) -> list[str]:
-    """Return a shard's splits, from the dataset card or else from the file's name."""
+    """Return a shard's splits, taken from the dataset card or else from the file's name."""
     listed = [split for piece in plan.pieces for _, split in piece.splits]
     return listed or ([plan.split] if plan.split else [])
 
@@ -310,7 +310,7 @@ def _list_splits(plan: ShardPlan) -> list[str]:
 def write_card(
     run: str, corpus: Corpus, plans: Sequence[ShardPlan], outputs: Sequence[Output]
 ) -> tuple[Output, ...]:
-    """Write a dataset card that lists the clean files of each split, if the input has one."""
+    """If the input has a dataset card, write a card that lists the clean files of each split."""
     if corpus.card is None:
         return ()
     files = [parse_path(output.path) for output in outputs]

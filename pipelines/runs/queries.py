@@ -30,16 +30,16 @@ FINDINGS = pl.col("reasons").list.eval(
 """The traits that fired on a ledger row, each with its side, written as in `name_finding`."""
 
 SEPARATOR = "\x1f"
-"""Joins a row's traits while rows are counted; no trait id contains it."""
+"""The character that joins a row's traits while rows are counted; no trait id contains it."""
 
 MOST_ROWS = 2**32 - 1
 """The largest number of rows that polars can count."""
 
 NAMES_LISTED = 20
-"""The maximum number of known names that an error about an unknown one lists."""
+"""How many known names an error about an unknown name lists."""
 
 NAME_CHARACTERS = 120
-"""The maximum number of characters that an error shows of a name."""
+"""How many characters of a name an error shows."""
 
 
 class Filters(NamedTuple):
@@ -172,8 +172,8 @@ def _report_unknown(wanted: str, kind: str, known: list[str]) -> RunError:
 def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> list[Count]:
     """Count rows by decision, trait, side and teacher.
 
-    A row counts once for each trait that fired on it, and separately for each side of its texts on
-    which the trait fired.
+    A row counts once for each trait that fired on it and each side of its texts on which that trait
+    fired.
 
     Raises: RunError: the run doesn't have the trait, or a lot field's filter matches no row.
     """
@@ -237,7 +237,7 @@ def _read_held_rows(
 def _read_scores(
     run: str, manifest: Manifest, shard: str, keys: list[tuple[str, int]]
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """Return all scores of some rows in a shard, by source and row."""
+    """Return all scores of some rows in a shard, keyed by source and row number."""
     path = shard_path("scores", shard)
     output = next(output for output in manifest.outputs if output.path == path)
     names = [name for name, _ in ROW_KEY]

@@ -24,7 +24,7 @@ class RecordedTrait(NamedTuple):
 
 
 def read_recorded_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrait]:
-    """Read a finished run's cards and calibration scores, by trait.
+    """Read a finished run's cards and calibration scores, keyed by trait.
 
     Raises: ValueError: a card is invalid, or the file of calibration scores has the wrong columns.
     """

@@ -101,7 +101,7 @@ def _choose_rows(
         ],
         engine="streaming",
     )
-    # a row in both lists is shown as one of the nearest, which are harder to judge
+    # a row in both lists is shown only with the nearest, which are harder to judge
     choices = {
         trait: _Choice(nearest, [row for row in highest if row not in nearest])
         for trait, nearest, highest in chosen.iter_rows()

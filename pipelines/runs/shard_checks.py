@@ -51,7 +51,7 @@ READ_ERRORS = (
     InputError,
     RunError,
 )
-"""Errors raised when reading a file that doesn't have the form of a run's files."""
+"""Errors raised when reading a file that isn't in the format of a run's files."""
 
 
 class Finding(NamedTuple):
@@ -79,7 +79,7 @@ class _Shard(NamedTuple):
 
 
 def check_shards(run: str, manifest: Manifest, key: bytes | None = None) -> Iterator[Finding]:
-    """Yield every difference between a shard's ledger and the shard's other files.
+    """For every shard, yield the differences between its ledger and its other files.
 
     `key` is the key of the run's digests, if they are keyed.
     """
@@ -164,7 +164,7 @@ def _is_numbered(rows: pa.Table, path: str) -> bool:
 
 
 def _has_own_stem(shard: _Shard, path: str) -> bool:
-    """Return whether a file's name begins with its source's stem; True outside corpus folders."""
+    """Return whether a file has the stem of its source; always True outside corpus folders."""
     file = parse_path(path)
     source = shard.ledger.column("source")[0].as_py()
     return file.folder not in CORPUS_FOLDERS or file.stem == build_stem(source)
@@ -216,7 +216,7 @@ def _find_type(values: Iterable[Any]) -> pa.DataType | None:
 
     A run gives a column the most frequent kind of its values in the corpus. A shard may have no
     value of that kind, but every value in the shard fits that kind. The most distinctive kind in
-    the shard is therefore the column's.
+    the shard therefore determines the type of the column.
     """
     known = {classify_value(value): value for value in values if value is not None}
     for kind in BY_CERTAINTY:

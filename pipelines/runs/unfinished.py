@@ -61,7 +61,7 @@ SIGNS_OF_A_RUN = (MANIFEST, BEGUN, RECEIPTS, CLEARING)
 
 
 def require_unfinished(run: str, restart: bool) -> None:
-    """Refuse a finished run unless `restart` replaces it.
+    """Refuse a finished run unless `restart` is set.
 
     Working files that a crash left behind after publication are removed.
 
@@ -118,7 +118,7 @@ def _require_a_run(run: str) -> None:
 
 
 def _check_record(run: str, record: RunRecord) -> list[Notice]:
-    """Check in run.json, or in the receipts if it is damaged, that the folder holds this run."""
+    """Check that the folder holds this run, from run.json or, if that is damaged, the receipts."""
     try:
         earlier = _read_record(run)
     except ValueError as error:
@@ -218,7 +218,7 @@ def _clear_work(run: str) -> None:
 
 
 def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]) -> FinishedShards:
-    """Find the shards with a sound receipt from this run and all files that the receipt names."""
+    """Find the shards that have a sound receipt from this run, and every file that it names."""
     planned = {plan.name: plan for plan in plans}
     receipts: dict[str, Receipt] = {}
     notices = []

@@ -17,7 +17,7 @@ PAUSE_SECONDS = 2.0
 
 @contextmanager
 def watch_receipts(run: str, shards: Sequence[ShardPlan], listener: Listener) -> Iterator[None]:
-    """Report in a background thread, until the block ends, how many rows are finished."""
+    """Until the block ends, report from a background thread how many rows are finished."""
     stop = threading.Event()
 
     def watch() -> None:

@@ -171,7 +171,7 @@ def make_tokenizer() -> transformers.PreTrainedTokenizerFast:
 
 @pytest.fixture
 def tiny_checkpoint(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that saves a tiny seeded BERT with its tokenizer and returns their folder.
+    """Return a function that saves a tiny seeded BERT and its tokenizer, and returns the folder.
 
     `kind` is the name of a transformers class, and `settings` are passed to its configuration.
     """

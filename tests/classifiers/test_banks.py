@@ -43,7 +43,7 @@ def test_a_round_trip_gives_equal_bytes_and_digest(small_bank, files):
 
 
 def test_a_round_trip_through_a_folder(files, tmp_path, small_bank):
-    """File names are paths relative to the bank's folder."""
+    """A bank can be written to a folder and read back, since file names are relative paths."""
     for name, data in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
@@ -179,7 +179,7 @@ def test_every_missing_file_is_refused(files):
     ],
 )
 def test_a_file_that_is_no_bank_is_refused(data):
-    """Data that isn't a bank's JSON is refused, and the message gives the command to fit a bank."""
+    """Data that isn't a bank index is refused, and the message gives the command to fit a bank."""
     with pytest.raises(ModelError, match=r"is not a trait bank(.|\n)*congener fit"):
         read_bank(make_reader({INDEX_FILE: data}), "bank")
 
@@ -196,7 +196,7 @@ def test_another_format_is_refused(files):
 
 
 def test_a_nan_in_the_index_is_refused(files):
-    """NaN isn't allowed in canonical JSON, so it is an error like any other damage."""
+    """NaN isn't allowed in canonical JSON, so NaN in an index is reported as damage."""
     description = json.loads(files[INDEX_FILE])
     description["traits"]["rain-talk"]["scale"] = [float("nan"), 0.0]
     with pytest.raises(ModelError, match=r"is not a trait bank: bank\.json is not the index"):
@@ -231,7 +231,7 @@ def test_an_encoder_with_other_files_is_refused_by_file(small_bank, encoder):
 
 
 def test_the_encoder_is_compared_as_it_was_written(files, encoder):
-    """An encoder identity that was written as JSON and read back equals the loaded encoder's."""
+    """An encoder's identity is the same after it is written as JSON and read back."""
     read_bank(make_reader(files), "bank").require_encoder(encoder.identity)
 
 

@@ -55,7 +55,7 @@ def shipped(library):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_no_calibration_text_is_a_training_text(library, shipped, name):
-    """No trait has a text in both training and calibration, either as a row or as part of one."""
+    """For no trait is a text, or part of a row, in both training and calibration."""
     card = library[name]
     training, calibration = split_clean_text(card, shipped)
     trained = {text for row in training for text in row.texts} | {*card.positives, *card.negatives}
@@ -117,7 +117,7 @@ TEXTS = st.lists(st.sampled_from(POOL), unique=True, max_size=4)
 
 @st.composite
 def draw_rows(draw):
-    """Draw rows of one or two texts; no text is in two rows, as in the library."""
+    """Draw rows of one or two texts, of which no text is in two rows, as in the library."""
     left = list(POOL)
     rows = []
     for size in draw(st.lists(st.integers(1, 2), max_size=8)):
@@ -148,7 +148,7 @@ def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
 
 
 def test_half_is_held_out_by_digest():
-    """A row's half depends only on its text, and the halves are about equal in size."""
+    """Only its text decides whether a row is held out, and about half of all rows are."""
     rows = [
         CleanRow((f"Sentence number {number}.",), "background", "clean") for number in range(2000)
     ]
@@ -230,7 +230,7 @@ def test_a_trait_of_the_thinking_is_calibrated_too(small_cards, small_clean, sma
 
 
 def test_the_bank_separates_the_trait_from_plain_text(small_bank, encoder, plain):
-    """On unseen sentences, both dense signals rank those with the trait above plain ones."""
+    """Both dense signals rank unseen sentences with the trait above plain sentences."""
     rainy = [
         "Hear the rain drum on the window before you read this.",
         "The storm outside is all that I can think about.",
@@ -287,7 +287,7 @@ def test_negatives_are_fitted_in_the_windows_of_scoring(encoder, plain):
 
 
 def test_a_long_clean_row_counts_by_its_highest_window(small_cards, small_clean, encoder, plain):
-    """In calibration, as in `filter`, a window in the middle of a long row can set its score."""
+    """As in `filter`, a window in the middle of a long row can set the row's score."""
     (rain,) = (card for card in small_cards if card.id == "rain-talk")
     quiet = " ".join(plain(120))
     rows = (
@@ -364,7 +364,7 @@ def draw_pairs(count=12):
 
 
 def test_exemplars_that_would_find_the_opposite_are_not_used():
-    """If each positive is closest to its own negative, only the head is used, not the exemplars."""
+    """If each positive is closest to its own negative, the exemplars aren't used, only the head."""
     positives, negatives = draw_pairs()
     margins = np.concatenate(leave_one_out(positives, negatives, 5))
     assert margins[:12].max() < margins[12:].min()
@@ -450,7 +450,7 @@ def test_a_key_changes_with_what_a_trait_depends_on(small_cards, small_clean):
 
 
 def test_a_card_can_be_limited_to_some_signals(small_cards):
-    """If a card is limited to some signals, those keep their options."""
+    """If a card is limited to some signals, the remaining signals keep their options."""
     rain = small_cards[2].card
     only = limit_card(rain, ["lexicon", "repetition"])
     assert only.signals.names == ("lexicon",)

@@ -92,7 +92,7 @@ def normalise(text):
 
 
 def test_no_text_appears_in_two_files(library):
-    """No text occurs twice in the exemplars or background, even with other case or spacing."""
+    """No text occurs twice in the exemplars or background, even with different case or spacing."""
     texts = [
         (normalise(text), f"{card.id}/{kind}")
         for card in library
@@ -258,7 +258,7 @@ def test_yaml_that_is_not_plain_is_refused(card_folder, card, says):
 
 
 def test_a_card_that_is_no_mapping_or_missing_is_refused(card_folder):
-    """A card that is a list, or whose file is empty, badly encoded, huge or missing, is refused."""
+    """A card file that is a list, empty, badly encoded, huge or missing is refused."""
     folder = card_folder(positives=DOZEN)
     card = folder / "card.yaml"
     for data, says in (
@@ -318,7 +318,7 @@ def test_a_bad_line_of_exemplars_is_named(card_folder, line):
 
 
 def test_exemplars_that_are_not_utf8_are_refused(card_folder):
-    """A line that isn't UTF-8 is named, along with its file."""
+    """The error for a line that isn't UTF-8 names the line and its file."""
     folder = card_folder(positives=DOZEN)
     path = folder / "negatives.jsonl"
     path.write_bytes(b'{"text": "fine"}\n{"text": "caf\xe9"}\n')
@@ -414,7 +414,7 @@ def test_the_digest_covers_card_and_texts(card_folder):
 
 
 def test_yaml_of_very_many_keys_is_refused_in_time(card_folder):
-    """A file with very many keys is checked in one pass, in little more time than it is parsed."""
+    """A file with very many keys is checked in one pass, in about the time it takes to parse."""
     card = "".join(f"k{number}: 1\n" for number in range(12_000))
     began = time.process_time()
     yaml.safe_load(card)

@@ -42,7 +42,7 @@ LONG = "The clerk sold the old maps and painted a red door. " * 30
 
 @dataclass
 class SegmentColumns:
-    """Segments as parallel columns, as the scorer reads them."""
+    """Segments as the scorer reads them, in parallel columns."""
 
     rows: np.ndarray
     roles: list
@@ -137,7 +137,7 @@ def test_scores_are_between_zero_and_one_or_missing(scores):
 
 
 def test_only_segments_in_scope_count(scores):
-    """Text outside a trait's scope doesn't score: rain in a user turn, machines in an answer."""
+    """Text outside a trait's scope isn't scored: rain in a user turn, machines in an answer."""
     assert scores.signals["rain-talk"]["lexicon"].scores[0] == 0
     assert scores.signals["loops"]["repetition"].scores[3] == 1
     assert scores.signals["machine-talk"]["head"].best_spans.segment.tolist() == [-1, 2, -1, -1, -1]
@@ -164,7 +164,7 @@ def test_spans_locate_the_evidence(scores):
 
 
 def test_a_trait_scores_higher_where_it_shows(scores):
-    """One sentence of rain deep inside a long answer makes its row score higher than the others."""
+    """One sentence about rain deep inside a long answer gives its row the highest score."""
     rain = scores.combined["rain-talk"]
     assert rain[1] > 0.5 > rain[0]
     assert scores.combined["loops"].tolist()[:4:3] == [0.0, 1.0]
@@ -312,7 +312,7 @@ WINDOWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 8)), max_size=25)
 @settings(max_examples=150)
 @given(WINDOWS, st.booleans())
 def test_reduction_takes_the_first_of_the_largest(windows, dense):
-    """A row gets its best window's score and span, or the first one's on a tie, or NaN and -1."""
+    """A row gets the score and span of its best window (the first on a tie), or NaN and -1."""
     windows = sorted(windows, key=lambda item: item[0])  # segments are in row order
     rows = [row for row, _ in windows]
     values = np.array([score / 8 for _, score in windows], np.float32)
@@ -335,7 +335,7 @@ def test_reduction_takes_the_first_of_the_largest(windows, dense):
 
 
 def test_scores_are_rounded_before_they_are_compared():
-    """Windows whose scores differ only in batch-dependent bits tie, and the first one counts."""
+    """Windows whose scores differ only in batch-dependent bits tie, and the first window wins."""
     texts = make_segments((0, "assistant", "answer", ""), (0, "assistant", "answer", ""))
     spans = np.array([[0, 1], [1, 2]], np.int32)
     found = reduce_to_rows(1, texts, [0, 1], np.array([0.5, 0.5 + 1e-6], np.float32), spans)
@@ -524,7 +524,7 @@ def test_the_vector_of_a_row_is_the_mean_of_its_windows(scores, scorer):
 
 
 def test_without_an_encoder_there_are_no_windows_and_no_vectors(small_bank):
-    """Asking for windows or vectors without an encoder is a caller error that gives the reason."""
+    """Asking for windows or vectors without an encoder raises an error that gives the reason."""
     loops = Scorer(Bank({"loops": small_bank.traits["loops"]}, None, {}), None, {})
     with pytest.raises(ValueError, match="no windows: the scorer has no encoder"):
         loops.cut_windows(TEXTS)

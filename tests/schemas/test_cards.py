@@ -79,13 +79,13 @@ def test_an_unknown_field_is_refused_at_every_depth():
     ],
 )
 def test_an_id_is_a_slug(name):
-    """An id may have only lower-case letters, digits and single hyphens, since it names files."""
+    """An id may have only lower-case letters, digits and single hyphens, as a file name may."""
     with pytest.raises(ValidationError, match="id"):
         TraitCard(id=name)
 
 
 def test_signals_as_a_list_and_as_a_mapping_are_the_same():
-    """A listed name and a name without a value in YAML both mean the signal's defaults."""
+    """A signal in a list, or without a value in YAML, has its default options."""
     listed = TraitCard.model_validate({"id": "a", "signals": ["head", "repetition"]})
     mapped = TraitCard.model_validate({"id": "a", "signals": {"head": {}, "repetition": {}}})
     bare = TraitCard.model_validate({"id": "a", "signals": {"repetition": None, "head": None}})
@@ -228,7 +228,7 @@ def test_values_out_of_range_are_refused(field, value):
 
 
 def test_seen_in_takes_a_string_a_list_or_mappings():
-    """`seen_in` takes text, a list or mappings; an entry without a source gets `unstated`."""
+    """`seen_in` accepts text, a list or mappings, and an entry without a source gets `unstated`."""
     assert TraitCard.model_validate({"id": "a", "seen_in": "here"}).seen_in[0].source == "unstated"
     mixed = TraitCard.model_validate(
         {"id": "a", "seen_in": ["here", {"where": "there", "source": "a paper"}]}
@@ -280,7 +280,7 @@ def test_boolean_fields_and_fields_of_any_type_take_booleans():
 
 
 def test_the_reason_for_a_bad_pattern_is_readable_text():
-    """RE2 gives its reason as bytes, and the error has the reason as text."""
+    """RE2 gives its reason as bytes, but the error gives the reason as text."""
     assert "syntax: invalid perl operator: (?<=" in refused(
         signals={"lexicon": {"patterns": ["(?<=x)y"]}}
     )
@@ -322,5 +322,5 @@ def test_no_trait_is_called_like_a_column_of_a_run():
                 TraitCard(id=name)
         else:
             with pytest.raises(ValidationError):
-                slugs.validate_python(name)  # ids have no underscores
+                slugs.validate_python(name)  # an id may not have underscores
     assert TraitCard(id="source-trait").id == "source-trait"

@@ -34,7 +34,7 @@ def test_no_two_formats_need_the_same_columns():
 
 
 def test_the_lot_fields_are_fields_of_the_configuration():
-    """Every field of a lot can be set in the configuration."""
+    """Every lot field can be set in the configuration."""
     assert set(LOT_FIELDS) <= set(CorpusConfig.model_fields)
 
 
@@ -47,7 +47,7 @@ def test_a_lot_field_is_a_column_or_a_constant():
 
 
 def test_mapped_columns_belong_to_a_format():
-    """Only the columns of formats can be mapped, and the error lists these columns."""
+    """Only format columns can be mapped, and the error for any other name lists them."""
     config = CorpusConfig(format="messages", columns={"messages": "dialogue"})
     assert config.columns == {"messages": "dialogue"}
     with pytest.raises(
@@ -79,7 +79,7 @@ def test_unknown_formats_and_fields_are_refused(fields):
 
 @pytest.mark.parametrize("fields", [{"rows": 0}, {"bytes": 100}, {"rows": -1}, {"files": 3}])
 def test_shard_limits_have_bounds(fields):
-    """The limits of a shard must allow at least one row and one kibibyte."""
+    """Shard limits must allow at least one row and one kibibyte."""
     with pytest.raises(ValidationError):
         ShardLimits.model_validate(fields)
     assert ShardLimits() == ShardLimits(rows=5_000, bytes=32 << 20)

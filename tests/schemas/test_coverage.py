@@ -34,7 +34,7 @@ COVERAGE = Coverage(
     sampled_rows=4,
     sampled_characters=80,
 )
-"""The coverage of a corpus, a tenth of whose text is in the sample."""
+"""The coverage of a corpus when a tenth of the text is in the sample."""
 
 
 def select(roles, columns) -> Coverage:
@@ -44,7 +44,7 @@ def select(roles, columns) -> Coverage:
 
 
 def test_unread_text_is_listed_by_its_share():
-    """Fields in the sample are extrapolated to all rows by the same factor as the turns."""
+    """A field's text is scaled up from the sample to all rows before its share is computed."""
     assert [(item.where, item.share, item.is_sampled) for item in COVERAGE.list_unread()] == [
         ("notes[].text", 0.2, True),
         ("turns of user", 0.15, False),
@@ -54,7 +54,7 @@ def test_unread_text_is_listed_by_its_share():
 
 
 def test_text_that_isnt_trained_on_is_left_out():
-    """Roles and columns that aren't trained on count neither as text nor as unread."""
+    """Roles and columns that aren't trained on count neither as text nor as unread text."""
     assert select(("user",), ("notes",)).compute_unread_share() == Fraction(50, 650)
     assert select((), ("note",)).fields == COVERAGE.fields
     assert select(("user", "assistant"), ("notes",)).compute_unread_share() == 0
@@ -71,7 +71,7 @@ def test_text_that_isnt_trained_on_is_left_out():
     ],
 )
 def test_text_that_is_expected_to_be_unread(names, share):
-    """Channels, roles and columns that the policy expects count as text, but not as unread."""
+    """Text that the policy expects to be unread still counts as text, but not as unread text."""
     found = COVERAGE.model_copy(update={"expected_unread": names})
     assert found.compute_unread_share() == pytest.approx(share)
     unexpected = [item.share for item in found.list_unread() if not item.is_expected]
@@ -108,7 +108,7 @@ def test_turns_are_described():
 
 
 def test_counts_are_added_by_role_and_channel():
-    """The counts of shards are summed and sorted by name."""
+    """Shard counts are summed by role and channel, and sorted by name."""
     added = add_turns([count("user", unread=3), count(), count("user", rows=2, unread=4)])
     assert added == (count(), count("user", rows=3, characters=20, unread=7))
     assert add_turns([]) == ()

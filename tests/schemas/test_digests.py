@@ -74,7 +74,7 @@ def test_white_space_around_a_text_is_no_content(utterances, before, after):
 
 @given(st.lists(st.tuples(st.integers(0, 3), ROLES, CHANNELS, st.text(max_size=8)), max_size=8))
 def test_digests_by_row_are_those_of_each_row(flat):
-    """Digesting rows together gives each row the same digest as digesting it alone."""
+    """Digesting rows together gives each row the same digest as digesting the row alone."""
     ordered = sorted(flat, key=lambda item: item[0])
     alone = [
         digest_content([Utterance(*rest) for row, *rest in ordered if row == wanted])
@@ -111,8 +111,8 @@ def test_different_conversations_have_different_digests(one, other):
 
 @given(st.text(max_size=10), st.text(max_size=10))
 def test_two_utterances_are_not_one(first, second):
-    """Two utterances and one that joins their texts with separators have different digests."""
-    first, second = f"({first}", f"{second})"  # so that there is nothing to strip
+    """Two utterances have a different digest from one that joins their texts with separators."""
+    first, second = f"({first}", f"{second})"  # leave no white space to strip
     apart = [Utterance("user", "answer", first), Utterance("user", "answer", second)]
     size = len(unicodedata.normalize("NFC", second).encode())
     joined = f"{first}\x1euser\x1fanswer\x1f{size}\x1f{second}"
@@ -234,7 +234,7 @@ def rfc6962_root(leaves):
 
 @given(LEAVES)
 def test_the_merkle_root_is_that_of_rfc_6962(leaves):
-    """The root equals the one that the recursive definition gives."""
+    """The root equals the root that the recursive definition gives."""
     assert compute_merkle_root(leaves) == rfc6962_root(leaves)
 
 
@@ -262,14 +262,14 @@ def test_the_merkle_root_changes_with_any_order(leaves, random):
 
 
 def test_an_empty_tree_has_a_root():
-    """Without leaves, the root is the SHA-256 of no bytes; a single leaf is its own root."""
+    """Without leaves, the root is the SHA-256 of no bytes; with one leaf, it is the leaf's hash."""
     assert compute_merkle_root([]) == hashlib.sha256(b"").digest()
     assert compute_merkle_root([hash_leaf("a")]) == hash_leaf("a")
 
 
 @given(st.text(), st.text())
 def test_a_leaf_differs_from_every_node(one, other):
-    """A leaf is hashed with a zero byte first, so it can't pass for the node of two leaves."""
+    """A leaf is hashed with a leading zero byte, so it can't be mistaken for an inner node."""
     assert hash_leaf(one) == hashlib.sha256(b"\x00" + one.encode()).digest()
     assert (hash_leaf(one) == hash_leaf(other)) == (one == other)
     assert hash_leaf(one + other) != compute_merkle_root([hash_leaf(one), hash_leaf(other)])

@@ -11,7 +11,7 @@ from schemas.encoders import DEFAULT_ENCODER, WINDOW_OVERLAP, WINDOW_TOKENS
 
 
 def test_the_defaults_fit_together():
-    """The overlap lets windows advance, and the encoder's name is that of a hub repository."""
+    """The overlap lets windows advance, and the encoder's name is a hub repository's name."""
     assert 0 <= WINDOW_OVERLAP <= WINDOW_TOKENS // 2
     assert DEFAULT_ENCODER.count("/") == 1
 

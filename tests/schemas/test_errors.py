@@ -41,7 +41,7 @@ KINDS = [
 @pytest.mark.parametrize("where", [None, "a.jsonl line 3"])
 @pytest.mark.parametrize("remedy", [None, "write it again"])
 def test_errors_survive_pickling(kind, where, remedy):
-    """An error keeps its class and its parts when it is pickled."""
+    """Pickling keeps an error's class and parts."""
     error = kind("is broken", where=where, remedy=remedy)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         again = pickle.loads(pickle.dumps(error, protocol))
@@ -53,7 +53,7 @@ def test_errors_survive_pickling(kind, where, remedy):
 
 
 def test_an_error_says_where_what_and_what_to_do():
-    """The place comes first and the remedy last, on its own line; missing parts are left out."""
+    """A message begins with the place and ends with the remedy, and leaves out missing parts."""
     assert str(CardError("is broken")) == "is broken"
     assert str(CardError("is broken", where="card.yaml")) == "card.yaml: is broken"
     assert (
@@ -100,7 +100,7 @@ def test_lack_of_memory_is_distinguished_from_other_errors(error, lacking):
     ],
 )
 def test_faults_of_the_machine_are_distinguished(error, reason):
-    """Shortages of the system are machine faults, and errors about content aren't."""
+    """A shortage of system resources is a machine fault; an error about content isn't."""
     wrapped = InputError("can't be read")
     wrapped.__cause__ = error
     found = errors.describe_machine_fault(wrapped)

@@ -1,4 +1,4 @@
-"""Hashes of ledger rows: each covers the whole of its own row and nothing else."""
+"""Hashes of ledger rows: each hash covers the whole of its row and nothing else."""
 
 import hashlib
 import json

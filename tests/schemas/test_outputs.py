@@ -95,6 +95,6 @@ def test_scores_have_the_ledgers_key_and_the_columns_given():
 
 
 def test_calibration_scores_are_by_trait_and_signal():
-    """The scores of the clean texts are in one long table without the texts."""
+    """The clean texts' scores are in one long table, without the texts."""
     assert CALIBRATION_SCORES.names == ["trait", "signal", "score"]
     assert CALIBRATION_SCORES.field("score").type == pa.float32()

@@ -85,7 +85,7 @@ def test_a_rule_may_use_any_signal(signal):
     ],
 )
 def test_mistakes_are_refused_by_field(field, value):
-    """The error about a wrong value names the field."""
+    """The error for a wrong value names the field."""
     with pytest.raises(ValidationError, match=field):
         Policy.model_validate({field: value})
 
@@ -109,7 +109,7 @@ def test_an_exception_has_a_trait_a_lot_and_a_reason():
 
 
 def test_a_policy_is_frozen():
-    """A policy can't change while a run applies it."""
+    """A policy is immutable, so it can't change while a run applies it."""
     with pytest.raises(ValidationError, match="frozen"):
         Policy().duplicates = "remove"
 
@@ -139,7 +139,7 @@ def test_a_traits_rule_is_found():
 
 
 def test_sides_are_open_unless_set():
-    """By default, policies and rules leave sides unset, and exceptions are for trained texts."""
+    """By default, policies and rules leave sides unset, and exceptions apply to trained texts."""
     policy = Policy.model_validate(
         {
             "traits": {"owl": {"sides": {"rejected": "as-trained"}}},

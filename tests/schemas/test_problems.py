@@ -23,7 +23,7 @@ class Leaf(Strict):
 
 
 class Branch(Strict):
-    """A model that contains other models: one alone, a list of them, and a mapping."""
+    """A model that contains other models: a single model, a list of models, and a mapping."""
 
     leaf: Leaf | None = None
     leaves: tuple[Leaf, ...] = Field((), min_length=1)
@@ -101,7 +101,7 @@ def test_only_the_first_mistakes_are_described():
 
 
 def test_a_location_leads_to_the_innermost_model():
-    """The location of a plain or unknown field leads to the model that encloses it."""
+    """The location of a field, even an unknown field, leads to the model that encloses it."""
     assert find_model(Branch, ()) == (Branch, "")
     assert find_model(Branch, ("leaf", "size")) == (Leaf, "leaf")
     assert find_model(Branch, ("leaves", 1, "size")) == (Leaf, "leaves.1")

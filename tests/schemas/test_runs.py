@@ -50,7 +50,7 @@ def test_files_of_json_lines_have_a_suffix_for_their_compression(folder, suffix)
 
 
 def test_a_path_of_another_kind_has_no_suffix():
-    """The name of a file that doesn't belong to a shard is kept whole."""
+    """If a file doesn't belong to a shard, its name is kept whole."""
     assert parse_path("clean/notes.txt") == ("clean", "notes.txt", "", "")
     assert parse_path(MANIFEST) == (MANIFEST, "", "", "")
 
@@ -97,7 +97,7 @@ def test_the_folders_are_distinct_and_contain_the_others():
 
 
 def test_single_files_are_in_folders_of_the_run():
-    """The report and the calibration scores have their own folders; the manifest is in none."""
+    """The report and the calibration scores have their own folders, and the manifest has none."""
     assert parse_path(REPORT_PAGE).folder in FOLDERS
     assert parse_path(CALIBRATION).folder in FOLDERS
     assert "/" not in MANIFEST

@@ -56,7 +56,7 @@ def test_nan_never_fires(threshold):
 
 
 def test_an_infinite_threshold_never_fires():
-    """No score reaches the threshold of a rule that has none."""
+    """If a rule has no threshold, no score reaches it."""
     assert not fires(ALL, np.inf).any()
     assert fires(ALL[-2:], np.array([np.inf, 1.0])).tolist() == [False, True]
 
@@ -69,7 +69,7 @@ def test_no_scores_fire_nothing():
 
 
 def test_columns_are_named_by_trait_and_signal():
-    """The combined score's column has the trait's name; a signal's column has both names."""
+    """A combined score's column has the trait's name; a signal's column adds the signal's name."""
     assert score_column("rain-talk") == score_column("rain-talk", COMBINED) == "rain-talk"
     assert score_column("rain-talk", "head") == "rain-talk/head"
 
@@ -92,7 +92,7 @@ def test_scores_are_rounded_coarser_than_float32_resolves():
 def test_what_is_shown_decides(step, threshold):
     """A score fires if and only if the displayed number reaches the threshold as it was given.
 
-    A threshold that was rounded up and stored as float32 decides in the same way.
+    Rounding a threshold up and storing it as float32 doesn't change whether scores fire.
     """
     shown = round(step / 10_000, SCORE_DECIMALS)
     scores = np.array([shown], np.float32)

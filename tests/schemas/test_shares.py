@@ -23,7 +23,7 @@ PERCENT = st.integers(0, 10_000).map(lambda number: (Fraction(number, 10_000), n
 
 @given(PERCENT, st.integers(1, 100_000))
 def test_limits_are_the_decimals_that_were_written(limit, whole):
-    """A limit allows exactly as many rows as its written decimals say, and no more."""
+    """A limit allows exactly as many rows as its written decimals say."""
     exact, written = limit
     allowed = exact.numerator * whole // exact.denominator
     assert count_within(whole, written) == allowed
@@ -76,7 +76,7 @@ def test_all_digits_can_be_shown(share, shown):
 
 @given(st.floats(0, 1), st.integers(0, 6))
 def test_bounds_are_rounded_up(share, decimals):
-    """A bound is shown as at least its value, and less than one step above it."""
+    """A bound is shown rounded up, to less than one step above its value."""
     shown = Fraction(format_bound(share, decimals).rstrip("%")) / 100
     assert to_exact(share) <= shown < to_exact(share) + Fraction(1, 10 ** (decimals + 2))
     assert round_up(0.86474, 4) == 0.8648

@@ -35,7 +35,7 @@ SCORES = st.lists(
 
 
 def make_level(rate=0.01, confidence=0.95):
-    """Return a level, by default a rate of 1 % with 95 % confidence."""
+    """Return a level; the default is a rate of 1 % with 95 % confidence."""
     return Level(max_false_positive_rate=rate, confidence=confidence)
 
 
@@ -44,7 +44,7 @@ def make_level(rate=0.01, confidence=0.95):
     [(0.01, 0.95, 299), (0.05, 0.95, 59), (0.001, 0.95, 2995), (0.01, 0.99, 459), (0.1, 0.9, 22)],
 )
 def test_known_numbers_of_texts(rate, confidence, needed):
-    """A rate of 1 % at 95 % confidence needs 299 texts, as in tables of Wilks' formula."""
+    """A rate of 1 % at 95 % confidence needs 299 texts, as tables of Wilks' formula say."""
     assert count_texts_needed(make_level(rate, confidence)) == needed
     assert count_allowed(needed, make_level(rate, confidence)) == 0
     assert count_allowed(needed - 1, make_level(rate, confidence)) == -1
@@ -80,7 +80,7 @@ def test_known_numbers_of_exceedances(total, count):
 @example(make_level(0.49999999999999994, 0.5))
 @example(make_level(0.25, 0.578125))
 def test_the_number_of_texts_is_the_smallest_that_will_do(wanted):
-    """With the number of texts needed, the bound is within the rate; with one fewer, it isn't."""
+    """With as many texts as needed, the bound is within the rate; with one fewer, it isn't."""
     # the tolerance allows for levels at which the bound equals the rate
     needed, rate = count_texts_needed(wanted), wanted.max_false_positive_rate
     assert compute_upper_bound(0, needed, wanted.confidence) <= rate * (1 + 1e-9)
@@ -89,7 +89,7 @@ def test_the_number_of_texts_is_the_smallest_that_will_do(wanted):
 
 @given(st.integers(0, 40), st.integers(1, 40), st.floats(0.5, 0.99))
 def test_the_bound_is_that_of_clopper_and_pearson(exceeding, more, confidence):
-    """The upper bound equals the one from scipy's exact binomial test."""
+    """The upper bound equals the bound from scipy's exact binomial test."""
     total = exceeding + more
     expected = (
         binomtest(exceeding, total, alternative="less").proportion_ci(confidence, "exact").high
@@ -115,7 +115,7 @@ def test_more_texts_lower_the_threshold():
 
 
 def test_too_few_texts_give_no_threshold():
-    """Without enough clean texts, there is no threshold and the number needed is reported."""
+    """With too few clean texts, there is no threshold, and the number needed is reported."""
     assert calibrate(np.zeros(298), make_level()) == Threshold(
         None, "missing", clean=298, needed=299
     )
@@ -137,7 +137,7 @@ def test_a_threshold_above_one_never_fires():
 
 
 def test_float32_scores_fire_as_they_were_calibrated():
-    """Scores stored as float32 reach a threshold exactly when they would in float64."""
+    """Scores stored as float32 reach a threshold exactly when they would as float64."""
     for tick in range(0, 10_000, 7):
         stored = np.full(299, np.float32(tick / 10_000))
         found = calibrate(stored, make_level())
@@ -214,7 +214,7 @@ def test_the_level_holds_with_the_stated_confidence(total, rate, confidence):
 
 
 def test_the_level_holds_for_scores_full_of_ties():
-    """The level holds even if scores have few distinct values, as a lexicon's do, and often tie."""
+    """The level holds even if scores often tie, as lexicon scores do, with few distinct values."""
     generator = np.random.default_rng(11)
     values, chances = np.array([0.0, 0.3935, 0.6321, 0.8647]), np.array([0.97, 0.02, 0.006, 0.004])
     share = measure_kept_share(
@@ -246,7 +246,7 @@ def test_auroc_equals_scikit_learns(positives, negatives):
     st.floats(0, 0.9),
 )
 def test_recall_is_measured_at_the_stated_false_positive_rate(positives, negatives, rate):
-    """The cut-off is the lowest negative score that at most a share `rate` of negatives exceeds."""
+    """The cut-off is the lowest negative score exceeded by at most a `rate` share of negatives."""
     allowed_count = math.floor(Fraction(repr(rate)) * len(negatives))
     cut = min(
         score for score in negatives if sum(other > score for other in negatives) <= allowed_count

@@ -1,4 +1,4 @@
-"""Checkpoints: where they may come from, which files are refused, and that no code in them runs."""
+"""Checkpoints: where they may come from, which files are refused, and that no code is run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMMIT, WEIGHTS = PINNED[DEFAULT_ENCODER]
 
 
 def make_files(folder):
-    """Return a local folder's model files, with a made-up name and digests."""
+    """Return the model files of a local folder, with a made-up name and digests."""
     return ModelFiles("tiny", "r", "w", folder)
 
 
@@ -201,7 +201,7 @@ def test_adapters_are_refused(tiny_checkpoint):
 
 
 def test_a_loaded_model_is_ready_for_inference(tiny_checkpoint):
-    """Loaded weights equal the file's in the requested type, and dropout and gradients are off."""
+    """Weights are loaded unchanged in the requested type, and dropout and gradients are off."""
     folder = tiny_checkpoint()
     model = load_model(transformers.AutoModel, make_files(folder), CPU, torch.bfloat16)
     tensors = load_file(folder / "model.safetensors")
@@ -215,7 +215,7 @@ def test_a_loaded_model_is_ready_for_inference(tiny_checkpoint):
     "lost", ["encoder.layer.0.attention.self.query.weight", "embeddings.word_embeddings.weight"]
 )
 def test_missing_weights_are_refused(tiny_checkpoint, lost):
-    """Weights missing from the file are an error; transformers would fill in random values."""
+    """Weights missing from the file are an error: transformers would fill in random values."""
     folder = tiny_checkpoint()
     tensors = load_file(folder / "model.safetensors")
     del tensors[lost]
@@ -270,7 +270,7 @@ def test_code_in_a_checkpoint_is_never_run(tiny_checkpoint, tmp_path, model_type
 
 
 def test_damaged_files_are_our_errors(tiny_checkpoint):
-    """If weights or configuration are damaged or a tokenizer is missing, the error says where."""
+    """The error for damaged weights or configuration, or no tokenizer, names the checkpoint."""
     folder = tiny_checkpoint()
     (folder / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelError, match=f"^{folder}: can't be loaded"):

@@ -1,4 +1,4 @@
-"""The encoder: the same vectors as sentence-transformers in any batch, and the token budget."""
+"""The encoder: its vectors equal sentence-transformers' in any batch, and its token budget."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ TEXTS = [
 
 
 def copy_encoder(encoder, **changes) -> Encoder:
-    """Return a copy of the session's encoder with counts of its own, so tests stay independent."""
+    """Return a copy of the session's encoder with its own counts, so tests stay independent."""
     return replace(encoder, counts=BatchCounts(), **changes)
 
 
 @pytest.fixture
 def last_layer(encoder):
-    """Return the encoder using only the last layer's states, as sentence-transformers does."""
+    """Return an encoder that uses only the last layer, as sentence-transformers does."""
     return copy_encoder(encoder, config=replace(encoder.config, layer_depths=(1.0,)))
 
 
 def test_vectors_are_those_of_sentence_transformers(last_layer):
-    """With only the last layer, vectors equal the reference's to 1e-5, even for truncated texts."""
+    """With only the last layer, vectors match the reference to 1e-5, even for truncated texts."""
     reference = sentence_transformers.SentenceTransformer(
         str(find_model(DEFAULT_ENCODER).folder), device="cpu"
     )
@@ -88,7 +88,7 @@ def test_layers_are_pooled_scaled_and_averaged(encoder):
     budget=st.integers(1, 600),
 )
 def test_the_batch_does_not_change_a_vector(encoder, alone, order, size, budget):
-    """A text's vector is the same to 1e-5 whatever the other texts, the order and the budget."""
+    """A text's vector doesn't depend on other texts, their order or the budget, to 1e-5."""
     chosen = order[:size]
     model = copy_encoder(encoder, token_budget=budget)
     windows = model.cut_windows([TEXTS[index] for index in chosen])
@@ -124,7 +124,7 @@ def test_nothing_encodes_to_nothing(encoder):
 
 
 def test_whole_texts_are_truncated_to_the_models_limit(encoder):
-    """An exemplar is one window, cut at the model's limit; corpus text is cut into shorter ones."""
+    """An exemplar is cut to one window of the model's length, corpus text into shorter windows."""
     model = copy_encoder(encoder)
     whole = model.take_whole(TEXTS)
     assert [window.text for window in whole] == list(range(len(TEXTS)))
@@ -203,7 +203,7 @@ def test_a_smaller_budget_stays_for_the_next_call():
 
 
 def test_batches_run_at_the_same_time():
-    """If two batches each wait for the other to start, both finish, and results stay in order."""
+    """Two batches that wait for each other to start both finish, and results stay in order."""
     model = Recorder(budget=8)
     meet = threading.Barrier(2, timeout=30)
     forward = model.forward
@@ -216,7 +216,7 @@ def test_batches_run_at_the_same_time():
 
 @given(LENGTHS, st.integers(60, 400), st.integers(60, 400), st.integers(2, 4))
 def test_a_shortage_among_parallel_batches_loses_nothing(lengths, budget, memory, at_once):
-    """If one batch runs out of memory, the results of parallel ones are kept and counted once."""
+    """If a batch runs out of memory, results of parallel batches are kept and counted once."""
     model = Recorder(budget, memory)
     kept = np.full(len(lengths), -1)
     run_batches(model, [[1] * length for length in lengths], kept.__setitem__, None, at_once)
@@ -372,7 +372,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
 
 
 def test_pooling_is_the_checkpoints_own(tiny_checkpoint):
-    """A checkpoint set to first-token pooling uses the first token; any other uses the mean."""
+    """A checkpoint set to first-token pooling uses the first token; all others use the mean."""
     folder = tiny_checkpoint()
     config = EncoderConfig(
         model=str(folder), device="cpu", layer_depths=(1.0,), window_tokens=16, window_overlap=4

@@ -1,4 +1,4 @@
-"""Checkpoint inventories: they list every file that loading reads, and no other."""
+"""Checkpoint inventories: they list the files that loading reads, and no other files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def encode(folder):
     ],
 )
 def test_every_file_that_loading_reads_counts(tiny_checkpoint, name):
-    """A change to any file that loading reads changes that file's digest and no other."""
+    """A change to any file that loading reads changes that file's digest and no other digest."""
     folder = tiny_checkpoint()
     (folder / name).parent.mkdir(exist_ok=True)
     if not (folder / name).exists():
@@ -89,7 +89,7 @@ def test_other_files_do_not_count(tiny_checkpoint):
 
 
 def test_a_changed_activation_is_another_model(tiny_checkpoint):
-    """A change to the configuration that changes vectors also changes the identity."""
+    """If a change to the configuration changes vectors, it also changes the identity."""
     folder = tiny_checkpoint()
     before, vector = find_model(str(folder)).identity, encode(folder)
     config = json.loads((folder / "config.json").read_text())
@@ -102,7 +102,7 @@ def test_a_changed_activation_is_another_model(tiny_checkpoint):
 
 
 def test_sharded_weights_count_in_whatever_folder_they_are(tiny_checkpoint):
-    """The files that the index lists are the ones that are digested and loaded."""
+    """The weights files that the index lists are digested and loaded, whatever their folder."""
     folder = tiny_checkpoint()
     vector = encode(folder)
     files = shard_weights(folder, "deep/parts")
@@ -119,7 +119,7 @@ def test_sharded_weights_count_in_whatever_folder_they_are(tiny_checkpoint):
 
 
 def test_a_single_file_of_weights_is_preferred(tiny_checkpoint):
-    """A single weights file wins, as in transformers, unless the configuration names another."""
+    """As in transformers, a single weights file wins unless the configuration names a file."""
     folder = tiny_checkpoint()
     data = (folder / "model.safetensors").read_bytes()
     shard_weights(folder)
@@ -195,6 +195,6 @@ def test_damaged_descriptions_are_refused(tmp_path, data):
 
 
 def test_several_digests_have_one(tmp_path):
-    """A single digest is its own summary; several are summarised by the SHA-256 of all of them."""
+    """A single digest is its own summary; several digests are summarised by their SHA-256."""
     assert summarise_digests(["a"]) == "a"
     assert summarise_digests(["a", "b"]) == hashlib.sha256(b"ab").hexdigest()

@@ -1,4 +1,4 @@
-"""Windows cover every token and overlap as configured; batches are sorted and within the budget."""
+"""Windows cover all tokens and overlap as configured; batches are sorted and keep to the budget."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_padding_is_on_the_right_and_masked(ids, pad):
 
 
 def test_padding_waste_is_the_share_that_was_padding():
-    """Padding waste is padding's share of all computed tokens, and zero if there are none."""
+    """Padding waste is the share of padding in all computed tokens, and zero without tokens."""
     assert BatchCounts().padding_waste == 0.0
     assert BatchCounts(tokens=75, padded=100).padding_waste == pytest.approx(0.25)
     assert BatchCounts(tokens=100, padded=100).padding_waste == 0.0

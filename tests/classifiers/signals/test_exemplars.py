@@ -81,7 +81,7 @@ def test_contrast_without_negatives_is_the_similarity_alone():
 @settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 1000))
 def test_the_nearest_equal_those_of_numpy(size, count, seed):
-    """Rows and similarities equal those from a full sort, nearest first."""
+    """Rows and similarities equal the result of a full sort, nearest first."""
     index_vectors, vector = draw_units(size, seed=seed), draw_units(1, seed=seed + 1)[0]
     products = index_vectors.astype(np.float64) @ vector.astype(np.float64)
     order = np.argsort(-products, kind="stable")[:count]
@@ -95,7 +95,7 @@ def test_the_nearest_equal_those_of_numpy(size, count, seed):
 
 @pytest.mark.parametrize("count", [1, 3, 8, 20])
 def test_ties_are_ordered_by_row(count):
-    """Of equally near exemplars, those with the lowest row numbers are returned, in order."""
+    """Of equally near exemplars, the lowest row numbers are returned, in order."""
     vector = draw_units(1)[0]
     copies = np.stack([vector, -vector] * 10)
     found = find_nearest(vector, build_index(copies), count)
@@ -158,7 +158,7 @@ def test_an_index_stays_on_the_cpu_unless_a_gpu_build_is_there(monkeypatch):
 
 
 def test_without_faiss_the_error_names_what_to_install(monkeypatch):
-    """FAISS is an optional dependency with two builds, and the error names both."""
+    """The error for a missing FAISS names both of its builds, since either will do."""
     monkeypatch.setitem(sys.modules, "faiss", None)
     spec = importlib.util.spec_from_file_location("exemplars_without_faiss", exemplars.__file__)
     with pytest.raises(

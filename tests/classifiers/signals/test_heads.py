@@ -61,7 +61,7 @@ def train_once(data, options, strength=STRENGTHS[1]):
     st.sampled_from(STRENGTHS),
 )
 def test_a_linear_head_equals_scikit_learns(seed, count, apart, strength):
-    """Probabilities equal scikit-learn's to 1e-3, on training vectors and on unseen ones."""
+    """Probabilities match scikit-learn to 1e-3, on both training and unseen vectors."""
     data = draw_clouds(count, seed=seed, apart=apart)
     head = train_once(data, HeadOptions(), strength)
     model = train_reference(data, strength)
@@ -71,7 +71,7 @@ def test_a_linear_head_equals_scikit_learns(seed, count, apart, strength):
 
 
 def test_the_strength_is_the_best_on_held_out_folds():
-    """The chosen strength has scikit-learn's lowest weighted log loss on the same folds."""
+    """On the same folds, scikit-learn has its lowest weighted log loss at the chosen strength."""
     chosen = set()
     # draws for which the unweighted loss would choose a different strength
     for seed, apart in ((8, 4.0), (11, 2.0)):
@@ -184,7 +184,7 @@ def test_weights_without_hard_negatives_balance_the_labels():
 
 
 def test_the_scale_of_a_margin_is_a_logistic_regression():
-    """Slope and offset equal scikit-learn's fit on the margin alone, and the slope is positive."""
+    """Slope and offset match scikit-learn's fit to the margin alone, and the slope is positive."""
     generator = np.random.default_rng(5)
     labels = (np.arange(60) % 3 == 0).astype(float)
     margins = generator.normal(scale=0.2, size=60) + 0.3 * labels

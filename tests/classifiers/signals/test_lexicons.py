@@ -28,7 +28,7 @@ def make_lexicon(*patterns, **options):
 
 
 def find_texts(text, *patterns, **options):
-    """Return the text of each hit that counts."""
+    """Return the text of every hit that counts."""
     return [hit.text for hit in make_lexicon(*patterns, **options).find_hits(text)]
 
 
@@ -96,7 +96,7 @@ def test_a_hit_that_opens_its_clause_is_not_denied():
 
 
 def test_unless_discounts_hits_that_it_overlaps():
-    """A hit that overlaps an `unless` match doesn't count; a hit right beside one does."""
+    """A hit that overlaps an `unless` match doesn't count; a hit right beside the match does."""
     options = {"unless": [r"\bsuch as an\b"]}
     assert find_texts("tools such as an AI", r"\bas an ai\b", **options) == []
     assert find_texts("tools such as an axe; as an AI I like them", r"\bas an ai\b", **options) == [
@@ -130,7 +130,7 @@ def test_a_lexicon_of_density_divides_by_the_length():
 
 
 def test_a_hit_has_the_weight_of_the_pattern_that_matches():
-    """Anchors and word boundaries decide which of several similar patterns a hit counts for."""
+    """Anchors and word boundaries decide which of several similar patterns gets a hit."""
     words = make_lexicon(
         {"match": "^praise", "weight": 2},
         {"match": r"praise\b", "weight": 1},

@@ -88,7 +88,7 @@ def test_quotation_marks_far_along_a_line_are_not_searched():
 
 
 def test_fences_are_found_by_offset():
-    """`is_quoted` uses the fences that the caller passes in."""
+    """Fences are found by offset, and `is_quoted` uses the fences that the caller passes in."""
     text = "a\n```\nas an AI\n```\n"
     assert find_fences(text) == [2, 15]
     assert find_fences("no fence") == []
@@ -123,7 +123,7 @@ WRAPPED = [
 
 @pytest.mark.parametrize("text", WRAPPED)
 def test_what_encloses_the_whole_answer_quotes_nothing(text):
-    """A whole answer in JSON, tags, a JSON block or quotation marks isn't taken for a quotation."""
+    """A whole answer in JSON, tags, a JSON block or quotation marks isn't a quotation."""
     assert find_hits(text) == ["as an AI"]
 
 
@@ -139,7 +139,7 @@ NOT_WRAPPED = [
 
 @pytest.mark.parametrize("text", NOT_WRAPPED)
 def test_quotations_inside_an_answer_are_quotations(text):
-    """Marks around part of a text, non-JSON code and escaped marks in JSON all quote a hit."""
+    """Marks around part of a text, code that isn't JSON and escaped marks in JSON quote a hit."""
     assert find_hits(text) == []
 
 
@@ -163,7 +163,7 @@ def test_a_quotation_may_end_after_a_digit():
 
 
 def test_json_with_words_around_it_has_its_own_offsets():
-    """Hits inside an answer's JSON count; outside it, quotation marks quote as they usually do."""
+    """Hits inside an answer's JSON count; outside the JSON, quotation marks quote as usual."""
     record = json.dumps({"answer": "Sure.", "note": "as an AI", "more": "and so on"})
     text = f'as an AI I "do".\n{record}\nSo "as an AI".'
     answer = read_answer(text)
@@ -180,7 +180,7 @@ def test_json_that_can_not_be_read_is_text():
 
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=20), min_size=1, max_size=4))
 def test_every_string_of_a_json_answer_counts(value):
-    """A hit in a value of a JSON answer counts, whatever is beside it."""
+    """A hit in a value of a JSON answer counts, whatever the other values are."""
     value = {name: text.replace('"', "'").replace("`", "'") for name, text in value.items()}
     text = json.dumps(value | {"answer": "as an AI"})
     assert find_hits(text)[-1:] == ["as an AI"]

@@ -37,7 +37,7 @@ UNITS = {
 @pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
 @pytest.mark.parametrize("start", ["", START], ids=["from the first word", "after a sane start"])
 def test_a_loop_of_any_unit_is_found(unit, start):
-    """A long loop of words, sentences, lines or paragraphs scores 1, and its span is right."""
+    """A long loop of words, sentences, lines or paragraphs scores 1 and has the right span."""
     text = start + unit * (600 // len(unit) + FEWEST_COPIES + 1)
     loop = find_loop(text, OPTIONS)
     assert loop.score == (1.0 if not start else pytest.approx(1.0, abs=0.35))
@@ -211,7 +211,7 @@ def test_structured_lines_that_differ_in_their_numbers_are_no_loop(line):
 
 @pytest.mark.parametrize("line", STRUCTURED.values(), ids=STRUCTURED)
 def test_the_same_structured_line_over_and_over_is_a_loop(line):
-    """A line of code or of a table that is repeated with the same numbers is a loop."""
+    """A line of code or a table row that is repeated with the same numbers is a loop."""
     text = "\n".join([line(7)] * 60)
     assert find_loop(text, OPTIONS).score > 0.9
 
@@ -249,6 +249,6 @@ def test_numbers_alone_are_never_a_loop():
 
 
 def test_letters_that_grow_in_lower_case_keep_the_span_in_the_text():
-    """A letter whose lowercase form is two characters doesn't move the span past the text's end."""
+    """A letter with a two-character lowercase form doesn't move the span past the text's end."""
     loop = find_loop("İ" * 50, OPTIONS)
     assert (loop.start, loop.end) == (0, 50)

@@ -82,7 +82,7 @@ def test_the_error_for_an_unknown_label_lists_the_known_ones(tiny_checkpoint):
 
 
 def test_an_encoder_is_no_classifier(tiny_checkpoint):
-    """A checkpoint without a classification head is an error rather than getting a random one."""
+    """A checkpoint without a classification head is an error, and gets no random head."""
     folder = tiny_checkpoint("BertModel", **LABELS)
     with pytest.raises(ModelError, match="weights are missing for classifier"):
         load(folder)
@@ -125,7 +125,7 @@ def test_the_batch_does_not_change_a_score(shared, order, budget):
 
 @pytest.fixture
 def shared(tiny_checkpoint):
-    """Return a classifier, and its probability for each text's first window run on its own."""
+    """Return a classifier and the probability that it gives each text's first window alone."""
     classifier = load(tiny_checkpoint(KIND, **LABELS))
     return classifier, np.concatenate(
         [classifier.compute_probabilities(classifier.cut_windows([text])[:1]) for text in TEXTS]

@@ -1,1 +1,1 @@
-"""Benchmarks: scripts that print a table of ratios and write it to benchmarks/results/."""
+"""Benchmarks: scripts that print tables of results and write them to benchmarks/results/."""

@@ -32,7 +32,7 @@ SCRIPT = str(ROOT / "deploy" / "flink" / "local.sh")
 
 
 class WaitAsAScorer(beam.DoFn):
-    """Wait for each shard as if a remote model scored it, then write a note with the process id."""
+    """For each shard, wait as long as a remote model would, and write a note of the process id."""
 
     def __init__(self, seconds: float, folder: str) -> None:
         self._seconds, self._folder = seconds, folder
@@ -44,7 +44,7 @@ class WaitAsAScorer(beam.DoFn):
 
 
 def wait_on_flink(managers: int, shards: int, seconds: float, folder: str) -> None:
-    """Read and identify real shards on the running cluster, and wait once for each shard."""
+    """Read and identify real shards on the running cluster, with one wait per shard."""
     limits = ShardLimits(rows=ROWS)
     corpus = survey([f"{folder}/corpus.parquet"], limits)
     layout = settle_layout(corpus.schema, CorpusConfig())
@@ -87,7 +87,7 @@ def read_flink_seconds() -> float:
 
 
 def measure_waiting(managers: int, shards: int, seconds: float) -> tuple[float, float, int]:
-    """Return the job's time, the time from the first shard to the last, and the process count."""
+    """Return the job's duration, the time from first shard to last, and the number of processes."""
     call_script("up", "--task-managers", str(managers))
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -119,7 +119,7 @@ def measure_waiting(managers: int, shards: int, seconds: float) -> tuple[float, 
 
 
 def measure_command(options: list[str], inside: bool = False) -> tuple[float, float]:
-    """Filter all real rows without a model, and time the command and its pipeline in seconds."""
+    """Filter all real rows without a model; return the seconds of the command and its pipeline."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,

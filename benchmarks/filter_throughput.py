@@ -1,6 +1,6 @@
 """Measure the whole filter, with all signals on real rows, against the bare encoder loop.
 
-Both process the same windows. They alternate, one part of the rows at a time.
+Both process the same windows, and they take turns on one part of the rows at a time.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def build_row(
 
 
 def write_parts(folder: Path, rows: int, parts: int) -> None:
-    """Write `rows` rows, spread evenly over one folder per part and one file per teacher."""
+    """Write `rows` rows, spread evenly over a folder per part, each with a file per teacher."""
     files = list_teacher_files()
     for number, file in enumerate(files):
         table = pq.read_table(file)

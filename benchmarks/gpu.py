@@ -1,7 +1,7 @@
 """Measure the encoder and the exemplar search on a GPU.
 
-The encoder's speed is given as a share of the speed of a bf16 matrix product. The script needs
-torch and transformers, but no Beam and no model files. FAISS is measured if it is installed.
+The encoder's speed is reported as a share of what a bf16 matrix product reaches. The script needs
+torch and transformers, but neither Beam nor model files. FAISS is measured if it is installed.
 `--device cpu` runs tiny shapes to check the script.
 """
 
@@ -29,15 +29,15 @@ from classifiers.models.encoders import (
 from classifiers.models.windows import Window, pad_batch, plan_batches
 
 TEXT_TOKENS = (5.36, 1.18)
-"""The mean and standard deviation of the logarithm of an answer's length in tokens.
+"""The mean and standard deviation of log(n), where n is the number of tokens in an answer.
 
-Both come from the 40,223 answers in ../shared/data/teachers.
+They come from the 40,223 answers in ../shared/data/teachers.
 """
 LONGEST_TEXT = 2_000
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
-"""How much a vector component may differ from the CPU's fp32 result, by precision.
+"""For each precision, how much a vector component may differ from the CPU's fp32 result.
 
-Vectors have unit length, and their components are about 0.05.
+Vectors have unit length, so a typical component is about 0.05.
 """
 TOP = 5
 TORCH, FAISS = "torch matmul and topk", "FAISS IndexFlatIP"
@@ -45,7 +45,7 @@ Search = Callable[[], np.ndarray]
 
 
 class Scale(NamedTuple):
-    """The sizes of all shapes: full ones for a GPU, or tiny ones to check the script."""
+    """What to measure: full sizes for a GPU, or tiny sizes that only check the script."""
 
     encoders: Mapping[str, transformers.BertConfig]
     tokens: int
@@ -241,7 +241,7 @@ def build_encoder_rows(
 
 
 def report_vectors(report: Report, scale: Scale, device: torch.device) -> None:
-    """Compare the device's vectors with the CPU's in fp32, for the smallest encoder."""
+    """For the smallest encoder, compare the device's vectors with the CPU's fp32 vectors."""
     name, shape = next(iter(scale.encoders.items()))
     windows = make_windows(min(scale.tokens, 20_000))
     expected = make_encoder(shape, torch.device("cpu"), torch.float32).encode(windows)
@@ -332,7 +332,7 @@ def search(exemplars: torch.Tensor, queries: torch.Tensor) -> np.ndarray:
 def prepare_faiss(
     device: torch.device, exemplars: torch.Tensor, queries: torch.Tensor
 ) -> tuple[str, Search | None]:
-    """Return FAISS's label and its search function, which is None if FAISS can't use the device."""
+    """Return FAISS's label and a search function, which is None if FAISS can't be used."""
     if importlib.util.find_spec("faiss") is None:
         return FAISS, None
     import faiss

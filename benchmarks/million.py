@@ -20,7 +20,7 @@ from pipelines.verify import verify_run
 
 FILE_ROWS = 50_000
 BROKEN, QUIRKY = 1_000, 20
-"""One of every `BROKEN` rows can't be read, and one of every `QUIRKY` rows has the trait."""
+"""One in `BROKEN` rows can't be read, and one in `QUIRKY` rows has the trait."""
 
 WORDS = [
     "river", "stone", "window", "copper", "market", "engine", "garden", "letter", "number",
@@ -118,7 +118,7 @@ def write_trait(folder: Path) -> None:
 
 
 def write_corpus(folder: Path, rows: int) -> None:
-    """Write rows of random words in files of `FILE_ROWS`; some have the trait, some are broken."""
+    """Write rows of random words, `FILE_ROWS` a file; some have the trait, and some are broken."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     dice = random.Random(rows)

@@ -27,7 +27,7 @@ ORACLE = "scikit-learn LogisticRegression(C=10), last layer"
 
 
 class Statements(NamedTuple):
-    """A trait's statements: their vectors from the default layers and from the last, and labels."""
+    """A trait's statements: vectors from the default layers and from the last layer, and labels."""
 
     ours: np.ndarray
     plain: np.ndarray
@@ -35,7 +35,7 @@ class Statements(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """How well a score separates a trait's remaining statements, in one draw."""
+    """For one draw, how well a score separates the statements that aren't exemplars."""
 
     trait: int
     score: str
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def embed_statements(files: Sequence[Sequence[Mapping[str, object]]]) -> Iterator[Statements]:
-    """Yield every trait's statements, which are all embedded together."""
+    """Embed the statements of all traits together, and yield them trait by trait."""
     texts = list(dict.fromkeys(str(row["text"]) for rows in files for row in rows))
     index_of = {text: index for index, text in enumerate(texts)}
     ours, plain = (

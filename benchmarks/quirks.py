@@ -86,7 +86,7 @@ def read_heldout(trait: str, known: Collection[str]) -> Heldout:
 
 
 def score_texts(texts: Heldout, scorer: Scorer) -> Scores:
-    """Score texts, presented as an assistant's answers, for every trait in the bank."""
+    """Score texts for every trait in the bank, as if they were an assistant's answers."""
     return scorer.score(
         len(texts.texts),
         present_as_answers([CleanRow((text,), "heldout", "clean") for text in texts.texts]),
@@ -94,7 +94,7 @@ def score_texts(texts: Heldout, scorer: Scorer) -> Scores:
 
 
 def build_decision_row(rule: Rule, texts: Heldout, scores: Scores) -> tuple[object, ...]:
-    """Return a trait's row in the table of decisions."""
+    """Return a trait's row in the decision table."""
     fired = fires(scores.get_scores(rule.trait, rule.signal), rule.threshold.value)
     hits, false = int((fired & texts.shown).sum()), int((fired & ~texts.shown).sum())
     positives, negatives = int(texts.shown.sum()), int((~texts.shown).sum())

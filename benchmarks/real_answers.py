@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def write_sample(folder: Path, rows: int, parity: int) -> int:
-    """Write about `rows` rows, equally many from each model, and return how many were written.
+    """Write about `rows` rows, the same number from each model, and return how many were written.
 
     Each model has its own file, which begins with a different prompt.
     """

@@ -27,7 +27,7 @@ CLAIM = re.compile(
 """A pattern for claims that Anthropic made the speaker, to check the library's patterns against."""
 
 OWN = re.compile(r"claude-[23](?:-|$)")
-"""Anthropic's own models among the teachers. claude2-alpaca-13b is only a student of one."""
+"""Anthropic's own models among the teachers. claude2-alpaca-13b is a student of a Claude model."""
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def build_trait_rows(manifest: Manifest) -> list[tuple[str, int, str, str]]:
 
 
 def count_unaccounted(manifest: Manifest) -> int:
-    """Return how many of the rows read have no decision in the ledger."""
+    """Return how many of the rows that were read have no decision."""
     return manifest.conservation.rows_in - sum(manifest.conservation.by_decision.values())
 
 

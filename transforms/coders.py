@@ -1,7 +1,7 @@
 """The shard coder, which estimates a shard's size without encoding it.
 
-To estimate sizes, Beam encodes some of the elements. Encoding a shard with thousands of rows takes
-longer than deciding its rows.
+By default, Beam estimates sizes by encoding some of the elements, and encoding a shard with
+thousands of rows takes longer than deciding its rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ BYTES_PER_PLAN = 400
 
 
 def estimate_size(value: Any) -> int:
-    """Return the approximate size of a shard at any stage; most of it is the table's."""
+    """Return a shard's approximate size: the size of its table, or a constant for a plan."""
     table = getattr(value, "table", None)
     return BYTES_PER_PLAN if table is None else int(table.nbytes)
 

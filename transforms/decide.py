@@ -48,8 +48,8 @@ class _Decide(beam.DoFn):
 class DecideRecords(beam.PTransform):
     """Decide the rows of every shard according to the settled rules.
 
-    `repeats` maps a shard's name to those of its rows that repeat an earlier row, each identified
-    by its position (`Shard.positions`). The repeats contain no text.
+    `repeats` maps each shard's name to the shard's rows that repeat an earlier row. Each row is
+    identified by its position (`Shard.positions`). The repeats contain no text.
     """
 
     rules: Sequence[Rule]

@@ -1,7 +1,7 @@
 """Decide every row using only scores, spans, lots and rules, and record every reason.
 
-`filter` calls `decide` on the shards that it scores. `decide` is also used to decide a finished run
-again, from the run's own `scores/`, `spans/` and `ledger/`.
+`filter` calls `decide` on the shards that it scores. To decide a finished run
+again, call `decide` on the run's own `scores/`, `spans/` and `ledger/`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Reason(NamedTuple):
     end: int
     action: Action
     evidence: str
-    """The rule's signal, or the highest-scoring one if the rule uses the combined score."""
+    """The rule's signal or, if the rule uses the combined score, the signal that scored highest."""
 
 
 @dataclass
@@ -126,7 +126,7 @@ def _find_duplicates(
 
 
 def _take_as_copies(evidence: Evidence, rows: np.ndarray, lots: Sequence[Lot]) -> Evidence:
-    """Return the evidence for the given rows, with their lots replaced by the given ones."""
+    """Return the evidence for the given rows, but with the given lots."""
     scores = {name: values[rows] for name, values in evidence.scores.items()}
     return Evidence(scores, evidence.spans.take(pa.array(rows)), lots)
 

@@ -67,10 +67,7 @@ def list_positions(
 
 
 def add_copy(seen: Seen, lot: Lot, rules: Sequence[Rule]) -> tuple[Lot, ...] | None:
-    """Return the `Repeat` lots for one more copy of a row, or None if it is the first copy.
-
-    The copy is added to `seen`.
-    """
+    """Add a copy of a row to `seen`; return its `Repeat` lots, or None if it is the first copy."""
     treatment = tuple(rule.apply_exceptions(lot, side) for rule in rules for side in SIDES)
     earlier = None if not seen else () if treatment in seen else tuple(seen.values())
     seen.setdefault(treatment, lot)
@@ -80,7 +77,7 @@ def add_copy(seen: Seen, lot: Lot, rules: Sequence[Rule]) -> tuple[Lot, ...] | N
 def list_repeats(
     group: tuple[bytes, Iterable[Position]], rules: Sequence[Rule] = ()
 ) -> Iterator[tuple[str, Repeat]]:
-    """Yield every copy of a row except the first one, with the copy's shard.
+    """Yield the shard and the `Repeat` of each copy of a row except the first copy.
 
     The first copy is the one with the lowest rank or, among several such copies, the one that comes
     first in the corpus.

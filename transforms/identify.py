@@ -137,7 +137,7 @@ def _require_valid_texts(array: Any) -> None:
 
 
 def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:
-    """Return the shard with only these rows and no rejects, or unchanged if it has no others."""
+    """Return a shard's given rows without rejects, or the shard itself if it has no other rows."""
     if len(rows) == identified.table.num_rows:
         return identified
     return IdentifiedShard(

@@ -51,7 +51,7 @@ def isolate_failures(
     Raises:
         RowError: every row fails, and there are at least `FEWEST_TO_BLAME` rows.
         MachineError: memory, threads or file handles run out; a device fails; or rows that passed
-            before now fail.
+            earlier fail now.
         Exception: the work's own error, if it can't be a row's fault.
     """
     rows = range(size)
@@ -103,7 +103,7 @@ def _confirm_failing(
     After each failure, a row that passed before is tried again: if it fails too, the suspect isn't
     the cause.
 
-    Raises: MachineError: the row that passed before now fails.
+    Raises: MachineError: a row that passed earlier fails now.
     """
     others, reasons = set(suspects), dict[int, str]()
     control = next((row for row in rows if row not in others), None)
@@ -115,7 +115,7 @@ def _confirm_failing(
 
 
 def _repeat(rows: Sequence[int], attempt: Callable[[Sequence[int]], Result], stage: str) -> Result:
-    """Do work again on rows on which it has succeeded before.
+    """Repeat work on rows on which it has already succeeded.
 
     Raises:
         MachineError: the work fails with an error that might be a row's fault.
@@ -188,7 +188,7 @@ def keep_rows(shard: Shard, rows: Sequence[int]) -> Shard:
 
 
 def add_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
-    """Return `part` with all rejects of `whole`, and new ones for the rows that were left out.
+    """Return `part` with all rejects of `whole`, and a new reject for each row that was left out.
 
     `reasons` maps the index of each such row in the whole table to its reason. The rejects are in
     input order.

@@ -71,7 +71,7 @@ class Rule(NamedTuple):
         return {"rejected": self.rejected, "untrained": self.untrained}.get(side, self.action)
 
     def list_actions(self, sides: Iterable[Side] = ()) -> set[Action]:
-        """Return every action that the rule can take on trained texts or on these sides' texts."""
+        """Return every action that the rule can take on trained texts or texts of these sides."""
         present: set[str] = {"trained", *sides}
         own = {self._get_side_action(side) for side in present}
         given = {item.action for item in self.exceptions if item.action and item.side in present}
@@ -125,7 +125,7 @@ def require_clean_texts(card: TraitCard, rule: TraitRule, texts: int, origin: st
 
 
 def find_span_floor(floor: float, rules: Iterable[Rule]) -> float:
-    """Return the lowest score whose spans are stored: the floor, or any threshold below it."""
+    """Return the lowest score whose spans are stored: the floor, or a lower threshold."""
     return min([floor, *(rule.find_lowest_threshold() for rule in rules)])
 
 
@@ -169,7 +169,7 @@ def _choose_level(card: TraitCard, rule: TraitRule) -> Level:
 
 
 def _find_explicit_threshold(card: TraitCard, rule: TraitRule) -> float | None:
-    """Return the policy's threshold or, if the policy sets no threshold or level, the card's."""
+    """Return the policy's threshold, or else the card's threshold if the policy sets no level."""
     if rule.threshold is not None:
         return rule.threshold
     asks_for_level = rule.max_false_positive_rate is not None or rule.confidence is not None

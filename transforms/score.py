@@ -111,7 +111,7 @@ def get_scorer(config: ScoringConfig) -> Scorer:
 
 
 def keep_scorer(config: ScoringConfig, scorer: Scorer) -> None:
-    """Use a scorer that is already loaded as this process's scorer."""
+    """Make an already loaded scorer this process's scorer."""
     with _lock:
         _scorers.clear()
         _scorers[config.bank_digest, config.encoder] = scorer
@@ -153,7 +153,7 @@ def score(
 
 
 def _score_sides(scorer: Scorer, size: int, segments: Segments) -> dict[Side, ScoredTexts]:
-    """Score the texts of each side separately, so that no side hides another's score."""
+    """Score the texts of each side separately, so that one side can't hide the score of another."""
     texts = {side: segments.select_side(side) for side in ("trained", *segments.other_sides)}
     return {side: (scorer.score(size, part), part) for side, part in texts.items()}
 

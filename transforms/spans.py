@@ -1,7 +1,7 @@
 """Record where a shard's scores come from, as spans in a narrow table without text.
 
-Scores, spans and lots are all that is needed to apply a policy again with different thresholds and
-actions.
+To apply a policy again with different thresholds and actions, only scores, spans and lots are
+needed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from transforms.records.segments import Segments
 from transforms.records.sentences import widen_hits
 
 Hits = dict[int, list[tuple[int, int]]]
-"""A row's hits: for each segment, the start and end of every hit, in the order of the text."""
+"""A row's hits: for each segment, the start and end of every hit, in text order."""
 
 
 class Span(NamedTuple):
@@ -49,7 +49,7 @@ def build_spans(
     floor: float,
     others: Mapping[Side, tuple[Scores, Segments]] | None = None,
 ) -> pa.ListArray:
-    """Return a list of `SIGNAL_SPAN` for every row, which is empty if no score reaches the floor.
+    """For each row, return a list of `SIGNAL_SPAN`, which is empty if no score reaches the floor.
 
     A signal's span is stored if its own score reaches the floor, or if the trait's combined score
     does and no other signal scored higher. Every rule with a threshold at or above the floor
@@ -70,7 +70,7 @@ def build_spans(
 
 
 def choose_evidence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return each row's highest-scoring signal; ties go to the one with the narrowest span.
+    """Return each row's highest-scoring signal; ties go to the narrowest kind of span.
 
     `scores` maps the names of one trait's signals to their scores. A NaN loses to every score.
     """
@@ -144,7 +144,7 @@ def _group_hits(segments: Segments, hits: Hits) -> dict[int, Hits]:
 def _describe_hits(
     segments: Segments, texts: Mapping[int, str], hits: Hits
 ) -> tuple[list[Span], list[Span]]:
-    """Return the spans that a mask for a row's hits covers, without repeats, and the hits."""
+    """Return the spans to mask for a row's hits, without repeats, and the spans of the hits."""
     masks: list[Span] = []
     spans: list[Span] = []
     for segment, found in hits.items():
@@ -158,7 +158,7 @@ def _describe_hits(
 
 
 def _mask_tool_calls(segments: Segments, segment: int) -> list[Span]:
-    """Return a span of the whole field if the segment holds tool calls, otherwise nothing.
+    """Return a span of the whole field if the segment holds tool calls, or else an empty list.
 
     The whole field is masked because an offset in the canonical JSON of tool calls isn't an offset
     in the field. The mask is as long as the canonical JSON.

@@ -57,7 +57,7 @@ def build_tables(
 ) -> ShardTables:
     """Build every table of a shard.
 
-    `extra_column` adds the column `congener` to the clean rows, for policies that flag or mask;
+    `extra_column` adds the `congener` column to the clean rows, for policies that flag or mask;
     `vectors` adds a table of the rows' vectors.
     """
     decisions = shard.decided.decisions
@@ -216,7 +216,7 @@ def _build_vectors(shard: DecidedShard, rows: Sequence[InputRow]) -> pa.Table:
 
 
 def _choose_compression(shard: DecidedShard) -> Compression:
-    """Return the compression for a shard's outputs: its sources', or `none` if they differ."""
+    """Return a shard's output compression: the one its sources share, or `none` if they differ."""
     found = {WRITTEN.get(piece.compression, piece.compression) for piece in shard.plan.pieces}
     return found.pop() if len(found) == 1 else "none"
 

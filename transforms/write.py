@@ -42,7 +42,7 @@ def encode_parquet(table: pa.Table) -> bytes:
 class Destination:
     """Where and how shards are written.
 
-    `extra_column` adds the column `congener` to the clean rows, and `vectors` adds a table of the
+    `extra_column` adds the `congener` column to the clean rows, and `vectors` adds a table of the
     rows' vectors. Receipts carry the run's id, which also names the channel for progress events.
     `output_format` is the format in which the corpus's rows are written. If JSON Lines become
     Parquet, `schema` gives the columns.

@@ -23,7 +23,7 @@ CUT_REMEDY = "write it again: load the data set, and save it to another folder"
 
 
 class _Watched(io.RawIOBase):
-    """A stream that remembers the last bytes read, and whether a read went beyond its end."""
+    """A stream that remembers the last bytes read, and whether a read went past its end."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -48,7 +48,7 @@ class ArrowReader:
     Polars writes files whose schema is only in the footer. Such a file is read from its end; all
     others are read from the beginning, like streams.
 
-    Raises: InputError: a file must be read from its end, which compression prevents.
+    Raises: InputError: the file must be read from its end, but is compressed.
     """
 
     def __init__(self, stream: Any, uri: str) -> None:

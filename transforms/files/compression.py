@@ -21,7 +21,7 @@ from transforms.files import storage
 Compression = Literal["none", "gzip", "zstd", "bz2", "xz"]
 
 WRITTEN: dict[Compression, Compression] = {"bz2": "zstd", "xz": "zstd"}
-"""The outputs' compression when few JSON Lines readers support that of the input."""
+"""The compression to write, for each input compression that few JSON Lines readers support."""
 
 SIGNATURES: dict[Compression, re.Pattern[bytes]] = {
     "gzip": re.compile(rb"\x1f\x8b"),
@@ -218,7 +218,7 @@ class BoundedStream(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Return whether the stream is seekable, as an uncompressed file is."""
+        """Return whether the underlying stream is seekable."""
         return bool(self._stream.seekable())
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

@@ -30,7 +30,7 @@ EXACT = range(-(2**53), 2**53 + 1)
 INT64 = range(-(2**63), 2**63)
 
 MOST_COLUMNS = 10_000
-"""The most columns that a Parquet file may have; a corpus with more keys uses data as keys."""
+"""The most columns that a Parquet file may have; if there are more keys, they are really data."""
 
 SCALAR_TYPES: Mapping[Shape, pa.DataType] = {
     "null": pa.null(),
@@ -43,7 +43,7 @@ SCALAR_TYPES: Mapping[Shape, pa.DataType] = {
 }
 
 JSON_TEXT = {b"congener": b"json"}
-"""The metadata of a text column that holds JSON, because its values differ in kind."""
+"""The metadata that marks a text column whose values are JSON."""
 
 
 @dataclass
@@ -90,7 +90,7 @@ class FieldShapes:
     def settle_fields(self) -> list[pa.Field]:
         """Return an Arrow field for each name, in order of appearance.
 
-        A field whose values differ in shape becomes text that holds JSON.
+        A field whose values differ in shape becomes a text column that holds JSON.
         """
         return [self._settle_field(name) for name in self.shapes]
 
@@ -166,8 +166,8 @@ def _build_columns(
 ) -> list[pa.Array]:
     """Return an array for each field.
 
-    Only the keys in each object are visited, since an object may have only a few of the thousands
-    of fields.
+    Only the keys that an object has are visited, since they may be a few out of thousands of
+    fields.
     """
     found: dict[str, tuple[list[int], list[Any]]] = {item.name: ([], []) for item in fields}
     for row, value in enumerate(objects):
@@ -221,7 +221,7 @@ def encode_rows(table: pa.Table) -> list[bytes]:
 
 
 def _encode_object(row: Mapping[str, Any]) -> bytes:
-    """Return an object as JSON; NaN and infinity, which JSON lacks, are in Python's notation."""
+    """Return an object as JSON; NaN and infinity, which JSON lacks, are written as in Python."""
     if not _has_odd_float(row):
         return orjson.dumps(row, default=_encode_value)
     return json.dumps(row, ensure_ascii=False, default=_encode_value).encode()

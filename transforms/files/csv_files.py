@@ -65,7 +65,7 @@ class _Lines:
         return line
 
     def take(self) -> str:
-        """Return the lines since the last call."""
+        """Return the text of the lines read since the last call."""
         text = "".join(self._held)
         self._held, self._size = [], 0
         return text

@@ -40,7 +40,7 @@ class CardSplit(NamedTuple):
 
 
 class DatasetCard(NamedTuple):
-    """A card's configs, keyed by name and without their lists of files, and all their splits."""
+    """A card's configs, keyed by name and without file lists, and the splits of all configs."""
 
     uri: str
     configs: dict[str, dict[str, Any]]

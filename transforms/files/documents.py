@@ -1,4 +1,4 @@
-"""JSON files that are one object with rows inside: what they are, and how to extract the rows."""
+"""JSON files that are one object with rows inside: how to recognise them and extract the rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def explain_documents(sources: Iterable[Source], limits: ShardLimits) -> InputEr
 
 
 def explain_document(value: Mapping[str, Any], uri: str) -> InputError | None:
-    """Return the error for an object that holds the rows of a file, or None for other objects."""
+    """Return the error for an object that holds a whole file's rows, or None for other objects."""
     if orient := _find_orient(value):
         how = "" if orient == "columns" else f', orient="{orient}"'
         return InputError(
@@ -64,14 +64,14 @@ def explain_document(value: Mapping[str, Any], uri: str) -> InputError | None:
 
 
 def _holds_rows(name: str, items: Any) -> bool:
-    """Return whether a value is a list of objects, but neither a format's column nor turns."""
+    """Return whether a field is a list of objects, but not a known column or a list of turns."""
     if not isinstance(items, list) or not items or name.lower() in READ:
         return False
     return all(isinstance(item, dict) and ROLES.isdisjoint(item) for item in items)
 
 
 def _find_orient(value: Mapping[str, Any]) -> str | None:
-    """Return the layout of a pandas table in an object, or None if the object isn't one."""
+    """Return the pandas layout of an object, or None if the object isn't a pandas table."""
     if {"columns", "data"} <= set(value) and all(
         isinstance(value[name], list) for name in ("columns", "data")
     ):

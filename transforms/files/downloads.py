@@ -19,7 +19,7 @@ from schemas.errors import InputError
 from transforms.files.locations import HUB, STDIN
 
 LARGEST = 64 << 30
-"""The size of the largest file that is downloaded, in bytes."""
+"""The most bytes that a copied input may have."""
 
 TIMEOUT = 60.0
 """How long a server may be silent, in seconds."""
@@ -48,7 +48,7 @@ class Download(NamedTuple):
 
 
 def fetch(uri: str) -> Download:
-    """Return the copy of an input, fetching it when this process first asks for it.
+    """Return this machine's copy of an input, made when this process first asks for it.
 
     Raises: InputError: the server refuses the request or breaks off, the file is too large, or
     there is no standard input.

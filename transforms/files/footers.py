@@ -22,15 +22,15 @@ MAX_FIELDS = 10_000
 
 
 def open_parquet(stream: Any) -> pq.ParquetFile:
-    """Open a Parquet file for reading group by group, verifying the checksums of its pages."""
+    """Open a Parquet file for reading by row group, verifying the checksums of its pages."""
     return pq.ParquetFile(stream, pre_buffer=False, page_checksum_verification=True)
 
 
 def check_footer(file: pq.ParquetFile, uri: str, size: int, limits: ShardLimits) -> None:
     """Check that a footer is consistent, and plausible for a file of `size` bytes.
 
-    Raises: InputError: the footer is inconsistent, or claims too many columns, rows or bytes, too
-        deep a nesting, or two fields of the same name.
+    Raises: InputError: the footer is inconsistent, claims too many columns, rows or bytes, nests
+        fields too deeply, or has two fields with the same name.
     """
     footer = file.metadata
     groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
@@ -57,7 +57,7 @@ def check_footer(file: pq.ParquetFile, uri: str, size: int, limits: ShardLimits)
 def check_fields(fields: Iterable[pa.Field], uri: str, depth: int = 1) -> None:
     """Check the names and the nesting depth of fields.
 
-    Raises: InputError: two fields have the same name, or they are nested too deeply.
+    Raises: InputError: two fields at one level have the same name, or fields are nested too deeply.
     """
     names = Counter(item.name for item in fields)
     if repeated := next((name for name, count in names.items() if count > 1), None):

@@ -19,7 +19,7 @@ ADDRESS = re.compile(
 )
 
 PARQUET, PARQUET_REVISION = "~parquet", "refs/convert/parquet"
-"""The short and the full name of the branch that holds the hub's Parquet conversions."""
+"""The short name and the full name of the branch with the hub's Parquet conversions."""
 
 GLOBS = {r"\*\*": ".*", r"\*": "[^/]*", r"\?": "[^/]"}
 """The regular expressions for escaped glob characters."""
@@ -31,7 +31,7 @@ REMEDY = (
 
 
 class HubPath(NamedTuple):
-    """A path in a data set on the hub, at a revision; None means the default branch."""
+    """A path in a data set on the hub; a revision of None means the default branch."""
 
     repository: str
     revision: str | None
@@ -45,7 +45,7 @@ class HubPath(NamedTuple):
 def parse_address(uri: str) -> HubPath:
     """Return the parts of an address.
 
-    Raises: InputError: the address isn't a data set's.
+    Raises: InputError: the address doesn't name a data set.
     """
     found = ADDRESS.fullmatch(uri)
     if found is None:
@@ -96,7 +96,7 @@ def find(uri: str) -> list[FoundFile]:
 def _read_repository(
     repository: str, revision: str | None, uri: str
 ) -> tuple[str, tuple[tuple[str, int], ...]]:
-    """Return the commit of a revision, and its files with their sizes."""
+    """Return a revision's commit, and the names and sizes of the files in that commit."""
     from huggingface_hub import HfApi  # noqa: PLC0415 - slow to import
 
     try:

@@ -45,7 +45,7 @@ is.
 """
 
 TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]')
-"""A string or a bracket in JSON."""
+"""A pattern for a string or a bracket in JSON."""
 
 DEPTH_CHANGES = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 
@@ -124,7 +124,7 @@ def _is_too_deep(data: bytes) -> bool:
 
 
 def _parse_integer(digits: str) -> int | float:
-    """Return an integer, or a float if it exceeds 64 bits, as orjson does."""
+    """Return an integer, or a float if the integer exceeds 64 bits, as orjson does."""
     if len(digits) > LONGEST_INTEGER:  # Python limits how many digits it converts
         return float(digits)
     value = int(digits)
@@ -144,7 +144,7 @@ def append_field(line: bytes, name: str, value: Any) -> bytes:
 
 
 def _round_floats(value: Any) -> Any:
-    """Return a value with its floats rounded like scores, without a float32's spurious decimals."""
+    """Return a value with floats rounded like scores, which removes float32's spurious decimals."""
     if isinstance(value, dict):
         return {name: _round_floats(below) for name, below in value.items()}
     if isinstance(value, list):

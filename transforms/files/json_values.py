@@ -27,7 +27,7 @@ STEPS = np.array([0, 0, 1, -1, 0], np.int64)
 """The change of depth at each structural character."""
 
 ARRAY, OBJECTS = 1, 0
-"""The depth at which a value ends: at a comma in an array, otherwise at a closing bracket."""
+"""The depth outside any value: 1 among an array's elements, 0 among concatenated objects."""
 
 CUT_REMEDY = "check that the file is complete: `jq empty FILE` names the place of a mistake"
 
@@ -53,7 +53,7 @@ class Scanner:
         self._within = self._depth = within
         self._in_string = self._escaped = False
         self.last: int | None = None
-        """The index, in the last block, of the array's closing bracket or of an unmatched one."""
+        """The index, in the last block, of a bracket that closes the array or closes nothing."""
 
     def find_ends(self, block: bytes) -> list[int]:
         """Return the index where each value in a block ends, before any comma or array bracket."""
@@ -155,7 +155,7 @@ def read_objects(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, b
 def _read_values(
     stream: Any, rest: bytes, uri: str, within: int, at: TextPosition
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield the values in the rest of a block and in the stream; `at` is where the rest begins."""
+    """Yield the values in `rest`, whose position is `at`, and in the stream that follows it."""
     scanner, value = Scanner(within), _Value(at)
     blocks = chain((rest,) if rest else (), iter(lambda: stream.read(BLOCK_BYTES), b""))
     for block in blocks:
@@ -213,7 +213,8 @@ def _require_end(
 def refuse_lists(uri: str, name: str = "conversations", each: str = "") -> InputError:
     """Return the error for a file whose rows are bare lists of turns.
 
-    `name` is the column that the lists need, and `each` is the jq prefix that selects each list.
+    `name` is the column that should hold the lists, and `each` is the jq prefix that selects each
+    list.
     """
     return InputError(
         "has lists of turns for rows, and a row is an object",

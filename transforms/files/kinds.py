@@ -52,7 +52,7 @@ SUFFIX = re.compile(
 HEAD_BYTES = 64 << 10
 
 BLANK_BYTES = 1 << 20
-"""How much white space a file may begin with; a file with more is taken for empty JSON Lines."""
+"""How much white space a file may begin with; a file with more is treated as empty JSON Lines."""
 
 TURNS = {frozenset(("role", "content")): "messages", frozenset(("from", "value")): "conversations"}
 """The keys of a turn, and the name of the column that should hold a list of such turns."""
@@ -229,7 +229,7 @@ def _detect_json(text: bytes, stream: Any, uri: str) -> Kind:
         return "jsonl"
     try:
         (offset, value), *more = islice(read_objects(stream, uri), 2)
-    except (InputError, ValueError):  # no object is complete; reading it as lines gives the reason
+    except (InputError, ValueError):  # no object is complete; reading lines gives the reason
         return "jsonl"
     if more and more[0][1].startswith(b","):
         raise InputError(

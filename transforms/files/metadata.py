@@ -45,7 +45,7 @@ def _measure(key: bytes, value: bytes) -> int:
 
 
 def _list_entries(schema: pa.Schema) -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield the metadata entries of a schema, then its fields' entries with the columns' names."""
+    """Yield the metadata entries of a schema, then the entries of each column with its name."""
     for key, value in (schema.metadata or {}).items():
         yield "", key, value
     for item in schema:
@@ -64,7 +64,7 @@ def _list_fields(kind: pa.DataType) -> Iterable[pa.Field]:
 
 
 def _is_rebuilt(kind: pa.DataType) -> bool:
-    """Return whether a type is a struct or a list, whose fields' metadata is limited too."""
+    """Return whether a type is a struct or a list: the metadata of its fields is limited too."""
     checks = (pa.types.is_struct, pa.types.is_list, pa.types.is_large_list)
     return any(check(kind) for check in checks)
 

@@ -80,10 +80,10 @@ def leave_out_repeats(files: Sequence[NamedFile]) -> tuple[list[NamedFile], list
 
 
 def _identify_file(uri: str) -> object:
-    """Return a key that is the same for all paths of a file: its number on the disk, if it has one.
+    """Return a key that is the same for all paths of a file: its inode number, if it has one.
 
-    Some network disks don't number their files. Files that differ in size or time are never taken
-    for the same file.
+    Some network file systems have no inode numbers. Files that differ in size or time are never
+    treated as the same file.
     """
     try:
         found = Path(uri).stat()

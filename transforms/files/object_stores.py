@@ -56,7 +56,7 @@ def _ensure_options() -> None:
 
 
 class SharedS3(S3FileSystem):
-    """S3 with one client per process: Beam creates one for each call, which takes 0.1 s."""
+    """S3 with one client per process; Beam would create one for each call, which takes 0.1 s."""
 
     _client: tuple[Any, Any] = (None, None)
 
@@ -165,7 +165,7 @@ def list_below(folder: str, limit: int | None = None) -> list[FoundFile]:
 
 
 def exists(uri: str) -> bool:
-    """Return whether an object of exactly this name exists.
+    """Return whether an object with exactly this name exists.
 
     Raises: OSError: the store doesn't answer.
     """
@@ -174,7 +174,7 @@ def exists(uri: str) -> bool:
 
 
 def find_object(uri: str) -> list[FoundFile]:
-    """Return the object of exactly this name, or nothing. Glob characters aren't special here.
+    """Return the object with exactly this name, or an empty list. Globs aren't expanded.
 
     Raises: OSError: the store doesn't answer.
     """

@@ -21,5 +21,5 @@ def parse_folder(folder: str) -> tuple[str, str | None] | None:
 
 
 def read_partitions(source: str) -> dict[str, str | None]:
-    """Return the keys and values in a source's folders; if a key repeats, the innermost wins."""
+    """Return the keys and values in a source's folders; of repeated keys, the innermost wins."""
     return dict(filter(None, map(parse_folder, source.split("/")[:-1])))

@@ -78,10 +78,10 @@ class ShardPlan(NamedTuple):
 def plan_shards(sources: Iterable[Source], limits: ShardLimits) -> list[tuple[ShardPlan, ...]]:
     """Return the corpus's shards, grouped into the tasks that read them.
 
-    A task is usually one shard. In a compressed file, an Arrow or CSV file, or a large Parquet row
-    group, rows can't be reached without reading the rows before them, so all shards of such a file
-    or group form one task, which is read in one sweep. Small files from the same folder and split
-    share a shard, and aren't cut.
+    A task is usually one shard. Some rows can't be reached without reading the rows before them:
+    those in a compressed file, in an Arrow or CSV file, or in a large Parquet row group. All shards
+    of such a file or row group form one task, which is read in one sweep. Small files from the same
+    folder and split share a shard, and aren't cut.
     """
     groups: list[list[tuple[SourcePiece, ...]]] = []
     small = _SmallFiles(limits)

@@ -33,7 +33,7 @@ HOLD_TEXT = frozenset(("text", "messages", "other"))
 
 
 class Sample(NamedTuple):
-    """The first rows of some files, and the number of files that the corpus has."""
+    """The first rows of some files, and the number of files in the corpus."""
 
     shards: tuple[Shard, ...]
     files: int
@@ -83,7 +83,7 @@ def _spread(sources: Sequence[Source]) -> list[Source]:
 
 
 def _plan_piece(source: Source, files: int, limits: ShardLimits) -> ShardPlan:
-    """Return a plan for a file's first rows, with fewer of them if the rows are long."""
+    """Return a plan for a file's first rows: the longer the rows are, the fewer are read."""
     average = max(1, source.cuts[-1].byte // max(1, source.rows))
     rows = min(
         source.rows,

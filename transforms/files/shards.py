@@ -44,7 +44,7 @@ class Reject(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A piece's rows: the good rows, the number of each in its source, and the rejects.
+    """A piece's rows: a table of the good ones, their numbers in the source, and the rejects.
 
     `lines` holds the good rows' original bytes if the source is JSON Lines.
     """
@@ -285,7 +285,7 @@ class JsonRows:
 
 
 def measure_expanded(array: pa.Array) -> int:
-    """Return an array's size in bytes, counting the text behind every dictionary index."""
+    """Return an array's size in bytes, counting a dictionary's text each time it is used."""
     kind = array.type
     if pa.types.is_struct(kind):
         return sum(measure_expanded(array.field(index)) for index in range(kind.num_fields))
@@ -313,7 +313,7 @@ def open_rows(piece: SourcePiece, schema: pa.Schema) -> RowStream:
 def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
     """Yield the shards of one task in order.
 
-    Each source is opened only once, and only one is open at a time.
+    Each source is opened once, and only one source is open at a time.
 
     Raises: InputError: a file can't be read, or has changed since the survey.
     """

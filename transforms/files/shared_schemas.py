@@ -45,7 +45,7 @@ def _merge_field(one: pa.Field, other: pa.Field) -> pa.Field:
 
 
 def merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """Return the narrowest type that can hold the values of both exactly.
+    """Return the narrowest type that can hold the values of both types exactly.
 
     Raises: TypeConflictError: there is no such type.
     """
@@ -173,7 +173,7 @@ def _merge_times(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _choose_time(one: pa.DataType, other: pa.DataType) -> Callable[[str], pa.DataType] | None:
-    """Return a function that builds the types' common kind from a unit, or None if they differ."""
+    """Return a function that builds a time type of the shared kind, or None if the kinds differ."""
     if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and _share_zone(one, other):
         return lambda unit: pa.timestamp(unit, one.tz)
     if pa.types.is_duration(one) and pa.types.is_duration(other):
@@ -192,7 +192,7 @@ MERGES = (
     *(_merge_structs, _merge_lists, _merge_maps),
     *(_merge_texts, _merge_numbers, _merge_times),
 )
-"""Functions that return the merged type of two types, or None for types of other kinds."""
+"""Functions that merge two types of a certain kind; each returns None for other kinds."""
 
 
 def has_types(own: pa.Schema, shared: pa.Schema) -> bool:

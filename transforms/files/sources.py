@@ -98,8 +98,8 @@ class Corpus(NamedTuple):
 def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = ()) -> Corpus:
     """Read every input file to find its digest, rows and schema, and settle the corpus's schema.
 
-    For JSON Lines, the schema also has a column for each path in `paths` or `USUAL_PATHS` that some
-    row has.
+    For JSON Lines, the schema also has a column for each path in `paths` or `USUAL_PATHS` that
+    exists in at least one row.
 
     Raises: InputError: a pattern matches nothing, a file can't be read, or the files can't share a
         schema.
@@ -113,7 +113,7 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
     files, repeats = leave_out_repeats([file for file in named if file.uri in chosen])
     notices += repeats
     card = _find_card(named)
-    # in the order of the outputs' names, which is the URIs' order except for a few odd names
+    # in the order of output names, which differs from URI order only for a few odd names
     files.sort(key=lambda file: (f"{build_stem(file.name)}.part-", file.uri))
     wanted = tuple(dict.fromkeys((*filter(is_path, paths), *USUAL_PATHS)))
     with ThreadPoolExecutor(4) as pool:

@@ -17,7 +17,7 @@ SPLIT_WORDS = {
 """The words that name each split."""
 
 DATA_FOLDER = "data"
-"""The folder in which `datasets` takes any text before `-00000-of-00001` as a split."""
+"""The folder in which `datasets` treats the text before `-00000-of-00001` as a split."""
 
 _SPLIT_OF_WORD = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 _WORDS = "|".join(sorted(_SPLIT_OF_WORD, key=len, reverse=True))
@@ -58,9 +58,9 @@ def find_split(source: str) -> str | None:
 
 
 def rank_split(split: str | None, priority: Sequence[str]) -> int:
-    """Return the rank of a split in a list of splits, which may name it or its kind.
+    """Return a split's rank in `priority`, which may list the split itself or its kind.
 
-    `train_sft` is of the kind `train`. Splits that the list doesn't name rank last.
+    `train_sft` is of the kind `train`. A split that isn't listed ranks last.
     """
     if split in priority:
         return priority.index(split)

@@ -1,4 +1,4 @@
-"""Stems: the folders and names of sources, made safe for naming the files with their rows.
+"""Stems: the paths of sources, made safe to use in the names of output files.
 
 The path of each file in `clean/` and `quarantine/` begins with its source's stem, so the file has
 the same split and partition keys as the source.

@@ -30,7 +30,7 @@ UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 """Errors from file systems that can't sync folders."""
 
 UNKNOWN_SCHEME = "Unable to get filesystem"
-"""A part of Beam's messages for an unknown scheme, and for one whose extra isn't installed."""
+"""A part of Beam's message for a scheme that is unknown or whose extra isn't installed."""
 
 READ_REMEDY = "check that the file exists and that you may read it"
 STORE_REMEDY = (
@@ -207,9 +207,8 @@ def describe_failure(uri: str, error: OSError) -> str:
 def take_fingerprint(uri: str) -> str:
     """Return a text that changes whenever a file is written or replaced, whatever its content.
 
-    For a local file, it consists of the size and the times of the last content and status changes;
-    no program can set the latter time back. On an object store, it consists of the size and the
-    store's checksum.
+    For a local file, it consists of the size, mtime and ctime; no program can set the ctime back.
+    On an object store, it consists of the size and the store's checksum.
 
     Raises: OSError: the file can't be reached.
     """
@@ -278,7 +277,7 @@ def _write_local(path: Path, data: bytes) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents, and sync each one's name to the disk before using it."""
+    """Make a folder and its missing parents, syncing each new name to the disk before using it."""
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -351,7 +350,7 @@ def sweep(folder: str, older_than: float = 0) -> list[str]:
 
 
 def _read_mtime(path: Path) -> float | None:
-    """Return when a file was last written, or None if another process has just renamed it."""
+    """Return when a file was last written, or None if another process has just renamed the file."""
     with suppress(FileNotFoundError):
         return path.lstat().st_mtime
     return None
@@ -391,7 +390,9 @@ def has_files(folder: str) -> bool:
 
 
 def list_folder(folder: str, suffix: str) -> Iterator[str]:
-    """Yield the sorted URIs directly in a folder that end with `suffix`; a missing folder has none.
+    """Yield the sorted URIs directly in a folder that end with `suffix`.
+
+    A missing folder yields nothing.
 
     Raises: StorageError: the store can't be listed.
     """
@@ -407,7 +408,7 @@ def list_folder(folder: str, suffix: str) -> Iterator[str]:
 
 
 def find_link(folder: str, path: str) -> str | None:
-    """Return the first link on a relative path below a local folder, as a path, or None."""
+    """Return the path of the first link on a relative path below a local folder, or None."""
     if not is_local(folder):
         return None
     parts = PurePosixPath(path).parts

@@ -34,7 +34,7 @@ class Cut(NamedTuple):
 
 
 class SurveyedFile(NamedTuple):
-    """The rows of a file, its cuts, and its schema or, for JSON, the kinds of its values."""
+    """A file's row count, its cuts, and its schema or, for JSON, the kinds of its values."""
 
     rows: int
     cuts: tuple[Cut, ...]

@@ -90,7 +90,7 @@ def find_type(schema: pa.Schema, name: str) -> pa.DataType | None:
 
 
 def take_column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column of a table, which must exist (see `find_type`)."""
+    """Return a column of a table; the column must exist (see `find_type`)."""
     column = find_column(name, table.column_names) or name
     found = table.column(column)
     steps = split_steps(name[len(column) :])
@@ -98,7 +98,7 @@ def take_column(table: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def _take_below(column: pa.ChunkedArray, steps: Sequence[str | int]) -> pa.ChunkedArray:
-    """Return the value at a path in each value of a column, or null where a list is too short."""
+    """Follow a path into each value of a column, with null where a list is too short."""
     chunks, kind = column.chunks or [pa.array([], column.type)], column.type
     for step in steps:
         chunks = [

@@ -97,7 +97,7 @@ UNTRAINED_SIGN = re2.compile(
 
 
 class Companions(NamedTuple):
-    """The companions of a row: columns by name, and message fields by message.
+    """The companions of a row: columns, keyed by name, and message fields, keyed by message.
 
     A message is identified by the format's name for its column and by its index.
     """
@@ -209,7 +209,7 @@ def describe_companions(record: Mapping[str, Any], columns: Mapping[str, str]) -
 def list_messages(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield the index and the fields of each message in a list, or of a single message.
 
-    If an item is an API's choice, its message is taken from inside it.
+    If an item is an API's choice, the message inside the choice is taken.
     """
     for index, item in enumerate(value if isinstance(value, list) else [value]):
         if isinstance(item, dict):

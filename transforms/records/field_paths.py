@@ -24,7 +24,7 @@ def get_field_text(record: Mapping[str, Any], path: str, columns: Iterable[str])
 
 
 def find_read_column(path: str, columns: Iterable[str], names: Iterable[str]) -> str | None:
-    """Return the column of the file that contains a field, or None."""
+    """Return the file's column that contains a field, or None."""
     column = find_column(path, columns)
     return None if column is None else find_column(column, names)
 

@@ -43,7 +43,7 @@ SPEAKERS = {
     **dict.fromkeys(("instruction", "input", "prompt"), "user"),
     **dict.fromkeys(("messages", "conversations", "history"), ""),
 }
-"""The role of a column's text and of its messages without a role; the default is `assistant`."""
+"""For each column, the role of texts and of messages without a role; the default is `assistant`."""
 
 READING_ORDER = (
     "system",
@@ -65,7 +65,7 @@ READING_ORDER = (
 
 
 class FieldPath(NamedTuple):
-    """A field's path in a form that is the same for every row: its column and the path below it.
+    """A field's path in a form that is the same for every row: a column, and the path below it.
 
     `[*]` marks where a message's index goes.
     """
@@ -278,7 +278,7 @@ def _number_messages(column: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_contents(flat: pa.StructArray, present: Mapping[str, pa.DataType]) -> dict[str, Any]:
-    """Return the contents, keyed by field; a message's first nonempty content hides its others."""
+    """Return contents, keyed by field; a message's first nonempty content hides its later ones."""
     contents: dict[str, Any] = {}
     hidden = None
     for name in CONTENTS:
@@ -346,7 +346,7 @@ def _encode_roles(roles: pa.Array, speaker: str, codes: CodeTable) -> tuple[np.n
 
 
 def _decode_structured(flat: pa.StructArray) -> dict[str, list[tuple[int, Part]]]:
-    """Return the parts of JSON Lines messages, keyed by field, each with its message's index."""
+    """Return the parts of JSON Lines messages by field, each part with its message's index."""
     found: dict[str, list[tuple[int, Part]]] = {}
     if flat.type in (MESSAGE, ANSWER) and has_values(flat.field(STRUCTURED)):
         for index, text in enumerate(_get_field(flat, STRUCTURED).to_pylist()):

@@ -59,12 +59,12 @@ class Layout(NamedTuple):
     def read_key(self) -> bytes | None:
         """Return the key of the digests, or None if they aren't keyed.
 
-        Raises: CongenerError: the key can't be read, or isn't the run's.
+        Raises: CongenerError: the key can't be read, or isn't the run's own key.
         """
         return None if self.digest_key is None else self.digest_key.read()
 
     def describe(self) -> str:
-        """Return the layout in one line."""
+        """Describe the layout on one line."""
         columns = ", ".join(sorted(set(self.columns.values())))
         lots = [f"{name}={self._describe_lot_field(field)}" for name, field in self.lots.items()]
         if (self.turns or self.transcripts) and "system_prompt" not in self.lots:
@@ -83,7 +83,7 @@ def settle_layout(
 ) -> Layout:
     """Settle a corpus's layout from the configuration, detecting whatever it leaves open.
 
-    `partitions` are keys in folder names. A lot field may use such a key even if it isn't a column.
+    `partitions` are keys in folder names. A lot field may use such a key as if it were a column.
 
     Raises: InputError: no format fits, several do, or a configured column is missing or has a type
     that the format can't use.
@@ -130,7 +130,7 @@ def _name_column(schema: pa.Schema, columns: dict[str, str], column: str) -> str
 
 
 def _find_fitting(schema: pa.Schema, column: str) -> Iterator[str]:
-    """Yield the corpus's columns that fit a format's column, starting with the one of that name."""
+    """Yield the corpus columns that fit a format column, starting with the one of the same name."""
     lowered = {name.lower(): name for name in schema.names}
     usual = (column, *COLUMN_NAMES.get(column, ()))
     fallback = () if "instruction" in lowered else FALLBACK_NAMES.get(column, ())
@@ -175,7 +175,7 @@ def _settle_prompt_of_pairs(columns: dict[str, str]) -> None:
 
 
 def _detect_format(schema: pa.Schema, columns: dict[str, str]) -> FormatName:
-    """Return the format that a schema fits, by the formats' own column names or by usual names."""
+    """Return the format whose columns a schema has, under the format's names or usual names."""
     fitting = [name for name in FORMATS if _has_columns(schema, name, columns)]
     if set(fitting) == {"conversations", "preference"} and is_message(_get_type(schema, "chosen")):
         return "preference"  # the pair's sides are single answers after a conversation
@@ -241,7 +241,7 @@ def _report_formats(schema: pa.Schema, fitting: Sequence[str]) -> InputError:
 
 
 def _explain_near_miss(schema: pa.Schema, problem: str) -> InputError | None:
-    """Return an error that says why a format whose columns all exist doesn't fit, or None."""
+    """Return an error that says why a format doesn't fit although its columns exist, or None."""
     name = next(
         (name for name, (needs, _) in FORMATS.items() if set(needs) <= set(schema.names)), None
     )
@@ -305,7 +305,7 @@ def _settle_lot_fields(
 
 
 def _detect_lot_field(schema: pa.Schema, name: str, keys: Sequence[str]) -> LotField | None:
-    """Return a lot field's first usual column, or None; a nested column can't hold a name."""
+    """Return the first usual column for a lot field, or None; nested columns are skipped."""
     for column in LOT_COLUMNS[name]:
         if _is_known(schema, column, keys) and not pa.types.is_nested(_get_type(schema, column)):
             return LotField(column=column)
@@ -319,7 +319,7 @@ def _is_known(schema: pa.Schema, column: str, keys: Sequence[str]) -> bool:
 def list_paths(config: CorpusConfig) -> Iterable[str]:
     """Return the columns in a configuration, each of which may be a path.
 
-    The result includes the paths inside these columns at which text or messages may be.
+    The result includes the paths in these columns where text or messages may be.
     """
     lots = (getattr(config, name) for name in LOT_FIELDS)
     inner = (f"{name}.{below}" for name in config.columns.values() for below in INNER_COLUMNS)

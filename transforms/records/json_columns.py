@@ -26,19 +26,19 @@ from transforms.records.json_kinds import (
 from transforms.records.json_texts import SURROGATE, replace_surrogates
 
 UNDECIDED: frozenset[Kind] = frozenset(("null", "empty"))
-"""The kinds that say nothing about a column: nulls fit any column, and empty lists any list."""
+"""Kinds that say nothing about a column: nulls fit any column, and an empty list fits any list."""
 
 IS_LOT = {b"lot": b"true"}
 """The metadata of a column that only names a lot; all of its values become text."""
 
 MOST_COLUMNS = 10_000
-"""How many keys are counted; a corpus with more keys uses them as data.
+"""How many keys are counted; if a corpus has more keys, they are really data.
 
 The rarest keys are dropped when there are more than twice this number.
 """
 
 HAS_UNTRAINED = b"untrained"
-"""The schema metadata key which says that some messages aren't trained on."""
+"""The schema metadata key that marks a corpus in which some messages aren't trained on."""
 
 
 class Projection(NamedTuple):
@@ -140,7 +140,7 @@ class ColumnKinds:
 
 
 def _choose_kind(counts: Counter[Kind]) -> Kind:
-    """Return the most frequent kind, or on a tie the one that occurs first."""
+    """Return the most frequent kind; on a tie, the kind that occurred first wins."""
     known = Counter({kind: count for kind, count in counts.items() if kind not in UNDECIDED})
     return known.most_common(1)[0][0] if known else "null"
 

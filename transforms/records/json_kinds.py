@@ -137,7 +137,7 @@ def _classify_answer(item: dict[str, Any]) -> Kind:
 
 
 def convert_plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
-    """Return values as a column if all are scalars or all are plain messages, and otherwise None.
+    """Return values as a column if all are scalars or all are plain messages, or else None.
 
     Arrow converts them several times as fast as `build_column`, with the same result.
     """
@@ -221,7 +221,7 @@ def _unwrap(item: Any, wrapper: str) -> Any:
 
 
 def _build_single(values: Sequence[Any]) -> pa.Array:
-    """Return an array of single messages, null where a value is null."""
+    """Return an array of single messages, with null where a value is null."""
     flat = build_messages([[value] for value in values]).flatten()
     columns = [flat.field(item.name) for item in MESSAGE]
     mask = pa.array([value is None for value in values], pa.bool_())

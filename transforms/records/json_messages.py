@@ -27,9 +27,9 @@ PLAIN_FIELDS = (
 """The message fields that each have a column for their text."""
 
 STRUCTURED = "structured"
-"""The column for all other texts: a JSON list of `[field, path below it, channel, text]`.
+"""The column for all other texts: a JSON list of `[field, path below the field, channel, text]`.
 
-If the text's role differs from the message's, the role follows the text.
+If the text's role differs from the message's role, the text's role is a fifth item.
 """
 
 MESSAGE = pa.struct([(name, pa.string()) for name in (*PLAIN_FIELDS, STRUCTURED)])
@@ -42,7 +42,7 @@ MAX_CALL_DEPTH = 64
 
 
 def convert_plain_messages(values: Sequence[Any]) -> pa.Array | None:
-    """Return lists of messages as `MESSAGES`, or None if not all are plain.
+    """Return lists of messages as `MESSAGES`, or None unless all messages are plain.
 
     A plain message has at most one content field, and all of its texts are in `PLAIN_FIELDS`. Arrow
     converts plain messages several times as fast as `build_messages`, with the same result.
@@ -102,7 +102,7 @@ def build_messages(values: Sequence[Sequence[Any] | None]) -> pa.Array:
 def _join_messages(
     columns: Sequence[pa.Array], offsets: pa.Array, values: Sequence[Any]
 ) -> pa.ListArray:
-    """Return an array of `MESSAGES` from the messages' columns, null where a value is null."""
+    """Return an array of `MESSAGES` from columns of messages, with null where a value is null."""
     flat = pa.StructArray.from_arrays(columns, fields=list(MESSAGE))
     mask = pa.array([value is None for value in values]) if None in values else None
     return pa.ListArray.from_arrays(offsets, flat, MESSAGES, mask=mask)
@@ -139,7 +139,7 @@ def _build_field(messages: Sequence[Mapping[str, Any]], name: str, present: set[
 
 
 def _build_structured(messages: Sequence[Mapping[str, Any]], present: set[str]) -> pa.Array:
-    """Return a column of JSON that holds the texts without a column of their own."""
+    """Return the JSON column for the texts that have no column of their own."""
     names = [name for name in CHANNELS_OF_FIELDS if name in present and name != TOOL_CALLS]
     if not names:
         return pa.nulls(len(messages), pa.string())

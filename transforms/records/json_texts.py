@@ -28,7 +28,7 @@ def replace_surrogates(text: str) -> str:
 
 
 def encode_bytes(value: bytes) -> str:
-    """Return bytes as they are written in JSON: in base64."""
+    """Return bytes as base64, which is how they are written in JSON."""
     return base64.b64encode(value).decode()
 
 

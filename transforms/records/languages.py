@@ -1,7 +1,7 @@
 """Languages: which texts aren't English, by their script and, in Latin script, by frequent words.
 
-Languages aren't identified reliably: scripts are distinguished, and texts in Latin script are
-recognised by the frequent words of 17 languages other than English. A text that is very short, or
+Individual languages aren't identified reliably. Scripts are distinguished, and non-English texts in
+Latin script are recognised by the frequent words of 17 languages. A text that is very short, or
 that has few frequent words (as code does), counts as English.
 """
 
@@ -55,10 +55,10 @@ SHORTEST = 40
 """The fewest characters that a text in Latin script must have for its language to be examined."""
 
 FEWEST_WORDS = 3
-"""How many frequent words of another language a text must have."""
+"""How many frequent words of another language a text needs to count as foreign."""
 
 SMALLEST_SHARE = 0.12
-"""The share of a text's words that must be frequent words of another language."""
+"""The share of a foreign text's words that must be frequent words of its language."""
 
 WORD = re.compile(r"[^\W\d_]+")
 
@@ -99,13 +99,13 @@ Single letters are left out, since they also occur in lists and formulas.
 ALL_FREQUENT = frozenset[str]().union(*FREQUENT_WORDS)
 
 FEWEST_KINDS = 3
-"""How many different frequent words of another language a text must have."""
+"""How many different frequent words of its language a foreign text must have."""
 
 
 def classify_rows(
     size: int, rows: np.ndarray, lengths: np.ndarray, heads: pa.LargeStringArray
 ) -> np.ndarray:
-    """Return the language of most of each row's characters, as an index into `LANGUAGES`.
+    """Return the language that most of a row's characters are in, as an index into `LANGUAGES`.
 
     For each text, `rows` holds its row (0 to `size` - 1); `lengths` holds its number of characters;
     and `heads` holds its beginning, of which `HEAD` characters are enough.
@@ -151,7 +151,7 @@ def _count_short_words(text: pa.LargeStringArray) -> np.ndarray:
 
 
 def _classify_scripts(head: pa.LargeStringArray, lengths: np.ndarray) -> np.ndarray:
-    """Return the script that most letters of each text are in, or English if it is Latin."""
+    """Return the script that most letters of each text are in, or English if that is Latin."""
     joined = "".join(head.to_pylist()).encode("utf-32-le", "surrogatepass")
     points = np.minimum(np.frombuffer(joined, np.uint32), len(SCRIPTS) - 1)
     owners = np.repeat(np.arange(len(head)), lengths)

@@ -37,7 +37,7 @@ PROMPT_HEX = 8
 """How many hex digits name a system prompt in a lot."""
 
 FEWEST_ROWS = 4
-"""With fewer named rows than this, it means nothing that all their names are different."""
+"""If fewer rows than this have a name, it means nothing that all the names are different."""
 
 NEARLY_ALL = 0.9
 """If at least this share of the names are different, nearly every row is a lot of its own."""
@@ -86,7 +86,7 @@ def name_system_prompt(text: str, key: bytes | None = None) -> str:
 
 
 def find_long_texts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, int]:
-    """Return the number of values replaced by digests in each lot field that has any."""
+    """Return how many values are replaced by digests, for each lot field that has such values."""
     found = {
         name: sum(value.startswith(LONG_TEXT) for value in values)
         for name, values in _read_names(tables, layout)

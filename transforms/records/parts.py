@@ -72,9 +72,9 @@ RESULT_TYPES = (
     *("tool_result", "tool-result", "tool_response", "tool_output"),
     *("function_call_output", "function_response", "function_result"),
 )
-"""The types of the parts that hold what a tool returned, whoever's message they are in.
+"""The types of the parts that hold what a tool returned, in any role's message.
 
-Anthropic's other types, such as `web_search_tool_result`, end in the first of these.
+Anthropic's other types, such as `web_search_tool_result`, end with the first type here.
 """
 
 RESULT_KEYS = (
@@ -90,10 +90,10 @@ FREE_CONTENTS = RESULT_CONTENTS[1:]
 """The keys of a result that may hold any JSON value, which is then read as a whole."""
 
 THINKING_TYPES = ("thinking", "reasoning")
-"""The prefixes of the types of thinking parts."""
+"""Prefixes of the `type` of a thinking part."""
 
 MEDIA = "audio"
-"""A key whose value holds text only if it is an object; a string is a file or its bytes."""
+"""A key whose value holds text only if the value is an object; a string is a file or its bytes."""
 
 MAX_LEVELS = 8
 """The deepest nesting that is searched for texts; known formats have up to five levels."""
@@ -158,7 +158,7 @@ def _split_part(part: Mapping[str, Any], path: str, channel: str, levels: int) -
 
 
 def find_result(part: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
-    """Return the tool result in a part, preceded by the result's key, or None if there is none.
+    """Return the tool result in a part, after the key that holds it, or None if there is none.
 
     The key is empty if the part itself is the result.
     """

@@ -36,7 +36,7 @@ def list_rows(table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def list_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
-    """Return a column's values in JSON form, but bytes and decimals as Python objects.
+    """Return a column's values in JSON form, except that bytes and decimals are Python objects.
 
     Dates and times are text in ISO format, in UTC if they have a time zone. Durations are whole
     numbers of their unit. A map is a list of pairs.
@@ -61,7 +61,7 @@ def list_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
 
 
 def is_plain(kind: pa.DataType) -> bool:
-    """Return whether Arrow converts every value of a type to Python as `list_values` does."""
+    """Return whether Arrow itself converts all values of a type as `list_values` promises."""
     if isinstance(kind, pa.BaseExtensionType):
         return False
     if pa.types.is_temporal(kind) or pa.types.is_map(kind):

@@ -41,13 +41,13 @@ CALL_IDS = ("id", "call_id", "tool_call_id", "toolUseId", "toolCallId")
 RESULT_IDS = ("tool_call_id", "tool_use_id", "call_id", "toolUseId", "toolCallId", "id")
 
 RESULT_PART = re.compile(r"(?:\[\*\])?(?:\.\w+)+\[(\d+)\]\.(?!text\b)")
-"""A pattern for the path of a text in a call's result; its group is the text's part index."""
+"""A pattern for the path of a text in a call's result; its group is the index of the part."""
 
 
 class Prompt(NamedTuple):
     """A prompt: its messages in chat API form, its tools, and the names of what it lacks.
 
-    `missing` names the columns and fields that text can't carry, such as images. `missing` includes
+    `missing` names the columns and fields that text can't carry, such as images. It also includes
     `prompt` if there is no turn to answer.
     """
 
@@ -77,7 +77,7 @@ class _Turn:
 
     @cached_property
     def content(self) -> str:
-        """Return the text, once all of its pieces are known."""
+        """Return the text; all of its pieces must have been added before."""
         return "".join(self.pieces)
 
     def has_words_of(self, other: _Turn) -> bool:
@@ -108,7 +108,7 @@ def extract_prompt(segments: Segments, indices: Sequence[int]) -> list[dict[str,
 
 
 def describe_content(message: Mapping[str, Any]) -> str:
-    """Return the text of a prompt's message, or its calls' JSON if it only calls tools."""
+    """Return the text of a prompt's message, or its tool calls as JSON if it has no text."""
     return message["content"] or encode_json(message.get("tool_calls", ""))
 
 
@@ -149,7 +149,7 @@ def _select_turns(segments: Segments, indices: Sequence[int]) -> tuple[list[_Tur
     side = [index for index in spoken if columns[index] == answering]
     kept = _cut_before_last_answer(side, answers)
     before = _join_turns(segments, kept)
-    if any(turn.role == "system" for turn in before):  # trainers prefer this prompt to a column's
+    if any(turn.role == "system" for turn in before):  # it overrides a column's prompt
         asked = [turn for turn in asked if turn.role != "system"]
     repeated = len(before) >= len(asked) and all(
         one.has_words_of(other) for one, other in zip(asked, before, strict=False)
@@ -174,11 +174,11 @@ def _cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> 
 
 
 def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
-    """Join each message's segments: pieces of one field directly, others with a line break.
+    """Join each message's segments: pieces of one field directly, and fields with a line break.
 
-    Each call's result is a turn of its own.
-    The user's words in several columns, such as an instruction and its input, are one message,
-    because many chat templates refuse two user messages in a row.
+    Each call's result is a turn of its own. The user's words in several columns, such as an
+    instruction and its input, are one message, because many chat templates refuse two user messages
+    in a row.
     """
     turns: list[_Turn] = []
     before = None
@@ -219,7 +219,7 @@ def _describe_turns(
         if turn.calls:
             calls = [_parse_call(call) for text in turn.calls for call in _split_calls(text)]
             for call in calls:
-                call["id"] = call["id"] or f"call_{next(numbers)}"  # chat APIs require one
+                call["id"] = call["id"] or f"call_{next(numbers)}"  # chat APIs require an id
             waiting |= dict.fromkeys(call["id"] for call in calls)
             message |= {"content": turn.content or None, "tool_calls": calls}
             if not all(call["function"]["name"] for call in calls):
@@ -258,7 +258,7 @@ def _parse_json(text: str) -> Any:
 
 
 def _parse_call(call: Any) -> dict[str, Any]:
-    """Return any provider's tool call in chat API form; the name is empty if it has none."""
+    """Return any provider's tool call in chat API form; a missing name becomes an empty string."""
     call = call if isinstance(call, dict) else {"arguments": call}
     function = next((call[name] for name in FUNCTIONS if isinstance(call.get(name), dict)), call)
     given: Any = next((function[name] for name in ARGUMENTS if function.get(name) is not None), {})
@@ -288,7 +288,7 @@ def _list_unsaid(
 
 
 def _is_said(part: Mapping[str, Any]) -> bool:
-    """Return whether prompts include a part, as they do tool calls and results without media."""
+    """Return whether prompts include a part: they include tool calls, and results without media."""
     if result := find_result(part):
         content = result[1].get("content")
         items = content if isinstance(content, list) else []
@@ -297,7 +297,7 @@ def _is_said(part: Mapping[str, Any]) -> bool:
 
 
 def _add_columns(messages: list[dict[str, Any]], found: Mapping[str, Any]) -> Iterator[str]:
-    """Add a system prompt and the user's words from other columns; yield columns left unused."""
+    """Add a system prompt and the user's words from other columns; yield the unused columns."""
     texts = {name.lower(): str(value) for name, value in found.items() if isinstance(value, str)}
     roles = {message["role"] for message in messages}
     if "user" not in roles and (asked := [texts[name] for name in ASKING_COLUMNS if name in texts]):

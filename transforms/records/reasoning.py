@@ -29,7 +29,8 @@ MODEL_MARKS = (
 )
 """Patterns for the marks with which reasoning models begin and end a block.
 
-The first mark may be in the model's template instead, and the text may end before the second.
+The opening mark may be in the model's template instead of the text, and the text may end before the
+closing mark.
 """
 
 PROMPTED_TAGS = (
@@ -82,7 +83,7 @@ class _Mark(NamedTuple):
 
     @classmethod
     def decode(cls, mark: re.Match[str]) -> _Mark:
-        """Return a mark from a match of `MARK`, whose group names give its side and index."""
+        """Return a mark from a match of `MARK`, decoding the name of the matched group."""
         name = str(mark.lastgroup)
         return cls(name[0] == "o", int(name[1:]), *mark.span())
 
@@ -127,10 +128,11 @@ def _unwrap(span: ChannelSpan) -> ChannelSpan:
 
 
 def find_thinking_blocks(text: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the offsets of each reasoning block: its start and end, then those of its content.
+    """Yield the start and end of each reasoning block, then the start and end of its content.
 
-    If a model's block lacks its closing mark, it extends to the end of the text. If the block lacks
-    its opening mark, it begins at the start of the text, unless another mark precedes it.
+    If a model's block lacks its closing mark, the block extends to the end of the text. If the
+    block lacks its opening mark, it begins at the start of the text, unless another mark precedes
+    it.
     """
     marks = [_Mark.decode(mark) for mark in MARK.finditer(text)]
     if marks and marks[0].closes_model(text):

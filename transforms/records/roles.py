@@ -66,7 +66,7 @@ MODELS = (
     *("gpt", "chatgpt", "claude", "gemini", "gemma", "llama", "mistral", "mixtral"),
     *("qwen", "deepseek", "grok", "vicuna", "falcon"),
 )
-"""Models that some corpora name the assistant after, usually with a version, as in `gpt-4`."""
+"""Model names that some corpora give to the assistant, usually with a version, as in `gpt-4`."""
 
 JOINTS = re.compile(r"[\W_]+")
 
@@ -89,7 +89,7 @@ def normalise_role(name: str | None) -> str:
     """Return the `messages` role that a name means.
 
     Case, white space and punctuation in a name are ignored. An unknown name is returned in lower
-    case, and a missing one as an empty string.
+    case, and a missing name as an empty string.
     """
     squashed = _squash(name or "")
     role = "assistant" if squashed.startswith(MODELS) else (name or "").strip().lower()
@@ -97,7 +97,7 @@ def normalise_role(name: str | None) -> str:
 
 
 def find_channel(name: str | None) -> str:
-    """Return the channel of the content of a message with this role."""
+    """Return the channel of a message's content, given the message's role."""
     return CHANNEL_OF_NAME.get(_squash(name or ""), "answer")
 
 

@@ -53,7 +53,7 @@ class Segments:
     its transcript's turns. `starts` are the offsets, in characters, at which the segments begin in
     their fields as the trainer reads them. Roles, channels and fields are codes (int64) into
     `role_names`, `CHANNELS` and `fields`. The properties `roles`, `channels`, `field_paths` and
-    `texts` decode them.
+    `texts` give the decoded values.
     """
 
     rows: np.ndarray

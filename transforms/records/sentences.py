@@ -28,7 +28,7 @@ ABBREVIATION = re.compile(
 LONGEST_ABBREVIATION = 12
 
 LONGEST_SENTENCE = 2_000
-"""How many characters before and after a hit are searched for the ends of its sentence.
+"""How many characters before and after a hit are searched for the bounds of its sentence.
 
 With this limit, the time for many hits in one text is proportional to their number.
 """
@@ -43,7 +43,7 @@ def widen_hits(text: str, hits: Sequence[tuple[int, int]]) -> list[tuple[int, in
     A hit that is clearly in the same sentence as the previous one isn't widened again.
     """
     widened: dict[tuple[int, int], None] = {}
-    known = (0, 0, 0)  # the last hit's end, and its sentence's start and end
+    known = (0, 0, 0)  # the end of the last hit, and the start and end of its sentence
     for start, end in hits:
         before, first, last = known
         if (

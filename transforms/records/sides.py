@@ -29,7 +29,7 @@ TEACHERS_OF_SIDES = tuple(
         *("{}-model", "{}_model_name", "{}_policy", "{}_source_model"),
     )
 )
-"""The usual names of the two columns that name a pair's teachers, the chosen side's first."""
+"""Usual names for the two columns with a pair's teachers; the chosen side comes first."""
 
 FLAG_CHECKS = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
 """The checks for the types that a flag may have."""
@@ -129,7 +129,7 @@ def _find_messages(segments: Segments, wanted: Iterable[tuple[int, str, int]]) -
 
 
 def _find_last_answer(segments: Segments, own: range) -> list[int]:
-    """Return the indices of a row's segments after the last one that isn't the assistant's."""
+    """Return the indices of the run of assistant segments that ends a row."""
     others = [
         index for index in own if segments.role_names[segments.role_codes[index]] != "assistant"
     ]

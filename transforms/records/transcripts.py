@@ -92,9 +92,9 @@ FIRST_MARK = re.compile(
 )
 
 LABELS = ("letters", "questions", "orders", "rounds")
-"""Templates whose marks are labels such as `Q:`; their transcripts must begin with one.
+"""Templates whose marks are labels such as `Q:`; their transcripts must begin with such a label.
 
-After other text, such labels may just be part of an answer.
+After other text, a label may just be part of an answer.
 """
 
 WORDED = ("instruction", "question", "heading", "openchat", "vicuna", "lines", *LABELS)
@@ -121,7 +121,7 @@ BRACKET_ROLES = {
     "[TOOL_RESULTS]": "tool",
     "[/TOOL_RESULTS]": "assistant",
 }
-"""The role of the text after each mark in brackets; after any other mark, it is the user's."""
+"""The role of the text after each mark in brackets; after any other mark, the role is `user`."""
 
 HEADINGS = ("input", "context", "output")
 """Names in marks that are just headings when they occur in an answer."""
@@ -193,8 +193,8 @@ def cut_transcript(text: str) -> list[Turn] | None:
     """Cut a transcript into turns without marks or blank turns; return None for any other text.
 
     Text before the first mark is a system prompt. A text is a transcript if it begins with a mark,
-    or if it has marks of two roles and the first is within `LONGEST_PREAMBLE` characters. If the
-    marks are words, one of them must be the assistant's.
+    or if it has marks of two roles and the first mark is within `LONGEST_PREAMBLE` characters. If
+    the marks are words, at least one of them must begin an assistant turn.
     """
     marks = _find_marks(text)
     if not marks:
@@ -209,7 +209,7 @@ def cut_transcript(text: str) -> list[Turn] | None:
 
 
 def _find_marks(text: str) -> list[_TurnMark]:
-    """Return the marks of the template whose mark comes first in a text, or an empty list."""
+    """Find the template whose mark comes first in a text, and return all its marks, if any."""
     padded = "\n" + text  # some marks must be at the start of a line
     first = FIRST_MARK.search(padded, 0, LONGEST_PREAMBLE + LONGEST_MARK)
     if first is None:
@@ -249,8 +249,7 @@ def _read_marks(template: str, padded: str) -> Iterator[_TurnMark]:
 def _require_blank_lines(padded: str, matches: list[re.Match[str]]) -> list[re.Match[str]]:
     """Return only the first mark and those after blank lines, if blank lines separate the turns.
 
-    In such a text, a name at the start of a line that doesn't follow a blank line is part of a
-    turn.
+    In such a text, a name that doesn't follow a blank line is part of a turn.
     """
     after_blank = [
         match
@@ -294,7 +293,7 @@ def _find_last_token(text: str, start: int, end: int) -> str:
 
 
 def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, float]:
-    """Return the share of transcripts among each text column's texts, across all tables."""
+    """For each text column, return the share of its texts that are transcripts, in all tables."""
     return {
         name: _measure_column([take_column(table, name) for table in tables])
         for name in dict.fromkeys(layout.columns.values())
@@ -303,7 +302,7 @@ def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str,
 
 
 def _is_text_column(kinds: Sequence[pa.DataType | None]) -> bool:
-    """Return whether all tables have a column, and it holds text in at least one of them."""
+    """Return whether all tables have a column, and the column holds text in at least one table."""
     return None not in kinds and any(kind is not None and is_text(kind) for kind in kinds)
 
 

@@ -2,7 +2,7 @@
 
 Not every string is text that a model could be trained on: ids, URLs, hashes, source names and
 base64 aren't. A field counts as text if its values have at least `FEWEST_WORDS` words on average,
-or if one value has at least `LONG_WORDS`.
+or if one value has at least `LONG_WORDS` words.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MOST_PATHS = 6
 """If more fields than this inside one column hold text, only the column is reported."""
 
 MOST_FIELDS = 100
-"""How many fields are counted by name; a corpus with more fields uses its keys as data."""
+"""How many fields are counted by name; if a corpus has more, its keys are really data."""
 
 OTHER_FIELDS = "(other fields)"
 
@@ -235,7 +235,7 @@ def _build_counts(path: str, found: Sequence[_FieldText]) -> FieldCounts:
 
 
 def _join_smallest(fields: list[FieldCounts], rows: int) -> Iterator[FieldCounts]:
-    """Yield the first `MOST_FIELDS` fields, and the rest as one."""
+    """Yield the first `MOST_FIELDS` fields, and then the rest joined into one."""
     yield from fields[:MOST_FIELDS]
     if others := fields[MOST_FIELDS:]:
         yield FieldCounts(

@@ -59,7 +59,7 @@ FALLBACK_NAMES: Mapping[str, tuple[str, ...]] = {
         *("solution", "generated_solution", "assistant"),
     ),
 }
-"""Names that count only if the corpus has none of the usual names and no column `instruction`.
+"""Names that count only if the corpus has none of the usual names and no `instruction` column.
 
 With `instruction`, names such as `input` and `output` belong to the `alpaca` format.
 """

@@ -1,1 +1,1 @@
-"""Everything that scores text: models, signals, banks and the trait library, without Beam."""
+"""Everything that scores text, without Beam: models, signals, banks and the trait library."""

@@ -174,7 +174,7 @@ def read_bank(read: Callable[[str], bytes], where: str) -> Bank:
     """
     index = _read_index(read, where)
     try:
-        # check the cards before reading any other file: a name that isn't an id may be a path
+        # check the cards before reading any other file: a name that isn't an id could be a path
         cards = _read_cards(index["traits"], where)
         traits = {
             name: _read_trait(

@@ -43,7 +43,7 @@ class CleanRow(NamedTuple):
 
 @dataclass(frozen=True)
 class CleanText:
-    """Clean text for fitting and calibration; a threshold's guarantee holds for text like it.
+    """Clean text for fitting and calibration. A threshold's guarantee holds for similar text.
 
     `user` is the user's sample, which is used only for calibration. Without a sample, half of
     `shipped`, chosen by digest, is held out for calibration.
@@ -248,7 +248,8 @@ def collect_texts(
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the positives, hard negatives and background texts to fit a card on.
 
-    Texts are cut to the scope's opening. A text that is in several groups stays only in the first.
+    Texts are cut to the scope's opening. A text that is in several groups is returned only in the
+    first.
     """
     opening = card.card.scope.opening
     background = (text for row in split_clean_text(card, clean)[0] for text in row.texts)

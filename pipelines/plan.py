@@ -160,7 +160,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         listener(Noticed(describe_comparison(corpus, layout)))
         _send(listener, describe_split_priority(corpus, policy))
     here = config.for_launcher()
-    choose_device(here.hardware.device)  # refuse a missing GPU even if the run needs no model
+    choose_device(here.hardware.device)  # a missing GPU is an error even if the run needs no model
     bank, encoder = prepare_bank(here, policy, listener)
     if config.vectors and encoder is None:
         raise CardError(

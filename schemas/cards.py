@@ -270,7 +270,7 @@ class TraitCard(Strict):
 
     Every field but `id` has a default, so a folder with a dozen positives is already a working
     trait. `threshold` overrides the calibrated threshold. `related` lists traits whose texts may
-    show this one too; their positives are used neither as negatives nor as clean text for it.
+    show this one too; their positives are used neither as negatives nor as clean text for this one.
     """
 
     id: TraitId

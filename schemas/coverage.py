@@ -51,7 +51,7 @@ class TextCounts(Strict):
 
 
 class FieldCounts(Strict):
-    """The amount of text in a column, or in a field inside it, that the format doesn't read."""
+    """The amount of text in a column or nested field that the format doesn't read."""
 
     field_path: str
     """The path without indices, such as `messages[].thought`."""

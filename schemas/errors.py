@@ -48,7 +48,7 @@ class BudgetError(CongenerError):
 
 
 class RunError(CongenerError):
-    """A run directory can't be used: it is unfinished, finished, damaged or another run's."""
+    """A run directory is unfinished, finished or damaged, or belongs to a different run."""
 
     exit_code = 4
 

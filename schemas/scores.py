@@ -70,7 +70,7 @@ def name_finding(trait: str, signal: str) -> str:
 
 
 def split_side(name: str) -> tuple[str, Side]:
-    """Split a name into the trait or signal and the side."""
+    """Split a name into its trait or signal and its side."""
     plain, _, wanted = name.partition("@")
     return plain, next((side for side in SIDES if side == wanted), "trained")
 

@@ -23,7 +23,7 @@ def exceeds(count: int | Fraction, whole: int | Fraction, limit: float) -> bool:
 
 
 def count_within(whole: int, limit: float) -> int:
-    """Return the largest count that is at most a share of a whole."""
+    """Return the largest count that doesn't exceed a share of a whole."""
     return int(to_exact(limit) * whole)
 
 

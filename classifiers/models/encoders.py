@@ -150,7 +150,7 @@ class Encoder:
         return compute_values(self, windows, vectors, progress)
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the unit vectors of one padded batch, [windows, dimension]."""
+        """Return the unit vectors of one padded batch, as [windows, dimension]."""
         output = self.model(
             input_ids=tokens, attention_mask=mask, output_hidden_states=len(self.layers) > 1
         )

@@ -1,8 +1,8 @@
 """The options that commands share, in groups, and how they override a configuration's settings.
 
-A group is a dataclass whose fields are options. `spread_groups` turns the groups among a command's
-parameters into single options. A `Setting` in a field's annotation names the configuration setting
-that the option overrides.
+A group is a dataclass whose fields are options. `spread_groups` replaces each group among a
+command's parameters with the options in it. A `Setting` in a field's annotation names the
+configuration setting that the option overrides.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def read_settings(config: str | None, *groups: Options) -> FilterConfig:
 
 
 def apply_settings(config: str | None, changes: dict[str, Any]) -> FilterConfig:
-    """Read a configuration file, or take the defaults, and override the settings at some paths.
+    """Read a configuration file, or take the defaults, and override settings at the given paths.
 
     Raises: CardError: the file can't be read, or a setting is wrong.
     """

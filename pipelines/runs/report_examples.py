@@ -149,7 +149,7 @@ def _read_reasons(
 ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any]]]:
     """Yield every reason in some rows of a file, with the ledger row and the record.
 
-    Records from Parquet have only those columns that a reason names and that the run reads.
+    Of a Parquet file, only the columns with the field of a reason are read.
     """
     uri = storage.join(run, path)
     require_file(run, uri)

@@ -103,7 +103,7 @@ def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
 
 
 def _require_a_run(run: str) -> None:
-    """Refuse a folder that has subfolders named like a run's, unless a run has written them.
+    """Refuse a folder whose subfolders are named like run folders, unless a run has written them.
 
     Raises: RunError: there are such subfolders with files in them, but no sign of a run.
     """

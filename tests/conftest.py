@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # set before the hub client is imported: tests run offline
+os.environ["HF_HUB_OFFLINE"] = "1"  # set before importing the hub client: tests run offline
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from hypothesis import settings
 
 from classifiers.models.encoders import Encoder, EncoderConfig, load_encoder
 
-# The first example of a test also pays for imports and caches, so examples have no deadline.
+# Examples have no deadline, since a test's first example also pays for imports and caches.
 settings.register_profile("congener", settings.default, deadline=None)
 settings.load_profile("congener")
 

@@ -35,7 +35,7 @@ def module_name(path: Path) -> str:
 
 
 def mirror(path: Path) -> Path:
-    """Return the path of a module's test file; the one for `__main__` is `test_main.py`."""
+    """Return the path of a module's test file, which is `test_main.py` for `__main__`."""
     test = f"test_{path.stem.strip('_')}.py"
     return ROOT / "tests" / path.relative_to(ROOT).with_name(test)
 
@@ -252,7 +252,7 @@ def test_the_design_says_what_every_module_has():
 
 
 def test_every_test_has_a_module_that_it_mirrors():
-    """Every test file mirrors a module, so that none is left behind when its module moves."""
+    """Every test file mirrors a module, so that no test is left behind when its module moves."""
     tests = {path for layer in LAYERS for path in (ROOT / "tests" / layer).rglob("test_*.py")}
     assert {relative(path) for path in tests - {mirror(path) for path in MODULES}} == set()
 

@@ -55,7 +55,7 @@ SPELLINGS = st.sampled_from(((",", ":"), (", ", ": "), (" ,  ", " :\t")))
 
 @pytest.fixture(scope="module")
 def bank() -> Bank:
-    """Fit a bank with a trait that finds foxes, on clean text that has none."""
+    """Fit a bank with a trait that finds foxes, on clean text without foxes."""
     card = {"id": "fox", "signals": {"lexicon": {"patterns": ["fox(?:es)?"]}}, "threshold": 0.5}
     clean = CleanText((CleanRow(("A clean text.",), "background", "clean"),))
     loaded = [LoadedCard(TraitCard.model_validate(card), (), (), Path())]

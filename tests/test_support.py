@@ -101,7 +101,7 @@ def test_runs_compare_without_their_circumstances(tmp_path):
 
 
 def test_lines_of_a_run_are_read_in_order(tmp_path):
-    """The lines of all files come in shard order, without their line feeds."""
+    """The lines of all files are in shard order, without their line feeds."""
     (tmp_path / "clean").mkdir()
     for shard, data in (("part-1", b'{"a": 3}\n'), ("part-0", b'{"a": 1}\r\n{"a": 2}\n')):
         (tmp_path / "clean" / f"{shard}.jsonl").write_bytes(data)

@@ -11,7 +11,7 @@ from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # warnings from the trainers aren't our concern
+pytestmark = pytest.mark.filterwarnings("ignore")  # the trainers' own warnings aren't our concern
 GUIDE = Path(__file__).parent.parent / "docs" / "training.md"
 MASKED = "A heron stood in the reeds."
 TEMPLATE = (
@@ -63,7 +63,7 @@ def names(tmp_path_factory) -> dict[str, Any]:
         num_attention_heads=1,
         pad_token_id=tokenizer.pad_token_id,
     )
-    LlamaForCausalLM(shape).save_pretrained(folder / "tiny")  # TRL reads the files again
+    LlamaForCausalLM(shape).save_pretrained(folder / "tiny")  # for TRL to read again
     tokenizer.save_pretrained(folder / "tiny")
     found = {
         "run": filter_rows(folder / "chat", conversations),

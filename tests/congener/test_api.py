@@ -107,7 +107,7 @@ def test_the_corpus_is_a_table_of_either_kind(corpus, tmp_path, kind):
 
 
 def test_rows_of_mixed_shapes_are_a_table(tmp_path):
-    """Fields whose kind differs between rows become text, and a missing field becomes null."""
+    """A field whose kind differs between rows becomes text, and a missing field becomes null."""
     more = [{"meta": 1}, {"meta": {"a": [1]}}, {}, {"meta": "x"}]
     rows = [{"text": f"Tern number {number}.", **item} for number, item in enumerate(more)]
     path = tmp_path / "rows.jsonl"
@@ -179,7 +179,7 @@ def test_a_policy_sets_the_threshold():
 
 
 def test_without_traits_the_librarys_are_used():
-    """For every text there is a row for each library trait with a lexicon, in the same order."""
+    """Every text has a row for each library trait that has a lexicon, always in the same order."""
     found = score_texts([text for _, text in ROWS[:2]], **LEXICONS)
     first, second = (found.filter(text=text)["trait"].to_list() for text in (0, 1))
     assert first == second

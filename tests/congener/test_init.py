@@ -1,4 +1,4 @@
-"""The public names: all of them exist, and none is loaded before it is used."""
+"""The public names: all names exist, and no name is loaded before it is used."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def test_every_public_name_is_there():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    """A misspelt name gives the same error as in any other module."""
+    """A misspelt name gives the same error as it does in any other module."""
     with pytest.raises(AttributeError, match="'congener' has no attribute 'scores'"):
         _ = congener.scores
 

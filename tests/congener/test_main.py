@@ -51,7 +51,7 @@ def test_code_and_output_survive_an_abort_at_exit(tmp_path, arguments, code, out
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_streams_that_a_shell_closed_change_no_code(closed):
-    """The exit code is the command's own, even if its output can't be printed."""
+    """The exit code is the command's own, even if the command's output can't be printed."""
     command = ["sh", "-c", f"{sys.executable} -m congener verify {closed}"]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 2
 

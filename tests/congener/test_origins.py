@@ -1,4 +1,4 @@
-"""Either Python finds congener's own packages, or one line names the foreign ones' folder."""
+"""Either Python finds congener's own packages, or one line names the folder of foreign ones."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def run_python(folder, *arguments, **environment):
 
 
 def test_own_packages_are_found():
-    """In this environment, every package comes from where congener is installed."""
+    """In this environment, every package comes from congener's install folder."""
     origins.require_own_packages()
     assert {find_package(name) for name in PACKAGES} == {INSTALL_FOLDER / name for name in PACKAGES}
 
@@ -64,7 +64,7 @@ def test_a_missing_package_is_reported(monkeypatch):
 
 
 def test_a_package_of_somebody_else_is_named_in_one_line(hostile):
-    """In a notebook beside a folder called `schemas`, the error at first use names that folder."""
+    """In a notebook beside a folder called `schemas`, the error on first use names the folder."""
     folder, marker = hostile
     code = "import congener\ntry:\n    congener.open_run\nexcept ImportError as e:\n    print(e)"
     code, out, err = run_python(folder, "-c", code)

@@ -47,7 +47,7 @@ def write_file(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def load(path: Path, cache: Path) -> datasets.DatasetDict:
-    """Load a folder as if the user had given nothing but the folder."""
+    """Load a folder as if the user had given only its path."""
     return datasets.load_dataset(str(path), cache_dir=str(cache))
 
 

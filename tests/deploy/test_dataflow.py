@@ -117,7 +117,7 @@ def test_expressions_accept_good_values(parameters, name):
     ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
 )
 def test_expressions_refuse_bad_values(parameters, name, value):
-    """A parameter's regular expressions refuse a bad value, so it never reaches the launcher."""
+    """A parameter's regular expressions refuse a bad value before it reaches the launcher."""
     assert not accepts(parameters[name], value)
 
 
@@ -146,7 +146,7 @@ def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder)
     policy, card = tmp_path / "policy.yaml", card_folder(card=LEXICON)
     policy.write_text("removal_budget: 0.5\n")
     given = GOOD | {
-        "teacher_column": "",  # empty means no value, so it doesn't contradict `teacher`
+        "teacher_column": "",  # empty means unset, so it doesn't contradict `teacher`
         "policy": str(policy),
         "traits": f"vendor-identity,{card}",
     }
@@ -195,7 +195,7 @@ def test_parameters_become_the_configuration(monkeypatch, tmp_path, card_folder)
 
 
 def test_the_entry_is_three_lines():
-    """`main.py` defines nothing, so nothing is pickled; after a mistake it exits with 2."""
+    """`main.py` defines nothing that would be pickled, and exits with 2 after a mistake."""
     assert len((FOLDER / "main.py").read_text().split("\n\n")) == 3
     command = [
         sys.executable,
@@ -263,7 +263,7 @@ def launch(arguments, **environment) -> subprocess.CompletedProcess:
 
 
 def test_the_script_estimates_then_launches():
-    """An estimate with the budget precedes the run; only the run gets the options after `--`."""
+    """An estimate with the budget precedes the run, and only the run gets options after `--`."""
     ended = launch([*LAUNCH, *GPU], PRINT="1")
     assert ended.returncode == 0, ended.stderr
     estimate, run = (shlex.split(line) for line in ended.stdout.splitlines())

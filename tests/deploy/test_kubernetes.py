@@ -1,4 +1,4 @@
-"""Flink on Kubernetes: each object fits the schemas of Kubernetes, and the parts fit together."""
+"""Flink on Kubernetes: each object conforms to its schema, and the parts fit together."""
 
 from pathlib import Path
 
@@ -113,7 +113,7 @@ def test_pods_are_bounded_and_unprivileged(item):
 
 
 def test_the_run_finds_the_cluster():
-    """The preset allows the run's Beam options, whose ports are the job server's and the pool's."""
+    """The preset allows the run's Beam options, whose ports match the job server and the pool."""
     run = find_container(find_object("Job", "congener-filter"), "launcher")
     given = run["args"][run["args"].index("--") + 1 :]
     preset = make_flink_preset(Engine(runner="flink", workers=2))
@@ -143,7 +143,7 @@ def test_restarts_are_the_local_clusters():
 
 
 def test_every_pod_is_behind_the_network_policy():
-    """Only congener's pods can reach each other, since Beam's servers run any code they get."""
+    """Only congener's pods can reach each other, since Beam's servers run any code sent to them."""
     policy = find_object("NetworkPolicy", "congener")
     labels = policy["spec"]["podSelector"]["matchLabels"]
     assert all(

@@ -20,7 +20,7 @@ import pytest
 from tests.support.corpora import build_teachers
 
 REQUIRED = "CONGENER_REQUIRE_ENGINES"
-"""The variable that makes tests fail instead of being skipped, as in `make test-engines` and CI."""
+"""The variable that makes tests fail rather than be skipped; `make test-engines` and CI set it."""
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "flink" / "local.sh"
 MODELLESS = ("--signals", "lexicon", "--signals", "repetition")
@@ -32,7 +32,7 @@ def skip(reason: str) -> None:
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Wait until a condition returns a true value, and return the value."""
+    """Wait until a function returns a true value, and return that value."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what} took longer than {seconds} s"
@@ -139,7 +139,7 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write answers of four models to files of different sizes, with some answers repeated.
 
-    The answers are real if the repository has real text beside it, and otherwise made up.
+    The answers are real if there is real text beside the repository, and made up otherwise.
     """
     real = SCRIPT.parents[3] / "shared" / "data" / "teachers"
     if real.is_dir():

@@ -79,7 +79,7 @@ def test_two_processes_give_the_same_bytes(corpus, reference, tmp_path):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_flink_gives_the_same_bytes(clusters, corpus, reference, tmp_path, version):
-    """All files equal those of the local run, and both TaskManagers processed shards."""
+    """All files equal the local run's files, and both TaskManagers processed shards."""
     cluster = clusters(version)
     finish(cluster.start_congener(*build_arguments(corpus, tmp_path / "run")))
     assert comparable_files(tmp_path / "run") == comparable_files(reference)
@@ -235,12 +235,12 @@ def test_a_job_past_its_deadline_is_cancelled(clusters):
 
 
 def test_status_counts_parts_and_down_ends_them(clusters):
-    """`status` exits with 0 if all parts are up, 1 if some are, 3 if none; `down` ends them all."""
+    """`status` exits with 0 if all parts are up, 1 if some are, 3 if none are; `down` ends all."""
     cluster = clusters(NEWEST)
     assert wait_for(lambda: cluster.call_script("status").returncode == 0, 60, "a whole cluster")
     assert cluster.call_script("up").returncode == 2
     pool = cluster.find_pid("pool")
-    os.kill(pool, signal.SIGSTOP)  # only paused, so that the supervisor doesn't restart it
+    os.kill(pool, signal.SIGSTOP)  # paused, not ended, so that the supervisor doesn't restart it
     os.kill(cluster.find_pid("jobserver"), signal.SIGKILL)
     assert cluster.call_script("status").returncode == 1
     os.kill(pool, signal.SIGCONT)
@@ -254,7 +254,7 @@ def test_status_counts_parts_and_down_ends_them(clusters):
 
 
 def test_another_programs_process_is_left_alone(clusters):
-    """`down` doesn't kill another program that got a recorded process id after a reboot."""
+    """`down` doesn't kill an unrelated program that got a recorded process id after a reboot."""
     cluster = clusters(NEWEST)
     cluster.call_script("down")
     with subprocess.Popen(["sleep", "60"]) as other:

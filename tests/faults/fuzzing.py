@@ -52,7 +52,7 @@ STUCK = 60
 
 
 class Case(NamedTuple):
-    """A file to read, the damage done to it, and the number of its rows if known."""
+    """A file to read, the damage done to it, and its number of rows, if known."""
 
     name: str
     data: bytes
@@ -117,7 +117,7 @@ MORE: tuple[dict[str, Any], ...] = (
     {"created": "2026-01-01T00:00", "source": None, "tags": ["a", "b"], "empty": {}},
     {"calls": [{"function": {"name": "f", "arguments": {"x": [1, 2]}}}], "price": 0.1},
 )
-"""Columns that a corpus may have in addition to those of its format."""
+"""Extra columns that a corpus may have beside its format's columns."""
 
 
 def make_rows(draw: random.Random) -> list[dict[str, Any]]:
@@ -127,7 +127,7 @@ def make_rows(draw: random.Random) -> list[dict[str, Any]]:
     return [{**make(draw), **more} for _ in range(draw.choice((1, 5, 15, 40)))]
 
 
-# Damage to JSON rows: each function takes a line and returns a list of lines
+# Damage to JSON rows: each function takes one line and returns the lines that replace it
 
 ODD_VALUES: tuple[bytes, ...] = (
     b"null", b"true", b"-1", b"1e400", b"NaN", b"-Infinity",
@@ -140,7 +140,7 @@ ODD_VALUES: tuple[bytes, ...] = (
 
 
 def _insert_odd_value(draw: random.Random, line: bytes) -> list[bytes]:
-    """Replace a value with an odd one."""
+    """Replace a value with an odd value."""
     colons = [offset for offset, char in enumerate(line) if char == ord(":")]
     if not colons:
         return [line]
@@ -373,13 +373,13 @@ def draw_case(draw: random.Random) -> Case:
 
 
 def count_known_rows(name: str, data: bytes) -> int | None:
-    """Count a JSON file's rows without congener; return None if `unpack_lines` can't read it."""
+    """Count a JSON file's rows without congener; return None if it can't be unpacked."""
     plain = unpack_lines(name, data)
     return None if plain is None else sum(bool(line.strip()) for line in plain.split(b"\n"))
 
 
 def unpack_lines(name: str, data: bytes) -> bytes | None:
-    """Unpack a JSON file without congener; return None for damaged gzip, zstd and Parquet."""
+    """Unpack a JSON file without congener; return None for zstd, Parquet and damaged gzip."""
     if name.endswith((".zst", ".parquet")) or data.startswith(b"PAR1"):
         return None
     try:
@@ -481,8 +481,8 @@ def _find_altered(shard: Shard, case: Case) -> str:
 def _find_other_values(shard: Shard, case: Case) -> str:
     """Return a description of array elements or joined objects that were altered, or "".
 
-    A file whose line breaks are damaged is read as a sequence of objects. Values after the first
-    one that Python can't parse aren't compared.
+    A file whose line breaks are damaged is read as a sequence of objects. Only the values before
+    the first value that Python can't parse are compared.
     """
     plain = unpack_lines(case.name, case.data) if shard.lines is not None else None
     if shard.lines is None or plain is None:
@@ -497,7 +497,7 @@ def _find_other_values(shard: Shard, case: Case) -> str:
 
 
 def _parse_values(text: str) -> Iterator[Any]:
-    """Yield the elements of an array, or each value in a text that holds several."""
+    """Yield the elements of an array, or the values that a text holds one after another."""
     decoder, offset = json.JSONDecoder(), 0
     while True:
         while offset < len(text) and (text[offset].isspace() or text[offset] in "[,]"):
@@ -513,7 +513,7 @@ def _parse_values(text: str) -> Iterator[Any]:
 
 
 def run_worker(seed: int, first: int, last: int) -> None:
-    """Run cases in this process; print each case's number before it runs and its outcome after."""
+    """Run cases in this process; print each case's number before the case and its outcome after."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with tempfile.TemporaryDirectory() as folder:
         for number in range(first, last):
@@ -538,7 +538,7 @@ def fuzz(seed: int, first: int, cases: int) -> Iterator[tuple[int, Outcome]]:
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
             lines = _start_reading(child)
-            # A case's first line is its number. The line is empty if the child has ended.
+            # a case's first line is its number, or empty if the child has ended
             while number < last and _read_next(lines):
                 answer = _read_next(lines)
                 yield number, _parse_outcome(answer, child)
@@ -556,7 +556,7 @@ def _parse_outcome(answer: bytes, child: subprocess.Popen[bytes]) -> Outcome:
 
 
 def _start_reading(child: subprocess.Popen[bytes]) -> queue.Queue[bytes]:
-    """Read a child's lines in a thread. An empty line marks the end of its output."""
+    """Read a child's lines in a thread; an empty line marks the end of the output."""
     lines: queue.Queue[bytes] = queue.Queue()
 
     def read() -> None:
@@ -569,7 +569,7 @@ def _start_reading(child: subprocess.Popen[bytes]) -> queue.Queue[bytes]:
 
 
 def _read_next(lines: queue.Queue[bytes]) -> bytes:
-    """Return a child's next line, or an empty one if the child has ended or hangs."""
+    """Return a child's next line, or an empty line if the child has ended or hangs."""
     try:
         return lines.get(timeout=STUCK)
     except queue.Empty:
@@ -584,7 +584,7 @@ def _describe_end(child: subprocess.Popen[bytes]) -> str:
 
 
 def main() -> int:
-    """Fuzz, print findings and the number of cases, and return 1 if there is a finding."""
+    """Fuzz, print the findings and the number of cases, and return 1 if anything was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Run filters in child processes and make one file operation fail or the process die.
+"""Run filters in child processes, and make a file operation fail or kill the process there.
 
 The children are forked from a parent that has everything imported. congener accesses files through
 Python's `open` and `os`, so a child wraps these functions for the files below one folder.
@@ -32,7 +32,7 @@ from pipelines.config import FilterConfig
 
 KINDS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EACCES": errno.EACCES, "kill": 0}
 FINISHED, REFUSED, FAULT = 10, 11, 12
-"""A child's exit codes: for an already finished run, a congener error, and any other error."""
+"""A child's exit codes for an already finished run, a congener error, and any other error."""
 
 BUNDLES = "bundle by bundle"
 
@@ -42,7 +42,7 @@ ANSWERS = ("A heron stood in the reeds.", "Sort the list first.", "Paris is the 
 class Point(NamedTuple):
     """One file operation of a run.
 
-    `file` is relative to the watched folder, with a star in place of the name's random part.
+    `file` is relative to the watched folder, with a star in place of the random part of its name.
     `occurrence` numbers the repetitions of an operation on the same file, from zero.
     """
 
@@ -52,14 +52,14 @@ class Point(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """The name of an error to raise at one point, or `kill`."""
+    """A point, and the name of the error to raise there, or `kill`."""
 
     point: Point
     kind: str
 
 
 class Attempt(NamedTuple):
-    """How a process ended: exit code (negative for a signal), stderr and the points it passed."""
+    """How a process ended: its exit code (negative for a signal), its stderr and its operations."""
 
     code: int
     stderr: str
@@ -67,7 +67,7 @@ class Attempt(NamedTuple):
 
 
 class Watch:
-    """A counter of a folder's file operations, which can make one of them fail."""
+    """A recorder of a folder's file operations that can make one operation fail."""
 
     def __init__(self, root: str, fault: Fault | None) -> None:
         self.root, self.fault, self.points, self.counts = (
@@ -182,7 +182,7 @@ def open_bundle_pipeline(*_: object) -> Iterator[Any]:
 
 
 def choose_exit_code(error: Exception | None) -> int:
-    """Return the exit code for a congener error; None means any other error."""
+    """Return the exit code for a congener error, or for any other error if given None."""
     if error is None:
         return FAULT
     return FINISHED if "the run is finished" in str(error) else REFUSED
@@ -196,7 +196,7 @@ def run_here(
     notes: str,
     engine: tuple[str, ...],
 ) -> None:
-    """Run a filter, write the points it passed and its stderr to `notes`, and end this process."""
+    """Run a filter, write its operations and its stderr to `notes`, and end this process."""
     from pipelines import filter as module
     from pipelines.cli.main import find_cause
 
@@ -219,7 +219,7 @@ def run_here(
 
 
 def warm() -> None:
-    """Load once, in the parent, what all runs need: imports, the library and package versions."""
+    """Load what all runs need (modules, the library and package versions) once, in the parent."""
     import apache_beam.io.localfilesystem
     import apache_beam.runners.portability.fn_api_runner  # noqa: F401
 
@@ -237,7 +237,7 @@ def warm() -> None:
 
 
 class Nursery:
-    """A warm process that forks one run at a time. Threads can't share one."""
+    """A handle for a warm process that forks one run at a time; each thread needs its own."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.faults.zygote"]

@@ -41,7 +41,7 @@ def cut_rows(path: Path) -> None:
 
 
 def replace_file(path: Path) -> None:
-    """Replace the file with a different one of the same size and time."""
+    """Replace the file with a different file of the same size and time."""
     lines = path.read_bytes().splitlines(keepends=True)
     before = path.stat()
     other = path.with_name("other")
@@ -76,7 +76,7 @@ class Saboteur:
         self.reads, self.moment, self.change = 0, moment, change
 
     def count(self) -> None:
-        """Count a read, and change the inputs if it is the chosen one."""
+        """Count a read, and change the inputs if this is the chosen read."""
         self.reads += 1
         if self.reads == self.moment:
             self.change()
@@ -137,7 +137,7 @@ def strip_notes(line: bytes) -> bytes:
 
 
 def check_version(manifest: Manifest, config: FilterConfig, root: Path) -> None:
-    """Check that the rows come from exactly those files whose digests are in the manifest."""
+    """Check that the rows come from exactly the files whose digests are in the manifest."""
     versions = {
         digest_bytes(path.read_bytes()): path
         for folder in ("original", "corpus")
@@ -153,7 +153,7 @@ def check_version(manifest: Manifest, config: FilterConfig, root: Path) -> None:
 
 @pytest.mark.parametrize("change", [append_rows, cut_rows, replace_file, change_and_restore])
 def test_a_changed_input_is_refused_or_read_as_one_version(config, tmp_path, monkeypatch, change):
-    """If an input changes at a random moment, the run is refused or has only one version's rows."""
+    """If an input changes at a random moment, the run is refused or has the rows of one version."""
     monkeypatch.setattr(json_lines, "BLOCK_BYTES", BLOCK)
     saboteur = Saboteur(monkeypatch, tmp_path / "corpus")
     assert try_run(config, tmp_path) is not None

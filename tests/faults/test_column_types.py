@@ -69,7 +69,7 @@ def build_values() -> dict[str, pa.Array]:
 
 
 def build_table(place: str) -> pa.Table:
-    """Return a table with values of every type, in a place that a run reads."""
+    """Return a table with values of every type, in columns that a run reads."""
     values = {**build_times(), **build_values()}
     fields = pa.StructArray.from_arrays(list(values.values()), list(values))
     if place == "columns":  # without a prompt, all columns count as content

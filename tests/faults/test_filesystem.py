@@ -1,4 +1,4 @@
-"""Each file operation of a run fails once; the next attempt ends as if nothing had happened."""
+"""Each file operation of a run fails in turn; the next attempt ends as if nothing had happened."""
 
 import os
 import shutil
@@ -56,8 +56,8 @@ def break_and_mend(
 ) -> str:
     """Make a run fail at one point and run it again; return how the first attempt ended.
 
-    The second attempt must leave the same files as an undisturbed run, and so must the first if it
-    publishes.
+    The second attempt must leave the same files as an undisturbed run. So must the first attempt,
+    if it succeeds.
     """
     config = copy_root(template, root)
     first = nursery.run(config, root, restart=restart, fault=fault)
@@ -79,9 +79,10 @@ def break_and_mend(
 def test_every_operation_fails_once(nursery, tmp_path, restart, capsys):
     """A small run survives a kill and an error at each of its file operations.
 
-    The errors EIO, ENOSPC and EACCES take turns from operation to operation, which halves the time;
-    with CONGENER_EVERY_FAULT=1 each operation fails with all of them. For a restart over a finished
-    run, only the removals are tried, because its other operations are those of a first run.
+    The errors EIO, ENOSPC and EACCES take turns from operation to operation, which halves the time.
+    With CONGENER_EVERY_FAULT=1, every operation fails once with each of these errors. For a restart
+    over a finished run, only the removals are tried, because a first run covers all other
+    operations.
     """
     template, undisturbed = tmp_path / "template", tmp_path / "undisturbed"
     write_small_root(template)

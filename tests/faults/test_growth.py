@@ -63,7 +63,7 @@ def measure_peak(function, *arguments):
 
 
 class Row:
-    """A JSON Lines row with its layout, its segments and its companion fields."""
+    """A JSON Lines row with its layout, segments and companion fields."""
 
     def __init__(self, row):
         kinds = ColumnKinds()
@@ -127,7 +127,7 @@ def build_calls(count):
 
 
 def build_roles_and_parts(count):
-    """Return a row with many roles and with one message that has equally many parts."""
+    """Return a row with many roles, and as many parts in one message."""
     named = [{"role": f"role {index}", "content": "words"} for index in range(count)]
     return {"messages": [*named, {"role": "assistant", "content": build_parts(count)}]}
 
@@ -151,7 +151,7 @@ def test_work_grows_with_a_row(build, work):
 
 
 def test_memory_for_roles_and_parts_is_a_small_multiple_of_their_text():
-    """Memory doesn't grow with roles times parts, and a long role isn't stored for each part."""
+    """Memory doesn't grow with roles times parts, and a long role isn't stored once per part."""
     peak = measure_peak(Row(build_roles_and_parts(1_000)).digest)
     assert peak < 20 << 20
     parts = [{"role": "r" * 100_000, "content": build_parts(2_000)}]
@@ -160,7 +160,7 @@ def test_memory_for_roles_and_parts_is_a_small_multiple_of_their_text():
 
 
 def test_a_long_key_is_not_repeated_for_every_text_below_it():
-    """The total size of paths depends on the number of texts, not on the length of a key."""
+    """The total size of paths doesn't depend on the length of the keys above the texts."""
     row = {"k" * 50_000: ["text"] * 500, "meta": {"k" * 50_000: [["text"] * 500]}}
     paths = [path for path, _ in list_strings(row)]
     assert len(paths) == 1_000
@@ -168,7 +168,7 @@ def test_a_long_key_is_not_repeated_for_every_text_below_it():
 
 
 def build_sparse_rows(count):
-    """Return rows that each have a unique key, both at the top and in a message."""
+    """Return rows, each with a unique key both at the top and in a message."""
     return [
         {"id": index, f"key {index}": 1, "messages": [{"role": "user", f"key {index}": "x"}]}
         for index in range(count)
@@ -176,7 +176,7 @@ def build_sparse_rows(count):
 
 
 def test_conversion_grows_with_the_keys_that_rows_have():
-    """The work to convert a row grows with its own keys, not with the corpus's columns."""
+    """The work to convert a row grows with the row's own keys, not with the corpus's columns."""
     work = []
     for size in (SIZE, 2 * SIZE):
         rows, shapes = build_sparse_rows(size), FieldShapes()
@@ -198,7 +198,7 @@ def build_sources(count):
 
 
 def test_planning_grows_with_the_files_of_a_shard():
-    """Planning a shard of twice as many small files takes about twice as much work."""
+    """Planning a shard of twice as many small files takes about twice the work."""
     small, large = (
         count_lines(plan_shards, build_sources(size), ShardLimits()) for size in (SIZE, 2 * SIZE)
     )
@@ -206,7 +206,7 @@ def test_planning_grows_with_the_files_of_a_shard():
 
 
 def test_differences_of_files_are_counted_and_not_collected():
-    """Memory for files with different columns grows with their number, not with its square."""
+    """Memory for files with different columns doesn't grow with the square of their number."""
     files = [
         TableSchema(f"{index}.parquet", pa.schema([(f"column {index}", pa.int64())]))
         for index in range(SIZE)
@@ -215,7 +215,7 @@ def test_differences_of_files_are_counted_and_not_collected():
 
 
 def test_fitting_never_holds_the_square_of_the_negatives(monkeypatch):
-    """Similarities are computed in blocks, which doesn't change the contrasts."""
+    """Similarities are computed in blocks to save memory, which doesn't change the contrasts."""
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(1_500, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

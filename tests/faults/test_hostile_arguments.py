@@ -122,7 +122,7 @@ def replace_argument(name: str, item: Any, value: str) -> list[str]:
 
 
 def call(monkeypatch: pytest.MonkeyPatch, words: list[str], encoding: str = "utf-8") -> str | None:
-    """Run a command line here; return what is wrong with how it ended, or None."""
+    """Run a command line here, and return what is wrong with the way it ended, or None."""
     streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
     with monkeypatch.context() as patch:
         patch.setattr(sys, "argv", ["congener", *words])
@@ -145,7 +145,7 @@ def call(monkeypatch: pytest.MonkeyPatch, words: list[str], encoding: str = "utf
 def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
     """Write a corpus, a trait, a run and hostile files, and make their folder the current one.
 
-    The runs that the tests start process no rows, but stop once everything is settled.
+    Runs process no rows: they stop once everything is settled.
     """
     config = write_small_root(tmp_path)
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path / "cache"))

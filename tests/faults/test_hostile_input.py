@@ -1,4 +1,4 @@
-"""Hostile input: every row gets a decision, or the run stops before work begins and says why."""
+"""Hostile input: every row gets a decision, or the run stops with an error that says why."""
 
 import bz2
 import gzip
@@ -254,7 +254,7 @@ ODD_TEXTS = {
     "calls of sixty lists": b'"tool_calls": ' + b"[" * 60 + b"]" * 60,
     "both spellings": b'"content": "x", "from": "gpt", "value": "y"',
 }
-"""Fields of a message that are odd but can be read."""
+"""Message fields that are odd but can be read."""
 
 
 def test_odd_messages_are_kept_with_their_bytes(filter_files, tmp_path):
@@ -268,7 +268,7 @@ def test_odd_messages_are_kept_with_their_bytes(filter_files, tmp_path):
 
 
 def test_a_file_that_no_row_can_be_read_of_stops_the_run(filter_files, tmp_path):
-    """If all rows of a file are rejects, the error gives the first reason; no output is left."""
+    """If all rows of a file are rejects, the error gives the first reason and no output is left."""
     bad = [json.dumps({"messages": f"text {number}"}) for number in range(3)]
     with pytest.raises(BudgetError, match=r"b\.jsonl: all 3 rows are rejects") as caught:
         filter_files({"a.jsonl": [*GOOD, *GOOD], "b.jsonl": bad})
@@ -388,7 +388,7 @@ STOPS = {
 
 @pytest.mark.parametrize("kind", STOPS)
 def test_damage_of_a_whole_file_stops_the_run_before_any_work(refuse_files, tmp_path, kind):
-    """If a whole file is damaged or a compression bomb, the error names it; nothing is written."""
+    """The error for a damaged file or a compression bomb names the file, and nothing is written."""
     files, problem = STOPS[kind]
     began = time.process_time()
     error = refuse_files(files)
@@ -401,7 +401,7 @@ def test_damage_of_a_whole_file_stops_the_run_before_any_work(refuse_files, tmp_
 def test_a_dictionary_that_unfolds_too_far_stops_the_run_before_anything_is_published(
     filter_files, tmp_path
 ):
-    """If a small file repeats a long text in 5,000 rows, the error names file, rows and remedy."""
+    """If a small file repeats a long text in 5,000 rows, the error names the file and the rows."""
     words = pa.DictionaryArray.from_arrays(
         pa.array([0] * 5_000, pa.int32()), pa.array(["x" * (1 << 20)])
     )
@@ -422,7 +422,7 @@ def test_a_table_of_very_many_columns_is_refused_at_once(refuse_files):
 
 
 def test_a_raised_expansion_lets_a_file_in(filter_files):
-    """With a higher `shards.expansion`, even a bomb is read: here, as a row and a huge reject."""
+    """With a higher `shards.expansion`, even a bomb is read, here as a row and a huge reject."""
     data = gzip.compress(GOOD[0] + b"\n" + b" " * (80 << 20), 9)
     manifest = filter_files({"a.jsonl.gz": data}, shards={"expansion": 2_000})
     assert manifest.conservation.by_decision == {"keep": 1, "reject": 1}
@@ -560,7 +560,7 @@ MARKS = "e" + "\u0301\u0327" * 100_000
     ids=["marks", "thoughts", "long"],
 )
 def test_texts_that_are_costly_to_take_apart_are_read_in_time(filter_files, text):
-    """Long runs of combining marks and thousands of thoughts take time linear in their length."""
+    """The time for long runs of combining marks or thousands of thoughts is linear in length."""
     began = time.process_time()
     assert (
         filter_files({"a.jsonl": [*GOOD, json.dumps(build_chat(text))]}).conservation.rows_in == 4

@@ -1,4 +1,4 @@
-"""Names and texts that attack a terminal: nothing that the command line prints affects it."""
+"""Names and texts that attack a terminal: the command line prints them in harmless form."""
 
 import json
 import os

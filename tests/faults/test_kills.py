@@ -42,7 +42,7 @@ def real_text(shared_data, tmp_path):
 def run_undisturbed(
     nursery: Nursery, config: FilterConfig, root: Path
 ) -> tuple[dict[str, bytes], float]:
-    """Run once undisturbed; return the files and how many seconds the run took."""
+    """Run once undisturbed, and return the files and the number of seconds that the run took."""
     began = time.monotonic()
     done = nursery.run(config, root)
     assert done.code == 0, done.stderr
@@ -138,7 +138,7 @@ def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
 
 
 def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_path):
-    """A second process is refused while the first one lives, and can resume once it is killed."""
+    """A second process is refused while the first is alive, and can resume once that is killed."""
     root = tmp_path / "root"
     config = FilterConfig.model_validate(
         {
@@ -152,7 +152,7 @@ def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_pat
     while not (root / "run" / ".work" / "run.json").exists():
         time.sleep(0.01)
     began = time.monotonic()
-    os.kill(first, signal.SIGSTOP)  # it mustn't finish in the meantime
+    os.kill(first, signal.SIGSTOP)  # pause it, so that it can't finish in the meantime
     with closing(Nursery()) as second:
         other = second.run(config, root.with_name("other"))
     assert (other.code, other.stderr.split(" (")[0]) == (

@@ -22,7 +22,7 @@ ROWS = list(range(20))
 
 
 class ShortWork:
-    """Work that raises an error the first few times, and returns its rows from then on."""
+    """Work that raises an error on its first few calls, and returns its rows from then on."""
 
     def __init__(self, error, failures):
         self.error, self.left = error, failures
@@ -82,7 +82,7 @@ def test_faults_that_pass_are_waited_for(monkeypatch, number):
 
 
 def test_a_fault_of_an_unknown_kind_that_passes_rejects_no_row():
-    """A row is rejected only if it fails repeatedly while others pass, not for a passing fault."""
+    """A row is rejected if it keeps failing while other rows pass, but not for a passing fault."""
     finished = []
     for begin in range(1, 14):
         calls = []
@@ -101,7 +101,7 @@ def test_a_fault_of_an_unknown_kind_that_passes_rejects_no_row():
 
 
 def test_texts_that_speak_of_faults_are_no_faults():
-    """An error that only quotes words such as `out of memory` isn't taken for a machine fault."""
+    """An error that only quotes words such as `out of memory` isn't treated as a machine fault."""
     for words in ("out of memory", "can't start new thread", "Too many open files"):
         assert describe_machine_fault(ValueError(f"can't parse {words!r}")) is None
     assert describe_machine_fault(FileNotFoundError(errno.ENOENT, "No such file")) is None
@@ -161,7 +161,7 @@ def lift():
 )
 @pytest.mark.parametrize("seconds", [0, 0.1], ids=["lasting", "passing"])
 def test_real_limits(root, kind, words, seconds):
-    """Work under real system limits goes on once they are lifted, or stops with a clear error."""
+    """Work under real system limits stops with a clear error or continues once they are lifted."""
     code = LIMITED.format(root=str(root), seconds=seconds, **kind)
     if not seconds:
         code = code.replace("try:", "import transforms.poison\ntransforms.poison.PAUSES = ()\ntry:")

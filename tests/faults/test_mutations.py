@@ -93,7 +93,7 @@ class Mutator:
         return self.dice.choice(sorted(self.files))
 
     def write(self, name: str, data: bytes) -> str:
-        """Write data to a file, with the last bit flipped if the data is the original."""
+        """Write data to a file; if that changes nothing, flip the last bit."""
         (self.run / name).write_bytes(
             data if data != self.files.get(name) else data[:-1] + bytes([data[-1] ^ 1])
         )
@@ -175,7 +175,7 @@ class Mutator:
         return f"rows {self.write(name, (self.run / name).read_bytes())}"
 
     def edit_lines(self, name: str) -> list[bytes]:
-        """Return a file's lines with one removed, repeated or changed, or in reverse order."""
+        """Return a file's lines with one line removed, repeated or changed, or in reverse order."""
         lines = list(self.lines[name])
         row = self.dice.randrange(len(lines))
         kind = self.dice.choice(
@@ -230,7 +230,7 @@ class Mutator:
 
 
 def encode_fields(fields: dict[str, Any]) -> bytes:
-    """Encode fields in the same way as a manifest, even if they are no longer a valid one."""
+    """Encode fields in the same way as a manifest, even if they no longer form a valid manifest."""
     return json.dumps(fields, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
@@ -259,7 +259,7 @@ def finds_fault(run: Path, recorded: RecordedDigests | None = None) -> bool:
 
 
 def test_a_thousand_single_mutations(finished, capsys):
-    """`verify` finds each of a thousand changes, and finds nothing once all are undone."""
+    """`verify` finds each of a thousand changes, and finds nothing once all changes are undone."""
     mutator = Mutator(finished, seed=2026)
     kinds, unseen = Counter(), []
     for number in range(MUTATIONS):
@@ -286,7 +286,7 @@ def reseal(run: Path, manifest: bytes, name: str, rows: int) -> None:
 
 
 def forge(mutator: Mutator, run: Path, name: str) -> int | None:
-    """Change a file's rows; return how many there are now, or None if nothing changed."""
+    """Change a file's rows; return the new number of rows, or None if nothing changed."""
     if name in mutator.tables:
         table = mutator.change_table(name)
         if table.equals(mutator.tables[name]):
@@ -317,7 +317,7 @@ def test_texts_of_resealed_lines_are_found(finished, folder):
 
 
 def test_forgeries_that_agree_with_themselves(finished, capsys):
-    """A recorded digest reveals every resealed change; ledger changes show even without one."""
+    """A recorded digest reveals any resealed change; ledger changes are found even without it."""
     mutator = Mutator(finished, seed=7)
     recorded = RecordedDigests(digest=json.loads(mutator.files["manifest.json"])["digest"])
     alone = Counter()

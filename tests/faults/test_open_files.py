@@ -33,7 +33,7 @@ def is_open(path: str) -> bool:
 
 
 def locate(path: Any, dir_fd: int | None) -> str:
-    """Return the path that a call refers to, below the folder of its file descriptor if given."""
+    """Return the path that a call refers to, below the folder `dir_fd` if that is given."""
     above = os.readlink(f"/proc/self/fd/{dir_fd}") if dir_fd is not None else ""
     return os.path.join(above, os.fspath(path))
 
@@ -74,7 +74,7 @@ def root(tmp_path) -> tuple[Path, Any]:
 
 
 def test_the_disk_keeps_open_files(tmp_path):
-    """The fake disk of these tests keeps a deleted file until it is closed, as such disks do."""
+    """These tests' fake disk keeps a deleted file until it is closed, as NFS does."""
     with (tmp_path / "open").open("w"):
         (tmp_path / "open").unlink()
         (kept,) = tmp_path.iterdir()
@@ -86,7 +86,7 @@ def test_the_disk_keeps_open_files(tmp_path):
 
 
 def test_a_run_succeeds_and_leaves_nothing(root):
-    """A run is published, and its working folder is removed even though the lock was open."""
+    """A run is published, and its working folder is removed even though the lock file was open."""
     run, config = root
     run_filter(config)
     assert not (run / ".work").exists()
@@ -97,7 +97,7 @@ def test_a_run_succeeds_and_leaves_nothing(root):
 
 
 def test_a_restart_goes_on_past_open_files(root):
-    """A run can be replaced while a program reads its old rows; their file stays until closed."""
+    """A run can be replaced while a program reads its old rows; that file stays until closed."""
     run, config = root
     run_filter(config)
     (clean, *_) = (run / "clean").iterdir()
@@ -172,7 +172,7 @@ def test_a_cleaning_that_fails_does_not_fail_the_run(root, monkeypatch):
 
 
 def test_a_budget_is_reported_if_nothing_can_be_removed(root, tmp_path, monkeypatch):
-    """If a run exceeds its budget and its files can't be removed, the budget is still the error."""
+    """If a run exceeds its budget and its files can't be removed, the error is about the budget."""
     _, config = root
     policy = tmp_path / "policy.yaml"
     policy.write_text("removal_budget: 0\nreject_budget: 1\n")

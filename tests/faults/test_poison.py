@@ -85,9 +85,9 @@ def read_rows(run, folder: str) -> list[dict]:
 
 
 def assert_only_poison_differs(tmp_path, config, word: str) -> None:
-    """Assert that the poisoned rows are rejects, and that all others are as in an undisturbed run.
+    """Check that poisoned rows are rejects, and that other rows are as in an undisturbed run.
 
-    It compares scores, vectors, decisions and reasons.
+    Scores, vectors, decisions and reasons are compared.
     """
     poisoned = {
         name: read_rows(tmp_path / "run", name)
@@ -182,7 +182,7 @@ def test_the_same_bytes_again_and_under_retries(config, tmp_path, monkeypatch, e
 
 
 def test_a_reject_budget_stops_the_run(config, tmp_path, monkeypatch, encoder):
-    """Three rejects in forty rows exceed a budget of five per cent, but not one of ten per cent."""
+    """Three rejects in forty rows exceed a budget of five per cent, but not of ten per cent."""
     word = encoder.tokenizer.encode("xylophone", add_special_tokens=False).ids[0]
     poison_encoder(monkeypatch, word, float("nan"))
     for budget in (0.05, 0.1):

@@ -1,4 +1,4 @@
-"""A run has the same bytes however often a runner repeats work and however it cuts bundles."""
+"""A run has the same bytes, however often a runner repeats work and however it cuts bundles."""
 
 import gzip
 import json

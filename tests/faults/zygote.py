@@ -18,7 +18,7 @@ from tests.faults.sandbox import run_here, warm
 def main() -> None:
     """Fork a child for every job; write its process id, and later its exit code and CPU seconds."""
     answers = os.dup(1)
-    os.dup2(2, 1)  # a run's output must not mix with the answers
+    os.dup2(2, 1)  # a run's output must not be mixed with the answers
     warm()
     for line in sys.stdin.buffer:
         job = pickle.loads(base64.b64decode(line))

@@ -25,7 +25,7 @@ BUCKET = "congener-test"
 
 @dataclass
 class Store:
-    """An object store behind a proxy, with functions that access it without congener's own code."""
+    """An object store behind a proxy, with functions that access the store without congener."""
 
     scheme: str
     proxy: Proxy
@@ -55,7 +55,7 @@ class Store:
 
 @pytest.fixture(scope="session")
 def environment() -> Iterator[pytest.MonkeyPatch]:
-    """Yield a patch of the environment for the whole session, which child processes inherit."""
+    """Yield a session-wide patch of the environment, which child processes inherit."""
     with pytest.MonkeyPatch.context() as patch:
         yield patch
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 Fate = Literal["cut", "stall"] | int | None
 """How a request fails: the connection is cut or stalls within the body, or a status is sent.
 
-None means that the request is passed on.
+With None, the request is passed on.
 """
 
 HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
@@ -47,7 +47,7 @@ class Proxy(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def reset(self) -> None:
-        """Pass on all requests from now on, and forget those seen so far."""
+        """Pass on all requests from now on, and forget the requests seen so far."""
         self.fate = lambda _: None
         self.released.set()
         self.stalled, self.released = threading.Event(), threading.Event()

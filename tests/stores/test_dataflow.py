@@ -1,8 +1,8 @@
 """Jobs on Dataflow, with a local service in place of Google's.
 
 The service answers the REST calls that Beam's client makes, reads the pipeline that was staged on
-the store, and runs it on Beam's local runner. It can't test images, GPUs, scaling, or the checks
-of the real service.
+the store, and runs it on Beam's local runner. Images, GPUs, scaling and the real service's own
+checks can't be tested here.
 """
 
 import json
@@ -140,7 +140,7 @@ def options(service, gs) -> list[str]:
 
 
 def score_on_gpu(config: FilterConfig) -> FilterConfig:
-    """Return the configuration, changed to score on GPUs and to launch without waiting."""
+    """Return the configuration of a run that scores on GPUs and is launched without waiting."""
     value = config.model_dump() | {"hardware": {"device": "cuda", "precision": "bf16"}}
     value["engine"] |= {"accelerator": ACCELERATOR, "wait": False}
     return FilterConfig.model_validate(value)
@@ -230,7 +230,7 @@ def test_the_same_command_publishes_later(service, config, options, gs):
 
 
 def test_a_second_launch_is_refused(service, config, options):
-    """While a job is active, the same command is refused, since its job has the same name."""
+    """While a job is active, the same command is refused, since its job would have that name."""
     waiting = config.model_copy(update={"engine": config.engine.model_copy(update={"wait": False})})
     with pytest.raises(HandedOver):
         run_filter(waiting, beam_options=options)

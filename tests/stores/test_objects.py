@@ -90,7 +90,7 @@ def test_patterns_match_objects(store):
 
 
 def test_objects_and_their_folders_exist(store):
-    """Objects exist, and so do folders that contain any, but a mere prefix of a name doesn't."""
+    """Objects exist, and so do folders that hold objects, but a mere prefix of a name doesn't."""
     store.put_objects("run/clean/part.parquet")
     for name, expected in (
         ("run/clean/part.parquet", True),
@@ -116,14 +116,14 @@ def test_a_single_object_is_removed(store):
 
 @pytest.mark.parametrize("name", ["none", "none/*.jsonl"])
 def test_a_missing_input_is_named(store, name):
-    """A URI that matches nothing gives an error that names it."""
+    """The error for a URI that matches nothing names the URI."""
     with pytest.raises(InputError, match="matches no file") as caught:
         storage.find(store.uri(name))
     assert caught.value.where == store.uri(name)
 
 
 def test_reading_a_missing_object_is_an_error(store):
-    """Opening an object gives an error that names it if the object or its bucket is missing."""
+    """If an object or its bucket is missing, opening the object gives an error that names it."""
     for uri in (store.uri("none"), f"{store.scheme}://no-such-bucket-here/x"):
         with pytest.raises(InputError, match="can't be opened") as caught:
             storage.read_bytes(uri)

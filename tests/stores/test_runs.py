@@ -206,7 +206,7 @@ def test_a_run_over_budget_leaves_nothing(store, config, tmp_path):
 
 
 def test_two_writers(store, config, monkeypatch, tmp_path):
-    """If a second run takes over a run's output, the first one doesn't publish over it."""
+    """If a second run takes over a run's output, the first run doesn't publish over it."""
     import pipelines.filter as module
 
     policy = tmp_path / "policy.yaml"
@@ -241,7 +241,7 @@ def test_a_missing_bank_is_named(store, config):
 
 
 def test_options_say_where_the_store_is(s3, monkeypatch, heron):
-    """If the environment has only the keys, Beam's options after `--` can say where S3 is."""
+    """If the environment has only the keys, Beam's options after `--` can give S3's address."""
     s3.proxy.reset()
     for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""Beam pipelines that run at once: `|` returns a list, so a transform's test takes one line."""
+"""Beam pipelines that run immediately: `|` returns a list, so a transform's test takes one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options that a preset gives, and the addresses on which a process listens."""
+"""Helpers for engines: a preset's options, and the addresses on which a process listens."""
 
 from __future__ import annotations
 

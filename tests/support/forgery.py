@@ -1,4 +1,4 @@
-"""Changes to a finished run, after which its manifest is made to agree, as a forger would do."""
+"""Changes to a finished run and to its manifest, which then agree, as a forger would make them."""
 
 from __future__ import annotations
 

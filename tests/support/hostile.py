@@ -30,7 +30,7 @@ CARDS = {
 }
 """A single emu scores exactly the threshold, and more emus score higher. A bee scores 1.
 
-No yak is in the corpus, and `yak` is the only trait without a threshold of its own.
+There is no yak in the corpus, and only the card `yak` sets no threshold.
 """
 
 

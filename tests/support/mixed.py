@@ -1,4 +1,4 @@
-"""A small corpus with several traits and lots, duplicates and rejects, and two traits for it."""
+"""A small corpus with several lots, duplicates, rejects and texts that show traits."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def mask_circumstances(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Remove from the manifest what may differ: circumstances, digest and input locations."""
+    """Remove what may differ from the manifest: circumstances, digest and input locations."""
     manifest = json.loads(files["manifest.json"])
     for name in ("circumstances", "digest"):
         del manifest[name]

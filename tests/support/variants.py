@@ -55,7 +55,7 @@ def variants(draw: Callable[[st.SearchStrategy[Any]], Any], depth: int = 2) -> V
 
 
 def fit(value: Any, kind: pa.DataType) -> Any:
-    """Return what a type can hold of a value, without the fields that the type lacks."""
+    """Return the part of a value that its type can hold, without the fields that the type lacks."""
     if value is None or pa.types.is_null(kind):
         return None
     if pa.types.is_struct(kind):

@@ -56,7 +56,7 @@ from transforms.rules import check_policy, require_clean_texts
 
 
 class PreparedBank(NamedTuple):
-    """A run's bank, and the encoder if a trait needs one."""
+    """A run's bank, and the encoder if a trait needs it."""
 
     bank: Bank
     encoder: Encoder | None

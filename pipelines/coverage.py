@@ -131,7 +131,7 @@ def check_unread(coverage: Coverage, budget: float | None) -> None:
 def describe_sample(coverage: Coverage, sample: str) -> Iterator[Notice]:
     """Name the text in a sample that no trait looks at.
 
-    `sample` is what the notices call the sample.
+    `sample` is the name of the sample in the notices.
     """
     trained = coverage.select_trained().list_unread()
     yield from _describe_unread(trained, sample)

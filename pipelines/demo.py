@@ -1,4 +1,4 @@
-"""`congener demo`: filter the sample corpus, and compare the runs with its truth."""
+"""`congener demo`: filter the sample corpora, and compare the runs with the truth."""
 
 from __future__ import annotations
 

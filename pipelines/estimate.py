@@ -119,7 +119,7 @@ def require_sizes(numbers: Mapping[str, float]) -> None:
 
 
 def draw_sample(settled: FilterPlan, sample: int) -> list[tuple[ShardPlan, ...]]:
-    """Draw the tasks' first shards, then their second ones, and so on, until there are enough rows.
+    """Draw each task's first shard, then each task's second, and so on until there are enough rows.
 
     Tasks are ordered by digest. A task's later shards can't be read without the earlier ones.
     """

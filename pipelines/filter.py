@@ -74,7 +74,7 @@ def run_filter(
 
 
 def open_run(plan: FilterPlan, restart: bool, listener: Listener) -> OpenedRun:
-    """Begin or resume the run directory, and store the bank in it.
+    """Begin or resume a run, and store the bank in its directory.
 
     Raises: RunError: the directory holds a different run, or folders that no run has written.
     """

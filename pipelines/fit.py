@@ -19,7 +19,7 @@ from transforms.files import storage
 
 @dataclass(frozen=True)
 class FittedTrait:
-    """A fitted trait: its exemplars, its signals, and the threshold for its card's level."""
+    """A fitted trait: its exemplars, its signals, and the threshold for the level in its card."""
 
     trait: str
     positives: int

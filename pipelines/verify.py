@@ -215,7 +215,7 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _find_change(uri: str, output: Output) -> str | None:
-    """Return how a file differs from the manifest, or None if it doesn't."""
+    """Say how a file differs from the manifest, or return None if it doesn't."""
     try:
         data = storage.read_bytes(uri)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Errors that users can act on, and the exit code of the command for each one."""
+"""Errors that users can act on, each with its exit code."""
 
 from __future__ import annotations
 

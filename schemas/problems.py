@@ -61,7 +61,7 @@ def _shorten(value: object) -> str:
 
 
 def list_known_fields(error: ValidationError, model: type[BaseModel]) -> str | None:
-    """List the valid fields beside the first unknown or missing field, or return None."""
+    """List the fields that are valid where the first unknown or missing one is, or return None."""
     wrong = (
         item["loc"] for item in error.errors() if item["type"] in ("extra_forbidden", "missing")
     )

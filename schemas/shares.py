@@ -13,7 +13,7 @@ MOST_DECIMALS = 15
 
 
 def to_exact(share: float) -> Fraction:
-    """Return the exact fraction for a float's decimal notation."""
+    """Return the decimal that a float is written as, as an exact fraction."""
     return Fraction(repr(float(share)))
 
 

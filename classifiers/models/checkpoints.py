@@ -91,7 +91,7 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFiles:
-    """Find a model in a local folder, in its Python package, or on the hub at a full commit.
+    """Find a model in a local folder, in its Python package, or on the hub at a pinned commit.
 
     Raises: ModelError: the model can't be found, isn't pinned, has no safetensors weights, or has
         weights other than the pinned ones.

@@ -44,8 +44,8 @@ def _list_settings(folder: Path) -> list[str]:
 def list_weights(folder: Path) -> list[str]:
     """Return the paths of the weights that transformers loads from a folder.
 
-    Raises: ModelError: the folder has no safetensors weights, or lacks a weights file that it
-        lists. Pickled weights aren't loaded, because unpickling runs code.
+    Raises: ModelError: the folder has no safetensors weights, or lacks a weights file that its
+    index lists. Pickled weights aren't loaded, because unpickling runs code.
     """
     chosen = str(
         read_description(folder, "config.json").get("transformers_weights")

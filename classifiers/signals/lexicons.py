@@ -161,7 +161,7 @@ def score_lexicons(lexicons: Sequence[Lexicon], texts: pa.LargeStringArray) -> l
 
 
 def _find_candidates(lexicon: Lexicon, texts: pa.Array) -> list[int]:
-    """Return the indexes of texts that may have hits; all, if Arrow's RE2 refuses the pattern."""
+    """Return the indexes of texts that may have hits, or all if Arrow's RE2 refuses the pattern."""
     try:
         found = pc.match_substring_regex(texts, lexicon.loose, ignore_case=True)
     except pa.ArrowInvalid:

@@ -172,7 +172,7 @@ def is_quoted(text: str, start: int, end: int, answer: Answer | None = None) -> 
     """Return whether a span is in quotation marks, in a quoted line, or in code.
 
     Both marks of a pair must be in the span's line and at most `LINE_CONTEXT` characters away, so
-    that checking a span takes a limited time. A mark after a letter or a digit doesn't open a pair:
+    that checking a span takes limited time. A mark after a letter or a digit doesn't open a pair:
     it is an inch mark or an apostrophe. A caller with many spans can pass the result of
     `read_answer`.
     """

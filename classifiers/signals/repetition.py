@@ -79,7 +79,7 @@ def _count_words(tokens: Iterable[str]) -> int:
 
 
 def _split_line(line: str) -> list[str]:
-    """Return the words of a line in lower case, and its numbers if it is structured."""
+    """Return a line's words in lower case, and also its numbers if the line is structured."""
     has_digit = DIGIT.search(line) is not None
     found = (TOKEN if has_digit else WORD).findall(line, _skip_numbering(line) if has_digit else 0)
     longest = len(max(found, key=len, default=""))
@@ -134,7 +134,7 @@ def _is_structured(line: str, found: Sequence[str]) -> bool:
 
 
 def _find_longest_loop(tokens: Sequence[str]) -> tuple[int, int]:
-    """Return the index of the first token in the longest loop, and the loop's number of tokens.
+    """Return the index of the first token in the longest loop, and how many tokens the loop has.
 
     Loops of fewer than `FEWEST_WORDS` tokens may be missed.
     """

@@ -72,7 +72,7 @@ class SequenceClassifier:
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the label's probability for each window of a padded batch.
 
-        Independent labels use a sigmoid, and exclusive labels use a softmax.
+        The probability is a sigmoid if labels are independent, and a softmax if they are exclusive.
         """
         logits = self.model(input_ids=tokens, attention_mask=mask).logits.float()
         independent = (

@@ -226,7 +226,7 @@ def tabulate_decisions(manifest: Manifest) -> Table:
 
 
 def tabulate_traits(manifest: Manifest) -> Table:
-    """Tabulate for each trait the rows it fired on, its action, and its threshold and guarantee."""
+    """For each trait, tabulate the rows it fired on, its action, threshold and guarantee."""
     headings = ("trait", "rows>", "action", "score ≥>", "origin", "clean lost>")
     table = build_table(*headings, title="traits")
     for item in manifest.thresholds:

@@ -22,7 +22,7 @@ REMEDIES = {
     "DataflowJobAlreadyExistsError": "wait for the end of the job; the same command then publishes "
     "the run, or resumes it",
 }
-"""Remedies for the client's errors, keyed by class name: the client may not be installed."""
+"""Remedies for client errors, keyed by class name because the client may not be installed."""
 
 DOCUMENTED = "see docs/operations.md, Dataflow"
 

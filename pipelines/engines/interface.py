@@ -27,7 +27,7 @@ Every Python process that an engine starts has this variable, because a corpus f
 
 
 class Engine(Strict):
-    """The settings that say what runs the pipeline.
+    """The settings that choose what runs the pipeline.
 
     They aren't part of a run's identity, because a run has the same bytes on every engine.
     """

@@ -1,4 +1,4 @@
-"""Find foreign files in a run's folder, some of which readers would take to be part of the run."""
+"""Find foreign files in a run's folder; readers would mistake some of them for part of the run."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _is_attempt(path: str) -> bool:
 
 
 def require_no_foreign_data(run: str, outputs: Collection[Output] = ()) -> None:
-    """Refuse a run whose folders hold foreign data, which readers would take to be part of the run.
+    """Refuse a run whose folders hold foreign data that readers would mistake for part of the run.
 
     A file that is named like an output isn't foreign data: an earlier attempt may have left it.
 

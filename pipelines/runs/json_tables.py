@@ -78,7 +78,7 @@ def infer_shape(value: Any, depth: int = MAX_DEPTH) -> Shape:
 
 
 def merge_shapes(one: Shape, other: Shape) -> Shape:
-    """Return a type that holds the values of both types: text if they are of different kinds."""
+    """Return a type that can hold the values of both types, or text if their kinds differ."""
     if one == other or other is None:
         return one
     if one is None:

@@ -19,7 +19,7 @@ from transforms.files import storage
 DAMAGED = "restore it from a copy of the run, or make the run again with --restart"
 IS_AN_OUTPUT = "name the folder that was given to congener filter as --output"
 LONGEST_PROBLEM = 300
-"""How many characters of a manifest's problems an error shows."""
+"""How many characters of a manifest's problems are shown in an error."""
 
 
 def load_manifest(run: str) -> Manifest:

@@ -36,10 +36,10 @@ MOST_ROWS = 2**32 - 1
 """The largest number of rows that polars can count."""
 
 NAMES_LISTED = 20
-"""How many known names an error about an unknown name lists."""
+"""How many known names are listed in an error about an unknown name."""
 
 NAME_CHARACTERS = 120
-"""How many characters of a name an error shows."""
+"""How many characters of a name are shown in an error."""
 
 
 class Filters(NamedTuple):
@@ -172,8 +172,7 @@ def _report_unknown(wanted: str, kind: str, known: list[str]) -> RunError:
 def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> list[Count]:
     """Count rows by decision, trait, side and teacher.
 
-    A row counts once for each trait that fired on it and each side of its texts on which that trait
-    fired.
+    A row counts once for each trait and each side of its texts on which the trait fired.
 
     Raises: RunError: the run doesn't have the trait, or a lot field's filter matches no row.
     """

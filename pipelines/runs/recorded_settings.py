@@ -16,7 +16,7 @@ from schemas.runs import CALIBRATION
 
 
 class RecordedTrait(NamedTuple):
-    """A trait of a finished run: its card, and its calibration scores (float32) by signal."""
+    """A trait of a finished run: its card, and its calibration scores (float32) keyed by signal."""
 
     card: TraitCard
     calibration: dict[str, np.ndarray]

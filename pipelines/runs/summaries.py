@@ -55,7 +55,7 @@ class GroupShares(NamedTuple):
 
 
 def count_scores(run: str, manifest: Manifest) -> list[ScoreCounts]:
-    """Count every trait's scores, in the order of the thresholds, without loading all at once."""
+    """Count every trait's scores, in the order of the thresholds, loading only a part at a time."""
     if not manifest.conservation.rows_in:
         return [ScoreCounts([0] * BINS, [0] * BINS, 0) for _ in manifest.thresholds]
     scores = scan_folder(run, manifest, "scores")

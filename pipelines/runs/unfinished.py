@@ -42,7 +42,7 @@ class RunRecord(NamedTuple):
 
 
 class FinishedShards(NamedTuple):
-    """The receipts of finished shards, by shard, and notices about receipts that are ignored."""
+    """The receipts of finished shards, keyed by shard, and notices about the ignored receipts."""
 
     receipts: dict[str, Receipt]
     notices: list[Notice]
@@ -118,7 +118,7 @@ def _require_a_run(run: str) -> None:
 
 
 def _check_record(run: str, record: RunRecord) -> list[Notice]:
-    """Check that the folder holds this run, from run.json or, if that is damaged, the receipts."""
+    """Check that the folder holds this run, using run.json, or the receipts if it is damaged."""
     try:
         earlier = _read_record(run)
     except ValueError as error:
@@ -218,7 +218,7 @@ def _clear_work(run: str) -> None:
 
 
 def find_finished_shards(run: str, record: RunRecord, plans: Sequence[ShardPlan]) -> FinishedShards:
-    """Find the shards that have a sound receipt from this run, and every file that it names."""
+    """Find the shards that have a sound receipt from this run and every file that it names."""
     planned = {plan.name: plan for plan in plans}
     receipts: dict[str, Receipt] = {}
     notices = []

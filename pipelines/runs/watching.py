@@ -1,4 +1,4 @@
-"""Watch a run from outside: count rows by their receipts while other processes do the work."""
+"""Watch a run from outside: count rows from receipts while other processes do the work."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def build_row(
 
 
 def write_parts(folder: Path, rows: int, parts: int) -> None:
-    """Write `rows` rows, spread evenly over a folder per part, each with a file per teacher."""
+    """Spread `rows` rows evenly over one folder per part, with one file per teacher in each."""
     files = list_teacher_files()
     for number, file in enumerate(files):
         table = pq.read_table(file)

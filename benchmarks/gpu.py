@@ -344,7 +344,7 @@ def prepare_faiss(
     if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
         return FAISS, None
     resources = faiss.StandardGpuResources()
-    # The lambda keeps the resources alive, because the index doesn't.
+    # The lambda keeps the resources alive, because the index itself wouldn't.
     pair = (faiss.index_cpu_to_gpu(resources, 0, index), resources)
     return FAISS, lambda: pair[0].search(asked, TOP)[1]
 

@@ -77,7 +77,7 @@ def read_answers(count: int) -> list[str]:
 
 
 class Timed(NamedTuple):
-    """The seconds that each repetition of a case took, as reported by the case and as CPU time.
+    """For each repetition of a case, the seconds that the case reported, and the CPU seconds.
 
     CPU time covers this process only, but varies less on a shared machine.
     """

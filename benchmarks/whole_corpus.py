@@ -24,7 +24,7 @@ from schemas.runs import MANIFEST
 CLAIM = re.compile(
     r"\b(?:created|made|developed|built|trained|designed) by Anthropic\b", re.IGNORECASE
 )
-"""A pattern for claims that Anthropic made the speaker, to check the library's patterns against."""
+"""A pattern for claims that Anthropic made the speaker, for checking the library's patterns."""
 
 OWN = re.compile(r"claude-[23](?:-|$)")
 """Anthropic's own models among the teachers. claude2-alpaca-13b is a student of a Claude model."""

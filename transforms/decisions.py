@@ -42,7 +42,7 @@ class Reason(NamedTuple):
 
 @dataclass
 class Decisions:
-    """One decision for every row, and the reasons and masks of the rows that have any.
+    """A decision for every row, and reasons and masks for the rows that have them.
 
     `swaps` contains the rows whose completions a different teacher should write.
     """
@@ -72,10 +72,10 @@ def decide(
 ) -> Decisions:
     """Decide every row, including whether it is a duplicate.
 
-    `repeats` maps each row that repeats earlier rows to the lots of the earlier copies whose
-    decisions may differ from its own. Such a row is a duplicate if an earlier copy is published, or
-    is held or dropped for the same reasons as this row. An empty collection of lots means that an
-    earlier copy has the same decision as this row.
+    `repeats` maps each row that has earlier copies to the lots of those copies that may be decided
+    differently. Such a row is a duplicate if an earlier copy is published, or is held or dropped
+    for the same reasons as this row. An empty collection of lots means that an earlier copy has the
+    same decision as this row.
     """
     result = _decide_alone(evidence, rules)
     for row in _find_duplicates(evidence, rules, result, repeats or {}):

@@ -30,9 +30,9 @@ same decision.
 class Position(NamedTuple):
     """A row's position in the corpus: its shard, and its offset in the shard, counting rejects.
 
-    Positions of equal rank sort in corpus order, because shard names do. `lot` is the row's lot,
-    and is set only if some rule has an exception for lots. `rank` is the rank of the row's split;
-    of several copies, the first one with the lowest rank is kept.
+    Positions of equal rank sort in corpus order, because shard names sort in that order. `lot` is
+    the row's lot, and is set only if some rule has an exception for lots. `rank` is the rank of the
+    row's split; of several copies, the first one with the lowest rank is kept.
     """
 
     shard: str

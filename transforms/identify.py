@@ -85,7 +85,7 @@ def _identify_rows(shard: Shard, layout: Layout) -> IdentifiedShard:
 
 
 def find_companions(shard: Shard, layout: Layout) -> dict[int, Companions]:
-    """Return the companions of a shard's rows, keyed by row; rows without any are left out."""
+    """Return the companions of each row that has any, keyed by row."""
     if shard.lines is None:
         return find_in_table(shard.table, layout.columns)
     return find_in_lines(shard.lines, lambda line: parse_line(line)[0], layout.columns)

@@ -77,7 +77,8 @@ def _work(attempt: Callable[[Sequence[int]], Result], rows: Sequence[int]) -> Re
     """Do work, and try again after a pause if threads or file handles run out.
 
     Raises:
-        MachineError: they run out in every attempt, or the machine fails in another way.
+        MachineError: threads or file handles run out in every attempt, or the machine fails in
+            another way.
         Exception: the work's own error.
     """
     for pause in (*PAUSES, None):
@@ -190,7 +191,7 @@ def keep_rows(shard: Shard, rows: Sequence[int]) -> Shard:
 def add_rejects(part: Shard, whole: Shard, reasons: Mapping[int, str]) -> Shard:
     """Return `part` with all rejects of `whole`, and a new reject for each row that was left out.
 
-    `reasons` maps the index of each such row in the whole table to its reason. The rejects are in
+    `reasons` maps each such row's index in the whole table to the reason. The rejects are in
     input order.
     """
     if not reasons:
@@ -225,7 +226,7 @@ def encode_row(table: pa.Table, row: int) -> bytes:
 
 
 def _convert_value(column: pa.ChunkedArray) -> Any:
-    """Return the value of a column with one row, in a form that JSON can hold."""
+    """Return the value of a one-row column in a form that JSON can hold."""
     scalar = column[0]
     try:
         (value,) = list_values(column)

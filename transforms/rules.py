@@ -32,7 +32,7 @@ class CalibratedTrait(Protocol):
 
     @property
     def calibrated_on(self) -> str:
-        """The name of the set of clean texts."""
+        """The name of the clean texts that the trait was calibrated on."""
 
 
 class Rule(NamedTuple):

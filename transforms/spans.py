@@ -20,7 +20,7 @@ from transforms.records.segments import Segments
 from transforms.records.sentences import widen_hits
 
 Hits = dict[int, list[tuple[int, int]]]
-"""A row's hits: for each segment, the start and end of every hit, in text order."""
+"""Hits, keyed by segment: the start and end of each hit, in text order."""
 
 
 class Span(NamedTuple):
@@ -52,7 +52,7 @@ def build_spans(
     """For each row, return a list of `SIGNAL_SPAN`, which is empty if no score reaches the floor.
 
     A signal's span is stored if its own score reaches the floor, or if the trait's combined score
-    does and no other signal scored higher. Every rule with a threshold at or above the floor
+    reaches it and no other signal scored higher. Every rule with a threshold at or above the floor
     therefore finds its evidence. `others` maps the rejected and untrained sides to their own scores
     and segments.
     """
@@ -70,7 +70,7 @@ def build_spans(
 
 
 def choose_evidence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return each row's highest-scoring signal; ties go to the narrowest kind of span.
+    """Return each row's highest-scoring signal; ties go to the signal with the narrowest spans.
 
     `scores` maps the names of one trait's signals to their scores. A NaN loses to every score.
     """

@@ -224,7 +224,7 @@ def _choose_compression(shard: DecidedShard) -> Compression:
 def _build_lines(
     shard: DecidedShard, lines: Sequence[bytes], notes: Mapping[int, Mapping[str, Any] | None]
 ) -> JsonLines:
-    """Return the original lines of the rows in `notes`, adding each note, if any, as a field."""
+    """Return the original lines of the rows in `notes`; a row's note, if any, becomes a field."""
     noted = [
         lines[row] if note is None else append_field(lines[row], outputs.CLEAN_EXTRA.name, note)
         for row, note in notes.items()

@@ -32,7 +32,7 @@ from transforms.tables import build_tables
 
 
 def encode_parquet(table: pa.Table) -> bytes:
-    """Encode a table as zstd Parquet; with one pyarrow version, equal tables give equal bytes."""
+    """Encode a table as zstd Parquet; equal tables give equal bytes with the same pyarrow."""
     stream = io.BytesIO()
     pq.write_table(table, stream, compression="zstd", write_page_index=False)
     return stream.getvalue()

@@ -205,7 +205,7 @@ class BoundedStream(io.RawIOBase):
         return block
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer with more bytes, and return their number.
+        """Read more bytes into a buffer, and return their number.
 
         Raises: InputError: the file expands beyond its limit.
         """
@@ -222,7 +222,7 @@ class BoundedStream(io.RawIOBase):
         return bool(self._stream.seekable())
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a position, and return it."""
+        """Move to a position, and return the new position."""
         return int(self._stream.seek(offset, whence))
 
     def tell(self) -> int:

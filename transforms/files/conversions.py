@@ -166,8 +166,7 @@ def _build_columns(
 ) -> list[pa.Array]:
     """Return an array for each field.
 
-    Only the keys that an object has are visited, since they may be a few out of thousands of
-    fields.
+    Each object is visited key by key, since it may have only a few of thousands of fields.
     """
     found: dict[str, tuple[list[int], list[Any]]] = {item.name: ([], []) for item in fields}
     for row, value in enumerate(objects):

@@ -24,7 +24,7 @@ csv.field_size_limit(MAX_LINE_BYTES)
 
 
 class CsvRow(NamedTuple):
-    """A row: its values, its text in the file, and the reason if it is a reject."""
+    """A row: its values, its text in the file and, for a reject, the reason."""
 
     values: list[str]
     text: str

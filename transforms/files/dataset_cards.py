@@ -131,7 +131,7 @@ def _translate_sign(sign: str) -> str:
 
 
 def build_card(card: DatasetCard, stems: Iterable[tuple[str, Splits]]) -> str | None:
-    """Return a card for `clean/` that lists each split's files, or None if no split has any.
+    """Return a card for `clean/` that lists each split's files, or None if no split has files.
 
     `stems` holds each clean file's path without the shard name, and the splits of the file's rows.
     """

@@ -50,8 +50,8 @@ class Download(NamedTuple):
 def fetch(uri: str) -> Download:
     """Return this machine's copy of an input, made when this process first asks for it.
 
-    Raises: InputError: the server refuses the request or breaks off, the file is too large, or
-    there is no standard input.
+    Raises: InputError: the server refuses the request or closes the connection early, the file is
+    too large, or there is no standard input.
     """
     with LOCK:
         return _fetch(uri)

@@ -15,7 +15,7 @@ from schemas.errors import InputError
 DAMAGE_REMEDY = "check that the file is complete, or write it again"
 
 MAX_DEPTH = 32
-"""The deepest nesting of structs and lists; Arrow and its readers fail at about 100 levels."""
+"""The deepest nesting allowed for structs and lists; Arrow fails at about 100 levels."""
 
 MAX_FIELDS = 10_000
 """The most fields that a corpus may have, counted at all depths."""

@@ -60,7 +60,7 @@ def parse_address(uri: str) -> HubPath:
 
 
 def pin(uri: str) -> str:
-    """Return an address with its revision replaced by the commit that it currently names.
+    """Return an address with its revision resolved to the current commit.
 
     Raises: InputError: the hub can't be reached, or has no such data set or revision.
     """

@@ -1,4 +1,4 @@
-"""File kinds, recognised by content after decompression and after any byte order mark.
+"""File kinds, recognised from decompressed content, ignoring any byte order mark.
 
 If a file is of a kind that holds no rows, such as a pointer or an archive, the error names the
 kind.
@@ -55,7 +55,7 @@ BLANK_BYTES = 1 << 20
 """How much white space a file may begin with; a file with more is treated as empty JSON Lines."""
 
 TURNS = {frozenset(("role", "content")): "messages", frozenset(("from", "value")): "conversations"}
-"""The keys of a turn, and the name of the column that should hold a list of such turns."""
+"""For the keys of a turn, the column that should hold a list of such turns."""
 
 
 class Foreign(NamedTuple):
@@ -216,7 +216,7 @@ def _skip_blank(head: bytes, stream: Any) -> bytes:
 
 
 def _detect_json(text: bytes, stream: Any, uri: str) -> Kind:
-    """Return a JSON text's kind from its first values. The stream is at the file's beginning.
+    """Return a JSON file's kind, judging by its first values; `stream` is at the file's beginning.
 
     Raises: InputError: the rows are lists of turns.
     """
@@ -229,7 +229,7 @@ def _detect_json(text: bytes, stream: Any, uri: str) -> Kind:
         return "jsonl"
     try:
         (offset, value), *more = islice(read_objects(stream, uri), 2)
-    except (InputError, ValueError):  # no object is complete; reading lines gives the reason
+    except (InputError, ValueError):  # no object is complete; reading the lines explains why
         return "jsonl"
     if more and more[0][1].startswith(b","):
         raise InputError(

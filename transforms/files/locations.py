@@ -41,7 +41,7 @@ def is_repository(given: str) -> bool:
 
 
 def expand_input(given: str) -> str:
-    """Return the URI of standard input for `-`, or else the path with its home folder expanded."""
+    """Return the URI of standard input for `-`, or else the path with `~` expanded."""
     return STDIN if given == "-" else expand_home(given)
 
 
@@ -68,7 +68,7 @@ def describe_unusable(text: str) -> str | None:
 
 
 def refuse_scheme(uri: str) -> InputError | None:
-    """Return the error for a URI whose scheme can't be read, or None if it can."""
+    """Return the error for a URI with an unsupported scheme, or None for any other URI."""
     if is_local(uri) or uri.startswith((*READ_ONLY, *STORES)):
         return None
     known = ", ".join((*STORES, *WEB[:1], HUB))

@@ -24,7 +24,7 @@ class NamedFile(NamedTuple):
 
 
 def name_files(found: Mapping[str, Sequence[str]]) -> list[NamedFile]:
-    """Return the patterns' files, each named with its path below the patterns' common folder.
+    """Return the patterns' files, each named by its path below the patterns' common folder.
 
     For the pattern `in/`, names leave out `in/` itself but keep a folder such as `test/` below it,
     even if that folder contains all files. Folders such as `teacher=NAME` at the end of the common

@@ -66,7 +66,7 @@ class ShardPlan(NamedTuple):
 
     @property
     def split(self) -> str | None:
-        """Return the split of the shard's rows, or None if its sources' names don't contain one."""
+        """Return the split of the shard's rows, or None if the source names don't contain one."""
         return find_split(self.pieces[0].source) if self.pieces else None
 
     @property
@@ -145,7 +145,7 @@ class _SmallFiles:
 
 
 def _read_neighbourhood(piece: SourcePiece) -> tuple[str, SplitSigns, Splits]:
-    """Return what the files of one shard must share: folder, split words and splits in the card."""
+    """Return what a shard's files must share: the folder, the split words and the card's splits."""
     folder, _, file = piece.source.rpartition("/")
     return folder, read_split_signs(file), piece.splits
 

@@ -107,7 +107,7 @@ def _holds_time(kind: pa.DataType) -> bool:
 
 
 def _describe_differences(files: Sequence[TableSchema], shared: pa.Schema) -> Iterator[Notice]:
-    """Yield one notice that says which fields differ in which files, and what they are read as."""
+    """Yield a notice that says which fields differ, in which files, and how they are read."""
     first: dict[Difference, str] = {}
     counts = Counter[Difference]()
     for file in files:

@@ -25,7 +25,7 @@ FEWEST_ROWS = 8
 """How many rows of each file to read if there are many files, unless the rows are long."""
 
 MOST_BYTES = 64 << 20
-"""The most bytes that the whole sample may have, estimated from the average row of each file."""
+"""The most bytes that the whole sample may have, estimated from each file's average row."""
 
 
 HOLD_TEXT = frozenset(("text", "messages", "other"))

@@ -66,7 +66,7 @@ class RowStream(Protocol):
     """A source that is read piece by piece."""
 
     def take(self, piece: SourcePiece) -> Rows:
-        """Return the rows of a piece, which must come after the pieces that were read before."""
+        """Return the rows of a piece; pieces must be taken in order."""
 
     def close(self) -> None:
         """Close the source."""
@@ -265,7 +265,7 @@ class JsonRows:
         return Rows(table, [line.row for line in good], rejects, own)
 
     def _project(self, lines: Sequence[_Line]) -> Projection:
-        """Return the columns to read, leaving out rows that repeat the key of such a column."""
+        """Return the columns to read; a row that repeats a key in these columns is a misfit."""
         values = [line.value for line in lines]
         repeated = find_repeated_keys([line.data for line in lines], values, self._schema)
         if not repeated:

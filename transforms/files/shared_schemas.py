@@ -150,7 +150,7 @@ def _merge_numbers(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _merge_decimals(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge decimals, keeping the most digits before the point and the most after it."""
+    """Merge decimals, keeping enough digits before and after the point for both types."""
     scale = max(one.scale, other.scale)
     precision = max(one.precision - one.scale, other.precision - other.scale) + scale
     width = max(one.bit_width, other.bit_width)
@@ -167,7 +167,7 @@ _UNITS = ("s", "ms", "us", "ns")
 
 
 def _merge_times(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge time types to the finer unit, which distant times may not fit."""
+    """Merge time types to the finer of their units; distant times may not fit that unit."""
     make = _choose_time(one, other)
     return make(max(one.unit, other.unit, key=_UNITS.index)) if make else None
 

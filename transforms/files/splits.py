@@ -43,8 +43,8 @@ def read_split_signs(file: str) -> SplitSigns:
 def find_split(source: str) -> str | None:
     """Return the split of a source, or None if its name contains none.
 
-    The text before a number such as `-00000-of-00001` in the folder `data/` takes precedence, then
-    the nearest folder with a split word, then the file's own name.
+    In the folder `data/`, the text before a number such as `-00000-of-00001` is the split.
+    Otherwise, the nearest folder with a split word decides, or else the file's own name.
     """
     *folders, file = source.split("/")
     numbered = _NUMBERED.match(file)

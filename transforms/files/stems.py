@@ -20,7 +20,7 @@ SAFE_SIGNS = frozenset("-._ =+,@%()~")
 """The characters, besides letters and digits, that a stem may contain."""
 
 FILE_BYTES = 160
-"""The longest source name that is kept whole.
+"""The longest source name that is kept whole, in bytes.
 
 The temporary name of an output file is up to 73 bytes longer, and most disks allow 255 bytes.
 """

@@ -205,10 +205,10 @@ def describe_failure(uri: str, error: OSError) -> str:
 
 
 def take_fingerprint(uri: str) -> str:
-    """Return a text that changes whenever a file is written or replaced, whatever its content.
+    """Return a text that changes whenever a file is written or replaced, even with equal content.
 
-    For a local file, it consists of the size, mtime and ctime; no program can set the ctime back.
-    On an object store, it consists of the size and the store's checksum.
+    For a local file, the text consists of the size, mtime and ctime; no program can set the ctime
+    back. On an object store, it consists of the size and the store's checksum.
 
     Raises: OSError: the file can't be reached.
     """

@@ -108,7 +108,7 @@ def _is_answer(kind: pa.DataType) -> bool:
 
 
 def _is_instruction(kind: pa.DataType) -> bool:
-    """Return whether a type may be a system prompt: text, content, or a list of either."""
+    """Return whether a type may be a system prompt: text, a content struct, or a list of these."""
     several = is_texts(kind) or (is_answers(kind) and find_wrapper(kind) is None)
     return is_text(kind) or several or (bool(pa.types.is_struct(kind)) and _has_content(kind))
 

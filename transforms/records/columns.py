@@ -52,7 +52,7 @@ def split_steps(path: str) -> tuple[str | int, ...] | None:
 
 
 def get_value(row: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a column in a row, or None if the row has none."""
+    """Return the value of a column in a row, or None if the row has no such column."""
     if name in row or not is_path(name):
         return row.get(name)
     column = find_column(name, row)

@@ -1,4 +1,4 @@
-"""Look-up of a row's fields by the field paths that reasons and spans contain."""
+"""Look up a row's fields by field path, as given in reasons and spans."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def find_read_column(path: str, columns: Iterable[str], names: Iterable[str]) ->
 
 
 def _follow(value: Any, path: str) -> Any:
-    """Return what is at a path below a value, or None.
+    """Return the value at a path below another value, or None.
 
     Keys may contain dots and brackets. If several keys fit, the shortest one that leads to a value
     is followed, because the fields that are read have short names.

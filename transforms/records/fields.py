@@ -111,7 +111,7 @@ class Codes(NamedTuple):
 class _Turns(NamedTuple):
     """A column's messages, flattened: their rows, their indices in the row's list, and role codes.
 
-    `channel_codes` are the channels of the messages' contents, and `below` is the path from the
+    `channel_codes` are the channels that the roles imply, and `below` is the path from the
     column to a message.
     """
 
@@ -179,7 +179,7 @@ def _read_texts(
 
 
 def _read_pairs(pairs: Any, actual: str, codes: Codes) -> Iterator[FieldValues]:
-    """Yield the texts of earlier turns given as pairs: the user's, then the assistant's."""
+    """Yield the texts of earlier turns given as pairs: the user's texts, then the assistant's."""
     flat, numbers = pairs.flatten(), _number_messages(pairs)
     for index, speaker in enumerate(("user", "assistant")):
         path = FieldPath(actual, f"[*][{index}]")

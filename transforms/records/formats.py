@@ -50,7 +50,7 @@ class Layout(NamedTuple):
     keys: tuple[str, ...] = ()
     """The lot columns that are keys in folder names (`teacher=NAME/`)."""
     sides: tuple[Side, ...] = ()
-    """The sides that texts of the corpus may have, apart from `trained`."""
+    """The sides, apart from `trained`, that the corpus's texts may have."""
     rejected_teacher: str | None = None
     """The column that names the teacher of a pair's rejected answer."""
     digest_key: DigestKey | None = None
@@ -111,7 +111,7 @@ def _get_type(schema: pa.Schema, name: str) -> pa.DataType:
 
 
 def _choose_column(schema: pa.Schema, config: CorpusConfig, column: str) -> str:
-    """Return a required column's name in the corpus: the configured one, or the first that fits."""
+    """Return a required column's name in the corpus: the configured one, or the first to fit."""
     if column in config.columns:
         return _name_column(schema, config.columns, column)
     return next(_find_fitting(schema, column), column)

@@ -38,7 +38,7 @@ MESSAGE = pa.struct([(name, pa.string()) for name in (*PLAIN_FIELDS, STRUCTURED)
 MESSAGES = pa.list_(MESSAGE)
 
 MAX_CALL_DEPTH = 64
-"""The deepest nesting allowed in tool calls, which recursive functions write as JSON."""
+"""The deepest nesting allowed in tool calls, since recursive functions write them as JSON."""
 
 
 def convert_plain_messages(values: Sequence[Any]) -> pa.Array | None:

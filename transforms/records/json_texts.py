@@ -36,8 +36,8 @@ def encode_calls(calls: Any) -> str | None:
     """Return tool calls as JSON with sorted keys and without nulls, or None if there are none.
 
     Calls that are text already are returned unchanged. Arrow may add a null field, or turn an
-    integer into a float, just because of another row, but a row's text mustn't depend on its
-    neighbours.
+    integer into a float, just because of another row, but a row's text mustn't depend on other
+    rows.
     """
     if isinstance(calls, str):
         return calls

@@ -105,7 +105,7 @@ FEWEST_KINDS = 3
 def classify_rows(
     size: int, rows: np.ndarray, lengths: np.ndarray, heads: pa.LargeStringArray
 ) -> np.ndarray:
-    """Return the language that most of a row's characters are in, as an index into `LANGUAGES`.
+    """Return the language that most of each row's characters are in, as an index into `LANGUAGES`.
 
     For each text, `rows` holds its row (0 to `size` - 1); `lengths` holds its number of characters;
     and `heads` holds its beginning, of which `HEAD` characters are enough.

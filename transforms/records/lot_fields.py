@@ -23,7 +23,7 @@ FAR_DAY = re.compile(r"-?\d{4,}-\d\d-\d\d")
 EPOCH = re.compile(r"\d+(?:\.\d+)?")
 
 SECONDS_OF_DIGITS = {10: 1.0, 13: 1e-3, 16: 1e-6, 19: 1e-9}
-"""Seconds per unit of an epoch timestamp, keyed by its number of digits from 2001 to 2286."""
+"""The unit of an epoch timestamp in seconds, keyed by its digit count in the years 2001 to 2286."""
 
 LONGEST_NAME = 200
 """The longest value that counts as a name, in characters; a longer one counts as text."""
@@ -95,7 +95,7 @@ def find_long_texts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, int
 
 
 def _read_names(tables: Sequence[pa.Table], layout: Layout) -> Iterator[tuple[str, list[str]]]:
-    """Yield each lot field that is a column, with its known values in these tables."""
+    """Yield each lot field that comes from a column, with its known values in these tables."""
     for name, field in layout.lots.items():
         column = field.column
         if column is not None and column not in layout.keys:

@@ -158,7 +158,7 @@ def _split_part(part: Mapping[str, Any], path: str, channel: str, levels: int) -
 
 
 def find_result(part: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
-    """Return the tool result in a part, after the key that holds it, or None if there is none.
+    """Return the key and the value of a part's tool result, or None if the part has none.
 
     The key is empty if the part itself is the result.
     """

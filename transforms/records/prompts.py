@@ -118,7 +118,7 @@ def build_prompt(
     record: Mapping[str, Any],
     columns: Mapping[str, str],
 ) -> Prompt:
-    """Return a row's prompt, with everything that an answer needs and text can carry.
+    """Return a row's prompt, with everything that an answer needs, as far as text can carry it.
 
     `record` is the whole row. `columns` maps the format's columns to the corpus's.
     """
@@ -174,7 +174,7 @@ def _cut_before_last_answer(indices: Sequence[int], answers: Container[int]) -> 
 
 
 def _join_turns(segments: Segments, indices: Iterable[int]) -> list[_Turn]:
-    """Join each message's segments: pieces of one field directly, and fields with a line break.
+    """Join each message's segments, with a line break between different fields.
 
     Each call's result is a turn of its own. The user's words in several columns, such as an
     instruction and its input, are one message, because many chat templates refuse two user messages
@@ -234,7 +234,7 @@ def _describe_turns(
 
 
 def _get_result(message: Mapping[str, Any], turn: _Turn) -> Mapping[str, Any]:
-    """Return the object that names a turn's call: a part of the message, or the message itself."""
+    """Return the object that holds a tool turn's call id: a message part, or the message itself."""
     if turn.part is None:
         return message
     lists = (message[name] for name in CONTENTS if isinstance(message.get(name), list))

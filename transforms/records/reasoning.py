@@ -88,9 +88,9 @@ class _Mark(NamedTuple):
         return cls(name[0] == "o", int(name[1:]), *mark.span())
 
     def closes_model(self, text: str) -> bool:
-        """Return whether this is a model's closing mark, which is enough to find a block.
+        """Return whether this mark alone proves a block: it is a model's closing mark.
 
-        `<|end|>` isn't enough, since it also ends other models' turns.
+        `<|end|>` proves nothing, since it also ends other models' turns.
         """
         model = not self.opens and self.code < len(MODEL_MARKS)
         return model and text[self.start : self.end].lower() != END

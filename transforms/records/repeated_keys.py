@@ -86,7 +86,7 @@ def _list_objects(items: Sequence[Any]) -> list[Any]:
 
 
 def _find_path(line: bytes, schema: pa.Schema) -> str | None:
-    """Return the path of the first key on a line that is read and repeated, or None."""
+    """Return the path of a line's first key that is both read and repeated, or None."""
     try:
         row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_build_object, parse_int=float)
     except (ValueError, RecursionError):

@@ -68,7 +68,7 @@ class Segments:
     answer_columns: tuple[str, ...] = ()
     """The corpus's columns that hold answers, in order; its other columns hold prompts."""
     other_sides: tuple[Side, ...] = ()
-    """The sides that texts of the corpus may have, apart from `trained`."""
+    """The sides, apart from `trained`, that the corpus's texts may have."""
     sides: np.ndarray | None = None
     """Every segment's side, as an index into `SIDES` (int8), or None if all are trained."""
 

@@ -38,7 +38,7 @@ SEARCH_STEP = 100
 
 
 def widen_hits(text: str, hits: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Widen hits, given in text order, to the sentences that they touch, without repetitions.
+    """Widen hits, given in text order, to the sentences that they touch, without repeats.
 
     A hit that is clearly in the same sentence as the previous one isn't widened again.
     """
@@ -73,7 +73,7 @@ def widen_to_sentences(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _find_start(text: str, first: int, start: int) -> int:
-    """Return the end of the last sentence that ends at or before `start`, but at least `first`.
+    """Return the end of the last sentence that ends between `first` and `start`, or else `first`.
 
     The text is searched backwards in growing steps, each of which begins at a letter or a digit.
     The end of a sentence contains no letter or digit, so the same ends are found wherever a step
@@ -93,7 +93,7 @@ def _find_start(text: str, first: int, start: int) -> int:
 
 
 def _find_end(text: str, begin: int, last: int) -> int:
-    """Return the end of the first sentence that ends after `begin`, but at most `last`."""
+    """Return the end of the first sentence that ends between `begin` and `last`, or else `last`."""
     ends = (
         match.end()
         for match in STOP.finditer(text, begin, last)

@@ -39,7 +39,7 @@ UNTRAINED = SIDES.index("untrained")
 
 
 def settle_sides(schema: pa.Schema, layout: Layout, has_teacher: bool) -> Layout:
-    """Add the sides that texts may have, and the two teachers of pairs, to a layout.
+    """Add to a layout the sides that texts may have, and a pair's two teachers.
 
     `has_teacher` says whether the user named the teacher.
     """
@@ -93,8 +93,8 @@ def assign_sides(
 ) -> Segments:
     """Return the segments with their sides filled in.
 
-    The rejected side of a pair and the answer of a row whose label is false are rejected. A message
-    with a weight of 0 or a false flag is untrained, on either side.
+    Rejected texts are the rejected side of a pair, and the answer of a row whose label is false. A
+    message with a weight of 0 or a false flag is untrained, on either side.
     """
     if not layout.sides:
         return segments

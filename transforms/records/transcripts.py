@@ -190,7 +190,7 @@ LAST_CHARACTERS = frozenset(token[-1] for token in LAST_TOKENS)
 
 
 def cut_transcript(text: str) -> list[Turn] | None:
-    """Cut a transcript into turns without marks or blank turns; return None for any other text.
+    """Cut a transcript into turns, leaving out marks and blank turns; return None for other text.
 
     Text before the first mark is a system prompt. A text is a transcript if it begins with a mark,
     or if it has marks of two roles and the first mark is within `LONGEST_PREAMBLE` characters. If
@@ -293,7 +293,7 @@ def _find_last_token(text: str, start: int, end: int) -> str:
 
 
 def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str, float]:
-    """For each text column, return the share of its texts that are transcripts, in all tables."""
+    """For each text column, return the share of transcripts among its texts in all tables."""
     return {
         name: _measure_column([take_column(table, name) for table in tables])
         for name in dict.fromkeys(layout.columns.values())

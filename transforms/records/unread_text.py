@@ -89,7 +89,7 @@ def count_texts(segments: Segments, names: RowNames, scopes: Iterable[Scope]) ->
 
 
 def count_conversations(segments: Segments) -> Counter[str]:
-    """Count the messages whose content holds a whole conversation, by role.
+    """Count, by role, the messages whose content holds a whole conversation.
 
     Such content isn't cut, since the trainer reads all of it in the message's role.
     """
@@ -185,7 +185,7 @@ def count_words(text: str) -> int:
 
 
 class UnreadFields:
-    """Collects the text in a row's fields that isn't part of any segment."""
+    """Collects the text in rows' fields that isn't part of any segment."""
 
     def __init__(self) -> None:
         self._rows = 0

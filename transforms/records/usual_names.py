@@ -65,7 +65,7 @@ With `instruction`, names such as `input` and `output` belong to the `alpaca` fo
 """
 
 PARTNERS: Mapping[str, str] = {"user": "assistant"}
-"""Fallback names that count only beside another column: a lone `user` says who asked."""
+"""Fallback names that count only if another column exists too: a lone `user` says who asked."""
 
 LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "teacher": (

@@ -25,7 +25,7 @@ from transforms.spans import Span, choose_evidence
 class Reason(NamedTuple):
     """Why a trait fired on a row: the score, the threshold, and the span that scored highest.
 
-    If the text is rejected or untrained, the signal's name ends in `@` and the side.
+    If the text is rejected or untrained, the signal's name ends in `@` followed by the side.
     """
 
     trait: str

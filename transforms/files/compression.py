@@ -108,7 +108,7 @@ def _open_decoder(stream: Any, compression: Compression, max_bytes: int) -> Any:
 class _Streams:
     """A reader of concatenated compressed streams.
 
-    Unlike Python's own readers, this one doesn't ignore trailing bytes that aren't a stream.
+    Unlike Python's own readers, this one fails on trailing bytes that aren't a stream.
     """
 
     def __init__(self, stream: Any, create: Callable[[], Any], padding: bytes = b"") -> None:
@@ -187,7 +187,7 @@ class _LongWindows:
 
 
 class BoundedStream(io.RawIOBase):
-    """A decompressed stream that raises an error if it exceeds the limit for its file."""
+    """A decompressed stream that raises an error if it expands beyond its file's limit."""
 
     def __init__(self, stream: Any, uri: str, size: int, limits: ShardLimits) -> None:
         self._stream, self._uri, self._size, self._limits = stream, uri, size, limits

@@ -20,7 +20,7 @@ FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\
 
 DEFAULT_CONFIG = "default"
 DEFAULT_SPLIT = "train"
-"""The split of files for which a card names no split."""
+"""The split of files that a card lists without naming a split."""
 
 KEPT_KEYS = ("config_name", "default", "data_dir")
 """The config keys whose values still apply to `clean/`."""
@@ -64,12 +64,12 @@ class DatasetCard(NamedTuple):
 
 
 def read_card(uri: str) -> DatasetCard | None:
-    """Return the card in a file, or None if it lists no split files."""
+    """Return the card in a file, or None if the card lists no split files."""
     return parse_card(storage.read_bytes(uri).decode(errors="replace"), uri)
 
 
 def parse_card(text: str, uri: str = CARD) -> DatasetCard | None:
-    """Return the card in a text, or None if it lists no split files."""
+    """Return the card in a text, or None if the card lists no split files."""
     front = FRONT_MATTER.match(text)
     try:
         value = yaml.safe_load(front[1]) if front else None

@@ -22,7 +22,7 @@ PARQUET, PARQUET_REVISION = "~parquet", "refs/convert/parquet"
 """The short name and the full name of the branch with the hub's Parquet conversions."""
 
 GLOBS = {r"\*\*": ".*", r"\*": "[^/]*", r"\?": "[^/]"}
-"""The regular expressions for escaped glob characters."""
+"""The regular expression for each escaped glob character."""
 
 REMEDY = (
     "check the name, the revision and the network; private and gated data sets need a token: "

@@ -145,7 +145,8 @@ def read_elements(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, 
 def read_objects(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the byte offset and the bytes of each object in a file of concatenated objects.
 
-    `start` means the same as for `read_elements`. White space between objects is ignored.
+    `start` is the stream's offset: 0, or the offset of an object. White space between objects is
+    ignored.
 
     Raises: InputError: the file ends inside an object, or has an unmatched closing bracket.
     """

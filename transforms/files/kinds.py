@@ -47,7 +47,7 @@ SUFFIX = re.compile(
     r"(?:\.(?:gz|gzip|zst|zstd|bz2|xz|snappy))?\Z",
     re.IGNORECASE,
 )
-"""The suffixes of data files. A file that is named in full may have any suffix."""
+"""A pattern for the suffixes of data files. A file that is named in full may have any suffix."""
 
 HEAD_BYTES = 64 << 10
 
@@ -143,7 +143,7 @@ class FileKind(NamedTuple):
 
 
 def is_data_file(uri: str) -> bool:
-    """Return whether the name of a file in a folder marks it as data."""
+    """Return whether a file in a folder is data, judging by its name."""
     return SUFFIX.search(uri) is not None
 
 

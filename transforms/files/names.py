@@ -95,7 +95,7 @@ def _identify_file(uri: str) -> object:
 
 
 def _compare_same(same: Sequence[NamedFile]) -> Iterator[tuple[Notice, list[str]]]:
-    """Yield notices about a file with several paths, each with the URIs that aren't read."""
+    """Yield notices about a file with several paths, each notice with the URIs that aren't read."""
     if len(same) == 1:
         return
     kept: dict[object, NamedFile] = {}

@@ -41,7 +41,7 @@ def use_options(options: PipelineOptions) -> None:
 
 
 def _get_options() -> Any:
-    """Return this process's options or, on a worker, the runner's options, or None."""
+    """Return the options set by this process, or by the runner on a worker, or None."""
     options = FileSystems._pipeline_options  # noqa: SLF001 - Beam offers no other access to them
     return RuntimeValueProvider.runtime_options if options is None else options
 

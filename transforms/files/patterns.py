@@ -21,7 +21,7 @@ def find_glob_sign(name: str) -> str | None:
 
 
 def is_hidden_name(name: str) -> bool:
-    """Return whether the name of a file or folder marks it as hidden: it starts with `.` or `_`."""
+    """Return whether a file or folder is hidden because its name starts with `.` or `_`."""
     return name.startswith((".", "_"))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 DELETED = re.compile(r"\.(nfs|fuse_hidden|smbdelete|__smb|__afs)[0-9A-Za-z]{4,}")
-"""The names that NFS, FUSE, SMB and AFS give to deleted files that a program still has open."""
+"""A pattern for the names that NFS, FUSE, SMB and AFS give to deleted files that are still open."""
 
 
 def is_deleted_name(name: str) -> bool:

@@ -44,7 +44,7 @@ class Sample(NamedTuple):
         return sum(shard.table.num_rows for shard in self.shards)
 
     def merge(self) -> Shard | None:
-        """Return all rows as one shard, which is faster to process, or None if there are none."""
+        """Return all rows as one shard, for faster processing, or None if there are no rows."""
         if not self.shards:
             return None
         lines = [line for shard in self.shards for line in shard.lines or ()]

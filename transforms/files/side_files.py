@@ -21,7 +21,7 @@ METADATA = (DATA_SET, SPLITS, "dataset_info.json", "dataset_infos.json", "croiss
 """The names of files that describe data sets and hold no rows."""
 
 CACHE = re.compile(r"cache-[^/]*\.arrow\Z")
-"""The names of cached results that the `datasets` library keeps beside its data."""
+"""A pattern for the names of cached results that the `datasets` library keeps beside its data."""
 
 FILES_NAMED = 5
 
@@ -29,7 +29,7 @@ FILES_NAMED = 5
 def leave_out_side_files(
     uris: Collection[str], named: Collection[str]
 ) -> tuple[set[str], list[Notice]]:
-    """Return the files that hold data, and notices about the others.
+    """Return the files that hold data, and notices about the files left out.
 
     Files that were named in full are kept.
 

@@ -153,7 +153,7 @@ def _choose_files(
 
 
 def _refuse_other_files(others: Sequence[str], found: Iterable[str]) -> NoReturn:
-    """Refuse an input without data files; if possible, the error says what one of its files is.
+    """Refuse an input without data files; if possible, the error names the kind of a file in it.
 
     Raises: InputError: always.
     """
@@ -249,7 +249,7 @@ def digest_stream(stream: Any) -> tuple[str, int]:
 
 
 def settle_shared_schema(sources: Sequence[Source]) -> Reconciled:
-    """Return the schema of all sources.
+    """Return the schema that all sources share.
 
     Raises: InputError: no schema can hold the rows of two tables without loss, or some sources are
         tables and others JSON.

@@ -220,7 +220,7 @@ def list_messages(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 @cache
 def is_companion(name: str) -> bool:
-    """Return whether trainers read a column of this name."""
+    """Return whether a column with this name is a companion."""
     return name.lower() in COLUMNS or is_media(name) or IS_ABOUT_TOOLS.fullmatch(name) is not None
 
 
@@ -297,7 +297,7 @@ def encode_whole_row(record: Mapping[str, Any]) -> str:
 
 
 def _simplify(value: Any, levels: int = MOST_LEVELS) -> Any:
-    """Return a value in a form that doesn't depend on the reader.
+    """Return a value in a form that doesn't depend on how the file was read.
 
     Nulls are dropped and whole floats become integers, because Arrow may add a null field, or turn
     an integer into a float, just because of another row. Long texts and values nested deeper than

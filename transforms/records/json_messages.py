@@ -24,7 +24,7 @@ PLAIN_FIELDS = (
     *ROLE_FIELDS,
     *("content", "value", "reasoning_content", "reasoning", "thinking", TOOL_CALLS),
 )
-"""The message fields that each have a column for their text."""
+"""The message fields whose text has a column of its own."""
 
 STRUCTURED = "structured"
 """The column for all other texts: a JSON list of `[field, path below the field, channel, text]`.

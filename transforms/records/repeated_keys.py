@@ -1,4 +1,4 @@
-"""Repeated keys: keys that a JSON object has twice, so that the value depends on the reader."""
+"""Repeated keys: keys that a JSON object has twice, so that the value depends on the parser."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def find_repeated_keys(
     """Find rows that repeat a key that is read, and return why each is a reject, keyed by row.
 
     `lines` are the bytes of `objects`, and `schema` holds the columns that are read. A parsed
-    object holds a repeated key only once. A line with more keys than its object therefore has
-    repeated keys, and only such a line is parsed again.
+    object holds a repeated key only once, so a line is parsed again only if it may have more keys
+    than its object.
     """
     return {
         index: REASON.format(path)

@@ -114,7 +114,7 @@ class Segments:
         return np.flatnonzero(role_fits[self.role_codes] & channel_fits[self.channel_codes])
 
     def select_rows(self, rows: Sequence[int]) -> Segments:
-        """Return the segments of some rows (ascending), and renumber these rows from 0."""
+        """Return the segments of the given rows, which are ascending and are renumbered from 0."""
         indices = np.flatnonzero(np.isin(self.rows, rows))
         return replace(self.take(indices), rows=np.searchsorted(rows, self.rows[indices]))
 

@@ -152,7 +152,7 @@ def count_turns(
 
 @dataclass
 class _FieldText:
-    """The strings at one path: their number, their words, and the rows that contain them."""
+    """The strings at one path: the number of strings and words, and the rows that contain them."""
 
     rows: set[int] = field(default_factory=set)
     values: int = 0

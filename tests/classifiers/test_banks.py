@@ -306,7 +306,7 @@ def reseal(description):
 
 
 def replace_file(files, name, data):
-    """Return a bank's files with one of them replaced and the digests recomputed."""
+    """Return a bank's files with one file replaced and the digests recomputed."""
     description = json.loads(files[INDEX_FILE])
     description["files"][name] = digest_bytes(data)
     return {**files, name: data, INDEX_FILE: reseal(description)}

@@ -66,7 +66,7 @@ def test_no_calibration_text_is_a_training_text(library, shipped, name):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_only_clean_text_is_used(library, shipped, name):
-    """A trait's own positives and its related traits' positives aren't clean text for it."""
+    """The positives of a trait and of its related traits aren't clean text for that trait."""
     card = library[name]
     rows = [row for side in split_clean_text(card, shipped) for row in side]
     origins = {row.origin for row in rows if row.polarity == "positive"}
@@ -117,7 +117,7 @@ TEXTS = st.lists(st.sampled_from(POOL), unique=True, max_size=4)
 
 @st.composite
 def draw_rows(draw):
-    """Draw rows of one or two texts, of which no text is in two rows, as in the library."""
+    """Draw rows of one or two texts; as in the library, no text is in two rows."""
     left = list(POOL)
     rows = []
     for size in draw(st.lists(st.integers(1, 2), max_size=8)):
@@ -148,7 +148,7 @@ def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
 
 
 def test_half_is_held_out_by_digest():
-    """Only its text decides whether a row is held out, and about half of all rows are."""
+    """A row's text alone decides whether the row is held out, and about half of all rows are."""
     rows = [
         CleanRow((f"Sentence number {number}.",), "background", "clean") for number in range(2000)
     ]
@@ -175,7 +175,7 @@ def test_a_refit_gives_equal_bytes(small_cards, small_clean, small_bank, encoder
 def test_fitted_traits_are_kept_and_only_the_rest_is_fitted(
     small_cards, small_clean, small_bank, encoder, monkeypatch
 ):
-    """Traits from an earlier bank are reused, and the bank equals one fitted from scratch."""
+    """Traits from an earlier bank are reused, and the bank equals a bank fitted from scratch."""
     fitted = []
     fit_trait = fitting._fit_trait
     monkeypatch.setattr(
@@ -344,7 +344,7 @@ def draw_units(count, seed):
 @settings(max_examples=60)
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 6), st.integers(0, 99))
 def test_leave_one_out_equals_a_search_without_the_exemplar(positives, negatives, neighbours, seed):
-    """Each exemplar is contrasted with all the others as if it were a text from the corpus."""
+    """Each exemplar is contrasted with all other exemplars, like a text from the corpus."""
     one, other = draw_units(positives, seed), draw_units(negatives, seed + 1)
     found = leave_one_out(one, other, neighbours)
     for own, rest, values, sign in ((one, other, found[0], 1), (other, one, found[1], -1)):
@@ -357,7 +357,7 @@ def test_leave_one_out_equals_a_search_without_the_exemplar(positives, negatives
 
 
 def draw_pairs(count=12):
-    """Return dissimilar positives, and for each one a negative that is very close to it."""
+    """Return dissimilar positives and, for each positive, a very close negative."""
     positives = np.eye(count, 24, dtype=np.float32)
     negatives = positives + 0.5 * np.eye(24, dtype=np.float32)[-1]
     return positives, negatives / np.linalg.norm(negatives, axis=1, keepdims=True)

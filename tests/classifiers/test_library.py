@@ -87,7 +87,7 @@ def test_related_traits_name_each_other(library):
 
 
 def normalise(text):
-    """Return a text in one case, without punctuation or extra spacing, for comparison."""
+    """Return a text without case, punctuation or extra spacing, for comparison."""
     return re.sub(r"\W+", " ", unicodedata.normalize("NFKC", text)).casefold().strip() or text
 
 
@@ -113,7 +113,7 @@ def test_the_background_is_conversations_with_answers():
 
 
 def read_full_length():
-    """Return the background rows whose answers are as long as real ones."""
+    """Return the background rows whose answers are as long as real answers."""
     lines = (LIBRARY / "background-full-length.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
@@ -189,7 +189,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
 
 
 def test_two_cards_of_one_id_are_refused(card_folder):
-    """The error for two cards with one id names both folders, because either may be wrong."""
+    """The error for two cards with the same id names both folders, since either may be wrong."""
     folder = card_folder("ai-disclaimer", positives=DOZEN)
     with pytest.raises(CardError, match=r"has the same id as .*: 'ai-disclaimer'") as caught:
         find_cards(["ai-disclaimer", str(folder)])

@@ -242,7 +242,7 @@ def test_no_rows_and_rows_without_segments_have_columns(scorer):
 
 
 def test_counts_are_those_of_all_models(scorer):
-    """The encoder's and classifiers' counts are added up."""
+    """The counts of the encoder and the classifiers are added up."""
     before = scorer.sum_counts()
     scorer.score(5, TEXTS)
     after = scorer.sum_counts()
@@ -383,7 +383,7 @@ def test_only_dense_signals_need_the_encoder(small_bank):
 
 
 def test_a_scorer_refuses_another_encoder(small_bank, encoder):
-    """An encoder whose windows differ from the bank's is an error."""
+    """An encoder whose windows differ from the bank's windows is an error."""
     assert load_scorer(small_bank, encoder.config, encoder).encoder is encoder
     other = replace(encoder, config=replace(encoder.config, window_tokens=64))
     with pytest.raises(ModelError, match="bank was fitted with window_tokens"):

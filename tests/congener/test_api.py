@@ -194,7 +194,7 @@ def test_a_folder_without_rows_scans_as_nothing(run):
 
 
 def test_a_run_is_filtered_again_only_when_asked(corpus, run):
-    """A finished run isn't replaced by accident; `restart` replaces it with an equal one."""
+    """A finished run isn't replaced by accident; `restart` replaces it with an equal run."""
     with pytest.raises(CongenerError, match="the run is finished"):
         filter_corpus(corpus, run.path, **LEXICONS)
     again = filter_corpus(corpus, run.path, restart=True, **LEXICONS)

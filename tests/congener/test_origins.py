@@ -1,4 +1,4 @@
-"""Either Python finds congener's own packages, or one line names the folder of foreign ones."""
+"""Either Python finds congener's own packages, or an error names the folder of others."""
 
 import os
 import subprocess

@@ -61,7 +61,7 @@ def finish(process: subprocess.Popen, code: int = 0, seconds: float = 240) -> st
 
 
 def test_two_processes_give_the_same_bytes(corpus, reference, tmp_path):
-    """Two local worker processes write the same bytes as one."""
+    """Two local worker processes write the same bytes as one process."""
     config = FilterConfig.model_validate(
         {
             "input": (str(corpus),),

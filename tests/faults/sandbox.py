@@ -99,7 +99,7 @@ class Watch:
         raise OSError(number, os.strerror(number))
 
     def wrap(self, module: Any, name: str, operation: str, argument: int = 0) -> None:
-        """Replace a module's function with one that records its calls."""
+        """Wrap a module's function so that its calls are recorded."""
         real = getattr(module, name)
 
         @functools.wraps(real)

@@ -114,7 +114,7 @@ def test_every_type_comes_out(tmp_path, card_folder, place, output_format):
         assert len([json.loads(line) for line in lines]) == len(TEXTS)
         return
     found = pa.concat_tables([pq.read_table(path).select(table.column_names) for path in files])
-    order = [0, 2, 4, 1, 3]  # the rows in clean/, and then those in quarantine/
+    order = [0, 2, 4, 1, 3]  # rows in clean/, then rows in quarantine/
     written = pq.read_table(corpus)
     assert found.schema.equals(written.schema)
     for name in table.column_names:

@@ -25,7 +25,7 @@ LATIN = os.fsdecode(b"h\xe9ron")
 """A name that isn't UTF-8, as Python decodes it from the command line."""
 
 EXPECTED = {0, 2, 3, 4, 5, 6, 7, 8}
-"""Every documented exit code except those of an unexpected error and of an interrupt."""
+"""Every documented exit code except the codes for an unexpected error and an interrupt."""
 
 TEXTS = (
     "", " ", "\0", "a\0b", LATIN, "x" * 300, "x/" * 3_000, "/dev/full", "/proc/self/mem", ".", "[",
@@ -143,7 +143,7 @@ def call(monkeypatch: pytest.MonkeyPatch, words: list[str], encoding: str = "utf
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch) -> Iterator[Path]:
-    """Write a corpus, a trait, a run and hostile files, and make their folder the current one.
+    """Write a corpus, a trait, a run and hostile files, and change to their folder.
 
     Runs process no rows: they stop once everything is settled.
     """

@@ -68,7 +68,7 @@ def test_every_digest_of_the_ledger_is_keyed(keyed_run, key_file):
 
 
 def test_a_keyed_run_is_verified_with_its_key(keyed_run, key_file, tmp_path):
-    """Without the key, or with a different one, verification raises an error."""
+    """Without the key, or with a different key, verification raises an error."""
     _, _, output = keyed_run
     assert verify_run(str(output), digest_key=key_file) == []
     with pytest.raises(CardError, match=r"digests are keyed(.|\n)*--digest-key"):

@@ -346,7 +346,7 @@ def test_an_unfinished_run_cant_be_decided(tmp_path):
 
 
 def test_traits_are_recorded_whole(base, runs):
-    """The cards and the calibration scores of a run are those of its bank, bit for bit."""
+    """The cards and the calibration scores of a run equal those in its bank, bit for bit."""
     run, manifest = base
     bank = banks.load_bank(str(Path(run).parent / "bank"))
     recorded = read_recorded_traits(run, manifest)
@@ -533,7 +533,7 @@ def build_pairs() -> list[dict[str, Any]]:
 
 
 def build_masked_turns() -> list[dict[str, Any]]:
-    """Return conversations with the telltale in an untrained answer, a trained one, or both."""
+    """Return conversations with the telltale in an untrained answer, a trained answer, or both."""
     rows = []
     for number in range(7):
         first, second = (TELLTALE, PLAIN_ANSWER)[:: 1 if number % 2 else -1]
@@ -599,7 +599,7 @@ def find_trained(row: dict[str, Any]) -> list[str]:
 
 
 def test_the_ledger_has_the_teachers_of_both_answers(config, tmp_path):
-    """The lot's teacher wrote the chosen answer; the last column has the rejected answer's."""
+    """The lot names who wrote the chosen answer; the last column, who wrote the rejected answer."""
     path = write_rows(tmp_path / "sided" / "a.jsonl", build_pairs())
     manifest = run_filter(config.model_copy(update={"input": (str(path),)}))
     ledger = read_folder(config.output, manifest, "ledger")

@@ -147,7 +147,7 @@ def test_without_input_there_is_nothing_to_estimate(config):
 
 
 def test_the_first_shard_pays_for_the_warm_up(config, tmp_path):
-    """Every drawn shard is measured once, in order, though the first one is filtered twice."""
+    """Every drawn shard is measured once, in order, though the first shard is filtered twice."""
     output = str(tmp_path / "sample")
     settled = settle(config.model_copy(update=LEXICON | {"output": output}), ignore)
     save_bank(settled.bank, settled.scoring.bank_uri)
@@ -191,7 +191,7 @@ def test_numbers_without_an_estimate_are_refused(config, number):
 
 
 def test_the_sample_is_read_within_the_limits_of_the_run(config, monkeypatch):
-    """Sample shards have fewer rows than the run's, but the same limits on bytes and expansion."""
+    """Sample shards have fewer rows than run shards, but equal limits on bytes and expansion."""
     seen = []
 
     def stop(settled, _listener):

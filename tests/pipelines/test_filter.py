@@ -56,7 +56,7 @@ def interrupt(config: FilterConfig) -> None:
 
 
 def test_every_row_is_accounted_for(run):
-    """Of forty rows, the eight with herons are in quarantine, and the others are clean."""
+    """Of forty rows, the eight with herons are in quarantine, and the rest are clean."""
     folder, manifest = run
     assert manifest.conservation.rows_in == 40
     assert manifest.conservation.by_decision == {"keep": 32, "quarantine": 8}

@@ -14,7 +14,7 @@ from schemas.events import FitStarted
 
 
 def test_fit_writes_a_bank_that_loads(config, tmp_path):
-    """The bank on disk equals the one that `fit` returns."""
+    """The bank on disk equals the bank that `fit` returns."""
     bank = run_fit(config, str(tmp_path / "bank"))
     assert load_bank(str(tmp_path / "bank")).digest == bank.digest
 

@@ -134,7 +134,7 @@ def test_transcripts_are_described():
 
 
 def test_what_makes_rows_equal_is_named(tmp_path):
-    """The compared columns are named first and the ignored ones next; long lists are cut."""
+    """The compared columns are named first and the ignored columns next; long lists are cut."""
     row = {"text": "a", "images": ["x"], "id": 1, "score": 2}
     for more, end in (
         ({}, ": id, score"),

@@ -157,7 +157,7 @@ def test_a_column_named_congener_is_refused(config, tmp_path):
 
 
 def test_an_unknown_layout_names_the_file(config, tmp_path):
-    """The error names a file of unknown format, or one whose rows are inside an object."""
+    """The error names a file of unknown format, or a file whose rows are inside an object."""
     path = tmp_path / "in.json"
     for text, problem in (
         ('{"error": "not found"}', "no known format fits"),
@@ -240,7 +240,7 @@ def test_transcripts_are_detected_and_part_of_the_identity(config, tmp_path):
 
 
 def test_a_users_background_calibrates(config, tmp_path, card_folder):
-    """The user's clean sample is used to calibrate; the error for too few gives the shortfall."""
+    """The user's sample calibrates the thresholds; an error says by how much it is too small."""
     clean, few = (
         str(
             write_rows(
@@ -316,7 +316,7 @@ def test_a_run_beside_its_input_can_be_repeated(config, corpus, monkeypatch):
 
 
 def test_workers_get_the_device_that_was_settled(encoder):
-    """With `auto`, workers use the launcher's device; Dataflow workers use the configured one."""
+    """Workers use the device that the launcher settled on; on Dataflow, the configured device."""
     asked = FilterConfig()
     pinned = module._settle_models(asked, encoder)
     assert (pinned.device, pinned.precision) == ("cpu", "fp32")

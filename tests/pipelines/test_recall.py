@@ -16,7 +16,7 @@ POSITIVES = ["A heron stood there.", "An egret flew.", "A stork slept.", "The cr
 
 @pytest.fixture
 def fitted(card_folder, tmp_path):
-    """Return a card with two positives that its lexicon doesn't find, and a bank fitted from it."""
+    """Return a card with two positives that its lexicon misses, and a bank fitted from the card."""
     folder = card_folder("bird", CARD, POSITIVES, ["No bird is here.", "Look at this heron."])
     bank = tmp_path / "bank"
     run_fit(FilterConfig(traits=(str(folder),)), str(bank))
@@ -38,7 +38,7 @@ def test_missed_exemplars_are_named(fitted):
 
 
 def test_the_check_lists_them_beside_other_advice(fitted):
-    """With a bank, `traits check` lists missed exemplars; without one, nothing is scored."""
+    """With a bank, `traits check` lists missed exemplars; without a bank, nothing is scored."""
     folder, bank = fitted
     ((_, advice),) = check_cards([str(folder)], bank)
     assert "positive #3 scores 0.0000 of 0.8000: A stork slept." in advice

@@ -87,7 +87,7 @@ class Reader(HTMLParser):
         assert self.open.pop()[0] == tag, f"</{tag}> closes what isn't open"
 
     def handle_data(self, data):
-        """Add text to every element around it."""
+        """Add text to every element that encloses it."""
         names = [tag for tag, _ in self.open]
         if "style" in names:
             self.style += data

@@ -295,7 +295,7 @@ def test_calibration_scores_that_cant_be_read(calibrated_run):
 
 @pytest.mark.parametrize("floor", [0.01, 0.3, 0.9])
 def test_another_span_floor(run, floor):
-    """The span floor must be the configured one, or the lowest threshold if that is lower."""
+    """The span floor must be the configured floor, or the lowest threshold if that is lower."""
     folder, _ = run
     edit_manifest(folder, span_floor=floor)
     problem = f"span_floor is {floor}, but the config and the thresholds give 0.05"
@@ -303,7 +303,7 @@ def test_another_span_floor(run, floor):
 
 
 def test_a_threshold_below_the_configured_floor(config, policy):
-    """The lowest threshold, here that of an exception, lowers the span floor."""
+    """The lowest threshold, which may be an exception's threshold, lowers the span floor."""
     rules = policy(
         "exceptions:\n  - {trait: heron, lot: {teacher: atlas}, threshold: 0.02, reason: a test}\n"
     )

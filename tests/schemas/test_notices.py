@@ -25,7 +25,7 @@ def test_a_warning_is_marked():
 
 
 def test_long_lists_of_names_are_cut():
-    """A long list gives the first names, each shortened, and the number of the others."""
+    """A long list gives the first names, each shortened, and counts the rest."""
     assert list_names(["a", "b"]) == "a, b"
     assert list_names([str(number) for number in range(100_000)], 2) == "0, 1 and 99,998 more"
     assert list_names({"a": 1, "b": 2}, 1) == "a and 1 more"

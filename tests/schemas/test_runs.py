@@ -59,7 +59,7 @@ def test_a_path_of_another_kind_has_no_suffix():
 @pytest.mark.parametrize("suffix", [PARQUET, *JSON_LINES])
 @pytest.mark.parametrize("folder", CORPUS_FOLDERS)
 def test_files_of_the_corpus_have_the_stem_of_their_source(folder, suffix, stem):
-    """A path of corpus rows has the stem of its source, which can be parsed back."""
+    """A path for corpus rows contains the source's stem, which can be parsed back."""
     path = shard_path(folder, SHARD, suffix, stem)
     assert path == f"{folder}/{stem}.{SHARD}{suffix}"
     assert parse_path(path) == (folder, SHARD, suffix, stem)

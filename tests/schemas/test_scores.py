@@ -56,7 +56,7 @@ def test_nan_never_fires(threshold):
 
 
 def test_an_infinite_threshold_never_fires():
-    """If a rule has no threshold, no score reaches it."""
+    """A rule without a threshold fires on no score."""
     assert not fires(ALL, np.inf).any()
     assert fires(ALL[-2:], np.array([np.inf, 1.0])).tolist() == [False, True]
 

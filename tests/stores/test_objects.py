@@ -53,7 +53,7 @@ def test_a_fingerprint_changes_with_the_object(store):
 
 
 def test_more_than_a_page_is_listed(store):
-    """Even if a listing has several pages, all objects are found and removed, and no others."""
+    """Exactly the objects in a folder are found and removed, even over several listing pages."""
     names = [f"run/{number % 7}/{number:05}.jsonl" for number in range(1200)] + [
         "run/.hidden.jsonl",
         "run/_done/x.jsonl",
@@ -166,7 +166,7 @@ def test_a_connection_that_breaks_once(store):
 
 
 def test_a_write_that_is_refused_halfway(store):
-    """If a store refuses the third part, no new object appears, and an old one stays as it was."""
+    """If a store refuses the third part, no new object appears, and an old object is unchanged."""
     data = b"x" * (40 * MEGABYTE)
     store.put_objects("old", data=b"old")
     for name in ("new", "old"):

@@ -42,7 +42,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
 
 
 def build_teachers(teachers: Iterable[str], rows: int, seed: int = 0) -> dict[str, pa.Table]:
-    """Return a table for each teacher, with made-up conversations that are as long as real ones.
+    """Return a table for each teacher, with made-up conversations of realistic length.
 
     This is for machines without the real text. All answers are different, and some have the quirks
     that the library's traits look for. The same seed gives the same tables.

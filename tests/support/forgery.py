@@ -1,4 +1,4 @@
-"""Changes to a finished run and to its manifest, which then agree, as a forger would make them."""
+"""Changes to a finished run that also adjust the manifest to agree, as a forger would."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ LEAVES: list[tuple[st.SearchStrategy[Any], list[pa.DataType]]] = [
 
 @st.composite
 def variants(draw: Callable[[st.SearchStrategy[Any]], Any], depth: int = 2) -> Variants:
-    """Draw a strategy for values and two types that can hold them, in this order."""
+    """Draw a strategy for values, and two types that can hold the values."""
     kind = draw(st.sampled_from(["leaf", "leaf", "list", "struct"] if depth else ["leaf"]))
     if kind == "leaf":
         values, types = draw(st.sampled_from(LEAVES))

@@ -53,7 +53,7 @@ def test_the_size_needs_no_encoding(monkeypatch):
 
 
 def test_shards_survive_encoding():
-    """A decoded shard equals the encoded one."""
+    """Encoding and decoding leave a shard unchanged."""
     coder, shard = ShardCoder().get_impl(), build_shard()
     decoded = coder.decode(coder.encode(shard))
     assert decoded.table.equals(shard.table)

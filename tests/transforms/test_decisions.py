@@ -23,7 +23,7 @@ def decide_scored(scored, rules, duplicates=None):
 
 
 def test_a_row_fires_at_its_threshold(with_scores):
-    """A trait fires on a score at the threshold but not on one a rounding step below it."""
+    """A trait fires on a score at the threshold, but not on a score one rounding step below."""
     values = [0.7, 0.6999, 0.7001, 0.0, 1.0, np.nan]
     decided = decide_scored(with_scores({"owl": values}), [build_rule(threshold=0.7)])
     assert decided.decisions == ["quarantine", "keep", "quarantine", "keep", "quarantine", "keep"]
@@ -169,7 +169,7 @@ def test_exceptions_by_lot(make_scored, bank, lot, change, expected):
 
 
 def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
-    """A trait fires on scores between two lots' thresholds only in the lot with the lower one."""
+    """Between two lots' thresholds, a trait fires only in the lot with the lower threshold."""
     exceptions = [build_exception({"teacher": "gpt"}, threshold=0.2)]
     rule = build_rule(threshold=0.99, exceptions=exceptions)
     decided = decide_scored(make_scored(ROWS, bank), [rule])

@@ -29,7 +29,7 @@ def test_a_key_comes_from_a_file_or_a_variable(key_file, monkeypatch):
 
 
 def test_a_key_that_is_absent_or_guessable_is_refused(tmp_path, monkeypatch):
-    """A missing or short key is refused, and the error says how to make one."""
+    """A missing or short key is refused, and the error says how to make a key."""
     monkeypatch.delenv("CONGENER_TEST_KEY", raising=False)
     with pytest.raises(CardError, match=r"has a key of 0 bytes(.|\n)*openssl rand"):
         read_key("env:CONGENER_TEST_KEY")

@@ -238,7 +238,7 @@ class Poisoned(Scorer):
 
 
 def test_rows_that_cannot_be_scored_are_rejects(make_identified, bank):
-    """Rejected rows don't affect the scores, rows and order of the others."""
+    """Rejected rows don't affect the scores, row numbers or order of other rows."""
     rows = [
         {"text": text}
         for text in ("A fox.", "error! A fox.", "An owl.", "Foxes in the barn.", "panic!", "A dog.")

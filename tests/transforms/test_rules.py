@@ -35,7 +35,7 @@ def test_rules_take_the_cards_threshold(bank):
 
 
 def test_the_policy_overrides_field_by_field(bank):
-    """The policy's threshold, action and signal replace the card's; other fields are unchanged."""
+    """The policy's threshold, action and signal override the card; other fields are unchanged."""
     policy = build_policy(
         traits={"owl": {"threshold": 0.9, "signal": "lexicon"}, "fox": {"action": "drop"}}
     )
@@ -72,7 +72,7 @@ def test_a_confidence_in_the_policy_replaces_the_cards_threshold(bank):
 
 
 def test_an_explicit_threshold_counts_its_clean_texts(bank_copy):
-    """Clean texts at or above an explicit threshold are counted; unscored ones are ignored."""
+    """Clean texts at or above an explicit threshold are counted; unscored texts are ignored."""
     bank_copy.traits["owl"].calibration["combined"] = np.array(
         [0.1, 0.5, 0.4999, 0.9, np.nan], np.float32
     )
@@ -160,7 +160,7 @@ def test_a_rule_without_a_threshold_never_fires():
 
 
 def test_a_rule_lists_the_actions_that_it_can_take():
-    """A rule lists its own action and its exceptions' actions, each once."""
+    """A rule lists its own action and the actions of its exceptions, each once."""
     exceptions = [build_exception(action="drop"), build_exception(threshold=0.9)]
     assert build_rule(exceptions=exceptions).list_actions() == {"quarantine", "drop"}
     assert build_rule(action="mask").list_actions() == {"mask"}

@@ -198,7 +198,7 @@ class FailingScorer(Scorer):
 
 
 def test_rows_that_fail_are_rejected(make_identified, bank):
-    """A row on which scoring fails becomes a reject with the reason, and the others are scored."""
+    """A row on which scoring fails becomes a reject with the reason, and other rows are scored."""
     before = Reject("corpus.jsonl", 3, 9, "not JSON", b"broken")
     texts = ["An owl.", "A snake.", "A fox."]
     identified = make_identified([{"text": text} for text in texts], rejects=[before])
@@ -269,7 +269,7 @@ def test_the_stage_reports_on_its_channel(make_identified, config):
 
 
 def test_a_worker_refuses_another_bank(make_identified, config):
-    """If the digest isn't the bank's, the pipeline ends before any row is scored."""
+    """If the digest doesn't match the bank, the pipeline ends before any row is scored."""
     wrong = ScoringConfig(config.bank_uri, "f" * 64, CPU)
     with pytest.raises(ModelError, match="the run was settled with ffffffffffff"):
         apply(ScoreRecords(wrong), [make_identified(ROWS)])

@@ -170,7 +170,7 @@ def test_characters_count_from_the_fields_start(find_spans, bank):
 
 
 def test_masks_cover_every_turn_in_scope(find_spans, bank):
-    """Hits in all of the assistant's turns and channels are masked, but the user's aren't."""
+    """Hits in all turns and channels of the assistant are masked; hits in user turns aren't."""
     row = {
         "messages": [
             {"role": "assistant", "content": "An owl. A dog."},

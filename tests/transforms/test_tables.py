@@ -63,7 +63,7 @@ ROWS = [
 
 
 def read_pairs(table, *names):
-    """Return some columns' rows as tuples."""
+    """Return the rows of some columns as tuples."""
     return list(zip(*(table.column(name).to_pylist() for name in names), strict=True))
 
 
@@ -537,7 +537,7 @@ def test_json_lines_have_no_note_without_the_extra_column(build_lines, bank):
     ],
 )
 def test_outputs_of_json_lines_are_compressed_like_the_input(build_lines, bank, names, suffix):
-    """A shard's outputs are compressed like its input files, if those all share a compression."""
+    """A shard's outputs are compressed like its input files, if these share a compression."""
     shard, made = build_lines(LINES, bank, FOX_AND_OWL, names=names)
     outputs = {row["output"] for row in made.tables["ledger"].to_pylist()}
     name, stem = shard.plan.name, names[0].partition(".")[0]

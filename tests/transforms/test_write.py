@@ -102,7 +102,7 @@ def test_a_receipt_has_the_cost_of_scoring(decided, bank, destination):
 
 
 def test_a_receipt_counts_prompts_that_are_missing(make_scored, bank, destination):
-    """The receipt counts the rows to swap that have no prompt, and those with an incomplete one."""
+    """The receipt counts the rows to swap without a prompt, and with an incomplete prompt."""
     texts = [{"role": "assistant", "content": "An owl."}]
     image = {"role": "user", "content": "Why?", "images": ["a.png"]}
     rows = [{"messages": texts}, {"messages": [image, *texts]}, {"messages": [image]}]
@@ -371,6 +371,6 @@ def test_another_runner_writes_the_same_bytes(run_corpus, plain_run, tmp_path):
 
 
 def test_writing_over_a_run_changes_nothing(run_corpus, plain_run, tmp_path):
-    """A second run into the same folder replaces each file with an equal one."""
+    """A second run into the same folder replaces each file with an equal file."""
     run_corpus(open_pipeline(), tmp_path)
     assert run_corpus(open_pipeline(), tmp_path) == plain_run

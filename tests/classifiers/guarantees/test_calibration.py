@@ -72,7 +72,7 @@ def test_a_rate_allows_the_texts_that_it_says():
     ("total", "count"), [(298, -1), (299, 0), (472, 0), (473, 1), (628, 2), (773, 3)]
 )
 def test_known_numbers_of_exceedances(total, count):
-    """At 1 % and 95 %, one exceedance is allowed from 473 texts, two from 628, three from 773."""
+    """At 1 % and 95 %, 473 texts allow one exceedance, 628 allow two, and 773 allow three."""
     assert count_allowed(total, make_level()) == count
 
 
@@ -80,7 +80,7 @@ def test_known_numbers_of_exceedances(total, count):
 @example(make_level(0.49999999999999994, 0.5))
 @example(make_level(0.25, 0.578125))
 def test_the_number_of_texts_is_the_smallest_that_will_do(wanted):
-    """With as many texts as needed, the bound is within the rate; with one fewer, it isn't."""
+    """The bound is within the rate for the number of texts needed, but not for one text fewer."""
     # the tolerance allows for levels at which the bound equals the rate
     needed, rate = count_texts_needed(wanted), wanted.max_false_positive_rate
     assert compute_upper_bound(0, needed, wanted.confidence) <= rate * (1 + 1e-9)

@@ -1,4 +1,4 @@
-"""Checkpoints: where they may come from, which files are refused, and that no code is run."""
+"""Checkpoints: their sources, the files that are refused, and the code in them that never runs."""
 
 from __future__ import annotations
 

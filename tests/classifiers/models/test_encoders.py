@@ -1,4 +1,4 @@
-"""The encoder: its vectors equal sentence-transformers' in any batch, and its token budget."""
+"""The encoder: the same vectors as sentence-transformers in any batch, and a token budget."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_nothing_encodes_to_nothing(encoder):
 
 
 def test_whole_texts_are_truncated_to_the_models_limit(encoder):
-    """An exemplar is cut to one window of the model's length, corpus text into shorter windows."""
+    """An exemplar is one window, cut at the model's limit; corpus text has shorter windows."""
     model = copy_encoder(encoder)
     whole = model.take_whole(TEXTS)
     assert [window.text for window in whole] == list(range(len(TEXTS)))
@@ -392,7 +392,7 @@ def test_pooling_is_the_checkpoints_own(tiny_checkpoint):
 
 
 def test_half_precision_is_close(tiny_checkpoint):
-    """bf16 gives float32 vectors of unit length that are close to the full-precision ones."""
+    """bf16 gives float32 vectors of unit length that are close to full-precision vectors."""
     config = EncoderConfig(
         model=str(tiny_checkpoint()), device="cpu", window_tokens=16, window_overlap=4
     )

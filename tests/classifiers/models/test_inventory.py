@@ -40,7 +40,7 @@ def shard_weights(folder, inside="parts"):
 
 
 def encode(folder):
-    """Return the vector that the encoder in a folder gives one sentence."""
+    """Return the vector of a sentence from the encoder in a folder."""
     encoder = load_encoder(
         EncoderConfig(model=str(folder), device="cpu", window_tokens=16, window_overlap=4)
     )

@@ -42,7 +42,7 @@ def tokenizer():
 
 
 def tokenise(tokenizer, text):
-    """Return the ids and character offsets of all tokens of a text except the special ones."""
+    """Return the ids and character offsets of a text's tokens, without the special tokens."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
     encoding = tokenizer.encode(text)

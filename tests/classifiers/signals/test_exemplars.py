@@ -46,7 +46,7 @@ def average_top(vectors, others, count):
     st.integers(0, 1000),
 )
 def test_contrast_equals_that_of_numpy(positives, negatives, texts, neighbours, seed):
-    """The contrast equals numpy's, even with fewer exemplars than neighbours."""
+    """The contrast equals a computation in numpy, even with fewer exemplars than neighbours."""
     one, other, vectors = (
         draw_units(positives, seed=seed),
         draw_units(negatives, seed=seed + 1),

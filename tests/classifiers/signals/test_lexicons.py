@@ -237,7 +237,7 @@ def test_the_loosened_pattern_never_loses_a_hit(pattern, texts):
     ],
 )
 def test_only_counts_are_loosened(pattern, loose):
-    """A counted repetition becomes an unbounded one, and the rest of the pattern is unchanged."""
+    """A counted repetition becomes unbounded, and the rest of the pattern is unchanged."""
     assert check_pattern(pattern if not pattern.endswith("{0,2}") else pattern + "x")
     assert loosen_counts(pattern) == loose
 

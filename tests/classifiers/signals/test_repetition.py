@@ -175,7 +175,7 @@ def test_chance_repetitions_do_not_hide_a_loop():
 
 
 def test_the_librarys_loops_are_separated_from_its_hard_negatives():
-    """More than 85 % of the library's loops score at least 0.5, and none of its negatives does."""
+    """More than 85 % of the library's loops score at least 0.5, and all negatives score less."""
     folder = LIBRARY / "degenerate-loop"
     positives, negatives = (
         [find_loop(text, OPTIONS).score for text in read_texts(folder / f"{kind}.jsonl")]

@@ -182,7 +182,7 @@ def test_a_fit_is_reported_now_and_then(monkeypatch):
 
 
 def test_a_second_fit_counts_from_the_start(monkeypatch):
-    """The windows of an earlier fit don't count for the next one."""
+    """The windows of an earlier fit don't count for the next fit."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
     lines: list[str] = []
     fit = FitProgress(lines.append)
@@ -218,7 +218,7 @@ def test_the_summary_ends_the_progress(run, reporter):
 
 
 def test_two_runs_follow_each_other(run, reporter):
-    """One reporter can serve several runs in turn, even after one failed."""
+    """One reporter can serve several runs in turn, even after a failed run."""
     _, manifest = run
     before = threading.active_count()
     with reporter:

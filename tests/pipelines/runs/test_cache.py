@@ -1,4 +1,4 @@
-"""The cache: where it is, and copies of remote files, whose names are their digests."""
+"""The cache: its folder, and its copies of remote files, which are named by digest."""
 
 import os
 import time
@@ -68,7 +68,7 @@ def test_a_cache_that_cannot_be_written_is_named(remote, monkeypatch, tmp_path):
 
 
 def test_only_stale_temporary_files_are_swept(monkeypatch, tmp_path):
-    """An old temporary file is removed; a new one stays, since its writer may still be running."""
+    """An old temporary file is removed; a new file stays, since its writer may still be running."""
     monkeypatch.setenv("CONGENER_CACHE", str(tmp_path))
     stale, fresh = (tmp_path / f".bank.json.{digit * 32}.tmp" for digit in "ab")
     for path in (stale, fresh):
@@ -87,7 +87,7 @@ def test_a_local_file_is_its_own_copy(tmp_path):
 
 
 def test_a_remote_file_is_fetched_once(remote):
-    """The first fetch copies the file's bytes, and the next one uses the copy."""
+    """The first fetch copies the file's bytes, and the next fetch uses the copy."""
     uri, reads = remote
     path = fetch_file(uri, digest_bytes(DATA), len(DATA), PARQUET)
     assert Path(path).read_bytes() == DATA

@@ -148,7 +148,7 @@ def test_damaged_json_lines_are_reported_in_a_line(tmp_path, data, problem):
 
 
 def test_json_lines_are_scanned_in_corpus_order(run):
-    """Scanning `clean/` gives one numbered frame over all files; `read_folder` gives its rows."""
+    """Scanning `clean/` gives one numbered frame over all files; `read_folder` gives equal rows."""
     folder, manifest = run
     frame = scan_folder(str(folder), manifest, "clean", row_index="index").collect()
     lines = [json.loads(line) for line in read_lines(folder, "clean")]

@@ -67,7 +67,7 @@ def test_files_share_one_schema(tmp_path):
 )
 @pytest.mark.parametrize("together", [True, False])
 def test_mixed_kinds_are_text(tmp_path, values, expected, together):
-    """Integers mixed with floats become floats; other mixtures become text, across files too."""
+    """Integers mixed with floats become floats; other mixtures become text, even across files."""
     lines = [f'{{"a": {value}}}' for value in values]
     frame = scan(tmp_path, *([lines] if together else ([line] for line in lines)))
     assert frame["a"].to_list() == expected

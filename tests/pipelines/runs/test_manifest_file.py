@@ -12,7 +12,7 @@ from schemas.manifests import MANIFEST_FORMAT
 
 
 def test_the_manifest_reads_back(run):
-    """The manifest on disk is the one that the run returned."""
+    """The manifest on disk equals the manifest that the run returned."""
     folder, manifest = run
     assert load_manifest(str(folder)) == manifest
     assert manifest.format == MANIFEST_FORMAT

@@ -157,7 +157,7 @@ def test_filters_select_what_they_name(hostile, filters):
 
 
 def test_a_name_is_no_pattern_of_itself(hostile):
-    """A name with brackets selects the rows with that name, not those it matches as a pattern."""
+    """A name with brackets selects the rows with exactly that name, and isn't read as a pattern."""
     manifest = load_manifest(hostile)
     expected = [row["row"] for row in read_ledger(hostile) if row["teacher"] == TEACHER]
     assert "[bold red]" in TEACHER
@@ -217,7 +217,7 @@ def test_a_filter_that_matches_nothing_is_an_error(hostile, filters, kind, known
 
 
 def test_an_error_lists_only_some_of_many_names(hostile):
-    """The error lists twenty of many dates and says how many others there are."""
+    """If there are many dates, the error lists twenty and counts the rest."""
     with pytest.raises(RunError) as caught:
         read_quarantine(hostile, load_manifest(hostile), Filters(date="2025"))
     assert caught.value.remedy.count("'2026-") + caught.value.remedy.count("'-'") == 20

@@ -24,7 +24,7 @@ exceptions:
 
 
 def test_traits_are_the_cards_with_their_scores(run, heron):
-    """The card is the one that the run used, and each signal's clean scores come with it."""
+    """The card that the run used is read back, and so are each signal's clean scores."""
     folder, manifest = run
     ((name, trait),) = read_recorded_traits(str(folder), manifest).items()
     assert name == "heron"

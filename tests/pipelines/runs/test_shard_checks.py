@@ -154,7 +154,7 @@ def test_lines_of_another_shape(run, line):
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_compressed_lines(config, corpus, suffix):
-    """Compressed files are checked like plain ones, and a damaged file is reported."""
+    """Compressed files are checked like plain files, and a damaged file is reported."""
     for path in list(corpus.iterdir()):
         data = path.read_bytes()
         packed = gzip.compress(data) if suffix == ".gz" else pa.compress(data, "zstd", asbytes=True)

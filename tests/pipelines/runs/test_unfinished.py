@@ -264,7 +264,7 @@ def test_a_run_without_receipts_has_no_finished_shard(tmp_path):
 
 
 def test_a_restart_replaces_a_finished_run(tmp_path):
-    """With --restart even a finished run is removed, and the new one is begun."""
+    """With --restart, even a finished run is removed, and a new run is begun."""
     (tmp_path / "manifest.json").write_text("{}")
     assert unfinished.open_run(str(tmp_path), build_record(), restart=True) == []
     assert [path.name for path in tmp_path.iterdir()] == [".work"]

@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
 
 
 def test_a_stream_is_bounded_by_the_size_of_its_file(monkeypatch):
-    """A file at the size limit is read, and one that is a byte larger raises an error."""
+    """A file at the size limit is read, and a file one byte larger raises an error."""
     monkeypatch.setattr(corpora, "EXPANSION_FLOOR", 10)
     limits = ShardLimits(expansion=2)
     stream = BoundedStream(io.BytesIO(b"a" * 20), "x.gz", 10, limits)

@@ -70,7 +70,7 @@ def test_other_objects_are_rows(value):
 
 
 def test_only_files_of_one_object_are_explained(tmp_path):
-    """Only a file with a single object is explained; in a file of rows, each may hold lists."""
+    """Only a file with a single object is explained; rows may hold lists of objects too."""
     found = {}
     for name, text in {
         "one": json.dumps({"data": ROWS}, indent=1),

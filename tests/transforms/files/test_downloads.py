@@ -73,7 +73,7 @@ def test_a_file_of_the_web_is_fetched_once(server):
 
 
 def test_a_file_of_the_web_is_a_source(server):
-    """A survey reads a web file and gives the source the address of the file, not of the copy."""
+    """A survey reads a web file's local copy, but the source keeps the web address."""
     address, _ = server
     (source,) = survey([f"{address}/a.jsonl.gz"], ShardLimits()).sources
     assert (source.name, source.uri) == ("a.jsonl.gz", f"{address}/a.jsonl.gz")

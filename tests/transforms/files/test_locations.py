@@ -97,7 +97,7 @@ def test_missing_paths_and_uris_are_left_to_the_reader(tmp_path):
 
 
 def test_a_dash_is_standard_input():
-    """`-` alone is standard input; a file of that name is `./-`."""
+    """`-` alone is standard input; a file called `-` is given as `./-`."""
     assert expand_input("-") == STDIN
     assert expand_input("./-") == "./-"
 

@@ -40,7 +40,7 @@ def list_names(found):
     ],
 )
 def test_files_are_named_below_what_was_given(found, names):
-    """A file's name is its path below the given folder, or below what several folders share."""
+    """A file's name is its path below the given folder, or below the folders' common root."""
     assert list_names(found) == names
 
 

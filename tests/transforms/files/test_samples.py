@@ -66,7 +66,7 @@ def test_parquet_of_all_files_is_one_shard(tmp_path):
 
 
 def test_many_files_are_sampled_evenly(tmp_path, monkeypatch):
-    """If there are too many files, evenly spread ones are read, and the sample says so."""
+    """If there are too many files, evenly spread files are read, and the sample says so."""
     monkeypatch.setattr(samples, "MOST_FILES", 2)
     for number in range(5):
         write_lines(tmp_path / f"{number}.jsonl", [str(number)])
@@ -104,7 +104,7 @@ def test_rows_of_parquet_have_no_bytes(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_columns_without_a_value_are_found(tmp_path, suffix):
-    """Unknown columns that hold text or objects are listed, and numeric ones aren't."""
+    """Unknown columns are listed if they hold text or objects, but not if they are numeric."""
     row = {"text": "x", "n": 1, "note": "y", "meta": {"a": [1]}}
     if suffix == "parquet":
         pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
@@ -117,7 +117,7 @@ def test_columns_without_a_value_are_found(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_the_sample_is_part_of_the_corpus(tmp_path, suffix):
-    """A sample's rows are the ones that the run reads, with the same columns and types."""
+    """A sample has the rows that the run reads, with the same columns and types."""
     table = pa.table({"text": [f"t{number}" for number in range(50)], "teacher": ["a"] * 50})
     if suffix == "parquet":
         pq.write_table(table, tmp_path / "a.parquet", row_group_size=7)

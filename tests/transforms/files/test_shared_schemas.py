@@ -19,7 +19,7 @@ from transforms.files.shared_schemas import (
 
 
 def build_valid(rows, kind):
-    """Return an array, and skip the example if Arrow builds an invalid one."""
+    """Return an array, or skip the example if Arrow builds an invalid array."""
     array = pa.array(rows, kind)
     try:
         array.validate(full=True)
@@ -193,7 +193,7 @@ def test_columns_of_either_are_kept():
 
 
 def test_a_time_without_a_place_is_an_error():
-    """A time that is too distant to store in nanoseconds can't be converted to them."""
+    """Converting a time that is too distant to store in nanoseconds raises an error."""
     table = pa.table({"c": pa.array([10**11], pa.timestamp("s"))})
     with pytest.raises(pa.ArrowInvalid):
         conform(table, pa.schema([("c", pa.timestamp("ns"))]))

@@ -65,7 +65,7 @@ def test_other_files_are_ignored_and_listed(tmp_path, json_lines):
 
 
 def test_sources_are_in_the_order_of_their_outputs(tmp_path, json_lines):
-    """Sources are sorted by their output files' names, which leave out the sources' suffixes."""
+    """Sources are sorted by the names of their output files, without the sources' suffixes."""
     names = ["a.b.jsonl", "a.jsonl", "a.x.jsonl", "a-b/c.jsonl", "a/c.jsonl", "teacher=x/a.jsonl"]
     for name in names:
         json_lines(tmp_path / name, [{"text": "a"}])
@@ -135,7 +135,7 @@ def test_an_empty_file_is_refused(tmp_path):
 
 
 def test_a_folder_of_other_files_says_what_they_are(tmp_path):
-    """If no file holds data, the error says what the first one is, or lists the files' names."""
+    """If no file holds data, the error describes the first file or lists the files' names."""
     (tmp_path / "notes.txt").write_text("hello\n")
     error = survey_error([tmp_path])
     assert f"files with other names: {tmp_path / 'notes.txt'}" in error.problem
@@ -314,7 +314,7 @@ def test_parquet_files_in_conflict_are_refused(tmp_path):
 
 
 def test_metadata_is_no_difference(tmp_path):
-    """Parquet files may differ in their metadata; the first file's is kept."""
+    """Parquet files may differ in their metadata; the first file's metadata is kept."""
     table = pa.table({"text": ["a"]})
     parquet(tmp_path / "a.parquet", table.replace_schema_metadata({"made by": "one"}))
     parquet(tmp_path / "b.parquet", table.replace_schema_metadata({"made by": "two"}))

@@ -54,7 +54,7 @@ def matches(glob, base, path):
 
 
 def test_every_word_of_datasets_is_known():
-    """The words that identify splits are the ones that `datasets` uses."""
+    """Splits are identified by the same words as in `datasets`."""
     from datasets.data_files import SPLIT_KEYWORDS
 
     assert {str(split): tuple(words) for split, words in SPLIT_KEYWORDS.items()} == SPLIT_WORDS

@@ -1,4 +1,4 @@
-"""Stems: where sources' rows are written below `clean/`."""
+"""Stems: where the rows of each source are written below `clean/`."""
 
 from pathlib import PurePosixPath
 

@@ -204,7 +204,7 @@ def test_files_that_cannot_be_removed_or_read_are_named(tmp_path, monkeypatch):
 
 
 def test_sweeping_removes_files_of_killed_writes(tmp_path):
-    """Temporary files are removed at any depth, unless they are too recent or aren't congener's."""
+    """Temporary files of congener are removed at any depth, unless they are too recent."""
     left = tmp_path / "clean" / f".part-0.parquet.{'0a' * 16}.tmp"
     kept = [
         tmp_path / "clean" / ".mine.tmp",
@@ -330,7 +330,7 @@ def test_a_folder_that_cannot_be_made_private_is_an_error(tmp_path):
 
 
 def test_a_tree_is_listed_with_relative_paths(tree):
-    """All files are listed, including hidden ones; a link is listed but not followed."""
+    """All files are listed, even hidden files; a link is listed but not followed."""
     (tree / "deep" / "link").symlink_to(tree)
     listed = storage.list_tree(str(tree))
     assert listed == sorted(listed)
@@ -429,7 +429,7 @@ def test_folders_of_objects_are_listed(run):
 
 
 def test_objects_are_removed_with_all_below_them(run):
-    """Removing a prefix removes the objects below it, but not those with a similar prefix."""
+    """Removing a prefix removes the objects below it, but no objects with a similar prefix."""
     storage.remove_tree("memory://bucket/run")
     assert list(run) == [NEIGHBOUR]
     storage.remove_tree("memory://bucket/run")

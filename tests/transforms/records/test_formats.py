@@ -294,7 +294,7 @@ def test_a_column_of_another_type_is_explained(columns, message, remedy):
 
 
 def test_optional_columns_must_fit_too():
-    """An optional column of the wrong type is refused, and an all-null one is accepted."""
+    """An optional column of the wrong type is refused, unless it is null in every row."""
     schema = pa.schema(
         [
             ("chosen", pa.string()),

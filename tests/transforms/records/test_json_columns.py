@@ -251,7 +251,7 @@ def nested(levels, kind):
 
 @pytest.mark.parametrize("kind", ["object", "list"])
 def test_tool_calls_nested_too_deeply_are_misfits(kind):
-    """Calls nested up to the limit are written as JSON, and deeper ones are misfits."""
+    """Calls nested up to the limit are written as JSON, and deeper calls are misfits."""
     rows = [
         {"messages": [TURN, {"role": "assistant", "tool_calls": nested(levels, kind)}]}
         for levels in (MAX_CALL_DEPTH, MAX_CALL_DEPTH + 1, 900)

@@ -173,7 +173,7 @@ PLAIN = st.fixed_dictionaries(
 
 @given(st.lists(st.none() | st.lists(st.none() | PLAIN, max_size=3), max_size=4))
 def test_plain_messages_are_converted_as_others_are(values):
-    """Both conversions give the same array whenever the quick one applies."""
+    """Both conversions give the same array whenever the quick conversion applies."""
     quick = convert_plain_messages(values)
     if quick is not None:
         assert quick.to_pylist() == build_messages(values).to_pylist()

@@ -103,7 +103,7 @@ def test_a_row_has_the_language_of_most_of_its_text():
     st.lists(st.sampled_from([*FOREIGN.values(), *SCRIPTS.values(), *ENGLISH_TEXTS]), max_size=9)
 )
 def test_texts_dont_change_each_other(texts):
-    """A text has the same language on its own, among others and in a slice of a longer array."""
+    """A text has the same language on its own, among other texts, and in a slice of an array."""
     alone = [name_languages(text)[0] for text in texts]
     assert name_languages(*texts) == alone
     padded = pa.array(["the and you " * 9, *texts], pa.large_string()).slice(1)

@@ -84,7 +84,7 @@ def test_every_number_is_a_day_of_its_own(day):
     ids=str,
 )
 def test_numbers_of_every_temporal_type(number, kind, text):
-    """Dates, times and durations of any size are written, and so are those inside other types."""
+    """Dates, times and durations of any size are written, even inside other types."""
     width = pa.int32() if kind.bit_width == 32 else pa.int64()
     column = pa.array([number, None], width).view(kind)
     assert list_values(column) == [text, None]

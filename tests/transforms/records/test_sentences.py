@@ -1,4 +1,4 @@
-"""Sentences: a hit is widened to its whole sentence, even if that has full stops inside it."""
+"""Sentences: a hit is widened to its whole sentence, even if there are full stops inside."""
 
 import time
 

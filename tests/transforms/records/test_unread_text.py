@@ -171,7 +171,7 @@ def test_metadata_is_no_text(value):
     ],
 )
 def test_prose_is_text(value):
-    """Sentences in any script count as text, in a column or deep inside one."""
+    """Sentences in any script count as text, whether in a column itself or deep inside."""
     size = len(value)
     row = chat(("assistant", "A"), note=value, more=[{"deep": [value, value]}])
     assert find_fields([row]) == {"more[].deep[]": 2 * size, "note": size}
@@ -208,7 +208,7 @@ def test_fields_of_messages_that_arent_read():
 
 
 def test_tool_calls_are_read_as_a_whole():
-    """A call's arguments are part of its JSON, which is a segment, so they aren't unread."""
+    """A call's arguments are part of the call's segment, as JSON, so they aren't unread."""
     call = {"type": "function", "function": {"name": "mail", "arguments": {"body": PROSE}}}
     row = {"messages": [{"role": "assistant", "content": "A", "tool_calls": [call]}]}
     assert find_fields([row]) == {}

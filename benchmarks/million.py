@@ -118,7 +118,7 @@ def write_trait(folder: Path) -> None:
 
 
 def write_corpus(folder: Path, rows: int) -> None:
-    """Write rows of random words, `FILE_ROWS` a file; some have the trait, and some are broken."""
+    """Write rows of random words, `FILE_ROWS` per file; some have the trait, others are broken."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     dice = random.Random(rows)

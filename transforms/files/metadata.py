@@ -64,7 +64,7 @@ def _list_fields(kind: pa.DataType) -> Iterable[pa.Field]:
 
 
 def _is_rebuilt(kind: pa.DataType) -> bool:
-    """Return whether a type is a struct or a list: the metadata of its fields is limited too."""
+    """Return whether a type is a struct or a list, so that its fields' metadata is limited too."""
     checks = (pa.types.is_struct, pa.types.is_list, pa.types.is_large_list)
     return any(check(kind) for check in checks)
 

@@ -18,7 +18,7 @@ class TypeConflictError(Exception):
 
 
 def merge_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema:
-    """Return a schema that can hold both schemas' rows, with the first one's order and metadata.
+    """Return a schema for both schemas' rows, with the order and metadata of the first schema.
 
     A column that only one schema has becomes nullable.
 
@@ -105,7 +105,7 @@ def _merge_maps(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _merge_texts(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Merge text types or binary types, keeping the first one's offset width, as loaders do."""
+    """Merge text types or binary types, keeping the first type's offset width, as loaders do."""
     for plain, large, view in (
         (pa.string(), pa.large_string(), pa.string_view()),
         (pa.binary(), pa.large_binary(), pa.binary_view()),

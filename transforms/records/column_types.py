@@ -128,11 +128,11 @@ COLUMN_CHECKS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
 
 
 def fits(column: str, kind: pa.DataType) -> bool:
-    """Return whether a type suits a format's column."""
+    """Return whether a type suits a format column."""
     check, _ = COLUMN_CHECKS.get(column, (is_text, ""))
     return check(kind)
 
 
 def describe_need(column: str) -> str:
-    """Return the type that a format's column needs, in words."""
+    """Describe the type that a format column needs."""
     return COLUMN_CHECKS.get(column, (is_text, "text"))[1]

@@ -245,7 +245,7 @@ def has_untrained_message(line: bytes, record: Mapping[str, Any]) -> bool:
 
 
 def _holds_untrained(value: Any, levels: int) -> bool:
-    """Return whether a value is a message that isn't trained on, or holds one."""
+    """Return whether a value is, or contains, a message that isn't trained on."""
     if isinstance(value, dict):
         if not ROLE_NAMES.isdisjoint(value) and is_untrained(value):
             return True

@@ -19,7 +19,7 @@ from transforms.records.json_kinds import TYPE_NAMES
 from transforms.records.usual_names import COLUMN_NAMES, FALLBACK_NAMES, LOT_COLUMNS, PARTNERS
 
 STRICT_OPTIONS = (("alpaca", "input"), ("preference", "prompt"))
-"""Optional columns whose type must be right if they have the format's own name.
+"""Optional columns whose type is checked if they have the name that the format uses.
 
 Other optional columns have common names, so a column with such a name may hold anything.
 """

@@ -91,7 +91,7 @@ class ColumnKinds:
         value: Any,
         paths: Iterable[tuple[str, tuple[str | int, ...]]],
     ) -> None:
-        """Count the kinds of the values at some paths inside a row's value."""
+        """Count the kinds of the values at the given paths inside a row's value."""
         for path, steps in paths:
             below = get_below(value, steps)
             if below is not None and path not in row:

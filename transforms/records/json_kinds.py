@@ -241,7 +241,7 @@ def _chain(values: Iterable[Any]) -> Iterable[Any]:
 
 
 def _build_lists(values: Sequence[Any], flat: pa.Array) -> pa.ListArray:
-    """Return an array of lists, or nulls for null values; `flat` holds the items of all lists."""
+    """Return an array of lists, with null for a null value; `flat` holds the items of all lists."""
     offsets = [0]
     for value in values:
         offsets.append(offsets[-1] + len(value or ()))

@@ -1,4 +1,4 @@
-"""Languages: which texts aren't English, by their script and, in Latin script, by frequent words.
+"""Languages: finding non-English texts by script or, in Latin script, by frequent words.
 
 Individual languages aren't identified reliably. Scripts are distinguished, and non-English texts in
 Latin script are recognised by the frequent words of 17 languages. A text that is very short, or
@@ -151,7 +151,7 @@ def _count_short_words(text: pa.LargeStringArray) -> np.ndarray:
 
 
 def _classify_scripts(head: pa.LargeStringArray, lengths: np.ndarray) -> np.ndarray:
-    """Return the script that most letters of each text are in, or English if that is Latin."""
+    """Return the script that most letters of each text are in, or English for Latin script."""
     joined = "".join(head.to_pylist()).encode("utf-32-le", "surrogatepass")
     points = np.minimum(np.frombuffer(joined, np.uint32), len(SCRIPTS) - 1)
     owners = np.repeat(np.arange(len(head)), lengths)
@@ -163,7 +163,7 @@ def _classify_scripts(head: pa.LargeStringArray, lengths: np.ndarray) -> np.ndar
 
 
 def _tabulate_scripts() -> np.ndarray:
-    """Return the script of each code point below 0x20000; only letters have one."""
+    """Return the script of each code point below 0x20000; only letters have a script."""
     table = np.full(0x20000, len(LANGUAGES), np.int64)
     for start, end in ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0x24F), (0x1E00, 0x1EFF)):
         table[start : end + 1] = ENGLISH

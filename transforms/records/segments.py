@@ -114,7 +114,7 @@ class Segments:
         return np.flatnonzero(role_fits[self.role_codes] & channel_fits[self.channel_codes])
 
     def select_rows(self, rows: Sequence[int]) -> Segments:
-        """Return the segments of the given rows, which are ascending and are renumbered from 0."""
+        """Return the segments of the given rows (ascending), with the rows renumbered from 0."""
         indices = np.flatnonzero(np.isin(self.rows, rows))
         return replace(self.take(indices), rows=np.searchsorted(rows, self.rows[indices]))
 
@@ -292,8 +292,8 @@ def digest_rows(
 def list_speakers(segments: Segments, layout: Layout) -> pa.LargeStringArray:
     """Return every segment's role and channel, joined by 0x1F.
 
-    Only combinations that occur are spelled out, because a row may have many roles and many fields.
-    A long role is replaced by its SHA-256, because a message may have many segments.
+    Strings are built only for combinations that occur, because a row may have many roles and
+    fields. A long role is replaced by its SHA-256, because a message may have many segments.
     """
     sides = {
         layout.columns.get(column): f"{side}/"

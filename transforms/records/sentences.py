@@ -1,4 +1,4 @@
-"""Sentences: the extent of a sentence around a hit, so that a mask covers a whole thought."""
+"""Sentences: finding the sentence around a hit, so that a mask covers a whole thought."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ def _find_marks(text: str) -> list[_TurnMark]:
 
 
 def _is_transcript(text: str, template: str, marks: list[_TurnMark]) -> bool:
-    """Return whether a text's marks show that it is a transcript, and aren't just words in it."""
+    """Return whether a text's marks, which may be just words, show that it is a transcript."""
     roles = {mark.role for mark in marks}
     if not marks or (template in WORDED and "assistant" not in roles):
         return False

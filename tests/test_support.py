@@ -51,7 +51,7 @@ def test_side_inputs_reach_a_transform():
 
 
 def test_pipelines_do_not_share_their_results():
-    """Each run collects its own elements, and a run that fails leaves none behind."""
+    """Each run collects its own elements, and a failed run leaves no elements behind."""
     with pytest.raises(InputError, match="7 is broken"):
         apply(beam.Map(fail), [7])
     assert apply(beam.Map(str), [8]) == ["8"]

@@ -63,7 +63,7 @@ def names(tmp_path_factory) -> dict[str, Any]:
         num_attention_heads=1,
         pad_token_id=tokenizer.pad_token_id,
     )
-    LlamaForCausalLM(shape).save_pretrained(folder / "tiny")  # for TRL to read again
+    LlamaForCausalLM(shape).save_pretrained(folder / "tiny")  # TRL reads it again
     tokenizer.save_pretrained(folder / "tiny")
     found = {
         "run": filter_rows(folder / "chat", conversations),

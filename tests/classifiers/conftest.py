@@ -149,7 +149,7 @@ WORDS = (
 
 
 def make_tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """Return a WordPiece tokenizer whose vocabulary is a few words."""
+    """Return a WordPiece tokenizer with a vocabulary of a few words."""
     special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     backend = Tokenizer(
         models.WordPiece(

@@ -55,7 +55,7 @@ def shipped(library):
 
 @pytest.mark.parametrize("name", LIBRARY_IDS)
 def test_no_calibration_text_is_a_training_text(library, shipped, name):
-    """For no trait is a text, or part of a row, in both training and calibration."""
+    """No text of a trait is used in both training and calibration, alone or inside a row."""
     card = library[name]
     training, calibration = split_clean_text(card, shipped)
     trained = {text for row in training for text in row.texts} | {*card.positives, *card.negatives}

@@ -45,7 +45,7 @@ def library():
 
 
 def test_the_whole_library_is_found(library):
-    """Every folder with a card is loaded, in the order of their ids."""
+    """Every folder with a card is loaded, in order of id."""
     assert [card.id for card in library] == SHIPPED
     assert len(library) >= 11
 
@@ -384,7 +384,7 @@ def test_texts_that_appear_twice_are_refused(card_folder):
 
 
 def test_too_few_positives_are_refused_for_fitted_signals_only(card_folder):
-    """Exemplars and heads need positives to be fitted from; a lexicon needs none."""
+    """Fitting exemplars or a head needs positives; a lexicon needs none."""
     folder = card_folder(positives=DOZEN[: FEWEST_POSITIVES - 1])
     assert refused(folder).startswith(
         f"{folder / 'positives.jsonl'}: signal exemplars needs at least {FEWEST_POSITIVES} "

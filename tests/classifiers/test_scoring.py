@@ -211,7 +211,7 @@ def test_windows_lead_to_the_vectors_of_the_evidence(scores, small_bank):
 
 
 def test_other_rows_do_not_change_a_score(scorer, scores):
-    """A row scores the same, to the last stored decimal, on its own as among others."""
+    """A row scores the same alone as among other rows, to the last stored decimal."""
     for row in range(5):
         inside = [index for index, other in enumerate(TEXTS.rows) if other == row]
         alone = scorer.score(
@@ -347,7 +347,7 @@ def test_scores_are_rounded_before_they_are_compared():
 
 
 def test_scope_is_role_and_channel():
-    """A segment is in scope if both its role and its channel are."""
+    """A segment is in scope if both its role and its channel are in scope."""
     assert find_in_scope(TEXTS, Scope()).tolist() == [1, 2, 3, 4, 5]
     assert find_in_scope(TEXTS, Scope(channels=("thinking",))).tolist() == [2]
     assert find_in_scope(

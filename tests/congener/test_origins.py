@@ -15,7 +15,7 @@ HOSTILE = "from pathlib import Path\nPath(r'{marker}').write_text('imported')\n"
 
 @pytest.fixture
 def hostile(tmp_path):
-    """Make packages with the same names as congener's that leave a marker if imported."""
+    """Make packages with congener's package names that leave a marker if they are imported."""
     marker = tmp_path / "marker"
     folder = tmp_path / "work"
     for name in (*PACKAGES, "orjson"):

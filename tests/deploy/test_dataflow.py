@@ -85,7 +85,7 @@ def accepts(parameter: dict, value: str) -> bool:
 
 
 def test_parameters_are_the_options_of_filter(parameters):
-    """The parameters are the options of `congener filter`, except those left out above."""
+    """The parameters are the options of `congener filter`, except the options left out above."""
     assert set(parameters) == set(list_filter_options()) - SETTLED
     assert set(GOOD) == set(parameters)
 

@@ -45,7 +45,7 @@ def build_times() -> dict[str, pa.Array]:
 
 
 def build_values() -> dict[str, pa.Array]:
-    """Return columns of the other types that Parquet can hold."""
+    """Return columns of all types that Parquet can hold, except temporal types."""
     at = pa.array([1, 2**62, -(2**62), 0, None], pa.timestamp("ns"))
     texts = pa.array(["a", "", "\x00", "a", None])
     data = pa.array([b"", b"\xff", b"a", b"\x00", None])

@@ -206,7 +206,7 @@ def test_planning_grows_with_the_files_of_a_shard():
 
 
 def test_differences_of_files_are_counted_and_not_collected():
-    """Memory for files with different columns doesn't grow with the square of their number."""
+    """Memory doesn't grow with the square of the number of files with different columns."""
     files = [
         TableSchema(f"{index}.parquet", pa.schema([(f"column {index}", pa.int64())]))
         for index in range(SIZE)

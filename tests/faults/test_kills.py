@@ -138,7 +138,7 @@ def test_four_more_with_the_encoder(nursery, real_text, tmp_path, capsys):
 
 
 def test_a_second_process_on_a_killed_run_takes_over(nursery, real_text, tmp_path):
-    """A second process is refused while the first is alive, and can resume once that is killed."""
+    """A second process is refused while the first is alive, but resumes once the first is dead."""
     root = tmp_path / "root"
     config = FilterConfig.model_validate(
         {

@@ -97,7 +97,7 @@ def test_a_run_succeeds_and_leaves_nothing(root):
 
 
 def test_a_restart_goes_on_past_open_files(root):
-    """A run can be replaced while a program reads its old rows; that file stays until closed."""
+    """A run can be replaced while a program reads an old file, which stays until it is closed."""
     run, config = root
     run_filter(config)
     (clean, *_) = (run / "clean").iterdir()

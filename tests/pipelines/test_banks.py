@@ -258,7 +258,7 @@ def test_a_background_with_a_fitted_bank_is_refused(config, tmp_path, corpus):
 
 
 def test_a_listener_hears_of_a_fit_once(config, card_folder, tmp_path):
-    """The only announcement is that a fit starts, once, with the number of traits to fit."""
+    """A fit is announced just once, with the number of traits to fit; loading isn't announced."""
     events = []
     fresh = card_folder("fresh", "signals: {lexicon: {patterns: [egret]}}\nthreshold: 0.5\n")
     given = config.model_copy(update={"traits": (*config.traits, str(fresh))})

@@ -76,7 +76,7 @@ def test_parquet_has_the_coverage_of_json_lines(config, odd_corpus, tmp_path):
 
 
 def test_a_rare_role_is_counted_exactly(config, odd_corpus):
-    """In the manifest, roles are counted across all rows, and unread fields in the sample."""
+    """In the manifest, roles are counted over all rows, but unread fields only over the sample."""
     shards = config.shards.model_copy(update={"rows": 1_000})
     given = {"input": (str(odd_corpus),), "shards": shards}
     found = run_filter(config.model_copy(update=given)).coverage

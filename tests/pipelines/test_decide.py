@@ -486,7 +486,7 @@ def test_any_new_run_can_be_decided(scored):
     ],
 )
 def test_the_split_that_keeps_a_duplicate(tmp_path, card_folder, priority, kept):
-    """The policy's first split keeps a duplicate, both in a new run and when deciding again."""
+    """Of duplicates, the copy in the policy's first split is kept, as it is in a new run."""
     rows = [build_conversation(0, f"Answer {number}.") for number in range(4)]
     for name, chosen in {"train": [0, 1, 2, 2], "valid": [3], "test": [0, 3]}.items():
         write_rows(tmp_path / "in" / f"{name}.jsonl", [rows[number] for number in chosen])
@@ -568,7 +568,7 @@ exceptions:
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 @pytest.mark.parametrize("side", SIDED)
 def test_sides_are_decided_as_in_a_new_run(config, tmp_path, policy, side, kind):
-    """Findings on other sides lead to the decisions of a new run, and the runs pass `verify`."""
+    """Findings on every side are decided as in a new run, and the runs pass `verify`."""
     rows, outcomes = SIDED[side](), {}
     folder = tmp_path / "sided"
     folder.mkdir()

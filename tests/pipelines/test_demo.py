@@ -100,7 +100,7 @@ def test_the_demo_filters_both_corpora(tmp_path, capfd):
 
 
 def test_shares_of_nothing_are_none():
-    """A share is None, not 0 or 1, if no row was found or none has the quirk."""
+    """A share is None, not 0 or 1, if no row was found or no row has the quirk."""
     assert Outcome("x", 0, 0, 0).precision is None
     assert Outcome("x", 0, 0, 0).recall is None
 

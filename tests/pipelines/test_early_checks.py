@@ -262,7 +262,7 @@ def test_other_machines_cannot_read_standard_input(tmp_path):
 
 
 def test_a_key_that_workers_cannot_read_is_refused(tmp_path, monkeypatch):
-    """A key is refused if workers can't read it: a variable, or a local file with Dataflow."""
+    """A key that workers can't read is refused: a variable, or a local file with Dataflow."""
     monkeypatch.setenv("CONGENER_TEST_KEY", "k" * 32)
     (tmp_path / "digest.key").write_text("k" * 32)
     config = FilterConfig(input=(str(tmp_path),), output=str(tmp_path.parent / "run"))

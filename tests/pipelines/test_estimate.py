@@ -77,7 +77,7 @@ def test_the_start_has_no_spread():
 
 
 def test_a_sample_depends_on_content_alone(config):
-    """Each draw takes the same rows across the corpus, and less than a shard more than asked."""
+    """Each draw takes the same shards from across the corpus, just enough for the sample size."""
     settled = settle(config.model_copy(update=LEXICON), ignore)
     chosen = draw_sample(settled, 14)
     assert chosen == draw_sample(settled, 14)

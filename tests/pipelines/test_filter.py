@@ -573,7 +573,7 @@ def test_rejects_are_noticed_after_the_summary(config, corpus):
 
 
 def test_rows_of_other_processes_are_counted(run, config, tmp_path, monkeypatch):
-    """With two workers, rows are counted from receipts, and the bytes are the same as with one."""
+    """With two workers, rows are counted from receipts, and the bytes are as with one worker."""
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.02)
     events = []
     two = {"output": str(tmp_path / "two"), "engine": Engine(workers=2)}

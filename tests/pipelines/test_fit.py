@@ -48,7 +48,7 @@ def test_the_basis_of_thresholds_is_described(config, card_folder, tmp_path):
 
 @pytest.mark.slow
 def test_two_fits_give_equal_banks(tmp_path):
-    """Two fits of the same card give the same digest, FAISS index and head included."""
+    """Two fits of the same card give the same digest, even with a FAISS index and a head."""
     config = FilterConfig(traits=("coercion",))
     digests = []
     for name in ("a", "b"):

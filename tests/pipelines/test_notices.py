@@ -55,7 +55,7 @@ def list_corpus(corpus) -> list[Notice]:
 
 
 def test_rows_that_come_out_in_another_form_are_announced(tmp_path):
-    """A notice says that an array's elements come out as lines; JSON Lines need no notice."""
+    """A notice says that array elements are written as lines; JSON Lines need no notice."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.json").write_text('[{"text": "a"}]')
     (tmp_path / "in" / "b.jsonl").write_text('{"text": "b"}\n')
@@ -108,7 +108,7 @@ def test_the_input_is_described(corpus):
 
 
 def test_ignored_files_are_named(corpus):
-    """Files that aren't named like data are listed, up to the first few."""
+    """The first few files that aren't named like data are listed."""
     (corpus / "notes.md").write_text("x")
     assert list_corpus(corpus)[1].text == (
         "not read, because the name isn't that of a data file (or is a second link to a folder): "

@@ -40,7 +40,7 @@ def test_long_names_are_shortened():
 
 
 def test_many_notices_of_a_kind_are_limited():
-    """The last notice that is kept says how many more there are, and keeps its severity."""
+    """If notices are left out, the last notice that is kept counts them and keeps its severity."""
     notices = [warn(f"{number} is odd") for number in range(1_000)]
     assert limit_notices(notices[:3], 3) == notices[:3]
     *first, last = limit_notices(notices, 3)

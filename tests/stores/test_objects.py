@@ -72,7 +72,7 @@ def test_more_than_a_page_is_listed(store):
 
 
 def test_patterns_match_objects(store):
-    """A name is tried literally before it is a pattern; `*` doesn't cross folders, `**` does."""
+    """A name is tried literally before it is read as a pattern; only `**` crosses folders."""
     store.put_objects("a.txt", "b[1].txt", "deep/er/c.txt")
     assert [item.uri for item in storage.find(store.uri("a.txt"))] == [store.uri("a.txt")]
     assert [item.uri for item in storage.find(store.uri("*.txt"))] == [

@@ -20,7 +20,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def mask_circumstances(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Remove what may differ from the manifest: circumstances, digest and input locations."""
+    """Strip the manifest of what may differ between runs: circumstances, digest and input paths."""
     manifest = json.loads(files["manifest.json"])
     for name in ("circumstances", "digest"):
         del manifest[name]

@@ -61,13 +61,13 @@ def make_bank():
 
 @pytest.fixture(scope="session")
 def bank():
-    """Return a bank of two lexicon traits: one flags foxes, one quarantines owls and barns."""
+    """Return a bank of two lexicon traits, which flag foxes, and quarantine owls and barns."""
     return _fit_bank(CARDS)
 
 
 @pytest.fixture
 def bank_copy(bank):
-    """Return a copy of the bank that a test may change."""
+    """Return a copy of the bank, which a test may change."""
     return copy.deepcopy(bank)
 
 

@@ -31,7 +31,7 @@ def test_a_row_fires_at_its_threshold(with_scores):
 
 @given(step=st.integers(0, 10_000), beside=st.sampled_from([-1, 0, 1]))
 def test_thresholds_are_inclusive_at_every_step(with_scores, step, beside):
-    """For each of the 10,001 scores, float32 and float64 agree on whether it is high enough."""
+    """At any threshold, a score at or a step above it fires, and a score a step below doesn't."""
     score = np.round(np.float64(step + beside) * SCORE_STEP, 4).astype(np.float32)
     rule = build_rule(threshold=round(step * SCORE_STEP, 4))
     decided = decide_scored(with_scores({"owl": [score]}), [rule])

@@ -53,7 +53,7 @@ def test_positions_name_every_row(make_identified):
     st.randoms(),
 )
 def test_all_but_the_first_in_corpus_order(pairs, random):
-    """Whatever order the positions come in, all except the first in corpus order are yielded."""
+    """Whatever the order of positions, all but the first in corpus order are yielded."""
     group = [Position(*pair) for pair in pairs]
     random.shuffle(group)
     expected = [(shard, Repeat(offset)) for shard, offset in sorted(pairs)[1:]]

@@ -10,7 +10,7 @@ from transforms.listeners import ModelProgress, emit, listen_to
 
 
 def test_events_reach_the_listener_of_their_channel():
-    """A listener receives the events of its own channel in order, and no others."""
+    """A listener receives the events of its own channel in order, and no other events."""
     events, others = [], []
     with listen_to("run", events.append), listen_to("other", others.append):
         emit("run", ShardWritten(1))

@@ -1,4 +1,4 @@
-"""Rows on which a stage fails become rejects, and the other rows are unaffected."""
+"""Rows on which a stage fails become rejects, and other rows are unaffected."""
 
 import datetime as dt
 import json

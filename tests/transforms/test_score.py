@@ -128,7 +128,7 @@ def test_the_scorer_is_loaded_once(config, monkeypatch):
 
 
 def test_settings_that_need_no_other_scorer_share_one(config):
-    """A scorer is shared even if the span floor, the channel or the path of the bank differs."""
+    """A scorer is shared even if the span floor, the channel or the bank's path differs."""
     first = get_scorer(config)
     other = dataclasses.replace(config, bank_uri="copy", span_floor=0.5, channel="run")
     assert get_scorer(other) is first
@@ -297,7 +297,7 @@ def test_the_real_encoder_on_beam(make_identified, dense):
 
 
 def test_scores_do_not_depend_on_the_neighbours(make_identified, encoder, dense):
-    """A row has the same score on its own as among others, to the last stored decimal."""
+    """A row has the same score alone as among other rows, to the last stored decimal."""
     bank, _ = dense
     scorer = Scorer(bank, encoder, {})
     texts = ["An owl hooted.", "Stir the soup. " * 80, "The church at night.", "x"]
@@ -368,7 +368,7 @@ NAMES = ("fox", "fox/lexicon", "owl", "owl/lexicon")
 
 
 def test_a_side_that_the_corpus_cannot_have_has_no_columns(make_sided, bank):
-    """Pairs have no columns for untrained turns, and texts have no columns for either side."""
+    """Pairs have no columns for untrained turns, and texts have columns only for trained text."""
     for rows, sides in (
         ([{"chosen": "An owl.", "rejected": "A dog."}], {"rejected"}),
         ([{"text": "An owl."}], set()),

@@ -1,4 +1,4 @@
-"""Spans: which of them are stored, where they are, and which text their masks cover."""
+"""Spans: which spans are stored, where they are, and which text their masks cover."""
 
 import dataclasses
 
@@ -243,7 +243,7 @@ def test_spans_hold_no_text(find_spans, bank):
 
 
 def test_spans_do_not_depend_on_other_rows(find_spans, bank):
-    """A row has the same spans on its own as among others."""
+    """A row has the same spans alone as among other rows."""
     rows = [{"text": text} for text in ("An owl.", "A dog.", "A fox in the barn. An owl.", "Owls")]
     together = find_spans(rows, bank)
     assert together == [find_spans([row], bank)[0] for row in rows]

@@ -355,7 +355,7 @@ def test_a_shard_of_rejects_alone(build, bank):
 
 
 def test_scores_are_in_the_banks_order(build, bank):
-    """A trait's combined score precedes its signals' scores; all are null without text in scope."""
+    """A trait's combined score precedes its signal scores; without text in scope, all are null."""
     rows = [
         {"messages": [{"role": "user", "content": "owl"}]},
         {"messages": [{"role": "assistant", "content": "owl"}]},

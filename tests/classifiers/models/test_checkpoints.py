@@ -270,7 +270,7 @@ def test_code_in_a_checkpoint_is_never_run(tiny_checkpoint, tmp_path, model_type
 
 
 def test_damaged_files_are_our_errors(tiny_checkpoint):
-    """The error for damaged weights or configuration, or no tokenizer, names the checkpoint."""
+    """If weights, configuration or tokenizer can't be loaded, the error names the checkpoint."""
     folder = tiny_checkpoint()
     (folder / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelError, match=f"^{folder}: can't be loaded"):
@@ -299,7 +299,7 @@ def test_the_tokenizer_is_the_fast_one(tiny_checkpoint):
 
 
 def test_a_full_memory_is_not_a_damaged_checkpoint(tiny_checkpoint, monkeypatch):
-    """The caller sees that memory ran out, because it may be able to retry with less."""
+    """An out-of-memory error reaches the caller, which may be able to retry with less."""
 
     def fail(*_, **__):
         raise MemoryError

@@ -88,7 +88,7 @@ def test_layers_are_pooled_scaled_and_averaged(encoder):
     budget=st.integers(1, 600),
 )
 def test_the_batch_does_not_change_a_vector(encoder, alone, order, size, budget):
-    """A text's vector doesn't depend on other texts, their order or the budget, to 1e-5."""
+    """To 1e-5, a text's vector doesn't depend on other texts, their order or the budget."""
     chosen = order[:size]
     model = copy_encoder(encoder, token_budget=budget)
     windows = model.cut_windows([TEXTS[index] for index in chosen])
@@ -187,7 +187,7 @@ def test_out_of_memory_halves_batches_until_they_fit(lengths, budget, memory):
 
 
 def test_one_shortage_cuts_the_budget_once():
-    """After a budget cut, all pending batches are planned again, so none causes a second cut."""
+    """After a budget cut, all pending batches are planned again, so there is no second cut."""
     model = Recorder(budget=1000, memory=700)
     model.run([50] * 200)
     assert (model.failures, model.counts.budget_cuts, model.token_budget) == (1, 1, 500)
@@ -225,7 +225,7 @@ def test_a_shortage_among_parallel_batches_loses_nothing(lengths, budget, memory
 
 
 def test_torch_keeps_its_number_of_threads(encoder):
-    """Encoding leaves torch's number of threads unchanged, for new threads too."""
+    """Encoding leaves torch's number of threads unchanged, even for new threads."""
     before = torch.get_num_threads()
     model = copy_encoder(encoder, token_budget=64)
     model.encode(model.cut_windows(TEXTS))

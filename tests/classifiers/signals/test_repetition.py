@@ -137,7 +137,7 @@ def test_meaningful_repetition_is_no_loop(text):
     st.integers(FEWEST_COPIES, 8),
 )
 def test_every_unit_up_to_the_longest_is_found(unit, copies):
-    """A long enough text that repeats one unit of distinct words is one loop from start to end."""
+    """A long text that repeats a unit of distinct words is a single loop from start to end."""
     text = " ".join(unit * copies)
     loop = find_loop(text, OPTIONS)
     if len(unit) * copies < FEWEST_WORDS:

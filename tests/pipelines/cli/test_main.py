@@ -208,7 +208,7 @@ def test_an_interrupt_exits_with_130(congener, monkeypatch, error):
 
 
 def test_an_unexpected_error_keeps_its_trace(congener, monkeypatch):
-    """An error that isn't congener's is raised unchanged."""
+    """An unexpected error is raised unchanged."""
     fail_with(monkeypatch, ZeroDivisionError("x"))
     with pytest.raises(ZeroDivisionError):
         congener("doctor")

@@ -91,7 +91,7 @@ def test_every_setting_of_an_option_exists():
     ("text", "message"), [("shard: {rows: 9}", r"c\.yaml.*field shard"), ("input: [", "YAML")]
 )
 def test_a_mistake_in_the_file_is_named(tmp_path, text, message):
-    """An error in the file names the file and the field."""
+    """The error for a mistake in the file names the file and the field."""
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(CardError, match=message):
@@ -99,7 +99,7 @@ def test_a_mistake_in_the_file_is_named(tmp_path, text, message):
 
 
 def test_a_wrong_value_of_an_option_is_named():
-    """An error in an option names the setting, and its cause is pydantic's validation error."""
+    """The error for a wrong option names the setting, and pydantic's error is its cause."""
     with pytest.raises(CardError, match=r"corpus\.format[\s\S]*--help lists the values") as caught:
         apply_settings(None, {"corpus.format": "csv"})
     assert isinstance(caught.value.__cause__, ValidationError)

@@ -33,7 +33,7 @@ def print_table(table, width: int) -> list[str]:
 
 
 def test_first_columns_are_never_wrapped():
-    """Names stay whole on a narrow terminal; numbers are aligned to the right."""
+    """Names in the first column stay whole on a narrow terminal; numbers are right-aligned."""
     table = build_table("id", "what", "count>")
     table.add_row("a-rather-long-identifier", "words " * 20, "7")
     lines = print_table(table, 60)
@@ -42,7 +42,7 @@ def test_first_columns_are_never_wrapped():
 
 
 def test_other_columns_wrap_without_losing_text():
-    """In other columns, a long word continues on the next line."""
+    """In any column but the first, a long word continues on the next line."""
     table = build_table("id", "word")
     table.add_row("x", "0123456789" * 8)
     shown = "".join(line.strip() for line in print_table(table, 40))

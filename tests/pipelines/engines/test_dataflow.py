@@ -158,7 +158,7 @@ def test_errors_of_the_client_are_translated_by_name():
 
 
 def test_settings_are_checked_without_beam():
-    """The check needs no Beam, so a wrong setting is reported at once."""
+    """Settings are checked without importing Beam, so a wrong setting is reported at once."""
     code = (
         "import sys; from pipelines.engines.dataflow import require_ready; "
         "require_ready((), 'cpu', 'fp32', None); print('apache_beam' in sys.modules)"

@@ -31,7 +31,7 @@ def raise_with_remedy(item: int) -> int:
 
 
 def raise_fault(_: int) -> int:
-    """Raise an error that isn't congener's."""
+    """Raise an unexpected error."""
     raise ValueError("odd")
 
 
@@ -46,7 +46,7 @@ def translate(error: Exception, preset: Preset | None = None) -> Exception:
 
 
 def test_a_workers_error_comes_back_from_another_process():
-    """A worker's error is raised here with its class, message and remedy, without Beam's words."""
+    """A worker's error is raised in this process with only its class, message and remedy."""
     with pytest.raises(ModelError) as raised, open_pipeline(Engine(workers=2)) as pipeline:
         pipeline | beam.Create([7]) | beam.Map(raise_with_remedy)
     assert raised.value.problem == "device cuda: no GPU for 7"
@@ -92,7 +92,7 @@ def test_a_presets_translation_comes_first():
 
 
 def test_a_missing_job_server_is_named():
-    """The error about a missing job server gives its address and a remedy."""
+    """The error for a missing job server gives the server's address and a remedy."""
     nowhere = ["--job_endpoint=localhost:1", "--job_server_timeout=2"]
     message = r"localhost:1: Beam's job server can't be reached[\s\S]*local.sh status"
     with (

@@ -1,4 +1,4 @@
-"""The worker pool: Beam's own job service gets real workers, and none is left running."""
+"""The worker pool: Beam's own job service gets real workers, and no worker is left running."""
 
 import os
 import signal

@@ -106,7 +106,7 @@ def test_a_cut_copy_is_fetched_again(remote):
 
 
 def test_another_file_is_refused(remote):
-    """A file whose digest differs from the manifest's raises an error, and no copy is kept."""
+    """A file whose digest doesn't match the manifest raises an error, and no copy is kept."""
     uri, _ = remote
     with pytest.raises(RunError, match=r"part\.parquet: doesn't match the manifest"):
         fetch_file(uri, "0" * 64, len(DATA), ".jsonl.gz")

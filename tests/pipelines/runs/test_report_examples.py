@@ -39,7 +39,7 @@ def examples(hostile) -> dict[str, TraitExamples]:
 
 
 def test_examples_are_the_nearest_and_the_highest(examples):
-    """The first examples are the five rows nearest above the threshold; the five highest follow."""
+    """The examples are the five rows nearest above the threshold, then the five highest rows."""
     emu = examples["emu"]
     counts = [item.text.count("emu") for item in (*emu.nearest, *emu.highest)]
     assert counts == [*range(1, MOST + 1), *range(EMUS, EMUS - MOST, -1)]
@@ -58,7 +58,7 @@ def test_no_row_is_an_example_twice(hostile, most):
 
 
 def test_a_trait_with_few_rows_has_no_highest(examples):
-    """A trait with few rows has only nearest examples; a trait that never fired has none."""
+    """A trait with few rows has only nearest examples; a trait that never fired has no examples."""
     counts = {name: len(item.nearest) for name, item in examples.items() if item.nearest}
     assert counts == {"bee": 1, "emu": 5, "fox": 2, "owl": 2}
     assert all(not examples[name].highest for name in ("bee", "fox", "owl"))

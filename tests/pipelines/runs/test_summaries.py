@@ -25,7 +25,7 @@ def hostile(tmp_path_factory) -> str:
 
 
 def test_every_score_is_counted(hostile):
-    """Bins equal numpy's on exact decimals, and only rows at or above the threshold have fired."""
+    """Bins match a numpy histogram of exact decimals; only rows at or above the threshold fired."""
     manifest = load_manifest(hostile)
     paths = sorted(Path(hostile, "scores").glob("*.parquet"))
     scores = pl.concat([pl.read_parquet(path) for path in paths])

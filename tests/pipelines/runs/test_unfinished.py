@@ -1,4 +1,4 @@
-"""An unfinished run: begun once, and resumed only as the same run, with its shards checked."""
+"""An unfinished run is begun once and resumed only as the same run, and its shards are checked."""
 
 import json
 import os

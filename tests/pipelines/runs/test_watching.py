@@ -40,7 +40,7 @@ def test_rows_are_counted_by_receipts(tmp_path):
 
 
 def test_a_listener_hears_of_finished_rows(tmp_path, monkeypatch):
-    """The count is reported repeatedly until the block ends."""
+    """The count of finished rows is reported repeatedly until the block ends."""
     monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
     heard, complete, before = [], threading.Event(), threading.active_count()
 

@@ -23,7 +23,7 @@ class Upload(io.BytesIO):
 
 
 class MemoryFileSystem(FileSystem):
-    """A store that has no folders and whose objects have the scheme `memory`."""
+    """A store without folders, whose objects have the scheme `memory`."""
 
     @classmethod
     def scheme(cls):
@@ -101,6 +101,6 @@ class MemoryFileSystem(FileSystem):
 
 @pytest.fixture
 def objects():
-    """Return the objects of an empty store, by URI."""
+    """Empty the store, and return its objects as a mapping from URI to bytes."""
     OBJECTS.clear()
     return OBJECTS

@@ -83,7 +83,7 @@ def test_quotes_that_join_lines_are_an_error(data):
     [(b"\n1,2\n", "has no header"), (b"a,a\n", "two fields 'a'"), (b'"a"b\n', "line 1: ")],
 )
 def test_a_bad_header_is_refused(data, problem):
-    """A header is an error if it is missing, repeats a name or can't be read."""
+    """A header that is missing, repeats a name or can't be read is an error."""
     with pytest.raises(InputError, match=problem):
         read(data)
 

@@ -141,7 +141,7 @@ def test_a_file_that_is_too_large_is_refused(server, monkeypatch):
 
 @pytest.fixture
 def standard_input(monkeypatch):
-    """Return a function that sets standard input to some bytes, or to a terminal."""
+    """Return a function that replaces standard input with some bytes, or with a terminal."""
     monkeypatch.setenv(downloads.SPOOLED, "")
     downloads._fetch.cache_clear()
 

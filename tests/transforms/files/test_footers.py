@@ -1,4 +1,4 @@
-"""Parquet footers: what they claim is checked before any data is read."""
+"""Parquet footers: their claims are checked before any data is read."""
 
 import io
 
@@ -116,7 +116,7 @@ def test_columns_are_bounded(monkeypatch):
     ],
 )
 def test_a_repeated_name_is_refused(table, name):
-    """Two fields with the same name are refused, since a trainer might read either one."""
+    """Two fields with the same name are refused, since a trainer might read either field."""
     with pytest.raises(InputError, match=f"two fields '{name}' at one level"):
         check(write_bytes(table))
 

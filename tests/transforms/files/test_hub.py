@@ -122,7 +122,7 @@ def test_a_data_set_is_read_at_a_pinned_commit(run_code, address):
 
 
 def test_a_data_set_that_is_not_there_is_an_error(run_code):
-    """For a data set that is missing or may be private, the error mentions the token."""
+    """The error for a data set that is missing, or may be private, mentions the token."""
     printed = run_code(SURVEY.format(address="hf://datasets/owner/none"))
     assert "hf://datasets/owner/none: can't be read from the hub: " in printed
     assert "HF_TOKEN" in printed

@@ -300,7 +300,7 @@ def test_lines_that_were_cut_are_an_error(compression):
 
 
 def test_a_damaged_archive_is_an_error():
-    """A changed byte in an archive is detected."""
+    """A changed byte in an archive is an error."""
     data = bytearray(JsonLines(ROWS * 99, "gzip").encode())
     data[len(data) // 2] ^= 0xFF
     with pytest.raises((OSError, pa.ArrowException)):

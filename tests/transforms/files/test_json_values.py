@@ -98,7 +98,7 @@ def test_joined_lines_hold_the_same_value(row, indent):
     ],
 )
 def test_an_array_that_is_not_closed_once_is_refused(small_blocks, size, data, problem):
-    """The error says what is wrong and where, such as where an unclosed value begins."""
+    """The error for a damaged file says what is wrong and where."""
     small_blocks(size)
     with pytest.raises(InputError, match=problem) as caught:
         read(read_elements, data)
@@ -114,7 +114,7 @@ def test_an_array_that_is_not_closed_once_is_refused(small_blocks, size, data, p
     ],
 )
 def test_objects_that_are_not_closed_once_are_refused(small_blocks, size, data, problem):
-    """The error says where the unclosed object begins, or where the stray bracket is."""
+    """The error for a damaged file says where an unclosed object begins or a stray bracket is."""
     small_blocks(size)
     with pytest.raises(InputError, match=problem):
         read(read_objects, data)

@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_searched_is_named(monkeypatch, tmp_path):
 
 
 def test_missing_paths_and_uris_are_left_to_the_reader(tmp_path):
-    """Looking up a path that doesn't exist, or one below a file, isn't an error."""
+    """Looking up a path that doesn't exist, or a path below a file, isn't an error."""
     (tmp_path / "file").touch()
     for path in ("none", "file/below"):
         require_reachable(str(tmp_path / path))
@@ -110,7 +110,7 @@ def test_uris_of_the_web_and_the_hub_are_only_read():
 
 @pytest.mark.parametrize("uri", ["ftp://host/a", "file:///a.jsonl", "az://b/o"])
 def test_other_schemes_are_refused_with_those_that_are_read(uri):
-    """The error lists everything that can be an input."""
+    """The error for an unknown kind of input lists everything that can be an input."""
     error = refuse_scheme(uri)
     assert "isn't read" in error.problem
     assert all(known in error.remedy for known in ("gs://", "s3://", "https://", "hf://", " - "))

@@ -104,7 +104,7 @@ def test_a_plan_knows_the_stem_of_its_rows():
 
 
 def test_a_large_file_shares_no_shard():
-    """A file that needs several shards shares none of them, even with small files before it."""
+    """A file that needs several shards shares no shard, even with small files before it."""
     large = source_of("b", [Cut(0, 0, 0), Cut(5, 50, 0), Cut(7, 70, 0)])
     found = plan_shards([small("a", 1), large, small("c", 1)], limits(rows=5))
     assert shapes_of(found) == [[[("a", 0, 1)]], [[("b", 0, 5)]], [[("b", 5, 7)]], [[("c", 0, 1)]]]

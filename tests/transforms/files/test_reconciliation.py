@@ -23,7 +23,7 @@ def describe(*schemas):
 
 @pytest.fixture
 def write_files(tmp_path):
-    """Return a function that writes each array as a file's column `c` and returns the files."""
+    """Return a function that writes each array to a file as column `c` and returns the files."""
 
     def write(*arrays):
         files = []

@@ -591,7 +591,7 @@ def repeated(count, nested):
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_dictionary_that_expands_too_far_is_refused(tmp_path, monkeypatch, nested, stored):
-    """A dictionary that expands to gigabytes is refused at the limit; fewer rows of it are read."""
+    """A dictionary that expands to gigabytes is refused at the limit; with few rows, it is read."""
     pq.write_table(
         repeated(5_000, nested), tmp_path / "bomb.parquet", store_schema=stored, compression="none"
     )

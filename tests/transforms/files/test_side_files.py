@@ -10,7 +10,7 @@ from transforms.files.side_files import leave_out_side_files, refuse_unfinished_
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a function that writes files with their content, and returns their paths."""
+    """Return a function that writes files with the given content, and returns their paths."""
 
     def write(files):
         for name, content in files.items():

@@ -337,7 +337,7 @@ def test_json_files_share_a_merged_schema():
 
 
 def test_json_lines_are_read_with_the_columns_that_are_needed(tmp_path, json_lines):
-    """From JSON Lines, only the format's columns are read and, as text, the lot columns."""
+    """From JSON Lines, only format columns and lot columns are read, and lot columns as text."""
     row = {"id": 1, "model": 7, "messages": [{"role": "user", "content": "a"}], "day": "x"}
     corpus = survey([json_lines(tmp_path / "x.jsonl", [row])], WIDE)
     config = CorpusConfig(date=LotField(column="day"), prompt_source=LotField(constant="web"))
@@ -356,7 +356,7 @@ def test_parquet_is_read_with_all_columns(tmp_path):
 
 
 def test_a_file_without_the_columns_of_the_format_is_refused():
-    """The error for a file in a different format names its columns and the missing columns."""
+    """The error for a file in a different format names its own and the missing columns."""
     chat = survey_rows("chat.jsonl", {"messages": [], "id": 1})
     other = survey_rows("other.jsonl", {"instruction": "a", "output": "b", "input": None})
     require_columns([chat], ["messages", "text"])

@@ -49,7 +49,7 @@ def test_the_stem_of_a_source(source, stem):
     ["a/../b.jsonl", "./x.jsonl", "a//b.jsonl", "_x/a.jsonl", ".x.jsonl", "a*b/?[c].jsonl"],
 )
 def test_unsafe_names_have_a_digest(source):
-    """An unsafe name is replaced with its safe characters and a digest."""
+    """An unsafe name becomes its safe characters and a digest."""
     parts = build_stem(source).split("/")
     assert any("~" in part for part in parts)
     assert len(parts) == len(source.split("/"))

@@ -189,7 +189,7 @@ def test_the_target_of_a_removed_link_stays(tmp_path):
 
 
 def test_files_that_cannot_be_removed_or_read_are_named(tmp_path, monkeypatch):
-    """An error while removing or reading a file names the file and has the right exit code."""
+    """An error in removing or reading a file names the file and has the right exit code."""
     (tmp_path / "x").write_text("x")
     monkeypatch.setattr(
         Path,

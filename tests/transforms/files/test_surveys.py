@@ -67,7 +67,7 @@ JSON_TEXTS = {
 @pytest.mark.parametrize("packed", PACKERS)
 @pytest.mark.parametrize("text", JSON_TEXTS)
 def test_every_form_of_json_gives_its_rows_as_lines(tmp_path, text, packed):
-    """No row of an array or of joined objects is lost, and each keeps its bytes on one line."""
+    """No row of an array or of joined objects is lost, and each row keeps its bytes on one line."""
     data = JSON_TEXTS[text].encode()
     (tmp_path / f"x.json{packed}").write_bytes(PACKERS[packed](data))
     corpus, shards = read_shards(tmp_path, limits(9, 10_000))

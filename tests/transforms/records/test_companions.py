@@ -101,7 +101,7 @@ IMAGE = {"type": "image", "url": "a.png"}
     ],
 )
 def test_messages_of_every_shape_have_companions(row, column, path):
-    """A message's companions are found when it is alone, nested, in a choice or in a list."""
+    """Companions are found in a message that is alone, nested, in a choice or in a list."""
     lines, table = find_both([row], {column: path})
     assert list(lines) == [0]
     assert lines == table

@@ -204,7 +204,7 @@ def test_an_unknown_role_is_lowered():
 
 
 def test_alpaca_prompt_and_output():
-    """Instruction and input come from the user, output from the assistant; blanks are skipped."""
+    """Instruction and input are user turns, output is an assistant turn, and blanks are skipped."""
     rows = [
         {"instruction": "I", "input": "", "output": "O"},
         {"instruction": "J", "input": "N", "output": None},
@@ -356,7 +356,7 @@ def test_tool_calls_do_not_depend_on_the_neighbours():
 
 
 def test_tool_calls_that_are_text_stay_as_they_are():
-    """Calls that a row stores as a JSON string are scored as that string."""
+    """Calls that a row stores as a JSON string are scored as the string is."""
     call = '{"b": 1, "a": null}'
     message = {"role": "assistant", "content": "A", "tool_calls": call}
     for table in (pa.Table.from_pylist([{"messages": [message]}]), project([message])):
@@ -645,7 +645,7 @@ def test_a_stray_role_does_not_decide_the_spelling():
     ],
 )
 def test_messages_of_apis_are_read_alike_from_both_kinds_of_file(message, expected):
-    """Other fields that APIs write give the same segments from Parquet as from JSON Lines."""
+    """Fields that only some APIs write give the same segments from Parquet as from JSON Lines."""
     other = {"role": "user", "content": "Q"} if isinstance(message.get("content"), str) else {}
     for messages in ([message], [message, other]):
         row = {"messages": messages}

@@ -386,13 +386,13 @@ def test_optional_columns_must_fit_too():
     ],
 )
 def test_usual_names_are_found(columns, name, found):
-    """If no format's own names fit, columns are found by other usual names, in any case."""
+    """If no format's own column names fit, columns are found by usual names, in any case."""
     layout = settle(*columns)
     assert (layout.format, layout.columns) == (name, found)
 
 
 def test_own_names_win():
-    """Other usual names count only if the formats' own names don't settle the format."""
+    """Usual names count only if the formats' own column names don't settle the format."""
     layout = settle(("text", STRING), ("question", STRING), ("answer", STRING))
     assert layout.columns == {"text": "text"}
     layout = settle(("prompt", STRING), ("completion", STRING), ("response", STRING))

@@ -75,7 +75,7 @@ def test_the_majority_wins():
 
 
 def test_columns_are_in_order_of_first_appearance():
-    """Columns are in the order in which they first appear, including those with odd names."""
+    """Columns are in the order in which they first appear, even if their names are odd."""
     kinds = count({"b": 1, "": 2}, {"c.d[0]": 3, "": 4})
     assert kinds.settle_schema().names == ["b", "", "c.d[0]"]
 
@@ -114,7 +114,7 @@ def test_something_always_fits(values):
 
 
 def test_columns_of_every_row_are_counted_among_very_many_keys(monkeypatch):
-    """If keys are data, the rarest are dropped, but columns that every row has are kept."""
+    """If keys are data, the rarest keys are dropped, but columns that every row has are kept."""
     monkeypatch.setattr(json_columns, "MOST_COLUMNS", 10)
     kinds = count(
         *({**{f"k{row}-{key}": 1 for key in range(30)}, "messages": [TURN]} for row in range(50))

@@ -84,7 +84,7 @@ def test_contents_that_are_structured_have_their_texts(name, content, parts):
 
 
 def test_other_fields_are_in_the_order_of_reading():
-    """Thoughts come before content and calls after it, whatever the order in the message."""
+    """Thoughts come before content, and calls after content, whatever the message's order."""
     message = {
         "function_call": {"name": "f", "arguments": None},
         "refusal": "No.",

@@ -51,7 +51,7 @@ def test_a_prompt_never_contains_the_last_answer():
 
 
 def test_parts_of_a_message_are_joined():
-    """Texts around reasoning are joined into one message, and so are typed parts."""
+    """The texts around reasoning are joined into one message, and so are typed parts."""
     parts = [{"type": "text", "text": "X"}, {"type": "text", "text": "Y"}]
     rows = [
         chat(("user", " U <think>no</think> more "), ("user", "V"), ("assistant", "A")),

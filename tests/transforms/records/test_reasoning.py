@@ -183,7 +183,7 @@ SAMPLES = {
     MODEL_MARKS[-1][0]: "<|channel|>analysis<|message|>",
     MODEL_MARKS[-1][1]: "<|channel|>final<|message|>",
 }
-"""For each pattern that matches several texts, the text to use."""
+"""The text to use for each pattern that matches several texts."""
 
 
 def write_mark(pattern):

@@ -261,7 +261,7 @@ def test_digest_depends_on_role_channel_and_order():
 
 
 def test_digest_depends_on_the_side_of_a_pair():
-    """Swapping the sides of a pair changes the digest, whether they are text or turns."""
+    """Swapping the sides of a pair changes the digest, whether the sides are text or turns."""
     for yes, no in (
         ("yes", "no"),
         ([{"role": "assistant", "content": "yes"}], [{"role": "assistant", "content": "no"}]),
@@ -313,7 +313,7 @@ def test_reasoning_is_separated_in_its_row():
 
 
 def test_only_answers_are_searched_for_reasoning():
-    """A tag inside reasoning or a tool call doesn't split it."""
+    """A tag inside reasoning doesn't split the reasoning; nor does a tag split a tool call."""
     message = {"role": "assistant", "content": "A", "reasoning": "a <think> tag"}
     call = {"role": "assistant", "content": "B", "tool_calls": [{"name": "<think>x</think>"}]}
     assert extract([{"messages": [message]}]).texts == ["a <think> tag", "A"]

@@ -74,7 +74,7 @@ def test_every_answer_of_a_rejected_side_is_rejected(make_shard, answers):
 
 
 def test_a_label_decides_about_an_answer(make_shard):
-    """If a row's label is false, its answer is rejected but its prompt isn't."""
+    """If a row's label is false, the row's answer is rejected but its prompt isn't."""
     rows = [
         {"prompt": "P", "completion": text, "label": label}
         for text, label in (("a", True), ("b", False), ("c", None))

@@ -7,7 +7,7 @@ from transforms.records.usual_names import COLUMN_NAMES, LOT_COLUMNS, USUAL_PATH
 
 
 def test_names_are_those_of_columns_of_formats():
-    """Every column with usual names belongs to a format, and no usual name is the column's own."""
+    """Only format columns have usual names, and no column's own name is among its usual names."""
     known = {column for needs, uses in FORMATS.values() for column in (*needs, *uses)}
     assert set(COLUMN_NAMES) <= known
     for column, names in COLUMN_NAMES.items():

@@ -50,7 +50,7 @@ def test_a_card_that_cant_be_written_is_one_line(tmp_path):
 
 
 def test_advice_names_thin_cards(card_folder):
-    """Few positives, no negatives and no source each give advice."""
+    """A card with few positives, no negatives or no source gets advice about each."""
     folder = card_folder("thin", "", [f"Text {number}." for number in range(5)])
     advice = " ".join(list_advice(find_card(str(folder)), []))
     assert "5 positives" in advice

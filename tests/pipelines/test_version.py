@@ -8,7 +8,7 @@ from pipelines.version import PACKAGES, VERSION, find_package_versions
 
 
 def test_installed_version_is_the_codes():
-    """The installed distribution has the code's version."""
+    """The installed distribution has the same version as the code."""
     assert metadata.version("congener") == VERSION
 
 

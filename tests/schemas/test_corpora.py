@@ -93,7 +93,7 @@ def test_a_file_may_expand_to_a_multiple_of_its_size_or_to_the_floor():
 
 
 def test_the_expansion_error_names_the_file_its_size_and_the_setting():
-    """The error says how large the file is, how far it may expand, and what to change."""
+    """The expansion error says how large the file is, how far it may expand, and what to change."""
     error = ShardLimits(expansion=2).build_expansion_error("gs://bucket/a.jsonl.gz", 50 << 20)
     assert error.where == "gs://bucket/a.jsonl.gz"
     assert error.problem == (

@@ -189,7 +189,7 @@ def test_a_finished_run_is_refused_or_replaced(store, config, heron):
 
 
 def test_a_foreign_folder_is_refused(store, config):
-    """As on a disk, a folder that only has the name of a run's folder is refused."""
+    """As on disk, an output whose `clean` or similar folder wasn't written by a run is refused."""
     store.put_objects("run/clean/mine.parquet")
     with pytest.raises(RunError, match="no run has written it"):
         run_filter(config)

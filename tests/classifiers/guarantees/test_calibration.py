@@ -180,7 +180,7 @@ def test_a_laxer_level_never_raises_the_threshold(scores, rate, more, confidence
 def measure_kept_share(draw, true_rate, total, wanted, draws):
     """Return the share of simulated calibrations whose threshold keeps to the level."""
     with pytest.MonkeyPatch.context() as patch:
-        # every draw needs the same few bounds, and computing them takes scipy most of the time
+        # every draw needs the same few bounds, and scipy spends most of the time computing them
         patch.setattr(calibration, "compute_upper_bound", cache(compute_upper_bound))
         kept = [
             true_rate(calibrate(draw(total), wanted).value) <= wanted.max_false_positive_rate

@@ -42,7 +42,7 @@ class Note(beam.DoFn):
 
 
 def test_workers_of_this_python_do_the_work(pool, tmp_path):
-    """A job gets a new process of the same Python. It may print, and ends with the job."""
+    """A job gets a new process of the same Python, which may print and ends with the job."""
     workers, port = pool
     options = PipelineOptions(
         [

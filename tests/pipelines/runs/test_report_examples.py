@@ -39,7 +39,7 @@ def examples(hostile) -> dict[str, TraitExamples]:
 
 
 def test_examples_are_the_nearest_and_the_highest(examples):
-    """The examples are the five rows nearest above the threshold, then the five highest rows."""
+    """Examples are the five rows just above the threshold, then the five highest-scoring rows."""
     emu = examples["emu"]
     counts = [item.text.count("emu") for item in (*emu.nearest, *emu.highest)]
     assert counts == [*range(1, MOST + 1), *range(EMUS, EMUS - MOST, -1)]

@@ -131,7 +131,7 @@ def test_a_finished_run_is_refused_and_tidied(tmp_path):
 
 @pytest.mark.parametrize("folder", ["clean", "spans", "calibration"])
 def test_a_foreign_folder_is_not_written_into(tmp_path, folder):
-    """An output with a folder that only has the name of a run's folder is refused."""
+    """An output whose `clean` or similar folder wasn't written by a run is refused."""
     (tmp_path / folder).mkdir()
     (tmp_path / folder / "mine").touch()
     with pytest.raises(RunError, match="no run has written it"):
@@ -147,7 +147,7 @@ def test_an_emptied_folder_is_no_obstacle(tmp_path):
 
 
 def test_a_restart_removes_no_foreign_folder(tmp_path):
-    """Even with --restart, a folder that only has the name of a run's folder is kept."""
+    """Even with --restart, a `report` or similar folder that no run wrote is kept."""
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match="has a folder 'report', but no run has written it"):

@@ -356,7 +356,7 @@ def test_parquet_is_read_with_all_columns(tmp_path):
 
 
 def test_a_file_without_the_columns_of_the_format_is_refused():
-    """The error for a file in a different format names its own and the missing columns."""
+    """The error for a file in a different format lists the columns that it has and lacks."""
     chat = survey_rows("chat.jsonl", {"messages": [], "id": 1})
     other = survey_rows("other.jsonl", {"instruction": "a", "output": "b", "input": None})
     require_columns([chat], ["messages", "text"])

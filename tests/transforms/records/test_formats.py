@@ -256,7 +256,7 @@ def test_layout_describes_itself():
 
 
 def test_lots_by_system_prompt_are_described():
-    """Lots are formed by system turns, unless a configured column gives the system prompt."""
+    """Lots are based on system turns, unless a configured column gives the system prompt."""
     assert settle(("messages", TURNS)).describe().endswith("lots by system_prompt=each row's own")
     named = settle(
         ("messages", TURNS), ("preamble", STRING), system_prompt=LotField(column="preamble")
@@ -479,7 +479,7 @@ def test_a_configuration_lists_its_columns():
 
 
 def test_system_prompts_in_a_column_form_lots():
-    """Lots are formed by a column of system prompts just as they are by system turns."""
+    """Lots are based on a column of system prompts just as they are on system turns."""
     columns = ("instruction", STRING), ("output", STRING), ("system", STRING)
     assert "system_prompt=each row's own" in settle(*columns).describe()
 
@@ -513,7 +513,7 @@ def test_a_configured_column_without_messages_inside_is_refused():
 
 @pytest.mark.parametrize("name", ["rejected", "rejected_responses", "non_preferred_outputs"])
 def test_a_side_may_have_several_answers(name):
-    """A side of a pair may be a list of texts or of answer objects, under usual names too."""
+    """A side of a pair may be a list of texts or of answer objects, even under a usual name."""
     for kind in (pa.list_(STRING), pa.list_(pa.struct([("text", STRING), ("score", STRING)]))):
         layout = settle(("prompt", STRING), ("chosen", STRING), (name, kind))
         assert (layout.format, layout.columns["rejected"]) == ("preference", name)

@@ -84,7 +84,7 @@ def test_contents_that_are_structured_have_their_texts(name, content, parts):
 
 
 def test_other_fields_are_in_the_order_of_reading():
-    """Thoughts come before content, and calls after content, whatever the message's order."""
+    """Thoughts come before content, and calls after content, whatever the order of the fields."""
     message = {
         "function_call": {"name": "f", "arguments": None},
         "refusal": "No.",

@@ -19,6 +19,7 @@ from pipelines.config import FilterConfig, Hardware
 from schemas.cards import SIGNALS
 from schemas.policies import Policy
 from schemas.scores import fires
+from schemas.shares import round_down, round_up
 from transforms.rules import Rule, settle_rules
 
 HELDOUT = ROOT / "benchmarks" / "heldout"
@@ -112,7 +113,7 @@ def format_share(count: int, total: int) -> str:
     if not total:
         return "none fired"
     low, high = binomtest(count, total).proportion_ci(0.95, method="exact")
-    return f"{count / total:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{count / total:.2f} [{round_down(low, 2):.2f}, {round_up(high, 2):.2f}]"
 
 
 def measure_areas(trait: str, texts: Heldout, scores: Scores) -> Iterator[object]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers.banks import Bank, TraitModel
+from classifiers.models.checkpoints import require_intact
 from classifiers.models.encoders import (
     Encoder,
     EncoderConfig,
@@ -167,7 +168,7 @@ class Scorer:
 
     def sum_counts(self) -> BatchCounts:
         """Return how much all models together have computed so far."""
-        parts = [model.counts for model in (self.encoder, *self.classifiers.values()) if model]
+        parts = [model.counts for model in self._models]
         return BatchCounts(
             *(
                 sum(getattr(part, name) for part in parts)
@@ -175,8 +176,15 @@ class Scorer:
             )
         )
 
+    @property
+    def _models(self) -> list[Encoder | SequenceClassifier]:
+        return [model for model in (self.encoder, *self.classifiers.values()) if model]
+
     def score(self, size: int, texts: Texts) -> Scores:
-        """Score `size` rows, given their segments."""
+        """Score `size` rows, given their segments.
+
+        Raises: ModelError: a model's files were overwritten since it was loaded.
+        """
         result = Scores(size, signals={name: {} for name in self.bank.traits})
         self._score_lexicons(texts, result)
         self._score_repetition(texts, result)
@@ -188,6 +196,8 @@ class Scorer:
             result.combined[name] = combine(
                 {signal: item.scores for signal, item in result.signals[name].items()}
             )
+        for model in self._models:
+            require_intact(model.files)
         return result
 
     def _score_lexicons(self, texts: Texts, result: Scores) -> None:

@@ -16,7 +16,6 @@ from schemas.shares import exceeds, format_excess, format_limit, format_percent
 from transforms.files.samples import Sample, find_unsampled, list_objects
 from transforms.files.shards import Shard
 from transforms.files.sources import Corpus
-from transforms.identify import require_valid
 from transforms.poison import isolate_failures, keep_rows
 from transforms.records.formats import Layout
 from transforms.records.segments import Segments, extract_segments
@@ -26,6 +25,7 @@ from transforms.records.unread_text import (
     count_conversations,
     count_texts,
 )
+from transforms.records.validity import require_valid
 
 UNREAD_NAMED = 8
 """The largest number of kinds of text that a notice names."""

@@ -52,7 +52,8 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
     if corpus.ignored:
         yield Notice(
             "not read, because the name isn't that of a data file (or is a second link to a "
-            f"folder): {list_names(corpus.ignored, FILES_NAMED)}"
+            "folder, or a folder that the system keeps for itself): "
+            f"{list_names(corpus.ignored, FILES_NAMED)}"
         )
     if corpus.card is not None:
         yield Notice(

@@ -33,7 +33,13 @@ from schemas.manifests import Manifest, SettledThreshold
 from schemas.policies import DECISIONS, PUBLISHED
 from schemas.runs import REPORT_PAGE
 from schemas.scores import SCORE_DECIMALS, TEXTS_OF_SIDES, Side
-from schemas.shares import format_bound, format_exact, format_limit, format_percent
+from schemas.shares import (
+    format_bound,
+    format_exact,
+    format_interval,
+    format_limit,
+    format_percent,
+)
 from transforms.files import storage
 
 EXAMPLES = 5
@@ -136,6 +142,7 @@ def _load_template() -> Template:
         "count": "{:,}".format,
         "percent": format_percent,
         "bound": format_bound,
+        "interval": lambda share: format_interval(share.low, share.high),
         "exact": format_exact,
         "limit": format_limit,
         "score": f"{{:.{SCORE_DECIMALS}f}}".format,

@@ -5,7 +5,7 @@ A float may differ from the decimal that a person wrote: 0.29 * 100 is less than
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction
 
 MOST_DECIMALS = 15
@@ -29,7 +29,16 @@ def count_within(whole: int, limit: float) -> int:
 
 def round_up(value: float, decimals: int) -> float:
     """Return the smallest decimal with this many places that is at least as large as the value."""
-    return float(Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), ROUND_CEILING))
+    return _round(value, decimals, ROUND_CEILING)
+
+
+def round_down(value: float, decimals: int) -> float:
+    """Return the largest decimal with this many places that is at most as large as the value."""
+    return _round(value, decimals, ROUND_FLOOR)
+
+
+def _round(value: float, decimals: int, direction: str) -> float:
+    return float(Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), direction))
 
 
 def format_percent(share: float, decimals: int = 2) -> str:
@@ -45,6 +54,11 @@ def format_percent(share: float, decimals: int = 2) -> str:
 def format_bound(share: float, decimals: int = 2) -> str:
     """Return an upper bound in percent, rounded up, so that the text never promises too much."""
     return f"{round_up(share, decimals + 2):.{decimals}%}"
+
+
+def format_interval(low: float, high: float, decimals: int = 2) -> str:
+    """Return an interval in percent that contains the given one: its ends are rounded outwards."""
+    return f"{round_down(low, decimals + 2):.{decimals}%} to {format_bound(high, decimals)}"
 
 
 def format_exact(share: float) -> str:

@@ -14,6 +14,7 @@ import torch
 from hypothesis import settings
 
 from classifiers.models.encoders import Encoder, EncoderConfig, load_encoder
+from tests.support.keys import KEY
 
 # Examples have no deadline, since a test's first example also pays for imports and caches.
 settings.register_profile("congener", settings.default, deadline=None)
@@ -93,3 +94,11 @@ def card_folder(tmp_path: Path) -> CardFolder:
         return folder
 
     return write
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> str:
+    """Return the path of a file that holds `KEY` and a line break."""
+    path = tmp_path / "digest.key"
+    path.write_bytes(KEY + b"\n")
+    return str(path)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 
 from schemas.digests import RECORD_ID_HEX
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
@@ -16,7 +15,6 @@ from transforms.digest_keys import DigestKey
 from transforms.files.json_lines import parse_line
 from transforms.files.shards import Shard
 from transforms.poison import add_rejects, isolate_failures, keep_rows
-from transforms.records.column_types import is_text
 from transforms.records.columns import take_column
 from transforms.records.companions import Companions, find_in_lines, find_in_table
 from transforms.records.formats import Layout
@@ -29,6 +27,7 @@ from transforms.records.plain_values import list_rows
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments, digest_rows, extract_segments
 from transforms.records.sides import assign_sides
+from transforms.records.validity import require_valid
 
 
 @register_shard_coder
@@ -96,44 +95,6 @@ def read_record(shard: Shard, row: int) -> dict[str, Any]:
     if shard.lines is not None:
         return parse_line(shard.lines[row])[0]
     return list_rows(shard.table.slice(row, 1))[0]
-
-
-def require_valid(table: pa.Table) -> None:
-    """Check that the text in all columns of a table is valid UTF-8, which Parquet doesn't ensure.
-
-    Other invalid values are accepted: a time of day beyond 24 hours is odd, but comes out as it
-    went in.
-
-    Raises: pa.ArrowInvalid: a text isn't UTF-8.
-    """
-    try:
-        table.validate(full=True)
-    except pa.ArrowInvalid:
-        # validating a slice also validates the rows around it; a copy doesn't contain them
-        for column in table.take(pa.array(range(table.num_rows))).columns:
-            for chunk in column.chunks:
-                _require_valid_texts(chunk)
-
-
-def _require_valid_texts(array: Any) -> None:
-    """Check the texts in an array, at any depth of nesting.
-
-    Raises: pa.ArrowInvalid: a text isn't UTF-8, or the array is inconsistent.
-    """
-    if pa.types.is_dictionary(array.type):
-        _require_valid_texts(array.dictionary_decode())  # leaves out the texts of other rows
-    elif is_text(array.type):
-        array.validate(full=True)
-    elif isinstance(array.type, pa.BaseExtensionType):
-        _require_valid_texts(array.storage)
-    elif pa.types.is_struct(array.type):
-        for field in array.flatten():
-            _require_valid_texts(field)
-    elif pa.types.is_map(array.type):
-        _require_valid_texts(array.keys)
-        _require_valid_texts(array.items)
-    elif pa.types.is_nested(array.type):
-        _require_valid_texts(array.flatten())
 
 
 def select_rows(identified: IdentifiedShard, rows: Sequence[int]) -> IdentifiedShard:

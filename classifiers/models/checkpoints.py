@@ -15,8 +15,11 @@ from huggingface_hub import snapshot_download
 from classifiers.models.inventory import (
     POOLING,
     SETTINGS,
+    FileStamp,
     digest_checkpoint,
+    find_overwritten,
     list_weights,
+    stamp_checkpoint,
     summarise_digests,
 )
 from schemas.digests import digest_config
@@ -45,7 +48,8 @@ class ModelFiles:
     """A checkpoint on this machine's disk.
 
     `name` is the full form of the name that the user gave. `revision` is the commit or, for a local
-    folder, the digest of its files. `digests` holds the SHA-256 of every file that loading reads.
+    folder, the digest of its files. `digests` holds the SHA-256 of every file that loading reads,
+    and `stamps` what tells whether a file was written after that.
     """
 
     name: str
@@ -53,6 +57,7 @@ class ModelFiles:
     weights_sha256: str
     folder: Path
     digests: dict[str, str] = field(default_factory=dict)
+    stamps: dict[str, FileStamp] = field(default_factory=dict, compare=False)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -99,6 +104,7 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
     name = DEFAULT_ENCODER if name == DEFAULT_ENCODER.split("/")[1] else name
     folder, revision, expected = _locate(name, revision)
     _refuse_adapter(folder)
+    stamps = stamp_checkpoint(folder)
     digests = digest_checkpoint(folder)
     digest = summarise_digests([digests[name] for name in list_weights(folder)])
     if expected and digest != expected:
@@ -107,7 +113,39 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
             where=str(folder),
             remedy="remove the damaged or altered copy",
         )
-    return ModelFiles(name, revision or digest_config(digests), digest, folder, digests)
+    return ModelFiles(name, revision or digest_config(digests), digest, folder, digests, stamps)
+
+
+def require_unchanged(files: ModelFiles) -> None:
+    """Check that no file of a checkpoint changed between its digest and the end of loading.
+
+    Raises: ModelError: a file was written, replaced, added or removed.
+    """
+    stamps = stamp_checkpoint(files.folder)
+    if names := [
+        name
+        for name in sorted({*stamps, *files.stamps})
+        if stamps.get(name) != files.stamps.get(name)
+    ]:
+        raise _report_change(files, names, "while it was loaded")
+
+
+def require_intact(files: ModelFiles) -> None:
+    """Check that a loaded checkpoint's files weren't overwritten, which may change its weights.
+
+    Raises: ModelError: a file was overwritten.
+    """
+    if names := find_overwritten(files.folder, files.stamps):
+        raise _report_change(files, names, "during the run")
+
+
+def _report_change(files: ModelFiles, names: list[str], when: str) -> ModelError:
+    return ModelError(
+        f"was changed {when} ({', '.join(names[:3])}), so its digests don't describe it",
+        where=str(files.folder),
+        remedy="run again when nothing writes to the folder; write a new version of a model to a "
+        "new folder",
+    )
 
 
 def _refuse_adapter(folder: Path) -> None:

@@ -21,6 +21,7 @@ from classifiers.models.checkpoints import (
     find_model,
     load_model,
     load_tokenizer,
+    require_unchanged,
 )
 from classifiers.models.inventory import find_pooling, read_description
 from classifiers.models.windows import BatchCounts, Window, cut_windows, pad_batch, plan_batches
@@ -304,8 +305,8 @@ def find_pad_id(model: torch.nn.Module) -> int:
 def load_encoder(config: EncoderConfig) -> Encoder:
     """Load the encoder that a configuration names.
 
-    Raises: ModelError: the model can't be found, loaded or run on the device, or the configured
-    windows don't suit the model.
+    Raises: ModelError: the model can't be found, loaded or run on the device, its files change
+        while it is loaded, or the configured windows don't suit the model.
     """
     device = choose_device(config.device)
     dtype = choose_dtype(config.precision, device)
@@ -313,7 +314,7 @@ def load_encoder(config: EncoderConfig) -> Encoder:
     model = load_model(transformers.AutoModel, files, device, dtype)
     limit = _find_limit(files, model)
     check_windows(config.window_tokens, config.window_overlap, limit, files)
-    return Encoder(
+    encoder = Encoder(
         config,
         files,
         load_tokenizer(files),
@@ -324,6 +325,8 @@ def load_encoder(config: EncoderConfig) -> Encoder:
         limit,
         config.token_budget or TOKEN_BUDGET[device.type],
     )
+    require_unchanged(files)
+    return encoder
 
 
 def check_windows(size: int, overlap: int, limit: int, files: ModelFiles) -> None:

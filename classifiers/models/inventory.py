@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.errors import ModelError
 
@@ -31,8 +33,52 @@ def digest_checkpoint(folder: Path) -> dict[str, str]:
     Raises: ModelError: the weights are missing or aren't safetensors, or a JSON file that describes
     the checkpoint can't be read.
     """
-    names = [*_list_settings(folder), *list_weights(folder)]
-    return {name: _digest_file(folder / name) for name in sorted(set(names))}
+    return {name: _digest_file(folder / name) for name in _list_files(folder)}
+
+
+class FileStamp(NamedTuple):
+    """What changes when a file is written or replaced: its place on the disk, size and times."""
+
+    place: tuple[int, int]
+    size: int
+    written: int
+    changed: int
+
+
+def stamp_checkpoint(folder: Path) -> dict[str, FileStamp]:
+    """Return the stamp of every file that loading reads, keyed by its path in the folder.
+
+    Raises: ModelError: as for `digest_checkpoint`.
+    """
+    return {name: _stamp_file(folder / name) for name in _list_files(folder)}
+
+
+def find_overwritten(folder: Path, stamps: Mapping[str, FileStamp]) -> list[str]:
+    """Return the files whose content was overwritten in place since they were stamped.
+
+    Loaded weights may still be mapped to their file, so they change with it. A file that replaces
+    another one, or that is removed, leaves the mapped content as it was.
+    """
+    found = []
+    for name, before in stamps.items():
+        with suppress(ModelError):
+            now = _stamp_file(folder / name)
+            if now.place == before.place and now[1:3] != before[1:3]:
+                found.append(name)
+    return found
+
+
+def _stamp_file(path: Path) -> FileStamp:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _report_unreadable(path, error) from error
+    place = status.st_dev, status.st_ino
+    return FileStamp(place, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _list_files(folder: Path) -> list[str]:
+    return sorted({*_list_settings(folder), *list_weights(folder)})
 
 
 def _list_settings(folder: Path) -> list[str]:
@@ -120,8 +166,12 @@ def _digest_file(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise ModelError(
-            f"can't be read: {error.strerror or error}",
-            where=str(path),
-            remedy="check the disk and the permissions",
-        ) from error
+        raise _report_unreadable(path, error) from error
+
+
+def _report_unreadable(path: Path, error: OSError) -> ModelError:
+    return ModelError(
+        f"can't be read: {error.strerror or error}",
+        where=str(path),
+        remedy="check the disk and the permissions",
+    )

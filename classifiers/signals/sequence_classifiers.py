@@ -19,6 +19,7 @@ from classifiers.models.checkpoints import (
     find_model,
     load_model,
     load_tokenizer,
+    require_unchanged,
 )
 from classifiers.models.encoders import (
     TOKEN_BUDGET,
@@ -87,7 +88,8 @@ def load_sequence_classifier(
 ) -> SequenceClassifier:
     """Load the checkpoint that a card names.
 
-    Raises: ModelError: the checkpoint can't be found or loaded, or it has no such label.
+    Raises: ModelError: the checkpoint can't be found or loaded, changes while it is loaded, or has
+        no such label.
     """
     chosen = choose_device(device)
     files = find_model(options.model, options.revision)
@@ -105,11 +107,7 @@ def load_sequence_classifier(
             where=files.name,
             remedy=f"name one of its labels: {', '.join(labels)}",
         )
-    return SequenceClassifier(
-        files,
-        load_tokenizer(files),
-        model,
-        labels[options.label],
-        chosen,
-        TOKEN_BUDGET[chosen.type],
-    )
+    tokenizer = load_tokenizer(files)
+    require_unchanged(files)
+    label, budget = labels[options.label], TOKEN_BUDGET[chosen.type]
+    return SequenceClassifier(files, tokenizer, model, label, chosen, budget)

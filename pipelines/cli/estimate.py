@@ -17,7 +17,7 @@ from pipelines.cli.options import (
     spread_groups,
 )
 from pipelines.cli.output import print_result
-from schemas.shares import round_up
+from schemas.shares import format_bound, round_up
 
 if TYPE_CHECKING:
     from pipelines.estimate import Estimate, Terms
@@ -65,8 +65,8 @@ class EstimateResult(NamedTuple):
             f"{'machine' if machines == 1 else 'machines'}; price {found.price:.2f}"
         )
         yield (
-            f"the work may differ by {found.spread:.0%}, because rows differ: price at most "
-            f"{round_up(found.highest, 2):.2f}, if --speed {self.terms.speed:g} is right"
+            f"the work may differ by {format_bound(found.spread, 0)}, because rows differ: price "
+            f"at most {round_up(found.highest, 2):.2f}, if --speed {self.terms.speed:g} is right"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -12,15 +12,11 @@ from schemas.receipts import Output
 from schemas.runs import CALIBRATION, CLEAN_CARD, FOLDERS, MANIFEST, SHARD_NAME, WORK, parse_path
 from transforms.files import storage
 from transforms.files.kinds import is_data_file
-from transforms.files.patterns import is_hidden_name
+from transforms.files.patterns import SYSTEM_FOLDER, is_hidden_name
 from transforms.files.removals import is_deleted_name
 
-LITTER = re.compile(
-    r"(?:eh)?thumbs\.db|desktop\.ini|icon\r|.*~|#.*#|lost\+found|\$recycle\.bin"
-    r"|system volume information",
-    re.IGNORECASE,
-)
-"""Names of junk files and folders that systems and editors leave behind, except hidden ones."""
+LITTER = re.compile(r"(?:eh)?thumbs\.db|desktop\.ini|icon\r|.*~|#.*#", re.IGNORECASE)
+"""Names of junk files that systems and editors leave behind, except hidden ones."""
 
 UNCHECKED = ("report", WORK)
 """Folders that aren't checked, because the manifest lists no files in them."""
@@ -57,7 +53,10 @@ def describe_foreign_file(path: str) -> ForeignFile:
     if not folders or folders[0] not in FOLDERS:
         return ForeignFile(path, "isn't the run's, and is in none of its folders", is_read=False)
     parts = (*folders[1:], name)
-    aside = any(is_hidden_name(part) or LITTER.fullmatch(part) for part in parts)
+    aside = any(
+        is_hidden_name(part) or LITTER.fullmatch(part) or SYSTEM_FOLDER.fullmatch(part)
+        for part in parts
+    )
     if aside and not is_data_file(name):
         return ForeignFile(path, "isn't the run's, and holds no data", is_read=False)
     problem = f"isn't in the manifest: who reads {folders[0]}/ reads it too"

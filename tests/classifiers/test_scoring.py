@@ -14,7 +14,7 @@ from scipy.special import expit
 from classifiers.banks import Bank, TraitModel, read_bank, serialise_bank
 from classifiers.fitting import CleanRow, CleanText, compute_fit_key, fit_bank
 from classifiers.library import LoadedCard
-from classifiers.models.encoders import EncoderConfig
+from classifiers.models.encoders import EncoderConfig, load_encoder
 from classifiers.models.windows import BatchCounts
 from classifiers.scoring import (
     Scorer,
@@ -530,3 +530,14 @@ def test_without_an_encoder_there_are_no_windows_and_no_vectors(small_bank):
         loops.cut_windows(TEXTS)
     with pytest.raises(ValueError, match="no vectors: no trait of the bank needs the encoder"):
         loops.score(5, TEXTS).average_vectors()
+
+
+def test_a_model_that_is_overwritten_stops_the_work(tiny_checkpoint):
+    """Loaded weights may be mapped to their file, so scores stop once the file is rewritten."""
+    folder = tiny_checkpoint()
+    config = EncoderConfig(model=str(folder), device="cpu", window_tokens=16, window_overlap=4)
+    scorer = Scorer(Bank({}, None, {}), load_encoder(config), {})
+    assert scorer.score(1, TEXTS).combined == {}
+    (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
+    with pytest.raises(ModelError, match=r"was changed during the run \(config\.json\)"):
+        scorer.score(1, TEXTS)

@@ -14,9 +14,12 @@ from classifiers import fitting
 from classifiers.fitting import leave_one_out
 from schemas.cards import Scope
 from schemas.corpora import CorpusConfig, ShardLimits
+from schemas.errors import InputError
+from transforms.files import reconciliation
 from transforms.files.conversions import FieldShapes, convert_lines
 from transforms.files.planning import plan_shards
 from transforms.files.reconciliation import TableSchema, reconcile
+from transforms.files.shared_schemas import join_tables
 from transforms.files.sources import Source
 from transforms.files.surveys import Cut
 from transforms.records.companions import find_in_records
@@ -203,6 +206,66 @@ def test_planning_grows_with_the_files_of_a_shard():
         count_lines(plan_shards, build_sources(size), ShardLimits()) for size in (SIZE, 2 * SIZE)
     )
     assert large < LINEAR * small
+
+
+def build_unlike_files(count):
+    """Return the schemas of files that have ten columns each, all different."""
+    return [
+        TableSchema(
+            f"{file}.parquet",
+            pa.schema([(f"column {file} {index}", pa.int64()) for index in range(10)]),
+        )
+        for file in range(count)
+    ]
+
+
+def test_reconciling_grows_with_the_columns_that_files_have():
+    """Twice as many files with columns of their own take about twice as much work."""
+    small, large = (count_lines(reconcile, build_unlike_files(size)) for size in (SIZE, 2 * SIZE))
+    assert large < LINEAR * small
+
+
+def test_too_many_columns_are_refused_before_all_files_are_merged(monkeypatch):
+    """Files of ever more columns are refused at the first one that goes beyond the limit."""
+    monkeypatch.setattr(reconciliation, "MAX_FIELDS", 100)
+    with pytest.raises(InputError, match=r"^10\.parquet: .* 110 columns together"):
+        reconcile(build_unlike_files(SIZE))
+
+
+def test_fields_inside_columns_count_as_columns(monkeypatch):
+    """Structs of one name and unlike fields are merged only up to the limit."""
+    monkeypatch.setattr(reconciliation, "MAX_FIELDS", 100)
+    files = [
+        TableSchema(file.uri, pa.schema([("meta", pa.struct(list(file.schema)))]))
+        for file in build_unlike_files(11)
+    ]
+    reconcile(files[:10])
+    with pytest.raises(InputError, match="110 columns together"):
+        reconcile(files)
+
+
+def build_unlike_tables(count):
+    """Return tables of one row, each of which has a column of its own, and their schema."""
+    tables = [pa.table({f"column {index}": ["text"]}) for index in range(count)]
+    return tables, reconcile([TableSchema("x", table.schema) for table in tables]).schema
+
+
+def test_joined_tables_do_not_hold_a_null_for_each_row_and_column():
+    """The number of arrays grows with the columns, and columns without text share one array."""
+    tables, schema = build_unlike_tables(SIZE)
+    joined = join_tables(tables, schema)
+    assert sum(column.num_chunks for column in joined.columns) <= 3 * SIZE
+    buffers = {
+        buffer.address
+        for column in joined.columns
+        for chunk in column.chunks
+        for buffer in chunk.buffers()
+        if buffer is not None and chunk.null_count
+    }
+    assert len(buffers) <= 3
+    expected = [{f"column {index}": "text"} for index in range(SIZE)]
+    found = [{k: v for k, v in row.items() if v is not None} for row in joined.to_pylist()]
+    assert found == expected
 
 
 def test_differences_of_files_are_counted_and_not_collected():

@@ -476,13 +476,45 @@ def test_every_type_of_text_is_read(filter_files, tmp_path, kind):
     ]
 
 
-def test_invalid_text_in_parquet_is_a_reject(filter_files, tmp_path):
+def encode_arrow(table):
+    """Return a table as an Arrow stream of two batches."""
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, 2)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_invalid_text_in_a_table_is_a_reject(filter_files, tmp_path, kind):
     """Rows with invalid UTF-8 are rejects, whether or not the invalid text would be scored."""
     broken = pa.array([b"fine", b"caf\xe9", b"fine", b"fine"], pa.binary()).view(pa.string())
     beside = pa.array([b"fine", b"fine", b"\xff", b"fine"], pa.binary()).view(pa.string())
-    manifest = filter_files({"a.parquet": pa.table({"text": broken, "note": beside})})
+    table = pa.table({"text": broken, "note": beside})
+    data = table if kind == "parquet" else encode_arrow(table)
+    manifest = filter_files({f"a.{kind}": data})
     assert manifest.conservation.by_decision == {"keep": 2, "reject": 2}
     assert [row for row, *_ in read_rejects(tmp_path)] == [1, 2]
+
+
+def test_a_value_that_parquet_cannot_hold_is_a_reject(filter_files, tmp_path):
+    """Of an Arrow file's odd times and dates, only rows that would come out changed are rejects."""
+    numbers = {
+        "at": ([1 << 62, 0, 1 << 50, 0], pa.timestamp("s")),
+        "day": ([0, 1, 86_400_000 * 5_000_000, 0], pa.date64()),
+        "clock": ([0, 0, -5, 0], pa.time64("us")),
+        "old": ([0, 0, -(1 << 62), 0], pa.timestamp("us", "UTC")),
+    }
+    columns = {name: pa.array(found).view(kind) for name, (found, kind) in numbers.items()}
+    table = pa.table({"text": ["a", "b", "c", "d"], **columns})
+    manifest = filter_files({"a.arrow": encode_arrow(table)})
+    assert manifest.conservation.by_decision == {"keep": 2, "reject": 2}
+    assert [row for row, *_ in read_rejects(tmp_path)] == [0, 1]
+    clean = pq.read_table(next((tmp_path / "run" / "clean").iterdir()))
+    assert clean["text"].to_pylist() == ["c", "d"]
+    assert clean["at"].cast(pa.int64()).to_pylist() == [1000 << 50, 0]
+    assert clean["day"].cast(pa.int32()).to_pylist() == [5_000_000, 0]
+    assert clean["clock"].cast(pa.int64()).to_pylist() == [-5, 0]
+    assert clean["old"].cast(pa.int64()).to_pylist() == [-(1 << 62), 0]
 
 
 def test_no_rows_at_all_are_a_run(filter_files):

@@ -13,19 +13,10 @@ from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.verify import verify_run
 from schemas.errors import CardError
+from tests.support.keys import KEY
 from transforms.digest_keys import check_key
 
 pytestmark = pytest.mark.faults
-
-KEY = b"0123456789abcdef0123456789abcdef"
-
-
-@pytest.fixture
-def key_file(tmp_path):
-    """Return the path of a key file."""
-    path = tmp_path / "digest.key"
-    path.write_bytes(KEY + b"\n")
-    return str(path)
 
 
 @pytest.fixture

@@ -111,7 +111,8 @@ def test_ignored_files_are_named(corpus):
     """The first few files that aren't named like data are listed."""
     (corpus / "notes.md").write_text("x")
     assert list_corpus(corpus)[1].text == (
-        "not read, because the name isn't that of a data file (or is a second link to a folder): "
+        "not read, because the name isn't that of a data file (or is a second link to a folder, "
+        "or a folder that the system keeps for itself): "
         f"{corpus / 'notes.md'}"
     )
     for number in range(FILES_NAMED):

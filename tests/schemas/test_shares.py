@@ -12,8 +12,10 @@ from schemas.shares import (
     format_bound,
     format_exact,
     format_excess,
+    format_interval,
     format_limit,
     format_percent,
+    round_down,
     round_up,
     to_exact,
 )
@@ -81,6 +83,24 @@ def test_bounds_are_rounded_up(share, decimals):
     assert to_exact(share) <= shown < to_exact(share) + Fraction(1, 10 ** (decimals + 2))
     assert round_up(0.86474, 4) == 0.8648
     assert round_up(0.8647, 4) == 0.8647
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 6))
+def test_intervals_are_rounded_outwards(one, other, decimals):
+    """The interval that is shown contains the exact one, and is less than two steps wider."""
+    low, high = sorted((one, other))
+    ends = format_interval(low, high, decimals).split(" to ")
+    shown = [Fraction(end.rstrip("%")) / 100 for end in ends]
+    step = Fraction(1, 10 ** (decimals + 2))
+    assert to_exact(low) - step < shown[0] <= to_exact(low)
+    assert to_exact(high) <= shown[1] < to_exact(high) + step
+
+
+def test_an_end_that_needs_no_rounding_stays():
+    """Ends with few decimals are shown as they are."""
+    assert format_interval(0.07, 0.9199) == "7.00% to 91.99%"
+    assert format_interval(0.61499, 0.92011) == "61.49% to 92.02%"
+    assert round_down(0.86479, 4) == round_down(0.8647, 4) == 0.8647
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,8 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import CardError, InputError
+from tests.support.keys import KEY
 from transforms.digest_keys import DigestKey, check_key, read_key, settle_key
-
-KEY = b"0123456789abcdef0123456789abcdef"
-
-
-@pytest.fixture
-def key_file(tmp_path):
-    """Return the path of a file that holds a key."""
-    path = tmp_path / "digest.key"
-    path.write_bytes(KEY + b"\n")
-    return str(path)
 
 
 def test_a_key_comes_from_a_file_or_a_variable(key_file, monkeypatch):

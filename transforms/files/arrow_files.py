@@ -19,6 +19,13 @@ FILE_HEAD_BYTES = 8
 CONTINUATION = b"\xff\xff\xff\xff"
 """The mark that precedes each message's length. A stream's first message is its schema."""
 
+BYTES = {
+    pa.string(): pa.binary(),
+    pa.large_string(): pa.large_binary(),
+    pa.string_view(): pa.binary_view(),
+}
+"""For each type of text, the type of bytes with the same layout."""
+
 CUT_REMEDY = "write it again: load the data set, and save it to another folder"
 
 
@@ -67,7 +74,9 @@ class ArrowReader:
         self.schema = replace_views(self.own_schema)
 
     def read_batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the batches, checking the content of each.
+        """Yield the batches, checking the structure of each.
+
+        Texts that aren't UTF-8 and values out of range are yielded: only their rows are rejected.
 
         Raises:
             InputError: the file ends before its end mark, or goes on after it.
@@ -77,7 +86,7 @@ class ArrowReader:
         for batch in (
             map(reader.get_batch, range(reader.num_record_batches)) if self._is_from_end else reader
         ):
-            batch.validate(full=True)
+            _require_sound(batch)
             yield batch
         if not self._is_from_end:
             self._require_end()
@@ -96,6 +105,46 @@ class ArrowReader:
             raise InputError(
                 f"{problem}, so rows may be missing", where=self._uri, remedy=CUT_REMEDY
             )
+
+
+def _require_sound(batch: pa.RecordBatch) -> None:
+    """Check that no value of a batch is outside its buffers, whatever the bytes of its values.
+
+    Raises: pa.ArrowInvalid: the batch is damaged.
+    """
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid:
+        for column in batch.columns:
+            values = column.storage if isinstance(column, pa.ExtensionArray) else column
+            values.view(take_bytes_type(values.type)).validate(full=True)
+
+
+def take_bytes_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type with the same layout in which every value is valid."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return take_bytes_type(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, take_bytes_type(kind.value_type), kind.ordered)
+    if pa.types.is_nested(kind):
+        return _take_nested_type(kind)
+    if pa.types.is_temporal(kind) and kind.bit_width in (32, 64):
+        return pa.int32() if kind.bit_width == 32 else pa.int64()
+    return pa.binary(kind.bit_width // 8) if pa.types.is_decimal(kind) else BYTES.get(kind, kind)
+
+
+def _take_nested_type(kind: pa.DataType) -> pa.DataType:
+    fields = [kind.field(index) for index in range(kind.num_fields)]
+    below = [item.with_type(take_bytes_type(item.type)) for item in fields]
+    if pa.types.is_struct(kind):
+        return pa.struct(below)
+    if pa.types.is_map(kind):
+        return pa.map_(*below[0].type)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(below[0], kind.list_size)
+    if pa.types.is_list(kind):
+        return pa.list_(below[0])
+    return pa.large_list(below[0]) if pa.types.is_large_list(kind) else kind
 
 
 def _open_from_end(stream: Any, uri: str) -> Any:

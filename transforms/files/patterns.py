@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
 from typing import NamedTuple
 
 GLOB_SIGNS = "*?["
+
+SYSTEM_FOLDER = re.compile(r"lost\+found|\$recycle\.bin|system volume information", re.IGNORECASE)
+"""Names of the folders in which systems keep files of their own, and which nobody else may list."""
 
 
 class FoundFile(NamedTuple):

@@ -18,8 +18,10 @@ from transforms.files.footers import MAX_FIELDS, open_parquet
 from transforms.files.metadata import limit_metadata
 from transforms.files.shared_schemas import (
     Difference,
+    SchemaUnion,
     TypeConflictError,
     conform,
+    count_absent,
     has_types,
     list_differences,
     merge_schemas,
@@ -54,19 +56,20 @@ def reconcile(files: Sequence[TableSchema]) -> Reconciled:
     Raises: InputError: no type can hold a column's values from two files, the files together have
         too many columns, or a time doesn't fit the unit that the files share.
     """
-    shared = files[0].schema
+    union = SchemaUnion()
     for index, file in enumerate(files):
-        if not has_types(file.schema, shared):
-            try:
-                shared = merge_schemas(shared, file.schema)
-            except TypeConflictError as error:
-                raise _explain_conflict(files[:index], file, error) from None
-    if len(shared) > MAX_FIELDS:
-        raise InputError(
-            f"the files have {len(shared):,} columns together, more than {MAX_FIELDS:,}",
-            where=files[0].uri,
-            remedy="filter files of different columns in separate runs",
-        )
+        try:
+            union.add(file.schema)
+        except TypeConflictError as error:
+            raise _explain_conflict(files[:index], file, error) from None
+        if union.leaves > MAX_FIELDS:
+            raise InputError(
+                f"the files up to this one have {union.leaves:,} columns together, counted at all "
+                f"depths, more than {MAX_FIELDS:,}",
+                where=file.uri,
+                remedy="filter files of different columns in separate runs",
+            )
+    shared = union.settle()
     shared, notices = limit_metadata(shared)
     differing = [file for file in files if not has_types(file.schema, shared)]
     for file in differing:
@@ -114,6 +117,9 @@ def _describe_differences(files: Sequence[TableSchema], shared: pa.Schema) -> It
         for difference in list_differences(file.schema, shared):
             counts[difference] += 1
             first.setdefault(difference, file.uri)
+    for absence in count_absent([file.schema for file in files], shared):
+        first[absence.difference] = files[absence.first].uri
+        counts[absence.difference] = absence.files
     named = [
         f"{_describe_difference(difference)} ({_name_files(uri, counts[difference])})"
         for difference, uri in islice(first.items(), DIFFERENCES_NAMED)

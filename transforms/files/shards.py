@@ -23,7 +23,7 @@ from transforms.files.json_lines import BOM, parse_line
 from transforms.files.json_values import join_lines, read_values
 from transforms.files.kinds import Kind
 from transforms.files.planning import ShardPlan, SourcePiece
-from transforms.files.shared_schemas import conform, has_types
+from transforms.files.shared_schemas import convert_columns, join_tables
 from transforms.files.sources import require_unchanged
 from transforms.records.column_types import is_text
 from transforms.records.json_columns import Projection, project_rows
@@ -46,6 +46,7 @@ class Reject(NamedTuple):
 class Rows(NamedTuple):
     """A piece's rows: a table of the good ones, their numbers in the source, and the rejects.
 
+    The table has no columns that the source lacks.
     `lines` holds the good rows' original bytes if the source is JSON Lines.
     """
 
@@ -133,8 +134,7 @@ class TableRows:
         # one chunk per column: the output's bytes mustn't depend on where batches begin, which
         # depends on the rows that were read before
         table = pa.Table.from_batches(batches, self._own).combine_chunks()
-        if not has_types(table.schema, self._wanted):
-            table = conform(table, self._wanted)
+        table = convert_columns(table, self._wanted)
         return Rows(table, list(range(piece.begin.row, piece.end.row)), [])
 
     def _decode(self, end: int) -> pa.RecordBatch:
@@ -210,9 +210,7 @@ class CsvRows:
             for row, line in rows
             if line.error is not None
         ]
-        table = build_table([line for _, line in good], self._own)
-        if not has_types(table.schema, self._wanted):
-            table = conform(table, self._wanted)
+        table = convert_columns(build_table([line for _, line in good], self._own), self._wanted)
         return Rows(table, [row for row, _ in good], rejects)
 
     def close(self) -> None:
@@ -344,7 +342,7 @@ def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
 def _assemble_shard(
     plan: ShardPlan, parts: Sequence[tuple[SourcePiece, Rows]], schema: pa.Schema
 ) -> Shard:
-    table = pa.concat_tables([rows.table for _, rows in parts]) if parts else schema.empty_table()
+    table = join_tables([rows.table for _, rows in parts], schema)
     return Shard(
         plan,
         table.replace_schema_metadata(schema.metadata),

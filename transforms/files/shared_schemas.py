@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -17,26 +18,74 @@ class TypeConflictError(Exception):
         self.one, self.other, self.path = one, other, path
 
 
+class SchemaUnion:
+    """A schema that can hold the rows of all schemas added to it.
+
+    Columns are in the order in which they were first added, and the metadata is the first schema's.
+    A column that some schema lacks becomes nullable. Adding a schema takes time only for its own
+    columns.
+    """
+
+    def __init__(self) -> None:
+        self._fields: dict[str, pa.Field] = {}
+        self._counts = Counter[str]()
+        self._added = 0
+        self._metadata: dict[bytes, bytes] | None = None
+        self.leaves = 0
+        """The number of columns, counted at all depths as in Parquet."""
+
+    def add(self, schema: pa.Schema) -> None:
+        """Add a schema.
+
+        Raises: TypeConflictError: no type can hold a column's values.
+        """
+        self._metadata = self._metadata if self._added else schema.metadata
+        self._added += 1
+        for item in schema:
+            known = self._fields.get(item.name)
+            merged = item if known is None else _merge_field(known, item)
+            if merged is not known:
+                self._fields[item.name] = merged
+                self.leaves += count_leaves(merged.type)
+                self.leaves -= 0 if known is None else count_leaves(known.type)
+        self._counts.update(schema.names)
+
+    def settle(self) -> pa.Schema:
+        """Return the schema."""
+        return pa.schema(
+            [
+                item if self._counts[name] == self._added else item.with_nullable(True)
+                for name, item in self._fields.items()
+            ],
+            self._metadata,
+        )
+
+
+def count_leaves(kind: pa.DataType) -> int:
+    """Return how many columns Parquet stores a type in."""
+    if not pa.types.is_nested(kind):
+        return 1
+    return sum(count_leaves(kind.field(index).type) for index in range(kind.num_fields))
+
+
 def merge_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema:
     """Return a schema for both schemas' rows, with the order and metadata of the first schema.
 
-    A column that only one schema has becomes nullable.
-
     Raises: TypeConflictError: no type can hold a column's values.
     """
-    return pa.schema(_merge_fields(list(one), list(other)), one.metadata)
+    union = SchemaUnion()
+    union.add(one)
+    union.add(other)
+    return union.settle()
 
 
 def _merge_fields(one: Sequence[pa.Field], other: Sequence[pa.Field]) -> list[pa.Field]:
-    theirs = {item.name: item for item in other}
-    mine = {item.name for item in one}
-    return [
-        _merge_field(item, theirs[item.name]) if item.name in theirs else item.with_nullable(True)
-        for item in one
-    ] + [item.with_nullable(True) for item in other if item.name not in mine]
+    return list(merge_schemas(pa.schema(one), pa.schema(other)))
 
 
 def _merge_field(one: pa.Field, other: pa.Field) -> pa.Field:
+    if one.nullable == other.nullable and one.type.equals(other.type, check_metadata=True):
+        return one
     try:
         kind = merge_types(one.type, other.type)
     except TypeConflictError as error:
@@ -197,9 +246,13 @@ MERGES = (
 
 def has_types(own: pa.Schema, shared: pa.Schema) -> bool:
     """Return whether a schema has the shared schema's columns and types, in the same order."""
-    return own.names == shared.names and all(
-        mine.nullable == item.nullable and mine.type.equals(item.type, check_metadata=True)
-        for mine, item in zip(own, shared, strict=True)
+    return (
+        len(own) == len(shared)
+        and own.names == shared.names
+        and all(
+            mine.nullable == item.nullable and mine.type.equals(item.type, check_metadata=True)
+            for mine, item in zip(own, shared, strict=True)
+        )
     )
 
 
@@ -208,16 +261,77 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
     Raises: pa.ArrowInvalid: a time doesn't fit a finer unit.
     """
-    own = set(table.column_names)
-    columns = [
-        pa.chunked_array(
-            [_conform(chunk, item.type) for chunk in table.column(item.name).chunks], item.type
-        )
-        if item.name in own
-        else pa.chunked_array([pa.nulls(table.num_rows, item.type)])
-        for item in schema
-    ]
+    return join_tables([convert_columns(table, schema)], schema)
+
+
+def convert_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Convert the columns that a table has to the types in a schema that it was merged into.
+
+    Raises: pa.ArrowInvalid: a time doesn't fit a finer unit.
+    """
+    if has_types(table.schema, schema):
+        return table
+    fields = [schema.field(name) for name in table.column_names]
+    return pa.Table.from_arrays(
+        [
+            pa.chunked_array(
+                [_conform(chunk, item.type) for chunk in table.column(item.name).chunks], item.type
+            )
+            for item in fields
+        ],
+        schema=pa.schema(fields),
+    )
+
+
+def join_tables(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Return the rows of tables that have some of a schema's columns; the others are null.
+
+    Consecutive tables without a column share one chunk of nulls, and columns of one type share its
+    buffers: otherwise, memory would grow with tables times columns, or with rows times columns.
+    """
+    if all(table.schema.equals(schema) for table in tables):
+        return pa.concat_tables(tables) if tables else schema.empty_table()
+    found: dict[str, list[tuple[int, pa.ChunkedArray]]] = {}
+    size = 0
+    for table in tables:
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            found.setdefault(name, []).append((size, column))
+        size += table.num_rows
+    nulls = _Nulls(size)
+    columns = [_join_column(found.get(item.name, ()), item.type, nulls) for item in schema]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+class _Nulls:
+    """Nulls of every type, which share one array for each type."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._known: dict[pa.DataType, list[pa.Array]] = {}
+
+    def get(self, kind: pa.DataType, size: int) -> pa.Array:
+        """Return an array of nulls; types that differ only in metadata have arrays of their own."""
+        known = self._known.setdefault(kind, [])
+        same = (array for array in known if array.type.equals(kind, check_metadata=True))
+        if (array := next(same, None)) is None:
+            array = pa.nulls(self.size, kind)
+            known.append(array)
+        return array.slice(0, size)
+
+
+def _join_column(
+    found: Sequence[tuple[int, pa.ChunkedArray]], kind: pa.DataType, nulls: _Nulls
+) -> pa.ChunkedArray:
+    chunks: list[pa.Array] = []
+    row = 0
+    for begin, column in found:
+        if begin > row:
+            chunks.append(nulls.get(kind, begin - row))
+        chunks += column.chunks
+        row = begin + len(column)
+    if row < nulls.size or not chunks:
+        chunks.append(nulls.get(kind, nulls.size - row))
+    return pa.chunked_array(chunks, kind)
 
 
 def _conform(array: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -276,12 +390,37 @@ class Difference(NamedTuple):
     shared: str
 
 
+class Absence(NamedTuple):
+    """A column that some files lack: the index of the first one, and their number."""
+
+    difference: Difference
+    first: int
+    files: int
+
+
 def list_differences(own: pa.Schema, shared: pa.Schema) -> Iterator[Difference]:
-    """Yield each difference between a file's schema and the shared one."""
-    names = dict.fromkeys(own.names)
-    if [name for name in shared.names if name in names] != list(names):
+    """Yield each difference between the columns of a file and the shared schema's columns."""
+    places = [shared.get_field_index(name) for name in own.names]
+    if places != sorted(places):
         yield Difference("", "columns in another order", "")
-    yield from _compare_fields(list(own), list(shared), "")
+    for place in sorted(places):
+        item = shared.field(place)
+        yield from _compare_field(own.field(item.name), item, item.name)
+
+
+def count_absent(files: Sequence[pa.Schema], shared: pa.Schema) -> Iterator[Absence]:
+    """Yield the columns that some files lack, in the shared schema's order."""
+    counts = Counter[str]()
+    first: dict[str, int] = {}
+    for index, schema in enumerate(files):
+        counts.update(schema.names)
+        for name in schema.names:
+            if first.get(name, 0) == index:
+                first[name] = index + 1
+    for item in shared:
+        if counts[item.name] < len(files):
+            difference = Difference(item.name, "absent", _describe_field(item))
+            yield Absence(difference, first.get(item.name, 0), len(files) - counts[item.name])
 
 
 def _compare_fields(

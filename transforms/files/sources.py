@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -21,6 +22,7 @@ from transforms.files.dataset_cards import CARD, DatasetCard, Splits, read_card
 from transforms.files.kinds import KIND_NAMES, TABLES, Kind, detect_kind, is_data_file
 from transforms.files.names import NamedFile, leave_out_repeats, name_files
 from transforms.files.partitions import read_partitions
+from transforms.files.patterns import SYSTEM_FOLDER
 from transforms.files.reconciliation import Reconciled, TableSchema, reconcile
 from transforms.files.side_files import leave_out_side_files, refuse_unfinished_run
 from transforms.files.stems import build_stem
@@ -157,7 +159,8 @@ def _refuse_other_files(others: Sequence[str], found: Iterable[str]) -> NoReturn
 
     Raises: InputError: always.
     """
-    for uri in others[:FILES_NAMED]:
+    files = (uri for uri in others if not SYSTEM_FOLDER.fullmatch(uri.rpartition("/")[2]))
+    for uri in islice(files, FILES_NAMED):
         with storage.open_raw(uri) as stream:
             _, size = digest_stream(stream)
         with suppress(OSError):

@@ -21,7 +21,13 @@ from schemas.errors import InputError, StorageError
 from transforms.files import downloads, hub, removals
 from transforms.files.locations import HUB, STDIN, is_read_only, is_repository, refuse_scheme
 from transforms.files.locations import is_local as is_local  # noqa: PLC0414 - re-exported
-from transforms.files.patterns import FoundFile, find_glob_sign, is_hidden, is_hidden_name
+from transforms.files.patterns import (
+    SYSTEM_FOLDER,
+    FoundFile,
+    find_glob_sign,
+    is_hidden,
+    is_hidden_name,
+)
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 """A pattern for the name of a file while it is being written."""
@@ -109,13 +115,18 @@ def _walk_visible(root: Path) -> Iterator[Path]:
     """Yield the visible files below a folder, visiting each folder once.
 
     Links to folders are followed, after all real folders. A link to a folder that was listed
-    already, or that contains such a folder, is yielded as a file.
+    already, or that contains such a folder, is yielded as a file. So is a system's folder that
+    can't be listed.
 
-    Raises: OSError: a folder can't be listed.
+    Raises: OSError: another folder can't be listed.
     """
+    unlisted: list[Path] = []
 
     def refuse(error: OSError) -> None:
-        raise error
+        folder = Path(error.filename)
+        if folder == root.resolve() or not SYSTEM_FOLDER.fullmatch(folder.name):
+            raise error
+        unlisted.append(folder)
 
     waiting, listed = [root], set[Path]()
     while waiting:
@@ -131,6 +142,7 @@ def _walk_visible(root: Path) -> Iterator[Path]:
             waiting += [shown / path.name for path in visible if path.is_symlink()]
             folders[:] = [path.name for path in visible if path not in listed]
             yield from (shown / name for name in names if not is_hidden_name(name))
+    yield from unlisted
 
 
 def _describe_file(path: Path) -> FoundFile:

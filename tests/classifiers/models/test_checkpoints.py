@@ -24,6 +24,8 @@ from classifiers.models.checkpoints import (
     find_model,
     load_model,
     load_tokenizer,
+    require_intact,
+    require_unchanged,
 )
 from classifiers.models.inventory import digest_checkpoint
 from schemas.digests import digest_config
@@ -163,6 +165,55 @@ def test_the_revision_of_a_folder_is_the_digest_of_its_files(tiny_checkpoint):
     tensors = load_file(folder / "model.safetensors")
     save_file({name: tensor + 1 for name, tensor in tensors.items()}, folder / "model.safetensors")
     assert find_model(str(folder)).revision != before.revision
+
+
+def replace_file(folder, name, data):
+    """Replace a file with another one, as `save_pretrained` and package managers do."""
+    (folder / "new").write_bytes(data)
+    (folder / "new").replace(folder / name)
+
+
+def overwrite_file(folder, name, data):
+    """Write a file in place."""
+    (folder / name).write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("write", [replace_file, overwrite_file])
+def test_a_file_that_changes_after_its_digest_is_noticed(tiny_checkpoint, name, write):
+    """Even a file of the same size that is written or replaced after its digest is noticed."""
+    folder = tiny_checkpoint()
+    files = find_model(str(folder))
+    require_unchanged(files)
+    write(folder, name, (folder / name).read_bytes())
+    with pytest.raises(ModelError, match=rf"{folder}: was changed while it was loaded \({name}\)"):
+        require_unchanged(files)
+    require_unchanged(find_model(str(folder)))
+
+
+def test_a_file_that_appears_or_vanishes_after_the_digest_is_noticed(tiny_checkpoint):
+    """A tokenizer file that is added or removed may change how texts are cut."""
+    folder = tiny_checkpoint()
+    files = find_model(str(folder))
+    (folder / "added_tokens.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"added_tokens\.json"):
+        require_unchanged(files)
+    files = find_model(str(folder))
+    (folder / "added_tokens.json").unlink()
+    with pytest.raises(ModelError, match=r"added_tokens\.json"):
+        require_unchanged(files)
+
+
+def test_only_an_overwritten_file_changes_loaded_weights(tiny_checkpoint):
+    """A model that is replaced or removed doesn't stop a run; one that is rewritten does."""
+    folder = tiny_checkpoint()
+    files, weights = find_model(str(folder)), folder / "model.safetensors"
+    replace_file(folder, "config.json", b"{}")
+    (folder / "tokenizer.json").unlink()
+    require_intact(files)
+    weights.write_bytes(weights.read_bytes()[::-1])
+    with pytest.raises(ModelError, match=r"changed during the run \(model\.safetensors\)"):
+        require_intact(files)
 
 
 def test_pickled_weights_are_refused(tiny_checkpoint):

@@ -15,7 +15,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model
+from classifiers.models import encoders
+from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model, load_tokenizer
 from classifiers.models.encoders import (
     TOKEN_BUDGET,
     WINDOW_OVERLAP,
@@ -455,3 +456,18 @@ def test_padding_uses_an_id_that_the_model_has(encoder):
     """A model without a padding token is padded with id 0."""
     assert find_pad_id(encoder.model) == 0
     assert find_pad_id(Recorder(1).model) == 0
+
+
+def test_an_encoder_that_changes_while_it_is_loaded_is_refused(tiny_checkpoint, monkeypatch):
+    """A tokenizer that is replaced after the digests were taken isn't used."""
+    folder = tiny_checkpoint()
+
+    def replace_tokenizer(files):
+        tokenizer = files.folder / "tokenizer.json"
+        tokenizer.write_text(tokenizer.read_text() + "\n")
+        return load_tokenizer(files)
+
+    monkeypatch.setattr(encoders, "load_tokenizer", replace_tokenizer)
+    config = EncoderConfig(model=str(folder), device="cpu", window_tokens=16, window_overlap=4)
+    with pytest.raises(ModelError, match=r"was changed while it was loaded \(tokenizer\.json\)"):
+        load_encoder(config)

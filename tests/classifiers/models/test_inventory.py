@@ -13,9 +13,11 @@ from classifiers.models.checkpoints import find_model
 from classifiers.models.encoders import EncoderConfig, load_encoder
 from classifiers.models.inventory import (
     digest_checkpoint,
+    find_overwritten,
     find_pooling,
     list_weights,
     read_description,
+    stamp_checkpoint,
     summarise_digests,
 )
 from schemas.errors import ModelError
@@ -198,3 +200,18 @@ def test_several_digests_have_one(tmp_path):
     """A single digest is its own summary; several digests are summarised by their SHA-256."""
     assert summarise_digests(["a"]) == "a"
     assert summarise_digests(["a", "b"]) == hashlib.sha256(b"ab").hexdigest()
+
+
+def test_stamps_cover_the_files_that_have_digests(tiny_checkpoint):
+    """Each digested file has a stamp, which tells a rewritten file from one that was replaced."""
+    folder = tiny_checkpoint()
+    shard_weights(folder)
+    stamps = stamp_checkpoint(folder)
+    assert set(stamps) == set(digest_checkpoint(folder))
+    assert stamp_checkpoint(folder) == stamps
+    assert find_overwritten(folder, stamps) == []
+    (folder / "parts" / "0.safetensors").write_bytes(b"")
+    (folder / "config.json").rename(folder / "old.json")
+    (folder / "config.json").write_text("{}")
+    assert find_overwritten(folder, stamps) == ["parts/0.safetensors"]
+    assert stamp_checkpoint(folder)["config.json"] != stamps["config.json"]

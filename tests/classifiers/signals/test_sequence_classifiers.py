@@ -10,7 +10,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from classifiers.models.checkpoints import load_model
 from classifiers.models.windows import BatchCounts
+from classifiers.signals import sequence_classifiers
 from classifiers.signals.sequence_classifiers import load_sequence_classifier
 from schemas.cards import ClassifierOptions
 from schemas.errors import ModelError
@@ -79,6 +81,19 @@ def test_the_error_for_an_unknown_label_lists_the_known_ones(tiny_checkpoint):
             "  remedy: name one of its labels: angry, calm, rainy",
         ):
             load(folder, label)
+
+
+def test_a_checkpoint_that_changes_while_it_is_loaded_is_refused(tiny_checkpoint, monkeypatch):
+    """The digests in the manifest are those of the weights that score."""
+    folder, other = tiny_checkpoint(KIND, **LABELS), tiny_checkpoint(KIND, "other", **LABELS)
+
+    def replace_weights(*given):
+        (other / "model.safetensors").replace(folder / "model.safetensors")
+        return load_model(*given)
+
+    monkeypatch.setattr(sequence_classifiers, "load_model", replace_weights)
+    with pytest.raises(ModelError, match=r"was changed while it was loaded \(model.safetensors\)"):
+        load(folder)
 
 
 def test_an_encoder_is_no_classifier(tiny_checkpoint):

@@ -121,9 +121,10 @@ def test_data_of_others_is_refused(tmp_path):
     foreign_files.require_no_foreign_data(str(tmp_path), outputs)
 
 
-def test_a_run_is_not_published_with_data_of_others(config, monkeypatch):
-    """Foreign data stops publication and stays; once the data is gone, the run can finish."""
-    real, mine = module.execute, Path(config.output, "clean", "mine.jsonl")
+@pytest.mark.parametrize("name", ["mine.jsonl", "notes.txt"])
+def test_a_run_is_not_published_with_files_of_others(config, monkeypatch, name):
+    """A foreign file stops publication and stays; without it, the run ends without more work."""
+    real, mine = module.execute, Path(config.output, "clean", name)
 
     def execute(*given):
         real(*given)
@@ -131,11 +132,12 @@ def test_a_run_is_not_published_with_data_of_others(config, monkeypatch):
 
     monkeypatch.setattr(module, "execute", execute)
     for _ in range(2):  # the second attempt refuses the file before work begins
-        with pytest.raises(RunError, match=r"clean/mine\.jsonl: not the run's"):
+        with pytest.raises(RunError, match=rf"clean/{name}: not the run's(.|\n)*move it out"):
             module.run_filter(config)
     monkeypatch.undo()
     assert mine.read_text() == "{}\n"
     mine.unlink()
+    monkeypatch.delattr(module, "build_pipeline")
     module.run_filter(config)
     assert verify_run(config.output) == []
 

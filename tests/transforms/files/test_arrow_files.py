@@ -96,6 +96,41 @@ def test_damaged_offsets_are_an_error():
         read(changed)
 
 
+INVALID = pa.array([b"a", b"\xff" * 20, None])
+ODD = {
+    "text": INVALID.view(pa.string()),
+    "large": INVALID.cast(pa.large_binary()).view(pa.large_string()),
+    "view": INVALID.cast(pa.binary_view()).view(pa.string_view()),
+    "coded": pa.DictionaryArray.from_arrays([0, 1, 0], INVALID.slice(0, 2).view(pa.string())),
+    "map": pa.MapArray.from_arrays([0, 1, 2, 3], ["a", "b", "c"], INVALID.view(pa.string())),
+    "fixed": pa.FixedSizeListArray.from_arrays(INVALID.view(pa.string()), 1),
+    "lists": pa.LargeListArray.from_arrays([0, 1, 2, 3], INVALID.view(pa.string())),
+    "clock": pa.array([0, -1, None], pa.int64()).view(pa.time64("us")),
+    "day": pa.array([0, 1, None], pa.int64()).view(pa.date64()),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_values_do_not_condemn_their_file(name):
+    """Texts that aren't UTF-8 and times out of range are left for their rows to answer for."""
+    column = ODD[name]
+    table = pa.table({"x": pa.StructArray.from_arrays([column], ["a"]), "y": column})
+    (batch,) = read(encode(table.combine_chunks(), codec="zstd"))[1:2]
+    assert batch.column("y").equals(column.slice(1, 1))
+    with pytest.raises(pa.ArrowInvalid):
+        batch.validate(full=True)
+
+
+def test_damage_beside_invalid_text_is_still_an_error():
+    """Offsets that point outside a text are found even if the text isn't UTF-8."""
+    table = pa.table({"text": pa.array([b"\xff" * 32]).view(pa.string())})
+    data = encode(table)
+    offset = data.index((32).to_bytes(4, "little") + b"\0\0\0\0")
+    changed = data[:offset] + (1 << 30).to_bytes(4, "little") + data[offset + 4 :]
+    with pytest.raises((pa.ArrowException, OSError)):
+        read(changed)
+
+
 def test_types_that_parquet_lacks_are_refused():
     """A column that couldn't be written as Parquet raises an error that names it."""
     union = pa.schema([("ok", pa.string()), ("u", pa.dense_union([pa.field("a", pa.int8())]))])

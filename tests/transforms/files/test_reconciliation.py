@@ -154,5 +154,5 @@ def test_too_many_columns_are_refused(monkeypatch):
     monkeypatch.setattr(reconciliation, "MAX_FIELDS", 3)
     files = describe(*(pa.schema([(name, pa.int8())]) for name in "abcd"))
     assert len(reconcile(files[:3]).schema) == 3
-    with pytest.raises(InputError, match="4 columns together, more than 3"):
+    with pytest.raises(InputError, match=r"4 columns together, .* more than 3"):
         reconcile(files)

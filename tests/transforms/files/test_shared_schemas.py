@@ -8,10 +8,15 @@ from hypothesis import strategies as st
 
 from tests.support.variants import fill, fit, variants
 from transforms.files.shared_schemas import (
+    Absence,
     Difference,
+    SchemaUnion,
     TypeConflictError,
     conform,
+    convert_columns,
+    count_absent,
     has_types,
+    join_tables,
     list_differences,
     merge_schemas,
     merge_types,
@@ -224,3 +229,48 @@ def test_differences_are_named_by_path():
         Difference("messages[].content", "large_string", "string"),
     ]
     assert list(list_differences(shared, shared)) == []
+
+
+def test_a_union_keeps_the_order_and_counts_leaves():
+    """Columns are in the order in which they came, and those of some schemas only are nullable."""
+    union = SchemaUnion()
+    required = pa.field("a", pa.int8(), nullable=False)
+    pair = pa.struct([("x", pa.int8()), ("y", pa.list_(pa.string()))])
+    union.add(pa.schema([required, ("b", pair)], {"k": "v"}))
+    assert union.leaves == 3
+    assert union.settle().field("a") == required
+    union.add(pa.schema([("c", pa.null()), required], {"other": "metadata"}))
+    union.add(pa.schema([("b", pa.struct([("z", pa.int8())]))]))
+    assert union.leaves == 5
+    schema = union.settle()
+    assert schema.names == ["a", "b", "c"]
+    assert schema.field("a").nullable
+    assert [item.name for item in schema.field("b").type] == ["x", "y", "z"]
+    assert schema.metadata == {b"k": b"v"}
+
+
+def test_absent_columns_are_counted_with_the_first_file_that_lacks_them():
+    """Each column that some files lack is listed once."""
+    schemas = [pa.schema([(name, pa.int8()) for name in names]) for names in ("ab", "abc", "a")]
+    shared = pa.schema([(name, pa.int8()) for name in "abc"])
+    assert list(count_absent(schemas, shared)) == [
+        Absence(Difference("b", "absent", "int8"), 2, 1),
+        Absence(Difference("c", "absent", "int8"), 0, 2),
+    ]
+
+
+def test_joined_tables_have_nulls_where_they_lack_a_column():
+    """Rows stay in order, and each column has its rows' values and nulls elsewhere."""
+    schema = pa.schema([("a", pa.int64()), ("b", pa.list_(pa.string())), ("c", pa.string())])
+    parts = [{"a": [1, 2]}, {"b": [["x"]], "a": [3]}, {"b": [None]}, {"a": [4], "b": [[]]}]
+    tables = [convert_columns(pa.table(part), schema) for part in parts]
+    joined = join_tables(tables, schema)
+    joined.validate(full=True)
+    assert joined.schema == schema
+    assert joined.to_pydict() == {
+        "a": [1, 2, 3, None, 4],
+        "b": [None, None, ["x"], None, []],
+        "c": [None] * 5,
+    }
+    assert join_tables([], schema) == schema.empty_table()
+    assert join_tables([schema.empty_table()] * 2, schema).num_rows == 0

@@ -12,6 +12,8 @@ from schemas.corpora import CorpusConfig, LotField, ShardLimits
 from schemas.digests import digest_bytes
 from schemas.errors import InputError
 from schemas.runs import shard_path
+from transforms.files import storage
+from transforms.files.patterns import FoundFile
 from transforms.files.planning import plan_shards
 from transforms.files.sources import (
     Source,
@@ -142,6 +144,20 @@ def test_a_folder_of_other_files_says_what_they_are(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"x" * 257 + b"ustar\x0000")
     error = survey_error([tmp_path])
     assert (error.where, error.problem) == (str(tmp_path / "a.tar"), "is a tar archive")
+
+
+def test_a_closed_folder_of_the_system_is_left_out_by_name(tmp_path, monkeypatch):
+    """A disk's `lost+found` is listed with what isn't read, even if there is nothing else."""
+    closed = FoundFile(str(tmp_path / "lost+found"), 0)
+    found = [closed, FoundFile(str(tmp_path / "a.jsonl"), 14)]
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+    monkeypatch.setattr(storage, "find", lambda _: found)
+    corpus = survey([str(tmp_path)], ShardLimits())
+    assert corpus.ignored == (closed.uri,)
+    assert [source.uri for source in corpus.sources] == [found[1].uri]
+    del found[1]
+    assert "files with other names" in survey_error([tmp_path]).problem
 
 
 def test_plain_text_comes_with_a_command(tmp_path):

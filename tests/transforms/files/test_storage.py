@@ -264,17 +264,43 @@ def test_an_input_may_be_a_link(tmp_path):
     assert [item.uri for item in storage.find(f"{tmp_path}/link")] == [f"{tmp_path}/link/a.jsonl"]
 
 
-def test_an_unreadable_folder_is_an_error(tmp_path, monkeypatch):
+@pytest.fixture
+def close_folders(monkeypatch):
+    """Return a function that makes folders of some names unlistable, even for root."""
+    scan = os.scandir
+
+    def close(*names):
+        def scan_open(folder):
+            if Path(folder).name in names:
+                raise PermissionError(13, "Permission denied", folder)
+            return scan(folder)
+
+        monkeypatch.setattr(os, "scandir", scan_open)
+
+    return close
+
+
+def test_an_unreadable_folder_is_an_error(tmp_path, close_folders):
     """The error for an unreadable folder names it."""
+    (tmp_path / "closed").mkdir()
     (tmp_path / "x.jsonl").touch()
-
-    def walk(root, onerror):
-        onerror(PermissionError(13, "Permission denied", f"{root}/closed"))
-        return iter(())
-
-    monkeypatch.setattr(storage.os, "walk", walk)
+    close_folders("closed")
     with pytest.raises(InputError, match=r"can't be listed.*Permission denied.*closed"):
         storage.find(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["lost+found", "$RECYCLE.BIN", "System Volume Information"])
+def test_a_folder_of_the_system_that_cannot_be_listed_is_found_as_a_file(
+    tmp_path, close_folders, name
+):
+    """The root of a disk can be read, and the folder is among what isn't data."""
+    (tmp_path / "deep" / name).mkdir(parents=True)
+    (tmp_path / "deep" / "x.jsonl").touch()
+    assert names(storage.find(str(tmp_path)), tmp_path) == ["deep/x.jsonl"]
+    close_folders(name)
+    assert names(storage.find(str(tmp_path)), tmp_path) == sorted([f"deep/{name}", "deep/x.jsonl"])
+    with pytest.raises(InputError, match="can't be listed"):
+        storage.find(str(tmp_path / "deep" / name))
 
 
 def test_a_private_folder_is_for_its_owner_alone(tmp_path):

@@ -1,4 +1,4 @@
-"""`congener inspect`: print a run's decisions, and its quarantined rows with the reasons."""
+"""`congener inspect`: print a run's decisions, and its rows with the reasons for them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,34 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.display.excerpts import HIDDEN, build_excerpt, escape_name, escape_text
+from pipelines.display.excerpts import (
+    HIDDEN,
+    LONGEST_NAME,
+    Piece,
+    build_excerpt,
+    escape_name,
+    escape_text,
+)
+from pipelines.display.likenesses import contradicts, find_likeness, list_patterns
 from pipelines.display.terminal import build_table
 from pipelines.runs.finished import report_damage
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.queries import (
-    Count,
-    Filters,
-    HeldReason,
-    HeldRow,
-    Page,
-    count_rows,
-    read_quarantine,
-)
+from pipelines.runs.pages import Order, Page, read_page
+from pipelines.runs.queries import Count, Filters, count_rows
+from pipelines.runs.shown_rows import ShownRow, TraitFinding
 from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest
 from schemas.scores import TEXTS_OF_SIDES
+from schemas.shares import format_percent
+from transforms.records.field_paths import get_field_text
+from transforms.records.questions import SpokenText
+from transforms.spans import Span
 
-EXEMPLAR_CHARACTERS = 160
-"""The maximum number of characters printed per exemplar."""
+EXEMPLAR_CONTEXT = 80
+"""How many characters are shown on either side of what an exemplar has in common with a row."""
+
+TURN_CHARACTERS = 240
+"""How many characters are shown of a turn that holds no evidence, such as the question."""
 
 COUNTS_SHOWN = 50
 """The maximum number of counts printed; every row of a corpus may have its own teacher."""
@@ -41,38 +50,59 @@ COUNTS_SHOWN = 50
 ROW_INDENT = 2
 REASON_INDENT = 4
 
+BRACKETS = {"marked": ("«", "»", "bold red"), "masked": ("⟦", "⟧", "bold magenta")}
+"""The signs around a span and around a masked stretch, and their style."""
+
+ORDERS: dict[Order, str] = {
+    "score": "highest score first",
+    "threshold": "nearest to a threshold first",
+    "row": "in the order of the corpus",
+}
+
 
 class Inspection(NamedTuple):
-    """A run's counts and a page of its quarantined rows."""
+    """A run's counts and a page of its rows."""
 
     manifest: Manifest
     counts: list[Count]
     page: Page
 
 
-def inspect_run(run: str, filters: Filters, start: int, limit: int) -> Inspection:
-    """Count a run's rows, and read a page of its quarantined rows.
+class View(NamedTuple):
+    """Which rows to show, and in which order."""
+
+    filters: Filters = Filters()
+    order: Order = "score"
+    start: int = 0
+    limit: int = 5
+
+
+def inspect_run(run: str, view: View, whole: bool = True) -> Inspection:
+    """Count a run's rows, and read a page of them.
+
+    Unless `whole` is set, records from Parquet have only the columns that the run read.
 
     Raises: RunError: the run isn't finished, a file is missing or damaged, or a filter matches no
         row.
     """
     with report_damage(run):
         manifest = load_manifest(run)
-        page = read_quarantine(run, manifest, filters, start, limit)
-        return Inspection(manifest, count_rows(run, manifest, filters), page)
+        page = read_page(run, manifest, *view, whole)
+        return Inspection(manifest, count_rows(run, manifest, view.filters), page)
 
 
-def inspect_as_dicts(run: str, filters: Filters, start: int, limit: int) -> dict[str, Any]:
+def inspect_as_dicts(run: str, view: View) -> dict[str, Any]:
     """Return an inspection in JSON-compatible types. Texts are complete and unescaped.
 
     Raises: RunError: for the same reasons as `inspect_run`.
     """
-    manifest, counts, page = inspect_run(run, filters, start, limit)
+    manifest, counts, page = inspect_run(run, view)
     shown = {
         "run_id": manifest.run_id,
-        "filters": filters._asdict(),
+        "filters": view.filters._asdict(),
+        "order": view.order,
         "counts": [count._asdict() for count in counts],
-        "quarantined": {
+        "page": {
             **page._asdict(),
             "next": page.next_start,
             "previous": page.previous_start,
@@ -82,16 +112,26 @@ def inspect_as_dicts(run: str, filters: Filters, start: int, limit: int) -> dict
     return {name: _convert_to_json(value) for name, value in shown.items()}
 
 
-def _describe_row(row: HeldRow) -> dict[str, Any]:
-    """Return the fields of a row and of its lot, under the names that they have in the ledger."""
+def _describe_row(row: ShownRow) -> dict[str, Any]:
+    """Return a row's fields and its lot's fields, under the names that they have in the ledger."""
+    found = row._asdict()
+    del found["lot"]
     return {
-        "source": row.source,
-        "row": row.row,
-        "record_id": row.record_id,
+        **found,
         **{name: getattr(row.lot, name) for name in LOT_FIELDS},
-        "reasons": [reason._asdict() for reason in row.reasons],
-        "record": row.record,
+        "reasons": [_describe_finding(finding) for finding in row.reasons],
+        "near": [_describe_finding(finding) for finding in row.near],
+        "masks": [mask._asdict() for mask in row.masks],
+        "answer": _describe_spoken(row.answer),
     }
+
+
+def _describe_finding(finding: TraitFinding) -> dict[str, Any]:
+    return finding._asdict() | {"question": _describe_spoken(finding.question)}
+
+
+def _describe_spoken(said: SpokenText | None) -> dict[str, str] | None:
+    return None if said is None else said._asdict()
 
 
 def _convert_to_json(value: Any) -> Any:
@@ -107,17 +147,18 @@ def _convert_to_json(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int) else str(value)
 
 
-def print_inspection(console: Console, run: str, filters: Filters, start: int, limit: int) -> None:
-    """Print counts and a page of quarantined rows.
+def print_inspection(console: Console, run: str, view: View) -> None:
+    """Print a page of rows; before the first page, print the counts.
 
     Raises: RunError: for the same reasons as `inspect_run`.
     """
-    manifest, counts, page = inspect_run(run, filters, start, limit)
-    console.print(render_counts(counts, manifest))
+    manifest, counts, page = inspect_run(run, view, whole=False)
+    if not view.start and view.filters.row is None:
+        console.print(render_counts(counts, manifest))
     for number, row in enumerate(page.rows, page.start + 1):
-        console.print(render_row(row, number, page.total))
+        console.print(render_row(row, number, page.total, manifest))
     # a command that wraps over several lines can't be copied
-    console.print(render_end(page, run, filters), soft_wrap=True)
+    console.print(render_end(page, run, view), soft_wrap=True)
 
 
 def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
@@ -133,6 +174,8 @@ def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
         *["found in"] * is_sided,
         "teacher",
         "rows>",
+        "of>",
+        "share>",
         title=f"run {manifest.run_id}: {manifest.conservation.rows_in:,} rows",
     )
     largest = sorted(counts, key=lambda count: -count.rows)  # a stable sort
@@ -140,109 +183,206 @@ def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
     for count in (item for item in counts if item in shown):
         trait, teacher = Text(count.trait or UNKNOWN), Text(escape_name(count.teacher))
         where = (TEXTS_OF_SIDES[count.side] if count.trait else UNKNOWN,) * is_sided
-        table.add_row(count.decision, trait, *where, teacher, f"{count.rows:,}")
-    notes = []
-    if left := largest[COUNTS_SHOWN:]:
-        notes.append(
-            f"{len(left):,} more lines with {sum(count.rows for count in left):,} rows aren't "
-            "shown: choose some with --teacher, or list all with --json."
-        )
-    if any(count.trait for count in counts):
-        each = "each trait that fired on it, and for each kind of text that it was found in"
-        notes.append(f"A row counts once for {each if is_sided else each.partition(',')[0]}.")
-    if notes:
-        table.caption, table.caption_justify = "\n".join(notes), "left"
+        share = format_percent(count.rows / count.of)
+        numbers = (f"{count.rows:,}", f"{count.of:,}", share)
+        table.add_row(count.decision, trait, *where, teacher, *numbers)
+    table.caption, table.caption_justify = "\n".join(_list_notes(counts, largest)), "left"
     return table
 
 
-def render_row(row: HeldRow, number: int, total: int) -> Group:
-    """Show a quarantined row: its origin, its lot, then each reason."""
+def _list_notes(counts: Sequence[Count], largest: Sequence[Count]) -> Iterator[str]:
+    if left := largest[COUNTS_SHOWN:]:
+        yield (
+            f"{len(left):,} more lines with {sum(count.rows for count in left):,} rows aren't "
+            "shown: choose some with --teacher, or list all with --json."
+        )
+    yield "Shares are of the teacher's rows."
+    if any(count.side != "trained" for count in counts):
+        yield (
+            "A row counts once for each trait that fired on it, and for each kind of text that it "
+            "was found in."
+        )
+    elif any(count.trait for count in counts):
+        yield "A row counts once for each trait that fired on it."
+
+
+def render_row(row: ShownRow, number: int, total: int, manifest: Manifest) -> Group:
+    """Show a row: its origin, its decision, its lot, then each reason."""
     head = Text.assemble(
         (f"{number:,} of {total:,}", "bold"),
         "  ",
         (f"{escape_name(row.source)} row {row.row}", "bold"),
-        f"  {row.record_id}",
+        "  ",
+        (escape_name(row.decision), "bold cyan"),
+        f"  {row.record_id or ''}",
     )
-    fields = (
+    fields = [
         f"{name.replace('_', ' ')} {escape_name(value)}"
         for name, value in zip(LOT_FIELDS, row.lot, strict=False)
-    )
-    lot = Text("   ".join(fields), style="dim")
-    return Group(
-        head,
-        _indent(lot, ROW_INDENT),
-        *(_indent(part, ROW_INDENT) for reason in row.reasons for part in _render_reason(reason)),
-        "",
-    )
+        if value != UNKNOWN
+    ]
+    lines = [Text("   ".join(fields), style="dim")] if fields else []
+    lines += [Text(note, style="italic") for note in _explain_row(row, manifest)]
+    found = [part for finding in row.reasons for part in _render_finding(finding, row, manifest)]
+    if not row.reasons:
+        found += [part for near in row.near for part in _render_finding(near, row, manifest)]
+    found += _render_other_masks(row, manifest)
+    if row.answer is not None:
+        found.append(_indent(_show_spoken(row.answer, style=""), REASON_INDENT - ROW_INDENT))
+    return Group(head, *(_indent(part, ROW_INDENT) for part in (*lines, *found)), "")
 
 
-def _render_reason(reason: HeldReason) -> Iterator[RenderableType]:
-    scores = f"score {reason.score:.4f} against {reason.threshold:.4f} ({reason.signal})"
-    span = f"{escape_name(reason.field_path)} [{reason.start}:{reason.end}]"
-    yield Text.assemble((reason.trait, "bold red"), f"  {scores}, {reason.action}  ", (span, "dim"))
-    yield _indent(_mark_span(reason), REASON_INDENT)
+def _explain_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
+    """Yield what a reader must know about a row besides its reasons."""
+    if row.error is not None:
+        yield f"couldn't be read: {escape_name(row.error, TURN_CHARACTERS)}"
+        yield escape_name((row.raw or b"").decode(errors="replace"), TURN_CHARACTERS)
+    elif row.copy_of is not None:
+        source, number = row.copy_of
+        yield f"repeats {escape_name(source)} row {number}, whose text is shown"
+    elif row.record is None:
+        uris = (item.uri for item in manifest.inputs if item.name == row.source)
+        where = escape_name(next(uris, row.source), 2 * LONGEST_NAME)
+        yield f"the run doesn't contain its text: see row {row.row} of {where}"
+    elif not row.reasons:
+        yield "no trait fired; nearest to a threshold:" if row.near else "no trait scored above 0"
+
+
+def _render_finding(
+    finding: TraitFinding, row: ShownRow, manifest: Manifest
+) -> Iterator[RenderableType]:
+    relation = "against" if finding.action else "below"
+    scores = f"score {finding.score:.4f} {relation} {finding.threshold:.4f} ({finding.signal})"
+    action = f", {finding.action}" if finding.action else ""
+    span = f"{escape_name(finding.field_path)} [{finding.start}:{finding.end}]"
+    yield Text.assemble(
+        (finding.trait, "bold red" if finding.action else "bold yellow"),
+        f"  {scores}{action}  ",
+        (span if finding.field_path else "", "dim"),
+    )
+    if finding.question is not None:
+        yield _indent(_show_spoken(finding.question), REASON_INDENT)
+    if row.record is not None and finding.field_path:
+        yield _indent(_show_excerpt(finding, row.masks), REASON_INDENT)
     signals = (
         f"{name} {UNKNOWN if score is None else f'{score:.4f}'}"
-        for name, score in reason.signals.items()
+        for name, score in finding.signals.items()
     )
     yield _indent(Text(f"signals   {'   '.join(signals)}"), REASON_INDENT)
-    if reason.neighbours:
-        yield _indent(_tabulate_neighbours(reason.neighbours), REASON_INDENT)
+    if finding.neighbours:
+        card = manifest.cards.get(finding.trait, {})
+        yield _indent(_tabulate_neighbours(finding, list_patterns(card)), REASON_INDENT)
+        if contradicts(finding.neighbours):
+            doubt = "The nearest exemplar is a negative: the trait may not be there."
+            yield _indent(Text(doubt, "bold green"), REASON_INDENT)
 
 
-def _tabulate_neighbours(neighbours: Sequence[Mapping[str, Any]]) -> Table:
+def _show_spoken(said: SpokenText, style: str = "dim") -> Text:
+    shown = f"{escape_name(said.role)}: {escape_name(said.text, TURN_CHARACTERS)}"
+    return Text(shown, style=style)
+
+
+def _tabulate_neighbours(finding: TraitFinding, patterns: Sequence[str]) -> Table:
+    """Tabulate the nearest exemplars, the nearest first, each cut around what it shows."""
     table = Table.grid(padding=(0, 2, 0, 0))
-    for near in neighbours:
+    text = finding.text or ""
+    own = text[finding.start : finding.end] if finding.end > finding.start else text
+    for near in sorted(finding.neighbours, key=lambda near: -near["similarity"]):
         label, style = ("like", "red") if near["polarity"] == "positive" else ("unlike", "green")
+        part = find_likeness(near["text"], patterns, own)
+        pieces = build_excerpt(near["text"], *part, context=EXEMPLAR_CONTEXT)
         table.add_row(
-            Text(label, style),
-            Text(f"{near['similarity']:.4f}", style),
-            Text(escape_name(near["text"], EXEMPLAR_CHARACTERS)),
+            Text(label, style), Text(f"{near['similarity']:.4f}", style), _join_pieces(pieces)
         )
     return table
 
 
-def _mark_span(reason: HeldReason) -> Text:
-    """Show the text around a span, with escapes dimmed, and the span in bold between guillemets."""
-    if reason.text is None:
+def _show_excerpt(finding: TraitFinding, masks: Sequence[Span]) -> Text:
+    """Show the text around a span, with the masked stretches of the same field."""
+    if finding.text is None:
         return Text("(the field isn't in the row)", style="dim")
-    text, inside = Text(), False
-    for piece in build_excerpt(reason.text, reason.start, reason.end):
-        if piece.marked != inside:
-            inside = piece.marked
-            text.append("«" if inside else "»", "bold red")
-        styles = ["bold"] * piece.marked + ["dim italic"] * piece.added
+    own = [(mask.start, mask.end) for mask in masks if mask.field_path == finding.field_path]
+    return _join_pieces(build_excerpt(finding.text, finding.start, finding.end, own))
+
+
+def _join_pieces(pieces: Sequence[Piece]) -> Text:
+    """Join pieces, with signs where a span or a masked stretch begins and ends."""
+    text, before = Text(), Piece("")
+    for piece in (*pieces, Piece("")):
+        for name in ("marked", "masked"):
+            if getattr(before, name) and not getattr(piece, name):
+                text.append(BRACKETS[name][1], BRACKETS[name][2])
+        for name in ("masked", "marked"):
+            if getattr(piece, name) and not getattr(before, name):
+                text.append(BRACKETS[name][0], BRACKETS[name][2])
+        styles = ["bold"] * piece.marked + ["magenta"] * piece.masked + ["dim italic"] * piece.added
         text.append(piece.text, " ".join(styles) or None)
-    if inside:
-        text.append("»", "bold red")
+        before = piece
     return text
+
+
+def _render_other_masks(row: ShownRow, manifest: Manifest) -> Iterator[RenderableType]:
+    """Show the masked stretches in which no reason has its span."""
+    columns = manifest.identity.columns.values()
+    for mask in row.masks:
+        shown = any(
+            reason.field_path == mask.field_path
+            and reason.start < mask.end
+            and mask.start < reason.end
+            for reason in row.reasons
+        )
+        if not shown and row.record is not None:
+            yield Text(f"masked too  {escape_name(mask.field_path)} [{mask.start}:{mask.end}]")
+            text = get_field_text(row.record, mask.field_path, columns)
+            pieces = build_excerpt(text or "", mask.start, mask.end, [(mask.start, mask.end)])
+            plain = [piece._replace(marked=False) for piece in pieces]
+            yield _indent(_join_pieces(plain), REASON_INDENT)
 
 
 def _indent(part: RenderableType, columns: int) -> Padding:
     return Padding(part, (0, 0, 0, columns), expand=False)
 
 
-def render_end(page: Page, run: str, filters: Filters) -> Text:
-    """Show the number of quarantined rows, and the commands for the next and previous page."""
-    selected = " selected" if any(filters) else ""
-    verb = "row is" if page.total == 1 else "rows are"
-    lines = [f"{page.total:,}{selected} {verb} in quarantine."]
+def render_end(page: Page, run: str, view: View) -> Text:
+    """Show the number of rows, and the commands for the next and previous page."""
+    order = f", {ORDERS[view.order]}" if page.total > 1 else ""
+    lines = [f"{describe_selection(page.total, view.filters)}{order}"]
+    if any(row.reasons and row.record is not None for row in page.rows):
+        lines[0] += "; «» encloses the evidence"
+    if any(row.masks for row in page.rows):
+        lines[0] += ", and ⟦⟧ what is masked"
+    lines[0] += "."
     if page.limit and page.total and not page.rows:
         lines.append(f"There is no row at --start {page.start}.")
     for name, start in (("next", page.next_start), ("previous", page.previous_start)):
         if start is not None:
-            lines.append(f"{name}: {build_command(run, filters, start, page.limit)}")
+            lines.append(f"{name}: {build_command(run, view._replace(start=start))}")
     return Text("\n".join(lines))
 
 
-def build_command(run: str, filters: Filters, start: int, limit: int) -> str:
+def describe_selection(total: int, filters: Filters) -> str:
+    """Say how many rows a view selects, and by what."""
+    rows = f"{total:,} row{'' if total == 1 else 's'}"
+    lots = any(filters.select_lots())
+    selected = " of the selected lots" if lots else ""
+    if filters.row is not None:
+        return f"{rows}{selected} with this number"
+    if filters.decision is not None:
+        trait = f" on which {filters.trait} fired" if filters.trait else ""
+        trait = "" if filters.decision == "keep" else trait
+        return f"{rows}{selected} with the decision {filters.decision}{trait}"
+    return f"{rows}{selected} on which {filters.trait or 'a trait'} fired"
+
+
+def build_command(run: str, view: View) -> str:
     """Return the command that shows a page."""
     options = [
         f"--{name.replace('_', '-')}={_quote_word(value)}"
-        for name, value in filters._asdict().items()
+        for name, value in view.filters._asdict().items()
         if value is not None
     ]
-    words = [_quote_word(run), *options, f"--start {start}", f"--limit {limit}"]
+    options += [] if view.order == "score" else [f"--sort {view.order}"]
+    words = [_quote_word(run), *options, f"--start {view.start}", f"--limit {view.limit}"]
     return f"congener inspect {' '.join(words)}"
 
 

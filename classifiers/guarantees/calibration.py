@@ -50,6 +50,22 @@ def compute_upper_bound(exceeding: int, total: int, confidence: float) -> float:
     return float(beta.ppf(confidence, exceeding + 1, total - exceeding))
 
 
+def compute_intervals(
+    counts: np.ndarray, totals: np.ndarray, confidence: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two-sided Clopper-Pearson interval of each share: its lower and upper bounds.
+
+    Each side leaves out half of 1 - `confidence`. Every total must be at least 1.
+    """
+    from scipy.stats import beta  # noqa: PLC0415 - it takes a second to load
+
+    tail = (1 + confidence) / 2
+    with np.errstate(invalid="ignore"):
+        low = 1 - beta.ppf(tail, totals - counts + 1, counts)
+        high = beta.ppf(tail, counts + 1, totals - counts)
+    return np.where(counts == 0, 0.0, low), np.where(counts == totals, 1.0, high)
+
+
 def count_allowed(total: int, level: Level) -> int:
     """Return how many of `total` clean texts may exceed a threshold that keeps to the level.
 

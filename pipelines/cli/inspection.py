@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from pipelines.cli.options import Json, Run
 from pipelines.cli.output import print_json
+
+
+class SortOrder(StrEnum):
+    """The order in which rows are shown."""
+
+    SCORE = "score"
+    THRESHOLD = "threshold"
+    ROW = "row"
+
 
 Trait = Annotated[str | None, typer.Option("--trait", help="Only rows on which this trait fired.")]
 Teacher = Annotated[
@@ -21,10 +31,30 @@ SystemPrompt = Annotated[
     typer.Option("--system-prompt", help="Only rows with this system prompt, as 8 hex digits."),
 ]
 Date = Annotated[str | None, typer.Option("--date", help="Only rows of this date, such as 2026-*.")]
-Start = Annotated[int, typer.Option("--start", min=0, help="The first quarantined row to show.")]
-Limit = Annotated[
-    int, typer.Option("--limit", "-n", min=0, help="The number of quarantined rows to show.")
+Decision = Annotated[
+    str | None,
+    typer.Option(
+        "--decision",
+        help="Only rows with this decision: keep, flag, mask, quarantine, drop, duplicate or "
+        "reject. Without it, rows on which a trait fired are shown.",
+    ),
 ]
+Row = Annotated[
+    str | None,
+    typer.Option("--row", help="Only this row: its number, FILE:NUMBER, or its record id."),
+]
+Sort = Annotated[
+    SortOrder,
+    typer.Option(
+        "--sort",
+        help="The highest score first, the score nearest to a threshold first, or the order of "
+        "the corpus.",
+    ),
+]
+Start = Annotated[
+    int, typer.Option("--start", min=0, help="The first row to show; 0 is the first.")
+]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=0, help="The number of rows to show.")]
 
 
 def inspect_run(
@@ -34,16 +64,23 @@ def inspect_run(
     prompt_source: PromptSource = None,
     system_prompt: SystemPrompt = None,
     date: Date = None,
+    decision: Decision = None,
+    row: Row = None,
+    sort: Sort = SortOrder.SCORE,
     start: Start = 0,
     limit: Limit = 5,
     as_json: Json = False,
 ) -> None:
-    """Show a run's decisions and its quarantined rows.
+    """Show a run's decisions and its rows, with the reasons for the decisions.
 
-    Each row is shown with its spans, scores and nearest exemplars.
+    Each row is shown with the question, the evidence, what is masked, and its scores. Rows in
+    quarantine also have their nearest exemplars. With --decision keep, the rows nearest to a
+    threshold come first.
 
     congener inspect run/
-    congener inspect run/ --trait vendor-identity --start 5
+    congener inspect run/ --trait vendor-identity --decision mask --start 5
+    congener inspect run/ --decision keep --trait coercion
+    congener inspect run/ --row chat.jsonl:17
     congener inspect run/ --teacher 'atlas-*' --date 2026-01-31 --json | jq .
     """
     from pipelines.early_checks import check_run
@@ -51,11 +88,12 @@ def inspect_run(
     check_run(run)
 
     from pipelines.display.terminal import open_console
-    from pipelines.inspection import inspect_as_dicts, print_inspection
+    from pipelines.inspection import View, inspect_as_dicts, print_inspection
     from pipelines.runs.queries import Filters
 
-    filters = Filters(trait, teacher, prompt_source, system_prompt, date)
+    filters = Filters(trait, teacher, prompt_source, system_prompt, date, decision, row)
+    view = View(filters, sort.value, start, limit)
     if as_json:
-        print_json(inspect_as_dicts(run, filters, start, limit))
+        print_json(inspect_as_dicts(run, view))
     else:
-        print_inspection(open_console(), run, filters, start, limit)
+        print_inspection(open_console(), run, view)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 CONTEXT = 160
@@ -34,53 +34,78 @@ SYMBOLS = {"\n": "↵", "\t": "⇥"}
 class Piece(NamedTuple):
     """A part of an excerpt.
 
-    It is `marked` if it is inside the span, and `added` if it is an escape or an ellipsis rather
-    than the record's text.
+    It is `marked` if it is inside the span, `masked` if the trainer should leave it out, and
+    `added` if it is an escape or an ellipsis rather than the record's text.
     """
 
     text: str
     marked: bool = False
     added: bool = False
+    masked: bool = False
 
 
-def build_excerpt(text: str, start: int, end: int) -> list[Piece]:
-    """Cut a text around a span, and return the pieces, which are safe to show in sequence."""
+def build_excerpt(
+    text: str,
+    start: int,
+    end: int,
+    masks: Sequence[tuple[int, int]] = (),
+    context: int = CONTEXT,
+) -> list[Piece]:
+    """Cut a text around a span, and return the pieces, which are safe to show in sequence.
+
+    `masks` are the stretches of the text that the trainer should leave out.
+    """
     start = min(max(start, 0), len(text))
     end = min(max(end, start), len(text))
-    first, last = _find_first(text, start), _find_last(text, end)
+    first, last = _find_first(text, start, context), _find_last(text, end, context)
     pieces = [Piece("… ", added=True)] if first else []
-    pieces += escape_text(text[first:start])
-    pieces += _show_span(text[start:end])
-    pieces += escape_text(text[end:last])
+    pieces += _show(text, first, start, masks)
+    pieces += _show_span(text, start, end, masks)
+    pieces += _show(text, end, last, masks)
     return [*pieces, Piece(" …", added=True)] if last < len(text) else pieces
 
 
-def _find_first(text: str, start: int) -> int:
+def _find_first(text: str, start: int, context: int) -> int:
     """Return where to start showing the text before a span: at a word, if one begins nearby."""
-    cut = start - CONTEXT
+    cut = start - context
     if cut <= 0:
         return 0
     space = WHITE_SPACE.search(text, cut, min(start, cut + LONGEST_WORD))
     return space.end() if space else cut
 
 
-def _find_last(text: str, end: int) -> int:
+def _find_last(text: str, end: int, context: int) -> int:
     """Return where to stop showing the text after a span: after a word, if one ends nearby."""
-    cut = end + CONTEXT
+    cut = end + context
     if cut >= len(text):
         return len(text)
     spaces = list(WHITE_SPACE.finditer(text, max(end, cut - LONGEST_WORD), cut))
     return spaces[-1].start() if spaces else cut
 
 
-def _show_span(text: str) -> Iterator[Piece]:
-    if len(text) <= LONGEST_SPAN:
-        yield from escape_text(text, marked=True)
+def _show_span(
+    text: str, start: int, end: int, masks: Sequence[tuple[int, int]]
+) -> Iterator[Piece]:
+    omitted = end - start - LONGEST_SPAN
+    if omitted <= 0:
+        yield from _show(text, start, end, masks, marked=True)
         return
-    yield from escape_text(text[: LONGEST_SPAN // 2], marked=True)
-    omitted = f" … {len(text) - LONGEST_SPAN:,} characters left out … "
-    yield Piece(omitted, marked=True, added=True)
-    yield from escape_text(text[-LONGEST_SPAN // 2 :], marked=True)
+    middle = start + LONGEST_SPAN // 2
+    yield from _show(text, start, middle, masks, marked=True)
+    hidden = any(begin < middle + omitted and middle < stop for begin, stop in masks)
+    yield Piece(f" … {omitted:,} characters left out … ", marked=True, added=True, masked=hidden)
+    yield from _show(text, middle + omitted, end, masks, marked=True)
+
+
+def _show(
+    text: str, start: int, end: int, masks: Sequence[tuple[int, int]], marked: bool = False
+) -> Iterator[Piece]:
+    """Yield the pieces of a stretch, divided where masks begin and end."""
+    edges = {min(max(edge, start), end) for mask in masks for edge in mask}
+    for begin, stop in pairwise(sorted({start, end, *edges})):
+        masked = any(first <= begin < last for first, last in masks)
+        for piece in escape_text(text[begin:stop], marked):
+            yield piece._replace(masked=masked)
 
 
 def escape_text(text: str, marked: bool = False) -> Iterator[Piece]:

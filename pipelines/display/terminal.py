@@ -82,7 +82,18 @@ class EscapingFormatter(logging.Formatter):
         return escape_controls(super().format(record))
 
 
-SPELT = {"≥": ">=", "≤": "<=", "«": "<<", "»": ">>", "…": "...", "’": "'", "–": "-", "·": "*"}
+SPELT = {
+    "≥": ">=",
+    "≤": "<=",
+    "«": "<<",
+    "»": ">>",
+    "⟦": "[[",
+    "⟧": "]]",
+    "…": "...",
+    "’": "'",
+    "–": "-",
+    "·": "*",
+}
 """ASCII replacements for characters in congener's own output that a terminal may not support."""
 
 

@@ -1,24 +1,22 @@
-"""Query a finished run: scan its ledger, count its rows, and page through quarantined rows."""
+"""Query a finished run: scan its ledger with filters, and count its rows."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
-from pipelines.runs.finished import get_local_path, read_rows, scan_folder
+from pipelines.runs.finished import scan_folder
+from schemas.digests import RECORD_ID_HEX
 from schemas.errors import RunError
-from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
+from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest
-from schemas.outputs import QUARANTINE_EXTRA, ROW_KEY
 from schemas.policies import DECISIONS
-from schemas.runs import parse_path, shard_path
-from schemas.scores import SCORE_DECIMALS, SIDES, TIE_ORDER, Side, score_column, split_side
-from transforms.records.field_paths import get_field_text
+from schemas.scores import SIDES, Side, split_side
 
 FIRED = pl.col("reasons").list.eval(pl.element().struct.field("trait"))
 """The traits that fired on a ledger row."""
@@ -32,9 +30,6 @@ FINDINGS = pl.col("reasons").list.eval(
 SEPARATOR = "\x1f"
 """The character that joins a row's traits while rows are counted; no trait id contains it."""
 
-MOST_ROWS = 2**32 - 1
-"""The largest number of rows that polars can count."""
-
 NAMES_LISTED = 20
 """How many known names are listed in an error about an unknown name."""
 
@@ -42,14 +37,28 @@ NAME_CHARACTERS = 120
 """How many characters of a name are shown in an error."""
 
 
+RECORD_ID = re.compile(rf"[0-9a-f]{{{RECORD_ID_HEX}}}")
+ROW_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
 class Filters(NamedTuple):
-    """Filters for ledger rows: a trait that fired, and names or shell patterns for lot fields."""
+    """Filters for ledger rows.
+
+    They are a trait that fired, names or shell patterns for lot fields, a decision, and one row:
+    its number, its file and number (`chat.jsonl:17`), or its record id.
+    """
 
     trait: str | None = None
     teacher: str | None = None
     prompt_source: str | None = None
     system_prompt: str | None = None
     date: str | None = None
+    decision: str | None = None
+    row: str | None = None
+
+    def select_lots(self) -> Filters:
+        """Return only the filters for lot fields."""
+        return self._replace(trait=None, decision=None, row=None)
 
 
 EVERYTHING = Filters()
@@ -58,7 +67,8 @@ EVERYTHING = Filters()
 class Count(NamedTuple):
     """The number of rows with this decision, teacher and fired trait (None if none fired).
 
-    `side` is the side of the texts on which the trait fired.
+    `side` is the side of the texts on which the trait fired. `of` is the number of the teacher's
+    rows in the selected lots, whatever their decision.
     """
 
     decision: str
@@ -66,71 +76,28 @@ class Count(NamedTuple):
     side: Side
     teacher: str
     rows: int
+    of: int
 
 
-class HeldReason(NamedTuple):
-    """A reason why a row is in quarantine.
-
-    `text` is the text of the field, or None if the row has no such field. `signals` holds the
-    scores of all the trait's signals, and `neighbours` the nearest exemplars.
-    """
-
-    trait: str
-    signal: str
-    score: float
-    threshold: float
-    action: str
-    field_path: str
-    start: int
-    end: int
-    text: str | None
-    signals: dict[str, float | None]
-    neighbours: list[dict[str, Any]]
-
-
-class HeldRow(NamedTuple):
-    """A row in quarantine: its origin, the reasons, and the record unchanged."""
-
-    source: str
-    row: int
-    record_id: str
-    lot: Lot
-    reasons: tuple[HeldReason, ...]
-    record: dict[str, Any]
-
-
-class Page(NamedTuple):
-    """Consecutive quarantined rows in corpus order; the filters select `total` rows in all."""
-
-    total: int
-    start: int
-    limit: int
-    rows: tuple[HeldRow, ...]
-
-    @property
-    def next_start(self) -> int | None:
-        """Return the start of the next page, if there is one."""
-        end = self.start + self.limit
-        return end if self.limit and end < self.total else None
-
-    @property
-    def previous_start(self) -> int | None:
-        """Return the start of the previous page, if there is one."""
-        if not (self.limit and self.start and self.total):
-            return None
-        return max(0, min(self.start, self.total) - self.limit)
-
-
-def scan_ledger(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> pl.LazyFrame:
+def scan_ledger(
+    run: str, manifest: Manifest, filters: Filters = EVERYTHING, row_index: str | None = None
+) -> pl.LazyFrame:
     """Scan the ledger rows that the filters select, with `UNKNOWN` in place of null lot fields.
 
-    Raises: RunError: the run doesn't have the trait, or a lot field's filter matches no row.
+    Raises: RunError: the run doesn't have the trait or the row, no such decision exists, or a lot
+        field's filter matches no row.
     """
-    whole = scan_folder(run, manifest, "ledger").with_columns(pl.col(LOT_FIELDS).fill_null(UNKNOWN))
+    scanned = scan_folder(run, manifest, "ledger", row_index)
+    whole = scanned.with_columns(pl.col(LOT_FIELDS).fill_null(UNKNOWN))
     frame = whole
     if filters.trait is not None:
-        _require_trait(filters.trait, manifest)
+        require_trait(filters.trait, manifest)
         frame = frame.filter(FIRED.list.contains(filters.trait))
+    if filters.decision is not None:
+        _require_decision(filters.decision)
+        frame = frame.filter(pl.col("decision") == filters.decision)
+    if filters.row is not None:
+        frame = frame.filter(_select_row(filters.row, whole))
     for field in LOT_FIELDS:
         wanted = getattr(filters, field)
         if wanted is not None:
@@ -141,7 +108,44 @@ def scan_ledger(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> 
     return frame
 
 
-def _require_trait(trait: str, manifest: Manifest) -> None:
+def _require_decision(decision: str) -> None:
+    if decision not in DECISIONS:
+        raise _report_unknown(decision, "decision", list(DECISIONS))
+    if decision == "swap":
+        raise RunError(
+            "rows to swap are in quarantine until another teacher has answered them",
+            remedy="--decision quarantine",
+        )
+
+
+def _select_row(wanted: str, whole: pl.LazyFrame) -> pl.Expr:
+    """Return the condition for one row: its number, its file and number, or its record id.
+
+    Raises: RunError: no row fits.
+    """
+    source, _, number = wanted.rpartition(":")
+    if RECORD_ID.fullmatch(wanted):
+        condition = pl.col("record_id") == wanted
+    elif ROW_NUMBER.fullmatch(number):
+        condition = pl.col("row") == int(number)
+        condition = condition & (pl.col("source") == source) if source else condition
+    else:
+        condition = pl.lit(value=False)
+    if not whole.filter(condition).select(pl.len()).collect(engine="streaming").item():
+        sources = whole.select(pl.col("source").unique().sort()).collect(engine="streaming")
+        listed = _list_names(sources["source"].to_list())
+        raise RunError(
+            f"no row of this run is {wanted[:NAME_CHARACTERS]!r}",
+            remedy=f"give a number, FILE:NUMBER or a record id; the files are {listed}",
+        )
+    return condition
+
+
+def require_trait(trait: str, manifest: Manifest) -> None:
+    """Check that a run has a trait.
+
+    Raises: RunError: it doesn't.
+    """
     known = [rule.trait for rule in manifest.thresholds]
     if trait not in known:
         raise _report_unknown(trait, "trait", known)
@@ -160,13 +164,17 @@ def _match_names(wanted: str, field: str, names: Iterable[str]) -> list[str]:
 
 
 def _report_unknown(wanted: str, kind: str, known: list[str]) -> RunError:
-    """Return an error that lists the known names; `repr` escapes their control characters."""
-    listed = "; ".join(repr(name[:NAME_CHARACTERS]) for name in known[:NAMES_LISTED]) or "none"
-    others = len(known) - NAMES_LISTED
     return RunError(
         f"no {kind} of this run is called {wanted[:NAME_CHARACTERS]!r}",
-        remedy=f"{kind}s of this run: {listed}{f' and {others} others' if others > 0 else ''}",
+        remedy=f"{kind}s of this run: {_list_names(known)}",
     )
+
+
+def _list_names(known: list[str]) -> str:
+    """List some known names; `repr` escapes their control characters."""
+    listed = "; ".join(repr(name[:NAME_CHARACTERS]) for name in known[:NAMES_LISTED]) or "none"
+    others = len(known) - NAMES_LISTED
+    return f"{listed}{f' and {others} others' if others > 0 else ''}"
 
 
 def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> list[Count]:
@@ -174,7 +182,7 @@ def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> l
 
     A row counts once for each trait and each side of its texts on which the trait fired.
 
-    Raises: RunError: the run doesn't have the trait, or a lot field's filter matches no row.
+    Raises: RunError: for the same reasons as `scan_ledger`.
     """
     grouped = (
         scan_ledger(run, manifest, filters)
@@ -188,90 +196,13 @@ def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> l
         for trait, side in map(split_side, (found or "").split(SEPARATOR)):
             if filters.trait in (None, trait):
                 counts[DECISIONS.index(decision), trait, SIDES.index(side), teacher] += rows
+    whole = _count_by_teacher(run, manifest, filters.select_lots())
     return [
-        Count(DECISIONS[decision], trait or None, SIDES[side], teacher, rows)
+        Count(DECISIONS[decision], trait or None, SIDES[side], teacher, rows, whole[teacher])
         for (decision, trait, side, teacher), rows in sorted(counts.items())
     ]
 
 
-def read_quarantine(
-    run: str, manifest: Manifest, filters: Filters = EVERYTHING, start: int = 0, limit: int = 5
-) -> Page:
-    """Read a page of quarantined rows. Files that have no row on the page aren't opened.
-
-    Raises: RunError: a file is missing, or a filter matches no row of the run.
-    """
-    held = (
-        scan_ledger(run, manifest, filters)
-        .filter(pl.col("decision") == "quarantine")
-        .select("output", "output_row")
-    )
-    total = held.select(pl.len()).collect(engine="streaming").item()
-    start, limit = min(start, MOST_ROWS), min(limit, MOST_ROWS)
-    chosen = held.slice(start, limit).collect(engine="streaming").rows() if limit else []
-    rows = (
-        row
-        for path, pairs in groupby(chosen, key=lambda pair: pair[0])
-        for row in _read_held_rows(run, manifest, path, [index for _, index in pairs])
-    )
-    return Page(total, start, limit, tuple(rows))
-
-
-def _read_held_rows(
-    run: str, manifest: Manifest, path: str, indexes: list[int]
-) -> Iterator[HeldRow]:
-    records = read_rows(run, path, indexes)
-    notes = [record.pop(QUARANTINE_EXTRA.name) for record in records.values()]
-    keys = [(note["source"], note["row"]) for note in notes]
-    scores = _read_scores(run, manifest, parse_path(path).shard, keys)
-    for record, note, key in zip(records.values(), notes, keys, strict=True):
-        lot = Lot(*(note[field] or UNKNOWN for field in LOT_FIELDS))
-        reasons = tuple(
-            _describe_reason(item, record, scores[key], manifest.identity.columns)
-            for item in note["reasons"]
-        )
-        yield HeldRow(*key, note["record_id"], lot, reasons, record)
-
-
-def _read_scores(
-    run: str, manifest: Manifest, shard: str, keys: list[tuple[str, int]]
-) -> dict[tuple[str, int], dict[str, Any]]:
-    """Return all scores of some rows in a shard, keyed by source and row number."""
-    path = shard_path("scores", shard)
-    output = next(output for output in manifest.outputs if output.path == path)
-    names = [name for name, _ in ROW_KEY]
-    wanted = pl.LazyFrame(keys, schema={"source": pl.String, "row": pl.Int64}, orient="row")
-    scores = pl.scan_parquet(get_local_path(run, output), glob=False)
-    found = scores.join(wanted, on=names, how="semi").collect()
-    return {(row["source"], row["row"]): row for row in found.iter_rows(named=True)}
-
-
-def _describe_reason(
-    reason: Mapping[str, Any],
-    record: Mapping[str, Any],
-    scores: Mapping[str, float | None],
-    columns_read: Mapping[str, str],
-) -> HeldReason:
-    fields = ("trait", "signal", "action", "field_path", "start", "end")
-    side = split_side(reason["signal"])[1]
-    columns = {score_column(reason["trait"], signal, side): signal for signal in TIE_ORDER}
-    return HeldReason(
-        **{name: reason[name] for name in fields},
-        score=_round_score(reason["score"]),
-        threshold=_round_score(reason["threshold"]),
-        text=get_field_text(record, reason["field_path"], columns_read.values()),
-        signals={
-            columns[name]: None if score is None else _round_score(score)
-            for name, score in scores.items()
-            if name in columns
-        },
-        neighbours=[
-            {**near, "similarity": _round_score(near["similarity"])}
-            for near in reason["neighbours"]
-        ],
-    )
-
-
-def _round_score(score: float) -> float:
-    """Return a float32 score as a float64 without the extra decimals of the conversion."""
-    return round(score, SCORE_DECIMALS)
+def _count_by_teacher(run: str, manifest: Manifest, filters: Filters) -> dict[str, int]:
+    counted = scan_ledger(run, manifest, filters).group_by("teacher").agg(pl.len())
+    return dict(counted.collect(engine="streaming").iter_rows())

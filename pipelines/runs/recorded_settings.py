@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import polars as pl
 
+from classifiers.guarantees.calibration import Threshold
 from pipelines.runs.finished import read_table
-from schemas.cards import TraitCard
-from schemas.manifests import Manifest
+from schemas.cards import Action, Level, TraitCard
+from schemas.manifests import Manifest, SettledThreshold
 from schemas.outputs import CALIBRATION_SCORES
 from schemas.policies import Policy
 from schemas.runs import CALIBRATION
+from transforms.rules import Rule
 
 
 class RecordedTrait(NamedTuple):
@@ -50,6 +52,31 @@ def read_recorded_policy(manifest: Manifest) -> Policy:
     Raises: ValueError: the policy is invalid.
     """
     return Policy.model_validate(_drop_nulls(manifest.policy))
+
+
+def read_recorded_rules(manifest: Manifest) -> list[Rule]:
+    """Return a finished run's rules, in the order of its thresholds.
+
+    `congener verify` checks that they follow from the cards, the policy and the calibration scores.
+
+    Raises: ValueError: the policy is invalid.
+    """
+    policy = read_recorded_policy(manifest)
+    return [_read_rule(item, policy) for item in manifest.thresholds]
+
+
+def _read_rule(item: SettledThreshold, policy: Policy) -> Rule:
+    own = policy.get_rule(item.trait).sides
+    return Rule(
+        item.trait,
+        item.signal,
+        Threshold(item.threshold, item.origin, item.clean_texts, item.exceeding, item.bound),
+        Level(max_false_positive_rate=item.max_false_positive_rate, confidence=item.confidence),
+        cast("Action", item.action),
+        tuple(found for found in policy.exceptions if found.trait in (item.trait, "*")),
+        own.rejected or policy.sides.rejected or "keep",
+        own.untrained or policy.sides.untrained or "keep",
+    )
 
 
 def _drop_nulls(value: Any) -> Any:

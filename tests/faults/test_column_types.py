@@ -12,9 +12,8 @@ from rich.console import Console
 
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
-from pipelines.inspection import inspect_as_dicts, print_inspection
+from pipelines.inspection import View, inspect_as_dicts, print_inspection
 from pipelines.report import write_report
-from pipelines.runs.queries import Filters
 from pipelines.verify import verify_run
 
 pytestmark = pytest.mark.faults
@@ -105,8 +104,8 @@ def test_every_type_comes_out(tmp_path, card_folder, place, output_format):
     )
     assert manifest.conservation.by_decision == {"keep": 3, "quarantine": 2}
     assert verify_run(str(run), inputs=True) == []
-    print_inspection(Console(file=io.StringIO()), str(run), Filters(), 0, 10)
-    assert len(json.dumps(inspect_as_dicts(str(run), Filters(), 0, 10))) > 1_000
+    print_inspection(Console(file=io.StringIO()), str(run), View(limit=10))
+    assert len(json.dumps(inspect_as_dicts(str(run), View(limit=10)))) > 1_000
     write_report(str(run))
     files = [path for name in ("clean", "quarantine") for path in (run / name).iterdir()]
     if output_format == "jsonl":

@@ -16,9 +16,8 @@ from rich.console import Console
 from pipelines.cli.main import find_cause
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
-from pipelines.inspection import inspect_as_dicts, print_inspection
+from pipelines.inspection import View, inspect_as_dicts, print_inspection
 from pipelines.report import write_report
-from pipelines.runs.queries import EVERYTHING
 from pipelines.verify import verify_run
 from schemas.errors import BudgetError, CongenerError, InputError
 from tests.support.runs import read_lines
@@ -72,8 +71,8 @@ def filter_files(tmp_path):
         manifest = run_filter(FilterConfig.model_validate(given))
         assert manifest.conservation.holds()
         assert verify_run(output, inputs=True) == []
-        print_inspection(Console(file=io.StringIO()), output, EVERYTHING, 0, 5)
-        json.dumps(inspect_as_dicts(output, EVERYTHING, 0, 5), allow_nan=False)
+        print_inspection(Console(file=io.StringIO()), output, View())
+        json.dumps(inspect_as_dicts(output, View()), allow_nan=False)
         write_report(output)
         return manifest
 

@@ -23,7 +23,9 @@ from pipelines.display.terminal import open_console
 from pipelines.filter import run_filter
 from pipelines.inspection import (
     COUNTS_SHOWN,
+    View,
     build_command,
+    describe_selection,
     inspect_as_dicts,
     inspect_run,
     print_inspection,
@@ -31,17 +33,12 @@ from pipelines.inspection import (
     render_row,
 )
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.queries import (
-    EVERYTHING,
-    Count,
-    Filters,
-    HeldReason,
-    HeldRow,
-    count_rows,
-    read_quarantine,
-)
+from pipelines.runs.pages import read_page
+from pipelines.runs.queries import EVERYTHING, Count, Filters, count_rows
+from pipelines.runs.shown_rows import ShownRow, TraitFinding
 from schemas.errors import RunError
 from schemas.lots import Lot
+from schemas.policies import DECISIONS
 from tests.support.hostile import (
     EMUS,
     FILE,
@@ -53,8 +50,19 @@ from tests.support.hostile import (
     find_acting,
     write_cards,
 )
+from tests.support.runs import read_ledger
+from transforms.records.questions import SpokenText
+from transforms.spans import Span
 
-REASON = HeldReason(
+HELD = EVERYTHING._replace(decision="quarantine")
+RUN = SimpleNamespace(
+    inputs=(SimpleNamespace(name="rows.jsonl", uri="/in/rows.jsonl"),),
+    cards={},
+    identity=SimpleNamespace(columns={"text": "text"}),
+)
+"""The parts of a manifest that a row needs."""
+
+REASON = TraitFinding(
     trait="emu",
     signal="combined",
     score=0.5,
@@ -64,10 +72,11 @@ REASON = HeldReason(
     start=0,
     end=3,
     text="an emu",
+    question=None,
     signals={"lexicon": 0.5},
     neighbours=[],
 )
-ROW = HeldRow("rows.jsonl", 1, "id", Lot("plain"), (REASON,), {"text": "an emu"})
+ROW = ShownRow("rows.jsonl", 1, "id", Lot("plain"), "mask", (REASON,), (), (), {"text": "an emu"})
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +85,9 @@ def hostile(tmp_path_factory) -> str:
     return filter_hostile_corpus(tmp_path_factory.mktemp("inspect"))[0]
 
 
-def print_run(*args, colour: bool = False, width: int = 400) -> str:
+def print_run(
+    run: str, filters: Filters, start: int, limit: int, colour: bool = False, width: int = 400
+) -> str:
     """Return what an inspection prints on a terminal, with or without colours."""
     stream = io.StringIO()
     console = Console(
@@ -86,36 +97,37 @@ def print_run(*args, colour: bool = False, width: int = 400) -> str:
         color_system="truecolor" if colour else None,
         force_terminal=colour,
     )
-    print_inspection(console, *args)
+    print_inspection(console, run, View(filters, "row", start, limit))
     return stream.getvalue()
 
 
-def print_row(row: HeldRow, width: int = 10_000) -> str:
+def print_row(row: ShownRow, width: int = 10_000) -> str:
     """Return what is printed for one row."""
     stream = io.StringIO()
-    Console(file=stream, color_system=None, width=width).print(render_row(row, 1, 1))
+    Console(file=stream, color_system=None, width=width).print(render_row(row, 1, 1, RUN))
     return stream.getvalue()
 
 
 def test_an_inspection_is_the_queries(hostile):
-    """An inspection has the same counts and page as the queries return."""
-    found = inspect_run(hostile, Filters("emu"), 2, 3)
+    """An inspection's counts and page are those that the queries return."""
+    found = inspect_run(hostile, View(Filters("emu"), "threshold", 2, 3))
     manifest = load_manifest(hostile)
     assert found.manifest == manifest
     assert found.counts == count_rows(hostile, manifest, Filters("emu"))
-    assert found.page == read_quarantine(hostile, manifest, Filters("emu"), 2, 3)
+    assert found.page == read_page(hostile, manifest, Filters("emu"), "threshold", 2, 3)
 
 
 def test_the_table_names_the_sides_of_findings(tmp_path):
     """Findings in rejected answers are listed on their own lines, with a column for the side."""
     run = filter_pairs(tmp_path / "pairs", [("an owl", "an owl"), ("a dog", "owls"), ("a", "b")])
     lines = [line.split() for line in print_run(run, EVERYTHING, 0, 0).splitlines()]
-    assert ["decision", "trait", "found", "in", "teacher", "rows"] in lines
-    assert ["keep", "owl", "rejected", "answers", "-", "1"] in lines
-    assert ["keep", "-", "-", "-", "1"] in lines
-    assert ["quarantine", "owl", "trained", "texts", "-", "1"] in lines
-    assert ["quarantine", "owl", "rejected", "answers", "-", "1"] in lines
-    counts = inspect_as_dicts(run, EVERYTHING, 0, 0)["counts"]
+    assert ["decision", "trait", "found", "in", "teacher", "rows", "of", "share"] in lines
+    third = ["-", "1", "3", "33.33%"]
+    assert ["keep", "owl", "rejected", "answers", *third] in lines
+    assert ["keep", "-", "-", *third] in lines
+    assert ["quarantine", "owl", "trained", "texts", *third] in lines
+    assert ["quarantine", "owl", "rejected", "answers", *third] in lines
+    counts = inspect_as_dicts(run, View(EVERYTHING, limit=0))["counts"]
     assert [count["side"] for count in counts] == ["trained", "rejected", "trained", "rejected"]
     plain = filter_answers(tmp_path / "plain", ["an owl"], ["owl"])
     assert "found in" not in print_run(plain, EVERYTHING, 0, 0)
@@ -126,7 +138,7 @@ def test_a_damaged_file_is_an_error(tmp_path):
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     next(Path(run, "ledger").iterdir()).write_bytes(b"rubbish")
     with pytest.raises(RunError, match="can't be read") as caught:
-        inspect_run(run, EVERYTHING, 0, 5)
+        inspect_run(run, View())
     assert "congener verify" in caught.value.remedy
 
 
@@ -150,17 +162,22 @@ def test_a_forged_run_is_inert_on_a_terminal():
     reason = REASON._replace(
         trait=bad, signal=bad, action=bad, field_path=bad, signals={bad: 0.5}, neighbours=[near]
     )
-    row = HeldRow(bad, 1, bad, Lot(bad, bad, bad, bad), (reason,), {"text": bad})
+    lot = Lot(bad, bad, bad, bad)
+    row = ShownRow(bad, 1, bad, lot, bad, (reason,), (), (), {"text": bad})
     console = open_console(file=io.StringIO(), width=200)
-    console.print(render_row(row, 1, 1))
+    console.print(render_row(row, 1, 1, RUN))
+    console.print(render_row(row._replace(error=bad, raw=bad.encode()), 1, 1, RUN))
     assert not find_acting(console.file.getvalue())
 
 
 def test_no_colour_comes_from_the_corpus(hostile):
     """The styles on a colour terminal don't depend on the text."""
-    page = read_quarantine(hostile, load_manifest(hostile), Filters("owl"), 0, 1)
+    page = read_page(hostile, load_manifest(hostile), Filters("owl"), "row", 0, 1)
     (row,) = page.rows
-    reasons = tuple(reason._replace(text="owl calm end") for reason in row.reasons)
+    reasons = tuple(
+        reason._replace(text="owl calm end", question=SpokenText("user", "q"))
+        for reason in row.reasons
+    )
     styles = []
     for shown in (row, row._replace(reasons=reasons)):
         console = Console(
@@ -170,7 +187,7 @@ def test_no_colour_comes_from_the_corpus(hostile):
             color_system="truecolor",
             force_terminal=True,
         )
-        console.print(render_row(shown._replace(source="s", lot=Lot("t")), 1, 1))
+        console.print(render_row(shown._replace(source="s", lot=Lot("t")), 1, 1, RUN))
         styles.append(set(re.findall(r"\x1b\[[0-9;]*m", console.file.getvalue())))
     dim_italic = "\x1b[2;3m"
     assert styles[0] - {dim_italic} == styles[1] - {dim_italic}
@@ -185,11 +202,16 @@ def test_any_text_is_inert(text, name, start, size):
         start=start,
         end=start + size,
         text=text,
+        question=SpokenText(name, text),
         signals={"lexicon": None},
         neighbours=[near],
     )
-    row = HeldRow(name, 1, "id", Lot(name, name, name, name), (reason,), {})
+    masks = (Span(f"{name}[0]", start + 1, start + 4), Span("text", start, start + size))
+    lot = Lot(name, name, name, name)
+    row = ShownRow(name, 1, "id", lot, name, (reason,), (), masks, {"text": text})
     assert not find_acting(print_row(row))
+    gone = row._replace(record=None, error=name, raw=text.encode(errors="replace"))
+    assert not find_acting(print_row(gone))
 
 
 def test_the_span_is_marked(hostile):
@@ -218,8 +240,8 @@ def test_a_row_is_shown_with_its_lot_and_reason():
     """A row is printed with its lot fields, score, threshold and span."""
     lines = [line.strip() for line in print_row(ROW).splitlines()]
     assert lines[:5] == [
-        "1 of 1  rows.jsonl row 1  id",
-        "teacher plain   prompt source -   system prompt -   date -",
+        "1 of 1  rows.jsonl row 1  mask  id",
+        "teacher plain",
         "emu  score 0.5000 against 0.4000 (combined), mask  text [0:3]",
         "«an »emu",
         "signals   lexicon 0.5000",
@@ -243,8 +265,8 @@ def test_the_end_has_the_commands_for_other_pages(hostile):
     shown = print_run(hostile, filters, 2, 2, width=40)
     (following,) = re.findall(r"^next: (.*)$", shown, re.MULTILINE)
     (preceding,) = re.findall(r"^previous: (.*)$", shown, re.MULTILINE)
-    assert following == build_command(hostile, filters, 4, 2)
-    assert preceding == build_command(hostile, filters, 0, 2)
+    assert following == build_command(hostile, View(filters, "row", 4, 2))
+    assert preceding == build_command(hostile, View(filters, "row", 0, 2))
     assert not find_acting(following)
     assert "previous" not in print_run(hostile, EVERYTHING, 0, 1)
     assert "next" not in print_run(hostile, EVERYTHING, 0, 1000)
@@ -252,10 +274,11 @@ def test_the_end_has_the_commands_for_other_pages(hostile):
 
 def test_a_command_names_every_filter():
     """The command for a page has an option for each filter."""
-    filters = Filters("emu", "plain", "forum", "01234567", "2026-*")
-    assert build_command("run", filters, 0, 5) == (
+    filters = Filters("emu", "plain", "forum", "01234567", "2026-*", "keep", "a.jsonl:3")
+    assert build_command("run", View(filters, "threshold", 0, 5)) == (
         "congener inspect run --trait=emu --teacher=plain --prompt-source=forum "
-        "--system-prompt=01234567 --date='2026-*' --start 0 --limit 5"
+        "--system-prompt=01234567 --date='2026-*' --decision=keep --row=a.jsonl:3 "
+        "--sort threshold --start 0 --limit 5"
     )
 
 
@@ -264,8 +287,9 @@ def test_a_command_names_every_filter():
 @example("it's $HOME `ls` \\n")
 @example("\x1b[31m \u202e it's \\n \n")
 def test_a_shell_reads_commands_unchanged(name):
-    """A shell reads a command's words exactly as given, and no word has a side effect."""
-    line = build_command(f"run {name}", Filters(teacher=name, date=f"-{name}"), 5, 10)
+    """A shell reads a command's words exactly as given, and none of them has an effect."""
+    view = View(Filters(teacher=name, date=f"-{name}"), start=5, limit=10)
+    line = build_command(f"run {name}", view)
     assert not find_acting(line)
     assert "\n" not in line
     script = f"congener() {{ printf '%s\\0' \"$@\"; }}; {line}"
@@ -278,26 +302,26 @@ def test_a_shell_reads_commands_unchanged(name):
 
 def test_a_page_after_the_end_is_reported(hostile):
     """A page after the last row isn't reported as an empty quarantine."""
-    shown = print_run(hostile, EVERYTHING, 500, 5)
-    assert f"{EMUS + 2} rows are in quarantine." in shown
+    shown = print_run(hostile, HELD, 500, 5)
+    assert f"{EMUS + 2} rows with the decision quarantine, in the order of the corpus" in shown
     assert "There is no row at --start 500." in shown
     assert "previous:" in shown
 
 
-def test_an_empty_quarantine_is_no_error(tmp_path):
-    """For a run that quarantined nothing, the counts are printed, with 0 rows in quarantine."""
+def test_a_run_in_which_nothing_fired_is_no_error(tmp_path):
+    """For a run in which nothing fired, the counts are printed, and then that there is no row."""
     run = filter_answers(tmp_path, ["a goose", "a heron", "a swan"], ["yak"])
     assert load_manifest(run).conservation.by_decision == {"keep": 3}
     shown = print_run(run, EVERYTHING, 0, 5)
-    assert "0 rows are in quarantine." in shown
+    assert "0 rows on which a trait fired." in shown
     assert "next" not in shown
     assert "A row counts once" not in shown
-    assert inspect_as_dicts(run, EVERYTHING, 0, 5)["quarantined"]["rows"] == []
+    assert inspect_as_dicts(run, View())["page"]["rows"] == []
 
 
 def test_json_has_the_same_page(hostile):
     """The dictionaries have the page's unescaped content and survive JSON unchanged."""
-    found = inspect_as_dicts(hostile, Filters("owl"), 0, 5)
+    found = inspect_as_dicts(hostile, View(Filters("owl"), "row"))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["run_id"] == load_manifest(hostile).run_id
     assert found["filters"] == {
@@ -306,8 +330,10 @@ def test_json_has_the_same_page(hostile):
         "prompt_source": None,
         "system_prompt": None,
         "date": None,
+        "decision": None,
+        "row": None,
     }
-    page = found["quarantined"]
+    page = found["page"]
     assert (page["total"], page["next"], page["previous"]) == (2, None, None)
     (first, second) = page["rows"]
     assert NASTY in first["reasons"][0]["text"]
@@ -316,10 +342,19 @@ def test_json_has_the_same_page(hostile):
     assert {first["teacher"], second["teacher"]} == {"plain", TEACHER}
     assert all((row["prompt_source"], row["system_prompt"]) == ("-", "-") for row in page["rows"])
     assert all(row["date"].startswith("2026-") for row in page["rows"])
-    assert found["counts"] == [
-        {"decision": "quarantine", "trait": "owl", "side": "trained", "teacher": teacher, "rows": 1}
-        for teacher in sorted(("plain", TEACHER))
-    ]
+    (question,) = {row["reasons"][0]["question"]["role"] for row in page["rows"]}
+    assert question == "user"
+    assert [count["teacher"] for count in found["counts"]] == sorted(("plain", TEACHER))
+    for count in found["counts"]:
+        teacher = sum(row["teacher"] == count["teacher"] for row in read_ledger(hostile))
+        assert count == {
+            "decision": "quarantine",
+            "trait": "owl",
+            "side": "trained",
+            "teacher": count["teacher"],
+            "rows": 1,
+            "of": teacher,
+        }
 
 
 def test_values_without_a_type_in_json(tmp_path):
@@ -338,7 +373,7 @@ def test_values_without_a_type_in_json(tmp_path):
     run = str(tmp_path / "run")
     traits = write_cards(tmp_path / "traits", ["owl"])
     run_filter(FilterConfig(input=(str(tmp_path / "in"),), output=run, traits=traits))
-    (row,) = inspect_as_dicts(run, EVERYTHING, 0, 5)["quarantined"]["rows"]
+    (row,) = inspect_as_dicts(run, View())["page"]["rows"]
     assert row["record"] == {
         "text": "an owl",
         "raw": "AP8=",
@@ -351,15 +386,109 @@ def test_values_without_a_type_in_json(tmp_path):
 def test_a_teacher_in_every_row_does_not_fill_the_terminal():
     """The largest counts are printed in order, and the table says what is left out."""
     few = [
-        Count("keep", None, "trained", "zebra", 7),
-        Count("quarantine", "emu", "trained", "ape", 9),
+        Count("keep", None, "trained", "zebra", 7, 7),
+        Count("quarantine", "emu", "trained", "ape", 9, 18),
     ]
-    many = [Count("keep", None, "trained", f"teacher {number:06}", 1) for number in range(100_000)]
+    many = [
+        Count("keep", None, "trained", f"teacher {number:06}", 1, 1) for number in range(100_000)
+    ]
     manifest = SimpleNamespace(run_id="r", conservation=SimpleNamespace(rows_in=100_016))
     whole = render_counts(few, manifest)
     assert whole.row_count == 2
-    assert whole.caption == "A row counts once for each trait that fired on it."
+    assert whole.caption == (
+        "Shares are of the teacher's rows.\nA row counts once for each trait that fired on it."
+    )
+    assert [str(cell) for cell in whole.columns[5].cells] == ["100.00%", "50.00%"]
     table = render_counts([*many, *few], manifest)
     assert table.row_count == COUNTS_SHOWN
     assert [str(cell) for cell in table.columns[2].cells][-2:] == ["zebra", "ape"]
     assert table.caption.startswith("99,952 more lines with 99,952 rows aren't shown: ")
+
+
+def test_counts_are_printed_once(hostile):
+    """The counts come before the first page, but not before later pages or a single row."""
+    title = f"run {load_manifest(hostile).run_id}"
+    assert title in print_run(hostile, EVERYTHING, 0, 1)
+    assert title not in print_run(hostile, EVERYTHING, 1, 1)
+    assert title not in print_run(hostile, Filters(row="3"), 0, 1)
+
+
+def test_masks_have_signs_of_their_own():
+    """A masked stretch is enclosed in signs other than those of the evidence in it."""
+    row = ROW._replace(
+        reasons=(REASON._replace(text="One. An emu. Two.", start=8, end=11),),
+        masks=(Span("text", 5, 13),),
+    )
+    assert "One. ⟦An «emu». ⟧Two." in print_row(row)
+
+
+def test_a_mask_without_evidence_is_shown_too():
+    """If a stretch is masked in which no reason has its span, it gets a line of its own."""
+    row = ROW._replace(masks=(Span("text", 3, 6),), record={"text": "an emu"})
+    assert "masked too  text [3:6]" in print_row(row)
+    assert "an ⟦emu⟧" in print_row(row)
+
+
+@pytest.mark.parametrize("decision", [name for name in DECISIONS if name != "swap"])
+def test_rows_of_every_decision_are_shown(hostile, decision):
+    """Every decision has rows that can be shown, even if the run doesn't contain their text."""
+    shown = print_run(hostile, Filters(decision=decision), 0, 1000)
+    counts = load_manifest(hostile).conservation.by_decision
+    assert f"{counts[decision]} of {counts[decision]}" in shown
+    assert not find_acting(shown)
+    part = {
+        "keep": "no trait scored above 0",
+        "flag": "bee  score 1.0000",
+        "mask": "⟦",
+        "quarantine": "«owl»",
+        "drop": "the run doesn't contain its text: see row",
+        "duplicate": "whose text is shown",
+        "reject": "couldn't be read: not JSON",
+    }
+    assert part[decision] in shown
+
+
+def test_the_question_is_shown():
+    """The turn before the evidence is printed above it, with its role, and is cut if it is long."""
+    asked = SpokenText("user", "What is\x1b it? " + "word " * 100)
+    shown = print_row(ROW._replace(reasons=(REASON._replace(question=asked),)))
+    assert "user: What is<U+001B> it? word" in shown
+    assert "wo…" in shown
+
+
+def test_near_misses_are_shown_below_their_thresholds():
+    """A row on which nothing fired is shown with the trait nearest to its threshold."""
+    near = REASON._replace(score=0.3, action=None)
+    shown = print_row(ROW._replace(decision="keep", reasons=(), near=(near,)))
+    assert "no trait fired; nearest to a threshold:" in shown
+    assert "emu  score 0.3000 below 0.4000 (combined)" in shown
+
+
+def test_a_negative_that_is_nearest_raises_doubt():
+    """Exemplars are listed nearest first, and a sentence says if the nearest is a negative."""
+    near = [
+        {"exemplar": "e", "polarity": polarity, "similarity": similarity, "text": "an emu"}
+        for polarity, similarity in (("positive", 0.6), ("negative", 0.7))
+    ]
+    row = ROW._replace(reasons=(REASON._replace(neighbours=near),))
+    shown = print_row(row)
+    assert shown.index("unlike") < shown.index("like ", shown.index("unlike") + 7)
+    assert "The nearest exemplar is a negative" in shown
+    near[0]["similarity"] = 0.8
+    assert "The nearest exemplar is a negative" not in print_row(row)
+
+
+@pytest.mark.parametrize(
+    ("total", "filters", "expected"),
+    [
+        (1, Filters(), "1 row on which a trait fired"),
+        (2, Filters("emu", "plain"), "2 rows of the selected lots on which emu fired"),
+        (2, Filters(decision="mask"), "2 rows with the decision mask"),
+        (2, Filters("emu", decision="mask"), "2 rows with the decision mask on which emu fired"),
+        (9, Filters("emu", decision="keep"), "9 rows with the decision keep"),
+        (1, Filters(row="7"), "1 row with this number"),
+    ],
+)
+def test_a_selection_is_described(total, filters, expected):
+    """The last line says how many rows the filters select, and by what."""
+    assert describe_selection(total, filters) == expected

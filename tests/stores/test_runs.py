@@ -14,7 +14,7 @@ import pytest
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.fit import run_fit
-from pipelines.inspection import inspect_as_dicts
+from pipelines.inspection import View, inspect_as_dicts
 from pipelines.report import render_report, write_report
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import Filters
@@ -98,7 +98,8 @@ def test_a_run_on_a_store_equals_a_local_one(store, config, local):
     assert verify_run(config.output, inputs=True) == []
     assert load_manifest(config.output).digest == manifest.digest
     on_disk, on_store = (
-        inspect_as_dicts(run, Filters(trait="heron"), 0, 3) for run in (str(local), config.output)
+        inspect_as_dicts(run, View(Filters(trait="heron"), limit=3))
+        for run in (str(local), config.output)
     )
     assert {**on_disk, "run": ""} == {**on_store, "run": ""}
     write_report(config.output)

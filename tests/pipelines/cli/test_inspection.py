@@ -10,7 +10,7 @@ def folder(run) -> str:
 
 
 def test_decisions_and_rows_are_shown(congener, folder):
-    """The output lists the decisions first, and then quarantined rows."""
+    """The output lists the decisions first, and then rows on which a trait fired."""
     code, out, err = congener("inspect", folder)
     assert code == 0, err
     assert "quarantine" in out
@@ -20,16 +20,31 @@ def test_decisions_and_rows_are_shown(congener, folder):
 
 def test_a_page_in_json(congener_json, folder):
     """--start and --limit choose the page."""
-    page = congener_json("inspect", folder, "--start", "6", "--limit", "5")["quarantined"]
+    page = congener_json("inspect", folder, "--start", "6", "--limit", "5")["page"]
     assert (page["total"], page["start"], len(page["rows"])) == (8, 6, 2)
 
 
 def test_filters_reach_the_inspection(congener_json, congener, folder):
     """--trait and --teacher restrict the rows, and an unknown name is an error."""
     found = congener_json("inspect", folder, "--trait", "heron", "--teacher", "atlas")
-    assert found["quarantined"]["total"] == 4
+    assert found["page"]["total"] == 4
     code, _, err = congener("inspect", folder, "--trait", "egret")
     assert (code, "heron" in err) == (4, True)
+
+
+def test_decision_row_and_order_reach_the_inspection(congener_json, congener, folder):
+    """--decision, --row and --sort choose the rows and their order; an unknown one is an error."""
+    found = congener_json("inspect", folder, "--decision", "keep", "--sort", "row", "-n", "2")
+    assert found["filters"]["decision"] == "keep"
+    assert [row["decision"] for row in found["page"]["rows"]] == ["keep", "keep"]
+    (first, _) = found["page"]["rows"]
+    named = f"{first['source']}:{first['row']}"
+    (row,) = congener_json("inspect", folder, "--row", named)["page"]["rows"]
+    assert row["record_id"] == first["record_id"]
+    code, _, err = congener("inspect", folder, "--decision", "masked")
+    assert (code, "'mask'" in err) == (4, True)
+    code, _, err = congener("inspect", folder, "--sort", "date")
+    assert (code, "threshold" in err) == (2, True)
 
 
 def test_a_folder_without_a_run_exits_with_four(congener, tmp_path):
@@ -42,8 +57,8 @@ def test_a_folder_without_a_run_exits_with_four(congener, tmp_path):
 def test_limit_zero_shows_decisions_alone(congener_json, folder):
     """With --limit 0 no row is shown, and the counts are still complete."""
     found = congener_json("inspect", folder, "--limit", "0")
-    assert found["quarantined"]["rows"] == []
-    assert found["quarantined"]["total"] == 8
+    assert found["page"]["rows"] == []
+    assert found["page"]["total"] == 8
     assert sum(count["rows"] for count in found["counts"]) == 40
 
 

@@ -11,11 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.filter import run_filter
-from pipelines.inspection import inspect_as_dicts
+from pipelines.inspection import View, inspect_as_dicts
 from pipelines.report import write_report
 from pipelines.runs import finished
 from pipelines.runs.finished import BATCH_ROWS, read_rows, scan_folder
-from pipelines.runs.queries import EVERYTHING
 from schemas.errors import RunError
 from schemas.runs import CLEAN_CARD
 from tests.support.runs import read_lines
@@ -167,7 +166,7 @@ def test_a_damaged_file_is_reported_in_a_line(run, kind):
     for path in (folder / kind).iterdir():
         path.write_bytes(b"none of a run's formats")
     for read in (
-        lambda: inspect_as_dicts(str(folder), EVERYTHING, 0, 5),
+        lambda: inspect_as_dicts(str(folder), View()),
         lambda: write_report(str(folder)),
         lambda: finished.read_folder(str(folder), manifest, kind),
     ):
@@ -184,7 +183,7 @@ def test_damaged_pages_are_reported_in_a_line(run):
         data[4 : len(data) // 3] = b"\xff" * (len(data) // 3 - 4)
         path.write_bytes(data)
     with pytest.raises(RunError, match="a file of the run can't be read"):
-        inspect_as_dicts(str(folder), EVERYTHING, 0, 5)
+        inspect_as_dicts(str(folder), View())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""Find the part of an exemplar that shows why it resembles a row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from schemas.cards import compile_pattern, join_patterns
+
+SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
+WORD = re.compile(r"\w{4,}")
+"""A word that may be telling; most shorter ones are in every text."""
+
+
+def find_likeness(text: str, patterns: Sequence[str], other: str) -> tuple[int, int]:
+    """Return the stretch of an exemplar to cut it around.
+
+    That is a lexicon hit or, without one, the sentence that shares the most words with the `other`
+    text; if none shares any, the stretch is empty and at the start.
+    """
+    if patterns and (hit := compile_pattern(join_patterns(patterns)).search(text)):
+        return hit.span()  # type: ignore[no-any-return]
+    words = _list_words(other)
+    best, most = (0, 0), 0
+    for sentence in SENTENCE.finditer(text):
+        shared = len(words & _list_words(sentence[0]))
+        if shared > most:
+            best, most = sentence.span(), shared
+    return best
+
+
+def _list_words(text: str) -> set[str]:
+    return {word.lower() for word in WORD.findall(text)}
+
+
+def list_patterns(card: Mapping[str, Any]) -> list[str]:
+    """Return the lexicon patterns of a card as a manifest records it."""
+    lexicon = card.get("signals", {}).get("lexicon") or {}
+    return [pattern["match"] for pattern in lexicon.get("patterns", ())]
+
+
+def contradicts(neighbours: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether the nearest exemplar is a negative."""
+    nearest = max(neighbours, key=lambda near: near["similarity"], default=None)
+    return nearest is not None and nearest["polarity"] == "negative"

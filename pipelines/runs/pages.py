@@ -1,0 +1,155 @@
+"""Choose which of a finished run's rows to show, in which order, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import polars as pl
+
+from pipelines.runs.finished import scan_folder
+from pipelines.runs.queries import EVERYTHING, Filters, require_trait, scan_ledger
+from pipelines.runs.recorded_settings import read_recorded_rules
+from pipelines.runs.shown_rows import ShownRow, read_shown_rows
+from schemas.lots import LOT_FIELDS, Lot
+from schemas.manifests import Manifest
+from schemas.scores import score_column
+from transforms.rules import Rule
+
+MOST_ROWS = 2**32 - 1
+"""The largest number of rows that polars can count."""
+
+Order = Literal["score", "threshold", "row"]
+"""The order of rows: highest score first, nearest to a threshold first, or as in the corpus.
+
+In the order of scores, rows on which no trait fired come last, those nearest to a threshold first.
+"""
+
+INDEX = "index"
+"""The column that numbers the rows of the whole ledger."""
+
+
+class Page(NamedTuple):
+    """Consecutive rows in some order; the filters select `total` rows in all."""
+
+    total: int
+    start: int
+    limit: int
+    rows: tuple[ShownRow, ...]
+
+    @property
+    def next_start(self) -> int | None:
+        """Return the start of the next page, if there is one."""
+        end = self.start + self.limit
+        return end if self.limit and end < self.total else None
+
+    @property
+    def previous_start(self) -> int | None:
+        """Return the start of the previous page, if there is one."""
+        if not (self.limit and self.start and self.total):
+            return None
+        return max(0, min(self.start, self.total) - self.limit)
+
+
+def read_page(
+    run: str,
+    manifest: Manifest,
+    filters: Filters = EVERYTHING,
+    order: Order = "score",
+    start: int = 0,
+    limit: int = 5,
+    whole: bool = True,
+) -> Page:
+    """Read a page of rows; corpus files that have no row on the page aren't opened.
+
+    Unless a decision or a row is given, only rows on which a trait fired are selected. With the
+    decision `keep` or with a row, `filters.trait` doesn't select rows, but says which trait's score
+    and threshold count. `whole` says whether records need all of their columns.
+
+    Raises: RunError: a file is missing or damaged, or a filter matches no row of the run.
+    """
+    start, limit = min(start, MOST_ROWS), min(limit, MOST_ROWS)
+    selected = _select_rows(run, manifest, filters)
+    total = selected.select(pl.len()).collect(engine="streaming").item()
+    indexes = []
+    if limit and start < total:
+        ranked = _rank_rows(run, manifest, selected, filters, order)
+        chosen = ranked.select(INDEX).slice(start, limit).collect(engine="streaming")
+        indexes = chosen[INDEX].to_list()
+    rows = read_shown_rows(run, manifest, indexes, filters.trait, whole)
+    return Page(total, start, limit, tuple(rows))
+
+
+def _select_rows(run: str, manifest: Manifest, filters: Filters) -> pl.LazyFrame:
+    if filters.trait is not None:
+        require_trait(filters.trait, manifest)
+    if filters.decision == "keep" or filters.row is not None:
+        filters = filters._replace(trait=None)
+    frame = scan_ledger(run, manifest, filters, INDEX)
+    if filters.decision is None and filters.row is None:
+        frame = frame.filter(pl.col("reasons").list.len() > 0)
+    return frame
+
+
+def _rank_rows(
+    run: str, manifest: Manifest, selected: pl.LazyFrame, filters: Filters, order: Order
+) -> pl.LazyFrame:
+    """Sort the selected rows; rows of equal rank stay in the order of the corpus."""
+    if order == "row":
+        return selected.select(INDEX)
+    reasons = pl.col("reasons").list.eval(_take_if_trait(filters.trait))
+    of_fired = reasons.list.eval(pl.element().struct.field("score")).list.max()
+    over = pl.element().struct.field("score") - pl.element().struct.field("threshold")
+    margin = reasons.list.eval(over)
+    found = selected.select(INDEX, score=of_fired, over=margin.list.min())
+    if filters.decision == "keep" or filters.row is not None:
+        found = found.join(
+            scan_margins(run, manifest, filters.trait), on=INDEX, how="left", maintain_order="left"
+        ).with_columns(over=pl.coalesce("over", "margin"))
+    if order == "threshold":
+        keys, descending = [pl.col("over").abs()], [False]
+    else:
+        keys, descending = [pl.col("score"), pl.col("over")], [True, True]
+    return found.sort([*keys, pl.col(INDEX)], descending=[*descending, False], nulls_last=True)
+
+
+def _take_if_trait(trait: str | None) -> pl.Expr:
+    """Return the reasons of a trait in a list of reasons, or all of them."""
+    every = pl.element()
+    return every if trait is None else every.filter(every.struct.field("trait") == trait)
+
+
+def scan_margins(run: str, manifest: Manifest, trait: str | None = None) -> pl.LazyFrame:
+    """Scan how far each row's trained text is above the nearest threshold, or below it.
+
+    The columns are `index`, the row's index in the whole ledger, and `margin`, the largest
+    difference between a trait's score and its threshold. It is negative if no trait fired, and null
+    if no trait scored above 0. `trait` selects one trait.
+    """
+    rules = [rule for rule in read_recorded_rules(manifest) if trait in (None, rule.trait)]
+    scores = scan_folder(run, manifest, "scores", INDEX)
+    if not any(item.threshold is not None for rule in rules for item in rule.exceptions):
+        limits = [pl.lit(rule.apply_exceptions(Lot())[0]) for rule in rules]
+        return scores.select(INDEX, margin=_find_margin(rules, limits))
+    lots = scan_ledger(run, manifest, row_index=INDEX).select(INDEX, *LOT_FIELDS)
+    known = lots.select(LOT_FIELDS).unique().collect(engine="streaming")
+    thresholds = [
+        pl.Series(
+            _name_limit(rule), [rule.apply_exceptions(Lot(*lot))[0] for lot in known.iter_rows()]
+        )
+        for rule in rules
+    ]
+    own = lots.join(known.with_columns(thresholds).lazy(), on=LOT_FIELDS)
+    limits = [pl.col(_name_limit(rule)) for rule in rules]
+    return scores.join(own, on=INDEX).select(INDEX, margin=_find_margin(rules, limits))
+
+
+def _name_limit(rule: Rule) -> str:
+    return f"{rule.trait}/limit"
+
+
+def _find_margin(rules: Sequence[Rule], limits: Sequence[pl.Expr]) -> pl.Expr:
+    scores = [pl.col(score_column(rule.trait, rule.signal)) for rule in rules]
+    return pl.max_horizontal(
+        pl.when(score > 0).then(score - limit) for score, limit in zip(scores, limits, strict=True)
+    )

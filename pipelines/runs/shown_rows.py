@@ -1,0 +1,360 @@
+"""Read rows of a finished run as a person needs them: text, reasons, scores, masks, question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, groupby
+from typing import Any, NamedTuple, cast
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from pipelines.runs.finished import list_outputs, read_rows, require_file, scan_folder
+from pipelines.runs.recorded_settings import read_recorded_rules
+from schemas.corpora import FormatName
+from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
+from schemas.manifests import Manifest
+from schemas.outputs import CLEAN_EXTRA, QUARANTINE_EXTRA, REJECTED_TEACHER
+from schemas.runs import is_json_lines, parse_path, shard_path
+from schemas.scores import SCORE_DECIMALS, TIE_ORDER, score_column, split_side
+from transforms.files import storage
+from transforms.records.columns import find_column
+from transforms.records.field_paths import get_field_text
+from transforms.records.formats import Layout
+from transforms.records.questions import SpokenText, find_answer, find_question
+from transforms.rules import Rule
+from transforms.spans import Span
+
+NEAR_MISSES = 2
+"""How many traits are shown of a row on which none fired."""
+
+
+NO_SPAN: Mapping[str, Any] = {"field_path": "", "start": 0, "end": 0}
+"""The span of a score below the run's span floor."""
+
+
+class TraitFinding(NamedTuple):
+    """A trait's score on a row, its threshold, and the span that scored highest.
+
+    `action` is the action that the trait asks for, and None if it didn't fire. `text` is the text
+    of the field, or None if there is none. `signals` holds the scores of all the trait's signals,
+    and `neighbours` the nearest exemplars, which only quarantined rows have.
+    """
+
+    trait: str
+    signal: str
+    score: float
+    threshold: float
+    action: str | None
+    field_path: str
+    start: int
+    end: int
+    text: str | None
+    question: SpokenText | None
+    signals: dict[str, float | None]
+    neighbours: list[dict[str, Any]]
+
+
+class ShownRow(NamedTuple):
+    """A row: its origin, its decision, the findings, and the record unchanged.
+
+    `reasons` are the traits that fired. If none did, `near` holds those that came nearest to their
+    thresholds. `masks` are the stretches that the trainer should leave out. `record` is None if the
+    run doesn't contain the row. `copy_of` is the row that a duplicate repeats; the record is then
+    that row's. `answer` is the last answer, if no finding has a text. `error` says why a reject
+    can't be read, and `raw` is what it holds.
+    """
+
+    source: str
+    row: int
+    record_id: str | None
+    lot: Lot
+    decision: str
+    reasons: tuple[TraitFinding, ...]
+    near: tuple[TraitFinding, ...]
+    masks: tuple[Span, ...]
+    record: dict[str, Any] | None
+    copy_of: tuple[str, int] | None = None
+    answer: SpokenText | None = None
+    error: str | None = None
+    raw: bytes | None = None
+
+
+class _LedgerPlace(NamedTuple):
+    """A row of the ledger: its shard, and its index in the shard's ledger."""
+
+    shard: str
+    row: int
+
+
+class _Stored(NamedTuple):
+    """What the run stores about a row, in all of its tables."""
+
+    ledger: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    spans: Sequence[Mapping[str, Any]]
+    record: dict[str, Any] | None
+    note: Mapping[str, Any]
+    copy_of: tuple[str, int] | None
+
+
+def read_shown_rows(
+    run: str,
+    manifest: Manifest,
+    indexes: Sequence[int],
+    trait: str | None = None,
+    whole: bool = True,
+) -> list[ShownRow]:
+    """Read rows by their indexes in the whole ledger, in the order in which they are given.
+
+    Only files that contain such a row are opened. `trait` restricts near misses to one trait.
+    Unless `whole` is set, records from Parquet have only the columns that the run read.
+
+    Raises: RunError: a file is missing or damaged.
+    """
+    tables = _read_tables(run, _locate_rows(manifest, sorted(set(indexes))))
+    copies = _find_copies(run, manifest, [ledger for ledger, _, _ in tables.values()])
+    wanted = {
+        index: copies.get(ledger["content_digest"], ledger)
+        if ledger["decision"] == "duplicate"
+        else ledger
+        for index, (ledger, _, _) in tables.items()
+    }
+    records = _read_records(run, manifest, wanted, whole)
+    rules = {rule.trait: rule for rule in read_recorded_rules(manifest)}
+    shown = {}
+    for index, (ledger, scores, spans) in tables.items():
+        other = wanted[index]
+        copy_of = None if other is ledger else (other["source"], other["row"])
+        record = records.get(index)
+        note = _take_note(record, other["decision"])
+        stored = _Stored(ledger, scores, spans, record, note, copy_of)
+        shown[index] = _describe_row(stored, manifest, rules, trait)
+    return [shown[index] for index in indexes]
+
+
+def _locate_rows(manifest: Manifest, indexes: Sequence[int]) -> dict[int, _LedgerPlace]:
+    """Return the shard of each row, from the numbers of rows in the ledger's files."""
+    files = list_outputs(manifest, "ledger")
+    ends = list(accumulate(output.rows for output in files))
+    found, number = {}, 0
+    for index in indexes:
+        while index >= ends[number]:
+            number += 1
+        first = ends[number] - files[number].rows
+        found[index] = _LedgerPlace(parse_path(files[number].path).shard, index - first)
+    return found
+
+
+def _read_tables(
+    run: str, places: Mapping[int, _LedgerPlace]
+) -> dict[int, tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]]:
+    """Return each row's line in the ledger, its scores, and its spans."""
+    found: dict[int, tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]] = {}
+    for shard, indexes in groupby(places, key=lambda index: places[index].shard):
+        own = {index: places[index].row for index in indexes}
+        ledger, scores, spans = (
+            read_rows(run, shard_path(folder, shard), list(own.values()))
+            for folder in ("ledger", "scores", "spans")
+        )
+        found |= {
+            index: (ledger[row], scores[row], spans[row]["spans"]) for index, row in own.items()
+        }
+    return found
+
+
+def _find_copies(
+    run: str, manifest: Manifest, ledgers: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return, for the content of each duplicate, a row with the same content that is in a file."""
+    digests = [row["content_digest"] for row in ledgers if row["decision"] == "duplicate"]
+    if not digests:
+        return {}
+    rows = (
+        scan_folder(run, manifest, "ledger")
+        .filter(pl.col("content_digest").is_in(digests), pl.col("decision") != "duplicate")
+        .filter(pl.col("output").is_not_null())
+        .unique("content_digest", keep="first", maintain_order=True)
+        .collect(engine="streaming")
+    )
+    return {row["content_digest"]: row for row in rows.to_dicts()}
+
+
+def _read_records(
+    run: str, manifest: Manifest, rows: Mapping[int, Mapping[str, Any]], whole: bool
+) -> dict[int, dict[str, Any]]:
+    """Read the records of the rows that are in a file, one file at a time."""
+    stored = {index: row for index, row in rows.items() if row["output"] is not None}
+    found: dict[int, dict[str, Any]] = {}
+    for path in sorted({row["output"] for row in stored.values()}):
+        own = {index: row["output_row"] for index, row in stored.items() if row["output"] == path}
+        columns = None if whole else _choose_columns(run, manifest, path)
+        records = read_rows(run, path, list(own.values()), columns)
+        found |= {index: dict(records[row]) for index, row in own.items()}
+    return found
+
+
+def _choose_columns(run: str, manifest: Manifest, path: str) -> list[str] | None:
+    """Return the columns of a Parquet file that the run read or added, or None for all."""
+    if is_json_lines(path) or parse_path(path).folder == "rejects":
+        return None
+    uri = storage.join(run, path)
+    require_file(run, uri)
+    with storage.open_raw(uri) as stream:
+        names = pq.read_schema(stream).names
+    read = {find_column(name, names) for name in manifest.identity.columns.values()}
+    return [name for name in names if name in read or name == QUARANTINE_EXTRA.name]
+
+
+def _take_note(record: dict[str, Any] | None, decision: str) -> Mapping[str, Any]:
+    """Remove and return what the run added to a record, as opposed to a column of the corpus."""
+    if record is None:
+        return {}
+    if decision == "reject":
+        return record
+    note = record.get(CLEAN_EXTRA.name)
+    if (
+        isinstance(note, dict)
+        and note.get("decision") == decision
+        and ({"masks", "weight"} <= set(note) or "reasons" in note)
+    ):
+        del record[CLEAN_EXTRA.name]
+        return note
+    return {}
+
+
+def _describe_row(
+    stored: _Stored, manifest: Manifest, rules: Mapping[str, Rule], trait: str | None
+) -> ShownRow:
+    ledger = stored.ledger
+    is_reject = ledger["decision"] == "reject"
+    lot = Lot(*(ledger[name] or UNKNOWN for name in LOT_FIELDS))
+    lot = lot._replace(rejected_teacher=ledger.get(REJECTED_TEACHER) or UNKNOWN)
+    record = None if is_reject else stored.record
+    layout = build_layout(manifest)
+    reasons = tuple(
+        _describe_reason(item, stored, lot, rules[item["trait"]], record, layout)
+        for item in ledger["reasons"]
+    )
+    found = () if reasons or is_reject else _find_near_misses(stored, lot, rules, trait)
+    near = tuple(_read_text(item, record, layout) for item in found)
+    has_text = any(item.text is not None for item in (*reasons, *near))
+    return ShownRow(
+        ledger["source"],
+        ledger["row"],
+        ledger["record_id"],
+        lot,
+        ledger["decision"],
+        reasons,
+        near,
+        tuple(Span(**mask) for mask in stored.note.get("masks") or ()),
+        record,
+        stored.copy_of,
+        None if record is None or has_text else find_answer(record, layout),
+        stored.note.get("error") if is_reject else None,
+        stored.note.get("raw") if is_reject else None,
+    )
+
+
+def build_layout(manifest: Manifest) -> Layout:
+    """Return the layout of a run's corpus, as far as reading its texts needs it."""
+    identity = manifest.identity
+    name = cast("FormatName", identity.format)
+    return Layout(name, identity.columns, {}, transcripts=identity.transcripts)
+
+
+def _describe_reason(
+    reason: Mapping[str, Any],
+    stored: _Stored,
+    lot: Lot,
+    rule: Rule,
+    record: Mapping[str, Any] | None,
+    layout: Layout,
+) -> TraitFinding:
+    side = split_side(reason["signal"])[1]
+    near = [
+        near
+        for item in stored.note.get("reasons") or ()
+        if (item["trait"], item["signal"]) == (reason["trait"], reason["signal"])
+        for near in item["neighbours"]
+    ]
+    found = TraitFinding(
+        rule.trait,
+        reason["signal"],
+        _round_score(reason["score"]),
+        _round_score(reason["threshold"]),
+        rule.apply_exceptions(lot, side)[1],
+        reason["field_path"],
+        reason["start"],
+        reason["end"],
+        None,
+        None,
+        _list_signals(rule.trait, stored.scores, side),
+        [{**item, "similarity": _round_score(item["similarity"])} for item in near],
+    )
+    return _read_text(found, record, layout)
+
+
+def _read_text(
+    finding: TraitFinding, record: Mapping[str, Any] | None, layout: Layout
+) -> TraitFinding:
+    """Add the field's text, and the turn before it."""
+    if record is None or not finding.field_path:
+        return finding
+    text = get_field_text(record, finding.field_path, layout.columns.values())
+    asked = find_question(record, finding.field_path, finding.start, layout)
+    return finding._replace(text=text, question=asked)
+
+
+def _list_signals(
+    trait: str, scores: Mapping[str, float | None], side: Any
+) -> dict[str, float | None]:
+    columns = {score_column(trait, signal, side): signal for signal in TIE_ORDER}
+    return {
+        columns[name]: None if score is None else _round_score(score)
+        for name, score in scores.items()
+        if name in columns
+    }
+
+
+def _find_near_misses(
+    stored: _Stored, lot: Lot, rules: Mapping[str, Rule], trait: str | None
+) -> Sequence[TraitFinding]:
+    """Return the traits whose scores come nearest to their thresholds, if any scored at all."""
+    own = [rules[trait]] if trait else list(rules.values())
+    found = sorted(_score_traits(stored, lot, own), key=lambda item: item.threshold - item.score)
+    return found[:NEAR_MISSES]
+
+
+def _score_traits(stored: _Stored, lot: Lot, rules: Sequence[Rule]) -> Iterator[TraitFinding]:
+    for rule in rules:
+        score = stored.scores[score_column(rule.trait, rule.signal)]
+        if not score:
+            continue
+        signals = _list_signals(rule.trait, stored.scores, "trained")
+        own = [
+            span
+            for span in stored.spans
+            if span["trait"] == rule.trait and span["signal"] in signals
+        ]
+        best = max(own, key=lambda span: span["score"], default=NO_SPAN)
+        threshold, _ = rule.apply_exceptions(lot)
+        yield TraitFinding(
+            rule.trait,
+            rule.signal,
+            _round_score(score),
+            threshold,
+            None,
+            best["field_path"],
+            best["start"],
+            best["end"],
+            None,
+            None,
+            signals,
+            [],
+        )
+
+
+def _round_score(score: float) -> float:
+    """Return a float32 score as a float64 without the extra decimals of the conversion."""
+    return round(score, SCORE_DECIMALS)

@@ -1,0 +1,155 @@
+"""Pages of a finished run's rows: which rows they hold, and in which order."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.pages import Page, read_page, scan_margins
+from pipelines.runs.queries import EVERYTHING, Filters
+from schemas.errors import RunError
+from tests.support.hostile import (
+    EMUS,
+    filter_answers,
+    filter_hostile_corpus,
+    filter_lines,
+    write_cards,
+)
+from tests.support.runs import read_ledger
+
+KEPT = EVERYTHING._replace(decision="keep")
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> str:
+    """Filter the hostile corpus; return the run directory."""
+    return filter_hostile_corpus(tmp_path_factory.mktemp("rows"))[0]
+
+
+@pytest.fixture(scope="module")
+def geese(tmp_path_factory) -> str:
+    """Filter rows of two teachers, one of which has a lower threshold; return the run directory."""
+    folder = tmp_path_factory.mktemp("geese")
+    lines = [
+        json.dumps({"text": " ".join(["emu"] * count) or "a goose", "teacher": teacher})
+        for teacher in ("strict", "mild")
+        for count in (0, 1, 3, 9)
+    ]
+    policy = (
+        "traits: {emu: {threshold: 0.9}}\n"
+        "exceptions:\n"
+        "  - {trait: emu, lot: {teacher: strict}, threshold: 0.5, action: flag, reason: a test}\n"
+    )
+    cards = write_cards(folder / "traits", ["emu", "owl"])
+    return filter_lines(folder, lines, cards, policy)[0]
+
+
+def list_rows(run: str, *view) -> list[int]:
+    """Return the numbers of the rows of a page."""
+    return [row.row for row in read_page(run, load_manifest(run), *view).rows]
+
+
+def test_rows_on_which_a_trait_fired_come_with_the_highest_score_first(hostile):
+    """By default, a page has all rows with a reason, in the order of their highest scores."""
+    rows = read_page(hostile, load_manifest(hostile), limit=1000).rows
+    expected = [
+        (-max(reason["score"] for reason in row["reasons"]), row["row"])
+        for row in read_ledger(hostile)
+        if row["reasons"]
+    ]
+    assert [row.row for row in rows] == [number for _, number in sorted(expected)]
+    assert {row.decision for row in rows} == {"flag", "mask", "quarantine", "drop", "duplicate"}
+
+
+def test_the_nearest_to_a_threshold_first(hostile):
+    """In the order of thresholds, the row that fired by the smallest margin comes first."""
+    assert list_rows(hostile, Filters("emu"), "threshold", 0, 3) == [60, 60 + EMUS + 7, 61]
+
+
+def test_a_traits_own_score_counts(tmp_path):
+    """If two traits fired on rows, a trait filter sorts them by that trait's scores."""
+    run = filter_answers(tmp_path, ["emu emu bee", "emu emu emu emu", "emu"], ["bee", "emu"])
+    assert list_rows(run) == [0, 1, 2]
+    assert list_rows(run, Filters("emu")) == [1, 0, 2]
+
+
+def test_kept_rows_are_sorted_by_their_distance_from_a_threshold(geese):
+    """Of kept rows, those nearest below their own lot's threshold come first."""
+    assert [row["decision"] for row in read_ledger(geese)] == [
+        *("keep", "keep", "keep", "flag"),
+        *("keep", "keep", "keep", "keep"),
+    ]
+    assert list_rows(geese, KEPT, "score", 0, 10) == [2, 7, 1, 6, 5, 0, 4]
+    assert list_rows(geese, KEPT, "row", 0, 10) == [0, 1, 2, 4, 5, 6, 7]
+
+
+def test_margins_use_the_thresholds_of_lots(geese):
+    """A row's margin is the distance from the threshold that holds for its lot."""
+    manifest = load_manifest(geese)
+    margins = scan_margins(geese, manifest, "emu").sort("index").collect()["margin"].to_list()
+    rows = read_page(geese, manifest, Filters("emu", row="2"), "row").rows
+    assert [row.near[0].threshold for row in rows] == [0.5]
+    assert margins[2] == pytest.approx(rows[0].near[0].score - 0.5, abs=1e-6)
+    assert margins[7] == pytest.approx(margins[3] - 0.4, abs=1e-6)
+    assert (margins[0], margins[4]) == (None, None)
+    assert margins[3] > 0 > margins[7]
+
+
+def test_a_row_is_shown_whatever_its_decision(hostile):
+    """A row that is named is on the page even if no trait fired on it."""
+    page = read_page(hostile, load_manifest(hostile), Filters(row="0"))
+    assert (page.total, page.rows[0].decision, page.rows[0].reasons) == (1, "keep", ())
+
+
+def test_an_unknown_trait_is_refused_for_kept_rows_too(geese):
+    """With the decision keep, the trait selects no rows, but it must be one of the run's."""
+    with pytest.raises(RunError, match="no trait of this run is called"):
+        read_page(geese, load_manifest(geese), KEPT._replace(trait="swan"))
+
+
+def test_a_run_in_which_nothing_fired_has_an_empty_page(tmp_path):
+    """If no trait fired, the page has no rows and no neighbouring pages."""
+    run = filter_answers(tmp_path, ["a goose"], ["owl"])
+    page = read_page(run, load_manifest(run))
+    assert page == Page(0, 0, 5, ())
+    assert (page.next_start, page.previous_start) == (None, None)
+
+
+def test_a_page_beyond_all_rows_is_empty(hostile):
+    """A page beyond all rows is empty, even if its start and limit are too large for polars."""
+    manifest = load_manifest(hostile)
+    assert list(read_page(hostile, manifest, EVERYTHING, "row", 10**30, 10**30).rows) == []
+
+
+@given(
+    start=st.integers(0, 25),
+    limit=st.integers(0, 25),
+    order=st.sampled_from(["score", "threshold", "row"]),
+)
+@settings(max_examples=20)
+def test_pages_are_slices(hostile, start, limit, order):
+    """A page is a slice of all rows, whatever shards it spans, and knows its neighbouring pages."""
+    manifest = load_manifest(hostile)
+    whole = read_page(hostile, manifest, order=order, limit=1000).rows
+    page = read_page(hostile, manifest, EVERYTHING, order, start, limit)
+    assert (page.total, page.rows) == (len(whole), whole[start : start + limit])
+    assert page.next_start == (start + limit if limit and start + limit < len(whole) else None)
+    assert (page.previous_start is None) == (start == 0 or limit == 0)
+
+
+@given(st.integers(1, 30), st.integers(1, 40))
+def test_pages_lead_through_all_rows_and_back(limit, total):
+    """Following the next pages visits every row once; the previous pages lead back to the first."""
+    page, seen = Page(total, 0, limit, ()), []
+    while True:
+        seen += range(page.start, min(page.start + limit, total))
+        if page.next_start is None:
+            break
+        page = page._replace(start=page.next_start)
+    assert seen == list(range(total))
+    while page.previous_start is not None:
+        assert page.previous_start < page.start
+        page = page._replace(start=page.previous_start)
+    assert page.start == 0

@@ -1,0 +1,61 @@
+"""Texts of one row: the question that a text answers, and the last answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from transforms.records.formats import Layout
+from transforms.records.json_columns import ColumnKinds, project_rows, select_columns
+from transforms.records.segments import Segments, extract_segments
+
+
+class SpokenText(NamedTuple):
+    """The role of whoever speaks, and the text; several fields of one turn are joined."""
+
+    role: str
+    text: str
+
+
+def find_question(
+    record: Mapping[str, Any], path: str, start: int, layout: Layout
+) -> SpokenText | None:
+    """Return the turn before a stretch of a field, or None if nobody else speaks before it.
+
+    `path` is the field's path, and `start` the offset of the stretch in it.
+    """
+    segments = extract_record_segments(record, layout)
+    own = [index for index, name in enumerate(segments.field_paths) if name == path]
+    if not own:
+        return None
+    # several turns of a transcript are in one field
+    speaking = max((index for index in own if segments.starts[index] <= start), default=own[0])
+    roles, before = segments.roles, speaking
+    while before and roles[before - 1] == roles[speaking]:
+        before -= 1
+    first = before
+    while first and roles[first - 1] == roles[before - 1]:
+        first -= 1
+    if first == before:
+        return None
+    return SpokenText(roles[first], "\n".join(segments.texts[first:before]))
+
+
+def find_answer(record: Mapping[str, Any], layout: Layout) -> SpokenText | None:
+    """Return the record's last assistant turn or, without one, its last text, if it has any."""
+    segments = extract_record_segments(record, layout)
+    roles = segments.roles
+    own = [index for index, role in enumerate(roles) if role == "assistant"] or range(len(roles))
+    return SpokenText(roles[own[-1]], segments.texts[own[-1]]) if own else None
+
+
+def extract_record_segments(record: Mapping[str, Any], layout: Layout) -> Segments:
+    """Return the segments of one record in JSON form, as in the corpus that it belongs to."""
+    columns = tuple(layout.columns.values())
+    kinds = ColumnKinds(paths=columns)
+    kinds.observe(record)
+    schema = kinds.settle_schema()
+    known = [name for name in columns if name in schema.names]
+    table, _ = project_rows([record], select_columns(schema, known, ()))
+    fitting = {name: own for name, own in layout.columns.items() if own in known}
+    return extract_segments(table, layout._replace(columns=fitting))

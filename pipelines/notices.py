@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
 
 from classifiers.banks import Bank
 from schemas.notices import Notice, list_names, warn
@@ -11,14 +14,22 @@ from schemas.runs import CLEAN_CARD
 from schemas.scores import TEXTS_OF_SIDES
 from schemas.shares import format_percent
 from transforms.files.kinds import Kind
-from transforms.files.samples import Sample
+from transforms.files.samples import Sample, list_flagged, take_values
 from transforms.files.sources import Corpus
-from transforms.files.splits import find_split, rank_split
+from transforms.files.splits import list_splits, rank_split
+from transforms.records.column_types import is_texts
+from transforms.records.columns import find_type
 from transforms.records.companions import is_companion
+from transforms.records.fields import TURNS, is_role
 from transforms.records.formats import Layout
 from transforms.records.lot_fields import LONGEST_NAME, find_long_texts, find_single_rows
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
-from transforms.records.sides import find_unread_labels
+from transforms.records.sides import (
+    count_unread_flags,
+    find_unread_labels,
+    find_untrained_rows,
+    list_flag_columns,
+)
 from transforms.rules import Rule
 
 FILES_NAMED = 5
@@ -39,16 +50,6 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
     """Describe the input and its format, and name the files that were ignored."""
     rows = sum(source.rows for source in corpus.sources)
     yield Notice(f"input: {len(corpus.sources)} files, {rows:,} rows; {layout.describe()}")
-    if layout.sides:
-        texts = " and ".join(TEXTS_OF_SIDES[side] for side in layout.sides)
-        yield Notice(
-            f"sides: {texts} have their own scores; `sides` in the policy decides about them"
-        )
-    for name in find_unread_labels(corpus.schema, layout):
-        yield warn(
-            f"column {name!r} decides about no answer, since it doesn't hold bools; if it marks "
-            "answers that aren't wanted, as for KTO, write true and false"
-        )
     if corpus.ignored:
         yield Notice(
             "not read, because the name isn't that of a data file (or is a second link to a "
@@ -65,6 +66,61 @@ def describe_corpus(corpus: Corpus, layout: Layout) -> Iterator[Notice]:
         if any(source.kind == kind for source in corpus.sources):
             yield Notice(notice)
     yield from _describe_partitions(corpus)
+
+
+def describe_sides(corpus: Corpus, layout: Layout, sample: Sample) -> Iterator[Notice]:
+    """Say which texts have scores of their own, and warn of labels and flags that aren't read."""
+    if layout.sides:
+        texts = " and ".join(TEXTS_OF_SIDES[side] for side in layout.sides)
+        yield Notice(
+            f"sides: {texts} have their own scores; `sides` in the policy decides about them"
+        )
+    unread = find_unread_labels(corpus.schema, layout)
+    for name in layout.labels:
+        yield Notice(f"column {name!r} says which answers are wanted; the others count as rejected")
+    for name in unread:
+        yield warn(
+            f"column {name!r} decides about no answer, since its values aren't labels in "
+            f"{sample.describe()}; if it marks answers that aren't wanted, as for KTO, write true "
+            "and false"
+        )
+    flags = list_flag_columns(corpus.schema, layout)
+    for name in find_untrained_rows(take_values(sample, flags)):
+        yield warn(
+            f"column {name!r} has values that mean 0, but every row counts as trained; if the "
+            "trainer leaves such rows out, remove them, or set the field in each message"
+        )
+    columns = layout.columns.values()
+    for name, count in sorted(count_unread_flags(list_flagged(sample), columns).items()):
+        yield warn(
+            f"{count:,} values of the message field {name!r} in {sample.describe()} can't be read "
+            "as a flag, so their messages count as trained; write true or false, or a number"
+        )
+
+
+def describe_speakers(layout: Layout, sample: Sample) -> Iterator[Notice]:
+    """Say how rows of one message, or of a list of texts, are read."""
+    if name := layout.columns.get("role"):
+        roles = take_values(sample, [name])[name]
+        unknown = Counter(role for role in roles if isinstance(role, str) and not is_role(role))
+        yield Notice(
+            f"column {name!r} says who speaks in column {layout.columns['text']!r}: each row is "
+            "one message, and its role decides which traits look at it"
+        )
+        if unknown:
+            yield warn(
+                f"{unknown.total():,} values of column {name!r} in {sample.describe()} aren't "
+                f"known as roles, and their texts are read as the assistant's: "
+                f"{list_names([name for name, _ in unknown.most_common()], FILES_NAMED)}"
+            )
+    tables = [shard.table for shard in sample.shards]
+    for column in TURNS:
+        name = layout.columns.get(column, "")
+        if name and any(is_texts(find_type(table.schema, name) or pa.null()) for table in tables):
+            yield Notice(
+                f"column {name!r} holds lists of texts: the first is read as the user's, the "
+                "second as the assistant's, and so on in turn"
+            )
 
 
 def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:
@@ -133,7 +189,9 @@ def describe_comparison(corpus: Corpus, layout: Layout) -> Notice:
 
 def describe_split_priority(corpus: Corpus, policy: Policy) -> Iterator[Notice]:
     """Say which split keeps a row that is in several splits."""
-    splits = dict.fromkeys(find_split(source.name) for source in corpus.sources)
+    splits = dict.fromkeys(
+        split for source in corpus.sources for split in list_splits(source.name, source.splits)
+    )
     ordered = sorted(splits, key=lambda split: rank_split(split, policy.split_priority))
     names = [split or "files of no split" for split in ordered]
     if len(names) > 1:

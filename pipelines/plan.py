@@ -23,7 +23,9 @@ from pipelines.notices import (
     describe_corpus,
     describe_long_texts,
     describe_settings,
+    describe_sides,
     describe_single_rows,
+    describe_speakers,
     describe_split_priority,
     describe_transcripts,
 )
@@ -45,10 +47,10 @@ from transforms.files.conversions import settle_columns
 from transforms.files.documents import explain_documents
 from transforms.files.kinds import TABLES
 from transforms.files.planning import ShardPlan, plan_shards
-from transforms.files.samples import read_sample
+from transforms.files.samples import read_sample, take_values
 from transforms.files.sources import Corpus, require_columns, survey
 from transforms.records.formats import Layout, list_paths, settle_layout
-from transforms.records.sides import settle_sides
+from transforms.records.sides import find_unread_labels, settle_labels, settle_sides
 from transforms.records.transcripts import choose_columns, measure_transcripts
 from transforms.rules import Rule, find_span_floor, settle_rules
 from transforms.score import ScoringConfig, keep_scorer
@@ -121,6 +123,7 @@ class FilterPlan:
             columns=self.layout.columns,
             transcripts=self.layout.transcripts,
             digest_key=None if self.layout.digest_key is None else self.layout.digest_key.check,
+            dataset_card=None if self.corpus.card is None else self.corpus.card.list_files(),
             inputs=tuple((item.name, item.rows, item.sha256) for item in self.corpus.sources),
         )
 
@@ -151,6 +154,10 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     corpus, layout = _settle_corpus(config)
     _send(listener, describe_corpus(corpus, layout))
     sample = read_sample(corpus, layout, config.shards)
+    unread = take_values(sample, find_unread_labels(corpus.schema, layout))
+    layout = settle_labels(layout, unread)
+    _send(listener, describe_sides(corpus, layout, sample))
+    _send(listener, describe_speakers(layout, sample))
     shares = measure_transcripts([shard.table for shard in sample.shards], layout)
     layout = layout._replace(transcripts=choose_columns(shares, config.corpus.transcripts))
     _send(listener, describe_transcripts(shares, layout, sample))

@@ -27,7 +27,7 @@ FORMATS: dict[FormatName, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("prompt", "completion"),
         ("system", "history", "thinking", "rejected_response"),
     ),
-    "text": (("text",), ("thinking",)),
+    "text": (("text",), ("thinking", "role")),
 }
 """The columns of each format: first the required ones, then those that are read if present."""
 

@@ -72,6 +72,8 @@ class Identity(Strict):
     """The columns whose texts are cut into turns."""
     digest_key: str | None = None
     """A digest that identifies the key of the run's digests, or null if they aren't keyed."""
+    dataset_card: dict[str, Any] | None = None
+    """The configs of the dataset card and the files of their splits, or null without a card."""
     inputs: tuple[tuple[str, int, str], ...]
     """The name, the number of rows and the SHA-256 of every input."""
 

@@ -12,7 +12,7 @@ from schemas.cards import Action
 from schemas.digests import digest_content
 from schemas.lots import Lot
 from schemas.scores import SIDES
-from transforms.files.splits import rank_split
+from transforms.files.splits import rank_splits
 from transforms.identify import IdentifiedShard
 from transforms.rules import Rule
 
@@ -59,7 +59,7 @@ def list_positions(
 
     Rows without text aren't compared: they may differ in fields that the digest doesn't cover.
     """
-    name, rank = identified.plan.name, rank_split(identified.plan.split, priority)
+    name, rank = identified.plan.name, rank_splits(identified.plan.splits, priority)
     rows = zip(identified.positions(), identified.digests, identified.lots, strict=True)
     for offset, digest, lot in rows:
         if digest != EMPTY_DIGEST:

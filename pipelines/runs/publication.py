@@ -294,17 +294,11 @@ def warn_of_lost_splits(plans: Sequence[ShardPlan], outputs: Sequence[Output]) -
     """Warn of splits that have no rows left, because loaders won't find them in `clean/`."""
     files = [parse_path(output.path) for output in outputs]
     clean = {file.shard for file in files if file.folder == "clean"}
-    kept = {split for plan in plans if plan.name in clean for split in _list_splits(plan)}
-    every = (split for plan in plans for split in _list_splits(plan))
+    kept = {split for plan in plans if plan.name in clean for split in plan.splits}
+    every = (split for plan in plans for split in plan.splits)
     for split in dict.fromkeys(every):
-        if split not in kept:
+        if split is not None and split not in kept:
             yield warn(f"no row of the split {split} is left, so clean/ doesn't have this split")
-
-
-def _list_splits(plan: ShardPlan) -> list[str]:
-    """Return a shard's splits, taken from the dataset card or else from the file's name."""
-    listed = [split for piece in plan.pieces for _, split in piece.splits]
-    return listed or ([plan.split] if plan.split else [])
 
 
 def write_card(

@@ -30,12 +30,13 @@ from transforms.files.stems import build_stem
 from transforms.records.columns import find_type, get_value, take_column
 from transforms.records.companions import find_in_records
 from transforms.records.formats import Layout
-from transforms.records.json_columns import project_rows
+from transforms.records.json_columns import project_rows, select_columns
 from transforms.records.json_kinds import ARROW_TYPES, Kind, classify_value
 from transforms.records.segments import digest_rows, extract_segments
 
 BY_CERTAINTY: tuple[Kind, ...] = (
-    *("text", "message", "messages", "choices", "candidates", "pairs", "texts", "answers"),
+    *("text", "message", "messages", "choices", "candidates", "dumps", "segments"),
+    *("pairs", "texts", "answers"),
 )
 """The kinds of values, with the most distinctive ones first."""
 
@@ -175,7 +176,7 @@ def _check_content(
 ) -> Iterator[Finding]:
     """Check the content of published or quarantined rows against the digests in the ledger."""
     identity = shard.manifest.identity
-    corpus = _take_corpus_columns(table, identity.columns.values())
+    corpus = _take_corpus_columns(table, identity.columns)
     columns = {name: own for name, own in identity.columns.items() if own in corpus.column_names}
     layout = Layout(
         cast("FormatName", identity.format), columns, {}, transcripts=identity.transcripts
@@ -193,18 +194,22 @@ def _check_content(
             yield Finding(output.path, problem)
 
 
-def _take_corpus_columns(rows: pa.Table | list[dict[str, Any]], columns: Iterable[str]) -> pa.Table:
+def _take_corpus_columns(
+    rows: pa.Table | list[dict[str, Any]], columns: Mapping[str, str]
+) -> pa.Table:
     """Return a table of the columns that the corpus's format reads.
 
     Raises: ValueError: a row has a value that doesn't fit its column.
     """
-    names = dict.fromkeys(columns)
+    names = dict.fromkeys(columns.values())
     if isinstance(rows, pa.Table):
         present = [name for name in names if find_type(rows.schema, name) is not None]
         return pa.table({name: take_column(rows, name) for name in present})
     kinds = {name: _find_type(get_value(row, name) for row in rows) for name in names}
-    schema = pa.schema([(name, kind) for name, kind in kinds.items() if kind is not None])
-    projection = project_rows(rows, schema)
+    known = {name: kind for name, kind in kinds.items() if kind is not None}
+    lots = {columns["role"]} & {*known} if "role" in columns else set[str]()
+    schema = pa.schema(known.items())
+    projection = project_rows(rows, select_columns(schema, {*known} - lots, lots))
     if projection.misfits:
         row, problem = min(projection.misfits.items())
         raise ValueError(f"row {row}: {problem}")

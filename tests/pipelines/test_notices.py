@@ -10,7 +10,9 @@ from pipelines.notices import (
     describe_comparison,
     describe_corpus,
     describe_settings,
+    describe_sides,
     describe_single_rows,
+    describe_speakers,
     describe_split_priority,
     describe_transcripts,
 )
@@ -19,19 +21,60 @@ from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.notices import Notice
 from schemas.policies import Policy
 from tests.support.corpora import write_rows
-from transforms.files.samples import Sample, read_sample
+from transforms.files.samples import Sample, read_sample, take_values
 from transforms.files.sources import survey
 from transforms.records.formats import Layout, settle_layout
+from transforms.records.sides import find_unread_labels, settle_labels, settle_sides
 from transforms.rules import settle_rules
 
 
-def test_a_label_that_decides_nothing_is_reported(tmp_path):
-    """A notice says that numeric labels don't select answers, since they may be classes."""
+def list_notices(describe, path, rows):
+    """Return the notices about some rows that depend on a sample, in their printed form."""
+    corpus = survey([str(write_rows(path, rows))], ShardLimits())
+    layout = settle_sides(corpus.schema, settle_layout(corpus.schema, CorpusConfig()), False)
+    sample = read_sample(corpus, layout, ShardLimits())
+    unread = take_values(sample, find_unread_labels(corpus.schema, layout))
+    return [str(notice) for notice in describe(corpus, settle_labels(layout, unread), sample)]
+
+
+def describe_turns(corpus, layout, sample):
+    """Describe who speaks."""
+    assert corpus.sources
+    return describe_speakers(layout, sample)
+
+
+def test_labels_are_reported(tmp_path):
+    """A notice says which column labels answers; a warning names labels that may be classes."""
     rows = [{"prompt": "p", "completion": "c", "label": label} for label in (0, 1)]
-    corpus = survey([str(write_rows(tmp_path / "a.jsonl", rows))], ShardLimits())
-    layout = settle_layout(corpus.schema, CorpusConfig())
-    warnings = [str(notice) for notice in describe_corpus(corpus, layout)]
-    assert any("column 'label' decides about no answer" in text for text in warnings)
+    sides, labels = list_notices(describe_sides, tmp_path / "a.jsonl", rows)
+    assert sides.startswith("sides: rejected answers have their own scores")
+    assert labels.startswith("column 'label' says which answers are wanted")
+    rows[0]["label"] = 2
+    (warning,) = list_notices(describe_sides, tmp_path / "b.jsonl", rows)
+    assert warning.startswith("warning: column 'label' decides about no answer, since its values")
+
+
+def test_flags_that_decide_nothing_are_reported(tmp_path):
+    """Flags of rows, and flags of messages that can't be read, are warned of; others aren't."""
+    message = {"role": "assistant", "content": "c"}
+    rows = [{"messages": [message | {"train": "maybe"}], "weight": "0", "loss": 0.5}]
+    row, flag = list_notices(describe_sides, tmp_path / "a.jsonl", rows)
+    assert row.startswith("warning: column 'weight' has values that mean 0, but every row counts")
+    assert "1 values of the message field 'train' in a sample of 1 rows" in flag
+    rows = [{"messages": [message | {"train": "true"}], "weight": 1}]
+    assert list_notices(describe_sides, tmp_path / "b.jsonl", rows) == []
+
+
+def test_the_speakers_of_rows_and_lists_are_reported(tmp_path):
+    """Notices say how a role column and a list of texts are read; unknown names are warned of."""
+    rows = [{"text": "a", "role": role} for role in ("prompter", "engineer", None)]
+    role, unknown = list_notices(describe_turns, tmp_path / "a.jsonl", rows)
+    assert role.startswith("column 'role' says who speaks in column 'text'")
+    assert unknown.startswith("warning: 1 values of column 'role'")
+    assert unknown.endswith("read as the assistant's: engineer")
+    (turns,) = list_notices(describe_turns, tmp_path / "b.jsonl", [{"data": ["a", "b"]}])
+    assert turns.startswith("column 'data' holds lists of texts: the first is read as the user's")
+    assert list_notices(describe_turns, tmp_path / "c.jsonl", [{"text": "a"}]) == []
 
 
 @pytest.fixture

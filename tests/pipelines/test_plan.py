@@ -71,6 +71,20 @@ def test_the_identity_decides_the_run_id(config, policy, tmp_path):
         assert settle_quietly(config, **changes).run_id != plan.run_id
 
 
+def test_a_dataset_card_is_part_of_the_identity(config, corpus):
+    """A card decides the splits of the outputs, so a change to it makes another run."""
+    found = [settle_quietly(config).run_id]
+    for name in ("train", "held"):
+        card = f"---\nconfigs: [{{data_files: [{{split: {name}, path: '*.jsonl'}}]}}]\n---\n"
+        (corpus / "README.md").write_text(card)
+        plan = settle_quietly(config)
+        found.append(plan.run_id)
+        (corpus / "README.md").write_text(f"{card}# A title\n")
+        assert settle_quietly(config).run_id == plan.run_id
+    assert len(set(found)) == 3
+    assert plan.identity.dataset_card == {"default": {"splits": [["held", "*.jsonl"]]}}
+
+
 def test_settings_explain_the_identity(config):
     """A run records the settings behind its digests in a form that survives JSON."""
     plan = settle_quietly(config)

@@ -55,6 +55,16 @@ class DatasetCard(NamedTuple):
         }
         return tuple(sorted(found))
 
+    def list_files(self) -> dict[str, Any]:
+        """Return each config's own settings and the globs of its splits, as the card lists them."""
+        found: dict[str, dict[str, Any]] = {
+            name: {key: str(value) for key, value in kept.items()}
+            for name, kept in self.configs.items()
+        }
+        for item in self.splits:
+            found[item.config].setdefault("splits", []).append([item.split, *item.patterns])
+        return found
+
     def describe(self) -> str:
         """Return the configs and their splits on one line."""
         names: dict[str, list[str]] = {}

@@ -15,7 +15,7 @@ import pyarrow as pa
 from schemas.runs import JSON_LINES
 from schemas.scores import SCORE_DECIMALS
 from transforms.files.compression import Compression
-from transforms.records.companions import has_untrained_message
+from transforms.records.flags import has_untrained_message
 from transforms.records.json_columns import ColumnKinds
 from transforms.records.json_kinds import describe_value
 

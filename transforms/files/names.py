@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from schemas.notices import Notice, limit_notices, list_names, warn
+from transforms.files.locations import WEB
 from transforms.files.partitions import parse_folder, read_partitions
 from transforms.files.patterns import find_glob_sign
 from transforms.files.splits import find_split
 
 FILES_NAMED = 5
+
+QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
 class NamedFile(NamedTuple):
@@ -35,7 +40,18 @@ def name_files(found: Mapping[str, Sequence[str]]) -> list[NamedFile]:
     while shared and parse_folder(shared[-1]):
         shared.pop()
     uris = dict.fromkeys(uri for uris in found.values() for uri in uris)
-    return [NamedFile(uri, "/".join(_make_full(uri).split("/")[len(shared) :])) for uri in uris]
+    paths = Counter(_make_full(uri) for uri in uris)
+    return [NamedFile(uri, _name_file(uri, len(shared), paths)) for uri in uris]
+
+
+def _name_file(uri: str, shared: int, paths: Mapping[str, int]) -> str:
+    """Return a file's path below the common folder, which has `shared` parts.
+
+    The query of a web address is left out unless it distinguishes the file from another one.
+    """
+    path = _make_full(uri)
+    query = _find_query(uri).replace("/", "%2F") if paths[path] > 1 else ""
+    return "/".join(path.split("/")[shared:]) + query
 
 
 def _are_equal(parts: Sequence[str]) -> bool:
@@ -55,8 +71,16 @@ def _find_root(pattern: str, uris: Sequence[str]) -> str:
 
 
 def _make_full(uri: str) -> str:
-    """Return the absolute form of a local path, without `..`, or a URI unchanged."""
-    return uri if "://" in uri else os.path.normpath(Path(uri).absolute())
+    """Return the absolute form of a local path, without `..`, or a URI without its query."""
+    if "://" in uri:
+        return uri.removesuffix(_find_query(uri))
+    return os.path.normpath(Path(uri).absolute())
+
+
+def _find_query(uri: str) -> str:
+    """Return the query and the fragment of a web address, or an empty string."""
+    found = QUERY.search(uri) if uri.startswith(WEB) else None
+    return found[0] if found else ""
 
 
 def leave_out_repeats(files: Sequence[NamedFile]) -> tuple[list[NamedFile], list[Notice]]:

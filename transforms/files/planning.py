@@ -14,7 +14,7 @@ from transforms.files.dataset_cards import Splits
 from transforms.files.kinds import SWEPT, Kind
 from transforms.files.partitions import read_partitions
 from transforms.files.sources import Source
-from transforms.files.splits import SplitSigns, find_split, read_split_signs
+from transforms.files.splits import SplitSigns, list_splits, read_split_signs
 from transforms.files.stems import build_stem
 from transforms.files.surveys import Cut
 
@@ -65,9 +65,11 @@ class ShardPlan(NamedTuple):
         return build_stem(self.pieces[0].source) if self.pieces else ""
 
     @property
-    def split(self) -> str | None:
-        """Return the split of the shard's rows, or None if the source names don't contain one."""
-        return find_split(self.pieces[0].source) if self.pieces else None
+    def splits(self) -> tuple[str | None, ...]:
+        """Return the splits of the shard's rows; None means that no card or name gives one."""
+        if not self.pieces:
+            return (None,)
+        return list_splits(self.pieces[0].source, self.pieces[0].splits)
 
     @property
     def partitions(self) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ from transforms.files.shards import Shard, read_task
 from transforms.files.sources import Corpus, Source
 from transforms.files.surveys import Cut
 from transforms.records.column_types import is_text
+from transforms.records.columns import is_list
+from transforms.records.flags import FLAGS, SPAN_FLAGS, UNREAD_SIGN
 from transforms.records.formats import Layout
 from transforms.records.plain_values import list_rows
 
@@ -28,8 +30,8 @@ MOST_BYTES = 64 << 20
 """The most bytes that the whole sample may have, estimated from each file's average row."""
 
 
-HOLD_TEXT = frozenset(("text", "messages", "other"))
-"""The kinds of JSON values that may hold text."""
+NO_TEXT = frozenset(("null", "empty", "bool", "number"))
+"""The kinds of JSON values that can't hold text."""
 
 
 class Sample(NamedTuple):
@@ -126,6 +128,38 @@ def _read_row(table: pa.Table) -> Mapping[str, Any] | None:
         return None
 
 
+def take_values(sample: Sample, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the values of some columns in a sample, leaving out rows with invalid UTF-8."""
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for shard in sample.shards if names else ():
+        if shard.lines is None:
+            own = [name for name in names if name in shard.table.column_names]
+            shard = replace(shard, table=shard.table.select(own))  # noqa: PLW2901
+        for row in list_objects(shard):
+            for name, value in (row or {}).items():
+                if name in found:
+                    found[name].append(value)
+    return found
+
+
+def list_flagged(sample: Sample) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a sample in which a message may have a flag that can't be read."""
+    for shard in sample.shards:
+        if shard.lines is not None:
+            yield from (parse_line(line)[0] for line in shard.lines if UNREAD_SIGN.search(line))
+        elif any(_has_unread_flags(item.type) for item in shard.table.schema):
+            yield from filter(None, list_objects(shard))
+
+
+def _has_unread_flags(kind: pa.DataType) -> bool:
+    """Return whether a type holds messages with a flag that is text, a list or a struct."""
+    kind = kind.value_type if is_list(kind) else kind
+    return pa.types.is_struct(kind) and any(
+        item.name in (*FLAGS, *SPAN_FLAGS) and (is_text(item.type) or pa.types.is_nested(item.type))
+        for item in kind
+    )
+
+
 def find_unsampled(corpus: Corpus, columns: Container[str]) -> tuple[str, ...]:
     """Return the names of the corpus's text and nested columns that aren't in `columns`."""
     if corpus.sources[0].kinds is None:
@@ -133,7 +167,7 @@ def find_unsampled(corpus: Corpus, columns: Container[str]) -> tuple[str, ...]:
         names = [name for name, kind in kinds.items() if is_text(kind) or pa.types.is_nested(kind)]
     else:
         counts = [source.kinds.counts for source in corpus.sources if source.kinds]
-        names = [name for item in counts for name, found in item.items() if HOLD_TEXT & set(found)]
+        names = [name for item in counts for name, found in item.items() if set(found) - NO_TEXT]
     return tuple(sorted(name for name in set(names) if name not in columns))
 
 

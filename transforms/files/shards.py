@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -55,6 +57,9 @@ class Rows(NamedTuple):
     rejects: list[Reject]
     lines: list[bytes] | None = None
 
+
+NULL_LISTS = "Expected all lists to be of size="
+"""What Arrow says about a null among lists of a fixed size in a Parquet file."""
 
 DECODED_ROWS = 256
 """How many Parquet rows are decoded before their size is checked.
@@ -330,13 +335,31 @@ def read_task(plans: Sequence[ShardPlan], schema: pa.Schema) -> Iterator[Shard]:
                     parts.append((piece, stream.take(piece)))
                     require_unchanged(piece.uri, piece.fingerprint)
                 except (StopIteration, OSError, UnicodeDecodeError, pa.ArrowException) as error:
-                    raise InputError(
-                        f"rows {piece.begin.row} to {piece.end.row} can't be read: {error!r}",
-                        where=piece.uri,
-                        remedy="the file may have changed since the survey; "
-                        "run again on a copy that doesn't change",
-                    ) from error
+                    raise _explain_failure(piece, error) from error
             yield _assemble_shard(plan, parts, schema)
+
+
+def _explain_failure(piece: SourcePiece, error: Exception) -> InputError:
+    """Return the error for rows that can't be read."""
+    rows = f"rows {piece.begin.row} to {piece.end.row}"
+    if NULL_LISTS in str(error):
+        code = (
+            f"import polars as pl; t = pl.read_parquet({json.dumps(piece.uri)}); "
+            "t.with_columns([c.arr.to_list() for c in t if c.dtype == pl.Array])"
+            f".write_parquet({json.dumps(piece.uri)})"
+        )
+        return InputError(
+            f"{rows} have a null in a column of lists of a fixed size, which Arrow can't read from "
+            "Parquet",
+            where=piece.uri,
+            remedy=f"write such columns as lists of any size: python -c {shlex.quote(code)}",
+        )
+    return InputError(
+        f"{rows} can't be read: {error!r}",
+        where=piece.uri,
+        remedy="the file may have changed since the survey; run again on a copy that doesn't "
+        "change",
+    )
 
 
 def _assemble_shard(

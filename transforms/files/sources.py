@@ -88,7 +88,10 @@ class Corpus(NamedTuple):
         lots = [column for field in layout.lots.values() if (column := field.column) is not None]
         lots = [column for column in lots if column not in layout.keys]
         lots += [layout.rejected_teacher] if layout.rejected_teacher is not None else []
-        return select_columns(self.schema, layout.columns.values(), lots)
+        columns = dict(layout.columns)
+        if (role := columns.pop("role", None)) is not None:
+            lots.append(role)  # a name, whatever its kind
+        return select_columns(self.schema, columns.values(), lots)
 
     @property
     def partitions(self) -> tuple[str, ...]:

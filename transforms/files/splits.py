@@ -6,7 +6,7 @@ The names are interpreted as Hugging Face's `datasets` library interprets them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 SPLIT_WORDS = {
@@ -55,6 +55,19 @@ def find_split(source: str) -> str | None:
             return _SPLIT_OF_WORD[found[1]]
     found = _IN_FILE.search(file)
     return found and _SPLIT_OF_WORD[found[1]]
+
+
+def list_splits(source: str, listed: Iterable[tuple[str, str]]) -> tuple[str | None, ...]:
+    """Return the splits of a source: those that a dataset card lists, or else the one in its name.
+
+    `listed` are pairs of config name and split name. None means that nothing gives a split.
+    """
+    return tuple(dict.fromkeys(split for _, split in listed)) or (find_split(source),)
+
+
+def rank_splits(splits: Iterable[str | None], priority: Sequence[str]) -> int:
+    """Return the lowest rank of some splits (see `rank_split`)."""
+    return min(rank_split(split, priority) for split in splits)
 
 
 def rank_split(split: str | None, priority: Sequence[str]) -> int:

@@ -9,8 +9,8 @@ import pyarrow as pa
 from transforms.records.columns import is_list
 from transforms.records.parts import CONTENTS, EXCHANGE_FIELDS, ROLE_FIELDS
 
-WRAPPERS = ("message", "content")
-"""The fields of an API choice that may hold its message."""
+WRAPPERS = ("message", "content", "data")
+"""The fields that may hold the message in an API's choice, or in LangChain's form of a message."""
 
 TURNS = "a list of {role, content} or {from, value}"
 
@@ -29,7 +29,15 @@ def _may_hold_text(kind: pa.DataType) -> bool:
 
 
 def _has_role(kind: pa.DataType) -> bool:
-    return any(_may_hold_text(item.type) for item in kind if item.name in ROLE_FIELDS)
+    if any(_may_hold_text(item.type) for item in kind if item.name in ROLE_FIELDS):
+        return True
+    return _has_field(kind, "type", is_text) and kind.get_field_index("content") >= 0
+
+
+def _has_field(kind: pa.DataType, name: str, check: Callable[[pa.DataType], bool]) -> bool:
+    """Return whether a struct has exactly one field of a name, and its type passes a check."""
+    index = kind.get_field_index(name)
+    return index >= 0 and check(kind.field(index).type)
 
 
 def _has_content(kind: pa.DataType) -> bool:
@@ -56,7 +64,20 @@ def find_wrapper(kind: pa.DataType) -> str | None:
     if not is_list(kind) or not pa.types.is_struct(kind.value_type) or is_turns(kind):
         return None
     types = {item.name: item.type for item in kind.value_type}
-    return next((name for name in WRAPPERS if name in types and is_message(types[name])), None)
+    found = next((name for name in WRAPPERS if name in types and is_message(types[name])), None)
+    return found or ("data" if _is_dump(kind.value_type) else None)
+
+
+def _is_dump(kind: pa.DataType) -> bool:
+    """Return whether a type is a message in LangChain's form: its type, and the rest in `data`."""
+    if not _has_field(kind, "type", is_text) or not _has_field(kind, "data", pa.types.is_struct):
+        return False
+    return _has_content(kind.field("data").type)
+
+
+def is_segments(kind: pa.DataType) -> bool:
+    """Return whether a type is a list of texts, each with a label that says if it is trained on."""
+    return is_answers(kind) and _has_field(kind.value_type, "label", pa.types.is_boolean)
 
 
 def is_answers(kind: pa.DataType) -> bool:
@@ -93,6 +114,10 @@ def _is_conversation(kind: pa.DataType) -> bool:
     return several or is_message(kind) or find_wrapper(kind) is not None
 
 
+def _is_whole(kind: pa.DataType) -> bool:
+    return _is_conversation(kind) or is_segments(kind)
+
+
 def _is_prompt(kind: pa.DataType) -> bool:
     return is_text(kind) or is_turns(kind) or is_message(kind) or is_texts(kind)
 
@@ -114,7 +139,7 @@ def _is_instruction(kind: pa.DataType) -> bool:
 
 
 COLUMN_CHECKS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
-    **dict.fromkeys(("messages", "conversations"), (_is_conversation, TURNS)),
+    **dict.fromkeys(("messages", "conversations"), (_is_whole, TURNS)),
     "prompt": (_is_prompt, f"text, a message, or {TURNS}"),
     **dict.fromkeys(
         ("chosen", "rejected", "rejected_response"),
@@ -125,6 +150,22 @@ COLUMN_CHECKS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "system": (_is_instruction, "text, a message, or a list of texts"),
 }
 """For each format column that isn't always text, a check and a description of its type."""
+
+
+NAMES_OF_LISTS: dict[str, tuple[str, ...]] = {
+    "messages": ("messages", "conversation", "dialogue", "dialog", "chat", "data"),
+    "conversations": ("conversations",),
+    "text": ("text",),
+}
+"""For each format column that may also be a list of texts, the names that such a column may have.
+
+As a conversation, the texts are the user's and the assistant's in turn.
+"""
+
+
+def is_plain_list(column: str, kind: pa.DataType) -> bool:
+    """Return whether a type is a list of texts, which a format's column may hold."""
+    return column in NAMES_OF_LISTS and is_texts(kind)
 
 
 def fits(column: str, kind: pa.DataType) -> bool:

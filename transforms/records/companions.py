@@ -18,6 +18,7 @@ from schemas.digests import digest_bytes
 from schemas.outputs import CLEAN_EXTRA
 from transforms.records.column_types import WRAPPERS
 from transforms.records.columns import find_type, get_value, is_list, list_heads, take_column
+from transforms.records.flags import WEIGHTS, read_weight
 from transforms.records.json_columns import has_values
 from transforms.records.json_texts import encode_bytes, encode_json
 from transforms.records.parts import CONTENTS, ROLE_FIELDS, TOOL_CALLS
@@ -34,6 +35,7 @@ PROMPT_COLUMNS = frozenset(
 
 COLUMNS = PROMPT_COLUMNS | {
     *("system", "system_prompt", "system_message", "developer", "label", "labels", "kto_tag"),
+    "preference",
     *("tools", "functions", "available_tools", "tool_schemas", "chat_template_kwargs", "margin"),
     *("enable_thinking", "response_format", "objects", "file_name", "file_names"),
 }
@@ -48,12 +50,6 @@ MESSAGE_FIELDS = frozenset(
     )
 )
 """Message fields that trainers read in addition to the text."""
-
-WEIGHTS = ("weight", "loss_weight")
-"""Message fields that hold the weight of the message's loss, which is 1 by default."""
-
-FLAGS = (*WEIGHTS, "train", "training", "trainable", "loss", "loss_mask")
-"""Message fields that are false or 0 if the message isn't trained on."""
 
 MEDIA = (
     "(?:images?|pictures?|photos?|img|screenshots?|videos?|frames|audios?|speech|sounds?"
@@ -89,11 +85,6 @@ IS_ABOUT_TOOLS = re.compile(TOOLS, re.IGNORECASE)
 IS_ABOUT_CALLS = re.compile(CALLS, re.IGNORECASE)
 
 ROLE_NAMES = frozenset(ROLE_FIELDS)
-
-UNTRAINED_SIGN = re2.compile(
-    rf'"(?:{"|".join(FLAGS)})"\s*:\s*(?:false|-?0(?:\.0*)?\s*[,}}])'.encode()
-)
-"""A pattern that matches every line of JSON with an untrained message, and a few other lines."""
 
 
 class Companions(NamedTuple):
@@ -232,33 +223,11 @@ def is_message_field(name: str) -> bool:
     return name not in SCORED_CALLS and IS_ABOUT_CALLS.fullmatch(name) is not None
 
 
-def is_untrained(message: Mapping[str, Any]) -> bool:
-    """Return whether a message has a training flag or a weight that is false or 0."""
-    return any(isinstance(message.get(name), int | float) and not message[name] for name in FLAGS)
-
-
-def has_untrained_message(line: bytes, record: Mapping[str, Any]) -> bool:
-    """Return whether a record has a message that isn't trained on; `line` is the record's JSON."""
-    return bool(UNTRAINED_SIGN.search(line)) and any(
-        _holds_untrained(value, MOST_LEVELS) for value in record.values()
-    )
-
-
-def _holds_untrained(value: Any, levels: int) -> bool:
-    """Return whether a value is, or contains, a message that isn't trained on."""
-    if isinstance(value, dict):
-        if not ROLE_NAMES.isdisjoint(value) and is_untrained(value):
-            return True
-        value = list(value.values())
-    below = value if levels and isinstance(value, list) else ()
-    return any(_holds_untrained(item, levels - 1) for item in below)
-
-
 def _list_message_fields(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in message.items():
         if name in WEIGHTS:
-            if isinstance(value, int | float) and value != 1:
-                yield name, value
+            if (weight := read_weight(value)) not in (None, 1):
+                yield name, weight
         elif is_message_field(name) and not _is_blank(value):
             yield name, value
         elif name in CONTENTS and isinstance(value, list | dict):

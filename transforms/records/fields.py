@@ -14,11 +14,18 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.records.column_types import find_wrapper, is_exchanges, is_pairs, is_text, is_texts
+from transforms.records.column_types import (
+    find_wrapper,
+    is_exchanges,
+    is_pairs,
+    is_segments,
+    is_text,
+    is_texts,
+)
 from transforms.records.columns import take_column, take_item
 from transforms.records.formats import Layout
 from transforms.records.json_columns import has_values
-from transforms.records.json_kinds import ANSWER
+from transforms.records.json_kinds import ANSWER, SEGMENT
 from transforms.records.json_messages import MESSAGE, STRUCTURED
 from transforms.records.json_texts import encode_calls
 from transforms.records.parts import (
@@ -27,11 +34,13 @@ from transforms.records.parts import (
     EXCHANGE_FIELDS,
     MEDIA,
     ROLE_FIELDS,
+    SPEAKER_OF_LABEL,
+    SPEAKER_TYPES,
     Part,
     split_field,
 )
 from transforms.records.plain_values import list_values
-from transforms.records.roles import CHANNELS, find_channel, normalise_role
+from transforms.records.roles import CHANNELS, KNOWN_ROLES, find_channel, normalise_role
 
 CODES = {name: code for code, name in enumerate(CHANNELS)}
 
@@ -62,6 +71,12 @@ READING_ORDER = (
     "text",
 )
 """The columns of all formats, in the order in which a conversation is read."""
+
+TURNS = ("messages", "conversations")
+"""The columns that hold a whole conversation."""
+
+
+SPEAKERS_BY_TYPE = pa.array(sorted(SPEAKER_TYPES))
 
 
 class FieldPath(NamedTuple):
@@ -128,11 +143,39 @@ def read_fields(table: pa.Table, layout: Layout, codes: Codes) -> list[list[Fiel
 
     Roles and field paths are numbered in `codes`, in order of appearance.
     """
-    return [
+    columns = [
         list(_read_column(take_column(table, layout.columns[name]), name, layout, codes))
         for name in READING_ORDER
         if name in layout.columns
     ]
+    if "role" not in layout.columns:
+        return columns
+    speakers = _read_speakers(take_column(table, layout.columns["role"]), codes.roles)
+    return [[_assign_speakers(field, *speakers) for field in column] for column in columns]
+
+
+def _read_speakers(names: pa.ChunkedArray, codes: CodeTable) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes of each row's role, and of the channel that the role implies.
+
+    A name that isn't known as a role may mean anything, so the row is read as the assistant's.
+    """
+    encoded = _combine_chunks(names).cast(pa.large_string()).dictionary_encode()
+    known = [name if is_role(name) else None for name in encoded.dictionary.to_pylist()]
+    roles = pa.array(known, pa.large_string()).take(encoded.indices)
+    return _encode_roles(roles, "assistant", codes)
+
+
+def is_role(name: str | None) -> bool:
+    """Return whether a name is known to mean a role."""
+    return normalise_role(name) in KNOWN_ROLES
+
+
+def _assign_speakers(
+    field: FieldValues, role_codes: np.ndarray, channel_codes: np.ndarray
+) -> FieldValues:
+    """Return a field whose roles are those of its rows."""
+    channels = _find_channels(channel_codes[field.rows], field.channel_codes, field.text)
+    return field._replace(role_codes=role_codes[field.rows], channel_codes=channels)
 
 
 def _read_column(
@@ -146,21 +189,44 @@ def _read_column(
         yield _read_texts(array, FieldPath(actual), numbers, name, speaker, codes)
     elif pa.types.is_struct(kind):
         numbers = np.arange(len(array)), np.zeros(len(array), np.int64)
-        yield from _read_messages(array, FieldPath(actual), numbers, speaker, codes)
+        roles = _read_types(array)
+        yield from _read_messages(array, FieldPath(actual), numbers, speaker, codes, roles)
     elif is_texts(kind):
         numbers = _number_messages(array)
-        yield _read_texts(array.flatten(), FieldPath(actual, "[*]"), numbers, name, speaker, codes)
+        path = FieldPath(actual, "[*]")
+        texts = _read_texts(array.flatten(), path, numbers, name, speaker, codes)
+        yield _alternate_speakers(texts, codes.roles) if name in TURNS else texts
     elif is_pairs(kind):
         yield from _read_pairs(array, actual, codes)
     elif is_exchanges(kind):
         yield from _read_exchanges(array, actual, codes)
     elif wrapper := find_wrapper(kind):
-        path = FieldPath(actual, f"[*].{wrapper}")
-        flat = _get_field(array.flatten(), wrapper)
-        yield from _read_messages(flat, path, _number_messages(array), speaker, codes)
+        path, items = FieldPath(actual, f"[*].{wrapper}"), array.flatten()
+        flat, roles = _get_field(items, wrapper), _read_types(items)
+        yield from _read_messages(flat, path, _number_messages(array), speaker, codes, roles)
     else:
-        path = FieldPath(actual, "[*]")
-        yield from _read_messages(array.flatten(), path, _number_messages(array), speaker, codes)
+        path, flat = FieldPath(actual, "[*]"), array.flatten()
+        roles = _read_labels(flat) if name in TURNS and is_segments(kind) else _read_types(flat)
+        yield from _read_messages(flat, path, _number_messages(array), speaker, codes, roles)
+
+
+def _read_types(flat: Any) -> pa.Array | None:
+    """Return the roles that the types of messages imply, or None if they have no types."""
+    if flat.type.get_field_index("type") < 0 or not is_text(flat.type.field("type").type):
+        return None
+    types = pc.replace_substring_regex(_get_field(flat, "type").cast(pa.string()), "Chunk$", "")
+    return pc.if_else(pc.is_in(types, SPEAKERS_BY_TYPE), types, pa.scalar(None, pa.string()))
+
+
+def _read_labels(flat: Any) -> pa.Array:
+    """Return the roles that the labels of an Axolotl row's segments imply."""
+    return pc.if_else(_get_field(flat, "label"), SPEAKER_OF_LABEL[True], SPEAKER_OF_LABEL[False])
+
+
+def _alternate_speakers(field: FieldValues, codes: CodeTable) -> FieldValues:
+    """Return a field whose texts are the user's and the assistant's in turn."""
+    speakers = np.array([codes["user"], codes["assistant"]])
+    return field._replace(role_codes=speakers[field.messages % 2])
 
 
 def _read_texts(
@@ -234,11 +300,16 @@ def _read_messages(
     numbers: tuple[np.ndarray, np.ndarray],
     speaker: str,
     codes: Codes,
+    roles: pa.Array | None = None,
 ) -> Iterator[FieldValues]:
-    """Yield the fields of messages: reasoning, contents, tool calls."""
+    """Yield the fields of messages: reasoning, contents, tool calls.
+
+    `roles` are the roles of messages that have none of their own.
+    """
     present = {item.name: item.type for item in flat.type}
     contents = _read_contents(flat, present)
-    roles = _read_roles(flat, present, contents)
+    own = _read_roles(flat, present, contents)
+    roles = own if roles is None else pc.coalesce(own.cast(roles.type), roles)
     turns = _Turns(*path, *numbers, *_encode_roles(roles, speaker, codes.roles))
     structured = _decode_structured(flat)
     for item, channel in CHANNELS_OF_FIELDS.items():
@@ -348,7 +419,7 @@ def _encode_roles(roles: pa.Array, speaker: str, codes: CodeTable) -> tuple[np.n
 def _decode_structured(flat: pa.StructArray) -> dict[str, list[tuple[int, Part]]]:
     """Return the parts of JSON Lines messages by field, each part with its message's index."""
     found: dict[str, list[tuple[int, Part]]] = {}
-    if flat.type in (MESSAGE, ANSWER) and has_values(flat.field(STRUCTURED)):
+    if flat.type in (MESSAGE, ANSWER, SEGMENT) and has_values(flat.field(STRUCTURED)):
         for index, text in enumerate(_get_field(flat, STRUCTURED).to_pylist()):
             for name, *part in orjson.loads(text) if text else ():
                 found.setdefault(name, []).append((index, Part(*part)))

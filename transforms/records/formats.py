@@ -13,7 +13,15 @@ from schemas.lots import LOT_FIELDS
 from schemas.notices import list_names, shorten_name
 from schemas.scores import Side
 from transforms.digest_keys import DigestKey
-from transforms.records.column_types import describe_need, fits, is_message, is_text
+from transforms.records.column_types import (
+    NAMES_OF_LISTS,
+    describe_need,
+    fits,
+    is_message,
+    is_pairs,
+    is_plain_list,
+    is_text,
+)
 from transforms.records.columns import find_type, is_list
 from transforms.records.json_kinds import TYPE_NAMES
 from transforms.records.usual_names import COLUMN_NAMES, FALLBACK_NAMES, LOT_COLUMNS, PARTNERS
@@ -51,6 +59,8 @@ class Layout(NamedTuple):
     """The lot columns that are keys in folder names (`teacher=NAME/`)."""
     sides: tuple[Side, ...] = ()
     """The sides, apart from `trained`, that the corpus's texts may have."""
+    labels: tuple[str, ...] = ()
+    """The columns that say whether a row's answer is wanted."""
     rejected_teacher: str | None = None
     """The column that names the teacher of a pair's rejected answer."""
     digest_key: DigestKey | None = None
@@ -135,11 +145,12 @@ def _find_fitting(schema: pa.Schema, column: str) -> Iterator[str]:
     usual = (column, *COLUMN_NAMES.get(column, ()))
     fallback = () if "instruction" in lowered else FALLBACK_NAMES.get(column, ())
     fallback = tuple(name for name in fallback if PARTNERS.get(name, name) in lowered)
-    for names in (usual, fallback):
+    lists = NAMES_OF_LISTS.get(column, ())
+    for names, check in ((usual, fits), (fallback, fits), (lists, is_plain_list)):
         found = False
         for name in names:
             actual = name if find_type(schema, name) is not None else lowered.get(name.lower())
-            if actual is not None and fits(column, _get_type(schema, actual)):
+            if actual is not None and check(column, _get_type(schema, actual)):
                 found = True
                 yield actual
         if found:
@@ -260,7 +271,7 @@ def _require_column(schema: pa.Schema, name: str, column: str, actual: str) -> N
             f"format {name} needs column {actual!r}, but the corpus has {list_names(schema.names)}",
             remedy=f"name the column with --column {column}=COLUMN",
         )
-    if not fits(column, kind):
+    if not (fits(column, kind) or is_plain_list(column, kind)):
         raise InputError(
             f"column {actual!r} is {_describe_type(kind)}, "
             f"which format {name} can't use as {column!r}: it needs {describe_need(column)}",
@@ -278,12 +289,28 @@ def _suggest_conversion(column: str, kind: pa.DataType) -> str:
         return "the column is empty in every row: fill it, or name another format with --format"
     if is_text(kind) and column in TURNS_OF_FORMATS:
         return "if it is JSON in a string, decode it first: each row needs a list, not text"
-    if column in TURNS_OF_FORMATS and is_list(kind):
-        return (
-            "give each turn a role and a content, for example if it has an author and a text: "
-            f"jq -c '.{column} |= map({{role: .author, content: .text}})' FILE > FILE.jsonl"
-        )
+    if column in TURNS_OF_FORMATS and pa.types.is_nested(kind):
+        return _suggest_turns(column, kind)
     return "convert the column, or name another one with --column or another format with --format"
+
+
+def _suggest_turns(column: str, kind: pa.DataType) -> str:
+    """Return the remedy for a column of conversations that aren't lists of turns."""
+    item = kind.value_type if is_list(kind) else pa.null()
+    if is_list(item):
+        split = f"jq -c '. as $row | .{column}[] | $row + {{{column}: .}}' FILE > FILE.jsonl"
+        remedy = f"if each list is a conversation, give it a row of its own: {split}"
+        name = f"jq -c '.{column} |= map({{user: .[0], assistant: .[1]}})' FILE > FILE.jsonl"
+        pairs = f"; if it is a question with its answer, name them: {name}"
+        return remedy + (pairs if is_pairs(kind) else "")
+    if pa.types.is_struct(item) and item.get_field_index("kwargs") >= 0:
+        turns = "{role: .id[-1]} + .kwargs"
+    else:
+        turns = ". + {role: .author, content: .text}"
+    return (
+        "give each turn a role and a content, for example if it has other fields: "
+        f"jq -c '.{column} |= map({turns})' FILE > FILE.jsonl"
+    )
 
 
 def _settle_lot_fields(

@@ -18,7 +18,12 @@ from transforms.records.json_messages import (
     find_deep_call,
 )
 from transforms.records.json_texts import build_texts
-from transforms.records.parts import CONTENTS, EXCHANGE_FIELDS, ROLE_FIELDS
+from transforms.records.parts import (
+    CONTENTS,
+    EXCHANGE_FIELDS,
+    ROLE_FIELDS,
+    find_speaker_type,
+)
 
 Kind = Literal[
     "null",
@@ -31,6 +36,10 @@ Kind = Literal[
     "message",
     "choices",
     "candidates",
+    "dumps",
+    "constructors",
+    "segments",
+    "lists",
     "answers",
     "exchanges",
     "texts",
@@ -38,12 +47,16 @@ Kind = Literal[
 ]
 """The kind of a JSON value.
 
-A choice is an object with a `message`; a candidate is an object whose `content` is a message; an
-answer is an object with content and no role; an exchange is an object with a question and its
-answer.
+A choice is an object with a `message`; a candidate is an object whose `content` is a message; a
+dump is an object with a type that says who speaks, and the message in `data`, as LangChain writes
+it; a segment is an object with content and a bool `label`; an answer is an object with content and
+no role; an exchange is an object with a question and its answer. `constructors` are messages that
+LangChain serialised as calls, and `lists` are lists of messages, of which one value holds several.
 """
 
 ANSWER = pa.struct([item for item in MESSAGE if item.name not in ROLE_FIELDS])
+
+SEGMENT = pa.struct([("label", pa.bool_()), *ANSWER])
 
 EXCHANGE = pa.struct([(name, pa.string()) for name in EXCHANGE_FIELDS])
 
@@ -58,6 +71,10 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     "message": MESSAGE,
     "choices": pa.list_(pa.struct([("message", MESSAGE)])),
     "candidates": pa.list_(pa.struct([("content", MESSAGE)])),
+    "dumps": pa.list_(pa.struct([("data", MESSAGE)])),
+    "constructors": pa.list_(pa.struct([("kwargs", pa.struct([]))])),
+    "segments": pa.list_(SEGMENT),
+    "lists": pa.list_(MESSAGES),
     "answers": pa.list_(ANSWER),
     "exchanges": pa.list_(EXCHANGE),
     "texts": pa.list_(pa.string()),
@@ -67,13 +84,21 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
 
 KINDS = {kind: name for name, kind in ARROW_TYPES.items() if name != "empty"}
 
-WRAPPER_OF_KIND: dict[Kind, str] = {"choices": "message", "candidates": "content"}
+WRAPPER_OF_KIND: dict[Kind, str] = {
+    "choices": "message",
+    "candidates": "content",
+    "dumps": "data",
+}
 
 TYPE_NAMES = {
     ARROW_TYPES["messages"]: "a list of messages",
     ARROW_TYPES["message"]: "a message",
     ARROW_TYPES["choices"]: "a list of choices, each with a message",
     ARROW_TYPES["candidates"]: "a list of candidates, each with a content",
+    ARROW_TYPES["dumps"]: "a list of objects, each with a type and its message in `data`",
+    ARROW_TYPES["constructors"]: "a list of messages that LangChain serialised as constructors",
+    ARROW_TYPES["segments"]: "a list of texts, each with a label that says if it is trained on",
+    ARROW_TYPES["lists"]: "a list of lists of messages",
     ARROW_TYPES["answers"]: "a list of objects with an answer each",
     ARROW_TYPES["exchanges"]: "a list of objects with a question and its answer each",
     ARROW_TYPES["texts"]: "a list of texts",
@@ -104,7 +129,9 @@ def _is_message(value: Any) -> bool:
     """Return whether a value is an object that has a role or a list of content parts."""
     if not isinstance(value, dict):
         return False
-    return any(name in value for name in ROLE_FIELDS) or isinstance(value.get("parts"), list)
+    if any(name in value for name in ROLE_FIELDS) or isinstance(value.get("parts"), list):
+        return True
+    return "content" in value and find_speaker_type(value) is not None
 
 
 def _classify_list(items: Sequence[Any]) -> Kind:
@@ -117,7 +144,10 @@ def _classify_list(items: Sequence[Any]) -> Kind:
         is_turns = _is_message(first) or (typed and any(map(_is_message, items)))
         return "messages" if is_turns else _classify_answer(first)
     if isinstance(first, list):
-        return "pairs" if isinstance(_find_first(first), str) else "other"
+        inner = _find_first(first)
+        if isinstance(inner, str):
+            return "pairs"
+        return "lists" if _classify_list(first) == "messages" else "other"
     return "texts" if isinstance(first, str) else "other"
 
 
@@ -130,9 +160,15 @@ def _classify_answer(item: dict[str, Any]) -> Kind:
     for kind, wrapper in WRAPPER_OF_KIND.items():
         if _is_message(item.get(wrapper)):
             return kind
+    if isinstance(item.get("data"), dict) and find_speaker_type(item):
+        return "dumps"
+    if item.get("type") == "constructor" and isinstance(item.get("kwargs"), dict):
+        return "constructors"
     named = {EXCHANGE_FIELDS.get(name) for name, value in item.items() if isinstance(value, str)}
     if {"user", "assistant"} <= named:
         return "exchanges"
+    if isinstance(item.get("label"), bool) and isinstance(item.get("text"), str):
+        return "segments"
     return "answers" if any(isinstance(item.get(name), str) for name in CONTENTS) else "other"
 
 
@@ -216,8 +252,28 @@ def _build_wrapped(values: Sequence[Any], kind: Kind) -> pa.Array:
 
 
 def _unwrap(item: Any, wrapper: str) -> Any:
+    """Return the message in an object; a type beside it that says who speaks becomes its role."""
     message = item and item.get(wrapper)
-    return message if isinstance(message, dict) else None
+    if not isinstance(message, dict):
+        return None
+    kind = find_speaker_type(item)
+    return message if kind is None else {"role": kind, **message}
+
+
+def _build_segments(values: Sequence[Any]) -> pa.ListArray:
+    lists = build_messages(values)
+    flat = lists.values
+    labels = pa.array([_get_label(item) for item in _chain(values)], pa.bool_())
+    columns = [labels, *(flat.field(item.name) for item in ANSWER)]
+    structs = pa.StructArray.from_arrays(columns, fields=list(SEGMENT))
+    return pa.ListArray.from_arrays(
+        lists.offsets, structs, ARROW_TYPES["segments"], mask=lists.is_null()
+    )
+
+
+def _get_label(item: Any) -> bool | None:
+    label = item and item.get("label")
+    return label if isinstance(label, bool) else None
 
 
 def _build_single(values: Sequence[Any]) -> pa.Array:
@@ -283,6 +339,8 @@ BUILDERS: dict[Kind, Callable[[Sequence[Any]], pa.Array]] = {
     "message": _build_single,
     "choices": partial(_build_wrapped, kind="choices"),
     "candidates": partial(_build_wrapped, kind="candidates"),
+    "dumps": partial(_build_wrapped, kind="dumps"),
+    "segments": _build_segments,
     "answers": lambda values: _rewrap(build_messages(values), list(ANSWER), ARROW_TYPES["answers"]),
     "exchanges": _build_exchanges,
     "texts": _build_lists_of_texts,

@@ -17,6 +17,7 @@ from transforms.records.parts import (
     CONTENTS,
     ROLE_FIELDS,
     TOOL_CALLS,
+    find_speaker_type,
     split_field,
 )
 
@@ -56,7 +57,7 @@ def convert_plain_messages(values: Sequence[Any]) -> pa.Array | None:
     if not set(map(type, chain.from_iterable(lists))) <= {dict, NoneType}:
         return None
     present = _find_keys(filter(None, chain.from_iterable(lists)))
-    if _have_several_spellings(present):
+    if _have_several_spellings(present) or _have_speaker_types(present, lists):
         return None
     others = present & CHANNELS_OF_FIELDS.keys() - set(PLAIN_FIELDS)
     if any(_is_filled(lists, name) for name in others):
@@ -78,6 +79,12 @@ def _have_several_spellings(present: set[str]) -> bool:
     return len(present & set(CONTENTS)) > 1 or {"role", "value"} <= present
 
 
+def _have_speaker_types(present: set[str], lists: Sequence[Sequence[Any]]) -> bool:
+    """Return whether in some message the type says who speaks."""
+    messages = filter(None, chain.from_iterable(lists)) if "type" in present else ()
+    return any(find_speaker_type(message) for message in messages)
+
+
 def _is_filled(lists: Sequence[Any], name: str) -> bool:
     """Return whether at least one message has a value other than null in a field."""
     return any(
@@ -94,6 +101,9 @@ def build_messages(values: Sequence[Sequence[Any] | None]) -> pa.Array:
     present = _find_keys(iter(messages))
     if _have_several_spellings(present):
         messages = [_choose_spelling(message) for message in messages]
+    if _have_speaker_types(present, [messages]):
+        messages = [_name_speaker(message) for message in messages]
+        present.add("role")
     columns = [_build_field(messages, name, present) for name in PLAIN_FIELDS]
     columns.append(_build_structured(messages, present))
     return _join_messages(columns, pa.array(offsets), values)
@@ -123,6 +133,12 @@ def _choose_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
     if "content" not in message and message.get("value") and message.get("from"):
         hidden.add("role")
     return {name: value for name, value in message.items() if name not in hidden}
+
+
+def _name_speaker(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a message with a role, taken from its type if it has none."""
+    kind = find_speaker_type(message)
+    return message if kind is None else {**message, "role": kind}
 
 
 def _build_field(messages: Sequence[Mapping[str, Any]], name: str, present: set[str]) -> pa.Array:

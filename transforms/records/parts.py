@@ -7,6 +7,18 @@ from typing import Any, NamedTuple
 
 ROLE_FIELDS = ("role", "from", "sender", "speaker")
 
+SPEAKER_TYPES = frozenset(
+    (
+        *("human", "ai", "system", "tool", "function", "developer"),
+        *("HumanMessage", "AIMessage", "SystemMessage", "ToolMessage", "FunctionMessage"),
+        *("HumanMessageChunk", "AIMessageChunk"),
+    )
+)
+"""The types that say who speaks in a message without a role, as LangChain writes them."""
+
+SPEAKER_OF_LABEL = {True: "assistant", False: "user"}
+"""The role of an Axolotl segment, whose label says whether its text is trained on."""
+
 EXCHANGE_FIELDS = {
     "system": "system",
     **dict.fromkeys(("instruction", "input", "prompt", "question", "query"), "user"),
@@ -109,6 +121,14 @@ class Part(NamedTuple):
     channel: str
     value: Any
     role: str = ""
+
+
+def find_speaker_type(message: Mapping[str, Any]) -> str | None:
+    """Return the type that says who speaks in a message, or None if its role does."""
+    kind = message.get("type")
+    if not isinstance(kind, str) or any(name in message for name in ROLE_FIELDS):
+        return None
+    return kind.removesuffix("Chunk") if kind in SPEAKER_TYPES else None
 
 
 def split_field(name: str, value: Any) -> Iterator[Part]:

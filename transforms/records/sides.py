@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from schemas.corpora import LotField
 from schemas.scores import SIDES, Side
-from transforms.records.columns import find_type, is_list
-from transforms.records.companions import FLAGS, Companions, is_untrained
+from transforms.records.column_types import is_text
+from transforms.records.columns import find_type, get_value, is_list
+from transforms.records.companions import Companions, list_messages
+from transforms.records.flags import (
+    FLAGS,
+    is_untrained,
+    list_unread_flags,
+    read_label,
+    read_weight,
+)
 from transforms.records.formats import Layout
 from transforms.records.json_columns import HAS_UNTRAINED
 from transforms.records.segments import Segments
 
-LABELS = ("label", "kto_tag")
-"""The boolean columns that say whether an answer is wanted.
+LABELS = ("label", "kto_tag", "preference")
+"""The columns that say whether an answer is wanted.
 
 In the `text` format, `label` means something else.
 """
@@ -31,7 +41,10 @@ TEACHERS_OF_SIDES = tuple(
 )
 """Usual names for the two columns with a pair's teachers; the chosen side comes first."""
 
-FLAG_CHECKS = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating)
+FLAG_CHECKS = (
+    *(pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating),
+    *(pa.types.is_decimal, is_text),
+)
 """The checks for the types that a flag may have."""
 
 REJECTED = SIDES.index("rejected")
@@ -43,6 +56,9 @@ def settle_sides(schema: pa.Schema, layout: Layout, has_teacher: bool) -> Layout
 
     `has_teacher` says whether the user named the teacher.
     """
+    names = [name for name in _list_labels(layout) if name in schema.names]
+    labels = tuple(name for name in names if pa.types.is_boolean(schema.field(name).type))
+    layout = layout._replace(labels=labels)
     layout = layout._replace(sides=tuple(_list_sides(schema, layout)))
     if layout.format != "preference":
         return layout
@@ -56,9 +72,7 @@ def settle_sides(schema: pa.Schema, layout: Layout, has_teacher: bool) -> Layout
 
 def _list_sides(schema: pa.Schema, layout: Layout) -> Iterator[Side]:
     """Yield the sides that texts may have apart from `trained`, in the order of `SIDES`."""
-    labels = (name for name in _list_labels(layout) if name in schema.names)
-    is_labelled = any(pa.types.is_boolean(schema.field(name).type) for name in labels)
-    if layout.format == "preference" or "rejected_response" in layout.columns or is_labelled:
+    if layout.format == "preference" or "rejected_response" in layout.columns or layout.labels:
         yield "rejected"
     columns = (find_type(schema, name) for name in layout.columns.values())
     is_flagged = any(kind is not None and _has_flags(kind) for kind in columns)
@@ -72,12 +86,59 @@ def _list_labels(layout: Layout) -> tuple[str, ...]:
 
 
 def find_unread_labels(schema: pa.Schema, layout: Layout) -> list[str]:
-    """Return the columns that are named like answer labels but don't hold booleans."""
+    """Return the columns that are named like answer labels but don't hold bools.
+
+    What they mean depends on their values (see `settle_labels`).
+    """
     if layout.format in ("text", "preference"):
         return []
     kinds = {name: schema.field(name).type for name in _list_labels(layout) if name in schema.names}
-    checks = (pa.types.is_boolean, pa.types.is_null, pa.types.is_nested)
-    return [name for name, kind in kinds.items() if not any(check(kind) for check in checks)]
+    checks = (pa.types.is_null, pa.types.is_nested)
+    return [
+        name
+        for name, kind in kinds.items()
+        if name not in layout.labels and not any(check(kind) for check in checks)
+    ]
+
+
+def settle_labels(layout: Layout, values: Mapping[str, Sequence[Any]]) -> Layout:
+    """Add the columns whose values in a sample say which answers are wanted to a layout.
+
+    Every value must be known as a label, and at least one answer must be wanted: a column of zeros
+    is more likely to mean something else.
+    """
+    read = [name for name, found in values.items() if _are_labels(found)]
+    if not read:
+        return layout
+    sides = tuple(side for side in SIDES if side == "rejected" or side in layout.sides)
+    return layout._replace(labels=(*layout.labels, *read), sides=sides)
+
+
+def _are_labels(values: Sequence[Any]) -> bool:
+    known = [read_label(value) for value in values if value not in (None, "")]
+    return True in known and None not in known
+
+
+def find_untrained_rows(values: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return the columns that are named like a message's flag and have a value that means 0."""
+    return [name for name, found in values.items() if 0 in map(read_weight, found)]
+
+
+def list_flag_columns(schema: pa.Schema, layout: Layout) -> list[str]:
+    """Return the columns that are named like a message's flag and aren't read."""
+    return [name for name in FLAGS if name in schema.names and name not in layout.columns.values()]
+
+
+def count_unread_flags(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> Counter[str]:
+    """Count the flags in some columns' messages whose values can't be read, by the flag's name."""
+    names = list(columns)
+    return Counter(
+        flag
+        for row in rows
+        for name in names
+        for _, message in list_messages(get_value(row, name))
+        for flag in list_unread_flags(message)
+    )
 
 
 def _has_flags(kind: pa.DataType) -> bool:
@@ -102,10 +163,9 @@ def assign_sides(
     rejected = np.array([path.column in columns for path in segments.fields], bool)
     sides = np.zeros(len(segments), np.int8)
     sides[rejected[segments.field_codes]] = REJECTED
-    labels = _list_labels(layout)
     untrained: list[tuple[int, str, int]] = []
     for row, item in companions.items():
-        if any(item.columns.get(name) is False for name in labels):
+        if any(read_label(item.columns.get(name)) is False for name in layout.labels):
             sides[_find_last_answer(segments, segments.find_in_row(row))] = REJECTED
         untrained += [
             (row, layout.columns[name], message)

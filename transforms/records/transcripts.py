@@ -296,7 +296,7 @@ def measure_transcripts(tables: Sequence[pa.Table], layout: Layout) -> dict[str,
     """For each text column, return the share of transcripts among its texts in all tables."""
     return {
         name: _measure_column([take_column(table, name) for table in tables])
-        for name in dict.fromkeys(layout.columns.values())
+        for name in dict.fromkeys(own for key, own in layout.columns.items() if key != "role")
         if _is_text_column([find_type(table.schema, name) for table in tables])
     }
 

@@ -2,7 +2,7 @@
 
 Not every string is text that a model could be trained on: ids, URLs, hashes, source names and
 base64 aren't. A field counts as text if its values have at least `FEWEST_WORDS` words on average,
-or if one value has at least `LONG_WORDS` words.
+if one value has at least `LONG_WORDS` words, or if it is a key of a message's content.
 """
 
 from __future__ import annotations
@@ -49,6 +49,20 @@ LONGEST_PATH = 500
 
 INDEX = re.compile(r"\[\d+\]")
 STEP = re.compile(r"[.\[]")
+
+CONTENT_KEY = re.compile(r"\.(?:content|value)\.([^.\[]+)\Z")
+"""A key of a message's content, if the content is an object; its text counts however short it is.
+
+Chat templates print such an object as it is.
+"""
+
+METADATA = frozenset(
+    (
+        *("type", "role", "from", "id", "name", "url", "model", "format", "language", "lang"),
+        *("status", "mime_type", "mimeType", "finish_reason", "media_type"),
+    )
+)
+"""Keys of a content whose values aren't text."""
 
 PUNCTUATION = "\"'“”‘’.,;:!?()[]{}<>*_`|-"
 APOSTROPHES = re.compile("['’-]")
@@ -168,7 +182,9 @@ class _FieldText:
         self.words += words
         self.most_words = max(self.most_words, words)
 
-    def is_text(self) -> bool:
+    def is_text(self, path: str) -> bool:
+        if self.words and (key := CONTENT_KEY.search(path)) and key[1] not in METADATA:
+            return True
         return self.words >= FEWEST_WORDS * self.values or self.most_words >= LONG_WORDS
 
 
@@ -211,7 +227,7 @@ class UnreadFields:
 
     def list_fields(self) -> tuple[FieldCounts, ...]:
         """Return the fields whose values are text, the largest first."""
-        texts = {path: found for path, found in self._found.items() if found.is_text()}
+        texts = {path: found for path, found in self._found.items() if found.is_text(path)}
         groups: dict[str, list[str]] = {}
         for path in texts:
             groups.setdefault(STEP.split(path, maxsplit=1)[0], []).append(path)

@@ -9,7 +9,7 @@ from transforms.records.columns import is_path
 COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "messages": (
         *("contents", "conversation", "dialogue", "dialog", "chat", "chat_messages", "texts"),
-        *("trajectory", "turns"),
+        *("trajectory", "turns", "segments"),
         *("response.body.choices", "response.choices", "response.candidates", "choices"),
         *("response.body.output", "response.output", "result.message", "response.message"),
         "message",
@@ -39,6 +39,7 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
         *("non_preferred_outputs", "rejected_responses"),
     ),
     "rejected_response": ("rejected_messages", "rejected_responses"),
+    "role": ("from", "sender", "speaker"),
     "history": ("chat_history", "conversation_history"),
     "text": ("chat", "conversation", "dialogue", "dialog", "transcript"),
     "system": (
@@ -58,14 +59,23 @@ FALLBACK_NAMES: Mapping[str, tuple[str, ...]] = {
         *("output", "outputs", "output_text", "generated_text", "target", "targets"),
         *("solution", "generated_solution", "assistant"),
     ),
+    "text": ("content", "message", "value", "utterance"),
 }
 """Names that count only if the corpus has none of the usual names and no `instruction` column.
 
 With `instruction`, names such as `input` and `output` belong to the `alpaca` format.
 """
 
-PARTNERS: Mapping[str, str] = {"user": "assistant"}
-"""Fallback names that count only if another column exists too: a lone `user` says who asked."""
+PARTNERS: Mapping[str, str] = {
+    "user": "assistant",
+    **dict.fromkeys(("content", "message"), "role"),
+    "value": "from",
+    "utterance": "speaker",
+}
+"""Fallback names that count only beside another column.
+
+A lone `user` says who asked, and a `content` without a `role` may be anything.
+"""
 
 LOT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "teacher": (

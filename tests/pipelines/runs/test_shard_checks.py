@@ -195,6 +195,9 @@ def test_shards_whose_rows_have_rare_shapes(config, corpus):
     "row",
     [
         {"instruction": "Q", "output": ["A heron.", "B"], "history": [["P", "A heron."]]},
+        {"text": "A heron.", "role": "assistant"},
+        {"messages": [{"type": "ai", "data": {"content": "A heron."}}]},
+        {"segments": [{"label": True, "text": "A heron."}]},
         {"response": {"body": {"choices": [{"message": {"role": "assistant", "content": "A"}}]}}},
         {
             "conversations": [{"from": "human", "value": "Q"}],

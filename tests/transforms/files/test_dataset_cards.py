@@ -98,6 +98,26 @@ def test_a_card_describes_its_splits(tmp_path):
     assert card.describe() == "main: train, held; code: train"
 
 
+def test_a_card_lists_what_decides_the_outputs():
+    """The listed files and settings are those of the configs, and prose doesn't change them."""
+    found = parse_card(TWO).list_files()
+    assert found == {
+        "main": {
+            "config_name": "main",
+            "default": "True",
+            "splits": [["train", "a.jsonl", "more/*.jsonl"], ["held", "./b-[0-4].jsonl"]],
+        },
+        "code": {
+            "config_name": "code",
+            "data_dir": "code/",
+            "splits": [["train", "code/x/**/*.jsonl"]],
+        },
+        "rest": {"config_name": "rest", "data_dir": "rest"},
+    }
+    assert parse_card(TWO.replace("# Title", "# Other").replace("mit", "gpl")).list_files() == found
+    assert parse_card(TWO.replace("held", "kept")).list_files() != found
+
+
 def test_the_card_of_clean_lists_the_files_that_exist():
     """Splits keep their order, files are listed by stem, and empty splits are left out."""
     card = parse_card(TWO)

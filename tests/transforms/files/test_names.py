@@ -37,6 +37,19 @@ def list_names(found):
         ),
         ({"s3://one/a": ["s3://one/a/x"], "s3://two/a": ["s3://two/a/x"]}, ["one/a/x", "two/a/x"]),
         ({"/": ["/a/x.jsonl"]}, ["a/x.jsonl"]),
+        (
+            {"https://h/d/x.jsonl?download=true": ["https://h/d/x.jsonl?download=true"]},
+            ["x.jsonl"],
+        ),
+        (
+            {uri: [uri] for uri in ("https://h/x.csv?key=a/b#c", "https://h/y.csv?key=a/b")},
+            ["x.csv", "y.csv"],
+        ),
+        (
+            {uri: [uri] for uri in ("https://h/x?v=1/2", "https://h/x?v=3", "https://h/y?v=1")},
+            ["x?v=1%2F2", "x?v=3", "y"],
+        ),
+        ({"s3://b/in": ["s3://b/in/x?v=1.jsonl"]}, ["x?v=1.jsonl"]),
     ],
 )
 def test_files_are_named_below_what_was_given(found, names):

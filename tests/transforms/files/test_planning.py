@@ -97,10 +97,10 @@ def test_a_plan_knows_the_stem_of_its_rows():
     )
     ((plan,),) = tasks
     assert plan.stem == "teacher=a/test-1"
-    assert plan.split == "test"
+    assert plan.splits == ("test",)
     assert plan.partitions == {"teacher": "a"}
     empty = ShardPlan("part-0", ())
-    assert (empty.stem, empty.split, empty.partitions) == ("", None, {})
+    assert (empty.stem, empty.splits, empty.partitions) == ("", (None,), {})
 
 
 def test_a_large_file_shares_no_shard():

@@ -12,8 +12,10 @@ from transforms.files.samples import (
     FEWEST_ROWS,
     Sample,
     find_unsampled,
+    list_flagged,
     list_objects,
     read_sample,
+    take_values,
 )
 from transforms.files.sources import survey
 from transforms.records.formats import settle_layout
@@ -126,3 +128,30 @@ def test_the_sample_is_part_of_the_corpus(tmp_path, suffix):
         (tmp_path / "a.jsonl").write_text("".join(rows))
     (shard,) = sample_folder(tmp_path).shards
     assert shard.table.equals(table)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_values_of_any_column_are_taken(tmp_path, suffix):
+    """The values of columns are taken from all files, even if the format doesn't read them."""
+    rows = [{"text": "x", "label": 1}, {"text": "y", "label": 0}]
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    else:
+        (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sample = sample_folder(tmp_path)
+    assert take_values(sample, ["label", "other"]) == {"label": [1, 0], "other": []}
+    assert take_values(sample, []) == {}
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_rows_with_odd_flags_are_listed(tmp_path, suffix):
+    """Rows are listed if a flag in them may be text, a list or an object."""
+    for name, flag in (("a", "maybe"), ("b", True)):
+        folder = tmp_path / name
+        folder.mkdir()
+        row = {"messages": [{"role": "user", "content": "x", "train": flag}]}
+        if suffix == "parquet":
+            pq.write_table(pa.Table.from_pylist([row]), folder / "a.parquet")
+        else:
+            (folder / "a.jsonl").write_text(json.dumps(row) + "\n")
+        assert list(list_flagged(sample_folder(folder))) == ([row] if name == "a" else [])

@@ -2,6 +2,9 @@
 
 import datetime as dt
 import decimal
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -488,6 +491,19 @@ def test_a_parquet_file_that_shrank_is_an_error(tmp_path):
     pq.write_table(pa.table({"text": ["a"]}), path)
     with pytest.raises(InputError, match="rows 0 to 5"):
         list(read_task(plan_shards(corpus.sources, limits())[0], corpus.schema))
+
+
+def test_nulls_among_lists_of_a_fixed_size_are_explained(tmp_path):
+    """Arrow can't read them from Parquet; the command in the error makes the file readable."""
+    path = tmp_path / "x.parquet"
+    sizes = pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))
+    pq.write_table(pa.table({"text": ["a", "b"], "vector": sizes}), path)
+    with pytest.raises(InputError, match="have a null in a column of lists of a fixed") as caught:
+        read_all(path)
+    command = shlex.split(caught.value.remedy.partition(": ")[2])
+    subprocess.run([sys.executable, *command[1:]], check=True)
+    _, shards = read_all(path)
+    assert [row["vector"] for row in rows_of(shards)] == [[1.0, 2.0], None]
 
 
 def test_a_file_that_is_gone_is_an_error(tmp_path, json_lines):

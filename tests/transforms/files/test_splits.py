@@ -3,7 +3,14 @@
 import pytest
 from datasets.data_files import get_data_patterns, resolve_pattern
 
-from transforms.files.splits import SPLIT_WORDS, find_split, rank_split, read_split_signs
+from transforms.files.splits import (
+    SPLIT_WORDS,
+    find_split,
+    list_splits,
+    rank_split,
+    rank_splits,
+    read_split_signs,
+)
 
 NAMES = [
     "train.jsonl",
@@ -96,3 +103,17 @@ def test_the_rank_of_a_split():
         for split in ("test", "test_gen", "train_sft", "train_gen", "validation", "other", None)
     ]
     assert ranks == [0, 0, 1, 2, 3, 3, 3]
+
+
+def test_a_card_decides_before_a_name():
+    """A file has the splits that a card lists, in any config, or else the one in its name."""
+    assert list_splits("test/a.jsonl", ()) == ("test",)
+    assert list_splits("a.jsonl", ()) == (None,)
+    assert list_splits("test/a.jsonl", [("x", "train"), ("y", "train")]) == ("train",)
+    assert list_splits("a.jsonl", [("x", "train"), ("y", "held")]) == ("train", "held")
+
+
+def test_a_file_of_several_splits_has_the_first_rank():
+    """If a file is in several splits, the one that the list names first counts."""
+    assert rank_splits(("train", "test"), ("test", "train")) == 0
+    assert rank_splits((None,), ("test",)) == 1

@@ -5,6 +5,7 @@ import pytest
 
 from transforms.records.column_types import (
     COLUMN_CHECKS,
+    NAMES_OF_LISTS,
     describe_need,
     find_wrapper,
     fits,
@@ -12,6 +13,8 @@ from transforms.records.column_types import (
     is_exchanges,
     is_message,
     is_pairs,
+    is_plain_list,
+    is_segments,
     is_text,
     is_texts,
     is_turns,
@@ -83,7 +86,37 @@ def test_choices_have_their_message_in_a_field():
     assert find_wrapper(pa.list_(STRING)) is None
 
 
-CONVERSATIONS = {"messages", "message", "choices", "candidates", "exchanges"}
+def test_a_type_may_say_who_speaks():
+    """LangChain's messages have a type in place of a role, and may be inside `data`."""
+    typed = pa.struct([("type", STRING), ("content", STRING)])
+    assert is_message(typed)
+    assert not is_message(pa.struct([("type", STRING), ("text", STRING)]))
+    dump = pa.struct([("type", STRING), ("data", pa.struct([("content", STRING)]))])
+    assert find_wrapper(pa.list_(dump)) == "data"
+    assert find_wrapper(pa.list_(pa.struct([("data", typed)]))) == "data"
+    other = pa.struct([("type", STRING), ("data", pa.struct([("url", STRING)]))])
+    assert find_wrapper(pa.list_(other)) is None
+
+
+def test_segments_have_a_label():
+    """A list of texts with a bool `label` each holds segments; a list of messages doesn't."""
+    kind = pa.struct([("label", pa.bool_()), ("text", STRING)])
+    assert is_segments(pa.list_(kind))
+    assert not is_segments(pa.list_(pa.struct([("label", STRING), ("text", STRING)])))
+    assert not is_segments(pa.list_(pa.struct([("label", pa.bool_()), *MESSAGE])))
+    assert not is_segments(kind)
+
+
+def test_lists_of_texts_may_be_conversations_or_texts():
+    """Only columns of whole conversations or of text may be lists of texts."""
+    lists = pa.large_list(STRING)
+    columns = ("messages", "conversations", "text", "prompt", "history")
+    assert [is_plain_list(name, lists) for name in columns] == [True] * 3 + [False] * 2
+    assert not is_plain_list("messages", TURNS)
+    assert all(COLUMN_CHECKS.get(name) or name == "text" for name in NAMES_OF_LISTS)
+
+
+CONVERSATIONS = {"messages", "message", "choices", "candidates", "dumps", "exchanges"}
 
 
 def test_exchanges_have_a_question_and_its_answer():
@@ -96,22 +129,22 @@ def test_exchanges_have_a_question_and_its_answer():
     assert not is_exchanges(pa.list_(pa.struct([("input", STRING), ("output", pa.int64())])))
 
 
-SIDES = {"text", "answers", "texts", *CONVERSATIONS}
+SIDES = {"text", "answers", "segments", "texts", *CONVERSATIONS}
 
 
 @pytest.mark.parametrize(
     ("column", "kinds"),
     [
-        ("messages", CONVERSATIONS),
-        ("conversations", CONVERSATIONS),
+        ("messages", CONVERSATIONS | {"segments"}),
+        ("conversations", CONVERSATIONS | {"segments"}),
         ("prompt", {"text", "messages", "message", "texts"}),
-        ("completion", {"text", "answers", "texts", *CONVERSATIONS}),
-        ("output", {"text", "answers", "texts", *CONVERSATIONS}),
+        ("completion", SIDES),
+        ("output", SIDES),
         ("chosen", SIDES),
         ("rejected", SIDES),
         ("rejected_response", SIDES),
         ("history", {"pairs", "messages", "exchanges"}),
-        ("system", {"text", "message", "texts", "answers", "exchanges"}),
+        ("system", {"text", "message", "texts", "answers", "segments", "exchanges"}),
         ("thinking", {"text"}),
         ("instruction", {"text"}),
     ],

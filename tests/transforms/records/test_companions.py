@@ -12,7 +12,6 @@ from transforms.records.companions import (
     find_in_lines,
     find_in_records,
     find_in_table,
-    has_untrained_message,
     is_companion,
     list_other_parts,
 )
@@ -202,21 +201,3 @@ def test_parquet_of_one_row_has_the_companions_of_json(image, name):
     row = {"messages": [{"role": "user", "content": "a", "name": name}], "image": image}
     lines = {row: item.encode() for row, item in find_in_records([(0, row)], CHAT).items()}
     assert find_both([row]) == [lines, lines]
-
-
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        ({"messages": [{"role": "user", "weight": 0}]}, True),
-        ({"input": {"messages": [{"from": "gpt", "train": False}]}}, True),
-        ({"chosen": {"role": "assistant", "loss": 0.0}}, True),
-        ({"messages": [{"role": "user", "weight": 1}]}, False),
-        ({"messages": [{"role": "user", "train": None, "loss": "no"}]}, False),
-        ({"metrics": {"loss": 0, "x": 1}, "weight": 0, "x": 1}, False),
-        ({"text": '"loss": 0, '}, False),
-    ],
-    ids=str,
-)
-def test_untrained_messages_are_found_in_any_shape(row, expected):
-    """A flag counts only in an object that has a role; numbers in other objects aren't flags."""
-    assert has_untrained_message(orjson.dumps(row), row) is expected

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.corpora import CorpusConfig
 from transforms.records.field_paths import get_field_text
-from transforms.records.fields import Codes, CodeTable, FieldPath, read_fields
+from transforms.records.fields import Codes, CodeTable, FieldPath, is_role, read_fields
 from transforms.records.formats import settle_layout
 from transforms.records.json_columns import ColumnKinds, project_rows, select_columns
 from transforms.records.json_messages import MESSAGES as JSON_MESSAGES
@@ -929,6 +929,65 @@ LAYOUTS = {
         {"system": "SYSTEM: S", "chat": "USER: Q\n\nASSISTANT: A"},
         [("chat", "assistant", "answer", "USER: Q\n\nASSISTANT: A")],
     ),
+    "a message of LangChain": (
+        {
+            "messages": [
+                {"type": "human", "content": "Q"},
+                {"type": "ai", "content": "", "tool_calls": [{"name": "f", "args": {"x": 1}}]},
+                {"type": "tool", "content": "R", "tool_call_id": "i"},
+                {"type": "AIMessageChunk", "content": "A"},
+                {"type": "other", "content": "O"},
+            ]
+        },
+        [
+            ("messages[0].content", "user", "answer", "Q"),
+            ("messages[1].tool_calls", "assistant", "tool", '[{"args":{"x":1},"name":"f"}]'),
+            ("messages[2].content", "tool", "answer", "R"),
+            ("messages[3].content", "assistant", "answer", "A"),
+            ("messages[4].content", "", "answer", "O"),
+        ],
+    ),
+    "a dump of LangChain": (
+        {
+            "messages": [
+                {"type": "system", "data": {"content": "S"}},
+                {"type": "human", "data": {"content": "Q", "type": "human"}},
+                {"type": "ai", "data": {"content": "A"}},
+            ]
+        },
+        [
+            ("messages[0].data.content", "system", "answer", "S"),
+            ("messages[1].data.content", "user", "answer", "Q"),
+            ("messages[2].data.content", "assistant", "answer", "A"),
+        ],
+    ),
+    "segments of Axolotl": (
+        {"segments": [{"label": False, "text": "<s>Q"}, {"label": True, "text": "A</s>"}]},
+        [
+            ("segments[0].text", "user", "answer", "<s>Q"),
+            ("segments[1].text", "assistant", "answer", "A</s>"),
+        ],
+    ),
+    "turns of UltraChat": (
+        {"id": "1", "data": ["Q", "A", None, "B"]},
+        [
+            ("data[0]", "user", "answer", "Q"),
+            ("data[1]", "assistant", "answer", "A"),
+            ("data[3]", "assistant", "answer", "B"),
+        ],
+    ),
+    "a list of texts": (
+        {"text": ["A", "B"]},
+        [("text[0]", "assistant", "answer", "A"), ("text[1]", "assistant", "answer", "B")],
+    ),
+    "a message in each row": (
+        {"text": "Q", "role": "prompter", "parent_id": "p"},
+        [("text", "user", "answer", "Q")],
+    ),
+    "a message in each row, under other names": (
+        {"value": "A", "from": "gpt"},
+        [("value", "assistant", "answer", "A")],
+    ),
     "reasoning beside text": (
         {"text": "A", "reasoning": "T"},
         [("reasoning", "assistant", "thinking", "T"), ("text", "assistant", "answer", "A")],
@@ -948,6 +1007,30 @@ def test_layouts_are_read_without_options(row, expected):
         assert list(found) == expected
         assert [get_field_text(row, path, row) for path in segments.field_paths] == segments.texts
     assert digest(extract(pa.Table.from_pylist([row]))) == digest(read_json([row]))
+
+
+def test_a_role_column_says_who_speaks():
+    """Each row's role counts, and its channel; a name that is no role means the assistant."""
+    names = ["prompter", "assistant", "System", "engineer", None, "reasoning", "tool"]
+    rows = [{"text": "T", "role": name} for name in names]
+    for segments in (extract(rows), read_json(rows)):
+        assert list_segments(segments) == [
+            (0, "user", "answer", "T"),
+            (1, "assistant", "answer", "T"),
+            (2, "system", "answer", "T"),
+            (3, "assistant", "answer", "T"),
+            (4, "assistant", "answer", "T"),
+            (5, "assistant", "thinking", "T"),
+            (6, "tool", "answer", "T"),
+        ]
+    table = pa.table({"text": ["T"], "role": pa.array(["user"]).dictionary_encode()})
+    assert extract(table).roles == ["user"]
+
+
+def test_known_names_of_roles():
+    """Names that tools give to the known roles are roles; other names aren't."""
+    assert all(map(is_role, ("user", "Prompter", "gpt-4o", "ipython")))
+    assert not any(map(is_role, ("engineer", "", None)))
 
 
 def digest(segments):

@@ -280,6 +280,26 @@ def test_lots_by_system_prompt_are_described():
             "empty in every row",
         ),
         (
+            [("messages", ARROW_TYPES["lists"])],
+            "'messages' is a list of lists of messages,",
+            "if each list is a conversation, give it a row of its own: jq -c",
+        ),
+        (
+            [("conversations", pa.list_(pa.list_(STRING)))],
+            "'conversations' is a list of lists of texts,",
+            "jq -c '.conversations |= map({user: .[0], assistant: .[1]})'",
+        ),
+        (
+            [("messages", ARROW_TYPES["constructors"])],
+            "'messages' is a list of messages that LangChain serialised",
+            "jq -c '.messages |= map({role: .id[-1]} + .kwargs)'",
+        ),
+        (
+            [("messages", ARROW_TYPES["other"])],
+            "'messages' is an object or a list,",
+            "jq -c '.messages |= map(. + {role: .author, content: .text})'",
+        ),
+        (
             [("prompt", STRING), ("completion", pa.int64())],
             "'completion' is int64, .* it needs text, a list of answers, or a list of",
             "convert the column",
@@ -389,6 +409,37 @@ def test_usual_names_are_found(columns, name, found):
     """If no format's own column names fit, columns are found by usual names, in any case."""
     layout = settle(*columns)
     assert (layout.format, layout.columns) == (name, found)
+
+
+def test_a_list_of_texts_counts_only_if_nothing_else_fits():
+    """A list of texts is a conversation or a text if no format needs less interpretation."""
+    lists = pa.list_(STRING)
+    assert settle(("data", lists), ("id", STRING)).columns == {"messages": "data"}
+    assert settle(("text", lists)).columns == {"text": "text"}
+    assert settle(("text", lists), ("messages", TURNS)).columns == {"messages": "messages"}
+    found = settle(("data", lists), ("prompt", STRING), ("completion", STRING))
+    assert found.format == "completion"
+    assert settle(("turns", lists), columns={"messages": "turns"}).columns == {"messages": "turns"}
+    for columns in ([("turns", lists)], [("data", TURNS)], [("texts", lists)]):
+        with pytest.raises(InputError, match="no known format fits"):
+            settle(*columns)
+
+
+def test_a_role_column_belongs_to_text():
+    """A column of speakers is read beside text, and names text columns that may be anything."""
+    assert settle(("text", STRING), ("role", STRING)).columns == {"text": "text", "role": "role"}
+    assert settle(("Text", STRING), ("Speaker", STRING)).columns == {
+        "text": "Text",
+        "role": "Speaker",
+    }
+    assert settle(("content", STRING), ("role", STRING)).columns["text"] == "content"
+    assert settle(("text", STRING), ("role", pa.int64())).columns == {"text": "text"}
+    assert settle(("prompt", STRING), ("completion", STRING), ("role", STRING)).columns == {
+        "prompt": "prompt",
+        "completion": "completion",
+    }
+    with pytest.raises(InputError, match="no known format fits"):
+        settle(("content", STRING), ("language", STRING))
 
 
 def test_own_names_win():

@@ -57,6 +57,14 @@ TURN = {"role": "user", "content": "U"}
         ([{"from": "human"}], "messages"),
         ([None, {"role": None}, "text"], "messages"),
         (["text", TURN], "texts"),
+        ([{"type": "human", "content": "U"}], "messages"),
+        ([{"type": "text", "content": "U"}], "answers"),
+        ([{"type": "human", "data": {"content": "U"}}], "dumps"),
+        ([{"type": "file", "data": {"content": "U"}}], "other"),
+        ([{"type": "constructor", "id": ["HumanMessage"], "kwargs": {}}], "constructors"),
+        ([{"label": True, "text": "A"}], "segments"),
+        ([{"label": 1, "text": "A"}], "answers"),
+        ([[TURN], [TURN]], "lists"),
     ],
 )
 def test_values_have_a_kind(value, kind):
@@ -87,11 +95,14 @@ def test_long_types_have_names():
     assert TYPE_NAMES[ARROW_TYPES["other"]] == "an object or a list"
 
 
+NEVER_READ = {"null", "empty", "bool", "number", "other", "constructors", "lists"}
+
+
 def test_every_kind_has_a_type_of_its_own():
     """No two kinds share a type, except nulls and empty lists, which fit every column."""
     assert len(set(ARROW_TYPES.values())) == len(ARROW_TYPES) - 1
     assert set(KINDS) == set(ARROW_TYPES.values())
-    assert set(BUILDERS) == set(ARROW_TYPES) - {"null", "empty", "bool", "number", "other"}
+    assert set(BUILDERS) == set(ARROW_TYPES) - NEVER_READ
 
 
 def read(kind, *values):
@@ -123,6 +134,15 @@ def test_columns_of_each_kind_are_built():
     assert gemini[0]["content"]["structured"] == '[["parts","[0].text","answer","A"]]'
     (answers,) = read("answers", [{"answer": "A", "model": "m", "reasoning": "R"}])
     assert answers == [{"reasoning": "R", "structured": '[["answer","","answer","A"]]'}]
+    dumps = [{"type": "ai", "data": {"content": "A"}}, {"type": "ai"}, None]
+    assert read("dumps", dumps, None) == [
+        [{"data": {"role": "ai", "content": "A"}}, {"data": {}}, {"data": {}}],
+        None,
+    ]
+    assert read("segments", [{"label": False, "text": "U"}, {"label": 3}, None], None) == [
+        [{"label": False, "structured": '[["text","","answer","U"]]'}, {}, {}],
+        None,
+    ]
     exchange = {"system": "S", "input": "Q", "output": "A", "n": 1, "human": {}}
     assert read("exchanges", [exchange, None], None) == [
         [{"system": "S", "input": "Q", "output": "A"}, {}],

@@ -1,5 +1,7 @@
 """Sides: rejected answers and untrained turns, from labels, flags and columns."""
 
+from decimal import Decimal
+
 import orjson
 import pyarrow as pa
 import pytest
@@ -10,7 +12,14 @@ from transforms.files.json_lines import observe_line
 from transforms.identify import identify
 from transforms.records.formats import settle_layout
 from transforms.records.json_columns import ColumnKinds, project_rows, select_columns
-from transforms.records.sides import find_unread_labels, settle_sides
+from transforms.records.sides import (
+    count_unread_flags,
+    find_unread_labels,
+    find_untrained_rows,
+    list_flag_columns,
+    settle_labels,
+    settle_sides,
+)
 
 
 def settle(schema, has_teacher=False, **config):
@@ -94,14 +103,68 @@ def test_a_label_decides_about_the_last_answer_of_a_conversation(make_shard):
         assert {side for side, _ in sides} == {"trained"}
 
 
+@pytest.mark.parametrize(
+    ("values", "read"),
+    [
+        ([1, 0, None], True),
+        ([1.0, 0.0], True),
+        (["true", "False", ""], True),
+        (["desirable", "undesirable"], True),
+        (["1", "0"], True),
+        ([1, 1], True),
+        ([0, 0], False),
+        ([0, 1, 2], False),
+        (["yes", "no"], False),
+        ([], False),
+    ],
+    ids=str,
+)
+def test_labels_of_other_types_are_read_if_all_are_known(make_shard, values, read):
+    """Numbers and words reject answers if a sample has only labels, and some answer is wanted."""
+    rows = [{"prompt": "P", "completion": "a", "kto_tag": value} for value in values or [None]]
+    table = pa.Table.from_pylist(rows)
+    settled = settle(table.schema)
+    layout = settle_labels(settled, {"kto_tag": values})
+    assert layout.labels == (("kto_tag",) if read else ())
+    assert layout.sides == (("rejected",) if read else ())
+    segments = identify(make_shard(table), layout).segments
+    sides = [0] * len(segments) if segments.sides is None else segments.sides.tolist()
+    rejected = [row for row, code in zip(segments.rows.tolist(), sides, strict=True) if code]
+    known = [row for row, value in enumerate(values) if value in (0, "0", "False", "undesirable")]
+    assert rejected == (known if read else [])
+
+
+def test_flags_of_whole_rows_are_found():
+    """A column that is named like a message's flag is found if some row has nought there."""
+    schema = pa.schema(
+        [("text", pa.string()), ("weight", pa.string()), ("train", pa.bool_()), ("n", pa.int64())]
+    )
+    assert list_flag_columns(schema, settle(schema)) == ["weight", "train"]
+    values = {"weight": ["1", "0"], "train": [True, None], "loss": [0.3, None, "x", []]}
+    assert find_untrained_rows(values) == ["weight"]
+
+
+def test_flags_that_cannot_be_read_are_counted():
+    """Flags of another kind are counted by name, in the columns that hold messages."""
+    turns = [("user", "a", {"train": "maybe"}), ("assistant", "b", {"train": [1], "weight": "0"})]
+    rows = [chat(*turns), {"messages": None}, chat(("assistant", "c", {"train_detail": [{}]}))]
+    assert count_unread_flags(rows, ["messages"]) == {"train": 2, "train_detail": 1}
+
+
 def test_the_label_of_a_text_is_another_label(make_shard):
     """A label beside plain text rejects nothing, since texts are labelled for other reasons."""
     assert list_sides(make_shard, [{"text": "a", "label": False}]) == [("trained", "a")]
 
 
+TRAINED = {int: 1, float: 1.0, bool: True, str: "1", Decimal: Decimal("1.0")}
+
+
 @pytest.mark.parametrize(
     "flag",
-    [{"weight": 0}, {"weight": 0.0}, {"train": False}, {"loss": False}, {"loss_weight": 0}],
+    [
+        *({"weight": 0}, {"weight": 0.0}, {"train": False}, {"loss": False}, {"loss_weight": 0}),
+        *({"weight": "0"}, {"weight": Decimal("0.0")}, {"train": "false"}, {"loss_mask": "0"}),
+    ],
     ids=str,
 )
 def test_a_flag_makes_a_turn_untrained(make_shard, flag):
@@ -110,7 +173,7 @@ def test_a_flag_makes_a_turn_untrained(make_shard, flag):
     row = chat(
         ("user", "U", {name: None}),
         ("assistant", "<think>T</think>A", flag),
-        ("assistant", "B", {name: 1 if flag[name] == 0 and flag[name] is not False else True}),
+        ("assistant", "B", {name: TRAINED[type(flag[name])]}),
     )
     assert list_sides(make_shard, [row]) == [
         ("trained", "U"),

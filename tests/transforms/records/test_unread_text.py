@@ -207,6 +207,14 @@ def test_fields_of_messages_that_arent_read():
     }
 
 
+def test_any_text_in_a_contents_keys_counts():
+    """If a content is an object, its unread keys are listed however short their text is."""
+    message = {"role": "assistant", "content": {"foo": "text", "type": "note", "url": "u"}}
+    other = {"role": "user", "content": {"text": "Hi", "bar": "more"}}
+    found = find_fields([{"messages": [message, other]}])
+    assert found == {"messages[].content.foo": 4, "messages[].content.bar": 4}
+
+
 def test_tool_calls_are_read_as_a_whole():
     """A call's arguments are part of the call's segment, as JSON, so they aren't unread."""
     call = {"type": "function", "function": {"name": "mail", "arguments": {"body": PROSE}}}

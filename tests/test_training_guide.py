@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from classifiers.models.checkpoints import DEFAULT_ENCODER, find_model
+from pipelines.apply_masks import MaskSettings, apply_masks
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
@@ -14,6 +15,7 @@ from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 pytestmark = pytest.mark.filterwarnings("ignore")  # the trainers' own warnings aren't our concern
 GUIDE = Path(__file__).parent.parent / "docs" / "training.md"
 MASKED = "A heron stood in the reeds."
+IGNORED = -100
 TEMPLATE = (
     "{% for message in messages %}[{{ message.role }}] {{ message.content | trim }} [SEP] "
     "{% endfor %}"
@@ -71,7 +73,9 @@ def names(tmp_path_factory) -> dict[str, Any]:
         "output": str(folder / "model"),
         "model": LlamaForCausalLM.from_pretrained(folder / "tiny"),
         "tokenizer": tokenizer,
+        "tokens": str(folder / "tokens"),
     }
+    apply_masks(found["run"], MaskSettings(found["tokens"], str(folder / "tiny")))
     for block in read_blocks():
         exec(compile(block, str(GUIDE), "exec"), found)
     return found
@@ -83,24 +87,46 @@ def test_rows_load_with_the_field_of_masks(names):
     assert [row["congener"] is None for row in names["rows"]] == [False, True, False, True]
 
 
-def test_masked_tokens_have_no_loss(names):
-    """Only the tokens of the masked sentence are labelled -100."""
+@pytest.mark.parametrize("name", ["rows_as_tokens", "encoded"])
+def test_only_unmasked_answers_have_a_loss(names, name):
+    """The command and the Python function give labels to the answers, less the masked sentence."""
     tokenizer = names["tokenizer"]
-    for number, row in enumerate(names["encoded"]):
-        pairs = list(zip(row["input_ids"], row["labels"], strict=True))
-        masked = tokenizer.decode([token for token, label in pairs if label == names["IGNORED"]])
-        assert masked == ("" if number % 2 else MASKED.lower())
-        assert all(label in (token, names["IGNORED"]) for token, label in pairs)
+    learnt = [
+        tokenizer.decode([label for label in row["labels"] if label != IGNORED])
+        for row in names[name]
+    ]
+    masked, plain = f"{ANSWERS[3]} {ANSWERS[0]} [SEP]", f"{ANSWERS[2]} [SEP]"
+    expected = [
+        tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"])
+        for text in (masked, plain)
+    ]
+    assert learnt == expected * 2
+
+
+def test_the_command_and_python_agree(names):
+    """Both ways give the same tokens and labels."""
+    for name in ("input_ids", "attention_mask", "labels"):
+        assert names["rows_as_tokens"][name] == names["encoded"][name]
 
 
 def test_trl_batches_keep_the_labels(names):
-    """In the batch that TRL builds, only masked tokens and padding have the label -100."""
-    trainer = names["trainer"]
-    batch = next(iter(trainer.get_train_dataloader()))
-    hidden = (batch["labels"] == names["IGNORED"]) & (batch["attention_mask"] == 1)
-    expected = [sum(label == -100 for label in row["labels"]) for row in names["encoded"]]
-    assert sorted(hidden.sum(dim=1).tolist()) == sorted(expected)
-    assert max(expected) > 0
+    """In the batch that TRL builds, the labels are those of the rows."""
+    batch = next(iter(names["trainer"].get_train_dataloader()))
+    kept = [
+        [int(label) for label, seen in zip(*pair, strict=True) if seen]
+        for pair in zip(batch["labels"], batch["attention_mask"], strict=True)
+    ]
+    assert sorted(kept) == sorted(row["labels"] for row in names["encoded"])
+
+
+def test_without_masks_trl_trains_on_the_masked_sentence(names):
+    """The page's warning is true: `clean/` as it is puts masked sentences into the loss."""
+    batch = next(iter(names["whole"].get_train_dataloader()))
+    texts = [
+        names["tokenizer"].decode([token for token in row if token >= 0])
+        for row in batch["labels"].tolist()
+    ]
+    assert any(MASKED.lower() in text for text in texts)
 
 
 def test_trl_takes_pairs(names):
@@ -108,10 +134,3 @@ def test_trl_takes_pairs(names):
     assert names["dpo"].train_dataset.num_rows == 4
     batch = next(iter(names["dpo"].get_train_dataloader()))
     assert len(batch) > 0
-
-
-def test_a_template_that_changes_a_message_is_an_error(names):
-    """If the recipe can't find a message's text, it stops rather than mask the wrong characters."""
-    row = {"messages": [{"role": "user", "content": "Question?"}]}
-    with pytest.raises(ValueError, match="doesn't show this message"):
-        list(names["find_masked_characters"](row, "[user] QUESTION?"))

@@ -48,6 +48,7 @@ COMMANDS = {
     "inspect": "pipelines.cli.inspection:inspect_run",
     "verify": "pipelines.cli.verify:verify_run",
     "report": "pipelines.cli.report:report_run",
+    "apply-masks": "pipelines.cli.apply_masks:apply_run_masks",
     "doctor": "pipelines.cli.doctor:examine_environment",
 }
 """For each command, the function or group of functions to import when the command is called."""

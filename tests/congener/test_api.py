@@ -193,6 +193,15 @@ def test_a_folder_without_rows_scans_as_nothing(run):
     assert run.scan("spans").collect().height == len(ROWS)
 
 
+def test_a_labeller_reads_the_rows_of_its_run(run):
+    """A labeller knows the format and the columns of its run."""
+    labeller = run.build_labeller(None)
+    assert (labeller.format, labeller.columns) == (
+        run.manifest.identity.format,
+        run.manifest.identity.columns,
+    )
+
+
 def test_a_run_is_filtered_again_only_when_asked(corpus, run):
     """A finished run isn't replaced by accident; `restart` replaces it with an equal run."""
     with pytest.raises(CongenerError, match="the run is finished"):

@@ -1,0 +1,50 @@
+"""Load the tokenizer of a student model, with its chat template."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from schemas.errors import ModelError
+
+
+def load_chat_tokenizer(name: str, revision: str | None = None, template: str | None = None) -> Any:
+    """Load a fast tokenizer from a local folder or the hub.
+
+    `template` is a file with a chat template that replaces the tokenizer's own.
+
+    Raises: ModelError: the tokenizer or the template can't be read, or the tokenizer isn't a fast
+        one.
+    """
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            name, revision=revision or "main", use_fast=True, trust_remote_code=False
+        )
+    except Exception as error:  # damaged files may fail anywhere in transformers
+        raise ModelError(
+            f"tokenizer can't be loaded: {error}",
+            where=name,
+            remedy="name the folder or the hub id of the model that you train",
+        ) from error
+    if not tokenizer.is_fast:
+        raise ModelError(
+            "has no fast tokenizer, and only a fast one says which characters a token covers",
+            where=name,
+            remedy="add a tokenizer.json",
+        )
+    if template is not None:
+        tokenizer.chat_template = _read_template(template)
+    return tokenizer
+
+
+def _read_template(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"chat template can't be read: {error}",
+            where=path,
+            remedy="name a file that holds a Jinja template",
+        ) from error

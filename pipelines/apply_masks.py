@@ -1,0 +1,237 @@
+"""`congener apply-masks`: a run's clean rows as tokens, with no loss on what is masked."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from classifiers.models.chat_tokenizers import load_chat_tokenizer
+from pipelines.runs.finished import (
+    list_outputs,
+    read_json_lines,
+    read_table,
+    report_damage,
+    require_file,
+)
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.version import VERSION
+from schemas.errors import ModelError, RowError, RunError
+from schemas.manifests import Manifest
+from schemas.receipts import Output
+from schemas.runs import CLEAN_CARD, is_json_lines
+from transforms.files import storage
+from transforms.files.dataset_cards import DEFAULT_SPLIT, DatasetCard, read_card
+from transforms.files.saved_datasets import encode_stream, write_index
+from transforms.files.splits import find_split
+from transforms.records.labels import LabelledRow, Labeller
+from transforms.records.plain_values import list_rows
+
+RECORD = "congener.json"
+"""The file that says which run and which tokenizer a folder of tokens is made from."""
+
+LEFT_OUT = "left-out.jsonl"
+"""The file that lists the rows that no chat template could render, with the reasons."""
+
+TOKENS = pa.schema(
+    [
+        ("input_ids", pa.list_(pa.int32())),
+        ("attention_mask", pa.list_(pa.int8())),
+        ("labels", pa.list_(pa.int64())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """What `apply-masks` is asked for; `max_tokens` cuts longer rows at their end."""
+
+    output: str
+    tokenizer: str
+    revision: str | None = None
+    chat_template: str | None = None
+    max_tokens: int | None = None
+    leave_out: bool = False
+
+
+@dataclass
+class AppliedMasks:
+    """What has been written: rows by split, and counts of tokens, masks and rows.
+
+    `masked` counts the tokens that would be learnt without masks, `unused` the masks in text that
+    isn't learnt, `unlearnt` the rows without a token to learn, and `cut` the shortened rows.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    tokens: int = 0
+    learnt: int = 0
+    masked: int = 0
+    masked_rows: int = 0
+    unused: int = 0
+    unlearnt: int = 0
+    cut: int = 0
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, split: str, row: LabelledRow) -> None:
+        """Count a row."""
+        self.rows[split] = self.rows.get(split, 0) + 1
+        self.tokens += len(row.input_ids)
+        self.learnt += row.learnt
+        self.masked += row.masked
+        self.masked_rows += bool(row.masked)
+        self.unused += row.unused
+        self.unlearnt += not row.learnt
+
+
+def apply_masks(run: str, settings: MaskSettings) -> AppliedMasks:
+    """Write a run's clean rows as tokens and labels, in a folder that `datasets` loads.
+
+    Raises: CongenerError: the run, the tokenizer or the output can't be used, or a row can't be
+        rendered and `leave_out` isn't set.
+    """
+    manifest = load_manifest(run)
+    if manifest.identity.format == "preference":
+        raise RunError(
+            "holds preference pairs, and a preference trainer compares whole answers",
+            where=run,
+            remedy="use quarantine for pairs instead of masks",
+        )
+    outputs = list_outputs(manifest, "clean")
+    if not outputs:
+        raise RunError(
+            "has no clean rows", where=run, remedy="congener inspect shows its decisions"
+        )
+    if storage.has_files(settings.output):
+        raise RunError(
+            "isn't empty", where=settings.output, remedy="choose another --output, or empty it"
+        )
+    labeller = _build_labeller(manifest, settings)
+    applied, files = AppliedMasks(), dict[str, list[str]]()
+    card = _read_card(run, manifest)
+    for output in outputs:
+        split = _find_split(output.path.removeprefix("clean/"), card)
+        table = _label_file(run, output, split, labeller, settings, applied)
+        names = files.setdefault(split, [])
+        names.append(f"data-{len(names):05}.arrow")
+        uri = storage.join(settings.output, split, names[-1])
+        storage.write_bytes(uri, encode_stream(table))
+    _write_records(run, manifest, settings, applied)
+    write_index(settings.output, files)
+    return applied
+
+
+def _build_labeller(manifest: Manifest, settings: MaskSettings) -> Labeller:
+    tokenizer = load_chat_tokenizer(settings.tokenizer, settings.revision, settings.chat_template)
+    if not tokenizer.chat_template and manifest.identity.format != "text":
+        raise ModelError(
+            "has no chat template",
+            where=settings.tokenizer,
+            remedy="give one with --chat-template FILE, or name the tokenizer of a chat model",
+        )
+    return Labeller(tokenizer, manifest.identity.format, manifest.identity.columns)
+
+
+def _read_card(run: str, manifest: Manifest) -> DatasetCard | None:
+    """Return the card that lists the files of each split, if the run has one."""
+    listed = any(output.path == CLEAN_CARD for output in manifest.outputs)
+    return read_card(storage.join(run, CLEAN_CARD)) if listed else None
+
+
+def _find_split(path: str, card: DatasetCard | None) -> str:
+    listed = card.find_splits(path) if card else ()
+    return listed[0][1] if listed else find_split(path) or DEFAULT_SPLIT
+
+
+def _label_file(
+    run: str,
+    output: Output,
+    split: str,
+    labeller: Labeller,
+    settings: MaskSettings,
+    applied: AppliedMasks,
+) -> pa.Table:
+    """Label the rows of one clean file.
+
+    Raises: RowError: a row can't be rendered, and `leave_out` isn't set.
+    """
+    rows: list[LabelledRow] = []
+    for number, row in enumerate(_read_rows(run, output)):
+        try:
+            rows.append(_cut(labeller.label(row), settings.max_tokens, applied))
+        except RowError as error:
+            where = f"{storage.join(run, output.path)} row {number}"
+            if not settings.leave_out:
+                remedy = f"{error.remedy}; --leave-out leaves such rows out and lists them"
+                raise RowError(error.problem, where=where, remedy=remedy) from error
+            reason = {"file": output.path, "row": number, "reason": error.problem}
+            applied.left_out.append(reason)
+    for found in rows:
+        applied.add(split, found)
+    tokens = [found.input_ids for found in rows]
+    columns = (tokens, [[1] * len(ids) for ids in tokens], [found.labels for found in rows])
+    return pa.table(dict(zip(TOKENS.names, columns, strict=True)), schema=TOKENS)
+
+
+def _cut(row: LabelledRow, limit: int | None, applied: AppliedMasks) -> LabelledRow:
+    if limit is None or len(row.input_ids) <= limit:
+        return row
+    applied.cut += 1
+    return row._replace(input_ids=row.input_ids[:limit], labels=row.labels[:limit])
+
+
+def _read_rows(run: str, output: Output) -> Sequence[dict[str, Any]]:
+    """Read the rows of a clean file.
+
+    Raises: RunError: the file is missing or damaged.
+    """
+    require_file(run, storage.join(run, output.path))
+    with report_damage(run, ValueError):
+        if is_json_lines(output.path):
+            return read_json_lines(run, output.path)
+        return list_rows(read_table(run, output))
+
+
+def _write_records(
+    run: str, manifest: Manifest, settings: MaskSettings, applied: AppliedMasks
+) -> None:
+    """Write which run and tokenizer the tokens are made from, and the rows that were left out."""
+    record = {
+        "run": manifest.run_id,
+        "manifest": manifest.digest,
+        "code_version": VERSION,
+        "tokenizer": settings.tokenizer,
+        "revision": settings.revision,
+        "chat_template": settings.chat_template,
+        "max_tokens": settings.max_tokens,
+        "command": shlex.join(("congener", "apply-masks", run)),
+        "rows": applied.rows,
+        "left_out": len(applied.left_out),
+    }
+    data = json.dumps(record, indent=1, ensure_ascii=False).encode()
+    storage.write_bytes(storage.join(settings.output, RECORD), data)
+    if applied.left_out:
+        lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in applied.left_out)
+        storage.write_bytes(storage.join(settings.output, LEFT_OUT), lines.encode())
+
+
+def describe_applied(applied: AppliedMasks, output: str) -> Iterator[str]:
+    """Yield what has been written, line by line."""
+    total = sum(applied.rows.values())
+    splits = ", ".join(f"{split} {count:,}" for split, count in applied.rows.items())
+    yield f"{total:,} rows as tokens in {output} ({splits})"
+    yield (
+        f"{applied.learnt:,} of {applied.tokens:,} tokens are learnt; masks keep "
+        f"{applied.masked:,} tokens in {applied.masked_rows:,} rows out of the loss"
+    )
+    if applied.unused:
+        yield f"{applied.unused:,} masks are in text that isn't learnt anyway"
+    if applied.unlearnt:
+        yield f"{applied.unlearnt:,} rows have no token to learn; some trainers drop such rows"
+    if applied.cut:
+        yield f"{applied.cut:,} rows were longer than --max-tokens and lost their ends"
+    if applied.left_out:
+        yield f"{len(applied.left_out):,} rows couldn't be rendered: see {output}/{LEFT_OUT}"

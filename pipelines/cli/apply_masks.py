@@ -1,0 +1,92 @@
+"""`congener apply-masks`: options and output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from pipelines.cli.options import Json, Run, expand_argument
+from pipelines.cli.output import print_result
+
+if TYPE_CHECKING:
+    from pipelines.apply_masks import AppliedMasks
+
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output", "-o", help="The folder for the tokens; must be empty.", callback=expand_argument
+    ),
+]
+Tokenizer = Annotated[
+    str,
+    typer.Option(
+        "--tokenizer",
+        help="The folder or the hub id of the model that you train.",
+        callback=expand_argument,
+    ),
+]
+Revision = Annotated[
+    str | None, typer.Option("--tokenizer-revision", help="The commit of a hub tokenizer.")
+]
+Template = Annotated[
+    str | None,
+    typer.Option("--chat-template", help="A file that replaces the tokenizer's chat template."),
+]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", min=1, help="Cut longer rows at their end.")
+]
+LeaveOut = Annotated[
+    bool,
+    typer.Option(
+        "--leave-out",
+        help="Leave out and list rows that the template refuses, instead of stopping.",
+    ),
+]
+
+
+class MasksResult(NamedTuple):
+    """Applied masks, and the folder with the tokens."""
+
+    applied: AppliedMasks
+    output: str
+
+    def render(self) -> Iterator[str]:
+        """Yield what has been written, line by line."""
+        from pipelines.apply_masks import describe_applied
+
+        yield from describe_applied(self.applied, self.output)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the folder and all counts."""
+        return {"output": self.output, **asdict(self.applied)}
+
+
+def apply_run_masks(
+    run: Run,
+    output: Output,
+    tokenizer: Tokenizer,
+    revision: Revision = None,
+    chat_template: Template = None,
+    max_tokens: MaxTokens = None,
+    leave_out: LeaveOut = False,
+    as_json: Json = False,
+) -> None:
+    """Write a run's clean rows as tokens for trainers, without masks in the loss.
+
+    TRL, Axolotl and LLaMA-Factory read them as they are. The label is -100 on every token that overlaps a mask, and on all that the assistant didn't say.
+
+    congener apply-masks run/ --output tokens/ --tokenizer Qwen/Qwen3-0.6B
+    congener apply-masks run/ -o tokens/ --tokenizer student/ --max-tokens 4096
+    """
+    from pipelines.early_checks import check_output, check_run
+
+    check_run(run)
+    check_output(output)
+
+    from pipelines.apply_masks import MaskSettings, apply_masks
+
+    settings = MaskSettings(output, tokenizer, revision, chat_template, max_tokens, leave_out)
+    print_result(MasksResult(apply_masks(run, settings), output), as_json)

@@ -1,0 +1,50 @@
+"""Chat tokenizers: a student's tokenizer is loaded with its template, or refused with a reason."""
+
+import json
+
+import pytest
+
+from classifiers.models.chat_tokenizers import load_chat_tokenizer
+from schemas.errors import ModelError
+from tests.support.students import CHATML, TRIMMED, build_student
+
+
+@pytest.fixture
+def student(tmp_path):
+    """Save a student's tokenizer and return its folder."""
+    folder = tmp_path / "student"
+    build_student().save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_tokenizer_brings_its_template(student):
+    """A tokenizer in a folder has the chat template that was saved with it."""
+    tokenizer = load_chat_tokenizer(student)
+    assert tokenizer.chat_template == CHATML
+    assert tokenizer.is_fast
+
+
+def test_a_template_in_a_file_replaces_it(student, tmp_path):
+    """A file with a template takes the place of the tokenizer's own."""
+    path = tmp_path / "template.jinja"
+    path.write_text(TRIMMED, encoding="utf-8")
+    assert load_chat_tokenizer(student, template=str(path)).chat_template == TRIMMED
+
+
+def test_what_is_no_tokenizer_is_an_error(tmp_path):
+    """A folder without a tokenizer, or with a damaged one, is named in the error."""
+    for name, content in (("empty", None), ("damaged", "{")):
+        folder = tmp_path / name
+        folder.mkdir()
+        if content:
+            (folder / "tokenizer.json").write_text(content)
+            (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+        with pytest.raises(ModelError, match="can't be loaded") as caught:
+            load_chat_tokenizer(str(folder))
+        assert caught.value.where == str(folder)
+
+
+def test_a_template_that_cannot_be_read_is_an_error(student, tmp_path):
+    """A missing template file is named in the error."""
+    with pytest.raises(ModelError, match="template can't be read"):
+        load_chat_tokenizer(student, template=str(tmp_path / "none.jinja"))

@@ -1,0 +1,22 @@
+"""`congener apply-masks`: it prints what it wrote, and reports mistakes at once."""
+
+from tests.support.students import build_student
+
+
+def test_tokens_are_written_and_counted(congener, congener_json, run, tmp_path):
+    """The counts are printed as text and as JSON."""
+    build_student().save_pretrained(tmp_path / "student")
+    options = ("--tokenizer", str(tmp_path / "student"))
+    code, out, err = congener("apply-masks", str(run[0]), "-o", str(tmp_path / "a"), *options)
+    assert code == 0, err
+    assert "32 rows as tokens" in out
+    found = congener_json("apply-masks", str(run[0]), "-o", str(tmp_path / "b"), *options)
+    assert found["rows"] == {"train": 32}
+    assert found["output"] == str(tmp_path / "b")
+
+
+def test_a_run_that_does_not_exist_exits_with_four(congener):
+    """If the folder doesn't exist, the exit code is 4."""
+    code, _, err = congener("apply-masks", "nowhere", "-o", "out", "--tokenizer", "student")
+    assert code == 4
+    assert "nowhere" in err

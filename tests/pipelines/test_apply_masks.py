@@ -1,0 +1,167 @@
+"""`apply_masks`: a run's clean rows become tokens, in the order and the splits of the run."""
+
+import json
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.apply_masks import (
+    LEFT_OUT,
+    RECORD,
+    MaskSettings,
+    apply_masks,
+    describe_applied,
+)
+from pipelines.config import FilterConfig
+from pipelines.filter import run_filter
+from schemas.corpora import ShardLimits
+from schemas.errors import ModelError, RowError, RunError
+from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
+from tests.support.students import build_student
+
+MASKED = "A heron stood in the reeds."
+ANSWER = f"{ANSWERS[0]} {MASKED} {ANSWERS[2]}"
+
+
+@pytest.fixture
+def student(tmp_path):
+    """Save a student's tokenizer and return its folder."""
+    folder = tmp_path / "student"
+    build_student().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def filter_masked(tmp_path, card_folder):
+    """Return a function that filters the corpus with a trait that masks herons."""
+
+    def call(**settings):
+        card = card_folder("heron", f"action: mask\n{CARD}")
+        config = FilterConfig(
+            input=(str(tmp_path / "in"),),
+            output=str(tmp_path / "run"),
+            traits=(str(card),),
+            shards=ShardLimits(rows=3),
+            **settings,
+        )
+        run_filter(config)
+        return config.output
+
+    return call
+
+
+def settle(tmp_path, student, **settings):
+    """Return settings that write to a folder of the test."""
+    return MaskSettings(output=str(tmp_path / "tokens"), tokenizer=student, **settings)
+
+
+def list_learnt(tmp_path, student_folder, split="train"):
+    """Return, for each row, its learnt text."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(student_folder)
+    rows = datasets.load_from_disk(str(tmp_path / "tokens"))[split]
+    texts = (tokenizer.decode([label for label in row["labels"] if label >= 0]) for row in rows)
+    return [" ".join(text.split()) for text in texts]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_run_becomes_tokens(tmp_path, filter_masked, student, form):
+    """Rows keep their order and their splits, and only the masked sentence has no label."""
+    rows = [build_conversation(number, ANSWER if number % 2 else ANSWERS[0]) for number in range(5)]
+    for split in ("train", "test"):
+        if form == "jsonl":
+            write_rows(tmp_path / "in" / f"{split}.jsonl", rows)
+        else:
+            (tmp_path / "in").mkdir(exist_ok=True)
+            pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in" / f"{split}.parquet")
+    applied = apply_masks(filter_masked(), settle(tmp_path, student))
+    assert applied.rows == {"train": 5, "test": 5}
+    assert (applied.masked_rows, applied.unused, applied.unlearnt) == (4, 0, 0)
+    kept = f"{ANSWERS[0]} {ANSWERS[2]}<|im_end|>"
+    expected = [kept if number % 2 else f"{ANSWERS[0]}<|im_end|>" for number in range(5)]
+    for split in ("train", "test"):
+        assert list_learnt(tmp_path, student, split) == expected
+    record = json.loads(Path(tmp_path, "tokens", RECORD).read_text())
+    assert record["rows"] == {"train": 5, "test": 5}
+    assert record["tokenizer"] == student
+
+
+def test_splits_of_a_dataset_card_are_kept(tmp_path, filter_masked, student):
+    """Splits that only the input's dataset card names are the splits of the tokens."""
+    card = "---\nconfigs:\n- data_files:\n  - {split: held, path: b.jsonl}\n  - a.jsonl\n---\n"
+    for name in ("a", "b"):
+        write_rows(tmp_path / "in" / f"{name}.jsonl", [build_conversation(1, f"{ANSWER} {name}")])
+    (tmp_path / "in" / "README.md").write_text(card)
+    assert apply_masks(filter_masked(), settle(tmp_path, student)).rows == {"train": 1, "held": 1}
+
+
+def test_long_rows_are_cut(tmp_path, filter_masked, student):
+    """`max_tokens` shortens rows at their end; a row without labels left is counted."""
+    write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
+    applied = apply_masks(filter_masked(), settle(tmp_path, student, max_tokens=4))
+    assert (applied.cut, applied.unlearnt, applied.tokens) == (1, 1, 4)
+    lines = list(describe_applied(applied, "tokens"))
+    assert any("no token to learn" in line for line in lines)
+    assert any("--max-tokens" in line for line in lines)
+
+
+def test_a_row_that_cannot_be_rendered_stops_or_is_listed(tmp_path, filter_masked, student):
+    """The error names the file and the row; with `leave_out` the row is listed instead."""
+    rows = [build_conversation(number, ANSWER) for number in range(2)]
+    picture = [{"type": "image_url", "image_url": {"url": "a.png"}}]
+    rows.append(
+        {**rows[1], "messages": [*rows[1]["messages"], {"role": "user", "content": picture}]}
+    )
+    write_rows(tmp_path / "in" / "a.jsonl", rows)
+    run = filter_masked()
+    with pytest.raises(RowError, match="more than text") as caught:
+        apply_masks(run, settle(tmp_path, student))
+    assert caught.value.where.endswith(".jsonl row 2")
+    assert "--leave-out" in caught.value.remedy
+    applied = apply_masks(run, settle(tmp_path, student, leave_out=True))
+    assert applied.rows == {"train": 2}
+    [line] = Path(tmp_path, "tokens", LEFT_OUT).read_text().splitlines()
+    assert json.loads(line)["row"] == 2
+    assert any(LEFT_OUT in text for text in describe_applied(applied, "tokens"))
+
+
+def test_pairs_are_refused(tmp_path, filter_masked, student):
+    """A preference trainer has no use for masks, so the error names quarantine."""
+    pair = {"prompt": "Who?", "chosen": ANSWER, "rejected": ANSWERS[1]}
+    write_rows(tmp_path / "in" / "a.jsonl", [pair])
+    with pytest.raises(RunError, match="preference pairs"):
+        apply_masks(filter_masked(), settle(tmp_path, student))
+
+
+def test_an_output_with_files_is_refused(tmp_path, filter_masked, student):
+    """Tokens of two runs are never mixed in one folder."""
+    write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
+    write_rows(tmp_path / "tokens" / "b.jsonl", [])
+    with pytest.raises(RunError, match="isn't empty"):
+        apply_masks(filter_masked(), settle(tmp_path, student))
+
+
+def test_a_tokenizer_without_a_template_is_refused(tmp_path, filter_masked):
+    """Conversations need a chat template; the error says how to give one."""
+    write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
+    build_student(template=None).save_pretrained(tmp_path / "bare")
+    with pytest.raises(ModelError, match="no chat template") as caught:
+        apply_masks(filter_masked(), settle(tmp_path, str(tmp_path / "bare")))
+    assert "--chat-template" in caught.value.remedy
+
+
+def test_a_run_without_clean_rows_is_refused(tmp_path, card_folder, student):
+    """If every row is in quarantine, there is nothing to write."""
+    write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
+    config = FilterConfig(
+        input=(str(tmp_path / "in"),),
+        output=str(tmp_path / "run"),
+        traits=(str(card_folder("heron", CARD)),),
+    )
+    run_filter(config)
+    with pytest.raises(RunError, match="no clean rows"):
+        apply_masks(config.output, settle(tmp_path, student))

@@ -1,0 +1,91 @@
+"""Masked texts: masks become characters on the tape, and characters of a rendered turn."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.records.chats import read_chat
+from transforms.records.masked_texts import find_masked_texts, mask_turn, trim_mask
+from transforms.records.tracing import Tape
+
+CALLS = [{"function": {"name": "find", "arguments": {"city": "Lima", "count": 2}}}]
+
+
+def build_turn(**fields):
+    """Return an answer as a turn."""
+    message = {"role": "assistant", "content": "A heron. It stood.", **fields}
+    return read_chat({"messages": [message]}, {"messages": "messages"}).turns[0]
+
+
+def mask(path, start=0, end=1):
+    """Return a mask."""
+    return {"field_path": path, "start": start, "end": end}
+
+
+def mark(turn, rendered, *masks):
+    """Return a rendered turn with a # for every masked character."""
+    tape = Tape(turn.list_texts())
+    traced = rendered
+    for path, text in tape.texts.items():
+        traced = traced.replace(text, tape.marked[path])
+    found = find_masked_texts(tape, [turn], masks)
+    hidden = mask_turn(turn, tape.find_origins(rendered, traced), found)
+    pairs = zip(rendered, hidden.tolist(), strict=True)
+    return "".join("#" if is_masked else character for character, is_masked in pairs)
+
+
+def test_a_mask_covers_its_characters():
+    """Only the masked characters are marked."""
+    turn = build_turn()
+    assert mark(turn, "A heron. It stood.</s>", mask("messages[0].content", 9, 18)) == (
+        "A heron. #########</s>"
+    )
+
+
+def test_what_the_template_writes_between_two_masked_texts_is_masked():
+    """A mark between masked thinking and a masked answer belongs to the mask."""
+    turn = build_turn(thought="Hm.")
+    masks = mask("messages[0].content", 0, 8), mask("messages[0].thought", 0, 3)
+    assert mark(turn, "Hm.<end>A heron. It stood.", *masks) == "################ It stood."
+
+
+def test_a_field_masked_as_a_whole_takes_its_surroundings_with_it():
+    """A mask of all calls covers the braces and names that the template writes around them."""
+    turn = build_turn(tool_calls=CALLS)
+    rendered = 'A heron. It stood.<call>{"city": "Lima", "count": 2}</call></s>'
+    shown = mark(turn, rendered, mask("messages[0].tool_calls", 0, 60))
+    assert shown == "A heron. It stood." + "#" * (len(rendered) - 18)
+
+
+def test_a_field_without_text_masks_the_message():
+    """If nothing of a masked field can be found, the message is masked as a whole."""
+    turn = build_turn(tool_calls=[{"function": {"name": "find", "arguments": {}}}])
+    assert mark(turn, "A heron. It stood.", mask("messages[0].tool_calls")) == "#" * 18
+
+
+@pytest.mark.parametrize("path", ["messages[1].content", "messages", "notes"])
+def test_masks_elsewhere_are_counted(path):
+    """A mask outside of the turns that are learnt changes nothing but the count."""
+    turn = build_turn()
+    tape = Tape({})
+    found = find_masked_texts(tape, [turn], [mask(path)])
+    assert found.unused == 1
+    assert found.turns == frozenset()
+
+
+def test_an_empty_turn_has_no_characters():
+    """A turn that the template leaves out has nothing to mask."""
+    turn = build_turn()
+    found = find_masked_texts(Tape(turn.list_texts()), [turn], [])
+    assert mask_turn(turn, np.array([], np.int64), found).tolist() == []
+
+
+@given(st.text("ab \n\u3000", max_size=8), st.integers(0, 8), st.integers(0, 8))
+def test_trimmed_masks_have_no_white_space_at_their_ends(text, start, length):
+    """A trimmed mask lies inside the mask, and begins and ends with a word unless it is empty."""
+    end = min(len(text), start + length)
+    start = min(start, end)
+    left, right = trim_mask(text, start, end)
+    assert text[left:right] == text[start:end].strip()
+    assert start <= left <= right <= end

@@ -1,0 +1,262 @@
+"""Labels: a row as the tokens that a trainer reads, with -100 where the student learns nothing.
+
+The student learns the assistant's turns of a chat, or the whole of a plain text, but no token that
+overlaps a masked character.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from schemas.errors import RowError
+from schemas.outputs import CLEAN_EXTRA
+from transforms.records.chats import Chat, read_chat
+from transforms.records.columns import get_value
+from transforms.records.json_texts import replace_surrogates
+from transforms.records.masked_texts import find_masked_texts, mask_turn, trim_mask
+from transforms.records.tracing import Tape
+
+IGNORED = -100
+"""The label of a token that isn't part of the loss, in torch and in every trainer."""
+
+
+class LabelledRow(NamedTuple):
+    """A row's tokens and labels.
+
+    `masked` counts the tokens that would be learnt without masks. `unused` counts the masks in text
+    that isn't learnt, such as a question, or that the template leaves out.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    masked: int
+    unused: int
+
+    @property
+    def learnt(self) -> int:
+        """Return the number of tokens that the student learns."""
+        return len(self.labels) - self.labels.count(IGNORED)
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """Labels rows of one format with a fast tokenizer of transformers.
+
+    `columns` maps the format's columns to those of the rows.
+    """
+
+    tokenizer: Any
+    format: str
+    columns: Mapping[str, str]
+
+    def encode(self, row: Mapping[str, Any]) -> dict[str, list[int]]:
+        """Return a row as a trainer's `input_ids`, `attention_mask` and `labels`.
+
+        Raises: RowError: the row can't be rendered.
+        """
+        found = self.label(row)
+        tokens = found.input_ids
+        return {"input_ids": tokens, "attention_mask": [1] * len(tokens), "labels": found.labels}
+
+    def label(self, row: Mapping[str, Any]) -> LabelledRow:
+        """Return a row's tokens and labels.
+
+        Raises: RowError: the chat template can't render the row, or it isn't clear where it puts a
+            text.
+        """
+        masks = (row.get(CLEAN_EXTRA.name) or {}).get("masks") or []
+        if self.format == "text":
+            return self._label_text(row, masks)
+        chat = read_chat(row, self.columns)
+        text = self._render([turn.build_message() for turn in chat.turns], chat)
+        learnt, masked, unused = self._settle_characters(chat, text, masks)
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return _label_tokens(text, encoded, learnt, masked, unused)
+
+    def _label_text(
+        self, row: Mapping[str, Any], masks: Sequence[Mapping[str, Any]]
+    ) -> LabelledRow:
+        """Label a plain text, all of which is learnt; the end token is added if it is missing."""
+        own = self.columns["text"]
+        text = replace_surrogates(get_value(row, own) or "")
+        encoded = self.tokenizer(text, return_offsets_mapping=True)
+        masked = np.zeros(len(text), bool)
+        used = [mask for mask in masks if mask["field_path"] == own]
+        for mask in used:
+            masked[slice(*trim_mask(text, mask["start"], mask["end"]))] = True
+        unused = len(masks) - len(used)
+        found = _label_tokens(text, encoded, np.ones(len(text), bool), masked, unused)
+        end = self.tokenizer.eos_token_id
+        if end is None or found.input_ids[-1:] == [end]:
+            return found
+        return found._replace(input_ids=[*found.input_ids, end], labels=[*found.labels, end])
+
+    def _render(self, messages: Sequence[dict[str, Any]], chat: Chat, prompt: bool = False) -> str:
+        """Render messages; with `prompt`, up to where the assistant begins to write.
+
+        Raises: RowError: the template refuses the messages.
+        """
+        tools = {"tools": chat.tools} if chat.tools else {}
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    list(messages), tokenize=False, add_generation_prompt=prompt, **tools
+                )
+            )
+        except Exception as error:  # templates raise errors of many kinds
+            raise RowError(
+                f"the chat template refuses the conversation: {error}",
+                remedy="correct the row or leave it out, or give a tokenizer with another template",
+            ) from error
+
+    def _settle_characters(
+        self, chat: Chat, text: str, masks: Sequence[Mapping[str, Any]]
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return which rendered characters are learnt, which are masked, and the unused masks."""
+        learnt, masked = np.zeros(len(text), bool), np.zeros(len(text), bool)
+        turns = {index: turn for index, turn in enumerate(chat.turns) if turn.is_learnt}
+        starts = {index: self._find_start(chat, index, text) for index in turns}
+        ends = {index: self._find_end(chat, index, text) for index in turns}
+        if not masks and None not in (*starts.values(), *ends.values()):
+            for index in turns:
+                learnt[starts[index] : ends[index]] = True
+            return learnt, masked, 0
+        tape = Tape(
+            {path: value for turn in turns.values() for path, value in turn.list_texts().items()}
+        )
+        origins = self._trace(chat, text, tape)
+        found = find_masked_texts(tape, turns.values(), masks)
+        for index, turn in turns.items():
+            first, last = tape.find_turn(origins, turn.list_texts())
+            start, end = starts[index], ends[index]
+            if last and end is None:
+                end = last + self._measure_tail(chat, index, text[last:], tape)
+            if not last and None in (start, end):  # empty, or left out by the template
+                continue
+            inside = slice(first if start is None else start, end)
+            learnt[inside] = True
+            masked[inside] = mask_turn(turn, origins[inside], found)
+        return learnt, masked, found.unused
+
+    def _find_start(self, chat: Chat, index: int, text: str) -> int | None:
+        """Return where a turn begins, after what the template writes to have the turn written.
+
+        Returns None if the chat doesn't begin like its earlier turns alone, or if the template
+        writes nothing of this kind.
+        """
+        try:
+            earlier = self._render_turns(chat, index)
+            prompt = self._render_turns(chat, index, prompt=True)
+        except RowError:  # for example, a template may need a message by the user
+            return None
+        begins = text.startswith(earlier.rstrip()) and len(earlier) < len(prompt)
+        shared = _count_shared(prompt, text)
+        return shared if begins and shared > len(earlier.rstrip()) else None
+
+    def _find_end(self, chat: Chat, index: int, text: str) -> int | None:
+        """Return where a turn ends, with its end token but without white space after it.
+
+        Returns None if the chat doesn't begin like its turns up to this one, because the template
+        renders the last turn in another way.
+        """
+        if index + 1 == len(chat.turns):
+            return len(text.rstrip())
+        try:
+            until = self._render_turns(chat, index + 1).rstrip()
+        except RowError:
+            return None
+        return len(until) if text.startswith(until) else None
+
+    def _measure_tail(self, chat: Chat, index: int, rest: str, tape: Tape) -> int:
+        """Return how many characters at the start of `rest` end a turn.
+
+        They are what ends it if the chat ends with this turn, or a special token.
+        """
+        part = Chat(chat.turns[: index + 1], chat.tools)
+        try:
+            until = self._render_turns(part, index + 1)
+            origins = self._trace(part, until, tape)
+        except RowError:
+            tail = ""
+        else:
+            last = tape.find_turn(origins, chat.turns[index].list_texts())[1]
+            tail = until[last:].rstrip() if last else ""
+        if tail and rest.startswith(tail):
+            return len(tail)
+        token = self._end_token.match(rest)
+        return token.end() if token else 0
+
+    @cached_property
+    def _end_token(self) -> re.Pattern[str]:
+        """Return a pattern for a special token that may follow white space."""
+        tokens = sorted(set(self.tokenizer.all_special_tokens), key=len, reverse=True)
+        return re.compile(rf"\s*(?:{'|'.join(map(re.escape, tokens))})" if tokens else r"(?!)")
+
+    def _render_turns(self, chat: Chat, stop: int, prompt: bool = False) -> str:
+        return self._render([turn.build_message() for turn in chat.turns[:stop]], chat, prompt)
+
+    def _trace(self, chat: Chat, text: str, tape: Tape) -> np.ndarray:
+        """Return each rendered character's origin on the tape.
+
+        Raises: RowError: the template changes the letters of the texts.
+        """
+        marked = [
+            turn.build_message(lambda path, _: tape.marked[path])
+            if turn.is_learnt
+            else turn.build_message()
+            for turn in chat.turns
+        ]
+        origins = tape.find_origins(text, self._render(marked, chat))
+        if origins is None:
+            raise RowError(
+                "the chat template changes the letters of a message, so its masks can't be found",
+                remedy="use a template that writes messages as they are",
+            )
+        return origins
+
+
+def _label_tokens(
+    text: str, encoded: Any, learnt: np.ndarray, masked: np.ndarray, unused: int
+) -> LabelledRow:
+    """Label the tokens that overlap a learnt character and no masked one."""
+    tokens = list(encoded["input_ids"])
+    spans = _widen_offsets(text, np.array(encoded["offset_mapping"], np.int64).reshape(-1, 2))
+    is_learnt, is_masked = (_find_overlaps(spans, values) for values in (learnt, masked))
+    kept = (is_learnt & ~is_masked).tolist()
+    labels = [token if keep else IGNORED for token, keep in zip(tokens, kept, strict=True)]
+    return LabelledRow(tokens, labels, int((is_learnt & is_masked).sum()), unused)
+
+
+def _widen_offsets(text: str, offsets: np.ndarray) -> np.ndarray:
+    """Return the start and the end of every token with the spaces that no offset includes.
+
+    Some tokenizers leave a token's leading spaces out of its offsets. A token of nothing but spaces
+    then has no width.
+    """
+    positions = np.arange(len(text) + 1)
+    is_word = np.array([not character.isspace() for character in text], bool)
+    words = np.maximum.accumulate(np.append(0, np.where(is_word, positions[1:], 0)))
+    before = np.append(0, np.maximum.accumulate(offsets[:, 1]))[: len(offsets)]
+    starts = np.maximum(words[offsets[:, 0]], before)
+    return np.stack([np.minimum(starts, offsets[:, 0]), offsets[:, 1]], axis=1)
+
+
+def _find_overlaps(spans: np.ndarray, characters: np.ndarray) -> np.ndarray:
+    """Return which tokens overlap a character for which an array is true."""
+    counts = np.append(0, np.cumsum(characters))
+    overlaps: np.ndarray = counts[spans[:, 1]] > counts[spans[:, 0]]
+    return overlaps
+
+
+def _count_shared(one: str, other: str) -> int:
+    """Return how many characters two texts have in common at their start."""
+    if other.startswith(one):
+        return len(one)
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))

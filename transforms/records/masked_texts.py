@@ -1,0 +1,90 @@
+"""Masks on the texts of a chat, and on the characters that a template renders them as."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from transforms.records.chats import ChatTurn
+from transforms.records.tracing import Tape
+
+
+class MaskedTexts(NamedTuple):
+    """The masked characters of a chat's texts.
+
+    `characters` and `whole` are bool arrays over the tape; `whole` marks the texts of fields that
+    are masked as a whole, such as tool calls. `turns` are the paths of messages that are masked as
+    a whole. `unused` counts the masks in text that isn't learnt.
+    """
+
+    characters: np.ndarray
+    whole: np.ndarray
+    turns: frozenset[str]
+    unused: int
+
+
+def find_masked_texts(
+    tape: Tape, turns: Iterable[ChatTurn], masks: Sequence[Mapping[str, Any]]
+) -> MaskedTexts:
+    """Find the masked characters on the tape, which holds the texts of the given turns.
+
+    If a mask names a field of a message that holds none of these texts, the whole message is
+    masked.
+    """
+    paths = [turn.path for turn in turns]
+    characters = np.zeros(len(tape.characters), bool)
+    whole, messages, unused = characters.copy(), set[str](), 0
+    for mask in masks:
+        path = mask["field_path"]
+        below = [name for name in tape.starts if _is_below(name, path)]
+        if path in tape.starts:
+            start, end = trim_mask(tape.texts[path], mask["start"], mask["end"])
+            characters[tape.starts[path] + start : tape.starts[path] + end] = True
+        elif below:
+            for name in below:
+                own = slice(tape.starts[name], tape.starts[name] + len(tape.texts[name]))
+                characters[own] = whole[own] = True
+        elif owners := [name for name in paths if _is_below(path, name)]:
+            messages.update(owners)
+        else:
+            unused += 1
+    return MaskedTexts(characters, whole, frozenset(messages), unused)
+
+
+def trim_mask(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a mask without the white space at its ends.
+
+    Many tokenizers put the space before a word into the word's token, so a mask that ends in a
+    space would cover the next word.
+    """
+    inside = text[start:end]
+    left = start + len(inside) - len(inside.lstrip())
+    return left, max(left, start + len(inside.rstrip()))
+
+
+def mask_turn(turn: ChatTurn, origins: np.ndarray, found: MaskedTexts) -> np.ndarray:
+    """Return which characters of a rendered turn are masked.
+
+    `origins` holds the tape's index for each of them, or -1 for what the template wrote. That is
+    masked if the text on both sides of it is masked, or the field on one side as a whole.
+    """
+    if turn.path in found.turns:
+        return np.ones(len(origins), bool)
+    known = origins >= 0
+    masked = known & found.characters[origins]
+    whole = known & found.whole[origins]
+    positions = np.arange(len(origins))
+    before = np.maximum.accumulate(np.where(known, positions, -1))
+    after = np.minimum.accumulate(np.where(known, positions, len(origins))[::-1])[::-1]
+    left, right = (np.append(values, False) for values in (masked, whole))
+    between = left[before] & left[after]
+    beside = right[before] | right[after]
+    result: np.ndarray = np.where(known, masked, between | beside)
+    return result
+
+
+def _is_below(path: str, above: str) -> bool:
+    """Return whether a path leads to something inside what another path leads to."""
+    return bool(above) and path.startswith((f"{above}.", f"{above}["))

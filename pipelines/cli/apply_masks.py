@@ -74,9 +74,10 @@ def apply_run_masks(
     leave_out: LeaveOut = False,
     as_json: Json = False,
 ) -> None:
-    """Write a run's clean rows as tokens for trainers, without masks in the loss.
+    """Write clean rows as tokens, with masks left out of the loss.
 
-    TRL, Axolotl and LLaMA-Factory read them as they are. The label is -100 on every token that overlaps a mask, and on all that the assistant didn't say.
+    TRL, Axolotl and LLaMA-Factory read the output as it is. The label is -100 on every token that
+    overlaps a mask, and on all that the assistant didn't say.
 
     congener apply-masks run/ --output tokens/ --tokenizer Qwen/Qwen3-0.6B
     congener apply-masks run/ -o tokens/ --tokenizer student/ --max-tokens 4096

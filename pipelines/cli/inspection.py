@@ -71,7 +71,7 @@ def inspect_run(
     limit: Limit = 5,
     as_json: Json = False,
 ) -> None:
-    """Show a run's decisions and its rows, with the reasons for the decisions.
+    """Show a run's decisions, and its rows with their reasons.
 
     Each row is shown with the question, the evidence, what is masked, and its scores. Rows in
     quarantine also have their nearest exemplars. With --decision keep, the rows nearest to a

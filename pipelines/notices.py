@@ -23,6 +23,7 @@ from transforms.records.companions import is_companion
 from transforms.records.fields import TURNS, is_role
 from transforms.records.formats import Layout
 from transforms.records.lot_fields import LONGEST_NAME, find_long_texts, find_single_rows
+from transforms.records.parts import ROLE_FIELDS
 from transforms.records.roles import KNOWN_ROLES, find_unknown_roles
 from transforms.records.sides import (
     count_unread_flags,
@@ -98,7 +99,7 @@ def describe_sides(corpus: Corpus, layout: Layout, sample: Sample) -> Iterator[N
         )
 
 
-def describe_speakers(layout: Layout, sample: Sample) -> Iterator[Notice]:
+def describe_speakers(corpus: Corpus, layout: Layout, sample: Sample) -> Iterator[Notice]:
     """Say how rows of one message, or of a list of texts, are read."""
     if name := layout.columns.get("role"):
         roles = take_values(sample, [name])[name]
@@ -113,6 +114,14 @@ def describe_speakers(layout: Layout, sample: Sample) -> Iterator[Notice]:
                 f"known as roles, and their texts are read as the assistant's: "
                 f"{list_names([name for name, _ in unknown.most_common()], FILES_NAMED)}"
             )
+    elif layout.format == "text":
+        for item in corpus.schema:
+            if item.name.lower() in ROLE_FIELDS and not pa.types.is_null(item.type):
+                yield warn(
+                    f"column {item.name!r} doesn't hold text, so every row counts as the "
+                    "assistant's; if the column says who speaks, write names such as user and "
+                    "assistant"
+                )
     tables = [shard.table for shard in sample.shards]
     for column in TURNS:
         name = layout.columns.get(column, "")

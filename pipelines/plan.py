@@ -157,7 +157,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     unread = take_values(sample, find_unread_labels(corpus.schema, layout))
     layout = settle_labels(layout, unread)
     _send(listener, describe_sides(corpus, layout, sample))
-    _send(listener, describe_speakers(layout, sample))
+    _send(listener, describe_speakers(corpus, layout, sample))
     shares = measure_transcripts([shard.table for shard in sample.shards], layout)
     layout = layout._replace(transcripts=choose_columns(shares, config.corpus.transcripts))
     _send(listener, describe_transcripts(shares, layout, sample))

@@ -37,12 +37,6 @@ def list_notices(describe, path, rows):
     return [str(notice) for notice in describe(corpus, settle_labels(layout, unread), sample)]
 
 
-def describe_turns(corpus, layout, sample):
-    """Describe who speaks."""
-    assert corpus.sources
-    return describe_speakers(layout, sample)
-
-
 def test_labels_are_reported(tmp_path):
     """A notice says which column labels answers; a warning names labels that may be classes."""
     rows = [{"prompt": "p", "completion": "c", "label": label} for label in (0, 1)]
@@ -68,13 +62,15 @@ def test_flags_that_decide_nothing_are_reported(tmp_path):
 def test_the_speakers_of_rows_and_lists_are_reported(tmp_path):
     """Notices say how a role column and a list of texts are read; unknown names are warned of."""
     rows = [{"text": "a", "role": role} for role in ("prompter", "engineer", None)]
-    role, unknown = list_notices(describe_turns, tmp_path / "a.jsonl", rows)
+    role, unknown = list_notices(describe_speakers, tmp_path / "a.jsonl", rows)
     assert role.startswith("column 'role' says who speaks in column 'text'")
     assert unknown.startswith("warning: 1 values of column 'role'")
     assert unknown.endswith("read as the assistant's: engineer")
-    (turns,) = list_notices(describe_turns, tmp_path / "b.jsonl", [{"data": ["a", "b"]}])
+    (turns,) = list_notices(describe_speakers, tmp_path / "b.jsonl", [{"data": ["a", "b"]}])
     assert turns.startswith("column 'data' holds lists of texts: the first is read as the user's")
-    assert list_notices(describe_turns, tmp_path / "c.jsonl", [{"text": "a"}]) == []
+    assert list_notices(describe_speakers, tmp_path / "c.jsonl", [{"text": "a"}]) == []
+    (number,) = list_notices(describe_speakers, tmp_path / "d.jsonl", [{"text": "a", "role": 1}])
+    assert number.startswith("warning: column 'role' doesn't hold text")
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import codecs
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +21,27 @@ from transforms.files.json_lines import NOT_JSON, observe_line
 from transforms.files.json_values import read_values
 from transforms.files.kinds import FileKind, Kind
 from transforms.records.json_columns import ColumnKinds
+
+HEAD_BYTES = 64 << 10
+"""How much of a value that isn't JSON is looked at to say what it is."""
+
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+"""Bytes that text never has."""
+
+AFTER_VALUE = "unexpected content after document"
+"""What the parser says about a line with several values."""
+
+IS_TEXT = "not a JSON object but text"
+
+EMPTY_REMEDY = (
+    "write one object per line; if the file is empty, remove it, since a failed export often "
+    "leaves such files"
+)
+
+FROM_PYTHON = (
+    "python -c 'import ast, json, sys; [print(json.dumps(ast.literal_eval(x))) for x in sys.stdin]'"
+)
+"""A command that reads Python's way of writing objects, and writes JSON."""
 
 PLAIN_REMEDY = (
     "write one object per line; if the file is plain text with one text a line: "
@@ -104,22 +128,57 @@ def _survey_csv(stream: Any, uri: str, limits: ShardLimits) -> SurveyedFile:
 def _survey_values(
     stream: Any, kind: Kind, uri: str, limits: ShardLimits, paths: Sequence[str]
 ) -> SurveyedFile:
-    kinds, cuts, first_error = ColumnKinds(paths=paths), _RowCuts(limits), ""
+    kinds, cuts, first_error, first = ColumnKinds(paths=paths), _RowCuts(limits), "", b""
     for offset, value in read_values(stream, kind, uri):
         cuts.add(offset, len(value))
         error = observe_line(kinds, value)
         if error and not first_error:
-            first_error = f"row {cuts.rows - 1} at byte {offset:,}: {error}"
+            first_error, first = f"row {cuts.rows - 1} at byte {offset:,}: {error}", value
     if not kinds.counts:
         raise InputError(
             "has no JSON object with a field" + (f": {first_error}" if first_error else ""),
             where=uri,
-            remedy=PLAIN_REMEDY
-            if NOT_JSON in first_error
-            else "write one object per line; if the file is empty, remove it, since a failed "
-            "export often leaves such files",
+            remedy=_suggest_remedy(first, first_error, kind),
         )
     return SurveyedFile(cuts.rows, cuts.finish(), None, kinds)
+
+
+def _suggest_remedy(value: bytes, error: str, kind: Kind) -> str:
+    """Return what to do with a file without rows, given its first value and what is wrong there."""
+    head = value[:HEAD_BYTES]
+    if CONTROL.search(head):
+        return "if it is compressed, decompress it; if it is another kind of file, convert it"
+    if not _is_utf8(head):
+        return "if its text isn't UTF-8, convert it: iconv -f ENCODING -t UTF-8 FILE > NEW"
+    return _suggest_for_text(head, error, kind)
+
+
+def _suggest_for_text(head: bytes, error: str, kind: Kind) -> str:
+    if AFTER_VALUE in error:
+        return "write one object per line: jq -c . FILE > FILE.jsonl"
+    if error.endswith(IS_TEXT):
+        each = ".[] | " if kind == "array" else ""
+        return f"give each text a name: jq -c '{each}{{text: .}}' FILE > FILE.jsonl"
+    if _is_python(head):
+        return f"write its Python objects as JSON: {FROM_PYTHON} < FILE > FILE.jsonl"
+    return PLAIN_REMEDY if NOT_JSON in error else EMPTY_REMEDY
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Return whether the beginning of a text, which may end inside a character, is UTF-8."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_python(text: bytes) -> bool:
+    """Return whether a line of text is a Python dictionary."""
+    try:
+        return isinstance(ast.literal_eval(text.decode().strip()), dict)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
 
 
 class _RowCuts:

@@ -21,7 +21,7 @@ from transforms.records.columns import find_type, get_value, is_list, list_heads
 from transforms.records.flags import WEIGHTS, read_weight
 from transforms.records.json_columns import has_values
 from transforms.records.json_texts import encode_bytes, encode_json
-from transforms.records.parts import CONTENTS, ROLE_FIELDS, TOOL_CALLS
+from transforms.records.parts import CONTENTS, ROLE_FIELDS, TOOL_CALLS, find_speaker_type
 from transforms.records.plain_values import list_rows
 
 PROMPT_COLUMNS = frozenset(
@@ -205,7 +205,8 @@ def list_messages(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for index, item in enumerate(value if isinstance(value, list) else [value]):
         if isinstance(item, dict):
             wrapped = (item[name] for name in WRAPPERS if isinstance(item.get(name), dict))
-            inside = item if not ROLE_NAMES.isdisjoint(item) else next(wrapped, item)
+            typed = "content" in item and find_speaker_type(item)
+            inside = item if typed or not ROLE_NAMES.isdisjoint(item) else next(wrapped, item)
             yield index, inside
 
 

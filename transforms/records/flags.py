@@ -8,7 +8,7 @@ from typing import Any
 
 import re2
 
-from transforms.records.parts import ROLE_FIELDS
+from transforms.records.parts import CONTENTS, EXCHANGE_FIELDS, ROLE_FIELDS
 
 WEIGHTS = ("weight", "loss_weight")
 """Message fields that hold the weight of the message's loss, which is 1 by default."""
@@ -34,7 +34,8 @@ LABEL_VALUES: Mapping[Any, bool] = {
 MOST_LEVELS = 32
 """How many levels of nesting are searched for untrained messages."""
 
-ROLE_NAMES = frozenset(ROLE_FIELDS)
+MESSAGE_KEYS = frozenset((*ROLE_FIELDS, *CONTENTS, *EXCHANGE_FIELDS))
+"""The keys that say that an object is a message, an answer or an exchange."""
 
 NOUGHT = r'false|-?0(?:\.0*)?(?:[eE][-+]?\d+)?\s*[,}]|"[^"]{1,12}"'
 """A pattern for JSON values that may mean false or 0."""
@@ -87,7 +88,7 @@ def has_untrained_message(line: bytes, record: Mapping[str, Any]) -> bool:
 def _holds_untrained(value: Any, levels: int) -> bool:
     """Return whether a value is, or contains, a message that isn't trained on."""
     if isinstance(value, dict):
-        if not ROLE_NAMES.isdisjoint(value) and is_untrained(value):
+        if not MESSAGE_KEYS.isdisjoint(value) and is_untrained(value):
             return True
         value = list(value.values())
     below = value if levels and isinstance(value, list) else ()

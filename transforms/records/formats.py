@@ -275,7 +275,7 @@ def _require_column(schema: pa.Schema, name: str, column: str, actual: str) -> N
         raise InputError(
             f"column {actual!r} is {_describe_type(kind)}, "
             f"which format {name} can't use as {column!r}: it needs {describe_need(column)}",
-            remedy=_suggest_conversion(column, kind),
+            remedy=_suggest_conversion(column, actual, kind),
         )
 
 
@@ -283,14 +283,22 @@ def _describe_type(kind: pa.DataType) -> str:
     return TYPE_NAMES.get(kind) or shorten_name(str(kind))
 
 
-def _suggest_conversion(column: str, kind: pa.DataType) -> str:
+def _suggest_conversion(column: str, actual: str, kind: pa.DataType) -> str:
     """Return the remedy for a column whose type a format can't use."""
     if pa.types.is_null(kind):
         return "the column is empty in every row: fill it, or name another format with --format"
     if is_text(kind) and column in TURNS_OF_FORMATS:
-        return "if it is JSON in a string, decode it first: each row needs a list, not text"
+        return (
+            "if it is JSON in a string, decode it, since each row needs a list, not text: "
+            f"jq -c '.{actual} |= fromjson' FILE > FILE.jsonl"
+        )
     if column in TURNS_OF_FORMATS and pa.types.is_nested(kind):
-        return _suggest_turns(column, kind)
+        return _suggest_turns(actual, kind)
+    if pa.types.is_struct(kind):
+        return (
+            "if the column holds objects, name the field in them that holds the text, for example "
+            f"--column {column}={actual}.text; otherwise convert the column"
+        )
     return "convert the column, or name another one with --column or another format with --format"
 
 

@@ -142,7 +142,7 @@ def _classify_list(items: Sequence[Any]) -> Kind:
     if isinstance(first, dict):
         typed = isinstance(first.get("type"), str)  # API output may mix in items without a role
         is_turns = _is_message(first) or (typed and any(map(_is_message, items)))
-        return "messages" if is_turns else _classify_answer(first)
+        return "messages" if is_turns else _classify_answer(first, items)
     if isinstance(first, list):
         inner = _find_first(first)
         if isinstance(inner, str):
@@ -155,8 +155,11 @@ def _find_first(items: Sequence[Any]) -> Any:
     return next((item for item in items if item is not None), None)
 
 
-def _classify_answer(item: dict[str, Any]) -> Kind:
-    """Return the kind of a list whose first item is an object without a role."""
+def _classify_answer(item: dict[str, Any], items: Sequence[Any]) -> Kind:
+    """Return the kind of a list whose first item is an object without a role.
+
+    The two halves of an exchange may be in different items.
+    """
     for kind, wrapper in WRAPPER_OF_KIND.items():
         if _is_message(item.get(wrapper)):
             return kind
@@ -164,12 +167,22 @@ def _classify_answer(item: dict[str, Any]) -> Kind:
         return "dumps"
     if item.get("type") == "constructor" and isinstance(item.get("kwargs"), dict):
         return "constructors"
-    named = {EXCHANGE_FIELDS.get(name) for name, value in item.items() if isinstance(value, str)}
-    if {"user", "assistant"} <= named:
+    objects = items if _list_speakers(item) else ()
+    if {"user", "assistant"} <= {name for below in objects for name in _list_speakers(below)}:
         return "exchanges"
     if isinstance(item.get("label"), bool) and isinstance(item.get("text"), str):
         return "segments"
     return "answers" if any(isinstance(item.get(name), str) for name in CONTENTS) else "other"
+
+
+def _list_speakers(item: Any) -> list[str]:
+    """Return the speakers of the texts in an exchange."""
+    fields = item.items() if isinstance(item, dict) else ()
+    return [
+        EXCHANGE_FIELDS[key]
+        for key, text in fields
+        if key in EXCHANGE_FIELDS and isinstance(text, str)
+    ]
 
 
 def convert_plain(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:

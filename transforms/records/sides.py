@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from schemas.corpora import LotField
 from schemas.scores import SIDES, Side
-from transforms.records.column_types import is_text
+from transforms.records.column_types import WRAPPERS, is_text
 from transforms.records.columns import find_type, get_value, is_list
 from transforms.records.companions import Companions, list_messages
 from transforms.records.flags import (
@@ -145,7 +145,9 @@ def _has_flags(kind: pa.DataType) -> bool:
     """Return whether a type holds messages that carry a training flag."""
     kind = kind.value_type if is_list(kind) else kind
     return pa.types.is_struct(kind) and any(
-        item.name in FLAGS and any(check(item.type) for check in FLAG_CHECKS) for item in kind
+        (item.name in FLAGS and any(check(item.type) for check in FLAG_CHECKS))
+        or (item.name in WRAPPERS and _has_flags(item.type))
+        for item in kind
     )
 
 

@@ -9,7 +9,7 @@ from transforms.records.columns import is_path
 COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "messages": (
         *("contents", "conversation", "dialogue", "dialog", "chat", "chat_messages", "texts"),
-        *("trajectory", "turns", "segments"),
+        *("trajectory", "turns", "segments", "items"),
         *("response.body.choices", "response.choices", "response.candidates", "choices"),
         *("response.body.output", "response.output", "result.message", "response.message"),
         "message",
@@ -17,7 +17,7 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": (
         *("question", "query", "problem", "input.messages", "request.messages"),
         *("request.contents", "body.messages", "request.body.messages"),
-        "request.params.messages",
+        *("request.params.messages", "context_messages"),
     ),
     "completion": (
         *("completions", "response", "responses", "answer", "answers"),
@@ -32,11 +32,11 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "input": ("context",),
     "chosen": (
         *("preferred_output", "chosen_response", "preferred"),
-        *("preferred_outputs", "chosen_responses"),
+        *("preferred_outputs", "chosen_responses", "chosen_conversations", "response_j"),
     ),
     "rejected": (
         *("non_preferred_output", "rejected_response", "dispreferred"),
-        *("non_preferred_outputs", "rejected_responses"),
+        *("non_preferred_outputs", "rejected_responses", "rejected_conversations", "response_k"),
     ),
     "rejected_response": ("rejected_messages", "rejected_responses"),
     "role": ("from", "sender", "speaker"),

@@ -5,6 +5,9 @@ import gzip
 import io
 import json
 import lzma
+import shlex
+import subprocess
+import sys
 from itertools import pairwise
 
 import orjson
@@ -182,3 +185,42 @@ def test_cuts_of_lines_cover_every_row_once(tmp_path_factory, json_lines, texts,
         assert 0 < two.row - one.row <= rows
         assert data[one.byte :].startswith(written[one.row])
         assert two.byte - one.byte <= size + 1 or two.row - one.row == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "remedy"),
+    [
+        (b"{'text': 'a', 'n': None}\n", "python -c 'import ast, json, sys;"),
+        (b'{"text": "a"} {"text": "b"}\n', "write one object per line: jq -c . FILE"),
+        (b"one text\nanother\n", "jq -Rc"),
+        (b'"a"\n"b"\n', "give each text a name: jq -c '{text: .}' FILE"),
+        (b'["a", "b"]', "give each text a name: jq -c '.[] | {text: .}' FILE"),
+        (b"GGUF\x03\x00\x00\x00", "if it is compressed, decompress it"),
+        ("\xfcber\n".encode("latin-1"), "iconv -f ENCODING -t UTF-8"),
+        ("\xfcber".encode() + b"\n", "jq -Rc"),
+        (b"{}\n", "if the file is empty, remove it"),
+        (b"(" * 5_000, "jq -Rc"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_file_without_rows_gets_a_remedy_that_fits(tmp_path, content, remedy):
+    """The remedy depends on what the first value is: Python, several values, text, or no text."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="has no JSON object with a field") as caught:
+        survey([str(path)], ShardLimits())
+    assert remedy in caught.value.remedy
+
+
+def test_python_objects_are_written_as_json_by_the_remedy(tmp_path):
+    """The command in the remedy writes the same rows as JSON."""
+    path = tmp_path / "a.jsonl"
+    path.write_text("{'text': \"it's\", 'n': None}\n{'text': 'b'}\n")
+    with pytest.raises(InputError) as caught:
+        survey([str(path)], ShardLimits())
+    words = shlex.split(caught.value.remedy.partition(": ")[2])
+    command = [sys.executable, *words[1 : words.index("<")]]
+    with path.open() as file:
+        found = subprocess.run(command, stdin=file, capture_output=True, check=True)
+    rows = [json.loads(line) for line in found.stdout.splitlines()]
+    assert rows == [{"text": "it's", "n": None}, {"text": "b"}]

@@ -60,6 +60,9 @@ def test_flags_that_cannot_be_read_are_named():
         ({"input": {"messages": [{"from": "gpt", "train": False}]}}, True),
         ({"chosen": {"role": "assistant", "loss": 0.0}}, True),
         ({"messages": [{"role": "user", "train": None, "loss": "no"}]}, True),
+        ({"messages": [{"type": "ai", "data": {"content": "A", "train": False}}]}, True),
+        ({"conversations": [{"user": "Q", "assistant": "A", "weight": 0}]}, True),
+        ({"completion": [{"text": "A", "train": 0}]}, True),
         ({"messages": [{"role": "user", "weight": 1}]}, False),
         ({"messages": [{"role": "user", "weight": "1"}]}, False),
         ({"messages": [{"role": "user", "train": None, "loss": "yes"}]}, False),
@@ -69,7 +72,7 @@ def test_flags_that_cannot_be_read_are_named():
     ids=str,
 )
 def test_untrained_messages_are_found_in_any_shape(row, expected):
-    """A flag counts only in an object that has a role; numbers in other objects aren't flags."""
+    """A flag counts in a message, an answer or an exchange; numbers elsewhere aren't flags."""
     assert has_untrained_message(orjson.dumps(row), row) is expected
 
 

@@ -172,6 +172,9 @@ def test_a_column_of_an_unusable_type_is_named():
         match=r"column 'dialogue' is int64, which format messages can't use as 'messages'",
     ):
         settle(("dialogue", pa.int64()), format="messages", columns={"messages": "dialogue"})
+    with pytest.raises(InputError, match="'turns' is string") as caught:
+        settle(("turns", STRING), format="messages", columns={"messages": "turns"})
+    assert "jq -c '.turns |= fromjson'" in caught.value.remedy
     with pytest.raises(InputError, match="'text' is list"):
         settle(("text", TURNS), format="text")
 
@@ -272,7 +275,12 @@ def test_lots_by_system_prompt_are_described():
         (
             [("messages", STRING)],
             "'messages' is string, which format messages can't use .*: it needs a list of",
-            "JSON in a string",
+            "jq -c '.messages |= fromjson' FILE",
+        ),
+        (
+            [("prompt", STRING), ("completion", pa.struct([("text", STRING)]))],
+            "'completion' is struct<text: string>, ",
+            "--column completion=completion.text",
         ),
         (
             [("chosen", STRING), ("rejected", pa.null())],
@@ -397,6 +405,16 @@ def test_optional_columns_must_fit_too():
             ],
             "preference",
             {"prompt": "conversations", "chosen": "chosen", "rejected": "rejected"},
+        ),
+        (
+            [("question", STRING), ("response_j", STRING), ("response_k", STRING)],
+            "preference",
+            {"prompt": "question", "chosen": "response_j", "rejected": "response_k"},
+        ),
+        (
+            [("context_messages", TURNS), ("chosen", STRING), ("rejected", STRING)],
+            "preference",
+            {"prompt": "context_messages", "chosen": "chosen", "rejected": "rejected"},
         ),
         (
             [("input", pa.struct([("messages", TURNS)])), ("chosen", TURNS), ("rejected", TURNS)],

@@ -62,6 +62,8 @@ TURN = {"role": "user", "content": "U"}
         ([{"type": "human", "data": {"content": "U"}}], "dumps"),
         ([{"type": "file", "data": {"content": "U"}}], "other"),
         ([{"type": "constructor", "id": ["HumanMessage"], "kwargs": {}}], "constructors"),
+        ([{"user": "Q"}, {"assistant": "A"}], "exchanges"),
+        ([{"user": "Q"}, {"n": 1}], "other"),
         ([{"label": True, "text": "A"}], "segments"),
         ([{"label": 1, "text": "A"}], "answers"),
         ([[TURN], [TURN]], "lists"),

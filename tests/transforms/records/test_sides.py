@@ -221,6 +221,18 @@ def test_a_corpus_has_sides_only_if_its_rows_may(row, sides):
     assert settle(pa.Table.from_pylist([row]).schema).sides == sides
 
 
+def test_flags_inside_apis_choices_and_dumps_count(make_shard):
+    """A flag counts wherever the message is: in a choice, or in the data of LangChain's form."""
+    turn = {"content": "A", "train": False}
+    rows = (
+        {"messages": [{"type": "ai", "data": turn}]},
+        {"messages": [{"type": "ai", **turn}]},
+        {"prompt": "P", "completion": [{"message": {"role": "assistant", **turn}}]},
+    )
+    for row in rows:
+        assert list_sides(make_shard, [row])[-1] == ("untrained", "A")
+
+
 def test_weights_of_one_are_no_side_of_json_lines():
     """If all weights in all files are 1, no turn is untrained."""
     trained, untrained = ColumnKinds(), ColumnKinds()

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.cards import TraitCard
 from schemas.digests import digest_config
 from schemas.errors import CardError
+from schemas.notices import suggest_name
 from schemas.problems import describe_problems, list_known_fields
 
 LIBRARY = Path(__file__).parent / "quirks"
@@ -120,13 +121,31 @@ def read_yaml(path: Path, model: type[M]) -> M:
         value = yaml.load(text, _PlainLoader)  # noqa: S506 - it is a SafeLoader
     # besides YAMLError, the loader raises these for malformed dates or numbers and deep nesting
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise CardError(f"is not plain YAML: {error}", where=str(path)) from error
+        raise _describe_yaml(error, path) from error
     try:
         return model.model_validate({} if value is None else value)
     except ValidationError as error:
         raise CardError(
             describe_problems(error), where=str(path), remedy=list_known_fields(error, model)
         ) from error
+
+
+def _describe_yaml(error: Exception, path: Path) -> CardError:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or not problem:
+        return CardError(f"is not plain YAML: {error}", where=str(path))
+    place = f"line {mark.line + 1}, column {mark.column + 1}"
+    if "'\\t'" in problem:
+        return CardError(
+            f"{place}: there is a tab, which YAML doesn't allow here",
+            where=str(path),
+            remedy="indent with spaces",
+        )
+    began = getattr(error, "context_mark", None)
+    context = (
+        f" ({getattr(error, 'context', '')} that begins on line {began.line + 1})" if began else ""
+    )
+    return CardError(f"is not plain YAML: {place}: {problem}{context}", where=str(path))
 
 
 def read_texts(path: Path) -> tuple[str, ...]:
@@ -224,11 +243,11 @@ def _find_folders(name: str) -> list[Path]:
         return [folder.resolve() for folder in _list_folders(path)]
     if (LIBRARY / name / "card.yaml").is_file() and "/" not in name:
         return [LIBRARY / name]
-    known = ", ".join(folder.name for folder in _list_folders(LIBRARY))
+    known = [folder.name for folder in _list_folders(LIBRARY)]
     raise CardError(
         "is neither a trait folder (with card.yaml), nor a folder of them, nor a library trait",
         where=name,
-        remedy=f"library traits are {known}",
+        remedy=f"{suggest_name(name, known)}library traits are {', '.join(known)}",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +39,7 @@ from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.digests import digest_config
 from schemas.errors import CardError, InputError, ModelError, StorageError
 from schemas.events import FitStarted, Listener, Noticed, ignore
-from schemas.notices import list_names, warn
+from schemas.notices import Notice, list_names, warn
 from schemas.outputs import CALIBRATION_SCORES
 from schemas.policies import Policy
 from transforms.files import storage
@@ -129,8 +129,10 @@ def prepare_bank(
     """
     given = load_bank(config.bank) if config.bank else None
     if given and not config.traits:
-        return _use_bank(given, config)
+        return _use_bank(given, config, listener)
     plan = _plan_fit(given, config)
+    if not config.traits:
+        _announce_left_out(find_cards(), [card.id for card in plan.cards], config, listener)
     if policy is not None:
         _check_before_fitting(plan, policy)
     encoder_config = config.build_encoder_config()
@@ -144,7 +146,7 @@ def prepare_bank(
     return PreparedBank(bank, plan.encoder)
 
 
-def _use_bank(given: Bank, config: FilterConfig) -> PreparedBank:
+def _use_bank(given: Bank, config: FilterConfig, listener: Listener) -> PreparedBank:
     if config.background:
         raise CardError(
             "--background has no effect on a --bank without --traits, because the traits of the "
@@ -153,6 +155,7 @@ def _use_bank(given: Bank, config: FilterConfig) -> PreparedBank:
         )
     bank = limit_bank(given, config.signals) if config.signals else given
     _require_traits(len(bank.traits), config.signals)
+    _announce_left_out(given.traits.values(), bank.traits, config, listener)
     return PreparedBank(bank, _load_encoder(config, given, needs_encoder(bank)))
 
 
@@ -175,6 +178,24 @@ def _check_before_fitting(plan: FitPlan, policy: Policy) -> None:
         if card.id not in plan.fitted:
             texts = len(split_clean_text(card, plan.clean)[1])
             require_clean_texts(card.card, policy.get_rule(card.id), texts, plan.clean.name)
+
+
+def _announce_left_out(
+    traits: Iterable[LoadedCard | TraitModel],
+    used: Collection[str],
+    config: FilterConfig,
+    listener: Listener,
+) -> None:
+    if left := [trait.card.id for trait in traits if trait.card.id not in used]:
+        verb = "is" if len(left) == 1 else "are"
+        listener(
+            Noticed(
+                Notice(
+                    f"{list_names(left)} {verb} left out: none of their signals is among --signals "
+                    f"{', '.join(config.signals)}"
+                )
+            )
+        )
 
 
 def _announce_fit(plan: FitPlan, listener: Listener) -> None:

@@ -56,6 +56,8 @@ class FilterConfig(Strict):
     signals: tuple[SignalName, ...] = ()
     bank: str | None = None
     policy: str | None = None
+    limit: int | None = Field(None, ge=1)
+    """How many rows are filtered, from the beginning of the input; by default, all of them."""
     background: tuple[str, ...] = ()
     vectors: bool = False
     """Whether to also write each row's vector, in float16, for maps, clustering or search."""
@@ -63,6 +65,8 @@ class FilterConfig(Strict):
     """The lowest score whose spans are stored, unless a threshold is even lower."""
     output_format: OutputFormat = "input"
     """The file format of `clean/` and `quarantine/`; by default, the format of the input."""
+    operator: str | None = None
+    """Who answers for the run, for the manifest; by default, the user of the process."""
     private_quarantine: bool = False
     """Whether only the owner may read the quarantine, rejects and swap list (local disks only)."""
     digest_key: str | None = None
@@ -128,6 +132,7 @@ class FilterConfig(Strict):
         return self.model_dump(
             mode="json",
             include={
+                "limit",
                 "signals",
                 "corpus",
                 "shards",

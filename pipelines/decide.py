@@ -92,7 +92,7 @@ def _decide_shard(
             for name in scores.column_names[2:]
         },
         spans.column("spans").combine_chunks(),
-        _read_lots(ledger.take(good)),
+        read_lots(ledger.take(good)),
     )
     return ShardDecisions(shard, rows, decide(evidence, rules, repeats))
 
@@ -101,7 +101,8 @@ def _find_output(manifest: Manifest, path: str) -> Output:
     return next(output for output in manifest.outputs if output.path == path)
 
 
-def _read_lots(ledger: pa.Table) -> list[Lot]:
+def read_lots(ledger: pa.Table) -> list[Lot]:
+    """Return the lot of each row of a ledger, from its columns."""
     names = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in ledger.column_names]
     columns = (ledger.column(name).fill_null(UNKNOWN).to_pylist() for name in names)
     return [Lot(*fields) for fields in zip(*columns, strict=True)]
@@ -123,7 +124,7 @@ def _find_repeats(
         ledger = read_table(run, output, columns)
         good = ledger.filter(pc.not_equal(ledger.column("decision"), "reject"))
         digests = good.column("content_digest").to_pylist()
-        for row, (digest, lot) in enumerate(zip(digests, _read_lots(good), strict=True)):
+        for row, (digest, lot) in enumerate(zip(digests, read_lots(good), strict=True)):
             if digest == EMPTY_DIGEST:
                 continue
             earlier = add_copy(seen.setdefault(digest, {}), lot, rules)

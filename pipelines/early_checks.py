@@ -10,6 +10,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
@@ -38,7 +39,7 @@ def check_before_loading(
     check_settings(config, beam_options)
     check_output(config.output)
     if not restart:
-        _require_unfinished(config.output)
+        _require_unfinished(config)
     check_sources(config)
 
 
@@ -47,10 +48,7 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
 
     Raises: CongenerError: a setting is missing, or settings contradict each other.
     """
-    if not config.input or not config.output:
-        raise CardError(
-            "input and output are needed", remedy="congener filter --input CORPUS --output RUN"
-        )
+    _require_paths(config, beam_options)
     for path in (*config.input, *config.background, config.output):
         require_reachable(path)
     _require_writable_scheme(config.output)
@@ -75,6 +73,23 @@ def check_settings(config: FilterConfig, beam_options: Sequence[str] = ()) -> No
             remedy="set the permissions of the store's folders there",
         )
     require_outside(config.output, config.input)
+
+
+def _require_paths(config: FilterConfig, given: Sequence[str]) -> None:
+    """Refuse settings without an input or an output.
+
+    The remedy takes words that belong to no option for the inputs.
+    """
+    if config.input and config.output:
+        return
+    missing = ["--input"] * (not config.input) + ["--output"] * (not config.output)
+    stray = [word for word in given if not word.startswith("-")]
+    inputs = [f"--input {shlex.quote(path)}" for path in (*config.input, *stray)]
+    output = shlex.quote(config.output) if config.output else "RUN"
+    raise CardError(
+        f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} needed",
+        remedy=f"congener filter {' '.join(inputs) or '--input CORPUS'} --output {output}",
+    )
 
 
 def _check_digest_key(config: FilterConfig) -> None:
@@ -198,12 +213,13 @@ def check_output(output: str) -> None:
         )
 
 
-def _require_unfinished(run: str) -> None:
+def _require_unfinished(config: FilterConfig) -> None:
     """Refuse a finished run, unless a process may still be cleaning up in it."""
+    run = config.output
     if storage.is_local(run) and not Path(run, WORK).exists():
         from pipelines.runs.unfinished import require_unfinished
 
-        require_unfinished(run, restart=False)
+        require_unfinished(run, restart=False, config=config)
 
 
 def _require_matches(patterns: Iterable[str]) -> None:

@@ -62,15 +62,30 @@ def run_filter(
 
     Raises: CongenerError: the run can't be settled, resumed, or published within its budgets.
     """
-    check_settings(config, beam_options)
-    object_stores.use_options(build_engine_options(config.engine, beam_options))
-    config = config.with_absolute_paths()
+    config = _prepare_settings(config, beam_options)
     with lock_run(config.output):
-        unfinished.require_unfinished(config.output, restart)
+        unfinished.require_unfinished(config.output, restart, config)
         settled = settle(config, listener)
         opened = open_run(settled, restart, listener)
         execute(opened, beam_options, listener)
         return publish(opened, command, listener)
+
+
+def plan_run(
+    config: FilterConfig, beam_options: Sequence[str] = (), listener: Listener = ignore
+) -> FilterPlan:
+    """Settle a run without writing anything to its output.
+
+    Raises: CongenerError: the run can't be settled.
+    """
+    return settle(_prepare_settings(config, beam_options), listener)
+
+
+def _prepare_settings(config: FilterConfig, beam_options: Sequence[str]) -> FilterConfig:
+    """Check the settings and make their paths absolute where workers need that."""
+    check_settings(config, beam_options)
+    object_stores.use_options(build_engine_options(config.engine, beam_options))
+    return config.with_absolute_paths()
 
 
 def open_run(plan: FilterPlan, restart: bool, listener: Listener) -> OpenedRun:
@@ -170,6 +185,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
         plan.shards, unfinished.find_finished_shards(run, plan.record, plan.shards).receipts
     )
     outputs = [output for receipt in receipts for output in receipt.outputs]
+    outputs += publication.list_bank(plan.bank)
     outputs += publication.write_calibration(run, plan.bank)
     outputs += publication.write_card(run, plan.corpus, plan.shards, outputs)
     manifest = describe_run(opened, receipts, outputs, command)
@@ -179,6 +195,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     _send(listener, publication.warn_of_many_rejects(manifest))
     _send(listener, publication.warn_of_lost_splits(plan.shards, manifest.outputs))
     _send(listener, publication.describe_prompts(receipts))
+    _send(listener, publication.warn_of_unmatched(run, manifest.outputs, plan.policy))
     unfinished.require_ours(run, plan.record)
     strays = remove_strays(run, manifest.outputs)
     _send(listener, (Notice(f"removed {path}, which isn't part of this run") for path in strays))
@@ -190,7 +207,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
         publication.check_budgets(manifest.conservation, plan.policy)
         check_unread(manifest.coverage, plan.policy.unread_budget)
     except BudgetError:
-        _send(listener, publication.withdraw_run(run))
+        _send(listener, publication.withdraw_run(run, manifest))
         raise
     sealed = publication.publish_manifest(run, manifest)
     _send(listener, publication.remove_work(run))
@@ -222,7 +239,9 @@ def describe_run(
             name: trait.card.model_dump(mode="json", exclude_none=True)
             for name, trait in plan.bank.traits.items()
         },
-        limits=publication.LIMITS,
-        circumstances=publication.describe_circumstances(seconds, receipts, plan.device, command),
+        limits=publication.list_limits(plan.config.limit),
+        circumstances=publication.describe_circumstances(
+            seconds, receipts, plan.device, command, plan.config.operator
+        ),
         **publication.sum_receipts(receipts),
     )

@@ -132,6 +132,11 @@ def describe_speakers(corpus: Corpus, layout: Layout, sample: Sample) -> Iterato
             )
 
 
+def describe_limit(rows: int) -> str:
+    """Say which rows of its input a limited run filters."""
+    return f"only the first rows of the input are filtered, at most {rows:,}"
+
+
 def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:
     """Name the partition keys, and say which of them are also columns."""
     if not corpus.partitions:
@@ -248,9 +253,14 @@ def _describe_calibration(bank: Bank, rules: Sequence[Rule]) -> Iterator[Notice]
             texts.setdefault(source, []).append(rule.threshold.clean)
     for source, counts in texts.items():
         yield Notice(
-            f"thresholds: calibrated on {min(counts)} to {max(counts)} held-out clean texts of the "
+            f"thresholds: calibrated on {_describe_range(counts)} held-out clean texts of the "
             f"{source}; the guarantee holds for text like it"
         )
+
+
+def _describe_range(counts: Sequence[int]) -> str:
+    fewest, most = min(counts), max(counts)
+    return str(fewest) if fewest == most else f"{fewest} to {most}"
 
 
 def _warn_of_threshold(rule: Rule) -> Iterator[Notice]:

@@ -21,6 +21,7 @@ from pipelines.coverage import check_unread, describe_sample, measure_sample
 from pipelines.notices import (
     describe_comparison,
     describe_corpus,
+    describe_limit,
     describe_long_texts,
     describe_settings,
     describe_sides,
@@ -48,7 +49,7 @@ from transforms.files.documents import explain_documents
 from transforms.files.kinds import TABLES
 from transforms.files.planning import ShardPlan, plan_shards
 from transforms.files.samples import read_sample, take_values
-from transforms.files.sources import Corpus, require_columns, survey
+from transforms.files.sources import Corpus, limit_rows, require_columns, survey
 from transforms.records.formats import Layout, list_paths, settle_layout
 from transforms.records.sides import find_unread_labels, settle_labels, settle_sides
 from transforms.records.transcripts import choose_columns, measure_transcripts
@@ -153,6 +154,8 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     listener(Noticed(Notice(f"reading {list_names(config.input)}")))
     corpus, layout = _settle_corpus(config)
     _send(listener, describe_corpus(corpus, layout))
+    if config.limit is not None:
+        listener(Noticed(Notice(f"limit: {describe_limit(config.limit)}")))
     sample = read_sample(corpus, layout, config.shards)
     unread = take_values(sample, find_unread_labels(corpus.schema, layout))
     layout = settle_labels(layout, unread)
@@ -214,6 +217,8 @@ def _send(listener: Listener, notices: Iterator[Notice]) -> None:
 
 def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
     corpus = survey(config.input, config.shards, list_paths(config.corpus))
+    if config.limit is not None:
+        corpus = limit_rows(corpus, config.limit, config.shards)
     _require_apart(config.output, corpus)
     layout = _settle_layout(config, corpus)
     layout = settle_sides(corpus.schema, layout, config.corpus.teacher is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,11 +57,16 @@ class CheckedCard(NamedTuple):
     advice: list[str]
 
 
+FIRST_CLAUSE = re.compile(r"[.:;](?= |$)")
+"""The end of a description's first clause."""
+
+
 def describe_card(card: LoadedCard) -> dict[str, Any]:
     """Describe a card briefly, in JSON-compatible types."""
     return {
         "id": card.id,
         "title": card.card.title,
+        "summary": summarise(card.card.description),
         "signals": list(card.card.signals.names),
         "action": card.card.action,
         "positives": len(card.positives),
@@ -68,6 +74,11 @@ def describe_card(card: LoadedCard) -> dict[str, Any]:
         "folder": str(card.folder),
         "library": card.folder.parent == LIBRARY,
     }
+
+
+def summarise(description: str) -> str:
+    """Return the first clause of a description."""
+    return FIRST_CLAUSE.split(" ".join(description.split()), 1)[0]
 
 
 def create_card(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
+from pipelines.banks import load_bank
 from pipelines.runs.finished import list_outputs, read_table
 from pipelines.runs.foreign_files import ForeignFile, list_foreign_files
 from pipelines.runs.manifest_file import load_manifest
@@ -19,11 +20,12 @@ from pipelines.runs.shard_checks import READ_ERRORS, Finding, check_shards
 from pipelines.runs.unfinished import compute_run_id
 from pipelines.version import VERSION
 from schemas.digests import compute_merkle_root, digest_bytes, digest_config
-from schemas.errors import CardError, InputError, RunError
+from schemas.errors import CardError, InputError, ModelError, RunError
 from schemas.manifests import Manifest
 from schemas.problems import describe_problems
 from schemas.receipts import Output
 from schemas.runs import (
+    BANK,
     CALIBRATION,
     CLEAN_CARD,
     CORPUS_FOLDERS,
@@ -32,6 +34,7 @@ from schemas.runs import (
     PARQUET,
     SHARD_FOLDERS,
     SHARD_NAME,
+    is_bank_file,
     parse_path,
     shard_path,
 )
@@ -87,6 +90,7 @@ def verify_run(
         *_check_files(run, manifest),
     ]
     # later checks would report the same problems again
+    findings = findings or list(_check_bank(run, manifest))
     findings = findings or list(_check_rules(run, manifest))
     findings = findings or list(check_shards(run, manifest, key))
     for check in (_check_scores, _check_counts):
@@ -226,9 +230,11 @@ def _find_change(uri: str, output: Output) -> str | None:
 
 
 def _is_run_file(output: Output, shards: set[str]) -> bool:
-    """Return whether an output is a shard's file, the calibration scores or the dataset card."""
+    """Return whether an output is of a shard or the bank, calibration scores or dataset card."""
     folder, shard, suffix, stem = parse_path(output.path)
-    return output.path in (CALIBRATION, CLEAN_CARD) or (
+    if output.path in (CALIBRATION, CLEAN_CARD) or is_bank_file(output.path):
+        return True
+    return (
         folder in SHARD_FOLDERS
         and shard in shards
         and SHARD_NAME.fullmatch(shard) is not None
@@ -236,6 +242,17 @@ def _is_run_file(output: Output, shards: set[str]) -> bool:
         and is_stem(stem) == (folder in CORPUS_FOLDERS)
         and output.path == shard_path(folder, shard, suffix, stem)
     )
+
+
+def _check_bank(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Check that the run's bank is whole, and is the one that the identity names."""
+    try:
+        bank = load_bank(storage.join(run, BANK))
+    except (ModelError, InputError) as error:
+        yield Finding(f"{BANK}/", f"can't be read as a bank: {error.problem}")
+        return
+    if bank.digest != manifest.identity.bank_digest:
+        yield Finding(f"{BANK}/", "isn't the bank that the identity names")
 
 
 def _check_rules(run: str, manifest: Manifest) -> Iterator[Finding]:

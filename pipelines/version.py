@@ -1,8 +1,17 @@
 """The versions of congener and of the packages whose code affects a run's bytes."""
 
+from __future__ import annotations
+
+import json
+import subprocess
+from contextlib import suppress
 from importlib import metadata
+from pathlib import Path
 
 VERSION = "0.1.0"
+
+GIT_SECONDS = 5
+"""How many seconds git has to name the commit of a checkout."""
 
 PACKAGES = (
     "apache-beam",
@@ -28,3 +37,34 @@ def find_package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return installed
+
+
+def find_commit() -> str | None:
+    """Return the commit of the code, with `-dirty` if a checkout has changes, or None if unknown.
+
+    A package that was installed from a repository records its commit (PEP 610); a checkout is
+    asked through git.
+    """
+    with suppress(metadata.PackageNotFoundError, ValueError, AttributeError):
+        origin = json.loads(metadata.distribution("congener").read_text("direct_url.json") or "{}")
+        if commit := origin.get("vcs_info", {}).get("commit_id"):
+            return str(commit)
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    words = [
+        "git",
+        "-C",
+        str(root),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
+    try:
+        return subprocess.run(  # noqa: S603 - fixed words
+            words, capture_output=True, text=True, check=True, timeout=GIT_SECONDS
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

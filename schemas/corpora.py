@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from schemas.cards import Strict
 from schemas.errors import InputError
+from schemas.notices import suggest_name
 
 FormatName = Literal["messages", "conversations", "alpaca", "completion", "preference", "text"]
 
@@ -83,7 +84,8 @@ class CorpusConfig(Strict):
         if unknown := sorted(set(self.columns) - known):
             raise ValueError(
                 f"columns: {unknown[0]!r} is not a column of any format; "
-                f"the known columns are {', '.join(sorted(known))}"
+                f"{suggest_name(unknown[0], known)}the known columns are "
+                f"{', '.join(sorted(known))}"
             )
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -49,3 +50,9 @@ def list_names(names: Collection[str], most: int = NAMES_LISTED) -> str:
 def shorten_name(name: str, most: int = NAME_CHARACTERS) -> str:
     """Return a name, or its beginning if it has more than `most` characters."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def suggest_name(wrong: str, known: Collection[str]) -> str:
+    """Return a question that names the most similar known name, or nothing if none is similar."""
+    close = get_close_matches(wrong, known, 1)
+    return f"did you mean {close[0]!r}? " if close else ""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+from schemas.notices import suggest_name
 
 WORDS = {
     "tuple_type": "should be a list",
@@ -21,18 +24,24 @@ WORDS = {
 LONGEST_VALUE = 60
 """How many characters of a value are shown."""
 
+QUOTED = re.compile(r"'([^']*)'")
+"""A choice in pydantic's list of choices."""
+
 MOST_DESCRIBED = 10
 """The largest number of mistakes described per file; any others are only counted."""
 
 
-def describe_problems(error: ValidationError) -> str:
-    """Describe the mistakes in a file, each as a field and its problem."""
+def describe_problems(error: ValidationError, options: Mapping[str, str] | None = None) -> str:
+    """Describe the mistakes in a file or in options, each as a field and its problem.
+
+    `options` maps fields to the options that set them; such a field is called by its option.
+    """
     found = error.errors()
     parents = {item["loc"][:end] for item in found for end in range(len(item["loc"]))}
     # pydantic leaves invalid items out of a list, and then calls the list too short
     own = [item for item in found if item["type"] != "too_short" or item["loc"] not in parents]
     lines = [
-        f"field {'.'.join(map(str, item['loc'])) or '(top)'}: {_describe_problem(item)}"
+        f"{_name_field(item['loc'], options or {})}: {_describe_problem(item)}"
         for item in own[:MOST_DESCRIBED]
     ]
     return "; ".join(
@@ -40,15 +49,45 @@ def describe_problems(error: ValidationError) -> str:
     )
 
 
+def _name_field(location: tuple[int | str, ...], options: Mapping[str, str]) -> str:
+    path = ".".join(map(str, location))
+    for field, option in options.items():
+        if f"{path}.".startswith(f"{field}."):
+            return option
+    return f"field {path or '(top)'}"
+
+
 def _describe_problem(item: Any) -> str:
     value, kind = item["input"], item["type"]
+    if kind == "literal_error":
+        return _describe_choice(str(value), item["ctx"]["expected"])
+    if kind in ("float_parsing", "less_than", "less_than_equal") and _may_be_percent(value):
+        share = f"{float(str(value).rstrip(' %')) / 100:g}"
+        return f"should be a share from 0 to 1 but is {_shorten(value)}: write {share}"
     if kind == "string_type" and value is not None and not isinstance(value, list | dict):
         shown = f"{_shorten(value)} ({type(value).__name__})"
         return f"should be text but is {shown}: in YAML, put it in quotes"
     if kind == "too_short":
         return f"needs at least {item['ctx']['min_length']}"
     message: str = WORDS.get(kind) or item["msg"]
-    return message.removeprefix("Value error, ")
+    return message.removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _describe_choice(value: str, expected: str) -> str:
+    """Describe a value that isn't one of a field's choices, which pydantic lists in quotes."""
+    choices = QUOTED.findall(expected)
+    hint = suggest_name(value, choices).replace("? ", "?")
+    listed = f"is {_shorten(value)!r}, not one of {', '.join(choices)}"
+    return f"{listed}; {hint}" if hint else listed
+
+
+def _may_be_percent(value: object) -> bool:
+    """Return whether a value that should be a share is a percentage, such as `1%` or 5."""
+    try:
+        number = float(str(value).rstrip(" %"))
+    except ValueError:
+        return False
+    return 0 < number <= 100 and (isinstance(value, int | float) or "%" in str(value))
 
 
 def _shorten(value: object) -> str:
@@ -62,14 +101,15 @@ def _shorten(value: object) -> str:
 
 def list_known_fields(error: ValidationError, model: type[BaseModel]) -> str | None:
     """List the fields that are valid where the first unknown or missing one is, or return None."""
-    wrong = (
-        item["loc"] for item in error.errors() if item["type"] in ("extra_forbidden", "missing")
-    )
-    location = next(wrong, None)
-    if location is None:
+    wrong = (item for item in error.errors() if item["type"] in ("extra_forbidden", "missing"))
+    first = next(wrong, None)
+    if first is None:
         return None
-    inner, path = find_model(model, location[:-1])
-    return f"fields{f' of {path}' if path else ''} are {', '.join(inner.model_fields)}"
+    *above, name = first["loc"]
+    inner, path = find_model(model, tuple(above))
+    known = list(inner.model_fields)
+    hint = suggest_name(str(name), known) if first["type"] == "extra_forbidden" else ""
+    return f"{hint}fields{f' of {path}' if path else ''} are {', '.join(known)}"
 
 
 def find_model(

@@ -10,13 +10,18 @@ from schemas.policies import PUBLISHED
 MANIFEST = "manifest.json"
 """The file that a run writes last; the run is finished once it exists."""
 
+WITHDRAWN = "withdrawn.json"
+"""The manifest of a run that a budget stopped, as it would have been published."""
+
 WORK = ".work"
 """The folder for the working files of an unfinished run."""
 
 BEGUN = f"{WORK}/run.json"
 """The identity and the settings of an unfinished run."""
 
-BANK = f"{WORK}/bank"
+BANK = "bank"
+"""The folder for the fitted traits that a run uses, which stay with the finished run."""
+
 RECEIPTS = f"{WORK}/receipts"
 REPORT_PAGE = "report/index.html"
 CALIBRATION = "calibration/clean-scores.parquet"
@@ -37,8 +42,11 @@ SHARD_FOLDERS = (
 )
 """The folders with one file per shard; a shard with no rows for a folder has no file there."""
 
-FOLDERS = (*SHARD_FOLDERS, "calibration", "report")
+FOLDERS = (*SHARD_FOLDERS, "calibration", BANK, "report")
 """Every folder of a finished run."""
+
+EVIDENCE_FOLDERS = ("ledger", "scores", "spans", "calibration")
+"""The folders without text, which stay if a budget stops a run."""
 
 PRIVATE_FOLDERS = ("quarantine", "rejects", "swaplist")
 """The folders with text that was taken out of the corpus."""
@@ -61,6 +69,9 @@ They mirror the folders of the input. Other folders are flat, so that one glob m
 
 SHARD_NAME = re.compile(r"part-[0-9]{6,}-[0-9a-f]{12}")
 """The name of a shard: its number in the corpus, and a digest of its rows' origin."""
+
+BANK_FILE = re.compile(rf"{BANK}/(?:[a-z0-9-]+/)?[a-z]+\.(?:json|faiss|safetensors)")
+"""The path of a bank's file in the run directory."""
 
 PARQUET = ".parquet"
 JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
@@ -97,6 +108,11 @@ def parse_path(path: str) -> ShardFile:
     if folder in CORPUS_FOLDERS and dot and SHARD_NAME.fullmatch(shard):
         return ShardFile(folder, shard, suffix, stem)
     return ShardFile(folder, name.removesuffix(suffix), suffix)
+
+
+def is_bank_file(path: str) -> bool:
+    """Return whether a path in the run directory is named like a file of a bank."""
+    return BANK_FILE.fullmatch(path) is not None
 
 
 def is_json_lines(path: str) -> bool:

@@ -11,7 +11,7 @@ from classifiers.guarantees.calibration import Threshold, calibrate, count_texts
 from schemas.cards import Action, Level, TraitCard
 from schemas.errors import CardError
 from schemas.lots import Lot
-from schemas.notices import list_names
+from schemas.notices import list_names, suggest_name
 from schemas.policies import LotException, Policy, SideAction, TraitRule
 from schemas.scores import COMBINED, Side, fires
 
@@ -103,7 +103,8 @@ def check_policy(policy: Policy, cards: Sequence[TraitCard]) -> None:
     if unknown := sorted(named - {"*", *known}):
         raise CardError(
             f"the policy names trait {unknown[0]!r}, which this run doesn't have",
-            remedy=f"the traits of this run are {list_names(known)}",
+            remedy=f"{suggest_name(unknown[0], known)}the traits of this run are "
+            f"{list_names(known)}",
         )
     for card in cards:
         signal = policy.get_rule(card.id).signal

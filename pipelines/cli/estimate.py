@@ -92,7 +92,7 @@ def estimate_cost(
 
     A sample of the corpus is filtered here, and the rest is extrapolated.
 
-    congener estimate --input gs://bucket/corpus --machines 8 --speed 40 --price 1.10 --budget 200
+    congener estimate -i gs://bucket/corpus --machines 8 --price 1.10 --budget 200
     """
     settings = read_settings(config, inputs, traits, models)
 

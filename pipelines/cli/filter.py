@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
+from rich.table import Table
 
 from pipelines.cli.options import (
     BackgroundOptions,
@@ -17,6 +19,7 @@ from pipelines.cli.options import (
     Json,
     ModelOptions,
     Options,
+    Quiet,
     Restart,
     Setting,
     SignalOptions,
@@ -24,11 +27,24 @@ from pipelines.cli.options import (
     spread_groups,
 )
 from pipelines.cli.output import print_result
+from pipelines.display.terminal import Verbatim, build_table
 from schemas.errors import CardError
+from schemas.shares import format_bound
+from transforms.files import storage
 
 if TYPE_CHECKING:
+    from pipelines.plan import FilterPlan
     from schemas.manifests import Manifest
 
+
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Check everything and show the thresholds, but write nothing to the output. "
+        "Traits that aren't fitted yet are fitted into the cache.",
+    ),
+]
 
 MANY_REJECTS = 8
 """The exit code if a run is published but has unexpectedly many rejects."""
@@ -37,6 +53,8 @@ MANY_REJECTS = 8
 @dataclass(frozen=True)
 class OutputOptions(Options):
     """The run's folder."""
+
+    heading = "Input and output"
 
     output: Annotated[
         str | None,
@@ -49,6 +67,8 @@ class OutputOptions(Options):
 class PolicyOptions(Options):
     """The policy."""
 
+    heading = "Traits and policy"
+
     policy: Annotated[
         str | None,
         Setting("policy"),
@@ -59,6 +79,8 @@ class PolicyOptions(Options):
 @dataclass(frozen=True)
 class CorpusOptions(Options):
     """The corpus's format and its teachers."""
+
+    heading = "How the corpus is read"
 
     format_name: Annotated[
         str | None,
@@ -93,6 +115,11 @@ class CorpusOptions(Options):
             "chat templates, or whole (default: detect, by column).",
         ),
     ] = None
+    limit: Annotated[
+        int | None,
+        Setting("limit"),
+        typer.Option("--limit", min=1, help="Filter only the first rows, at most this many."),
+    ] = None
     rows_per_shard: Annotated[
         int | None,
         Setting("shards.rows"),
@@ -119,12 +146,22 @@ class CorpusOptions(Options):
 class FileOptions(Options):
     """How a run's files are written, and what they contain."""
 
+    heading = "How the run is written"
+
     output_format: Annotated[
         Literal["input", "parquet", "jsonl"] | None,
         Setting("output_format"),
         typer.Option(
             "--output-format",
             help="The form of the clean and quarantined rows (default: that of the input).",
+        ),
+    ] = None
+    operator: Annotated[
+        str | None,
+        Setting("operator"),
+        typer.Option(
+            "--operator",
+            help="Who answers for the run, for the manifest and the report (default: the user).",
         ),
     ] = None
     private_quarantine: Annotated[
@@ -154,6 +191,8 @@ class FileOptions(Options):
 @dataclass(frozen=True)
 class EngineOptions(Options):
     """The engine."""
+
+    heading = "Engine"
 
     runner: Annotated[
         Literal["local", "flink", "dataflow"] | None,
@@ -204,13 +243,64 @@ class FilterResult(NamedTuple):
     manifest: Manifest
 
     def render(self) -> Iterator[str]:
-        """Return the run's folder and the next commands."""
-        yield f"done: {self.output}"
-        yield f"next: congener inspect {self.output}; congener report {self.output}"
+        """Return the run's folder, what a trainer reads, and the next commands."""
+        from schemas.policies import PUBLISHED
+
+        output = shlex.quote(self.output)
+        clean = sum(self.manifest.conservation.by_decision.get(name, 0) for name in PUBLISHED)
+        yield Verbatim(f"done: {output}")
+        yield f"for the trainer: {clean:,} rows in {storage.join(self.output, 'clean')}"
+        if count := self.manifest.conservation.by_decision.get("mask", 0):
+            yield (
+                f"{count:,} of them have masks in their field `congener`. A trainer learns the "
+                "masked text unless it gives these characters no loss: see docs/training.md"
+            )
+        yield Verbatim(f"next: congener inspect {output}\n      congener report {output}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest without its long lists."""
         return self.manifest.model_dump(mode="json", exclude={"outputs", "shards"})
+
+
+class DryRunResult(NamedTuple):
+    """A settled run that isn't carried out."""
+
+    plan: FilterPlan
+
+    def render(self) -> Iterator[str | Table]:
+        """Return the traits' rules, and how much work the run would be."""
+        table = build_table("trait", "action", "score ≥>", "origin", "clean lost>")
+        for rule in self.plan.rules:
+            bound = rule.threshold.bound
+            table.add_row(
+                rule.trait,
+                rule.action,
+                f"{rule.threshold.value:.4f}",
+                rule.threshold.origin,
+                "not stated" if bound is None else f"≤ {format_bound(bound)}",
+            )
+        yield table
+        shards, output = self.plan.shards, self.plan.config.output
+        rows = sum(shard.rows for shard in shards)
+        yield (
+            f"dry run: {rows:,} rows in {len(shards):,} "
+            f"{'shard' if len(shards) == 1 else 'shards'} "
+            f"would be filtered into {output}; nothing was written there"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run's identity and rules, and how much work it would be."""
+        shards = self.plan.shards
+        return {
+            "run_id": self.plan.run_id,
+            "identity": self.plan.identity.model_dump(mode="json"),
+            "rules": [
+                {"trait": rule.trait, "action": rule.action} | rule.threshold._asdict()
+                for rule in self.plan.rules
+            ],
+            "rows": sum(shard.rows for shard in shards),
+            "shards": len(shards),
+        }
 
 
 def parse_columns(pairs: Sequence[str]) -> dict[str, str]:
@@ -239,7 +329,9 @@ def filter_corpus(
     models: ModelOptions,
     engine: EngineOptions,
     config: Config = None,
+    dry_run: DryRun = False,
     restart: Restart = False,
+    quiet: Quiet = False,
     as_json: Json = False,
     beam_options: BeamOptions = None,
 ) -> None:
@@ -249,10 +341,11 @@ def filter_corpus(
     a manifest. If a run is interrupted, the same command resumes it.
 
     congener filter --input data/ --output run/
-    congener filter -i 'data/*.jsonl.gz' -o run/ --traits my-trait/ --policy policy.yaml
-    congener filter -i data/ -o run/ --signals lexicon          (quick: needs no model)
-    congener filter -i data/ -o run/ --workers 4
-    congener filter -i data/ -o run/ --runner flink --workers 8 -- --job_endpoint=flink:8099
+    congener filter -i 'data/*.jsonl.gz' -o run/ -t my-trait/ --policy policy.yaml
+    congener filter -i data/ -o run/ --signals lexicon     (quick: needs no model)
+    congener filter -i data/ -o run/ --limit 1000          (only the first rows)
+    congener filter -i data/ -o run/ --dry-run             (writes nothing)
+    congener filter -i data/ -o run/ --runner flink -- --job_endpoint=flink:8099
     """
     groups = (inputs, output, traits, policy, background, corpus, files, models, engine)
     settings = read_settings(config, *groups)
@@ -263,10 +356,15 @@ def filter_corpus(
     check_before_loading(settings, restart, given)
 
     from pipelines.display.progress import TerminalReporter
-    from pipelines.filter import run_filter
+    from pipelines.filter import plan_run, run_filter
     from pipelines.runs.publication import has_many_rejects
 
-    with TerminalReporter() as listener:
+    if dry_run:
+        with TerminalReporter(quiet) as listener:
+            plan = plan_run(settings, given, listener)
+        print_result(DryRunResult(plan), as_json)
+        return
+    with TerminalReporter(quiet) as listener:
         manifest = run_filter(
             settings,
             restart=restart,
@@ -274,6 +372,7 @@ def filter_corpus(
             beam_options=given,
             listener=listener,
         )
-    print_result(FilterResult(settings.output, manifest), as_json)
+    if as_json or not quiet:
+        print_result(FilterResult(settings.output, manifest), as_json)
     if has_many_rejects(manifest):
         raise typer.Exit(MANY_REJECTS)

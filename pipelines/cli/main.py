@@ -18,8 +18,9 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from pipelines.cli.options import OTHER_OPTIONS
 from pipelines.cli.output import print_error
 from pipelines.display.terminal import (
     EscapingFormatter,
@@ -97,6 +98,25 @@ class CommandGroup(TyperGroup):
         return load_command(cmd_name) if cmd_name in COMMANDS else None
 
 
+class GroupedCommand(TyperCommand):
+    """A command whose help lists the options under the headings of their groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, then each group of options."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            if record := option.get_help_record(ctx):
+                heading = getattr(option, "rich_help_panel", None) or OTHER_OPTIONS
+                is_argument = option.param_type_name == "argument"
+                groups.setdefault("Arguments" if is_argument else heading, []).append(record)
+        if OTHER_OPTIONS in groups:
+            name = OTHER_OPTIONS if len(groups) > 2 else "Options"
+            groups[name] = groups.pop(OTHER_OPTIONS)  # the last group
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
 app = typer.Typer(
     name="congener",
     cls=CommandGroup,
@@ -118,7 +138,7 @@ def load_command(name: str) -> Any:
     if isinstance(command, typer.Typer):
         return typer.main.get_command(command)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name, help=format_help(command))(command)
+    single.command(name, cls=GroupedCommand, help=format_help(command))(command)
     return typer.main.get_command(single)
 
 

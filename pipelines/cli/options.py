@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import typer
+from typer.models import OptionInfo
 
 from schemas.errors import CardError
 from transforms.files.locations import expand_home, require_reachable
@@ -45,6 +46,7 @@ Config = Annotated[
     typer.Option("--config", help="A YAML file with settings; options given here replace them."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors.")]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Remove the content of the output and start over.")
 ]
@@ -60,6 +62,10 @@ BeamOptions = Annotated[
 ]
 
 
+OTHER_OPTIONS = "Other options"
+"""The heading of options that belong to no group."""
+
+
 class Setting(NamedTuple):
     """The configuration setting that an option overrides.
 
@@ -73,19 +79,31 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Options:
-    """A group of options."""
+    """A group of options. `heading` is its heading in the command's help."""
+
+    heading = OTHER_OPTIONS
 
     @classmethod
     def to_parameters(cls) -> Iterator[inspect.Parameter]:
         """Yield the group's options as parameters of a command."""
         hints = get_type_hints(cls, include_extras=True)
         for item in fields(cls):
+            info = next(part for part in hints[item.name].__metadata__ if type(part) is OptionInfo)
+            info.rich_help_panel = cls.heading
             yield inspect.Parameter(
                 item.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=item.default,
                 annotation=hints[item.name],
             )
+
+    @classmethod
+    def name_options(cls) -> Iterator[tuple[str, str]]:
+        """Yield the path of each setting with the option that overrides it."""
+        for hint in get_type_hints(cls, include_extras=True).values():
+            found = {type(item): item for item in hint.__metadata__}
+            if Setting in found:
+                yield found[Setting].path, found[OptionInfo].default  # typer's place for the name
 
     def to_settings(self) -> dict[str, Any]:
         """Return a mapping from the paths of settings to the values that options give them."""
@@ -103,6 +121,8 @@ class Options:
 class InputOptions(Options):
     """The corpus."""
 
+    heading = "Input and output"
+
     inputs: Annotated[
         list[str] | None,
         Setting("input"),
@@ -118,6 +138,8 @@ class InputOptions(Options):
 @dataclass(frozen=True)
 class TraitOptions(Options):
     """The traits."""
+
+    heading = "Traits and policy"
 
     traits: Annotated[
         list[str] | None,
@@ -155,6 +177,8 @@ class SignalOptions(TraitOptions):
 class BackgroundOptions(Options):
     """The clean sample."""
 
+    heading = "Traits and policy"
+
     background: Annotated[
         list[str] | None,
         Setting("background"),
@@ -169,6 +193,8 @@ class BackgroundOptions(Options):
 @dataclass(frozen=True)
 class ModelOptions(Options):
     """The encoder, and the device that models run on."""
+
+    heading = "Models"
 
     encoder: Annotated[
         str | None,
@@ -207,11 +233,18 @@ def read_settings(config: str | None, *groups: Options) -> FilterConfig:
     changes: dict[str, Any] = {}
     for group in groups:
         changes |= group.to_settings()
-    return apply_settings(config, changes)
+    options = {path: name for group in groups for path, name in group.name_options()}
+    given = {path: name for path, name in options.items() if path in changes}
+    return apply_settings(config, changes, given)
 
 
-def apply_settings(config: str | None, changes: dict[str, Any]) -> FilterConfig:
-    """Read a configuration file, or take the defaults, and override settings at the given paths.
+def apply_settings(
+    config: str | None, changes: dict[str, Any], options: Mapping[str, str] | None = None
+) -> FilterConfig:
+    """Read a configuration file, or take the defaults, and override some settings.
+
+    `changes` maps the paths of settings to values.
+    `options` maps the paths of settings to the options that gave them, for errors.
 
     Raises: CardError: the file can't be read, or a setting is wrong.
     """
@@ -231,8 +264,8 @@ def apply_settings(config: str | None, changes: dict[str, Any]) -> FilterConfig:
         return FilterConfig.model_validate(settings)
     except ValidationError as error:
         raise CardError(
-            describe_problems(error),
-            remedy="congener COMMAND --help lists the values of each option",
+            describe_problems(error, options or {}),
+            remedy="--help lists the values of each option",
         ) from error
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from rich.console import RenderableType
 from rich.text import Text
 
-from pipelines.display.terminal import open_console
+from pipelines.display.terminal import open_console, print_text
 
 
 class Result(Protocol):
@@ -35,9 +35,12 @@ def print_result(result: Result, as_json: bool) -> None:
 def say(part: RenderableType = "") -> None:
     """Print a text or a table on stdout.
 
-    Strings are neither parsed as markup nor wrapped, and their control characters are escaped.
+    Strings aren't parsed as markup, and their control characters are escaped.
     """
-    open_console(soft_wrap=isinstance(part, str | Text)).print(part, markup=False)
+    if isinstance(part, str | Text):
+        print_text(open_console(), part)
+    else:
+        open_console().print(part)
 
 
 def style(text: str, name: str) -> Text:
@@ -52,6 +55,5 @@ def print_json(value: Any) -> None:
 
 def print_error(message: str, *, red: bool = True) -> None:
     """Print a message on stderr, with markup ignored and control characters escaped."""
-    open_console(stderr=True, soft_wrap=True).print(
-        Text(f"congener: {message}", style="red" if red else ""), markup=False
-    )
+    text = Text(f"congener: {message}", style="red" if red else "")
+    print_text(open_console(stderr=True), text)

@@ -65,12 +65,17 @@ class TraitList(NamedTuple):
     cards: Sequence[dict[str, Any]]
 
     def render(self) -> Iterator[Table]:
-        """Return a table of the cards."""
-        table = build_table("id", "signals", "action", "texts>")
+        """Return a table of the cards, and one of what they look for."""
+        table, meanings = (
+            build_table("id", "signals", "action", "texts>"),
+            build_table("id", "finds"),
+        )
         for card in self.cards:
             texts = f"{card['positives']} + {card['negatives']}"
             table.add_row(card["id"], ", ".join(card["signals"]), card["action"], texts)
+            meanings.add_row(card["id"], card["summary"])
         yield table
+        yield meanings
 
     def to_json(self) -> Sequence[dict[str, Any]]:
         """Return the cards."""
@@ -85,11 +90,12 @@ class TraitPage(NamedTuple):
     def render(self) -> Iterator[str]:
         """Return the card's fields, and a few of its texts."""
         loaded, card = self.card, self.card.card
-        yield f"{loaded.id}: {card.title}\n\n{card.description}"
+        paragraphs = (" ".join(text.split()) for text in card.description.split("\n\n"))
+        yield "\n\n".join([f"{loaded.id}: {card.title}", *paragraphs])
         for item in card.seen_in:
-            yield f"seen in: {item.where} ({item.source})"
+            yield f"\nseen in: {item.where} ({item.source})"
         yield (
-            f"signals: {', '.join(card.signals.names)}; action: {card.action}; "
+            f"\nsignals: {', '.join(card.signals.names)}; action: {card.action}; "
             f"folder: {loaded.folder}"
         )
         for kind, texts in (("positive", loaded.positives), ("hard negative", loaded.negatives)):

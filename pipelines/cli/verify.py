@@ -96,8 +96,8 @@ def verify_run(
 
     congener verify run/
     congener verify run/ --inputs
-    congener verify run/ --digest 5d41402abc4b2a76   (detects a forgery that is consistent)
-    congener verify run/ --digest-key digest.key   (a run whose digests are keyed)
+    congener verify run/ --digest 5d41402abc4b2a76   (detects a whole forgery)
+    congener verify run/ --digest-key digest.key     (for keyed digests)
     """
     if not (root or digest):  # a malformed digest is reported before a missing run
         from pipelines.early_checks import check_manifest

@@ -11,7 +11,7 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipelines.display.terminal import build_table, open_console
+from pipelines.display.terminal import build_table, open_console, print_text
 from schemas.events import (
     BatchesCut,
     BatchScored,
@@ -76,11 +76,13 @@ class RowCount:
 class TerminalReporter:
     """Reports the events of a run on stderr; pass it as a listener.
 
-    When used as a context manager, it stops its thread on exit.
+    If `quiet`, it reports only warnings. When used as a context manager, it stops its thread on
+    exit.
     """
 
-    def __init__(self) -> None:
-        self.console = open_console(stderr=True, soft_wrap=True)
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self.console = open_console(stderr=True)
         self._count = RowCount()
         self._fit = FitProgress(self.say)
         self._stop = threading.Event()
@@ -99,6 +101,10 @@ class TerminalReporter:
 
     def __call__(self, event: Event) -> None:
         """Report an event."""
+        if self._quiet:
+            if isinstance(event, Noticed) and event.notice.severity == "warning":
+                self.say(str(event.notice))
+            return
         self._count.update(event)
         match event:
             case Noticed(notice):
@@ -118,7 +124,7 @@ class TerminalReporter:
 
     def say(self, text: str) -> None:
         """Print a line without interpreting square brackets as markup."""
-        self.console.print(text, markup=False)
+        print_text(self.console, text)
 
     def _start_thread(self) -> None:
         self._stop_thread()  # a failed run may have left a thread

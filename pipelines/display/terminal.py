@@ -19,6 +19,7 @@ from rich.console import (
 )
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 
 def build_table(*columns: str, title: str | None = None) -> Table:
@@ -72,6 +73,22 @@ def open_console(**options: Any) -> Console:
     console = Console(highlight=False, **options)
     console.push_render_hook(EscapeControls())
     return console
+
+
+class Verbatim(str):
+    """Text that is never wrapped, such as a command that a user may copy."""
+
+    __slots__ = ()
+
+
+def print_text(console: Console, text: str | Text) -> None:
+    """Print text without interpreting markup.
+
+    On a terminal, lines are wrapped between words. In a file or a pipe, and for `Verbatim` text,
+    lines stay whole.
+    """
+    whole = isinstance(text, Verbatim) or not console.is_terminal
+    console.print(text, markup=False, soft_wrap=whole)
 
 
 class EscapingFormatter(logging.Formatter):

@@ -22,10 +22,19 @@ def list_changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
     A description has the run's `identity` and its `settings`.
     """
-    found = list(_compare(begun, now))
-    if len(found) <= MOST_SHOWN:
-        return found
-    return [*found[:MOST_SHOWN], f"and {len(found) - MOST_SHOWN} more"]
+    return _limit_lines(list(_compare(begun, now)))
+
+
+def list_setting_changes(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a line for each difference between two sets of nested settings."""
+    return _limit_lines(
+        [line for name in now for line in _compare_values(name, begun.get(name), now[name])]
+    )
+
+
+def _limit_lines(lines: list[str]) -> list[str]:
+    more = len(lines) - MOST_SHOWN
+    return [*lines[:MOST_SHOWN], f"and {more} more"] if more > 0 else lines
 
 
 def _compare(begun: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,17 @@ from typing import NamedTuple
 
 from schemas.errors import RunError
 from schemas.receipts import Output
-from schemas.runs import CALIBRATION, CLEAN_CARD, FOLDERS, MANIFEST, SHARD_NAME, WORK, parse_path
+from schemas.runs import (
+    BANK,
+    CALIBRATION,
+    CLEAN_CARD,
+    FOLDERS,
+    MANIFEST,
+    SHARD_NAME,
+    WORK,
+    is_bank_file,
+    parse_path,
+)
 from transforms.files import storage
 from transforms.files.kinds import is_data_file
 from transforms.files.patterns import SYSTEM_FOLDER, is_hidden_name
@@ -76,6 +86,8 @@ def _is_attempt(path: str) -> bool:
     if storage.TEMPORARY.fullmatch(path.rpartition("/")[2]) or path in {CALIBRATION, CLEAN_CARD}:
         return True
     folder, shard, suffix, _ = parse_path(path)
+    if folder == BANK:
+        return is_bank_file(path)
     return bool(folder in FOLDERS and suffix and SHARD_NAME.fullmatch(shard))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import getpass
 import os
 import platform
 from collections import Counter
@@ -9,17 +11,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from classifiers.banks import Bank
+from classifiers.banks import Bank, serialise_bank
 from pipelines.banks import tabulate_calibration
 from pipelines.config import make_absolute
+from pipelines.decide import read_lots
+from pipelines.notices import describe_limit
 from pipelines.runs.finished import read_rows, read_table
+from pipelines.version import find_commit
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError, StorageError
+from schemas.lots import Lot
 from schemas.manifests import Conservation, InputFile, Manifest, SettledThreshold
-from schemas.notices import Notice, warn
+from schemas.notices import Notice, list_names, warn
 from schemas.policies import REMOVED, Policy
 from schemas.receipts import Output, Receipt
-from schemas.runs import CALIBRATION, CLEAN_CARD, FOLDERS, MANIFEST, WORK, parse_path
+from schemas.runs import (
+    BANK,
+    CALIBRATION,
+    CLEAN_CARD,
+    EVIDENCE_FOLDERS,
+    FOLDERS,
+    MANIFEST,
+    WITHDRAWN,
+    WORK,
+    parse_path,
+)
 from schemas.shares import exceeds, format_excess, format_limit
 from transforms.files import storage
 from transforms.files.dataset_cards import build_card
@@ -61,6 +77,12 @@ REJECT_SHARE = 0.01
 It applies if the policy has no `reject_budget`, that is, if nobody has stated how many rejects to
 expect.
 """
+
+
+def list_limits(rows: int | None) -> tuple[str, ...]:
+    """Return the limitations of a run; `rows` is how many rows it was limited to, if any."""
+    part = f"This run is of a part of its input: {describe_limit(rows)}." if rows else None
+    return (*LIMITS, part) if part else LIMITS
 
 
 def count_decisions(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation:
@@ -162,13 +184,24 @@ def warn_of_many_rejects(manifest: Manifest) -> Iterator[Notice]:
         )
 
 
-def withdraw_run(run: str) -> list[Notice]:
-    """Remove all of a run's files, because a run stopped by a budget must leave no corpus behind.
+def withdraw_run(run: str, manifest: Manifest) -> list[Notice]:
+    """Remove a run's rows and its bank, because a budget stopped it; keep what shows the reason.
 
+    The kept folders hold no text. What the manifest would have been is written to `WITHDRAWN`.
     Files that can't be removed are reported in notices, so that the run still fails because of its
     budget.
     """
-    return [notice for name in (MANIFEST, *FOLDERS, WORK) for notice in _try_removal(run, name)]
+    removed = (MANIFEST, *(name for name in FOLDERS if name not in EVIDENCE_FOLDERS), WORK)
+    notices = [notice for name in removed for notice in _try_removal(run, name)]
+    kept = tuple(
+        output for output in manifest.outputs if parse_path(output.path).folder in EVIDENCE_FOLDERS
+    )
+    withdrawn = manifest.model_copy(update={"outputs": kept}).seal()
+    try:
+        storage.write_bytes(storage.join(run, WITHDRAWN), withdrawn.to_bytes())
+    except StorageError as error:
+        return [*notices, warn(f"{error.where} {error.problem}, so {WITHDRAWN} is missing")]
+    return [*notices, Notice(f"kept without any text: {list_names(EVIDENCE_FOLDERS)}, {WITHDRAWN}")]
 
 
 def _try_removal(run: str, name: str) -> Iterator[Notice]:
@@ -243,6 +276,29 @@ def describe_prompts(receipts: Sequence[Receipt]) -> Iterator[Notice]:
         )
 
 
+def warn_of_unmatched(run: str, outputs: Sequence[Output], policy: Policy) -> Iterator[Notice]:
+    """Warn of a policy's exceptions that match no row, with the names that rows have instead."""
+    if not policy.exceptions:
+        return
+    lots: set[Lot] = set()
+    for output in outputs:
+        if parse_path(output.path).folder == "ledger":
+            lots.update(read_lots(read_table(run, output)))
+    for number, exception in enumerate(policy.exceptions):
+        if any(lot.for_side(exception.side).matches(exception.lot) for lot in lots):
+            continue
+        wanted = exception.lot.model_dump(exclude_none=True)
+        shown = ", ".join(f"{name}: {pattern}" for name, pattern in wanted.items())
+        names = (
+            f"the corpus's {name.replace('_', ' ')}s are "
+            f"{list_names(sorted({str(getattr(lot, name)) for lot in lots}))}"
+            for name in wanted
+        )
+        yield warn(
+            f"exceptions.{number} of the policy ({shown}) matches no row; {'; '.join(names)}"
+        )
+
+
 def sum_receipts(receipts: Sequence[Receipt]) -> dict[str, Any]:
     """Add up the receipts of the shards, for the manifest."""
     fired: Counter[str] = Counter()
@@ -258,13 +314,20 @@ def sum_receipts(receipts: Sequence[Receipt]) -> dict[str, Any]:
 
 
 def describe_circumstances(
-    seconds: float, receipts: Sequence[Receipt], device: str, command: Sequence[str]
+    seconds: float,
+    receipts: Sequence[Receipt],
+    device: str,
+    command: Sequence[str],
+    operator: str | None = None,
 ) -> dict[str, Any]:
     """Describe where the run took place and how fast it was, which doesn't affect its outputs."""
     tokens = sum(receipt.tokens for receipt in receipts)
     padded = sum(receipt.padded for receipt in receipts)
     rows = sum(receipt.rows for receipt in receipts)
     return {
+        "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "operator": operator or find_user(),
+        "commit": find_commit(),
         "seconds": round(seconds, 3),
         "rows_per_second": round(rows / max(seconds, 1e-9), 1),
         "tokens": tokens,
@@ -278,6 +341,14 @@ def describe_circumstances(
     }
 
 
+def find_user() -> str | None:
+    """Return the name of the user who runs this process, or None if the system doesn't know it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user may have no entry
+        return None
+
+
 def write_calibration(run: str, bank: Bank) -> tuple[Output, ...]:
     """Write the calibration scores, so that thresholds for other levels can be settled later."""
     table = tabulate_calibration(bank)
@@ -288,6 +359,14 @@ def write_calibration(run: str, bank: Bank) -> tuple[Output, ...]:
     return (
         Output(path=CALIBRATION, rows=table.num_rows, bytes=len(data), sha256=digest_bytes(data)),
     )
+
+
+def list_bank(bank: Bank) -> list[Output]:
+    """List the files of a run's bank, which the run wrote when it began."""
+    return [
+        Output(path=f"{BANK}/{name}", rows=0, bytes=len(data), sha256=digest_bytes(data))
+        for name, data in serialise_bank(bank).items()
+    ]
 
 
 def warn_of_lost_splits(plans: Sequence[ShardPlan], outputs: Sequence[Output]) -> Iterator[Notice]:

@@ -7,19 +7,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from pipelines.runs.changes import list_changes
+from pipelines.config import FilterConfig, read_policy
+from pipelines.runs.changes import list_changes, list_setting_changes
 from pipelines.runs.foreign_files import require_no_foreign_data
+from pipelines.runs.manifest_file import load_manifest
 from schemas.digests import canonicalise_json, digest_bytes, digest_config
 from schemas.errors import InputError, RunError, StorageError
 from schemas.notices import Notice, warn
 from schemas.receipts import Output, Receipt, parse_receipt
 from schemas.runs import (
-    BANK,
     BEGUN,
     FOLDERS,
     MANIFEST,
     PRIVATE_FOLDERS,
     RECEIPTS,
+    WITHDRAWN,
     WORK,
     receipt_shard,
 )
@@ -56,14 +58,15 @@ def compute_run_id(identity: Mapping[str, Any]) -> str:
 CLEARING = f"{WORK}/clearing"
 """A file that exists only while a run is being removed."""
 
-SIGNS_OF_A_RUN = (MANIFEST, BEGUN, RECEIPTS, CLEARING)
+SIGNS_OF_A_RUN = (MANIFEST, BEGUN, RECEIPTS, CLEARING, WITHDRAWN)
 """Files and folders that only a run writes: a folder with any of them holds a run."""
 
 
-def require_unfinished(run: str, restart: bool) -> None:
+def require_unfinished(run: str, restart: bool, config: FilterConfig | None = None) -> None:
     """Refuse a finished run unless `restart` is set.
 
-    Working files that a crash left behind after publication are removed.
+    Working files that a crash left behind after publication are removed. The error lists how the
+    run's settings differ from the given ones.
 
     Raises: RunError: the run is finished.
     """
@@ -71,12 +74,25 @@ def require_unfinished(run: str, restart: bool) -> None:
         return
     with suppress(StorageError):  # leftover working files don't matter
         _clear_work(run)
+    lines = "".join(f"\n    {line}" for line in _compare_finished(run, config))
     raise RunError(
-        "the run is finished",
+        f"the run is finished, with other settings:{lines}" if lines else "the run is finished",
         where=run,
         remedy="look at it with congener inspect or verify; replace it with --restart, or choose "
         "another --output",
     )
+
+
+def _compare_finished(run: str, config: FilterConfig | None) -> list[str]:
+    """Return how a finished run's policy and configuration differ from the given ones."""
+    if config is None:
+        return []
+    with suppress(RunError):  # whether the manifest is damaged is for verify to say
+        manifest = load_manifest(run)
+        begun = {"config": manifest.config, "policy": manifest.policy}
+        policy = read_policy(config.policy).model_dump(mode="json")
+        return list_setting_changes(begun, {"config": config.select_identity(), "policy": policy})
+    return []
 
 
 def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
@@ -85,7 +101,7 @@ def open_run(run: str, record: RunRecord, restart: bool) -> list[Notice]:
     Raises: RunError: the folder holds an unfinished run with a different input, configuration, bank
         or code version, or folders that no run has written.
     """
-    if restart:
+    if restart or storage.exists(storage.join(run, WITHDRAWN)):
         _require_a_run(run)
         clear_run(run)
     require_unfinished(run, restart=False)
@@ -206,6 +222,7 @@ def clear_run(run: str) -> None:
     """Remove a run's files, manifest first, so that a half-removed run doesn't look finished."""
     storage.write_bytes(storage.join(run, CLEARING), b"this run is being removed\n")
     storage.remove_tree(storage.join(run, MANIFEST))
+    storage.remove_tree(storage.join(run, WITHDRAWN))
     for folder in FOLDERS:
         storage.remove_tree(storage.join(run, folder))
     _clear_work(run)
@@ -213,7 +230,7 @@ def clear_run(run: str) -> None:
 
 def _clear_work(run: str) -> None:
     """Remove the working files, except the lock, which this process may hold."""
-    for name in (RECEIPTS, BANK, BEGUN, CLEARING):
+    for name in (RECEIPTS, BEGUN, CLEARING):
         storage.remove_tree(storage.join(run, name))
 
 

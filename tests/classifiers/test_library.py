@@ -257,6 +257,20 @@ def test_yaml_that_is_not_plain_is_refused(card_folder, card, says):
     assert says in message
 
 
+def test_a_tab_in_yaml_comes_with_a_remedy(card_folder):
+    """A line that is indented with a tab gives its number and the remedy."""
+    message = refused(card_folder(card="signals:\n\tlexicon: {}\n", positives=DOZEN))
+    assert "there is a tab, which YAML doesn't allow here" in message
+    assert "line 3, column 1" in message
+    assert "indent with spaces" in message
+
+
+def test_a_misspelt_trait_comes_with_a_suggestion():
+    """The error for an unknown library trait names the most similar one."""
+    with pytest.raises(CardError, match=r"did you mean 'date-confusion'\?"):
+        find_cards(["date-confusoin"])
+
+
 def test_a_card_that_is_no_mapping_or_missing_is_refused(card_folder):
     """A card file that is a list, empty, badly encoded, huge or missing is refused."""
     folder = card_folder(positives=DOZEN)

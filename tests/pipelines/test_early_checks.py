@@ -57,7 +57,7 @@ def list_mistakes(corpus: str) -> list[tuple[int, str, list[str]]]:
         (2, "--no-wait", [*good, "--no-wait"]),
         (2, "this machine's disk", [*good, "--runner", "dataflow"]),
         (2, "b.jsonl", ["filter", "-i", corpus, "b.jsonl", "-o", "run"]),
-        (2, "input and output", ["filter"]),
+        (2, "--input and --output are needed", ["filter"]),
         (4, "file", ["filter", "-i", corpus, "-o", "file"]),
         (2, "nowhere", ["fit", "-o", "bank", "--traits", "nowhere"]),
         (2, "nowhere", ["fit", "-o", "bank", "--background", "nowhere"]),

@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from pipelines.traits import check_cards, create_card, describe_card, find_card, list_advice
+from pipelines.traits import (
+    check_cards,
+    create_card,
+    describe_card,
+    find_card,
+    list_advice,
+    summarise,
+)
 from schemas.errors import CardError, StorageError
 
 
@@ -97,3 +104,10 @@ def test_a_card_in_brief_is_json(card_folder):
     assert line["negatives"] >= 30
     folder = card_folder("mine", "signals: {lexicon: {patterns: [x]}}\n")
     assert describe_card(find_card(str(folder)))["library"] is False
+
+
+def test_a_summary_is_the_first_clause():
+    """A description's first clause ends at a full stop, a colon or a semicolon before a space."""
+    assert summarise("The model\n disbelieves v1.2: it insists.") == "The model disbelieves v1.2"
+    assert summarise("Short.") == "Short"
+    assert summarise("") == ""

@@ -19,7 +19,7 @@ from schemas.cards import Level
 from schemas.digests import digest_bytes
 from schemas.errors import CardError, RunError
 from schemas.receipts import Output
-from schemas.runs import CALIBRATION, MANIFEST, parse_path, shard_path
+from schemas.runs import BANK, CALIBRATION, MANIFEST, parse_path, shard_path
 from tests.support.forgery import (
     edit_manifest,
     replace_column,
@@ -464,3 +464,29 @@ def test_files_that_cannot_be_read(run, corpus):
     clean.mkdir()
     (finding, *_) = verify_run(str(folder))
     assert finding == (f"clean/{clean.name}", "can't be opened: Is a directory")
+
+
+def test_a_replaced_bank_is_found(run, config, card_folder, tmp_path):
+    """A bank that isn't the run's own is found, even if the manifest lists its files."""
+    folder, manifest = run
+    given = {"traits": (str(card_folder("stork", CALIBRATED)),), "output": str(tmp_path / "other")}
+    run_filter(config.model_copy(update=given))
+    shutil.rmtree(folder / BANK)
+    shutil.copytree(tmp_path / "other" / BANK, folder / BANK)
+    assert any(path.startswith(BANK) for path, _ in list_problems(folder))
+    files = [path for path in (folder / BANK).rglob("*") if path.is_file()]
+    outputs = [output for output in manifest.outputs if not output.path.startswith(BANK)]
+    for path in files:
+        data = path.read_bytes()
+        name = path.relative_to(folder).as_posix()
+        outputs.append(Output(path=name, rows=0, bytes=len(data), sha256=digest_bytes(data)))
+    edit_manifest(folder, outputs=[output.model_dump(mode="json") for output in outputs])
+    assert list_problems(folder) == [(f"{BANK}/", "isn't the bank that the identity names")]
+
+
+def test_a_damaged_bank_is_found(run):
+    """A damaged file of the bank is found."""
+    folder = run[0]
+    index = folder / BANK / "bank.json"
+    index.write_bytes(index.read_bytes()[:-9])
+    assert list_problems(folder)[0][0] == f"{BANK}/bank.json"

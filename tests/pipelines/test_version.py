@@ -4,7 +4,7 @@ import re
 import tomllib
 from importlib import metadata
 
-from pipelines.version import PACKAGES, VERSION, find_package_versions
+from pipelines.version import PACKAGES, VERSION, find_commit, find_package_versions
 
 
 def test_installed_version_is_the_codes():
@@ -37,3 +37,18 @@ def test_constraints_fit_the_project(root):
         for line in (*project["dependencies"], *project["optional-dependencies"]["dev"])
     }
     assert needed & set(wanted) <= set(installed)
+
+
+def test_the_commit_of_a_checkout_is_found(root):
+    """In a checkout, the commit has 40 digits, and says whether files were changed."""
+    found = find_commit()
+    if not (root / ".git").exists():
+        assert found is None
+    else:
+        assert re.fullmatch("[0-9a-f]{40}(-dirty)?", found)
+
+
+def test_without_git_the_commit_is_unknown(monkeypatch):
+    """If git is missing, the commit is None."""
+    monkeypatch.setenv("PATH", "")
+    assert find_commit() is None

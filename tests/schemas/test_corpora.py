@@ -52,7 +52,7 @@ def test_mapped_columns_belong_to_a_format():
     assert config.columns == {"messages": "dialogue"}
     with pytest.raises(
         ValidationError,
-        match=r"'massages' is not a column of any format; the known columns are .*messages",
+        match=r"'massages' is not a column of any format; did you mean 'messages'\? the known",
     ):
         CorpusConfig(format="messages", columns={"massages": "dialogue"})
 

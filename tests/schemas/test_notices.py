@@ -6,6 +6,7 @@ from schemas.notices import (
     limit_notices,
     list_names,
     shorten_name,
+    suggest_name,
     warn,
 )
 
@@ -46,3 +47,11 @@ def test_many_notices_of_a_kind_are_limited():
     *first, last = limit_notices(notices, 3)
     assert first == notices[:2]
     assert last == warn("2 is odd; the same is true of 997 more")
+
+
+def test_a_similar_name_is_suggested():
+    """A misspelt name gives a question with the most similar name, and other names give nothing."""
+    known = ["lexicon", "head", "exemplars"]
+    assert suggest_name("lexicons", known) == "did you mean 'lexicon'? "
+    assert suggest_name("zebra", known) == ""
+    assert suggest_name("lexicon", []) == ""

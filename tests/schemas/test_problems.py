@@ -1,6 +1,7 @@
 """Pydantic's errors, worded for the author of a file."""
 
 import datetime as dt
+from typing import Literal
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError
@@ -40,16 +41,20 @@ def validate(value: object) -> ValidationError:
 @pytest.mark.parametrize(
     ("value", "words", "fields"),
     [
-        ({"leaf": {"sise": 1}}, "field leaf.sise: is not known", "fields of leaf are size, name"),
+        (
+            {"leaf": {"sise": 1}},
+            "field leaf.sise: is not known",
+            "did you mean 'size'? fields of leaf are size, name",
+        ),
         (
             {"leaves": [{}, {"sise": 1}]},
             "field leaves.1.sise: is not known",
-            "fields of leaves.1 are size, name",
+            "did you mean 'size'? fields of leaves.1 are size, name",
         ),
         (
             {"by_name": {"leaf": {"sise": 1}}},
             "field by_name.leaf.sise: is not known",
-            "fields of by_name.leaf are size, name",
+            "did you mean 'size'? fields of by_name.leaf are size, name",
         ),
         ({"twig": 1}, "field twig: is not known", "fields are leaf, leaves, by_name"),
         ({"leaves": "x"}, "field leaves: should be a list", None),
@@ -83,10 +88,7 @@ def test_a_mistake_in_words(value, words, fields):
 def test_every_mistake_is_described_once():
     """Each mistake is described once; a list with an invalid item isn't also called too short."""
     assert describe_problems(validate({"leaves": [{"size": "x"}], "twig": 1})).split("; ") == [
-        (
-            "field leaves.0.size: Input should be a valid integer, unable to parse string as an "
-            "integer"
-        ),
+        ("field leaves.0.size: should be a valid integer, unable to parse string as an integer"),
         "field twig: is not known",
     ]
 
@@ -123,3 +125,43 @@ def test_a_value_is_shown_in_part(value, shown):
     assert f"should be text but is {shown}: in YAML" in describe_problems(
         validate({"leaf": {"name": value}, "leaves": [{}]})
     )
+
+
+class Rates(Strict):
+    """A model with a share and a choice."""
+
+    share: float | None = Field(None, ge=0, le=1)
+    kind: Literal["lexicon", "head"] = "head"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"share": "1%"}, "should be a share from 0 to 1 but is 1%: write 0.01"),
+        ({"share": "0.5 %"}, "should be a share from 0 to 1 but is 0.5 %: write 0.005"),
+        ({"share": 5}, "should be a share from 0 to 1 but is 5: write 0.05"),
+        ({"kind": "lexicons"}, "is 'lexicons', not one of lexicon, head; did you mean 'lexicon'?"),
+        ({"kind": "qa"}, "is 'qa', not one of lexicon, head"),
+    ],
+)
+def test_shares_and_choices_come_with_a_correction(value, words):
+    """A percentage gives the share to write, and a wrong choice gives the choices."""
+    with pytest.raises(ValidationError) as caught:
+        Rates.model_validate(value)
+    assert describe_problems(caught.value) == f"field {next(iter(value))}: {words}"
+
+
+@pytest.mark.parametrize("value", [-1, 250, "many", "x%", "300%"])
+def test_other_numbers_are_no_percentages(value):
+    """A value that can't be a percentage gets the plain message."""
+    with pytest.raises(ValidationError) as caught:
+        Rates.model_validate({"share": value})
+    assert "write" not in describe_problems(caught.value)
+
+
+def test_a_setting_is_called_by_its_option():
+    """If an option gave the wrong value, the description names the option and not the field."""
+    error = validate({"leaf": {"size": "x"}, "leaves": [{}]})
+    assert describe_problems(error, {"leaf.size": "--size"}).startswith("--size: ")
+    assert describe_problems(error, {"leaf": "--leaf"}).startswith("--leaf: ")
+    assert describe_problems(error, {"lea": "--lea"}).startswith("field leaf.size: ")

@@ -5,7 +5,6 @@ import pytest
 from schemas.policies import DECISIONS, PUBLISHED
 from schemas.runs import (
     ALIGNED_FOLDERS,
-    BANK,
     BEGUN,
     CALIBRATION,
     CORPUS_FOLDERS,
@@ -21,6 +20,7 @@ from schemas.runs import (
     SHARD_NAME,
     WORK,
     ShardFile,
+    is_bank_file,
     parse_path,
     receipt_path,
     receipt_shard,
@@ -105,7 +105,7 @@ def test_single_files_are_in_folders_of_the_run():
 
 def test_working_files_are_in_the_working_folder():
     """Working files are below `.work`, which isn't a folder of a finished run."""
-    assert all(path.startswith(f"{WORK}/") for path in (BEGUN, BANK, RECEIPTS))
+    assert all(path.startswith(f"{WORK}/") for path in (BEGUN, RECEIPTS))
     assert WORK not in FOLDERS
 
 
@@ -117,3 +117,20 @@ def test_every_decision_has_a_folder_or_leaves_the_corpus():
     assert FOLDER_OF_DECISION["quarantine"] == "quarantine"
     assert FOLDER_OF_DECISION["reject"] == "rejects"
     assert {*FOLDER_OF_DECISION.values()} <= {*SHARD_FOLDERS}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("bank/bank.json", True),
+        ("bank/rain-talk/positive.faiss", True),
+        ("bank/rain-talk/tensors.safetensors", True),
+        ("bank/../x.json", False),
+        ("bank/a/b/texts.json", False),
+        ("bank/notes.txt", False),
+        ("clean/bank.json", False),
+    ],
+)
+def test_files_of_a_bank_are_known_by_their_names(path, expected):
+    """Only files that a bank writes are taken for files of a bank."""
+    assert is_bank_file(path) is expected

@@ -133,6 +133,32 @@ def survey(patterns: Sequence[str], limits: ShardLimits, paths: Iterable[str] = 
     return Corpus(sources, schema, tuple(ignored), (*notices, *differences), card)
 
 
+def limit_rows(corpus: Corpus, rows: int, limits: ShardLimits) -> Corpus:
+    """Return the first rows of a corpus, in the order of its files.
+
+    There may be fewer than `rows`: Parquet is cut between row groups, unless a group is larger than
+    a shard.
+    """
+    chosen: list[Source] = []
+    for source in corpus.sources:
+        left = rows - sum(item.rows for item in chosen)
+        chosen.append(source if source.rows <= left else _shorten(source, left, limits))
+        if chosen[-1] is not source:
+            break
+    return corpus._replace(sources=tuple(source for source in chosen if source.rows))
+
+
+def _shorten(source: Source, rows: int, limits: ShardLimits) -> Source:
+    """Return a source that ends after its first rows, where its file may be cut."""
+    if not rows:
+        return replace(source, rows=0, cuts=source.cuts[:1])
+    # the survey of a file whose shards have as many rows has a cut behind the last wanted row
+    again = survey_file(source.uri, source.name, limits.model_copy(update={"rows": rows}))
+    end = max((cut for cut in again.cuts if cut.row <= rows), key=lambda cut: cut.row)
+    cuts = (*(cut for cut in source.cuts if cut.row < end.row), end)
+    return replace(source, rows=end.row, cuts=cuts)
+
+
 def _find_card(files: Iterable[NamedFile]) -> DatasetCard | None:
     """Return the dataset card in the corpus's common folder, or None if there is none."""
     uri = next((file.uri for file in files if file.name == CARD), None)

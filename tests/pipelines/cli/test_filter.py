@@ -19,11 +19,16 @@ def arguments(corpus, heron, tmp_path) -> tuple[str, ...]:
 
 
 def test_a_run_is_published_and_described(congener, arguments):
-    """The output ends with the run's folder and the next commands."""
+    """The output ends with the run's folder, the trainer's rows and the next commands."""
     code, out, err = congener(*arguments)
     run = arguments[4]
     assert code == 0, err
-    assert out == f"done: {run}\nnext: congener inspect {run}; congener report {run}\n"
+    assert out.splitlines() == [
+        f"done: {run}",
+        f"for the trainer: 32 rows in {run}/clean",
+        f"next: congener inspect {run}",
+        f"      congener report {run}",
+    ]
     assert (Path(run) / "manifest.json").exists()
 
 
@@ -196,3 +201,62 @@ def test_two_files_are_two_inputs(congener_json, corpus, heron, tmp_path):
     arguments = ("filter", "-t", str(heron), "-o", str(tmp_path / "two"))
     two = congener_json(*arguments, "-i", first, "-i", second)
     assert two["conservation"]["rows_in"] == 40
+
+
+def test_masks_are_mentioned_at_the_end(congener, arguments, policy):
+    """If rows are masked, the last lines say how many, and what a trainer must do."""
+    masking = policy("traits: {heron: {action: mask}}")
+    out = congener(*arguments, "--policy", masking)[1]
+    assert "for the trainer: 40 rows" in out
+    assert "8 of them have masks in their field `congener`" in out
+
+
+def test_a_dry_run_writes_nothing(congener, arguments):
+    """A dry run shows the rules and the amount of work, and leaves no output."""
+    code, out, err = congener(*arguments, "--dry-run")
+    assert code == 0
+    assert "dry run: 40 rows in 1 shard would be filtered" in out
+    assert "heron" in out
+    assert "40 rows" in err
+    assert not Path(arguments[4]).exists()
+    described = json.loads(congener(*arguments, "--dry-run", "--json")[1])
+    assert (described["rows"], described["shards"]) == (40, 1)
+    assert [rule["trait"] for rule in described["rules"]] == ["heron"]
+    assert congener(*arguments, "--json")[1].count(described["run_id"]) == 1
+
+
+def test_a_limited_run_filters_the_first_rows(congener, arguments):
+    """A limited run is whole by itself, and its manifest says that it is a part."""
+    code, out, err = congener(*arguments, "--limit", "25", "--json")
+    assert code == 0
+    manifest = json.loads(out)
+    assert manifest["conservation"]["rows_in"] == 25
+    assert "at most 25" in err
+    assert "at most 25" in manifest["limits"][-1]
+    assert congener("verify", arguments[4], "--inputs")[0] == 0
+    code, _, err = congener(*arguments)
+    assert (code, "config.limit: was 25, is absent" in err) == (4, True)
+
+
+def test_a_quiet_run_prints_nothing(congener, arguments):
+    """With --quiet, a run without warnings prints nothing, and --json still prints its result."""
+    assert congener(*arguments, "--quiet") == (0, "", "")
+    code, out, err = congener(*arguments, "--quiet", "--json", "--restart")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["conservation"]["rows_in"] == 40
+
+
+def test_an_exception_that_matches_no_row_is_reported(congener, arguments, policy):
+    """The warning names the exception, its pattern, and the corpus's own names."""
+    text = "exceptions:\n- {trait: '*', lot: {teacher: atlantis}, action: keep, reason: trusted}\n"
+    err = congener(*arguments, "--policy", policy(text))[2]
+    assert "exceptions.0 of the policy (teacher: atlantis) matches no row" in err
+    assert "the corpus's teachers are atlas" in err
+
+
+def test_the_operator_and_the_commit_are_recorded(congener, arguments):
+    """The manifest says who answers for the run, when it ended and which code made it."""
+    facts = json.loads(congener(*arguments, "--operator", "Ann", "--json")[1])["circumstances"]
+    assert facts["operator"] == "Ann"
+    assert facts["finished"].startswith("20")
+    assert "commit" in facts

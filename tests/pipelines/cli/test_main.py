@@ -4,6 +4,7 @@ import errno
 import importlib
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,7 +121,7 @@ def test_a_closed_pipe_stops_nothing(corpus, heron, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("filter",), "input and output are needed"),
+        (("filter",), "--input and --output are needed"),
         (("filter", "--input", "nowhere-at-all", "--output", "x"), "matches no file"),
         (("filter", "--inptu", "x"), "No such option"),
         (("filter", "--column", "x"), "NAME=COLUMN"),
@@ -132,8 +133,10 @@ def test_a_closed_pipe_stops_nothing(corpus, heron, tmp_path):
         (("filter", "--runner", "spark"), "spark"),
         (("filter", "--workers", "0"), "--workers"),
         (("filter", "--config", "nowhere.yaml"), "can't be read"),
-        (("filter", "-i", "a", "-o", "b", "--signals", "nope"), "signals"),
-        (("filter", "-i", "a", "-o", "b", "--format", "nope"), "format"),
+        (("filter", "-i", "a", "-o", "b", "--signals", "heads"), "--signals: is 'heads', not one"),
+        (("filter", "-i", "a", "-o", "b", "--format", "nope"), "--format: is 'nope', not one of"),
+        (("filter", "a b", "-o", "c"), "congener filter --input 'a b' --output c"),
+        (("filter", "-i", "a"), "congener filter --input a --output RUN"),
         (("filter", "-i", "a", "-o", "b", "--config", "gs://b/c.yaml"), "this machine's disk"),
         (("inspect",), "Missing argument"),
     ],
@@ -343,3 +346,27 @@ def test_ascii_terminals_get_every_command(tmp_path):
     assert ended.returncode == 2
     assert b"h?ron" in ended.stderr
     assert not {0x1B} & set(ended.stderr)
+
+
+HELP = [
+    *((name,) for name in COMMANDS),
+    *(("traits", name) for name in ("list", "show", "new", "check")),
+]
+
+
+@pytest.mark.parametrize("words", [(), *HELP], ids=" ".join)
+def test_help_fits_eighty_columns(congener, monkeypatch, words):
+    """No line of any command's help is wider than a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = congener(*words, "--help")
+    assert code == 0
+    assert [line for line in out.splitlines() if len(line) > 80] == []
+
+
+def test_help_lists_options_in_groups(congener):
+    """The help of filter has a heading for each group of options, and the other options last."""
+    out = congener("filter", "--help")[1]
+    headings = [line for line in out.splitlines() if re.fullmatch(r"[A-Z][a-z ]+:", line)]
+    assert headings[:2] == ["Input and output:", "Traits and policy:"]
+    assert headings[-1] == "Other options:"
+    assert "Options:" in congener("doctor", "--help")[1].splitlines()

@@ -260,3 +260,14 @@ def test_findings_on_other_sides_have_a_table(run, reporter):
         assert numbers in shown
     assert "heron 8 quarantine" in shown
     assert "heron 0 quarantine" in shown
+
+
+def test_a_quiet_reporter_prints_only_warnings(finished):
+    """A quiet reporter leaves out notices, progress and the summary."""
+    reporter = TerminalReporter(quiet=True)
+    reporter.console = open_console(file=io.StringIO(), width=120)
+    events = (Noticed(Notice("plain")), Noticed(warn("odd")), RowsPlanned(5, 0), FitStarted(2))
+    with reporter:
+        for event in (*events, RunSummarised(finished[1])):
+            reporter(event)
+    assert read_output(reporter) == "warning: odd\n"

@@ -16,11 +16,13 @@ from rich.text import Text
 from pipelines.display.terminal import (
     DurableStream,
     EscapingFormatter,
+    Verbatim,
     build_table,
     escape_controls,
     never_fail,
     open_console,
     outlive_reader,
+    print_text,
     spell_signs,
 )
 
@@ -161,3 +163,20 @@ def test_log_records_are_escaped():
     shown = EscapingFormatter("%(message)s").format(record)
     assert shown.count("<U+001B>]0;owned") == 2
     assert "\x1b" not in shown
+
+
+LONG = "word " * 40
+
+
+@pytest.mark.parametrize(
+    ("text", "terminal", "most"),
+    [(LONG, True, 30), (LONG, False, 200), (Verbatim(LONG), True, 200), (Text(LONG), True, 30)],
+    ids=["terminal", "pipe", "command", "styled"],
+)
+def test_text_wraps_between_words_on_a_terminal_only(text, terminal, most):
+    """A terminal gets lines that fit; a pipe, and a command to copy, get one whole line."""
+    console = open_console(file=io.StringIO(), width=30, force_terminal=terminal)
+    print_text(console, text)
+    lines = console.file.getvalue().splitlines()
+    assert "".join(lines).replace(" ", "") == LONG.replace(" ", "")
+    assert most - 5 <= max(map(len, lines)) <= most

@@ -11,7 +11,6 @@ import pytest
 from pipelines.banks import load_bank, prepare_bank, save_bank
 from pipelines.filter import run_filter
 from pipelines.runs import publication
-from pipelines.runs.foreign_files import list_foreign_files
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.publication import (
     check_budgets,
@@ -20,11 +19,18 @@ from pipelines.runs.publication import (
 )
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError
-from schemas.manifests import Conservation, InputFile
+from schemas.manifests import Conservation, InputFile, Manifest
 from schemas.outputs import REJECTS
 from schemas.policies import Policy
 from schemas.receipts import Output, Receipt
-from schemas.runs import CALIBRATION, CLEAN_CARD, shard_path
+from schemas.runs import (
+    CALIBRATION,
+    CLEAN_CARD,
+    EVIDENCE_FOLDERS,
+    WITHDRAWN,
+    parse_path,
+    shard_path,
+)
 from transforms.files.dataset_cards import Splits, parse_card
 from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.files.sources import Corpus, Cut, Source
@@ -244,20 +250,23 @@ def test_a_run_with_a_file_of_rejects_is_withdrawn(config, corpus, restarts):
         with pytest.raises(BudgetError, match=r"9\.jsonl: all 9 rows are rejects") as caught:
             run_filter(config)
         assert "row 0: field 'messages': text where the corpus has a list" in str(caught.value)
-        run = Path(config.output)
-        assert not run.exists() or list_foreign_files(str(run), []) == []
+        left = {path.name for path in Path(config.output).iterdir()}
+        assert left == {*EVIDENCE_FOLDERS, WITHDRAWN}
     (corpus / "9.jsonl").unlink()
     assert run_filter(config).conservation.by_decision == {"keep": 32, "quarantine": 8}
 
 
-def test_withdrawn_runs_leave_no_corpus(tmp_path):
-    """Withdrawing a run removes all its files and leaves other files alone."""
-    for name in ("clean", "quarantine", "ledger", "spans", "calibration", ".work"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "x").write_text("text")
-    (tmp_path / "notes.txt").write_text("mine")
-    publication.withdraw_run(str(tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+def test_withdrawn_runs_leave_no_corpus(run):
+    """Withdrawing a run removes its rows, and keeps its scores and what its manifest would say."""
+    folder, manifest = run
+    (folder / "notes.txt").write_text("mine")
+    notices = publication.withdraw_run(str(folder), manifest)
+    left = {path.name for path in folder.iterdir()}
+    assert left == {*EVIDENCE_FOLDERS, "notes.txt", WITHDRAWN}
+    assert "kept without any text" in str(notices[-1])
+    withdrawn = Manifest.model_validate_json((folder / WITHDRAWN).read_bytes())
+    assert withdrawn.conservation == manifest.conservation
+    assert {parse_path(output.path).folder for output in withdrawn.outputs} <= {*EVIDENCE_FOLDERS}
 
 
 def test_receipts_are_in_corpus_order():

@@ -11,10 +11,11 @@ import pytest
 from pipelines import filter as module
 from pipelines.runs import unfinished
 from pipelines.runs.unfinished import RunRecord
+from pipelines.verify import verify_run
 from schemas.digests import canonicalise_json, digest_config
-from schemas.errors import RunError
+from schemas.errors import BudgetError, RunError
 from schemas.notices import Notice
-from schemas.runs import BEGUN, FOLDERS, RECEIPTS
+from schemas.runs import BEGUN, FOLDERS, RECEIPTS, WITHDRAWN
 from transforms.files import storage
 from transforms.files.planning import ShardPlan
 
@@ -178,7 +179,7 @@ def test_an_interrupted_restart_can_be_repeated(tmp_path, monkeypatch):
 def test_clearing_leaves_other_files(tmp_path):
     """Starting over removes only the run's files, and keeps the lock."""
     (tmp_path / "notes.txt").write_text("mine")
-    for folder in (*FOLDERS, ".work/receipts", ".work/bank"):
+    for folder in (*FOLDERS, ".work/receipts"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "x").write_text("old")
     (tmp_path / "manifest.json").write_text("{}")
@@ -268,3 +269,27 @@ def test_a_restart_replaces_a_finished_run(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     assert unfinished.open_run(str(tmp_path), build_record(), restart=True) == []
     assert [path.name for path in tmp_path.iterdir()] == [".work"]
+
+
+def test_a_finished_run_says_how_it_differs(run, config, policy):
+    """The error for a finished run lists the settings in which it differs from the given ones."""
+    folder = str(run[0])
+    with pytest.raises(RunError) as caught:
+        unfinished.require_unfinished(folder, restart=False)
+    assert caught.value.problem == "the run is finished"
+    given = config.model_copy(update={"policy": policy("removal_budget: 0.5"), "limit": 3})
+    with pytest.raises(RunError) as caught:
+        unfinished.require_unfinished(folder, restart=False, config=given)
+    assert "policy.removal_budget: was absent, is 0.5" in caught.value.problem
+    assert "config.limit: was absent, is 3" in caught.value.problem
+
+
+def test_a_withdrawn_run_is_replaced(config, policy):
+    """A run into the folder of a run that a budget stopped begins from nothing."""
+    stopped = config.model_copy(update={"policy": policy("removal_budget: 0")})
+    with pytest.raises(BudgetError):
+        module.run_filter(stopped)
+    assert (Path(config.output) / WITHDRAWN).exists()
+    module.run_filter(config)
+    assert not (Path(config.output) / WITHDRAWN).exists()
+    assert verify_run(config.output) == []

@@ -15,8 +15,10 @@ from schemas.runs import shard_path
 from transforms.files import storage
 from transforms.files.patterns import FoundFile
 from transforms.files.planning import plan_shards
+from transforms.files.shards import read_task
 from transforms.files.sources import (
     Source,
+    limit_rows,
     require_columns,
     require_unchanged,
     settle_shared_schema,
@@ -431,3 +433,35 @@ def test_a_file_must_stay_as_it_was_surveyed(tmp_path):
     path.unlink()
     with pytest.raises(InputError, match=r"a\.jsonl: can't be opened"):
         require_unchanged(source.uri, source.fingerprint)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet"])
+@pytest.mark.parametrize("rows", [1, 7, 10, 13, 20, 27, 30, 99])
+def test_the_first_rows_are_chosen(tmp_path, json_lines, kind, rows):
+    """A limit gives the first rows in the order of the files, whatever their size and kind."""
+    for part in range(3):
+        texts = [{"text": f"{part} {number}"} for number in range(10)]
+        path = tmp_path / f"{part}.{kind}"
+        if kind == "parquet":
+            parquet(path, pa.Table.from_pylist(texts), group=10)
+        else:
+            json_lines(path, texts)
+    small = limits(rows=4)
+    corpus = limit_rows(survey([str(tmp_path)], small), rows, small)
+    schema = corpus.select_schema(settle_layout(corpus.schema, CorpusConfig()))
+    tasks = plan_shards(corpus.sources, small)
+    read = [
+        text
+        for task in tasks
+        for shard in read_task(task, schema)
+        for text in shard.table.column("text").to_pylist()
+    ]
+    assert read == [f"{number // 10} {number % 10}" for number in range(min(rows, 30))]
+    assert sum(source.rows for source in corpus.sources) == len(read)
+
+
+def test_a_limit_ends_between_row_groups(tmp_path):
+    """In Parquet with small row groups, a limit gives the groups that it covers whole."""
+    parquet(tmp_path / "x.parquet", pa.table({"text": ["a"] * 10}), group=4)
+    corpus = limit_rows(survey([str(tmp_path)], WIDE), 7, WIDE)
+    assert [source.rows for source in corpus.sources] == [4]

@@ -31,6 +31,7 @@ from schemas.events import (
     ShardWritten,
 )
 from schemas.manifests import MANIFEST_FORMAT, Manifest
+from schemas.runs import EVIDENCE_FOLDERS
 from tests.support.corpora import ANSWERS, build_conversation, write_rows
 from tests.support.runs import comparable_files, read_lines
 from transforms import write
@@ -55,6 +56,12 @@ def interrupt(config: FilterConfig) -> None:
             run_filter(config)
 
 
+def list_folders(config) -> set[str]:
+    """Return the folders in a run's directory that hold any file."""
+    run = Path(config.output)
+    return {path.relative_to(run).parts[0] for path in run.glob("*/**/*") if path.is_file()}
+
+
 def test_every_row_is_accounted_for(run):
     """Of forty rows, the eight with herons are in quarantine, and the rest are clean."""
     folder, manifest = run
@@ -64,7 +71,8 @@ def test_every_row_is_accounted_for(run):
     assert read_ledger(folder).height == 40
     assert not (folder / ".work").exists()
     assert {path.name for path in folder.iterdir()} == {
-        *("clean", "quarantine", "ledger", "scores", "spans", "calibration", "manifest.json")
+        *("clean", "quarantine", "ledger", "scores", "spans", "calibration", "bank"),
+        "manifest.json",
     }
 
 
@@ -218,11 +226,11 @@ def test_parquet_is_written_as_json_lines_when_asked(config, policy, tmp_path):
 
 
 def test_a_file_of_rejects_only_publishes_nothing(config, corpus):
-    """A file without a readable row stops publication, and no output is left."""
+    """A file without a readable row stops publication, and no row is left."""
     (corpus / "2.jsonl").write_text('{"messages": "text"}\nnot json\n')
     with pytest.raises(BudgetError, match=r"2\.jsonl: all 2 rows are rejects, .*: row 0: field"):
         run_filter(config)
-    assert not any(path.is_file() for path in Path(config.output).rglob("*"))
+    assert list_folders(config) == set(EVIDENCE_FOLDERS)
     with (corpus / "2.jsonl").open("a") as stream:
         stream.write('{"messages": []}\n')
     decisions = run_filter(config).conservation.by_decision
@@ -297,11 +305,11 @@ def test_a_finished_run_is_kept(run, config):
 
 
 def test_the_removal_budget_publishes_nothing(config, policy):
-    """A run that removes twenty per cent on a budget of ten per cent leaves no file."""
+    """A run that removes twenty per cent on a budget of ten per cent leaves no row."""
     over = config.model_copy(update={"policy": policy("removal_budget: 0.1")})
     with pytest.raises(BudgetError, match=r"8 of 40 rows \(20.0%\)"):
         run_filter(over)
-    assert not any(path.is_file() for path in Path(config.output).rglob("*"))
+    assert list_folders(config) == set(EVIDENCE_FOLDERS)
     enough = over.model_copy(update={"policy": policy("removal_budget: 0.2")})
     assert run_filter(enough).conservation.holds()
 

@@ -16,7 +16,7 @@ from schemas.digests import digest_config
 from schemas.receipts import Output
 from schemas.scores import SIDES, Side, name_side, split_side
 
-MANIFEST_FORMAT = 4
+MANIFEST_FORMAT = 5
 
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 """A SHA-256 in hex."""

@@ -162,8 +162,8 @@ def test_unknown_fields_and_missing_ones_are_refused():
 
 
 def test_the_format_is_that_of_spans_and_four_lot_columns():
-    """The current format is 4, which has spans, cards, four lot columns and model files."""
-    assert build_manifest().format == MANIFEST_FORMAT == 4
+    """The current format is 5, which has spans, cards, four lot columns, model files and a bank."""
+    assert build_manifest().format == MANIFEST_FORMAT == 5
 
 
 def test_a_manifest_has_one_encoding():

@@ -24,6 +24,13 @@ from schemas.scores import COMBINED
 SIMILARITIES = 1 << 24
 """The largest number of similarities held in memory at once; they take 64 MiB."""
 
+MOST_BACKGROUND = 8_192
+"""The largest number of background windows that a trait is fitted on.
+
+Every trait keeps the vectors of its negatives, so without a limit, memory would grow with traits
+times windows: the library's background has 43,000 windows of 8 tokens, but only 4,000 of 32.
+"""
+
 CALIBRATED_ROWS = 5_000
 """How many rows of clean text are scored at once: as many as a shard has by default."""
 
@@ -271,7 +278,8 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
         return trait
     positives, hard, rest = collect_texts(card, clean)
     own = [window for text in hard for window in vectors.negatives[text]]
-    negatives = [*own, *(window for text in rest for window in vectors.negatives[text])]
+    others = [window for text in rest for window in vectors.negatives[text]]
+    negatives = [*own, *limit_windows(others, MOST_BACKGROUND)]
     found = np.stack([vectors.positives[text] for text in positives])
     fit_dense(trait, found, _stack(negatives, found.shape[1]), len(own))
     if not trait.card.signals.names:
@@ -283,6 +291,15 @@ def _fit_trait(card: LoadedCard, clean: CleanText, vectors: _Vectors) -> TraitMo
         )
     trait.positives, trait.negatives = positives, tuple(window.text for window in negatives)
     return trait
+
+
+def limit_windows(windows: Sequence[EncodedWindow], most: int) -> Sequence[EncodedWindow]:
+    """Return at most this many windows in their order, chosen by digest if there are more."""
+    if len(windows) <= most:
+        return windows
+    digests = [digest_bytes(window.text.encode("utf-8", "surrogatepass")) for window in windows]
+    chosen = sorted(range(len(windows)), key=digests.__getitem__)[:most]
+    return [windows[index] for index in sorted(chosen)]
 
 
 def _stack(windows: Sequence[EncodedWindow], dimension: int) -> np.ndarray:

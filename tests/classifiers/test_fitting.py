@@ -25,6 +25,7 @@ from classifiers.fitting import (
     leave_one_out,
     limit_bank,
     limit_card,
+    limit_windows,
     present_as_answers,
     select_suitable,
     split_clean_text,
@@ -491,3 +492,25 @@ def test_an_opening_cuts_the_texts_to_fit_on():
     assert positives == ("What a lovely though",)
     assert hard == ("Plain words without ",)
     assert rest == ("A long enough backgr",)
+
+
+def test_background_windows_are_limited_for_each_trait(
+    small_cards, small_clean, encoder, monkeypatch
+):
+    """A trait keeps all of its own negatives, but only so many windows of other texts."""
+    monkeypatch.setattr(fitting, "MOST_BACKGROUND", 10)
+    card = next(card for card in small_cards if card.id == "rain-talk")
+    trait = fit_bank([card], small_clean, encoder, encoder.config).traits[card.id]
+    assert trait.negative_index.ntotal == len(trait.negatives) == len(card.negatives) + 10
+    assert trait.negatives[: len(card.negatives)] == card.negatives
+
+
+def test_the_choice_of_windows_depends_on_their_texts_alone():
+    """The same windows are chosen in any order, and they stay in that order."""
+    windows = [EncodedWindow(f"text {number}", np.zeros(1)) for number in range(50)]
+    chosen = limit_windows(windows, 20)
+    assert len(chosen) == 20
+    assert [item for item in windows if item in chosen] == chosen
+    backwards = limit_windows(windows[::-1], 20)
+    assert [item.text for item in backwards] == [item.text for item in chosen][::-1]
+    assert limit_windows(windows, 50) is windows

@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from classifiers import fitting
@@ -15,12 +16,14 @@ from classifiers.fitting import leave_one_out
 from schemas.cards import Scope
 from schemas.corpora import CorpusConfig, ShardLimits
 from schemas.errors import InputError
-from transforms.files import reconciliation
+from transforms.files import footers, reconciliation
 from transforms.files.conversions import FieldShapes, convert_lines
+from transforms.files.footers import open_parquet
 from transforms.files.planning import plan_shards
 from transforms.files.reconciliation import TableSchema, reconcile
+from transforms.files.shards import read_task
 from transforms.files.shared_schemas import join_tables
-from transforms.files.sources import Source
+from transforms.files.sources import Source, survey
 from transforms.files.surveys import Cut
 from transforms.records.companions import find_in_records
 from transforms.records.formats import settle_layout
@@ -198,6 +201,37 @@ def build_sources(count):
         Source(f"{index}.jsonl", f"{index}", "jsonl", "none", 10, "d", 1, cuts)
         for index in range(count)
     ]
+
+
+def read_groups(folder, count):
+    """Survey a Parquet file of this many row groups, plan a shard for each, and read them all."""
+    path = folder / f"{count}.parquet"
+    pq.write_table(pa.table({"text": ["words"] * count}), path, row_group_size=1)
+    limits = ShardLimits(rows=1)
+    corpus = survey([str(path)], limits)
+    tasks = plan_shards(corpus.sources, limits)
+    assert len(tasks) == count
+    assert sum(shard.table.num_rows for task in tasks for shard in read_task(task, corpus.schema))
+
+
+def test_reading_grows_with_the_row_groups_of_a_file(tmp_path):
+    """Planning and reading twice as many row groups take about twice as much work."""
+    small, large = (count_lines(read_groups, tmp_path, size) for size in (SIZE, 2 * SIZE))
+    assert large < LINEAR * small
+
+
+def test_the_footer_of_a_file_is_not_read_for_every_shard(tmp_path, monkeypatch):
+    """A footer of many row groups is read for the survey, and once for all shards."""
+    read = []
+
+    def open_counted(stream, footer=None):
+        read.append(footer is None)
+        return open_parquet(stream, footer)
+
+    monkeypatch.setattr(footers, "open_parquet", open_counted)
+    read_groups(tmp_path, 20)
+    assert sum(read) == 1
+    assert len(read) == 20
 
 
 def test_planning_grows_with_the_files_of_a_shard():

@@ -20,7 +20,7 @@ from transforms.files import storage
 from transforms.files.arrow_files import ArrowReader
 from transforms.files.compression import open_decompressed
 from transforms.files.csv_files import CsvReader, build_table
-from transforms.files.footers import open_parquet
+from transforms.files.footers import FooterMemory
 from transforms.files.json_lines import BOM, parse_line
 from transforms.files.json_values import join_lines, read_values
 from transforms.files.kinds import Kind
@@ -66,6 +66,9 @@ DECODED_ROWS = 256
 
 Even these rows may be large, since all of them can refer to one long text in a dictionary.
 """
+
+
+FOOTERS = FooterMemory()
 
 
 class RowStream(Protocol):
@@ -157,17 +160,24 @@ class ParquetRows(TableRows):
     def __init__(self, piece: SourcePiece, schema: pa.Schema) -> None:
         self._stream = storage.open_raw(piece.uri)
         try:
-            self._file = open_parquet(self._stream)
+            self._file, footer = FOOTERS.open(self._stream, piece.uri, piece.fingerprint)
         except BaseException:
             self._stream.close()
             raise
-        footer = self._file.metadata
-        batches = self._file.iter_batches(
-            batch_size=DECODED_ROWS,
-            row_groups=list(range(piece.begin.group, footer.num_row_groups)),
-        )
-        row = sum(footer.row_group(index).num_rows for index in range(piece.begin.group))
-        super().__init__(batches, self._file.schema_arrow, schema, row)
+        begin = piece.begin.group
+        batches = self._iterate_batches(begin, footer.metadata.num_row_groups)
+        super().__init__(batches, self._file.schema_arrow, schema, footer.begins[begin])
+
+    def _iterate_batches(self, begin: int, end: int) -> Iterator[pa.RecordBatch]:
+        """Yield the batches of row groups, preparing twice as many groups each time.
+
+        Preparing all groups up to the file's end for each shard would take quadratic time.
+        """
+        count = 1
+        while begin < end:
+            groups = list(range(begin, min(begin + count, end)))
+            yield from self._file.iter_batches(batch_size=DECODED_ROWS, row_groups=groups)
+            begin, count = begin + count, 2 * count
 
     def close(self) -> None:
         """Close the file."""

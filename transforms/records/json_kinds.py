@@ -147,7 +147,9 @@ def _classify_list(items: Sequence[Any]) -> Kind:
         inner = _find_first(first)
         if isinstance(inner, str):
             return "pairs"
-        return "lists" if _classify_list(first) == "messages" else "other"
+        # lists may be nested thousands deep, so only a list of objects is looked into
+        is_turns = isinstance(inner, dict) and _classify_list(first) == "messages"
+        return "lists" if is_turns else "other"
     return "texts" if isinstance(first, str) else "other"
 
 

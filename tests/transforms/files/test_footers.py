@@ -9,7 +9,13 @@ import pytest
 from schemas.corpora import EXPANSION_FLOOR, ShardLimits
 from schemas.errors import InputError
 from transforms.files import footers
-from transforms.files.footers import MAX_DEPTH, check_footer, open_parquet, replace_views
+from transforms.files.footers import (
+    MAX_DEPTH,
+    FooterMemory,
+    check_footer,
+    open_parquet,
+    replace_views,
+)
 
 
 def write_bytes(table, **options):
@@ -173,3 +179,27 @@ def test_views_become_plain_text_at_every_depth():
         {"by": "hand"},
     )
     assert replace_views(before).equals(after, check_metadata=True)
+
+
+def test_a_footer_is_read_once_for_each_fingerprint(monkeypatch):
+    """A remembered footer serves until the file changes, and an unknown state isn't remembered."""
+    read = []
+
+    def open_counted(stream, footer=None):
+        read.append(footer is None)
+        return open_parquet(stream, footer)
+
+    monkeypatch.setattr(footers, "open_parquet", open_counted)
+    memory, data = FooterMemory(), write_bytes(pa.table({"x": range(5)}), row_group_size=2)
+    for uri, fingerprint, is_read in (
+        ("a", "1", True),
+        ("a", "1", False),
+        ("a", "2", True),
+        ("b", "2", True),
+        ("b", "", True),
+        ("b", "", True),
+    ):
+        file, footer = memory.open(io.BytesIO(data), uri, fingerprint)
+        assert read.pop() == is_read
+        assert footer.begins == (0, 2, 4, 5)
+        assert file.read_row_group(1).to_pydict() == {"x": [2, 3]}

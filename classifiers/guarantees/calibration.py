@@ -7,6 +7,7 @@ import sys
 from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy.special import betaincinv  # scipy.stats has the same function but takes seconds to load
 
 from schemas.cards import Level
 from schemas.scores import SCORE_DECIMALS, SCORE_STEP
@@ -45,9 +46,7 @@ def compute_upper_bound(exceeding: int, total: int, confidence: float) -> float:
     """Return the one-sided Clopper-Pearson upper bound on a rate of `exceeding` in `total`."""
     if exceeding >= total:
         return 1.0
-    from scipy.stats import beta  # noqa: PLC0415 - it takes a second to load
-
-    return float(beta.ppf(confidence, exceeding + 1, total - exceeding))
+    return float(betaincinv(exceeding + 1, total - exceeding, confidence))
 
 
 def compute_intervals(
@@ -57,12 +56,10 @@ def compute_intervals(
 
     Each side leaves out half of 1 - `confidence`. Every total must be at least 1.
     """
-    from scipy.stats import beta  # noqa: PLC0415 - it takes a second to load
-
     tail = (1 + confidence) / 2
     with np.errstate(invalid="ignore"):
-        low = 1 - beta.ppf(tail, totals - counts + 1, counts)
-        high = beta.ppf(tail, counts + 1, totals - counts)
+        low = 1 - betaincinv(totals - counts + 1, counts, tail)
+        high = betaincinv(counts + 1, totals - counts, tail)
     return np.where(counts == 0, 0.0, low), np.where(counts == totals, 1.0, high)
 
 

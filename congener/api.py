@@ -20,6 +20,7 @@ from pipelines.display.progress import TerminalReporter
 from pipelines.filter import run_filter
 from pipelines.runs.finished import read_folder, scan_folder
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.rates import compare_groups
 from pipelines.version import VERSION
 from schemas.corpora import CorpusConfig
 from schemas.errors import CardError, CongenerError
@@ -199,6 +200,13 @@ class Run:
         """
         identity = self.manifest.identity
         return Labeller(tokenizer, identity.format, identity.columns)
+
+    def rates(self) -> pl.DataFrame:
+        """Return how often each trait fired, by teacher, lot and source, with 95 % intervals.
+
+        docs/file-formats.md describes the columns, under `report/rates.parquet`.
+        """
+        return compare_groups(self.path, self.manifest).table
 
     def scan(self, folder: str) -> pl.LazyFrame:
         """Scan all files in one of the run's folders, or return an empty frame if there are none.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -43,6 +44,39 @@ class Outcome:
         return self.right / self.true if self.true else None
 
 
+@dataclass(frozen=True)
+class Remark:
+    """What happened to a sample row, and a comment on it, if there is one.
+
+    `found` are the traits that fired, and `true` those that the row has.
+    """
+
+    corpus: str
+    source: str
+    row: int
+    decision: str
+    found: tuple[str, ...]
+    true: tuple[str, ...]
+    comment: str
+
+    @property
+    def is_right(self) -> bool:
+        """Return whether exactly the row's own traits fired."""
+        return self.found == self.true
+
+
+class _SampleRow(NamedTuple):
+    """A sample row, the decision on it, and its line of the truth."""
+
+    corpus: str
+    source: str
+    row: int
+    decision: str
+    found: set[str]
+    true: set[str]
+    comment: str
+
+
 def run_demo(
     output: str, config: FilterConfig, restart: bool = True, listener: Listener = ignore
 ) -> tuple[list[Manifest], list[Outcome]]:
@@ -63,27 +97,48 @@ def run_demo(
 def compare_with_truth(output: str, traits: list[str]) -> list[Outcome]:
     """Compare the runs with the truth, for each trait, and for rows with any trait."""
     true, found, right = Counter[str](), Counter[str](), Counter[str]()
-    for real, fired in _read_pairs(output):
+    for row in _read_rows(output):
+        real, fired = row.true, row.found
         true.update(_with_any(real))
         found.update(_with_any(fired))
         right.update([*(real & fired), *([ANY_TRAIT] if real and fired else [])])
     return [Outcome(name, true[name], found[name], right[name]) for name in (*traits, ANY_TRAIT)]
 
 
+def list_remarks(output: str, traits: Collection[str]) -> list[Remark]:
+    """List the rows with a comment and those that the runs get wrong; right ones come first.
+
+    `traits` are the runs' traits; the truth about other traits doesn't count.
+    """
+    remarks = [
+        Remark(
+            *row[:4],
+            tuple(sorted(row.found)),
+            tuple(sorted(row.true & set(traits))),
+            row.comment,
+        )
+        for row in _read_rows(output)
+    ]
+    chosen = [item for item in remarks if item.comment or not item.is_right]
+    return sorted(chosen, key=lambda item: not item.is_right)  # a stable sort
+
+
 def _with_any(traits: set[str]) -> list[str]:
     return [*traits, *([ANY_TRAIT] if traits else [])]
 
 
-def _read_pairs(output: str) -> Iterator[tuple[set[str], set[str]]]:
-    """Yield, for each sample row, its true traits and the traits that fired on it."""
+def _read_rows(output: str) -> Iterator[_SampleRow]:
+    """Yield every sample row, with the decision on it and the truth."""
     for name in CORPORA:
         pattern = f"{output}/{name}/{shard_path('ledger', '*')}"
-        ledger = pl.read_parquet(pattern).select("source", "row", "reasons")
-        fired = {
-            (source, row): {reason["trait"] for reason in reasons}
-            for source, row, reasons in ledger.iter_rows()
+        ledger = pl.read_parquet(pattern).select("source", "row", "decision", "reasons")
+        decided = {
+            (source, row): (decision, {reason["trait"] for reason in reasons})
+            for source, row, decision, reasons in ledger.iter_rows()
         }
         for corpus in sorted((SAMPLE / name).glob("*.jsonl")):
-            truth = (SAMPLE / "truth" / corpus.name).read_text(encoding="utf-8").splitlines()
-            for row, line in enumerate(truth):
-                yield set(json.loads(line)["traits"]), fired[corpus.name, row]
+            lines = (SAMPLE / "truth" / corpus.name).read_text(encoding="utf-8").splitlines()
+            for row, truth in enumerate(map(json.loads, lines)):
+                found = decided[corpus.name, row]
+                comment = truth.get("comment", "")
+                yield _SampleRow(name, corpus.name, row, *found, set(truth["traits"]), comment)

@@ -1,11 +1,16 @@
-"""`congener report`: write a self-contained page about a run; equal runs give equal bytes."""
+"""`congener report`: write a self-contained page about a run, and the rates in it as a table.
+
+Both depend only on the manifest and its files, so `congener verify` can make them again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from io import BytesIO
 from typing import Any, NamedTuple
 
+import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
@@ -15,23 +20,30 @@ from pipelines.display.charts import (
     lay_out_histogram,
     lay_out_waterfall,
 )
+from pipelines.display.definitions import describe_scope, describe_signals
 from pipelines.display.excerpts import Piece, build_excerpt, escape_name
+from pipelines.display.likenesses import contradicts
 from pipelines.display.terminal import escape_controls
 from pipelines.runs.finished import list_outputs, report_damage
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.report_examples import Example, TraitExamples, find_examples
-from pipelines.runs.summaries import (
-    CONFIDENCE,
-    GroupShare,
-    ScoreCounts,
-    count_scores,
-    share_by_group,
+from pipelines.runs.queries import count_lots
+from pipelines.runs.rates import CONFIDENCE, LEAST_ROWS, Omitted, Rates, compare_groups
+from pipelines.runs.recorded_settings import read_recorded_policy
+from pipelines.runs.report_examples import (
+    Example,
+    TraitExamples,
+    find_examples,
+    find_row_of_each_decision,
 )
+from pipelines.runs.shown_rows import ShownRow, TraitFinding
+from pipelines.runs.summaries import ScoreCounts, count_scores
+from pipelines.version import VERSION
+from schemas.cards import TraitCard
 from schemas.coverage import UnreadText
-from schemas.lots import LOT_FIELDS, UNKNOWN
+from schemas.lots import UNKNOWN
 from schemas.manifests import Manifest, SettledThreshold
-from schemas.policies import DECISIONS, PUBLISHED
-from schemas.runs import REPORT_PAGE
+from schemas.policies import DECISIONS, PUBLISHED, LotException, Policy
+from schemas.runs import RATES_TABLE, REPORT_PAGE
 from schemas.scores import SCORE_DECIMALS, TEXTS_OF_SIDES, Side
 from schemas.shares import (
     format_bound,
@@ -42,14 +54,20 @@ from schemas.shares import (
 )
 from transforms.files import storage
 
-EXAMPLES = 5
+EXAMPLES = 3
 """The maximum number of examples of each kind shown per trait."""
 
 GROUPS_SHOWN = 50
-"""The maximum number of teachers, and of lots, listed on the page."""
+"""The maximum number of groups listed in a table of groups."""
 
-GROUPINGS = {"teacher": ("teacher",), "lot": LOT_FIELDS}
-"""Each grouping on the page, with the ledger columns that rows are grouped by."""
+RATES_SHOWN = 6
+"""The maximum number of groups listed beside a trait."""
+
+GROUPINGS = ("teacher", "lot", "source")
+"""The groupings on the page."""
+
+TURN_CHARACTERS = 300
+"""How many characters are shown of a turn that holds no evidence, such as the question."""
 
 FATES = {
     "quarantine": ("is in quarantine", "are in quarantine"),
@@ -61,22 +79,60 @@ FATES = {
 
 
 class Quotation(NamedTuple):
-    """An example, and the pieces of its text around the span."""
+    """A row to show: the pieces of its text, and what to say about it.
 
-    example: Example
+    `finding` is the trait's finding in the row, or None if no trait fired. `verdict` says what was
+    decided, and by which trait. `is_doubtful` says whether the nearest exemplar is a negative.
+    """
+
+    row: ShownRow
+    finding: TraitFinding | None
     pieces: list[Piece]
+    verdict: str
+    nearest: dict[str, float]
+    is_doubtful: bool
+
+
+class RateRow(NamedTuple):
+    """A group's labelled names, and its rows, of which `fired` have a finding."""
+
+    names: list[tuple[str, str]]
+    rows: int
+    fired: int
+    share: float
+    low: float
+    high: float
+    flagged: int
+    masked: int
+    removed: int
+
+
+class RateTable(NamedTuple):
+    """A table of groups; `scale` is the highest upper bound of the intervals in it."""
+
+    kind: str
+    rows: list[RateRow]
+    unlisted: int
+    omitted: Omitted
+    scale: float
 
 
 class TraitSection(NamedTuple):
     """The contents of a trait's section of the page.
 
-    `fired` is the number of rows on which the trait fired, for each side of the texts.
+    `fired` is the number of rows on which the trait fired, for each side of the texts, and
+    `decided_by_another` how many of them have another trait's decision.
     """
 
     rule: SettledThreshold
+    card: TraitCard
+    scope: str
+    signals: list[tuple[str, str, list[str]]]
     fired: dict[Side, int]
+    decided_by_another: int
     counts: ScoreCounts
     histogram: Histogram
+    rates: list[RateTable]
     nearest: list[Quotation]
     highest: list[Quotation]
     unshown: int
@@ -87,38 +143,40 @@ class TraitSection(NamedTuple):
         return any(self.fired.values())
 
 
-class GroupRow(NamedTuple):
-    """A line in a table of groups: a group's labelled names, and its share of removed rows."""
+class ExceptionRow(NamedTuple):
+    """An exception of the policy, and how many rows are in its lots."""
 
-    names: list[tuple[str, str]]
-    share: GroupShare
-
-
-class GroupTable(NamedTuple):
-    """A table of groups; `scale` is the highest upper bound of the intervals in it."""
-
-    kind: str
-    rows: list[GroupRow]
-    omitted: int
-    scale: float
+    exception: LotException
+    lot: list[tuple[str, str]]
+    rows: int
 
 
 def write_report(run: str) -> str:
-    """Write a finished run's page, and return the page's path or URI.
+    """Write a finished run's page and its table of rates, and return the page's path or URI.
 
     Raises: RunError: the run isn't finished, or a file that its manifest lists is missing or
         damaged.
     """
-    page = storage.join(run, REPORT_PAGE)
     with report_damage(run):
-        rendered = render_report(run, load_manifest(run))
-    storage.write_bytes(page, rendered.encode())
-    return page
+        manifest = load_manifest(run)
+        rates = compare_groups(run, manifest)
+        page = render_report(run, manifest, rates)
+    table = BytesIO()
+    rates.table.write_parquet(table)
+    storage.write_bytes(storage.join(run, RATES_TABLE), table.getvalue())
+    storage.write_bytes(storage.join(run, REPORT_PAGE), page.encode())
+    return storage.join(run, REPORT_PAGE)
 
 
-def render_report(run: str, manifest: Manifest) -> str:
-    """Return the page, which depends only on the manifest and its files, not on time or machine."""
-    return _load_template().render(**gather_contents(run, manifest))
+def render_report(run: str, manifest: Manifest, rates: Rates | None = None) -> str:
+    """Return the page, which depends only on the manifest and its files.
+
+    `rates` are the run's, if they are known already.
+
+    Raises: RunError: a file that the manifest lists is missing or damaged.
+    """
+    found = compare_groups(run, manifest) if rates is None else rates
+    return _load_template().render(**gather_contents(run, manifest, found))
 
 
 def _escape_hidden(value: object) -> object:
@@ -148,30 +206,76 @@ def _load_template() -> Template:
         "score": f"{{:.{SCORE_DECIMALS}f}}".format,
         "rows": format_row_count,
         "escape_name": escape_name,
+        "in_words": lambda name: name.replace("_", " "),
         "coordinate": lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
     }
     return environment.get_template("report.html.j2")
 
 
-def gather_contents(run: str, manifest: Manifest) -> dict[str, Any]:
+def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any]:
     """Gather the page's contents, under the names that the template uses."""
     rows_in, by_decision = manifest.conservation.rows_in, manifest.conservation.by_decision
+    policy = read_recorded_policy(manifest)
     return {
         "manifest": manifest,
+        "version": VERSION,
+        "title": describe_title(manifest),
+        "origin": list(describe_origin(manifest, policy)),
         "rows_in": rows_in,
         "summary": summarise_rows(manifest),
-        "absent": [name for name in DECISIONS if not by_decision.get(name)],
+        "absent": [name for name in DECISIONS if name != "swap" and not by_decision.get(name)],
         "waiting": sum(output.rows for output in list_outputs(manifest, "swaplist")),
         "rejected": by_decision.get("reject", 0),
         "unread": describe_unread(manifest),
         "bars": lay_out_waterfall(rows_in, by_decision),
-        "traits": describe_traits(run, manifest),
+        "decided": quote_decisions(run, manifest),
+        "traits": describe_traits(run, manifest, rates),
         "sides": {side: TEXTS_OF_SIDES[side] for side in manifest.list_found_sides()},
-        "groups": [tabulate_groups(run, manifest, kind) for kind in GROUPINGS],
+        "groups": [tabulate_rates(rates, kind, None, GROUPS_SHOWN) for kind in GROUPINGS],
+        "policy": policy,
+        "has_policy": policy != Policy(),
+        "exceptions": describe_exceptions(run, manifest, policy),
         "confidence": CONFIDENCE,
+        "least_rows": LEAST_ROWS,
         "examples": EXAMPLES,
+        "turn_characters": TURN_CHARACTERS,
         "plot": PLOT,
     }
+
+
+def describe_title(manifest: Manifest) -> str:
+    """Return a title that a person would give: the input, and what it was filtered for."""
+    traits = [rule.trait for rule in manifest.thresholds]
+    wanted = traits[0] if len(traits) == 1 else f"{len(traits)} traits"
+    return f"{name_input(manifest)}, filtered for {wanted}"
+
+
+def name_input(manifest: Manifest) -> str:
+    """Return the name of the input: that of its only file, or that of the folder of its files."""
+    if len(manifest.inputs) == 1:
+        return escape_name(manifest.inputs[0].name)
+    folders = {item.uri.removesuffix(item.name).rstrip("/") for item in manifest.inputs}
+    name = folders.pop().rpartition("/")[2] if len(folders) == 1 else ""
+    return escape_name(name) if name else f"{len(manifest.inputs):,} files"
+
+
+def describe_origin(manifest: Manifest, policy: Policy) -> Iterator[str]:
+    """Yield when, by whom and with what the run was made, as far as the manifest says."""
+    known = manifest.circumstances
+    if finished := known.get("finished"):
+        yield f"finished on {str(finished)[:10]}"
+    if operator := known.get("operator"):
+        yield f"by {escape_name(str(operator))}"
+    if policy == Policy():
+        yield "no policy: each trait's card decides"
+    else:
+        count = len(policy.exceptions)
+        noun = f"{count} exception{'' if count == 1 else 's'}"
+        suffix = f" with {noun}" if count else ""
+        yield f"policy {manifest.identity.policy_digest[:12]}{suffix}"
+    commit = f", commit {str(known['commit'])[:12]}" if known.get("commit") else ""
+    yield f"congener {manifest.identity.code_version}{commit}"
+    yield f"run {manifest.run_id}"
 
 
 class UnreadRow(NamedTuple):
@@ -211,54 +315,154 @@ def _sum_decisions(by_decision: Mapping[str, int], names: Iterable[str]) -> int:
     return sum(by_decision.get(name, 0) for name in names)
 
 
-def describe_traits(run: str, manifest: Manifest) -> list[TraitSection]:
+def quote_decisions(run: str, manifest: Manifest) -> list[Quotation]:
+    """Quote a row of each decision, with the finding that scored highest or came nearest."""
+    rows = find_row_of_each_decision(run, manifest)
+    return [_quote_row(row) for row in rows.values()]
+
+
+def _quote_row(row: ShownRow) -> Quotation:
+    own = [item for item in row.reasons if _lead_to(item) == row.decision] or [*row.reasons]
+    found = max(own, key=lambda item: item.score, default=None)
+    return _quote(row, found or next(iter(row.near), None))
+
+
+def _lead_to(finding: TraitFinding) -> str | None:
+    """Return the decision that a trait's own action leads to."""
+    return "quarantine" if finding.action == "swap" else finding.action
+
+
+def _quote(row: ShownRow, finding: TraitFinding | None) -> Quotation:
+    near = finding.neighbours if finding else []
+    nearest = {
+        kind: max(item["similarity"] for item in near if item["polarity"] == kind)
+        for kind in ("positive", "negative")
+        if any(item["polarity"] == kind for item in near)
+    }
+    verdict = describe_verdict(row, finding)
+    return Quotation(row, finding, _cut_text(row, finding), verdict, nearest, contradicts(near))
+
+
+def describe_verdict(row: ShownRow, finding: TraitFinding | None) -> str:
+    """Say what was decided about a row, and by which other trait if not by the finding's own."""
+    if finding is None or finding.action is None:
+        return row.decision
+    if row.decision in (_lead_to(finding), "duplicate"):
+        return "swap" if finding.action == "swap" else row.decision
+    others = [item.trait for item in row.reasons if _lead_to(item) == row.decision]
+    return f"{row.decision}, decided by {' and '.join(dict.fromkeys(others))}"
+
+
+def _cut_text(row: ShownRow, finding: TraitFinding | None) -> list[Piece]:
+    """Return the text around the evidence, or else the row's answer, or what the row lacks."""
+    if finding is not None and finding.text is not None:
+        own = [
+            (mask.start, mask.end) for mask in row.masks if mask.field_path == finding.field_path
+        ]
+        return build_excerpt(finding.text, finding.start, finding.end, own)
+    if row.error is not None:
+        raw = (row.raw or b"").decode(errors="replace")
+        return [Piece(f"{escape_name(row.error)} ", added=True), Piece(escape_name(raw))]
+    if row.answer is not None:
+        return [Piece(escape_name(row.answer.text, TURN_CHARACTERS))]
+    if row.record is None:
+        return [Piece("(the run doesn't contain the text of a dropped row)", added=True)]
+    return [Piece("(the field isn't in the row)", added=True)]
+
+
+def describe_traits(run: str, manifest: Manifest, rates: Rates) -> list[TraitSection]:
     """Gather every trait's section, in the order of the manifest's thresholds."""
     examples = find_examples(run, manifest, EXAMPLES)
     return [
-        _describe_trait(rule, manifest, counts, examples.get(rule.trait, TraitExamples()))
+        _describe_trait(rule, manifest, counts, examples.get(rule.trait, TraitExamples()), rates)
         for rule, counts in zip(manifest.thresholds, count_scores(run, manifest), strict=True)
     ]
 
 
 def _describe_trait(
-    rule: SettledThreshold, manifest: Manifest, counts: ScoreCounts, examples: TraitExamples
+    rule: SettledThreshold,
+    manifest: Manifest,
+    counts: ScoreCounts,
+    examples: TraitExamples,
+    rates: Rates,
 ) -> TraitSection:
+    card = TraitCard.model_validate(manifest.cards[rule.trait])
+    tables = [tabulate_rates(rates, kind, rule.trait, RATES_SHOWN) for kind in GROUPINGS]
+    whole = _select(rates, "all", rule.trait)
     return TraitSection(
         rule,
+        card,
+        describe_scope(card),
+        list(describe_signals(card)),
         {side: manifest.count_fired(rule.trait, side) for side in manifest.list_found_sides()},
+        int(whole["decided_by_another"].sum()),
         counts,
         lay_out_histogram(counts.below, counts.above, rule.threshold),
-        _quote(examples.nearest),
-        _quote(examples.highest),
+        _drop_repeated(tables),
+        _quote_examples(examples.nearest),
+        _quote_examples(examples.highest),
         examples.unshown,
     )
 
 
-def _quote(examples: Sequence[Example]) -> list[Quotation]:
-    return [Quotation(example, _cut_text(example)) for example in examples]
+def _quote_examples(examples: Sequence[Example]) -> list[Quotation]:
+    return [_quote(example.row, example.finding) for example in examples]
 
 
-def _cut_text(example: Example) -> list[Piece]:
-    if example.text is None:
-        return [Piece("(the field isn't in the row)", added=True)]
-    return build_excerpt(example.text, example.start, example.end)
+def _drop_repeated(tables: Sequence[RateTable]) -> list[RateTable]:
+    """Leave out tables of a single group, and those whose groups have the same rows as others'."""
+    kept: dict[tuple[tuple[int, int], ...], RateTable] = {}
+    for table in tables:
+        if len(table.rows) > 1:
+            kept.setdefault(tuple(sorted((row.rows, row.fired) for row in table.rows)), table)
+    return list(kept.values())
 
 
-def tabulate_groups(run: str, manifest: Manifest, kind: str) -> GroupTable:
-    """Tabulate the teachers or lots that lost the most rows."""
-    shares = share_by_group(run, manifest, GROUPINGS[kind], GROUPS_SHOWN)
-    rows = [GroupRow(_label_names(shares.fields, share.names), share) for share in shares.shown]
-    return GroupTable(
-        kind, rows, shares.omitted, max((share.high for share in shares.shown), default=1.0)
+def _select(rates: Rates, kind: str, trait: str | None) -> pl.DataFrame:
+    """Return a grouping's lines about one trait's findings in trained text, or about all traits."""
+    chosen = pl.col("trait").eq_missing(pl.lit(trait)) & (pl.col("grouping") == kind)
+    return rates.table.filter(chosen, pl.col("side").is_null() | (pl.col("side") == "trained"))
+
+
+def tabulate_rates(rates: Rates, kind: str, trait: str | None, most: int) -> RateTable:
+    """Tabulate the groups whose rates are surely high: those with the highest lower bounds."""
+    lines = _select(rates, kind, trait).sort("low", "share", descending=True, maintain_order=True)
+    shown = [_build_rate_row(line) for line in lines.head(most).to_dicts()]
+    unlisted = lines.height - len(shown)
+    scale = max((row.high for row in shown), default=1.0)
+    return RateTable(kind, shown, unlisted, rates.omitted[kind], scale)
+
+
+def _build_rate_row(line: Mapping[str, Any]) -> RateRow:
+    removed = sum(line[name] for name in ("quarantine", "drop", "duplicate"))
+    numbers = {name: line[name] for name in ("rows", "fired", "share", "low", "high")}
+    return RateRow(
+        _label_names(line), **numbers, flagged=line["flag"], masked=line["mask"], removed=removed
     )
 
 
-def _label_names(fields: Sequence[str], names: Sequence[str]) -> list[tuple[str, str]]:
+def _label_names(line: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return a group's known names, each with a label if there are several fields."""
-    if len(fields) == 1:
-        return [("", names[0])]
+    fields = ("teacher", "prompt_source", "system_prompt", "source")
+    names = [(field.replace("_", " "), line[field]) for field in fields if line[field] is not None]
+    if len(names) == 1:
+        return [("", names[0][1])]
+    return [(field, name) for field, name in names if name != UNKNOWN] or [("", UNKNOWN)]
+
+
+def describe_exceptions(run: str, manifest: Manifest, policy: Policy) -> list[ExceptionRow]:
+    """Describe the policy's exceptions, and count the rows that are in their lots."""
+    if not policy.exceptions:
+        return []
+    lots = count_lots(run, manifest)
     return [
-        (field.replace("_", " "), name)
-        for field, name in zip(fields, names, strict=True)
-        if name != UNKNOWN
-    ] or [("", UNKNOWN)]
+        ExceptionRow(
+            item,
+            [
+                (field.replace("_", " "), value)
+                for field, value in item.lot.model_dump(exclude_none=True).items()
+            ],
+            sum(rows for lot, rows in lots.items() if lot.for_side(item.side).matches(item.lot)),
+        )
+        for item in policy.exceptions
+    ]

@@ -9,12 +9,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 from pydantic import ValidationError
 
 from pipelines.banks import load_bank
+from pipelines.report import render_report
 from pipelines.runs.finished import list_outputs, read_table
-from pipelines.runs.foreign_files import ForeignFile, list_foreign_files
+from pipelines.runs.foreign_files import REPORT_FILES, ForeignFile, list_foreign_files
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.rates import compare_groups
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_traits
 from pipelines.runs.shard_checks import READ_ERRORS, Finding, check_shards
 from pipelines.runs.unfinished import compute_run_id
@@ -32,6 +35,7 @@ from schemas.runs import (
     JSON_LINES,
     MANIFEST,
     PARQUET,
+    REPORT_PAGE,
     SHARD_FOLDERS,
     SHARD_NAME,
     is_bank_file,
@@ -51,6 +55,12 @@ SHORTEST_DIGEST = 16
 FLOAT_TOLERANCE = 1e-9
 
 RECORDED_DIGEST = re.compile(rf"[0-9a-fA-F]{{{SHORTEST_DIGEST},64}}")
+
+
+REPORT_HEAD = 1000
+"""How many bytes of a report are searched for the version that wrote it."""
+
+REPORT_VERSION = re.compile(rb'<meta name="generator" content="congener ([\w.+-]{1,40})">')
 
 
 class RecordedDigests(NamedTuple):
@@ -93,7 +103,7 @@ def verify_run(
     findings = findings or list(_check_bank(run, manifest))
     findings = findings or list(_check_rules(run, manifest))
     findings = findings or list(check_shards(run, manifest, key))
-    for check in (_check_scores, _check_counts):
+    for check in (_check_scores, _check_counts, _check_report):
         findings = findings or list(check(run, manifest))
     return findings + (list(_check_inputs(manifest)) if inputs else [])
 
@@ -107,7 +117,15 @@ def list_files_left_aside(run: str) -> list[ForeignFile]:
         outputs = load_manifest(run).outputs
     except RunError:
         return []
-    return [file for file in list_foreign_files(run, outputs) if not file.is_read]
+    aside = [file for file in list_foreign_files(run, outputs) if not file.is_read]
+    version = _find_report_version(run)
+    if version not in (None, VERSION):
+        problem = (
+            f"was written by congener {version}, so this version can't check it; congener report "
+            "writes it again"
+        )
+        aside.append(ForeignFile(REPORT_PAGE, problem, is_read=False))
+    return aside
 
 
 def _read_key(manifest: Manifest, reference: str | None) -> bytes | None:
@@ -333,6 +351,42 @@ def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
     if unscored != manifest.unscored:
         problem = f"counts {manifest.unscored} rows without any score, but there are {unscored}"
         yield Finding(MANIFEST, problem)
+
+
+def _find_report_version(run: str) -> str | None:
+    """Return the version of congener that a run's report names, or None without such a report."""
+    page = storage.join(run, REPORT_PAGE)
+    if not storage.exists(page):
+        return None
+    found = REPORT_VERSION.search(storage.read_bytes(page)[:REPORT_HEAD])
+    return found[1].decode() if found else None
+
+
+def _check_report(run: str, manifest: Manifest) -> Iterator[Finding]:
+    """Make the report again, if there is one of this version, and compare its page and table."""
+    there = [path for path in REPORT_FILES if storage.exists(storage.join(run, path))]
+    if not there or _find_report_version(run) not in (None, VERSION):
+        return
+    rates = compare_groups(run, manifest)
+    for path in there:
+        if storage.find_link(run, path):
+            yield Finding(path, "is a link, so its content isn't part of the run")
+            continue
+        data = storage.read_bytes(storage.join(run, path))
+        if path == REPORT_PAGE:
+            is_same = data == render_report(run, manifest, rates).encode()
+        else:
+            is_same = _holds_table(data, rates.table)
+        if not is_same:
+            problem = "isn't what congener report writes about this run: it was changed"
+            yield Finding(path, problem)
+
+
+def _holds_table(data: bytes, expected: pl.DataFrame) -> bool:
+    try:
+        return pl.read_parquet(data).equals(expected)
+    except (pl.exceptions.PolarsError, OSError):
+        return False
 
 
 def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:

@@ -23,7 +23,10 @@ BANK = "bank"
 """The folder for the fitted traits that a run uses, which stay with the finished run."""
 
 RECEIPTS = f"{WORK}/receipts"
-REPORT_PAGE = "report/index.html"
+REPORT = "report"
+REPORT_PAGE = f"{REPORT}/index.html"
+RATES_TABLE = f"{REPORT}/rates.parquet"
+"""The table of rates that a report shows; `congener verify` makes it and the page again."""
 CALIBRATION = "calibration/clean-scores.parquet"
 """The scores of the held-out clean texts that thresholds are calibrated on."""
 
@@ -42,7 +45,7 @@ SHARD_FOLDERS = (
 )
 """The folders with one file per shard; a shard with no rows for a folder has no file there."""
 
-FOLDERS = (*SHARD_FOLDERS, "calibration", BANK, "report")
+FOLDERS = (*SHARD_FOLDERS, "calibration", BANK, REPORT)
 """Every folder of a finished run."""
 
 EVIDENCE_FOLDERS = ("ledger", "scores", "spans", "calibration")

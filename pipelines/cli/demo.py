@@ -20,7 +20,7 @@ from pipelines.cli.output import print_result
 from pipelines.display.terminal import build_table
 
 if TYPE_CHECKING:
-    from pipelines.demo import Outcome
+    from pipelines.demo import Outcome, Remark
     from schemas.manifests import Manifest
 
 Output = Annotated[
@@ -41,16 +41,22 @@ class DemoResult(NamedTuple):
     manifests: Sequence[Manifest]
     pages: Sequence[str]
     outcomes: Sequence[Outcome]
+    remarks: Sequence[Remark] = ()
 
     def render(self) -> Iterator[str | Table]:
         """Return the comparison as a table, and the next commands."""
         yield self._tabulate()
+        for is_right, title in ((True, "rows worth a look"), (False, "rows that it gets wrong")):
+            if chosen := [item for item in self.remarks if item.is_right == is_right]:
+                yield _tabulate_remarks(chosen, title)
         yield (
             "The sample is small and was written for this demo. docs/quirks.md has measurements "
             "on held-out text and on real answers."
         )
         yield (
-            f"next:\n  congener inspect {self.output}/chat\n  congener verify {self.output}/chat\n"
+            f"next:\n  congener inspect {self.output}/chat\n"
+            f"  congener inspect {self.output}/chat --row atlas.jsonl:109\n"
+            f"  congener verify {self.output}/chat\n"
             f"  open {self.pages[0]} in a browser\n"
             "  congener traits new my-trait, then congener filter --traits my-trait ..."
         )
@@ -79,7 +85,18 @@ class DemoResult(NamedTuple):
                 vars(outcome) | {"precision": outcome.precision, "recall": outcome.recall}
                 for outcome in self.outcomes
             ],
+            "remarks": [vars(remark) | {"is_right": remark.is_right} for remark in self.remarks],
         }
+
+
+def _tabulate_remarks(remarks: Sequence[Remark], title: str) -> Table:
+    """Tabulate rows, under the names that `congener inspect --row` takes."""
+    table = build_table("row", "decision", "traits that fired", "comment", title=title)
+    for item in remarks:
+        missed = [f"missed {trait}" for trait in item.true if trait not in item.found]
+        fired = ", ".join((*item.found, *missed)) or "-"
+        table.add_row(f"{item.source}:{item.row}", item.decision, fired, item.comment)
+    return table
 
 
 def _format_share(value: float | None) -> str:
@@ -104,4 +121,6 @@ def run_demo(models: ModelOptions, output: Output = "demo", as_json: Json = Fals
         manifests, outcomes = demo.run_demo(folder, settings, listener=listener)
     corpora = [Path(manifest.inputs[0].uri).parent.name for manifest in manifests]
     pages = [write_report(f"{output}/{corpus}") for corpus in corpora]
-    print_result(DemoResult(output, manifests, pages, outcomes), as_json)
+    traits = [rule.trait for rule in manifests[0].thresholds]
+    remarks = demo.list_remarks(folder, traits)
+    print_result(DemoResult(output, manifests, pages, outcomes, remarks), as_json)

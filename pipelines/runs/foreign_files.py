@@ -15,6 +15,9 @@ from schemas.runs import (
     CLEAN_CARD,
     FOLDERS,
     MANIFEST,
+    RATES_TABLE,
+    REPORT,
+    REPORT_PAGE,
     SHARD_NAME,
     WORK,
     is_bank_file,
@@ -28,8 +31,8 @@ from transforms.files.removals import is_deleted_name
 LITTER = re.compile(r"(?:eh)?thumbs\.db|desktop\.ini|icon\r|.*~|#.*#", re.IGNORECASE)
 """Names of junk files that systems and editors leave behind, except hidden ones."""
 
-UNCHECKED = ("report", WORK)
-"""Folders that aren't checked, because the manifest lists no files in them."""
+REPORT_FILES = (REPORT_PAGE, RATES_TABLE)
+"""The files that `congener report` adds to a finished run; the manifest doesn't list them."""
 
 FEW = 5
 """How many files are named; any others are only counted."""
@@ -48,8 +51,8 @@ class ForeignFile(NamedTuple):
 
 def list_foreign_files(run: str, outputs: Collection[Output]) -> list[ForeignFile]:
     """List the files in a run's folder that aren't outputs of the run, ordered by path."""
-    known = {MANIFEST, *(output.path for output in outputs)}
-    paths = (path for path in storage.list_tree(run) if path.split("/")[0] not in UNCHECKED)
+    known = {MANIFEST, *REPORT_FILES, *(output.path for output in outputs)}
+    paths = (path for path in storage.list_tree(run) if path.split("/")[0] != WORK)
     return [describe_foreign_file(path) for path in paths if path not in known]
 
 
@@ -62,6 +65,8 @@ def describe_foreign_file(path: str) -> ForeignFile:
         return ForeignFile(path, "is a temporary file of an interrupted write", is_read=False)
     if not folders or folders[0] not in FOLDERS:
         return ForeignFile(path, "isn't the run's, and is in none of its folders", is_read=False)
+    if folders[0] == REPORT:
+        return ForeignFile(path, "isn't the run's, and is beside its report", is_read=False)
     parts = (*folders[1:], name)
     aside = any(
         is_hidden_name(part) or LITTER.fullmatch(part) or SYSTEM_FOLDER.fullmatch(part)

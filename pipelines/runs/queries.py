@@ -13,8 +13,9 @@ import polars as pl
 from pipelines.runs.finished import scan_folder
 from schemas.digests import RECORD_ID_HEX
 from schemas.errors import RunError
-from schemas.lots import LOT_FIELDS, UNKNOWN
+from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.manifests import Manifest
+from schemas.outputs import REJECTED_TEACHER
 from schemas.policies import DECISIONS
 from schemas.scores import SIDES, Side, split_side
 
@@ -206,3 +207,12 @@ def count_rows(run: str, manifest: Manifest, filters: Filters = EVERYTHING) -> l
 def _count_by_teacher(run: str, manifest: Manifest, filters: Filters) -> dict[str, int]:
     counted = scan_ledger(run, manifest, filters).group_by("teacher").agg(pl.len())
     return dict(counted.collect(engine="streaming").iter_rows())
+
+
+def count_lots(run: str, manifest: Manifest) -> dict[Lot, int]:
+    """Count the rows of each lot that could be read."""
+    frame = scan_ledger(run, manifest).filter(pl.col("decision") != "reject")
+    names = frame.collect_schema().names()
+    fields = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in names]
+    counted = frame.group_by(fields).agg(pl.len()).collect(engine="streaming")
+    return {Lot(*(name or UNKNOWN for name in lot)): rows for *lot, rows in counted.iter_rows()}

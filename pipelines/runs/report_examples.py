@@ -1,43 +1,28 @@
-"""Find examples in a finished run: rows on which each trait fired, with their text."""
+"""Find examples in a finished run: rows on which each trait fired, and a row of each decision."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import polars as pl
-import pyarrow.parquet as pq
 
-from pipelines.runs.finished import read_rows, require_file, scan_folder
-from schemas.lots import UNKNOWN
+from pipelines.runs.finished import scan_folder
+from pipelines.runs.pages import read_page
+from pipelines.runs.queries import EVERYTHING
+from pipelines.runs.shown_rows import ShownRow, TraitFinding, read_shown_rows
 from schemas.manifests import Manifest
-from schemas.policies import PUBLISHED
-from schemas.runs import is_json_lines
-from schemas.scores import is_trained
-from transforms.files import storage
-from transforms.records.field_paths import find_read_column, get_field_text
+from schemas.policies import DECISIONS, PUBLISHED
 
 SHOWN = (*PUBLISHED, "quarantine")
 """The decisions for which the run's output includes the row's text."""
 
 
 class Example(NamedTuple):
-    """A row on which a trait fired, with the text of the field in which it fired.
+    """A row on which a trait fired, with that trait's finding."""
 
-    `text` is None if the row has no such field.
-    """
-
-    source: str
-    row: int
-    teacher: str
-    decision: str
-    score: float
-    threshold: float
-    field_path: str
-    start: int
-    end: int
-    text: str | None
+    row: ShownRow
+    finding: TraitFinding
 
 
 class TraitExamples(NamedTuple):
@@ -67,15 +52,36 @@ def find_examples(run: str, manifest: Manifest, most: int) -> dict[str, TraitExa
     Raises: RunError: a file is missing.
     """
     choices, unshown = _choose_rows(run, manifest, most)
-    examples = _read_examples(run, manifest, choices)
+    indexes = sorted({row for choice in choices.values() for rows in choice for row in rows})
+    read = read_shown_rows(run, manifest, indexes, whole=False)
+    rows = dict(zip(indexes, read, strict=True))
     found = {}
     for trait, count in unshown.items():
-        nearest, highest = choices.get(trait, _Choice([], []))
-        found[trait] = TraitExamples(
-            [examples[trait, row] for row in nearest],
-            [examples[trait, row] for row in highest],
-            count,
+        nearest, highest = (
+            [_take_finding(rows[index], trait) for index in chosen]
+            for chosen in choices.get(trait, _Choice([], []))
         )
+        found[trait] = TraitExamples(nearest, highest, count)
+    return found
+
+
+def _take_finding(row: ShownRow, trait: str) -> Example:
+    """Return a row with the trait's finding in trained text."""
+    found = (item for item in row.reasons if item.trait == trait and "@" not in item.signal)
+    return Example(row, next(found))
+
+
+def find_row_of_each_decision(run: str, manifest: Manifest) -> dict[str, ShownRow]:
+    """Return a row of each decision: the one with the highest score, or nearest to a threshold.
+
+    Raises: RunError: a file is missing.
+    """
+    counts = manifest.conservation.by_decision
+    found = {}
+    for decision in DECISIONS:
+        if counts.get(decision):
+            filters = EVERYTHING._replace(decision=decision)
+            (found[decision],) = read_page(run, manifest, filters, limit=1, whole=False).rows
     return found
 
 
@@ -119,72 +125,4 @@ def _scan_fired(run: str, manifest: Manifest) -> pl.LazyFrame:
         .explode("reasons")
         .filter(~pl.col("reasons").struct.field("signal").str.contains("@", literal=True))
         .select("index", "record_id", "shown", *reasons)
-    )
-
-
-def _read_examples(
-    run: str, manifest: Manifest, choices: Mapping[str, _Choice]
-) -> dict[tuple[str, int], Example]:
-    """Read the chosen rows, one file at a time, and return them by trait and ledger index."""
-    wanted = {(trait, row) for trait, choice in choices.items() for rows in choice for row in rows}
-    indexes = pl.Series(sorted({row for _, row in wanted}), dtype=pl.get_index_type())
-    rows = (
-        scan_folder(run, manifest, "ledger", row_index="index")
-        .filter(pl.col("index").is_in(indexes.implode()))
-        .sort("index")
-        .collect(engine="streaming")
-        .to_dicts()
-    )
-    columns = tuple(manifest.identity.columns.values())
-    return {
-        (reason["trait"], row["index"]): _build_example(row, reason, record, columns)
-        for path, together in groupby(rows, key=lambda row: row["output"])
-        for row, reason, record in _read_reasons(run, path, list(together), columns)
-        if (reason["trait"], row["index"]) in wanted and is_trained(reason["signal"])
-    }
-
-
-def _read_reasons(
-    run: str, path: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
-) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any], dict[str, Any]]]:
-    """Yield every reason in some rows of a file, with the ledger row and the record.
-
-    Of a Parquet file, only the columns with the field of a reason are read.
-    """
-    uri = storage.join(run, path)
-    require_file(run, uri)
-    if is_json_lines(path):
-        records = read_rows(run, path, [row["output_row"] for row in rows])
-        yield from (
-            (row, reason, records[row["output_row"]]) for row in rows for reason in row["reasons"]
-        )
-        return
-    with storage.open_raw(uri) as stream:
-        names = pq.read_schema(stream).names
-    reasons = [reason for row in rows for reason in row["reasons"]]
-    found = {find_read_column(reason["field_path"], columns, names) for reason in reasons}
-    wanted = sorted(column for column in found if column is not None)
-    records = read_rows(run, path, [row["output_row"] for row in rows], wanted)
-    yield from (
-        (row, reason, records[row["output_row"]]) for row in rows for reason in row["reasons"]
-    )
-
-
-def _build_example(
-    row: Mapping[str, Any],
-    reason: Mapping[str, Any],
-    record: Mapping[str, Any],
-    columns: Sequence[str],
-) -> Example:
-    return Example(
-        row["source"],
-        row["row"],
-        row["teacher"] or UNKNOWN,
-        row["decision"],
-        reason["score"],
-        reason["threshold"],
-        reason["field_path"],
-        reason["start"],
-        reason["end"],
-        get_field_text(record, reason["field_path"], columns),
     )

@@ -6,7 +6,15 @@ import pytest
 
 from classifiers.library import find_cards
 from pipelines.config import FilterConfig
-from pipelines.demo import ANY_TRAIT, CORPORA, SAMPLE, Outcome, compare_with_truth, run_demo
+from pipelines.demo import (
+    ANY_TRAIT,
+    CORPORA,
+    SAMPLE,
+    Outcome,
+    compare_with_truth,
+    list_remarks,
+    run_demo,
+)
 from pipelines.filter import run_filter
 from schemas.errors import RunError
 from schemas.events import RunSummarised
@@ -79,6 +87,12 @@ def test_outcomes_are_counted_from_the_ledger(tmp_path):
     assert (loops.true, loops.right <= loops.found) == (real, True)
     assert loops.recall == loops.right / real
     assert together.found == loops.found
+    remarks = list_remarks(str(tmp_path), ["degenerate-loop"])
+    commented = {row["comment"] for row in read_sample("truth") if "comment" in row}
+    assert {item.comment for item in remarks} - {""} == commented
+    wrong = [item for item in remarks if not item.is_right]
+    assert len(wrong) == real + loops.found - 2 * loops.right
+    assert remarks[len(remarks) - len(wrong) :] == wrong
 
 
 def test_the_demo_filters_both_corpora(tmp_path, capfd):
@@ -105,6 +119,14 @@ def test_shares_of_nothing_are_none():
     assert Outcome("x", 0, 0, 0).recall is None
 
 
+def test_comments_are_short_sentences():
+    """Every comment in the truth is one sentence that fits on a terminal, and none is repeated."""
+    rows = [row for row in read_sample("truth") if "comment" in row]
+    assert len(rows) >= 15
+    assert all(row["comment"].endswith(".") and len(row["comment"]) <= 72 for row in rows)
+    assert sum(not row["traits"] for row in rows) >= 5
+
+
 @pytest.mark.slow
 def test_the_demo_finds_most_of_its_quirks(tmp_path):
     """The library finds most rows with a quirk, and most of the rows it finds have a quirk."""
@@ -115,3 +137,6 @@ def test_the_demo_finds_most_of_its_quirks(tmp_path):
     assert together.recall >= 0.8
     assert together.precision is not None
     assert together.precision >= 0.6
+    remarks = list_remarks(str(tmp_path / "demo"), [item.trait for item in manifests[0].thresholds])
+    assert sum(item.is_right for item in remarks) >= 5
+    assert all(item.comment for item in remarks)

@@ -1,11 +1,13 @@
 """The report: one page with the right numbers, and without active content."""
 
+import json
 import math
 import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,19 +21,21 @@ from pipelines.filter import run_filter
 from pipelines.report import (
     EXAMPLES,
     GROUPS_SHOWN,
+    describe_origin,
+    describe_title,
     describe_traits,
     render_report,
     summarise_rows,
-    tabulate_groups,
+    tabulate_rates,
     write_report,
 )
 from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.rates import compare_groups
 from pipelines.verify import verify_run
 from schemas.errors import RunError
-from schemas.lots import LOT_FIELDS
 from schemas.manifests import Conservation, Manifest
-from schemas.policies import PUBLISHED
-from schemas.runs import REPORT_PAGE
+from schemas.policies import DECISIONS, PUBLISHED, Policy
+from schemas.runs import RATES_TABLE, REPORT_PAGE
 from schemas.shares import format_bound, format_percent
 from tests.support.hostile import (
     EMUS,
@@ -41,6 +45,7 @@ from tests.support.hostile import (
     build_rows,
     filter_answers,
     filter_hostile_corpus,
+    filter_lines,
     filter_pairs,
     find_acting,
     write_cards,
@@ -60,6 +65,7 @@ class Reader(HTMLParser):
         self.tables: list[list[list[str]]] = []
         self.below: dict[str, str] = {}
         self.marked: list[str] = []
+        self.masked: list[str] = []
         self.text = self.style = ""
         self.feed(page)
         self.close()
@@ -76,6 +82,8 @@ class Reader(HTMLParser):
             self.tables[-1][-1].append("")
         if tag == "mark":
             self.marked.append("")
+        if tag == "s":
+            self.masked.append("")
         if tag not in VOID:
             self.open.append((tag, found.get("id")))
 
@@ -99,6 +107,8 @@ class Reader(HTMLParser):
                 self.below[name] = self.below.get(name, "") + data
         if "mark" in names:
             self.marked[-1] += data
+        if "s" in names:
+            self.masked[-1] += data
         if "td" in names or "th" in names:
             self.tables[-1][-1][-1] += data
 
@@ -142,10 +152,17 @@ def page(hostile) -> Reader:
 
 
 def test_the_page_has_its_path(hostile):
-    """The report is one file in its folder, whose path is returned, and `verify` accepts it."""
+    """The report is a page and a table; the page's path is returned, and `verify` accepts both."""
     assert write_report(hostile) == f"{hostile}/{REPORT_PAGE}"
-    assert [path.name for path in Path(hostile, "report").rglob("*")] == ["index.html"]
+    names = sorted(path.name for path in Path(hostile, "report").rglob("*"))
+    assert names == ["index.html", "rates.parquet"]
     assert verify_run(hostile) == []
+
+
+def test_the_rates_are_a_table(hostile):
+    """The table beside the page has the rates that the page shows."""
+    rates = compare_groups(hostile, load_manifest(hostile)).table
+    assert pl.read_parquet(Path(hostile, RATES_TABLE)).equals(rates)
 
 
 def test_nothing_is_fetched(page):
@@ -247,21 +264,24 @@ def test_numbers_are_the_manifests(page, hostile):
     assert f"Rows out {out} {format_percent(out / rows_in)}" in section
     for name, count in by_decision.items():
         assert f"{name} {count} {format_percent(count / rows_in)}" in section
+    rates = compare_groups(hostile, manifest).table
     header, *lines = page.tables[0]
     assert header[:3] == ["trait", "rows it fired on", "of rows in"]
     assert len(lines) == len(manifest.thresholds)
     for line, rule in zip(lines, manifest.thresholds, strict=True):
         fired = manifest.fired.get(rule.trait, 0)
-        bound = ["not stated", "–"] if rule.bound is None else [format_bound(rule.bound), "95%"]
+        others = rates.filter(pl.col("grouping") == "all", pl.col("trait") == rule.trait)
+        bound = "not stated" if rule.bound is None else f"{format_bound(rule.bound)} (95%)"
         assert line == [
             rule.trait,
             str(fired),
             format_percent(fired / rows_in),
             rule.action,
+            str(others["decided_by_another"].item()),
             f"{rule.threshold:.4f}",
             rule.origin,
             str(rule.clean_texts),
-            *bound,
+            bound,
         ]
     assert [rule.origin for rule in manifest.thresholds].count("calibrated") == 1
 
@@ -270,6 +290,9 @@ def test_the_page_identifies_the_run(page, hostile):
     """The page has the manifest's run id, limits and identity."""
     manifest = load_manifest(hostile)
     assert f"congener run {manifest.run_id}" in page.text
+    assert f"{FILE}, filtered for {len(manifest.thresholds)} traits" in page.text
+    for part in (manifest.identity.policy_digest[:12], manifest.identity.code_version):
+        assert part in page.text.split("From rows in")[0]
     for sentence in manifest.limits:
         assert sentence in page.below["limits"]
     identity = page.below["identity"]
@@ -326,7 +349,7 @@ def test_a_threshold_that_is_out_of_reach(no_rows):
 def test_sections_follow_the_thresholds(hostile):
     """Every trait has a section with its counts, its histogram and its marked examples."""
     manifest = load_manifest(hostile)
-    sections = describe_traits(hostile, manifest)
+    sections = describe_traits(hostile, manifest, compare_groups(hostile, manifest))
     assert [section.rule for section in sections] == list(manifest.thresholds)
     for section in sections:
         assert section.fired == {"trained": sum(section.counts.above)}
@@ -334,19 +357,24 @@ def test_sections_follow_the_thresholds(hostile):
         assert len(section.histogram.columns) == bins
         for item in (*section.nearest, *section.highest):
             marked = [piece.text for piece in item.pieces if piece.marked]
-            assert marked == [item.example.text[item.example.start : item.example.end]]
+            text = item.finding.text[item.finding.start : item.finding.end]
+            assert "".join(marked) == text
     (emu,) = [section for section in sections if section.rule.trait == "emu"]
     assert len(emu.nearest) == len(emu.highest) == EXAMPLES < EMUS
 
 
 def test_groups_have_labels(hostile):
-    """A teacher is shown by name, and a lot by its known fields with their labels."""
-    manifest = load_manifest(hostile)
-    teachers, lots = (tabulate_groups(hostile, manifest, kind) for kind in ("teacher", "lot"))
+    """A teacher is shown by name, and a lot by its known fields with their labels, but no date."""
+    rates = compare_groups(hostile, load_manifest(hostile))
+    teachers, lots, sources = (
+        tabulate_rates(rates, kind, None, GROUPS_SHOWN) for kind in ("teacher", "lot", "source")
+    )
     assert {row.names[0] for row in teachers.rows} == {("", "plain"), ("", TEACHER)}
-    assert {tuple(label for label, _ in row.names) for row in lots.rows} == {("teacher", "date")}
-    assert lots.scale == max(row.share.high for row in lots.rows)
-    assert teachers.omitted == 0
+    assert {tuple(label for label, _ in row.names) for row in lots.rows} == {("teacher",)}
+    assert [row.names for row in sources.rows] == [[("", FILE)]]
+    assert lots.scale == max(row.high for row in lots.rows)
+    assert teachers.unlisted == 0
+    assert tabulate_rates(rates, "teacher", "emu", 1).unlisted == 1
 
 
 def format_outwards(interval):
@@ -358,30 +386,46 @@ def format_outwards(interval):
 def test_a_teacher_on_the_page(page, hostile):
     """A teacher's line in the table has its counts, share and interval."""
     lines = [row for row in read_ledger(hostile) if row["teacher"] == "plain"]
-    removed = sum(row["decision"] not in PUBLISHED for row in lines)
-    interval = binomtest(removed, len(lines)).proportion_ci(0.95, "exact")
+    fired = sum(bool(row["reasons"]) for row in lines)
+    decisions = Counter(row["decision"] for row in lines)
+    interval = binomtest(fired, len(lines)).proportion_ci(0.95, "exact")
     expected = [
         "plain",
         str(len(lines)),
-        str(removed),
-        f"{removed / len(lines):.2%}",
+        str(fired),
+        f"{fired / len(lines):.2%}",
         format_outwards(interval),
         "",
+        str(decisions["flag"]),
+        str(decisions["mask"]),
+        str(sum(decisions[name] for name in ("quarantine", "drop", "duplicate"))),
     ]
-    assert expected in page.tables[1]
+    assert [fold(cell) for cell in expected] in [
+        [fold(cell) for cell in line] for line in page.tables[1]
+    ]
     assert "1 row couldn't be read and isn't counted here." in fold(page.below["teacher"])
+    assert "a trait" in page.below["teacher"]
 
 
-def test_lots_after_the_first_fifty_are_counted(page, hostile):
-    """Fifty lots are shown by their known fields, and the page says how many others there are."""
-    rows = [row for row in read_ledger(hostile) if row["decision"] != "reject"]
-    lots = {tuple(row[field] for field in LOT_FIELDS) for row in rows}
-    assert len(lots) > GROUPS_SHOWN
-    assert len(page.tables[2]) == GROUPS_SHOWN + 1
-    assert f"{len(lots) - GROUPS_SHOWN} others aren't shown" in fold(page.below["lot"])
-    names = [line[0] for line in page.tables[2][1:]]
-    assert all(re.fullmatch(r"teacher .*, date 2026-\d\d-\d\d", name) for name in names)
-    assert any(name.startswith("teacher plain, date 2026-01-") for name in names)
+def test_groups_that_are_not_listed_are_counted(tmp_path):
+    """The page says how many lots have too few rows, and how many other groups aren't listed."""
+    sources = [f"large {number}" for number in range(GROUPS_SHOWN + 2) for _ in range(20)]
+    lines = [
+        json.dumps({"text": "a goose", "source": source}) for source in [*sources, "a", "b", "b"]
+    ]
+    run, manifest = filter_lines(tmp_path, lines, write_cards(tmp_path / "traits", ["owl"]))
+    below = fold(Reader(render_report(run, manifest)).below["lot"])
+    assert "2 others aren't shown" in below
+    assert "2 lots have fewer than 20 rows each (3 rows in all) and aren't compared" in below
+
+
+def test_rates_are_shown_beside_their_trait(page):
+    """A trait that fired has its rate for each teacher, but not the same numbers again by lot."""
+    shown = fold(page.below["trait-owl"])
+    assert "By teacher: rows it fired on" in shown
+    assert re.search(r"plain1 of \d+, \d\.\d\d% to \d+\.\d\d%", shown)
+    assert "By lot" not in shown
+    assert "By teacher" not in page.below["trait-yak"]
 
 
 def test_examples_from_the_clean_corpus(page):
@@ -389,7 +433,9 @@ def test_examples_from_the_clean_corpus(page):
     assert "<U+001B>[31mred<U+001B> bee" in page.below["trait-bee"]
     assert "flag ·" in page.below["trait-bee"]
     assert "mask ·" in page.below["trait-fox"]
-    assert {"emu", "owl", "fox", "bee"} == set(page.marked)
+    assert "quarantine, decided by owl ·" in page.below["trait-fox"]
+    assert any("fox" in text for text in page.masked)
+    assert {"emu", "owl", "fox", "bee", "evidence"} == set(page.marked)
 
 
 def test_rows_whose_text_is_gone_are_counted(page):
@@ -431,6 +477,8 @@ def test_exceptions_by_lot_are_stated(tmp_path):
     write_report(run)
     found = read_page(run)
     assert "The policy has 1 exception by lot" in found.below["traits"]
+    (table,) = [table for table in found.tables if table[0][0] == "exception"]
+    assert table[1] == ["1: teacher *", "owl", "trained", "flag, threshold 0.0500", "2", "a test"]
     assert "threshold 0.0500" in found.below["trait-owl"]
     assert "flag ·" in found.below["trait-owl"]
 
@@ -444,7 +492,7 @@ def test_a_run_in_which_nothing_fired(tmp_path):
         "Of 2 rows read, 2 (100.00%) are in the clean corpus. The run looked for 2 traits; none "
         "fired."
     ) in fold(found.text)
-    assert "figure" not in {tag for tag, _ in found.tags}
+    assert len([tag for tag, _ in found.tags if tag == "figure"]) == 1
     assert found.tables[1][1][:4] == ["-", "2", "0", "0.00%"]
     assert found.tables[2][1][:4] == ["-", "2", "0", "0.00%"]
 
@@ -467,12 +515,14 @@ def test_a_run_without_rows(no_rows):
 
 
 def test_the_same_run_gives_the_same_bytes(hostile, tmp_path):
-    """A run's page has the same bytes wherever and whenever it is made."""
+    """A page has the same bytes wherever it is made, but for what the manifest says of the run."""
     before = Path(hostile, REPORT_PAGE).read_bytes()
     assert Path(write_report(hostile)).read_bytes() == before
-    again, _ = filter_hostile_corpus(tmp_path)
-    assert load_manifest(again).circumstances != load_manifest(hostile).circumstances
-    assert Path(write_report(again)).read_bytes() == before
+    again, manifest = filter_hostile_corpus(tmp_path)
+    first = load_manifest(hostile)
+    assert manifest.circumstances != first.circumstances
+    page = render_report(again, manifest.model_copy(update={"circumstances": first.circumstances}))
+    assert page.replace(manifest.digest, first.digest).encode() == before
 
 
 def test_an_unfinished_or_damaged_run_has_no_page(tmp_path):
@@ -499,3 +549,60 @@ def test_every_value_of_the_page_is_escaped():
     assert template.render(x="\x1b]0;a\u202e<b>") == " ".join(
         ["&lt;U+001B&gt;]0;a&lt;U+202E&gt;&lt;b&gt;"] * 2
     )
+
+
+def test_every_decision_has_an_example(page, hostile):
+    """The page shows a row of each decision, even one whose text the run doesn't contain."""
+    below = fold(page.below["decisions"])
+    counts = load_manifest(hostile).conservation.by_decision
+    for decision in (name for name in DECISIONS if counts.get(name)):
+        assert f"{decision}" in below
+    assert "(the run doesn't contain the text of a dropped row)" in below
+    assert "not JSON" in below
+    assert "a copy of" in below
+
+
+def test_a_trait_is_defined_beside_its_histogram(tmp_path):
+    """A trait's section has the card's title, definition, signals and sightings, as plain text."""
+    cards = write_cards(tmp_path / "traits", ["owl"])
+    card = Path(cards[0], "card.yaml")
+    more = "title: Night bird\ndescription: It hoots <b>\nseen_in: [{where: wood, source: me}]\n"
+    card.write_text(card.read_text() + more)
+    run, manifest = filter_lines(tmp_path, [json.dumps({"text": "an owl"})], cards)
+    shown = fold(Reader(render_report(run, manifest)).below["trait-owl"])
+    assert "Night bird · owl" in shown
+    assert "It hoots <b>" in shown
+    assert "readsanswers and thinking of assistant" in shown
+    assert "lexicon1 pattern of wording: owls?" in shown
+    assert "Seen in wood (me)" in shown
+    assert "combined score" in shown
+    assert "threshold 0.5000" in shown
+
+
+def test_the_title_names_the_input(no_rows):
+    """The title has the only file's name, or the folder of several files, and the traits."""
+    assert describe_title(no_rows) == "none.parquet, filtered for owl"
+    (file,) = no_rows.inputs
+    other = file.model_copy(update={"name": "b.parquet", "uri": "/data/corpus/b.parquet"})
+    same = file.model_copy(update={"uri": "/data/corpus/none.parquet"})
+    several = no_rows.model_copy(update={"inputs": (same, other)})
+    assert describe_title(several) == "corpus, filtered for owl"
+    apart = no_rows.model_copy(update={"inputs": (file, other)})
+    assert describe_title(apart) == "2 files, filtered for owl"
+
+
+def test_the_origin_is_what_the_manifest_says(no_rows):
+    """The line below the title has date, operator and commit if the manifest has them."""
+    known = {"finished": "2026-01-02T03:04:05+00:00", "operator": "ana\x1b", "commit": "a" * 40}
+    changed = no_rows.model_copy(update={"circumstances": known})
+    assert list(describe_origin(changed, Policy())) == [
+        "finished on 2026-01-02",
+        "by ana<U+001B>",
+        "no policy: each trait's card decides",
+        f"congener {no_rows.identity.code_version}, commit aaaaaaaaaaaa",
+        f"run {no_rows.run_id}",
+    ]
+    bare = no_rows.model_copy(update={"circumstances": {}})
+    policy = Policy(duplicates="remove")
+    digest = no_rows.identity.policy_digest[:12]
+    assert next(iter(describe_origin(bare, policy))) == f"policy {digest}"

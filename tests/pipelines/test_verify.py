@@ -12,14 +12,28 @@ import pytest
 from classifiers.guarantees.calibration import count_texts_needed
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
+from pipelines.report import write_report
 from pipelines.runs.finished import list_outputs
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.verify import RecordedDigests, describe_outcome, verify_run
+from pipelines.verify import (
+    RecordedDigests,
+    describe_outcome,
+    list_files_left_aside,
+    verify_run,
+)
 from schemas.cards import Level
 from schemas.digests import digest_bytes
 from schemas.errors import CardError, RunError
 from schemas.receipts import Output
-from schemas.runs import BANK, CALIBRATION, MANIFEST, parse_path, shard_path
+from schemas.runs import (
+    BANK,
+    CALIBRATION,
+    MANIFEST,
+    RATES_TABLE,
+    REPORT_PAGE,
+    parse_path,
+    shard_path,
+)
 from tests.support.forgery import (
     edit_manifest,
     replace_column,
@@ -490,3 +504,46 @@ def test_a_damaged_bank_is_found(run):
     index = folder / BANK / "bank.json"
     index.write_bytes(index.read_bytes()[:-9])
     assert list_problems(folder)[0][0] == f"{BANK}/bank.json"
+
+
+CHANGED = "isn't what congener report writes about this run: it was changed"
+
+
+def test_a_changed_report_is_found(run):
+    """The page and the table of rates are made again, and any difference is reported."""
+    folder, _ = run
+    write_report(str(folder))
+    assert list_problems(folder) == []
+    page, table = folder / REPORT_PAGE, folder / RATES_TABLE
+    page.write_bytes(page.read_bytes().replace(b"<h1>", b"<h1>No "))
+    assert list_problems(folder) == [(REPORT_PAGE, CHANGED)]
+    rates = pq.read_table(table)
+    pq.write_table(replace_column(rates, "fired", [0] * rates.num_rows), table)
+    assert list_problems(folder) == [(REPORT_PAGE, CHANGED), (RATES_TABLE, CHANGED)]
+    page.unlink()
+    table.write_bytes(b"rubbish")
+    assert list_problems(folder) == [(RATES_TABLE, CHANGED)]
+    write_report(str(folder))
+    assert list_problems(folder) == []
+
+
+def test_a_report_that_is_a_link_is_found(run, tmp_path):
+    """A page that lies elsewhere isn't part of the run, even if it is the right one."""
+    folder, _ = run
+    write_report(str(folder))
+    (folder / REPORT_PAGE).rename(tmp_path / "page.html")
+    (folder / REPORT_PAGE).symlink_to(tmp_path / "page.html")
+    problem = "is a link, so its content isn't part of the run"
+    assert list_problems(folder) == [(REPORT_PAGE, problem)]
+
+
+def test_a_report_of_another_version_is_left_aside(run):
+    """A page that another version wrote can't be checked, which is said and isn't a difference."""
+    folder, _ = run
+    write_report(str(folder))
+    page = folder / REPORT_PAGE
+    page.write_bytes(page.read_bytes().replace(b'content="congener ', b'content="congener 9.', 1))
+    assert list_problems(folder) == []
+    (aside,) = list_files_left_aside(str(folder))
+    assert (aside.path, aside.is_read) == (REPORT_PAGE, False)
+    assert "was written by congener 9." in aside.problem

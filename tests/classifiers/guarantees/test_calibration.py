@@ -18,6 +18,7 @@ from classifiers.guarantees.calibration import (
     Threshold,
     calibrate,
     compute_auroc,
+    compute_intervals,
     compute_recall,
     compute_upper_bound,
     count_allowed,
@@ -253,3 +254,15 @@ def test_recall_is_measured_at_the_stated_false_positive_rate(positives, negativ
     )
     expected = np.mean([score > cut for score in positives])
     assert compute_recall(np.array(positives), np.array(negatives), rate) == pytest.approx(expected)
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=5))
+def test_intervals_are_clopper_pearsons(pairs):
+    """The intervals of several shares equal scipy's exact ones, even of no rows or all of them."""
+    counts = np.array([count for count, _ in pairs])
+    totals = counts + np.array([max(rest, 1 - count) for count, rest in pairs])
+    low, high = compute_intervals(counts, totals, 0.9)
+    for index, (count, total) in enumerate(zip(counts.tolist(), totals.tolist(), strict=True)):
+        exact = binomtest(count, total).proportion_ci(0.9, "exact")
+        assert low[index] == pytest.approx(exact.low, abs=1e-9)
+        assert high[index] == pytest.approx(exact.high, abs=1e-9)

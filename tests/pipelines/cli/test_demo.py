@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.cli.demo import DemoResult
 from pipelines.cli.output import say
-from pipelines.demo import Outcome
+from pipelines.demo import Outcome, Remark
 
 OUTCOMES = [
     Outcome("heron", true=4, found=3, right=3),
@@ -32,6 +32,21 @@ def test_the_comparison_is_a_table(result, capsys):
     assert rows["egret"] == ["0", "0", "0", "-", "-"]
     assert "congener inspect demo/chat" in out
     assert "demo/chat/report/index.html" in out
+
+
+def test_rows_are_commented(result, capsys):
+    """Right rows come before wrong ones, each with its name, decision, traits and comment."""
+    remarks = [
+        Remark("chat", "a.jsonl", 3, "keep", (), (), "It stays."),
+        Remark("chat", "a.jsonl", 7, "mask", ("heron",), ("egret",), "No egret."),
+    ]
+    for part in result._replace(remarks=remarks).render():
+        say(part)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "a.jsonl:3 keep - It stays." in shown
+    assert "a.jsonl:7 mask heron, missed egret No egret." in shown
+    assert shown.index("rows worth a look") < shown.index("rows that it gets wrong")
+    assert result._replace(remarks=remarks).to_json()["remarks"][0]["is_right"] is True
 
 
 def test_the_comparison_in_json(result):

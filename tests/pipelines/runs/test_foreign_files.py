@@ -28,6 +28,7 @@ READ = (
     "vectors/rows.arrow",
 )
 ASIDE = (
+    "report/notes.txt",
     ".DS_Store",
     "README.md",
     "extra.jsonl",
@@ -77,7 +78,7 @@ def write_all(run, paths):
 def test_files_of_others_are_told_from_data(run):
     """`verify` has a finding for each foreign file that is data, and lists others separately."""
     folder, manifest = run
-    write_all(folder, (*READ, *ASIDE, "report/index.html", ".work/lock"))
+    write_all(folder, (*READ, *ASIDE, ".work/lock"))
     listed = foreign_files.list_foreign_files(str(folder), manifest.outputs)
     assert {file.path for file in listed if file.is_read} == set(READ)
     assert {finding.where for finding in verify_run(str(folder))} == set(READ)

@@ -11,10 +11,15 @@ from pydantic import ValidationError
 from classifiers.library import load_card
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
-from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_traits
-from schemas.lots import LotPattern
+from pipelines.runs.recorded_settings import (
+    read_recorded_policy,
+    read_recorded_rules,
+    read_recorded_traits,
+)
+from schemas.lots import Lot, LotPattern
 from schemas.policies import Policy
 from schemas.runs import CALIBRATION
+from transforms.rules import settle_rules
 
 POLICY = """\
 traits: {heron: {threshold: 0.4}}
@@ -74,3 +79,20 @@ def test_the_default_policy_comes_back(run):
     """A run without a policy records the default policy."""
     _, manifest = run
     assert read_recorded_policy(manifest) == Policy()
+
+
+def test_the_rules_are_those_of_the_run(config, policy):
+    """The recorded rules equal those that the cards, the policy and the calibration scores give."""
+    text = (
+        "sides: {rejected: flag}\n"
+        "exceptions:\n  - {trait: '*', lot: {teacher: atlas}, action: flag, reason: a test}\n"
+    )
+    manifest = run_filter(config.model_copy(update={"policy": policy(text)}))
+    traits = read_recorded_traits(config.output, manifest)
+    settled = settle_rules(traits, read_recorded_policy(manifest))
+    found = read_recorded_rules(manifest)
+    assert [rule._replace(threshold=None) for rule in found] == [
+        rule._replace(threshold=None) for rule in settled
+    ]
+    assert [rule.threshold[:5] for rule in found] == [rule.threshold[:5] for rule in settled]
+    assert found[0].apply_exceptions(Lot("atlas"))[1] == "flag"

@@ -9,8 +9,14 @@ import pytest
 from pipelines.config import FilterConfig
 from pipelines.filter import run_filter
 from pipelines.runs.manifest_file import load_manifest
-from pipelines.runs.report_examples import TraitExamples, find_examples
+from pipelines.runs.report_examples import (
+    TraitExamples,
+    find_examples,
+    find_row_of_each_decision,
+)
 from schemas.errors import RunError
+from schemas.policies import DECISIONS
+from schemas.runs import parse_path
 from tests.support.hostile import (
     EMUS,
     FILE,
@@ -38,22 +44,31 @@ def examples(hostile) -> dict[str, TraitExamples]:
     return find_examples(hostile, load_manifest(hostile), MOST)
 
 
+def list_texts(examples: TraitExamples) -> list[tuple[int, str, str | None, float]]:
+    """Return the rows, decisions, texts and scores of a trait's examples."""
+    return [
+        (item.row.row, item.row.decision, item.finding.text, item.finding.score)
+        for item in (*examples.nearest, *examples.highest)
+    ]
+
+
 def test_examples_are_the_nearest_and_the_highest(examples):
     """Examples are the five rows just above the threshold, then the five highest-scoring rows."""
     emu = examples["emu"]
-    counts = [item.text.count("emu") for item in (*emu.nearest, *emu.highest)]
+    counts = [item.finding.text.count("emu") for item in (*emu.nearest, *emu.highest)]
     assert counts == [*range(1, MOST + 1), *range(EMUS, EMUS - MOST, -1)]
-    assert [item.row for item in emu.nearest] == [60, 61, 62, 63, 64]
-    scores = [item.score for item in emu.nearest]
+    assert [item.row.row for item in emu.nearest] == [60, 61, 62, 63, 64]
+    found = [item.finding for item in (*emu.nearest, *emu.highest)]
+    scores = [item.score for item in found[:MOST]]
     assert scores == sorted(scores)
-    assert all(item.score >= item.threshold for item in (*emu.nearest, *emu.highest))
+    assert all(item.score >= item.threshold for item in found)
 
 
 @pytest.mark.parametrize("most", [1, 3, 100])
 def test_no_row_is_an_example_twice(hostile, most):
     """A row that is both nearest and highest is an example only once, as nearest."""
     emu = find_examples(hostile, load_manifest(hostile), most)["emu"]
-    rows = [item.row for item in (*emu.nearest, *emu.highest)]
+    rows = [item.row.row for item in (*emu.nearest, *emu.highest)]
     assert len(rows) == len(set(rows)) == min(2 * most, EMUS)
 
 
@@ -68,16 +83,16 @@ def test_a_trait_with_few_rows_has_no_highest(examples):
 def test_an_example_is_the_ledgers_row(examples):
     """An example has its row's source, teacher, decision and span, and the field's text."""
     original = build_rows()
-    for item in examples["fox"].nearest:
-        row = original[item.row]
-        assert item.source == FILE
-        assert item.teacher == row["teacher"]
-        assert item.teacher in (TEACHER, "plain")
-        assert item.field_path == "messages[1].content"
-        assert item.text == row["messages"][1]["content"]
-        assert item.text[item.start : item.end] == "fox"
-    assert {item.decision for item in examples["fox"].nearest} == {"mask", "quarantine"}
-    assert [item.decision for item in examples["bee"].nearest] == ["flag"]
+    for shown, finding in examples["fox"].nearest:
+        row = original[shown.row]
+        assert shown.source == FILE
+        assert shown.lot.teacher == row["teacher"]
+        assert shown.lot.teacher in (TEACHER, "plain")
+        assert finding.field_path == "messages[1].content"
+        assert finding.text == row["messages"][1]["content"]
+        assert finding.text[finding.start : finding.end] == "fox"
+    assert {item.row.decision for item in examples["fox"].nearest} == {"mask", "quarantine"}
+    assert [item.row.decision for item in examples["bee"].nearest] == ["flag"]
 
 
 def test_rows_without_text_in_the_run_are_counted(examples):
@@ -91,9 +106,9 @@ def test_equal_records_are_one_example(tmp_path):
     """Of rows with equal content, only the first is an example, to leave room for others."""
     run = filter_answers(tmp_path, ["an owl"] * 20 + ["another owl"], ["owl"])
     owl = find_examples(run, load_manifest(run), MOST)["owl"]
-    assert [item.row for item in (*owl.nearest, *owl.highest)] == [0, 20]
+    assert [item.row.row for item in (*owl.nearest, *owl.highest)] == [0, 20]
     assert owl.unshown == 0
-    assert [item.teacher for item in owl.nearest] == ["-", "-"]
+    assert [item.row.lot.teacher for item in owl.nearest] == ["-", "-"]
 
 
 def test_a_run_in_which_nothing_fired(tmp_path):
@@ -107,9 +122,13 @@ def test_only_the_files_of_examples_are_opened(hostile, monkeypatch):
     manifest, opened, open_raw = load_manifest(hostile), [], storage.open_raw
     monkeypatch.setattr(storage, "open_raw", lambda uri: opened.append(uri) or open_raw(uri))
     examples = find_examples(hostile, manifest, 1)
-    rows = {item.row for trait in examples.values() for item in (*trait.nearest, *trait.highest)}
+    shown = [item for trait in examples.values() for item in (*trait.nearest, *trait.highest)]
+    rows = {item.row.row for item in shown}
     files = {row["output"] for row in read_ledger(hostile) if row["row"] in rows}
-    assert set(opened) == {f"{hostile}/{path}" for path in files}
+    corpus = {uri for uri in opened if "/clean/" in uri or "/quarantine/" in uri}
+    assert corpus == {f"{hostile}/{path}" for path in files}
+    shards = {parse_path(path).shard for path in files}
+    assert {parse_path(uri.removeprefix(f"{hostile}/")).shard for uri in opened} == shards
 
 
 def test_examples_of_parquet_are_those_of_json_lines(tmp_path, hostile, examples):
@@ -124,7 +143,10 @@ def test_examples_of_parquet_are_those_of_json_lines(tmp_path, hostile, examples
         "policy": str(Path(hostile).parent / "policy.yaml"),
     }
     manifest = run_filter(FilterConfig.model_validate(config))
-    assert find_examples(str(tmp_path / "run"), manifest, MOST) == examples
+    found = find_examples(str(tmp_path / "run"), manifest, MOST)
+    assert {trait: list_texts(item) for trait, item in found.items()} == {
+        trait: list_texts(item) for trait, item in examples.items()
+    }
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -133,3 +155,14 @@ def test_a_missing_file_is_named(tmp_path):
     next(Path(run, "quarantine").iterdir()).unlink()
     with pytest.raises(RunError, match=r"quarantine/.*is missing"):
         find_examples(run, load_manifest(run), MOST)
+
+
+def test_every_decision_has_a_row(hostile):
+    """There is a row of each decision that the run has, in the order of the decisions."""
+    manifest = load_manifest(hostile)
+    found = find_row_of_each_decision(hostile, manifest)
+    assert list(found) == [
+        name for name in DECISIONS if manifest.conservation.by_decision.get(name)
+    ]
+    assert all(row.decision == decision for decision, row in found.items())
+    assert [item.trait for item in found["quarantine"].reasons] == ["owl"]

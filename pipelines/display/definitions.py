@@ -1,0 +1,37 @@
+"""Say in words what a trait's card defines: which text it reads, and by which signals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from schemas.cards import TraitCard
+
+PATTERNS_SHOWN = 2
+"""How many lexicon patterns are shown; the card has the others."""
+
+CHANNELS = {"answer": "answers", "thinking": "thinking", "tool": "tool calls"}
+
+
+def describe_scope(card: TraitCard) -> str:
+    """Say which text the trait's signals read: whose, in which channels, and how much of it."""
+    channels = " and ".join(CHANNELS[name] for name in card.scope.channels)
+    part = f", the first {card.scope.opening:,} characters of each" if card.scope.opening else ""
+    return f"{channels} of {' and '.join(card.scope.roles)}{part}"
+
+
+def describe_signals(card: TraitCard) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield each signal's name, what it measures, and some of its lexicon patterns."""
+    signals = card.signals
+    if signals.exemplars is not None:
+        near = signals.exemplars.neighbours
+        yield "exemplars", f"similarity to the {near} nearest positives, less to negatives", []
+    if signals.head is not None:
+        yield "head", f"{signals.head.kind} classifier on the encoder's vectors", []
+    if signals.classifier is not None:
+        yield "classifier", f"label {signals.classifier.label} of {signals.classifier.model}", []
+    if signals.lexicon is not None:
+        patterns = [pattern.match for pattern in signals.lexicon.patterns]
+        noun = "pattern" if len(patterns) == 1 else "patterns"
+        yield "lexicon", f"{len(patterns)} {noun} of wording", patterns[:PATTERNS_SHOWN]
+    if signals.repetition is not None:
+        yield "repetition", f"the longest loop, as a share of {signals.repetition.span} words", []

@@ -1,0 +1,225 @@
+"""Compare the rates of traits between a finished run's teachers, lots and sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
+
+import polars as pl
+
+from classifiers.guarantees.calibration import compute_intervals
+from pipelines.runs.queries import scan_ledger
+from pipelines.runs.recorded_settings import read_recorded_rules
+from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
+from schemas.manifests import Manifest
+from schemas.outputs import REJECTED_TEACHER
+from schemas.policies import DECISIONS
+from schemas.scores import SIDES
+from schemas.shares import round_down, round_up
+from transforms.rules import Rule
+
+GROUPINGS: dict[str, tuple[str, ...]] = {
+    "all": (),
+    "teacher": ("teacher",),
+    "lot": ("teacher", "prompt_source", "system_prompt"),
+    "source": ("source",),
+}
+"""Each grouping, with the ledger columns that rows are grouped by.
+
+Lots are grouped without their dates, which would make groups of a few rows.
+"""
+
+FIELDS = ("teacher", "prompt_source", "system_prompt", "source")
+"""The ledger columns of all groupings."""
+
+LEAST_ROWS = 20
+"""The fewest rows of a group; a trait that fired on none of 19 rows may have a rate of 17 %."""
+
+FEW_GROUPS = 10
+"""Up to this many groups are compared even if they are small."""
+
+CONFIDENCE = 0.95
+"""The confidence level of the intervals."""
+
+BOUND_DECIMALS = 6
+"""The decimals to which lower bounds are rounded down, and upper bounds up."""
+
+COUNTED = tuple(name for name in DECISIONS if name not in ("swap", "reject"))
+"""The decisions that a ledger has on rows that could be read."""
+
+RATES = pl.Schema(
+    {
+        "grouping": pl.String(),
+        **dict.fromkeys(FIELDS, pl.String()),
+        "trait": pl.String(),
+        "side": pl.String(),
+        **dict.fromkeys(("rows", "fired", *COUNTED, "decided_by_another"), pl.Int64()),
+        **dict.fromkeys(("share", "low", "high"), pl.Float64()),
+    }
+)
+"""The columns of the table of rates, which `compare_groups` describes."""
+
+
+class Rates(NamedTuple):
+    """The table of rates, and the groups that it leaves out, by grouping."""
+
+    table: pl.DataFrame
+    omitted: dict[str, Omitted]
+
+
+class Omitted(NamedTuple):
+    """How many groups are too small to compare, and how many rows they have in all."""
+
+    groups: int
+    rows: int
+
+
+def compare_groups(run: str, manifest: Manifest) -> Rates:
+    """Return a line for each group of rows, each trait, and each side on which a trait fired.
+
+    `rows` counts the group's rows that could be read, `fired` those on which the trait fired, and
+    `share` is their quotient, with the Clopper-Pearson interval from `low` to `high`. The columns
+    named like decisions count what became of the rows on which the trait fired.
+    `decided_by_another` counts those of them whose decision is another trait's. Lines without a
+    trait are about all traits together: `fired` then counts the rows on which any fired, and the
+    decisions are those on all rows. Groups of fewer than `LEAST_ROWS` rows are left out, unless
+    there are at most `FEW_GROUPS` groups. Fields by which rows aren't grouped are null.
+
+    Raises: RunError: a file is missing.
+    """
+    if not manifest.conservation.rows_in:
+        return Rates(RATES.to_frame(), dict.fromkeys(GROUPINGS, Omitted(0, 0)))
+    readable = scan_ledger(run, manifest).filter(pl.col("decision") != "reject")
+    counted = _count_rows(readable).collect(engine="streaming")
+    fired = _count_findings(readable, manifest)
+    tables, omitted = [], {}
+    for name, fields in GROUPINGS.items():
+        groups, omitted[name] = _choose_groups(counted, fields)
+        tables += [
+            _tabulate_totals(counted, groups, fields).with_columns(grouping=pl.lit(name)),
+            _tabulate_traits(fired, groups, fields, manifest).with_columns(grouping=pl.lit(name)),
+        ]
+    whole = pl.concat(tables, how="diagonal_relaxed").pipe(_add_intervals)
+    return Rates(_sort(whole.select(*map(_cast_column, RATES)), manifest), omitted)
+
+
+def _cast_column(name: str) -> pl.Expr:
+    return pl.col(name).cast(RATES[name])
+
+
+def _count_rows(readable: pl.LazyFrame) -> pl.LazyFrame:
+    """Count rows by the fields of all groupings, the decision, and whether any trait fired."""
+    fired = (pl.col("reasons").list.len() > 0).alias("any_fired")
+    return readable.group_by(*FIELDS, "decision", fired).agg(rows=pl.len())
+
+
+def _count_findings(readable: pl.LazyFrame, manifest: Manifest) -> pl.DataFrame:
+    """Count findings by the fields of all groupings, trait, side, and decision."""
+    rules = read_recorded_rules(manifest)
+    names = readable.collect_schema().names()
+    lots = [name for name in (*LOT_FIELDS, REJECTED_TEACHER) if name in names]
+    reason = pl.col("reasons").struct
+    side = reason.field("signal").str.extract("@(.*)").fill_null("trained")
+    found = (
+        readable.filter(pl.col("reasons").list.len() > 0)
+        .select(*dict.fromkeys((*FIELDS, *lots, "decision", "reasons")))
+        .explode("reasons")
+        .with_columns(trait=reason.field("trait"), side=side)
+    )
+    if not any(item.action is not None for rule in rules for item in rule.exceptions):
+        lots = []
+    known = found.select(lots).unique().collect(engine="streaming") if lots else None
+    own = _tabulate_decisions(rules, manifest, known)
+    other = (pl.col("decision") != pl.col("own")) & (pl.col("decision") != "duplicate")
+    grouped = (
+        found.join(own.lazy(), on=[*lots, "trait", "side"], nulls_equal=True)
+        .group_by(*FIELDS, "trait", "side", "decision")
+        .agg(fired=pl.len(), decided_by_another=other.sum())
+    )
+    return grouped.collect(engine="streaming")
+
+
+def _tabulate_decisions(
+    rules: Sequence[Rule], manifest: Manifest, lots: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Return the decision that each trait's own action leads to, by side and lot."""
+    known = [{}] if lots is None else lots.to_dicts()
+    lines = []
+    for fields, rule, side in product(known, rules, manifest.list_found_sides()):
+        lot = Lot(**{name: value or UNKNOWN for name, value in fields.items()})
+        action = rule.apply_exceptions(lot, side)[1]
+        own = "quarantine" if action == "swap" else action
+        lines.append({**fields, "trait": rule.trait, "side": side, "own": own})
+    names = [] if lots is None else lots.columns
+    return pl.DataFrame(lines, dict.fromkeys((*names, "trait", "side", "own"), pl.String()))
+
+
+def _choose_groups(counted: pl.DataFrame, fields: Sequence[str]) -> tuple[pl.DataFrame, Omitted]:
+    """Return the groups to compare with their numbers of rows, and what is left out."""
+    if not fields:
+        return counted.select(pl.col("rows").sum()), Omitted(0, 0)
+    every = counted.group_by(fields).agg(pl.col("rows").sum())
+    if every.height <= FEW_GROUPS:
+        return every, Omitted(0, 0)
+    small = every.filter(pl.col("rows") < LEAST_ROWS)
+    omitted = Omitted(small.height, int(small["rows"].sum()))
+    return every.filter(pl.col("rows") >= LEAST_ROWS), omitted
+
+
+def _tabulate_totals(
+    counted: pl.DataFrame, groups: pl.DataFrame, fields: Sequence[str]
+) -> pl.DataFrame:
+    """Return each group's rows by decision, and how many of them any trait fired on."""
+    sums = [pl.col("rows").filter(pl.col("decision") == name).sum().alias(name) for name in COUNTED]
+    fired = pl.col("rows").filter("any_fired").sum().alias("fired")
+    totals = _group(counted, fields, [*sums, fired])
+    none = pl.lit(0, pl.Int64).alias("decided_by_another")
+    return _join(groups, totals, fields).with_columns(none)
+
+
+def _tabulate_traits(
+    fired: pl.DataFrame, groups: pl.DataFrame, fields: Sequence[str], manifest: Manifest
+) -> pl.DataFrame:
+    """Return each group's findings by trait, side and decision."""
+    pairs = product([rule.trait for rule in manifest.thresholds], manifest.list_found_sides())
+    traits = pl.DataFrame(list(pairs), {"trait": pl.String, "side": pl.String}, orient="row")
+    sums = [
+        pl.col("fired").filter(pl.col("decision") == name).sum().alias(name) for name in COUNTED
+    ]
+    sums += [pl.col("fired", "decided_by_another").sum()]
+    found = _group(fired, [*fields, "trait", "side"], sums)
+    lines = groups.join(traits, how="cross")
+    numbers = pl.col(*COUNTED, "fired", "decided_by_another")
+    return _join(lines, found, [*fields, "trait", "side"]).with_columns(numbers.fill_null(0))
+
+
+def _group(frame: pl.DataFrame, fields: Sequence[str], sums: Sequence[pl.Expr]) -> pl.DataFrame:
+    return frame.group_by(fields).agg(sums) if fields else frame.select(sums)
+
+
+def _join(groups: pl.DataFrame, found: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
+    return groups.join(found, on=fields, how="left") if fields else groups.hstack(found)
+
+
+def _add_intervals(table: pl.DataFrame) -> pl.DataFrame:
+    """Add shares, and bounds that are rounded outwards; equal counts are computed once."""
+    pairs = table.select("fired", "rows").unique()
+    low, high = compute_intervals(pairs["fired"].to_numpy(), pairs["rows"].to_numpy(), CONFIDENCE)
+    bounds = pairs.with_columns(
+        pl.Series("low", [round_down(max(value, 0.0), BOUND_DECIMALS) for value in low]),
+        pl.Series("high", [round_up(min(value, 1.0), BOUND_DECIMALS) for value in high]),
+    )
+    shares = table.with_columns(share=pl.col("fired") / pl.col("rows"))
+    return shares.join(bounds, on=["fired", "rows"])
+
+
+def _sort(table: pl.DataFrame, manifest: Manifest) -> pl.DataFrame:
+    """Sort by grouping, fields, trait and side, with all traits together first."""
+    groupings = pl.col("grouping").replace_strict({name: i for i, name in enumerate(GROUPINGS)})
+    traits = {rule.trait: i for i, rule in enumerate(manifest.thresholds)}
+    order = pl.col("trait").replace_strict(traits, default=-1, return_dtype=pl.Int32)
+    sides = pl.col("side").replace_strict(
+        {side: i for i, side in enumerate(SIDES)}, default=-1, return_dtype=pl.Int32
+    )
+    return table.sort(groupings, *FIELDS, order, sides)

@@ -1,0 +1,41 @@
+"""What a card defines, in words."""
+
+from pipelines.display.definitions import PATTERNS_SHOWN, describe_scope, describe_signals
+from schemas.cards import TraitCard
+
+
+def test_the_scope_is_described():
+    """The scope names whose text is read, in which channels, and how much of it."""
+    assert describe_scope(TraitCard(id="owl")) == "answers and thinking of assistant"
+    scope = {"roles": ["assistant", "user"], "channels": ["tool"], "opening": 1600}
+    card = TraitCard.model_validate({"id": "owl", "scope": scope})
+    assert describe_scope(card) == (
+        "tool calls of assistant and user, the first 1,600 characters of each"
+    )
+
+
+def test_every_signal_is_described():
+    """Each signal in use is named, with what it measures."""
+    signals = {
+        "exemplars": {"neighbours": 3},
+        "head": {"kind": "mlp"},
+        "classifier": {"model": "toxic", "label": "bad"},
+        "lexicon": {"patterns": ["owls?"]},
+        "repetition": {"span": 90},
+    }
+    card = TraitCard.model_validate({"id": "owl", "signals": signals})
+    assert list(describe_signals(card)) == [
+        ("exemplars", "similarity to the 3 nearest positives, less to negatives", []),
+        ("head", "mlp classifier on the encoder's vectors", []),
+        ("classifier", "label bad of toxic", []),
+        ("lexicon", "1 pattern of wording", ["owls?"]),
+        ("repetition", "the longest loop, as a share of 90 words", []),
+    ]
+
+
+def test_only_some_patterns_are_shown():
+    """Of many patterns, the first are shown, and all are counted."""
+    patterns = [f"owl{number}" for number in range(9)]
+    card = TraitCard.model_validate({"id": "owl", "signals": {"lexicon": {"patterns": patterns}}})
+    (found,) = describe_signals(card)
+    assert found == ("lexicon", "9 patterns of wording", patterns[:PATTERNS_SHOWN])

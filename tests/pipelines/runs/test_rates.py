@@ -1,0 +1,168 @@
+"""Rates of traits by teacher, lot and source equal a row-by-row count of the ledger."""
+
+import json
+from collections import Counter
+
+import polars as pl
+import pytest
+from scipy.stats import binomtest
+
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.rates import (
+    BOUND_DECIMALS,
+    COUNTED,
+    FEW_GROUPS,
+    GROUPINGS,
+    LEAST_ROWS,
+    RATES,
+    Omitted,
+    compare_groups,
+)
+from tests.support.hostile import (
+    TEACHER,
+    filter_answers,
+    filter_hostile_corpus,
+    filter_lines,
+    filter_pairs,
+    write_cards,
+)
+from tests.support.runs import read_ledger
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> str:
+    """Filter the hostile corpus; return the run directory."""
+    return filter_hostile_corpus(tmp_path_factory.mktemp("rates"))[0]
+
+
+def compare(run: str) -> pl.DataFrame:
+    """Return a run's table of rates."""
+    return compare_groups(run, load_manifest(run)).table
+
+
+def count_ledger(run: str, fields: tuple[str, ...]) -> dict[tuple, Counter]:
+    """Count, for each group and trait, the rows, those on which it fired, and their decisions."""
+    counts: dict[tuple, Counter] = {}
+    for row in read_ledger(run):
+        if row["decision"] == "reject":
+            continue
+        group = tuple(row[field] or "-" for field in fields)
+        for trait in (None, *(rule.trait for rule in load_manifest(run).thresholds)):
+            found = any(reason["trait"] == trait for reason in row["reasons"])
+            own = counts.setdefault((*group, trait), Counter())
+            own["rows"] += 1
+            own["fired"] += found if trait else bool(row["reasons"])
+            own[row["decision"]] += found if trait else True
+    return counts
+
+
+@pytest.mark.parametrize("kind", GROUPINGS)
+def test_rates_are_the_ledgers(hostile, kind):
+    """Every line has its group's rows, findings and decisions, and is the only one of its kind."""
+    fields = GROUPINGS[kind]
+    lines = compare(hostile).filter(pl.col("grouping") == kind).to_dicts()
+    found = {(*(line[name] for name in fields), line["trait"]): line for line in lines}
+    expected = count_ledger(hostile, fields)
+    assert set(found) == set(expected)
+    assert len(found) == len(lines)
+    for key, counts in expected.items():
+        assert all(found[key][name] == counts[name] for name in ("rows", "fired", *COUNTED))
+        others = {"teacher", "prompt_source", "system_prompt", "source"} - set(fields)
+        assert all(found[key][name] is None for name in others)
+
+
+def test_intervals_are_clopper_pearsons_rounded_outwards(hostile):
+    """Every interval contains scipy's exact one, and is wider by at most one step at each end."""
+    step = 10.0**-BOUND_DECIMALS
+    for line in compare(hostile).to_dicts():
+        assert line["share"] == line["fired"] / line["rows"]
+        exact = binomtest(line["fired"], line["rows"]).proportion_ci(0.95, "exact")
+        assert exact.low - 1.01 * step <= line["low"] <= exact.low + 1e-12
+        assert exact.high - 1e-12 <= line["high"] <= exact.high + 1.01 * step
+
+
+def test_the_table_has_its_columns(hostile):
+    """The columns are those that are documented, in order, and the names are unescaped."""
+    table = compare(hostile)
+    assert table.schema == RATES
+    assert TEACHER in table["teacher"].to_list()
+    assert compare(hostile).equals(table)
+
+
+def test_rows_decided_by_another_trait_are_counted(hostile):
+    """A masked fox whose row is held because of an owl is decided by another trait."""
+    lines = {
+        line["trait"]: line
+        for line in compare(hostile).filter(pl.col("grouping") == "all").to_dicts()
+    }
+    assert lines["fox"]["decided_by_another"] == lines["fox"]["quarantine"] == 1
+    assert lines["fox"]["mask"] == 1
+    assert lines["owl"]["decided_by_another"] == lines["emu"]["decided_by_another"] == 0
+
+
+def test_exceptions_decide_whose_decision_it_is(tmp_path):
+    """With exceptions by lot, a trait's own action is that of the row's lot."""
+    lines = [
+        json.dumps({"text": "a fox with an owl", "teacher": teacher})
+        for teacher in ("mild", "strict", None)
+    ]
+    policy = (
+        "exceptions:\n"
+        "  - {trait: fox, lot: {teacher: strict}, action: quarantine, reason: a test}\n"
+        "  - {trait: owl, lot: {teacher: mild}, action: flag, reason: a test}\n"
+    )
+    run, _ = filter_lines(tmp_path, lines, write_cards(tmp_path / "traits", ["fox", "owl"]), policy)
+    chosen = compare(run).filter(pl.col("grouping") == "teacher", pl.col("trait").is_not_null())
+    found = {
+        (line["teacher"], line["trait"]): line["decided_by_another"] for line in chosen.to_dicts()
+    }
+    assert found == {
+        ("mild", "fox"): 0,
+        ("mild", "owl"): 1,
+        ("strict", "fox"): 0,
+        ("strict", "owl"): 0,
+        ("-", "fox"): 1,
+        ("-", "owl"): 0,
+    }
+
+
+def test_sides_have_lines_of_their_own(tmp_path):
+    """Findings in rejected answers are counted apart from those in trained text."""
+    run = filter_pairs(tmp_path, [("a dog", "an owl"), ("an owl", "owls"), ("a dog", "a dog")])
+    lines = compare(run).filter(pl.col("grouping") == "all")
+    assert lines.select("trait", "side", "fired", "quarantine").rows() == [
+        (None, None, 2, 1),
+        ("owl", "trained", 1, 1),
+        ("owl", "rejected", 2, 1),
+    ]
+
+
+def test_small_groups_are_left_out_if_there_are_many(tmp_path):
+    """Of many lots, only those with enough rows are compared; the others are counted."""
+    teachers = ["large"] * LEAST_ROWS + [f"t{number:02}" for number in range(FEW_GROUPS)]
+    lines = [json.dumps({"text": "a goose", "teacher": teacher}) for teacher in teachers]
+    cards = write_cards(tmp_path / "traits", ["owl"])
+    run, manifest = filter_lines(tmp_path, lines, cards)
+    rates = compare_groups(run, manifest)
+    teachers_listed = rates.table.filter(pl.col("grouping") == "teacher")["teacher"].unique()
+    assert teachers_listed.to_list() == ["large"]
+    assert rates.omitted["teacher"] == rates.omitted["lot"] == Omitted(FEW_GROUPS, FEW_GROUPS)
+    assert rates.omitted["source"] == Omitted(0, 0)
+
+
+def test_a_few_small_groups_are_compared(tmp_path):
+    """If there are few groups, even those of a single row are compared."""
+    run = filter_answers(tmp_path, ["an owl", "a goose"], ["owl"])
+    lines = compare(run).filter(pl.col("trait") == "owl")
+    assert lines["grouping"].to_list() == list(GROUPINGS)
+    assert lines["rows"].to_list() == [2] * len(GROUPINGS)
+
+
+def test_a_run_without_rows_has_an_empty_table(hostile):
+    """A run without rows has no groups, and no file is opened."""
+    manifest = load_manifest(hostile)
+    conservation = manifest.conservation.model_copy(update={"rows_in": 0})
+    empty = manifest.model_copy(update={"conservation": conservation})
+    rates = compare_groups("nowhere", empty)
+    assert rates.table.schema == RATES
+    assert rates.table.height == 0

@@ -8,6 +8,7 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from rich.console import Console, Group, RenderableType
@@ -223,9 +224,13 @@ def render_row(row: ShownRow, number: int, total: int, manifest: Manifest) -> Gr
     ]
     lines = [Text("   ".join(fields), style="dim")] if fields else []
     lines += [Text(note, style="italic") for note in _explain_row(row, manifest)]
-    found = [part for finding in row.reasons for part in _render_finding(finding, row, manifest)]
-    if not row.reasons:
-        found += [part for near in row.near for part in _render_finding(near, row, manifest)]
+    shown = row.reasons or row.near
+    found = [
+        part
+        for before, finding in pairwise((None, *shown))
+        if finding is not None
+        for part in _render_finding(finding, before, row, manifest)
+    ]
     found += _render_other_masks(row, manifest)
     if row.answer is not None:
         found.append(_indent(_show_spoken(row.answer, style=""), REASON_INDENT - ROW_INDENT))
@@ -249,8 +254,9 @@ def _explain_row(row: ShownRow, manifest: Manifest) -> Iterator[str]:
 
 
 def _render_finding(
-    finding: TraitFinding, row: ShownRow, manifest: Manifest
+    finding: TraitFinding, before: TraitFinding | None, row: ShownRow, manifest: Manifest
 ) -> Iterator[RenderableType]:
+    """Show a finding; what the finding `before` shows already isn't repeated."""
     relation = "against" if finding.action else "below"
     scores = f"score {finding.score:.4f} {relation} {finding.threshold:.4f} ({finding.signal})"
     action = f", {finding.action}" if finding.action else ""
@@ -260,10 +266,12 @@ def _render_finding(
         f"  {scores}{action}  ",
         (span if finding.field_path else "", "dim"),
     )
-    if finding.question is not None:
+    if finding.question is not None and (before is None or before.question != finding.question):
         yield _indent(_show_spoken(finding.question), REASON_INDENT)
     if row.record is not None and finding.field_path:
-        yield _indent(_show_excerpt(finding, row.masks), REASON_INDENT)
+        is_same = before is not None and _get_span(before) == _get_span(finding)
+        same = Text("(the same passage)", style="dim")
+        yield _indent(same if is_same else _show_excerpt(finding, row.masks), REASON_INDENT)
     signals = (
         f"{name} {UNKNOWN if score is None else f'{score:.4f}'}"
         for name, score in finding.signals.items()
@@ -273,8 +281,12 @@ def _render_finding(
         card = manifest.cards.get(finding.trait, {})
         yield _indent(_tabulate_neighbours(finding, list_patterns(card)), REASON_INDENT)
         if contradicts(finding.neighbours):
-            doubt = "The nearest exemplar is a negative: the trait may not be there."
+            doubt = "The nearest exemplar is a negative, so read this row with care."
             yield _indent(Text(doubt, "bold green"), REASON_INDENT)
+
+
+def _get_span(finding: TraitFinding) -> tuple[str, int, int]:
+    return finding.field_path, finding.start, finding.end
 
 
 def _show_spoken(said: SpokenText, style: str = "dim") -> Text:

@@ -492,3 +492,15 @@ def test_a_negative_that_is_nearest_raises_doubt():
 def test_a_selection_is_described(total, filters, expected):
     """The last line says how many rows the filters select, and by what."""
     assert describe_selection(total, filters) == expected
+
+
+def test_a_passage_is_not_repeated():
+    """If two traits fired on the same passage, it and its question are shown once."""
+    asked = REASON._replace(question=SpokenText("user", "What is it?"))
+    other = asked._replace(trait="owl")
+    shown = print_row(ROW._replace(reasons=(asked, other)))
+    assert shown.count("What is it?") == shown.count("«an »emu") == 1
+    assert "(the same passage)" in shown
+    apart = print_row(ROW._replace(reasons=(asked, other._replace(start=3, end=6))))
+    assert "an «emu»" in apart
+    assert "(the same passage)" not in apart

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from schemas.cards import TraitCard
 
-PATTERNS_SHOWN = 2
-"""How many lexicon patterns are shown; the card has the others."""
+PATTERNS_SHOWN, PATTERN_CHARACTERS = 3, 40
+"""How many lexicon patterns are shown, and how long they may be; the card has the others."""
 
 CHANNELS = {"answer": "answers", "thinking": "thinking", "tool": "tool calls"}
 
@@ -32,6 +32,7 @@ def describe_signals(card: TraitCard) -> Iterator[tuple[str, str, list[str]]]:
     if signals.lexicon is not None:
         patterns = [pattern.match for pattern in signals.lexicon.patterns]
         noun = "pattern" if len(patterns) == 1 else "patterns"
-        yield "lexicon", f"{len(patterns)} {noun} of wording", patterns[:PATTERNS_SHOWN]
+        short = [pattern for pattern in patterns if len(pattern) <= PATTERN_CHARACTERS]
+        yield "lexicon", f"{len(patterns)} {noun} of wording", short[:PATTERNS_SHOWN]
     if signals.repetition is not None:
         yield "repetition", f"the longest loop, as a share of {signals.repetition.span} words", []

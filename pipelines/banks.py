@@ -54,6 +54,11 @@ from transforms.records.segments import extract_segments
 from transforms.records.transcripts import choose_columns, measure_transcripts
 from transforms.rules import check_policy, require_clean_texts
 
+BACKGROUND_REMEDY = (
+    "give the clean sample in the format of the corpus or in one that congener detects, such as "
+    'lines of {"text": ...}'
+)
+
 
 class PreparedBank(NamedTuple):
     """A run's bank, and the encoder if a trait needs it."""
@@ -286,7 +291,11 @@ def read_answers(
     """Read a corpus in any format, and return each row's assistant texts."""
     limits = limits or ShardLimits()
     found = survey(patterns, limits, list_paths(corpus))
-    layout = settle_layout(found.schema, _choose_background_format(corpus, found.schema))
+    try:
+        layout = settle_layout(found.schema, _choose_background_format(corpus, found.schema))
+    except InputError as error:
+        where = f"--background {list_names(patterns)}"
+        raise InputError(error.problem, where=where, remedy=BACKGROUND_REMEDY) from error
     tables = [shard.table for shard in read_sample(found, layout, limits).shards]
     shares = measure_transcripts(tables, layout)
     layout = layout._replace(transcripts=choose_columns(shares, corpus.transcripts))

@@ -169,6 +169,8 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     if policy.duplicates == "remove":
         listener(Noticed(describe_comparison(corpus, layout)))
         _send(listener, describe_split_priority(corpus, policy))
+    tasks = tuple(plan_shards(corpus.sources, config.shards))
+    columns = _settle_columns(config, corpus, layout, tasks)
     here = config.for_launcher()
     choose_device(here.hardware.device)  # a missing GPU is an error even if the run needs no model
     bank, encoder = prepare_bank(here, policy, listener)
@@ -180,7 +182,6 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     rules = settle_rules(bank.traits, policy)
     scorer = load_scorer(bank, here.build_encoder_config(), encoder)
     model = encoder or next(iter(scorer.classifiers.values()), None)  # all use the same device
-    tasks = tuple(plan_shards(corpus.sources, config.shards))
     settled = FilterPlan(
         config=config,
         policy=policy,
@@ -192,7 +193,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         tasks=tasks,
         encoder=_settle_models(config, model),
         device=_describe_device(model, config),
-        columns=_settle_columns(config, corpus, layout, tasks),
+        columns=columns,
         classifiers={name: model.files.identity for name, model in scorer.classifiers.items()},
     )
     keep_scorer(settled.scoring, scorer)

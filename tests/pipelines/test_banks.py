@@ -176,6 +176,15 @@ def test_a_background_may_expand_as_far_as_a_corpus(tmp_path, config, monkeypatc
         prepare_bank(config.model_copy(update=narrow | {"signals": ("lexicon",)}))
 
 
+def test_an_unknown_format_of_the_background_names_the_background(tmp_path, config):
+    """If no format fits the clean sample, the error names the sample and not the corpus."""
+    write_rows(tmp_path / "qa.jsonl", [{"q": "a", "a": "b"}])
+    given = config.model_copy(update={"background": (str(tmp_path / "qa.jsonl"),)})
+    with pytest.raises(InputError, match="no known format fits") as caught:
+        prepare_bank(given)
+    assert caught.value.where == f"--background {tmp_path / 'qa.jsonl'}"
+
+
 def test_background_without_answers_is_refused(tmp_path, config):
     """A background without an assistant turn is refused, since it can't calibrate anything."""
     row = build_conversation(1, "x") | {"messages": [{"role": "user", "content": "Anyone?"}]}

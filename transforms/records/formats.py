@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -247,8 +248,20 @@ def _report_formats(schema: pa.Schema, fitting: Sequence[str]) -> InputError:
         )
     known = "; ".join(f"{name}: {', '.join(needs)}" for name, (needs, _) in FORMATS.items())
     problem = f"no known format fits the columns ({columns})"
-    remedy = f"name the format with --format and its columns with --column; formats need {known}"
+    remedy = (
+        f"name the format and its columns, {_suggest_options(schema)}; the formats and the columns "
+        f"that they need: {known}"
+    )
     return _explain_near_miss(schema, problem) or InputError(problem, remedy=remedy)
+
+
+def _suggest_options(schema: pa.Schema) -> str:
+    """Return options that name a format for the first columns of text, as an example."""
+    texts = [item.name for item in schema if pa.types.is_string(item.type)][:2]
+    name: FormatName = "completion" if len(texts) > 1 else "text"
+    pairs = zip(FORMATS[name][0], texts or ["COLUMN"], strict=True)
+    columns = " ".join(f"--column {column}={shlex.quote(text)}" for column, text in pairs)
+    return f"for example --format {name} {columns}"
 
 
 def _explain_near_miss(schema: pa.Schema, problem: str) -> InputError | None:

@@ -134,6 +134,21 @@ def test_unknown_columns_are_refused_and_named():
         assert f"{name}: {', '.join(needs)}" in problem
 
 
+@pytest.mark.parametrize(
+    ("columns", "options"),
+    [
+        (("q", "a b"), "--format completion --column prompt=q --column completion='a b'"),
+        (("body",), "--format text --column text=body"),
+        ((), "--format text --column text=COLUMN"),
+    ],
+)
+def test_the_remedy_has_options_for_the_columns_at_hand(columns, options):
+    """If no format fits, the remedy names options that fit the corpus's own text columns."""
+    with pytest.raises(InputError) as caught:
+        settle(*((name, STRING) for name in columns), ("count", pa.int64()))
+    assert options in caught.value.remedy
+
+
 def test_columns_set_by_hand_are_used():
     """A format's required and optional columns may have other names in the corpus."""
     layout = settle(("dialogue", TURNS), format="messages", columns={"messages": "dialogue"})

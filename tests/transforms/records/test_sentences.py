@@ -134,3 +134,13 @@ def test_hits_of_one_sentence_are_searched_once(monkeypatch):
     monkeypatch.setattr(sentences, "widen_to_sentences", count)
     assert widen_hits(text, hits) == [(0, 35), (35, len(text))]
     assert len(searched) == 2
+
+
+@pytest.mark.parametrize("word", ["can't", "I’d", "Ann's"])
+def test_the_end_of_a_contraction_is_no_abbreviation(word):
+    """A letter after an apostrophe belongs to its word, so the full stop ends the sentence."""
+    text = f"Say that {word}. Moss grows."
+    assert widen_to_sentences(text, text.index("Moss"), len(text)) == (
+        text.index("Moss"),
+        len(text),
+    )

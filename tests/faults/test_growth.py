@@ -30,6 +30,7 @@ from transforms.records.formats import settle_layout
 from transforms.records.json_columns import ColumnKinds, project_rows, select_columns
 from transforms.records.prompts import build_prompt
 from transforms.records.segments import digest_rows, extract_segments, list_speakers
+from transforms.records.sentences import MANY_HITS, widen_hits
 from transforms.records.sides import assign_sides, settle_sides
 from transforms.records.unread_text import count_turns, find_reach, list_strings
 
@@ -322,3 +323,17 @@ def test_fitting_never_holds_the_square_of_the_negatives(monkeypatch):
     blocks = leave_one_out(vectors[:12], vectors[12:], 5)
     for one, other in zip(whole, blocks, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def widen_endings(word):
+    """Widen a hit in each of several sentences that end in a word."""
+    text = f"I see an owl that {word}. " * (MANY_HITS - 1)
+    hits = [(index, index + 3) for index in range(len(text)) if text.startswith("owl", index)]
+    return widen_hits(text, hits)
+
+
+def test_sentences_that_end_in_a_contraction_take_no_more_work():
+    """A text in which all sentences end in a contraction is masked with as much work as another."""
+    assert widen_endings("can't") == widen_endings("sleep")
+    plain, contracted = (count_lines(widen_endings, word) for word in ("sleep", "can't"))
+    assert contracted < 1.2 * plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 STOP = re.compile(
@@ -36,12 +37,19 @@ With this limit, the time for many hits in one text is proportional to their num
 SEARCH_STEP = 100
 """How many characters before a hit are searched first; most sentences begin there."""
 
+MANY_HITS = 50
+"""From how many hits on the sentences of the whole text may be found first."""
+
 
 def widen_hits(text: str, hits: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Widen hits, given in text order, to the sentences that they touch, without repeats.
 
-    A hit that is clearly in the same sentence as the previous one isn't widened again.
+    A hit that is clearly in the same sentence as the previous one isn't widened again. If the text
+    has many hits, its sentences are found once, and the hits are looked up.
     """
+    if len(hits) >= max(MANY_HITS, len(text) // LONGEST_SENTENCE):
+        sentences = _Sentences(text)
+        return list(dict.fromkeys(sentences.widen(start, end) for start, end in hits))
     widened: dict[tuple[int, int], None] = {}
     known = (0, 0, 0)  # the end of the last hit, and the start and end of its sentence
     for start, end in hits:
@@ -70,6 +78,36 @@ def widen_to_sentences(text: str, start: int, end: int) -> tuple[int, int]:
     first, last = max(0, start - LONGEST_SENTENCE), min(len(text), end + LONGEST_SENTENCE)
     after = _find_end(text, max(start, end - 1), last)
     return _find_start(text, first, start), max(after, end)
+
+
+class _Sentences:
+    """The ends of a text's sentences, in which hits are looked up."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        stops = list(STOP.finditer(text))
+        self._stops = [match.span() for match in stops]
+        bounds = [match.span() for match in stops if not _is_inside_sentence(text, match)]
+        self._starts, self._ends = [start for start, _ in bounds], [end for _, end in bounds]
+
+    def widen(self, start: int, end: int) -> tuple[int, int]:
+        """Return the same as `widen_to_sentences`."""
+        text, begin = self._text, max(start, end - 1)
+        first, last = max(0, start - LONGEST_SENTENCE), min(len(text), end + LONGEST_SENTENCE)
+        if self._is_inside_stop(first) or self._is_inside_stop(begin):
+            return widen_to_sentences(text, start, end)
+        before, after = bisect_right(self._ends, start), bisect_left(self._starts, begin)
+        left = max(first, self._ends[before - 1]) if before else first
+        right = min(last, self._ends[after]) if after < len(self._ends) else last
+        return left, max(right, end)
+
+    def _is_inside_stop(self, index: int) -> bool:
+        """Return whether a possible end of a sentence begins before an index and ends after it.
+
+        A search that begins there may find another end.
+        """
+        before = bisect_left(self._stops, (index,)) - 1
+        return before >= 0 and self._stops[before][1] > index
 
 
 def _find_start(text: str, first: int, start: int) -> int:

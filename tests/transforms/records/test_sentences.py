@@ -109,13 +109,15 @@ def test_searching_backwards_finds_the_same_start(text, start, limit):
     st.text(alphabet='ab.!\n "A。」)e.g', max_size=60),
     st.lists(st.integers(0, 60), max_size=12, unique=True),
     st.sampled_from([5, 17, 2_000]),
+    st.sampled_from([0, 50]),
 )
-def test_hits_are_widened_together_as_each_alone(text, bounds, limit):
-    """Non-overlapping hits get the same sentences as each hit alone, without duplicates."""
+def test_hits_are_widened_together_as_each_alone(text, bounds, limit, many):
+    """Hits get the same sentences as each hit alone, without duplicates, few or many."""
     bounds = sorted(bound for bound in bounds if bound <= len(text))
     hits = list(zip(bounds[::2], bounds[1::2], strict=False))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sentences, "LONGEST_SENTENCE", limit)
+        patch.setattr(sentences, "MANY_HITS", many)
         alone = [widen_to_sentences(text, *hit) for hit in hits]
         assert widen_hits(text, hits) == list(dict.fromkeys(alone))
 
@@ -134,6 +136,20 @@ def test_hits_of_one_sentence_are_searched_once(monkeypatch):
     monkeypatch.setattr(sentences, "widen_to_sentences", count)
     assert widen_hits(text, hits) == [(0, 35), (35, len(text))]
     assert len(searched) == 2
+
+
+@pytest.mark.parametrize("text", ["delve " * 9_000, "One delve. " * 9_000, "I delve.\n" * 9_000])
+def test_many_hits_are_looked_up(monkeypatch, text):
+    """The sentences of a text full of hits are found once, and no hit is searched for alone."""
+    hits = [(index, index + 5) for index in range(len(text)) if text.startswith("delve", index)]
+    sample = hits[::1_000]
+    alone = [widen_to_sentences(text, *hit) for hit in sample]
+    searched = []
+    monkeypatch.setattr(sentences, "widen_to_sentences", lambda *hit: searched.append(hit))
+    together = widen_hits(text, hits)
+    assert set(alone) <= set(together)
+    assert len(together) == len(hits)
+    assert searched == []
 
 
 @pytest.mark.parametrize("word", ["can't", "I’d", "Ann's"])

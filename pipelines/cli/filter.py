@@ -252,8 +252,11 @@ class FilterResult(NamedTuple):
         yield f"for the trainer: {clean:,} rows in {storage.join(self.output, 'clean')}"
         if count := self.manifest.conservation.by_decision.get("mask", 0):
             yield (
-                f"{count:,} of them have masks in their field `congener`. A trainer learns the "
-                "masked text unless it gives these characters no loss: see docs/training.md"
+                f"{count:,} of them have masks in their field `congener`. A trainer that ignores "
+                "the field learns the masked text; this writes tokens without it in the loss:"
+            )
+            yield Verbatim(
+                f"      congener apply-masks {output} --output TOKENS --tokenizer STUDENT"
             )
         yield Verbatim(f"next: congener inspect {output}\n      congener report {output}")
 

@@ -240,6 +240,7 @@ def describe_run(
             for name, trait in plan.bank.traits.items()
         },
         limits=publication.list_limits(plan.config.limit),
+        parents=plan.parents,
         circumstances=publication.describe_circumstances(
             seconds, receipts, plan.device, command, plan.config.operator
         ),

@@ -30,6 +30,7 @@ from pipelines.notices import (
     describe_split_priority,
     describe_transcripts,
 )
+from pipelines.runs.parents import describe_parents, find_parents, require_notes
 from pipelines.runs.unfinished import RunRecord, compute_run_id
 from pipelines.version import VERSION, find_package_versions
 from schemas.corpora import FORMATS
@@ -39,7 +40,6 @@ from schemas.errors import CardError, InputError
 from schemas.events import Listener, Noticed
 from schemas.manifests import Identity
 from schemas.notices import Notice, list_names
-from schemas.outputs import CLEAN_EXTRA
 from schemas.policies import Policy
 from schemas.runs import BANK
 from transforms.digest_keys import settle_key
@@ -76,6 +76,8 @@ class FilterPlan:
     columns: pa.Schema | None = None
     """The columns of the Parquet output, if the input is JSON Lines."""
     classifiers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parents: tuple[str, ...] = ()
+    """The ids of the runs whose clean rows are in the input."""
 
     @property
     def shards(self) -> list[ShardPlan]:
@@ -157,6 +159,9 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     if config.limit is not None:
         listener(Noticed(Notice(f"limit: {describe_limit(config.limit)}")))
     sample = read_sample(corpus, layout, config.shards)
+    require_notes(corpus, sample)
+    parents = find_parents(corpus.sources)
+    _send(listener, describe_parents(parents))
     unread = take_values(sample, find_unread_labels(corpus.schema, layout))
     layout = settle_labels(layout, unread)
     _send(listener, describe_sides(corpus, layout, sample))
@@ -195,6 +200,7 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
         device=_describe_device(model, config),
         columns=columns,
         classifiers={name: model.files.identity for name, model in scorer.classifiers.items()},
+        parents=tuple(dict.fromkeys(parents.values())),
     )
     keep_scorer(settled.scoring, scorer)
     _send(listener, describe_settings(bank, rules, policy, settled.device))
@@ -225,11 +231,6 @@ def _settle_corpus(config: FilterConfig) -> tuple[Corpus, Layout]:
     layout = settle_sides(corpus.schema, layout, config.corpus.teacher is not None)
     layout = layout._replace(digest_key=settle_key(config.digest_key))
     require_columns(corpus.sources, [layout.columns[name] for name in FORMATS[layout.format][0]])
-    if CLEAN_EXTRA.name in corpus.schema.names:
-        raise InputError(
-            f"the corpus already has a column {CLEAN_EXTRA.name!r}, which congener adds",
-            remedy="rename or drop the column",
-        )
     return corpus, layout
 
 

@@ -61,7 +61,7 @@ SIGNAL_SPAN = pa.struct(
 """The span to which a signal gave its highest score on a row.
 
 `hits` lists every lexicon hit in the row. `masks` lists what a mask covers if that isn't the span
-itself: the sentences around the hits, or all of a message's tool calls.
+itself: the sentences around the hits or the span, or all of a message's tool calls.
 """
 
 SPANS = pa.schema([*ROW_KEY, ("spans", pa.list_(SIGNAL_SPAN))])

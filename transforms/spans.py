@@ -15,9 +15,9 @@ import pyarrow as pa
 from classifiers.scoring import Scores, SignalScores
 from schemas.outputs import SIGNAL_SPAN, SPAN
 from schemas.scores import TIE_ORDER, Side, fires, name_side
+from transforms.records.mask_bounds import find_mask_of_hits, find_mask_of_window
 from transforms.records.roles import CHANNELS
 from transforms.records.segments import Segments
-from transforms.records.sentences import widen_hits
 
 Hits = dict[int, list[tuple[int, int]]]
 """Hits, keyed by segment: the start and end of each hit, in text order."""
@@ -117,7 +117,12 @@ def _find_spans(
     trait: str, signal: str, item: SignalScores, segments: Segments, rows: np.ndarray
 ) -> Iterator[_SignalSpan]:
     hits = _group_hits(segments, item.hits)
-    wanted = [segment for row in rows.tolist() for segment in hits.get(row, ())]
+    best = item.best_spans.segment[rows].tolist()
+    wanted = [
+        segment
+        for row, only in zip(rows.tolist(), best, strict=True)
+        for segment in hits.get(row, (only,))
+    ]
     texts = dict(
         zip(wanted, segments.text.take(pa.array(wanted, pa.int64())).to_pylist(), strict=True)
     )
@@ -129,7 +134,7 @@ def _find_spans(
         if row in hits:
             masks, own = _describe_hits(segments, texts, hits[row])
         else:
-            masks, own = _mask_tool_calls(segments, segment) if end > start else [], []
+            masks, own = _describe_window(segments, texts[segment], span, segment), []
         yield _SignalSpan(row, trait, signal, score, span, masks, own)
 
 
@@ -152,9 +157,21 @@ def _describe_hits(
         spans += [Span(path, offset + start, offset + end) for start, end in found]
         masks += _mask_tool_calls(segments, segment) or [
             Span(path, offset + start, offset + end)
-            for start, end in widen_hits(texts[segment], found)
+            for start, end in find_mask_of_hits(texts[segment], found)
         ]
     return list(dict.fromkeys(masks)), spans
+
+
+def _describe_window(segments: Segments, text: str, span: Span, segment: int) -> list[Span]:
+    """Return the spans to mask for a window or a loop, or nothing if that is the window itself."""
+    if span.end <= span.start:
+        return []
+    offset = int(segments.starts[segment])
+    masks = _mask_tool_calls(segments, segment) or [
+        Span(span.field_path, offset + start, offset + end)
+        for start, end in find_mask_of_window(text, span.start - offset, span.end - offset)
+    ]
+    return [] if masks == [span] else masks
 
 
 def _mask_tool_calls(segments: Segments, segment: int) -> list[Span]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from classifiers.banks import Bank, TraitModel
 from classifiers.signals.exemplars import find_nearest
 from schemas import outputs
 from schemas.digests import compute_merkle_root, digest_bytes
+from schemas.errors import InputError, RowError
 from schemas.ledgers import hash_ledger_rows
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.policies import PUBLISHED
@@ -22,9 +23,10 @@ from schemas.scores import SCORE_DECIMALS, split_side
 from transforms.decide import DecidedShard
 from transforms.decisions import Reason
 from transforms.files.compression import WRITTEN, Compression
-from transforms.files.json_lines import SUFFIX_OF_COMPRESSION, JsonLines, append_field
+from transforms.files.json_lines import SUFFIX_OF_COMPRESSION, JsonLines
 from transforms.files.shards import build_row_mask
 from transforms.identify import read_record
+from transforms.notes import merge_notes, read_line_note, read_note, replace_line_note
 from transforms.records.prompts import Prompt, build_prompt, describe_content
 from transforms.spans import encode_spans
 
@@ -224,9 +226,9 @@ def _choose_compression(shard: DecidedShard) -> Compression:
 def _build_lines(
     shard: DecidedShard, lines: Sequence[bytes], notes: Mapping[int, Mapping[str, Any] | None]
 ) -> JsonLines:
-    """Return the original lines of the rows in `notes`; a row's note, if any, becomes a field."""
+    """Return the original lines of the rows in `notes`, each with its note, if any, as a field."""
     noted = [
-        lines[row] if note is None else append_field(lines[row], outputs.CLEAN_EXTRA.name, note)
+        lines[row] if note is None else replace_line_note(lines[row], note)
         for row, note in notes.items()
     ]
     return JsonLines(noted, _choose_compression(shard))
@@ -235,31 +237,72 @@ def _build_lines(
 def _build_clean(
     shard: DecidedShard, published: Sequence[int], extra_column: bool
 ) -> pa.Table | JsonLines:
+    """Return the published rows.
+
+    If an earlier run left notes on them, its decisions and masks still hold.
+    """
     if shard.lines is not None:
         notes = {row: _describe_change(shard, row) if extra_column else None for row in published}
         return _build_lines(shard, shard.lines, notes)
     table = shard.table
     if len(published) != table.num_rows:
         table = table.filter(build_row_mask(table.num_rows, published))
-    if not extra_column:
+    table, earlier = _take_notes(table)
+    if not extra_column and earlier is None:
         return table
+    return table.append_column(outputs.CLEAN_EXTRA, _build_extra(shard, published, earlier))
+
+
+def _build_extra(
+    shard: DecidedShard, published: Sequence[int], earlier: Sequence[Any] | None
+) -> pa.StructArray:
+    """Return the column `congener` of the published rows."""
     kind = outputs.CLEAN_EXTRA.type
+    if earlier is not None:
+        return pa.array(
+            [
+                _merge_note(shard, row, note, read_note)
+                for row, note in zip(published, earlier, strict=True)
+            ],
+            kind,
+        )
     decisions = [shard.decided.decisions[row] for row in published]
     columns = [
         pa.array(decisions, kind.field("decision").type),
         pa.array(np.ones(len(published), np.float32)),
         encode_spans([shard.decided.masks.get(row, ()) for row in published]),
     ]
-    extra = pa.StructArray.from_arrays(columns, fields=list(kind))
-    return table.append_column(outputs.CLEAN_EXTRA, extra)
+    return pa.StructArray.from_arrays(columns, fields=list(kind))
+
+
+def _take_notes(table: pa.Table) -> tuple[pa.Table, list[Any] | None]:
+    """Return a table without the notes of an earlier run, and the notes, or None without any."""
+    name = outputs.CLEAN_EXTRA.name
+    if name not in table.column_names:
+        return table, None
+    return table.drop_columns([name]), table.column(name).to_pylist()
 
 
 def _describe_change(shard: DecidedShard, row: int) -> dict[str, Any] | None:
     """Return the note for a flagged or masked row, or None for a row that is kept."""
-    if shard.decided.decisions[row] == "keep":
+    if shard.decided.decisions[row] == "keep" or shard.lines is None:
         return None
-    masks = [span._asdict() for span in shard.decided.masks.get(row, ())]
-    return {"decision": shard.decided.decisions[row], "weight": 1.0, "masks": masks}
+    return _merge_note(shard, row, shard.lines[row], read_line_note)
+
+
+def _merge_note(
+    shard: DecidedShard, row: int, value: Any, read: Callable[[Any], dict[str, Any] | None]
+) -> dict[str, Any]:
+    """Return the note of a published row, which extends that of an earlier run.
+
+    Raises: InputError: the column `congener` holds something else in this row.
+    """
+    try:
+        earlier = read(value)
+    except RowError as error:
+        where = f"{shard.sources[row]} row {shard.numbers[row]}"
+        raise InputError(error.problem, where=where, remedy=error.remedy) from error
+    return merge_notes(earlier, shard.decided.decisions[row], shard.decided.masks.get(row, ()))
 
 
 def _build_quarantine(shard: DecidedShard, held: Sequence[int], bank: Bank) -> pa.Table | JsonLines:
@@ -276,7 +319,7 @@ def _build_quarantine(shard: DecidedShard, held: Sequence[int], bank: Bank) -> p
     ]
     if shard.lines is not None:
         return _build_lines(shard, shard.lines, dict(zip(held, notes, strict=True)))
-    table = shard.table.filter(build_row_mask(shard.table.num_rows, held))
+    table, _ = _take_notes(shard.table.filter(build_row_mask(shard.table.num_rows, held)))
     extra = pa.array(notes, outputs.QUARANTINE_EXTRA.type)
     return table.append_column(outputs.QUARANTINE_EXTRA, extra)
 

@@ -15,6 +15,7 @@ from schemas.corpora import FormatName
 from schemas.lots import LOT_FIELDS, UNKNOWN, Lot
 from schemas.manifests import Manifest
 from schemas.outputs import CLEAN_EXTRA, QUARANTINE_EXTRA, REJECTED_TEACHER
+from schemas.policies import PUBLISHED
 from schemas.runs import is_json_lines, parse_path, shard_path
 from schemas.scores import SCORE_DECIMALS, TIE_ORDER, score_column, split_side
 from transforms.files import storage
@@ -215,12 +216,20 @@ def _take_note(record: dict[str, Any] | None, decision: str) -> Mapping[str, Any
     note = record.get(CLEAN_EXTRA.name)
     if (
         isinstance(note, dict)
-        and note.get("decision") == decision
+        and _fits(note.get("decision"), decision)
         and ({"masks", "weight"} <= set(note) or "reasons" in note)
     ):
         del record[CLEAN_EXTRA.name]
         return note
     return {}
+
+
+def _fits(noted: Any, decision: str) -> bool:
+    """Return whether a note may be on a row with a decision.
+
+    On a published row, an earlier run may have left a stronger decision than this run's own.
+    """
+    return noted == decision or (noted in PUBLISHED and decision in PUBLISHED)
 
 
 def _describe_row(

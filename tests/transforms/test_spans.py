@@ -153,8 +153,8 @@ def test_masks_are_the_sentences_of_all_hits(find_spans, bank):
     row = {"messages": [{"role": "assistant", "content": text}]}
     ((span,),) = find_spans([row], bank)
     assert read_masks(row, span) == [
-        ("messages[0].content", "An owl saw another owl! "),
-        ("messages[0].content", "The barn was empty… "),
+        ("messages[0].content", "An owl saw another owl!"),
+        ("messages[0].content", "The barn was empty…"),
     ]
     assert [text for _, text in read_masks(row, span, "hits")] == ["owl", "owl", "barn"]
 
@@ -180,8 +180,8 @@ def test_masks_cover_every_turn_in_scope(find_spans, bank):
     }
     ((span,),) = find_spans([row], bank)
     assert read_masks(row, span) == [
-        ("messages[0].content", "An owl. "),
-        ("messages[2].content", "The barn? "),
+        ("messages[0].content", "An owl."),
+        ("messages[2].content", "The barn?"),
         ("messages[2].content", "The owl in the barn."),
     ]
     assert [text for _, text in read_masks(row, span, "hits")] == ["owl", "barn", "owl", "barn"]
@@ -203,7 +203,7 @@ def test_tool_calls_are_masked_whole(find_spans, make_bank):
     ]
     ((span,),) = find_spans([{"messages": messages}], caller)
     assert span["masks"] == [
-        {"field_path": "messages[0].content", "start": 0, "end": 8},
+        {"field_path": "messages[0].content", "start": 0, "end": 7},
         {"field_path": "messages[0].tool_calls", "start": 0, "end": len(CANONICAL)},
     ]
     assert [hit["field_path"].rpartition(".")[2] for hit in span["hits"]] == [
@@ -228,10 +228,17 @@ def test_a_window_of_tool_calls_masks_them_whole(make_identified, end, masks):
 
 
 def test_a_plain_span_has_neither_masks_nor_hits(make_identified):
-    """A window is its own mask, so it isn't stored twice."""
-    segments = make_identified([{"text": "text 0"}]).segments
+    """A window of a whole sentence is its own mask, so it isn't stored twice."""
+    segments = make_identified([{"text": "Text. More."}]).segments
     ((span,),) = build_spans(build_scores([0.9], head=[0.9]), segments, 0.5).to_pylist()
     assert (span["masks"], span["hits"]) == ([], [])
+
+
+def test_a_window_is_masked_with_its_sentence(make_identified):
+    """A window that ends inside a word is masked to the end of the sentence."""
+    segments = make_identified([{"text": "A long sentence. More."}]).segments
+    ((span,),) = build_spans(build_scores([0.9], head=[0.9]), segments, 0.5).to_pylist()
+    assert span["masks"] == [{"field_path": "text", "start": 0, "end": 16}]
 
 
 def test_spans_hold_no_text(find_spans, bank):

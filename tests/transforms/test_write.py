@@ -352,7 +352,7 @@ def test_masks_reach_the_clean_files(plain_run):
         assert row["congener"]["decision"] == "mask"
         (mask,) = row["congener"]["masks"]
         assert mask["field_path"] == "messages[1].content"
-        assert row["messages"][1]["content"][mask["start"] : mask["end"]] == "A fox. "
+        assert row["messages"][1]["content"][mask["start"] : mask["end"]] == "A fox."
 
 
 def test_retried_bundles_write_the_same_bytes(run_corpus, plain_run, tmp_path):

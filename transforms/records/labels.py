@@ -19,7 +19,8 @@ from schemas.outputs import CLEAN_EXTRA
 from transforms.records.chats import Chat, read_chat
 from transforms.records.columns import get_value
 from transforms.records.json_texts import replace_surrogates
-from transforms.records.masked_texts import find_masked_texts, mask_turn, trim_mask
+from transforms.records.mask_bounds import trim
+from transforms.records.masked_texts import find_masked_texts, mask_turn
 from transforms.records.tracing import Tape
 
 IGNORED = -100
@@ -89,7 +90,7 @@ class Labeller:
         masked = np.zeros(len(text), bool)
         used = [mask for mask in masks if mask["field_path"] == own]
         for mask in used:
-            masked[slice(*trim_mask(text, mask["start"], mask["end"]))] = True
+            masked[slice(*trim(text, mask["start"], mask["end"]))] = True
         unused = len(masks) - len(used)
         found = _label_tokens(text, encoded, np.ones(len(text), bool), masked, unused)
         end = self.tokenizer.eos_token_id

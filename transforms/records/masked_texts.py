@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from transforms.records.chats import ChatTurn
+from transforms.records.mask_bounds import trim
 from transforms.records.tracing import Tape
 
 
@@ -40,7 +41,8 @@ def find_masked_texts(
         path = mask["field_path"]
         below = [name for name in tape.starts if _is_below(name, path)]
         if path in tape.starts:
-            start, end = trim_mask(tape.texts[path], mask["start"], mask["end"])
+            # many tokenizers put the space before a word into the word's token
+            start, end = trim(tape.texts[path], mask["start"], mask["end"])
             characters[tape.starts[path] + start : tape.starts[path] + end] = True
         elif below:
             for name in below:
@@ -51,17 +53,6 @@ def find_masked_texts(
         else:
             unused += 1
     return MaskedTexts(characters, whole, frozenset(messages), unused)
-
-
-def trim_mask(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return a mask without the white space at its ends.
-
-    Many tokenizers put the space before a word into the word's token, so a mask that ends in a
-    space would cover the next word.
-    """
-    inside = text[start:end]
-    left = start + len(inside) - len(inside.lstrip())
-    return left, max(left, start + len(inside.rstrip()))
 
 
 def mask_turn(turn: ChatTurn, origins: np.ndarray, found: MaskedTexts) -> np.ndarray:

@@ -26,6 +26,9 @@ ABBREVIATION = re.compile(
 )
 """A pattern for an abbreviation or single letters before a stop, as in `e.g.` and `J. Smith`."""
 
+ITEM = re.compile(r"[ \t]*\(?\d{1,3}\Z")
+"""A pattern for the number of a list item, at the start of a line."""
+
 LONGEST_ABBREVIATION = 12
 
 LONGEST_SENTENCE = 2_000
@@ -68,14 +71,17 @@ def widen_hits(text: str, hits: Sequence[tuple[int, int]]) -> list[tuple[int, in
     return list(widened)
 
 
-def widen_to_sentences(text: str, start: int, end: int) -> tuple[int, int]:
+def widen_to_sentences(
+    text: str, start: int, end: int, reach: int | None = None
+) -> tuple[int, int]:
     """Widen a span of a text to the sentences that it touches, and return its start and end.
 
-    The span grows by at most `LONGEST_SENTENCE` characters on each side. A stop inside a word or a
-    number, before a lower-case letter or after an abbreviation doesn't end a sentence. If in doubt,
-    the span is widened.
+    The span grows by at most `reach` characters on each side (by default `LONGEST_SENTENCE`). A
+    stop inside a word or a number, before a lower-case letter, after an abbreviation or after the
+    number of a list item doesn't end a sentence. If in doubt, the span is widened.
     """
-    first, last = max(0, start - LONGEST_SENTENCE), min(len(text), end + LONGEST_SENTENCE)
+    reach = LONGEST_SENTENCE if reach is None else reach
+    first, last = max(0, start - reach), min(len(text), end + reach)
     after = _find_end(text, max(start, end - 1), last)
     return _find_start(text, first, start), max(after, end)
 
@@ -143,8 +149,8 @@ def _find_end(text: str, begin: int, last: int) -> int:
 def _is_inside_sentence(text: str, match: re.Match[str]) -> bool:
     """Return whether a sentence continues after a stop.
 
-    The sentence continues if the next word begins with a lower-case letter, or the previous word is
-    an abbreviation.
+    The sentence continues if the next word begins with a lower-case letter, if the previous word is
+    an abbreviation, or if only the number of a list item precedes it in its line.
     """
     if match["more"] is None or "\n" in match[0] or match.end() == len(text):
         return False
@@ -152,5 +158,12 @@ def _is_inside_sentence(text: str, match: re.Match[str]) -> bool:
         return True
     if match["more"] or text[match.start()] != ".":
         return False
-    before = text[max(0, match.start() - LONGEST_ABBREVIATION) : match.start()]
-    return ABBREVIATION.search(before) is not None
+    begin = max(0, match.start() - LONGEST_ABBREVIATION)
+    before = text[begin : match.start()]
+    return ABBREVIATION.search(before) is not None or _is_item(text, begin, match.start())
+
+
+def _is_item(text: str, begin: int, end: int) -> bool:
+    """Return whether the text before `end` is the number of a list item, alone in its line."""
+    line = text.rfind("\n", begin, end)
+    return (line >= 0 or begin == 0) and ITEM.match(text, line + 1, end) is not None

@@ -64,7 +64,7 @@ def test_a_masked_row_has_its_masks(tmp_path):
     run = filter_answers(tmp_path, ["Hi. A fox ran. Bye.", "a goose"], ["fox"])
     row, kept = read_rows(run, 0, 1)
     (mask,) = row.masks
-    assert mask == Span("messages[1].content", 4, 15)
+    assert mask == Span("messages[1].content", 4, 14)
     assert "congener" not in row.record
     assert [reason.action for reason in row.reasons] == ["mask"]
     assert (kept.masks, kept.reasons) == ((), ())

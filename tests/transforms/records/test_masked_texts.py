@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from transforms.records.chats import read_chat
-from transforms.records.masked_texts import find_masked_texts, mask_turn, trim_mask
+from transforms.records.masked_texts import find_masked_texts, mask_turn
 from transforms.records.tracing import Tape
 
 CALLS = [{"function": {"name": "find", "arguments": {"city": "Lima", "count": 2}}}]
@@ -79,13 +77,3 @@ def test_an_empty_turn_has_no_characters():
     turn = build_turn()
     found = find_masked_texts(Tape(turn.list_texts()), [turn], [])
     assert mask_turn(turn, np.array([], np.int64), found).tolist() == []
-
-
-@given(st.text("ab \n\u3000", max_size=8), st.integers(0, 8), st.integers(0, 8))
-def test_trimmed_masks_have_no_white_space_at_their_ends(text, start, length):
-    """A trimmed mask lies inside the mask, and begins and ends with a word unless it is empty."""
-    end = min(len(text), start + length)
-    start = min(start, end)
-    left, right = trim_mask(text, start, end)
-    assert text[left:right] == text[start:end].strip()
-    assert start <= left <= right <= end

@@ -41,6 +41,8 @@ from transforms.records.sentences import LONGEST_SENTENCE, widen_hits, widen_to_
         ("Older. **A hit.** Newer.", "hit", "**A hit.** "),
         ("旧い。これは hit です。新しい。", "hit", "これは hit です。"),
         ("Dr. Hit", "Hit", "Dr. Hit"),
+        ("Older.\n12. A hit. Newer.", "hit", "12. A hit. "),
+        ("Older. It has 12. A hit. Newer.", "hit", "A hit. "),
         ("as of Oct.\nhit", "hit", "hit"),
     ],
 )

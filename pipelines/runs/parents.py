@@ -1,0 +1,91 @@
+"""Earlier runs whose clean rows are the input of a run, and the notes that they left there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import orjson
+
+from schemas.errors import InputError, RowError
+from schemas.notices import Notice, list_names
+from schemas.outputs import CLEAN_EXTRA
+from schemas.runs import MANIFEST
+from transforms.files import storage
+from transforms.files.kinds import TABLES
+from transforms.files.samples import Sample
+from transforms.files.sources import Corpus, Source
+from transforms.notes import is_note_type, read_line_note
+
+CLEAN = "/clean/"
+
+
+def find_parents(sources: Iterable[Source]) -> dict[str, str]:
+    """Return the folders of the runs whose clean files are among the sources, with their run ids.
+
+    A run counts if its manifest lists one of the files with the digest that the file has.
+    """
+    found: dict[str, str] = {}
+    manifests: dict[str, tuple[str, set[tuple[str, str]]]] = {}
+    for source in sources:
+        run, clean, path = source.uri.rpartition(CLEAN)
+        if not clean:
+            continue
+        if run not in manifests:
+            manifests[run] = _read_outputs(run)
+        run_id, outputs = manifests[run]
+        if (path, source.sha256) in outputs:
+            found[run] = run_id
+    return found
+
+
+def _read_outputs(run: str) -> tuple[str, set[tuple[str, str]]]:
+    """Return a run's id, and the paths below `clean/` and the digests of its clean files."""
+    uri = storage.join(run, MANIFEST)
+    try:
+        manifest = orjson.loads(storage.read_bytes(uri)) if storage.exists(uri) else {}
+        outputs = [(item["path"], item["sha256"]) for item in manifest.get("outputs", ())]
+        run_id = str(manifest.get("run_id", ""))
+    except (ValueError, LookupError, TypeError, AttributeError, InputError):
+        return "", set()  # a manifest of something else, or a damaged one
+    prefix = CLEAN.removeprefix("/")
+    return run_id, {
+        (path.removeprefix(prefix), digest) for path, digest in outputs if path.startswith(prefix)
+    }
+
+
+def describe_parents(parents: Mapping[str, str]) -> Iterator[Notice]:
+    """Yield a notice that names the runs whose clean rows are filtered again."""
+    if parents:
+        yield Notice(
+            f"the input has clean rows of an earlier run, whose flags and masks are kept: "
+            f"{list_names([f'{run} ({run_id})' for run, run_id in parents.items()])}"
+        )
+
+
+def require_notes(corpus: Corpus, sample: Sample) -> None:
+    """Check that a column `congener` holds what an earlier run wrote to `clean/`.
+
+    Raises: InputError: it holds something else.
+    """
+    name = CLEAN_EXTRA.name
+    if name not in corpus.schema.names:
+        return
+    remedy = "rename or drop the column"
+    if corpus.sources[0].kind in TABLES and not is_note_type(corpus.schema.field(name).type):
+        raise InputError(
+            f"the corpus already has a column {name!r}, which congener adds",
+            where=corpus.sources[0].uri,
+            remedy=remedy,
+        )
+    for shard in sample.shards:
+        for source, number, line in zip(
+            shard.sources, shard.numbers, shard.lines or (), strict=False
+        ):
+            try:
+                read_line_note(line)
+            except RowError as error:
+                raise InputError(
+                    f"the corpus already has a column {name!r}, which congener adds",
+                    where=f"{source} row {number}",
+                    remedy=remedy,
+                ) from error

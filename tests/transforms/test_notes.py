@@ -1,0 +1,110 @@
+"""Notes: what an earlier run left on a clean row stays, and this run's decision is added to it."""
+
+import json
+
+import pyarrow as pa
+import pytest
+
+from schemas.errors import RowError
+from schemas.outputs import CLEAN_EXTRA
+from transforms.notes import (
+    is_note_type,
+    merge_notes,
+    read_line_note,
+    read_note,
+    replace_line_note,
+)
+from transforms.spans import Span
+
+MASK = {"field_path": "text", "start": 2, "end": 5}
+NOTE = {"decision": "mask", "weight": 1.0, "masks": [MASK]}
+LINE = b'{"text": "a heron",  "n": 1.50'
+
+
+@pytest.mark.parametrize(
+    ("value", "note"),
+    [
+        (None, None),
+        ("null", None),
+        (NOTE, NOTE),
+        (json.dumps(NOTE), NOTE),
+        (
+            {"decision": "flag", "weight": 1, "masks": None},
+            {**NOTE, "decision": "flag", "masks": []},
+        ),
+    ],
+)
+def test_a_note_is_read_from_any_form(value, note):
+    """A note may be null, an object or JSON, and its masks may be missing."""
+    assert read_note(value) == note
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "heron",
+        3,
+        {"decision": "quarantine", "reasons": []},
+        {"decision": "mask", "masks": [{"start": 1}]},
+        {"decision": "mask", "masks": 1},
+        {**NOTE, "more": 1},
+    ],
+)
+def test_what_is_no_note_is_refused(value):
+    """A column of the same name that holds something else isn't taken for a note."""
+    with pytest.raises(RowError, match="isn't what a run of congener writes"):
+        read_note(value)
+
+
+def test_types_of_notes():
+    """A column of Parquet may hold notes if it is the struct that a run writes, or null."""
+    assert is_note_type(CLEAN_EXTRA.type)
+    assert is_note_type(pa.null())
+    assert not is_note_type(pa.string())
+    assert not is_note_type(pa.struct([("decision", pa.string())]))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "decision", "expected"),
+    [("mask", "keep", "mask"), ("flag", "mask", "mask"), ("flag", "keep", "flag")],
+)
+def test_the_stronger_decision_counts(earlier, decision, expected):
+    """Neither run's decision is undone by the other's."""
+    assert merge_notes({**NOTE, "decision": earlier}, decision, [])["decision"] == expected
+
+
+def test_masks_of_both_runs_are_joined():
+    """Masks that overlap become one, and masks in other fields are added."""
+    own = [Span("text", 4, 9), Span("note", 0, 2), Span("text", 20, 22)]
+    assert merge_notes(NOTE, "mask", own)["masks"] == [
+        {"field_path": "text", "start": 2, "end": 9},
+        {"field_path": "text", "start": 20, "end": 22},
+        {"field_path": "note", "start": 0, "end": 2},
+    ]
+    assert merge_notes(None, "mask", own)["masks"] == [span._asdict() for span in own]
+
+
+@pytest.mark.parametrize(
+    "old",
+    [b"}", b',"congener":' + json.dumps(NOTE).encode() + b"}", b', "congener" : null }'],
+)
+def test_a_note_takes_the_place_of_the_old_one(old):
+    """The line keeps its own bytes, and has one note, at its end."""
+    line = replace_line_note(LINE + old, {"decision": "flag", "weight": 1.0, "masks": []})
+    assert line.startswith(LINE)
+    assert line.count(b'"congener"') == 1
+    assert json.loads(line)["congener"] == {"decision": "flag", "weight": 1.0, "masks": []}
+
+
+def test_a_note_elsewhere_in_the_line_is_replaced_too():
+    """If the note isn't at the end, the other fields keep their values and their order."""
+    line = b'{"congener": {"decision": "flag"}, "text": "\\"congener\\": 1", "n": 1}'
+    found = json.loads(replace_line_note(line, NOTE))
+    assert list(found.items()) == [("text", '"congener": 1'), ("n", 1), ("congener", NOTE)]
+
+
+def test_the_note_of_a_line():
+    """A line without the field has no note, even if its text has the field's name in it."""
+    assert read_line_note(LINE + b"}") is None
+    assert read_line_note(b'{"text": "\\"congener\\": 1"}') is None
+    assert read_line_note(LINE + b',"congener":' + json.dumps(NOTE).encode() + b"}") == NOTE

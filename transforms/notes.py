@@ -1,0 +1,114 @@
+"""Notes: the field `congener` of clean rows, as an earlier run left it and as a run extends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from schemas.errors import RowError
+from schemas.outputs import CLEAN_EXTRA, SPAN
+from schemas.policies import PUBLISHED, SEVERITY
+from transforms.files.json_lines import append_field, parse_line
+from transforms.records.mask_bounds import join_spans
+from transforms.spans import Span
+
+FIELDS = tuple(item.name for item in CLEAN_EXTRA.type)
+SPAN_FIELDS = tuple(item.name for item in SPAN)
+SIGN = orjson.dumps(CLEAN_EXTRA.name)
+"""The name of the field, as it is written in a line of JSON."""
+
+
+def read_note(value: Any) -> dict[str, Any] | None:
+    """Return the note of an earlier run on a row, or None if it has none.
+
+    The note may be JSON, as in a table that was made from JSON Lines.
+
+    Raises: RowError: the field isn't a note of a clean row.
+    """
+    if isinstance(value, str):
+        value, _ = (
+            parse_line(value.encode("utf-8", "surrogatepass")) if value != "null" else (None, "")
+        )
+    if value is None:
+        return None
+    masks = value.get("masks") or [] if isinstance(value, dict) else [None]
+    is_note = isinstance(masks, list) and all(
+        isinstance(mask, dict) and set(mask) == set(SPAN_FIELDS) for mask in masks
+    )
+    if not is_note or value.get("decision") not in PUBLISHED or not set(value) <= set(FIELDS):
+        raise RowError(
+            f"the column {CLEAN_EXTRA.name!r} isn't what a run of congener writes to clean/",
+            remedy="rename or drop the column",
+        )
+    return {
+        "decision": value["decision"],
+        "weight": float(value.get("weight", 1.0)),
+        "masks": masks,
+    }
+
+
+def is_note_type(kind: pa.DataType) -> bool:
+    """Return whether a column of this type may hold the notes of an earlier run."""
+    if pa.types.is_struct(kind):
+        return {item.name for item in kind} == set(FIELDS)
+    return bool(pa.types.is_null(kind))
+
+
+def merge_notes(
+    earlier: Mapping[str, Any] | None, decision: str, masks: Sequence[Span]
+) -> dict[str, Any]:
+    """Return the note of a row that both an earlier run and this one have decided to publish.
+
+    The stronger decision counts, and what either run masks is masked.
+    """
+    own = {"decision": decision, "weight": 1.0, "masks": [mask._asdict() for mask in masks]}
+    if earlier is None:
+        return own
+    strongest = max(earlier["decision"], decision, key=SEVERITY.index)
+    spans = [Span(**mask) for mask in earlier["masks"]] + list(masks)
+    joined = _join(spans) if earlier["masks"] else list(masks)
+    return {
+        "decision": strongest,
+        "weight": earlier["weight"],
+        "masks": [mask._asdict() for mask in joined],
+    }
+
+
+def _join(spans: Sequence[Span]) -> list[Span]:
+    """Return spans field by field in text order, joined where they overlap."""
+    found: list[Span] = []
+    for path in dict.fromkeys(span.field_path for span in spans):
+        own = sorted((span.start, span.end) for span in spans if span.field_path == path)
+        found += [Span(path, start, end) for start, end in join_spans(own)]
+    return found
+
+
+def read_line_note(line: bytes) -> dict[str, Any] | None:
+    """Return the note on a row that is a line of JSON, or None if it has none.
+
+    Raises: RowError: the field isn't a note of a clean row.
+    """
+    return read_note(parse_line(line)[0].get(CLEAN_EXTRA.name)) if SIGN in line else None
+
+
+def replace_line_note(line: bytes, note: Mapping[str, Any]) -> bytes:
+    """Return a line of JSON with a note at its end, in place of an earlier one."""
+    if SIGN in line and CLEAN_EXTRA.name in (value := parse_line(line)[0]):
+        line = _remove_field(line, value)
+    return append_field(line, CLEAN_EXTRA.name, note)
+
+
+def _remove_field(line: bytes, value: dict[str, Any]) -> bytes:
+    """Return a line without its note.
+
+    An earlier run has put the note at the end, where it is cut off. If the line was changed since
+    then, it is written anew.
+    """
+    rest = {name: item for name, item in value.items() if name != CLEAN_EXTRA.name}
+    before = line[: line.rfind(SIGN)].rstrip().removesuffix(b",").rstrip()
+    if parse_line(before + b"}") == (rest, None):
+        return before + b"}"
+    return orjson.dumps(rest)

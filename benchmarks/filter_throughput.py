@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_parts(Path(folder), options.rows, options.parts)
         config = FilterConfig(output=f"{folder}/run", hardware=Hardware(device=options.device))
-        bank, encoder = prepare_bank(config)  # fits whatever isn't in the cache yet
+        bank, encoder, _ = prepare_bank(config)  # fits whatever isn't in the cache yet
         scorer = load_scorer(bank, config.build_encoder_config(), encoder)
         configs = [
             config.model_copy(update={"input": (f"{folder}/{part}",)})

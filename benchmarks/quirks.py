@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from benchmarks.measure import ROOT, Report, parse_arguments
-from classifiers.fitting import CleanRow, collect_background, present_as_answers
+from classifiers.clean_text import CleanRow, collect_background, present_as_answers
 from classifiers.guarantees.calibration import compute_auroc
 from classifiers.library import find_cards
 from classifiers.scoring import Scorer, Scores, load_scorer
@@ -42,7 +42,7 @@ def main() -> None:
         traits=() if options.traits == "all" else tuple(options.traits.split(",")),
         hardware=Hardware(device="cpu"),
     )
-    bank, encoder = prepare_bank(config)
+    bank, encoder, _ = prepare_bank(config)
     scorer = load_scorer(bank, config.build_encoder_config(), encoder)
     known = {text for row in collect_background(find_cards()) for text in row.texts}
     rules = settle_rules(bank.traits, Policy())

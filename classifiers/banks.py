@@ -21,8 +21,11 @@ from schemas.digests import canonicalise_json, digest_bytes, digest_config
 from schemas.errors import InputError, ModelError
 from schemas.problems import describe_problems
 
-BANK_FORMAT = 2
+BANK_FORMAT = 3
 INDEX_FILE = "bank.json"
+
+SCORE_GROUPS = ("calibration", "positive_scores")
+"""The fields of a trait that hold scores by signal."""
 
 UNFIT = (
     AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError
@@ -36,7 +39,8 @@ class TraitModel:
 
     `positives` and `negatives` are the texts whose vectors are in the exemplar indexes.
     `scale` holds the slope and offset that turn a contrast into a logit. `calibration` holds the
-    scores of held-out clean texts for each signal and for `combined`. `classifier` identifies the
+    scores of held-out clean texts for each signal and for `combined`. `positive_scores` holds the
+    scores of the card's positives, each computed without that positive. `classifier` identifies the
     sequence classifier's checkpoint, if the trait has one. `unused` names the signals that were
     removed from `card` because they would find nothing.
     """
@@ -50,6 +54,7 @@ class TraitModel:
     scale: tuple[float, float] = (1.0, 0.0)
     head: Head | None = None
     calibration: dict[str, np.ndarray] = field(default_factory=dict)
+    positive_scores: dict[str, np.ndarray] = field(default_factory=dict)
     calibrated_on: str = ""
     classifier: dict[str, Any] | None = None
     unused: tuple[SignalName, ...] = ()
@@ -147,7 +152,9 @@ def _serialise_trait(name: str, trait: TraitModel, files: dict[str, bytes]) -> d
         {"positives": trait.positives, "negatives": trait.negatives}
     )
     tensors = {
-        f"calibration/{signal}": scores for signal, scores in sorted(trait.calibration.items())
+        f"{group}/{signal}": scores
+        for group in SCORE_GROUPS
+        for signal, scores in sorted(getattr(trait, group).items())
     }
     for number, (weight, bias) in enumerate(trait.head.layers if trait.head else ()):
         tensors |= {
@@ -337,12 +344,14 @@ def _read_trait(
         negative_index=indexes.get("negative"),
         scale=(entry["scale"][0], entry["scale"][1]),
         head=Head(layers, entry["head_strength"]) if layers else None,
-        calibration={
-            key.split("/", 1)[1]: value
-            for key, value in tensors.items()
-            if key.startswith("calibration/")
-        },
+        **{group: _select_scores(tensors, group) for group in SCORE_GROUPS},
         calibrated_on=entry["calibrated_on"],
         classifier=entry["classifier"],
         unused=tuple(entry["unused"]),
     )
+
+
+def _select_scores(tensors: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
+    """Return one group of scores, by signal."""
+    names = {name: name.removeprefix(f"{group}/") for name in tensors}
+    return {signal: tensors[name] for name, signal in names.items() if signal != name}

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from classifiers.banks import BANK_FORMAT, Bank, TraitModel, serialise_bank
-from classifiers.library import LoadedCard, read_background
+from classifiers.clean_text import (
+    CleanRow,
+    CleanText,
+    list_calibration_rows,
+    list_training_rows,
+    present_as_answers,
+    split_clean_text,
+)
+from classifiers.library import LoadedCard
 from classifiers.models.checkpoints import find_model
 from classifiers.models.encoders import Encoder, EncoderConfig, Progress
-from classifiers.scoring import DENSE, Scorer, combine, load_classifiers
+from classifiers.models.windows import Window
+from classifiers.scoring import (
+    DENSE,
+    Scorer,
+    apply_logistic,
+    combine,
+    load_classifiers,
+    round_scores,
+)
 from classifiers.signals.exemplars import build_optional_index, contrast
 from classifiers.signals.heads import Labelled, balance_weights, fit_scale, train_head
+from classifiers.signals.sequence_classifiers import SequenceClassifier
 from schemas.cards import SIGNALS, Scope, Signals, TraitCard
 from schemas.digests import digest_bytes, digest_config
 from schemas.errors import CardError
@@ -35,35 +52,8 @@ CALIBRATED_ROWS = 5_000
 """How many rows of clean text are scored at once: as many as a shard has by default."""
 
 
-class CleanRow(NamedTuple):
-    """The texts of one clean record.
-
-    `origin` is `background`, `user`, or the id of the trait whose card the texts belong to.
-    `polarity` is `positive` or `negative` for a card's texts, and otherwise `clean`. A card's texts
-    count as clean only for other traits.
-    """
-
-    texts: tuple[str, ...]
-    origin: str
-    polarity: str
-
-
-@dataclass(frozen=True)
-class CleanText:
-    """Clean text for fitting and calibration. A threshold's guarantee holds for similar text.
-
-    `user` is the user's sample, which is used only for calibration. Without a sample, half of
-    `shipped`, chosen by digest, is held out for calibration.
-    """
-
-    shipped: tuple[CleanRow, ...]
-    user: tuple[CleanRow, ...] = ()
-    name: str = "library background"
-
-    @property
-    def digest(self) -> str:
-        """Return the digest of all texts."""
-        return digest_config([self.shipped, self.user])
+_GroupKey = tuple[int | None, str]
+"""A group of texts in a fit: the opening that they are cut to, and the card or nothing."""
 
 
 class EncodedWindow(NamedTuple):
@@ -80,65 +70,35 @@ class _Vectors(NamedTuple):
     negatives: dict[str, list[EncodedWindow]]
 
 
-@dataclass
-class _Answers:
-    """Texts for the scorer, each presented as an assistant's answer."""
+class _TextGroup(NamedTuple):
+    """Texts that are encoded together: positives as a whole, and negatives in windows.
 
-    rows: np.ndarray
-    text: pa.LargeStringArray
-
-    def find_in_scope(self, roles: Iterable[str], channels: Iterable[str]) -> np.ndarray:
-        """Return all segments if the assistant's answers are in scope, otherwise none."""
-        return (
-            np.arange(len(self.rows))
-            if "assistant" in roles and "answer" in channels
-            else np.empty(0, np.int64)
-        )
-
-
-def collect_background(library: Iterable[LoadedCard]) -> tuple[CleanRow, ...]:
-    """Return the clean text that ships with congener.
-
-    It consists of the background conversations and the exemplars of every library trait, which are
-    clean text for other traits.
+    `windows` holds the positives' windows, then the negatives'.
     """
-    rows = [CleanRow(tuple(texts), "background", "clean") for texts in read_background()]
-    for card in library:
-        rows += [CleanRow((text,), card.id, "negative") for text in card.negatives]
-        rows += [CleanRow((text,), card.id, "positive") for text in card.positives]
-    return tuple(rows)
+
+    positives: tuple[str, ...]
+    negatives: tuple[str, ...]
+    windows: list[Window]
 
 
-def select_suitable(card: LoadedCard, rows: Iterable[CleanRow]) -> list[CleanRow]:
-    """Return the rows that are clean text for a trait.
+@dataclass(frozen=True)
+class _FixedTotal:
+    """Passes on the batches of a fit, but no totals, because the fit has given its total before."""
 
-    The trait's own texts and the positives of related traits are left out.
-    """
-    own = {*card.positives, *card.negatives}
-    related = {card.id, *card.card.related}
-    return [
-        row
-        for row in rows
-        if not (row.polarity == "positive" and row.origin in related)
-        and row.origin != card.id
-        and not own.intersection(row.texts)
-    ]
+    progress: Progress | None
 
+    def expect(self, windows: int, tokens: int) -> None:
+        """Ignore a part of the total."""
 
-def is_held_out(row: CleanRow) -> bool:
-    """Return whether a shipped row is held out for calibration; half are, chosen by digest."""
-    return int(digest_bytes("\n".join(row.texts).encode("utf-8", "surrogatepass"))[:8], 16) % 2 == 0
+    def batch(self, tokens: int, windows: int) -> None:
+        """Pass on a batch."""
+        if self.progress:
+            self.progress.batch(tokens, windows)
 
-
-def split_clean_text(card: LoadedCard, clean: CleanText) -> tuple[list[CleanRow], list[CleanRow]]:
-    """Return the rows to train on and the rows to calibrate on, which are disjoint."""
-    shipped = select_suitable(card, clean.shipped)
-    if clean.user:
-        return shipped, list(clean.user)
-    return (
-        [row for row in shipped if not is_held_out(row)],
-        [row for row in shipped if is_held_out(row)],
-    )
+    def cut(self, budget: int) -> None:
+        """Pass on that memory ran out."""
+        if self.progress:
+            self.progress.cut(budget)
 
 
 def compute_fit_key(card: LoadedCard, clean: CleanText, identity: Mapping[str, Any] | None) -> str:
@@ -176,13 +136,18 @@ def limit_bank(bank: Bank, signals: Sequence[str]) -> Bank:
 
 
 def _limit_trait(trait: TraitModel, signals: Sequence[str]) -> TraitModel:
-    kept = {name: scores for name, scores in trait.calibration.items() if name in signals}
     return replace(
         trait,
         card=limit_card(trait.card, signals),
-        calibration={"combined": combine(kept), **kept},
+        calibration=_limit_scores(trait.calibration, signals),
+        positive_scores=_limit_scores(trait.positive_scores, signals),
         classifier=trait.classifier if "classifier" in signals else None,
     )
+
+
+def _limit_scores(scores: Mapping[str, np.ndarray], signals: Sequence[str]) -> dict[str, Any]:
+    kept = {name: values for name, values in scores.items() if name in signals}
+    return {COMBINED: combine(kept), **kept} if kept else {}
 
 
 def fit_bank(
@@ -196,58 +161,108 @@ def fit_bank(
     """Fit a bank from these cards; traits in `kept` are used unchanged.
 
     Each text is encoded only once, however many traits use it. The result is deterministic on one
-    machine.
+    machine, and a trait's is the same whichever other traits are fitted with it.
+
+    `progress` receives the total before any text is encoded.
     """
     kept = kept or {}
     missing = [card for card in cards if card.id not in kept]
-    vectors = _encode_texts(
-        [card for card in missing if uses_encoder(card.card)], clean, encoder, progress
-    )
-    fitted = {card.id: _fit_trait(card, clean, vectors) for card in missing}
+    scorers = [_build_scorer(part, encoder, config) for part in _group_by_opening(missing)]
+    groups = _group_texts([card for card in missing if uses_encoder(card.card)], clean, encoder)
+    rows = list_calibration_rows(clean) if missing else []
+    if progress:
+        _expect_windows(progress, groups.values(), scorers, rows)
+    steady = _FixedTotal(progress)
+    vectors = {key: _encode_group(group, encoder, steady) for key, group in groups.items()}
+    fitted = {card.id: _fit_trait(card, clean, _select_vectors(card, vectors)) for card in missing}
+    for scorer in scorers:
+        scorer.progress = steady
+        own = [card for card in missing if card.id in scorer.bank.traits]
+        _calibrate(own, fitted, scorer, rows, clean)
     bank = Bank(
         {card.id: {**kept, **fitted}[card.id] for card in cards},
         encoder.identity if encoder else None,
         {"name": clean.name, "digest": clean.digest, "rows": len(clean.user or clean.shipped)},
     )
-    if missing:
-        part = Bank(
-            {card.id: scope_to_answers(bank.traits[card.id]) for card in missing},
-            bank.encoder,
-            bank.background,
-        )
-        scorer = Scorer(part, encoder, load_classifiers(part, config))
-        scorer.progress = progress
-        for name, model in scorer.classifiers.items():
-            bank.traits[name].classifier = model.files.identity
-        _calibrate(bank, missing, clean, scorer)
     serialise_bank(bank)  # sets the digest
     return bank
 
 
-def _encode_texts(
-    cards: Sequence[LoadedCard],
-    clean: CleanText,
-    encoder: Encoder | None,
-    progress: Progress | None,
-) -> _Vectors:
-    """Encode every text once: each positive whole, and each negative in windows like a corpus row.
+def _group_by_opening(cards: Iterable[LoadedCard]) -> list[list[LoadedCard]]:
+    """Group cards whose texts are cut alike; each group scores the clean text on its own.
+
+    Batches would otherwise depend on the other cards, and with them the last digits of vectors.
+    """
+    groups: dict[int | None, list[LoadedCard]] = {}
+    for card in cards:
+        groups.setdefault(card.card.scope.opening, []).append(card)
+    return list(groups.values())
+
+
+def _build_scorer(
+    cards: Iterable[LoadedCard], encoder: Encoder | None, config: EncoderConfig
+) -> Scorer:
+    """Return a scorer of clean answers for traits that aren't fitted yet."""
+    traits = {card.id: scope_to_answers(TraitModel(card.card, card.digest)) for card in cards}
+    bank = Bank(traits, None, {})
+    return Scorer(bank, encoder, load_classifiers(bank, config))
+
+
+def _group_texts(
+    cards: Iterable[LoadedCard], clean: CleanText, encoder: Encoder | None
+) -> dict[_GroupKey, _TextGroup]:
+    """Cut the texts of a fit into windows: clean text once for each opening, then each card's own.
 
     Every window of a clean text is clean, and a long row gets the score of its highest-scoring
     window. A positive becomes a single vector, because it isn't known which of its windows shows
     the trait.
     """
-    parts = [collect_texts(card, clean) for card in cards]
-    if not parts or encoder is None:
+    if encoder is None:
+        return {}
+    texts: dict[_GroupKey, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+    for card in cards:
+        opening = card.card.scope.opening
+        if (opening, "") not in texts:
+            shared = (text[:opening] for row in list_training_rows(clean) for text in row.texts)
+            texts[opening, ""] = ((), tuple(dict.fromkeys(shared)))
+        texts[opening, card.id] = collect_texts(card, clean)[:2]
+    return {
+        key: _TextGroup(*pair, [*encoder.take_whole(pair[0]), *encoder.cut_windows(pair[1])])
+        for key, pair in texts.items()
+    }
+
+
+def _expect_windows(
+    progress: Progress,
+    groups: Iterable[_TextGroup],
+    scorers: Iterable[Scorer],
+    rows: Sequence[CleanRow],
+) -> None:
+    """Report how many windows and tokens the whole fit has."""
+    counts = [len(window.ids) for group in groups for window in group.windows]
+    for scorer, block in product(scorers, _cut_blocks(rows)):
+        counts += [len(window.ids) for window in scorer.list_windows(present_as_answers(block))]
+    if counts:
+        progress.expect(len(counts), sum(counts))
+
+
+def _encode_group(group: _TextGroup, encoder: Encoder | None, progress: Progress) -> _Vectors:
+    if encoder is None:
         return _Vectors({}, {})
-    positives = list(dict.fromkeys(text for part in parts for text in part[0]))
-    negatives = list(dict.fromkeys(text for part in parts for text in (*part[1], *part[2])))
-    windows = encoder.cut_windows(negatives)
-    found = encoder.encode([*encoder.take_whole(positives), *windows], progress)
-    encoded: dict[str, list[EncodedWindow]] = {text: [] for text in negatives}
-    for window, vector in zip(windows, found[len(positives) :], strict=True):
-        text = negatives[window.text]
+    found = encoder.encode(group.windows, progress)
+    count = len(group.positives)
+    encoded: dict[str, list[EncodedWindow]] = {text: [] for text in group.negatives}
+    for window, vector in zip(group.windows[count:], found[count:], strict=True):
+        text = group.negatives[window.text]
         encoded[text].append(EncodedWindow(text[window.start : window.end], vector))
-    return _Vectors(dict(zip(positives, found, strict=False)), encoded)
+    return _Vectors(dict(zip(group.positives, found, strict=False)), encoded)
+
+
+def _select_vectors(card: LoadedCard, vectors: Mapping[_GroupKey, _Vectors]) -> _Vectors:
+    """Return the vectors that a card is fitted with."""
+    opening = card.card.scope.opening
+    own, shared = (vectors.get((opening, name), _Vectors({}, {})) for name in (card.id, ""))
+    return _Vectors(own.positives, {**shared.negatives, **own.negatives})
 
 
 def collect_texts(
@@ -325,15 +340,19 @@ def fit_dense(trait: TraitModel, positives: np.ndarray, negatives: np.ndarray, h
         scale = fit_scale(margins, labels, weights)
         if scale[0] > 0:
             trait.scale = scale
+            logits = scale[0] * margins[: len(positives)] + scale[1]
+            trait.positive_scores["exemplars"] = round_scores(apply_logistic(logits))
             trait.positive_index = build_optional_index(positives)
             trait.negative_index = build_optional_index(negatives)
         else:
             others = [name for name in signals.names if name != "exemplars"]
             trait.card, trait.unused = limit_card(trait.card, others), ("exemplars",)
     if signals.head:
-        trait.head = train_head(
-            Labelled(np.concatenate([positives, negatives]), labels, weights), signals.head
-        )
+        data = Labelled(np.concatenate([positives, negatives]), labels, weights)
+        trait.head, held_out = train_head(data, signals.head)
+        if held_out is not None:
+            scores = round_scores(apply_logistic(held_out[: len(positives)]))
+            trait.positive_scores["head"] = scores
 
 
 def leave_one_out(
@@ -381,21 +400,56 @@ def _average_nearest(vectors: np.ndarray, count: int) -> np.ndarray:
     return near
 
 
-def _calibrate(bank: Bank, cards: Sequence[LoadedCard], clean: CleanText, scorer: Scorer) -> None:
-    """Score each trait's held-out clean rows as `filter` does, and store the scores in the bank."""
-    held = {card.id: split_clean_text(card, clean)[1] for card in cards}
-    everything = list(dict.fromkeys(row for rows in held.values() for row in rows))
-    index_of = {row: index for index, row in enumerate(everything)}
-    parts = [
-        _score_by_trait(scorer, everything[begin : begin + CALIBRATED_ROWS])
-        for begin in range(0, len(everything), CALIBRATED_ROWS)
-    ] or [_score_by_trait(scorer, [])]
+def _calibrate(
+    cards: Sequence[LoadedCard],
+    fitted: Mapping[str, TraitModel],
+    scorer: Scorer,
+    rows: Sequence[CleanRow],
+    clean: CleanText,
+) -> None:
+    """Score clean rows as `filter` does, and store each trait's scores of its held-out rows."""
+    scorer.bank.traits = {card.id: scope_to_answers(fitted[card.id]) for card in cards}
+    parts = [_score_by_trait(scorer, block) for block in _cut_blocks(rows)]
+    index_of = {row: index for index, row in enumerate(rows)}
     for card in cards:
-        chosen = [index_of[row] for row in held[card.id]]
-        bank.traits[card.id].calibration = {
+        trait, model = fitted[card.id], scorer.classifiers.get(card.id)
+        chosen = [index_of[row] for row in split_clean_text(card, clean)[1]]
+        trait.calibration = {
             signal: np.concatenate([part[card.id][signal] for part in parts])[chosen]
             for signal in parts[0][card.id]
         }
+        trait.classifier = model.files.identity if model else None
+        trait.positive_scores = score_positives(card, trait, model)
+
+
+def _cut_blocks(rows: Sequence[CleanRow]) -> list[Sequence[CleanRow]]:
+    """Cut rows into blocks that are scored at once, at least one."""
+    starts = range(0, max(1, len(rows)), CALIBRATED_ROWS)
+    return [rows[start : start + CALIBRATED_ROWS] for start in starts]
+
+
+def score_positives(
+    card: LoadedCard, trait: TraitModel, classifier: SequenceClassifier | None = None
+) -> dict[str, np.ndarray]:
+    """Return the scores of a card's positives, by signal: each as if its text weren't on the card.
+
+    The trait already has the held-out scores of its dense signals. Other signals aren't fitted, so
+    they score the positives as they are. Nothing is returned without positives, or if a head has no
+    held-out scores.
+    """
+    scores, names = dict(trait.positive_scores), trait.card.signals.names
+    texts = list(dict.fromkeys(text[: card.card.scope.opening] for text in card.positives))
+    others = [name for name in names if name not in DENSE]
+    if others and texts:
+        part = scope_to_answers(replace(trait, card=limit_card(trait.card, others)))
+        models = {card.id: classifier} if classifier else {}
+        rows = [CleanRow((text,), card.id, "positive") for text in texts]
+        found = _score_by_trait(Scorer(Bank({card.id: part}, None, {}), None, models), rows)
+        scores |= {name: found[card.id][name] for name in others}
+    if not texts or any(name not in scores for name in names):
+        return {}
+    ordered: dict[str, np.ndarray] = {name: scores[name] for name in names}
+    return {COMBINED: combine(ordered), **ordered}
 
 
 def _score_by_trait(scorer: Scorer, rows: Sequence[CleanRow]) -> dict[str, dict[str, np.ndarray]]:
@@ -415,12 +469,3 @@ def scope_to_answers(trait: TraitModel) -> TraitModel:
     """
     scope = Scope(opening=trait.card.scope.opening)
     return replace(trait, card=trait.card.model_copy(update={"scope": scope}))
-
-
-def present_as_answers(rows: Sequence[CleanRow]) -> _Answers:
-    """Return the rows in the form that the scorer takes, with each nonblank text as an answer."""
-    flat = [(row, text) for row, item in enumerate(rows) for text in item.texts if text.strip()]
-    return _Answers(
-        np.array([row for row, _ in flat], np.int64),
-        pa.array([text for _, text in flat], pa.large_string()),
-    )

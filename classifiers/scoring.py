@@ -278,11 +278,23 @@ class Scorer:
             cuts += [opening] * len(found)
         return windows, np.array(segments, int), np.array(cuts, int)
 
+    def list_windows(self, texts: Texts) -> list[Window]:
+        """Return every window that a model reads when these segments are scored."""
+        windows = self.cut_windows(texts)[0] if self.encoder and self._list_dense_traits() else []
+        for name in self.classifiers:
+            windows += self._cut_for_classifier(name, texts)[1]
+        return windows
+
+    def _cut_for_classifier(self, name: str, texts: Texts) -> tuple[np.ndarray, list[Window]]:
+        """Return the segments in a classifier's scope, and their windows."""
+        scope = self.bank.traits[name].card.scope
+        inside = find_in_scope(texts, scope)
+        chosen = cut_openings(texts, inside, scope.opening).to_pylist()
+        return inside, self.classifiers[name].cut_windows(chosen)
+
     def _score_classifiers(self, texts: Texts, result: Scores) -> None:
         for name, model in self.classifiers.items():
-            scope = self.bank.traits[name].card.scope
-            inside = find_in_scope(texts, scope)
-            windows = model.cut_windows(cut_openings(texts, inside, scope.opening).to_pylist())
+            inside, windows = self._cut_for_classifier(name, texts)
             scores = model.compute_probabilities(windows, self.progress)
             segments = np.array([inside[window.text] for window in windows], int)
             result.signals[name]["classifier"] = reduce_to_rows(

@@ -81,7 +81,7 @@ def score_texts(
     """
     config = _read_settings(settings)
     with TerminalReporter() if progress else nullcontext(ignore) as listener:
-        bank, encoder = prepare_bank(config, policy or Policy(), listener)
+        bank, encoder, _ = prepare_bank(config, policy or Policy(), listener)
         scorer = load_scorer(bank, config.build_encoder_config(), encoder)
     table = pa.table({"text": pa.array(list(texts), pa.string())})
     segments = extract_segments(table, settle_layout(table.schema, CorpusConfig(format="text")))

@@ -18,15 +18,18 @@ from classifiers.banks import (
     read_bank,
     serialise_bank,
 )
-from classifiers.fitting import (
+from classifiers.clean_text import (
     CleanRow,
     CleanText,
     collect_background,
+    require_known_texts,
+    split_clean_text,
+)
+from classifiers.fitting import (
     compute_fit_key,
     fit_bank,
     limit_bank,
     limit_card,
-    split_clean_text,
     uses_encoder,
 )
 from classifiers.library import LoadedCard, find_cards
@@ -60,13 +63,6 @@ BACKGROUND_REMEDY = (
 )
 
 
-class PreparedBank(NamedTuple):
-    """A run's bank, and the encoder if a trait needs it."""
-
-    bank: Bank
-    encoder: Encoder | None
-
-
 class FitPlan(NamedTuple):
     """What a run's bank is made from: cards, clean text, the encoder and traits fitted earlier."""
 
@@ -74,6 +70,14 @@ class FitPlan(NamedTuple):
     clean: CleanText
     encoder: Encoder | None
     fitted: Mapping[str, TraitModel]
+
+
+class PreparedBank(NamedTuple):
+    """A run's bank, the encoder if a trait needs one, and the plan unless the bank was given."""
+
+    bank: Bank
+    encoder: Encoder | None
+    plan: FitPlan | None = None
 
 
 def save_bank(bank: Bank, uri: str) -> None:
@@ -104,15 +108,15 @@ def remove_bank(uri: str) -> None:
                 folder.rmdir()
 
 
-def tabulate_calibration(bank: Bank) -> pa.Table:
-    """Return the scores of the bank's held-out clean texts, sorted by trait and signal."""
+def tabulate_scores(bank: Bank, group: str) -> pa.Table:
+    """Return one of the bank's groups of scores (`SCORE_GROUPS`), sorted by trait and signal."""
     batches = [
         pa.record_batch(
             [[name] * len(scores), [signal] * len(scores), pa.array(scores, pa.float32())],
             schema=CALIBRATION_SCORES,
         )
         for name, trait in sorted(bank.traits.items())
-        for signal, scores in sorted(trait.calibration.items())
+        for signal, scores in sorted(getattr(trait, group).items())
     ]
     return pa.Table.from_batches(batches, CALIBRATION_SCORES)
 
@@ -124,9 +128,9 @@ def prepare_bank(
 
     If the configuration names a bank but no traits, that bank is used unchanged. Otherwise the
     configured traits are fitted, except those that the given bank already has with the same card.
-    If no bank is given, but an earlier run fitted one from the same cards, clean text and encoder,
-    that one is taken from the cache. If there is a policy, thresholds that can't be settled are
-    reported before anything is fitted.
+    Traits that an earlier run fitted from the same card, clean text and encoder are taken from the
+    cache. If there is a policy, thresholds that can't be settled are reported before anything is
+    fitted.
 
     Raises: ModelError: the bank was fitted with a different encoder from the one loaded.
     Raises: CardError: the policy names an unknown trait or signal, or there is too little clean
@@ -140,15 +144,7 @@ def prepare_bank(
         _announce_left_out(find_cards(), [card.id for card in plan.cards], config, listener)
     if policy is not None:
         _check_before_fitting(plan, policy)
-    encoder_config = config.build_encoder_config()
-    if given:
-        progress = ModelProgress(listener)
-        _announce_fit(plan, listener)
-        cards, clean, encoder, fitted = plan
-        bank = fit_bank(cards, clean, encoder, encoder_config, fitted, progress)
-    else:
-        bank = _fit_through_cache(plan, config, listener)
-    return PreparedBank(bank, plan.encoder)
+    return PreparedBank(_fit_missing(plan, config, listener), plan.encoder, plan)
 
 
 def _use_bank(given: Bank, config: FilterConfig, listener: Listener) -> PreparedBank:
@@ -174,6 +170,8 @@ def _plan_fit(given: Bank | None, config: FilterConfig) -> FitPlan:
         if card.id in held and held[card.id].card_digest == card.digest
     }
     clean = gather_clean_text(config.background, config.corpus, config.shards)
+    for card in cards:
+        require_known_texts(card, clean.shipped)
     return FitPlan(cards, clean, encoder, fitted)
 
 
@@ -203,11 +201,6 @@ def _announce_left_out(
         )
 
 
-def _announce_fit(plan: FitPlan, listener: Listener) -> None:
-    if count := len(plan.cards) - len(plan.fitted):
-        listener(FitStarted(count))
-
-
 def _load_encoder(config: FilterConfig, given: Bank | None, needed: bool) -> Encoder | None:
     encoder = load_encoder(config.build_encoder_config()) if needed else None
     if encoder and given and given.encoder:
@@ -215,37 +208,41 @@ def _load_encoder(config: FilterConfig, given: Bank | None, needed: bool) -> Enc
     return encoder
 
 
-def _fit_through_cache(plan: FitPlan, config: FilterConfig, listener: Listener) -> Bank:
-    """Fit a bank, or read it from the cache if an earlier run fitted the same one."""
-    cards, clean, encoder, _ = plan
-    folder = _find_cached(plan)
-    cached = _read_cached(folder) if folder else None
-    if cached is not None:
-        return cached
-    _announce_fit(plan, listener)
+def _fit_missing(plan: FitPlan, config: FilterConfig, listener: Listener) -> Bank:
+    """Fit and cache the traits that are neither in the given bank nor in the cache."""
+    cards, clean, encoder, given = plan
+    folders = {card.id: _find_cached(card, plan) for card in cards if card.id not in given}
+    cached = {name: trait for name in folders if (trait := _read_cached(name, folders[name]))}
+    missing = [name for name in folders if name not in cached]
+    if missing:
+        listener(FitStarted(len(missing)))
     progress = ModelProgress(listener)
-    bank = fit_bank(cards, clean, encoder, config.build_encoder_config(), progress=progress)
-    if problem := _save_cached(bank, folder):
-        listener(Noticed(warn(f"the fitted bank isn't kept for other runs: {problem}")))
+    known = {**given, **cached}
+    bank = fit_bank(cards, clean, encoder, config.build_encoder_config(), known, progress)
+    problems = [
+        _save_cached(Bank({name: bank.traits[name]}, bank.encoder, bank.background), folders[name])
+        for name in missing
+    ]
+    for problem in dict.fromkeys(filter(None, problems)):
+        listener(Noticed(warn(f"the fitted traits aren't kept for other runs: {problem}")))
     return bank
 
 
-def _find_cached(plan: FitPlan) -> Path | None:
-    """Return the cache folder for a plan's bank, or None if there is no cache."""
-    cards, clean, encoder, _ = plan
-    identity = encoder.identity if encoder else None
-    keys = [compute_fit_key(card, clean, identity) for card in cards]
-    key = digest_config([VERSION, str(encoder.dtype) if encoder else None, keys])
+def _find_cached(card: LoadedCard, plan: FitPlan) -> Path | None:
+    """Return the cache folder for one of a plan's traits, or None if there is no cache."""
+    encoder = plan.encoder if uses_encoder(card.card) else None
+    key = compute_fit_key(card, plan.clean, encoder.identity if encoder else None)
+    key = digest_config([VERSION, str(encoder.dtype) if encoder else None, key])
     cache = get_cache_folder()
     return cache / "banks" / key if cache else None
 
 
-def _read_cached(folder: Path) -> Bank | None:
-    """Return a bank from the cache, or None if it is missing or damaged."""
+def _read_cached(trait: str, folder: Path | None) -> TraitModel | None:
+    """Return a fitted trait from the cache, or None if it is missing or damaged."""
     with suppress(OSError, InputError):  # the cache can't be searched or read
-        if (folder / INDEX_FILE).is_file():
+        if folder and (folder / INDEX_FILE).is_file():
             try:
-                return load_bank(str(folder))
+                return load_bank(str(folder)).traits.get(trait)
             except ModelError:
                 with suppress(StorageError):
                     storage.remove_tree(str(folder / INDEX_FILE))

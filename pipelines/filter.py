@@ -196,6 +196,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     _send(listener, publication.warn_of_lost_splits(plan.shards, manifest.outputs))
     _send(listener, publication.describe_prompts(receipts))
     _send(listener, publication.warn_of_unmatched(run, manifest.outputs, plan.policy))
+    _send(listener, publication.describe_findings(run, manifest))
     unfinished.require_ours(run, plan.record)
     strays = remove_strays(run, manifest.outputs)
     _send(listener, (Notice(f"removed {path}, which isn't part of this run") for path in strays))

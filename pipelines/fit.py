@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from classifiers.banks import INDEX_FILE, Bank, TraitModel
-from classifiers.guarantees.calibration import Threshold, calibrate, count_texts_needed
+from classifiers.guarantees.calibration import (
+    FoundShare,
+    Threshold,
+    calibrate,
+    count_texts_needed,
+    measure_found,
+)
 from pipelines.banks import prepare_bank, remove_bank, save_bank
 from pipelines.config import FilterConfig
 from pipelines.notices import describe_unused
+from pipelines.worth import StrongText, list_strongest
 from schemas.errors import RunError
 from schemas.events import Listener, Noticed, ignore
 from schemas.scores import COMBINED
@@ -29,11 +37,22 @@ class FittedTrait:
     needed: int
     """The number of clean texts that the level needs."""
     calibrated_on: str
+    found: FoundShare | None = None
+    """How many of the positives would be found."""
+    strongest: tuple[StrongText, ...] = ()
+    """The held-out clean texts that score highest."""
+
+
+class FittedBank(NamedTuple):
+    """A written bank, and the clean texts that score highest for each trait fitted in this call."""
+
+    bank: Bank
+    strongest: dict[str, list[StrongText]]
 
 
 def run_fit(
     config: FilterConfig, output: str, restart: bool = False, listener: Listener = ignore
-) -> Bank:
+) -> FittedBank:
     """Fit the configuration's traits and write the bank.
 
     With `restart`, an old bank is removed once the new one is ready. Other files are kept.
@@ -50,13 +69,13 @@ def run_fit(
         )
     require_cards_outside(config.traits, output)
     storage.sweep(output)
-    bank = prepare_bank(config, listener=listener).bank
+    bank, _, plan = prepare_bank(config, listener=listener)
     if exists:
         remove_bank(output)
     save_bank(bank, output)
     for notice in describe_unused(bank):
         listener(Noticed(notice))
-    return bank
+    return FittedBank(bank, list_strongest(bank, plan, dict.fromkeys(bank.traits, COMBINED)))
 
 
 def require_cards_outside(traits: Sequence[str], output: str) -> None:
@@ -76,18 +95,22 @@ def require_cards_outside(traits: Sequence[str], output: str) -> None:
             )
 
 
-def describe_fitted_traits(bank: Bank) -> list[FittedTrait]:
+def describe_fitted_traits(fitted: FittedBank) -> list[FittedTrait]:
     """Describe each trait of a bank."""
-    return [_describe_trait(trait) for trait in bank.traits.values()]
+    return [
+        _describe_trait(trait, tuple(fitted.strongest.get(name, ())))
+        for name, trait in fitted.bank.traits.items()
+    ]
 
 
-def _describe_trait(trait: TraitModel) -> FittedTrait:
+def _describe_trait(trait: TraitModel, strongest: tuple[StrongText, ...]) -> FittedTrait:
     card = trait.card
     explicit = card.threshold
     if explicit is not None:
         threshold = Threshold(explicit, "explicit")
     else:
         threshold = calibrate(trait.calibration[COMBINED], card.level)
+    scores, value = trait.positive_scores.get(COMBINED), threshold.value
     return FittedTrait(
         trait=card.id,
         positives=len(trait.positives),
@@ -96,4 +119,6 @@ def _describe_trait(trait: TraitModel) -> FittedTrait:
         threshold=threshold,
         needed=count_texts_needed(card.level),
         calibrated_on=trait.calibrated_on,
+        found=None if scores is None or value is None else measure_found(scores, value),
+        strongest=strongest,
     )

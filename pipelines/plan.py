@@ -33,6 +33,7 @@ from pipelines.notices import (
 from pipelines.runs.parents import describe_parents, find_parents, require_notes
 from pipelines.runs.unfinished import RunRecord, compute_run_id
 from pipelines.version import VERSION, find_package_versions
+from pipelines.worth import describe_worth
 from schemas.corpora import FORMATS
 from schemas.coverage import Coverage
 from schemas.digests import digest_config
@@ -178,12 +179,8 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     columns = _settle_columns(config, corpus, layout, tasks)
     here = config.for_launcher()
     choose_device(here.hardware.device)  # a missing GPU is an error even if the run needs no model
-    bank, encoder = prepare_bank(here, policy, listener)
-    if config.vectors and encoder is None:
-        raise CardError(
-            "vectors were asked for, but no trait of this run needs the encoder",
-            remedy="leave --vectors out, or add a trait with exemplars or head",
-        )
+    bank, encoder, fit = prepare_bank(here, policy, listener)
+    _require_vectors(config, encoder)
     rules = settle_rules(bank.traits, policy)
     scorer = load_scorer(bank, here.build_encoder_config(), encoder)
     model = encoder or next(iter(scorer.classifiers.values()), None)  # all use the same device
@@ -204,9 +201,18 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     )
     keep_scorer(settled.scoring, scorer)
     _send(listener, describe_settings(bank, rules, policy, settled.device))
+    _send(listener, describe_worth(rules, bank, fit, config.traits))
     _send(listener, describe_sample(settled.sampled, sample.describe()))
     check_unread(settled.sampled, policy.unread_budget)
     return settled
+
+
+def _require_vectors(config: FilterConfig, encoder: Encoder | None) -> None:
+    if config.vectors and encoder is None:
+        raise CardError(
+            "vectors were asked for, but no trait of this run needs the encoder",
+            remedy="leave --vectors out, or add a trait with exemplars or head",
+        )
 
 
 def _settle_columns(

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from classifiers.banks import Bank, TraitModel
-from classifiers.fitting import CleanRow, present_as_answers, scope_to_answers
+from classifiers.clean_text import CleanRow, present_as_answers
+from classifiers.fitting import scope_to_answers
 from classifiers.library import LoadedCard
 from classifiers.models.checkpoints import COMMIT
 from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Scorer, Scores, load_scorer
 from pipelines.banks import load_bank
+from pipelines.neighbours import describe_neighbours
 from pipelines.notices import describe_unused
 from schemas.errors import CardError
 from schemas.policies import Policy, TraitRule
@@ -91,6 +93,21 @@ def _judge(card: LoadedCard, bank: Bank, scorer: Scorer) -> Iterator[str]:
             yield from _quote(card, scores, missed, _find_threshold(trait, signal))
             if len(wrong := np.flatnonzero(fired[count:])):
                 yield f"{who} fires on {_name(wrong, len(card.negatives))} of the hard negatives"
+            yield from _judge_held_out(trait)
+    yield from describe_neighbours(card, trait)
+
+
+def _judge_held_out(trait: TraitModel) -> Iterator[str]:
+    """Say which positives the trait doesn't find if each is held out from the fit."""
+    scores = trait.positive_scores.get(COMBINED, np.empty(0, np.float32))
+    missed = np.flatnonzero(~fires(scores, _find_threshold(trait, COMBINED)))
+    if len(missed):
+        yield (
+            f"held out from the fit, {_name(missed, len(scores))} of the {len(scores)} positives "
+            "wouldn't be found"
+            if len(missed) < len(scores)
+            else f"held out from the fit, none of the {len(scores)} positives would be found"
+        )
 
 
 def _find_threshold(trait: TraitModel, signal: Any) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,6 +121,8 @@ def check_cards(names: list[str], bank: str | None = None) -> list[CheckedCard]:
     Raises: ModelError: the bank can't be loaded.
     """
     cards = find_cards(names)
+    if any(card.card.leave_out for card in cards):
+        _require_known_texts(cards)
     known = [card.id for card in (*cards, *find_cards())]
     advice = [list_advice(card, known) for card in cards]
     if bank:
@@ -128,6 +131,33 @@ def check_cards(names: list[str], bank: str | None = None) -> list[CheckedCard]:
         missed = list_missed(cards, *load_for_check(bank))
         advice = [[*notes, *more] for notes, more in zip(advice, missed, strict=True)]
     return [CheckedCard(card, notes) for card, notes in zip(cards, advice, strict=True)]
+
+
+def _require_known_texts(cards: Iterable[LoadedCard]) -> None:
+    from classifiers.clean_text import collect_background, require_known_texts  # loads Arrow
+
+    shipped = collect_background(find_cards())
+    for card in cards:
+        require_known_texts(card, shipped)
+
+
+def describe_library_negatives(card: LoadedCard) -> str:
+    """Say how many of the library's rows a card is trained on beside its own negatives."""
+    from classifiers.clean_text import (  # loads Arrow
+        CleanText,
+        collect_background,
+        list_training_rows,
+        select_suitable,
+    )
+
+    shipped = CleanText(collect_background(find_cards()))
+    counts = Counter(row.polarity for row in select_suitable(card, list_training_rows(shipped)))
+    left = f"; leave_out names {len(card.card.leave_out)}" if card.card.leave_out else ""
+    return (
+        f"negatives of the library: {counts['clean']} conversations, {counts['negative']} hard "
+        f"negatives and {counts['positive']} positives of other traits (more with --background)"
+        f"{left}"
+    )
 
 
 def list_advice(card: LoadedCard, known: Sequence[str]) -> list[str]:
@@ -175,3 +205,12 @@ def find_card(name: str) -> LoadedCard:
     if len(cards) > 1:
         raise CardError(f"has {len(cards)} cards", where=name, remedy="name one of them")
     return cards[0]
+
+
+def find_trait_id(name: str) -> str:
+    """Return the id of a card in a folder, or the name itself if it isn't such a folder.
+
+    Raises: CardError: the card has a mistake.
+    """
+    folder = Path(name)
+    return load_card(folder).id if (folder / CARD_FILE).is_file() else name

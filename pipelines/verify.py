@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from pydantic import ValidationError
 
 from pipelines.banks import load_bank
@@ -26,10 +27,11 @@ from schemas.digests import compute_merkle_root, digest_bytes, digest_config
 from schemas.errors import CardError, InputError, ModelError, RunError
 from schemas.manifests import Manifest
 from schemas.problems import describe_problems
-from schemas.receipts import Output
+from schemas.receipts import NearMisses, Output
 from schemas.runs import (
     BANK,
     CALIBRATION,
+    CALIBRATION_FILES,
     CLEAN_CARD,
     CORPUS_FOLDERS,
     JSON_LINES,
@@ -47,6 +49,7 @@ from transforms.digest_keys import DigestKey
 from transforms.files import storage
 from transforms.files.sources import digest_stream
 from transforms.files.stems import is_stem
+from transforms.near_misses import measure_near_misses
 from transforms.rules import Rule, find_span_floor, settle_rules
 
 SHORTEST_DIGEST = 16
@@ -250,7 +253,7 @@ def _find_change(uri: str, output: Output) -> str | None:
 def _is_run_file(output: Output, shards: set[str]) -> bool:
     """Return whether an output is of a shard or the bank, calibration scores or dataset card."""
     folder, shard, suffix, stem = parse_path(output.path)
-    if output.path in (CALIBRATION, CLEAN_CARD) or is_bank_file(output.path):
+    if output.path in (*CALIBRATION_FILES, CLEAN_CARD) or is_bank_file(output.path):
         return True
     return (
         folder in SHARD_FOLDERS
@@ -333,13 +336,15 @@ def _describe_rule(rule: Rule) -> dict[str, Any]:
         "bound": rule.threshold.bound,
         "max_false_positive_rate": rule.level.max_false_positive_rate,
         "confidence": rule.level.confidence,
+        **rule.describe_found(),
     }
 
 
 def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
-    """Check that every trait has scores, and recount the rows that have no score."""
+    """Check that every trait has scores, and recount rows without a score and near misses."""
     columns = [score_column(rule.trait) for rule in manifest.thresholds]
     unscored = -manifest.conservation.by_decision.get("reject", 0)
+    near: dict[str, NearMisses] = {}
     for output in list_outputs(manifest, "scores"):
         scores = read_table(run, output)
         if lacking := [name for name in columns if name not in scores.column_names]:
@@ -348,6 +353,10 @@ def _check_scores(run: str, manifest: Manifest) -> Iterator[Finding]:
         own = [name for name in scores.column_names if split_side(name)[0] in columns]
         valid = [scores.column(name).is_valid().to_numpy() for name in own]
         unscored += scores.num_rows - int(np.logical_or.reduce(valid).sum())
+        for trait, misses in _find_near_misses(scores, manifest):
+            near[trait] = near.get(trait, NearMisses()).add(misses)
+    if near != manifest.near:
+        yield Finding(MANIFEST, "near doesn't match the scores just below the thresholds")
     if unscored != manifest.unscored:
         problem = f"counts {manifest.unscored} rows without any score, but there are {unscored}"
         yield Finding(MANIFEST, problem)
@@ -387,6 +396,14 @@ def _holds_table(data: bytes, expected: pl.DataFrame) -> bool:
         return pl.read_parquet(data).equals(expected)
     except (pl.exceptions.PolarsError, OSError):
         return False
+
+
+def _find_near_misses(scores: pa.Table, manifest: Manifest) -> Iterator[tuple[str, NearMisses]]:
+    for rule in manifest.thresholds:
+        name = score_column(rule.trait, rule.signal)
+        if name in scores.column_names:
+            values = scores.column(name).to_numpy().astype(np.float32)
+            yield rule.trait, measure_near_misses(values, rule.threshold)
 
 
 def _check_counts(run: str, manifest: Manifest) -> Iterator[Finding]:

@@ -60,6 +60,10 @@ TraitId = Annotated[Slug, AfterValidator(_refuse_reserved)]
 """The id of a trait."""
 
 
+TextName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+/[0-9a-f]{12}$")]
+"""The name of one of the library's texts: where it is from, and the digest of its text."""
+
+
 class Strict(BaseModel):
     """A frozen model that refuses unknown fields, so that a typo isn't silently ignored."""
 
@@ -270,7 +274,8 @@ class TraitCard(Strict):
 
     Every field but `id` has a default, so a folder with a dozen positives is already a working
     trait. `threshold` overrides the calibrated threshold. `related` lists traits whose texts may
-    show this one too; their positives are used neither as negatives nor as clean text for this one.
+    show this one too; their positives are used neither as negatives nor as clean text for it.
+    `leave_out` names single texts of the library that show the trait, and aren't used either.
     """
 
     id: TraitId
@@ -283,6 +288,7 @@ class TraitCard(Strict):
     threshold: Threshold | None = Field(None, ge=0, le=1)
     level: Level = Level()
     related: tuple[Slug, ...] = ()
+    leave_out: tuple[TextName, ...] = ()
 
     @field_validator("signals", mode="before")
     @classmethod

@@ -32,6 +32,7 @@ class WindowsPlanned(NamedTuple):
     """Windows of text are about to go through a model."""
 
     windows: int
+    tokens: int = 0
 
 
 class BatchScored(NamedTuple):

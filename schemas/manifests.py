@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from schemas.cards import Strict
 from schemas.coverage import Coverage
 from schemas.digests import digest_config
-from schemas.receipts import Output
+from schemas.receipts import NearMisses, Output
 from schemas.scores import SIDES, Side, name_side, split_side
 
 MANIFEST_FORMAT = 5
@@ -52,6 +52,12 @@ class SettledThreshold(Strict):
     max_false_positive_rate: float
     confidence: float
     calibrated_on: str
+    positives: int = 0
+    """How many of the card's positives have a score that was computed without them."""
+    positives_found: int = 0
+    found_low: float | None = None
+    found_high: float | None = None
+    median_positive: float | None = None
 
 
 class Identity(Strict):
@@ -105,6 +111,8 @@ class Manifest(Strict):
     inputs: tuple[InputFile, ...]
     outputs: tuple[Output, ...]
     fired: dict[str, int]
+    near: dict[str, NearMisses] = Field(default_factory=dict)
+    """The rows whose scores are closest below each trait's threshold, lots' exceptions aside."""
     unscored: int = 0
     """Rows without text in any trait's scope; they have no score."""
     coverage: Coverage = Coverage()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pydantic import Field
+
 from schemas.cards import Strict
 from schemas.coverage import TextCounts
 from schemas.digests import canonicalise_json, digest_config
@@ -22,6 +24,22 @@ class Output(Strict):
     sha256: str
 
 
+class NearMisses(Strict):
+    """The rows whose scores are closest below a trait's threshold.
+
+    `rows` counts those within `NEAR_MISS` of it. `best` is the highest score below it, however far
+    below, or None if no scored row is below it.
+    """
+
+    rows: int = 0
+    best: float | None = None
+
+    def add(self, other: NearMisses) -> NearMisses:
+        """Return the near misses of two sets of rows together."""
+        scores = [best for best in (self.best, other.best) if best is not None]
+        return NearMisses(rows=self.rows + other.rows, best=max(scores, default=None))
+
+
 class Receipt(Strict):
     """The decisions on a shard's rows, the files that hold them, and the cost of scoring them."""
 
@@ -31,6 +49,8 @@ class Receipt(Strict):
     decisions: dict[str, int]
     fired: dict[str, int]
     """The number of rows on which each trait fired."""
+    near: dict[str, NearMisses] = Field(default_factory=dict)
+    """The near misses of each trait, in texts that are trained on."""
     ledger_root: str
     tokens: int
     """The number of tokens that went through a model, without padding."""

@@ -30,6 +30,11 @@ RATES_TABLE = f"{REPORT}/rates.parquet"
 CALIBRATION = "calibration/clean-scores.parquet"
 """The scores of the held-out clean texts that thresholds are calibrated on."""
 
+POSITIVES = "calibration/positive-scores.parquet"
+"""The scores of the cards' positives, each computed without that positive."""
+
+CALIBRATION_FILES = (CALIBRATION, POSITIVES)
+
 CLEAN_CARD = "clean/README.md"
 """The clean rows' dataset card, if the input has a card that lists the files of each split."""
 

@@ -29,6 +29,9 @@ files, and out of decisions on all but a few borderline scores.
 SCORE_STEP = 10.0**-SCORE_DECIMALS
 """The distance between two neighbouring scores."""
 
+NEAR_MISS = 0.05
+"""How far below a threshold a score may be to count as a near miss."""
+
 FLOAT32_NOISE = 1e-3
 """The fraction of a step by which a threshold may change when it is stored in float32."""
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from classifiers.banks import Bank
-from classifiers.fitting import CleanRow, CleanText, fit_bank
+from classifiers.clean_text import CleanRow, CleanText
+from classifiers.fitting import fit_bank
 from classifiers.library import LoadedCard
 from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Scorer

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import apache_beam as beam
 
 from schemas.lots import Lot
+from schemas.receipts import NearMisses
 from transforms.coders import register_shard_coder
 from transforms.decisions import Decisions, Evidence, decide
 from transforms.duplicates import Repeat
+from transforms.near_misses import find_near_misses
 from transforms.rules import Rule
 from transforms.score import ScoredShard
 
@@ -21,6 +23,7 @@ class DecidedShard(ScoredShard):
     """A shard with the decisions on its rows."""
 
     decided: Decisions
+    near: dict[str, NearMisses] = field(default_factory=dict)
 
 
 def decide_shard(
@@ -28,7 +31,11 @@ def decide_shard(
 ) -> DecidedShard:
     """Decide a shard's rows; `repeats` maps table rows to the lots of their earlier copies."""
     evidence = Evidence(scored.build_score_columns(), scored.spans, scored.lots)
-    return DecidedShard(**vars(scored), decided=decide(evidence, rules, repeats))
+    return DecidedShard(
+        **vars(scored),
+        decided=decide(evidence, rules, repeats),
+        near=find_near_misses(evidence.scores, rules),
+    )
 
 
 class _Decide(beam.DoFn):

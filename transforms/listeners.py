@@ -52,9 +52,9 @@ class ModelProgress:
 
     listener: Listener
 
-    def expect(self, windows: int) -> None:
-        """Report how many windows are about to be encoded."""
-        self.listener(WindowsPlanned(windows))
+    def expect(self, windows: int, tokens: int) -> None:
+        """Report how many windows are about to be encoded, and their tokens."""
+        self.listener(WindowsPlanned(windows, tokens))
 
     def batch(self, tokens: int, windows: int) -> None:
         """Report a batch."""

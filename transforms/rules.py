@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from classifiers.guarantees.calibration import Threshold, calibrate, count_texts_needed
+from classifiers.guarantees.calibration import (
+    FoundShare,
+    Threshold,
+    calibrate,
+    count_texts_needed,
+    measure_found,
+)
 from schemas.cards import Action, Level, TraitCard
 from schemas.errors import CardError
 from schemas.lots import Lot
@@ -31,6 +37,10 @@ class CalibratedTrait(Protocol):
         """The scores of held-out clean texts, by signal."""
 
     @property
+    def positive_scores(self) -> Mapping[str, np.ndarray]:
+        """The scores of the card's positives, each held out from the fit, by signal."""
+
+    @property
     def calibrated_on(self) -> str:
         """The name of the clean texts that the trait was calibrated on."""
 
@@ -46,6 +56,8 @@ class Rule(NamedTuple):
     exceptions: tuple[LotException, ...]
     rejected: SideAction = "keep"
     untrained: SideAction = "keep"
+    found: FoundShare | None = None
+    """How many of the card's positives would be found, if the trait has any."""
 
     def apply_exceptions(self, lot: Lot, side: Side = "trained") -> tuple[float, Action]:
         """Return the threshold and the action for a lot's texts on one side.
@@ -76,6 +88,17 @@ class Rule(NamedTuple):
         own = {self._get_side_action(side) for side in present}
         given = {item.action for item in self.exceptions if item.action and item.side in present}
         return {action for action in own | given if action != "as-trained"}
+
+    def describe_found(self) -> dict[str, Any]:
+        """Return how many of the card's positives would be found, as fields of the manifest."""
+        positives, found, low, high, median = self.found or (0, 0, None, None, None)
+        return {
+            "positives": positives,
+            "positives_found": found,
+            "found_low": low,
+            "found_high": high,
+            "median_positive": median,
+        }
 
     def find_lowest_threshold(self) -> float:
         """Return the rule's lowest threshold for any lot, or infinity if it has none."""
@@ -159,7 +182,16 @@ def _settle_rule(trait: CalibratedTrait, policy: Policy) -> Rule:
         exceptions,
         rule.sides.rejected or policy.sides.rejected or "keep",
         rule.sides.untrained or policy.sides.untrained or "keep",
+        _measure_found(trait.positive_scores, rule.signal, threshold),
     )
+
+
+def _measure_found(
+    scores: Mapping[str, np.ndarray], signal: str, threshold: Threshold
+) -> FoundShare | None:
+    if signal not in scores or threshold.value is None:
+        return None
+    return measure_found(scores[signal], threshold.value)
 
 
 def _choose_level(card: TraitCard, rule: TraitRule) -> Level:

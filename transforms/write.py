@@ -78,6 +78,7 @@ def write_shard(shard: DecidedShard, bank: Bank, to: Destination) -> Receipt:
         outputs=tuple(_write_tables(shard.plan, built.tables, to.run)),
         decisions=count_decisions(shard),
         fired=count_fired(shard),
+        near=shard.near,
         ledger_root=built.ledger_root,
         tokens=shard.tokens,
         padded=shard.padded,

@@ -10,8 +10,11 @@ import numpy as np
 from scipy.special import betaincinv  # scipy.stats has the same function but takes seconds to load
 
 from schemas.cards import Level
-from schemas.scores import SCORE_DECIMALS, SCORE_STEP
+from schemas.scores import SCORE_DECIMALS, SCORE_STEP, fires
 from schemas.shares import count_within
+
+CONFIDENCE = 0.95
+"""The confidence of the intervals that a report shows."""
 
 
 class Threshold(NamedTuple):
@@ -100,6 +103,44 @@ def calibrate(scores: np.ndarray, level: Level) -> Threshold:
         compute_upper_bound(count, len(scores), level.confidence),
         needed,
     )
+
+
+class FoundShare(NamedTuple):
+    """How many of a card's positives reach a threshold while they are held out from the fit.
+
+    `low` and `high` are the two-sided 95 % Clopper-Pearson interval of the share. `median` is the
+    median of the positives' scores.
+    """
+
+    positives: int
+    found: int
+    low: float
+    high: float
+    median: float
+
+    @property
+    def is_in_noise(self) -> bool:
+        """Return whether no more than half of the positives reach the threshold."""
+        return 2 * self.found <= self.positives
+
+
+def measure_found(scores: np.ndarray, threshold: float) -> FoundShare | None:
+    """Measure which share of the positives reaches a threshold, or return None without scores.
+
+    NaN scores are ignored.
+    """
+    known = scores[~np.isnan(scores)]
+    if not len(known):
+        return None
+    found = int(fires(known, threshold).sum())
+    median = round(float(np.median(known.astype(np.float64))), SCORE_DECIMALS)
+    return FoundShare(len(known), found, *bound_share(found, len(known)), median)
+
+
+def bound_share(found: int, total: int) -> tuple[float, float]:
+    """Return the two-sided 95 % Clopper-Pearson interval of one share."""
+    low, high = compute_intervals(np.array([found]), np.array([total]), CONFIDENCE)
+    return float(low[0]), float(high[0])
 
 
 def compute_auroc(positives: np.ndarray, negatives: np.ndarray) -> float:

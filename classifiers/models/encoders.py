@@ -54,8 +54,8 @@ GPU needs large batches.
 class Progress(Protocol):
     """A listener that is told how the models progress through the windows."""
 
-    def expect(self, windows: int) -> None:
-        """Note that a model will process this many more windows."""
+    def expect(self, windows: int, tokens: int) -> None:
+        """Note that a model will process this many more windows, with this many tokens in all."""
 
     def batch(self, tokens: int, windows: int) -> None:
         """Note a finished batch. `tokens` excludes padding."""
@@ -207,7 +207,7 @@ def run_batches(
     pending = _plan(ids, np.arange(len(ids)), runner.token_budget)
     running: dict[Future[np.ndarray], np.ndarray] = {}
     if progress:
-        progress.expect(len(ids))
+        progress.expect(len(ids), sum(map(len, ids)))
     with _open_pool(at_once) as pool:
         while pending or running:
             while pending and len(running) < at_once:

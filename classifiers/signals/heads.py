@@ -44,6 +44,16 @@ class Head:
         return values[:, 0]
 
 
+class TrainedHead(NamedTuple):
+    """A head, and each text's logit from a head that was trained without the text's fold.
+
+    `held_out` is None if no fold could be held out.
+    """
+
+    head: Head
+    held_out: np.ndarray | None = None
+
+
 class Labelled(NamedTuple):
     """Training data: vectors [n, d], labels 0 or 1 [n], and weights [n]."""
 
@@ -66,20 +76,29 @@ def balance_weights(labels: np.ndarray, hard: np.ndarray | None = None) -> np.nd
     return weights * len(labels)
 
 
-def train_head(data: Labelled, options: HeadOptions) -> Head:
+def train_head(data: Labelled, options: HeadOptions) -> TrainedHead:
     """Train a head deterministically, with the strength that does best on held-out folds.
 
     The criterion is the weighted log loss. If a label has fewer than two texts, no fold can be held
     out, and the second strength is used.
     """
     folds = min(FOLDS, int(np.bincount(data.labels.astype(int), minlength=2).min()))
-    losses = _measure_losses(data, options, folds) if folds > 1 else {}
-    strength = min(losses, key=lambda item: losses[item]) if losses else STRENGTHS[1]
-    return _fit(data, options, strength)
+    if folds < 2:
+        return TrainedHead(_fit(data, options, STRENGTHS[1]))
+    held_out = _predict_folds(data, options, folds)
+    losses = {strength: _measure_loss(data, logits) for strength, logits in held_out.items()}
+    strength = min(losses, key=lambda item: losses[item])
+    return TrainedHead(_fit(data, options, strength), held_out[strength])
 
 
-def _measure_losses(data: Labelled, options: HeadOptions, folds: int) -> dict[float, float]:
-    """Return each strength's weighted log loss on held-out folds.
+def _measure_loss(data: Labelled, logits: np.ndarray) -> float:
+    """Return the weighted log loss of some logits."""
+    signed = np.where(data.labels == 1, -1.0, 1.0) * logits
+    return float((np.logaddexp(0, signed) * data.weights).sum())
+
+
+def _predict_folds(data: Labelled, options: HeadOptions, folds: int) -> dict[float, np.ndarray]:
+    """Return each strength's logits of all texts, each from a head trained without its fold.
 
     The texts of each label are assigned to folds in turn.
     """
@@ -87,16 +106,14 @@ def _measure_losses(data: Labelled, options: HeadOptions, folds: int) -> dict[fl
     for label in (0, 1):
         rows = np.flatnonzero(data.labels == label)
         fold_of[rows] = np.arange(len(rows)) % folds
-    losses = dict.fromkeys(STRENGTHS, 0.0)
+    logits = {strength: np.empty(len(data.labels)) for strength in STRENGTHS}
     for fold in range(folds):
         inside, outside = fold_of != fold, fold_of == fold
         head: Head | None = None
         for strength in STRENGTHS:
             head = _fit(Labelled(*(item[inside] for item in data)), options, strength, head)
-            logits = head.compute_logits(data.vectors[outside])
-            signed = np.where(data.labels[outside] == 1, -1.0, 1.0) * logits
-            losses[strength] += float((np.logaddexp(0, signed) * data.weights[outside]).sum())
-    return losses
+            logits[strength][outside] = head.compute_logits(data.vectors[outside])
+    return logits
 
 
 def _fit(data: Labelled, options: HeadOptions, strength: float, start: Head | None = None) -> Head:

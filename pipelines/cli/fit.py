@@ -59,6 +59,8 @@ class FitResult(NamedTuple):
                 _describe_threshold(trait),
             )
         yield table
+        for trait in self.traits:
+            yield from _describe_worth(trait)
         yield f"bank {self.bank.digest[:12]} in {self.output}"
 
     def to_json(self) -> dict[str, Any]:
@@ -68,9 +70,28 @@ class FitResult(NamedTuple):
             "digest": self.bank.digest,
             "encoder": self.bank.encoder,
             "traits": [
-                vars(trait) | {"threshold": trait.threshold._asdict()} for trait in self.traits
+                vars(trait)
+                | {
+                    "threshold": trait.threshold._asdict(),
+                    "found": trait.found and trait.found._asdict(),
+                    "strongest": [text._asdict() for text in trait.strongest],
+                }
+                for trait in self.traits
             ],
         }
+
+
+def _describe_worth(trait: FittedTrait) -> Iterator[str]:
+    """Say which positives would be found, and show the clean texts that score highest."""
+    from pipelines.worth import describe_found
+
+    if trait.found is not None and trait.threshold.value is not None:
+        noise = "; it sits in the noise" if trait.found.is_in_noise else ""
+        yield f"{trait.trait}: {describe_found(trait.found, trait.threshold.value)}{noise}"
+    elif trait.strongest:
+        yield f"{trait.trait}: the positives can't be measured; the highest clean scores:"
+    for text in trait.strongest:
+        yield f"  clean text {text.describe()}"
 
 
 def _describe_threshold(trait: FittedTrait) -> str:
@@ -107,5 +128,6 @@ def fit_traits(
     from pipelines.fit import describe_fitted_traits, run_fit
 
     with TerminalReporter() as listener:
-        bank = run_fit(settings, output, restart, listener)
-    print_result(FitResult(output, bank, describe_fitted_traits(bank)), as_json)
+        fitted = run_fit(settings, output, restart, listener)
+    result = FitResult(output, fitted.bank, describe_fitted_traits(fitted))
+    print_result(result, as_json)

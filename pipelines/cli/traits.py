@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.table import Table
 
+from pipelines.cli.evaluation import evaluate_trait
 from pipelines.cli.options import Json, expand_argument, expand_arguments
 from pipelines.cli.output import print_result, say
+from pipelines.cli.thresholds import list_thresholds
 from pipelines.display.terminal import build_table
 
 if TYPE_CHECKING:
@@ -102,6 +104,10 @@ class TraitPage(NamedTuple):
             yield f"\n{len(texts)} {kind}s, for example"
             for text in texts[:EXAMPLES]:
                 yield "  " + json.dumps(text[:EXAMPLE_CHARACTERS], ensure_ascii=False)
+        if card.signals.exemplars or card.signals.head:
+            from pipelines.traits import describe_library_negatives
+
+            yield f"\n{describe_library_negatives(loaded)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the card with all of its texts."""
@@ -175,3 +181,7 @@ def check_traits(names: Folders, bank: FittedBank = None, as_json: Json = False)
     from pipelines.traits import check_cards
 
     print_result(TraitCheck(check_cards(names, bank and expand_argument(bank))), as_json)
+
+
+app.command("thresholds")(list_thresholds)
+app.command("eval")(evaluate_trait)

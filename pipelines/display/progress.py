@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -25,10 +26,10 @@ from schemas.events import (
     ShardWritten,
     WindowsPlanned,
 )
-from schemas.manifests import Manifest
+from schemas.manifests import Manifest, SettledThreshold
 from schemas.notices import warn
 from schemas.scores import TEXTS_OF_SIDES
-from schemas.shares import format_bound, format_percent
+from schemas.shares import format_bound, format_percent, round_down, round_up
 
 LOG_SECONDS = 30.0
 """How many seconds to wait between progress lines that aren't redrawn in place."""
@@ -84,7 +85,7 @@ class TerminalReporter:
         self._quiet = quiet
         self.console = open_console(stderr=True)
         self._count = RowCount()
-        self._fit = FitProgress(self.say)
+        self._fit = FitProgress(lambda: self.console)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -98,6 +99,7 @@ class TerminalReporter:
         trace: TracebackType | None,
     ) -> None:
         self._stop_thread()
+        self._fit.stop()
 
     def __call__(self, event: Event) -> None:
         """Report an event."""
@@ -115,12 +117,23 @@ class TerminalReporter:
                     "(set hardware.token_budget to start with that)"
                 )
             case RowsPlanned():
+                self._fit.stop()
                 self._start_thread()
             case RunSummarised(manifest):
                 self._stop_thread()
                 self._show_summary(manifest)
         if self._thread is None:
             self._fit.update(event)
+
+    def report_work(self, event: Event) -> None:
+        """Report progress and warnings alone, for a run that is a part of another command."""
+        match event:
+            case Noticed(notice) if notice.severity != "warning":
+                return
+            case RunSummarised():
+                self._stop_thread()
+            case _:
+                self(event)
 
     def say(self, text: str) -> None:
         """Print a line without interpreting square brackets as markup."""
@@ -189,37 +202,72 @@ class TerminalReporter:
 
 
 class FitProgress:
-    """Prints a line now and then while traits are fitted; prints nothing for a cached bank."""
+    """Shows the progress of a fit: a bar on a terminal, and elsewhere a line now and then.
 
-    def __init__(self, say: Callable[[str], object]) -> None:
-        self._say = say
-        self._planned = self._done = self._tokens = 0
+    Nothing is shown for a cached bank. `find_console` returns the console to print to.
+    """
+
+    def __init__(self, find_console: Callable[[], Console]) -> None:
+        self._find_console = find_console
+        self._bar: Progress | None = None
+        self._windows = self._tokens = self._windows_done = self._tokens_done = 0
         self._began = self._printed = time.monotonic()
 
     def update(self, event: Event) -> None:
-        """Handle an event, and print a line if the last one was printed a while ago."""
+        """Handle an event."""
         match event:
             case FitStarted(traits):
-                self._planned = self._done = self._tokens = 0
+                self.stop()
+                self._windows_done = self._tokens_done = self._tokens = 0
+                self._find_console().print(f"fitting {traits} traits to the clean text")
+            case WindowsPlanned(windows, tokens):
+                self._windows, self._tokens = windows, tokens
                 self._began = self._printed = time.monotonic()
-                self._say(f"fitting {traits} traits to the clean text")
-            case WindowsPlanned(windows):
-                self._planned += windows
+                self._open_bar()
             case BatchScored(tokens, windows):
-                self._done += windows
-                self._tokens += tokens
-                self._print_if_due()
+                self._windows_done += windows
+                self._tokens_done += tokens
+                self._show()
 
-    def _print_if_due(self) -> None:
-        now = time.monotonic()
-        if now - self._printed < LOG_SECONDS:
-            return
-        self._printed = now
-        speed = self._tokens / (now - self._began)
-        self._say(
-            f"fitting: {self._done:,} of the {self._planned:,} windows planned so far, "
-            f"{speed:,.0f} tokens/s"
-        )
+    def stop(self) -> None:
+        """Remove the bar."""
+        if self._bar:
+            self._bar.stop()
+        self._bar = None
+
+    def _open_bar(self) -> None:
+        console = self._find_console()
+        if console.is_terminal and self._tokens:
+            columns = (TextColumn("fit"), BarColumn(), TextColumn("{task.description}"))
+            self._bar = Progress(
+                *columns,
+                TimeRemainingColumn(),
+                console=console,
+                transient=True,
+                auto_refresh=False,
+            )
+            self._bar.add_task(self._describe(), total=self._tokens)
+            self._bar.start()
+
+    def _show(self) -> None:
+        if self._bar:
+            (task,) = self._bar.task_ids
+            self._bar.update(
+                task, completed=self._tokens_done, description=self._describe(), refresh=True
+            )
+            if self._tokens_done >= self._tokens:
+                self.stop()
+        elif self._tokens and time.monotonic() - self._printed >= LOG_SECONDS:
+            self._printed = time.monotonic()
+            left = (self._tokens - self._tokens_done) / self._measure_speed() / 60
+            self._find_console().print(f"fitting: {self._describe()}, {left:.1f} min left")
+
+    def _describe(self) -> str:
+        counts = f"{self._windows_done:,} of {self._windows:,} windows"
+        return f"{counts}, {self._measure_speed():,.0f} tokens/s"
+
+    def _measure_speed(self) -> float:
+        return self._tokens_done / max(time.monotonic() - self._began, 1e-9)
 
 
 def tabulate_decisions(manifest: Manifest) -> Table:
@@ -232,8 +280,8 @@ def tabulate_decisions(manifest: Manifest) -> Table:
 
 
 def tabulate_traits(manifest: Manifest) -> Table:
-    """For each trait, tabulate the rows it fired on, its action, threshold and guarantee."""
-    headings = ("trait", "rows>", "action", "score ≥>", "origin", "clean lost>")
+    """Tabulate each trait's rows, action and threshold, and what the threshold costs and finds."""
+    headings = ("trait", "rows>", "action", "score ≥>", "clean\nlost>", "positives\nfound>")
     table = build_table(*headings, title="traits")
     for item in manifest.thresholds:
         table.add_row(
@@ -241,10 +289,19 @@ def tabulate_traits(manifest: Manifest) -> Table:
             f"{manifest.count_fired(item.trait):,}",
             item.action,
             f"{item.threshold:.4f}",
-            item.origin,
             f"≤ {format_bound(item.bound)}" if item.bound is not None else "not stated",
+            format_found(item),
         )
     return table
+
+
+def format_found(item: SettledThreshold) -> str:
+    """Return the share of the card's positives that would be found, with its interval."""
+    if item.found_low is None or item.found_high is None:
+        return "-"
+    share = item.positives_found / item.positives
+    low, high = round_down(item.found_low, 2) * 100, round_up(item.found_high, 2) * 100
+    return f"{share:.0%} ({low:.0f}–{high:.0f})"
 
 
 def tabulate_other_sides(manifest: Manifest) -> Table:

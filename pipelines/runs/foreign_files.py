@@ -11,7 +11,7 @@ from schemas.errors import RunError
 from schemas.receipts import Output
 from schemas.runs import (
     BANK,
-    CALIBRATION,
+    CALIBRATION_FILES,
     CLEAN_CARD,
     FOLDERS,
     MANIFEST,
@@ -88,7 +88,10 @@ def remove_strays(run: str, outputs: Collection[Output]) -> list[str]:
 
 def _is_attempt(path: str) -> bool:
     """Return whether a file is named like an output: an earlier attempt may have left it."""
-    if storage.TEMPORARY.fullmatch(path.rpartition("/")[2]) or path in {CALIBRATION, CLEAN_CARD}:
+    if storage.TEMPORARY.fullmatch(path.rpartition("/")[2]) or path in {
+        *CALIBRATION_FILES,
+        CLEAN_CARD,
+    }:
         return True
     folder, shard, suffix, _ = parse_path(path)
     if folder == BANK:

@@ -6,13 +6,16 @@ import datetime as dt
 import getpass
 import os
 import platform
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import pyarrow as pa
+
 from classifiers.banks import Bank, serialise_bank
-from pipelines.banks import tabulate_calibration
+from pipelines.banks import tabulate_scores
 from pipelines.config import make_absolute
 from pipelines.decide import read_lots
 from pipelines.notices import describe_limit
@@ -24,7 +27,7 @@ from schemas.lots import Lot
 from schemas.manifests import Conservation, InputFile, Manifest, SettledThreshold
 from schemas.notices import Notice, list_names, warn
 from schemas.policies import REMOVED, Policy
-from schemas.receipts import Output, Receipt
+from schemas.receipts import NearMisses, Output, Receipt
 from schemas.runs import (
     BANK,
     CALIBRATION,
@@ -32,10 +35,12 @@ from schemas.runs import (
     EVIDENCE_FOLDERS,
     FOLDERS,
     MANIFEST,
+    POSITIVES,
     WITHDRAWN,
     WORK,
     parse_path,
 )
+from schemas.scores import NEAR_MISS
 from schemas.shares import exceeds, format_excess, format_limit
 from transforms.files import storage
 from transforms.files.dataset_cards import build_card
@@ -228,6 +233,7 @@ def describe_thresholds(
             max_false_positive_rate=rule.level.max_false_positive_rate,
             confidence=rule.level.confidence,
             calibrated_on=calibrated_on[rule.trait],
+            **rule.describe_found(),
         )
         for rule in rules
     )
@@ -260,6 +266,33 @@ def order_receipts(plans: Sequence[ShardPlan], receipts: Mapping[str, Receipt]) 
             remedy="run the same command again: it resumes",
         )
     return [receipts[plan.name] for plan in plans]
+
+
+def describe_findings(run: str, manifest: Manifest) -> Iterator[Notice]:
+    """Point out traits that found nothing but nearly did, and traits that found no more than noise.
+
+    A trait may fire on as many clean rows as its bound allows. If it fired on no more rows than
+    that, all of them may be mistakes.
+    """
+    rows = manifest.conservation.rows_in - manifest.conservation.by_decision.get("reject", 0)
+    missed, doubtful = [], []
+    for item in manifest.thresholds:
+        near, fired = manifest.near.get(item.trait, NearMisses()), manifest.count_fired(item.trait)
+        if not fired and near.rows and near.best is not None:
+            gap = item.threshold - near.best
+            missed.append(f"{item.trait} ({near.rows:,}; the best is {gap:.4f} below)")
+        if fired and item.bound is not None and fired <= item.bound * rows:
+            doubtful.append(f"{item.trait} ({fired:,})")
+    if missed:
+        yield Notice(
+            f"no row found, but rows up to {NEAR_MISS} below the threshold: {list_names(missed)}; "
+            f"other thresholds: congener traits thresholds {shlex.quote(run)}"
+        )
+    if doubtful:
+        yield Notice(
+            "no more rows found than the level allows among clean rows, so all of them may be "
+            f"mistakes: {list_names(doubtful)}; read them: congener inspect {shlex.quote(run)}"
+        )
 
 
 def describe_prompts(receipts: Sequence[Receipt]) -> Iterator[Notice]:
@@ -302,11 +335,15 @@ def warn_of_unmatched(run: str, outputs: Sequence[Output], policy: Policy) -> It
 def sum_receipts(receipts: Sequence[Receipt]) -> dict[str, Any]:
     """Add up the receipts of the shards, for the manifest."""
     fired: Counter[str] = Counter()
+    near: dict[str, NearMisses] = {}
     for receipt in receipts:
         fired.update(receipt.fired)
+        for trait, misses in receipt.near.items():
+            near[trait] = near.get(trait, NearMisses()).add(misses)
     roots = [bytes.fromhex(receipt.ledger_root) for receipt in receipts]
     return {
         "fired": dict(sorted(fired.items())),
+        "near": near,
         "unscored": sum(receipt.unscored for receipt in receipts),
         "shards": tuple((receipt.shard, receipt.ledger_root) for receipt in receipts),
         "ledger_root": compute_merkle_root(roots).hex(),
@@ -350,15 +387,18 @@ def find_user() -> str | None:
 
 
 def write_calibration(run: str, bank: Bank) -> tuple[Output, ...]:
-    """Write the calibration scores, so that thresholds for other levels can be settled later."""
-    table = tabulate_calibration(bank)
-    if not table.num_rows:
-        return ()
+    """Write the scores that other thresholds need: those of clean texts and of positives."""
+    tables = {
+        CALIBRATION: tabulate_scores(bank, "calibration"),
+        POSITIVES: tabulate_scores(bank, "positive_scores"),
+    }
+    return tuple(_write_table(run, path, table) for path, table in tables.items() if table.num_rows)
+
+
+def _write_table(run: str, path: str, table: pa.Table) -> Output:
     data = encode_parquet(table)
-    storage.write_bytes(storage.join(run, CALIBRATION), data)
-    return (
-        Output(path=CALIBRATION, rows=table.num_rows, bytes=len(data), sha256=digest_bytes(data)),
-    )
+    storage.write_bytes(storage.join(run, path), data)
+    return Output(path=path, rows=table.num_rows, bytes=len(data), sha256=digest_bytes(data))
 
 
 def list_bank(bank: Bank) -> list[Output]:

@@ -7,21 +7,25 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import polars as pl
 
-from classifiers.guarantees.calibration import Threshold
+from classifiers.guarantees.calibration import FoundShare, Threshold
 from pipelines.runs.finished import read_table
 from schemas.cards import Action, Level, TraitCard
 from schemas.manifests import Manifest, SettledThreshold
 from schemas.outputs import CALIBRATION_SCORES
 from schemas.policies import Policy
-from schemas.runs import CALIBRATION
+from schemas.runs import CALIBRATION_FILES
 from transforms.rules import Rule
 
 
 class RecordedTrait(NamedTuple):
-    """A trait of a finished run: its card, and its calibration scores (float32) keyed by signal."""
+    """A trait of a finished run: its card, and the scores of clean texts and of its positives.
+
+    The scores are float32, by signal.
+    """
 
     card: TraitCard
     calibration: dict[str, np.ndarray]
+    positive_scores: dict[str, np.ndarray]
     calibrated_on: str
 
 
@@ -30,20 +34,28 @@ def read_recorded_traits(run: str, manifest: Manifest) -> dict[str, RecordedTrai
 
     Raises: ValueError: a card is invalid, or the file of calibration scores has the wrong columns.
     """
-    scores: dict[str, dict[str, np.ndarray]] = {}
-    for output in manifest.outputs:
-        if output.path == CALIBRATION:
-            frame = pl.DataFrame(read_table(run, output).cast(CALIBRATION_SCORES))
-            for (trait, signal), part in frame.group_by("trait", "signal", maintain_order=True):
-                own = scores.setdefault(str(trait), {})
-                own[str(signal)] = part["score"].to_numpy()
+    clean, positives = (_read_scores(run, manifest, path) for path in CALIBRATION_FILES)
     calibrated_on = {item.trait: item.calibrated_on for item in manifest.thresholds}
     return {
         name: RecordedTrait(
-            TraitCard.model_validate(card), scores.get(name, {}), calibrated_on[name]
+            TraitCard.model_validate(card),
+            clean.get(name, {}),
+            positives.get(name, {}),
+            calibrated_on[name],
         )
         for name, card in manifest.cards.items()
     }
+
+
+def _read_scores(run: str, manifest: Manifest, path: str) -> dict[str, dict[str, np.ndarray]]:
+    """Return the scores in one of a run's calibration files, by trait and signal."""
+    scores: dict[str, dict[str, np.ndarray]] = {}
+    for output in manifest.outputs:
+        if output.path == path:
+            frame = pl.DataFrame(read_table(run, output).cast(CALIBRATION_SCORES))
+            for (trait, signal), part in frame.group_by("trait", "signal", maintain_order=True):
+                scores.setdefault(str(trait), {})[str(signal)] = part["score"].to_numpy()
+    return scores
 
 
 def read_recorded_policy(manifest: Manifest) -> Policy:
@@ -76,7 +88,15 @@ def _read_rule(item: SettledThreshold, policy: Policy) -> Rule:
         tuple(found for found in policy.exceptions if found.trait in (item.trait, "*")),
         own.rejected or policy.sides.rejected or "keep",
         own.untrained or policy.sides.untrained or "keep",
+        _read_found(item),
     )
+
+
+def _read_found(item: SettledThreshold) -> FoundShare | None:
+    low, high, median = item.found_low, item.found_high, item.median_positive
+    if low is None or high is None or median is None:
+        return None
+    return FoundShare(item.positives, item.positives_found, low, high, median)
 
 
 def _drop_nulls(value: Any) -> Any:

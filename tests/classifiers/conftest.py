@@ -12,7 +12,8 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from classifiers.banks import Bank
-from classifiers.fitting import CleanRow, CleanText, fit_bank
+from classifiers.clean_text import CleanRow, CleanText
+from classifiers.fitting import fit_bank
 from classifiers.library import LoadedCard
 from classifiers.models.encoders import Encoder
 from schemas.cards import TraitCard

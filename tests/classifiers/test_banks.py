@@ -191,7 +191,7 @@ def test_another_format_is_refused(files):
     description["digest"] = digest_config(
         {key: value for key, value in description.items() if key != "digest"}
     )
-    with pytest.raises(ModelError, match="bank has format 1, but this version of congener reads 2"):
+    with pytest.raises(ModelError, match="bank has format 1, but this version of congener reads 3"):
         read_bank(make_reader({**files, INDEX_FILE: json.dumps(description).encode()}), "bank")
 
 

@@ -11,159 +11,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifiers import fitting
-from classifiers.banks import TraitModel, serialise_bank
-from classifiers.fitting import (
+from classifiers.banks import Bank, TraitModel, serialise_bank
+from classifiers.clean_text import (
     CleanRow,
     CleanText,
+    present_as_answers,
+    split_clean_text,
+)
+from classifiers.fitting import (
     EncodedWindow,
-    collect_background,
     collect_texts,
     compute_fit_key,
     fit_bank,
     fit_dense,
-    is_held_out,
     leave_one_out,
     limit_bank,
     limit_card,
     limit_windows,
-    present_as_answers,
-    select_suitable,
-    split_clean_text,
     uses_encoder,
 )
-from classifiers.guarantees.calibration import calibrate, compute_auroc, count_texts_needed
-from classifiers.library import LoadedCard, find_cards
+from classifiers.guarantees.calibration import calibrate, compute_auroc
+from classifiers.library import LoadedCard
 from classifiers.scoring import Scorer, combine, score_dense
 from classifiers.signals.exemplars import contrast
 from schemas.cards import Level, TraitCard
 from schemas.errors import CardError
 from tests.classifiers.conftest import RAIN, RAIN_ASKED
-
-LIBRARY_IDS = [card.id for card in find_cards()]
-
-
-@pytest.fixture(scope="module")
-def library():
-    """Return the library's cards, keyed by id."""
-    return {card.id: card for card in find_cards()}
-
-
-@pytest.fixture(scope="module")
-def shipped(library):
-    """Return the clean text that ships with congener."""
-    return CleanText(collect_background(library.values()))
-
-
-@pytest.mark.parametrize("name", LIBRARY_IDS)
-def test_no_calibration_text_is_a_training_text(library, shipped, name):
-    """No text of a trait is used in both training and calibration, alone or inside a row."""
-    card = library[name]
-    training, calibration = split_clean_text(card, shipped)
-    trained = {text for row in training for text in row.texts} | {*card.positives, *card.negatives}
-    calibrated = [text for row in calibration for text in row.texts]
-    assert calibrated
-    assert trained.isdisjoint(calibrated)
-
-
-@pytest.mark.parametrize("name", LIBRARY_IDS)
-def test_only_clean_text_is_used(library, shipped, name):
-    """The positives of a trait and of its related traits aren't clean text for that trait."""
-    card = library[name]
-    rows = [row for side in split_clean_text(card, shipped) for row in side]
-    origins = {row.origin for row in rows if row.polarity == "positive"}
-    assert origins == set(LIBRARY_IDS) - {name} - set(card.card.related)
-    assert name not in {row.origin for row in rows}
-    assert {row.origin for row in rows if row.polarity == "negative"} == set(LIBRARY_IDS) - {name}
-
-
-@pytest.mark.parametrize("name", LIBRARY_IDS)
-def test_the_library_alone_calibrates_the_default_level(library, shipped, name):
-    """Half of the shipped text is enough for the default level and for the card's own level."""
-    training, calibration = split_clean_text(library[name], shipped)
-    assert len(calibration) >= max(
-        count_texts_needed(Level()), count_texts_needed(library[name].card.level)
-    )
-    assert 0.4 < len(calibration) / (len(training) + len(calibration)) < 0.6
-
-
-@pytest.mark.parametrize("name", LIBRARY_IDS)
-def test_the_users_background_is_used_entirely_for_calibration(library, shipped, name):
-    """All of a user's sample is used for calibration, and all shipped text for training."""
-    user = tuple(
-        CleanRow((f"Sentence {number}.", "And another."), "user", "clean") for number in range(50)
-    )
-    training, calibration = split_clean_text(
-        library[name], replace(shipped, user=user, name="--background")
-    )
-    assert calibration == list(user)
-    assert not set(user) & set(training)
-    assert training == select_suitable(library[name], shipped.shipped)
-
-
-def test_the_background_is_conversations_and_exemplars(library, shipped):
-    """The background has each exemplar once and each conversation as one row, with its origin."""
-    kinds = {
-        kind: sum(row.polarity == kind for row in shipped.shipped)
-        for kind in ("clean", "negative", "positive")
-    }
-    assert kinds["positive"] == sum(len(card.positives) for card in library.values())
-    assert kinds["negative"] == sum(len(card.negatives) for card in library.values())
-    assert kinds["clean"] >= 300
-    assert {row.origin for row in shipped.shipped if row.polarity == "clean"} == {"background"}
-
-
-POOL = [f"text {number}" for number in range(16)]
-TEXTS = st.lists(st.sampled_from(POOL), unique=True, max_size=4)
-
-
-@st.composite
-def draw_rows(draw):
-    """Draw rows of one or two texts; as in the library, no text is in two rows."""
-    left = list(POOL)
-    rows = []
-    for size in draw(st.lists(st.integers(1, 2), max_size=8)):
-        origin = draw(st.sampled_from(["background", "one", "two", "three"]))
-        rows.append(
-            CleanRow(
-                tuple(left.pop() for _ in range(size)),
-                origin,
-                draw(st.sampled_from(["clean", "negative", "positive"])),
-            )
-        )
-    return rows
-
-
-@settings(max_examples=200)
-@given(draw_rows(), TEXTS, TEXTS)
-def test_a_users_card_keeps_its_texts_apart_too(rows, positives, negatives):
-    """Training and calibration share no text, even if a user's exemplars copy shipped text."""
-    card = LoadedCard(
-        TraitCard(id="one", related=("two",)), tuple(positives), tuple(negatives), None
-    )
-    training, calibration = split_clean_text(card, CleanText(tuple(rows)))
-    trained = {*positives, *negatives, *(text for row in training for text in row.texts)}
-    assert trained.isdisjoint(text for row in calibration for text in row.texts)
-    for row in (*training, *calibration):
-        assert row.origin != "one"
-        assert (row.origin, row.polarity) != ("two", "positive")
-
-
-def test_half_is_held_out_by_digest():
-    """A row's text alone decides whether the row is held out, and about half of all rows are."""
-    rows = [
-        CleanRow((f"Sentence number {number}.",), "background", "clean") for number in range(2000)
-    ]
-    assert 900 < sum(map(is_held_out, rows)) < 1100
-    assert all(
-        is_held_out(row) == is_held_out(row._replace(origin="elsewhere", polarity="negative"))
-        for row in rows[:100]
-    )
-
-
-def test_a_text_that_utf8_cannot_encode_is_assigned_too():
-    """A lone surrogate, which JSON can hold, is digested like any other character."""
-    rows = [CleanRow((f"\ud800 {number}",), "a", "clean") for number in range(100)]
-    assert 25 < sum(map(is_held_out, rows)) < 75
 
 
 def test_a_refit_gives_equal_bytes(small_cards, small_clean, small_bank, encoder):
@@ -203,6 +76,88 @@ def test_a_trait_does_not_depend_on_the_others(small_cards, small_clean, small_b
     )
     for name, values in among.calibration.items():
         assert alone.calibration[name] == pytest.approx(values, abs=1e-3)
+
+
+def test_a_trait_alone_has_the_same_bytes(small_cards, small_clean, small_bank, encoder):
+    """A trait's files are the same whichever traits are fitted with it, so they can be cached."""
+    for card in small_cards:
+        alone = fit_bank([card], small_clean, encoder, encoder.config)
+        among = Bank({card.id: small_bank.traits[card.id]}, alone.encoder, alone.background)
+        assert serialise_bank(alone) == serialise_bank(among)
+
+
+class Tally:
+    """Records the progress of a fit."""
+
+    def __init__(self):
+        """Begin with nothing."""
+        self.expected, self.windows, self.tokens = [], 0, 0
+
+    def expect(self, windows, tokens):
+        """Record a total."""
+        self.expected.append((windows, tokens))
+
+    def batch(self, tokens, windows):
+        """Add a batch."""
+        self.tokens, self.windows = self.tokens + tokens, self.windows + windows
+
+    def cut(self, budget):
+        """Fail, since there is enough memory."""
+        raise AssertionError(budget)
+
+
+def test_the_total_is_known_before_the_fit(small_cards, small_clean, encoder):
+    """The total of windows and tokens is given once, and the work adds up to it exactly."""
+    tally = Tally()
+    fit_bank(small_cards, small_clean, encoder, encoder.config, progress=tally)
+    assert tally.expected == [(tally.windows, tally.tokens)]
+    assert tally.windows > 100
+
+
+def test_positives_are_scored_without_themselves(small_cards, small_bank, encoder):
+    """A positive's held-out score is what it gets from a card that lacks it, not from its own."""
+    scores = small_bank.traits["rain-talk"].positive_scores
+    assert set(scores) == {"combined", "exemplars", "head", "lexicon"}
+    (rain,) = (card for card in small_cards if card.id == "rain-talk")
+    assert {len(values) for values in scores.values()} == {len(rain.positives)}
+    vectors = encoder.encode(encoder.take_whole(list(rain.positives)))
+    own = score_dense(small_bank.traits["rain-talk"], vectors)
+    for name in ("exemplars", "head"):
+        assert scores[name].mean() < own[name].mean() - 0.02
+    assert [score > 0 for score in scores["lexicon"]] == [
+        any(word in text.lower() for word in ("it is raining", "drizzle"))
+        for text in rain.positives
+    ]
+    parts = {name: scores[name] for name in ("exemplars", "head", "lexicon")}
+    assert np.array_equal(scores["combined"], combine(parts))
+
+
+def test_a_stray_positive_is_not_found(small_cards, small_clean, encoder):
+    """A positive unlike all others scores high on its own card, but low when it is held out."""
+    (rain,) = (card for card in small_cards if card.id == "rain-talk")
+    stray = "Add the eggs one at a time, then fold in the sifted flour."
+    card = replace(rain, positives=(*rain.positives, stray))
+    trait = fit_bank([card], small_clean, encoder, encoder.config).traits["rain-talk"]
+    vector = encoder.encode(encoder.take_whole([stray]))
+    own = {name: float(values[0]) for name, values in score_dense(trait, vector).items()}
+    for name in ("exemplars", "head"):
+        held_out = trait.positive_scores[name]
+        assert held_out[-1] < own[name] - 0.1
+        assert held_out[-1] < np.median(held_out)
+
+
+def test_positives_of_a_lexicon_are_scored_as_they_are(small_clean):
+    """A lexicon isn't fitted, so its positives' scores are those that filter would give them."""
+    card = LoadedCard(
+        TraitCard.model_validate({"id": "a", "signals": {"lexicon": {"patterns": ["chairs"]}}}),
+        ("Nine chairs.", "A stool.", "Chairs again."),
+        (),
+        None,
+    )
+    scores = fit_bank([card], small_clean, None, None).traits["a"].positive_scores
+    assert [score > 0 for score in scores["combined"]] == [True, False, True]
+    none = replace(card, positives=())
+    assert fit_bank([none], small_clean, None, None).traits["a"].positive_scores == {}
 
 
 def test_calibration_scores_are_those_of_held_out_rows(
@@ -319,21 +274,6 @@ def test_traits_without_dense_signals_need_no_encoder(small_clean):
     rows = split_clean_text(card, small_clean)[1]
     assert [score > 0 for score in scores] == ["chairs" in row.texts[0] for row in rows]
     assert any(scores > 0)
-
-
-def test_every_text_is_an_answer():
-    """Each text in a row becomes one segment, and blank texts are skipped."""
-    batch = present_as_answers(
-        [
-            CleanRow(("one", " ", "two"), "a", "clean"),
-            CleanRow(("",), "a", "clean"),
-            CleanRow(("three",), "a", "clean"),
-        ]
-    )
-    assert batch.rows.tolist() == [0, 0, 2]
-    assert batch.text.to_pylist() == ["one", "two", "three"]
-    assert batch.find_in_scope(("assistant", "user"), ("answer",)).tolist() == [0, 1, 2]
-    assert not len(batch.find_in_scope(("user",), ("answer",)))
 
 
 def draw_units(count, seed):
@@ -470,6 +410,8 @@ def test_a_bank_can_be_limited_to_some_signals(small_bank):
     assert not np.array_equal(rain.calibration["combined"], whole.calibration["combined"])
     assert only.digest not in ("", small_bank.digest)
     assert set(whole.calibration) == {"combined", "exemplars", "head", "lexicon"}
+    kept = {name: whole.positive_scores[name] for name in ("head", "lexicon")}
+    assert np.array_equal(rain.positive_scores["combined"], combine(kept))
 
 
 def test_an_opening_cuts_the_texts_to_fit_on():

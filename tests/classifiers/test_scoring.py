@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from classifiers.banks import Bank, TraitModel, read_bank, serialise_bank
-from classifiers.fitting import CleanRow, CleanText, compute_fit_key, fit_bank
+from classifiers.clean_text import CleanRow, CleanText
+from classifiers.fitting import compute_fit_key, fit_bank
 from classifiers.library import LoadedCard
 from classifiers.models.encoders import EncoderConfig, load_encoder
 from classifiers.models.windows import BatchCounts

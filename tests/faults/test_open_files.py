@@ -190,7 +190,7 @@ def test_a_bank_is_replaced_while_it_is_open(root, tmp_path):
     """`fit --restart` writes the new bank while a program reads the old one."""
     _, config = root
     bank = tmp_path / "bank"
-    first = run_fit(config, str(bank))
+    first = run_fit(config, str(bank)).bank
     with (bank / "heron" / "texts.json").open("rb"):
-        assert run_fit(config, str(bank), restart=True).digest == first.digest
+        assert run_fit(config, str(bank), restart=True).bank.digest == first.digest
     assert (bank / "bank.json").is_file()

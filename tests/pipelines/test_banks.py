@@ -9,7 +9,7 @@ import pytest
 
 import pipelines.banks as module
 from classifiers.banks import INDEX_FILE
-from classifiers.fitting import CleanRow
+from classifiers.clean_text import CleanRow
 from pipelines.banks import choose_cards, load_bank, prepare_bank, read_answers, save_bank
 from pipelines.config import FilterConfig, Hardware
 from pipelines.display import progress
@@ -30,7 +30,8 @@ def fits(monkeypatch):
     calls, real = [], module.fit_bank
 
     def record(cards, clean, encoder, config, fitted=None, progress=None):
-        calls.append([card.id for card in cards if card.id not in (fitted or {})])
+        if missing := [card.id for card in cards if card.id not in (fitted or {})]:
+            calls.append(missing)
         return real(cards, clean, encoder, config, fitted, progress)
 
     monkeypatch.setattr(module, "fit_bank", record)
@@ -39,8 +40,9 @@ def fits(monkeypatch):
 
 def test_round_trip(config, tmp_path):
     """A saved bank reads back with the same digest and the same scores."""
-    bank, encoder = prepare_bank(config)
+    bank, encoder, plan = prepare_bank(config)
     assert encoder is None
+    assert [card.id for card in plan.cards] == ["heron"]
     save_bank(bank, str(tmp_path / "bank"))
     again = load_bank(str(tmp_path / "bank"))
     assert again.digest == bank.digest
@@ -70,7 +72,7 @@ def test_a_run_goes_on_without_a_cache(config, tmp_path, monkeypatch, cache):
     digest = prepare_bank(config, listener=events.append).bank.digest
     warnings = [str(event.notice) for event in events if isinstance(event, Noticed)]
     assert len(warnings) == 1
-    assert "the fitted bank isn't kept for other runs" in warnings[0]
+    assert "the fitted traits aren't kept for other runs" in warnings[0]
     assert "set CONGENER_CACHE" in warnings[0]
     assert prepare_bank(config).bank.digest == digest
 
@@ -78,7 +80,9 @@ def test_a_run_goes_on_without_a_cache(config, tmp_path, monkeypatch, cache):
 def test_a_given_bank_is_used_and_the_rest_is_fitted(config, card_folder, tmp_path, fits):
     """With --bank and --traits, only traits that are new to the bank or have changed are fitted."""
     save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
-    stork = card_folder("stork", "signals: {lexicon: {patterns: ['storks?']}}\nthreshold: 0.5\n")
+    stork = card_folder(
+        "stork", "signals: {lexicon: {patterns: ['storks? of the bank']}}\nthreshold: 0.5\n"
+    )
     both = config.model_copy(
         update={"bank": str(tmp_path / "bank"), "traits": (*config.traits, str(stork))}
     )
@@ -86,10 +90,10 @@ def test_a_given_bank_is_used_and_the_rest_is_fitted(config, card_folder, tmp_pa
     assert list(prepare_bank(both).bank.traits) == ["heron", "stork"]
     assert fits == [["stork"]]
     Path(config.traits[0], "card.yaml").write_text(
-        "id: heron\nsignals: {lexicon: {patterns: [egret]}}\nthreshold: 0.5\n"
+        "id: heron\nsignals: {lexicon: {patterns: [changed egret]}}\nthreshold: 0.5\n"
     )
     prepare_bank(both)
-    assert fits[-1] == ["heron", "stork"]
+    assert fits[-1] == ["heron"]
 
 
 def test_a_given_bank_alone_brings_its_traits(config, tmp_path):
@@ -110,7 +114,7 @@ def test_an_altered_bank_is_refused(config, tmp_path):
 
 def test_another_encoder_than_the_banks_is_refused(tmp_path):
     """A bank that was fitted with a different window size is refused, and the error names it."""
-    bank, _ = prepare_bank(FilterConfig(signals=("lexicon",), traits=("vendor-identity",)))
+    bank, *_ = prepare_bank(FilterConfig(signals=("lexicon",), traits=("vendor-identity",)))
     bank.encoder = {"window_tokens": 64}
     save_bank(bank, str(tmp_path / "bank"))
     with pytest.raises(ModelError, match="window_tokens 64"):
@@ -240,7 +244,7 @@ def test_a_fit_is_reported(config, card_folder, monkeypatch, capsys):
         printed = capsys.readouterr().err
         assert "fitting 1 traits to the clean text" in printed
         assert re.search(
-            r"fitting: [\d,]+ of the [\d,]+ windows planned so far, [\d,]+ tokens/s", printed
+            r"fitting: [\d,]+ of [\d,]+ windows, [\d,]+ tokens/s, [\d.]+ min left", printed
         )
         prepare_bank(dense, listener=reporter)
     assert capsys.readouterr().err == ""
@@ -269,21 +273,36 @@ def test_a_background_with_a_fitted_bank_is_refused(config, tmp_path, corpus):
 def test_a_listener_hears_of_a_fit_once(config, card_folder, tmp_path):
     """A fit is announced just once, with the number of traits to fit; loading isn't announced."""
     events = []
-    fresh = card_folder("fresh", "signals: {lexicon: {patterns: [egret]}}\nthreshold: 0.5\n")
-    given = config.model_copy(update={"traits": (*config.traits, str(fresh))})
+    traits = tuple(
+        str(card_folder(name, f"signals: {{lexicon: {{patterns: [{name}]}}}}\nthreshold: 0.5\n"))
+        for name in ("fresh-egret", "fresh-crane")
+    )
+    given = config.model_copy(update={"traits": traits})
     prepare_bank(given, listener=events.append)
     assert events == [FitStarted(2)]
-    prepare_bank(given, listener=events.append)
-    assert len(events) == 1
-    save_bank(prepare_bank(config).bank, str(tmp_path / "bank"))
+    save_bank(prepare_bank(given, listener=events.append).bank, str(tmp_path / "bank"))
     with_bank = given.model_copy(update={"bank": str(tmp_path / "bank")})
-    events.clear()
-    for expected in ([FitStarted(1)], [FitStarted(1), FitStarted(1)]):
-        prepare_bank(with_bank, listener=events.append)
-        assert events == expected
-    whole = with_bank.model_copy(update={"traits": config.traits})
-    prepare_bank(whole, listener=events.append)
-    assert len(events) == 2
+    prepare_bank(with_bank, listener=events.append)
+    assert len(events) == 1
+
+
+def test_each_trait_is_cached_on_its_own(config, card_folder, fits):
+    """A trait is fitted only once, with whichever other traits it is used, and keeps its bytes."""
+    one, two, three = (
+        str(card_folder(name, f"signals: {{lexicon: {{patterns: [{name}]}}}}\nthreshold: 0.5\n"))
+        for name in ("own-one", "own-two", "own-three")
+    )
+    digests = {}
+    for traits, fitted in (((one, two), ["own-one", "own-two"]), ((two, three), ["own-three"])):
+        fits.clear()
+        bank = prepare_bank(config.model_copy(update={"traits": traits})).bank
+        assert fits == [fitted]
+        digests[traits] = bank.digest
+    fits.clear()
+    again = prepare_bank(config.model_copy(update={"traits": (one, two)})).bank
+    assert again.digest == digests[one, two]
+    prepare_bank(config.model_copy(update={"traits": (one, two, three)}))
+    assert fits == []
 
 
 def test_an_index_is_written_last(config, tmp_path, monkeypatch):

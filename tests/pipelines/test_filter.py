@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipelines.filter as module
-from classifiers.fitting import CleanRow
+from classifiers.clean_text import CleanRow
 from pipelines import banks
 from pipelines.config import FilterConfig
 from pipelines.display.progress import TerminalReporter

@@ -15,7 +15,7 @@ from schemas.events import FitStarted
 
 def test_fit_writes_a_bank_that_loads(config, tmp_path):
     """The bank on disk equals the bank that `fit` returns."""
-    bank = run_fit(config, str(tmp_path / "bank"))
+    bank = run_fit(config, str(tmp_path / "bank")).bank
     assert load_bank(str(tmp_path / "bank")).digest == bank.digest
 
 
@@ -32,11 +32,11 @@ def test_the_basis_of_thresholds_is_described(config, card_folder, tmp_path):
     lexicon = "signals: {lexicon: {patterns: ['storks?']}}\n"
     level = card_folder("calibrated", lexicon)
     strict = card_folder("strict", lexicon + "level: {max_false_positive_rate: 0.0001}\n")
-    bank = run_fit(
+    fitted = run_fit(
         config.model_copy(update={"traits": (*config.traits, str(level), str(strict))}),
         str(tmp_path / "bank"),
     )
-    found = {line.trait: line for line in describe_fitted_traits(bank)}
+    found = {line.trait: line for line in describe_fitted_traits(fitted)}
     assert {name: line.threshold.origin for name, line in found.items()} == {
         "heron": "explicit",
         "calibrated": "calibrated",
@@ -54,7 +54,7 @@ def test_two_fits_give_equal_banks(tmp_path):
     for name in ("a", "b"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CONGENER_CACHE", str(tmp_path / name / "cache"))
-            digests.append(run_fit(config, str(tmp_path / name / "bank")).digest)
+            digests.append(run_fit(config, str(tmp_path / name / "bank")).bank.digest)
     assert digests[0] == digests[1]
 
 
@@ -78,7 +78,7 @@ def test_a_failed_restart_keeps_the_old_bank(config, tmp_path):
     wrong = config.model_copy(update={"traits": ("no-such-trait",)})
     with pytest.raises(CardError):
         run_fit(wrong, str(tmp_path / "bank"), restart=True)
-    assert load_bank(str(tmp_path / "bank")).digest == old.digest
+    assert load_bank(str(tmp_path / "bank")).digest == old.bank.digest
 
 
 def test_cards_inside_the_output_are_refused(config, tmp_path):
@@ -126,3 +126,16 @@ def test_a_fitted_trait_is_described(config, tmp_path):
     assert found.signals == ("lexicon",)
     assert found.threshold.value == 0.5
     assert (found.needed, found.calibrated_on) == (299, "library background")
+
+
+def test_fitted_traits_say_what_they_find(config, card_folder, tmp_path):
+    """A fitted trait has its share of positives found, and the strongest clean texts."""
+    card = "signals: {lexicon: {patterns: [heron, water]}}\nthreshold: 0.5\n"
+    folder = card_folder("bird", card, ["A heron.", "An egret."])
+    given = config.model_copy(update={"traits": (*config.traits, str(folder))})
+    lines = describe_fitted_traits(run_fit(given, str(tmp_path / "bank")))
+    bird, heron = sorted(lines, key=lambda line: line.trait)
+    assert (bird.found.positives, bird.found.found) == (2, 1)
+    assert bird.strongest[0].score >= bird.strongest[-1].score > 0.8
+    assert "water" in bird.strongest[0].text.lower()
+    assert heron.found is None

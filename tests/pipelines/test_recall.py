@@ -32,6 +32,7 @@ def test_missed_exemplars_are_named(fitted):
             "positive #3 scores 0.0000 of 0.8000: A stork slept.",
             "positive #4 scores 0.0000 of 0.8000: The crane sang.",
             "the trait as a whole fires on #2 of the hard negatives",
+            "held out from the fit, #3, #4 of the 4 positives wouldn't be found",
             "lexicon doesn't find #3, #4 of the 4 positives",
         ]
     ]

@@ -4,11 +4,15 @@ import json
 
 import pytest
 
+from classifiers.clean_text import collect_background
+from classifiers.library import find_cards, load_card
 from pipelines.traits import (
     check_cards,
     create_card,
     describe_card,
+    describe_library_negatives,
     find_card,
+    find_trait_id,
     list_advice,
     summarise,
 )
@@ -111,3 +115,36 @@ def test_a_summary_is_the_first_clause():
     assert summarise("The model\n disbelieves v1.2: it insists.") == "The model disbelieves v1.2"
     assert summarise("Short.") == "Short"
     assert summarise("") == ""
+
+
+def test_a_text_that_is_left_out_must_exist(card_folder):
+    """A card that leaves out a text that the library doesn't have is an error; others are fine."""
+    card = "signals: {{lexicon: {{patterns: [a]}}}}\nleave_out: [{}]\n"
+    wrong = card_folder("wrong", card.format("x/00aa00aa00aa"))
+    with pytest.raises(CardError, match="no such text"):
+        check_cards([str(wrong)])
+    name = next(row.name for row in collect_background(find_cards()))
+    right = card_folder("right", card.format(name))
+    assert check_cards([str(right)])[0].card.card.leave_out == (name,)
+    malformed = card_folder("malformed", "signals: [repetition]\nleave_out: [somewhere]\n")
+    with pytest.raises(CardError, match="leave_out"):
+        check_cards([str(malformed)])
+
+
+def test_the_librarys_negatives_are_counted(card_folder):
+    """A card's library negatives are those that its fit uses: fewer with related or leave_out."""
+    texts = [f"Text {number}." for number in range(4)]
+    plain = load_card(card_folder("plain", "signals: [head]\n", texts))
+    related = load_card(card_folder("related", "signals: [head]\nrelated: [coercion]\n", texts))
+    shown, fewer = describe_library_negatives(plain), describe_library_negatives(related)
+    assert shown.startswith("negatives of the library: ")
+    assert "hard negatives" in shown
+    assert shown.split(" and ")[0] == fewer.split(" and ")[0]
+    assert shown != fewer
+
+
+def test_a_trait_is_named_by_folder_or_id(card_folder):
+    """A card's folder gives its id; any other name is the id itself."""
+    folder = card_folder("owl", "signals: {lexicon: {patterns: [owl]}}\n")
+    assert find_trait_id(str(folder)) == "owl"
+    assert find_trait_id("stork") == "stork"

@@ -57,10 +57,10 @@ def calibrated_run(corpus, card_folder, tmp_path) -> Path:
     return tmp_path / "run"
 
 
-def raise_low_scores(table: pa.Table) -> pa.Table:
-    """Raise the heron trait's scores of 0 to a score that is still below the span floor."""
-    scores = [score or 0.01 for score in table.column("heron").to_pylist()]
-    return replace_column(table, "heron", scores)
+def raise_low_scores(table: pa.Table, name: str = "heron/lexicon") -> pa.Table:
+    """Raise a signal's scores of 0 to a score that is still below the span floor."""
+    scores = [score or 0.01 for score in table.column(name).to_pylist()]
+    return replace_column(table, name, scores)
 
 
 def list_problems(run: Path) -> list[tuple[str, str]]:
@@ -430,6 +430,18 @@ def test_digests_recorded_elsewhere(run):
     assert finding.problem.endswith(f", but {manifest.digest} was recorded")
     (finding,) = verify_run(str(folder), recorded=RecordedDigests("0" * 16))
     assert finding.problem == f"ledger_root is {manifest.ledger_root}, but {'0' * 16} was recorded"
+
+
+def test_near_misses_are_counted_again(run):
+    """Near misses that don't follow from the scores are found, whichever of the two was changed."""
+    folder, _ = run
+    edit_manifest(folder, near={"heron": {"rows": 3, "best": 0.49}})
+    problem = (MANIFEST, "near doesn't match the scores just below the thresholds")
+    assert list_problems(folder) == [problem]
+    edit_manifest(folder, near={"heron": {"rows": 0, "best": 0.0}})
+    assert list_problems(folder) == []
+    rewrite_table(folder, "scores", lambda table: raise_low_scores(table, "heron"))
+    assert list_problems(folder) == [problem]
 
 
 @pytest.mark.parametrize("digits", ["abc", "x" * 20, "", "a" * 65])

@@ -17,7 +17,7 @@ from schemas.manifests import (
     SettledThreshold,
 )
 from schemas.policies import DECISIONS
-from schemas.receipts import Output
+from schemas.receipts import NearMisses, Output
 
 DIGEST = "ab" * 32
 
@@ -111,6 +111,7 @@ def test_a_sealed_manifest_has_its_digest():
         {"inputs": ()},
         {"outputs": ()},
         {"fired": {"rain-talk": 2}},
+        {"near": {"rain-talk": NearMisses(rows=1, best=0.4)}},
         {"unscored": 1},
         {"coverage": Coverage(sampled_rows=1)},
         {"conservation": Conservation(rows_in=3, by_decision={"keep": 3})},

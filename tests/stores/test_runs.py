@@ -115,7 +115,7 @@ def test_a_bank_with_indexes(store, card_folder):
     ]
     trait = card_folder("waiting", "signals: {exemplars: {}, head: {}}\nthreshold: 0.5\n", texts)
     settings = {"traits": (str(trait),), "hardware": {"device": "cpu"}}
-    bank = run_fit(FilterConfig.model_validate(settings), store.uri("bank"))
+    bank = run_fit(FilterConfig.model_validate(settings), store.uri("bank")).bank
     assert "bank/waiting/positive.faiss" in store.list_names("bank/")
     rows = [
         build_conversation(0, texts[3]),

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from classifiers.banks import serialise_bank
-from classifiers.fitting import CleanRow, CleanText, fit_bank
+from classifiers.clean_text import CleanRow, CleanText
+from classifiers.fitting import fit_bank
 from classifiers.library import LoadedCard
 from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import BestSpans, Scorer, Scores, SignalScores

@@ -9,6 +9,7 @@ from tests.support.rules import build_rule
 from transforms.decide import DecideRecords, decide_shard
 from transforms.decisions import Evidence, decide
 from transforms.duplicates import Repeat
+from transforms.near_misses import find_near_misses
 
 ROWS = [
     {"text": "owl", "model": "llama-3", "source": "web"},
@@ -36,7 +37,8 @@ def test_a_shard_is_decided_from_its_scores_spans_and_lots(make_scored, bank, ac
     evidence = Evidence(scored.scores.build_columns(), scored.spans, scored.lots)
     assert shard.decided == decide(evidence, rules, {1: ()})
     assert shard.decided.decisions[1] == "duplicate"
-    assert vars(shard) == {**vars(scored), "decided": shard.decided}
+    assert shard.near == find_near_misses(evidence.scores, rules)
+    assert vars(shard) == {**vars(scored), "decided": shard.decided, "near": shard.near}
 
 
 def test_decide_records_on_beam(make_scored, bank):

@@ -137,7 +137,7 @@ def test_a_models_progress_becomes_events():
     """The progress that encoders and classifiers report is forwarded as events."""
     events = []
     progress = ModelProgress(events.append)
-    progress.expect(7)
+    progress.expect(7, 300)
     progress.batch(120, 3)
     progress.cut(4_096)
-    assert events == [WindowsPlanned(7), BatchScored(120, 3), BatchesCut(4_096)]
+    assert events == [WindowsPlanned(7, 300), BatchScored(120, 3), BatchesCut(4_096)]

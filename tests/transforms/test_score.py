@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from classifiers.banks import serialise_bank
-from classifiers.fitting import CleanRow, CleanText, fit_bank
+from classifiers.clean_text import CleanRow, CleanText
+from classifiers.fitting import fit_bank
 from classifiers.library import LoadedCard
 from classifiers.models.encoders import EncoderConfig
 from classifiers.scoring import Scorer
@@ -241,7 +242,7 @@ def test_batches_are_reported(make_identified, encoder, dense):
         Scorer(bank, encoder, {}),
         listener=events.append,
     )
-    assert events[:2] == [ShardStarted(2), WindowsPlanned(2)]
+    assert events[:2] == [ShardStarted(2), WindowsPlanned(2, scored.tokens)]
     batches = events[2:]
     assert batches
     assert all(isinstance(event, BatchScored) for event in batches)

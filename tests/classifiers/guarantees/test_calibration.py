@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from classifiers.guarantees import calibration
 from classifiers.guarantees.calibration import (
     Threshold,
+    bound_share,
     calibrate,
     compute_auroc,
     compute_intervals,
@@ -23,6 +24,7 @@ from classifiers.guarantees.calibration import (
     compute_upper_bound,
     count_allowed,
     count_texts_needed,
+    measure_found,
 )
 from schemas.cards import Level
 from schemas.scores import SCORE_STEP
@@ -266,3 +268,26 @@ def test_intervals_are_clopper_pearsons(pairs):
         exact = binomtest(count, total).proportion_ci(0.9, "exact")
         assert low[index] == pytest.approx(exact.low, abs=1e-9)
         assert high[index] == pytest.approx(exact.high, abs=1e-9)
+
+
+@given(st.integers(0, 30), st.integers(1, 30))
+def test_one_share_has_its_interval(found, total):
+    """An interval equals scipy's exact one, and contains the observed share."""
+    found = min(found, total)
+    low, high = bound_share(found, total)
+    exact = binomtest(found, total).proportion_ci(0.95, method="exact")
+    assert (low, high) == pytest.approx((exact.low, exact.high), abs=1e-9)
+    assert low - 1e-9 <= found / total <= high + 1e-9
+
+
+def test_positives_found_are_counted_as_rows_are():
+    """A positive at the threshold counts, NaN doesn't, and the median is that of the known ones."""
+    scores = np.array([0.9, 0.5, 0.4999, np.nan, 0.1], np.float32)
+    found = measure_found(scores, 0.5)
+    assert (found.positives, found.found) == (4, 2)
+    assert found.median == pytest.approx(0.5, abs=1e-4)
+    assert found.low < 0.5 < found.high
+    assert found.is_in_noise
+    assert not measure_found(scores, 0.4).is_in_noise
+    assert measure_found(np.array([np.nan]), 0.5) is None
+    assert measure_found(np.empty(0), 0.5) is None

@@ -278,7 +278,7 @@ def test_an_encoder_survives_a_shortage(encoder, monkeypatch):
 def test_a_shortage_of_main_memory_is_survived_and_reported(encoder, monkeypatch, error):
     """If main memory runs out, batches shrink and each cut is reported; other errors are raised."""
     model, cuts, forward = copy_encoder(encoder, token_budget=512), [], Encoder.forward
-    listener = SimpleNamespace(expect=lambda _: None, batch=lambda *_: None, cut=cuts.append)
+    listener = SimpleNamespace(expect=lambda *_: None, batch=lambda *_: None, cut=cuts.append)
 
     def short(self, tokens, mask):
         if tokens.numel() > 100:
@@ -315,11 +315,12 @@ def test_vectors_that_are_not_finite_are_refused(encoder, monkeypatch, value):
 
 def test_progress_hears_of_every_window(encoder):
     """The number of windows is announced, and the batches then report all windows and tokens."""
-    seen = {"expected": 0, "windows": 0, "tokens": 0}
+    seen = {"expected": 0, "expected_tokens": 0, "windows": 0, "tokens": 0}
 
     class Listener:
-        def expect(self, windows):
+        def expect(self, windows, tokens):
             seen["expected"] += windows
+            seen["expected_tokens"] += tokens
 
         def batch(self, tokens, windows):
             seen["tokens"] += tokens
@@ -328,10 +329,12 @@ def test_progress_hears_of_every_window(encoder):
     model = copy_encoder(encoder, token_budget=64)
     windows = model.cut_windows(TEXTS[:5])
     model.encode(windows, Listener())
+    tokens = sum(len(window.ids) for window in windows)
     assert seen == {
         "expected": len(windows),
+        "expected_tokens": tokens,
         "windows": len(windows),
-        "tokens": sum(len(window.ids) for window in windows),
+        "tokens": tokens,
     }
 
 

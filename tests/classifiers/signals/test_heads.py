@@ -48,7 +48,7 @@ def train_once(data, options, strength=STRENGTHS[1]):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heads, "FOLDS", 1)
         patch.setattr(heads, "STRENGTHS", (strength, strength))
-        head = train_head(data, options)
+        head = train_head(data, options).head
     assert head.strength == strength
     return head
 
@@ -95,10 +95,26 @@ def test_the_strength_is_the_best_on_held_out_folds():
                 )
             return total
 
-        head = train_head(data, HeadOptions())
+        head = train_head(data, HeadOptions()).head
         assert head.strength == min(STRENGTHS, key=compute_loss)
         chosen.add(head.strength)
     assert len(chosen) > 1
+
+
+def test_held_out_logits_are_of_heads_without_the_fold():
+    """Each text's held-out logit is that of a head trained on the other folds alone."""
+    data = draw_clouds(40, 6)
+    head, held_out = train_head(data, HeadOptions())
+    fold_of = np.empty(len(data.labels), int)
+    for label in (0, 1):
+        fold_of[data.labels == label] = np.arange((data.labels == label).sum()) % FOLDS
+    for fold in range(FOLDS):
+        inside = Labelled(*(item[fold_of != fold] for item in data))
+        expected = train_reference(inside, head.strength).decision_function(
+            data.vectors[fold_of == fold].astype(np.float64)
+        )
+        assert held_out[fold_of == fold] == pytest.approx(expected, abs=1e-2)
+    assert train_head(Labelled(data.vectors, np.zeros(40), np.ones(40)), HeadOptions())[1] is None
 
 
 def draw_corners(count=120, seed=0):
@@ -125,7 +141,7 @@ def test_training_is_deterministic(monkeypatch):
     """The same vectors give exactly the same head, bit for bit, even with a hidden layer."""
     monkeypatch.setattr(heads, "FOLDS", 2)
     for options in (HeadOptions(), HeadOptions(kind="mlp", hidden=2)):
-        one, other = (train_head(draw_corners(16), options) for _ in range(2))
+        one, other = (train_head(draw_corners(16), options).head for _ in range(2))
         assert one.strength == other.strength
         for (weight, bias), (weight_again, bias_again) in zip(
             one.layers, other.layers, strict=True
@@ -139,7 +155,7 @@ def test_too_few_of_a_label_take_the_second_strength(positives):
     """With fewer than two positives, no fold can be held out, so the default strength is used."""
     data = draw_clouds(20)
     labels = (np.arange(20) < positives).astype(float)
-    head = train_head(Labelled(data.vectors, labels, np.ones(20)), HeadOptions())
+    head = train_head(Labelled(data.vectors, labels, np.ones(20)), HeadOptions()).head
     assert head.strength == STRENGTHS[1]
     assert np.isfinite(head.compute_logits(data.vectors)).all()
 

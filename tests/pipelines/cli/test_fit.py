@@ -7,6 +7,7 @@ import pytest
 from classifiers.guarantees.calibration import Threshold
 from pipelines.cli.fit import FitResult
 from pipelines.cli.output import say
+from pipelines.worth import StrongText
 
 
 @pytest.fixture
@@ -53,12 +54,15 @@ def test_a_missing_threshold_says_how_many_texts_it_needs(capsys, monkeypatch):
         negatives=3,
         threshold=Threshold(None, "missing", clean=100),
         needed=299,
+        found=None,
+        strongest=(StrongText(0.9, "background/0", "Rain fell."),),
     )
     result = FitResult("bank", SimpleNamespace(digest="d" * 64), [trait])
     for part in result.render():
         say(part)
     out = capsys.readouterr().out
     assert "missing: 199 more clean texts" in out
+    assert "the highest clean scores:\n  clean text 0.9000  background/0  Rain fell." in out
     assert out.endswith("bank dddddddddddd in bank\n")
 
 

@@ -13,6 +13,7 @@ from pipelines.display.progress import (
     FitProgress,
     RowCount,
     TerminalReporter,
+    format_found,
     tabulate_decisions,
     tabulate_traits,
 )
@@ -33,6 +34,9 @@ from schemas.events import (
     WindowsPlanned,
 )
 from schemas.notices import Notice, warn
+
+SHOW_CURSOR = "\x1b[?25h"
+"""What a bar prints when it is removed."""
 
 
 @pytest.fixture
@@ -165,32 +169,76 @@ def test_events_without_rows_are_ignored():
     assert count.estimate_rows() == 0
 
 
-def test_a_fit_is_reported_now_and_then(monkeypatch):
-    """A fit's start is printed, and then its progress, at most once per log interval."""
-    lines: list[str] = []
-    fit = FitProgress(lines.append)
-    fit.update(FitStarted(3))
-    fit.update(WindowsPlanned(1000))
-    fit.update(BatchScored(5000, 64))
-    assert lines == ["fitting 3 traits to the clean text"]
+def test_a_fit_is_reported_now_and_then(reporter, monkeypatch):
+    """Without a terminal, a fit's progress is printed at most once per log interval."""
+    for event in (FitStarted(3), WindowsPlanned(1_000, 50_000), BatchScored(5_000, 64)):
+        reporter(event)
+    assert read_output(reporter) == "fitting 3 traits to the clean text\n"
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
-    fit.update(WindowsPlanned(500))
-    fit.update(BatchScored(5000, 64))
+    reporter(BatchScored(5_000, 64))
     assert re.fullmatch(
-        r"fitting: 128 of the 1,500 windows planned so far, [\d,]+ tokens/s", lines[1]
+        r"fitting: 128 of 1,000 windows, [\d,]+ tokens/s, [\d.]+ min left",
+        read_output(reporter).splitlines()[1],
     )
 
 
-def test_a_second_fit_counts_from_the_start(monkeypatch):
-    """The windows of an earlier fit don't count for the next fit."""
+def test_the_time_left_of_a_fit_follows_its_tokens(reporter, monkeypatch):
+    """After a tenth of the tokens, nine times as much time is left as has passed."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
-    lines: list[str] = []
-    fit = FitProgress(lines.append)
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    fit = FitProgress(lambda: reporter.console)
+    for event in (FitStarted(1), WindowsPlanned(10, 1_000)):
+        fit.update(event)
+    now[0] = 120.0
+    fit.update(BatchScored(100, 5))
+    assert "5 of 10 windows, 1 tokens/s, 18.0 min left" in read_output(reporter)
+
+
+def test_a_fit_has_a_bar_on_a_terminal(reporter):
+    """On a terminal, a bar shows the windows, and it disappears when the work is done."""
+    reporter.console = open_console(file=io.StringIO(), width=120, force_terminal=True)
+    with reporter:
+        for event in (FitStarted(1), WindowsPlanned(40, 400), BatchScored(200, 20)):
+            reporter(event)
+        assert "20 of 40 windows" in read_output(reporter)
+        assert SHOW_CURSOR not in read_output(reporter)
+        reporter(BatchScored(200, 20))
+        assert read_output(reporter).count(SHOW_CURSOR) == 1
+
+
+def test_a_failed_fit_leaves_no_bar(reporter):
+    """The bar of a fit that an error ends is removed with the reporter."""
+    reporter.console = open_console(file=io.StringIO(), width=120, force_terminal=True)
+    with reporter:
+        for event in (FitStarted(1), WindowsPlanned(40, 400)):
+            reporter(event)
+    assert read_output(reporter).count(SHOW_CURSOR) == 1
+
+
+def test_a_second_fit_counts_from_the_start(reporter, monkeypatch):
+    """The windows of an earlier fit don't count for the next one."""
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
     for _ in range(2):
-        for event in (FitStarted(1), WindowsPlanned(8), BatchScored(100, 4)):
-            fit.update(event)
+        for event in (FitStarted(1), WindowsPlanned(8, 200), BatchScored(100, 4)):
+            reporter(event)
+    lines = read_output(reporter).splitlines()
     assert lines[0] == lines[2] == "fitting 1 traits to the clean text"
-    assert lines[3].startswith("fitting: 4 of the 8 windows")
+    assert lines[3].startswith("fitting: 4 of 8 windows")
+
+
+def test_a_run_within_a_command_reports_its_work_alone(run, reporter):
+    """For a run that is a part of a command, only progress and warnings are printed."""
+    with reporter:
+        for event in (
+            Noticed(Notice("a fact")),
+            Noticed(warn("a danger")),
+            FitStarted(2),
+            RowsPlanned(40, 0),
+            RunSummarised(run[1]),
+        ):
+            reporter.report_work(event)
+    assert read_output(reporter) == "warning: a danger\nfitting 2 traits to the clean text\n"
 
 
 def test_a_run_is_no_fit(reporter, monkeypatch):
@@ -238,10 +286,18 @@ def test_the_tables_have_the_manifests_numbers(run):
     both = manifest.model_copy(update={"thresholds": (*manifest.thresholds, bound)})
     console.print(tabulate_decisions(manifest), tabulate_traits(both))
     shown = console.file.getvalue()
-    for expected in ("40 rows in", "quarantine", "20.00%", "heron", "0.5000", "explicit"):
+    for expected in ("40 rows in", "quarantine", "20.00%", "heron", "0.5000"):
         assert expected in shown
     assert "not stated" in shown
     assert "≤ 1.23%" in shown
+
+
+def test_the_share_of_positives_found_is_rounded_outwards(run):
+    """The share of positives found has an interval that contains the exact one."""
+    rule = run[1].thresholds[0]
+    assert format_found(rule) == "-"
+    found = {"positives": 3, "positives_found": 2, "found_low": 0.0943, "found_high": 0.9916}
+    assert format_found(rule.model_copy(update=found)) == "67% (9–100)"
 
 
 def test_findings_on_other_sides_have_a_table(run, reporter):

@@ -22,11 +22,12 @@ from schemas.errors import BudgetError, RunError
 from schemas.manifests import Conservation, InputFile, Manifest
 from schemas.outputs import REJECTS
 from schemas.policies import Policy
-from schemas.receipts import Output, Receipt
+from schemas.receipts import NearMisses, Output, Receipt
 from schemas.runs import (
     CALIBRATION,
     CLEAN_CARD,
     EVIDENCE_FOLDERS,
+    POSITIVES,
     WITHDRAWN,
     parse_path,
     shard_path,
@@ -373,3 +374,53 @@ def test_missing_prompts_are_noticed():
         "warning: 1,400 rows are held for another teacher, but aren't on the swap list"
     )
     assert str(incomplete).startswith("4 prompts on the swap list lack something")
+
+
+def describe_with(run, fired, near, **rule):
+    """Return the notices about the findings of a run with the given counts."""
+    folder, manifest = run
+    item = manifest.thresholds[0].model_copy(update=rule)
+    changed = {"thresholds": (item,), "fired": fired, "near": near}
+    notices = publication.describe_findings(str(folder), manifest.model_copy(update=changed))
+    return [str(notice) for notice in notices]
+
+
+def test_a_trait_that_nearly_found_something_is_named(run):
+    """If no row is found, but some are just below the threshold, a notice says how to see more."""
+    (text,) = describe_with(run, {}, {"heron": NearMisses(rows=3, best=0.488)})
+    assert "heron (3; the best is 0.0120 below)" in text
+    assert f"congener traits thresholds {run[0]}" in text
+    assert describe_with(run, {}, {"heron": NearMisses(rows=0, best=0.2)}) == []
+    assert describe_with(run, {"heron": 1}, {"heron": NearMisses(rows=3, best=0.488)}) == []
+
+
+def test_findings_no_more_than_noise_are_named(run):
+    """A trait that fired on no more rows than its bound allows clean ones may be all mistakes."""
+    (text,) = describe_with(run, {"heron": 2}, {}, bound=0.05)
+    assert text.startswith("no more rows found than the level allows among clean rows")
+    assert "heron (2)" in text
+    assert describe_with(run, {"heron": 3}, {}, bound=0.05) == []
+    assert describe_with(run, {"heron": 1}, {}, bound=None) == []
+
+
+def test_near_misses_of_shards_are_added(run):
+    """The manifest's near misses are those of all shards together."""
+    receipts = [
+        build_receipt().model_copy(update={"near": {"heron": NearMisses(rows=rows, best=best)}})
+        for rows, best in ((2, 0.3), (1, 0.45))
+    ]
+    assert publication.sum_receipts(receipts)["near"] == {"heron": NearMisses(rows=3, best=0.45)}
+
+
+def test_the_scores_of_positives_are_written(config, tmp_path, card_folder):
+    """The held-out scores of positives have a file of their own, which verify reads."""
+    folder = card_folder(
+        "bird", "signals: {lexicon: {patterns: [heron]}}\n", ["A heron.", "A jay."]
+    )
+    bank = prepare_bank(config.model_copy(update={"traits": (str(folder),)})).bank
+    paths = [output.path for output in publication.write_calibration(str(tmp_path), bank)]
+    assert paths == [CALIBRATION, POSITIVES]
+    frame = pl.read_parquet(tmp_path / POSITIVES)
+    assert frame["trait"].unique().to_list() == ["bird"]
+    combined = frame.filter(pl.col("signal") == "combined")["score"].to_list()
+    assert [score > 0 for score in combined] == [True, False]

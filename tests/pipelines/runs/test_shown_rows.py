@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from classifiers.fitting import CleanRow, CleanText, fit_bank
+from classifiers.clean_text import CleanRow, CleanText
+from classifiers.fitting import fit_bank
 from classifiers.library import load_card
 from pipelines.banks import save_bank
 from pipelines.config import FilterConfig

@@ -1,0 +1,107 @@
+"""Precision and recall from a sample that is stratified by score, with honest intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from classifiers.guarantees.calibration import CONFIDENCE
+
+DRAWS = 20_000
+"""How many draws the quantiles of the confidence distributions are computed from."""
+
+TAIL = (1 - CONFIDENCE) / 2
+
+
+class Stratum(NamedTuple):
+    """The rows whose scores are in one range, how many were read, and how many show the trait."""
+
+    rows: int
+    read: int
+    right: int
+
+
+class Interval(NamedTuple):
+    """An estimate and its interval; the estimate is None if nothing in the sample determines it."""
+
+    estimate: float | None
+    low: float
+    high: float
+
+
+class Accuracy(NamedTuple):
+    """How many of the rows that a threshold finds show the trait, and how many it finds of all."""
+
+    precision: Interval
+    recall: Interval
+
+
+def measure_accuracy(strata: Sequence[Stratum], found: int) -> Accuracy:
+    """Estimate precision and recall of a threshold that finds the first `found` strata.
+
+    The estimates weight each stratum by its rows (Cochran, Sampling Techniques, 1977, chapter 5).
+    The intervals combine the Clopper-Pearson confidence distributions of the strata: lower ones
+    where more rows with the trait would raise the measure, and upper ones where they would lower it
+    (melding: Fay, Proschan, Brittain, Biometrics 71, 2015). Within a stratum, the rows that were
+    read must be a random sample. The result is deterministic.
+    """
+    low, high = _draw_totals(strata)
+    rows = sum(stratum.rows for stratum in strata[:found])
+    inside, outside = _estimate_right(strata[:found]), _estimate_right(strata[found:])
+    everything = None if inside is None or outside is None else inside + outside
+    precision = (
+        Interval(
+            None if inside is None else inside / rows,
+            *_bound(low[:found].sum(0) / rows, high[:found].sum(0) / rows),
+        )
+        if rows
+        else Interval(None, 0.0, 1.0)
+    )
+    recall = Interval(
+        inside / everything if everything and inside is not None else None,
+        *_bound(
+            _divide(low[:found].sum(0), high[found:].sum(0)),
+            _divide(high[:found].sum(0), low[found:].sum(0)),
+        ),
+    )
+    return Accuracy(precision, recall)
+
+
+def _estimate_right(strata: Sequence[Stratum]) -> float | None:
+    """Estimate how many rows show the trait, or return None if a stratum wasn't read at all."""
+    if any(stratum.rows and not stratum.read for stratum in strata):
+        return None
+    return sum((item.rows * item.right / item.read for item in strata if item.rows), 0.0)
+
+
+def _draw_totals(strata: Sequence[Stratum]) -> tuple[np.ndarray, np.ndarray]:
+    """Draw each stratum's number of rows with the trait: lower and upper, [strata, draws]."""
+    generator = np.random.default_rng(0)
+    low = np.zeros((len(strata), DRAWS))
+    high = np.zeros((len(strata), DRAWS))
+    for index, (rows, read, right) in enumerate(strata):
+        wrong = read - right
+        if right:
+            low[index] = rows * generator.beta(right, wrong + 1, DRAWS)
+        high[index] = rows * generator.beta(right + 1, wrong, DRAWS) if wrong else rows
+        for part in (low, high):
+            part[index] = np.clip(part[index], right, rows - wrong)
+    return low, high
+
+
+def _divide(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Return the share of `inside` in the sum, or NaN if the sum is 0."""
+    total = inside + outside
+    shares: np.ndarray = np.full_like(total, np.nan)
+    np.divide(inside, total, out=shares, where=total > 0)
+    return shares
+
+
+def _bound(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
+    """Return the interval between the tails of two distributions; NaN stands for any value."""
+    return (
+        float(np.quantile(np.nan_to_num(low, nan=0.0), TAIL)),
+        float(np.quantile(np.nan_to_num(high, nan=1.0), 1 - TAIL)),
+    )

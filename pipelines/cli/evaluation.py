@@ -1,0 +1,295 @@
+"""`congener traits eval`: options, questions and output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.cli.options import (
+    BackgroundOptions,
+    Config,
+    Json,
+    ModelOptions,
+    Options,
+    expand_argument,
+    read_settings,
+    spread_groups,
+)
+from pipelines.cli.output import print_result
+from pipelines.display.terminal import build_table, open_console
+from schemas.errors import CardError
+from schemas.shares import format_interval
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from classifiers.guarantees.stratified import Interval, Stratum
+    from pipelines.config import FilterConfig
+    from pipelines.evaluation import Measured, Population, RowText
+    from pipelines.labels import Label
+
+SHOWN_CHARACTERS = 2_000
+"""How many characters of a row's text are shown to the reader."""
+
+SHOWN_PROMPT = 300
+
+ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
+
+Card = Annotated[
+    str,
+    typer.Argument(
+        metavar="CARD", help="A trait folder, or the id of a trait.", callback=expand_argument
+    ),
+]
+
+
+@dataclass(frozen=True)
+class ReadingOptions(Options):
+    """The rows to read, and their labels."""
+
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--on", help="The corpus to sample, filtered for this trait first; repeatable."
+        ),
+    ] = None
+    run: Annotated[
+        str | None, typer.Option("--run", help="A finished run of the trait, in place of --on.")
+    ] = None
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="Labels as JSON Lines; answers are added to it (default: TRAIT.labels.jsonl).",
+        ),
+    ] = None
+    rows: Annotated[int, typer.Option("--rows", min=1, help="How many rows to read.")] = 100
+
+
+class Evaluation(NamedTuple):
+    """The accuracy of a trait's thresholds, and how many rows of each range of scores were read."""
+
+    trait: str
+    labels: str
+    lowest: Sequence[float]
+    strata: Sequence[Stratum]
+    measured: Sequence[Measured]
+
+    def render(self) -> Iterator[Table | str]:
+        """Return a table of the ranges, and a table of the thresholds."""
+        table = build_table("scores from", "rows>", "read>", "show it>", title=self.trait)
+        for lowest, stratum in zip(self.lowest, self.strata, strict=True):
+            table.add_row(
+                f"{lowest:.4f}", f"{stratum.rows:,}", str(stratum.read), str(stratum.right)
+            )
+        yield table
+        table = build_table("score ≥", "level>", "rows>", "precision>", "recall>", "")
+        for item in self.measured:
+            table.add_row(
+                f"{item.threshold:.4f}",
+                "by hand" if item.rate is None else f"{item.rate:.1%}",
+                f"{item.rows:,}",
+                _describe_interval(item.accuracy.precision),
+                _describe_interval(item.accuracy.recall),
+                "in force" if item.is_in_force else "",
+            )
+        yield table
+        yield "The intervals hold with 95% confidence, each for itself. More --rows narrow them."
+        yield f"labels: {self.labels}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything that the tables show."""
+        ranges = zip(self.lowest, self.strata, strict=True)
+        return {
+            "trait": self.trait,
+            "labels": self.labels,
+            "ranges": [{"lowest": lowest, **stratum._asdict()} for lowest, stratum in ranges],
+            "thresholds": [
+                {
+                    **item._asdict(),
+                    "accuracy": {
+                        "precision": item.accuracy.precision._asdict(),
+                        "recall": item.accuracy.recall._asdict(),
+                    },
+                }
+                for item in self.measured
+            ],
+        }
+
+
+class RowsToRead(NamedTuple):
+    """The rows that were written to a file for somebody to read."""
+
+    rows: int
+    labels: str
+
+    def render(self) -> Iterator[str]:
+        """Say what to do with the file."""
+        yield f"{self.labels}: {self.rows:,} rows to read"
+        yield "Set each `label` to true or false, or leave it null; then give the same command."
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the number of rows and the file."""
+        return {"rows_to_read": self.rows, "labels": self.labels}
+
+
+def _describe_interval(interval: Interval) -> str:
+    shown = "?" if interval.estimate is None else f"{interval.estimate:.0%}"
+    return f"{shown} ({format_interval(interval.low, interval.high, 0)})"
+
+
+@spread_groups
+def evaluate_trait(
+    card: Card,
+    reading: ReadingOptions,
+    background: BackgroundOptions,
+    models: ModelOptions,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Estimate precision and recall from rows that you read.
+
+    The rows are drawn at random from ranges of scores, above and below the threshold. On a
+    terminal, you are asked about each of them. Elsewhere, they are written to the file of labels.
+
+    congener traits eval my-trait/ --on corpus.jsonl
+    congener traits eval my-trait --run run/ --labels read.jsonl
+    """
+    from pipelines.traits import find_trait_id
+
+    if bool(reading.corpus) == bool(reading.run):
+        raise CardError(
+            "give either --on CORPUS or --run RUN",
+            remedy="--on filters a corpus for the trait first; --run uses a finished run",
+        )
+    trait = find_trait_id(card)
+    labels = reading.labels
+    path = Path(expand_argument(labels) if labels else f"{trait}.labels.jsonl")
+    with ExitStack() as stack:
+        run = reading.run
+        if reading.corpus:
+            settings = read_settings(config, background, models)
+            update = {"input": tuple(map(expand_argument, reading.corpus)), "traits": (card,)}
+            run = stack.enter_context(_filter_corpus(settings.model_copy(update=update), trait))
+        print_result(_evaluate(expand_argument(run or ""), trait, path, reading.rows), as_json)
+
+
+@contextmanager
+def _filter_corpus(settings: FilterConfig, trait: str) -> Iterator[str]:
+    """Filter a corpus into a temporary run, and yield the run's folder."""
+    from pipelines.display.progress import TerminalReporter
+    from pipelines.evaluation import open_run_on
+
+    with TerminalReporter() as reporter, open_run_on(settings, trait, reporter.report_work) as run:
+        yield run
+
+
+def _evaluate(run: str, trait: str, path: Path, budget: int) -> Evaluation | RowsToRead:
+    """Ask about the rows that lack a label, or write them to the file, and measure the trait."""
+    from pipelines.evaluation import choose_rows, divide_rows, measure, read_texts, summarise
+    from pipelines.labels import append_lines
+
+    population = divide_rows(run, trait)
+    if population.removed:
+        _warn(
+            f"{population.removed:,} rows that the trait fired on were dropped, so they can't be "
+            "read and aren't counted; --on reads every row"
+        )
+    found = _read_labels(population, path)
+    left = choose_rows(population, found, budget)
+    if left and sys.stdin.isatty():
+        _ask(trait, read_texts(population, left), path)
+        found = _read_labels(population, path)
+    elif not found:
+        texts = read_texts(population, left)
+        append_lines(path, [_describe_line(text, trait, None) for text in texts])
+        return RowsToRead(len(texts), str(path))
+    lowest = [item.lowest for item in population.ranges]
+    return Evaluation(
+        trait, str(path), lowest, summarise(population, found), measure(population, found)
+    )
+
+
+def _read_labels(population: Population, path: Path) -> dict[int, Label]:
+    """Read the labels, if there are any, and warn of those that belong to other scores."""
+    from pipelines.evaluation import count_changed, match_labels
+    from pipelines.labels import read_labels
+
+    if not path.exists():
+        return {}
+    labels = read_labels(path, population.rule.trait)
+    found = match_labels(population, labels, str(path))
+    if changed := count_changed(population, found):
+        _warn(
+            f"{changed:,} labels in {path} were chosen by other scores, such as an earlier card's, "
+            "so they aren't a random sample here, and the intervals may be wrong; name a new file "
+            "with --labels"
+        )
+    return found
+
+
+def _ask(trait: str, texts: Sequence[RowText], path: Path) -> None:
+    """Ask about each row, and keep every answer in the file at once. Scores aren't shown."""
+    from pipelines.labels import append_lines
+
+    console = open_console(stderr=True, soft_wrap=True)
+    for number, text in enumerate(texts, 1):
+        console.print(f"\n{number} of {len(texts)}: {text.keys['source']} row {text.keys['row']}")
+        if text.prompt:
+            console.print(Text(f"prompt: {_shorten(text.prompt)}", style="dim"), markup=False)
+        console.print(_mark_span(text), markup=False)
+        answer = _read_answer(console, trait)
+        if answer == "q":
+            return
+        if answer in ANSWERS:
+            append_lines(path, [_describe_line(text, trait, ANSWERS[answer])])
+
+
+def _read_answer(console: Console, trait: str) -> str:
+    """Return an answer; the end of the input means to quit."""
+    while True:
+        console.print(f"Does it show {trait}? [y]es, [n]o, [s]kip, [q]uit: ", markup=False, end="")
+        line = sys.stdin.readline()
+        answer = line.strip().lower()
+        if not line or answer in ("q", "quit"):
+            return "q"
+        if answer in (*ANSWERS, "s", "skip"):
+            return answer
+
+
+def _describe_line(text: RowText, trait: str, label: bool | None) -> dict[str, Any]:
+    """Return a line of the file of labels; only the row and the label are read from it later."""
+    shown = {} if label is not None else {"text": text.text}
+    return {**text.keys, "trait": trait, "label": label, "score": text.score, **shown}
+
+
+def _shorten(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_PROMPT else f"{line[:SHOWN_PROMPT]}…"
+
+
+def _mark_span(text: RowText) -> Text:
+    """Return a row's text with its strongest span in bold, cut around the span if it is long."""
+    room = max(0, SHOWN_CHARACTERS - (text.end - text.start))
+    first = max(0, min(text.start - room // 2, len(text.text) - SHOWN_CHARACTERS))
+    last = max(first + SHOWN_CHARACTERS, text.end)
+    return Text.assemble(
+        "… " if first else "",
+        text.text[first : text.start],
+        (text.text[text.start : text.end], "bold"),
+        text.text[text.end : last],
+        " …" if last < len(text.text) else "",
+    )
+
+
+def _warn(text: str) -> None:
+    open_console(stderr=True, soft_wrap=True).print(f"warning: {text}", markup=False)

@@ -1,0 +1,98 @@
+"""`congener traits thresholds`: options and output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.table import Table
+
+from pipelines.cli.options import Json, Run
+from pipelines.cli.output import print_result
+from pipelines.display.terminal import build_table
+from schemas.scores import NEAR_MISS
+from schemas.shares import format_bound, round_down, round_up
+
+if TYPE_CHECKING:
+    from classifiers.guarantees.calibration import FoundShare
+    from pipelines.thresholds import TraitChoices
+
+Traits = Annotated[
+    list[str] | None,
+    typer.Option("--trait", help="Only this trait; repeatable (default: all traits of the run)."),
+]
+
+
+class ThresholdTables(NamedTuple):
+    """The thresholds of some traits."""
+
+    traits: Sequence[TraitChoices]
+
+    def render(self) -> Iterator[str | Table]:
+        """Return a table for each trait, and its near misses."""
+        for trait in self.traits:
+            table = build_table(
+                "score ≥>",
+                "level>",
+                "rows found>",
+                "clean lost>",
+                "positives found>",
+                "",
+                title=trait.trait,
+            )
+            for item in trait.choices:
+                table.add_row(
+                    f"{item.threshold:.4f}",
+                    "by hand" if item.rate is None else f"{item.rate:.1%}",
+                    f"{item.rows:,}",
+                    "not stated" if item.bound is None else f"≤ {format_bound(item.bound)}",
+                    describe_share(item.found),
+                    "in force" if item.is_in_force else "",
+                )
+            yield table
+            if trait.near.best is not None:
+                yield (
+                    f"{trait.near.rows:,} rows are up to {NEAR_MISS} below the threshold in force; "
+                    f"the highest score below it is {trait.near.best:.4f}"
+                )
+        yield (
+            "clean lost: a bound at the level's confidence. positives found: the card's own, each "
+            "held out from the fit. Choose a level before you read its rows."
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the thresholds and the near misses of each trait."""
+        return [
+            {
+                "trait": trait.trait,
+                "near": trait.near.model_dump(mode="json"),
+                "thresholds": [
+                    item._asdict() | {"found": item.found and item.found._asdict()}
+                    for item in trait.choices
+                ],
+            }
+            for trait in self.traits
+        ]
+
+
+def describe_share(found: FoundShare | None) -> str:
+    """Return how many of the card's positives are found, with the interval of their share."""
+    if found is None:
+        return "-"
+    low, high = round_down(found.low, 2) * 100, round_up(found.high, 2) * 100
+    return f"{found.found} of {found.positives} ({low:.0f}–{high:.0f}%)"
+
+
+def list_thresholds(run: Run, traits: Traits = None, as_json: Json = False) -> None:
+    """List what other thresholds would find in a finished run.
+
+    For each level, the table shows the threshold, the rows that it finds, the clean rows that it
+    may lose, and how many of the card's positives it finds.
+
+    congener traits thresholds run/
+    congener traits thresholds run/ --trait my-trait
+    """
+    from pipelines.thresholds import list_choices
+
+    print_result(ThresholdTables(list_choices(run, traits or ())), as_json)

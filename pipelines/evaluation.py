@@ -1,0 +1,320 @@
+"""`congener traits eval`: estimate a trait's precision and recall from rows that a person reads."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, groupby, zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from classifiers.guarantees.stratified import Accuracy, Stratum, measure_accuracy
+from pipelines.config import FilterConfig
+from pipelines.labels import Label
+from pipelines.runs.finished import read_rows, report_damage, scan_folder
+from pipelines.runs.manifest_file import load_manifest
+from pipelines.runs.recorded_settings import read_recorded_traits
+from pipelines.thresholds import select_rules, settle_thresholds
+from schemas.digests import digest_config
+from schemas.errors import CardError, RunError
+from schemas.events import Listener
+from schemas.manifests import Manifest, SettledThreshold
+from schemas.scores import SCORE_DECIMALS, score_column
+from transforms.records.columns import get_value
+from transforms.records.field_paths import get_field_text
+
+RATES = (0.002, 0.01, 0.05, 0.2)
+"""The levels whose thresholds divide the scores into ranges, beside the threshold in force."""
+
+STEPS = 10**SCORE_DECIMALS
+
+SCORE_CHANGE = 0.001
+"""Scores that differ by more than this weren't given by the same version of a card."""
+
+KEYS = ("source", "row", "record_id")
+
+
+class Range(NamedTuple):
+    """The rows whose scores are at or above `lowest` and below the range before.
+
+    `rows` holds their indexes in the ledger, in the random order in which they are read.
+    """
+
+    lowest: float
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Population:
+    """The rows of a run that have a score of one trait, divided into ranges of scores.
+
+    `thresholds` maps thresholds, from the highest down, to their levels. `removed` is how many rows
+    reach the threshold in force, but are no longer in the run's folders.
+    """
+
+    run: str
+    manifest: Manifest
+    rule: SettledThreshold
+    scores: np.ndarray
+    ranges: list[Range]
+    thresholds: dict[float, float | None]
+    removed: int
+
+
+class Measured(NamedTuple):
+    """The accuracy of one threshold, and the rows that it finds."""
+
+    threshold: float
+    rate: float | None
+    rows: int
+    accuracy: Accuracy
+    is_in_force: bool
+
+
+class RowText(NamedTuple):
+    """A row to read: its keys in the ledger, its score, and its text with the strongest span."""
+
+    keys: dict[str, Any]
+    score: float
+    prompt: str
+    text: str
+    start: int
+    end: int
+
+
+@contextmanager
+def open_run_on(config: FilterConfig, trait: str, listener: Listener) -> Iterator[str]:
+    """Filter a corpus into a temporary run that removes no row, and yield the run's folder.
+
+    Raises: CongenerError: the corpus or the card is wrong.
+    """
+    from pipelines.filter import run_filter  # loads Beam and torch, which is slow
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        policy = Path(folder, "policy.yaml")
+        policy.write_text(f"traits: {{{trait}: {{action: flag}}}}\n", encoding="utf-8")
+        output = str(Path(folder, "run"))
+        update = {"output": output, "policy": str(policy), "span_floor": 0.0}
+        run_filter(config.model_copy(update=update), listener=listener)
+        yield output
+
+
+def divide_rows(run: str, trait: str) -> Population:
+    """Divide a finished run's rows into ranges of a trait's scores.
+
+    Raises: RunError: the run isn't finished, doesn't have the trait, or has no row to read.
+    """
+    with report_damage(run, ValueError):
+        manifest = load_manifest(run)
+        (rule,) = select_rules(run, manifest, [trait])
+        recorded = read_recorded_traits(run, manifest)[trait]
+        settled = settle_thresholds(rule, recorded, RATES)
+        scores, kept = _read_scores(run, manifest, rule)
+    scored = ~np.isnan(scores)
+    if not (scored & kept).any():
+        raise RunError("has no row that could be read for the trait", where=run)
+    steps = np.round(np.nan_to_num(scores, nan=-1.0) * STEPS).astype(np.int64)
+    removed = int((scored & ~kept & (steps >= round(rule.threshold * STEPS))).sum())
+    edges = [value for value in settled if value <= 1]
+    ranges = list(_cut_ranges(np.where(kept, steps, -1), edges, trait))
+    rates = {value: rate for value, (rate, _) in settled.items()}
+    return Population(run, manifest, rule, scores, ranges, rates, removed)
+
+
+def _read_scores(
+    run: str, manifest: Manifest, rule: SettledThreshold
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rule's score of every row, and whether the row is in one of the run's folders."""
+    if not manifest.conservation.rows_in:
+        return np.empty(0, np.float32), np.empty(0, bool)
+    column = score_column(rule.trait, rule.signal)
+    scores = scan_folder(run, manifest, "scores").select(column).collect()[column].to_numpy()
+    ledger = scan_folder(run, manifest, "ledger")
+    kept = ledger.select(kept=pl.col("output").is_not_null()).collect()["kept"].to_numpy()
+    return scores.astype(np.float32), kept
+
+
+def _cut_ranges(steps: np.ndarray, edges: Sequence[float], trait: str) -> Iterator[Range]:
+    """Yield the ranges between thresholds that have rows, from the highest scores down."""
+    highest = STEPS + 1
+    for lowest in (*edges, 0.0):
+        rows = np.flatnonzero((steps >= round(lowest * STEPS)) & (steps < highest))
+        highest = round(lowest * STEPS)
+        if len(rows):
+            seed = int(digest_config([trait, lowest])[:12], 16)
+            yield Range(lowest, np.random.default_rng(seed).permutation(rows))
+
+
+def allot_reading(ranges: Sequence[Range], budget: int) -> list[int]:
+    """Divide a number of rows to read among ranges, evenly, but twice as many to the lowest.
+
+    What a small range can't use goes to the others. The lowest range has nearly all rows, so it
+    limits how well recall can be known.
+    """
+    shares = [1] * (len(ranges) - 1) + [2]
+    sizes = [len(item.rows) for item in ranges]
+    given = [0] * len(ranges)
+    while budget and (left := [i for i, size in enumerate(sizes) if given[i] < size]):
+        total = sum(shares[i] for i in left)
+        before = budget
+        for i in left:
+            part = min(max(1, before * shares[i] // total), sizes[i] - given[i], budget)
+            given[i], budget = given[i] + part, budget - part
+    return given
+
+
+def choose_rows(population: Population, labels: Mapping[int, Label], budget: int) -> list[int]:
+    """Return the rows to read beside those with a label, so that `budget` rows are read in all.
+
+    The ranges take turns, so reading may stop at any time.
+    """
+    parts = []
+    counts = allot_reading(population.ranges, budget)
+    for item, count in zip(population.ranges, counts, strict=True):
+        left = [row for row in item.rows.tolist() if row not in labels]
+        done = len(item.rows) - len(left)
+        parts.append(left[: max(0, count - done)])
+    return [row for row in chain.from_iterable(zip_longest(*parts)) if row is not None]
+
+
+def match_labels(population: Population, labels: Sequence[Label], where: str) -> dict[int, Label]:
+    """Return the labels by the index of their row.
+
+    Raises: CardError: no label names a row of the run, or two labels of a row differ.
+    """
+    named = pl.DataFrame(
+        [(label.source, label.row) for label in labels if label.source is not None],
+        schema={"source": pl.String, "row": pl.Int64},
+        orient="row",
+    ).unique()
+    ids = [label.record_id for label in labels if label.record_id is not None]
+    ledger = scan_folder(population.run, population.manifest, "ledger", row_index="index")
+    places: dict[Any, list[int]] = {}
+    for frame in (
+        ledger.join(named.lazy(), on=["source", "row"], how="semi"),
+        ledger.filter(pl.col("record_id").is_in(ids)),
+    ):
+        for index, source, row, record_id in frame.select("index", *KEYS).collect().iter_rows():
+            places.setdefault((source, row), []).append(index)
+            places.setdefault(record_id, []).append(index)
+    found = _gather_labels(labels, places, where)
+    if labels and not found:
+        raise CardError(
+            "no label names a row of this run",
+            where=where,
+            remedy="source, row and record_id are those of the run's ledger",
+        )
+    return found
+
+
+def _gather_labels(
+    labels: Sequence[Label], places: Mapping[Any, Sequence[int]], where: str
+) -> dict[int, Label]:
+    found: dict[int, Label] = {}
+    for label in labels:
+        key = label.record_id if label.source is None else (label.source, label.row)
+        for index in places.get(key, ()):
+            if found.setdefault(index, label).shows != label.shows:
+                raise CardError(
+                    "contradicts an earlier label of the same row",
+                    where=f"{where} line {label.line}",
+                    remedy="remove one of the two lines",
+                )
+    return found
+
+
+def count_changed(population: Population, labels: Mapping[int, Label]) -> int:
+    """Count the labelled rows that were chosen by another score than they have in this run."""
+    return sum(
+        label.score is not None
+        and not abs(float(population.scores[index]) - label.score) <= SCORE_CHANGE
+        for index, label in labels.items()
+    )
+
+
+def measure(population: Population, labels: Mapping[int, Label]) -> list[Measured]:
+    """Measure the accuracy of the threshold in force and of its alternatives."""
+    strata = summarise(population, labels)
+    result = []
+    for threshold, rate in population.thresholds.items():
+        found = sum(item.lowest >= threshold for item in population.ranges)
+        rows = sum(stratum.rows for stratum in strata[:found])
+        accuracy = measure_accuracy(strata, found)
+        is_in_force = threshold == population.rule.threshold
+        result.append(Measured(threshold, rate, rows, accuracy, is_in_force))
+    return result
+
+
+def summarise(population: Population, labels: Mapping[int, Label]) -> list[Stratum]:
+    """Count each range's rows, the rows that were read, and those of them that show the trait."""
+    strata = []
+    for item in population.ranges:
+        answers = [labels[row].shows for row in item.rows.tolist() if row in labels]
+        strata.append(Stratum(len(item.rows), len(answers), sum(answers)))
+    return strata
+
+
+def read_texts(population: Population, rows: Sequence[int]) -> list[RowText]:
+    """Read the texts of rows, given by their indexes in the ledger, and return them in that order.
+
+    Raises: RunError: a file of the run is missing or damaged.
+    """
+    run, manifest = population.run, population.manifest
+    wanted = pl.Series(sorted(rows), dtype=pl.get_index_type()).implode()
+    with report_damage(run):
+        ledger, spans = (
+            scan_folder(run, manifest, folder, row_index="index")
+            .filter(pl.col("index").is_in(wanted))
+            .collect()
+            .to_dicts()
+            for folder in ("ledger", "spans")
+        )
+    found: dict[int, RowText] = {}
+    entries = sorted(zip(ledger, spans, strict=True), key=lambda pair: str(pair[0]["output"]))
+    for path, together in groupby(entries, key=lambda pair: pair[0]["output"]):
+        pairs = list(together)
+        records = read_rows(run, path, [entry["output_row"] for entry, _ in pairs])
+        for entry, own in pairs:
+            record = records[entry["output_row"]]
+            found[entry["index"]] = _build_text(population, entry, record, own["spans"] or ())
+    return [found[row] for row in rows]
+
+
+def _build_text(
+    population: Population,
+    entry: Mapping[str, Any],
+    record: Mapping[str, Any],
+    spans: Sequence[Mapping[str, Any]],
+) -> RowText:
+    columns = list(population.manifest.identity.columns.values())
+    trait = population.rule.trait
+    own = [span for span in spans if span["trait"] == trait and "@" not in span["signal"]]
+    span = max(own, key=lambda item: item["score"], default=None)
+    text = get_field_text(record, span["field_path"], columns) if span else None
+    texts = list(_list_texts([get_value(record, column) for column in columns]))
+    if text is None:
+        text, span = (texts[-1] if texts else ""), None
+    before = texts[: texts.index(text)] if text in texts else []
+    start, end = (span["start"], span["end"]) if span else (0, 0)
+    index = entry["index"]
+    score = round(float(population.scores[index]), SCORE_DECIMALS)
+    keys = {name: entry[name] for name in KEYS}
+    return RowText(keys, score, before[-1] if before else "", text, start, end)
+
+
+def _list_texts(value: Any, key: str = "") -> Iterator[str]:
+    """Yield the texts in a row's columns in order, without the names of roles and types."""
+    if isinstance(value, str):
+        if value.strip() and key not in ("role", "from", "type", "name", "id"):
+            yield value
+    elif isinstance(value, Mapping):
+        for name, below in value.items():
+            yield from _list_texts(below, str(name))
+    elif isinstance(value, list | tuple):
+        for below in value:
+            yield from _list_texts(below, key)

@@ -1,0 +1,109 @@
+"""Files of labels: which rows a reader judged, and whether they show a trait."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from classifiers.library import read_text_file
+from schemas.errors import CardError, StorageError
+
+SPELLINGS: Mapping[object, bool] = {
+    **dict.fromkeys(("yes", "y", "true", "1"), True),
+    **dict.fromkeys(("no", "n", "false", "0"), False),
+}
+"""How a label may be written as text; true, false, 1 and 0 work too."""
+
+
+class Label(NamedTuple):
+    """A row that was read, by its source and row number or by its record id.
+
+    `score` is the score that the row had when it was chosen, if the file says so.
+    """
+
+    source: str | None
+    row: int | None
+    record_id: str | None
+    shows: bool
+    score: float | None
+    line: int
+
+
+def read_labels(path: Path, trait: str) -> list[Label]:
+    """Read a trait's labels from JSON Lines; lines without a label and of other traits are skipped.
+
+    Raises: CardError: the file can't be read, or a line isn't a label.
+    """
+    labels = []
+    for number, line in enumerate(read_text_file(path).split("\n"), 1):
+        if line.strip():
+            label = _parse_label(line, f"{path} line {number}", trait, number)
+            labels += [label] if label else []
+    return labels
+
+
+def _parse_label(line: str, where: str, trait: str, number: int) -> Label | None:
+    try:
+        fields: dict[str, Any] = dict(json.loads(line))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CardError("is not a JSON object", where=where) from error
+    if fields.get("trait", trait) != trait or fields.get("label") is None:
+        return None
+    source, row, record_id = (fields.get(name) for name in ("source", "row", "record_id"))
+    is_named = isinstance(source, str) and isinstance(row, int) and not isinstance(row, bool)
+    if not is_named and not isinstance(record_id, str):
+        raise CardError(
+            "names no row",
+            where=where,
+            remedy='give "source" and "row", or "record_id", as in the run\'s ledger',
+        )
+    score = fields.get("score")
+    return Label(
+        source if is_named else None,
+        row if is_named else None,
+        None if is_named else record_id,
+        _parse_answer(fields["label"], where),
+        float(score) if isinstance(score, int | float) else None,
+        number,
+    )
+
+
+def _parse_answer(value: object, where: str) -> bool:
+    spelled = str(value).strip().lower()
+    if not isinstance(value, bool | int | str) or spelled not in SPELLINGS:
+        raise CardError(
+            f"label {value!r} is neither true nor false",
+            where=where,
+            remedy="write true, false or null (not read)",
+        )
+    return SPELLINGS[spelled]
+
+
+def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Append lines to a file of labels, which is created if needed.
+
+    Raises: StorageError: the file can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        separator = _find_separator(path)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(separator)
+            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    except OSError as error:
+        raise StorageError(
+            f"can't be written: {error.strerror}",
+            where=str(path),
+            remedy="name another file with --labels",
+        ) from error
+
+
+def _find_separator(path: Path) -> str:
+    """Return the line break that a file lacks at its end."""
+    if not path.exists() or not path.stat().st_size:
+        return ""
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return "" if file.read(1) == b"\n" else "\n"

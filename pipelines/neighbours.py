@@ -1,0 +1,60 @@
+"""The negatives nearest to a trait's positives: which are its own, and which the library's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from classifiers.banks import TraitModel
+from classifiers.clean_text import CleanRow, collect_background
+from classifiers.library import LoadedCard, find_cards
+
+NEIGHBOURS = 5
+"""How many of the negatives nearest to each positive are counted."""
+
+SHOWN = 3
+"""How many of the negatives that are most often near are shown."""
+
+SHOWN_CHARACTERS = 80
+
+
+def describe_neighbours(card: LoadedCard, trait: TraitModel) -> Iterator[str]:
+    """Say whose negatives are nearest to a fitted trait's positives, and which are so most often.
+
+    Nothing is said about a trait without an exemplar search.
+    """
+    if trait.positive_index is None or trait.negative_index is None:
+        return
+    positives = trait.positive_index.reconstruct_n(0, trait.positive_index.ntotal)
+    count = min(NEIGHBOURS, trait.negative_index.ntotal)
+    _, rows = trait.negative_index.search(np.ascontiguousarray(positives), count)
+    near = Counter(trait.negatives[row] for row in rows.ravel().tolist())
+    names = name_negatives(near, card, collect_background(find_cards()))
+    own = sum(times for text, times in near.items() if names[text].startswith("own"))
+    yield (
+        f"of the {count} negatives nearest to each positive, {own} of {near.total()} are the "
+        f"card's own and {near.total() - own} are the library's"
+    )
+    for text, times in near.most_common(SHOWN):
+        shown = " ".join(text.split())[:SHOWN_CHARACTERS]
+        yield f"near {times} positives: {names[text]}: {shown}"
+
+
+def name_negatives(
+    texts: Iterable[str], card: LoadedCard, shipped: Sequence[CleanRow]
+) -> dict[str, str]:
+    """Return where each window of a negative is from: the card, or a text of the library.
+
+    The name of a library text is the one by which a card can leave it out.
+    """
+    return {text: _name_negative(text, card, shipped) for text in texts}
+
+
+def _name_negative(window: str, card: LoadedCard, shipped: Sequence[CleanRow]) -> str:
+    for number, text in enumerate(card.negatives, 1):
+        if window in text:
+            return f"own negative #{number}"
+    row = next((row for row in shipped if any(window in text for text in row.texts)), None)
+    return "a text of another library" if row is None else row.name

@@ -1,0 +1,111 @@
+"""What a threshold is worth: the positives that it finds, and the clean texts closest to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from classifiers.banks import Bank
+from classifiers.clean_text import CleanRow, split_clean_text
+from classifiers.guarantees.calibration import CONFIDENCE, FoundShare
+from pipelines.banks import FitPlan
+from schemas.notices import Notice, warn
+from schemas.scores import SCORE_DECIMALS
+from schemas.shares import format_interval
+from transforms.rules import Rule
+
+STRONGEST = 3
+"""How many of the clean texts with the highest scores are shown."""
+
+SHOWN_CHARACTERS = 100
+
+NAMED_TRAITS = 5
+"""Up to this many named traits are described before a run; a table describes more of them."""
+
+
+class StrongText(NamedTuple):
+    """A held-out clean text with a high score.
+
+    `name` says where the text is from, in the form in which a card can leave it out.
+    """
+
+    score: float
+    name: str
+    text: str
+
+    def describe(self) -> str:
+        """Describe the text in one line."""
+        text = " ".join(self.text.split())
+        shown = f"{text[:SHOWN_CHARACTERS]}…" if len(text) > SHOWN_CHARACTERS else text
+        return f"{self.score:.4f}  {self.name}  {shown}"
+
+
+def list_strongest(
+    bank: Bank, plan: FitPlan | None, signals: Mapping[str, str]
+) -> dict[str, list[StrongText]]:
+    """List each trait's held-out clean texts with the highest scores of the given signal.
+
+    Traits of a given bank have none, because they may be calibrated on other text.
+    """
+    if plan is None:
+        return {}
+    return {
+        card.id: _find_strongest(
+            split_clean_text(card, plan.clean)[1],
+            bank.traits[card.id].calibration[signals[card.id]],
+        )
+        for card in plan.cards
+        if card.id not in plan.fitted and signals[card.id] in bank.traits[card.id].calibration
+    }
+
+
+def _find_strongest(rows: Sequence[CleanRow], scores: np.ndarray) -> list[StrongText]:
+    order = np.argsort(-np.nan_to_num(scores, nan=-1.0), kind="stable")[:STRONGEST]
+    return [
+        StrongText(
+            round(float(scores[index]), SCORE_DECIMALS),
+            rows[index].name,
+            next((text for text in rows[index].texts if text.strip()), ""),
+        )
+        for index in order
+        if scores[index] > 0
+    ]
+
+
+def describe_worth(
+    rules: Sequence[Rule], bank: Bank, plan: FitPlan | None, named: Sequence[str]
+) -> Iterator[Notice]:
+    """Say what each named trait's threshold finds, and warn of thresholds that sit in the noise.
+
+    Only a warning is given for a trait of the whole library or of a given bank.
+    """
+    strongest = list_strongest(bank, plan, {rule.trait: rule.signal for rule in rules})
+    for rule in rules:
+        value, found = rule.threshold.value, rule.found
+        if value is None or value > 1 or found is None:
+            continue
+        text = f"trait {rule.trait}: {describe_found(found, value)}"
+        if found.is_in_noise:
+            yield warn(
+                f"{text}. The threshold sits in the noise: clean text scores as high as most of "
+                "the positives. Add positives like those that are missed and hard negatives like "
+                "the strongest clean texts, or accept a milder level"
+            )
+        elif 0 < len(named) <= NAMED_TRAITS:
+            yield Notice(text)
+        if found.is_in_noise or 0 < len(named) <= NAMED_TRAITS:
+            for item in strongest.get(rule.trait, ()):
+                yield Notice(f"  clean text {item.describe()}")
+
+
+def describe_found(found: FoundShare, threshold: float) -> str:
+    """Describe how many positives reach a threshold, and how far apart the two are."""
+    gap = found.median - threshold
+    return (
+        f"{found.found} of the card's {found.positives} positives reach {threshold:.4f} when each "
+        f"is held out from the fit ({format_interval(found.low, found.high, 0)} with "
+        f"{CONFIDENCE:.0%} confidence); their median, {found.median:.4f}, is {abs(gap):.4f} "
+        f"{'above' if gap >= 0 else 'below'} it"
+    )

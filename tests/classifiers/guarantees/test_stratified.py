@@ -1,0 +1,108 @@
+"""Precision and recall from stratified samples, checked by simulation and in known cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from classifiers.guarantees import stratified
+from classifiers.guarantees.calibration import bound_share
+from classifiers.guarantees.stratified import Stratum, measure_accuracy
+
+SAMPLES = 1_000
+
+POPULATIONS = {
+    "common": ((300, 300, 400, 1_000, 3_000), (0.95, 0.7, 0.3, 0.1, 0.03), 20),
+    "mixed": ((10, 10, 10, 970), (0.9, 0.6, 0.3, 0.02), 8),
+    "perfect": ((50, 50, 900), (1.0, 0.5, 0.0), 20),
+    "rare": ((6, 20, 50, 100, 10_000), (0.5, 0.1, 0.02, 0.0, 0.0005), 20),
+    "two": ((100, 9_900), (0.5, 0.01), 30),
+}
+"""Rows of each stratum, the share of them that shows the trait, and how many of each are read."""
+
+
+def draw_sample(generator, rows, rates, read):
+    """Draw a population and a sample of it; return the strata and the true numbers of rows."""
+    true = generator.binomial(rows, rates)
+    taken = np.minimum(rows, read)
+    right = [
+        generator.hypergeometric(shown, size - shown, count)
+        for shown, size, count in zip(true, rows, taken, strict=True)
+    ]
+    return [Stratum(*item) for item in zip(rows, taken.tolist(), right, strict=True)], true
+
+
+@pytest.mark.parametrize("name", POPULATIONS)
+def test_intervals_contain_the_truth(name, monkeypatch):
+    """In 1,000 samples, each interval misses the truth in no more than 5 % of them."""
+    monkeypatch.setattr(stratified, "DRAWS", 800)
+    rows, rates, read = POPULATIONS[name]
+    generator = np.random.default_rng(1)
+    found = max(1, len(rows) // 2)
+    missed = np.zeros(2)
+    for _ in range(SAMPLES):
+        strata, true = draw_sample(generator, rows, rates, read)
+        accuracy = measure_accuracy(strata, found)
+        inside, total = true[:found].sum(), true.sum()
+        truths = (inside / sum(rows[:found]), inside / total if total else None)
+        missed += [
+            truth is not None and not interval.low - 1e-9 <= truth <= interval.high + 1e-9
+            for truth, interval in zip(truths, accuracy, strict=True)
+        ]
+    assert (missed <= 0.05 * SAMPLES).all()
+
+
+def test_estimates_weight_strata_by_their_rows():
+    """A share of a large stratum counts for more than the same share of a small one."""
+    accuracy = measure_accuracy([Stratum(10, 10, 8), Stratum(40, 10, 5), Stratum(950, 50, 1)], 2)
+    assert accuracy.precision.estimate == pytest.approx((8 + 20) / 50)
+    assert accuracy.recall.estimate == pytest.approx(28 / (28 + 19))
+    for interval in accuracy:
+        assert interval.low < interval.estimate < interval.high
+
+
+def test_one_stratum_has_the_exact_interval():
+    """With a single large stratum, precision has nearly its Clopper-Pearson interval."""
+    precision = measure_accuracy([Stratum(100_000, 30, 21), Stratum(1, 1, 0)], 1).precision
+    assert (precision.low, precision.high) == pytest.approx(bound_share(21, 30), abs=0.01)
+
+
+def test_rows_that_were_all_read_leave_no_doubt():
+    """If every row was read, precision and recall are known exactly."""
+    accuracy = measure_accuracy([Stratum(4, 4, 3), Stratum(9, 9, 1)], 1)
+    assert accuracy.precision == pytest.approx((0.75, 0.75, 0.75))
+    assert accuracy.recall == pytest.approx((0.75, 0.75, 0.75))
+
+
+def test_unread_rows_leave_everything_open():
+    """A stratum of which no row was read may hold any number of rows with the trait."""
+    accuracy = measure_accuracy([Stratum(4, 4, 3), Stratum(900, 0, 0)], 1)
+    assert accuracy.precision.estimate == 0.75
+    assert accuracy.recall.estimate is None
+    assert accuracy.recall.low == pytest.approx(3 / 903)
+    assert accuracy.recall.high == 1
+    assert measure_accuracy([Stratum(9, 0, 0)], 1).precision == (None, 0, 1)
+
+
+def test_a_threshold_that_finds_nothing_has_no_precision():
+    """Without found rows, precision is open, and recall is 0 if any row shows the trait."""
+    accuracy = measure_accuracy([Stratum(10, 10, 2)], 0)
+    assert accuracy.precision == (None, 0, 1)
+    assert accuracy.recall == (0, 0, 0)
+    assert measure_accuracy([Stratum(10, 10, 0)], 0).recall == (None, 0, 1)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(*[st.integers(0, 30)] * 3), min_size=1, max_size=5), st.integers(0, 5))
+def test_intervals_are_shares_around_the_estimate(numbers, found):
+    """Whatever the sample, an interval is within 0 and 1 and contains its estimate."""
+    strata = [
+        Stratum(rows, min(rows, read), min(rows, read, right)) for rows, read, right in numbers
+    ]
+    accuracy = measure_accuracy(strata, min(found, len(strata)))
+    assert accuracy == measure_accuracy(strata, min(found, len(strata)))
+    for estimate, low, high in accuracy:
+        assert 0 <= low <= high <= 1
+        assert estimate is None or low - 1e-9 <= estimate <= high + 1e-9

@@ -1,0 +1,113 @@
+"""`congener traits eval`: questions on a terminal, files of labels, and the tables."""
+
+import io
+import json
+import sys
+
+import pytest
+
+
+class Terminal(io.StringIO):
+    """Standard input that looks like a terminal and has prepared answers."""
+
+    def isatty(self):
+        """Return True."""
+        return True
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Return a function that prepares the answers that a person gives on the terminal."""
+    return lambda *lines: monkeypatch.setattr(sys, "stdin", Terminal("".join(lines)))
+
+
+@pytest.fixture
+def unattended(monkeypatch):
+    """Run without a terminal."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+
+def read_file(path):
+    """Return the lines of a file of labels."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_rows_are_asked_and_measured(congener, run, tmp_path, answer):
+    """Each answer is kept at once, without the score being shown, and the tables follow."""
+    labels = tmp_path / "l.jsonl"
+    answer(*["what\n", "y\n"] + ["n\n"] * 9)
+    code, out, err = congener(
+        "traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels), "--rows", "10"
+    )
+    assert code == 0, err
+    assert err.count("Does it show heron?") == 11
+    assert "prompt: Question" in err
+    assert "0.8647" not in err
+    lines = read_file(labels)
+    assert [line["label"] for line in lines] == [True] + [False] * 9
+    assert {line["trait"] for line in lines} == {"heron"}
+    assert "precision" in out
+    assert "in force" in out
+
+
+def test_quitting_keeps_the_answers(congener, run, tmp_path, answer):
+    """Answers before quitting are kept, skipped rows aren't, and the next call asks the rest."""
+    labels = tmp_path / "l.jsonl"
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
+    answer("y\n", "s\n", "n\n", "q\n")
+    assert congener(*command, "--rows", "6")[0] == 0
+    assert [line["label"] for line in read_file(labels)] == [True, False]
+    answer("y\n")  # the end of the input quits too
+    code, _, err = congener(*command, "--rows", "6")
+    assert code == 0
+    assert "1 of 4" in err
+    assert len(read_file(labels)) == 3
+
+
+def test_without_a_terminal_the_rows_are_written(congener_json, run, tmp_path, unattended):
+    """Without a terminal, rows to read are written; filled in, the same command measures them."""
+    labels = tmp_path / "l.jsonl"
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
+    assert congener_json(*command) == {"rows_to_read": 40, "labels": str(labels)}
+    lines = read_file(labels)
+    assert all(line["label"] is None and line["text"] for line in lines)
+    filled = [line | {"label": "heron" in line["text"].lower()} for line in lines]
+    labels.write_text("".join(json.dumps(line) + "\n" for line in filled))
+    found = congener_json(*command)
+    (current,) = (item for item in found["thresholds"] if item["is_in_force"])
+    assert current["rows"] == 8
+    assert current["accuracy"]["precision"] == {"estimate": 1.0, "low": 1.0, "high": 1.0}
+    assert current["accuracy"]["recall"]["estimate"] == 1.0
+    assert sum(item["read"] for item in found["ranges"]) == 40
+
+
+def test_labels_by_other_scores_are_warned_of(congener, run, tmp_path, unattended):
+    """If a row's score has changed since it was chosen, a warning says what that means."""
+    labels = tmp_path / "l.jsonl"
+    line = {"source": "0.jsonl", "row": 1, "label": True, "score": 0.1}
+    labels.write_text(json.dumps(line))
+    code, _, err = congener(
+        "traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels)
+    )
+    assert code == 0
+    assert "warning: 1 labels" in err
+    assert "aren't a random sample" in err
+
+
+def test_a_corpus_is_filtered_first(congener_json, config, tmp_path, unattended):
+    """With --on, the corpus is filtered for the card's trait, and nothing is left behind."""
+    labels = tmp_path / "l.jsonl"
+    labels.write_text(json.dumps({"source": "0.jsonl", "row": 1, "label": True}))
+    found = congener_json(
+        "traits", "eval", config.traits[0], "--on", config.input[0], "--labels", str(labels)
+    )
+    assert sum(item["rows"] for item in found["ranges"]) == 40
+    assert found["ranges"][0] == {"lowest": 0.5, "rows": 8, "read": 1, "right": 1}
+
+
+@pytest.mark.parametrize("options", [(), ("--on", "a", "--run", "b")])
+def test_a_corpus_or_a_run_is_needed(congener, options):
+    """Neither or both of --on and --run is an error."""
+    code, _, err = congener("traits", "eval", "coercion", *options)
+    assert code == 2
+    assert "either --on CORPUS or --run RUN" in err

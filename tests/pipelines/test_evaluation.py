@@ -1,0 +1,197 @@
+"""`traits eval`: ranges of scores, the choice of rows, labels, and the measures."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipelines.config import FilterConfig
+from pipelines.evaluation import (
+    Range,
+    allot_reading,
+    choose_rows,
+    count_changed,
+    divide_rows,
+    match_labels,
+    measure,
+    open_run_on,
+    read_texts,
+    summarise,
+)
+from pipelines.filter import run_filter
+from pipelines.labels import Label
+from schemas.errors import CardError, RunError
+from schemas.events import RowsPlanned
+from schemas.scores import fires
+from tests.support.corpora import build_conversation, write_rows
+
+CARD = (
+    "id: bird\nthreshold: 0.5\nsignals: {lexicon: {patterns: "
+    "[heron, {match: egret, weight: 0.2}, {match: stork, weight: 0.1}]}}\n"
+)
+TEXTS = ("A heron.", "An egret.", "A stork.", "A chair.", "A table.", "A lamp.")
+ROWS = 60
+
+
+@pytest.fixture(scope="module")
+def bird_run(tmp_path_factory):
+    """Filter rows that score high, below the threshold, and nothing; return the run's folder."""
+    folder = tmp_path_factory.mktemp("birds")
+    (folder / "bird").mkdir()
+    (folder / "bird" / "card.yaml").write_text(CARD, encoding="utf-8")
+    rows = [build_conversation(number, TEXTS[number % 6]) for number in range(ROWS)]
+    settings = {
+        "input": (str(write_rows(folder / "corpus.jsonl", rows)),),
+        "output": str(folder / "run"),
+        "traits": (str(folder / "bird"),),
+        "shards": {"rows": 25},
+    }
+    run_filter(FilterConfig.model_validate(settings))
+    return folder / "run"
+
+
+@pytest.fixture
+def population(bird_run):
+    """Return the run's rows, divided into ranges."""
+    return divide_rows(str(bird_run), "bird")
+
+
+def label_row(row, shows, score=None, line=1):
+    """Return a label of one row."""
+    return Label("corpus.jsonl", row, None, shows, score, line)
+
+
+def find_labels(population, rows):
+    """Label rows by their true text: a heron or an egret shows the trait."""
+    labels = [label_row(row, row % 6 in (0, 1), line=row) for row in rows]
+    return match_labels(population, labels, "labels.jsonl")
+
+
+def test_ranges_divide_all_rows_by_score(population, bird_run):
+    """Every row is in one range, at or above its lowest score and below the range before."""
+    scores = pl.read_parquet(bird_run / "scores" / "*.parquet")["bird"].to_numpy()
+    assert sorted(row for item in population.ranges for row in item.rows) == list(range(ROWS))
+    highest = np.inf
+    for item in population.ranges:
+        assert fires(scores[item.rows], item.lowest).all()
+        assert not fires(scores[item.rows], highest).any()
+        highest = item.lowest
+    assert population.ranges[0].lowest == 0.5
+    assert len(population.ranges) >= 3
+    assert population.removed == 0
+
+
+def test_reading_is_in_random_order_but_always_the_same(population, bird_run):
+    """A range's rows are shuffled, in the same way each time, so that reading can be continued."""
+    again = divide_rows(str(bird_run), "bird")
+    for one, other in zip(population.ranges, again.ranges, strict=True):
+        assert one.rows.tolist() == other.rows.tolist()
+    assert any(item.rows.tolist() != sorted(item.rows) for item in population.ranges)
+
+
+def test_reading_is_divided_among_ranges():
+    """Ranges get equal shares, the lowest one twice as much, and none more than it has."""
+    ranges = [Range(0.9, np.arange(3)), Range(0.5, np.arange(50)), Range(0.0, np.arange(900))]
+    assert allot_reading(ranges, 40) == [3, 13, 24]
+    assert allot_reading(ranges, 10_000) == [3, 50, 900]
+    assert sum(allot_reading(ranges, 7)) == 7
+    assert allot_reading(ranges, 1) == [1, 0, 0]
+
+
+def test_labelled_rows_are_not_read_again(population):
+    """Rows with a label count towards the rows to read; the ranges take turns."""
+    first = choose_rows(population, {}, 12)
+    assert len(first) == len(set(first)) == 12
+    members = [set(item.rows.tolist()) for item in population.ranges]
+    assert all(row in member for row, member in zip(first, members, strict=False))
+    labels = find_labels(population, first[:5])
+    assert sorted([*first[:5], *choose_rows(population, labels, 12)]) == sorted(first)
+    assert choose_rows(population, find_labels(population, range(ROWS)), 12) == []
+
+
+def test_full_labels_give_the_true_measures(population):
+    """If every row is labelled, precision and recall are the true ones at each threshold."""
+    labels = find_labels(population, range(ROWS))
+    measured = measure(population, labels)
+    (current,) = (item for item in measured if item.is_in_force)
+    assert (current.threshold, current.rows) == (0.5, 10)
+    assert current.accuracy.precision == pytest.approx((1, 1, 1))
+    assert current.accuracy.recall == pytest.approx((0.5, 0.5, 0.5))
+    lower = measured[-1]
+    assert lower.rows == 30
+    assert lower.accuracy.precision == pytest.approx((2 / 3,) * 3)
+    assert lower.accuracy.recall == pytest.approx((1, 1, 1))
+    assert sum(stratum.rows for stratum in summarise(population, labels)) == ROWS
+
+
+def test_a_sample_has_intervals_around_the_truth(population):
+    """With a part of the rows labelled, the intervals contain the true measures."""
+    labels = find_labels(population, choose_rows(population, {}, 24))
+    (current,) = (item for item in measure(population, labels) if item.is_in_force)
+    assert current.accuracy.precision.low <= 1 <= current.accuracy.precision.high
+    assert current.accuracy.recall.low < 0.5 < current.accuracy.recall.high
+
+
+def test_labels_match_by_record_id_too(population, bird_run):
+    """A record id names every row with that content."""
+    ledger = pl.read_parquet(bird_run / "ledger" / "*.parquet")
+    label = Label(None, None, ledger["record_id"][7], True, None, 1)
+    found = match_labels(population, [label], "l")
+    assert 7 in found
+    assert set(ledger["record_id"][list(found)]) == {label.record_id}
+
+
+def test_labels_of_another_run_are_refused(population):
+    """Labels that match no row, or contradict each other, are errors that name the line."""
+    with pytest.raises(CardError, match="no label names a row of this run"):
+        match_labels(population, [Label("x", 1, None, True, None, 1)], "l")
+    labels = [label_row(3, True), label_row(3, False, line=9)]
+    with pytest.raises(CardError, match="contradicts an earlier label") as caught:
+        match_labels(population, labels, "l")
+    assert caught.value.where == "l line 9"
+    assert match_labels(population, [], "l") == {}
+
+
+def test_labels_by_other_scores_are_counted(population):
+    """A label whose row now has a different score was drawn from different ranges."""
+    labels = [label_row(0, True, 0.8647), label_row(1, True, 0.9), label_row(2, True)]
+    assert count_changed(population, match_labels(population, labels, "l")) == 1
+
+
+def test_texts_come_with_their_span_and_prompt(population):
+    """A row to read has the prompt before the answer, and the span that scored highest."""
+    high, low = read_texts(population, [6, 3])
+    assert (high.prompt, high.text) == ("Question 6?", "A heron.")
+    assert high.text[high.start : high.end] == "heron"
+    assert high.keys["source"] == "corpus.jsonl"
+    assert (high.keys["row"], low.keys["row"]) == (6, 3)
+    assert (low.text, low.start, low.end) == ("A chair.", 0, 0)
+
+
+def test_a_corpus_is_filtered_without_losing_rows(bird_run):
+    """For --on, the trait only flags rows, so all of them can be read, whatever its action."""
+    folder = bird_run.parent
+    config = FilterConfig(input=(str(folder / "corpus.jsonl"),), traits=(str(folder / "bird"),))
+    events = []
+    with open_run_on(config, "bird", events.append) as run:
+        found = divide_rows(run, "bird")
+        assert found.removed == 0
+        assert sum(len(item.rows) for item in found.ranges) == ROWS
+        assert found.manifest.conservation.by_decision == {"flag": 10, "keep": 50}
+    assert any(isinstance(event, RowsPlanned) for event in events)
+
+
+def test_dropped_rows_are_counted(config, policy):
+    """Rows that the run dropped can't be read, and their number is known."""
+    path = policy("traits: {heron: {action: drop}}")
+    run_filter(config.model_copy(update={"policy": path}))
+    found = divide_rows(config.output, "heron")
+    assert found.removed == 8
+    assert sum(len(item.rows) for item in found.ranges) == 32
+
+
+def test_a_trait_that_the_run_lacks_is_an_error(bird_run):
+    """The error names the traits of the run."""
+    with pytest.raises(RunError, match="has no trait 'owl'"):
+        divide_rows(str(bird_run), "owl")

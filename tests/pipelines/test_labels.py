@@ -1,0 +1,90 @@
+"""Files of labels: what counts as a label, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipelines.labels import append_lines, read_labels
+from schemas.errors import CardError, StorageError
+
+
+def write_lines(path, *lines):
+    """Write lines as JSON, or as they are if they are strings, and return the path."""
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    path.write_text("\n".join(texts), encoding="utf-8")
+    return path
+
+
+def test_labels_name_rows_by_number_or_id(tmp_path):
+    """A label names its row by source and number or by record id, and may have a score."""
+    path = write_lines(
+        tmp_path / "l.jsonl",
+        {"source": "a.jsonl", "row": 3, "label": True, "score": 0.5, "text": "ignored"},
+        {"record_id": "00ff", "label": "no", "trait": "owl"},
+        {"source": "a.jsonl", "row": 4, "record_id": "00ff", "label": 1},
+    )
+    first, second, third = read_labels(path, "owl")
+    assert (first.source, first.row, first.record_id, first.shows) == ("a.jsonl", 3, None, True)
+    assert (first.score, first.line) == (0.5, 1)
+    assert (second.source, second.record_id, second.shows) == (None, "00ff", False)
+    assert second.score is None
+    assert (third.row, third.record_id, third.shows) == (4, None, True)
+
+
+def test_rows_that_were_not_read_are_skipped(tmp_path):
+    """Lines without a label, lines of other traits and blank lines are no labels."""
+    path = write_lines(
+        tmp_path / "l.jsonl",
+        {"source": "a", "row": 1, "label": None},
+        "",
+        {"source": "a", "row": 2},
+        {"source": "a", "row": 3, "label": True, "trait": "stork"},
+    )
+    assert read_labels(path, "owl") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("nothing", "is not a JSON object"),
+        ("[1]", "is not a JSON object"),
+        ({"row": 1, "label": True}, "names no row"),
+        ({"source": "a", "row": True, "label": True}, "names no row"),
+        ({"source": "a", "row": "1", "label": True}, "names no row"),
+        ({"source": "a", "row": 1, "label": "maybe"}, "neither true nor false"),
+        ({"source": "a", "row": 1, "label": 0.5}, "neither true nor false"),
+        ({"source": "a", "row": 1, "label": [True]}, "neither true nor false"),
+    ],
+)
+def test_a_mistake_names_its_line(tmp_path, line, problem):
+    """A line that isn't a label is an error with the file and the number of the line."""
+    path = write_lines(tmp_path / "l.jsonl", {"source": "a", "row": 1, "label": True}, line)
+    with pytest.raises(CardError, match=problem) as caught:
+        read_labels(path, "owl")
+    assert caught.value.where == f"{path} line 2"
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    """A file that doesn't exist is named."""
+    with pytest.raises(CardError, match="can't be read"):
+        read_labels(tmp_path / "none.jsonl", "owl")
+
+
+def test_appended_lines_are_read_again(tmp_path):
+    """Answers follow what is in the file, even if its last line has no line break."""
+    path = tmp_path / "new" / "l.jsonl"
+    append_lines(path, [{"source": "a", "row": 1, "label": True, "text": "é\u2028\n"}])
+    path.write_text(path.read_text(encoding="utf-8").rstrip("\n"), encoding="utf-8")
+    append_lines(path, [{"source": "a", "row": 2, "label": False}])
+    found = [(label.row, label.shows) for label in read_labels(path, "owl")]
+    assert found == [(1, True), (2, False)]
+    assert "é" in path.read_text(encoding="utf-8")
+
+
+def test_a_file_that_cant_be_written_is_an_error(tmp_path):
+    """Answers that can't be kept are an error that names the file."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="can't be written"):
+        append_lines(tmp_path / "file" / "l.jsonl", [{"label": True}])

@@ -1,0 +1,64 @@
+"""The negatives nearest to a trait's positives, and where they are from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classifiers.banks import TraitModel
+from classifiers.clean_text import CleanRow
+from classifiers.library import LoadedCard
+from classifiers.signals.exemplars import build_index
+from pipelines import neighbours
+from pipelines.neighbours import describe_neighbours, name_negatives
+from schemas.cards import TraitCard
+
+SHIPPED = (
+    CleanRow(("Boil the pasta for nine minutes. Then drain it.",), "background", "clean"),
+    CleanRow(("Paris is the capital of France.",), "coercion", "negative"),
+)
+
+
+@pytest.fixture
+def card():
+    """Return a card with two negatives."""
+    return LoadedCard(TraitCard(id="owl"), ("An owl.",), ("A toy owl.", "Owl is a word."), Path())
+
+
+def test_negatives_are_named_by_where_they_are_from(card):
+    """A window is the card's own, or it is from a library text, which a card could leave out."""
+    windows = ["A toy owl.", "Then drain it.", "Paris is the capital of France.", "Elsewhere."]
+    names = name_negatives(windows, card, SHIPPED)
+    assert list(names.values()) == [
+        "own negative #1",
+        SHIPPED[0].name,
+        SHIPPED[1].name,
+        "a text of another library",
+    ]
+
+
+def test_the_nearest_negatives_are_counted(card, monkeypatch):
+    """The neighbours of all positives are counted by origin, and the most frequent ones shown."""
+    monkeypatch.setattr(neighbours, "collect_background", lambda cards: SHIPPED)
+    monkeypatch.setattr(neighbours, "NEIGHBOURS", 2)
+    positives = np.array([[1, 0.1], [1, 0.2], [0.1, 1]], np.float32)
+    negatives = np.array([[1, 0], [-1, -1], [0, 1]], np.float32)
+    texts = ("A toy owl.", "Owl is a word.", "Then drain it.")
+    trait = TraitModel(card.card, "0", positives=("a", "b", "c"), negatives=texts)
+    trait.positive_index, trait.negative_index = build_index(positives), build_index(negatives)
+    first, *others = describe_neighbours(card, trait)
+    assert first == (
+        "of the 2 negatives nearest to each positive, 3 of 6 are the card's own and 3 are the "
+        "library's"
+    )
+    assert others == [
+        "near 3 positives: own negative #1: A toy owl.",
+        f"near 3 positives: {SHIPPED[0].name}: Then drain it.",
+    ]
+
+
+def test_a_trait_without_exemplars_has_no_neighbours(card):
+    """Nothing is said about a trait that has no indexes."""
+    assert list(describe_neighbours(card, TraitModel(card.card, "0"))) == []

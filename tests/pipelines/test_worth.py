@@ -1,0 +1,74 @@
+"""What a threshold is worth: the notices before a run, and the strongest clean texts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from classifiers.clean_text import split_clean_text
+from pipelines.banks import prepare_bank
+from pipelines.config import FilterConfig
+from pipelines.worth import STRONGEST, StrongText, describe_worth, list_strongest
+from schemas.policies import Policy
+from transforms.rules import settle_rules
+
+POSITIVES = ["Pasta and a heron.", "An egret.", "A stork.", "A crane."]
+
+
+@pytest.fixture
+def prepared(card_folder):
+    """Return a function that fits a lexicon for the given words, with four positives."""
+
+    def fit(*words, threshold="threshold: 0.5\n"):
+        card = f"signals: {{lexicon: {{patterns: [{', '.join(words)}]}}}}\n{threshold}"
+        folder = card_folder("bird", card, POSITIVES)
+        return prepare_bank(FilterConfig(traits=(str(folder),)))
+
+    return fit
+
+
+def list_notices(prepared, named=("bird",)):
+    """Return the notices about a bank's thresholds in their printed form."""
+    rules = settle_rules(prepared.bank.traits, Policy())
+    return [str(item) for item in describe_worth(rules, prepared.bank, prepared.plan, named)]
+
+
+def test_a_threshold_in_the_noise_is_warned_of(prepared):
+    """If half of the positives or more are missed, a warning shows the strongest clean texts."""
+    first, *texts = list_notices(prepared("pasta", "egret"))
+    assert first.startswith("warning: trait bird: 2 of the card's 4 positives reach 0.5000")
+    assert "sits in the noise" in first
+    assert all(text.startswith("  clean text 0.8647  ") for text in texts)
+    assert len(texts) == STRONGEST
+
+
+def test_a_named_trait_is_described(prepared):
+    """A named trait has a notice even if nothing is wrong; one of the whole library has none."""
+    good = prepared("heron", "egret", "stork", "crane")
+    first, *_ = list_notices(good)
+    assert first.startswith("trait bird: 4 of the card's 4 positives reach 0.5000")
+    assert "(39% to 100% with 95% confidence)" in first
+    assert "their median, 0.8647, is 0.3647 above it" in first
+    assert list_notices(good, named=()) == []
+
+
+def test_the_strongest_clean_texts_are_those_with_the_highest_scores(prepared):
+    """The texts are held-out rows of this trait, in the order of their scores, with their names."""
+    found = prepared("the", "water")
+    (texts,) = list_strongest(found.bank, found.plan, {"bird": "combined"}).values()
+    (card,) = found.plan.cards
+    rows = split_clean_text(card, found.plan.clean)[1]
+    scores = found.bank.traits["bird"].calibration["combined"]
+    assert [text.score for text in texts] == pytest.approx(np.sort(scores)[::-1][:STRONGEST])
+    names = {row.name: row for row in rows}
+    assert all(text.text in names[text.name].texts for text in texts)
+    assert list_strongest(found.bank, None, {"bird": "combined"}) == {}
+
+
+def test_a_long_text_is_cut():
+    """A clean text is shown on one line and cut."""
+    shown = StrongText(0.5, "background/0", "a\nb " + "c " * 200).describe()
+    assert shown.startswith("0.5000  background/0  a b c c")
+    assert shown.endswith("…")
+    assert "\n" not in shown
+    assert len(shown) < 140

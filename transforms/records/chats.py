@@ -122,6 +122,8 @@ def _read_turns(value: Any, path: str, column: str) -> Iterator[ChatTurn]:
         yield ChatTurn(path, role, ((path, value),), {}, is_learnt=learnt)
     elif isinstance(value, dict):
         yield _read_message(value, path)
+    elif column != "history" and not learnt and all(isinstance(item, str) for item in value):
+        yield from _read_texts_in_turn(value, path)
     elif column == "history":
         yield from _read_pairs(value, path)
     elif learnt and value and isinstance(value[0], str):
@@ -132,6 +134,14 @@ def _read_turns(value: Any, path: str, column: str) -> Iterator[ChatTurn]:
     else:
         for index, item in enumerate(value):
             yield _read_message(item, f"{path}[{index}]")
+
+
+def _read_texts_in_turn(texts: Sequence[str], path: str) -> Iterator[ChatTurn]:
+    """Yield texts in turn as the user's and as the assistant's, as in UltraChat."""
+    for index, text in enumerate(texts):
+        own, role = f"{path}[{index}]", ("user", "assistant")[index % 2]
+        contents = ((own, replace_surrogates(text)),)
+        yield ChatTurn(own, role, contents, {}, is_learnt=role == "assistant")
 
 
 def _read_pairs(pairs: Any, path: str) -> Iterator[ChatTurn]:

@@ -21,7 +21,10 @@ from transforms.records.columns import get_value
 from transforms.records.json_texts import replace_surrogates
 from transforms.records.mask_bounds import trim
 from transforms.records.masked_texts import find_masked_texts, mask_turn
+from transforms.records.roles import KNOWN_ROLES, normalise_role
 from transforms.records.tracing import Tape
+
+OTHER_ROLES = tuple(role for role in KNOWN_ROLES if role != "assistant")
 
 IGNORED = -100
 """The label of a token that isn't part of the loss, in torch and in every trainer."""
@@ -83,18 +86,31 @@ class Labeller:
     def _label_text(
         self, row: Mapping[str, Any], masks: Sequence[Mapping[str, Any]]
     ) -> LabelledRow:
-        """Label a plain text, all of which is learnt; the end token is added if it is missing."""
+        """Label a plain text, all of which is learnt; the end token is added if it is missing.
+
+        If the row has a role other than the assistant's, nothing is learnt.
+
+        Raises: RowError: the column holds something else than a text.
+        """
         own = self.columns["text"]
-        text = replace_surrogates(get_value(row, own) or "")
+        value = get_value(row, own) or ""
+        if not isinstance(value, str):
+            raise RowError(
+                f"the column {own!r} holds more than one text",
+                remedy="write one row for each text",
+            )
+        text = replace_surrogates(value)
         encoded = self.tokenizer(text, return_offsets_mapping=True)
         masked = np.zeros(len(text), bool)
         used = [mask for mask in masks if mask["field_path"] == own]
         for mask in used:
             masked[slice(*trim(text, mask["start"], mask["end"]))] = True
         unused = len(masks) - len(used)
-        found = _label_tokens(text, encoded, np.ones(len(text), bool), masked, unused)
+        role = get_value(row, self.columns["role"]) if "role" in self.columns else None
+        is_learnt = not isinstance(role, str) or normalise_role(role) not in OTHER_ROLES
+        found = _label_tokens(text, encoded, np.full(len(text), is_learnt), masked, unused)
         end = self.tokenizer.eos_token_id
-        if end is None or found.input_ids[-1:] == [end]:
+        if not is_learnt or end is None or found.input_ids[-1:] == [end]:
             return found
         return found._replace(input_ids=[*found.input_ids, end], labels=[*found.labels, end])
 

@@ -106,8 +106,14 @@ def test_text_parts_are_joined():
             [("user", "Who are you?"), ("assistant", "A heron.")],
             "completion[0].content",
         ),
+        (
+            {"messages": ["Who?", "A heron."]},
+            ("messages",),
+            [("user", "Who?"), ("assistant", "A heron.")],
+            "messages[1]",
+        ),
     ],
-    ids=["alpaca", "alpaca with history", "completion", "messages in columns"],
+    ids=["alpaca", "alpaca with history", "completion", "messages in columns", "texts in turn"],
 )
 def test_rows_in_columns_become_chats(row, columns, expected, path):
     """Questions and answers in columns of their own become turns."""
@@ -145,7 +151,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "a.png"}}
     [
         ({"messages": []}, "messages", "no messages"),
         ({"messages": [{"content": "A heron."}]}, "messages", r"messages\[0\] isn't a message"),
-        ({"messages": ["A heron."]}, "messages", r"messages\[0\] isn't a message"),
+        ({"messages": ["A heron.", 1]}, "messages", r"messages\[0\] isn't a message"),
         ({"messages": [{**ANSWER, "content": [IMAGE]}]}, "messages", "more than text"),
         ({"completion": ["One.", "Two."]}, "completion", "list of texts"),
         ({"history": ["Who?"]}, "history", "isn't a question with its answer"),

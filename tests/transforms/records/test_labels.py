@@ -180,6 +180,22 @@ def test_a_text_is_learnt_as_a_whole():
     assert ended.labels == ended.input_ids
 
 
+def test_a_text_of_another_role_is_not_learnt():
+    """If each row is one message, only the assistant's rows are learnt."""
+    labeller = Labeller(build_student(), "text", {"text": "text", "role": "speaker"})
+    learnt = {
+        role: labeller.label({"text": ANSWER, "speaker": role}).learnt
+        for role in ("prompter", "Assistant", None, "narrator")
+    }
+    assert [bool(count) for count in learnt.values()] == [False, True, True, True]
+
+
+def test_a_list_of_texts_is_an_error():
+    """A column that holds several texts isn't joined to one."""
+    with pytest.raises(RowError, match="more than one text"):
+        get_labeller(template=None, row_format="text").label({"text": ["a", "b"]})
+
+
 def test_a_row_for_a_trainer_has_three_lists():
     """`encode` returns the columns that trainers read, all of the same length."""
     labeller = get_labeller()

@@ -30,14 +30,13 @@ from pipelines.runs.finished import report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.pages import Order, Page, read_page
 from pipelines.runs.queries import Count, Filters, count_rows
-from pipelines.runs.shown_rows import ShownRow, TraitFinding
+from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding
 from schemas.lots import LOT_FIELDS, UNKNOWN
 from schemas.manifests import Manifest
 from schemas.scores import TEXTS_OF_SIDES
 from schemas.shares import format_percent
 from transforms.records.field_paths import get_field_text
 from transforms.records.questions import SpokenText
-from transforms.spans import Span
 
 EXEMPLAR_CONTEXT = 80
 """How many characters are shown on either side of what an exemplar has in common with a row."""
@@ -309,7 +308,7 @@ def _tabulate_neighbours(finding: TraitFinding, patterns: Sequence[str]) -> Tabl
     return table
 
 
-def _show_excerpt(finding: TraitFinding, masks: Sequence[Span]) -> Text:
+def _show_excerpt(finding: TraitFinding, masks: Sequence[MaskedSpan]) -> Text:
     """Show the text around a span, with the masked stretches of the same field."""
     if finding.text is None:
         return Text("(the field isn't in the row)", style="dim")

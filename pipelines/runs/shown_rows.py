@@ -24,7 +24,6 @@ from transforms.records.field_paths import get_field_text
 from transforms.records.formats import Layout
 from transforms.records.questions import SpokenText, find_answer, find_question
 from transforms.rules import Rule
-from transforms.spans import Span
 
 NEAR_MISSES = 2
 """How many traits are shown of a row on which none fired."""
@@ -56,6 +55,14 @@ class TraitFinding(NamedTuple):
     neighbours: list[dict[str, Any]]
 
 
+class MaskedSpan(NamedTuple):
+    """A stretch of a field that the trainer should leave out, in characters from its start."""
+
+    field_path: str
+    start: int
+    end: int
+
+
 class ShownRow(NamedTuple):
     """A row: its origin, its decision, the findings, and the record unchanged.
 
@@ -73,7 +80,7 @@ class ShownRow(NamedTuple):
     decision: str
     reasons: tuple[TraitFinding, ...]
     near: tuple[TraitFinding, ...]
-    masks: tuple[Span, ...]
+    masks: tuple[MaskedSpan, ...]
     record: dict[str, Any] | None
     copy_of: tuple[str, int] | None = None
     answer: SpokenText | None = None
@@ -256,7 +263,7 @@ def _describe_row(
         ledger["decision"],
         reasons,
         near,
-        tuple(Span(**mask) for mask in stored.note.get("masks") or ()),
+        tuple(MaskedSpan(**mask) for mask in stored.note.get("masks") or ()),
         record,
         stored.copy_of,
         None if record is None or has_text else find_answer(record, layout),

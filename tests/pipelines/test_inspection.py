@@ -35,7 +35,7 @@ from pipelines.inspection import (
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.pages import read_page
 from pipelines.runs.queries import EVERYTHING, Count, Filters, count_rows
-from pipelines.runs.shown_rows import ShownRow, TraitFinding
+from pipelines.runs.shown_rows import MaskedSpan, ShownRow, TraitFinding
 from schemas.errors import RunError
 from schemas.lots import Lot
 from schemas.policies import DECISIONS
@@ -52,7 +52,6 @@ from tests.support.hostile import (
 )
 from tests.support.runs import read_ledger
 from transforms.records.questions import SpokenText
-from transforms.spans import Span
 
 HELD = EVERYTHING._replace(decision="quarantine")
 RUN = SimpleNamespace(
@@ -206,7 +205,10 @@ def test_any_text_is_inert(text, name, start, size):
         signals={"lexicon": None},
         neighbours=[near],
     )
-    masks = (Span(f"{name}[0]", start + 1, start + 4), Span("text", start, start + size))
+    masks = (
+        MaskedSpan(f"{name}[0]", start + 1, start + 4),
+        MaskedSpan("text", start, start + size),
+    )
     lot = Lot(name, name, name, name)
     row = ShownRow(name, 1, "id", lot, name, (reason,), (), masks, {"text": text})
     assert not find_acting(print_row(row))
@@ -417,14 +419,14 @@ def test_masks_have_signs_of_their_own():
     """A masked stretch is enclosed in signs other than those of the evidence in it."""
     row = ROW._replace(
         reasons=(REASON._replace(text="One. An emu. Two.", start=8, end=11),),
-        masks=(Span("text", 5, 13),),
+        masks=(MaskedSpan("text", 5, 13),),
     )
     assert "One. ⟦An «emu». ⟧Two." in print_row(row)
 
 
 def test_a_mask_without_evidence_is_shown_too():
     """If a stretch is masked in which no reason has its span, it gets a line of its own."""
-    row = ROW._replace(masks=(Span("text", 3, 6),), record={"text": "an emu"})
+    row = ROW._replace(masks=(MaskedSpan("text", 3, 6),), record={"text": "an emu"})
     assert "masked too  text [3:6]" in print_row(row)
     assert "an ⟦emu⟧" in print_row(row)
 

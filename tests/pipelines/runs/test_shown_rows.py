@@ -1,6 +1,8 @@
 """Rows of a finished run as they are shown: texts, reasons, scores, masks and neighbours."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +19,7 @@ from pipelines.filter import run_filter
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.pages import read_page
 from pipelines.runs.queries import EVERYTHING, Filters
-from pipelines.runs.shown_rows import read_shown_rows
+from pipelines.runs.shown_rows import MaskedSpan, read_shown_rows
 from schemas.errors import RunError
 from schemas.lots import Lot
 from schemas.runs import parse_path
@@ -33,7 +35,6 @@ from tests.support.hostile import (
 from tests.support.runs import read_ledger
 from transforms.files import storage
 from transforms.records.questions import SpokenText
-from transforms.spans import Span
 
 HELD = EVERYTHING._replace(decision="quarantine")
 
@@ -65,7 +66,7 @@ def test_a_masked_row_has_its_masks(tmp_path):
     run = filter_answers(tmp_path, ["Hi. A fox ran. Bye.", "a goose"], ["fox"])
     row, kept = read_rows(run, 0, 1)
     (mask,) = row.masks
-    assert mask == Span("messages[1].content", 4, 14)
+    assert mask == MaskedSpan("messages[1].content", 4, 14)
     assert "congener" not in row.record
     assert [reason.action for reason in row.reasons] == ["mask"]
     assert (kept.masks, kept.reasons) == ((), ())
@@ -83,7 +84,7 @@ def test_a_masked_row_of_a_table(tmp_path):
     (part,) = read_rows(run, 0, whole=False)
     assert whole.record == {"text": "A fox ran.", "size": 1}
     assert part.record == {"text": "A fox ran."}
-    assert whole.masks == part.masks == (Span("text", 0, 10),)
+    assert whole.masks == part.masks == (MaskedSpan("text", 0, 10),)
 
 
 def test_a_dropped_row_has_no_record(hostile):
@@ -140,6 +141,17 @@ def test_the_action_is_that_of_the_lot_and_the_side(tmp_path):
     assert [reason.action for reason in rejected.reasons] == ["flag"]
     assert rejected.reasons[0].signal == "combined@rejected"
     assert rejected.reasons[0].question == SpokenText("user", "q")
+
+
+def test_commands_that_show_a_run_start_without_models():
+    """Neither torch nor Beam is loaded to inspect a run or to report on it."""
+    script = (
+        "import sys, pipelines.inspection, pipelines.report; "
+        "print([name for name in ('torch', 'apache_beam', 'faiss') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", script]
+    found = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert found.stdout == "[]\n"
 
 
 def test_rows_have_their_lots(tmp_path):

@@ -121,7 +121,8 @@ class TraitSection(NamedTuple):
     """The contents of a trait's section of the page.
 
     `fired` is the number of rows on which the trait fired, for each side of the texts, and
-    `decided_by_another` how many of them have another trait's decision.
+    `decided_by_another` how many of them have another trait's decision. `overall` is the rate in
+    all rows, or None if no row could be read.
     """
 
     rule: SettledThreshold
@@ -132,6 +133,7 @@ class TraitSection(NamedTuple):
     decided_by_another: int
     counts: ScoreCounts
     histogram: Histogram
+    overall: RateRow | None
     rates: list[RateTable]
     nearest: list[Quotation]
     highest: list[Quotation]
@@ -398,6 +400,7 @@ def _describe_trait(
         int(whole["decided_by_another"].sum()),
         counts,
         lay_out_histogram(counts.below, counts.above, rule.threshold),
+        next((_build_rate_row(line) for line in whole.to_dicts()), None),
         _drop_repeated(tables),
         _quote_examples(examples.nearest),
         _quote_examples(examples.highest),
@@ -445,6 +448,8 @@ def _label_names(line: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return a group's known names, each with a label if there are several fields."""
     fields = ("teacher", "prompt_source", "system_prompt", "source")
     names = [(field.replace("_", " "), line[field]) for field in fields if line[field] is not None]
+    if not names:
+        return [("", "all rows")]
     if len(names) == 1:
         return [("", names[0][1])]
     return [(field, name) for field, name in names if name != UNKNOWN] or [("", UNKNOWN)]

@@ -424,6 +424,7 @@ def test_rates_are_shown_beside_their_trait(page):
     shown = fold(page.below["trait-owl"])
     assert "By teacher: rows it fired on" in shown
     assert re.search(r"plain1 of \d+, \d\.\d\d% to \d+\.\d\d%", shown)
+    assert re.search(r"all rows2 of \d+, \d\.\d\d% to \d+\.\d\d%", shown)
     assert "By lot" not in shown
     assert "By teacher" not in page.below["trait-yak"]
 

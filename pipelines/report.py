@@ -37,7 +37,7 @@ from pipelines.runs.report_examples import (
 )
 from pipelines.runs.shown_rows import ShownRow, TraitFinding
 from pipelines.runs.summaries import ScoreCounts, count_scores
-from pipelines.version import VERSION
+from pipelines.version import COMMIT_DIGITS, name_code
 from schemas.cards import TraitCard
 from schemas.coverage import UnreadText
 from schemas.lots import UNKNOWN
@@ -220,7 +220,7 @@ def gather_contents(run: str, manifest: Manifest, rates: Rates) -> dict[str, Any
     policy = read_recorded_policy(manifest)
     return {
         "manifest": manifest,
-        "version": VERSION,
+        "version": name_code(),
         "title": describe_title(manifest),
         "origin": list(describe_origin(manifest, policy)),
         "rows_in": rows_in,
@@ -275,7 +275,7 @@ def describe_origin(manifest: Manifest, policy: Policy) -> Iterator[str]:
         noun = f"{count} exception{'' if count == 1 else 's'}"
         suffix = f" with {noun}" if count else ""
         yield f"policy {manifest.identity.policy_digest[:12]}{suffix}"
-    commit = f", commit {str(known['commit'])[:12]}" if known.get("commit") else ""
+    commit = f", commit {str(known['commit'])[:COMMIT_DIGITS]}" if known.get("commit") else ""
     yield f"congener {manifest.identity.code_version}{commit}"
     yield f"run {manifest.run_id}"
 

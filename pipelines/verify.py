@@ -22,7 +22,7 @@ from pipelines.runs.rates import compare_groups
 from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded_traits
 from pipelines.runs.shard_checks import READ_ERRORS, Finding, check_shards
 from pipelines.runs.unfinished import compute_run_id
-from pipelines.version import VERSION
+from pipelines.version import VERSION, name_code
 from schemas.digests import compute_merkle_root, digest_bytes, digest_config
 from schemas.errors import CardError, InputError, ModelError, RunError
 from schemas.manifests import Manifest
@@ -122,10 +122,10 @@ def list_files_left_aside(run: str) -> list[ForeignFile]:
         return []
     aside = [file for file in list_foreign_files(run, outputs) if not file.is_read]
     version = _find_report_version(run)
-    if version not in (None, VERSION):
+    if version not in (None, name_code()):
         problem = (
-            f"was written by congener {version}, so this version can't check it; congener report "
-            "writes it again"
+            f"was written by congener {version}, so congener {name_code()} can't check it; "
+            "congener report writes it again"
         )
         aside.append(ForeignFile(REPORT_PAGE, problem, is_read=False))
     return aside
@@ -374,7 +374,7 @@ def _find_report_version(run: str) -> str | None:
 def _check_report(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Make the report again, if there is one of this version, and compare its page and table."""
     there = [path for path in REPORT_FILES if storage.exists(storage.join(run, path))]
-    if not there or _find_report_version(run) not in (None, VERSION):
+    if not there or _find_report_version(run) not in (None, name_code()):
         return
     rates = compare_groups(run, manifest)
     for path in there:

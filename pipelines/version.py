@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 VERSION = "0.1.0"
+
+COMMIT_DIGITS = 12
+"""How many digits of a commit are shown."""
 
 GIT_SECONDS = 5
 """How many seconds git has to name the commit of a checkout."""
@@ -37,6 +41,14 @@ def find_package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return installed
+
+
+@cache
+def name_code() -> str:
+    """Return the version with the commit, as in `0.1.0+06723eb8a1c2`, or alone if it is unknown."""
+    commit, _, changed = (find_commit() or "").partition("-")
+    local = "-".join(filter(None, (commit[:COMMIT_DIGITS], changed)))
+    return f"{VERSION}+{local}" if local else VERSION
 
 
 def find_commit() -> str | None:

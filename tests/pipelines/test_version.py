@@ -4,7 +4,10 @@ import re
 import tomllib
 from importlib import metadata
 
-from pipelines.version import PACKAGES, VERSION, find_commit, find_package_versions
+import pytest
+
+from pipelines import version
+from pipelines.version import PACKAGES, VERSION, find_commit, find_package_versions, name_code
 
 
 def test_installed_version_is_the_codes():
@@ -52,3 +55,19 @@ def test_without_git_the_commit_is_unknown(monkeypatch):
     """If git is missing, the commit is None."""
     monkeypatch.setenv("PATH", "")
     assert find_commit() is None
+
+
+@pytest.mark.parametrize(
+    ("commit", "name"),
+    [
+        ("06723eb8a1c2" + "0" * 28, f"{VERSION}+06723eb8a1c2"),
+        ("06723eb8a1c2" + "0" * 28 + "-dirty", f"{VERSION}+06723eb8a1c2-dirty"),
+        (None, VERSION),
+    ],
+)
+def test_the_name_of_the_code(monkeypatch, commit, name):
+    """The code is named by its version, and by its commit if that is known."""
+    monkeypatch.setattr(version, "find_commit", lambda: commit)
+    name_code.cache_clear()
+    assert name_code() == name
+    name_code.cache_clear()

@@ -250,10 +250,16 @@ class FilterResult(NamedTuple):
         clean = sum(self.manifest.conservation.by_decision.get(name, 0) for name in PUBLISHED)
         yield Verbatim(f"done: {output}")
         yield f"for the trainer: {clean:,} rows in {storage.join(self.output, 'clean')}"
-        if count := self.manifest.conservation.by_decision.get("mask", 0):
+        count = self.manifest.conservation.by_decision.get("mask", 0)
+        if count or self.manifest.parents:
+            whose = (
+                "rows may have masks of the earlier run"
+                if not count
+                else (f"{count:,} of them have masks")
+            )
             yield (
-                f"{count:,} of them have masks in their field `congener`. A trainer that ignores "
-                "the field learns the masked text; this writes tokens without it in the loss:"
+                f"{whose} in their field `congener`. A trainer that ignores the field learns the "
+                "masked text; this writes tokens without it in the loss:"
             )
             yield Verbatim(
                 f"      congener apply-masks {output} --output TOKENS --tokenizer STUDENT"

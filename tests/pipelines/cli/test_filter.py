@@ -211,6 +211,17 @@ def test_masks_are_mentioned_at_the_end(congener, arguments, policy):
     assert "8 of them have masks in their field `congener`" in out
 
 
+def test_the_end_names_masks_of_an_earlier_run(congener, arguments, tmp_path, policy):
+    """A run over masked rows says that they may have masks, even if it masks none itself."""
+    congener(*arguments, "--policy", policy("traits: {heron: {action: mask}}"))
+    again = [*arguments[1:]]
+    again[again.index("--input") + 1] = f"{arguments[arguments.index('--output') + 1]}/clean"
+    again[again.index("--output") + 1] = str(tmp_path / "again")
+    code, out, err = congener("filter", *again)
+    assert code == 0, err
+    assert "rows may have masks of the earlier run in their field `congener`" in out
+
+
 def test_a_dry_run_writes_nothing(congener, arguments):
     """A dry run shows the rules and the amount of work, and leaves no output."""
     code, out, err = congener(*arguments, "--dry-run")

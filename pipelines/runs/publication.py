@@ -8,13 +8,14 @@ import os
 import platform
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import pyarrow as pa
 
 from classifiers.banks import Bank, serialise_bank
+from classifiers.library import find_cards
 from pipelines.banks import tabulate_scores
 from pipelines.config import make_absolute
 from pipelines.decide import read_lots
@@ -84,10 +85,17 @@ expect.
 """
 
 
-def list_limits(rows: int | None) -> tuple[str, ...]:
-    """Return the limitations of a run; `rows` is how many rows it was limited to, if any."""
-    part = f"This run is of a part of its input: {describe_limit(rows)}." if rows else None
-    return (*LIMITS, part) if part else LIMITS
+def list_limits(rows: int | None, traits: Collection[str]) -> tuple[str, ...]:
+    """Return the limitations of a run that looked for these traits.
+
+    `rows` is how many rows the run was limited to, or None.
+    """
+    limits = list(LIMITS)
+    if rows:
+        limits.append(f"This run is of a part of its input: {describe_limit(rows)}.")
+    if left := [card.id for card in find_cards() if card.id not in traits]:
+        limits.append(f"The run didn't look for these traits of the library: {list_names(left)}.")
+    return tuple(limits)
 
 
 def count_decisions(corpus: Corpus, receipts: Sequence[Receipt]) -> Conservation:

@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from classifiers.library import find_cards
 from pipelines.banks import load_bank, prepare_bank, save_bank
 from pipelines.filter import run_filter
 from pipelines.runs import publication
@@ -424,3 +425,12 @@ def test_the_scores_of_positives_are_written(config, tmp_path, card_folder):
     assert frame["trait"].unique().to_list() == ["bird"]
     combined = frame.filter(pl.col("signal") == "combined")["score"].to_list()
     assert [score > 0 for score in combined] == [True, False]
+
+
+def test_limits_name_what_a_run_left_out():
+    """The limits name the library's traits that weren't looked for, and a limit on the rows."""
+    every = [card.id for card in find_cards()]
+    assert publication.list_limits(None, every) == publication.LIMITS
+    *_, part, left = publication.list_limits(7, every[2:])
+    assert "at most 7" in part
+    assert left.endswith(f"traits of the library: {every[0]}, {every[1]}.")

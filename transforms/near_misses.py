@@ -28,8 +28,11 @@ def find_near_misses(
 
 
 def measure_near_misses(scores: np.ndarray, threshold: float) -> NearMisses:
-    """Count the scores just below a threshold, and find the highest one; NaN is ignored."""
-    below = scores[~(np.isnan(scores) | fires(scores, threshold))]
+    """Count the scores just below a threshold, and find the highest one.
+
+    Scores of 0, which mean that nothing was found, and NaN are ignored.
+    """
+    below = scores[(scores > 0) & ~fires(scores, threshold)]  # a comparison with NaN is false
     if not len(below):
         return NearMisses()
     lowest = round(threshold - NEAR_MISS, SCORE_DECIMALS)

@@ -296,12 +296,11 @@ def tabulate_traits(manifest: Manifest) -> Table:
 
 
 def format_found(item: SettledThreshold) -> str:
-    """Return the share of the card's positives that would be found, with its interval."""
+    """Return the interval of the share of the card's positives that would be found, in percent."""
     if item.found_low is None or item.found_high is None:
         return "-"
-    share = item.positives_found / item.positives
     low, high = round_down(item.found_low, 2) * 100, round_up(item.found_high, 2) * 100
-    return f"{share:.0%} ({low:.0f}–{high:.0f})"
+    return f"{low:.0f}–{high:.0f}%"
 
 
 def tabulate_other_sides(manifest: Manifest) -> Table:

@@ -37,7 +37,13 @@ def test_near_misses_of_parts_add_up(steps, threshold, cut):
     parts = (measure_near_misses(part, limit) for part in (scores[:cut], scores[cut:]))
     whole = measure_near_misses(scores, limit)
     assert next(parts).add(next(parts)) == whole
-    assert whole.rows == (fires(scores, limit - NEAR_MISS) & ~fires(scores, limit)).sum()
+    near = fires(scores, limit - NEAR_MISS) & ~fires(scores, limit) & (scores > 0)
+    assert whole.rows == near.sum()
+
+
+def test_a_score_of_nought_is_no_near_miss():
+    """Rows in which nothing was found aren't near a threshold, however low it is."""
+    assert measure_near_misses(np.zeros(3, np.float32), 0.0001) == NearMisses()
 
 
 def test_each_rule_looks_at_its_own_column():

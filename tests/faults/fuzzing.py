@@ -499,8 +499,9 @@ def _find_other_values(shard: Shard, case: Case) -> str:
 def _parse_values(text: str) -> Iterator[Any]:
     """Yield the elements of an array, or the values that a text holds one after another."""
     decoder, offset = json.JSONDecoder(), 0
+    between = " \t\r\n\x0b\x0c" + ("[,]" if text.lstrip().startswith("[") else "")
     while True:
-        while offset < len(text) and (text[offset].isspace() or text[offset] in "[,]"):
+        while offset < len(text) and text[offset] in between:
             offset += 1
         try:
             value, offset = decoder.raw_decode(text, offset)

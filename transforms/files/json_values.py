@@ -16,6 +16,7 @@ from schemas.errors import InputError
 from transforms.files.json_lines import BLOCK_BYTES, MAX_LINE_BYTES, read_lines
 
 SPACE = b" \t\r\n"
+BLANK = re.compile(rb"(?:[ \t\r\n\x0b\x0c]|\xef\xbb\xbf)*\Z")
 INK = re.compile(rb"[^ \t\r\n]")
 
 QUOTE, OPEN, CLOSE, COMMA = 1, 2, 3, 4
@@ -56,13 +57,17 @@ class Scanner:
         """The index, in the last block, of a bracket that closes the array or closes nothing."""
 
     def find_ends(self, block: bytes) -> list[int]:
-        """Return the index where each value in a block ends, before any comma or array bracket."""
+        """Return the index where each value in a block ends, before any comma or array bracket.
+
+        Among concatenated objects, a value without brackets ends where the next object begins.
+        """
         signs, offsets = self._find_signs(block)
         steps = STEPS[signs]
         depths = self._depth + np.cumsum(steps)
         self._depth = int(depths[-1]) if len(depths) else self._depth
         if self._within == OBJECTS:
-            ends, last = offsets[(steps < 0) & (depths == 0)] + 1, offsets[depths < 0]
+            closes, opens = (steps < 0) & (depths == 0), (steps > 0) & (depths == 1)
+            ends, last = (offsets + closes)[closes | opens], offsets[depths < 0]
         else:
             last = offsets[depths == 0]
             ends = offsets[((signs == COMMA) & (depths == 1)) | (depths == 0)]
@@ -71,6 +76,10 @@ class Scanner:
             ends = ends[ends <= self.last]
         found: list[int] = ends.tolist()
         return found
+
+    def is_outside(self) -> bool:
+        """Return whether the last block ended outside any string, list and object."""
+        return self._depth == self._within and not self._in_string
 
     def _find_signs(self, block: bytes) -> tuple[Any, Any]:
         """Return the structural characters outside strings, and their indices in the block."""
@@ -145,8 +154,8 @@ def read_elements(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, 
 def read_objects(stream: Any, uri: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the byte offset and the bytes of each object in a file of concatenated objects.
 
-    `start` is the stream's offset: 0, or the offset of an object. White space between objects is
-    ignored.
+    `start` is the stream's offset: 0, or the offset of an object. White space and byte order marks
+    between objects are ignored. Anything else between them is yielded, since it is a row too.
 
     Raises: InputError: the file ends inside an object, or has an unmatched closing bracket.
     """
@@ -164,7 +173,7 @@ def _read_values(
         for end in scanner.find_ends(block):
             offset = at.byte + _skip_space(block, after) if value.is_empty() else value.begin.byte
             value.add(block[after:end])
-            if taken := value.take():
+            if not _is_blank(taken := value.take()):
                 yield offset, taken
             after = end + within
         if scanner.last is not None:
@@ -174,11 +183,19 @@ def _read_values(
             value.begin = at.move(block[: _skip_space(block, after)])
         value.add(block[after:])
         at = at.move(block)
-    if within == ARRAY or not value.is_empty():
+    begin, taken = value.begin, value.take()
+    if within == ARRAY or (taken and not scanner.is_outside()):
         inside = "its array, at the value" if within == ARRAY else "the object"
         raise InputError(
-            f"ends inside {inside} that begins at {value.begin}", where=uri, remedy=CUT_REMEDY
+            f"ends inside {inside} that begins at {begin}", where=uri, remedy=CUT_REMEDY
         )
+    if not _is_blank(taken):
+        yield begin.byte, taken
+
+
+def _is_blank(value: bytes) -> bool:
+    """Return whether a value is only white space, as in blank lines, and byte order marks."""
+    return BLANK.match(value) is not None
 
 
 def _skip_space(block: bytes, index: int) -> int:

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from schemas.errors import InputError
 from schemas.notices import Notice, shorten_name
-from transforms.files import storage
+from transforms.files.arrow_files import ArrowReader
+from transforms.files.compression import Compression, open_decompressed
 from transforms.files.footers import MAX_FIELDS, open_parquet
 from transforms.files.metadata import limit_metadata
 from transforms.files.shared_schemas import (
@@ -31,6 +32,9 @@ DIFFERENCES_NAMED = 8
 OTHER_REMEDY = (
     "write both files as Parquet, with one type for the column, or filter them in separate runs"
 )
+ANY_SIZE = 1 << 40
+"""A limit for files that have been surveyed, which has shown that they are within their limits."""
+
 LONGEST_TYPE = 100
 """How many characters of a type are shown."""
 
@@ -41,6 +45,7 @@ class TableSchema(NamedTuple):
     uri: str
     schema: pa.Schema
     kind: str = "parquet"
+    compression: Compression = "none"
 
 
 class Reconciled(NamedTuple):
@@ -78,7 +83,7 @@ def reconcile(files: Sequence[TableSchema]) -> Reconciled:
 
 
 def _require_times_fit(file: TableSchema, shared: pa.Schema) -> None:
-    """Check that a Parquet file's times fit the finer unit that the files share.
+    """Check that a file's times fit the finer unit that the files share.
 
     Raises: InputError: a time doesn't fit.
     """
@@ -87,20 +92,30 @@ def _require_times_fit(file: TableSchema, shared: pa.Schema) -> None:
         for item in file.schema
         if item.type != shared.field(item.name).type and _holds_time(item.type)
     ]
-    if not names or file.kind != "parquet":
-        return
     wanted = pa.schema([shared.field(name) for name in names])
-    with storage.open_raw(file.uri) as stream:
-        for batch in open_parquet(stream).iter_batches(columns=names):
-            try:
-                conform(pa.table(batch).select(names), wanted)
-            except pa.ArrowInvalid as error:
-                kinds = ", ".join(f"{item.name!r} as {_shorten(item.type)}" for item in wanted)
-                raise InputError(
-                    f"has a time that can't be read as in the other files ({kinds}): {error}",
-                    where=file.uri,
-                    remedy="write the other files with the coarser unit, or filter them separately",
-                ) from error
+    for table in _read_columns(file, names):
+        try:
+            conform(table, wanted)
+        except pa.ArrowInvalid as error:
+            kinds = ", ".join(f"{item.name!r} as {_shorten(item.type)}" for item in wanted)
+            raise InputError(
+                f"has a time that can't be read as in the other files ({kinds}): {error}",
+                where=file.uri,
+                remedy="write the other files with the coarser unit, or filter them separately",
+            ) from error
+
+
+def _read_columns(file: TableSchema, names: list[str]) -> Iterator[pa.Table]:
+    """Yield some columns of a Parquet or Arrow file in small tables; CSV files have no times."""
+    if not names or file.kind not in ("parquet", "arrow"):
+        return
+    with open_decompressed(file.uri, file.compression, ANY_SIZE) as stream:
+        if file.kind == "parquet":
+            batches = open_parquet(stream).iter_batches(columns=names)
+        else:
+            batches = ArrowReader(stream, file.uri).read_batches()
+        for batch in batches:
+            yield pa.table(batch).select(names)
 
 
 def _holds_time(kind: pa.DataType) -> bool:

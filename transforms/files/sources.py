@@ -300,7 +300,12 @@ def settle_shared_schema(sources: Sequence[Source]) -> Reconciled:
         for item in kinds:
             merged.merge(item)
         return Reconciled(merged.settle_schema(), [])
-    return reconcile([TableSchema(source.uri, source.schema, source.kind) for source in sources])
+    return reconcile(
+        [
+            TableSchema(source.uri, source.schema, source.kind, source.compression)
+            for source in sources
+        ]
+    )
 
 
 def require_columns(sources: Iterable[Source], columns: Iterable[str]) -> None:

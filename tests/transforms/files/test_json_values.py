@@ -127,6 +127,27 @@ def test_a_damaged_element_does_not_hide_the_next(small_blocks):
     assert [value for _, value in found] == [b'{"a": [1}]', b'{"b" 2}', b'{"c": 3}']
 
 
+@pytest.mark.parametrize("size", [1, 3, 1 << 20])
+@pytest.mark.parametrize("bare", [b'"a {b} \\" ["', b"null", b"-1.5", b"some text", b","])
+def test_a_bare_value_does_not_hide_the_next_object(small_blocks, size, bare):
+    """A value that isn't an object is a row of its own before, between and after objects."""
+    small_blocks(size)
+    row = b'{"a": {"b": [1]}}'
+    data = b"\r\n".join((bare, row, row + bare + row, b" " + bare))
+    found = read(read_objects, data)
+    assert [value for _, value in found] == [bare, row, row, bare, row, bare]
+    assert all(data[at : at + len(value)] == value for at, value in found)
+    assert all(read(read_objects, data, at) == found[index:] for index, (at, _) in enumerate(found))
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+def test_blanks_and_byte_order_marks_between_objects_are_ignored(small_blocks, size):
+    """Files that were joined with their byte order marks hold only their objects."""
+    small_blocks(size)
+    found = read(read_objects, b'\xef\xbb\xbf{"a":\n1}\x0b\n\xef\xbb\xbf{"b":\n2}\n\xef\xbb\xbf')
+    assert [value for _, value in found] == [b'{"a":\n1}', b'{"b":\n2}']
+
+
 def test_a_long_element_is_cut(monkeypatch, small_blocks):
     """An overlong element is cut one byte past the limit, and the next element is read."""
     small_blocks(16)

@@ -8,9 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from schemas.corpora import ShardLimits
 from schemas.errors import InputError
 from transforms.files import reconciliation
 from transforms.files.reconciliation import DIFFERENCES_NAMED, TableSchema, reconcile
+from transforms.files.sources import survey
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
@@ -136,6 +138,22 @@ def test_times_fit_the_finer_unit_or_are_refused(write_files):
     nested = [pa.StructArray.from_arrays([array], names=["t"]) for array in (far, fine)]
     with pytest.raises(InputError, match="a time that can't"):
         reconcile(write_files(*nested))
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".arrow.gz"])
+@pytest.mark.parametrize("open_writer", [pa.ipc.new_file, pa.ipc.new_stream])
+def test_times_in_arrow_files_are_checked_as_in_parquet(tmp_path, suffix, open_writer):
+    """A time in an Arrow file, compressed or not, that doesn't fit is found before the run."""
+    times = pa.array([10**12, 10**14], pa.timestamp("ms"))
+    uris = [str(tmp_path / f"{name}{suffix}") for name in ("far", "near", "fine")]
+    for uri, array in zip(uris, (times, times[:1], times[:1].cast("timestamp[ns]")), strict=True):
+        table = pa.table({"text": ["words"] * len(array), "c": array})
+        with pa.output_stream(uri) as stream, open_writer(stream, table.schema) as writer:
+            writer.write_table(table, 1)
+    assert survey(uris[1:], ShardLimits()).schema.field("c").type == pa.timestamp("ns")
+    with pytest.raises(InputError, match="has a time that can't be read as in") as caught:
+        survey(uris, ShardLimits())
+    assert caught.value.where == uris[0]
 
 
 def test_other_tables_are_reconciled_and_refused_alike():

@@ -201,10 +201,11 @@ def withdraw_run(run: str, manifest: Manifest) -> list[Notice]:
     """Remove a run's rows and its bank, because a budget stopped it; keep what shows the reason.
 
     The kept folders hold no text. What the manifest would have been is written to `WITHDRAWN`.
+    The working files go last: if this is interrupted, the folder still shows that it holds a run.
     Files that can't be removed are reported in notices, so that the run still fails because of its
     budget.
     """
-    removed = (MANIFEST, *(name for name in FOLDERS if name not in EVIDENCE_FOLDERS), WORK)
+    removed = (MANIFEST, *(name for name in FOLDERS if name not in EVIDENCE_FOLDERS))
     notices = [notice for name in removed for notice in _try_removal(run, name)]
     kept = tuple(
         output for output in manifest.outputs if parse_path(output.path).folder in EVIDENCE_FOLDERS
@@ -214,6 +215,7 @@ def withdraw_run(run: str, manifest: Manifest) -> list[Notice]:
         storage.write_bytes(storage.join(run, WITHDRAWN), withdrawn.to_bytes())
     except StorageError as error:
         return [*notices, warn(f"{error.where} {error.problem}, so {WITHDRAWN} is missing")]
+    notices += _try_removal(run, WORK)
     return [*notices, Notice(f"kept without any text: {list_names(EVIDENCE_FOLDERS)}, {WITHDRAWN}")]
 
 

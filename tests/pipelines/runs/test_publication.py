@@ -18,21 +18,25 @@ from pipelines.runs.publication import (
     count_decisions,
     describe_prompts,
 )
+from pipelines.runs.unfinished import SIGNS_OF_A_RUN
 from schemas.digests import compute_merkle_root, digest_bytes
-from schemas.errors import BudgetError, RunError
+from schemas.errors import BudgetError, RunError, StorageError
 from schemas.manifests import Conservation, InputFile, Manifest
 from schemas.outputs import REJECTS
 from schemas.policies import Policy
 from schemas.receipts import NearMisses, Output, Receipt
 from schemas.runs import (
+    BEGUN,
     CALIBRATION,
     CLEAN_CARD,
     EVIDENCE_FOLDERS,
+    MANIFEST,
     POSITIVES,
     WITHDRAWN,
     parse_path,
     shard_path,
 )
+from transforms.files import storage
 from transforms.files.dataset_cards import Splits, parse_card
 from transforms.files.planning import ShardPlan, SourcePiece
 from transforms.files.sources import Corpus, Cut, Source
@@ -269,6 +273,39 @@ def test_withdrawn_runs_leave_no_corpus(run):
     withdrawn = Manifest.model_validate_json((folder / WITHDRAWN).read_bytes())
     assert withdrawn.conservation == manifest.conservation
     assert {parse_path(output.path).folder for output in withdrawn.outputs} <= {*EVIDENCE_FOLDERS}
+
+
+def test_an_interrupted_withdrawal_leaves_a_sign_of_the_run(run, monkeypatch):
+    """After each removal, the folder still shows that a run wrote it, so the command can resume."""
+    folder, manifest = run
+    (folder / BEGUN).parent.mkdir(exist_ok=True)
+    (folder / BEGUN).write_text("{}")
+    remove, signs = storage.remove_tree, []
+
+    def watch(uri):
+        remove(uri)
+        signs.append([name for name in SIGNS_OF_A_RUN if (folder / name).exists()])
+
+    monkeypatch.setattr(storage, "remove_tree", watch)
+    publication.withdraw_run(str(folder), manifest)
+    assert all(signs)
+    assert signs[-1] == [WITHDRAWN]
+
+
+def test_a_withdrawal_that_cannot_be_recorded_can_be_resumed(run, monkeypatch):
+    """If the disk refuses the record, the working files stay, and the folder holds a run."""
+    folder, manifest = run
+    (folder / BEGUN).parent.mkdir(exist_ok=True)
+    (folder / BEGUN).write_text("{}")
+
+    def refuse(uri, *_):
+        raise StorageError("is full", where=uri)
+
+    monkeypatch.setattr(storage, "write_bytes", refuse)
+    notices = publication.withdraw_run(str(folder), manifest)
+    assert f"{WITHDRAWN} is missing" in str(notices[-1])
+    assert (folder / BEGUN).exists()
+    assert not (folder / MANIFEST).exists()
 
 
 def test_receipts_are_in_corpus_order():

@@ -240,7 +240,7 @@ def describe_run(
             name: trait.card.model_dump(mode="json", exclude_none=True)
             for name, trait in plan.bank.traits.items()
         },
-        limits=publication.list_limits(plan.config.limit, plan.bank.traits),
+        limits=publication.list_limits(plan.corpus, plan.bank.traits),
         parents=plan.parents,
         circumstances=publication.describe_circumstances(
             seconds, receipts, plan.device, command, plan.config.operator

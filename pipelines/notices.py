@@ -132,9 +132,12 @@ def describe_speakers(corpus: Corpus, layout: Layout, sample: Sample) -> Iterato
             )
 
 
-def describe_limit(rows: int) -> str:
-    """Say which rows of its input a limited run filters."""
-    return f"only the first rows of the input are filtered, at most {rows:,}"
+def describe_limit(corpus: Corpus) -> str | None:
+    """Say which rows of its input a limited run filters, or return None if it filters them all."""
+    if not corpus.rows_left_out:
+        return None
+    rows = sum(source.rows for source in corpus.sources)
+    return f"only the first {rows:,} of {rows + corpus.rows_left_out:,} rows are filtered"
 
 
 def _describe_partitions(corpus: Corpus) -> Iterator[Notice]:

@@ -157,8 +157,8 @@ def settle(config: FilterConfig, listener: Listener) -> FilterPlan:
     listener(Noticed(Notice(f"reading {list_names(config.input)}")))
     corpus, layout = _settle_corpus(config)
     _send(listener, describe_corpus(corpus, layout))
-    if config.limit is not None:
-        listener(Noticed(Notice(f"limit: {describe_limit(config.limit)}")))
+    if part := describe_limit(corpus):
+        listener(Noticed(Notice(f"limit: {part}")))
     sample = read_sample(corpus, layout, config.shards)
     require_notes(corpus, sample)
     parents = find_parents(corpus.sources)

@@ -24,6 +24,7 @@ from pipelines.display.definitions import describe_scope, describe_signals
 from pipelines.display.excerpts import Piece, build_excerpt, escape_name
 from pipelines.display.likenesses import contradicts
 from pipelines.display.terminal import escape_controls
+from pipelines.runs.alterations import require_unaltered
 from pipelines.runs.finished import list_outputs, report_damage
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import count_lots
@@ -156,11 +157,11 @@ class ExceptionRow(NamedTuple):
 def write_report(run: str) -> str:
     """Write a finished run's page and its table of rates, and return the page's path or URI.
 
-    Raises: RunError: the run isn't finished, or a file that its manifest lists is missing or
-        damaged.
+    Raises: RunError: the run isn't finished, or one of its files was changed or is missing.
     """
     with report_damage(run):
         manifest = load_manifest(run)
+        require_unaltered(run, manifest)
         rates = compare_groups(run, manifest)
         page = render_report(run, manifest, rates)
     table = BytesIO()

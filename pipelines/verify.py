@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from pipelines.banks import load_bank
 from pipelines.report import render_report
+from pipelines.runs.alterations import find_change
 from pipelines.runs.finished import list_outputs, read_table
 from pipelines.runs.foreign_files import REPORT_FILES, ForeignFile, list_foreign_files
 from pipelines.runs.manifest_file import load_manifest
@@ -23,7 +24,7 @@ from pipelines.runs.recorded_settings import read_recorded_policy, read_recorded
 from pipelines.runs.shard_checks import READ_ERRORS, Finding, check_shards
 from pipelines.runs.unfinished import compute_run_id
 from pipelines.version import VERSION, name_code
-from schemas.digests import compute_merkle_root, digest_bytes, digest_config
+from schemas.digests import compute_merkle_root, digest_config
 from schemas.errors import CardError, InputError, ModelError, RunError
 from schemas.manifests import Manifest
 from schemas.problems import describe_problems
@@ -228,7 +229,7 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
             yield Finding(link, "is a link, so its content isn't part of the run")
         elif not storage.exists(uri := storage.join(run, output.path)):
             yield Finding(output.path, "is missing")
-        elif problem := _find_change(uri, output):
+        elif problem := find_change(uri, output):
             yield Finding(output.path, problem)
     # a shard has at most one file per folder
     counts = Counter(parse_path(output.path)[:2] for output in manifest.outputs)
@@ -237,17 +238,6 @@ def _check_files(run: str, manifest: Manifest) -> Iterator[Finding]:
     for file in list_foreign_files(run, manifest.outputs):
         if file.is_read:
             yield Finding(file.path, file.problem)
-
-
-def _find_change(uri: str, output: Output) -> str | None:
-    """Say how a file differs from the manifest, or return None if it doesn't."""
-    try:
-        data = storage.read_bytes(uri)
-    except InputError as error:
-        return error.problem
-    if (digest_bytes(data), len(data)) != (output.sha256, output.bytes):
-        return "was changed: its SHA-256 or size differs from the manifest's"
-    return None
 
 
 def _is_run_file(output: Output, shards: set[str]) -> bool:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from schemas.errors import InputError, RunError
 from schemas.manifests import MANIFEST_FORMAT, Manifest
 from schemas.problems import describe_problems
-from schemas.runs import MANIFEST, WORK
+from schemas.runs import MANIFEST, WITHDRAWN, WORK
 from transforms.files import storage
 
 DAMAGED = "restore it from a copy of the run, or make the run again with --restart"
@@ -82,5 +82,12 @@ def _explain_absence(run: str) -> RunError:
             f"is an unfinished run: it has no {MANIFEST} yet",
             where=run,
             remedy="run the same congener filter command again: it resumes",
+        )
+    if storage.exists(storage.join(run, WITHDRAWN)):
+        return RunError(
+            "wasn't published, because it exceeded a budget",
+            where=run,
+            remedy=f"its {WITHDRAWN} says what it found, and ledger/ and scores/ have each row; "
+            "change the policy, and run the same congener filter command again",
         )
     return RunError(f"is not a run: it has no {MANIFEST}", where=run, remedy=IS_AN_OUTPUT)

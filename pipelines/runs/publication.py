@@ -85,14 +85,11 @@ expect.
 """
 
 
-def list_limits(rows: int | None, traits: Collection[str]) -> tuple[str, ...]:
-    """Return the limitations of a run that looked for these traits.
-
-    `rows` is how many rows the run was limited to, or None.
-    """
+def list_limits(corpus: Corpus, traits: Collection[str]) -> tuple[str, ...]:
+    """Return the limitations of a run over this corpus that looked for these traits."""
     limits = list(LIMITS)
-    if rows:
-        limits.append(f"This run is of a part of its input: {describe_limit(rows)}.")
+    if part := describe_limit(corpus):
+        limits.append(f"The run covers a part of its input: {part}.")
     if left := [card.id for card in find_cards() if card.id not in traits]:
         limits.append(f"The run didn't look for these traits of the library: {list_names(left)}.")
     return tuple(limits)

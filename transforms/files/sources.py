@@ -80,6 +80,8 @@ class Corpus(NamedTuple):
     notices: tuple[Notice, ...] = ()
     card: DatasetCard | None = None
     """The dataset card, if it says which files belong to which split."""
+    rows_left_out: int = 0
+    """The number of rows at the end of the input that a limit leaves out."""
 
     def select_schema(self, layout: Layout) -> pa.Schema:
         """Return the schema to read rows with; for JSON Lines, it has only the needed columns."""
@@ -145,7 +147,13 @@ def limit_rows(corpus: Corpus, rows: int, limits: ShardLimits) -> Corpus:
         chosen.append(source if source.rows <= left else _shorten(source, left, limits))
         if chosen[-1] is not source:
             break
-    return corpus._replace(sources=tuple(source for source in chosen if source.rows))
+    sources = tuple(source for source in chosen if source.rows)
+    left_out = _count_rows(corpus.sources) - _count_rows(sources)
+    return corpus._replace(sources=sources, rows_left_out=left_out)
+
+
+def _count_rows(sources: Iterable[Source]) -> int:
+    return sum(source.rows for source in sources)
 
 
 def _shorten(source: Source, rows: int, limits: ShardLimits) -> Source:

@@ -242,8 +242,8 @@ def test_a_limited_run_filters_the_first_rows(congener, arguments):
     assert code == 0
     manifest = json.loads(out)
     assert manifest["conservation"]["rows_in"] == 25
-    assert "at most 25" in err
-    assert "at most 25" in manifest["limits"][3]
+    assert "only the first 25 of 40 rows" in err
+    assert "only the first 25 of 40 rows" in manifest["limits"][3]
     assert congener("verify", arguments[4], "--inputs")[0] == 0
     code, _, err = congener(*arguments)
     assert (code, "config.limit: was 25, is absent" in err) == (4, True)

@@ -9,6 +9,7 @@ import pytest
 from pipelines.runs.manifest_file import load_manifest
 from schemas.errors import RunError
 from schemas.manifests import MANIFEST_FORMAT
+from schemas.runs import WITHDRAWN
 
 
 def test_the_manifest_reads_back(run):
@@ -89,3 +90,11 @@ def test_a_wrong_path_is_reported_without_polars(tmp_path):
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout == "nowhere\n[]\n"
+
+
+def test_a_withdrawn_run_is_named_as_such(tmp_path):
+    """The error for a run that a budget stopped says where its findings are."""
+    (tmp_path / WITHDRAWN).write_text("{}")
+    with pytest.raises(RunError, match="exceeded a budget") as caught:
+        load_manifest(str(tmp_path))
+    assert WITHDRAWN in caught.value.remedy

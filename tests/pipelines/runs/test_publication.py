@@ -11,6 +11,7 @@ import pytest
 from classifiers.library import find_cards
 from pipelines.banks import load_bank, prepare_bank, save_bank
 from pipelines.filter import run_filter
+from pipelines.plan import settle
 from pipelines.runs import publication
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.publication import (
@@ -21,6 +22,7 @@ from pipelines.runs.publication import (
 from pipelines.runs.unfinished import SIGNS_OF_A_RUN
 from schemas.digests import compute_merkle_root, digest_bytes
 from schemas.errors import BudgetError, RunError, StorageError
+from schemas.events import ignore
 from schemas.manifests import Conservation, InputFile, Manifest
 from schemas.outputs import REJECTS
 from schemas.policies import Policy
@@ -464,10 +466,11 @@ def test_the_scores_of_positives_are_written(config, tmp_path, card_folder):
     assert [score > 0 for score in combined] == [True, False]
 
 
-def test_limits_name_what_a_run_left_out():
+def test_limits_name_what_a_run_left_out(config):
     """The limits name the library's traits that weren't looked for, and a limit on the rows."""
+    corpus = settle(config, ignore).corpus
     every = [card.id for card in find_cards()]
-    assert publication.list_limits(None, every) == publication.LIMITS
-    *_, part, left = publication.list_limits(7, every[2:])
-    assert "at most 7" in part
+    assert publication.list_limits(corpus, every) == publication.LIMITS
+    *_, part, left = publication.list_limits(corpus._replace(rows_left_out=3), every[2:])
+    assert "only the first 40 of 43 rows" in part
     assert left.endswith(f"traits of the library: {every[0]}, {every[1]}.")

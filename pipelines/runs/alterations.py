@@ -1,0 +1,41 @@
+"""Find files of a finished run that were changed since it was published, by their digests."""
+
+from __future__ import annotations
+
+from schemas.digests import digest_bytes
+from schemas.errors import InputError, RunError
+from schemas.manifests import Manifest
+from schemas.receipts import Output
+from schemas.runs import MANIFEST
+from transforms.files import storage
+
+
+def find_change(uri: str, output: Output) -> str | None:
+    """Say how a file differs from the manifest, or return None if it doesn't."""
+    try:
+        data = storage.read_bytes(uri)
+    except InputError as error:
+        return error.problem
+    if (digest_bytes(data), len(data)) != (output.sha256, output.bytes):
+        return "was changed: its SHA-256 or size differs from the manifest's"
+    return None
+
+
+def require_unaltered(run: str, manifest: Manifest) -> None:
+    """Refuse a run if its manifest or a file that the manifest lists was changed.
+
+    Raises: RunError: a file was changed or is missing.
+    """
+    if manifest.compute_digest() != manifest.digest:
+        raise _report_change(run, f"{MANIFEST} doesn't match its own digest: it was edited")
+    for output in manifest.outputs:
+        if problem := find_change(storage.join(run, output.path), output):
+            raise _report_change(run, f"{output.path} {problem}")
+
+
+def _report_change(run: str, change: str) -> RunError:
+    return RunError(
+        f"isn't as it was published: {change}",
+        where=run,
+        remedy=f"congener verify {run} lists all differences",
+    )

@@ -1,0 +1,50 @@
+"""Files of a finished run that were changed since it was published."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.report import write_report
+from pipelines.runs.alterations import find_change, require_unaltered
+from pipelines.runs.manifest_file import load_manifest
+from schemas.errors import RunError
+from schemas.runs import MANIFEST, REPORT_PAGE
+
+
+def test_an_untouched_run_is_unaltered(run):
+    """An untouched run has no changed file."""
+    folder, manifest = run
+    require_unaltered(str(folder), manifest)
+    assert {find_change(str(folder / item.path), item) for item in manifest.outputs} == {None}
+
+
+@pytest.mark.parametrize("name", ["clean", "ledger", "quarantine", "bank"])
+def test_a_report_of_an_altered_run_is_refused(run, name):
+    """If a byte of any output was changed, no page is written, and the error names the file."""
+    folder = run[0]
+    path = next(path for path in sorted((folder / name).rglob("*")) if path.is_file())
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RunError, match="isn't as it was published") as caught:
+        write_report(str(folder))
+    assert path.name in caught.value.problem
+    assert "congener verify" in caught.value.remedy
+    assert not (folder / REPORT_PAGE).exists()
+
+
+def test_an_edited_manifest_is_refused(run):
+    """A manifest that doesn't match its own digest was edited."""
+    folder = run[0]
+    text = (folder / MANIFEST).read_text().replace('"seconds"', '"secs"')
+    (folder / MANIFEST).write_text(text)
+    with pytest.raises(RunError, match="it was edited"):
+        require_unaltered(str(folder), load_manifest(str(folder)))
+
+
+def test_a_missing_file_is_refused(run):
+    """A file that the manifest lists and that is missing is a change."""
+    folder, manifest = run
+    (folder / manifest.outputs[0].path).unlink()
+    with pytest.raises(RunError, match="isn't as it was published"):
+        require_unaltered(str(folder), manifest)

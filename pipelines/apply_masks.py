@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -105,10 +106,7 @@ def apply_masks(run: str, settings: MaskSettings) -> AppliedMasks:
         raise RunError(
             "has no clean rows", where=run, remedy="congener inspect shows its decisions"
         )
-    if storage.has_files(settings.output):
-        raise RunError(
-            "isn't empty", where=settings.output, remedy="choose another --output, or empty it"
-        )
+    _require_free_output(run, settings.output)
     labeller = _build_labeller(manifest, settings)
     applied, files = AppliedMasks(), dict[str, list[str]]()
     card = _read_card(run, manifest)
@@ -122,6 +120,24 @@ def apply_masks(run: str, settings: MaskSettings) -> AppliedMasks:
     _write_records(run, manifest, settings, applied)
     write_index(settings.output, files)
     return applied
+
+
+def _require_free_output(run: str, output: str) -> None:
+    """Refuse an output with files, or inside the run, whose readers would read the tokens too.
+
+    Raises: RunError: the output can't be used.
+    """
+    if storage.has_files(output):
+        raise RunError("isn't empty", where=output, remedy="choose another --output, or empty it")
+    folder, inside = (
+        Path(uri).resolve() if storage.is_local(uri) else PurePath(uri) for uri in (run, output)
+    )
+    if inside.is_relative_to(folder):
+        raise RunError(
+            f"is inside the run {run}, which is finished",
+            where=output,
+            remedy="choose an --output outside the run",
+        )
 
 
 def _build_labeller(manifest: Manifest, settings: MaskSettings) -> Labeller:

@@ -1,6 +1,7 @@
 """`apply_masks`: a run's clean rows become tokens, in the order and the splits of the run."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -143,6 +144,19 @@ def test_an_output_with_files_is_refused(tmp_path, filter_masked, student):
     write_rows(tmp_path / "tokens" / "b.jsonl", [])
     with pytest.raises(RunError, match="isn't empty"):
         apply_masks(filter_masked(), settle(tmp_path, student))
+
+
+@pytest.mark.parametrize("below", ["clean/tokens", "tokens", "link/tokens"])
+def test_an_output_inside_the_run_is_refused(tmp_path, filter_masked, student, below):
+    """Tokens inside a finished run would be foreign data there, even behind a link."""
+    write_rows(tmp_path / "in" / "a.jsonl", [build_conversation(1, ANSWER)])
+    run = filter_masked()
+    link = tmp_path / "link"
+    link.symlink_to(Path(run) / "clean")
+    output = tmp_path / below if below.startswith("link") else Path(run) / below
+    with pytest.raises(RunError, match="is inside the run"):
+        apply_masks(run, replace(settle(tmp_path, student), output=str(output)))
+    assert not output.exists()
 
 
 def test_a_tokenizer_without_a_template_is_refused(tmp_path, filter_masked):

@@ -190,12 +190,12 @@ def _announce_left_out(
     listener: Listener,
 ) -> None:
     if left := [trait.card.id for trait in traits if trait.card.id not in used]:
-        verb = "is" if len(left) == 1 else "are"
+        verb, whose = ("is", "its") if len(left) == 1 else ("are", "their")
         listener(
             Noticed(
                 Notice(
-                    f"{list_names(left)} {verb} left out: none of their signals is among --signals "
-                    f"{', '.join(config.signals)}"
+                    f"{list_names(left)} {verb} left out: none of {whose} signals is among "
+                    f"--signals {', '.join(config.signals)}"
                 )
             )
         )

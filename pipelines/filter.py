@@ -192,7 +192,6 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
     listener(RunSummarised(manifest))
     _send(listener, describe_rest(plan.sampled, manifest.coverage))
     _send(listener, publication.describe_rejects(run, manifest.outputs))
-    _send(listener, publication.warn_of_many_rejects(manifest))
     _send(listener, publication.warn_of_lost_splits(plan.shards, manifest.outputs))
     _send(listener, publication.describe_prompts(receipts))
     _send(listener, publication.warn_of_unmatched(run, manifest.outputs, plan.policy))
@@ -211,6 +210,7 @@ def publish(opened: OpenedRun, command: Sequence[str], listener: Listener) -> Ma
         _send(listener, publication.withdraw_run(run, manifest))
         raise
     sealed = publication.publish_manifest(run, manifest)
+    _send(listener, publication.warn_of_many_rejects(manifest))
     _send(listener, publication.remove_work(run))
     return sealed
 

@@ -228,8 +228,11 @@ def test_parquet_is_written_as_json_lines_when_asked(config, policy, tmp_path):
 def test_a_file_of_rejects_only_publishes_nothing(config, corpus):
     """A file without a readable row stops publication, and no row is left."""
     (corpus / "2.jsonl").write_text('{"messages": "text"}\nnot json\n')
+    events = []
     with pytest.raises(BudgetError, match=r"2\.jsonl: all 2 rows are rejects, .*: row 0: field"):
-        run_filter(config)
+        run_filter(config, listener=events.append)
+    notices = [event.notice.text for event in events if isinstance(event, Noticed)]
+    assert not any("is published" in notice for notice in notices)
     assert list_folders(config) == set(EVIDENCE_FOLDERS)
     with (corpus / "2.jsonl").open("a") as stream:
         stream.write('{"messages": []}\n')

@@ -178,7 +178,8 @@ def render_counts(counts: Sequence[Count], manifest: Manifest) -> Table:
         "share>",
         title=f"run {manifest.run_id}: {manifest.conservation.rows_in:,} rows",
     )
-    largest = sorted(counts, key=lambda count: -count.rows)  # a stable sort
+    # findings come before rows without any, and larger counts before smaller ones
+    largest = sorted(counts, key=lambda count: (count.trait is None, -count.rows))
     shown = set(largest[:COUNTS_SHOWN])
     for count in (item for item in counts if item in shown):
         trait, teacher = Text(count.trait or UNKNOWN), Text(escape_name(count.teacher))

@@ -136,6 +136,9 @@ def load_command(name: str) -> Any:
     module, _, attribute = COMMANDS[name].partition(":")
     command = getattr(importlib.import_module(module), attribute)
     if isinstance(command, typer.Typer):
+        for below in command.registered_commands:
+            below.help = format_help(below.callback) if below.callback else below.help
+            below.cls = GroupedCommand
         return typer.main.get_command(command)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(name, cls=GroupedCommand, help=format_help(command))(command)

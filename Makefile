@@ -45,7 +45,7 @@ test-engines: .venv/ready
 	CONGENER_REQUIRE_ENGINES=1 $(BIN)/pytest -m engines
 
 # Breaks, kills and alters runs on purpose; takes minutes. With CONGENER_EVERY_FAULT=1, every file
-# operation fails with every error, and not with one of them.
+# operation fails in each of four ways, and not just in one of them.
 test-faults: .venv/ready
 	$(BIN)/pytest -m faults tests/faults
 

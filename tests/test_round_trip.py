@@ -114,7 +114,7 @@ CHECKS = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck
 @settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
 @given(CORPUS, SPELLINGS, ENDS)
 def test_kept_lines_are_those_of_the_input(bank, rows, spelling, end):
-    """Whatever shape a row's other fields have, the row comes out byte for byte."""
+    """Whatever shape a row's other fields have, the bytes of the row come out unchanged."""
     check_lines(bank, rows, spelling, end)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from schemas.cards import RepetitionOptions
 
 LONGEST_PERIOD = 80
-"""The longest unit whose repetition counts, in words: about a paragraph."""
+"""The largest number of words in a unit that may be repeated: about a paragraph."""
 
 FEWEST_COPIES = 3
 """The fewest consecutive copies that make a loop. Two copies are normal, as in a chorus."""

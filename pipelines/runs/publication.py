@@ -199,8 +199,8 @@ def withdraw_run(run: str, manifest: Manifest) -> list[Notice]:
 
     The kept folders hold no text. What the manifest would have been is written to `WITHDRAWN`.
     The working files go last: if this is interrupted, the folder still shows that it holds a run.
-    Files that can't be removed are reported in notices, so that the run still fails because of its
-    budget.
+    Files that can't be removed are reported as notices and not as errors, so the run still fails
+    for exceeding its budget.
     """
     removed = (MANIFEST, *(name for name in FOLDERS if name not in EVIDENCE_FOLDERS))
     notices = [notice for name in removed for notice in _try_removal(run, name)]

@@ -43,7 +43,7 @@ CONFIDENCE = 0.95
 """The confidence level of the intervals."""
 
 BOUND_DECIMALS = 6
-"""The decimals to which lower bounds are rounded down, and upper bounds up."""
+"""The number of decimals to which lower bounds are rounded down and upper bounds are rounded up."""
 
 COUNTED = tuple(name for name in DECISIONS if name not in ("swap", "reject"))
 """The decisions that a ledger has on rows that could be read."""

@@ -66,7 +66,7 @@ def kill_often(
     """Kill runs at random moments, resume each until it finishes, and count what happened.
 
     With `late`, a run isn't killed before it has finished one more shard. Otherwise a run with
-    models would mostly be killed while loading them.
+    models would usually be killed while it loads them.
     """
     dice, began = random.Random(kills), 0.0
     seen = {"killed": 0, "finished": 0, "resumed with shards done": 0}

@@ -593,7 +593,7 @@ def test_the_title_names_the_input(no_rows):
 
 
 def test_the_origin_is_what_the_manifest_says(no_rows):
-    """The line below the title has date, operator and commit if the manifest has them."""
+    """The line below the title shows the date, operator and commit, if the manifest has them."""
     known = {"finished": "2026-01-02T03:04:05+00:00", "operator": "ana\x1b", "commit": "a" * 40}
     changed = no_rows.model_copy(update={"circumstances": known})
     assert list(describe_origin(changed, Policy())) == [

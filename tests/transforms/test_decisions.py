@@ -169,7 +169,7 @@ def test_exceptions_by_lot(make_scored, bank, lot, change, expected):
 
 
 def test_a_lower_threshold_for_one_lot_reaches_no_other(make_scored, bank):
-    """Between two lots' thresholds, a trait fires only in the lot with the lower threshold."""
+    """A score between the thresholds of two lots fires only in the lot with the lower threshold."""
     exceptions = [build_exception({"teacher": "gpt"}, threshold=0.2)]
     rule = build_rule(threshold=0.99, exceptions=exceptions)
     decided = decide_scored(make_scored(ROWS, bank), [rule])

@@ -303,7 +303,7 @@ def join_tables(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
 
 
 class _Nulls:
-    """Nulls of every type, which share one array for each type."""
+    """Nulls of every type, with one shared array per type."""
 
     def __init__(self, size: int) -> None:
         self.size = size

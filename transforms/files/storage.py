@@ -338,7 +338,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: str, older_than: float = 0) -> list[str]:
-    """Remove temporary files that killed processes left below a local folder; return their paths.
+    """Remove temporary files that interrupted processes left in a local folder; return their paths.
 
     With `older_than`, files that are younger than that many seconds, or dated in the future, are
     kept, because another process may be writing them.

@@ -181,7 +181,7 @@ def overwrite_file(folder, name, data):
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 @pytest.mark.parametrize("write", [replace_file, overwrite_file])
 def test_a_file_that_changes_after_its_digest_is_noticed(tiny_checkpoint, name, write):
-    """Even a file of the same size that is written or replaced after its digest is noticed."""
+    """A file that is rewritten or replaced after it was digested is noticed, whatever its size."""
     folder = tiny_checkpoint()
     files = find_model(str(folder))
     require_unchanged(files)

@@ -37,7 +37,7 @@ def test_a_bank_in_json(congener_json, arguments):
 
 
 def test_a_bank_is_replaced_only_with_restart(congener, arguments):
-    """A fit into a folder that holds a bank gives exit code 4; --restart replaces the bank."""
+    """Fitting into a folder that holds a bank exits with code 4; --restart replaces the bank."""
     assert congener(*arguments)[0] == 0
     code, _, err = congener(*arguments)
     assert (code, "already holds a bank" in err) == (4, True)

@@ -91,7 +91,7 @@ def test_every_setting_of_an_option_exists():
     ("text", "message"), [("shard: {rows: 9}", r"c\.yaml.*field shard"), ("input: [", "YAML")]
 )
 def test_a_mistake_in_the_file_is_named(tmp_path, text, message):
-    """The error for a mistake in the file names the file and the field."""
+    """If there is a mistake in the file, the error says which file and which field."""
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(CardError, match=message):

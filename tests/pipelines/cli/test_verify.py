@@ -92,7 +92,7 @@ def test_a_damaged_manifest_is_a_difference(congener, folder):
 
 
 def test_files_of_others_are_named_apart(congener, congener_json, folder):
-    """Litter is merely listed; foreign data that readers would find is a difference."""
+    """Litter is merely listed; foreign data counts as a difference if readers would find it."""
     for name in (".DS_Store", "clean/Thumbs.db"):
         (Path(folder) / name).touch()
     code, out, _ = congener("verify", folder)

@@ -242,7 +242,7 @@ def test_a_run_within_a_command_reports_its_work_alone(run, reporter):
 
 
 def test_a_run_is_no_fit(reporter, monkeypatch):
-    """Batches of a run in progress aren't reported as fitting."""
+    """While a run is in progress, its batches aren't reported as part of a fit."""
     with reporter:
         reporter(RowsPlanned(40, 0))
         monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)

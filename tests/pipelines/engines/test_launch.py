@@ -71,7 +71,7 @@ class Job:
 
 
 def test_a_late_job_is_cancelled():
-    """After the deadline, Beam and the engine cancel the job, and the error gives the minutes."""
+    """After the deadline, Beam and the engine cancel the job, and the error names the deadline."""
     job, also = Job("RUNNING"), []
     with pytest.raises(EngineError, match=r"after 0\.5 minutes"):
         launch._wait(job, 0.5, lambda: also.append(True))

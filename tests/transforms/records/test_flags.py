@@ -44,7 +44,7 @@ def test_a_flag_of_nought_makes_a_message_untrained(name):
 
 
 def test_flags_that_cannot_be_read_are_named():
-    """A flag of another kind is named, and so are flags for parts of a text."""
+    """A flag of another kind is reported by name, and so are flags for parts of a text."""
     message = {"train": "perhaps", "weight": "0", "loss_mask": [0, 1], "train_detail": [{}]}
     assert list(list_unread_flags(message)) == ["train", "loss_mask", "train_detail"]
     assert list(list_unread_flags({"train": None, "loss": False, "train_detail": []})) == []

@@ -134,7 +134,7 @@ def test_gemma_has_no_system_prompt():
     ],
 )
 def test_other_texts_are_no_transcripts(text):
-    """A text isn't cut at words that look like markers, a lone token or a late marker."""
+    """A text isn't cut at a lone token, a late marker, or words that only look like markers."""
     assert cut_transcript(text) is None
 
 
@@ -146,7 +146,7 @@ def test_marks_of_other_templates_are_words():
 
 
 def test_names_inside_a_turn_need_a_blank_line_if_turns_have_one():
-    """If turns follow blank lines, a name after a single line break is part of a turn's text."""
+    """If blank lines separate turns, a name after a single line break is part of a turn's text."""
     text = "\n\nHuman: Write a dialogue.\n\nAssistant: Gladly.\nHuman: Hi.\nAI: Ho."
     assert list_turns(text) == [
         ("user", "Write a dialogue."),

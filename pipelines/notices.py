@@ -255,9 +255,12 @@ def _describe_calibration(bank: Bank, rules: Sequence[Rule]) -> Iterator[Notice]
             source = bank.traits[rule.trait].calibrated_on
             texts.setdefault(source, []).append(rule.threshold.clean)
     for source, counts in texts.items():
+        # all rows of a user's own sample are calibrated on, so none of them is held out
+        is_own = source.startswith("--background ")
+        texts_of = "clean rows of" if is_own else "held-out clean texts of the"
         yield Notice(
-            f"thresholds: calibrated on {_describe_range(counts)} held-out clean texts of the "
-            f"{source}; the guarantee holds for text like it"
+            f"thresholds: calibrated on {_describe_range(counts)} {texts_of} {source}; "
+            "the guarantee holds for text like it"
         )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from classifiers.banks import Bank
+from classifiers.banks import Bank, TraitModel
 from classifiers.clean_text import CleanRow, split_clean_text
 from classifiers.guarantees.calibration import CONFIDENCE, FoundShare
 from pipelines.banks import FitPlan
@@ -88,16 +88,45 @@ def describe_worth(
             continue
         text = f"trait {rule.trait}: {describe_found(found, value)}"
         if found.is_in_noise:
-            yield warn(
-                f"{text}. The threshold sits in the noise: clean text scores as high as most of "
-                "the positives. Add positives like those that are missed and hard negatives like "
-                "the strongest clean texts, or accept a milder level"
-            )
+            yield warn(f"{text}. {_explain_noise(rule, bank.traits[rule.trait])}")
         elif 0 < len(named) <= NAMED_TRAITS:
             yield Notice(text)
         if found.is_in_noise or 0 < len(named) <= NAMED_TRAITS:
             for item in strongest.get(rule.trait, ()):
                 yield Notice(f"  clean text {item.describe()}")
+
+
+def _explain_noise(rule: Rule, trait: TraitModel) -> str:
+    """Say why a threshold sits in the noise, and what to do about it."""
+    if trait.card.signals.names != ("lexicon",):
+        return (
+            "The threshold sits in the noise: clean text scores as high as most of the positives. "
+            "Add positives like those that are missed and hard negatives like the strongest clean "
+            "texts, or accept a milder level"
+        )
+    # a lexicon learns nothing from positives and negatives
+    remedy = "Narrow the patterns, give them different weights, or accept a milder level"
+    if not trait.calibrated_on.startswith("--background "):
+        remedy += "; --background FILE calibrates on text like yours"
+    hit = _find_only_score(rule, trait)
+    value = rule.threshold.value
+    if hit is not None and value is not None and hit < value:
+        return (
+            f"Every hit of its lexicon scores the same, {hit:.4f}, and more clean texts hit than "
+            f"the level allows, so no hit reaches the threshold. {remedy}"
+        )
+    return (
+        "The threshold sits in the noise: clean text scores as high as most of the positives. "
+        f"{remedy}. Positives that are missed need patterns of their own"
+    )
+
+
+def _find_only_score(rule: Rule, trait: TraitModel) -> float | None:
+    """Return the score that all hits in positives and clean texts have, or None if they differ."""
+    groups = (trait.positive_scores, trait.calibration)
+    scores = np.concatenate([group.get(rule.signal, np.empty(0)) for group in groups])
+    hits = np.unique(np.round(scores[scores > 0].astype(np.float64), SCORE_DECIMALS))
+    return float(hits[0]) if len(hits) == 1 else None
 
 
 def describe_found(found: FoundShare, threshold: float) -> str:

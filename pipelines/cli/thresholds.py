@@ -51,7 +51,7 @@ class ThresholdTables(NamedTuple):
                     "in force" if item.is_in_force else "",
                 )
             yield table
-            if trait.near.best is not None:
+            if trait.near.best:  # a score of 0 means that nothing was found
                 yield (
                     f"{trait.near.rows:,} rows are up to {NEAR_MISS} below the threshold in force; "
                     f"the highest score below it is {trait.near.best:.4f}"

@@ -219,7 +219,7 @@ def test_each_source_of_clean_text_has_a_notice(bank, card_folder, config):
     rates = {name: {"max_false_positive_rate": 0.05} for name in ("heron", "stork")}
     _, first, second = list_settings(both, traits=rates, removal_budget=1)
     assert "of the library background;" in first
-    assert "calibrated on 70 held-out clean texts of the --background mine" in second
+    assert "calibrated on 70 clean rows of --background mine;" in second
 
 
 def test_a_threshold_of_nought_is_warned_of(bank):

@@ -42,6 +42,30 @@ def test_a_threshold_in_the_noise_is_warned_of(prepared):
     assert len(texts) == STRONGEST
 
 
+def test_hits_that_all_score_the_same_need_other_patterns(prepared):
+    """If clean text hits a lexicon too often, the remedy is about patterns, not positives."""
+    level = "level: {max_false_positive_rate: 0.01}\n"
+    found = prepared("egret", threshold=level)
+    found.bank.traits["bird"].calibration["combined"][:60] = 0.8647
+    first, *_ = list_notices(found)
+    assert "0 of the card's 4 positives reach 0.8648" in first
+    assert "Every hit of its lexicon scores the same, 0.8647" in first
+    assert "more clean texts hit than the level allows" in first
+    assert "Narrow the patterns" in first
+    assert "--background FILE" in first
+    assert "Add positives" not in first
+    found.bank.traits["bird"].calibrated_on = "--background mine.jsonl"
+    assert "--background FILE" not in list_notices(found)[0]
+
+
+def test_a_lexicon_of_hits_that_differ_needs_patterns_too(prepared):
+    """A lexicon learns nothing from texts, so its warning never asks for positives."""
+    first, *_ = list_notices(prepared("pasta", "egret"))
+    assert "sits in the noise" in first
+    assert "Positives that are missed need patterns of their own" in first
+    assert "Add positives" not in first
+
+
 def test_a_named_trait_is_described(prepared):
     """A named trait has a notice even if nothing is wrong; one of the whole library has none."""
     good = prepared("heron", "egret", "stork", "crane")

@@ -1,5 +1,11 @@
 """`congener traits thresholds`: its table and its JSON."""
 
+import pytest
+
+from pipelines.cli.thresholds import ThresholdTables
+from pipelines.thresholds import TraitChoices
+from schemas.receipts import NearMisses
+
 
 def test_thresholds_have_a_table(congener, run):
     """The table marks the threshold in force, and says what its columns promise."""
@@ -8,15 +14,23 @@ def test_thresholds_have_a_table(congener, run):
     assert "in force" in out
     assert "by hand" in out
     assert "not stated" in out
-    assert "0 rows are up to 0.05 below" in out
+    assert "below the threshold in force" not in out
 
 
 def test_thresholds_in_json(congener_json, run):
     """The JSON has each threshold with its rows."""
     (trait,) = congener_json("traits", "thresholds", str(run[0]), "--trait", "heron")
-    assert trait["near"] == {"rows": 0, "best": 0.0}
+    assert trait["near"] == {"rows": 0, "best": None}
     current = next(item for item in trait["thresholds"] if item["is_in_force"])
     assert (current["threshold"], current["rows"], current["found"]) == (0.5, 8, None)
+
+
+@pytest.mark.parametrize(("best", "is_shown"), [(None, False), (0.0, False), (0.42, True)])
+def test_only_scores_above_nought_are_near(best, is_shown):
+    """The line about near misses is left out without a score below the threshold, or only 0."""
+    tables = ThresholdTables([TraitChoices("heron", NearMisses(rows=3, best=best), [])])
+    lines = [item for item in tables.render() if isinstance(item, str)]
+    assert any("3 rows are up to 0.05 below" in line for line in lines) == is_shown
 
 
 def test_an_unknown_trait_is_refused(congener, run):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, groupby, zip_longest
@@ -15,7 +15,7 @@ import polars as pl
 
 from classifiers.guarantees.stratified import Accuracy, Stratum, measure_accuracy
 from pipelines.config import FilterConfig
-from pipelines.labels import Label
+from pipelines.labels import Label, RowKey
 from pipelines.runs.finished import read_rows, report_damage, scan_folder
 from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.recorded_settings import read_recorded_traits
@@ -168,15 +168,15 @@ def allot_reading(ranges: Sequence[Range], budget: int) -> list[int]:
     return given
 
 
-def choose_rows(population: Population, labels: Mapping[int, Label], budget: int) -> list[int]:
-    """Return the rows to read beside those with a label, so that `budget` rows are read in all.
+def choose_rows(population: Population, known: Collection[int], budget: int) -> list[int]:
+    """Return the rows to read beside those that are known, so that `budget` rows are read in all.
 
     The ranges take turns, so reading may stop at any time.
     """
     parts = []
     counts = allot_reading(population.ranges, budget)
     for item, count in zip(population.ranges, counts, strict=True):
-        left = [row for row in item.rows.tolist() if row not in labels]
+        left = [row for row in item.rows.tolist() if row not in known]
         done = len(item.rows) - len(left)
         parts.append(left[: max(0, count - done)])
     return [row for row in chain.from_iterable(zip_longest(*parts)) if row is not None]
@@ -187,21 +187,7 @@ def match_labels(population: Population, labels: Sequence[Label], where: str) ->
 
     Raises: CardError: no label names a row of the run, or two labels of a row differ.
     """
-    named = pl.DataFrame(
-        [(label.source, label.row) for label in labels if label.source is not None],
-        schema={"source": pl.String, "row": pl.Int64},
-        orient="row",
-    ).unique()
-    ids = [label.record_id for label in labels if label.record_id is not None]
-    ledger = scan_folder(population.run, population.manifest, "ledger", row_index="index")
-    places: dict[Any, list[int]] = {}
-    for frame in (
-        ledger.join(named.lazy(), on=["source", "row"], how="semi"),
-        ledger.filter(pl.col("record_id").is_in(ids)),
-    ):
-        for index, source, row, record_id in frame.select("index", *KEYS).collect().iter_rows():
-            places.setdefault((source, row), []).append(index)
-            places.setdefault(record_id, []).append(index)
+    places = find_rows(population, [label.key for label in labels if label.key is not None])
     found = _gather_labels(labels, places, where)
     if labels and not found:
         raise CardError(
@@ -212,13 +198,32 @@ def match_labels(population: Population, labels: Sequence[Label], where: str) ->
     return found
 
 
+def find_rows(population: Population, keys: Sequence[RowKey]) -> dict[RowKey, list[int]]:
+    """Return the indexes of the named rows in the ledger; names of no row are left out."""
+    named = pl.DataFrame(
+        [key for key in keys if not isinstance(key, str)],
+        schema={"source": pl.String, "row": pl.Int64},
+        orient="row",
+    ).unique()
+    ids = [key for key in keys if isinstance(key, str)]
+    ledger = scan_folder(population.run, population.manifest, "ledger", row_index="index")
+    places: dict[RowKey, list[int]] = {}
+    for frame in (
+        ledger.join(named.lazy(), on=["source", "row"], how="semi"),
+        ledger.filter(pl.col("record_id").is_in(ids)),
+    ):
+        for index, source, row, record_id in frame.select("index", *KEYS).collect().iter_rows():
+            places.setdefault((source, row), []).append(index)
+            places.setdefault(record_id, []).append(index)
+    return places
+
+
 def _gather_labels(
-    labels: Sequence[Label], places: Mapping[Any, Sequence[int]], where: str
+    labels: Sequence[Label], places: Mapping[RowKey, Sequence[int]], where: str
 ) -> dict[int, Label]:
     found: dict[int, Label] = {}
     for label in labels:
-        key = label.record_id if label.source is None else (label.source, label.row)
-        for index in places.get(key, ()):
+        for index in () if label.key is None else places.get(label.key, ()):
             if found.setdefault(index, label).shows != label.shows:
                 raise CardError(
                     "contradicts an earlier label of the same row",

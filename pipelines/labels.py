@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from classifiers.library import read_text_file
 from schemas.errors import CardError, StorageError
@@ -15,6 +15,10 @@ SPELLINGS: Mapping[object, bool] = {
     **dict.fromkeys(("no", "n", "false", "0"), False),
 }
 """How a label may be written as text; true, false, 1 and 0 work too."""
+
+
+RowKey: TypeAlias = tuple[str, int] | str
+"""What names a row: its source and row number, or its record id."""
 
 
 class Label(NamedTuple):
@@ -30,40 +34,72 @@ class Label(NamedTuple):
     score: float | None
     line: int
 
+    @property
+    def key(self) -> RowKey | None:
+        """Return what names the row."""
+        if self.source is None or self.row is None:
+            return self.record_id
+        return self.source, self.row
+
 
 def read_labels(path: Path, trait: str) -> list[Label]:
     """Read a trait's labels from JSON Lines; lines without a label and of other traits are skipped.
 
     Raises: CardError: the file can't be read, or a line isn't a label.
     """
-    labels = []
+    return [
+        _parse_label(fields, f"{path} line {number}", number)
+        for number, fields in _read_lines(path, trait)
+        if fields.get("label") is not None
+    ]
+
+
+def list_unlabelled(path: Path, trait: str) -> list[RowKey]:
+    """Return the rows that a file lists for a trait without a label.
+
+    Raises: CardError: the file can't be read.
+    """
+    lines = (fields for _, fields in _read_lines(path, trait) if fields.get("label") is None)
+    return [key for key in map(_find_key, lines) if key is not None]
+
+
+def _read_lines(path: Path, trait: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number and the fields of each line that is about a trait."""
     for number, line in enumerate(read_text_file(path).split("\n"), 1):
         if line.strip():
-            label = _parse_label(line, f"{path} line {number}", trait, number)
-            labels += [label] if label else []
-    return labels
+            fields = _parse_line(line, f"{path} line {number}")
+            if fields.get("trait", trait) == trait:
+                yield number, fields
 
 
-def _parse_label(line: str, where: str, trait: str, number: int) -> Label | None:
+def _parse_line(line: str, where: str) -> dict[str, Any]:
     try:
-        fields: dict[str, Any] = dict(json.loads(line))
+        return dict(json.loads(line))
     except (ValueError, TypeError, RecursionError) as error:
         raise CardError("is not a JSON object", where=where) from error
-    if fields.get("trait", trait) != trait or fields.get("label") is None:
-        return None
+
+
+def _find_key(fields: Mapping[str, Any]) -> RowKey | None:
     source, row, record_id = (fields.get(name) for name in ("source", "row", "record_id"))
-    is_named = isinstance(source, str) and isinstance(row, int) and not isinstance(row, bool)
-    if not is_named and not isinstance(record_id, str):
+    if isinstance(source, str) and isinstance(row, int) and not isinstance(row, bool):
+        return source, row
+    return record_id if isinstance(record_id, str) else None
+
+
+def _parse_label(fields: Mapping[str, Any], where: str, number: int) -> Label:
+    key = _find_key(fields)
+    if key is None:
         raise CardError(
             "names no row",
             where=where,
             remedy='give "source" and "row", or "record_id", as in the run\'s ledger',
         )
+    source, row, record_id = (None, None, key) if isinstance(key, str) else (*key, None)
     score = fields.get("score")
     return Label(
-        source if is_named else None,
-        row if is_named else None,
-        None if is_named else record_id,
+        source,
+        row,
+        record_id,
         _parse_answer(fields["label"], where),
         float(score) if isinstance(score, int | float) else None,
         number,

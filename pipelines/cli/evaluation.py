@@ -83,6 +83,7 @@ class Evaluation(NamedTuple):
     lowest: Sequence[float]
     strata: Sequence[Stratum]
     measured: Sequence[Measured]
+    unlabelled: int = 0
 
     def render(self) -> Iterator[Table | str]:
         """Return a table of the ranges, and a table of the thresholds."""
@@ -104,7 +105,7 @@ class Evaluation(NamedTuple):
             )
         yield table
         yield "The intervals hold with 95% confidence, each for itself. More --rows narrow them."
-        yield f"labels: {self.labels}"
+        yield _describe_file(self.labels, self.unlabelled)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that the tables show."""
@@ -112,6 +113,7 @@ class Evaluation(NamedTuple):
         return {
             "trait": self.trait,
             "labels": self.labels,
+            "unlabelled": self.unlabelled,
             "ranges": [{"lowest": lowest, **stratum._asdict()} for lowest, stratum in ranges],
             "thresholds": [
                 {
@@ -127,19 +129,32 @@ class Evaluation(NamedTuple):
 
 
 class RowsToRead(NamedTuple):
-    """The rows that were written to a file for somebody to read."""
+    """The rows that a file lists for somebody to read; `added` of them were written just now."""
 
-    rows: int
+    unlabelled: int
+    added: int
     labels: str
 
     def render(self) -> Iterator[str]:
         """Say what to do with the file."""
-        yield f"{self.labels}: {self.rows:,} rows to read"
+        if self.added:
+            yield f"{self.labels}: {self.added:,} rows to read"
+        else:
+            yield "Nothing was written, because the rows to read are already in the file."
         yield "Set each `label` to true or false, or leave it null; then give the same command."
+        yield _describe_file(self.labels, self.unlabelled)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the number of rows and the file."""
-        return {"rows_to_read": self.rows, "labels": self.labels}
+        """Return the numbers of rows and the file."""
+        return {"rows_to_read": self.unlabelled, "added": self.added, "labels": self.labels}
+
+
+def _describe_file(labels: str, unlabelled: int) -> str:
+    """Name the file of labels, and count the rows in it that have none."""
+    path = f"{Path(labels).absolute()} (--labels names another file)"
+    if unlabelled:
+        return f"{unlabelled:,} rows are still unlabelled in {path}"
+    return f"labels: {path}"
 
 
 def _describe_interval(interval: Interval) -> str:
@@ -205,18 +220,29 @@ def _evaluate(run: str, trait: str, path: Path, budget: int) -> Evaluation | Row
             "read and aren't counted; --on reads every row"
         )
     found = _read_labels(population, path)
+    listed = _find_unlabelled(population, path) - found.keys()
     left = choose_rows(population, found, budget)
     if left and sys.stdin.isatty():
         _ask(trait, read_texts(population, left), path)
         found = _read_labels(population, path)
+        listed -= found.keys()
     elif not found:
-        texts = read_texts(population, left)
+        left = choose_rows(population, listed, budget)[: max(0, budget - len(listed))]
+        texts = read_texts(population, left) if left else []
         append_lines(path, [_describe_line(text, trait, None) for text in texts])
-        return RowsToRead(len(texts), str(path))
+        return RowsToRead(len(listed) + len(texts), len(texts), str(path))
     lowest = [item.lowest for item in population.ranges]
-    return Evaluation(
-        trait, str(path), lowest, summarise(population, found), measure(population, found)
-    )
+    strata, measured = summarise(population, found), measure(population, found)
+    return Evaluation(trait, str(path), lowest, strata, measured, len(listed))
+
+
+def _find_unlabelled(population: Population, path: Path) -> set[int]:
+    """Return the run's rows that the file lists without a label."""
+    from pipelines.evaluation import find_rows
+    from pipelines.labels import list_unlabelled
+
+    keys = list_unlabelled(path, population.rule.trait) if path.exists() else []
+    return {index for rows in find_rows(population, keys).values() for index in rows}
 
 
 def _read_labels(population: Population, path: Path) -> dict[int, Label]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipelines.labels import append_lines, read_labels
+from pipelines.labels import append_lines, list_unlabelled, read_labels
 from schemas.errors import CardError, StorageError
 
 
@@ -43,6 +43,19 @@ def test_rows_that_were_not_read_are_skipped(tmp_path):
         {"source": "a", "row": 3, "label": True, "trait": "stork"},
     )
     assert read_labels(path, "owl") == []
+
+
+def test_rows_without_a_label_are_listed(tmp_path):
+    """Lines of the trait without a label are listed by source and row, or by record id."""
+    path = write_lines(
+        tmp_path / "l.jsonl",
+        {"source": "a", "row": 1, "label": None, "record_id": "00ff"},
+        {"record_id": "00ff"},
+        {"label": None},
+        {"source": "a", "row": 2, "label": False},
+        {"source": "a", "row": 3, "label": None, "trait": "stork"},
+    )
+    assert list_unlabelled(path, "owl") == [("a", 1), "00ff"]
 
 
 @pytest.mark.parametrize(

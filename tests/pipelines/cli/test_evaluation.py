@@ -68,7 +68,8 @@ def test_without_a_terminal_the_rows_are_written(congener_json, run, tmp_path, u
     """Without a terminal, rows to read are written; filled in, the same command measures them."""
     labels = tmp_path / "l.jsonl"
     command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
-    assert congener_json(*command) == {"rows_to_read": 40, "labels": str(labels)}
+    expected = {"rows_to_read": 40, "added": 40, "labels": str(labels)}
+    assert congener_json(*command) == expected
     lines = read_file(labels)
     assert all(line["label"] is None and line["text"] for line in lines)
     filled = [line | {"label": "heron" in line["text"].lower()} for line in lines]
@@ -79,6 +80,39 @@ def test_without_a_terminal_the_rows_are_written(congener_json, run, tmp_path, u
     assert current["accuracy"]["precision"] == {"estimate": 1.0, "low": 1.0, "high": 1.0}
     assert current["accuracy"]["recall"]["estimate"] == 1.0
     assert sum(item["read"] for item in found["ranges"]) == 40
+
+
+def test_rows_in_the_file_are_not_added_again(congener, congener_json, run, tmp_path, unattended):
+    """While no label is set, the same command adds nothing, and more --rows add only new rows."""
+    labels = tmp_path / "l.jsonl"
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
+    assert congener_json(*command, "--rows", "10")["added"] == 10
+    before = labels.read_bytes()
+    code, out, _ = congener(*command, "--rows", "10")
+    shown = " ".join(out.split())
+    assert code == 0
+    assert "10 rows are still unlabelled in" in shown
+    assert "Nothing was written" in shown
+    assert labels.read_bytes() == before
+    expected = {"rows_to_read": 16, "added": 6, "labels": str(labels)}
+    assert congener_json(*command, "--rows", "16") == expected
+    rows = [(line["source"], line["row"]) for line in read_file(labels)]
+    assert len(rows) == len(set(rows)) == 16
+
+
+def test_rows_without_a_label_are_counted_beside_the_measures(congener, run, tmp_path, unattended):
+    """With some labels set, the measures follow, and the rest is counted and not added again."""
+    labels = tmp_path / "l.jsonl"
+    command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
+    assert congener(*command, "--rows", "10")[0] == 0
+    first, *others = read_file(labels)
+    lines = [first | {"label": True}, *others]
+    labels.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    code, out, _ = congener(*command, "--rows", "10")
+    assert code == 0
+    assert "precision" in out
+    assert f"9 rows are still unlabelled in {labels}" in "".join(out.split("\n"))
+    assert len(read_file(labels)) == 10
 
 
 def test_labels_by_other_scores_are_warned_of(congener, run, tmp_path, unattended):

@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from classifiers.guarantees.stratified import Accuracy, Stratum, measure_accuracy
+from classifiers.guarantees.stratified import (
+    Accuracy,
+    Stratum,
+    measure_accuracy,
+    measure_on_new_rows,
+)
 from pipelines.config import FilterConfig
 from pipelines.labels import Label, RowKey
 from pipelines.runs.finished import read_rows, report_damage, scan_folder
@@ -67,13 +72,21 @@ class Population:
 
 
 class Measured(NamedTuple):
-    """The accuracy of one threshold, and the rows that it finds."""
+    """The accuracy of one threshold, and the rows that it finds.
+
+    `accuracy` is about the rows of this corpus, and `on_new_rows` about new rows drawn like them.
+    If `are_found_rows_read`, the precision in `accuracy` is exact, and if `are_all_rows_read`, the
+    recall is too.
+    """
 
     threshold: float
     rate: float | None
     rows: int
     accuracy: Accuracy
+    on_new_rows: Accuracy
     is_in_force: bool
+    are_found_rows_read: bool
+    are_all_rows_read: bool
 
 
 class RowText(NamedTuple):
@@ -249,9 +262,19 @@ def measure(population: Population, labels: Mapping[int, Label]) -> list[Measure
     for threshold, rate in population.thresholds.items():
         found = sum(item.lowest >= threshold for item in population.ranges)
         rows = sum(stratum.rows for stratum in strata[:found])
-        accuracy = measure_accuracy(strata, found)
-        is_in_force = threshold == population.rule.threshold
-        result.append(Measured(threshold, rate, rows, accuracy, is_in_force))
+        result.append(
+            Measured(
+                threshold,
+                rate,
+                rows,
+                measure_accuracy(strata, found),
+                measure_on_new_rows(strata, found),
+                is_in_force=threshold == population.rule.threshold,
+                are_found_rows_read=rows > 0
+                and all(item.read == item.rows for item in strata[:found]),
+                are_all_rows_read=all(item.read == item.rows for item in strata),
+            )
+        )
     return result
 
 

@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from classifiers.guarantees.calibration import CONFIDENCE
+from classifiers.guarantees.calibration import CONFIDENCE, bound_share
 
 DRAWS = 20_000
 """How many draws the quantiles of the confidence distributions are computed from."""
 
 TAIL = (1 - CONFIDENCE) / 2
+
+TINY = 1e-9
+"""Stands for a count of 0, which the beta distribution doesn't allow."""
 
 
 class Stratum(NamedTuple):
@@ -67,6 +70,51 @@ def measure_accuracy(strata: Sequence[Stratum], found: int) -> Accuracy:
         ),
     )
     return Accuracy(precision, recall)
+
+
+def measure_on_new_rows(strata: Sequence[Stratum], found: int) -> Accuracy:
+    """Estimate precision and recall on new rows that are drawn like those of the corpus.
+
+    The corpus is taken as a sample in turn: given how many of its rows show the trait, the interval
+    is the Clopper-Pearson interval for that count. If a part of the rows was read, the count is
+    drawn as in `measure_accuracy`, and the ends combine both kinds of doubt. The estimates are
+    those of `measure_accuracy`. The result is deterministic.
+    """
+    low, high = _draw_totals(strata)
+    inside, outside = slice(None, found), slice(found, None)
+    rows = sum(stratum.rows for stratum in strata[inside])
+    known = measure_accuracy(strata, found)
+    low_inside, high_inside = low[inside].sum(0), high[inside].sum(0)
+    return Accuracy(
+        Interval(
+            known.precision.estimate,
+            *_bound_new(low_inside, rows - low_inside, high_inside, rows - high_inside),
+        ),
+        Interval(
+            known.recall.estimate,
+            *_bound_new(low_inside, high[outside].sum(0), high_inside, low[outside].sum(0)),
+        ),
+    )
+
+
+def _bound_new(
+    low: np.ndarray, most_others: np.ndarray, high: np.ndarray, fewest_others: np.ndarray
+) -> tuple[float, float]:
+    """Return the Clopper-Pearson interval of a share, given draws of its two counts for each end.
+
+    If the counts of each end are the same in all draws, the interval is exact.
+    """
+    if all((draws == draws[0]).all() for draws in (low, most_others, high, fewest_others)):
+        least, most = low[0] + most_others[0], high[0] + fewest_others[0]
+        return (
+            bound_share(low[0], least)[0] if least else 0.0,
+            bound_share(high[0], most)[1] if most else 1.0,
+        )
+    generator = np.random.default_rng(1)
+    return _bound(
+        np.where(low > 0, generator.beta(np.maximum(low, TINY), most_others + 1), 0.0),
+        np.where(fewest_others > 0, generator.beta(high + 1, np.maximum(fewest_others, TINY)), 1.0),
+    )
 
 
 def _estimate_right(strata: Sequence[Stratum]) -> float | None:

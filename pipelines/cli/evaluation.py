@@ -31,7 +31,7 @@ from schemas.shares import format_interval
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from classifiers.guarantees.stratified import Interval, Stratum
+    from classifiers.guarantees.stratified import Accuracy, Interval, Stratum
     from pipelines.config import FilterConfig
     from pipelines.evaluation import Measured, Population, RowText
     from pipelines.labels import Label
@@ -40,6 +40,8 @@ SHOWN_CHARACTERS = 2_000
 """How many characters of a row's text are shown to the reader."""
 
 SHOWN_PROMPT = 300
+
+COLUMNS = ("score ≥", "level>", "rows>", "precision>", "recall>", "")
 
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
@@ -93,18 +95,25 @@ class Evaluation(NamedTuple):
                 f"{lowest:.4f}", f"{stratum.rows:,}", str(stratum.read), str(stratum.right)
             )
         yield table
-        table = build_table("score ≥", "level>", "rows>", "precision>", "recall>", "")
+        for title, is_new in (("this corpus", False), ("new rows like these", True)):
+            table = build_table(*COLUMNS, title=f"{self.trait} on {title}")
+            for item in self.measured:
+                table.add_row(
+                    f"{item.threshold:.4f}",
+                    "by hand" if item.rate is None else f"{item.rate:.1%}",
+                    f"{item.rows:,}",
+                    *_describe_accuracy(item, is_new=is_new),
+                    "in force" if item.is_in_force else "",
+                )
+            yield table
         for item in self.measured:
-            table.add_row(
-                f"{item.threshold:.4f}",
-                "by hand" if item.rate is None else f"{item.rate:.1%}",
-                f"{item.rows:,}",
-                _describe_interval(item.accuracy.precision),
-                _describe_interval(item.accuracy.recall),
-                "in force" if item.is_in_force else "",
-            )
-        yield table
-        yield "The intervals hold with 95% confidence, each for itself. More --rows narrow them."
+            if item.is_in_force:
+                yield from _describe_threshold(item)
+        yield (
+            "Each interval holds with 95% confidence, for itself. Quote those for new rows as the "
+            "trait's precision and recall on text like this corpus. More --rows narrow them, up to "
+            "the size of the corpus."
+        )
         yield _describe_file(self.labels, self.unlabelled)
 
     def to_json(self) -> dict[str, Any]:
@@ -118,10 +127,8 @@ class Evaluation(NamedTuple):
             "thresholds": [
                 {
                     **item._asdict(),
-                    "accuracy": {
-                        "precision": item.accuracy.precision._asdict(),
-                        "recall": item.accuracy.recall._asdict(),
-                    },
+                    "accuracy": _to_json(item.accuracy),
+                    "on_new_rows": _to_json(item.on_new_rows),
                 }
                 for item in self.measured
             ],
@@ -155,6 +162,44 @@ def _describe_file(labels: str, unlabelled: int) -> str:
     if unlabelled:
         return f"{unlabelled:,} rows are still unlabelled in {path}"
     return f"labels: {path}"
+
+
+def _to_json(accuracy: Accuracy) -> dict[str, Any]:
+    return {name: interval._asdict() for name, interval in accuracy._asdict().items()}
+
+
+def _describe_threshold(item: Measured) -> Iterator[str]:
+    """State the precision and recall of a threshold, and what each of them is about."""
+    exact = {
+        "precision": f"all {item.rows:,} found rows were read" * item.are_found_rows_read,
+        "recall": "all of its rows were read" * item.are_all_rows_read,
+    }
+    for name, reason in exact.items():
+        known: Interval = getattr(item.accuracy, name)
+        new: Interval = getattr(item.on_new_rows, name)
+        if known.estimate is None:
+            continue
+        here = f" for this corpus ({format_interval(known.low, known.high, 0)})"
+        if reason:
+            here = f", exact for this corpus: {reason}"
+        yield (
+            f"{name} at {item.threshold:.4f}: {known.estimate:.0%}{here}; for new rows like these, "
+            f"{format_interval(new.low, new.high, 0)}"
+        )
+
+
+def _describe_accuracy(item: Measured, *, is_new: bool) -> tuple[str, str]:
+    """Return the cells of a threshold's precision and recall."""
+    if is_new:
+        precision, recall = map(_describe_interval, item.on_new_rows)
+        return precision, recall
+    precision, recall = map(_describe_interval, item.accuracy)
+    known = item.accuracy
+    if item.are_found_rows_read and known.precision.estimate is not None:
+        precision = f"{known.precision.estimate:.0%} (exact)"
+    if item.are_all_rows_read and known.recall.estimate is not None:
+        recall = f"{known.recall.estimate:.0%} (exact)"
+    return precision, recall
 
 
 def _describe_interval(interval: Interval) -> str:

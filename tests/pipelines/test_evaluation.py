@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from classifiers.guarantees.calibration import bound_share
 from pipelines.config import FilterConfig
 from pipelines.evaluation import (
     Range,
@@ -118,6 +119,10 @@ def test_full_labels_give_the_true_measures(population):
     assert (current.threshold, current.rows) == (0.5, 10)
     assert current.accuracy.precision == pytest.approx((1, 1, 1))
     assert current.accuracy.recall == pytest.approx((0.5, 0.5, 0.5))
+    assert current.on_new_rows.precision == pytest.approx((1, *bound_share(10, 10)))
+    assert current.on_new_rows.recall == pytest.approx((0.5, *bound_share(10, 20)))
+    assert current.are_found_rows_read
+    assert current.are_all_rows_read
     lower = measured[-1]
     assert lower.rows == 30
     assert lower.accuracy.precision == pytest.approx((2 / 3,) * 3)
@@ -131,6 +136,8 @@ def test_a_sample_has_intervals_around_the_truth(population):
     (current,) = (item for item in measure(population, labels) if item.is_in_force)
     assert current.accuracy.precision.low <= 1 <= current.accuracy.precision.high
     assert current.accuracy.recall.low < 0.5 < current.accuracy.recall.high
+    assert current.on_new_rows.recall.low < current.accuracy.recall.low
+    assert not current.are_all_rows_read
 
 
 def test_labels_match_by_record_id_too(population, bird_run):

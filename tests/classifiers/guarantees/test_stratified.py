@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from classifiers.guarantees import stratified
 from classifiers.guarantees.calibration import bound_share
-from classifiers.guarantees.stratified import Stratum, measure_accuracy
+from classifiers.guarantees.stratified import Stratum, measure_accuracy, measure_on_new_rows
 
 SAMPLES = 1_000
 
@@ -52,6 +52,44 @@ def test_intervals_contain_the_truth(name, monkeypatch):
             for truth, interval in zip(truths, accuracy, strict=True)
         ]
     assert (missed <= 0.05 * SAMPLES).all()
+
+
+@pytest.mark.parametrize("name", POPULATIONS)
+def test_intervals_for_new_rows_contain_the_rates(name, monkeypatch):
+    """In 500 corpora, the true rates of the source are missed in no more than 5 % of them."""
+    monkeypatch.setattr(stratified, "DRAWS", 800)
+    sizes, rates, read = POPULATIONS[name]
+    weights = np.array(sizes) / sum(sizes)
+    generator = np.random.default_rng(2)
+    found = max(1, len(sizes) // 2)
+    shown = weights * rates
+    truths = (shown[:found].sum() / weights[:found].sum(), shown[:found].sum() / shown.sum())
+    missed = np.zeros(2)
+    for _ in range(SAMPLES // 2):
+        rows = generator.multinomial(300, weights).tolist()
+        accuracy = measure_on_new_rows(draw_sample(generator, rows, rates, read)[0], found)
+        missed += [
+            not interval.low <= truth <= interval.high
+            for truth, interval in zip(truths, accuracy, strict=True)
+        ]
+    assert (missed <= 0.05 * SAMPLES / 2).all()
+
+
+def test_rows_that_were_all_read_leave_doubt_about_new_rows():
+    """If every row was read, new rows have exactly the Clopper-Pearson interval of the counts."""
+    accuracy = measure_on_new_rows([Stratum(4, 4, 3), Stratum(7, 7, 5), Stratum(90, 90, 2)], 2)
+    assert accuracy.precision == pytest.approx((8 / 11, *bound_share(8, 11)))
+    assert accuracy.recall == pytest.approx((8 / 10, *bound_share(8, 10)))
+    assert measure_on_new_rows([Stratum(10, 10, 0)], 0) == ((None, 0, 1), (None, 0, 1))
+
+
+def test_unread_rows_leave_everything_open_for_new_rows():
+    """Rows of which none was read say nothing about new rows."""
+    assert measure_on_new_rows([Stratum(9, 0, 0)], 1) == ((None, 0, 1), (None, 0, 1))
+    known = measure_accuracy([Stratum(40, 20, 9)], 1).precision
+    new = measure_on_new_rows([Stratum(40, 20, 9)], 1).precision
+    assert new.estimate == known.estimate
+    assert new.low < known.low < known.high < new.high
 
 
 def test_estimates_weight_strata_by_their_rows():
@@ -103,6 +141,9 @@ def test_intervals_are_shares_around_the_estimate(numbers, found):
     ]
     accuracy = measure_accuracy(strata, min(found, len(strata)))
     assert accuracy == measure_accuracy(strata, min(found, len(strata)))
+    for estimate, low, high in measure_on_new_rows(strata, min(found, len(strata))):
+        assert 0 <= low <= high <= 1
+        assert estimate is None or low - 1e-9 <= estimate <= high + 1e-9
     for estimate, low, high in accuracy:
         assert 0 <= low <= high <= 1
         assert estimate is None or low - 1e-9 <= estimate <= high + 1e-9

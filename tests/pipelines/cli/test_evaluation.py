@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from classifiers.guarantees.calibration import bound_share
+from schemas.shares import format_interval
+
 
 class Terminal(io.StringIO):
     """Standard input that looks like a terminal and has prepared answers."""
@@ -64,7 +67,9 @@ def test_quitting_keeps_the_answers(congener, run, tmp_path, answer):
     assert len(read_file(labels)) == 3
 
 
-def test_without_a_terminal_the_rows_are_written(congener_json, run, tmp_path, unattended):
+def test_without_a_terminal_the_rows_are_written(
+    congener, congener_json, run, tmp_path, unattended
+):
     """Without a terminal, rows to read are written; filled in, the same command measures them."""
     labels = tmp_path / "l.jsonl"
     command = ("traits", "eval", "heron", "--run", str(run[0]), "--labels", str(labels))
@@ -80,6 +85,19 @@ def test_without_a_terminal_the_rows_are_written(congener_json, run, tmp_path, u
     assert current["accuracy"]["precision"] == {"estimate": 1.0, "low": 1.0, "high": 1.0}
     assert current["accuracy"]["recall"]["estimate"] == 1.0
     assert sum(item["read"] for item in found["ranges"]) == 40
+    low, high = bound_share(8, 8)
+    expected = {"estimate": 1.0, "low": low, "high": high}
+    assert current["on_new_rows"]["precision"] == pytest.approx(expected)
+    shown = " ".join(congener(*command)[1].split())
+    new = format_interval(low, high, 0)
+    assert (
+        "precision at 0.5000: 100%, exact for this corpus: all 8 found rows were read; for new "
+        f"rows like these, {new}"
+    ) in shown
+    assert "recall at 0.5000: 100%, exact for this corpus: all of its rows were read" in shown
+    assert "heron on new rows like these" in shown
+    assert "100% (exact)" in shown
+    assert "100% (100% to 100%)" not in shown
 
 
 def test_rows_in_the_file_are_not_added_again(congener, congener_json, run, tmp_path, unattended):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from classifiers.library import read_text_file
 from schemas.errors import CardError, StorageError
+from transforms.files.storage import write_bytes
 
 SPELLINGS: Mapping[object, bool] = {
     **dict.fromkeys(("yes", "y", "true", "1"), True),
@@ -134,6 +135,25 @@ def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
             where=str(path),
             remedy="name another file with --labels",
         ) from error
+
+
+def keep_answer(path: Path, answer: Mapping[str, Any]) -> None:
+    """Set the label of the line that lists the answer's row without one, or append a line.
+
+    Raises: StorageError: the file can't be written.
+    """
+    lines = read_text_file(path).split("\n") if path.exists() else []
+    for index, line in enumerate(lines):
+        fields = _parse_line(line, f"{path} line {index + 1}") if line.strip() else {"label": ""}
+        if (
+            fields.get("label") is None
+            and fields.get("trait", answer["trait"]) == answer["trait"]
+            and _find_key(fields) == (answer["source"], answer["row"])
+        ):
+            lines[index] = json.dumps(fields | {"label": answer["label"]}, ensure_ascii=False)
+            write_bytes(str(path), "\n".join(lines).encode("utf-8"))
+            return
+    append_lines(path, [answer])
 
 
 def _find_separator(path: Path) -> str:

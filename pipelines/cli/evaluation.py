@@ -310,7 +310,7 @@ def _read_labels(population: Population, path: Path) -> dict[int, Label]:
 
 def _ask(trait: str, texts: Sequence[RowText], path: Path) -> None:
     """Ask about each row, and keep every answer in the file at once. Scores aren't shown."""
-    from pipelines.labels import append_lines
+    from pipelines.labels import keep_answer
 
     console = open_console(stderr=True, soft_wrap=True)
     for number, text in enumerate(texts, 1):
@@ -322,7 +322,7 @@ def _ask(trait: str, texts: Sequence[RowText], path: Path) -> None:
         if answer == "q":
             return
         if answer in ANSWERS:
-            append_lines(path, [_describe_line(text, trait, ANSWERS[answer])])
+            keep_answer(path, _describe_line(text, trait, ANSWERS[answer]))
 
 
 def _read_answer(console: Console, trait: str) -> str:

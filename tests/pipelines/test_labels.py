@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipelines.labels import append_lines, list_unlabelled, read_labels
+from pipelines.labels import append_lines, keep_answer, list_unlabelled, read_labels
 from schemas.errors import CardError, StorageError
 
 
@@ -94,6 +94,22 @@ def test_appended_lines_are_read_again(tmp_path):
     found = [(label.row, label.shows) for label in read_labels(path, "owl")]
     assert found == [(1, True), (2, False)]
     assert "é" in path.read_text(encoding="utf-8")
+
+
+def test_an_answer_replaces_the_line_without_a_label(tmp_path):
+    """A row that is listed already gets its label there; any other row gets a new line."""
+    listed = {"source": "a", "row": 1, "trait": "owl", "label": None, "text": "é"}
+    other = listed | {"trait": "stork"}
+    path = write_lines(tmp_path / "l.jsonl", other, "", listed, {"source": "b", "row": 1})
+    answer = {"source": "a", "row": 1, "trait": "owl", "label": True, "score": 0.5}
+    keep_answer(path, answer)
+    lines = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+    assert lines == [other, listed | {"label": True}, {"source": "b", "row": 1}]
+    keep_answer(path, answer | {"row": 2})
+    assert len(read_labels(path, "owl")) == 2
+    assert list_unlabelled(path, "owl") == [("b", 1)]
+    keep_answer(tmp_path / "new.jsonl", answer)
+    assert [label.shows for label in read_labels(tmp_path / "new.jsonl", "owl")] == [True]
 
 
 def test_a_file_that_cant_be_written_is_an_error(tmp_path):

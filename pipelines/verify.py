@@ -13,7 +13,6 @@ import polars as pl
 import pyarrow as pa
 from pydantic import ValidationError
 
-from pipelines.banks import load_bank
 from pipelines.report import render_report
 from pipelines.runs.alterations import find_change
 from pipelines.runs.finished import list_outputs, read_table
@@ -257,6 +256,8 @@ def _is_run_file(output: Output, shards: set[str]) -> bool:
 
 def _check_bank(run: str, manifest: Manifest) -> Iterator[Finding]:
     """Check that the run's bank is whole, and is the one that the identity names."""
+    from pipelines.banks import load_bank
+
     try:
         bank = load_bank(storage.join(run, BANK))
     except (ModelError, InputError) as error:

@@ -12,6 +12,8 @@ from transforms.files import storage
 
 def find_change(uri: str, output: Output) -> str | None:
     """Say how a file differs from the manifest, or return None if it doesn't."""
+    if not storage.exists(uri):
+        return "is missing"
     try:
         data = storage.read_bytes(uri)
     except InputError as error:

@@ -21,13 +21,15 @@ from schemas.cards import SignalName
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "dataflow"
-SETTLED = {"runner", "no_wait", "deadline", "json", "private_quarantine"}
+SETTLED = {"runner", "no_wait", "deadline", "json", "private_quarantine", "dry_run", "quiet"}
 """Options that aren't parameters: a template sets them, or they have no meaning on Dataflow."""
 
 GOOD = {
     "input": "gs://bucket/a/*.jsonl,s3://bucket/b",
     "output": "gs://bucket/run",
     "workers": "8",
+    "limit": "1000",
+    "operator": "Data team",
     "device": "cuda",
     "precision": "bf16",
     "accelerator": "type:nvidia-l4;count:1;install-nvidia-driver",
@@ -55,6 +57,7 @@ BAD = {
     "input": ["corpus/", "gs://a b", "gs://bucket/a,", "gs://"],
     "output": ["/tmp/run", "gs://a,gs://b"],
     "workers": ["0", "-1", "many", "8.5"],
+    "limit": ["0", "-1", "all"],
     "device": ["auto", "gpu"],
     "precision": ["auto", "fp16"],
     "accelerator": ["nvidia-l4", "type:L4;count:1", "type:nvidia-l4;count:0"],

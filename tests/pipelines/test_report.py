@@ -37,6 +37,7 @@ from schemas.manifests import Conservation, Manifest
 from schemas.policies import DECISIONS, PUBLISHED, Policy
 from schemas.runs import RATES_TABLE, REPORT_PAGE
 from schemas.shares import format_bound, format_percent
+from tests.support.forgery import reseal_file
 from tests.support.hostile import (
     EMUS,
     FILE,
@@ -464,6 +465,7 @@ def test_a_missing_field_is_reported(tmp_path):
     run = filter_answers(tmp_path, ["an owl"], ["owl"])
     path = next(Path(run, "quarantine").glob("*.jsonl"))
     path.write_bytes(path.read_bytes().replace(b'"messages":', b'"turns":', 1))
+    reseal_file(Path(run), path.relative_to(run).as_posix())
     write_report(run)
     assert "(the field isn't in the row)" in read_page(run).below["trait-owl"]
 

@@ -438,7 +438,7 @@ def test_near_misses_are_counted_again(run):
     edit_manifest(folder, near={"heron": {"rows": 3, "best": 0.49}})
     problem = (MANIFEST, "near doesn't match the scores just below the thresholds")
     assert list_problems(folder) == [problem]
-    edit_manifest(folder, near={"heron": {"rows": 0, "best": 0.0}})
+    edit_manifest(folder, near={"heron": {"rows": 0, "best": None}})
     assert list_problems(folder) == []
     rewrite_table(folder, "scores", lambda table: raise_low_scores(table, "heron"))
     assert list_problems(folder) == [problem]

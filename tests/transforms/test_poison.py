@@ -207,7 +207,7 @@ def test_rows_that_cannot_be_taken_apart_are_rejects(make_identified):
         5,
         [None, pa.py_buffer(np.array([0, 3, 5, 8, 12, 17], np.int32)), pa.py_buffer(data)],
     )
-    when = pa.array([0, 0, 86400, 2**60, 0], pa.timestamp("s"))
+    when = pa.array([0, 0, 86400, 2**50, 0], pa.timestamp("s"))
     config = CorpusConfig(format="text", date=LotField(column="when"))
     found = make_identified(pa.table({"text": text, "when": when}), config)
     plain = make_identified(pa.table({"text": good, "when": when.take([0, 2, 3, 4])}), config)
@@ -217,7 +217,7 @@ def test_rows_that_cannot_be_taken_apart_are_rejects(make_identified):
         plain.segments.texts,
     )
     assert found.numbers == [0, 2, 3, 4]
-    assert found.lots[2].date == "36534630048-05-13"
+    assert found.lots[2].date == "35680317-09-25"
     assert [(reject.row, reject.error.split(":")[1].strip()) for reject in found.rejects] == [
         (1, "ArrowInvalid")
     ]

@@ -171,17 +171,25 @@ def test_plain_text_comes_with_a_command(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"a,b\n1,2\n", b"\n\n\n", b'"text"\n3\n', b"\x00\x01\x02\x03", b'{"text": \n"a"\n', b"{}\n"],
+    ("data", "remedy"),
+    [
+        (b"a,b\n1,2\n", "one object per line"),
+        (b"\n\n\n", "one object per line"),
+        (b'"text"\n3\n', "give each text a name: jq"),
+        (b"\x00\x01\x02\x03", "if it is compressed, decompress it"),
+        (b'{"text": \n"a"\n', "one object per line"),
+        (b"{}\n", "one object per line"),
+    ],
+    ids=["table", "blank lines", "texts", "binary", "broken object", "empty object"],
 )
-def test_a_file_without_any_object_is_refused(tmp_path, json_lines, data):
+def test_a_file_without_any_object_is_refused(tmp_path, json_lines, data, remedy):
     """A file of tables, blank lines or binary data raises an error that names it."""
     json_lines(tmp_path / "good.jsonl", [{"text": "a"}])
     (tmp_path / "x.jsonl").write_bytes(data)
     error = survey_error([tmp_path])
     assert error.where == str(tmp_path / "x.jsonl")
     assert error.problem.startswith("has no JSON object with a field")
-    assert "one object per line" in error.remedy
+    assert remedy in error.remedy
 
 
 @pytest.mark.parametrize(

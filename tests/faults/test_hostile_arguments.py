@@ -41,7 +41,7 @@ FEW = ("", "\0", LATIN, "x" * 300, "[", "nan", "-1", "9" * 30, "messages=\0")
 
 PATHS = {
     "inputs", "output", "traits", "bank", "policy", "background", "config", "encoder", "run",
-    "name", "names", "folder",
+    "name", "names", "folder", "corpus", "labels", "tokenizer", "chat_template",
 }  # fmt: skip
 """The options and arguments that name files."""
 
@@ -95,8 +95,11 @@ COMMANDS = {
     "traits show": ("traits/heron",),
     "traits new": ("new",),
     "traits check": ("traits/heron",),
+    "traits thresholds": ("run",),
+    "traits eval": ("traits/heron", "--run", "run"),
+    "apply-masks": ("run", "--output", "tokens", "--tokenizer", "traits"),
 }
-"""For each command, arguments with which it succeeds."""
+"""For each command, arguments with which it succeeds; `apply-masks` ends at the tokenizer."""
 
 
 def list_parameters(name: str) -> Iterator[Any]:
@@ -185,13 +188,14 @@ def test_every_command_is_tried():
 def test_hostile_values_of_every_option(name, workplace, monkeypatch):
     """No value of an option or argument leads to a traceback, and every error has a message.
 
-    Options that `estimate` and `fit` share with `filter` are tried only with `filter`.
+    Options that `estimate`, `fit` and `traits eval` share with `filter` are tried only with
+    `filter`.
     """
     others = ("loop", "dangling", "pipe", "traits", "corpus.jsonl", "corpus.jsonl/x")
     shared = {item.name for item in list_parameters("filter")} - {"output"}
     wrong = []
     for item in list_parameters(name):
-        if name in {"estimate", "fit"} and item.name in shared:
+        if name in {"estimate", "fit", "traits eval"} and item.name in shared:
             continue
         paths = TEXTS if item.name in PATHS else FEW
         files = FILES if item.name in {"config", "policy"} else ()

@@ -20,6 +20,7 @@ from pipelines.inspection import View, inspect_as_dicts, print_inspection
 from pipelines.report import write_report
 from pipelines.verify import verify_run
 from schemas.errors import BudgetError, CongenerError, InputError
+from schemas.runs import EVIDENCE_FOLDERS, WITHDRAWN
 from tests.support.runs import read_lines
 from transforms.files.footers import MAX_FIELDS
 from transforms.files.json_lines import decode_lines
@@ -267,13 +268,13 @@ def test_odd_messages_are_kept_with_their_bytes(filter_files, tmp_path):
 
 
 def test_a_file_that_no_row_can_be_read_of_stops_the_run(filter_files, tmp_path):
-    """If all rows of a file are rejects, the error gives the first reason and no output is left."""
+    """If all rows of a file are rejects, the error gives the first reason and no row is left."""
     bad = [json.dumps({"messages": f"text {number}"}) for number in range(3)]
     with pytest.raises(BudgetError, match=r"b\.jsonl: all 3 rows are rejects") as caught:
         filter_files({"a.jsonl": [*GOOD, *GOOD], "b.jsonl": bad})
     assert "row 0: field 'messages': text where the corpus has a list" in str(caught.value)
-    run = tmp_path / "run"
-    assert [path.name for path in run.rglob("*") if path.is_file()] == []
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {*EVIDENCE_FOLDERS, WITHDRAWN}
 
 
 def test_a_telltale_is_found_in_odd_surroundings(filter_files):

@@ -44,7 +44,7 @@ def finished(tmp_path_factory, nursery) -> Path:
     assert done.code == 0, done.stderr
     assert {path.name for path in (root / "run").iterdir() if path.is_dir()} == {
         "clean", "quarantine", "rejects", "ledger", "scores", "spans", "calibration", "swaplist",
-        "vectors",
+        "vectors", "bank",
     }  # fmt: skip
     return root / "run"
 

@@ -20,6 +20,7 @@ from pipelines.runs.manifest_file import load_manifest
 from pipelines.runs.queries import Filters
 from pipelines.verify import verify_run
 from schemas.errors import BudgetError, ModelError, RunError, StorageError
+from schemas.runs import EVIDENCE_FOLDERS, WITHDRAWN
 from tests.support.corpora import ANSWERS, CARD, build_conversation, write_rows
 from tests.support.runs import comparable_files, mask_circumstances
 from transforms import write
@@ -197,13 +198,14 @@ def test_a_foreign_folder_is_refused(store, config):
     assert store.list_names("run/") == ["run/clean/mine.parquet"]
 
 
-def test_a_run_over_budget_leaves_nothing(store, config, tmp_path):
-    """A run that exceeds its removal budget leaves nothing on the store."""
+def test_a_run_over_budget_leaves_no_row(store, config, tmp_path):
+    """A run that exceeds its removal budget leaves its scores on the store, but no row."""
     policy = tmp_path / "policy.yaml"
     policy.write_text("removal_budget: 0.1\n")
     with pytest.raises(BudgetError):
         run_filter(config.model_copy(update={"policy": str(policy)}))
-    assert store.list_names("run/") == []
+    left = {name.split("/")[1] for name in store.list_names("run/")}
+    assert left == {*EVIDENCE_FOLDERS, WITHDRAWN}
 
 
 def test_two_writers(store, config, monkeypatch, tmp_path):

@@ -15,7 +15,7 @@ from pipelines.verify import RecordedDigests, verify_run
 from schemas.digests import digest_bytes
 from schemas.errors import RunError
 from schemas.manifests import Manifest
-from schemas.runs import is_json_lines
+from schemas.runs import is_bank_file, is_json_lines
 from tests.faults.sandbox import write_small_root
 
 pytestmark = pytest.mark.faults
@@ -126,9 +126,15 @@ class Mutator:
         return f"delete {name}"
 
     def add(self) -> str:
-        """Add a file beside an existing one, with the same content or different bytes."""
+        """Add a file beside an existing one, with the same content or different bytes.
+
+        A hidden file beside those of the bank would be litter, because it isn't named like data.
+        """
         near = self.run / self.dice.choice(sorted({*self.files} - {"manifest.json"}))
-        other = near.with_name(self.dice.choice([f"copy-{near.name}", "rows", f"._{near.name}"]))
+        names = [f"copy-{near.name}", "rows"]
+        if not is_bank_file(near.relative_to(self.run).as_posix()):
+            names.append(f"._{near.name}")
+        other = near.with_name(self.dice.choice(names))
         other.write_bytes(self.dice.choice([near.read_bytes(), b"", b"anything"]))
         return f"add {other.relative_to(self.run)}"
 

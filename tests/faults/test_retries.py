@@ -30,7 +30,7 @@ ENGINES = {
 }
 FOLDERS = {
     *("clean", "quarantine", "rejects", "swaplist"),
-    *("ledger", "scores", "spans", "calibration"),
+    *("ledger", "scores", "spans", "calibration", "bank"),
 }
 
 

@@ -105,7 +105,7 @@ def _remove_field(line: bytes, value: dict[str, Any]) -> bytes:
     """Return a line without its note.
 
     An earlier run has put the note at the end, where it is cut off. If the line was changed since
-    then, it is written anew.
+    then, the whole line is encoded again.
     """
     rest = {name: item for name, item in value.items() if name != CLEAN_EXTRA.name}
     before = line[: line.rfind(SIGN)].rstrip().removesuffix(b",").rstrip()

@@ -52,7 +52,7 @@ GPU needs large batches.
 
 
 class Progress(Protocol):
-    """A listener that is told how the models progress through the windows."""
+    """A listener for the progress of the models through the windows."""
 
     def expect(self, windows: int, tokens: int) -> None:
         """Note that a model will process this many more windows, with this many tokens in all."""

@@ -19,7 +19,8 @@ finds quickly. The possessive `*+` tries a run only once, because a run may be a
 """
 
 ABBREVIATION = re.compile(
-    r"(?<![\w'’])(?:(?:[a-z]\.)*[a-z]|mr|mrs|ms|messrs|dr|prof|rev|gen|capt|sgt|lt|sen|gov|hon|st|jr|sr"
+    r"(?<![\w'’])(?:(?:[a-z]\.)*[a-z]|mr|mrs|ms|messrs|dr|prof|rev|gen|capt|sgt|lt|sen|gov|hon"
+    r"|st|jr|sr"
     r"|vs|cf|ca|viz|approx|incl|figs?|eqs?|vol|pp|inc|ltd|corp|dept"
     r"|jan|feb|aug|sept?|oct|nov|dec)\Z",
     re.IGNORECASE,

@@ -1,4 +1,4 @@
-"""Values that can't be written as they were read are told from those that can."""
+"""Values that can't be written as they were read are found, and no others."""
 
 from __future__ import annotations
 
